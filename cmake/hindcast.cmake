@@ -1,0 +1,56 @@
+# How Hindcast compiles, and the three kinds of target it has.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
+
+add_compile_definitions(_GNU_SOURCE HINDCAST_VERSION="${PROJECT_VERSION}")
+include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+if(HINDCAST_NATIVE)
+  add_compile_options(-march=native)
+else()
+  add_compile_options(-march=x86-64-v3)
+endif()
+# No FMA contraction behind our back: results must not depend on how the compiler groups operations.
+add_compile_options(-ffp-contract=off -fno-omit-frame-pointer)
+if(HINDCAST_SANITIZE)
+  add_compile_options(-fsanitize=${HINDCAST_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${HINDCAST_SANITIZE})
+endif()
+if(HINDCAST_AUDIT OR HINDCAST_SANITIZE)
+  add_compile_definitions(HINDCAST_AUDIT)
+endif()
+add_link_options(-rdynamic) # names in backtraces
+
+set(HINDCAST_WARNINGS -Wall -Wextra -Werror -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes
+    -Wmissing-prototypes -Wvla)
+
+# hindcast_library(name SOURCES a.c .. LINK lib ..): a static library of our own code.
+function(hindcast_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE ${HINDCAST_WARNINGS})
+  target_link_libraries(${name} PUBLIC ${ARG_LINK})
+endfunction()
+
+# hindcast_binary(name FOLDER f SOURCES main.c LINK lib ..): a program at build/FOLDER/name (build/name without FOLDER).
+function(hindcast_binary name)
+  cmake_parse_arguments(ARG "" "FOLDER" "SOURCES;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE ${HINDCAST_WARNINGS})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${ARG_FOLDER})
+endfunction()
+
+# hindcast_test(name SOURCES x_test.c LINK lib .. [TIMEOUT s] [ARGS ..]): a cmocka program at build/tests/name, known to ctest.
+function(hindcast_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;ARGS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 60)
+  endif()
+  hindcast_binary(${name} FOLDER tests SOURCES ${ARG_SOURCES} LINK ${ARG_LINK} cmocka)
+  add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+endfunction()

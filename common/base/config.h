@@ -1,0 +1,74 @@
+/* Configuration: one YAML file per experiment, one section per role, flags on top.
+ *
+ *     experiment:              # shared by all roles (common/base/experiment.h)
+ *       name: cheetah-run
+ *     learner:
+ *       batch_snippets: 64     # same as --batch_snippets=64 on the learner's command line
+ *
+ * A process declares one table per section it reads; the table yields parser, checks, --help and the sample
+ * file. Order: presets, then --config=FILE, then flags. An unknown section, key or flag, a value of the wrong
+ * type or out of range is INVALID, and the text names file, line, key, value and what was expected. Sections of the other
+ * roles (CONFIG_ROLES) are checked for being sections, not looked into. */
+#ifndef HINDCAST_BASE_CONFIG_H
+#define HINDCAST_BASE_CONFIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "common/base/status.h"
+
+#define CONFIG_ROLES "experiment", "replay_server", "restorer", "learner", "evaluator", "collector", "up"
+#define CONFIG_TEXT_SIZE 512 /* a CONFIG_TEXT field is char[CONFIG_TEXT_SIZE] */
+#define CONFIG_LIST_MAX 64
+
+enum config_type {
+    CONFIG_BOOL,   /* bool:     true | false */
+    CONFIG_INT,    /* int64_t:  decimal, or with a suffix K M G T (powers of 1024) where `unit` is "bytes" */
+    CONFIG_REAL,   /* double */
+    CONFIG_TEXT,   /* char[CONFIG_TEXT_SIZE] */
+    CONFIG_CHOICE, /* char[CONFIG_TEXT_SIZE], one of `choices` ("a|b|c") */
+    CONFIG_INTS,   /* struct config_ints; YAML [1, 2], flag 1,2 */
+    CONFIG_TEXTS,  /* struct config_texts; YAML [a, b], flag a,b */
+};
+
+struct config_ints {
+    size_t n;
+    int64_t items[CONFIG_LIST_MAX];
+};
+struct config_texts {
+    size_t n;
+    char items[CONFIG_LIST_MAX][CONFIG_TEXT_SIZE];
+};
+
+struct config_option {
+    const char *name;
+    enum config_type type;
+    size_t offset;       /* of the field in the section's struct */
+    const char *unit;    /* "steps", "ms", "bytes", "" */
+    const char *preset;  /* as it would be written in YAML; "" leaves text empty */
+    double min, max;     /* numbers, inclusive; min == max: no limits */
+    const char *choices; /* CONFIG_CHOICE */
+    const char *help;    /* one line */
+};
+
+struct config_section {
+    const char *name;
+    const struct config_option *options;
+    size_t n_options;
+    void *values; /* the struct that `offset` points into */
+};
+
+/* Fills every section's values. `program` is one line for --help. Handles --help (prints, *done = true) and
+ * --sample (prints a commented YAML file of these sections, *done = true) itself. A flag is --name=value, or --section.name=value
+ * where a name stands in two sections. Positional arguments are INVALID. */
+status config_load(const struct config_section *sections, size_t n, const char *program, int argc,
+                   char **argv, bool *done, struct err *err) MUST_CHECK;
+
+/* The effective values as YAML, one option a line in table order: what is logged at start. */
+void config_print(FILE *out, const struct config_section *sections, size_t n);
+
+/* 64-bit digest of the effective values of one section; kept in checkpoints. */
+uint64_t config_digest(const struct config_section *section);
+
+#endif

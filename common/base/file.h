@@ -1,0 +1,41 @@
+/* Files that are either whole or absent: written aside, synced, renamed. Tests can fail the Nth call. */
+#ifndef HINDCAST_BASE_FILE_H
+#define HINDCAST_BASE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "common/base/status.h"
+
+/* mkdir -p. */
+status file_make_folders(const char *path, struct err *err) MUST_CHECK;
+
+/* The whole file, followed by one 0 byte that `size` does not count. mem_free() it.
+ * NOT_FOUND, INVALID when larger than `max_bytes` (the text says so), IO. */
+status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size, struct err *err) MUST_CHECK;
+
+struct file_part {
+    const void *bytes;
+    size_t size;
+};
+/* Writes the parts one after another to `path`.tmp, fsyncs, renames onto `path`, fsyncs the folder. After an
+ * error `path` is what it was and the temporary file is gone. FULL when the disk is. */
+status file_replace(const char *path, const struct file_part *parts, size_t n, struct err *err) MUST_CHECK;
+
+/* fsyncs the folder that holds `path`: makes a rename or unlink durable. */
+status file_sync_folder(const char *path, struct err *err) MUST_CHECK;
+
+/* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else IO. */
+status file_write_all(int fd, const void *bytes, size_t size, struct err *err) MUST_CHECK;
+status file_sync(int fd, struct err *err) MUST_CHECK;
+/* Returns STATUS_CLOSED when the file ends before `size` bytes. */
+status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *err) MUST_CHECK;
+
+/* Takes a lock on `path` (made if absent) for the life of the process: EXISTS when another process has it. */
+status file_lock(const char *path, int *fd, struct err *err) MUST_CHECK;
+
+/* From now on the `nth` write or sync of this process fails with `error_number`, once; 0 turns it off. */
+void file_fail_at(uint64_t nth, int error_number);
+
+#endif

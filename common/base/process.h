@@ -1,0 +1,45 @@
+/* What every Hindcast process has: a loop thread (main, one libuv loop) with signals and timers, an admin page,
+ * a status line for the front end, and a bounded end.
+ *
+ *     process_open -> make parts, start threads -> process_run (returns when stopping) -> end parts -> process_close
+ */
+#ifndef HINDCAST_BASE_PROCESS_H
+#define HINDCAST_BASE_PROCESS_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "common/base/admin.h"
+#include "common/base/experiment.h"
+#include "common/base/status.h"
+
+struct process;
+
+/* `role` "learner", `index` of several of the same role (0 with `count` 1). Makes run_dir, opens the log, the
+ * loop and the admin page (its address in RUN_DIR/<role>[-<index>].admin), blocks SIGTERM and SIGINT for all threads started later. Before
+ * grpc_init. */
+status process_open(struct process **process, const char *role, int index, int count,
+                    const struct experiment *experiment, struct err *err) MUST_CHECK;
+
+uv_loop_t *process_loop(struct process *process);
+struct admin *process_admin(struct process *process);
+
+/* Calls `tick` on the loop thread every `period_ms`. Before process_run. */
+void process_every(struct process *process, uint64_t period_ms, void (*tick)(void *arg), void *arg);
+
+/* The one line that says where this process is: "step 1200/20000  23.1 steps/s  accepted 0.48". Any thread. It is shown as a
+ * bar or line (progress), offered at /status (JSON: role, index, state, fraction, text) and thus seen by `hindcast up`.
+ * `fraction` in 0..1, or < 0 where there is no end. */
+void process_report(struct process *process, double fraction, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Runs the loop until SIGTERM, SIGINT or process_stop. */
+void process_run(struct process *process);
+/* Any thread; idempotent. `exit_code` is what process_close returns; the first one not 0 stays. */
+void process_stop(struct process *process, int exit_code);
+/* Has the end been asked for? Any thread; cheap. */
+bool process_stopping(const struct process *process);
+
+/* Closes admin page and loop (uv_loop_close must return 0), removes the address file. Returns the exit code. */
+int process_close(struct process *process);
+
+#endif
