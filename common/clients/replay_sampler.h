@@ -38,8 +38,8 @@ status replay_sampler_open(struct replay_sampler **sampler, const struct experim
                            const struct replay_sampler_options *options, uint64_t timeout_ms, bool (*stopping)(void *arg),
                            void *stopping_arg, struct err *err) MUST_CHECK;
 
-/* The next batch; give it back with replay_sampler_return (its buffer is used again). OK; TIMEOUT: none yet (*why, if not NULL, says in a
- * few words what is being waited for); MISMATCH and others are final. */
+/* The next batch; give it back with replay_sampler_return (its buffer is used again). OK; TIMEOUT: none yet (`err` says in
+ * a few words what is being waited for); MISMATCH and others are final. */
 status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch, uint64_t timeout_ms, struct err *err) MUST_CHECK;
 void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *batch);
 
