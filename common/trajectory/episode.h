@@ -1,8 +1,9 @@
 /* An episode in memory: T transitions as T + 1 consecutive rows, and who it is.
  *
- * Row t (t < T) holds s_t, the action a_t taken in it, the rewards and the discount that this step returned.
- * Row T holds the last observation; its action, rewards and discount are 0 and never read. The discount is 0 where the
- * episode terminated and 1 otherwise; a time limit is not a termination. */
+ * Row t (t < T) holds s_t, the action a_t taken in it, the rewards and the discount that this step
+ * returned. Row T holds the last observation; its action, rewards and discount are 0 and never
+ * read. The discount is 0 where the episode terminated and 1 otherwise; a time limit is not a
+ * termination. */
 #ifndef HINDCAST_TRAJECTORY_EPISODE_H
 #define HINDCAST_TRAJECTORY_EPISODE_H
 
@@ -11,9 +12,12 @@
 #include "common/trajectory/signature.h"
 
 #define EPISODE_TRANSITIONS_MAX 1000000u
+#define EPISODE_BYTES_MAX                                                                          \
+    (1u << 30) /* of rows in memory: what a hostile file can make us allocate */
 
 /* What makes an episode the same episode when it comes a second time.
- * Restored data: dataset digest, shard, episode, relabel digest. Fresh data: the writer's digest, 0, its sequence, 0. */
+ * Restored data: dataset digest, shard, episode, relabel digest. Fresh data: the writer's digest,
+ * 0, its sequence, 0. */
 struct episode_identity {
     uint64_t source; /* digest of the dataset's metadata.json, or of the writer's name */
     uint64_t shard;
@@ -23,10 +27,10 @@ struct episode_identity {
 
 struct episode {
     struct episode_identity identity;
-    uint32_t T;       /* transitions, >= 1 */
-    uint32_t W;       /* row width */
-    float *rows;      /* (T + 1, W) */
-    size_t capacity;  /* rows there is room for */
+    uint32_t T;      /* transitions, >= 1 */
+    uint32_t W;      /* row width */
+    float *rows;     /* (T + 1, W) */
+    size_t capacity; /* rows there is room for */
 };
 
 int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b);
@@ -35,18 +39,23 @@ int episode_identity_compare(const struct episode_identity *a, const struct epis
 void episode_init(struct episode *episode, uint32_t W);
 void episode_fini(struct episode *episode);
 void episode_clear(struct episode *episode);
-/* Makes room for n rows in all. */
+/* Makes room for n rows in all. BUSY beyond the two maxima above, NO_MEMORY; the episode is as
+ * before then. */
 status episode_reserve(struct episode *episode, size_t n_rows, struct err *err) MUST_CHECK;
 
-/* While acting: begin with the first observation, then one call a step. BUSY at EPISODE_TRANSITIONS_MAX. */
-status episode_begin(struct episode *episode, const struct signature *signature, const float *observation,
-                     struct err *err) MUST_CHECK;
+/* While acting: begin with the first observation, then one call a step. Actions are canonical. BUSY
+ * at the maxima; the episode is as before then. */
+status episode_begin(struct episode *episode, const struct signature *signature,
+                     const float *observation, struct err *err) MUST_CHECK;
 status episode_step(struct episode *episode, const struct signature *signature, const float *action,
-                    const float *rewards, float discount, const float *next_observation, struct err *err) MUST_CHECK;
+                    const float *rewards, float discount, const float *next_observation,
+                    struct err *err) MUST_CHECK;
 
-/* Is it what its signature promises? T and W, every number finite, actions within [-1, 1] (a float's rounding aside: |a| <= 1 +
- * 1e-5 is clipped in place), discounts in [0, 1], 0 only in the last transition. INVALID names row, part, value. */
-status episode_check(struct episode *episode, const struct signature *signature, struct err *err) MUST_CHECK;
+/* Is it what its signature promises? T and W, every number finite, actions within [-1, 1] (a
+ * float's rounding aside: |a| <= 1 + 1e-5 is clipped in place), discounts in [0, 1], 0 only in the
+ * last transition. INVALID names row, part, value. */
+status episode_check(struct episode *episode, const struct signature *signature,
+                     struct err *err) MUST_CHECK;
 
 /* Undiscounted sum of reward k over the episode. */
 double episode_return(const struct episode *episode, const struct signature *signature, uint32_t k);

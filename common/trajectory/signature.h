@@ -1,11 +1,13 @@
 /* The signature: what the numbers of a row mean.
  *
- *     row = [ observation (O) | action (A) | rewards (K) | discount (1) ]     float32, W = O + A + K + 1
+ *     row = [ observation (O) | action (A) | rewards (K) | discount (1) ]     float32, W = O + A +
+ * K + 1
  *
- * A signature names the observation's slices, the action's size and physical limits, the task rewards and the control
- * period. A table has one; whoever connects brings its own. Observation and action must match exactly, rewards by name:
- * a table may hold more than a client asks for. Actions in rows are canonical, in [-1, 1]; physical units exist only at the
- * environment's edge and in log files:  physical = min + (canonical + 1) / 2 * (max - min). */
+ * A signature names the observation's slices, the action's size and physical limits, the task
+ * rewards and the control period. A table has one; whoever connects brings its own. Observation and
+ * action must match exactly, rewards by name: a table may hold more than a client asks for. Actions
+ * in rows are canonical, in [-1, 1]; physical units exist only at the environment's edge and in log
+ * files:  physical = min + (canonical + 1) / 2 * (max - min). */
 #ifndef HINDCAST_TRAJECTORY_SIGNATURE_H
 #define HINDCAST_TRAJECTORY_SIGNATURE_H
 
@@ -14,12 +16,13 @@
 
 #include "common/base/status.h"
 
-#define SIGNATURE_NAME_SIZE 64     /* bytes, with the terminating 0; names are [a-zA-Z0-9_./-]+ */
-#define SIGNATURE_SLICES_MAX 64
-#define SIGNATURE_ACTIONS_MAX 64
-#define SIGNATURE_TASKS_MAX 32
+#define SIGNATURE_NAME_SIZE       64 /* bytes, with the terminating 0; names are [a-zA-Z0-9_./-]+ */
+#define SIGNATURE_SLICES_MAX      64
+#define SIGNATURE_ACTIONS_MAX     64
+#define SIGNATURE_TASKS_MAX       32
 #define SIGNATURE_OBSERVATION_MAX 4096
-#define SIGNATURE_ROW_MAX (SIGNATURE_OBSERVATION_MAX + SIGNATURE_ACTIONS_MAX + SIGNATURE_TASKS_MAX + 1)
+#define SIGNATURE_ROW_MAX                                                                          \
+    (SIGNATURE_OBSERVATION_MAX + SIGNATURE_ACTIONS_MAX + SIGNATURE_TASKS_MAX + 1)
 
 struct signature_slice {
     char name[SIGNATURE_NAME_SIZE];
@@ -33,9 +36,9 @@ struct signature {
     uint32_t A;                                          /* action dimensions */
     float action_min[SIGNATURE_ACTIONS_MAX];             /* physical, finite, min < max */
     float action_max[SIGNATURE_ACTIONS_MAX];
-    uint32_t K;                                          /* task rewards */
+    uint32_t K; /* task rewards; may be 0 */
     char rewards[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
-    double control_period_s;
+    double control_period_s; /* 0: not known, matches any */
 };
 
 uint32_t signature_observation(const struct signature *signature); /* O: the sum of the slices */
@@ -45,20 +48,27 @@ uint32_t signature_action_at(const struct signature *signature);
 uint32_t signature_rewards_at(const struct signature *signature);
 uint32_t signature_discount_at(const struct signature *signature);
 
-/* Names, sizes, limits within bounds, names unique. Every signature that comes from outside passes here. */
+/* Names, sizes, limits within bounds, names unique. Every signature that comes from outside passes
+ * here. */
 status signature_check(const struct signature *signature, struct err *err) MUST_CHECK;
 
-/* May a client with signature `want` use a table with `have`? MISMATCH with a readable difference ("action 2: limits -1..1 here, 0..1 there").
- * Where it may, reward_map(want->K) gets, for each of its rewards, the index in `have`; NULL if not wanted. */
-status signature_match(const struct signature *have, const struct signature *want, uint32_t *reward_map,
-                       struct err *err) MUST_CHECK;
+/* May a client with signature `want` use a table with `have`? MISMATCH with a readable difference
+ * ("action 2: limits -1..1 here, 0..1 there"). Where it may, reward_map(want->K) gets, for each of
+ * its rewards, the index in `have`; NULL if not wanted. */
+status signature_match(const struct signature *have, const struct signature *want,
+                       uint32_t *reward_map, struct err *err) MUST_CHECK;
 
-/* JSON, as in metadata.json and the policy package. The text is the caller's (mem_free); NULL when out of memory. */
+/* JSON, as in metadata.json and the policy package. The text is the caller's (mem_free); NULL when
+ * out of memory. */
 char *signature_to_json(const struct signature *signature);
-status signature_from_json(struct signature *signature, const char *json, struct err *err) MUST_CHECK;
+status signature_from_json(struct signature *signature, const char *json,
+                           struct err *err) MUST_CHECK;
 
-/* Canonical from physical actions and back, A values. Not clipped: checking the range is the caller's. */
-void signature_to_canonical(const struct signature *signature, float *canonical, const float *physical);
-void signature_to_physical(const struct signature *signature, float *physical, const float *canonical);
+/* Canonical from physical actions and back, A values. Not clipped: checking the range is the
+ * caller's. */
+void signature_to_canonical(const struct signature *signature, float *canonical,
+                            const float *physical);
+void signature_to_physical(const struct signature *signature, float *physical,
+                           const float *canonical);
 
 #endif

@@ -1,0 +1,241 @@
+/* Episodes: growing them row by row, and checking what came from outside. */
+#include "common/trajectory/episode.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define ROWS_FIRST      64u   /* room made at the first row */
+#define ACTION_ROUNDING 1e-5f /* beyond [-1, 1] by this much is a float's rounding, not a bad log  \
+                               */
+
+int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b)
+{
+    const uint64_t x[4] = {a->source, a->shard, a->episode, a->relabel};
+    const uint64_t y[4] = {b->source, b->shard, b->episode, b->relabel};
+    for (int i = 0; i < 4; i++) {
+        if (x[i] != y[i]) {
+            return x[i] < y[i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+void episode_init(struct episode *episode, uint32_t W)
+{
+    ASSERT(W > 0);
+    *episode = (struct episode){.W = W};
+}
+
+void episode_fini(struct episode *episode)
+{
+    mem_free(episode->rows);
+    episode->rows = NULL;
+    episode->capacity = 0;
+    episode->T = 0;
+}
+
+void episode_clear(struct episode *episode)
+{
+    episode->T = 0;
+    episode->identity = (struct episode_identity){0};
+}
+
+status episode_reserve(struct episode *episode, size_t n_rows, struct err *err)
+{
+    if (n_rows <= episode->capacity) {
+        return STATUS_OK;
+    }
+    size_t row_bytes = (size_t)episode->W * sizeof(float);
+    if (n_rows > (size_t)EPISODE_TRANSITIONS_MAX + 1 || n_rows > EPISODE_BYTES_MAX / row_bytes) {
+        return err_set(err, STATUS_BUSY,
+                       "an episode of %zu rows of %zu bytes: at most %u rows, %u bytes", n_rows,
+                       row_bytes, EPISODE_TRANSITIONS_MAX + 1, EPISODE_BYTES_MAX);
+    }
+    float *rows = mem_resize(episode->rows, n_rows, row_bytes);
+    if (rows == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "an episode of %zu rows of %zu bytes", n_rows,
+                       row_bytes);
+    }
+    episode->rows = rows;
+    episode->capacity = n_rows;
+    return STATUS_OK;
+}
+
+/* ---- while acting ---- */
+
+static status make_room(struct episode *episode, size_t n_rows, struct err *err)
+{
+    if (n_rows <= episode->capacity) {
+        return STATUS_OK;
+    }
+    /* Doubling, within the most that an episode may hold. */
+    size_t most = EPISODE_BYTES_MAX / ((size_t)episode->W * sizeof(float));
+    if (most > (size_t)EPISODE_TRANSITIONS_MAX + 1) {
+        most = (size_t)EPISODE_TRANSITIONS_MAX + 1;
+    }
+    size_t room = episode->capacity == 0 ? ROWS_FIRST : 2 * episode->capacity;
+    room = room > most ? most : room;
+    return episode_reserve(episode, room > n_rows ? room : n_rows, err);
+}
+
+static float *row_of(const struct episode *episode, size_t t)
+{
+    return episode->rows + t * episode->W;
+}
+
+/* Row t becomes a last row: observation, all else 0. */
+static void set_last_row(struct episode *episode, const struct signature *signature, size_t t,
+                         const float *observation)
+{
+    float *row = row_of(episode, t);
+    uint32_t O = signature_observation(signature);
+    memcpy(row, observation, O * sizeof(float));
+    memset(row + O, 0, (episode->W - O) * sizeof(float));
+}
+
+status episode_begin(struct episode *episode, const struct signature *signature,
+                     const float *observation, struct err *err)
+{
+    ASSERT(episode->W == signature_width(signature));
+    status s = make_room(episode, 1, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    episode_clear(episode);
+    set_last_row(episode, signature, 0, observation);
+    return STATUS_OK;
+}
+
+status episode_step(struct episode *episode, const struct signature *signature, const float *action,
+                    const float *rewards, float discount, const float *next_observation,
+                    struct err *err)
+{
+    ASSERT(episode->W == signature_width(signature));
+    ASSERT(episode->capacity > episode->T); /* episode_begin came first */
+    status s = make_room(episode, (size_t)episode->T + 2, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    float *row = row_of(episode, episode->T);
+    memcpy(row + signature_action_at(signature), action, signature->A * sizeof(float));
+    if (signature->K > 0) {
+        memcpy(row + signature_rewards_at(signature), rewards, signature->K * sizeof(float));
+    }
+    row[signature_discount_at(signature)] = discount;
+    episode->T++;
+    set_last_row(episode, signature, episode->T, next_observation);
+    return STATUS_OK;
+}
+
+/* ---- checking ---- */
+
+/* The name of observation element i: its slice, and where in it. */
+static void name_observation(const struct signature *signature, uint32_t i, char *text, size_t size)
+{
+    for (uint32_t s = 0; s < signature->n_slices; s++) {
+        if (i < signature->slices[s].size) {
+            snprintf(text, size, "observation %s[%u]", signature->slices[s].name, i);
+            return;
+        }
+        i -= signature->slices[s].size;
+    }
+    snprintf(text, size, "observation [%u]", i);
+}
+
+static status check_finite(const float *row, const struct signature *signature, uint32_t n,
+                           size_t t, struct err *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (isfinite(row[i])) {
+            continue;
+        }
+        uint32_t action_at = signature_action_at(signature);
+        uint32_t rewards_at = signature_rewards_at(signature);
+        char part[SIGNATURE_NAME_SIZE + 40];
+        if (i < action_at) {
+            name_observation(signature, i, part, sizeof part);
+        } else if (i < rewards_at) {
+            snprintf(part, sizeof part, "action %u", i - action_at);
+        } else if (i < rewards_at + signature->K) {
+            snprintf(part, sizeof part, "reward %s", signature->rewards[i - rewards_at]);
+        } else {
+            snprintf(part, sizeof part, "discount");
+        }
+        return err_set(err, STATUS_INVALID, "row %zu, %s: %g is not finite", t, part,
+                       (double)row[i]);
+    }
+    return STATUS_OK;
+}
+
+static status check_actions(float *actions, uint32_t A, size_t t, struct err *err)
+{
+    for (uint32_t i = 0; i < A; i++) {
+        float a = actions[i];
+        if (fabsf(a) > 1.0f + ACTION_ROUNDING) {
+            return err_set(
+                err, STATUS_INVALID,
+                "row %zu, action %u: %.9g is outside the limits (canonical, expected -1..1)", t, i,
+                (double)a);
+        }
+        actions[i] = fminf(fmaxf(a, -1.0f), 1.0f);
+    }
+    return STATUS_OK;
+}
+
+static status check_discount(float discount, size_t t, uint32_t T, struct err *err)
+{
+    if (discount < 0 || discount > 1) {
+        return err_set(err, STATUS_INVALID, "row %zu, discount: %g, expected 0..1", t,
+                       (double)discount);
+    }
+    if (discount == 0 && t + 1 != T) {
+        return err_set(err, STATUS_INVALID,
+                       "row %zu, discount: the episode terminates here, but goes on to row %u", t,
+                       T);
+    }
+    return STATUS_OK;
+}
+
+status episode_check(struct episode *episode, const struct signature *signature, struct err *err)
+{
+    uint32_t W = signature_width(signature);
+    if (episode->W != W) {
+        return err_set(err, STATUS_INVALID, "rows of %u floats, the signature has %u", episode->W,
+                       W);
+    }
+    if (episode->T < 1 || episode->T > EPISODE_TRANSITIONS_MAX) {
+        return err_set(err, STATUS_INVALID, "%u transitions, expected 1..%u", episode->T,
+                       EPISODE_TRANSITIONS_MAX);
+    }
+    ASSERT(episode->capacity > episode->T);
+    uint32_t action_at = signature_action_at(signature);
+    uint32_t discount_at = signature_discount_at(signature);
+    for (uint32_t t = 0; t < episode->T; t++) {
+        float *row = row_of(episode, t);
+        status s = check_finite(row, signature, W, t, err);
+        if (s == STATUS_OK) {
+            s = check_actions(row + action_at, signature->A, t, err);
+        }
+        if (s == STATUS_OK) {
+            s = check_discount(row[discount_at], t, episode->T, err);
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return check_finite(row_of(episode, episode->T), signature, action_at, episode->T, err);
+}
+
+double episode_return(const struct episode *episode, const struct signature *signature, uint32_t k)
+{
+    ASSERT(k < signature->K);
+    uint32_t at = signature_rewards_at(signature) + k;
+    double sum = 0;
+    for (uint32_t t = 0; t < episode->T; t++) {
+        sum += (double)row_of(episode, t)[at];
+    }
+    return sum;
+}

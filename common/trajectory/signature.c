@@ -1,0 +1,473 @@
+/* The signature: sizes and offsets, checking, comparing, JSON, and the units of actions. Plain
+ * data; nothing here allocates but the JSON functions. */
+#include "common/trajectory/signature.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+/* Periods closer than this share are the same: 1/30 s is written with few digits now and then. */
+#define PERIOD_TOLERANCE 1e-6
+
+uint32_t signature_observation(const struct signature *signature)
+{
+    uint32_t O = 0;
+    for (uint32_t i = 0; i < signature->n_slices; i++) {
+        O += signature->slices[i].size;
+    }
+    return O;
+}
+
+uint32_t signature_width(const struct signature *signature)
+{
+    return signature_discount_at(signature) + 1;
+}
+
+uint32_t signature_action_at(const struct signature *signature)
+{
+    return signature_observation(signature);
+}
+
+uint32_t signature_rewards_at(const struct signature *signature)
+{
+    return signature_action_at(signature) + signature->A;
+}
+
+uint32_t signature_discount_at(const struct signature *signature)
+{
+    return signature_rewards_at(signature) + signature->K;
+}
+
+/* ---- checking ---- */
+
+static bool name_valid(const char *name)
+{
+    size_t length = strnlen(name, SIGNATURE_NAME_SIZE);
+    if (length == 0 || length == SIGNATURE_NAME_SIZE) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        char c = name[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && strchr("_./-", c) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static status check_slices(const struct signature *signature, struct err *err)
+{
+    if (signature->n_slices < 1 || signature->n_slices > SIGNATURE_SLICES_MAX) {
+        return err_set(err, STATUS_INVALID, "signature: %u observation slices, expected 1..%d",
+                       signature->n_slices, SIGNATURE_SLICES_MAX);
+    }
+    uint64_t O = 0;
+    for (uint32_t i = 0; i < signature->n_slices; i++) {
+        const struct signature_slice *slice = &signature->slices[i];
+        if (!name_valid(slice->name)) {
+            return err_set(err, STATUS_INVALID,
+                           "signature: observation slice %u has a bad name, expected "
+                           "[a-zA-Z0-9_./-]{1,%d}",
+                           i, SIGNATURE_NAME_SIZE - 1);
+        }
+        if (slice->size < 1 || slice->size > SIGNATURE_OBSERVATION_MAX) {
+            return err_set(err, STATUS_INVALID,
+                           "signature: observation %s has size %u, expected 1..%d", slice->name,
+                           slice->size, SIGNATURE_OBSERVATION_MAX);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(slice->name, signature->slices[j].name) == 0) {
+                return err_set(err, STATUS_INVALID, "signature: observation %s is there twice",
+                               slice->name);
+            }
+        }
+        O += slice->size;
+    }
+    if (O > SIGNATURE_OBSERVATION_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "signature: observation of %llu floats, expected at most %d",
+                       (unsigned long long)O, SIGNATURE_OBSERVATION_MAX);
+    }
+    return STATUS_OK;
+}
+
+static status check_actions(const struct signature *signature, struct err *err)
+{
+    if (signature->A < 1 || signature->A > SIGNATURE_ACTIONS_MAX) {
+        return err_set(err, STATUS_INVALID, "signature: %u action dimensions, expected 1..%d",
+                       signature->A, SIGNATURE_ACTIONS_MAX);
+    }
+    for (uint32_t i = 0; i < signature->A; i++) {
+        float min = signature->action_min[i];
+        float max = signature->action_max[i];
+        if (!isfinite(min) || !isfinite(max) || !(min < max) || !isfinite(max - min)) {
+            return err_set(err, STATUS_INVALID,
+                           "signature: action %u has limits %g..%g, expected finite min < max", i,
+                           (double)min, (double)max);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status check_rewards(const struct signature *signature, struct err *err)
+{
+    if (signature->K > SIGNATURE_TASKS_MAX) {
+        return err_set(err, STATUS_INVALID, "signature: %u rewards, expected 0..%d", signature->K,
+                       SIGNATURE_TASKS_MAX);
+    }
+    for (uint32_t k = 0; k < signature->K; k++) {
+        if (!name_valid(signature->rewards[k])) {
+            return err_set(err, STATUS_INVALID,
+                           "signature: reward %u has a bad name, expected [a-zA-Z0-9_./-]{1,%d}", k,
+                           SIGNATURE_NAME_SIZE - 1);
+        }
+        for (uint32_t j = 0; j < k; j++) {
+            if (strcmp(signature->rewards[k], signature->rewards[j]) == 0) {
+                return err_set(err, STATUS_INVALID, "signature: reward %s is there twice",
+                               signature->rewards[k]);
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+status signature_check(const struct signature *signature, struct err *err)
+{
+    status s = check_slices(signature, err);
+    if (s == STATUS_OK) {
+        s = check_actions(signature, err);
+    }
+    if (s == STATUS_OK) {
+        s = check_rewards(signature, err);
+    }
+    if (s == STATUS_OK &&
+        (!isfinite(signature->control_period_s) || signature->control_period_s < 0)) {
+        s = err_set(err, STATUS_INVALID, "signature: control period %g s, expected finite and >= 0",
+                    signature->control_period_s);
+    }
+    return s;
+}
+
+/* ---- comparing ---- */
+
+static status match_observation(const struct signature *have, const struct signature *want,
+                                struct err *err)
+{
+    for (uint32_t i = 0; i < have->n_slices && i < want->n_slices; i++) {
+        const struct signature_slice *h = &have->slices[i];
+        const struct signature_slice *w = &want->slices[i];
+        if (strcmp(h->name, w->name) != 0 || h->size != w->size) {
+            return err_set(err, STATUS_MISMATCH, "observation slice %u: %s(%u) here, %s(%u) there",
+                           i, h->name, h->size, w->name, w->size);
+        }
+    }
+    if (have->n_slices != want->n_slices) {
+        bool more = have->n_slices > want->n_slices;
+        const struct signature *longer = more ? have : want;
+        uint32_t i = more ? want->n_slices : have->n_slices;
+        return err_set(err, STATUS_MISMATCH,
+                       "observation: %u slices here, %u there (%s(%u) is only %s)", have->n_slices,
+                       want->n_slices, longer->slices[i].name, longer->slices[i].size,
+                       more ? "here" : "there");
+    }
+    return STATUS_OK;
+}
+
+static status match_actions(const struct signature *have, const struct signature *want,
+                            struct err *err)
+{
+    if (have->A != want->A) {
+        return err_set(err, STATUS_MISMATCH, "action: %u dimensions here, %u there", have->A,
+                       want->A);
+    }
+    for (uint32_t i = 0; i < have->A; i++) {
+        if (have->action_min[i] != want->action_min[i] ||
+            have->action_max[i] != want->action_max[i]) {
+            return err_set(err, STATUS_MISMATCH,
+                           "action %u: limits %.9g..%.9g here, %.9g..%.9g there", i,
+                           (double)have->action_min[i], (double)have->action_max[i],
+                           (double)want->action_min[i], (double)want->action_max[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
+static bool find_reward(const struct signature *signature, const char *name, uint32_t *k)
+{
+    for (uint32_t i = 0; i < signature->K; i++) {
+        if (strcmp(signature->rewards[i], name) == 0) {
+            *k = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "run, walk": as much of it as fits. */
+static void list_rewards(const struct signature *signature, char *text, size_t size)
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (uint32_t k = 0; k < signature->K && used < size; k++) {
+        int n =
+            snprintf(text + used, size - used, "%s%s", k == 0 ? "" : ", ", signature->rewards[k]);
+        used += (size_t)n;
+    }
+}
+
+static bool same_period(double a, double b)
+{
+    /* 0: not known, fits all. */
+    return a == 0 || b == 0 || fabs(a - b) <= PERIOD_TOLERANCE * fmax(a, b);
+}
+
+status signature_match(const struct signature *have, const struct signature *want,
+                       uint32_t *reward_map, struct err *err)
+{
+    status s = match_observation(have, want, err);
+    if (s == STATUS_OK) {
+        s = match_actions(have, want, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!same_period(have->control_period_s, want->control_period_s)) {
+        return err_set(err, STATUS_MISMATCH, "control period: %g s here, %g s there",
+                       have->control_period_s, want->control_period_s);
+    }
+    uint32_t map[SIGNATURE_TASKS_MAX];
+    for (uint32_t k = 0; k < want->K; k++) {
+        if (!find_reward(have, want->rewards[k], &map[k])) {
+            char names[256];
+            list_rewards(have, names, sizeof names);
+            return err_set(err, STATUS_MISMATCH, "reward %s: wanted there, here are only: %s",
+                           want->rewards[k], names);
+        }
+    }
+    if (reward_map != NULL) {
+        memcpy(reward_map, map, want->K * sizeof map[0]);
+    }
+    return STATUS_OK;
+}
+
+/* ---- JSON ---- */
+
+static cJSON *floats_to_json(const float *values, uint32_t n)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (uint32_t i = 0; array != NULL && i < n; i++) {
+        cJSON *number = cJSON_CreateNumber((double)values[i]);
+        if (number == NULL) {
+            cJSON_Delete(array);
+            return NULL;
+        }
+        cJSON_AddItemToArray(array, number);
+    }
+    return array;
+}
+
+static bool add_slices(cJSON *root, const struct signature *signature)
+{
+    cJSON *slices = cJSON_AddArrayToObject(root, "observation");
+    for (uint32_t i = 0; slices != NULL && i < signature->n_slices; i++) {
+        cJSON *slice = cJSON_CreateObject();
+        if (slice == NULL || !cJSON_AddItemToArray(slices, slice) ||
+            cJSON_AddStringToObject(slice, "name", signature->slices[i].name) == NULL ||
+            cJSON_AddNumberToObject(slice, "size", signature->slices[i].size) == NULL) {
+            return false;
+        }
+    }
+    return slices != NULL;
+}
+
+static bool add_action(cJSON *root, const struct signature *signature)
+{
+    cJSON *action = cJSON_AddObjectToObject(root, "action");
+    return action != NULL &&
+           cJSON_AddItemToObject(action, "min",
+                                 floats_to_json(signature->action_min, signature->A)) &&
+           cJSON_AddItemToObject(action, "max",
+                                 floats_to_json(signature->action_max, signature->A));
+}
+
+static bool add_rewards(cJSON *root, const struct signature *signature)
+{
+    cJSON *rewards = cJSON_AddArrayToObject(root, "rewards");
+    for (uint32_t k = 0; rewards != NULL && k < signature->K; k++) {
+        if (!cJSON_AddItemToArray(rewards, cJSON_CreateString(signature->rewards[k]))) {
+            return false;
+        }
+    }
+    return rewards != NULL;
+}
+
+char *signature_to_json(const struct signature *signature)
+{
+    char *text = NULL;
+    cJSON *root = cJSON_CreateObject();
+    if (root != NULL && add_slices(root, signature) && add_action(root, signature) &&
+        add_rewards(root, signature) &&
+        cJSON_AddNumberToObject(root, "control_period_s", signature->control_period_s) != NULL) {
+        char *printed = cJSON_PrintUnformatted(root);
+        if (printed != NULL) {
+            text = mem_text(printed);
+            cJSON_free(printed);
+        }
+    }
+    cJSON_Delete(root);
+    return text;
+}
+
+static status read_name(const cJSON *item, char name[SIGNATURE_NAME_SIZE], const char *where,
+                        struct err *err)
+{
+    const char *text = cJSON_GetStringValue(item);
+    if (text == NULL || strlen(text) >= SIGNATURE_NAME_SIZE) {
+        return err_set(err, STATUS_INVALID, "signature: %s: expected a name of at most %d bytes",
+                       where, SIGNATURE_NAME_SIZE - 1);
+    }
+    memset(name, 0, SIGNATURE_NAME_SIZE);
+    memcpy(name, text, strlen(text));
+    return STATUS_OK;
+}
+
+/* root[key] as an array of at most `max` items; *n out. */
+static status read_array(const cJSON *object, const char *key, int max, const cJSON **array,
+                         uint32_t *n, struct err *err)
+{
+    *array = cJSON_GetObjectItemCaseSensitive(object, key);
+    int size = cJSON_IsArray(*array) ? cJSON_GetArraySize(*array) : -1;
+    if (size < 0 || size > max) {
+        return err_set(err, STATUS_INVALID, "signature: %s: expected an array of at most %d items",
+                       key, max);
+    }
+    *n = (uint32_t)size;
+    return STATUS_OK;
+}
+
+static status read_slices(struct signature *signature, const cJSON *root, struct err *err)
+{
+    const cJSON *array;
+    status s =
+        read_array(root, "observation", SIGNATURE_SLICES_MAX, &array, &signature->n_slices, err);
+    uint32_t i = 0;
+    for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL;
+         item = item->next) {
+        const cJSON *size = cJSON_GetObjectItemCaseSensitive(item, "size");
+        if (!cJSON_IsNumber(size) || !(size->valuedouble >= 1) ||
+            size->valuedouble > SIGNATURE_OBSERVATION_MAX ||
+            size->valuedouble != floor(size->valuedouble)) {
+            return err_set(err, STATUS_INVALID, "signature: observation[%u].size: expected 1..%d",
+                           i, SIGNATURE_OBSERVATION_MAX);
+        }
+        signature->slices[i].size = (uint32_t)size->valuedouble;
+        s = read_name(cJSON_GetObjectItemCaseSensitive(item, "name"), signature->slices[i].name,
+                      "observation name", err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        i++;
+    }
+    return s;
+}
+
+static status read_limits(const cJSON *action, const char *key, float *limits, uint32_t *n,
+                          struct err *err)
+{
+    const cJSON *array;
+    status s = read_array(action, key, SIGNATURE_ACTIONS_MAX, &array, n, err);
+    uint32_t i = 0;
+    for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL;
+         item = item->next) {
+        if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= 1e30)) {
+            return err_set(err, STATUS_INVALID, "signature: action.%s[%u]: expected a number", key,
+                           i);
+        }
+        limits[i++] = (float)item->valuedouble;
+    }
+    return s;
+}
+
+static status read_actions(struct signature *signature, const cJSON *root, struct err *err)
+{
+    const cJSON *action = cJSON_GetObjectItemCaseSensitive(root, "action");
+    uint32_t n_max = 0;
+    status s = read_limits(action, "min", signature->action_min, &signature->A, err);
+    if (s == STATUS_OK) {
+        s = read_limits(action, "max", signature->action_max, &n_max, err);
+    }
+    if (s == STATUS_OK && n_max != signature->A) {
+        s = err_set(err, STATUS_INVALID, "signature: action.min has %u items, action.max %u",
+                    signature->A, n_max);
+    }
+    return s;
+}
+
+static status read_rewards(struct signature *signature, const cJSON *root, struct err *err)
+{
+    const cJSON *array;
+    status s = read_array(root, "rewards", SIGNATURE_TASKS_MAX, &array, &signature->K, err);
+    uint32_t k = 0;
+    for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL && s == STATUS_OK;
+         item = item->next) {
+        s = read_name(item, signature->rewards[k++], "rewards", err);
+    }
+    return s;
+}
+
+status signature_from_json(struct signature *signature, const char *json, struct err *err)
+{
+    cJSON *root = cJSON_Parse(json);
+    if (!cJSON_IsObject(root)) {
+        cJSON_Delete(root);
+        return err_set(err, STATUS_INVALID, "signature: expected a JSON object");
+    }
+    struct signature read = {0};
+    status s = read_slices(&read, root, err);
+    if (s == STATUS_OK) {
+        s = read_actions(&read, root, err);
+    }
+    if (s == STATUS_OK) {
+        s = read_rewards(&read, root, err);
+    }
+    const cJSON *period = cJSON_GetObjectItemCaseSensitive(root, "control_period_s");
+    if (s == STATUS_OK && !cJSON_IsNumber(period)) {
+        s = err_set(err, STATUS_INVALID, "signature: control_period_s: expected a number");
+    }
+    if (s == STATUS_OK) {
+        read.control_period_s = period->valuedouble;
+        s = signature_check(&read, err);
+    }
+    if (s == STATUS_OK) {
+        *signature = read;
+    }
+    cJSON_Delete(root);
+    return s;
+}
+
+/* ---- units of actions ---- */
+
+/* In double, so that a round trip is within one rounding of a float. */
+void signature_to_canonical(const struct signature *signature, float *canonical,
+                            const float *physical)
+{
+    for (uint32_t i = 0; i < signature->A; i++) {
+        double min = (double)signature->action_min[i];
+        double max = (double)signature->action_max[i];
+        canonical[i] = (float)(2.0 * ((double)physical[i] - min) / (max - min) - 1.0);
+    }
+}
+
+void signature_to_physical(const struct signature *signature, float *physical,
+                           const float *canonical)
+{
+    for (uint32_t i = 0; i < signature->A; i++) {
+        double min = (double)signature->action_min[i];
+        double max = (double)signature->action_max[i];
+        physical[i] = (float)(min + ((double)canonical[i] + 1.0) * 0.5 * (max - min));
+    }
+}
