@@ -1,0 +1,71 @@
+/* The policy package: what a learner publishes, and what evaluators, collectors and Python load.
+ *
+ * A safetensors file of the acting network under `policy/`, named and shaped as in the reference
+ * (in bm and abm it is the prior), with metadata strings:
+ *
+ *     format            hindcast-policy-1
+ *     algorithm         abm+mpo, ..
+ *     acting            gaussian: a = clip(mean + std z)
+ *     observation, actions, tasks, widths ("256,256,256"), min_std, init_std
+ *     learner_step      steps done when it was taken
+ *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
+ *     and all settings of the learner under setting/..
+ *
+ * Inputs are [observation | one-hot task], the latter absent with one task: I = O or O + K. Actions
+ * are canonical. */
+#ifndef HINDCAST_NETWORKS_POLICY_H
+#define HINDCAST_NETWORKS_POLICY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+#include "common/networks/network.h"
+#include "common/networks/safetensors.h"
+
+#define POLICY_TEXT_SIZE 32
+#define POLICY_BYTES_MAX (256u << 20)
+
+struct policy_info {
+    char algorithm[POLICY_TEXT_SIZE];
+    char acting[POLICY_TEXT_SIZE]; /* "gaussian" */
+    int O, A, K;
+    int n_widths;
+    int widths[NETWORK_LAYERS_MAX];
+    double min_std, init_std;
+    uint64_t learner_step;
+    const char *signature_json; /* NULL when the package has none */
+};
+int policy_inputs(const struct policy_info *info); /* I */
+
+/* Immutable once made: any number of threads may act with it, each with its own scratch. */
+struct policy;
+
+/* Parses and checks a package: sizes, names, shapes, finite weights. Copies what it needs. CORRUPT,
+ * MISMATCH, INVALID. */
+status policy_parse(struct policy **policy, const void *bytes, size_t size,
+                    struct err *err) MUST_CHECK;
+status policy_read(struct policy **policy, const char *path, struct err *err) MUST_CHECK;
+void policy_free(struct policy *policy);
+const struct policy_info *policy_info(const struct policy *policy);
+/* A metadata string of the package ("setting/gamma"), or NULL. */
+const char *policy_note(const struct policy *policy, const char *key);
+
+/* Standard normals per state that policy_act wants: candidates * A. */
+int policy_candidates(const struct policy *policy);
+/* Floats of scratch for up to P states at a time; 64-byte aligned. */
+size_t policy_scratch(const struct policy *policy, int P);
+/* actions(P,A), canonical and clipped, at inputs(P,I). z(P, candidates, A) standard normals, or
+ * NULL: the mean. */
+void policy_act(const struct policy *policy, float *actions, const float *inputs, const float *z,
+                int P, float *scratch);
+/* The distribution itself: mean(P,A), std(P,A), of the network before clipping. */
+void policy_distribution(const struct policy *policy, float *mean, float *std, const float *inputs,
+                         int P, float *scratch);
+
+/* Puts network and metadata of a package into `writer`; further notes may be added. `params` is
+ * borrowed until the file is made. */
+status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
+                    const float *params, struct err *err) MUST_CHECK;
+
+#endif
