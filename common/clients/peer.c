@@ -1,0 +1,65 @@
+/* How a process reaches the others of its experiment. See peer.h. */
+#include "common/clients/peer.h"
+
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define TOKEN_FILE_MAX 4096
+
+static const char *set_or_null(const char *text)
+{
+    return text[0] ? text : NULL;
+}
+
+struct rpc_tls peer_tls(const struct experiment *experiment)
+{
+    return (struct rpc_tls){.ca = set_or_null(experiment->tls_ca),
+                            .cert = set_or_null(experiment->tls_cert),
+                            .key = set_or_null(experiment->tls_key)};
+}
+
+/* The first line of the file, visible ASCII only: it goes into a header of every call. */
+static status read_token(char **token, const char *path, struct err *err)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    status s = file_read(path, TOKEN_FILE_MAX, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "token_file");
+    }
+    char *text = bytes;
+    text[strcspn(text, "\r\n")] = '\0';
+    for (const char *c = text; *c; c++) {
+        if (*c < '!' || *c > '~') {
+            mem_free(bytes);
+            return err_set(err, STATUS_INVALID, "token_file %s: byte %zu is not visible ASCII",
+                           path, (size_t)(c - text));
+        }
+    }
+    if (text[0] == '\0') {
+        mem_free(bytes);
+        return err_set(err, STATUS_INVALID, "token_file %s: its first line is empty", path);
+    }
+    *token = text;
+    return STATUS_OK;
+}
+
+status peer_channel_open(struct rpc_channel **channel, const char *address,
+                         const struct experiment *experiment, size_t max_message_bytes,
+                         struct err *err)
+{
+    char *token = NULL;
+    if (experiment->token_file[0]) {
+        status s = read_token(&token, experiment->token_file, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    struct rpc_channel_options options = {
+        .tls = peer_tls(experiment), .token = token, .max_message_bytes = max_message_bytes};
+    status s = rpc_channel_open(channel, address, &options, err);
+    mem_free(token);
+    return s;
+}

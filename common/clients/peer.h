@@ -1,0 +1,18 @@
+/* A channel to a peer of the experiment: its TLS files and token, from the `experiment` section. */
+#ifndef HINDCAST_CLIENTS_PEER_H
+#define HINDCAST_CLIENTS_PEER_H
+
+#include "common/base/experiment.h"
+#include "common/rpc/client.h"
+
+/* Opens a channel to `address` as this experiment does: with tls_ca, tls_cert, tls_key and the
+ * first line of token_file, where they are given. max_message_bytes 0: the preset. Connects lazily.
+ * NOT_FOUND, INVALID, IO: a file that cannot be used. */
+status peer_channel_open(struct rpc_channel **channel, const char *address,
+                         const struct experiment *experiment, size_t max_message_bytes,
+                         struct err *err) MUST_CHECK;
+
+/* NULL where nothing is set. */
+struct rpc_tls peer_tls(const struct experiment *experiment);
+
+#endif
