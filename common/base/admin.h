@@ -1,9 +1,13 @@
-/* The admin page of a process: a small HTTP server (libmicrohttpd, its own thread) over loopback by default.
+/* The admin page of a process: a small HTTP server (libmicrohttpd, its own thread) over loopback by
+ * default.
  *
  *   GET /metrics   Prometheus text          GET /metrics.json   the same as JSON
- *   GET /healthz   200 "ok" while serving   GET /<path>         what the process registered
+ *   GET /healthz   200 "ok" while serving, 503 "stopping" then
+ *   GET /<path>    what the process registered
  *
- * A handler runs on the HTTP thread and must answer from a snapshot, at once. */
+ * Anything else is 404, other methods than GET and HEAD are 405. At most 64 connections, 10 s
+ * without a byte each. A handler runs on the HTTP thread and must answer from a snapshot, at once.
+ */
 #ifndef HINDCAST_BASE_ADMIN_H
 #define HINDCAST_BASE_ADMIN_H
 
@@ -14,13 +18,18 @@ struct admin;
 /* Returns heap text (mem_free), or NULL for 500. */
 typedef char *admin_page(void *arg);
 
-/* Listens on `address` ("127.0.0.1:0", "0.0.0.0:9090"; empty: 127.0.0.1 and a free port) and, where `port_file` is not NULL,
- * writes "host:port\n" there, aside and renamed, so that others find it. */
-status admin_open(struct admin **admin, const char *address, const char *port_file, struct err *err) MUST_CHECK;
-/* Before or after requests came; `path` and `content_type` are borrowed for the life of `admin`. */
-void admin_add_page(struct admin *admin, const char *path, const char *content_type, admin_page *page,
-                    void *arg);
-const char *admin_address(const struct admin *admin); /* "127.0.0.1:34567" */
-void admin_close(struct admin *admin);
+/* Listens on `address` ("127.0.0.1:0", "[::1]:9090", "0.0.0.0:9090"; empty: 127.0.0.1 and a free
+ * port) and, where `port_file` is not NULL, writes "host:port\n" there, aside and renamed, so that
+ * others find it. An address beyond loopback is DENIED unless `allow_remote`: the page has no
+ * password and no TLS. */
+status admin_open(struct admin **admin, const char *address, bool allow_remote,
+                  const char *port_file, struct err *err) MUST_CHECK;
+/* Before or after requests came; `path` and `content_type` are borrowed for the life of `admin`. At
+ * most 32 pages. */
+void admin_add_page(struct admin *admin, const char *path, const char *content_type,
+                    admin_page *page, void *arg);
+void admin_set_serving(struct admin *admin, bool serving); /* what /healthz says; any thread */
+const char *admin_address(const struct admin *admin);      /* "127.0.0.1:34567" */
+void admin_close(struct admin *admin); /* waits for requests under way; removes the port file */
 
 #endif

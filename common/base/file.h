@@ -20,7 +20,8 @@ struct file_part {
     size_t size;
 };
 /* Writes the parts one after another to `path`.tmp, fsyncs, renames onto `path`, fsyncs the folder. After an
- * error `path` is what it was and the temporary file is gone. FULL when the disk is. */
+ * error `path` is what it was and the temporary file is gone (but for a file system that cannot exchange two names
+ * and fails the last fsync: then `path` is the new file, whole). One writer of a path at a time. FULL when the disk is. */
 status file_replace(const char *path, const struct file_part *parts, size_t n, struct err *err) MUST_CHECK;
 
 /* fsyncs the folder that holds `path`: makes a rename or unlink durable. */
@@ -32,10 +33,11 @@ status file_sync(int fd, struct err *err) MUST_CHECK;
 /* Returns STATUS_CLOSED when the file ends before `size` bytes. */
 status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *err) MUST_CHECK;
 
-/* Takes a lock on `path` (made if absent) for the life of the process: EXISTS when another process has it. */
+/* Takes a lock on `path` (made if absent) until `fd` is closed or the process ends: EXISTS, naming the holder's pid, when it
+ * is taken, also by this process. */
 status file_lock(const char *path, int *fd, struct err *err) MUST_CHECK;
 
-/* From now on the `nth` write or sync of this process fails with `error_number`, once; 0 turns it off. */
+/* From now on the `nth` write, sync or rename of this process fails with `error_number`, once; 0 turns it off. */
 void file_fail_at(uint64_t nth, int error_number);
 
 #endif

@@ -21,6 +21,10 @@ status log_level_parse(enum log_level *level, const char *text, struct err *err)
 
 void log_write(enum log_level level, const char *module, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* On a terminal: keeps `text` (copied, at most 500 bytes) as the last line, below all log lines; NULL or "" takes it
+ * away. The progress bar's place; any thread. */
+void log_footer(const char *text);
+
 #define LOG_AT(level, ...) log_write(level, LOG_MODULE, __VA_ARGS__)
 /* A file that logs defines LOG_MODULE before including this header; it is the file's noun. */
 #define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)

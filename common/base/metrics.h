@@ -21,14 +21,18 @@ struct metric *metric_gauge(const char *name, const char *help, const char *labe
 struct metric *metric_histogram(const char *name, const char *help, const char *labels,
                                 const double *bounds, size_t n);
 
+/* Bounds for latencies in seconds: 10 us .. 60 s, about 2.3 apart. Static. */
+const double *metric_latency_bounds(size_t *n);
+
 void metric_add(struct metric *metric, double amount);     /* counter, gauge */
 void metric_set(struct metric *metric, double value);      /* gauge */
 void metric_observe(struct metric *metric, double value);  /* histogram */
 double metric_value(const struct metric *metric);          /* counter, gauge; histogram: its sum */
 
-/* All metrics as Prometheus text exposition 0.0.4, in order of name; mem_free() it. NULL when out of memory. */
+/* All metrics, those of the process itself read afresh (process_metrics.h), as Prometheus text exposition 0.0.4, in order of name; mem_free() it. NULL when out of memory. */
 char *metrics_prometheus(void);
-/* The same as one JSON object {"name{labels}": value, ..}. */
+/* The same as one JSON object {"name{labels}": value, ..}; a histogram is {"count", "sum", "buckets": [[bound, cumulative], ..]}
+ * with null for +Inf; a value that is not finite is null. */
 char *metrics_json(void);
 
 #endif

@@ -1,0 +1,328 @@
+/* Parsing and printing of single values, with what was expected said in words. */
+#include "common/base/config_value.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *config_field(const struct config_section *section, const struct config_option *option)
+{
+    return (char *)section->values + option->offset;
+}
+
+bool config_is_list(const struct config_option *option)
+{
+    return option->type == CONFIG_INTS || option->type == CONFIG_TEXTS;
+}
+
+static bool has_limits(const struct config_option *option)
+{
+    return option->min < option->max;
+}
+
+static bool within(const struct config_option *option, double value)
+{
+    return !has_limits(option) || (value >= option->min && value <= option->max);
+}
+
+static bool in_bytes(const struct config_option *option)
+{
+    return option->unit != NULL && strcmp(option->unit, "bytes") == 0;
+}
+
+void config_expected(const struct config_option *option, char *text, size_t size)
+{
+    char limits[64] = "";
+    if (has_limits(option)) {
+        snprintf(limits, sizeof limits, " %.15g..%.15g", option->min, option->max);
+    }
+    switch (option->type) {
+    case CONFIG_BOOL:
+        snprintf(text, size, "true or false");
+        break;
+    case CONFIG_INT:
+        snprintf(text, size, in_bytes(option) ? "bytes, such as 4096 or 64M,%s" : "an integer%s",
+                 limits);
+        break;
+    case CONFIG_REAL:
+        snprintf(text, size, "a number%s", limits);
+        break;
+    case CONFIG_TEXT:
+        snprintf(text, size, "text of at most %d bytes", CONFIG_TEXT_SIZE - 1);
+        break;
+    case CONFIG_CHOICE:
+        snprintf(text, size, "one of %s", option->choices);
+        break;
+    case CONFIG_INTS:
+        snprintf(text, size, "a list of at most %d integers%s", CONFIG_LIST_MAX, limits);
+        break;
+    case CONFIG_TEXTS:
+        snprintf(text, size, "a list of at most %d texts", CONFIG_LIST_MAX);
+        break;
+    }
+}
+
+static status refuse(const struct config_option *option, const char *text, struct err *err)
+{
+    char expected[256];
+    config_expected(option, expected, sizeof expected);
+    return err_set(err, STATUS_INVALID, "\"%.64s\": expected %s", text, expected);
+}
+
+/* Powers of 1024 behind the digits, where bytes are counted. False: not a suffix. */
+static bool parse_suffix(const char *end, bool bytes, int *shift)
+{
+    *shift = 0;
+    if (*end == '\0') {
+        return true;
+    }
+    const char *letters = "KMGT";
+    const char *found = strchr(letters, *end);
+    if (!bytes || found == NULL || end[1] != '\0') {
+        return false;
+    }
+    *shift = 10 * (int)(found - letters + 1);
+    return true;
+}
+
+static bool parse_int(const struct config_option *option, const char *text, int64_t *value)
+{
+    const char *digits = text + (*text == '-' || *text == '+');
+    if (*digits < '0' || *digits > '9') {
+        return false;
+    }
+    char *end = NULL;
+    int shift = 0;
+    errno = 0;
+    const long long parsed = strtoll(text, &end, 10);
+    if (errno != 0 || !parse_suffix(end, in_bytes(option), &shift)) {
+        return false;
+    }
+    int64_t scaled;
+    if (__builtin_mul_overflow((int64_t)parsed, (int64_t)1 << shift, &scaled) ||
+        !within(option, (double)scaled)) {
+        return false;
+    }
+    *value = scaled;
+    return true;
+}
+
+static bool parse_real(const struct config_option *option, const char *text, double *value)
+{
+    /* strtod also takes hexadecimal, "inf" and "nan". */
+    if (text[0] == '\0' || strspn(text, "0123456789+-.eE") != strlen(text)) {
+        return false;
+    }
+    char *end = NULL;
+    const double parsed = strtod(text, &end);
+    if (*end != '\0' || !isfinite(parsed) || !within(option, parsed)) {
+        return false;
+    }
+    *value = parsed;
+    return true;
+}
+
+static bool is_choice(const char *choices, const char *text)
+{
+    const size_t length = strlen(text);
+    for (const char *at = choices; at != NULL && length > 0;) {
+        const char *bar = strchrnul(at, '|');
+        if ((size_t)(bar - at) == length && memcmp(at, text, length) == 0) {
+            return true;
+        }
+        at = *bar == '|' ? bar + 1 : NULL;
+    }
+    return false;
+}
+
+static bool parse_text(const char *text, char field[CONFIG_TEXT_SIZE])
+{
+    const size_t length = strlen(text);
+    if (length >= CONFIG_TEXT_SIZE) {
+        return false;
+    }
+    memset(field, 0, CONFIG_TEXT_SIZE);
+    memcpy(field, text, length);
+    return true;
+}
+
+void config_list_clear(const struct config_option *option, void *field)
+{
+    memset(field, 0,
+           option->type == CONFIG_INTS ? sizeof(struct config_ints) : sizeof(struct config_texts));
+}
+
+status config_list_add(const struct config_option *option, void *field, const char *text,
+                       struct err *err)
+{
+    bool ok = false;
+    if (option->type == CONFIG_INTS) {
+        struct config_ints *list = field;
+        ok = list->n < CONFIG_LIST_MAX && parse_int(option, text, &list->items[list->n]);
+        list->n += ok ? 1 : 0;
+    } else {
+        struct config_texts *list = field;
+        ok = list->n < CONFIG_LIST_MAX && text[0] != '\0' && parse_text(text, list->items[list->n]);
+        list->n += ok ? 1 : 0;
+    }
+    return ok ? STATUS_OK : refuse(option, text, err);
+}
+
+/* Adds the items between the commas of text(size). */
+static status add_items(const struct config_option *option, void *list, const char *text,
+                        size_t size, struct err *err)
+{
+    const char *end = text + size;
+    while (text < end) {
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        const char *stop = comma == NULL ? end : comma;
+        while (text < stop && *text == ' ') {
+            text++;
+        }
+        size_t length = (size_t)(stop - text);
+        while (length > 0 && text[length - 1] == ' ') {
+            length--;
+        }
+        char item[CONFIG_TEXT_SIZE + 1];
+        snprintf(item, sizeof item, "%.*s",
+                 (int)(length < CONFIG_TEXT_SIZE ? length : CONFIG_TEXT_SIZE), text);
+        const status s = config_list_add(option, list, item, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (comma != NULL && comma + 1 == end) {
+            return refuse(option, ",", err); /* nothing behind the last comma */
+        }
+        text = comma == NULL ? end : comma + 1;
+    }
+    return STATUS_OK;
+}
+
+static status parse_list(const struct config_option *option, void *field, const char *text,
+                         struct err *err)
+{
+    union {
+        struct config_ints ints;
+        struct config_texts texts;
+    } list;
+    config_list_clear(option, &list);
+    size_t size = strlen(text);
+    if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
+        text++;
+        size -= 2;
+    }
+    const status s = add_items(option, &list, text, size, err);
+    if (s == STATUS_OK) {
+        memcpy(field, &list, option->type == CONFIG_INTS ? sizeof list.ints : sizeof list.texts);
+    }
+    return s;
+}
+
+status config_value_parse(const struct config_option *option, void *field, const char *text,
+                          struct err *err)
+{
+    bool ok = false;
+    switch (option->type) {
+    case CONFIG_BOOL:
+        ok = strcmp(text, "true") == 0 || strcmp(text, "false") == 0;
+        if (ok) {
+            *(bool *)field = text[0] == 't';
+        }
+        break;
+    case CONFIG_INT:
+        ok = parse_int(option, text, field);
+        break;
+    case CONFIG_REAL:
+        ok = parse_real(option, text, field);
+        break;
+    case CONFIG_TEXT:
+        ok = parse_text(text, field);
+        break;
+    case CONFIG_CHOICE:
+        ok = is_choice(option->choices, text) && parse_text(text, field);
+        break;
+    case CONFIG_INTS:
+    case CONFIG_TEXTS:
+        return parse_list(option, field, text, err);
+    }
+    return ok ? STATUS_OK : refuse(option, text, err);
+}
+
+/* The shortest decimal that reads back as the same number. */
+static void print_real(FILE *out, double value)
+{
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) {
+            break;
+        }
+    }
+    fputs(text, out);
+}
+
+/* Bare where YAML reads it back as the same text, else in double quotes. */
+static void print_text(FILE *out, const char *text)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
+    const char first = text[0];
+    const bool bare =
+        ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/') &&
+        strspn(text, plain) == strlen(text);
+    if (bare) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+        if (*at == '"' || *at == '\\') {
+            fprintf(out, "\\%c", *at);
+        } else if (*at < 0x20 || *at == 0x7f) {
+            fprintf(out, "\\x%02x", *at);
+        } else {
+            fputc(*at, out);
+        }
+    }
+    fputc('"', out);
+}
+
+void config_value_print(FILE *out, const struct config_option *option, const void *field)
+{
+    switch (option->type) {
+    case CONFIG_BOOL:
+        fputs(*(const bool *)field ? "true" : "false", out);
+        break;
+    case CONFIG_INT:
+        fprintf(out, "%" PRId64, *(const int64_t *)field);
+        break;
+    case CONFIG_REAL:
+        print_real(out, *(const double *)field);
+        break;
+    case CONFIG_TEXT:
+    case CONFIG_CHOICE:
+        print_text(out, field);
+        break;
+    case CONFIG_INTS: {
+        const struct config_ints *list = field;
+        fputc('[', out);
+        for (size_t i = 0; i < list->n; i++) {
+            fprintf(out, "%s%" PRId64, i == 0 ? "" : ", ", list->items[i]);
+        }
+        fputc(']', out);
+        break;
+    }
+    case CONFIG_TEXTS: {
+        const struct config_texts *list = field;
+        fputc('[', out);
+        for (size_t i = 0; i < list->n; i++) {
+            fputs(i == 0 ? "" : ", ", out);
+            print_text(out, list->items[i]);
+        }
+        fputc(']', out);
+        break;
+    }
+    }
+}

@@ -1,0 +1,390 @@
+/* Reads the experiment file with libyaml's event parser: each event carries its line, which errors
+ * name. Anchors, aliases and tags are refused: nothing here needs them. */
+#include "common/base/config_yaml.h"
+
+#include <string.h>
+#include <yaml.h>
+
+#include "common/base/config_value.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+static const char *const roles[] = {CONFIG_ROLES};
+#define N_ROLES (sizeof roles / sizeof roles[0])
+
+struct reader {
+    yaml_parser_t parser;
+    yaml_event_t event; /* the current one; owned, deleted by the next next_event() */
+    const char *path;
+    struct err *err;
+    const struct config_section *sections;
+    size_t n_sections;
+    size_t section_lines[N_ROLES +
+                         16]; /* where each section began, 0: not yet; roles first, then others */
+};
+
+static size_t line_of(const struct reader *r)
+{
+    return r->event.start_mark.line + 1;
+}
+
+static status next_event(struct reader *r)
+{
+    yaml_event_delete(&r->event);
+    if (yaml_parser_parse(&r->parser, &r->event) != 0) {
+        return STATUS_OK;
+    }
+    return err_set(r->err, STATUS_INVALID, "%s:%zu: not valid YAML: %s%s%s", r->path,
+                   r->parser.problem_mark.line + 1,
+                   r->parser.problem == NULL ? "parse error" : r->parser.problem,
+                   r->parser.context == NULL ? "" : " ",
+                   r->parser.context == NULL ? "" : r->parser.context);
+}
+
+static const char *scalar(const struct reader *r)
+{
+    return (const char *)r->event.data.scalar.value;
+}
+
+/* Is the current event a scalar without anchor, tag or 0 bytes? */
+static bool is_simple_scalar(const struct reader *r)
+{
+    return r->event.type == YAML_SCALAR_EVENT && r->event.data.scalar.anchor == NULL &&
+           r->event.data.scalar.tag == NULL && strlen(scalar(r)) == r->event.data.scalar.length;
+}
+
+static bool is_plain(const struct reader *r)
+{
+    return r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+}
+
+static const char *event_name(const struct reader *r)
+{
+    switch (r->event.type) {
+    case YAML_SEQUENCE_START_EVENT:
+        return "a list";
+    case YAML_MAPPING_START_EVENT:
+        return "a mapping";
+    case YAML_ALIAS_EVENT:
+        return "an alias";
+    case YAML_SCALAR_EVENT:
+        return is_simple_scalar(r) ? "a single value" : "a value with an anchor or a tag";
+    default:
+        return "something else";
+    }
+}
+
+static size_t distance(const char *a, const char *b)
+{
+    /* Levenshtein's, one row at a time; names are short. */
+    size_t row[64];
+    const size_t n = strlen(b);
+    if (n + 1 > sizeof row / sizeof row[0]) {
+        return SIZE_MAX;
+    }
+    for (size_t j = 0; j <= n; j++) {
+        row[j] = j;
+    }
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            const size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            const size_t insert = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = replace < insert ? replace : insert;
+        }
+    }
+    return row[n];
+}
+
+/* Keeps `name` in *best when it is nearer to `wrong` than what stands there. */
+static void keep_nearer(const char *wrong, const char *name, const char **best, size_t *least)
+{
+    const size_t d = distance(wrong, name);
+    if (d < *least) {
+        *least = d;
+        *best = name;
+    }
+}
+
+static void print_suggestion(char *text, size_t size, const char *wrong, const char *best,
+                             size_t least)
+{
+    const size_t near = 1 + strlen(wrong) / 3;
+    text[0] = '\0';
+    if (best != NULL && least <= near) {
+        snprintf(text, size, " (did you mean \"%s\"?)", best);
+    }
+}
+
+void config_suggest(char *text, size_t size, const char *wrong, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < n; i++) {
+        keep_nearer(wrong, names[i], &best, &least);
+    }
+    print_suggestion(text, size, wrong, best, least);
+}
+
+void config_suggest_option(char *text, size_t size, const char *wrong,
+                           const struct config_section *section)
+{
+    const char *best = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < section->n_options; i++) {
+        keep_nearer(wrong, section->options[i].name, &best, &least);
+    }
+    print_suggestion(text, size, wrong, best, least);
+}
+
+/* The list whose '[' is the current event. Filled in place: a bad item leaves it cut, and the whole
+ * load INVALID. */
+static status read_list(struct reader *r, const struct config_section *section,
+                        const struct config_option *option)
+{
+    void *field = config_field(section, option);
+    config_list_clear(option, field);
+    for (;;) {
+        status s = next_event(r);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (r->event.type == YAML_SEQUENCE_END_EVENT) {
+            return STATUS_OK;
+        }
+        if (!is_simple_scalar(r) || (option->type == CONFIG_INTS && !is_plain(r))) {
+            return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: an item is %s: expected %s",
+                           r->path, line_of(r), section->name, option->name,
+                           is_simple_scalar(r) ? "quoted" : event_name(r),
+                           option->type == CONFIG_INTS ? "an integer" : "text");
+        }
+        s = config_list_add(option, field, scalar(r), r->err);
+        if (s != STATUS_OK) {
+            return err_context(r->err, s, "%s:%zu: %s.%s", r->path, line_of(r), section->name,
+                               option->name);
+        }
+    }
+}
+
+/* The value behind an option's key: the current event. */
+static status read_value(struct reader *r, const struct config_section *section,
+                         const struct config_option *option)
+{
+    const bool list = config_is_list(option);
+    if (list && r->event.type == YAML_SEQUENCE_START_EVENT) {
+        return read_list(r, section, option);
+    }
+    char expected[256];
+    config_expected(option, expected, sizeof expected);
+    if (list || !is_simple_scalar(r)) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: %s: expected %s", r->path,
+                       line_of(r), section->name, option->name, event_name(r), expected);
+    }
+    const bool text = option->type == CONFIG_TEXT || option->type == CONFIG_CHOICE;
+    if (!text && !is_plain(r)) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: \"%.64s\" in quotes: expected %s",
+                       r->path, line_of(r), section->name, option->name, scalar(r), expected);
+    }
+    /* A plain ~ or null is YAML's way to say nothing; for text that is the empty text. */
+    const char *value = scalar(r);
+    if (is_plain(r) && (strcmp(value, "~") == 0 || strcmp(value, "null") == 0)) {
+        value = "";
+    }
+    const status s = config_value_parse(option, config_field(section, option), value, r->err);
+    if (s != STATUS_OK) {
+        return err_context(r->err, s, "%s:%zu: %s.%s", r->path, line_of(r), section->name,
+                           option->name);
+    }
+    return STATUS_OK;
+}
+
+static const struct config_option *find_option(const struct config_section *section,
+                                               const char *name)
+{
+    for (size_t i = 0; i < section->n_options; i++) {
+        if (strcmp(section->options[i].name, name) == 0) {
+            return &section->options[i];
+        }
+    }
+    return NULL;
+}
+
+/* One `key: value` of a section; the key is the current event. `lines`: where each option was set,
+ * 0: not yet. */
+static status read_entry(struct reader *r, const struct config_section *section, size_t *lines)
+{
+    if (!is_simple_scalar(r)) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: %s where an option's name was expected",
+                       r->path, line_of(r), section->name, event_name(r));
+    }
+    const struct config_option *option = find_option(section, scalar(r));
+    if (option == NULL) {
+        char suggestion[128];
+        config_suggest_option(suggestion, sizeof suggestion, scalar(r), section);
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%.64s: unknown option%s", r->path,
+                       line_of(r), section->name, scalar(r), suggestion);
+    }
+    const size_t i = (size_t)(option - section->options);
+    if (lines[i] != 0) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: already set in line %zu", r->path,
+                       line_of(r), section->name, option->name, lines[i]);
+    }
+    lines[i] = line_of(r);
+    const status s = next_event(r);
+    return s == STATUS_OK ? read_value(r, section, option) : s;
+}
+
+/* A section's mapping, whose start is the current event. */
+static status read_section(struct reader *r, const struct config_section *section)
+{
+    size_t *lines = mem_array(section->n_options, sizeof *lines);
+    if (lines == NULL) {
+        return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
+    }
+    status s = next_event(r);
+    while (s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        s = read_entry(r, section, lines);
+        if (s == STATUS_OK) {
+            s = next_event(r);
+        }
+    }
+    mem_free(lines);
+    return s;
+}
+
+/* Another role's mapping: not looked into. */
+static status skip_section(struct reader *r)
+{
+    for (int depth = 1; depth > 0;) {
+        const status s = next_event(r);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        const yaml_event_type_t type = r->event.type;
+        depth += type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT;
+        depth -= type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT;
+    }
+    return STATUS_OK;
+}
+
+static const struct config_section *find_section(const struct reader *r, const char *name,
+                                                 size_t *slot)
+{
+    for (size_t i = 0; i < r->n_sections; i++) {
+        if (strcmp(r->sections[i].name, name) == 0) {
+            *slot = N_ROLES + i;
+            return &r->sections[i];
+        }
+    }
+    for (size_t i = 0; i < N_ROLES; i++) {
+        if (strcmp(roles[i], name) == 0) {
+            *slot = i;
+            return NULL;
+        }
+    }
+    *slot = SIZE_MAX;
+    return NULL;
+}
+
+/* One `name: mapping` of the file; the name is the current event. */
+static status read_top(struct reader *r)
+{
+    if (!is_simple_scalar(r)) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s where a section's name was expected",
+                       r->path, line_of(r), event_name(r));
+    }
+    size_t slot;
+    const struct config_section *section = find_section(r, scalar(r), &slot);
+    if (slot == SIZE_MAX) {
+        char suggestion[128];
+        config_suggest(suggestion, sizeof suggestion, scalar(r), roles, N_ROLES);
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %.64s: unknown section%s", r->path,
+                       line_of(r), scalar(r), suggestion);
+    }
+    char name[64];
+    snprintf(name, sizeof name, "%s", scalar(r));
+    if (r->section_lines[slot] != 0) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: section already begun in line %zu",
+                       r->path, line_of(r), name, r->section_lines[slot]);
+    }
+    r->section_lines[slot] = line_of(r);
+
+    const status s = next_event(r);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0') {
+        return STATUS_OK; /* `learner:` with nothing below: all presets */
+    }
+    if (r->event.type != YAML_MAPPING_START_EVENT || r->event.data.mapping_start.anchor != NULL ||
+        r->event.data.mapping_start.tag != NULL) {
+        return err_set(r->err, STATUS_INVALID,
+                       "%s:%zu: %s: expected a section, options indented below its name", r->path,
+                       line_of(r), name);
+    }
+    return section == NULL ? skip_section(r) : read_section(r, section);
+}
+
+/* From stream start to stream end: no document or one. */
+static status read_stream(struct reader *r)
+{
+    status s = next_event(r); /* stream start */
+    if (s == STATUS_OK) {
+        s = next_event(r);
+    }
+    if (s != STATUS_OK || r->event.type == YAML_STREAM_END_EVENT) {
+        return s;
+    }
+    s = next_event(r); /* what the document is */
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const bool empty = is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0';
+    if (!empty && r->event.type != YAML_MAPPING_START_EVENT) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: expected sections", r->path, line_of(r),
+                       event_name(r));
+    }
+    if (!empty) {
+        s = next_event(r);
+    }
+    while (!empty && s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        s = read_top(r);
+        if (s == STATUS_OK) {
+            s = next_event(r);
+        }
+    }
+    /* Document end, stream end. */
+    for (int i = 0; i < 2 && s == STATUS_OK; i++) {
+        s = next_event(r);
+    }
+    if (s == STATUS_OK && r->event.type != YAML_STREAM_END_EVENT) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: a second document: expected one", r->path,
+                       line_of(r));
+    }
+    return s;
+}
+
+status config_yaml_read(const struct config_section *sections, size_t n, const char *path,
+                        struct err *err)
+{
+    void *bytes = NULL;
+    size_t size = 0;
+    status s = file_read(path, CONFIG_FILE_MAX, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct reader r = {.path = path, .err = err, .sections = sections, .n_sections = n};
+    ASSERT(N_ROLES + n <= sizeof r.section_lines / sizeof r.section_lines[0]);
+    if (yaml_parser_initialize(&r.parser) == 0) {
+        mem_free(bytes);
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
+    }
+    yaml_parser_set_input_string(&r.parser, bytes, size);
+    s = read_stream(&r);
+    yaml_event_delete(&r.event);
+    yaml_parser_delete(&r.parser);
+    mem_free(bytes);
+    return s;
+}

@@ -1,0 +1,66 @@
+/* The shared section's table, and what follows from its values. */
+#include "common/base/experiment.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+#define FIELD(name) offsetof(struct experiment, name)
+
+static const struct config_option options[] = {
+    {"name", CONFIG_TEXT, FIELD(name), "", "run", 0, 0, NULL,
+     "name of the run: names its folder and plots"},
+    {"run_dir", CONFIG_TEXT, FIELD(run_dir), "", "", 0, 0, NULL,
+     "folder of all that the run writes; empty: runs/NAME"},
+    {"environment", CONFIG_TEXT, FIELD(environment), "", "", 0, 0, NULL,
+     "what the policy acts in: cheetah-run, sawyer-.., robot:ADDRESS"},
+    {"seed", CONFIG_INT, FIELD(seed), "", "1", 0, 9007199254740992.0, NULL,
+     "every random number of the run follows from it"},
+    {"replay", CONFIG_TEXTS, FIELD(replay), "", "[]", 0, 0, NULL,
+     "addresses of the replay servers; empty: unix:RUN_DIR/replay.sock"},
+    {"parameters", CONFIG_TEXT, FIELD(parameters), "", "", 0, 0, NULL,
+     "address of the learner's Parameters; empty: unix:RUN_DIR/parameters.sock"},
+    {"tls_ca", CONFIG_TEXT, FIELD(tls_ca), "", "", 0, 0, NULL,
+     "PEM file of the authority that peers are checked against; empty: no TLS"},
+    {"tls_cert", CONFIG_TEXT, FIELD(tls_cert), "", "", 0, 0, NULL,
+     "PEM file of this process's certificate"},
+    {"tls_key", CONFIG_TEXT, FIELD(tls_key), "", "", 0, 0, NULL, "PEM file of its private key"},
+    {"token_file", CONFIG_TEXT, FIELD(token_file), "", "", 0, 0, NULL,
+     "file with the bearer token that this process shows to its peers"},
+    {"allow_insecure", CONFIG_BOOL, FIELD(allow_insecure), "", "false", 0, 0, NULL,
+     "listen beyond loopback without TLS"},
+    {"log_level", CONFIG_CHOICE, FIELD(log_level), "", "info", 0, 0, "debug|info|warn|error",
+     "the least level that is logged"},
+    {"admin", CONFIG_TEXT, FIELD(admin), "", "", 0, 0, NULL,
+     "HTTP address of /metrics; empty: 127.0.0.1 and a free port, in RUN_DIR/ROLE.admin"},
+    {"check", CONFIG_BOOL, FIELD(check), "", "false", 0, 0, NULL,
+     "read the configuration, say what is wrong with it, and leave"},
+};
+
+struct config_section experiment_section(struct experiment *experiment)
+{
+    return (struct config_section){.name = "experiment",
+                                   .options = options,
+                                   .n_options = sizeof options / sizeof options[0],
+                                   .values = experiment};
+}
+
+/* target <- "a" "b" "c". What does not fit is cut; whoever opens the path then names it. */
+static void join(char target[CONFIG_TEXT_SIZE], const char *a, const char *b, const char *c)
+{
+    const int length = snprintf(target, CONFIG_TEXT_SIZE, "%s%s%s", a, b, c);
+    ASSERT(length >= 0);
+}
+
+void experiment_finish(struct experiment *experiment)
+{
+    if (experiment->run_dir[0] == '\0') {
+        join(experiment->run_dir, "runs/", experiment->name, "");
+    }
+    if (experiment->replay.n == 0) {
+        join(experiment->replay.items[0], "unix:", experiment->run_dir, "/replay.sock");
+        experiment->replay.n = 1;
+    }
+    if (experiment->parameters[0] == '\0') {
+        join(experiment->parameters, "unix:", experiment->run_dir, "/parameters.sock");
+    }
+}

@@ -1,0 +1,315 @@
+/* Whole files, safely replaced. Every write, sync and rename passes fails_now(), so that tests can
+ * fail each in turn. */
+#include "common/base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/memory.h"
+
+/* Calls left until one fails; 0: none will. */
+static _Atomic uint64_t fail_in;
+static atomic_int fail_number;
+
+void file_fail_at(uint64_t nth, int error_number)
+{
+    atomic_store(&fail_number, error_number);
+    atomic_store(&fail_in, nth);
+}
+
+/* Is it this call's turn to fail? Then errno is set. */
+static bool fails_now(void)
+{
+    uint64_t left = atomic_load(&fail_in);
+    while (left > 0 && !atomic_compare_exchange_weak(&fail_in, &left, left - 1)) {
+    }
+    if (left == 1) {
+        errno = atomic_load(&fail_number);
+        return true;
+    }
+    return false;
+}
+
+static status make_folder(const char *path, struct err *err)
+{
+    if (mkdir(path, 0777) == 0) {
+        return STATUS_OK;
+    }
+    const int number = errno;
+    struct stat info;
+    if (number == EEXIST && stat(path, &info) == 0) {
+        return S_ISDIR(info.st_mode) ? STATUS_OK
+                                     : err_set(err, STATUS_EXISTS, "%s: is not a folder", path);
+    }
+    return err_errno(err, number, "make folder %s", path);
+}
+
+status file_make_folders(const char *path, struct err *err)
+{
+    char part[PATH_MAX];
+    const size_t length = strlen(path);
+    if (length == 0 || length >= sizeof part) {
+        return err_set(err, STATUS_INVALID, "folder \"%.64s\": expected 1..%zu characters", path,
+                       sizeof part - 1);
+    }
+    /* Every prefix that ends before a slash, then the whole. */
+    for (size_t i = 1; i <= length; i++) {
+        if ((path[i] != '/' && path[i] != '\0') || path[i - 1] == '/') {
+            continue;
+        }
+        memcpy(part, path, i);
+        part[i] = '\0';
+        const status s = make_folder(part, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Reads to the end; a file may grow or have no size of its own (/proc). */
+static status read_whole(int fd, const char *path, size_t max_bytes, size_t expected,
+                         unsigned char **bytes, size_t *size, struct err *err)
+{
+    size_t room = expected + 2;
+    size_t used = 0;
+    unsigned char *buffer = mem_array(room, 1);
+    while (buffer != NULL) {
+        const ssize_t n = read(fd, buffer + used, room - 1 - used);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            mem_free(buffer);
+            return err_errno(err, errno, "read %s", path);
+        }
+        if (n == 0) {
+            buffer[used] = 0;
+            *bytes = buffer;
+            *size = used;
+            return STATUS_OK;
+        }
+        used += (size_t)n;
+        if (used > max_bytes) {
+            mem_free(buffer);
+            return err_set(err, STATUS_INVALID, "%s: more than %zu bytes", path, max_bytes);
+        }
+        if (used == room - 1) {
+            unsigned char *larger = mem_resize(buffer, room * 2, 1);
+            if (larger == NULL) {
+                mem_free(buffer);
+            }
+            buffer = larger;
+            room *= 2;
+        }
+    }
+    return err_set(err, STATUS_NO_MEMORY, "read %s: out of memory", path);
+}
+
+status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size, struct err *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, "open %s", path);
+    }
+    struct stat info;
+    status s;
+    if (fstat(fd, &info) != 0) {
+        s = err_errno(err, errno, "stat %s", path);
+        goto close_fd;
+    }
+    if (S_ISDIR(info.st_mode)) {
+        s = err_set(err, STATUS_INVALID, "%s: is a folder, expected a file", path);
+        goto close_fd;
+    }
+    if (info.st_size > 0 && (uint64_t)info.st_size > max_bytes) {
+        s = err_set(err, STATUS_INVALID, "%s: %lld bytes, expected at most %zu", path,
+                    (long long)info.st_size, max_bytes);
+        goto close_fd;
+    }
+    unsigned char *read_bytes = NULL;
+    s = read_whole(fd, path, max_bytes, (size_t)info.st_size, &read_bytes, size, err);
+    if (s == STATUS_OK) {
+        *bytes = read_bytes;
+    }
+close_fd:
+    close(fd);
+    return s;
+}
+
+status file_write_all(int fd, const void *bytes, size_t size, struct err *err)
+{
+    const unsigned char *at = bytes;
+    while (size > 0) {
+        const ssize_t n = fails_now() ? -1 : write(fd, at, size);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return err_errno(err, n == 0 ? EIO : errno, "write %zu bytes", size);
+        }
+        at += n;
+        size -= (size_t)n;
+    }
+    return STATUS_OK;
+}
+
+status file_sync(int fd, struct err *err)
+{
+    if (fails_now() || fsync(fd) != 0) {
+        return err_errno(err, errno, "sync");
+    }
+    return STATUS_OK;
+}
+
+status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *err)
+{
+    unsigned char *at = bytes;
+    size_t left = size;
+    while (left > 0) {
+        const ssize_t n = pread(fd, at, left, offset);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            return err_errno(err, errno, "read at byte %lld", (long long)offset);
+        }
+        if (n == 0) {
+            return err_set(err, STATUS_CLOSED, "file ends at byte %lld, %zu bytes early",
+                           (long long)offset, left);
+        }
+        at += n;
+        offset += n;
+        left -= (size_t)n;
+    }
+    return STATUS_OK;
+}
+
+status file_sync_folder(const char *path, struct err *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    if (length >= sizeof folder) {
+        return err_set(err, STATUS_INVALID, "%.64s..: path too long", path);
+    }
+    memcpy(folder, path, length);
+    folder[length] = '\0';
+
+    const int fd = open(length == 0 ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, "open the folder of %s", path);
+    }
+    const status s = file_sync(fd, err);
+    close(fd);
+    return s == STATUS_OK ? s : err_context(err, s, "folder of %s", path);
+}
+
+/* Writes and syncs the temporary file; removes it when that fails. */
+static status write_aside(const char *path, const struct file_part *parts, size_t n,
+                          struct err *err)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        return err_errno(err, errno, "open %s", path);
+    }
+    status s = STATUS_OK;
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = file_write_all(fd, parts[i].bytes, parts[i].size, err);
+    }
+    if (s == STATUS_OK) {
+        s = file_sync(fd, err);
+    }
+    if (close(fd) != 0 && s == STATUS_OK) {
+        s = err_errno(err, errno, "close");
+    }
+    if (s != STATUS_OK) {
+        unlink(path);
+        return err_context(err, s, "%s", path);
+    }
+    return STATUS_OK;
+}
+
+/* Puts `aside` in the place of `path`. Where the two could be exchanged, `aside` is now the old
+ * file (*kept). */
+static int rename_onto(const char *aside, const char *path, bool *kept)
+{
+    *kept = false;
+    if (fails_now()) {
+        return -1;
+    }
+    if (renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
+        *kept = true;
+        return 0;
+    }
+    /* There is no old file yet, or the file system cannot exchange. */
+    return rename(aside, path);
+}
+
+status file_replace(const char *path, const struct file_part *parts, size_t n, struct err *err)
+{
+    char aside[PATH_MAX];
+    if (snprintf(aside, sizeof aside, "%s.tmp", path) >= (int)sizeof aside) {
+        return err_set(err, STATUS_INVALID, "%.64s..: path too long", path);
+    }
+    status s = write_aside(aside, parts, n, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct stat info;
+    const bool was_there = lstat(path, &info) == 0;
+    bool kept = false;
+    if (rename_onto(aside, path, &kept) != 0) {
+        s = err_errno(err, errno, "rename %s", aside);
+        unlink(aside);
+        return s;
+    }
+    s = file_sync_folder(path, err);
+    if (s != STATUS_OK && kept &&
+        renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_EXCHANGE) != 0) {
+        s = err_context(err, s, "%s is new, but may not outlive a power cut", path);
+    } else if (s != STATUS_OK && !was_there) {
+        unlink(path);
+    }
+    if (kept) {
+        unlink(aside);
+    }
+    return s;
+}
+
+status file_lock(const char *path, int *fd, struct err *err)
+{
+    const int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (opened < 0) {
+        return err_errno(err, errno, "open lock %s", path);
+    }
+    if (flock(opened, LOCK_EX | LOCK_NB) != 0) {
+        const int number = errno;
+        char holder[32] = "";
+        const ssize_t n = pread(opened, holder, sizeof holder - 1, 0);
+        holder[n > 0 ? strcspn(holder, "\n") : 0] = '\0';
+        close(opened);
+        if (number == EWOULDBLOCK) {
+            return err_set(err, STATUS_EXISTS, "%s: locked by another process (%s)", path,
+                           holder[0] == '\0' ? "unknown" : holder);
+        }
+        return err_errno(err, number, "lock %s", path);
+    }
+    /* For the human who wonders who has it; the lock holds without it. */
+    char text[32];
+    const int length = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
+    if (ftruncate(opened, 0) != 0 || pwrite(opened, text, (size_t)length, 0) != length) {
+        const int number = errno;
+        close(opened);
+        return err_errno(err, number, "write lock %s", path);
+    }
+    *fd = opened;
+    return STATUS_OK;
+}

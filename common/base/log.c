@@ -1,0 +1,172 @@
+/* Log lines: formatted in one buffer, written with one write(). Warnings are limited per place (its
+ * format). */
+#include "common/base/log.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/crash.h"
+
+#define LINE_SIZE      4096 /* up to PIPE_BUF a write to a pipe is not torn */
+#define FOOTER_SIZE    512
+#define PLACES         64 /* places whose warnings are counted; two on the same slot share its limit */
+#define WARNINGS_PER_S 5
+
+static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
+static char process_name[64] = "hindcast";
+static atomic_int least_shown = LOG_INFO;
+
+/* Guards what follows, and keeps the footer below the lines. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static char footer[FOOTER_SIZE];
+static struct place {
+    const char *format;
+    uint64_t second;
+    unsigned shown;
+    unsigned hidden;
+} places[PLACES];
+
+void log_open(const char *process, enum log_level least)
+{
+    snprintf(process_name, sizeof process_name, "%s", process);
+    log_set_level(least);
+    crash_install(process);
+}
+
+void log_set_level(enum log_level least)
+{
+    atomic_store(&least_shown, (int)least);
+}
+
+status log_level_parse(enum log_level *level, const char *text, struct err *err)
+{
+    static const char *const texts[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; i < 4; i++) {
+        if (strcmp(text, texts[i]) == 0) {
+            *level = (enum log_level)i;
+            return STATUS_OK;
+        }
+    }
+    return err_set(err, STATUS_INVALID, "log level \"%s\": expected debug, info, warn or error",
+                   text);
+}
+
+/* May a warning from this place be shown now? `hidden`: how many were not since the last one. Under
+ * the lock. */
+static bool warning_allowed(const char *format, unsigned *hidden)
+{
+    const uint64_t second = clock_now_ns() / NS_PER_S;
+    struct place *place = &places[((uintptr_t)format >> 3) % PLACES];
+    if (place->format != format) {
+        *place = (struct place){.format = format, .second = second};
+    }
+    if (place->second != second) {
+        place->second = second;
+        place->shown = 0;
+    }
+    if (place->shown >= WARNINGS_PER_S) {
+        place->hidden++;
+        return false;
+    }
+    place->shown++;
+    *hidden = place->hidden;
+    place->hidden = 0;
+    return true;
+}
+
+static size_t put_head(char *line, size_t size, enum log_level level, const char *module)
+{
+    const uint64_t now_ns = clock_wall_ns();
+    const time_t seconds = (time_t)(now_ns / NS_PER_S);
+    struct tm utc;
+    gmtime_r(&seconds, &utc);
+    const int n = snprintf(
+        line, size, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ %s %s %s: ", utc.tm_year + 1900,
+        utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+        (unsigned)(now_ns % NS_PER_S / NS_PER_MS), level_names[level], process_name, module);
+    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
+
+/* One event, one line: whatever a peer put into a text cannot forge another. */
+static void clean(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            *text = ' ';
+        }
+    }
+}
+
+static void write_out(const char *text, size_t size)
+{
+    while (size > 0) {
+        const ssize_t n = write(STDERR_FILENO, text, size);
+        if (n <= 0) {
+            return; /* nobody listens: nothing else to be done */
+        }
+        text += n;
+        size -= (size_t)n;
+    }
+}
+
+void log_write(enum log_level level, const char *module, const char *format, ...)
+{
+    if ((int)level < atomic_load_explicit(&least_shown, memory_order_relaxed)) {
+        return;
+    }
+    unsigned hidden = 0;
+    if (level == LOG_WARN) {
+        pthread_mutex_lock(&lock);
+        const bool allowed = warning_allowed(format, &hidden);
+        pthread_mutex_unlock(&lock);
+        if (!allowed) {
+            return;
+        }
+    }
+
+    char line[LINE_SIZE];
+    const size_t most = sizeof line - 64; /* room for the tail */
+    size_t used = put_head(line, most, level, module);
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(line + used, most - used, format, args);
+    va_end(args);
+    clean(line + used);
+    const bool cut = n > 0 && (size_t)n >= most - used;
+    used = strlen(line);
+    if (cut) {
+        used += (size_t)snprintf(line + used, sizeof line - used, "...");
+    }
+    if (hidden > 0) {
+        used += (size_t)snprintf(line + used, sizeof line - used, " not_shown=%u", hidden);
+    }
+    line[used++] = '\n';
+
+    pthread_mutex_lock(&lock);
+    if (footer[0] == '\0') {
+        write_out(line, used);
+    } else {
+        /* The line takes the footer's place, the footer moves down. */
+        char both[LINE_SIZE + FOOTER_SIZE + 8];
+        const int size = snprintf(both, sizeof both, "\r\033[K%.*s%s", (int)used, line, footer);
+        write_out(both, (size_t)size);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void log_footer(const char *text)
+{
+    char out[FOOTER_SIZE + 8];
+    pthread_mutex_lock(&lock);
+    snprintf(footer, sizeof footer, "%s", text == NULL ? "" : text);
+    clean(footer);
+    const int size = snprintf(out, sizeof out, "\r\033[K%s", footer);
+    write_out(out, (size_t)size);
+    pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,122 @@
+/* malloc behind one door, so that tests can fail the Nth call; and the arena. */
+#include "common/base/memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define POISON(start, size)   __asan_poison_memory_region((start), (size))
+#define UNPOISON(start, size) __asan_unpoison_memory_region((start), (size))
+#else
+#define POISON(start, size)   ((void)(start), (void)(size))
+#define UNPOISON(start, size) ((void)(start), (void)(size))
+#endif
+
+/* Calls left until one fails; 0: none will. */
+static _Atomic uint64_t fail_in;
+
+static bool fails_now(void)
+{
+    if (atomic_load_explicit(&fail_in, memory_order_relaxed) == 0) {
+        return false;
+    }
+    uint64_t left = atomic_load(&fail_in);
+    while (left > 0 && !atomic_compare_exchange_weak(&fail_in, &left, left - 1)) {
+    }
+    return left == 1;
+}
+
+void memory_fail_at(uint64_t nth)
+{
+    atomic_store(&fail_in, nth);
+}
+
+void *mem_new(size_t size_bytes)
+{
+    return mem_array(1, size_bytes);
+}
+
+void *mem_array(size_t count, size_t size_bytes)
+{
+    if (fails_now()) {
+        return NULL;
+    }
+    /* calloc checks the product; at least one byte, so that NULL only ever means failure. */
+    return count == 0 || size_bytes == 0 ? calloc(1, 1) : calloc(count, size_bytes);
+}
+
+void *mem_resize(void *memory, size_t count, size_t size_bytes)
+{
+    if (fails_now()) {
+        return NULL;
+    }
+    return count == 0 || size_bytes == 0 ? realloc(memory, 1)
+                                         : reallocarray(memory, count, size_bytes);
+}
+
+char *mem_text(const char *text)
+{
+    return fails_now() ? NULL : strdup(text);
+}
+
+void *mem_aligned(size_t size_bytes)
+{
+    if (fails_now() || size_bytes > SIZE_MAX - CACHE_LINE) {
+        return NULL;
+    }
+    const size_t rounded = (size_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    const size_t size = rounded == 0 ? CACHE_LINE : rounded;
+    void *memory = aligned_alloc(CACHE_LINE, size);
+    if (memory != NULL) {
+        memset(memory, 0, size);
+    }
+    return memory;
+}
+
+void mem_free(void *memory)
+{
+    free(memory);
+}
+
+status arena_init(struct arena *arena, size_t size_bytes)
+{
+    unsigned char *base = mem_aligned(size_bytes);
+    if (base == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *arena = (struct arena){.base = base, .size_bytes = size_bytes};
+    POISON(base, size_bytes);
+    return STATUS_OK;
+}
+
+void arena_fini(struct arena *arena)
+{
+    if (arena->base != NULL) {
+        UNPOISON(arena->base, arena->size_bytes);
+    }
+    mem_free(arena->base);
+    *arena = (struct arena){0};
+}
+
+void *arena_take(struct arena *arena, size_t count, size_t size_bytes)
+{
+    size_t size;
+    ASSERT(!__builtin_mul_overflow(count, size_bytes, &size));
+    const size_t start = (arena->used_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    ASSERT(start <= arena->size_bytes && size <= arena->size_bytes - start);
+    arena->used_bytes = start + size;
+    if (arena->used_bytes > arena->peak_bytes) {
+        arena->peak_bytes = arena->used_bytes;
+    }
+    /* Only the piece itself becomes readable: a run over its end lands in poison. */
+    UNPOISON(arena->base + start, size);
+    return arena->base + start;
+}
+
+void arena_reset(struct arena *arena)
+{
+    arena->used_bytes = 0;
+    POISON(arena->base, arena->size_bytes);
+}

@@ -1,0 +1,304 @@
+/* The registry: a list that only grows, under a lock; the values, updated without. */
+#include "common/base/metrics.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cjson/cJSON.h>
+
+#include "common/base/memory.h"
+#include "common/base/process_metrics.h"
+
+struct metric {
+    const char *name;
+    const char *help;
+    const char *labels; /* "" for none */
+    enum metric_kind kind;
+    _Atomic uint64_t value; /* bits of a double; histogram: the sum */
+    size_t n_bounds;
+    const double *bounds;      /* (n_bounds) */
+    _Atomic uint64_t *buckets; /* (n_bounds + 1), not cumulative; the last is +Inf's */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below */
+static struct metric **metrics;                          /* in order of name, then labels */
+static size_t n_metrics;
+
+static double load(const _Atomic uint64_t *cell)
+{
+    const uint64_t bits = atomic_load_explicit(cell, memory_order_relaxed);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint64_t bits_of(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static void add(_Atomic uint64_t *cell, double amount)
+{
+    uint64_t old = atomic_load_explicit(cell, memory_order_relaxed);
+    double value;
+    do {
+        memcpy(&value, &old, sizeof value);
+    } while (!atomic_compare_exchange_weak_explicit(cell, &old, bits_of(value + amount),
+                                                    memory_order_relaxed, memory_order_relaxed));
+}
+
+static int compare(const struct metric *metric, const char *name, const char *labels)
+{
+    const int by_name = strcmp(metric->name, name);
+    return by_name != 0 ? by_name : strcmp(metric->labels, labels);
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    const size_t n = strlen(text);
+    const size_t m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static struct metric *make(const char *name, const char *help, const char *labels,
+                           enum metric_kind kind, const double *bounds, size_t n)
+{
+    struct metric *made = mem_new(sizeof *made);
+    ASSERT(made != NULL);
+    made->name = mem_text(name);
+    made->help = mem_text(help);
+    made->labels = mem_text(labels);
+    ASSERT(made->name != NULL && made->help != NULL && made->labels != NULL);
+    made->kind = kind;
+    if (kind == METRIC_HISTOGRAM) {
+        double *copy = mem_array(n, sizeof *copy);
+        made->buckets = mem_array(n + 1, sizeof *made->buckets);
+        ASSERT(copy != NULL && made->buckets != NULL);
+        memcpy(copy, bounds, n * sizeof *copy);
+        made->bounds = copy;
+        made->n_bounds = n;
+    }
+    return made;
+}
+
+/* Finds or inserts, so that the list stays sorted. */
+static struct metric *get(const char *name, const char *help, const char *labels,
+                          enum metric_kind kind, const double *bounds, size_t n)
+{
+    ASSERT(strncmp(name, "hindcast_", 9) == 0);
+    const char *own_labels = labels == NULL ? "" : labels;
+    pthread_mutex_lock(&lock);
+    size_t i = 0;
+    while (i < n_metrics && compare(metrics[i], name, own_labels) < 0) {
+        i++;
+    }
+    if (i == n_metrics || compare(metrics[i], name, own_labels) != 0) {
+        metrics = mem_resize(metrics, n_metrics + 1, sizeof(struct metric *));
+        ASSERT(metrics != NULL);
+        memmove(metrics + i + 1, metrics + i, (n_metrics - i) * sizeof(struct metric *));
+        metrics[i] = make(name, help, own_labels, kind, bounds, n);
+        n_metrics++;
+    }
+    struct metric *metric = metrics[i];
+    ASSERT(metric->kind == kind);
+    pthread_mutex_unlock(&lock);
+    return metric;
+}
+
+struct metric *metric_counter(const char *name, const char *help, const char *labels)
+{
+    ASSERT(ends_with(name, "_total"));
+    return get(name, help, labels, METRIC_COUNTER, NULL, 0);
+}
+
+struct metric *metric_gauge(const char *name, const char *help, const char *labels)
+{
+    return get(name, help, labels, METRIC_GAUGE, NULL, 0);
+}
+
+struct metric *metric_histogram(const char *name, const char *help, const char *labels,
+                                const double *bounds, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        ASSERT(bounds[i - 1] < bounds[i]);
+    }
+    return get(name, help, labels, METRIC_HISTOGRAM, bounds, n);
+}
+
+const double *metric_latency_bounds(size_t *n)
+{
+    static const double bounds[] = {10e-6,  25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3,
+                                    2.5e-3, 5e-3,  10e-3, 25e-3,  50e-3,  0.1,    0.25,
+                                    0.5,    1,     2.5,   5,      10,     30,     60};
+    *n = sizeof bounds / sizeof bounds[0];
+    return bounds;
+}
+
+void metric_add(struct metric *metric, double amount)
+{
+    ASSERT(metric->kind != METRIC_HISTOGRAM);
+    ASSERT(metric->kind == METRIC_GAUGE || amount >= 0);
+    add(&metric->value, amount);
+}
+
+void metric_set(struct metric *metric, double value)
+{
+    ASSERT(metric->kind == METRIC_GAUGE);
+    atomic_store_explicit(&metric->value, bits_of(value), memory_order_relaxed);
+}
+
+void metric_observe(struct metric *metric, double value)
+{
+    ASSERT(metric->kind == METRIC_HISTOGRAM);
+    size_t i = 0;
+    while (i < metric->n_bounds && !(value <= metric->bounds[i])) {
+        i++; /* NaN ends in +Inf's bucket */
+    }
+    atomic_fetch_add_explicit(&metric->buckets[i], 1, memory_order_relaxed);
+    add(&metric->value, value);
+}
+
+double metric_value(const struct metric *metric)
+{
+    return load(&metric->value);
+}
+
+/* ---- showing ---- */
+
+static void print_number(FILE *out, double value)
+{
+    if (isnan(value)) {
+        fputs("NaN", out);
+    } else if (isinf(value)) {
+        fputs(value > 0 ? "+Inf" : "-Inf", out);
+    } else {
+        char text[40];
+        for (int digits = 15; digits <= 17; digits++) {
+            snprintf(text, sizeof text, "%.*g", digits, value);
+            if (strtod(text, NULL) == value) {
+                break;
+            }
+        }
+        fputs(text, out);
+    }
+}
+
+static void print_help(FILE *out, const struct metric *metric)
+{
+    static const char *const kinds[] = {"counter", "gauge", "histogram"};
+    fprintf(out, "# HELP %s ", metric->name);
+    for (const char *c = metric->help; *c != '\0'; c++) {
+        if (*c == '\\' || *c == '\n') {
+            fputs(*c == '\n' ? "\\n" : "\\\\", out);
+        } else {
+            fputc(*c, out);
+        }
+    }
+    fprintf(out, "\n# TYPE %s %s\n", metric->name, kinds[metric->kind]);
+}
+
+/* `name_suffix{labels} ` */
+static void print_name(FILE *out, const struct metric *metric, const char *suffix)
+{
+    const bool labels = metric->labels[0] != '\0';
+    fprintf(out, "%s%s%s%s%s ", metric->name, suffix, labels ? "{" : "", metric->labels,
+            labels ? "}" : "");
+}
+
+static void print_histogram(FILE *out, const struct metric *metric)
+{
+    /* _count is the sum of the buckets as read here, so that it always agrees with +Inf's. */
+    uint64_t total = 0;
+    for (size_t i = 0; i <= metric->n_bounds; i++) {
+        total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        fprintf(out, "%s_bucket{%s%sle=\"", metric->name, metric->labels,
+                metric->labels[0] == '\0' ? "" : ",");
+        print_number(out, i < metric->n_bounds ? metric->bounds[i] : (double)INFINITY);
+        fprintf(out, "\"} %llu\n", (unsigned long long)total);
+    }
+    print_name(out, metric, "_sum");
+    print_number(out, load(&metric->value));
+    fputc('\n', out);
+    print_name(out, metric, "_count");
+    fprintf(out, "%llu\n", (unsigned long long)total);
+}
+
+char *metrics_prometheus(void)
+{
+    process_metrics_update();
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return NULL;
+    }
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < n_metrics; i++) {
+        const struct metric *metric = metrics[i];
+        if (i == 0 || strcmp(metrics[i - 1]->name, metric->name) != 0) {
+            print_help(out, metric);
+        }
+        if (metric->kind == METRIC_HISTOGRAM) {
+            print_histogram(out, metric);
+        } else {
+            print_name(out, metric, "");
+            print_number(out, load(&metric->value));
+            fputc('\n', out);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    if (fclose(out) != 0) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* {"count": 3, "sum": 0.5, "buckets": [[0.1, 1], .., [null, 3]]}; null is +Inf. */
+static cJSON *histogram_json(const struct metric *metric)
+{
+    cJSON *object = cJSON_CreateObject();
+    cJSON *buckets = cJSON_CreateArray();
+    uint64_t total = 0;
+    for (size_t i = 0; i <= metric->n_bounds; i++) {
+        total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        cJSON *pair = cJSON_CreateArray();
+        cJSON_AddItemToArray(pair, i < metric->n_bounds ? cJSON_CreateNumber(metric->bounds[i])
+                                                        : cJSON_CreateNull());
+        cJSON_AddItemToArray(pair, cJSON_CreateNumber((double)total));
+        cJSON_AddItemToArray(buckets, pair);
+    }
+    cJSON_AddNumberToObject(object, "count", (double)total);
+    cJSON_AddNumberToObject(object, "sum", load(&metric->value));
+    cJSON_AddItemToObject(object, "buckets", buckets);
+    return object;
+}
+
+char *metrics_json(void)
+{
+    process_metrics_update();
+    cJSON *object = cJSON_CreateObject();
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < n_metrics; i++) {
+        const struct metric *metric = metrics[i];
+        char key[512];
+        const bool labels = metric->labels[0] != '\0';
+        snprintf(key, sizeof key, "%s%s%s%s", metric->name, labels ? "{" : "", metric->labels,
+                 labels ? "}" : "");
+        /* cJSON prints what is not finite as null. */
+        cJSON_AddItemToObject(object, key,
+                              metric->kind == METRIC_HISTOGRAM
+                                  ? histogram_json(metric)
+                                  : cJSON_CreateNumber(load(&metric->value)));
+    }
+    pthread_mutex_unlock(&lock);
+    char *text = cJSON_Print(object);
+    cJSON_Delete(object);
+    return text;
+}

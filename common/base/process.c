@@ -1,0 +1,359 @@
+/* The life of a process: signals, loop, admin page, status line, and an end that cannot hang. */
+#include "common/base/process.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "common/base/clock.h"
+#include "common/base/crash.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+#include "common/base/progress.h"
+
+#define LOG_MODULE "process"
+#include "common/base/log.h"
+
+#define TIMERS_MAX    16
+#define LAG_PERIOD_MS 250
+#define END_LIMIT_S                                                                                \
+    60 /* from the request to end until process_close; then it is ended the hard way */
+#define CLOSE_LIMIT_MS 2000
+
+struct timer {
+    uv_timer_t handle;
+    void (*tick)(void *arg);
+    void *arg;
+};
+
+struct process {
+    char role[32];
+    int index;
+    int count;
+    char name[48]; /* "learner", "restorer/2" */
+    uint64_t start_ns;
+    sigset_t old_mask;
+    uv_loop_t loop;
+    uv_signal_t on_term;
+    uv_signal_t on_int;
+    uv_async_t stop;
+    uv_timer_t lag;
+    uint64_t lag_due_ns;
+    struct metric *lag_seconds;
+    struct timer timers[TIMERS_MAX];
+    size_t n_timers;
+    struct admin *admin;
+    atomic_bool running;
+    atomic_bool stopping;
+    atomic_int exit_code;
+
+    pthread_mutex_t lock; /* guards what follows */
+    struct progress progress;
+    double fraction;
+    char text[PROGRESS_TEXT];
+};
+
+/* ---- ending ---- */
+
+static void on_end_limit(int number)
+{
+    (void)number;
+    static const char text[] = "hindcast: did not end in time; leaving now\n";
+    const ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)n;
+    crash_print_backtrace();
+    _exit(1);
+}
+
+/* Loop thread. */
+static void begin_end(struct process *process)
+{
+    atomic_store(&process->stopping, true);
+    uv_stop(&process->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct process *process = handle->data;
+    log_info("stopping on signal=%s", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    begin_end(process);
+}
+
+static void on_stop(uv_async_t *handle)
+{
+    begin_end(handle->data);
+}
+
+void process_stop(struct process *process, int exit_code)
+{
+    int none = 0;
+    if (exit_code != 0) {
+        atomic_compare_exchange_strong(&process->exit_code, &none, exit_code);
+    }
+    if (!atomic_exchange(&process->stopping, true)) {
+        uv_async_send(&process->stop);
+    }
+}
+
+bool process_stopping(const struct process *process)
+{
+    return atomic_load_explicit(&process->stopping, memory_order_relaxed);
+}
+
+/* ---- status ---- */
+
+static const char *state_name(const struct process *process)
+{
+    if (atomic_load(&process->stopping)) {
+        return "stopping";
+    }
+    return atomic_load(&process->running) ? "running" : "starting";
+}
+
+static char *status_page(void *arg)
+{
+    struct process *process = arg;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "role", process->role);
+    cJSON_AddNumberToObject(json, "index", process->index);
+    cJSON_AddNumberToObject(json, "count", process->count);
+    cJSON_AddNumberToObject(json, "pid", (double)getpid());
+    cJSON_AddStringToObject(json, "version", HINDCAST_VERSION);
+    cJSON_AddStringToObject(json, "state", state_name(process));
+    cJSON_AddNumberToObject(json, "uptime_s", 1e-9 * (double)(clock_now_ns() - process->start_ns));
+    pthread_mutex_lock(&process->lock);
+    if (process->fraction >= 0) {
+        cJSON_AddNumberToObject(json, "fraction", process->fraction);
+    } else {
+        cJSON_AddNullToObject(json, "fraction");
+    }
+    cJSON_AddStringToObject(json, "text", process->text);
+    pthread_mutex_unlock(&process->lock);
+    char *text = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    return text;
+}
+
+void process_report(struct process *process, double fraction, const char *format, ...)
+{
+    char text[PROGRESS_TEXT];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+
+    pthread_mutex_lock(&process->lock);
+    process->fraction = fraction;
+    memcpy(process->text, text, sizeof text);
+    progress_show(&process->progress, clock_now_ns(), fraction, text);
+    pthread_mutex_unlock(&process->lock);
+}
+
+/* ---- opening ---- */
+
+/* How late the loop is: what a timer missed its time by. */
+static void on_lag_timer(uv_timer_t *handle)
+{
+    struct process *process = handle->data;
+    const uint64_t now_ns = clock_now_ns();
+    const uint64_t late_ns = now_ns > process->lag_due_ns ? now_ns - process->lag_due_ns : 0;
+    metric_set(process->lag_seconds, 1e-9 * (double)late_ns);
+    process->lag_due_ns = now_ns + LAG_PERIOD_MS * NS_PER_MS;
+}
+
+static void on_timer(uv_timer_t *handle)
+{
+    const struct timer *timer = handle->data;
+    timer->tick(timer->arg);
+}
+
+/* Initialising uv handles on a fresh loop fails only for want of file descriptors or memory. */
+static status open_loop(struct process *process, struct err *err)
+{
+    int uv = uv_loop_init(&process->loop);
+    if (uv != 0) {
+        return err_set(err, STATUS_IO, "event loop: %s", uv_strerror(uv));
+    }
+    ASSERT(uv_signal_init(&process->loop, &process->on_term) == 0);
+    ASSERT(uv_signal_init(&process->loop, &process->on_int) == 0);
+    ASSERT(uv_async_init(&process->loop, &process->stop, on_stop) == 0);
+    ASSERT(uv_timer_init(&process->loop, &process->lag) == 0);
+    process->on_term.data = process;
+    process->on_int.data = process;
+    process->stop.data = process;
+    process->lag.data = process;
+    ASSERT(uv_signal_start(&process->on_term, on_signal, SIGTERM) == 0);
+    ASSERT(uv_signal_start(&process->on_int, on_signal, SIGINT) == 0);
+    return STATUS_OK;
+}
+
+static void close_own_handle(uv_handle_t *handle)
+{
+    if (!uv_is_closing(handle)) {
+        uv_close(handle, NULL);
+    }
+}
+
+/* Closes our handles and runs the loop empty; other parts must have closed theirs (a few may still
+ * be closing). */
+static void close_loop(struct process *process)
+{
+    for (size_t i = 0; i < process->n_timers; i++) {
+        close_own_handle((uv_handle_t *)&process->timers[i].handle);
+    }
+    close_own_handle((uv_handle_t *)&process->lag);
+    close_own_handle((uv_handle_t *)&process->stop);
+    close_own_handle((uv_handle_t *)&process->on_int);
+    close_own_handle((uv_handle_t *)&process->on_term);
+    const uint64_t end_ns = clock_now_ns() + CLOSE_LIMIT_MS * NS_PER_MS;
+    while (uv_run(&process->loop, UV_RUN_NOWAIT) != 0 && clock_now_ns() < end_ns) {
+        clock_sleep_ms(1);
+    }
+    const int closed = uv_loop_close(&process->loop);
+    if (closed != 0) {
+        uv_print_all_handles(&process->loop, stderr);
+    }
+    ASSERT(closed == 0);
+}
+
+static void block_signals(struct process *process)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ends, &process->old_mask);
+    /* A peer that went away is an error code, not a death. */
+    signal(SIGPIPE, SIG_IGN);
+    const struct sigaction limit = {.sa_handler = on_end_limit};
+    sigaction(SIGALRM, &limit, NULL);
+}
+
+static status open_admin(struct process *process, const struct experiment *experiment,
+                         struct err *err)
+{
+    char file[CONFIG_TEXT_SIZE + 64];
+    char suffix[16] = "";
+    if (process->count > 1) {
+        snprintf(suffix, sizeof suffix, "-%d", process->index);
+    }
+    snprintf(file, sizeof file, "%s/%s%s.admin", experiment->run_dir, process->role, suffix);
+    const status s =
+        admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
+    if (s == STATUS_OK) {
+        admin_add_page(process->admin, "/status", "application/json", status_page, process);
+    }
+    return s;
+}
+
+status process_open(struct process **process, const char *role, int index, int count,
+                    const struct experiment *experiment, struct err *err)
+{
+    enum log_level level;
+    status s = log_level_parse(&level, experiment->log_level, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = file_make_folders(experiment->run_dir, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "run_dir");
+    }
+    struct process *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "process: out of memory");
+    }
+    snprintf(made->role, sizeof made->role, "%s", role);
+    made->index = index;
+    made->count = count;
+    made->fraction = -1;
+    made->start_ns = clock_now_ns();
+    snprintf(made->name, sizeof made->name, count > 1 ? "%s/%d" : "%s", role, index);
+    log_open(made->name, level);
+    ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
+    progress_init(&made->progress, made->name, isatty(STDERR_FILENO) == 1);
+    block_signals(made);
+    s = open_loop(made, err);
+    if (s != STATUS_OK) {
+        goto free_made;
+    }
+    made->lag_seconds = metric_gauge("hindcast_process_loop_lag_seconds",
+                                     "How late the loop thread's timer last came.", NULL);
+    s = open_admin(made, experiment, err);
+    if (s != STATUS_OK) {
+        goto close_loop;
+    }
+    log_info("started version=%s pid=%ld run_dir=%s admin=%s", HINDCAST_VERSION, (long)getpid(),
+             experiment->run_dir, admin_address(made->admin));
+    *process = made;
+    return STATUS_OK;
+close_loop:
+    close_loop(made);
+free_made:
+    pthread_sigmask(SIG_SETMASK, &made->old_mask, NULL);
+    pthread_mutex_destroy(&made->lock);
+    mem_free(made);
+    return s;
+}
+
+uv_loop_t *process_loop(struct process *process)
+{
+    return &process->loop;
+}
+
+struct admin *process_admin(struct process *process)
+{
+    return process->admin;
+}
+
+void process_every(struct process *process, uint64_t period_ms, void (*tick)(void *arg), void *arg)
+{
+    ASSERT(process->n_timers < TIMERS_MAX && period_ms > 0);
+    struct timer *timer = &process->timers[process->n_timers++];
+    timer->tick = tick;
+    timer->arg = arg;
+    ASSERT(uv_timer_init(&process->loop, &timer->handle) == 0);
+    timer->handle.data = timer;
+    ASSERT(uv_timer_start(&timer->handle, on_timer, period_ms, period_ms) == 0);
+}
+
+void process_run(struct process *process)
+{
+    /* Only this thread takes the signals, and only while it can act on them. */
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    process->lag_due_ns = clock_now_ns() + LAG_PERIOD_MS * NS_PER_MS;
+    ASSERT(uv_timer_start(&process->lag, on_lag_timer, LAG_PERIOD_MS, LAG_PERIOD_MS) == 0);
+    atomic_store(&process->running, true);
+    while (!process_stopping(process)) {
+        uv_run(&process->loop, UV_RUN_DEFAULT);
+    }
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+    uv_timer_stop(&process->lag);
+    admin_set_serving(process->admin, false);
+    alarm(END_LIMIT_S);
+}
+
+int process_close(struct process *process)
+{
+    const int exit_code = atomic_load(&process->exit_code);
+    admin_close(process->admin);
+    progress_end(&process->progress);
+    close_loop(process);
+    alarm(0);
+    log_info("ended exit_code=%d after_s=%.1f", exit_code,
+             1e-9 * (double)(clock_now_ns() - process->start_ns));
+    pthread_sigmask(SIG_SETMASK, &process->old_mask, NULL);
+    pthread_mutex_destroy(&process->lock);
+    mem_free(process);
+    return exit_code;
+}

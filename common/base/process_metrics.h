@@ -1,0 +1,9 @@
+/* What every process tells about itself: memory, open files, processor time, start time, version.
+ * Read at each scrape. */
+#ifndef HINDCAST_BASE_PROCESS_METRICS_H
+#define HINDCAST_BASE_PROCESS_METRICS_H
+
+/* Reads /proc and sets hindcast_process_* and hindcast_build_info. Any thread. */
+void process_metrics_update(void);
+
+#endif

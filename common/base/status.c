@@ -1,0 +1,148 @@
+/* Texts of status codes, and errors that gain context on their way up. */
+#include "common/base/status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/crash.h"
+
+#define LOG_MODULE "status"
+#include "common/base/log.h"
+
+const char *status_text(status code)
+{
+    switch (code) {
+#define STATUS_CASE(name, number, text)                                                            \
+    case STATUS_##name:                                                                            \
+        return text;
+        STATUS_MAP(STATUS_CASE)
+#undef STATUS_CASE
+    }
+    return "unknown status";
+}
+
+/* Formats into err->text; a longer text is cut and ends in "...". */
+static void set_text(struct err *err, const char *format, va_list args)
+{
+    const int length = vsnprintf(err->text, sizeof err->text, format, args);
+    if (length < 0) {
+        err->text[0] = '\0';
+    } else if ((size_t)length >= sizeof err->text) {
+        memcpy(err->text + sizeof err->text - 4, "...", 4);
+    }
+}
+
+status err_set(struct err *err, status code, const char *format, ...)
+{
+    if (err == NULL) {
+        return code;
+    }
+    va_list args;
+    va_start(args, format);
+    set_text(err, format, args);
+    va_end(args);
+    err->code = code;
+    return code;
+}
+
+status err_context(struct err *err, status code, const char *format, ...)
+{
+    if (err == NULL) {
+        return code;
+    }
+    /* A callee that failed without saying why is described by its code. */
+    char reason[sizeof err->text];
+    const bool said = err->code != STATUS_OK && err->text[0] != '\0';
+    snprintf(reason, sizeof reason, "%s", said ? err->text : status_text(code));
+    if (err->code == STATUS_OK) {
+        err->code = code;
+    }
+
+    va_list args;
+    va_start(args, format);
+    set_text(err, format, args);
+    va_end(args);
+
+    const size_t used = strlen(err->text);
+    const size_t room = sizeof err->text - used;
+    const int length = snprintf(err->text + used, room, ": %s", reason);
+    if (length > 0 && (size_t)length >= room) {
+        memcpy(err->text + sizeof err->text - 4, "...", 4);
+    }
+    return err->code;
+}
+
+static status from_errno(int number)
+{
+    switch (number) {
+    case 0:
+        return STATUS_OK;
+    case ENOMEM:
+        return STATUS_NO_MEMORY;
+    case EINVAL:
+    case ENAMETOOLONG:
+        return STATUS_INVALID;
+    case EAGAIN:
+    case EBUSY:
+    case EMFILE:
+    case ENFILE:
+        return STATUS_BUSY;
+    case ENOENT:
+    case ENOTDIR:
+        return STATUS_NOT_FOUND;
+    case EEXIST:
+    case EADDRINUSE:
+        return STATUS_EXISTS;
+    case ETIMEDOUT:
+        return STATUS_TIMEOUT;
+    case ECANCELED:
+    case EPIPE:
+    case ECONNRESET:
+        return STATUS_CLOSED;
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EADDRNOTAVAIL:
+        return STATUS_UNAVAILABLE;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return STATUS_DENIED;
+    case ENOSPC:
+    case EDQUOT:
+        return STATUS_FULL;
+    case ENOSYS:
+    case EOPNOTSUPP:
+        return STATUS_UNIMPLEMENTED;
+    default:
+        return STATUS_IO;
+    }
+}
+
+status err_errno(struct err *err, int number, const char *format, ...)
+{
+    const status code = number == 0 ? STATUS_INTERNAL : from_errno(number);
+    if (err == NULL) {
+        return code;
+    }
+    va_list args;
+    va_start(args, format);
+    set_text(err, format, args);
+    va_end(args);
+
+    char buffer[128];
+    const char *reason = strerror_r(number, buffer, sizeof buffer);
+    const size_t used = strlen(err->text);
+    snprintf(err->text + used, sizeof err->text - used, ": %s", reason);
+    err->code = code;
+    return code;
+}
+
+void assert_failed(const char *condition, const char *file, int line)
+{
+    log_error("assertion failed: %s file=%s line=%d", condition, file, line);
+    crash_print_backtrace();
+    abort();
+}
