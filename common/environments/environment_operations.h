@@ -1,7 +1,8 @@
 /* What an implementation of struct environment provides. For files in common/environments/ only.
  *
- * An implementation's own struct begins with a struct environment; environment.c checks arguments and the order of calls
- * before an operation runs, so an operation sees a canonical action in [-1, 1] and an episode under way. */
+ * An implementation's own struct begins with a struct environment; environment.c checks arguments
+ * and the order of calls before an operation runs, so an operation sees a canonical action in [-1,
+ * 1] and an episode under way. */
 #ifndef HINDCAST_ENVIRONMENTS_ENVIRONMENT_OPERATIONS_H
 #define HINDCAST_ENVIRONMENTS_ENVIRONMENT_OPERATIONS_H
 
@@ -25,11 +26,12 @@ struct environment {
     bool under_way;      /* between a good reset and the last step or an error */
 };
 
-/* A family of environments: knows its names and opens them. On OK the opener has filled everything above but
- * `under_way`. */
+/* A family of environments: knows its names and opens them. On OK the opener has filled everything
+ * above but `under_way`. */
 struct environment_family {
     const char *const *names; /* then NULL */
-    status (*open)(struct environment **environment, const char *name, uint64_t seed, struct err *err);
+    status (*open)(struct environment **environment, const char *name, uint64_t seed,
+                   struct err *err);
 };
 
 extern const struct environment_family control_suite_family;

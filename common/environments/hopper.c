@@ -1,0 +1,78 @@
+/* hopper-hop and hopper-stand: a planar one-legged hopper, from a random pose. */
+#include <math.h>
+
+#include "common/environments/control_suite_task.h"
+#include "common/environments/tolerance.h"
+
+#define STAND_HEIGHT_M 0.6 /* of the torso above the foot */
+#define HOP_SPEED      2.0 /* m/s */
+
+enum { TORSO, FOOT, TORSO_VELOCITY, TOUCH_TOE, TOUCH_HEEL };
+static const struct control_suite_part parts[] = {
+    [TORSO] = {mjOBJ_BODY, "torso"},
+    [FOOT] = {mjOBJ_BODY, "foot"},
+    [TORSO_VELOCITY] = {mjOBJ_SENSOR, "torso_subtreelinvel"},
+    [TOUCH_TOE] = {mjOBJ_SENSOR, "touch_toe"},
+    [TOUCH_HEEL] = {mjOBJ_SENSOR, "touch_heel"},
+    {0, NULL},
+};
+
+static const struct signature_slice slices[] = {
+    {"position", 6}, /* all but the way covered */
+    {"velocity", 7},
+    {"touch", 2},
+    {"", 0},
+};
+
+static void observe(const struct simulation *simulation, const int *at, double *observation)
+{
+    const mjData *data = simulation->data;
+    double *next = control_suite_put(observation, &data->qpos[1], 6);
+    next = control_suite_put(next, data->qvel, 7);
+    next[0] = log1p(data->sensordata[at[TOUCH_TOE]]);
+    next[1] = log1p(data->sensordata[at[TOUCH_HEEL]]);
+}
+
+/* 1 while the torso is above the foot, else 0. Heights are those of the bodies' inertial frames. */
+static double standing(const struct simulation *simulation, const int *at)
+{
+    const mjData *data = simulation->data;
+    const struct tolerance upright = {STAND_HEIGHT_M, 2.0, 0.0, TOLERANCE_GAUSSIAN, 0.1};
+    return tolerance(data->xipos[3 * at[TORSO] + 2] - data->xipos[3 * at[FOOT] + 2], &upright);
+}
+
+static double hop(const struct simulation *simulation, const int *at, double speed)
+{
+    const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
+    return standing(simulation, at) *
+           tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
+}
+
+/* Standing, and better with little control (of the step just taken, not clamped). */
+static double stand(const struct simulation *simulation, const int *at, double speed)
+{
+    (void)speed;
+    const struct tolerance small = {0.0, 0.0, 1.0, TOLERANCE_QUADRATIC, 0.0};
+    int nu = (int)simulation->model->nu;
+    double sum = 0.0;
+    for (int i = 0; i < nu; i++) {
+        sum += tolerance(simulation->data->ctrl[i], &small);
+    }
+    return standing(simulation, at) * ((sum / nu + 4.0) / 5.0);
+}
+
+static const struct control_suite_domain hopper = {
+    .file = "hopper.xml",
+    .time_limit_s = 20.0,
+    .n_sub_steps = 4,
+    .nq = 7,
+    .nv = 7,
+    .nu = 4,
+    .slices = slices,
+    .parts = parts,
+    .start = control_suite_randomize_joints,
+    .observe = observe,
+};
+
+const struct control_suite_task hopper_hop = {"hopper-hop", "hop", &hopper, HOP_SPEED, hop};
+const struct control_suite_task hopper_stand = {"hopper-stand", "stand", &hopper, 0.0, stand};

@@ -1,0 +1,58 @@
+/* The process-wide MuJoCo log handler, and the jump out of a fatal error. */
+#include "common/environments/mujoco_guard.h"
+
+#include <mujoco/mujoco.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdio.h>
+
+#define LOG_MODULE "mujoco"
+#include "common/base/log.h"
+
+/* Where this thread goes when MuJoCo gives up. */
+static _Thread_local struct {
+    bool armed;
+    jmp_buf jump;
+    char text[1024];
+} guard;
+
+static void on_message(const mjLogMessage *message)
+{
+    if (message->level == mjLOG_WARNING) {
+        log_debug("%s", message->subject);
+        return;
+    }
+    if (message->level != mjLOG_ERROR) {
+        return; /* timing of the compiler and the like */
+    }
+    if (guard.armed) {
+        (void)snprintf(guard.text, sizeof guard.text, "%s", message->subject);
+        guard.armed = false;
+        longjmp(guard.jump, 1);
+    }
+    /* Outside a guarded call MuJoCo ends the process when we return: the log must say why. */
+    log_error("fatal: %s", message->subject);
+}
+
+static void install(void)
+{
+    (void)mju_setLogHandler(on_message);
+}
+
+void mujoco_guard_install(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, install);
+}
+
+status mujoco_guard_run(void (*work)(void *arg), void *arg, struct err *err)
+{
+    ASSERT(!guard.armed);
+    if (setjmp(guard.jump) != 0) {
+        return err_set(err, STATUS_INTERNAL, "MuJoCo: %s", guard.text);
+    }
+    guard.armed = true;
+    work(arg);
+    guard.armed = false;
+    return STATUS_OK;
+}

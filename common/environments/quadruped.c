@@ -1,0 +1,176 @@
+/* quadruped-walk and quadruped-run: a four-legged body in three dimensions, dropped at a random
+ * orientation. */
+#include <math.h>
+#include <string.h>
+
+#include "common/environments/control_suite_task.h"
+#include "common/environments/tolerance.h"
+
+#define WALK_SPEED  0.5 /* m/s */
+#define RUN_SPEED   5.0
+#define FLOOR_TIME  20.0 /* s: the floor reaches as far as one gets in this time */
+#define DROP_STEP_M 0.01
+#define DROPS_MAX   10000
+#define ROOT_QPOS   7 /* the free joint's position and quaternion */
+#define ROOT_QVEL   6
+#define HINGES      16 /* yaw, pitch, knee, ankle of four legs */
+#define TOES        4  /* front left, front right, back right, back left */
+
+enum { TORSO, VELOCIMETER, ACCELEROMETER, GYRO, FORCE, TORQUE = FORCE + TOES };
+static const struct control_suite_part parts[] = {
+    [TORSO] = {mjOBJ_BODY, "torso"},
+    [VELOCIMETER] = {mjOBJ_SENSOR, "velocimeter"},
+    [ACCELEROMETER] = {mjOBJ_SENSOR, "imu_accel"},
+    [GYRO] = {mjOBJ_SENSOR, "imu_gyro"},
+    [FORCE] = {mjOBJ_SENSOR, "force_toe_front_left"},
+    [FORCE + 1] = {mjOBJ_SENSOR, "force_toe_front_right"},
+    [FORCE + 2] = {mjOBJ_SENSOR, "force_toe_back_right"},
+    [FORCE + 3] = {mjOBJ_SENSOR, "force_toe_back_left"},
+    [TORQUE] = {mjOBJ_SENSOR, "torque_toe_front_left"},
+    [TORQUE + 1] = {mjOBJ_SENSOR, "torque_toe_front_right"},
+    [TORQUE + 2] = {mjOBJ_SENSOR, "torque_toe_back_right"},
+    [TORQUE + 3] = {mjOBJ_SENSOR, "torque_toe_back_left"},
+    {0, NULL},
+};
+
+static const struct signature_slice slices[] = {
+    {"egocentric_state", 44}, /* hinge angles 16, hinge velocities 16, activations 12 */
+    {"torso_velocity", 3},
+    {"torso_upright", 1},
+    {"imu", 6},
+    {"force_torque", 24}, /* asinh of the forces (4 x 3), then of the torques (4 x 3) */
+    {"", 0},
+};
+
+static status remove_part(mjSpec *spec, mjtObj type, const char *name, struct err *err)
+{
+    mjsElement *element = mjs_findElement(spec, type, name);
+    if (element == NULL || mjs_delete(spec, element) != 0) {
+        return err_set(err, STATUS_INVALID, "cannot remove %s %s", mju_type2Str((int)type), name);
+    }
+    return STATUS_OK;
+}
+
+/* The file holds what the suite's fetch and escape tasks need; walking and running use none of it,
+ * and the range finders over the height field make a step fourteen times slower. The floor grows
+ * with the speed wanted. */
+static status edit(mjSpec *spec, const void *arg, struct err *err)
+{
+    static const struct {
+        mjtObj type;
+        const char *name;
+    } unused[] = {
+        {mjOBJ_GEOM, "wall_px"}, {mjOBJ_GEOM, "wall_py"}, {mjOBJ_GEOM, "wall_nx"},
+        {mjOBJ_GEOM, "wall_ny"}, {mjOBJ_BODY, "ball"},    {mjOBJ_SITE, "target"},
+        {mjOBJ_GEOM, "terrain"},
+    };
+    const struct control_suite_task *task = arg;
+    for (size_t i = 0; i < sizeof unused / sizeof unused[0]; i++) {
+        status s = remove_part(spec, unused[i].type, unused[i].name, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    mjsElement *sensor = mjs_firstElement(spec, mjOBJ_SENSOR);
+    while (sensor != NULL) {
+        mjsElement *next = mjs_nextElement(spec, sensor);
+        if (mjs_asSensor(sensor)->type == mjSENS_RANGEFINDER && mjs_delete(spec, sensor) != 0) {
+            return err_set(err, STATUS_INVALID, "cannot remove a range finder");
+        }
+        sensor = next;
+    }
+    mjsElement *floor = mjs_findElement(spec, mjOBJ_GEOM, "floor");
+    if (floor == NULL) {
+        return err_set(err, STATUS_INVALID, "no geom named floor");
+    }
+    mjsGeom *geom = mjs_asGeom(floor);
+    geom->size[0] = task->speed * FLOOR_TIME;
+    geom->size[1] = task->speed * FLOOR_TIME;
+    geom->size[2] = 0.5;
+    return STATUS_OK;
+}
+
+/* Any orientation (a normalised normal quaternion), at the least height, in steps of 1 cm, where
+ * nothing touches. */
+static status start(struct simulation *simulation, struct random_state *random, struct err *err)
+{
+    mjData *data = simulation->data;
+    double quaternion[4], sum = 0.0;
+    for (int i = 0; i < 4; i++) {
+        quaternion[i] = random_state_normal(random);
+        sum += quaternion[i] * quaternion[i];
+    }
+    double norm = sqrt(sum);
+    for (int i = 0; i < 4; i++) {
+        quaternion[i] /= norm;
+    }
+    double height = 0.0;
+    for (int drop = 0; drop < DROPS_MAX; drop++) {
+        status s = simulation_reset(simulation, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        data->qpos[0] = 0.0;
+        data->qpos[1] = 0.0;
+        data->qpos[2] = height;
+        memcpy(&data->qpos[3], quaternion, sizeof quaternion);
+        /* Deep in the floor the contact buffer may overflow: that height is no good anyway. */
+        s = simulation_forward(simulation, err);
+        if (s != STATUS_OK && s != STATUS_CORRUPT) {
+            return s;
+        }
+        if (s == STATUS_OK && data->ncon == 0) {
+            return STATUS_OK;
+        }
+        height += DROP_STEP_M;
+    }
+    return err_set(err, STATUS_CORRUPT, "no start height without contacts below %.0f m", height);
+}
+
+static void observe(const struct simulation *simulation, const int *at, double *observation)
+{
+    const mjData *data = simulation->data;
+    const double *sensors = data->sensordata;
+    double *next = control_suite_put(observation, &data->qpos[ROOT_QPOS], HINGES);
+    next = control_suite_put(next, &data->qvel[ROOT_QVEL], HINGES);
+    next = control_suite_put(next, data->act, (int)simulation->model->na);
+    next = control_suite_put(next, &sensors[at[VELOCIMETER]], 3);
+    *next++ = data->xmat[9 * at[TORSO] + 8];
+    next = control_suite_put(next, &sensors[at[ACCELEROMETER]], 3);
+    next = control_suite_put(next, &sensors[at[GYRO]], 3);
+    for (int i = FORCE; i < TORQUE + TOES; i++) {
+        for (int axis = 0; axis < 3; axis++) {
+            *next++ = asinh(sensors[at[i] + axis]);
+        }
+    }
+}
+
+/* Upright, times forward speed in the torso's own frame. */
+static double move(const struct simulation *simulation, const int *at, double speed)
+{
+    const mjData *data = simulation->data;
+    const struct tolerance upright = {1.0, (double)INFINITY, 2.0, TOLERANCE_LINEAR, 0.0};
+    const struct tolerance fast = {speed, (double)INFINITY, speed, TOLERANCE_LINEAR, 0.5};
+    return tolerance(data->xmat[9 * at[TORSO] + 8], &upright) *
+           tolerance(data->sensordata[at[VELOCIMETER]], &fast);
+}
+
+static const struct control_suite_domain quadruped = {
+    .file = "quadruped.xml",
+    .time_limit_s = 20.0,
+    .n_sub_steps = 4,
+    .nq = ROOT_QPOS + HINGES,
+    .nv = ROOT_QVEL + HINGES,
+    .na = 12,
+    .nu = 12,
+    .slices = slices,
+    .parts = parts,
+    .edit = edit,
+    .start = start,
+    .observe = observe,
+};
+
+const struct control_suite_task quadruped_walk = {"quadruped-walk", "walk", &quadruped, WALK_SPEED,
+                                                  move};
+const struct control_suite_task quadruped_run = {"quadruped-run", "run", &quadruped, RUN_SPEED,
+                                                 move};

@@ -1,0 +1,109 @@
+/* MT19937 as numpy's RandomState uses it. */
+#include "common/environments/random_state.h"
+
+#include <math.h>
+
+#define WORDS     RANDOM_STATE_WORDS
+#define SHIFT     397u
+#define MATRIX    0x9908b0dfu
+#define UPPER_BIT 0x80000000u
+
+/* init_genrand: one word from one seed. */
+static void seed_with_number(struct random_state *random, uint32_t seed)
+{
+    uint32_t *mt = random->words;
+    mt[0] = seed;
+    for (uint32_t i = 1; i < WORDS; i++) {
+        mt[i] = 1812433253u * (mt[i - 1] ^ (mt[i - 1] >> 30)) + i;
+    }
+}
+
+/* init_by_array: the state from a key of n words, n <= 624. */
+static void seed_with_key(struct random_state *random, const uint32_t *key, uint32_t n)
+{
+    uint32_t *mt = random->words;
+    seed_with_number(random, 19650218u);
+    uint32_t i = 1;
+    for (uint32_t k = 0; k < WORDS; k++) {
+        uint32_t key_i = k % n;
+        mt[i] = (mt[i] ^ ((mt[i - 1] ^ (mt[i - 1] >> 30)) * 1664525u)) + key[key_i] + key_i;
+        if (++i == WORDS) {
+            mt[0] = mt[WORDS - 1];
+            i = 1;
+        }
+    }
+    for (uint32_t k = 0; k < WORDS - 1; k++) {
+        mt[i] = (mt[i] ^ ((mt[i - 1] ^ (mt[i - 1] >> 30)) * 1566083941u)) - i;
+        if (++i == WORDS) {
+            mt[0] = mt[WORDS - 1];
+            i = 1;
+        }
+    }
+    mt[0] = UPPER_BIT;
+}
+
+void random_state_init(struct random_state *random, uint64_t seed)
+{
+    if (seed <= UINT32_MAX) {
+        seed_with_number(random, (uint32_t)seed);
+    } else {
+        const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+        seed_with_key(random, key, 2);
+    }
+    random->next = WORDS;
+    random->has_normal = false;
+    random->normal = 0.0;
+}
+
+/* The recurrence, for all 624 words at once. */
+static void make_words(struct random_state *random)
+{
+    uint32_t *mt = random->words;
+    for (uint32_t i = 0; i < WORDS; i++) {
+        uint32_t y = (mt[i] & UPPER_BIT) | (mt[(i + 1) % WORDS] & ~UPPER_BIT);
+        mt[i] = mt[(i + SHIFT) % WORDS] ^ (y >> 1) ^ ((y & 1u) ? MATRIX : 0u);
+    }
+    random->next = 0;
+}
+
+uint32_t random_state_u32(struct random_state *random)
+{
+    if (random->next == WORDS) {
+        make_words(random);
+    }
+    uint32_t y = random->words[random->next++];
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    return y ^ (y >> 18);
+}
+
+double random_state_double(struct random_state *random)
+{
+    uint32_t high = random_state_u32(random) >> 5;
+    uint32_t low = random_state_u32(random) >> 6;
+    return ((double)high * 67108864.0 + (double)low) / 9007199254740992.0;
+}
+
+double random_state_uniform(struct random_state *random, double low, double high)
+{
+    return low + (high - low) * random_state_double(random);
+}
+
+double random_state_normal(struct random_state *random)
+{
+    if (random->has_normal) {
+        random->has_normal = false;
+        return random->normal;
+    }
+    double x1, x2, r2;
+    do {
+        x1 = 2.0 * random_state_double(random) - 1.0;
+        x2 = 2.0 * random_state_double(random) - 1.0;
+        r2 = x1 * x1 + x2 * x2;
+    } while (r2 >= 1.0 || r2 == 0.0);
+    double f = sqrt(-2.0 * log(r2) / r2);
+    random->normal = f * x1;
+    random->has_normal = true;
+    return f * x2;
+}

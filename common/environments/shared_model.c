@@ -1,0 +1,131 @@
+/* The process's list of compiled models. */
+#include "common/environments/shared_model.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/memory.h"
+#include "common/environments/mujoco_guard.h"
+
+struct entry {
+    struct shared_model shared; /* first: what users hold points here */
+    mjModel *model;
+    mjModel passive; /* a copy of the struct, not of its arrays */
+    char *path;
+    char *key;
+    size_t users;
+    struct entry *next;
+};
+
+/* Guards the list and every entry's `users`; held while a model is compiled, so that it is compiled
+ * once. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *entries;
+
+static void free_entry(struct entry *entry)
+{
+    if (entry->model != NULL) {
+        mj_deleteModel(entry->model);
+    }
+    mem_free(entry->path);
+    mem_free(entry->key);
+    mem_free(entry);
+}
+
+/* Parse, edit, compile. MuJoCo's own mj_loadXML is the same without the edit. */
+static status compile(mjModel **model, const char *path, shared_model_edit *edit, const void *arg,
+                      struct err *err)
+{
+    char text[512] = "";
+    if (access(path, R_OK) != 0) {
+        return err_set(err, STATUS_NOT_FOUND, "model %s: no such readable file", path);
+    }
+    mjSpec *spec = mj_parseXML(path, NULL, text, sizeof text);
+    if (spec == NULL) {
+        return err_set(err, STATUS_INVALID, "model %s: %s", path, text);
+    }
+    status s = edit == NULL ? STATUS_OK : edit(spec, arg, err);
+    if (s != STATUS_OK) {
+        s = err_context(err, s, "model %s", path);
+        goto delete_spec;
+    }
+    *model = mj_compile(spec, NULL);
+    if (*model == NULL) {
+        s = err_set(err, STATUS_INVALID, "model %s: %s", path, mjs_getError(spec));
+    }
+delete_spec:
+    mj_deleteSpec(spec);
+    return s;
+}
+
+static status make_entry(struct entry **made, const char *path, const char *key,
+                         shared_model_edit *edit, const void *arg, struct err *err)
+{
+    struct entry *entry = mem_new(sizeof *entry);
+    if (entry == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", path);
+    }
+    entry->path = mem_text(path);
+    entry->key = mem_text(key);
+    if (entry->path == NULL || entry->key == NULL) {
+        free_entry(entry);
+        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", path);
+    }
+    status s = compile(&entry->model, path, edit, arg, err);
+    if (s != STATUS_OK) {
+        free_entry(entry);
+        return s;
+    }
+    entry->model->opt.disableflags |= mjDSBL_AUTORESET;
+    entry->passive = *entry->model;
+    entry->passive.opt.disableflags |= mjDSBL_ACTUATION;
+    entry->shared.model = entry->model;
+    entry->shared.passive = &entry->passive;
+    *made = entry;
+    return STATUS_OK;
+}
+
+status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
+                         shared_model_edit *edit, const void *arg, struct err *err)
+{
+    mujoco_guard_install();
+    (void)pthread_mutex_lock(&lock);
+    struct entry *entry = entries;
+    while (entry != NULL && (strcmp(entry->path, path) != 0 || strcmp(entry->key, key) != 0)) {
+        entry = entry->next;
+    }
+    status s = STATUS_OK;
+    if (entry == NULL) {
+        s = make_entry(&entry, path, key, edit, arg, err);
+        if (s == STATUS_OK) {
+            entry->next = entries;
+            entries = entry;
+        }
+    }
+    if (s == STATUS_OK) {
+        entry->users++;
+        *shared = &entry->shared;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return s;
+}
+
+void shared_model_drop(const struct shared_model *shared)
+{
+    if (shared == NULL) {
+        return;
+    }
+    (void)pthread_mutex_lock(&lock);
+    struct entry **link = &entries;
+    while (*link != NULL && &(*link)->shared != shared) {
+        link = &(*link)->next;
+    }
+    struct entry *entry = *link;
+    ASSERT(entry != NULL && entry->users > 0);
+    if (--entry->users == 0) {
+        *link = entry->next;
+        free_entry(entry);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,29 @@
+/* MuJoCo models, compiled once per process and shared, read-only, by all environments of a task.
+ *
+ * Reference-counted; any thread may take and drop them. Automatic reset on bad states is off in
+ * every model that comes from here: a bad state must end an episode, not silently become a new one.
+ */
+#ifndef HINDCAST_ENVIRONMENTS_SHARED_MODEL_H
+#define HINDCAST_ENVIRONMENTS_SHARED_MODEL_H
+
+#include <mujoco/mujoco.h>
+
+#include "common/base/status.h"
+
+/* Changes a parsed model before it is compiled: remove a geom, set a size. `arg` as given to
+ * shared_model_take. */
+typedef status shared_model_edit(mjSpec *spec, const void *arg, struct err *err);
+
+struct shared_model {
+    const mjModel *model;
+    const mjModel *passive; /* the same arrays, actuation disabled: for start states */
+};
+
+/* The model of file `path` after `edit` (NULL: as it is), under the name `key`: the same path and
+ * key give the same model, so the key must tell apart what different edits make. NOT_FOUND where
+ * the file is not, INVALID where MuJoCo refuses it (its text in `err`). */
+status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
+                         shared_model_edit *edit, const void *arg, struct err *err) MUST_CHECK;
+void shared_model_drop(const struct shared_model *shared); /* NULL is fine; the last one frees */
+
+#endif

@@ -1,0 +1,92 @@
+#include "common/environments/simulation.h"
+
+#include "common/environments/mujoco_guard.h"
+
+status simulation_init(struct simulation *simulation, const struct shared_model *shared,
+                       struct err *err)
+{
+    mjData *data = mj_makeData(shared->model);
+    if (data == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "simulation state: out of memory");
+    }
+    simulation->shared = shared;
+    simulation->model = shared->model;
+    simulation->data = data;
+    return STATUS_OK;
+}
+
+void simulation_fini(struct simulation *simulation)
+{
+    mj_deleteData(simulation->data);
+    simulation->data = NULL;
+}
+
+/* With automatic reset off, these counters are the only sign that a state went bad. */
+static status check_warnings(const mjData *data, struct err *err)
+{
+    for (int i = 0; i < mjNWARNING; i++) {
+        if (data->warning[i].number != 0) {
+            return err_set(err, STATUS_CORRUPT, "simulation at %.4f s: %s", data->time,
+                           mju_warningText(i, (size_t)data->warning[i].lastinfo));
+        }
+    }
+    return STATUS_OK;
+}
+
+static status run(void (*work)(void *arg), struct simulation *simulation, void *arg,
+                  struct err *err)
+{
+    status s = mujoco_guard_run(work, arg, err);
+    return s == STATUS_OK ? check_warnings(simulation->data, err) : s;
+}
+
+static void do_reset(void *arg)
+{
+    struct simulation *simulation = arg;
+    mj_resetData(simulation->model, simulation->data);
+    mj_forward(simulation->shared->passive, simulation->data);
+}
+
+static void do_forward(void *arg)
+{
+    struct simulation *simulation = arg;
+    mj_forward(simulation->shared->passive, simulation->data);
+}
+
+struct step_work {
+    struct simulation *simulation;
+    int n;
+};
+
+static void do_step(void *arg)
+{
+    const struct step_work *work = arg;
+    const mjModel *model = work->simulation->model;
+    mjData *data = work->simulation->data;
+    /* Runge-Kutta evaluates the model at four states itself, so its step cannot be split. */
+    if (model->opt.integrator == mjINT_RK4) {
+        mj_step(model, data);
+    } else {
+        mj_step2(model, data);
+    }
+    for (int i = 1; i < work->n; i++) {
+        mj_step(model, data);
+    }
+    mj_step1(model, data);
+}
+
+status simulation_reset(struct simulation *simulation, struct err *err)
+{
+    return run(do_reset, simulation, simulation, err);
+}
+
+status simulation_forward(struct simulation *simulation, struct err *err)
+{
+    return run(do_forward, simulation, simulation, err);
+}
+
+status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err)
+{
+    struct step_work work = {.simulation = simulation, .n = n_sub_steps};
+    return run(do_step, simulation, &work, err);
+}

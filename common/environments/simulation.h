@@ -1,0 +1,37 @@
+/* A MuJoCo simulation that is stepped the control suite's way and never hides a bad state.
+ *
+ * One control step is n_sub_steps physics steps in dm_control's "legacy" order: mj_step2, (n - 1) x
+ * mj_step, mj_step1. After it positions, velocities and their sensors belong to the new state;
+ * acceleration sensors (touch, force, torque, accelerometer) are those of the last integration, one
+ * physics step older. Rewards and observations depend on that. Source:
+ * dm_control.mujoco.engine.Physics (legacy_step); RK4 models take n x mj_step, mj_step1. */
+#ifndef HINDCAST_ENVIRONMENTS_SIMULATION_H
+#define HINDCAST_ENVIRONMENTS_SIMULATION_H
+
+#include <mujoco/mujoco.h>
+
+#include "common/environments/shared_model.h"
+
+struct simulation {
+    const struct shared_model *shared; /* taken by the owner of the simulation */
+    const mjModel *model;              /* = shared->model */
+    mjData *data;
+};
+
+/* Borrows `shared` until simulation_fini. */
+status simulation_init(struct simulation *simulation, const struct shared_model *shared,
+                       struct err *err) MUST_CHECK;
+void simulation_fini(struct simulation *simulation);
+
+/* The three below return CORRUPT when MuJoCo counted a warning (bad position, velocity,
+ * acceleration or control; contact or constraint buffer full), INTERNAL when it raised an error.
+ * The state is then bad until simulation_reset. */
+
+/* Default state, derived quantities computed without actuation. */
+status simulation_reset(struct simulation *simulation, struct err *err) MUST_CHECK;
+/* Derived quantities of the state in `data`, without actuation. */
+status simulation_forward(struct simulation *simulation, struct err *err) MUST_CHECK;
+/* n >= 1 physics steps under data->ctrl. */
+status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,34 @@
+#include "common/environments/tolerance.h"
+
+#include <math.h>
+
+#include "common/base/status.h"
+
+double tolerance(double x, const struct tolerance *shape)
+{
+    if (shape->low <= x && x <= shape->high) {
+        return 1.0;
+    }
+    if (shape->margin == 0.0) {
+        return 0.0;
+    }
+    double d = (x < shape->low ? shape->low - x : x - shape->high) / shape->margin;
+    double v = shape->value_at_margin;
+    double scaled;
+    switch (shape->shape) {
+    case TOLERANCE_GAUSSIAN:
+        scaled = d * sqrt(-2.0 * log(v));
+        return exp(-0.5 * (scaled * scaled));
+    case TOLERANCE_LINEAR:
+        scaled = d * (1.0 - v);
+        return fabs(scaled) < 1.0 ? 1.0 - scaled : 0.0;
+    case TOLERANCE_QUADRATIC:
+        scaled = d * sqrt(1.0 - v);
+        return fabs(scaled) < 1.0 ? 1.0 - scaled * scaled : 0.0;
+    case TOLERANCE_LONG_TAIL:
+        scaled = d * sqrt(1.0 / v - 1.0);
+        return 1.0 / (scaled * scaled + 1.0);
+    }
+    ASSERT(!"a shape of the list");
+    return 0.0;
+}

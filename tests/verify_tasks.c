@@ -1,0 +1,513 @@
+/* verify_tasks FOLDER [task ..]: do our control suite tasks compute what dm_control recorded?
+ *
+ * Reads every <task>_<tag>.bin of FOLDER (layouts at struct recording below): trajectories
+ * ("DMCPAR1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file, then
+ * "N passed, N failed"; exits 0 only if there were files, all passed, and every task named on the command line
+ * had one. An error is |ours - recorded| / max(1, |recorded|).
+ *
+ * A trajectory passes where
+ *   start   what reset() draws from the recorded seed agrees within START_TOLERANCE: qpos, qvel,
+ *           act, observation and the solver's warm start. No chaos can have grown yet, so only the last
+ *           bits of sin, cos and log may differ between processors.
+ *   resync  each step by itself: recorded state k - 1 is set, action k taken, and state,
+ *           observation and reward must agree with record k within RESYNC_TOLERANCE. Seen: 1e-16 on the machine
+ *           type that made the files, 2e-12 with another libm, and 3e-7 where the contact solver
+ *           stops an iteration earlier; wrong code is off by 1e-3 and more.
+ *   replay  from the seed through all actions, step types and discounts are equal everywhere, and
+ *           all quantities within REPLAY_TOLERANCE for the first REPLAY_STEPS steps. Beyond, errors are
+ *           printed but prove nothing: contacts are chaotic and amplify one last bit to order 1
+ *           within some hundred steps. On the machine type that made the files the whole replay is
+ *           equal, and the output says so.
+ * A state file passes where observation and reward of each state are within STATE_TOLERANCE (no
+ * dynamics: only the contact solver's residual). */
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/environments/control_suite.h"
+
+#define START_TOLERANCE  1e-9
+#define RESYNC_TOLERANCE 1e-6
+#define REPLAY_TOLERANCE 1e-6
+#define REPLAY_STEPS     20
+#define STATE_TOLERANCE  1e-6
+#define FILE_BYTES_MAX   ((size_t)1 << 30)
+#define FILES_MAX        4096
+#define HEADER_BYTES     72
+
+enum step_type { STEP_FIRST, STEP_MID, STEP_LAST };
+enum file_kind { FILE_TRAJECTORY, FILE_STATES };
+
+/* A file in memory. Little-endian:
+ *
+ *     0   char[8]   "DMCPAR1\0" or "DMCOBS1\0"
+ *     8   char[32]  task, NUL padded
+ *     40  int32[8]  seed, n, sub-steps (0 in states), nq, nv, na, nu, nobs
+ *     72  trajectory: float64 qpos qvel act warmstart(nv) obs,
+ *                     then n x { action obs reward discount step_type qpos qvel act }
+ *         states:     n x float64 { qpos qvel act ctrl obs reward } */
+struct recording {
+    const char *path;
+    enum file_kind kind;
+    char task[33];
+    uint32_t seed;
+    int n, n_sub, nq, nv, na, nu, n_obs;
+    void *bytes;
+    const double *start;   /* trajectories only */
+    const double *records; /* (n, width) */
+    size_t width;
+};
+
+/* Where one record's parts are. */
+struct record {
+    const double *action, *observation, *reward, *discount, *step_type, *qpos, *qvel, *act;
+};
+
+/* The worst error of one quantity, and where. */
+struct worst {
+    double error;
+    int step;
+};
+
+struct errors {
+    struct worst qpos, qvel, act, observation, reward;
+};
+
+static double relative(double ours, double theirs)
+{
+    double error = fabs(ours - theirs) / fmax(1.0, fabs(theirs));
+    return isnan(error) ? (double)INFINITY : error;
+}
+
+static void compare(struct worst *worst, const double *ours, const double *theirs, int n, int step)
+{
+    for (int i = 0; i < n; i++) {
+        double error = relative(ours[i], theirs[i]);
+        if (error > worst->error) {
+            worst->error = error;
+            worst->step = step;
+        }
+    }
+}
+
+static double largest(const struct errors *errors)
+{
+    return fmax(fmax(fmax(errors->qpos.error, errors->qvel.error),
+                     fmax(errors->act.error, errors->observation.error)),
+                errors->reward.error);
+}
+
+static void print_errors(const char *what, const struct errors *errors)
+{
+    printf("  %-7s qpos %.2g  qvel %.2g  act %.2g  obs %.2g  reward %.2g  (worst at step %d)\n",
+           what, errors->qpos.error, errors->qvel.error, errors->act.error,
+           errors->observation.error, errors->reward.error,
+           errors->observation.error >= errors->qpos.error ? errors->observation.step
+                                                           : errors->qpos.step);
+}
+
+/* ---- files ---- */
+
+static struct record record_at(const struct recording *recording, int k)
+{
+    const double *at = recording->records + (size_t)k * recording->width;
+    struct record record;
+    record.action = at;
+    record.observation = record.action + recording->nu;
+    record.reward = record.observation + recording->n_obs;
+    record.discount = record.reward + 1;
+    record.step_type = record.discount + 1;
+    record.qpos = record.step_type + 1;
+    record.qvel = record.qpos + recording->nq;
+    record.act = record.qvel + recording->nv;
+    return record;
+}
+
+static bool sizes_are_sane(const struct recording *r)
+{
+    const int sizes[] = {r->nq, r->nv, r->nu, r->n_obs};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        if (sizes[i] < 1 || sizes[i] > 4096) {
+            return false;
+        }
+    }
+    return r->na >= 0 && r->na <= 4096 && r->n >= 1;
+}
+
+static status parse(struct recording *r, size_t size, struct err *err)
+{
+    const char *bytes = r->bytes;
+    if (size < HEADER_BYTES) {
+        return err_set(err, STATUS_CORRUPT, "%zu bytes: shorter than its header", size);
+    }
+    if (memcmp(bytes, "DMCPAR1", 8) == 0) {
+        r->kind = FILE_TRAJECTORY;
+    } else if (memcmp(bytes, "DMCOBS1", 8) == 0) {
+        r->kind = FILE_STATES;
+    } else {
+        return err_set(err, STATUS_CORRUPT, "magic: expected DMCPAR1 or DMCOBS1");
+    }
+    memcpy(r->task, bytes + 8, 32);
+    r->task[32] = '\0';
+    int32_t numbers[8];
+    memcpy(numbers, bytes + 40, sizeof numbers);
+    r->seed = (uint32_t)numbers[0];
+    r->n = numbers[1];
+    r->n_sub = numbers[2];
+    r->nq = numbers[3];
+    r->nv = numbers[4];
+    r->na = numbers[5];
+    r->nu = numbers[6];
+    r->n_obs = numbers[7];
+    if (!sizes_are_sane(r)) {
+        return err_set(err, STATUS_CORRUPT, "header: sizes out of range");
+    }
+    bool trajectory = r->kind == FILE_TRAJECTORY;
+    size_t state = (size_t)(r->nq + r->nv + r->na);
+    size_t start = trajectory ? state + (size_t)(r->nv + r->n_obs) : 0;
+    r->width = state + (size_t)(r->nu + r->n_obs) + (trajectory ? 3 : 1);
+    size_t expected = HEADER_BYTES + 8 * (start + (size_t)r->n * r->width);
+    if (size != expected) {
+        return err_set(err, STATUS_CORRUPT, "%zu bytes: expected %zu by its header", size,
+                       expected);
+    }
+    r->start = (const double *)(const void *)(bytes + HEADER_BYTES);
+    r->records = r->start + start;
+    return STATUS_OK;
+}
+
+static status load(struct recording *recording, const char *path, struct err *err)
+{
+    memset(recording, 0, sizeof *recording);
+    recording->path = path;
+    size_t size;
+    status s = file_read(path, FILE_BYTES_MAX, &recording->bytes, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = parse(recording, size, err);
+    if (s != STATUS_OK) {
+        mem_free(recording->bytes);
+    }
+    return s;
+}
+
+static status check_sizes(const struct recording *r, struct control_suite *suite, struct err *err)
+{
+    const mjModel *model = control_suite_simulation(suite)->model;
+    const struct signature *signature = environment_signature(control_suite_environment(suite));
+    const int ours[] = {(int)model->nq,
+                        (int)model->nv,
+                        (int)model->na,
+                        (int)model->nu,
+                        (int)signature_observation(signature),
+                        control_suite_sub_steps(suite)};
+    const int theirs[] = {r->nq, r->nv,    r->na,
+                          r->nu, r->n_obs, r->kind == FILE_STATES ? ours[5] : r->n_sub};
+    static const char *const names[] = {"nq", "nv", "na", "nu", "nobs", "nsub"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        if (ours[i] != theirs[i]) {
+            return err_set(err, STATUS_MISMATCH, "%s: %d in the file, %d here", names[i], theirs[i],
+                           ours[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- trajectories ---- */
+
+static void compare_state(struct errors *errors, struct control_suite *suite,
+                          const struct recording *r, const struct record *record, int step)
+{
+    const mjData *data = control_suite_simulation(suite)->data;
+    compare(&errors->qpos, data->qpos, record->qpos, r->nq, step);
+    compare(&errors->qvel, data->qvel, record->qvel, r->nv, step);
+    compare(&errors->act, data->act, record->act, r->na, step);
+}
+
+static bool verify_start(const struct recording *r, struct control_suite *suite,
+                         double *observation, struct err *err)
+{
+    if (control_suite_reset(suite, observation, err) != STATUS_OK) {
+        return false;
+    }
+    const struct record recorded = {
+        .qpos = r->start, .qvel = r->start + r->nq, .act = r->start + r->nq + r->nv};
+    const double *warmstart = recorded.act + r->na;
+    struct errors errors = {0};
+    struct worst warm = {0};
+    compare_state(&errors, suite, r, &recorded, 0);
+    compare(&errors.observation, observation, warmstart + r->nv, r->n_obs, 0);
+    compare(&warm, control_suite_simulation(suite)->data->qacc_warmstart, warmstart, r->nv, 0);
+    bool good = largest(&errors) <= START_TOLERANCE && warm.error <= START_TOLERANCE;
+    printf("  start   qpos %.2g  qvel %.2g  act %.2g  obs %.2g  warm start %.2g  (<= %.0e)%s\n",
+           errors.qpos.error, errors.qvel.error, errors.act.error, errors.observation.error,
+           warm.error, START_TOLERANCE, good ? "" : "  FAILED");
+    return good;
+}
+
+/* Follows the whole recording after verify_start. A recording longer than an episode goes on with
+ * the next one: the record after a last step is that of a reset. */
+static bool verify_replay(const struct recording *r, struct control_suite *suite,
+                          double *observation, struct err *err)
+{
+    struct errors early = {0}, all = {0};
+    int wrong_types = 0;
+    bool ended = false;
+    for (int k = 0; k < r->n; k++) {
+        struct record record = record_at(r, k);
+        struct errors *const targets[] = {&all, k < REPLAY_STEPS ? &early : &all};
+        double reward = 0.0;
+        bool first = ended;
+        status s =
+            first ? control_suite_reset(suite, observation, err)
+                  : control_suite_step(suite, record.action, observation, &reward, &ended, err);
+        if (s != STATUS_OK) {
+            return false;
+        }
+        ended = ended && !first;
+        enum step_type type = first ? STEP_FIRST : ended ? STEP_LAST : STEP_MID;
+        wrong_types += *record.step_type != (double)type;
+        wrong_types += !first && *record.discount != 1.0;
+        for (size_t i = 0; i < 2; i++) {
+            compare_state(targets[i], suite, r, &record, k);
+            compare(&targets[i]->observation, observation, record.observation, r->n_obs, k);
+            if (!first) {
+                compare(&targets[i]->reward, &reward, record.reward, 1, k);
+            }
+        }
+    }
+    bool good = largest(&early) <= REPLAY_TOLERANCE && wrong_types == 0;
+    print_errors("replay", &all);
+    printf("          first %d steps %.2g (<= %.0e)  wrong step types or discounts %d%s%s\n",
+           r->n < REPLAY_STEPS ? r->n : REPLAY_STEPS, largest(&early), REPLAY_TOLERANCE,
+           wrong_types, largest(&all) <= 1e-12 ? "  [equal throughout]" : "",
+           good ? "" : "  FAILED");
+    return good;
+}
+
+/* Puts the simulation into the recorded state before step k, ready for control_suite_step. Within
+ * an episode the solver's warm start stays what our own last step left: it is not recorded, and
+ * that step began in the recorded state too. */
+static status resync(const struct recording *r, struct control_suite *suite, int k, struct err *err)
+{
+    const double *start_act = r->start + r->nq + r->nv;
+    if (k == 0) {
+        return control_suite_place(suite, r->start, r->start + r->nq, start_act, start_act + r->na,
+                                   err);
+    }
+    struct record before = record_at(r, k - 1);
+    if (*before.step_type == (double)STEP_FIRST) {
+        return control_suite_place(suite, before.qpos, before.qvel, before.act, NULL, err);
+    }
+    struct simulation *simulation = control_suite_simulation(suite);
+    memcpy(simulation->data->qpos, before.qpos, (size_t)r->nq * sizeof(double));
+    memcpy(simulation->data->qvel, before.qvel, (size_t)r->nv * sizeof(double));
+    if (r->na > 0) {
+        memcpy(simulation->data->act, before.act, (size_t)r->na * sizeof(double));
+    }
+    mj_step1(simulation->model, simulation->data);
+    return STATUS_OK;
+}
+
+/* Each step by itself, from the state recorded before it. */
+static bool verify_resync(const struct recording *r, struct control_suite *suite,
+                          double *observation, struct err *err)
+{
+    struct errors errors = {0};
+    for (int k = 0; k < r->n; k++) {
+        struct record record = record_at(r, k);
+        if (*record.step_type == (double)STEP_FIRST) {
+            continue; /* a reset: verify_replay has looked at it */
+        }
+        double reward;
+        bool last;
+        if (resync(r, suite, k, err) != STATUS_OK ||
+            control_suite_step(suite, record.action, observation, &reward, &last, err) !=
+                STATUS_OK) {
+            return false;
+        }
+        compare_state(&errors, suite, r, &record, k);
+        compare(&errors.observation, observation, record.observation, r->n_obs, k);
+        compare(&errors.reward, &reward, record.reward, 1, k);
+    }
+    bool good = largest(&errors) <= RESYNC_TOLERANCE;
+    print_errors("resync", &errors);
+    printf("          worst %.2g (<= %.0e)%s\n", largest(&errors), RESYNC_TOLERANCE,
+           good ? "" : "  FAILED");
+    return good;
+}
+
+/* ---- single states ---- */
+
+static bool verify_states(const struct recording *r, struct control_suite *suite,
+                          double *observation, struct err *err)
+{
+    struct simulation *simulation = control_suite_simulation(suite);
+    struct errors errors = {0};
+    for (int k = 0; k < r->n; k++) {
+        const double *qpos = r->records + (size_t)k * r->width;
+        const double *ctrl = qpos + r->nq + r->nv + r->na;
+        const double *recorded = ctrl + r->nu;
+        mjData *data = simulation->data;
+        /* As recorded: default state, forward, state, forward, controls last and unseen by the
+         * physics. */
+        if (simulation_reset(simulation, err) != STATUS_OK) {
+            return false;
+        }
+        memcpy(data->qpos, qpos, (size_t)r->nq * sizeof *qpos);
+        memcpy(data->qvel, qpos + r->nq, (size_t)r->nv * sizeof *qpos);
+        if (r->na > 0) {
+            memcpy(data->act, qpos + r->nq + r->nv, (size_t)r->na * sizeof *qpos);
+        }
+        if (simulation_forward(simulation, err) != STATUS_OK) {
+            return false;
+        }
+        memcpy(data->ctrl, ctrl, (size_t)r->nu * sizeof *ctrl);
+        control_suite_observe(suite, observation);
+        double reward = control_suite_reward(suite);
+        compare(&errors.observation, observation, recorded, r->n_obs, k);
+        compare(&errors.reward, &reward, recorded + r->n_obs, 1, k);
+    }
+    bool good = largest(&errors) <= STATE_TOLERANCE;
+    printf("  states  obs %.2g  reward %.2g  (<= %.0e)%s\n", errors.observation.error,
+           errors.reward.error, STATE_TOLERANCE, good ? "" : "  FAILED");
+    return good;
+}
+
+/* ---- the run ---- */
+
+static bool verify_recording(const struct recording *r, struct err *err)
+{
+    struct control_suite *suite;
+    if (control_suite_open(&suite, r->task, r->seed, err) != STATUS_OK) {
+        return false;
+    }
+    bool good = false;
+    double *observation = NULL;
+    if (check_sizes(r, suite, err) != STATUS_OK) {
+        goto close_suite;
+    }
+    observation = mem_array((size_t)r->n_obs, sizeof *observation);
+    if (observation == NULL) {
+        (void)err_set(err, STATUS_NO_MEMORY, "out of memory");
+        goto close_suite;
+    }
+    if (r->kind == FILE_STATES) {
+        good = verify_states(r, suite, observation, err);
+    } else {
+        good = verify_start(r, suite, observation, err);
+        good = err->text[0] == '\0' && verify_replay(r, suite, observation, err) && good;
+        good = err->text[0] == '\0' && verify_resync(r, suite, observation, err) && good;
+    }
+    mem_free(observation);
+close_suite:
+    control_suite_close(suite);
+    return good;
+}
+
+/* "cheetah-run_a.bin" -> "cheetah-run"; false where the name has another form. */
+static bool task_of(char *task, size_t size, const char *name)
+{
+    size_t length = strlen(name);
+    if (length < 5 || strcmp(name + length - 4, ".bin") != 0) {
+        return false;
+    }
+    const char *underscore = strrchr(name, '_');
+    if (underscore == NULL || underscore == name || (size_t)(underscore - name) >= size) {
+        return false;
+    }
+    memcpy(task, name, (size_t)(underscore - name));
+    task[underscore - name] = '\0';
+    return true;
+}
+
+static bool verify_file(const char *folder, const char *name, const char *task)
+{
+    char path[4096];
+    struct err err = {0};
+    struct recording recording;
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    printf("%s", name);
+    bool good = load(&recording, path, &err) == STATUS_OK;
+    if (good) {
+        printf("  n %d  seed %u\n", recording.n, recording.seed);
+        if (strcmp(recording.task, task) != 0) {
+            (void)err_set(&err, STATUS_CORRUPT, "task %s in the header, %s in the name",
+                          recording.task, task);
+            good = false;
+        } else {
+            good = verify_recording(&recording, &err);
+        }
+        mem_free(recording.bytes);
+    } else {
+        printf("\n");
+    }
+    if (err.text[0] != '\0') {
+        printf("  error   %s\n", err.text);
+    }
+    printf("  %s\n", good ? "passed" : "FAILED");
+    return good;
+}
+
+static int is_file_name(const struct dirent *entry)
+{
+    char task[64];
+    return task_of(task, sizeof task, entry->d_name);
+}
+
+/* Is `task` wanted? Notes in `seen` that it had a file. No names: all are. */
+static bool wanted(const char *task, char **names, int n, bool *seen)
+{
+    bool found = n == 0;
+    for (int i = 0; i < n; i++) {
+        if (strcmp(names[i], task) == 0) {
+            seen[i] = true;
+            found = true;
+        }
+    }
+    return found;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2 || argc > FILES_MAX || argv[1][0] == '-') {
+        (void)fprintf(stderr, "usage: verify_tasks FOLDER [task ..]\n");
+        return 2;
+    }
+    int n_names = argc - 2;
+    char **names = argv + 2;
+    static bool seen[FILES_MAX];
+    struct dirent **entries = NULL;
+    int n_entries = scandir(argv[1], &entries, is_file_name, alphasort);
+    if (n_entries < 0) {
+        perror(argv[1]);
+        return 2;
+    }
+    int passed = 0, failed = 0;
+    for (int i = 0; i < n_entries; i++) {
+        char task[64] = "";
+        if (task_of(task, sizeof task, entries[i]->d_name) && wanted(task, names, n_names, seen)) {
+            bool good = verify_file(argv[1], entries[i]->d_name, task);
+            passed += good;
+            failed += !good;
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    for (int i = 0; i < n_names; i++) {
+        if (!seen[i]) {
+            printf("%s: no file of this task in %s\n  FAILED\n", names[i], argv[1]);
+            failed++;
+        }
+    }
+    if (passed + failed == 0) {
+        printf("no <task>_<tag>.bin in %s\n", argv[1]);
+    }
+    printf("%d passed, %d failed\n", passed, failed);
+    return passed > 0 && failed == 0 ? 0 : 1;
+}
