@@ -1,0 +1,93 @@
+/* hindcast dataset: look at logs (inspect), make a smaller dataset of several (thin). */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/trajectory/summary.h"
+#include "deploy/local/commands.h"
+#include "deploy/local/thin.h"
+
+static const char usage[] =
+    "usage: hindcast dataset inspect FOLDER\n"
+    "           what the logs in FOLDER hold: sizes, returns, actions, and every episode that is bad, and why\n"
+    "       hindcast dataset thin --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
+    "           the first of each K episodes of every FOLDER, one after another, into a new dataset with returns.csv\n";
+
+static int inspect(int argc, char **argv)
+{
+    if (argc != 1) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    struct err err;
+    struct dataset_summary *summary;
+    if (dataset_summary_make(&summary, argv[0], &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
+        return 1;
+    }
+    dataset_summary_print(summary, stdout);
+    int result = dataset_summary_bad(summary) > 0;
+    dataset_summary_free(summary);
+    return result;
+}
+
+static bool parse_count(const char *text, uint64_t *value)
+{
+    char *end;
+    errno = 0;
+    unsigned long long number = strtoull(text, &end, 10);
+    if (errno || *end || end == text || text[0] == '-' || number < 1 || number > 1000000) {
+        fprintf(stderr, "hindcast dataset thin: \"%s\": expected a number 1..1000000\n", text);
+        return false;
+    }
+    *value = number;
+    return true;
+}
+
+static int thin(int argc, char **argv)
+{
+    struct thin_options options = {.every = 1, .shard_episodes = 32};
+    int first = 0;
+    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
+        const char *argument = argv[first];
+        if (strncmp(argument, "--to=", 5) == 0) {
+            options.to = argument + 5;
+        } else if (strncmp(argument, "--every=", 8) == 0) {
+            if (!parse_count(argument + 8, &options.every)) {
+                return 2;
+            }
+        } else if (strncmp(argument, "--shard_episodes=", 17) == 0) {
+            if (!parse_count(argument + 17, &options.shard_episodes)) {
+                return 2;
+            }
+        } else {
+            fprintf(stderr, "hindcast dataset thin: unknown flag \"%s\"\n", argument);
+            return 2;
+        }
+    }
+    if (!options.to || first == argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    struct err err;
+    if (thin_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first), stdout, &err) !=
+        STATUS_OK) {
+        fprintf(stderr, "hindcast dataset thin: %s\n", err.text);
+        return 1;
+    }
+    return 0;
+}
+
+int command_dataset(int argc, char **argv)
+{
+    if (argc >= 2 && strcmp(argv[1], "inspect") == 0) {
+        return inspect(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "thin") == 0) {
+        return thin(argc - 2, argv + 2);
+    }
+    bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
+    fputs(usage, help ? stdout : stderr);
+    return help ? 0 : 2;
+}

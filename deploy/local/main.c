@@ -1,0 +1,47 @@
+/* hindcast: the front end of one machine. Each command is one file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "deploy/local/commands.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *help;
+} commands[] = {
+    {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]   run all processes of an experiment"},
+    {"status", command_status, "[RUN_DIR]   what the processes of a run are doing"},
+    {"dataset", command_dataset, "inspect FOLDER | thin --to=FOLDER FOLDER ..   look at logs, make fewer of them"},
+};
+
+#define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static int usage(FILE *out)
+{
+    fprintf(out, "usage: hindcast COMMAND ..\n");
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+    }
+    return out == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        return usage(stderr);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        return usage(stdout);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("hindcast %s\n", HINDCAST_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "hindcast: unknown command \"%s\"\n", argv[1]);
+    return usage(stderr);
+}

@@ -1,0 +1,34 @@
+#include "deploy/local/restart.h"
+
+#include "common/base/clock.h"
+
+#define FIRST_DELAY_NS (NS_PER_S / 2)
+#define LAST_DELAY_NS (10 * NS_PER_S)
+#define FORGIVEN_AFTER_NS (60 * NS_PER_S)
+
+void restart_init(struct restart *restart, unsigned max_crashes)
+{
+    *restart = (struct restart){.max_crashes = max_crashes};
+}
+
+void restart_started(struct restart *restart, uint64_t now_ns)
+{
+    restart->started_ns = now_ns;
+}
+
+bool restart_died(struct restart *restart, uint64_t now_ns, uint64_t *at_ns)
+{
+    if (now_ns - restart->started_ns >= FORGIVEN_AFTER_NS) {
+        restart->crashes = 0;
+    }
+    restart->crashes++;
+    if (restart->crashes > restart->max_crashes) {
+        return false;
+    }
+    uint64_t delay_ns = FIRST_DELAY_NS;
+    for (unsigned i = 1; i < restart->crashes && delay_ns < LAST_DELAY_NS; i++) {
+        delay_ns *= 2;
+    }
+    *at_ns = now_ns + (delay_ns < LAST_DELAY_NS ? delay_ns : LAST_DELAY_NS);
+    return true;
+}

@@ -1,0 +1,39 @@
+/* What `hindcast up` starts: the processes of one run, and their command lines. */
+#ifndef HINDCAST_LOCAL_RUN_PLAN_H
+#define HINDCAST_LOCAL_RUN_PLAN_H
+
+#include "common/base/experiment.h"
+#include "deploy/local/supervisor.h"
+
+#define RUN_PLAN_FLAGS_MAX 128
+
+/* Section `up` of an experiment. */
+struct up_options {
+    int64_t replay_servers; /* of this machine */
+    int64_t restorers;
+    int64_t learners;
+    int64_t evaluators;
+    int64_t collectors;
+    struct config_ints seeds; /* one run after another, each in RUN_DIR/seed-S; empty: one run with experiment.seed */
+    int64_t max_crashes;
+    double stop_seconds;
+};
+
+struct config_section up_section(struct up_options *options);
+
+struct run_plan {
+    const char *config_path;
+    const char *flags[RUN_PLAN_FLAGS_MAX]; /* --section.name=value as given, passed on to those they concern; borrowed */
+    size_t n_flags;
+    const struct up_options *up;
+    const struct experiment *experiment;   /* run_dir and seed are those of this run */
+};
+
+/* Runs every binary of the plan with --check: each reads the configuration and says what is wrong. INVALID when one does
+ * (its words went to stderr). */
+status run_plan_check(const struct run_plan *plan, struct err *err) MUST_CHECK;
+
+/* Adds the plan's processes to `supervisor`. */
+status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, struct err *err) MUST_CHECK;
+
+#endif

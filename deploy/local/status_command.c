@@ -1,0 +1,62 @@
+/* hindcast status: what the processes of a run say of themselves, found by their address files. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "deploy/local/commands.h"
+#include "deploy/local/peek.h"
+
+#define PEEK_TIMEOUT_MS 1000
+
+static int is_address_file(const struct dirent *entry)
+{
+    size_t n = strlen(entry->d_name);
+    return n > 6 && strcmp(entry->d_name + n - 6, ".admin") == 0;
+}
+
+static void show(const char *run_dir, const char *file)
+{
+    char path[1300];
+    snprintf(path, sizeof path, "%.1000s/%.256s", run_dir, file);
+    int n = (int)(strlen(file) - strlen(".admin"));
+    cJSON *json;
+    struct err err;
+    if (peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err) != STATUS_OK) {
+        printf("%-16.*s gone      %s\n", n, file, err.text);
+        return;
+    }
+    const cJSON *text = cJSON_GetObjectItem(json, "text");
+    const cJSON *state = cJSON_GetObjectItem(json, "state");
+    printf("%-16.*s %-9s %s\n", n, file, cJSON_IsString(state) ? state->valuestring : "running",
+           cJSON_IsString(text) ? text->valuestring : "");
+    cJSON_Delete(json);
+}
+
+static int show_run(const char *run_dir)
+{
+    struct dirent **files;
+    int n = scandir(run_dir, &files, is_address_file, alphasort);
+    if (n < 0) {
+        fprintf(stderr, "hindcast status: %s: no such run\n", run_dir);
+        return 1;
+    }
+    if (n == 0) {
+        printf("%s: no process is running\n", run_dir);
+    }
+    for (int i = 0; i < n; i++) {
+        show(run_dir, files[i]->d_name);
+        free(files[i]);
+    }
+    free(files);
+    return 0;
+}
+
+int command_status(int argc, char **argv)
+{
+    if (argc != 2 || argv[1][0] == '-') {
+        fprintf(stderr, "usage: hindcast status RUN_DIR     (for example runs/cheetah-run)\n");
+        return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+    }
+    return show_run(argv[1]);
+}

@@ -1,0 +1,401 @@
+#include "deploy/local/supervisor.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "deploy/local/peek.h"
+#include "deploy/local/restart.h"
+#include "deploy/local/screen.h"
+
+#define TICK_MS 250
+#define PEEK_TIMEOUT_MS 400
+#define PEEK_PERIOD_NS NS_PER_S
+#define PATH_SIZE 1200
+#define LOG_TAIL_BYTES 700
+
+struct child {
+    struct supervisor *supervisor;
+    char label[64];
+    char *binary;
+    char **argv; /* NULL-terminated, argv[0] first */
+    char log_path[PATH_SIZE];
+    char admin_path[PATH_SIZE];
+    bool goal, last;
+
+    enum child_state state;
+    struct restart restart;
+    uint64_t start_at_ns; /* CHILD_WAITING: when to start */
+    uv_process_t process; /* CHILD_RUNNING */
+    bool terminated;      /* SIGTERM was sent */
+    uint64_t kill_at_ns;
+    unsigned starts;
+
+    /* The last look at it. `peeking` is the loop thread's; the request writes only its own fields. */
+    uv_work_t peek;
+    bool peeking;
+    struct {
+        bool ok;
+        double fraction;
+        char text[256];
+    } seen;
+    double fraction;
+    char text[256];
+};
+
+struct supervisor {
+    struct supervisor_options options;
+    char run_dir[PATH_SIZE];
+    uv_loop_t loop;
+    uv_timer_t tick;
+    uv_signal_t on_int, on_term;
+    struct screen screen;
+    struct child *children[SUPERVISOR_CHILDREN_MAX];
+    size_t n_children;
+    bool stopping;
+    unsigned interrupts;
+    enum supervisor_end end;
+    uint64_t next_peek_ns;
+    struct err err; /* why it failed */
+};
+
+/* ---- Making and freeing ---- */
+
+status supervisor_new(struct supervisor **supervisor, const struct supervisor_options *options,
+                      struct err *err)
+{
+    struct supervisor *s = mem_new(sizeof *s);
+    if (!s) {
+        return err_set(err, STATUS_NO_MEMORY, "supervisor");
+    }
+    s->options = *options;
+    snprintf(s->run_dir, sizeof s->run_dir, "%s", options->run_dir);
+    s->end = SUPERVISOR_OVER;
+    *supervisor = s;
+    return STATUS_OK;
+}
+
+static void child_free(struct child *child)
+{
+    for (char **argument = child->argv; argument && *argument; argument++) {
+        mem_free(*argument);
+    }
+    mem_free(child->argv);
+    mem_free(child->binary);
+    mem_free(child);
+}
+
+void supervisor_free(struct supervisor *supervisor)
+{
+    if (!supervisor) {
+        return;
+    }
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        child_free(supervisor->children[i]);
+    }
+    mem_free(supervisor);
+}
+
+static status copy_arguments(struct child *child, const char *binary, char *const *arguments)
+{
+    size_t n = 0;
+    while (arguments[n]) {
+        n++;
+    }
+    child->binary = mem_text(binary);
+    child->argv = mem_array(n + 2, sizeof *child->argv);
+    if (!child->binary || !child->argv || !(child->argv[0] = mem_text(binary))) {
+        return STATUS_NO_MEMORY;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!(child->argv[i + 1] = mem_text(arguments[i]))) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    return STATUS_OK;
+}
+
+status supervisor_add(struct supervisor *supervisor, const char *role, int index, int count,
+                      const char *binary, char *const *arguments, bool goal, bool last,
+                      struct err *err)
+{
+    if (supervisor->n_children == SUPERVISOR_CHILDREN_MAX) {
+        return err_set(err, STATUS_FULL, "at most %d processes", SUPERVISOR_CHILDREN_MAX);
+    }
+    struct child *child = mem_new(sizeof *child);
+    if (!child || copy_arguments(child, binary, arguments) != STATUS_OK) {
+        if (child) {
+            child_free(child);
+        }
+        return err_set(err, STATUS_NO_MEMORY, "process %s", role);
+    }
+    child->supervisor = supervisor;
+    child->goal = goal;
+    child->last = last;
+    child->fraction = -1;
+    if (count > 1) {
+        snprintf(child->label, sizeof child->label, "%s-%d", role, index);
+    } else {
+        snprintf(child->label, sizeof child->label, "%s", role);
+    }
+    snprintf(child->log_path, sizeof child->log_path, "%.1000s/%s.log", supervisor->run_dir, child->label);
+    snprintf(child->admin_path, sizeof child->admin_path, "%.1000s/%s.admin", supervisor->run_dir,
+             child->label);
+    restart_init(&child->restart, supervisor->options.max_crashes);
+    supervisor->children[supervisor->n_children++] = child;
+    return STATUS_OK;
+}
+
+/* ---- One child: start, end ---- */
+
+static void fail(struct supervisor *supervisor, const struct child *child, const char *why)
+{
+    if (supervisor->end == SUPERVISOR_FAILED) {
+        return;
+    }
+    supervisor->end = SUPERVISOR_FAILED;
+    supervisor->stopping = true;
+
+    /* The end of its log is what a human wants to see first. */
+    char tail[LOG_TAIL_BYTES + 1] = "";
+    int fd = open(child->log_path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        off_t size = lseek(fd, 0, SEEK_END);
+        off_t from = size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0;
+        ssize_t n = pread(fd, tail, LOG_TAIL_BYTES, from);
+        tail[n > 0 ? n : 0] = 0;
+        close(fd);
+    }
+    err_set(&supervisor->err, STATUS_CLOSED, "%s %s; the end of %s:\n%s", child->label, why,
+            child->log_path, tail);
+}
+
+static void on_exit(uv_process_t *process, int64_t exit_status, int signal_number)
+{
+    struct child *child = process->data;
+    struct supervisor *supervisor = child->supervisor;
+    uv_close((uv_handle_t *)process, NULL);
+    bool well = exit_status == 0 && signal_number == 0;
+    if (well && (supervisor->stopping || !child->last)) {
+        child->state = CHILD_DONE;
+        child->fraction = supervisor->stopping ? child->fraction : 1;
+        return;
+    }
+    char why[96];
+    if (well) {
+        snprintf(why, sizeof why, "left before the others"); /* a server that someone else ended */
+    } else if (signal_number) {
+        snprintf(why, sizeof why, "ended by signal %d (%s)", signal_number, strsignal(signal_number));
+    } else {
+        snprintf(why, sizeof why, "left with status %d", (int)exit_status);
+    }
+    child->state = CHILD_FAILED;
+    snprintf(child->text, sizeof child->text, "%s", why);
+    if (supervisor->stopping) {
+        return;
+    }
+    bool final = signal_number == 0 && exit_status == SUPERVISOR_EXIT_FINAL;
+    if (final || !restart_died(&child->restart, clock_now_ns(), &child->start_at_ns)) {
+        fail(supervisor, child, why);
+        return;
+    }
+    child->state = CHILD_WAITING;
+    screen_say(&supervisor->screen, "%s %s; starting it again", child->label, why);
+}
+
+static void start(struct child *child)
+{
+    struct supervisor *supervisor = child->supervisor;
+    int log_fd = open(child->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (log_fd < 0) {
+        child->state = CHILD_FAILED;
+        fail(supervisor, child, "cannot write its log");
+        return;
+    }
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = UV_INHERIT_FD, .data.fd = log_fd},
+        {.flags = UV_INHERIT_FD, .data.fd = log_fd},
+    };
+    uv_process_options_t options = {
+        .exit_cb = on_exit,
+        .file = child->binary,
+        .args = child->argv,
+        .flags = UV_PROCESS_DETACHED, /* Ctrl-C is ours to pass on, in order */
+        .stdio = stdio,
+        .stdio_count = 3,
+    };
+    child->process.data = child;
+    int code = uv_spawn(&supervisor->loop, &child->process, &options);
+    close(log_fd);
+    restart_started(&child->restart, clock_now_ns());
+    child->starts++;
+    if (code != 0) {
+        char why[128];
+        snprintf(why, sizeof why, "cannot be started: %s: %s", child->binary, uv_strerror(code));
+        uv_close((uv_handle_t *)&child->process, NULL);
+        child->state = CHILD_FAILED;
+        fail(supervisor, child, why);
+        return;
+    }
+    child->state = CHILD_RUNNING;
+    child->terminated = false;
+}
+
+static void terminate(struct child *child, uint64_t now_ns)
+{
+    if (!child->terminated) {
+        child->terminated = true;
+        child->kill_at_ns = now_ns + child->supervisor->options.stop_ms * NS_PER_MS;
+        uv_process_kill(&child->process, SIGTERM);
+    } else if (now_ns >= child->kill_at_ns) {
+        child->kill_at_ns = UINT64_MAX;
+        screen_say(&child->supervisor->screen, "%s does not end: killed", child->label);
+        uv_process_kill(&child->process, SIGKILL);
+    }
+}
+
+/* ---- Looking at them ---- */
+
+static void peek_work(uv_work_t *work)
+{
+    struct child *child = work->data;
+    cJSON *json;
+    child->seen.ok = peek_json(&json, child->admin_path, "/status", PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
+    if (!child->seen.ok) {
+        return;
+    }
+    const cJSON *fraction = cJSON_GetObjectItem(json, "fraction");
+    const cJSON *text = cJSON_GetObjectItem(json, "text");
+    child->seen.fraction = cJSON_IsNumber(fraction) ? fraction->valuedouble : -1;
+    snprintf(child->seen.text, sizeof child->seen.text, "%s",
+             cJSON_IsString(text) ? text->valuestring : "");
+    cJSON_Delete(json);
+}
+
+static void peek_done(uv_work_t *work, int cancelled)
+{
+    struct child *child = work->data;
+    child->peeking = false;
+    if (!cancelled && child->seen.ok && child->state == CHILD_RUNNING) {
+        child->fraction = child->seen.fraction;
+        memcpy(child->text, child->seen.text, sizeof child->text);
+    }
+}
+
+static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
+{
+    if (now_ns < supervisor->next_peek_ns) {
+        return;
+    }
+    supervisor->next_peek_ns = now_ns + PEEK_PERIOD_NS;
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        struct child *child = supervisor->children[i];
+        if (child->state == CHILD_RUNNING && !child->peeking) {
+            child->peek.data = child;
+            child->peeking = uv_queue_work(&supervisor->loop, &child->peek, peek_work, peek_done) == 0;
+        }
+    }
+    struct child_view views[SUPERVISOR_CHILDREN_MAX];
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        struct child *child = supervisor->children[i];
+        views[i] = (struct child_view){.label = child->label,
+                                       .state = child->state,
+                                       .starts = child->starts,
+                                       .fraction = child->fraction};
+        memcpy(views[i].text, child->text, sizeof views[i].text);
+    }
+    screen_draw(&supervisor->screen, views, supervisor->n_children, now_ns);
+}
+
+/* ---- The run ---- */
+
+static size_t count_running(const struct supervisor *supervisor, bool last)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        n += supervisor->children[i]->state == CHILD_RUNNING && supervisor->children[i]->last == last;
+    }
+    return n;
+}
+
+static bool goals_reached(const struct supervisor *supervisor)
+{
+    size_t goals = 0, done = 0;
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        goals += supervisor->children[i]->goal;
+        done += supervisor->children[i]->goal && supervisor->children[i]->state == CHILD_DONE;
+    }
+    return goals > 0 && done == goals;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct supervisor *supervisor = timer->data;
+    uint64_t now_ns = clock_now_ns();
+    if (!supervisor->stopping && goals_reached(supervisor)) {
+        supervisor->stopping = true;
+    }
+    bool others_gone = count_running(supervisor, false) == 0;
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        struct child *child = supervisor->children[i];
+        if (!supervisor->stopping && child->state == CHILD_WAITING && now_ns >= child->start_at_ns) {
+            start(child);
+        } else if (supervisor->stopping && child->state == CHILD_RUNNING &&
+                   (!child->last || others_gone)) {
+            terminate(child, now_ns);
+        }
+    }
+    peek_at_all(supervisor, now_ns);
+    if (supervisor->stopping && others_gone && count_running(supervisor, true) == 0) {
+        uv_close((uv_handle_t *)&supervisor->tick, NULL);
+        uv_close((uv_handle_t *)&supervisor->on_int, NULL);
+        uv_close((uv_handle_t *)&supervisor->on_term, NULL);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct supervisor *supervisor = handle->data;
+    supervisor->stopping = true;
+    supervisor->interrupts++;
+    if (supervisor->end == SUPERVISOR_OVER) {
+        supervisor->end = SUPERVISOR_INTERRUPTED;
+    }
+    if (supervisor->interrupts == 1) {
+        screen_say(&supervisor->screen, "%s: ending all processes in order; once more to end them at once",
+                   number == SIGINT ? "interrupted" : "asked to end");
+        return;
+    }
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        if (supervisor->children[i]->state == CHILD_RUNNING) {
+            uv_process_kill(&supervisor->children[i]->process, SIGKILL);
+        }
+    }
+}
+
+enum supervisor_end supervisor_run(struct supervisor *supervisor, struct err *err)
+{
+    screen_init(&supervisor->screen, stderr, clock_now_ns());
+    ASSERT(uv_loop_init(&supervisor->loop) == 0);
+    uv_timer_init(&supervisor->loop, &supervisor->tick);
+    uv_signal_init(&supervisor->loop, &supervisor->on_int);
+    uv_signal_init(&supervisor->loop, &supervisor->on_term);
+    supervisor->tick.data = supervisor->on_int.data = supervisor->on_term.data = supervisor;
+    uv_timer_start(&supervisor->tick, on_tick, 0, TICK_MS);
+    uv_signal_start(&supervisor->on_int, on_signal, SIGINT);
+    uv_signal_start(&supervisor->on_term, on_signal, SIGTERM);
+    uv_run(&supervisor->loop, UV_RUN_DEFAULT);
+    ASSERT(uv_loop_close(&supervisor->loop) == 0);
+    if (supervisor->end == SUPERVISOR_FAILED && err) {
+        *err = supervisor->err;
+    }
+    return supervisor->end;
+}

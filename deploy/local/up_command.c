@@ -1,0 +1,130 @@
+/* hindcast up: all processes of an experiment on this machine, from start to summary. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "deploy/local/commands.h"
+#include "deploy/local/run_plan.h"
+#include "deploy/local/summary.h"
+
+static const char usage[] =
+    "usage: hindcast up EXPERIMENT.yaml [--section.name=value ..]\n"
+    "Runs the experiment's processes on this machine, shows what they do, and ends when the run has ended. Ctrl-C ends\n"
+    "all in order; the same command goes on where it stopped. Flags override the file: --learner.seed=3,\n"
+    "--experiment.name=second. Each process explains its own options with --help.\n";
+
+/* What this command reads of the file: `experiment` and `up`. The flags of other sections are for the processes. */
+static status read_experiment(int argc, char **argv, struct experiment *experiment, struct up_options *up,
+                              struct run_plan *plan, struct err *err)
+{
+    struct config_section sections[] = {experiment_section(experiment), up_section(up)};
+    char config_flag[1100];
+    char *own[RUN_PLAN_FLAGS_MAX + 3] = {argv[0], config_flag};
+    int n_own = 2;
+    if (snprintf(config_flag, sizeof config_flag, "--config=%s", argv[1]) >= (int)sizeof config_flag) {
+        return err_set(err, STATUS_INVALID, "the path of the experiment is too long");
+    }
+    plan->config_path = argv[1];
+    for (int i = 2; i < argc; i++) {
+        size_t section = strcspn(argv[i], ".=");
+        if (strncmp(argv[i], "--", 2) != 0 || argv[i][section] != '.' || !strchr(argv[i], '=')) {
+            return err_set(err, STATUS_INVALID, "\"%s\": expected --section.name=value", argv[i]);
+        }
+        if (plan->n_flags == RUN_PLAN_FLAGS_MAX) {
+            return err_set(err, STATUS_INVALID, "more than %d flags", RUN_PLAN_FLAGS_MAX);
+        }
+        plan->flags[plan->n_flags++] = argv[i];
+        if (strncmp(argv[i], "--up.", 5) == 0 || strncmp(argv[i], "--experiment.", 13) == 0) {
+            own[n_own++] = argv[i];
+        }
+    }
+    bool done = false;
+    status s = config_load(sections, 2, "hindcast up", n_own, own, &done, err);
+    if (s == STATUS_OK) {
+        plan->experiment = experiment;
+        plan->up = up;
+    }
+    return s;
+}
+
+static int run_once(const struct run_plan *plan)
+{
+    struct err err;
+    struct supervisor_options options = {.run_dir = plan->experiment->run_dir,
+                                         .max_crashes = (unsigned)plan->up->max_crashes,
+                                         .stop_ms = (uint64_t)(plan->up->stop_seconds * 1000)};
+    struct supervisor *supervisor = NULL;
+    int lock = -1;
+    char lock_path[1200];
+    snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
+    enum supervisor_end end = SUPERVISOR_FAILED;
+    if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
+        file_lock(lock_path, &lock, &err) == STATUS_OK &&
+        supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
+        run_plan_add(plan, supervisor, &err) == STATUS_OK) {
+        end = supervisor_run(supervisor, &err);
+    }
+    supervisor_free(supervisor);
+    if (end == SUPERVISOR_OVER && summary_make(options.run_dir, plan->config_path, stdout, &err) != STATUS_OK) {
+        end = SUPERVISOR_FAILED;
+    }
+    if (end == SUPERVISOR_FAILED) {
+        fprintf(stderr, "hindcast up: %s\n", err.text);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+    return end == SUPERVISOR_OVER ? 0 : end == SUPERVISOR_INTERRUPTED ? 130 : 1;
+}
+
+/* One run after another; those that have their summary are not run again. */
+static int run_seeds(const struct run_plan *plan)
+{
+    for (size_t i = 0; i < plan->up->seeds.n; i++) {
+        struct experiment experiment = *plan->experiment;
+        struct run_plan one = *plan;
+        one.experiment = &experiment;
+        experiment.seed = plan->up->seeds.items[i];
+        snprintf(experiment.run_dir, sizeof experiment.run_dir, "%.400s/seed-%lld",
+                 plan->experiment->run_dir, (long long)experiment.seed);
+        if (summary_is_there(experiment.run_dir)) {
+            fprintf(stderr, "%s: has its summary, not run again\n", experiment.run_dir);
+            continue;
+        }
+        fprintf(stderr, "seed %lld (%zu of %zu) in %s\n", (long long)experiment.seed, i + 1,
+                plan->up->seeds.n, experiment.run_dir);
+        int result = run_once(&one);
+        if (result != 0) {
+            return result;
+        }
+    }
+    return 0;
+}
+
+int command_up(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || argv[1][0] == '-') {
+        fputs(usage, argc < 2 ? stderr : stdout);
+        return argc < 2 || strcmp(argv[1], "--help") != 0 ? 2 : 0;
+    }
+    static struct experiment experiment;
+    static struct up_options up;
+    struct run_plan plan = {0};
+    struct err err;
+    if (read_experiment(argc, argv, &experiment, &up, &plan, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast up: %s\n", err.text);
+        return 2;
+    }
+    /* OpenBLAS reads it when it loads; a wrong one halves the learner's speed. */
+    unsetenv("OPENBLAS_CORETYPE");
+    setenv("HINDCAST_SUPERVISED", "1", 1); /* children end when we do */
+
+    experiment_finish(&experiment);
+    if (run_plan_check(&plan, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast up: %s\n", err.text);
+        return 2;
+    }
+    return up.seeds.n ? run_seeds(&plan) : run_once(&plan);
+}
