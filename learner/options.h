@@ -1,0 +1,58 @@
+/* The `learner` section: every option of the learner, and the settings of the arithmetic that
+ * follow from it. */
+#ifndef HINDCAST_LEARNER_OPTIONS_H
+#define HINDCAST_LEARNER_OPTIONS_H
+
+#include "common/base/config.h"
+#include "common/trajectory/signature.h"
+#include "learner/settings.h"
+
+struct learner_options {
+    /* What is learned, and how. Names as in docs/maths.md. */
+    char algorithm[CONFIG_TEXT_SIZE];
+    char tasks[CONFIG_TEXT_SIZE]; /* "all", or how many are drawn per snippet */
+    int64_t batch_snippets, snippet_transitions, samples;
+    struct config_ints widths;
+    double gamma;
+    int64_t target_period;
+    double lr, dual_lr, beta1, beta2, adam_eps, clip_norm;
+    double eps, eps_mean, eps_std, entropy_cost;
+    char prior_likelihood[CONFIG_TEXT_SIZE];
+    char prior_f[CONFIG_TEXT_SIZE];
+    double temperature, max_weight;
+    double init_std, policy_min_std, prior_min_std;
+    double init_eta, init_alpha_mean, init_alpha_std, rho_floor;
+    int64_t candidates, act_candidates;
+    double perturb_scale;
+
+    /* Where the batches come from. */
+    char table[CONFIG_TEXT_SIZE];
+    bool require_sealed;
+    int64_t prefetch_batches;
+
+    /* How long, and on what. */
+    int64_t steps;
+    double max_seconds;
+    int64_t threads;
+
+    /* What is written and served. */
+    char listen[CONFIG_TEXT_SIZE];
+    int64_t publish_every, report_every;
+    double checkpoint_every_seconds;
+    int64_t checkpoint_every_steps, keep_checkpoints;
+    double linger_seconds;
+};
+
+/* The table for config_load, with `values` pointing to `options`. */
+struct config_section learner_options_section(struct learner_options *options);
+
+/* The settings for a table with this signature, checked. INVALID names the option. */
+status learner_options_settings(const struct learner_options *options,
+                                const struct signature *signature, uint64_t seed,
+                                struct settings *settings, struct err *err) MUST_CHECK;
+
+/* Threads to use: `threads`, or the cores this process may run on; never more than snippets in a
+ * batch. */
+int learner_options_threads(const struct learner_options *options);
+
+#endif
