@@ -1,0 +1,178 @@
+/* Actors. What a policy's package says about itself is matched against the environment here, once
+ * per policy. */
+#include "common/rollout/actor.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+
+struct actor {
+    struct signature signature; /* the environment's */
+    uint32_t O;
+    const struct policy *policy; /* NULL: at random */
+    bool sample;
+    uint32_t n_tasks;                      /* of the policy, or the environment's K */
+    uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
+    struct rng rng;
+    uint32_t task;
+    float *input;   /* (I): observation and one-hot task */
+    float *normals; /* (candidates, A) */
+    float *scratch; /* policy_scratch() */
+};
+
+status actor_new(struct actor **actor, const struct signature *signature, struct err *err)
+{
+    struct actor *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
+    }
+    made->signature = *signature;
+    made->O = signature_observation(signature);
+    rng_init(&made->rng, 0, "actor", 0);
+    status s = actor_use(made, NULL, false, err);
+    if (s != STATUS_OK) {
+        actor_free(made);
+        return s;
+    }
+    *actor = made;
+    return STATUS_OK;
+}
+
+void actor_free(struct actor *actor)
+{
+    if (actor != NULL) {
+        mem_free(actor->input);
+        mem_free(actor->normals);
+        mem_free(actor->scratch);
+        mem_free(actor);
+    }
+}
+
+/* rewards(n tasks of the policy) <- their places in the environment. */
+static status match_tasks(const struct actor *actor, const struct policy *policy, uint32_t *rewards,
+                          struct err *err)
+{
+    const struct policy_info *info = policy_info(policy);
+    if (info->signature_json != NULL) {
+        struct signature *made_for = mem_new(sizeof *made_for);
+        if (made_for == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "policy's signature: out of memory");
+        }
+        status s = signature_from_json(made_for, info->signature_json, err);
+        if (s == STATUS_OK) {
+            s = signature_match(&actor->signature, made_for, rewards, err);
+        }
+        mem_free(made_for);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "environment and policy");
+        }
+    }
+    if (info->O != (int)actor->O || info->A != (int)actor->signature.A) {
+        return err_set(err, STATUS_MISMATCH,
+                       "policy: %d observations and %d actions, the environment has %u and %u",
+                       info->O, info->A, actor->O, actor->signature.A);
+    }
+    if (info->signature_json == NULL) {
+        /* Nothing names the policy's tasks: they are the environment's, in its order, or none fits.
+         */
+        if (info->K != (int)actor->signature.K) {
+            return err_set(err, STATUS_MISMATCH, "policy: %d tasks, the environment has %u",
+                           info->K, actor->signature.K);
+        }
+        for (uint32_t k = 0; k < actor->signature.K; k++) {
+            rewards[k] = k;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Buffers for acting with `policy`. */
+static status make_buffers(struct actor *actor, const struct policy *policy, struct err *err)
+{
+    size_t n_normals = (size_t)policy_candidates(policy) * actor->signature.A;
+    float *input = mem_array((size_t)policy_inputs(policy_info(policy)), sizeof *input);
+    float *normals = mem_array(n_normals, sizeof *normals);
+    float *scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *scratch);
+    if (input == NULL || normals == NULL || scratch == NULL) {
+        mem_free(input);
+        mem_free(normals);
+        mem_free(scratch);
+        return err_set(err, STATUS_NO_MEMORY, "actor: no memory to act with the policy");
+    }
+    mem_free(actor->input);
+    mem_free(actor->normals);
+    mem_free(actor->scratch);
+    actor->input = input;
+    actor->normals = normals;
+    actor->scratch = scratch;
+    return STATUS_OK;
+}
+
+status actor_use(struct actor *actor, const struct policy *policy, bool sample, struct err *err)
+{
+    uint32_t rewards[SIGNATURE_TASKS_MAX];
+    uint32_t n_tasks = actor->signature.K;
+    if (policy == NULL) {
+        for (uint32_t k = 0; k < n_tasks; k++) {
+            rewards[k] = k;
+        }
+    } else {
+        n_tasks = (uint32_t)policy_info(policy)->K;
+        status s = match_tasks(actor, policy, rewards, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        s = make_buffers(actor, policy, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    memcpy(actor->rewards, rewards, n_tasks * sizeof *rewards);
+    actor->n_tasks = n_tasks;
+    actor->task = actor->task < n_tasks ? actor->task : 0;
+    actor->policy = policy;
+    actor->sample = sample;
+    return STATUS_OK;
+}
+
+uint32_t actor_tasks(const struct actor *actor)
+{
+    return actor->n_tasks;
+}
+
+uint32_t actor_reward(const struct actor *actor, uint32_t task)
+{
+    ASSERT(task < actor->n_tasks);
+    return actor->rewards[task];
+}
+
+void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
+{
+    ASSERT(task < actor->n_tasks);
+    actor->rng = *rng;
+    actor->task = task;
+}
+
+void actor_act(struct actor *actor, float *action, const float *observation)
+{
+    uint32_t A = actor->signature.A;
+    if (actor->policy == NULL) {
+        for (uint32_t i = 0; i < A; i++) {
+            action[i] = (float)(2.0 * rng_uniform(&actor->rng) - 1.0);
+        }
+        return;
+    }
+    memcpy(actor->input, observation, actor->O * sizeof *observation);
+    if (actor->n_tasks > 1) {
+        memset(actor->input + actor->O, 0, actor->n_tasks * sizeof *actor->input);
+        actor->input[actor->O + actor->task] = 1.0f;
+    }
+    if (actor->sample) {
+        size_t n = (size_t)policy_candidates(actor->policy) * A;
+        for (size_t i = 0; i < n; i++) {
+            actor->normals[i] = (float)rng_normal(&actor->rng);
+        }
+    }
+    policy_act(actor->policy, action, actor->input, actor->sample ? actor->normals : NULL, 1,
+               actor->scratch);
+}

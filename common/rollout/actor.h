@@ -1,0 +1,38 @@
+/* Who chooses actions: a policy (its mean action, or a sample of its distribution) or chance.
+ *
+ * An actor belongs to one thread. Everything it draws comes from the stream given to actor_start,
+ * so an episode is a function of (environment, its seed, policy, stream), whichever thread runs it.
+ */
+#ifndef HINDCAST_ROLLOUT_ACTOR_H
+#define HINDCAST_ROLLOUT_ACTOR_H
+
+#include "common/base/rng.h"
+#include "common/networks/policy.h"
+#include "common/trajectory/signature.h"
+
+struct actor;
+
+/* For rows of `signature` (copied), which is the environment's. Acts at random until actor_use
+ * gives it a policy. */
+status actor_new(struct actor **actor, const struct signature *signature,
+                 struct err *err) MUST_CHECK;
+void actor_free(struct actor *actor);
+
+/* From the next actor_act on: `policy` (borrowed until the next actor_use or actor_free), sampling
+ * or with its mean action; NULL: uniform in [-1, 1]. May be called within an episode, whose task
+ * stays (0 where the new policy has no such task). MISMATCH where the policy was made for other
+ * observations, actions or tasks than the environment has; then nothing has changed. */
+status actor_use(struct actor *actor, const struct policy *policy, bool sample,
+                 struct err *err) MUST_CHECK;
+
+/* Tasks this actor can pursue: the policy's, or, at random, the environment's. */
+uint32_t actor_tasks(const struct actor *actor);
+/* Where that task's reward stands in the environment's signature. task < actor_tasks(). */
+uint32_t actor_reward(const struct actor *actor, uint32_t task);
+
+/* An episode begins: its random stream, and the task pursued (< actor_tasks()). */
+void actor_start(struct actor *actor, const struct rng *rng, uint32_t task);
+/* action(A), canonical, from observation(O). */
+void actor_act(struct actor *actor, float *action, const float *observation);
+
+#endif

@@ -1,0 +1,76 @@
+/* The acting loop. */
+#include "common/rollout/rollout.h"
+
+#include <stdio.h>
+
+#include "common/base/memory.h"
+
+/* What one step needs room for. */
+struct step_buffers {
+    float observation[SIGNATURE_OBSERVATION_MAX];
+    float next_observation[SIGNATURE_OBSERVATION_MAX];
+    float action[SIGNATURE_ACTIONS_MAX];
+    float rewards[SIGNATURE_TASKS_MAX];
+};
+
+void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *role, uint64_t index,
+                    uint64_t episode)
+{
+    char name[96];
+    struct rng start;
+    snprintf(name, sizeof name, "%s/%llu/start", role, (unsigned long long)index);
+    rng_init(&start, seed, name, episode);
+    stream->start_seed = rng_u64(&start) >> 32;
+    snprintf(name, sizeof name, "%s/%llu/act", role, (unsigned long long)index);
+    rng_init(&stream->rng, seed, name, episode);
+}
+
+static status act_until_last(struct environment *environment, struct actor *actor,
+                             struct episode *episode, struct step_buffers *now,
+                             rollout_before_step *before_step, void *arg, struct err *err)
+{
+    const struct signature *signature = environment_signature(environment);
+    float *observation = now->observation;
+    float *next_observation = now->next_observation;
+    status s = environment_reset(environment, observation, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "reset");
+    }
+    s = episode_begin(episode, signature, observation, err);
+    bool last = false;
+    for (uint32_t step = 0; s == STATUS_OK && !last; step++) {
+        float discount;
+        s = before_step == NULL ? STATUS_OK : before_step(arg, step, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        actor_act(actor, now->action, observation);
+        s = environment_step(environment, now->action, next_observation, now->rewards, &discount,
+                             &last, err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "step %u", step);
+        }
+        s = episode_step(episode, signature, now->action, now->rewards, discount, next_observation,
+                         err);
+        float *swapped = observation;
+        observation = next_observation;
+        next_observation = swapped;
+    }
+    return s;
+}
+
+status rollout_run(struct environment *environment, struct actor *actor, struct episode *episode,
+                   rollout_before_step *before_step, void *arg, struct err *err)
+{
+    struct step_buffers *now = mem_new(sizeof *now);
+    if (now == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "rollout: out of memory");
+    }
+    episode_clear(episode);
+    status s = act_until_last(environment, actor, episode, now, before_step, arg, err);
+    if (s == STATUS_OK) {
+        s = episode_check(episode, environment_signature(environment), err);
+    }
+    mem_free(now);
+    return s;
+}
