@@ -1,0 +1,248 @@
+/* Lines, metrics, Progress. See reporter.h. */
+#include "learner/reporter.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+
+#define LOG_MODULE "reporter"
+#include "common/base/log.h"
+
+#define FILE_MAX_BYTES (1u << 30)
+
+struct reporter {
+    int fd;
+    struct metric *steps, *step, *step_seconds, *rate, *parts[REPORTER_PARTS];
+    uint64_t since_ns; /* of the counts below */
+    uint64_t n_steps;
+    uint64_t spent_ns[REPORTER_PARTS];
+};
+
+/* ---- The file ---- */
+
+static double step_of_line(const char *line, size_t size)
+{
+    cJSON *json = cJSON_ParseWithLength(line, size);
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(json, "step");
+    double number = cJSON_IsNumber(step) ? step->valuedouble : -1.0;
+    cJSON_Delete(json);
+    return number;
+}
+
+/* Bytes of the lines that stay: whole ones, up to the first that is unreadable or of a later step.
+ */
+static size_t kept_bytes(const char *text, size_t size, uint64_t step)
+{
+    size_t kept = 0;
+    while (kept < size) {
+        const char *end = memchr(text + kept, '\n', size - kept);
+        if (end == NULL) {
+            break;
+        }
+        size_t length = (size_t)(end - text) - kept;
+        double number = step_of_line(text + kept, length);
+        if (number < 0 || number > (double)step) {
+            break;
+        }
+        kept += length + 1;
+    }
+    return kept;
+}
+
+/* Leaves in the file what a run at `step` has behind it. */
+static status cut_file(const char *path, uint64_t step, struct err *err)
+{
+    if (step == 0) {
+        char previous[PATH_MAX];
+        snprintf(previous, sizeof(previous), "%s.previous", path);
+        if (rename(path, previous) != 0 && errno != ENOENT) {
+            return err_errno(err, errno, "rename %s", path);
+        }
+        return STATUS_OK;
+    }
+    void *text = NULL;
+    size_t size = 0;
+    status s = file_read(path, FILE_MAX_BYTES, &text, &size, err);
+    if (s == STATUS_NOT_FOUND) {
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    size_t kept = kept_bytes(text, size, step);
+    mem_free(text);
+    if (kept < size && truncate(path, (off_t)kept) != 0) {
+        return err_errno(err, errno, "truncate %s", path);
+    }
+    return STATUS_OK;
+}
+
+status reporter_open(struct reporter **reporter, const char *path, uint64_t step, struct err *err)
+{
+    static const char *const parts[REPORTER_PARTS] = {"part=\"wait\"", "part=\"step\"",
+                                                      "part=\"publish\"", "part=\"checkpoint\""};
+    static const double bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                    0.25,  0.5,    1,     2.5,  5,     10};
+    status s = cut_file(path, step, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct reporter *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "reporter");
+    }
+    made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (made->fd < 0) {
+        s = err_errno(err, errno, "%s", path);
+        mem_free(made);
+        return s;
+    }
+    made->steps =
+        metric_counter("hindcast_learner_steps_total", "Learner steps taken since the start", NULL);
+    made->step = metric_gauge("hindcast_learner_step", "Learner steps of the run", NULL);
+    made->rate = metric_gauge("hindcast_learner_steps_per_second",
+                              "Steps per second, between reports", NULL);
+    made->step_seconds =
+        metric_histogram("hindcast_learner_step_seconds", "Time of one step, without waiting", NULL,
+                         bounds, sizeof(bounds) / sizeof(bounds[0]));
+    for (int i = 0; i < REPORTER_PARTS; i++) {
+        made->parts[i] = metric_counter("hindcast_learner_seconds_total",
+                                        "Where the training thread's time goes", parts[i]);
+    }
+    made->since_ns = clock_now_ns();
+    *reporter = made;
+    return STATUS_OK;
+}
+
+void reporter_close(struct reporter *reporter)
+{
+    if (reporter != NULL) {
+        close(reporter->fd);
+        mem_free(reporter);
+    }
+}
+
+/* ---- Counting ---- */
+
+void reporter_spent(struct reporter *reporter, enum reporter_part part, uint64_t ns)
+{
+    reporter->spent_ns[part] += ns;
+    metric_add(reporter->parts[part], (double)ns / 1e9);
+    if (part == REPORTER_STEP) {
+        metric_observe(reporter->step_seconds, (double)ns / 1e9);
+    }
+}
+
+void reporter_step(struct reporter *reporter, uint64_t step)
+{
+    reporter->n_steps++;
+    metric_add(reporter->steps, 1);
+    metric_set(reporter->step, (double)step);
+}
+
+struct reporter_rates reporter_rates(const struct reporter *reporter)
+{
+    double seconds = (double)(clock_now_ns() - reporter->since_ns) / 1e9;
+    if (seconds <= 0) {
+        return (struct reporter_rates){0};
+    }
+    return (struct reporter_rates){.steps_per_second = (double)reporter->n_steps / seconds,
+                                   .wait_share =
+                                       (double)reporter->spent_ns[REPORTER_WAIT] / 1e9 / seconds};
+}
+
+/* ---- Reports ---- */
+
+/* What a vector's elements are, as the label of its metrics. */
+static void set_metrics(const struct report_value *value)
+{
+    char name[96];
+    snprintf(name, sizeof(name), "hindcast_learner_%s", value->name);
+    for (int i = 0; i < value->size; i++) {
+        char label[32];
+        snprintf(label, sizeof(label), "index=\"%d\"", i);
+        metric_set(metric_gauge(name, "Of the last reported step", value->size > 1 ? label : NULL),
+                   value->values[i]);
+    }
+}
+
+static cJSON *line_of(const struct reporter *reporter, const struct report *report,
+                      double learning_seconds, uint64_t version)
+{
+    struct reporter_rates rates = reporter_rates(reporter);
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddNumberToObject(line, "step", (double)report->step);
+    cJSON_AddNumberToObject(line, "time", (double)(clock_wall_ns() / NS_PER_MS) / 1e3);
+    cJSON_AddNumberToObject(line, "learning_seconds", learning_seconds);
+    cJSON_AddNumberToObject(line, "steps_per_second", rates.steps_per_second);
+    cJSON_AddNumberToObject(line, "wait_share", rates.wait_share);
+    cJSON_AddNumberToObject(line, "version", (double)version);
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        if (value->size == 1) {
+            cJSON_AddNumberToObject(line, value->name, value->values[0]);
+        } else {
+            cJSON_AddItemToObject(line, value->name,
+                                  cJSON_CreateDoubleArray(value->values, value->size));
+        }
+    }
+    return line;
+}
+
+void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
+                   uint64_t version)
+{
+    metric_set(reporter->rate, reporter_rates(reporter).steps_per_second);
+    for (int i = 0; i < report->n_values; i++) {
+        set_metrics(&report->values[i]);
+    }
+    cJSON *line = line_of(reporter, report, learning_seconds, version);
+    char *text = cJSON_PrintUnformatted(line);
+    cJSON_Delete(line);
+    if (text != NULL) {
+        size_t length = strlen(text);
+        text[length] = '\n'; /* in place of its 0: one write, one line */
+        struct err err = {0};
+        if (file_write_all(reporter->fd, text, length + 1, &err) != STATUS_OK) {
+            log_warn("a line of learner.jsonl is lost: %s", err.text);
+        }
+        cJSON_free(text);
+    }
+    reporter->since_ns = clock_now_ns();
+    reporter->n_steps = 0;
+    memset(reporter->spent_ns, 0, sizeof(reporter->spent_ns));
+}
+
+static double mean_of(const struct report_value *value)
+{
+    double sum = 0;
+    for (int i = 0; i < value->size; i++) {
+        sum += value->values[i];
+    }
+    return sum / value->size;
+}
+
+double reporter_mean(const struct report *report, const char *name)
+{
+    const struct report_value *value = report_find(report, name);
+    return value != NULL ? mean_of(value) : (double)NAN;
+}
+
+void reporter_progress(const struct report *report, struct publisher_progress *progress)
+{
+    progress->n_reports = 0;
+    for (int i = 0; i < report->n_values && progress->n_reports < PUBLISHER_REPORTS_MAX; i++) {
+        progress->reports[progress->n_reports++] = (struct publisher_report){
+            .name = report->values[i].name, .value = mean_of(&report->values[i])};
+    }
+}
