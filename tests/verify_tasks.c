@@ -7,8 +7,9 @@
  *
  * A trajectory passes where
  *   start   what reset() draws from the recorded seed agrees within START_TOLERANCE: qpos, qvel,
- *           act, observation and the solver's warm start. No chaos can have grown yet, so only the last
- *           bits of sin, cos and log may differ between processors.
+ *           act, observation and the solver's warm start. Seen: 0; with
+ *           another libm (sin, cos and log differ in last bits between processors) 4e-12 among 1000
+ *           starts of the cheetah, whose 200 settling steps enlarge them.
  *   resync  each step by itself: recorded state k - 1 is set, action k taken, and state,
  *           observation and reward must agree with record k within RESYNC_TOLERANCE. Seen: 1e-16 on the machine
  *           type that made the files, 2e-12 with another libm, and 3e-7 where the contact solver

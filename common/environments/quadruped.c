@@ -98,7 +98,8 @@ static status start(struct simulation *simulation, struct random_state *random, 
     double quaternion[4], sum = 0.0;
     for (int i = 0; i < 4; i++) {
         quaternion[i] = random_state_normal(random);
-        sum += quaternion[i] * quaternion[i];
+        /* Fused, as in the dot product numpy's norm calls: another last bit here is another episode. */
+        sum = fma(quaternion[i], quaternion[i], sum);
     }
     double norm = sqrt(sum);
     for (int i = 0; i < 4; i++) {

@@ -1,0 +1,397 @@
+/* Environments as their users see them: names, signatures, episodes, errors, sharing, threads. */
+#include "common/environments/environment.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/rng.h"
+#include "common/environments/control_suite.h"
+#include "common/environments/mujoco_guard.h"
+
+#define THREADS 4
+
+struct buffers {
+    float action[SIGNATURE_ACTIONS_MAX];
+    float observation[SIGNATURE_OBSERVATION_MAX];
+    float rewards[SIGNATURE_TASKS_MAX];
+    float discount;
+    bool last;
+};
+
+static struct environment *open_or_fail(const char *name, uint64_t seed)
+{
+    struct err err = {0};
+    struct environment *environment = NULL;
+    if (environment_open(&environment, name, seed, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return environment;
+}
+
+static void reset_or_fail(struct environment *environment, struct buffers *buffers)
+{
+    struct err err = {0};
+    if (environment_reset(environment, buffers->observation, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static status step(struct environment *environment, struct buffers *buffers, struct err *err)
+{
+    return environment_step(environment, buffers->action, buffers->observation, buffers->rewards,
+                            &buffers->discount, &buffers->last, err);
+}
+
+static void random_action(struct environment *environment, struct buffers *buffers, struct rng *rng)
+{
+    for (uint32_t a = 0; a < environment_signature(environment)->A; a++) {
+        buffers->action[a] = (float)(2.0 * rng_uniform(rng) - 1.0);
+    }
+}
+
+/* ---- what there is ---- */
+
+static void every_name_opens_and_steps(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (const char *const *name = environment_names(); *name != NULL; name++, n++) {
+        struct err err = {0};
+        struct buffers buffers = {0};
+        struct environment *environment = open_or_fail(*name, 1);
+        assert_string_equal(environment_name(environment), *name);
+        assert_int_equal(signature_check(environment_signature(environment), &err), STATUS_OK);
+        reset_or_fail(environment, &buffers);
+        assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+        assert_true(buffers.rewards[0] >= 0.0f && buffers.rewards[0] <= 1.0f);
+        assert_true(buffers.discount == 1.0f && !buffers.last);
+        environment_close(environment);
+    }
+    assert_true(n >= 8);
+}
+
+static void signatures_say_what_dm_control_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *reward, *slice;
+        uint32_t O, A, n_slices;
+        double period_s;
+    } expected[] = {
+        {"cheetah-run", "run", "velocity", 17, 6, 2, 0.01},
+        {"hopper-hop", "hop", "velocity", 15, 4, 3, 0.02},
+        {"hopper-stand", "stand", "velocity", 15, 4, 3, 0.02},
+        {"walker-stand", "stand", "height", 24, 6, 3, 0.025},
+        {"walker-walk", "walk", "height", 24, 6, 3, 0.025},
+        {"walker-run", "run", "height", 24, 6, 3, 0.025},
+        {"quadruped-walk", "walk", "torso_velocity", 78, 12, 5, 0.02},
+        {"quadruped-run", "run", "torso_velocity", 78, 12, 5, 0.02},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        struct environment *environment = open_or_fail(expected[i].name, 1);
+        const struct signature *signature = environment_signature(environment);
+        assert_int_equal(signature_observation(signature), expected[i].O);
+        assert_int_equal(signature->A, expected[i].A);
+        assert_int_equal(signature->K, 1);
+        assert_string_equal(signature->rewards[0], expected[i].reward);
+        assert_int_equal(signature->n_slices, expected[i].n_slices);
+        assert_string_equal(signature->slices[1].name, expected[i].slice);
+        assert_true(fabs(signature->control_period_s - expected[i].period_s) < 1e-12);
+        assert_int_equal(environment_step_limit(environment), 1000);
+        environment_close(environment);
+    }
+}
+
+static void unknown_names_are_told_the_known_ones(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment *environment = NULL;
+    assert_int_equal(environment_open(&environment, "cheetah-fly", 1, &err), STATUS_NOT_FOUND);
+    assert_null(environment);
+    assert_non_null(strstr(err.text, "cheetah-fly"));
+    assert_non_null(strstr(err.text, "quadruped-run"));
+}
+
+/* ---- episodes ---- */
+
+static void an_episode_ends_at_its_limit(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct buffers buffers = {0};
+    struct environment *environment = open_or_fail("cheetah-run", 3);
+    assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED); /* no reset yet */
+    reset_or_fail(environment, &buffers);
+    for (uint32_t k = 1; k <= 1000; k++) {
+        assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+        assert_int_equal(buffers.last, k == 1000);
+        assert_true(buffers.discount == 1.0f);
+    }
+    assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED);
+    reset_or_fail(environment, &buffers);
+    assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+    environment_close(environment);
+}
+
+/* Runs n steps with actions of a fixed stream; a digest of all that came out. */
+static double run_digest(const char *name, uint64_t seed, int n)
+{
+    struct err err = {0};
+    struct buffers buffers = {0};
+    struct rng rng;
+    rng_init(&rng, 11, "environment_test", 0);
+    struct environment *environment = open_or_fail(name, seed);
+    uint32_t O = signature_observation(environment_signature(environment));
+    reset_or_fail(environment, &buffers);
+    double digest = 0.0;
+    for (int k = 0; k < n; k++) {
+        if (k % 50 == 49) {
+            reset_or_fail(environment, &buffers);
+        }
+        random_action(environment, &buffers, &rng);
+        if (step(environment, &buffers, &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+        for (uint32_t i = 0; i < O; i++) {
+            digest = digest * 0.75 + (double)buffers.observation[i];
+        }
+        digest += (double)buffers.rewards[0];
+    }
+    environment_close(environment);
+    return digest;
+}
+
+static void same_seed_same_bits(void **state)
+{
+    (void)state;
+    assert_true(run_digest("hopper-hop", 5, 200) == run_digest("hopper-hop", 5, 200));
+    assert_true(run_digest("hopper-hop", 5, 200) != run_digest("hopper-hop", 6, 200));
+}
+
+static void episodes_of_one_generator_differ(void **state)
+{
+    (void)state;
+    struct buffers first = {0}, second = {0};
+    struct environment *environment = open_or_fail("walker-walk", 5);
+    reset_or_fail(environment, &first);
+    reset_or_fail(environment, &second);
+    assert_memory_not_equal(first.observation, second.observation, 24 * sizeof(float));
+    environment_close(environment);
+}
+
+/* The float side is the double side, rounded; actions reach their physical limits. */
+static void floats_are_rounded_doubles(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct buffers buffers = {0};
+    double action[12], observation[78], reward;
+    bool last;
+    struct environment *environment = open_or_fail("quadruped-run", 9);
+    const struct signature *signature = environment_signature(environment);
+    struct control_suite *suite = NULL;
+    assert_int_equal(control_suite_open(&suite, "quadruped-run", 9, &err), STATUS_OK);
+    reset_or_fail(environment, &buffers);
+    assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
+    for (int k = 0; k < 30; k++) {
+        for (uint32_t a = 0; a < 12; a++) {
+            bool high = ((uint32_t)k + a) % 3 == 0;
+            buffers.action[a] = high ? 1.0f : -1.0f;
+            action[a] = (double)(high ? signature->action_max[a] : signature->action_min[a]);
+        }
+        assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
+                         STATUS_OK);
+        for (int i = 0; i < 78; i++) {
+            assert_true(buffers.observation[i] == (float)observation[i]);
+        }
+        assert_true(buffers.rewards[0] == (float)reward);
+    }
+    assert_true(fabsf(signature->action_max[1] - 1.1f) < 1e-6f); /* lift */
+    environment_close(environment);
+    control_suite_close(suite);
+}
+
+/* ---- errors ---- */
+
+static void bad_actions_move_nothing(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct buffers buffers = {0}, other = {0};
+    struct environment *environment = open_or_fail("walker-run", 2);
+    struct environment *twin = open_or_fail("walker-run", 2);
+    reset_or_fail(environment, &buffers);
+    reset_or_fail(twin, &other);
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 1.001f, -2.0f};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        buffers.action[3] = bad[i];
+        assert_int_equal(step(environment, &buffers, &err), STATUS_INVALID);
+        assert_non_null(strstr(err.text, "action 3"));
+    }
+    buffers.action[3] = 1.000005f; /* a float's rounding: clipped */
+    other.action[3] = 1.0f;
+    assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+    assert_int_equal(step(twin, &other, &err), STATUS_OK);
+    assert_memory_equal(buffers.observation, other.observation, 24 * sizeof(float));
+    environment_close(environment);
+    environment_close(twin);
+}
+
+/* MuJoCo would reset by itself and go on: here the episode is over, and says why. */
+static void bad_states_end_the_episode(void **state)
+{
+    (void)state;
+    static const double bad[] = {(double)NAN, (double)INFINITY, 1e30};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct err err = {0};
+        double observation[17], action[6] = {0}, reward = -1.0;
+        bool last = false;
+        struct control_suite *suite = NULL;
+        assert_int_equal(control_suite_open(&suite, "cheetah-run", 1, &err), STATUS_OK);
+        assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
+        control_suite_simulation(suite)->data->qvel[2] = bad[i];
+        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
+                         STATUS_CORRUPT);
+        assert_non_null(strstr(err.text, "cheetah-run: step 1"));
+        assert_true(reward == -1.0);
+        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
+                         STATUS_CLOSED);
+        /* The next episode is untouched by it. */
+        assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
+        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
+                         STATUS_OK);
+        control_suite_close(suite);
+    }
+}
+
+static void raise_error(void *arg)
+{
+    mju_error("stack overflow of %d bytes", *(int *)arg);
+}
+
+static void mujoco_errors_do_not_end_the_process(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    int bytes = 17;
+    mujoco_guard_install();
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(mujoco_guard_run(raise_error, &bytes, &err), STATUS_INTERNAL);
+        assert_non_null(strstr(err.text, "stack overflow of 17 bytes"));
+    }
+    assert_int_not_equal(access("MUJOCO_LOG.TXT", F_OK), 0);
+}
+
+static void absent_and_wrong_models_are_refused(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment *environment = NULL;
+    assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", "/nonexistent", 1), 0);
+    assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "/nonexistent/walker.xml"));
+
+    char folder[] = "/tmp/hindcast-models-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/walker.xml", folder);
+    static const char *const models[] = {
+        "<mujoco><worldbody><body><joint/></body></worldbody></mujoco>", /* no mass: not compiled */
+        "<mujoco><worldbody><body><joint type='slide'/><geom "
+        "size='1'/></body></worldbody></mujoco>",
+        "<mujoco><unfinished",
+    };
+    assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", folder, 1), 0);
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_true(fputs(models[i], file) >= 0);
+        assert_int_equal(fclose(file), 0);
+        assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_INVALID);
+        assert_non_null(strstr(err.text, "walker"));
+    }
+    assert_null(environment);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(unsetenv("HINDCAST_CONTROL_SUITE"), 0);
+}
+
+/* ---- sharing ---- */
+
+static const mjModel *model_of(struct control_suite *suite)
+{
+    return control_suite_simulation(suite)->model;
+}
+
+static void models_are_shared_within_a_domain(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct control_suite *hop = NULL, *stand = NULL, *walk = NULL, *run = NULL;
+    assert_int_equal(control_suite_open(&hop, "hopper-hop", 1, &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&stand, "hopper-stand", 2, &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&walk, "quadruped-walk", 1, &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&run, "quadruped-run", 1, &err), STATUS_OK);
+    assert_ptr_equal(model_of(hop), model_of(stand));
+    assert_ptr_not_equal(model_of(walk), model_of(run)); /* other floors */
+    assert_true((model_of(hop)->opt.disableflags & mjDSBL_AUTORESET) != 0);
+    control_suite_close(hop);
+    double observation[15];
+    assert_int_equal(control_suite_reset(stand, observation, &err), STATUS_OK); /* still there */
+    control_suite_close(stand);
+    control_suite_close(walk);
+    control_suite_close(run);
+}
+
+static void *digest_on_thread(void *arg)
+{
+    *(double *)arg = run_digest("walker-walk", 4, 150);
+    return NULL;
+}
+
+static void threads_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    double alone = run_digest("walker-walk", 4, 150);
+    double digests[THREADS];
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, digest_on_thread, &digests[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(digests[i] == alone);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_name_opens_and_steps),
+        cmocka_unit_test(signatures_say_what_dm_control_says),
+        cmocka_unit_test(unknown_names_are_told_the_known_ones),
+        cmocka_unit_test(an_episode_ends_at_its_limit),
+        cmocka_unit_test(same_seed_same_bits),
+        cmocka_unit_test(episodes_of_one_generator_differ),
+        cmocka_unit_test(floats_are_rounded_doubles),
+        cmocka_unit_test(bad_actions_move_nothing),
+        cmocka_unit_test(bad_states_end_the_episode),
+        cmocka_unit_test(mujoco_errors_do_not_end_the_process),
+        cmocka_unit_test(absent_and_wrong_models_are_refused),
+        cmocka_unit_test(models_are_shared_within_a_domain),
+        cmocka_unit_test(threads_do_not_disturb_each_other),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
