@@ -1,59 +1,51 @@
 /* Logs on disk: a folder of HDF5 shards in Minari's layout beside a metadata.json.
  *
- *     FOLDER/metadata.json            signature, how it was made, and per shard: file, episodes,
- * transitions FOLDER/shard-00000.hdf5         groups episode_0, episode_1, ..: observations (T+1,
- * O), actions (T, A) physical, rewards (T) or (T, K), terminations (T), truncations (T); attributes
- * id, total_steps
+ *     FOLDER/metadata.json        signature, how it was made, and per shard: file, counts, checksum
+ *     FOLDER/shard-00000.hdf5     groups episode_0, episode_1, ..: observations (T+1, O), actions
+ * (T, A) physical, rewards (T) or (T, K), terminations (T), truncations (T); attributes id,
+ * total_steps
  *
  * docs/storage.md draws every dataset and attribute. A folder may also be a Minari dataset
- * (data/main_data.hdf5), or hold plain .hdf5 files beside a metadata.json that gives the signature
- * alone. Each shard is written aside, synced and renamed: it is whole or absent. A bad episode is
- * refused with file, episode, row and reason, and left on disk untouched. */
+ * (data/main_data.hdf5; the signature then comes from Minari's spaces, or from a metadata.json of
+ * ours beside it), or hold plain .hdf5 files beside a metadata.json that gives the signature alone.
+ * Each shard is written aside, synced and renamed: it is whole or absent. A bad episode is refused
+ * with file, episode, row and reason, and left on disk untouched.
+ *
+ * Reading one shard is shard_reader.h, writing is dataset_writer.h; both come with this header. */
 #ifndef HINDCAST_TRAJECTORY_DATASET_H
 #define HINDCAST_TRAJECTORY_DATASET_H
 
 #include "common/trajectory/episode.h"
 
+#define DATASET_METADATA_MAX (64u << 20) /* bytes of a metadata.json */
+#define DATASET_SHARDS_MAX   100000u
+
 struct dataset;
 
 struct dataset_shard {
     const char *path;  /* as opened */
-    uint64_t number;   /* from its name, or its place in name order */
-    uint64_t episodes; /* as listed; read errors may leave fewer */
-    uint64_t transitions;
+    uint64_t number;   /* from its name (shard-00007.hdf5), or its place in name order */
+    uint64_t episodes; /* as listed; counted where nothing is listed. Read errors may leave fewer */
+    uint64_t transitions; /* as listed; where nothing is listed, the sum of total_steps */
+    uint64_t bytes;       /* size as listed; 0: not listed */
+    uint64_t source; /* of its episodes' identities: the listed checksum (stable while shards are
+                        added), else made of metadata and name */
 };
 
 /* Opens FOLDER, reads metadata and the list of shards, not their data. NOT_FOUND, INVALID, CORRUPT
- * name file and field. */
+ * name file and field. A listed shard that is not there is an error only when it is read. */
 status dataset_open(struct dataset **dataset, const char *folder, struct err *err) MUST_CHECK;
-void dataset_close(struct dataset *dataset);
+void dataset_close(struct dataset *dataset); /* after its readers */
+const char *dataset_folder(const struct dataset *dataset);
 const struct signature *dataset_signature(const struct dataset *dataset);
-uint64_t
-dataset_digest(const struct dataset *dataset); /* of metadata.json: the identity's source */
+uint64_t dataset_digest(const struct dataset *dataset); /* of metadata.json's bytes */
 size_t dataset_n_shards(const struct dataset *dataset);
 const struct dataset_shard *dataset_shard(const struct dataset *dataset, size_t shard_i);
+/* Of all shards together, as listed. */
+uint64_t dataset_episodes(const struct dataset *dataset);
+uint64_t dataset_transitions(const struct dataset *dataset);
 
-/* Reads one shard. HDF5 is not thread-safe: one lock in dataset.c serialises these calls. */
-struct shard_reader;
-status shard_reader_open(struct shard_reader **reader, const struct dataset *dataset,
-                         size_t shard_i, struct err *err) MUST_CHECK;
-uint64_t shard_reader_episodes(const struct shard_reader *reader);
-/* Episode i into `episode` (reused; identity filled, actions made canonical, checked by
- * episode_check). INVALID or CORRUPT: this episode is bad, the others may be fine. */
-status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode *episode,
-                         struct err *err) MUST_CHECK;
-void shard_reader_close(struct shard_reader *reader);
-
-/* Writes shards and metadata. One thread. */
-struct dataset_writer;
-/* Makes FOLDER where absent; goes on in one that this signature wrote (MISMATCH otherwise), after
- * its last shard. `made_by` is a JSON object's text kept in metadata.json ("made_by"), or NULL. */
-status dataset_writer_open(struct dataset_writer **writer, const char *folder,
-                           const struct signature *signature, const char *made_by,
-                           struct err *err) MUST_CHECK;
-/* Writes n episodes as the next shard and lists it in metadata.json. */
-status dataset_writer_shard(struct dataset_writer *writer, const struct episode *const *episodes,
-                            size_t n, struct err *err) MUST_CHECK;
-void dataset_writer_close(struct dataset_writer *writer);
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
 
 #endif

@@ -1,0 +1,448 @@
+/* Shards and metadata.json on their way to disk. The order is the whole idea: shard first, list
+ * second. */
+#include "common/trajectory/dataset_writer.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define LOG_MODULE "dataset_writer"
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/shard_writer.h"
+
+#define PATH_SIZE      4096
+#define FORMAT         "hindcast-dataset"
+#define FORMAT_VERSION 1
+
+struct dataset_writer {
+    char *folder;
+    struct signature signature;
+    cJSON *metadata; /* what metadata.json holds, or will hold after the next shard */
+    uint64_t next;   /* number of the next shard */
+    int compression;
+    int lock_fd;
+    size_t n_last; /* identities in the last shard, for dataset_writer_last_has */
+    struct episode_identity *last;
+};
+
+static status make_path(const struct dataset_writer *writer, const char *name, char path[PATH_SIZE],
+                        struct err *err)
+{
+    int length = snprintf(path, PATH_SIZE, "%s/%s", writer->folder, name);
+    if (length < 0 || length >= PATH_SIZE) {
+        return err_set(err, STATUS_INVALID, "%s: path too long", writer->folder);
+    }
+    return STATUS_OK;
+}
+
+static void shard_name(uint64_t number, char name[64])
+{
+    snprintf(name, 64, "shard-%05" PRIu64 ".hdf5", number);
+}
+
+static cJSON *shard_list(const struct dataset_writer *writer)
+{
+    return cJSON_GetObjectItemCaseSensitive(writer->metadata, "shards");
+}
+
+uint64_t dataset_writer_shards(const struct dataset_writer *writer)
+{
+    return (uint64_t)cJSON_GetArraySize(shard_list(writer));
+}
+
+void dataset_writer_set_compression(struct dataset_writer *writer, int level)
+{
+    ASSERT(level >= 0 && level <= 9);
+    writer->compression = level;
+}
+
+bool dataset_writer_last_has(const struct dataset_writer *writer,
+                             const struct episode_identity *identity)
+{
+    for (size_t i = 0; i < writer->n_last; i++) {
+        if (episode_identity_compare(&writer->last[i], identity) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- one shard ---- */
+
+/* Appends a shard to the list in memory; the entry, or NULL when out of memory. */
+static cJSON *list_shard(struct dataset_writer *writer, const char *file, uint64_t episodes,
+                         uint64_t transitions, uint64_t bytes, uint64_t checksum)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%016" PRIx64, checksum);
+    cJSON *entry = cJSON_CreateObject();
+    if (cJSON_AddStringToObject(entry, "file", file) == NULL ||
+        cJSON_AddNumberToObject(entry, "episodes", (double)episodes) == NULL ||
+        cJSON_AddNumberToObject(entry, "transitions", (double)transitions) == NULL ||
+        cJSON_AddNumberToObject(entry, "bytes", (double)bytes) == NULL ||
+        cJSON_AddStringToObject(entry, "xxh64", text) == NULL ||
+        !cJSON_AddItemToArray(shard_list(writer), entry)) {
+        cJSON_Delete(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+/* Lists a shard that lies in the folder, here and in metadata.json: both or neither. */
+static status commit_shard(struct dataset_writer *writer, const char *file, uint64_t episodes,
+                           uint64_t transitions, uint64_t bytes, uint64_t checksum, struct err *err)
+{
+    char path[PATH_SIZE];
+    status s = make_path(writer, "metadata.json", path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (list_shard(writer, file, episodes, transitions, bytes, checksum) == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: list %s", path, file);
+    }
+    s = json_write(path, writer->metadata, err);
+    if (s != STATUS_OK) {
+        cJSON_DeleteItemFromArray(shard_list(writer), cJSON_GetArraySize(shard_list(writer)) - 1);
+    }
+    return s;
+}
+
+static status check_episodes(const struct dataset_writer *writer,
+                             const struct episode *const *episodes, size_t n, uint64_t *transitions,
+                             struct err *err)
+{
+    uint32_t W = signature_width(&writer->signature);
+    uint64_t bytes = 0;
+    uint64_t T = 0;
+    if (n < 1) {
+        return err_set(err, STATUS_INVALID, "a shard of 0 episodes");
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (episodes[i]->W != W || episodes[i]->T < 1) {
+            return err_set(err, STATUS_INVALID,
+                           "episode %zu: %u transitions, rows of %u floats; expected >= 1, %u", i,
+                           episodes[i]->T, episodes[i]->W, W);
+        }
+        T += episodes[i]->T;
+        bytes += ((uint64_t)episodes[i]->T + 1) * W * sizeof(float);
+    }
+    if (bytes > SHARD_BYTES_MAX) {
+        return err_set(err, STATUS_INVALID, "a shard of %" PRIu64 " bytes, at most %llu: split it",
+                       bytes, SHARD_BYTES_MAX);
+    }
+    *transitions = T;
+    return STATUS_OK;
+}
+
+static status write_shard(struct dataset_writer *writer, const char *path, const char *name,
+                          const struct episode *const *episodes, size_t n, uint64_t transitions,
+                          struct err *err)
+{
+    void *image;
+    size_t size;
+    status s =
+        shard_image(&image, &size, &writer->signature, episodes, n, writer->compression, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const struct file_part part = {.bytes = image, .size = size};
+    const uint64_t checksum = XXH64(image, size, 0);
+    s = file_replace(path, &part, 1, err);
+    mem_free(image);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = commit_shard(writer, name, n, transitions, size, checksum, err);
+    if (s != STATUS_OK) {
+        /* Not listed, so not there: or it would be taken for one that a crash left behind. Where
+         * this fails too, the next attempt overwrites it. */
+        unlink(path);
+    }
+    return s;
+}
+
+status dataset_writer_shard(struct dataset_writer *writer, const struct episode *const *episodes,
+                            size_t n, struct err *err)
+{
+    char name[64];
+    char path[PATH_SIZE];
+    uint64_t transitions = 0;
+    shard_name(writer->next, name);
+    status s = make_path(writer, name, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = check_episodes(writer, episodes, n, &transitions, err);
+    struct episode_identity *last = s == STATUS_OK ? mem_array(n, sizeof *last) : NULL;
+    if (s == STATUS_OK && last == NULL) {
+        s = err_set(err, STATUS_NO_MEMORY, "%zu identities", n);
+    }
+    if (s == STATUS_OK) {
+        s = write_shard(writer, path, name, episodes, n, transitions, err);
+    }
+    if (s != STATUS_OK) {
+        mem_free(last);
+        return err_context(err, s, "write %s", path);
+    }
+    for (size_t i = 0; i < n; i++) {
+        last[i] = episodes[i]->identity;
+    }
+    mem_free(writer->last);
+    writer->last = last;
+    writer->n_last = n;
+    writer->next++;
+    return STATUS_OK;
+}
+
+/* ---- opening a folder ---- */
+
+static status new_metadata(struct dataset_writer *writer, const char *made_by, struct err *err)
+{
+    char *text = signature_to_json(&writer->signature);
+    cJSON *signature = text != NULL ? cJSON_Parse(text) : NULL;
+    mem_free(text);
+    cJSON *json = cJSON_CreateObject();
+    cJSON *made = made_by != NULL ? cJSON_Parse(made_by) : cJSON_CreateObject();
+    if (made_by != NULL && !cJSON_IsObject(made)) {
+        cJSON_Delete(signature);
+        cJSON_Delete(json);
+        cJSON_Delete(made);
+        return err_set(err, STATUS_INVALID, "made_by: expected a JSON object");
+    }
+    bool good = cJSON_AddStringToObject(json, "format", FORMAT) != NULL &&
+                cJSON_AddNumberToObject(json, "version", FORMAT_VERSION) != NULL;
+    /* What could be added belongs to `json` from there on. */
+    good = cJSON_AddItemToObject(json, "signature", signature) && good;
+    good = cJSON_AddItemToObject(json, "made_by", made) && good;
+    if (!good || cJSON_AddArrayToObject(json, "shards") == NULL) {
+        cJSON_Delete(json);
+        return err_set(err, STATUS_NO_MEMORY, "metadata.json");
+    }
+    writer->metadata = json;
+    return STATUS_OK;
+}
+
+static status read_metadata(struct dataset_writer *writer, const char *path, struct err *err)
+{
+    cJSON *json;
+    status s = json_read(path, DATASET_METADATA_MAX, &json, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(json, "signature"));
+    struct signature there;
+    if (text == NULL || !cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "shards"))) {
+        s = err_set(err, STATUS_INVALID,
+                    "no dataset written by Hindcast: \"signature\" or \"shards\" "
+                    "is missing");
+    } else {
+        s = signature_from_json(&there, text, err);
+    }
+    if (s == STATUS_OK) {
+        s = signature_match(&there, &writer->signature, NULL, err);
+    }
+    if (s == STATUS_OK && there.K != writer->signature.K) {
+        s = err_set(err, STATUS_MISMATCH, "rewards: %u here, %u there", there.K,
+                    writer->signature.K);
+    }
+    for (uint32_t k = 0; s == STATUS_OK && k < there.K; k++) {
+        if (strcmp(there.rewards[k], writer->signature.rewards[k]) != 0) {
+            s = err_set(err, STATUS_MISMATCH, "reward %u: %s here, %s there", k, there.rewards[k],
+                        writer->signature.rewards[k]);
+        }
+    }
+    cJSON_free(text);
+    if (s != STATUS_OK) {
+        cJSON_Delete(json);
+        return err_context(err, s, "%s", path);
+    }
+    writer->metadata = json;
+    return STATUS_OK;
+}
+
+/* Remembers the identities of the shard at `path`; what it holds goes to *survey, whose origins are
+ * ours now. */
+static status remember_last(struct dataset_writer *writer, const char *path,
+                            struct shard_survey *survey, struct err *err)
+{
+    status s = shard_survey(survey, path, err);
+    if (s == STATUS_OK) {
+        mem_free(writer->last);
+        writer->last = survey->origins;
+        writer->n_last = (size_t)survey->episodes;
+    }
+    return s;
+}
+
+static bool is_listed(const struct dataset_writer *writer, const char *file)
+{
+    const cJSON *entry;
+    cJSON_ArrayForEach(entry, shard_list(writer))
+    {
+        const char *listed = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "file"));
+        if (listed != NULL && strcmp(listed, file) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Lists a shard that a crash kept from being listed. One that cannot be read is left alone: its
+ * number is taken. */
+static status adopt(struct dataset_writer *writer, const char *file, struct err *err)
+{
+    char path[PATH_SIZE];
+    void *bytes;
+    size_t size;
+    struct shard_survey survey;
+    status s = make_path(writer, file, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct err why = {0};
+    s = file_read(path, 2 * SHARD_BYTES_MAX, &bytes, &size, &why);
+    if (s != STATUS_OK) {
+        log_warn("a shard that is not listed cannot be read, left as it is: %s", why.text);
+        return STATUS_OK;
+    }
+    const uint64_t checksum = XXH64(bytes, size, 0);
+    mem_free(bytes);
+    if (remember_last(writer, path, &survey, &why) != STATUS_OK) {
+        log_warn("a shard that is not listed cannot be read, left as it is: %s", why.text);
+        return STATUS_OK;
+    }
+    log_info("listing a shard that an interrupted run left file=%s episodes=%" PRIu64, path,
+             survey.episodes);
+    return commit_shard(writer, file, survey.episodes, survey.transitions, size, checksum, err);
+}
+
+/* Shards, and what a crash may have left of one. */
+static int is_ours(const struct dirent *entry)
+{
+    const char *name = entry->d_name;
+    size_t digits = strncmp(name, "shard-", 6) == 0 ? strspn(name + 6, "0123456789") : 0;
+    const char *rest = name + 6 + digits;
+    return digits >= 5 && digits <= 18 &&
+           (strcmp(rest, ".hdf5") == 0 || strcmp(rest, ".hdf5.tmp") == 0);
+}
+
+/* Goes through the shards in the folder in order: removes halves, lists the whole, finds the next
+ * number. */
+static status scan_folder(struct dataset_writer *writer, struct err *err)
+{
+    struct dirent **entries = NULL;
+    int n = scandir(writer->folder, &entries, is_ours, versionsort);
+    if (n < 0) {
+        return err_errno(err, errno, "%s", writer->folder);
+    }
+    status s = STATUS_OK;
+    for (int i = 0; i < n; i++) {
+        const char *name = entries[i]->d_name;
+        char path[PATH_SIZE];
+        if (s == STATUS_OK && strstr(name, ".tmp") != NULL) {
+            s = make_path(writer, name, path, err);
+            if (s == STATUS_OK) {
+                unlink(path); /* what stays is overwritten later */
+            }
+        } else if (s == STATUS_OK) {
+            uint64_t number = strtoull(name + 6, NULL, 10);
+            writer->next = number + 1 > writer->next ? number + 1 : writer->next;
+            s = is_listed(writer, name) ? STATUS_OK : adopt(writer, name, err);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return s;
+}
+
+/* The last listed shard's identities, before unlisted ones follow. */
+static void survey_last_listed(struct dataset_writer *writer)
+{
+    int n = cJSON_GetArraySize(shard_list(writer));
+    const cJSON *entry = n > 0 ? cJSON_GetArrayItem(shard_list(writer), n - 1) : NULL;
+    const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "file"));
+    char path[PATH_SIZE];
+    struct shard_survey survey;
+    struct err why = {0};
+    if (file != NULL && make_path(writer, file, path, &why) == STATUS_OK &&
+        remember_last(writer, path, &survey, &why) != STATUS_OK) {
+        log_warn("the last shard listed cannot be read: %s", why.text);
+    }
+}
+
+static status open_folder(struct dataset_writer *writer, const char *made_by, struct err *err)
+{
+    char path[PATH_SIZE];
+    status s = file_make_folders(writer->folder, err);
+    if (s == STATUS_OK) {
+        s = make_path(writer, ".lock", path, err);
+    }
+    if (s == STATUS_OK) {
+        s = file_lock(path, &writer->lock_fd, err);
+    }
+    if (s == STATUS_OK) {
+        s = make_path(writer, "metadata.json", path, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (access(path, F_OK) == 0) {
+        s = read_metadata(writer, path, err);
+    } else {
+        s = new_metadata(writer, made_by, err);
+        if (s == STATUS_OK) {
+            s = json_write(path, writer->metadata, err);
+        }
+    }
+    if (s == STATUS_OK) {
+        survey_last_listed(writer);
+        s = scan_folder(writer, err);
+    }
+    return s;
+}
+
+status dataset_writer_open(struct dataset_writer **writer, const char *folder,
+                           const struct signature *signature, const char *made_by, struct err *err)
+{
+    status s = signature_check(signature, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct dataset_writer *made = mem_new(sizeof *made);
+    if (made == NULL || (made->folder = mem_text(folder)) == NULL) {
+        mem_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "%s: open for writing", folder);
+    }
+    made->lock_fd = -1;
+    made->signature = *signature;
+    s = open_folder(made, made_by, err);
+    if (s != STATUS_OK) {
+        dataset_writer_close(made);
+        return s;
+    }
+    *writer = made;
+    return STATUS_OK;
+}
+
+void dataset_writer_close(struct dataset_writer *writer)
+{
+    if (writer == NULL) {
+        return;
+    }
+    if (writer->lock_fd >= 0) {
+        close(writer->lock_fd);
+    }
+    cJSON_Delete(writer->metadata);
+    mem_free(writer->last);
+    mem_free(writer->folder);
+    mem_free(writer);
+}

@@ -1,0 +1,78 @@
+/* The part of HDF5 that logs need, with our statuses and words.
+ *
+ * libhdf5 keeps global state and prints errors to stderr by itself. Here it is silent, and its
+ * innermost message becomes ours. Every call between hdf5_lock and hdf5_unlock: one lock for the
+ * whole process. All hdf5_* functions below need it held. */
+#ifndef HINDCAST_TRAJECTORY_HDF5_H
+#define HINDCAST_TRAJECTORY_HDF5_H
+
+#include <hdf5.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+#define HDF5_RANK_MAX 8
+
+void hdf5_lock(void);
+void hdf5_unlock(void);
+
+/* "text: HDF5's innermost reason"; returns `code`. */
+status hdf5_error(struct err *err, status code, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* ---- reading ---- */
+
+/* Opens a file for reading. NOT_FOUND, CORRUPT (truncated, not HDF5). Close with H5Fclose. */
+status hdf5_open(hid_t *file, const char *path, struct err *err) MUST_CHECK;
+
+/* A dataset's shape and kind. */
+struct hdf5_shape {
+    int rank; /* 1..HDF5_RANK_MAX */
+    uint64_t dims[HDF5_RANK_MAX];
+    uint64_t row_size; /* product of all dims but the first */
+    H5T_class_t kind;  /* H5T_FLOAT, H5T_INTEGER, H5T_ENUM, .. */
+};
+
+enum hdf5_kind { HDF5_ABSENT, HDF5_GROUP, HDF5_DATASET, HDF5_OTHER };
+enum hdf5_kind hdf5_kind_of(hid_t parent, const char *name);
+
+/* Opens a dataset of rank >= 1 with at most `max_values` values. Close with H5Dclose. NOT_FOUND,
+ * INVALID, CORRUPT name it. */
+status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent, const char *name,
+                         uint64_t max_values, struct err *err) MUST_CHECK;
+/* All values of an opened dataset of numbers, converted. INVALID when they are not numbers;
+ * CORRUPT: HDF5's checksums. */
+status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *shape,
+                        const char *name, struct err *err) MUST_CHECK;
+/* The same for flags: booleans or whole numbers; the values are as stored. */
+status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shape, const char *name,
+                       struct err *err) MUST_CHECK;
+/* An attribute of n whole numbers. NOT_FOUND where absent or of another shape. */
+status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char *name) MUST_CHECK;
+
+/* ---- writing: a file is made in memory, its bytes go out through common/base/file ---- */
+
+struct hdf5_writing {
+    hid_t file;
+    hid_t bool_type; /* as h5py writes bool: int8 enum FALSE, TRUE */
+    int compression; /* deflate level, 0: none. Every dataset has byte shuffling then, and always a
+                        checksum */
+};
+status hdf5_writing_begin(struct hdf5_writing *writing, int compression,
+                          struct err *err) MUST_CHECK;
+/* Ends it; *image is the file's bytes, mem_free. */
+status hdf5_writing_end(struct hdf5_writing *writing, void **image, size_t *size,
+                        struct err *err) MUST_CHECK;
+void hdf5_writing_abort(struct hdf5_writing *writing);
+
+status hdf5_make_group(hid_t *group, hid_t parent, const char *name, struct err *err) MUST_CHECK;
+/* values (n, row_size); row_size 0: rank 1. */
+status hdf5_write_floats(const struct hdf5_writing *writing, hid_t group, const char *name,
+                         const float *values, uint64_t n, uint64_t row_size,
+                         struct err *err) MUST_CHECK;
+status hdf5_write_flags(const struct hdf5_writing *writing, hid_t group, const char *name,
+                        const int8_t *values, uint64_t n, struct err *err) MUST_CHECK;
+/* n == 1: a scalar attribute. */
+status hdf5_write_attribute(hid_t object, const char *name, const uint64_t *values, size_t n,
+                            struct err *err) MUST_CHECK;
+
+#endif

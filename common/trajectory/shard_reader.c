@@ -1,0 +1,444 @@
+/* From a group of an HDF5 file to checked rows. All lengths and types are looked at before a number
+ * is read: the file may be anybody's. */
+#include "common/trajectory/shard_reader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <xxhash.h>
+
+#include "common/base/memory.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/hdf5.h"
+
+#define EPISODE_PREFIX "episode_"
+#define EPISODES_MAX   50000000u /* per file */
+#define VALUES_MAX     (EPISODE_BYTES_MAX / sizeof(float))
+#define NAME_SIZE      (SIGNATURE_NAME_SIZE + 32)
+
+struct shard_reader {
+    const struct dataset *dataset;
+    const struct dataset_shard *shard;
+    hid_t file;
+    uint64_t n;
+    uint64_t *numbers; /* (n) of the groups episode_N, ascending */
+    float *floats;     /* scratch: one HDF5 dataset */
+    int *flags;
+    size_t floats_capacity, flags_capacity;
+};
+
+/* ---- which episodes are there ---- */
+
+struct numbers {
+    uint64_t *items;
+    uint64_t n, capacity;
+    bool no_memory;
+};
+
+/* "episode_12" -> 12; other names are not episodes. */
+static bool parse_name(const char *name, uint64_t *number)
+{
+    size_t prefix = strlen(EPISODE_PREFIX);
+    size_t digits = strncmp(name, EPISODE_PREFIX, prefix) == 0 ? strlen(name + prefix) : 0;
+    if (digits < 1 || digits > 18 || strspn(name + prefix, "0123456789") != digits) {
+        return false;
+    }
+    *number = strtoull(name + prefix, NULL, 10);
+    return true;
+}
+
+static herr_t note_name(hid_t group, const char *name, const H5L_info_t *info, void *arg)
+{
+    (void)group;
+    (void)info;
+    struct numbers *numbers = arg;
+    uint64_t number;
+    if (!parse_name(name, &number)) {
+        return 0;
+    }
+    if (numbers->n == numbers->capacity) {
+        uint64_t capacity = numbers->capacity == 0 ? 1024 : 2 * numbers->capacity;
+        uint64_t *items = capacity <= 2ull * EPISODES_MAX
+                              ? mem_resize(numbers->items, capacity, sizeof *items)
+                              : NULL;
+        if (items == NULL) {
+            numbers->no_memory = true;
+            return 1; /* stops the iteration */
+        }
+        numbers->items = items;
+        numbers->capacity = capacity;
+    }
+    numbers->items[numbers->n++] = number;
+    return 0;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a;
+    uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static status list_episodes(hid_t file, const char *path, uint64_t **items, uint64_t *n,
+                            struct err *err)
+{
+    struct numbers numbers = {0};
+    herr_t code = H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, note_name, &numbers);
+    if (numbers.no_memory || code < 0) {
+        mem_free(numbers.items);
+        return numbers.no_memory ? err_set(err, STATUS_NO_MEMORY, "%s: list of episodes", path)
+                                 : hdf5_error(err, STATUS_CORRUPT, "%s: list of episodes", path);
+    }
+    if (numbers.n > 0) {
+        qsort(numbers.items, numbers.n, sizeof *numbers.items, compare_numbers);
+    }
+    *items = numbers.items;
+    *n = numbers.n;
+    return STATUS_OK;
+}
+
+static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, uint64_t number)
+{
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, EPISODE_PREFIX "%" PRIu64, number);
+    survey->origins[i] = (struct episode_identity){0};
+    hid_t group = H5Gopen2(file, name, H5P_DEFAULT);
+    if (group < 0) {
+        H5Eclear2(H5E_DEFAULT);
+        return;
+    }
+    uint64_t T;
+    uint64_t v[4];
+    if (hdf5_read_attribute(&T, 1, group, "total_steps") == STATUS_OK &&
+        T <= EPISODE_TRANSITIONS_MAX) {
+        survey->transitions += T;
+    }
+    if (hdf5_read_attribute(v, 4, group, "identity") == STATUS_OK) {
+        survey->origins[i] = (struct episode_identity){
+            .source = v[0], .shard = v[1], .episode = v[2], .relabel = v[3]};
+    }
+    H5Gclose(group);
+}
+
+static status survey_file(struct shard_survey *survey, hid_t file, const char *path,
+                          struct err *err)
+{
+    uint64_t *numbers;
+    struct shard_survey made = {0};
+    status s = list_episodes(file, path, &numbers, &made.episodes, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    made.origins = mem_array(made.episodes > 0 ? made.episodes : 1, sizeof *made.origins);
+    if (made.origins == NULL) {
+        s = err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " episodes", path, made.episodes);
+    } else {
+        for (uint64_t i = 0; i < made.episodes; i++) {
+            survey_episode(&made, file, i, numbers[i]);
+        }
+        *survey = made;
+    }
+    mem_free(numbers);
+    return s;
+}
+
+status shard_survey(struct shard_survey *survey, const char *path, struct err *err)
+{
+    hid_t file;
+    hdf5_lock();
+    status s = hdf5_open(&file, path, err);
+    if (s == STATUS_OK) {
+        s = survey_file(survey, file, path, err);
+        H5Fclose(file);
+        H5Eclear2(H5E_DEFAULT);
+    }
+    hdf5_unlock();
+    return s;
+}
+
+/* ---- open and close ---- */
+
+/* A file of another size than listed was cut or overwritten. */
+static status check_size(const struct dataset_shard *shard, struct err *err)
+{
+    struct stat info;
+    if (shard->bytes > 0 && stat(shard->path, &info) == 0 &&
+        (uint64_t)info.st_size != shard->bytes) {
+        return err_set(err, STATUS_CORRUPT, "%s: %" PRIu64 " bytes, metadata.json lists %" PRIu64,
+                       shard->path, (uint64_t)info.st_size, shard->bytes);
+    }
+    return STATUS_OK;
+}
+
+status shard_reader_open(struct shard_reader **reader, const struct dataset *dataset,
+                         size_t shard_i, struct err *err)
+{
+    const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    status s = check_size(shard, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct shard_reader *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: open", shard->path);
+    }
+    made->dataset = dataset;
+    made->shard = shard;
+    hdf5_lock();
+    s = hdf5_open(&made->file, shard->path, err);
+    if (s == STATUS_OK) {
+        s = list_episodes(made->file, shard->path, &made->numbers, &made->n, err);
+        if (s != STATUS_OK) {
+            H5Fclose(made->file);
+        }
+    }
+    hdf5_unlock();
+    if (s != STATUS_OK) {
+        mem_free(made);
+        return s;
+    }
+    *reader = made;
+    return STATUS_OK;
+}
+
+uint64_t shard_reader_episodes(const struct shard_reader *reader)
+{
+    return reader->n;
+}
+
+void shard_reader_close(struct shard_reader *reader)
+{
+    if (reader == NULL) {
+        return;
+    }
+    hdf5_lock();
+    H5Fclose(reader->file);
+    H5Eclear2(H5E_DEFAULT);
+    hdf5_unlock();
+    mem_free(reader->numbers);
+    mem_free(reader->floats);
+    mem_free(reader->flags);
+    mem_free(reader);
+}
+
+/* ---- reading the parts of an episode ---- */
+
+static status need_floats(struct shard_reader *reader, uint64_t n, struct err *err)
+{
+    if (n > reader->floats_capacity) {
+        float *floats = mem_resize(reader->floats, n, sizeof *floats);
+        if (floats == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "%" PRIu64 " values", n);
+        }
+        reader->floats = floats;
+        reader->floats_capacity = n;
+    }
+    return STATUS_OK;
+}
+
+/* Reads the dataset `name` of n rows of `size` floats into columns at.. of the rows. *n == 0 on
+ * entry: any number of rows, told back. */
+static status read_columns(struct shard_reader *reader, hid_t group, const char *name, uint64_t *n,
+                           uint32_t size, uint32_t at, struct episode *episode, struct err *err)
+{
+    hid_t dataset;
+    struct hdf5_shape shape;
+    status s = hdf5_dataset_open(&dataset, &shape, group, name, VALUES_MAX, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (*n != 0 && shape.dims[0] != *n) {
+        s = err_set(err, STATUS_INVALID, "%s: %" PRIu64 " rows, expected %" PRIu64, name,
+                    shape.dims[0], *n);
+    } else if (shape.row_size != size) {
+        s = err_set(err, STATUS_INVALID, "%s: rows of %" PRIu64 " values, the signature has %u",
+                    name, shape.row_size, size);
+    } else {
+        s = need_floats(reader, shape.dims[0] * size, err);
+    }
+    if (s == STATUS_OK) {
+        s = episode_reserve(episode, shape.dims[0], err);
+    }
+    if (s == STATUS_OK) {
+        s = hdf5_read_floats(reader->floats, dataset, &shape, name, err);
+    }
+    H5Dclose(dataset);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (size_t t = 0; t < shape.dims[0]; t++) {
+        memcpy(episode->rows + t * episode->W + at, reader->floats + t * size,
+               size * sizeof(float));
+    }
+    *n = shape.dims[0];
+    return STATUS_OK;
+}
+
+/* Observations: one dataset (T+1, O), or a group with one dataset a slice. They say how long the
+ * episode is. */
+static status read_observations(struct shard_reader *reader, hid_t group, struct episode *episode,
+                                struct err *err)
+{
+    const struct signature *signature = dataset_signature(reader->dataset);
+    uint64_t n = 0;
+    status s = STATUS_OK;
+    if (hdf5_kind_of(group, "observations") != HDF5_GROUP) {
+        s = read_columns(reader, group, "observations", &n, signature_observation(signature), 0,
+                         episode, err);
+    } else {
+        uint32_t at = 0;
+        for (uint32_t i = 0; i < signature->n_slices && s == STATUS_OK; i++) {
+            const struct signature_slice *slice = &signature->slices[i];
+            char name[NAME_SIZE];
+            snprintf(name, sizeof name, "observations/%s", slice->name);
+            s = read_columns(reader, group, name, &n, slice->size, at, episode, err);
+            at += slice->size;
+        }
+    }
+    if (s == STATUS_OK && (n < 2 || n > (uint64_t)EPISODE_TRANSITIONS_MAX + 1)) {
+        s = err_set(err, STATUS_INVALID, "observations: %" PRIu64 " rows, expected 2..%u", n,
+                    EPISODE_TRANSITIONS_MAX + 1);
+    }
+    if (s == STATUS_OK) {
+        episode->T = (uint32_t)(n - 1);
+    }
+    return s;
+}
+
+/* The dataset `name` of T flags into reader->flags; only the last may be set. */
+static status read_flags(struct shard_reader *reader, hid_t group, const char *name, uint32_t T,
+                         bool *last, struct err *err)
+{
+    hid_t dataset;
+    struct hdf5_shape shape;
+    status s = hdf5_dataset_open(&dataset, &shape, group, name, VALUES_MAX, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (shape.dims[0] != T || shape.row_size != 1) {
+        s = err_set(err, STATUS_INVALID, "%s: %" PRIu64 " rows of %" PRIu64 ", expected %u of 1",
+                    name, shape.dims[0], shape.row_size, T);
+    } else if (T > reader->flags_capacity) {
+        int *flags = mem_resize(reader->flags, T, sizeof *flags);
+        if (flags == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "%s: %u flags", name, T);
+        } else {
+            reader->flags = flags;
+            reader->flags_capacity = T;
+        }
+    }
+    if (s == STATUS_OK) {
+        s = hdf5_read_flags(reader->flags, dataset, &shape, name, err);
+    }
+    H5Dclose(dataset);
+    for (uint32_t t = 0; s == STATUS_OK && t < T; t++) {
+        int flag = reader->flags[t];
+        if (flag != 0 && flag != 1) {
+            s = err_set(err, STATUS_INVALID, "row %u, %s: %d, expected 0 or 1", t, name, flag);
+        } else if (flag == 1 && t + 1 < T) {
+            s = err_set(err, STATUS_INVALID, "row %u, %s: set, but the episode goes on to row %u",
+                        t, name, T);
+        }
+    }
+    if (s == STATUS_OK) {
+        *last = reader->flags[T - 1] == 1;
+    }
+    return s;
+}
+
+/* Discounts from the two flags, and nothing but the observation in the last row. */
+static status fill_discounts(struct shard_reader *reader, hid_t group, struct episode *episode,
+                             struct err *err)
+{
+    const struct signature *signature = dataset_signature(reader->dataset);
+    bool terminated = false;
+    bool truncated = false;
+    status s = read_flags(reader, group, "terminations", episode->T, &terminated, err);
+    if (s == STATUS_OK) {
+        s = read_flags(reader, group, "truncations", episode->T, &truncated, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    uint32_t W = episode->W;
+    uint32_t O = signature_observation(signature);
+    uint32_t discount_at = signature_discount_at(signature);
+    for (size_t t = 0; t < episode->T; t++) {
+        episode->rows[t * W + discount_at] = 1.0f;
+    }
+    if (terminated) {
+        episode->rows[(size_t)(episode->T - 1) * W + discount_at] = 0.0f;
+    }
+    memset(episode->rows + (size_t)episode->T * W + O, 0, (W - O) * sizeof(float));
+    return STATUS_OK;
+}
+
+static status read_group(struct shard_reader *reader, hid_t group, struct episode *episode,
+                         struct err *err)
+{
+    const struct signature *signature = dataset_signature(reader->dataset);
+    status s = read_observations(reader, group, episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    uint64_t T = episode->T;
+    uint64_t listed;
+    if (hdf5_read_attribute(&listed, 1, group, "total_steps") == STATUS_OK && listed != T) {
+        return err_set(err, STATUS_INVALID,
+                       "total_steps: %" PRIu64 ", but there are %" PRIu64 " observations", listed,
+                       T + 1);
+    }
+    s = read_columns(reader, group, "actions", &T, signature->A, signature_action_at(signature),
+                     episode, err);
+    if (s == STATUS_OK && signature->K > 0) {
+        s = read_columns(reader, group, "rewards", &T, signature->K,
+                         signature_rewards_at(signature), episode, err);
+    }
+    if (s == STATUS_OK) {
+        s = fill_discounts(reader, group, episode, err);
+    }
+    return s;
+}
+
+/* Physical actions to canonical ones, in place. */
+static void make_canonical(struct episode *episode, const struct signature *signature)
+{
+    uint32_t at = signature_action_at(signature);
+    for (size_t t = 0; t < episode->T; t++) {
+        float *action = episode->rows + t * episode->W + at;
+        signature_to_canonical(signature, action, action);
+    }
+}
+
+status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode *episode,
+                         struct err *err)
+{
+    ASSERT(i < reader->n);
+    const struct signature *signature = dataset_signature(reader->dataset);
+    ASSERT(episode->W == signature_width(signature));
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, EPISODE_PREFIX "%" PRIu64, reader->numbers[i]);
+    episode_clear(episode);
+    hdf5_lock();
+    hid_t group = H5Gopen2(reader->file, name, H5P_DEFAULT);
+    status s = group < 0 ? hdf5_error(err, STATUS_CORRUPT, "open")
+                         : read_group(reader, group, episode, err);
+    if (group >= 0) {
+        H5Gclose(group);
+    }
+    hdf5_unlock();
+    if (s == STATUS_OK) {
+        make_canonical(episode, signature);
+        s = episode_check(episode, signature, err);
+    }
+    if (s != STATUS_OK) {
+        episode_clear(episode);
+        return err_context(err, s, "%s: %s", reader->shard->path, name);
+    }
+    episode->identity = (struct episode_identity){.source = reader->shard->source,
+                                                  .shard = reader->shard->number,
+                                                  .episode = reader->numbers[i]};
+    return STATUS_OK;
+}

@@ -1,0 +1,35 @@
+/* Reading one shard, episode by episode, with every check that a log must pass.
+ *
+ * HDF5 is not thread-safe: one lock (hdf5.c) serialises these calls, so any number of readers may
+ * live on any threads, each used by one at a time. Shards of ours carry checksums over data and
+ * structure: a flipped byte spoils its episode. */
+#ifndef HINDCAST_TRAJECTORY_SHARD_READER_H
+#define HINDCAST_TRAJECTORY_SHARD_READER_H
+
+#include "common/trajectory/episode.h"
+
+struct dataset;
+struct shard_reader;
+
+/* NOT_FOUND, CORRUPT (not HDF5, truncated): nothing of this shard can be read. `dataset` must
+ * outlive the reader. */
+status shard_reader_open(struct shard_reader **reader, const struct dataset *dataset,
+                         size_t shard_i, struct err *err) MUST_CHECK;
+uint64_t shard_reader_episodes(const struct shard_reader *reader);
+/* Episode i (in order of number) into `episode` (reused; identity filled, actions made canonical,
+ * checked by episode_check). INVALID or CORRUPT: this episode is bad, the others may be fine; the
+ * text names file, episode, row, reason. */
+status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode *episode,
+                         struct err *err) MUST_CHECK;
+void shard_reader_close(struct shard_reader *reader);
+
+/* What the attributes of a shard tell, without its data. */
+struct shard_survey {
+    uint64_t episodes;
+    uint64_t transitions;             /* sum of total_steps, where they are there */
+    struct episode_identity *origins; /* (episodes): identities they were written with, 0 where
+                                         there is none. mem_free */
+};
+status shard_survey(struct shard_survey *survey, const char *path, struct err *err) MUST_CHECK;
+
+#endif
