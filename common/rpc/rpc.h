@@ -19,14 +19,16 @@
 
 enum rpc_kind { RPC_UNARY, RPC_CLIENT_STREAM, RPC_SERVER_STREAM, RPC_BIDI };
 
-/* PEM files; all NULL or empty: no TLS. With `ca` and a server's cert and key clients must show a certificate (mutual). */
+/* PEM files; all NULL or empty: no TLS. With `ca` and a server's cert and key clients must show a certificate (mutual).
+ * Never used on unix sockets: the file system protects those. */
 struct rpc_tls {
     const char *ca;
     const char *cert;
     const char *key;
 };
 
-/* A bytes field to send without copying. `release(arg)` is called once, on any thread, when gRPC is done with it (also after errors). */
+/* A bytes field to send without copying; it must not be set in the message itself. `release(arg)` is called once, on any
+ * thread, when gRPC is done with it (also after errors). Without `release` the bytes are copied. */
 struct rpc_payload {
     uint32_t field; /* number of the bytes field in the message */
     const void *bytes;

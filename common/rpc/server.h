@@ -10,7 +10,8 @@
 
 #include "common/rpc/rpc.h"
 
-#define RPC_SEND_QUEUE_MAX 8 /* messages waiting to be sent on one call; more is BUSY */
+#define RPC_SEND_QUEUE_MAX 8         /* messages waiting to be sent on one call; more is BUSY */
+#define RPC_POST_QUEUE_MAX (1u << 16) /* functions posted and not yet run; more is BUSY */
 
 struct rpc_server;
 struct rpc_call;
@@ -54,8 +55,8 @@ status rpc_server_start(struct rpc_server *server, struct err *err) MUST_CHECK;
 void rpc_server_set_serving(struct rpc_server *server, bool serving); /* any thread */
 int rpc_server_port(const struct rpc_server *server, size_t address_i); /* the port bound; 0 for unix */
 
-/* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the call thread ended: then the
- * caller still owns `arg`. */
+/* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the call thread ended, BUSY,
+ * NO_MEMORY: then the caller still owns `arg`. What was taken runs, at the latest while the server closes. */
 status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), void *arg) MUST_CHECK;
 /* Calls function(arg) on the call thread about every `period_ms`. Before start. */
 void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*function)(void *arg), void *arg);
@@ -75,9 +76,9 @@ void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts
 void *rpc_call_service(const struct rpc_call *call);              /* what rpc_server_add was given */
 void *rpc_call_state(const struct rpc_call *call);                /* the handler's own; NULL at start */
 void rpc_call_set_state(struct rpc_call *call, void *state);
-const char *rpc_call_peer(const struct rpc_call *call);           /* "ipv4:127.0.0.1:40000" */
+const char *rpc_call_peer(struct rpc_call *call);                 /* "ipv4:127.0.0.1:40000"; "" if first asked after done */
 unsigned rpc_call_roles(const struct rpc_call *call);
-const char *rpc_call_metadata(const struct rpc_call *call, const char *key); /* NULL when absent */
+const char *rpc_call_metadata(struct rpc_call *call, const char *key); /* NULL when absent; till done */
 uint64_t rpc_call_deadline_ns(const struct rpc_call *call);       /* monotonic; UINT64_MAX: none */
 /* The payload of the request being handled; empty when the field was absent. Borrowed for the `message` call. */
 const struct rpc_pieces *rpc_call_payload(const struct rpc_call *call);

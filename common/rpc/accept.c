@@ -1,0 +1,253 @@
+/* New calls: which method, is there room, may the caller.
+ *
+ * All calls come through gRPC's catch-all request, so that an unknown method is answered like any
+ * other; a hash table finds the method by its path. */
+#include "common/rpc/serving.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define BEARER "Bearer "
+
+/* ---- The method table ---- */
+
+static uint64_t hash_path(const uint8_t *path, size_t size)
+{
+    uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
+    for (size_t i = 0; i < size; i++) {
+        hash = (hash ^ path[i]) * 0x100000001b3ull;
+    }
+    return hash ^ hash >> 32;
+}
+
+/* "/package.Service/Method" on the heap, or NULL. */
+static char *method_path(const char *service, const char *method)
+{
+    size_t service_size = strlen(service);
+    size_t method_size = strlen(method);
+    char *path = mem_new(service_size + method_size + 3);
+    if (path != NULL) {
+        path[0] = '/';
+        memcpy(path + 1, service, service_size);
+        path[1 + service_size] = '/';
+        memcpy(path + 2 + service_size, method, method_size);
+    }
+    return path;
+}
+
+status accept_add(struct rpc_server *server, const ProtobufCServiceDescriptor *descriptor,
+                  const struct rpc_method *method, void *service, struct err *err)
+{
+    const ProtobufCMethodDescriptor *found =
+        protobuf_c_service_descriptor_get_method_by_name(descriptor, method->name);
+    if (found == NULL) {
+        return err_set(err, STATUS_INVALID, "%s: has no method %s", descriptor->name, method->name);
+    }
+    ASSERT(method->message != NULL);
+    struct served_method *methods =
+        mem_resize(server->methods, server->n_methods + 1, sizeof *server->methods);
+    if (methods != NULL) {
+        server->methods = methods;
+    }
+    char *path = method_path(descriptor->name, method->name);
+    if (methods == NULL || path == NULL) {
+        mem_free(path);
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", descriptor->name);
+    }
+    for (size_t i = 0; i < server->n_methods; i++) {
+        if (strcmp(methods[i].path, path) == 0) {
+            mem_free(path);
+            return err_set(err, STATUS_EXISTS, "%s: %s is served already", descriptor->name,
+                           method->name);
+        }
+    }
+    methods[server->n_methods++] = (struct served_method){
+        .path = path, .method = method, .descriptor = found, .service = service};
+    return STATUS_OK;
+}
+
+/* Turns the list into a hash table, at most half full. */
+static status build_table(struct rpc_server *server)
+{
+    size_t size = 16;
+    while (size < 2 * server->n_methods) {
+        size *= 2;
+    }
+    struct served_method *table = mem_array(size, sizeof *table);
+    if (table == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    for (size_t i = 0; i < server->n_methods; i++) {
+        const char *path = server->methods[i].path;
+        size_t slot = hash_path((const uint8_t *)path, strlen(path)) & (size - 1);
+        while (table[slot].path != NULL) {
+            slot = (slot + 1) & (size - 1);
+        }
+        table[slot] = server->methods[i];
+    }
+    mem_free(server->methods);
+    server->methods = table;
+    server->table_size = size;
+    return STATUS_OK;
+}
+
+static const struct served_method *find_method(const struct rpc_server *server,
+                                               const grpc_slice *path)
+{
+    const uint8_t *bytes = GRPC_SLICE_START_PTR(*path);
+    size_t size = GRPC_SLICE_LENGTH(*path);
+    size_t slot = hash_path(bytes, size) & (server->table_size - 1);
+    for (; server->methods[slot].path != NULL; slot = (slot + 1) & (server->table_size - 1)) {
+        const char *known = server->methods[slot].path;
+        if (strlen(known) == size && memcmp(known, bytes, size) == 0) {
+            return &server->methods[slot];
+        }
+    }
+    return NULL;
+}
+
+/* ---- Roles ---- */
+
+/* The bearer token as text on the heap; *token NULL when none was shown. */
+static status bearer_token(const grpc_metadata_array *metadata, char **token)
+{
+    *token = NULL;
+    for (size_t i = 0; i < metadata->count; i++) {
+        const grpc_metadata *entry = &metadata->metadata[i];
+        size_t size = GRPC_SLICE_LENGTH(entry->value);
+        if (grpc_slice_str_cmp(entry->key, "authorization") != 0 || size < strlen(BEARER) ||
+            memcmp(GRPC_SLICE_START_PTR(entry->value), BEARER, strlen(BEARER)) != 0) {
+            continue;
+        }
+        *token = mem_new(size - strlen(BEARER) + 1);
+        if (*token == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        memcpy(*token, GRPC_SLICE_START_PTR(entry->value) + strlen(BEARER), size - strlen(BEARER));
+        return STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+/* Who is it, and may they? Returns 0, or the gRPC code to refuse with, and why. */
+static int check_role(const struct rpc_server *server, const struct served_method *served,
+                      const grpc_metadata_array *metadata, unsigned *roles, const char **why)
+{
+    *roles = ~0u;
+    if (server->role_of == NULL) {
+        return 0;
+    }
+    char *token;
+    if (bearer_token(metadata, &token) != STATUS_OK) {
+        *why = "out of memory";
+        return GRPC_STATUS_RESOURCE_EXHAUSTED;
+    }
+    *roles = server->role_of(token, server->role_arg);
+    bool shown = token != NULL;
+    mem_free(token);
+    if (served->method->roles == 0 || (*roles & served->method->roles) != 0) {
+        return 0;
+    }
+    if (*roles == 0) {
+        *why = shown ? "this token is not known here" : "a bearer token is needed";
+        return GRPC_STATUS_UNAUTHENTICATED;
+    }
+    *why = "this token's role may not call this method";
+    return GRPC_STATUS_PERMISSION_DENIED;
+}
+
+/* ---- Accepting ---- */
+
+static void arm(struct accept_slot *slot)
+{
+    grpc_call_details_init(&slot->details);
+    grpc_metadata_array_init(&slot->metadata);
+    slot->call = NULL;
+    op_give(&slot->op);
+    grpc_call_error error =
+        grpc_server_request_call(slot->server->grpc, &slot->call, &slot->details, &slot->metadata,
+                                 slot->server->cq, slot->server->cq, &slot->op);
+    ASSERT(error == GRPC_CALL_OK);
+    slot->armed = true;
+}
+
+static uint64_t monotonic_ns(gpr_timespec time)
+{
+    if (gpr_time_cmp(time, gpr_inf_future(time.clock_type)) == 0) {
+        return UINT64_MAX;
+    }
+    time = gpr_convert_clock_type(time, GPR_CLOCK_MONOTONIC);
+    if (time.tv_sec < 0) {
+        return 0;
+    }
+    uint64_t seconds = (uint64_t)time.tv_sec;
+    uint64_t nanoseconds = (uint64_t)time.tv_nsec;
+    return seconds * NS_PER_S + nanoseconds;
+}
+
+static void on_accept(struct rpc_op *op, bool ok)
+{
+    struct accept_slot *slot = RPC_CONTAINER(op, struct accept_slot, op);
+    struct rpc_server *server = slot->server;
+    slot->armed = false;
+    if (!ok) { /* the server is closing */
+        grpc_call_details_destroy(&slot->details);
+        grpc_metadata_array_destroy(&slot->metadata);
+        return;
+    }
+    const struct served_method *served = find_method(server, &slot->details.method);
+    unsigned roles = 0;
+    const char *why = "";
+    int refusal = 0;
+    if (served == NULL) {
+        refusal = GRPC_STATUS_UNIMPLEMENTED;
+        why = "no such method here";
+    } else if (server->n_calls >= server->max_calls) {
+        refusal = GRPC_STATUS_RESOURCE_EXHAUSTED;
+        why = "too many calls at once";
+    } else {
+        refusal = check_role(server, served, &slot->metadata, &roles, &why);
+    }
+    call_begin(server, served, slot->call, &slot->metadata, monotonic_ns(slot->details.deadline),
+               roles, refusal, why);
+    grpc_call_details_destroy(&slot->details);
+    grpc_metadata_array_destroy(&slot->metadata);
+    if (!server->draining) {
+        arm(slot);
+    }
+}
+
+status accept_start(struct rpc_server *server, struct err *err)
+{
+    status s = build_table(server);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "rpc server: out of memory");
+    }
+    grpc_server_start(server->grpc);
+    for (size_t i = 0; i < SERVING_ACCEPTS; i++) {
+        server->slots[i].op.complete = on_accept;
+        server->slots[i].server = server;
+        arm(&server->slots[i]);
+    }
+    return STATUS_OK;
+}
+
+bool accept_idle(const struct rpc_server *server)
+{
+    for (size_t i = 0; i < SERVING_ACCEPTS; i++) {
+        if (server->slots[i].armed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void accept_fini(struct rpc_server *server)
+{
+    size_t n = server->table_size ? server->table_size : server->n_methods;
+    for (size_t i = 0; i < n; i++) {
+        mem_free(server->methods[i].path);
+    }
+    mem_free(server->methods);
+}

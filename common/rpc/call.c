@@ -1,0 +1,485 @@
+/* One call: requests in, responses out, its end. All on the call thread but retain and release. */
+#include "common/rpc/call.h"
+
+#include <grpc/support/alloc.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define TEXT_MAX 1000 /* of a status text, so that it fits into a header */
+
+struct metadata_text {
+    struct metadata_text *next;
+    const grpc_metadata *entry;
+    char text[];
+};
+
+static bool single_request(const struct rpc_call *call)
+{
+    return call->served->method->kind == RPC_UNARY ||
+           call->served->method->kind == RPC_SERVER_STREAM;
+}
+
+static void start(struct rpc_call *call, const grpc_op *ops, size_t n, struct rpc_op *op)
+{
+    op_give(op);
+    grpc_call_error error = grpc_call_start_batch(call->grpc, ops, n, op, NULL);
+    ASSERT(error == GRPC_CALL_OK);
+    call->n_ops++;
+}
+
+/* ---- The end ---- */
+
+void rpc_call_retain(struct rpc_call *call)
+{
+    atomic_fetch_add_explicit(&call->references, 1, memory_order_relaxed);
+}
+
+void rpc_call_release(struct rpc_call *call)
+{
+    if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) == 1) {
+        mem_free(call);
+    }
+}
+
+static void free_contents(struct rpc_call *call)
+{
+    message_fini(&call->request);
+    for (struct metadata_text *text = call->texts, *next; text != NULL; text = next) {
+        next = text->next;
+        mem_free(text);
+    }
+    call->texts = NULL;
+    grpc_metadata_array_destroy(&call->metadata);
+    call->metadata = (grpc_metadata_array){0};
+    gpr_free(call->peer);
+    call->peer = NULL;
+    mem_free(call->text);
+    call->text = NULL;
+}
+
+/* After every operation: was it the last one? Then the call is done, and `call` may be gone. */
+static void end_if_done(struct rpc_call *call)
+{
+    if (call->n_ops > 0) {
+        return;
+    }
+    ASSERT(call->ended && call->incoming == NULL && call->outgoing == NULL && call->n_queued == 0);
+    if (call->served != NULL && call->served->method->done != NULL) {
+        call->served->method->done(call);
+    }
+    struct rpc_server *server = call->server;
+    if (call->previous != NULL) {
+        call->previous->next = call->next;
+    } else {
+        server->calls = call->next;
+    }
+    if (call->next != NULL) {
+        call->next->previous = call->previous;
+    }
+    server->n_calls--;
+    atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
+    grpc_call_unref(call->grpc);
+    call->grpc = NULL;
+    free_contents(call);
+    rpc_call_release(call);
+}
+
+static void drop_buffer(grpc_byte_buffer **buffer)
+{
+    if (*buffer != NULL) {
+        grpc_byte_buffer_destroy(*buffer);
+        *buffer = NULL;
+    }
+}
+
+static void on_closed(struct rpc_op *op, bool ok)
+{
+    (void)ok;
+    struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, closed_op);
+    call->n_ops--;
+    call->ended = true;
+    for (; call->n_queued > 0; call->n_queued--) {
+        drop_buffer(&call->queue[call->queue_begin]);
+        call->queue_begin = (call->queue_begin + 1) % RPC_SEND_QUEUE_MAX;
+    }
+    if (!call->reading) {
+        drop_buffer(&call->incoming);
+    }
+    end_if_done(call);
+}
+
+/* ---- Responses ---- */
+
+/* Sends the next message, the status, or both in one batch. */
+static void write_next(struct rpc_call *call)
+{
+    bool message = call->n_queued > 0;
+    bool last = call->finishing && !call->status_sent && call->n_queued <= 1;
+    if (call->writing || call->ended || !(message || last)) {
+        return;
+    }
+    grpc_op ops[3] = {0};
+    size_t n = 0;
+    if (!call->initial_sent) {
+        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
+        call->initial_sent = true;
+    }
+    if (message) {
+        call->outgoing = call->queue[call->queue_begin];
+        call->queue[call->queue_begin] = NULL;
+        call->queue_begin = (call->queue_begin + 1) % RPC_SEND_QUEUE_MAX;
+        call->n_queued--;
+        ops[n].op = GRPC_OP_SEND_MESSAGE;
+        ops[n++].data.send_message.send_message = call->outgoing;
+    }
+    grpc_slice details = grpc_empty_slice();
+    if (last) {
+        if (call->text != NULL) {
+            details = grpc_slice_from_copied_string(call->text);
+        }
+        ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+        ops[n].data.send_status_from_server.status = (grpc_status_code)call->code;
+        ops[n++].data.send_status_from_server.status_details = &details;
+        call->status_sent = true;
+    }
+    call->writing = true;
+    start(call, ops, n, &call->write_op);
+    grpc_slice_unref(details);
+}
+
+static void on_written(struct rpc_op *op, bool ok)
+{
+    struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, write_op);
+    call->n_ops--;
+    call->writing = false;
+    bool message = call->outgoing != NULL;
+    drop_buffer(&call->outgoing);
+    if (message && ok && !call->ended && !call->finishing && call->served->method->sent != NULL) {
+        call->served->method->sent(call);
+    }
+    write_next(call);
+    end_if_done(call);
+}
+
+static void drop_payload(const struct rpc_payload *payload)
+{
+    if (payload != NULL && payload->release != NULL) {
+        payload->release(payload->arg);
+    }
+}
+
+/* Queues it without starting to send. */
+static status enqueue(struct rpc_call *call, const ProtobufCMessage *response,
+                      const struct rpc_payload *payload)
+{
+    if (call->grpc == NULL || call->ended || call->finishing) {
+        drop_payload(payload);
+        return STATUS_CLOSED;
+    }
+    ASSERT(response->descriptor == call->served->descriptor->output);
+    if (rpc_call_unsent(call) >= RPC_SEND_QUEUE_MAX) {
+        drop_payload(payload);
+        return STATUS_BUSY;
+    }
+    grpc_byte_buffer *buffer = message_write(response, payload);
+    serving_count(&call->server->counters.messages_out, 1);
+    serving_count(&call->server->counters.bytes_out, grpc_byte_buffer_length(buffer));
+    call->queue[(call->queue_begin + call->n_queued++) % RPC_SEND_QUEUE_MAX] = buffer;
+    return STATUS_OK;
+}
+
+static void check_thread(const struct rpc_call *call)
+{
+    ASSERT(call->grpc == NULL || serving_on_call_thread(call->server));
+}
+
+status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response,
+                     const struct rpc_payload *payload)
+{
+    check_thread(call);
+    status s = enqueue(call, response, payload);
+    if (s == STATUS_OK) {
+        write_next(call);
+    }
+    return s;
+}
+
+size_t rpc_call_unsent(const struct rpc_call *call)
+{
+    return call->n_queued + (call->outgoing != NULL ? 1u : 0u);
+}
+
+static void finish_code(struct rpc_call *call, int code, const char *text)
+{
+    if (call->grpc == NULL || call->ended || call->finishing) {
+        return;
+    }
+    call->finishing = true;
+    call->code = code;
+    if (text != NULL && text[0] != '\0') {
+        size_t size = strnlen(text, TEXT_MAX);
+        call->text = mem_new(size + 1); /* without memory: the code alone */
+        if (call->text != NULL) {
+            memcpy(call->text, text, size);
+        }
+    }
+    if (!call->reading) {
+        drop_buffer(&call->incoming);
+    }
+    write_next(call);
+}
+
+void rpc_call_finish(struct rpc_call *call, status code, const char *text)
+{
+    check_thread(call);
+    finish_code(call, rpc_code(code), text);
+}
+
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
+{
+    check_thread(call);
+    status s = enqueue(call, response, NULL);
+    if (s == STATUS_BUSY) {
+        rpc_call_finish(call, s, "too many responses wait to be sent");
+    } else if (s == STATUS_OK) {
+        finish_code(call, GRPC_STATUS_OK, NULL);
+    }
+}
+
+/* ---- Requests ---- */
+
+static void read_next(struct rpc_call *call)
+{
+    if (call->reading || call->held || call->handling || call->half_closed || call->finishing ||
+        call->ended || call->incoming != NULL || (call->got_request && single_request(call))) {
+        return;
+    }
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &call->incoming};
+    call->reading = true;
+    start(call, &op, 1, &call->read_op);
+}
+
+static void half_close(struct rpc_call *call)
+{
+    call->half_closed = true;
+    if (!call->finishing && call->served->method->half_closed != NULL) {
+        call->served->method->half_closed(call);
+    }
+}
+
+/* Hands the request in `incoming` to the method. */
+static void handle_request(struct rpc_call *call)
+{
+    const struct rpc_method *method = call->served->method;
+    grpc_byte_buffer *buffer = call->incoming;
+    call->incoming = NULL;
+    call->got_request = true;
+    size_t size = grpc_byte_buffer_length(buffer);
+    if (size > call->server->max_message_bytes) { /* grew while gRPC decompressed it */
+        grpc_byte_buffer_destroy(buffer);
+        finish_code(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                    "request is larger than this server takes");
+        return;
+    }
+    struct err err;
+    status s = message_read(&call->request, buffer, call->served->descriptor->input,
+                            method->payload_field, &err);
+    if (s != STATUS_OK) {
+        rpc_call_finish(call, s, err.text);
+        return;
+    }
+    serving_count(&call->server->counters.messages_in, 1);
+    serving_count(&call->server->counters.bytes_in, size);
+    call->handling = true;
+    method->message(call, call->request.body);
+    call->handling = false;
+    message_clear(&call->request);
+    if (single_request(call)) {
+        half_close(call);
+    }
+    read_next(call);
+}
+
+static void on_read(struct rpc_op *op, bool ok)
+{
+    struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, read_op);
+    call->n_ops--;
+    call->reading = false;
+    if (call->ended || call->finishing) {
+        drop_buffer(&call->incoming);
+    } else if (call->incoming != NULL) {
+        if (!call->held) {
+            handle_request(call);
+        }
+    } else if (ok && !grpc_call_failed_before_recv_message(call->grpc)) {
+        if (single_request(call)) {
+            finish_code(call, GRPC_STATUS_INVALID_ARGUMENT, "the request is missing");
+        } else {
+            half_close(call);
+        }
+    }
+    end_if_done(call);
+}
+
+void rpc_call_hold(struct rpc_call *call)
+{
+    check_thread(call);
+    call->held = true;
+}
+
+void rpc_call_resume(struct rpc_call *call)
+{
+    check_thread(call);
+    if (!call->held || call->grpc == NULL) {
+        call->held = false;
+        return;
+    }
+    call->held = false;
+    if (call->incoming == NULL || call->reading) {
+        read_next(call);
+    } else if (!call->is_resumed) {
+        /* A request waits. Not here: we may be inside another handler. */
+        rpc_call_retain(call);
+        call->is_resumed = true;
+        call->next_resumed = call->server->resumed;
+        call->server->resumed = call;
+    }
+}
+
+void call_run_resumed(struct rpc_server *server)
+{
+    while (server->resumed != NULL) {
+        struct rpc_call *call = server->resumed;
+        server->resumed = call->next_resumed;
+        call->is_resumed = false;
+        if (call->grpc != NULL && !call->held && !call->reading && call->incoming != NULL) {
+            handle_request(call);
+        }
+        rpc_call_release(call);
+    }
+}
+
+/* ---- The beginning ---- */
+
+static struct rpc_call *call_new(struct rpc_server *server, const struct served_method *served,
+                                 grpc_call *grpc, grpc_metadata_array *metadata)
+{
+    struct rpc_call *call = mem_new(sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    call->server = server;
+    call->served = served;
+    call->grpc = grpc;
+    call->metadata = *metadata;
+    grpc_metadata_array_init(metadata);
+    atomic_init(&call->references, 1);
+    call->closed_op.complete = on_closed;
+    call->read_op.complete = on_read;
+    call->write_op.complete = on_written;
+    call->next = server->calls;
+    if (call->next != NULL) {
+        call->next->previous = call;
+    }
+    server->calls = call;
+    server->n_calls++;
+    atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
+    return call;
+}
+
+void call_begin(struct rpc_server *server, const struct served_method *served, grpc_call *grpc,
+                grpc_metadata_array *metadata, uint64_t deadline_ns, unsigned roles, int refusal,
+                const char *refusal_text)
+{
+    serving_count(refusal ? &server->counters.calls_refused : &server->counters.calls_started, 1);
+    /* Refusals need memory until they are sent; a peer that does not read them must not pile them
+     * up. */
+    bool flooded = refusal != 0 && server->n_calls >= 2 * server->max_calls;
+    struct rpc_call *call =
+        flooded ? NULL : call_new(server, refusal ? NULL : served, grpc, metadata);
+    if (call == NULL) {
+        grpc_call_unref(grpc); /* the caller sees it cancelled */
+        return;
+    }
+    call->deadline_ns = deadline_ns;
+    call->roles = roles;
+    grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
+                  .data.recv_close_on_server.cancelled = &call->cancelled};
+    start(call, &op, 1, &call->closed_op);
+    if (refusal != 0) {
+        finish_code(call, refusal, refusal_text);
+        return;
+    }
+    if (served->method->start != NULL) {
+        served->method->start(call);
+    }
+    read_next(call);
+}
+
+/* ---- What a call knows ---- */
+
+void *rpc_call_service(const struct rpc_call *call)
+{
+    return call->served->service;
+}
+
+void *rpc_call_state(const struct rpc_call *call)
+{
+    return call->state;
+}
+
+void rpc_call_set_state(struct rpc_call *call, void *state)
+{
+    call->state = state;
+}
+
+const char *rpc_call_peer(struct rpc_call *call)
+{
+    if (call->peer == NULL && call->grpc != NULL) {
+        call->peer = grpc_call_get_peer(call->grpc);
+    }
+    return call->peer != NULL ? call->peer : "";
+}
+
+/* The value as text, made once for each entry that is asked for. */
+const char *rpc_call_metadata(struct rpc_call *call, const char *key)
+{
+    for (size_t i = 0; i < call->metadata.count; i++) {
+        const grpc_metadata *entry = &call->metadata.metadata[i];
+        if (grpc_slice_str_cmp(entry->key, key) != 0) {
+            continue;
+        }
+        for (struct metadata_text *text = call->texts; text != NULL; text = text->next) {
+            if (text->entry == entry) {
+                return text->text;
+            }
+        }
+        size_t size = GRPC_SLICE_LENGTH(entry->value);
+        struct metadata_text *text = mem_new(sizeof *text + size + 1);
+        if (text == NULL) {
+            return NULL;
+        }
+        text->entry = entry;
+        memcpy(text->text, GRPC_SLICE_START_PTR(entry->value), size);
+        text->next = call->texts;
+        call->texts = text;
+        return text->text;
+    }
+    return NULL;
+}
+
+unsigned rpc_call_roles(const struct rpc_call *call)
+{
+    return call->roles;
+}
+
+uint64_t rpc_call_deadline_ns(const struct rpc_call *call)
+{
+    return call->deadline_ns;
+}
+
+const struct rpc_pieces *rpc_call_payload(const struct rpc_call *call)
+{
+    return &call->request.payload;
+}

@@ -1,0 +1,132 @@
+/* grpc.health.v1 beside every server's own services, written on the same interface as they are. */
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/rpc/call.h"
+#include "common/rpc/health.pb-c.h"
+
+typedef Grpc__Health__V1__HealthCheckRequest health_request;
+typedef Grpc__Health__V1__HealthCheckResponse health_response;
+typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus health_state;
+#define HEALTH(name) GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
+
+/* One Watch under way; the call's state. */
+struct health_watch {
+    struct rpc_call *call;
+    struct health_watch *previous, *next;
+    bool known;        /* the service it asked for */
+    health_state said; /* last */
+};
+
+static health_state state_now(const struct rpc_server *server)
+{
+    return atomic_load(&server->serving) && !server->draining ? HEALTH(SERVING)
+                                                              : HEALTH(NOT_SERVING);
+}
+
+static bool is_served(const struct rpc_server *server, const char *service)
+{
+    if (service[0] == '\0') {
+        return true;
+    }
+    for (size_t i = 0; i < server->n_services; i++) {
+        if (strcmp(server->services[i], service) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_check(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const health_request *request = (const health_request *)message;
+    if (!is_served(call->server, request->service)) {
+        rpc_call_finish(call, STATUS_NOT_FOUND, "no such service here");
+        return;
+    }
+    health_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    response.status = state_now(call->server);
+    rpc_call_reply(call, &response.base);
+}
+
+/* A watcher that does not read what it is told is sent away, rather than told late. */
+static void tell(struct health_watch *watch, health_state state)
+{
+    if (watch->said == state) {
+        return;
+    }
+    watch->said = state;
+    health_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
+    response.status = state;
+    if (rpc_call_send(watch->call, &response.base, NULL) == STATUS_BUSY) {
+        rpc_call_finish(watch->call, STATUS_BUSY, "the watcher does not read");
+    }
+}
+
+static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct health_watch *watch = mem_new(sizeof *watch);
+    if (watch == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    struct rpc_server *server = call->server;
+    watch->call = call;
+    watch->known = is_served(server, ((const health_request *)message)->service);
+    watch->said = HEALTH(UNKNOWN); /* nothing yet */
+    watch->next = server->watches;
+    if (watch->next != NULL) {
+        watch->next->previous = watch;
+    }
+    server->watches = watch;
+    rpc_call_set_state(call, watch);
+    tell(watch, watch->known ? state_now(server) : HEALTH(SERVICE_UNKNOWN));
+    if (server->draining) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, "the server is closing");
+    }
+}
+
+static void on_watch_done(struct rpc_call *call)
+{
+    struct health_watch *watch = rpc_call_state(call);
+    if (watch == NULL) {
+        return;
+    }
+    if (watch->previous != NULL) {
+        watch->previous->next = watch->next;
+    } else {
+        call->server->watches = watch->next;
+    }
+    if (watch->next != NULL) {
+        watch->next->previous = watch->previous;
+    }
+    mem_free(watch);
+}
+
+static const struct rpc_method METHODS[] = {
+    {.name = "Check", .kind = RPC_UNARY, .message = on_check},
+    {.name = "Watch", .kind = RPC_SERVER_STREAM, .message = on_watch, .done = on_watch_done},
+};
+
+status health_add(struct rpc_server *server, struct err *err)
+{
+    return rpc_server_add(server, &grpc__health__v1__health__descriptor, METHODS,
+                          sizeof METHODS / sizeof METHODS[0], server, err);
+}
+
+void health_changed(struct rpc_server *server)
+{
+    for (struct health_watch *watch = server->watches; watch != NULL; watch = watch->next) {
+        if (watch->known) {
+            tell(watch, state_now(server));
+        }
+    }
+}
+
+void health_drain(struct rpc_server *server)
+{
+    health_changed(server);
+    for (struct health_watch *watch = server->watches; watch != NULL; watch = watch->next) {
+        rpc_call_finish(watch->call, STATUS_UNAVAILABLE, "the server is closing");
+    }
+}

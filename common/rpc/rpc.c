@@ -1,0 +1,102 @@
+/* What server and client share: status codes, gRPC's life, received payloads. */
+#define LOG_MODULE "rpc"
+#include "common/rpc/rpc.h"
+
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/log.h"
+
+/* Both ways, the first row that fits counts. The two sides of a call thus see the same status, but
+ * for NO_MEMORY, which a client sees as FULL: gRPC has no code of its own for it. */
+static const struct {
+    status code;
+    grpc_status_code grpc;
+} CODES[] = {
+    {STATUS_OK, GRPC_STATUS_OK},
+    {STATUS_INVALID, GRPC_STATUS_INVALID_ARGUMENT},
+    {STATUS_CORRUPT, GRPC_STATUS_DATA_LOSS},
+    {STATUS_BUSY, GRPC_STATUS_ABORTED},
+    {STATUS_NOT_FOUND, GRPC_STATUS_NOT_FOUND},
+    {STATUS_EXISTS, GRPC_STATUS_ALREADY_EXISTS},
+    {STATUS_MISMATCH, GRPC_STATUS_FAILED_PRECONDITION},
+    {STATUS_TIMEOUT, GRPC_STATUS_DEADLINE_EXCEEDED},
+    {STATUS_CLOSED, GRPC_STATUS_CANCELLED},
+    {STATUS_UNAVAILABLE, GRPC_STATUS_UNAVAILABLE},
+    {STATUS_DENIED, GRPC_STATUS_PERMISSION_DENIED},
+    {STATUS_FULL, GRPC_STATUS_RESOURCE_EXHAUSTED},
+    {STATUS_IO, GRPC_STATUS_UNKNOWN},
+    {STATUS_UNIMPLEMENTED, GRPC_STATUS_UNIMPLEMENTED},
+    {STATUS_INTERNAL, GRPC_STATUS_INTERNAL},
+    {STATUS_NO_MEMORY, GRPC_STATUS_RESOURCE_EXHAUSTED},
+    {STATUS_DENIED, GRPC_STATUS_UNAUTHENTICATED},
+    {STATUS_INVALID, GRPC_STATUS_OUT_OF_RANGE},
+};
+#define N_CODES (sizeof CODES / sizeof CODES[0])
+
+int rpc_code(status code)
+{
+    for (size_t i = 0; i < N_CODES; i++) {
+        if (CODES[i].code == code) {
+            return (int)CODES[i].grpc;
+        }
+    }
+    return GRPC_STATUS_INTERNAL;
+}
+
+status rpc_status(int grpc_code)
+{
+    for (size_t i = 0; i < N_CODES; i++) {
+        if ((int)CODES[i].grpc == grpc_code) {
+            return CODES[i].code;
+        }
+    }
+    return STATUS_INTERNAL;
+}
+
+/* gRPC's own lines ("handshake failed: ..") go where ours go. */
+static void on_grpc_log(gpr_log_func_args *args)
+{
+    const char *slash = strrchr(args->file, '/');
+    enum log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_WARN : LOG_DEBUG;
+    log_write(level, "grpc", "%s (%s:%d)", args->message, slash ? slash + 1 : args->file,
+              args->line);
+}
+
+void rpc_init(void)
+{
+    /* A channel makes progress while a thread waits in one of its calls. Between calls gRPC polls
+     * it from a timer, by preset every 5 s: too rarely to answer a server's keepalive pings in good
+     * time. */
+    setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "500", 0);
+    gpr_set_log_function(on_grpc_log);
+    grpc_init();
+}
+
+void rpc_fini(void)
+{
+    grpc_shutdown();
+}
+
+bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, size_t size)
+{
+    if (offset > pieces->size || size > pieces->size - offset) {
+        return false;
+    }
+    unsigned char *out = to;
+    for (size_t i = 0; i < pieces->n && size > 0; i++) {
+        const struct rpc_piece *piece = &pieces->pieces[i];
+        if (offset >= piece->size) {
+            offset -= piece->size;
+            continue;
+        }
+        size_t part = piece->size - offset < size ? piece->size - offset : size;
+        memcpy(out, piece->bytes + offset, part);
+        out += part;
+        size -= part;
+        offset = 0;
+    }
+    return true;
+}

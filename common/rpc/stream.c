@@ -1,0 +1,249 @@
+/* One stream on the calling side.
+ *
+ * Four operations can be under way, each with its own tag in the stream's own queue: opening and
+ * the end (from the beginning on), one send, one receive. A sending and a receiving thread thus
+ * wait side by side without a lock; the fields of each direction belong to its thread. */
+#include "common/rpc/channel.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define HALF_CLOSE_TIMEOUT_MS 10000
+
+struct rpc_stream {
+    struct rpc_channel *channel;
+    const ProtobufCMethodDescriptor *method;
+    uint32_t payload_field;
+    grpc_call *call;
+    grpc_completion_queue *queue;
+    atomic_bool cancelled;
+
+    /* Tags. */
+    char opened_tag, ended_tag, send_tag, receive_tag;
+
+    /* The sending thread's. */
+    bool half_closed;
+    bool send_failed;
+
+    /* The receiving thread's. */
+    bool receiving; /* receive_tag is under way */
+    bool got_initial, drained;
+    grpc_metadata_array initial;
+    grpc_byte_buffer *incoming;
+    status broken; /* a response that could not be read, else OK */
+    struct err broken_err;
+
+    /* The end's: valid once ended_tag came back. */
+    grpc_metadata_array trailing;
+    grpc_status_code code;
+    grpc_slice details;
+};
+
+static void start(struct rpc_stream *stream, const grpc_op *ops, size_t n, void *tag)
+{
+    op_give(tag);
+    grpc_call_error error = grpc_call_start_batch(stream->call, ops, n, tag, NULL);
+    ASSERT(error == GRPC_CALL_OK);
+}
+
+/* ---- Opening ---- */
+
+static void start_opening(struct rpc_stream *stream, bool wait_for_ready)
+{
+    grpc_op open = channel_initial_op(stream->channel, wait_for_ready);
+    start(stream, &open, 1, &stream->opened_tag);
+    grpc_op end = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    end.data.recv_status_on_client.trailing_metadata = &stream->trailing;
+    end.data.recv_status_on_client.status = &stream->code;
+    end.data.recv_status_on_client.status_details = &stream->details;
+    start(stream, &end, 1, &stream->ended_tag);
+}
+
+status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
+                       const ProtobufCServiceDescriptor *service, const char *method,
+                       enum rpc_kind kind, const struct rpc_call_options *options, struct err *err)
+{
+    static const struct rpc_call_options PRESETS;
+    options = options != NULL ? options : &PRESETS;
+    ASSERT(kind != RPC_UNARY);
+    struct rpc_stream *stream = mem_new(sizeof *stream);
+    if (stream == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
+    }
+    stream->channel = channel;
+    stream->payload_field = options->payload_field;
+    stream->queue = channel_take_queue(channel);
+    status s = channel_call(channel, service, method, options->timeout_ms, stream->queue,
+                            &stream->call, &stream->method, err);
+    if (s != STATUS_OK) {
+        channel_return_queue(channel, stream->queue);
+        mem_free(stream);
+        return s;
+    }
+    grpc_metadata_array_init(&stream->initial);
+    grpc_metadata_array_init(&stream->trailing);
+    stream->details = grpc_empty_slice();
+    atomic_fetch_add(&channel->n_streams, 1);
+    start_opening(stream, options->wait_for_ready);
+    *opened = stream;
+    return STATUS_OK;
+}
+
+void rpc_stream_cancel(struct rpc_stream *stream)
+{
+    atomic_store(&stream->cancelled, true);
+    grpc_call_cancel(stream->call, NULL);
+}
+
+/* ---- Sending ---- */
+
+/* Starts a send and waits until gRPC has taken it. */
+static status send_and_wait(struct rpc_stream *stream, const grpc_op *op, uint64_t timeout_ms)
+{
+    start(stream, op, 1, &stream->send_tag);
+    bool ok;
+    status s = STATUS_OK;
+    if (!channel_pluck(stream->queue, &stream->send_tag, op_deadline_ns(timeout_ms), &ok)) {
+        rpc_stream_cancel(stream); /* half a message may be out: the stream is of no more use */
+        (void)channel_pluck(stream->queue, &stream->send_tag, UINT64_MAX, &ok);
+        s = STATUS_TIMEOUT;
+    } else if (!ok) {
+        s = STATUS_CLOSED;
+    }
+    stream->send_failed = s != STATUS_OK;
+    return s;
+}
+
+status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
+                       const struct rpc_payload *payload, uint64_t timeout_ms)
+{
+    ASSERT(request->descriptor == stream->method->input);
+    if (stream->half_closed || stream->send_failed || atomic_load(&stream->cancelled)) {
+        if (payload != NULL && payload->release != NULL) {
+            payload->release(payload->arg);
+        }
+        return STATUS_CLOSED;
+    }
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
+    grpc_byte_buffer *buffer = message_write(request, payload);
+    op.data.send_message.send_message = buffer;
+    status s = send_and_wait(stream, &op, timeout_ms);
+    grpc_byte_buffer_destroy(buffer);
+    return s;
+}
+
+static status half_close(struct rpc_stream *stream, uint64_t timeout_ms)
+{
+    if (stream->half_closed) {
+        return STATUS_OK;
+    }
+    if (stream->send_failed || atomic_load(&stream->cancelled)) {
+        return STATUS_CLOSED;
+    }
+    stream->half_closed = true;
+    grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
+    return send_and_wait(stream, &op, timeout_ms);
+}
+
+status rpc_stream_half_close(struct rpc_stream *stream)
+{
+    return half_close(stream, HALF_CLOSE_TIMEOUT_MS);
+}
+
+/* ---- Receiving ---- */
+
+static void start_receiving(struct rpc_stream *stream)
+{
+    grpc_op ops[2] = {{.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
+    ops[0].data.recv_message.recv_message = &stream->incoming;
+    ops[1].data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
+    stream->receiving = true;
+    start(stream, ops, stream->got_initial ? 1 : 2, &stream->receive_tag);
+    stream->got_initial = true;
+}
+
+/* The next message as it came; NULL with CLOSED after the last. */
+static status receive(struct rpc_stream *stream, uint64_t deadline_ns, grpc_byte_buffer **buffer)
+{
+    if (stream->drained) {
+        return STATUS_CLOSED;
+    }
+    if (!stream->receiving) {
+        start_receiving(stream);
+    }
+    bool ok;
+    if (!channel_pluck(stream->queue, &stream->receive_tag, deadline_ns, &ok)) {
+        return STATUS_TIMEOUT;
+    }
+    stream->receiving = false;
+    *buffer = stream->incoming;
+    stream->incoming = NULL;
+    stream->drained = *buffer == NULL;
+    return stream->drained ? STATUS_CLOSED : STATUS_OK;
+}
+
+status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message, uint64_t timeout_ms)
+{
+    grpc_byte_buffer *buffer;
+    status s = receive(stream, op_deadline_ns(timeout_ms), &buffer);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = channel_read(stream->channel, stream->method, stream->payload_field, buffer, message,
+                     &stream->broken_err);
+    if (s != STATUS_OK) {
+        stream->broken = s;
+        rpc_stream_cancel(stream);
+    }
+    return s;
+}
+
+/* ---- The end ---- */
+
+/* Reads what is left until the end or the deadline; messages count for nothing any more. */
+static bool drain(struct rpc_stream *stream, uint64_t deadline_ns)
+{
+    grpc_byte_buffer *buffer;
+    status s;
+    while ((s = receive(stream, deadline_ns, &buffer)) == STATUS_OK) {
+        grpc_byte_buffer_destroy(buffer);
+    }
+    bool ok;
+    return s == STATUS_CLOSED && channel_pluck(stream->queue, &stream->ended_tag, deadline_ns, &ok);
+}
+
+status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct err *err)
+{
+    if (stream == NULL) {
+        return STATUS_OK;
+    }
+    uint64_t deadline = op_deadline_ns(timeout_ms);
+    /* Where this fails the stream has ended, and its status says why. */
+    (void)half_close(stream, timeout_ms);
+    bool in_time = drain(stream, deadline);
+    bool ok;
+    if (!in_time) {
+        rpc_stream_cancel(stream);
+        bool ended = drain(stream, UINT64_MAX);
+        ASSERT(ended);
+    }
+    (void)channel_pluck(stream->queue, &stream->opened_tag, UINT64_MAX, &ok);
+    struct rpc_channel *channel = stream->channel;
+    status s = channel_result(channel, stream->method->name, stream->code, stream->details, err);
+    if (stream->broken != STATUS_OK) {
+        s = stream->broken;
+        err_set(err, s, "%s", stream->broken_err.text);
+    } else if (!in_time && stream->code == GRPC_STATUS_CANCELLED) {
+        s = err_set(err, STATUS_TIMEOUT, "%s: %s: did not end within %llu ms", channel->address,
+                    stream->method->name, (unsigned long long)timeout_ms);
+    }
+    grpc_slice_unref(stream->details);
+    grpc_metadata_array_destroy(&stream->initial);
+    grpc_metadata_array_destroy(&stream->trailing);
+    grpc_call_unref(stream->call);
+    channel_return_queue(channel, stream->queue);
+    atomic_fetch_sub(&channel->n_streams, 1);
+    mem_free(stream);
+    return s;
+}

@@ -1,0 +1,123 @@
+/* TLS credentials: the PEM files are read and looked at here, since gRPC itself reports a bad one
+ * only as a connection that never comes up. */
+#include "common/rpc/tls.h"
+
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/rpc/address.h"
+
+#define PEM_MAX_BYTES (1u << 20)
+
+struct pems {
+    char *ca, *cert, *key;
+};
+
+static bool given(const char *path)
+{
+    return path != NULL && path[0] != '\0';
+}
+
+bool tls_wanted(const struct rpc_tls *tls)
+{
+    return given(tls->ca) || given(tls->cert) || given(tls->key);
+}
+
+static status read_pem(char **pem, const char *path, const char *holds, struct err *err)
+{
+    if (!given(path)) {
+        *pem = NULL;
+        return STATUS_OK;
+    }
+    void *bytes;
+    size_t size;
+    status s = file_read(path, PEM_MAX_BYTES, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "TLS");
+    }
+    const char *begin = strstr(bytes, "-----BEGIN ");
+    if (begin == NULL || strstr(begin, holds) == NULL) {
+        mem_free(bytes);
+        return err_set(err, STATUS_INVALID, "TLS: %s holds no %s in PEM form", path, holds);
+    }
+    *pem = bytes;
+    return STATUS_OK;
+}
+
+static void pems_free(struct pems *pems)
+{
+    mem_free(pems->ca);
+    mem_free(pems->cert);
+    if (pems->key != NULL) {
+        explicit_bzero(pems->key, strlen(pems->key));
+    }
+    mem_free(pems->key);
+}
+
+static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err *err)
+{
+    *pems = (struct pems){0};
+    if (given(tls->cert) != given(tls->key)) {
+        return err_set(err, STATUS_INVALID,
+                       "TLS: certificate and key belong together: %s is missing",
+                       given(tls->cert) ? "the key" : "the certificate");
+    }
+    status s = read_pem(&pems->ca, tls->ca, "CERTIFICATE", err);
+    if (s == STATUS_OK) {
+        s = read_pem(&pems->cert, tls->cert, "CERTIFICATE", err);
+    }
+    if (s == STATUS_OK) {
+        s = read_pem(&pems->key, tls->key, "PRIVATE KEY", err);
+    }
+    if (s != STATUS_OK) {
+        pems_free(pems);
+    }
+    return s;
+}
+
+status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *tls,
+                  const char *address, struct err *err)
+{
+    if (!tls_wanted(tls) || address_unix_path(address) != NULL) {
+        *credentials = grpc_insecure_server_credentials_create();
+        return STATUS_OK;
+    }
+    struct pems pems;
+    status s = pems_read(&pems, tls, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (pems.cert == NULL) {
+        pems_free(&pems);
+        return err_set(err, STATUS_INVALID, "TLS: %s: a server needs a certificate and a key",
+                       address);
+    }
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
+    *credentials = grpc_ssl_server_credentials_create_ex(
+        pems.ca, &pair, 1,
+        pems.ca != NULL ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                        : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+        NULL);
+    pems_free(&pems);
+    return STATUS_OK;
+}
+
+status tls_channel(grpc_channel_credentials **credentials, const struct rpc_tls *tls,
+                   const char *address, struct err *err)
+{
+    if (!tls_wanted(tls) || address_unix_path(address) != NULL) {
+        *credentials = grpc_insecure_credentials_create();
+        return STATUS_OK;
+    }
+    struct pems pems;
+    status s = pems_read(&pems, tls, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
+    *credentials =
+        grpc_ssl_credentials_create_ex(pems.ca, pems.cert != NULL ? &pair : NULL, NULL, NULL);
+    pems_free(&pems);
+    return *credentials != NULL ? STATUS_OK : err_set(err, STATUS_INVALID, "TLS: unusable files");
+}
