@@ -17,7 +17,7 @@
 #include "common/base/status.h"
 
 #define SAFETENSORS_DIMS_MAX    8
-#define SAFETENSORS_TENSORS_MAX 4096
+#define SAFETENSORS_TENSORS_MAX 4096 /* and as many metadata strings */
 #define SAFETENSORS_HEADER_MAX  (8u << 20)
 #define SAFETENSORS_NAME_MAX    255 /* bytes, without the 0 */
 

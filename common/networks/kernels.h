@@ -1,0 +1,96 @@
+/* The inner loops of networks: linear layers with what follows them, their backward passes,
+ * elementwise functions, Adam.
+ *
+ * The idea: weights are packed once a step into panels of as many outputs as two vector registers
+ * hold; a block of rows times a panel is then one run of fused multiply-adds in registers, and the
+ * block's bias, layer norm and activation are done while it is still in the first cache. No matrix
+ * is copied or spilled between layers, which is what keeps a library's large calls below the peak.
+ * Three implementations stand behind one table, chosen at run time: avx512, avx2 and plain, the
+ * loops one would write down first: documentation and referee.
+ *
+ * Row-major; leading dimensions `ld_` in floats. R rows, I inputs, O outputs, H width. Nothing here
+ * fails or allocates; any number of threads. NaN in gives NaN out. Rows do not see each other: a
+ * row's result is the same bits whatever else is in the call, except where sums over rows are asked
+ * for. */
+#ifndef HINDCAST_NETWORKS_KERNELS_H
+#define HINDCAST_NETWORKS_KERNELS_H
+
+#include <stddef.h>
+
+#include "common/base/status.h"
+
+#define KERNELS_NORM_EPS  1e-5f /* of layer norm, inside the root */
+#define KERNELS_PANEL_MAX 32    /* outputs of the widest panel */
+
+enum kernels_activation {
+    KERNELS_PLAIN,    /* none */
+    KERNELS_ELU,      /* x > 0: x; else exp(x) - 1 */
+    KERNELS_NORM_TANH /* tanh(scale * normal + offset), normal = (x - mean) / sqrt(variance + 1e-5),
+                         over the O of a row */
+};
+
+/* A layer ready to run:  y(r) = activation(start(r) + x(r) W[:, first : first + count]^T). */
+struct kernels_layer {
+    const float *packed; /* W(O,I), by kernels_pack */
+    int I, O;
+    int first, count;      /* the inputs that x(R,count) holds: 0, I for all */
+    const float *start;    /* row (first_row + r) / rows_per_start of start(.., O) is where y(r)
+                              begins; the bias: */
+    size_t ld_start;       /*   0 */
+    size_t first_row;      /*   0 */
+    size_t rows_per_start; /* 1 */
+    enum kernels_activation activation;
+    const float *scale, *offset; /* (O) NORM_TANH */
+    float *normal;               /* (R,O) NORM_TANH: kept for the backward pass, or NULL */
+    size_t ld_normal;
+    float *inverse_std; /* (R), with `normal` */
+};
+
+/* Floats that a packed W(O,I) takes. */
+size_t kernels_packed_size(int I, int O);
+/* Packs outputs first_o .. first_o + n_o - 1 (first_o a multiple of KERNELS_PANEL_MAX) of W(O,I)
+ * into their place. */
+void kernels_pack(float *packed, const float *W, int I, int O, int first_o, int n_o);
+
+void kernels_linear_forward(float *y, size_t ld_y, const struct kernels_layer *layer,
+                            const float *x, size_t ld_x, int R);
+/* dx(R,I) = dy(R,O) W(O,I). */
+void kernels_linear_backward_input(float *dx, size_t ld_dx, const float *dy, size_t ld_dy,
+                                   const float *W, int R, int I, int O);
+/* dW(O,I) += dy(R,O)^T x(R,I);  db(O) += sum of the rows of dy. */
+void kernels_linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                    const float *x, size_t ld_x, int R, int I, int O);
+/* In place: d(R,H) *= elu'(.), from h = elu(.): 1 where h > 0, else h + 1. */
+void kernels_elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int R, int H);
+/* In place: d(R,H), the gradient by y = tanh(scale normal + offset), becomes that by the layer
+ * norm's input; dscale(H), doffset(H) accumulate. */
+void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doffset,
+                                const float *y, size_t ld_y, const float *normal, size_t ld_normal,
+                                const float *inverse_std, const float *scale, int R, int H);
+
+/* y(n) <- f(x(n)), to 2 units in the last place; may be the same array. exp is kept within e^-87 ..
+ * e^88. */
+void kernels_exp(float *y, const float *x, size_t n);
+void kernels_tanh(float *y, const float *x, size_t n);
+void kernels_softplus(float *y, const float *x, size_t n);
+void kernels_elu(float *y, const float *x, size_t n);
+
+/* One Adam step of n elements: g is multiplied by `scale` first; correct1 = 1/(1 - beta1^t),
+ * correct2 = 1/(1 - beta2^t). m = beta1 m + rest1 g;  v = beta2 v + rest2 g^2;  p -= rate correct1
+ * m / (sqrt(correct2 v) + eps) */
+struct kernels_adam {
+    float scale, beta1, rest1, beta2, rest2, rate, correct1, correct2,
+        eps; /* rest = 1 - beta, from doubles */
+};
+void kernels_adam_step(float *p, float *m, float *v, const float *g, size_t n,
+                       const struct kernels_adam *adam);
+
+/* The implementation in use: "avx512", "avx2", "plain". The best that this processor has, unless
+ * kernels_select said otherwise. */
+const char *kernels_name(void);
+/* By name, or "best". INVALID for one that is not known or that this processor does not have. What
+ * was packed before must be packed again. At start, or in tests: no other thread may be computing.
+ */
+status kernels_select(const char *name, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,51 @@
+/* The vector kernels for 256-bit registers: 12 of the 16 hold a block of 6 rows by 16 outputs. */
+#include <immintrin.h>
+
+#define KERNELS_TABLE kernels_avx2
+#define KERNELS_NAME  "avx2"
+
+#define LANES 8
+#define ROWS  6
+
+typedef __m256 vec;
+typedef __m256i ivec;
+typedef __m256i lanes;
+
+#define v_load(p)                _mm256_loadu_ps(p)
+#define v_store(p, v)            _mm256_storeu_ps(p, v)
+#define v_load_part(mask, p)     _mm256_maskload_ps(p, mask)
+#define v_store_part(mask, p, v) _mm256_maskstore_ps(p, mask, v)
+#define v_set(s)                 _mm256_set1_ps(s)
+#define v_add(a, b)              _mm256_add_ps(a, b)
+#define v_sub(a, b)              _mm256_sub_ps(a, b)
+#define v_mul(a, b)              _mm256_mul_ps(a, b)
+#define v_div(a, b)              _mm256_div_ps(a, b)
+#define v_fma(a, b, c)           _mm256_fmadd_ps(a, b, c)
+#define v_sqrt(a)                _mm256_sqrt_ps(a)
+#define v_max(a, b)              _mm256_max_ps(a, b)
+#define v_min(a, b)              _mm256_min_ps(a, b)
+#define v_round(a)               _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_above_0(a, x, y)       _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ))
+#define v_abs(a)                 _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+
+static inline lanes v_lanes(int n)
+{
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), index);
+}
+
+static inline float v_sum(vec a)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+/* 2^n for whole n in -126 .. 127. */
+static inline vec v_power_of_2(vec n)
+{
+    const ivec exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+
+#include "common/networks/kernels_vector.h"

@@ -1,0 +1,191 @@
+/* The kernels as one would write them down: what the fast ones must agree with. Sums in double. */
+#include <math.h>
+#include <string.h>
+
+#include "common/networks/kernels_table.h"
+
+/* Packed is W(O,I) as it is. */
+static void pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
+{
+    (void)O;
+    const size_t at = (size_t)first_o * (size_t)I;
+    memcpy(packed + at, W + at, (size_t)n_o * (size_t)I * sizeof(float));
+}
+
+static double elu(double x)
+{
+    return x > 0.0 ? x : expm1(x);
+}
+
+/* y(O) holds the layer norm's input and receives the result. */
+static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
+{
+    const int O = layer->O;
+    double mean = 0.0;
+    for (int o = 0; o < O; o++) {
+        mean += (double)y[o] / O;
+    }
+    double variance = 0.0;
+    for (int o = 0; o < O; o++) {
+        variance += ((double)y[o] - mean) * ((double)y[o] - mean) / O;
+    }
+    const double inverse_std = 1.0 / sqrt(variance + (double)KERNELS_NORM_EPS);
+    for (int o = 0; o < O; o++) {
+        const double normal = ((double)y[o] - mean) * inverse_std;
+        y[o] = (float)tanh(normal * (double)layer->scale[o] + (double)layer->offset[o]);
+        if (layer->normal != NULL) {
+            layer->normal[(size_t)r * layer->ld_normal + (size_t)o] = (float)normal;
+        }
+    }
+    if (layer->normal != NULL) {
+        layer->inverse_std[r] = (float)inverse_std;
+    }
+}
+
+static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                           size_t ld_x, int R)
+{
+    for (int r = 0; r < R; r++) {
+        const float *x_r = x + (size_t)r * ld_x;
+        float *y_r = y + (size_t)r * ld_y;
+        const float *start =
+            layer->start + (layer->first_row + (size_t)r) / layer->rows_per_start * layer->ld_start;
+        for (int o = 0; o < layer->O; o++) {
+            const float *w = layer->packed + (size_t)o * (size_t)layer->I + layer->first;
+            double sum = (double)start[o];
+            for (int i = 0; i < layer->count; i++) {
+                sum += (double)x_r[i] * (double)w[i];
+            }
+            y_r[o] = (float)(layer->activation == KERNELS_ELU ? elu(sum) : sum);
+        }
+        if (layer->activation == KERNELS_NORM_TANH) {
+            norm_tanh_row(y_r, layer, r);
+        }
+    }
+}
+
+static void linear_backward_input(float *dx, size_t ld_dx, const float *dy, size_t ld_dy,
+                                  const float *W, int R, int I, int O)
+{
+    for (int r = 0; r < R; r++) {
+        for (int i = 0; i < I; i++) {
+            double sum = 0.0;
+            for (int o = 0; o < O; o++) {
+                sum += (double)dy[(size_t)r * ld_dy + (size_t)o] *
+                       (double)W[(size_t)o * (size_t)I + (size_t)i];
+            }
+            dx[(size_t)r * ld_dx + (size_t)i] = (float)sum;
+        }
+    }
+}
+
+static void linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                   const float *x, size_t ld_x, int R, int I, int O)
+{
+    for (int o = 0; o < O; o++) {
+        for (int i = 0; i < I; i++) {
+            double sum = 0.0;
+            for (int r = 0; r < R; r++) {
+                sum += (double)dy[(size_t)r * ld_dy + (size_t)o] *
+                       (double)x[(size_t)r * ld_x + (size_t)i];
+            }
+            dW[(size_t)o * (size_t)I + (size_t)i] += (float)sum;
+        }
+        double sum = 0.0;
+        for (int r = 0; r < R; r++) {
+            sum += (double)dy[(size_t)r * ld_dy + (size_t)o];
+        }
+        db[o] += (float)sum;
+    }
+}
+
+static void elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int R, int H)
+{
+    for (int r = 0; r < R; r++) {
+        for (int i = 0; i < H; i++) {
+            const float h_i = h[(size_t)r * ld_h + (size_t)i];
+            d[(size_t)r * ld_d + (size_t)i] *= h_i > 0.0f ? 1.0f : h_i + 1.0f;
+        }
+    }
+}
+
+static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doffset, const float *y,
+                               size_t ld_y, const float *normal, size_t ld_normal,
+                               const float *inverse_std, const float *scale, int R, int H)
+{
+    for (int r = 0; r < R; r++) {
+        float *d_r = d + (size_t)r * ld_d;
+        const float *y_r = y + (size_t)r * ld_y;
+        const float *normal_r = normal + (size_t)r * ld_normal;
+        double mean = 0.0;
+        double mean_normal = 0.0;
+        for (int i = 0; i < H; i++) {
+            const double dz = (double)d_r[i] * (1.0 - (double)y_r[i] * (double)y_r[i]);
+            dscale[i] += (float)(dz * (double)normal_r[i]);
+            doffset[i] += (float)dz;
+            mean += dz * (double)scale[i] / H;
+            mean_normal += dz * (double)scale[i] * (double)normal_r[i] / H;
+        }
+        for (int i = 0; i < H; i++) {
+            const double dz = (double)d_r[i] * (1.0 - (double)y_r[i] * (double)y_r[i]);
+            d_r[i] = (float)((double)inverse_std[r] *
+                             (dz * (double)scale[i] - mean - (double)normal_r[i] * mean_normal));
+        }
+    }
+}
+
+static void exp_n(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double x_i = (double)x[i];
+        y[i] = (float)exp(x_i < -87.0 ? -87.0 : x_i > 88.0 ? 88.0 : x_i);
+    }
+}
+
+static void tanh_n(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (float)tanh((double)x[i]);
+    }
+}
+
+static void softplus_n(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double x_i = (double)x[i];
+        y[i] = (float)((x_i > 0.0 ? x_i : 0.0) + log1p(exp(-fabs(x_i))));
+    }
+}
+
+static void elu_n(float *y, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (float)elu((double)x[i]);
+    }
+}
+
+static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
+                      const struct kernels_adam *a)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float g_i = g[i] * a->scale;
+        m[i] = a->beta1 * m[i] + a->rest1 * g_i;
+        v[i] = a->beta2 * v[i] + a->rest2 * g_i * g_i;
+        p[i] -= a->rate * (m[i] * a->correct1) / (sqrtf(v[i] * a->correct2) + a->eps);
+    }
+}
+
+const struct kernels_table kernels_plain = {
+    .name = "plain",
+    .pack = pack,
+    .linear_forward = linear_forward,
+    .linear_backward_input = linear_backward_input,
+    .linear_backward_weight = linear_backward_weight,
+    .elu_backward = elu_backward,
+    .norm_tanh_backward = norm_tanh_backward,
+    .exp = exp_n,
+    .tanh = tanh_n,
+    .softplus = softplus_n,
+    .elu = elu_n,
+    .adam_step = adam_step,
+};

@@ -1,0 +1,387 @@
+/* Shapes, packing, forward and backward passes of a network, over kernels.h. */
+#include "common/networks/network.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/noise.h"
+#include "common/networks/kernels.h"
+
+#define FLOATS_PER_LINE 16
+/* Rows that go through all layers together when nothing is kept: two such tiles of the widest layer
+ * and the weights should fit the second cache. */
+#define TILE 48
+
+static size_t round_up(size_t n, size_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* Leading dimension of an activation: whole cache lines, and one more so that rows do not fall on
+ * the same cache sets. */
+static size_t ld_of(int width)
+{
+    return round_up((size_t)width, FLOATS_PER_LINE) + FLOATS_PER_LINE;
+}
+
+static int widest(const struct network_shape *shape)
+{
+    int width = shape->Q;
+    for (int l = 0; l < shape->n_layers; l++) {
+        width = shape->widths[l] > width ? shape->widths[l] : width;
+    }
+    return width;
+}
+
+/* ---- Shape ---- */
+
+/* Appends a tensor [rows, columns], or [rows] where columns is 0; `at` is where it begins. */
+static size_t add_tensor(struct network_shape *shape, const char *name, int rows, int columns,
+                         size_t at)
+{
+    struct network_tensor *tensor = &shape->tensors[shape->n_tensors++];
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    tensor->n_dims = columns > 0 ? 2 : 1;
+    tensor->shape[0] = rows;
+    tensor->shape[1] = columns;
+    tensor->at = at;
+    tensor->size = (size_t)rows * (size_t)(columns > 0 ? columns : 1);
+    return at + tensor->size;
+}
+
+static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at)
+{
+    char name[NETWORK_NAME_SIZE];
+    const int width = shape->widths[l];
+    shape->weight_at[l] = *at;
+    snprintf(name, sizeof name, "layers/%d/weight", l);
+    *at = round_up(add_tensor(shape, name, width, fan_in, *at), FLOATS_PER_LINE);
+    shape->bias_at[l] = *at;
+    snprintf(name, sizeof name, "layers/%d/bias", l);
+    *at = round_up(add_tensor(shape, name, width, 0, *at), FLOATS_PER_LINE);
+    if (l == 0) {
+        shape->scale_at = *at;
+        *at = round_up(add_tensor(shape, "norm/scale", width, 0, *at), FLOATS_PER_LINE);
+        shape->offset_at = *at;
+        *at = round_up(add_tensor(shape, "norm/offset", width, 0, *at), FLOATS_PER_LINE);
+    }
+    shape->packed_at[l] = shape->packed_size;
+    shape->packed_size += kernels_packed_size(fan_in, width);
+}
+
+static status network_shape_make(struct network_shape *shape, int I, const int *widths,
+                                 int n_layers, const char *const *heads, const int *sizes,
+                                 int n_heads, struct err *err)
+{
+    if (n_layers < 1 || n_layers > NETWORK_LAYERS_MAX) {
+        return err_set(err, STATUS_INVALID, "%d layers: expected 1..%d", n_layers,
+                       NETWORK_LAYERS_MAX);
+    }
+    if (I < 1 || I > 2 * NETWORK_WIDTH_MAX) {
+        return err_set(err, STATUS_INVALID, "%d inputs: expected 1..%d", I, 2 * NETWORK_WIDTH_MAX);
+    }
+    memset(shape, 0, sizeof *shape);
+    shape->I = I;
+    shape->n_layers = n_layers;
+    int fan_in = I;
+    size_t at = 0;
+    for (int l = 0; l < n_layers; l++) {
+        if (widths[l] < 1 || widths[l] > NETWORK_WIDTH_MAX) {
+            return err_set(err, STATUS_INVALID, "width %d of layer %d: expected 1..%d", widths[l],
+                           l, NETWORK_WIDTH_MAX);
+        }
+        shape->widths[l] = widths[l];
+        add_layer(shape, l, fan_in, &at);
+        fan_in = widths[l];
+    }
+
+    /* The heads lie side by side: one product makes them all. */
+    char name[NETWORK_NAME_SIZE];
+    shape->n_heads = n_heads;
+    shape->head_weight_at = at;
+    for (int i = 0; i < n_heads; i++) {
+        if (sizes[i] < 1 || sizes[i] > NETWORK_WIDTH_MAX) {
+            return err_set(err, STATUS_INVALID, "%d outputs: expected 1..%d", sizes[i],
+                           NETWORK_WIDTH_MAX);
+        }
+        shape->heads[i] = sizes[i];
+        shape->Q += sizes[i];
+        snprintf(name, sizeof name, "%s/weight", heads[i]);
+        at = add_tensor(shape, name, sizes[i], fan_in, at);
+    }
+    at = round_up(at, FLOATS_PER_LINE);
+    shape->head_bias_at = at;
+    for (int i = 0; i < n_heads; i++) {
+        snprintf(name, sizeof name, "%s/bias", heads[i]);
+        at = add_tensor(shape, name, sizes[i], 0, at);
+    }
+    shape->size = round_up(at, FLOATS_PER_LINE);
+    shape->packed_at[n_layers] = shape->packed_size;
+    shape->packed_size += kernels_packed_size(fan_in, shape->Q);
+    return STATUS_OK;
+}
+
+status network_shape_gaussian(struct network_shape *shape, int I, const int *widths, int n_layers,
+                              int A, struct err *err)
+{
+    static const char *const heads[] = {"mean", "std"};
+    return network_shape_make(shape, I, widths, n_layers, heads, (const int[]){A, A}, 2, err);
+}
+
+status network_shape_out(struct network_shape *shape, int I, const int *widths, int n_layers, int Q,
+                         struct err *err)
+{
+    static const char *const heads[] = {"out"};
+    return network_shape_make(shape, I, widths, n_layers, heads, &Q, 1, err);
+}
+
+/* ---- Weights ---- */
+
+static int fan_in_of(const struct network_shape *shape, int l)
+{
+    return l == 0 ? shape->I : shape->widths[l - 1];
+}
+
+/* Packs share i of n of one matrix, in whole panels. */
+static void pack_share(float *packed, const float *W, int I, int O, int i, int n)
+{
+    const int panels = (O + KERNELS_PANEL_MAX - 1) / KERNELS_PANEL_MAX;
+    const int first = panels * i / n * KERNELS_PANEL_MAX;
+    int end = panels * (i + 1) / n * KERNELS_PANEL_MAX;
+    end = end > O ? O : end;
+    if (end > first) {
+        kernels_pack(packed, W, I, O, first, end - first);
+    }
+}
+
+void network_pack(float *packed, const struct network_shape *shape, const float *params, int i,
+                  int n)
+{
+    for (int l = 0; l < shape->n_layers; l++) {
+        pack_share(packed + shape->packed_at[l], params + shape->weight_at[l], fan_in_of(shape, l),
+                   shape->widths[l], i, n);
+    }
+    const int last = shape->n_layers;
+    pack_share(packed + shape->packed_at[last], params + shape->head_weight_at,
+               fan_in_of(shape, last), shape->Q, i, n);
+}
+
+void network_init(float *params, const struct network_shape *shape, uint64_t seed, uint32_t purpose)
+{
+    memset(params, 0, shape->size * sizeof *params);
+    uint64_t element = 0;
+    for (int i = 0; i < shape->n_tensors; i++) {
+        const struct network_tensor *tensor = &shape->tensors[i];
+        float *to = params + tensor->at;
+        if (strcmp(tensor->name, "norm/scale") == 0) {
+            for (size_t j = 0; j < tensor->size; j++) {
+                to[j] = 1.0f;
+            }
+        } else if (tensor->n_dims == 2) {
+            const double scale = strncmp(tensor->name, "layers/", 7) == 0 ? 1.0 / 3.0 : 1e-4;
+            const double limit = sqrt(3.0 * scale / tensor->shape[0]);
+            for (size_t j = 0; j < tensor->size; j++) {
+                const double u =
+                    (double)noise_below(1ull << 53, seed, 0, purpose, element++) * 0x1p-53;
+                to[j] = (float)(limit * (2.0 * u - 1.0));
+            }
+        }
+    }
+}
+
+/* ---- Forward ---- */
+
+/* Layer l (n_layers: the heads) of `net`, its whole input, nothing kept. */
+static struct kernels_layer layer_of(const struct network *net, int l)
+{
+    const struct network_shape *shape = net->shape;
+    const bool is_head = l == shape->n_layers;
+    struct kernels_layer layer = {
+        .packed = net->packed + shape->packed_at[l],
+        .I = fan_in_of(shape, l),
+        .O = is_head ? shape->Q : shape->widths[l],
+        .count = fan_in_of(shape, l),
+        .start = net->params + (is_head ? shape->head_bias_at : shape->bias_at[l]),
+        .rows_per_start = 1,
+        .activation = is_head  ? KERNELS_PLAIN
+                      : l == 0 ? KERNELS_NORM_TANH
+                               : KERNELS_ELU,
+    };
+    if (l == 0) {
+        layer.scale = net->params + shape->scale_at;
+        layer.offset = net->params + shape->offset_at;
+    }
+    return layer;
+}
+
+size_t network_scratch(const struct network_shape *shape)
+{
+    return 2 * TILE * ld_of(widest(shape));
+}
+
+/* Layers 1.. and heads over a tile whose first layer is done and lies in the first half of
+ * `scratch`. */
+static void infer_rest(float *out, size_t ld_out, const struct network *net, int R, float *scratch)
+{
+    const struct network_shape *shape = net->shape;
+    const size_t ld = ld_of(widest(shape));
+    float *from = scratch;
+    float *to = scratch + TILE * ld;
+    for (int l = 1; l < shape->n_layers; l++) {
+        const struct kernels_layer layer = layer_of(net, l);
+        kernels_linear_forward(to, ld, &layer, from, ld, R);
+        float *swap = from;
+        from = to;
+        to = swap;
+    }
+    const struct kernels_layer head = layer_of(net, shape->n_layers);
+    kernels_linear_forward(out, ld_out, &head, from, ld, R);
+}
+
+void network_infer(float *out, size_t ld_out, const struct network *net, const float *x,
+                   size_t ld_x, int R, float *scratch)
+{
+    const size_t ld = ld_of(widest(net->shape));
+    const struct kernels_layer first = layer_of(net, 0);
+    for (int r = 0; r < R; r += TILE) {
+        const int n = R - r < TILE ? R - r : TILE;
+        kernels_linear_forward(scratch, ld, &first, x + (size_t)r * ld_x, ld_x, n);
+        infer_rest(out + (size_t)r * ld_out, ld_out, net, n, scratch);
+    }
+}
+
+void network_state_part(float *part, size_t ld_part, const struct network *net, const float *x,
+                        size_t ld_x, int R, int I)
+{
+    struct kernels_layer layer = layer_of(net, 0);
+    layer.count = I;
+    layer.activation = KERNELS_PLAIN;
+    kernels_linear_forward(part, ld_part, &layer, x, ld_x, R);
+}
+
+void network_infer_actions(float *out, const struct network *net, const float *part, size_t ld_part,
+                           const float *a, size_t ld_a, size_t first, int n, int M, int A,
+                           float *scratch)
+{
+    const size_t ld = ld_of(widest(net->shape));
+    const size_t Q = (size_t)net->shape->Q;
+    struct kernels_layer layer = layer_of(net, 0);
+    layer.first = net->shape->I - A;
+    layer.count = A;
+    layer.start = part;
+    layer.ld_start = ld_part;
+    layer.rows_per_start = (size_t)M;
+    for (int r = 0; r < n; r += TILE) {
+        const int rows = n - r < TILE ? n - r : TILE;
+        layer.first_row = first + (size_t)r;
+        kernels_linear_forward(scratch, ld, &layer, a + (size_t)r * ld_a, ld_a, rows);
+        infer_rest(out + (size_t)r * Q, Q, net, rows, scratch);
+    }
+}
+
+/* ---- Forward and backward ---- */
+
+size_t network_tape_bytes(const struct network_shape *shape, int R_max)
+{
+    size_t floats = ld_of(shape->widths[0]) + ld_of(shape->Q) + 2 * ld_of(widest(shape)) + 1;
+    for (int l = 0; l < shape->n_layers; l++) {
+        floats += ld_of(shape->widths[l]);
+    }
+    /* Every piece may be rounded up to a cache line. */
+    return floats * (size_t)R_max * sizeof(float) + (NETWORK_LAYERS_MAX + 5) * CACHE_LINE;
+}
+
+void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
+                       struct arena *arena)
+{
+    const size_t rows = (size_t)R_max;
+    memset(tape, 0, sizeof *tape);
+    tape->R_max = R_max;
+    for (int l = 0; l < shape->n_layers; l++) {
+        tape->ld[l] = ld_of(shape->widths[l]);
+        tape->h[l] = arena_take(arena, rows * tape->ld[l], sizeof(float));
+    }
+    tape->normal = arena_take(arena, rows * tape->ld[0], sizeof(float));
+    tape->inverse_std = arena_take(arena, rows, sizeof(float));
+    tape->ld_d = ld_of(widest(shape));
+    tape->d[0] = arena_take(arena, rows * tape->ld_d, sizeof(float));
+    tape->d[1] = arena_take(arena, rows * tape->ld_d, sizeof(float));
+    tape->ld_out = ld_of(shape->Q);
+    tape->out = arena_take(arena, rows * tape->ld_out, sizeof(float));
+}
+
+void network_forward(struct network_tape *tape, const struct network *net, const float *x,
+                     size_t ld_x, int R)
+{
+    ASSERT(R <= tape->R_max);
+    const struct network_shape *shape = net->shape;
+    tape->x = x;
+    tape->ld_x = ld_x;
+    for (int l = 0; l < shape->n_layers; l++) {
+        struct kernels_layer layer = layer_of(net, l);
+        if (l == 0) {
+            layer.normal = tape->normal;
+            layer.ld_normal = tape->ld[0];
+            layer.inverse_std = tape->inverse_std;
+        }
+        const float *from = l == 0 ? x : tape->h[l - 1];
+        kernels_linear_forward(tape->h[l], tape->ld[l], &layer, from,
+                               l == 0 ? ld_x : tape->ld[l - 1], R);
+    }
+    const int last = shape->n_layers;
+    const struct kernels_layer head = layer_of(net, last);
+    kernels_linear_forward(tape->out, tape->ld_out, &head, tape->h[last - 1], tape->ld[last - 1],
+                           R);
+}
+
+void network_backward(float *gradients, float *dx, size_t ld_dx, const struct network *net,
+                      struct network_tape *tape, const float *dout, int R)
+{
+    ASSERT(R <= tape->R_max);
+    const struct network_shape *shape = net->shape;
+    const float *p = net->params;
+    float *g = gradients;
+    const int last = shape->n_layers - 1;
+    float *d = tape->d[0];
+    float *next = tape->d[1];
+
+    if (g != NULL) {
+        kernels_linear_backward_weight(g + shape->head_weight_at, g + shape->head_bias_at, dout,
+                                       tape->ld_out, tape->h[last], tape->ld[last], R,
+                                       shape->widths[last], shape->Q);
+    }
+    kernels_linear_backward_input(d, tape->ld_d, dout, tape->ld_out, p + shape->head_weight_at, R,
+                                  shape->widths[last], shape->Q);
+    for (int l = last; l > 0; l--) {
+        const int I = shape->widths[l - 1];
+        const int O = shape->widths[l];
+        kernels_elu_backward(d, tape->ld_d, tape->h[l], tape->ld[l], R, O);
+        if (g != NULL) {
+            kernels_linear_backward_weight(g + shape->weight_at[l], g + shape->bias_at[l], d,
+                                           tape->ld_d, tape->h[l - 1], tape->ld[l - 1], R, I, O);
+        }
+        kernels_linear_backward_input(next, tape->ld_d, d, tape->ld_d, p + shape->weight_at[l], R,
+                                      I, O);
+        float *swap = d;
+        d = next;
+        next = swap;
+    }
+
+    /* Where no gradients are wanted those of the layer norm still need a place: a row of what is
+     * free. */
+    float *dscale = g != NULL ? g + shape->scale_at : next;
+    float *doffset = g != NULL ? g + shape->offset_at : next;
+    kernels_norm_tanh_backward(d, tape->ld_d, dscale, doffset, tape->h[0], tape->ld[0],
+                               tape->normal, tape->ld[0], tape->inverse_std, p + shape->scale_at, R,
+                               shape->widths[0]);
+    if (g != NULL) {
+        kernels_linear_backward_weight(g + shape->weight_at[0], g + shape->bias_at[0], d,
+                                       tape->ld_d, tape->x, tape->ld_x, R, shape->I,
+                                       shape->widths[0]);
+    }
+    if (dx != NULL) {
+        kernels_linear_backward_input(dx, ld_dx, d, tape->ld_d, p + shape->weight_at[0], R,
+                                      shape->I, shape->widths[0]);
+    }
+}

@@ -1,0 +1,100 @@
+/* The layout of a flat block: groups one after another, the duals last. */
+#include "common/networks/parameters.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define FLOATS_PER_LINE 16
+
+static struct parameters_group *add_group(struct parameters_layout *layout, const char *name,
+                                          struct err *err)
+{
+    if (layout->n_groups == PARAMETERS_GROUPS_MAX) {
+        (void)err_set(err, STATUS_INVALID, "group %s: more than %d", name, PARAMETERS_GROUPS_MAX);
+        return NULL;
+    }
+    struct parameters_group *group = &layout->groups[layout->n_groups++];
+    memset(group, 0, sizeof *group);
+    snprintf(group->name, sizeof group->name, "%s", name);
+    group->at = layout->size;
+    return group;
+}
+
+status parameters_add_network(struct parameters_layout *layout, const char *name,
+                              const struct network_shape *shape, bool has_target, struct err *err)
+{
+    struct parameters_group *group = add_group(layout, name, err);
+    if (group == NULL) {
+        return STATUS_INVALID;
+    }
+    group->is_network = true;
+    group->has_target = has_target;
+    group->shape = *shape;
+    group->size = shape->size;
+    group->n_tensors = shape->n_tensors;
+    memcpy(group->tensors, shape->tensors, sizeof group->tensors);
+    layout->size += group->size;
+    return STATUS_OK;
+}
+
+status parameters_add_dual(struct parameters_layout *layout, const char *name, int n,
+                           struct err *err)
+{
+    struct parameters_group *group = NULL;
+    if (layout->n_groups > 0 && !layout->groups[layout->n_groups - 1].is_network) {
+        group = &layout->groups[layout->n_groups - 1];
+    } else {
+        group = add_group(layout, "dual", err);
+    }
+    if (group == NULL || group->n_tensors == NETWORK_TENSORS_MAX) {
+        return err_set(err, STATUS_INVALID, "dual %s: no room", name);
+    }
+    struct network_tensor *tensor = &group->tensors[group->n_tensors++];
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    tensor->n_dims = 1;
+    tensor->shape[0] = n;
+    tensor->at = group->size;
+    tensor->size = (size_t)n;
+    const size_t padded = (tensor->size + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE * FLOATS_PER_LINE;
+    group->size += padded;
+    layout->size += padded;
+    return STATUS_OK;
+}
+
+const struct parameters_group *parameters_group(const struct parameters_layout *layout,
+                                                const char *name)
+{
+    for (int i = 0; i < layout->n_groups; i++) {
+        if (strcmp(layout->groups[i].name, name) == 0) {
+            return &layout->groups[i];
+        }
+    }
+    return NULL;
+}
+
+bool parameters_dual(const struct parameters_layout *layout, const char *name, size_t *at, int *n)
+{
+    const struct parameters_group *group = parameters_group(layout, "dual");
+    for (int i = 0; group != NULL && i < group->n_tensors; i++) {
+        if (strcmp(group->tensors[i].name, name) == 0) {
+            *at = group->at + group->tensors[i].at;
+            *n = group->tensors[i].shape[0];
+            return true;
+        }
+    }
+    return false;
+}
+
+void parameters_visit(const struct parameters_layout *layout, parameters_visitor *visit, void *arg)
+{
+    for (int g = 0; g < layout->n_groups; g++) {
+        const struct parameters_group *group = &layout->groups[g];
+        for (int i = 0; i < group->n_tensors; i++) {
+            struct network_tensor tensor = group->tensors[i];
+            char name[PARAMETERS_NAME_SIZE + 1];
+            snprintf(name, sizeof name, "%s/%s", group->name, tensor.name);
+            tensor.at += group->at;
+            visit(arg, group, name, &tensor);
+        }
+    }
+}

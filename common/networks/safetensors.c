@@ -1,0 +1,409 @@
+/* Reading safetensors: bytes from anywhere, checked before anything of them is used. */
+#include "common/networks/safetensors.h"
+
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define PREFIX 8 /* bytes of the header's size */
+
+struct entry {
+    struct safetensors_tensor tensor;
+    size_t begin, end; /* within the arrays */
+};
+
+struct note {
+    const char *key, *text;
+};
+
+struct safetensors {
+    void *owned;   /* the file's bytes, when we read them */
+    cJSON *header; /* keeps the names and texts */
+    size_t n_entries;
+    struct entry *entries; /* in order of name */
+    size_t n_notes;
+    struct note *notes;
+};
+
+static const struct {
+    const char *name;
+    size_t size;
+} types[] = {
+    [SAFETENSORS_F64] = {"F64", 8}, [SAFETENSORS_I64] = {"I64", 8}, [SAFETENSORS_F32] = {"F32", 4},
+    [SAFETENSORS_I32] = {"I32", 4}, [SAFETENSORS_U8] = {"U8", 1},
+};
+#define N_TYPES (sizeof types / sizeof types[0])
+
+size_t safetensors_type_size(enum safetensors_type type)
+{
+    return types[type].size;
+}
+
+const char *safetensors_type_name(enum safetensors_type type)
+{
+    return types[type].name;
+}
+
+/* A JSON number that is a whole number of at most `max`. */
+static bool whole(const cJSON *item, size_t max, size_t *value)
+{
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0) ||
+        !(item->valuedouble <= (double)max)) {
+        return false;
+    }
+    *value = (size_t)item->valuedouble;
+    return (double)*value == item->valuedouble;
+}
+
+static status read_type(const cJSON *item, enum safetensors_type *type, const char *name,
+                        struct err *err)
+{
+    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
+    if (!cJSON_IsString(dtype)) {
+        return err_set(err, STATUS_CORRUPT, "tensor %s: no dtype", name);
+    }
+    for (size_t i = 0; i < N_TYPES; i++) {
+        if (strcmp(dtype->valuestring, types[i].name) == 0) {
+            *type = (enum safetensors_type)i;
+            return STATUS_OK;
+        }
+    }
+    return err_set(err, STATUS_CORRUPT, "tensor %s: dtype %.16s: expected F64, I64, F32, I32 or U8",
+                   name, dtype->valuestring);
+}
+
+static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, size_t body_size,
+                         struct err *err)
+{
+    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
+    if (!cJSON_IsArray(shape)) {
+        return err_set(err, STATUS_CORRUPT, "tensor %s: no shape", tensor->name);
+    }
+    tensor->count = 1;
+    const cJSON *dim;
+    cJSON_ArrayForEach(dim, shape)
+    {
+        if (tensor->n_dims == SAFETENSORS_DIMS_MAX) {
+            return err_set(err, STATUS_CORRUPT, "tensor %s: more than %d dimensions", tensor->name,
+                           SAFETENSORS_DIMS_MAX);
+        }
+        size_t n;
+        if (!whole(dim, body_size, &n)) {
+            return err_set(err, STATUS_CORRUPT,
+                           "tensor %s: dimension %d is not a whole number within the file's size",
+                           tensor->name, tensor->n_dims);
+        }
+        if (__builtin_mul_overflow(tensor->count, n, &tensor->count)) {
+            return err_set(err, STATUS_CORRUPT, "tensor %s: shape overflows", tensor->name);
+        }
+        tensor->shape[tensor->n_dims++] = n;
+    }
+    return STATUS_OK;
+}
+
+/* One tensor of the header. */
+static status read_entry(const cJSON *item, struct entry *entry, const unsigned char *body,
+                         size_t body_size, struct err *err)
+{
+    struct safetensors_tensor *tensor = &entry->tensor;
+    tensor->name = item->string;
+    const size_t length = strlen(item->string);
+    if (length < 1 || length > SAFETENSORS_NAME_MAX) {
+        return err_set(err, STATUS_CORRUPT, "a tensor's name of %zu bytes: expected 1..%d", length,
+                       SAFETENSORS_NAME_MAX);
+    }
+    if (!cJSON_IsObject(item)) {
+        return err_set(err, STATUS_CORRUPT, "tensor %s: not an object", tensor->name);
+    }
+    status s = read_type(item, &tensor->type, tensor->name, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = read_shape(item, tensor, body_size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
+    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
+        !whole(cJSON_GetArrayItem(offsets, 0), body_size, &entry->begin) ||
+        !whole(cJSON_GetArrayItem(offsets, 1), body_size, &entry->end) ||
+        entry->begin > entry->end) {
+        return err_set(err, STATUS_CORRUPT,
+                       "tensor %s: data_offsets are not a range within %zu bytes", tensor->name,
+                       body_size);
+    }
+    size_t bytes;
+    if (__builtin_mul_overflow(tensor->count, types[tensor->type].size, &bytes) ||
+        bytes != entry->end - entry->begin) {
+        return err_set(err, STATUS_CORRUPT, "tensor %s: its shape does not fill its %zu bytes",
+                       tensor->name, entry->end - entry->begin);
+    }
+    tensor->data = body + entry->begin;
+    return STATUS_OK;
+}
+
+static status read_notes(struct safetensors *file, const cJSON *item, struct err *err)
+{
+    if (!cJSON_IsObject(item)) {
+        return err_set(err, STATUS_CORRUPT, "__metadata__ is not an object");
+    }
+    const size_t n = (size_t)cJSON_GetArraySize(item);
+    if (n > SAFETENSORS_TENSORS_MAX) {
+        return err_set(err, STATUS_CORRUPT, "%zu metadata strings: expected at most %d", n,
+                       SAFETENSORS_TENSORS_MAX);
+    }
+    file->notes = mem_array(n + 1, sizeof *file->notes);
+    if (file->notes == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "metadata");
+    }
+    const cJSON *text;
+    cJSON_ArrayForEach(text, item)
+    {
+        if (!cJSON_IsString(text)) {
+            return err_set(err, STATUS_CORRUPT, "metadata %.64s is not a string", text->string);
+        }
+        if (safetensors_metadata(file, text->string) != NULL) {
+            return err_set(err, STATUS_CORRUPT, "metadata %.64s is there twice", text->string);
+        }
+        file->notes[file->n_notes++] = (struct note){text->string, text->valuestring};
+    }
+    return STATUS_OK;
+}
+
+static int by_begin(const void *a, const void *b)
+{
+    const struct entry *x = a;
+    const struct entry *y = b;
+    if (x->begin != y->begin) {
+        return x->begin < y->begin ? -1 : 1;
+    }
+    return (x->end > y->end) - (x->end < y->end);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct entry *)a)->tensor.name, ((const struct entry *)b)->tensor.name);
+}
+
+/* The arrays lie one after another and fill the body; names are unique. Leaves the entries in order
+ * of name. */
+static status check_entries(struct safetensors *file, size_t body_size, struct err *err)
+{
+    if (file->n_entries > 0) {
+        qsort(file->entries, file->n_entries, sizeof *file->entries, by_begin);
+    }
+    size_t at = 0;
+    for (size_t i = 0; i < file->n_entries; i++) {
+        const struct entry *entry = &file->entries[i];
+        if (entry->begin != at) {
+            return err_set(err, STATUS_CORRUPT, "tensor %s: begins at %zu, expected %zu (%s)",
+                           entry->tensor.name, entry->begin, at,
+                           entry->begin < at ? "overlap" : "gap");
+        }
+        at = entry->end;
+    }
+    if (at != body_size) {
+        return err_set(err, STATUS_CORRUPT, "%zu bytes after the last tensor", body_size - at);
+    }
+    if (file->n_entries > 0) {
+        qsort(file->entries, file->n_entries, sizeof *file->entries, by_name);
+    }
+    for (size_t i = 1; i < file->n_entries; i++) {
+        if (by_name(&file->entries[i - 1], &file->entries[i]) == 0) {
+            return err_set(err, STATUS_CORRUPT, "tensor %s is there twice",
+                           file->entries[i].tensor.name);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_header(struct safetensors *file, const unsigned char *body, size_t body_size,
+                          struct err *err)
+{
+    const size_t n = (size_t)cJSON_GetArraySize(file->header);
+    if (n > SAFETENSORS_TENSORS_MAX) {
+        return err_set(err, STATUS_CORRUPT, "%zu tensors: expected at most %d", n,
+                       SAFETENSORS_TENSORS_MAX);
+    }
+    file->entries = mem_array(n + 1, sizeof *file->entries);
+    if (file->entries == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%zu tensors", n);
+    }
+    const cJSON *item;
+    cJSON_ArrayForEach(item, file->header)
+    {
+        status s;
+        if (strcmp(item->string, "__metadata__") == 0) {
+            s = file->notes != NULL ? err_set(err, STATUS_CORRUPT, "__metadata__ is there twice")
+                                    : read_notes(file, item, err);
+        } else {
+            s = read_entry(item, &file->entries[file->n_entries++], body, body_size, err);
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return check_entries(file, body_size, err);
+}
+
+status safetensors_parse(struct safetensors **out, const void *bytes, size_t size, struct err *err)
+{
+    const unsigned char *at = bytes;
+    if (size < PREFIX) {
+        return err_set(err, STATUS_CORRUPT, "safetensors: %zu bytes: too short", size);
+    }
+    uint64_t header_size = 0;
+    for (int i = 0; i < PREFIX; i++) {
+        header_size |= (uint64_t)at[i] << (8 * i);
+    }
+    if (header_size > SAFETENSORS_HEADER_MAX || header_size > size - PREFIX) {
+        return err_set(err, STATUS_CORRUPT, "safetensors: header of %llu bytes in a file of %zu",
+                       (unsigned long long)header_size, size);
+    }
+    struct safetensors *file = mem_new(sizeof *file);
+    if (file == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "safetensors");
+    }
+    const char *end = NULL;
+    file->header =
+        cJSON_ParseWithLengthOpts((const char *)at + PREFIX, (size_t)header_size, &end, 0);
+    status s = STATUS_OK;
+    if (!cJSON_IsObject(file->header)) {
+        s = err_set(err, STATUS_CORRUPT, "safetensors: the header is not a JSON object");
+    } else {
+        /* Only padding may follow. */
+        for (const char *c = end; c < (const char *)at + PREFIX + header_size; c++) {
+            if (*c != ' ') {
+                s = err_set(err, STATUS_CORRUPT,
+                            "safetensors: something follows the header's JSON");
+                break;
+            }
+        }
+    }
+    if (s == STATUS_OK) {
+        s = read_header(file, at + PREFIX + header_size, size - PREFIX - (size_t)header_size, err);
+        if (s != STATUS_OK) {
+            s = err_context(err, s, "safetensors");
+        }
+    }
+    if (s != STATUS_OK) {
+        safetensors_free(file);
+        return s;
+    }
+    *out = file;
+    return STATUS_OK;
+}
+
+status safetensors_read(struct safetensors **out, const char *path, size_t max_bytes,
+                        struct err *err)
+{
+    void *bytes;
+    size_t size;
+    status s = file_read(path, max_bytes, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct safetensors *file;
+    s = safetensors_parse(&file, bytes, size, err);
+    if (s != STATUS_OK) {
+        mem_free(bytes);
+        return err_context(err, s, "%s", path);
+    }
+    file->owned = bytes;
+    *out = file;
+    return STATUS_OK;
+}
+
+void safetensors_free(struct safetensors *file)
+{
+    if (file == NULL) {
+        return;
+    }
+    cJSON_Delete(file->header);
+    mem_free(file->entries);
+    mem_free(file->notes);
+    mem_free(file->owned);
+    mem_free(file);
+}
+
+size_t safetensors_count(const struct safetensors *file)
+{
+    return file->n_entries;
+}
+
+const struct safetensors_tensor *safetensors_at(const struct safetensors *file, size_t i)
+{
+    ASSERT(i < file->n_entries);
+    return &file->entries[i].tensor;
+}
+
+const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name)
+{
+    size_t low = 0;
+    size_t high = file->n_entries;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = strcmp(name, file->entries[middle].tensor.name);
+        if (order == 0) {
+            return &file->entries[middle].tensor;
+        }
+        if (order < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return NULL;
+}
+
+const char *safetensors_metadata(const struct safetensors *file, const char *key)
+{
+    for (size_t i = 0; i < file->n_notes; i++) {
+        if (strcmp(file->notes[i].key, key) == 0) {
+            return file->notes[i].text;
+        }
+    }
+    return NULL;
+}
+
+size_t safetensors_metadata_count(const struct safetensors *file)
+{
+    return file->n_notes;
+}
+
+void safetensors_metadata_at(const struct safetensors *file, size_t i, const char **key,
+                             const char **text)
+{
+    ASSERT(i < file->n_notes);
+    *key = file->notes[i].key;
+    *text = file->notes[i].text;
+}
+
+status safetensors_copy(const struct safetensors *file, const char *name,
+                        enum safetensors_type type, int n_dims, const size_t *shape, void *out,
+                        struct err *err)
+{
+    const struct safetensors_tensor *tensor = safetensors_find(file, name);
+    if (tensor == NULL) {
+        return err_set(err, STATUS_NOT_FOUND, "tensor %s: not there", name);
+    }
+    if (tensor->type != type) {
+        return err_set(err, STATUS_MISMATCH, "tensor %s: %s, expected %s", name,
+                       types[tensor->type].name, types[type].name);
+    }
+    if (tensor->n_dims != n_dims) {
+        return err_set(err, STATUS_MISMATCH, "tensor %s: %d dimensions, expected %d", name,
+                       tensor->n_dims, n_dims);
+    }
+    for (int i = 0; i < n_dims; i++) {
+        if (tensor->shape[i] != shape[i]) {
+            return err_set(err, STATUS_MISMATCH, "tensor %s: dimension %d is %zu, expected %zu",
+                           name, i, tensor->shape[i], shape[i]);
+        }
+    }
+    memcpy(out, tensor->data, tensor->count * types[type].size);
+    return STATUS_OK;
+}

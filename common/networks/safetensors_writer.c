@@ -1,0 +1,271 @@
+/* Writing safetensors: the same content gives the same bytes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/networks/safetensors.h"
+
+#define PREFIX 8 /* bytes of the header's size */
+
+struct note {
+    char *key, *text;
+};
+
+struct safetensors_writer {
+    size_t n_tensors, room_tensors;
+    struct safetensors_tensor *tensors; /* names are ours */
+    size_t n_notes, room_notes;
+    struct note *notes;
+};
+
+status safetensors_writer_new(struct safetensors_writer **writer)
+{
+    *writer = mem_new(sizeof **writer);
+    return *writer == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+}
+
+void safetensors_writer_free(struct safetensors_writer *writer)
+{
+    if (writer == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < writer->n_tensors; i++) {
+        mem_free((char *)(uintptr_t)writer->tensors[i].name);
+    }
+    for (size_t i = 0; i < writer->n_notes; i++) {
+        mem_free(writer->notes[i].key);
+        mem_free(writer->notes[i].text);
+    }
+    mem_free(writer->tensors);
+    mem_free(writer->notes);
+    mem_free(writer);
+}
+
+/* Room for one more element in an array that doubles. */
+static bool grow(void **array, size_t n, size_t *room, size_t size)
+{
+    if (n < *room) {
+        return true;
+    }
+    const size_t more = *room == 0 ? 16 : 2 * *room;
+    void *larger = mem_resize(*array, more, size);
+    if (larger == NULL) {
+        return false;
+    }
+    *array = larger;
+    *room = more;
+    return true;
+}
+
+status safetensors_add(struct safetensors_writer *writer, const char *name,
+                       enum safetensors_type type, int n_dims, const size_t *shape,
+                       const void *data, struct err *err)
+{
+    const size_t length = strlen(name);
+    if (length < 1 || length > SAFETENSORS_NAME_MAX || strcmp(name, "__metadata__") == 0) {
+        return err_set(err, STATUS_INVALID, "tensor name '%.64s': 1..%d bytes, not __metadata__",
+                       name, SAFETENSORS_NAME_MAX);
+    }
+    ASSERT(n_dims >= 0 && n_dims <= SAFETENSORS_DIMS_MAX);
+    for (size_t i = 0; i < writer->n_tensors; i++) {
+        if (strcmp(writer->tensors[i].name, name) == 0) {
+            return err_set(err, STATUS_EXISTS, "tensor %s: added twice", name);
+        }
+    }
+    if (writer->n_tensors == SAFETENSORS_TENSORS_MAX) {
+        return err_set(err, STATUS_FULL, "tensor %s: more than %d", name, SAFETENSORS_TENSORS_MAX);
+    }
+    struct safetensors_tensor tensor = {.type = type, .n_dims = n_dims, .count = 1, .data = data};
+    for (int i = 0; i < n_dims; i++) {
+        tensor.shape[i] = shape[i];
+        tensor.count *= shape[i];
+    }
+    tensor.name = mem_text(name);
+    if (tensor.name == NULL || !grow((void **)&writer->tensors, writer->n_tensors,
+                                     &writer->room_tensors, sizeof *writer->tensors)) {
+        mem_free((char *)(uintptr_t)tensor.name);
+        return err_set(err, STATUS_NO_MEMORY, "tensor %s", name);
+    }
+    writer->tensors[writer->n_tensors++] = tensor;
+    return STATUS_OK;
+}
+
+status safetensors_note(struct safetensors_writer *writer, const char *key, const char *text,
+                        struct err *err)
+{
+    for (size_t i = 0; i < writer->n_notes; i++) {
+        if (strcmp(writer->notes[i].key, key) == 0) {
+            return err_set(err, STATUS_EXISTS, "metadata %s: added twice", key);
+        }
+    }
+    struct note note = {mem_text(key), mem_text(text)};
+    if (note.key == NULL || note.text == NULL ||
+        !grow((void **)&writer->notes, writer->n_notes, &writer->room_notes, sizeof note)) {
+        mem_free(note.key);
+        mem_free(note.text);
+        return err_set(err, STATUS_NO_MEMORY, "metadata %s", key);
+    }
+    writer->notes[writer->n_notes++] = note;
+    return STATUS_OK;
+}
+
+/* ---- The header ---- */
+
+/* Writes JSON text as a quoted string; UTF-8 passes as it is. */
+static void put_text(FILE *out, const char *text)
+{
+    fputc('"', out);
+    for (const unsigned char *c = (const unsigned char *)text; *c != 0; c++) {
+        if (*c == '"' || *c == '\\') {
+            fprintf(out, "\\%c", *c);
+        } else if (*c < 0x20) {
+            fprintf(out, "\\u%04x", *c);
+        } else {
+            fputc(*c, out);
+        }
+    }
+    fputc('"', out);
+}
+
+static void put_notes(FILE *out, const struct safetensors_writer *writer)
+{
+    fputs("\"__metadata__\":{", out);
+    for (size_t i = 0; i < writer->n_notes; i++) {
+        fputs(i > 0 ? "," : "", out);
+        put_text(out, writer->notes[i].key);
+        fputc(':', out);
+        put_text(out, writer->notes[i].text);
+    }
+    fputc('}', out);
+}
+
+static void put_tensor(FILE *out, const struct safetensors_tensor *tensor, size_t at)
+{
+    put_text(out, tensor->name);
+    fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(tensor->type));
+    for (int i = 0; i < tensor->n_dims; i++) {
+        fprintf(out, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
+    }
+    const size_t bytes = tensor->count * safetensors_type_size(tensor->type);
+    fprintf(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
+}
+
+static int by_type_and_name(const void *a, const void *b)
+{
+    const struct safetensors_tensor *x = a;
+    const struct safetensors_tensor *y = b;
+    return x->type != y->type ? (int)x->type - (int)y->type : strcmp(x->name, y->name);
+}
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct note *)a)->key, ((const struct note *)b)->key);
+}
+
+/* Size field, JSON, padding: *bytes is from malloc (open_memstream): free() it. Sorts the writer.
+ */
+static status make_header(struct safetensors_writer *writer, char **bytes, size_t *size)
+{
+    if (writer->n_tensors > 0) {
+        qsort(writer->tensors, writer->n_tensors, sizeof *writer->tensors, by_type_and_name);
+    }
+    if (writer->n_notes > 0) {
+        qsort(writer->notes, writer->n_notes, sizeof *writer->notes, by_key);
+    }
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    if (out == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    const char zeros[PREFIX] = {0};
+    fwrite(zeros, 1, PREFIX, out);
+    fputc('{', out);
+    put_notes(out, writer);
+    size_t at = 0;
+    for (size_t i = 0; i < writer->n_tensors; i++) {
+        fputc(',', out);
+        put_tensor(out, &writer->tensors[i], at);
+        at += writer->tensors[i].count * safetensors_type_size(writer->tensors[i].type);
+    }
+    fputc('}', out);
+    while (fflush(out) == 0 && length % 8 != 0) {
+        fputc(' ', out);
+    }
+    const bool failed = ferror(out) != 0;
+    if (fclose(out) != 0 || failed) {
+        free(text);
+        return STATUS_NO_MEMORY;
+    }
+    for (int i = 0; i < PREFIX; i++) {
+        text[i] = (char)(unsigned char)((uint64_t)(length - PREFIX) >> (8 * i));
+    }
+    *bytes = text;
+    *size = length;
+    return STATUS_OK;
+}
+
+/* Header and arrays as parts; the header is free()d by the caller, the parts mem_free()d. */
+static status make_parts(struct safetensors_writer *writer, char **header, struct file_part **parts,
+                         struct err *err)
+{
+    size_t header_size;
+    *parts = mem_array(writer->n_tensors + 1, sizeof **parts);
+    if (*parts == NULL || make_header(writer, header, &header_size) != STATUS_OK) {
+        mem_free(*parts);
+        return err_set(err, STATUS_NO_MEMORY, "safetensors header");
+    }
+    (*parts)[0] = (struct file_part){*header, header_size};
+    for (size_t i = 0; i < writer->n_tensors; i++) {
+        const struct safetensors_tensor *tensor = &writer->tensors[i];
+        (*parts)[i + 1] =
+            (struct file_part){tensor->data, tensor->count * safetensors_type_size(tensor->type)};
+    }
+    return STATUS_OK;
+}
+
+status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_t *size,
+                          struct err *err)
+{
+    char *header;
+    struct file_part *parts;
+    status s = make_parts(writer, &header, &parts, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    size_t total = 0;
+    for (size_t i = 0; i <= writer->n_tensors; i++) {
+        total += parts[i].size;
+    }
+    unsigned char *out = mem_new(total);
+    if (out == NULL) {
+        s = err_set(err, STATUS_NO_MEMORY, "safetensors of %zu bytes", total);
+    } else {
+        size_t at = 0;
+        for (size_t i = 0; i <= writer->n_tensors; i++) {
+            memcpy(out + at, parts[i].bytes, parts[i].size);
+            at += parts[i].size;
+        }
+        *bytes = out;
+        *size = total;
+    }
+    mem_free(parts);
+    free(header);
+    return s;
+}
+
+status safetensors_replace(struct safetensors_writer *writer, const char *path, struct err *err)
+{
+    char *header;
+    struct file_part *parts;
+    status s = make_parts(writer, &header, &parts, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = file_replace(path, parts, writer->n_tensors + 1, err);
+    mem_free(parts);
+    free(header);
+    return s;
+}
