@@ -210,13 +210,18 @@ static char *json_page(void *arg)
 
 static status write_port_file(struct admin *admin, const char *port_file, struct err *err)
 {
+    char *copy = mem_text(port_file);
+    if (copy == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", port_file);
+    }
     const struct file_part parts[] = {{admin->address, strlen(admin->address)}, {"\n", 1}};
     const status s = file_replace(port_file, parts, 2, err);
     if (s != STATUS_OK) {
+        mem_free(copy);
         return s;
     }
-    admin->port_file = mem_text(port_file);
-    return admin->port_file == NULL ? err_set(err, STATUS_NO_MEMORY, "out of memory") : STATUS_OK;
+    admin->port_file = copy;
+    return STATUS_OK;
 }
 
 status admin_open(struct admin **admin, const char *address, bool allow_remote,

@@ -259,12 +259,16 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
     if (snprintf(aside, sizeof aside, "%s.tmp", path) >= (int)sizeof aside) {
         return err_set(err, STATUS_INVALID, "%.64s..: path too long", path);
     }
+    /* Names can be exchanged whatever stands behind them: a folder must not become a file. */
+    struct stat info;
+    const bool was_there = lstat(path, &info) == 0;
+    if (was_there && S_ISDIR(info.st_mode)) {
+        return err_set(err, STATUS_INVALID, "%s: is a folder, expected a file", path);
+    }
     status s = write_aside(aside, parts, n, err);
     if (s != STATUS_OK) {
         return s;
     }
-    struct stat info;
-    const bool was_there = lstat(path, &info) == 0;
     bool kept = false;
     if (rename_onto(aside, path, &kept) != 0) {
         s = err_errno(err, errno, "rename %s", aside);

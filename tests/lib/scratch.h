@@ -1,0 +1,18 @@
+/* A folder of its own for a test, under $TMPDIR or /tmp, and what is often done in one. */
+#ifndef HINDCAST_TESTS_SCRATCH_H
+#define HINDCAST_TESTS_SCRATCH_H
+
+#define SCRATCH_SIZE 256
+
+/* Makes an empty folder; aborts when it cannot. */
+void scratch_make(char folder[SCRATCH_SIZE]);
+/* Removes it and all that is in it. */
+void scratch_remove(const char *folder);
+
+/* path <- folder/name; returns path. */
+char *scratch_path(char path[2 * SCRATCH_SIZE], const char *folder, const char *name);
+void scratch_write(const char *path, const char *text);
+/* The whole file as heap text (free it), or NULL when it is absent. */
+char *scratch_read(const char *path);
+
+#endif
