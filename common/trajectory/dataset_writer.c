@@ -161,13 +161,9 @@ static status write_shard(struct dataset_writer *writer, const char *path, const
     if (s != STATUS_OK) {
         return s;
     }
-    s = commit_shard(writer, name, n, transitions, size, checksum, err);
-    if (s != STATUS_OK) {
-        /* Not listed, so not there: or it would be taken for one that a crash left behind. Where
-         * this fails too, the next attempt overwrites it. */
-        unlink(path);
-    }
-    return s;
+    /* Should this fail, the shard stays: the next attempt overwrites it, the next opening finds and
+     * lists it. */
+    return commit_shard(writer, name, n, transitions, size, checksum, err);
 }
 
 status dataset_writer_shard(struct dataset_writer *writer, const struct episode *const *episodes,

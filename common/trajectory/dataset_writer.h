@@ -23,7 +23,9 @@ status dataset_writer_open(struct dataset_writer **writer, const char *folder,
 void dataset_writer_set_compression(struct dataset_writer *writer, int level);
 /* Writes n (>= 1) episodes as the next shard and lists it in metadata.json. Episodes must pass
  * episode_check, with discounts 0 or
- * 1. After an error nothing was added: the same call may be made again. FULL, IO, INVALID. */
+ * 1. After an error the same call may be made again, with these episodes or more: it takes
+ * the same number. Without that the shard is either absent or found by the next opening. FULL, IO,
+ * INVALID. */
 status dataset_writer_shard(struct dataset_writer *writer, const struct episode *const *episodes,
                             size_t n, struct err *err) MUST_CHECK;
 /* Is an episode with this identity in the last shard written, also before a restart? What a journal

@@ -1,0 +1,63 @@
+/* The journal: finished episodes on disk at once, until there are enough for a shard.
+ *
+ * An append-only file. What journal_append has acknowledged survives kill -9 and power cuts; what a
+ * crash tore off at the end is cut when it is next opened; damage in the middle costs the episodes
+ * it hits, no others. Bytes (little-endian):
+ *
+ *     file     0   8  magic "HCJOURN1"              record   0   8  magic "HCEPISOD"
+ *              8   4  version, 1                             8   4  T, transitions
+ *             12   4  W, floats a row                       12   4  W
+ *             16   8  XXH64 of the signature's JSON         16   8  size of the rows in bytes: (T +
+ * 1) * W * 4 24   8  XXH64 of bytes 0..23                  24  32  identity: source, shard,
+ * episode, relabel 32      records                               56   8  XXH64 of bytes 0..55 and
+ * the rows 64      rows, (T + 1, W) float32
+ *
+ * Compacting: all its episodes are written as one shard (whole, or not at all), then the journal is
+ * replaced by an empty one. A crash in between leaves episodes in both; journal_open drops those
+ * whose identity is in the last shard. So identities must be unique within a folder and not all 0.
+ * One process per file (locked), one thread. */
+#ifndef HINDCAST_TRAJECTORY_JOURNAL_H
+#define HINDCAST_TRAJECTORY_JOURNAL_H
+
+#include "common/trajectory/dataset_writer.h"
+
+#define JOURNAL_BYTES_MAX (1ull << 30)
+
+struct journal;
+
+struct journal_found {
+    uint64_t episodes;   /* good, and not in the last shard */
+    uint64_t dropped;    /* in the last shard already */
+    uint64_t corrupt;    /* damaged places, skipped: at least one episode each */
+    uint64_t torn_bytes; /* cut from the end */
+};
+
+/* Opens or makes the file at `path`. `writer` is that of the folder it will be compacted into; not
+ * kept. *found may be NULL. EXISTS: another process has it; MISMATCH: written with another
+ * signature; CORRUPT: no journal; IO. */
+status journal_open(struct journal **journal, const char *path, const struct signature *signature,
+                    const struct dataset_writer *writer, struct journal_found *found,
+                    struct err *err) MUST_CHECK;
+
+/* On disk and synced when it returns OK; else not there. FULL: disk, or JOURNAL_BYTES_MAX (compact
+ * first); IO. */
+status journal_append(struct journal *journal, const struct episode *episode,
+                      struct err *err) MUST_CHECK;
+
+/* What it holds, in order of appending. */
+uint64_t journal_episodes(const struct journal *journal);
+uint64_t journal_transitions(const struct journal *journal);
+uint64_t journal_bytes(const struct journal *journal);
+/* Episode i into `episode` (reused). CORRUPT: its bytes changed since it was opened. */
+status journal_read(struct journal *journal, uint64_t i, struct episode *episode,
+                    struct err *err) MUST_CHECK;
+
+/* All its episodes become the next shard of `writer`, then it is empty. OK when it was. After an
+ * error nothing is lost and nothing is there twice: call it again. Holds all rows in memory
+ * meanwhile. */
+status journal_compact(struct journal *journal, struct dataset_writer *writer,
+                       struct err *err) MUST_CHECK;
+
+void journal_close(struct journal *journal); /* NULL is fine */
+
+#endif
