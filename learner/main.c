@@ -1,0 +1,160 @@
+/* hindcast-learner: reads the configuration, wires training thread and Parameters service, runs the
+ * loop. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/process.h"
+#include "common/clients/peer.h"
+#include "common/networks/kernels.h"
+#include "common/rpc/server.h"
+#include "learner/options.h"
+#include "learner/publisher.h"
+#include "learner/trainer.h"
+
+#define LOG_MODULE "learner"
+#include "common/base/log.h"
+
+#define TICK_MS        100
+#define CLOSE_GRACE_MS 1000
+
+struct learner {
+    struct experiment experiment;
+    struct learner_options options;
+    char *config;
+    uint64_t config_digest;
+    struct process *process;
+    struct rpc_server *server;
+    struct publisher *publisher;
+    struct trainer *trainer;
+};
+
+/* Reads everything; *done: there is nothing more to do (--help, --check). */
+static status load(struct learner *learner, int argc, char **argv, bool *done, struct err *err)
+{
+    const struct config_section sections[] = {experiment_section(&learner->experiment),
+                                              learner_options_section(&learner->options)};
+    status s = config_load(sections, 2,
+                           "hindcast-learner: learns a policy from what the replay servers hold",
+                           argc, argv, done, err);
+    if (s != STATUS_OK || *done) {
+        return s;
+    }
+    experiment_finish(&learner->experiment);
+    *done = learner->experiment.check;
+    learner->config_digest = config_digest(&sections[1]);
+    size_t size = 0;
+    FILE *text = open_memstream(&learner->config, &size);
+    if (text == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "configuration");
+    }
+    config_print(text, &sections[1], 1);
+    /* A run goes on bit for bit only with the same of these. */
+    fprintf(text, "  # %d threads, %s kernels\n", learner_options_threads(&learner->options),
+            kernels_name());
+    fclose(text);
+    return STATUS_OK;
+}
+
+static void on_tick(void *arg)
+{
+    struct learner *learner = arg;
+    if (trainer_done(learner->trainer)) {
+        process_stop(learner->process, 0);
+    }
+}
+
+static status open_service(struct learner *learner, struct err *err)
+{
+    const struct experiment *experiment = &learner->experiment;
+    const char *address =
+        learner->options.listen[0] ? learner->options.listen : experiment->parameters;
+    const struct rpc_server_options options = {.addresses = &address,
+                                               .n_addresses = 1,
+                                               .tls = peer_tls(experiment),
+                                               .allow_insecure = experiment->allow_insecure};
+    status s = rpc_server_open(&learner->server, &options, err);
+    if (s == STATUS_OK) {
+        s = publisher_new(&learner->publisher, learner->server, err);
+    }
+    if (s == STATUS_OK) {
+        s = rpc_server_start(learner->server, err);
+    }
+    if (s == STATUS_OK) {
+        rpc_server_set_serving(learner->server, true);
+        log_info("parameters at %s", address);
+    }
+    return s;
+}
+
+/* From here to the end of the process. */
+static status run(struct learner *learner, struct err *err)
+{
+    int lock_fd = -1;
+    char path[CONFIG_TEXT_SIZE + 32];
+    snprintf(path, sizeof(path), "%s/learner.lock", learner->experiment.run_dir);
+    status s = file_lock(path, &lock_fd, err);
+    if (s != STATUS_OK) {
+        return s == STATUS_EXISTS
+                   ? err_set(err, s, "another learner runs in %s", learner->experiment.run_dir)
+                   : s;
+    }
+    rpc_init();
+    s = open_service(learner, err);
+    if (s == STATUS_OK) {
+        const struct trainer_parts parts = {.process = learner->process,
+                                            .experiment = &learner->experiment,
+                                            .options = &learner->options,
+                                            .config = learner->config,
+                                            .config_digest = learner->config_digest,
+                                            .publisher = learner->publisher};
+        s = trainer_open(&learner->trainer, &parts, err);
+    }
+    if (s == STATUS_OK) {
+        process_every(learner->process, TICK_MS, on_tick, learner);
+        process_run(learner->process);
+        rpc_server_set_serving(learner->server, false);
+        trainer_close(learner->trainer);
+    }
+    if (learner->server != NULL) {
+        rpc_server_close(learner->server, CLOSE_GRACE_MS);
+    }
+    publisher_free(learner->publisher);
+    rpc_fini();
+    close(lock_fd);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    static struct learner learner;
+    struct err err = {0};
+    bool done = false;
+    int code = 2;
+    status s = load(&learner, argc, argv, &done, &err);
+    if (s == STATUS_OK && done) {
+        code = 0;
+        goto free_config;
+    }
+    if (s == STATUS_OK) {
+        s = process_open(&learner.process, "learner", 0, 1, &learner.experiment, &err);
+    }
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast-learner: %s\n", err.text);
+        goto free_config;
+    }
+    log_info("configuration digest=%016llx\n%s", (unsigned long long)learner.config_digest,
+             learner.config);
+    s = run(&learner, &err);
+    if (s != STATUS_OK) {
+        log_error("%s", err.text);
+        process_stop(learner.process, 1);
+    }
+    code = process_close(learner.process);
+free_config:
+    free(learner.config);
+    return code;
+}

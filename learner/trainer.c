@@ -1,0 +1,499 @@
+/* The training thread. See trainer.h. The loop is learn(); what comes before finds something to
+ * learn and something to learn from; what comes after leaves the run so that it can go on, or ends
+ * it for good. */
+#include "learner/trainer.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/clients/replay_sampler.h"
+#include "learner/reporter.h"
+#include "learner/run.h"
+#include "learner/update.h"
+
+#define LOG_MODULE "trainer"
+#include "common/base/log.h"
+
+#define OPEN_TIMEOUT_MS    1000
+#define BATCH_TIMEOUT_MS   250
+#define STATUS_PERIOD_MS   500
+#define WAIT_LOG_PERIOD_MS 30000
+#define LAST_CHECKPOINT_MS 30000
+#define DELIVERY_MIN_MS    500 /* for what is on its way when the end is delivered */
+
+struct trainer {
+    struct trainer_parts parts;
+    pthread_t thread;
+    atomic_bool stopping;
+    atomic_bool finished;         /* the last version is published */
+    _Atomic uint64_t finished_ns; /* when */
+    atomic_bool found_finished;   /* it was over when this process started */
+
+    /* The training thread alone. */
+    struct run run;
+    struct signature signature;
+    struct replay_sampler *sampler;
+    struct update *update;
+    struct reporter *reporter;
+    int32_t *tasks;       /* (B, T), where tasks are drawn */
+    struct report report; /* of the last step */
+    uint64_t begin_ns;    /* of learning, in this process; 0: not yet */
+    double seconds_before;
+    uint64_t status_ns, wait_log_ns;
+    bool any_step;
+};
+
+/* ---- Saying where it is ---- */
+
+static double fraction_done(const struct trainer *trainer)
+{
+    const struct learner_options *options = trainer->parts.options;
+    double fraction = -1;
+    if (trainer->run.state != NULL && options->steps > 0) {
+        fraction = (double)trainer->run.state->step / (double)options->steps;
+    }
+    if (options->max_seconds > 0) {
+        fraction = fmax(fraction, trainer->run.about.learning_seconds / options->max_seconds);
+    }
+    return fmin(fraction, 1);
+}
+
+/* For status line and Progress alike. */
+static void say(struct trainer *trainer, const char *format, ...) PRINTF_LIKE(2, 3);
+static void say(struct trainer *trainer, const char *format, ...)
+{
+    char text[CONFIG_TEXT_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    process_report(trainer->parts.process, fraction_done(trainer), "%s", text);
+    publisher_set_state(trainer->parts.publisher, text);
+}
+
+/* Says what it waits for; in the log at once, then rarely. */
+static void say_waiting(struct trainer *trainer, const char *what)
+{
+    uint64_t now_ns = clock_now_ns();
+    say(trainer, "waiting: %s", what);
+    if (trainer->wait_log_ns == 0 ||
+        now_ns - trainer->wait_log_ns > WAIT_LOG_PERIOD_MS * NS_PER_MS) {
+        trainer->wait_log_ns = now_ns;
+        log_info("waiting: %s", what);
+    }
+}
+
+static void add_text(char *text, size_t size, const struct report *report, const char *label,
+                     const char *name)
+{
+    double value = reporter_mean(report, name);
+    if (!isnan(value)) {
+        size_t length = strlen(text);
+        snprintf(text + length, size - length, "  %s %.3g", label, value);
+    }
+}
+
+/* The status line and Progress of a run that learns. */
+static void say_learning(struct trainer *trainer, uint64_t now_ns)
+{
+    if (!trainer->any_step || now_ns - trainer->status_ns < STATUS_PERIOD_MS * NS_PER_MS) {
+        return;
+    }
+    trainer->status_ns = now_ns;
+    const struct learner_options *options = trainer->parts.options;
+    struct reporter_rates rates = reporter_rates(trainer->reporter);
+    char text[CONFIG_TEXT_SIZE], of[32] = "";
+    if (options->steps > 0) {
+        snprintf(of, sizeof(of), "/%" PRId64, options->steps);
+    }
+    snprintf(text, sizeof(text), "step %" PRIu64 "%s  %.1f steps/s", trainer->report.step, of,
+             rates.steps_per_second);
+    add_text(text, sizeof(text), &trainer->report, "accepted", "accepted");
+    add_text(text, sizeof(text), &trainer->report, "std", "policy_std");
+    add_text(text, sizeof(text), &trainer->report, "eta", "eta");
+    add_text(text, sizeof(text), &trainer->report, "critic", "critic_loss");
+    add_text(text, sizeof(text), &trainer->report, "value", "value_mean");
+    add_text(text, sizeof(text), &trainer->report, "q", "q_mean");
+    size_t length = strlen(text);
+    snprintf(text + length, sizeof(text) - length, "  wait %.0f%%", 100 * rates.wait_share);
+    say(trainer, "%s", text);
+
+    struct publisher_progress progress = {.learner_step = trainer->report.step,
+                                          .learner_steps = (uint64_t)options->steps,
+                                          .steps_per_second = rates.steps_per_second,
+                                          .learning_seconds = trainer->run.about.learning_seconds};
+    reporter_progress(&trainer->report, &progress);
+    publisher_set_progress(trainer->parts.publisher, &progress);
+}
+
+/* ---- Finding something to learn from ---- */
+
+/* Has somebody asked to stop, or to end the run? */
+static bool leaving(void *arg)
+{
+    struct trainer *trainer = arg;
+    return atomic_load(&trainer->stopping) || publisher_ending(trainer->parts.publisher, NULL);
+}
+
+/* Waits for server and table, for ever. CLOSED when leaving. */
+static status open_sampler(struct trainer *trainer, struct err *err)
+{
+    const struct learner_options *options = trainer->parts.options;
+    const struct replay_sampler_options wanted = {
+        .table = options->table,
+        .batch_snippets = (uint32_t)options->batch_snippets,
+        .snippet_transitions = (uint32_t)options->snippet_transitions,
+        .seed = (uint64_t)trainer->parts.experiment->seed,
+        .first_batch = trainer->run.about.next_batch,
+        .require_sealed = options->require_sealed,
+        .prefetch_batches = (uint32_t)options->prefetch_batches};
+    say_waiting(trainer, "for the replay server");
+    while (!leaving(trainer)) {
+        status s =
+            replay_sampler_open(&trainer->sampler, trainer->parts.experiment, &trainer->signature,
+                                &wanted, OPEN_TIMEOUT_MS, leaving, trainer, err);
+        if (s != STATUS_UNAVAILABLE && s != STATUS_NOT_FOUND && s != STATUS_TIMEOUT) {
+            return s;
+        }
+        say_waiting(trainer, err->text);
+        clock_sleep_ms(100);
+    }
+    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the replay server");
+}
+
+/* The run: resumed, or new for the table's signature; and batches for it. */
+static status prepare(struct trainer *trainer, struct err *err)
+{
+    status s = run_resume(&trainer->run, err);
+    bool resumed = s == STATUS_OK;
+    if (!resumed && s != STATUS_NOT_FOUND) {
+        return s;
+    }
+    if (resumed) {
+        trainer->signature = trainer->run.about.signature;
+        if (trainer->run.about.finished) {
+            return STATUS_OK;
+        }
+        s = run_publish(&trainer->run, false, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    s = open_sampler(trainer, err);
+    if (s != STATUS_OK || resumed) {
+        return s;
+    }
+    s = run_begin(&trainer->run, &trainer->signature, err);
+    return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
+}
+
+/* The machinery of a step. */
+static status prepare_steps(struct trainer *trainer, struct err *err)
+{
+    const struct learner_options *options = trainer->parts.options;
+    const struct settings *settings = &trainer->run.settings;
+    int threads = learner_options_threads(options);
+    char path[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/learner.jsonl", trainer->parts.experiment->run_dir);
+    status s = reporter_open(&trainer->reporter, path, trainer->run.state->step, err);
+    if (s == STATUS_OK) {
+        s = update_new(&trainer->update, settings, (int)options->batch_snippets,
+                       (int)options->snippet_transitions, threads, err);
+    }
+    if (s == STATUS_OK && settings->T < settings->K) {
+        trainer->tasks = mem_array((size_t)options->batch_snippets * (size_t)settings->T,
+                                   sizeof(*trainer->tasks));
+        if (trainer->tasks == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "tasks");
+        }
+    }
+    if (s == STATUS_OK) {
+        log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, options->batch_snippets,
+                 options->snippet_transitions);
+    }
+    return s;
+}
+
+/* ---- Learning ---- */
+
+static void check_table(struct trainer *trainer, uint64_t table_version)
+{
+    uint64_t *known = &trainer->run.about.table_version;
+    if (*known == table_version) {
+        return;
+    }
+    if (*known != 0) {
+        log_warn("the table is not the one this run learned from: version %016" PRIx64
+                 ", was %016" PRIx64 "; learning goes on with what is there",
+                 table_version, *known);
+    }
+    *known = table_version;
+}
+
+/* The next batch: OK, CLOSED when leaving, or what is final. */
+static status next_batch(struct trainer *trainer, struct replay_batch **batch, struct err *err)
+{
+    uint64_t begin_ns = clock_now_ns();
+    while (!leaving(trainer)) {
+        status s = replay_sampler_next(trainer->sampler, batch, BATCH_TIMEOUT_MS, err);
+        uint64_t now_ns = clock_now_ns();
+        reporter_spent(trainer->reporter, REPORTER_WAIT, now_ns - begin_ns);
+        begin_ns = now_ns;
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        say_waiting(trainer, err->text[0] ? err->text : "for a batch");
+    }
+    return STATUS_CLOSED;
+}
+
+/* Keeps what broke a step: the batch, and the state that met it. */
+static void keep_failure(struct trainer *trainer, const struct batch *batch, const char *why)
+{
+    const struct run *run = &trainer->run;
+    char batch_path[PATH_MAX], state_path[PATH_MAX];
+    struct err err = {0};
+    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 ".safetensors",
+             run->experiment->run_dir, run->state->step);
+    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 ".safetensors",
+             run->experiment->run_dir, run->state->step);
+    if (batch_save(batch, &run->settings, run->state->step, batch_path, &err) != STATUS_OK ||
+        state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
+        log_error("what broke the step could not be kept: %s", err.text);
+    }
+    log_error("step %" PRIu64 " failed: %s. Kept: %s, %s. The checkpoints are from before",
+              run->state->step, why, batch_path, state_path);
+}
+
+static status take_step(struct trainer *trainer, const struct replay_batch *from, struct err *err)
+{
+    struct run *run = &trainer->run;
+    struct batch batch = {.rows = from->rows,
+                          .n_valid = from->n_valid,
+                          .tasks = trainer->tasks,
+                          .B = (int)from->snippets,
+                          .N = (int)trainer->parts.options->snippet_transitions,
+                          .begin = 0};
+    uint64_t begin_ns = clock_now_ns();
+    check_table(trainer, from->table_version);
+    if (trainer->tasks != NULL) {
+        batch_draw_tasks(trainer->tasks, &run->settings, run->state->step, batch.begin, batch.B);
+    }
+    status s = update_step(trainer->update, run->state, &batch, NULL, &trainer->report, err);
+    if (s != STATUS_OK) {
+        keep_failure(trainer, &batch, err != NULL ? err->text : status_text(s));
+        return s;
+    }
+    run->about.next_batch = from->number + 1;
+    trainer->any_step = true;
+    reporter_spent(trainer->reporter, REPORTER_STEP, clock_now_ns() - begin_ns);
+    reporter_step(trainer->reporter, run->state->step);
+    return STATUS_OK;
+}
+
+/* What is due after a step: a version, a checkpoint, a report. */
+static status after_step(struct trainer *trainer, struct err *err)
+{
+    const struct learner_options *options = trainer->parts.options;
+    struct run *run = &trainer->run;
+    uint64_t begin_ns = clock_now_ns();
+    run->about.learning_seconds =
+        trainer->seconds_before + (double)(begin_ns - trainer->begin_ns) / 1e9;
+    if (run->state->step % (uint64_t)options->publish_every == 0) {
+        status s = run_publish(run, false, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        reporter_spent(trainer->reporter, REPORTER_PUBLISH, clock_now_ns() - begin_ns);
+    }
+    uint64_t copy_ns = clock_now_ns();
+    run_checkpoint_if_due(run, copy_ns);
+    reporter_spent(trainer->reporter, REPORTER_CHECKPOINT, clock_now_ns() - copy_ns);
+    say_learning(trainer, clock_now_ns());
+    if (run->state->step % (uint64_t)options->report_every == 0) {
+        reporter_line(trainer->reporter, &trainer->report, run->about.learning_seconds,
+                      run->about.version);
+    }
+    return STATUS_OK;
+}
+
+/* Ends the run where its own limits say so. */
+static void check_limits(struct trainer *trainer)
+{
+    const struct learner_options *options = trainer->parts.options;
+    char reason[PUBLISHER_TEXT_SIZE];
+    if (options->steps > 0 && trainer->run.state->step >= (uint64_t)options->steps) {
+        snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
+        publisher_end(trainer->parts.publisher, reason, "learner");
+    } else if (options->max_seconds > 0 &&
+               trainer->run.about.learning_seconds >= options->max_seconds) {
+        snprintf(reason, sizeof(reason), "%g seconds of learning are over", options->max_seconds);
+        publisher_end(trainer->parts.publisher, reason, "learner");
+    }
+}
+
+/* Step after step, until leaving. */
+static status learn(struct trainer *trainer, struct err *err)
+{
+    status s = STATUS_OK;
+    trainer->begin_ns = clock_now_ns();
+    trainer->seconds_before = trainer->run.about.learning_seconds;
+    for (check_limits(trainer); s == STATUS_OK && !leaving(trainer); check_limits(trainer)) {
+        struct replay_batch *batch = NULL;
+        s = next_batch(trainer, &batch, err);
+        if (s != STATUS_OK) {
+            return s == STATUS_CLOSED && leaving(trainer) ? STATUS_OK : s;
+        }
+        s = take_step(trainer, batch, err);
+        replay_sampler_return(trainer->sampler, batch);
+        if (s == STATUS_OK) {
+            s = after_step(trainer, err);
+        }
+    }
+    return s;
+}
+
+/* ---- Leaving ---- */
+
+/* The run is over for good, now or since an earlier start: serves the last version. */
+static status finish(struct trainer *trainer, struct err *err)
+{
+    struct run *run = &trainer->run;
+    status kept = STATUS_OK;
+    if (run->about.finished) {
+        atomic_store(&trainer->found_finished, true);
+        publisher_end(trainer->parts.publisher, run->about.finish_reason, "an earlier start");
+    } else {
+        struct publisher_end end = {0};
+        (void)publisher_ending(trainer->parts.publisher, &end);
+        say(trainer, "ending: %s", end.reason);
+        kept = run_end(run, end.reason, LAST_CHECKPOINT_MS, err);
+    }
+    struct err publish_err = {0};
+    status s = run_publish(run, true, &publish_err);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "%s", publish_err.text);
+    }
+    struct publisher_progress progress = {.learner_step = run->state->step,
+                                          .learner_steps = (uint64_t)trainer->parts.options->steps,
+                                          .learning_seconds = run->about.learning_seconds};
+    reporter_progress(&trainer->report, &progress);
+    publisher_set_progress(trainer->parts.publisher, &progress);
+    say(trainer, "finished at step %" PRIu64 ": %s", run->state->step, run->about.finish_reason);
+    log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s", run->state->step,
+             run->about.version, run->about.learning_seconds, run->about.finish_reason);
+    atomic_store(&trainer->finished_ns, clock_now_ns());
+    atomic_store(&trainer->finished, true);
+    return kept;
+}
+
+/* Leaves the run as it should be found: `s` is how learning ended. Returns the exit code. */
+static int leave(struct trainer *trainer, status s, struct err *err)
+{
+    struct run *run = &trainer->run;
+    bool ending = publisher_ending(trainer->parts.publisher, NULL);
+    if (s == STATUS_CLOSED && leaving(trainer)) {
+        s = STATUS_OK; /* asked to leave while waiting */
+    }
+    if (s != STATUS_OK) {
+        log_error("%s", err->text);
+        say(trainer, "failed: %s", err->text);
+        return 1;
+    }
+    if (run->state == NULL) {
+        log_info("%s before there was anything to learn from", ending ? "ended" : "stopped");
+        process_stop(trainer->parts.process, 0);
+        return 0;
+    }
+    if (ending || run->about.finished) {
+        s = finish(trainer, err);
+    } else {
+        s = run_checkpoint(run, LAST_CHECKPOINT_MS, err);
+        log_info("stopped step=%" PRIu64, run->state->step);
+    }
+    if (s != STATUS_OK) {
+        log_error("last checkpoint: %s", err->text);
+        return 1;
+    }
+    return 0;
+}
+
+static void *train(void *arg)
+{
+    struct trainer *trainer = arg;
+    struct err err = {0};
+    status s = prepare(trainer, &err);
+    if (s == STATUS_OK && !trainer->run.about.finished) {
+        s = prepare_steps(trainer, &err);
+        if (s == STATUS_OK) {
+            s = learn(trainer, &err);
+        }
+    }
+    int code = leave(trainer, s, &err);
+    /* Batches are not needed any more; the server need not wait for us. */
+    if (trainer->sampler != NULL) {
+        replay_sampler_close(trainer->sampler);
+    }
+    if (code != 0) {
+        process_stop(trainer->parts.process, code);
+    }
+    return NULL;
+}
+
+/* ---- What main calls ---- */
+
+status trainer_open(struct trainer **trainer, const struct trainer_parts *parts, struct err *err)
+{
+    struct trainer *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "trainer");
+    }
+    made->parts = *parts;
+    run_init(&made->run, parts->experiment, parts->options, parts->config, parts->config_digest,
+             parts->publisher);
+    int error = pthread_create(&made->thread, NULL, train, made);
+    if (error != 0) {
+        status s = err_errno(err, error, "training thread");
+        mem_free(made);
+        return s;
+    }
+    *trainer = made;
+    return STATUS_OK;
+}
+
+bool trainer_done(struct trainer *trainer)
+{
+    if (!atomic_load(&trainer->finished)) {
+        return false;
+    }
+    double seconds = (double)(clock_now_ns() - atomic_load(&trainer->finished_ns)) / 1e9;
+    if (seconds >= trainer->parts.options->linger_seconds) {
+        return true;
+    }
+    /* Found finished, it was started for somebody who is still to come. */
+    bool expected =
+        !atomic_load(&trainer->found_finished) || publisher_followed(trainer->parts.publisher);
+    return expected && publisher_delivered(trainer->parts.publisher) &&
+           seconds * 1e3 >= DELIVERY_MIN_MS;
+}
+
+void trainer_close(struct trainer *trainer)
+{
+    if (trainer == NULL) {
+        return;
+    }
+    atomic_store(&trainer->stopping, true);
+    pthread_join(trainer->thread, NULL);
+    update_free(trainer->update);
+    reporter_close(trainer->reporter);
+    mem_free(trainer->tasks);
+    run_fini(&trainer->run);
+    mem_free(trainer);
+}
