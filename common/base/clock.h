@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#define NS_PER_S 1000000000ull
+#define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
 
 uint64_t clock_now_ns(void);      /* monotonic; only differences mean anything */

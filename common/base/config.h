@@ -5,10 +5,20 @@
  *     learner:
  *       batch_snippets: 64     # same as --batch_snippets=64 on the learner's command line
  *
- * A process declares one table per section it reads; the table yields parser, checks, --help and the sample
- * file. Order: presets, then --config=FILE, then flags. An unknown section, key or flag, a value of the wrong
- * type or out of range is INVALID, and the text names file, line, key, value and what was expected. Sections of the other
- * roles (CONFIG_ROLES) are checked for being sections, not looked into. */
+ * All processes of a run read the same file: what `hindcast up` does is to start each role with the
+ * same --config= and, where several of a role run, with --index= and --count=, which such a role
+ * declares in its own section.
+ *
+ * A process declares one table per section it reads; the table yields parser, checks, --help and
+ * the sample file. Order: presets, then --config=FILE, then flags, of which the last one wins. An
+ * unknown section, key or flag, a key given twice, a value of the wrong type (also a number in
+ * quotes) or out of range is INVALID, and the text names file, line, key, value, what was expected,
+ * and the known name that is nearest:
+ *
+ *     cheetah.yaml:14: learner.batch_snippets: "many": expected an integer 1..65536
+ *
+ * Sections of the other roles (CONFIG_ROLES) are checked for being sections, not looked into.
+ * Anchors, aliases and tags are refused. At start, one thread. */
 #ifndef HINDCAST_BASE_CONFIG_H
 #define HINDCAST_BASE_CONFIG_H
 
@@ -18,13 +28,14 @@
 
 #include "common/base/status.h"
 
-#define CONFIG_ROLES "experiment", "replay_server", "restorer", "learner", "evaluator", "collector", "up"
+#define CONFIG_ROLES                                                                               \
+    "experiment", "replay_server", "restorer", "learner", "evaluator", "collector", "up"
 #define CONFIG_TEXT_SIZE 512 /* a CONFIG_TEXT field is char[CONFIG_TEXT_SIZE] */
-#define CONFIG_LIST_MAX 64
+#define CONFIG_LIST_MAX  64
 
 enum config_type {
     CONFIG_BOOL,   /* bool:     true | false */
-    CONFIG_INT,    /* int64_t:  decimal, or with a suffix K M G T (powers of 1024) where `unit` is "bytes" */
+    CONFIG_INT,    /* int64_t:  decimal; where `unit` is "bytes" also 64K, M, G, T (1024s) */
     CONFIG_REAL,   /* double */
     CONFIG_TEXT,   /* char[CONFIG_TEXT_SIZE] */
     CONFIG_CHOICE, /* char[CONFIG_TEXT_SIZE], one of `choices` ("a|b|c") */
@@ -59,9 +70,14 @@ struct config_section {
     void *values; /* the struct that `offset` points into */
 };
 
-/* Fills every section's values. `program` is one line for --help. Handles --help (prints, *done = true) and
- * --sample (prints a commented YAML file of these sections, *done = true) itself. A flag is --name=value, or --section.name=value
- * where a name stands in two sections. Positional arguments are INVALID. */
+/* Fills every section's values. `program` is one line for --help.
+ *
+ * Handles itself, and then sets *done: --help; --version; --sample, which prints a commented YAML
+ * file of these sections. A flag is --name=value, or --section.name=value where a name stands in
+ * two sections; --name alone turns a CONFIG_BOOL on. Positional arguments are INVALID.
+ *
+ * After an error the values are partly set, and of no use. A preset that its own option refuses is
+ * a bug: ASSERT. */
 status config_load(const struct config_section *sections, size_t n, const char *program, int argc,
                    char **argv, bool *done, struct err *err) MUST_CHECK;
 

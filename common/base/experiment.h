@@ -9,16 +9,16 @@ struct experiment {
     char run_dir[CONFIG_TEXT_SIZE];     /* all a run writes; empty: runs/NAME */
     char environment[CONFIG_TEXT_SIZE]; /* "cheetah-run" */
     int64_t seed;
-    struct config_texts replay;         /* addresses of the replay servers; empty: unix:RUN_DIR/replay.sock */
-    char parameters[CONFIG_TEXT_SIZE];  /* address of the learner's Parameters; empty: unix:RUN_DIR/parameters.sock */
-    char tls_ca[CONFIG_TEXT_SIZE];      /* PEM files; all empty: no TLS */
+    struct config_texts replay;        /* of the replay servers; empty: unix:RUN_DIR/replay.sock */
+    char parameters[CONFIG_TEXT_SIZE]; /* the learner's; empty: unix:RUN_DIR/parameters.sock */
+    char tls_ca[CONFIG_TEXT_SIZE];     /* PEM files; all empty: no TLS */
     char tls_cert[CONFIG_TEXT_SIZE];
     char tls_key[CONFIG_TEXT_SIZE];
-    char token_file[CONFIG_TEXT_SIZE];  /* holds the bearer token this process shows to its peers */
-    bool allow_insecure;                /* listen beyond loopback without TLS */
+    char token_file[CONFIG_TEXT_SIZE]; /* holds the bearer token this process shows to its peers */
+    bool allow_insecure;               /* listen beyond loopback without TLS */
     char log_level[CONFIG_TEXT_SIZE];
-    char admin[CONFIG_TEXT_SIZE];       /* HTTP address for /metrics; empty: unix-less, 127.0.0.1 and a free port */
-    bool check;                         /* --check: read the configuration, say what is wrong, leave */
+    char admin[CONFIG_TEXT_SIZE]; /* HTTP HOST:PORT of /metrics; empty: 127.0.0.1 and a free port */
+    bool check;                   /* --check: read the configuration, say what is wrong, leave */
 };
 
 /* The table for config_load, with `values` pointing to `experiment`. */

@@ -1,4 +1,5 @@
-/* Files that are either whole or absent: written aside, synced, renamed. Tests can fail the Nth call. */
+/* Files that are either whole or absent: written aside, synced, renamed. Tests can fail the Nth
+ * call. */
 #ifndef HINDCAST_BASE_FILE_H
 #define HINDCAST_BASE_FILE_H
 
@@ -13,31 +14,36 @@ status file_make_folders(const char *path, struct err *err) MUST_CHECK;
 
 /* The whole file, followed by one 0 byte that `size` does not count. mem_free() it.
  * NOT_FOUND, INVALID when larger than `max_bytes` (the text says so), IO. */
-status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size, struct err *err) MUST_CHECK;
+status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
+                 struct err *err) MUST_CHECK;
 
 struct file_part {
     const void *bytes;
     size_t size;
 };
-/* Writes the parts one after another to `path`.tmp, fsyncs, renames onto `path`, fsyncs the folder. After an
- * error `path` is what it was and the temporary file is gone (but for a file system that cannot exchange two names
- * and fails the last fsync: then `path` is the new file, whole). One writer of a path at a time. FULL when the disk is. */
-status file_replace(const char *path, const struct file_part *parts, size_t n, struct err *err) MUST_CHECK;
+/* Writes the parts one after another to `path`.tmp, fsyncs, renames onto `path`, fsyncs the folder.
+ * After an error `path` is what it was and the temporary file is gone (but for a file system that
+ * cannot exchange two names and fails the last fsync: then `path` is the new file, whole). One
+ * writer of a path at a time. FULL when the disk is. */
+status file_replace(const char *path, const struct file_part *parts, size_t n,
+                    struct err *err) MUST_CHECK;
 
 /* fsyncs the folder that holds `path`: makes a rename or unlink durable. */
 status file_sync_folder(const char *path, struct err *err) MUST_CHECK;
 
-/* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else IO. */
+/* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else
+ * IO. */
 status file_write_all(int fd, const void *bytes, size_t size, struct err *err) MUST_CHECK;
 status file_sync(int fd, struct err *err) MUST_CHECK;
 /* Returns STATUS_CLOSED when the file ends before `size` bytes. */
 status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *err) MUST_CHECK;
 
-/* Takes a lock on `path` (made if absent) until `fd` is closed or the process ends: EXISTS, naming the holder's pid, when it
- * is taken, also by this process. */
+/* Takes a lock on `path` (made if absent) until `fd` is closed or the process ends: EXISTS, naming
+ * the holder's pid, when it is taken, also by this process. */
 status file_lock(const char *path, int *fd, struct err *err) MUST_CHECK;
 
-/* From now on the `nth` write, sync or rename of this process fails with `error_number`, once; 0 turns it off. */
+/* From now on the `nth` write, sync or rename of this process fails with `error_number`, once; 0
+ * turns it off. */
 void file_fail_at(uint64_t nth, int error_number);
 
 #endif

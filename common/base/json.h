@@ -6,12 +6,15 @@
 
 #include "common/base/status.h"
 
-/* Parses a whole file of at most `max_bytes`; *json is the caller's, cJSON_Delete it. Errors name file and byte. */
+/* Parses a whole file of at most `max_bytes`; *json is the caller's, cJSON_Delete it. Errors name
+ * file and byte. */
 status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *err) MUST_CHECK;
 /* Writes it, indented, aside and renamed. */
 status json_write(const char *path, const cJSON *json, struct err *err) MUST_CHECK;
 /* obj[key] as number or text; INVALID naming `where` and key when absent or of another type. */
-status json_number(const cJSON *object, const char *key, double *value, const char *where, struct err *err) MUST_CHECK;
-status json_text(const cJSON *object, const char *key, const char **value, const char *where, struct err *err) MUST_CHECK;
+status json_number(const cJSON *object, const char *key, double *value, const char *where,
+                   struct err *err) MUST_CHECK;
+status json_text(const cJSON *object, const char *key, const char **value, const char *where,
+                 struct err *err) MUST_CHECK;
 
 #endif

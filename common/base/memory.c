@@ -38,22 +38,26 @@ void *mem_new(size_t size_bytes)
     return mem_array(1, size_bytes);
 }
 
+/* False when the product is too large; at least one byte, so that NULL only ever means failure. */
+static bool product(size_t count, size_t size_bytes, size_t *total)
+{
+    if (__builtin_mul_overflow(count, size_bytes, total) || *total > PTRDIFF_MAX) {
+        return false;
+    }
+    *total += *total == 0;
+    return true;
+}
+
 void *mem_array(size_t count, size_t size_bytes)
 {
-    if (fails_now()) {
-        return NULL;
-    }
-    /* calloc checks the product; at least one byte, so that NULL only ever means failure. */
-    return count == 0 || size_bytes == 0 ? calloc(1, 1) : calloc(count, size_bytes);
+    size_t total;
+    return fails_now() || !product(count, size_bytes, &total) ? NULL : calloc(1, total);
 }
 
 void *mem_resize(void *memory, size_t count, size_t size_bytes)
 {
-    if (fails_now()) {
-        return NULL;
-    }
-    return count == 0 || size_bytes == 0 ? realloc(memory, 1)
-                                         : reallocarray(memory, count, size_bytes);
+    size_t total;
+    return fails_now() || !product(count, size_bytes, &total) ? NULL : realloc(memory, total);
 }
 
 char *mem_text(const char *text)
@@ -63,7 +67,7 @@ char *mem_text(const char *text)
 
 void *mem_aligned(size_t size_bytes)
 {
-    if (fails_now() || size_bytes > SIZE_MAX - CACHE_LINE) {
+    if (fails_now() || size_bytes > PTRDIFF_MAX - CACHE_LINE) {
         return NULL;
     }
     const size_t rounded = (size_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;

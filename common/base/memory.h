@@ -12,12 +12,14 @@
 /* Zeroed memory, or NULL. mem_array checks count * size for overflow. Free with mem_free. */
 void *mem_new(size_t size_bytes);
 void *mem_array(size_t count, size_t size_bytes);
-void *mem_resize(void *memory, size_t count, size_t size_bytes); /* like reallocarray; new part not zeroed */
-char *mem_text(const char *text);                                /* a copy */
-void *mem_aligned(size_t size_bytes);                            /* zeroed, 64-byte aligned; mem_free */
-void mem_free(void *memory);                                     /* NULL is fine */
+/* Like reallocarray; the new part is not zeroed. */
+void *mem_resize(void *memory, size_t count, size_t size_bytes);
+char *mem_text(const char *text);     /* a copy */
+void *mem_aligned(size_t size_bytes); /* zeroed, 64-byte aligned; mem_free */
+void mem_free(void *memory);          /* NULL is fine */
 
-/* From now on, the `nth` (1, 2, ..) of these calls in this process returns NULL, once; 0 turns it off. */
+/* From now on, the `nth` (1, 2, ..) of these calls in this process returns NULL, once; 0 turns it
+ * off. */
 void memory_fail_at(uint64_t nth);
 
 /* A fixed block handed out from front to back and taken back whole: a step's activations.
@@ -31,7 +33,8 @@ struct arena {
 
 status arena_init(struct arena *arena, size_t size_bytes) MUST_CHECK;
 void arena_fini(struct arena *arena);
-void *arena_take(struct arena *arena, size_t count, size_t size_bytes); /* ASSERTs that it fits; not zeroed */
-void arena_reset(struct arena *arena);                                  /* poisons what was handed out under ASan */
+/* ASSERTs that it fits. Not zeroed. */
+void *arena_take(struct arena *arena, size_t count, size_t size_bytes);
+void arena_reset(struct arena *arena); /* poisons what was handed out under ASan */
 
 #endif

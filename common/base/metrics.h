@@ -1,7 +1,8 @@
 /* Counters, gauges and histograms, and how they are shown: Prometheus text and JSON.
  *
  * A metric is made once at start and updated from any thread without locks; histograms have fixed
- * buckets. Names are Prometheus names with the prefix hindcast_, units last: hindcast_learner_step_seconds. */
+ * buckets. Names are Prometheus names with the prefix hindcast_, units last:
+ * hindcast_learner_step_seconds. */
 #ifndef HINDCAST_BASE_METRICS_H
 #define HINDCAST_BASE_METRICS_H
 
@@ -13,8 +14,9 @@
 struct metric;
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* Registers for the life of the process; the same name and labels again gives the same metric. `labels` is
- * NULL or `task="run",statistic="mean"`. Counters' names end in _total. Aborts when out of memory: start-up only. */
+/* Registers for the life of the process; the same name and labels again gives the same metric.
+ * `labels` is NULL or `task="run",statistic="mean"`. Counters' names end in _total. Aborts when out
+ * of memory: start-up only. */
 struct metric *metric_counter(const char *name, const char *help, const char *labels);
 struct metric *metric_gauge(const char *name, const char *help, const char *labels);
 /* `bounds`: n ascending upper bounds, without +Inf. */
@@ -24,15 +26,16 @@ struct metric *metric_histogram(const char *name, const char *help, const char *
 /* Bounds for latencies in seconds: 10 us .. 60 s, about 2.3 apart. Static. */
 const double *metric_latency_bounds(size_t *n);
 
-void metric_add(struct metric *metric, double amount);     /* counter, gauge */
-void metric_set(struct metric *metric, double value);      /* gauge */
-void metric_observe(struct metric *metric, double value);  /* histogram */
-double metric_value(const struct metric *metric);          /* counter, gauge; histogram: its sum */
+void metric_add(struct metric *metric, double amount);    /* counter, gauge */
+void metric_set(struct metric *metric, double value);     /* gauge */
+void metric_observe(struct metric *metric, double value); /* histogram */
+double metric_value(const struct metric *metric);         /* counter, gauge; histogram: its sum */
 
-/* All metrics, those of the process itself read afresh (process_metrics.h), as Prometheus text exposition 0.0.4, in order of name; mem_free() it. NULL when out of memory. */
+/* All metrics, those of the process itself read afresh (process_metrics.h), as Prometheus text
+ * exposition 0.0.4, in order of name; mem_free() it. NULL when out of memory. */
 char *metrics_prometheus(void);
-/* The same as one JSON object {"name{labels}": value, ..}; a histogram is {"count", "sum", "buckets": [[bound, cumulative], ..]}
- * with null for +Inf; a value that is not finite is null. */
+/* The same as one JSON object {"name{labels}": value, ..}; a histogram is {"count", "sum",
+ * "buckets": [[bound, cumulative], ..]} with null for +Inf; a value that is not finite is null. */
 char *metrics_json(void);
 
 #endif

@@ -4,18 +4,22 @@
  *
  * The recipe, so that another backend can make the same numbers:
  *
- *   key     = splitmix64(splitmix64(seed) ^ (kind << 32 | purpose))       kind: 1 normal, 2 below;
- * low word first counter = (block low, block high, step low, step high)
+ *   key     = splitmix64(splitmix64(seed) ^ (kind << 32 | purpose)), low word first
+ *             kind: 1 normal, 2 below
+ *   counter = (block low, block high, step low, step high)
+ *
+ * noise_below: element i is (w1 << 32 | w0) n >> 64 of block i, w0 .. w3 being its Philox words.
  *
  * noise_normal: element i lies in tile i / 64; with j = i % 64, its block is 16 (i / 64) + j % 16
- * and j / 16 says which of four normals of that block (w0 .. w3 being its Philox words) it is:
+ * and j / 16 says which of four normals of that block it is (Box and Muller 1958):
  *
- *   0: r(w0) cos a(w1)   1: r(w0) sin a(w1)   2: r(w2) cos a(w3)   3: r(w2) sin a(w3) [Box-Muller
- * 1958] r(w) = sqrt(-2 ln u),  u = ((float)(w >> 1) + 0.5) / 2^31                     so |normal|
- * <= 6.67 a(w) = (w >> 30) pi/2 + (int32)(w << 2) 2^-32 pi/2
+ *   0: r(w0) cos a(w1)   1: r(w0) sin a(w1)   2: r(w2) cos a(w3)   3: r(w2) sin a(w3)
+ *
+ *   r(w) = sqrt(-2 ln u),  u = ((float)(w >> 1) + 0.5) / 2^31         so |normal| <= 6.67
+ *   a(w) = (w >> 30) pi/2 + (int32)(w << 2) 2^-32 pi/2
  *
  * in float arithmetic, every operation rounded once: ln, sin and cos are the short series in
- * noise.c, no libm, no FMA. Within 1e-6 of the exact function of the same words; identical bits on
+ * noise.c, no libm, no FMA. Within 1e-6 of the exact function of the same words; the same bits on
  * every machine.
  *
  * Threads: all functions are pure. */

@@ -39,6 +39,7 @@ struct process {
     int count;
     char name[48]; /* "learner", "restorer/2" */
     uint64_t start_ns;
+    unsigned end_limit_s;
     sigset_t old_mask;
     uv_loop_t loop;
     uv_signal_t on_term;
@@ -274,6 +275,7 @@ status process_open(struct process **process, const char *role, int index, int c
     made->count = count;
     made->fraction = -1;
     made->start_ns = clock_now_ns();
+    made->end_limit_s = END_LIMIT_S;
     snprintf(made->name, sizeof made->name, count > 1 ? "%s/%d" : "%s", role, index);
     log_open(made->name, level);
     ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
@@ -340,7 +342,13 @@ void process_run(struct process *process)
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
     uv_timer_stop(&process->lag);
     admin_set_serving(process->admin, false);
-    alarm(END_LIMIT_S);
+    alarm(process->end_limit_s);
+}
+
+void process_set_end_limit(struct process *process, unsigned limit_s)
+{
+    ASSERT(limit_s >= 1);
+    process->end_limit_s = limit_s;
 }
 
 int process_close(struct process *process)

@@ -1,7 +1,8 @@
-/* What every Hindcast process has: a loop thread (main, one libuv loop) with signals and timers, an admin page,
- * a status line for the front end, and a bounded end.
+/* What every Hindcast process has: a loop thread (main, one libuv loop) with signals and timers, an
+ * admin page, a status line for the front end, and a bounded end.
  *
- *     process_open -> make parts, start threads -> process_run (returns when stopping) -> end parts -> process_close
+ *     process_open -> make parts, start threads -> process_run (returns when stopping)
+ *                  -> end parts -> process_close
  */
 #ifndef HINDCAST_BASE_PROCESS_H
 #define HINDCAST_BASE_PROCESS_H
@@ -15,31 +16,41 @@
 
 struct process;
 
-/* `role` "learner", `index` of several of the same role (0 with `count` 1). Makes run_dir, opens the log, the
- * loop and the admin page (its address in RUN_DIR/<role>[-<index>].admin), blocks SIGTERM and SIGINT for all threads started later. Before
- * grpc_init. */
+/* `role` "learner", `index` of several of the same role (0 with `count` 1). Makes run_dir, opens
+ * the log, the loop and the admin page (its address in RUN_DIR/<role>[-<index>].admin), blocks
+ * SIGTERM and SIGINT for all threads started later (only the loop takes them; what comes before
+ * process_run waits for it), ignores SIGPIPE, takes SIGALRM for itself. Before grpc_init. One per
+ * process. */
 status process_open(struct process **process, const char *role, int index, int count,
                     const struct experiment *experiment, struct err *err) MUST_CHECK;
 
 uv_loop_t *process_loop(struct process *process);
 struct admin *process_admin(struct process *process);
 
-/* Calls `tick` on the loop thread every `period_ms`. Before process_run. */
+/* Calls `tick` on the loop thread every `period_ms`. Before process_run; at most 16. */
 void process_every(struct process *process, uint64_t period_ms, void (*tick)(void *arg), void *arg);
 
-/* The one line that says where this process is: "step 1200/20000  23.1 steps/s  accepted 0.48". Any thread. It is shown as a
- * bar or line (progress), offered at /status (JSON: role, index, state, fraction, text) and thus seen by `hindcast up`.
- * `fraction` in 0..1, or < 0 where there is no end. */
-void process_report(struct process *process, double fraction, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The one line that says where this process is: "step 1200/20000  23.1 steps/s  accepted 0.48". Any
+ * thread. It is shown as a bar or line (progress), offered at /status (JSON: role, index, state,
+ * fraction, text) and thus seen by `hindcast up`. `fraction` in 0..1, or < 0 where there is no end.
+ */
+void process_report(struct process *process, double fraction, const char *format, ...)
+    PRINTF_LIKE(3, 4);
 
-/* Runs the loop until SIGTERM, SIGINT or process_stop. */
+/* Runs the loop until SIGTERM, SIGINT or process_stop. From its return to process_close may take 60
+ * s (or what process_set_end_limit said): a process that does not come to its end is ended with a
+ * backtrace and exit code 1. */
 void process_run(struct process *process);
 /* Any thread; idempotent. `exit_code` is what process_close returns; the first one not 0 stays. */
 void process_stop(struct process *process, int exit_code);
 /* Has the end been asked for? Any thread; cheap. */
 bool process_stopping(const struct process *process);
 
-/* Closes admin page and loop (uv_loop_close must return 0), removes the address file. Returns the exit code. */
+/* `limit_s` 1 or more. Before process_run returns. */
+void process_set_end_limit(struct process *process, unsigned limit_s);
+
+/* Closes admin page and loop, removes the address file. Handles of others on the loop must be
+ * closed by then, or in closing: uv_loop_close must return 0. Returns the exit code. */
 int process_close(struct process *process);
 
 #endif

@@ -1,8 +1,11 @@
 /* Where a process stands, shown to a human on stderr.
  *
- * On a terminal: one line, redrawn in place below the log:   learner [#######.......]  48%  step
- * 9600/20000  23.1 steps/s  ETA 7m30s On a pipe or file: a log line, at most every 10 s, or when
- * another 5% is done, and when it is complete. */
+ * On a terminal, one line, redrawn in place below the log:
+ *
+ *     learner [###########.............]  48%  step 9600/20000  23.1 steps/s  ETA 7m30s
+ *
+ * On a pipe or file, a log line: at most every 10 s, or when another 5% is done, and when all is.
+ */
 #ifndef HINDCAST_BASE_PROGRESS_H
 #define HINDCAST_BASE_PROGRESS_H
 

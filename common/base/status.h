@@ -1,9 +1,10 @@
 /* Status codes and readable errors.
  *
- * Three kinds of trouble are kept apart. What can be expected (full, closed, corrupt, peer gone) is a
- * `status` that the caller must look at. What a human will read is a `struct err` that gains context
- * on its way up: "restore run-7: read header: bad checksum at byte 4096". What only a bug can cause is
- * ASSERT. Data from wire, disk, configuration or simulator is never asserted: it is checked, refused. */
+ * Three kinds of trouble are kept apart. What can be expected (full, closed, corrupt, peer gone) is
+ * a `status` that the caller must look at. What a human will read is a `struct err` that gains
+ * context on its way up: "restore run-7: read header: bad checksum at byte 4096". What only a bug
+ * can cause is ASSERT. Data from wire, disk, configuration or simulator is never asserted: it is
+ * checked, refused. */
 #ifndef HINDCAST_BASE_STATUS_H
 #define HINDCAST_BASE_STATUS_H
 
@@ -12,34 +13,35 @@
 #include <stddef.h>
 
 /* name, number, text. The numbers are ours; rpc/ maps them to and from gRPC's codes, one to one. */
-#define STATUS_MAP(X)                                          \
-    X(OK, 0, "ok")                                             \
-    X(NO_MEMORY, -1, "out of memory")                          \
-    X(INVALID, -2, "invalid argument or message")              \
-    X(CORRUPT, -3, "stored data failed its check")             \
-    X(BUSY, -4, "limit reached, try later")                    \
-    X(NOT_FOUND, -5, "not found")                              \
-    X(EXISTS, -6, "already there")                             \
-    X(MISMATCH, -7, "the two sides do not agree")              \
-    X(TIMEOUT, -8, "deadline passed")                          \
-    X(CLOSED, -9, "closed or cancelled")                       \
-    X(UNAVAILABLE, -10, "peer not reachable")                  \
-    X(DENIED, -11, "not permitted")                            \
-    X(FULL, -12, "no room left")                               \
-    X(IO, -13, "input or output failed")                       \
-    X(UNIMPLEMENTED, -14, "not implemented by this peer")      \
+#define STATUS_MAP(X)                                                                              \
+    X(OK, 0, "ok")                                                                                 \
+    X(NO_MEMORY, -1, "out of memory")                                                              \
+    X(INVALID, -2, "invalid argument or message")                                                  \
+    X(CORRUPT, -3, "stored data failed its check")                                                 \
+    X(BUSY, -4, "limit reached, try later")                                                        \
+    X(NOT_FOUND, -5, "not found")                                                                  \
+    X(EXISTS, -6, "already there")                                                                 \
+    X(MISMATCH, -7, "the two sides do not agree")                                                  \
+    X(TIMEOUT, -8, "deadline passed")                                                              \
+    X(CLOSED, -9, "closed or cancelled")                                                           \
+    X(UNAVAILABLE, -10, "peer not reachable")                                                      \
+    X(DENIED, -11, "not permitted")                                                                \
+    X(FULL, -12, "no room left")                                                                   \
+    X(IO, -13, "input or output failed")                                                           \
+    X(UNIMPLEMENTED, -14, "not implemented by this peer")                                          \
     X(INTERNAL, -15, "internal error")
 
 #define STATUS_ENUM(name, number, text) STATUS_##name = (number),
 enum status_code { STATUS_MAP(STATUS_ENUM) };
 #undef STATUS_ENUM
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK                     __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_i, first_i) __attribute__((format(printf, format_i, first_i)))
 
 typedef enum status_code status;
 
-/* Why something failed, for a human. `text` is always terminated; longer reasons are cut at the end. */
+/* Why something failed, for a human. `text` is always terminated; longer reasons are cut at the
+ * end. */
 struct err {
     status code;
     char text[1024];
@@ -52,19 +54,20 @@ const char *status_text(status code);
  *     return err_set(err, STATUS_INVALID, "width %d: expected 1..4096", width); */
 status err_set(struct err *err, status code, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* Puts "formatted text: " in front of what `err` says; keeps its code, returns it. `err` may be NULL,
- * then `code` is returned: return err_context(err, s, "restore %s", name); */
+/* Puts "formatted text: " in front of what `err` says; keeps its code, returns it. `err` may be
+ * NULL, then `code` is returned: return err_context(err, s, "restore %s", name); */
 status err_context(struct err *err, status code, const char *format, ...) PRINTF_LIKE(3, 4);
 
 /* Translates errno `number`: "text: No such file or directory". Returns the status. */
 status err_errno(struct err *err, int number, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* A programmer's error: logs the condition and its place, prints a backtrace, aborts. On in release too. */
-#define ASSERT(condition)                                          \
-    do {                                                           \
-        if (!(condition)) {                                        \
-            assert_failed(#condition, __FILE__, __LINE__);         \
-        }                                                          \
+/* A programmer's error: logs the condition and its place, prints a backtrace, aborts. On in release
+ * too. */
+#define ASSERT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            assert_failed(#condition, __FILE__, __LINE__);                                         \
+        }                                                                                          \
     } while (0)
 
 /* Slow checks of invariants: on in debug and test builds (HINDCAST_AUDIT). */

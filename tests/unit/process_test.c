@@ -196,6 +196,30 @@ static void stop_before_run(void **state)
     assert_int_equal(process_close(process), 3);
 }
 
+/* A part that hangs at the end cannot hold the process. */
+static void the_end_is_bounded(void **state)
+{
+    (void)state;
+    fflush(NULL);
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct process *process = NULL;
+        struct err err = {0};
+        if (process_open(&process, "stuck", 0, 1, &experiment, &err) != STATUS_OK) {
+            _exit(99);
+        }
+        process_set_end_limit(process, 1);
+        process_stop(process, 0);
+        process_run(process);
+        clock_sleep_ms(20000);
+        _exit(98);
+    }
+    const uint64_t start_ns = clock_now_ns();
+    assert_int_equal(end_of(pid), 1);
+    assert_true(clock_now_ns() - start_ns < 10 * NS_PER_S);
+}
+
 static void bad_settings_leave_nothing(void **state)
 {
     (void)state;
@@ -238,6 +262,7 @@ int main(void)
         cmocka_unit_test(stop_gives_the_first_exit_code),
         cmocka_unit_test(early_signal_waits_for_the_loop),
         cmocka_unit_test(stop_before_run),
+        cmocka_unit_test(the_end_is_bounded),
         cmocka_unit_test(bad_settings_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
