@@ -229,6 +229,11 @@ void control_suite_close(struct control_suite *suite)
     mem_free(suite);
 }
 
+const char *const *control_suite_names(void)
+{
+    return names;
+}
+
 struct environment *control_suite_environment(struct control_suite *suite)
 {
     return &suite->environment;

@@ -16,12 +16,14 @@
 
 struct control_suite;
 
-/* Same names and errors as environment_open, which gives the same thing: control_suite_environment()
- * looks at it as an environment, and environment_close() on that closes it. */
+/* Same names and errors as environment_open, which gives the same thing: look at it through
+ * control_suite_environment(); environment_close() on that closes it. */
 status control_suite_open(struct control_suite **suite, const char *name, uint64_t seed,
                           struct err *err) MUST_CHECK;
 struct environment *control_suite_environment(struct control_suite *suite);
 void control_suite_close(struct control_suite *suite);
+/* The suite's part of environment_names(), then NULL. */
+const char *const *control_suite_names(void);
 
 /* environment_reset and environment_step in double: observation(O); action(A) in physical units,
  * passed to MuJoCo as it is (which clamps it where it computes forces). Same errors; after the last

@@ -2,7 +2,7 @@
  * whoever acts.
  *
  *     environment_open(&environment, "cheetah-run", seed, &err)
- *     per episode: environment_reset(o0), then environment_step(a) -> o, rewards, discount until last
+ *     per episode: environment_reset(o0), then environment_step(a) -> o, rewards until last
  *
  * Actions are canonical, in [-1, 1], shape (A); the environment maps them to physical limits
  * itself. Observations are float32, shape (O), slices in signature order. One environment belongs
@@ -20,7 +20,7 @@
 struct environment;
 
 /* `name` is one of environment_names(). One random generator, seeded here, serves all episodes.
- * NOT_FOUND names the environments there are, or the model file that is absent; INVALID: a bad model. */
+ * NOT_FOUND names the environments there are, or the model file that is absent; INVALID: bad model. */
 status environment_open(struct environment **environment, const char *name, uint64_t seed,
                         struct err *err) MUST_CHECK;
 void environment_close(struct environment *environment); /* NULL is fine */

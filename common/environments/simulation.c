@@ -1,5 +1,7 @@
 #include "common/environments/simulation.h"
 
+#include <string.h>
+
 #include "common/environments/mujoco_guard.h"
 
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
@@ -73,6 +75,23 @@ static void do_step(void *arg)
         mj_step(model, data);
     }
     mj_step1(model, data);
+}
+
+static void do_positions(void *arg)
+{
+    struct simulation *simulation = arg;
+    memset(simulation->data->warning, 0, sizeof simulation->data->warning);
+    mj_fwdPosition(simulation->model, simulation->data);
+}
+
+status simulation_count_contacts(struct simulation *simulation, int *n_contacts, struct err *err)
+{
+    status s = run(do_positions, simulation, simulation, err);
+    if (s != STATUS_OK && s != STATUS_CORRUPT) {
+        return s;
+    }
+    *n_contacts = simulation->data->ncon + (s == STATUS_CORRUPT);
+    return STATUS_OK;
 }
 
 status simulation_reset(struct simulation *simulation, struct err *err)

@@ -23,7 +23,7 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
                        struct err *err) MUST_CHECK;
 void simulation_fini(struct simulation *simulation);
 
-/* The three below return CORRUPT when MuJoCo counted a warning (bad position, velocity,
+/* Those below return CORRUPT when MuJoCo counted a warning (bad position, velocity,
  * acceleration or control; contact or constraint buffer full), INTERNAL when it raised an error.
  * The state is then bad until simulation_reset. */
 
@@ -31,6 +31,11 @@ void simulation_fini(struct simulation *simulation);
 status simulation_reset(struct simulation *simulation, struct err *err) MUST_CHECK;
 /* Derived quantities of the state in `data`, without actuation. */
 status simulation_forward(struct simulation *simulation, struct err *err) MUST_CHECK;
+/* Contacts at the positions in `data`; of the derived quantities only those of positions are computed.
+ * Forgets earlier warnings; a new one counts as a contact and is not an error: deep inside the floor
+ * the contact buffer may overflow. */
+status simulation_count_contacts(struct simulation *simulation, int *n_contacts,
+                                 struct err *err) MUST_CHECK;
 /* n >= 1 physics steps under data->ctrl. */
 status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err) MUST_CHECK;
 

@@ -1,0 +1,337 @@
+/* bench_environment [--tasks=a,b] [--seconds=2] [--threads=1] [--json]
+ *
+ * How fast the control suite's tasks step, as "name value unit" lines:
+ *
+ *   <task>_control_steps  environment_step() calls a second, all threads together, without resets
+ *   <task>_episode_steps  the same over whole episodes of 1000 steps, with their resets
+ *   <task>_bare_ratio     speed of environment_step() relative to a bare loop over mj_step on the
+ *                         same model, from the same state, with the same actions: what
+ *                         observation, reward and checks leave of it
+ *
+ * Both sides walk through each episode side by side, in turns of 50 steps and in changing order, so
+ * that a machine's moods meet both; the ratio is the median over turns. After each turn both must
+ * have arrived at the same state, bit for bit, or the program fails. */
+#include <getopt.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+#include "common/environments/control_suite.h"
+
+#define STEPS       1000 /* an episode */
+#define TURN        50
+#define TURNS_MAX   1000000
+#define THREADS_MAX 256
+
+struct options {
+    const char *tasks; /* comma-separated; NULL: all */
+    double seconds;    /* per task */
+    int threads;
+    bool json;
+};
+
+/* One thread's environment, and what it measured. */
+struct worker {
+    const char *task;
+    uint64_t seed;
+    double seconds;
+    struct control_suite *suite;
+    mjData *bare;
+    mjtNum *start;  /* integration state at the episode's start */
+    float *actions; /* (STEPS, A) canonical */
+    double *ctrl;   /* (STEPS, A) the same, physical */
+    double *ratios; /* (n_turns) bare time / our time */
+    size_t n_turns;
+    uint64_t ours_ns, reset_ns;
+    status outcome;
+    struct err err;
+};
+
+/* ---- one episode, both ways ---- */
+
+static void draw_actions(struct worker *worker, struct rng *rng)
+{
+    const struct signature *signature =
+        environment_signature(control_suite_environment(worker->suite));
+    float physical[SIGNATURE_ACTIONS_MAX];
+    for (size_t k = 0; k < STEPS; k++) {
+        float *action = worker->actions + k * signature->A;
+        for (uint32_t a = 0; a < signature->A; a++) {
+            action[a] = (float)(2.0 * rng_uniform(rng) - 1.0);
+        }
+        signature_to_physical(signature, physical, action);
+        for (uint32_t a = 0; a < signature->A; a++) {
+            worker->ctrl[k * signature->A + a] = (double)physical[a];
+        }
+    }
+}
+
+/* Steps first .. first + TURN - 1 of the episode. */
+static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns)
+{
+    struct environment *environment = control_suite_environment(worker->suite);
+    uint32_t A = environment_signature(environment)->A;
+    float observation[SIGNATURE_OBSERVATION_MAX], rewards[SIGNATURE_TASKS_MAX], discount;
+    bool last = false;
+    uint64_t before_ns = clock_now_ns();
+    for (size_t k = first; k < first + TURN; k++) {
+        status s = environment_step(environment, worker->actions + k * A, observation, rewards,
+                                    &discount, &last, &worker->err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    *elapsed_ns = clock_now_ns() - before_ns;
+    return STATUS_OK;
+}
+
+static void run_bare(struct worker *worker, size_t first, uint64_t *elapsed_ns)
+{
+    const mjModel *model = control_suite_simulation(worker->suite)->model;
+    size_t nu = (size_t)model->nu;
+    int n_sub = control_suite_sub_steps(worker->suite);
+    uint64_t before_ns = clock_now_ns();
+    for (size_t k = first; k < first + TURN; k++) {
+        memcpy(worker->bare->ctrl, worker->ctrl + k * nu, nu * sizeof(double));
+        for (int i = 0; i < n_sub; i++) {
+            mj_step(model, worker->bare);
+        }
+    }
+    *elapsed_ns = clock_now_ns() - before_ns;
+}
+
+static status run_turn(struct worker *worker, size_t first)
+{
+    uint64_t ours_ns = 0, bare_ns = 0;
+    bool bare_first = worker->n_turns % 2 == 1;
+    if (bare_first) {
+        run_bare(worker, first, &bare_ns);
+    }
+    status s = run_ours(worker, first, &ours_ns);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!bare_first) {
+        run_bare(worker, first, &bare_ns);
+    }
+    const struct simulation *simulation = control_suite_simulation(worker->suite);
+    size_t qpos_bytes = (size_t)simulation->model->nq * sizeof(double);
+    if (memcmp(worker->bare->qpos, simulation->data->qpos, qpos_bytes) != 0) {
+        return err_set(&worker->err, STATUS_MISMATCH, "the bare loop arrived at another state");
+    }
+    worker->ours_ns += ours_ns;
+    worker->ratios[worker->n_turns++] = (double)bare_ns / (double)ours_ns;
+    return STATUS_OK;
+}
+
+static status run_episode(struct worker *worker, struct rng *rng)
+{
+    float observation[SIGNATURE_OBSERVATION_MAX];
+    const struct simulation *simulation = control_suite_simulation(worker->suite);
+    draw_actions(worker, rng);
+    uint64_t before_ns = clock_now_ns();
+    status s =
+        environment_reset(control_suite_environment(worker->suite), observation, &worker->err);
+    worker->reset_ns += clock_now_ns() - before_ns;
+    if (s != STATUS_OK) {
+        return s;
+    }
+    mj_getState(simulation->model, simulation->data, worker->start, mjSTATE_INTEGRATION);
+    mj_setState(simulation->model, worker->bare, worker->start, mjSTATE_INTEGRATION);
+    for (size_t first = 0; first < STEPS && s == STATUS_OK; first += TURN) {
+        s = run_turn(worker, first);
+    }
+    return s;
+}
+
+/* ---- workers ---- */
+
+static status open_worker(struct worker *worker)
+{
+    status s = control_suite_open(&worker->suite, worker->task, worker->seed, &worker->err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const mjModel *model = control_suite_simulation(worker->suite)->model;
+    size_t nu = (size_t)model->nu;
+    worker->bare = mj_makeData(model);
+    worker->start = mem_array((size_t)mj_stateSize(model, mjSTATE_INTEGRATION), sizeof(mjtNum));
+    worker->actions = mem_array(STEPS * nu, sizeof *worker->actions);
+    worker->ctrl = mem_array(STEPS * nu, sizeof *worker->ctrl);
+    worker->ratios = mem_array(TURNS_MAX, sizeof *worker->ratios);
+    bool complete = worker->bare != NULL && worker->start != NULL && worker->actions != NULL &&
+                    worker->ctrl != NULL && worker->ratios != NULL;
+    return complete ? STATUS_OK : err_set(&worker->err, STATUS_NO_MEMORY, "out of memory");
+}
+
+static void close_worker(struct worker *worker)
+{
+    if (worker->bare != NULL) {
+        mj_deleteData(worker->bare);
+    }
+    mem_free(worker->start);
+    mem_free(worker->actions);
+    mem_free(worker->ctrl);
+    mem_free(worker->ratios);
+    control_suite_close(worker->suite);
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    struct rng rng;
+    rng_init(&rng, worker->seed, "bench_environment", 0);
+    worker->outcome = open_worker(worker);
+    uint64_t end_ns = clock_now_ns() + (uint64_t)(worker->seconds * (double)NS_PER_S);
+    while (worker->outcome == STATUS_OK && worker->n_turns <= TURNS_MAX - STEPS / TURN &&
+           (worker->n_turns == 0 || clock_now_ns() < end_ns)) {
+        worker->outcome = run_episode(worker, &rng);
+    }
+    return NULL;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* ---- output ---- */
+
+static void print_value(const struct options *options, const char *task, const char *quantity,
+                        double value, const char *unit)
+{
+    static bool first = true;
+    if (options->json) {
+        printf("%s\n  {\"name\": \"%s_%s\", \"value\": %.6g, \"unit\": \"%s\"}", first ? "" : ",",
+               task, quantity, value, unit);
+    } else {
+        printf("%s_%s %.6g %s\n", task, quantity, value, unit);
+    }
+    first = false;
+    (void)fflush(stdout);
+}
+
+/* Rates add up over threads; the ratio is the mean of the threads' medians. */
+static bool report(const struct options *options, const char *task, struct worker *workers)
+{
+    double control = 0.0, episode = 0.0, ratio = 0.0;
+    for (int i = 0; i < options->threads; i++) {
+        struct worker *worker = &workers[i];
+        if (worker->outcome != STATUS_OK) {
+            (void)fprintf(stderr, "bench_environment: %s: %s\n", task, worker->err.text);
+            return false;
+        }
+        double steps = (double)worker->n_turns * TURN;
+        control += steps / ((double)worker->ours_ns / (double)NS_PER_S);
+        episode += steps / ((double)(worker->ours_ns + worker->reset_ns) / (double)NS_PER_S);
+        qsort(worker->ratios, worker->n_turns, sizeof(double), compare_doubles);
+        ratio += worker->ratios[worker->n_turns / 2] / options->threads;
+    }
+    print_value(options, task, "control_steps", control, "steps/s");
+    print_value(options, task, "episode_steps", episode, "steps/s");
+    print_value(options, task, "bare_ratio", ratio, "ratio");
+    return true;
+}
+
+static bool measure(const struct options *options, const char *task)
+{
+    static struct worker workers[THREADS_MAX];
+    pthread_t threads[THREADS_MAX];
+    memset(workers, 0, sizeof workers);
+    int started = 0;
+    for (int i = 0; i < options->threads; i++) {
+        workers[i].task = task;
+        workers[i].seed = (uint64_t)i + 1;
+        workers[i].seconds = options->seconds;
+        if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
+            (void)fprintf(stderr, "bench_environment: cannot start thread %d\n", i);
+            break;
+        }
+        started++;
+    }
+    for (int i = 0; i < started; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    bool good = started == options->threads && report(options, task, workers);
+    for (int i = 0; i < started; i++) {
+        close_worker(&workers[i]);
+    }
+    return good;
+}
+
+/* ---- options ---- */
+
+static int usage(void)
+{
+    (void)fprintf(stderr, "usage: bench_environment [--tasks=a,b] [--seconds=2] [--threads=1] "
+                          "[--json]\n");
+    return 2;
+}
+
+static bool parse_options(struct options *options, int argc, char **argv)
+{
+    static const struct option known[] = {
+        {"tasks", required_argument, NULL, 't'},
+        {"seconds", required_argument, NULL, 's'},
+        {"threads", required_argument, NULL, 'n'},
+        {"json", no_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
+    };
+    *options = (struct options){.seconds = 2.0, .threads = 1};
+    int flag;
+    while ((flag = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        if (flag == 't') {
+            options->tasks = optarg;
+        } else if (flag == 's') {
+            options->seconds = strtod(optarg, NULL);
+        } else if (flag == 'n') {
+            options->threads = (int)strtol(optarg, NULL, 10);
+        } else if (flag == 'j') {
+            options->json = true;
+        } else {
+            return false;
+        }
+    }
+    return optind == argc && options->seconds > 0.0 && options->threads >= 1 &&
+           options->threads <= THREADS_MAX;
+}
+
+static bool measure_listed(const struct options *options)
+{
+    char list[4096];
+    char *rest = NULL;
+    bool good = true;
+    (void)snprintf(list, sizeof list, "%s", options->tasks);
+    for (char *task = strtok_r(list, ",", &rest); task != NULL; task = strtok_r(NULL, ",", &rest)) {
+        good = measure(options, task) && good;
+    }
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    if (!parse_options(&options, argc, argv)) {
+        return usage();
+    }
+    if (options.json) {
+        printf("[");
+    }
+    bool good = true;
+    if (options.tasks != NULL) {
+        good = measure_listed(&options);
+    } else {
+        for (const char *const *task = control_suite_names(); *task != NULL; task++) {
+            good = measure(&options, *task) && good;
+        }
+    }
+    if (options.json) {
+        printf("\n]\n");
+    }
+    return good ? 0 : 1;
+}

@@ -1,0 +1,1 @@
+hindcast_binary(bench_environment FOLDER bench SOURCES bench_environment.c LINK hindcast_environments)
