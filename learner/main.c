@@ -75,7 +75,8 @@ static status open_service(struct learner *learner, struct err *err)
     const struct rpc_server_options options = {.addresses = &address,
                                                .n_addresses = 1,
                                                .tls = peer_tls(experiment),
-                                               .allow_insecure = experiment->allow_insecure};
+                                               .allow_insecure = experiment->allow_insecure,
+                                               .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES};
     status s = rpc_server_open(&learner->server, &options, err);
     if (s == STATUS_OK) {
         s = publisher_new(&learner->publisher, learner->server, err);

@@ -37,7 +37,7 @@ struct watcher {
     bool asked;       /* its request has come */
     bool sending;     /* a message is on its way: no second one */
     bool late;        /* had not the last version when it came to send it */
-    bool ended;       /* the last version was sent */
+    bool ended;       /* what is being sent is the last version */
 };
 
 struct publisher {
@@ -202,14 +202,13 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
     bool modified = newest->version > watcher->version;
     if (modified || newest->finished) {
         status s = send_publication(publisher, watcher->call, newest, modified);
-        if (s == STATUS_OK) {
-            watcher->sending = true;
-            watcher->late = modified;
-            watcher->version = newest->version;
-        }
-        if (s != STATUS_OK || newest->finished) {
+        watcher->sending = true;
+        watcher->late = modified;
+        watcher->version = newest->version;
+        watcher->ended = newest->finished;
+        if (s != STATUS_OK) {
             watcher->ended = true;
-            rpc_call_finish(watcher->call, s, s == STATUS_OK ? "" : status_text(s));
+            rpc_call_finish(watcher->call, s, status_text(s));
         }
     }
     let_go(newest);
@@ -236,8 +235,12 @@ static void on_watch_sent(struct rpc_call *call)
         return;
     }
     watcher->sending = false;
-    if (watcher->ended && watcher->late) {
-        count_delivery(publisher);
+    if (watcher->ended) {
+        if (watcher->late) {
+            count_delivery(publisher);
+        }
+        rpc_call_finish(call, STATUS_OK, "");
+        return;
     }
     serve(publisher, watcher);
 }
@@ -398,6 +401,11 @@ void publisher_set_run(struct publisher *publisher, const char *run_id)
 status publisher_publish(struct publisher *publisher, void *package, size_t size, uint64_t version,
                          uint64_t learner_step, bool finished, struct err *err)
 {
+    if (size > PUBLISHER_PACKAGE_MAX_BYTES) {
+        mem_free(package);
+        return err_set(err, STATUS_INVALID, "a package of %zu bytes, at most %u can be sent", size,
+                       PUBLISHER_PACKAGE_MAX_BYTES);
+    }
     struct publication *made = mem_new(sizeof(*made));
     if (made == NULL) {
         mem_free(package);

@@ -15,7 +15,10 @@
 #define PUBLISHER_TEXT_SIZE         256
 #define PUBLISHER_RUN_ID_SIZE       64
 #define PUBLISHER_REPORTS_MAX       48
-#define PUBLISHER_PACKAGE_MAX_BYTES (256u << 20)
+#define PUBLISHER_PACKAGE_MAX_BYTES (64u << 20)
+#define PUBLISHER_MESSAGE_MAX_BYTES                                                                \
+    (PUBLISHER_PACKAGE_MAX_BYTES + 65536u) /* the server's limit                                   \
+                                            */
 
 struct publisher;
 

@@ -20,7 +20,7 @@
 #define LOG_MODULE "parameters"
 #include "common/base/log.h"
 
-#define PACKAGE_MAX_BYTES (256u << 20) /* a package and its envelope */
+#define PACKAGE_MAX_BYTES ((64u << 20) + 65536u) /* a package and its envelope */
 #define PACKAGE_FIELD     15
 #define RECV_SLICE_MS     500   /* how long the thread is deaf to close */
 #define STREAM_QUIET_MS   30000 /* then the stream is opened anew */
@@ -42,6 +42,7 @@ struct parameters_client {
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t news;
+    unsigned takers;              /* threads inside take: close waits for them */
     struct held_snapshot *newest; /* NULL: none yet */
     bool end_taken;               /* the end of the run was handed out */
     bool any_taken;
@@ -332,6 +333,7 @@ status parameters_client_take(struct parameters_client *client, uint64_t newer_t
                                 .tv_nsec = (long)(deadline_ns % NS_PER_S)};
     status s = STATUS_OK;
     pthread_mutex_lock(&client->mutex);
+    client->takers++;
     while (!is_news(client, newer_than) && s == STATUS_OK) {
         if (atomic_load(&client->closing)) {
             s = STATUS_CLOSED;
@@ -347,6 +349,10 @@ status parameters_client_take(struct parameters_client *client, uint64_t newer_t
         client->any_taken = true;
         memcpy(client->run_id_taken, newest->shown.run_id, sizeof(client->run_id_taken));
         *snapshot = &newest->shown;
+    }
+    client->takers--;
+    if (atomic_load(&client->closing)) {
+        pthread_cond_broadcast(&client->news);
     }
     pthread_mutex_unlock(&client->mutex);
     return s;
@@ -409,6 +415,9 @@ void parameters_client_close(struct parameters_client *client)
         rpc_stream_cancel(client->stream);
     }
     pthread_cond_broadcast(&client->news);
+    while (client->takers > 0) {
+        pthread_cond_wait(&client->news, &client->mutex);
+    }
     pthread_mutex_unlock(&client->mutex);
     pthread_join(client->thread, NULL);
     if (client->newest != NULL) {
