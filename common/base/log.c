@@ -15,7 +15,7 @@
 
 #define LINE_SIZE      4096 /* up to PIPE_BUF a write to a pipe is not torn */
 #define FOOTER_SIZE    512
-#define PLACES         64 /* places whose warnings are counted; two on the same slot share its limit */
+#define PLACES         256 /* places whose warnings are counted; two on the same slot share its limit */
 #define WARNINGS_PER_S 5
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
@@ -26,7 +26,6 @@ static atomic_int least_shown = LOG_INFO;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char footer[FOOTER_SIZE];
 static struct place {
-    const char *format;
     uint64_t second;
     unsigned shown;
     unsigned hidden;
@@ -63,9 +62,6 @@ static bool warning_allowed(const char *format, unsigned *hidden)
 {
     const uint64_t second = clock_now_ns() / NS_PER_S;
     struct place *place = &places[((uintptr_t)format >> 3) % PLACES];
-    if (place->format != format) {
-        *place = (struct place){.format = format, .second = second};
-    }
     if (place->second != second) {
         place->second = second;
         place->shown = 0;

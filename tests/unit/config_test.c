@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "common/base/config.h"
+#include "common/base/memory.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
@@ -415,6 +416,24 @@ static void digest_follows_the_values(void **state)
     assert_int_equal(config_digest(&sections[1]), preset);
 }
 
+static void without_memory(void **state)
+{
+    (void)state;
+    scratch_write(path, "experiment:\n  name: x\nlearner:\n  layers: [1]\n");
+    uint64_t nth = 1;
+    for (;; nth++) {
+        memory_fail_at(nth);
+        const status s = load_flags(config_flag(), NULL);
+        memory_fail_at(0);
+        if (s == STATUS_OK) {
+            break;
+        }
+        assert_int_equal(s, STATUS_NO_MEMORY);
+        assert_non_null(strstr(err.text, "cheetah.yaml"));
+    }
+    assert_int_equal(nth, 4); /* the file's bytes, and a table of lines for each section */
+}
+
 /* Any bytes are read or refused, never worse: cut and changed files. */
 static void damaged_files_do_no_harm(void **state)
 {
@@ -464,6 +483,7 @@ int main(void)
         cmocka_unit_test(sample_reads_back_as_the_presets),
         cmocka_unit_test(print_reads_back_whatever_the_values),
         cmocka_unit_test(digest_follows_the_values),
+        cmocka_unit_test(without_memory),
         cmocka_unit_test(damaged_files_do_no_harm),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

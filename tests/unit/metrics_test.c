@@ -101,7 +101,7 @@ static void the_process_describes_itself(void **state)
     (void)state;
     volatile double work = 0;
     for (int i = 0; i < 30000000; i++) {
-        work += i;
+        work = work + i;
     }
     char *text = metrics_prometheus();
     double resident = 0, files = 0, cpu = 0, start = 0;

@@ -1,8 +1,15 @@
 /* The bar's drawing, and when a line is due. */
+#include <pty.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/progress.h"
+
+#define LOG_MODULE "test"
+#include "common/base/log.h"
 #include "tests/lib/check.h"
 
 static void bar_shows_fraction_text_and_time_left(void **state)
@@ -56,12 +63,59 @@ static void endless_work_reports_every_10_s(void **state)
     assert_int_equal(shown, 10);
 }
 
+/* On a real terminal (a pty, 40 columns): the bar stays below the log lines and is taken away at
+ * the end. */
+static void terminal_keeps_the_bar_below_the_log(void **state)
+{
+    (void)state;
+    int fd = -1;
+    const struct winsize window = {.ws_row = 24, .ws_col = 40};
+    fflush(NULL);
+    const pid_t pid = forkpty(&fd, NULL, NULL, &window);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct progress p;
+        progress_init(&p, "learner", isatty(STDERR_FILENO) == 1);
+        progress_show(&p, 1 * NS_PER_S, 0.25, "step 1, which is a long text");
+        log_write(LOG_INFO, "test", "a line");
+        progress_show(&p, 2 * NS_PER_S, 0.5, "step 2");
+        progress_end(&p);
+        _exit(0);
+    }
+    char text[4096] = "";
+    size_t used = 0;
+    ssize_t n;
+    while (used < sizeof text - 1 && (n = read(fd, text + used, sizeof text - 1 - used)) > 0) {
+        used += (size_t)n;
+    }
+    text[used] = '\0';
+    int ended = 0;
+    assert_int_equal(waitpid(pid, &ended, 0), pid);
+    assert_int_equal(ended, 0);
+    close(fd);
+
+    const char *erase = "\r\033[K";
+    const char *bar = "learner [######..................]  25% "; /* cut to 39 columns */
+    const char *first = strstr(text, erase);
+    assert_ptr_equal(first, text);
+    assert_int_equal(strncmp(first + 4, bar, 39), 0);
+    const char *second = strstr(first + 4, erase);
+    assert_ptr_equal(second, first + 4 + 39);
+    assert_int_equal(strncmp(second + 4, "20", 2), 0); /* the log line in its place, */
+    const char *line = strstr(second, "test: a line\r\n");
+    assert_non_null(line);
+    assert_int_equal(strncmp(line + 14, bar, 39), 0); /* and the bar again below */
+    assert_non_null(strstr(line, "[############............]  50%"));
+    assert_string_equal(text + used - 4, erase);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bar_shows_fraction_text_and_time_left),
         cmocka_unit_test(lines_come_every_10_s_or_5_percent),
         cmocka_unit_test(endless_work_reports_every_10_s),
+        cmocka_unit_test(terminal_keeps_the_bar_below_the_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
