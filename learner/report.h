@@ -11,6 +11,7 @@
 
 #define REPORT_ACTIONS_MAX SIGNATURE_ACTIONS_MAX
 #define REPORT_TASKS_MAX   SIGNATURE_TASKS_MAX
+#define REPORT_VECTOR_MAX  SIGNATURE_ACTIONS_MAX /* the longer of the two */
 #define REPORT_VALUES_MAX  48
 
 /* One named quantity, a scalar (size 1) or a vector. */
@@ -18,16 +19,15 @@ struct report_value {
     const char *name; /* as in the reference: "critic_loss", "kl_mean", "grad_norm_policy"; lives
                          for ever */
     int size;         /* 1, K or A */
-    const double *values; /* into the report */
+    double values[REPORT_VECTOR_MAX];
 };
 
+/* Plain data, copied by assignment. */
 struct report {
     uint64_t step;   /* learner steps done, this one included */
     double n_states; /* valid states times tasks in the global batch */
     int n_values;    /* only what the algorithm has is there */
     struct report_value values[REPORT_VALUES_MAX];
-    double store[REPORT_VALUES_MAX + 4 * REPORT_ACTIONS_MAX + REPORT_TASKS_MAX];
-    size_t n_store;
 };
 
 /* The quantity of that name, or NULL where this algorithm has none. */

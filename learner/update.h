@@ -60,7 +60,7 @@ void update_forget(struct update *update);
 
 /* The means of the gradients, before clipping, of the last update_apply, under the state's layout,
  * duals included. For checks against reference cases; valid until the next update_gradients. */
-const float *update_last_gradients(const struct update *update);
+const float *update_last_gradients(struct update *update);
 
 /* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 5) with S valid
  * states and U snippets, both times T. */

@@ -1,0 +1,117 @@
+/* From a step's sums to its report; and the nominal work of a step. */
+#include <math.h>
+
+#include "learner/operators.h"
+#include "learner/update.h"
+
+static void add_one(struct report *report, const char *name, double value)
+{
+    report_add(report, name, &value, 1);
+}
+
+/* What MPO adds: the E-step, the M-step and its trust region. */
+static void fill_mpo(struct report *report, const struct step *step, const struct sums *sums)
+{
+    const struct settings *settings = step->settings;
+    const int A = settings->A;
+    double kl_mean[REPORT_ACTIONS_MAX];
+    double kl_std[REPORT_ACTIONS_MAX];
+    double trust = 0.0;
+    double alpha_loss = 0.0;
+    for (int i = 0; i < A; i++) {
+        kl_mean[i] = sums->kl_mean[i] / sums->states;
+        kl_std[i] = sums->kl_std[i] / sums->states;
+        trust += step->alpha_mean[i] * kl_mean[i] + step->alpha_std[i] * kl_std[i];
+        alpha_loss += step->alpha_mean[i] * (settings->eps_mean - kl_mean[i]) +
+                      step->alpha_std[i] * (settings->eps_std - kl_std[i]);
+    }
+    add_one(report, "policy_loss", sums->policy_loss / sums->states);
+    add_one(report, "trust_loss", trust);
+    add_one(report, "dual_loss", sums->dual_loss / sums->states);
+    add_one(report, "alpha_loss", alpha_loss);
+    add_one(report, "q_mean", sums->q / sums->states);
+    add_one(report, "kl_improved", sums->kl_improved / sums->states);
+    report_add(report, "kl_mean", kl_mean, A);
+    report_add(report, "kl_std", kl_std, A);
+    report_add(report, "alpha_mean", step->alpha_mean, A);
+    report_add(report, "alpha_std", step->alpha_std, A);
+}
+
+void report_fill(struct report *report, const struct step *step, const struct sums *sums,
+                 const struct parameters_layout *layout, const double *norms, uint64_t number)
+{
+    static const struct {
+        const char *group, *name;
+    } names[] = {{"policy", "grad_norm_policy"},
+                 {"prior", "grad_norm_prior"},
+                 {"critic", "grad_norm_critic"}};
+    const struct algorithm *algorithm = step->algorithm;
+    report->step = number;
+    report->n_states = sums->states;
+    report->n_values = 0;
+    add_one(report, "critic_loss", sums->critic_loss / sums->states);
+    add_one(report, "value_mean", sums->value / sums->rows);
+    add_one(report, "target_mean", sums->target / sums->states);
+    if (algorithm->prior != NULL) {
+        add_one(report, "prior_loss", sums->prior_loss / sums->states);
+        add_one(report, "accepted", sums->accepted / sums->states);
+    }
+    if (algorithm->prior_kind == PRIOR_ABM) {
+        add_one(report, "advantage_mean", sums->advantage / sums->states);
+    }
+    if (algorithm->has_eta) {
+        report_add(report, "eta", step->eta, step->settings->K);
+    }
+    if (algorithm->has_alphas) {
+        fill_mpo(report, step, sums);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct parameters_group *group = parameters_group(layout, names[i].group);
+        if (group != NULL) {
+            add_one(report, names[i].name, norms[group - layout->groups]);
+        }
+    }
+}
+
+status report_check(const struct report *report, struct err *err)
+{
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        for (int j = 0; j < value->size; j++) {
+            const double x = value->values[j];
+            if (!isfinite(x)) {
+                return err_set(err, STATUS_CORRUPT, "learner step %llu: %s is %g",
+                               (unsigned long long)report->step, value->name, x);
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+double update_nominal_flop(const struct settings *settings, double S, double U)
+{
+    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const double I = settings_inputs(settings);
+    const double A = settings->A;
+    const double M = settings->M;
+    const double H0 = settings->widths[0];
+    const double last = settings->widths[settings->n_widths - 1];
+    double hidden = 0.0;
+    for (int l = 1; l < settings->n_widths; l++) {
+        hidden += (double)settings->widths[l - 1] * (double)settings->widths[l];
+    }
+    const double C0 = I * H0;
+    const double C = A * H0 + hidden + last;
+    const double P = I * H0 + hidden + 2.0 * A * last;
+    const double R = S + U;
+    const bool has_prior = algorithm->prior != NULL;
+    double multiply_adds = M * R * C + R * (C0 + P) + 3.0 * S * (C0 + C);
+    if (algorithm->has_policy) {
+        /* The prior's forward pass also serves the sampling. */
+        multiply_adds += 3.0 * S * P + (has_prior ? M * S * C + 3.0 * S * P : 0.0);
+    } else {
+        /* The forward pass of the samples is the loss's too. */
+        multiply_adds += 2.0 * S * P;
+    }
+    return 2.0 * multiply_adds;
+}

@@ -1,0 +1,525 @@
+/* The learner step: ALGORITHMS over the operators of a table, spread over a team of threads. */
+#include "learner/update.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/networks/adam.h"
+#include "learner/duals.h"
+#include "learner/operators.h"
+#include "learner/team.h"
+
+#define GROUP_ROWS                                                                                 \
+    144 /* rows that a worker takes at a time: their activations stay near the second cache */
+#define CHUNK                                                                                      \
+    4096 /* floats whose squares make one partial sum: fixed, so that norms do not depend on       \
+            threads */
+
+struct update {
+    struct settings settings;
+    struct parameters_layout layout;
+    struct step step;
+    int B, N;
+
+    struct team *team;
+    int n_workers;
+    struct worker *workers;
+    struct sums total;
+
+    struct unit *units; /* (B * T) of the batch */
+    int n_units;
+    int *share; /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
+
+    float *packed; /* of all networks, now and target */
+    size_t n_packed;
+    const struct state *packed_state; /* whose weights they are, NULL: nobody's */
+    uint64_t packed_step;
+
+    double *squares;                            /* (chunks) */
+    size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
+    double norms[PARAMETERS_GROUPS_MAX];
+    float scales[PARAMETERS_GROUPS_MAX];
+    struct state *state; /* being applied to */
+    bool scaled;         /* gradients are means already */
+    struct report report;
+};
+
+/* ---- One step of one group: docs/maths.md, section 3 ---- */
+
+static void step_group(struct worker *worker)
+{
+    const struct algorithm *algorithm = worker->step->algorithm;
+
+    /* 1. V(s) at every row, from the target critic. */
+    algorithm->value_estimate(worker);
+
+    /* 2. The critic moves towards r + gamma d V(s'). */
+    algorithm->evaluation(worker);
+
+    /* 3. The prior towards what was logged, where that was good. */
+    if (algorithm->prior != NULL) {
+        algorithm->prior(worker);
+    }
+
+    /* 4. The policy towards the better of the samples. 5. is in update_apply: duals are few. */
+    if (algorithm->improvement != NULL) {
+        algorithm->improvement(worker);
+    }
+}
+
+/* ---- Sharing out ---- */
+
+/* Units in the order of the batch, and contiguous shares of about equal work. */
+static void share_units(struct update *update, const struct batch *batch)
+{
+    const int T = update->settings.T;
+    update->n_units = batch->B * T;
+    int64_t total = 0;
+    for (int u = 0; u < update->n_units; u++) {
+        const int n = (int)batch->n_valid[u / T];
+        update->units[u] = (struct unit){.b = u / T, .tau = u % T, .n = n};
+        total += 2 * n + 1;
+    }
+    /* A unit goes to the worker in whose part of the work its middle lies. */
+    int64_t done = 0;
+    int worker = 0;
+    update->share[0] = 0;
+    for (int u = 0; u < update->n_units; u++) {
+        const int64_t work = 2 * update->units[u].n + 1;
+        const int owner = (int)((2 * done + work) * update->n_workers / (2 * total));
+        while (worker < owner) {
+            update->share[++worker] = u;
+        }
+        done += work;
+    }
+    while (worker < update->n_workers) {
+        update->share[++worker] = update->n_units;
+    }
+}
+
+/* The number of units, from `first` on, for the next group: a worker's rows in groups of about
+ * equal size. */
+static int group_units(const struct update *update, int first, int end, int R_max)
+{
+    int rows = 0;
+    for (int u = first; u < end; u++) {
+        rows += update->units[u].n + 1;
+    }
+    const int n_groups = (rows + R_max - 1) / R_max;
+    const int target = (rows + n_groups - 1) / n_groups;
+    int n = 0;
+    int taken = 0;
+    while (first + n < end && (n == 0 || taken < target)) {
+        const int more = update->units[first + n].n + 1;
+        if (n > 0 && taken + more > R_max) {
+            break;
+        }
+        taken += more;
+        n++;
+    }
+    return n;
+}
+
+static void work_gradients(void *arg, int i)
+{
+    struct update *update = arg;
+    struct worker *worker = &update->workers[i];
+    memset(worker->gradients, 0, update->layout.size * sizeof(float));
+    memset(&worker->sums, 0, sizeof worker->sums);
+    const int end = update->share[i + 1];
+    for (int first = update->share[i]; first < end;) {
+        const int n = group_units(update, first, end, worker->R_max);
+        worker_load(worker, update->units + first, n);
+        step_group(worker);
+        first += n;
+    }
+}
+
+/* Worker 0's gradients become the sum over workers, in their order; thread i adds its slice. */
+static void work_reduce(void *arg, int i)
+{
+    struct update *update = arg;
+    const size_t lines = update->layout.size / 16;
+    const size_t n = (size_t)update->n_workers;
+    const size_t begin = lines * (size_t)i / n * 16;
+    const size_t end = lines * ((size_t)i + 1) / n * 16;
+    float *restrict sum = update->workers[0].gradients;
+    for (size_t w = 1; w < n; w++) {
+        const float *restrict part = update->workers[w].gradients;
+        for (size_t j = begin; j < end; j++) {
+            sum[j] += part[j];
+        }
+    }
+}
+
+/* ---- Weights in the kernels' order ---- */
+
+static void work_pack(void *arg, int i)
+{
+    struct update *update = arg;
+    const struct step *step = &update->step;
+    const struct network *networks[] = {&step->policy.now, &step->prior.now, &step->critic.now};
+    for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
+        if (networks[n]->shape != NULL) {
+            /* The packed copy is ours to write; operators only read it. */
+            network_pack((float *)(uintptr_t)networks[n]->packed, networks[n]->shape,
+                         networks[n]->params, i, update->n_workers);
+        }
+    }
+}
+
+/* Copies the packed networks to their packed target copies; `pack`: from the state's targets, which
+ * may differ. */
+static void pack_targets(struct update *update, bool pack)
+{
+    struct step *step = &update->step;
+    struct step_network *networks[] = {&step->policy, &step->critic};
+    for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
+        const struct step_network *network = networks[n];
+        if (network->target.shape == NULL) {
+            continue;
+        }
+        float *packed = (float *)(uintptr_t)network->target.packed;
+        if (pack) {
+            network_pack(packed, network->target.shape, network->target.params, 0, 1);
+        } else {
+            memcpy(packed, network->now.packed, network->now.shape->packed_size * sizeof *packed);
+        }
+    }
+}
+
+static void point_to(struct step_network *network, const struct state *state)
+{
+    network->now.params = state->params + network->at;
+    network->target.params = state->targets + network->at;
+}
+
+/* Networks point to this state's weights; packs them unless that was done. */
+static void use_state(struct update *update, const struct state *state)
+{
+    ASSERT(state->layout.size == update->layout.size);
+    struct step *step = &update->step;
+    point_to(&step->policy, state);
+    point_to(&step->prior, state);
+    point_to(&step->critic, state);
+    if (update->packed_state != state || update->packed_step != state->step) {
+        team_run(update->team, work_pack, update);
+        pack_targets(update, true);
+        update->packed_state = state;
+        update->packed_step = state->step;
+    }
+    duals_read(step, &update->layout, state->params);
+}
+
+void update_forget(struct update *update)
+{
+    update->packed_state = NULL;
+}
+
+/* ---- Gradients ---- */
+
+status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
+                        const struct noise *noise, struct err *err)
+{
+    const status s = batch_check(batch, &update->settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (batch->B > update->B || batch->N > update->N) {
+        return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected at most %d of %d",
+                       batch->B, batch->N, update->B, update->N);
+    }
+    const bool wants_improve =
+        update->step.algorithm->prior != NULL && update->step.algorithm->has_policy;
+    if (noise != NULL && (noise->value == NULL || (wants_improve && noise->improve == NULL))) {
+        return err_set(err, STATUS_INVALID, "noise: %s is not there",
+                       noise->value == NULL ? "value" : "improve");
+    }
+    update->step.batch = batch;
+    update->step.noise = noise;
+    update->step.number = state->step;
+    use_state(update, state);
+    share_units(update, batch);
+    team_run(update->team, work_gradients, update);
+    team_run(update->team, work_reduce, update);
+
+    memset(&update->total, 0, sizeof update->total);
+    double *total = (double *)&update->total;
+    for (int w = 0; w < update->n_workers; w++) {
+        const double *part = (const double *)&update->workers[w].sums;
+        for (size_t i = 0; i < SUMS_COUNT; i++) {
+            total[i] += part[i];
+        }
+    }
+    update->scaled = false;
+    return STATUS_OK;
+}
+
+struct update_sums update_sums(struct update *update)
+{
+    return (struct update_sums){update->workers[0].gradients, update->layout.size,
+                                (double *)&update->total, SUMS_COUNT};
+}
+
+/* ---- Apply ---- */
+
+/* Sum of squares of g(n), n a multiple of 8: eight sums side by side, so there is no chain of
+ * additions, and the order is the same on every machine. */
+static double sum_squares(const float *g, size_t n)
+{
+    double part[8] = {0};
+    for (size_t j = 0; j < n; j += 8) {
+        for (size_t k = 0; k < 8; k++) {
+            part[k] += (double)g[j + k] * (double)g[j + k];
+        }
+    }
+    return ((part[0] + part[4]) + (part[1] + part[5])) +
+           ((part[2] + part[6]) + (part[3] + part[7]));
+}
+
+/* Thread i sums every n-th chunk of each group. */
+static void work_squares(void *arg, int i)
+{
+    struct update *update = arg;
+    const size_t n = (size_t)update->n_workers;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        const float *g = update->workers[0].gradients + group->at;
+        const size_t n_chunks = update->chunk_of[k + 1] - update->chunk_of[k];
+        for (size_t c = (size_t)i; c < n_chunks; c += n) {
+            const size_t left = group->size - c * CHUNK;
+            update->squares[update->chunk_of[k] + c] =
+                sum_squares(g + c * CHUNK, left < CHUNK ? left : CHUNK);
+        }
+    }
+}
+
+static void work_adam(void *arg, int i)
+{
+    struct update *update = arg;
+    struct state *state = update->state;
+    const struct settings *settings = &update->settings;
+    const size_t lines = update->layout.size / 16;
+    const size_t n = (size_t)update->n_workers;
+    const size_t begin = lines * (size_t)i / n * 16;
+    const size_t end = lines * ((size_t)i + 1) / n * 16;
+    const float *g = update->workers[0].gradients;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        const size_t from = group->at > begin ? group->at : begin;
+        const size_t to = group->at + group->size < end ? group->at + group->size : end;
+        if (from >= to) {
+            continue;
+        }
+        const struct adam adam = {group->is_network ? settings->lr : settings->dual_lr,
+                                  settings->beta1, settings->beta2, settings->adam_eps};
+        adam_step(state->params + from, state->m + from, state->v + from, g + from, to - from,
+                  &adam, state->step + 1, update->scales[k]);
+    }
+}
+
+/* Norms of the mean gradients, and what to multiply the sums with: 1 / states, and less where a
+ * norm is clipped. */
+static void clip(struct update *update)
+{
+    const double states = update->total.states;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        if (!group->is_network) {
+            update->scales[k] = 1.0f; /* their gradients are means already */
+            continue;
+        }
+        double sum = 0.0;
+        for (size_t c = update->chunk_of[k]; c < update->chunk_of[k + 1]; c++) {
+            sum += update->squares[c];
+        }
+        const double norm = sqrt(sum) / states;
+        const double limit = update->settings.clip_norm;
+        update->norms[k] = norm;
+        update->scales[k] = (float)((norm > limit ? limit / norm : 1.0) / states);
+    }
+}
+
+static void copy_targets(struct update *update, struct state *state)
+{
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        if (group->has_target) {
+            memcpy(state->targets + group->at, state->params + group->at,
+                   group->size * sizeof(float));
+        }
+    }
+    pack_targets(update, false);
+}
+
+status update_apply(struct update *update, struct state *state, struct report *report,
+                    struct err *err)
+{
+    ASSERT(update->packed_state == state && !update->scaled);
+    if (!(update->total.states >= 1.0)) {
+        return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
+                       (unsigned long long)(state->step + 1), update->total.states);
+    }
+    team_run(update->team, work_squares, update);
+    clip(update);
+    report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
+                state->step + 1);
+    const status s = report_check(&update->report, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    duals_gradients(update->workers[0].gradients, &update->step, &update->layout, state->params,
+                    &update->total);
+    update->state = state;
+    team_run(update->team, work_adam, update);
+    duals_floor(state->params, &update->layout, update->settings.rho_floor);
+    state->step++;
+    team_run(update->team, work_pack, update);
+    if (state->step % (uint64_t)update->settings.target_period == 0) {
+        copy_targets(update, state);
+    }
+    update->packed_step = state->step;
+    if (report != NULL) {
+        *report = update->report;
+    }
+    return STATUS_OK;
+}
+
+status update_step(struct update *update, struct state *state, const struct batch *batch,
+                   const struct noise *noise, struct report *report, struct err *err)
+{
+    const status s = update_gradients(update, state, batch, noise, err);
+    return s != STATUS_OK ? s : update_apply(update, state, report, err);
+}
+
+const float *update_last_gradients(struct update *update)
+{
+    float *g = update->workers[0].gradients;
+    for (int k = 0; k < update->layout.n_groups && !update->scaled; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
+            g[i] = (float)((double)g[i] / update->total.states);
+        }
+    }
+    update->scaled = true;
+    return g;
+}
+
+/* ---- Life ---- */
+
+/* Fills in shapes and places of a network that the layout has; takes its share of the packed block.
+ */
+static void find_network(struct update *update, struct step_network *network, const char *name)
+{
+    const struct parameters_group *group = parameters_group(&update->layout, name);
+    if (group == NULL) {
+        return;
+    }
+    network->at = group->at;
+    network->now.shape = &group->shape;
+    network->now.packed = update->packed + update->n_packed;
+    update->n_packed += group->shape.packed_size;
+    if (group->has_target) {
+        network->target.shape = &group->shape;
+        network->target.packed = update->packed + update->n_packed;
+        update->n_packed += group->shape.packed_size;
+    }
+}
+
+static status make_networks(struct update *update, struct err *err)
+{
+    struct step *step = &update->step;
+    const struct settings *settings = &update->settings;
+    size_t floats = 0;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        floats += 2 * update->layout.groups[k].shape.packed_size;
+    }
+    update->packed = mem_aligned(floats * sizeof(float));
+    if (update->packed == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %zu floats", floats);
+    }
+    find_network(update, &step->policy, "policy");
+    find_network(update, &step->prior, "prior");
+    find_network(update, &step->critic, "critic");
+    step->settings = &update->settings;
+    step->algorithm = algorithm_find(settings->algorithm);
+    step->I = settings_inputs(settings);
+    step->policy_head = (struct gaussian_head){settings->A, (float)settings->policy_min_std,
+                                               (float)settings->init_std};
+    step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
+                                              (float)settings->init_std};
+    return STATUS_OK;
+}
+
+static status make_workers(struct update *update, struct err *err)
+{
+    /* A group holds at least one whole unit. */
+    const int R_max = update->N + 1 > GROUP_ROWS ? update->N + 1 : GROUP_ROWS;
+    update->workers = mem_array((size_t)update->n_workers, sizeof *update->workers);
+    for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
+        struct worker *worker = &update->workers[i];
+        worker->gradients = mem_aligned(update->layout.size * sizeof(float));
+        if (worker->gradients == NULL ||
+            arena_init(&worker->arena, worker_bytes(&update->step, R_max)) != STATUS_OK) {
+            return err_set(err, STATUS_NO_MEMORY, "learner: worker %d", i);
+        }
+        worker_init(worker, &update->step, R_max);
+    }
+    return update->workers == NULL ? err_set(err, STATUS_NO_MEMORY, "learner: workers") : STATUS_OK;
+}
+
+status update_new(struct update **out, const struct settings *settings, int B, int N, int threads,
+                  struct err *err)
+{
+    ASSERT(B >= 1 && N >= 1 && threads >= 1);
+    struct update *update = mem_new(sizeof *update);
+    if (update == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "learner update");
+    }
+    update->settings = *settings;
+    update->B = B;
+    update->N = N;
+    update->n_workers = threads;
+    status s = algorithm_layout(&update->layout, settings, err);
+    s = s != STATUS_OK ? s : make_networks(update, err);
+    s = s != STATUS_OK ? s : make_workers(update, err);
+    s = s != STATUS_OK ? s : team_new(&update->team, threads, err);
+    if (s == STATUS_OK) {
+        for (int k = 0; k < update->layout.n_groups; k++) {
+            update->chunk_of[k + 1] =
+                update->chunk_of[k] + (update->layout.groups[k].size + CHUNK - 1) / CHUNK;
+        }
+        const size_t n_chunks = update->chunk_of[update->layout.n_groups];
+        update->squares = mem_array(n_chunks, sizeof *update->squares);
+        update->units = mem_array((size_t)B * (size_t)settings->T, sizeof *update->units);
+        update->share = mem_array((size_t)threads + 1, sizeof *update->share);
+        if (update->squares == NULL || update->units == NULL || update->share == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "learner update");
+        }
+    }
+    if (s != STATUS_OK) {
+        update_free(update);
+        return s;
+    }
+    *out = update;
+    return STATUS_OK;
+}
+
+void update_free(struct update *update)
+{
+    if (update == NULL) {
+        return;
+    }
+    team_free(update->team);
+    for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
+        mem_free(update->workers[i].gradients);
+        arena_fini(&update->workers[i].arena);
+    }
+    mem_free(update->workers);
+    mem_free(update->units);
+    mem_free(update->share);
+    mem_free(update->packed);
+    mem_free(update->squares);
+    mem_free(update);
+}
