@@ -1,0 +1,321 @@
+/* Threads that take episodes off one counter until there are none. */
+#include "evaluator/measurement.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/rollout/rollout.h"
+#include "evaluator/statistics.h"
+
+#define LOG_MODULE "measurement"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+
+struct job {
+    const struct policy *policy;
+    const struct measurement_settings *settings;
+    struct signature signature; /* the environment's */
+    struct measurement *made;
+    _Atomic uint32_t next; /* task * episodes + episode */
+    _Atomic uint32_t failed;
+    _Atomic uint64_t steps;
+    _Atomic bool over;     /* stopping, or an error: the threads leave */
+    pthread_mutex_t mutex; /* guards `failure` */
+    struct err failure;    /* the first; code OK: none */
+};
+
+static void fail_job(struct job *job, status s, const struct err *err)
+{
+    pthread_mutex_lock(&job->mutex);
+    if (job->failure.code == STATUS_OK) {
+        job->failure = *err;
+        job->failure.code = s;
+    }
+    pthread_mutex_unlock(&job->mutex);
+    atomic_store(&job->over, true);
+}
+
+static status before_step(void *arg, uint32_t step, struct err *err)
+{
+    struct job *job = arg;
+    const struct measurement_settings *settings = job->settings;
+    (void)step;
+    (void)err;
+    bool stop = atomic_load_explicit(&job->over, memory_order_relaxed) ||
+                (settings->stopping != NULL && settings->stopping(settings->arg));
+    return stop ? STATUS_CLOSED : STATUS_OK;
+}
+
+/* Episode `number` of the job. An episode that the environment failed is counted and no error. */
+static status measure_episode(struct job *job, struct actor *actor, struct episode *episode,
+                              uint32_t number, struct err *err)
+{
+    const struct measurement_settings *settings = job->settings;
+    uint32_t task = number / settings->episodes;
+    struct rollout_stream stream;
+    struct environment *environment;
+    /* All tasks start from the same states. */
+    rollout_stream(&stream, settings->seed, settings->stream, settings->index,
+                   number % settings->episodes);
+    status s = environment_open(&environment, settings->environment, stream.start_seed, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    actor_start(actor, &stream.rng, task);
+    s = rollout_run(environment, actor, episode, before_step, job, err);
+    environment_close(environment);
+    if (s == STATUS_OK) {
+        job->made->returns[number] =
+            episode_return(episode, &job->signature, actor_reward(actor, task));
+        atomic_fetch_add(&job->steps, episode->T);
+    } else if (s != STATUS_CLOSED && s != STATUS_NO_MEMORY) {
+        log_warn("episode failed and does not count episode=%u: %s", number, err->text);
+        atomic_fetch_add(&job->failed, 1);
+        s = STATUS_OK;
+    }
+    return s;
+}
+
+static status measure_episodes(struct job *job, struct actor *actor, struct episode *episode,
+                               struct err *err)
+{
+    uint32_t total = job->made->n_tasks * job->settings->episodes;
+    for (;;) {
+        uint32_t number = atomic_fetch_add(&job->next, 1);
+        if (number >= total) {
+            return STATUS_OK;
+        }
+        status s = measure_episode(job, actor, episode, number, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+}
+
+static void *measure_thread(void *arg)
+{
+    struct job *job = arg;
+    struct actor *actor;
+    struct episode episode;
+    struct err err = {0};
+    status s = actor_new(&actor, &job->signature, &err);
+    if (s == STATUS_OK) {
+        episode_init(&episode, signature_width(&job->signature));
+        s = actor_use(actor, job->policy, job->settings->sample, &err);
+        if (s == STATUS_OK) {
+            s = measure_episodes(job, actor, &episode, &err);
+        }
+        episode_fini(&episode);
+        actor_free(actor);
+    }
+    if (s != STATUS_OK) {
+        fail_job(job, s, &err);
+    }
+    return NULL;
+}
+
+/* ---- The measurement ---- */
+
+static status run_threads(struct job *job, struct err *err)
+{
+    uint32_t n_threads = job->settings->threads, started = 0;
+    pthread_t *threads = mem_array(n_threads, sizeof *threads);
+    if (threads == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
+    }
+    for (; started < n_threads; started++) {
+        int number = pthread_create(&threads[started], NULL, measure_thread, job);
+        if (number != 0) {
+            struct err why;
+            fail_job(job, err_errno(&why, number, "start thread %u", started), &why);
+            break;
+        }
+    }
+    for (uint32_t i = 0; i < started; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    mem_free(threads);
+    if (job->failure.code != STATUS_OK) {
+        return err_set(err, job->failure.code, "%s", job->failure.text);
+    }
+    return STATUS_OK;
+}
+
+/* Names of the policy's tasks, and room for their returns. Says whether policy and environment
+ * fit. */
+static status make_measurement(struct job *job, struct err *err)
+{
+    struct actor *actor;
+    struct measurement *made = job->made;
+    status s = actor_new(&actor, &job->signature, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = actor_use(actor, job->policy, job->settings->sample, err);
+    if (s == STATUS_OK) {
+        made->n_tasks = actor_tasks(actor);
+        made->episodes = job->settings->episodes;
+        for (uint32_t k = 0; k < made->n_tasks; k++) {
+            memcpy(made->tasks[k], job->signature.rewards[actor_reward(actor, k)],
+                   SIGNATURE_NAME_SIZE);
+        }
+        size_t n = (size_t)made->n_tasks * made->episodes;
+        made->returns = mem_array(n, sizeof *made->returns);
+        s = made->returns != NULL ? STATUS_OK
+                                  : err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
+        for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+            made->returns[i] = NAN;
+        }
+    }
+    actor_free(actor);
+    return s;
+}
+
+/* Copies the good returns of task k to `values`; says how many. */
+static size_t good_returns(const struct measurement *measurement, uint32_t k, double *values)
+{
+    const double *returns = measurement->returns + (size_t)k * measurement->episodes;
+    size_t n = 0;
+    for (uint32_t i = 0; i < measurement->episodes; i++) {
+        if (!isnan(returns[i])) {
+            values[n++] = returns[i];
+        }
+    }
+    return n;
+}
+
+static status check_complete(const struct measurement *made, struct err *err)
+{
+    for (uint32_t k = 0; k < made->n_tasks; k++) {
+        bool any = false;
+        for (uint32_t i = 0; i < made->episodes; i++) {
+            any = any || !isnan(made->returns[(size_t)k * made->episodes + i]);
+        }
+        if (!any) {
+            return err_set(err, STATUS_CORRUPT,
+                           "task %s: the environment failed in all %u episodes", made->tasks[k],
+                           made->episodes);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status run_job(struct job *job, struct err *err)
+{
+    uint64_t started_ns = clock_now_ns();
+    status s = make_measurement(job, err);
+    if (s == STATUS_OK) {
+        s = run_threads(job, err);
+    }
+    if (s == STATUS_OK) {
+        s = check_complete(job->made, err);
+    }
+    job->made->failed = atomic_load(&job->failed);
+    job->made->steps = atomic_load(&job->steps);
+    job->made->seconds = (double)(clock_now_ns() - started_ns) / 1e9;
+    return s;
+}
+
+status measurement_take(struct measurement **measurement, const struct policy *policy,
+                        const struct measurement_settings *settings, struct err *err)
+{
+    /* Held open: the episodes' own environments then share its model. */
+    struct environment *anchor;
+    status s = environment_open(&anchor, settings->environment, 0, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct job *job = mem_new(sizeof *job);
+    struct measurement *made = mem_new(sizeof *made);
+    if (job == NULL || made == NULL) {
+        s = err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
+    } else {
+        job->policy = policy;
+        job->settings = settings;
+        job->signature = *environment_signature(anchor);
+        job->made = made;
+        pthread_mutex_init(&job->mutex, NULL);
+        s = run_job(job, err);
+        pthread_mutex_destroy(&job->mutex);
+    }
+    mem_free(job);
+    environment_close(anchor);
+    if (s != STATUS_OK) {
+        measurement_free(made);
+        return s;
+    }
+    *measurement = made;
+    return STATUS_OK;
+}
+
+void measurement_free(struct measurement *measurement)
+{
+    if (measurement != NULL) {
+        mem_free(measurement->returns);
+        mem_free(measurement);
+    }
+}
+
+double measurement_mean(const struct measurement *measurement)
+{
+    double sum = 0;
+    for (uint32_t k = 0; k < measurement->n_tasks; k++) {
+        double task = 0;
+        size_t n = 0;
+        for (uint32_t i = 0; i < measurement->episodes; i++) {
+            double value = measurement->returns[(size_t)k * measurement->episodes + i];
+            if (!isnan(value)) {
+                task += value;
+                n++;
+            }
+        }
+        sum += task / (double)n;
+    }
+    return sum / measurement->n_tasks;
+}
+
+/* ---- JSON ---- */
+
+static cJSON *task_json(const struct measurement *measurement, uint32_t k, double *values)
+{
+    cJSON *task = cJSON_CreateObject();
+    size_t n = good_returns(measurement, k, values);
+    cJSON *returns = cJSON_CreateDoubleArray(values, (int)n); /* in order of episodes */
+    struct statistics of = statistics_of(values, n);
+    bool ok = returns != NULL && cJSON_AddStringToObject(task, "task", measurement->tasks[k]) &&
+              cJSON_AddNumberToObject(task, "n", (double)n) &&
+              cJSON_AddNumberToObject(task, "mean", of.mean) &&
+              cJSON_AddNumberToObject(task, "min", of.min) &&
+              cJSON_AddNumberToObject(task, "median", of.median) &&
+              cJSON_AddNumberToObject(task, "max", of.max) &&
+              cJSON_AddNumberToObject(task, "std", of.std);
+    if (!ok || !cJSON_AddItemToObject(task, "returns", returns)) {
+        cJSON_Delete(returns);
+        cJSON_Delete(task);
+        return NULL;
+    }
+    return task;
+}
+
+status measurement_to_json(const struct measurement *measurement, cJSON *object)
+{
+    double *values = mem_array(measurement->episodes, sizeof *values);
+    bool ok = values != NULL &&
+              cJSON_AddNumberToObject(object, "return_mean", measurement_mean(measurement)) &&
+              cJSON_AddNumberToObject(object, "failed_episodes", measurement->failed) &&
+              cJSON_AddNumberToObject(object, "steps", (double)measurement->steps) &&
+              cJSON_AddNumberToObject(object, "seconds", measurement->seconds);
+    cJSON *tasks = ok ? cJSON_AddArrayToObject(object, "tasks") : NULL;
+    for (uint32_t k = 0; tasks != NULL && k < measurement->n_tasks; k++) {
+        cJSON *task = task_json(measurement, k, values);
+        if (task == NULL || !cJSON_AddItemToArray(tasks, task)) {
+            cJSON_Delete(task);
+            tasks = NULL;
+        }
+    }
+    mem_free(values);
+    return tasks != NULL ? STATUS_OK : STATUS_NO_MEMORY;
+}

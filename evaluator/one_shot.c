@@ -1,0 +1,57 @@
+/* A report, for eyes and for programs. */
+#include "evaluator/one_shot.h"
+
+#include <math.h>
+
+#include "evaluator/report.h"
+
+static double number_of(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}
+
+static void print_tasks(FILE *table, const char *who, const cJSON *measured)
+{
+    const cJSON *task;
+    cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(measured, "tasks"))
+    {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
+        fprintf(table, "%-8s %-20s %4.0f %10.3f %10.3f %10.3f %10.3f %10.3f\n", who,
+                name == NULL ? "" : name, number_of(task, "n"), number_of(task, "mean"),
+                number_of(task, "std"), number_of(task, "min"), number_of(task, "median"),
+                number_of(task, "max"));
+    }
+}
+
+static void print_table(FILE *table, const cJSON *report)
+{
+    fprintf(table, "%-8s %-20s %4s %10s %10s %10s %10s %10s\n", "", "task", "n", "mean", "std",
+            "min", "median", "max");
+    print_tasks(table, "policy", report);
+    print_tasks(table, "prior", cJSON_GetObjectItemCaseSensitive(report, "prior"));
+    fprintf(table, "%.0f control steps in %.2f s, %.0f failed episodes\n",
+            number_of(report, "steps"), number_of(report, "seconds"),
+            number_of(report, "failed_episodes"));
+}
+
+status one_shot(const struct experiment *experiment, const struct evaluator_options *options,
+                FILE *table, FILE *json, struct err *err)
+{
+    struct report_settings settings = {experiment, options, NULL, NULL};
+    cJSON *report;
+    status s = report_policy(&report, options->policy, &settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *line = cJSON_PrintUnformatted(report);
+    if (line != NULL) {
+        print_table(table, report);
+        fprintf(json, "%s\n", line);
+        cJSON_free(line);
+    } else {
+        s = err_set(err, STATUS_NO_MEMORY, "report: out of memory");
+    }
+    cJSON_Delete(report);
+    return s;
+}

@@ -1,0 +1,227 @@
+/* Reading a safetensors file and writing it again, somewhat changed. */
+#include "evaluator/policy_file.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define NOTE "evaluated/"
+
+/* ---- Copying ---- */
+
+/* Puts into `writer` the tensors whose names begin with `prefix`, under `new_prefix` instead. *n:
+ * how many. */
+static status copy_tensors(struct safetensors_writer *writer, const struct safetensors *file,
+                           const char *prefix, const char *new_prefix, size_t *n, struct err *err)
+{
+    size_t length = strlen(prefix);
+    *n = 0;
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const struct safetensors_tensor *tensor = safetensors_at(file, i);
+        char name[2 * SAFETENSORS_NAME_MAX];
+        if (strncmp(tensor->name, prefix, length) != 0) {
+            continue;
+        }
+        snprintf(name, sizeof name, "%s%s", new_prefix, tensor->name + length);
+        status s = safetensors_add(writer, name, tensor->type, tensor->n_dims, tensor->shape,
+                                   tensor->data, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        (*n)++;
+    }
+    return STATUS_OK;
+}
+
+/* All notes, but those that begin with `without`. */
+static status copy_notes(struct safetensors_writer *writer, const struct safetensors *file,
+                         const char *without, struct err *err)
+{
+    for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
+        const char *key, *text;
+        safetensors_metadata_at(file, i, &key, &text);
+        if (strncmp(key, without, strlen(without)) != 0) {
+            status s = safetensors_note(writer, key, text, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- Keeping ---- */
+
+static status note_number(struct safetensors_writer *writer, const char *key, double value,
+                          struct err *err)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    return safetensors_note(writer, key, text, err);
+}
+
+static status note_count(struct safetensors_writer *writer, const char *key, uint64_t value,
+                         struct err *err)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    return safetensors_note(writer, key, text, err);
+}
+
+static status write_notes(struct safetensors_writer *writer, const struct policy_notes *notes,
+                          struct err *err)
+{
+    status s = safetensors_note(writer, NOTE "run_id", notes->run_id, err);
+    s = s != STATUS_OK ? s : note_count(writer, NOTE "version", notes->version, err);
+    s = s != STATUS_OK ? s : note_count(writer, NOTE "learner_step", notes->learner_step, err);
+    s = s != STATUS_OK ? s : note_number(writer, NOTE "return_mean", notes->return_mean, err);
+    return s != STATUS_OK ? s : note_number(writer, NOTE "wall_s", notes->wall_s, err);
+}
+
+status policy_file_keep(const char *path, const void *package, size_t size,
+                        const struct policy_notes *notes, struct err *err)
+{
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    size_t n;
+    status s = safetensors_parse(&file, package, size, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "policy package");
+    }
+    s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        safetensors_free(file);
+        return err_set(err, s, "%s: out of memory", path);
+    }
+    s = copy_tensors(writer, file, "", "", &n, err);
+    s = s != STATUS_OK ? s : copy_notes(writer, file, NOTE, err);
+    s = s != STATUS_OK ? s : write_notes(writer, notes, err);
+    s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    return s;
+}
+
+/* ---- Loading ---- */
+
+static status read_number(const struct policy *policy, const char *key, double *value,
+                          struct err *err)
+{
+    const char *text = policy_note(policy, key);
+    char *end;
+    if (text == NULL) {
+        return err_set(err, STATUS_CORRUPT, "metadata %s: not there", key);
+    }
+    *value = strtod(text, &end);
+    if (end == text || *end != '\0') {
+        return err_set(err, STATUS_CORRUPT, "metadata %s: %.32s: expected a number", key, text);
+    }
+    return STATUS_OK;
+}
+
+static status read_count(const struct policy *policy, const char *key, uint64_t *value,
+                         struct err *err)
+{
+    double number;
+    status s = read_number(policy, key, &number, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!(number >= 0 && number < 9007199254740992.0)) {
+        return err_set(err, STATUS_CORRUPT, "metadata %s: %g: expected a count", key, number);
+    }
+    *value = (uint64_t)number;
+    return STATUS_OK;
+}
+
+static status read_notes(const struct policy *policy, struct policy_notes *notes, struct err *err)
+{
+    const char *run_id = policy_note(policy, NOTE "run_id");
+    if (run_id == NULL || strlen(run_id) >= sizeof notes->run_id) {
+        return err_set(err, STATUS_CORRUPT, "metadata " NOTE "run_id: not there, or too long");
+    }
+    strcpy(notes->run_id, run_id);
+    status s = read_count(policy, NOTE "version", &notes->version, err);
+    s = s != STATUS_OK ? s : read_count(policy, NOTE "learner_step", &notes->learner_step, err);
+    s = s != STATUS_OK ? s : read_number(policy, NOTE "return_mean", &notes->return_mean, err);
+    return s != STATUS_OK ? s : read_number(policy, NOTE "wall_s", &notes->wall_s, err);
+}
+
+status policy_file_load(const char *path, struct policy **policy, struct policy_notes *notes,
+                        struct err *err)
+{
+    struct policy *loaded;
+    struct policy_notes found;
+    status s = policy_read(&loaded, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = read_notes(loaded, &found, err);
+    if (s != STATUS_OK && notes != NULL) {
+        policy_free(loaded);
+        return err_context(err, s, "%s", path);
+    }
+    if (notes != NULL) {
+        *notes = found;
+    }
+    if (policy != NULL) {
+        *policy = loaded;
+    } else {
+        policy_free(loaded);
+    }
+    return STATUS_OK;
+}
+
+/* ---- The prior ---- */
+
+/* Makes, of `file`, the package whose policy is the prior. */
+static status make_prior_package(const struct safetensors *file, struct safetensors_writer *writer,
+                                 struct err *err)
+{
+    size_t n;
+    status s = copy_tensors(writer, file, "prior/", "policy/", &n, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (n == 0) {
+        return err_set(err, STATUS_NOT_FOUND, "the package has no prior");
+    }
+    s = copy_notes(writer, file, "min_std", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const char *min_std = safetensors_metadata(file, "setting/prior_min_std");
+    if (min_std == NULL) {
+        return err_set(err, STATUS_CORRUPT, "metadata setting/prior_min_std: not there");
+    }
+    return safetensors_note(writer, "min_std", min_std, err);
+}
+
+status policy_file_load_prior(const char *path, struct policy **prior, struct err *err)
+{
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    void *package = NULL;
+    size_t size;
+    status s = safetensors_read(&file, path, POLICY_BYTES_MAX, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        safetensors_free(file);
+        return err_set(err, s, "%s: out of memory", path);
+    }
+    s = make_prior_package(file, writer, err);
+    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &size, err);
+    s = s != STATUS_OK ? s : policy_parse(prior, package, size, err);
+    mem_free(package);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    return s == STATUS_OK ? s : err_context(err, s, "%s", path);
+}

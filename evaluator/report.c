@@ -1,0 +1,150 @@
+/* Measurements put together as JSON. */
+#include "evaluator/report.h"
+
+#include <math.h>
+#include <string.h>
+
+#define LOG_MODULE "report"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+
+static status no_memory(struct err *err)
+{
+    return err_set(err, STATUS_NO_MEMORY, "report: out of memory");
+}
+
+/* Measures `policy` and adds what comes out to `object`. */
+static status measure_into(cJSON *object, const struct policy *policy,
+                           const struct report_settings *settings, struct err *err)
+{
+    struct measurement *measurement;
+    struct measurement_settings how = {
+        .environment = settings->experiment->environment,
+        .seed = (uint64_t)settings->experiment->seed,
+        .stream = MEASUREMENT_FINAL,
+        .index = (uint64_t)settings->options->index,
+        .episodes = (uint32_t)settings->options->episodes,
+        .threads = (uint32_t)settings->options->threads,
+        .sample = strcmp(settings->options->act, "sample") == 0,
+        .stopping = settings->stopping,
+        .arg = settings->arg,
+    };
+    status s = measurement_take(&measurement, policy, &how, err);
+    if (s == STATUS_OK) {
+        s = measurement_to_json(measurement, object) == STATUS_OK ? STATUS_OK : no_memory(err);
+        measurement_free(measurement);
+    }
+    return s;
+}
+
+/* The prior of the package at `path`, if there is one: "prior" and prior_return_mean. */
+static status add_prior(cJSON *object, const char *path, const struct report_settings *settings,
+                        struct err *err)
+{
+    struct policy *prior;
+    status s = policy_file_load_prior(path, &prior, err);
+    if (s == STATUS_NOT_FOUND) {
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    cJSON *measured = cJSON_AddObjectToObject(object, "prior");
+    s = measured != NULL ? measure_into(measured, prior, settings, err) : no_memory(err);
+    policy_free(prior);
+    if (s == STATUS_OK) {
+        const cJSON *mean = cJSON_GetObjectItemCaseSensitive(measured, "return_mean");
+        s = cJSON_AddNumberToObject(object, "prior_return_mean", mean->valuedouble) != NULL
+                ? STATUS_OK
+                : no_memory(err);
+    }
+    return s;
+}
+
+static status describe(cJSON *object, const struct policy *policy,
+                       const struct report_settings *settings, struct err *err)
+{
+    const struct policy_info *info = policy_info(policy);
+    const struct experiment *experiment = settings->experiment;
+    bool ok = cJSON_AddStringToObject(object, "environment", experiment->environment) &&
+              cJSON_AddStringToObject(object, "algorithm", info->algorithm) &&
+              cJSON_AddNumberToObject(object, "learner_step", (double)info->learner_step) &&
+              cJSON_AddNumberToObject(object, "episodes", (double)settings->options->episodes) &&
+              cJSON_AddNumberToObject(object, "seed", (double)experiment->seed) &&
+              cJSON_AddStringToObject(object, "act", settings->options->act);
+    return ok ? STATUS_OK : no_memory(err);
+}
+
+static status fill_policy(cJSON *object, const char *path, const struct report_settings *settings,
+                          struct err *err)
+{
+    struct policy *policy;
+    status s = policy_file_load(path, &policy, NULL, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = describe(object, policy, settings, err);
+    s = s != STATUS_OK ? s : measure_into(object, policy, settings, err);
+    policy_free(policy);
+    return s != STATUS_OK ? s : add_prior(object, path, settings, err);
+}
+
+status report_policy(cJSON **report, const char *path, const struct report_settings *settings,
+                     struct err *err)
+{
+    cJSON *made = cJSON_CreateObject();
+    status s = made == NULL ? no_memory(err) : fill_policy(made, path, settings, err);
+    if (s != STATUS_OK) {
+        cJSON_Delete(made);
+        return s;
+    }
+    *report = made;
+    return STATUS_OK;
+}
+
+/* ---- A run ---- */
+
+static status add_notes(cJSON *object, const struct policy_notes *notes, struct err *err)
+{
+    bool ok = cJSON_AddStringToObject(object, "run_id", notes->run_id) &&
+              cJSON_AddNumberToObject(object, "version", (double)notes->version) &&
+              cJSON_AddNumberToObject(object, "window_return_mean", notes->return_mean) &&
+              cJSON_AddNumberToObject(object, "wall_s", notes->wall_s);
+    return ok ? STATUS_OK : no_memory(err);
+}
+
+static status fill_run(cJSON *object, const struct run_files *files,
+                       const struct report_settings *settings, struct err *err)
+{
+    struct policy_notes best, last;
+    status s = policy_file_load(files->policy, NULL, &best, err);
+    s = s != STATUS_OK ? s : policy_file_load(files->policy_last, NULL, &last, err);
+    s = s != STATUS_OK ? s : add_notes(object, &best, err);
+    s = s != STATUS_OK ? s : fill_policy(object, files->policy, settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    cJSON *of_last = cJSON_AddObjectToObject(object, "last");
+    if (of_last == NULL) {
+        return no_memory(err);
+    }
+    s = add_notes(of_last, &last, err);
+    return s != STATUS_OK ? s : fill_policy(of_last, files->policy_last, settings, err);
+}
+
+status report_run(cJSON **report, const struct run_files *files,
+                  const struct report_settings *settings, struct err *err)
+{
+    cJSON *made = cJSON_CreateObject();
+    status s = made == NULL ? no_memory(err) : fill_run(made, files, settings, err);
+    if (s == STATUS_OK && !cJSON_AddNumberToObject(made, "time", (double)clock_wall_ns() / 1e9)) {
+        s = no_memory(err);
+    }
+    s = s != STATUS_OK ? s : json_write(files->report, made, err);
+    if (s != STATUS_OK) {
+        cJSON_Delete(made);
+        return s;
+    }
+    *report = made;
+    return STATUS_OK;
+}

@@ -1,0 +1,17 @@
+/* Names, in one place. */
+#include "evaluator/run_files.h"
+
+#include <stdio.h>
+
+void run_files_init(struct run_files *files, const char *run_dir, int index)
+{
+    char number[16] = "";
+    if (index > 0) {
+        snprintf(number, sizeof number, "-%d", index);
+    }
+    snprintf(files->history, sizeof files->history, "%s/evaluator%s.jsonl", run_dir, number);
+    snprintf(files->policy, sizeof files->policy, "%s/policy%s.safetensors", run_dir, number);
+    snprintf(files->policy_last, sizeof files->policy_last, "%s/policy_last%s.safetensors", run_dir,
+             number);
+    snprintf(files->report, sizeof files->report, "%s/evaluation%s.json", run_dir, number);
+}

@@ -1,0 +1,33 @@
+/* Two passes over a sorted array. */
+#include "evaluator/statistics.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct statistics statistics_of(double *values, size_t n)
+{
+    struct statistics made = {n, NAN, NAN, NAN, NAN, NAN};
+    if (n == 0) {
+        return made;
+    }
+    qsort(values, n, sizeof *values, compare);
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += values[i];
+    }
+    made.mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        squares += (values[i] - made.mean) * (values[i] - made.mean);
+    }
+    made.std = sqrt(squares / (double)n);
+    made.min = values[0];
+    made.max = values[n - 1];
+    made.median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+    return made;
+}

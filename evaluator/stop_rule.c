@@ -1,0 +1,25 @@
+/* A reference and a counter. */
+#include "evaluator/stop_rule.h"
+
+#include <math.h>
+
+#include "common/base/status.h"
+
+void stop_rule_init(struct stop_rule *rule, uint32_t patience, double min_delta)
+{
+    ASSERT(min_delta >= 0);
+    *rule =
+        (struct stop_rule){.min_delta = min_delta, .patience = patience, .reference = -INFINITY};
+}
+
+bool stop_rule_add(struct stop_rule *rule, double mean)
+{
+    rule->n++;
+    if (isfinite(mean) && mean > rule->reference + rule->min_delta) {
+        rule->reference = mean;
+        rule->without = 0;
+    } else {
+        rule->without++;
+    }
+    return rule->patience > 0 && rule->without >= rule->patience;
+}
