@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/replay_sampler.h"
+#include "learner/diagnostics.h"
 #include "learner/reporter.h"
 #include "learner/run.h"
 #include "learner/update.h"
@@ -44,7 +45,9 @@ struct trainer {
     struct reporter *reporter;
     int32_t *tasks;       /* (B, T), where tasks are drawn */
     struct report report; /* of the last step */
-    uint64_t begin_ns;    /* of learning, in this process; 0: not yet */
+    struct report shown;  /* of the last step that was looked at closely: with diagnostics */
+    struct diagnostics *diagnostics;
+    uint64_t begin_ns; /* of learning, in this process; 0: not yet */
     double seconds_before;
     uint64_t status_ns, wait_log_ns;
     bool any_step;
@@ -116,7 +119,7 @@ static void say_learning(struct trainer *trainer, uint64_t now_ns)
     snprintf(text, sizeof(text), "step %" PRIu64 "%s  %.1f steps/s", trainer->report.step, of,
              rates.steps_per_second);
     add_text(text, sizeof(text), &trainer->report, "accepted", "accepted");
-    add_text(text, sizeof(text), &trainer->report, "std", "policy_std");
+    add_text(text, sizeof(text), &trainer->shown, "std", "policy_std");
     add_text(text, sizeof(text), &trainer->report, "eta", "eta");
     add_text(text, sizeof(text), &trainer->report, "critic", "critic_loss");
     add_text(text, sizeof(text), &trainer->report, "value", "value_mean");
@@ -129,7 +132,7 @@ static void say_learning(struct trainer *trainer, uint64_t now_ns)
                                           .learner_steps = (uint64_t)options->steps,
                                           .steps_per_second = rates.steps_per_second,
                                           .learning_seconds = trainer->run.about.learning_seconds};
-    reporter_progress(&trainer->report, &progress);
+    reporter_progress(&trainer->shown, &progress);
     publisher_set_progress(trainer->parts.publisher, &progress);
 }
 
@@ -207,6 +210,10 @@ static status prepare_steps(struct trainer *trainer, struct err *err)
         s = update_new(&trainer->update, settings, (int)options->batch_snippets,
                        (int)options->snippet_transitions, threads, err);
     }
+    if (s == STATUS_OK) {
+        s = diagnostics_new(&trainer->diagnostics, settings, trainer->run.state,
+                            (int)options->batch_snippets, err);
+    }
     if (s == STATUS_OK && settings->T < settings->K) {
         trainer->tasks = mem_array((size_t)options->batch_snippets * (size_t)settings->T,
                                    sizeof(*trainer->tasks));
@@ -272,6 +279,11 @@ static void keep_failure(struct trainer *trainer, const struct batch *batch, con
               run->state->step, why, batch_path, state_path);
 }
 
+static bool report_due(const struct trainer *trainer)
+{
+    return trainer->run.state->step % (uint64_t)trainer->parts.options->report_every == 0;
+}
+
 static status take_step(struct trainer *trainer, const struct replay_batch *from, struct err *err)
 {
     struct run *run = &trainer->run;
@@ -292,6 +304,10 @@ static status take_step(struct trainer *trainer, const struct replay_batch *from
         return s;
     }
     run->about.next_batch = from->number + 1;
+    if (!trainer->any_step || report_due(trainer)) {
+        diagnostics_add(trainer->diagnostics, run->state, &batch, &trainer->report);
+        trainer->shown = trainer->report;
+    }
     trainer->any_step = true;
     reporter_spent(trainer->reporter, REPORTER_STEP, clock_now_ns() - begin_ns);
     reporter_step(trainer->reporter, run->state->step);
@@ -317,7 +333,7 @@ static status after_step(struct trainer *trainer, struct err *err)
     run_checkpoint_if_due(run, copy_ns);
     reporter_spent(trainer->reporter, REPORTER_CHECKPOINT, clock_now_ns() - copy_ns);
     say_learning(trainer, clock_now_ns());
-    if (run->state->step % (uint64_t)options->report_every == 0) {
+    if (report_due(trainer)) {
         reporter_line(trainer->reporter, &trainer->report, run->about.learning_seconds,
                       run->about.version);
     }
@@ -384,7 +400,7 @@ static status finish(struct trainer *trainer, struct err *err)
     struct publisher_progress progress = {.learner_step = run->state->step,
                                           .learner_steps = (uint64_t)trainer->parts.options->steps,
                                           .learning_seconds = run->about.learning_seconds};
-    reporter_progress(&trainer->report, &progress);
+    reporter_progress(&trainer->shown, &progress);
     publisher_set_progress(trainer->parts.publisher, &progress);
     say(trainer, "finished at step %" PRIu64 ": %s", run->state->step, run->about.finish_reason);
     log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s", run->state->step,
@@ -492,6 +508,7 @@ void trainer_close(struct trainer *trainer)
     atomic_store(&trainer->stopping, true);
     pthread_join(trainer->thread, NULL);
     update_free(trainer->update);
+    diagnostics_free(trainer->diagnostics);
     reporter_close(trainer->reporter);
     mem_free(trainer->tasks);
     run_fini(&trainer->run);
