@@ -1,0 +1,44 @@
+/* Making and freeing; nothing else. */
+#include "collector/finished_episode.h"
+
+#include "common/base/memory.h"
+
+struct episode *episode_new(uint32_t W)
+{
+    struct episode *episode = mem_new(sizeof *episode);
+    if (episode != NULL) {
+        episode_init(episode, W);
+    }
+    return episode;
+}
+
+void episode_free(struct episode *episode)
+{
+    if (episode != NULL) {
+        episode_fini(episode);
+        mem_free(episode);
+    }
+}
+
+struct finished_episode *finished_episode_new(uint64_t sequence, uint32_t W)
+{
+    struct finished_episode *finished = mem_new(sizeof *finished);
+    if (finished == NULL) {
+        return NULL;
+    }
+    finished->sequence = sequence;
+    finished->episode = episode_new(W);
+    if (finished->episode == NULL) {
+        mem_free(finished);
+        return NULL;
+    }
+    return finished;
+}
+
+void finished_episode_free(struct finished_episode *finished)
+{
+    if (finished != NULL) {
+        episode_free(finished->episode);
+        mem_free(finished);
+    }
+}

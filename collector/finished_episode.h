@@ -1,0 +1,26 @@
+/* An episode that was acted to its end, and how: what workers hand to the keeper. */
+#ifndef HINDCAST_COLLECTOR_FINISHED_EPISODE_H
+#define HINDCAST_COLLECTOR_FINISHED_EPISODE_H
+
+#include <stdint.h>
+
+#include "common/trajectory/episode.h"
+
+struct finished_episode {
+    uint64_t sequence;       /* 1, 2, .. of this collector */
+    struct episode *episode; /* owned; NULL once taken */
+    bool random;             /* acted uniformly at random; then version and learner_step are 0 */
+    uint64_t version;        /* of the parameters when it began */
+    uint64_t learner_step;
+    uint32_t task; /* pursued: place of its reward in the environment's signature */
+};
+
+/* Empty, for rows of width W. NULL when out of memory. */
+struct finished_episode *finished_episode_new(uint64_t sequence, uint32_t W);
+void finished_episode_free(struct finished_episode *finished); /* NULL is fine */
+
+/* Episodes on the heap, as the keeper holds them. */
+struct episode *episode_new(uint32_t W);    /* NULL when out of memory */
+void episode_free(struct episode *episode); /* NULL is fine */
+
+#endif

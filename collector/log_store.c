@@ -1,0 +1,352 @@
+/* Journal and dataset as one thing: episodes numbered 1, 2, .. on disk. */
+#include "collector/log_store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/journal.h"
+#include "common/trajectory/shard_reader.h"
+
+#define LOG_MODULE "log_store"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+
+#define PATH_SIZE    1024
+#define IDENTITY_MAX (64u << 10) /* bytes of collector.json */
+#define COMPACT_AT_BYTES                                                                           \
+    (JOURNAL_BYTES_MAX / 4) /* a shard is made in memory: long before it is full */
+
+struct log_store {
+    struct log_store_settings settings;
+    char folder[PATH_SIZE];
+    struct signature signature;
+    struct dataset_writer *writer;
+    struct journal *journal;
+    uint64_t source;
+    uint64_t started_ns;
+    uint64_t last;
+};
+
+/* ---- collector.json ---- */
+
+static status check_identity(struct log_store *store, const cJSON *json, const char *path,
+                             struct err *err)
+{
+    const char *environment, *source, *started;
+    double seed;
+    status s = json_text(json, "environment", &environment, path, err);
+    s = s != STATUS_OK ? s : json_number(json, "seed", &seed, path, err);
+    s = s != STATUS_OK ? s : json_text(json, "source", &source, path, err);
+    s = s != STATUS_OK ? s : json_text(json, "started_ns", &started, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (strcmp(environment, store->settings.environment) != 0 ||
+        (uint64_t)seed != store->settings.seed) {
+        return err_set(err, STATUS_MISMATCH,
+                       "%s: these logs are of environment %s, seed %.0f; this collector acts in "
+                       "%s, seed %" PRIu64,
+                       path, environment, seed, store->settings.environment, store->settings.seed);
+    }
+    store->source = strtoull(source, NULL, 16);
+    store->started_ns = strtoull(started, NULL, 10);
+    if (store->source == 0) {
+        return err_set(err, STATUS_CORRUPT, "%s: source: expected a hexadecimal number", path);
+    }
+    return STATUS_OK;
+}
+
+static status make_identity(struct log_store *store, const char *path, struct err *err)
+{
+    char source[32], started[32];
+    if (getrandom(&store->source, sizeof store->source, 0) != sizeof store->source) {
+        return err_errno(err, errno, "getrandom");
+    }
+    store->source |= 1; /* never 0 */
+    store->started_ns = clock_wall_ns();
+    snprintf(source, sizeof source, "%016" PRIx64, store->source);
+    snprintf(started, sizeof started, "%" PRIu64, store->started_ns);
+    cJSON *json = cJSON_CreateObject();
+    bool ok = cJSON_AddStringToObject(json, "writer", store->settings.writer) &&
+              cJSON_AddStringToObject(json, "environment", store->settings.environment) &&
+              cJSON_AddNumberToObject(json, "seed", (double)store->settings.seed) &&
+              cJSON_AddStringToObject(json, "source", source) &&
+              cJSON_AddStringToObject(json, "started_ns", started);
+    status s = ok ? json_write(path, json, err)
+                  : err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
+    cJSON_Delete(json);
+    return s;
+}
+
+static status open_identity(struct log_store *store, struct err *err)
+{
+    char path[PATH_SIZE + 32];
+    cJSON *json;
+    snprintf(path, sizeof path, "%s/collector.json", store->folder);
+    status s = json_read(path, IDENTITY_MAX, &json, err);
+    if (s == STATUS_NOT_FOUND) {
+        return make_identity(store, path, err);
+    }
+    if (s == STATUS_OK) {
+        s = check_identity(store, json, path, err);
+        cJSON_Delete(json);
+    }
+    return s;
+}
+
+/* ---- Opening ---- */
+
+static status open_dataset(struct log_store *store, struct err *err)
+{
+    cJSON *made_by = cJSON_CreateObject();
+    bool ok = cJSON_AddStringToObject(made_by, "program", "hindcast-collector") &&
+              cJSON_AddStringToObject(made_by, "version", HINDCAST_VERSION) &&
+              cJSON_AddStringToObject(made_by, "environment", store->settings.environment) &&
+              cJSON_AddNumberToObject(made_by, "seed", (double)store->settings.seed) &&
+              cJSON_AddStringToObject(made_by, "writer", store->settings.writer);
+    char *text = ok ? cJSON_PrintUnformatted(made_by) : NULL;
+    cJSON_Delete(made_by);
+    if (text == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", store->folder);
+    }
+    status s = dataset_writer_open(&store->writer, store->folder, &store->signature, text, err);
+    cJSON_free(text);
+    return s;
+}
+
+static status open_journal(struct log_store *store, struct err *err)
+{
+    char path[PATH_SIZE + 32];
+    struct journal_found found;
+    snprintf(path, sizeof path, "%s/journal", store->folder);
+    status s = journal_open(&store->journal, path, &store->signature, store->writer, &found, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (found.corrupt > 0) {
+        log_error("the journal was damaged; the episodes hit are lost path=%s places=%" PRIu64,
+                  path, found.corrupt);
+    }
+    log_info("journal opened episodes=%" PRIu64 " in_last_shard=%" PRIu64 " torn_bytes=%" PRIu64,
+             found.episodes, found.dropped, found.torn_bytes);
+    return STATUS_OK;
+}
+
+/* Sequence of the last episode of a shard; 0 where it was not written by a collector. */
+static status last_of_shard(const struct dataset *dataset, size_t shard_i, uint64_t *last,
+                            struct err *err)
+{
+    struct shard_survey survey;
+    status s = shard_survey(&survey, dataset_shard(dataset, shard_i)->path, err);
+    if (s == STATUS_OK) {
+        *last = survey.episodes == 0 ? 0 : survey.origins[survey.episodes - 1].episode;
+        mem_free(survey.origins);
+    }
+    return s;
+}
+
+static status find_last_in_shards(struct log_store *store, struct err *err)
+{
+    struct dataset *dataset;
+    if (dataset_writer_shards(store->writer) == 0) {
+        return STATUS_OK;
+    }
+    status s = dataset_open(&dataset, store->folder, err);
+    if (s == STATUS_OK) {
+        s = last_of_shard(dataset, dataset_n_shards(dataset) - 1, &store->last, err);
+        dataset_close(dataset);
+    }
+    return s;
+}
+
+static status find_last(struct log_store *store, struct err *err)
+{
+    uint64_t n = journal_episodes(store->journal);
+    if (n == 0) {
+        return find_last_in_shards(store, err);
+    }
+    struct episode episode;
+    episode_init(&episode, signature_width(&store->signature));
+    status s = journal_read(store->journal, n - 1, &episode, err);
+    store->last = episode.identity.episode;
+    episode_fini(&episode);
+    return s;
+}
+
+status log_store_open(struct log_store **store, const struct log_store_settings *settings,
+                      const struct signature *signature, struct err *err)
+{
+    struct log_store *opened = mem_new(sizeof *opened);
+    if (opened == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", settings->folder);
+    }
+    opened->settings = *settings;
+    opened->signature = *signature;
+    snprintf(opened->folder, sizeof opened->folder, "%s", settings->folder);
+    status s = file_make_folders(opened->folder, err);
+    s = s != STATUS_OK ? s : open_identity(opened, err);
+    s = s != STATUS_OK ? s : open_dataset(opened, err);
+    s = s != STATUS_OK ? s : open_journal(opened, err);
+    s = s != STATUS_OK ? s : find_last(opened, err);
+    if (s != STATUS_OK) {
+        log_store_close(opened);
+        return s;
+    }
+    *store = opened;
+    return STATUS_OK;
+}
+
+void log_store_close(struct log_store *store)
+{
+    if (store != NULL) {
+        journal_close(store->journal);
+        dataset_writer_close(store->writer);
+        mem_free(store);
+    }
+}
+
+uint64_t log_store_last(const struct log_store *store)
+{
+    return store->last;
+}
+
+uint64_t log_store_source(const struct log_store *store)
+{
+    return store->source;
+}
+
+uint64_t log_store_started_ns(const struct log_store *store)
+{
+    return store->started_ns;
+}
+
+/* ---- Keeping ---- */
+
+status log_store_compact(struct log_store *store, struct err *err)
+{
+    status s = journal_compact(store->journal, store->writer, err);
+    return s == STATUS_OK ? s : err_context(err, s, "write a shard in %s", store->folder);
+}
+
+status log_store_append(struct log_store *store, struct episode *episode, struct err *err)
+{
+    struct err why;
+    episode->identity =
+        (struct episode_identity){.source = store->source, .episode = store->last + 1};
+    status s = journal_append(store->journal, episode, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "journal in %s", store->folder);
+    }
+    store->last++;
+    if (journal_episodes(store->journal) < store->settings.shard_episodes &&
+        journal_bytes(store->journal) < COMPACT_AT_BYTES) {
+        return STATUS_OK;
+    }
+    if (log_store_compact(store, &why) != STATUS_OK) {
+        log_error("episodes stay in the journal for now: %s", why.text);
+    }
+    return STATUS_OK;
+}
+
+/* ---- Reading back ---- */
+
+/* A walk over what is kept. */
+struct walk {
+    uint64_t after;
+    log_store_visit *visit;
+    void *arg;
+    struct episode episode; /* reused */
+};
+
+static status walk_reader(struct walk *walk, struct shard_reader *reader,
+                          const struct shard_survey *survey, struct err *err)
+{
+    status s = STATUS_OK;
+    for (uint64_t i = 0; s == STATUS_OK && i < survey->episodes; i++) {
+        if (survey->origins[i].episode <= walk->after) {
+            continue;
+        }
+        if (shard_reader_read(reader, i, &walk->episode, err) != STATUS_OK) {
+            log_error("an episode cannot be read and is left out: %s", err->text);
+            continue;
+        }
+        walk->episode.identity = survey->origins[i];
+        s = walk->visit(walk->arg, &walk->episode, err);
+    }
+    return s;
+}
+
+static status walk_shard(struct walk *walk, const struct dataset *dataset, size_t shard_i,
+                         struct err *err)
+{
+    struct shard_reader *reader;
+    struct shard_survey survey;
+    status s = shard_survey(&survey, dataset_shard(dataset, shard_i)->path, err);
+    if (s != STATUS_OK) {
+        log_error("a shard cannot be read and is left out: %s", err->text);
+        return STATUS_OK;
+    }
+    s = shard_reader_open(&reader, dataset, shard_i, err);
+    if (s == STATUS_OK) {
+        s = walk_reader(walk, reader, &survey, err);
+        shard_reader_close(reader);
+    } else {
+        log_error("a shard cannot be read and is left out: %s", err->text);
+        s = STATUS_OK;
+    }
+    mem_free(survey.origins);
+    return s;
+}
+
+static status walk_shards(struct walk *walk, const struct log_store *store, struct err *err)
+{
+    struct dataset *dataset;
+    if (dataset_writer_shards(store->writer) == 0) {
+        return STATUS_OK;
+    }
+    status s = dataset_open(&dataset, store->folder, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (size_t shard_i = 0; s == STATUS_OK && shard_i < dataset_n_shards(dataset); shard_i++) {
+        s = walk_shard(walk, dataset, shard_i, err);
+    }
+    dataset_close(dataset);
+    return s;
+}
+
+static status walk_journal(struct walk *walk, const struct log_store *store, struct err *err)
+{
+    status s = STATUS_OK;
+    for (uint64_t i = 0; s == STATUS_OK && i < journal_episodes(store->journal); i++) {
+        if (journal_read(store->journal, i, &walk->episode, err) != STATUS_OK) {
+            log_error("an episode of the journal cannot be read and is left out: %s", err->text);
+        } else if (walk->episode.identity.episode > walk->after) {
+            s = walk->visit(walk->arg, &walk->episode, err);
+        }
+    }
+    return s;
+}
+
+status log_store_each(struct log_store *store, uint64_t after, log_store_visit *visit, void *arg,
+                      struct err *err)
+{
+    struct err own;
+    struct walk walk = {.after = after, .visit = visit, .arg = arg};
+    err = err == NULL ? &own : err;
+    episode_init(&walk.episode, signature_width(&store->signature));
+    status s = walk_shards(&walk, store, err);
+    if (s == STATUS_OK) {
+        s = walk_journal(&walk, store, err);
+    }
+    episode_fini(&walk.episode);
+    return s;
+}
