@@ -49,30 +49,4 @@ status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shap
 /* An attribute of n whole numbers. NOT_FOUND where absent or of another shape. */
 status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char *name) MUST_CHECK;
 
-/* ---- writing: a file is made in memory, its bytes go out through common/base/file ---- */
-
-struct hdf5_writing {
-    hid_t file;
-    hid_t bool_type; /* as h5py writes bool: int8 enum FALSE, TRUE */
-    int compression; /* deflate level, 0: none. Every dataset has byte shuffling then, and always a
-                        checksum */
-};
-status hdf5_writing_begin(struct hdf5_writing *writing, int compression,
-                          struct err *err) MUST_CHECK;
-/* Ends it; *image is the file's bytes, mem_free. */
-status hdf5_writing_end(struct hdf5_writing *writing, void **image, size_t *size,
-                        struct err *err) MUST_CHECK;
-void hdf5_writing_abort(struct hdf5_writing *writing);
-
-status hdf5_make_group(hid_t *group, hid_t parent, const char *name, struct err *err) MUST_CHECK;
-/* values (n, row_size); row_size 0: rank 1. */
-status hdf5_write_floats(const struct hdf5_writing *writing, hid_t group, const char *name,
-                         const float *values, uint64_t n, uint64_t row_size,
-                         struct err *err) MUST_CHECK;
-status hdf5_write_flags(const struct hdf5_writing *writing, hid_t group, const char *name,
-                        const int8_t *values, uint64_t n, struct err *err) MUST_CHECK;
-/* n == 1: a scalar attribute. */
-status hdf5_write_attribute(hid_t object, const char *name, const uint64_t *values, size_t n,
-                            struct err *err) MUST_CHECK;
-
 #endif

@@ -13,7 +13,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/trajectory/hdf5.h"
+#include "common/trajectory/hdf5_writing.h"
 #include "common/trajectory/shard_writer.h"
 
 #define PATH_SIZE 4096

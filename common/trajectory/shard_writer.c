@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/trajectory/hdf5.h"
+#include "common/trajectory/hdf5_writing.h"
 
 static bool is_zero(const struct episode_identity *identity)
 {
@@ -23,7 +23,7 @@ static status write_columns(struct hdf5_writing *writing, hid_t group, const cha
     for (size_t t = 0; t < n; t++) {
         memcpy(scratch + t * size, episode->rows + t * episode->W + at, size * sizeof(float));
     }
-    return hdf5_write_floats(writing, group, name, scratch, n, row_size, err);
+    return hdf5_writing_floats(writing, group, name, scratch, n, row_size, err);
 }
 
 static status write_actions(struct hdf5_writing *writing, hid_t group,
@@ -35,7 +35,7 @@ static status write_actions(struct hdf5_writing *writing, hid_t group,
         signature_to_physical(signature, scratch + t * signature->A,
                               episode->rows + t * episode->W + at);
     }
-    return hdf5_write_floats(writing, group, "actions", scratch, episode->T, signature->A, err);
+    return hdf5_writing_floats(writing, group, "actions", scratch, episode->T, signature->A, err);
 }
 
 /* (T) for one reward, (T, K) for several; zeros where there are none, since Minari wants the
@@ -47,7 +47,7 @@ static status write_rewards(struct hdf5_writing *writing, hid_t group,
     uint32_t at = signature_rewards_at(signature);
     if (signature->K == 0) {
         memset(scratch, 0, episode->T * sizeof(float));
-        return hdf5_write_floats(writing, group, "rewards", scratch, episode->T, 0, err);
+        return hdf5_writing_floats(writing, group, "rewards", scratch, episode->T, 0, err);
     }
     bool one = reward_k < signature->K;
     uint32_t size = one ? 1 : signature->K;
@@ -73,9 +73,9 @@ static status write_ends(struct hdf5_writing *writing, hid_t group,
     bool terminated = episode->rows[(size_t)(T - 1) * episode->W + at] == 0.0f;
     memset(flags, 0, T);
     flags[T - 1] = terminated;
-    status s = hdf5_write_flags(writing, group, "terminations", flags, T, err);
+    status s = hdf5_writing_flags(writing, group, "terminations", flags, T, err);
     flags[T - 1] = !terminated;
-    return s == STATUS_OK ? hdf5_write_flags(writing, group, "truncations", flags, T, err) : s;
+    return s == STATUS_OK ? hdf5_writing_flags(writing, group, "truncations", flags, T, err) : s;
 }
 
 static status write_attributes(hid_t group, const struct episode *episode, uint64_t number,
@@ -84,12 +84,12 @@ static status write_attributes(hid_t group, const struct episode *episode, uint6
     const struct episode_identity *id = &episode->identity;
     const uint64_t total_steps = episode->T;
     const uint64_t identity[4] = {id->source, id->shard, id->episode, id->relabel};
-    status s = hdf5_write_attribute(group, "id", &number, 1, err);
+    status s = hdf5_writing_attribute(group, "id", &number, 1, err);
     if (s == STATUS_OK) {
-        s = hdf5_write_attribute(group, "total_steps", &total_steps, 1, err);
+        s = hdf5_writing_attribute(group, "total_steps", &total_steps, 1, err);
     }
     if (s == STATUS_OK && !is_zero(id)) {
-        s = hdf5_write_attribute(group, "identity", identity, 4, err);
+        s = hdf5_writing_attribute(group, "identity", identity, 4, err);
     }
     return s;
 }
@@ -108,7 +108,7 @@ status shard_write_episode(struct hdf5_writing *writing, const struct signature 
         return err_set(err, STATUS_NO_MEMORY, "%s: %u rows", name, episode->T + 1);
     }
     hid_t group;
-    status s = hdf5_make_group(&group, writing->file, name, err);
+    status s = hdf5_writing_group(&group, writing->file, name, err);
     if (s != STATUS_OK) {
         mem_free(scratch);
         return s;

@@ -451,14 +451,24 @@ status signature_from_json(struct signature *signature, const char *json, struct
 
 /* ---- units of actions ---- */
 
-/* In double, so that a round trip is within one rounding of a float. */
+/* Middle and half of the range, in double: a round trip is within one rounding of a float, limits
+ * map to limits, and limits of -1..1 change nothing. */
+static void range_of(const struct signature *signature, uint32_t i, double *middle, double *half)
+{
+    const double min = (double)signature->action_min[i];
+    const double max = (double)signature->action_max[i];
+    *middle = 0.5 * (min + max);
+    *half = 0.5 * (max - min);
+}
+
 void signature_to_canonical(const struct signature *signature, float *canonical,
                             const float *physical)
 {
     for (uint32_t i = 0; i < signature->A; i++) {
-        double min = (double)signature->action_min[i];
-        double max = (double)signature->action_max[i];
-        canonical[i] = (float)(2.0 * ((double)physical[i] - min) / (max - min) - 1.0);
+        double middle;
+        double half;
+        range_of(signature, i, &middle, &half);
+        canonical[i] = (float)(((double)physical[i] - middle) / half);
     }
 }
 
@@ -466,8 +476,9 @@ void signature_to_physical(const struct signature *signature, float *physical,
                            const float *canonical)
 {
     for (uint32_t i = 0; i < signature->A; i++) {
-        double min = (double)signature->action_min[i];
-        double max = (double)signature->action_max[i];
-        physical[i] = (float)(min + ((double)canonical[i] + 1.0) * 0.5 * (max - min));
+        double middle;
+        double half;
+        range_of(signature, i, &middle, &half);
+        physical[i] = (float)(middle + (double)canonical[i] * half);
     }
 }
