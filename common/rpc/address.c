@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -130,6 +131,11 @@ status address_prepare(const char *address, struct err *err)
     const char *port;
     if (!split(address, host, &port)) {
         return err_set(err, STATUS_INVALID, "%s: expected host:port or unix:path", address);
+    }
+    size_t digits = strspn(port, "0123456789");
+    if (port[digits] != '\0' || digits > 5 ||
+        atoi(port) > 65535) { /* gRPC would cut it to 16 bits */
+        return err_set(err, STATUS_INVALID, "%s: port: expected 0..65535", address);
     }
     return STATUS_OK;
 }

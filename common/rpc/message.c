@@ -11,9 +11,10 @@
 
 #include "common/base/memory.h"
 
-#define BLOCK_BYTES      1008u       /* the first block; each further one is twice as large */
-#define BLOCK_KEEP_BYTES (16u << 10) /* a block of this size or less is kept for the next message  \
-                                      */
+#define BLOCK_BYTES 1008u /* the first block; each further one is twice as large */
+#define BLOCK_KEEP_BYTES                                                                           \
+    (16u << 10) /* a block of this size or less is kept for the next message                       \
+                 */
 #define TAG_MAX_BYTES    5
 #define VARINT_MAX_BYTES 10
 #define FIELD_MAX        ((1u << 29) - 1)

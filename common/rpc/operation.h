@@ -46,6 +46,10 @@ static inline void op_take(void *tag)
 #endif
 }
 
+/* While quiet, what gRPC has to say on this thread is for debugging only: its caller reports the
+ * failure. rpc.c */
+void op_log_quiet(bool quiet);
+
 /* A point of our monotonic clock, as gRPC wants it; UINT64_MAX: never. */
 static inline gpr_timespec op_time(uint64_t ns)
 {

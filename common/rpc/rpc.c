@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/rpc/operation.h"
 
 /* Both ways, the first row that fits counts. The two sides of a call thus see the same status, but
  * for NO_MEMORY, which a client sees as FULL: gRPC has no code of its own for it. */
@@ -56,11 +57,19 @@ status rpc_status(int grpc_code)
     return STATUS_INTERNAL;
 }
 
+static _Thread_local bool log_is_quiet;
+
+void op_log_quiet(bool quiet)
+{
+    log_is_quiet = quiet;
+}
+
 /* gRPC's own lines ("handshake failed: ..") go where ours go. */
 static void on_grpc_log(gpr_log_func_args *args)
 {
     const char *slash = strrchr(args->file, '/');
-    enum log_level level = args->severity == GPR_LOG_SEVERITY_ERROR ? LOG_WARN : LOG_DEBUG;
+    enum log_level level =
+        args->severity == GPR_LOG_SEVERITY_ERROR && !log_is_quiet ? LOG_WARN : LOG_DEBUG;
     log_write(level, "grpc", "%s (%s:%d)", args->message, slash ? slash + 1 : args->file,
               args->line);
 }
@@ -71,6 +80,8 @@ void rpc_init(void)
      * it from a timer, by preset every 5 s: too rarely to answer a server's keepalive pings in good
      * time. */
     setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "500", 0);
+    /* c-ares, gRPC's preset, loses the name of each host it finds in /etc/hosts. */
+    setenv("GRPC_DNS_RESOLVER", "native", 0);
     gpr_set_log_function(on_grpc_log);
     grpc_init();
 }

@@ -72,7 +72,9 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
     if (s != STATUS_OK) {
         return s;
     }
+    op_log_quiet(true);
     int port = grpc_server_add_http2_port(server->grpc, address, credentials);
+    op_log_quiet(false);
     grpc_server_credentials_release(credentials);
     if (port == 0) {
         return address_explain(address, err);

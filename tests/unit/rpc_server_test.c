@@ -1,0 +1,738 @@
+/* common/rpc, the server's life: addresses, TLS, roles, health, limits, posts, timers, restart,
+ * close. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* clang-format off */
+#include <cmocka.h>
+/* clang-format on */
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/rpc/health.pb-c.h"
+#include "tests/lib/echo/echo_pair.h"
+
+static char folder[] = "/tmp/rpc_server_test.XXXXXX"; /* of this run */
+
+static char *in_folder(const char *name)
+{
+    static char paths[4][128];
+    static unsigned next;
+    char *path = paths[next++ % 4];
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    return path;
+}
+
+static uint64_t ms_since(uint64_t begin_ns)
+{
+    return (clock_now_ns() - begin_ns) / NS_PER_MS;
+}
+
+static status try_open(const char *address, struct rpc_server_options options, struct err *err)
+{
+    options.addresses = &address;
+    options.n_addresses = 1;
+    struct rpc_server *server;
+    status s = rpc_server_open(&server, &options, err);
+    if (s == STATUS_OK) {
+        rpc_server_close(server, 0);
+    } else {
+        assert_non_null(strstr(err->text, address)); /* errors name it */
+    }
+    return s;
+}
+
+/* ---- Addresses ---- */
+
+static void a_taken_port_is_an_error(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    char address[64];
+    snprintf(address, sizeof address, "127.0.0.1:%d", rpc_server_port(pair.server, 0));
+    struct err err;
+    assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_EXISTS);
+    echo_pair_close(&pair);
+    assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_OK);
+}
+
+static void bad_addresses_are_errors(void **state)
+{
+    (void)state;
+    struct err err;
+    struct rpc_server_options options = {.allow_insecure = true};
+    assert_int_equal(try_open("nonsense", options, &err), STATUS_INVALID);
+    assert_int_equal(try_open("127.0.0.1:", options, &err), STATUS_INVALID);
+    assert_int_equal(try_open("127.0.0.1:99999", options, &err), STATUS_INVALID);
+    assert_int_not_equal(try_open("192.0.2.1:5", options, &err),
+                         STATUS_OK); /* not of this machine */
+    assert_int_not_equal(try_open("unix:/nonexistent/folder/x.sock", options, &err), STATUS_OK);
+    char path[200];
+    memset(path, 'x', sizeof path);
+    memcpy(path, "unix:", 5);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(try_open(path, options, &err), STATUS_INVALID);
+}
+
+static void open_addresses_need_tls_or_a_word(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_int_equal(try_open("0.0.0.0:0", (struct rpc_server_options){0}, &err), STATUS_DENIED);
+    assert_int_equal(
+        try_open("0.0.0.0:0", (struct rpc_server_options){.allow_insecure = true}, &err),
+        STATUS_OK);
+}
+
+static void unix_sockets_serve_and_leave_nothing(void **state)
+{
+    (void)state;
+    char address[160];
+    snprintf(address, sizeof address, "unix:%s", in_folder("serve.sock"));
+    const char *addresses[] = {address, "127.0.0.1:0"};
+    struct rpc_server_options options = {.addresses = addresses, .n_addresses = 2};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 9, NULL, &answer, &err), STATUS_OK);
+    assert_int_equal(answer, 9);
+    assert_true(rpc_server_port(pair.server, 1) > 0);
+
+    /* A second server may not push the first one aside. */
+    assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_EXISTS);
+    assert_int_equal(echo_say(pair.channel, 10, NULL, &answer, &err), STATUS_OK);
+    echo_pair_close(&pair);
+    struct stat info;
+    assert_int_not_equal(stat(address + 5, &info), 0);
+}
+
+static void stale_sockets_are_replaced_other_files_are_not(void **state)
+{
+    (void)state;
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    snprintf(name.sun_path, sizeof name.sun_path, "%s", in_folder("stale.sock"));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
+    close(fd); /* as after kill -9 */
+    char address[160];
+    struct err err;
+    snprintf(address, sizeof address, "unix:%s", name.sun_path);
+    assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_OK);
+
+    FILE *file = fopen(in_folder("precious"), "w");
+    assert_non_null(file);
+    fclose(file);
+    snprintf(address, sizeof address, "unix:%s", in_folder("precious"));
+    assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_INVALID);
+    assert_int_equal(access(address + 5, F_OK), 0);
+}
+
+/* ---- Roles ---- */
+
+static unsigned role_of(const char *token, void *arg)
+{
+    assert_string_equal(arg, "roles");
+    if (token == NULL) {
+        return 0;
+    }
+    return strcmp(token, "reader") == 0   ? ECHO_ROLE_READ
+           : strcmp(token, "writer") == 0 ? ECHO_ROLE_READ | ECHO_ROLE_WRITE
+                                          : 0;
+}
+
+static status sum_once(struct rpc_channel *channel)
+{
+    struct rpc_call_options options = {.timeout_ms = ECHO_WAIT_MS};
+    struct rpc_stream *stream;
+    struct err err;
+    assert_int_equal(
+        rpc_stream_open(&stream, channel, ECHO_SERVICE, "Sum", RPC_CLIENT_STREAM, &options, &err),
+        STATUS_OK);
+    return rpc_stream_finish(stream, ECHO_WAIT_MS, &err);
+}
+
+static void tokens_decide(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *token;
+        status say, sum;
+    } CASES[] = {
+        {NULL, STATUS_DENIED, STATUS_DENIED},       {"", STATUS_DENIED, STATUS_DENIED},
+        {"stranger", STATUS_DENIED, STATUS_DENIED}, {"reader", STATUS_OK, STATUS_DENIED},
+        {"writer", STATUS_OK, STATUS_OK},
+    };
+    char name[] = "roles";
+    struct rpc_server_options options = {.role_of = role_of, .role_arg = name};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct rpc_channel_options shown = {.token = CASES[i].token};
+        struct rpc_channel *channel;
+        struct err err;
+        assert_int_equal(rpc_channel_open(&channel, pair.address, &shown, &err), STATUS_OK);
+        int64_t answer;
+        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), CASES[i].say);
+        assert_int_equal(sum_once(channel), CASES[i].sum);
+        rpc_channel_close(channel);
+    }
+    struct rpc_server_counts counts;
+    rpc_server_counts(pair.server, &counts);
+    assert_int_equal(counts.calls_refused, 7);
+    assert_int_equal(counts.calls_started, 3);
+    struct rpc_channel_options bad = {.token = "two\nlines"};
+    struct rpc_channel *channel;
+    struct err err;
+    assert_int_equal(rpc_channel_open(&channel, pair.address, &bad, &err), STATUS_INVALID);
+    echo_pair_close(&pair);
+}
+
+/* ---- Health ---- */
+
+typedef Grpc__Health__V1__HealthCheckRequest health_request;
+typedef Grpc__Health__V1__HealthCheckResponse health_response;
+#define HEALTH_SERVICE (&grpc__health__v1__health__descriptor)
+#define HEALTH(name)   GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__##name
+
+static status check(struct rpc_channel *channel, const char *service, int *health)
+{
+    health_request request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    request.service = echo_text(service);
+    struct rpc_message response;
+    struct err err;
+    status s =
+        rpc_unary(channel, HEALTH_SERVICE, "Check", &request.base, NULL, NULL, &response, &err);
+    if (s == STATUS_OK) {
+        *health = (int)((health_response *)response.body)->status;
+        rpc_message_free(&response);
+    }
+    return s;
+}
+
+static struct rpc_stream *watch(struct rpc_channel *channel, const char *service)
+{
+    health_request request = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
+    request.service = echo_text(service);
+    struct rpc_stream *stream;
+    struct err err;
+    assert_int_equal(
+        rpc_stream_open(&stream, channel, HEALTH_SERVICE, "Watch", RPC_SERVER_STREAM, NULL, &err),
+        STATUS_OK);
+    assert_int_equal(rpc_stream_send(stream, &request.base, NULL, ECHO_WAIT_MS), STATUS_OK);
+    assert_int_equal(rpc_stream_half_close(stream), STATUS_OK);
+    return stream;
+}
+
+static int next_health(struct rpc_stream *stream)
+{
+    struct rpc_message response;
+    assert_int_equal(rpc_stream_recv(stream, &response, ECHO_WAIT_MS), STATUS_OK);
+    int health = (int)((health_response *)response.body)->status;
+    rpc_message_free(&response);
+    return health;
+}
+
+static void health_is_told_and_watched(void **state)
+{
+    (void)state;
+    char name[] = "roles";
+    struct rpc_server_options options = {.role_of = role_of, .role_arg = name}; /* needs no token */
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    int health = -1;
+    assert_int_equal(check(pair.channel, "", &health), STATUS_OK);
+    assert_int_equal(health, HEALTH(SERVING));
+    assert_int_equal(check(pair.channel, "hindcast.test.Echo", &health), STATUS_OK);
+    assert_int_equal(check(pair.channel, "hindcast.test.Other", &health), STATUS_NOT_FOUND);
+
+    struct rpc_stream *all = watch(pair.channel, "");
+    struct rpc_stream *other = watch(pair.channel, "hindcast.test.Other");
+    assert_int_equal(next_health(all), HEALTH(SERVING));
+    assert_int_equal(next_health(other), HEALTH(SERVICE_UNKNOWN));
+    rpc_server_set_serving(pair.server, false);
+    assert_int_equal(next_health(all), HEALTH(NOT_SERVING));
+    assert_int_equal(check(pair.channel, "", &health), STATUS_OK);
+    assert_int_equal(health, HEALTH(NOT_SERVING));
+    rpc_server_set_serving(pair.server, true);
+    assert_int_equal(next_health(all), HEALTH(SERVING));
+
+    /* Watchers do not hold up the end, and are told. */
+    uint64_t begin = clock_now_ns();
+    echo_pair_stop(&pair, 10000);
+    assert_in_range(ms_since(begin), 0, 3000);
+    struct err err;
+    assert_int_equal(next_health(all), HEALTH(NOT_SERVING));
+    assert_int_equal(rpc_stream_finish(all, ECHO_WAIT_MS, &err), STATUS_UNAVAILABLE);
+    assert_int_equal(rpc_stream_finish(other, ECHO_WAIT_MS, &err), STATUS_UNAVAILABLE);
+    rpc_channel_close(pair.channel);
+}
+
+/* ---- Limits ---- */
+
+static void calls_above_the_limit_are_refused(void **state)
+{
+    (void)state;
+    struct rpc_server_options options = {.max_calls = 4};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    struct rpc_stream *streams[4];
+    struct err err;
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(
+            rpc_stream_open(&streams[i], pair.channel, ECHO_SERVICE, "Chat", RPC_BIDI, NULL, &err),
+            STATUS_OK);
+    }
+    assert_int_equal(echo_await(&pair.echo.started, 4), 4);
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_FULL);
+    assert_int_equal(rpc_stream_finish(streams[0], ECHO_WAIT_MS, &err), STATUS_OK);
+    assert_int_equal(echo_await(&pair.echo.done, 1), 1);
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    for (size_t i = 1; i < 4; i++) {
+        assert_int_equal(rpc_stream_finish(streams[i], ECHO_WAIT_MS, &err), STATUS_OK);
+    }
+    struct rpc_server_counts counts;
+    rpc_server_counts(pair.server, &counts);
+    assert_int_equal(counts.calls_refused, 1);
+    echo_pair_close(&pair);
+}
+
+static void lag_is_seen(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, "sleep", &answer, &err), STATUS_OK);
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    struct rpc_server_counts counts;
+    rpc_server_counts(pair.server, &counts);
+    assert_in_range(counts.lag_ns, 20 * NS_PER_MS, 2000 * NS_PER_MS);
+    echo_pair_close(&pair);
+}
+
+/* ---- Posts and timers ---- */
+
+#define POST_THREADS 4
+#define POSTS        5000
+
+struct poster {
+    struct rpc_server *server;
+    uint64_t next;   /* call thread: the number that must come next */
+    bool disordered; /* call thread */
+    _Atomic uint64_t ran;
+};
+
+struct posted {
+    struct poster *poster;
+    uint64_t number;
+};
+
+static void on_posted(void *arg)
+{
+    struct posted *posted = arg;
+    struct poster *poster = posted->poster;
+    if (posted->number != poster->next++) {
+        poster->disordered = true;
+    }
+    mem_free(posted);
+    atomic_fetch_add(&poster->ran, 1);
+}
+
+static void *post_many(void *arg)
+{
+    struct poster *poster = arg;
+    for (uint64_t i = 0; i < POSTS; i++) {
+        struct posted *posted = mem_new(sizeof *posted);
+        *posted = (struct posted){poster, i};
+        if (rpc_server_post(poster->server, on_posted, posted) != STATUS_OK) {
+            mem_free(posted);
+            return NULL;
+        }
+    }
+    return NULL;
+}
+
+static void posts_run_in_order_from_any_thread(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct poster posters[POST_THREADS];
+    pthread_t threads[POST_THREADS];
+    for (size_t i = 0; i < POST_THREADS; i++) {
+        posters[i] = (struct poster){.server = pair.server};
+        assert_int_equal(pthread_create(&threads[i], NULL, post_many, &posters[i]), 0);
+    }
+    for (size_t i = 0; i < POST_THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    echo_pair_close(&pair); /* what was taken has run when it returns */
+    for (size_t i = 0; i < POST_THREADS; i++) {
+        assert_int_equal(posters[i].ran, POSTS);
+        assert_false(posters[i].disordered);
+    }
+}
+
+static void wake_latency_is_small(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct poster poster = {.server = pair.server};
+    uint64_t begin = clock_now_ns();
+    for (uint64_t i = 0; i < 100; i++) {
+        struct posted *posted = mem_new(sizeof *posted);
+        *posted = (struct posted){&poster, i};
+        assert_int_equal(rpc_server_post(pair.server, on_posted, posted), STATUS_OK);
+        while (poster.ran <= i) {
+            sched_yield();
+        }
+    }
+    double us = (double)(clock_now_ns() - begin) / 1e3 / 100;
+    printf("post to run: %.1f us\n", us);
+    assert_true(us < 20000.0);
+    echo_pair_close(&pair);
+}
+
+static void on_tick(void *arg)
+{
+    atomic_fetch_add((_Atomic uint64_t *)arg, 1);
+}
+
+static void timers_tick_idle_and_busy(void **state)
+{
+    (void)state;
+    const char *address = "127.0.0.1:0";
+    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1};
+    struct rpc_server *server;
+    struct echo echo = {0};
+    struct err err;
+    _Atomic uint64_t fast = 0, slow = 0;
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_OK);
+    assert_int_equal(echo_add(&echo, server, &err), STATUS_OK);
+    rpc_server_every(server, 10, on_tick, &fast);
+    rpc_server_every(server, 100, on_tick, &slow);
+    assert_int_equal(rpc_server_start(server, &err), STATUS_OK);
+    clock_sleep_ms(550);
+    assert_in_range(fast, 15, 60);
+    assert_in_range(slow, 2, 6);
+    char target[64];
+    snprintf(target, sizeof target, "127.0.0.1:%d", rpc_server_port(server, 0));
+    struct rpc_channel *channel;
+    assert_int_equal(rpc_channel_open(&channel, target, NULL, &err), STATUS_OK);
+    uint64_t before = fast, begin = clock_now_ns();
+    while (ms_since(begin) < 300) {
+        int64_t answer;
+        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), STATUS_OK);
+    }
+    assert_in_range(fast - before, 8, 40);
+    rpc_channel_close(channel);
+    rpc_server_close(server, 1000);
+    echo_fini(&echo);
+}
+
+/* ---- Restart and close ---- */
+
+static void channels_come_back_within_a_second_and_a_half(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    echo_pair_stop(&pair, 100);
+    assert_int_equal(echo_say(pair.channel, 2, NULL, &answer, &err), STATUS_UNAVAILABLE);
+    assert_int_equal(rpc_channel_wait(pair.channel, 2500),
+                     STATUS_TIMEOUT); /* long enough to back off */
+
+    echo_pair_serve(&pair, NULL);
+    uint64_t begin = clock_now_ns();
+    echo_request request = ECHO_REQUEST;
+    struct rpc_call_options options = {.timeout_ms = 10000, .wait_for_ready = true};
+    struct rpc_message response;
+    assert_int_equal(rpc_unary(pair.channel, ECHO_SERVICE, "Say", &request.base, NULL, &options,
+                               &response, &err),
+                     STATUS_OK);
+    rpc_message_free(&response);
+    printf("back after %llu ms\n", (unsigned long long)ms_since(begin));
+    assert_in_range(ms_since(begin), 0, 1500);
+    assert_int_equal(rpc_channel_wait(pair.channel, 100), STATUS_OK);
+    echo_pair_close(&pair);
+}
+
+static void close_is_bounded_with_open_streams(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct rpc_stream *streams[3];
+    struct err err;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(rpc_stream_open(&streams[i], pair.channel, ECHO_SERVICE,
+                                         i ? "Chat" : "Sum", i ? RPC_BIDI : RPC_CLIENT_STREAM, NULL,
+                                         &err),
+                         STATUS_OK);
+        echo_request request = ECHO_REQUEST;
+        request.text = echo_text(i ? "hello" : "hold");
+        assert_int_equal(rpc_stream_send(streams[i], &request.base, NULL, ECHO_WAIT_MS), STATUS_OK);
+    }
+    assert_int_equal(echo_await(&pair.echo.started, 3), 3);
+    uint64_t begin = clock_now_ns();
+    echo_pair_stop(&pair, 300);
+    assert_in_range(ms_since(begin), 290, 2000);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_not_equal(rpc_stream_finish(streams[i], ECHO_WAIT_MS, &err), STATUS_OK);
+    }
+    rpc_channel_close(pair.channel);
+}
+
+static void *stop_it(void *arg)
+{
+    echo_pair_stop(arg, 5000);
+    return NULL;
+}
+
+static void close_lets_calls_end(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct rpc_stream *stream;
+    struct err err;
+    assert_int_equal(
+        rpc_stream_open(&stream, pair.channel, ECHO_SERVICE, "Sum", RPC_CLIENT_STREAM, NULL, &err),
+        STATUS_OK);
+    echo_request request = ECHO_REQUEST;
+    request.number = 20;
+    assert_int_equal(rpc_stream_send(stream, &request.base, NULL, ECHO_WAIT_MS), STATUS_OK);
+    assert_int_equal(echo_await(&pair.echo.handled, 1), 1);
+    uint64_t begin = clock_now_ns();
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, stop_it, &pair), 0);
+    clock_sleep_ms(100);
+    assert_int_equal(rpc_stream_send(stream, &request.base, NULL, ECHO_WAIT_MS), STATUS_OK);
+    assert_int_equal(rpc_stream_half_close(stream), STATUS_OK);
+    struct rpc_message response;
+    assert_int_equal(rpc_stream_recv(stream, &response, ECHO_WAIT_MS), STATUS_OK);
+    assert_int_equal(((echo_response *)response.body)->number, 40);
+    rpc_message_free(&response);
+    assert_int_equal(rpc_stream_finish(stream, ECHO_WAIT_MS, &err), STATUS_OK);
+    pthread_join(thread, NULL);
+    assert_in_range(ms_since(begin), 100, 2000); /* well within the grace */
+    rpc_channel_close(pair.channel);
+}
+
+/* A peer that opened a connection and never speaks. */
+static void close_is_bounded_with_a_silent_peer(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct sockaddr_in name = {.sin_family = AF_INET,
+                               .sin_port = htons((uint16_t)rpc_server_port(pair.server, 0)),
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    uint64_t begin = clock_now_ns();
+    echo_pair_close(&pair);
+    assert_in_range(ms_since(begin), 0, 2000);
+    close(fd);
+}
+
+static void open_and_close_without_start(void **state)
+{
+    (void)state;
+    const char *address = "127.0.0.1:0";
+    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1};
+    struct rpc_server *server;
+    struct err err;
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_OK);
+    struct poster poster = {.server = server};
+    struct posted *posted = mem_new(sizeof *posted);
+    *posted = (struct posted){&poster, 0};
+    assert_int_equal(rpc_server_post(server, on_posted, posted), STATUS_OK);
+    rpc_server_close(server, 0);
+    assert_int_equal(poster.ran, 1);
+    rpc_server_close(NULL, 0);
+}
+
+static void wrong_methods_are_refused(void **state)
+{
+    (void)state;
+    const char *address = "127.0.0.1:0";
+    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1};
+    struct rpc_server *server;
+    struct echo echo = {0}, twice = {0};
+    struct err err;
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_OK);
+    assert_int_equal(echo_add(&echo, server, &err), STATUS_OK);
+    assert_int_equal(echo_add(&twice, server, &err), STATUS_EXISTS);
+    struct rpc_method none = {.name = "None", .message = NULL};
+    assert_int_equal(rpc_server_add(server, ECHO_SERVICE, &none, 1, NULL, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "None"));
+    rpc_server_close(server, 0);
+    echo_fini(&echo);
+    echo_fini(&twice);
+}
+
+/* ---- TLS ---- */
+
+/* Certificates for this run: an authority, a server and a client of it, and a stranger signed by
+ * nobody. */
+static void make_certificates(void)
+{
+    char command[4096];
+    snprintf(command, sizeof command,
+             "cd %s && {\n"
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
+             "/CN=authority"
+             " -days 2 -keyout ca.key -out ca.pem &&\n"
+             "for name in server client; do\n"
+             "  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name"
+             " -keyout $name.key -out $name.csr &&\n"
+             "  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > $name.ext &&\n"
+             "  openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+             " -extfile $name.ext -out $name.pem || exit 1\n"
+             "done\n"
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
+             "/CN=stranger"
+             " -days 2 -keyout stranger.key -out stranger.pem\n"
+             "} > openssl.log 2>&1",
+             folder);
+    assert_int_equal(system(command), 0);
+}
+
+static status say_with(const struct echo_pair *pair, const char *ca, const char *cert,
+                       const char *key)
+{
+    struct rpc_channel_options options = {.tls = {ca, cert, key}};
+    struct rpc_channel *channel;
+    struct err err;
+    status s = rpc_channel_open(&channel, pair->address, &options, &err);
+    if (s == STATUS_OK) {
+        int64_t answer;
+        s = echo_say(channel, 1, NULL, &answer, &err);
+        rpc_channel_close(channel);
+    }
+    return s;
+}
+
+static void tls_is_mutual(void **state)
+{
+    (void)state;
+    make_certificates();
+    char ca[128], cert[128], key[128], client[128], client_key[128], stranger[128],
+        stranger_key[128];
+    snprintf(ca, sizeof ca, "%s/ca.pem", folder);
+    snprintf(cert, sizeof cert, "%s/server.pem", folder);
+    snprintf(key, sizeof key, "%s/server.key", folder);
+    snprintf(client, sizeof client, "%s/client.pem", folder);
+    snprintf(client_key, sizeof client_key, "%s/client.key", folder);
+    snprintf(stranger, sizeof stranger, "%s/stranger.pem", folder);
+    snprintf(stranger_key, sizeof stranger_key, "%s/stranger.key", folder);
+
+    const char *address = "0.0.0.0:0"; /* allowed: it has TLS */
+    struct rpc_server_options options = {
+        .addresses = &address, .n_addresses = 1, .tls = {ca, cert, key}};
+    struct rpc_channel_options shown = {.tls = {ca, client, client_key}};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, &shown);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 11, NULL, &answer, &err), STATUS_OK);
+    assert_int_equal(answer, 11);
+    assert_int_equal(say_with(&pair, NULL, NULL, NULL), STATUS_UNAVAILABLE); /* no TLS */
+    assert_int_equal(say_with(&pair, ca, NULL, NULL), STATUS_UNAVAILABLE);   /* no certificate */
+    assert_int_equal(say_with(&pair, ca, stranger, stranger_key), STATUS_UNAVAILABLE);
+    assert_int_equal(say_with(&pair, stranger, client, client_key),
+                     STATUS_UNAVAILABLE); /* other CA */
+    assert_int_equal(echo_say(pair.channel, 12, NULL, &answer, &err), STATUS_OK);
+    echo_pair_close(&pair);
+}
+
+static void tls_files_are_checked(void **state)
+{
+    (void)state;
+    struct err err;
+    char *nowhere = in_folder("nowhere.pem");
+    struct rpc_server_options options = {.tls = {.cert = nowhere, .key = nowhere}};
+    const char *address = "127.0.0.1:0";
+    options.addresses = &address;
+    options.n_addresses = 1;
+    struct rpc_server *server;
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "nowhere.pem"));
+    options.tls = (struct rpc_tls){.cert = nowhere};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    options.tls = (struct rpc_tls){.ca = in_folder("ca.pem")};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    FILE *file = fopen(in_folder("junk.pem"), "w");
+    assert_non_null(file);
+    fputs("junk\n", file);
+    fclose(file);
+    options.tls = (struct rpc_tls){.cert = in_folder("junk.pem"), .key = in_folder("junk.pem")};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "junk.pem"));
+    options.tls = (struct rpc_tls){.cert = in_folder("ca.pem"), .key = in_folder("client.key")};
+    assert_int_not_equal(rpc_server_open(&server, &options, &err),
+                         STATUS_OK); /* do not belong together */
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) != NULL ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_taken_port_is_an_error),
+        cmocka_unit_test(bad_addresses_are_errors),
+        cmocka_unit_test(open_addresses_need_tls_or_a_word),
+        cmocka_unit_test(unix_sockets_serve_and_leave_nothing),
+        cmocka_unit_test(stale_sockets_are_replaced_other_files_are_not),
+        cmocka_unit_test(tokens_decide),
+        cmocka_unit_test(health_is_told_and_watched),
+        cmocka_unit_test(calls_above_the_limit_are_refused),
+        cmocka_unit_test(lag_is_seen),
+        cmocka_unit_test(posts_run_in_order_from_any_thread),
+        cmocka_unit_test(wake_latency_is_small),
+        cmocka_unit_test(timers_tick_idle_and_busy),
+        cmocka_unit_test(channels_come_back_within_a_second_and_a_half),
+        cmocka_unit_test(close_is_bounded_with_open_streams),
+        cmocka_unit_test(close_lets_calls_end),
+        cmocka_unit_test(close_is_bounded_with_a_silent_peer),
+        cmocka_unit_test(open_and_close_without_start),
+        cmocka_unit_test(wrong_methods_are_refused),
+        cmocka_unit_test(tls_is_mutual),
+        cmocka_unit_test(tls_files_are_checked),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
