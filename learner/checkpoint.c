@@ -43,16 +43,19 @@ static uint64_t checksum_of(const struct state *state, const struct state_note *
 {
     XXH64_state_t *hash = XXH64_createState();
     ASSERT(hash != NULL);
-    size_t bytes = state->layout.size * sizeof(float);
     XXH64_reset(hash, 0);
     XXH64_update(hash, &state->step, sizeof(state->step));
-    XXH64_update(hash, state->params, bytes);
-    XXH64_update(hash, state->m, bytes);
-    XXH64_update(hash, state->v, bytes);
     for (int i = 0; i < state->layout.n_groups; i++) {
         const struct parameters_group *group = &state->layout.groups[i];
-        if (group->has_target) {
-            XXH64_update(hash, state->targets + group->at, group->size * sizeof(float));
+        for (int j = 0; j < group->n_tensors; j++) {
+            size_t at = group->at + group->tensors[j].at;
+            size_t bytes = group->tensors[j].size * sizeof(float);
+            XXH64_update(hash, state->params + at, bytes);
+            XXH64_update(hash, state->m + at, bytes);
+            XXH64_update(hash, state->v + at, bytes);
+            if (group->has_target) {
+                XXH64_update(hash, state->targets + at, bytes);
+            }
         }
     }
     for (size_t i = 0; i < N_NOTES; i++) {
@@ -287,11 +290,10 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
         s = state_save(state, settings, notes.items, N_NOTES + 1, path, err);
         mem_free(notes.signature);
     }
-    if (s != STATUS_OK) {
-        return err_context(err, s, "checkpoint %s", path);
+    if (s == STATUS_OK) {
+        thin_out(folder, keep);
     }
-    thin_out(folder, keep);
-    return STATUS_OK;
+    return s;
 }
 
 /* ---- Resuming ---- */
@@ -301,11 +303,12 @@ static status read_about(const char *path, struct checkpoint *about, struct err 
 {
     struct safetensors *file = NULL;
     status s = safetensors_read(&file, path, CHECKPOINT_MAX_BYTES, err);
-    if (s == STATUS_OK) {
-        s = notes_read(file, about, err);
-        safetensors_free(file);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "checkpoint"); /* it names the path */
     }
-    return s;
+    s = notes_read(file, about, err);
+    safetensors_free(file);
+    return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
 }
 
 static status read_one(const char *path, const struct learner_options *options, uint64_t seed,
@@ -316,9 +319,8 @@ static status read_one(const char *path, const struct learner_options *options, 
     status s = read_about(path, about, err);
     if (s == STATUS_OK) {
         s = learner_options_settings(options, &about->signature, seed, settings, err);
-    }
-    if (s == STATUS_OK) {
-        s = state_new(&made, settings, err);
+        s = s == STATUS_OK ? state_new(&made, settings, err) : s;
+        s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
     }
     if (s != STATUS_OK) {
         return s;
@@ -327,6 +329,7 @@ static status read_one(const char *path, const struct learner_options *options, 
     s = state_load(made, settings, path, &file, err);
     if (s == STATUS_OK) {
         s = check_sum(made, file, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
         safetensors_free(file);
     }
     if (s != STATUS_OK) {
@@ -363,14 +366,10 @@ status checkpoint_resume(const char *folder, const struct learner_options *optio
         path_of(path, folder, steps[i]);
         s = read_one(path, options, seed, state, settings, about, err);
         if (s == STATUS_CORRUPT || s == STATUS_IO) {
-            log_error("checkpoint %s is damaged (%s): set aside, using the one before it", path,
-                      err != NULL ? err->text : "");
+            log_error("%s: set aside, using the one before it", err != NULL ? err->text : path);
             set_aside(path);
             s = err_set(err, STATUS_NOT_FOUND, "no sound checkpoint in %s", folder);
             continue;
-        }
-        if (s != STATUS_OK) {
-            err_context(err, s, "checkpoint %s", path);
         }
         break;
     }
