@@ -1,0 +1,3 @@
+# OpenBLAS is here only as the yardstick: the learner's own kernels do not use it.
+hindcast_binary(bench_learner FOLDER bench SOURCES ${CMAKE_CURRENT_LIST_DIR}/bench_learner.c
+                LINK hindcast_learner_core hindcast_networks openblas)
