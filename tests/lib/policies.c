@@ -1,0 +1,91 @@
+#include "tests/lib/policies.h"
+
+#include <stdio.h>
+
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+
+#define WIDTH 32
+
+static void must(status s, const struct err *err)
+{
+    if (s != STATUS_OK) {
+        fprintf(stderr, "test policy: %s\n", err->text);
+    }
+    ASSERT(s == STATUS_OK);
+}
+
+/* Weights of a Gaussian network: normal, 0.3 wide. */
+static float *make_params(const struct network_shape *shape, uint64_t seed)
+{
+    float *params = mem_aligned(shape->size * sizeof *params);
+    ASSERT(params != NULL);
+    noise_normal(params, shape->size, seed, 0, 0, 0);
+    for (size_t i = 0; i < shape->size; i++) {
+        params[i] *= 0.3f;
+    }
+    return params;
+}
+
+static void add_prior(struct safetensors_writer *writer, const struct network_shape *shape,
+                      const float *params)
+{
+    struct err err;
+    for (int i = 0; i < shape->n_tensors; i++) {
+        const struct network_tensor *tensor = &shape->tensors[i];
+        const size_t dims[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
+        char name[NETWORK_NAME_SIZE + 8];
+        snprintf(name, sizeof name, "prior/%s", tensor->name);
+        must(safetensors_add(writer, name, SAFETENSORS_F32, tensor->n_dims, dims,
+                             params + tensor->at, &err),
+             &err);
+    }
+    must(safetensors_note(writer, "setting/prior_min_std", "0.05", &err), &err);
+}
+
+void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
+                       size_t *size)
+{
+    struct err err;
+    struct network_shape shape;
+    struct safetensors_writer *writer;
+    char *json = signature_to_json(signature);
+    struct policy_info info = {.algorithm = "abm+mpo",
+                               .acting = "gaussian",
+                               .O = (int)signature_observation(signature),
+                               .A = (int)signature->A,
+                               .K = (int)signature->K,
+                               .n_widths = 2,
+                               .widths = {WIDTH, WIDTH},
+                               .min_std = 0.01,
+                               .init_std = 0.5,
+                               .learner_step = 1000 + seed,
+                               .signature_json = json};
+    must(network_shape_gaussian(&shape, policy_inputs(&info), info.widths, info.n_widths, info.A,
+                                &err),
+         &err);
+    float *params = make_params(&shape, seed), *prior = make_params(&shape, seed + 1000);
+    must(safetensors_writer_new(&writer), &err);
+    must(policy_write(writer, &info, params, &err), &err);
+    if (with_prior) {
+        add_prior(writer, &shape, prior);
+    }
+    void *bytes;
+    must(safetensors_encode(writer, &bytes, size, &err), &err);
+    safetensors_writer_free(writer);
+    mem_free(params);
+    mem_free(prior);
+    mem_free(json);
+    return bytes;
+}
+
+struct policy *policies_make(const struct signature *signature, uint64_t seed)
+{
+    struct err err;
+    struct policy *policy;
+    size_t size;
+    void *bytes = policies_package(signature, seed, false, &size);
+    must(policy_parse(&policy, bytes, size, &err), &err);
+    mem_free(bytes);
+    return policy;
+}

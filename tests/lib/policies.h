@@ -1,0 +1,17 @@
+/* Policy packages for tests: random weights, large enough that actions differ between states. */
+#ifndef HINDCAST_TESTS_POLICIES_H
+#define HINDCAST_TESTS_POLICIES_H
+
+#include <stdbool.h>
+
+#include "common/networks/policy.h"
+#include "common/trajectory/signature.h"
+
+/* A package for rows of `signature`, named in it, a function of `seed`; with prior/ tensors beside
+ * it where asked. mem_free it. Aborts when it cannot be made. */
+void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
+                       size_t *size);
+/* The same, parsed, without a prior; policy_free it. */
+struct policy *policies_make(const struct signature *signature, uint64_t seed);
+
+#endif

@@ -1,0 +1,237 @@
+/* Actors and episodes: what they draw depends on their stream alone; what does not fit is refused.
+ * */
+#include <math.h>
+#include <string.h>
+
+#include "common/rollout/rollout.h"
+#include "tests/lib/check.h"
+#include "tests/lib/policies.h"
+
+#define ENVIRONMENT "cheetah-run"
+
+static struct signature signature;
+
+static int setup(void **state)
+{
+    (void)state;
+    struct environment *environment;
+    struct err err;
+    if (environment_open(&environment, ENVIRONMENT, 0, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    signature = *environment_signature(environment);
+    environment_close(environment);
+    return 0;
+}
+
+static struct actor *make_actor(const struct policy *policy, bool sample)
+{
+    struct actor *actor;
+    struct err err = {0};
+    assert_int_equal(actor_new(&actor, &signature, &err), STATUS_OK);
+    if (actor_use(actor, policy, sample, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return actor;
+}
+
+/* Acts one whole episode from (seed, episode). */
+static void act(struct episode *episode, const struct policy *policy, bool sample, uint64_t seed,
+                uint64_t number)
+{
+    struct err err = {0};
+    struct environment *environment;
+    struct rollout_stream stream;
+    struct actor *actor = make_actor(policy, sample);
+    rollout_stream(&stream, seed, "test", 3, number);
+    assert_int_equal(environment_open(&environment, ENVIRONMENT, stream.start_seed, &err),
+                     STATUS_OK);
+    actor_start(actor, &stream.rng, 0);
+    episode_init(episode, signature_width(&signature));
+    if (rollout_run(environment, actor, episode, NULL, NULL, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    environment_close(environment);
+    actor_free(actor);
+}
+
+static bool same(const struct episode *a, const struct episode *b)
+{
+    return a->T == b->T && memcmp(a->rows, b->rows, (size_t)(a->T + 1) * a->W * sizeof(float)) == 0;
+}
+
+static void an_episode_is_a_function_of_its_stream(void **state)
+{
+    (void)state;
+    struct policy *policy = policies_make(&signature, 1);
+    struct episode first, again, other_number, other_seed, mean;
+    act(&first, policy, true, 7, 1);
+    act(&again, policy, true, 7, 1);
+    act(&other_number, policy, true, 7, 2);
+    act(&other_seed, policy, true, 8, 1);
+    act(&mean, policy, false, 7, 1);
+    assert_int_equal(first.T, 1000);
+    assert_true(same(&first, &again));
+    assert_false(same(&first, &other_number));
+    assert_false(same(&first, &other_seed));
+    assert_false(same(&first, &mean));
+    /* The start does not depend on what the actor draws. */
+    assert_memory_equal(first.rows, mean.rows, signature_observation(&signature) * sizeof(float));
+    struct episode *all[] = {&first, &again, &other_number, &other_seed, &mean};
+    for (size_t i = 0; i < 5; i++) {
+        episode_fini(all[i]);
+    }
+    policy_free(policy);
+}
+
+static void random_actions_fill_the_range(void **state)
+{
+    (void)state;
+    struct actor *actor = make_actor(NULL, false);
+    struct rng rng;
+    float observation[SIGNATURE_OBSERVATION_MAX] = {0}, action[SIGNATURE_ACTIONS_MAX];
+    double sum = 0, squares = 0;
+    const int n = 20000;
+    rng_init(&rng, 5, "test", 0);
+    actor_start(actor, &rng, 0);
+    for (int i = 0; i < n; i++) {
+        actor_act(actor, action, observation);
+        double a = (double)action[0];
+        assert_true(a >= -1.0 && a <= 1.0);
+        sum += a;
+        squares += a * a;
+    }
+    /* Uniform on [-1, 1]: mean 0, mean square 1/3; five standard deviations of each. */
+    assert_true(fabs(sum / n) < 5 * sqrt(1.0 / 3 / n));
+    assert_true(fabs(squares / n - 1.0 / 3) < 5 * sqrt(4.0 / 45 / n));
+    actor_free(actor);
+}
+
+/* The actor's action is policy_act's on the same inputs and normals. */
+static void actor_acts_as_the_policy_does(void **state)
+{
+    (void)state;
+    struct policy *policy = policies_make(&signature, 2);
+    struct actor *actor = make_actor(policy, true);
+    float observation[SIGNATURE_OBSERVATION_MAX], got[SIGNATURE_ACTIONS_MAX];
+    float want[SIGNATURE_ACTIONS_MAX], z[SIGNATURE_ACTIONS_MAX];
+    float scratch[1 << 14] __attribute__((aligned(64)));
+    struct rng rng, copy;
+    assert_true(policy_scratch(policy, 1) <= 1 << 14);
+    noise_normal(observation, signature_observation(&signature), 3, 0, 0, 0);
+    rng_init(&rng, 9, "test", 0);
+    copy = rng;
+    actor_start(actor, &rng, 0);
+    for (int step = 0; step < 3; step++) {
+        for (uint32_t i = 0; i < signature.A; i++) {
+            z[i] = (float)rng_normal(&copy);
+        }
+        policy_act(policy, want, observation, z, 1, scratch);
+        actor_act(actor, got, observation);
+        assert_memory_equal(got, want, signature.A * sizeof(float));
+    }
+    actor_free(actor);
+    policy_free(policy);
+}
+
+/* A policy of two of three tasks, in another order, finds them by name; its input has the one-hot.
+ * */
+static void tasks_are_found_by_name(void **state)
+{
+    (void)state;
+    struct signature three = signature, two = signature;
+    struct err err = {0};
+    struct actor *actor;
+    three.K = 3;
+    strcpy(three.rewards[0], "run");
+    strcpy(three.rewards[1], "stand");
+    strcpy(three.rewards[2], "flip");
+    two.K = 2;
+    strcpy(two.rewards[0], "flip");
+    strcpy(two.rewards[1], "run");
+    struct policy *policy = policies_make(&two, 4);
+    assert_int_equal(actor_new(&actor, &three, &err), STATUS_OK);
+    assert_int_equal(actor_tasks(actor), 3);
+    assert_int_equal(actor_use(actor, policy, false, &err), STATUS_OK);
+    assert_int_equal(actor_tasks(actor), 2);
+    assert_int_equal(actor_reward(actor, 0), 2);
+    assert_int_equal(actor_reward(actor, 1), 0);
+
+    float observation[SIGNATURE_OBSERVATION_MAX], actions[2][SIGNATURE_ACTIONS_MAX];
+    float input[SIGNATURE_OBSERVATION_MAX + 2], want[SIGNATURE_ACTIONS_MAX];
+    float scratch[1 << 14] __attribute__((aligned(64)));
+    uint32_t O = signature_observation(&three);
+    struct rng rng;
+    rng_init(&rng, 1, "test", 0);
+    noise_normal(observation, O, 3, 0, 0, 0);
+    for (uint32_t task = 0; task < 2; task++) {
+        actor_start(actor, &rng, task);
+        actor_act(actor, actions[task], observation);
+        memcpy(input, observation, O * sizeof(float));
+        input[O] = task == 0 ? 1.0f : 0.0f;
+        input[O + 1] = task == 1 ? 1.0f : 0.0f;
+        policy_act(policy, want, input, NULL, 1, scratch);
+        assert_memory_equal(actions[task], want, three.A * sizeof(float));
+    }
+    assert_memory_not_equal(actions[0], actions[1], three.A * sizeof(float));
+    actor_free(actor);
+    policy_free(policy);
+}
+
+static void a_policy_of_another_world_is_refused(void **state)
+{
+    (void)state;
+    struct signature other = signature;
+    struct err err = {0};
+    struct actor *actor = make_actor(NULL, false);
+    other.n_slices = 1;
+    struct policy *policy = policies_make(&other, 5);
+    assert_int_equal(actor_use(actor, policy, true, &err), STATUS_MISMATCH);
+    assert_non_null(strstr(err.text, "environment and policy"));
+    policy_free(policy);
+    other = signature;
+    strcpy(other.rewards[0], "dance");
+    policy = policies_make(&other, 5);
+    assert_int_equal(actor_use(actor, policy, true, &err), STATUS_MISMATCH);
+    policy_free(policy);
+    actor_free(actor);
+}
+
+static status stop_at(void *arg, uint32_t step, struct err *err)
+{
+    (void)err;
+    return step < *(uint32_t *)arg ? STATUS_OK : STATUS_CLOSED;
+}
+
+static void before_step_ends_an_episode(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment *environment;
+    struct episode episode;
+    struct rng rng;
+    struct actor *actor = make_actor(NULL, false);
+    uint32_t at = 17;
+    rng_init(&rng, 1, "test", 0);
+    actor_start(actor, &rng, 0);
+    episode_init(&episode, signature_width(&signature));
+    assert_int_equal(environment_open(&environment, ENVIRONMENT, 1, &err), STATUS_OK);
+    assert_int_equal(rollout_run(environment, actor, &episode, stop_at, &at, &err), STATUS_CLOSED);
+    assert_int_equal(episode.T, 17);
+    environment_close(environment);
+    episode_fini(&episode);
+    actor_free(actor);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_episode_is_a_function_of_its_stream),
+        cmocka_unit_test(random_actions_fill_the_range),
+        cmocka_unit_test(actor_acts_as_the_policy_does),
+        cmocka_unit_test(tasks_are_found_by_name),
+        cmocka_unit_test(a_policy_of_another_world_is_refused),
+        cmocka_unit_test(before_step_ends_an_episode),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
