@@ -63,15 +63,11 @@ uint64_t crew_steps(const struct crew *crew)
     return atomic_load_explicit(&crew->steps, memory_order_relaxed);
 }
 
-/* Waits until something changed or `timeout_ms` passed; false when it passed. With the mutex held.
- * */
-static bool wait_changed(struct crew *crew, uint64_t timeout_ms)
+/* Waits until something changed or it is `until_ns` (clock_now_ns); false when it is. With the mutex
+ * held. */
+static bool wait_changed(struct crew *crew, uint64_t until_ns)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + timeout_ms * NS_PER_MS;
-    until.tv_sec += (time_t)(ns / NS_PER_S);
-    until.tv_nsec = (long)(ns % NS_PER_S);
+    struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
     return pthread_cond_timedwait(&crew->changed, &crew->mutex, &until) != ETIMEDOUT;
 }
 
@@ -210,7 +206,7 @@ static status next_sequence(struct crew *crew, uint64_t *sequence)
         pthread_mutex_lock(&crew->mutex);
         s = order_start(&crew->order, sequence);
         if (s == STATUS_BUSY) {
-            (void)wait_changed(crew, 200);
+            (void)wait_changed(crew, clock_now_ns() + 200 * NS_PER_MS);
         }
         pthread_mutex_unlock(&crew->mutex);
     }
@@ -275,10 +271,12 @@ status crew_next(struct crew *crew, uint64_t timeout_ms, struct finished_episode
                  struct err *err)
 {
     status s = STATUS_OK;
+    uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     pthread_mutex_lock(&crew->mutex);
     struct finished_episode *item = order_next(&crew->order);
-    if (item == NULL && crew->n_working > 0) {
-        (void)wait_changed(crew, timeout_ms);
+    bool in_time = true;
+    while (item == NULL && crew->n_working > 0 && in_time) {
+        in_time = wait_changed(crew, until_ns);
         item = order_next(&crew->order);
     }
     if (item != NULL) {

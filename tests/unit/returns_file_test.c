@@ -1,0 +1,132 @@
+/* returns.csv: lines and journal agree after any crash. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collector/returns_file.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/trajectories.h"
+
+#define HEADER "episode,wall_s,version,learner_step,acting,task,steps,return_run,return_walk\n"
+
+static char folder[SCRATCH_SIZE];
+static char path[2 * SCRATCH_SIZE];
+static struct signature signature;
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(folder);
+    scratch_path(path, folder, "returns.csv");
+    trajectories_signature(&signature, 2);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+static struct returns_file *open_file(uint64_t last)
+{
+    struct returns_file *file;
+    struct err err = {0};
+    if (returns_file_open(&file, path, &signature, last, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return file;
+}
+
+/* One transition with rewards (1.5, -2). */
+static void append(struct returns_file *file, uint64_t sequence, bool random)
+{
+    struct err err = {0};
+    struct finished_episode *finished = finished_episode_new(sequence, signature_width(&signature));
+    float observation[16] = {0}, action[4] = {0}, rewards[2] = {1.5f, -2.0f};
+    finished->random = random;
+    finished->version = random ? 0 : 7;
+    finished->learner_step = random ? 0 : 350;
+    finished->task = 1;
+    assert_int_equal(episode_begin(finished->episode, &signature, observation, &err), STATUS_OK);
+    assert_int_equal(
+        episode_step(finished->episode, &signature, action, rewards, 1.0f, observation, &err),
+        STATUS_OK);
+    assert_int_equal(returns_file_append(file, finished, 0.25 * (double)sequence, &err), STATUS_OK);
+    finished_episode_free(finished);
+}
+
+static void check_text(const char *want)
+{
+    char *got = scratch_read(path);
+    assert_string_equal(got, want);
+    free(got);
+}
+
+static void lines_say_what_was_acted(void **state)
+{
+    (void)state;
+    struct returns_file *file = open_file(0);
+    append(file, 1, true);
+    append(file, 2, false);
+    returns_file_close(file);
+    check_text(HEADER "1,0.250,0,0,random,walk,1,1.5,-2\n"
+                      "2,0.500,7,350,policy,walk,1,1.5,-2\n");
+}
+
+static void a_restart_takes_away_what_the_journal_lacks(void **state)
+{
+    (void)state;
+    scratch_write(path, HEADER "1,a\n2,b\n3,c\n4,d");
+    returns_file_close(open_file(2));
+    check_text(HEADER "1,a\n2,b\n");
+    struct returns_file *file = open_file(2);
+    append(file, 3, true);
+    returns_file_close(file);
+    check_text(HEADER "1,a\n2,b\n3,0.750,0,0,random,walk,1,1.5,-2\n");
+}
+
+static void torn_anywhere_it_opens_again(void **state)
+{
+    (void)state;
+    const char *whole = HEADER "1,a\n2,b\n";
+    for (size_t n = 0; n <= strlen(whole); n++) {
+        char torn[256];
+        snprintf(torn, sizeof torn, "%.*s", (int)n, whole);
+        scratch_write(path, torn);
+        returns_file_close(open_file(2));
+        size_t good = n < strlen(HEADER)       ? 0
+                      : n == strlen(whole)     ? 8
+                      : n >= strlen(whole) - 4 ? 4
+                                               : 0;
+        char want[256];
+        snprintf(want, sizeof want, "%s%.*s", HEADER, (int)good, "1,a\n2,b\n");
+        check_text(want);
+    }
+}
+
+static void other_columns_are_refused(void **state)
+{
+    (void)state;
+    struct returns_file *file;
+    struct err err = {0};
+    scratch_write(path,
+                  "time,episode,return_run,something,else,that,is,longer,than,the,header,of,ours"
+                  ",by,far\n1,2\n");
+    assert_int_equal(returns_file_open(&file, path, &signature, 2, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "return_walk"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(lines_say_what_was_acted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_restart_takes_away_what_the_journal_lacks, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(torn_anywhere_it_opens_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_columns_are_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
