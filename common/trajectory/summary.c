@@ -1,0 +1,342 @@
+/* Gathering and showing what logs hold. Returns are kept one by one: percentiles need them. */
+#include "common/trajectory/summary.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+#define AT_LIMIT (1.0f - 1e-6f)
+
+struct dataset_summary {
+    struct signature signature;
+    struct dataset_totals totals; /* means and shares are made when asked for */
+    uint64_t at_limit[SIGNATURE_ACTIONS_MAX];
+    uint64_t capacity;
+    double *returns; /* (K, capacity), the first `episodes` of each used; order means nothing */
+    size_t n_reasons;
+    char *reasons[DATASET_SUMMARY_REASONS_MAX];
+};
+
+status dataset_summary_new(struct dataset_summary **summary, const struct signature *signature,
+                           struct err *err)
+{
+    struct dataset_summary *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "summary");
+    }
+    made->signature = *signature;
+    *summary = made;
+    return STATUS_OK;
+}
+
+void dataset_summary_free(struct dataset_summary *summary)
+{
+    if (summary == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < summary->n_reasons; i++) {
+        mem_free(summary->reasons[i]);
+    }
+    mem_free(summary->returns);
+    mem_free(summary);
+}
+
+/* ---- gathering ---- */
+
+/* Room for one more return of each task. */
+static status grow(struct dataset_summary *summary)
+{
+    const uint64_t n = summary->totals.episodes;
+    if (n < summary->capacity) {
+        return STATUS_OK;
+    }
+    const uint64_t capacity = summary->capacity == 0 ? 1024 : 2 * summary->capacity;
+    const uint32_t K = summary->signature.K;
+    double *returns = mem_array(capacity, (K > 0 ? K : 1) * sizeof *returns);
+    if (returns == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    for (uint32_t k = 0; k < K && n > 0; k++) {
+        memcpy(returns + k * capacity, summary->returns + k * summary->capacity,
+               n * sizeof *returns);
+    }
+    mem_free(summary->returns);
+    summary->returns = returns;
+    summary->capacity = capacity;
+    return STATUS_OK;
+}
+
+status dataset_summary_add(struct dataset_summary *summary, const struct episode *episode)
+{
+    const struct signature *signature = &summary->signature;
+    struct dataset_totals *totals = &summary->totals;
+    ASSERT(episode->W == signature_width(signature) && episode->T >= 1);
+    status s = grow(summary);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (uint32_t k = 0; k < signature->K; k++) {
+        summary->returns[k * summary->capacity + totals->episodes] =
+            episode_return(episode, signature, k);
+    }
+    const uint32_t at = signature_action_at(signature);
+    for (size_t t = 0; t < episode->T; t++) {
+        for (uint32_t i = 0; i < signature->A; i++) {
+            summary->at_limit[i] += fabsf(episode->rows[t * episode->W + at + i]) >= AT_LIMIT;
+        }
+    }
+    const float *last = episode->rows + (size_t)(episode->T - 1) * episode->W;
+    totals->terminated += last[signature_discount_at(signature)] == 0.0f;
+    totals->T_min =
+        totals->episodes == 0 || episode->T < totals->T_min ? episode->T : totals->T_min;
+    totals->T_max = episode->T > totals->T_max ? episode->T : totals->T_max;
+    totals->transitions += episode->T;
+    totals->episodes++;
+    return STATUS_OK;
+}
+
+void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason)
+{
+    summary->totals.bad += n;
+    if (summary->n_reasons < DATASET_SUMMARY_REASONS_MAX) {
+        char *copy = mem_text(reason);
+        if (copy != NULL) {
+            summary->reasons[summary->n_reasons++] = copy;
+        }
+    }
+}
+
+static status add_shard(struct dataset_summary *summary, const struct dataset *dataset,
+                        size_t shard_i, struct episode *episode)
+{
+    struct shard_reader *reader;
+    struct err err = {0};
+    const uint64_t listed = dataset_shard(dataset, shard_i)->episodes;
+    status s = shard_reader_open(&reader, dataset, shard_i, &err);
+    if (s == STATUS_NO_MEMORY) {
+        return s;
+    }
+    if (s != STATUS_OK) {
+        dataset_summary_add_bad(summary, listed > 0 ? listed : 1, err.text);
+        return STATUS_OK;
+    }
+    const uint64_t n = shard_reader_episodes(reader);
+    if (n < listed) {
+        err_set(&err, STATUS_CORRUPT, "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64,
+                dataset_shard(dataset, shard_i)->path, n, listed);
+        dataset_summary_add_bad(summary, listed - n, err.text);
+    }
+    s = STATUS_OK;
+    for (uint64_t i = 0; i < n && s == STATUS_OK; i++) {
+        s = shard_reader_read(reader, i, episode, &err);
+        if (s == STATUS_OK) {
+            s = dataset_summary_add(summary, episode);
+        } else if (s != STATUS_NO_MEMORY) {
+            dataset_summary_add_bad(summary, 1, err.text);
+            s = STATUS_OK;
+        }
+    }
+    shard_reader_close(reader);
+    return s;
+}
+
+status dataset_summary_make(struct dataset_summary **summary, const char *folder, struct err *err)
+{
+    struct dataset *dataset;
+    struct dataset_summary *made;
+    status s = dataset_open(&dataset, folder, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = dataset_summary_new(&made, dataset_signature(dataset), err);
+    if (s == STATUS_OK) {
+        struct episode episode;
+        episode_init(&episode, signature_width(dataset_signature(dataset)));
+        for (size_t i = 0; i < dataset_n_shards(dataset) && s == STATUS_OK; i++) {
+            s = add_shard(made, dataset, i, &episode);
+        }
+        episode_fini(&episode);
+        if (s != STATUS_OK) {
+            dataset_summary_free(made);
+            err_set(err, s, "%s: out of memory", folder);
+        } else {
+            *summary = made;
+        }
+    }
+    dataset_close(dataset);
+    return s;
+}
+
+/* ---- asking ---- */
+
+uint64_t dataset_summary_bad(const struct dataset_summary *summary)
+{
+    return summary->totals.bad;
+}
+
+double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i)
+{
+    ASSERT(i < summary->signature.A);
+    const uint64_t n = summary->totals.transitions;
+    return n == 0 ? 0 : (double)summary->at_limit[i] / (double)n;
+}
+
+void dataset_summary_totals(const struct dataset_summary *summary, struct dataset_totals *totals)
+{
+    const uint32_t A = summary->signature.A;
+    double at_limit = 0;
+    for (uint32_t i = 0; i < A; i++) {
+        at_limit += dataset_summary_at_limit(summary, i);
+    }
+    *totals = summary->totals;
+    totals->at_limit = at_limit / A;
+    totals->T_mean =
+        totals->episodes == 0 ? 0 : (double)totals->transitions / (double)totals->episodes;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of n >= 1 ascending values; q in 0..1. */
+static double percentile(const double *values, uint64_t n, double q)
+{
+    const double at = q * (double)(n - 1);
+    const uint64_t below = (uint64_t)at;
+    const uint64_t above = below + 1 < n ? below + 1 : below;
+    return values[below] + (at - (double)below) * (values[above] - values[below]);
+}
+
+void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
+                             struct dataset_returns *returns)
+{
+    ASSERT(k < summary->signature.K);
+    *returns = (struct dataset_returns){.task = summary->signature.rewards[k]};
+    const uint64_t n = summary->totals.episodes;
+    if (n == 0) {
+        return;
+    }
+    double *values = summary->returns + k * summary->capacity;
+    qsort(values, n, sizeof *values, compare_doubles);
+    double sum = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        sum += values[i];
+    }
+    returns->mean = sum / (double)n;
+    double squares = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        squares += (values[i] - returns->mean) * (values[i] - returns->mean);
+    }
+    returns->std = sqrt(squares / (double)n);
+    returns->min = values[0];
+    returns->max = values[n - 1];
+    returns->median = percentile(values, n, 0.5);
+    returns->p90 = percentile(values, n, 0.9);
+}
+
+/* ---- showing ---- */
+
+static void print_signature(const struct signature *signature, FILE *out)
+{
+    fprintf(out, "observation  %u floats:", signature_observation(signature));
+    for (uint32_t i = 0; i < signature->n_slices; i++) {
+        fprintf(out, " %s(%u)", signature->slices[i].name, signature->slices[i].size);
+    }
+    fprintf(out, "\naction       %u dimensions", signature->A);
+    if (signature->control_period_s > 0) {
+        fprintf(out, ", every %g s", signature->control_period_s);
+    }
+    fputc('\n', out);
+}
+
+void dataset_summary_print(struct dataset_summary *summary, FILE *out)
+{
+    struct dataset_totals totals;
+    dataset_summary_totals(summary, &totals);
+    fprintf(out, "episodes     %" PRIu64 " (%" PRIu64 " end by termination), %" PRIu64 " bad\n",
+            totals.episodes, totals.terminated, totals.bad);
+    fprintf(out, "transitions  %" PRIu64 "; an episode has %u to %u, mean %.1f\n",
+            totals.transitions, totals.T_min, totals.T_max, totals.T_mean);
+    print_signature(&summary->signature, out);
+    fprintf(out, "at limits    %.2f%% of action values;", 100 * totals.at_limit);
+    for (uint32_t i = 0; i < summary->signature.A; i++) {
+        fprintf(out, " %.2f%%", 100 * dataset_summary_at_limit(summary, i));
+    }
+    fprintf(out, "\n\n%-20s %10s %10s %10s %10s %10s %10s\n", "return", "mean", "std", "min",
+            "median", "p90", "max");
+    for (uint32_t k = 0; k < summary->signature.K; k++) {
+        struct dataset_returns r;
+        dataset_summary_returns(summary, k, &r);
+        fprintf(out, "%-20s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f\n", r.task, r.mean, r.std,
+                r.min, r.median, r.p90, r.max);
+    }
+    for (size_t i = 0; i < summary->n_reasons; i++) {
+        fprintf(out, "%sbad: %s\n", i == 0 ? "\n" : "", summary->reasons[i]);
+    }
+    if (summary->n_reasons == DATASET_SUMMARY_REASONS_MAX) {
+        fprintf(out, "bad: .. (the first %d reasons)\n", DATASET_SUMMARY_REASONS_MAX);
+    }
+}
+
+static bool add_numbers(cJSON *object, const char *const *names, const double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (cJSON_AddNumberToObject(object, names[i], values[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool add_returns(cJSON *json, struct dataset_summary *summary)
+{
+    static const char *const names[] = {"mean", "std", "min", "median", "p90", "max"};
+    cJSON *all = cJSON_AddObjectToObject(json, "returns");
+    for (uint32_t k = 0; all != NULL && k < summary->signature.K; k++) {
+        struct dataset_returns r;
+        dataset_summary_returns(summary, k, &r);
+        const double values[] = {r.mean, r.std, r.min, r.median, r.p90, r.max};
+        cJSON *one = cJSON_AddObjectToObject(all, r.task);
+        if (one == NULL || !add_numbers(one, names, values, 6)) {
+            return false;
+        }
+    }
+    return all != NULL;
+}
+
+static bool add_reasons(cJSON *json, const struct dataset_summary *summary)
+{
+    cJSON *reasons = cJSON_AddArrayToObject(json, "reasons");
+    for (size_t i = 0; reasons != NULL && i < summary->n_reasons; i++) {
+        if (!cJSON_AddItemToArray(reasons, cJSON_CreateString(summary->reasons[i]))) {
+            return false;
+        }
+    }
+    return reasons != NULL;
+}
+
+cJSON *dataset_summary_json(struct dataset_summary *summary)
+{
+    static const char *const names[] = {"episodes", "transitions",     "terminated",
+                                        "bad",      "T_min",           "T_mean",
+                                        "T_max",    "actions_at_limit"};
+    struct dataset_totals totals;
+    dataset_summary_totals(summary, &totals);
+    const double values[] = {(double)totals.episodes,   (double)totals.transitions,
+                             (double)totals.terminated, (double)totals.bad,
+                             (double)totals.T_min,      totals.T_mean,
+                             (double)totals.T_max,      totals.at_limit};
+    cJSON *json = cJSON_CreateObject();
+    if (json == NULL || !add_numbers(json, names, values, sizeof values / sizeof values[0]) ||
+        !add_returns(json, summary) || !add_reasons(json, summary)) {
+        cJSON_Delete(json);
+        return NULL;
+    }
+    return json;
+}

@@ -1,0 +1,62 @@
+/* What logs hold, in numbers: sizes, returns per task, how hard actions lean on their limits, and
+ * what is bad.
+ *
+ * Gathered from a whole dataset (dataset_summary_make), or episode by episode by whoever reads them
+ * anyway. One thread. */
+#ifndef HINDCAST_TRAJECTORY_SUMMARY_H
+#define HINDCAST_TRAJECTORY_SUMMARY_H
+
+#include <cjson/cJSON.h>
+#include <stdio.h>
+
+#include "common/trajectory/dataset.h"
+
+#define DATASET_SUMMARY_REASONS_MAX 100 /* bad episodes told one by one; all are counted */
+
+struct dataset_summary;
+
+/* Undiscounted returns of one task over the good episodes; all 0 when there are none. Percentiles
+ * are those of numpy's default (linear between neighbours); std divides by n. */
+struct dataset_returns {
+    const char *task;
+    double mean, min, median, p90, max, std;
+};
+
+struct dataset_totals {
+    uint64_t episodes; /* good ones */
+    uint64_t transitions;
+    uint64_t terminated; /* episodes that end by termination, not by a limit */
+    uint64_t bad; /* episodes refused; those of a shard that cannot be read count as listed, at
+                     least 1 */
+    uint32_t T_min, T_max;
+    double T_mean;
+    double at_limit; /* share of action values with |a| >= 1 - 1e-6, canonical */
+};
+
+status dataset_summary_new(struct dataset_summary **summary, const struct signature *signature,
+                           struct err *err) MUST_CHECK;
+void dataset_summary_free(struct dataset_summary *summary); /* NULL is fine */
+status dataset_summary_add(struct dataset_summary *summary,
+                           const struct episode *episode) MUST_CHECK;
+/* `n` bad episodes for one reason. */
+void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason);
+
+/* Reads all of FOLDER. Bad episodes are counted, not an error. */
+status dataset_summary_make(struct dataset_summary **summary, const char *folder,
+                            struct err *err) MUST_CHECK;
+
+void dataset_summary_totals(const struct dataset_summary *summary, struct dataset_totals *totals);
+uint64_t dataset_summary_bad(const struct dataset_summary *summary);
+/* Task k < K of the signature; *returns borrows the name. Sorts in place. */
+void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
+                             struct dataset_returns *returns);
+/* Share of action dimension i at its limits. */
+double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i);
+
+/* As a page for people. */
+void dataset_summary_print(struct dataset_summary *summary, FILE *out);
+/* {"episodes": .., "transitions": .., "bad": .., "returns": {"run": {"mean": .., ..}}, ..};
+ * cJSON_Delete it. NULL when out of memory. */
+cJSON *dataset_summary_json(struct dataset_summary *summary);
+
+#endif
