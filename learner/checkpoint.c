@@ -25,8 +25,8 @@
 /* The notes that every checkpoint has, in the order in which they are checked; `checksum` comes
  * last, by itself. */
 static const char *const NOTE_NAMES[] = {
-    "run_id",   "version",       "next_batch", "table_version", "learning_seconds",
-    "finished", "finish_reason", "signature",  "config",        "config_digest"};
+    "run_id",        "version",    "next_batch", "table_version", "learning_seconds", "finished",
+    "finish_reason", "finish_who", "signature",  "config",        "config_digest"};
 #define N_NOTES (sizeof(NOTE_NAMES) / sizeof(NOTE_NAMES[0]))
 
 /* ---- Notes ---- */
@@ -81,11 +81,11 @@ static status notes_make(struct notes *notes, const struct state *state,
              about->table_version);
     snprintf(notes->seconds, sizeof(notes->seconds), "%.17g", about->learning_seconds);
     snprintf(notes->digest, sizeof(notes->digest), "%016" PRIx64, about->config_digest);
-    const char *texts[N_NOTES] = {about->run_id,        notes->version,
-                                  notes->next_batch,    notes->table_version,
-                                  notes->seconds,       about->finished ? "true" : "false",
-                                  about->finish_reason, notes->signature,
-                                  about->config,        notes->digest};
+    const char *texts[N_NOTES] = {
+        about->run_id,        notes->version,    notes->next_batch,
+        notes->table_version, notes->seconds,    about->finished ? "true" : "false",
+        about->finish_reason, about->finish_who, notes->signature,
+        about->config,        notes->digest};
     for (size_t i = 0; i < N_NOTES; i++) {
         notes->items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = texts[i]};
     }
@@ -138,6 +138,7 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
         {"run_id", offsetof(struct checkpoint, run_id), sizeof(about->run_id), 0},
         {"finish_reason", offsetof(struct checkpoint, finish_reason), sizeof(about->finish_reason),
          0},
+        {"finish_who", offsetof(struct checkpoint, finish_who), sizeof(about->finish_who), 0},
         {"config", offsetof(struct checkpoint, config), sizeof(about->config), 0},
         {"version", offsetof(struct checkpoint, version), 0, 10},
         {"next_batch", offsetof(struct checkpoint, next_batch), 0, 10},

@@ -18,6 +18,7 @@
 
 #define CHECKPOINT_TEXT_SIZE   256
 #define CHECKPOINT_CONFIG_SIZE 16384
+#define CHECKPOINT_BY_LIMITS   "learner"
 #define CHECKPOINT_MAX_BYTES   (4ull << 30)
 
 /* What is in a checkpoint beside the state; plain data. */
@@ -29,8 +30,10 @@ struct checkpoint {
     double learning_seconds;
     bool finished;
     char finish_reason[CHECKPOINT_TEXT_SIZE];
-    struct signature signature;          /* of the table */
-    char config[CHECKPOINT_CONFIG_SIZE]; /* the effective learner section, YAML */
+    char finish_who[CHECKPOINT_TEXT_SIZE]; /* "evaluator-0"; CHECKPOINT_BY_LIMITS: the learner's own
+                                              limits */
+    struct signature signature;            /* of the table */
+    char config[CHECKPOINT_CONFIG_SIZE];   /* the effective learner section, YAML */
     uint64_t config_digest;
 };
 

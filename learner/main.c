@@ -91,20 +91,25 @@ static status open_service(struct learner *learner, struct err *err)
     return s;
 }
 
+/* One learner to a run: before anything of it is touched. The lock lasts as long as the process. */
+static status lock_run(const struct experiment *experiment, struct err *err)
+{
+    int fd = -1;
+    char path[CONFIG_TEXT_SIZE + 32];
+    snprintf(path, sizeof(path), "%s/learner.lock", experiment->run_dir);
+    status s = file_make_folders(experiment->run_dir, err);
+    if (s == STATUS_OK) {
+        s = file_lock(path, &fd, err);
+    }
+    return s == STATUS_EXISTS ? err_set(err, s, "another learner runs in %s", experiment->run_dir)
+                              : s;
+}
+
 /* From here to the end of the process. */
 static status run(struct learner *learner, struct err *err)
 {
-    int lock_fd = -1;
-    char path[CONFIG_TEXT_SIZE + 32];
-    snprintf(path, sizeof(path), "%s/learner.lock", learner->experiment.run_dir);
-    status s = file_lock(path, &lock_fd, err);
-    if (s != STATUS_OK) {
-        return s == STATUS_EXISTS
-                   ? err_set(err, s, "another learner runs in %s", learner->experiment.run_dir)
-                   : s;
-    }
     rpc_init();
-    s = open_service(learner, err);
+    status s = open_service(learner, err);
     if (s == STATUS_OK) {
         const struct trainer_parts parts = {.process = learner->process,
                                             .experiment = &learner->experiment,
@@ -125,7 +130,6 @@ static status run(struct learner *learner, struct err *err)
     }
     publisher_free(learner->publisher);
     rpc_fini();
-    close(lock_fd);
     return s;
 }
 
@@ -139,6 +143,9 @@ int main(int argc, char **argv)
     if (s == STATUS_OK && done) {
         code = 0;
         goto free_config;
+    }
+    if (s == STATUS_OK) {
+        s = lock_run(&learner.experiment, &err);
     }
     if (s == STATUS_OK) {
         s = process_open(&learner.process, "learner", 0, 1, &learner.experiment, &err);

@@ -176,6 +176,23 @@ static void set_metrics(const struct report_value *value)
     }
 }
 
+/* Seven digits say all there is, and keep a long run's file small. */
+static cJSON *number(double value)
+{
+    char text[40];
+    snprintf(text, sizeof(text), "%.7g", value);
+    return cJSON_CreateRaw(text);
+}
+
+static cJSON *numbers(const double *values, int n)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (int i = 0; i < n; i++) {
+        cJSON_AddItemToArray(array, number(values[i]));
+    }
+    return array;
+}
+
 static cJSON *line_of(const struct reporter *reporter, const struct report *report,
                       double learning_seconds, uint64_t version)
 {
@@ -183,18 +200,15 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     cJSON *line = cJSON_CreateObject();
     cJSON_AddNumberToObject(line, "step", (double)report->step);
     cJSON_AddNumberToObject(line, "time", (double)(clock_wall_ns() / NS_PER_MS) / 1e3);
-    cJSON_AddNumberToObject(line, "learning_seconds", learning_seconds);
-    cJSON_AddNumberToObject(line, "steps_per_second", rates.steps_per_second);
-    cJSON_AddNumberToObject(line, "wait_share", rates.wait_share);
+    cJSON_AddItemToObject(line, "learning_seconds", number(learning_seconds));
+    cJSON_AddItemToObject(line, "steps_per_second", number(rates.steps_per_second));
+    cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
     cJSON_AddNumberToObject(line, "version", (double)version);
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
-        if (value->size == 1) {
-            cJSON_AddNumberToObject(line, value->name, value->values[0]);
-        } else {
-            cJSON_AddItemToObject(line, value->name,
-                                  cJSON_CreateDoubleArray(value->values, value->size));
-        }
+        cJSON_AddItemToObject(line, value->name,
+                              value->size == 1 ? number(value->values[0])
+                                               : numbers(value->values, value->size));
     }
     return line;
 }

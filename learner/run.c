@@ -101,6 +101,15 @@ static status open_parts(struct run *run, struct err *err)
                              &run->settings, err);
 }
 
+/* Was it ended by limits that it has not reached any more? */
+static bool may_go_on(const struct run *run)
+{
+    const struct learner_options *options = run->options;
+    return run->about.finished && strcmp(run->about.finish_who, CHECKPOINT_BY_LIMITS) == 0 &&
+           (options->steps == 0 || run->state->step < (uint64_t)options->steps) &&
+           (options->max_seconds <= 0 || run->about.learning_seconds < options->max_seconds);
+}
+
 status run_resume(struct run *run, struct err *err)
 {
     char folder[PATH_MAX];
@@ -117,6 +126,10 @@ status run_resume(struct run *run, struct err *err)
     log_info("resumed run=%s step=%" PRIu64 " batch=%" PRIu64 " version=%" PRIu64 "%s%s",
              run->about.run_id, run->state->step, run->about.next_batch, run->about.version,
              run->about.finished ? " finished: " : "", run->about.finish_reason);
+    if (may_go_on(run)) {
+        log_info("the limits that ended this run are wider now: it goes on");
+        run->about.finished = false;
+    }
     return open_parts(run, err);
 }
 
@@ -204,10 +217,12 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
                              err);
 }
 
-status run_end(struct run *run, const char *reason, uint64_t timeout_ms, struct err *err)
+status run_end(struct run *run, const struct publisher_end *end, uint64_t timeout_ms,
+               struct err *err)
 {
     run->about.finished = true;
     run->about.version++;
-    snprintf(run->about.finish_reason, sizeof(run->about.finish_reason), "%s", reason);
+    snprintf(run->about.finish_reason, sizeof(run->about.finish_reason), "%s", end->reason);
+    snprintf(run->about.finish_who, sizeof(run->about.finish_who), "%s", end->who);
     return run_checkpoint(run, timeout_ms, err);
 }

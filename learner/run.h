@@ -50,7 +50,7 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err) MUS
 
 /* The run is over for good: a last version is numbered, the last checkpoint written. Then
  * run_publish(finished). */
-status run_end(struct run *run, const char *reason, uint64_t timeout_ms,
+status run_end(struct run *run, const struct publisher_end *end, uint64_t timeout_ms,
                struct err *err) MUST_CHECK;
 
 #endif

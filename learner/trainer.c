@@ -65,7 +65,7 @@ static double fraction_done(const struct trainer *trainer)
     if (options->max_seconds > 0) {
         fraction = fmax(fraction, trainer->run.about.learning_seconds / options->max_seconds);
     }
-    return fmin(fraction, 1);
+    return trainer->run.about.finished ? 1 : fmin(fraction, 1);
 }
 
 /* For status line and Progress alike. */
@@ -262,7 +262,7 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
 }
 
 /* Keeps what broke a step: the batch, and the state that met it. */
-static void keep_failure(struct trainer *trainer, const struct batch *batch, const char *why)
+static void keep_failure(struct trainer *trainer, const struct batch *batch)
 {
     const struct run *run = &trainer->run;
     char batch_path[PATH_MAX], state_path[PATH_MAX];
@@ -275,8 +275,8 @@ static void keep_failure(struct trainer *trainer, const struct batch *batch, con
         state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
         log_error("what broke the step could not be kept: %s", err.text);
     }
-    log_error("step %" PRIu64 " failed: %s. Kept: %s, %s. The checkpoints are from before",
-              run->state->step, why, batch_path, state_path);
+    log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
+              run->state->step, batch_path, state_path);
 }
 
 static bool report_due(const struct trainer *trainer)
@@ -300,7 +300,7 @@ static status take_step(struct trainer *trainer, const struct replay_batch *from
     }
     status s = update_step(trainer->update, run->state, &batch, NULL, &trainer->report, err);
     if (s != STATUS_OK) {
-        keep_failure(trainer, &batch, err != NULL ? err->text : status_text(s));
+        keep_failure(trainer, &batch);
         return s;
     }
     run->about.next_batch = from->number + 1;
@@ -347,11 +347,11 @@ static void check_limits(struct trainer *trainer)
     char reason[PUBLISHER_TEXT_SIZE];
     if (options->steps > 0 && trainer->run.state->step >= (uint64_t)options->steps) {
         snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
-        publisher_end(trainer->parts.publisher, reason, "learner");
+        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
     } else if (options->max_seconds > 0 &&
                trainer->run.about.learning_seconds >= options->max_seconds) {
         snprintf(reason, sizeof(reason), "%g seconds of learning are over", options->max_seconds);
-        publisher_end(trainer->parts.publisher, reason, "learner");
+        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
     }
 }
 
@@ -390,7 +390,7 @@ static status finish(struct trainer *trainer, struct err *err)
         struct publisher_end end = {0};
         (void)publisher_ending(trainer->parts.publisher, &end);
         say(trainer, "ending: %s", end.reason);
-        kept = run_end(run, end.reason, LAST_CHECKPOINT_MS, err);
+        kept = run_end(run, &end, LAST_CHECKPOINT_MS, err);
     }
     struct err publish_err = {0};
     status s = run_publish(run, true, &publish_err);

@@ -74,6 +74,7 @@ static int set_up(void **state)
     snprintf(world.about.run_id, sizeof(world.about.run_id), "20260131T120000-00c0ffee");
     snprintf(world.about.config, sizeof(world.about.config), "learner:\n  gamma: 0.99\n");
     snprintf(world.about.finish_reason, sizeof(world.about.finish_reason), "he said \"stop\"");
+    snprintf(world.about.finish_who, sizeof(world.about.finish_who), "evaluator-0");
     world.about.version = 12;
     world.about.next_batch = 1ull << 40;
     world.about.table_version = 0xfedcba9876543210ull;
@@ -140,6 +141,7 @@ static void expect_resume(struct world *world, uint64_t step)
     assert_string_equal(about.run_id, world->about.run_id);
     assert_string_equal(about.config, world->about.config);
     assert_string_equal(about.finish_reason, world->about.finish_reason);
+    assert_string_equal(about.finish_who, "evaluator-0");
     assert_int_equal(about.version, 12);
     assert_true(about.next_batch == 1ull << 40);
     assert_true(about.table_version == 0xfedcba9876543210ull);
