@@ -1,0 +1,61 @@
+/* Statistics against numbers worked out by hand (and with numpy). */
+#include "evaluator/statistics.h"
+
+#include <math.h>
+
+#include "tests/lib/check.h"
+
+static void near(double got, double want)
+{
+    if (!(fabs(got - want) < 1e-12)) {
+        fail_msg("got %.17g, expected %.17g", got, want);
+    }
+}
+
+static void odd_and_even_numbers(void **state)
+{
+    (void)state;
+    double odd[] = {3, -1, 10, 2, 2};
+    struct statistics of = statistics_of(odd, 5);
+    assert_int_equal(of.n, 5);
+    near(of.mean, 3.2);
+    near(of.min, -1);
+    near(of.median, 2);
+    near(of.max, 10);
+    near(of.std, 3.655133376499413); /* np.std */
+    double even[] = {4, 1, 3, 2};
+    of = statistics_of(even, 4);
+    near(of.median, 2.5);
+    near(of.std, sqrt(1.25));
+}
+
+static void one_and_none(void **state)
+{
+    (void)state;
+    double one[] = {7};
+    struct statistics of = statistics_of(one, 1);
+    near(of.mean, 7);
+    near(of.std, 0);
+    near(of.median, 7);
+    of = statistics_of(one, 0);
+    assert_int_equal(of.n, 0);
+    assert_true(isnan(of.mean) && isnan(of.std) && isnan(of.median));
+}
+
+/* Large values with small differences: a one-pass formula would say 0, or less. */
+static void far_from_nought(void **state)
+{
+    (void)state;
+    double values[] = {1e9 + 1, 1e9 + 2, 1e9 + 3};
+    near(statistics_of(values, 3).std, sqrt(2.0 / 3));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_and_even_numbers),
+        cmocka_unit_test(one_and_none),
+        cmocka_unit_test(far_from_nought),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
