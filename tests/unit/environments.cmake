@@ -8,3 +8,8 @@ if(TARGET verify_tasks)
   add_test(NAME verify_tasks COMMAND verify_tasks ${CMAKE_SOURCE_DIR}/tests/golden/control_suite)
   set_tests_properties(verify_tasks PROPERTIES TIMEOUT 60)
 endif()
+hindcast_test(verify_tasks_test SOURCES unit/verify_tasks_test.c LINK hindcast_base
+  ARGS $<TARGET_FILE:verify_tasks> ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/hopper-hop_b.bin)
+if(TARGET verify_tasks_test)
+  add_dependencies(verify_tasks_test verify_tasks)
+endif()

@@ -1,0 +1,156 @@
+/* The checker, checked: verify_tasks must refuse recordings that were tampered with.
+ *
+ * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define HEADER_BYTES 72
+#define START        36 /* doubles before the first record: qpos 7, qvel 7, warm start 7, obs 15 */
+#define RECORD       36 /* action 4, obs 15, reward, discount, step type, qpos 7, qvel 7 */
+
+static const char *program, *recording;
+static char folder[] = "/tmp/hindcast-verify-XXXXXX";
+static char path[128];
+static unsigned char *good;
+static size_t size;
+
+/* Runs verify_tasks on the folder (and one task, where not NULL); its exit status. */
+static int verify(const char *task)
+{
+    char command[1024];
+    (void)snprintf(command, sizeof command, "'%s' %s %s > /dev/null", program, folder,
+                   task == NULL ? "" : task);
+    int result = system(command); /* NOLINT: fixed words and our own paths */
+    assert_true(WIFEXITED(result));
+    return WEXITSTATUS(result);
+}
+
+static void write_recording(const unsigned char *bytes, size_t n)
+{
+    struct err err = {0};
+    const struct file_part part = {bytes, n};
+    if (file_replace(path, &part, 1, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+/* Adds `amount` to the double at `index` after the header. */
+static int verify_with(size_t index, double amount)
+{
+    unsigned char *bytes = mem_new(size);
+    assert_non_null(bytes);
+    memcpy(bytes, good, size);
+    double value;
+    memcpy(&value, bytes + HEADER_BYTES + 8 * index, sizeof value);
+    value += amount;
+    memcpy(bytes + HEADER_BYTES + 8 * index, &value, sizeof value);
+    write_recording(bytes, size);
+    mem_free(bytes);
+    return verify(NULL);
+}
+
+static void good_recordings_pass(void **state)
+{
+    (void)state;
+    write_recording(good, size);
+    assert_int_equal(verify(NULL), 0);
+    assert_int_equal(verify("hopper-hop"), 0);
+}
+
+static void every_quantity_is_looked_at(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t index;
+        const char *what;
+    } places[] = {
+        {2, "start qpos"},
+        {9, "start qvel"},
+        {16, "start warm start"},
+        {25, "start observation"},
+        {START + 40 * RECORD + 6, "observation"},
+        {START + 40 * RECORD + 19, "reward"},
+        {START + 40 * RECORD + 20, "discount"},
+        {START + 40 * RECORD + 21, "step type"},
+        {START + 40 * RECORD + 24, "qpos"},
+        {START + 40 * RECORD + 33, "qvel"},
+        {START + 59 * RECORD + 35, "last number"},
+    };
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        if (verify_with(places[i].index, 1e-4) == 0) {
+            fail_msg("a changed %s passed", places[i].what);
+        }
+    }
+    assert_int_equal(verify_with(2, 0.0), 0);
+}
+
+static void headers_are_checked(void **state)
+{
+    (void)state;
+    static const size_t places[] = {0, 9, 40, 44, 48, 52, 56, 60, 64, 68}; /* magic .. nobs */
+    unsigned char *bytes = mem_new(size);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        memcpy(bytes, good, size);
+        bytes[places[i]] ^= 1u;
+        write_recording(bytes, size);
+        if (verify(NULL) == 0) {
+            fail_msg("byte %zu of the header changed, and passed", places[i]);
+        }
+    }
+    mem_free(bytes);
+    write_recording(good, size - 8);
+    assert_int_not_equal(verify(NULL), 0);
+    write_recording(good, 20);
+    assert_int_not_equal(verify(NULL), 0);
+}
+
+static void absent_files_fail(void **state)
+{
+    (void)state;
+    write_recording(good, size);
+    assert_int_not_equal(verify("walker-walk"), 0);
+    assert_int_not_equal(verify("no-such-task"), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_not_equal(verify(NULL), 0);
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = {0};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_recordings_pass),
+        cmocka_unit_test(every_quantity_is_looked_at),
+        cmocka_unit_test(headers_are_checked),
+        cmocka_unit_test(absent_files_fail),
+    };
+    if (argc != 3 || mkdtemp(folder) == NULL) {
+        return 2;
+    }
+    program = argv[1];
+    recording = argv[2];
+    (void)snprintf(path, sizeof path, "%s/hopper-hop_x.bin", folder);
+    void *bytes = NULL;
+    if (file_read(recording, (size_t)1 << 20, &bytes, &size, &err) != STATUS_OK) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return 2;
+    }
+    good = bytes;
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    mem_free(bytes);
+    (void)unlink(path);
+    (void)rmdir(folder);
+    return failed;
+}
