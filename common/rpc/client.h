@@ -52,6 +52,11 @@ status rpc_stream_open(struct rpc_stream **stream, struct rpc_channel *channel, 
  * cancelled; CLOSED: the stream has ended, rpc_stream_finish says why. */
 status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request, const struct rpc_payload *payload,
                        uint64_t timeout_ms) MUST_CHECK;
+/* The same in two steps, for who has other things to do while the peer makes it wait: start hands the message over, wait says whether gRPC has
+ * taken it: OK, CLOSED, or TIMEOUT, after which it goes on and wait may be called again. One at a time, by the sending thread. */
+status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *request,
+                             const struct rpc_payload *payload) MUST_CHECK;
+status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms) MUST_CHECK;
 status rpc_stream_half_close(struct rpc_stream *stream) MUST_CHECK;
 /* The next message. TIMEOUT: none yet, the stream lives on and the next recv goes on waiting; CLOSED: the stream has ended. */
 status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message, uint64_t timeout_ms) MUST_CHECK;

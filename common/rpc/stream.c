@@ -25,11 +25,13 @@ struct rpc_stream {
     /* The sending thread's. */
     bool half_closed;
     bool send_failed;
+    bool sending;               /* send_tag is under way, for a message */
+    grpc_byte_buffer *outgoing; /* that message */
 
     /* The receiving thread's. */
-    bool receiving; /* receive_tag is under way */
+    grpc_metadata_array initial; /* first: keeps the flags of the two threads apart */
+    bool receiving;              /* receive_tag is under way */
     bool got_initial, drained;
-    grpc_metadata_array initial;
     grpc_byte_buffer *incoming;
     status broken; /* a response that could not be read, else OK */
     struct err broken_err;
@@ -115,10 +117,11 @@ static status send_and_wait(struct rpc_stream *stream, const grpc_op *op, uint64
     return s;
 }
 
-status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
-                       const struct rpc_payload *payload, uint64_t timeout_ms)
+status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *request,
+                             const struct rpc_payload *payload)
 {
     ASSERT(request->descriptor == stream->method->input);
+    ASSERT(!stream->sending);
     if (stream->half_closed || stream->send_failed || atomic_load(&stream->cancelled)) {
         if (payload != NULL && payload->release != NULL) {
             payload->release(payload->arg);
@@ -126,11 +129,45 @@ status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *reques
         return STATUS_CLOSED;
     }
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
-    grpc_byte_buffer *buffer = message_write(request, payload);
-    op.data.send_message.send_message = buffer;
-    status s = send_and_wait(stream, &op, timeout_ms);
-    grpc_byte_buffer_destroy(buffer);
+    stream->outgoing = message_write(request, payload);
+    op.data.send_message.send_message = stream->outgoing;
+    stream->sending = true;
+    start(stream, &op, 1, &stream->send_tag);
+    return STATUS_OK;
+}
+
+status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms)
+{
+    ASSERT(stream->sending);
+    bool ok;
+    if (!channel_pluck(stream->queue, &stream->send_tag, op_deadline_ns(timeout_ms), &ok)) {
+        return STATUS_TIMEOUT;
+    }
+    stream->sending = false;
+    grpc_byte_buffer_destroy(stream->outgoing);
+    stream->outgoing = NULL;
+    stream->send_failed = !ok;
+    return ok ? STATUS_OK : STATUS_CLOSED;
+}
+
+/* Waits for the message under way; after the time it cancels the stream, as half a message may be out. */
+static status end_sending(struct rpc_stream *stream, uint64_t timeout_ms)
+{
+    status s = rpc_stream_send_wait(stream, timeout_ms);
+    if (s == STATUS_TIMEOUT) {
+        rpc_stream_cancel(stream);
+        while (rpc_stream_send_wait(stream, HALF_CLOSE_TIMEOUT_MS) == STATUS_TIMEOUT) {
+        }
+        stream->send_failed = true;
+    }
     return s;
+}
+
+status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
+                       const struct rpc_payload *payload, uint64_t timeout_ms)
+{
+    status s = rpc_stream_send_start(stream, request, payload);
+    return s == STATUS_OK ? end_sending(stream, timeout_ms) : s;
 }
 
 static status half_close(struct rpc_stream *stream, uint64_t timeout_ms)
@@ -219,6 +256,9 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
         return STATUS_OK;
     }
     uint64_t deadline = op_deadline_ns(timeout_ms);
+    if (stream->sending) {
+        (void)end_sending(stream, timeout_ms);
+    }
     /* Where this fails the stream has ended, and its status says why. */
     (void)half_close(stream, timeout_ms);
     bool in_time = drain(stream, deadline);
