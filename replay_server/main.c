@@ -1,0 +1,131 @@
+/* hindcast-replay-server: reads the configuration, opens the service, runs the loop. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/process.h"
+#include "common/rpc/rpc.h"
+#include "replay_server/options.h"
+#include "replay_server/service.h"
+
+#define LOG_MODULE "main"
+#include "common/base/log.h"
+
+#define REPORT_MS 1000
+
+struct program {
+    struct experiment experiment;
+    struct options options;
+    struct process *process;
+    struct service *service;
+};
+
+/* A name of its own for each of several servers; 0 for the only one. */
+static int server_count(const struct program *program)
+{
+    return program->experiment.replay.n > 1 ? (int)program->experiment.replay.n : 1;
+}
+
+static void report(void *arg)
+{
+    struct program *program = arg;
+    char text[256];
+    service_describe(program->service, text, sizeof text);
+    if (text[0]) {
+        process_report(program->process, -1, "%s", text);
+    }
+}
+
+/* Makes the folder of a Unix socket, which comes into being when the address is bound. */
+static status make_socket_folders(const struct options *options, struct err *err)
+{
+    for (size_t i = 0; i < options->listen.n; i++) {
+        const char *address = options->listen.items[i];
+        if (strncmp(address, "unix:", 5) != 0) {
+            continue;
+        }
+        char folder[CONFIG_TEXT_SIZE];
+        snprintf(folder, sizeof folder, "%s", address + 5);
+        char *slash = strrchr(folder, '/');
+        if (slash && slash != folder) {
+            *slash = '\0';
+            status s = file_make_folders(folder, err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
+static status serve(struct program *program, const struct config_section *sections, size_t n,
+                    struct err *err)
+{
+    status s = make_socket_folders(&program->options, err);
+    if (s == STATUS_OK) {
+        s = service_open(&program->service, &program->options, &program->experiment,
+                         config_digest(&sections[n - 1]), err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = service_start(program->service, err);
+    if (s == STATUS_OK) {
+        for (size_t i = 0; i < program->options.listen.n; i++) {
+            log_info("serving address=%s port=%d", program->options.listen.items[i],
+                     service_port(program->service, i));
+        }
+        process_every(program->process, REPORT_MS, report, program);
+        process_run(program->process);
+        log_info("stopping");
+    }
+    service_close(program->service);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    struct program *program = mem_new(sizeof *program);
+    if (program == NULL) {
+        return EXIT_FAILURE;
+    }
+    const struct config_section sections[] = {experiment_section(&program->experiment),
+                                              options_section(&program->options)};
+    const size_t n = sizeof sections / sizeof sections[0];
+    struct err err;
+    bool done = false;
+    status s = config_load(sections, n,
+                           "hindcast-replay-server: holds episodes, serves batches of snippets",
+                           argc, argv, &done, &err);
+    if (s == STATUS_OK && !done) {
+        experiment_finish(&program->experiment);
+        s = options_finish(&program->options, &program->experiment, &err);
+        done = program->experiment.check;
+    }
+    int exit_code = EXIT_SUCCESS;
+    if (s == STATUS_OK && !done) {
+        s = process_open(&program->process, "replay_server", (int)program->options.index,
+                         server_count(program), &program->experiment, &err);
+        if (s == STATUS_OK) {
+            config_print(stderr, sections, n);
+            rpc_init();
+            s = serve(program, sections, n, &err);
+            rpc_fini();
+            if (s != STATUS_OK) {
+                log_error("%s", err.text);
+            }
+            exit_code = process_close(program->process);
+            if (s != STATUS_OK && exit_code == EXIT_SUCCESS) {
+                exit_code = EXIT_FAILURE;
+            }
+        }
+    }
+    if (s != STATUS_OK && program->process == NULL) {
+        fprintf(stderr, "hindcast-replay-server: %s\n", err.text);
+        exit_code = EXIT_FAILURE;
+    }
+    mem_free(program);
+    return exit_code;
+}

@@ -1,0 +1,682 @@
+/* The LMDB environment: opening, records, the write transaction. Reading rows is in store_reader.c.
+ */
+#define LOG_MODULE "store"
+#include "replay_server/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "replay_server/store_private.h"
+#include "replay_server/store_record.h"
+
+#define PATH_SIZE        4096
+#define READERS_MAX      64
+#define WRITER_KEY_MAX   (4 + WRITER_NAME_SIZE)
+#define HISTORY_KEY_SIZE 12 /* "history:" and the table's number, u32 */
+#define FREE_BYTES_LEAST                                                                           \
+    (64ull << 20) /* with less than this free, LMDB's short write means a full disk */
+
+/* ---- Sizes ---- */
+
+uint32_t store_chunk_rows(uint32_t W)
+{
+    ASSERT(W >= 1 && W <= SIGNATURE_ROW_MAX);
+    return (STORE_CHUNK_BYTES - STORE_CHUNK_HEADER) / (4 * W);
+}
+
+uint32_t store_n_chunks(uint32_t n_rows, uint32_t W)
+{
+    const uint32_t chunk_rows = store_chunk_rows(W);
+    return (n_rows + chunk_rows - 1) / chunk_rows;
+}
+
+uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
+{
+    const uint32_t chunk_rows = store_chunk_rows(W);
+    const uint64_t full = n_rows / chunk_rows;
+    const uint64_t rest = (uint64_t)(n_rows % chunk_rows) * W * 4;
+    uint64_t bytes = full * 65536 + EPISODE_RECORD_SIZE + 32;
+    if (rest > 0) {
+        /* What is larger than half a page gets pages of its own, with a header of 16 bytes. */
+        const uint64_t value = rest + STORE_CHUNK_HEADER;
+        bytes += value <= 2000 ? value + 24 : (value + 16 + 4095) / 4096 * 4096;
+    }
+    return bytes;
+}
+
+/* ---- Errors ---- */
+
+status store_error(struct store *store, int rc, struct err *err, const char *what)
+{
+    status code = STATUS_IO;
+    switch (rc) {
+    case 0:
+        return STATUS_OK;
+    case MDB_NOTFOUND:
+        code = STATUS_NOT_FOUND;
+        break;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+        code = STATUS_FULL;
+        break;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_PANIC:
+        code = STATUS_CORRUPT;
+        break;
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+        code = STATUS_INVALID;
+        break;
+    case MDB_READERS_FULL:
+        code = STATUS_BUSY;
+        break;
+    case ENOMEM:
+        code = STATUS_NO_MEMORY;
+        break;
+    case EIO: {
+        struct statvfs fs;
+        if (statvfs(store->path, &fs) == 0 &&
+            (uint64_t)fs.f_bavail * fs.f_frsize < FREE_BYTES_LEAST) {
+            code = STATUS_FULL;
+        }
+        break;
+    }
+    default:
+        break;
+    }
+    return err_set(err, code, "store %s: %s: %s", store->path, what, mdb_strerror(rc));
+}
+
+/* ---- Opening ---- */
+
+/* LMDB's lock and mmap need a file system of this machine. */
+static status refuse_network(const char *path, struct err *err)
+{
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } network[] = {{0x6969, "NFS"},      {0x517B, "SMB"},      {0xFF534D42, "CIFS"},
+                   {0xFE534D42, "SMB2"}, {0x00C36400, "Ceph"}, {0x0BD00BD0, "Lustre"},
+                   {0x5346414F, "AFS"},  {0x47504653, "GPFS"}, {0x73757245, "Coda"}};
+    struct statfs fs;
+    if (statfs(path, &fs) != 0) {
+        return err_errno(err, errno, "store %s", path);
+    }
+    for (size_t i = 0; i < sizeof network / sizeof network[0]; i++) {
+        if ((uint32_t)fs.f_type == network[i].magic) {
+            return err_set(err, STATUS_INVALID, "store %s: is on %s; a store needs a local disk",
+                           path, network[i].name);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status open_environment(struct store *store, struct err *err)
+{
+    int rc = mdb_env_create(&store->env);
+    if (rc != 0) {
+        return store_error(store, rc, err, "create");
+    }
+    unsigned flags = MDB_NOTLS;
+    if (store->durability != STORE_EACH) {
+        flags |= MDB_NOSYNC;
+    }
+    int dead = 0;
+    if ((rc = mdb_env_set_maxdbs(store->env, 8)) != 0 ||
+        (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
+        (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
+        (rc = mdb_env_open(store->env, store->path, flags, 0640)) != 0 ||
+        (rc = mdb_reader_check(store->env, &dead)) != 0) {
+        mdb_env_close(store->env);
+        return store_error(store, rc, err, "open");
+    }
+    return STATUS_OK;
+}
+
+static status open_databases(struct store *store, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (rc != 0) {
+        return store_error(store, rc, err, "begin");
+    }
+    if ((rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &store->meta)) != 0 ||
+        (rc = mdb_dbi_open(txn, "writers", MDB_CREATE, &store->writers)) != 0 ||
+        (rc = mdb_dbi_open(txn, "episodes", MDB_CREATE | MDB_INTEGERKEY, &store->episodes)) != 0 ||
+        (rc = mdb_dbi_open(txn, "chunks", MDB_CREATE | MDB_INTEGERKEY, &store->chunks)) != 0) {
+        mdb_txn_abort(txn);
+        return store_error(store, rc, err, "open databases");
+    }
+    MDB_val key = {5, (void *)"store"};
+    MDB_val value;
+    rc = mdb_get(txn, store->meta, &key, &value);
+    status s = STATUS_OK;
+    if (rc == MDB_NOTFOUND) {
+        uint8_t bytes[STORE_RECORD_SIZE];
+        store->next_chunk = 1;
+        store_record_write(bytes, store->next_chunk);
+        value = (MDB_val){sizeof bytes, bytes};
+        rc = mdb_put(txn, store->meta, &key, &value, 0);
+    } else if (rc == 0) {
+        s = store_record_read(&store->next_chunk, value.mv_data, value.mv_size, err);
+        if (s != STATUS_OK) {
+            err_context(err, s, "store %s", store->path);
+        }
+    }
+    if (rc != 0 || s != STATUS_OK) {
+        mdb_txn_abort(txn);
+        return rc != 0 ? store_error(store, rc, err, "format") : s;
+    }
+    store->staged_next_chunk = store->next_chunk;
+    return store_error(store, mdb_txn_commit(txn), err, "commit");
+}
+
+/* The marker `unclean` stands while commits may not be on the disk. It holds the id of this boot of
+ * the machine: as long as that is the same, only a process died, and the kernel still has
+ * everything. */
+static void read_boot_id(char id[64])
+{
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    if (file == NULL || fgets(id, 64, file) == NULL) {
+        strcpy(id, "unknown");
+    }
+    if (file) {
+        fclose(file);
+    }
+    id[strcspn(id, "\n")] = '\0';
+}
+
+static bool marked_by_other_boot(const char *marker)
+{
+    void *bytes;
+    size_t size;
+    if (file_read(marker, 4096, &bytes, &size, NULL) != STATUS_OK) {
+        return access(marker, F_OK) == 0;
+    }
+    char id[64];
+    read_boot_id(id);
+    const bool same =
+        size == strlen(id) && memcmp(bytes, id, size) == 0 && strcmp(id, "unknown") != 0;
+    mem_free(bytes);
+    return !same;
+}
+
+status store_mark(struct store *store, struct err *err)
+{
+    char marker[PATH_SIZE + 16];
+    snprintf(marker, sizeof marker, "%s/unclean", store->path);
+    if (store->durability == STORE_EACH) {
+        /* What an earlier run left unsynced must be down before the mark goes. */
+        status s = store_sync(store, err);
+        if (s == STATUS_OK && unlink(marker) != 0 && errno != ENOENT) {
+            s = err_errno(err, errno, "%s", marker);
+        }
+        return s;
+    }
+    char id[64];
+    read_boot_id(id);
+    const struct file_part part = {id, strlen(id)};
+    return file_replace(marker, &part, 1, err);
+}
+
+status store_open(struct store **out, const struct store_settings *settings, bool *scan,
+                  struct err *err)
+{
+    char name[PATH_SIZE + 16];
+    if (strlen(settings->path) >= PATH_SIZE) {
+        return err_set(err, STATUS_INVALID, "store path: %zu characters, expected at most %d",
+                       strlen(settings->path), PATH_SIZE - 1);
+    }
+    status s = file_make_folders(settings->path, err);
+    if (s != STATUS_OK || (s = refuse_network(settings->path, err)) != STATUS_OK) {
+        return s;
+    }
+    struct store *store = mem_new(sizeof *store);
+    if (store == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    }
+    store->path = mem_text(settings->path);
+    store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
+    store->durability = settings->durability;
+    store->map_bytes = (settings->map_bytes + 4095) / 4096 * 4096;
+    s = store->path && store->verified ? STATUS_OK
+                                       : err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    if (s != STATUS_OK) {
+        goto free_store;
+    }
+    snprintf(name, sizeof name, "%s/lock", store->path);
+    s = file_lock(name, &store->lock_fd, err);
+    if (s != STATUS_OK) {
+        err_context(err, s, "store %s: another process has it", store->path);
+        goto free_store;
+    }
+    snprintf(name, sizeof name, "%s/unclean", store->path);
+    const bool unclean = marked_by_other_boot(name);
+    s = open_environment(store, err);
+    if (s != STATUS_OK) {
+        goto close_lock;
+    }
+    s = open_databases(store, err);
+    if (s == STATUS_OK && !unclean) {
+        s = store_mark(store, err);
+    }
+    if (s != STATUS_OK) {
+        goto close_env;
+    }
+    store_measure(store);
+    *scan = unclean;
+    *out = store;
+    return STATUS_OK;
+close_env:
+    mdb_env_close(store->env);
+close_lock:
+    close(store->lock_fd);
+free_store:
+    mem_free(store->path);
+    mem_free(store->verified);
+    mem_free(store);
+    return s;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    ASSERT(store->txn == NULL);
+    struct err err;
+    if (store->durability == STORE_INTERVAL && store_sync(store, &err) == STATUS_OK) {
+        char marker[PATH_SIZE + 16];
+        snprintf(marker, sizeof marker, "%s/unclean", store->path);
+        (void)unlink(marker);
+    }
+    mdb_env_close(store->env);
+    close(store->lock_fd);
+    mem_free(store->path);
+    mem_free(store->verified);
+    mem_free(store);
+}
+
+/* ---- State ---- */
+
+uint64_t store_next_chunk(const struct store *store)
+{
+    return store->next_chunk;
+}
+
+uint64_t store_commits(const struct store *store)
+{
+    return atomic_load_explicit(&store->commits, memory_order_acquire);
+}
+
+void store_measure(struct store *store)
+{
+    MDB_envinfo info;
+    if (mdb_env_info(store->env, &info) == 0) {
+        atomic_store_explicit(&store->file_bytes, ((uint64_t)info.me_last_pgno + 1) * 4096,
+                              memory_order_relaxed);
+    }
+}
+
+void store_sizes(const struct store *store, uint64_t *used_bytes, uint64_t *file_bytes,
+                 uint64_t *map_bytes)
+{
+    *used_bytes = atomic_load_explicit(&store->used_bytes, memory_order_relaxed);
+    *file_bytes = atomic_load_explicit(&store->file_bytes, memory_order_relaxed);
+    *map_bytes = store->map_bytes;
+}
+
+/* ---- Loading ---- */
+
+/* Walks a database and hands every pair to `take`. */
+static status walk(struct store *store, MDB_dbi dbi, const char *what,
+                   status (*take)(void *arg, const MDB_val *key, const MDB_val *value,
+                                  struct err *err),
+                   void *arg, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) {
+        return store_error(store, rc, err, what);
+    }
+    MDB_cursor *cursor;
+    rc = mdb_cursor_open(txn, dbi, &cursor);
+    status s = STATUS_OK;
+    if (rc == 0) {
+        MDB_val key, value;
+        while (s == STATUS_OK && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+            s = take(arg, &key, &value, err);
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "store %s: %s", store->path, what);
+    }
+    return rc == MDB_NOTFOUND ? STATUS_OK : store_error(store, rc, err, what);
+}
+
+struct table_walk {
+    status (*visit)(void *arg, const struct store_table *table, struct err *err);
+    void *arg;
+};
+
+static status take_table(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct table_walk *w = arg;
+    const char *name = key->mv_data;
+    if (key->mv_size < 6 || memcmp(name, "table:", 6) != 0) {
+        return STATUS_OK; /* another kind of record */
+    }
+    struct store_table table = {0};
+    if (key->mv_size - 6 >= sizeof table.name) {
+        return err_set(err, STATUS_CORRUPT, "table name of %zu characters", key->mv_size - 6);
+    }
+    memcpy(table.name, name + 6, key->mv_size - 6);
+    status s = table_record_read(&table, value->mv_data, value->mv_size, err);
+    return s == STATUS_OK ? w->visit(w->arg, &table, err)
+                          : err_context(err, s, "table %s", table.name);
+}
+
+status store_each_table(struct store *store,
+                        status (*visit)(void *arg, const struct store_table *table,
+                                        struct err *err),
+                        void *arg, struct err *err)
+{
+    struct table_walk w = {visit, arg};
+    return walk(store, store->meta, "tables", take_table, &w, err);
+}
+
+struct history_walk {
+    status (*visit)(void *arg, const struct store_history *history, struct err *err);
+    void *arg;
+};
+
+static status take_history(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct history_walk *w = arg;
+    if (key->mv_size != HISTORY_KEY_SIZE || memcmp(key->mv_data, "history:", 8) != 0) {
+        return STATUS_OK;
+    }
+    struct store_history history;
+    if (!history_record_read(&history, value->mv_data, value->mv_size)) {
+        log_error("a table's history fails its check and starts anew");
+        return STATUS_OK;
+    }
+    return w->visit(w->arg, &history, err);
+}
+
+status store_each_history(struct store *store,
+                          status (*visit)(void *arg, const struct store_history *history,
+                                          struct err *err),
+                          void *arg, struct err *err)
+{
+    struct history_walk w = {visit, arg};
+    return walk(store, store->meta, "histories", take_history, &w, err);
+}
+
+struct writer_walk {
+    status (*visit)(void *arg, const struct store_writer *writer, struct err *err);
+    void *arg;
+};
+
+static status take_writer(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct writer_walk *w = arg;
+    struct store_writer writer = {0};
+    if (key->mv_size < 5 || key->mv_size - 4 >= sizeof writer.name) {
+        return err_set(err, STATUS_CORRUPT, "writer key of %zu bytes", key->mv_size);
+    }
+    memcpy(&writer.table, key->mv_data, 4);
+    memcpy(writer.name, (const char *)key->mv_data + 4, key->mv_size - 4);
+    if (!writer_record_read(&writer, value->mv_data, value->mv_size)) {
+        return err_set(err, STATUS_CORRUPT, "writer %s: bad checksum", writer.name);
+    }
+    return w->visit(w->arg, &writer, err);
+}
+
+status store_each_writer(struct store *store,
+                         status (*visit)(void *arg, const struct store_writer *writer,
+                                         struct err *err),
+                         void *arg, struct err *err)
+{
+    struct writer_walk w = {visit, arg};
+    return walk(store, store->writers, "writers", take_writer, &w, err);
+}
+
+struct episode_walk {
+    status (*visit)(void *arg, const struct store_episode *episode, struct err *err);
+    void *arg;
+    uint64_t corrupt;
+};
+
+static status take_episode(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    struct episode_walk *w = arg;
+    struct store_episode episode;
+    uint64_t id = 0;
+    if (key->mv_size == sizeof id) {
+        memcpy(&id, key->mv_data, sizeof id);
+    }
+    if (id == 0 || !episode_record_read(&episode, id, value->mv_data, value->mv_size)) {
+        w->corrupt++;
+        log_error("an episode's record fails its check and is left out id=%" PRIu64, id);
+        return STATUS_OK;
+    }
+    return w->visit(w->arg, &episode, err);
+}
+
+status store_each_episode(struct store *store,
+                          status (*visit)(void *arg, const struct store_episode *episode,
+                                          struct err *err),
+                          void *arg, struct err *err)
+{
+    struct episode_walk w = {visit, arg, 0};
+    return walk(store, store->episodes, "episodes", take_episode, &w, err);
+}
+
+/* ---- Writing ---- */
+
+status store_begin(struct store *store, struct err *err)
+{
+    ASSERT(store->txn == NULL);
+    store->staged_next_chunk = store->next_chunk;
+    return store_error(store, mdb_txn_begin(store->env, NULL, 0, &store->txn), err, "begin");
+}
+
+status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
+                       struct err *err)
+{
+    ASSERT(key >= store->staged_next_chunk);
+    ASSERT(n_rows >= 1 && n_rows <= store_chunk_rows(W));
+    chunk_header_write(chunk, key, n_rows, W);
+    MDB_val k = {sizeof key, &key};
+    MDB_val v = {STORE_CHUNK_HEADER + (size_t)n_rows * W * 4, chunk};
+    store->staged_next_chunk = key + 1;
+    return store_error(store, mdb_put(store->txn, store->chunks, &k, &v, MDB_APPEND), err,
+                       "put chunk");
+}
+
+status store_put_episode(struct store *store, const struct store_episode *episode, struct err *err)
+{
+    uint8_t bytes[EPISODE_RECORD_SIZE];
+    episode_record_write(bytes, episode);
+    uint64_t id = episode->id;
+    MDB_val k = {sizeof id, &id};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, MDB_APPEND), err,
+                       "put episode");
+}
+
+/* The episode as this transaction sees it. */
+static status get_episode(struct store *store, uint64_t id, struct store_episode *episode,
+                          struct err *err)
+{
+    MDB_val k = {sizeof id, &id};
+    MDB_val v;
+    status s = store_error(store, mdb_get(store->txn, store->episodes, &k, &v), err, "get episode");
+    if (s == STATUS_OK && !episode_record_read(episode, id, v.mv_data, v.mv_size)) {
+        s = err_set(err, STATUS_CORRUPT, "store %s: episode %" PRIu64 ": bad checksum", store->path,
+                    id);
+    }
+    return s;
+}
+
+status store_remove_episode(struct store *store, uint64_t id, struct err *err)
+{
+    struct store_episode episode;
+    status s = get_episode(store, id, &episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const uint32_t n_chunks = store_n_chunks(episode.n_rows, episode.W);
+    for (uint32_t i = 0; i < n_chunks; i++) {
+        uint64_t key = id + i;
+        MDB_val k = {sizeof key, &key};
+        int rc = mdb_del(store->txn, store->chunks, &k, NULL);
+        if (rc != 0 && rc != MDB_NOTFOUND) {
+            return store_error(store, rc, err, "remove chunk");
+        }
+    }
+    MDB_val k = {sizeof id, &id};
+    return store_error(store, mdb_del(store->txn, store->episodes, &k, NULL), err,
+                       "remove episode");
+}
+
+status store_put_priority(struct store *store, uint64_t id, double priority, struct err *err)
+{
+    struct store_episode episode;
+    status s = get_episode(store, id, &episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    episode.priority = priority;
+    uint8_t bytes[EPISODE_RECORD_SIZE];
+    episode_record_write(bytes, &episode);
+    MDB_val k = {sizeof id, &id};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, 0), err, "put priority");
+}
+
+status store_put_writer(struct store *store, const struct store_writer *writer, bool keep_position,
+                        struct err *err)
+{
+    uint8_t name[WRITER_KEY_MAX];
+    const size_t length = strlen(writer->name);
+    ASSERT(length >= 1 && length < WRITER_NAME_SIZE);
+    memcpy(name, &writer->table, 4);
+    memcpy(name + 4, writer->name, length);
+    MDB_val k = {4 + length, name};
+    MDB_val v;
+    struct store_writer record = *writer;
+    if (keep_position) {
+        struct store_writer had = {0};
+        int rc = mdb_get(store->txn, store->writers, &k, &v);
+        if (rc != 0 && rc != MDB_NOTFOUND) {
+            return store_error(store, rc, err, "get writer");
+        }
+        if (rc == 0 && !writer_record_read(&had, v.mv_data, v.mv_size)) {
+            return err_set(err, STATUS_CORRUPT, "store %s: writer %s: bad checksum", store->path,
+                           writer->name);
+        }
+        record.last_sequence = had.last_sequence;
+        record.cursor_size = had.cursor_size;
+        memcpy(record.cursor, had.cursor, had.cursor_size);
+    }
+    uint8_t bytes[WRITER_RECORD_MAX];
+    v = (MDB_val){writer_record_write(bytes, &record), bytes};
+    return store_error(store, mdb_put(store->txn, store->writers, &k, &v, 0), err, "put writer");
+}
+
+status store_put_table(struct store *store, const struct store_table *table, struct err *err)
+{
+    char name[6 + STORE_TABLE_NAME_SIZE];
+    void *bytes;
+    size_t size;
+    status s = table_record_write(&bytes, &size, table, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    MDB_val k = {(size_t)snprintf(name, sizeof name, "table:%s", table->name), name};
+    MDB_val v = {size, bytes};
+    s = store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put table");
+    mem_free(bytes);
+    return s;
+}
+
+status store_put_history(struct store *store, const struct store_history *history, struct err *err)
+{
+    char name[HISTORY_KEY_SIZE + 1] = "history:";
+    memcpy(name + 8, &history->table, 4);
+    uint8_t bytes[HISTORY_RECORD_SIZE];
+    history_record_write(bytes, history);
+    MDB_val k = {HISTORY_KEY_SIZE, name};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put history");
+}
+
+/* Pages in use by our databases, as the open transaction sees them. */
+static uint64_t pages_used(struct store *store)
+{
+    const MDB_dbi all[] = {store->chunks, store->episodes, store->writers, store->meta};
+    uint64_t pages = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        MDB_stat stat;
+        if (mdb_stat(store->txn, all[i], &stat) == 0) {
+            pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+        }
+    }
+    return pages;
+}
+
+status store_commit(struct store *store, struct err *err)
+{
+    if (store->staged_next_chunk != store->next_chunk) {
+        uint8_t bytes[STORE_RECORD_SIZE];
+        store_record_write(bytes, store->staged_next_chunk);
+        MDB_val k = {5, (void *)"store"};
+        MDB_val v = {sizeof bytes, bytes};
+        int rc = mdb_put(store->txn, store->meta, &k, &v, 0);
+        if (rc != 0) {
+            store_abort(store);
+            return store_error(store, rc, err, "put store");
+        }
+    }
+    atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
+    int rc = mdb_txn_commit(store->txn);
+    store->txn = NULL;
+    if (rc != 0) {
+        store->staged_next_chunk = store->next_chunk;
+        return store_error(store, rc, err, "commit");
+    }
+    store->next_chunk = store->staged_next_chunk;
+    store_measure(store);
+    atomic_fetch_add_explicit(&store->commits, 1, memory_order_release);
+    return STATUS_OK;
+}
+
+void store_abort(struct store *store)
+{
+    if (store->txn) {
+        mdb_txn_abort(store->txn);
+        store->txn = NULL;
+        store->staged_next_chunk = store->next_chunk;
+    }
+}
+
+status store_sync(struct store *store, struct err *err)
+{
+    return store_error(store, mdb_env_sync(store->env, 1), err, "sync");
+}
