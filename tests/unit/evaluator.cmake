@@ -3,3 +3,9 @@ foreach(module stop_rule statistics history policy_file measurement)
   hindcast_test(${module}_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${module}_test.c
                 LINK hindcast_evaluator_core hindcast_test_base hindcast_test_trajectory hindcast_test_policies)
 endforeach()
+
+# The program itself, against a Parameters service in the test.
+hindcast_test(evaluator_process_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/evaluator_process_test.c
+              LINK hindcast_evaluator_core hindcast_learner_process hindcast_test_base hindcast_test_policies
+              ARGS $<TARGET_FILE:hindcast-evaluator> TIMEOUT 180)
+add_dependencies(evaluator_process_test hindcast-evaluator)
