@@ -154,8 +154,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "hindcast-learner: %s\n", err.text);
         goto free_config;
     }
-    log_info("configuration digest=%016llx\n%s", (unsigned long long)learner.config_digest,
-             learner.config);
+    log_info("configuration digest=%016llx", (unsigned long long)learner.config_digest);
+    fputs(learner.config, stderr);
     s = run(&learner, &err);
     if (s != STATUS_OK) {
         log_error("%s", err.text);
