@@ -1,4 +1,5 @@
-/* The commands of `hindcast`. Each takes argv from the command's name on and returns the exit status: 0, 1 failed, 2 bad usage. */
+/* The commands of `hindcast`. Each takes argv from the command's name on and returns the exit
+ * status: 0, 1 failed, 2 bad usage. */
 #ifndef HINDCAST_LOCAL_COMMANDS_H
 #define HINDCAST_LOCAL_COMMANDS_H
 

@@ -10,9 +10,11 @@
 
 static const char usage[] =
     "usage: hindcast dataset inspect FOLDER\n"
-    "           what the logs in FOLDER hold: sizes, returns, actions, and every episode that is bad, and why\n"
+    "           what the logs in FOLDER hold: sizes, returns, actions, and every episode that is "
+    "bad, and why\n"
     "       hindcast dataset thin --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
-    "           the first of each K episodes of every FOLDER, one after another, into a new dataset with returns.csv\n";
+    "           the first of each K episodes of every FOLDER, one after another, into a new "
+    "dataset with returns.csv\n";
 
 static int inspect(int argc, char **argv)
 {
@@ -71,8 +73,8 @@ static int thin(int argc, char **argv)
         return 2;
     }
     struct err err;
-    if (thin_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first), stdout, &err) !=
-        STATUS_OK) {
+    if (thin_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first), stdout,
+                      &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset thin: %s\n", err.text);
         return 1;
     }

@@ -9,9 +9,11 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *help;
 } commands[] = {
-    {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]   run all processes of an experiment"},
+    {"up", command_up,
+     "EXPERIMENT.yaml [--section.name=value ..]   run all processes of an experiment"},
     {"status", command_status, "[RUN_DIR]   what the processes of a run are doing"},
-    {"dataset", command_dataset, "inspect FOLDER | thin --to=FOLDER FOLDER ..   look at logs, make fewer of them"},
+    {"dataset", command_dataset,
+     "inspect FOLDER | thin --to=FOLDER FOLDER ..   look at logs, make fewer of them"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -55,7 +55,8 @@ static bool wait_for(int fd, short events, uint64_t deadline_ns)
 /* Connects without blocking beyond the deadline; -1 where nobody listens. */
 static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *found;
     if (getaddrinfo(host, port, &hints, &found) != 0) {
         return -1;

@@ -2,8 +2,8 @@
 
 #include "common/base/clock.h"
 
-#define FIRST_DELAY_NS (NS_PER_S / 2)
-#define LAST_DELAY_NS (10 * NS_PER_S)
+#define FIRST_DELAY_NS    (NS_PER_S / 2)
+#define LAST_DELAY_NS     (10 * NS_PER_S)
 #define FORGIVEN_AFTER_NS (60 * NS_PER_S)
 
 void restart_init(struct restart *restart, unsigned max_crashes)

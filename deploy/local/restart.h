@@ -1,7 +1,7 @@
 /* When to start a process again: a pure rule.
  *
- * After a crash wait 0.5 s, doubling to 10 s; a process that then lives for a minute is forgiven. After `max_crashes` in a
- * row it is given up. */
+ * After a crash wait 0.5 s, doubling to 10 s; a process that then lives for a minute is forgiven.
+ * After `max_crashes` in a row it is given up. */
 #ifndef HINDCAST_LOCAL_RESTART_H
 #define HINDCAST_LOCAL_RESTART_H
 

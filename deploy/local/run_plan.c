@@ -8,22 +8,27 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MADE_MAX 8
+#define MADE_MAX      8
 #define ARGUMENTS_MAX (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
 #define ARGUMENT_SIZE 1100
 
-#define OPTION(field, kind, default_text, low, high, text) \
-    {.name = #field, .type = kind, .offset = offsetof(struct up_options, field), .unit = "", \
-     .preset = default_text, .min = low, .max = high, .help = text}
+#define OPTION(field, kind, default_text, low, high, text)                                         \
+    {                                                                                              \
+        .name = #field, .type = kind, .offset = offsetof(struct up_options, field), .unit = "",    \
+        .preset = default_text, .min = low, .max = high, .help = text                              \
+    }
 
 static const struct config_option up_table[] = {
-    OPTION(replay_servers, CONFIG_INT, "1", 0, 1, "replay servers here; 0: they run elsewhere (experiment.replay)"),
+    OPTION(replay_servers, CONFIG_INT, "1", 0, 1,
+           "replay servers here; 0: they run elsewhere (experiment.replay)"),
     OPTION(restorers, CONFIG_INT, "1", 0, 16, "restorers, each with its share of the shards"),
     OPTION(learners, CONFIG_INT, "1", 0, 1, "learners here"),
     OPTION(evaluators, CONFIG_INT, "1", 0, 16, "evaluators"),
     OPTION(collectors, CONFIG_INT, "0", 0, 16, "collectors: online learning, and logs"),
-    OPTION(seeds, CONFIG_INTS, "[]", 0, 1e9, "one run after another, each in RUN_DIR/seed-S; empty: one, with experiment.seed"),
-    OPTION(max_crashes, CONFIG_INT, "5", 0, 1000, "crashes in a row after which a process is given up"),
+    OPTION(seeds, CONFIG_INTS, "[]", 0, 1e9,
+           "one run after another, each in RUN_DIR/seed-S; empty: one, with experiment.seed"),
+    OPTION(max_crashes, CONFIG_INT, "5", 0, 1000,
+           "crashes in a row after which a process is given up"),
     OPTION(stop_seconds, CONFIG_REAL, "20", 1, 600, "a process has so long to end after SIGTERM"),
 };
 
@@ -42,7 +47,8 @@ static const struct role {
     size_t count; /* offset in struct up_options */
     bool goal, last;
 } roles[] = {
-    {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers), false, true},
+    {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers), false,
+     true},
     {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), false, false},
     {"collector", "hindcast-collector", offsetof(struct up_options, collectors), true, false},
     {"learner", "hindcast-learner", offsetof(struct up_options, learners), true, false},
@@ -83,8 +89,9 @@ static bool flag_concerns(const char *flag, const struct role *role)
 {
     const char *section = flag + 2;
     size_t n = strcspn(section, ".=");
-    return section[n] == '.' && ((n == strlen(role->name) && strncmp(section, role->name, n) == 0) ||
-                                 (n == strlen("experiment") && strncmp(section, "experiment", n) == 0));
+    return section[n] == '.' &&
+           ((n == strlen(role->name) && strncmp(section, role->name, n) == 0) ||
+            (n == strlen("experiment") && strncmp(section, "experiment", n) == 0));
 }
 
 struct arguments {
@@ -108,8 +115,8 @@ static void add_argument(struct arguments *arguments, const char *format, ...)
 }
 
 /* File, then the user's flags, then what tells this process apart. */
-static void make_arguments(const struct run_plan *plan, const struct role *role, int index, int count,
-                           struct arguments *arguments)
+static void make_arguments(const struct run_plan *plan, const struct role *role, int index,
+                           int count, struct arguments *arguments)
 {
     *arguments = (struct arguments){0};
     add_argument(arguments, "--config=%s", plan->config_path);

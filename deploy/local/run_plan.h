@@ -14,7 +14,8 @@ struct up_options {
     int64_t learners;
     int64_t evaluators;
     int64_t collectors;
-    struct config_ints seeds; /* one run after another, each in RUN_DIR/seed-S; empty: one run with experiment.seed */
+    struct config_ints seeds; /* one run after another, each in RUN_DIR/seed-S; empty: one run with
+                                 experiment.seed */
     int64_t max_crashes;
     double stop_seconds;
 };
@@ -23,17 +24,19 @@ struct config_section up_section(struct up_options *options);
 
 struct run_plan {
     const char *config_path;
-    const char *flags[RUN_PLAN_FLAGS_MAX]; /* --section.name=value as given, passed on to those they concern; borrowed */
+    const char *flags[RUN_PLAN_FLAGS_MAX]; /* --section.name=value as given, passed on to those they
+                                              concern; borrowed */
     size_t n_flags;
     const struct up_options *up;
-    const struct experiment *experiment;   /* run_dir and seed are those of this run */
+    const struct experiment *experiment; /* run_dir and seed are those of this run */
 };
 
-/* Runs every binary of the plan with --check: each reads the configuration and says what is wrong. INVALID when one does
- * (its words went to stderr). */
+/* Runs every binary of the plan with --check: each reads the configuration and says what is wrong.
+ * INVALID when one does (its words went to stderr). */
 status run_plan_check(const struct run_plan *plan, struct err *err) MUST_CHECK;
 
 /* Adds the plan's processes to `supervisor`. */
-status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, struct err *err) MUST_CHECK;
+status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor,
+                    struct err *err) MUST_CHECK;
 
 #endif

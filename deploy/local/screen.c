@@ -7,7 +7,7 @@
 #include "common/base/clock.h"
 
 #define PLAIN_PERIOD_NS (15 * NS_PER_S)
-#define BAR_CELLS 16
+#define BAR_CELLS       16
 
 static const char *const state_words[] = {
     [CHILD_WAITING] = "waiting",
@@ -70,8 +70,9 @@ void screen_draw(struct screen *screen, const struct child_view *views, size_t n
     } else if (now_ns >= screen->next_lines_ns) {
         screen->next_lines_ns = now_ns + PLAIN_PERIOD_NS;
         for (size_t i = 0; i < n; i++) {
-            fprintf(screen->out, "%02u:%02u:%02u %-14s %-7s %s\n", seconds / 3600, seconds / 60 % 60,
-                    seconds % 60, views[i].label, state_words[views[i].state], views[i].text);
+            fprintf(screen->out, "%02u:%02u:%02u %-14s %-7s %s\n", seconds / 3600,
+                    seconds / 60 % 60, seconds % 60, views[i].label, state_words[views[i].state],
+                    views[i].text);
         }
     }
     fflush(screen->out);

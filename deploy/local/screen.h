@@ -10,7 +10,7 @@
 struct screen {
     FILE *out;
     bool terminal;
-    int lines_drawn;        /* on a terminal: to go up again */
+    int lines_drawn; /* on a terminal: to go up again */
     uint64_t started_ns;
     uint64_t next_lines_ns; /* otherwise: when to print next */
 };

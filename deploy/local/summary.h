@@ -7,9 +7,12 @@
 
 #include "common/base/status.h"
 
-/* Gathers what the processes left in RUN_DIR: evaluation.json (evaluator), learner.json (learner), and the returns of
- * the logs (restorer.json), writes summary.json, prints it as a table. A part that no process of the run makes is left out. */
-status summary_make(const char *run_dir, const char *experiment, FILE *out, struct err *err) MUST_CHECK;
+/* Gathers what the processes left in RUN_DIR: the returns of the logs (whose folder restorer.json
+ * names), evaluation.json, the last line of learner.jsonl; writes summary.json, prints it as a
+ * table. A part that no process of the run makes is left out. `wall_seconds` is how long the run
+ * took. */
+status summary_make(const char *run_dir, double wall_seconds, FILE *out,
+                    struct err *err) MUST_CHECK;
 
 bool summary_is_there(const char *run_dir);
 

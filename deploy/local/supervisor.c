@@ -15,11 +15,11 @@
 #include "deploy/local/restart.h"
 #include "deploy/local/screen.h"
 
-#define TICK_MS 250
+#define TICK_MS         250
 #define PEEK_TIMEOUT_MS 400
-#define PEEK_PERIOD_NS NS_PER_S
-#define PATH_SIZE 1200
-#define LOG_TAIL_BYTES 700
+#define PEEK_PERIOD_NS  NS_PER_S
+#define PATH_SIZE       1200
+#define LOG_TAIL_BYTES  700
 
 struct child {
     struct supervisor *supervisor;
@@ -38,7 +38,8 @@ struct child {
     uint64_t kill_at_ns;
     unsigned starts;
 
-    /* The last look at it. `peeking` is the loop thread's; the request writes only its own fields. */
+    /* The last look at it. `peeking` is the loop thread's; the request writes only its own fields.
+     */
     uv_work_t peek;
     bool peeking;
     struct {
@@ -145,7 +146,8 @@ status supervisor_add(struct supervisor *supervisor, const char *role, int index
     } else {
         snprintf(child->label, sizeof child->label, "%s", role);
     }
-    snprintf(child->log_path, sizeof child->log_path, "%.1000s/%s.log", supervisor->run_dir, child->label);
+    snprintf(child->log_path, sizeof child->log_path, "%.1000s/%s.log", supervisor->run_dir,
+             child->label);
     snprintf(child->admin_path, sizeof child->admin_path, "%.1000s/%s.admin", supervisor->run_dir,
              child->label);
     restart_init(&child->restart, supervisor->options.max_crashes);
@@ -177,7 +179,7 @@ static void fail(struct supervisor *supervisor, const struct child *child, const
             child->log_path, tail);
 }
 
-static void on_exit(uv_process_t *process, int64_t exit_status, int signal_number)
+static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal_number)
 {
     struct child *child = process->data;
     struct supervisor *supervisor = child->supervisor;
@@ -192,7 +194,8 @@ static void on_exit(uv_process_t *process, int64_t exit_status, int signal_numbe
     if (well) {
         snprintf(why, sizeof why, "left before the others"); /* a server that someone else ended */
     } else if (signal_number) {
-        snprintf(why, sizeof why, "ended by signal %d (%s)", signal_number, strsignal(signal_number));
+        snprintf(why, sizeof why, "ended by signal %d (%s)", signal_number,
+                 strsignal(signal_number));
     } else {
         snprintf(why, sizeof why, "left with status %d", (int)exit_status);
     }
@@ -225,7 +228,7 @@ static void start(struct child *child)
         {.flags = UV_INHERIT_FD, .data.fd = log_fd},
     };
     uv_process_options_t options = {
-        .exit_cb = on_exit,
+        .exit_cb = on_child_exit,
         .file = child->binary,
         .args = child->argv,
         .flags = UV_PROCESS_DETACHED, /* Ctrl-C is ours to pass on, in order */
@@ -268,7 +271,8 @@ static void peek_work(uv_work_t *work)
 {
     struct child *child = work->data;
     cJSON *json;
-    child->seen.ok = peek_json(&json, child->admin_path, "/status", PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
+    child->seen.ok =
+        peek_json(&json, child->admin_path, "/status", PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
     if (!child->seen.ok) {
         return;
     }
@@ -300,7 +304,8 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
         struct child *child = supervisor->children[i];
         if (child->state == CHILD_RUNNING && !child->peeking) {
             child->peek.data = child;
-            child->peeking = uv_queue_work(&supervisor->loop, &child->peek, peek_work, peek_done) == 0;
+            child->peeking =
+                uv_queue_work(&supervisor->loop, &child->peek, peek_work, peek_done) == 0;
         }
     }
     struct child_view views[SUPERVISOR_CHILDREN_MAX];
@@ -321,7 +326,8 @@ static size_t count_running(const struct supervisor *supervisor, bool last)
 {
     size_t n = 0;
     for (size_t i = 0; i < supervisor->n_children; i++) {
-        n += supervisor->children[i]->state == CHILD_RUNNING && supervisor->children[i]->last == last;
+        n += supervisor->children[i]->state == CHILD_RUNNING &&
+             supervisor->children[i]->last == last;
     }
     return n;
 }
@@ -346,7 +352,8 @@ static void on_tick(uv_timer_t *timer)
     bool others_gone = count_running(supervisor, false) == 0;
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
-        if (!supervisor->stopping && child->state == CHILD_WAITING && now_ns >= child->start_at_ns) {
+        if (!supervisor->stopping && child->state == CHILD_WAITING &&
+            now_ns >= child->start_at_ns) {
             start(child);
         } else if (supervisor->stopping && child->state == CHILD_RUNNING &&
                    (!child->last || others_gone)) {
@@ -370,7 +377,8 @@ static void on_signal(uv_signal_t *handle, int number)
         supervisor->end = SUPERVISOR_INTERRUPTED;
     }
     if (supervisor->interrupts == 1) {
-        screen_say(&supervisor->screen, "%s: ending all processes in order; once more to end them at once",
+        screen_say(&supervisor->screen,
+                   "%s: ending all processes in order; once more to end them at once",
                    number == SIGINT ? "interrupted" : "asked to end");
         return;
     }

@@ -15,8 +15,8 @@ struct thinning {
     FILE *out;
     struct dataset_writer *writer;
     struct signature signature;
-    FILE *csv;                                    /* in memory, written whole at the end */
-    struct episode *waiting[SHARD_EPISODES_MAX];  /* kept, for the next shard */
+    FILE *csv;                                   /* in memory, written whole at the end */
+    struct episode *waiting[SHARD_EPISODES_MAX]; /* kept, for the next shard */
     size_t n_waiting;
     uint64_t seen, kept, bad;
 };
@@ -26,8 +26,9 @@ static status write_shard(struct thinning *thinning, struct err *err)
     if (thinning->n_waiting == 0) {
         return STATUS_OK;
     }
-    status s = dataset_writer_shard(thinning->writer, (const struct episode *const *)thinning->waiting,
-                                    thinning->n_waiting, err);
+    status s =
+        dataset_writer_shard(thinning->writer, (const struct episode *const *)thinning->waiting,
+                             thinning->n_waiting, err);
     for (size_t i = 0; i < thinning->n_waiting; i++) {
         episode_fini(thinning->waiting[i]);
         mem_free(thinning->waiting[i]);
@@ -52,13 +53,15 @@ static status take_episode(struct thinning *thinning, const char *source, uint64
     }
     struct episode *kept = mem_new(sizeof *kept);
     if (!kept) {
-        return err_set(err, STATUS_NO_MEMORY, "%s: episode %llu", source, (unsigned long long)episode_i);
+        return err_set(err, STATUS_NO_MEMORY, "%s: episode %llu", source,
+                       (unsigned long long)episode_i);
     }
     *kept = *episode;
     episode_init(episode, kept->W);
     thinning->waiting[thinning->n_waiting++] = kept;
     thinning->kept++;
-    return thinning->n_waiting == thinning->options->shard_episodes ? write_shard(thinning, err) : STATUS_OK;
+    return thinning->n_waiting == thinning->options->shard_episodes ? write_shard(thinning, err)
+                                                                    : STATUS_OK;
 }
 
 static status take_shard(struct thinning *thinning, const struct dataset *dataset, size_t shard_i,
@@ -144,11 +147,12 @@ static status open_writer(struct thinning *thinning, const char *first_source, s
     char made_by[128];
     snprintf(made_by, sizeof made_by, "{\"program\": \"hindcast dataset thin\", \"every\": %llu}",
              (unsigned long long)thinning->options->every);
-    return dataset_writer_open(&thinning->writer, thinning->options->to, &thinning->signature, made_by, err);
+    return dataset_writer_open(&thinning->writer, thinning->options->to, &thinning->signature,
+                               made_by, err);
 }
 
-status thin_datasets(const struct thin_options *options, const char *const *sources, size_t n_sources,
-                     FILE *out, struct err *err)
+status thin_datasets(const struct thin_options *options, const char *const *sources,
+                     size_t n_sources, FILE *out, struct err *err)
 {
     if (options->shard_episodes < 1 || options->shard_episodes > SHARD_EPISODES_MAX) {
         return err_set(err, STATUS_INVALID, "shard_episodes %llu: expected 1..%d",

@@ -1,9 +1,11 @@
 /* hindcast up: all processes of an experiment on this machine, from start to summary. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/run_plan.h"
@@ -11,19 +13,23 @@
 
 static const char usage[] =
     "usage: hindcast up EXPERIMENT.yaml [--section.name=value ..]\n"
-    "Runs the experiment's processes on this machine, shows what they do, and ends when the run has ended. Ctrl-C ends\n"
-    "all in order; the same command goes on where it stopped. Flags override the file: --learner.seed=3,\n"
+    "Runs the experiment's processes on this machine, shows what they do, and ends when the run "
+    "has ended. Ctrl-C ends\n"
+    "all in order; the same command goes on where it stopped. Flags override the file: "
+    "--learner.seed=3,\n"
     "--experiment.name=second. Each process explains its own options with --help.\n";
 
-/* What this command reads of the file: `experiment` and `up`. The flags of other sections are for the processes. */
-static status read_experiment(int argc, char **argv, struct experiment *experiment, struct up_options *up,
-                              struct run_plan *plan, struct err *err)
+/* What this command reads of the file: `experiment` and `up`. The flags of other sections are for
+ * the processes. */
+static status read_experiment(int argc, char **argv, struct experiment *experiment,
+                              struct up_options *up, struct run_plan *plan, struct err *err)
 {
     struct config_section sections[] = {experiment_section(experiment), up_section(up)};
     char config_flag[1100];
     char *own[RUN_PLAN_FLAGS_MAX + 3] = {argv[0], config_flag};
     int n_own = 2;
-    if (snprintf(config_flag, sizeof config_flag, "--config=%s", argv[1]) >= (int)sizeof config_flag) {
+    if (snprintf(config_flag, sizeof config_flag, "--config=%s", argv[1]) >=
+        (int)sizeof config_flag) {
         return err_set(err, STATUS_INVALID, "the path of the experiment is too long");
     }
     plan->config_path = argv[1];
@@ -60,6 +66,7 @@ static int run_once(const struct run_plan *plan)
     char lock_path[1200];
     snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
     enum supervisor_end end = SUPERVISOR_FAILED;
+    uint64_t begin_ns = clock_now_ns();
     if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
         file_lock(lock_path, &lock, &err) == STATUS_OK &&
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
@@ -67,7 +74,9 @@ static int run_once(const struct run_plan *plan)
         end = supervisor_run(supervisor, &err);
     }
     supervisor_free(supervisor);
-    if (end == SUPERVISOR_OVER && summary_make(options.run_dir, plan->config_path, stdout, &err) != STATUS_OK) {
+    if (end == SUPERVISOR_OVER &&
+        summary_make(options.run_dir, (double)(clock_now_ns() - begin_ns) / 1e9, stdout, &err) !=
+            STATUS_OK) {
         end = SUPERVISOR_FAILED;
     }
     if (end == SUPERVISOR_FAILED) {

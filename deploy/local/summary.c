@@ -1,0 +1,171 @@
+#include "deploy/local/summary.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/memory.h"
+#include "common/trajectory/summary.h"
+
+#define PATH_SIZE      1200
+#define FILE_MAX_BYTES (64u << 20)
+#define LINE_MAX_BYTES (1u << 20)
+
+static void path_of(char path[PATH_SIZE], const char *run_dir, const char *name)
+{
+    snprintf(path, PATH_SIZE, "%.1100s/%s", run_dir, name);
+}
+
+bool summary_is_there(const char *run_dir)
+{
+    char path[PATH_SIZE];
+    path_of(path, run_dir, "summary.json");
+    return access(path, F_OK) == 0;
+}
+
+/* Copies object[key] to summary[name] where it is a number. */
+static void copy_number(cJSON *summary, const char *name, const cJSON *object, const char *key)
+{
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (cJSON_IsNumber(value)) {
+        cJSON_AddNumberToObject(summary, name, value->valuedouble);
+    }
+}
+
+/* Reads RUN_DIR/NAME; *json stays NULL where no process of the run made it. */
+static status read_part(cJSON **json, const char *run_dir, const char *name, struct err *err)
+{
+    char path[PATH_SIZE];
+    path_of(path, run_dir, name);
+    *json = NULL;
+    status s = json_read(path, FILE_MAX_BYTES, json, err);
+    return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+}
+
+/* The returns of the logs that the restorer read: of the task that comes first. */
+static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
+{
+    cJSON *restorer;
+    status s = read_part(&restorer, run_dir, "restorer.json", err);
+    if (s != STATUS_OK || !restorer) {
+        return s;
+    }
+    const char *folder;
+    struct dataset_summary *logs = NULL;
+    s = json_text(restorer, "folder", &folder, "restorer.json", err);
+    if (s == STATUS_OK) {
+        s = dataset_summary_make(&logs, folder, err);
+    }
+    if (s == STATUS_OK) {
+        struct dataset_returns returns;
+        dataset_summary_returns(logs, 0, &returns);
+        cJSON_AddNumberToObject(summary, "logged_return_mean", returns.mean);
+        cJSON_AddNumberToObject(summary, "logged_return_p90", returns.p90);
+        cJSON_AddNumberToObject(summary, "logged_return_max", returns.max);
+    }
+    dataset_summary_free(logs);
+    cJSON_Delete(restorer);
+    return s;
+}
+
+/* What the evaluator measured afresh. */
+static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
+{
+    cJSON *evaluation;
+    status s = read_part(&evaluation, run_dir, "evaluation.json", err);
+    if (s != STATUS_OK || !evaluation) {
+        return s;
+    }
+    copy_number(summary, "policy_return_mean", evaluation, "return_mean");
+    copy_number(summary, "prior_return_mean", evaluation, "prior_return_mean");
+    copy_number(summary, "policy_learner_step", evaluation, "learner_step");
+    copy_number(summary, "last_policy_return_mean",
+                cJSON_GetObjectItemCaseSensitive(evaluation, "last"), "return_mean");
+    const cJSON *algorithm = cJSON_GetObjectItemCaseSensitive(evaluation, "algorithm");
+    if (cJSON_IsString(algorithm)) {
+        cJSON_AddStringToObject(summary, "algorithm", algorithm->valuestring);
+    }
+    cJSON_Delete(evaluation);
+    return STATUS_OK;
+}
+
+/* The last line of a file of JSON lines, terminated; `text` is changed. */
+static char *last_line(char *text)
+{
+    size_t n = strlen(text);
+    while (n > 0 && text[n - 1] == '\n') {
+        text[--n] = 0;
+    }
+    char *begin = strrchr(text, '\n');
+    return begin ? begin + 1 : text;
+}
+
+/* How far the learner came, from the last line of its reports. */
+static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
+{
+    char path[PATH_SIZE];
+    path_of(path, run_dir, "learner.jsonl");
+    void *bytes;
+    size_t size;
+    status s = file_read(path, FILE_MAX_BYTES, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+    }
+    cJSON *line = cJSON_Parse(last_line(bytes));
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(line, "step");
+    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(line, "learning_seconds");
+    if (cJSON_IsNumber(step) && cJSON_IsNumber(seconds)) {
+        cJSON_AddNumberToObject(summary, "learner_steps", step->valuedouble);
+        cJSON_AddNumberToObject(summary, "learner_steps_per_second",
+                                seconds->valuedouble > 0 ? step->valuedouble / seconds->valuedouble
+                                                         : 0);
+        cJSON_AddNumberToObject(summary, "learning_seconds", seconds->valuedouble);
+    } else {
+        s = err_set(err, STATUS_CORRUPT, "%s: last line: expected step and learning_seconds", path);
+    }
+    cJSON_Delete(line);
+    mem_free(bytes);
+    return s;
+}
+
+static void print_table(const cJSON *summary, const char *run_dir, FILE *out)
+{
+    fprintf(out, "\n%s\n", run_dir);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, summary)
+    {
+        if (cJSON_IsNumber(item)) {
+            fprintf(out, "  %-26s %12.*f\n", item->string,
+                    fabs(item->valuedouble - round(item->valuedouble)) < 1e-9 ? 0 : 2,
+                    item->valuedouble);
+        } else if (cJSON_IsString(item)) {
+            fprintf(out, "  %-26s %12s\n", item->string, item->valuestring);
+        }
+    }
+}
+
+status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct err *err)
+{
+    cJSON *summary = cJSON_CreateObject();
+    if (!summary) {
+        return err_set(err, STATUS_NO_MEMORY, "summary");
+    }
+    status s = add_logs(summary, run_dir, err);
+    s = s != STATUS_OK ? s : add_policy(summary, run_dir, err);
+    s = s != STATUS_OK ? s : add_learner(summary, run_dir, err);
+    cJSON_AddNumberToObject(summary, "wall_seconds", wall_seconds);
+    if (s == STATUS_OK) {
+        char path[PATH_SIZE];
+        path_of(path, run_dir, "summary.json");
+        s = json_write(path, summary, err);
+    }
+    if (s == STATUS_OK) {
+        print_table(summary, run_dir, out);
+    }
+    cJSON_Delete(summary);
+    return s == STATUS_OK ? s : err_context(err, s, "summary of %s", run_dir);
+}
