@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
@@ -254,6 +256,15 @@ static status open_admin(struct process *process, const struct experiment *exper
     return s;
 }
 
+/* A supervisor that dies must not leave its processes behind. It says so by the environment, and so the
+ * signal reaches only those who were started by it. */
+static void end_with_supervisor(void)
+{
+    if (getenv("HINDCAST_SUPERVISED") != NULL) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
+}
+
 status process_open(struct process **process, const char *role, int index, int count,
                     const struct experiment *experiment, struct err *err)
 {
@@ -276,6 +287,7 @@ status process_open(struct process **process, const char *role, int index, int c
     made->fraction = -1;
     made->start_ns = clock_now_ns();
     made->end_limit_s = END_LIMIT_S;
+    end_with_supervisor();
     snprintf(made->name, sizeof made->name, count > 1 ? "%s/%d" : "%s", role, index);
     log_open(made->name, level);
     ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
