@@ -11,10 +11,17 @@
 #include "common/rpc/address.h"
 #include "common/rpc/tls.h"
 
-#define UNARY_TIMEOUT_MS     10000
-#define RESOLVE_MIN_MS       1000
-#define RECONNECT_MIN_MS     100
-#define RECONNECT_MAX_MS     500 /* gRPC adds up to a fifth: back within a second */
+#define UNARY_TIMEOUT_MS 10000
+
+/* Attempts to connect come after 100 ms, then ever later up to half a second (gRPC adds up to a
+ * fifth), so that a server is found within a second of its return. */
+#define RECONNECT_FIRST_MS 100
+#define RECONNECT_LAST_MS  500
+#define RESOLVE_MIN_MS     1000
+/* What one attempt may take, TLS included: gRPC calls it the least backoff. Short, and a loaded
+ * machine never connects. */
+#define CONNECT_TIMEOUT_MS 3000
+
 #define KEEPALIVE_TIME_MS    10000
 #define KEEPALIVE_TIMEOUT_MS 10000
 
@@ -34,9 +41,9 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, max_message_bytes),
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, max_message_bytes),
         /* All three, else a server that comes back is found only after up to 10 s. */
-        int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_MIN_MS),
-        int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, RECONNECT_MIN_MS),
-        int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_MAX_MS),
+        int_arg(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, RECONNECT_FIRST_MS),
+        int_arg(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, RECONNECT_LAST_MS),
+        int_arg(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
         int_arg(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_MIN_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),

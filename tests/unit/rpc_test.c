@@ -80,7 +80,10 @@ static void unary_answers(void **state)
     struct err err;
     for (int64_t i = 0; i < 100; i++) {
         int64_t answer;
-        assert_int_equal(echo_say(pair->channel, i, "hello", &answer, &err), STATUS_OK);
+        status s = echo_say(pair->channel, i, "hello", &answer, &err);
+        if (s != STATUS_OK) {
+            fail_msg("call %d: %s", (int)i, err.text);
+        }
         assert_int_equal(answer, i);
     }
 }
