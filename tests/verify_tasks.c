@@ -1,23 +1,23 @@
 /* verify_tasks FOLDER [task ..]: do our control suite tasks compute what dm_control recorded?
  *
  * Reads every <task>_<tag>.bin of FOLDER (layouts at struct recording below): trajectories
- * ("DMCPAR1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file, then
- * "N passed, N failed"; exits 0 only if there were files, all passed, and every task named on the command line
- * had one. An error is |ours - recorded| / max(1, |recorded|).
+ * ("DMCPAR1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file,
+ * then "N passed, N failed"; exits 0 only if there were files, all passed, and every task named on
+ * the command line had one. An error is |ours - recorded| / max(1, |recorded|).
  *
  * A trajectory passes where
  *   start   what reset() draws from the recorded seed agrees within START_TOLERANCE: qpos, qvel,
- *           act, observation and the solver's warm start. Seen: 0; with
- *           another libm (sin, cos and log differ in last bits between processors) 4e-12 among 1000
- *           starts of the cheetah, whose 200 settling steps enlarge them.
+ *           act, observation and the solver's warm start. Seen: 0; 1e-14 where numpy's norm rounded
+ *           the quadruped's quaternion the other way; 4e-12 among 1000 starts of the cheetah under
+ *           another libm, whose last bits the 200 settling steps enlarge.
  *   resync  each step by itself: recorded state k - 1 is set, action k taken, and state,
- *           observation and reward must agree with record k within RESYNC_TOLERANCE. Seen: 1e-16 on the machine
- *           type that made the files, 2e-12 with another libm, and 3e-7 where the contact solver
- *           stops an iteration earlier; wrong code is off by 1e-3 and more.
+ *           observation and reward must agree with record k within RESYNC_TOLERANCE. Seen: 6e-15
+ *           on the machine type that made the files, 1e-11 under another libm, and 3e-7 where the
+ *           contact solver started elsewhere; wrong code is off by 1e-3 and more.
  *   replay  from the seed through all actions, step types and discounts are equal everywhere, and
- *           all quantities within REPLAY_TOLERANCE for the first REPLAY_STEPS steps. Beyond, errors are
- *           printed but prove nothing: contacts are chaotic and amplify one last bit to order 1
- *           within some hundred steps. On the machine type that made the files the whole replay is
+ *           all quantities within REPLAY_TOLERANCE for the first REPLAY_STEPS steps. Beyond, errors
+ *           are printed but prove nothing: contacts are chaotic and amplify one last bit to order 1
+ *           within some hundred steps. Where start and libm agree to the bit the whole replay is
  *           equal, and the output says so.
  * A state file passes where observation and reward of each state are within STATE_TOLERANCE (no
  * dynamics: only the contact solver's residual). */

@@ -95,8 +95,9 @@ static void random_quaternion(double *quaternion, struct random_state *random)
     double sum = 0.0;
     for (int i = 0; i < 4; i++) {
         quaternion[i] = random_state_normal(random);
-        /* Fused, as in the dot product of numpy's norm: another last bit is another episode. */
-        sum = fma(quaternion[i], quaternion[i], sum);
+        /* As numpy's norm sums with OpenBLAS's Haswell and Zen kernels; the AVX-512 ones fuse the
+         * multiply and add, and one start in nine or so then differs in the last bit. */
+        sum += quaternion[i] * quaternion[i];
     }
     double norm = sqrt(sum);
     for (int i = 0; i < 4; i++) {
