@@ -1,0 +1,512 @@
+/* bench_rpc [--size=262144] [--seconds=1] [--rounds=3] [--threads=4] [--json]
+ *
+ * How fast calls and streams are, beside what plain sockets do in the same run, as "name value
+ * unit" lines or one JSON object. Server and client are two processes; each figure is the best of
+ * its rounds.
+ *
+ *   rpc_unary_p50, _p99     one small call after another
+ *   rpc_unary_calls         small calls a second, from --threads threads with a channel each
+ *   rpc_stream, rpc_upload  server and client stream of messages with --size bytes of payload
+ *   rpc_unix_..             the same over a unix socket
+ *   tcp_..., unix_...       the limits: a plain socket's round trip of 100 bytes, and its stream of
+ * messages
+ *   .._ratio                ours / the limit: streams towards 1 from below, round trips from above
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "tests/lib/echo/echo_pair.h"
+
+#define ROUND_TRIPS  4000
+#define SMALL_BYTES  100
+#define THREADS_MAX  64
+#define CALL_WAIT_MS 30000
+
+struct options {
+    size_t size;
+    double seconds;
+    int rounds, threads;
+    bool json;
+};
+
+static void die(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_rpc: %s: %s\n", what, why);
+    exit(1);
+}
+
+static double seconds_since(uint64_t begin_ns)
+{
+    return 1e-9 * (double)(clock_now_ns() - begin_ns);
+}
+
+/* ---- Plain sockets ---- */
+
+static bool move_all(int fd, unsigned char *bytes, size_t size, bool out)
+{
+    while (size > 0) {
+        ssize_t n = out ? write(fd, bytes, size) : read(fd, bytes, size);
+        if (n <= 0) {
+            return false;
+        }
+        bytes += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* A connected pair over loopback TCP or a unix socket. */
+static void connect_pair(bool tcp, int fds[2])
+{
+    if (!tcp) {
+        if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) {
+            die("socketpair", strerror(errno));
+        }
+        return;
+    }
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof name;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&name, size) != 0 || listen(listener, 1) != 0 ||
+        getsockname(listener, (struct sockaddr *)&name, &size) != 0 ||
+        connect(fds[0], (struct sockaddr *)&name, size) != 0) {
+        die("loopback", strerror(errno));
+    }
+    fds[1] = accept(listener, NULL, NULL);
+    close(listener);
+    int on = 1;
+    for (int i = 0; i < 2; i++) {
+        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
+}
+
+/* In a process of its own: echoes small messages when `echo`, else writes large ones; until the
+ * peer leaves. */
+static pid_t start_plain_peer(int fds[2], bool echo, size_t size)
+{
+    pid_t pid = fork();
+    if (pid != 0) {
+        close(fds[1]);
+        return pid;
+    }
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGPIPE, SIG_IGN);
+    close(fds[0]);
+    unsigned char *bytes = calloc(1, size);
+    while (bytes != NULL && (!echo || move_all(fds[1], bytes, size, false)) &&
+           move_all(fds[1], bytes, size, true)) {
+    }
+    _exit(0);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double quantile(double *values, size_t n, double q)
+{
+    qsort(values, n, sizeof *values, compare);
+    return values[(size_t)(q * (double)(n - 1))];
+}
+
+/* Median round trip of 100 bytes, us. */
+static double plain_round_trip(bool tcp)
+{
+    int fds[2];
+    connect_pair(tcp, fds);
+    pid_t pid = start_plain_peer(fds, true, SMALL_BYTES);
+    unsigned char bytes[SMALL_BYTES] = {0};
+    double *times = mem_array(ROUND_TRIPS, sizeof *times);
+    for (size_t i = 0; i < ROUND_TRIPS; i++) {
+        uint64_t begin = clock_now_ns();
+        if (!move_all(fds[0], bytes, sizeof bytes, true) ||
+            !move_all(fds[0], bytes, sizeof bytes, false)) {
+            die("round trip", strerror(errno));
+        }
+        times[i] = 1e6 * seconds_since(begin);
+    }
+    double p50 = quantile(times, ROUND_TRIPS, 0.5);
+    mem_free(times);
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    return p50;
+}
+
+/* MB/s of whole messages. */
+static double plain_stream(bool tcp, const struct options *options)
+{
+    int fds[2];
+    connect_pair(tcp, fds);
+    pid_t pid = start_plain_peer(fds, false, options->size);
+    unsigned char *bytes = mem_new(options->size);
+    uint64_t begin = clock_now_ns();
+    double n = 0.0, elapsed;
+    do {
+        if (!move_all(fds[0], bytes, options->size, false)) {
+            die("stream", strerror(errno));
+        }
+        n += 1.0;
+        elapsed = seconds_since(begin);
+    } while (elapsed < options->seconds);
+    mem_free(bytes);
+    close(fds[0]);
+    waitpid(pid, NULL, 0);
+    return 1e-6 * n * (double)options->size / elapsed;
+}
+
+/* ---- The echo server, in a process of its own ---- */
+
+struct server {
+    pid_t pid;
+    int stop; /* closing it ends the server */
+    char address[128];
+};
+
+/* What the child runs: serves until its standard input ends. */
+static int serve(const char *address)
+{
+    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1};
+    struct rpc_server *server;
+    struct echo echo = {0};
+    struct err err;
+    if (rpc_server_open(&server, &options, &err) != STATUS_OK ||
+        echo_add(&echo, server, &err) != STATUS_OK || rpc_server_start(server, &err) != STATUS_OK) {
+        die("server", err.text);
+    }
+    printf("%d\n", rpc_server_port(server, 0));
+    fflush(stdout);
+    char byte;
+    while (read(STDIN_FILENO, &byte, 1) > 0) {
+    }
+    rpc_server_close(server, 1000);
+    echo_fini(&echo);
+    return 0;
+}
+
+static void start_server(struct server *server, const char *address)
+{
+    int in[2], out[2];
+    if (pipe2(in, 0) != 0 || pipe2(out, 0) != 0) {
+        die("pipe", strerror(errno));
+    }
+    server->pid = fork();
+    if (server->pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(in[0], STDIN_FILENO);
+        dup2(out[1], STDOUT_FILENO);
+        close(in[0]);
+        close(in[1]);
+        close(out[0]);
+        close(out[1]);
+        execl("/proc/self/exe", "bench_rpc", "--serve", address, (char *)NULL);
+        _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    server->stop = in[1];
+    FILE *lines = fdopen(out[0], "r");
+    int port;
+    if (lines == NULL || fscanf(lines, "%d", &port) != 1) {
+        die("server", "did not start");
+    }
+    fclose(lines);
+    if (port != 0) {
+        snprintf(server->address, sizeof server->address, "127.0.0.1:%d", port);
+    } else {
+        snprintf(server->address, sizeof server->address, "%s", address);
+    }
+}
+
+static void stop_server(struct server *server)
+{
+    close(server->stop);
+    waitpid(server->pid, NULL, 0);
+}
+
+/* ---- Calls ---- */
+
+static struct rpc_channel *connect_to(const char *address)
+{
+    struct rpc_channel *channel;
+    struct err err;
+    if (rpc_channel_open(&channel, address, NULL, &err) != STATUS_OK) {
+        die("channel", err.text);
+    }
+    if (rpc_channel_wait(channel, CALL_WAIT_MS) != STATUS_OK) {
+        die("channel", "does not connect");
+    }
+    return channel;
+}
+
+static void call_once(struct rpc_channel *channel)
+{
+    int64_t answer;
+    struct err err;
+    if (echo_say(channel, 1, NULL, &answer, &err) != STATUS_OK) {
+        die("call", err.text);
+    }
+}
+
+static void unary_times(const char *address, double *p50, double *p99)
+{
+    struct rpc_channel *channel = connect_to(address);
+    double *times = mem_array(ROUND_TRIPS, sizeof *times);
+    for (size_t i = 0; i < ROUND_TRIPS; i++) {
+        uint64_t begin = clock_now_ns();
+        call_once(channel);
+        times[i] = 1e6 * seconds_since(begin);
+    }
+    *p50 = quantile(times, ROUND_TRIPS, 0.5);
+    *p99 = quantile(times, ROUND_TRIPS, 0.99);
+    mem_free(times);
+    rpc_channel_close(channel);
+}
+
+struct caller {
+    const char *address;
+    double seconds, calls;
+};
+
+static void *call_on(void *arg)
+{
+    struct caller *caller = arg;
+    struct rpc_channel *channel = connect_to(caller->address);
+    uint64_t begin = clock_now_ns();
+    while (seconds_since(begin) < caller->seconds) {
+        call_once(channel);
+        caller->calls += 1.0;
+    }
+    rpc_channel_close(channel);
+    return NULL;
+}
+
+static double unary_rate(const char *address, const struct options *options)
+{
+    pthread_t threads[THREADS_MAX];
+    struct caller callers[THREADS_MAX];
+    double calls = 0.0;
+    for (int i = 0; i < options->threads; i++) {
+        callers[i] = (struct caller){address, options->seconds, 0.0};
+        pthread_create(&threads[i], NULL, call_on, &callers[i]);
+    }
+    for (int i = 0; i < options->threads; i++) {
+        pthread_join(threads[i], NULL);
+        calls += callers[i].calls;
+    }
+    return calls / options->seconds;
+}
+
+/* ---- Streams ---- */
+
+static struct rpc_stream *open_stream(struct rpc_channel *channel, const char *method,
+                                      enum rpc_kind kind)
+{
+    struct rpc_call_options options = {.payload_field = ECHO_PAYLOAD};
+    struct rpc_stream *stream;
+    struct err err;
+    if (rpc_stream_open(&stream, channel, ECHO_SERVICE, method, kind, &options, &err) !=
+        STATUS_OK) {
+        die("stream", err.text);
+    }
+    return stream;
+}
+
+static double download(const char *address, const struct options *options)
+{
+    struct rpc_channel *channel = connect_to(address);
+    struct rpc_stream *stream = open_stream(channel, "Count", RPC_SERVER_STREAM);
+    echo_request request = ECHO_REQUEST;
+    request.number = INT64_MAX;
+    request.size = options->size;
+    if (rpc_stream_send(stream, &request.base, NULL, CALL_WAIT_MS) != STATUS_OK) {
+        die("download", "cannot send");
+    }
+    double n = 0.0, elapsed;
+    uint64_t begin = clock_now_ns();
+    do {
+        struct rpc_message message;
+        if (rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK ||
+            message.payload.size != options->size) {
+            die("download", "message did not come whole");
+        }
+        rpc_message_free(&message);
+        n += 1.0;
+        elapsed = seconds_since(begin);
+    } while (elapsed < options->seconds);
+    rpc_stream_cancel(stream);
+    status cancelled = rpc_stream_finish(stream, CALL_WAIT_MS, NULL);
+    ASSERT(cancelled == STATUS_CLOSED);
+    rpc_channel_close(channel);
+    return 1e-6 * n * (double)options->size / elapsed;
+}
+
+static void keep(void *arg)
+{
+    (void)arg; /* the bytes outlive everything */
+}
+
+static double upload(const char *address, const struct options *options)
+{
+    struct rpc_channel *channel = connect_to(address);
+    struct rpc_stream *stream = open_stream(channel, "Sum", RPC_CLIENT_STREAM);
+    unsigned char *bytes = mem_new(options->size);
+    double n = 0.0, elapsed;
+    uint64_t begin = clock_now_ns();
+    do {
+        echo_request request = ECHO_REQUEST;
+        request.number = 1;
+        struct rpc_payload payload = {ECHO_PAYLOAD, bytes, options->size, keep, NULL};
+        if (rpc_stream_send(stream, &request.base, &payload, CALL_WAIT_MS) != STATUS_OK) {
+            die("upload", "cannot send");
+        }
+        n += 1.0;
+    } while (seconds_since(begin) < options->seconds);
+    struct rpc_message message;
+    if (rpc_stream_half_close(stream) != STATUS_OK ||
+        rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK) {
+        die("upload", "no answer");
+    }
+    elapsed = seconds_since(begin); /* until the last byte was counted by the server */
+    if (((echo_response *)message.body)->number != (int64_t)n) {
+        die("upload", "messages were lost");
+    }
+    rpc_message_free(&message);
+    struct err err;
+    if (rpc_stream_finish(stream, CALL_WAIT_MS, &err) != STATUS_OK) {
+        die("upload", err.text);
+    }
+    rpc_channel_close(channel);
+    mem_free(bytes);
+    return 1e-6 * n * (double)options->size / elapsed;
+}
+
+/* ---- Rounds and report ---- */
+
+struct figures {
+    double round_trip, stream; /* of a plain socket */
+    double p50, p99, calls, download, upload;
+};
+
+static double least(double a, double b)
+{
+    return a == 0.0 || b < a ? b : a;
+}
+
+static double most(double a, double b)
+{
+    return b > a ? b : a;
+}
+
+static void measure_round(struct figures *best, bool tcp, const struct options *options)
+{
+    best->round_trip = least(best->round_trip, plain_round_trip(tcp));
+    best->stream = most(best->stream, plain_stream(tcp, options));
+    char path[64];
+    snprintf(path, sizeof path, "unix:/tmp/bench_rpc.%d.sock", (int)getpid());
+    struct server server;
+    start_server(&server, tcp ? "127.0.0.1:0" : path);
+    double p50, p99;
+    unary_times(server.address, &p50, &p99);
+    best->p50 = least(best->p50, p50);
+    best->p99 = least(best->p99, p99);
+    best->calls = most(best->calls, unary_rate(server.address, options));
+    best->download = most(best->download, download(server.address, options));
+    best->upload = most(best->upload, upload(server.address, options));
+    stop_server(&server);
+}
+
+static void print_one(const struct options *options, bool *first, const char *name, double value,
+                      const char *unit)
+{
+    if (options->json) {
+        printf("%s\"%s\": %.6g", *first ? "{" : ", ", name, value);
+    } else {
+        printf("%-24s %12.2f %s\n", name, value, unit);
+    }
+    *first = false;
+}
+
+static void print_figures(const struct figures *f, bool tcp, const struct options *options,
+                          bool *first)
+{
+    const char *ours = tcp ? "rpc" : "rpc_unix";
+    const char *theirs = tcp ? "tcp" : "unix";
+    const struct {
+        const char *of, *name, *unit;
+        double value;
+    } LINES[] = {
+        {ours, "unary_p50", "us", f->p50},
+        {ours, "unary_p99", "us", f->p99},
+        {theirs, "round_trip_p50", "us", f->round_trip},
+        {ours, "unary_ratio", "", f->p50 / f->round_trip},
+        {ours, "unary_calls", "calls/s", f->calls},
+        {ours, "stream", "MB/s", f->download},
+        {ours, "upload", "MB/s", f->upload},
+        {theirs, "stream", "MB/s", f->stream},
+        {ours, "stream_ratio", "", f->download / f->stream},
+        {ours, "upload_ratio", "", f->upload / f->stream},
+    };
+    for (size_t i = 0; i < sizeof LINES / sizeof LINES[0]; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_%s", LINES[i].of, LINES[i].name);
+        print_one(options, first, name, LINES[i].value, LINES[i].unit);
+    }
+}
+
+static struct options parse(int argc, char **argv)
+{
+    struct options options = {.size = 256u << 10, .seconds = 1.0, .rounds = 3, .threads = 4};
+    for (int i = 1; i < argc; i++) {
+        if (sscanf(argv[i], "--size=%zu", &options.size) == 1 ||
+            sscanf(argv[i], "--seconds=%lf", &options.seconds) == 1 ||
+            sscanf(argv[i], "--rounds=%d", &options.rounds) == 1 ||
+            sscanf(argv[i], "--threads=%d", &options.threads) == 1) {
+            continue;
+        }
+        if (strcmp(argv[i], "--json") != 0) {
+            die(argv[i], "unknown; see the head of bench_rpc.c");
+        }
+        options.json = true;
+    }
+    if (options.size == 0 || options.size > ECHO_PAYLOAD_MAX - 1024 || options.threads < 1 ||
+        options.threads > THREADS_MAX || options.rounds < 1 || !(options.seconds > 0.0)) {
+        die("options", "out of range");
+    }
+    return options;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
+        return serve(argv[2]);
+    }
+    struct options options = parse(argc, argv);
+    struct figures tcp = {0}, local = {0};
+    for (int i = 0; i < options.rounds; i++) {
+        measure_round(&tcp, true, &options);
+        measure_round(&local, false, &options);
+    }
+    bool first = true;
+    print_figures(&tcp, true, &options, &first);
+    print_figures(&local, false, &options, &first);
+    if (options.json) {
+        printf("}\n");
+    }
+    return 0;
+}
