@@ -244,11 +244,33 @@ static void check_table(struct trainer *trainer, uint64_t table_version)
     *known = table_version;
 }
 
+static void count_time(struct trainer *trainer)
+{
+    trainer->run.about.learning_seconds =
+        trainer->seconds_before + (double)(clock_now_ns() - trainer->begin_ns) / 1e9;
+}
+
+/* Ends the run where its own limits say so. */
+static void check_limits(struct trainer *trainer)
+{
+    const struct learner_options *options = trainer->parts.options;
+    char reason[PUBLISHER_TEXT_SIZE];
+    if (options->steps > 0 && trainer->run.state->step >= (uint64_t)options->steps) {
+        snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
+        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
+    } else if (options->max_seconds > 0 &&
+               trainer->run.about.learning_seconds >= options->max_seconds) {
+        snprintf(reason, sizeof(reason), "%g seconds of learning are over", options->max_seconds);
+        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
+    }
+}
+
 /* The next batch: OK, CLOSED when leaving, or what is final. */
 static status next_batch(struct trainer *trainer, struct replay_batch **batch, struct err *err)
 {
     uint64_t begin_ns = clock_now_ns();
     while (!leaving(trainer)) {
+        err->text[0] = '\0';
         status s = replay_sampler_next(trainer->sampler, batch, BATCH_TIMEOUT_MS, err);
         uint64_t now_ns = clock_now_ns();
         reporter_spent(trainer->reporter, REPORTER_WAIT, now_ns - begin_ns);
@@ -257,6 +279,8 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
             return s;
         }
         say_waiting(trainer, err->text[0] ? err->text : "for a batch");
+        count_time(trainer);
+        check_limits(trainer);
     }
     return STATUS_CLOSED;
 }
@@ -320,8 +344,7 @@ static status after_step(struct trainer *trainer, struct err *err)
     const struct learner_options *options = trainer->parts.options;
     struct run *run = &trainer->run;
     uint64_t begin_ns = clock_now_ns();
-    run->about.learning_seconds =
-        trainer->seconds_before + (double)(begin_ns - trainer->begin_ns) / 1e9;
+    count_time(trainer);
     if (run->state->step % (uint64_t)options->publish_every == 0) {
         status s = run_publish(run, false, err);
         if (s != STATUS_OK) {
@@ -340,19 +363,14 @@ static status after_step(struct trainer *trainer, struct err *err)
     return STATUS_OK;
 }
 
-/* Ends the run where its own limits say so. */
-static void check_limits(struct trainer *trainer)
+/* No more batches will come: what is learned is kept all the same. Returns `s`. */
+static status keep_learned(struct trainer *trainer, status s)
 {
-    const struct learner_options *options = trainer->parts.options;
-    char reason[PUBLISHER_TEXT_SIZE];
-    if (options->steps > 0 && trainer->run.state->step >= (uint64_t)options->steps) {
-        snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
-        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
-    } else if (options->max_seconds > 0 &&
-               trainer->run.about.learning_seconds >= options->max_seconds) {
-        snprintf(reason, sizeof(reason), "%g seconds of learning are over", options->max_seconds);
-        publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
+    struct err err = {0};
+    if (run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, &err) != STATUS_OK) {
+        log_error("checkpoint: %s", err.text);
     }
+    return s;
 }
 
 /* Step after step, until leaving. */
@@ -365,7 +383,7 @@ static status learn(struct trainer *trainer, struct err *err)
         struct replay_batch *batch = NULL;
         s = next_batch(trainer, &batch, err);
         if (s != STATUS_OK) {
-            return s == STATUS_CLOSED && leaving(trainer) ? STATUS_OK : s;
+            return s == STATUS_CLOSED && leaving(trainer) ? STATUS_OK : keep_learned(trainer, s);
         }
         s = take_step(trainer, batch, err);
         replay_sampler_return(trainer->sampler, batch);
