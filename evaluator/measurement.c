@@ -71,6 +71,10 @@ static status measure_episode(struct job *job, struct actor *actor, struct episo
         job->made->returns[number] =
             episode_return(episode, &job->signature, actor_reward(actor, task));
         atomic_fetch_add(&job->steps, episode->T);
+        if (job->made->kept != NULL) {
+            job->made->kept[number] = *episode;
+            episode_init(episode, signature_width(&job->signature));
+        }
     } else if (s != STATUS_CLOSED && s != STATUS_NO_MEMORY) {
         log_warn("episode failed and does not count episode=%u: %s", number, err->text);
         atomic_fetch_add(&job->failed, 1);
@@ -164,8 +168,10 @@ static status make_measurement(struct job *job, struct err *err)
         }
         size_t n = (size_t)made->n_tasks * made->episodes;
         made->returns = mem_array(n, sizeof *made->returns);
-        s = made->returns != NULL ? STATUS_OK
-                                  : err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
+        made->kept = job->settings->keep ? mem_array(n, sizeof *made->kept) : NULL;
+        s = made->returns != NULL && (made->kept != NULL || !job->settings->keep)
+                ? STATUS_OK
+                : err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
         for (size_t i = 0; s == STATUS_OK && i < n; i++) {
             made->returns[i] = NAN;
         }
@@ -254,6 +260,12 @@ status measurement_take(struct measurement **measurement, const struct policy *p
 void measurement_free(struct measurement *measurement)
 {
     if (measurement != NULL) {
+        size_t n =
+            measurement->kept == NULL ? 0 : (size_t)measurement->n_tasks * measurement->episodes;
+        for (size_t i = 0; i < n; i++) {
+            episode_fini(&measurement->kept[i]);
+        }
+        mem_free(measurement->kept);
         mem_free(measurement->returns);
         mem_free(measurement);
     }

@@ -10,7 +10,7 @@
 
 #include "common/base/json.h"
 #include "common/networks/policy.h"
-#include "common/trajectory/signature.h"
+#include "common/trajectory/episode.h"
 
 #define MEASUREMENT_WINDOW                                                                         \
     "evaluator-window" /* streams: while a run goes on; always the same starts */
@@ -24,6 +24,7 @@ struct measurement_settings {
     uint32_t episodes;           /* per task, >= 1 */
     uint32_t threads;            /* >= 1 */
     bool sample;                 /* else the mean action */
+    bool keep;                   /* the episodes too, not only their returns */
     bool (*stopping)(void *arg); /* asked before every step by every thread; may be NULL */
     void *arg;
 };
@@ -31,12 +32,13 @@ struct measurement_settings {
 struct measurement {
     uint32_t n_tasks; /* the policy's */
     char tasks[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
-    uint32_t episodes; /* per task, as asked for */
-    double *
-        returns; /* (n_tasks, episodes): of task k in the episodes that pursued it; NaN where the environment failed */
-    uint32_t failed; /* episodes in which it did; they count nowhere */
-    uint64_t steps;  /* control steps of all episodes */
-    double seconds;  /* it took */
+    uint32_t episodes;    /* per task, as asked for */
+    double *returns;      /* (n_tasks, episodes): of task k in the episodes that pursued it; NaN
+                          where the environment failed */
+    struct episode *kept; /* the same, with T = 0 where it failed; NULL: not asked for */
+    uint32_t failed;      /* episodes in which it did; they count nowhere */
+    uint64_t steps;       /* control steps of all episodes */
+    double seconds;       /* it took */
 };
 
 /* CLOSED: it was time to stop. MISMATCH: policy and environment do not fit. NOT_FOUND, IO,

@@ -24,6 +24,8 @@ static const struct config_option table[] = {
      "improvement is a mean return larger than the best by more than this"},
     {"policy", CONFIG_TEXT, FIELD(policy), "", "", 0, 0, NULL,
      "measure this policy file once, print the result, and leave; no server needed"},
+    {"save", CONFIG_TEXT, FIELD(save), "", "", 0, 0, NULL,
+     "with --policy: keep the episodes as logs, a dataset in this folder"},
 };
 
 struct config_section evaluator_section(struct evaluator_options *options)
@@ -37,6 +39,9 @@ status evaluator_options_check(const struct evaluator_options *options,
     if (options->index >= options->count) {
         return err_set(err, STATUS_INVALID, "evaluator.index %lld: expected less than count %lld",
                        (long long)options->index, (long long)options->count);
+    }
+    if (options->save[0] != '\0' && options->policy[0] == '\0') {
+        return err_set(err, STATUS_INVALID, "evaluator.save: needs evaluator.policy");
     }
     if (experiment->environment[0] == '\0') {
         return err_set(err, STATUS_INVALID,

@@ -15,6 +15,7 @@ struct evaluator_options {
     double min_interval_s;      /* from the start of one evaluation to the next */
     int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
     double min_delta; /* what counts as one, in units of return */
+    char save[CONFIG_TEXT_SIZE];   /* one shot: the episodes go here, as logs */
     char policy[CONFIG_TEXT_SIZE]; /* one shot: measure this file and leave */
 };
 

@@ -1,20 +1,64 @@
 /* Measurements put together as JSON. */
 #include "evaluator/report.h"
 
-#include <math.h>
 #include <string.h>
 
-#define LOG_MODULE "report"
 #include "common/base/clock.h"
-#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/environments/environment.h"
+#include "common/trajectory/dataset_writer.h"
 
 static status no_memory(struct err *err)
 {
     return err_set(err, STATUS_NO_MEMORY, "report: out of memory");
 }
 
-/* Measures `policy` and adds what comes out to `object`. */
-static status measure_into(cJSON *object, const struct policy *policy,
+/* The measured episodes as a dataset. */
+static status save_episodes(const struct measurement *measurement, const char *folder,
+                            const struct signature *signature, struct err *err)
+{
+    struct dataset_writer *writer;
+    size_t n = (size_t)measurement->n_tasks * measurement->episodes, n_good = 0;
+    const struct episode **good = mem_array(n, sizeof(struct episode *));
+    if (good == NULL) {
+        return no_memory(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (measurement->kept[i].T > 0) {
+            measurement->kept[i].identity =
+                (struct episode_identity){.source = 1, .episode = i + 1};
+            good[n_good++] = &measurement->kept[i];
+        }
+    }
+    status s = dataset_writer_open(&writer, folder, signature,
+                                   "{\"program\": \"hindcast-evaluator\"}", err);
+    if (s == STATUS_OK) {
+        s = dataset_writer_shard(writer, good, n_good, err);
+        dataset_writer_close(writer);
+    }
+    mem_free(good);
+    return s == STATUS_OK ? s : err_context(err, s, "save episodes");
+}
+
+static status save_where_asked(const struct measurement *measurement,
+                               const struct report_settings *settings, struct err *err)
+{
+    struct environment *environment;
+    if (measurement->kept == NULL) {
+        return STATUS_OK;
+    }
+    status s = environment_open(&environment, settings->experiment->environment, 0, err);
+    if (s == STATUS_OK) {
+        s = save_episodes(measurement, settings->options->save, environment_signature(environment),
+                          err);
+        environment_close(environment);
+    }
+    return s;
+}
+
+/* Measures `policy` and adds what comes out to `object`; `keep`: its episodes go to options->save.
+ * */
+static status measure_into(cJSON *object, const struct policy *policy, bool keep,
                            const struct report_settings *settings, struct err *err)
 {
     struct measurement *measurement;
@@ -26,12 +70,14 @@ static status measure_into(cJSON *object, const struct policy *policy,
         .episodes = (uint32_t)settings->options->episodes,
         .threads = (uint32_t)settings->options->threads,
         .sample = strcmp(settings->options->act, "sample") == 0,
+        .keep = keep && settings->options->save[0] != '\0',
         .stopping = settings->stopping,
         .arg = settings->arg,
     };
     status s = measurement_take(&measurement, policy, &how, err);
     if (s == STATUS_OK) {
         s = measurement_to_json(measurement, object) == STATUS_OK ? STATUS_OK : no_memory(err);
+        s = s != STATUS_OK ? s : save_where_asked(measurement, settings, err);
         measurement_free(measurement);
     }
     return s;
@@ -50,7 +96,7 @@ static status add_prior(cJSON *object, const char *path, const struct report_set
         return s;
     }
     cJSON *measured = cJSON_AddObjectToObject(object, "prior");
-    s = measured != NULL ? measure_into(measured, prior, settings, err) : no_memory(err);
+    s = measured != NULL ? measure_into(measured, prior, false, settings, err) : no_memory(err);
     policy_free(prior);
     if (s == STATUS_OK) {
         const cJSON *mean = cJSON_GetObjectItemCaseSensitive(measured, "return_mean");
@@ -84,7 +130,7 @@ static status fill_policy(cJSON *object, const char *path, const struct report_s
         return s;
     }
     s = describe(object, policy, settings, err);
-    s = s != STATUS_OK ? s : measure_into(object, policy, settings, err);
+    s = s != STATUS_OK ? s : measure_into(object, policy, true, settings, err);
     policy_free(policy);
     return s != STATUS_OK ? s : add_prior(object, path, settings, err);
 }

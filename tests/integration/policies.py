@@ -1,0 +1,64 @@
+"""Policy packages in Python: a safetensors file is 8 bytes of length, JSON, and arrays; a policy a few lines of numpy."""
+
+import json
+import struct
+
+import numpy as np
+
+
+def load(path):
+    """(arrays by name, metadata) of a safetensors file of float32."""
+    raw = path.read_bytes()
+    size, = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8:8 + size])
+    notes = header.pop("__metadata__", {})
+    arrays = {name: np.frombuffer(raw[8 + size:][slice(*entry["data_offsets"])], "<f4").reshape(entry["shape"])
+              for name, entry in header.items()}
+    return arrays, notes
+
+
+def save(path, arrays, notes):
+    header, data = {"__metadata__": notes}, b""
+    for name in sorted(arrays):
+        part = np.ascontiguousarray(arrays[name], "<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(arrays[name].shape),
+                        "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def mean_action(arrays, inputs, network="policy"):
+    """clip(tanh(Wm h + bm)) of docs/maths.md, section 2; inputs (N, I)."""
+    part = {name.removeprefix(network + "/"): array.astype(np.float64) for name, array in arrays.items()}
+    layers = sum(name.startswith("layers/") and name.endswith("weight") for name in part)
+    h = inputs @ part["layers/0/weight"].T + part["layers/0/bias"]
+    h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-5)
+    h = np.tanh(h * part["norm/scale"] + part["norm/offset"])
+    for layer in range(1, layers):
+        h = h @ part[f"layers/{layer}/weight"].T + part[f"layers/{layer}/bias"]
+        h = np.where(h > 0, h, np.expm1(np.minimum(h, 0)))
+    return np.clip(np.tanh(h @ part["mean/weight"].T + part["mean/bias"]), -1, 1)
+
+
+def make(rng, observations, actions, widths, network="policy"):
+    """Random weights, large enough that actions differ between states."""
+    arrays, fan_in = {}, observations
+    for layer, width in enumerate(widths):
+        arrays[f"{network}/layers/{layer}/weight"] = rng.normal(size=(width, fan_in)) * 0.3
+        arrays[f"{network}/layers/{layer}/bias"] = rng.normal(size=width) * 0.1
+        fan_in = width
+    arrays[f"{network}/norm/scale"] = 1 + rng.normal(size=widths[0]) * 0.1
+    arrays[f"{network}/norm/offset"] = rng.normal(size=widths[0]) * 0.1
+    for head in ("mean", "std"):
+        arrays[f"{network}/{head}/weight"] = rng.normal(size=(actions, fan_in)) * 0.3
+        arrays[f"{network}/{head}/bias"] = rng.normal(size=actions) * 0.1
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def notes(observations, actions, widths):
+    return {"format": "hindcast-policy-1", "algorithm": "abm+mpo", "acting": "gaussian",
+            "observation": str(observations), "actions": str(actions), "tasks": "1",
+            "widths": ",".join(map(str, widths)), "min_std": "0.01", "init_std": "0.5", "learner_step": "7",
+            "setting/prior_min_std": "0.05"}

@@ -1,0 +1,93 @@
+"""hindcast-collector without a learner: logs that h5py reads, and nothing lost to kill -9."""
+
+import csv
+import json
+
+import h5py
+import numpy as np
+
+from processes import wait_until
+
+
+def configure(workspace, **options):
+    workspace.configure(
+        experiment={"environment": "cheetah-run", "seed": 9},
+        collector={"act": "random", "shard_episodes": 8, **options})
+
+
+def returns(workspace):
+    path = workspace.run_dir / "logs" / "returns.csv"
+    if not path.exists():
+        return []
+    with open(path) as file:
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))
+
+
+def logged(workspace):
+    """All episodes of the shards, in order: (sequence, observations, actions, rewards)."""
+    folder = workspace.run_dir / "logs"
+    shards = json.loads((folder / "metadata.json").read_text())["shards"]
+    episodes = []
+    for shard in shards:
+        with h5py.File(folder / shard["file"]) as file:
+            for number in range(len(file)):
+                group = file[f"episode_{number}"]
+                episodes.append((int(group.attrs["identity"][2]), group["observations"][:], group["actions"][:],
+                                 group["rewards"][:]))
+    return episodes
+
+
+def check_logs(workspace, n):
+    lines, episodes = returns(workspace), logged(workspace)
+    assert [int(line["episode"]) for line in lines] == list(range(1, n + 1))
+    assert [sequence for sequence, *_ in episodes] == list(range(1, n + 1))
+    for line, (_, observations, actions, rewards) in zip(lines, episodes):
+        assert observations.shape == (1001, 17) and actions.shape == (1000, 6)
+        assert np.isfinite(observations).all() and (np.abs(actions) <= 1).all()
+        assert abs(float(line["return_run"]) - rewards.astype(np.float64).sum()) < 1e-4
+        assert (line["acting"], line["task"], line["steps"]) == ("random", "run", "1000")
+    return episodes
+
+
+def test_kill_and_resume_keep_every_finished_episode(workspace):
+    configure(workspace)
+    kept = 0
+    for start in range(3):
+        collector = workspace.start("collector", label=f"collector-{start}")
+        wait_until(lambda: len(returns(workspace)) >= kept + 11, "11 more episodes", alive=collector)
+        collector.kill()
+        kept = len(returns(workspace)) - 1  # the last line may be there before its episode
+    workspace.start("collector", "--episodes=60", "--environments=2").succeed()
+    killed = check_logs(workspace, 60)
+    walls = [float(line["wall_s"]) for line in returns(workspace)]
+    assert walls == sorted(walls)
+
+    # The same log comes out in one piece.
+    again = type(workspace)()
+    try:
+        configure(again)
+        again.start("collector", "--episodes=60").succeed()
+        for one, other in zip(killed, check_logs(again, 60)):
+            assert all(np.array_equal(a, b) for a, b in zip(one, other))
+    finally:
+        again.close()
+
+
+def test_sigterm_leaves_whole_logs(workspace):
+    configure(workspace)
+    collector = workspace.serve("collector")
+    wait_until(lambda: len(returns(workspace)) >= 5, "5 episodes", alive=collector)
+    metrics = workspace.metrics("collector")
+    assert metrics["hindcast_collector_episodes_total"] >= 5
+    assert 'hindcast_collector_episode_return{task="run"}' in metrics
+    collector.stop(10)
+    check_logs(workspace, len(returns(workspace)))
+
+
+def test_another_seed_does_not_mix_in(workspace):
+    configure(workspace)
+    workspace.start("collector", "--episodes=1").succeed()
+    other = workspace.start("collector", "--episodes=2", "--experiment.seed=10", label="other")
+    assert other.wait() == 1
+    assert "seed 9" in other.tail()
+    check_logs(workspace, 1)

@@ -1,0 +1,84 @@
+"""A policy file in Python and in C: both act the same, on the states that hindcast-evaluator went through."""
+
+import json
+import subprocess
+
+import h5py
+import numpy as np
+import pytest
+
+import policies
+from processes import BINARIES
+
+SIZES = {"cheetah-run": (17, 6), "quadruped-walk": (78, 12)}
+WIDTHS = (48, 40, 33)  # no multiples of anything
+
+
+def measure(folder, environment, *flags):
+    """(JSON of the measurement, table) of folder/policy.safetensors."""
+    done = subprocess.run([BINARIES["evaluator"], f"--policy={folder}/policy.safetensors",
+                           f"--environment={environment}", "--seed=3", *flags],
+                          capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def make(folder, environment, prior=False):
+    rng = np.random.default_rng(5)
+    arrays = policies.make(rng, *SIZES[environment], WIDTHS)
+    if prior:
+        arrays |= policies.make(rng, *SIZES[environment], WIDTHS, "prior")
+    policies.save(folder / "policy.safetensors", arrays, policies.notes(*SIZES[environment], WIDTHS))
+
+
+@pytest.mark.parametrize("environment", SIZES)
+def test_numpy_acts_as_the_evaluator(tmp_path, environment):
+    make(tmp_path, environment)
+    report, _ = measure(tmp_path, environment, "--episodes=2", f"--save={tmp_path}/logs")
+    arrays, notes = policies.load(tmp_path / "policy.safetensors")
+    assert notes["learner_step"] == "7" and report["learner_step"] == 7
+    limits = json.loads((tmp_path / "logs" / "metadata.json").read_text())["signature"]
+    low, high = (np.array(limits["action"][side]) for side in ("min", "max"))
+    with h5py.File(tmp_path / "logs" / "shard-00000.hdf5") as shard:
+        assert len(shard) == 2
+        for number in range(2):
+            episode = shard[f"episode_{number}"]
+            logged = (episode["actions"][:] - low) / (high - low) * 2 - 1
+            ours = policies.mean_action(arrays, episode["observations"][:-1].astype(np.float64))
+            worst = np.abs(logged - ours).max()
+            print(f"episode {number}: worst difference {worst:.2e}")
+            assert worst < 2e-5
+            assert logged.std() > 0.05  # it does act
+            total = episode["rewards"][:].astype(np.float64).sum()
+            assert report["tasks"][0]["returns"][number] == pytest.approx(total, rel=1e-6)
+
+
+def test_returns_do_not_depend_on_threads_but_on_the_seed(tmp_path):
+    make(tmp_path, "cheetah-run", prior=True)
+    one, table = measure(tmp_path, "cheetah-run", "--episodes=6", "--threads=1")
+    three, _ = measure(tmp_path, "cheetah-run", "--episodes=6", "--threads=3")
+    other, _ = measure(tmp_path, "cheetah-run", "--episodes=6", "--experiment.seed=4")
+    assert one["tasks"][0]["returns"] == three["tasks"][0]["returns"]
+    assert one["prior"]["tasks"][0]["returns"] == three["prior"]["tasks"][0]["returns"]
+    assert one["tasks"][0]["returns"] != other["tasks"][0]["returns"]
+    task = one["tasks"][0]
+    returns = np.array(task["returns"])
+    assert task["mean"] == pytest.approx(returns.mean()) and task["std"] == pytest.approx(returns.std())
+    assert task["median"] == pytest.approx(np.median(returns))
+    assert one["prior_return_mean"] == one["prior"]["return_mean"] != one["return_mean"]
+    assert "prior" in table and "median" in table
+
+
+@pytest.mark.parametrize("damage, said", [
+    (lambda raw: raw[:-1], "data_offsets"),
+    (lambda raw: raw.replace(b"hindcast-policy-1", b"hindcast-policy-9"), "hindcast-policy-9"),
+    (lambda raw: raw[:-4] + b"\x00\x00\xc0\x7f", "not finite"),
+])
+def test_damaged_files_are_refused_with_a_reason(tmp_path, damage, said):
+    make(tmp_path, "cheetah-run")
+    path = tmp_path / "policy.safetensors"
+    path.write_bytes(damage(path.read_bytes()))
+    done = subprocess.run([BINARIES["evaluator"], f"--policy={path}", "--environment=cheetah-run"],
+                          capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert str(path) in done.stderr and said in done.stderr
