@@ -312,6 +312,9 @@ static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
 
 static const float *start_row(const struct kernels_layer *layer, int r)
 {
+    if (layer->ld_start == 0) {
+        return layer->start; /* the bias */
+    }
     return layer->start + (layer->first_row + (size_t)r) / layer->rows_per_start * layer->ld_start;
 }
 

@@ -2,3 +2,9 @@
 hindcast_binary(verify_algorithms FOLDER tests
   SOURCES ${CMAKE_CURRENT_LIST_DIR}/../verify_algorithms.c
   LINK hindcast_learner_core hindcast_networks)
+foreach(kernels best avx2 plain)
+  add_test(NAME verify_algorithms_${kernels}
+           COMMAND verify_algorithms ${CMAKE_SOURCE_DIR}/tests/golden/algorithms --kernels=${kernels})
+  set_tests_properties(verify_algorithms_${kernels} PROPERTIES TIMEOUT 120)
+endforeach()
+

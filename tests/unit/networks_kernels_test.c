@@ -1,0 +1,453 @@
+/* Each fast implementation against the plain loops, over sizes around every block, panel and vector
+ * boundary. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+#include "common/networks/kernels.h"
+#include "tests/lib/check.h"
+
+static const int sizes[] = {1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 32, 33, 64, 100, 257, 300};
+#define N_SIZES (sizeof sizes / sizeof sizes[0])
+#define SPARE   40 /* floats after each row that nobody may touch */
+
+/* The implementations that this processor has, besides plain. */
+static const char *const fast[] = {"avx2", "avx512"};
+#define N_FAST 2
+
+static uint32_t purpose;
+
+static float *normals(size_t n)
+{
+    float *x = mem_aligned((n + 1) * sizeof *x);
+    assert_non_null(x);
+    noise_normal(x, n, 7, 0, purpose++, 0);
+    return x;
+}
+
+static float *copy_of(const float *x, size_t n)
+{
+    float *y = mem_aligned((n + 1) * sizeof *y);
+    assert_non_null(y);
+    memcpy(y, x, n * sizeof *y);
+    return y;
+}
+
+static void use(const char *name)
+{
+    struct err err;
+    if (kernels_select(name, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static bool have(const char *name)
+{
+    const bool yes = kernels_select(name, NULL) == STATUS_OK;
+    use("plain");
+    return yes;
+}
+
+/* |got - want| relative to the norm of want's row-wise scale; all n floats, spare ones included. */
+static void assert_close(const float *got, const float *want, size_t n, double tolerance,
+                         const char *what)
+{
+    double norm = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        norm += (double)want[i] * (double)want[i];
+    }
+    const double scale = sqrt(norm / (double)n) + 1e-3;
+    for (size_t i = 0; i < n; i++) {
+        const double error = fabs((double)got[i] - (double)want[i]) / scale;
+        if (!(error <= tolerance)) {
+            fail_msg("%s: element %zu is %.9g, expected %.9g", what, i, (double)got[i],
+                     (double)want[i]);
+        }
+    }
+}
+
+/* ---- Layers ---- */
+
+struct layer_case {
+    int R, I, O, first, count, rows_per_start;
+    enum kernels_activation activation;
+};
+
+/* y, normal and inverse_std of one implementation, over outputs pre-filled with a mark. */
+struct layer_result {
+    float *y, *normal, *inverse_std;
+};
+
+static struct layer_result run_layer(const char *name, const struct layer_case *c, const float *W,
+                                     const float *x, size_t ld_x, const float *start,
+                                     const float *scale, const float *offset)
+{
+    use(name);
+    const size_t R = (size_t)c->R;
+    const size_t ld = (size_t)c->O + SPARE;
+    float *packed = mem_aligned(kernels_packed_size(c->I, c->O) * sizeof *packed);
+    struct layer_result result = {mem_aligned(R * ld * 4), mem_aligned(R * ld * 4),
+                                  mem_aligned(R * 4)};
+    for (size_t i = 0; i < R * ld; i++) {
+        result.y[i] = 77.0f;
+        result.normal[i] = 77.0f;
+    }
+    /* In two shares, as two threads would. */
+    const int half = c->O > KERNELS_PANEL_MAX ? KERNELS_PANEL_MAX : 0;
+    if (half > 0) {
+        kernels_pack(packed, W, c->I, c->O, 0, half);
+    }
+    kernels_pack(packed, W, c->I, c->O, half, c->O - half);
+    const struct kernels_layer layer = {
+        .packed = packed,
+        .I = c->I,
+        .O = c->O,
+        .first = c->first,
+        .count = c->count,
+        .start = start,
+        .ld_start = c->rows_per_start > 1 ? (size_t)c->O + 3 : 0,
+        .first_row = 2,
+        .rows_per_start = (size_t)c->rows_per_start,
+        .activation = c->activation,
+        .scale = scale,
+        .offset = offset,
+        .normal = result.normal,
+        .ld_normal = ld,
+        .inverse_std = result.inverse_std,
+    };
+    kernels_linear_forward(result.y, ld, &layer, x, ld_x, c->R);
+    mem_free(packed);
+    return result;
+}
+
+static void free_result(struct layer_result *result)
+{
+    mem_free(result->y);
+    mem_free(result->normal);
+    mem_free(result->inverse_std);
+}
+
+static void check_layer(const char *name, const struct layer_case *c)
+{
+    const size_t R = (size_t)c->R;
+    const size_t ld_x = (size_t)c->count + 5;
+    const size_t ld = (size_t)c->O + SPARE;
+    float *W = normals((size_t)c->I * (size_t)c->O);
+    float *x = normals(R * ld_x);
+    float *start = normals(((R + 2) / (size_t)c->rows_per_start + 1) * ((size_t)c->O + 3));
+    float *scale = normals((size_t)c->O);
+    float *offset = normals((size_t)c->O);
+    struct layer_result want = run_layer("plain", c, W, x, ld_x, start, scale, offset);
+    struct layer_result got = run_layer(name, c, W, x, ld_x, start, scale, offset);
+    char what[128];
+    snprintf(what, sizeof what, "%s forward R %d I %d O %d first %d activation %d", name, c->R,
+             c->I, c->O, c->first, (int)c->activation);
+    assert_close(got.y, want.y, R * ld, 2e-5, what);
+    if (c->activation == KERNELS_NORM_TANH) {
+        assert_close(got.normal, want.normal, R * ld, 2e-5, what);
+        assert_close(got.inverse_std, want.inverse_std, R, 2e-5, what);
+    }
+    free_result(&want);
+    free_result(&got);
+    mem_free(W);
+    mem_free(x);
+    mem_free(start);
+    mem_free(scale);
+    mem_free(offset);
+}
+
+static void forward_agrees_with_plain(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < N_FAST; f++) {
+        if (!have(fast[f])) {
+            continue;
+        }
+        for (size_t r = 0; r < N_SIZES; r++) {
+            for (size_t o = 0; o < N_SIZES; o++) {
+                const int I = sizes[(r * 5 + o * 7) % N_SIZES];
+                struct layer_case c = {
+                    sizes[r], I, sizes[o], 0, I, 1, (enum kernels_activation)((r + o) % 3)};
+                /* Layer norm over one or two outputs is 0/0 in all but name. */
+                if (c.O > 2 || c.activation != KERNELS_NORM_TANH) {
+                    check_layer(fast[f], &c);
+                }
+            }
+        }
+        /* Only the last inputs, on top of rows that several rows share. */
+        check_layer(fast[f], &(struct layer_case){240, 23, 256, 17, 6, 20, KERNELS_NORM_TANH});
+        check_layer(fast[f], &(struct layer_case){37, 9, 33, 8, 1, 7, KERNELS_NORM_TANH});
+        check_layer(fast[f], &(struct layer_case){37, 9, 1, 4, 5, 7, KERNELS_ELU});
+    }
+}
+
+static void a_row_is_the_same_bits_in_any_company(void **state)
+{
+    (void)state;
+    use("best");
+    enum { R = 41, I = 70, O = 50 };
+    float *W = normals(I * O);
+    float *x = normals(R * I);
+    float *b = normals(O);
+    float *packed = mem_aligned(kernels_packed_size(I, O) * sizeof *packed);
+    float *together = mem_aligned(R * O * sizeof *together);
+    float *alone = mem_aligned(R * O * sizeof *alone);
+    kernels_pack(packed, W, I, O, 0, O);
+    const struct kernels_layer layer = {.packed = packed,
+                                        .I = I,
+                                        .O = O,
+                                        .count = I,
+                                        .start = b,
+                                        .rows_per_start = 1,
+                                        .activation = KERNELS_ELU};
+    kernels_linear_forward(together, O, &layer, x, I, R);
+    for (int r = 0; r < R; r++) {
+        kernels_linear_forward(alone + r * O, O, &layer, x + r * I, I, 1);
+    }
+    assert_memory_equal(together, alone, R * O * sizeof *together);
+    mem_free(W);
+    mem_free(x);
+    mem_free(b);
+    mem_free(packed);
+    mem_free(together);
+    mem_free(alone);
+}
+
+/* ---- Backward ---- */
+
+static void check_backward(const char *name, int R, int I, int O)
+{
+    const size_t ld_x = (size_t)I + SPARE;
+    const size_t ld_y = (size_t)O + SPARE;
+    float *W = normals((size_t)I * (size_t)O);
+    float *x = normals((size_t)R * ld_x);
+    float *dy = normals((size_t)R * ld_y);
+    float *dW = normals((size_t)I * (size_t)O);
+    float *db = normals((size_t)O);
+    float *dx = normals((size_t)R * ld_x);
+    float *dW_want = copy_of(dW, (size_t)I * (size_t)O);
+    float *db_want = copy_of(db, (size_t)O);
+    float *dx_want = copy_of(dx, (size_t)R * ld_x);
+    use("plain");
+    kernels_linear_backward_weight(dW_want, db_want, dy, ld_y, x, ld_x, R, I, O);
+    kernels_linear_backward_input(dx_want, ld_x, dy, ld_y, W, R, I, O);
+    use(name);
+    kernels_linear_backward_weight(dW, db, dy, ld_y, x, ld_x, R, I, O);
+    kernels_linear_backward_input(dx, ld_x, dy, ld_y, W, R, I, O);
+    char what[128];
+    snprintf(what, sizeof what, "%s backward R %d I %d O %d", name, R, I, O);
+    assert_close(dW, dW_want, (size_t)I * (size_t)O, 2e-5, what);
+    assert_close(db, db_want, (size_t)O, 2e-5, what);
+    assert_close(dx, dx_want, (size_t)R * ld_x, 2e-5, what);
+    float *all[] = {W, x, dy, dW, db, dx, dW_want, db_want, dx_want};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
+}
+
+static void backward_agrees_with_plain(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < N_FAST; f++) {
+        for (size_t r = 0; have(fast[f]) && r < N_SIZES; r++) {
+            for (size_t o = 0; o < N_SIZES; o++) {
+                check_backward(fast[f], sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
+            }
+        }
+    }
+}
+
+static void check_activations(const char *name, int R, int H)
+{
+    const size_t ld = (size_t)H + SPARE;
+    const size_t n = (size_t)R * ld;
+    float *d = normals(n);
+    float *y = normals(n);
+    float *normal = normals(n);
+    float *inverse_std = normals((size_t)R);
+    float *scale = normals((size_t)H);
+    float *dscale = normals((size_t)H);
+    float *doffset = normals((size_t)H);
+    use("plain");
+    kernels_tanh(y, y, n);
+    float *elu_want = copy_of(d, n);
+    float *elu_got = copy_of(d, n);
+    float *d_want = copy_of(d, n);
+    float *dscale_want = copy_of(dscale, (size_t)H);
+    float *doffset_want = copy_of(doffset, (size_t)H);
+    kernels_elu_backward(elu_want, ld, y, ld, R, H);
+    kernels_norm_tanh_backward(d_want, ld, dscale_want, doffset_want, y, ld, normal, ld,
+                               inverse_std, scale, R, H);
+    use(name);
+    kernels_elu_backward(elu_got, ld, y, ld, R, H);
+    kernels_norm_tanh_backward(d, ld, dscale, doffset, y, ld, normal, ld, inverse_std, scale, R, H);
+    char what[128];
+    snprintf(what, sizeof what, "%s activations R %d H %d", name, R, H);
+    assert_close(elu_got, elu_want, n, 1e-6, what);
+    assert_close(d, d_want, n, 2e-5, what);
+    assert_close(dscale, dscale_want, (size_t)H, 2e-5, what);
+    assert_close(doffset, doffset_want, (size_t)H, 2e-5, what);
+    float *all[] = {d,       y,        normal,  inverse_std, scale,       dscale,
+                    doffset, elu_want, elu_got, d_want,      dscale_want, doffset_want};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
+}
+
+static void activation_gradients_agree_with_plain(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < N_FAST; f++) {
+        for (size_t h = 0; have(fast[f]) && h < N_SIZES; h++) {
+            check_activations(fast[f], 1 + (int)(h % 5), sizes[h]);
+        }
+    }
+}
+
+/* ---- Elementwise ---- */
+
+static double softplus(double x)
+{
+    return fmax(x, 0.0) + log1p(exp(-fabs(x)));
+}
+
+static double elu(double x)
+{
+    return x > 0.0 ? x : expm1(x);
+}
+
+static void functions_are_accurate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        void (*function)(float *y, const float *x, size_t n);
+        double (*exact)(double x);
+        double low, high;
+    } functions[] = {
+        {"exp", kernels_exp, exp, -87.0, 88.0},
+        {"tanh", kernels_tanh, tanh, -20.0, 20.0},
+        {"softplus", kernels_softplus, softplus, -80.0, 80.0},
+        {"elu", kernels_elu, elu, -100.0, 20.0},
+    };
+    enum { N = 200001 };
+    float *x = mem_array(N, sizeof *x);
+    float *y = mem_array(N, sizeof *y);
+    for (size_t f = 0; f < N_FAST; f++) {
+        for (size_t i = 0; have(fast[f]) && i < sizeof functions / sizeof functions[0]; i++) {
+            use(fast[f]);
+            double worst = 0.0;
+            /* Evenly, and densely around 0 in both signs. */
+            for (int j = 0; j < N; j++) {
+                const double at =
+                    functions[i].low + (functions[i].high - functions[i].low) * j / (N - 1);
+                x[j] = j % 2 == 0 ? (float)at : (float)(at * exp(-30.0 * j / N));
+            }
+            functions[i].function(y, x, N);
+            for (int j = 0; j < N; j++) {
+                const double want = functions[i].exact((double)x[j]);
+                worst = fmax(worst, fabs((double)y[j] - want) / fmax(fabs(want), 1e-37));
+            }
+            print_message("%s %s: worst relative error %.2e\n", fast[f], functions[i].name, worst);
+            assert_true(worst < 3e-7);
+        }
+    }
+    mem_free(x);
+    mem_free(y);
+}
+
+static void nan_comes_through_and_ends_are_kept(void **state)
+{
+    (void)state;
+    void (*const functions[])(float *, const float *, size_t) = {kernels_exp, kernels_tanh,
+                                                                 kernels_softplus, kernels_elu};
+    static const char *const names[] = {"plain", "avx2", "avx512"};
+    for (size_t k = 0; k < 3; k++) {
+        for (size_t f = 0; have(names[k]) && f < 4; f++) {
+            use(names[k]);
+            for (size_t n = 1; n < 40; n++) {
+                float x[40];
+                for (size_t i = 0; i < 40; i++) {
+                    x[i] = 1.0f;
+                }
+                x[n - 1] = NAN;
+                functions[f](x, x, n);
+                assert_true(isnan(x[n - 1]));
+                assert_true(n == 40 || x[n] == 1.0f);
+                assert_true(n == 1 || isfinite(x[0]));
+            }
+        }
+        float ends[2] = {-INFINITY, INFINITY};
+        kernels_tanh(ends, ends, 2);
+        assert_true(ends[0] == -1.0f && ends[1] == 1.0f);
+        float low = -INFINITY;
+        kernels_elu(&low, &low, 1);
+        assert_true(low == -1.0f);
+    }
+}
+
+static void adam_agrees_with_plain(void **state)
+{
+    (void)state;
+    enum { N = 1003 };
+    const struct kernels_adam adam = {0.5f,  0.9f,  0.1f,    0.999f, 0.001f,
+                                      3e-4f, 10.0f, 1000.0f, 1e-8f};
+    float *g = normals(N);
+    float *p[3], *m[3], *v[3];
+    static const char *const names[] = {"plain", "avx2", "avx512"};
+    p[0] = normals(N);
+    m[0] = normals(N);
+    v[0] = normals(N);
+    for (size_t i = 0; i < N; i++) {
+        v[0][i] *= v[0][i];
+    }
+    for (int k = 1; k < 3; k++) {
+        p[k] = copy_of(p[0], N);
+        m[k] = copy_of(m[0], N);
+        v[k] = copy_of(v[0], N);
+    }
+    for (int k = 0; k < 3; k++) {
+        if (!have(names[k])) {
+            continue;
+        }
+        use(names[k]);
+        kernels_adam_step(p[k], m[k], v[k], g, N, &adam);
+        assert_close(p[k], p[0], N, 1e-6, names[k]);
+        assert_close(m[k], m[0], N, 1e-6, names[k]);
+        assert_close(v[k], v[0], N, 1e-6, names[k]);
+    }
+    for (int k = 0; k < 3; k++) {
+        mem_free(p[k]);
+        mem_free(m[k]);
+        mem_free(v[k]);
+    }
+    mem_free(g);
+}
+
+static void unknown_names_are_refused(void **state)
+{
+    (void)state;
+    struct err err;
+    use("plain");
+    assert_int_equal(kernels_select("sse", &err), STATUS_INVALID);
+    assert_string_equal(kernels_name(), "plain");
+    use("best");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forward_agrees_with_plain),
+        cmocka_unit_test(a_row_is_the_same_bits_in_any_company),
+        cmocka_unit_test(backward_agrees_with_plain),
+        cmocka_unit_test(activation_gradients_agree_with_plain),
+        cmocka_unit_test(functions_are_accurate),
+        cmocka_unit_test(nan_comes_through_and_ends_are_kept),
+        cmocka_unit_test(adam_agrees_with_plain),
+        cmocka_unit_test(unknown_names_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
