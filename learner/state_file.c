@@ -143,6 +143,10 @@ status state_package(const struct state *state, const struct settings *settings,
         return err_set(err, s, "policy package");
     }
     s = policy_write(writer, &info, state->params + group->at, err);
+    const struct parameters_group *prior = parameters_group(&state->layout, "prior");
+    if (s == STATUS_OK && prior != NULL && prior != group) {
+        s = policy_write_prior(writer, &info, state->params + prior->at, err);
+    }
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
     safetensors_writer_free(writer);

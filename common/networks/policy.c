@@ -356,20 +356,33 @@ static status note_info(struct safetensors_writer *writer, const struct policy_i
     return s;
 }
 
-status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
-                    const float *params, struct err *err)
+/* The tensors of a Gaussian network of this shape, as PREFIX/layers/0/weight and so on. */
+static status add_network(struct safetensors_writer *writer, const char *prefix,
+                          const struct policy_info *info, const float *params, struct err *err)
 {
     struct network_shape shape;
     status s = network_shape_gaussian(&shape, policy_inputs(info), info->widths, info->n_widths,
                                       info->A, err);
-    s = s != STATUS_OK ? s : note_info(writer, info, err);
     for (int i = 0; s == STATUS_OK && i < shape.n_tensors; i++) {
         const struct network_tensor *tensor = &shape.tensors[i];
         char name[NETWORK_NAME_SIZE + 8];
-        snprintf(name, sizeof name, "policy/%s", tensor->name);
+        snprintf(name, sizeof name, "%s/%s", prefix, tensor->name);
         const size_t dims[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
         s = safetensors_add(writer, name, SAFETENSORS_F32, tensor->n_dims, dims,
                             params + tensor->at, err);
     }
     return s;
+}
+
+status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
+                    const float *params, struct err *err)
+{
+    status s = note_info(writer, info, err);
+    return s != STATUS_OK ? s : add_network(writer, "policy", info, params, err);
+}
+
+status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
+                          const float *params, struct err *err)
+{
+    return add_network(writer, "prior", info, params, err);
 }

@@ -68,4 +68,9 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err) MUST_CHECK;
 
+/* Beside the acting policy, the prior that it was improved from, of the same shape: `prior/`. Its
+ * floor of the std is the note setting/prior_min_std. Nobody acts with it; it is there to be measured. */
+status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
+                          const float *params, struct err *err) MUST_CHECK;
+
 #endif
