@@ -44,6 +44,10 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
         return s;
     }
     experiment_finish(&learner->experiment);
+    s = learner_options_check(&learner->options, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     *done = learner->experiment.check;
     learner->config_digest = config_digest(&sections[1]);
     size_t size = 0;

@@ -200,6 +200,15 @@ status learner_options_settings(const struct learner_options *options,
     return STATUS_OK;
 }
 
+status learner_options_check(const struct learner_options *options, struct err *err)
+{
+    /* The smallest table that takes any number of tasks. */
+    struct signature signature = {.n_slices = 1, .A = 1, .K = SIGNATURE_TASKS_MAX};
+    signature.slices[0].size = 1;
+    struct settings settings;
+    return learner_options_settings(options, &signature, 0, &settings, err);
+}
+
 int learner_options_threads(const struct learner_options *options)
 {
     int64_t threads = options->threads;

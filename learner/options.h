@@ -46,6 +46,9 @@ struct learner_options {
 /* The table for config_load, with `values` pointing to `options`. */
 struct config_section learner_options_section(struct learner_options *options);
 
+/* What can be checked before the table is known. INVALID names the option. */
+status learner_options_check(const struct learner_options *options, struct err *err) MUST_CHECK;
+
 /* The settings for a table with this signature, checked. INVALID names the option. */
 status learner_options_settings(const struct learner_options *options,
                                 const struct signature *signature, uint64_t seed,
