@@ -1,8 +1,10 @@
-"""hindcast-collector without a learner: logs that h5py reads, and nothing lost to kill -9."""
+"""hindcast-collector without a learner: logs that h5py reads, a replay that has them all, nothing lost to kill -9."""
 
 import csv
 import json
+import shutil
 
+import grpc
 import h5py
 import numpy as np
 
@@ -91,3 +93,44 @@ def test_another_seed_does_not_mix_in(workspace):
     assert other.wait() == 1
     assert "seed 9" in other.tail()
     check_logs(workspace, 1)
+
+
+def replay_info(workspace, wire):
+    """The default table, as Info tells."""
+    with grpc.insecure_channel(f"unix:{workspace.run_dir}/replay.sock") as channel:
+        info = wire.replay_grpc.ReplayStub(channel).Info(wire.replay.InfoRequest(), timeout=10)
+    return info.tables[0]
+
+
+def test_the_replay_gets_every_episode_once(workspace, wire):
+    """Collector and server are killed by turns; in the end the server has what the logs have."""
+    configure(workspace, insert=True)
+    server = workspace.serve("replay_server")
+    collector = workspace.start("collector", label="collector-0")
+    wait_until(lambda: len(returns(workspace)) >= 10, "10 episodes", alive=collector)
+    collector.kill()
+    collector = workspace.start("collector", label="collector-1")
+    wait_until(lambda: len(returns(workspace)) >= 20, "20 episodes", alive=collector)
+    server.kill()
+    server = workspace.start("replay_server", label="replay_server-1")
+    n = len(returns(workspace)) + 10
+    wait_until(lambda: len(returns(workspace)) >= n, "10 more with a new server", alive=collector)
+    collector.stop()
+    n = len(returns(workspace)) + 5
+    workspace.start("collector", f"--episodes={n}", label="collector-2").succeed()
+    check_logs(workspace, n)
+    table = replay_info(workspace, wire)
+    assert (table.episodes, table.transitions) == (n, 1000 * n)
+    assert table.signature.rewards == ["run"]
+
+
+def test_a_lost_store_is_filled_again_from_the_logs(workspace, wire):
+    configure(workspace, insert=True)
+    server = workspace.serve("replay_server")
+    workspace.start("collector", "--episodes=13").succeed()
+    assert replay_info(workspace, wire).episodes == 13
+    server.kill()
+    shutil.rmtree(workspace.run_dir / "replay")
+    workspace.serve("replay_server")
+    workspace.start("collector", "--episodes=15", label="again").succeed()
+    assert replay_info(workspace, wire).episodes == 15
