@@ -1,0 +1,108 @@
+/* hindcast-restorer: reads logs, checks them, streams them into the replay. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/rpc/rpc.h"
+#include "restorer/restore.h"
+
+#define LOG_MODULE "main"
+#include "common/base/log.h"
+
+/* All parts, in the order in which they are made. */
+struct restorer {
+    struct experiment experiment;
+    struct restorer_options options;
+    struct sources *sources;
+    struct relabel *relabel;
+    struct process *process;
+    struct restore *restore;
+};
+
+static status open_logs(struct restorer *restorer, struct err *err)
+{
+    status s = restorer_options_check(&restorer->options, err);
+    if (s == STATUS_OK) {
+        s = sources_open(&restorer->sources, restorer->options.folder, err);
+    }
+    if (s == STATUS_OK) {
+        s = relabel_new(&restorer->relabel, sources_signature(restorer->sources),
+                        &restorer->options.rewards, restorer->options.relabel, err);
+    }
+    return s;
+}
+
+static void close_logs(struct restorer *restorer)
+{
+    relabel_free(restorer->relabel);
+    sources_close(restorer->sources);
+}
+
+static status start(struct restorer *restorer, struct err *err)
+{
+    const struct restore_parts parts = {
+        .process = restorer->process,
+        .experiment = &restorer->experiment,
+        .options = &restorer->options,
+        .sources = restorer->sources,
+        .relabel = restorer->relabel,
+    };
+    log_info("restoring folder=%s datasets=%zu shards=%zu episodes=%" PRIu64 " mode=%s",
+             restorer->options.folder, sources_n(restorer->sources),
+             sources_n_shards(restorer->sources), sources_episodes(restorer->sources),
+             restorer->options.mode);
+    const status s = restore_start(&restorer->restore, &parts, err);
+    if (s == STATUS_OK) {
+        process_every(restorer->process, 500, restore_tick, restorer->restore);
+    }
+    return s;
+}
+
+static int run(struct restorer *restorer)
+{
+    struct err err = {0};
+    const int count = (int)restorer->options.count;
+    if (process_open(&restorer->process, "restorer", (int)restorer->options.index, count,
+                     &restorer->experiment, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast-restorer: %s\n", err.text);
+        return 1;
+    }
+    rpc_init();
+    if (start(restorer, &err) == STATUS_OK) {
+        process_run(restorer->process);
+        restore_join(restorer->restore);
+    } else {
+        log_error("cannot start: %s", err.text);
+        process_stop(restorer->process, 1);
+    }
+    rpc_fini();
+    return process_close(restorer->process);
+}
+
+int main(int argc, char **argv)
+{
+    static struct restorer restorer;
+    const struct config_section sections[] = {experiment_section(&restorer.experiment),
+                                              restorer_section(&restorer.options)};
+    struct err err = {0};
+    bool done = false;
+    status s = config_load(
+        sections, 2, "hindcast-restorer: reads logs, checks them, streams them into the replay",
+        argc, argv, &done, &err);
+    if (s == STATUS_OK && done) {
+        return 0;
+    }
+    if (s == STATUS_OK) {
+        experiment_finish(&restorer.experiment);
+        s = open_logs(&restorer, &err);
+    }
+    int exit_code = 0;
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast-restorer: %s\n", err.text);
+        exit_code = 2;
+    } else if (!restorer.experiment.check) {
+        config_print(stderr, sections, 2);
+        exit_code = run(&restorer);
+    }
+    close_logs(&restorer);
+    return exit_code;
+}

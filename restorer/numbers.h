@@ -1,0 +1,37 @@
+/* What a restorer shows while it works: counted by the restoring thread, read by the loop thread.
+ */
+#ifndef HINDCAST_RESTORER_NUMBERS_H
+#define HINDCAST_RESTORER_NUMBERS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "common/base/process.h"
+
+/* What the thread is doing. */
+enum numbers_state { CONNECTING, INSERTING, FLUSHING, SEALING, SUMMING_UP, DONE };
+
+struct numbers {
+    _Atomic int state;         /* enum numbers_state */
+    _Atomic uint64_t pass;     /* passes over */
+    _Atomic uint64_t done;     /* episodes of this pass, good and bad, earlier processes included */
+    _Atomic uint64_t episodes; /* inserted by this process; so are those below */
+    _Atomic uint64_t transitions;
+    _Atomic uint64_t bad;
+    _Atomic uint64_t bytes;
+    _Atomic uint64_t duplicates;
+    _Atomic uint64_t waited_ms;
+    uint64_t all; /* episodes of a pass; set before the threads start */
+    bool endless; /* no end: no bar */
+    /* Loop thread only: */
+    uint64_t last_ns, last_transitions;
+    double rate; /* transitions a second, lately */
+};
+
+/* Registers the metrics; before the threads start. */
+void numbers_start(struct numbers *numbers);
+
+/* process_report and metrics, from what was counted so far. Loop thread. */
+void numbers_show(struct numbers *numbers, struct process *process);
+
+#endif

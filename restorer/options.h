@@ -1,0 +1,28 @@
+/* The `restorer` section of the experiment file. */
+#ifndef HINDCAST_RESTORER_OPTIONS_H
+#define HINDCAST_RESTORER_OPTIONS_H
+
+#include "common/base/experiment.h"
+
+struct restorer_options {
+    int64_t index;                 /* which of several restorers this is */
+    int64_t count;                 /* how many there are */
+    char folder[CONFIG_TEXT_SIZE]; /* a dataset, or a folder of datasets */
+    char mode[CONFIG_TEXT_SIZE];   /* once, loop */
+    char table[CONFIG_TEXT_SIZE];  /* of the replay */
+    bool shuffle;
+    int64_t read_ahead;             /* episodes */
+    int64_t in_flight;              /* bytes sent and not yet acknowledged */
+    int64_t max_bad;                /* episodes; -1: any number */
+    struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */
+    char relabel[CONFIG_TEXT_SIZE]; /* Lua file with reward functions; empty: none */
+    double connect_timeout;         /* seconds */
+};
+
+/* The table for config_load, with `values` pointing to `options`. */
+struct config_section restorer_section(struct restorer_options *options);
+
+/* Checks what spans several options. After config_load. */
+status restorer_options_check(const struct restorer_options *options, struct err *err) MUST_CHECK;
+
+#endif

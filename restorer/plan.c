@@ -1,0 +1,261 @@
+/* Orders and positions. No file, no clock. */
+#include "restorer/plan.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+
+struct plan {
+    struct plan_settings settings;
+    uint64_t digest;
+    size_t n; /* shards of this share */
+    struct mine {
+        uint64_t shard_i;
+        uint64_t first; /* this share's episodes of it are first, first + stride, .. */
+        uint64_t episodes;
+    } * mine; /* (n), ascending by shard_i */
+    uint64_t stride;
+    uint64_t total;
+    struct plan_position at;
+    uint32_t *shards;   /* (n): order of this pass */
+    uint32_t *episodes; /* order within the shard that `at` is in */
+    uint64_t room;      /* of `episodes` */
+};
+
+/* ---- making ---- */
+
+static uint64_t digest_of(const struct plan_shard *shards, size_t n,
+                          const struct plan_settings *settings)
+{
+    const uint64_t head[4] = {settings->seed, settings->shuffle, settings->index, settings->count};
+    uint64_t digest = XXH64(head, sizeof head, 0);
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t shard[2] = {shards[i].source, shards[i].episodes};
+        digest = XXH64(shard, sizeof shard, digest);
+    }
+    return digest;
+}
+
+/* Which episodes of shard i are ours: whole shards where there are enough, else every count-th
+ * episode. */
+static struct mine share_of(const struct plan_shard *shards, size_t n, size_t i,
+                            const struct plan_settings *settings)
+{
+    const uint64_t count = settings->count;
+    const uint64_t all = shards[i].episodes;
+    if (n >= count) {
+        return (struct mine){.shard_i = i, .episodes = i % count == settings->index ? all : 0};
+    }
+    /* Starts turn with the shard, so that no restorer always takes the longer part. */
+    const uint64_t first = (settings->index + i) % count;
+    return (struct mine){
+        .shard_i = i, .first = first, .episodes = all > first ? (all - first - 1) / count + 1 : 0};
+}
+
+static void order_shards(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n; i++) {
+        plan->shards[i] = (uint32_t)i;
+    }
+    if (plan->settings.shuffle) {
+        struct rng rng;
+        rng_init(&rng, plan->settings.seed, "restorer/shards", plan->at.pass);
+        rng_shuffle(&rng, plan->shards, plan->n);
+    }
+}
+
+static const struct mine *current(const struct plan *plan)
+{
+    return &plan->mine[plan->shards[plan->at.shard]];
+}
+
+static void order_episodes(struct plan *plan)
+{
+    if (plan->at.shard >= plan->n) {
+        return;
+    }
+    const struct mine *mine = current(plan);
+    for (uint64_t i = 0; i < mine->episodes; i++) {
+        plan->episodes[i] = (uint32_t)i;
+    }
+    if (plan->settings.shuffle) {
+        struct rng rng;
+        rng_init(&rng, plan->settings.seed + plan->at.pass * 0x9e3779b97f4a7c15ull,
+                 "restorer/episodes", mine->shard_i);
+        rng_shuffle(&rng, plan->episodes, mine->episodes);
+    }
+}
+
+status plan_new(struct plan **plan, const struct plan_shard *shards, size_t n,
+                const struct plan_settings *settings, struct err *err)
+{
+    ASSERT(settings->count >= 1 && settings->index < settings->count);
+    struct plan *made = mem_new(sizeof *made);
+    if (made == NULL || (made->mine = mem_array(n + 1, sizeof *made->mine)) == NULL) {
+        plan_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "plan of %zu shards", n);
+    }
+    made->settings = *settings;
+    made->digest = digest_of(shards, n, settings);
+    made->stride = n >= settings->count ? 1 : settings->count;
+    for (size_t i = 0; i < n; i++) {
+        if (shards[i].episodes > UINT32_MAX) {
+            plan_free(made);
+            return err_set(err, STATUS_INVALID, "shard %zu: too many episodes", i);
+        }
+        struct mine mine = share_of(shards, n, i, settings);
+        if (mine.episodes > 0) {
+            made->mine[made->n++] = mine;
+            made->total += mine.episodes;
+            made->room = mine.episodes > made->room ? mine.episodes : made->room;
+        }
+    }
+    made->shards = mem_array(made->n + 1, sizeof *made->shards);
+    made->episodes = mem_array(made->room + 1, sizeof *made->episodes);
+    if (made->shards == NULL || made->episodes == NULL) {
+        plan_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "plan of %zu shards", n);
+    }
+    order_shards(made);
+    order_episodes(made);
+    *plan = made;
+    return STATUS_OK;
+}
+
+void plan_free(struct plan *plan)
+{
+    if (plan == NULL) {
+        return;
+    }
+    mem_free(plan->episodes);
+    mem_free(plan->shards);
+    mem_free(plan->mine);
+    mem_free(plan);
+}
+
+uint64_t plan_episodes(const struct plan *plan)
+{
+    return plan->total;
+}
+
+uint64_t plan_shards(const struct plan *plan)
+{
+    return plan->n;
+}
+
+/* ---- walking ---- */
+
+void plan_next(struct plan *plan, struct plan_step *step)
+{
+    struct plan_position *at = &plan->at;
+    if (at->shard == plan->n) {
+        *step = (struct plan_step){.pass_end = true};
+        *at = (struct plan_position){.pass = at->pass + 1};
+        order_shards(plan);
+        order_episodes(plan);
+        return;
+    }
+    const struct mine *mine = current(plan);
+    ASSERT(at->episode < mine->episodes);
+    *step =
+        (struct plan_step){.shard_i = mine->shard_i,
+                           .episode_i = mine->first + plan->episodes[at->episode] * plan->stride};
+    at->episode++;
+    if (at->episode == mine->episodes) {
+        at->episode = 0;
+        at->shard++;
+        order_episodes(plan);
+    }
+}
+
+struct plan_position plan_position(const struct plan *plan)
+{
+    return plan->at;
+}
+
+uint64_t plan_done(const struct plan *plan)
+{
+    uint64_t done = plan->at.episode;
+    for (uint64_t i = 0; i < plan->at.shard; i++) {
+        done += plan->mine[plan->shards[i]].episodes;
+    }
+    return done;
+}
+
+status plan_seek(struct plan *plan, struct plan_position position, struct err *err)
+{
+    const struct plan_position before = plan->at;
+    plan->at = (struct plan_position){.pass = position.pass};
+    order_shards(plan);
+    bool good = position.shard <= plan->n;
+    if (good) {
+        plan->at.shard = position.shard;
+        good = position.shard == plan->n ? position.episode == 0
+                                         : position.episode < current(plan)->episodes;
+    }
+    plan->at = good ? position : before;
+    if (!good) {
+        order_shards(plan);
+    }
+    order_episodes(plan);
+    return good ? STATUS_OK
+                : err_set(err, STATUS_INVALID, "no position (%llu, %llu, %llu) in this plan",
+                          (unsigned long long)position.pass, (unsigned long long)position.shard,
+                          (unsigned long long)position.episode);
+}
+
+int plan_compare(struct plan_position a, struct plan_position b)
+{
+    const uint64_t x[3] = {a.pass, a.shard, a.episode};
+    const uint64_t y[3] = {b.pass, b.shard, b.episode};
+    for (int i = 0; i < 3; i++) {
+        if (x[i] != y[i]) {
+            return x[i] < y[i] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+/* ---- cursors ---- */
+
+static void put_big_endian(unsigned char *at, uint64_t value)
+{
+    const uint64_t bytes = __builtin_bswap64(value);
+    memcpy(at, &bytes, sizeof bytes);
+}
+
+static uint64_t get_big_endian(const unsigned char *at)
+{
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    return __builtin_bswap64(bytes);
+}
+
+void plan_cursor(const struct plan *plan, struct plan_position position,
+                 unsigned char cursor[PLAN_CURSOR_SIZE])
+{
+    put_big_endian(cursor, position.pass);
+    put_big_endian(cursor + 8, position.shard);
+    put_big_endian(cursor + 16, position.episode);
+    put_big_endian(cursor + 24, plan->digest);
+    put_big_endian(cursor + 32, XXH64(cursor, 32, 0));
+}
+
+status plan_from_cursor(const struct plan *plan, const void *cursor, size_t size,
+                        struct plan_position *position, struct err *err)
+{
+    const unsigned char *bytes = cursor;
+    if (size != PLAN_CURSOR_SIZE || get_big_endian(bytes + 32) != XXH64(bytes, 32, 0)) {
+        return err_set(err, STATUS_CORRUPT, "a cursor of %zu bytes that no restorer wrote", size);
+    }
+    if (get_big_endian(bytes + 24) != plan->digest) {
+        return err_set(err, STATUS_MISMATCH,
+                       "the cursor belongs to other logs, or another seed, index or count");
+    }
+    *position = (struct plan_position){.pass = get_big_endian(bytes),
+                                       .shard = get_big_endian(bytes + 8),
+                                       .episode = get_big_endian(bytes + 16)};
+    return STATUS_OK;
+}

@@ -1,0 +1,171 @@
+/* Choosing rewards: a copy of columns, and where asked the script's numbers among them. */
+#include "restorer/relabel.h"
+
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "restorer/script.h"
+
+struct relabel {
+    const struct signature *logged;
+    struct signature signature;
+    struct script *script; /* NULL: none */
+    struct source {
+        bool computed;
+        uint32_t k; /* index among the logged, or among the script's */
+    } sources[SIGNATURE_TASKS_MAX];
+    float *computed; /* (T, script's n), scratch */
+    size_t capacity; /* floats */
+};
+
+static bool find_source(const struct relabel *relabel, const char *name, struct source *source)
+{
+    for (uint32_t i = 0; relabel->script != NULL && i < script_n(relabel->script); i++) {
+        if (strcmp(script_task(relabel->script, i), name) == 0) {
+            *source = (struct source){.computed = true, .k = i};
+            return true;
+        }
+    }
+    for (uint32_t k = 0; k < relabel->logged->K; k++) {
+        if (strcmp(relabel->logged->rewards[k], name) == 0) {
+            *source = (struct source){.k = k};
+            return true;
+        }
+    }
+    return false;
+}
+
+static status add_reward(struct relabel *relabel, const char *name, struct err *err)
+{
+    struct signature *signature = &relabel->signature;
+    if (signature->K == SIGNATURE_TASKS_MAX || strlen(name) >= SIGNATURE_NAME_SIZE) {
+        return err_set(err, STATUS_INVALID, "reward %.80s: more than %d, or a name too long", name,
+                       SIGNATURE_TASKS_MAX);
+    }
+    if (!find_source(relabel, name, &relabel->sources[signature->K])) {
+        return err_set(err, STATUS_NOT_FOUND, "reward %s: neither logged nor computed by relabel",
+                       name);
+    }
+    memcpy(signature->rewards[signature->K++], name, strlen(name) + 1);
+    return STATUS_OK;
+}
+
+static status choose(struct relabel *relabel, const struct config_texts *rewards, struct err *err)
+{
+    status s = STATUS_OK;
+    for (size_t i = 0; i < rewards->n && s == STATUS_OK; i++) {
+        s = add_reward(relabel, rewards->items[i], err);
+    }
+    if (rewards->n > 0) {
+        return s;
+    }
+    for (uint32_t k = 0; k < relabel->logged->K && s == STATUS_OK; k++) {
+        s = add_reward(relabel, relabel->logged->rewards[k], err);
+    }
+    for (uint32_t i = 0; relabel->script != NULL && i < script_n(relabel->script); i++) {
+        const char *name = script_task(relabel->script, i);
+        bool there = false;
+        for (uint32_t k = 0; k < relabel->signature.K; k++) {
+            there = there || strcmp(relabel->signature.rewards[k], name) == 0;
+        }
+        if (s == STATUS_OK && !there) {
+            s = add_reward(relabel, name, err);
+        }
+    }
+    return s;
+}
+
+status relabel_new(struct relabel **relabel, const struct signature *logged,
+                   const struct config_texts *rewards, const char *script, struct err *err)
+{
+    struct relabel *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "relabel");
+    }
+    made->logged = logged;
+    made->signature = *logged;
+    made->signature.K = 0;
+    memset(made->signature.rewards, 0, sizeof made->signature.rewards);
+    status s = STATUS_OK;
+    if (script[0] != '\0') {
+        s = script_open(&made->script, script, logged, err);
+    }
+    if (s == STATUS_OK) {
+        s = choose(made, rewards, err);
+    }
+    if (s == STATUS_OK) {
+        s = signature_check(&made->signature, err);
+    }
+    if (s != STATUS_OK) {
+        relabel_free(made);
+        return s;
+    }
+    *relabel = made;
+    return STATUS_OK;
+}
+
+void relabel_free(struct relabel *relabel)
+{
+    if (relabel == NULL) {
+        return;
+    }
+    script_close(relabel->script);
+    mem_free(relabel->computed);
+    mem_free(relabel);
+}
+
+const struct signature *relabel_signature(const struct relabel *relabel)
+{
+    return &relabel->signature;
+}
+
+static status compute(struct relabel *relabel, const struct episode *from, struct err *err)
+{
+    const size_t needed = (size_t)from->T * script_n(relabel->script);
+    if (needed > relabel->capacity) {
+        float *computed = mem_resize(relabel->computed, needed, sizeof *computed);
+        if (computed == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "relabel: %zu rewards", needed);
+        }
+        relabel->computed = computed;
+        relabel->capacity = needed;
+    }
+    return script_run(relabel->script, from, relabel->computed, err);
+}
+
+/* One row: [observation | action] as they are, rewards by choice, discount. */
+static void copy_row(const struct relabel *relabel, const float *from, float *to,
+                     const float *computed)
+{
+    const uint32_t at = signature_rewards_at(relabel->logged); /* the same on both sides */
+    memcpy(to, from, at * sizeof(float));
+    for (uint32_t k = 0; k < relabel->signature.K; k++) {
+        const struct source *source = &relabel->sources[k];
+        to[at + k] = source->computed ? computed[source->k] : from[at + source->k];
+    }
+    to[at + relabel->signature.K] = from[at + relabel->logged->K];
+}
+
+status relabel_apply(struct relabel *relabel, const struct episode *from, struct episode *to,
+                     struct err *err)
+{
+    ASSERT(from->W == signature_width(relabel->logged));
+    ASSERT(to->W == signature_width(&relabel->signature));
+    status s = episode_reserve(to, (size_t)from->T + 1, err);
+    if (s == STATUS_OK && relabel->script != NULL) {
+        s = compute(relabel, from, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    static const float nothing[SIGNATURE_TASKS_MAX]; /* of the last row */
+    const uint32_t n = relabel->script != NULL ? script_n(relabel->script) : 0;
+    for (size_t t = 0; t <= from->T; t++) {
+        copy_row(relabel, from->rows + t * from->W, to->rows + t * to->W,
+                 t < from->T && n > 0 ? relabel->computed + t * n : nothing);
+    }
+    to->T = from->T;
+    to->identity = from->identity;
+    to->identity.relabel = relabel->script != NULL ? script_digest(relabel->script) : 0;
+    return STATUS_OK;
+}

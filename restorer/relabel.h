@@ -1,0 +1,29 @@
+/* From logged rows to the rows that are inserted: which rewards, in which order, logged or
+ * computed.
+ *
+ * The row's other parts stay as they are. With a script, the identity's `relabel` is the script's
+ * digest, so that the same episode under other rewards is another one. One thread. */
+#ifndef HINDCAST_RESTORER_RELABEL_H
+#define HINDCAST_RESTORER_RELABEL_H
+
+#include "common/base/config.h"
+#include "common/trajectory/episode.h"
+
+struct relabel;
+
+/* `logged` is borrowed. `rewards` names what is wanted (n == 0: all that are logged, then the
+ * script's others); `script` is the path of a Lua file (script.h), or empty. Where both have a
+ * reward of one name, the script's is taken. NOT_FOUND, INVALID. */
+status relabel_new(struct relabel **relabel, const struct signature *logged,
+                   const struct config_texts *rewards, const char *script,
+                   struct err *err) MUST_CHECK;
+void relabel_free(struct relabel *relabel);
+/* Of the rows that come out. */
+const struct signature *relabel_signature(const struct relabel *relabel);
+
+/* `to` (of the signature's width, reused) <- `from`, which passed episode_check. INVALID: the
+ * script failed. */
+status relabel_apply(struct relabel *relabel, const struct episode *from, struct episode *to,
+                     struct err *err) MUST_CHECK;
+
+#endif

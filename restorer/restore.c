@@ -1,0 +1,458 @@
+/* The inserting thread: position, episodes, end. Numbers that the loop thread shows are atomics. */
+#include "restorer/restore.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/clients/replay_writer.h"
+#include "common/trajectory/summary.h"
+#include "restorer/ahead.h"
+#include "restorer/numbers.h"
+
+#define LOG_MODULE "restore"
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+
+#define LOOK_MS  200  /* between looks whether the process is stopping */
+#define FLUSH_MS 1000 /* a slice of waiting for acknowledgements */
+#define LAST_FLUSH_MS                                                                              \
+    3000 /* when stopping: what is not acknowledged by then is sent again after a restart */
+#define PATH_SIZE (CONFIG_TEXT_SIZE + 64)
+
+struct restore {
+    struct restore_parts parts;
+    pthread_t thread;
+    struct plan *plan;
+    struct replay_writer *writer;
+    struct dataset_summary *summary; /* of the first pass; NULL once it is written */
+    bool sealed;                     /* on opening: there is nothing to insert */
+    struct plan_position start;      /* where this process began */
+    uint64_t pass_good, pass_bad;    /* in this pass */
+    uint64_t started_ns;
+    struct numbers numbers;
+};
+
+static bool is_stopping(void *arg)
+{
+    const struct restore *restore = arg;
+    return process_stopping(restore->parts.process);
+}
+
+static bool is_loop(const struct restore *restore)
+{
+    return restore->parts.options->mode[0] == 'l';
+}
+
+/* ---- position ---- */
+
+/* From the cursor of the last committed episode; an unusable one means: from the start, identities
+ * sort it out. */
+static void find_position(struct restore *restore, const void *cursor, size_t size)
+{
+    struct err err = {0};
+    struct plan_position position = {0};
+    if (size > 0 && (plan_from_cursor(restore->plan, cursor, size, &position, &err) != STATUS_OK ||
+                     plan_seek(restore->plan, position, &err) != STATUS_OK)) {
+        log_warn("starting over: %s", err.text);
+        position = (struct plan_position){0};
+    }
+    restore->start = position;
+    atomic_store(&restore->numbers.pass, position.pass);
+    atomic_store(&restore->numbers.done, plan_done(restore->plan));
+    if (size > 0 && err.code == STATUS_OK) {
+        log_info("going on pass=%" PRIu64 " episodes_done=%" PRIu64 " of=%" PRIu64, position.pass,
+                 plan_done(restore->plan), plan_episodes(restore->plan));
+    }
+}
+
+static status connect_writer(struct restore *restore, struct err *err)
+{
+    const struct restorer_options *options = restore->parts.options;
+    char name[64];
+    unsigned char cursor[REPLAY_CURSOR_MAX];
+    size_t cursor_size = 0;
+    snprintf(name, sizeof name, "restorer-%" PRId64, options->index);
+    const struct replay_writer_options writer_options = {
+        .table = options->table,
+        .writer = name,
+        .restored = true,
+        .max_in_flight_bytes = (size_t)options->in_flight,
+        .connect_timeout_ms = (uint64_t)(options->connect_timeout * 1e3),
+        .stopping = is_stopping,
+        .stopping_arg = restore,
+    };
+    const status s = replay_writer_open(&restore->writer, restore->parts.experiment,
+                                        relabel_signature(restore->parts.relabel), &writer_options,
+                                        cursor, &cursor_size, &restore->sealed, err);
+    if (s == STATUS_OK) {
+        find_position(restore, cursor, cursor_size);
+    }
+    return s;
+}
+
+/* ---- one item ---- */
+
+static status on_bad(struct restore *restore, const struct err *reason, struct err *err)
+{
+    const int64_t max_bad = restore->parts.options->max_bad;
+    log_warn("left out: %s", reason->text);
+    atomic_fetch_add(&restore->numbers.bad, 1);
+    atomic_fetch_add(&restore->numbers.done, 1);
+    restore->pass_bad++;
+    if (restore->summary != NULL) {
+        dataset_summary_add_bad(restore->summary, 1, reason->text);
+    }
+    if (max_bad >= 0 && restore->pass_bad > (uint64_t)max_bad) {
+        return err_set(err, STATUS_INVALID,
+                       "%" PRIu64 " bad episodes, restorer.max_bad is %" PRId64
+                       "; the last: %.500s",
+                       restore->pass_bad, max_bad, reason->text);
+    }
+    return STATUS_OK;
+}
+
+static void note_counts(struct restore *restore)
+{
+    struct replay_writer_counts counts;
+    replay_writer_counts(restore->writer, &counts);
+    atomic_store(&restore->numbers.bytes, counts.bytes);
+    atomic_store(&restore->numbers.duplicates, counts.duplicates);
+    atomic_store(&restore->numbers.waited_ms, (uint64_t)(counts.waited_s * 1e3));
+}
+
+static status on_episode(struct restore *restore, const struct ahead_item *item, struct err *err)
+{
+    unsigned char cursor[PLAN_CURSOR_SIZE];
+    plan_cursor(restore->plan, item->after, cursor);
+    status s = replay_writer_insert(restore->writer, &item->episode, cursor, sizeof cursor, err);
+    if (s == STATUS_OK && restore->summary != NULL) {
+        s = dataset_summary_add(restore->summary, &item->episode);
+        if (s != STATUS_OK) {
+            return err_set(err, s, "summary: out of memory");
+        }
+    }
+    if (s == STATUS_OK) {
+        restore->pass_good++;
+        atomic_fetch_add(&restore->numbers.done, 1);
+        atomic_fetch_add(&restore->numbers.episodes, 1);
+        atomic_fetch_add(&restore->numbers.transitions, item->episode.T);
+        note_counts(restore);
+    }
+    return s;
+}
+
+/* ---- the summary ---- */
+
+static void summary_path(const struct restore *restore, char path[PATH_SIZE])
+{
+    const struct restorer_options *options = restore->parts.options;
+    const char *run_dir = restore->parts.experiment->run_dir;
+    if (options->count > 1) {
+        snprintf(path, PATH_SIZE, "%s/restorer-%" PRId64 ".json", run_dir, options->index);
+    } else {
+        snprintf(path, PATH_SIZE, "%s/restorer.json", run_dir);
+    }
+}
+
+/* RUN_DIR/restorer.json: what the logs hold. A run does not fail for want of it. */
+static void write_summary(struct restore *restore)
+{
+    char path[PATH_SIZE];
+    struct err err = {0};
+    summary_path(restore, path);
+    cJSON *json = dataset_summary_json(restore->summary);
+    if (json == NULL ||
+        cJSON_AddStringToObject(json, "folder", restore->parts.options->folder) == NULL ||
+        json_write(path, json, &err) != STATUS_OK) {
+        log_warn("no summary: %s", err.code != STATUS_OK ? err.text : "out of memory");
+    }
+    cJSON_Delete(json);
+    dataset_summary_free(restore->summary);
+    restore->summary = NULL;
+}
+
+/* Adds the episodes that an earlier process had inserted: those of pass 0 before `until`. */
+static status sum_up_earlier(struct restore *restore, struct plan_position until, struct err *err)
+{
+    struct ahead *ahead;
+    const struct plan_position first = {0};
+    status s = plan_seek(restore->plan, first, err);
+    const struct ahead_settings settings = {.sources = restore->parts.sources,
+                                            .plan = restore->plan,
+                                            .relabel = restore->parts.relabel,
+                                            .until = until,
+                                            .read_ahead = 2};
+    if (s == STATUS_OK) {
+        s = ahead_start(&ahead, &settings, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    while (s == STATUS_OK || s == STATUS_TIMEOUT) {
+        struct ahead_item *item;
+        s = is_stopping(restore) ? STATUS_CLOSED : ahead_next(ahead, &item, LOOK_MS);
+        if (s != STATUS_OK) {
+            continue;
+        }
+        if (item->kind == AHEAD_EPISODE) {
+            s = dataset_summary_add(restore->summary, &item->episode);
+        } else if (item->kind == AHEAD_BAD) {
+            dataset_summary_add_bad(restore->summary, 1, item->reason.text);
+        }
+        ahead_return(ahead, item);
+    }
+    ahead_stop(ahead);
+    return is_stopping(restore) || s != STATUS_CLOSED ? err_set(err, s, "summary: not finished")
+                                                      : STATUS_OK;
+}
+
+/* After the last insert: the summary, with what an earlier process did. */
+static void finish_summary(struct restore *restore)
+{
+    const struct plan_position all = {.pass = 1};
+    const bool nothing_read = restore->sealed || restore->start.pass > 0;
+    char path[PATH_SIZE];
+    struct err err = {0};
+    summary_path(restore, path);
+    if (restore->summary == NULL || (nothing_read && access(path, F_OK) == 0)) {
+        return;
+    }
+    atomic_store(&restore->numbers.state, SUMMING_UP);
+    if (sum_up_earlier(restore, nothing_read ? all : restore->start, &err) == STATUS_OK) {
+        write_summary(restore);
+    }
+}
+
+/* ---- passes ---- */
+
+static status on_pass_end(struct restore *restore, struct err *err)
+{
+    const uint64_t pass = atomic_fetch_add(&restore->numbers.pass, 1);
+    log_info("pass is over pass=%" PRIu64 " good=%" PRIu64 " bad=%" PRIu64, pass,
+             restore->pass_good, restore->pass_bad);
+    const bool whole = restore->pass_good + restore->pass_bad == plan_episodes(restore->plan);
+    if (restore->pass_good == 0 && restore->pass_bad > 0 && whole) {
+        return err_set(err, STATUS_INVALID, "none of %" PRIu64 " episodes was good",
+                       restore->pass_bad);
+    }
+    if (is_loop(restore) && whole && restore->summary != NULL) {
+        write_summary(restore);
+    }
+    restore->pass_good = 0;
+    restore->pass_bad = 0;
+    atomic_store(&restore->numbers.done, 0);
+    return STATUS_OK;
+}
+
+static status on_item(struct restore *restore, const struct ahead_item *item, struct err *err)
+{
+    switch (item->kind) {
+    case AHEAD_EPISODE:
+        return on_episode(restore, item, err);
+    case AHEAD_BAD:
+        return on_bad(restore, &item->reason, err);
+    case AHEAD_PASS_END:
+        return on_pass_end(restore, err);
+    case AHEAD_FAILED:
+        return err_set(err, item->reason.code, "%s", item->reason.text);
+    }
+    return err_set(err, STATUS_INTERNAL, "an item of kind %d", (int)item->kind);
+}
+
+/* From the position to the end: of the first pass, or of the process. OK, or CLOSED when stopping.
+ */
+static status insert_all(struct restore *restore, struct err *err)
+{
+    struct ahead *ahead;
+    const struct ahead_settings settings = {
+        .sources = restore->parts.sources,
+        .plan = restore->plan,
+        .relabel = restore->parts.relabel,
+        .until = is_loop(restore) ? AHEAD_FOR_EVER : (struct plan_position){.pass = 1},
+        .read_ahead = (size_t)restore->parts.options->read_ahead,
+    };
+    status s = ahead_start(&ahead, &settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    atomic_store(&restore->numbers.state, INSERTING);
+    while (s == STATUS_OK && !is_stopping(restore)) {
+        struct ahead_item *item;
+        const status next = ahead_next(ahead, &item, LOOK_MS);
+        if (next == STATUS_TIMEOUT) {
+            continue;
+        }
+        if (next != STATUS_OK) {
+            break;
+        }
+        s = on_item(restore, item, err);
+        ahead_return(ahead, item);
+    }
+    ahead_stop(ahead);
+    return s == STATUS_OK && is_stopping(restore) ? STATUS_CLOSED : s;
+}
+
+/* Until all is acknowledged, or the process is stopping. */
+static status flush_all(struct restore *restore, struct err *err)
+{
+    atomic_store(&restore->numbers.state, FLUSHING);
+    status s;
+    do {
+        s = replay_writer_flush(restore->writer, FLUSH_MS, err);
+        note_counts(restore);
+    } while (s == STATUS_TIMEOUT && !is_stopping(restore));
+    return s;
+}
+
+static status seal(struct restore *restore, struct err *err)
+{
+    bool sealed = false;
+    atomic_store(&restore->numbers.state, SEALING);
+    const status s =
+        replay_writer_seal(restore->writer, (uint32_t)restore->parts.options->count, &sealed, err);
+    if (s == STATUS_OK) {
+        log_info("all is inserted%s episodes=%" PRIu64 " transitions=%" PRIu64 " bad=%" PRIu64
+                 " duplicates=%" PRIu64 " seconds=%.1f",
+                 sealed ? " and the table sealed" : ", other restorers are not done yet",
+                 atomic_load(&restore->numbers.episodes),
+                 atomic_load(&restore->numbers.transitions), atomic_load(&restore->numbers.bad),
+                 atomic_load(&restore->numbers.duplicates),
+                 (double)(clock_now_ns() - restore->started_ns) / 1e9);
+    }
+    return s;
+}
+
+/* ---- the thread ---- */
+
+static status restore_all(struct restore *restore, struct err *err)
+{
+    status s = connect_writer(restore, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (restore->sealed) {
+        log_info("the table is sealed: what is here is there already");
+        return STATUS_OK;
+    }
+    if (plan_episodes(restore->plan) == 0) {
+        log_warn("no episodes for this restorer index=%" PRId64 " count=%" PRId64,
+                 restore->parts.options->index, restore->parts.options->count);
+    }
+    if (plan_episodes(restore->plan) > 0 || !is_loop(restore)) {
+        s = insert_all(restore, err);
+    }
+    if (s == STATUS_OK) {
+        s = flush_all(restore, err);
+    }
+    return s == STATUS_OK && !is_loop(restore) ? seal(restore, err) : s;
+}
+
+static void *restore_thread(void *arg)
+{
+    struct restore *restore = arg;
+    struct err err = {0};
+    int exit_code = 0;
+    const status s = restore_all(restore, &err);
+    if (s == STATUS_OK) {
+        finish_summary(restore);
+    } else if (!is_stopping(restore)) {
+        log_error("%s", err.text);
+        exit_code = 1;
+    }
+    if (s != STATUS_OK && restore->writer != NULL) {
+        /* What is acknowledged need not be sent again. */
+        (void)!replay_writer_flush(restore->writer, LAST_FLUSH_MS, NULL);
+    }
+    if (restore->writer != NULL) {
+        note_counts(restore);
+        replay_writer_close(restore->writer);
+    }
+    atomic_store(&restore->numbers.state, DONE);
+    process_stop(restore->parts.process, exit_code);
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static status make_plan(struct restore *restore, struct err *err)
+{
+    const struct restore_parts *parts = &restore->parts;
+    const size_t n = sources_n_shards(parts->sources);
+    struct plan_shard *shards = mem_array(n, sizeof *shards);
+    if (shards == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "plan of %zu shards", n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t shard_i;
+        const struct dataset *dataset = sources_shard(parts->sources, i, &shard_i);
+        const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+        /* A file that cannot be opened counts as one episode: a bad one, told when it is its turn.
+         */
+        shards[i] = (struct plan_shard){.source = shard->source,
+                                        .episodes = shard->episodes > 0 ? shard->episodes : 1};
+    }
+    const struct plan_settings settings = {
+        .seed = (uint64_t)parts->experiment->seed,
+        .shuffle = parts->options->shuffle,
+        .index = (uint32_t)parts->options->index,
+        .count = (uint32_t)parts->options->count,
+    };
+    const status s = plan_new(&restore->plan, shards, n, &settings, err);
+    mem_free(shards);
+    return s;
+}
+
+void restore_tick(void *arg)
+{
+    struct restore *restore = arg;
+    numbers_show(&restore->numbers, restore->parts.process);
+}
+
+static void free_restore(struct restore *restore)
+{
+    dataset_summary_free(restore->summary);
+    plan_free(restore->plan);
+    mem_free(restore);
+}
+
+status restore_start(struct restore **restore, const struct restore_parts *parts, struct err *err)
+{
+    struct restore *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "restore");
+    }
+    made->parts = *parts;
+    made->started_ns = clock_now_ns();
+    status s = make_plan(made, err);
+    if (s == STATUS_OK) {
+        s = dataset_summary_new(&made->summary, relabel_signature(parts->relabel), err);
+    }
+    if (s == STATUS_OK) {
+        made->numbers.all = plan_episodes(made->plan);
+        made->numbers.endless = is_loop(made);
+        numbers_start(&made->numbers);
+        const int number = pthread_create(&made->thread, NULL, restore_thread, made);
+        s = number == 0 ? STATUS_OK : err_errno(err, number, "start the restoring thread");
+    }
+    if (s != STATUS_OK) {
+        free_restore(made);
+        return s;
+    }
+    *restore = made;
+    return STATUS_OK;
+}
+
+void restore_join(struct restore *restore)
+{
+    if (restore == NULL) {
+        return;
+    }
+    pthread_join(restore->thread, NULL);
+    free_restore(restore);
+}

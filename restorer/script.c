@@ -1,0 +1,328 @@
+/* Lua in a box. Everything that may raise a Lua error runs below lua_pcall: out of memory, too. */
+#include "restorer/script.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define FILE_BYTES_MAX  (1u << 20)
+#define CHUNK_NAME_SIZE 4096
+
+/* Where things lie on the stack while episodes are run. */
+enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
+
+struct script {
+    lua_State *lua;
+    size_t used; /* bytes that Lua has */
+    uint64_t digest;
+    const struct signature *signature;
+    uint32_t n;
+    char tasks[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
+};
+
+uint32_t script_n(const struct script *script)
+{
+    return script->n;
+}
+
+const char *script_task(const struct script *script, uint32_t i)
+{
+    ASSERT(i < script->n);
+    return script->tasks[i];
+}
+
+uint64_t script_digest(const struct script *script)
+{
+    return script->digest;
+}
+
+/* ---- the box ---- */
+
+static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
+{
+    struct script *script = arg;
+    const size_t old = memory != NULL ? old_size : 0; /* else it is the kind of object */
+    if (new_size == 0) {
+        mem_free(memory);
+        script->used -= old;
+        return NULL;
+    }
+    if (new_size > old && script->used + (new_size - old) > SCRIPT_MEMORY_MAX) {
+        return NULL;
+    }
+    void *moved = mem_resize(memory, new_size, 1);
+    if (moved != NULL) {
+        script->used = script->used - old + new_size;
+    }
+    return moved;
+}
+
+static void stop_endless(lua_State *lua, lua_Debug *debug)
+{
+    (void)debug;
+    luaL_error(lua, "more than %d instructions in one call", SCRIPT_STEPS_MAX);
+}
+
+/* pcall with the limit on instructions; the error text stays on the stack. */
+static bool call(lua_State *lua, int n_arguments, int n_results)
+{
+    lua_sethook(lua, stop_endless, LUA_MASKCOUNT, SCRIPT_STEPS_MAX);
+    const bool good = lua_pcall(lua, n_arguments, n_results, 0) == LUA_OK;
+    lua_sethook(lua, NULL, 0, 0);
+    return good;
+}
+
+static const char *error_text(lua_State *lua)
+{
+    const char *text = lua_tostring(lua, -1);
+    return text != NULL ? text : "an error that is no text";
+}
+
+/* The libraries, less what reaches out of the box, gets round the limit on instructions (caught
+ * errors, finalizers, loops in C: so no table and string libraries), or makes results differ. */
+static int open_libraries(lua_State *lua)
+{
+    static const char *const banned[] = {"dofile", "loadfile",       "load",  "require",
+                                         "print",  "collectgarbage", "pcall", "xpcall",
+                                         "warn",   "setmetatable"};
+    static const char *const banned_math[] = {"random", "randomseed"};
+    luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
+    luaL_requiref(lua, LUA_MATHLIBNAME, luaopen_math, 1);
+    for (size_t i = 0; i < sizeof banned_math / sizeof banned_math[0]; i++) {
+        lua_pushnil(lua);
+        lua_setfield(lua, -2, banned_math[i]);
+    }
+    for (size_t i = 0; i < sizeof banned / sizeof banned[0]; i++) {
+        lua_pushnil(lua);
+        lua_setglobal(lua, banned[i]);
+    }
+    lua_settop(lua, 0);
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+/* The table at the top of the stack: names to functions. */
+static status list_tasks(struct script *script, const char *path, struct err *err)
+{
+    lua_State *lua = script->lua;
+    if (!lua_istable(lua, -1)) {
+        return err_set(err, STATUS_INVALID, "%s: returns %s, expected a table of functions", path,
+                       luaL_typename(lua, -1));
+    }
+    lua_pushnil(lua);
+    while (lua_next(lua, -2) != 0) {
+        const char *name = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : NULL;
+        if (name == NULL || !lua_isfunction(lua, -1)) {
+            return err_set(err, STATUS_INVALID, "%s: %s: expected a name with a function", path,
+                           name != NULL ? name : "a key that is no name");
+        }
+        if (script->n == SIGNATURE_TASKS_MAX || strlen(name) >= SIGNATURE_NAME_SIZE) {
+            return err_set(err, STATUS_INVALID, "%s: %.80s: more than %d tasks, or a name too long",
+                           path, name, SIGNATURE_TASKS_MAX);
+        }
+        memcpy(script->tasks[script->n++], name, strlen(name) + 1);
+        lua_pop(lua, 1);
+    }
+    if (script->n == 0) {
+        return err_set(err, STATUS_INVALID, "%s: returns an empty table", path);
+    }
+    qsort(script->tasks, script->n, SIGNATURE_NAME_SIZE, compare_names);
+    return STATUS_OK;
+}
+
+/* On the stack: the functions in order of name, then tables for now, action and after. */
+static int lay_out(lua_State *lua)
+{
+    const struct script *script = lua_touserdata(lua, -1);
+    const struct signature *signature = script->signature;
+    lua_pop(lua, 1);
+    lua_createtable(lua, (int)script->n, 0);
+    for (uint32_t i = 0; i < script->n; i++) {
+        lua_getfield(lua, 1, script->tasks[i]);
+        lua_rawseti(lua, -2, (int)i + 1);
+    }
+    for (int at = AT_NOW; at <= AT_LAST; at++) {
+        lua_createtable(lua, at == AT_ACTION ? (int)signature->A : 0, 0);
+        for (uint32_t s = 0; at != AT_ACTION && s < signature->n_slices; s++) {
+            if (signature->slices[s].size > 1) {
+                lua_createtable(lua, (int)signature->slices[s].size, 0);
+                lua_setfield(lua, -2, signature->slices[s].name);
+            }
+        }
+    }
+    return AT_LAST;
+}
+
+static status load(struct script *script, const char *path, struct err *err)
+{
+    void *text;
+    size_t size;
+    lua_State *lua = script->lua;
+    status s = file_read(path, FILE_BYTES_MAX, &text, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    script->digest = XXH64(text, size, 0);
+    script->digest += script->digest == 0;
+    lua_pushcfunction(lua, open_libraries);
+    bool good = lua_pcall(lua, 0, 0, 0) == LUA_OK;
+    /* "t": text only, since crafted byte code can break out. */
+    char name[CHUNK_NAME_SIZE];
+    snprintf(name, sizeof name, "@%s", path);
+    good = good && luaL_loadbufferx(lua, text, size, name, "t") == LUA_OK && call(lua, 0, 1);
+    mem_free(text);
+    if (!good) {
+        return err_set(err, STATUS_INVALID, "%s", error_text(lua));
+    }
+    s = list_tasks(script, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    lua_pushcfunction(lua, lay_out);
+    lua_insert(lua, -2);
+    lua_pushlightuserdata(lua, script);
+    if (lua_pcall(lua, 2, AT_LAST, 0) != LUA_OK) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: %s", path, error_text(lua));
+    }
+    ASSERT(lua_gettop(lua) == AT_LAST);
+    return STATUS_OK;
+}
+
+status script_open(struct script **script, const char *path, const struct signature *signature,
+                   struct err *err)
+{
+    struct script *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    made->signature = signature;
+    made->lua = lua_newstate(allocate, made);
+    status s =
+        made->lua == NULL ? err_set(err, STATUS_NO_MEMORY, "%s", path) : load(made, path, err);
+    if (s != STATUS_OK) {
+        script_close(made);
+        return s;
+    }
+    *script = made;
+    return STATUS_OK;
+}
+
+void script_close(struct script *script)
+{
+    if (script == NULL) {
+        return;
+    }
+    if (script->lua != NULL) {
+        lua_close(script->lua);
+    }
+    mem_free(script);
+}
+
+/* ---- running ---- */
+
+static void fill_array(lua_State *lua, const float *values, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        lua_pushnumber(lua, (lua_Number)values[i]);
+        lua_rawseti(lua, -2, (int)i + 1);
+    }
+}
+
+/* The observation table at stack place `at` gets the values of one row. */
+static void fill_observation(lua_State *lua, int at, const struct signature *signature,
+                             const float *row)
+{
+    for (uint32_t s = 0; s < signature->n_slices; s++) {
+        const struct signature_slice *slice = &signature->slices[s];
+        if (slice->size == 1) {
+            lua_pushnumber(lua, (lua_Number)row[0]);
+            lua_setfield(lua, at, slice->name);
+        } else {
+            lua_getfield(lua, at, slice->name);
+            if (!lua_istable(lua, -1)) {
+                luaL_error(lua, "a reward function changed %s", slice->name);
+            }
+            fill_array(lua, row, slice->size);
+            lua_pop(lua, 1);
+        }
+        row += slice->size;
+    }
+}
+
+struct step {
+    const struct signature *signature;
+    const float *row;
+    uint32_t W;
+};
+
+/* Arguments: now, action, after, a light userdata with the step. */
+static int fill_tables(lua_State *lua)
+{
+    const struct step *step = lua_touserdata(lua, 4);
+    fill_observation(lua, 1, step->signature, step->row);
+    fill_observation(lua, 3, step->signature, step->row + step->W);
+    lua_settop(lua, 2);
+    fill_array(lua, step->row + signature_action_at(step->signature), step->signature->A);
+    return 0;
+}
+
+static status run_step(struct script *script, struct step *step, size_t t, float *rewards,
+                       struct err *err)
+{
+    lua_State *lua = script->lua;
+    lua_pushcfunction(lua, fill_tables);
+    for (int at = AT_NOW; at <= AT_LAST; at++) {
+        lua_pushvalue(lua, at);
+    }
+    lua_pushlightuserdata(lua, step);
+    if (lua_pcall(lua, 4, 0, 0) != LUA_OK) {
+        return err_set(err, STATUS_INVALID, "relabel: row %zu: %s", t, error_text(lua));
+    }
+    for (uint32_t i = 0; i < script->n; i++) {
+        lua_rawgeti(lua, AT_FUNCTIONS, (int)i + 1);
+        for (int at = AT_NOW; at <= AT_LAST; at++) {
+            lua_pushvalue(lua, at);
+        }
+        if (!call(lua, 3, 1)) {
+            return err_set(err, STATUS_INVALID, "relabel: row %zu, %s: %s", t, script->tasks[i],
+                           error_text(lua));
+        }
+        rewards[i] = lua_type(lua, -1) == LUA_TNUMBER ? (float)lua_tonumber(lua, -1) : NAN;
+        if (!isfinite(rewards[i])) {
+            return err_set(
+                err, STATUS_INVALID, "relabel: row %zu, %s: returns %s, expected a finite number",
+                t, script->tasks[i],
+                lua_type(lua, -1) == LUA_TNUMBER ? "no finite number" : luaL_typename(lua, -1));
+        }
+        lua_settop(lua, AT_LAST);
+    }
+    return STATUS_OK;
+}
+
+status script_run(struct script *script, const struct episode *episode, float *rewards,
+                  struct err *err)
+{
+    ASSERT(episode->W == signature_width(script->signature));
+    status s = STATUS_OK;
+    for (size_t t = 0; t < episode->T && s == STATUS_OK; t++) {
+        struct step step = {
+            .signature = script->signature, .row = episode->rows + t * episode->W, .W = episode->W};
+        s = run_step(script, &step, t, rewards + t * script->n, err);
+    }
+    lua_settop(script->lua, AT_LAST);
+    return s;
+}
