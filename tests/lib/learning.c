@@ -1,0 +1,73 @@
+/* Random batches and settings for tests of the learner step. */
+#include "tests/lib/learning.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+
+struct settings learning_settings(const char *algorithm, int K, int T)
+{
+    struct settings settings = settings_default();
+    strcpy(settings.algorithm, algorithm);
+    settings.O = 5;
+    settings.A = 2;
+    settings.K = K;
+    settings.T = T;
+    settings.M = 5;
+    settings.n_widths = 2;
+    settings.widths[0] = 16;
+    settings.widths[1] = 12;
+    settings.target_period = 3;
+    settings.seed = 11;
+    struct err err;
+    ASSERT(settings_check(&settings, &err) == STATUS_OK);
+    return settings;
+}
+
+static void fill_row(float *row, const struct settings *settings, struct rng *rng, bool bootstrap)
+{
+    const int O = settings->O;
+    const int A = settings->A;
+    for (int i = 0; i < settings_row_width(settings); i++) {
+        row[i] = (float)rng_normal(rng);
+    }
+    for (int i = O; i < O + A; i++) {
+        row[i] = rng_below(rng, 4) == 0 ? 1.0f : tanhf(row[i]);
+    }
+    row[O + A + settings->K] = rng_below(rng, 6) == 0 ? 0.0f : 1.0f;
+    for (int i = O; bootstrap && i < settings_row_width(settings); i++) {
+        row[i] = NAN;
+    }
+}
+
+struct batch learning_batch(const struct settings *settings, int B, int N, uint64_t seed)
+{
+    const size_t W = (size_t)settings_row_width(settings);
+    const size_t n_rows = (size_t)B * ((size_t)N + 1);
+    float *rows = mem_array(n_rows * W, sizeof *rows);
+    uint32_t *n_valid = mem_array((size_t)B, sizeof *n_valid);
+    int32_t *tasks = mem_array((size_t)B * (size_t)settings->T, sizeof *tasks);
+    ASSERT(rows != NULL && n_valid != NULL && tasks != NULL);
+    struct rng rng;
+    rng_init(&rng, seed, "batch", 0);
+    for (size_t i = 0; i < n_rows * W; i++) {
+        rows[i] = NAN;
+    }
+    for (size_t b = 0; b < (size_t)B; b++) {
+        n_valid[b] = b == 0 ? (uint32_t)N : 1 + (uint32_t)rng_below(&rng, (uint64_t)N);
+        for (size_t t = 0; t <= n_valid[b]; t++) {
+            fill_row(rows + (b * ((size_t)N + 1) + t) * W, settings, &rng, t == n_valid[b]);
+        }
+    }
+    batch_draw_tasks(tasks, settings, seed, 0, B);
+    return (struct batch){.rows = rows, .n_valid = n_valid, .tasks = tasks, .B = B, .N = N};
+}
+
+void learning_free(struct batch *batch)
+{
+    mem_free((void *)(uintptr_t)batch->rows);
+    mem_free((void *)(uintptr_t)batch->n_valid);
+    mem_free((void *)(uintptr_t)batch->tasks);
+}

@@ -1,0 +1,17 @@
+/* Random batches and settings for tests of the learner step. */
+#ifndef HINDCAST_TESTS_LEARNING_H
+#define HINDCAST_TESTS_LEARNING_H
+
+#include "learner/batch.h"
+#include "learner/settings.h"
+
+/* Small sizes (O 5, A 2, M 5, widths 16, 12) that pass settings_check, with `K` tasks of which `T`
+ * are trained. */
+struct settings learning_settings(const char *algorithm, int K, int T);
+
+/* B snippets of 1..N transitions, a function of `seed`; NaN in all that must not be read. Free with
+ * learning_free. */
+struct batch learning_batch(const struct settings *settings, int B, int N, uint64_t seed);
+void learning_free(struct batch *batch);
+
+#endif

@@ -1,0 +1,341 @@
+/* The step as a whole: the same bits again; threads, ranks and the plain kernels agree; what must
+ * not be read is not; what is not finite is refused and leaves the state alone. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+#include "common/networks/kernels.h"
+#include "learner/algorithm.h"
+#include "learner/update.h"
+#include "tests/lib/check.h"
+#include "tests/lib/learning.h"
+
+enum { B = 30, N = 7, STEPS = 4 };
+
+static struct state *new_state(const struct settings *settings)
+{
+    struct state *state;
+    struct err err;
+    assert_int_equal(state_new(&state, settings, &err), STATUS_OK);
+    return state;
+}
+
+static struct update *new_update(const struct settings *settings, int threads)
+{
+    struct update *update;
+    struct err err;
+    assert_int_equal(update_new(&update, settings, B, N, threads, &err), STATUS_OK);
+    return update;
+}
+
+/* STEPS steps from the start on `threads` threads; the caller frees. */
+static struct state *run(const struct settings *settings, int threads, struct report *report)
+{
+    struct state *state = new_state(settings);
+    struct update *update = new_update(settings, threads);
+    for (int i = 0; i < STEPS; i++) {
+        struct batch batch = learning_batch(settings, B, N, 100 + (uint64_t)i);
+        struct err err;
+        if (update_step(update, state, &batch, NULL, report, &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+        learning_free(&batch);
+    }
+    update_free(update);
+    return state;
+}
+
+/* Within `tolerance` of a learning rate everywhere: Adam's first steps are about one rate each. */
+static void assert_near(const struct state *a, const struct state *b, double tolerance,
+                        const char *what)
+{
+    double worst = 0.0;
+    for (size_t i = 0; i < a->layout.size; i++) {
+        worst = fmax(worst, fabs((double)a->params[i] - (double)b->params[i]));
+    }
+    print_message("%s: parameters differ by %.1e of a learning rate\n", what, worst / 1e-2);
+    assert_true(worst < tolerance * 1e-2);
+}
+
+static void the_same_run_gives_the_same_bits(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        const struct settings settings = learning_settings(algorithm_at(i)->name, 2, 2);
+        for (int threads = 1; threads <= 3; threads++) {
+            struct state *a = run(&settings, threads, NULL);
+            struct state *b = run(&settings, threads, NULL);
+            assert_int_equal(a->step, STEPS);
+            assert_int_equal(state_digest(a), state_digest(b));
+            assert_memory_equal(a->v, b->v, a->layout.size * sizeof(float));
+            state_free(a);
+            state_free(b);
+        }
+    }
+}
+
+static void thread_counts_and_kernels_agree(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = learning_settings(algorithm_at(i)->name, 3, 2);
+        settings.adam_eps =
+            1e-4; /* or the sign of a gradient of 1e-9 would count for a whole rate */
+        struct state *one = run(&settings, 1, NULL);
+        for (int threads = 2; threads <= 40; threads = threads * 2 + 1) {
+            struct state *many = run(&settings, threads, NULL);
+            assert_near(many, one, 2e-3, algorithm_at(i)->name);
+            state_free(many);
+        }
+        assert_int_equal(kernels_select("plain", NULL), STATUS_OK);
+        struct state *plain = run(&settings, 2, NULL);
+        assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+        assert_near(plain, one, 2e-3, "plain");
+        state_free(plain);
+        state_free(one);
+    }
+}
+
+/* Two ranks, each with its slice of the batch and noise by global position, add their sums. */
+static void two_ranks_equal_one(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = learning_settings(algorithm_at(i)->name, 3, 1);
+        settings.adam_eps = 1e-4;
+        struct state *whole = new_state(&settings);
+        struct state *ranks[2] = {new_state(&settings), new_state(&settings)};
+        struct update *update = new_update(&settings, 2);
+        struct update *parts[2] = {new_update(&settings, 1), new_update(&settings, 2)};
+        enum { cut = 11 };
+        static struct report report, part_report;
+        for (int step = 0; step < STEPS; step++) {
+            struct batch batch = learning_batch(&settings, B, N, 200 + (uint64_t)step);
+            const size_t row_floats = (size_t)settings_row_width(&settings) * (N + 1);
+            const struct batch slices[2] = {
+                {batch.rows, batch.n_valid, batch.tasks, cut, N, 0},
+                {batch.rows + cut * row_floats, batch.n_valid + cut,
+                 batch.tasks + (size_t)cut * (size_t)settings.T, B - cut, N, (uint64_t)cut},
+            };
+            struct err err;
+            assert_int_equal(update_step(update, whole, &batch, NULL, &report, &err), STATUS_OK);
+            struct update_sums sums[2];
+            for (int r = 0; r < 2; r++) {
+                assert_int_equal(update_gradients(parts[r], ranks[r], &slices[r], NULL, &err),
+                                 STATUS_OK);
+                sums[r] = update_sums(parts[r]);
+            }
+            for (size_t j = 0; j < sums[0].n_gradients; j++) {
+                sums[0].gradients[j] += sums[1].gradients[j];
+            }
+            for (size_t j = 0; j < sums[0].n_scalars; j++) {
+                sums[0].scalars[j] += sums[1].scalars[j];
+            }
+            memcpy(sums[1].gradients, sums[0].gradients, sums[0].n_gradients * sizeof(float));
+            memcpy(sums[1].scalars, sums[0].scalars, sums[0].n_scalars * sizeof(double));
+            for (int r = 0; r < 2; r++) {
+                assert_int_equal(update_apply(parts[r], ranks[r], &part_report, &err), STATUS_OK);
+            }
+            /* The ranks have the same bits, whatever their numbers of threads. */
+            assert_int_equal(state_digest(ranks[0]), state_digest(ranks[1]));
+            assert_true(part_report.n_states == report.n_states);
+            for (int v = 0; v < report.n_values; v++) {
+                const double a = report.values[v].values[0];
+                const double b = part_report.values[v].values[0];
+                if (!(fabs(a - b) < 1e-4 * fmax(1.0, fabs(a)))) {
+                    fail_msg("%s: %.9g of the whole batch, %.9g of two slices",
+                             report.values[v].name, a, b);
+                }
+            }
+            learning_free(&batch);
+        }
+        assert_near(ranks[0], whole, 2e-3, "two ranks");
+        update_free(update);
+        state_free(whole);
+        for (int r = 0; r < 2; r++) {
+            update_free(parts[r]);
+            state_free(ranks[r]);
+        }
+    }
+}
+
+static void drawn_noise_is_that_of_the_arrays(void **unused)
+{
+    (void)unused;
+    /* A step with noise drawn inside, and one with the same numbers handed in, T = 1 and T > 1. */
+    for (int T = 1; T <= 2; T++) {
+        const struct settings settings = learning_settings("abm+mpo", 2, T);
+        struct state *a = new_state(&settings);
+        struct state *b = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        struct batch batch = learning_batch(&settings, B, N, 5);
+        const size_t per_row = (size_t)(settings.T * settings.M * settings.A);
+        const size_t n_value = B * (N + 1) * per_row;
+        const size_t n_improve = B * N * per_row;
+        float *value = mem_array(n_value, sizeof *value);
+        float *improve = mem_array(n_improve, sizeof *improve);
+        noise_normal(value, n_value, settings.seed, 0, 1, 0);
+        noise_normal(improve, n_improve, settings.seed, 0, 2, 0);
+        const struct noise noise = {.value = value, .improve = improve};
+        struct err err;
+        assert_int_equal(update_step(update, a, &batch, NULL, NULL, &err), STATUS_OK);
+        assert_int_equal(update_step(update, b, &batch, &noise, NULL, &err), STATUS_OK);
+        assert_int_equal(state_digest(a), state_digest(b));
+        const struct noise incomplete = {.value = value};
+        assert_int_equal(update_step(update, b, &batch, &incomplete, NULL, &err), STATUS_INVALID);
+        mem_free(value);
+        mem_free(improve);
+        learning_free(&batch);
+        update_free(update);
+        state_free(a);
+        state_free(b);
+    }
+}
+
+static void what_is_not_finite_is_refused(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        const struct settings settings = learning_settings(algorithm_at(i)->name, 1, 1);
+        struct state *state = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        struct batch batch = learning_batch(&settings, B, N, 6);
+        struct err err;
+        assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+        const uint64_t digest = state_digest(state);
+        float *rows = (float *)(uintptr_t)batch.rows;
+        /* An observation, an action, a reward, a discount of a valid row. */
+        static const int columns[] = {0, 5, 7, 8};
+        for (size_t c = 0; c < 4; c++) {
+            for (int kind = 0; kind < 2; kind++) {
+                /* An infinite action is clipped for the critic; only a prior's likelihood sees it.
+                 */
+                if (columns[c] == 5 && kind == 1 && algorithm_at(i)->prior == NULL) {
+                    continue;
+                }
+                const float keep = rows[9 + columns[c]];
+                rows[9 + columns[c]] = kind == 0 ? NAN : INFINITY;
+                assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err),
+                                 STATUS_CORRUPT);
+                assert_non_null(strstr(err.text, "learner step 2: "));
+                assert_true(state_digest(state) == digest);
+                rows[9 + columns[c]] = keep;
+            }
+        }
+        learning_free(&batch);
+        update_free(update);
+        state_free(state);
+    }
+}
+
+static void batches_out_of_range_are_refused(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *state = new_state(&settings);
+    struct update *update = new_update(&settings, 1);
+    struct batch batch = learning_batch(&settings, B + 1, N, 6);
+    struct err err;
+    assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_INVALID);
+    assert_string_equal(err.text, "batch of 31 snippets of 7: expected at most 30 of 7");
+    batch.B = 3; /* fewer than made for is fine */
+    assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+    learning_free(&batch);
+    update_free(update);
+    state_free(state);
+}
+
+static void targets_are_copied_when_due(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1); /* every 3 steps */
+    struct state *state = new_state(&settings);
+    struct update *update = new_update(&settings, 2);
+    const struct parameters_group *critic = parameters_group(&state->layout, "critic");
+    const size_t bytes = critic->size * sizeof(float);
+    for (int i = 1; i <= 7; i++) {
+        struct batch batch = learning_batch(&settings, B, N, (uint64_t)i);
+        struct err err;
+        assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+        const bool same =
+            memcmp(state->params + critic->at, state->targets + critic->at, bytes) == 0;
+        assert_true(same == (i % 3 == 0));
+        learning_free(&batch);
+    }
+    update_free(update);
+    state_free(state);
+}
+
+/* Nothing is allocated once the first step is done, whatever the batch. */
+static void steps_do_not_allocate(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 2, 2);
+    struct state *state = new_state(&settings);
+    struct update *update = new_update(&settings, 2);
+    struct batch batches[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        batches[i] = learning_batch(&settings, B, N, i);
+    }
+    memory_fail_at(1); /* the next allocation would fail the step */
+    for (uint64_t i = 0; i < 3; i++) {
+        struct err err;
+        assert_int_equal(update_step(update, state, &batches[i], NULL, NULL, &err), STATUS_OK);
+    }
+    assert_null(mem_new(1)); /* none was made until here */
+    memory_fail_at(0);
+    for (uint64_t i = 0; i < 3; i++) {
+        learning_free(&batches[i]);
+    }
+    update_free(update);
+    state_free(state);
+}
+
+static void no_memory_leaves_nothing_behind(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    for (uint64_t nth = 1;; nth++) {
+        struct update *update;
+        memory_fail_at(nth);
+        const status s = update_new(&update, &settings, B, N, 2, NULL);
+        memory_fail_at(0);
+        if (s == STATUS_OK) {
+            update_free(update);
+            assert_true(nth > 8);
+            break;
+        }
+        assert_int_equal(s, STATUS_NO_MEMORY);
+    }
+}
+
+/* The page's figures: 7.22 GFLOP for 64 full snippets of 8, 71.5 for 512 of 10. */
+static void nominal_work_is_that_of_the_page(void **unused)
+{
+    (void)unused;
+    struct settings settings = settings_default();
+    settings.O = 17;
+    settings.A = 6;
+    assert_true(fabs(1e-9 * update_nominal_flop(&settings, 512, 64) - 7.22) < 0.005);
+    assert_true(fabs(1e-9 * update_nominal_flop(&settings, 5120, 512) - 71.5) < 0.05);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_run_gives_the_same_bits),
+        cmocka_unit_test(thread_counts_and_kernels_agree),
+        cmocka_unit_test(two_ranks_equal_one),
+        cmocka_unit_test(drawn_noise_is_that_of_the_arrays),
+        cmocka_unit_test(what_is_not_finite_is_refused),
+        cmocka_unit_test(batches_out_of_range_are_refused),
+        cmocka_unit_test(targets_are_copied_when_due),
+        cmocka_unit_test(steps_do_not_allocate),
+        cmocka_unit_test(no_memory_leaves_nothing_behind),
+        cmocka_unit_test(nominal_work_is_that_of_the_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
