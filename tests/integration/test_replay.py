@@ -1,0 +1,414 @@
+"""The replay server as Python's grpcio sees it: what goes in comes out, once, evenly, and again after kill -9."""
+
+import threading
+
+import grpc
+import numpy as np
+import pytest
+from scipy import stats
+
+from processes import wait_until
+from replay_client import Client, cheetah_signature, numbered_rows
+
+LENGTHS = [1, 7, 1500, 3, 40, 2, 660]  # transitions; 1500 and 660 take several chunks
+EPISODES = [(i + 1, i, numbered_rows(i, T)) for i, T in enumerate(LENGTHS)]
+
+
+class Server:
+    def __init__(self, workspace, wire, **options):
+        self.workspace, self.wire = workspace, wire
+        workspace.configure(replay_server={"map_bytes": 64 << 20, **options})
+        self.process = workspace.serve("replay_server")
+        self.address = f"unix:{workspace.run_dir}/replay.sock"
+        self.clients = []
+
+    def client(self, signature=None, table="default"):
+        self.clients.append(Client(self.wire, self.address, signature or cheetah_signature(self.wire), table))
+        return self.clients[-1]
+
+    def crash_and_restart(self):
+        self.process.kill()
+        self.process = self.workspace.serve("replay_server")
+
+
+@pytest.fixture
+def make_server(workspace, wire):
+    servers = []
+
+    def make(**options):
+        servers.append(Server(workspace, wire, **options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        for client in server.clients:
+            client.close()
+
+
+@pytest.fixture
+def server(make_server):
+    return make_server()
+
+
+@pytest.fixture
+def sealed(server):
+    """A server with EPISODES in a sealed table, and a client of it."""
+    client = server.client()
+    assert client.insert("writer", EPISODES) == (len(EPISODES), len(EPISODES), 0)
+    assert client.seal("writer").sealed
+    return server, client
+
+
+def code_of(call, *args, **kwargs):
+    """(status code, text) of a call that must fail."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*args, **kwargs)
+    return caught.value.code(), caught.value.details()
+
+
+def starts_of(batches):
+    """(episode, row) of each snippet's first row."""
+    firsts = np.concatenate([rows[:, 0, :2] for _, rows in batches])
+    return firsts.astype(int)
+
+
+# ---- what goes in comes out ----
+
+def test_rows_come_back_as_they_were_sent(sealed):
+    _, client = sealed
+    N = 8
+    seen = set()
+    for n_valid, rows in client.draw(40, batch_snippets=64, snippet_transitions=N, seed=3):
+        for n, snippet in zip(n_valid, rows):
+            episode, start = snippet[0, :2].astype(int)
+            seen.add(episode)
+            sent = EPISODES[episode][2]
+            assert n == min(N, LENGTHS[episode] - start)
+            assert snippet[:n + 1].tobytes() == sent[start:start + n + 1].tobytes()
+            assert not snippet[n + 1:].any()
+    assert {2, 4, 6} <= seen
+
+
+def test_every_transition_is_drawn_equally_often(server):
+    client = server.client()
+    lengths = [1, 2, 3, 30, 64]
+    client.insert("writer", [(i + 1, i, numbered_rows(i, T)) for i, T in enumerate(lengths)])
+    client.seal("writer")
+    starts = starts_of(client.draw(50, batch_snippets=1000, snippet_transitions=4, seed=11))
+    counts = np.zeros(sum(lengths))
+    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    np.add.at(counts, offsets[starts[:, 0]] + starts[:, 1], 1)
+    p = stats.chisquare(counts).pvalue
+    assert p > 1e-4, f"p {p}, counts {counts.min()}..{counts.max()}, expected {counts.mean()}"
+
+
+def test_rewards_come_by_name_in_the_order_asked_for(server):
+    both = cheetah_signature(server.wire, rewards=("walk", "run"))
+    client = server.client(both)
+    rows = numbered_rows(0, 50, W=26)
+    client.insert("writer", [(1, 0, rows)])
+    client.seal("writer")
+    for names, columns in ((("run",), [24]), (("run", "walk"), [24, 23])):
+        wanted = cheetah_signature(server.wire, rewards=names)
+        W = 24 + len(names)
+        [(n_valid, drawn)] = client.draw(1, W=W, signature=wanted, batch_snippets=8, snippet_transitions=1, seed=1)
+        assert (n_valid == 1).all()
+        for snippet in drawn:
+            sent = rows[int(snippet[0, 1])]
+            assert snippet[0].tobytes() == sent[[*range(23), *columns, 25]].tobytes()
+
+
+# ---- the same draws ----
+
+def test_draws_depend_on_seed_and_number_alone(sealed):
+    server, client = sealed
+    ask = dict(batch_snippets=32, snippet_transitions=8)
+    whole = client.draw(6, seed=5, **ask)
+    assert not all((a[1] == b[1]).all() for a, b in zip(whole, client.draw(6, seed=6, **ask)))
+
+    server.crash_and_restart()
+    again = client.draw(6, seed=5, **ask)
+    later = client.draw(2, seed=5, first_batch=4, **ask)
+    packed = client.draw(6, seed=5, batches_per_response=3, **ask)
+    halves = [client.draw(6, seed=5, slice_begin=begin, slice_count=16, **ask) for begin in (0, 16)]
+    for i, (n_valid, rows) in enumerate(whole):
+        assert rows.tobytes() == again[i][1].tobytes() == packed[i][1].tobytes()
+        assert (n_valid == again[i][0]).all()
+        assert rows.tobytes() == halves[0][i][1].tobytes() + halves[1][i][1].tobytes()
+    assert [b[1].tobytes() for b in whole[4:]] == [b[1].tobytes() for b in later]
+
+
+def test_draws_do_not_depend_on_order_of_arrival(sealed):
+    server, client = sealed
+    other = server.client(table="other")
+    backwards = [(i + 1, number, rows) for i, (_, number, rows) in enumerate(reversed(EPISODES))]
+    other.insert("writer", backwards)
+    assert other.seal("writer").version == client.info().sealed_version != 0
+    ask = dict(batch_snippets=64, snippet_transitions=8, seed=5)
+    assert [b[1].tobytes() for b in client.draw(4, **ask)] == [b[1].tobytes() for b in other.draw(4, **ask)]
+
+
+# ---- exactly once ----
+
+def test_retried_sequences_and_resident_identities_are_not_stored_again(server):
+    client = server.client()
+    opened = client.open_insert("a")
+    assert (opened.last_sequence, opened.cursor, opened.sealed) == (0, b"", False)
+    assert client.insert("a", EPISODES, opened) == (7, 7, 0)
+    assert client.insert("a", EPISODES, opened) == (7, 7, 7)
+    assert client.insert("b", EPISODES) == (7, 7, 7)
+    again = client.open_insert("a")
+    assert (again.last_sequence, again.cursor, again.episodes) == (7, b"at 7", 7)
+    assert again.generation > opened.generation
+    table = client.info()
+    assert (table.episodes, table.transitions, table.episodes_inserted) == (7, sum(LENGTHS), 7)
+    assert table.episodes_duplicate == 7  # b's: what a writer repeats is known by its sequence
+
+
+def test_what_was_acknowledged_survives_kill_9(server):
+    """A writer is cut off by a crash again and again; it asks where it was and goes on."""
+    client = server.client()
+    episodes = [(i + 1, i, numbered_rows(i, 50 + i % 700)) for i in range(400)]
+    acknowledged = 0
+    for crash_after in (5, 60, 150, None):
+        opened = client.open_insert("writer")
+        assert opened.last_sequence >= acknowledged
+        assert opened.cursor == (b"at %d" % opened.last_sequence if opened.last_sequence else b"")
+        stream = client.stub.Insert(client.chunks("writer", opened, episodes[opened.last_sequence:]), timeout=30)
+        try:
+            for answer in stream:
+                acknowledged = answer.sequence
+                if crash_after is not None and acknowledged >= crash_after:
+                    crash_after = None
+                    server.process.kill()
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.UNAVAILABLE
+        if server.process.ended() is not None:
+            server.process = server.workspace.serve("replay_server")
+    assert acknowledged == len(episodes)
+    table = client.info()
+    assert (table.episodes, table.transitions) == (400, sum(50 + i % 700 for i in range(400)))
+    assert table.episodes_corrupt == 0
+
+
+def test_an_older_generation_is_fenced_off(server):
+    client = server.client()
+    old = client.open_insert("writer")
+    entered, leave = threading.Event(), threading.Event()
+
+    def slowly():
+        yield from client.chunks("writer", old, EPISODES[:1])
+        entered.set()
+        leave.wait(30)
+        yield from client.chunks("writer", old, EPISODES[1:])
+
+    stream = client.stub.Insert(slowly(), timeout=30)
+    assert next(stream).sequence == 1
+    assert entered.wait(30)
+    new = client.open_insert("writer")
+    assert new.generation > old.generation
+    leave.set()
+    assert code_of(lambda: list(stream))[0] == grpc.StatusCode.FAILED_PRECONDITION
+    code, text = code_of(client.insert, "writer", EPISODES, old)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "generation" in text
+    assert client.insert("writer", EPISODES, new) == (7, 7, 1)
+
+
+def test_a_damaged_episode_is_left_out_and_counted(server):
+    client = server.client()
+    client.insert("writer", EPISODES)
+    server.process.stop()
+    store = server.workspace.run_dir / "replay" / "data.mdb"
+    content = bytearray(store.read_bytes())
+    at = content.find(EPISODES[4][2][20].tobytes())
+    assert at > 0
+    content[at + 50] ^= 1
+    store.write_bytes(content)
+    server.process = server.workspace.serve("replay_server")
+    starts = starts_of(client.draw(50, batch_snippets=64, snippet_transitions=8, seed=3))
+    assert {2, 6} <= set(starts[:, 0]) <= {0, 1, 2, 3, 5, 6}
+    table = wait_until(lambda: client.info().episodes_corrupt and client.info(), "the damage to be counted")
+    assert (table.episodes_corrupt, table.episodes) == (1, 6)
+    assert client.insert("again", EPISODES[4:5]) == (5, 1, 0)
+    assert client.info().episodes == 7
+
+
+# ---- waiting ----
+
+def test_no_more_is_sent_than_was_granted(sealed):
+    _, client = sealed
+    sampler = client.sampler(credit=3, batch_snippets=16, snippet_transitions=8, seed=1)
+    assert [sampler.next().first_batch for _ in range(3)] == [0, 1, 2]
+    came = threading.Event()
+    rest = []
+    thread = threading.Thread(target=lambda: (rest.append(sampler.next().first_batch), came.set()))
+    thread.start()
+    assert not came.wait(0.5)
+    sampler.grant(1)
+    thread.join(20)
+    assert rest == [3]
+    sampler.close()
+
+
+def test_a_sampler_waits_for_the_seal_and_info_says_so(server):
+    client = server.client()
+    client.insert("writer", EPISODES[:3])
+    sampler = client.sampler(credit=1, batch_snippets=4, snippet_transitions=2, seed=1, require_sealed=True)
+    [waiter] = wait_until(lambda: client.info().waiters, "Info to show who waits")
+    assert waiter.what == "sample" and "seal" in waiter.why
+    assert client.seal("writer", n_writers=1).sealed
+    answer = sampler.next()
+    assert answer.first_batch == 0 and answer.table_version == client.info().sealed_version
+    sampler.close()
+
+
+def test_sampling_waits_for_min_transitions(make_server):
+    server = make_server(min_transitions=1000)
+    client = server.client()
+    client.insert("writer", EPISODES[:2])
+    sampler = client.sampler(credit=1, batch_snippets=4, snippet_transitions=2, seed=1)
+    [waiter] = wait_until(lambda: client.info().waiters, "Info to show who waits")
+    assert "min_transitions" in waiter.why
+    client.insert("writer", EPISODES[2:])
+    assert sampler.next().first_batch == 0
+    sampler.close()
+
+
+def test_the_oldest_make_room(make_server):
+    server = make_server(max_transitions=100)
+    client = server.client()
+    assert client.insert("writer", [(i + 1, i, numbered_rows(i, 30)) for i in range(10)]) == (10, 10, 0)
+    table = client.info()
+    assert (table.transitions, table.episodes_removed) == (90, 7)
+    starts = starts_of(client.draw(4, batch_snippets=50, snippet_transitions=2, seed=1))
+    assert set(starts[:, 0]) == {7, 8, 9}
+
+
+def test_without_a_remover_a_full_table_says_so(make_server):
+    server = make_server(max_transitions=100, remover="none")
+    client = server.client()
+    code, text = code_of(client.insert, "writer", [(i + 1, i, numbered_rows(i, 30)) for i in range(10)])
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED, text
+    wait_until(lambda: client.info().transitions == 90, "those that fit to be stored")
+    assert len(client.draw(1, batch_snippets=50, snippet_transitions=2, seed=1)) == 1
+
+
+# ---- refused, in words ----
+
+def test_another_signature_is_refused_with_the_difference(sealed):
+    server, client = sealed
+    other = cheetah_signature(server.wire, velocity=10)
+    code, text = code_of(client.open_insert, "b", signature=other)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "velocity" in text and "10" in text and "9" in text
+    sampler = client.sampler(credit=1, batch_snippets=4, snippet_transitions=2,
+                             signature=cheetah_signature(server.wire, rewards=("jump",)))
+    code, text = code_of(sampler.next)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "jump" in text
+
+
+def test_a_sealed_table_takes_nothing_new(sealed):
+    _, client = sealed
+    code, text = code_of(client.insert, "late", [(1, 99, numbered_rows(99, 5))])
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "sealed" in text
+    assert client.insert("other", EPISODES) == (7, 7, 7)
+    assert client.info().episodes == 7
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(n_rows=1), "n_rows"),
+    (dict(n_rows=2_000_000), "n_rows"),
+    (dict(priority=-1.0), "priority"),
+    (dict(priority=float("nan")), "priority"),
+    (dict(chunk=1), "chunk"),
+    (dict(rows=b"abc"), "bytes"),
+    (dict(cursor=b"x" * 2000), "cursor"),
+    (dict(sequence=0), "sequence"),
+])
+def test_a_bad_insert_is_refused_by_name(server, change, words):
+    client = server.client()
+    opened = client.open_insert("writer")
+    request = next(client.chunks("writer", opened, EPISODES[1:2]))
+    for field, value in change.items():
+        setattr(request, field, value)
+    code, text = code_of(lambda: list(client.stub.Insert(iter([request]), timeout=20)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and words in text, (code, text)
+    assert client.info().episodes == 0
+    assert client.insert("writer", EPISODES)[1] == 7
+
+
+@pytest.mark.parametrize("change, words", [
+    (dict(batch_snippets=0), "batch_snippets"),
+    (dict(batch_snippets=1 << 20), "batch_snippets"),
+    (dict(snippet_transitions=0), "snippet_transitions"),
+    (dict(snippet_transitions=5000), "snippet_transitions"),
+    (dict(slice_begin=30, slice_count=10), "slice"),
+    (dict(batch_snippets=65536, snippet_transitions=1024), "max_message_bytes"),
+])
+def test_a_bad_sample_request_is_refused_by_name(sealed, change, words):
+    _, client = sealed
+    sampler = client.sampler(**{"credit": 1, "batch_snippets": 32, "snippet_transitions": 8, **change})
+    code, text = code_of(sampler.next)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and words in text, (code, text)
+
+
+def test_foreign_bytes_do_no_harm(sealed):
+    server, client = sealed
+    raw = client.channel.unary_unary("/hindcast.Replay/OpenInsert")
+    stream = client.channel.stream_stream("/hindcast.Replay/Insert")
+    generator = np.random.default_rng(1)
+    for size in (1, 7, 100, 5000):
+        for _ in range(20):
+            garbage = generator.bytes(size)
+            assert code_of(raw, garbage, timeout=20)[0] in (
+                grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION), garbage
+            assert code_of(lambda: list(stream(iter([garbage]), timeout=20)))[0] in (
+                grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND), garbage
+    assert client.info().episodes == 7
+    assert server.process.ended() is None
+
+
+def test_a_message_too_large_is_refused(make_server):
+    server = make_server(max_message_bytes=1 << 20)
+    client = server.client()
+    raw = client.channel.unary_unary("/hindcast.Replay/OpenInsert")
+    assert code_of(raw, bytes(2 << 20), timeout=20)[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert client.info() is None
+    assert server.process.ended() is None
+
+
+def test_an_unknown_method_is_unimplemented(server):
+    client = server.client()
+    for path in ("/hindcast.Replay/Nothing", "/hindcast.Nothing/Info"):
+        assert code_of(client.channel.unary_unary(path), b"", timeout=20)[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_health_says_serving(server):
+    client = server.client()
+    health = server.wire.health_grpc.HealthStub(client.channel)
+    Request = server.wire.health.HealthCheckRequest
+    for service in ("", "hindcast.Replay"):
+        answer = health.Check(Request(service=service), timeout=20, wait_for_ready=True)
+        assert answer.status == server.wire.health.HealthCheckResponse.SERVING
+    assert code_of(health.Check, Request(service="nobody"), timeout=20)[0] == grpc.StatusCode.NOT_FOUND
+
+
+# ---- the process ----
+
+def test_metrics_and_an_orderly_end(sealed):
+    server, client = sealed
+    client.draw(2, batch_snippets=64, snippet_transitions=8, seed=1)
+    expected = {"hindcast_replay_episodes": 7, "hindcast_replay_transitions": sum(LENGTHS),
+                "hindcast_replay_episodes_inserted_total": 7, "hindcast_replay_sealed_tables": 1,
+                "hindcast_replay_snippets_sampled_total": 128}
+    wait_until(lambda: expected.items() <= server.workspace.metrics("replay_server").items(), f"metrics {expected}")
+    sampler = client.sampler(credit=1, batch_snippets=4, snippet_transitions=2, seed=1)
+    sampler.next()
+    server.process.stop(10)  # with a stream open
+    assert not (server.workspace.run_dir / "replay_server.admin").exists()
+
+
+def test_two_servers_do_not_share_a_store_or_a_socket(server):
+    second = server.workspace.start("replay_server", label="second")
+    assert second.wait(20) not in (0, None)
+    assert "replay" in second.tail()
+    assert server.client().open_insert("writer").generation == 1
