@@ -111,6 +111,26 @@ static void on_closed(struct rpc_op *op, bool ok)
 
 /* ---- Responses ---- */
 
+/* Does what the call wants next once the handler under way has returned: a message and the status
+ * that follows it leave in one batch, and a resumed call's request never comes in the middle of
+ * another handler. */
+static void defer(struct rpc_call *call)
+{
+    if (call->is_deferred) {
+        return;
+    }
+    rpc_call_retain(call);
+    call->is_deferred = true;
+    call->next_deferred = NULL;
+    struct rpc_server *server = call->server;
+    if (server->deferred == NULL) {
+        server->deferred = call;
+    } else {
+        server->deferred_tail->next_deferred = call;
+    }
+    server->deferred_tail = call;
+}
+
 /* Sends the next message, the status, or both in one batch. */
 static void write_next(struct rpc_call *call)
 {
@@ -200,7 +220,7 @@ status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response,
     check_thread(call);
     status s = enqueue(call, response, payload);
     if (s == STATUS_OK) {
-        write_next(call);
+        defer(call);
     }
     return s;
 }
@@ -227,7 +247,7 @@ static void finish_code(struct rpc_call *call, int code, const char *text)
     if (!call->reading) {
         drop_buffer(&call->incoming);
     }
-    write_next(call);
+    defer(call);
 }
 
 void rpc_call_finish(struct rpc_call *call, status code, const char *text)
@@ -331,30 +351,25 @@ void rpc_call_hold(struct rpc_call *call)
 void rpc_call_resume(struct rpc_call *call)
 {
     check_thread(call);
-    if (!call->held || call->grpc == NULL) {
+    if (call->held && call->grpc != NULL) {
         call->held = false;
-        return;
-    }
-    call->held = false;
-    if (call->incoming == NULL || call->reading) {
-        read_next(call);
-    } else if (!call->is_resumed) {
-        /* A request waits. Not here: we may be inside another handler. */
-        rpc_call_retain(call);
-        call->is_resumed = true;
-        call->next_resumed = call->server->resumed;
-        call->server->resumed = call;
+        defer(call);
     }
 }
 
-void call_run_resumed(struct rpc_server *server)
+void call_run_deferred(struct rpc_server *server)
 {
-    while (server->resumed != NULL) {
-        struct rpc_call *call = server->resumed;
-        server->resumed = call->next_resumed;
-        call->is_resumed = false;
-        if (call->grpc != NULL && !call->held && !call->reading && call->incoming != NULL) {
-            handle_request(call);
+    while (server->deferred != NULL) {
+        struct rpc_call *call = server->deferred;
+        server->deferred = call->next_deferred;
+        call->is_deferred = false;
+        if (call->grpc != NULL) {
+            write_next(call);
+            if (call->incoming != NULL && !call->held && !call->reading && !call->finishing) {
+                handle_request(call);
+            } else {
+                read_next(call);
+            }
         }
         rpc_call_release(call);
     }

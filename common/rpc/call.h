@@ -30,7 +30,7 @@ struct rpc_call {
     struct rpc_op closed_op, read_op, write_op;
     unsigned n_ops; /* under way */
     int cancelled;  /* written by gRPC with closed_op; the end is the same to us */
-    bool reading, writing, held, handling, is_resumed;
+    bool reading, writing, held, handling, is_deferred;
     bool got_request, half_closed, initial_sent, finishing, status_sent, ended;
 
     grpc_byte_buffer *incoming;
@@ -42,7 +42,7 @@ struct rpc_call {
     char *text;
 
     struct rpc_call *previous, *next; /* in server->calls */
-    struct rpc_call *next_resumed;
+    struct rpc_call *next_deferred;
 };
 
 #endif

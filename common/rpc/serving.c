@@ -107,6 +107,7 @@ static void run_posts(struct rpc_server *server, bool close)
         next = post->next;
         post->function(post->arg);
         mem_free(post);
+        call_run_deferred(server);
         uint64_t end = clock_now_ns();
         note_lag(server, begin, end);
         begin = end;
@@ -143,6 +144,7 @@ static void run_timers(struct rpc_server *server)
         if (begin >= timer->due_ns) {
             timer->due_ns = begin + timer->period_ns;
             timer->function(timer->arg);
+            call_run_deferred(server);
             note_lag(server, begin, clock_now_ns());
         }
     }
@@ -211,7 +213,7 @@ void *serving_run(void *arg)
             struct rpc_op *op = event.tag;
             op_take(op);
             op->complete(op, event.success != 0);
-            call_run_resumed(server);
+            call_run_deferred(server);
         }
         now = clock_now_ns();
         if (event.tag != &server->wake_op) { /* whose functions are measured one by one */
@@ -219,10 +221,10 @@ void *serving_run(void *arg)
         }
         if (now >= due) {
             run_timers(server);
-            call_run_resumed(server);
         }
         if (!server->draining && atomic_load_explicit(&server->close_asked, memory_order_acquire)) {
             begin_drain(server);
+            call_run_deferred(server);
         }
         if (server->draining && !server->ended) {
             drain(server, now);

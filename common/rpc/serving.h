@@ -95,7 +95,7 @@ struct rpc_server {
     struct accept_slot slots[SERVING_ACCEPTS];
     struct rpc_call *calls; /* all that are alive, refused ones too */
     size_t n_calls;
-    struct rpc_call *resumed; /* have a request waiting, and were resumed */
+    struct rpc_call *deferred, *deferred_tail; /* want something once the handler has returned */
     struct health_watch *watches;
     bool draining, drain_forced, shut_down, ended;
     struct rpc_op shutdown_op;
@@ -131,7 +131,7 @@ void accept_fini(struct rpc_server *server);
 void call_begin(struct rpc_server *server, const struct served_method *served, grpc_call *grpc,
                 grpc_metadata_array *metadata, uint64_t deadline_ns, unsigned roles, int refusal,
                 const char *refusal_text);
-void call_run_resumed(struct rpc_server *server);
+void call_run_deferred(struct rpc_server *server);
 
 /* ---- health.c ---- */
 status health_add(struct rpc_server *server, struct err *err) MUST_CHECK;

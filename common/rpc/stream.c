@@ -150,7 +150,8 @@ status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms)
     return ok ? STATUS_OK : STATUS_CLOSED;
 }
 
-/* Waits for the message under way; after the time it cancels the stream, as half a message may be out. */
+/* Waits for the message under way; after the time it cancels the stream, as half a message may be
+ * out. */
 static status end_sending(struct rpc_stream *stream, uint64_t timeout_ms)
 {
     status s = rpc_stream_send_wait(stream, timeout_ms);

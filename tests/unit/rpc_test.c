@@ -206,7 +206,7 @@ static void unary_shows_call_facts(void **state)
                                &response, &err),
                      STATUS_OK);
     int left_ms = atoi(body(&response)->text);
-    assert_in_range(left_ms, 3000, 4000);
+    assert_in_range(left_ms, 3000, 4100); /* gRPC rounds up on the wire */
     rpc_message_free(&response);
     request.text = echo_text("peer");
     assert_int_equal(rpc_unary(pair->channel, ECHO_SERVICE, "Say", &request.base, NULL, &options,
