@@ -1,7 +1,9 @@
-/* Sampling batches of snippets: a background thread per replay server keeps a few batches ready, so that the learner never waits
- * for the network. Batches come in order of their number, also after reconnecting.
+/* Sampling batches of snippets: a background thread per replay server keeps a few batches ready, so
+ * that the learner never waits for the network. Batches come in order of their number, also after
+ * reconnecting.
  *
- * With several servers a batch is made of shares in proportion to their transitions (refreshed from Info), in server order. */
+ * With several servers a batch is made of shares in proportion to their transitions (refreshed from
+ * Info), in server order. */
 #ifndef HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 #define HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 
@@ -11,36 +13,40 @@
 struct replay_sampler;
 
 struct replay_sampler_options {
-    const char *table;           /* NULL: "default" */
-    uint32_t batch_snippets;     /* B, of the global batch */
+    const char *table;            /* NULL: "default" */
+    uint32_t batch_snippets;      /* B, of the global batch */
     uint32_t snippet_transitions; /* N */
     uint64_t seed;
     uint64_t first_batch;
     uint32_t slice_begin, slice_count; /* this rank's share; 0, 0: all */
     bool require_sealed;
-    uint32_t prefetch_batches;   /* 0: 4 */
+    uint32_t prefetch_batches; /* 0: 4 */
 };
 
 /* One batch. Rows are 64-byte aligned. */
 struct replay_batch {
     uint64_t number;
-    uint64_t table_version;   /* 0: not sealed */
-    uint32_t snippets;        /* B, or slice_count */
-    float *rows;              /* (snippets, N + 1, W) */
-    uint32_t *n_valid;        /* (snippets) */
-    uint64_t *episode_id;     /* (snippets), or NULL when the table is not prioritized */
-    double *probability;      /* (snippets), or NULL: uniform */
+    uint64_t table_version; /* 0: not sealed */
+    uint32_t snippets;      /* B, or slice_count */
+    float *rows;            /* (snippets, N + 1, W) */
+    uint32_t *n_valid;      /* (snippets) */
+    uint64_t *episode_id;   /* (snippets), or NULL when the table is not prioritized */
+    double *probability;    /* (snippets), or NULL: uniform */
 };
 
-/* Learns the table's signature from the server when `signature` has A == 0 on entry (then it is filled in), else asks for it. Waits up to `timeout_ms` for
- * server and table; UNAVAILABLE or NOT_FOUND say what was missing. `stopping` as in replay_writer. */
-status replay_sampler_open(struct replay_sampler **sampler, const struct experiment *experiment, struct signature *signature,
-                           const struct replay_sampler_options *options, uint64_t timeout_ms, bool (*stopping)(void *arg),
-                           void *stopping_arg, struct err *err) MUST_CHECK;
+/* Learns the table's signature from the server when `signature` has A == 0 on entry (then it is
+ * filled in), else asks for it. Waits up to `timeout_ms` for server and table; UNAVAILABLE or
+ * NOT_FOUND say what was missing. `stopping` as in replay_writer. */
+status replay_sampler_open(struct replay_sampler **sampler, const struct experiment *experiment,
+                           struct signature *signature,
+                           const struct replay_sampler_options *options, uint64_t timeout_ms,
+                           bool (*stopping)(void *arg), void *stopping_arg,
+                           struct err *err) MUST_CHECK;
 
-/* The next batch; give it back with replay_sampler_return (its buffer is used again). OK; TIMEOUT: none yet (`err` says in
- * a few words what is being waited for); MISMATCH and others are final. */
-status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch, uint64_t timeout_ms, struct err *err) MUST_CHECK;
+/* The next batch; give it back with replay_sampler_return (its buffer is used again). OK; TIMEOUT:
+ * none yet (`err` says in a few words what is being waited for); MISMATCH and others are final. */
+status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch,
+                           uint64_t timeout_ms, struct err *err) MUST_CHECK;
 void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *batch);
 
 void replay_sampler_close(struct replay_sampler *sampler);

@@ -1,0 +1,459 @@
+/* A link is a list of episodes in order of sequence and a place in it up to which they are sent:
+ *
+ *     first .. (sent, not acknowledged) .. next_to_send .. last
+ *
+ * Connecting asks the server for the last committed sequence, drops what it has and sends the rest
+ * from the beginning. An acknowledgement drops from the front. Everything that goes wrong with a
+ * connection ends in `disconnect`. */
+#define LOG_MODULE "replay_link"
+#include "common/clients/replay_link.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+#include "common/clients/peer.h"
+#include "common/clients/signature_wire.h"
+
+#define CALL_TIMEOUT_MS  20000
+#define CONNECT_SLICE_MS 100
+#define BACKOFF_MIN_MS   50.0
+#define BACKOFF_MAX_MS   1000.0
+#define FINISH_MS        100
+#define MESSAGES_AT_ONCE 64 /* between two looks for acknowledgements */
+#define ROWS_FIELD       15
+
+struct outgoing {
+    struct outgoing *next;
+    atomic_int references; /* the link's, and one for each payload that gRPC still reads */
+    uint64_t sequence;
+    struct episode_identity identity;
+    uint32_t n_rows;
+    size_t bytes;
+    size_t cursor_size;
+    uint8_t cursor[8 + REPLAY_CURSOR_MAX];
+    float rows[];
+};
+
+struct replay_link {
+    const struct replay_link_settings *settings;
+    struct signature signature;
+    struct rpc_channel *channel;
+    struct rpc_stream *stream; /* NULL: not connected */
+    bool sending;              /* a message is on its way into gRPC */
+    uint64_t generation;
+    uint32_t chunk_rows;
+    struct outgoing *first, *last;
+    struct outgoing *next_to_send; /* NULL: all sent */
+    uint32_t next_chunk;           /* of next_to_send */
+    bool stream_opened;            /* the first message of the stream has been sent */
+    uint64_t last_sequence;        /* given out */
+    size_t unacknowledged_bytes;
+    uint64_t away_since_ns; /* 0: connected, or never tried */
+    double backoff_ms;
+    struct rng rng;
+    struct replay_writer_counts counts;
+    struct replay_link_position position;
+};
+
+/* ---- Outgoing episodes ---- */
+
+static void release(void *arg)
+{
+    struct outgoing *episode = arg;
+    if (atomic_fetch_sub(&episode->references, 1) == 1) {
+        mem_free(episode);
+    }
+}
+
+status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
+                       const void *cursor, size_t cursor_size, struct err *err)
+{
+    ASSERT(cursor_size <= REPLAY_CURSOR_MAX);
+    const uint32_t n_rows = episode->T + 1;
+    const size_t bytes = (size_t)n_rows * episode->W * sizeof(float);
+    /* Not zeroed: the rows are copied over. */
+    struct outgoing *out = mem_resize(NULL, 1, sizeof *out + bytes);
+    if (out == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "an episode of %zu bytes", bytes);
+    }
+    *out = (struct outgoing){.sequence = ++link->last_sequence,
+                             .identity = episode->identity,
+                             .n_rows = n_rows,
+                             .bytes = bytes};
+    atomic_init(&out->references, 1);
+    memcpy(out->cursor, &counter, 8);
+    if (cursor_size > 0) {
+        memcpy(out->cursor + 8, cursor, cursor_size);
+    }
+    out->cursor_size = 8 + cursor_size;
+    memcpy(out->rows, episode->rows, bytes);
+    if (link->last) {
+        link->last->next = out;
+    } else {
+        link->first = out;
+    }
+    link->last = out;
+    if (link->next_to_send == NULL) {
+        link->next_to_send = out;
+        link->next_chunk = 0;
+    }
+    link->unacknowledged_bytes += bytes;
+    return STATUS_OK;
+}
+
+/* Everything up to `sequence` is in the store. */
+static void acknowledge(struct replay_link *link, uint64_t sequence)
+{
+    while (link->first && link->first->sequence <= sequence) {
+        struct outgoing *out = link->first;
+        if (link->next_to_send == out) {
+            link->next_to_send = out->next;
+            link->next_chunk = 0;
+        }
+        link->first = out->next;
+        if (link->first == NULL) {
+            link->last = NULL;
+        }
+        link->unacknowledged_bytes -= out->bytes;
+        link->counts.episodes++;
+        link->counts.transitions += out->n_rows - 1;
+        link->counts.bytes += out->bytes;
+        release(out);
+    }
+}
+
+size_t replay_link_unacknowledged_bytes(const struct replay_link *link)
+{
+    return link->unacknowledged_bytes;
+}
+
+bool replay_link_sendable(const struct replay_link *link)
+{
+    return link->next_to_send != NULL || link->sending;
+}
+
+/* ---- Connecting ---- */
+
+static bool stopping(const struct replay_link *link)
+{
+    return link->settings->stopping && link->settings->stopping(link->settings->stopping_arg);
+}
+
+/* May a later try succeed where this one did not? */
+static bool transient(status code)
+{
+    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_BUSY ||
+           code == STATUS_CLOSED || code == STATUS_NOT_FOUND || code == STATUS_IO ||
+           code == STATUS_INTERNAL || code == STATUS_OK;
+}
+
+static status open_writer(struct replay_link *link, struct err *err)
+{
+    struct signature_wire *wire = mem_new(sizeof *wire);
+    if (wire == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "OpenInsert");
+    }
+    signature_wire_fill(wire, &link->signature);
+    Hindcast__OpenInsertRequest request = HINDCAST__OPEN_INSERT_REQUEST__INIT;
+    request.table = (char *)link->settings->table;
+    request.writer = (char *)link->settings->writer;
+    request.generation = link->generation;
+    request.signature = &wire->message;
+    const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS};
+    struct rpc_message message;
+    status s = rpc_unary(link->channel, &hindcast__replay__descriptor, "OpenInsert", &request.base,
+                         NULL, &options, &message, err);
+    mem_free(wire);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const Hindcast__OpenInsertResponse *response =
+        (const Hindcast__OpenInsertResponse *)message.body;
+    struct replay_link_position *position = &link->position;
+    if (response->chunk_rows == 0 || response->cursor.len > 8 + REPLAY_CURSOR_MAX ||
+        (response->cursor.len > 0 && response->cursor.len < 8)) {
+        s = err_set(err, STATUS_INVALID, "%s: OpenInsert: chunk_rows %u, cursor of %zu bytes",
+                    rpc_channel_address(link->channel), response->chunk_rows, response->cursor.len);
+    } else {
+        link->generation = response->generation;
+        link->chunk_rows = response->chunk_rows;
+        position->sealed = response->sealed;
+        position->counter = 0;
+        position->cursor_size = response->cursor.len >= 8 ? response->cursor.len - 8 : 0;
+        if (response->cursor.len >= 8) {
+            memcpy(&position->counter, response->cursor.data, 8);
+            memcpy(position->cursor, response->cursor.data + 8, position->cursor_size);
+        }
+        acknowledge(link, response->last_sequence);
+        if (response->last_sequence > link->last_sequence) {
+            link->last_sequence = response->last_sequence;
+        }
+    }
+    rpc_message_free(&message);
+    return s;
+}
+
+static status connect_once(struct replay_link *link, struct err *err)
+{
+    status s = rpc_channel_wait(link->channel, CONNECT_SLICE_MS);
+    if (s != STATUS_OK) {
+        return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable",
+                       rpc_channel_address(link->channel));
+    }
+    s = open_writer(link, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = rpc_stream_open(&link->stream, link->channel, &hindcast__replay__descriptor, "Insert",
+                        RPC_BIDI, NULL, err);
+    link->stream_opened = false;
+    link->next_to_send = link->first;
+    link->next_chunk = 0;
+    return s;
+}
+
+/* Connects, or waits a little and says OK so that the caller tries again. */
+static status connect_or_wait(struct replay_link *link, struct err *err)
+{
+    const uint64_t now_ns = clock_now_ns();
+    if (link->away_since_ns == 0) {
+        link->away_since_ns = now_ns;
+        link->backoff_ms = BACKOFF_MIN_MS;
+    }
+    struct err why = {0};
+    status s = connect_once(link, &why);
+    if (s == STATUS_OK) {
+        link->away_since_ns = 0;
+        return STATUS_OK;
+    }
+    if (!transient(s)) {
+        link->away_since_ns = 0;
+        return err_set(err, s, "%s", why.text);
+    }
+    if (now_ns - link->away_since_ns > link->settings->connect_timeout_ms * NS_PER_MS) {
+        link->away_since_ns = 0;
+        return err_set(err, STATUS_UNAVAILABLE, "%s", why.text);
+    }
+    clock_sleep_ms((unsigned)(link->backoff_ms * (0.5 + 0.5 * rng_uniform(&link->rng))));
+    link->backoff_ms =
+        link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
+    return STATUS_OK;
+}
+
+/* The stream has ended: OK where trying again makes sense, else the server's refusal. */
+static status disconnect(struct replay_link *link, struct err *err)
+{
+    struct err why = {0};
+    status s = rpc_stream_finish(link->stream, FINISH_MS, &why);
+    link->stream = NULL;
+    link->sending = false;
+    link->counts.reconnects++;
+    if (!transient(s)) {
+        return err_set(err, s, "%s", why.text);
+    }
+    log_info("connection lost, will reconnect: %s", why.text);
+    /* Such an end repeated at once would spin: the server refuses what it let us open. */
+    clock_sleep_ms((unsigned)(BACKOFF_MIN_MS * rng_uniform(&link->rng)));
+    return STATUS_OK;
+}
+
+/* ---- Sending and receiving ---- */
+
+/* Hands the next chunk to gRPC. */
+static status start_chunk(struct replay_link *link)
+{
+    struct outgoing *out = link->next_to_send;
+    Hindcast__InsertRequest request = HINDCAST__INSERT_REQUEST__INIT;
+    Hindcast__Identity identity = HINDCAST__IDENTITY__INIT;
+    const uint32_t begin = link->next_chunk * link->chunk_rows;
+    const uint32_t rest = out->n_rows - begin;
+    const uint32_t n = rest < link->chunk_rows ? rest : link->chunk_rows;
+    const size_t row_bytes = out->bytes / out->n_rows;
+    if (!link->stream_opened) {
+        request.table = (char *)link->settings->table;
+        request.writer = (char *)link->settings->writer;
+        request.generation = link->generation;
+    }
+    request.sequence = out->sequence;
+    request.chunk = link->next_chunk;
+    request.last_chunk = n == rest;
+    if (link->next_chunk == 0) {
+        identity.source = out->identity.source;
+        identity.shard = out->identity.shard;
+        identity.episode = out->identity.episode;
+        identity.relabel = out->identity.relabel;
+        request.identity = &identity;
+        request.n_rows = out->n_rows;
+        request.restored = link->settings->restored;
+        request.cursor.data = out->cursor;
+        request.cursor.len = out->cursor_size;
+    }
+    atomic_fetch_add(&out->references, 1);
+    const struct rpc_payload payload = {.field = ROWS_FIELD,
+                                        .bytes = (const uint8_t *)out->rows + begin * row_bytes,
+                                        .size = n * row_bytes,
+                                        .release = release,
+                                        .arg = out};
+    status s = rpc_stream_send_start(link->stream, &request.base, &payload);
+    if (s == STATUS_OK) {
+        link->sending = true;
+        link->stream_opened = true;
+        link->next_chunk++;
+        if (n == rest) {
+            link->next_to_send = out->next;
+            link->next_chunk = 0;
+        }
+    }
+    return s;
+}
+
+/* Takes acknowledgements for up to `wait_ms`; CLOSED: the stream has ended. */
+static status receive(struct replay_link *link, uint64_t wait_ms)
+{
+    struct rpc_message message;
+    status s = rpc_stream_recv(link->stream, &message, wait_ms);
+    if (s == STATUS_OK) {
+        const Hindcast__InsertResponse *response = (const Hindcast__InsertResponse *)message.body;
+        link->counts.duplicates += response->n_duplicates;
+        acknowledge(link, response->sequence);
+        rpc_message_free(&message);
+    }
+    return s == STATUS_TIMEOUT ? STATUS_OK : s;
+}
+
+/* As much as gRPC takes at once. */
+static status send_some(struct replay_link *link, uint64_t wait_ms)
+{
+    status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < MESSAGES_AT_ONCE; i++) {
+        if (!link->sending) {
+            if (link->next_to_send == NULL) {
+                break;
+            }
+            s = start_chunk(link);
+        }
+        if (s == STATUS_OK) {
+            s = rpc_stream_send_wait(link->stream, wait_ms);
+            link->sending = s == STATUS_TIMEOUT;
+        }
+    }
+    return s;
+}
+
+status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t receive_ms,
+                        struct err *err)
+{
+    if (stopping(link)) {
+        return err_set(err, STATUS_CLOSED, "stopping");
+    }
+    if (link->stream == NULL) {
+        return link->first ? connect_or_wait(link, err) : STATUS_OK;
+    }
+    status s = send_some(link, send_ms);
+    const bool stuck = s == STATUS_TIMEOUT;
+    if (s == STATUS_OK || stuck) {
+        /* While a message is stuck the waiting has been done; acknowledgements may free it. */
+        s = receive(link, stuck || link->next_to_send ? 0 : receive_ms);
+    }
+    return s == STATUS_OK ? STATUS_OK : disconnect(link, err);
+}
+
+/* ---- Sealing ---- */
+
+status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *sealed, struct err *err)
+{
+    ASSERT(link->first == NULL);
+    const uint64_t start_ns = clock_now_ns();
+    Hindcast__SealRequest request = HINDCAST__SEAL_REQUEST__INIT;
+    request.table = (char *)link->settings->table;
+    request.writer = (char *)link->settings->writer;
+    request.n_writers = n_writers;
+    const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS};
+    for (;;) {
+        request.generation = link->generation;
+        struct rpc_message message;
+        status s = rpc_unary(link->channel, &hindcast__replay__descriptor, "Seal", &request.base,
+                             NULL, &options, &message, err);
+        if (s == STATUS_OK) {
+            *sealed = ((const Hindcast__SealResponse *)message.body)->sealed;
+            rpc_message_free(&message);
+            return STATUS_OK;
+        }
+        if (stopping(link)) {
+            return err_set(err, STATUS_CLOSED, "stopping");
+        }
+        if (!transient(s) ||
+            clock_now_ns() - start_ns > link->settings->connect_timeout_ms * NS_PER_MS) {
+            return s;
+        }
+        clock_sleep_ms(CONNECT_SLICE_MS);
+    }
+}
+
+/* ---- Life ---- */
+
+status replay_link_open(struct replay_link **out, const char *address,
+                        const struct experiment *experiment, const struct signature *signature,
+                        const struct replay_link_settings *settings,
+                        struct replay_link_position *position, struct err *err)
+{
+    struct replay_link *link = mem_new(sizeof *link);
+    if (link == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", address);
+    }
+    link->settings = settings;
+    link->signature = *signature;
+    rng_init(&link->rng, clock_wall_ns(), settings->writer, 0);
+    status s = peer_channel_open(&link->channel, address, experiment, 0, err);
+    if (s != STATUS_OK) {
+        mem_free(link);
+        return s;
+    }
+    while (s == STATUS_OK && link->stream == NULL) {
+        s = stopping(link) ? err_set(err, STATUS_CLOSED, "stopping") : connect_or_wait(link, err);
+    }
+    if (s != STATUS_OK) {
+        replay_link_close(link);
+        return s;
+    }
+    *position = link->position;
+    *out = link;
+    return STATUS_OK;
+}
+
+void replay_link_close(struct replay_link *link)
+{
+    if (link == NULL) {
+        return;
+    }
+    if (link->stream) {
+        if (link->first) {
+            rpc_stream_cancel(link->stream);
+        }
+        struct err err;
+        if (rpc_stream_finish(link->stream, FINISH_MS, &err) != STATUS_OK) {
+            log_debug("at close: %s", err.text);
+        }
+    }
+    rpc_channel_close(link->channel);
+    while (link->first) {
+        struct outgoing *next = link->first->next;
+        release(link->first);
+        link->first = next;
+    }
+    mem_free(link);
+}
+
+void replay_link_counts(const struct replay_link *link, struct replay_writer_counts *counts)
+{
+    counts->episodes += link->counts.episodes;
+    counts->transitions += link->counts.transitions;
+    counts->duplicates += link->counts.duplicates;
+    counts->bytes += link->counts.bytes;
+    counts->reconnects += link->counts.reconnects;
+}

@@ -1,0 +1,58 @@
+/* One writer's connection to one replay server: what was handed over and not yet acknowledged, sent
+ * again after every reconnect. The part of replay_writer that knows one server; replay_writer
+ * spreads episodes over several. One thread. */
+#ifndef HINDCAST_CLIENTS_REPLAY_LINK_H
+#define HINDCAST_CLIENTS_REPLAY_LINK_H
+
+#include "common/clients/replay_writer.h"
+
+struct replay_link;
+
+struct replay_link_settings {
+    const char *table;
+    const char *writer;
+    bool restored;
+    uint64_t connect_timeout_ms;
+    bool (*stopping)(void *arg);
+    void *stopping_arg;
+};
+
+/* What the server said when the link was opened. */
+struct replay_link_position {
+    uint64_t counter; /* of the writer, that came with the last committed episode; 0: none */
+    size_t cursor_size;
+    uint8_t cursor[REPLAY_CURSOR_MAX];
+    bool sealed;
+};
+
+/* Opens the writer on the server, waiting for it up to connect_timeout_ms. `settings` and what it
+ * points to are borrowed for the link's life. */
+status replay_link_open(struct replay_link **link, const char *address,
+                        const struct experiment *experiment, const struct signature *signature,
+                        const struct replay_link_settings *settings,
+                        struct replay_link_position *position, struct err *err) MUST_CHECK;
+void replay_link_close(struct replay_link *link);
+
+/* Takes a copy; sends nothing yet. `counter` rises with every episode of the writer, over all
+ * servers. */
+status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
+                       const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
+
+/* Sends what gRPC takes, waiting up to `send_ms` where it is stuck, then takes acknowledgements,
+ * waiting up to `receive_ms` for one. Reconnects where needed. OK: something may have moved.
+ * CLOSED: stopping. UNAVAILABLE: away for connect_timeout_ms. Others are the server's refusal; what
+ * was handed over stays and is sent again by the next call. */
+status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t receive_ms,
+                        struct err *err) MUST_CHECK;
+/* Is there anything that gRPC has not taken yet? */
+bool replay_link_sendable(const struct replay_link *link);
+size_t replay_link_unacknowledged_bytes(const struct replay_link *link);
+
+/* Nothing may be unacknowledged. */
+status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *sealed,
+                        struct err *err) MUST_CHECK;
+
+/* Adds this link's to `counts`. */
+void replay_link_counts(const struct replay_link *link, struct replay_writer_counts *counts);
+
+#endif

@@ -1,0 +1,243 @@
+/* The ring between the threads that receive batches and the one that uses them. */
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "common/base/memory.h"
+#include "common/clients/replay_ring.h"
+
+enum slot_state { SLOT_EMPTY, SLOT_FILLING, SLOT_TAKEN };
+
+struct slot {
+    struct replay_batch batch; /* first: a batch is its slot */
+    enum slot_state state;
+    uint32_t parts_missing;
+    bool unsealed;     /* a part came from a table that is not sealed */
+    bool prioritized;  /* a part came with ids and probabilities */
+    uint64_t versions; /* of the parts, mixed */
+    uint64_t *episode_id;
+    double *probability;
+};
+
+struct replay_ring {
+    struct replay_ring_settings settings;
+    pthread_mutex_t
+        lock; /* guards all below but the rows and arrays of a slot that is being filled */
+    pthread_cond_t ready;    /* a batch is complete, or an error came */
+    pthread_cond_t returned; /* the window moved, or the end */
+    uint64_t next;           /* number of the next batch handed out */
+    uint64_t oldest;         /* the oldest one not returned */
+    bool closed;
+    struct err error; /* final; code OK: none */
+    struct slot *slots;
+};
+
+static struct slot *slot_of(struct replay_ring *ring, uint64_t number)
+{
+    return &ring->slots[number % ring->settings.depth];
+}
+
+status replay_ring_new(struct replay_ring **out, const struct replay_ring_settings *settings)
+{
+    struct replay_ring *ring = mem_new(sizeof *ring);
+    if (ring == NULL || (ring->slots = mem_array(settings->depth, sizeof *ring->slots)) == NULL) {
+        mem_free(ring);
+        return STATUS_NO_MEMORY;
+    }
+    ring->settings = *settings;
+    ring->next = ring->oldest = settings->first_batch;
+    pthread_mutex_init(&ring->lock, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&ring->ready, &attributes);
+    pthread_cond_init(&ring->returned, &attributes);
+    pthread_condattr_destroy(&attributes);
+    const size_t n = settings->snippets;
+    status s = STATUS_OK;
+    for (uint32_t i = 0; i < settings->depth; i++) {
+        struct slot *slot = &ring->slots[i];
+        slot->batch.snippets = settings->snippets;
+        slot->batch.rows = mem_aligned(n * (settings->N + 1) * settings->W * sizeof(float));
+        slot->batch.n_valid = mem_array(n, sizeof *slot->batch.n_valid);
+        slot->episode_id = mem_array(n, sizeof *slot->episode_id);
+        slot->probability = mem_array(n, sizeof *slot->probability);
+        if (!slot->batch.rows || !slot->batch.n_valid || !slot->episode_id || !slot->probability) {
+            s = STATUS_NO_MEMORY;
+        }
+    }
+    if (s != STATUS_OK) {
+        replay_ring_free(ring);
+        return s;
+    }
+    *out = ring;
+    return STATUS_OK;
+}
+
+void replay_ring_free(struct replay_ring *ring)
+{
+    if (ring == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < ring->settings.depth; i++) {
+        mem_free(ring->slots[i].batch.rows);
+        mem_free(ring->slots[i].batch.n_valid);
+        mem_free(ring->slots[i].episode_id);
+        mem_free(ring->slots[i].probability);
+    }
+    pthread_cond_destroy(&ring->ready);
+    pthread_cond_destroy(&ring->returned);
+    pthread_mutex_destroy(&ring->lock);
+    mem_free(ring->slots);
+    mem_free(ring);
+}
+
+static void deadline_in(struct timespec *at, uint64_t timeout_ms)
+{
+    clock_gettime(CLOCK_MONOTONIC, at);
+    at->tv_sec += (time_t)(timeout_ms / 1000);
+    at->tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (at->tv_nsec >= 1000000000) {
+        at->tv_nsec -= 1000000000;
+        at->tv_sec++;
+    }
+}
+
+/* ---- The receiving side ---- */
+
+uint64_t replay_ring_window_end(struct replay_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    const uint64_t end = ring->oldest + ring->settings.depth;
+    pthread_mutex_unlock(&ring->lock);
+    return end;
+}
+
+bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t timeout_ms)
+{
+    struct timespec until;
+    deadline_in(&until, timeout_ms);
+    pthread_mutex_lock(&ring->lock);
+    int rc = 0;
+    while (rc == 0 && !ring->closed && ring->oldest + ring->settings.depth <= end) {
+        rc = pthread_cond_timedwait(&ring->returned, &ring->lock, &until);
+    }
+    const bool moved = ring->oldest + ring->settings.depth > end;
+    pthread_mutex_unlock(&ring->lock);
+    return moved;
+}
+
+struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number,
+                                            uint64_t **episode_id, double **probability)
+{
+    pthread_mutex_lock(&ring->lock);
+    ASSERT(number >= ring->oldest && number < ring->oldest + ring->settings.depth);
+    struct slot *slot = slot_of(ring, number);
+    ASSERT(slot->state != SLOT_TAKEN);
+    if (slot->state == SLOT_EMPTY) {
+        slot->state = SLOT_FILLING;
+        slot->parts_missing = ring->settings.n_parts;
+        slot->unsealed = slot->prioritized = false;
+        slot->versions = 0;
+        slot->batch.number = number;
+    }
+    ASSERT(slot->batch.number == number && slot->parts_missing > 0);
+    pthread_mutex_unlock(&ring->lock);
+    *episode_id = slot->episode_id;
+    *probability = slot->probability;
+    return &slot->batch;
+}
+
+void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, uint32_t part,
+                          uint64_t version, bool prioritized)
+{
+    struct slot *slot = (struct slot *)batch;
+    pthread_mutex_lock(&ring->lock);
+    slot->unsealed = slot->unsealed || version == 0;
+    slot->prioritized = slot->prioritized || prioritized;
+    const uint64_t words[2] = {part, version};
+    slot->versions += ring->settings.n_parts == 1 ? version : XXH3_64bits(words, sizeof words);
+    if (--slot->parts_missing == 0) {
+        batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
+        batch->episode_id = slot->prioritized ? slot->episode_id : NULL;
+        batch->probability = slot->prioritized ? slot->probability : NULL;
+        pthread_cond_broadcast(&ring->ready);
+    }
+    pthread_mutex_unlock(&ring->lock);
+}
+
+void replay_ring_fail(struct replay_ring *ring, const struct err *error)
+{
+    pthread_mutex_lock(&ring->lock);
+    if (ring->error.code == STATUS_OK) {
+        ring->error = *error;
+    }
+    pthread_cond_broadcast(&ring->ready);
+    pthread_mutex_unlock(&ring->lock);
+}
+
+void replay_ring_close(struct replay_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    ring->closed = true;
+    pthread_cond_broadcast(&ring->returned);
+    pthread_mutex_unlock(&ring->lock);
+}
+
+/* ---- The using side ---- */
+
+static bool complete(const struct slot *slot)
+{
+    return slot->state == SLOT_FILLING && slot->parts_missing == 0;
+}
+
+status replay_ring_next(struct replay_ring *ring, struct replay_batch **batch, uint64_t timeout_ms,
+                        struct err *err)
+{
+    struct timespec until;
+    deadline_in(&until, timeout_ms);
+    pthread_mutex_lock(&ring->lock);
+    struct slot *slot = slot_of(ring, ring->next);
+    int rc = 0;
+    while (rc == 0 && !complete(slot) && ring->error.code == STATUS_OK) {
+        rc = pthread_cond_timedwait(&ring->ready, &ring->lock, &until);
+    }
+    status s = STATUS_OK;
+    if (complete(slot)) {
+        slot->state = SLOT_TAKEN;
+        ring->next++;
+        *batch = &slot->batch;
+    } else if (ring->error.code != STATUS_OK) {
+        s = err_set(err, ring->error.code, "%s", ring->error.text);
+    } else if (slot->state == SLOT_TAKEN) {
+        s = err_set(err, STATUS_TIMEOUT,
+                    "all %u batches are with the caller: replay_sampler_return",
+                    ring->settings.depth);
+    } else {
+        s = err_set(err, STATUS_TIMEOUT, "no batch yet");
+    }
+    pthread_mutex_unlock(&ring->lock);
+    return s;
+}
+
+void replay_ring_return(struct replay_ring *ring, struct replay_batch *batch)
+{
+    struct slot *slot = (struct slot *)batch;
+    pthread_mutex_lock(&ring->lock);
+    ASSERT(slot->state == SLOT_TAKEN);
+    slot->state = SLOT_EMPTY;
+    while (ring->oldest < ring->next && slot_of(ring, ring->oldest)->state == SLOT_EMPTY) {
+        ring->oldest++;
+    }
+    pthread_cond_broadcast(&ring->returned);
+    pthread_mutex_unlock(&ring->lock);
+}
+
+uint64_t replay_ring_next_number(struct replay_ring *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    const uint64_t number = ring->next;
+    pthread_mutex_unlock(&ring->lock);
+    return number;
+}

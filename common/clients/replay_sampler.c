@@ -1,0 +1,404 @@
+/* Waits for servers and table, deals the batch out to the servers, and hands batches over. A ring
+ * and one share per server do the rest. */
+#define LOG_MODULE "replay_sampler"
+#include "common/clients/replay_sampler.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/clients/peer.h"
+#include "common/clients/replay_ring.h"
+#include "common/clients/replay_share.h"
+#include "common/clients/signature_wire.h"
+
+#define PREFETCH_PRESET 4u
+#define WITH_THE_CALLER 2u /* batches that the caller may hold at once without starving the ring   \
+                            */
+#define INFO_MS       5000u
+#define RETRY_MS      100u
+#define SLICE_MS      100u
+#define REFRESH_NS    (10 * NS_PER_S)
+#define MESSAGE_SPARE (2u << 20)
+
+struct server {
+    struct rpc_channel *channel;
+    struct replay_share *share; /* NULL: nothing of the batch comes from here */
+    uint64_t transitions;
+    bool sealed;
+    uint32_t dealt; /* snippets of the global batch */
+};
+
+struct replay_sampler {
+    struct replay_sampler_options options;
+    char *table;
+    struct signature signature;
+    bool (*stopping)(void *arg);
+    void *stopping_arg;
+    struct replay_ring *ring;
+    uint64_t refreshed_ns;
+    uint32_t n_taken; /* batches with the caller */
+    size_t n;
+    struct server servers[CONFIG_LIST_MAX];
+};
+
+/* ---- What the servers hold ---- */
+
+static status ask(struct replay_sampler *sampler, struct server *server,
+                  struct signature *signature, struct err *err)
+{
+    Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
+    request.table = sampler->table;
+    const struct rpc_call_options options = {.timeout_ms = INFO_MS};
+    struct rpc_message message;
+    const char *address = rpc_channel_address(server->channel);
+    if (rpc_channel_wait(server->channel, SLICE_MS) != STATUS_OK) {
+        return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable", address);
+    }
+    status s = rpc_unary(server->channel, &hindcast__replay__descriptor, "Info", &request.base,
+                         NULL, &options, &message, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
+    if (info->n_tables != 1) {
+        s = err_set(err, STATUS_NOT_FOUND, "%s: no table %s yet", address, sampler->table);
+    } else {
+        server->transitions = info->tables[0]->transitions;
+        server->sealed = info->tables[0]->sealed;
+        s = signature_wire_read(signature, info->tables[0]->signature, err);
+    }
+    rpc_message_free(&message);
+    return s;
+}
+
+/* Once every server has the table: its signature is known or fits. */
+static status ask_all(struct replay_sampler *sampler, struct signature *signature, struct err *err)
+{
+    for (size_t i = 0; i < sampler->n; i++) {
+        struct signature have;
+        status s = ask(sampler, &sampler->servers[i], &have, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (signature->A == 0) {
+            *signature = have;
+        }
+        uint32_t map[SIGNATURE_TASKS_MAX];
+        s = signature_match(&have, signature, map, err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "%s: table %s",
+                               rpc_channel_address(sampler->servers[i].channel), sampler->table);
+        }
+        /* Which server draws how many is only fixed when all contents are. */
+        if (sampler->n > 1 && sampler->options.require_sealed && !sampler->servers[i].sealed) {
+            return err_set(err, STATUS_UNAVAILABLE, "%s: table %s is not sealed yet",
+                           rpc_channel_address(sampler->servers[i].channel), sampler->table);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status wait_for_servers(struct replay_sampler *sampler, struct signature *signature,
+                               uint64_t timeout_ms, struct err *err)
+{
+    const uint64_t start_ns = clock_now_ns();
+    for (;;) {
+        struct err why = {0};
+        status s = ask_all(sampler, signature, &why);
+        if (s == STATUS_OK) {
+            return STATUS_OK;
+        }
+        if (sampler->stopping && sampler->stopping(sampler->stopping_arg)) {
+            return err_set(err, STATUS_CLOSED, "stopping");
+        }
+        const bool wait = s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND || s == STATUS_TIMEOUT ||
+                          s == STATUS_CLOSED;
+        if (!wait || clock_now_ns() - start_ns > timeout_ms * NS_PER_MS) {
+            return err_set(err, s, "%s", why.text);
+        }
+        clock_sleep_ms(RETRY_MS);
+    }
+}
+
+/* ---- Dealing the batch out ---- */
+
+/* dealt(n) adds up to B, in proportion to transitions (equally where there are none): what rounding
+ * down leaves goes to the largest remainders. */
+static void deal(struct replay_sampler *sampler)
+{
+    const uint32_t B = sampler->options.batch_snippets;
+    double sum = 0;
+    double remainder[CONFIG_LIST_MAX];
+    uint32_t left = B;
+    for (size_t i = 0; i < sampler->n; i++) {
+        sum += (double)sampler->servers[i].transitions;
+    }
+    for (size_t i = 0; i < sampler->n; i++) {
+        const double part =
+            sum > 0 ? (double)sampler->servers[i].transitions / sum : 1.0 / (double)sampler->n;
+        sampler->servers[i].dealt = (uint32_t)(part * B);
+        remainder[i] = part * B - sampler->servers[i].dealt;
+        left -= sampler->servers[i].dealt;
+    }
+    for (; left > 0; left--) {
+        size_t best = 0;
+        for (size_t i = 1; i < sampler->n; i++) {
+            best = remainder[i] > remainder[best] ? i : best;
+        }
+        sampler->servers[best].dealt++;
+        remainder[best] = -1;
+    }
+}
+
+/* The part of [begin, begin + count) of the global batch that lies in server i's range [from, from
+ * + dealt). */
+static void slice_of(const struct replay_sampler *sampler, uint32_t from, uint32_t dealt,
+                     uint32_t *begin, uint32_t *count)
+{
+    const uint32_t want_begin = sampler->options.slice_begin;
+    const uint32_t want_end = want_begin + sampler->options.slice_count;
+    const uint32_t lo = from > want_begin ? from : want_begin;
+    const uint32_t hi = from + dealt < want_end ? from + dealt : want_end;
+    *begin = lo - from;
+    *count = hi > lo ? hi - lo : 0;
+}
+
+static void stop_shares(struct replay_sampler *sampler)
+{
+    if (sampler->ring) {
+        replay_ring_close(sampler->ring);
+    }
+    for (size_t i = 0; i < sampler->n; i++) {
+        replay_share_close(sampler->servers[i].share);
+        sampler->servers[i].share = NULL;
+    }
+    replay_ring_free(sampler->ring);
+    sampler->ring = NULL;
+}
+
+static status start_shares(struct replay_sampler *sampler, uint64_t first_batch, struct err *err)
+{
+    const struct replay_sampler_options *options = &sampler->options;
+    uint32_t begin[CONFIG_LIST_MAX], count[CONFIG_LIST_MAX];
+    struct replay_ring_settings ring = {.depth = options->prefetch_batches + WITH_THE_CALLER,
+                                        .snippets = options->slice_count,
+                                        .N = options->snippet_transitions,
+                                        .W = signature_width(&sampler->signature),
+                                        .first_batch = first_batch};
+    uint32_t from = 0;
+    for (size_t i = 0; i < sampler->n; i++) {
+        slice_of(sampler, from, sampler->servers[i].dealt, &begin[i], &count[i]);
+        from += sampler->servers[i].dealt;
+        ring.n_parts += count[i] > 0;
+    }
+    status s = replay_ring_new(&sampler->ring, &ring);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "%u batches of %u snippets", ring.depth, ring.snippets);
+    }
+    uint32_t at = 0;
+    uint32_t part = 0;
+    for (size_t i = 0; s == STATUS_OK && i < sampler->n; i++) {
+        if (count[i] == 0) {
+            continue;
+        }
+        const struct replay_share_settings share = {.ring = sampler->ring,
+                                                    .channel = sampler->servers[i].channel,
+                                                    .signature = &sampler->signature,
+                                                    .table = sampler->table,
+                                                    .part = part++,
+                                                    .at = at,
+                                                    .B = sampler->servers[i].dealt,
+                                                    .begin = begin[i],
+                                                    .count = count[i],
+                                                    .N = options->snippet_transitions,
+                                                    .seed = options->seed,
+                                                    .require_sealed = options->require_sealed};
+        s = replay_share_open(&sampler->servers[i].share, &share, err);
+        at += count[i];
+    }
+    sampler->refreshed_ns = clock_now_ns();
+    return s;
+}
+
+/* Tables that grow: now and then the servers' sizes are looked at again, and where they have
+ * changed much the batch is dealt anew. Only with several servers, none of which promises anything
+ * about its draws; and only while the caller holds no batch. */
+static status refresh(struct replay_sampler *sampler, struct err *err)
+{
+    bool all_sealed = true;
+    uint32_t before[CONFIG_LIST_MAX];
+    for (size_t i = 0; i < sampler->n; i++) {
+        all_sealed = all_sealed && sampler->servers[i].sealed;
+        before[i] = sampler->servers[i].dealt;
+    }
+    if (sampler->n == 1 || all_sealed || sampler->n_taken > 0 ||
+        clock_now_ns() - sampler->refreshed_ns < REFRESH_NS) {
+        return STATUS_OK;
+    }
+    sampler->refreshed_ns = clock_now_ns();
+    struct err ignored;
+    if (ask_all(sampler, &sampler->signature, &ignored) != STATUS_OK) {
+        return STATUS_OK;
+    }
+    deal(sampler);
+    uint32_t moved = 0;
+    for (size_t i = 0; i < sampler->n; i++) {
+        moved += sampler->servers[i].dealt > before[i] ? sampler->servers[i].dealt - before[i] : 0;
+    }
+    if (20 * moved <= sampler->options.batch_snippets) {
+        for (size_t i = 0; i < sampler->n; i++) {
+            sampler->servers[i].dealt = before[i];
+        }
+        return STATUS_OK;
+    }
+    const uint64_t next = replay_ring_next_number(sampler->ring);
+    log_info("the servers' sizes have changed: dealing batches anew from batch %" PRIu64, next);
+    stop_shares(sampler);
+    return start_shares(sampler, next, err);
+}
+
+/* ---- The interface ---- */
+
+static status check_options(struct replay_sampler_options *options, struct err *err)
+{
+    if (options->slice_count == 0 && options->slice_begin == 0) {
+        options->slice_count = options->batch_snippets;
+    }
+    options->prefetch_batches =
+        options->prefetch_batches ? options->prefetch_batches : PREFETCH_PRESET;
+    if (options->batch_snippets < 1 || options->snippet_transitions < 1 ||
+        options->slice_count < 1 || options->slice_begin > options->batch_snippets ||
+        options->slice_count > options->batch_snippets - options->slice_begin) {
+        return err_set(err, STATUS_INVALID, "batch of %u snippets of %u transitions, slice %u + %u",
+                       options->batch_snippets, options->snippet_transitions, options->slice_begin,
+                       options->slice_count);
+    }
+    return STATUS_OK;
+}
+
+static status open_channels(struct replay_sampler *sampler, const struct experiment *experiment,
+                            struct err *err)
+{
+    /* A row is at most this wide; the server packs no more into a message than one batch, or 128
+     * KiB. */
+    const size_t most = (size_t)sampler->options.slice_count *
+                            (sampler->options.snippet_transitions + 1) * SIGNATURE_ROW_MAX *
+                            sizeof(float) +
+                        (size_t)sampler->options.slice_count * 32 + MESSAGE_SPARE;
+    const size_t limit = (size_t)1 << 30;
+    for (size_t i = 0; i < experiment->replay.n; i++) {
+        status s = peer_channel_open(&sampler->servers[i].channel, experiment->replay.items[i],
+                                     experiment, most < limit ? most : limit, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        sampler->n++;
+    }
+    return sampler->n > 0 ? STATUS_OK
+                          : err_set(err, STATUS_INVALID, "experiment.replay: no server");
+}
+
+status replay_sampler_open(struct replay_sampler **out, const struct experiment *experiment,
+                           struct signature *signature,
+                           const struct replay_sampler_options *options, uint64_t timeout_ms,
+                           bool (*stopping)(void *arg), void *stopping_arg, struct err *err)
+{
+    struct replay_sampler *sampler = mem_new(sizeof *sampler);
+    if (sampler == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "replay sampler");
+    }
+    sampler->options = *options;
+    sampler->stopping = stopping;
+    sampler->stopping_arg = stopping_arg;
+    sampler->table = mem_text(options->table ? options->table : "default");
+    sampler->signature = *signature;
+    status s = sampler->table ? check_options(&sampler->options, err)
+                              : err_set(err, STATUS_NO_MEMORY, "replay sampler");
+    if (s == STATUS_OK) {
+        s = open_channels(sampler, experiment, err);
+    }
+    if (s == STATUS_OK) {
+        s = wait_for_servers(sampler, &sampler->signature, timeout_ms, err);
+    }
+    if (s == STATUS_OK) {
+        deal(sampler);
+        s = start_shares(sampler, options->first_batch, err);
+    }
+    if (s != STATUS_OK) {
+        replay_sampler_close(sampler);
+        return s;
+    }
+    *signature = sampler->signature;
+    *out = sampler;
+    return STATUS_OK;
+}
+
+/* What is being waited for, over all servers. */
+static void describe_wait(struct replay_sampler *sampler, struct err *err)
+{
+    for (size_t i = 0; i < sampler->n; i++) {
+        char why[1024] = "";
+        if (sampler->servers[i].share) {
+            replay_share_waits(sampler->servers[i].share, why, sizeof why);
+        }
+        if (why[0]) {
+            err_set(err, STATUS_TIMEOUT, "%s", why);
+            return;
+        }
+    }
+}
+
+status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch,
+                           uint64_t timeout_ms, struct err *err)
+{
+    status s = refresh(sampler, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    struct err why;
+    for (;;) {
+        const uint64_t now_ns = clock_now_ns();
+        const uint64_t left_ms =
+            until_ns > now_ns ? (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
+        s = replay_ring_next(sampler->ring, batch, left_ms < SLICE_MS ? left_ms : SLICE_MS, &why);
+        if (s == STATUS_OK) {
+            sampler->n_taken++;
+            return STATUS_OK;
+        }
+        if (s != STATUS_TIMEOUT) {
+            return err_set(err, s, "%s", why.text);
+        }
+        if (sampler->stopping && sampler->stopping(sampler->stopping_arg)) {
+            return err_set(err, STATUS_CLOSED, "stopping");
+        }
+        if (left_ms <= SLICE_MS) {
+            err_set(err, s, "%s", why.text);
+            describe_wait(sampler, err);
+            return s;
+        }
+    }
+}
+
+void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *batch)
+{
+    ASSERT(sampler->n_taken > 0);
+    sampler->n_taken--;
+    replay_ring_return(sampler->ring, batch);
+}
+
+void replay_sampler_close(struct replay_sampler *sampler)
+{
+    if (sampler) {
+        stop_shares(sampler);
+        for (size_t i = 0; i < sampler->n; i++) {
+            rpc_channel_close(sampler->servers[i].channel);
+        }
+        mem_free(sampler->table);
+        mem_free(sampler);
+    }
+}

@@ -1,0 +1,333 @@
+/* The thread behind one server's share. See replay_share.h. */
+#define LOG_MODULE "replay_share"
+#include "common/clients/replay_share.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+#include "common/clients/signature_wire.h"
+
+#define SLICE_MS       100u /* between two looks at `stop` */
+#define SEND_MS        10000u
+#define FINISH_MS      100u
+#define INFO_MS        2000u
+#define ASK_AFTER_NS   (2 * NS_PER_S) /* without a batch: ask the server what we wait for */
+#define BACKOFF_MIN_MS 50.0
+#define BACKOFF_MAX_MS 1000.0
+#define PACK_BYTES     (128u << 10) /* small batches share a message up to here */
+#define ROWS_FIELD     15
+
+struct replay_share {
+    struct replay_share_settings settings;
+    struct signature_wire wire;
+    size_t part_bytes; /* rows of one batch's part */
+    pthread_t thread;
+    atomic_bool stop;
+    pthread_mutex_t lock; /* guards why */
+    char why[1024];
+    /* The thread's: */
+    struct rpc_stream *stream; /* NULL: not connected */
+    bool opened;               /* the first request has been sent */
+    uint64_t next;             /* batch that comes next */
+    uint64_t granted;          /* one past the last batch that was asked for */
+    uint64_t heard_ns;         /* last batch, or last look at why there is none */
+    double backoff_ms;
+    struct rng rng;
+};
+
+static void say(struct replay_share *share, const char *text)
+{
+    pthread_mutex_lock(&share->lock);
+    snprintf(share->why, sizeof share->why, "%s", text);
+    pthread_mutex_unlock(&share->lock);
+}
+
+void replay_share_waits(struct replay_share *share, char *text, size_t size)
+{
+    pthread_mutex_lock(&share->lock);
+    snprintf(text, size, "%s", share->why);
+    pthread_mutex_unlock(&share->lock);
+}
+
+/* ---- Connecting ---- */
+
+static bool transient(status code)
+{
+    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_BUSY ||
+           code == STATUS_CLOSED || code == STATUS_NOT_FOUND || code == STATUS_IO ||
+           code == STATUS_INTERNAL || code == STATUS_FULL || code == STATUS_OK;
+}
+
+static void back_off(struct replay_share *share)
+{
+    clock_sleep_ms((unsigned)(share->backoff_ms * (0.5 + 0.5 * rng_uniform(&share->rng))));
+    share->backoff_ms =
+        share->backoff_ms * 2 < BACKOFF_MAX_MS ? share->backoff_ms * 2 : BACKOFF_MAX_MS;
+}
+
+static void connect_once(struct replay_share *share)
+{
+    struct err err = {0};
+    status s = rpc_channel_wait(share->settings.channel, SLICE_MS);
+    if (s == STATUS_OK) {
+        const struct rpc_call_options options = {.payload_field = ROWS_FIELD};
+        s = rpc_stream_open(&share->stream, share->settings.channel, &hindcast__replay__descriptor,
+                            "Sample", RPC_BIDI, &options, &err);
+    } else {
+        err_set(&err, s, "%s: not reachable", rpc_channel_address(share->settings.channel));
+    }
+    if (s != STATUS_OK) {
+        say(share, err.text);
+        back_off(share);
+        return;
+    }
+    share->opened = false;
+    share->granted = share->next;
+    share->heard_ns = clock_now_ns();
+}
+
+/* The stream has ended. False: for good. */
+static bool disconnect(struct replay_share *share)
+{
+    struct err err = {0};
+    status s = rpc_stream_finish(share->stream, FINISH_MS, &err);
+    share->stream = NULL;
+    if (atomic_load(&share->stop)) {
+        return true;
+    }
+    if (s == STATUS_OK) {
+        err_set(&err, STATUS_UNAVAILABLE, "%s: the stream ended",
+                rpc_channel_address(share->settings.channel));
+    }
+    if (!transient(s)) {
+        replay_ring_fail(share->settings.ring, &err);
+        return false;
+    }
+    log_info("sampling was interrupted at batch %" PRIu64 ", will reconnect: %s", share->next,
+             err.text);
+    say(share, err.text);
+    back_off(share);
+    return true;
+}
+
+/* ---- Batches ---- */
+
+/* Asks for what there is room for. CLOSED: the stream has ended. */
+static status grant(struct replay_share *share)
+{
+    const struct replay_share_settings *set = &share->settings;
+    const uint64_t end = replay_ring_window_end(set->ring);
+    if (end <= share->granted) {
+        return STATUS_OK;
+    }
+    Hindcast__SampleRequest request = HINDCAST__SAMPLE_REQUEST__INIT;
+    request.credit = end - share->granted;
+    if (!share->opened) {
+        request.table = (char *)set->table;
+        request.signature = &share->wire.message;
+        request.batch_snippets = set->B;
+        request.snippet_transitions = set->N;
+        request.seed = set->seed;
+        request.first_batch = share->next;
+        request.slice_begin = set->begin;
+        request.slice_count = set->count;
+        request.require_sealed = set->require_sealed;
+        const size_t pack = PACK_BYTES / share->part_bytes;
+        request.batches_per_response = pack > 1 ? (uint32_t)pack : 1;
+    }
+    status s = rpc_stream_send(share->stream, &request.base, NULL, SEND_MS);
+    if (s == STATUS_OK) {
+        share->opened = true;
+        share->granted = end;
+    }
+    return s == STATUS_OK ? s : STATUS_CLOSED;
+}
+
+/* Is the response what was asked for? */
+static status check_response(const struct replay_share *share,
+                             const Hindcast__SampleResponse *response,
+                             const struct rpc_pieces *rows, struct err *err)
+{
+    const struct replay_share_settings *set = &share->settings;
+    const char *address = rpc_channel_address(set->channel);
+    if (response->first_batch != share->next || response->n_batches < 1 ||
+        response->n_batches > share->granted - share->next) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: batches %" PRIu64 " + %u: expected %" PRIu64 " + at most %" PRIu64,
+                       address, response->first_batch, response->n_batches, share->next,
+                       share->granted - share->next);
+    }
+    const size_t n = (size_t)response->n_batches * set->count;
+    if (response->n_n_valid != n || rows->size != response->n_batches * share->part_bytes) {
+        return err_set(err, STATUS_INVALID, "%s: %zu snippets in %zu bytes: expected %zu in %zu",
+                       address, response->n_n_valid, rows->size, n,
+                       response->n_batches * share->part_bytes);
+    }
+    if (response->n_probability != 0 &&
+        (response->n_probability != n || response->n_episode_id != n)) {
+        return err_set(err, STATUS_INVALID, "%s: %zu probabilities, %zu episodes: expected %zu",
+                       address, response->n_probability, response->n_episode_id, n);
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (response->n_valid[i] < 1 || response->n_valid[i] > set->N) {
+            return err_set(err, STATUS_INVALID, "%s: n_valid %u: expected 1..%u", address,
+                           response->n_valid[i], set->N);
+        }
+    }
+    return STATUS_OK;
+}
+
+static void deliver(struct replay_share *share, const Hindcast__SampleResponse *response,
+                    const struct rpc_pieces *rows)
+{
+    const struct replay_share_settings *set = &share->settings;
+    const size_t row_floats = share->part_bytes / sizeof(float) / set->count;
+    for (uint32_t b = 0; b < response->n_batches; b++) {
+        uint64_t *episode_id;
+        double *probability;
+        struct replay_batch *batch =
+            replay_ring_begin_part(set->ring, share->next, &episode_id, &probability);
+        const size_t from = (size_t)b * set->count;
+        const bool copied = rpc_pieces_copy(rows, batch->rows + set->at * row_floats,
+                                            b * share->part_bytes, share->part_bytes);
+        ASSERT(copied);
+        memcpy(batch->n_valid + set->at, response->n_valid + from,
+               set->count * sizeof *batch->n_valid);
+        const bool prioritized = response->n_probability > 0;
+        if (prioritized) {
+            memcpy(episode_id + set->at, response->episode_id + from,
+                   set->count * sizeof *episode_id);
+            memcpy(probability + set->at, response->probability + from,
+                   set->count * sizeof *probability);
+        }
+        replay_ring_end_part(set->ring, batch, set->part, response->table_version, prioritized);
+        share->next++;
+    }
+}
+
+/* Asks the server why nothing comes. */
+static void ask_why(struct replay_share *share)
+{
+    Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
+    request.table = (char *)share->settings.table;
+    const struct rpc_call_options options = {.timeout_ms = INFO_MS};
+    struct rpc_message message;
+    struct err err;
+    share->heard_ns = clock_now_ns();
+    if (rpc_unary(share->settings.channel, &hindcast__replay__descriptor, "Info", &request.base,
+                  NULL, &options, &message, &err) != STATUS_OK) {
+        say(share, err.text);
+        return;
+    }
+    const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
+    for (size_t i = 0; info->n_tables == 1 && i < info->tables[0]->n_waiters; i++) {
+        const Hindcast__Waiter *waiter = info->tables[0]->waiters[i];
+        if (strcmp(waiter->what, "sample") == 0) {
+            char text[256];
+            snprintf(text, sizeof text, "%s: %s", rpc_channel_address(share->settings.channel),
+                     waiter->why);
+            say(share, text);
+            break;
+        }
+    }
+    rpc_message_free(&message);
+}
+
+/* Takes one response, or waits a little. False: the end, for good. */
+static bool receive(struct replay_share *share)
+{
+    struct rpc_message message;
+    status s = rpc_stream_recv(share->stream, &message, SLICE_MS);
+    if (s == STATUS_TIMEOUT) {
+        if (clock_now_ns() - share->heard_ns > ASK_AFTER_NS) {
+            ask_why(share);
+        }
+        return true;
+    }
+    if (s != STATUS_OK) {
+        return disconnect(share);
+    }
+    const Hindcast__SampleResponse *response = (const Hindcast__SampleResponse *)message.body;
+    struct err err;
+    s = check_response(share, response, &message.payload, &err);
+    if (s == STATUS_OK) {
+        deliver(share, response, &message.payload);
+        share->heard_ns = clock_now_ns();
+        if (share->backoff_ms > BACKOFF_MIN_MS || share->why[0]) {
+            share->backoff_ms = BACKOFF_MIN_MS;
+            say(share, "");
+        }
+    } else {
+        replay_ring_fail(share->settings.ring, &err);
+    }
+    rpc_message_free(&message);
+    return s == STATUS_OK;
+}
+
+static void *run(void *arg)
+{
+    struct replay_share *share = arg;
+    bool more = true;
+    while (more && !atomic_load(&share->stop)) {
+        if (share->stream == NULL) {
+            connect_once(share);
+        } else if (grant(share) != STATUS_OK) {
+            more = disconnect(share);
+        } else if (share->granted == share->next) {
+            /* All that was asked for is there: nothing comes until something is given back. */
+            (void)replay_ring_wait_window(share->settings.ring, share->granted, SLICE_MS);
+        } else {
+            more = receive(share);
+        }
+    }
+    if (share->stream) {
+        rpc_stream_cancel(share->stream);
+        (void)disconnect(share);
+    }
+    return NULL;
+}
+
+/* ---- Life ---- */
+
+status replay_share_open(struct replay_share **out, const struct replay_share_settings *settings,
+                         struct err *err)
+{
+    struct replay_share *share = mem_new(sizeof *share);
+    if (share == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "replay sampler");
+    }
+    ASSERT(settings->count >= 1);
+    share->settings = *settings;
+    share->part_bytes = (size_t)settings->count * (settings->N + 1) *
+                        signature_width(settings->signature) * sizeof(float);
+    share->next = replay_ring_next_number(settings->ring);
+    share->backoff_ms = BACKOFF_MIN_MS;
+    rng_init(&share->rng, clock_wall_ns(), "replay_share", settings->part);
+    signature_wire_fill(&share->wire, settings->signature);
+    pthread_mutex_init(&share->lock, NULL);
+    int rc = pthread_create(&share->thread, NULL, run, share);
+    if (rc != 0) {
+        pthread_mutex_destroy(&share->lock);
+        mem_free(share);
+        return err_errno(err, rc, "replay sampler: thread");
+    }
+    *out = share;
+    return STATUS_OK;
+}
+
+void replay_share_close(struct replay_share *share)
+{
+    if (share) {
+        atomic_store(&share->stop, true);
+        pthread_join(share->thread, NULL);
+        pthread_mutex_destroy(&share->lock);
+        mem_free(share);
+    }
+}

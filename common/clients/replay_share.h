@@ -1,0 +1,32 @@
+/* One server's share of the batches of a replay_sampler: a thread that keeps a Sample stream open,
+ * grants credit as batches are given back, and copies what comes into its part of each batch.
+ * Reconnects and goes on with the batch it needs. */
+#ifndef HINDCAST_CLIENTS_REPLAY_SHARE_H
+#define HINDCAST_CLIENTS_REPLAY_SHARE_H
+
+#include "common/clients/replay_ring.h"
+#include "common/rpc/client.h"
+
+struct replay_share;
+
+struct replay_share_settings {
+    struct replay_ring *ring;
+    struct rpc_channel *channel; /* the share's for its life */
+    const struct signature *signature;
+    const char *table;
+    uint32_t part;         /* which of the ring's parts */
+    uint32_t at;           /* where in the batch it begins */
+    uint32_t B;            /* of this server's draw */
+    uint32_t begin, count; /* its slice that is ours; count >= 1 */
+    uint32_t N;
+    uint64_t seed;
+    bool require_sealed;
+};
+
+status replay_share_open(struct replay_share **share, const struct replay_share_settings *settings,
+                         struct err *err) MUST_CHECK;
+void replay_share_close(struct replay_share *share);
+/* What it waits for, in a few words; empty: nothing. */
+void replay_share_waits(struct replay_share *share, char *text, size_t size);
+
+#endif
