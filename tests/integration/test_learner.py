@@ -1,0 +1,206 @@
+"""The learner as a process: logs -> restorer -> replay server -> learner, with what kills and ends it.
+
+The logs are random walks; what is checked is that nothing is lost, doubled or left hanging, not that
+anything is learned.
+"""
+
+import json
+
+import grpc
+import h5py
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from processes import wait_until
+
+LEARNER = {"widths": [32, 32], "batch_snippets": 8, "snippet_transitions": 4, "samples": 5, "target_period": 10,
+           "publish_every": 20, "report_every": 10, "threads": 2, "checkpoint_every_seconds": 0,
+           "checkpoint_every_steps": 40, "linger_seconds": 10}
+CLOCKS = {"time", "learning_seconds", "steps_per_second", "wait_share", "version"}
+
+
+def write_logs(folder, episodes=24, length=30):
+    """Two shards of random walks beside a metadata.json that gives the signature alone."""
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    signature = {"observation": [{"name": "position", "size": 3}, {"name": "velocity", "size": 2}],
+                 "action": {"min": [-1, -1], "max": [1, 1]}, "rewards": ["run"], "control_period_s": 0.02}
+    (folder / "metadata.json").write_text(json.dumps({"signature": signature}))
+    for shard in range(2):
+        with h5py.File(folder / f"shard-{shard:05d}.hdf5", "w") as file:
+            for i in range(episodes // 2):
+                group = file.create_group(f"episode_{i}")
+                group["observations"] = rng.standard_normal((length + 1, 5)).cumsum(0).astype("f4") / 8
+                group["actions"] = rng.uniform(-1, 1, (length, 2)).astype("f4")
+                group["rewards"] = rng.standard_normal(length).astype("f4")
+                group["terminations"] = np.arange(length) == (length - 1 if i % 2 else -1)
+                group["truncations"] = np.arange(length) == (-1 if i % 2 else length - 1)
+                group.attrs["id"] = i
+                group.attrs["total_steps"] = length
+
+
+@pytest.fixture
+def logged(workspace):
+    """Logs, and an experiment file for all roles."""
+    write_logs(workspace.folder / "logs")
+    replay = f"unix:{workspace.run_dir}/replay.sock"
+    workspace.configure(experiment={"name": "test", "seed": 3, "replay": [replay]}, learner=LEARNER,
+                        restorer={"folder": str(workspace.folder / "logs"), "mode": "once"})
+    return workspace
+
+
+@pytest.fixture
+def sealed(logged):
+    """A replay server that holds all of them, sealed."""
+    logged.server = logged.serve("replay_server")
+    logged.start("restorer").succeed(30)
+    return logged
+
+
+def checkpoints(run_dir):
+    """{step: path}"""
+    return {int(path.stem[5:]): path for path in sorted((run_dir / "checkpoints").glob("step-*.safetensors"))}
+
+
+def newest(run_dir):
+    return max(checkpoints(run_dir))
+
+
+def notes(run_dir):
+    """Metadata of the newest checkpoint."""
+    with safetensors.safe_open(checkpoints(run_dir)[newest(run_dir)], "np") as file:
+        return file.metadata()
+
+
+def reports(run_dir):
+    """learner.jsonl without what depends on the clock."""
+    path = run_dir / "learner.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [{key: value for key, value in json.loads(line).items() if key not in CLOCKS}
+            for line in lines if line.endswith("\n")]
+
+
+def reached(run_dir, step):
+    return lambda: any(report["step"] >= step for report in reports(run_dir))
+
+
+def stub(workspace, wire):
+    channel = grpc.insecure_channel(f"unix:{workspace.run_dir}/parameters.sock",
+                                    [("grpc.max_receive_message_length", 64 << 20)])
+    return wire.parameters_grpc.ParametersStub(channel)
+
+
+def test_killed_and_resumed_is_bit_exact(sealed):
+    steps = 400
+    whole, broken = sealed.folder / "whole", sealed.folder / "broken"
+    sealed.start("learner", f"--run_dir={whole}", f"--steps={steps}", label="whole").succeed()
+    for kill_at in (60, 130, 250, 300):
+        learner = sealed.start("learner", f"--run_dir={broken}", f"--steps={steps}", label="broken")
+        wait_until(reached(broken, kill_at), f"step {kill_at}", alive=learner)
+        if kill_at == 130:  # the server, too: it comes back, and learning goes on
+            sealed.server.kill()
+            sealed.server = sealed.serve("replay_server")
+            wait_until(reached(broken, kill_at + 50), "the server's return", alive=learner)
+        learner.kill()
+    sealed.start("learner", f"--run_dir={broken}", f"--steps={steps}", label="broken").succeed()
+
+    left, right = (safetensors.numpy.load_file(checkpoints(folder)[steps]) for folder in (whole, broken))
+    assert left.keys() == right.keys() and len(left) > 50
+    assert [name for name in left if left[name].tobytes() != right[name].tobytes()] == []
+    assert reports(whole) == reports(broken)
+    assert notes(broken)["next_batch"] == str(steps) and notes(broken)["finished"] == "true"
+    assert int(notes(broken)["version"]) > int(notes(whole)["version"])  # no number was given twice
+
+
+def test_finish_ends_the_run_everywhere(sealed, wire):
+    messages = wire.parameters
+    learner = sealed.start("learner", "--steps=0")
+    client = stub(sealed, wire)
+    seen = []
+    for response in client.Watch(messages.ParametersRequest(), timeout=30, wait_for_ready=True):
+        seen.append(response)
+        if len(seen) == 3:
+            answer = client.Finish(messages.FinishRequest(version=response.version, reason="good enough", who="test",
+                                                          run_id=response.run_id), timeout=10)
+            assert answer.accepted
+            answer = client.Finish(messages.FinishRequest(reason="later"), timeout=10)
+            assert not answer.accepted and answer.reason == "good enough"
+    versions = [response.version for response in seen]
+    assert versions == sorted(set(versions)) and len({response.run_id for response in seen}) == 1
+    assert [response.finished for response in seen] == [False] * (len(seen) - 1) + [True]
+    learner.succeed(10)
+    last, step = seen[-1], newest(sealed.run_dir)
+    assert last.learner_step == step
+
+    # The package is what numpy reads, and what the checkpoint holds.
+    policy = safetensors.numpy.load(last.package)
+    kept = safetensors.numpy.load_file(checkpoints(sealed.run_dir)[step])
+    assert policy["policy/layers/0/weight"].shape == (32, 5)
+    assert all((policy[name] == kept[name]).all() for name in policy)
+
+    # Started again it says so, serves the last version, and leaves.
+    learner = sealed.start("learner", "--steps=0")
+    response = client.Get(messages.ParametersRequest(), timeout=10, wait_for_ready=True)
+    assert response.finished and response.version == last.version and response.package == last.package
+    learner.succeed(10)
+    assert notes(sealed.run_dir)["finish_reason"] == "good enough" and newest(sealed.run_dir) == step
+
+
+def test_sigterm_leaves_a_checkpoint_and_goes_on(sealed):
+    learner = sealed.start("learner", "--steps=0")
+    wait_until(reached(sealed.run_dir, 10), "a report", alive=learner)
+    learner.stop(10)
+    step = newest(sealed.run_dir)
+    assert step >= 10
+    sealed.start("learner", f"--steps={step + 50}").succeed()
+    assert newest(sealed.run_dir) == step + 50
+    # A run that its own limits ended goes on when they are wider.
+    sealed.start("learner", f"--steps={step + 60}").succeed()
+    assert newest(sealed.run_dir) == step + 60
+
+
+def test_waits_for_what_is_missing_and_says_so(logged, wire):
+    learner = logged.start("learner", "--steps=20")
+    client = stub(logged, wire)
+
+    def waits_for_replay():
+        progress = client.Progress(wire.parameters.ProgressRequest(), timeout=10, wait_for_ready=True)
+        return "waiting" in progress.state and "replay" in progress.state
+
+    wait_until(waits_for_replay, "a word about the replay server", alive=learner)
+    assert "replay" in logged.status("learner")["text"]
+    logged.serve("replay_server")
+    wait_until(lambda: "waiting" in logged.status("learner")["text"], "a word about the table", alive=learner)
+    assert learner.ended() is None
+    logged.start("restorer").succeed(30)
+    learner.succeed()
+    assert newest(logged.run_dir) == 20
+
+
+def test_sigterm_while_waiting(logged):
+    learner = logged.serve("learner", "--steps=20")
+    learner.stop(5)
+
+
+def test_another_configuration_is_refused(sealed):
+    sealed.start("learner", "--steps=20").succeed()
+    learner = sealed.start("learner", "--steps=40", "--widths=32,16")
+    assert learner.wait(20) == 1
+    assert "widths 32,32, expected 32,16" in learner.tail()
+    assert newest(sealed.run_dir) == 20
+
+
+def test_max_seconds_ends_the_run(sealed):
+    sealed.start("learner", "--max_seconds=1.5").succeed(15)
+    assert notes(sealed.run_dir)["finished"] == "true" and "seconds" in notes(sealed.run_dir)["finish_reason"]
+    assert 1.5 <= float(notes(sealed.run_dir)["learning_seconds"]) < 3
+
+
+def test_two_learners_do_not_share_a_run(logged):
+    learner = logged.serve("learner")
+    second = logged.start("learner", label="second")
+    assert second.wait(10) != 0 and "another learner runs in" in second.tail()
+    assert logged.status("learner")["pid"] == learner.pid
+    learner.stop(5)
