@@ -245,8 +245,10 @@ status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_
     } else {
         size_t at = 0;
         for (size_t i = 0; i <= writer->n_tensors; i++) {
-            memcpy(out + at, parts[i].bytes, parts[i].size);
-            at += parts[i].size;
+            if (parts[i].size > 0) { /* an empty tensor may have no data at all */
+                memcpy(out + at, parts[i].bytes, parts[i].size);
+                at += parts[i].size;
+            }
         }
         *bytes = out;
         *size = total;
