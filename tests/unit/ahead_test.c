@@ -1,0 +1,209 @@
+/* Sources and reading ahead: datasets of one signature, in the plan's order, bad episodes told, an
+ * end whenever it is wanted. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "restorer/ahead.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/trajectories.h"
+
+static char folder[SCRATCH_SIZE];
+static struct signature signature;
+
+static int setup(void **state)
+{
+    (void)state;
+    scratch_make(folder);
+    trajectories_signature(&signature, 2);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+static const char *at(const char *name)
+{
+    static char path[2 * SCRATCH_SIZE];
+    return scratch_path(path, folder, name);
+}
+
+/* A shard of 3 episodes with 4, 5, 6 transitions and returns told by `seed`; the middle one is bad
+ * where asked. */
+static void write_shard(const char *name, uint64_t seed, bool bad)
+{
+    struct dataset_writer *writer;
+    struct episode episodes[3];
+    const struct episode *list[3];
+    assert_int_equal(dataset_writer_open(&writer, at(name), &signature, NULL, NULL), STATUS_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        trajectories_episode(&episodes[i], &signature, 4 + i, seed + i, false);
+        list[i] = &episodes[i];
+    }
+    if (bad) {
+        episodes[1].rows[2] = NAN;
+    }
+    assert_int_equal(dataset_writer_shard(writer, list, 3, NULL), STATUS_OK);
+    for (int i = 0; i < 3; i++) {
+        episode_fini(&episodes[i]);
+    }
+    dataset_writer_close(writer);
+}
+
+static void sources_are_one_dataset_or_several(void **state)
+{
+    (void)state;
+    struct sources *sources;
+    struct err err = {0};
+    assert_int_equal(sources_open(&sources, folder, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "neither it nor a subfolder"));
+    assert_int_equal(sources_open(&sources, at("nowhere"), &err), STATUS_NOT_FOUND);
+    write_shard("b", 1, false);
+    write_shard("b", 2, false);
+    write_shard("a", 3, false);
+    assert_int_equal(sources_open(&sources, at("b"), &err), STATUS_OK);
+    assert_int_equal(sources_n(sources), 1);
+    assert_int_equal(sources_n_shards(sources), 2);
+    sources_close(sources);
+    assert_int_equal(sources_open(&sources, folder, &err), STATUS_OK);
+    assert_int_equal(sources_n(sources), 2);
+    assert_int_equal(sources_n_shards(sources), 3);
+    assert_int_equal(sources_episodes(sources), 9);
+    size_t shard_i = 9;
+    const struct dataset *first = sources_shard(sources, 0, &shard_i);
+    assert_int_equal(shard_i, 0);
+    assert_non_null(strstr(dataset_folder(first), "/a"));
+    assert_true(sources_shard(sources, 2, &shard_i) != first);
+    assert_int_equal(shard_i, 1);
+    sources_close(sources);
+    /* Another order of rewards is another signature. */
+    strcpy(signature.rewards[0], "walk");
+    strcpy(signature.rewards[1], "run");
+    write_shard("c", 4, false);
+    assert_int_equal(sources_open(&sources, folder, &err), STATUS_MISMATCH);
+    assert_non_null(strstr(err.text, "reward 0: run here, walk there"));
+}
+
+struct parts {
+    struct sources *sources;
+    struct relabel *relabel;
+    struct plan *plan;
+    struct ahead *ahead;
+};
+
+static void open_parts(struct parts *parts, bool shuffle, struct plan_position until,
+                       size_t read_ahead)
+{
+    const struct config_texts none = {0};
+    const struct plan_settings settings = {5, shuffle, 0, 1};
+    struct plan_shard shards[8];
+    assert_int_equal(sources_open(&parts->sources, folder, NULL), STATUS_OK);
+    assert_int_equal(
+        relabel_new(&parts->relabel, sources_signature(parts->sources), &none, "", NULL),
+        STATUS_OK);
+    for (size_t i = 0; i < sources_n_shards(parts->sources); i++) {
+        shards[i] = (struct plan_shard){i, 3};
+    }
+    assert_int_equal(
+        plan_new(&parts->plan, shards, sources_n_shards(parts->sources), &settings, NULL),
+        STATUS_OK);
+    const struct ahead_settings ahead = {.sources = parts->sources,
+                                         .plan = parts->plan,
+                                         .relabel = parts->relabel,
+                                         .until = until,
+                                         .read_ahead = read_ahead};
+    assert_int_equal(ahead_start(&parts->ahead, &ahead, NULL), STATUS_OK);
+}
+
+static void close_parts(struct parts *parts)
+{
+    ahead_stop(parts->ahead);
+    plan_free(parts->plan);
+    relabel_free(parts->relabel);
+    sources_close(parts->sources);
+}
+
+static void passes_come_in_the_plans_order(void **state)
+{
+    (void)state;
+    write_shard("a", 10, false);
+    write_shard("a", 20, true);
+    write_shard("b", 30, false);
+    write_shard("b", 40, false);
+    assert_int_equal(truncate(at("b/shard-00001.hdf5"), 700), 0);
+    for (size_t read_ahead = 1; read_ahead <= 7; read_ahead += 3) {
+        struct parts parts;
+        unsigned counts[4] = {0};
+        open_parts(&parts, true, (struct plan_position){.pass = 2}, read_ahead);
+        struct plan *plan; /* walks along */
+        const struct plan_settings settings = {5, true, 0, 1};
+        const struct plan_shard shards[4] = {{0, 3}, {1, 3}, {2, 3}, {3, 3}};
+        assert_int_equal(plan_new(&plan, shards, 4, &settings, NULL), STATUS_OK);
+        for (;;) {
+            struct ahead_item *item;
+            const status s = ahead_next(parts.ahead, &item, 5000);
+            if (s == STATUS_CLOSED) {
+                break;
+            }
+            assert_int_equal(s, STATUS_OK);
+            struct plan_step step;
+            plan_next(plan, &step);
+            assert_int_equal(plan_compare(plan_position(plan), item->after), 0);
+            counts[item->kind]++;
+            assert_int_equal(item->kind == AHEAD_PASS_END, step.pass_end);
+            const bool bad = step.shard_i == 3 || (step.shard_i == 1 && step.episode_i == 1);
+            assert_true(step.pass_end || (item->kind == AHEAD_BAD) == bad);
+            if (item->kind == AHEAD_EPISODE) {
+                assert_int_equal(item->episode.T, 4 + step.episode_i);
+                assert_int_equal(item->episode.identity.episode, step.episode_i);
+            } else if (item->kind == AHEAD_BAD) {
+                assert_non_null(strstr(item->reason.text, step.shard_i == 3
+                                                              ? "b/shard-00001.hdf5"
+                                                              : "row 0, observation"));
+            }
+            ahead_return(parts.ahead, item);
+        }
+        assert_int_equal(counts[AHEAD_EPISODE], 2 * 8);
+        assert_int_equal(counts[AHEAD_BAD], 2 * 4);
+        assert_int_equal(counts[AHEAD_PASS_END], 2);
+        plan_free(plan);
+        close_parts(&parts);
+    }
+}
+
+static void it_stops_whenever_asked(void **state)
+{
+    (void)state;
+    write_shard("a", 10, false);
+    for (int taken = 0; taken < 30; taken += 5) {
+        struct parts parts;
+        open_parts(&parts, true, AHEAD_FOR_EVER, 4);
+        struct ahead_item *item;
+        for (int i = 0; i < taken; i++) {
+            assert_int_equal(ahead_next(parts.ahead, &item, 5000), STATUS_OK);
+            ahead_return(parts.ahead, item);
+        }
+        close_parts(&parts);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(sources_are_one_dataset_or_several),
+        TEST(passes_come_in_the_plans_order),
+        TEST(it_stops_whenever_asked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
