@@ -20,6 +20,10 @@
 #define FINISH_MS       10000
 #define INSERT_RETRY_MS 500
 
+/* Acting waits when so much is not acknowledged: an episode or two. With more under way the server's
+ * samples_per_insert would hold up the inserts, and acting would run away from learning. */
+#define IN_FLIGHT_BYTES (128u << 10)
+
 struct keeper {
     struct keeper_parts parts;
     pthread_t thread;
@@ -107,6 +111,7 @@ static status open_replay(struct keeper *keeper, struct err *err)
     struct replay_writer_options writing = {.table = options->table,
                                             .writer = keeper->writer_name,
                                             .restored = false,
+                                            .max_in_flight_bytes = IN_FLIGHT_BYTES,
                                             .stopping = insert_should_stop,
                                             .stopping_arg = keeper};
     unsigned char cursor[REPLAY_CURSOR_MAX];
