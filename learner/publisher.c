@@ -38,6 +38,7 @@ struct watcher {
     bool sending;     /* a message is on its way: no second one */
     bool late;        /* had not the last version when it came to send it */
     bool ended;       /* what is being sent is the last version */
+    bool served;      /* that has left */
 };
 
 struct publisher {
@@ -56,9 +57,10 @@ struct publisher {
     struct publisher_end end;
     struct publisher_progress progress;
     char state[PUBLISHER_TEXT_SIZE];
-    unsigned watchers_most;  /* at once, ever */
+    unsigned watchers_most;  /* at once, ever, less those that left since the end was asked for */
     unsigned ends_delivered; /* watchers that were sent the last version */
-    bool followed;
+    bool followed;           /* by Watch or Get */
+    bool got;                /* by Get */
 };
 
 /* ---- Publications ---- */
@@ -125,10 +127,11 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
 
 /* ---- Get ---- */
 
-static void note_follower(struct publisher *publisher)
+static void note_getter(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
     publisher->followed = true;
+    publisher->got = true;
     pthread_mutex_unlock(&publisher->mutex);
 }
 
@@ -144,7 +147,7 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct publisher *publisher = rpc_call_service(call);
     const Hindcast__ParametersRequest *request = (const void *)message;
-    note_follower(publisher);
+    note_getter(publisher);
     struct publication *newest = hold_newest(publisher);
     if (newest == NULL) {
         rpc_call_finish(call, STATUS_UNAVAILABLE, "no parameters yet");
@@ -236,6 +239,7 @@ static void on_watch_sent(struct rpc_call *call)
     }
     watcher->sending = false;
     if (watcher->ended) {
+        watcher->served = true;
         if (watcher->late) {
             count_delivery(publisher);
         }
@@ -252,6 +256,12 @@ static void on_watch_done(struct rpc_call *call)
     if (watcher == NULL) {
         return;
     }
+    /* Who leaves when the end was asked for needs no last version: often it was who asked. */
+    pthread_mutex_lock(&publisher->mutex);
+    if (atomic_load(&publisher->ending) && !watcher->served && publisher->watchers_most > 0) {
+        publisher->watchers_most--;
+    }
+    pthread_mutex_unlock(&publisher->mutex);
     *watcher->link = watcher->next;
     if (watcher->next != NULL) {
         watcher->next->link = watcher->link;
@@ -472,8 +482,8 @@ bool publisher_delivered(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
     unsigned followers = publisher->watchers_most;
-    if (followers == 0 && publisher->followed) {
-        followers = 1; /* by Get */
+    if (followers == 0 && publisher->got) {
+        followers = 1;
     }
     bool delivered = publisher->newest != NULL && publisher->newest->finished &&
                      publisher->ends_delivered >= followers;

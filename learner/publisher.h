@@ -64,7 +64,8 @@ void publisher_set_progress(struct publisher *publisher, const struct publisher_
 void publisher_set_state(struct publisher *publisher, const char *text);
 
 /* Has everyone who follows this run the last version? True once it was sent to as many watchers as
- * there ever were at once, and also where nobody ever asked for parameters. */
+ * there ever were at once (those that left after the end was asked for are not waited for), and
+ * also where nobody ever asked for parameters. */
 bool publisher_delivered(struct publisher *publisher);
 /* Has anyone ever asked for parameters since the start? */
 bool publisher_followed(struct publisher *publisher);

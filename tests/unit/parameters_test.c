@@ -181,6 +181,47 @@ static void the_end_is_delivered_once(void **state)
     assert_true(publisher_followed(world->publisher));
 }
 
+/* Nobody waits for who asked for the end and left, but for who vanished before. */
+static void who_leaves_after_the_end_is_not_waited_for(void **state)
+{
+    struct world *world = *state;
+    struct err err = {0};
+    publish(world, 1, 1000, false);
+    expect(world, 0, 1, false, "run-a");
+    assert_int_equal(
+        parameters_client_finish(world->client, 1, "done", "collector-0", WAIT_MS, &err),
+        STATUS_OK);
+    parameters_client_close(world->client);
+    uint64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    publish(world, 2, 1000, true);
+    while (!publisher_delivered(world->publisher) && clock_now_ns() < deadline_ns) {
+        clock_sleep_ms(10);
+    }
+    assert_true(publisher_delivered(world->publisher));
+    assert_int_equal(parameters_client_open(&world->client, &world->experiment, &err), STATUS_OK);
+}
+
+static void who_vanished_before_the_end_is_waited_for(void **state)
+{
+    struct world *world = *state;
+    struct err err = {0};
+    publish(world, 1, 1000, false);
+    expect(world, 0, 1, false, "run-a");
+    parameters_client_close(world->client);
+    clock_sleep_ms(100);
+    assert_true(publisher_end(world->publisher, "steps done", "learner"));
+    publish(world, 2, 1000, true);
+    clock_sleep_ms(200);
+    assert_false(publisher_delivered(world->publisher));
+    assert_int_equal(parameters_client_open(&world->client, &world->experiment, &err), STATUS_OK);
+    expect(world, 1, 2, true, "run-a");
+    uint64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    while (!publisher_delivered(world->publisher) && clock_now_ns() < deadline_ns) {
+        clock_sleep_ms(10);
+    }
+    assert_true(publisher_delivered(world->publisher));
+}
+
 /* The end is news also to who took this version before it was known to be the last. */
 static void a_restarted_learner_is_found_again(void **state)
 {
@@ -320,6 +361,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_snapshot_outlives_newer_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_finish_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_end_is_delivered_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_leaves_after_the_end_is_not_waited_for, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_vanished_before_the_end_is_waited_for, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_restarted_learner_is_found_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_run_begins_anew, set_up, tear_down),
         cmocka_unit_test_setup_teardown(finish_without_a_learner_times_out, set_up, tear_down),
