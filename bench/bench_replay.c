@@ -1,0 +1,542 @@
+/* bench_replay [--json] [--seconds=S] [--folder=F] [--durability=each|interval|none] [--batch=B]
+ *
+ * The real server binary in a process of its own, over gRPC on loopback TCP, against what this
+ * machine could do in the same minute. Rows of 24 + 6 + 1 + 1 floats, episodes of 1000 transitions,
+ * snippets of 10 transitions (11 rows, 1408 bytes). "name value unit" lines, or one JSON object:
+ *
+ *   insert_steps_fresh   transitions inserted a second into a new store, one writer
+ *   insert_steps         the same into a full table, where every insert evicts the oldest
+ *   sample_snippets      snippets a second out of 1,000,000 transitions, one sampler
+ *   sample_one_p50/p99   a batch of one snippet on an open stream: asked for, received
+ *   limit_memcpy         copying memory, one thread
+ *   limit_tcp            raw loopback TCP, 256 KiB writes, one connection
+ *   limit_store_write    transitions a second of such episodes put into LMDB, no server, no sync
+ *   limit_disk_sync      bytes a second written and synced, 16 MiB at a time
+ *   ratio_..             ours over the limit, both as bytes
+ *
+ * The store lies in a folder of its own under --folder (default $TMPDIR or /tmp), which is removed.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/clients/peer.h"
+#include "common/clients/replay_sampler.h"
+#include "common/clients/replay_writer.h"
+#include "common/clients/signature_wire.h"
+#include "replay_server/store.h"
+
+#define EPISODE_T       1000u
+#define ROW_W           32u
+#define SNIPPET_N       10u
+#define TABLE_EPISODES  1000u
+#define STEP_BYTES      (ROW_W * 4.0)
+#define SNIPPET_BYTES   ((SNIPPET_N + 1) * ROW_W * 4.0)
+#define TCP_BYTES       (256u << 10)
+#define SYNC_BYTES      (16u << 20)
+#define LATENCY_SAMPLES 5000u
+
+extern char **environ;
+
+struct bench {
+    bool json;
+    double seconds;
+    const char *durability;
+    uint32_t batch;
+    char folder[512];
+    char binary[1024];
+    pid_t server;
+    struct experiment experiment;
+    struct signature signature;
+    struct episode episode;
+    unsigned n_shown;
+};
+
+/* ---- Showing ---- */
+
+static void show(struct bench *bench, const char *name, double value, const char *unit)
+{
+    if (bench->json) {
+        printf("%s\"%s\": {\"value\": %.6g, \"unit\": \"%s\"}", bench->n_shown ? ",\n " : "{", name,
+               value, unit);
+    } else {
+        printf("%s %.6g %s\n", name, value, unit);
+    }
+    bench->n_shown++;
+    fflush(stdout);
+}
+
+static void need(status s, const struct err *err, const char *what)
+{
+    if (s != STATUS_OK) {
+        fprintf(stderr, "bench_replay: %s: %s: %s\n", what, status_text(s), err->text);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static double since(uint64_t start_ns)
+{
+    return (double)(clock_now_ns() - start_ns) * 1e-9;
+}
+
+/* ---- The server ---- */
+
+static int free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    ASSERT(bind(fd, (struct sockaddr *)&address, size) == 0);
+    ASSERT(getsockname(fd, (struct sockaddr *)&address, &size) == 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* A server with a store of its own: an empty folder is a fresh store. */
+static void start_server(struct bench *bench, const char *name, unsigned max_episodes)
+{
+    char run_dir[800], path[900], listen[64], durability[64], limit[64], log[900];
+    const int port = free_port();
+    snprintf(run_dir, sizeof run_dir, "--run_dir=%s/%s", bench->folder, name);
+    snprintf(path, sizeof path, "--path=%s/%s/store", bench->folder, name);
+    snprintf(log, sizeof log, "%s/%s.log", bench->folder, name);
+    snprintf(listen, sizeof listen, "--listen=127.0.0.1:%d", port);
+    snprintf(durability, sizeof durability, "--durability=%s", bench->durability);
+    snprintf(limit, sizeof limit, "--max_episodes=%u", max_episodes);
+    char *argv[] = {
+        bench->binary, run_dir, path, listen, durability, limit, (char *)"--scrub_bytes_per_s=0",
+        NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_CREAT | O_WRONLY | O_TRUNC,
+                                     0600);
+    int rc = posix_spawn(&bench->server, bench->binary, &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (rc != 0) {
+        fprintf(stderr, "bench_replay: %s: %s\n", bench->binary, strerror(rc));
+        exit(EXIT_FAILURE);
+    }
+    bench->experiment.replay.n = 1;
+    snprintf(bench->experiment.replay.items[0], CONFIG_TEXT_SIZE, "127.0.0.1:%d", port);
+}
+
+static void stop_server(struct bench *bench)
+{
+    if (bench->server > 0) {
+        kill(bench->server, SIGTERM);
+        waitpid(bench->server, NULL, 0);
+        bench->server = 0;
+    }
+}
+
+/* ---- Inserting ---- */
+
+static struct replay_writer *open_writer(struct bench *bench)
+{
+    struct err err;
+    bool sealed;
+    struct replay_writer *writer = NULL;
+    const struct replay_writer_options options = {
+        .writer = "bench", .restored = true, .max_in_flight_bytes = 32u << 20};
+    need(replay_writer_open(&writer, &bench->experiment, &bench->signature, &options, NULL, NULL,
+                            &sealed, &err),
+         &err, "open writer");
+    return writer;
+}
+
+static void insert(struct bench *bench, struct replay_writer *writer, unsigned n)
+{
+    struct err err;
+    for (unsigned i = 0; i < n; i++) {
+        bench->episode.identity.episode++;
+        need(replay_writer_insert(writer, &bench->episode, NULL, 0, &err), &err, "insert");
+    }
+}
+
+static void flush(struct replay_writer *writer)
+{
+    struct err err;
+    need(replay_writer_flush(writer, 60000, &err), &err, "flush");
+}
+
+/* Transitions a second, acknowledged. */
+static double insert_rate(struct bench *bench, struct replay_writer *writer)
+{
+    const uint64_t start_ns = clock_now_ns();
+    double steps = 0;
+    while (since(start_ns) < bench->seconds) {
+        insert(bench, writer, 50);
+        steps += 50.0 * EPISODE_T;
+    }
+    flush(writer);
+    return steps / since(start_ns);
+}
+
+static void bench_insert(struct bench *bench, double *fresh, double *warm)
+{
+    start_server(bench, "insert", 4 * TABLE_EPISODES);
+    struct replay_writer *writer = open_writer(bench);
+    *fresh = insert_rate(bench, writer);
+    /* Until the table has been full for a while. */
+    insert(bench, writer, 6 * TABLE_EPISODES);
+    flush(writer);
+    *warm = insert_rate(bench, writer);
+    replay_writer_close(writer);
+    stop_server(bench);
+    show(bench, "insert_steps_fresh", *fresh, "steps/s");
+    show(bench, "insert_steps", *warm, "steps/s");
+}
+
+/* ---- Sampling ---- */
+
+static void fill_table(struct bench *bench)
+{
+    struct err err;
+    bool sealed;
+    struct replay_writer *writer = open_writer(bench);
+    insert(bench, writer, TABLE_EPISODES);
+    need(replay_writer_seal(writer, 1, &sealed, &err), &err, "seal");
+    replay_writer_close(writer);
+}
+
+static double bench_sample(struct bench *bench)
+{
+    struct err err;
+    struct replay_sampler *sampler = NULL;
+    const struct replay_sampler_options options = {.batch_snippets = bench->batch,
+                                                   .snippet_transitions = SNIPPET_N,
+                                                   .seed = 1,
+                                                   .require_sealed = true,
+                                                   .prefetch_batches = 6};
+    need(replay_sampler_open(&sampler, &bench->experiment, &bench->signature, &options, 10000, NULL,
+                             NULL, &err),
+         &err, "open sampler");
+    double snippets = 0;
+    uint64_t start_ns = 0;
+    /* The first batches read the store into memory and check it. */
+    for (uint64_t i = 0, warm = 2000000 / bench->batch;
+         start_ns == 0 || since(start_ns) < bench->seconds; i++) {
+        struct replay_batch *batch;
+        need(replay_sampler_next(sampler, &batch, 10000, &err), &err, "sample");
+        if (batch->number != i) {
+            fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n", i,
+                    batch->number);
+            exit(EXIT_FAILURE);
+        }
+        replay_sampler_return(sampler, batch);
+        if (start_ns == 0 && i >= warm) {
+            start_ns = clock_now_ns();
+        } else if (start_ns != 0) {
+            snippets += bench->batch;
+        }
+    }
+    const double rate = snippets / since(start_ns);
+    replay_sampler_close(sampler);
+    show(bench, "sample_snippets", rate, "snippets/s");
+    return rate;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void bench_latency(struct bench *bench)
+{
+    struct err err;
+    struct rpc_channel *channel = NULL;
+    struct rpc_stream *stream = NULL;
+    const struct rpc_call_options options = {.payload_field = 15};
+    struct signature_wire wire;
+    static double us[LATENCY_SAMPLES];
+    signature_wire_fill(&wire, &bench->signature);
+    need(
+        peer_channel_open(&channel, bench->experiment.replay.items[0], &bench->experiment, 0, &err),
+        &err, "channel");
+    need(rpc_stream_open(&stream, channel, &hindcast__replay__descriptor, "Sample", RPC_BIDI,
+                         &options, &err),
+         &err, "stream");
+    for (unsigned i = 0; i < LATENCY_SAMPLES; i++) {
+        Hindcast__SampleRequest request = HINDCAST__SAMPLE_REQUEST__INIT;
+        request.credit = 1;
+        request.signature = i == 0 ? &wire.message : NULL;
+        request.batch_snippets = 1;
+        request.snippet_transitions = SNIPPET_N;
+        struct rpc_message message;
+        const uint64_t start_ns = clock_now_ns();
+        need(rpc_stream_send(stream, &request.base, NULL, 5000), &err, "ask");
+        need(rpc_stream_recv(stream, &message, 5000), &err, "receive");
+        us[i] = since(start_ns) * 1e6;
+        rpc_message_free(&message);
+    }
+    rpc_stream_cancel(stream);
+    if (rpc_stream_finish(stream, 1000, &err) == STATUS_OK) {
+        fprintf(stderr, "bench_replay: a cancelled stream ended OK\n");
+    }
+    rpc_channel_close(channel);
+    qsort(us, LATENCY_SAMPLES, sizeof us[0], by_value);
+    show(bench, "sample_one_p50", us[LATENCY_SAMPLES / 2], "us");
+    show(bench, "sample_one_p99", us[LATENCY_SAMPLES * 99 / 100], "us");
+}
+
+/* ---- What the machine can do ---- */
+
+static double limit_memcpy(void)
+{
+    const size_t size = 64u << 20;
+    char *from = mem_aligned(size);
+    char *to = mem_aligned(size);
+    double best = 0;
+    for (int i = 0; i < 8; i++) {
+        const uint64_t start_ns = clock_now_ns();
+        memset(from, i, 4096);
+        memcpy(to, from, size);
+        __asm__ volatile("" : : "r"(to) : "memory");
+        const double rate = (double)size / since(start_ns);
+        best = rate > best ? rate : best;
+    }
+    mem_free(from);
+    mem_free(to);
+    return best;
+}
+
+struct tcp_end {
+    int fd;
+    double seconds;
+};
+
+static void *tcp_send(void *arg)
+{
+    struct tcp_end *end = arg;
+    char *buffer = mem_aligned(TCP_BYTES);
+    const uint64_t start_ns = clock_now_ns();
+    while (since(start_ns) < end->seconds && send(end->fd, buffer, TCP_BYTES, MSG_NOSIGNAL) > 0) {
+    }
+    shutdown(end->fd, SHUT_WR);
+    mem_free(buffer);
+    return NULL;
+}
+
+static double limit_tcp(double seconds)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    ASSERT(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
+    ASSERT(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
+    struct tcp_end end = {.fd = socket(AF_INET, SOCK_STREAM, 0), .seconds = seconds};
+    ASSERT(connect(end.fd, (struct sockaddr *)&address, size) == 0);
+    int fd = accept(listener, NULL, NULL);
+    ASSERT(fd >= 0);
+    pthread_t sender;
+    ASSERT(pthread_create(&sender, NULL, tcp_send, &end) == 0);
+    char *buffer = mem_aligned(TCP_BYTES);
+    const uint64_t start_ns = clock_now_ns();
+    double bytes = 0;
+    ssize_t n;
+    while ((n = recv(fd, buffer, TCP_BYTES, 0)) > 0) {
+        bytes += (double)n;
+    }
+    const double rate = bytes / since(start_ns);
+    pthread_join(sender, NULL);
+    mem_free(buffer);
+    close(fd);
+    close(end.fd);
+    close(listener);
+    return rate;
+}
+
+/* The same episodes, straight into the store, the oldest removed: the writer thread's work alone.
+ */
+static double limit_store_write(struct bench *bench)
+{
+    char path[800];
+    struct err err;
+    struct store *store = NULL;
+    bool scan;
+    snprintf(path, sizeof path, "%s/limit", bench->folder);
+    const struct store_settings settings = {
+        .path = path, .map_bytes = 8ull << 30, .durability = STORE_NONE};
+    need(store_open(&store, &settings, &scan, &err), &err, "store");
+    uint8_t *chunk = mem_aligned(65536);
+    const uint32_t chunk_rows = store_chunk_rows(ROW_W);
+    const uint32_t n_chunks = store_n_chunks(EPISODE_T + 1, ROW_W);
+    uint64_t id = 1, oldest = 1;
+    double steps = 0;
+    uint64_t start_ns = clock_now_ns();
+    for (unsigned k = 0; k < 2 * TABLE_EPISODES || since(start_ns) < bench->seconds; k++) {
+        if (k == 2 * TABLE_EPISODES) {
+            start_ns = clock_now_ns(); /* warm from here on */
+            steps = 0;
+        }
+        if (k % 64 == 0) {
+            need(store_begin(store, &err), &err, "begin");
+        }
+        if (k >= TABLE_EPISODES) {
+            need(store_remove_episode(store, oldest, &err), &err, "remove");
+            oldest += n_chunks;
+        }
+        for (uint32_t i = 0, rest = EPISODE_T + 1; i < n_chunks; i++, rest -= chunk_rows) {
+            memcpy(chunk + STORE_CHUNK_HEADER, bench->episode.rows, chunk_rows * ROW_W * 4);
+            need(store_put_chunk(store, id + i, chunk, rest < chunk_rows ? rest : chunk_rows, ROW_W,
+                                 &err),
+                 &err, "put");
+        }
+        const struct store_episode episode = {
+            .id = id, .n_rows = EPISODE_T + 1, .W = ROW_W, .priority = 1, .identity = {1, 2, k, 0}};
+        need(store_put_episode(store, &episode, &err), &err, "put episode");
+        id += n_chunks;
+        steps += EPISODE_T;
+        if (k % 64 == 63) {
+            need(store_commit(store, &err), &err, "commit");
+        }
+    }
+    const double rate = steps / since(start_ns);
+    store_abort(store);
+    store_close(store);
+    mem_free(chunk);
+    return rate;
+}
+
+static double limit_disk_sync(struct bench *bench)
+{
+    char path[800];
+    snprintf(path, sizeof path, "%s/sync", bench->folder);
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    ASSERT(fd >= 0);
+    char *buffer = mem_aligned(SYNC_BYTES);
+    memset(buffer, 1, SYNC_BYTES);
+    /* Over the same blocks again and again, as the store does once it is full. */
+    double bytes = 0;
+    uint64_t start_ns = clock_now_ns();
+    for (unsigned i = 0; i < 16 || since(start_ns) < bench->seconds; i++) {
+        if (i == 16) {
+            bytes = 0;
+            start_ns = clock_now_ns();
+        }
+        ASSERT(pwrite(fd, buffer, SYNC_BYTES, (off_t)(i % 16) * SYNC_BYTES) == SYNC_BYTES);
+        ASSERT(fdatasync(fd) == 0);
+        bytes += SYNC_BYTES;
+    }
+    const double rate = bytes / since(start_ns);
+    close(fd);
+    mem_free(buffer);
+    return rate;
+}
+
+/* ---- Main ---- */
+
+static void make_data(struct bench *bench)
+{
+    struct err err;
+    struct signature *s = &bench->signature;
+    *s = (struct signature){.n_slices = 1, .A = 6, .K = 1, .control_period_s = 0.02};
+    s->slices[0] = (struct signature_slice){.name = "state", .size = 24};
+    strcpy(s->rewards[0], "run");
+    for (int i = 0; i < 6; i++) {
+        s->action_min[i] = -1;
+        s->action_max[i] = 1;
+    }
+    ASSERT(signature_width(s) == ROW_W);
+    episode_init(&bench->episode, ROW_W);
+    need(episode_reserve(&bench->episode, EPISODE_T + 1, &err), &err, "episode");
+    bench->episode.T = EPISODE_T;
+    bench->episode.identity = (struct episode_identity){.source = 4711};
+    for (size_t i = 0; i < (EPISODE_T + 1) * (size_t)ROW_W; i++) {
+        bench->episode.rows[i] = (float)(i % 997) * 1e-3f;
+    }
+}
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static void parse(struct bench *bench, int argc, char **argv)
+{
+    const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+    bench->seconds = 3;
+    bench->durability = "each";
+    bench->batch = 512;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0) {
+            bench->json = true;
+        } else if (strncmp(argv[i], "--seconds=", 10) == 0) {
+            bench->seconds = atof(argv[i] + 10);
+        } else if (strncmp(argv[i], "--folder=", 9) == 0) {
+            base = argv[i] + 9;
+        } else if (strncmp(argv[i], "--durability=", 13) == 0) {
+            bench->durability = argv[i] + 13;
+        } else if (strncmp(argv[i], "--batch=", 8) == 0) {
+            bench->batch = (uint32_t)atoi(argv[i] + 8);
+        } else {
+            fprintf(stderr,
+                    "bench_replay: unknown argument \"%s\"; see the head of bench_replay.c\n",
+                    argv[i]);
+            exit(2);
+        }
+    }
+    snprintf(bench->folder, sizeof bench->folder, "%s/bench_replay_XXXXXX", base);
+    if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || bench->seconds <= 0) {
+        fprintf(stderr, "bench_replay: folder, batch or seconds make no sense\n");
+        exit(2);
+    }
+    char self[900];
+    const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    ASSERT(length > 0);
+    self[length] = '\0';
+    snprintf(bench->binary, sizeof bench->binary, "%s/../replay_server/hindcast-replay-server",
+             dirname(self));
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench bench;
+    parse(&bench, argc, argv);
+    make_data(&bench);
+    rpc_init();
+    double fresh, warm;
+    bench_insert(&bench, &fresh, &warm);
+    start_server(&bench, "sample", 0);
+    fill_table(&bench);
+    const double sampled = bench_sample(&bench);
+    bench_latency(&bench);
+    stop_server(&bench);
+    rpc_fini();
+
+    const double copy = limit_memcpy();
+    const double tcp = limit_tcp(bench.seconds / 2);
+    const double store = limit_store_write(&bench);
+    const double disk = limit_disk_sync(&bench);
+    show(&bench, "limit_memcpy", copy * 1e-6, "MB/s");
+    show(&bench, "limit_tcp", tcp * 1e-6, "MB/s");
+    show(&bench, "limit_store_write", store, "steps/s");
+    show(&bench, "limit_disk_sync", disk * 1e-6, "MB/s");
+    show(&bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "1");
+    show(&bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "1");
+    show(&bench, "ratio_insert_to_store_write", warm / store, "1");
+    show(&bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "1");
+    if (bench.json) {
+        printf("}\n");
+    }
+    episode_fini(&bench.episode);
+    nftw(bench.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return EXIT_SUCCESS;
+}
