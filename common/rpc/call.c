@@ -296,15 +296,10 @@ static void handle_request(struct rpc_call *call)
     call->incoming = NULL;
     call->got_request = true;
     size_t size = grpc_byte_buffer_length(buffer);
-    if (size > call->server->max_message_bytes) { /* grew while gRPC decompressed it */
-        grpc_byte_buffer_destroy(buffer);
-        finish_code(call, GRPC_STATUS_RESOURCE_EXHAUSTED,
-                    "request is larger than this server takes");
-        return;
-    }
+    struct message_type type = {call->served->descriptor->input, method->payload_field,
+                                call->server->max_message_bytes};
     struct err err;
-    status s = message_read(&call->request, buffer, call->served->descriptor->input,
-                            method->payload_field, &err);
+    status s = message_read(&call->request, buffer, &type, &err);
     if (s != STATUS_OK) {
         rpc_call_finish(call, s, err.text);
         return;

@@ -48,6 +48,7 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* decompress.c does it */
         int_arg(GRPC_ARG_ENABLE_RETRIES, 0), /* callers know what may be retried; gRPC would copy */
         int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
@@ -258,7 +259,8 @@ status channel_read(const struct rpc_channel *channel, const ProtobufCMethodDesc
         grpc_byte_buffer_destroy(buffer);
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
     }
-    status s = message_read(m, buffer, descriptor->output, payload_field, err);
+    struct message_type type = {descriptor->output, payload_field, channel->max_message_bytes};
+    status s = message_read(m, buffer, &type, err);
     if (s != STATUS_OK) {
         message_fini(m);
         mem_free(m);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/rpc/decompress.h"
 
 #define BLOCK_BYTES 1008u /* the first block; each further one is twice as large */
 #define BLOCK_KEEP_BYTES                                                                           \
@@ -318,17 +319,20 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
     return STATUS_OK;
 }
 
-status message_read(struct message *m, grpc_byte_buffer *buffer,
-                    const ProtobufCMessageDescriptor *descriptor, uint32_t payload_field,
+status message_read(struct message *m, grpc_byte_buffer *buffer, const struct message_type *type,
                     struct err *err)
 {
     ASSERT(m->buffer == NULL);
-    if (!grpc_byte_buffer_reader_init(&m->reader, buffer)) {
+    status s = decompress(&buffer, type->max_bytes, err);
+    if (s == STATUS_OK && !grpc_byte_buffer_reader_init(&m->reader, buffer)) {
+        s = err_set(err, STATUS_INVALID, "message: unreadable");
+    }
+    if (s != STATUS_OK) {
         grpc_byte_buffer_destroy(buffer);
-        return err_set(err, STATUS_INVALID, "message: cannot be decompressed");
+        return s;
     }
     m->buffer = buffer;
-    status s = read_fields(m, descriptor, payload_field, err);
+    s = read_fields(m, type->descriptor, type->payload_field, err);
     if (s != STATUS_OK) {
         message_clear(m);
     }

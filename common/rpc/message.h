@@ -30,11 +30,16 @@ struct message {
     size_t budget_bytes;          /* of used_bytes */
 };
 
+struct message_type {
+    const ProtobufCMessageDescriptor *descriptor;
+    uint32_t payload_field; /* 0: none */
+    size_t max_bytes;       /* of a message that came compressed; others were measured by gRPC */
+};
+
 /* Takes `buffer` (also on errors) and fills `message`, which must be empty or cleared. INVALID: not
- * a message of this type; NO_MEMORY. After an error the message is empty. payload_field 0: none. */
+ * a message of this type; FULL: too large; NO_MEMORY. After an error the message is empty. */
 status message_read(struct message *message, grpc_byte_buffer *buffer,
-                    const ProtobufCMessageDescriptor *descriptor, uint32_t payload_field,
-                    struct err *err) MUST_CHECK;
+                    const struct message_type *type, struct err *err) MUST_CHECK;
 /* Forgets the message; keeps a little memory for the next one. */
 void message_clear(struct message *message);
 void message_fini(struct message *message);

@@ -1,21 +1,22 @@
 /* common/rpc, messages: payloads in and out, and bytes that nobody should send. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* clang-format off */
-#include <cmocka.h>
-/* clang-format on */
 #include <grpc/grpc.h>
 #include <grpc/slice.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "common/base/memory.h"
 #include "common/base/rng.h"
 #include "common/rpc/message.h"
+#include "tests/lib/check.h"
 #include "tests/lib/echo/echo_pair.h"
 
-#define INPUT (&hindcast__test__echo_request__descriptor)
+#define MAX_BYTES 100000
+
+static const struct message_type WITH_PAYLOAD = {&hindcast__test__echo_request__descriptor,
+                                                 ECHO_PAYLOAD, MAX_BYTES};
+static const struct message_type WITHOUT = {&hindcast__test__echo_request__descriptor, 0,
+                                            MAX_BYTES};
+static const struct message_type TREE = {&hindcast__test__echo_tree__descriptor, 0, MAX_BYTES};
 
 /* The bytes as a buffer of slices of at most `piece` bytes; 0: random sizes, some empty. */
 static grpc_byte_buffer *buffer_of(const uint8_t *bytes, size_t size, size_t piece, struct rng *rng)
@@ -40,8 +41,7 @@ static status read_bytes(const uint8_t *bytes, size_t size, size_t piece, struct
 {
     struct message message = {0};
     struct err err;
-    status s =
-        message_read(&message, buffer_of(bytes, size, piece, rng), INPUT, ECHO_PAYLOAD, &err);
+    status s = message_read(&message, buffer_of(bytes, size, piece, rng), &WITH_PAYLOAD, &err);
     message_fini(&message);
     return s;
 }
@@ -104,7 +104,7 @@ static void any_split_reads_the_same(void **state)
         for (size_t piece = 0; piece < 30; piece++) {
             struct err err;
             grpc_byte_buffer *buffer = buffer_of(bytes, size, piece, &rng);
-            assert_int_equal(message_read(&message, buffer, INPUT, ECHO_PAYLOAD, &err), STATUS_OK);
+            assert_int_equal(message_read(&message, buffer, &WITH_PAYLOAD, &err), STATUS_OK);
             assert_whole(&message, payload_size);
             message_clear(&message);
         }
@@ -121,8 +121,8 @@ static void fields_may_follow_the_payload(void **state)
     for (size_t piece = 1; piece <= sizeof BYTES; piece++) {
         struct message message = {0};
         struct err err;
-        assert_int_equal(message_read(&message, buffer_of(BYTES, sizeof BYTES, piece, NULL), INPUT,
-                                      ECHO_PAYLOAD, &err),
+        assert_int_equal(message_read(&message, buffer_of(BYTES, sizeof BYTES, piece, NULL),
+                                      &WITH_PAYLOAD, &err),
                          STATUS_OK);
         assert_int_equal(((echo_request *)message.body)->number, 4);
         assert_string_equal(((echo_request *)message.body)->after, "tail");
@@ -138,7 +138,7 @@ static void without_a_payload_field_all_is_body(void **state)
     size_t size = packed(bytes, sizeof bytes, 50);
     struct message message = {0};
     struct err err;
-    assert_int_equal(message_read(&message, buffer_of(bytes, size, 9, NULL), INPUT, 0, &err),
+    assert_int_equal(message_read(&message, buffer_of(bytes, size, 9, NULL), &WITHOUT, &err),
                      STATUS_OK);
     assert_int_equal(((echo_request *)message.body)->payload.len, 50);
     assert_int_equal(message.payload.size, 0);
@@ -228,16 +228,87 @@ static void unpacking_may_not_grow_without_bound(void **state)
     }
     struct message message = {0};
     struct err err;
-    assert_int_equal(message_read(&message, buffer_of(bytes, SIZE, 8192, NULL),
-                                  &hindcast__test__echo_tree__descriptor, 0, &err),
+    assert_int_equal(message_read(&message, buffer_of(bytes, SIZE, 8192, NULL), &TREE, &err),
                      STATUS_INVALID);
     /* A few are fine. */
-    assert_int_equal(message_read(&message, buffer_of(bytes, 200, 8192, NULL),
-                                  &hindcast__test__echo_tree__descriptor, 0, &err),
+    assert_int_equal(message_read(&message, buffer_of(bytes, 200, 8192, NULL), &TREE, &err),
                      STATUS_OK);
     assert_int_equal(((Hindcast__Test__EchoTree *)message.body)->n_children, 100);
     message_fini(&message);
     mem_free(bytes);
+}
+
+/* ---- Compression ---- */
+
+/* `size` bytes of `bytes`, packed as gzip or zlib. */
+static grpc_byte_buffer *compressed(const uint8_t *bytes, size_t size,
+                                    grpc_compression_algorithm algorithm)
+{
+    z_stream stream = {0};
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, algorithm == GRPC_COMPRESS_GZIP ? 31 : 15,
+                                  8, Z_DEFAULT_STRATEGY),
+                     Z_OK);
+    size_t bound = deflateBound(&stream, size);
+    grpc_slice slice = grpc_slice_malloc(bound);
+    uint8_t *copy = mem_new(size + 1);
+    memcpy(copy, bytes, size);
+    stream.next_in = copy;
+    stream.avail_in = (unsigned)size;
+    stream.next_out = GRPC_SLICE_START_PTR(slice);
+    stream.avail_out = (unsigned)bound;
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    GRPC_SLICE_SET_LENGTH(slice, bound - stream.avail_out);
+    deflateEnd(&stream);
+    mem_free(copy);
+    grpc_byte_buffer *buffer = grpc_raw_compressed_byte_buffer_create(&slice, 1, algorithm);
+    grpc_slice_unref(slice);
+    return buffer;
+}
+
+static void compressed_messages_are_unpacked(void **state)
+{
+    (void)state;
+    static const grpc_compression_algorithm ALGORITHMS[] = {GRPC_COMPRESS_GZIP,
+                                                            GRPC_COMPRESS_DEFLATE};
+    for (size_t i = 0; i < 2; i++) {
+        uint8_t bytes[1200];
+        size_t size = packed(bytes, sizeof bytes, 900);
+        struct message message = {0};
+        struct err err;
+        assert_int_equal(
+            message_read(&message, compressed(bytes, size, ALGORITHMS[i]), &WITH_PAYLOAD, &err),
+            STATUS_OK);
+        assert_whole(&message, 900);
+        message_fini(&message);
+
+        /* Cut, or damaged. */
+        grpc_byte_buffer *good = compressed(bytes, size, ALGORITHMS[i]);
+        grpc_slice whole = grpc_slice_ref(good->data.raw.slice_buffer.slices[0]);
+        grpc_byte_buffer_destroy(good);
+        grpc_slice part = grpc_slice_sub(whole, 0, GRPC_SLICE_LENGTH(whole) - 7);
+        grpc_byte_buffer *cut = grpc_raw_compressed_byte_buffer_create(&part, 1, ALGORITHMS[i]);
+        assert_int_equal(message_read(&message, cut, &WITH_PAYLOAD, &err), STATUS_INVALID);
+        GRPC_SLICE_START_PTR(whole)[GRPC_SLICE_LENGTH(whole) / 2] ^= 0x55;
+        GRPC_SLICE_START_PTR(whole)[0] ^= 0x55;
+        grpc_byte_buffer *bad = grpc_raw_compressed_byte_buffer_create(&whole, 1, ALGORITHMS[i]);
+        assert_int_equal(message_read(&message, bad, &WITH_PAYLOAD, &err), STATUS_INVALID);
+        grpc_slice_unref(part);
+        grpc_slice_unref(whole);
+    }
+}
+
+static void compressed_bombs_are_refused(void **state)
+{
+    (void)state;
+    enum { SIZE = 50 << 20 };
+    uint8_t *zeros = mem_new(SIZE);
+    assert_non_null(zeros);
+    struct message message = {0};
+    struct err err;
+    assert_int_equal(
+        message_read(&message, compressed(zeros, SIZE, GRPC_COMPRESS_GZIP), &WITH_PAYLOAD, &err),
+        STATUS_FULL);
+    mem_free(zeros);
 }
 
 static void lack_of_memory_is_survived(void **state)
@@ -251,7 +322,7 @@ static void lack_of_memory_is_survived(void **state)
     for (; s != STATUS_OK && nth < 100; nth++) {
         struct err err;
         memory_fail_at(nth);
-        s = message_read(&message, buffer_of(bytes, size, 1, NULL), INPUT, ECHO_PAYLOAD, &err);
+        s = message_read(&message, buffer_of(bytes, size, 1, NULL), &WITH_PAYLOAD, &err);
         memory_fail_at(0);
         assert_true(s == STATUS_OK || s == STATUS_NO_MEMORY || s == STATUS_INVALID);
     }
@@ -348,6 +419,8 @@ int main(void)
         cmocka_unit_test(bad_bytes_are_refused),
         cmocka_unit_test(random_damage_is_survived),
         cmocka_unit_test(unpacking_may_not_grow_without_bound),
+        cmocka_unit_test(compressed_messages_are_unpacked),
+        cmocka_unit_test(compressed_bombs_are_refused),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(payloads_are_released_once),
         cmocka_unit_test(codes_go_both_ways),

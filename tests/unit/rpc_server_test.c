@@ -1,12 +1,5 @@
 /* common/rpc, the server's life: addresses, TLS, roles, health, limits, posts, timers, restart,
  * close. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-/* clang-format off */
-#include <cmocka.h>
-/* clang-format on */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -20,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/rpc/health.pb-c.h"
+#include "tests/lib/check.h"
 #include "tests/lib/echo/echo_pair.h"
 
 static char folder[] = "/tmp/rpc_server_test.XXXXXX"; /* of this run */
