@@ -1,0 +1,159 @@
+"""The whole system by one command: `hindcast up` from logs to policy, interrupted, disturbed, and going on."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import safetensors
+
+import logs
+import policies
+from processes import wait_until
+
+LENGTHS = [60] * 9 + [1] + [45] * 10
+SPOILT = (13,)  # a NaN in one of its observations
+STEPS = 200
+ROLES = {"replay_server", "restorer", "learner", "evaluator"}
+
+
+@pytest.fixture
+def experiment(workspace):
+    good = logs.write_dataset(workspace.folder / "logs", LENGTHS, spoil=SPOILT)
+    workspace.returns = [float(episode["rewards"].sum()) for episode in good]
+    workspace.configure(
+        experiment={"name": "tiny", "environment": "cheetah-run", "seed": 4},
+        replay_server={"map_bytes": 64 << 20},
+        restorer={"folder": str(workspace.folder / "logs")},
+        learner={"widths": [32, 32], "batch_snippets": 16, "snippet_transitions": 4, "samples": 4, "steps": STEPS,
+                 "threads": 1, "target_period": 20, "publish_every": 20, "report_every": 20,
+                 "checkpoint_every_seconds": 0, "checkpoint_every_steps": 50, "keep_checkpoints": 2},
+        evaluator={"window_episodes": 2, "episodes": 2, "threads": 1, "min_interval_s": 0})
+    return workspace
+
+
+def final_parameters(run_dir):
+    """{name: bytes} of the newest checkpoint, which must be the last."""
+    [*_, path] = sorted((run_dir / "checkpoints").glob("step-*.safetensors"))
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata()["finished"] == "true" and file.metadata()["learner_step"] == str(STEPS)
+        return {name: file.get_tensor(name).tobytes() for name in file.keys()}
+
+
+def reached(workspace, step):
+    return lambda: any(line["step"] >= step for line in workspace.json_lines("learner.jsonl"))
+
+
+def endless(workspace):
+    """A run that only Ctrl-C ends, once it learns and was evaluated."""
+    up = workspace.up("--learner.steps=0")
+    wait_until(lambda: reached(workspace, 100)() and workspace.json_lines("evaluator.jsonl"), "a first evaluation",
+               alive=up)
+    return up
+
+
+def test_from_logs_to_policy(experiment):
+    up = experiment.up()
+    scraped = {}
+
+    def scrape():
+        for role in ROLES:
+            scraped[role] = experiment.metrics(role) or scraped.get(role)
+        return up.ended() is not None
+
+    wait_until(scrape, "the end of the run")
+    up.succeed()
+    assert experiment.living() == []
+    assert {role for role, metrics in scraped.items() if metrics} >= {"replay_server", "learner", "evaluator"}
+    assert scraped["replay_server"]["hindcast_replay_transitions"] == sum(LENGTHS) - LENGTHS[SPOILT[0]]
+
+    summary = experiment.json("summary.json")
+    assert summary["learner_steps"] == STEPS and summary["algorithm"] == "abm+mpo"
+    assert summary["logged_return_mean"] == pytest.approx(np.mean(experiment.returns), rel=1e-5)
+    assert summary["logged_return_max"] == pytest.approx(np.max(experiment.returns), rel=1e-5)
+    for key in ("policy_return_mean", "prior_return_mean", "last_policy_return_mean", "learner_steps_per_second",
+                "learning_seconds", "policy_learner_step", "logged_return_p90"):
+        assert np.isfinite(summary[key]), key
+    assert "policy_return_mean" in up.tail()
+
+    restorer = (experiment.run_dir / "restorer.log").read_text()
+    assert "shard-00001.hdf5" in restorer and "episode_3" in restorer  # number 13
+
+    steps = [line["step"] for line in experiment.json_lines("learner.jsonl")]
+    assert steps == list(range(20, STEPS + 1, 20))
+    evaluations = experiment.json_lines("evaluator.jsonl")
+    assert [line["learner_step"] for line in evaluations] == sorted({line["learner_step"] for line in evaluations})
+    assert all(len(line["tasks"][0]["returns"]) == 2 for line in evaluations)
+    assert experiment.json("evaluation.json")["last"]["learner_step"] == STEPS
+    assert not list(experiment.run_dir.rglob("*.tmp*"))
+
+    for name in ("policy", "policy_last"):
+        arrays, notes = policies.load(experiment.run_dir / f"{name}.safetensors")
+        assert notes["format"] == "hindcast-policy-1" and json.loads(notes["signature"])["rewards"] == ["run"]
+        assert arrays["policy/layers/0/weight"].shape == (32, 17)
+        assert arrays["policy/mean/weight"].shape == (6, 32)
+        action = policies.mean_action(arrays, np.zeros((1, 17)))
+        assert action.shape == (1, 6) and np.isfinite(action).all()
+
+    # The run is over: the same command only says so again.
+    again = experiment.up()
+    again.succeed()
+    assert [line["step"] for line in experiment.json_lines("learner.jsonl")] == steps
+
+
+def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
+    up = endless(experiment)
+    up.signal(signal.SIGINT)
+    assert up.wait(20) == 130
+    assert experiment.living() == []
+    assert not list(experiment.run_dir.glob("*.admin"))
+    step = max(line["step"] for line in experiment.json_lines("learner.jsonl"))
+    evaluations = len(experiment.json_lines("evaluator.jsonl"))
+    for role in ROLES:
+        assert "exit_code=0" in (experiment.run_dir / f"{role}.log").read_text()[-300:], role
+
+    goal = step + 100
+    experiment.up(f"--learner.steps={goal}").succeed()
+    steps = [line["step"] for line in experiment.json_lines("learner.jsonl")]
+    assert steps[-1] in range(goal - 19, goal + 1) and steps == sorted(set(steps))
+    assert len(experiment.json_lines("evaluator.jsonl")) > evaluations
+    assert experiment.json("summary.json")["learner_steps"] == steps[-1]
+    assert (experiment.run_dir / "restorer.log").read_text().count("left out") <= 2  # not inserted a second time
+
+
+def test_what_is_killed_is_started_again_and_changes_nothing(experiment):
+    """Learner, replay server and evaluator are killed by turns: the run ends with the same bits as an undisturbed one."""
+    experiment.up("--experiment.run_dir=" + str(experiment.folder / "calm"), "--up.evaluators=0").succeed()
+    up = experiment.up("--learner.report_every=5")
+    for step, role in ((20, "learner"), (60, "replay_server"), (100, "evaluator"), (130, "learner")):
+        wait_until(reached(experiment, step), f"step {step}", alive=up)
+        status = wait_until(lambda: experiment.status(role), f"{role} to answer", alive=up)
+        os.kill(status["pid"], signal.SIGKILL)
+    up.succeed()
+    assert experiment.living() == []
+    assert up.tail().count("starting it again") >= 3, up.tail()
+    calm, disturbed = (final_parameters(folder) for folder in (experiment.folder / "calm", experiment.run_dir))
+    assert calm.keys() == disturbed.keys()
+    assert [name for name in calm if calm[name] != disturbed[name]] == []
+
+
+def test_up_killed_takes_its_processes_with_it(experiment):
+    up = endless(experiment)
+    up.kill()
+    wait_until(lambda: experiment.living() == [], "its processes to end", 20)
+    experiment.up("--learner.steps=100").succeed()
+
+
+def test_a_process_that_cannot_run_ends_the_run_with_its_words(experiment):
+    """The table that is there already holds the logs of another robot."""
+    other = {**logs.CHEETAH, "observation": [{"name": "position", "size": 4}, {"name": "velocity", "size": 4}]}
+    logs.write_dataset(experiment.folder / "other", [20], signature=other)
+    server = experiment.serve("replay_server")
+    experiment.start("restorer", f"--folder={experiment.folder}/other").succeed()
+    server.stop()
+    up = experiment.up("--up.max_crashes=1")
+    assert up.wait() == 1
+    assert experiment.living() == []
+    for word in ("hindcast up: restorer", "restorer.log", "position", "4", "8"):
+        assert word in up.tail(), word
