@@ -31,6 +31,8 @@ static status learn_signature(struct collector *collector, struct err *err)
     if (s == STATUS_OK) {
         collector->signature = *environment_signature(environment);
         environment_close(environment);
+    } else {
+        err_context(err, s, "experiment.environment");
     }
     return s;
 }
@@ -96,8 +98,8 @@ static status start_keeper(struct collector *collector, struct err *err)
 
 static status open_parts(struct collector *collector, struct err *err)
 {
-    status (*const steps[])(struct collector *, struct err *) = {
-        learn_signature, open_store, open_parameters, start_crew, start_keeper};
+    status (*const steps[])(struct collector *, struct err *) = {open_store, open_parameters,
+                                                                 start_crew, start_keeper};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof steps / sizeof steps[0]; i++) {
         s = steps[i](collector, err);
@@ -155,6 +157,9 @@ int main(int argc, char **argv)
     if (s == STATUS_OK && !done) {
         experiment_finish(&collector.experiment);
         s = collector_options_finish(&collector.options, &collector.experiment, &err);
+    }
+    if (s == STATUS_OK && !done) {
+        s = learn_signature(&collector, &err);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-collector: %s\n", err.text);

@@ -2,6 +2,8 @@
  * are ours. */
 #include "evaluator/options.h"
 
+#include "common/environments/environment.h"
+
 #define FIELD(name) offsetof(struct evaluator_options, name)
 
 static const struct config_option table[] = {
@@ -47,5 +49,12 @@ status evaluator_options_check(const struct evaluator_options *options,
         return err_set(err, STATUS_INVALID,
                        "experiment.environment is empty: expected a name like cheetah-run");
     }
+    /* Now, not when the first parameters come. */
+    struct environment *environment;
+    status s = environment_open(&environment, experiment->environment, 0, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "experiment.environment");
+    }
+    environment_close(environment);
     return STATUS_OK;
 }
