@@ -33,11 +33,11 @@ def experiment(workspace):
     return workspace
 
 
-def final_parameters(run_dir):
+def final_parameters(run_dir, steps):
     """{name: bytes} of the newest checkpoint, which must be the last."""
     [*_, path] = sorted((run_dir / "checkpoints").glob("step-*.safetensors"))
     with safetensors.safe_open(path, "np") as file:
-        assert file.metadata()["finished"] == "true" and file.metadata()["learner_step"] == str(STEPS)
+        assert file.metadata()["finished"] == "true" and file.metadata()["learner_step"] == str(steps)
         return {name: file.get_tensor(name).tobytes() for name in file.keys()}
 
 
@@ -124,17 +124,21 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
 
 def test_what_is_killed_is_started_again_and_changes_nothing(experiment):
     """Learner, replay server and evaluator are killed by turns: the run ends with the same bits as an undisturbed one."""
-    experiment.up("--experiment.run_dir=" + str(experiment.folder / "calm"), "--up.evaluators=0").succeed()
-    up = experiment.up("--learner.report_every=5")
-    for step, role in ((20, "learner"), (60, "replay_server"), (100, "evaluator"), (130, "learner")):
+    steps = 1500
+    slower = [f"--learner.{option}" for option in (f"steps={steps}", "batch_snippets=32", "snippet_transitions=6",
+                                                   "samples=10")]
+    experiment.up(f"--experiment.run_dir={experiment.folder}/calm", "--up.evaluators=0", *slower).succeed()
+    up = experiment.up(*slower)
+    for step, role in ((100, "learner"), (400, "replay_server"), (700, "evaluator"), (1000, "learner")):
         wait_until(reached(experiment, step), f"step {step}", alive=up)
         status = wait_until(lambda: experiment.status(role), f"{role} to answer", alive=up)
         os.kill(status["pid"], signal.SIGKILL)
+        assert not reached(experiment, steps)(), "the run was over before it could be disturbed"
     up.succeed()
     assert experiment.living() == []
-    assert up.tail().count("starting it again") >= 3, up.tail()
-    calm, disturbed = (final_parameters(folder) for folder in (experiment.folder / "calm", experiment.run_dir))
-    assert calm.keys() == disturbed.keys()
+    assert up.tail().count("starting it again") == 4
+    calm, disturbed = (final_parameters(folder, steps) for folder in (experiment.folder / "calm", experiment.run_dir))
+    assert len(calm) > 50 and calm.keys() == disturbed.keys()
     assert [name for name in calm if calm[name] != disturbed[name]] == []
 
 
