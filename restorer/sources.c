@@ -23,6 +23,12 @@ size_t sources_n(const struct sources *sources)
     return sources->n;
 }
 
+const char *sources_folder(const struct sources *sources, size_t i)
+{
+    ASSERT(i < sources->n);
+    return dataset_folder(sources->datasets[i]);
+}
+
 const struct signature *sources_signature(const struct sources *sources)
 {
     return dataset_signature(sources->datasets[0]);

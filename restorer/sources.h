@@ -13,7 +13,8 @@ struct sources;
  * two that differ. */
 status sources_open(struct sources **sources, const char *folder, struct err *err) MUST_CHECK;
 void sources_close(struct sources *sources);
-size_t sources_n(const struct sources *sources); /* datasets */
+size_t sources_n(const struct sources *sources);                     /* datasets */
+const char *sources_folder(const struct sources *sources, size_t i); /* of dataset i */
 const struct signature *sources_signature(const struct sources *sources);
 size_t sources_n_shards(const struct sources *sources);
 uint64_t sources_episodes(const struct sources *sources); /* as listed */

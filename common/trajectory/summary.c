@@ -143,6 +143,34 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
     return s;
 }
 
+/* All shards of `dataset`; NO_MEMORY alone is an error. */
+static status add_dataset(struct dataset_summary *summary, const struct dataset *dataset,
+                          struct err *err)
+{
+    struct episode episode;
+    episode_init(&episode, signature_width(&summary->signature));
+    status s = STATUS_OK;
+    for (size_t i = 0; i < dataset_n_shards(dataset) && s == STATUS_OK; i++) {
+        s = add_shard(summary, dataset, i, &episode);
+    }
+    episode_fini(&episode);
+    return s == STATUS_OK ? s : err_set(err, s, "%s: out of memory", dataset_folder(dataset));
+}
+
+status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,
+                                  struct err *err)
+{
+    struct dataset *dataset;
+    status s = dataset_open(&dataset, folder, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = signature_match(&summary->signature, dataset_signature(dataset), NULL, err);
+    s = s == STATUS_OK ? add_dataset(summary, dataset, err) : err_context(err, s, "%s", folder);
+    dataset_close(dataset);
+    return s;
+}
+
 status dataset_summary_make(struct dataset_summary **summary, const char *folder, struct err *err)
 {
     struct dataset *dataset;
@@ -153,17 +181,11 @@ status dataset_summary_make(struct dataset_summary **summary, const char *folder
     }
     s = dataset_summary_new(&made, dataset_signature(dataset), err);
     if (s == STATUS_OK) {
-        struct episode episode;
-        episode_init(&episode, signature_width(dataset_signature(dataset)));
-        for (size_t i = 0; i < dataset_n_shards(dataset) && s == STATUS_OK; i++) {
-            s = add_shard(made, dataset, i, &episode);
-        }
-        episode_fini(&episode);
-        if (s != STATUS_OK) {
-            dataset_summary_free(made);
-            err_set(err, s, "%s: out of memory", folder);
-        } else {
+        s = add_dataset(made, dataset, err);
+        if (s == STATUS_OK) {
             *summary = made;
+        } else {
+            dataset_summary_free(made);
         }
     }
     dataset_close(dataset);

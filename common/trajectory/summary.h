@@ -41,6 +41,10 @@ status dataset_summary_add(struct dataset_summary *summary,
 /* `n` bad episodes for one reason. */
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason);
 
+/* Adds another dataset; MISMATCH where its signature differs. */
+status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,
+                                  struct err *err) MUST_CHECK;
+
 /* Reads all of FOLDER. Bad episodes are counted, not an error. */
 status dataset_summary_make(struct dataset_summary **summary, const char *folder,
                             struct err *err) MUST_CHECK;

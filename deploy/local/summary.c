@@ -46,6 +46,25 @@ static status read_part(cJSON **json, const char *run_dir, const char *name, str
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
+/* One summary of all datasets that the restorer named. */
+static status summarise(struct dataset_summary **logs, const cJSON *datasets, struct err *err)
+{
+    *logs = NULL;
+    status s = STATUS_OK;
+    const cJSON *folder;
+    cJSON_ArrayForEach(folder, datasets)
+    {
+        if (s == STATUS_OK && cJSON_IsString(folder)) {
+            s = *logs ? dataset_summary_add_folder(*logs, folder->valuestring, err)
+                      : dataset_summary_make(logs, folder->valuestring, err);
+        }
+    }
+    if (s == STATUS_OK && !*logs) {
+        s = err_set(err, STATUS_CORRUPT, "restorer.json: datasets: expected a list of folders");
+    }
+    return s;
+}
+
 /* The returns of the logs that the restorer read: of the task that comes first. */
 static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
 {
@@ -54,12 +73,8 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
     if (s != STATUS_OK || !restorer) {
         return s;
     }
-    const char *folder;
-    struct dataset_summary *logs = NULL;
-    s = json_text(restorer, "folder", &folder, "restorer.json", err);
-    if (s == STATUS_OK) {
-        s = dataset_summary_make(&logs, folder, err);
-    }
+    struct dataset_summary *logs;
+    s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
     if (s == STATUS_OK) {
         struct dataset_returns returns;
         dataset_summary_returns(logs, 0, &returns);
@@ -124,7 +139,7 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
                                 seconds->valuedouble > 0 ? step->valuedouble / seconds->valuedouble
                                                          : 0);
         cJSON_AddNumberToObject(summary, "learning_seconds", seconds->valuedouble);
-    } else {
+    } else if (size > 0) {
         s = err_set(err, STATUS_CORRUPT, "%s: last line: expected step and learning_seconds", path);
     }
     cJSON_Delete(line);
