@@ -9,7 +9,8 @@
 #include "common/base/memory.h"
 #include "common/base/queue.h"
 
-#define WAIT_MS 1000 /* between looks whether to stop; closing a queue wakes at once */
+#define KNOWN_MAX 65536 /* damaged episodes that are remembered */
+#define WAIT_MS   1000  /* between looks whether to stop; closing a queue wakes at once */
 
 struct ahead {
     struct ahead_settings settings;
@@ -23,6 +24,11 @@ struct ahead {
     uint64_t reader_shard; /* the shard that `reader` has open */
     bool shard_bad;        /* .. or could not be opened, for this reason: */
     struct err shard_reason;
+    size_t n_known, known_capacity;
+    struct known { /* damaged episodes: not read again, since HDF5 loses memory over each bad
+                      checksum */
+        uint64_t shard_i, episode_i;
+    } * known; /* (n_known) */
 };
 
 /* ---- reading ---- */
@@ -85,6 +91,33 @@ static status read_episode(struct ahead *ahead, const struct plan_step *step,
     return s;
 }
 
+static bool is_known(const struct ahead *ahead, const struct plan_step *step)
+{
+    for (size_t i = 0; i < ahead->n_known; i++) {
+        if (ahead->known[i].shard_i == step->shard_i &&
+            ahead->known[i].episode_i == step->episode_i) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* As far as memory allows: forgetting costs a little of it in each pass, no more. */
+static void remember(struct ahead *ahead, const struct plan_step *step)
+{
+    if (ahead->n_known == ahead->known_capacity) {
+        const size_t capacity = ahead->known_capacity == 0 ? 64 : 2 * ahead->known_capacity;
+        struct known *known =
+            capacity <= KNOWN_MAX ? mem_resize(ahead->known, capacity, sizeof *known) : NULL;
+        if (known == NULL) {
+            return;
+        }
+        ahead->known = known;
+        ahead->known_capacity = capacity;
+    }
+    ahead->known[ahead->n_known++] = (struct known){step->shard_i, step->episode_i};
+}
+
 /* Fills the item with the next step. */
 static void fill(struct ahead *ahead, struct ahead_item *item)
 {
@@ -97,7 +130,16 @@ static void fill(struct ahead *ahead, struct ahead_item *item)
         close_reader(ahead);
         return;
     }
+    if (is_known(ahead, &step)) {
+        item->kind = AHEAD_STILL_BAD;
+        err_set(&item->reason, STATUS_CORRUPT, "shard %" PRIu64 ", episode %" PRIu64 ": is damaged",
+                step.shard_i, step.episode_i);
+        return;
+    }
     const status s = read_episode(ahead, &step, item);
+    if (s == STATUS_CORRUPT && !ahead->shard_bad) {
+        remember(ahead, &step);
+    }
     item->kind = s == STATUS_OK ? AHEAD_EPISODE : s == STATUS_NO_MEMORY ? AHEAD_FAILED : AHEAD_BAD;
 }
 
@@ -163,6 +205,7 @@ static void free_ahead(struct ahead *ahead)
         episode_fini(&ahead->items[i].episode);
     }
     mem_free(ahead->items);
+    mem_free(ahead->known);
     episode_fini(&ahead->logged);
     mem_free(ahead);
 }

@@ -12,9 +12,10 @@ struct ahead;
 
 enum ahead_kind {
     AHEAD_EPISODE,
-    AHEAD_BAD,      /* one that was refused: `reason` */
-    AHEAD_PASS_END, /* the plan's pass is over */
-    AHEAD_FAILED,   /* reading cannot go on (out of memory): `reason`; the last item */
+    AHEAD_BAD,       /* one that was refused: `reason` */
+    AHEAD_STILL_BAD, /* one that was refused in an earlier pass, and not tried again */
+    AHEAD_PASS_END,  /* the plan's pass is over */
+    AHEAD_FAILED,    /* reading cannot go on (out of memory): `reason`; the last item */
 };
 
 struct ahead_item {

@@ -101,7 +101,6 @@ static status connect_writer(struct restore *restore, struct err *err)
 static status on_bad(struct restore *restore, const struct err *reason, struct err *err)
 {
     const int64_t max_bad = restore->parts.options->max_bad;
-    log_warn("left out: %s", reason->text);
     atomic_fetch_add(&restore->numbers.bad, 1);
     atomic_fetch_add(&restore->numbers.done, 1);
     restore->pass_bad++;
@@ -241,8 +240,19 @@ static status on_pass_end(struct restore *restore, struct err *err)
         return err_set(err, STATUS_INVALID, "none of %" PRIu64 " episodes was good",
                        restore->pass_bad);
     }
-    if (is_loop(restore) && whole && restore->summary != NULL) {
-        write_summary(restore);
+    if (is_loop(restore) && restore->summary != NULL) {
+        if (whole) {
+            write_summary(restore);
+        } else {
+            /* An earlier process began this pass: the next one counts. */
+            dataset_summary_free(restore->summary);
+            restore->summary = NULL;
+            const status s = dataset_summary_new(&restore->summary,
+                                                 relabel_signature(restore->parts.relabel), err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+        }
     }
     restore->pass_good = 0;
     restore->pass_bad = 0;
@@ -256,6 +266,9 @@ static status on_item(struct restore *restore, const struct ahead_item *item, st
     case AHEAD_EPISODE:
         return on_episode(restore, item, err);
     case AHEAD_BAD:
+        log_warn("left out: %s", item->reason.text);
+        return on_bad(restore, &item->reason, err);
+    case AHEAD_STILL_BAD:
         return on_bad(restore, &item->reason, err);
     case AHEAD_PASS_END:
         return on_pass_end(restore, err);

@@ -13,6 +13,13 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
+/* HDF5 1.10.8 loses a chunk's buffer when its checksum is wrong: leaks below it are not ours. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+    return "leak:libhdf5";
+}
+
 static char folder[SCRATCH_SIZE];
 static struct signature signature;
 
@@ -142,7 +149,7 @@ static void passes_come_in_the_plans_order(void **state)
     assert_int_equal(truncate(at("b/shard-00001.hdf5"), 700), 0);
     for (size_t read_ahead = 1; read_ahead <= 7; read_ahead += 3) {
         struct parts parts;
-        unsigned counts[4] = {0};
+        unsigned counts[5] = {0};
         open_parts(&parts, true, (struct plan_position){.pass = 2}, read_ahead);
         struct plan *plan; /* walks along */
         const struct plan_settings settings = {5, true, 0, 1};
@@ -180,6 +187,64 @@ static void passes_come_in_the_plans_order(void **state)
     }
 }
 
+/* Flips a byte of the file that spoils one episode alone. */
+static void spoil_one_episode(const char *path)
+{
+    for (long offset = 0;; offset += 16) {
+        FILE *file = fopen(path, "r+b");
+        assert_non_null(file);
+        fseek(file, offset, SEEK_SET);
+        const int was = fgetc(file);
+        assert_int_not_equal(was, EOF);
+        fseek(file, offset, SEEK_SET);
+        fputc(was ^ 1, file);
+        fclose(file);
+        struct dataset *dataset;
+        struct shard_reader *reader;
+        unsigned bad = 0;
+        assert_int_equal(dataset_open(&dataset, at("a"), NULL), STATUS_OK);
+        if (shard_reader_open(&reader, dataset, 0, NULL) == STATUS_OK) {
+            struct episode episode;
+            episode_init(&episode, signature_width(&signature));
+            for (uint64_t i = 0; i < shard_reader_episodes(reader); i++) {
+                bad += shard_reader_read(reader, i, &episode, NULL) != STATUS_OK;
+            }
+            episode_fini(&episode);
+            shard_reader_close(reader);
+        }
+        dataset_close(dataset);
+        if (bad == 1) {
+            return;
+        }
+        file = fopen(path, "r+b");
+        fseek(file, offset, SEEK_SET);
+        fputc(was, file);
+        fclose(file);
+    }
+}
+
+static void damaged_episodes_are_not_read_twice(void **state)
+{
+    (void)state;
+    write_shard("a", 10, false);
+    spoil_one_episode(at("a/shard-00000.hdf5"));
+    struct parts parts;
+    open_parts(&parts, true, (struct plan_position){.pass = 3}, 2);
+    unsigned counts[5] = {0};
+    struct ahead_item *item;
+    while (ahead_next(parts.ahead, &item, 5000) == STATUS_OK) {
+        counts[item->kind]++;
+        assert_int_equal(item->reason.code, item->kind == AHEAD_BAD || item->kind == AHEAD_STILL_BAD
+                                                ? STATUS_CORRUPT
+                                                : STATUS_OK);
+        ahead_return(parts.ahead, item);
+    }
+    assert_int_equal(counts[AHEAD_EPISODE], 6);
+    assert_int_equal(counts[AHEAD_BAD], 1);
+    assert_int_equal(counts[AHEAD_STILL_BAD], 2);
+    close_parts(&parts);
+}
+
 static void it_stops_whenever_asked(void **state)
 {
     (void)state;
@@ -203,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(sources_are_one_dataset_or_several),
         TEST(passes_come_in_the_plans_order),
+        TEST(damaged_episodes_are_not_read_twice),
         TEST(it_stops_whenever_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
