@@ -2,8 +2,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "common/base/json.h"
 #include "common/rpc/rpc.h"
+#include "restorer/note.h"
 #include "restorer/restore.h"
 
 #define LOG_MODULE "main"
@@ -38,21 +38,6 @@ static void close_logs(struct restorer *restorer)
     sources_close(restorer->sources);
 }
 
-/* RUN_DIR/restorer.json: which datasets this run learns from, for who looks at it afterwards. */
-static status note_logs(const struct restorer *restorer, struct err *err)
-{
-    cJSON *note = cJSON_CreateObject();
-    cJSON *folders = cJSON_AddArrayToObject(note, "datasets");
-    for (size_t i = 0; i < sources_n(restorer->sources); i++) {
-        cJSON_AddItemToArray(folders, cJSON_CreateString(sources_folder(restorer->sources, i)));
-    }
-    char path[CONFIG_TEXT_SIZE + 32];
-    snprintf(path, sizeof path, "%s/restorer.json", restorer->experiment.run_dir);
-    const status s = json_write(path, note, err);
-    cJSON_Delete(note);
-    return s;
-}
-
 static status start(struct restorer *restorer, struct err *err)
 {
     const struct restore_parts parts = {
@@ -66,8 +51,13 @@ static status start(struct restorer *restorer, struct err *err)
              restorer->options.folder, sources_n(restorer->sources),
              sources_n_shards(restorer->sources), sources_episodes(restorer->sources),
              restorer->options.mode);
-    status s = restorer->options.index == 0 ? note_logs(restorer, err) : STATUS_OK;
-    s = s != STATUS_OK ? s : restore_start(&restorer->restore, &parts, err);
+    status s = STATUS_OK;
+    if (restorer->options.index == 0) {
+        s = note_write(restorer->experiment.run_dir, restorer->sources, NULL, err);
+    }
+    if (s == STATUS_OK) {
+        s = restore_start(&restorer->restore, &parts, err);
+    }
     if (s == STATUS_OK) {
         process_every(restorer->process, 500, restore_tick, restorer->restore);
     }

@@ -7,9 +7,12 @@
 #include "common/base/metrics.h"
 
 static const char *const state_texts[] = {
-    [CONNECTING] = "waiting for the replay server", [INSERTING] = "inserting",
-    [FLUSHING] = "waiting for acknowledgements",    [SEALING] = "sealing the table",
-    [SUMMING_UP] = "reading for the summary",       [DONE] = "done"};
+    [CONNECTING] = "waiting for the replay server",
+    [INSERTING] = "inserting",
+    [FLUSHING] = "waiting for acknowledgements",
+    [SEALING] = "sealing the table",
+    [DONE] = "done",
+};
 
 /* Metrics and the counts that they show. */
 static struct metric *episodes, *transitions, *bad, *bytes, *duplicates, *waited, *passes;

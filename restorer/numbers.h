@@ -9,7 +9,7 @@
 #include "common/base/process.h"
 
 /* What the thread is doing. */
-enum numbers_state { CONNECTING, INSERTING, FLUSHING, SEALING, SUMMING_UP, DONE };
+enum numbers_state { CONNECTING, INSERTING, FLUSHING, SEALING, DONE };
 
 struct numbers {
     _Atomic int state;         /* enum numbers_state */

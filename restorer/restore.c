@@ -5,17 +5,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "common/clients/replay_writer.h"
-#include "common/trajectory/summary.h"
 #include "restorer/ahead.h"
+#include "restorer/note.h"
 #include "restorer/numbers.h"
 
 #define LOG_MODULE "restore"
 #include "common/base/clock.h"
-#include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
@@ -23,7 +20,6 @@
 #define FLUSH_MS 1000 /* a slice of waiting for acknowledgements */
 #define LAST_FLUSH_MS                                                                              \
     3000 /* when stopping: what is not acknowledged by then is sent again after a restart */
-#define PATH_SIZE (CONFIG_TEXT_SIZE + 64)
 
 struct restore {
     struct restore_parts parts;
@@ -32,7 +28,6 @@ struct restore {
     struct replay_writer *writer;
     struct dataset_summary *summary; /* of the first pass; NULL once it is written */
     bool sealed;                     /* on opening: there is nothing to insert */
-    struct plan_position start;      /* where this process began */
     uint64_t pass_good, pass_bad;    /* in this pass */
     uint64_t started_ns;
     struct numbers numbers;
@@ -62,7 +57,6 @@ static void find_position(struct restore *restore, const void *cursor, size_t si
         log_warn("starting over: %s", err.text);
         position = (struct plan_position){0};
     }
-    restore->start = position;
     atomic_store(&restore->numbers.pass, position.pass);
     atomic_store(&restore->numbers.done, plan_done(restore->plan));
     if (size > 0 && err.code == STATUS_OK) {
@@ -148,84 +142,18 @@ static status on_episode(struct restore *restore, const struct ahead_item *item,
 
 /* ---- the summary ---- */
 
-static void summary_path(const struct restore *restore, char path[PATH_SIZE])
-{
-    const struct restorer_options *options = restore->parts.options;
-    const char *run_dir = restore->parts.experiment->run_dir;
-    if (options->count > 1) {
-        snprintf(path, PATH_SIZE, "%s/restorer-%" PRId64 ".json", run_dir, options->index);
-    } else {
-        snprintf(path, PATH_SIZE, "%s/restorer.json", run_dir);
-    }
-}
-
-/* RUN_DIR/restorer.json: what the logs hold. A run does not fail for want of it. */
+/* At the end of the first pass that this process goes through from its beginning: what the logs
+ * hold. Only where they are all ours. A run does not fail for want of it. */
 static void write_summary(struct restore *restore)
 {
-    char path[PATH_SIZE];
     struct err err = {0};
-    summary_path(restore, path);
-    cJSON *json = dataset_summary_json(restore->summary);
-    if (json == NULL ||
-        cJSON_AddStringToObject(json, "folder", restore->parts.options->folder) == NULL ||
-        json_write(path, json, &err) != STATUS_OK) {
-        log_warn("no summary: %s", err.code != STATUS_OK ? err.text : "out of memory");
+    if (restore->parts.options->count == 1 &&
+        note_write(restore->parts.experiment->run_dir, restore->parts.sources, restore->summary,
+                   &err) != STATUS_OK) {
+        log_warn("no summary of the logs: %s", err.text);
     }
-    cJSON_Delete(json);
     dataset_summary_free(restore->summary);
     restore->summary = NULL;
-}
-
-/* Adds the episodes that an earlier process had inserted: those of pass 0 before `until`. */
-static status sum_up_earlier(struct restore *restore, struct plan_position until, struct err *err)
-{
-    struct ahead *ahead;
-    const struct plan_position first = {0};
-    status s = plan_seek(restore->plan, first, err);
-    const struct ahead_settings settings = {.sources = restore->parts.sources,
-                                            .plan = restore->plan,
-                                            .relabel = restore->parts.relabel,
-                                            .until = until,
-                                            .read_ahead = 2};
-    if (s == STATUS_OK) {
-        s = ahead_start(&ahead, &settings, err);
-    }
-    if (s != STATUS_OK) {
-        return s;
-    }
-    while (s == STATUS_OK || s == STATUS_TIMEOUT) {
-        struct ahead_item *item;
-        s = is_stopping(restore) ? STATUS_CLOSED : ahead_next(ahead, &item, LOOK_MS);
-        if (s != STATUS_OK) {
-            continue;
-        }
-        if (item->kind == AHEAD_EPISODE) {
-            s = dataset_summary_add(restore->summary, &item->episode);
-        } else if (item->kind == AHEAD_BAD) {
-            dataset_summary_add_bad(restore->summary, 1, item->reason.text);
-        }
-        ahead_return(ahead, item);
-    }
-    ahead_stop(ahead);
-    return is_stopping(restore) || s != STATUS_CLOSED ? err_set(err, s, "summary: not finished")
-                                                      : STATUS_OK;
-}
-
-/* After the last insert: the summary, with what an earlier process did. */
-static void finish_summary(struct restore *restore)
-{
-    const struct plan_position all = {.pass = 1};
-    const bool nothing_read = restore->sealed || restore->start.pass > 0;
-    char path[PATH_SIZE];
-    struct err err = {0};
-    summary_path(restore, path);
-    if (restore->summary == NULL || (nothing_read && access(path, F_OK) == 0)) {
-        return;
-    }
-    atomic_store(&restore->numbers.state, SUMMING_UP);
-    if (sum_up_earlier(restore, nothing_read ? all : restore->start, &err) == STATUS_OK) {
-        write_summary(restore);
-    }
 }
 
 /* ---- passes ---- */
@@ -240,7 +168,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
         return err_set(err, STATUS_INVALID, "none of %" PRIu64 " episodes was good",
                        restore->pass_bad);
     }
-    if (is_loop(restore) && restore->summary != NULL) {
+    if (restore->summary != NULL) {
         if (whole) {
             write_summary(restore);
         } else {
@@ -372,9 +300,7 @@ static void *restore_thread(void *arg)
     struct err err = {0};
     int exit_code = 0;
     const status s = restore_all(restore, &err);
-    if (s == STATUS_OK) {
-        finish_summary(restore);
-    } else if (!is_stopping(restore)) {
+    if (s != STATUS_OK && !is_stopping(restore)) {
         log_error("%s", err.text);
         exit_code = 1;
     }

@@ -188,8 +188,10 @@ static void passes_come_in_the_plans_order(void **state)
 }
 
 /* Flips a byte of the file that spoils one episode alone. */
-static void spoil_one_episode(const char *path)
+static void spoil_one_episode(const char *name)
 {
+    char path[2 * SCRATCH_SIZE];
+    scratch_path(path, folder, name);
     for (long offset = 0;; offset += 16) {
         FILE *file = fopen(path, "r+b");
         assert_non_null(file);
@@ -227,7 +229,7 @@ static void damaged_episodes_are_not_read_twice(void **state)
 {
     (void)state;
     write_shard("a", 10, false);
-    spoil_one_episode(at("a/shard-00000.hdf5"));
+    spoil_one_episode("a/shard-00000.hdf5");
     struct parts parts;
     open_parts(&parts, true, (struct plan_position){.pass = 3}, 2);
     unsigned counts[5] = {0};
