@@ -142,6 +142,30 @@ static void stop_server(struct bench *bench)
     }
 }
 
+/* However this program ends, but for SIGKILL. */
+static struct bench *at_exit_bench;
+
+static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+static void clean_up(void)
+{
+    stop_server(at_exit_bench);
+    nftw(at_exit_bench->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    exit(EXIT_FAILURE); /* not async-signal-safe, and a benchmark that leaves no server behind is
+                           worth it */
+}
+
 /* ---- Inserting ---- */
 
 static struct replay_writer *open_writer(struct bench *bench)
@@ -461,14 +485,6 @@ static void make_data(struct bench *bench)
     }
 }
 
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
 static void parse(struct bench *bench, int argc, char **argv)
 {
     const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
@@ -510,6 +526,11 @@ int main(int argc, char **argv)
 {
     static struct bench bench;
     parse(&bench, argc, argv);
+    at_exit_bench = &bench;
+    atexit(clean_up);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
     make_data(&bench);
     rpc_init();
     double fresh, warm;
@@ -537,6 +558,5 @@ int main(int argc, char **argv)
         printf("}\n");
     }
     episode_fini(&bench.episode);
-    nftw(bench.folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     return EXIT_SUCCESS;
 }

@@ -25,6 +25,7 @@
 #define BACKOFF_MAX_MS   1000.0
 #define FINISH_MS        100
 #define MESSAGES_AT_ONCE 64 /* between two looks for acknowledgements */
+#define LOOK_EVERY_NS    (20 * NS_PER_MS)
 #define ROWS_FIELD       15
 
 struct outgoing {
@@ -53,6 +54,7 @@ struct replay_link {
     bool stream_opened;            /* the first message of the stream has been sent */
     uint64_t last_sequence;        /* given out */
     size_t unacknowledged_bytes;
+    uint64_t received_ns;   /* last look for acknowledgements */
     uint64_t away_since_ns; /* 0: connected, or never tried */
     double backoff_ms;
     struct rng rng;
@@ -312,16 +314,26 @@ static status start_chunk(struct replay_link *link)
     return s;
 }
 
-/* Takes acknowledgements for up to `wait_ms`; CLOSED: the stream has ended. */
-static status receive(struct replay_link *link, uint64_t wait_ms)
+/* Takes what acknowledgements are there, waiting up to `wait_ms` for the first. CLOSED: the stream
+ * has ended. A look costs about a millisecond when there is nothing (gRPC's clock is that coarse),
+ * so that without need there is one only now and then. */
+static status receive(struct replay_link *link, uint64_t wait_ms, bool needed)
 {
+    const uint64_t now_ns = clock_now_ns();
+    if (wait_ms == 0 && !needed && now_ns - link->received_ns < LOOK_EVERY_NS) {
+        return STATUS_OK;
+    }
+    link->received_ns = now_ns;
     struct rpc_message message;
-    status s = rpc_stream_recv(link->stream, &message, wait_ms);
-    if (s == STATUS_OK) {
+    status s;
+    while ((s = rpc_stream_recv(link->stream, &message, wait_ms)) == STATUS_OK) {
         const Hindcast__InsertResponse *response = (const Hindcast__InsertResponse *)message.body;
         link->counts.duplicates += response->n_duplicates;
         acknowledge(link, response->sequence);
         rpc_message_free(&message);
+        if (wait_ms > 0) {
+            break; /* the caller looks whether that was enough */
+        }
     }
     return s == STATUS_TIMEOUT ? STATUS_OK : s;
 }
@@ -358,7 +370,7 @@ status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t rec
     const bool stuck = s == STATUS_TIMEOUT;
     if (s == STATUS_OK || stuck) {
         /* While a message is stuck the waiting has been done; acknowledgements may free it. */
-        s = receive(link, stuck || link->next_to_send ? 0 : receive_ms);
+        s = receive(link, stuck || link->next_to_send ? 0 : receive_ms, stuck);
     }
     return s == STATUS_OK ? STATUS_OK : disconnect(link, err);
 }
