@@ -84,30 +84,6 @@ static void answer(struct writer_call *state, const ProtobufCMessage *response)
 
 /* ---- OpenInsert ---- */
 
-/* A writer's rows go in as they are: its signature is the table's, rewards in the same order. */
-static status match_exactly(const struct signature *have, const struct signature *want,
-                            struct err *err)
-{
-    uint32_t map[SIGNATURE_TASKS_MAX];
-    status s = signature_match(have, want, map, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    if (have->K != want->K) {
-        return err_set(err, STATUS_MISMATCH,
-                       "rewards: %u here, %u there; a writer must bring all of them", have->K,
-                       want->K);
-    }
-    for (uint32_t k = 0; k < want->K; k++) {
-        if (map[k] != k) {
-            return err_set(err, STATUS_MISMATCH,
-                           "reward %u: %s here, %s there; a writer must keep their order", k,
-                           have->rewards[k], want->rewards[k]);
-        }
-    }
-    return STATUS_OK;
-}
-
 /* The table of that name; made, not yet stored, where there is none. */
 static status find_or_make(struct service *service, const char *name,
                            const struct signature *signature, struct served_table **out,
@@ -116,7 +92,7 @@ static status find_or_make(struct service *service, const char *name,
     struct served_table *table = service_table(service, name);
     if (table) {
         *out = table;
-        return match_exactly(&table->record.signature, signature, err);
+        return signature_same(&table->record.signature, signature, err);
     }
     if (service->n_tables == TABLES_MAX) {
         return err_set(err, STATUS_FULL, "the server has %u tables already", TABLES_MAX);

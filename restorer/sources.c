@@ -77,18 +77,7 @@ void sources_close(struct sources *sources)
 static status check_same(const struct sources *sources, const struct dataset *dataset,
                          struct err *err)
 {
-    const struct signature *a = sources_signature(sources);
-    const struct signature *b = dataset_signature(dataset);
-    status s = signature_match(a, b, NULL, err);
-    if (s == STATUS_OK) {
-        s = signature_match(b, a, NULL, err);
-    }
-    for (uint32_t k = 0; s == STATUS_OK && k < a->K; k++) {
-        if (strcmp(a->rewards[k], b->rewards[k]) != 0) {
-            s = err_set(err, STATUS_MISMATCH, "reward %u: %s here, %s there", k, a->rewards[k],
-                        b->rewards[k]);
-        }
-    }
+    status s = signature_same(sources_signature(sources), dataset_signature(dataset), err);
     return s == STATUS_OK
                ? s
                : err_context(err, s, "%s (here) and %s (there) differ",

@@ -244,17 +244,7 @@ static status read_metadata(struct dataset_writer *writer, const char *path, str
         s = signature_from_json(&there, text, err);
     }
     if (s == STATUS_OK) {
-        s = signature_match(&there, &writer->signature, NULL, err);
-    }
-    if (s == STATUS_OK && there.K != writer->signature.K) {
-        s = err_set(err, STATUS_MISMATCH, "rewards: %u here, %u there", there.K,
-                    writer->signature.K);
-    }
-    for (uint32_t k = 0; s == STATUS_OK && k < there.K; k++) {
-        if (strcmp(there.rewards[k], writer->signature.rewards[k]) != 0) {
-            s = err_set(err, STATUS_MISMATCH, "reward %u: %s here, %s there", k, there.rewards[k],
-                        writer->signature.rewards[k]);
-        }
+        s = signature_same(&there, &writer->signature, err);
     }
     cJSON_free(text);
     if (s != STATUS_OK) {

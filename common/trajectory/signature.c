@@ -254,6 +254,22 @@ status signature_match(const struct signature *have, const struct signature *wan
     return STATUS_OK;
 }
 
+status signature_same(const struct signature *have, const struct signature *want, struct err *err)
+{
+    uint32_t map[SIGNATURE_TASKS_MAX];
+    status s = signature_match(have, want, map, err);
+    if (s == STATUS_OK && have->K != want->K) {
+        s = err_set(err, STATUS_MISMATCH, "rewards: %u here, %u there", have->K, want->K);
+    }
+    for (uint32_t k = 0; s == STATUS_OK && k < want->K; k++) {
+        if (map[k] != k) {
+            s = err_set(err, STATUS_MISMATCH, "reward %u: %s here, %s there", k, have->rewards[k],
+                        want->rewards[k]);
+        }
+    }
+    return s;
+}
+
 /* ---- JSON ---- */
 
 static cJSON *floats_to_json(const float *values, uint32_t n)

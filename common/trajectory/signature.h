@@ -58,6 +58,10 @@ status signature_check(const struct signature *signature, struct err *err) MUST_
 status signature_match(const struct signature *have, const struct signature *want,
                        uint32_t *reward_map, struct err *err) MUST_CHECK;
 
+/* Are the rows of both exactly the same, the rewards and their order too? MISMATCH says what differs. */
+status signature_same(const struct signature *have, const struct signature *want,
+                      struct err *err) MUST_CHECK;
+
 /* JSON, as in metadata.json and the policy package. The text is the caller's (mem_free); NULL when
  * out of memory. */
 char *signature_to_json(const struct signature *signature);

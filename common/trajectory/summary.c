@@ -165,7 +165,7 @@ status dataset_summary_add_folder(struct dataset_summary *summary, const char *f
     if (s != STATUS_OK) {
         return s;
     }
-    s = signature_match(&summary->signature, dataset_signature(dataset), NULL, err);
+    s = signature_same(&summary->signature, dataset_signature(dataset), err);
     s = s == STATUS_OK ? add_dataset(summary, dataset, err) : err_context(err, s, "%s", folder);
     dataset_close(dataset);
     return s;

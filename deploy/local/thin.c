@@ -117,7 +117,7 @@ static status take_source(struct thinning *thinning, const char *folder, struct 
     if (s != STATUS_OK) {
         return s;
     }
-    s = signature_match(&thinning->signature, dataset_signature(dataset), NULL, err);
+    s = signature_same(&thinning->signature, dataset_signature(dataset), err);
     if (s != STATUS_OK) {
         s = err_context(err, s, "%s", folder);
     }

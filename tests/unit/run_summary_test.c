@@ -1,0 +1,135 @@
+/* The summary of a run: gathered from what the processes left, without what was not made. */
+#include "deploy/local/summary.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/trajectory/dataset_writer.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
+#include "tests/lib/trajectories.h"
+
+static char folder[SCRATCH_SIZE];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    scratch_make(folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+static double make_logs(const char *path, uint64_t seed)
+{
+    struct err err = {0};
+    struct signature signature;
+    trajectories_signature(&signature, 1);
+    struct episode episode;
+    trajectories_episode(&episode, &signature, 20, seed, false);
+    double sum = episode_return(&episode, &signature, 0);
+    const struct episode *list[] = {&episode};
+    struct dataset_writer *writer;
+    assert_int_equal(dataset_writer_open(&writer, path, &signature, NULL, &err), STATUS_OK);
+    assert_int_equal(dataset_writer_shard(writer, list, 1, &err), STATUS_OK);
+    dataset_writer_close(writer);
+    episode_fini(&episode);
+    return sum;
+}
+
+static status make_summary(struct err *err)
+{
+    FILE *out = fopen("/dev/null", "w");
+    status s = summary_make(folder, 12.5, out, err);
+    fclose(out);
+    return s;
+}
+
+static double number(const char *key)
+{
+    char path[2 * SCRATCH_SIZE];
+    struct err err = {0};
+    cJSON *json;
+    double value;
+    assert_int_equal(json_read(scratch_path(path, folder, "summary.json"), 1 << 20, &json, &err),
+                     STATUS_OK);
+    assert_int_equal(json_number(json, key, &value, "summary", &err), STATUS_OK);
+    cJSON_Delete(json);
+    return value;
+}
+
+static void assert_number(const char *key, double expected)
+{
+    double value = number(key);
+    if (fabs(value - expected) > 1e-9 * fmax(1, fabs(expected))) {
+        fail_msg("%s: %.17g, expected %.17g", key, value, expected);
+    }
+}
+
+static void all_parts_are_gathered(void **state)
+{
+    (void)state;
+    char a[2 * SCRATCH_SIZE], b[2 * SCRATCH_SIZE], path[2 * SCRATCH_SIZE], text[8 * SCRATCH_SIZE];
+    double first = make_logs(scratch_path(a, folder, "a"), 1);
+    double second = make_logs(scratch_path(b, folder, "b"), 2);
+    snprintf(text, sizeof text, "{\"datasets\": [\"%s\", \"%s\"]}", a, b);
+    scratch_write(scratch_path(path, folder, "restorer.json"), text);
+    scratch_write(scratch_path(path, folder, "evaluation.json"),
+                  "{\"return_mean\": 150.5, \"prior_return_mean\": 70, \"algorithm\": \"abm+mpo\", "
+                  "\"last\": {\"return_mean\": 140}}");
+    scratch_write(
+        scratch_path(path, folder, "learner.jsonl"),
+        "{\"step\": 100, \"learning_seconds\": 4}\n{\"step\": 200, \"learning_seconds\": 5}\n");
+    struct err err = {0};
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    assert_true(summary_is_there(folder));
+    assert_number("logged_return_mean", (first + second) / 2);
+    double larger = first > second ? first : second;
+    assert_number("logged_return_max", larger);
+    assert_number("policy_return_mean", 150.5);
+    assert_number("prior_return_mean", 70);
+    assert_number("learner_steps", 200);
+    assert_number("learner_steps_per_second", 40);
+    assert_number("wall_seconds", 12.5);
+}
+
+static void what_was_not_made_is_left_out(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_false(summary_is_there(folder));
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    assert_number("wall_seconds", 12.5);
+    char path[2 * SCRATCH_SIZE];
+    char *text = scratch_read(scratch_path(path, folder, "summary.json"));
+    assert_null(strstr(text, "policy_return_mean"));
+    free(text);
+}
+
+static void a_damaged_part_is_named(void **state)
+{
+    (void)state;
+    char path[2 * SCRATCH_SIZE];
+    scratch_write(scratch_path(path, folder, "evaluation.json"), "{\"return_mean\": ");
+    struct err err = {0};
+    assert_int_not_equal(make_summary(&err), STATUS_OK);
+    assert_non_null(strstr(err.text, "evaluation.json"));
+    assert_false(summary_is_there(folder));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(all_parts_are_gathered, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(what_was_not_made_is_left_out, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_damaged_part_is_named, make_folder, remove_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
