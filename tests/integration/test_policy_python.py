@@ -6,6 +6,7 @@ import subprocess
 import h5py
 import numpy as np
 import pytest
+from dm_control import suite
 
 import policies
 from processes import BINARIES
@@ -51,6 +52,45 @@ def test_numpy_acts_as_the_evaluator(tmp_path, environment):
             assert logged.std() > 0.05  # it does act
             total = episode["rewards"][:].astype(np.float64).sum()
             assert report["tasks"][0]["returns"][number] == pytest.approx(total, rel=1e-6)
+
+
+def act_in_dm_control(environment, arrays, first):
+    """Observations and rewards of one episode of dm_control's own cheetah-run, from the state of this observation on
+    (all of the state but the way covered), acted in by numpy."""
+    environment.reset()
+    with environment.physics.reset_context():
+        environment.physics.data.qpos[:] = [0, *first[:8]]
+        environment.physics.data.qvel[:] = first[8:]
+    observations, rewards, last = [first], [], False
+    while not last:
+        step = environment.step(policies.mean_action(arrays, observations[-1][None].astype(np.float64))[0])
+        observations.append(np.concatenate([step.observation["position"], step.observation["velocity"]]))
+        rewards.append(step.reward)
+        last = step.last()
+    return np.array(observations), np.array(rewards)
+
+
+def test_dm_control_gives_the_same_returns(tmp_path):
+    """From the same starts: the same motion until chaos parts them, the same returns but for that."""
+    make(tmp_path, "cheetah-run")
+    report, _ = measure(tmp_path, "cheetah-run", "--episodes=4", f"--save={tmp_path}/logs")
+    arrays, _ = policies.load(tmp_path / "policy.safetensors")
+    environment = suite.load("cheetah", "run")
+    totals = []
+    with h5py.File(tmp_path / "logs" / "shard-00000.hdf5") as shard:
+        for number in range(4):
+            episode = shard[f"episode_{number}"]
+            logged = episode["observations"][:]
+            observations, rewards = act_in_dm_control(environment, arrays, logged[0])
+            assert observations.shape == logged.shape
+            worst = np.abs(observations - logged)[:100].max()
+            print(f"episode {number}: worst difference in 100 steps {worst:.2e}")
+            assert worst < 1e-2
+            assert np.abs(rewards - episode["rewards"][:])[:100].max() < 1e-3
+            totals.append(rewards.sum())
+    ours = np.array(report["tasks"][0]["returns"])
+    noise = np.sqrt((ours.var() + np.var(totals)) / 4)
+    assert abs(ours.mean() - np.mean(totals)) < 4 * noise, (ours, totals)
 
 
 def test_returns_do_not_depend_on_threads_but_on_the_seed(tmp_path):
