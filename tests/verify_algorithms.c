@@ -600,7 +600,8 @@ int main(int argc, char **argv)
     free(entries);
     free(names);
     if (passed + failed == 0 || n < 0) {
-        printf("no cases in %s\n", folder);
+        printf("no such cases in %s\n", folder);
+        failed = 1;
     }
     printf("%d passed, %d failed\n", passed, failed);
     return passed > 0 && failed == 0 ? 0 : 1;
