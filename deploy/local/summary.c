@@ -161,6 +161,7 @@ static void print_table(const cJSON *summary, const char *run_dir, FILE *out)
             fprintf(out, "  %-26s %12s\n", item->string, item->valuestring);
         }
     }
+    fflush(out);
 }
 
 status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct err *err)

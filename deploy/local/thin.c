@@ -9,6 +9,7 @@
 #include "common/trajectory/dataset.h"
 
 #define SHARD_EPISODES_MAX 4096
+#define COMPRESSION 6 /* deflate: what is thinned is kept for long and read once a run */
 
 struct thinning {
     const struct thin_options *options;
