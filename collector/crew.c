@@ -16,9 +16,8 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
-#define ATTEMPTS_MAX      10 /* episodes in a row that the environment may fail */
-#define WINDOW_PER_WORKER 3  /* one under way, two finished and waiting to be kept */
-#define POLICY_POLL_MS    50
+#define ATTEMPTS_MAX   10 /* episodes in a row that the environment may fail */
+#define POLICY_POLL_MS 50
 
 struct worker {
     struct crew *crew;
@@ -63,8 +62,8 @@ uint64_t crew_steps(const struct crew *crew)
     return atomic_load_explicit(&crew->steps, memory_order_relaxed);
 }
 
-/* Waits until something changed or it is `until_ns` (clock_now_ns); false when it is. With the mutex
- * held. */
+/* Waits until something changed or it is `until_ns` (clock_now_ns); false when it is. With the
+ * mutex held. */
 static bool wait_changed(struct crew *crew, uint64_t until_ns)
 {
     struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
@@ -342,8 +341,9 @@ status crew_start(struct crew **crew, const struct crew_settings *settings,
     pthread_mutex_init(&made->mutex, NULL);
     pthread_cond_init(&made->changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    order_init(&made->order, WINDOW_PER_WORKER * settings->n_workers, settings->done,
-               settings->last);
+    /* One under way each, and one that is finished: where the keeper waits for the replay, acting
+     * must not run ahead with parameters that get old. */
+    order_init(&made->order, settings->n_workers + 1, settings->done, settings->last);
     status s = environment_open(&made->anchor, settings->environment, 0, err);
     if (s == STATUS_OK) {
         s = start_workers(made, err);

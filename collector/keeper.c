@@ -20,8 +20,9 @@
 #define FINISH_MS       10000
 #define INSERT_RETRY_MS 500
 
-/* Acting waits when so much is not acknowledged: an episode or two. With more under way the server's
- * samples_per_insert would hold up the inserts, and acting would run away from learning. */
+/* Acting waits when so much is not acknowledged: an episode or two. With more under way the
+ * server's samples_per_insert would hold up the inserts, and acting would run away from learning.
+ * */
 #define IN_FLIGHT_BYTES (128u << 10)
 
 struct keeper {
@@ -256,6 +257,23 @@ static status finish_run(struct keeper *keeper, struct err *err)
     return s == STATUS_OK ? s : err_context(err, s, "finish the run");
 }
 
+/* The last episodes wait for the replay as all others do. */
+static void wait_for_replay(struct keeper *keeper)
+{
+    struct err err;
+    while (keeper->writer != NULL && !insert_should_stop(keeper)) {
+        status s = replay_writer_flush(keeper->writer, FLUSH_MS, &err);
+        if (s == STATUS_OK) {
+            return;
+        }
+        if (s != STATUS_TIMEOUT && s != STATUS_UNAVAILABLE) {
+            log_warn("the last episodes are in the logs, but perhaps not in the replay: %s",
+                     err.text);
+            return;
+        }
+    }
+}
+
 static status keeper_work(struct keeper *keeper, struct err *err)
 {
     const struct keeper_parts *parts = &keeper->parts;
@@ -263,6 +281,9 @@ static status keeper_work(struct keeper *keeper, struct err *err)
     status s = parts->options->insert ? open_replay(keeper, err) : STATUS_OK;
     if (s == STATUS_OK || s == STATUS_CLOSED) {
         s = keep_all(keeper, err);
+    }
+    if (s == STATUS_CLOSED) {
+        wait_for_replay(keeper);
     }
     close_writer(keeper);
     if (s != STATUS_CLOSED) {
