@@ -1,49 +1,65 @@
-"""Small synthetic logs in our layout: shards beside a metadata.json that gives the signature alone.
-
-The numbers have cheetah-run's signature and are random walks: fit to be learned from, not worth learning.
-"""
+"""Logs as a user of h5py would write them: the layout of Minari, with our metadata.json or with Minari's."""
 
 import json
 
 import h5py
 import numpy as np
 
-CHEETAH = {"observation": [{"name": "position", "size": 8}, {"name": "velocity", "size": 9}],
-           "action": {"min": [-1] * 6, "max": [1] * 6}, "rewards": ["run"], "control_period_s": 0.01}
+O, A = 17, 6
+SIGNATURE = {
+    "observation": [{"name": "position", "size": 8}, {"name": "velocity", "size": 9}],
+    "action": {"min": [-1.0] * A, "max": [1.0] * A}, "rewards": ["run"], "control_period_s": 0.01}
 
 
-def make_episode(generator, length, signature=CHEETAH):
-    """One episode as its HDF5 arrays."""
-    O = sum(part["size"] for part in signature["observation"])
-    A, K = len(signature["action"]["min"]), len(signature["rewards"])
-    rewards = generator.uniform(0, 1, (length, K)).astype("f4")
-    return {
-        "observations": generator.standard_normal((length + 1, O)).cumsum(0).astype("f4") / 16,
-        "actions": generator.uniform(-1, 1, (length, A)).astype("f4"),
-        "rewards": rewards[:, 0] if K == 1 else rewards,
-        "terminations": np.zeros(length, bool),
-        "truncations": np.arange(length) == length - 1,
-    }
+def episode(number, T, K=1, terminated=False):
+    """A dict of arrays; every observation's first element tells number and row: 1000 * number + t."""
+    random = np.random.default_rng(number)
+    observations = random.standard_normal((T + 1, O)).astype(np.float32)
+    observations[:, 0] = 1000 * number + np.arange(T + 1)
+    terminations, truncations = np.zeros(T, bool), np.zeros(T, bool)
+    terminations[-1], truncations[-1] = terminated, not terminated
+    rewards = random.random((T, K) if K > 1 else T).astype(np.float32)
+    return {"observations": observations, "actions": random.uniform(-1, 1, (T, A)).astype(np.float32),
+            "rewards": rewards, "terminations": terminations, "truncations": truncations}
 
 
-def write_shard(path, episodes):
+def rows(one):
+    """What an episode must be in the replay: (T + 1, W)."""
+    T = len(one["actions"])
+    made = np.zeros((T + 1, O + A + one["rewards"].reshape(T, -1).shape[1] + 1), np.float32)
+    made[:, :O] = one["observations"]
+    made[:T, O:O + A] = one["actions"]
+    made[:T, O + A:-1] = one["rewards"].reshape(T, -1)
+    made[:T, -1] = 1 - one["terminations"]
+    return made
+
+
+def write_file(path, episodes, first=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
-        for i, episode in enumerate(episodes):
-            group = file.create_group(f"episode_{i}")
-            for name, values in episode.items():
-                group[name] = values
-            group.attrs["id"] = i
-            group.attrs["total_steps"] = len(episode["actions"])
+        for number, one in enumerate(episodes, first):
+            group = file.create_group(f"episode_{number}")
+            group.attrs["id"], group.attrs["total_steps"] = number, len(one["actions"])
+            for name, values in one.items():
+                if isinstance(values, dict):
+                    for part, array in values.items():
+                        group.create_dataset(f"{name}/{part}", data=array)
+                else:
+                    group.create_dataset(name, data=values)
 
 
-def write_dataset(folder, lengths, spoil=(), signature=CHEETAH, per_shard=10, seed=5):
-    """Episodes of these lengths; those whose number is in `spoil` get a NaN. Returns the good ones' arrays."""
-    folder.mkdir()
+def write_dataset(folder, files, signature=SIGNATURE):
+    """files: a list of lists of episodes; a metadata.json that gives the signature alone."""
+    for i, episodes in enumerate(files):
+        write_file(folder / f"log-{i:03}.hdf5", episodes)
     (folder / "metadata.json").write_text(json.dumps({"signature": signature}))
-    generator = np.random.default_rng(seed)
-    episodes = [make_episode(generator, length, signature) for length in lengths]
-    for number in spoil:
-        episodes[number]["observations"][lengths[number] // 2, 3] = np.nan
-    for first in range(0, len(episodes), per_shard):
-        write_shard(folder / f"shard-{first // per_shard:05d}.hdf5", episodes[first:first + per_shard])
-    return [episode for number, episode in enumerate(episodes) if number not in spoil]
+
+
+def minari_metadata(observation_space, action_space, episodes):
+    return {"total_episodes": len(episodes), "total_steps": sum(len(e["actions"]) for e in episodes),
+            "data_format": "hdf5", "observation_space": json.dumps(observation_space),
+            "action_space": json.dumps(action_space), "dataset_id": "test/x-v0", "minari_version": "0.5.0"}
+
+
+def box(size, low=-np.inf, high=np.inf, dtype="float64"):
+    return {"type": "Box", "dtype": dtype, "shape": [size], "low": [low] * size, "high": [high] * size}
