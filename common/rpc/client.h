@@ -1,7 +1,9 @@
-/* The calling side: blocking calls and streams with deadlines, for threads that have nothing else to do.
+/* The calling side: blocking calls and streams with deadlines, for threads that have nothing else
+ * to do.
  *
- * A channel may be shared by any number of threads. A stream may be sent to by one thread and received from by another;
- * rpc_stream_cancel may come from any. Channels reconnect by themselves, within a second of the server's return. */
+ * A channel may be shared by any number of threads. A stream may be sent to by one thread and
+ * received from by another; rpc_stream_cancel may come from any. Channels reconnect by themselves,
+ * within a second of the server's return. */
 #ifndef HINDCAST_RPC_CLIENT_H
 #define HINDCAST_RPC_CLIENT_H
 
@@ -17,8 +19,8 @@ struct rpc_channel_options {
 };
 
 /* Connects lazily: a server that is not there yet is not an error here. `options` may be NULL. */
-status rpc_channel_open(struct rpc_channel **channel, const char *address, const struct rpc_channel_options *options,
-                        struct err *err) MUST_CHECK;
+status rpc_channel_open(struct rpc_channel **channel, const char *address,
+                        const struct rpc_channel_options *options, struct err *err) MUST_CHECK;
 void rpc_channel_close(struct rpc_channel *channel); /* after its streams */
 const char *rpc_channel_address(const struct rpc_channel *channel);
 
@@ -34,34 +36,44 @@ struct rpc_message {
 void rpc_message_free(struct rpc_message *message);
 
 struct rpc_call_options {
-    uint64_t timeout_ms;     /* of the whole call; 0: none (streams only) */
-    bool wait_for_ready;     /* wait for the server within the deadline, rather than fail UNAVAILABLE at once */
-    uint32_t payload_field;  /* responses carry this bytes field as a payload; 0: none */
+    uint64_t timeout_ms; /* of the whole call; 0: none (streams only) */
+    bool wait_for_ready; /* wait for the server within the deadline, rather than fail UNAVAILABLE at
+                            once */
+    uint32_t payload_field; /* responses carry this bytes field as a payload; 0: none */
 };
 
-/* One unary call. `service` and `method` name it ("&hindcast__replay__descriptor", "Info"); `payload` may be NULL and is taken. On OK
- * *response is the caller's. Otherwise the server's status with its text, or TIMEOUT, UNAVAILABLE. */
-status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service, const char *method,
-                 const ProtobufCMessage *request, const struct rpc_payload *payload,
-                 const struct rpc_call_options *options, struct rpc_message *response, struct err *err) MUST_CHECK;
+/* One unary call. `service` and `method` name it ("&hindcast__replay__descriptor", "Info");
+ * `payload` may be NULL and is taken. On OK *response is the caller's. Otherwise the server's
+ * status with its text, or TIMEOUT, UNAVAILABLE. */
+status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
+                 const char *method, const ProtobufCMessage *request,
+                 const struct rpc_payload *payload, const struct rpc_call_options *options,
+                 struct rpc_message *response, struct err *err) MUST_CHECK;
 
 /* Opens a client, server or bidi stream. `kind` as in the .proto. */
-status rpc_stream_open(struct rpc_stream **stream, struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
-                       const char *method, enum rpc_kind kind, const struct rpc_call_options *options, struct err *err) MUST_CHECK;
-/* Sends one message; returns when gRPC has taken it (its flow control is the back-pressure). TIMEOUT leaves the stream
- * cancelled; CLOSED: the stream has ended, rpc_stream_finish says why. */
-status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request, const struct rpc_payload *payload,
-                       uint64_t timeout_ms) MUST_CHECK;
-/* The same in two steps, for who has other things to do while the peer makes it wait: start hands the message over, wait says whether gRPC has
- * taken it: OK, CLOSED, or TIMEOUT, after which it goes on and wait may be called again. One at a time, by the sending thread. */
+status rpc_stream_open(struct rpc_stream **stream, struct rpc_channel *channel,
+                       const ProtobufCServiceDescriptor *service, const char *method,
+                       enum rpc_kind kind, const struct rpc_call_options *options,
+                       struct err *err) MUST_CHECK;
+/* Sends one message; returns when gRPC has taken it (its flow control is the back-pressure).
+ * TIMEOUT leaves the stream cancelled; CLOSED: the stream has ended, rpc_stream_finish says why. */
+status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
+                       const struct rpc_payload *payload, uint64_t timeout_ms) MUST_CHECK;
+/* The same in two steps, for who has other things to do while the peer makes it wait: start hands
+ * the message over, wait says whether gRPC has taken it: OK, CLOSED, or TIMEOUT, after which it
+ * goes on and wait may be called again. One at a time, by the sending thread. */
 status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *request,
                              const struct rpc_payload *payload) MUST_CHECK;
 status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms) MUST_CHECK;
 status rpc_stream_half_close(struct rpc_stream *stream) MUST_CHECK;
-/* The next message. TIMEOUT: none yet, the stream lives on and the next recv goes on waiting; CLOSED: the stream has ended. */
-status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message, uint64_t timeout_ms) MUST_CHECK;
+/* The next message. TIMEOUT: none yet, the stream lives on and the next recv goes on waiting;
+ * CLOSED: the stream has ended. */
+status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message,
+                       uint64_t timeout_ms) MUST_CHECK;
 void rpc_stream_cancel(struct rpc_stream *stream); /* any thread; recv and send return CLOSED */
-/* Waits for the end (cancelling what is not over after `timeout_ms`), gives the server's status and text, frees the stream. */
-status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct err *err) MUST_CHECK;
+/* Waits for the end (cancelling what is not over after `timeout_ms`), gives the server's status and
+ * text, frees the stream. */
+status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms,
+                         struct err *err) MUST_CHECK;
 
 #endif

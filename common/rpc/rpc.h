@@ -1,11 +1,13 @@
 /* protobuf-c services over gRPC core, in plain C: what server and client share.
  *
- * protobuf-c generates messages and service descriptors but knows neither streams nor a transport; gRPC core has
- * both and knows no messages. This library binds them, and nothing else: it knows no Hindcast type but `status`.
+ * protobuf-c generates messages and service descriptors but knows neither streams nor a transport;
+ * gRPC core has both and knows no messages. This library binds them, and nothing else: it knows no
+ * Hindcast type but `status`.
  *
- * Payloads. A message with one large `bytes` field need not be copied into and out of protobuf-c: the sender packs
- * the small fields and appends the payload from its own buffer; the receiver gets the small fields unpacked and the payload as
- * pieces of gRPC's memory. On the wire it is an ordinary protobuf message, so any other client can speak it. */
+ * Payloads. A message with one large `bytes` field need not be copied into and out of protobuf-c:
+ * the sender packs the small fields and appends the payload from its own buffer; the receiver gets
+ * the small fields unpacked and the payload as pieces of gRPC's memory. On the wire it is an
+ * ordinary protobuf message, so any other client can speak it. */
 #ifndef HINDCAST_RPC_RPC_H
 #define HINDCAST_RPC_RPC_H
 
@@ -19,16 +21,17 @@
 
 enum rpc_kind { RPC_UNARY, RPC_CLIENT_STREAM, RPC_SERVER_STREAM, RPC_BIDI };
 
-/* PEM files; all NULL or empty: no TLS. With `ca` and a server's cert and key clients must show a certificate (mutual).
- * Never used on unix sockets: the file system protects those. */
+/* PEM files; all NULL or empty: no TLS. With `ca` and a server's cert and key clients must show a
+ * certificate (mutual). Never used on unix sockets: the file system protects those. */
 struct rpc_tls {
     const char *ca;
     const char *cert;
     const char *key;
 };
 
-/* A bytes field to send without copying; it must not be set in the message itself. `release(arg)` is called once, on any
- * thread, when gRPC is done with it (also after errors). Without `release` the bytes are copied. */
+/* A bytes field to send without copying; it must not be set in the message itself. `release(arg)`
+ * is called once, on any thread, when gRPC is done with it (also after errors). Without `release`
+ * the bytes are copied. */
 struct rpc_payload {
     uint32_t field; /* number of the bytes field in the message */
     const void *bytes;
@@ -37,14 +40,15 @@ struct rpc_payload {
     void *arg;
 };
 
-/* A received payload: pieces of gRPC's own memory, valid as long as the call of the handler, or until the message is freed. */
+/* A received payload: pieces of gRPC's own memory, valid as long as the call of the handler, or
+ * until the message is freed. */
 struct rpc_pieces {
     size_t n;
     size_t size; /* of all pieces together */
     const struct rpc_piece {
         const uint8_t *bytes;
         size_t size;
-    } *pieces;
+    } * pieces;
 };
 /* Copies `size` bytes from byte `offset` of the payload; false when it is shorter. */
 bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, size_t size);
@@ -54,7 +58,8 @@ bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, s
 int rpc_code(status code);
 status rpc_status(int grpc_code);
 
-/* Is this address ("unix:path", "127.0.0.1:50051", "[::1]:0", "localhost:1") reachable from this machine alone? */
+/* Is this address ("unix:path", "127.0.0.1:50051", "[::1]:0", "localhost:1") reachable from this
+ * machine alone? */
 bool rpc_address_is_local(const char *address);
 
 /* gRPC's life: counted; init before the first thread that uses rpc, signals blocked by then. */

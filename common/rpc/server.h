@@ -1,95 +1,111 @@
 /* The serving side: one call thread lives in the completion queue and runs every handler.
  *
- * Everything here but rpc_server_post, rpc_call_retain and rpc_call_release is for the call thread, that is: for
- * handlers, posted functions and timers. State that only handlers touch needs no lock.
+ * Everything here but rpc_server_post, rpc_call_retain and rpc_call_release is for the call thread,
+ * that is: for handlers, posted functions and timers. State that only handlers touch needs no lock.
  *
- * A call's life:  start -> message* -> half_closed -> done.  `done` comes exactly once for every `start`, also when
- * the client vanished or the deadline passed; afterwards all functions on the call answer CLOSED. */
+ * A call's life:  start -> message* -> half_closed -> done.  `done` comes exactly once for every
+ * `start`, also when the client vanished or the deadline passed; afterwards all functions on the
+ * call answer CLOSED. */
 #ifndef HINDCAST_RPC_SERVER_H
 #define HINDCAST_RPC_SERVER_H
 
 #include "common/rpc/rpc.h"
 
-#define RPC_SEND_QUEUE_MAX 8         /* messages waiting to be sent on one call; more is BUSY */
+#define RPC_SEND_QUEUE_MAX 8          /* messages waiting to be sent on one call; more is BUSY */
 #define RPC_POST_QUEUE_MAX (1u << 16) /* functions posted and not yet run; more is BUSY */
 
 struct rpc_server;
 struct rpc_call;
 
 struct rpc_method {
-    const char *name;      /* as in the .proto: "Sample" */
+    const char *name; /* as in the .proto: "Sample" */
     enum rpc_kind kind;
     uint32_t payload_field; /* requests carry this bytes field as a payload; 0: none */
-    unsigned roles;        /* bits of the roles that may call it, see rpc_server_options.role_of; 0: anyone */
-    void (*start)(struct rpc_call *call);                       /* optional */
-    /* One request, unpacked and borrowed (ProtobufCMessage of the method's input type). Unary: exactly once. */
+    unsigned
+        roles; /* bits of the roles that may call it, see rpc_server_options.role_of; 0: anyone */
+    void (*start)(struct rpc_call *call); /* optional */
+    /* One request, unpacked and borrowed (ProtobufCMessage of the method's input type). Unary:
+     * exactly once. */
     void (*message)(struct rpc_call *call, const ProtobufCMessage *request);
-    void (*half_closed)(struct rpc_call *call);                 /* the client sends no more; optional */
-    void (*sent)(struct rpc_call *call);                        /* a message left: there is room again; optional */
-    void (*done)(struct rpc_call *call);                        /* free rpc_call_state here; optional */
+    void (*half_closed)(struct rpc_call *call); /* the client sends no more; optional */
+    void (*sent)(struct rpc_call *call);        /* a message left: there is room again; optional */
+    void (*done)(struct rpc_call *call);        /* free rpc_call_state here; optional */
 };
 
 struct rpc_server_options {
     const char *const *addresses; /* "unix:path", "host:port" (port 0: any free one) */
     size_t n_addresses;
     struct rpc_tls tls;
-    bool allow_insecure;          /* without it, an address that is not local and has no TLS is DENIED */
-    size_t max_message_bytes;     /* 0: RPC_MESSAGE_MAX_BYTES */
-    size_t max_calls;             /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
-    /* The role bits of who shows this bearer token (NULL: none shown); 0 refuses UNAUTHENTICATED. NULL: all may do all.
-     * Health needs no token. */
+    bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
+    size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
+    size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
+    /* The role bits of who shows this bearer token (NULL: none shown); 0 refuses UNAUTHENTICATED.
+     * NULL: all may do all. Health needs no token. */
     unsigned (*role_of)(const char *token, void *arg);
     void *role_arg;
 };
 
 /* Binds; serves nothing yet. Errors name the address. */
-status rpc_server_open(struct rpc_server **server, const struct rpc_server_options *options, struct err *err) MUST_CHECK;
+status rpc_server_open(struct rpc_server **server, const struct rpc_server_options *options,
+                       struct err *err) MUST_CHECK;
 
-/* Adds a protobuf-c service before start; `methods` and `service` (rpc_call_service) are borrowed. INVALID where a method is not in the descriptor. */
+/* Adds a protobuf-c service before start; `methods` and `service` (rpc_call_service) are borrowed.
+ * INVALID where a method is not in the descriptor. */
 status rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescriptor *descriptor,
-                      const struct rpc_method *methods, size_t n_methods, void *service, struct err *err) MUST_CHECK;
+                      const struct rpc_method *methods, size_t n_methods, void *service,
+                      struct err *err) MUST_CHECK;
 
-/* Starts the call thread. grpc.health.v1.Health (Check, Watch) is served beside what was added; unknown methods get
- * UNIMPLEMENTED. Health says NOT_SERVING until rpc_server_set_serving(true). */
+/* Starts the call thread. grpc.health.v1.Health (Check, Watch) is served beside what was added;
+ * unknown methods get UNIMPLEMENTED. Health says NOT_SERVING until rpc_server_set_serving(true). */
 status rpc_server_start(struct rpc_server *server, struct err *err) MUST_CHECK;
 void rpc_server_set_serving(struct rpc_server *server, bool serving); /* any thread */
-int rpc_server_port(const struct rpc_server *server, size_t address_i); /* the port bound; 0 for unix */
+int rpc_server_port(const struct rpc_server *server,
+                    size_t address_i); /* the port bound; 0 for unix */
 
-/* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the call thread ended, BUSY,
- * NO_MEMORY: then the caller still owns `arg`. What was taken runs, at the latest while the server closes. */
-status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), void *arg) MUST_CHECK;
+/* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the
+ * call thread ended, BUSY, NO_MEMORY: then the caller still owns `arg`. What was taken runs, at the
+ * latest while the server closes. */
+status rpc_server_post(struct rpc_server *server, void (*function)(void *arg),
+                       void *arg) MUST_CHECK;
 /* Calls function(arg) on the call thread about every `period_ms`. Before start. */
-void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*function)(void *arg), void *arg);
+void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*function)(void *arg),
+                      void *arg);
 
-/* Stops accepting, lets calls end for `grace_ms`, cancels the rest, drains, joins. Every `done` has run when it returns.
- * Not from the call thread. */
+/* Stops accepting, lets calls end for `grace_ms`, cancels the rest, drains, joins. Every `done` has
+ * run when it returns. Not from the call thread. */
 void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);
 
 struct rpc_server_counts {
-    uint64_t calls_started, calls_active, calls_refused, messages_in, messages_out, bytes_in, bytes_out;
+    uint64_t calls_started, calls_active, calls_refused, messages_in, messages_out, bytes_in,
+        bytes_out;
     uint64_t lag_ns; /* the longest that a handler kept the call thread, lately */
 };
-void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts *counts); /* any thread */
+void rpc_server_counts(const struct rpc_server *server,
+                       struct rpc_server_counts *counts); /* any thread */
 
 /* ---- One call ---- */
 
-void *rpc_call_service(const struct rpc_call *call);              /* what rpc_server_add was given */
-void *rpc_call_state(const struct rpc_call *call);                /* the handler's own; NULL at start */
+void *rpc_call_service(const struct rpc_call *call); /* what rpc_server_add was given */
+void *rpc_call_state(const struct rpc_call *call);   /* the handler's own; NULL at start */
 void rpc_call_set_state(struct rpc_call *call, void *state);
-const char *rpc_call_peer(struct rpc_call *call);                 /* "ipv4:127.0.0.1:40000"; "" if first asked after done */
+const char *
+rpc_call_peer(struct rpc_call *call); /* "ipv4:127.0.0.1:40000"; "" if first asked after done */
 unsigned rpc_call_roles(const struct rpc_call *call);
-const char *rpc_call_metadata(struct rpc_call *call, const char *key); /* NULL when absent; till done */
-uint64_t rpc_call_deadline_ns(const struct rpc_call *call);       /* monotonic; UINT64_MAX: none */
-/* The payload of the request being handled; empty when the field was absent. Borrowed for the `message` call. */
+const char *rpc_call_metadata(struct rpc_call *call,
+                              const char *key);             /* NULL when absent; till done */
+uint64_t rpc_call_deadline_ns(const struct rpc_call *call); /* monotonic; UINT64_MAX: none */
+/* The payload of the request being handled; empty when the field was absent. Borrowed for the
+ * `message` call. */
 const struct rpc_pieces *rpc_call_payload(const struct rpc_call *call);
 
 /* Back-pressure: after hold no further request is read until resume. */
 void rpc_call_hold(struct rpc_call *call);
 void rpc_call_resume(struct rpc_call *call);
 
-/* Queues one response. BUSY when RPC_SEND_QUEUE_MAX wait, CLOSED after done or finish. `payload` may be NULL; it is
- * taken in any case (released also on errors). */
-status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response, const struct rpc_payload *payload) MUST_CHECK;
+/* Queues one response. BUSY when RPC_SEND_QUEUE_MAX wait, CLOSED after done or finish. `payload`
+ * may be NULL; it is taken in any case (released also on errors). */
+status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response,
+                     const struct rpc_payload *payload) MUST_CHECK;
 size_t rpc_call_unsent(const struct rpc_call *call);
 /* Ends the call after what is queued; the first one counts. */
 void rpc_call_finish(struct rpc_call *call, status code, const char *text);

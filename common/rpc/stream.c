@@ -100,20 +100,43 @@ void rpc_stream_cancel(struct rpc_stream *stream)
 
 /* ---- Sending ---- */
 
-/* Starts a send and waits until gRPC has taken it. */
-static status send_and_wait(struct rpc_stream *stream, const grpc_op *op, uint64_t timeout_ms)
+static bool may_send(struct rpc_stream *stream)
 {
+    return !stream->half_closed && !stream->send_failed && !atomic_load(&stream->cancelled);
+}
+
+static void start_sending(struct rpc_stream *stream, const grpc_op *op)
+{
+    ASSERT(!stream->sending);
+    stream->sending = true;
     start(stream, op, 1, &stream->send_tag);
+}
+
+/* Waits for what is being sent; TIMEOUT: it is still under way. */
+static status wait_sending(struct rpc_stream *stream, uint64_t deadline_ns)
+{
     bool ok;
-    status s = STATUS_OK;
-    if (!channel_pluck(stream->queue, &stream->send_tag, op_deadline_ns(timeout_ms), &ok)) {
-        rpc_stream_cancel(stream); /* half a message may be out: the stream is of no more use */
-        (void)channel_pluck(stream->queue, &stream->send_tag, UINT64_MAX, &ok);
-        s = STATUS_TIMEOUT;
-    } else if (!ok) {
-        s = STATUS_CLOSED;
+    if (!channel_pluck(stream->queue, &stream->send_tag, deadline_ns, &ok)) {
+        return STATUS_TIMEOUT;
     }
-    stream->send_failed = s != STATUS_OK;
+    stream->sending = false;
+    if (stream->outgoing != NULL) {
+        grpc_byte_buffer_destroy(stream->outgoing);
+        stream->outgoing = NULL;
+    }
+    stream->send_failed = !ok;
+    return ok ? STATUS_OK : STATUS_CLOSED;
+}
+
+/* The same, but when it takes too long the stream is cancelled: half a message may be out. */
+static status end_sending(struct rpc_stream *stream, uint64_t deadline_ns)
+{
+    status s = wait_sending(stream, deadline_ns);
+    if (s == STATUS_TIMEOUT) {
+        rpc_stream_cancel(stream);
+        (void)wait_sending(stream, UINT64_MAX); /* cancelled operations come back at once */
+        stream->send_failed = true;
+    }
     return s;
 }
 
@@ -121,8 +144,7 @@ status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *
                              const struct rpc_payload *payload)
 {
     ASSERT(request->descriptor == stream->method->input);
-    ASSERT(!stream->sending);
-    if (stream->half_closed || stream->send_failed || atomic_load(&stream->cancelled)) {
+    if (!may_send(stream)) {
         if (payload != NULL && payload->release != NULL) {
             payload->release(payload->arg);
         }
@@ -131,62 +153,46 @@ status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *
     grpc_op op = {.op = GRPC_OP_SEND_MESSAGE};
     stream->outgoing = message_write(request, payload);
     op.data.send_message.send_message = stream->outgoing;
-    stream->sending = true;
-    start(stream, &op, 1, &stream->send_tag);
+    start_sending(stream, &op);
     return STATUS_OK;
 }
 
 status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms)
 {
     ASSERT(stream->sending);
-    bool ok;
-    if (!channel_pluck(stream->queue, &stream->send_tag, op_deadline_ns(timeout_ms), &ok)) {
-        return STATUS_TIMEOUT;
-    }
-    stream->sending = false;
-    grpc_byte_buffer_destroy(stream->outgoing);
-    stream->outgoing = NULL;
-    stream->send_failed = !ok;
-    return ok ? STATUS_OK : STATUS_CLOSED;
-}
-
-/* Waits for the message under way; after the time it cancels the stream, as half a message may be
- * out. */
-static status end_sending(struct rpc_stream *stream, uint64_t timeout_ms)
-{
-    status s = rpc_stream_send_wait(stream, timeout_ms);
-    if (s == STATUS_TIMEOUT) {
-        rpc_stream_cancel(stream);
-        while (rpc_stream_send_wait(stream, HALF_CLOSE_TIMEOUT_MS) == STATUS_TIMEOUT) {
-        }
-        stream->send_failed = true;
-    }
-    return s;
+    return wait_sending(stream, op_deadline_ns(timeout_ms));
 }
 
 status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
                        const struct rpc_payload *payload, uint64_t timeout_ms)
 {
     status s = rpc_stream_send_start(stream, request, payload);
-    return s == STATUS_OK ? end_sending(stream, timeout_ms) : s;
+    return s == STATUS_OK ? end_sending(stream, op_deadline_ns(timeout_ms)) : s;
 }
 
-static status half_close(struct rpc_stream *stream, uint64_t timeout_ms)
+static status half_close(struct rpc_stream *stream, uint64_t deadline_ns)
 {
+    if (stream->sending) { /* begun by rpc_stream_send_start */
+        status s = end_sending(stream, deadline_ns);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
     if (stream->half_closed) {
         return STATUS_OK;
     }
-    if (stream->send_failed || atomic_load(&stream->cancelled)) {
+    if (!may_send(stream)) {
         return STATUS_CLOSED;
     }
     stream->half_closed = true;
     grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
-    return send_and_wait(stream, &op, timeout_ms);
+    start_sending(stream, &op);
+    return end_sending(stream, deadline_ns);
 }
 
 status rpc_stream_half_close(struct rpc_stream *stream)
 {
-    return half_close(stream, HALF_CLOSE_TIMEOUT_MS);
+    return half_close(stream, op_deadline_ns(HALF_CLOSE_TIMEOUT_MS));
 }
 
 /* ---- Receiving ---- */
@@ -257,17 +263,12 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
         return STATUS_OK;
     }
     uint64_t deadline = op_deadline_ns(timeout_ms);
-    if (stream->sending) {
-        (void)end_sending(stream, timeout_ms);
-    }
-    /* Where this fails the stream has ended, and its status says why. */
-    (void)half_close(stream, timeout_ms);
-    bool in_time = drain(stream, deadline);
+    /* CLOSED: the stream has ended, and its status says why. */
+    bool in_time = half_close(stream, deadline) != STATUS_TIMEOUT && drain(stream, deadline);
     bool ok;
     if (!in_time) {
         rpc_stream_cancel(stream);
-        bool ended = drain(stream, UINT64_MAX);
-        ASSERT(ended);
+        (void)drain(stream, UINT64_MAX);
     }
     (void)channel_pluck(stream->queue, &stream->opened_tag, UINT64_MAX, &ok);
     struct rpc_channel *channel = stream->channel;

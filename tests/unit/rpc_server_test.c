@@ -275,6 +275,27 @@ static void health_is_told_and_watched(void **state)
 
 /* ---- Limits ---- */
 
+static void lack_of_memory_fails_one_call(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    unsigned good = 0, failed = 0;
+    for (uint64_t nth = 1; nth <= 40; nth++) {
+        int health;
+        memory_fail_at(nth);
+        status s = check(pair.channel, "", &health); /* client and server allocate in turn */
+        memory_fail_at(0);
+        good += s == STATUS_OK;
+        failed += s != STATUS_OK;
+        assert_int_equal(check(pair.channel, "", &health), STATUS_OK);
+    }
+    printf("%u calls failed, %u did not notice\n", failed, good);
+    assert_true(failed >= 2);
+    assert_true(good >= 2);
+    echo_pair_close(&pair);
+}
+
 static void calls_above_the_limit_are_refused(void **state)
 {
     (void)state;
@@ -714,6 +735,7 @@ int main(void)
         cmocka_unit_test(stale_sockets_are_replaced_other_files_are_not),
         cmocka_unit_test(tokens_decide),
         cmocka_unit_test(health_is_told_and_watched),
+        cmocka_unit_test(lack_of_memory_fails_one_call),
         cmocka_unit_test(calls_above_the_limit_are_refused),
         cmocka_unit_test(lag_is_seen),
         cmocka_unit_test(posts_run_in_order_from_any_thread),

@@ -460,6 +460,39 @@ static void hold_stops_the_sender(void **state)
     assert_int_equal(rpc_stream_finish(stream, ECHO_WAIT_MS, &err), STATUS_CLOSED);
 }
 
+static void a_started_send_may_wait_and_be_left(void **state)
+{
+    struct echo_pair *pair = *state;
+    struct rpc_stream *stream = open_stream(pair, "Sum", RPC_CLIENT_STREAM);
+    assert_int_equal(send_text(stream, 1, "hold"), STATUS_OK);
+    assert_int_equal(echo_await(&pair->echo.handled, 1), 1);
+    status s = STATUS_OK;
+    echo_request request = ECHO_REQUEST;
+    for (int i = 0; i < 200 && s == STATUS_OK; i++) {
+        struct rpc_payload payload = {ECHO_PAYLOAD, pair->echo.payload, 1u << 20, NULL, NULL};
+        assert_int_equal(rpc_stream_send_start(stream, &request.base, &payload), STATUS_OK);
+        s = rpc_stream_send_wait(stream, 200);
+    }
+    assert_int_equal(s, STATUS_TIMEOUT);
+    assert_int_equal(rpc_stream_send_wait(stream, 10), STATUS_TIMEOUT); /* it is still under way */
+    assert_int_equal(rpc_server_post(pair->server, echo_resume, &pair->echo), STATUS_OK);
+    assert_int_equal(rpc_stream_send_wait(stream, ECHO_WAIT_MS), STATUS_OK);
+
+    /* And the end does not wait for ever for one that the server does not read. */
+    assert_int_equal(send_text(stream, 1, "hold"), STATUS_OK);
+    s = STATUS_OK;
+    for (int i = 0; i < 200 && s == STATUS_OK; i++) {
+        struct rpc_payload payload = {ECHO_PAYLOAD, pair->echo.payload, 1u << 20, NULL, NULL};
+        assert_int_equal(rpc_stream_send_start(stream, &request.base, &payload), STATUS_OK);
+        s = rpc_stream_send_wait(stream, 200);
+    }
+    assert_int_equal(s, STATUS_TIMEOUT);
+    struct err err;
+    uint64_t begin = clock_now_ns();
+    assert_int_equal(rpc_stream_finish(stream, 100, &err), STATUS_TIMEOUT);
+    assert_in_range((clock_now_ns() - begin) / NS_PER_MS, 90, 2000);
+}
+
 static void resume_goes_on(void **state)
 {
     struct echo_pair *pair = *state;
@@ -597,6 +630,7 @@ int main(void)
         TEST(finish_is_bounded),
         TEST(stream_deadline_ends_both_sides),
         TEST(hold_stops_the_sender),
+        TEST(a_started_send_may_wait_and_be_left),
         TEST(resume_goes_on),
         TEST(full_send_queue_is_busy),
         TEST(many_calls_at_once),
