@@ -1,9 +1,11 @@
-/* hindcast dataset: look at logs (inspect), make a smaller dataset of several (thin). */
+/* hindcast dataset: look at logs (inspect), make a smaller dataset of several (thin), or one for
+ * Minari (export). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/trajectory/minari.h"
 #include "common/trajectory/summary.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/thin.h"
@@ -14,7 +16,10 @@ static const char usage[] =
     "bad, and why\n"
     "       hindcast dataset thin --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
     "           the first of each K episodes of every FOLDER, one after another, into a new "
-    "dataset with returns.csv\n";
+    "dataset with returns.csv\n"
+    "       hindcast dataset export --minari=NAME-vN --to=FOLDER [--reward=TASK] FOLDER\n"
+    "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
+    "it finds it by name\n";
 
 static int inspect(int argc, char **argv)
 {
@@ -81,6 +86,70 @@ static int thin(int argc, char **argv)
     return 0;
 }
 
+/* The place of a reward in the signature; the first without a name. */
+static bool find_reward(const struct signature *signature, const char *name, uint32_t *k)
+{
+    *k = 0;
+    if (!name) {
+        return true;
+    }
+    for (uint32_t i = 0; i < signature->K; i++) {
+        if (strcmp(signature->rewards[i], name) == 0) {
+            *k = i;
+            return true;
+        }
+    }
+    fprintf(stderr, "hindcast dataset export: --reward=%s: no such reward in the logs\n", name);
+    return false;
+}
+
+static int export_to(const char *from, const char *to, const char *name, const char *reward)
+{
+    struct err err = {0};
+    struct dataset *dataset;
+    uint64_t n_bad = 0;
+    uint32_t k;
+    int result = 1;
+    if (dataset_open(&dataset, from, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset export: %s\n", err.text);
+        return 1;
+    }
+    if (!find_reward(dataset_signature(dataset), reward, &k)) {
+        result = 2;
+    } else if (minari_export(dataset, to, name, k, &n_bad, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset export: %s\n", err.text);
+    } else {
+        printf("%s: %llu episodes were bad and left out\n", to, (unsigned long long)n_bad);
+        result = n_bad > 0;
+    }
+    dataset_close(dataset);
+    return result;
+}
+
+static int export_dataset(int argc, char **argv)
+{
+    const char *to = NULL, *name = NULL, *reward = NULL;
+    int first = 0;
+    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
+        const char *argument = argv[first];
+        if (strncmp(argument, "--to=", 5) == 0) {
+            to = argument + 5;
+        } else if (strncmp(argument, "--minari=", 9) == 0) {
+            name = argument + 9;
+        } else if (strncmp(argument, "--reward=", 9) == 0) {
+            reward = argument + 9;
+        } else {
+            fprintf(stderr, "hindcast dataset export: unknown flag \"%s\"\n", argument);
+            return 2;
+        }
+    }
+    if (!to || !name || first + 1 != argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    return export_to(argv[first], to, name, reward);
+}
+
 int command_dataset(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "inspect") == 0) {
@@ -88,6 +157,9 @@ int command_dataset(int argc, char **argv)
     }
     if (argc >= 2 && strcmp(argv[1], "thin") == 0) {
         return thin(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "export") == 0) {
+        return export_dataset(argc - 2, argv + 2);
     }
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(usage, help ? stdout : stderr);
