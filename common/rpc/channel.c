@@ -345,6 +345,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
     const ProtobufCMethodDescriptor *descriptor;
     status s = channel_call(channel, service, method, timeout_ms, queue, &call, &descriptor, err);
     if (s == STATUS_OK) {
+        ASSERT(request->descriptor == descriptor->input);
         struct unary_result result = {.details = grpc_empty_slice()};
         grpc_metadata_array_init(&result.initial);
         grpc_metadata_array_init(&result.trailing);

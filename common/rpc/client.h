@@ -36,15 +36,14 @@ struct rpc_message {
 void rpc_message_free(struct rpc_message *message);
 
 struct rpc_call_options {
-    uint64_t timeout_ms; /* of the whole call; 0: none (streams only) */
-    bool wait_for_ready; /* wait for the server within the deadline, rather than fail UNAVAILABLE at
-                            once */
+    uint64_t timeout_ms;    /* of the whole call; 0: none for streams, 10 s for rpc_unary */
+    bool wait_for_ready;    /* for the server, within the deadline; else UNAVAILABLE at once */
     uint32_t payload_field; /* responses carry this bytes field as a payload; 0: none */
 };
 
 /* One unary call. `service` and `method` name it ("&hindcast__replay__descriptor", "Info");
- * `payload` may be NULL and is taken. On OK *response is the caller's. Otherwise the server's
- * status with its text, or TIMEOUT, UNAVAILABLE. */
+ * `payload` may be NULL and is taken; so may `options`. On OK *response is the caller's. Otherwise
+ * the server's status with its text, or TIMEOUT, UNAVAILABLE. */
 status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
                  const char *method, const ProtobufCMessage *request,
                  const struct rpc_payload *payload, const struct rpc_call_options *options,
@@ -65,14 +64,15 @@ status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *reques
 status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *request,
                              const struct rpc_payload *payload) MUST_CHECK;
 status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms) MUST_CHECK;
+/* No more will be sent. Waits as rpc_stream_send does, 10 s at most. */
 status rpc_stream_half_close(struct rpc_stream *stream) MUST_CHECK;
 /* The next message. TIMEOUT: none yet, the stream lives on and the next recv goes on waiting;
  * CLOSED: the stream has ended. */
 status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message,
                        uint64_t timeout_ms) MUST_CHECK;
 void rpc_stream_cancel(struct rpc_stream *stream); /* any thread; recv and send return CLOSED */
-/* Waits for the end (cancelling what is not over after `timeout_ms`), gives the server's status and
- * text, frees the stream. */
+/* Half-closes, reads on and waits for the end (cancelling what is not over after `timeout_ms`),
+ * gives the server's status and text, frees the stream. */
 status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms,
                          struct err *err) MUST_CHECK;
 

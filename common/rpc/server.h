@@ -21,8 +21,7 @@ struct rpc_method {
     const char *name; /* as in the .proto: "Sample" */
     enum rpc_kind kind;
     uint32_t payload_field; /* requests carry this bytes field as a payload; 0: none */
-    unsigned
-        roles; /* bits of the roles that may call it, see rpc_server_options.role_of; 0: anyone */
+    unsigned roles;         /* bits of those who may call it (role_of below); 0: anyone */
     void (*start)(struct rpc_call *call); /* optional */
     /* One request, unpacked and borrowed (ProtobufCMessage of the method's input type). Unary:
      * exactly once. */
@@ -59,8 +58,8 @@ status rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescripto
  * unknown methods get UNIMPLEMENTED. Health says NOT_SERVING until rpc_server_set_serving(true). */
 status rpc_server_start(struct rpc_server *server, struct err *err) MUST_CHECK;
 void rpc_server_set_serving(struct rpc_server *server, bool serving); /* any thread */
-int rpc_server_port(const struct rpc_server *server,
-                    size_t address_i); /* the port bound; 0 for unix */
+/* The port bound; 0 for unix sockets. */
+int rpc_server_port(const struct rpc_server *server, size_t address_i);
 
 /* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the
  * call thread ended, BUSY, NO_MEMORY: then the caller still owns `arg`. What was taken runs, at the
@@ -76,23 +75,23 @@ void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*func
 void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);
 
 struct rpc_server_counts {
-    uint64_t calls_started, calls_active, calls_refused, messages_in, messages_out, bytes_in,
-        bytes_out;
+    uint64_t calls_started, calls_active, calls_refused;
+    uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t lag_ns; /* the longest that a handler kept the call thread, lately */
 };
-void rpc_server_counts(const struct rpc_server *server,
-                       struct rpc_server_counts *counts); /* any thread */
+/* Any thread. */
+void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts *counts);
 
 /* ---- One call ---- */
 
 void *rpc_call_service(const struct rpc_call *call); /* what rpc_server_add was given */
 void *rpc_call_state(const struct rpc_call *call);   /* the handler's own; NULL at start */
 void rpc_call_set_state(struct rpc_call *call, void *state);
-const char *
-rpc_call_peer(struct rpc_call *call); /* "ipv4:127.0.0.1:40000"; "" if first asked after done */
+/* "ipv4:127.0.0.1:40000"; "" where it was not asked for before done. */
+const char *rpc_call_peer(struct rpc_call *call);
 unsigned rpc_call_roles(const struct rpc_call *call);
-const char *rpc_call_metadata(struct rpc_call *call,
-                              const char *key);             /* NULL when absent; till done */
+/* Borrowed until done; NULL when absent. */
+const char *rpc_call_metadata(struct rpc_call *call, const char *key);
 uint64_t rpc_call_deadline_ns(const struct rpc_call *call); /* monotonic; UINT64_MAX: none */
 /* The payload of the request being handled; empty when the field was absent. Borrowed for the
  * `message` call. */
