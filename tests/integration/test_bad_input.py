@@ -4,6 +4,7 @@ import json
 import socket
 
 import h5py
+import numpy as np
 import pytest
 
 import logs
@@ -15,7 +16,7 @@ LEAVES_S = 20
 @pytest.fixture
 def ready(workspace):
     """Logs and a sound configuration; a test spoils one of them."""
-    logs.write_dataset(workspace.folder / "logs", [20, 30])
+    logs.write_dataset(workspace.folder / "logs", [[logs.episode(0, 20), logs.episode(1, 30)]])
     workspace.sound = {
         "experiment": {"name": "bad", "environment": "cheetah-run"},
         "restorer": {"folder": str(workspace.folder / "logs")},
@@ -111,9 +112,9 @@ def test_a_folder_without_metadata(ready):
 @pytest.mark.parametrize("metadata, words", [
     ("{", ["metadata.json"]),
     ("[]", ["metadata.json"]),
-    (json.dumps({"signature": {**logs.CHEETAH, "observation": []}}), ["metadata.json", "observation"]),
-    (json.dumps({"signature": {**logs.CHEETAH, "action": {"min": [1], "max": [0]}}}), ["metadata.json", "action"]),
-    (json.dumps({"signature": {**logs.CHEETAH, "rewards": ["run", "run"]}}), ["metadata.json", "run"]),
+    (json.dumps({"signature": {**logs.SIGNATURE, "observation": []}}), ["metadata.json", "observation"]),
+    (json.dumps({"signature": {**logs.SIGNATURE, "action": {"min": [1], "max": [0]}}}), ["metadata.json", "action"]),
+    (json.dumps({"signature": {**logs.SIGNATURE, "rewards": ["run", "run"]}}), ["metadata.json", "run"]),
 ])
 def test_bad_metadata(ready, metadata, words):
     (ready.folder / "logs" / "metadata.json").write_text(metadata)
@@ -121,18 +122,20 @@ def test_bad_metadata(ready, metadata, words):
 
 
 def test_logs_that_are_all_bad(ready):
-    with h5py.File(ready.folder / "logs" / "shard-00000.hdf5", "r+") as shard:
+    with h5py.File(ready.folder / "logs" / "log-000.hdf5", "r+") as shard:
         for episode in shard.values():
             episode["actions"][3, 2] = 7
     ready.serve("replay_server")
-    refused(ready.start("restorer"), "none of 2 episodes was good", "shard-00000.hdf5", "row 3", "7")
+    refused(ready.start("restorer"), "none of 2 episodes was good", "log-000.hdf5", "row 3", "7")
 
 
 def test_logs_with_another_signature(ready):
     ready.serve("replay_server")
     ready.start("restorer").succeed(LEAVES_S)
-    longer = {**logs.CHEETAH, "observation": [{"name": "position", "size": 9}, {"name": "velocity", "size": 9}]}
-    logs.write_dataset(ready.folder / "longer", [20], signature=longer)
+    longer = {**logs.SIGNATURE, "observation": [{"name": "position", "size": 9}, {"name": "velocity", "size": 9}]}
+    one = logs.episode(0, 20)
+    one["observations"] = np.pad(one["observations"], ((0, 0), (0, 1)))
+    logs.write_dataset(ready.folder / "longer", [[one]], longer)
     refused(ready.start("restorer", f"--folder={ready.folder}/longer", label="second"), "position", "9", "8")
 
 

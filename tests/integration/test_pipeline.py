@@ -13,15 +13,19 @@ import policies
 from processes import wait_until
 
 LENGTHS = [60] * 9 + [1] + [45] * 10
-SPOILT = (13,)  # a NaN in one of its observations
+SPOILT = 13  # has a NaN among its observations
 STEPS = 200
 ROLES = {"replay_server", "restorer", "learner", "evaluator"}
 
 
 @pytest.fixture
 def experiment(workspace):
-    good = logs.write_dataset(workspace.folder / "logs", LENGTHS, spoil=SPOILT)
-    workspace.returns = [float(episode["rewards"].sum()) for episode in good]
+    episodes = [logs.episode(number, length) for number, length in enumerate(LENGTHS)]
+    for episode in episodes:
+        episode["observations"][:, 0] %= 7  # where it stands is no fit input for a network
+    workspace.returns = [episode["rewards"].sum() for number, episode in enumerate(episodes) if number != SPOILT]
+    episodes[SPOILT]["observations"][20, 3] = np.nan
+    logs.write_dataset(workspace.folder / "logs", [episodes[:10], episodes[10:]])
     workspace.configure(
         experiment={"name": "tiny", "environment": "cheetah-run", "seed": 4},
         replay_server={"map_bytes": 64 << 20},
@@ -66,7 +70,7 @@ def test_from_logs_to_policy(experiment):
     up.succeed()
     assert experiment.living() == []
     assert {role for role, metrics in scraped.items() if metrics} >= {"replay_server", "learner", "evaluator"}
-    assert scraped["replay_server"]["hindcast_replay_transitions"] == sum(LENGTHS) - LENGTHS[SPOILT[0]]
+    assert scraped["replay_server"]["hindcast_replay_transitions"] == sum(LENGTHS) - LENGTHS[SPOILT]
 
     summary = experiment.json("summary.json")
     assert summary["learner_steps"] == STEPS and summary["algorithm"] == "abm+mpo"
@@ -78,7 +82,7 @@ def test_from_logs_to_policy(experiment):
     assert "policy_return_mean" in up.tail()
 
     restorer = (experiment.run_dir / "restorer.log").read_text()
-    assert "shard-00001.hdf5" in restorer and "episode_3" in restorer  # number 13
+    assert "log-001.hdf5" in restorer and "episode_3" in restorer  # number 13
 
     steps = [line["step"] for line in experiment.json_lines("learner.jsonl")]
     assert steps == list(range(20, STEPS + 1, 20))
@@ -151,8 +155,8 @@ def test_up_killed_takes_its_processes_with_it(experiment):
 
 def test_a_process_that_cannot_run_ends_the_run_with_its_words(experiment):
     """The table that is there already holds the logs of another robot."""
-    other = {**logs.CHEETAH, "observation": [{"name": "position", "size": 4}, {"name": "velocity", "size": 4}]}
-    logs.write_dataset(experiment.folder / "other", [20], signature=other)
+    other = {**logs.SIGNATURE, "observation": [{"name": "position", "size": 4}, {"name": "velocity", "size": 13}]}
+    logs.write_dataset(experiment.folder / "other", [[logs.episode(0, 20)]], other)
     server = experiment.serve("replay_server")
     experiment.start("restorer", f"--folder={experiment.folder}/other").succeed()
     server.stop()
