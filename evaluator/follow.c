@@ -87,7 +87,7 @@ static void begin_run(struct follow *follow, const char *run_id)
             follow->seen = (uint64_t)version;
         }
     }
-    /* The file says what it holds: a crash between keeping a policy and its line changes nothing. */
+    /* The file says what it holds: a crash between policy and line changes nothing. */
     if (policy_file_load(follow->files.policy, NULL, &notes, &err) == STATUS_OK &&
         strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
         follow->best = notes.return_mean;
