@@ -16,10 +16,11 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-#define LOOK_MS  200  /* between looks whether the process is stopping */
-#define FLUSH_MS 1000 /* a slice of waiting for acknowledgements */
-#define LAST_FLUSH_MS                                                                              \
-    3000 /* when stopping: what is not acknowledged by then is sent again after a restart */
+#define LOOK_MS 200 /* between looks whether the process is stopping */
+/* A slice of waiting for acknowledgements; and all of it when stopping: the rest is sent again
+ * after a restart. */
+#define FLUSH_MS      1000
+#define LAST_FLUSH_MS 3000
 
 struct restore {
     struct restore_parts parts;

@@ -1,9 +1,10 @@
 /* Logs on disk: a folder of HDF5 shards in Minari's layout beside a metadata.json.
  *
- *     FOLDER/metadata.json        signature, how it was made, and per shard: file, counts, checksum
- *     FOLDER/shard-00000.hdf5     groups episode_0, episode_1, ..: observations (T+1, O), actions
- * (T, A) physical, rewards (T) or (T, K), terminations (T), truncations (T); attributes id,
- * total_steps
+ *     FOLDER/metadata.json       signature, how it was made; per shard: file, counts, checksum
+ *     FOLDER/shard-00000.hdf5    groups episode_0, episode_1, ..:
+ *                                    observations (T+1, O), actions (T, A) physical,
+ *                                    rewards (T) or (T, K), terminations (T), truncations (T);
+ *                                    attributes id, total_steps
  *
  * docs/storage.md draws every dataset and attribute. A folder may also be a Minari dataset
  * (data/main_data.hdf5; the signature then comes from Minari's spaces, or from a metadata.json of

@@ -7,10 +7,10 @@
 
 #include "common/base/memory.h"
 
-#define ROWS_FIRST 64u /* room made at the first row */
-#define ACTION_ROUNDING                                                                            \
-    1e-5f /* beyond [-1, 1] by this much is a float's rounding, not a bad log                      \
-           */
+/* Room made at the first row. */
+#define ROWS_FIRST 64u
+/* Beyond [-1, 1] by this much is a float's rounding, not a bad log. */
+#define ACTION_ROUNDING 1e-5f
 
 int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b)
 {

@@ -12,14 +12,14 @@
 #include "common/trajectory/signature.h"
 
 #define EPISODE_TRANSITIONS_MAX 1000000u
-#define EPISODE_BYTES_MAX                                                                          \
-    (1u << 30) /* of rows in memory: what a hostile file can make us allocate */
+/* Of rows in memory: what a hostile file can make us allocate. */
+#define EPISODE_BYTES_MAX (1u << 30)
 
 /* What makes an episode the same episode when it comes a second time.
- * Restored data: dataset digest, shard, episode, relabel digest. Fresh data: the writer's digest,
- * 0, its sequence, 0. */
+ * Restored data: checksum of the shard, its number, number of the episode, digest of the
+ * relabelling script. Fresh data: digest of the writer, 0, sequence, 0. */
 struct episode_identity {
-    uint64_t source; /* digest of the dataset's metadata.json, or of the writer's name */
+    uint64_t source; /* XXH64 of the shard's file, or the writer's digest */
     uint64_t shard;
     uint64_t episode;
     uint64_t relabel; /* 0: rewards as logged */

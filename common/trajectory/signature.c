@@ -12,6 +12,10 @@
 /* Periods closer than this share are the same: 1/30 s is written with few digits now and then. */
 #define PERIOD_TOLERANCE 1e-6
 
+_Static_assert(SIGNATURE_ROW_MAX ==
+                   SIGNATURE_OBSERVATION_MAX + SIGNATURE_ACTIONS_MAX + SIGNATURE_TASKS_MAX + 1,
+               "the widest row");
+
 uint32_t signature_observation(const struct signature *signature)
 {
     uint32_t O = 0;

@@ -21,8 +21,7 @@
 #define SIGNATURE_ACTIONS_MAX     64
 #define SIGNATURE_TASKS_MAX       32
 #define SIGNATURE_OBSERVATION_MAX 4096
-#define SIGNATURE_ROW_MAX                                                                          \
-    (SIGNATURE_OBSERVATION_MAX + SIGNATURE_ACTIONS_MAX + SIGNATURE_TASKS_MAX + 1)
+#define SIGNATURE_ROW_MAX         4193 /* of the three together, and the discount */
 
 struct signature_slice {
     char name[SIGNATURE_NAME_SIZE];
@@ -58,7 +57,8 @@ status signature_check(const struct signature *signature, struct err *err) MUST_
 status signature_match(const struct signature *have, const struct signature *want,
                        uint32_t *reward_map, struct err *err) MUST_CHECK;
 
-/* Are the rows of both exactly the same, the rewards and their order too? MISMATCH says what differs. */
+/* Are the rows of both exactly the same, the rewards and their order too? MISMATCH says what
+ * differs. */
 status signature_same(const struct signature *have, const struct signature *want,
                       struct err *err) MUST_CHECK;
 
