@@ -223,12 +223,15 @@ status store_mark(struct store *store, struct err *err)
         if (s == STATUS_OK && unlink(marker) != 0 && errno != ENOENT) {
             s = err_errno(err, errno, "%s", marker);
         }
+        store->marked = s == STATUS_OK;
         return s;
     }
     char id[64];
     read_boot_id(id);
     const struct file_part part = {id, strlen(id)};
-    return file_replace(marker, &part, 1, err);
+    status s = file_replace(marker, &part, 1, err);
+    store->marked = s == STATUS_OK;
+    return s;
 }
 
 status store_open(struct store **out, const struct store_settings *settings, bool *scan,
@@ -297,7 +300,8 @@ void store_close(struct store *store)
     }
     ASSERT(store->txn == NULL);
     struct err err;
-    if (store->durability == STORE_INTERVAL && store_sync(store, &err) == STATUS_OK) {
+    if (store->marked && store->durability == STORE_INTERVAL &&
+        store_sync(store, &err) == STATUS_OK) {
         char marker[PATH_SIZE + 16];
         snprintf(marker, sizeof marker, "%s/unclean", store->path);
         (void)unlink(marker);

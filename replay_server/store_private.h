@@ -16,6 +16,7 @@ struct store {
     enum store_durability durability;
     uint64_t map_bytes;
     int lock_fd;
+    bool marked; /* store_mark has been called: the marker, or its absence, is ours */
     /* The writing thread's: */
     MDB_txn *txn; /* NULL: none open */
     uint64_t next_chunk;
