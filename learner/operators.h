@@ -21,6 +21,7 @@
 #include "learner/batch.h"
 #include "learner/report.h"
 #include "learner/settings.h"
+#include "learner/units.h"
 
 /* The kinds of noise: the purpose under which it is drawn (common/base/noise.h). */
 enum noise_kind {
@@ -62,12 +63,6 @@ struct step {
     struct gaussian_head policy_head, prior_head;
     double eta[REPORT_TASKS_MAX];
     double alpha_mean[REPORT_ACTIONS_MAX], alpha_std[REPORT_ACTIONS_MAX];
-};
-
-struct unit {
-    int b, tau; /* snippet, and which of its T tasks */
-    int n;      /* valid transitions */
-    int first;  /* its first state among the group's */
 };
 
 /* One thread's memory; the group it works on. */

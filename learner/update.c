@@ -1,4 +1,5 @@
-/* The learner step: ALGORITHMS over the operators of a table, spread over a team of threads. */
+/* The learner step: docs/maths.md, section 3, over the operators of a table, spread over a team of
+ * threads. */
 #include "learner/update.h"
 
 #include <math.h>
@@ -10,11 +11,10 @@
 #include "learner/operators.h"
 #include "learner/team.h"
 
-#define GROUP_ROWS                                                                                 \
-    144 /* rows that a worker takes at a time: their activations stay near the second cache */
-#define CHUNK                                                                                      \
-    4096 /* floats whose squares make one partial sum: fixed, so that norms do not depend on       \
-            threads */
+/* Rows that a worker takes at a time: their activations stay near the second cache. */
+#define GROUP_ROWS 144
+/* Floats whose squares make one partial sum: fixed, so that norms do not depend on threads. */
+#define CHUNK 4096
 
 struct update {
     struct settings settings;
@@ -28,8 +28,7 @@ struct update {
     struct sums total;
 
     struct unit *units; /* (B * T) of the batch */
-    int n_units;
-    int *share; /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
+    int *share;         /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
 
     float *packed; /* of all networks, now and target */
     size_t n_packed;
@@ -68,58 +67,7 @@ static void step_group(struct worker *worker)
     }
 }
 
-/* ---- Sharing out ---- */
-
-/* Units in the order of the batch, and contiguous shares of about equal work. */
-static void share_units(struct update *update, const struct batch *batch)
-{
-    const int T = update->settings.T;
-    update->n_units = batch->B * T;
-    int64_t total = 0;
-    for (int u = 0; u < update->n_units; u++) {
-        const int n = (int)batch->n_valid[u / T];
-        update->units[u] = (struct unit){.b = u / T, .tau = u % T, .n = n};
-        total += 2 * n + 1;
-    }
-    /* A unit goes to the worker in whose part of the work its middle lies. */
-    int64_t done = 0;
-    int worker = 0;
-    update->share[0] = 0;
-    for (int u = 0; u < update->n_units; u++) {
-        const int64_t work = 2 * update->units[u].n + 1;
-        const int owner = (int)((2 * done + work) * update->n_workers / (2 * total));
-        while (worker < owner) {
-            update->share[++worker] = u;
-        }
-        done += work;
-    }
-    while (worker < update->n_workers) {
-        update->share[++worker] = update->n_units;
-    }
-}
-
-/* The number of units, from `first` on, for the next group: a worker's rows in groups of about
- * equal size. */
-static int group_units(const struct update *update, int first, int end, int R_max)
-{
-    int rows = 0;
-    for (int u = first; u < end; u++) {
-        rows += update->units[u].n + 1;
-    }
-    const int n_groups = (rows + R_max - 1) / R_max;
-    const int target = (rows + n_groups - 1) / n_groups;
-    int n = 0;
-    int taken = 0;
-    while (first + n < end && (n == 0 || taken < target)) {
-        const int more = update->units[first + n].n + 1;
-        if (n > 0 && taken + more > R_max) {
-            break;
-        }
-        taken += more;
-        n++;
-    }
-    return n;
-}
+/* ---- Gradients: what each thread does ---- */
 
 static void work_gradients(void *arg, int i)
 {
@@ -129,7 +77,7 @@ static void work_gradients(void *arg, int i)
     memset(&worker->sums, 0, sizeof worker->sums);
     const int end = update->share[i + 1];
     for (int first = update->share[i]; first < end;) {
-        const int n = group_units(update, first, end, worker->R_max);
+        const int n = units_group(update->units, first, end, worker->R_max);
         worker_load(worker, update->units + first, n);
         step_group(worker);
         first += n;
@@ -240,7 +188,8 @@ status update_gradients(struct update *update, const struct state *state, const 
     update->step.noise = noise;
     update->step.number = state->step;
     use_state(update, state);
-    share_units(update, batch);
+    units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
+                update->n_workers);
     team_run(update->team, work_gradients, update);
     team_run(update->team, work_reduce, update);
 

@@ -10,7 +10,7 @@ endforeach()
 
 
 hindcast_library(hindcast_test_learning SOURCES ${CMAKE_SOURCE_DIR}/tests/lib/learning.c LINK hindcast_learner_core)
-foreach(module settings team batch state update operators)
+foreach(module settings team units batch state update operators)
   hindcast_test(learner_${module}_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/learner_${module}_test.c
                 LINK hindcast_test_learning hindcast_test_base TIMEOUT 120)
 endforeach()
