@@ -80,7 +80,7 @@ def test_sigterm_leaves_whole_logs(workspace):
     collector = workspace.serve("collector")
     wait_until(lambda: len(returns(workspace)) >= 5, "5 episodes", alive=collector)
     metrics = workspace.metrics("collector")
-    assert metrics["hindcast_collector_episodes_total"] >= 5
+    assert metrics["hindcast_collector_episodes_total"] >= 4  # the line comes first
     assert 'hindcast_collector_episode_return{task="run"}' in metrics
     collector.stop(10)
     check_logs(workspace, len(returns(workspace)))
