@@ -303,9 +303,12 @@ static void keep_failure(struct trainer *trainer, const struct batch *batch)
               run->state->step, batch_path, state_path);
 }
 
+/* Every so many steps, and at the last one. */
 static bool report_due(const struct trainer *trainer)
 {
-    return trainer->run.state->step % (uint64_t)trainer->parts.options->report_every == 0;
+    const struct learner_options *options = trainer->parts.options;
+    const uint64_t step = trainer->run.state->step;
+    return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
 }
 
 static status take_step(struct trainer *trainer, const struct replay_batch *from, struct err *err)
