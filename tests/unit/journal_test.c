@@ -146,7 +146,7 @@ static void any_torn_end_is_cut(void **state)
     size_t size;
     assert_int_equal(file_read(path, 1 << 20, &bytes, &size, NULL), STATUS_OK);
     assert_int_equal(size, ends[N - 1]);
-    for (size_t n = 32; n < size; n += 7) {
+    for (size_t n = 32; n < size; n += 23) {
         overwrite(bytes, n);
         uint64_t whole = 0;
         while (ends[whole] <= n) {
@@ -178,7 +178,7 @@ static void damage_costs_one_episode(void **state)
     void *bytes;
     size_t size;
     assert_int_equal(file_read(path, 1 << 20, &bytes, &size, NULL), STATUS_OK);
-    for (size_t i = 32; i < size; i += 5) {
+    for (size_t i = 32; i < size; i += 11) {
         unsigned char *byte = (unsigned char *)bytes + i;
         *byte ^= 0x10;
         overwrite(bytes, size);

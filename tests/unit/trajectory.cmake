@@ -4,5 +4,5 @@ hindcast_library(hindcast_test_trajectory
 
 foreach(module signature episode dataset journal summary)
   hindcast_test(${module}_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${module}_test.c
-                LINK hindcast_trajectory hindcast_test_base hindcast_test_trajectory)
+                LINK hindcast_trajectory hindcast_test_base hindcast_test_trajectory TIMEOUT 180)
 endforeach()
