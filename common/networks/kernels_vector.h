@@ -17,11 +17,10 @@
 /* ---- Elementwise ---- */
 
 /* exp(x) = s (1 + p): s = 2^n, p = exp(r) - 1, |r| <= ln(2)/2, by Taylor's series to r^7 (the rest
- * is under 2^-26 of p). */
+ * is under 2^-26 of p). x in -87 .. 88; the callers see to that, with operands in the order that
+ * lets a NaN through. */
 ALWAYS void exp_parts(vec *s, vec *p, vec x)
 {
-    /* Operands in this order let a NaN through. */
-    x = v_min(v_set(88.0f), v_max(v_set(-87.0f), x));
     const vec n = v_round(v_mul(x, v_set(1.44269504f)));
     vec r = v_fma(n, v_set(-0.693359375f), x);
     r = v_fma(n, v_set(2.12194440e-4f), r);
@@ -38,7 +37,7 @@ ALWAYS void exp_parts(vec *s, vec *p, vec x)
 ALWAYS vec exp_v(vec x)
 {
     vec s, p;
-    exp_parts(&s, &p, x);
+    exp_parts(&s, &p, v_min(v_set(88.0f), v_max(v_set(-87.0f), x)));
     return v_fma(s, p, s);
 }
 
@@ -58,9 +57,10 @@ ALWAYS vec tanh_v(vec x)
     return v_div(e, v_add(e, v_set(2.0f)));
 }
 
+/* Both sides are computed; what a large x makes of the exponential is not taken. */
 ALWAYS vec elu_v(vec x)
 {
-    return v_above_0(x, x, expm1_v(x));
+    return v_above_0(x, x, expm1_v(v_max(v_set(-87.0f), x)));
 }
 
 /* max(x, 0) + log(1 + t), t = exp(-|x|), as 2 atanh(w), w = t / (2 + t) <= 1/3, by its series to
