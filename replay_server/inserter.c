@@ -172,10 +172,22 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
 /* Makes removals count before the insert that needs their room. */
 static void make_room(struct inserter *inserter, struct insert_job *job)
 {
-    struct insert_job removal = {.removed = job->removed, .n_removed = job->n_removed};
-    struct insert_job *one = &removal;
     struct err err;
-    if (write_group(inserter, &one, 1, &err) != STATUS_OK) {
+    status s = store_begin(inserter->store, &err);
+    if (s == STATUS_OK) {
+        s = write_removals(inserter, job);
+        if (s == STATUS_OK) {
+            s = store_touch(inserter->store, &err);
+        } else {
+            err = job->err;
+        }
+        if (s == STATUS_OK) {
+            s = store_commit(inserter->store, &err);
+        } else {
+            store_abort(inserter->store);
+        }
+    }
+    if (s != STATUS_OK) {
         log_warn("removing to make room failed: %s", err.text);
     }
 }

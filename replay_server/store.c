@@ -645,17 +645,22 @@ static uint64_t pages_used(struct store *store)
     return pages;
 }
 
+status store_touch(struct store *store, struct err *err)
+{
+    uint8_t bytes[STORE_RECORD_SIZE];
+    store_record_write(bytes, store->staged_next_chunk);
+    MDB_val k = {5, (void *)"store"};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put store");
+}
+
 status store_commit(struct store *store, struct err *err)
 {
     if (store->staged_next_chunk != store->next_chunk) {
-        uint8_t bytes[STORE_RECORD_SIZE];
-        store_record_write(bytes, store->staged_next_chunk);
-        MDB_val k = {5, (void *)"store"};
-        MDB_val v = {sizeof bytes, bytes};
-        int rc = mdb_put(store->txn, store->meta, &k, &v, 0);
-        if (rc != 0) {
+        status s = store_touch(store, err);
+        if (s != STATUS_OK) {
             store_abort(store);
-            return store_error(store, rc, err, "put store");
+            return s;
         }
     }
     atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);

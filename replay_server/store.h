@@ -139,6 +139,9 @@ status store_put_table(struct store *store, const struct store_table *table,
                        struct err *err) MUST_CHECK;
 status store_put_history(struct store *store, const struct store_history *history,
                          struct err *err) MUST_CHECK;
+/* Changes something small: pages that one transaction frees can be used from the second one after
+ * it, and an empty one does not count. */
+status store_touch(struct store *store, struct err *err) MUST_CHECK;
 /* Ends the transaction in any case. */
 status store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_abort(struct store *store);
