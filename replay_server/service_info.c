@@ -189,7 +189,9 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
     X(counter, bytes_out, "bytes_out_total", "Message bytes sent.", rpc.bytes_out)
 
 struct service_metrics {
-#define FIELD(kind, field, name, help, value) struct metric *field;
+#define FIELD(kind, field, name, help, value)                                                      \
+    struct metric *field;                                                                          \
+    double shown_##field;
     TABLE_METRICS(FIELD)
     SERVER_METRICS(FIELD)
 #undef FIELD
@@ -216,14 +218,19 @@ void service_metrics_free(struct service *service)
     service->metrics = NULL;
 }
 
-static void show_gauge(struct metric *metric, double value)
+static void show_gauge(struct metric *metric, double value, double *shown)
 {
     metric_set(metric, value);
+    *shown = value;
 }
 
-static void show_counter(struct metric *metric, double value)
+/* The metric is the process's and grows by what ours has grown. */
+static void show_counter(struct metric *metric, double value, double *shown)
 {
-    metric_add(metric, value - metric_value(metric));
+    if (value > *shown) {
+        metric_add(metric, value - *shown);
+        *shown = value;
+    }
 }
 
 static void update_tables(const struct service *service)
@@ -240,7 +247,7 @@ static void update_tables(const struct service *service)
         TABLE_METRICS(ADD)
 #undef ADD
     }
-#define SHOW(kind, field, name, help, value) show_##kind(m->field, sums.field);
+#define SHOW(kind, field, name, help, value) show_##kind(m->field, sums.field, &m->shown_##field);
     TABLE_METRICS(SHOW)
 #undef SHOW
 }
@@ -331,7 +338,8 @@ void service_metrics_update(struct service *service)
     const size_t queued = inserter_queued(service->inserter);
     const size_t out = buffer_pool_taken_bytes(service->sample_pool);
     const double lag_s = (double)rpc.lag_ns * 1e-9;
-#define SHOW(kind, field, name, help, value) show_##kind(m->field, (double)(value));
+#define SHOW(kind, field, name, help, value)                                                       \
+    show_##kind(m->field, (double)(value), &m->shown_##field);
     SERVER_METRICS(SHOW)
 #undef SHOW
     describe(service, n_inserts + n_samples);
