@@ -1,0 +1,109 @@
+"""What monitoring sees of a run: the metrics of all five processes, and the health of those that serve."""
+
+import shutil
+import subprocess
+import urllib.request
+
+import grpc
+import pytest
+
+import logs
+import prometheus
+from processes import wait_until
+
+# One that counts what the process is there for, and must rise in a run.
+WORK = {"replay_server": "hindcast_replay_episodes_inserted_total", "restorer": "hindcast_restorer_episodes_total",
+        "learner": "hindcast_learner_steps_total", "evaluator": "hindcast_evaluator_evaluations_total",
+        "collector": "hindcast_collector_episodes_total"}
+OF_ALL = {"hindcast_build_info", "hindcast_process_cpu_seconds_total", "hindcast_process_resident_bytes",
+          "hindcast_process_start_time_seconds", "hindcast_process_open_fds"}
+
+SOUND = """# HELP a_total Count.
+# TYPE a_total counter
+a_total{x="1",y="q\\"{}"} 3
+a_total 4e-3
+# HELP h_s Times.
+# TYPE h_s histogram
+h_s_bucket{le="0.1"} 1
+h_s_bucket{le="+Inf"} 3
+h_s_sum 4.5
+h_s_count 3
+"""
+
+
+@pytest.fixture
+def running(workspace):
+    """All roles at work: logs go round and round, a collector adds to them, nobody ends the run."""
+    logs.write_dataset(workspace.folder / "logs", [[logs.episode(number, 50) for number in range(8)]])
+    workspace.configure(
+        experiment={"environment": "cheetah-run", "seed": 2},
+        replay_server={"map_bytes": 64 << 20, "durability": "none"},
+        restorer={"folder": str(workspace.folder / "logs"), "mode": "loop"},
+        learner={"algorithm": "mpo", "require_sealed": False, "batch_snippets": 8, "widths": [16, 16], "samples": 4,
+                 "publish_every": 20, "threads": 1},
+        collector={"insert": True},
+        evaluator={"window_episodes": 1, "threads": 1, "min_interval_s": 1})
+    for role in WORK:
+        workspace.start(role)
+    return workspace
+
+
+def total(families, name):
+    return sum(value for _, _, value in families[name].samples) if name in families else 0
+
+
+def test_every_process_is_measured_and_the_servers_are_healthy(running, wire):
+    for role, counter in WORK.items():
+        def working():
+            text = running.page(role, "/metrics")
+            families = prometheus.parse(text) if text else {}
+            return total(families, counter) > 0 and (text, families)
+        text, families = wait_until(working, f"{role} to count {counter}")
+        assert OF_ALL <= families.keys(), role
+        address = (running.run_dir / f"{role}.admin").read_text().strip()
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        promtool = shutil.which("promtool")  # Debian's package prometheus, where somebody has it: 100 MB
+        if promtool:
+            said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
+            assert (said.returncode, said.stdout + said.stderr) == (0, ""), role
+
+    replay, parameters = f"unix:{running.run_dir}/replay.sock", f"unix:{running.run_dir}/parameters.sock"
+    for address, service in ((replay, "hindcast.Replay"), (parameters, "hindcast.Parameters")):
+        with grpc.insecure_channel(address) as channel:
+            health = wire.health_grpc.HealthStub(channel)
+            for name in ("", service):
+                answer = health.Check(wire.health.HealthCheckRequest(service=name), timeout=20, wait_for_ready=True)
+                assert answer.status == wire.health.HealthCheckResponse.SERVING, (address, name)
+
+
+def test_the_reader_of_metrics_reads():
+    families = prometheus.parse(SOUND)
+    assert families["a_total"].samples[0] == ("a_total", {"x": "1", "y": 'q\\"{}'}, 3)
+    assert families["h_s"].kind == "histogram"
+
+
+@pytest.mark.parametrize("good, bad", [
+    ("3\n", "3"),                                           # the last newline
+    ("# HELP a_total Count.\n", ""),
+    ("# TYPE a_total counter\n", ""),
+    ("a_total counter", "a_total gauge"),                   # _total, but no counter
+    ("a_total", "a"),                                       # a counter without _total
+    ("a_total 4e-3", "a_total  4e-3"),
+    ("a_total 4e-3", 'a_total{x="1",y="q\\"{}"} 5'),        # twice
+    ("a_total 4e-3", "b_total 4"),                          # outside of its family
+    ("a_total 4e-3", "a_total -4"),
+    ("a_total 4e-3", "a_total 4x"),
+    ('x="1"', "x=1"),
+    ('x="1",', 'x="1",,'),
+    ('le="+Inf"} 3', 'le="+Inf"} 0'),                       # not cumulative
+    ('le="0.1"', 'le="+Inf"'),
+    ("h_s_count 3", "h_s_count 4"),
+    ("h_s_sum 4.5\n", ""),
+    ("Times.\n# TYPE h_s histogram", "Times.\n# TYPE h_s summary"),
+])
+def test_the_reader_of_metrics_is_strict(good, bad):
+    text = SOUND.replace(good, bad) if good != "3\n" else SOUND[:-1]
+    assert text != SOUND
+    with pytest.raises(prometheus.FormatError):
+        prometheus.parse(text)
