@@ -104,6 +104,9 @@ static const struct config_option OPTIONS[] = {
      "newest checkpoints that are kept"},
     {"linger_seconds", CONFIG_REAL, AT(linger_seconds), "s", "30", 0, 1e6, NULL,
      "after the end: how long the last version is served to those who lack it"},
+    {"followers", CONFIG_INT, AT(followers), "", "0", 0, 65536, NULL,
+     "evaluators and collectors that will ask for parameters: the end waits for them, too, however "
+     "late they come; 0: for whoever was there"},
 };
 
 struct config_section learner_options_section(struct learner_options *options)

@@ -41,6 +41,7 @@ struct learner_options {
     double checkpoint_every_seconds;
     int64_t checkpoint_every_steps, keep_checkpoints;
     double linger_seconds;
+    int64_t followers;
 };
 
 /* The table for config_load, with `values` pointing to `options`. */

@@ -59,8 +59,8 @@ struct publisher {
     char state[PUBLISHER_TEXT_SIZE];
     unsigned watchers_most;  /* at once, ever, less those that left since the end was asked for */
     unsigned ends_delivered; /* watchers that were sent the last version */
-    bool followed;           /* by Watch or Get */
-    bool got;                /* by Get */
+    unsigned watches;        /* begun, ever */
+    bool got;                /* somebody used Get */
 };
 
 /* ---- Publications ---- */
@@ -130,7 +130,6 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
 static void note_getter(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
-    publisher->followed = true;
     publisher->got = true;
     pthread_mutex_unlock(&publisher->mutex);
 }
@@ -185,7 +184,7 @@ static void on_watch_start(struct rpc_call *call)
     rpc_call_set_state(call, watcher);
 
     pthread_mutex_lock(&publisher->mutex);
-    publisher->followed = true;
+    publisher->watches++;
     if (publisher->watchers_most < publisher->n_watchers) {
         publisher->watchers_most = publisher->n_watchers;
     }
@@ -491,10 +490,10 @@ bool publisher_delivered(struct publisher *publisher)
     return delivered;
 }
 
-bool publisher_followed(struct publisher *publisher)
+unsigned publisher_followers(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
-    bool followed = publisher->followed;
+    unsigned followers = publisher->watches + (publisher->got ? 1 : 0);
     pthread_mutex_unlock(&publisher->mutex);
-    return followed;
+    return followers;
 }

@@ -67,7 +67,8 @@ void publisher_set_state(struct publisher *publisher, const char *text);
  * there ever were at once (those that left after the end was asked for are not waited for), and
  * also where nobody ever asked for parameters. */
 bool publisher_delivered(struct publisher *publisher);
-/* Has anyone ever asked for parameters since the start? */
-bool publisher_followed(struct publisher *publisher);
+/* How often somebody began to follow (Watch) since the start, and one more where anybody used Get.
+ */
+unsigned publisher_followers(struct publisher *publisher);
 
 #endif

@@ -514,10 +514,14 @@ bool trainer_done(struct trainer *trainer)
     if (seconds >= trainer->parts.options->linger_seconds) {
         return true;
     }
-    /* Found finished, it was started for somebody who is still to come. */
-    bool expected =
-        !atomic_load(&trainer->found_finished) || publisher_followed(trainer->parts.publisher);
-    return expected && publisher_delivered(trainer->parts.publisher) &&
+    /* Found finished, it was started for somebody who is still to come; and a short run may be over
+     * before those who are known to follow have begun to. */
+    int64_t expected = trainer->parts.options->followers;
+    if (expected == 0 && atomic_load(&trainer->found_finished)) {
+        expected = 1;
+    }
+    bool came = publisher_followers(trainer->parts.publisher) >= expected;
+    return came && publisher_delivered(trainer->parts.publisher) &&
            seconds * 1e3 >= DELIVERY_MIN_MS;
 }
 

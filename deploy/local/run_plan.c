@@ -120,6 +120,9 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
 {
     *arguments = (struct arguments){0};
     add_argument(arguments, "--config=%s", plan->config_path);
+    if (strcmp(role->name, "learner") == 0 && plan->up->evaluators > 0) {
+        add_argument(arguments, "--learner.followers=%lld", (long long)plan->up->evaluators);
+    }
     for (size_t i = 0; i < plan->n_flags; i++) {
         if (flag_concerns(plan->flags[i], role)) {
             arguments->list[arguments->n++] = (char *)plan->flags[i];
