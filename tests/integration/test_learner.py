@@ -5,6 +5,7 @@ anything is learned.
 """
 
 import json
+import time
 
 import grpc
 import h5py
@@ -72,6 +73,11 @@ def notes(run_dir):
     """Metadata of the newest checkpoint."""
     with safetensors.safe_open(checkpoints(run_dir)[newest(run_dir)], "np") as file:
         return file.metadata()
+
+
+def notes_of_newest(run_dir):
+    """The same; empty while there is none."""
+    return notes(run_dir) if checkpoints(run_dir) else {}
 
 
 def reports(run_dir):
@@ -146,6 +152,18 @@ def test_finish_ends_the_run_everywhere(sealed, wire):
     assert response.finished and response.version == last.version and response.package == last.package
     learner.succeed(10)
     assert notes(sealed.run_dir)["finish_reason"] == "good enough" and newest(sealed.run_dir) == step
+
+
+def test_a_short_run_waits_for_its_follower(sealed, wire):
+    """It is over long before the evaluator that `hindcast up` promised has come."""
+    learner = sealed.start("learner", "--steps=10", "--followers=1", "--linger_seconds=60")
+    wait_until(lambda: sealed.run_dir.exists() and notes_of_newest(sealed.run_dir).get("finished") == "true", "the end",
+               alive=learner)
+    time.sleep(2)
+    assert learner.ended() is None
+    answers = stub(sealed, wire).Watch(wire.parameters.ParametersRequest(), timeout=20, wait_for_ready=True)
+    assert [answer.finished for answer in answers] == [True]
+    learner.succeed(10)
 
 
 def test_sigterm_leaves_a_checkpoint_and_goes_on(sealed):

@@ -1,15 +1,18 @@
 """A policy file in Python and in C: both act the same, on the states that hindcast-evaluator went through."""
 
 import json
+import os
 import subprocess
 
 import h5py
 import numpy as np
 import pytest
-from dm_control import suite
 
 import policies
 from processes import BINARIES
+
+os.environ["MUJOCO_GL"] = "disable"  # nothing is shown
+from dm_control import suite  # noqa: E402
 
 SIZES = {"cheetah-run": (17, 6), "quadruped-walk": (78, 12)}
 WIDTHS = (48, 40, 33)  # no multiples of anything
