@@ -65,7 +65,8 @@ static status summarise(struct dataset_summary **logs, const cJSON *datasets, st
     return s;
 }
 
-/* The returns of the logs that the restorer read: of the task that comes first. */
+/* The returns of the logs: of the task that comes first. The restorer has counted them where it
+ * went through all logs in one go; else they are read again. */
 static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
 {
     cJSON *restorer;
@@ -73,15 +74,19 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
     if (s != STATUS_OK || !restorer) {
         return s;
     }
-    struct dataset_summary *logs;
-    s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
-    if (s == STATUS_OK) {
-        struct dataset_returns returns;
-        dataset_summary_returns(logs, 0, &returns);
-        cJSON_AddNumberToObject(summary, "logged_return_mean", returns.mean);
-        cJSON_AddNumberToObject(summary, "logged_return_p90", returns.p90);
-        cJSON_AddNumberToObject(summary, "logged_return_max", returns.max);
+    struct dataset_summary *logs = NULL;
+    cJSON *read = NULL;
+    const cJSON *counted = restorer;
+    if (!cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(restorer, "returns"))) {
+        s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
+        counted = read = s == STATUS_OK ? dataset_summary_json(logs) : NULL;
     }
+    const cJSON *returns = cJSON_GetObjectItemCaseSensitive(counted, "returns");
+    const cJSON *first = returns ? returns->child : NULL;
+    copy_number(summary, "logged_return_mean", first, "mean");
+    copy_number(summary, "logged_return_p90", first, "p90");
+    copy_number(summary, "logged_return_max", first, "max");
+    cJSON_Delete(read);
     dataset_summary_free(logs);
     cJSON_Delete(restorer);
     return s;
