@@ -4,17 +4,10 @@
     HINDCAST_BUILD=other/build ... -k replay                         or of another build
 """
 
-import importlib
-import pathlib
-import sys
-import types
-
 import pytest
-from grpc_tools import protoc
 
-from processes import BUILD, ROOT, Workspace
-
-PROTO_FILES = ("proto/replay.proto", "proto/parameters.proto", "common/rpc/health.proto")
+import stubs
+from processes import BUILD, Workspace
 
 
 def pytest_report_header():
@@ -42,13 +35,4 @@ def workspace():
 @pytest.fixture(scope="session")
 def wire(tmp_path_factory):
     """Messages and stubs of our .proto files: wire.replay, wire.replay_grpc, wire.parameters, .."""
-    folder = tmp_path_factory.mktemp("stubs")
-    for file in map(pathlib.Path, PROTO_FILES):
-        command = ["protoc", f"--proto_path={ROOT / file.parent}", f"--python_out={folder}",
-                   f"--grpc_python_out={folder}", file.name]
-        assert protoc.main(command) == 0, f"protoc refuses {file}"
-    sys.path.insert(0, str(folder))
-    names = [pathlib.Path(file).stem for file in PROTO_FILES]
-    modules = {name: importlib.import_module(f"{name}_pb2") for name in names}
-    modules |= {f"{name}_grpc": importlib.import_module(f"{name}_pb2_grpc") for name in names}
-    return types.SimpleNamespace(**modules)
+    return stubs.make(tmp_path_factory.mktemp("stubs"))

@@ -23,11 +23,11 @@ def row_width(signature):
 class Sampler:
     """One Sample stream: grants credit, yields what comes."""
 
-    def __init__(self, stub, wire, **first):
+    def __init__(self, stub, wire, wait_for_ready=True, **first):
         self.wire = wire
         self.requests = queue.SimpleQueue()
         self.requests.put(wire.replay.SampleRequest(**first))
-        self.call = stub.Sample(iter(self.requests.get, None), timeout=DEADLINE_S, wait_for_ready=True)
+        self.call = stub.Sample(iter(self.requests.get, None), timeout=DEADLINE_S, wait_for_ready=wait_for_ready)
 
     def grant(self, batches):
         self.requests.put(self.wire.replay.SampleRequest(credit=batches))
@@ -41,11 +41,11 @@ class Sampler:
 
 
 class Client:
-    def __init__(self, wire, address, signature, table="default"):
+    def __init__(self, wire, address, signature, table="default", options=()):
         self.wire, self.signature, self.table = wire, signature, table
         self.W = row_width(signature)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", -1),
-                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500), *options]
         self.channel = grpc.insecure_channel(address, options)
         self.stub = wire.replay_grpc.ReplayStub(self.channel)
 

@@ -1,0 +1,96 @@
+"""`hindcast up` killed again and again: its processes end with it, and the same command brings the run to the same end."""
+
+import json
+import math
+
+import safetensors.numpy
+
+import logs
+from story import same, wait_until
+
+LEAST_KILLS = 12
+STEPS = 2500
+LIMIT_S = 240
+ROLES = ("replay_server", "restorer", "learner", "evaluator")
+EPISODES, T = 40, 60
+
+
+def configure(workspace):
+    episodes = [logs.episode(number, T) for number in range(EPISODES)]
+    for episode in episodes:
+        episode["observations"][:, 0] %= 7
+    logs.write_dataset(workspace.folder / "logs", [episodes[:25], episodes[25:]])
+    workspace.configure(
+        experiment={"name": "crash", "environment": "cheetah-run", "seed": 4},
+        up={"max_crashes": 1000}, replay_server={"map_bytes": 64 << 20},
+        restorer={"folder": str(workspace.folder / "logs")},
+        learner={"widths": [32, 32], "batch_snippets": 32, "snippet_transitions": 6, "samples": 10, "steps": STEPS,
+                 "threads": 1, "target_period": 20, "publish_every": 20, "report_every": 20,
+                 "checkpoint_every_seconds": 0, "checkpoint_every_steps": 50, "keep_checkpoints": 2},
+        evaluator={"window_episodes": 2, "episodes": 2, "threads": 1, "min_interval_s": 0})
+
+
+def parameters(run_dir):
+    path = run_dir / "checkpoints" / f"step-{STEPS:08}.safetensors"
+    return {name: array.tobytes() for name, array in safetensors.numpy.load_file(path).items()}
+
+
+def kill_one_of_its_own(story, workspace):
+    role = story.random.choice(ROLES)
+    status = workspace.status(role)
+    if status is not None and status["pid"] in workspace.living():
+        story.kill_pid(status["pid"], f"{role} under up")
+
+
+def run_to_its_end(story, workspace):
+    """The same command until it succeeds."""
+    random = story.random
+    kills_left = random.randint(5, 9)
+    while kills_left > 0:
+        kills_left -= 1
+        up = workspace.up()
+        for _ in range(random.randrange(3)):
+            story.some_time(2)
+            kill_one_of_its_own(story, workspace)
+        story.some_time(2.5)
+        if up.ended() is not None:
+            break
+        story.kill(up, "hindcast up")
+        wait_until(lambda: workspace.living() == [], "the processes of a killed `up` to end", 15)
+    up = workspace.up()
+    up.succeed(LIMIT_S)
+    same(workspace.living(), [], "processes left")
+
+
+def check_run(workspace, expected):
+    found = parameters(workspace.run_dir)
+    same([name for name in expected if found.get(name) != expected[name]], [], "tensors that differ")
+    steps = [line["step"] for line in workspace.json_lines("learner.jsonl")]
+    same(steps, list(range(20, STEPS + 1, 20)), "steps in learner.jsonl")
+    lines = workspace.json_lines("evaluator.jsonl")
+    versions = [line["version"] for line in lines]
+    same(versions, sorted(set(versions)), "versions evaluated")
+    report = workspace.json("evaluation.json")
+    same(report["last"]["learner_step"], STEPS, "last step reported")
+    same(lines[-1]["learner_step"], STEPS, "step evaluated last")
+    summary = json.loads((workspace.run_dir / "summary.json").read_text())
+    same(summary["learner_steps"], STEPS, "steps in the summary")
+    assert math.isfinite(summary["policy_return_mean"]) and math.isfinite(summary["last_policy_return_mean"])
+    left = [path.name for path in workspace.run_dir.rglob("*.tmp*")]
+    same(left, [], "files left aside")
+
+
+def up(story):
+    workspace = story.workspace()
+    configure(workspace)
+    workspace.up("--up.evaluators=0").succeed(LIMIT_S)
+    expected = parameters(workspace.run_dir)
+    assert len(expected) > 50
+    story.drop(workspace)
+    while story.goes_on(story.kills["hindcast up"], LEAST_KILLS):
+        workspace = story.workspace()
+        configure(workspace)
+        run_to_its_end(story, workspace)
+        check_run(workspace, expected)
+        story.checks["runs equal bit for bit"] += 1
+        story.drop(workspace)
