@@ -165,6 +165,7 @@ static void *run(void *arg)
 {
     struct gather_thread *self = arg;
     struct gatherer *gatherer = self->gatherer;
+    pthread_setname_np(pthread_self(), "replay-gather");
     for (;;) {
         void *item;
         status s = queue_pop(gatherer->queue, &item, REST_MS);

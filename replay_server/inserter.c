@@ -286,6 +286,7 @@ static void sync_when_due(struct inserter *inserter)
 static void *run(void *arg)
 {
     struct inserter *inserter = arg;
+    pthread_setname_np(pthread_self(), "replay-insert");
     status s = STATUS_OK;
     while (s != STATUS_CLOSED) {
         struct insert_job *first = take_group(inserter, &s);

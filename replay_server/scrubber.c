@@ -109,6 +109,7 @@ static bool slice(struct scrubber *scrubber, struct walk *walk)
 static void *run(void *arg)
 {
     struct scrubber *scrubber = arg;
+    pthread_setname_np(pthread_self(), "replay-scrub");
     struct walk walk = {0};
     const uint64_t start_ns = clock_now_ns();
     bool more = true;

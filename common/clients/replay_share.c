@@ -274,6 +274,7 @@ static bool receive(struct replay_share *share)
 static void *run(void *arg)
 {
     struct replay_share *share = arg;
+    pthread_setname_np(pthread_self(), "replay-sample");
     bool more = true;
     while (more && !atomic_load(&share->stop)) {
         if (share->stream == NULL) {
