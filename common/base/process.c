@@ -256,13 +256,23 @@ static status open_admin(struct process *process, const struct experiment *exper
     return s;
 }
 
-/* A supervisor that dies must not leave its processes behind. It says so by the environment, and so the
- * signal reaches only those who were started by it. */
-static void end_with_supervisor(void)
+/* A supervisor that dies must not leave its processes behind. It says who it is by the environment,
+ * and so the signal reaches only those who were started by it. */
+static status end_with_supervisor(struct err *err)
 {
-    if (getenv("HINDCAST_SUPERVISED") != NULL) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
+    const char *supervisor = getenv("HINDCAST_SUPERVISED");
+    if (supervisor == NULL) {
+        return STATUS_OK;
     }
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) {
+        return err_errno(err, errno, "prctl");
+    }
+    /* It may have died before that; then nobody would ever tell. */
+    if (strtol(supervisor, NULL, 10) != (long)getppid()) {
+        return err_set(err, STATUS_CLOSED, "process %s, which started this one, is gone",
+                       supervisor);
+    }
+    return STATUS_OK;
 }
 
 status process_open(struct process **process, const char *role, int index, int count,
@@ -270,6 +280,10 @@ status process_open(struct process **process, const char *role, int index, int c
 {
     enum log_level level;
     status s = log_level_parse(&level, experiment->log_level, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = end_with_supervisor(err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -287,7 +301,6 @@ status process_open(struct process **process, const char *role, int index, int c
     made->fraction = -1;
     made->start_ns = clock_now_ns();
     made->end_limit_s = END_LIMIT_S;
-    end_with_supervisor();
     snprintf(made->name, sizeof made->name, count > 1 ? "%s/%d" : "%s", role, index);
     log_open(made->name, level);
     ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);

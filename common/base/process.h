@@ -20,8 +20,8 @@ struct process;
  * the log, the loop and the admin page (its address in RUN_DIR/<role>[-<index>].admin), blocks
  * SIGTERM and SIGINT for all threads started later (only the loop takes them; what comes before
  * process_run waits for it), ignores SIGPIPE, takes SIGALRM for itself. With
- * HINDCAST_SUPERVISED in the environment it gets SIGTERM when its parent dies. Before grpc_init. One
- * per process. */
+ * HINDCAST_SUPERVISED=PID in the environment, its parent's, it gets SIGTERM when its parent dies;
+ * CLOSED: it has died already. Before grpc_init. One per process. */
 status process_open(struct process **process, const char *role, int index, int count,
                     const struct experiment *experiment, struct err *err) MUST_CHECK;
 

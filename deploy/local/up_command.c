@@ -128,7 +128,9 @@ int command_up(int argc, char **argv)
     }
     /* OpenBLAS reads it when it loads; a wrong one halves the learner's speed. */
     unsetenv("OPENBLAS_CORETYPE");
-    setenv("HINDCAST_SUPERVISED", "1", 1); /* children end when we do */
+    char pid[24];
+    snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    setenv("HINDCAST_SUPERVISED", pid, 1); /* children end when we do */
 
     experiment_finish(&experiment);
     if (run_plan_check(&plan, &err) != STATUS_OK) {

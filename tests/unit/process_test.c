@@ -1,5 +1,6 @@
 /* The life of a process, in a child: address file, status page, timers, SIGTERM, exit codes. */
 #include <cjson/cJSON.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -222,6 +223,65 @@ static void the_end_is_bounded(void **state)
     assert_true(clock_now_ns() - start_ns < 10 * NS_PER_S);
 }
 
+static void tell(int fd, int code)
+{
+    const unsigned char byte = (unsigned char)code;
+    if (write(fd, &byte, 1) != 1) {
+        _exit(1);
+    }
+}
+
+static int told(int fd)
+{
+    unsigned char byte = 0;
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&wait, 1, 20000), 1);
+    assert_int_equal(read(fd, &byte, 1), 1);
+    return byte;
+}
+
+/* A parent that starts a supervised process and is killed: the exit code of that process. */
+static int code_after_its_parent(bool before_open)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    fflush(NULL);
+    const pid_t parent = fork();
+    assert_true(parent >= 0);
+    if (parent == 0) {
+        char pid[24];
+        const pid_t here = getpid();
+        snprintf(pid, sizeof pid, "%ld", (long)here);
+        setenv("HINDCAST_SUPERVISED", pid, 1);
+        if (fork() != 0) {
+            tell(ends[1], 0); /* it is there */
+            pause();
+        }
+        while (before_open && getppid() == here) {
+            clock_sleep_ms(1);
+        }
+        tell(ends[1], live(0, 1, 0, 0));
+        exit(0);
+    }
+    close(ends[1]);
+    assert_int_equal(told(ends[0]), 0);
+    if (!before_open) {
+        free(address_in("learner.admin"));
+    }
+    kill(parent, SIGKILL);
+    assert_int_equal(waitpid(parent, NULL, 0), parent);
+    const int code = told(ends[0]);
+    close(ends[0]);
+    return code;
+}
+
+static void ends_with_its_supervisor(void **state)
+{
+    (void)state;
+    assert_int_equal(code_after_its_parent(false), 0); /* SIGTERM */
+    assert_int_equal(code_after_its_parent(true), 99); /* not opened */
+}
+
 static void bad_settings_leave_nothing(void **state)
 {
     (void)state;
@@ -265,6 +325,7 @@ int main(void)
         cmocka_unit_test(early_signal_waits_for_the_loop),
         cmocka_unit_test(stop_before_run),
         cmocka_unit_test(the_end_is_bounded),
+        cmocka_unit_test(ends_with_its_supervisor),
         cmocka_unit_test(bad_settings_leave_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
