@@ -38,14 +38,14 @@ static status copy_tensors(struct safetensors_writer *writer, const struct safet
     return STATUS_OK;
 }
 
-/* All notes, but those that begin with `without`. */
+/* All notes, but those that begin with `without`, or with `nor`. */
 static status copy_notes(struct safetensors_writer *writer, const struct safetensors *file,
-                         const char *without, struct err *err)
+                         const char *without, const char *nor, struct err *err)
 {
     for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
         const char *key, *text;
         safetensors_metadata_at(file, i, &key, &text);
-        if (strncmp(key, without, strlen(without)) != 0) {
+        if (strncmp(key, without, strlen(without)) != 0 && strncmp(key, nor, strlen(nor)) != 0) {
             status s = safetensors_note(writer, key, text, err);
             if (s != STATUS_OK) {
                 return s;
@@ -99,7 +99,7 @@ status policy_file_keep(const char *path, const void *package, size_t size,
         return err_set(err, s, "%s: out of memory", path);
     }
     s = copy_tensors(writer, file, "", "", &n, err);
-    s = s != STATUS_OK ? s : copy_notes(writer, file, NOTE, err);
+    s = s != STATUS_OK ? s : copy_notes(writer, file, NOTE, NOTE, err);
     s = s != STATUS_OK ? s : write_notes(writer, notes, err);
     s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
     safetensors_writer_free(writer);
@@ -191,7 +191,9 @@ static status make_prior_package(const struct safetensors *file, struct safetens
     if (n == 0) {
         return err_set(err, STATUS_NOT_FOUND, "the package has no prior");
     }
-    s = copy_notes(writer, file, "min_std", err);
+    /* It acts by its distribution alone, whatever the policy does. */
+    s = copy_notes(writer, file, "min_std", "acting", err);
+    s = s != STATUS_OK ? s : safetensors_note(writer, "acting", POLICY_ACT_GAUSSIAN, err);
     if (s != STATUS_OK) {
         return s;
     }

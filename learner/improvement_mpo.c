@@ -115,7 +115,7 @@ void improvement_mpo(struct worker *w)
     /* Without a prior the samples and Q' of the value estimate serve again. */
     if (step->algorithm->prior != NULL) {
         worker_sample(w, NOISE_IMPROVE, w->prior_mean, w->prior_std, w->S);
-        worker_judge(w, w->S);
+        worker_judge(w, w->q, &step->critic.target, w->S, step->settings->M);
     }
     network_forward(&w->tape, net, w->x, (size_t)step->I, w->S);
     gaussian_forward(w->own_mean, w->own_std, &step->policy_head, w->tape.out, ld_out, w->S);

@@ -1,16 +1,15 @@
-/* From a step's sums to its report; and the nominal work of a step. */
+/* From a step's sums to its report. */
 #include <math.h>
 
 #include "learner/operators.h"
-#include "learner/update.h"
 
 static void add_one(struct report *report, const char *name, double value)
 {
     report_add(report, name, &value, 1);
 }
 
-/* What MPO adds: the E-step, the M-step and its trust region. */
-static void fill_mpo(struct report *report, const struct step *step, const struct sums *sums)
+/* MPO: the E-step, the M-step and its trust region. */
+void report_mpo(struct report *report, const struct step *step, const struct sums *sums)
 {
     const struct settings *settings = step->settings;
     const int A = settings->A;
@@ -37,6 +36,27 @@ static void fill_mpo(struct report *report, const struct step *step, const struc
     report_add(report, "alpha_std", step->alpha_std, A);
 }
 
+/* SVG and BEAR: what the policy climbs, and what restrains it. */
+void report_svg(struct report *report, const struct step *step, const struct sums *sums)
+{
+    add_one(report, "policy_loss", -sums->q / sums->states);
+    add_one(report, "q_mean", sums->q / sums->states);
+    if (step->algorithm->prior != NULL) {
+        add_one(report, "kl_prior", sums->kl_prior / sums->states);
+        add_one(report, "dual_loss", sums->dual_loss / sums->states);
+    } else {
+        add_one(report, "entropy", sums->entropy / sums->states);
+    }
+}
+
+/* BCQ: what the perturbation network climbs. */
+void report_bcq(struct report *report, const struct step *step, const struct sums *sums)
+{
+    (void)step;
+    add_one(report, "perturb_loss", -sums->q / sums->states);
+    add_one(report, "q_mean", sums->q / sums->states);
+}
+
 void report_fill(struct report *report, const struct step *step, const struct sums *sums,
                  const struct parameters_layout *layout, const double *norms, uint64_t number)
 {
@@ -44,13 +64,18 @@ void report_fill(struct report *report, const struct step *step, const struct su
         const char *group, *name;
     } names[] = {{"policy", "grad_norm_policy"},
                  {"prior", "grad_norm_prior"},
-                 {"critic", "grad_norm_critic"}};
+                 {"critic", "grad_norm_critic"},
+                 {"critic2", "grad_norm_critic2"},
+                 {"perturb", "grad_norm_perturb"}};
     const struct algorithm *algorithm = step->algorithm;
     report->step = number;
     report->n_states = sums->states;
     report->n_values = 0;
     add_one(report, "critic_loss", sums->critic_loss / sums->states);
-    add_one(report, "value_mean", sums->value / sums->rows);
+    if (algorithm->has_critic2) {
+        add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
+    }
+    add_one(report, "value_mean", sums->value / sums->values);
     add_one(report, "target_mean", sums->target / sums->states);
     if (algorithm->prior != NULL) {
         add_one(report, "prior_loss", sums->prior_loss / sums->states);
@@ -62,8 +87,8 @@ void report_fill(struct report *report, const struct step *step, const struct su
     if (algorithm->has_eta) {
         report_add(report, "eta", step->eta, step->settings->K);
     }
-    if (algorithm->has_alphas) {
-        fill_mpo(report, step, sums);
+    if (algorithm->report != NULL) {
+        algorithm->report(report, step, sums);
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct parameters_group *group = parameters_group(layout, names[i].group);
@@ -86,32 +111,4 @@ status report_check(const struct report *report, struct err *err)
         }
     }
     return STATUS_OK;
-}
-
-double update_nominal_flop(const struct settings *settings, double S, double U)
-{
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
-    const double I = settings_inputs(settings);
-    const double A = settings->A;
-    const double M = settings->M;
-    const double H0 = settings->widths[0];
-    const double last = settings->widths[settings->n_widths - 1];
-    double hidden = 0.0;
-    for (int l = 1; l < settings->n_widths; l++) {
-        hidden += (double)settings->widths[l - 1] * (double)settings->widths[l];
-    }
-    const double C0 = I * H0;
-    const double C = A * H0 + hidden + last;
-    const double P = I * H0 + hidden + 2.0 * A * last;
-    const double R = S + U;
-    const bool has_prior = algorithm->prior != NULL;
-    double multiply_adds = M * R * C + R * (C0 + P) + 3.0 * S * (C0 + C);
-    if (algorithm->has_policy) {
-        /* The prior's forward pass also serves the sampling. */
-        multiply_adds += 3.0 * S * P + (has_prior ? M * S * C + 3.0 * S * P : 0.0);
-    } else {
-        /* The forward pass of the samples is the loss's too. */
-        multiply_adds += 2.0 * S * P;
-    }
-    return 2.0 * multiply_adds;
 }

@@ -49,8 +49,9 @@ status state_load(struct state *state, const struct settings *settings, const ch
 /* 64-bit digest of parameters, targets and step: several learners of one model compare it. */
 uint64_t state_digest(const struct state *state);
 
-/* The policy package (common/networks/policy.h) of what acts: the policy, or the prior in bm and
- * abm. `signature_json` may be NULL. *bytes is the caller's (mem_free). */
+/* The policy package (common/networks/policy.h) of what acts: the policy, or the prior in bm, abm
+ * and bcq, with what it takes to act, and the prior beside a policy. `signature_json` may be NULL.
+ * *bytes is the caller's (mem_free). */
 status state_package(const struct state *state, const struct settings *settings,
                      const char *signature_json, const struct state_note *notes, size_t n_notes,
                      void **bytes, size_t *size, struct err *err) MUST_CHECK;

@@ -115,6 +115,32 @@ status state_save(const struct state *state, const struct settings *settings,
     return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
 }
 
+typedef status write_network(struct safetensors_writer *writer, const struct policy_info *info,
+                             const float *params, struct err *err);
+
+/* What the package has beside the acting network: all that acting needs, and the prior. */
+static status write_others(struct safetensors_writer *writer, const struct state *state,
+                           const struct algorithm *algorithm, const struct policy_info *info,
+                           struct err *err)
+{
+    const bool has_critic = strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
+    const struct {
+        const char *group;
+        write_network *write;
+        bool wanted;
+    } others[] = {{"critic", policy_write_critic, has_critic},
+                  {"perturb", policy_write_perturb, has_critic},
+                  {"prior", policy_write_prior, strcmp(algorithm->acting, "prior") != 0}};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < sizeof others / sizeof others[0]; i++) {
+        const struct parameters_group *group = parameters_group(&state->layout, others[i].group);
+        if (group != NULL && others[i].wanted) {
+            s = others[i].write(writer, info, state->params + group->at, err);
+        }
+    }
+    return s;
+}
+
 status state_package(const struct state *state, const struct settings *settings,
                      const char *signature_json, const struct state_note *notes, size_t n_notes,
                      void **bytes, size_t *size, struct err *err)
@@ -123,7 +149,8 @@ status state_package(const struct state *state, const struct settings *settings,
     const struct parameters_group *group = parameters_group(&state->layout, algorithm->acting);
     ASSERT(group != NULL);
     struct policy_info info = {
-        .acting = "gaussian",
+        .candidates = settings->act_candidates,
+        .perturb_scale = settings->perturb_scale,
         .O = settings->O,
         .A = settings->A,
         .K = settings->K,
@@ -135,6 +162,7 @@ status state_package(const struct state *state, const struct settings *settings,
         .signature_json = signature_json,
     };
     snprintf(info.algorithm, sizeof info.algorithm, "%s", settings->algorithm);
+    snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
     memcpy(info.widths, settings->widths, sizeof info.widths);
 
     struct safetensors_writer *writer;
@@ -143,10 +171,7 @@ status state_package(const struct state *state, const struct settings *settings,
         return err_set(err, s, "policy package");
     }
     s = policy_write(writer, &info, state->params + group->at, err);
-    const struct parameters_group *prior = parameters_group(&state->layout, "prior");
-    if (s == STATUS_OK && prior != NULL && prior != group) {
-        s = policy_write_prior(writer, &info, state->params + prior->at, err);
-    }
+    s = s != STATUS_OK ? s : write_others(writer, state, algorithm, &info, err);
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
     safetensors_writer_free(writer);

@@ -50,7 +50,7 @@ static void step_group(struct worker *worker)
 {
     const struct algorithm *algorithm = worker->step->algorithm;
 
-    /* 1. V(s) at every row, from the target critic. */
+    /* 1. V(s), from the target critic. */
     algorithm->value_estimate(worker);
 
     /* 2. The critic moves towards r + gamma d V(s'). */
@@ -103,16 +103,28 @@ static void work_reduce(void *arg, int i)
 
 /* ---- Weights in the kernels' order ---- */
 
+#define N_NETWORKS 5
+
+static void networks_of(struct step *step, struct step_network *networks[N_NETWORKS])
+{
+    networks[0] = &step->policy;
+    networks[1] = &step->prior;
+    networks[2] = &step->critic;
+    networks[3] = &step->critic2;
+    networks[4] = &step->perturb;
+}
+
 static void work_pack(void *arg, int i)
 {
     struct update *update = arg;
-    const struct step *step = &update->step;
-    const struct network *networks[] = {&step->policy.now, &step->prior.now, &step->critic.now};
-    for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
-        if (networks[n]->shape != NULL) {
+    struct step_network *networks[N_NETWORKS];
+    networks_of(&update->step, networks);
+    for (size_t n = 0; n < N_NETWORKS; n++) {
+        const struct network *network = &networks[n]->now;
+        if (network->shape != NULL) {
             /* The packed copy is ours to write; operators only read it. */
-            network_pack((float *)(uintptr_t)networks[n]->packed, networks[n]->shape,
-                         networks[n]->params, i, update->n_workers);
+            network_pack((float *)(uintptr_t)network->packed, network->shape, network->params, i,
+                         update->n_workers);
         }
     }
 }
@@ -121,9 +133,9 @@ static void work_pack(void *arg, int i)
  * may differ. */
 static void pack_targets(struct update *update, bool pack)
 {
-    struct step *step = &update->step;
-    struct step_network *networks[] = {&step->policy, &step->critic};
-    for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
+    struct step_network *networks[N_NETWORKS];
+    networks_of(&update->step, networks);
+    for (size_t n = 0; n < N_NETWORKS; n++) {
         const struct step_network *network = networks[n];
         if (network->target.shape == NULL) {
             continue;
@@ -148,9 +160,11 @@ static void use_state(struct update *update, const struct state *state)
 {
     ASSERT(state->layout.size == update->layout.size);
     struct step *step = &update->step;
-    point_to(&step->policy, state);
-    point_to(&step->prior, state);
-    point_to(&step->critic, state);
+    struct step_network *networks[N_NETWORKS];
+    networks_of(step, networks);
+    for (size_t n = 0; n < N_NETWORKS; n++) {
+        point_to(networks[n], state);
+    }
     if (update->packed_state != state || update->packed_step != state->step) {
         team_run(update->team, work_pack, update);
         pack_targets(update, true);
@@ -167,6 +181,24 @@ void update_forget(struct update *update)
 
 /* ---- Gradients ---- */
 
+/* The name of an array that the algorithm draws and that is not there, or NULL. */
+static const char *absent_noise(const struct algorithm *algorithm, const struct noise *noise)
+{
+    const struct {
+        enum noise_kind kind;
+        const float *array;
+        const char *name;
+    } arrays[] = {{NOISE_VALUE, noise->value, "value"},
+                  {NOISE_IMPROVE, noise->improve, "improve"},
+                  {NOISE_BACKUP, noise->backup, "backup"}};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        if ((algorithm->draws >> arrays[i].kind & 1u) != 0 && arrays[i].array == NULL) {
+            return arrays[i].name;
+        }
+    }
+    return NULL;
+}
+
 status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
                         const struct noise *noise, struct err *err)
 {
@@ -178,11 +210,9 @@ status update_gradients(struct update *update, const struct state *state, const 
         return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected at most %d of %d",
                        batch->B, batch->N, update->B, update->N);
     }
-    const bool wants_improve =
-        update->step.algorithm->prior != NULL && update->step.algorithm->has_policy;
-    if (noise != NULL && (noise->value == NULL || (wants_improve && noise->improve == NULL))) {
-        return err_set(err, STATUS_INVALID, "noise: %s is not there",
-                       noise->value == NULL ? "value" : "improve");
+    const char *absent = noise != NULL ? absent_noise(update->step.algorithm, noise) : NULL;
+    if (absent != NULL) {
+        return err_set(err, STATUS_INVALID, "noise: %s is not there", absent);
     }
     update->step.batch = batch;
     update->step.noise = noise;
@@ -391,6 +421,8 @@ static status make_networks(struct update *update, struct err *err)
     find_network(update, &step->policy, "policy");
     find_network(update, &step->prior, "prior");
     find_network(update, &step->critic, "critic");
+    find_network(update, &step->critic2, "critic2");
+    find_network(update, &step->perturb, "perturb");
     step->settings = &update->settings;
     step->algorithm = algorithm_find(settings->algorithm);
     step->I = settings_inputs(settings);

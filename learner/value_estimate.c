@@ -16,7 +16,8 @@ void value_estimate(struct worker *w)
     gaussian_forward(w->mean, w->std, head, w->raw, ld_raw, w->R);
     network_state_part(w->part, w->ld_part, &step->critic.target, w->x, I, w->R, step->I);
     worker_sample(w, NOISE_VALUE, w->mean, w->std, w->R);
-    worker_judge(w, w->R);
+    worker_judge(w, w->q, &step->critic.target, w->R, step->settings->M);
+    w->sums.values += w->R;
 
     for (int row = 0; row < w->R; row++) {
         double sum = 0.0;

@@ -1,19 +1,20 @@
-/* A worker's memory, its group of states, and the sampling and judging of actions that operators
- * share. */
+/* A worker's memory and its group of states. */
 #include <string.h>
 
-#include "common/base/noise.h"
 #include "learner/operators.h"
-
-#define JUDGE_ROWS                                                                                 \
-    240 /* sample rows whose clipped actions lie ready at a time; a multiple of the kernels'       \
-           blocks */
 
 /* ---- Memory ---- */
 
-static int judge_states(int M)
+/* Actions per row that `samples` must hold, and as many that its clipped part must. */
+static int samples_max(const struct step *step)
 {
-    return M < JUDGE_ROWS ? JUDGE_ROWS / M : 1;
+    int most = 1;
+    for (int kind = NOISE_VALUE; kind <= NOISE_BACKUP; kind++) {
+        const bool drawn = (step->algorithm->draws >> kind & 1u) != 0;
+        const int n = step_samples(step, (enum noise_kind)kind);
+        most = drawn && n > most ? n : most;
+    }
+    return most;
 }
 
 /* The shape that a tape must hold: all networks have the same widths, the Gaussian ones the most
@@ -34,7 +35,7 @@ struct piece {
     void **to;
     size_t count, size_bytes;
 };
-#define PIECES_MAX 32
+#define PIECES_MAX 40
 
 /* Everything that a worker keeps besides its tape, as one list: for counting and for taking. */
 static int pieces(struct piece list[PIECES_MAX], struct worker *w, const struct step *step,
@@ -43,7 +44,8 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *w, const struct 
     const size_t R = (size_t)R_max;
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;
-    const size_t M = (size_t)step->settings->M;
+    const size_t M = (size_t)samples_max(step);
+    const size_t J = (size_t)step_samples(step, NOISE_IMPROVE);
     const size_t H = (size_t)step->critic.now.shape->widths[0];
     const size_t ld_out = 2 * A + 32; /* at least the tape's */
     w->ld_part = (H + 15) / 16 * 16 + 16;
@@ -72,12 +74,29 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *w, const struct 
     PIECE(dstd, R * A);
     PIECE(raw, R * 2 * A);
     PIECE(samples, R * M * A);
-    PIECE(clipped, (size_t)judge_states((int)M) * M * A);
+    PIECE(clipped, (M > JUDGE_ROWS ? M : JUDGE_ROWS) * A);
     PIECE(q, R * M);
     PIECE(weights, M);
     PIECE(dout, R * ld_out);
     PIECE(v, R);
     PIECE(advantage, R);
+    if ((step->algorithm->draws >> NOISE_BACKUP & 1u) != 0) {
+        PIECE(next_x, R * I);
+        PIECE(q2, R * M);
+    }
+    if (step->algorithm->n_slopes > 0) {
+        PIECE(z, R * J * A);
+        PIECE(slopes, R * J * A);
+        PIECE(xs, R * (I + A));
+        PIECE(dxs, R * (I + A));
+    }
+    if (step->algorithm->n_slopes > 1) {
+        PIECE(slopes2, R * J * A);
+    }
+    if (step->perturb.now.shape != NULL) {
+        PIECE(moves, R * M * A);
+        PIECE(xp, R * (I + A));
+    }
 #undef PIECE
     ASSERT(n <= PIECES_MAX);
     return n;
@@ -180,67 +199,4 @@ void worker_load(struct worker *w, const struct unit *units, int n)
         load_state(w, s);
     }
     w->sums.states += w->S;
-    w->sums.rows += w->R;
-}
-
-/* ---- Samples ---- */
-
-/* Fills z(n_rows,M,A) for rows t .. t + n_rows - 1 of a unit; n_rows is 1 unless T is 1, where
- * these lie together. */
-static void take_noise(const struct worker *w, float *z, enum noise_kind kind,
-                       const struct unit *unit, int t, int n_rows)
-{
-    const struct step *step = w->step;
-    const struct settings *settings = step->settings;
-    const uint64_t rows = (uint64_t)step->batch->N + (kind == NOISE_VALUE ? 1 : 0);
-    const uint64_t T = (uint64_t)settings->T;
-    const uint64_t per_row = (uint64_t)settings->M * (uint64_t)settings->A;
-    const size_t n = (size_t)per_row * (size_t)n_rows;
-    const uint64_t within = (uint64_t)t * T + (uint64_t)unit->tau;
-    if (step->noise != NULL) {
-        const float *given = kind == NOISE_VALUE ? step->noise->value : step->noise->improve;
-        memcpy(z, given + ((uint64_t)unit->b * rows * T + within) * per_row, n * sizeof *z);
-    } else {
-        const uint64_t b = step->batch->begin + (uint64_t)unit->b;
-        noise_normal(z, n, settings->seed, step->number, kind, (b * rows * T + within) * per_row);
-    }
-}
-
-void worker_sample(struct worker *w, enum noise_kind kind, const float *mean, const float *std,
-                   int rows)
-{
-    const struct settings *settings = w->step->settings;
-    const size_t A = (size_t)settings->A;
-    const size_t per_row = (size_t)settings->M * A;
-    const int run_max = settings->T == 1 ? rows : 1;
-    for (int u = 0; u < w->n_units; u++) {
-        const struct unit *unit = &w->units[u];
-        for (int t = 0; t < unit->n; t += run_max) {
-            const int run = unit->n - t < run_max ? unit->n - t : run_max;
-            take_noise(w, w->samples + (size_t)(unit->first + t) * per_row, kind, unit, t, run);
-        }
-        if (rows > w->S) {
-            take_noise(w, w->samples + (size_t)(w->S + u) * per_row, kind, unit, unit->n, 1);
-        }
-    }
-    for (size_t row = 0; row < (size_t)rows; row++) {
-        float *a = w->samples + row * per_row;
-        gaussian_sample(a, mean + row * A, std + row * A, a, settings->M, settings->A);
-    }
-}
-
-void worker_judge(struct worker *w, int rows)
-{
-    const struct settings *settings = w->step->settings;
-    const size_t A = (size_t)settings->A;
-    const size_t M = (size_t)settings->M;
-    const int chunk = judge_states(settings->M);
-    for (int row = 0; row < rows; row += chunk) {
-        const int n = rows - row < chunk ? rows - row : chunk;
-        const size_t first = (size_t)row * M;
-        gaussian_clip(w->clipped, w->samples + first * A, (size_t)n * M * A);
-        network_infer_actions(w->q + first, &w->step->critic.target, w->part, w->ld_part,
-                              w->clipped, A, first, n * settings->M, settings->M, settings->A,
-                              w->scratch);
-    }
 }

@@ -416,34 +416,57 @@ static void *step_input(const struct example *example, int number, const char *n
     return input(example->file, full, type, count, err);
 }
 
+/* Noise array i of the step: value, improve, backup. Where the file has none, *array is NULL, and
+ * the step says so if it needs it. False, with `err` set, when it is of another size. */
+static bool step_noise(const struct example *example, int number, int i, float **array,
+                       struct err *err)
+{
+    const struct settings *settings = &example->settings;
+    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const size_t N = (size_t)example->N;
+    const struct {
+        const char *name;
+        size_t rows, samples;
+    } kinds[] = {
+        {"noise/value", N + 1, (size_t)settings->M},
+        {"noise/improve", N, algorithm->improve_one ? 1 : (size_t)settings->M},
+        {"noise/backup", N, (size_t)settings->candidates},
+    };
+    char full[64];
+    snprintf(full, sizeof full, "step%d/%s", number, kinds[i].name);
+    *array = NULL;
+    if (safetensors_find(example->file, full) == NULL) {
+        return true;
+    }
+    *array = input(example->file, full, SAFETENSORS_F32,
+                   (size_t)example->B * kinds[i].rows * (size_t)settings->T * kinds[i].samples *
+                       (size_t)settings->A,
+                   err);
+    return *array != NULL;
+}
+
 static status run_step(struct example *example, int number, struct err *err)
 {
     const struct settings *settings = &example->settings;
     const size_t B = (size_t)example->B;
     const size_t N = (size_t)example->N;
     const size_t T = (size_t)settings->T;
-    const size_t per_state = T * (size_t)settings->M * (size_t)settings->A;
     const size_t W = (size_t)settings_row_width(settings);
-    char improve_name[64];
-    snprintf(improve_name, sizeof improve_name, "step%d/noise/improve", number);
-    const bool has_improve = safetensors_find(example->file, improve_name) != NULL;
-
     float *rows = step_input(example, number, "batch/rows", SAFETENSORS_F32, B * (N + 1) * W, err);
     void *valid = step_input(example, number, "batch/valid", SAFETENSORS_I32, B, err);
     int32_t *tasks = step_input(example, number, "batch/tasks", SAFETENSORS_I32, B * T, err);
-    float *value =
-        step_input(example, number, "noise/value", SAFETENSORS_F32, B * (N + 1) * per_state, err);
-    float *improve = has_improve ? step_input(example, number, "noise/improve", SAFETENSORS_F32,
-                                              B * N * per_state, err)
-                                 : NULL;
+    float *noise[3];
+    bool complete = true;
+    for (int i = 0; i < 3; i++) {
+        complete = step_noise(example, number, i, &noise[i], err) && complete;
+    }
     status s = STATUS_CORRUPT;
-    if (rows != NULL && valid != NULL && tasks != NULL && value != NULL &&
-        (improve != NULL || !has_improve)) {
+    if (rows != NULL && valid != NULL && tasks != NULL && complete) {
         const struct batch batch = {
             .rows = rows, .n_valid = valid, .tasks = tasks, .B = example->B, .N = example->N};
-        const struct noise noise = {.value = value, .improve = improve};
+        const struct noise given = {.value = noise[0], .improve = noise[1], .backup = noise[2]};
         static struct report report;
-        s = update_step(example->update, example->state, &batch, &noise, &report, err);
+        s = update_step(example->update, example->state, &batch, &given, &report, err);
         if (s == STATUS_OK) {
             compare_step(example, number, &report);
         }
@@ -451,8 +474,9 @@ static status run_step(struct example *example, int number, struct err *err)
     mem_free(rows);
     mem_free(valid);
     mem_free(tasks);
-    mem_free(value);
-    mem_free(improve);
+    for (int i = 0; i < 3; i++) {
+        mem_free(noise[i]);
+    }
     return s;
 }
 

@@ -1,177 +1,72 @@
 /* The policy package: parse with checks, act, write. */
 #include "common/networks/policy.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/networks/gaussian.h"
-#include "common/trajectory/signature.h"
+#include "common/networks/kernels.h"
+#include "common/networks/policy_info.h"
 
-#define FORMAT "hindcast-policy-1"
+#define FLOATS_PER_LINE 16
+
+/* One network of the package; a shape of size 0 where it has none. */
+struct part {
+    struct network_shape shape;
+    float *params, *packed;
+};
 
 struct policy {
     struct policy_info info;
     struct safetensors *file; /* keeps the metadata */
     void *bytes;              /* what `file` was parsed from */
-    struct network_shape shape;
     struct gaussian_head head;
-    float *params, *packed;
+    struct part actor, critic, perturb;
 };
 
-int policy_inputs(const struct policy_info *info)
+static struct network network_of(const struct part *part)
 {
-    return info->O + (info->K > 1 ? info->K : 0);
+    return (struct network){&part->shape, part->params, part->packed};
 }
 
-static struct network network_of(const struct policy *policy)
+/* ---- Shapes ---- */
+
+static status actor_shape(struct network_shape *shape, const struct policy_info *info,
+                          struct err *err)
 {
-    return (struct network){&policy->shape, policy->params, policy->packed};
+    return network_shape_gaussian(shape, policy_inputs(info), info->widths, info->n_widths, info->A,
+                                  err);
+}
+
+/* A network over [inputs | action] with Q outputs. */
+static status judge_shape(struct network_shape *shape, const struct policy_info *info, int Q,
+                          struct err *err)
+{
+    return network_shape_out(shape, policy_inputs(info) + info->A, info->widths, info->n_widths, Q,
+                             err);
 }
 
 /* ---- Parsing ---- */
 
-static status need(const struct safetensors *file, const char *key, const char **text,
-                   struct err *err)
-{
-    *text = safetensors_metadata(file, key);
-    return *text != NULL ? STATUS_OK
-                         : err_set(err, STATUS_CORRUPT, "policy: metadata %s: not there", key);
-}
-
-static status need_whole(const struct safetensors *file, const char *key, int min, int max,
-                         int *value, struct err *err)
-{
-    const char *text;
-    status s = need(file, key, &text, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    char *end;
-    errno = 0;
-    const long n = strtol(text, &end, 10);
-    if (end == text || *end != 0 || errno != 0 || n < min || n > max) {
-        return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s', expected %d..%d", key,
-                       text, min, max);
-    }
-    *value = (int)n;
-    return STATUS_OK;
-}
-
-static status need_real(const struct safetensors *file, const char *key, double *value,
+/* Weights of the tensors PREFIX/.. for a part whose shape is set. */
+static status read_part(struct part *part, const struct safetensors *file, const char *prefix,
                         struct err *err)
 {
-    const char *text;
-    status s = need(file, key, &text, err);
-    if (s != STATUS_OK) {
-        return s;
+    part->params = mem_aligned(part->shape.size * sizeof(float));
+    part->packed = mem_aligned(part->shape.packed_size * sizeof(float));
+    if (part->params == NULL || part->packed == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "policy");
     }
-    char *end;
-    const double x = strtod(text, &end);
-    if (end == text || *end != 0 || !isfinite(x) || x < 0.0) {
-        return err_set(err, STATUS_CORRUPT,
-                       "policy: metadata %s: '%.32s', expected a number from 0 on", key, text);
-    }
-    *value = x;
-    return STATUS_OK;
-}
-
-static status need_name(const struct safetensors *file, const char *key,
-                        char name[POLICY_TEXT_SIZE], struct err *err)
-{
-    const char *text;
-    status s = need(file, key, &text, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    if (strlen(text) >= POLICY_TEXT_SIZE) {
-        return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s..' is too long", key,
-                       text);
-    }
-    snprintf(name, POLICY_TEXT_SIZE, "%s", text);
-    return STATUS_OK;
-}
-
-static status need_widths(const struct safetensors *file, struct policy_info *info, struct err *err)
-{
-    const char *text;
-    status s = need(file, "widths", &text, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    for (const char *at = text;; at++) {
-        char *end;
-        const long width = strtol(at, &end, 10);
-        if (end == at || (*end != 0 && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
-            info->n_widths == NETWORK_LAYERS_MAX) {
-            return err_set(err, STATUS_CORRUPT,
-                           "policy: metadata widths: '%.64s', expected up to %d of 1..%d", text,
-                           NETWORK_LAYERS_MAX, NETWORK_WIDTH_MAX);
-        }
-        info->widths[info->n_widths++] = (int)width;
-        at = end;
-        if (*at == 0) {
-            return STATUS_OK;
-        }
-    }
-}
-
-static status need_step(const struct safetensors *file, uint64_t *step, struct err *err)
-{
-    const char *text;
-    status s = need(file, "learner_step", &text, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    char *end;
-    errno = 0;
-    *step = strtoull(text, &end, 10);
-    if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
-        return err_set(err, STATUS_CORRUPT, "policy: metadata learner_step: '%.32s'", text);
-    }
-    return STATUS_OK;
-}
-
-static status read_info(const struct safetensors *file, struct policy_info *info, struct err *err)
-{
-    const char *format;
-    status s = need(file, "format", &format, err);
-    if (s == STATUS_OK && strcmp(format, FORMAT) != 0) {
-        s = err_set(err, STATUS_CORRUPT, "policy: format '%.32s', expected " FORMAT, format);
-    }
-    s = s != STATUS_OK ? s : need_name(file, "algorithm", info->algorithm, err);
-    s = s != STATUS_OK ? s : need_name(file, "acting", info->acting, err);
-    if (s == STATUS_OK && strcmp(info->acting, "gaussian") != 0) {
-        s = err_set(err, STATUS_UNIMPLEMENTED, "policy: acting '%s', expected gaussian",
-                    info->acting);
-    }
-    s = s != STATUS_OK
-            ? s
-            : need_whole(file, "observation", 1, SIGNATURE_OBSERVATION_MAX, &info->O, err);
-    s = s != STATUS_OK ? s : need_whole(file, "actions", 1, SIGNATURE_ACTIONS_MAX, &info->A, err);
-    s = s != STATUS_OK ? s : need_whole(file, "tasks", 1, SIGNATURE_TASKS_MAX, &info->K, err);
-    s = s != STATUS_OK ? s : need_widths(file, info, err);
-    s = s != STATUS_OK ? s : need_real(file, "min_std", &info->min_std, err);
-    s = s != STATUS_OK ? s : need_real(file, "init_std", &info->init_std, err);
-    s = s != STATUS_OK ? s : need_step(file, &info->learner_step, err);
-    info->signature_json = safetensors_metadata(file, "signature");
-    return s;
-}
-
-static status read_weights(struct policy *policy, struct err *err)
-{
-    for (int i = 0; i < policy->shape.n_tensors; i++) {
-        const struct network_tensor *tensor = &policy->shape.tensors[i];
+    for (int i = 0; i < part->shape.n_tensors; i++) {
+        const struct network_tensor *tensor = &part->shape.tensors[i];
         char name[NETWORK_NAME_SIZE + 8];
-        snprintf(name, sizeof name, "policy/%s", tensor->name);
+        snprintf(name, sizeof name, "%s/%s", prefix, tensor->name);
         const size_t shape[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
-        float *to = policy->params + tensor->at;
-        status s =
-            safetensors_copy(policy->file, name, SAFETENSORS_F32, tensor->n_dims, shape, to, err);
+        float *to = part->params + tensor->at;
+        status s = safetensors_copy(file, name, SAFETENSORS_F32, tensor->n_dims, shape, to, err);
         if (s != STATUS_OK) {
             return err_context(err, s, "policy");
         }
@@ -182,6 +77,7 @@ static status read_weights(struct policy *policy, struct err *err)
             }
         }
     }
+    network_pack(part->packed, &part->shape, part->params, 0, 1);
     return STATUS_OK;
 }
 
@@ -193,25 +89,18 @@ static status load(struct policy *policy, size_t size, struct err *err)
         return err_context(err, s, "policy");
     }
     struct policy_info *info = &policy->info;
-    s = read_info(policy->file, info, err);
-    if (s != STATUS_OK) {
-        return s;
+    s = policy_info_read(policy->file, info, err);
+    s = s != STATUS_OK ? s : actor_shape(&policy->actor.shape, info, err);
+    s = s != STATUS_OK ? s : read_part(&policy->actor, policy->file, "policy", err);
+    if (s == STATUS_OK && policy_info_has_critic(info)) {
+        s = judge_shape(&policy->critic.shape, info, 1, err);
+        s = s != STATUS_OK ? s : read_part(&policy->critic, policy->file, "critic", err);
     }
-    s = network_shape_gaussian(&policy->shape, policy_inputs(info), info->widths, info->n_widths,
-                               info->A, err);
-    if (s != STATUS_OK) {
-        return s;
+    if (s == STATUS_OK && policy_info_has_perturb(info)) {
+        s = judge_shape(&policy->perturb.shape, info, info->A, err);
+        s = s != STATUS_OK ? s : read_part(&policy->perturb, policy->file, "perturb", err);
     }
     policy->head = (struct gaussian_head){info->A, (float)info->min_std, (float)info->init_std};
-    policy->params = mem_aligned(policy->shape.size * sizeof(float));
-    policy->packed = mem_aligned(policy->shape.packed_size * sizeof(float));
-    if (policy->params == NULL || policy->packed == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "policy");
-    }
-    s = read_weights(policy, err);
-    if (s == STATUS_OK) {
-        network_pack(policy->packed, &policy->shape, policy->params, 0, 1);
-    }
     return s;
 }
 
@@ -260,8 +149,11 @@ void policy_free(struct policy *policy)
     }
     safetensors_free(policy->file);
     mem_free(policy->bytes);
-    mem_free(policy->params);
-    mem_free(policy->packed);
+    const struct part *parts[] = {&policy->actor, &policy->critic, &policy->perturb};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        mem_free(parts[i]->params);
+        mem_free(parts[i]->packed);
+    }
     mem_free(policy);
 }
 
@@ -279,92 +171,133 @@ const char *policy_note(const struct policy *policy, const char *key)
 
 int policy_candidates(const struct policy *policy)
 {
-    (void)policy; /* gaussian: one; an argmax over candidates has more */
-    return 1;
+    return policy->info.candidates;
+}
+
+static size_t round_up(size_t n)
+{
+    return (n + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE * FLOATS_PER_LINE;
+}
+
+/* How scratch is shared out; pieces begin at cache lines. */
+struct pieces {
+    size_t raw;             /* (P,2A); the networks' own scratch lies before it */
+    size_t mean, std;       /* (P,A) */
+    size_t part;            /* (H0) of one state: its share of a first layer */
+    size_t actions, judged; /* (candidates,A) of one state, and what a network says of them */
+    size_t end;
+};
+
+static struct pieces pieces_of(const struct policy *policy, int P)
+{
+    const size_t n = (size_t)P * (size_t)policy->info.A;
+    const size_t one_state = (size_t)policy->info.candidates * (size_t)policy->info.A;
+    struct pieces at;
+    /* All networks have the same hidden layers, the actor the most outputs. */
+    at.raw = round_up(network_scratch(&policy->actor.shape));
+    at.mean = at.raw + 2 * n;
+    at.std = at.mean + n;
+    at.part = round_up(at.std + n);
+    at.end = at.part;
+    if (policy_info_has_critic(&policy->info)) {
+        at.actions = at.part + round_up((size_t)policy->actor.shape.widths[0]) + FLOATS_PER_LINE;
+        at.judged = at.actions + round_up(one_state);
+        at.end = at.judged + round_up(one_state);
+    }
+    return at;
 }
 
 size_t policy_scratch(const struct policy *policy, int P)
 {
-    /* The network's own, its output(P, 2A), mean and std (P,A). */
-    return network_scratch(&policy->shape) + 4 * (size_t)P * (size_t)policy->info.A;
+    return pieces_of(policy, P).end;
 }
 
 void policy_distribution(const struct policy *policy, float *mean, float *std, const float *inputs,
                          int P, float *scratch)
 {
     const size_t A = (size_t)policy->info.A;
-    const size_t I = (size_t)policy->shape.I;
-    const struct network net = network_of(policy);
-    float *raw = scratch + network_scratch(&policy->shape);
+    const size_t I = (size_t)policy->actor.shape.I;
+    const struct network net = network_of(&policy->actor);
+    float *raw = scratch + pieces_of(policy, P).raw;
     network_infer(raw, 2 * A, &net, inputs, I, P, scratch);
     gaussian_forward(mean, std, &policy->head, raw, 2 * A, P);
+}
+
+/* out(n,Q) <- part at one state and actions(n,A). */
+static void judge(const struct policy *policy, const struct part *part, float *out,
+                  const float *input, const float *actions, int n, float *state_part,
+                  float *scratch)
+{
+    const int A = policy->info.A;
+    const struct network net = network_of(part);
+    const int I = part->shape.I - A;
+    network_state_part(state_part, (size_t)part->shape.widths[0], &net, input, (size_t)I, 1, I);
+    network_infer_actions(out, &net, state_part, 0, actions, (size_t)A, 0, n, n, A, scratch);
+}
+
+/* action(A) <- the best of n actions(n,A), clipped, at one state; xi moves them first where there
+ * is one. */
+static void choose(const struct policy *policy, float *action, const float *input, float *actions,
+                   int n, const struct pieces *at, float *scratch)
+{
+    const size_t A = (size_t)policy->info.A;
+    float *judged = scratch + at->judged;
+    if (policy_info_has_perturb(&policy->info)) {
+        const float scale = (float)policy->info.perturb_scale;
+        judge(policy, &policy->perturb, judged, input, actions, n, scratch + at->part, scratch);
+        kernels_tanh(judged, judged, (size_t)n * A);
+        for (size_t i = 0; i < (size_t)n * A; i++) {
+            actions[i] += scale * judged[i];
+        }
+        gaussian_clip(actions, actions, (size_t)n * A);
+    }
+    judge(policy, &policy->critic, judged, input, actions, n, scratch + at->part, scratch);
+    size_t best = 0;
+    for (size_t j = 1; j < (size_t)n; j++) {
+        best = judged[j] > judged[best] ? j : best;
+    }
+    memcpy(action, actions + best * A, A * sizeof *action);
 }
 
 void policy_act(const struct policy *policy, float *actions, const float *inputs, const float *z,
                 int P, float *scratch)
 {
-    const size_t n = (size_t)P * (size_t)policy->info.A;
-    float *mean = scratch + network_scratch(&policy->shape) + 2 * n;
-    float *std = mean + n;
-    policy_distribution(policy, mean, std, inputs, P, scratch);
-    for (size_t i = 0; i < n; i++) {
-        actions[i] = z != NULL ? mean[i] + std[i] * z[i] : mean[i];
+    const size_t A = (size_t)policy->info.A;
+    const size_t I = (size_t)policy->actor.shape.I;
+    const size_t C = (size_t)policy->info.candidates;
+    const struct pieces at = pieces_of(policy, P);
+    const float *mean = scratch + at.mean;
+    const float *std = scratch + at.std;
+    policy_distribution(policy, scratch + at.mean, scratch + at.std, inputs, P, scratch);
+    if (!policy_info_has_critic(&policy->info)) {
+        for (size_t i = 0; i < (size_t)P * A; i++) {
+            actions[i] = z != NULL ? mean[i] + std[i] * z[i] : mean[i];
+        }
+        gaussian_clip(actions, actions, (size_t)P * A);
+        return;
     }
-    gaussian_clip(actions, actions, n);
+    for (size_t p = 0; p < (size_t)P; p++) {
+        const int n = z != NULL ? (int)C : 1;
+        float *candidates = scratch + at.actions;
+        if (z != NULL) {
+            gaussian_sample(candidates, mean + p * A, std + p * A, z + p * C * A, n, (int)A);
+        } else {
+            memcpy(candidates, mean + p * A, A * sizeof *candidates);
+        }
+        gaussian_clip(candidates, candidates, (size_t)n * A);
+        choose(policy, actions + p * A, inputs + p * I, candidates, n, &at, scratch);
+    }
 }
 
 /* ---- Writing ---- */
 
-static status note(struct safetensors_writer *writer, struct err *err, const char *key,
-                   const char *format, ...) PRINTF_LIKE(4, 5);
-static status note(struct safetensors_writer *writer, struct err *err, const char *key,
-                   const char *format, ...)
-{
-    char text[256];
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    ASSERT(length >= 0 && (size_t)length < sizeof text);
-    return safetensors_note(writer, key, text, err);
-}
-
-static status note_info(struct safetensors_writer *writer, const struct policy_info *info,
-                        struct err *err)
-{
-    char widths[NETWORK_LAYERS_MAX * 8] = "";
-    size_t length = 0;
-    for (int i = 0; i < info->n_widths; i++) {
-        length += (size_t)snprintf(widths + length, sizeof widths - length, "%s%d",
-                                   i > 0 ? "," : "", info->widths[i]);
-    }
-    status s = note(writer, err, "format", FORMAT);
-    s = s != STATUS_OK ? s : note(writer, err, "algorithm", "%s", info->algorithm);
-    s = s != STATUS_OK ? s : note(writer, err, "acting", "%s", info->acting);
-    s = s != STATUS_OK ? s : note(writer, err, "observation", "%d", info->O);
-    s = s != STATUS_OK ? s : note(writer, err, "actions", "%d", info->A);
-    s = s != STATUS_OK ? s : note(writer, err, "tasks", "%d", info->K);
-    s = s != STATUS_OK ? s : note(writer, err, "widths", "%s", widths);
-    s = s != STATUS_OK ? s : note(writer, err, "min_std", "%.17g", info->min_std);
-    s = s != STATUS_OK ? s : note(writer, err, "init_std", "%.17g", info->init_std);
-    s = s != STATUS_OK
-            ? s
-            : note(writer, err, "learner_step", "%llu", (unsigned long long)info->learner_step);
-    if (s == STATUS_OK && info->signature_json != NULL) {
-        s = safetensors_note(writer, "signature", info->signature_json, err);
-    }
-    return s;
-}
-
-/* The tensors of a Gaussian network of this shape, as PREFIX/layers/0/weight and so on. */
+/* The tensors of a network of this shape, as PREFIX/layers/0/weight and so on. */
 static status add_network(struct safetensors_writer *writer, const char *prefix,
-                          const struct policy_info *info, const float *params, struct err *err)
+                          const struct network_shape *shape, const float *params, struct err *err)
 {
-    struct network_shape shape;
-    status s = network_shape_gaussian(&shape, policy_inputs(info), info->widths, info->n_widths,
-                                      info->A, err);
-    for (int i = 0; s == STATUS_OK && i < shape.n_tensors; i++) {
-        const struct network_tensor *tensor = &shape.tensors[i];
+    status s = STATUS_OK;
+    for (int i = 0; s == STATUS_OK && i < shape->n_tensors; i++) {
+        const struct network_tensor *tensor = &shape->tensors[i];
         char name[NETWORK_NAME_SIZE + 8];
         snprintf(name, sizeof name, "%s/%s", prefix, tensor->name);
         const size_t dims[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
@@ -377,12 +310,32 @@ static status add_network(struct safetensors_writer *writer, const char *prefix,
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err)
 {
-    status s = note_info(writer, info, err);
-    return s != STATUS_OK ? s : add_network(writer, "policy", info, params, err);
+    struct network_shape shape;
+    status s = policy_info_write(writer, info, err);
+    s = s != STATUS_OK ? s : actor_shape(&shape, info, err);
+    return s != STATUS_OK ? s : add_network(writer, "policy", &shape, params, err);
+}
+
+status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,
+                           const float *params, struct err *err)
+{
+    struct network_shape shape;
+    const status s = judge_shape(&shape, info, 1, err);
+    return s != STATUS_OK ? s : add_network(writer, "critic", &shape, params, err);
+}
+
+status policy_write_perturb(struct safetensors_writer *writer, const struct policy_info *info,
+                            const float *params, struct err *err)
+{
+    struct network_shape shape;
+    const status s = judge_shape(&shape, info, info->A, err);
+    return s != STATUS_OK ? s : add_network(writer, "perturb", &shape, params, err);
 }
 
 status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
                           const float *params, struct err *err)
 {
-    return add_network(writer, "prior", info, params, err);
+    struct network_shape shape;
+    const status s = actor_shape(&shape, info, err);
+    return s != STATUS_OK ? s : add_network(writer, "prior", &shape, params, err);
 }

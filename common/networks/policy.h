@@ -1,15 +1,22 @@
 /* The policy package: what a learner publishes, and what evaluators, collectors and Python load.
  *
- * A safetensors file of the acting network under `policy/`, named and shaped as in the reference
- * (in bm and abm it is the prior), with metadata strings:
+ * A safetensors file of the network whose samples or mean are acted with under `policy/`, named and
+ * shaped as in the reference (in bm, abm and bcq it is the prior), with metadata strings:
  *
  *     format            hindcast-policy-1
  *     algorithm         abm+mpo, ..
- *     acting            gaussian: a = clip(mean + std z)
+ *     acting            gaussian          clip(mean + std z)
+ *                       argmax            of `candidates` such actions, the one with the largest Q1
+ *                       perturbed_argmax  the same, each moved first: clip(a + perturb_scale
+ *                                         tanh(net(s, a))), a = clip(mean + std z)
+ *     candidates        argmax: how many (also perturbed)
+ *     perturb_scale     perturbed_argmax
  *     observation, actions, tasks, widths ("256,256,256"), min_std, init_std
  *     learner_step      steps done when it was taken
  *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
  *     and all settings of the learner under setting/..
+ *
+ * Where an argmax acts, Q1 is there as `critic/`, and the perturbation network as `perturb/`.
  *
  * Inputs are [observation | one-hot task], the latter absent with one task: I = O or O + K. Actions
  * are canonical. */
@@ -26,9 +33,15 @@
 #define POLICY_TEXT_SIZE 32
 #define POLICY_BYTES_MAX (256u << 20)
 
+#define POLICY_ACT_GAUSSIAN  "gaussian"
+#define POLICY_ACT_ARGMAX    "argmax"
+#define POLICY_ACT_PERTURBED "perturbed_argmax"
+
 struct policy_info {
     char algorithm[POLICY_TEXT_SIZE];
-    char acting[POLICY_TEXT_SIZE]; /* "gaussian" */
+    char acting[POLICY_TEXT_SIZE]; /* POLICY_ACT_.. */
+    int candidates;                /* argmax; else 1 */
+    double perturb_scale;          /* perturbed_argmax */
     int O, A, K;
     int n_widths;
     int widths[NETWORK_LAYERS_MAX];
@@ -51,12 +64,13 @@ const struct policy_info *policy_info(const struct policy *policy);
 /* A metadata string of the package ("setting/gamma"), or NULL. */
 const char *policy_note(const struct policy *policy, const char *key);
 
-/* Standard normals per state that policy_act wants: candidates * A. */
+/* Actions per state that policy_act chooses from: it wants candidates * A standard normals. 1 but
+ * for an argmax, which is nothing without them. */
 int policy_candidates(const struct policy *policy);
 /* Floats of scratch for up to P states at a time; 64-byte aligned. */
 size_t policy_scratch(const struct policy *policy, int P);
 /* actions(P,A), canonical and clipped, at inputs(P,I). z(P, candidates, A) standard normals, or
- * NULL: the mean. */
+ * NULL: the mean is the only candidate. */
 void policy_act(const struct policy *policy, float *actions, const float *inputs, const float *z,
                 int P, float *scratch);
 /* The distribution itself: mean(P,A), std(P,A), of the network before clipping. */
@@ -68,8 +82,15 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err) MUST_CHECK;
 
+/* What an argmax needs beside it, under `critic/` and `perturb/`. */
+status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,
+                           const float *params, struct err *err) MUST_CHECK;
+status policy_write_perturb(struct safetensors_writer *writer, const struct policy_info *info,
+                            const float *params, struct err *err) MUST_CHECK;
+
 /* Beside the acting policy, the prior that it was improved from, of the same shape: `prior/`. Its
- * floor of the std is the note setting/prior_min_std. Nobody acts with it; it is there to be measured. */
+ * floor of the std is the note setting/prior_min_std. Nobody acts with it; it is there to be
+ * measured. */
 status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
                           const float *params, struct err *err) MUST_CHECK;
 

@@ -9,8 +9,8 @@
 struct actor {
     struct signature signature; /* the environment's */
     uint32_t O;
-    const struct policy *policy; /* NULL: at random */
-    bool sample;
+    const struct policy *policy;           /* NULL: at random */
+    bool draws;                            /* acting takes normals */
     uint32_t n_tasks;                      /* of the policy, or the environment's K */
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
     struct rng rng;
@@ -131,7 +131,7 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample, 
     actor->n_tasks = n_tasks;
     actor->task = actor->task < n_tasks ? actor->task : 0;
     actor->policy = policy;
-    actor->sample = sample;
+    actor->draws = policy != NULL && (sample || policy_candidates(policy) > 1);
     return STATUS_OK;
 }
 
@@ -167,12 +167,12 @@ void actor_act(struct actor *actor, float *action, const float *observation)
         memset(actor->input + actor->O, 0, actor->n_tasks * sizeof *actor->input);
         actor->input[actor->O + actor->task] = 1.0f;
     }
-    if (actor->sample) {
+    if (actor->draws) {
         size_t n = (size_t)policy_candidates(actor->policy) * A;
         for (size_t i = 0; i < n; i++) {
             actor->normals[i] = (float)rng_normal(&actor->rng);
         }
     }
-    policy_act(actor->policy, action, actor->input, actor->sample ? actor->normals : NULL, 1,
+    policy_act(actor->policy, action, actor->input, actor->draws ? actor->normals : NULL, 1,
                actor->scratch);
 }

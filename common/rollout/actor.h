@@ -1,4 +1,5 @@
-/* Who chooses actions: a policy (its mean action, or a sample of its distribution) or chance.
+/* Who chooses actions: a policy (its mean action, or a sample of its distribution; one that acts by
+ * an argmax over candidates draws them either way) or chance.
  *
  * An actor belongs to one thread. Everything it draws comes from the stream given to actor_start,
  * so an episode is a function of (environment, its seed, policy, stream), whichever thread runs it.

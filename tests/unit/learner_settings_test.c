@@ -24,8 +24,12 @@ static void defaults_depend_on_the_algorithm(void **state)
         struct err err;
         strcpy(settings.algorithm, algorithm_at(i)->name);
         assert_int_equal(settings_check(&settings, &err), STATUS_OK);
-        assert_int_equal(settings.act_candidates, 1);
-        assert_true(settings.init_eta == 10.0);
+        const char *name = algorithm_at(i)->name;
+        const bool bcq = strcmp(name, "bcq") == 0;
+        const bool bear = strcmp(name, "bear") == 0;
+        const bool svg = strstr(name, "svg") != NULL;
+        assert_int_equal(settings.act_candidates, bcq ? 100 : bear ? 10 : 1);
+        assert_true(settings.init_eta == (bcq || bear || svg ? 1.0 : 10.0));
         assert_non_null(strstr(algorithm_names(), algorithm_at(i)->name));
         assert_ptr_equal(algorithm_find(algorithm_at(i)->name), algorithm_at(i));
     }

@@ -173,7 +173,8 @@ static void wrong_packages_are_refused(void **state)
     } wrong[] = {
         {"format", "x", STATUS_CORRUPT},
         {"format", NULL, STATUS_CORRUPT},
-        {"acting", "argmax", STATUS_UNIMPLEMENTED},
+        {"acting", "dice", STATUS_UNIMPLEMENTED},
+        {"acting", "argmax", STATUS_CORRUPT},
         {"observation", "5", STATUS_MISMATCH},
         {"observation", "-1", STATUS_CORRUPT},
         {"observation", "99999999999999999999", STATUS_CORRUPT},

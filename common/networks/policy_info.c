@@ -1,0 +1,224 @@
+/* What a policy package says of itself: its metadata, read with checks, and written. */
+#include "common/networks/policy_info.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/trajectory/signature.h"
+
+#define FORMAT         "hindcast-policy-1"
+#define CANDIDATES_MAX 4096
+
+int policy_inputs(const struct policy_info *info)
+{
+    return info->O + (info->K > 1 ? info->K : 0);
+}
+
+bool policy_info_has_critic(const struct policy_info *info)
+{
+    return strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
+}
+
+bool policy_info_has_perturb(const struct policy_info *info)
+{
+    return strcmp(info->acting, POLICY_ACT_PERTURBED) == 0;
+}
+
+/* ---- Reading ---- */
+
+static status need(const struct safetensors *file, const char *key, const char **text,
+                   struct err *err)
+{
+    *text = safetensors_metadata(file, key);
+    return *text != NULL ? STATUS_OK
+                         : err_set(err, STATUS_CORRUPT, "policy: metadata %s: not there", key);
+}
+
+static status need_whole(const struct safetensors *file, const char *key, int min, int max,
+                         int *value, struct err *err)
+{
+    const char *text;
+    status s = need(file, key, &text, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *end;
+    errno = 0;
+    const long n = strtol(text, &end, 10);
+    if (end == text || *end != 0 || errno != 0 || n < min || n > max) {
+        return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s', expected %d..%d", key,
+                       text, min, max);
+    }
+    *value = (int)n;
+    return STATUS_OK;
+}
+
+static status need_real(const struct safetensors *file, const char *key, double *value,
+                        struct err *err)
+{
+    const char *text;
+    status s = need(file, key, &text, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *end;
+    const double x = strtod(text, &end);
+    if (end == text || *end != 0 || !isfinite(x) || x < 0.0) {
+        return err_set(err, STATUS_CORRUPT,
+                       "policy: metadata %s: '%.32s', expected a number from 0 on", key, text);
+    }
+    *value = x;
+    return STATUS_OK;
+}
+
+static status need_name(const struct safetensors *file, const char *key,
+                        char name[POLICY_TEXT_SIZE], struct err *err)
+{
+    const char *text;
+    status s = need(file, key, &text, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (strlen(text) >= POLICY_TEXT_SIZE) {
+        return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s..' is too long", key,
+                       text);
+    }
+    snprintf(name, POLICY_TEXT_SIZE, "%s", text);
+    return STATUS_OK;
+}
+
+static status need_widths(const struct safetensors *file, struct policy_info *info, struct err *err)
+{
+    const char *text;
+    status s = need(file, "widths", &text, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (const char *at = text;; at++) {
+        char *end;
+        const long width = strtol(at, &end, 10);
+        if (end == at || (*end != 0 && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
+            info->n_widths == NETWORK_LAYERS_MAX) {
+            return err_set(err, STATUS_CORRUPT,
+                           "policy: metadata widths: '%.64s', expected up to %d of 1..%d", text,
+                           NETWORK_LAYERS_MAX, NETWORK_WIDTH_MAX);
+        }
+        info->widths[info->n_widths++] = (int)width;
+        at = end;
+        if (*at == 0) {
+            return STATUS_OK;
+        }
+    }
+}
+
+static status need_step(const struct safetensors *file, uint64_t *step, struct err *err)
+{
+    const char *text;
+    status s = need(file, "learner_step", &text, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *end;
+    errno = 0;
+    *step = strtoull(text, &end, 10);
+    if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
+        return err_set(err, STATUS_CORRUPT, "policy: metadata learner_step: '%.32s'", text);
+    }
+    return STATUS_OK;
+}
+
+static status read_acting(const struct safetensors *file, struct policy_info *info, struct err *err)
+{
+    status s = need_name(file, "acting", info->acting, err);
+    if (s == STATUS_OK && strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0 &&
+        strcmp(info->acting, POLICY_ACT_ARGMAX) != 0 &&
+        strcmp(info->acting, POLICY_ACT_PERTURBED) != 0) {
+        s = err_set(err, STATUS_UNIMPLEMENTED,
+                    "policy: acting '%s', expected " POLICY_ACT_GAUSSIAN ", " POLICY_ACT_ARGMAX
+                    " or " POLICY_ACT_PERTURBED,
+                    info->acting);
+    }
+    info->candidates = 1;
+    if (s == STATUS_OK && policy_info_has_critic(info)) {
+        s = need_whole(file, "candidates", 1, CANDIDATES_MAX, &info->candidates, err);
+    }
+    if (s == STATUS_OK && policy_info_has_perturb(info)) {
+        s = need_real(file, "perturb_scale", &info->perturb_scale, err);
+    }
+    return s;
+}
+
+status policy_info_read(const struct safetensors *file, struct policy_info *info, struct err *err)
+{
+    const char *format;
+    status s = need(file, "format", &format, err);
+    if (s == STATUS_OK && strcmp(format, FORMAT) != 0) {
+        s = err_set(err, STATUS_CORRUPT, "policy: format '%.32s', expected " FORMAT, format);
+    }
+    s = s != STATUS_OK ? s : need_name(file, "algorithm", info->algorithm, err);
+    s = s != STATUS_OK ? s : read_acting(file, info, err);
+    s = s != STATUS_OK
+            ? s
+            : need_whole(file, "observation", 1, SIGNATURE_OBSERVATION_MAX, &info->O, err);
+    s = s != STATUS_OK ? s : need_whole(file, "actions", 1, SIGNATURE_ACTIONS_MAX, &info->A, err);
+    s = s != STATUS_OK ? s : need_whole(file, "tasks", 1, SIGNATURE_TASKS_MAX, &info->K, err);
+    s = s != STATUS_OK ? s : need_widths(file, info, err);
+    s = s != STATUS_OK ? s : need_real(file, "min_std", &info->min_std, err);
+    s = s != STATUS_OK ? s : need_real(file, "init_std", &info->init_std, err);
+    s = s != STATUS_OK ? s : need_step(file, &info->learner_step, err);
+    info->signature_json = safetensors_metadata(file, "signature");
+    return s;
+}
+
+/* ---- Writing ---- */
+
+static status note(struct safetensors_writer *writer, struct err *err, const char *key,
+                   const char *format, ...) PRINTF_LIKE(4, 5);
+static status note(struct safetensors_writer *writer, struct err *err, const char *key,
+                   const char *format, ...)
+{
+    char text[256];
+    va_list arguments;
+    va_start(arguments, format);
+    const int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    ASSERT(length >= 0 && (size_t)length < sizeof text);
+    return safetensors_note(writer, key, text, err);
+}
+
+status policy_info_write(struct safetensors_writer *writer, const struct policy_info *info,
+                         struct err *err)
+{
+    char widths[NETWORK_LAYERS_MAX * 8] = "";
+    size_t length = 0;
+    for (int i = 0; i < info->n_widths; i++) {
+        length += (size_t)snprintf(widths + length, sizeof widths - length, "%s%d",
+                                   i > 0 ? "," : "", info->widths[i]);
+    }
+    status s = note(writer, err, "format", FORMAT);
+    s = s != STATUS_OK ? s : note(writer, err, "algorithm", "%s", info->algorithm);
+    s = s != STATUS_OK ? s : note(writer, err, "acting", "%s", info->acting);
+    s = s != STATUS_OK ? s : note(writer, err, "observation", "%d", info->O);
+    s = s != STATUS_OK ? s : note(writer, err, "actions", "%d", info->A);
+    s = s != STATUS_OK ? s : note(writer, err, "tasks", "%d", info->K);
+    s = s != STATUS_OK ? s : note(writer, err, "widths", "%s", widths);
+    s = s != STATUS_OK ? s : note(writer, err, "min_std", "%.17g", info->min_std);
+    s = s != STATUS_OK ? s : note(writer, err, "init_std", "%.17g", info->init_std);
+    s = s != STATUS_OK
+            ? s
+            : note(writer, err, "learner_step", "%llu", (unsigned long long)info->learner_step);
+    if (s == STATUS_OK && policy_info_has_critic(info)) {
+        s = note(writer, err, "candidates", "%d", info->candidates);
+    }
+    if (s == STATUS_OK && policy_info_has_perturb(info)) {
+        s = note(writer, err, "perturb_scale", "%.17g", info->perturb_scale);
+    }
+    if (s == STATUS_OK && info->signature_json != NULL) {
+        s = safetensors_note(writer, "signature", info->signature_json, err);
+    }
+    return s;
+}
