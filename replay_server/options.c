@@ -48,6 +48,8 @@ static const struct config_option table[] = {
      NULL, "episodes on their way to the store"},
     {"sample_buffer_bytes", CONFIG_INT, AT(sample_buffer_bytes), "bytes", "256M", 1 << 20, 1e12,
      NULL, "batches on their way out"},
+    {"tokens_file", CONFIG_TEXT, AT(tokens_file), "", "", 0, 0, NULL,
+     "bearer tokens and their roles (insert, sample, admin), one a line; empty: all may do all"},
     {"max_message_bytes", CONFIG_INT, AT(max_message_bytes), "bytes", "64M", 1 << 20, 1 << 30, NULL,
      "largest message in or out; bounds a batch"},
     {"max_calls", CONFIG_INT, AT(max_calls), "calls", "1024", 1, 65536, NULL,

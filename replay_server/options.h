@@ -27,6 +27,7 @@ struct options {
     int64_t gather_threads;
     int64_t insert_buffer_bytes;
     int64_t sample_buffer_bytes;
+    char tokens_file[CONFIG_TEXT_SIZE];
     int64_t max_message_bytes;
     int64_t max_calls;
     int64_t idle_seconds;

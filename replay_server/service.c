@@ -18,7 +18,10 @@
 #define SETTLE_ROUNDS     1000u
 
 static const struct rpc_method methods[] = {
-    {.name = "Info", .kind = RPC_UNARY, .message = on_info},
+    {.name = "Info",
+     .kind = RPC_UNARY,
+     .roles = ROLE_INSERT | ROLE_SAMPLE | ROLE_LEARN | ROLE_EVALUATE | ROLE_ADMIN,
+     .message = on_info},
     {.name = "OpenInsert",
      .kind = RPC_UNARY,
      .roles = ROLE_INSERT | ROLE_ADMIN,
@@ -426,7 +429,7 @@ static status open_server(struct service *service, struct err *err)
     for (size_t i = 0; i < options->listen.n; i++) {
         addresses[i] = options->listen.items[i];
     }
-    const struct rpc_server_options server = {
+    struct rpc_server_options server = {
         .addresses = addresses,
         .n_addresses = options->listen.n,
         .tls = peer_tls(&service->experiment),
@@ -434,7 +437,15 @@ static status open_server(struct service *service, struct err *err)
         .max_message_bytes = (size_t)options->max_message_bytes,
         .max_calls = (size_t)options->max_calls,
     };
-    status s = rpc_server_open(&service->server, &server, err);
+    status s = STATUS_OK;
+    if (options->tokens_file[0]) {
+        s = tokens_read(&service->tokens, options->tokens_file, err);
+        server.role_of = tokens_role_of;
+        server.role_arg = service->tokens;
+    }
+    if (s == STATUS_OK) {
+        s = rpc_server_open(&service->server, &server, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -594,6 +605,7 @@ void service_close(struct service *service)
     buffer_pool_free(service->insert_pool);
     buffer_pool_free(service->sample_pool);
     service_metrics_free(service);
+    tokens_free(service->tokens);
     pthread_mutex_destroy(&service->post_lock);
     pthread_mutex_destroy(&service->text_lock);
     mem_free(service);

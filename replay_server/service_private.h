@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "common/rpc/server.h"
+#include "common/rpc/tokens.h"
 #include "proto/replay.pb-c.h"
 #include "replay_server/buffer_pool.h"
 #include "replay_server/gatherer.h"
@@ -25,11 +26,6 @@
 #define INSERT_QUEUE_MAX 4096u
 #define GATHER_QUEUE_MAX 4096u
 #define TABLES_MAX       256u
-
-/* Roles of bearer tokens (rpc_method.roles). */
-#define ROLE_INSERT 1u
-#define ROLE_SAMPLE 2u
-#define ROLE_ADMIN  16u
 
 struct insert_stream;
 struct sample_stream;
@@ -47,6 +43,7 @@ struct service {
     struct buffer_pool *insert_pool;
     struct buffer_pool *sample_pool;
     struct rpc_server *server;
+    struct tokens *tokens; /* NULL: all may do all */
     struct served_table *tables;
     uint32_t n_tables;
     uint64_t next_chunk;                  /* of the next episode; runs ahead of the store's */

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -767,6 +768,44 @@ static void twins_are_stored_once(void **state)
     rpc_message_free(&message);
 }
 
+static void tokens_decide_who_may_what(void **state)
+{
+    struct fixture *f = *state;
+    char path[2 * SCRATCH_SIZE], flag[3 * SCRATCH_SIZE];
+    struct err err = {0};
+    bool sealed;
+    scratch_write(scratch_path(path, f->folder, "tokens"),
+                  "inserter-0123456789 insert\nsampler-0123456789 sample\n");
+    assert_int_equal(chmod(path, 0600), 0);
+    snprintf(flag, sizeof flag, "--tokens_file=%s", path);
+    serve(f, 0, (const char *const[]){flag, NULL});
+    scratch_write(scratch_path(path, f->folder, "mine"), "inserter-0123456789\n");
+    strcpy(f->experiment.token_file, path);
+    fill_and_seal(f, 0, 3);
+    struct replay_sampler *sampler;
+    const struct replay_sampler_options options = {.batch_snippets = 4, .snippet_transitions = 2};
+    /* Info needs some token, Sample one for sampling. */
+    assert_int_equal(replay_sampler_open(&sampler, &f->experiment, &f->signature, &options, 5000,
+                                         NULL, NULL, &err),
+                     STATUS_OK);
+    struct replay_batch *batch;
+    assert_int_equal(replay_sampler_next(sampler, &batch, 5000, &err), STATUS_DENIED);
+    replay_sampler_close(sampler);
+    scratch_write(path, "sampler-0123456789\n");
+    sampler = open_sampler(f, options);
+    replay_sampler_return(sampler, must_next(sampler));
+    replay_sampler_close(sampler);
+    struct replay_writer *writer;
+    const struct replay_writer_options writing = {.writer = "w"};
+    assert_int_equal(replay_writer_open(&writer, &f->experiment, &f->signature, &writing, NULL,
+                                        NULL, &sealed, &err),
+                     STATUS_DENIED);
+    f->experiment.token_file[0] = '\0';
+    assert_int_equal(replay_sampler_open(&sampler, &f->experiment, &f->signature, &options, 5000,
+                                         NULL, NULL, &err),
+                     STATUS_DENIED);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, remove_fixture)
@@ -785,6 +824,7 @@ int main(void)
         TEST(with_several_servers_the_one_furthest_behind_counts),
         TEST(a_full_table_says_so_and_samples_on),
         TEST(twins_are_stored_once),
+        TEST(tokens_decide_who_may_what),
     };
     rpc_init();
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,3 +1,5 @@
+hindcast_test(tokens_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/tokens_test.c LINK hindcast_rpc hindcast_test_base)
+
 # The replay server's parts, and its service with real clients in one process.
 hindcast_library(hindcast_test_replay SOURCES ${CMAKE_SOURCE_DIR}/tests/lib/replay.c
                  LINK hindcast_replay_server_core hindcast_test_trajectory hindcast_test_base)

@@ -1,0 +1,146 @@
+/* The file of tokens. See tokens.h. */
+#include "common/rpc/tokens.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define FILE_MAX  (1u << 20)
+#define TOKEN_MIN 16u
+#define TOKEN_MAX 256u
+
+struct entry {
+    char token[TOKEN_MAX + 1]; /* padded with 0 */
+    unsigned roles;
+};
+
+struct tokens {
+    size_t n;
+    struct entry *entries;
+};
+
+static unsigned role_named(const char *name)
+{
+    static const struct {
+        const char *name;
+        unsigned role;
+    } roles[] = {{"insert", ROLE_INSERT},
+                 {"sample", ROLE_SAMPLE},
+                 {"learn", ROLE_LEARN},
+                 {"evaluate", ROLE_EVALUATE},
+                 {"admin", ROLE_ADMIN}};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        if (strcmp(name, roles[i].name) == 0) {
+            return roles[i].role;
+        }
+    }
+    return 0;
+}
+
+/* One line that is not empty; it is cut to pieces. */
+static status read_line(struct tokens *tokens, char *line, struct err *err)
+{
+    char *rest = NULL;
+    const char *token = strtok_r(line, " \t\r", &rest);
+    char *roles = strtok_r(NULL, " \t\r", &rest);
+    if (roles == NULL || strtok_r(NULL, " \t\r", &rest) != NULL) {
+        return err_set(err, STATUS_INVALID,
+                       "expected a token and its roles, as in \"TOKEN sample,learn\"");
+    }
+    const size_t length = strlen(token);
+    if (length < TOKEN_MIN || length > TOKEN_MAX) {
+        return err_set(err, STATUS_INVALID, "token of %zu characters, expected %u..%u", length,
+                       TOKEN_MIN, TOKEN_MAX);
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (token[i] < '!' || token[i] > '~') {
+            return err_set(err, STATUS_INVALID, "token: byte %zu is not visible ASCII", i);
+        }
+    }
+    struct entry *entries = mem_resize(tokens->entries, tokens->n + 1, sizeof *entries);
+    if (entries == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    tokens->entries = entries;
+    struct entry *entry = &entries[tokens->n++];
+    memset(entry, 0, sizeof *entry);
+    memcpy(entry->token, token, length);
+    for (char *name = strtok_r(roles, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        const unsigned role = role_named(name);
+        if (role == 0) {
+            return err_set(err, STATUS_INVALID,
+                           "role %s: expected insert, sample, learn, evaluate or admin", name);
+        }
+        entry->roles |= role;
+    }
+    return entry->roles ? STATUS_OK : err_set(err, STATUS_INVALID, "a token without roles");
+}
+
+status tokens_read(struct tokens **out, const char *path, struct err *err)
+{
+    struct stat info;
+    if (stat(path, &info) == 0 && (info.st_mode & S_IROTH)) {
+        return err_set(err, STATUS_DENIED, "tokens_file %s: everybody may read it; chmod o-r",
+                       path);
+    }
+    void *bytes = NULL;
+    size_t size;
+    status s = file_read(path, FILE_MAX, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "tokens_file");
+    }
+    struct tokens *tokens = mem_new(sizeof *tokens);
+    s = tokens ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "tokens_file %s", path);
+    unsigned line_i = 0;
+    for (char *line = bytes; s == STATUS_OK && line;) {
+        char *end = strchr(line, '\n');
+        if (end) {
+            *end = '\0';
+        }
+        line_i++;
+        line[strcspn(line, "#")] = '\0';
+        if (line[strspn(line, " \t\r")] != '\0') {
+            s = read_line(tokens, line, err);
+        }
+        line = end ? end + 1 : NULL;
+    }
+    mem_free(bytes);
+    if (s == STATUS_OK && tokens->n == 0) {
+        s = err_set(err, STATUS_INVALID, "no token");
+    }
+    if (s != STATUS_OK) {
+        tokens_free(tokens);
+        return err_context(err, s, "tokens_file %s: line %u", path, line_i);
+    }
+    *out = tokens;
+    return STATUS_OK;
+}
+
+void tokens_free(struct tokens *tokens)
+{
+    if (tokens) {
+        mem_free(tokens->entries);
+        mem_free(tokens);
+    }
+}
+
+unsigned tokens_role_of(const char *token, void *arg)
+{
+    const struct tokens *tokens = arg;
+    char shown[TOKEN_MAX + 1] = "";
+    if (token == NULL || strlen(token) > TOKEN_MAX) {
+        return 0;
+    }
+    memcpy(shown, token, strlen(token));
+    unsigned roles = 0;
+    for (size_t i = 0; i < tokens->n; i++) {
+        unsigned char difference = 0;
+        for (size_t k = 0; k < sizeof shown; k++) {
+            difference |= (unsigned char)(shown[k] ^ tokens->entries[i].token[k]);
+        }
+        roles |= difference == 0 ? tokens->entries[i].roles : 0;
+    }
+    return roles;
+}
