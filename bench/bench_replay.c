@@ -1,4 +1,5 @@
 /* bench_replay [--json] [--seconds=S] [--folder=F] [--durability=each|interval|none] [--batch=B]
+ *              [--only=insert|sample|limits]
  *
  * The real server binary in a process of its own, over gRPC on loopback TCP, against what this
  * machine could do in the same minute. Rows of 24 + 6 + 1 + 1 floats, episodes of 1000 transitions,
@@ -56,6 +57,7 @@ struct bench {
     double seconds;
     const char *durability;
     uint32_t batch;
+    const char *only;
     char folder[512];
     char binary[1024];
     pid_t server;
@@ -491,6 +493,7 @@ static void parse(struct bench *bench, int argc, char **argv)
     bench->seconds = 3;
     bench->durability = "each";
     bench->batch = 512;
+    bench->only = "";
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             bench->json = true;
@@ -500,6 +503,8 @@ static void parse(struct bench *bench, int argc, char **argv)
             base = argv[i] + 9;
         } else if (strncmp(argv[i], "--durability=", 13) == 0) {
             bench->durability = argv[i] + 13;
+        } else if (strncmp(argv[i], "--only=", 7) == 0) {
+            bench->only = argv[i] + 7;
         } else if (strncmp(argv[i], "--batch=", 8) == 0) {
             bench->batch = (uint32_t)atoi(argv[i] + 8);
         } else {
@@ -522,6 +527,29 @@ static void parse(struct bench *bench, int argc, char **argv)
              dirname(self));
 }
 
+static bool wanted(const struct bench *bench, const char *part)
+{
+    return bench->only[0] == '\0' || strcmp(bench->only, part) == 0;
+}
+
+static void show_limits(struct bench *bench, double warm, double sampled)
+{
+    const double copy = limit_memcpy();
+    const double tcp = limit_tcp(bench->seconds / 2);
+    const double store = limit_store_write(bench);
+    const double disk = limit_disk_sync(bench);
+    show(bench, "limit_memcpy", copy * 1e-6, "MB/s");
+    show(bench, "limit_tcp", tcp * 1e-6, "MB/s");
+    show(bench, "limit_store_write", store, "steps/s");
+    show(bench, "limit_disk_sync", disk * 1e-6, "MB/s");
+    if (warm > 0 && sampled > 0) {
+        show(bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "1");
+        show(bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "1");
+        show(bench, "ratio_insert_to_store_write", warm / store, "1");
+        show(bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "1");
+    }
+}
+
 int main(int argc, char **argv)
 {
     static struct bench bench;
@@ -533,27 +561,21 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     make_data(&bench);
     rpc_init();
-    double fresh, warm;
-    bench_insert(&bench, &fresh, &warm);
-    start_server(&bench, "sample", 0);
-    fill_table(&bench);
-    const double sampled = bench_sample(&bench);
-    bench_latency(&bench);
-    stop_server(&bench);
+    double fresh = 0, warm = 0, sampled = 0;
+    if (wanted(&bench, "insert")) {
+        bench_insert(&bench, &fresh, &warm);
+    }
+    if (wanted(&bench, "sample")) {
+        start_server(&bench, "sample", 0);
+        fill_table(&bench);
+        sampled = bench_sample(&bench);
+        bench_latency(&bench);
+        stop_server(&bench);
+    }
     rpc_fini();
-
-    const double copy = limit_memcpy();
-    const double tcp = limit_tcp(bench.seconds / 2);
-    const double store = limit_store_write(&bench);
-    const double disk = limit_disk_sync(&bench);
-    show(&bench, "limit_memcpy", copy * 1e-6, "MB/s");
-    show(&bench, "limit_tcp", tcp * 1e-6, "MB/s");
-    show(&bench, "limit_store_write", store, "steps/s");
-    show(&bench, "limit_disk_sync", disk * 1e-6, "MB/s");
-    show(&bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "1");
-    show(&bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "1");
-    show(&bench, "ratio_insert_to_store_write", warm / store, "1");
-    show(&bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "1");
+    if (wanted(&bench, "limits")) {
+        show_limits(&bench, warm, sampled);
+    }
     if (bench.json) {
         printf("}\n");
     }
