@@ -34,6 +34,9 @@ static status next_event(struct reader *r)
     if (yaml_parser_parse(&r->parser, &r->event) != 0) {
         return STATUS_OK;
     }
+    if (r->parser.error == YAML_MEMORY_ERROR) {
+        return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
+    }
     return err_set(r->err, STATUS_INVALID, "%s:%zu: not valid YAML: %s%s%s", r->path,
                    r->parser.problem_mark.line + 1,
                    r->parser.problem == NULL ? "parse error" : r->parser.problem,

@@ -1,29 +1,67 @@
 /* Reading and writing whole JSON files, and looking up fields with readable errors. */
 #include "common/base/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
+/* cJSON answers NULL to bad text and to want of memory alike, so its allocation notes the latter.
+ */
+static _Thread_local bool out_of_memory;
+
+static void *noting_malloc(size_t size)
+{
+    void *memory = malloc(size);
+    out_of_memory = out_of_memory || memory == NULL;
+    return memory;
+}
+
+/* Before any thread uses cJSON. */
+__attribute__((constructor)) static void install(void)
+{
+    cJSON_Hooks hooks = {.malloc_fn = noting_malloc, .free_fn = free};
+    cJSON_InitHooks(&hooks);
+}
+
+status json_parse(const void *bytes, size_t size, bool terminated, cJSON **json, const char **end)
+{
+    out_of_memory = false;
+    cJSON *parsed = cJSON_ParseWithLengthOpts(bytes, size, end, terminated);
+    if (parsed == NULL) {
+        return out_of_memory ? STATUS_NO_MEMORY : STATUS_CORRUPT;
+    }
+    *json = parsed;
+    return STATUS_OK;
+}
+
+bool json_put(cJSON *object, const char *key, cJSON *item)
+{
+    if (object != NULL && cJSON_AddItemToObject(object, key, item)) {
+        return true;
+    }
+    cJSON_Delete(item);
+    return false;
+}
+
 status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *err)
 {
     void *bytes = NULL;
     size_t size = 0;
-    const status s = file_read(path, max_bytes, &bytes, &size, err);
+    status s = file_read(path, max_bytes, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
     }
     const char *end = NULL;
     /* size + 1: the closing 0 byte counts for cJSON, which then refuses trailing text. */
-    cJSON *parsed = cJSON_ParseWithLengthOpts(bytes, size + 1, &end, 1);
+    s = json_parse(bytes, size + 1, true, json, &end);
     const size_t byte = end == NULL ? 0 : (size_t)(end - (const char *)bytes);
     mem_free(bytes);
-    if (parsed == NULL) {
-        return err_set(err, STATUS_CORRUPT, "%s: not valid JSON at byte %zu", path, byte);
+    if (s == STATUS_CORRUPT) {
+        return err_set(err, s, "%s: not valid JSON at byte %zu", path, byte);
     }
-    *json = parsed;
-    return STATUS_OK;
+    return s == STATUS_OK ? s : err_set(err, s, "%s: out of memory while reading JSON", path);
 }
 
 status json_write(const char *path, const cJSON *json, struct err *err)

@@ -6,6 +6,14 @@
 
 #include "common/base/status.h"
 
+/* cJSON_ParseWithLengthOpts that knows why it fails: CORRUPT, or NO_MEMORY, which says nothing
+ * about the bytes. `terminated`: a 0 byte must follow the value within `size`. *end (may be NULL):
+ * behind the value, or where it went wrong. */
+status json_parse(const void *bytes, size_t size, bool terminated, cJSON **json,
+                  const char **end) MUST_CHECK;
+/* Adds it under that name; where that fails (also for item NULL), the item is deleted. */
+bool json_put(cJSON *object, const char *key, cJSON *item) MUST_CHECK;
+
 /* Parses a whole file of at most `max_bytes`; *json is the caller's, cJSON_Delete it. Errors name
  * file and byte. */
 status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *err) MUST_CHECK;

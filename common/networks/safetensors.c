@@ -1,11 +1,11 @@
 /* Reading safetensors: bytes from anywhere, checked before anything of them is used. */
 #include "common/networks/safetensors.h"
 
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
+#include "common/base/json.h"
 #include "common/base/memory.h"
 
 #define PREFIX 8 /* bytes of the header's size */
@@ -268,10 +268,10 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
         return err_set(err, STATUS_NO_MEMORY, "safetensors");
     }
     const char *end = NULL;
-    file->header =
-        cJSON_ParseWithLengthOpts((const char *)at + PREFIX, (size_t)header_size, &end, 0);
-    status s = STATUS_OK;
-    if (!cJSON_IsObject(file->header)) {
+    status s = json_parse(at + PREFIX, (size_t)header_size, false, &file->header, &end);
+    if (s == STATUS_NO_MEMORY) {
+        err_set(err, s, "safetensors: header");
+    } else if (!cJSON_IsObject(file->header)) {
         s = err_set(err, STATUS_CORRUPT, "safetensors: the header is not a JSON object");
     } else {
         /* Only padding may follow. */

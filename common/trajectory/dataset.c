@@ -261,8 +261,11 @@ static status read_metadata(const char *path, cJSON **json, uint64_t *digest, st
     if (s != STATUS_OK) {
         return s;
     }
-    cJSON *read = cJSON_ParseWithLength(bytes, size);
-    if (!cJSON_IsObject(read)) {
+    cJSON *read = NULL;
+    s = json_parse(bytes, size, false, &read, NULL);
+    if (s == STATUS_NO_MEMORY) {
+        err_set(err, s, "%s: out of memory", path);
+    } else if (!cJSON_IsObject(read)) {
         s = err_set(err, STATUS_CORRUPT, "%s: not a JSON object", path);
         cJSON_Delete(read);
     } else {

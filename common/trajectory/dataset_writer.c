@@ -203,22 +203,23 @@ status dataset_writer_shard(struct dataset_writer *writer, const struct episode 
 
 static status new_metadata(struct dataset_writer *writer, const char *made_by, struct err *err)
 {
+    cJSON *made = NULL;
+    if (made_by == NULL) {
+        made = cJSON_CreateObject();
+    } else if (json_parse(made_by, strlen(made_by) + 1, false, &made, NULL) == STATUS_CORRUPT ||
+               (made != NULL && !cJSON_IsObject(made))) {
+        cJSON_Delete(made);
+        return err_set(err, STATUS_INVALID, "made_by: expected a JSON object");
+    }
     char *text = signature_to_json(&writer->signature);
     cJSON *signature = text != NULL ? cJSON_Parse(text) : NULL;
     mem_free(text);
     cJSON *json = cJSON_CreateObject();
-    cJSON *made = made_by != NULL ? cJSON_Parse(made_by) : cJSON_CreateObject();
-    if (made_by != NULL && !cJSON_IsObject(made)) {
-        cJSON_Delete(signature);
-        cJSON_Delete(json);
-        cJSON_Delete(made);
-        return err_set(err, STATUS_INVALID, "made_by: expected a JSON object");
-    }
     bool good = cJSON_AddStringToObject(json, "format", FORMAT) != NULL &&
                 cJSON_AddNumberToObject(json, "version", FORMAT_VERSION) != NULL;
     /* What could be added belongs to `json` from there on. */
-    good = cJSON_AddItemToObject(json, "signature", signature) && good;
-    good = cJSON_AddItemToObject(json, "made_by", made) && good;
+    good = json_put(json, "signature", signature) && good;
+    good = json_put(json, "made_by", made) && good;
     if (!good || cJSON_AddArrayToObject(json, "shards") == NULL) {
         cJSON_Delete(json);
         return err_set(err, STATUS_NO_MEMORY, "metadata.json");

@@ -60,9 +60,18 @@ static status read_space(const cJSON *metadata, const char *key, cJSON **parsed,
     if (text != NULL) {
         make_readable(text);
     }
-    cJSON *space = cJSON_IsString(item) ? (text != NULL ? cJSON_Parse(text) : NULL)
-                                        : cJSON_Duplicate(item, true);
+    status s = STATUS_OK;
+    cJSON *space = NULL;
+    if (text != NULL) {
+        s = json_parse(text, strlen(text) + 1, false, &space, NULL);
+    } else {
+        space = cJSON_IsString(item) ? NULL : cJSON_Duplicate(item, true);
+        s = space == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    }
     mem_free(text);
+    if (s == STATUS_NO_MEMORY) {
+        return err_set(err, s, "%s: out of memory", key);
+    }
     if (!cJSON_IsObject(space)) {
         cJSON_Delete(space);
         return err_set(err, STATUS_INVALID, "%s: not a space that can be read" HINT, key);

@@ -2,11 +2,11 @@
  * data; nothing here allocates but the JSON functions. */
 #include "common/trajectory/signature.h"
 
-#include <cjson/cJSON.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/json.h"
 #include "common/base/memory.h"
 
 /* Periods closer than this share are the same: 1/30 s is written with few digits now and then. */
@@ -308,10 +308,8 @@ static bool add_action(cJSON *root, const struct signature *signature)
 {
     cJSON *action = cJSON_AddObjectToObject(root, "action");
     return action != NULL &&
-           cJSON_AddItemToObject(action, "min",
-                                 floats_to_json(signature->action_min, signature->A)) &&
-           cJSON_AddItemToObject(action, "max",
-                                 floats_to_json(signature->action_max, signature->A));
+           json_put(action, "min", floats_to_json(signature->action_min, signature->A)) &&
+           json_put(action, "max", floats_to_json(signature->action_max, signature->A));
 }
 
 static bool add_rewards(cJSON *root, const struct signature *signature)
@@ -441,13 +439,17 @@ static status read_rewards(struct signature *signature, const cJSON *root, struc
 
 status signature_from_json(struct signature *signature, const char *json, struct err *err)
 {
-    cJSON *root = cJSON_Parse(json);
+    cJSON *root = NULL;
+    status s = json_parse(json, strlen(json) + 1, false, &root, NULL);
+    if (s == STATUS_NO_MEMORY) {
+        return err_set(err, s, "signature: out of memory");
+    }
     if (!cJSON_IsObject(root)) {
         cJSON_Delete(root);
         return err_set(err, STATUS_INVALID, "signature: expected a JSON object");
     }
     struct signature read = {0};
-    status s = read_slices(&read, root, err);
+    s = read_slices(&read, root, err);
     if (s == STATUS_OK) {
         s = read_actions(&read, root, err);
     }
