@@ -1,4 +1,5 @@
 /* Writing safetensors: the same content gives the same bytes. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,43 +114,78 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
 
 /* ---- The header ---- */
 
-/* Writes JSON text as a quoted string; UTF-8 passes as it is. */
-static void put_text(FILE *out, const char *text)
+/* Text that grows. (Not open_memstream: where memory fails once, it leaves a piece out and says nothing
+ * of it.) */
+struct text {
+    char *bytes;
+    size_t size, room;
+    bool failed;
+};
+
+static void put(struct text *out, const char *bytes, size_t n)
 {
-    fputc('"', out);
-    for (const unsigned char *c = (const unsigned char *)text; *c != 0; c++) {
+    if (out->room - out->size < n) {
+        const size_t room = 2 * (out->size + n) + 256;
+        char *larger = mem_resize(out->bytes, room, 1);
+        if (larger == NULL) {
+            out->failed = true;
+            return;
+        }
+        out->bytes = larger;
+        out->room = room;
+    }
+    memcpy(out->bytes + out->size, bytes, n);
+    out->size += n;
+}
+
+__attribute__((format(printf, 2, 3))) static void put_format(struct text *out, const char *format, ...)
+{
+    char piece[96]; /* two numbers and what is around them */
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(piece, sizeof piece, format, args);
+    va_end(args);
+    ASSERT(n >= 0 && n < (int)sizeof piece);
+    put(out, piece, (size_t)n);
+}
+
+/* Writes JSON text as a quoted string; UTF-8 passes as it is. */
+static void put_text(struct text *out, const char *text)
+{
+    put(out, "\"", 1);
+    for (const char *c = text; *c != 0; c++) {
         if (*c == '"' || *c == '\\') {
-            fprintf(out, "\\%c", *c);
-        } else if (*c < 0x20) {
-            fprintf(out, "\\u%04x", *c);
+            put_format(out, "\\%c", *c);
+        } else if ((unsigned char)*c < 0x20) {
+            put_format(out, "\\u%04x", (unsigned)*c);
         } else {
-            fputc(*c, out);
+            put(out, c, 1);
         }
     }
-    fputc('"', out);
+    put(out, "\"", 1);
 }
 
-static void put_notes(FILE *out, const struct safetensors_writer *writer)
+static void put_notes(struct text *out, const struct safetensors_writer *writer)
 {
-    fputs("\"__metadata__\":{", out);
+    put_format(out, "\"__metadata__\":{");
     for (size_t i = 0; i < writer->n_notes; i++) {
-        fputs(i > 0 ? "," : "", out);
+        put(out, ",", i > 0);
         put_text(out, writer->notes[i].key);
-        fputc(':', out);
+        put(out, ":", 1);
         put_text(out, writer->notes[i].text);
     }
-    fputc('}', out);
+    put(out, "}", 1);
 }
 
-static void put_tensor(FILE *out, const struct safetensors_tensor *tensor, size_t at)
+static void put_tensor(struct text *out, const struct safetensors_tensor *tensor, size_t at)
 {
     put_text(out, tensor->name);
-    fprintf(out, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(tensor->type));
+    put_format(out, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(tensor->type));
     for (int i = 0; i < tensor->n_dims; i++) {
-        fprintf(out, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
+        put_format(out, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
     }
     const size_t bytes = tensor->count * safetensors_type_size(tensor->type);
-    fprintf(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
+    put_format(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
 }
 
 static int by_type_and_name(const void *a, const void *b)
@@ -164,8 +200,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const struct note *)a)->key, ((const struct note *)b)->key);
 }
 
-/* Size field, JSON, padding: *bytes is from malloc (open_memstream): free() it. Sorts the writer.
- */
+/* Size field, JSON, padding; *bytes is the caller's. Sorts the writer. */
 static status make_header(struct safetensors_writer *writer, char **bytes, size_t *size)
 {
     if (writer->n_tensors > 0) {
@@ -174,40 +209,32 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
     if (writer->n_notes > 0) {
         qsort(writer->notes, writer->n_notes, sizeof *writer->notes, by_key);
     }
-    char *text = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&text, &length);
-    if (out == NULL) {
-        return STATUS_NO_MEMORY;
-    }
+    struct text out = {0};
     const char zeros[PREFIX] = {0};
-    fwrite(zeros, 1, PREFIX, out);
-    fputc('{', out);
-    put_notes(out, writer);
+    put(&out, zeros, PREFIX);
+    put(&out, "{", 1);
+    put_notes(&out, writer);
     size_t at = 0;
     for (size_t i = 0; i < writer->n_tensors; i++) {
-        fputc(',', out);
-        put_tensor(out, &writer->tensors[i], at);
+        put(&out, ",", 1);
+        put_tensor(&out, &writer->tensors[i], at);
         at += writer->tensors[i].count * safetensors_type_size(writer->tensors[i].type);
     }
-    fputc('}', out);
-    while (fflush(out) == 0 && length % 8 != 0) {
-        fputc(' ', out);
-    }
-    const bool failed = ferror(out) != 0;
-    if (fclose(out) != 0 || failed) {
-        free(text);
+    put(&out, "}", 1);
+    put(&out, "        ", (8 - out.size % 8) % 8);
+    if (out.failed) {
+        mem_free(out.bytes);
         return STATUS_NO_MEMORY;
     }
     for (int i = 0; i < PREFIX; i++) {
-        text[i] = (char)(unsigned char)((uint64_t)(length - PREFIX) >> (8 * i));
+        out.bytes[i] = (char)(unsigned char)((uint64_t)(out.size - PREFIX) >> (8 * i));
     }
-    *bytes = text;
-    *size = length;
+    *bytes = out.bytes;
+    *size = out.size;
     return STATUS_OK;
 }
 
-/* Header and arrays as parts; the header is free()d by the caller, the parts mem_free()d. */
+/* Header and arrays as parts; both the caller's. */
 static status make_parts(struct safetensors_writer *writer, char **header, struct file_part **parts,
                          struct err *err)
 {
@@ -254,7 +281,7 @@ status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_
         *size = total;
     }
     mem_free(parts);
-    free(header);
+    mem_free(header);
     return s;
 }
 
@@ -268,6 +295,6 @@ status safetensors_replace(struct safetensors_writer *writer, const char *path, 
     }
     s = file_replace(path, parts, writer->n_tensors + 1, err);
     mem_free(parts);
-    free(header);
+    mem_free(header);
     return s;
 }
