@@ -39,10 +39,13 @@ struct notes {
 };
 
 /* Over everything that a resumed run depends on. */
-static uint64_t checksum_of(const struct state *state, const struct state_note *notes)
+static status checksum_of(uint64_t *sum, const struct state *state, const struct state_note *notes,
+                          struct err *err)
 {
     XXH64_state_t *hash = XXH64_createState();
-    ASSERT(hash != NULL);
+    if (hash == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "checksum");
+    }
     XXH64_reset(hash, 0);
     XXH64_update(hash, &state->step, sizeof(state->step));
     for (int i = 0; i < state->layout.n_groups; i++) {
@@ -62,9 +65,9 @@ static uint64_t checksum_of(const struct state *state, const struct state_note *
         XXH64_update(hash, notes[i].name, strlen(notes[i].name) + 1);
         XXH64_update(hash, notes[i].text, strlen(notes[i].text) + 1);
     }
-    uint64_t digest = XXH64_digest(hash);
+    *sum = XXH64_digest(hash);
     XXH64_freeState(hash);
-    return digest;
+    return STATUS_OK;
 }
 
 static status notes_make(struct notes *notes, const struct state *state,
@@ -89,8 +92,14 @@ static status notes_make(struct notes *notes, const struct state *state,
     for (size_t i = 0; i < N_NOTES; i++) {
         notes->items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = texts[i]};
     }
-    snprintf(notes->checksum, sizeof(notes->checksum), "%016" PRIx64,
-             checksum_of(state, notes->items));
+    uint64_t sum = 0;
+    status s = checksum_of(&sum, state, notes->items, err);
+    if (s != STATUS_OK) {
+        mem_free(notes->signature);
+        notes->signature = NULL;
+        return s;
+    }
+    snprintf(notes->checksum, sizeof(notes->checksum), "%016" PRIx64, sum);
     notes->items[N_NOTES] = (struct state_note){.name = "checksum", .text = notes->checksum};
     return STATUS_OK;
 }
@@ -165,7 +174,10 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
     about->finished = strcmp(finished, "true") == 0;
     about->learning_seconds = strtod(seconds, NULL);
     status s = signature_from_json(&about->signature, json, err);
-    return s == STATUS_OK ? s : err_context(err, STATUS_CORRUPT, "note signature");
+    if (s == STATUS_OK || s == STATUS_NO_MEMORY) { /* which says nothing about the file */
+        return s;
+    }
+    return err_context(err, STATUS_CORRUPT, "note signature");
 }
 
 /* Is what was read what was written? Over the texts as they stand in the file. */
@@ -181,7 +193,10 @@ static status check_sum(const struct state *state, const struct safetensors *fil
         const char *text = safetensors_metadata(file, NOTE_NAMES[i]);
         items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = text != NULL ? text : ""};
     }
-    uint64_t found = checksum_of(state, items);
+    uint64_t found = 0;
+    if ((s = checksum_of(&found, state, items, err)) != STATUS_OK) {
+        return s;
+    }
     if (found != expected) {
         return err_set(err, STATUS_CORRUPT, "checksum %016" PRIx64 ", expected %016" PRIx64, found,
                        expected);
