@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "replay_server/store_check.h"
 #include "replay_server/store_private.h"
 #include "replay_server/store_record.h"
 
@@ -67,11 +68,11 @@ status store_error(struct store *store, int rc, struct err *err, const char *wha
     case MDB_MAP_FULL:
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
         code = STATUS_FULL;
         break;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
-    case MDB_PANIC:
         code = STATUS_CORRUPT;
         break;
     case MDB_INVALID:
@@ -264,6 +265,13 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s != STATUS_OK) {
         err_context(err, s, "store %s: another process has it", store->path);
         goto free_store;
+    }
+    /* Before LMDB follows what is in there. */
+    snprintf(name, sizeof name, "%s/data.mdb", store->path);
+    s = store_check_file(name, err);
+    if (s != STATUS_OK) {
+        err_context(err, s, "the store is damaged (remove its folder, and logs are restored anew)");
+        goto close_lock;
     }
     snprintf(name, sizeof name, "%s/unclean", store->path);
     const bool unclean = marked_by_other_boot(name);
@@ -548,8 +556,15 @@ status store_remove_episode(struct store *store, uint64_t id, struct err *err)
     const uint32_t n_chunks = store_n_chunks(episode.n_rows, episode.W);
     for (uint32_t i = 0; i < n_chunks; i++) {
         uint64_t key = id + i;
-        MDB_val k = {sizeof key, &key};
-        int rc = mdb_del(store->txn, store->chunks, &k, NULL);
+        MDB_val k = {sizeof key, &key}, v;
+        int rc = mdb_get(store->txn, store->chunks, &k, &v);
+        if (rc == 0 && !store_check_value(v.mv_data, v.mv_size)) {
+            return err_set(err, STATUS_CORRUPT,
+                           "store %s: chunk %" PRIu64 " of episode %" PRIu64
+                           ": the pages it takes are not known",
+                           store->path, key, id);
+        }
+        rc = rc == 0 ? mdb_del(store->txn, store->chunks, &k, NULL) : rc;
         if (rc != 0 && rc != MDB_NOTFOUND) {
             return store_error(store, rc, err, "remove chunk");
         }
