@@ -9,7 +9,7 @@
  * round; each figure is the best of its rounds.
  *
  *   learner_steps        steps a second, on full snippets, noise drawing and optimiser included
- *   learner_gflops       the same times the nominal work of a step (docs/maths.md, section 5;
+ *   learner_gflops       the same times the nominal work of a step (docs/maths.md, section 6;
  * matrix products only) sgemm_gflops         the best of the shapes below, all cores in one call
  *   learner_sgemm_ratio  learner_gflops / sgemm_gflops
  *   sgemm_MxNxK          each shape on its own */

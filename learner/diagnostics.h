@@ -6,7 +6,7 @@
  *     prior_floor    (1)  share of the prior's stds within 1% of prior_min_std
  *     actions_at_end (1)  share of logged action dimensions with |a| = 1
  *
- * of which an algorithm has those whose network it has. docs/maths.md, section 5. */
+ * of which an algorithm has those whose network it has. docs/maths.md, section 7. */
 #ifndef HINDCAST_LEARNER_DIAGNOSTICS_H
 #define HINDCAST_LEARNER_DIAGNOSTICS_H
 

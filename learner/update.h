@@ -62,7 +62,7 @@ void update_forget(struct update *update);
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);
 
-/* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 5) with S valid
+/* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6) with S valid
  * states and U snippets, both times T. */
 double update_nominal_flop(const struct settings *settings, double S, double U);
 

@@ -1,6 +1,7 @@
 #include "tests/lib/policies.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/memory.h"
 #include "common/base/rng.h"
@@ -43,15 +44,28 @@ static void add_prior(struct safetensors_writer *writer, const struct network_sh
     must(safetensors_note(writer, "setting/prior_min_std", "0.05", &err), &err);
 }
 
-void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
-                       size_t *size)
+static void add_critic(struct safetensors_writer *writer, const struct policy_info *info,
+                       uint64_t seed)
+{
+    struct err err;
+    struct network_shape shape;
+    must(network_shape_out(&shape, policy_inputs(info) + info->A, info->widths, info->n_widths, 1,
+                           &err),
+         &err);
+    float *params = make_params(&shape, seed);
+    must(policy_write_critic(writer, info, params, &err), &err);
+    mem_free(params);
+}
+
+static void *make_package(const struct signature *signature, uint64_t seed, bool with_prior,
+                          const char *acting, size_t *size)
 {
     struct err err;
     struct network_shape shape;
     struct safetensors_writer *writer;
     char *json = signature_to_json(signature);
     struct policy_info info = {.algorithm = "abm+mpo",
-                               .acting = "gaussian",
+                               .candidates = 5, /* of an argmax */
                                .O = (int)signature_observation(signature),
                                .A = (int)signature->A,
                                .K = (int)signature->K,
@@ -61,6 +75,7 @@ void *policies_package(const struct signature *signature, uint64_t seed, bool wi
                                .init_std = 0.5,
                                .learner_step = 1000 + seed,
                                .signature_json = json};
+    snprintf(info.acting, sizeof info.acting, "%s", acting);
     must(network_shape_gaussian(&shape, policy_inputs(&info), info.widths, info.n_widths, info.A,
                                 &err),
          &err);
@@ -70,6 +85,9 @@ void *policies_package(const struct signature *signature, uint64_t seed, bool wi
     if (with_prior) {
         add_prior(writer, &shape, prior);
     }
+    if (strcmp(acting, POLICY_ACT_ARGMAX) == 0) {
+        add_critic(writer, &info, seed + 2000);
+    }
     void *bytes;
     must(safetensors_encode(writer, &bytes, size, &err), &err);
     safetensors_writer_free(writer);
@@ -77,6 +95,17 @@ void *policies_package(const struct signature *signature, uint64_t seed, bool wi
     mem_free(prior);
     mem_free(json);
     return bytes;
+}
+
+void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
+                       size_t *size)
+{
+    return make_package(signature, seed, with_prior, POLICY_ACT_GAUSSIAN, size);
+}
+
+void *policies_argmax_package(const struct signature *signature, uint64_t seed, size_t *size)
+{
+    return make_package(signature, seed, true, POLICY_ACT_ARGMAX, size);
 }
 
 struct policy *policies_make(const struct signature *signature, uint64_t seed)

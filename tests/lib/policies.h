@@ -11,7 +11,9 @@
  * it where asked. mem_free it. Aborts when it cannot be made. */
 void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
                        size_t *size);
-/* The same, parsed, without a prior; policy_free it. */
+/* One that acts by an argmax over 5 candidates, with a prior. */
+void *policies_argmax_package(const struct signature *signature, uint64_t seed, size_t *size);
+/* The first, parsed, without a prior; policy_free it. */
 struct policy *policies_make(const struct signature *signature, uint64_t seed);
 
 #endif

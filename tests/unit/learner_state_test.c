@@ -168,11 +168,19 @@ static void the_package_is_what_acts(void **state)
     static const struct {
         const char *algorithm, *acting;
         double min_std;
-    } cases[] = {{"mpo", "policy", 0.01},
-                 {"abm+mpo", "policy", 0.01},
-                 {"bm", "prior", 0.05},
-                 {"abm", "prior", 0.05}};
-    for (size_t i = 0; i < 4; i++) {
+        const char *act;
+        int candidates;
+        const char *others; /* networks beside `policy/` */
+    } cases[] = {{"mpo", "policy", 0.01, "gaussian", 1, ""},
+                 {"abm+mpo", "policy", 0.01, "gaussian", 1, "prior"},
+                 {"bm", "prior", 0.05, "gaussian", 1, ""},
+                 {"abm", "prior", 0.05, "gaussian", 1, ""},
+                 {"svg", "policy", 0.01, "gaussian", 1, ""},
+                 {"abm+svg", "policy", 0.01, "gaussian", 1, "prior"},
+                 {"bcq", "prior", 0.05, "perturbed_argmax", 100, "critic perturb"},
+                 {"bear", "policy", 0.01, "argmax", 10, "critic prior"}};
+    static const char *const networks[] = {"prior", "critic", "critic2", "perturb"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct settings settings = learning_settings(cases[i].algorithm, 1, 1);
         struct state *learner;
         struct err err;
@@ -196,6 +204,15 @@ static void the_package_is_what_acts(void **state)
                          STATUS_OK);
         const struct parameters_group *group = parameters_group(&learner->layout, cases[i].acting);
         assert_memory_equal(weight, learner->params + group->at, sizeof weight);
+        assert_string_equal(policy_info(policy)->acting, cases[i].act);
+        assert_int_equal(policy_candidates(policy), cases[i].candidates);
+        for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s/layers/0/weight", networks[n]);
+            const bool is_there = safetensors_find(file, name) != NULL;
+            assert_true(is_there == (strcmp(networks[n], "critic2") != 0 &&
+                                     strstr(cases[i].others, networks[n]) != NULL));
+        }
         safetensors_free(file);
         policy_free(policy);
         mem_free(bytes);

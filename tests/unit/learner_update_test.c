@@ -162,36 +162,48 @@ static void two_ranks_equal_one(void **unused)
     }
 }
 
+/* A step with noise drawn inside, and one with the same numbers handed in. */
+static void compare_noise(const char *algorithm, int T, bool improve_one)
+{
+    const struct settings settings = learning_settings(algorithm, 2, T);
+    struct state *a = new_state(&settings);
+    struct state *b = new_state(&settings);
+    struct update *update = new_update(&settings, 2);
+    struct batch batch = learning_batch(&settings, B, N, 5);
+    const size_t per_sample = (size_t)(settings.T * settings.A);
+    const size_t n[3] = {B * (N + 1) * per_sample * (size_t)settings.M,
+                         B * N * per_sample * (improve_one ? 1 : (size_t)settings.M),
+                         B * N * per_sample * (size_t)settings.candidates};
+    float *z[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        z[i] = mem_array(n[i], sizeof *z[i]);
+        noise_normal(z[i], n[i], settings.seed, 0, i + 1, 0);
+    }
+    const struct noise noise = {.value = z[0], .improve = z[1], .backup = z[2]};
+    struct err err;
+    assert_int_equal(update_step(update, a, &batch, NULL, NULL, &err), STATUS_OK);
+    assert_int_equal(update_step(update, b, &batch, &noise, NULL, &err), STATUS_OK);
+    assert_int_equal(state_digest(a), state_digest(b));
+    const struct noise incomplete = {.value = z[0], .backup = z[2]};
+    assert_int_equal(update_step(update, b, &batch, &incomplete, NULL, &err), STATUS_INVALID);
+    assert_string_equal(err.text, "noise: improve is not there");
+    for (int i = 0; i < 3; i++) {
+        mem_free(z[i]);
+    }
+    learning_free(&batch);
+    update_free(update);
+    state_free(a);
+    state_free(b);
+}
+
 static void drawn_noise_is_that_of_the_arrays(void **unused)
 {
     (void)unused;
-    /* A step with noise drawn inside, and one with the same numbers handed in, T = 1 and T > 1. */
     for (int T = 1; T <= 2; T++) {
-        const struct settings settings = learning_settings("abm+mpo", 2, T);
-        struct state *a = new_state(&settings);
-        struct state *b = new_state(&settings);
-        struct update *update = new_update(&settings, 2);
-        struct batch batch = learning_batch(&settings, B, N, 5);
-        const size_t per_row = (size_t)(settings.T * settings.M * settings.A);
-        const size_t n_value = B * (N + 1) * per_row;
-        const size_t n_improve = B * N * per_row;
-        float *value = mem_array(n_value, sizeof *value);
-        float *improve = mem_array(n_improve, sizeof *improve);
-        noise_normal(value, n_value, settings.seed, 0, 1, 0);
-        noise_normal(improve, n_improve, settings.seed, 0, 2, 0);
-        const struct noise noise = {.value = value, .improve = improve};
-        struct err err;
-        assert_int_equal(update_step(update, a, &batch, NULL, NULL, &err), STATUS_OK);
-        assert_int_equal(update_step(update, b, &batch, &noise, NULL, &err), STATUS_OK);
-        assert_int_equal(state_digest(a), state_digest(b));
-        const struct noise incomplete = {.value = value};
-        assert_int_equal(update_step(update, b, &batch, &incomplete, NULL, &err), STATUS_INVALID);
-        mem_free(value);
-        mem_free(improve);
-        learning_free(&batch);
-        update_free(update);
-        state_free(a);
-        state_free(b);
+        compare_noise("abm+mpo", T, false);
+        compare_noise("svg", T, false);
+        compare_noise("bcq", T, true);
+        compare_noise("bear", T, true);
     }
 }
 
@@ -251,29 +263,32 @@ static void batches_out_of_range_are_refused(void **unused)
 static void targets_are_copied_when_due(void **unused)
 {
     (void)unused;
-    const struct settings settings = learning_settings("abm+mpo", 1, 1); /* every 3 steps */
-    struct state *state = new_state(&settings);
-    struct update *update = new_update(&settings, 2);
-    const struct parameters_group *critic = parameters_group(&state->layout, "critic");
-    const size_t bytes = critic->size * sizeof(float);
-    for (int i = 1; i <= 7; i++) {
-        struct batch batch = learning_batch(&settings, B, N, (uint64_t)i);
-        struct err err;
-        assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
-        const bool same =
-            memcmp(state->params + critic->at, state->targets + critic->at, bytes) == 0;
-        assert_true(same == (i % 3 == 0));
-        learning_free(&batch);
+    static const char *const names[][2] = {
+        {"abm+mpo", "critic"}, {"abm+mpo", "policy"}, {"bcq", "perturb"}, {"bear", "critic2"}};
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+        const struct settings settings = learning_settings(names[n][0], 1, 1); /* every 3 steps */
+        struct state *state = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        const struct parameters_group *group = parameters_group(&state->layout, names[n][1]);
+        const size_t bytes = group->size * sizeof(float);
+        for (int i = 1; i <= 7; i++) {
+            struct batch batch = learning_batch(&settings, B, N, (uint64_t)i);
+            struct err err;
+            assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+            const bool same =
+                memcmp(state->params + group->at, state->targets + group->at, bytes) == 0;
+            assert_true(same == (i % 3 == 0));
+            learning_free(&batch);
+        }
+        update_free(update);
+        state_free(state);
     }
-    update_free(update);
-    state_free(state);
 }
 
 /* Nothing is allocated once the first step is done, whatever the batch. */
-static void steps_do_not_allocate(void **unused)
+static void check_no_allocation(const char *algorithm)
 {
-    (void)unused;
-    const struct settings settings = learning_settings("abm+mpo", 2, 2);
+    const struct settings settings = learning_settings(algorithm, 2, 2);
     struct state *state = new_state(&settings);
     struct update *update = new_update(&settings, 2);
     struct batch batches[3];
@@ -292,6 +307,14 @@ static void steps_do_not_allocate(void **unused)
     }
     update_free(update);
     state_free(state);
+}
+
+static void steps_do_not_allocate(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        check_no_allocation(algorithm_at(i)->name);
+    }
 }
 
 static void no_memory_leaves_nothing_behind(void **unused)

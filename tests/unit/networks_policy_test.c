@@ -228,11 +228,123 @@ static void no_memory_is_said(void **state)
     mem_free(params);
 }
 
+/* A package that acts by an argmax, `params` of the actor, Q1 and the perturbation network. */
+static struct policy *an_argmax(const char *acting, float *params[3])
+{
+    struct policy_info info = an_info();
+    struct network_shape shapes[3];
+    struct safetensors_writer *writer;
+    struct err err;
+    void *bytes;
+    size_t size;
+    strcpy(info.acting, acting);
+    info.candidates = 7;
+    info.perturb_scale = 0.3;
+    const int *widths = info.widths;
+    assert_int_equal(network_shape_gaussian(&shapes[0], I, widths, 2, A, &err), STATUS_OK);
+    assert_int_equal(network_shape_out(&shapes[1], I + A, widths, 2, 1, &err), STATUS_OK);
+    assert_int_equal(network_shape_out(&shapes[2], I + A, widths, 2, A, &err), STATUS_OK);
+    for (uint64_t i = 0; i < 3; i++) {
+        params[i] = mem_aligned(shapes[i].size * sizeof *params[i]);
+        noise_normal(params[i], shapes[i].size, 2 + i, 0, 0, 0);
+    }
+    assert_int_equal(safetensors_writer_new(&writer), STATUS_OK);
+    assert_int_equal(policy_write(writer, &info, params[0], &err), STATUS_OK);
+    assert_int_equal(policy_write_critic(writer, &info, params[1], &err), STATUS_OK);
+    if (strcmp(acting, POLICY_ACT_PERTURBED) == 0) {
+        assert_int_equal(policy_write_perturb(writer, &info, params[2], &err), STATUS_OK);
+    }
+    assert_int_equal(safetensors_encode(writer, &bytes, &size, &err), STATUS_OK);
+    safetensors_writer_free(writer);
+    struct policy *policy;
+    if (policy_parse(&policy, bytes, size, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    mem_free(bytes);
+    return policy;
+}
+
+/* out(Q) of a network over [input | action], by the general forward pass. */
+static void judge_plainly(float *out, const float *params, const float *input, const float *action,
+                          int Q)
+{
+    struct network_shape shape;
+    struct err err;
+    float x[I + A];
+    const struct policy_info info = an_info();
+    assert_int_equal(network_shape_out(&shape, I + A, info.widths, 2, Q, &err), STATUS_OK);
+    float *packed = mem_aligned(shape.packed_size * sizeof *packed);
+    float *scratch = mem_aligned(network_scratch(&shape) * sizeof *scratch);
+    network_pack(packed, &shape, params, 0, 1);
+    const struct network net = {&shape, params, packed};
+    memcpy(x, input, I * sizeof *x);
+    memcpy(x + I, action, A * sizeof *x);
+    network_infer(out, (size_t)Q, &net, x, I + A, 1, scratch);
+    mem_free(packed);
+    mem_free(scratch);
+}
+
+static void an_argmax_takes_the_best_candidate(void **state)
+{
+    (void)state;
+    enum { P = 4, C = 7 };
+    static const char *const kinds[] = {POLICY_ACT_ARGMAX, POLICY_ACT_PERTURBED};
+    for (int kind = 0; kind < 2; kind++) {
+        float *params[3];
+        struct policy *policy = an_argmax(kinds[kind], params);
+        assert_int_equal(policy_candidates(policy), C);
+        float x[P * I], z[P * C * A], mean[P * A], std[P * A], actions[P * A], alone[A];
+        noise_normal(x, P * I, 3, 0, 0, 0);
+        noise_normal(z, P * C * A, 3, 0, 1, 0);
+        float *scratch = mem_aligned(policy_scratch(policy, P) * sizeof *scratch);
+        policy_distribution(policy, mean, std, x, P, scratch);
+        policy_act(policy, actions, x, z, P, scratch);
+        int chosen = 0;
+        for (int p = 0; p < P; p++) {
+            float best[A], best_q = -INFINITY;
+            for (int j = 0; j < C; j++) {
+                float a[A], xi[A], q;
+                gaussian_sample(a, mean + p * A, std + p * A, z + (p * C + j) * A, 1, A);
+                gaussian_clip(a, a, A);
+                judge_plainly(xi, params[2], x + p * I, a, A);
+                for (int i = 0; i < A && kind == 1; i++) {
+                    a[i] = fminf(1.0f, fmaxf(-1.0f, a[i] + 0.3f * tanhf(xi[i])));
+                }
+                judge_plainly(&q, params[1], x + p * I, a, 1);
+                if (q > best_q) {
+                    best_q = q;
+                    memcpy(best, a, sizeof best);
+                    chosen += j > 0;
+                }
+            }
+            for (int i = 0; i < A; i++) {
+                assert_true(fabsf(actions[p * A + i] - best[i]) < 1e-5f);
+            }
+            /* One state at a time: the same bits. */
+            policy_act(policy, alone, x + p * I, z + p * C * A, 1, scratch);
+            assert_memory_equal(alone, actions + p * A, sizeof alone);
+        }
+        assert_true(chosen > 0); /* not always the first */
+        /* Without normals the mean is the only candidate. */
+        policy_act(policy, actions, x, NULL, P, scratch);
+        for (int i = 0; i < P * A; i++) {
+            assert_true(kind == 1 || actions[i] == mean[i]);
+            assert_true(fabsf(actions[i] - mean[i]) <= 0.3001f);
+        }
+        mem_free(scratch);
+        for (int i = 0; i < 3; i++) {
+            mem_free(params[i]);
+        }
+        policy_free(policy);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_package_says_what_it_is),
         cmocka_unit_test(acting_is_the_networks_distribution),
+        cmocka_unit_test(an_argmax_takes_the_best_candidate),
         cmocka_unit_test(wrong_packages_are_refused),
         cmocka_unit_test(no_memory_is_said),
     };

@@ -106,6 +106,14 @@ static void the_prior_is_a_policy_of_its_own(void **state)
     policy_free(prior);
     policy_free(expected);
     mem_free(package);
+    /* It does not choose among candidates, where the policy does. */
+    package = policies_argmax_package(&signature, 5, &size);
+    keep(package, size, 1);
+    assert_int_equal(policy_file_load_prior(path, &prior, &err), STATUS_OK);
+    assert_int_equal(policy_candidates(prior), 1);
+    assert_string_equal(policy_info(prior)->acting, POLICY_ACT_GAUSSIAN);
+    policy_free(prior);
+    mem_free(package);
     package = policies_package(&signature, 5, false, &size);
     keep(package, size, 1);
     assert_int_equal(policy_file_load_prior(path, &prior, &err), STATUS_NOT_FOUND);

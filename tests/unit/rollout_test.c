@@ -134,6 +134,42 @@ static void actor_acts_as_the_policy_does(void **state)
     policy_free(policy);
 }
 
+/* An argmax over candidates draws them also where the mean action is asked for. */
+static void an_argmax_gets_its_candidates(void **state)
+{
+    (void)state;
+    enum { C = 5 };
+    size_t size;
+    struct err err;
+    struct policy *policy;
+    void *package = policies_argmax_package(&signature, 2, &size);
+    assert_int_equal(policy_parse(&policy, package, size, &err), STATUS_OK);
+    mem_free(package);
+    assert_int_equal(policy_candidates(policy), C);
+    float observation[SIGNATURE_OBSERVATION_MAX], got[SIGNATURE_ACTIONS_MAX];
+    float want[SIGNATURE_ACTIONS_MAX], mean[SIGNATURE_ACTIONS_MAX], z[C * SIGNATURE_ACTIONS_MAX];
+    float scratch[1 << 14] __attribute__((aligned(64)));
+    assert_true(policy_scratch(policy, 1) <= 1 << 14);
+    noise_normal(observation, signature_observation(&signature), 3, 0, 0, 0);
+    policy_act(policy, mean, observation, NULL, 1, scratch);
+    for (int sample = 0; sample < 2; sample++) {
+        struct actor *actor = make_actor(policy, sample == 1);
+        struct rng rng, copy;
+        rng_init(&rng, 9, "test", 0);
+        copy = rng;
+        actor_start(actor, &rng, 0);
+        for (uint32_t i = 0; i < C * signature.A; i++) {
+            z[i] = (float)rng_normal(&copy);
+        }
+        policy_act(policy, want, observation, z, 1, scratch);
+        actor_act(actor, got, observation);
+        assert_memory_equal(got, want, signature.A * sizeof(float));
+        assert_memory_not_equal(got, mean, signature.A * sizeof(float));
+        actor_free(actor);
+    }
+    policy_free(policy);
+}
+
 /* A policy of two of three tasks, in another order, finds them by name; its input has the one-hot.
  * */
 static void tasks_are_found_by_name(void **state)
@@ -229,6 +265,7 @@ int main(void)
         cmocka_unit_test(an_episode_is_a_function_of_its_stream),
         cmocka_unit_test(random_actions_fill_the_range),
         cmocka_unit_test(actor_acts_as_the_policy_does),
+        cmocka_unit_test(an_argmax_gets_its_candidates),
         cmocka_unit_test(tasks_are_found_by_name),
         cmocka_unit_test(a_policy_of_another_world_is_refused),
         cmocka_unit_test(before_step_ends_an_episode),
