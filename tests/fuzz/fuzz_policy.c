@@ -1,0 +1,127 @@
+/* safetensors files and policy packages: what evaluators and collectors receive and load. */
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+#include "common/networks/policy.h"
+#include "tests/fuzz/fuzz.h"
+
+enum { O = 3, A = 2 };
+
+static struct fuzz_input a_package(int K)
+{
+    struct policy_info info = {.O = O,
+                               .A = A,
+                               .K = K,
+                               .n_widths = 2,
+                               .widths = {5, 4},
+                               .min_std = 0.03,
+                               .init_std = 0.4,
+                               .learner_step = 12,
+                               .algorithm = "abm+mpo",
+                               .acting = "gaussian"};
+    struct network_shape shape;
+    struct safetensors_writer *writer;
+    struct fuzz_input input;
+    struct err err = {0};
+    fuzz_must(network_shape_gaussian(&shape, policy_inputs(&info), info.widths, 2, A, &err),
+              "shape");
+    float *params = mem_aligned(shape.size * sizeof *params);
+    noise_normal(params, shape.size, 2, 0, 0, 0);
+    fuzz_must(safetensors_writer_new(&writer), "writer");
+    fuzz_must(policy_write(writer, &info, params, &err), "policy");
+    fuzz_must(safetensors_note(writer, "setting/gamma", "0.99", &err), "note");
+    fuzz_must(safetensors_encode(writer, &input.bytes, &input.size, &err), "encode");
+    safetensors_writer_free(writer);
+    mem_free(params);
+    return input;
+}
+
+static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
+{
+    (void)scratch;
+    seeds[0] = a_package(1);
+    seeds[1] = a_package(3);
+    return 2;
+}
+
+/* Reads every byte that the tables point to. */
+static void touch_all(const struct safetensors *file)
+{
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const struct safetensors_tensor *tensor = safetensors_at(file, i);
+        volatile unsigned sum = 0;
+        const unsigned char *data = tensor->data;
+        for (size_t at = 0; at < tensor->count * safetensors_type_size(tensor->type); at++) {
+            sum += data[at];
+        }
+        fuzz_must(safetensors_find(file, tensor->name) != tensor, "find");
+    }
+    for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
+        const char *key, *text;
+        safetensors_metadata_at(file, i, &key, &text);
+        fuzz_must(strlen(key) + strlen(text) > SAFETENSORS_HEADER_MAX, "metadata");
+    }
+}
+
+/* A policy that was accepted acts. */
+static void act(const struct policy *policy)
+{
+    const struct policy_info *info = policy_info(policy);
+    const size_t I = (size_t)policy_inputs(info);
+    if (I > 4096 || info->A > 4096) {
+        return;
+    }
+    float *inputs = mem_array(I, sizeof *inputs);
+    float *actions = mem_array((size_t)info->A, sizeof *actions);
+    float *scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *scratch);
+    policy_act(policy, actions, inputs, NULL, 1, scratch);
+    for (int a = 0; a < info->A; a++) {
+        fuzz_must(!(fabsf(actions[a]) <= 1) && !isnan(actions[a]), "an action out of range");
+    }
+    mem_free(inputs);
+    mem_free(actions);
+    mem_free(scratch);
+}
+
+static bool run(const void *bytes, size_t size)
+{
+    struct safetensors *file;
+    struct policy *policy;
+    struct err err = {0};
+    if (safetensors_parse(&file, bytes, size, &err) == STATUS_OK) {
+        touch_all(file);
+        safetensors_free(file);
+    }
+    if (policy_parse(&policy, bytes, size, &err) != STATUS_OK) {
+        return false;
+    }
+    act(policy);
+    policy_free(policy);
+    return true;
+}
+
+static const char *const words[] = {"\"F32\"",
+                                    "\"F64\"",
+                                    "\"U8\"",
+                                    "\"shape\":[",
+                                    "\"data_offsets\":[0,",
+                                    "\"__metadata__\":{",
+                                    "}",
+                                    "]",
+                                    ",",
+                                    "18446744073709551615",
+                                    "-1",
+                                    "1e300",
+                                    "\"policy/mean/weight\":",
+                                    "\"widths\":\"1,2,3\"",
+                                    "\\u0000",
+                                    "\"dtype\":",
+                                    NULL};
+
+int main(int argc, char **argv)
+{
+    const struct fuzz_target target = {"policy", make_seeds, run, words};
+    return fuzz_main(&target, argc, argv);
+}
