@@ -40,19 +40,21 @@ struct config_section up_section(struct up_options *options)
                                    .values = options};
 }
 
-/* The roles in the order in which they are shown. Only the server outlives the others. */
+/* The roles in the order in which they are shown. Only the server outlives the others; the learner,
+ * though done, tells the end to those who come late. */
 static const struct role {
     const char *name;
     const char *binary;
     size_t count; /* offset in struct up_options */
-    bool goal, last;
+    bool goal, last, again;
 } roles[] = {
-    {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers), false,
-     true},
-    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), false, false},
-    {"collector", "hindcast-collector", offsetof(struct up_options, collectors), true, false},
-    {"learner", "hindcast-learner", offsetof(struct up_options, learners), true, false},
-    {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators), true, false},
+    {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers),
+     .last = true},
+    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .goal = false},
+    {"collector", "hindcast-collector", offsetof(struct up_options, collectors), .goal = true},
+    {"learner", "hindcast-learner", offsetof(struct up_options, learners), .goal = true,
+     .again = true},
+    {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators), .goal = true},
 };
 
 #define N_ROLES (sizeof roles / sizeof roles[0])
@@ -192,7 +194,7 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
                 struct arguments arguments;
                 make_arguments(plan, role, index, count, &arguments);
                 s = supervisor_add(supervisor, role->name, index, count, path, arguments.list,
-                                   role->goal, role->last, err);
+                                   role->goal, role->last, role->again, err);
             }
             if (s != STATUS_OK) {
                 return s;

@@ -28,7 +28,7 @@ struct child {
     char **argv; /* NULL-terminated, argv[0] first */
     char log_path[PATH_SIZE];
     char admin_path[PATH_SIZE];
-    bool goal, last;
+    bool goal, last, again;
 
     enum child_state state;
     struct restart restart;
@@ -124,7 +124,7 @@ static status copy_arguments(struct child *child, const char *binary, char *cons
 }
 
 status supervisor_add(struct supervisor *supervisor, const char *role, int index, int count,
-                      const char *binary, char *const *arguments, bool goal, bool last,
+                      const char *binary, char *const *arguments, bool goal, bool last, bool again,
                       struct err *err)
 {
     if (supervisor->n_children == SUPERVISOR_CHILDREN_MAX) {
@@ -140,6 +140,7 @@ status supervisor_add(struct supervisor *supervisor, const char *role, int index
     child->supervisor = supervisor;
     child->goal = goal;
     child->last = last;
+    child->again = again;
     child->fraction = -1;
     if (count > 1) {
         snprintf(child->label, sizeof child->label, "%s-%d", role, index);
@@ -252,6 +253,21 @@ static void start(struct child *child)
     child->terminated = false;
 }
 
+/* A goal process may have died before it knew that the run has ended, and those who could tell it
+ * may be done. */
+static void start_again(struct child *child)
+{
+    struct supervisor *supervisor = child->supervisor;
+    start(child);
+    for (size_t i = 0; child->goal && i < supervisor->n_children; i++) {
+        struct child *other = supervisor->children[i];
+        if (other->again && other->state == CHILD_DONE && !supervisor->stopping) {
+            screen_say(&supervisor->screen, "%s is asked once more", other->label);
+            start(other);
+        }
+    }
+}
+
 static void terminate(struct child *child, uint64_t now_ns)
 {
     if (!child->terminated) {
@@ -354,7 +370,7 @@ static void on_tick(uv_timer_t *timer)
         struct child *child = supervisor->children[i];
         if (!supervisor->stopping && child->state == CHILD_WAITING &&
             now_ns >= child->start_at_ns) {
-            start(child);
+            start_again(child);
         } else if (supervisor->stopping && child->state == CHILD_RUNNING &&
                    (!child->last || others_gone)) {
             terminate(child, now_ns);

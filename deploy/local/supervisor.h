@@ -43,9 +43,10 @@ void supervisor_free(struct supervisor *supervisor);
 
 /* One more process. `role` is "learner" and so on; `binary` and `arguments` (NULL-terminated,
  * without argv[0]) are copied; `last`: ended after the others (servers); `goal`: the run is over
- * when it is done. Before supervisor_run. */
+ * when it is done; `again`: though done, it is started again with every goal process that is, which
+ * may have died before it learned from this one that the run has ended. Before supervisor_run. */
 status supervisor_add(struct supervisor *supervisor, const char *role, int index, int count,
-                      const char *binary, char *const *arguments, bool goal, bool last,
+                      const char *binary, char *const *arguments, bool goal, bool last, bool again,
                       struct err *err) MUST_CHECK;
 
 /* Starts all and returns when all have ended. FAILED leaves in `err` which process and why, with

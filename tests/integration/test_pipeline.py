@@ -190,6 +190,18 @@ def test_up_killed_takes_its_processes_with_it(experiment):
     experiment.up("--learner.steps=100").succeed()
 
 
+def test_an_evaluator_killed_when_the_learner_has_left_hears_of_the_end(experiment):
+    """It was still measuring an early version; who starts it again also starts the one that can tell it."""
+    up = experiment.up("--learner.steps=60", "--evaluator.window_episodes=80")
+    log = experiment.run_dir / "learner.log"
+    wait_until(lambda: log.exists() and "exit_code=0" in log.read_text(), "the learner to leave", alive=up)
+    assert not (experiment.run_dir / "policy_last.safetensors").exists(), "the evaluator was too fast to be late"
+    os.kill(experiment.status("evaluator")["pid"], signal.SIGKILL)
+    up.succeed()
+    assert "learner is asked once more" in up.tail()
+    assert experiment.json("evaluation.json")["last"]["learner_step"] == 60
+
+
 def test_a_process_that_cannot_run_ends_the_run_with_its_words(experiment):
     """The table that is there already holds the logs of another robot."""
     other = {**logs.SIGNATURE, "observation": [{"name": "position", "size": 4}, {"name": "velocity", "size": 13}]}
