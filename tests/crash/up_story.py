@@ -35,8 +35,8 @@ def parameters(run_dir):
     return {name: array.tobytes() for name, array in safetensors.numpy.load_file(path).items()}
 
 
-def kill_one_of_its_own(story, workspace):
-    role = story.random.choice(ROLES)
+def kill_one_of_its_own(story, workspace, roles=ROLES):
+    role = story.random.choice(roles)
     status = workspace.status(role)
     if status is not None and status["pid"] in workspace.living():
         story.kill_pid(status["pid"], f"{role} under up")
@@ -46,9 +46,10 @@ def run_to_its_end(story, workspace):
     """The same command until it succeeds."""
     random = story.random
     kills_left = random.randint(5, 9)
+    flag = f"--evaluator.window_episodes={random.choice((2, 20))}"
     while kills_left > 0:
         kills_left -= 1
-        up = workspace.up()
+        up = workspace.up(flag)
         for _ in range(random.randrange(3)):
             story.some_time(2)
             kill_one_of_its_own(story, workspace)
@@ -57,7 +58,13 @@ def run_to_its_end(story, workspace):
             break
         story.kill(up, "hindcast up")
         wait_until(lambda: workspace.living() == [], "the processes of a killed `up` to end", 15)
-    up = workspace.up()
+    up = workspace.up(flag)
+    # At the end the last version is on its way from one to the other.
+    last = workspace.run_dir / "checkpoints" / f"step-{STEPS:08}.safetensors"
+    wait_until(lambda: last.exists() or up.ended() is not None, "the last checkpoint", LIMIT_S)
+    for _ in range(random.randrange(3)):
+        story.some_time(0.6)
+        kill_one_of_its_own(story, workspace, ("learner", "evaluator", "evaluator"))
     up.succeed(LIMIT_S)
     same(workspace.living(), [], "processes left")
 
