@@ -48,6 +48,9 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        /* Probing for the window costs a stream a quarter of its rate on a fast link. */
+        int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        int_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_CLIENT_WINDOW_BYTES),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* decompress.c does it */
         int_arg(GRPC_ARG_ENABLE_RETRIES, 0), /* callers know what may be retried; gRPC would copy */
         int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),

@@ -39,6 +39,8 @@ static status make_grpc_server(struct rpc_server *server)
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* see channel.c */
+        int_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_SERVER_WINDOW_BYTES),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* decompress.c does it */
         int_arg(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 10000),
     };
