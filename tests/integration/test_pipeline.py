@@ -115,6 +115,24 @@ def test_from_logs_to_policy(experiment):
     assert [line["step"] for line in experiment.json_lines("learner.jsonl")] == steps
 
 
+@pytest.mark.parametrize("algorithm, acting, networks", [
+    ("svg", "gaussian", {"policy"}),
+    ("abm+svg", "gaussian", {"policy", "prior"}),
+    ("bcq", "perturbed_argmax", {"policy", "critic", "perturb"}),
+    ("bear", "argmax", {"policy", "critic", "prior"}),
+])
+def test_the_other_algorithms_learn_and_act(experiment, algorithm, acting, networks):
+    up = experiment.up(f"--learner.algorithm={algorithm}", "--learner.steps=60", "--learner.publish_every=60")
+    wait_until(lambda: up.ended() is not None, "the end of the run")
+    up.succeed()
+    summary = experiment.json("summary.json")
+    assert summary["algorithm"] == algorithm and summary["learner_steps"] == 60
+    assert np.isfinite(summary["last_policy_return_mean"])
+    with safetensors.safe_open(experiment.run_dir / "policy_last.safetensors", "np") as file:
+        assert file.metadata()["acting"] == acting
+        assert {name.split("/")[0] for name in file.keys()} == networks
+
+
 def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
     up = endless(experiment)
     status = [line.split()[:2] for line in say("status", experiment.run_dir).splitlines()]
