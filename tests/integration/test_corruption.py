@@ -11,6 +11,7 @@ import pytest
 
 from processes import wait_until
 from replay_client import Client, cheetah_signature, numbered_rows
+from test_learner import checkpoints, logged, newest, reached, sealed  # noqa: F401 (fixtures too)
 
 LENGTHS = [3] * 40 + [1500, 660]  # many small ones within pages, two in pages of their own
 EPISODES = [(i + 1, i, numbered_rows(i, T)) for i, T in enumerate(LENGTHS)]
@@ -114,3 +115,80 @@ def test_a_damaged_store_can_be_taken_away(stored, wire):
     assert client.insert("writer", EPISODES)[1] == len(EPISODES)
     client.close()
     server.stop()
+
+
+def flip(path, at):
+    """One bit of the byte at `at`, a share of the file."""
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 16
+    path.write_bytes(content)
+
+
+# ---- checkpoints ----
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_used(sealed):  # noqa: F811
+    steps = 200
+    learner = sealed.start("learner", "--steps=0", label="first")
+    wait_until(reached(sealed.run_dir, 100), "step 100", alive=learner)
+    learner.kill()
+    older, newer = sorted(checkpoints(sealed.run_dir))[-2:]
+    flip(checkpoints(sealed.run_dir)[newer], 0.7)
+    name = checkpoints(sealed.run_dir)[newer].name
+    learner = sealed.start("learner", f"--steps={steps}", label="second")
+    learner.succeed()
+    assert name in learner.tail() and "set aside" in learner.tail()
+    assert list((sealed.run_dir / "checkpoints").glob(f"{name}*corrupt*"))
+    assert f"step={older}" in learner.tail()
+    assert newest(sealed.run_dir) == steps
+
+
+# ---- logs ----
+
+@pytest.fixture
+def collected(workspace):
+    """A collector that was killed with episodes in its journal, and how many there shall be in the end."""
+    workspace.configure(experiment={"environment": "cheetah-run", "seed": 2},
+                        collector={"act": "random", "shard_episodes": 10000},
+                        restorer={"folder": str(workspace.run_dir / "logs")},
+                        replay_server={"map_bytes": 64 << 20})
+    collector = workspace.start("collector")
+    table = workspace.run_dir / "logs" / "returns.csv"
+    wait_until(lambda: table.exists() and table.read_text().count("\n") > 5, "5 episodes", alive=collector)
+    collector.kill()
+    workspace.episodes = table.read_text().count("\n") + 2
+    return workspace
+
+
+def collect_the_rest(workspace):
+    collector = workspace.start("collector", f"--episodes={workspace.episodes}", label="rest")
+    collector.succeed()
+    return collector.tail()
+
+
+def restored(workspace, wire):
+    """Restores the logs; (what the restorer said, episodes in the replay)."""
+    server = workspace.serve("replay_server")
+    restorer = workspace.start("restorer")
+    restorer.succeed()
+    client = make_client(workspace, wire)
+    episodes = client.info().episodes
+    client.close()
+    server.stop()
+    return restorer.tail(), episodes
+
+
+def test_a_damaged_shard_costs_one_episode(collected, wire):
+    collect_the_rest(collected)
+    flip(collected.run_dir / "logs" / "shard-00000.hdf5", 0.4)
+    said, episodes = restored(collected, wire)
+    assert "shard-00000.hdf5" in said and "episode_" in said and "left out" in said
+    assert episodes == collected.episodes - 1
+
+
+def test_a_damaged_journal_costs_one_episode(collected, wire):
+    journal = collected.run_dir / "logs" / "journal"
+    flip(journal, 0.02)  # in one of the first
+    with open(journal, "ab") as file:
+        file.write(b"HCEPISOD and then the power went")
+    assert "the journal was damaged" in collect_the_rest(collected)
+    assert restored(collected, wire)[1] == collected.episodes - 1
