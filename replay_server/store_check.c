@@ -37,6 +37,7 @@
 #define DATABASE_SIZE 48u
 #define HEADER_SIZE   152u
 #define KEY_MAX       511u
+#define PAGE_MAX      65536u
 #define DEPTH_MAX     32u
 #define MAGIC         0xBEEFC0DEu
 #define VERSION       1u
@@ -64,10 +65,10 @@ struct check {
     int fd;
     struct header header;
     uint32_t page_size;
-    uint64_t n_pages; /* of the file */
-    uint8_t *used;    /* a bit for each of them */
-    uint8_t *pages; /* one of each level of the tree: (DEPTH_MAX, page_size), for names and below */
-    uint64_t page;  /* that is looked at, for the error's text */
+    uint64_t n_pages;         /* of the file */
+    uint8_t *used;            /* a bit for each of them */
+    uint64_t page;            /* that is looked at, for the error's text */
+    bool taken[PAGE_MAX / 2]; /* of the page that is looked at: pairs of bytes that an entry has */
     struct err *err;
 };
 
@@ -195,35 +196,56 @@ static status check_page(struct check *check, const uint8_t *page, bool leaf, si
     return *n < (leaf ? 1u : 2u) ? damaged(check, "too few entries") : STATUS_OK;
 }
 
-/* Node i of a page: within the page, header and key. */
-static status check_node(struct check *check, const uint8_t *page, size_t i, const uint8_t **node)
+static const uint8_t *node_of(const uint8_t *page, size_t i)
 {
-    const size_t at = get16(page + PAGE_HEADER + 2 * i);
-    if (at < get16(page + 14) || at % 2 != 0 || at + NODE_HEADER > check->page_size ||
-        at + NODE_HEADER + get16(page + at + 6) > check->page_size) {
-        return damaged(check, "an entry outside of its page");
+    return page + get16(page + PAGE_HEADER + 2 * i);
+}
+
+/* The nodes lie in the upper part of the page, without gap or overlap: LMDB relies on it when it
+ * moves them. */
+static status check_nodes(struct check *check, const uint8_t *page, bool leaf, size_t n)
+{
+    const size_t upper = get16(page + 14);
+    size_t total = 0;
+    memset(check->taken, 0, sizeof check->taken);
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *node = node_of(page, i);
+        const size_t at = (size_t)(node - page);
+        if (at < upper || at % 2 != 0 || at + NODE_HEADER > check->page_size) {
+            return damaged(check, "an entry outside of its page");
+        }
+        size_t size = NODE_HEADER + get16(node + 6);
+        if (leaf) {
+            size += get16(node + 4) & NODE_BIG ? sizeof(uint64_t) : get32(node);
+        }
+        size = (size + 1) / 2 * 2;
+        if (size > check->page_size - at) {
+            return damaged(check, "an entry outside of its page");
+        }
+        for (size_t pair = at / 2; pair < (at + size) / 2; pair++) {
+            if (check->taken[pair]) {
+                return damaged(check, "entries overlap");
+            }
+            check->taken[pair] = true;
+        }
+        total += size;
     }
-    *node = page + at;
-    return STATUS_OK;
+    return total == check->page_size - upper ? STATUS_OK : damaged(check, "a gap between entries");
 }
 
 static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *page, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *node = NULL;
-        status s = check_node(check, page, i, &node);
-        if (s != STATUS_OK) {
-            return s;
-        }
+        const uint8_t *node = node_of(page, i);
         const size_t size = get32(node), key_size = get16(node + 6);
         const uint16_t flags = get16(node + 4);
         const uint8_t *value = node + NODE_HEADER + key_size;
-        const size_t room = (size_t)(page + check->page_size - value);
-        if ((s = take_key(check, walk, node + NODE_HEADER, key_size, false)) != STATUS_OK) {
+        status s = take_key(check, walk, node + NODE_HEADER, key_size, false);
+        if (s != STATUS_OK) {
             return s;
         }
-        if ((flags & ~(NODE_BIG | NODE_DATABASE)) != 0 || (flags == NODE_BIG ? 8 : size) > room) {
-            return damaged(check, "a value outside of its page");
+        if (flags != 0 && flags != NODE_BIG && flags != NODE_DATABASE) {
+            return damaged(check, "an entry of no known kind");
         }
         const uint64_t leaf_page = check->page;
         if (flags == NODE_BIG) {
@@ -257,7 +279,8 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
     size_t n = 0;
     status s = use_pages(check, number, 1);
     if (s != STATUS_OK || (s = read_bytes(check, number, page, check->page_size)) != STATUS_OK ||
-        (s = check_page(check, page, leaf, &n)) != STATUS_OK) {
+        (s = check_page(check, page, leaf, &n)) != STATUS_OK ||
+        (s = check_nodes(check, page, leaf, n)) != STATUS_OK) {
         return s;
     }
     if (leaf) {
@@ -265,10 +288,9 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
     }
     walk->branches++;
     for (size_t i = 0; i < n; i++) {
-        const uint8_t *node = NULL;
+        const uint8_t *node = node_of(page, i);
         check->page = number;
-        if ((s = check_node(check, page, i, &node)) == STATUS_OK &&
-            i > 0) { /* the first has none */
+        if (i > 0) { /* the first has no key */
             s = take_key(check, walk, node + NODE_HEADER, get16(node + 6), true);
         }
         if (s == STATUS_OK) {
@@ -411,6 +433,7 @@ static status read_headers(struct check *check)
 {
     struct header both[2] = {0};
     check->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
+    ASSERT(check->page_size <= PAGE_MAX);
     for (unsigned i = 0; i < 2; i++) {
         status s = read_header(check, i, &both[i]);
         if (s != STATUS_OK) {
@@ -461,12 +484,19 @@ status store_check_file(const char *path, struct err *err)
     if (fd < 0) {
         return errno == ENOENT ? STATUS_OK : err_errno(err, errno, "open %s", path);
     }
-    struct check check = {.fd = fd, .err = err};
+    struct check *check = mem_new(sizeof *check);
+    if (check == NULL) {
+        close(fd);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    check->fd = fd;
+    check->err = err;
     struct stat info;
     status s = fstat(fd, &info) != 0 ? err_errno(err, errno, "stat") : STATUS_OK;
     if (s == STATUS_OK && info.st_size > 0) {
-        s = check_all(&check, (uint64_t)info.st_size);
+        s = check_all(check, (uint64_t)info.st_size);
     }
+    mem_free(check);
     close(fd);
     return s == STATUS_OK ? s : err_context(err, s, "%s", path);
 }
