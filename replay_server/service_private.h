@@ -1,6 +1,7 @@
 /* The state that the files of the service share:
  *
- *   service.c        life, loading, posting, settling
+ *   service.c        life, posting, settling
+ *   service_load.c   what the store holds becomes tables
  *   service_info.c   Info, metrics, the status line
  *   writer_calls.c   OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
  *   insert_stream.c  Insert
@@ -71,10 +72,15 @@ struct service {
 /* ---- service.c ---- */
 struct served_table *service_table(const struct service *service,
                                    const char *name); /* "" is "default"; NULL: none */
+struct served_table *service_table_of_number(const struct service *service, uint32_t number);
 /* Lets everyone go on who may. At the end of every event on the call thread. */
 void service_settle(struct service *service);
 /* Takes a corrupt episode out of index and store. */
 void service_drop_corrupt(struct service *service, struct served_table *table, uint64_t id);
+
+/* ---- service_load.c ---- */
+/* `scan`: check every chunk first. */
+status service_load(struct service *service, bool scan, struct err *err) MUST_CHECK;
 
 /* ---- service_info.c ---- */
 void on_info(struct rpc_call *call, const ProtobufCMessage *message);

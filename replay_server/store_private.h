@@ -9,6 +9,8 @@
 
 #define STORE_VERIFIED (1u << 20) /* entries of `verified`: 8 MiB */
 
+#define HISTORY_KEY_SIZE 12 /* "history:" and the table's number, u32 */
+
 struct store {
     char *path;
     MDB_env *env;
