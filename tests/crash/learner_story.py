@@ -5,7 +5,7 @@ import safetensors.numpy
 from story import same, wait_until
 from test_learner import LEARNER, checkpoints, notes, reports, write_logs
 
-STEPS = 600
+STEPS = 1500
 LEAST_KILLS = 30
 LIMIT_S = 120
 
@@ -23,8 +23,8 @@ def parameters(run_dir):
 def disturbed(story, workspace, run_dir):
     """Kills at random moments; the server's too. The learner's progress is in its checkpoints."""
     random = story.random
-    longest = random.choice((0.5, 1, 2))
-    kills_left = random.randint(3, 12)
+    longest = random.choice((0.4, 0.7, 1))
+    kills_left = random.randint(5, 15)
     versions = [0]
     learner = start(workspace, run_dir)
     while kills_left > 0:
@@ -52,7 +52,7 @@ def learner(story):
     write_logs(workspace.folder / "logs")
     # Checkpoints often, so that many kills hit one being written.
     workspace.configure(experiment={"seed": 3, "replay": [f"unix:{workspace.run_dir}/replay.sock"]},
-                        learner={**LEARNER, "checkpoint_every_steps": 7},
+                        learner={**LEARNER, "checkpoint_every_steps": 7, "linger_seconds": 1},
                         restorer={"folder": str(workspace.folder / "logs")})
     workspace.server = workspace.serve("replay_server")
     workspace.start("restorer").succeed()
