@@ -126,8 +126,6 @@ int command_up(int argc, char **argv)
         fprintf(stderr, "hindcast up: %s\n", err.text);
         return 2;
     }
-    /* OpenBLAS reads it when it loads; a wrong one halves the learner's speed. */
-    unsetenv("OPENBLAS_CORETYPE");
     char pid[24];
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("HINDCAST_SUPERVISED", pid, 1); /* children end when we do */

@@ -68,11 +68,10 @@ class Process:
     def __init__(self, name, command, output):
         self.name = name
         self.output = output
-        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
         with open(output, "ab") as file:
             self.popen = subprocess.Popen(
                 [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=file, stderr=file, cwd=ROOT,
-                env=environment, start_new_session=True)
+                start_new_session=True)
         self.pid = self.popen.pid
 
     def ended(self):
