@@ -28,24 +28,9 @@ static float *make_params(const struct network_shape *shape, uint64_t seed)
     return params;
 }
 
-static void add_prior(struct safetensors_writer *writer, const struct network_shape *shape,
-                      const float *params)
-{
-    struct err err;
-    for (int i = 0; i < shape->n_tensors; i++) {
-        const struct network_tensor *tensor = &shape->tensors[i];
-        const size_t dims[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
-        char name[NETWORK_NAME_SIZE + 8];
-        snprintf(name, sizeof name, "prior/%s", tensor->name);
-        must(safetensors_add(writer, name, SAFETENSORS_F32, tensor->n_dims, dims,
-                             params + tensor->at, &err),
-             &err);
-    }
-    must(safetensors_note(writer, "setting/prior_min_std", "0.05", &err), &err);
-}
-
-static void add_critic(struct safetensors_writer *writer, const struct policy_info *info,
-                       uint64_t seed)
+/* The critic's parameters, which the writer borrows until the file is made. */
+static float *add_critic(struct safetensors_writer *writer, const struct policy_info *info,
+                         uint64_t seed)
 {
     struct err err;
     struct network_shape shape;
@@ -54,7 +39,7 @@ static void add_critic(struct safetensors_writer *writer, const struct policy_in
          &err);
     float *params = make_params(&shape, seed);
     must(policy_write_critic(writer, info, params, &err), &err);
-    mem_free(params);
+    return params;
 }
 
 static void *make_package(const struct signature *signature, uint64_t seed, bool with_prior,
@@ -83,16 +68,19 @@ static void *make_package(const struct signature *signature, uint64_t seed, bool
     must(safetensors_writer_new(&writer), &err);
     must(policy_write(writer, &info, params, &err), &err);
     if (with_prior) {
-        add_prior(writer, &shape, prior);
+        must(policy_write_prior(writer, &info, prior, &err), &err);
+        must(safetensors_note(writer, "setting/prior_min_std", "0.05", &err), &err);
     }
+    float *critic = NULL;
     if (strcmp(acting, POLICY_ACT_ARGMAX) == 0) {
-        add_critic(writer, &info, seed + 2000);
+        critic = add_critic(writer, &info, seed + 2000);
     }
     void *bytes;
     must(safetensors_encode(writer, &bytes, size, &err), &err);
     safetensors_writer_free(writer);
     mem_free(params);
     mem_free(prior);
+    mem_free(critic);
     mem_free(json);
     return bytes;
 }
