@@ -543,10 +543,10 @@ static void show_limits(struct bench *bench, double warm, double sampled)
     show(bench, "limit_store_write", store, "steps/s");
     show(bench, "limit_disk_sync", disk * 1e-6, "MB/s");
     if (warm > 0 && sampled > 0) {
-        show(bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "1");
-        show(bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "1");
-        show(bench, "ratio_insert_to_store_write", warm / store, "1");
-        show(bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "1");
+        show(bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "ratio");
+        show(bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "ratio");
+        show(bench, "ratio_insert_to_store_write", warm / store, "ratio");
+        show(bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "ratio");
     }
 }
 

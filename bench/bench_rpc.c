@@ -454,13 +454,13 @@ static void print_figures(const struct figures *f, bool tcp, const struct option
         {ours, "unary_p50", "us", f->p50},
         {ours, "unary_p99", "us", f->p99},
         {theirs, "round_trip_p50", "us", f->round_trip},
-        {ours, "unary_ratio", "", f->p50 / f->round_trip},
+        {ours, "unary_ratio", "ratio", f->p50 / f->round_trip},
         {ours, "unary_calls", "calls/s", f->calls},
         {ours, "stream", "MB/s", f->download},
         {ours, "upload", "MB/s", f->upload},
         {theirs, "stream", "MB/s", f->stream},
-        {ours, "stream_ratio", "", f->download / f->stream},
-        {ours, "upload_ratio", "", f->upload / f->stream},
+        {ours, "stream_ratio", "ratio", f->download / f->stream},
+        {ours, "upload_ratio", "ratio", f->upload / f->stream},
     };
     for (size_t i = 0; i < sizeof LINES / sizeof LINES[0]; i++) {
         char name[64];
