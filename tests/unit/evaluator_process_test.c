@@ -273,6 +273,23 @@ static void the_stop_rule_ends_the_run(void **state)
     assert_int_equal(finish(world), 0);
 }
 
+/* Until the page holds `text`: it comes after the line on disk. */
+static void wait_page(const char *address, const char *page, const char *text)
+{
+    uint64_t until_ns = clock_now_ns() + WAIT_MS * NS_PER_MS;
+    for (;;) {
+        char *answer = http_request(address, "GET", page);
+        assert_non_null(answer);
+        bool there = strstr(answer, text) != NULL;
+        free(answer);
+        if (there) {
+            return;
+        }
+        assert_true(clock_now_ns() < until_ns);
+        clock_sleep_ms(20);
+    }
+}
+
 /* What cannot be parsed is passed over; the admin page shows what was measured. */
 static void a_bad_package_is_passed_over(void **state)
 {
@@ -292,12 +309,8 @@ static void a_bad_package_is_passed_over(void **state)
     char *address = scratch_read(scratch_path(path, world->folder, "evaluator.admin"));
     assert_non_null(address);
     address[strcspn(address, "\n")] = '\0';
-    char *answer = http_request(address, "GET", "/evaluations.json");
-    assert_non_null(strstr(answer, "\"version\":2"));
-    free(answer);
-    answer = http_request(address, "GET", "/metrics");
-    assert_non_null(strstr(answer, "hindcast_evaluator_return{task=\"run\",statistic=\"median\"}"));
-    free(answer);
+    wait_page(address, "/evaluations.json", "\"version\":2");
+    wait_page(address, "/metrics", "hindcast_evaluator_return{task=\"run\",statistic=\"median\"}");
     free(address);
     kill(world->pid, SIGTERM);
     assert_int_equal(finish(world), 0);
