@@ -13,7 +13,8 @@ static const struct {
      "EXPERIMENT.yaml [--section.name=value ..]   run all processes of an experiment"},
     {"status", command_status, "[RUN_DIR]   what the processes of a run are doing"},
     {"dataset", command_dataset,
-     "inspect FOLDER | thin --to=FOLDER FOLDER ..   look at logs, make fewer of them"},
+     "inspect FOLDER | thin .. | export ..   look at logs, make fewer of them, give them to "
+     "Minari"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
