@@ -1,11 +1,10 @@
 """Logs of others come in as they are: h5py's types and layouts, Minari's datasets; ours go out to h5py and Minari."""
 
-import importlib.util
 import json
-import os
 import subprocess
 
 import h5py
+import minari
 import numpy as np
 import pytest
 
@@ -172,14 +171,12 @@ def test_an_export_is_what_minari_lays_out(workspace):
     assert looked.returncode == 0 and "episodes     5 " in looked.stdout
 
 
-if importlib.util.find_spec("minari"):  # an extra: pip install minari pillow
-    def test_minari_itself_reads_an_export(workspace):
-        source, root = exported(workspace)
-        os.environ["MINARI_DATASETS_PATH"] = str(root)
-        import minari  # reads the variable
-        dataset = minari.load_dataset("cheetah/run-v0")
-        assert (dataset.total_episodes, dataset.total_steps) == (5, 5000)
-        with h5py.File(source / "shard-00000.hdf5") as log:
-            assert np.array_equal(dataset[0].observations, log["episode_0/observations"][:])
-            assert np.array_equal(dataset[1].rewards, log["episode_1/rewards"][:])
-        assert dataset.action_space.contains(dataset[4].actions[0])
+def test_minari_itself_reads_an_export(workspace, monkeypatch):
+    source, root = exported(workspace)
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
+    dataset = minari.load_dataset("cheetah/run-v0")
+    assert (dataset.total_episodes, dataset.total_steps) == (5, 5000)
+    with h5py.File(source / "shard-00000.hdf5") as log:
+        assert np.array_equal(dataset[0].observations, log["episode_0/observations"][:])
+        assert np.array_equal(dataset[1].rewards, log["episode_1/rewards"][:])
+    assert dataset.action_space.contains(dataset[4].actions[0])

@@ -1,6 +1,5 @@
 """What monitoring sees of a run: the metrics of all five processes, and the health of those that serve."""
 
-import shutil
 import subprocess
 import urllib.request
 
@@ -9,7 +8,7 @@ import pytest
 
 import logs
 import prometheus
-from processes import wait_until
+from processes import ROOT, wait_until
 
 # One that counts what the process is there for, and must rise in a run.
 WORK = {"replay_server": "hindcast_replay_episodes_inserted_total", "restorer": "hindcast_restorer_episodes_total",
@@ -22,12 +21,12 @@ SOUND = """# HELP a_total Count.
 # TYPE a_total counter
 a_total{x="1",y="q\\"{}"} 3
 a_total 4e-3
-# HELP h_s Times.
-# TYPE h_s histogram
-h_s_bucket{le="0.1"} 1
-h_s_bucket{le="+Inf"} 3
-h_s_sum 4.5
-h_s_count 3
+# HELP h_seconds Times.
+# TYPE h_seconds histogram
+h_seconds_bucket{le="0.1"} 1
+h_seconds_bucket{le="+Inf"} 3
+h_seconds_sum 4.5
+h_seconds_count 3
 """
 
 
@@ -48,6 +47,13 @@ def running(workspace):
     return workspace
 
 
+def promtool(text):
+    """(exit status, output) of Prometheus' own check."""
+    said = subprocess.run([ROOT / "third_party" / "promtool" / "promtool", "check", "metrics"], input=text,
+                          capture_output=True, text=True, timeout=30)
+    return said.returncode, said.stdout + said.stderr
+
+
 def total(families, name):
     return sum(value for _, _, value in families[name].samples) if name in families else 0
 
@@ -63,10 +69,7 @@ def test_every_process_is_measured_and_the_servers_are_healthy(running, wire):
         address = (running.run_dir / f"{role}.admin").read_text().strip()
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        promtool = shutil.which("promtool")  # Debian's package prometheus, where somebody has it: 100 MB
-        if promtool:
-            said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30)
-            assert (said.returncode, said.stdout + said.stderr) == (0, ""), role
+        assert promtool(text) == (0, ""), role
 
     replay, parameters = f"unix:{running.run_dir}/replay.sock", f"unix:{running.run_dir}/parameters.sock"
     for address, service in ((replay, "hindcast.Replay"), (parameters, "hindcast.Parameters")):
@@ -77,10 +80,16 @@ def test_every_process_is_measured_and_the_servers_are_healthy(running, wire):
                 assert answer.status == wire.health.HealthCheckResponse.SERVING, (address, name)
 
 
+def test_promtool_tells_good_from_bad():
+    assert promtool(SOUND) == (0, "")
+    status, words = promtool(SOUND.replace("# HELP a_total Count.\n", ""))
+    assert status != 0 and "no help text" in words
+
+
 def test_the_reader_of_metrics_reads():
     families = prometheus.parse(SOUND)
     assert families["a_total"].samples[0] == ("a_total", {"x": "1", "y": 'q\\"{}'}, 3)
-    assert families["h_s"].kind == "histogram"
+    assert families["h_seconds"].kind == "histogram"
 
 
 @pytest.mark.parametrize("good, bad", [
@@ -98,9 +107,9 @@ def test_the_reader_of_metrics_reads():
     ('x="1",', 'x="1",,'),
     ('le="+Inf"} 3', 'le="+Inf"} 0'),                       # not cumulative
     ('le="0.1"', 'le="+Inf"'),
-    ("h_s_count 3", "h_s_count 4"),
-    ("h_s_sum 4.5\n", ""),
-    ("Times.\n# TYPE h_s histogram", "Times.\n# TYPE h_s summary"),
+    ("h_seconds_count 3", "h_seconds_count 4"),
+    ("h_seconds_sum 4.5\n", ""),
+    ("Times.\n# TYPE h_seconds histogram", "Times.\n# TYPE h_seconds summary"),
 ])
 def test_the_reader_of_metrics_is_strict(good, bad):
     text = SOUND.replace(good, bad) if good != "3\n" else SOUND[:-1]
