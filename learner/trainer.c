@@ -5,27 +5,23 @@
 
 #include <inttypes.h>
 #include <limits.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/replay_sampler.h"
-#include "learner/diagnostics.h"
+#include "learner/announcer.h"
 #include "learner/reporter.h"
 #include "learner/run.h"
-#include "learner/update.h"
+#include "learner/stepper.h"
 
 #define LOG_MODULE "trainer"
 #include "common/base/log.h"
 
 #define OPEN_TIMEOUT_MS    1000
 #define BATCH_TIMEOUT_MS   250
-#define STATUS_PERIOD_MS   500
-#define WAIT_LOG_PERIOD_MS 30000
 #define LAST_CHECKPOINT_MS 30000
 #define DELIVERY_MIN_MS    500 /* for what is on its way when the end is delivered */
 
@@ -41,100 +37,12 @@ struct trainer {
     struct run run;
     struct signature signature;
     struct replay_sampler *sampler;
-    struct update *update;
+    struct stepper *stepper;
     struct reporter *reporter;
-    int32_t *tasks;       /* (B, T), where tasks are drawn */
-    struct report report; /* of the last step */
-    struct report shown;  /* of the last step that was looked at closely: with diagnostics */
-    struct diagnostics *diagnostics;
+    struct announcer announcer;
     uint64_t begin_ns; /* of learning, in this process; 0: not yet */
     double seconds_before;
-    uint64_t status_ns, wait_log_ns;
-    bool any_step;
 };
-
-/* ---- Saying where it is ---- */
-
-static double fraction_done(const struct trainer *trainer)
-{
-    const struct learner_options *options = trainer->parts.options;
-    double fraction = -1;
-    if (trainer->run.state != NULL && options->steps > 0) {
-        fraction = (double)trainer->run.state->step / (double)options->steps;
-    }
-    if (options->max_seconds > 0) {
-        fraction = fmax(fraction, trainer->run.about.learning_seconds / options->max_seconds);
-    }
-    return trainer->run.about.finished ? 1 : fmin(fraction, 1);
-}
-
-/* For status line and Progress alike. */
-static void say(struct trainer *trainer, const char *format, ...) PRINTF_LIKE(2, 3);
-static void say(struct trainer *trainer, const char *format, ...)
-{
-    char text[CONFIG_TEXT_SIZE];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof(text), format, arguments);
-    va_end(arguments);
-    process_report(trainer->parts.process, fraction_done(trainer), "%s", text);
-    publisher_set_state(trainer->parts.publisher, text);
-}
-
-/* Says what it waits for; in the log at once, then rarely. */
-static void say_waiting(struct trainer *trainer, const char *what)
-{
-    uint64_t now_ns = clock_now_ns();
-    say(trainer, "waiting: %s", what);
-    if (trainer->wait_log_ns == 0 ||
-        now_ns - trainer->wait_log_ns > WAIT_LOG_PERIOD_MS * NS_PER_MS) {
-        trainer->wait_log_ns = now_ns;
-        log_info("waiting: %s", what);
-    }
-}
-
-static void add_text(char *text, size_t size, const struct report *report, const char *label,
-                     const char *name)
-{
-    double value = reporter_mean(report, name);
-    if (!isnan(value)) {
-        size_t length = strlen(text);
-        snprintf(text + length, size - length, "  %s %.3g", label, value);
-    }
-}
-
-/* The status line and Progress of a run that learns. */
-static void say_learning(struct trainer *trainer, uint64_t now_ns)
-{
-    if (!trainer->any_step || now_ns - trainer->status_ns < STATUS_PERIOD_MS * NS_PER_MS) {
-        return;
-    }
-    trainer->status_ns = now_ns;
-    const struct learner_options *options = trainer->parts.options;
-    struct reporter_rates rates = reporter_rates(trainer->reporter);
-    char text[CONFIG_TEXT_SIZE], of[32] = "";
-    if (options->steps > 0) {
-        snprintf(of, sizeof(of), "/%" PRId64, options->steps);
-    }
-    snprintf(text, sizeof(text), "step %" PRIu64 "%s  %.1f steps/s", trainer->report.step, of,
-             rates.steps_per_second);
-    add_text(text, sizeof(text), &trainer->report, "accepted", "accepted");
-    add_text(text, sizeof(text), &trainer->shown, "std", "policy_std");
-    add_text(text, sizeof(text), &trainer->report, "eta", "eta");
-    add_text(text, sizeof(text), &trainer->report, "critic", "critic_loss");
-    add_text(text, sizeof(text), &trainer->report, "value", "value_mean");
-    add_text(text, sizeof(text), &trainer->report, "q", "q_mean");
-    size_t length = strlen(text);
-    snprintf(text + length, sizeof(text) - length, "  wait %.0f%%", 100 * rates.wait_share);
-    say(trainer, "%s", text);
-
-    struct publisher_progress progress = {.learner_step = trainer->report.step,
-                                          .learner_steps = (uint64_t)options->steps,
-                                          .steps_per_second = rates.steps_per_second,
-                                          .learning_seconds = trainer->run.about.learning_seconds};
-    reporter_progress(&trainer->shown, &progress);
-    publisher_set_progress(trainer->parts.publisher, &progress);
-}
 
 /* ---- Finding something to learn from ---- */
 
@@ -157,7 +65,7 @@ static status open_sampler(struct trainer *trainer, struct err *err)
         .first_batch = trainer->run.about.next_batch,
         .require_sealed = options->require_sealed,
         .prefetch_batches = (uint32_t)options->prefetch_batches};
-    say_waiting(trainer, "for the replay server");
+    announcer_waiting(&trainer->announcer, "for the replay server");
     while (!leaving(trainer)) {
         status s =
             replay_sampler_open(&trainer->sampler, trainer->parts.experiment, &trainer->signature,
@@ -165,7 +73,7 @@ static status open_sampler(struct trainer *trainer, struct err *err)
         if (s != STATUS_UNAVAILABLE && s != STATUS_NOT_FOUND && s != STATUS_TIMEOUT) {
             return s;
         }
-        say_waiting(trainer, err->text);
+        announcer_waiting(&trainer->announcer, err->text);
         clock_sleep_ms(100);
     }
     return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the replay server");
@@ -197,52 +105,18 @@ static status prepare(struct trainer *trainer, struct err *err)
     return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
 }
 
-/* The machinery of a step. */
+/* The machinery of a step, and what tells of it. */
 static status prepare_steps(struct trainer *trainer, struct err *err)
 {
-    const struct learner_options *options = trainer->parts.options;
-    const struct settings *settings = &trainer->run.settings;
-    int threads = learner_options_threads(options);
     char path[PATH_MAX];
     snprintf(path, sizeof(path), "%s/learner.jsonl", trainer->parts.experiment->run_dir);
     status s = reporter_open(&trainer->reporter, path, trainer->run.state->step, err);
-    if (s == STATUS_OK) {
-        s = update_new(&trainer->update, settings, (int)options->batch_snippets,
-                       (int)options->snippet_transitions, threads, err);
-    }
-    if (s == STATUS_OK) {
-        s = diagnostics_new(&trainer->diagnostics, settings, trainer->run.state,
-                            (int)options->batch_snippets, err);
-    }
-    if (s == STATUS_OK && settings->T < settings->K) {
-        trainer->tasks = mem_array((size_t)options->batch_snippets * (size_t)settings->T,
-                                   sizeof(*trainer->tasks));
-        if (trainer->tasks == NULL) {
-            s = err_set(err, STATUS_NO_MEMORY, "tasks");
-        }
-    }
-    if (s == STATUS_OK) {
-        log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, options->batch_snippets,
-                 options->snippet_transitions);
-    }
-    return s;
+    return s == STATUS_OK
+               ? stepper_new(&trainer->stepper, &trainer->run, trainer->parts.options, err)
+               : s;
 }
 
 /* ---- Learning ---- */
-
-static void check_table(struct trainer *trainer, uint64_t table_version)
-{
-    uint64_t *known = &trainer->run.about.table_version;
-    if (*known == table_version) {
-        return;
-    }
-    if (*known != 0) {
-        log_warn("the table is not the one this run learned from: version %016" PRIx64
-                 ", was %016" PRIx64 "; learning goes on with what is there",
-                 table_version, *known);
-    }
-    *known = table_version;
-}
 
 static void count_time(struct trainer *trainer)
 {
@@ -278,67 +152,22 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
         if (s != STATUS_TIMEOUT) {
             return s;
         }
-        say_waiting(trainer, err->text[0] ? err->text : "for a batch");
+        announcer_waiting(&trainer->announcer, err->text[0] ? err->text : "for a batch");
         count_time(trainer);
         check_limits(trainer);
     }
     return STATUS_CLOSED;
 }
 
-/* Keeps what broke a step: the batch, and the state that met it. */
-static void keep_failure(struct trainer *trainer, const struct batch *batch)
+static status take_step(struct trainer *trainer, const struct replay_batch *batch, struct err *err)
 {
-    const struct run *run = &trainer->run;
-    char batch_path[PATH_MAX], state_path[PATH_MAX];
-    struct err err = {0};
-    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 ".safetensors",
-             run->experiment->run_dir, run->state->step);
-    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 ".safetensors",
-             run->experiment->run_dir, run->state->step);
-    if (batch_save(batch, &run->settings, run->state->step, batch_path, &err) != STATUS_OK ||
-        state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
-        log_error("what broke the step could not be kept: %s", err.text);
-    }
-    log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
-              run->state->step, batch_path, state_path);
-}
-
-/* Every so many steps, and at the last one. */
-static bool report_due(const struct trainer *trainer)
-{
-    const struct learner_options *options = trainer->parts.options;
-    const uint64_t step = trainer->run.state->step;
-    return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
-}
-
-static status take_step(struct trainer *trainer, const struct replay_batch *from, struct err *err)
-{
-    struct run *run = &trainer->run;
-    struct batch batch = {.rows = from->rows,
-                          .n_valid = from->n_valid,
-                          .tasks = trainer->tasks,
-                          .B = (int)from->snippets,
-                          .N = (int)trainer->parts.options->snippet_transitions,
-                          .begin = 0};
     uint64_t begin_ns = clock_now_ns();
-    check_table(trainer, from->table_version);
-    if (trainer->tasks != NULL) {
-        batch_draw_tasks(trainer->tasks, &run->settings, run->state->step, batch.begin, batch.B);
+    status s = stepper_take(trainer->stepper, batch, err);
+    if (s == STATUS_OK) {
+        reporter_spent(trainer->reporter, REPORTER_STEP, clock_now_ns() - begin_ns);
+        reporter_step(trainer->reporter, trainer->run.state->step);
     }
-    status s = update_step(trainer->update, run->state, &batch, NULL, &trainer->report, err);
-    if (s != STATUS_OK) {
-        keep_failure(trainer, &batch);
-        return s;
-    }
-    run->about.next_batch = from->number + 1;
-    if (!trainer->any_step || report_due(trainer)) {
-        diagnostics_add(trainer->diagnostics, run->state, &batch, &trainer->report);
-        trainer->shown = trainer->report;
-    }
-    trainer->any_step = true;
-    reporter_spent(trainer->reporter, REPORTER_STEP, clock_now_ns() - begin_ns);
-    reporter_step(trainer->reporter, run->state->step);
-    return STATUS_OK;
+    return s;
 }
 
 /* What is due after a step: a version, a checkpoint, a report. */
@@ -358,10 +187,11 @@ static status after_step(struct trainer *trainer, struct err *err)
     uint64_t copy_ns = clock_now_ns();
     run_checkpoint_if_due(run, copy_ns);
     reporter_spent(trainer->reporter, REPORTER_CHECKPOINT, clock_now_ns() - copy_ns);
-    say_learning(trainer, clock_now_ns());
-    if (report_due(trainer)) {
-        reporter_line(trainer->reporter, &trainer->report, run->about.learning_seconds,
-                      run->about.version);
+    const struct report *report = stepper_report(trainer->stepper);
+    announcer_learning(&trainer->announcer, report, stepper_shown(trainer->stepper),
+                       reporter_rates(trainer->reporter));
+    if (stepper_report_due(trainer->stepper)) {
+        reporter_line(trainer->reporter, report, run->about.learning_seconds, run->about.version);
     }
     return STATUS_OK;
 }
@@ -410,7 +240,7 @@ static status finish(struct trainer *trainer, struct err *err)
     } else {
         struct publisher_end end = {0};
         (void)publisher_ending(trainer->parts.publisher, &end);
-        say(trainer, "ending: %s", end.reason);
+        announcer_say(&trainer->announcer, "ending: %s", end.reason);
         kept = run_end(run, &end, LAST_CHECKPOINT_MS, err);
     }
     struct err publish_err = {0};
@@ -418,12 +248,9 @@ static status finish(struct trainer *trainer, struct err *err)
     if (s != STATUS_OK) {
         return err_set(err, s, "%s", publish_err.text);
     }
-    struct publisher_progress progress = {.learner_step = run->state->step,
-                                          .learner_steps = (uint64_t)trainer->parts.options->steps,
-                                          .learning_seconds = run->about.learning_seconds};
-    reporter_progress(&trainer->shown, &progress);
-    publisher_set_progress(trainer->parts.publisher, &progress);
-    say(trainer, "finished at step %" PRIu64 ": %s", run->state->step, run->about.finish_reason);
+    static const struct report none;
+    announcer_finished(&trainer->announcer,
+                       trainer->stepper != NULL ? stepper_shown(trainer->stepper) : &none);
     log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s", run->state->step,
              run->about.version, run->about.learning_seconds, run->about.finish_reason);
     atomic_store(&trainer->finished_ns, clock_now_ns());
@@ -441,7 +268,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     }
     if (s != STATUS_OK) {
         log_error("%s", err->text);
-        say(trainer, "failed: %s", err->text);
+        announcer_say(&trainer->announcer, "failed: %s", err->text);
         return 1;
     }
     if (run->state == NULL) {
@@ -495,6 +322,10 @@ status trainer_open(struct trainer **trainer, const struct trainer_parts *parts,
     made->parts = *parts;
     run_init(&made->run, parts->experiment, parts->options, parts->config, parts->config_digest,
              parts->publisher);
+    made->announcer = (struct announcer){.process = parts->process,
+                                         .publisher = parts->publisher,
+                                         .options = parts->options,
+                                         .run = &made->run};
     int error = pthread_create(&made->thread, NULL, train, made);
     if (error != 0) {
         status s = err_errno(err, error, "training thread");
@@ -532,10 +363,8 @@ void trainer_close(struct trainer *trainer)
     }
     atomic_store(&trainer->stopping, true);
     pthread_join(trainer->thread, NULL);
-    update_free(trainer->update);
-    diagnostics_free(trainer->diagnostics);
+    stepper_free(trainer->stepper);
     reporter_close(trainer->reporter);
-    mem_free(trainer->tasks);
     run_fini(&trainer->run);
     mem_free(trainer);
 }

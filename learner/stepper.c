@@ -1,0 +1,149 @@
+/* One step of a run. See stepper.h. */
+#include "learner/stepper.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "common/base/memory.h"
+#include "learner/diagnostics.h"
+#include "learner/update.h"
+
+#define LOG_MODULE "stepper"
+#include "common/base/log.h"
+
+struct stepper {
+    struct run *run;
+    const struct learner_options *options;
+    struct update *update;
+    struct diagnostics *diagnostics;
+    int32_t *tasks;       /* (B, T), where tasks are drawn */
+    struct report report; /* of the last step */
+    struct report shown;  /* of the last step that was looked at closely */
+    bool any_step;
+};
+
+static status make_parts(struct stepper *made, int threads, struct err *err)
+{
+    const struct settings *settings = &made->run->settings;
+    const int B = (int)made->options->batch_snippets;
+    status s = update_new(&made->update, settings, B, (int)made->options->snippet_transitions,
+                          threads, err);
+    if (s == STATUS_OK) {
+        s = diagnostics_new(&made->diagnostics, settings, made->run->state, B, err);
+    }
+    if (s == STATUS_OK && settings->T < settings->K) {
+        made->tasks = mem_array((size_t)B * (size_t)settings->T, sizeof(*made->tasks));
+        if (made->tasks == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "tasks");
+        }
+    }
+    return s;
+}
+
+status stepper_new(struct stepper **stepper, struct run *run, const struct learner_options *options,
+                   struct err *err)
+{
+    struct stepper *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "stepper");
+    }
+    made->run = run;
+    made->options = options;
+    const int threads = learner_options_threads(options);
+    status s = make_parts(made, threads, err);
+    if (s != STATUS_OK) {
+        stepper_free(made);
+        return s;
+    }
+    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, options->batch_snippets,
+             options->snippet_transitions);
+    *stepper = made;
+    return STATUS_OK;
+}
+
+void stepper_free(struct stepper *stepper)
+{
+    if (stepper == NULL) {
+        return;
+    }
+    update_free(stepper->update);
+    diagnostics_free(stepper->diagnostics);
+    mem_free(stepper->tasks);
+    mem_free(stepper);
+}
+
+static void check_table(struct run *run, uint64_t table_version)
+{
+    uint64_t *known = &run->about.table_version;
+    if (*known == table_version) {
+        return;
+    }
+    if (*known != 0) {
+        log_warn("the table is not the one this run learned from: version %016" PRIx64
+                 ", was %016" PRIx64 "; learning goes on with what is there",
+                 table_version, *known);
+    }
+    *known = table_version;
+}
+
+/* Keeps what broke a step: the batch, and the state that met it. */
+static void keep_failure(const struct run *run, const struct batch *batch)
+{
+    char batch_path[PATH_MAX], state_path[PATH_MAX];
+    struct err err = {0};
+    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 ".safetensors",
+             run->experiment->run_dir, run->state->step);
+    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 ".safetensors",
+             run->experiment->run_dir, run->state->step);
+    if (batch_save(batch, &run->settings, run->state->step, batch_path, &err) != STATUS_OK ||
+        state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
+        log_error("what broke the step could not be kept: %s", err.text);
+    }
+    log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
+              run->state->step, batch_path, state_path);
+}
+
+bool stepper_report_due(const struct stepper *stepper)
+{
+    const struct learner_options *options = stepper->options;
+    const uint64_t step = stepper->run->state->step;
+    return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
+}
+
+status stepper_take(struct stepper *stepper, const struct replay_batch *from, struct err *err)
+{
+    struct run *run = stepper->run;
+    struct batch batch = {.rows = from->rows,
+                          .n_valid = from->n_valid,
+                          .tasks = stepper->tasks,
+                          .B = (int)from->snippets,
+                          .N = (int)stepper->options->snippet_transitions,
+                          .begin = 0};
+    check_table(run, from->table_version);
+    if (stepper->tasks != NULL) {
+        batch_draw_tasks(stepper->tasks, &run->settings, run->state->step, batch.begin, batch.B);
+    }
+    status s = update_step(stepper->update, run->state, &batch, NULL, &stepper->report, err);
+    if (s != STATUS_OK) {
+        keep_failure(run, &batch);
+        return s;
+    }
+    run->about.next_batch = from->number + 1;
+    if (!stepper->any_step || stepper_report_due(stepper)) {
+        diagnostics_add(stepper->diagnostics, run->state, &batch, &stepper->report);
+        stepper->shown = stepper->report;
+    }
+    stepper->any_step = true;
+    return STATUS_OK;
+}
+
+const struct report *stepper_report(const struct stepper *stepper)
+{
+    return &stepper->report;
+}
+
+const struct report *stepper_shown(const struct stepper *stepper)
+{
+    return &stepper->shown;
+}

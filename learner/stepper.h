@@ -1,0 +1,30 @@
+/* One learner step of a run, from a batch off the wire: the tasks are drawn, the update is made,
+ * now and then it is looked at closely; what breaks a step is kept. Training thread only. */
+#ifndef HINDCAST_LEARNER_STEPPER_H
+#define HINDCAST_LEARNER_STEPPER_H
+
+#include "common/clients/replay_sampler.h"
+#include "learner/options.h"
+#include "learner/report.h"
+#include "learner/run.h"
+
+struct stepper;
+
+/* For this run, whose state is there. All borrowed. */
+status stepper_new(struct stepper **stepper, struct run *run, const struct learner_options *options,
+                   struct err *err) MUST_CHECK;
+void stepper_free(struct stepper *stepper);
+
+/* Steps the run's state. On failure the batch and the state that met it are kept in RUN_DIR, and
+ * the state is what it was. */
+status stepper_take(struct stepper *stepper, const struct replay_batch *from,
+                    struct err *err) MUST_CHECK;
+
+/* Is a report due for the run's step: every so many steps, and at the last one? */
+bool stepper_report_due(const struct stepper *stepper);
+/* Of the last step; step 0: there was none. */
+const struct report *stepper_report(const struct stepper *stepper);
+/* Of the last step that was looked at closely: with diagnostics. */
+const struct report *stepper_shown(const struct stepper *stepper);
+
+#endif
