@@ -1,4 +1,4 @@
-/* Appending, scanning and emptying the journal. The bytes are drawn in the header. */
+/* Opening, appending to, reading and emptying the journal. The bytes are journal_format.c's. */
 #include "common/trajectory/journal.h"
 
 #include <errno.h>
@@ -14,129 +14,31 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/trajectory/journal_format.h"
 
-#define PATH_SIZE          4096
-#define FILE_HEADER_SIZE   32u
-#define RECORD_HEADER_SIZE 64u
-#define VERSION            1u
-
-static const char file_magic[8] = {'H', 'C', 'J', 'O', 'U', 'R', 'N', '1'};
-static const char record_magic[8] = {'H', 'C', 'E', 'P', 'I', 'S', 'O', 'D'};
-
-struct record_place {
-    uint64_t at; /* of its header, bytes */
-    uint32_t T;
-    struct episode_identity identity;
-};
+#define PATH_SIZE 4096
 
 struct journal {
     char *path;
     int fd;
     int lock_fd;
-    uint32_t W;
-    uint64_t digest; /* of the signature */
-    uint64_t end;    /* bytes; what lies beyond is of no account */
+    struct journal_format format;
+    uint64_t end; /* bytes; what lies beyond is of no account */
     uint64_t transitions;
     uint64_t n, capacity;
-    struct record_place *records; /* (n) */
+    struct journal_record *records; /* (n) */
     bool stale; /* its episodes are in a shard, but it could not be emptied: to be done before the
                    next append */
 };
 
-/* ---- bytes ---- */
-
-/* All machines that this is built for are little-endian: values are copied as they are. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the journal is little-endian");
-
-static void put(unsigned char *at, const void *value, size_t size)
-{
-    memcpy(at, value, size);
-}
-
-static uint64_t get64(const unsigned char *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t get32(const unsigned char *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static void make_file_header(const struct journal *journal, unsigned char header[FILE_HEADER_SIZE])
-{
-    const uint32_t version = VERSION;
-    put(header, file_magic, sizeof file_magic);
-    put(header + 8, &version, 4);
-    put(header + 12, &journal->W, 4);
-    put(header + 16, &journal->digest, 8);
-    const uint64_t checksum = XXH64(header, 24, 0);
-    put(header + 24, &checksum, 8);
-}
-
-static uint64_t record_checksum(const unsigned char *header, const void *rows, size_t size)
-{
-    /* Two rounds instead of a streaming state: the first is the seed of the second. */
-    return XXH64(rows, size, XXH64(header, 56, 0));
-}
-
-static uint64_t rows_size(uint32_t T, uint32_t W)
-{
-    return ((uint64_t)T + 1) * W * sizeof(float);
-}
-
-static void make_record_header(const struct episode *episode,
-                               unsigned char header[RECORD_HEADER_SIZE])
-{
-    const uint64_t size = rows_size(episode->T, episode->W);
-    put(header, record_magic, sizeof record_magic);
-    put(header + 8, &episode->T, 4);
-    put(header + 12, &episode->W, 4);
-    put(header + 16, &size, 8);
-    put(header + 24, &episode->identity.source, 8);
-    put(header + 32, &episode->identity.shard, 8);
-    put(header + 40, &episode->identity.episode, 8);
-    put(header + 48, &episode->identity.relabel, 8);
-    const uint64_t checksum = record_checksum(header, episode->rows, size);
-    put(header + 56, &checksum, 8);
-}
-
-/* Is there a whole, sound record at `bytes`, of which `left` are there? Then its size, else 0. */
-static uint64_t record_at(const struct journal *journal, const unsigned char *bytes, uint64_t left,
-                          struct record_place *place)
-{
-    if (left < RECORD_HEADER_SIZE || memcmp(bytes, record_magic, sizeof record_magic) != 0) {
-        return 0;
-    }
-    uint32_t T = get32(bytes + 8);
-    if (T < 1 || T > EPISODE_TRANSITIONS_MAX || get32(bytes + 12) != journal->W) {
-        return 0;
-    }
-    uint64_t size = rows_size(T, journal->W);
-    if (get64(bytes + 16) != size || size > left - RECORD_HEADER_SIZE ||
-        record_checksum(bytes, bytes + RECORD_HEADER_SIZE, size) != get64(bytes + 56)) {
-        return 0;
-    }
-    place->T = T;
-    place->identity = (struct episode_identity){.source = get64(bytes + 24),
-                                                .shard = get64(bytes + 32),
-                                                .episode = get64(bytes + 40),
-                                                .relabel = get64(bytes + 48)};
-    return RECORD_HEADER_SIZE + size;
-}
-
 /* ---- opening ---- */
 
-static status note_record(struct journal *journal, const struct record_place *place,
+static status note_record(struct journal *journal, const struct journal_record *place,
                           struct err *err)
 {
     if (journal->n == journal->capacity) {
         uint64_t capacity = journal->capacity == 0 ? 256 : 2 * journal->capacity;
-        struct record_place *records = mem_resize(journal->records, capacity, sizeof *records);
+        struct journal_record *records = mem_resize(journal->records, capacity, sizeof *records);
         if (records == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " records", journal->path,
                            capacity);
@@ -149,39 +51,20 @@ static status note_record(struct journal *journal, const struct record_place *pl
     return STATUS_OK;
 }
 
-/* Where the next sound record after `from` starts; `size` when there is none. */
-static uint64_t next_record(const struct journal *journal, const unsigned char *bytes,
-                            uint64_t size, uint64_t from)
-{
-    struct record_place place;
-    while (from < size) {
-        const unsigned char *found =
-            memmem(bytes + from, size - from, record_magic, sizeof record_magic);
-        if (found == NULL) {
-            return size;
-        }
-        from = (uint64_t)(found - bytes);
-        if (record_at(journal, found, size - from, &place) > 0) {
-            return from;
-        }
-        from++;
-    }
-    return size;
-}
-
 /* Notes all sound records. What is not one is damage when another follows, and a torn end when none
  * does. */
 static status scan(struct journal *journal, const unsigned char *bytes, uint64_t size,
                    const struct dataset_writer *writer, struct journal_found *found,
                    struct err *err)
 {
-    uint64_t at = FILE_HEADER_SIZE;
+    uint64_t at = JOURNAL_FORMAT_FILE_HEADER;
     journal->end = at;
     while (at < size) {
-        struct record_place place = {.at = at};
-        uint64_t length = record_at(journal, bytes + at, size - at, &place);
+        struct journal_record place = {.at = at};
+        uint64_t length =
+            journal_format_read_record(&journal->format, bytes + at, size - at, &place);
         if (length == 0) {
-            uint64_t next = next_record(journal, bytes, size, at + 1);
+            uint64_t next = journal_format_find_record(&journal->format, bytes, size, at + 1);
             if (next == size) {
                 found->torn_bytes = size - at;
                 break;
@@ -207,31 +90,11 @@ static status scan(struct journal *journal, const unsigned char *bytes, uint64_t
     return STATUS_OK;
 }
 
-static status check_file_header(const struct journal *journal, const unsigned char *bytes,
-                                struct err *err)
-{
-    if (memcmp(bytes, file_magic, sizeof file_magic) != 0 ||
-        XXH64(bytes, 24, 0) != get64(bytes + 24)) {
-        return err_set(err, STATUS_CORRUPT, "%s: no journal, or its header is damaged",
-                       journal->path);
-    }
-    if (get32(bytes + 8) != VERSION) {
-        return err_set(err, STATUS_MISMATCH, "%s: version %u, expected %u", journal->path,
-                       get32(bytes + 8), VERSION);
-    }
-    if (get32(bytes + 12) != journal->W || get64(bytes + 16) != journal->digest) {
-        return err_set(err, STATUS_MISMATCH,
-                       "%s: written with another signature (rows of %u floats, here %u)",
-                       journal->path, get32(bytes + 12), journal->W);
-    }
-    return STATUS_OK;
-}
-
 /* An empty journal in place of whatever is there; whole or not at all. */
 static status start_empty(struct journal *journal, struct err *err)
 {
-    unsigned char header[FILE_HEADER_SIZE];
-    make_file_header(journal, header);
+    unsigned char header[JOURNAL_FORMAT_FILE_HEADER];
+    journal_format_make_file_header(&journal->format, header);
     const struct file_part part = {.bytes = header, .size = sizeof header};
     status s = file_replace(journal->path, &part, 1, err);
     if (s != STATUS_OK) {
@@ -245,7 +108,7 @@ static status start_empty(struct journal *journal, struct err *err)
         close(journal->fd);
     }
     journal->fd = fd;
-    journal->end = FILE_HEADER_SIZE;
+    journal->end = JOURNAL_FORMAT_FILE_HEADER;
     journal->n = 0;
     journal->transitions = 0;
     journal->stale = false;
@@ -268,11 +131,12 @@ static status keep_noted(struct journal *journal, const unsigned char *bytes, st
     if (parts == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " records", journal->path, journal->n);
     }
-    parts[0] = (struct file_part){.bytes = bytes, .size = FILE_HEADER_SIZE};
-    uint64_t end = FILE_HEADER_SIZE;
+    parts[0] = (struct file_part){.bytes = bytes, .size = JOURNAL_FORMAT_FILE_HEADER};
+    uint64_t end = JOURNAL_FORMAT_FILE_HEADER;
     for (uint64_t i = 0; i < journal->n; i++) {
-        struct record_place *place = &journal->records[i];
-        size_t size = RECORD_HEADER_SIZE + rows_size(place->T, journal->W);
+        struct journal_record *place = &journal->records[i];
+        size_t size =
+            JOURNAL_FORMAT_RECORD_HEADER + journal_format_rows_size(place->T, journal->format.W);
         parts[i + 1] = (struct file_part){.bytes = bytes + place->at, .size = size};
         place->at = end;
         end += size;
@@ -294,11 +158,12 @@ static status open_existing(struct journal *journal, const struct dataset_writer
     if (s != STATUS_OK) {
         return s;
     }
-    if (size < FILE_HEADER_SIZE) {
+    if (size < JOURNAL_FORMAT_FILE_HEADER) {
         s = err_set(err, STATUS_CORRUPT, "%s: %zu bytes, a journal has at least %u", journal->path,
-                    size, FILE_HEADER_SIZE);
+                    size, JOURNAL_FORMAT_FILE_HEADER);
     } else {
-        s = check_file_header(journal, bytes, err);
+        s = journal_format_check_file_header(&journal->format, bytes, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "%s", journal->path);
     }
     if (s == STATUS_OK) {
         s = scan(journal, bytes, size, writer, found, err);
@@ -354,8 +219,8 @@ status journal_open(struct journal **journal, const char *path, const struct sig
     }
     made->fd = -1;
     made->lock_fd = -1;
-    made->W = signature_width(signature);
-    made->digest = XXH64(json, strlen(json), 0);
+    made->format.W = signature_width(signature);
+    made->format.digest = XXH64(json, strlen(json), 0);
     mem_free(json);
     status s = open_file(made, writer, &counts, err);
     if (s != STATUS_OK) {
@@ -404,33 +269,34 @@ uint64_t journal_bytes(const struct journal *journal)
 
 static status write_record(struct journal *journal, const struct episode *episode, struct err *err)
 {
-    unsigned char header[RECORD_HEADER_SIZE];
-    make_record_header(episode, header);
+    unsigned char header[JOURNAL_FORMAT_RECORD_HEADER];
+    journal_format_make_record_header(episode, header);
     if (lseek(journal->fd, (off_t)journal->end, SEEK_SET) < 0) {
         return err_errno(err, errno, "seek to byte %" PRIu64, journal->end);
     }
     status s = file_write_all(journal->fd, header, sizeof header, err);
     if (s == STATUS_OK) {
-        s = file_write_all(journal->fd, episode->rows, rows_size(episode->T, episode->W), err);
+        s = file_write_all(journal->fd, episode->rows,
+                           journal_format_rows_size(episode->T, episode->W), err);
     }
     return s == STATUS_OK ? file_sync(journal->fd, err) : s;
 }
 
 status journal_append(struct journal *journal, const struct episode *episode, struct err *err)
 {
-    ASSERT(episode->W == journal->W);
+    ASSERT(episode->W == journal->format.W);
     ASSERT(episode->T >= 1);
     status s = journal->stale ? start_empty(journal, err) : STATUS_OK;
     if (s != STATUS_OK) {
         return s;
     }
-    uint64_t size = RECORD_HEADER_SIZE + rows_size(episode->T, episode->W);
+    uint64_t size = JOURNAL_FORMAT_RECORD_HEADER + journal_format_rows_size(episode->T, episode->W);
     if (journal->n > 0 && journal->end + size > JOURNAL_BYTES_MAX) {
         return err_set(err, STATUS_FULL,
                        "%s: %" PRIu64 " bytes and %" PRIu64 " more: compact it first",
                        journal->path, journal->end, size);
     }
-    struct record_place place = {
+    struct journal_record place = {
         .at = journal->end, .T = episode->T, .identity = episode->identity};
     s = note_record(journal, &place, err);
     if (s != STATUS_OK) {
@@ -454,10 +320,10 @@ status journal_append(struct journal *journal, const struct episode *episode, st
 status journal_read(struct journal *journal, uint64_t i, struct episode *episode, struct err *err)
 {
     ASSERT(i < journal->n);
-    ASSERT(episode->W == journal->W);
-    const struct record_place *place = &journal->records[i];
-    unsigned char header[RECORD_HEADER_SIZE];
-    uint64_t size = rows_size(place->T, journal->W);
+    ASSERT(episode->W == journal->format.W);
+    const struct journal_record *place = &journal->records[i];
+    unsigned char header[JOURNAL_FORMAT_RECORD_HEADER];
+    uint64_t size = journal_format_rows_size(place->T, journal->format.W);
     episode_clear(episode);
     status s = episode_reserve(episode, (size_t)place->T + 1, err);
     if (s == STATUS_OK) {
@@ -466,8 +332,8 @@ status journal_read(struct journal *journal, uint64_t i, struct episode *episode
     if (s == STATUS_OK) {
         s = file_read_at(journal->fd, episode->rows, size, (off_t)(place->at + sizeof header), err);
     }
-    if (s == STATUS_OK && (get32(header + 8) != place->T ||
-                           record_checksum(header, episode->rows, size) != get64(header + 56))) {
+    if (s == STATUS_OK &&
+        !journal_format_same_record(&journal->format, place, header, episode->rows)) {
         s = err_set(err, STATUS_CORRUPT, "bad checksum");
     }
     if (s != STATUS_OK) {
@@ -487,7 +353,7 @@ static status read_all(struct journal *journal, struct episode *episodes,
     *n = 0;
     for (uint64_t i = 0; i < journal->n; i++) {
         struct err why = {0};
-        episode_init(&episodes[*n], journal->W);
+        episode_init(&episodes[*n], journal->format.W);
         status s = journal_read(journal, i, &episodes[*n], &why);
         if (s == STATUS_OK) {
             list[*n] = &episodes[*n];

@@ -2,22 +2,7 @@
  *
  * An append-only file. What journal_append has acknowledged survives kill -9 and power cuts; what a
  * crash tore off at the end is cut when it is next opened; damage in the middle costs the episodes
- * it hits, no others. Bytes (little-endian):
- *
- *     file     0   8  magic "HCJOURN1"
- *              8   4  version, 1
- *             12   4  W, floats a row
- *             16   8  XXH64 of the signature's JSON
- *             24   8  XXH64 of bytes 0..23
- *             32      records
- *
- *     record   0   8  magic "HCEPISOD"
- *              8   4  T, transitions
- *             12   4  W
- *             16   8  size of the rows in bytes: (T + 1) * W * 4
- *             24  32  identity: source, shard, episode, relabel
- *             56   8  XXH64 of the rows, seeded with XXH64 of bytes 0..55
- *             64      rows, (T + 1, W) float32
+ * it hits, no others. The bytes are drawn in journal_format.h.
  *
  * Compacting: all its episodes are written as one shard (whole, or not at all), then the journal is
  * replaced by an empty one. A crash in between leaves episodes in both; journal_open drops those
