@@ -4,7 +4,7 @@ hindcast_test(tokens_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/tokens_test.c L
 hindcast_library(hindcast_test_replay SOURCES ${CMAKE_SOURCE_DIR}/tests/lib/replay.c
                  LINK hindcast_replay_server_core hindcast_test_trajectory hindcast_test_base)
 
-foreach(module slot_map table limiter writers store store_record served_table inserter gatherer buffer_pool replay_ring replay_clients
+foreach(module slot_map sum_tree table limiter writers store store_record served_table inserter gatherer buffer_pool replay_ring replay_clients
         )
   hindcast_test(${module}_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/${module}_test.c LINK hindcast_test_replay
                 TIMEOUT 120)
