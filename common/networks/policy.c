@@ -162,6 +162,15 @@ const struct policy_info *policy_info(const struct policy *policy)
     return &policy->info;
 }
 
+bool policy_network(const struct policy *policy, const char *prefix, struct network *net)
+{
+    const struct part *part = strcmp(prefix, "policy") == 0   ? &policy->actor
+                              : strcmp(prefix, "critic") == 0 ? &policy->critic
+                                                              : &policy->perturb;
+    *net = network_of(part);
+    return part->params != NULL;
+}
+
 const char *policy_note(const struct policy *policy, const char *key)
 {
     return safetensors_metadata(policy->file, key);

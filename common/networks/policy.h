@@ -23,12 +23,14 @@
 #ifndef HINDCAST_NETWORKS_POLICY_H
 #define HINDCAST_NETWORKS_POLICY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
 #include "common/networks/network.h"
 #include "common/networks/safetensors.h"
+#include "common/trajectory/signature.h"
 
 #define POLICY_TEXT_SIZE 32
 #define POLICY_BYTES_MAX (256u << 20)
@@ -51,6 +53,20 @@ struct policy_info {
 };
 int policy_inputs(const struct policy_info *info); /* I */
 
+/* What is done with it: the mean action (perturbed where there is a perturbation network), a sample
+ * given noise, the best of the candidates given noise. */
+enum policy_rule { POLICY_MEAN, POLICY_SAMPLE, POLICY_ARGMAX };
+const char *policy_rule_name(enum policy_rule rule); /* "mean", "sample", "argmax" */
+/* By name; NULL: what an evaluator does, the mean or the argmax. INVALID for one that this policy
+ * has not: who takes the best of candidates has no sample, and the other way round. */
+status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, const char *name,
+                        struct err *err) MUST_CHECK;
+
+/* The signature of the rows it was made for. NOT_FOUND where the package has none, CORRUPT where it
+ * is not one or its sizes are others than `info` has. */
+status policy_info_signature(struct signature *signature, const struct policy_info *info,
+                             struct err *err) MUST_CHECK;
+
 /* Immutable once made: any number of threads may act with it, each with its own scratch. */
 struct policy;
 
@@ -61,6 +77,9 @@ status policy_parse(struct policy **policy, const void *bytes, size_t size,
 status policy_read(struct policy **policy, const char *path, struct err *err) MUST_CHECK;
 void policy_free(struct policy *policy);
 const struct policy_info *policy_info(const struct policy *policy);
+/* The network PREFIX/.. that acting reads: "policy", "critic", "perturb". Its weights are the
+ * policy's. False where the package has none. */
+bool policy_network(const struct policy *policy, const char *prefix, struct network *net);
 /* A metadata string of the package ("setting/gamma"), or NULL. */
 const char *policy_note(const struct policy *policy, const char *key);
 

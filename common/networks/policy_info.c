@@ -28,6 +28,37 @@ bool policy_info_has_perturb(const struct policy_info *info)
     return strcmp(info->acting, POLICY_ACT_PERTURBED) == 0;
 }
 
+/* ---- Acting ---- */
+
+static const char *const rule_names[] = {
+    [POLICY_MEAN] = "mean", [POLICY_SAMPLE] = "sample", [POLICY_ARGMAX] = "argmax"};
+
+const char *policy_rule_name(enum policy_rule rule)
+{
+    return rule_names[rule];
+}
+
+status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, const char *name,
+                        struct err *err)
+{
+    const enum policy_rule with_noise =
+        policy_info_has_critic(info) ? POLICY_ARGMAX : POLICY_SAMPLE;
+    if (name == NULL) {
+        *rule = with_noise == POLICY_ARGMAX ? POLICY_ARGMAX : POLICY_MEAN;
+        return STATUS_OK;
+    }
+    if (strcmp(name, rule_names[POLICY_MEAN]) == 0) {
+        *rule = POLICY_MEAN;
+        return STATUS_OK;
+    }
+    if (strcmp(name, rule_names[with_noise]) == 0) {
+        *rule = with_noise;
+        return STATUS_OK;
+    }
+    return err_set(err, STATUS_INVALID, "acting \"%.32s\": expected mean or %s for a policy of %s",
+                   name, rule_names[with_noise], info->algorithm);
+}
+
 /* ---- Reading ---- */
 
 static status need(const struct safetensors *file, const char *key, const char **text,
@@ -172,6 +203,29 @@ status policy_info_read(const struct safetensors *file, struct policy_info *info
     s = s != STATUS_OK ? s : need_step(file, &info->learner_step, err);
     info->signature_json = safetensors_metadata(file, "signature");
     return s;
+}
+
+status policy_info_signature(struct signature *signature, const struct policy_info *info,
+                             struct err *err)
+{
+    if (info->signature_json == NULL) {
+        return err_set(err, STATUS_NOT_FOUND, "policy: metadata signature: not there");
+    }
+    const status s = signature_from_json(signature, info->signature_json, err);
+    if (s == STATUS_NO_MEMORY) {
+        return s;
+    }
+    if (s != STATUS_OK) {
+        return err_context(err, STATUS_CORRUPT, "policy: metadata signature");
+    }
+    const int O = (int)signature_observation(signature);
+    if (O != info->O || (int)signature->A != info->A || (int)signature->K != info->K) {
+        return err_set(err, STATUS_CORRUPT,
+                       "policy: metadata signature: %d observations, %u actions, %u tasks: the "
+                       "package has %d, %d, %d",
+                       O, signature->A, signature->K, info->O, info->A, info->K);
+    }
+    return STATUS_OK;
 }
 
 /* ---- Writing ---- */
