@@ -5,7 +5,7 @@
  *   service_info.c   Info, metrics, the status line
  *   writer_calls.c   OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
  *   insert_stream.c  Insert
- *   sample_stream.c  Sample
+ *   sample_stream.c  Sample, over sample_op.c
  *
  * All of it belongs to the call thread but where a comment says otherwise. */
 #ifndef HINDCAST_REPLAY_SERVER_SERVICE_PRIVATE_H
