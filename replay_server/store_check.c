@@ -1,24 +1,4 @@
-/* LMDB's file format, version 1, as far as it must be understood to be trusted (64-bit,
- * little-endian):
- *
- *     page      0   8  its number
- *              10   2  kind: 1 branch, 2 leaf, 4 overflow, 8 header
- *              12   2  lower: end of the table of offsets      | overflow: 12  4  pages it spans
- *              14   2  upper: start of the nodes               |
- *              16      offsets of the nodes, u16, in order of key; overflow: the value
- *
- *     node      0   4  leaf: size of the value; branch: page number, with the next 2
- *               4   2  leaf: 1 the value is a page number (overflow), 2 it is a database
- *               6   2  size of the key
- *               8      key, value
- *
- *     database  0   4  (of the free list: page size)     header page  16  4  0xBEEFC0DE
- *               4   2  flags                                          20  4  version
- *               6   2  depth                                          40 48  database: free list
- *               8   8  branch pages                                   88 48  database: names
- *              16   8  leaf pages                                    136  8  last page
- *              24   8  overflow pages                                144  8  number of the
- * transaction 32   8  entries 40   8  root page, or all ones */
+/* Walking LMDB's trees with plain reads. The bytes are drawn in lmdb_format.h. */
 #include "replay_server/store_check.h"
 
 #include <errno.h>
@@ -31,80 +11,36 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "replay_server/lmdb_format.h"
 
-#define PAGE_HEADER   16u
-#define NODE_HEADER   8u
-#define DATABASE_SIZE 48u
-#define HEADER_SIZE   152u
-#define KEY_MAX       511u
-#define PAGE_MAX      65536u
-#define DEPTH_MAX     32u
-#define MAGIC         0xBEEFC0DEu
-#define VERSION       1u
-#define INTEGER_KEYS  8u
-#define NO_PAGE       UINT64_MAX
 /* Pages taken and given back within one transaction may lie beyond the end of the file: no more
  * than one transaction can touch. */
 #define PAGES_BEYOND (1u << 18)
 
-enum kind { BRANCH = 1, LEAF = 2, OVERFLOW = 4, HEADER = 8 };
-enum node { NODE_BIG = 1, NODE_DATABASE = 2 };
-
-struct database {
-    uint16_t flags, depth;
-    uint64_t branches, leaves, overflows, entries, root;
-};
-
-struct header {
-    uint32_t page_size;
-    struct database free_list, names;
-    uint64_t last_page, transaction;
-};
-
 struct check {
     int fd;
-    struct header header;
+    struct lmdb_header header;
     uint32_t page_size;
-    uint64_t n_pages;         /* of the file */
-    uint8_t *used;            /* a bit for each of them */
-    uint64_t page;            /* that is looked at, for the error's text */
-    bool taken[PAGE_MAX / 2]; /* of the page that is looked at: pairs of bytes that an entry has */
+    uint64_t n_pages; /* of the file */
+    uint8_t *used;    /* a bit for each of them */
+    uint64_t page;    /* that is looked at, for the error's text */
+    bool taken[LMDB_PAGE_MAX /
+               2]; /* of the page that is looked at: pairs of bytes that an entry has */
     struct err *err;
 };
 
 /* A walk through one database's tree. */
 struct walk {
     const char *name;
-    const struct database *database;
+    const struct lmdb_database *database;
     uint8_t *pages; /* (depth, page_size) */
     uint64_t branches, leaves, overflows, entries;
-    uint8_t key[KEY_MAX]; /* the last one seen */
+    uint8_t key[LMDB_KEY_MAX]; /* the last one seen */
     size_t key_size;
     bool key_seen, key_may_repeat; /* may: it came from a branch, a leaf's may be the same */
     status (*value)(struct check *check, const uint8_t *key, size_t key_size, uint16_t flags,
                     const uint8_t *value, size_t size);
 };
-
-static uint16_t get16(const uint8_t *at)
-{
-    uint16_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
 
 static status damaged(const struct check *check, const char *what)
 {
@@ -137,23 +73,12 @@ static status use_pages(struct check *check, uint64_t first, uint64_t n)
     return STATUS_OK;
 }
 
-static struct database database_of(const uint8_t *at)
-{
-    return (struct database){.flags = get16(at + 4),
-                             .depth = get16(at + 6),
-                             .branches = get64(at + 8),
-                             .leaves = get64(at + 16),
-                             .overflows = get64(at + 24),
-                             .entries = get64(at + 32),
-                             .root = get64(at + 40)};
-}
-
 /* ---- Keys ---- */
 
 static int compare(const struct walk *walk, const uint8_t *key, size_t size)
 {
-    if (walk->database->flags & INTEGER_KEYS) {
-        const uint64_t a = get64(key), b = get64(walk->key);
+    if (walk->database->flags & LMDB_INTEGER_KEYS) {
+        const uint64_t a = bytes_get64(key), b = bytes_get64(walk->key);
         return a < b ? -1 : a > b;
     }
     const int c = memcmp(key, walk->key, size < walk->key_size ? size : walk->key_size);
@@ -164,7 +89,8 @@ static int compare(const struct walk *walk, const uint8_t *key, size_t size)
 static status take_key(struct check *check, struct walk *walk, const uint8_t *key, size_t size,
                        bool of_branch)
 {
-    if (size == 0 || size > KEY_MAX || ((walk->database->flags & INTEGER_KEYS) && size != 8)) {
+    if (size == 0 || size > LMDB_KEY_MAX ||
+        ((walk->database->flags & LMDB_INTEGER_KEYS) && size != 8)) {
         return damaged(check, "a key of a wrong size");
     }
     if (walk->key_seen) {
@@ -184,39 +110,40 @@ static status take_key(struct check *check, struct walk *walk, const uint8_t *ke
 
 static status check_page(struct check *check, const uint8_t *page, bool leaf, size_t *n)
 {
-    const size_t lower = get16(page + 12), upper = get16(page + 14);
-    if (get64(page) != check->page || get16(page + 10) != (leaf ? LEAF : BRANCH)) {
+    const size_t lower = bytes_get16(page + 12), upper = bytes_get16(page + 14);
+    if (bytes_get64(page) != check->page ||
+        bytes_get16(page + 10) != (leaf ? LMDB_LEAF : LMDB_BRANCH)) {
         return damaged(check, leaf ? "is not the leaf that should be here"
                                    : "is not the branch that should be here");
     }
-    if (lower < PAGE_HEADER || lower % 2 != 0 || lower > upper || upper > check->page_size) {
+    if (lower < LMDB_PAGE_HEADER || lower % 2 != 0 || lower > upper || upper > check->page_size) {
         return damaged(check, "bad bounds");
     }
-    *n = (lower - PAGE_HEADER) / 2;
+    *n = (lower - LMDB_PAGE_HEADER) / 2;
     return *n < (leaf ? 1u : 2u) ? damaged(check, "too few entries") : STATUS_OK;
 }
 
 static const uint8_t *node_of(const uint8_t *page, size_t i)
 {
-    return page + get16(page + PAGE_HEADER + 2 * i);
+    return page + bytes_get16(page + LMDB_PAGE_HEADER + 2 * i);
 }
 
 /* The nodes lie in the upper part of the page, without gap or overlap: LMDB relies on it when it
  * moves them. */
 static status check_nodes(struct check *check, const uint8_t *page, bool leaf, size_t n)
 {
-    const size_t upper = get16(page + 14);
+    const size_t upper = bytes_get16(page + 14);
     size_t total = 0;
     memset(check->taken, 0, sizeof check->taken);
     for (size_t i = 0; i < n; i++) {
         const uint8_t *node = node_of(page, i);
         const size_t at = (size_t)(node - page);
-        if (at < upper || at % 2 != 0 || at + NODE_HEADER > check->page_size) {
+        if (at < upper || at % 2 != 0 || at + LMDB_NODE_HEADER > check->page_size) {
             return damaged(check, "an entry outside of its page");
         }
-        size_t size = NODE_HEADER + get16(node + 6);
+        size_t size = LMDB_NODE_HEADER + bytes_get16(node + 6);
         if (leaf) {
-            size += get16(node + 4) & NODE_BIG ? sizeof(uint64_t) : get32(node);
+            size += bytes_get16(node + 4) & LMDB_NODE_BIG ? sizeof(uint64_t) : bytes_get32(node);
         }
         size = (size + 1) / 2 * 2;
         if (size > check->page_size - at) {
@@ -237,20 +164,21 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
 {
     for (size_t i = 0; i < n; i++) {
         const uint8_t *node = node_of(page, i);
-        const size_t size = get32(node), key_size = get16(node + 6);
-        const uint16_t flags = get16(node + 4);
-        const uint8_t *value = node + NODE_HEADER + key_size;
-        status s = take_key(check, walk, node + NODE_HEADER, key_size, false);
+        const size_t size = bytes_get32(node), key_size = bytes_get16(node + 6);
+        const uint16_t flags = bytes_get16(node + 4);
+        const uint8_t *value = node + LMDB_NODE_HEADER + key_size;
+        status s = take_key(check, walk, node + LMDB_NODE_HEADER, key_size, false);
         if (s != STATUS_OK) {
             return s;
         }
-        if (flags != 0 && flags != NODE_BIG && flags != NODE_DATABASE) {
+        if (flags != 0 && flags != LMDB_NODE_BIG && flags != LMDB_NODE_DATABASE) {
             return damaged(check, "an entry of no known kind");
         }
         const uint64_t leaf_page = check->page;
-        if (flags == NODE_BIG) {
-            const uint64_t first = get64(value);
-            const uint64_t pages = (PAGE_HEADER + size + check->page_size - 1) / check->page_size;
+        if (flags == LMDB_NODE_BIG) {
+            const uint64_t first = bytes_get64(value);
+            const uint64_t pages =
+                (LMDB_PAGE_HEADER + size + check->page_size - 1) / check->page_size;
             if ((s = use_pages(check, first, pages)) != STATUS_OK) {
                 return s;
             }
@@ -260,7 +188,7 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
             }
             walk->overflows += pages;
         }
-        s = walk->value(check, node + NODE_HEADER, key_size, flags, value, size);
+        s = walk->value(check, node + LMDB_NODE_HEADER, key_size, flags, value, size);
         if (s != STATUS_OK) {
             return s;
         }
@@ -291,10 +219,10 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
         const uint8_t *node = node_of(page, i);
         check->page = number;
         if (i > 0) { /* the first has no key */
-            s = take_key(check, walk, node + NODE_HEADER, get16(node + 6), true);
+            s = take_key(check, walk, node + LMDB_NODE_HEADER, bytes_get16(node + 6), true);
         }
         if (s == STATUS_OK) {
-            const uint64_t child = get32(node) | (uint64_t)get16(node + 4) << 32;
+            const uint64_t child = bytes_get32(node) | (uint64_t)bytes_get16(node + 4) << 32;
             s = walk_page(check, walk, child, level + 1);
         }
         if (s != STATUS_OK) {
@@ -306,9 +234,10 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
 
 static status walk_database(struct check *check, struct walk *walk)
 {
-    const struct database *database = walk->database;
+    const struct lmdb_database *database = walk->database;
     status s = STATUS_OK;
-    if ((database->root == NO_PAGE) != (database->depth == 0) || database->depth > DEPTH_MAX) {
+    if ((database->root == LMDB_NO_PAGE) != (database->depth == 0) ||
+        database->depth > LMDB_DEPTH_MAX) {
         s = damaged(check, "an impossible depth");
     } else if (database->depth > 0) {
         walk->pages = mem_array(database->depth, check->page_size);
@@ -333,7 +262,7 @@ static status take_row(struct check *check, const uint8_t *key, size_t key_size,
     (void)key_size;
     (void)value;
     (void)size;
-    return flags & NODE_DATABASE ? damaged(check, "a database within a database") : STATUS_OK;
+    return flags & LMDB_NODE_DATABASE ? damaged(check, "a database within a database") : STATUS_OK;
 }
 
 /* A database of the store, by its name. */
@@ -343,15 +272,19 @@ static status take_name(struct check *check, const uint8_t *key, size_t key_size
     static const struct {
         const char *name;
         uint16_t flags;
-    } known[] = {{"meta", 0}, {"writers", 0}, {"episodes", INTEGER_KEYS}, {"chunks", INTEGER_KEYS}};
+    } known[] = {{"meta", 0},
+                 {"writers", 0},
+                 {"episodes", LMDB_INTEGER_KEYS},
+                 {"chunks", LMDB_INTEGER_KEYS}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (key_size != strlen(known[i].name) || memcmp(key, known[i].name, key_size) != 0) {
             continue;
         }
-        if (flags != NODE_DATABASE || size != DATABASE_SIZE || get16(value + 4) != known[i].flags) {
+        if (flags != LMDB_NODE_DATABASE || size != LMDB_DATABASE_SIZE ||
+            bytes_get16(value + 4) != known[i].flags) {
             return damaged(check, "bad record of a database");
         }
-        const struct database database = database_of(value);
+        const struct lmdb_database database = lmdb_get_database(value);
         struct walk walk = {.name = known[i].name, .database = &database, .value = take_row};
         return walk_database(check, &walk);
     }
@@ -369,27 +302,28 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
         return err_set(check->err, STATUS_NO_MEMORY, "out of memory");
     }
     status s = STATUS_OK;
-    if (flags == NODE_BIG) {
-        const uint64_t first = get64(value);
-        uint8_t header[PAGE_HEADER];
+    if (flags == LMDB_NODE_BIG) {
+        const uint64_t first = bytes_get64(value);
+        uint8_t header[LMDB_PAGE_HEADER];
         s = read_bytes(check, first, header, sizeof header);
-        if (s == STATUS_OK && (get64(header) != first || get16(header + 10) != OVERFLOW)) {
+        if (s == STATUS_OK &&
+            (bytes_get64(header) != first || bytes_get16(header + 10) != LMDB_OVERFLOW)) {
             s = damaged(check, "is not the free list's page that should be here");
         }
         if (s == STATUS_OK) {
-            s = file_read_at(check->fd, list, size, (off_t)(first * check->page_size + PAGE_HEADER),
-                             check->err);
+            s = file_read_at(check->fd, list, size,
+                             (off_t)(first * check->page_size + LMDB_PAGE_HEADER), check->err);
         }
     } else {
         memcpy(list, value, size);
     }
-    if (s == STATUS_OK &&
-        (flags & NODE_DATABASE || size < 8 || size % 8 != 0 || get64(list) != size / 8 - 1)) {
+    if (s == STATUS_OK && (flags & LMDB_NODE_DATABASE || size < 8 || size % 8 != 0 ||
+                           bytes_get64(list) != size / 8 - 1)) {
         s = damaged(check, "a free list of a wrong size");
     }
     for (size_t i = 1; s == STATUS_OK && i < size / 8; i++) {
-        const uint64_t page = get64(list + 8 * i);
-        if (i > 1 && page >= get64(list + 8 * (i - 1))) {
+        const uint64_t page = bytes_get64(list + 8 * i);
+        if (i > 1 && page >= bytes_get64(list + 8 * (i - 1))) {
             s = damaged(check, "a free list out of order");
         } else {
             s = use_pages(check, page, 1);
@@ -401,27 +335,27 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
 
 /* ---- Header pages ---- */
 
-static status read_header(struct check *check, unsigned i, struct header *header)
+static status read_header(struct check *check, unsigned i, struct lmdb_header *header)
 {
-    uint8_t bytes[HEADER_SIZE];
+    uint8_t bytes[LMDB_HEADER_SIZE];
     status s = read_bytes(check, i, bytes, sizeof bytes);
     if (s != STATUS_OK) {
         return s;
     }
-    if (get32(bytes + 16) != MAGIC || get32(bytes + 20) != VERSION) {
+    if (bytes_get32(bytes + 16) != LMDB_MAGIC || bytes_get32(bytes + 20) != LMDB_VERSION) {
         return err_set(check->err, i == 0 ? STATUS_INVALID : STATUS_CORRUPT,
-                       "page %u: no header of LMDB's format %u", i, VERSION);
+                       "page %u: no header of LMDB's format %u", i, LMDB_VERSION);
     }
-    *header = (struct header){.page_size = get32(bytes + 40),
-                              .free_list = database_of(bytes + 40),
-                              .names = database_of(bytes + 88),
-                              .last_page = get64(bytes + 136),
-                              .transaction = get64(bytes + 144)};
-    if (get64(bytes) != i || get16(bytes + 10) != HEADER) {
+    *header = (struct lmdb_header){.page_size = bytes_get32(bytes + 40),
+                                   .free_list = lmdb_get_database(bytes + 40),
+                                   .names = lmdb_get_database(bytes + 88),
+                                   .last_page = bytes_get64(bytes + 136),
+                                   .transaction = bytes_get64(bytes + 144)};
+    if (bytes_get64(bytes) != i || bytes_get16(bytes + 10) != LMDB_HEADER) {
         return damaged(check, "is not the header that should be here");
     }
     /* The free list's flags are those of the environment too, none of which we use. */
-    if (header->free_list.flags != INTEGER_KEYS || header->names.flags != 0 ||
+    if (header->free_list.flags != LMDB_INTEGER_KEYS || header->names.flags != 0 ||
         header->last_page < 1 || (header->transaction != 0 && header->transaction % 2 != i)) {
         return damaged(check, "bad header");
     }
@@ -431,9 +365,9 @@ static status read_header(struct check *check, unsigned i, struct header *header
 /* The header of the last transaction is the one that counts; the other is of the one before. */
 static status read_headers(struct check *check)
 {
-    struct header both[2] = {0};
+    struct lmdb_header both[2] = {0};
     check->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
-    ASSERT(check->page_size <= PAGE_MAX);
+    ASSERT(check->page_size <= LMDB_PAGE_MAX);
     for (unsigned i = 0; i < 2; i++) {
         status s = read_header(check, i, &both[i]);
         if (s != STATUS_OK) {
@@ -505,11 +439,11 @@ bool store_check_value(const void *value, size_t size)
 {
     const size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
     const size_t node_max =
-        (page_size - PAGE_HEADER) / 2 - 2; /* what is larger has its own pages */
-    if (NODE_HEADER + sizeof(uint64_t) + size <= node_max) {
+        (page_size - LMDB_PAGE_HEADER) / 2 - 2; /* what is larger has its own pages */
+    if (LMDB_NODE_HEADER + sizeof(uint64_t) + size <= node_max) {
         return true;
     }
-    const uint8_t *page = (const uint8_t *)value - PAGE_HEADER;
-    return get16(page + 10) == OVERFLOW &&
-           get32(page + 12) == (PAGE_HEADER + size + page_size - 1) / page_size;
+    const uint8_t *page = (const uint8_t *)value - LMDB_PAGE_HEADER;
+    return bytes_get16(page + 10) == LMDB_OVERFLOW &&
+           bytes_get32(page + 12) == (LMDB_PAGE_HEADER + size + page_size - 1) / page_size;
 }

@@ -4,45 +4,23 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/bytes.h"
+
 #define VERSION 1u
 
 static const char file_magic[8] = {'H', 'C', 'J', 'O', 'U', 'R', 'N', '1'};
 static const char record_magic[8] = {'H', 'C', 'E', 'P', 'I', 'S', 'O', 'D'};
-
-/* All machines that this is built for are little-endian: values are copied as they are. */
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the journal is little-endian");
-
-static void put(unsigned char *at, const void *value, size_t size)
-{
-    memcpy(at, value, size);
-}
-
-static uint64_t get64(const unsigned char *at)
-{
-    uint64_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
-
-static uint32_t get32(const unsigned char *at)
-{
-    uint32_t value;
-    memcpy(&value, at, sizeof value);
-    return value;
-}
 
 /* ---- the file ---- */
 
 void journal_format_make_file_header(const struct journal_format *format,
                                      unsigned char header[JOURNAL_FORMAT_FILE_HEADER])
 {
-    const uint32_t version = VERSION;
-    put(header, file_magic, sizeof file_magic);
-    put(header + 8, &version, 4);
-    put(header + 12, &format->W, 4);
-    put(header + 16, &format->digest, 8);
-    const uint64_t checksum = XXH64(header, 24, 0);
-    put(header + 24, &checksum, 8);
+    memcpy(header, file_magic, sizeof file_magic);
+    bytes_put32(header + 8, VERSION);
+    bytes_put32(header + 12, format->W);
+    bytes_put64(header + 16, format->digest);
+    bytes_put64(header + 24, XXH64(header, 24, 0));
 }
 
 status journal_format_check_file_header(const struct journal_format *format,
@@ -50,16 +28,17 @@ status journal_format_check_file_header(const struct journal_format *format,
                                         struct err *err)
 {
     if (memcmp(header, file_magic, sizeof file_magic) != 0 ||
-        XXH64(header, 24, 0) != get64(header + 24)) {
+        XXH64(header, 24, 0) != bytes_get64(header + 24)) {
         return err_set(err, STATUS_CORRUPT, "no journal, or its header is damaged");
     }
-    if (get32(header + 8) != VERSION) {
-        return err_set(err, STATUS_MISMATCH, "version %u, expected %u", get32(header + 8), VERSION);
+    if (bytes_get32(header + 8) != VERSION) {
+        return err_set(err, STATUS_MISMATCH, "version %u, expected %u", bytes_get32(header + 8),
+                       VERSION);
     }
-    if (get32(header + 12) != format->W || get64(header + 16) != format->digest) {
+    if (bytes_get32(header + 12) != format->W || bytes_get64(header + 16) != format->digest) {
         return err_set(err, STATUS_MISMATCH,
                        "written with another signature (rows of %u floats, here %u)",
-                       get32(header + 12), format->W);
+                       bytes_get32(header + 12), format->W);
     }
     return STATUS_OK;
 }
@@ -81,16 +60,15 @@ void journal_format_make_record_header(const struct episode *episode,
                                        unsigned char header[JOURNAL_FORMAT_RECORD_HEADER])
 {
     const uint64_t size = journal_format_rows_size(episode->T, episode->W);
-    put(header, record_magic, sizeof record_magic);
-    put(header + 8, &episode->T, 4);
-    put(header + 12, &episode->W, 4);
-    put(header + 16, &size, 8);
-    put(header + 24, &episode->identity.source, 8);
-    put(header + 32, &episode->identity.shard, 8);
-    put(header + 40, &episode->identity.episode, 8);
-    put(header + 48, &episode->identity.relabel, 8);
-    const uint64_t checksum = record_checksum(header, episode->rows, size);
-    put(header + 56, &checksum, 8);
+    memcpy(header, record_magic, sizeof record_magic);
+    bytes_put32(header + 8, episode->T);
+    bytes_put32(header + 12, episode->W);
+    bytes_put64(header + 16, size);
+    bytes_put64(header + 24, episode->identity.source);
+    bytes_put64(header + 32, episode->identity.shard);
+    bytes_put64(header + 40, episode->identity.episode);
+    bytes_put64(header + 48, episode->identity.relabel);
+    bytes_put64(header + 56, record_checksum(header, episode->rows, size));
 }
 
 uint64_t journal_format_read_record(const struct journal_format *format, const unsigned char *bytes,
@@ -100,20 +78,21 @@ uint64_t journal_format_read_record(const struct journal_format *format, const u
         memcmp(bytes, record_magic, sizeof record_magic) != 0) {
         return 0;
     }
-    const uint32_t T = get32(bytes + 8);
-    if (T < 1 || T > EPISODE_TRANSITIONS_MAX || get32(bytes + 12) != format->W) {
+    const uint32_t T = bytes_get32(bytes + 8);
+    if (T < 1 || T > EPISODE_TRANSITIONS_MAX || bytes_get32(bytes + 12) != format->W) {
         return 0;
     }
     const uint64_t size = journal_format_rows_size(T, format->W);
-    if (get64(bytes + 16) != size || size > left - JOURNAL_FORMAT_RECORD_HEADER ||
-        record_checksum(bytes, bytes + JOURNAL_FORMAT_RECORD_HEADER, size) != get64(bytes + 56)) {
+    if (bytes_get64(bytes + 16) != size || size > left - JOURNAL_FORMAT_RECORD_HEADER ||
+        record_checksum(bytes, bytes + JOURNAL_FORMAT_RECORD_HEADER, size) !=
+            bytes_get64(bytes + 56)) {
         return 0;
     }
     record->T = T;
-    record->identity = (struct episode_identity){.source = get64(bytes + 24),
-                                                 .shard = get64(bytes + 32),
-                                                 .episode = get64(bytes + 40),
-                                                 .relabel = get64(bytes + 48)};
+    record->identity = (struct episode_identity){.source = bytes_get64(bytes + 24),
+                                                 .shard = bytes_get64(bytes + 32),
+                                                 .episode = bytes_get64(bytes + 40),
+                                                 .relabel = bytes_get64(bytes + 48)};
     return JOURNAL_FORMAT_RECORD_HEADER + size;
 }
 
@@ -142,6 +121,6 @@ bool journal_format_same_record(const struct journal_format *format,
                                 const float *rows)
 {
     const uint64_t size = journal_format_rows_size(record->T, format->W);
-    return get32(header + 8) == record->T &&
-           record_checksum(header, rows, size) == get64(header + 56);
+    return bytes_get32(header + 8) == record->T &&
+           record_checksum(header, rows, size) == bytes_get64(header + 56);
 }
