@@ -8,14 +8,23 @@
 
 static _Atomic(const struct kernels_table *) in_use;
 
-static const struct kernels_table *const all[] = {&kernels_avx512, &kernels_avx2, &kernels_plain};
+static const struct kernels_table *const all[] = {&kernels_avx512bf16, &kernels_avx512,
+                                                  &kernels_avx2, &kernels_plain};
 #define N_ALL (sizeof all / sizeof all[0])
+
+static bool has_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+}
 
 static bool processor_has(const struct kernels_table *table)
 {
+    if (table == &kernels_avx512bf16) {
+        return has_avx512() && __builtin_cpu_supports("avx512bf16");
+    }
     if (table == &kernels_avx512) {
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+        return has_avx512();
     }
     if (table == &kernels_avx2) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -64,7 +73,8 @@ status kernels_select(const char *name, struct err *err)
             return STATUS_OK;
         }
     }
-    return err_set(err, STATUS_INVALID, "kernels %s: expected best, avx512, avx2 or plain", name);
+    return err_set(err, STATUS_INVALID,
+                   "kernels %s: expected best, avx512bf16, avx512, avx2 or plain", name);
 }
 
 size_t kernels_packed_size(int I, int O)
@@ -108,6 +118,37 @@ void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *dof
 {
     table()->norm_tanh_backward(d, ld_d, dscale, doffset, y, ld_y, normal, ld_normal, inverse_std,
                                 scale, R, H);
+}
+
+bool kernels_bf16_native(void)
+{
+    return table()->bf16_native;
+}
+
+size_t kernels_packed_bf16_size(int I, int O)
+{
+    return kernels_packed_size(I + I % 2, O);
+}
+
+void kernels_pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+{
+    ASSERT(first_o % KERNELS_PANEL_MAX == 0);
+    table()->pack_bf16(packed, W, I, O, first_o, n_o);
+}
+
+void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                        size_t ld_x, int R, float *work)
+{
+    ASSERT(layer->activation == KERNELS_NORM_TANH && layer->normal == NULL);
+    table()->bf16_first(y, ld_y, layer, x, ld_x, R, work);
+}
+
+void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                       const uint16_t *x, size_t ld_x, int R)
+{
+    ASSERT(layer->activation != KERNELS_NORM_TANH && layer->count == layer->I &&
+           layer->ld_start == 0);
+    table()->bf16_next(y, y_float, ld_y, layer, x, ld_x, R);
 }
 
 void kernels_exp(float *y, const float *x, size_t n)

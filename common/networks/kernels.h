@@ -5,8 +5,8 @@
  * hold; a block of rows times a panel is then one run of fused multiply-adds in registers, and the
  * block's bias, layer norm and activation are done while it is still in the first cache. No matrix
  * is copied or spilled between layers, which is what keeps a library's large calls below the peak.
- * Three implementations stand behind one table, chosen at run time: avx512, avx2 and plain, the
- * loops one would write down first: documentation and referee.
+ * Four implementations stand behind one table, chosen at run time: avx512bf16, avx512, avx2 and
+ * plain, the loops one would write down first: documentation and referee.
  *
  * Row-major; leading dimensions `ld_` in floats. R rows, I inputs, O outputs, H width. Nothing here
  * fails or allocates; any number of threads. NaN in gives NaN out. Rows do not see each other: a
@@ -15,7 +15,9 @@
 #ifndef HINDCAST_NETWORKS_KERNELS_H
 #define HINDCAST_NETWORKS_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "common/base/status.h"
 
@@ -31,7 +33,8 @@ enum kernels_activation {
 
 /* A layer ready to run:  y(r) = activation(start(r) + x(r) W[:, first : first + count]^T). */
 struct kernels_layer {
-    const float *packed; /* W(O,I), by kernels_pack */
+    const float *packed;         /* W(O,I), by kernels_pack */
+    const uint16_t *packed_bf16; /* W(O,I), by kernels_pack_bf16; for kernels_bf16_next alone */
     int I, O;
     int first, count;      /* the inputs that x(R,count) holds: 0, I for all */
     const float *start;    /* row (first_row + r) / rows_per_start of start(.., O) is where y(r)
@@ -68,6 +71,32 @@ void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *dof
                                 const float *y, size_t ld_y, const float *normal, size_t ld_normal,
                                 const float *inverse_std, const float *scale, int R, int H);
 
+/* ---- bf16 ----
+ *
+ * For passes that no gradient goes through: weights and the activations between layers are rounded
+ * to bf16 (the upper half of a float; to nearest, ties to even), products are summed and
+ * activations computed in float, though only to 7e-5, which bf16 does not show. Rows of bf16 have
+ * room up to the next even element: what is written there is finite, and weighs nothing when read.
+ */
+
+/* Whether this implementation has instructions for it. Else the same roundings are made by hand,
+ * and bf16 is no faster than float. */
+bool kernels_bf16_native(void);
+/* uint16_t that a packed W(O,I) takes; packing as kernels_pack does. */
+size_t kernels_packed_bf16_size(int I, int O);
+void kernels_pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
+/* A first layer (NORM_TANH, nothing kept), float in: y(R,O) <- bf16. `work`:
+ * KERNELS_BF16_WORK(O) floats, 64-byte aligned. */
+#define KERNELS_BF16_WORK(O) (12 * (((size_t)(O) + 15) / 16 * 16 + 16))
+void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                        size_t ld_x, int R, float *work);
+/* A later layer (PLAIN or ELU, all inputs, from its bias), bf16 in: y(R,O) <- bf16 or, where y is
+ * NULL, y_float(R,O) <- float. */
+void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                       const uint16_t *x, size_t ld_x, int R);
+
+/* ---- Elementwise ---- */
+
 /* y(n) <- f(x(n)), to 2 units in the last place; may be the same array. exp is kept within e^-87 ..
  * e^88. */
 void kernels_exp(float *y, const float *x, size_t n);
@@ -85,8 +114,8 @@ struct kernels_adam {
 void kernels_adam_step(float *p, float *m, float *v, const float *g, size_t n,
                        const struct kernels_adam *adam);
 
-/* The implementation in use: "avx512", "avx2", "plain". The best that this processor has, unless
- * kernels_select said otherwise. */
+/* The implementation in use: "avx512bf16", "avx512", "avx2", "plain". The best that this processor
+ * has, unless kernels_select said otherwise. */
 const char *kernels_name(void);
 /* By name, or "best". INVALID for one that is not known or that this processor does not have. What
  * was packed before must be packed again. At start, or in tests: no other thread may be computing.

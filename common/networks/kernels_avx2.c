@@ -1,5 +1,8 @@
 /* The vector kernels for 256-bit registers: 12 of the 16 hold a block of 6 rows by 16 outputs. */
 #include <immintrin.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
 
 #define KERNELS_TABLE kernels_avx2
 #define KERNELS_NAME  "avx2"
@@ -46,6 +49,45 @@ static inline vec v_power_of_2(vec n)
 {
     const ivec exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+
+/* No cheaper ones here: bf16 is emulated, for its rounding and not for speed. */
+#define v_rough_elu(x)  elu_v(x)
+#define v_rough_tanh(x) tanh_v(x)
+
+/* ---- bf16 ---- */
+
+#define KERNELS_BF16_NATIVE false
+#define v_pairs_load(p)     _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define v_pairs_set(s)      _mm256_set1_epi32(s)
+
+/* c + the products of the two bf16 in each lane. */
+static inline vec v_pairs_fma(ivec a, ivec b, vec c)
+{
+    const ivec high = _mm256_set1_epi32(-65536);
+    const vec even = v_fma(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
+                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), c);
+    return v_fma(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
+                 _mm256_castsi256_ps(_mm256_and_si256(b, high)), even);
+}
+
+/* Adds half of the last place kept, less where that bit is even; a NaN becomes the quiet one. */
+static inline __m128i v_bf16(vec v)
+{
+    const ivec bits = _mm256_castps_si256(v);
+    const ivec odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const ivec sum = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+    const ivec nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    const ivec rounded =
+        _mm256_blendv_epi8(_mm256_srli_epi32(sum, 16), _mm256_set1_epi32(0x7fc0), nan);
+    return _mm_packus_epi32(_mm256_castsi256_si128(rounded), _mm256_extracti128_si256(rounded, 1));
+}
+
+/* The first n (at most LANES) of v, rounded, to p(n). */
+static inline void v_store_bf16(uint16_t *p, vec v, int n)
+{
+    const __m128i halves = v_bf16(v);
+    memcpy(p, &halves, n >= LANES ? sizeof halves : (size_t)n * sizeof *p);
 }
 
 #include "common/networks/kernels_vector.h"

@@ -134,6 +134,74 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
     }
 }
 
+/* ---- bf16 ---- */
+
+static float float_of(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* Packed is W(O,I), rounded. */
+static void pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+{
+    (void)O;
+    const size_t end = (size_t)(first_o + n_o) * (size_t)I;
+    for (size_t i = (size_t)first_o * (size_t)I; i < end; i++) {
+        packed[i] = kernels_bf16_of(W[i]);
+    }
+}
+
+/* y(O) <- row(O), rounded, and a 0 up to the next even element. */
+static void round_row(uint16_t *y, const float *row, int O)
+{
+    for (int o = 0; o < O; o++) {
+        y[o] = kernels_bf16_of(row[o]);
+    }
+    if (O % 2 == 1) {
+        y[O] = 0;
+    }
+}
+
+static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                       size_t ld_x, int R, float *work)
+{
+    struct kernels_layer one = *layer;
+    for (int r = 0; r < R; r++) {
+        one.first_row = layer->first_row + (size_t)r;
+        linear_forward(work, 0, &one, x + (size_t)r * ld_x, ld_x, 1);
+        round_row(y + (size_t)r * ld_y, work, layer->O);
+    }
+}
+
+static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                      const uint16_t *x, size_t ld_x, int R)
+{
+    for (int r = 0; r < R; r++) {
+        const uint16_t *x_r = x + (size_t)r * ld_x;
+        for (int o = 0; o < layer->O; o++) {
+            const uint16_t *w = layer->packed_bf16 + (size_t)o * (size_t)layer->I;
+            double sum = (double)layer->start[o];
+            for (int i = 0; i < layer->I; i++) {
+                sum += (double)float_of(x_r[i]) * (double)float_of(w[i]);
+            }
+            const float result = (float)(layer->activation == KERNELS_ELU ? elu(sum) : sum);
+            if (y != NULL) {
+                y[(size_t)r * ld_y + (size_t)o] = kernels_bf16_of(result);
+            } else {
+                y_float[(size_t)r * ld_y + (size_t)o] = result;
+            }
+        }
+        if (y != NULL && layer->O % 2 == 1) {
+            y[(size_t)r * ld_y + (size_t)layer->O] = 0;
+        }
+    }
+}
+
+/* ---- Elementwise, Adam ---- */
+
 static void exp_n(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -183,6 +251,9 @@ const struct kernels_table kernels_plain = {
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
+    .pack_bf16 = pack_bf16,
+    .bf16_first = bf16_first,
+    .bf16_next = bf16_next,
     .exp = exp_n,
     .tanh = tanh_n,
     .softplus = softplus_n,

@@ -2,7 +2,20 @@
 #ifndef HINDCAST_NETWORKS_KERNELS_TABLE_H
 #define HINDCAST_NETWORKS_KERNELS_TABLE_H
 
+#include <string.h>
+
 #include "common/networks/kernels.h"
+
+/* x to the nearest bf16, ties to even; NaN stays one. */
+static inline uint16_t kernels_bf16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) {
+        return 0x7fc0;
+    }
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
 
 struct kernels_table {
     const char *name;
@@ -17,6 +30,12 @@ struct kernels_table {
     void (*norm_tanh_backward)(float *d, size_t ld_d, float *dscale, float *doffset, const float *y,
                                size_t ld_y, const float *normal, size_t ld_normal,
                                const float *inverse_std, const float *scale, int R, int H);
+    bool bf16_native;
+    void (*pack_bf16)(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
+    void (*bf16_first)(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                       size_t ld_x, int R, float *work);
+    void (*bf16_next)(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                      const uint16_t *x, size_t ld_x, int R);
     void (*exp)(float *y, const float *x, size_t n);
     void (*tanh)(float *y, const float *x, size_t n);
     void (*softplus)(float *y, const float *x, size_t n);
@@ -28,5 +47,6 @@ struct kernels_table {
 extern const struct kernels_table kernels_plain;
 extern const struct kernels_table kernels_avx2;
 extern const struct kernels_table kernels_avx512;
+extern const struct kernels_table kernels_avx512bf16;
 
 #endif

@@ -243,15 +243,17 @@ static void pack(float *packed, const float *W, int I, int O, int first_o, int n
 
 static float sum_row(const float *x, int n)
 {
-    vec sum = v_set(0.0f);
+    vec sum0 = v_set(0.0f);
+    vec sum1 = sum0;
     int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        sum = v_add(sum, v_load(x + i));
+    for (; i + PANEL <= n; i += PANEL) {
+        sum0 = v_add(sum0, v_load(x + i));
+        sum1 = v_add(sum1, v_load(x + i + LANES));
     }
-    if (i < n) {
-        sum = v_add(sum, v_load_part(v_lanes(n - i), x + i));
+    for (; i < n; i += LANES) {
+        sum0 = v_add(sum0, v_load_part(v_lanes(n - i), x + i));
     }
-    return v_sum(sum);
+    return v_sum(v_add(sum0, sum1));
 }
 
 /* y(n) -= mean; the sum of its squares. */
@@ -384,6 +386,8 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
         }
     }
 }
+
+#include "common/networks/kernels_vector_bf16.h"
 
 /* ---- Backward ---- */
 
@@ -541,6 +545,10 @@ const struct kernels_table KERNELS_TABLE = {
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
+    .bf16_native = KERNELS_BF16_NATIVE,
+    .pack_bf16 = pack_bf16,
+    .bf16_first = bf16_first,
+    .bf16_next = bf16_next,
     .exp = exp_n,
     .tanh = tanh_n,
     .softplus = softplus_n,

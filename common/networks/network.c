@@ -68,6 +68,10 @@ static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at
     }
     shape->packed_at[l] = shape->packed_size;
     shape->packed_size += kernels_packed_size(fan_in, width);
+    if (l > 0) {
+        shape->packed_bf16_at[l] = shape->packed_bf16_size;
+        shape->packed_bf16_size += kernels_packed_bf16_size(fan_in, width);
+    }
 }
 
 static status network_shape_make(struct network_shape *shape, int I, const int *widths,
@@ -167,6 +171,14 @@ void network_pack(float *packed, const struct network_shape *shape, const float 
                fan_in_of(shape, last), shape->Q, i, n);
 }
 
+void network_pack_bf16(uint16_t *packed, const struct network_shape *shape, const float *params)
+{
+    for (int l = 1; l < shape->n_layers; l++) {
+        kernels_pack_bf16(packed + shape->packed_bf16_at[l], params + shape->weight_at[l],
+                          fan_in_of(shape, l), shape->widths[l], 0, shape->widths[l]);
+    }
+}
+
 void network_init(float *params, const struct network_shape *shape, uint64_t seed, uint32_t purpose)
 {
     memset(params, 0, shape->size * sizeof *params);
@@ -260,6 +272,32 @@ void network_state_part(float *part, size_t ld_part, const struct network *net, 
     kernels_linear_forward(part, ld_part, &layer, x, ld_x, R);
 }
 
+/* All layers over a tile of actions, `first` being what its first layer is made of: bf16 between
+ * the first layer and the heads. */
+static void infer_tile_bf16(float *out, const struct network *net,
+                            const struct kernels_layer *first, const float *a, size_t ld_a, int R,
+                            float *scratch)
+{
+    const struct network_shape *shape = net->shape;
+    const size_t ld = ld_of(widest(shape));
+    const int last = shape->n_layers - 1;
+    /* Half of the scratch are floats: the first layer's on their way, then the last layer's. */
+    float *floats = scratch + TILE * ld;
+    uint16_t *from = (uint16_t *)(void *)scratch;
+    uint16_t *to = from + TILE * ld;
+    kernels_bf16_first(from, ld, first, a, ld_a, R, floats);
+    for (int l = 1; l <= last; l++) {
+        struct kernels_layer layer = layer_of(net, l);
+        layer.packed_bf16 = net->packed_bf16 + shape->packed_bf16_at[l];
+        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R);
+        uint16_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    const struct kernels_layer head = layer_of(net, shape->n_layers);
+    kernels_linear_forward(out, (size_t)shape->Q, &head, floats, ld, R);
+}
+
 void network_infer_actions(float *out, const struct network *net, const float *part, size_t ld_part,
                            const float *a, size_t ld_a, size_t first, int n, int M, int A,
                            float *scratch)
@@ -275,7 +313,12 @@ void network_infer_actions(float *out, const struct network *net, const float *p
     for (int r = 0; r < n; r += TILE) {
         const int rows = n - r < TILE ? n - r : TILE;
         layer.first_row = first + (size_t)r;
-        kernels_linear_forward(scratch, ld, &layer, a + (size_t)r * ld_a, ld_a, rows);
+        const float *a_r = a + (size_t)r * ld_a;
+        if (net->packed_bf16 != NULL && net->shape->n_layers > 1) {
+            infer_tile_bf16(out + (size_t)r * Q, net, &layer, a_r, ld_a, rows, scratch);
+            continue;
+        }
+        kernels_linear_forward(scratch, ld, &layer, a_r, ld_a, rows);
         infer_rest(out + (size_t)r * Q, Q, net, rows, scratch);
     }
 }

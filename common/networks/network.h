@@ -42,8 +42,10 @@ struct network_shape {
     size_t weight_at[NETWORK_LAYERS_MAX], bias_at[NETWORK_LAYERS_MAX];
     size_t scale_at, offset_at, head_weight_at, head_bias_at;
     size_t size; /* of the block, floats, padded to whole cache lines */
-    size_t packed_at[NETWORK_LAYERS_MAX + 1]; /* layers, then heads, in the packed copy */
-    size_t packed_size;                       /* floats */
+    size_t packed_at[NETWORK_LAYERS_MAX + 1];  /* layers, then heads, in the packed copy */
+    size_t packed_size;                        /* floats */
+    size_t packed_bf16_at[NETWORK_LAYERS_MAX]; /* layers from 1 on, in the packed copy of bf16 */
+    size_t packed_bf16_size;                   /* uint16_t */
 };
 
 /* A policy or prior: heads `mean` and `std` of A each. */
@@ -57,12 +59,17 @@ status network_shape_out(struct network_shape *shape, int I, const int *widths, 
  * changes `params` packs again. Borrowed pointers. */
 struct network {
     const struct network_shape *shape;
-    const float *params; /* (shape->size) */
-    const float *packed; /* (shape->packed_size), 64-byte aligned */
+    const float *params;         /* (shape->size) */
+    const float *packed;         /* (shape->packed_size), 64-byte aligned */
+    const uint16_t *packed_bf16; /* (shape->packed_bf16_size), 64-byte aligned:
+                                    network_infer_actions computes the layers between the first and
+                                    the heads in bf16 (kernels.h); NULL: in float */
 };
 /* part `i` of `n` equal shares of the work: threads pack together. */
 void network_pack(float *packed, const struct network_shape *shape, const float *params, int i,
                   int n);
+/* The layers between the first and the heads, rounded. */
+void network_pack_bf16(uint16_t *packed, const struct network_shape *shape, const float *params);
 
 /* Variance scaling, uniform, fan-out, scale 1/3 (heads 1e-4), zero biases, unit layer-norm scale
  * (ours, after Acme). From (seed, purpose) alone. */

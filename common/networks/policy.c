@@ -29,7 +29,7 @@ struct policy {
 
 static struct network network_of(const struct part *part)
 {
-    return (struct network){&part->shape, part->params, part->packed};
+    return (struct network){&part->shape, part->params, part->packed, NULL};
 }
 
 /* ---- Shapes ---- */

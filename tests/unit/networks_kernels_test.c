@@ -15,8 +15,8 @@ static const int sizes[] = {1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 32, 33, 64
 #define SPARE   40 /* floats after each row that nobody may touch */
 
 /* The implementations that this processor has, besides plain. */
-static const char *const fast[] = {"avx2", "avx512"};
-#define N_FAST 2
+static const char *const fast[] = {"avx2", "avx512", "avx512bf16"};
+#define N_FAST 3
 
 static uint32_t purpose;
 
@@ -216,6 +216,191 @@ static void a_row_is_the_same_bits_in_any_company(void **state)
     mem_free(alone);
 }
 
+/* ---- bf16 ---- */
+
+static float float_of(uint16_t x)
+{
+    const uint32_t bits = (uint32_t)x << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+
+/* The next bf16 may be one place away (2^-7 of the value at most), where a sum fell on the other
+ * side of a half; nothing else may differ, `marks` after the row least of all. */
+static void assert_bf16_close(const uint16_t *got, const uint16_t *want, int R, int O, size_t ld,
+                              const char *what)
+{
+    for (size_t r = 0; r < (size_t)R; r++) {
+        for (size_t o = 0; o < ld; o++) {
+            const double g = (double)float_of(got[r * ld + o]);
+            const double w = (double)float_of(want[r * ld + o]);
+            const double allowed = o < (size_t)(O + O % 2) ? fabs(w) * 0x1p-7 + 1.5e-4 : 0.0;
+            if (!(fabs(g - w) <= allowed)) {
+                fail_msg("%s: row %zu element %zu is %.9g, expected %.9g", what, r, o, g, w);
+            }
+        }
+    }
+}
+
+struct bf16_result {
+    uint16_t *first, *next;
+    float *floats;
+};
+
+static uint16_t *marked(size_t n)
+{
+    uint16_t *y = mem_aligned(n * sizeof *y);
+    assert_non_null(y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = 0x4380; /* 256 */
+    }
+    return y;
+}
+
+/* A first layer of x, and a later one of the same x rounded, to both kinds of output. */
+static struct bf16_result run_bf16(const char *name, int R, int I, int O, bool elu, const float *W,
+                                   const float *x, const uint16_t *x_bf16, const float *b)
+{
+    use(name);
+    const size_t ld_x = (size_t)I + 5;
+    const size_t ld = (size_t)O + SPARE;
+    const int half = O > KERNELS_PANEL_MAX ? KERNELS_PANEL_MAX : 0;
+    float *packed = mem_aligned(kernels_packed_size(I, O) * sizeof *packed);
+    uint16_t *packed_bf16 = mem_aligned(kernels_packed_bf16_size(I, O) * sizeof *packed_bf16);
+    float *work = mem_aligned(KERNELS_BF16_WORK(O) * sizeof *work);
+    kernels_pack(packed, W, I, O, 0, O);
+    if (half > 0) {
+        kernels_pack_bf16(packed_bf16, W, I, O, 0, half);
+    }
+    kernels_pack_bf16(packed_bf16, W, I, O, half, O - half);
+    struct kernels_layer layer = {.packed = packed,
+                                  .packed_bf16 = packed_bf16,
+                                  .I = I,
+                                  .O = O,
+                                  .count = I,
+                                  .start = b,
+                                  .rows_per_start = 1,
+                                  .activation = KERNELS_NORM_TANH,
+                                  .scale = b,
+                                  .offset = W};
+    struct bf16_result result = {marked((size_t)R * ld), marked((size_t)R * ld),
+                                 mem_aligned((size_t)R * ld * sizeof(float))};
+    for (size_t i = 0; i < (size_t)R * ld; i++) {
+        result.floats[i] = 77.0f;
+    }
+    kernels_bf16_first(result.first, ld, &layer, x, ld_x, R, work);
+    layer.activation = elu ? KERNELS_ELU : KERNELS_PLAIN;
+    kernels_bf16_next(result.next, NULL, ld, &layer, x_bf16, ld_x + ld_x % 2, R);
+    kernels_bf16_next(NULL, result.floats, ld, &layer, x_bf16, ld_x + ld_x % 2, R);
+    mem_free(packed);
+    mem_free(packed_bf16);
+    mem_free(work);
+    return result;
+}
+
+static void free_bf16(struct bf16_result *result)
+{
+    mem_free(result->first);
+    mem_free(result->next);
+    mem_free(result->floats);
+}
+
+static void check_bf16(const char *name, int R, int I, int O)
+{
+    const size_t n_x = (size_t)R * ((size_t)I + 6);
+    const size_t ld = (size_t)O + SPARE;
+    float *W = normals((size_t)I * (size_t)O + (size_t)O);
+    float *b = normals((size_t)O);
+    float *x = normals(n_x);
+    uint16_t *x_bf16 = marked(n_x);
+    for (size_t i = 0; i < n_x; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        x_bf16[i] = (uint16_t)(bits >> 16);
+    }
+    const bool elu = (R + O) % 2 == 0;
+    struct bf16_result want = run_bf16("plain", R, I, O, elu, W, x, x_bf16, b);
+    struct bf16_result got = run_bf16(name, R, I, O, elu, W, x, x_bf16, b);
+    char what[96];
+    snprintf(what, sizeof what, "%s bf16 R %d I %d O %d elu %d", name, R, I, O, elu);
+    assert_close(got.floats, want.floats, (size_t)R * ld, 2e-5, what);
+    assert_bf16_close(got.next, want.next, R, O, ld, what);
+    /* Layer norm over one or two outputs is 0/0 in all but name. */
+    if (O > 2) {
+        assert_bf16_close(got.first, want.first, R, O, ld, what);
+    }
+    free_bf16(&want);
+    free_bf16(&got);
+    mem_free(W);
+    mem_free(b);
+    mem_free(x);
+    mem_free(x_bf16);
+}
+
+static void bf16_agrees_with_plain(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < N_FAST; f++) {
+        for (size_t r = 0; have(fast[f]) && r < N_SIZES; r++) {
+            for (size_t o = 0; o < N_SIZES; o++) {
+                check_bf16(fast[f], sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
+            }
+        }
+    }
+}
+
+/* Rounding, through a layer of one weight 1: ties go to the even neighbour, NaN and infinity stay.
+ */
+static void bf16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    static const struct {
+        uint32_t bias;
+        uint16_t rounded;
+    } cases[] = {
+        {0x3f800000, 0x3f80}, /* 1 */
+        {0x3f808000, 0x3f80}, /* half way, even below */
+        {0x3f818000, 0x3f82}, /* half way, even above */
+        {0x3f808001, 0x3f81}, /* just above half way */
+        {0x3f817fff, 0x3f81}, /* just below */
+        {0xbf818000, 0xbf82}, /* negative */
+        {0x3fffffff, 0x4000}, /* into the next power of two */
+        {0x7f7fffff, 0x7f80}, /* over the largest */
+        {0x7f800000, 0x7f80}, /* infinity */
+    };
+    for (size_t k = 0; k < 4; k++) {
+        if (!have(names[k])) {
+            continue;
+        }
+        use(names[k]);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            const float zero[2] = {0.0f, 0.0f};
+            float bias[2];
+            memcpy(&bias[0], &cases[i].bias, sizeof bias[0]);
+            bias[1] = NAN;
+            uint16_t packed[2 * 2 * KERNELS_PANEL_MAX];
+            kernels_pack_bf16(packed, zero, 1, 2, 0, 2);
+            const struct kernels_layer layer = {.packed_bf16 = packed,
+                                                .I = 1,
+                                                .O = 2,
+                                                .count = 1,
+                                                .start = bias,
+                                                .rows_per_start = 1,
+                                                .activation = KERNELS_PLAIN};
+            const uint16_t x[2] = {0x3f80, 0};
+            uint16_t y[2];
+            kernels_bf16_next(y, NULL, 2, &layer, x, 2, 1);
+            if (y[0] != cases[i].rounded || !isnan(float_of(y[1]))) {
+                fail_msg("%s: %08x is %04x, expected %04x; NaN is %04x", names[k], cases[i].bias,
+                         y[0], cases[i].rounded, y[1]);
+            }
+        }
+    }
+    use("best");
+}
+
 /* ---- Backward ---- */
 
 static void check_backward(const char *name, int R, int I, int O)
@@ -364,8 +549,8 @@ static void nan_comes_through_and_ends_are_kept(void **state)
     (void)state;
     void (*const functions[])(float *, const float *, size_t) = {kernels_exp, kernels_tanh,
                                                                  kernels_softplus, kernels_elu};
-    static const char *const names[] = {"plain", "avx2", "avx512"};
-    for (size_t k = 0; k < 3; k++) {
+    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    for (size_t k = 0; k < 4; k++) {
         for (size_t f = 0; have(names[k]) && f < 4; f++) {
             use(names[k]);
             for (size_t n = 1; n < 40; n++) {
@@ -396,20 +581,20 @@ static void adam_agrees_with_plain(void **state)
     const struct kernels_adam adam = {0.5f,  0.9f,  0.1f,    0.999f, 0.001f,
                                       3e-4f, 10.0f, 1000.0f, 1e-8f};
     float *g = normals(N);
-    float *p[3], *m[3], *v[3];
-    static const char *const names[] = {"plain", "avx2", "avx512"};
+    float *p[4], *m[4], *v[4];
+    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
     p[0] = normals(N);
     m[0] = normals(N);
     v[0] = normals(N);
     for (size_t i = 0; i < N; i++) {
         v[0][i] *= v[0][i];
     }
-    for (int k = 1; k < 3; k++) {
+    for (int k = 1; k < 4; k++) {
         p[k] = copy_of(p[0], N);
         m[k] = copy_of(m[0], N);
         v[k] = copy_of(v[0], N);
     }
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         if (!have(names[k])) {
             continue;
         }
@@ -419,7 +604,7 @@ static void adam_agrees_with_plain(void **state)
         assert_close(m[k], m[0], N, 1e-6, names[k]);
         assert_close(v[k], v[0], N, 1e-6, names[k]);
     }
-    for (int k = 0; k < 3; k++) {
+    for (int k = 0; k < 4; k++) {
         mem_free(p[k]);
         mem_free(m[k]);
         mem_free(v[k]);
@@ -442,6 +627,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(forward_agrees_with_plain),
         cmocka_unit_test(a_row_is_the_same_bits_in_any_company),
+        cmocka_unit_test(bf16_agrees_with_plain),
+        cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(backward_agrees_with_plain),
         cmocka_unit_test(activation_gradients_agree_with_plain),
         cmocka_unit_test(functions_are_accurate),

@@ -34,7 +34,7 @@ static void make(struct made *made, int I, const int *widths, int n, int A, int 
         made->params[i] *= 0.4f;
     }
     network_pack(made->packed, &made->shape, made->params, 0, 1);
-    made->net = (struct network){&made->shape, made->params, made->packed};
+    made->net = (struct network){&made->shape, made->params, made->packed, NULL};
     assert_int_equal(arena_init(&made->arena, network_tape_bytes(&made->shape, R)), STATUS_OK);
     network_tape_init(&made->tape, &made->shape, R, &made->arena);
 }
@@ -224,6 +224,59 @@ static void actions_share_the_states_part(void **state)
     unmake(&made);
 }
 
+/* Hidden layers in bf16 against float: not further apart than three roundings of relative 2^-9
+ * make it, and not the same. All implementations agree much more closely: they round alike. */
+static void bf16_is_near_float(void **state)
+{
+    (void)state;
+    enum { S = 11, M = 9, I = 5, A = 3, N = S * M };
+    static const char *const kernels[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    static const int widths[][3] = {{40, 33, 24}, {1, 7, 1}, {65, 64, 0}, {20, 0, 0}};
+    for (int w = 0; w < 4; w++) {
+        const int n_layers = widths[w][1] == 0 ? 1 : widths[w][2] == 0 ? 2 : 3;
+        float x[S * I], a[N * A], part[S * 96], want[N], plain_bf16[N], got[N];
+        noise_normal(x, S * I, 11, 0, 1, 0);
+        noise_normal(a, N * A, 11, 0, 2, 0);
+        for (size_t k = 0; k < 4; k++) {
+            if (kernels_select(kernels[k], NULL) != STATUS_OK) {
+                continue;
+            }
+            struct made made;
+            make(&made, I + A, widths[w], n_layers, 0, 1, N, 12);
+            uint16_t *packed = mem_aligned((made.shape.packed_bf16_size + 1) * sizeof *packed);
+            network_pack_bf16(packed, &made.shape, made.params);
+            network_state_part(part, 96, &made.net, x, I, S, I);
+            network_infer_actions(want, &made.net, part, 96, a, A, 0, N, M, A, made.scratch);
+            made.net.packed_bf16 = packed;
+            network_infer_actions(got, &made.net, part, 96, a, A, 0, N, M, A, made.scratch);
+            double squares = 0.0;
+            double errors = 0.0;
+            double between = 0.0;
+            for (int j = 0; j < N; j++) {
+                plain_bf16[j] = k == 0 ? got[j] : plain_bf16[j];
+                squares += (double)want[j] * (double)want[j];
+                errors += (double)(got[j] - want[j]) * (double)(got[j] - want[j]);
+                between += (double)(got[j] - plain_bf16[j]) * (double)(got[j] - plain_bf16[j]);
+            }
+            const double relative = sqrt(errors / squares);
+            print_message("%s, %d layers: %.2e of float, %.2e of plain\n", kernels[k], n_layers,
+                          relative, sqrt(between / squares));
+            assert_true(relative < 6e-3);
+            /* One layer has nothing between the first and the heads. */
+            assert_true(n_layers == 1 ? relative == 0.0 : relative > 1e-5);
+            assert_true(sqrt(between / squares) < 2e-3);
+            /* In other company: the same bits. */
+            float again[N];
+            network_infer_actions(again, &made.net, part, 96, a + 7 * A, A, 7, N - 7, M, A,
+                                  made.scratch);
+            assert_memory_equal(again, got + 7, (N - 7) * sizeof *got);
+            mem_free(packed);
+            unmake(&made);
+        }
+    }
+    assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+}
+
 /* sum_r weights . out(x_r) in double. */
 static double objective(const struct network_shape *shape, const double *p, const double *x,
                         const double *weights, int R)
@@ -319,8 +372,8 @@ static void check_gradients(const int *widths, int n_layers, int A, int Q)
 static void gradients_are_central_differences(void **state)
 {
     (void)state;
-    static const char *const kernels[] = {"plain", "avx2", "avx512"};
-    for (size_t k = 0; k < 3; k++) {
+    static const char *const kernels[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    for (size_t k = 0; k < 4; k++) {
         if (kernels_select(kernels[k], NULL) != STATUS_OK) {
             continue;
         }
@@ -339,6 +392,7 @@ int main(void)
         cmocka_unit_test(initial_weights_are_as_said),
         cmocka_unit_test(forward_agrees_with_loops_in_double),
         cmocka_unit_test(actions_share_the_states_part),
+        cmocka_unit_test(bf16_is_near_float),
         cmocka_unit_test(gradients_are_central_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

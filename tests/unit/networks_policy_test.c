@@ -276,7 +276,7 @@ static void judge_plainly(float *out, const float *params, const float *input, c
     float *packed = mem_aligned(shape.packed_size * sizeof *packed);
     float *scratch = mem_aligned(network_scratch(&shape) * sizeof *scratch);
     network_pack(packed, &shape, params, 0, 1);
-    const struct network net = {&shape, params, packed};
+    const struct network net = {&shape, params, packed, NULL};
     memcpy(x, input, I * sizeof *x);
     memcpy(x + I, action, A * sizeof *x);
     network_infer(out, (size_t)Q, &net, x, I + A, 1, scratch);

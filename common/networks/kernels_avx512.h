@@ -1,0 +1,131 @@
+/* The v_ operations for 512-bit registers: 24 of the 32 hold a block of 12 rows by 32 outputs. For
+ * the files that include kernels_vector.h after it; with __AVX512BF16__, products of bf16 are one
+ * instruction. */
+#ifndef HINDCAST_NETWORKS_KERNELS_AVX512_H
+#define HINDCAST_NETWORKS_KERNELS_AVX512_H
+
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define LANES 16
+#define ROWS  12
+
+typedef __m512 vec;
+typedef __m512i ivec;
+typedef __mmask16 lanes;
+
+#define v_load(p)                _mm512_loadu_ps(p)
+#define v_store(p, v)            _mm512_storeu_ps(p, v)
+#define v_load_part(mask, p)     _mm512_maskz_loadu_ps(mask, p)
+#define v_store_part(mask, p, v) _mm512_mask_storeu_ps(p, mask, v)
+#define v_set(s)                 _mm512_set1_ps(s)
+#define v_add(a, b)              _mm512_add_ps(a, b)
+#define v_sub(a, b)              _mm512_sub_ps(a, b)
+#define v_mul(a, b)              _mm512_mul_ps(a, b)
+#define v_div(a, b)              _mm512_div_ps(a, b)
+#define v_fma(a, b, c)           _mm512_fmadd_ps(a, b, c)
+#define v_sqrt(a)                _mm512_sqrt_ps(a)
+#define v_max(a, b)              _mm512_max_ps(a, b)
+#define v_min(a, b)              _mm512_min_ps(a, b)
+#define v_round(a)               _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+#define v_sum(a)                 _mm512_reduce_add_ps(a)
+#define v_above_0(a, x, y)                                                                         \
+    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GT_OQ), y, x)
+#define v_abs(a) _mm512_abs_ps(a)
+
+static inline lanes v_lanes(int n)
+{
+    return (lanes)(n >= LANES ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);
+}
+
+/* 2^n for whole n in -126 .. 127. */
+static inline vec v_power_of_2(vec n)
+{
+    const ivec exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
+}
+
+/* 2^x to 3.4e-6, for any x: p(x - floor(x)) 2^floor(x). */
+static inline vec v_rough_power_of_2(vec x)
+{
+    const vec f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    vec p = v_set(0.0135557472f);
+    p = v_fma(p, f, v_set(0.0520323691f));
+    p = v_fma(p, f, v_set(0.241379763f));
+    p = v_fma(p, f, v_set(0.693032121f));
+    p = v_fma(p, f, v_set(1.0f));
+    return _mm512_scalef_ps(p, x);
+}
+
+/* elu to 3.4e-6 and tanh to 7e-5, absolute: what bf16 cannot tell from the exact ones. */
+static inline vec v_rough_elu(vec x)
+{
+    const vec e = v_sub(v_rough_power_of_2(v_mul(x, v_set(1.44269504f))), v_set(1.0f));
+    return v_above_0(x, x, e);
+}
+
+static inline vec v_rough_tanh(vec x)
+{
+    const vec d = v_add(v_rough_power_of_2(v_mul(x, v_set(2.88539008f))), v_set(1.0f));
+    return _mm512_fnmadd_ps(v_set(2.0f), _mm512_rcp14_ps(d), v_set(1.0f));
+}
+
+/* ---- bf16 ---- */
+
+#define v_pairs_load(p) _mm512_loadu_si512(p)
+#define v_pairs_set(s)  _mm512_set1_epi32(s)
+
+#ifdef __AVX512BF16__
+
+#define KERNELS_BF16_NATIVE true
+
+/* c + the products of the two bf16 in each lane. */
+static inline vec v_pairs_fma(ivec a, ivec b, vec c)
+{
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+
+static inline __m256i v_bf16(vec v)
+{
+    return (__m256i)_mm512_cvtneps_pbh(v);
+}
+
+#else
+
+#define KERNELS_BF16_NATIVE false
+
+static inline vec v_pairs_fma(ivec a, ivec b, vec c)
+{
+    const ivec high = _mm512_set1_epi32(-65536);
+    const vec even = v_fma(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
+                           _mm512_castsi512_ps(_mm512_slli_epi32(b, 16)), c);
+    return v_fma(_mm512_castsi512_ps(_mm512_and_si512(a, high)),
+                 _mm512_castsi512_ps(_mm512_and_si512(b, high)), even);
+}
+
+/* Adds half of the last place kept, less where that bit is even; a NaN becomes the quiet one. */
+static inline __m256i v_bf16(vec v)
+{
+    const ivec bits = _mm512_castps_si512(v);
+    const ivec odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const ivec sum = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    const ivec rounded =
+        _mm512_mask_mov_epi32(_mm512_srli_epi32(sum, 16), nan, _mm512_set1_epi32(0x7fc0));
+    return _mm512_cvtepi32_epi16(rounded);
+}
+
+#endif
+
+/* The first n (at most LANES) of v, rounded, to p(n). */
+static inline void v_store_bf16(uint16_t *p, vec v, int n)
+{
+    if (n >= LANES) {
+        _mm256_storeu_si256((__m256i *)(void *)p, v_bf16(v));
+    } else {
+        _mm256_mask_storeu_epi16(p, v_lanes(n), v_bf16(v));
+    }
+}
+
+#endif

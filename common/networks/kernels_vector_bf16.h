@@ -1,0 +1,202 @@
+/* The bf16 part of the vector kernels; kernels_vector.h includes it.
+ *
+ * Packed W(O,I): as in float, but two inputs lie next to each other for each of the PANEL outputs,
+ * so that a lane of a register holds a pair and one instruction adds both products. An odd I gets a
+ * weight of 0. */
+
+static void pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+{
+    const int end = first_o + n_o < O ? first_o + n_o : (O + PANEL - 1) / PANEL * PANEL;
+    const int even = I + I % 2;
+    for (int o = first_o; o < end; o += PANEL) {
+        uint16_t *panel = packed + (size_t)o * (size_t)even;
+        for (int j = 0; j < PANEL; j++) {
+            const float *w = W + (size_t)(o + j) * (size_t)I;
+            for (int i = 0; i < even; i++) {
+                panel[(i / 2 * PANEL + j) * 2 + i % 2] =
+                    o + j < O && i < I ? kernels_bf16_of(w[i]) : 0;
+            }
+        }
+    }
+}
+
+/* ---- First layer ---- */
+
+/* The mean of y(n) and 1 / its standard deviation. */
+static void moments(float *mean, float *inverse_std, const float *y, int n)
+{
+    const float m = sum_row(y, n) / (float)n;
+    const vec m_v = v_set(m);
+    vec sum0 = v_set(0.0f);
+    vec sum1 = sum0;
+    int i = 0;
+    for (; i + PANEL <= n; i += PANEL) {
+        const vec c0 = v_sub(v_load(y + i), m_v);
+        const vec c1 = v_sub(v_load(y + i + LANES), m_v);
+        sum0 = v_fma(c0, c0, sum0);
+        sum1 = v_fma(c1, c1, sum1);
+    }
+    float means[LANES] ALIGNED;
+    v_store(means, m_v);
+    for (; i < n; i += LANES) {
+        /* Lanes beyond the row are 0, not the mean's square. */
+        const lanes rest = v_lanes(n - i);
+        const vec c = v_sub(v_load_part(rest, y + i), v_load_part(rest, means));
+        sum0 = v_fma(c, c, sum0);
+    }
+    *mean = m;
+    *inverse_std = 1.0f / __builtin_sqrtf(v_sum(v_add(sum0, sum1)) / (float)n + KERNELS_NORM_EPS);
+}
+
+/* y(O) <- tanh(scale normal + offset) of x(O), rounded. */
+static void norm_tanh_bf16(uint16_t *y, const float *x, float mean, float inverse_std,
+                           const struct kernels_layer *layer)
+{
+    const int O = layer->O;
+    const vec m = v_set(mean);
+    const vec inverse = v_set(inverse_std);
+    int i = 0;
+    for (; i + LANES <= O; i += LANES) {
+        const vec normal = v_mul(v_sub(v_load(x + i), m), inverse);
+        const vec z = v_fma(normal, v_load(layer->scale + i), v_load(layer->offset + i));
+        v_store_bf16(y + i, v_rough_tanh(z), LANES);
+    }
+    if (i < O) {
+        const lanes rest = v_lanes(O - i);
+        const vec normal = v_mul(v_sub(v_load_part(rest, x + i), m), inverse);
+        const vec scale = v_load_part(rest, layer->scale + i);
+        const vec z = v_fma(normal, scale, v_load_part(rest, layer->offset + i));
+        v_store_bf16(y + i, v_rough_tanh(z), O - i + O % 2);
+    }
+}
+
+static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
+                       size_t ld_x, int R, float *work)
+{
+    struct kernels_layer plain = *layer;
+    plain.activation = KERNELS_PLAIN;
+    const size_t ld = KERNELS_BF16_WORK(layer->O) / 12;
+    for (int r = 0; r < R; r += ROWS) {
+        const int rows = MINIMUM(ROWS, R - r);
+        float mean[ROWS], inverse_std[ROWS];
+        plain.first_row = layer->first_row + (size_t)r;
+        linear_forward(work, ld, &plain, x + (size_t)r * ld_x, ld_x, rows);
+        /* All rows' sums, then all rows' functions: neither waits for the other. */
+        for (int i = 0; i < rows; i++) {
+            moments(&mean[i], &inverse_std[i], work + (size_t)i * ld, layer->O);
+        }
+        for (int i = 0; i < rows; i++) {
+            norm_tanh_bf16(y + (size_t)(r + i) * ld_y, work + (size_t)i * ld, mean[i],
+                           inverse_std[i], layer);
+        }
+    }
+}
+
+/* ---- Later layers ---- */
+
+/* Where a block's results go, and what becomes of them on the way. */
+struct bf16_to {
+    uint16_t *y;
+    float *y_float;
+    size_t ld;
+    bool elu;
+};
+
+/* to(rows, columns) <- bias + sum over `pairs` of x(row, pair) panel(pair, column). rows and
+ * `whole` (two full vectors) are constants where this is inlined. */
+ALWAYS void bf16_block(const int rows, const int whole, const struct bf16_to *to, int r, int o,
+                       const float *bias, const uint16_t *x, size_t ld_x, const uint16_t *panel,
+                       int pairs, int columns)
+{
+    vec sum[ROWS][2];
+    const vec bias0 = whole ? v_load(bias) : v_load_part(v_lanes(columns), bias);
+    const vec bias1 = whole             ? v_load(bias + LANES)
+                      : columns > LANES ? v_load_part(v_lanes(columns - LANES), bias + LANES)
+                                        : v_set(0.0f);
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        sum[i][0] = bias0;
+        sum[i][1] = bias1;
+    }
+    for (int k = 0; k < pairs; k++) {
+        const ivec b0 = v_pairs_load(panel);
+        const ivec b1 = v_pairs_load(panel + 2 * LANES);
+        panel += 2 * PANEL;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            int32_t pair;
+            memcpy(&pair, x + (size_t)i * ld_x, sizeof pair);
+            const ivec a = v_pairs_set(pair);
+            sum[i][0] = v_pairs_fma(a, b0, sum[i][0]);
+            sum[i][1] = v_pairs_fma(a, b1, sum[i][1]);
+        }
+        x += 2;
+    }
+    if (to->elu) {
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            sum[i][0] = v_rough_elu(sum[i][0]);
+            sum[i][1] = v_rough_elu(sum[i][1]);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        const size_t at = (size_t)(r + i) * to->ld + (size_t)o;
+        if (to->y != NULL) {
+            const int n = columns + columns % 2;
+            v_store_bf16(to->y + at, sum[i][0], whole ? LANES : n);
+            if (whole || n > LANES) {
+                v_store_bf16(to->y + at + LANES, sum[i][1], whole ? LANES : n - LANES);
+            }
+        } else {
+            v_store_part(v_lanes(whole ? LANES : columns), to->y_float + at, sum[i][0]);
+            v_store_part(v_lanes(whole ? LANES : columns - LANES), to->y_float + at + LANES,
+                         sum[i][1]);
+        }
+    }
+}
+
+typedef void bf16_function(const struct bf16_to *to, int r, int o, const float *bias,
+                           const uint16_t *x, size_t ld_x, const uint16_t *panel, int pairs,
+                           int columns);
+
+#define BLOCK(rows)                                                                                \
+    static void bf16_block_##rows(const struct bf16_to *to, int r, int o, const float *bias,       \
+                                  const uint16_t *x, size_t ld_x, const uint16_t *panel,           \
+                                  int pairs, int columns)                                          \
+    {                                                                                              \
+        if (columns >= PANEL) {                                                                    \
+            bf16_block(rows, 1, to, r, o, bias, x, ld_x, panel, pairs, columns);                   \
+        } else {                                                                                   \
+            bf16_block(rows, 0, to, r, o, bias, x, ld_x, panel, pairs, columns);                   \
+        }                                                                                          \
+    }
+BLOCK(1)
+BLOCK(4)
+BLOCK(ROWS)
+#undef BLOCK
+
+static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                      const uint16_t *x, size_t ld_x, int R)
+{
+    const struct bf16_to to = {y, y_float, ld_y, layer->activation == KERNELS_ELU};
+    const int pairs = (layer->I + 1) / 2;
+    int rows;
+    for (int r = 0; r < R; r += rows) {
+        const int left = R - r;
+        bf16_function *function;
+        if (left >= ROWS) {
+            function = bf16_block_ROWS;
+            rows = ROWS;
+        } else {
+            function = left >= 4 ? bf16_block_4 : bf16_block_1;
+            rows = left >= 4 ? 4 : 1;
+        }
+        const uint16_t *panel = layer->packed_bf16;
+        for (int o = 0; o < layer->O; o += PANEL) {
+            function(&to, r, o, layer->start + o, x + (size_t)r * ld_x, ld_x, panel, pairs,
+                     layer->O - o);
+            panel += 2 * PANEL * pairs;
+        }
+    }
+}
