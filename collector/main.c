@@ -48,7 +48,13 @@ static status open_store(struct collector *collector, struct err *err)
     };
     snprintf(collector->writer_name, sizeof collector->writer_name, "collector-%" PRId64,
              collector->options.index);
-    return log_store_open(&collector->store, &settings, &collector->signature, err);
+    status s = log_store_open(&collector->store, &settings, &collector->signature, err);
+    if (s == STATUS_OK) { /* said here: once the keeper runs, the store is its alone */
+        log_info("collecting environment=%s folder=%s episodes_so_far=%" PRIu64,
+                 collector->experiment.environment, collector->options.folder,
+                 log_store_last(collector->store));
+    }
+    return s;
 }
 
 /* A collector that acts at random and ends no run needs no learner. */
@@ -132,9 +138,6 @@ static int run(struct collector *collector)
     }
     rpc_init();
     if (open_parts(collector, &err) == STATUS_OK) {
-        log_info("collecting environment=%s folder=%s episodes_so_far=%" PRIu64,
-                 collector->experiment.environment, collector->options.folder,
-                 log_store_last(collector->store));
         process_run(collector->process);
     } else {
         log_error("cannot start: %s", err.text);

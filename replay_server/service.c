@@ -351,10 +351,6 @@ static status open_threads(struct service *service, struct err *err)
         s = gatherer_open(&service->gatherer, service->store, (uint32_t)options->gather_threads,
                           GATHER_QUEUE_MAX, post_gathered, service, err);
     }
-    if (s == STATUS_OK && options->scrub_bytes_per_s > 0) {
-        s = scrubber_open(&service->scrubber, service->store, (uint64_t)options->scrub_bytes_per_s,
-                          post_scrubbed, service, err);
-    }
     return s;
 }
 
@@ -418,8 +414,13 @@ status service_open(struct service **out, const struct options *options,
 
 status service_start(struct service *service, struct err *err)
 {
-    service->posting = true;
+    service->posting = true; /* nobody posts yet: the scrubber starts last, others wait for calls */
     status s = rpc_server_start(service->server, err);
+    if (s == STATUS_OK && service->options.scrub_bytes_per_s > 0) {
+        s = scrubber_open(&service->scrubber, service->store,
+                          (uint64_t)service->options.scrub_bytes_per_s, post_scrubbed, service,
+                          err);
+    }
     if (s == STATUS_OK) {
         rpc_server_set_serving(service->server, true);
     }
