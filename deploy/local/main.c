@@ -15,6 +15,8 @@ static const struct {
     {"dataset", command_dataset,
      "inspect FOLDER | thin .. | export ..   look at logs, make fewer of them, give them to "
      "Minari"},
+    {"policy", command_policy,
+     "inspect RUN | export RUN --onnx | act ..   look at a policy, give it to others"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

@@ -1,0 +1,137 @@
+/* One line for each thing that a package says of itself, and what the run's evaluator measured. */
+#include "deploy/local/policy_inspect.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/memory.h"
+
+#define EVALUATION_BYTES_MAX (64u << 20)
+
+static void print_acting(const struct policy_info *info, FILE *out)
+{
+    fprintf(out, "  %-15s ", "acts by");
+    if (strcmp(info->acting, POLICY_ACT_GAUSSIAN) == 0) {
+        fprintf(out, "mean, or sample clip(mean + std noise)\n");
+    } else {
+        fprintf(out, "argmax of Q over %d samples", info->candidates);
+        if (strcmp(info->acting, POLICY_ACT_PERTURBED) == 0) {
+            fprintf(out, ", each moved by up to %g", info->perturb_scale);
+        }
+        fprintf(out, "; or mean\n");
+    }
+}
+
+static void print_networks(const struct policy *policy, FILE *out)
+{
+    static const char *const names[] = {"policy", "critic", "perturb"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct network net;
+        if (!policy_network(policy, names[i], &net)) {
+            continue;
+        }
+        size_t parameters = 0;
+        for (int k = 0; k < net.shape->n_tensors; k++) {
+            parameters += net.shape->tensors[k].size;
+        }
+        fprintf(out, "  %-15s %d ->", names[i], net.shape->I);
+        for (int l = 0; l < net.shape->n_layers; l++) {
+            fprintf(out, " %d", net.shape->widths[l]);
+        }
+        fprintf(out, " -> %d, %zu parameters\n", net.shape->Q, parameters);
+    }
+}
+
+static void print_signature(const struct signature *signature, FILE *out)
+{
+    uint32_t begin = 0;
+    fprintf(out, "  %-15s %u:", "observation", signature_observation(signature));
+    for (uint32_t i = 0; i < signature->n_slices; i++) {
+        const struct signature_slice *slice = &signature->slices[i];
+        fprintf(out, "%s %s %u..%u", i > 0 ? "," : "", slice->name, begin, begin + slice->size - 1);
+        begin += slice->size;
+    }
+    fprintf(out, "\n  %-15s %u: limits", "action", signature->A);
+    for (uint32_t i = 0; i < signature->A; i++) {
+        fprintf(out, "%s %g..%g", i > 0 ? "," : "", (double)signature->action_min[i],
+                (double)signature->action_max[i]);
+    }
+    fprintf(out, "\n  %-15s", "tasks");
+    for (uint32_t k = 0; k < signature->K; k++) {
+        fprintf(out, "%s %s", k > 0 ? "," : "", signature->rewards[k]);
+    }
+    fputc('\n', out);
+    if (signature->control_period_s > 0) {
+        fprintf(out, "  %-15s %g s\n", "control period", signature->control_period_s);
+    }
+}
+
+/* What the evaluator measured afresh when the run had ended, where it is of this very policy. */
+static void print_evaluation(const cJSON *evaluation, uint64_t learner_step, FILE *out)
+{
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(evaluation, "learner_step");
+    const cJSON *mean = cJSON_GetObjectItemCaseSensitive(evaluation, "return_mean");
+    const cJSON *episodes = cJSON_GetObjectItemCaseSensitive(evaluation, "episodes");
+    if (cJSON_IsNumber(step) && cJSON_IsNumber(mean) && cJSON_IsNumber(episodes) &&
+        (uint64_t)step->valuedouble == learner_step) {
+        fprintf(out, "  %-15s %.2f, mean of %.0f fresh episodes\n", "return", mean->valuedouble,
+                episodes->valuedouble);
+    }
+}
+
+static status print_returns(const struct policy *policy, const struct policy_source *source,
+                            FILE *out, struct err *err)
+{
+    const char *kept = policy_note(policy, "evaluated/return_mean");
+    if (kept != NULL) {
+        fprintf(out, "  %-15s %.2f, as evaluated while the run went on\n", "return",
+                strtod(kept, NULL));
+    }
+    if (source->run_dir[0] == 0) {
+        return STATUS_OK;
+    }
+    char path[POLICY_SOURCE_PATH_SIZE + 32];
+    snprintf(path, sizeof path, "%s/evaluation.json", source->run_dir);
+    cJSON *evaluation = NULL;
+    const status s = json_read(path, EVALUATION_BYTES_MAX, &evaluation, err);
+    if (s == STATUS_NOT_FOUND) {
+        return STATUS_OK; /* the run has not ended */
+    }
+    if (s == STATUS_OK) {
+        const bool last = strstr(source->path, "/policy_last.") != NULL;
+        print_evaluation(last ? cJSON_GetObjectItemCaseSensitive(evaluation, "last") : evaluation,
+                         policy_info(policy)->learner_step, out);
+        cJSON_Delete(evaluation);
+    }
+    return s;
+}
+
+status policy_inspect(const struct policy *policy, const struct policy_source *source, FILE *out,
+                      struct err *err)
+{
+    const struct policy_info *info = policy_info(policy);
+    struct signature *signature = mem_new(sizeof *signature);
+    if (signature == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", source->path);
+    }
+    status s = policy_info_signature(signature, info, err);
+    if (s == STATUS_OK || s == STATUS_NOT_FOUND) {
+        fprintf(out, "%s\n  %-15s %s, learner step %" PRIu64 "\n", source->path, "algorithm",
+                info->algorithm, info->learner_step);
+        print_acting(info, out);
+        print_networks(policy, out);
+        if (s == STATUS_OK) {
+            print_signature(signature, out);
+        } else {
+            fprintf(out,
+                    "  %-15s %d observations, %d actions, %d tasks; what they are is not "
+                    "noted\n",
+                    "sizes", info->O, info->A, info->K);
+        }
+        s = print_returns(policy, source, out, err);
+    }
+    mem_free(signature);
+    return s;
+}

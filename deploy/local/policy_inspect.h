@@ -1,0 +1,14 @@
+/* hindcast policy inspect: what a policy is, as a page for people. */
+#ifndef HINDCAST_LOCAL_POLICY_INSPECT_H
+#define HINDCAST_LOCAL_POLICY_INSPECT_H
+
+#include <stdio.h>
+
+#include "common/networks/policy.h"
+#include "deploy/local/policy_source.h"
+
+/* Of `policy`, which was read from `source`. CORRUPT for a signature that is none. */
+status policy_inspect(const struct policy *policy, const struct policy_source *source, FILE *out,
+                      struct err *err) MUST_CHECK;
+
+#endif

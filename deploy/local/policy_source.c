@@ -1,0 +1,134 @@
+/* From what a user names to the package on disk. */
+#include "deploy/local/policy_source.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/experiment.h"
+#include "common/base/memory.h"
+
+static status copy_path(char to[POLICY_SOURCE_PATH_SIZE], const char *path, struct err *err)
+{
+    const size_t length = strlen(path);
+    /* What is appended: a file's name, and that of a temporary file. */
+    if (length == 0 || length + 64 > POLICY_SOURCE_PATH_SIZE) {
+        return err_set(err, STATUS_INVALID, "\"%.64s\": expected a path of 1..%d bytes", path,
+                       POLICY_SOURCE_PATH_SIZE - 64);
+    }
+    memcpy(to, path, length + 1);
+    return STATUS_OK;
+}
+
+/* name <- the last part of `path`, without slashes at its end, and without what follows the last
+ * dot of a file's. */
+static void name_of(char name[POLICY_SOURCE_NAME_SIZE], const char *path, bool is_file)
+{
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') {
+        begin--;
+    }
+    const char *dot = is_file ? memrchr(path + begin, '.', end - begin) : NULL;
+    if (dot != NULL && dot > path + begin) {
+        end = (size_t)(dot - path);
+    }
+    snprintf(name, POLICY_SOURCE_NAME_SIZE, "%.*s", (int)(end - begin), path + begin);
+}
+
+static bool is_experiment(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot != NULL && (strcmp(dot, ".yaml") == 0 || strcmp(dot, ".yml") == 0);
+}
+
+/* run_dir <- where the experiment of this file runs. */
+static status read_experiment(char run_dir[POLICY_SOURCE_PATH_SIZE], const char *path,
+                              struct err *err)
+{
+    struct experiment *experiment = mem_new(sizeof *experiment);
+    if (experiment == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    struct config_section section = experiment_section(experiment);
+    char program[] = "hindcast", flag[POLICY_SOURCE_PATH_SIZE + 16];
+    snprintf(flag, sizeof flag, "--config=%s", path);
+    char *arguments[] = {program, flag, NULL};
+    bool done = false;
+    status s = config_load(&section, 1, "hindcast policy", 2, arguments, &done, err);
+    if (s == STATUS_OK) {
+        experiment_finish(experiment);
+        s = copy_path(run_dir, experiment->run_dir, err);
+    }
+    mem_free(experiment);
+    return s;
+}
+
+/* Why a run has no such file. */
+static status tell_missing(const struct policy_source *source, const char *file, struct err *err)
+{
+    char pattern[POLICY_SOURCE_PATH_SIZE + 64];
+    snprintf(pattern, sizeof pattern, "%s/seed-*/%s", source->run_dir, file);
+    glob_t seeds = {0};
+    const bool has_seeds = glob(pattern, 0, NULL, &seeds) == 0 && seeds.gl_pathc > 0;
+    if (has_seeds) {
+        err_set(err, STATUS_NOT_FOUND, "%s: a run for each seed: name one, as %s", source->run_dir,
+                seeds.gl_pathv[0]);
+    } else {
+        err_set(err, STATUS_NOT_FOUND,
+                "%s: no %s: an evaluator keeps the best policy there, and the last when the run "
+                "has ended",
+                source->run_dir, file);
+    }
+    globfree(&seeds);
+    return STATUS_NOT_FOUND;
+}
+
+static status find_in_run(struct policy_source *source, const char *version, struct err *err)
+{
+    const bool last = version != NULL && strcmp(version, "last") == 0;
+    const char *file = last ? "policy_last.safetensors" : "policy.safetensors";
+    struct stat there;
+    if (snprintf(source->path, sizeof source->path, "%s/%s", source->run_dir, file) >=
+        (int)sizeof source->path) {
+        return err_set(err, STATUS_INVALID, "%s: the path is too long", source->run_dir);
+    }
+    name_of(source->name, source->run_dir, false);
+    return stat(source->path, &there) == 0 ? STATUS_OK : tell_missing(source, file, err);
+}
+
+status policy_source_find(struct policy_source *out, const char *text, const char *version,
+                          struct err *err)
+{
+    struct policy_source source = {0};
+    struct stat there;
+    if (version != NULL && strcmp(version, "best") != 0 && strcmp(version, "last") != 0) {
+        return err_set(err, STATUS_INVALID, "--version=%.32s: expected best or last", version);
+    }
+    if (stat(text, &there) != 0) {
+        return err_set(err, STATUS_NOT_FOUND,
+                       "%s: expected a run folder, an experiment file or a policy file", text);
+    }
+    status s = copy_path(source.path, text, err);
+    if (s == STATUS_OK && S_ISDIR(there.st_mode)) {
+        s = copy_path(source.run_dir, text, err);
+    } else if (s == STATUS_OK && is_experiment(text)) {
+        s = read_experiment(source.run_dir, text, err);
+    }
+    if (s == STATUS_OK && source.run_dir[0] != 0) {
+        s = find_in_run(&source, version, err);
+    } else if (s == STATUS_OK && version != NULL) {
+        s = err_set(err, STATUS_INVALID, "--version=%s: %s is one policy, not a run", version,
+                    text);
+    } else if (s == STATUS_OK) {
+        name_of(source.name, text, true);
+    }
+    if (s == STATUS_OK) {
+        *out = source;
+    }
+    return s;
+}
