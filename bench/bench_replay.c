@@ -22,7 +22,6 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <libgen.h>
-#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -32,13 +31,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/plain_socket.h"
+#include "bench/quantile.h"
+#include "bench/replay_limits.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/peer.h"
 #include "common/clients/replay_sampler.h"
 #include "common/clients/replay_writer.h"
 #include "common/clients/signature_wire.h"
-#include "replay_server/store.h"
 
 #define EPISODE_T       1000u
 #define ROW_W           32u
@@ -47,7 +48,6 @@
 #define STEP_BYTES      (ROW_W * 4.0)
 #define SNIPPET_BYTES   ((SNIPPET_N + 1) * ROW_W * 4.0)
 #define TCP_BYTES       (256u << 10)
-#define SYNC_BYTES      (16u << 20)
 #define LATENCY_SAMPLES 5000u
 
 extern char **environ;
@@ -275,12 +275,6 @@ static double bench_sample(struct bench *bench)
     return rate;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void bench_latency(struct bench *bench)
 {
     struct err err;
@@ -314,154 +308,8 @@ static void bench_latency(struct bench *bench)
         fprintf(stderr, "bench_replay: a cancelled stream ended OK\n");
     }
     rpc_channel_close(channel);
-    qsort(us, LATENCY_SAMPLES, sizeof us[0], by_value);
-    show(bench, "sample_one_p50", us[LATENCY_SAMPLES / 2], "us");
-    show(bench, "sample_one_p99", us[LATENCY_SAMPLES * 99 / 100], "us");
-}
-
-/* ---- What the machine can do ---- */
-
-static double limit_memcpy(void)
-{
-    const size_t size = 64u << 20;
-    char *from = mem_aligned(size);
-    char *to = mem_aligned(size);
-    double best = 0;
-    for (int i = 0; i < 8; i++) {
-        const uint64_t start_ns = clock_now_ns();
-        memset(from, i, 4096);
-        memcpy(to, from, size);
-        __asm__ volatile("" : : "r"(to) : "memory");
-        const double rate = (double)size / since(start_ns);
-        best = rate > best ? rate : best;
-    }
-    mem_free(from);
-    mem_free(to);
-    return best;
-}
-
-struct tcp_end {
-    int fd;
-    double seconds;
-};
-
-static void *tcp_send(void *arg)
-{
-    struct tcp_end *end = arg;
-    char *buffer = mem_aligned(TCP_BYTES);
-    const uint64_t start_ns = clock_now_ns();
-    while (since(start_ns) < end->seconds && send(end->fd, buffer, TCP_BYTES, MSG_NOSIGNAL) > 0) {
-    }
-    shutdown(end->fd, SHUT_WR);
-    mem_free(buffer);
-    return NULL;
-}
-
-static double limit_tcp(double seconds)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    ASSERT(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 1) == 0);
-    ASSERT(getsockname(listener, (struct sockaddr *)&address, &size) == 0);
-    struct tcp_end end = {.fd = socket(AF_INET, SOCK_STREAM, 0), .seconds = seconds};
-    ASSERT(connect(end.fd, (struct sockaddr *)&address, size) == 0);
-    int fd = accept(listener, NULL, NULL);
-    ASSERT(fd >= 0);
-    pthread_t sender;
-    ASSERT(pthread_create(&sender, NULL, tcp_send, &end) == 0);
-    char *buffer = mem_aligned(TCP_BYTES);
-    const uint64_t start_ns = clock_now_ns();
-    double bytes = 0;
-    ssize_t n;
-    while ((n = recv(fd, buffer, TCP_BYTES, 0)) > 0) {
-        bytes += (double)n;
-    }
-    const double rate = bytes / since(start_ns);
-    pthread_join(sender, NULL);
-    mem_free(buffer);
-    close(fd);
-    close(end.fd);
-    close(listener);
-    return rate;
-}
-
-/* The same episodes, straight into the store, the oldest removed: the writer thread's work alone.
- */
-static double limit_store_write(struct bench *bench)
-{
-    char path[800];
-    struct err err;
-    struct store *store = NULL;
-    bool scan;
-    snprintf(path, sizeof path, "%s/limit", bench->folder);
-    const struct store_settings settings = {
-        .path = path, .map_bytes = 8ull << 30, .durability = STORE_NONE};
-    need(store_open(&store, &settings, &scan, &err), &err, "store");
-    uint8_t *chunk = mem_aligned(65536);
-    const uint32_t chunk_rows = store_chunk_rows(ROW_W);
-    const uint32_t n_chunks = store_n_chunks(EPISODE_T + 1, ROW_W);
-    uint64_t id = 1, oldest = 1;
-    double steps = 0;
-    uint64_t start_ns = clock_now_ns();
-    for (unsigned k = 0; k < 2 * TABLE_EPISODES || since(start_ns) < bench->seconds; k++) {
-        if (k == 2 * TABLE_EPISODES) {
-            start_ns = clock_now_ns(); /* warm from here on */
-            steps = 0;
-        }
-        if (k % 64 == 0) {
-            need(store_begin(store, &err), &err, "begin");
-        }
-        if (k >= TABLE_EPISODES) {
-            need(store_remove_episode(store, oldest, &err), &err, "remove");
-            oldest += n_chunks;
-        }
-        for (uint32_t i = 0, rest = EPISODE_T + 1; i < n_chunks; i++, rest -= chunk_rows) {
-            memcpy(chunk + STORE_CHUNK_HEADER, bench->episode.rows, chunk_rows * ROW_W * 4);
-            need(store_put_chunk(store, id + i, chunk, rest < chunk_rows ? rest : chunk_rows, ROW_W,
-                                 &err),
-                 &err, "put");
-        }
-        const struct store_episode episode = {
-            .id = id, .n_rows = EPISODE_T + 1, .W = ROW_W, .priority = 1, .identity = {1, 2, k, 0}};
-        need(store_put_episode(store, &episode, &err), &err, "put episode");
-        id += n_chunks;
-        steps += EPISODE_T;
-        if (k % 64 == 63) {
-            need(store_commit(store, &err), &err, "commit");
-        }
-    }
-    const double rate = steps / since(start_ns);
-    store_abort(store);
-    store_close(store);
-    mem_free(chunk);
-    return rate;
-}
-
-static double limit_disk_sync(struct bench *bench)
-{
-    char path[800];
-    snprintf(path, sizeof path, "%s/sync", bench->folder);
-    int fd = open(path, O_CREAT | O_WRONLY, 0600);
-    ASSERT(fd >= 0);
-    char *buffer = mem_aligned(SYNC_BYTES);
-    memset(buffer, 1, SYNC_BYTES);
-    /* Over the same blocks again and again, as the store does once it is full. */
-    double bytes = 0;
-    uint64_t start_ns = clock_now_ns();
-    for (unsigned i = 0; i < 16 || since(start_ns) < bench->seconds; i++) {
-        if (i == 16) {
-            bytes = 0;
-            start_ns = clock_now_ns();
-        }
-        ASSERT(pwrite(fd, buffer, SYNC_BYTES, (off_t)(i % 16) * SYNC_BYTES) == SYNC_BYTES);
-        ASSERT(fdatasync(fd) == 0);
-        bytes += SYNC_BYTES;
-    }
-    const double rate = bytes / since(start_ns);
-    close(fd);
-    mem_free(buffer);
-    return rate;
+    show(bench, "sample_one_p50", quantile(us, LATENCY_SAMPLES, 0.5), "us");
+    show(bench, "sample_one_p99", quantile(us, LATENCY_SAMPLES, 0.99), "us");
 }
 
 /* ---- Main ---- */
@@ -534,10 +382,11 @@ static bool wanted(const struct bench *bench, const char *part)
 
 static void show_limits(struct bench *bench, double warm, double sampled)
 {
-    const double copy = limit_memcpy();
-    const double tcp = limit_tcp(bench->seconds / 2);
-    const double store = limit_store_write(bench);
-    const double disk = limit_disk_sync(bench);
+    const double copy = replay_limits_memcpy();
+    const double tcp = plain_socket_stream(true, TCP_BYTES, bench->seconds / 2);
+    const double store =
+        replay_limits_store_write(bench->folder, bench->seconds, &bench->episode, TABLE_EPISODES);
+    const double disk = replay_limits_disk_sync(bench->folder, bench->seconds);
     show(bench, "limit_memcpy", copy * 1e-6, "MB/s");
     show(bench, "limit_tcp", tcp * 1e-6, "MB/s");
     show(bench, "limit_store_write", store, "steps/s");

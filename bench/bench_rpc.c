@@ -13,25 +13,22 @@
  *   .._ratio                ours / the limit: streams towards 1 from below, round trips from above
  */
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/plain_socket.h"
+#include "bench/quantile.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "tests/lib/echo/echo_pair.h"
 
 #define ROUND_TRIPS  4000
-#define SMALL_BYTES  100
 #define THREADS_MAX  64
 #define CALL_WAIT_MS 30000
 
@@ -51,123 +48,6 @@ static void die(const char *what, const char *why)
 static double seconds_since(uint64_t begin_ns)
 {
     return 1e-9 * (double)(clock_now_ns() - begin_ns);
-}
-
-/* ---- Plain sockets ---- */
-
-static bool move_all(int fd, unsigned char *bytes, size_t size, bool out)
-{
-    while (size > 0) {
-        ssize_t n = out ? write(fd, bytes, size) : read(fd, bytes, size);
-        if (n <= 0) {
-            return false;
-        }
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return true;
-}
-
-/* A connected pair over loopback TCP or a unix socket. */
-static void connect_pair(bool tcp, int fds[2])
-{
-    if (!tcp) {
-        if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0) {
-            die("socketpair", strerror(errno));
-        }
-        return;
-    }
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof name;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    fds[0] = socket(AF_INET, SOCK_STREAM, 0);
-    if (bind(listener, (struct sockaddr *)&name, size) != 0 || listen(listener, 1) != 0 ||
-        getsockname(listener, (struct sockaddr *)&name, &size) != 0 ||
-        connect(fds[0], (struct sockaddr *)&name, size) != 0) {
-        die("loopback", strerror(errno));
-    }
-    fds[1] = accept(listener, NULL, NULL);
-    close(listener);
-    int on = 1;
-    for (int i = 0; i < 2; i++) {
-        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    }
-}
-
-/* In a process of its own: echoes small messages when `echo`, else writes large ones; until the
- * peer leaves. */
-static pid_t start_plain_peer(int fds[2], bool echo, size_t size)
-{
-    pid_t pid = fork();
-    if (pid != 0) {
-        close(fds[1]);
-        return pid;
-    }
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    signal(SIGPIPE, SIG_IGN);
-    close(fds[0]);
-    unsigned char *bytes = calloc(1, size);
-    while (bytes != NULL && (!echo || move_all(fds[1], bytes, size, false)) &&
-           move_all(fds[1], bytes, size, true)) {
-    }
-    _exit(0);
-}
-
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double quantile(double *values, size_t n, double q)
-{
-    qsort(values, n, sizeof *values, compare);
-    return values[(size_t)(q * (double)(n - 1))];
-}
-
-/* Median round trip of 100 bytes, us. */
-static double plain_round_trip(bool tcp)
-{
-    int fds[2];
-    connect_pair(tcp, fds);
-    pid_t pid = start_plain_peer(fds, true, SMALL_BYTES);
-    unsigned char bytes[SMALL_BYTES] = {0};
-    double *times = mem_array(ROUND_TRIPS, sizeof *times);
-    for (size_t i = 0; i < ROUND_TRIPS; i++) {
-        uint64_t begin = clock_now_ns();
-        if (!move_all(fds[0], bytes, sizeof bytes, true) ||
-            !move_all(fds[0], bytes, sizeof bytes, false)) {
-            die("round trip", strerror(errno));
-        }
-        times[i] = 1e6 * seconds_since(begin);
-    }
-    double p50 = quantile(times, ROUND_TRIPS, 0.5);
-    mem_free(times);
-    close(fds[0]);
-    waitpid(pid, NULL, 0);
-    return p50;
-}
-
-/* MB/s of whole messages. */
-static double plain_stream(bool tcp, const struct options *options)
-{
-    int fds[2];
-    connect_pair(tcp, fds);
-    pid_t pid = start_plain_peer(fds, false, options->size);
-    unsigned char *bytes = mem_new(options->size);
-    uint64_t begin = clock_now_ns();
-    double n = 0.0, elapsed;
-    do {
-        if (!move_all(fds[0], bytes, options->size, false)) {
-            die("stream", strerror(errno));
-        }
-        n += 1.0;
-        elapsed = seconds_since(begin);
-    } while (elapsed < options->seconds);
-    mem_free(bytes);
-    close(fds[0]);
-    waitpid(pid, NULL, 0);
-    return 1e-6 * n * (double)options->size / elapsed;
 }
 
 /* ---- The echo server, in a process of its own ---- */
@@ -415,8 +295,9 @@ static double most(double a, double b)
 
 static void measure_round(struct figures *best, bool tcp, const struct options *options)
 {
-    best->round_trip = least(best->round_trip, plain_round_trip(tcp));
-    best->stream = most(best->stream, plain_stream(tcp, options));
+    best->round_trip = least(best->round_trip, plain_socket_round_trip(tcp));
+    best->stream =
+        most(best->stream, 1e-6 * plain_socket_stream(tcp, options->size, options->seconds));
     char path[64];
     snprintf(path, sizeof path, "unix:/tmp/bench_rpc.%d.sock", (int)getpid());
     struct server server;

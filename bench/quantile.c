@@ -1,0 +1,16 @@
+/* Quantiles, by sorting. */
+#include "bench/quantile.h"
+
+#include <stdlib.h>
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double quantile(double *values, size_t n, double q)
+{
+    qsort(values, n, sizeof *values, by_value);
+    return values[(size_t)(q * (double)(n - 1))];
+}

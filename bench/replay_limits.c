@@ -1,0 +1,133 @@
+/* Three short loops over memory, store and disk. */
+#include "bench/replay_limits.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "replay_server/store.h"
+
+#define SYNC_BYTES      (16u << 20)
+#define CHUNK_BYTES     65536u
+#define COMMIT_EPISODES 64u
+
+static double since(uint64_t start_ns)
+{
+    return (double)(clock_now_ns() - start_ns) * 1e-9;
+}
+
+static void need(status s, const struct err *err, const char *what)
+{
+    if (s != STATUS_OK) {
+        fprintf(stderr, "replay_limits: %s: %s: %s\n", what, status_text(s), err->text);
+        exit(EXIT_FAILURE);
+    }
+}
+
+double replay_limits_memcpy(void)
+{
+    const size_t size = 64u << 20;
+    char *from = mem_aligned(size);
+    char *to = mem_aligned(size);
+    double best = 0;
+    for (int i = 0; i < 8; i++) {
+        const uint64_t start_ns = clock_now_ns();
+        memset(from, i, 4096);
+        memcpy(to, from, size);
+        __asm__ volatile("" : : "r"(to) : "memory");
+        const double rate = (double)size / since(start_ns);
+        best = rate > best ? rate : best;
+    }
+    mem_free(from);
+    mem_free(to);
+    return best;
+}
+
+/* Puts `episode` with chunks id .. ; the number of chunks. `chunk` is scratch. */
+static uint32_t put_episode(struct store *store, const struct episode *episode, uint64_t id,
+                            unsigned number, uint8_t *chunk)
+{
+    struct err err;
+    const uint32_t n_rows = episode->T + 1, W = episode->W;
+    const uint32_t chunk_rows = store_chunk_rows(W);
+    const uint32_t n_chunks = store_n_chunks(n_rows, W);
+    for (uint32_t i = 0, first = 0; i < n_chunks; i++, first += chunk_rows) {
+        const uint32_t n = n_rows - first < chunk_rows ? n_rows - first : chunk_rows;
+        memcpy(chunk + STORE_CHUNK_HEADER, episode->rows + (size_t)first * W,
+               (size_t)n * W * sizeof(float));
+        need(store_put_chunk(store, id + i, chunk, n, W, &err), &err, "put");
+    }
+    const struct store_episode record = {
+        .id = id, .n_rows = n_rows, .W = W, .priority = 1, .identity = {1, 2, number, 0}};
+    need(store_put_episode(store, &record, &err), &err, "put episode");
+    return n_chunks;
+}
+
+double replay_limits_store_write(const char *folder, double seconds, const struct episode *episode,
+                                 unsigned table_episodes)
+{
+    char path[800];
+    struct err err;
+    struct store *store = NULL;
+    bool scan;
+    snprintf(path, sizeof path, "%s/limit", folder);
+    const struct store_settings settings = {
+        .path = path, .map_bytes = 8ull << 30, .durability = STORE_NONE};
+    need(store_open(&store, &settings, &scan, &err), &err, "store");
+    uint8_t *chunk = mem_aligned(CHUNK_BYTES);
+    uint64_t id = 1, oldest = 1;
+    double steps = 0;
+    uint64_t start_ns = clock_now_ns();
+    for (unsigned k = 0; k < 2 * table_episodes || since(start_ns) < seconds; k++) {
+        if (k == 2 * table_episodes) {
+            start_ns = clock_now_ns(); /* warm from here on */
+            steps = 0;
+        }
+        if (k % COMMIT_EPISODES == 0) {
+            need(store_begin(store, &err), &err, "begin");
+        }
+        if (k >= table_episodes) {
+            need(store_remove_episode(store, oldest, &err), &err, "remove");
+            oldest += store_n_chunks(episode->T + 1, episode->W);
+        }
+        id += put_episode(store, episode, id, k, chunk);
+        steps += episode->T;
+        if (k % COMMIT_EPISODES == COMMIT_EPISODES - 1) {
+            need(store_commit(store, &err), &err, "commit");
+        }
+    }
+    const double rate = steps / since(start_ns);
+    store_abort(store);
+    store_close(store);
+    mem_free(chunk);
+    return rate;
+}
+
+double replay_limits_disk_sync(const char *folder, double seconds)
+{
+    char path[800];
+    snprintf(path, sizeof path, "%s/sync", folder);
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    ASSERT(fd >= 0);
+    char *buffer = mem_aligned(SYNC_BYTES);
+    memset(buffer, 1, SYNC_BYTES);
+    double bytes = 0;
+    uint64_t start_ns = clock_now_ns();
+    for (unsigned i = 0; i < 16 || since(start_ns) < seconds; i++) {
+        if (i == 16) {
+            bytes = 0;
+            start_ns = clock_now_ns();
+        }
+        ASSERT(pwrite(fd, buffer, SYNC_BYTES, (off_t)(i % 16) * SYNC_BYTES) == SYNC_BYTES);
+        ASSERT(fdatasync(fd) == 0);
+        bytes += SYNC_BYTES;
+    }
+    const double rate = bytes / since(start_ns);
+    close(fd);
+    mem_free(buffer);
+    return rate;
+}
