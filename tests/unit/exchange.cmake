@@ -1,0 +1,2 @@
+# Several learners: the group's core, and the exchange itself over sockets, with the real step.
+hindcast_test(group_test SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/group_test.c LINK hindcast_learner_process hindcast_test_base)
