@@ -11,18 +11,20 @@ struct diagnostics {
     struct settings settings;
     int B;
     float *inputs;     /* (B, I) */
+    float *judged;     /* (B, I+A) the critic's inputs */
+    float *q;          /* (B) */
     float *raw;        /* (B, 2A) */
     float *mean, *std; /* (B, A) */
     float *packed;     /* of the larger network */
     float *scratch;
 };
 
-/* Packed and scratch floats for the Gaussian networks that there are. */
+/* Packed and scratch floats for the networks that there are. */
 static void sizes_of(const struct state *state, size_t *packed, size_t *scratch)
 {
     *packed = *scratch = 1;
-    const char *const names[] = {"policy", "prior"};
-    for (int i = 0; i < 2; i++) {
+    const char *const names[] = {"policy", "prior", "critic"};
+    for (int i = 0; i < 3; i++) {
         const struct parameters_group *group = parameters_group(&state->layout, names[i]);
         if (group != NULL) {
             size_t more = network_scratch(&group->shape);
@@ -44,13 +46,15 @@ status diagnostics_new(struct diagnostics **diagnostics, const struct settings *
     made->settings = *settings;
     made->B = B;
     made->inputs = mem_aligned(rows * (size_t)settings_inputs(settings) * sizeof(float));
+    made->judged = mem_aligned(rows * ((size_t)settings_inputs(settings) + A) * sizeof(float));
+    made->q = mem_aligned(rows * sizeof(float));
     made->raw = mem_aligned(rows * 2 * A * sizeof(float));
     made->mean = mem_aligned(rows * A * sizeof(float));
     made->std = mem_aligned(rows * A * sizeof(float));
     made->packed = mem_aligned(packed * sizeof(float));
     made->scratch = mem_aligned(scratch * sizeof(float));
-    if (!made->inputs || !made->raw || !made->mean || !made->std || !made->packed ||
-        !made->scratch) {
+    if (!made->inputs || !made->judged || !made->q || !made->raw || !made->mean || !made->std ||
+        !made->packed || !made->scratch) {
         diagnostics_free(made);
         return err_set(err, STATUS_NO_MEMORY, "diagnostics of %d states", B);
     }
@@ -64,6 +68,8 @@ void diagnostics_free(struct diagnostics *diagnostics)
         return;
     }
     mem_free(diagnostics->inputs);
+    mem_free(diagnostics->judged);
+    mem_free(diagnostics->q);
     mem_free(diagnostics->raw);
     mem_free(diagnostics->mean);
     mem_free(diagnostics->std);
@@ -93,19 +99,30 @@ static void fill_inputs(struct diagnostics *diagnostics, const struct batch *bat
     }
 }
 
-/* std(B,A) of a network; false when this algorithm has none. */
-static bool distribution(struct diagnostics *diagnostics, const struct state *state,
-                         const char *name, double min_std, int B)
+/* A network of the state, with its weights packed; false when this algorithm has none. */
+static bool open_network(struct diagnostics *diagnostics, const struct state *state,
+                         const char *name, struct network *network)
 {
     const struct parameters_group *group = parameters_group(&state->layout, name);
     if (group == NULL) {
         return false;
     }
-    const struct settings *settings = &diagnostics->settings;
     const float *params = state->params + group->at;
     network_pack(diagnostics->packed, &group->shape, params, 0, 1);
-    const struct network network = {
-        .shape = &group->shape, .params = params, .packed = diagnostics->packed};
+    *network =
+        (struct network){.shape = &group->shape, .params = params, .packed = diagnostics->packed};
+    return true;
+}
+
+/* std(B,A) of a network; false when this algorithm has none. */
+static bool distribution(struct diagnostics *diagnostics, const struct state *state,
+                         const char *name, double min_std, int B)
+{
+    const struct settings *settings = &diagnostics->settings;
+    struct network network;
+    if (!open_network(diagnostics, state, name, &network)) {
+        return false;
+    }
     const struct gaussian_head head = {
         .A = settings->A, .min_std = (float)min_std, .init_std = (float)settings->init_std};
     size_t I = (size_t)settings_inputs(settings), ld_raw = 2 * (size_t)settings->A;
@@ -130,6 +147,29 @@ static double mean_std(const struct diagnostics *diagnostics, double min_std, in
         mean[i] = sum / B;
     }
     return (double)at_floor / (A * B);
+}
+
+/* q(B) <- the critic at the logged actions; the least and the largest of them. */
+static void judge_logged(struct diagnostics *diagnostics, const struct state *state,
+                         const struct batch *batch, double *least, double *most)
+{
+    const struct settings *settings = &diagnostics->settings;
+    const size_t I = (size_t)settings_inputs(settings), A = (size_t)settings->A;
+    struct network critic;
+    const bool found = open_network(diagnostics, state, "critic", &critic);
+    ASSERT(found); /* every algorithm has one */
+    for (int b = 0; b < batch->B; b++) {
+        float *row = diagnostics->judged + (size_t)b * (I + A);
+        memcpy(row, diagnostics->inputs + (size_t)b * I, I * sizeof(float));
+        gaussian_clip(row + I, row_of(diagnostics, batch, b) + settings->O, A);
+    }
+    network_infer(diagnostics->q, 1, &critic, diagnostics->judged, I + A, batch->B,
+                  diagnostics->scratch);
+    *least = *most = (double)diagnostics->q[0];
+    for (int b = 1; b < batch->B; b++) {
+        *least = fmin(*least, (double)diagnostics->q[b]);
+        *most = fmax(*most, (double)diagnostics->q[b]);
+    }
 }
 
 static double actions_at_end(const struct diagnostics *diagnostics, const struct batch *batch)
@@ -168,6 +208,10 @@ void diagnostics_add(struct diagnostics *diagnostics, const struct state *state,
         add_new(report, "prior_std", std, settings->A);
         add_new(report, "prior_floor", &floor_share, 1);
     }
+    double q_min, q_max;
+    judge_logged(diagnostics, state, batch, &q_min, &q_max);
+    add_new(report, "q_min", &q_min, 1);
+    add_new(report, "q_max", &q_max, 1);
     double end_share = actions_at_end(diagnostics, batch);
     add_new(report, "actions_at_end", &end_share, 1);
 }

@@ -5,6 +5,7 @@
  *     prior_std      (A)  std of the prior
  *     prior_floor    (1)  share of the prior's stds within 1% of prior_min_std
  *     actions_at_end (1)  share of logged action dimensions with |a| = 1
+ *     q_min, q_max   (1)  range of the critic at the logged actions
  *
  * of which an algorithm has those whose network it has. docs/maths.md, section 7. */
 #ifndef HINDCAST_LEARNER_DIAGNOSTICS_H

@@ -19,6 +19,7 @@
 #include "common/networks/parameters.h"
 #include "learner/algorithm.h"
 #include "learner/batch.h"
+#include "learner/phases.h"
 #include "learner/report.h"
 #include "learner/settings.h"
 #include "learner/units.h"
@@ -69,7 +70,8 @@ struct step {
 struct worker {
     const struct step *step;
     struct sums sums;
-    float *gradients; /* a block: sums over this worker's states */
+    struct phases phases; /* of the step under way */
+    float *gradients;     /* a block: sums over this worker's states */
     struct arena arena;
     struct network_tape tape;
     float *scratch;

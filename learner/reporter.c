@@ -22,10 +22,10 @@
 
 struct reporter {
     int fd;
-    struct metric *steps, *step, *step_seconds, *rate, *parts[REPORTER_PARTS];
+    struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
     uint64_t since_ns; /* of the counts below */
     uint64_t n_steps;
-    uint64_t spent_ns[REPORTER_PARTS];
+    struct phases spent;
 };
 
 /* ---- The file ---- */
@@ -87,12 +87,30 @@ static status cut_file(const char *path, uint64_t step, struct err *err)
     return STATUS_OK;
 }
 
+static void make_metrics(struct reporter *made)
+{
+    size_t n = 0;
+    const double *bounds = metric_latency_bounds(&n);
+    made->steps =
+        metric_counter("hindcast_learner_steps_total", "Learner steps taken since the start", NULL);
+    made->step = metric_gauge("hindcast_learner_step", "Learner steps of the run", NULL);
+    made->rate = metric_gauge("hindcast_learner_steps_per_second",
+                              "Steps per second, between reports", NULL);
+    made->step_seconds = metric_histogram("hindcast_learner_step_seconds",
+                                          "Time of one step, without waiting", NULL, bounds, n);
+    made->wait_seconds =
+        metric_histogram("hindcast_learner_wait_seconds", "Time that one step waited for its batch",
+                         NULL, bounds, n);
+    for (int i = 0; i < PHASES; i++) {
+        char label[48];
+        snprintf(label, sizeof(label), "phase=\"%s\"", phase_name((enum phase)i));
+        made->phases[i] = metric_counter("hindcast_learner_seconds_total",
+                                         "Where the training thread's time goes", label);
+    }
+}
+
 status reporter_open(struct reporter **reporter, const char *path, uint64_t step, struct err *err)
 {
-    static const char *const parts[REPORTER_PARTS] = {"part=\"wait\"", "part=\"step\"",
-                                                      "part=\"publish\"", "part=\"checkpoint\""};
-    static const double bounds[] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                    0.25,  0.5,    1,     2.5,  5,     10};
     status s = cut_file(path, step, err);
     if (s != STATUS_OK) {
         return s;
@@ -107,18 +125,7 @@ status reporter_open(struct reporter **reporter, const char *path, uint64_t step
         mem_free(made);
         return s;
     }
-    made->steps =
-        metric_counter("hindcast_learner_steps_total", "Learner steps taken since the start", NULL);
-    made->step = metric_gauge("hindcast_learner_step", "Learner steps of the run", NULL);
-    made->rate = metric_gauge("hindcast_learner_steps_per_second",
-                              "Steps per second, between reports", NULL);
-    made->step_seconds =
-        metric_histogram("hindcast_learner_step_seconds", "Time of one step, without waiting", NULL,
-                         bounds, sizeof(bounds) / sizeof(bounds[0]));
-    for (int i = 0; i < REPORTER_PARTS; i++) {
-        made->parts[i] = metric_counter("hindcast_learner_seconds_total",
-                                        "Where the training thread's time goes", parts[i]);
-    }
+    make_metrics(made);
     made->since_ns = clock_now_ns();
     *reporter = made;
     return STATUS_OK;
@@ -134,20 +141,28 @@ void reporter_close(struct reporter *reporter)
 
 /* ---- Counting ---- */
 
-void reporter_spent(struct reporter *reporter, enum reporter_part part, uint64_t ns)
+void reporter_spent(struct reporter *reporter, const struct phases *phases)
 {
-    reporter->spent_ns[part] += ns;
-    metric_add(reporter->parts[part], (double)ns / 1e9);
-    if (part == REPORTER_STEP) {
-        metric_observe(reporter->step_seconds, (double)ns / 1e9);
+    phases_add(&reporter->spent, phases);
+    for (int i = 0; i < PHASES; i++) {
+        if (phases->ns[i] > 0) {
+            metric_add(reporter->phases[i], (double)phases->ns[i] / 1e9);
+        }
     }
 }
 
-void reporter_step(struct reporter *reporter, uint64_t step)
+void reporter_step(struct reporter *reporter, uint64_t step, const struct phases *phases)
 {
+    uint64_t step_ns = 0;
+    for (int i = PHASE_LOAD; i <= PHASE_APPLY; i++) {
+        step_ns += phases->ns[i];
+    }
     reporter->n_steps++;
     metric_add(reporter->steps, 1);
     metric_set(reporter->step, (double)step);
+    metric_observe(reporter->step_seconds, (double)step_ns / 1e9);
+    metric_observe(reporter->wait_seconds, (double)phases->ns[PHASE_WAIT] / 1e9);
+    reporter_spent(reporter, phases);
 }
 
 struct reporter_rates reporter_rates(const struct reporter *reporter)
@@ -158,7 +173,7 @@ struct reporter_rates reporter_rates(const struct reporter *reporter)
     }
     return (struct reporter_rates){.steps_per_second = (double)reporter->n_steps / seconds,
                                    .wait_share =
-                                       (double)reporter->spent_ns[REPORTER_WAIT] / 1e9 / seconds};
+                                       (double)reporter->spent.ns[PHASE_WAIT] / 1e9 / seconds};
 }
 
 /* ---- Reports ---- */
@@ -193,6 +208,17 @@ static cJSON *numbers(const double *values, int n)
     return array;
 }
 
+/* Of a step, since the last line: {"wait":0.1,..} in ms. */
+static cJSON *phase_ms(const struct reporter *reporter)
+{
+    cJSON *object = cJSON_CreateObject();
+    for (int i = 0; i < PHASES && reporter->n_steps > 0; i++) {
+        const double ms = (double)reporter->spent.ns[i] / 1e6 / (double)reporter->n_steps;
+        cJSON_AddItemToObject(object, phase_name((enum phase)i), number(ms));
+    }
+    return object;
+}
+
 static cJSON *line_of(const struct reporter *reporter, const struct report *report,
                       double learning_seconds, uint64_t version)
 {
@@ -204,6 +230,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     cJSON_AddItemToObject(line, "steps_per_second", number(rates.steps_per_second));
     cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
     cJSON_AddNumberToObject(line, "version", (double)version);
+    cJSON_AddItemToObject(line, "phase_ms", phase_ms(reporter));
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
         cJSON_AddItemToObject(line, value->name,
@@ -234,7 +261,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     }
     reporter->since_ns = clock_now_ns();
     reporter->n_steps = 0;
-    memset(reporter->spent_ns, 0, sizeof(reporter->spent_ns));
+    memset(&reporter->spent, 0, sizeof(reporter->spent));
 }
 
 static double mean_of(const struct report_value *value)

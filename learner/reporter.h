@@ -4,22 +4,16 @@
  * A line of RUN_DIR/learner.jsonl, once per `report_every` steps:
  *
  *     {"step":1200,"time":1769860800.5,"learning_seconds":61.2,"steps_per_second":23.1,"wait_share":0.01,"version":13,
- *      "critic_loss":0.31,"accepted":0.48,"eta":[4.1],..}            vectors as arrays */
+ *      "phase_ms":{"wait":0.1,"value":11.2,..},"critic_loss":0.31,"accepted":0.48,"eta":[4.1],..}
+ *
+ * phase_ms: where a step's time went, the mean since the line before [ms]; vectors as arrays. */
 #ifndef HINDCAST_LEARNER_REPORTER_H
 #define HINDCAST_LEARNER_REPORTER_H
 
 #include "common/base/status.h"
+#include "learner/phases.h"
 #include "learner/publisher.h"
 #include "learner/report.h"
-
-/* Where the training thread's time goes. */
-enum reporter_part {
-    REPORTER_WAIT,
-    REPORTER_STEP,
-    REPORTER_PUBLISH,
-    REPORTER_CHECKPOINT,
-    REPORTER_PARTS
-};
 
 struct reporter;
 
@@ -30,10 +24,10 @@ status reporter_open(struct reporter **reporter, const char *path, uint64_t step
                      struct err *err) MUST_CHECK;
 void reporter_close(struct reporter *reporter);
 
-/* Counts time; each step, each wait. */
-void reporter_spent(struct reporter *reporter, enum reporter_part part, uint64_t ns);
-/* One step is done. */
-void reporter_step(struct reporter *reporter, uint64_t step);
+/* Counts time of the training thread. */
+void reporter_spent(struct reporter *reporter, const struct phases *phases);
+/* One step is done, of which `phases` are the time, that for the batch included. */
+void reporter_step(struct reporter *reporter, uint64_t step, const struct phases *phases);
 
 /* Steps per second and share of waiting since the last reporter_line. */
 struct reporter_rates {

@@ -20,6 +20,7 @@ struct stepper {
     int32_t *tasks;       /* (B, T), where tasks are drawn */
     struct report report; /* of the last step */
     struct report shown;  /* of the last step that was looked at closely */
+    struct phases phases; /* of the last step */
     bool any_step;
 };
 
@@ -130,12 +131,20 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
         return s;
     }
     run->about.next_batch = from->number + 1;
+    stepper->phases = *update_phases(stepper->update);
+    phases_start(&stepper->phases);
     if (!stepper->any_step || stepper_report_due(stepper)) {
         diagnostics_add(stepper->diagnostics, run->state, &batch, &stepper->report);
         stepper->shown = stepper->report;
     }
     stepper->any_step = true;
+    phases_lap(&stepper->phases, PHASE_REPORT);
     return STATUS_OK;
+}
+
+const struct phases *stepper_phases(const struct stepper *stepper)
+{
+    return &stepper->phases;
 }
 
 const struct report *stepper_report(const struct stepper *stepper)

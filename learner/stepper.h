@@ -20,6 +20,9 @@ void stepper_free(struct stepper *stepper);
 status stepper_take(struct stepper *stepper, const struct replay_batch *from,
                     struct err *err) MUST_CHECK;
 
+/* Where its time went, from PHASE_LOAD to PHASE_REPORT. */
+const struct phases *stepper_phases(const struct stepper *stepper);
+
 /* Is a report due for the run's step: every so many steps, and at the last one? */
 bool stepper_report_due(const struct stepper *stepper);
 /* Of the last step; step 0: there was none. */

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -40,7 +41,8 @@ struct trainer {
     struct stepper *stepper;
     struct reporter *reporter;
     struct announcer announcer;
-    uint64_t begin_ns; /* of learning, in this process; 0: not yet */
+    struct phases phases; /* of the training thread since they were last told to the reporter */
+    uint64_t begin_ns;    /* of learning, in this process; 0: not yet */
     double seconds_before;
 };
 
@@ -142,16 +144,15 @@ static void check_limits(struct trainer *trainer)
 /* The next batch: OK, CLOSED when leaving, or what is final. */
 static status next_batch(struct trainer *trainer, struct replay_batch **batch, struct err *err)
 {
-    uint64_t begin_ns = clock_now_ns();
     while (!leaving(trainer)) {
         err->text[0] = '\0';
         status s = replay_sampler_next(trainer->sampler, batch, BATCH_TIMEOUT_MS, err);
-        uint64_t now_ns = clock_now_ns();
-        reporter_spent(trainer->reporter, REPORTER_WAIT, now_ns - begin_ns);
-        begin_ns = now_ns;
+        phases_lap(&trainer->phases, PHASE_WAIT);
         if (s != STATUS_TIMEOUT) {
             return s;
         }
+        reporter_spent(trainer->reporter, &trainer->phases);
+        memset(trainer->phases.ns, 0, sizeof(trainer->phases.ns));
         announcer_waiting(&trainer->announcer, err->text[0] ? err->text : "for a batch");
         count_time(trainer);
         check_limits(trainer);
@@ -161,11 +162,10 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
 
 static status take_step(struct trainer *trainer, const struct replay_batch *batch, struct err *err)
 {
-    uint64_t begin_ns = clock_now_ns();
     status s = stepper_take(trainer->stepper, batch, err);
     if (s == STATUS_OK) {
-        reporter_spent(trainer->reporter, REPORTER_STEP, clock_now_ns() - begin_ns);
-        reporter_step(trainer->reporter, trainer->run.state->step);
+        phases_add(&trainer->phases, stepper_phases(trainer->stepper));
+        phases_start(&trainer->phases);
     }
     return s;
 }
@@ -175,24 +175,25 @@ static status after_step(struct trainer *trainer, struct err *err)
 {
     const struct learner_options *options = trainer->parts.options;
     struct run *run = &trainer->run;
-    uint64_t begin_ns = clock_now_ns();
     count_time(trainer);
     if (run->state->step % (uint64_t)options->publish_every == 0) {
         status s = run_publish(run, false, err);
         if (s != STATUS_OK) {
             return s;
         }
-        reporter_spent(trainer->reporter, REPORTER_PUBLISH, clock_now_ns() - begin_ns);
+        phases_lap(&trainer->phases, PHASE_PUBLISH);
     }
-    uint64_t copy_ns = clock_now_ns();
-    run_checkpoint_if_due(run, copy_ns);
-    reporter_spent(trainer->reporter, REPORTER_CHECKPOINT, clock_now_ns() - copy_ns);
+    run_checkpoint_if_due(run, clock_now_ns());
+    phases_lap(&trainer->phases, PHASE_CHECKPOINT);
+    reporter_step(trainer->reporter, run->state->step, &trainer->phases);
+    memset(trainer->phases.ns, 0, sizeof(trainer->phases.ns));
     const struct report *report = stepper_report(trainer->stepper);
     announcer_learning(&trainer->announcer, report, stepper_shown(trainer->stepper),
                        reporter_rates(trainer->reporter));
     if (stepper_report_due(trainer->stepper)) {
         reporter_line(trainer->reporter, report, run->about.learning_seconds, run->about.version);
     }
+    phases_lap(&trainer->phases, PHASE_REPORT);
     return STATUS_OK;
 }
 
@@ -210,6 +211,7 @@ static status keep_learned(struct trainer *trainer, status s)
 static status learn(struct trainer *trainer, struct err *err)
 {
     status s = STATUS_OK;
+    phases_start(&trainer->phases);
     trainer->begin_ns = clock_now_ns();
     trainer->seconds_before = trainer->run.about.learning_seconds;
     for (check_limits(trainer); s == STATUS_OK && !leaving(trainer); check_limits(trainer)) {

@@ -32,6 +32,8 @@ struct update {
 
     float *packed; /* of all networks, now and target */
     size_t n_packed;
+    uint16_t *packed_bf16; /* of the target copies that judge actions; NULL: they do it in float */
+    size_t n_packed_bf16;
     const struct state *packed_state; /* whose weights they are, NULL: nobody's */
     uint64_t packed_step;
 
@@ -42,6 +44,7 @@ struct update {
     struct state *state; /* being applied to */
     bool scaled;         /* gradients are means already */
     struct report report;
+    struct phases phases; /* of the last step */
 };
 
 /* ---- One step of one group: docs/maths.md, section 3 ---- */
@@ -52,18 +55,22 @@ static void step_group(struct worker *worker)
 
     /* 1. V(s), from the target critic. */
     algorithm->value_estimate(worker);
+    phases_lap(&worker->phases, PHASE_VALUE);
 
     /* 2. The critic moves towards r + gamma d V(s'). */
     algorithm->evaluation(worker);
+    phases_lap(&worker->phases, PHASE_EVALUATE);
 
     /* 3. The prior towards what was logged, where that was good. */
     if (algorithm->prior != NULL) {
         algorithm->prior(worker);
+        phases_lap(&worker->phases, PHASE_PRIOR);
     }
 
     /* 4. The policy towards the better of the samples. 5. is in update_apply: duals are few. */
     if (algorithm->improvement != NULL) {
         algorithm->improvement(worker);
+        phases_lap(&worker->phases, PHASE_IMPROVE);
     }
 }
 
@@ -73,12 +80,15 @@ static void work_gradients(void *arg, int i)
 {
     struct update *update = arg;
     struct worker *worker = &update->workers[i];
+    memset(&worker->phases, 0, sizeof worker->phases);
+    phases_start(&worker->phases);
     memset(worker->gradients, 0, update->layout.size * sizeof(float));
     memset(&worker->sums, 0, sizeof worker->sums);
     const int end = update->share[i + 1];
     for (int first = update->share[i]; first < end;) {
         const int n = units_group(update->units, first, end, worker->R_max);
         worker_load(worker, update->units + first, n);
+        phases_lap(&worker->phases, PHASE_LOAD);
         step_group(worker);
         first += n;
     }
@@ -140,6 +150,10 @@ static void pack_targets(struct update *update, bool pack)
         if (network->target.shape == NULL) {
             continue;
         }
+        if (network->target.packed_bf16 != NULL) {
+            network_pack_bf16((uint16_t *)(uintptr_t)network->target.packed_bf16,
+                              network->target.shape, network->target.params);
+        }
         float *packed = (float *)(uintptr_t)network->target.packed;
         if (pack) {
             network_pack(packed, network->target.shape, network->target.params, 0, 1);
@@ -199,9 +213,28 @@ static const char *absent_noise(const struct algorithm *algorithm, const struct 
     return NULL;
 }
 
+/* The gradients are there, `phases.ns[PHASE_IDLE]` after they were begun: of that time, what the
+ * threads did with it, on average, and what they were idle. */
+static void share_phases(struct update *update)
+{
+    uint64_t *ns = update->phases.ns;
+    uint64_t busy_ns = 0;
+    for (int phase = PHASE_LOAD; phase < PHASE_IDLE; phase++) {
+        uint64_t sum = 0;
+        for (int i = 0; i < update->n_workers; i++) {
+            sum += update->workers[i].phases.ns[phase];
+        }
+        ns[phase] += sum / (uint64_t)update->n_workers;
+        busy_ns += sum / (uint64_t)update->n_workers;
+    }
+    ns[PHASE_IDLE] -= busy_ns < ns[PHASE_IDLE] ? busy_ns : ns[PHASE_IDLE];
+}
+
 status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
                         const struct noise *noise, struct err *err)
 {
+    memset(&update->phases, 0, sizeof update->phases);
+    phases_start(&update->phases);
     const status s = batch_check(batch, &update->settings, err);
     if (s != STATUS_OK) {
         return s;
@@ -220,7 +253,10 @@ status update_gradients(struct update *update, const struct state *state, const 
     use_state(update, state);
     units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
                 update->n_workers);
+    phases_lap(&update->phases, PHASE_LOAD);
     team_run(update->team, work_gradients, update);
+    phases_lap(&update->phases, PHASE_IDLE);
+    share_phases(update);
     team_run(update->team, work_reduce, update);
 
     memset(&update->total, 0, sizeof update->total);
@@ -232,6 +268,7 @@ status update_gradients(struct update *update, const struct state *state, const 
         }
     }
     update->scaled = false;
+    phases_lap(&update->phases, PHASE_REDUCE);
     return STATUS_OK;
 }
 
@@ -340,6 +377,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
         return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
                        (unsigned long long)(state->step + 1), update->total.states);
     }
+    phases_start(&update->phases);
     team_run(update->team, work_squares, update);
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
@@ -359,6 +397,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
         copy_targets(update, state);
     }
     update->packed_step = state->step;
+    phases_lap(&update->phases, PHASE_APPLY);
     if (report != NULL) {
         *report = update->report;
     }
@@ -370,6 +409,17 @@ status update_step(struct update *update, struct state *state, const struct batc
 {
     const status s = update_gradients(update, state, batch, noise, err);
     return s != STATUS_OK ? s : update_apply(update, state, report, err);
+}
+
+const struct phases *update_phases(const struct update *update)
+{
+    return &update->phases;
+}
+
+uint64_t update_busy_ns(const struct update *update, int i)
+{
+    ASSERT(i < update->n_workers);
+    return phases_sum(&update->workers[i].phases);
 }
 
 const float *update_last_gradients(struct update *update)
@@ -387,9 +437,10 @@ const float *update_last_gradients(struct update *update)
 
 /* ---- Life ---- */
 
-/* Fills in shapes and places of a network that the layout has; takes its share of the packed block.
- */
-static void find_network(struct update *update, struct step_network *network, const char *name)
+/* Fills in shapes and places of a network that the layout has; takes its share of the packed
+ * blocks. `judges`: its target copy judges sampled actions, where bf16 is good enough. */
+static void find_network(struct update *update, struct step_network *network, const char *name,
+                         bool judges)
 {
     const struct parameters_group *group = parameters_group(&update->layout, name);
     if (group == NULL) {
@@ -404,25 +455,33 @@ static void find_network(struct update *update, struct step_network *network, co
         network->target.packed = update->packed + update->n_packed;
         update->n_packed += group->shape.packed_size;
     }
+    if (group->has_target && judges && update->packed_bf16 != NULL) {
+        network->target.packed_bf16 = update->packed_bf16 + update->n_packed_bf16;
+        update->n_packed_bf16 += group->shape.packed_bf16_size;
+    }
 }
 
 static status make_networks(struct update *update, struct err *err)
 {
     struct step *step = &update->step;
     const struct settings *settings = &update->settings;
+    const bool bf16 = strcmp(settings->evaluation_precision, "bf16") == 0;
     size_t floats = 0;
+    size_t halves = 0;
     for (int k = 0; k < update->layout.n_groups; k++) {
         floats += 2 * update->layout.groups[k].shape.packed_size;
+        halves += update->layout.groups[k].shape.packed_bf16_size;
     }
     update->packed = mem_aligned(floats * sizeof(float));
-    if (update->packed == NULL) {
+    update->packed_bf16 = bf16 ? mem_aligned((halves + 1) * sizeof(uint16_t)) : NULL;
+    if (update->packed == NULL || (bf16 && update->packed_bf16 == NULL)) {
         return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %zu floats", floats);
     }
-    find_network(update, &step->policy, "policy");
-    find_network(update, &step->prior, "prior");
-    find_network(update, &step->critic, "critic");
-    find_network(update, &step->critic2, "critic2");
-    find_network(update, &step->perturb, "perturb");
+    find_network(update, &step->policy, "policy", false);
+    find_network(update, &step->prior, "prior", false);
+    find_network(update, &step->critic, "critic", true);
+    find_network(update, &step->critic2, "critic2", true);
+    find_network(update, &step->perturb, "perturb", true);
     step->settings = &update->settings;
     step->algorithm = algorithm_find(settings->algorithm);
     step->I = settings_inputs(settings);
@@ -501,6 +560,7 @@ void update_free(struct update *update)
     mem_free(update->units);
     mem_free(update->share);
     mem_free(update->packed);
+    mem_free(update->packed_bf16);
     mem_free(update->squares);
     mem_free(update);
 }

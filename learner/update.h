@@ -14,6 +14,7 @@
 
 #include "common/base/status.h"
 #include "learner/batch.h"
+#include "learner/phases.h"
 #include "learner/report.h"
 #include "learner/settings.h"
 #include "learner/state.h"
@@ -61,6 +62,12 @@ void update_forget(struct update *update);
 /* The means of the gradients, before clipping, of the last update_apply, under the state's layout,
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);
+
+/* Where the time of the last step went, from PHASE_LOAD to PHASE_APPLY: what threads do apart counts
+ * as their mean, so that the sum is the step's time. */
+const struct phases *update_phases(const struct update *update);
+/* For how long thread i (of `threads`) worked on the last gradients. */
+uint64_t update_busy_ns(const struct update *update, int i);
 
 /* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6) with S valid
  * states and U snippets, both times T. */

@@ -19,7 +19,7 @@ from processes import wait_until
 LEARNER = {"widths": [32, 32], "batch_snippets": 8, "snippet_transitions": 4, "samples": 5, "target_period": 10,
            "publish_every": 20, "report_every": 10, "threads": 2, "checkpoint_every_seconds": 0,
            "checkpoint_every_steps": 40, "linger_seconds": 10}
-CLOCKS = {"time", "learning_seconds", "steps_per_second", "wait_share", "version"}
+CLOCKS = {"time", "learning_seconds", "steps_per_second", "wait_share", "version", "phase_ms"}
 
 
 def write_logs(folder, episodes=24, length=30):
