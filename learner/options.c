@@ -89,6 +89,11 @@ static const struct config_option OPTIONS[] = {
      "seconds of learning after which the run ends, earlier starts included; 0: no limit"},
     {"threads", CONFIG_INT, AT(threads), "threads", "0", 0, 1024, NULL,
      "threads of the step; 0: one per core. The bits of a result depend on it"},
+    {"evaluation_precision", CONFIG_CHOICE, AT(evaluation_precision), "", "f32", 0, 0, "f32|bf16",
+     "arithmetic of critics that judge sampled actions (V, the E-step, candidates of bcq and "
+     "bear), "
+     "no gradients: bf16 is faster on a processor with AVX512-BF16, elsewhere the same roundings "
+     "are made by hand, slowly"},
 
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address that Parameters is served at; empty: experiment.parameters"},
@@ -170,6 +175,8 @@ status learner_options_settings(const struct learner_options *options,
     snprintf(made.prior_likelihood, sizeof(made.prior_likelihood), "%.*s", SETTINGS_TEXT_SIZE - 1,
              options->prior_likelihood);
     snprintf(made.prior_f, sizeof(made.prior_f), "%.*s", SETTINGS_TEXT_SIZE - 1, options->prior_f);
+    snprintf(made.evaluation_precision, sizeof(made.evaluation_precision), "%.*s",
+             SETTINGS_TEXT_SIZE - 1, options->evaluation_precision);
     made.gamma = options->gamma;
     made.target_period = options->target_period;
     made.lr = options->lr;

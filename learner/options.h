@@ -34,6 +34,7 @@ struct learner_options {
     int64_t steps;
     double max_seconds;
     int64_t threads;
+    char evaluation_precision[CONFIG_TEXT_SIZE];
 
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];

@@ -56,6 +56,7 @@ static const struct field fields[] = {
     {"init_eta", REAL, AT(init_eta), 1e-6, 1e6, NULL},
     {"init_alpha_mean", REAL, AT(init_alpha_mean), 1e-6, 1e6, NULL},
     {"init_alpha_std", REAL, AT(init_alpha_std), 1e-6, 1e6, NULL},
+    {"evaluation_precision", TEXT, AT(evaluation_precision), 0, 0, "f32|bf16"},
     {"seed", UINT64, AT(seed), 0, 0, NULL},
 };
 #undef AT
@@ -94,6 +95,7 @@ struct settings settings_default(void)
         .rho_floor = -18.0,
         .init_alpha_mean = 10.0,
         .init_alpha_std = 100.0,
+        .evaluation_precision = "f32",
     };
 }
 

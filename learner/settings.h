@@ -44,7 +44,10 @@ struct settings {
     double rho_floor;                       /* -18 */
     double init_eta;                        /* 0: the algorithm's own (10 MPO; 1 svg, bear) */
     double init_alpha_mean, init_alpha_std; /* 10, 100 */
-    uint64_t seed;                          /* of initial weights and of the noise of every step */
+    char evaluation_precision[SETTINGS_TEXT_SIZE]; /* "f32" or "bf16": the hidden layers of target
+                                                      critics (bcq: and of perturb') judging sampled
+                                                      actions; nothing that gradients go through */
+    uint64_t seed; /* of initial weights and of the noise of every step */
 };
 
 /* The defaults, with O, A and K = T = 1 still to be set: O = A = 0. */
