@@ -44,6 +44,7 @@ struct update {
     struct state *state; /* being applied to */
     bool scaled;         /* gradients are means already */
     struct report report;
+    struct phases phases; /* of the last step */
 };
 
 /* ---- One step of one group: docs/maths.md, section 3 ---- */
@@ -54,18 +55,22 @@ static void step_group(struct worker *worker)
 
     /* 1. V(s), from the target critic. */
     algorithm->value_estimate(worker);
+    phases_lap(&worker->phases, PHASE_VALUE);
 
     /* 2. The critic moves towards r + gamma d V(s'). */
     algorithm->evaluation(worker);
+    phases_lap(&worker->phases, PHASE_EVALUATE);
 
     /* 3. The prior towards what was logged, where that was good. */
     if (algorithm->prior != NULL) {
         algorithm->prior(worker);
+        phases_lap(&worker->phases, PHASE_PRIOR);
     }
 
     /* 4. The policy towards the better of the samples. 5. is in update_apply: duals are few. */
     if (algorithm->improvement != NULL) {
         algorithm->improvement(worker);
+        phases_lap(&worker->phases, PHASE_IMPROVE);
     }
 }
 
@@ -75,12 +80,15 @@ static void work_gradients(void *arg, int i)
 {
     struct update *update = arg;
     struct worker *worker = &update->workers[i];
+    memset(&worker->phases, 0, sizeof worker->phases);
+    phases_start(&worker->phases);
     memset(worker->gradients, 0, update->layout.size * sizeof(float));
     memset(&worker->sums, 0, sizeof worker->sums);
     const int end = update->share[i + 1];
     for (int first = update->share[i]; first < end;) {
         const int n = units_group(update->units, first, end, worker->R_max);
         worker_load(worker, update->units + first, n);
+        phases_lap(&worker->phases, PHASE_LOAD);
         step_group(worker);
         first += n;
     }
@@ -205,9 +213,28 @@ static const char *absent_noise(const struct algorithm *algorithm, const struct 
     return NULL;
 }
 
+/* The gradients are there, `phases.ns[PHASE_IDLE]` after they were begun: of that time, what the
+ * threads did with it, on average, and what they were idle. */
+static void share_phases(struct update *update)
+{
+    uint64_t *ns = update->phases.ns;
+    uint64_t busy_ns = 0;
+    for (int phase = PHASE_LOAD; phase < PHASE_IDLE; phase++) {
+        uint64_t sum = 0;
+        for (int i = 0; i < update->n_workers; i++) {
+            sum += update->workers[i].phases.ns[phase];
+        }
+        ns[phase] += sum / (uint64_t)update->n_workers;
+        busy_ns += sum / (uint64_t)update->n_workers;
+    }
+    ns[PHASE_IDLE] -= busy_ns < ns[PHASE_IDLE] ? busy_ns : ns[PHASE_IDLE];
+}
+
 status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
                         const struct noise *noise, struct err *err)
 {
+    memset(&update->phases, 0, sizeof update->phases);
+    phases_start(&update->phases);
     const status s = batch_check(batch, &update->settings, err);
     if (s != STATUS_OK) {
         return s;
@@ -226,7 +253,10 @@ status update_gradients(struct update *update, const struct state *state, const 
     use_state(update, state);
     units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
                 update->n_workers);
+    phases_lap(&update->phases, PHASE_LOAD);
     team_run(update->team, work_gradients, update);
+    phases_lap(&update->phases, PHASE_IDLE);
+    share_phases(update);
     team_run(update->team, work_reduce, update);
 
     memset(&update->total, 0, sizeof update->total);
@@ -238,6 +268,7 @@ status update_gradients(struct update *update, const struct state *state, const 
         }
     }
     update->scaled = false;
+    phases_lap(&update->phases, PHASE_REDUCE);
     return STATUS_OK;
 }
 
@@ -346,6 +377,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
         return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
                        (unsigned long long)(state->step + 1), update->total.states);
     }
+    phases_start(&update->phases);
     team_run(update->team, work_squares, update);
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
@@ -365,6 +397,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
         copy_targets(update, state);
     }
     update->packed_step = state->step;
+    phases_lap(&update->phases, PHASE_APPLY);
     if (report != NULL) {
         *report = update->report;
     }
@@ -376,6 +409,17 @@ status update_step(struct update *update, struct state *state, const struct batc
 {
     const status s = update_gradients(update, state, batch, noise, err);
     return s != STATUS_OK ? s : update_apply(update, state, report, err);
+}
+
+const struct phases *update_phases(const struct update *update)
+{
+    return &update->phases;
+}
+
+uint64_t update_busy_ns(const struct update *update, int i)
+{
+    ASSERT(i < update->n_workers);
+    return phases_sum(&update->workers[i].phases);
 }
 
 const float *update_last_gradients(struct update *update)
