@@ -128,6 +128,19 @@ static status receive(struct client *client, struct rpc_message *message, uint64
     return err_set(err, STATUS_CLOSED, "rank 0 has ended: %s", client->base.end_of.reason);
 }
 
+/* What was to be sent did not go: the stream has ended, and its last message may be End. */
+static status read_end(struct client *client, struct err *err)
+{
+    struct rpc_message message;
+    const status s = receive(client, &message, FINISH_MS, err);
+    if (s != STATUS_OK && s != STATUS_TIMEOUT) {
+        return s;
+    }
+    rpc_message_free(&message);
+    struct err why = {.code = STATUS_UNAVAILABLE, .text = "rank 0 does not take what is sent"};
+    return end_stream(client, &why, err);
+}
+
 /* Rank 0 has sent what makes no sense: the stream is given up, for good. */
 static status give_up(struct client *client, struct err *why, struct err *err)
 {
@@ -299,7 +312,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     const struct rpc_payload payload = exchange_payload(client->sums);
     s = rpc_stream_send(client->stream, &message.base, &payload, SEND_TIMEOUT_MS);
     if (s != STATUS_OK) {
-        return end_stream(client, NULL, err);
+        return read_end(client, err);
     }
     client->base.counts.bytes += client->sums->size;
     client->sent = true;
@@ -374,7 +387,7 @@ static status client_waits(struct exchange *exchange, const char *what, struct e
         return client->in ? STATUS_OK : err_set(err, STATUS_BUSY, "%s", client->said);
     }
     if (say_waits(client, what) != STATUS_OK) {
-        return end_stream(client, NULL, err);
+        return read_end(client, err);
     }
     struct rpc_message message;
     status s = receive(client, &message, 0, err);

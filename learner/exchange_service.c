@@ -32,6 +32,7 @@ void host_dissolve(void *arg)
     pthread_mutex_lock(&host->mutex);
     host->dissolving = false;
     const struct err fatal = host->fatal;
+    const bool ended = host->ended;
     char reason[sizeof host->group.reason];
     memcpy(reason, host->group.reason, sizeof reason);
     const bool break_up = host->group.phase == GROUP_BROKEN || fatal.code != STATUS_OK;
@@ -45,7 +46,7 @@ void host_dissolve(void *arg)
         memcpy(host->calls, calls, sizeof calls);
         return;
     }
-    if (fatal.code == STATUS_OK) {
+    if (fatal.code == STATUS_OK && !ended) {
         log_warn("the group breaks up: %s", reason);
     }
     for (uint32_t r = 1; r < host->base.ranks; r++) {
