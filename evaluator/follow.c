@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "evaluator/curves.h"
 #include "evaluator/history.h"
 #include "evaluator/report.h"
 #include "evaluator/stop_rule.h"
@@ -36,6 +37,7 @@ struct follow {
     char who[32]; /* "evaluator-0" */
     struct run_files files;
     struct history *history;
+    struct curves *curves; /* of the run that is followed; NULL: none, or no room for them */
     struct parameters_client *client;
     struct follow_metrics metrics;
     const struct parameters_snapshot *pending; /* taken, not yet looked at; NULL: none */
@@ -67,12 +69,24 @@ static double number_of(const cJSON *record, const char *key)
 
 /* ---- Where a run stands ---- */
 
+/* Points go on behind what the run has already. Without them all else goes on, too. */
+static void begin_curves(struct follow *follow, double seen_step)
+{
+    struct err err = {0};
+    curves_close(follow->curves);
+    follow->curves = NULL;
+    if (curves_open(&follow->curves, follow->files.curves, seen_step, &err) != STATUS_OK) {
+        log_warn("no points for TensorBoard: %s", err.text);
+    }
+}
+
 /* Takes up run `run_id` from the lines and the policy that an earlier start left. */
 static void begin_run(struct follow *follow, const char *run_id)
 {
     struct policy_notes notes;
     struct err err;
     const cJSON *record;
+    double seen_step = -1;
     snprintf(follow->run_id, sizeof follow->run_id, "%s", run_id);
     follow->seen = 0;
     follow->best = -INFINITY;
@@ -85,8 +99,10 @@ static void begin_run(struct follow *follow, const char *run_id)
         if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
             follow->stop_wanted = stop_rule_add(&follow->rule, number_of(record, "return_mean"));
             follow->seen = (uint64_t)version;
+            seen_step = fmax(seen_step, number_of(record, "learner_step"));
         }
     }
+    begin_curves(follow, seen_step);
     /* The file says what it holds: a crash between policy and line changes nothing. */
     if (policy_file_load(follow->files.policy, NULL, &notes, &err) == STATUS_OK &&
         strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
@@ -147,6 +163,9 @@ static status record_evaluation(struct follow *follow, const struct parameters_s
         return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
     }
     set_task_metrics(measurement, record);
+    if (follow->curves != NULL) {
+        curves_add(follow->curves, record, follow->best);
+    }
     return history_append(follow->history, record, err);
 }
 
@@ -465,6 +484,7 @@ void follow_join(struct follow *follow)
 void follow_free(struct follow *follow)
 {
     if (follow != NULL) {
+        curves_close(follow->curves);
         history_close(follow->history);
         mem_free(follow);
     }

@@ -7,14 +7,16 @@
 #define RUN_FILES_PATH_SIZE (CONFIG_TEXT_SIZE + 64)
 
 struct run_files {
-    char history[RUN_FILES_PATH_SIZE]; /* evaluator.jsonl */
-    char policy[RUN_FILES_PATH_SIZE];  /* policy.safetensors: the best so far */
-    char policy_last
-        [RUN_FILES_PATH_SIZE];        /* policy_last.safetensors: there when the run has ended */
-    char report[RUN_FILES_PATH_SIZE]; /* evaluation.json: written last */
+    char history[RUN_FILES_PATH_SIZE];     /* evaluator.jsonl */
+    char policy[RUN_FILES_PATH_SIZE];      /* policy.safetensors: the best so far */
+    char policy_last[RUN_FILES_PATH_SIZE]; /* policy_last.safetensors: there when the run has ended
+                                            */
+    char report[RUN_FILES_PATH_SIZE];      /* evaluation.json: written last */
+    char curves[RUN_FILES_PATH_SIZE];      /* tensorboard/evaluator, a folder */
 };
 
-/* With index > 0 the names are evaluator-1.jsonl, policy-1.safetensors, .. */
+/* With index > 0 the names are evaluator-1.jsonl, policy-1.safetensors, ..,
+ * tensorboard/evaluator-1. */
 void run_files_init(struct run_files *files, const char *run_dir, int index);
 
 #endif

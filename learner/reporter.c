@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/event_file.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
@@ -22,6 +24,7 @@
 
 struct reporter {
     int fd;
+    struct event_file *events;
     struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
     uint64_t since_ns; /* of the counts below */
     uint64_t n_steps;
@@ -63,7 +66,7 @@ static size_t kept_bytes(const char *text, size_t size, uint64_t step)
 static status cut_file(const char *path, uint64_t step, struct err *err)
 {
     if (step == 0) {
-        char previous[PATH_MAX];
+        char previous[PATH_MAX + 16];
         snprintf(previous, sizeof(previous), "%s.previous", path);
         if (rename(path, previous) != 0 && errno != ENOENT) {
             return err_errno(err, errno, "rename %s", path);
@@ -109,8 +112,12 @@ static void make_metrics(struct reporter *made)
     }
 }
 
-status reporter_open(struct reporter **reporter, const char *path, uint64_t step, struct err *err)
+status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t step,
+                     struct err *err)
 {
+    char path[PATH_MAX], folder[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/learner.jsonl", run_dir);
+    snprintf(folder, sizeof(folder), "%s/tensorboard/learner", run_dir);
     status s = cut_file(path, step, err);
     if (s != STATUS_OK) {
         return s;
@@ -122,18 +129,28 @@ status reporter_open(struct reporter **reporter, const char *path, uint64_t step
     made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (made->fd < 0) {
         s = err_errno(err, errno, "%s", path);
-        mem_free(made);
-        return s;
+        goto free_made;
+    }
+    s = event_file_open(&made->events, folder, step == 0 ? 0 : step + 1, err);
+    if (s != STATUS_OK) {
+        goto close_file;
     }
     make_metrics(made);
     made->since_ns = clock_now_ns();
     *reporter = made;
     return STATUS_OK;
+
+close_file:
+    close(made->fd);
+free_made:
+    mem_free(made);
+    return s;
 }
 
 void reporter_close(struct reporter *reporter)
 {
     if (reporter != NULL) {
+        event_file_close(reporter->events);
         close(reporter->fd);
         mem_free(reporter);
     }
@@ -149,6 +166,7 @@ void reporter_spent(struct reporter *reporter, const struct phases *phases)
             metric_add(reporter->phases[i], (double)phases->ns[i] / 1e9);
         }
     }
+    event_file_flush_if_due(reporter->events);
 }
 
 void reporter_step(struct reporter *reporter, uint64_t step, const struct phases *phases)
@@ -208,13 +226,18 @@ static cJSON *numbers(const double *values, int n)
     return array;
 }
 
-/* Of a step, since the last line: {"wait":0.1,..} in ms. */
-static cJSON *phase_ms(const struct reporter *reporter)
+/* Of a step, since the last line. */
+static double phase_ms(const struct reporter *reporter, int phase)
+{
+    const double steps = reporter->n_steps > 0 ? (double)reporter->n_steps : 1;
+    return (double)reporter->spent.ns[phase] / 1e6 / steps;
+}
+
+static cJSON *phases_of(const struct reporter *reporter)
 {
     cJSON *object = cJSON_CreateObject();
-    for (int i = 0; i < PHASES && reporter->n_steps > 0; i++) {
-        const double ms = (double)reporter->spent.ns[i] / 1e6 / (double)reporter->n_steps;
-        cJSON_AddItemToObject(object, phase_name((enum phase)i), number(ms));
+    for (int i = 0; i < PHASES; i++) {
+        cJSON_AddItemToObject(object, phase_name((enum phase)i), number(phase_ms(reporter, i)));
     }
     return object;
 }
@@ -230,7 +253,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     cJSON_AddItemToObject(line, "steps_per_second", number(rates.steps_per_second));
     cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
     cJSON_AddNumberToObject(line, "version", (double)version);
-    cJSON_AddItemToObject(line, "phase_ms", phase_ms(reporter));
+    cJSON_AddItemToObject(line, "phase_ms", phases_of(reporter));
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
         cJSON_AddItemToObject(line, value->name,
@@ -238,6 +261,55 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
                                                : numbers(value->values, value->size));
     }
     return line;
+}
+
+/* ---- Points ---- */
+
+struct points {
+    size_t n;
+    struct event_scalar items[EVENT_SCALARS_MAX];
+};
+
+static void add_point(struct points *points, double value, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+static void add_point(struct points *points, double value, const char *format, ...)
+{
+    if (points->n < EVENT_SCALARS_MAX) {
+        struct event_scalar *scalar = &points->items[points->n++];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(scalar->tag, sizeof(scalar->tag), format, arguments);
+        va_end(arguments);
+        scalar->value = value;
+    }
+}
+
+/* The same as in a line, for TensorBoard; a vector's elements are a group. */
+static void add_points(struct reporter *reporter, const struct report *report)
+{
+    struct points *points = mem_new(sizeof(*points));
+    if (points == NULL) {
+        log_warn("no memory for points for TensorBoard");
+        return;
+    }
+    struct reporter_rates rates = reporter_rates(reporter);
+    add_point(points, rates.steps_per_second, "steps_per_second");
+    add_point(points, rates.wait_share, "wait_share");
+    for (int i = 0; i < PHASES; i++) {
+        add_point(points, phase_ms(reporter, i), "phase_ms/%s", phase_name((enum phase)i));
+    }
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        for (int j = 0; j < value->size; j++) {
+            if (value->size == 1) {
+                add_point(points, value->values[j], "%s", value->name);
+            } else {
+                add_point(points, value->values[j], "%s/%02d", value->name, j);
+            }
+        }
+    }
+    event_file_add(reporter->events, report->step, points->items, points->n);
+    mem_free(points);
 }
 
 void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
@@ -259,6 +331,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
         }
         cJSON_free(text);
     }
+    add_points(reporter, report);
     reporter->since_ns = clock_now_ns();
     reporter->n_steps = 0;
     memset(&reporter->spent, 0, sizeof(reporter->spent));

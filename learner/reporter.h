@@ -1,5 +1,5 @@
-/* What a learner says about its steps: a line of learner.jsonl, metrics, Progress. Training thread
- * only.
+/* What a learner says about its steps: a line of learner.jsonl, metrics, points for TensorBoard,
+ * Progress. Training thread only.
  *
  * A line of RUN_DIR/learner.jsonl, once per `report_every` steps:
  *
@@ -17,10 +17,11 @@
 
 struct reporter;
 
-/* Appends to `path`. Lines of steps after `step`, which a run that is resumed there takes again,
- * are cut off, as is a line that a crash left unfinished. A file of another run (step 0) is renamed
- * to PATH.previous. */
-status reporter_open(struct reporter **reporter, const char *path, uint64_t step,
+/* Appends to RUN_DIR/learner.jsonl; begins an event file in RUN_DIR/tensorboard/learner. Lines of
+ * steps after `step`, which a run that is resumed there takes again, are cut off, as is a line that
+ * a crash left unfinished; points of such steps are void. A file of another run (step 0) is renamed
+ * to learner.jsonl.previous. */
+status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t step,
                      struct err *err) MUST_CHECK;
 void reporter_close(struct reporter *reporter);
 
@@ -36,7 +37,8 @@ struct reporter_rates {
 };
 struct reporter_rates reporter_rates(const struct reporter *reporter);
 
-/* Writes the line and sets the metrics. A full disk costs the line, with a warning. */
+/* Writes the line and the points, and sets the metrics. A full disk costs the line, with a warning.
+ */
 void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
                    uint64_t version);
 

@@ -4,7 +4,6 @@
 #include "learner/trainer.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -110,9 +109,8 @@ static status prepare(struct trainer *trainer, struct err *err)
 /* The machinery of a step, and what tells of it. */
 static status prepare_steps(struct trainer *trainer, struct err *err)
 {
-    char path[PATH_MAX];
-    snprintf(path, sizeof(path), "%s/learner.jsonl", trainer->parts.experiment->run_dir);
-    status s = reporter_open(&trainer->reporter, path, trainer->run.state->step, err);
+    status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
+                             trainer->run.state->step, err);
     return s == STATUS_OK
                ? stepper_new(&trainer->stepper, &trainer->run, trainer->parts.options, err)
                : s;

@@ -351,7 +351,7 @@ static void report_lines_are_cut_to_the_step(void **state)
     scratch_path(path, world->root, "learner.jsonl");
     scratch_path(previous, world->root, "learner.jsonl.previous");
     scratch_write(path, "{\"step\":100,\"x\":1}\n{\"step\":200}\n{\"step\":300}\n{\"step\":40");
-    assert_int_equal(reporter_open(&reporter, path, 250, &err), STATUS_OK);
+    assert_int_equal(reporter_open(&reporter, world->root, 250, &err), STATUS_OK);
     static struct report report = {.step = 300};
     const double values[] = {0.5, 1.5};
     report_add(&report, "eta", values, 2);
@@ -364,7 +364,7 @@ static void report_lines_are_cut_to_the_step(void **state)
                      0);
     assert_non_null(strstr(text, "\"eta\":[0.5,1.5],\"critic_loss\":0.5}\n"));
     free(text);
-    assert_int_equal(reporter_open(&reporter, path, 0, &err), STATUS_OK);
+    assert_int_equal(reporter_open(&reporter, world->root, 0, &err), STATUS_OK);
     reporter_close(reporter);
     assert_int_equal(access(previous, F_OK), 0);
     text = scratch_read(path);

@@ -1,0 +1,77 @@
+/* From a record to points. See curves.h. */
+#include "evaluator/curves.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "common/base/event_file.h"
+#include "common/base/memory.h"
+
+struct curves {
+    struct event_file *file;
+    size_t n;
+    struct event_scalar points[EVENT_SCALARS_MAX];
+};
+
+status curves_open(struct curves **curves, const char *folder, double seen_step, struct err *err)
+{
+    struct curves *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "curves: out of memory");
+    }
+    uint64_t first = seen_step >= 0 ? (uint64_t)seen_step + 1 : 0;
+    status s = event_file_open(&made->file, folder, first, err);
+    if (s != STATUS_OK) {
+        mem_free(made);
+        return s;
+    }
+    *curves = made;
+    return STATUS_OK;
+}
+
+void curves_close(struct curves *curves)
+{
+    if (curves != NULL) {
+        event_file_close(curves->file);
+        mem_free(curves);
+    }
+}
+
+/* A number of `object`, under the name `tag`, or `tag`/`task`; nothing where it is not there. */
+static void add_number(struct curves *curves, const cJSON *object, const char *key, const char *tag,
+                       const char *task)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    if (cJSON_IsNumber(item) && curves->n < EVENT_SCALARS_MAX) {
+        struct event_scalar *point = &curves->points[curves->n++];
+        snprintf(point->tag, sizeof point->tag, "%s%s%s", tag, task != NULL ? "/" : "",
+                 task != NULL ? task : "");
+        point->value = item->valuedouble;
+    }
+}
+
+void curves_add(struct curves *curves, const cJSON *record, double best)
+{
+    static const char *const keys[] = {"mean", "min", "median", "max", "std"};
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(record, "learner_step");
+    const cJSON *task;
+    curves->n = 0;
+    add_number(curves, record, "return_mean", "return_mean", NULL);
+    add_number(curves, record, "seconds", "evaluation_seconds", NULL);
+    if (isfinite(best)) {
+        struct event_scalar *point = &curves->points[curves->n++];
+        snprintf(point->tag, sizeof point->tag, "best_return_mean");
+        point->value = best;
+    }
+    cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(record, "tasks"))
+    {
+        const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
+        for (size_t i = 0; name != NULL && i < sizeof keys / sizeof keys[0]; i++) {
+            char tag[32];
+            snprintf(tag, sizeof tag, "return_%s", keys[i]);
+            add_number(curves, task, keys[i], tag, name);
+        }
+    }
+    event_file_add(curves->file, cJSON_IsNumber(step) ? (uint64_t)step->valuedouble : 0,
+                   curves->points, curves->n);
+}
