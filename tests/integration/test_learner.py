@@ -98,24 +98,27 @@ def stub(workspace, wire):
     return wire.parameters_grpc.ParametersStub(channel)
 
 
-def test_killed_and_resumed_is_bit_exact(sealed):
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_killed_and_resumed_is_bit_exact(sealed, precision):
     steps = 400
+    options = [f"--steps={steps}", f"--evaluation_precision={precision}"]
     whole, broken = sealed.folder / "whole", sealed.folder / "broken"
-    sealed.start("learner", f"--run_dir={whole}", f"--steps={steps}", label="whole").succeed()
+    sealed.start("learner", f"--run_dir={whole}", *options, label="whole").succeed()
     for kill_at in (60, 130, 250, 300):
-        learner = sealed.start("learner", f"--run_dir={broken}", f"--steps={steps}", label="broken")
+        learner = sealed.start("learner", f"--run_dir={broken}", *options, label="broken")
         wait_until(reached(broken, kill_at), f"step {kill_at}", alive=learner)
         if kill_at == 130:  # the server, too: it comes back, and learning goes on
             sealed.server.kill()
             sealed.server = sealed.serve("replay_server")
             wait_until(reached(broken, kill_at + 50), "the server's return", alive=learner)
         learner.kill()
-    sealed.start("learner", f"--run_dir={broken}", f"--steps={steps}", label="broken").succeed()
+    sealed.start("learner", f"--run_dir={broken}", *options, label="broken").succeed()
 
     left, right = (safetensors.numpy.load_file(checkpoints(folder)[steps]) for folder in (whole, broken))
     assert left.keys() == right.keys() and len(left) > 50
     assert [name for name in left if left[name].tobytes() != right[name].tobytes()] == []
     assert reports(whole) == reports(broken)
+    assert notes(broken)["evaluation_precision"] == precision
     assert notes(broken)["next_batch"] == str(steps) and notes(broken)["finished"] == "true"
     assert int(notes(broken)["version"]) > int(notes(whole)["version"])  # no number was given twice
 

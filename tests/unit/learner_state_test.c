@@ -14,21 +14,13 @@
 #include "tests/lib/learning.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 static int make_folder(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "checkpoint.safetensors");
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "checkpoint.safetensors");
     return 0;
 }
 
@@ -60,9 +52,12 @@ static void assert_same(const struct state *a, const struct state *b)
 static void a_resumed_learner_goes_on_bit_for_bit(void **state)
 {
     (void)state;
-    static const char *const algorithms[] = {"abm+mpo", "mpo", "bm"};
-    for (size_t i = 0; i < 3; i++) {
-        const struct settings settings = learning_settings(algorithms[i], 2, 1);
+    static const char *const algorithms[][2] = {
+        {"abm+mpo", "f32"}, {"mpo", "f32"}, {"bm", "f32"}, {"abm+mpo", "bf16"}, {"bcq", "bf16"}};
+    for (size_t i = 0; i < sizeof algorithms / sizeof algorithms[0]; i++) {
+        struct settings settings = learning_settings(algorithms[i][0], 2, 1);
+        snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
+                 algorithms[i][1]);
         struct state *whole, *resumed;
         struct update *update, *other;
         struct err err;
@@ -141,7 +136,7 @@ static void files_of_other_learners_are_refused(void **state)
     assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_OK);
 
     char absent[2 * SCRATCH_SIZE];
-    scratch_path(absent, folder, "absent");
+    scratch_path(absent, scratch_folder, "absent");
     assert_int_equal(state_load(learner, &settings, absent, NULL, &err), STATUS_NOT_FOUND);
 
     /* A package is no checkpoint, a cut file is none. */
@@ -275,5 +270,5 @@ int main(void)
         cmocka_unit_test(duals_start_where_they_should),
         cmocka_unit_test(no_memory_leaves_nothing_behind),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, scratch_tear_down);
 }

@@ -99,6 +99,107 @@ static void thread_counts_and_kernels_agree(void **unused)
     }
 }
 
+static struct settings bf16_settings(const char *algorithm, int K, int T)
+{
+    struct settings settings = learning_settings(algorithm, K, T);
+    snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "bf16");
+    settings.adam_eps = 1e-4;
+    settings.target_period = 2; /* so that targets are packed again on the way */
+    return settings;
+}
+
+static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
+{
+    (void)unused;
+    static const char *const kernels[] = {"plain", "avx2", "avx512"};
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        const struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+        struct state *a = run(&settings, 2, NULL);
+        struct state *b = run(&settings, 2, NULL);
+        assert_int_equal(state_digest(a), state_digest(b));
+        state_free(b);
+        b = run(&settings, 5, NULL);
+        assert_near(b, a, 2e-3, settings.algorithm);
+        state_free(b);
+        for (size_t k = 0; k < 3; k++) {
+            if (kernels_select(kernels[k], NULL) != STATUS_OK) {
+                continue;
+            }
+            b = run(&settings, 2, NULL);
+            assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+            assert_near(b, a, 2e-3, kernels[k]);
+            state_free(b);
+        }
+        state_free(a);
+    }
+}
+
+/* Critics start almost flat: with heads 100 times as large an error of their layers shows. */
+static void steepen_critics(struct state *state)
+{
+    for (int k = 0; k < state->layout.n_groups; k++) {
+        const struct parameters_group *group = &state->layout.groups[k];
+        for (int t = 0; strncmp(group->name, "critic", 6) == 0 && t < group->n_tensors; t++) {
+            const struct network_tensor *tensor = &group->tensors[t];
+            for (size_t j = 0; strstr(tensor->name, "out/") != NULL && j < tensor->size; j++) {
+                state->params[group->at + tensor->at + j] *= 100.0f;
+                state->targets[group->at + tensor->at + j] *= 100.0f;
+            }
+        }
+    }
+}
+
+/* Losses and gradients of one step from the same state, batch and noise. The tolerances are what
+ * three roundings of 2^-9 in a row can do, generously; that there is a difference at all shows that
+ * bf16 was used. */
+static void bf16_is_near_f32(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+        struct state *states[2];
+        struct update *updates[2];
+        static struct report reports[2];
+        struct batch batch = learning_batch(&settings, B, N, 9);
+        for (int p = 0; p < 2; p++) {
+            struct err err;
+            /* From weights that a few steps in float have made. */
+            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "f32");
+            states[p] = run(&settings, 2, NULL);
+            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
+                     p == 0 ? "f32" : "bf16");
+            steepen_critics(states[p]);
+            updates[p] = new_update(&settings, 2);
+            assert_int_equal(update_step(updates[p], states[p], &batch, NULL, &reports[p], &err),
+                             STATUS_OK);
+        }
+        for (int v = 0; v < reports[0].n_values; v++) {
+            const double f32 = reports[0].values[v].values[0];
+            const double bf16 = reports[1].values[v].values[0];
+            if (!(fabs(f32 - bf16) <= 0.02 * fabs(f32) + 0.02)) {
+                fail_msg("%s: %s is %.9g, in bf16 %.9g", settings.algorithm,
+                         reports[0].values[v].name, f32, bf16);
+            }
+        }
+        const float *f32 = update_last_gradients(updates[0]);
+        const float *bf16 = update_last_gradients(updates[1]);
+        double squares = 0.0;
+        double errors = 0.0;
+        for (size_t j = 0; j < states[0]->layout.size; j++) {
+            squares += (double)f32[j] * (double)f32[j];
+            errors += (double)(f32[j] - bf16[j]) * (double)(f32[j] - bf16[j]);
+        }
+        print_message("%s: gradients differ by %.1e of their norm\n", settings.algorithm,
+                      sqrt(errors / squares));
+        assert_true(sqrt(errors / squares) > 1e-5 && sqrt(errors / squares) < 0.01);
+        for (int p = 0; p < 2; p++) {
+            update_free(updates[p]);
+            state_free(states[p]);
+        }
+        learning_free(&batch);
+    }
+}
+
 /* Two ranks, each with its slice of the batch and noise by global position, add their sums. */
 static void two_ranks_equal_one(void **unused)
 {
@@ -351,6 +452,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_run_gives_the_same_bits),
         cmocka_unit_test(thread_counts_and_kernels_agree),
+        cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
+        cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(two_ranks_equal_one),
         cmocka_unit_test(drawn_noise_is_that_of_the_arrays),
         cmocka_unit_test(what_is_not_finite_is_refused),
