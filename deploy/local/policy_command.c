@@ -195,7 +195,9 @@ static status export_safetensors(const struct policy_source *source, const char 
         return s;
     }
     s = policy_parse(&again, bytes, size, err);
-    if (s == STATUS_OK) {
+    if (s != STATUS_OK) {
+        s = err_context(err, s, "%s", source->path);
+    } else {
         const unsigned long long step = policy_info(again)->learner_step;
         s = write_bytes(path, bytes, size, err);
         if (s == STATUS_OK) {
@@ -207,14 +209,14 @@ static status export_safetensors(const struct policy_source *source, const char 
     return s;
 }
 
-static status export_onnx(const struct policy *policy, enum policy_rule rule, int task,
-                          const char *path, struct err *err)
+static status export_onnx(const struct policy_source *source, const struct policy *policy,
+                          enum policy_rule rule, int task, const char *path, struct err *err)
 {
     void *bytes;
     size_t size;
     status s = policy_onnx(policy, rule, task, &bytes, &size, err);
     if (s != STATUS_OK) {
-        return s;
+        return err_context(err, s, "%s", source->path);
     }
     s = write_bytes(path, bytes, size, err);
     mem_free(bytes);
@@ -243,7 +245,7 @@ static status export_to(const struct arguments *arguments, struct err *err)
         s = choose_path(safetensors, arguments->safetensors, &source, ".safetensors", err);
     }
     if (s == STATUS_OK && arguments->onnx != NULL) {
-        s = export_onnx(policy, rule, task, onnx, err);
+        s = export_onnx(&source, policy, rule, task, onnx, err);
     }
     if (s == STATUS_OK && arguments->safetensors != NULL) {
         s = export_safetensors(&source, safetensors, err);
@@ -287,6 +289,7 @@ static int inspect(const struct arguments *arguments)
     status s = open_policy(arguments, &source, &policy, &rule, &task, &err);
     if (s == STATUS_OK) {
         s = policy_inspect(policy, &source, stdout, &err);
+        s = s == STATUS_OK ? s : err_context(&err, s, "%s", source.path);
         policy_free(policy);
     }
     return tell(arguments, s, &err);
