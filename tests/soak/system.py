@@ -11,7 +11,7 @@ from processes import ROOT, Workspace, wait_until
 
 ROLES = ("replay_server", "restorer", "learner", "evaluator", "collector")
 MAP_BYTES = 128 << 20
-MAX_TRANSITIONS = 200_000
+MAX_TRANSITIONS = 100_000
 MIN_TRANSITIONS = 5000
 SAMPLES_PER_INSERT = 20
 

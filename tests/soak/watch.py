@@ -102,5 +102,6 @@ class Watch:
             self.before |= {(role, key): value for key, value in pages[role].items()}
         for kind, times in self.client.take().items():
             line[f"{kind}.n"] = len(times)
-            line[f"{kind}.p50"], line[f"{kind}.p99"] = milliseconds(times, 0.5), milliseconds(times, 0.99)
+            for quantile in (10, 50, 99):
+                line[f"{kind}.p{quantile}"] = milliseconds(times, quantile / 100)
         return line
