@@ -37,7 +37,9 @@ void announcer_say(struct announcer *announcer, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     process_report(announcer->process, fraction_done(announcer), "%s", text);
-    publisher_set_state(announcer->publisher, text);
+    if (announcer->publisher != NULL) {
+        publisher_set_state(announcer->publisher, text);
+    }
 }
 
 void announcer_waiting(struct announcer *announcer, const char *what)

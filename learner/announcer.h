@@ -8,10 +8,10 @@
 #include "learner/reporter.h"
 #include "learner/run.h"
 
-/* The first four are borrowed; the rest begins as 0. */
+/* The first four are borrowed, the rest begins as 0. */
 struct announcer {
     struct process *process;
-    struct publisher *publisher;
+    struct publisher *publisher; /* NULL: nobody asks for Progress */
     const struct learner_options *options;
     const struct run *run;
     uint64_t status_ns;   /* of the last announcer_learning */

@@ -89,6 +89,8 @@ void exchange_blocks(const struct state *state, float *blocks[EXCHANGE_BLOCKS])
 
 /* ---- Terms ---- */
 
+#define TERM_SIZE 1024 /* longer lines are not shown whole */
+
 /* The line of `text` that begins with the first `n` bytes of `name`; NULL: none. */
 static const char *line_of(const char *text, const char *name, size_t n)
 {
@@ -111,10 +113,11 @@ static status compare_lines(const char *is, const char *expected, struct err *er
         const char *other = line_of(expected, line, name < length ? name + 1 : length);
         const size_t other_length = other != NULL ? strcspn(other, "\n") : 0;
         if (other == NULL || other_length != length || strncmp(other, line, length) != 0) {
+            const char *there = other != NULL ? other + strspn(other, " ") : "no such option";
+            const char *here = line + strspn(line, " ");
             return err_set(err, STATUS_MISMATCH, "%.*s, expected %.*s as rank 0 has it",
-                           (int)(length < 300 ? length : 300), line,
-                           other == NULL ? 14 : (int)(other_length < 300 ? other_length : 300),
-                           other == NULL ? "no such option" : other);
+                           (int)(strcspn(here, "\n") % TERM_SIZE), here,
+                           (int)(strcspn(there, "\n") % TERM_SIZE), there);
         }
         line += length + (line[length] == '\n');
     }

@@ -5,6 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "common/base/memory.h"
+#include "common/rpc/rpc.h"
+#include "learner/group.h"
 
 #define AT(field)  offsetof(struct learner_options, field)
 #define NUMBER_MAX 9007199254740992.0 /* 2^53 */
@@ -112,6 +117,20 @@ static const struct config_option OPTIONS[] = {
     {"followers", CONFIG_INT, AT(followers), "", "0", 0, 65536, NULL,
      "evaluators and collectors that will ask for parameters: the end waits for them, too, however "
      "late they come; 0: for whoever was there"},
+
+    {"ranks", CONFIG_INT, AT(ranks), "learners", "1", 1, GROUP_RANKS_MAX, NULL,
+     "learners that take each step together, each with its slice of the batch (mpirun, srun: set "
+     "by "
+     "them)"},
+    {"rank", CONFIG_INT, AT(rank), "", "0", 0, GROUP_RANKS_MAX - 1, NULL,
+     "which of them this is: 0 keeps the run, and serves parameters and the exchange"},
+    {"exchange", CONFIG_TEXT, AT(exchange), "", "", 0, 0, NULL,
+     "address of rank 0 for the others, which rank 0 then serves, too; empty: where it serves "
+     "parameters"},
+    {"slices", CONFIG_INTS, AT(slices), "snippets", "[]", 1, 65536, NULL,
+     "snippets of the batch that each rank takes, batch_snippets in all; empty: even shares"},
+    {"exchange_timeout_seconds", CONFIG_REAL, AT(exchange_timeout_seconds), "s", "30", 0.1, 3600,
+     NULL, "a rank that rank 0 waits for and says nothing for so long is left behind"},
 };
 
 struct config_section learner_options_section(struct learner_options *options)
@@ -210,8 +229,37 @@ status learner_options_settings(const struct learner_options *options,
     return STATUS_OK;
 }
 
+static status check_ranks(const struct learner_options *options, struct err *err)
+{
+    if (options->rank >= options->ranks) {
+        return err_set(err, STATUS_INVALID, "learner.rank %lld: expected less than ranks %lld",
+                       (long long)options->rank, (long long)options->ranks);
+    }
+    if (options->ranks > options->batch_snippets) {
+        return err_set(err, STATUS_INVALID,
+                       "learner.ranks %lld: expected at most batch_snippets, %lld",
+                       (long long)options->ranks, (long long)options->batch_snippets);
+    }
+    int64_t sum = 0;
+    for (size_t i = 0; i < options->slices.n; i++) {
+        sum += options->slices.items[i];
+    }
+    if (options->slices.n > 0 &&
+        (options->slices.n != (size_t)options->ranks || sum != options->batch_snippets)) {
+        return err_set(err, STATUS_INVALID,
+                       "learner.slices: %zu with %lld snippets in all, expected %lld with %lld",
+                       options->slices.n, (long long)sum, (long long)options->ranks,
+                       (long long)options->batch_snippets);
+    }
+    return STATUS_OK;
+}
+
 status learner_options_check(const struct learner_options *options, struct err *err)
 {
+    status s = check_ranks(options, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     /* The smallest table that takes any number of tasks. */
     struct signature signature = {.n_slices = 1, .A = 1, .K = SIGNATURE_TASKS_MAX};
     signature.slices[0].size = 1;
@@ -219,12 +267,78 @@ status learner_options_check(const struct learner_options *options, struct err *
     return learner_options_settings(options, &signature, 0, &settings, err);
 }
 
+void learner_options_slice(const struct learner_options *options, int64_t rank, int64_t *begin,
+                           int64_t *count)
+{
+    const int64_t B = options->batch_snippets;
+    *begin = rank * B / options->ranks;
+    *count = (rank + 1) * B / options->ranks - *begin;
+    if (options->slices.n > 0) {
+        *begin = 0;
+        for (int64_t i = 0; i < rank; i++) {
+            *begin += options->slices.items[i];
+        }
+        *count = options->slices.items[rank];
+    }
+}
+
+/* Cores for one rank. */
+static int64_t cores(const struct learner_options *options)
+{
+    cpu_set_t set;
+    const int64_t mine = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    const bool bound = mine < sysconf(_SC_NPROCESSORS_ONLN);
+    const bool here = options->exchange[0] == '\0' || rpc_address_is_local(options->exchange);
+    const int64_t share = bound || !here ? mine : mine / options->ranks;
+    return share > 1 ? share : 1;
+}
+
 int learner_options_threads(const struct learner_options *options)
 {
-    int64_t threads = options->threads;
-    if (threads == 0) {
-        cpu_set_t set;
-        threads = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    int64_t begin, count;
+    learner_options_slice(options, options->rank, &begin, &count);
+    const int64_t threads = options->threads == 0 ? cores(options) : options->threads;
+    return (int)(threads < count ? threads : count);
+}
+
+/* What each rank may have for itself, or rank 0 alone looks at. */
+static bool is_own(const char *name)
+{
+    static const char *const own[] = {
+        "rank",           "threads",          "exchange",
+        "listen",         "followers",        "exchange_timeout_seconds",
+        "steps",          "max_seconds",      "prefetch_batches",
+        "publish_every",  "report_every",     "checkpoint_every_seconds",
+        "linger_seconds", "keep_checkpoints", "checkpoint_every_steps",
+    };
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        if (strcmp(name, own[i]) == 0) {
+            return true;
+        }
     }
-    return (int)(threads < options->batch_snippets ? threads : options->batch_snippets);
+    return false;
+}
+
+char *learner_options_terms(const struct learner_options *options, int64_t seed)
+{
+    struct config_option shared[sizeof(OPTIONS) / sizeof(OPTIONS[0])];
+    struct config_section section = {
+        .name = "learner", .options = shared, .values = (void *)(uintptr_t)options};
+    for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++) {
+        if (!is_own(OPTIONS[i].name)) {
+            shared[section.n_options++] = OPTIONS[i];
+        }
+    }
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return NULL;
+    }
+    fprintf(out, "version: %s\nseed: %lld\n", HINDCAST_VERSION, (long long)seed);
+    config_print(out, &section, 1);
+    fclose(out);
+    char *terms = mem_text(text);
+    free(text);
+    return terms;
 }

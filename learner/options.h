@@ -43,6 +43,12 @@ struct learner_options {
     int64_t checkpoint_every_steps, keep_checkpoints;
     double linger_seconds;
     int64_t followers;
+
+    /* Several learners of one model. */
+    int64_t ranks, rank;
+    char exchange[CONFIG_TEXT_SIZE];
+    struct config_ints slices;
+    double exchange_timeout_seconds;
 };
 
 /* The table for config_load, with `values` pointing to `options`. */
@@ -56,8 +62,19 @@ status learner_options_settings(const struct learner_options *options,
                                 const struct signature *signature, uint64_t seed,
                                 struct settings *settings, struct err *err) MUST_CHECK;
 
-/* Threads to use: `threads`, or the cores this process may run on; never more than snippets in a
- * batch. */
+/* Threads to use: `threads`, or the cores this process may run on, shared with the other ranks
+ * where all are on this machine and none is bound to cores of its own; never more than the rank's
+ * snippets. */
 int learner_options_threads(const struct learner_options *options);
+
+/* The snippets of each batch that a rank takes: *begin .. *begin + *count - 1. After
+ * learner_options_check. */
+void learner_options_slice(const struct learner_options *options, int64_t rank, int64_t *begin,
+                           int64_t *count);
+
+/* What all ranks must have in common, as "name: value" lines: the program's version, `seed`, and
+ * all options of the learner but those that each process may have for itself (docs). The caller's
+ * (mem_free); NULL: out of memory. */
+char *learner_options_terms(const struct learner_options *options, int64_t seed);
 
 #endif

@@ -18,6 +18,7 @@
     X(IMPROVE, "improve")   /* the policy, or what perturbs it */                                  \
     X(IDLE, "idle")         /* threads that wait for the slowest */                                \
     X(REDUCE, "reduce")     /* the threads' gradients, added up */                                 \
+    X(EXCHANGE, "exchange") /* with the other ranks; waits for the slowest, too */                 \
     X(APPLY, "apply")       /* norms, clipping, Adam, copies to the targets */                     \
     X(REPORT, "report")     /* diagnostics, lines, what is shown */                                \
     X(PUBLISH, "publish")   /* policy packages */                                                  \

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "learner/diagnostics.h"
 #include "learner/update.h"
@@ -22,12 +23,15 @@ struct stepper {
     struct report shown;  /* of the last step that was looked at closely */
     struct phases phases; /* of the last step */
     bool any_step;
+    int64_t begin, B;   /* our snippets of the global batch */
+    stepper_meet *meet; /* NULL: a learner on its own */
+    void *meet_arg;
 };
 
 static status make_parts(struct stepper *made, int threads, struct err *err)
 {
     const struct settings *settings = &made->run->settings;
-    const int B = (int)made->options->batch_snippets;
+    const int B = (int)made->B;
     status s = update_new(&made->update, settings, B, (int)made->options->snippet_transitions,
                           threads, err);
     if (s == STATUS_OK) {
@@ -51,13 +55,14 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
     }
     made->run = run;
     made->options = options;
+    learner_options_slice(options, options->rank, &made->begin, &made->B);
     const int threads = learner_options_threads(options);
     status s = make_parts(made, threads, err);
     if (s != STATUS_OK) {
         stepper_free(made);
         return s;
     }
-    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, options->batch_snippets,
+    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, made->B,
              options->snippet_transitions);
     *stepper = made;
     return STATUS_OK;
@@ -89,14 +94,18 @@ static void check_table(struct run *run, uint64_t table_version)
 }
 
 /* Keeps what broke a step: the batch, and the state that met it. */
-static void keep_failure(const struct run *run, const struct batch *batch)
+static void keep_failure(const struct stepper *stepper, const struct batch *batch)
 {
-    char batch_path[PATH_MAX], state_path[PATH_MAX];
+    const struct run *run = stepper->run;
+    char batch_path[PATH_MAX], state_path[PATH_MAX], rank[24] = "";
     struct err err = {0};
-    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 ".safetensors",
-             run->experiment->run_dir, run->state->step);
-    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 ".safetensors",
-             run->experiment->run_dir, run->state->step);
+    if (stepper->options->ranks > 1) {
+        snprintf(rank, sizeof(rank), "-rank-%" PRId64, stepper->options->rank);
+    }
+    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 "%s.safetensors",
+             run->experiment->run_dir, run->state->step, rank);
+    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 "%s.safetensors",
+             run->experiment->run_dir, run->state->step, rank);
     if (batch_save(batch, &run->settings, run->state->step, batch_path, &err) != STATUS_OK ||
         state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
         log_error("what broke the step could not be kept: %s", err.text);
@@ -112,6 +121,33 @@ bool stepper_report_due(const struct stepper *stepper)
     return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
 }
 
+/* Gradients, meeting, step. *met: it was not the meeting that failed. */
+static status step(struct stepper *stepper, const struct batch *batch, uint64_t number, bool *met,
+                   uint64_t *meeting_ns, struct err *err)
+{
+    struct state *state = stepper->run->state;
+    status s = update_gradients(stepper->update, state, batch, NULL, err);
+    if (s == STATUS_OK && stepper->meet != NULL) {
+        const uint64_t begin_ns = clock_now_ns();
+        const struct exchange_mark mark = {state->step, number, state_digest(state)};
+        s = stepper->meet(stepper->meet_arg, &mark, update_sums(stepper->update), err);
+        *met = s == STATUS_OK;
+        *meeting_ns = clock_now_ns() - begin_ns;
+    }
+    return s == STATUS_OK ? update_apply(stepper->update, state, &stepper->report, err) : s;
+}
+
+void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg)
+{
+    stepper->meet = meet;
+    stepper->meet_arg = arg;
+}
+
+void stepper_forget(struct stepper *stepper)
+{
+    update_forget(stepper->update);
+}
+
 status stepper_take(struct stepper *stepper, const struct replay_batch *from, struct err *err)
 {
     struct run *run = stepper->run;
@@ -120,20 +156,25 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
                           .tasks = stepper->tasks,
                           .B = (int)from->snippets,
                           .N = (int)stepper->options->snippet_transitions,
-                          .begin = 0};
+                          .begin = (uint64_t)stepper->begin};
     check_table(run, from->table_version);
     if (stepper->tasks != NULL) {
         batch_draw_tasks(stepper->tasks, &run->settings, run->state->step, batch.begin, batch.B);
     }
-    status s = update_step(stepper->update, run->state, &batch, NULL, &stepper->report, err);
+    uint64_t meeting_ns = 0;
+    bool met = true;
+    status s = step(stepper, &batch, from->number, &met, &meeting_ns, err);
     if (s != STATUS_OK) {
-        keep_failure(run, &batch);
+        if (met) {
+            keep_failure(stepper, &batch);
+        }
         return s;
     }
     run->about.next_batch = from->number + 1;
     stepper->phases = *update_phases(stepper->update);
+    stepper->phases.ns[PHASE_EXCHANGE] += meeting_ns;
     phases_start(&stepper->phases);
-    if (!stepper->any_step || stepper_report_due(stepper)) {
+    if (stepper->options->rank == 0 && (!stepper->any_step || stepper_report_due(stepper))) {
         diagnostics_add(stepper->diagnostics, run->state, &batch, &stepper->report);
         stepper->shown = stepper->report;
     }

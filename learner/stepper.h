@@ -4,6 +4,7 @@
 #define HINDCAST_LEARNER_STEPPER_H
 
 #include "common/clients/replay_sampler.h"
+#include "learner/exchange.h"
 #include "learner/options.h"
 #include "learner/report.h"
 #include "learner/run.h"
@@ -15,8 +16,16 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
                    struct err *err) MUST_CHECK;
 void stepper_free(struct stepper *stepper);
 
-/* Steps the run's state. On failure the batch and the state that met it are kept in RUN_DIR, and
- * the state is what it was. */
+/* Where several learners add up: called between gradients and step, with where the step begins. OK:
+ * `sums` are the total. Otherwise no step is taken. */
+typedef status stepper_meet(void *arg, const struct exchange_mark *mark, struct update_sums sums,
+                            struct err *err);
+void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg);
+/* The run's state was changed by other hands. */
+void stepper_forget(struct stepper *stepper);
+
+/* Steps the run's state. On failure the batch and the state that met it are kept in RUN_DIR, but
+ * where it was the meeting that failed; the state is what it was. */
 status stepper_take(struct stepper *stepper, const struct replay_batch *from,
                     struct err *err) MUST_CHECK;
 
