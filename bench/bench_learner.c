@@ -1,314 +1,266 @@
-/* bench_learner [--algorithm=abm+mpo] [--snippets=64] [--transitions=8] [--observation=17]
- * [--actions=6] [--tasks=1]
- *               [--train_tasks=TASKS] [--samples=20] [--widths=256,256,256] [--threads=CORES]
- * [--rounds=5] [--seconds=1]
- *               [--kernels=best] [--json]
+/* How fast the learner steps, and what share that is of OpenBLAS's sgemm on the same cores in the
+ * same run.
  *
- * How fast the learner steps, beside what OpenBLAS's sgemm reaches on the same cores in the same
- * run, as "name value unit" lines or one JSON object. Learner and sgemm take turns, round after
- * round; each figure is the best of its rounds.
+ *   bench_learner [--size=all|quick|large|sawyer] [--precision=all|f32|bf16] [--threads=CORES]
+ *                 [--algorithm=abm+mpo] [--kernels=best] [--seconds=2] [--rounds=9]
  *
- *   learner_steps        steps a second, on full snippets, noise drawing and optimiser included
- *   learner_gflops       the same times the nominal work of a step (docs/maths.md, section 6;
- * matrix products only) sgemm_gflops         the best of the shapes below, all cores in one call
- *   learner_sgemm_ratio  learner_gflops / sgemm_gflops
- *   sgemm_MxNxK          each shape on its own */
-#include <math.h>
+ * Prints a line for each size, precision, and number of threads (1, and --threads):
+ *
+ *   bench_learner size=quick precision=bf16 threads=2 steps_per_s=.. gflops=.. share_of_sgemm=..
+ *       peak_mib=.. update_mib=.. scaling=.. over_f32=..                             (on one line)
+ *
+ *   gflops          steps_per_s times the nominal work of a step (docs/maths.md, section 6)
+ *   share_of_sgemm  of sgemm in float on as many threads, for bf16 too: it may be above 1
+ *   peak_mib        resident memory of a process that takes such steps, at its peak
+ *   update_mib      of that, what the update took for itself: it never takes more
+ *   scaling         steps_per_s over that of one thread
+ *   over_f32        steps_per_s over that of f32; left out where f32 was not measured
+ *
+ * All that is compared takes turns, --rounds of them, --seconds long together, sgemm before and
+ * after each; a figure is the median over rounds, and a ratio the median of the rounds' ratios, so
+ * that a machine that swings does not spoil it. */
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "common/base/clock.h"
-#include "common/base/memory.h"
-#include "common/base/noise.h"
+#include "bench/learner_steps.h"
+#include "bench/quantile.h"
+#include "bench/sgemm.h"
+#include "common/base/status.h"
 #include "common/networks/kernels.h"
-#include "learner/state.h"
-#include "learner/update.h"
 
-/* Last: it brings in complex.h, and with it a macro I. */
-#include <cblas.h>
+#define ROUNDS_MAX 101
+
+/* docs/maths.md, section 6; `sawyer` has the observation, action and tasks of the stacking domain,
+ * all tasks trained with each snippet. */
+static const struct learner_size sizes[] = {
+    {.name = "quick", .B = 64, .N = 8, .O = 17, .A = 6, .K = 1, .T = 1},
+    {.name = "large", .B = 512, .N = 10, .O = 17, .A = 6, .K = 1, .T = 1},
+    {.name = "sawyer", .B = 64, .N = 8, .O = 58, .A = 5, .K = 7, .T = 7},
+};
+#define N_SIZES (sizeof sizes / sizeof sizes[0])
+
+static const char *const precisions[] = {"f32", "bf16"};
+#define N_PRECISIONS (sizeof precisions / sizeof precisions[0])
+#define VARIANTS_MAX (2 * N_PRECISIONS)
 
 struct options {
     struct settings settings;
-    int snippets, transitions, threads, rounds;
+    const char *size, *precision, *kernels;
+    int threads, rounds;
     double seconds;
-    bool json;
 };
 
-/* ---- sgemm ---- */
-
-static const struct shape {
-    int M, N, K;
-} shapes[] = {{512, 256, 256}, {1024, 256, 256}, {10240, 256, 256},
-              {512, 256, 17},  {10240, 256, 6},  {512, 12, 256}};
-#define N_SHAPES (sizeof shapes / sizeof shapes[0])
-#define SGEMM_S  0.06 /* a shape, a round */
-
-static float *noise_matrix(size_t n)
-{
-    float *matrix = mem_aligned(n * sizeof *matrix);
-    ASSERT(matrix != NULL);
-    noise_normal(matrix, n, 1, 0, 1, 0);
-    return matrix;
-}
-
-/* GFLOP/s of y(M,N) = x(M,K) W(N,K)^T over about SGEMM_S. */
-static double measure_sgemm(const struct shape *shape)
-{
-    const size_t M = (size_t)shape->M;
-    const size_t N = (size_t)shape->N;
-    const size_t K = (size_t)shape->K;
-    float *x = noise_matrix(M * K);
-    float *W = noise_matrix(N * K);
-    float *y = mem_aligned(M * N * sizeof *y);
-    ASSERT(y != NULL);
-    double calls = -1.0; /* the first one is for warming up */
-    uint64_t start_ns = 0;
-    double elapsed_s = 0.0;
-    do {
-        if (calls == 0.0) {
-            start_ns = clock_now_ns();
-        }
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, shape->M, shape->N, shape->K, 1.0f, x,
-                    shape->K, W, shape->K, 0.0f, y, shape->N);
-        calls += 1.0;
-        elapsed_s = calls > 0.0 ? 1e-9 * (double)(clock_now_ns() - start_ns) : 0.0;
-    } while (elapsed_s < SGEMM_S);
-    mem_free(x);
-    mem_free(W);
-    mem_free(y);
-    return 2e-9 * (double)(M * N * K) * calls / elapsed_s;
-}
-
-/* OPENBLAS_CORETYPE is read when the library is loaded, and a wrong one halves sgemm: run again
- * without it. */
-static void free_openblas(char **argv)
-{
-    const char *forced = getenv("OPENBLAS_CORETYPE");
-    if (forced != NULL) {
-        fprintf(stderr,
-                "bench_learner: OPENBLAS_CORETYPE=%s is set, which may halve OpenBLAS: measuring "
-                "without it\n",
-                forced);
-        unsetenv("OPENBLAS_CORETYPE");
-        execv("/proc/self/exe", argv);
-        perror("bench_learner: cannot start again without OPENBLAS_CORETYPE");
-        exit(1);
-    }
-    const char *core = openblas_get_corename();
-    if (__builtin_cpu_supports("avx512f") &&
-        (strcmp(core, "Haswell") == 0 || strcmp(core, "Zen") == 0)) {
-        fprintf(stderr,
-                "bench_learner: OpenBLAS runs its %s kernels on a processor with AVX-512: its "
-                "figures are low\n",
-                core);
-    }
-}
-
-/* ---- The learner ---- */
-
-struct bench {
-    struct state *state;
-    struct update *update;
-    struct batch batch;
-    float *rows;
-    uint32_t *n_valid;
-    int32_t *tasks;
+/* One line of output. */
+struct variant {
+    const char *precision;
+    int threads;
+    struct learner_steps *steps;
+    double peak_mib;
+    double rate[ROUNDS_MAX], share[ROUNDS_MAX];   /* of each round */
+    double scaling[ROUNDS_MAX], gain[ROUNDS_MAX]; /* over one thread; over f32 */
+    const struct variant *one_thread, *f32;       /* what it is compared with; NULL: not there */
 };
 
-static void fill_batch(struct bench *bench, const struct options *options)
+/* ---- One size ---- */
+
+static const struct variant *find(const struct variant *variants, int n, const char *precision,
+                                  int threads)
 {
-    const struct settings *settings = &options->settings;
-    const size_t B = (size_t)options->snippets;
-    const size_t rows = B * ((size_t)options->transitions + 1);
-    const size_t W = (size_t)settings_row_width(settings);
-    const size_t O = (size_t)settings->O;
-    const size_t A = (size_t)settings->A;
-    bench->rows = noise_matrix(rows * W);
-    bench->n_valid = mem_array(B, sizeof *bench->n_valid);
-    bench->tasks = mem_array(B * (size_t)settings->T, sizeof *bench->tasks);
-    ASSERT(bench->n_valid != NULL && bench->tasks != NULL);
-    for (size_t row = 0; row < rows; row++) {
-        float *at = bench->rows + row * W;
-        for (size_t i = O; i < O + A; i++) {
-            at[i] = tanhf(at[i]);
+    for (int i = 0; i < n; i++) {
+        if (variants[i].threads == threads && strcmp(variants[i].precision, precision) == 0) {
+            return &variants[i];
         }
-        at[W - 1] = 1.0f;
     }
-    for (size_t b = 0; b < B; b++) {
-        bench->n_valid[b] = (uint32_t)options->transitions;
-    }
-    batch_draw_tasks(bench->tasks, settings, 0, 0, options->snippets);
-    bench->batch = (struct batch){.rows = bench->rows,
-                                  .n_valid = bench->n_valid,
-                                  .tasks = bench->tasks,
-                                  .B = options->snippets,
-                                  .N = options->transitions};
+    return NULL;
 }
 
-static void open_bench(struct bench *bench, const struct options *options)
+/* Memory first: nothing else has taken any then. */
+static int open_variants(struct variant *variants, const struct options *options,
+                         const struct learner_size *size)
 {
-    struct err err;
-    if (state_new(&bench->state, &options->settings, &err) != STATUS_OK ||
-        update_new(&bench->update, &options->settings, options->snippets, options->transitions,
-                   options->threads, &err) != STATUS_OK) {
-        fprintf(stderr, "bench_learner: %s\n", err.text);
-        exit(1);
-    }
-    fill_batch(bench, options);
-}
-
-static void close_bench(struct bench *bench)
-{
-    update_free(bench->update);
-    state_free(bench->state);
-    mem_free(bench->rows);
-    mem_free(bench->n_valid);
-    mem_free(bench->tasks);
-}
-
-/* Steps a second over about `seconds`. */
-static double measure_steps(struct bench *bench, double seconds)
-{
-    struct err err;
-    double steps = -1.0;
-    uint64_t start_ns = 0;
-    double elapsed_s = 0.0;
-    do {
-        if (steps == 0.0) {
-            start_ns = clock_now_ns();
+    int n = 0;
+    for (size_t p = 0; p < N_PRECISIONS; p++) {
+        for (int threads = 1; threads <= options->threads; threads += options->threads - 1) {
+            if (strcmp(options->precision, "all") == 0 ||
+                strcmp(options->precision, precisions[p]) == 0) {
+                variants[n++] = (struct variant){.precision = precisions[p], .threads = threads};
+            }
+            if (options->threads == 1) {
+                break;
+            }
         }
-        if (update_step(bench->update, bench->state, &bench->batch, NULL, NULL, &err) !=
-            STATUS_OK) {
-            fprintf(stderr, "bench_learner: %s\n", err.text);
-            exit(1);
-        }
-        steps += 1.0;
-        elapsed_s = steps > 0.0 ? 1e-9 * (double)(clock_now_ns() - start_ns) : 0.0;
-    } while (elapsed_s < seconds);
-    return steps / elapsed_s;
+    }
+    struct settings settings[VARIANTS_MAX];
+    for (int i = 0; i < n; i++) {
+        settings[i] = options->settings;
+        snprintf(settings[i].evaluation_precision, sizeof settings[i].evaluation_precision, "%s",
+                 variants[i].precision);
+        variants[i].peak_mib = learner_steps_peak_mib(&settings[i], size, variants[i].threads);
+    }
+    for (int i = 0; i < n; i++) {
+        variants[i].steps = learner_steps_new(&settings[i], size, variants[i].threads);
+        variants[i].one_thread = find(variants, n, variants[i].precision, 1);
+        variants[i].f32 = find(variants, n, "f32", variants[i].threads);
+    }
+    return n;
 }
 
-/* ---- Options and output ---- */
+static void measure_round(struct variant *variants, int n, int round, double turn_s)
+{
+    for (int i = 0; i < n; i++) {
+        struct variant *v = &variants[i];
+        const double before = sgemm_measure(v->threads, 0.1 * turn_s);
+        v->rate[round] = learner_steps_measure(v->steps, turn_s);
+        const double after = sgemm_measure(v->threads, 0.1 * turn_s);
+        const double gflops = v->rate[round] * learner_steps_gflop(v->steps);
+        v->share[round] = gflops / (0.5 * (before + after));
+    }
+    for (int i = 0; i < n; i++) {
+        struct variant *v = &variants[i];
+        v->scaling[round] = v->rate[round] / v->one_thread->rate[round];
+        v->gain[round] = v->f32 != NULL ? v->rate[round] / v->f32->rate[round] : 0.0;
+    }
+}
 
-static bool option_int(const char *argument, const char *name, int *value)
+static void print(const struct learner_size *size, struct variant *v, size_t rounds)
+{
+    const double rate = quantile(v->rate, rounds, 0.5);
+    printf("bench_learner size=%s precision=%s threads=%d steps_per_s=%.4g gflops=%.4g "
+           "share_of_sgemm=%.3f peak_mib=%.1f update_mib=%.1f scaling=%.2f",
+           size->name, v->precision, v->threads, rate, rate * learner_steps_gflop(v->steps),
+           quantile(v->share, rounds, 0.5), v->peak_mib, learner_steps_mib(v->steps),
+           quantile(v->scaling, rounds, 0.5));
+    if (v->f32 != NULL) {
+        printf(" over_f32=%.2f", quantile(v->gain, rounds, 0.5));
+    }
+    printf("\n");
+    fflush(stdout);
+}
+
+static void run(const struct options *options, const struct learner_size *size)
+{
+    static struct variant variants[VARIANTS_MAX];
+    const int n = open_variants(variants, options, size);
+    for (int round = 0; round < options->rounds; round++) {
+        measure_round(variants, n, round, options->seconds / options->rounds);
+    }
+    for (int i = 0; i < n; i++) {
+        print(size, &variants[i], (size_t)options->rounds);
+    }
+    for (int i = 0; i < n; i++) {
+        learner_steps_free(variants[i].steps);
+    }
+}
+
+/* ---- Options ---- */
+
+static bool is_size(const char *name)
+{
+    bool found = strcmp(name, "all") == 0;
+    for (size_t i = 0; i < N_SIZES; i++) {
+        found = found || strcmp(name, sizes[i].name) == 0;
+    }
+    return found;
+}
+
+/* The text after "--name=" or, for "--name", the next argument; NULL for another option. */
+static const char *value_of(const char *name, int argc, char **argv, int *i)
 {
     const size_t length = strlen(name);
-    if (strncmp(argument, name, length) != 0) {
-        return false;
+    if (strncmp(argv[*i], "--", 2) != 0 || strncmp(argv[*i] + 2, name, length) != 0) {
+        return NULL;
     }
-    *value = atoi(argument + length);
-    return true;
+    const char *rest = argv[*i] + 2 + length;
+    if (*rest == '=') {
+        return rest + 1;
+    }
+    return *rest == 0 && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
-static void parse(struct options *options, int argc, char **argv)
+static status parse(struct options *options, int argc, char **argv, struct err *err)
 {
-    struct settings *settings = &options->settings;
-    int train_tasks = 0;
-    const char *kernels = "best";
-    struct err err = {0};
     status s = STATUS_OK;
-    for (int i = 1; i < argc; i++) {
-        const char *a = argv[i];
-        if (strncmp(a, "--algorithm=", 12) == 0) {
-            s = s != STATUS_OK ? s : settings_set(settings, "algorithm", a + 12, &err);
-        } else if (strncmp(a, "--widths=", 9) == 0) {
-            s = s != STATUS_OK ? s : settings_set(settings, "widths", a + 9, &err);
-        } else if (strncmp(a, "--kernels=", 10) == 0) {
-            kernels = a + 10;
-        } else if (strncmp(a, "--seconds=", 10) == 0) {
-            options->seconds = atof(a + 10);
-        } else if (strcmp(a, "--json") == 0) {
-            options->json = true;
-        } else if (!option_int(a, "--snippets=", &options->snippets) &&
-                   !option_int(a, "--transitions=", &options->transitions) &&
-                   !option_int(a, "--observation=", &settings->O) &&
-                   !option_int(a, "--actions=", &settings->A) &&
-                   !option_int(a, "--tasks=", &settings->K) &&
-                   !option_int(a, "--train_tasks=", &train_tasks) &&
-                   !option_int(a, "--samples=", &settings->M) &&
-                   !option_int(a, "--threads=", &options->threads) &&
-                   !option_int(a, "--rounds=", &options->rounds)) {
-            s = err_set(&err, STATUS_INVALID,
-                        "unknown argument %s; see the head of bench_learner.c", a);
+    for (int i = 1; i < argc && s == STATUS_OK; i++) {
+        const char *text;
+        if ((text = value_of("size", argc, argv, &i)) != NULL) {
+            options->size = text;
+        } else if ((text = value_of("precision", argc, argv, &i)) != NULL) {
+            options->precision = text;
+        } else if ((text = value_of("algorithm", argc, argv, &i)) != NULL) {
+            s = settings_set(&options->settings, "algorithm", text, err);
+        } else if ((text = value_of("kernels", argc, argv, &i)) != NULL) {
+            options->kernels = text;
+        } else if ((text = value_of("threads", argc, argv, &i)) != NULL) {
+            options->threads = atoi(text);
+        } else if ((text = value_of("rounds", argc, argv, &i)) != NULL) {
+            options->rounds = atoi(text);
+        } else if ((text = value_of("seconds", argc, argv, &i)) != NULL) {
+            options->seconds = atof(text);
+        } else {
+            s = err_set(err, STATUS_INVALID,
+                        "%s: not known, or without its value; see the head of "
+                        "bench_learner.c",
+                        argv[i]);
         }
     }
-    settings->T = train_tasks > 0 ? train_tasks : settings->K;
-    s = s != STATUS_OK ? s : settings_check(settings, &err);
-    s = s != STATUS_OK ? s : kernels_select(kernels, &err);
-    if (s == STATUS_OK &&
-        (options->snippets < 1 || options->transitions < 1 || options->threads < 1 ||
-         options->rounds < 1 || !(options->seconds > 0.0))) {
-        s = err_set(&err, STATUS_INVALID, "numbers must be 1 or more");
-    }
-    if (s != STATUS_OK) {
-        fprintf(stderr, "bench_learner: %s\n", err.text);
-        exit(2);
-    }
+    return s;
 }
 
-static void print(const struct options *options, const char *name, double value, const char *unit,
-                  bool last)
+static status check(const struct options *options, struct err *err)
 {
-    if (options->json) {
-        printf("\"%s\": {\"value\": %.4g, \"unit\": \"%s\"}%s", name, value, unit,
-               last ? "}\n" : ", ");
-    } else {
-        printf("%s %.4g %s\n", name, value, unit);
+    if (!is_size(options->size)) {
+        return err_set(err, STATUS_INVALID, "--size %s: expected all, quick, large or sawyer",
+                       options->size);
     }
+    if (strcmp(options->precision, "all") != 0 && strcmp(options->precision, "f32") != 0 &&
+        strcmp(options->precision, "bf16") != 0) {
+        return err_set(err, STATUS_INVALID, "--precision %s: expected all, f32 or bf16",
+                       options->precision);
+    }
+    if (options->threads < 1 || options->threads > 1024) {
+        return err_set(err, STATUS_INVALID, "--threads %d: expected 1..1024", options->threads);
+    }
+    if (options->rounds < 1 || options->rounds > ROUNDS_MAX) {
+        return err_set(err, STATUS_INVALID, "--rounds %d: expected 1..%d", options->rounds,
+                       ROUNDS_MAX);
+    }
+    if (!(options->seconds > 0.0 && options->seconds < 1e6)) {
+        return err_set(err, STATUS_INVALID, "--seconds %g: expected more than 0", options->seconds);
+    }
+    return kernels_select(options->kernels, err);
+}
+
+static int cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 int main(int argc, char **argv)
 {
-    free_openblas(argv);
+    sgemm_check_core(argv);
     struct options options = {.settings = settings_default(),
-                              .snippets = 64,
-                              .transitions = 8,
-                              .rounds = 5,
-                              .seconds = 1.0};
-    options.settings.O = 17;
-    options.settings.A = 6;
-    options.threads = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    parse(&options, argc, argv);
-    openblas_set_num_threads(options.threads);
-
-    struct bench bench = {0};
-    open_bench(&bench, &options);
-    double sgemm[N_SHAPES] = {0};
-    double steps = 0.0;
-    for (int round = 0; round < options.rounds; round++) {
-        for (size_t i = 0; i < N_SHAPES; i++) {
-            sgemm[i] = fmax(sgemm[i], measure_sgemm(&shapes[i]));
+                              .size = "all",
+                              .precision = "all",
+                              .kernels = "best",
+                              .threads = cores(),
+                              .rounds = 9,
+                              .seconds = 2.0};
+    struct err err;
+    status s = parse(&options, argc, argv, &err);
+    s = s != STATUS_OK ? s : check(&options, &err);
+    if (s != STATUS_OK) {
+        fprintf(stderr, "bench_learner: %s\n", err.text);
+        return 2;
+    }
+    fprintf(stderr, "%s, kernels %s%s, OpenBLAS %s\n", options.settings.algorithm, kernels_name(),
+            kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core());
+    for (size_t i = 0; i < N_SIZES; i++) {
+        if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {
+            run(&options, &sizes[i]);
         }
-        steps = fmax(steps, measure_steps(&bench, options.seconds));
     }
-    close_bench(&bench);
-
-    double best = 0.0;
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        best = fmax(best, sgemm[i]);
-    }
-    const double U = (double)options.snippets * options.settings.T;
-    const double flop = update_nominal_flop(&options.settings, U * options.transitions, U);
-    const double gflops = 1e-9 * steps * flop;
-    fprintf(stderr,
-            "%s, %d x %d, %d of %d tasks, %d threads, kernels %s, OpenBLAS %s, nominal %.3f GFLOP "
-            "a step\n",
-            options.settings.algorithm, options.snippets, options.transitions, options.settings.T,
-            options.settings.K, options.threads, kernels_name(), openblas_get_corename(),
-            1e-9 * flop);
-    if (options.json) {
-        printf("{");
-    }
-    for (size_t i = 0; i < N_SHAPES; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "sgemm_%dx%dx%d", shapes[i].M, shapes[i].N, shapes[i].K);
-        print(&options, name, sgemm[i], "GFLOP/s", false);
-    }
-    print(&options, "learner_steps", steps, "steps/s", false);
-    print(&options, "learner_gflops", gflops, "GFLOP/s", false);
-    print(&options, "sgemm_gflops", best, "GFLOP/s", false);
-    print(&options, "learner_sgemm_ratio", gflops / best, "ratio", true);
     return 0;
 }

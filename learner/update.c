@@ -435,6 +435,15 @@ const float *update_last_gradients(struct update *update)
     return g;
 }
 
+size_t update_bytes(const struct update *update)
+{
+    size_t bytes = update->n_packed * sizeof(float) + update->n_packed_bf16 * sizeof(uint16_t);
+    for (int i = 0; i < update->n_workers; i++) {
+        bytes += update->layout.size * sizeof(float) + update->workers[i].arena.peak_bytes;
+    }
+    return bytes;
+}
+
 /* ---- Life ---- */
 
 /* Fills in shapes and places of a network that the layout has; takes its share of the packed

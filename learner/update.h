@@ -63,11 +63,14 @@ void update_forget(struct update *update);
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);
 
-/* Where the time of the last step went, from PHASE_LOAD to PHASE_APPLY: what threads do apart counts
- * as their mean, so that the sum is the step's time. */
+/* Where the time of the last step went, from PHASE_LOAD to PHASE_APPLY: what threads do apart
+ * counts as their mean, so that the sum is the step's time. */
 const struct phases *update_phases(const struct update *update);
 /* For how long thread i (of `threads`) worked on the last gradients. */
 uint64_t update_busy_ns(const struct update *update, int i);
+
+/* Bytes that the update has taken: packed weights, and each thread's gradients and arena. */
+size_t update_bytes(const struct update *update);
 
 /* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6) with S valid
  * states and U snippets, both times T. */

@@ -1,0 +1,119 @@
+/* The yardstick: shapes, turns, and the kernels that OpenBLAS chose. */
+#include "bench/sgemm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+
+/* Last: it brings in complex.h, and with it a macro I. */
+#include <cblas.h>
+
+/* A hidden layer over a few rows, over all rows of a step, and over all of its samples. */
+static const struct shape {
+    int M, N, K;
+} shapes[] = {{512, 256, 256}, {1024, 256, 256}, {10240, 256, 256}};
+#define N_SHAPES (sizeof shapes / sizeof shapes[0])
+#define M_MAX    10240
+#define NK_MAX   256
+
+static float *x, *W, *y;
+
+static float *normals(size_t n)
+{
+    float *matrix = mem_aligned(n * sizeof *matrix);
+    ASSERT(matrix != NULL);
+    noise_normal(matrix, n, 1, 0, 1, 0);
+    return matrix;
+}
+
+static double measure_shape(const struct shape *shape, double seconds)
+{
+    double calls = -1.0; /* the first one is for warming up */
+    uint64_t start_ns = 0;
+    double elapsed_s = 0.0;
+    do {
+        if (calls == 0.0) {
+            start_ns = clock_now_ns();
+        }
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, shape->M, shape->N, shape->K, 1.0f, x,
+                    shape->K, W, shape->K, 0.0f, y, shape->N);
+        calls += 1.0;
+        elapsed_s = calls > 0.0 ? 1e-9 * (double)(clock_now_ns() - start_ns) : 0.0;
+    } while (elapsed_s < seconds);
+    return 2e-9 * (double)shape->M * (double)shape->N * (double)shape->K * calls / elapsed_s;
+}
+
+double sgemm_measure(int threads, double seconds)
+{
+    if (x == NULL) {
+        x = normals((size_t)M_MAX * NK_MAX);
+        W = normals((size_t)NK_MAX * NK_MAX);
+        y = normals((size_t)M_MAX * NK_MAX);
+    }
+    openblas_set_num_threads(threads);
+    double best = 0.0;
+    for (size_t i = 0; i < N_SHAPES; i++) {
+        const double gflops = measure_shape(&shapes[i], seconds / N_SHAPES);
+        best = gflops > best ? gflops : best;
+    }
+    return best;
+}
+
+/* ---- The kernels that OpenBLAS took ---- */
+
+static bool is_one_of(const char *name, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (strcmp(name, *names) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether they use the widest registers that this processor has. */
+static bool core_fits(const char *core)
+{
+    static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
+    static const char *const avx2[] = {"Haswell", "Zen", NULL};
+    if (__builtin_cpu_supports("avx512f")) {
+        return is_one_of(core, avx512);
+    }
+    return !__builtin_cpu_supports("avx2") || is_one_of(core, avx2);
+}
+
+const char *sgemm_core(void)
+{
+    return openblas_get_corename();
+}
+
+void sgemm_check_core(char **argv)
+{
+    const char *core = openblas_get_corename();
+    if (core_fits(core)) {
+        return;
+    }
+    const char *forced = getenv("OPENBLAS_CORETYPE");
+    if (forced == NULL) {
+        fprintf(
+            stderr,
+            "WARNING: OpenBLAS runs its %s kernels, which are wrong for this processor: sgemm is "
+            "slow, shares of it are too high\n",
+            core);
+        return;
+    }
+    fprintf(
+        stderr,
+        "WARNING: OPENBLAS_CORETYPE=%s makes OpenBLAS run its %s kernels, which are wrong for this "
+        "processor: starting again without it\n",
+        forced, core);
+    unsetenv("OPENBLAS_CORETYPE");
+    execv("/proc/self/exe", argv);
+    perror("cannot start again without OPENBLAS_CORETYPE");
+    exit(1);
+}
