@@ -1,0 +1,60 @@
+"""A peer's Python: a virtual environment in third_party/, made from its hash-pinned requirements file."""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+PEERS = pathlib.Path(__file__).resolve().parent
+ROOT = PEERS.parents[1]
+NEEDS_GB = {"jax": 1, "torch": 8}
+INSTALL_TIMEOUT_S = 1800
+
+
+def fail(text):
+    raise SystemExit(f"bench/peers/run: {text}")
+
+
+def run(what, log, *command):
+    with open(log, "w") as out:
+        try:
+            code = subprocess.run(command, stdout=out, stderr=out, timeout=INSTALL_TIMEOUT_S).returncode
+        except subprocess.TimeoutExpired:
+            fail(f"{what}: not done after {INSTALL_TIMEOUT_S} s")
+        except OSError as error:
+            fail(f"{what}: {error}")
+    if code != 0:
+        lines = [line for line in log.read_text().splitlines() if line.strip()]
+        reasons = [line for line in lines if line.startswith("ERROR")] or lines[-1:] or ["no reason given"]
+        fail(f"{what}: {reasons[0]} (all of it: {log})")
+
+
+def python(peer):
+    """The interpreter of third_party/peers-venv-<peer>, which is made where it is not there or out of date."""
+    requirements = PEERS / f"requirements-{peer}.txt"
+    base = os.environ.get("HINDCAST_PYTHON", "python3")
+    version = subprocess.run([base, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    if not version.startswith("Python 3.11."):
+        fail(f"{requirements.name} is for Python 3.11, {base} is {version or 'not there'} (HINDCAST_PYTHON names another)")
+    stamp = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()
+    folder = ROOT / f"third_party/peers-venv-{peer}"
+    interpreter = folder / "bin/python"
+    if interpreter.exists() and (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
+        return interpreter
+
+    folder.parent.mkdir(exist_ok=True)
+    free_gb = shutil.disk_usage(folder.parent).free / 1e9
+    if free_gb < NEEDS_GB[peer]:
+        fail(f"{folder.parent} has {free_gb:.1f} GB free, {peer} wants {NEEDS_GB[peer]}")
+    print(f"fetching {peer} into {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
+    # An environment knows its own path, so it is made in place; the stamp, written last, makes it valid.
+    shutil.rmtree(folder, ignore_errors=True)
+    log = folder.with_suffix(".log")
+    run("python -m venv", log, base, "-m", "venv", folder)
+    run(f"pip install {requirements.name}", log, interpreter, "-m", "pip", "--disable-pip-version-check", "install",
+        "--no-cache-dir", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", requirements)
+    (folder / "stamp").write_text(stamp)
+    log.unlink()
+    return interpreter
