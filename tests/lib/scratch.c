@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+char scratch_folder[SCRATCH_SIZE];
+
 static void fail(const char *what, const char *path)
 {
     fprintf(stderr, "scratch: ");
@@ -37,6 +39,27 @@ void scratch_remove(const char *folder)
     if (nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0) {
         fail("nftw", folder);
     }
+}
+
+int scratch_set_up(void **state)
+{
+    (void)state;
+    scratch_make(scratch_folder);
+    return 0;
+}
+
+int scratch_tear_down(void **state)
+{
+    (void)state;
+    scratch_remove(scratch_folder);
+    return 0;
+}
+
+char *scratch_at(const char *name)
+{
+    static char texts[8][2 * SCRATCH_SIZE];
+    static unsigned next;
+    return scratch_path(texts[next++ % 8], scratch_folder, name);
 }
 
 char *scratch_path(char path[2 * SCRATCH_SIZE], const char *folder, const char *name)

@@ -9,6 +9,14 @@ void scratch_make(char folder[SCRATCH_SIZE]);
 /* Removes it and all that is in it. */
 void scratch_remove(const char *folder);
 
+/* The folder of the test that runs now, or of the whole group: for tests that need but one, with
+ * these two as set-up and tear-down. */
+extern char scratch_folder[SCRATCH_SIZE];
+int scratch_set_up(void **state);
+int scratch_tear_down(void **state);
+/* scratch_folder/name. The text lives until the eighth call after this one. */
+char *scratch_at(const char *name);
+
 /* path <- folder/name; returns path. */
 char *scratch_path(char path[2 * SCRATCH_SIZE], const char *folder, const char *name);
 void scratch_write(const char *path, const char *text);

@@ -13,7 +13,6 @@
 #include "tests/lib/http.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static struct admin *admin;
 
@@ -108,7 +107,7 @@ static void opening_survives_failures(void **state)
 {
     (void)state;
     char file[2 * SCRATCH_SIZE];
-    scratch_path(file, folder, "other.admin");
+    scratch_path(file, scratch_folder, "other.admin");
     for (uint64_t nth = 1; nth <= 8; nth++) {
         struct admin *other = NULL;
         memory_fail_at(nth);
@@ -131,8 +130,8 @@ static void opening_survives_failures(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "test.admin");
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "test.admin");
     struct err err = {0};
     if (admin_open(&admin, "", false, path, &err) != STATUS_OK) {
         fprintf(stderr, "%s\n", err.text);
@@ -146,7 +145,7 @@ static int tear_down(void **state)
     (void)state;
     admin_close(admin);
     const bool gone = access(path, F_OK) != 0;
-    scratch_remove(folder);
+    scratch_remove(scratch_folder);
     return gone ? 0 : 1;
 }
 

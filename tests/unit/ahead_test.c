@@ -20,28 +20,14 @@ const char *__lsan_default_suppressions(void)
     return "leak:libhdf5";
 }
 
-static char folder[SCRATCH_SIZE];
 static struct signature signature;
 
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
+    scratch_make(scratch_folder);
     trajectories_signature(&signature, 2);
     return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
-static const char *at(const char *name)
-{
-    static char path[2 * SCRATCH_SIZE];
-    return scratch_path(path, folder, name);
 }
 
 /* A shard of 3 episodes with 4, 5, 6 transitions and returns told by `seed`; the middle one is bad
@@ -51,7 +37,8 @@ static void write_shard(const char *name, uint64_t seed, bool bad)
     struct dataset_writer *writer;
     struct episode episodes[3];
     const struct episode *list[3];
-    assert_int_equal(dataset_writer_open(&writer, at(name), &signature, NULL, NULL), STATUS_OK);
+    assert_int_equal(dataset_writer_open(&writer, scratch_at(name), &signature, NULL, NULL),
+                     STATUS_OK);
     for (uint32_t i = 0; i < 3; i++) {
         trajectories_episode(&episodes[i], &signature, 4 + i, seed + i, false);
         list[i] = &episodes[i];
@@ -71,17 +58,17 @@ static void sources_are_one_dataset_or_several(void **state)
     (void)state;
     struct sources *sources;
     struct err err = {0};
-    assert_int_equal(sources_open(&sources, folder, &err), STATUS_NOT_FOUND);
+    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "neither it nor a subfolder"));
-    assert_int_equal(sources_open(&sources, at("nowhere"), &err), STATUS_NOT_FOUND);
+    assert_int_equal(sources_open(&sources, scratch_at("nowhere"), &err), STATUS_NOT_FOUND);
     write_shard("b", 1, false);
     write_shard("b", 2, false);
     write_shard("a", 3, false);
-    assert_int_equal(sources_open(&sources, at("b"), &err), STATUS_OK);
+    assert_int_equal(sources_open(&sources, scratch_at("b"), &err), STATUS_OK);
     assert_int_equal(sources_n(sources), 1);
     assert_int_equal(sources_n_shards(sources), 2);
     sources_close(sources);
-    assert_int_equal(sources_open(&sources, folder, &err), STATUS_OK);
+    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_OK);
     assert_int_equal(sources_n(sources), 2);
     assert_int_equal(sources_n_shards(sources), 3);
     assert_int_equal(sources_episodes(sources), 9);
@@ -96,7 +83,7 @@ static void sources_are_one_dataset_or_several(void **state)
     strcpy(signature.rewards[0], "walk");
     strcpy(signature.rewards[1], "run");
     write_shard("c", 4, false);
-    assert_int_equal(sources_open(&sources, folder, &err), STATUS_MISMATCH);
+    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_MISMATCH);
     assert_non_null(strstr(err.text, "reward 0: run here, walk there"));
 }
 
@@ -113,7 +100,7 @@ static void open_parts(struct parts *parts, bool shuffle, struct plan_position u
     const struct config_texts none = {0};
     const struct plan_settings settings = {5, shuffle, 0, 1};
     struct plan_shard shards[8];
-    assert_int_equal(sources_open(&parts->sources, folder, NULL), STATUS_OK);
+    assert_int_equal(sources_open(&parts->sources, scratch_folder, NULL), STATUS_OK);
     assert_int_equal(
         relabel_new(&parts->relabel, sources_signature(parts->sources), &none, "", NULL),
         STATUS_OK);
@@ -146,7 +133,7 @@ static void passes_come_in_the_plans_order(void **state)
     write_shard("a", 20, true);
     write_shard("b", 30, false);
     write_shard("b", 40, false);
-    assert_int_equal(truncate(at("b/shard-00001.hdf5"), 700), 0);
+    assert_int_equal(truncate(scratch_at("b/shard-00001.hdf5"), 700), 0);
     for (size_t read_ahead = 1; read_ahead <= 7; read_ahead += 3) {
         struct parts parts;
         unsigned counts[5] = {0};
@@ -191,7 +178,7 @@ static void passes_come_in_the_plans_order(void **state)
 static void spoil_one_episode(const char *name)
 {
     char path[2 * SCRATCH_SIZE];
-    scratch_path(path, folder, name);
+    scratch_path(path, scratch_folder, name);
     for (long offset = 0;; offset += 16) {
         FILE *file = fopen(path, "r+b");
         assert_non_null(file);
@@ -204,7 +191,7 @@ static void spoil_one_episode(const char *name)
         struct dataset *dataset;
         struct shard_reader *reader;
         unsigned bad = 0;
-        assert_int_equal(dataset_open(&dataset, at("a"), NULL), STATUS_OK);
+        assert_int_equal(dataset_open(&dataset, scratch_at("a"), NULL), STATUS_OK);
         if (shard_reader_open(&reader, dataset, 0, NULL) == STATUS_OK) {
             struct episode episode;
             episode_init(&episode, signature_width(&signature));
@@ -263,7 +250,7 @@ static void it_stops_whenever_asked(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scratch_tear_down)
 
 int main(void)
 {

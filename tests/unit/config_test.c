@@ -51,7 +51,6 @@ static struct shared shared;
 static struct learner learner;
 static struct err err;
 static bool done;
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 static const struct config_section sections[] = {
@@ -456,15 +455,8 @@ static void damaged_files_do_no_harm(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "cheetah.yaml");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "cheetah.yaml");
     return 0;
 }
 
@@ -486,5 +478,5 @@ int main(void)
         cmocka_unit_test(without_memory),
         cmocka_unit_test(damaged_files_do_no_harm),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }

@@ -3,20 +3,16 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/rng.h"
 #include "common/environments/control_suite.h"
 #include "common/environments/mujoco_guard.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 #define THREADS 4
 
@@ -303,10 +299,9 @@ static void absent_and_wrong_models_are_refused(void **state)
     assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "/nonexistent/walker.xml"));
 
-    char folder[] = "/tmp/hindcast-models-XXXXXX";
-    assert_non_null(mkdtemp(folder));
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/walker.xml", folder);
+    char folder[SCRATCH_SIZE], path[2 * SCRATCH_SIZE];
+    scratch_make(folder);
+    scratch_path(path, folder, "walker.xml");
     static const char *const models[] = {
         "<mujoco><worldbody><body><joint/></body></worldbody></mujoco>", /* no mass: not compiled */
         "<mujoco><worldbody><body><joint type='slide'/><geom "
@@ -315,16 +310,12 @@ static void absent_and_wrong_models_are_refused(void **state)
     };
     assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", folder, 1), 0);
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
-        FILE *file = fopen(path, "w");
-        assert_non_null(file);
-        assert_true(fputs(models[i], file) >= 0);
-        assert_int_equal(fclose(file), 0);
+        scratch_write(path, models[i]);
         assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_INVALID);
         assert_non_null(strstr(err.text, "walker"));
     }
     assert_null(environment);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(folder), 0);
+    scratch_remove(folder);
     assert_int_equal(unsetenv("HINDCAST_CONTROL_SUITE"), 0);
 }
 

@@ -15,21 +15,7 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
-static char folder[SCRATCH_SIZE], path[2 * SCRATCH_SIZE];
-
-static int set_up(void **state)
-{
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
+static char path[2 * SCRATCH_SIZE];
 
 /* Calls it with every point of failure, until none is left. */
 static void sweep(const char *name, enum fault fault, int number, status expected,
@@ -77,7 +63,7 @@ static status load_config(struct err *err)
 static void an_experiment_file(void **state)
 {
     (void)state;
-    scratch_write(scratch_path(path, folder, "experiment.yaml"),
+    scratch_write(scratch_path(path, scratch_folder, "experiment.yaml"),
                   "experiment:\n  name: \"x y\"  # a comment\n  replay: [\"unix:a\", 'unix:b']\n"
                   "  seed: 3\nlearner: {widths: [16, 16], steps: 10}\nevaluator:\n  threads: 1\n");
     sweep("configuration, memory", FAULT_MEMORY, 0, STATUS_NO_MEMORY, load_config, NULL);
@@ -148,7 +134,7 @@ static void a_policy_package(void **state)
     assert_int_equal(network_shape_gaussian(&shape, O, widths, 2, A, &err), STATUS_OK);
     params = mem_aligned(shape.size * sizeof *params);
     assert_non_null(params);
-    scratch_path(path, folder, "policy.safetensors");
+    scratch_path(path, scratch_folder, "policy.safetensors");
     assert_int_equal(write_package(&err), STATUS_OK);
     sweep("package written, memory", FAULT_MEMORY, 0, STATUS_NO_MEMORY, write_package,
           check_package);
@@ -192,7 +178,7 @@ int main(void)
         cmocka_unit_test(a_policy_package),
         cmocka_unit_test(a_signature),
     };
-    int failed = cmocka_run_group_tests(tests, set_up, tear_down);
+    int failed = cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
     printf("%" PRIu64 " fault points\n", fault_points());
     return failed;
 }

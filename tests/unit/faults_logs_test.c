@@ -28,7 +28,6 @@ static const struct kind {
              {"disk broken", FAULT_WRITE, EIO, STATUS_IO}};
 #define N_KINDS (sizeof kinds / sizeof kinds[0])
 
-static char folder[SCRATCH_SIZE];
 static struct signature signature;
 static struct log_store_settings settings;
 static struct episode episodes[N_EPISODES + 1]; /* by sequence: 1.. */
@@ -41,7 +40,7 @@ static int set_up(void **state)
     for (uint32_t i = 1; i <= N_EPISODES; i++) {
         trajectories_episode(&episodes[i], &signature, 1 + 3 * i, i, i % 2 == 0);
     }
-    settings = (struct log_store_settings){folder, "collector-0", "toy", 3, SHARD_EPISODES};
+    settings = (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, SHARD_EPISODES};
     return 0;
 }
 
@@ -126,7 +125,7 @@ static void a_collectors_logs_are_whole(void **state)
         for (bool failed = true; failed; nth++) {
             struct err err = {0};
             uint64_t last = 0;
-            scratch_make(folder);
+            scratch_make(scratch_folder);
             fault_arm(kinds[k].fault, nth, kinds[k].number);
             status s = collect(&last, &err);
             failed = fault_disarm();
@@ -136,7 +135,7 @@ static void a_collectors_logs_are_whole(void **state)
             must(collect(&last, &err), &err);
             assert_int_equal(last, N_EPISODES);
             check_holds(last);
-            scratch_remove(folder);
+            scratch_remove(scratch_folder);
         }
         print_message("collecting, %s: %" PRIu64 " points of failure\n", kinds[k].name, nth - 2);
     }
@@ -150,8 +149,8 @@ static struct journal *open_journal(uint64_t episodes_there)
     struct journal *journal;
     struct journal_found found;
     struct err err = {0};
-    must(journal_open(&journal, scratch_path(path, folder, "journal"), &signature, NULL, &found,
-                      &err),
+    must(journal_open(&journal, scratch_path(path, scratch_folder, "journal"), &signature, NULL,
+                      &found, &err),
          &err);
     assert_int_equal(found.episodes, episodes_there);
     assert_int_equal(found.corrupt + found.torn_bytes, 0);
@@ -164,8 +163,8 @@ static status journal_life(uint64_t *acknowledged, struct err *err)
     struct journal *journal;
     struct episode back;
     *acknowledged = 2;
-    status s =
-        journal_open(&journal, scratch_path(path, folder, "journal"), &signature, NULL, NULL, err);
+    status s = journal_open(&journal, scratch_path(path, scratch_folder, "journal"), &signature,
+                            NULL, NULL, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -193,7 +192,7 @@ static void a_journal_holds_what_it_acknowledged(void **state)
         uint64_t nth = 1, acknowledged = 0;
         for (bool failed = true; failed; nth++) {
             struct err err = {0};
-            scratch_make(folder);
+            scratch_make(scratch_folder);
             struct journal *journal = open_journal(0);
             must(journal_append(journal, &episodes[1], &err), &err);
             must(journal_append(journal, &episodes[2], &err), &err);
@@ -204,7 +203,7 @@ static void a_journal_holds_what_it_acknowledged(void **state)
             check_refusal(&kinds[k], nth, s, &err);
             assert_true(failed || s == STATUS_OK);
             journal_close(open_journal(acknowledged));
-            scratch_remove(folder);
+            scratch_remove(scratch_folder);
         }
         print_message("journal, %s: %" PRIu64 " points of failure\n", kinds[k].name, nth - 2);
     }
@@ -217,7 +216,7 @@ static status read_dataset(uint64_t *n, struct err *err)
     struct dataset *dataset;
     struct episode back;
     *n = 0;
-    status s = dataset_open(&dataset, folder, err);
+    status s = dataset_open(&dataset, scratch_folder, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -247,7 +246,7 @@ static void a_reader_says_so_and_reads_on(void **state)
     (void)state;
     struct err err = {0};
     uint64_t last = 0, n = 0, nth = 1;
-    scratch_make(folder);
+    scratch_make(scratch_folder);
     must(collect(&last, &err), &err);
     for (bool failed = true; failed; nth++) {
         fault_arm(FAULT_MEMORY, nth, 0);
@@ -258,7 +257,7 @@ static void a_reader_says_so_and_reads_on(void **state)
         must(read_dataset(&n, &err), &err);
         assert_int_equal(n, N_EPISODES);
     }
-    scratch_remove(folder);
+    scratch_remove(scratch_folder);
     print_message("reading, memory: %" PRIu64 " points of failure\n", nth - 2);
 }
 

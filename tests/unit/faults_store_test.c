@@ -18,7 +18,6 @@
 #define T_FIRST  1700u
 #define T_SECOND 3500u /* three chunks */
 
-static char folder[SCRATCH_SIZE];
 static struct signature signature;
 static struct episode first, second;
 static uint8_t *chunks[3]; /* room for a header and a chunk's rows each */
@@ -51,7 +50,7 @@ static status open_store(struct store **store, struct err *err)
 {
     char path[2 * SCRATCH_SIZE];
     bool scan;
-    const struct store_settings settings = {.path = scratch_path(path, folder, "store"),
+    const struct store_settings settings = {.path = scratch_path(path, scratch_folder, "store"),
                                             .map_bytes = 16 << 20,
                                             .durability = STORE_EACH};
     return store_open(store, &settings, &scan, err);
@@ -207,7 +206,7 @@ static unsigned check_whole(struct store *store)
 static struct store *fresh(void)
 {
     struct err err = {0};
-    scratch_make(folder);
+    scratch_make(scratch_folder);
     struct store *store = must_open();
     must(store_begin(store, &err), &err);
     must(write_episode(store, 1, &first, &err), &err);
@@ -236,7 +235,7 @@ static void sweep(const char *name, status (*call)(struct store *, struct err *)
             must(s, &err);
             assert_int_equal(check_whole(store), after);
             store_close(store);
-            scratch_remove(folder);
+            scratch_remove(scratch_folder);
             break;
         }
         if (s != STATUS_OK && s != expected_status(kind, number)) {
@@ -259,7 +258,7 @@ static void sweep(const char *name, status (*call)(struct store *, struct err *)
             assert_int_equal(check_whole(store), after);
         }
         store_close(store);
-        scratch_remove(folder);
+        scratch_remove(scratch_folder);
     }
     print_message("%s: %" PRIu64 " points of failure, %" PRIu64 " of them needed a new opening\n",
                   name, nth - 1, reopened);
@@ -306,7 +305,7 @@ static void opening_fails_cleanly(void **state)
                 if (old) {
                     store_close(fresh());
                 } else {
-                    scratch_make(folder);
+                    scratch_make(scratch_folder);
                 }
                 struct store *store = NULL;
                 fault_arm(faults[i].kind, nth, faults[i].number);
@@ -323,7 +322,7 @@ static void opening_fails_cleanly(void **state)
                 must(put_second(store, &err), &err);
                 assert_int_equal(check_whole(store), old ? 6u : 4u);
                 store_close(store);
-                scratch_remove(folder);
+                scratch_remove(scratch_folder);
             }
             print_message("open %s, %s: %" PRIu64 " points of failure\n", old ? "old" : "new",
                           faults[i].name, nth - 2);

@@ -13,7 +13,6 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static char aside[2 * SCRATCH_SIZE];
 
@@ -78,11 +77,11 @@ static void replace_says_what_is_wrong(void **state)
     (void)state;
     struct err err = {0};
     char absent[3 * SCRATCH_SIZE];
-    snprintf(absent, sizeof absent, "%s/no/such/file", folder);
+    snprintf(absent, sizeof absent, "%s/no/such/file", scratch_folder);
     assert_int_equal(file_replace(absent, new_parts, 3, &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, absent));
     /* A folder cannot be replaced, and stays. */
-    snprintf(absent, sizeof absent, "%s/full", folder);
+    snprintf(absent, sizeof absent, "%s/full", scratch_folder);
     char inside[4 * SCRATCH_SIZE];
     snprintf(inside, sizeof inside, "%s/x", absent);
     assert_int_equal(mkdir(absent, 0700), 0);
@@ -113,7 +112,7 @@ static void reads_whole_files_up_to_a_limit(void **state)
     assert_int_equal(file_read("/proc/self/status", 16, &bytes, &size, &err), STATUS_INVALID);
     unlink(path);
     assert_int_equal(file_read(path, 10, &bytes, &size, &err), STATUS_NOT_FOUND);
-    assert_int_equal(file_read(folder, 10, &bytes, &size, &err), STATUS_INVALID);
+    assert_int_equal(file_read(scratch_folder, 10, &bytes, &size, &err), STATUS_INVALID);
     scratch_write(path, "");
     assert_int_equal(file_read(path, 0, &bytes, &size, &err), STATUS_OK);
     assert_int_equal(size, 0);
@@ -157,7 +156,7 @@ static void makes_folders(void **state)
     (void)state;
     struct err err = {0};
     char deep[4 * SCRATCH_SIZE];
-    snprintf(deep, sizeof deep, "%s/a//b/c/", folder);
+    snprintf(deep, sizeof deep, "%s/a//b/c/", scratch_folder);
     assert_int_equal(file_make_folders(deep, &err), STATUS_OK);
     assert_int_equal(file_make_folders(deep, &err), STATUS_OK);
     struct stat info;
@@ -210,16 +209,9 @@ static void lock_is_exclusive_and_ends_with_its_process(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "target");
-    scratch_path(aside, folder, "target.tmp");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "target");
+    scratch_path(aside, scratch_folder, "target.tmp");
     return 0;
 }
 
@@ -227,16 +219,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(replace_keeps_the_old_file_at_every_failure, set_up,
-                                        tear_down),
+                                        scratch_tear_down),
         cmocka_unit_test_setup_teardown(replace_of_nothing_leaves_nothing_at_every_failure, set_up,
-                                        tear_down),
-        cmocka_unit_test_setup_teardown(replace_says_what_is_wrong, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reads_whole_files_up_to_a_limit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(read_without_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(reads_at_a_place, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(makes_folders, set_up, tear_down),
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(replace_says_what_is_wrong, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(reads_whole_files_up_to_a_limit, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(read_without_memory, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(reads_at_a_place, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(makes_folders, set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(lock_is_exclusive_and_ends_with_its_process, set_up,
-                                        tear_down),
+                                        scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

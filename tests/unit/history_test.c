@@ -11,21 +11,13 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "evaluator.jsonl");
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "evaluator.jsonl");
     return 0;
 }
 
@@ -111,10 +103,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(lines_survive_restarts_and_the_page_shows_them, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(a_torn_line_is_cut_off, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_line_that_is_not_ours_is_named, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_failed_write_is_said, setup, teardown),
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_torn_line_is_cut_off, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_line_that_is_not_ours_is_named, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_failed_write_is_said, setup, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

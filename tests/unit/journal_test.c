@@ -18,7 +18,6 @@
 
 #define N 5
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static struct signature signature;
 static struct episode episodes[N];
@@ -26,8 +25,8 @@ static struct episode episodes[N];
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "journal");
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "journal");
     trajectories_signature(&signature, 2);
     for (uint32_t i = 0; i < N; i++) {
         trajectories_episode(&episodes[i], &signature, 1 + 3 * i, i + 1, i % 2 == 0);
@@ -41,7 +40,7 @@ static int teardown(void **state)
     for (int i = 0; i < N; i++) {
         episode_fini(&episodes[i]);
     }
-    scratch_remove(folder);
+    scratch_remove(scratch_folder);
     return 0;
 }
 
@@ -69,7 +68,7 @@ static struct dataset_writer *open_writer(void)
 {
     struct dataset_writer *writer;
     struct err err = {0};
-    if (dataset_writer_open(&writer, folder, &signature, NULL, &err) != STATUS_OK) {
+    if (dataset_writer_open(&writer, scratch_folder, &signature, NULL, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     return writer;
@@ -223,7 +222,7 @@ static uint64_t dataset_holds(void)
 {
     struct dataset *dataset;
     struct err err = {0};
-    if (dataset_open(&dataset, folder, &err) != STATUS_OK) {
+    if (dataset_open(&dataset, scratch_folder, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     const uint64_t n = dataset_episodes(dataset);
@@ -296,7 +295,7 @@ static void child(int acknowledge)
     struct journal *journal = open_journal(writer, NULL);
     struct dataset *dataset;
     uint64_t kept = 0;
-    if (dataset_open(&dataset, folder, NULL) == STATUS_OK) {
+    if (dataset_open(&dataset, scratch_folder, NULL) == STATUS_OK) {
         kept = dataset_episodes(dataset);
         dataset_close(dataset);
     }
@@ -349,7 +348,7 @@ static void killed_processes_lose_and_double_nothing(void **state)
         const uint64_t kept = dataset_holds() + journal_episodes(journal);
         assert_in_range(kept, last, last + 1);
         struct dataset *dataset;
-        assert_int_equal(dataset_open(&dataset, folder, NULL), STATUS_OK);
+        assert_int_equal(dataset_open(&dataset, scratch_folder, NULL), STATUS_OK);
         uint64_t expected = 1;
         for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
             struct shard_survey survey;

@@ -7,7 +7,6 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 static void written_reads_back(void **state)
@@ -61,15 +60,8 @@ static void bad_files_are_refused_with_file_and_byte(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "file.json");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "file.json");
     return 0;
 }
 
@@ -79,5 +71,5 @@ int main(void)
         cmocka_unit_test(written_reads_back),
         cmocka_unit_test(bad_files_are_refused_with_file_and_byte),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }

@@ -9,23 +9,15 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
-static char folder[SCRATCH_SIZE];
 static struct signature signature;
 static struct log_store_settings settings;
 
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
+    scratch_make(scratch_folder);
     trajectories_signature(&signature, 2);
-    settings = (struct log_store_settings){folder, "collector-0", "toy", 3, 4};
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    settings = (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, 4};
     return 0;
 }
 
@@ -121,7 +113,7 @@ static void the_rest_becomes_a_shard_at_the_end(void **state)
     assert_int_equal(log_store_compact(store, &err), STATUS_OK);
     assert_int_equal(log_store_compact(store, &err), STATUS_OK);
     log_store_close(store);
-    assert_int_equal(dataset_open(&dataset, folder, &err), STATUS_OK);
+    assert_int_equal(dataset_open(&dataset, scratch_folder, &err), STATUS_OK);
     assert_int_equal(dataset_n_shards(dataset), 2);
     assert_int_equal(dataset_episodes(dataset), 6);
     dataset_close(dataset);
@@ -173,11 +165,12 @@ static void every_failing_write_keeps_what_was_acknowledged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(kept_in_order_over_restarts, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_rest_becomes_a_shard_at_the_end, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_collectors_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(kept_in_order_over_restarts, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(the_rest_becomes_a_shard_at_the_end, setup,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(other_collectors_are_refused, setup, scratch_tear_down),
         cmocka_unit_test_setup_teardown(every_failing_write_keeps_what_was_acknowledged, setup,
-                                        teardown),
+                                        scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,6 @@
 #define LOG_MODULE "test"
 #include "common/base/log.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 /* Runs `body` in a child whose stderr is the file; returns the child's wait status. */
@@ -162,15 +161,8 @@ static void bad_access_prints_backtrace(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "stderr");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "stderr");
     return 0;
 }
 
@@ -185,5 +177,5 @@ int main(void)
         cmocka_unit_test(bad_access_prints_backtrace),
 #endif
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }

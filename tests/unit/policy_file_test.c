@@ -12,24 +12,16 @@
 
 #define ACTIONS 2
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static struct signature signature;
 
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "policy.safetensors");
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "policy.safetensors");
     trajectories_signature(&signature, 1);
     return signature.A == ACTIONS ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
 }
 
 static void act(const struct policy *policy, float actions[ACTIONS])
@@ -146,10 +138,11 @@ static void what_is_no_policy_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_kept_policy_acts_as_it_did, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_mean_that_is_not_there_stays_so, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_prior_is_a_policy_of_its_own, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_no_policy_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_kept_policy_acts_as_it_did, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_mean_that_is_not_there_stays_so, setup,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(the_prior_is_a_policy_of_its_own, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_policy_is_refused, setup, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,6 @@
 #include "tests/lib/http.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static struct experiment experiment;
 
 struct part {
@@ -303,16 +302,9 @@ static void bad_settings_leave_nothing(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    snprintf(experiment.run_dir, sizeof experiment.run_dir, "%.255s/runs/x", folder);
+    scratch_make(scratch_folder);
+    snprintf(experiment.run_dir, sizeof experiment.run_dir, "%.255s/runs/x", scratch_folder);
     snprintf(experiment.log_level, sizeof experiment.log_level, "warn");
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
     return 0;
 }
 
@@ -328,5 +320,5 @@ int main(void)
         cmocka_unit_test(ends_with_its_supervisor),
         cmocka_unit_test(bad_settings_leave_nothing),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
 }

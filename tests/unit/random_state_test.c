@@ -1,14 +1,9 @@
 /* random_state against numpy 2.4's RandomState, digit for digit. */
 #include "common/environments/random_state.h"
+#include "tests/lib/check.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 static void assert_same(double ours, double numpy)
 {

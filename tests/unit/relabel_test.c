@@ -10,7 +10,6 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static struct signature signature;
 static struct episode episode;
@@ -18,8 +17,8 @@ static struct episode episode;
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "rewards.lua");
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "rewards.lua");
     trajectories_signature(&signature, 3);
     trajectories_episode(&episode, &signature, 12, 4, true);
     return 0;
@@ -29,7 +28,7 @@ static int teardown(void **state)
 {
     (void)state;
     episode_fini(&episode);
-    scratch_remove(folder);
+    scratch_remove(scratch_folder);
     return 0;
 }
 

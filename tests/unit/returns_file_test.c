@@ -10,23 +10,15 @@
 
 #define HEADER "episode,wall_s,version,learner_step,acting,task,steps,return_run,return_walk\n"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 static struct signature signature;
 
 static int setup(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "returns.csv");
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "returns.csv");
     trajectories_signature(&signature, 2);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
     return 0;
 }
 
@@ -122,11 +114,11 @@ static void other_columns_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(lines_say_what_was_acted, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_say_what_was_acted, setup, scratch_tear_down),
         cmocka_unit_test_setup_teardown(a_restart_takes_away_what_the_journal_lacks, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(torn_anywhere_it_opens_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(other_columns_are_refused, setup, teardown),
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(torn_anywhere_it_opens_again, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(other_columns_are_refused, setup, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,4 @@
-/* common/rpc, the server's life: addresses, TLS, roles, health, limits, posts, timers, restart,
- * close. */
+/* common/rpc, the server's life: addresses, health, limits, posts, timers, restart, close. */
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -15,17 +14,7 @@
 #include "common/rpc/health.pb-c.h"
 #include "tests/lib/check.h"
 #include "tests/lib/echo/echo_pair.h"
-
-static char folder[] = "/tmp/rpc_server_test.XXXXXX"; /* of this run */
-
-static char *in_folder(const char *name)
-{
-    static char paths[4][128];
-    static unsigned next;
-    char *path = paths[next++ % 4];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
+#include "tests/lib/scratch.h"
 
 static uint64_t ms_since(uint64_t begin_ns)
 {
@@ -93,7 +82,7 @@ static void unix_sockets_serve_and_leave_nothing(void **state)
 {
     (void)state;
     char address[160];
-    snprintf(address, sizeof address, "unix:%s", in_folder("serve.sock"));
+    snprintf(address, sizeof address, "unix:%s", scratch_at("serve.sock"));
     const char *addresses[] = {address, "127.0.0.1:0"};
     struct rpc_server_options options = {.addresses = addresses, .n_addresses = 2};
     struct echo_pair pair;
@@ -116,7 +105,7 @@ static void stale_sockets_are_replaced_other_files_are_not(void **state)
 {
     (void)state;
     struct sockaddr_un name = {.sun_family = AF_UNIX};
-    snprintf(name.sun_path, sizeof name.sun_path, "%s", in_folder("stale.sock"));
+    snprintf(name.sun_path, sizeof name.sun_path, "%s", scratch_at("stale.sock"));
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof name), 0);
     close(fd); /* as after kill -9 */
@@ -125,72 +114,12 @@ static void stale_sockets_are_replaced_other_files_are_not(void **state)
     snprintf(address, sizeof address, "unix:%s", name.sun_path);
     assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_OK);
 
-    FILE *file = fopen(in_folder("precious"), "w");
+    FILE *file = fopen(scratch_at("precious"), "w");
     assert_non_null(file);
     fclose(file);
-    snprintf(address, sizeof address, "unix:%s", in_folder("precious"));
+    snprintf(address, sizeof address, "unix:%s", scratch_at("precious"));
     assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_INVALID);
     assert_int_equal(access(address + 5, F_OK), 0);
-}
-
-/* ---- Roles ---- */
-
-static unsigned role_of(const char *token, void *arg)
-{
-    assert_string_equal(arg, "roles");
-    if (token == NULL) {
-        return 0;
-    }
-    return strcmp(token, "reader") == 0   ? ECHO_ROLE_READ
-           : strcmp(token, "writer") == 0 ? ECHO_ROLE_READ | ECHO_ROLE_WRITE
-                                          : 0;
-}
-
-static status sum_once(struct rpc_channel *channel)
-{
-    struct rpc_call_options options = {.timeout_ms = ECHO_WAIT_MS};
-    struct rpc_stream *stream;
-    struct err err;
-    assert_int_equal(
-        rpc_stream_open(&stream, channel, ECHO_SERVICE, "Sum", RPC_CLIENT_STREAM, &options, &err),
-        STATUS_OK);
-    return rpc_stream_finish(stream, ECHO_WAIT_MS, &err);
-}
-
-static void tokens_decide(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *token;
-        status say, sum;
-    } CASES[] = {
-        {NULL, STATUS_DENIED, STATUS_DENIED},       {"", STATUS_DENIED, STATUS_DENIED},
-        {"stranger", STATUS_DENIED, STATUS_DENIED}, {"reader", STATUS_OK, STATUS_DENIED},
-        {"writer", STATUS_OK, STATUS_OK},
-    };
-    char name[] = "roles";
-    struct rpc_server_options options = {.role_of = role_of, .role_arg = name};
-    struct echo_pair pair;
-    echo_pair_open(&pair, &options, NULL);
-    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
-        struct rpc_channel_options shown = {.token = CASES[i].token};
-        struct rpc_channel *channel;
-        struct err err;
-        assert_int_equal(rpc_channel_open(&channel, pair.address, &shown, &err), STATUS_OK);
-        int64_t answer;
-        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), CASES[i].say);
-        assert_int_equal(sum_once(channel), CASES[i].sum);
-        rpc_channel_close(channel);
-    }
-    struct rpc_server_counts counts;
-    rpc_server_counts(pair.server, &counts);
-    assert_int_equal(counts.calls_refused, 7);
-    assert_int_equal(counts.calls_started, 3);
-    struct rpc_channel_options bad = {.token = "two\nlines"};
-    struct rpc_channel *channel;
-    struct err err;
-    assert_int_equal(rpc_channel_open(&channel, pair.address, &bad, &err), STATUS_INVALID);
-    echo_pair_close(&pair);
 }
 
 /* ---- Health ---- */
@@ -238,11 +167,17 @@ static int next_health(struct rpc_stream *stream)
     return health;
 }
 
+static unsigned nothing_allowed(const char *token, void *arg)
+{
+    (void)token;
+    (void)arg;
+    return 0;
+}
+
 static void health_is_told_and_watched(void **state)
 {
     (void)state;
-    char name[] = "roles";
-    struct rpc_server_options options = {.role_of = role_of, .role_arg = name}; /* needs no token */
+    struct rpc_server_options options = {.role_of = nothing_allowed}; /* needs no token */
     struct echo_pair pair;
     echo_pair_open(&pair, &options, NULL);
     int health = -1;
@@ -608,123 +543,6 @@ static void wrong_methods_are_refused(void **state)
     echo_fini(&twice);
 }
 
-/* ---- TLS ---- */
-
-/* Certificates for this run: an authority, a server and a client of it, and a stranger signed by
- * nobody. */
-static void make_certificates(void)
-{
-    char command[4096];
-    snprintf(command, sizeof command,
-             "cd %s && {\n"
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
-             "/CN=authority"
-             " -days 2 -keyout ca.key -out ca.pem &&\n"
-             "for name in server client; do\n"
-             "  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name"
-             " -keyout $name.key -out $name.csr &&\n"
-             "  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > $name.ext &&\n"
-             "  openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
-             " -extfile $name.ext -out $name.pem || exit 1\n"
-             "done\n"
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
-             "/CN=stranger"
-             " -days 2 -keyout stranger.key -out stranger.pem\n"
-             "} > openssl.log 2>&1",
-             folder);
-    assert_int_equal(system(command), 0);
-}
-
-static status say_with(const struct echo_pair *pair, const char *ca, const char *cert,
-                       const char *key)
-{
-    struct rpc_channel_options options = {.tls = {ca, cert, key}};
-    struct rpc_channel *channel;
-    struct err err;
-    status s = rpc_channel_open(&channel, pair->address, &options, &err);
-    if (s == STATUS_OK) {
-        int64_t answer;
-        s = echo_say(channel, 1, NULL, &answer, &err);
-        rpc_channel_close(channel);
-    }
-    return s;
-}
-
-static void tls_is_mutual(void **state)
-{
-    (void)state;
-    make_certificates();
-    char ca[128], cert[128], key[128], client[128], client_key[128], stranger[128],
-        stranger_key[128];
-    snprintf(ca, sizeof ca, "%s/ca.pem", folder);
-    snprintf(cert, sizeof cert, "%s/server.pem", folder);
-    snprintf(key, sizeof key, "%s/server.key", folder);
-    snprintf(client, sizeof client, "%s/client.pem", folder);
-    snprintf(client_key, sizeof client_key, "%s/client.key", folder);
-    snprintf(stranger, sizeof stranger, "%s/stranger.pem", folder);
-    snprintf(stranger_key, sizeof stranger_key, "%s/stranger.key", folder);
-
-    const char *address = "0.0.0.0:0"; /* allowed: it has TLS */
-    struct rpc_server_options options = {
-        .addresses = &address, .n_addresses = 1, .tls = {ca, cert, key}};
-    struct rpc_channel_options shown = {.tls = {ca, client, client_key}};
-    struct echo_pair pair;
-    echo_pair_open(&pair, &options, &shown);
-    struct err err;
-    int64_t answer;
-    assert_int_equal(echo_say(pair.channel, 11, NULL, &answer, &err), STATUS_OK);
-    assert_int_equal(answer, 11);
-    assert_int_equal(say_with(&pair, NULL, NULL, NULL), STATUS_UNAVAILABLE); /* no TLS */
-    assert_int_equal(say_with(&pair, ca, NULL, NULL), STATUS_UNAVAILABLE);   /* no certificate */
-    assert_int_equal(say_with(&pair, ca, stranger, stranger_key), STATUS_UNAVAILABLE);
-    assert_int_equal(say_with(&pair, stranger, client, client_key),
-                     STATUS_UNAVAILABLE); /* other CA */
-    assert_int_equal(echo_say(pair.channel, 12, NULL, &answer, &err), STATUS_OK);
-    echo_pair_close(&pair);
-}
-
-static void tls_files_are_checked(void **state)
-{
-    (void)state;
-    struct err err;
-    char *nowhere = in_folder("nowhere.pem");
-    struct rpc_server_options options = {.tls = {.cert = nowhere, .key = nowhere}};
-    const char *address = "127.0.0.1:0";
-    options.addresses = &address;
-    options.n_addresses = 1;
-    struct rpc_server *server;
-    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_NOT_FOUND);
-    assert_non_null(strstr(err.text, "nowhere.pem"));
-    options.tls = (struct rpc_tls){.cert = nowhere};
-    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
-    options.tls = (struct rpc_tls){.ca = in_folder("ca.pem")};
-    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
-    FILE *file = fopen(in_folder("junk.pem"), "w");
-    assert_non_null(file);
-    fputs("junk\n", file);
-    fclose(file);
-    options.tls = (struct rpc_tls){.cert = in_folder("junk.pem"), .key = in_folder("junk.pem")};
-    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
-    assert_non_null(strstr(err.text, "junk.pem"));
-    options.tls = (struct rpc_tls){.cert = in_folder("ca.pem"), .key = in_folder("client.key")};
-    assert_int_not_equal(rpc_server_open(&server, &options, &err),
-                         STATUS_OK); /* do not belong together */
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) != NULL ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -733,7 +551,6 @@ int main(void)
         cmocka_unit_test(open_addresses_need_tls_or_a_word),
         cmocka_unit_test(unix_sockets_serve_and_leave_nothing),
         cmocka_unit_test(stale_sockets_are_replaced_other_files_are_not),
-        cmocka_unit_test(tokens_decide),
         cmocka_unit_test(health_is_told_and_watched),
         cmocka_unit_test(lack_of_memory_fails_one_call),
         cmocka_unit_test(calls_above_the_limit_are_refused),
@@ -747,8 +564,6 @@ int main(void)
         cmocka_unit_test(close_is_bounded_with_a_silent_peer),
         cmocka_unit_test(open_and_close_without_start),
         cmocka_unit_test(wrong_methods_are_refused),
-        cmocka_unit_test(tls_is_mutual),
-        cmocka_unit_test(tls_files_are_checked),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

@@ -11,22 +11,6 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
-static char folder[SCRATCH_SIZE];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
 static double make_logs(const char *path, uint64_t seed)
 {
     struct err err = {0};
@@ -47,7 +31,7 @@ static double make_logs(const char *path, uint64_t seed)
 static status make_summary(struct err *err)
 {
     FILE *out = fopen("/dev/null", "w");
-    status s = summary_make(folder, 12.5, out, err);
+    status s = summary_make(scratch_folder, 12.5, out, err);
     fclose(out);
     return s;
 }
@@ -58,8 +42,9 @@ static double number(const char *key)
     struct err err = {0};
     cJSON *json;
     double value;
-    assert_int_equal(json_read(scratch_path(path, folder, "summary.json"), 1 << 20, &json, &err),
-                     STATUS_OK);
+    assert_int_equal(
+        json_read(scratch_path(path, scratch_folder, "summary.json"), 1 << 20, &json, &err),
+        STATUS_OK);
     assert_int_equal(json_number(json, key, &value, "summary", &err), STATUS_OK);
     cJSON_Delete(json);
     return value;
@@ -77,19 +62,19 @@ static void all_parts_are_gathered(void **state)
 {
     (void)state;
     char a[2 * SCRATCH_SIZE], b[2 * SCRATCH_SIZE], path[2 * SCRATCH_SIZE], text[8 * SCRATCH_SIZE];
-    double first = make_logs(scratch_path(a, folder, "a"), 1);
-    double second = make_logs(scratch_path(b, folder, "b"), 2);
+    double first = make_logs(scratch_path(a, scratch_folder, "a"), 1);
+    double second = make_logs(scratch_path(b, scratch_folder, "b"), 2);
     snprintf(text, sizeof text, "{\"datasets\": [\"%s\", \"%s\"]}", a, b);
-    scratch_write(scratch_path(path, folder, "restorer.json"), text);
-    scratch_write(scratch_path(path, folder, "evaluation.json"),
+    scratch_write(scratch_path(path, scratch_folder, "restorer.json"), text);
+    scratch_write(scratch_path(path, scratch_folder, "evaluation.json"),
                   "{\"return_mean\": 150.5, \"prior_return_mean\": 70, \"algorithm\": \"abm+mpo\", "
                   "\"last\": {\"return_mean\": 140}}");
     scratch_write(
-        scratch_path(path, folder, "learner.jsonl"),
+        scratch_path(path, scratch_folder, "learner.jsonl"),
         "{\"step\": 100, \"learning_seconds\": 4}\n{\"step\": 200, \"learning_seconds\": 5}\n");
     struct err err = {0};
     assert_int_equal(make_summary(&err), STATUS_OK);
-    assert_true(summary_is_there(folder));
+    assert_true(summary_is_there(scratch_folder));
     assert_number("logged_return_mean", (first + second) / 2);
     double larger = first > second ? first : second;
     assert_number("logged_return_max", larger);
@@ -104,11 +89,11 @@ static void what_was_not_made_is_left_out(void **state)
 {
     (void)state;
     struct err err = {0};
-    assert_false(summary_is_there(folder));
+    assert_false(summary_is_there(scratch_folder));
     assert_int_equal(make_summary(&err), STATUS_OK);
     assert_number("wall_seconds", 12.5);
     char path[2 * SCRATCH_SIZE];
-    char *text = scratch_read(scratch_path(path, folder, "summary.json"));
+    char *text = scratch_read(scratch_path(path, scratch_folder, "summary.json"));
     assert_null(strstr(text, "policy_return_mean"));
     free(text);
 }
@@ -117,19 +102,20 @@ static void a_damaged_part_is_named(void **state)
 {
     (void)state;
     char path[2 * SCRATCH_SIZE];
-    scratch_write(scratch_path(path, folder, "evaluation.json"), "{\"return_mean\": ");
+    scratch_write(scratch_path(path, scratch_folder, "evaluation.json"), "{\"return_mean\": ");
     struct err err = {0};
     assert_int_not_equal(make_summary(&err), STATUS_OK);
     assert_non_null(strstr(err.text, "evaluation.json"));
-    assert_false(summary_is_there(folder));
+    assert_false(summary_is_there(scratch_folder));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(all_parts_are_gathered, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(what_was_not_made_is_left_out, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_damaged_part_is_named, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(all_parts_are_gathered, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(what_was_not_made_is_left_out, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_part_is_named, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,7 +13,7 @@
 
 #define PAGE 4096u
 
-static char folder[SCRATCH_SIZE], path[2 * SCRATCH_SIZE];
+static char path[2 * SCRATCH_SIZE];
 static uint8_t *sound;
 static size_t size;
 
@@ -25,11 +25,12 @@ static int set_up(void **state)
     struct signature signature;
     struct err err = {0};
     bool scan;
-    scratch_make(folder);
-    const struct store_settings settings = {.path = scratch_path(store_path, folder, "store"),
+    scratch_make(scratch_folder);
+    const struct store_settings settings = {.path =
+                                                scratch_path(store_path, scratch_folder, "store"),
                                             .map_bytes = 16 << 20,
                                             .durability = STORE_NONE};
-    scratch_path(path, folder, "store/data.mdb");
+    scratch_path(path, scratch_folder, "store/data.mdb");
     trajectories_signature(&signature, 2);
     assert_int_equal(store_check_file(path, &err), STATUS_OK); /* absent */
     assert_int_equal(store_open(&store, &settings, &scan, &err), STATUS_OK);
@@ -58,7 +59,7 @@ static int tear_down(void **state)
 {
     (void)state;
     free(sound);
-    scratch_remove(folder);
+    scratch_remove(scratch_folder);
     return 0;
 }
 

@@ -20,29 +20,13 @@
 #define K      2u    /* rewards; W = 10 */
 #define LONG_T 3500u /* 3501 rows of 40 bytes: three chunks of at most 1637 rows */
 
-static char folder[SCRATCH_SIZE];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
 static struct store *open_store(uint64_t map_bytes, enum store_durability durability, bool *scan)
 {
     struct store *store = NULL;
     struct err err = {0};
     char path[2 * SCRATCH_SIZE];
     bool ignored;
-    const struct store_settings settings = {.path = scratch_path(path, folder, "store"),
+    const struct store_settings settings = {.path = scratch_path(path, scratch_folder, "store"),
                                             .map_bytes = map_bytes,
                                             .durability = durability};
     if (store_open(&store, &settings, scan ? scan : &ignored, &err) != STATUS_OK) {
@@ -220,7 +204,7 @@ static void it_is_one_processs_alone(void **state)
     (void)state;
     struct store *store = open_store(64 << 20, STORE_NONE, NULL);
     char path[2 * SCRATCH_SIZE];
-    scratch_path(path, folder, "store");
+    scratch_path(path, scratch_folder, "store");
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
@@ -239,7 +223,7 @@ static void it_is_one_processs_alone(void **state)
 static void damage(float value)
 {
     char path[2 * SCRATCH_SIZE];
-    snprintf(path, sizeof path, "%s/store/data.mdb", folder);
+    snprintf(path, sizeof path, "%s/store/data.mdb", scratch_folder);
     int fd = open(path, O_RDWR);
     struct stat info;
     assert_int_equal(fstat(fd, &info), 0);
@@ -429,7 +413,7 @@ static void an_unclean_stop_of_the_machine_asks_for_a_scan(void **state)
 {
     (void)state;
     char marker[2 * SCRATCH_SIZE];
-    snprintf(marker, sizeof marker, "%s/store/unclean", folder);
+    snprintf(marker, sizeof marker, "%s/store/unclean", scratch_folder);
     bool scan;
     struct err err;
     store_close(open_store(64 << 20, STORE_INTERVAL, &scan));
@@ -450,7 +434,7 @@ static void an_unclean_stop_of_the_machine_asks_for_a_scan(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_was_put_is_there_after_reopening),
         TEST(an_aborted_transaction_leaves_nothing),

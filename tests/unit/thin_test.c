@@ -11,22 +11,6 @@
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
-static char folder[SCRATCH_SIZE];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
 /* A dataset of n episodes in shards of 4; episode i has i + 1 transitions. */
 static void make_dataset(const char *path, size_t n, uint32_t K)
 {
@@ -90,9 +74,9 @@ static void every_third_of_each_source_stays(void **state)
 {
     (void)state;
     char a[2 * SCRATCH_SIZE], b[2 * SCRATCH_SIZE], to[2 * SCRATCH_SIZE], csv[2 * SCRATCH_SIZE];
-    make_dataset(scratch_path(a, folder, "a"), 10, 2);
-    make_dataset(scratch_path(b, folder, "b"), 5, 2);
-    scratch_path(to, folder, "to");
+    make_dataset(scratch_path(a, scratch_folder, "a"), 10, 2);
+    make_dataset(scratch_path(b, scratch_folder, "b"), 5, 2);
+    scratch_path(to, scratch_folder, "to");
     const char *const sources[] = {a, b};
     struct err err = {0};
     assert_int_equal(thin(to, 3, sources, 2, &err), STATUS_OK);
@@ -120,7 +104,7 @@ static void a_folder_that_holds_a_dataset_is_left_alone(void **state)
 {
     (void)state;
     char a[2 * SCRATCH_SIZE];
-    make_dataset(scratch_path(a, folder, "a"), 2, 1);
+    make_dataset(scratch_path(a, scratch_folder, "a"), 2, 1);
     const char *const sources[] = {a};
     struct err err = {0};
     assert_int_equal(thin(a, 1, sources, 1, &err), STATUS_EXISTS);
@@ -131,9 +115,9 @@ static void sources_must_agree(void **state)
 {
     (void)state;
     char a[2 * SCRATCH_SIZE], b[2 * SCRATCH_SIZE], to[2 * SCRATCH_SIZE];
-    make_dataset(scratch_path(a, folder, "a"), 2, 1);
-    make_dataset(scratch_path(b, folder, "b"), 2, 2);
-    scratch_path(to, folder, "to");
+    make_dataset(scratch_path(a, scratch_folder, "a"), 2, 1);
+    make_dataset(scratch_path(b, scratch_folder, "b"), 2, 2);
+    scratch_path(to, scratch_folder, "to");
     const char *const sources[] = {b, a};
     struct err err = {0};
     assert_int_equal(thin(to, 1, sources, 2, &err), STATUS_MISMATCH);
@@ -143,11 +127,11 @@ static void sources_must_agree(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_third_of_each_source_stays, make_folder,
-                                        remove_folder),
-        cmocka_unit_test_setup_teardown(a_folder_that_holds_a_dataset_is_left_alone, make_folder,
-                                        remove_folder),
-        cmocka_unit_test_setup_teardown(sources_must_agree, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(every_third_of_each_source_stays, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_folder_that_holds_a_dataset_is_left_alone, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(sources_must_agree, scratch_set_up, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

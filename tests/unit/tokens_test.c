@@ -6,21 +6,13 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
-static char folder[SCRATCH_SIZE];
 static char path[2 * SCRATCH_SIZE];
 
 static int make_folder(void **state)
 {
     (void)state;
-    scratch_make(folder);
-    scratch_path(path, folder, "tokens");
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_remove(folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "tokens");
     return 0;
 }
 
@@ -92,17 +84,17 @@ static void a_file_for_all_to_read_is_refused(void **state)
     chmod(path, 0640);
     assert_int_equal(tokens_read(&tokens, path, &err), STATUS_OK);
     tokens_free(tokens);
-    scratch_path(path, folder, "absent");
+    scratch_path(path, scratch_folder, "absent");
     assert_int_equal(tokens_read(&tokens, path, &err), STATUS_NOT_FOUND);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(tokens_have_roles, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(a_bad_line_is_named, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(tokens_have_roles, make_folder, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_bad_line_is_named, make_folder, scratch_tear_down),
         cmocka_unit_test_setup_teardown(a_file_for_all_to_read_is_refused, make_folder,
-                                        remove_folder),
+                                        scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

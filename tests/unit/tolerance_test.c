@@ -1,14 +1,9 @@
 /* tolerance() against dm_control.utils.rewards.tolerance, bounds (1, 2), margin 0.7. */
 #include "common/environments/tolerance.h"
+#include "tests/lib/check.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 #define N_X 7
 static const double xs[N_X] = {0.2, 0.65, 1.0, 2.0, 2.31, 2.7, 4.0};

@@ -1,28 +1,23 @@
 /* The checker, checked: verify_tasks must refuse recordings that were tampered with.
  *
  * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 #define HEADER_BYTES 72
 #define START        36 /* doubles before the first record: qpos 7, qvel 7, warm start 7, obs 15 */
 #define RECORD       36 /* action 4, obs 15, reward, discount, step type, qpos 7, qvel 7 */
 
 static const char *program, *recording;
-static char folder[] = "/tmp/hindcast-verify-XXXXXX";
-static char path[128];
+static char path[2 * SCRATCH_SIZE];
 static unsigned char *good;
 static size_t size;
 
@@ -30,7 +25,7 @@ static size_t size;
 static int verify(const char *task)
 {
     char command[1024];
-    (void)snprintf(command, sizeof command, "'%s' %s %s > /dev/null", program, folder,
+    (void)snprintf(command, sizeof command, "'%s' %s %s > /dev/null", program, scratch_folder,
                    task == NULL ? "" : task);
     int result = system(command); /* NOLINT: fixed words and our own paths */
     assert_true(WIFEXITED(result));
@@ -136,12 +131,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(headers_are_checked),
         cmocka_unit_test(absent_files_fail),
     };
-    if (argc != 3 || mkdtemp(folder) == NULL) {
+    if (argc != 3) {
         return 2;
     }
     program = argv[1];
     recording = argv[2];
-    (void)snprintf(path, sizeof path, "%s/hopper-hop_x.bin", folder);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "hopper-hop_x.bin");
     void *bytes = NULL;
     if (file_read(recording, (size_t)1 << 20, &bytes, &size, &err) != STATUS_OK) {
         (void)fprintf(stderr, "%s\n", err.text);
@@ -150,7 +146,6 @@ int main(int argc, char **argv)
     good = bytes;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mem_free(bytes);
-    (void)unlink(path);
-    (void)rmdir(folder);
+    scratch_remove(scratch_folder);
     return failed;
 }

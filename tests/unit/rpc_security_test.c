@@ -1,0 +1,176 @@
+/* common/rpc, who may do what: tokens and their roles, TLS in both directions. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/check.h"
+#include "tests/lib/echo/echo_pair.h"
+#include "tests/lib/scratch.h"
+
+/* ---- Roles ---- */
+
+static unsigned role_of(const char *token, void *arg)
+{
+    assert_string_equal(arg, "roles");
+    if (token == NULL) {
+        return 0;
+    }
+    return strcmp(token, "reader") == 0   ? ECHO_ROLE_READ
+           : strcmp(token, "writer") == 0 ? ECHO_ROLE_READ | ECHO_ROLE_WRITE
+                                          : 0;
+}
+
+static status sum_once(struct rpc_channel *channel)
+{
+    struct rpc_call_options options = {.timeout_ms = ECHO_WAIT_MS};
+    struct rpc_stream *stream;
+    struct err err;
+    assert_int_equal(
+        rpc_stream_open(&stream, channel, ECHO_SERVICE, "Sum", RPC_CLIENT_STREAM, &options, &err),
+        STATUS_OK);
+    return rpc_stream_finish(stream, ECHO_WAIT_MS, &err);
+}
+
+static void tokens_decide(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *token;
+        status say, sum;
+    } CASES[] = {
+        {NULL, STATUS_DENIED, STATUS_DENIED},       {"", STATUS_DENIED, STATUS_DENIED},
+        {"stranger", STATUS_DENIED, STATUS_DENIED}, {"reader", STATUS_OK, STATUS_DENIED},
+        {"writer", STATUS_OK, STATUS_OK},
+    };
+    char name[] = "roles";
+    struct rpc_server_options options = {.role_of = role_of, .role_arg = name};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct rpc_channel_options shown = {.token = CASES[i].token};
+        struct rpc_channel *channel;
+        struct err err;
+        assert_int_equal(rpc_channel_open(&channel, pair.address, &shown, &err), STATUS_OK);
+        int64_t answer;
+        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), CASES[i].say);
+        assert_int_equal(sum_once(channel), CASES[i].sum);
+        rpc_channel_close(channel);
+    }
+    struct rpc_server_counts counts;
+    rpc_server_counts(pair.server, &counts);
+    assert_int_equal(counts.calls_refused, 7);
+    assert_int_equal(counts.calls_started, 3);
+    struct rpc_channel_options bad = {.token = "two\nlines"};
+    struct rpc_channel *channel;
+    struct err err;
+    assert_int_equal(rpc_channel_open(&channel, pair.address, &bad, &err), STATUS_INVALID);
+    echo_pair_close(&pair);
+}
+
+/* ---- TLS ---- */
+
+/* Certificates for this run: an authority, a server and a client of it, and a stranger signed by
+ * nobody. */
+static void make_certificates(void)
+{
+    char command[4096];
+    snprintf(command, sizeof command,
+             "cd %s && {\n"
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
+             "/CN=authority"
+             " -days 2 -keyout ca.key -out ca.pem &&\n"
+             "for name in server client; do\n"
+             "  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name"
+             " -keyout $name.key -out $name.csr &&\n"
+             "  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > $name.ext &&\n"
+             "  openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+             " -extfile $name.ext -out $name.pem || exit 1\n"
+             "done\n"
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
+             "/CN=stranger"
+             " -days 2 -keyout stranger.key -out stranger.pem\n"
+             "} > openssl.log 2>&1",
+             scratch_folder);
+    assert_int_equal(system(command), 0);
+}
+
+static status say_with(const struct echo_pair *pair, const char *ca, const char *cert,
+                       const char *key)
+{
+    struct rpc_channel_options options = {.tls = {ca, cert, key}};
+    struct rpc_channel *channel;
+    struct err err;
+    status s = rpc_channel_open(&channel, pair->address, &options, &err);
+    if (s == STATUS_OK) {
+        int64_t answer;
+        s = echo_say(channel, 1, NULL, &answer, &err);
+        rpc_channel_close(channel);
+    }
+    return s;
+}
+
+static void tls_is_mutual(void **state)
+{
+    (void)state;
+    make_certificates();
+    const char *ca = scratch_at("ca.pem");
+    const char *cert = scratch_at("server.pem"), *key = scratch_at("server.key");
+    const char *client = scratch_at("client.pem"), *client_key = scratch_at("client.key");
+    const char *stranger = scratch_at("stranger.pem"), *stranger_key = scratch_at("stranger.key");
+
+    const char *address = "0.0.0.0:0"; /* allowed: it has TLS */
+    struct rpc_server_options options = {
+        .addresses = &address, .n_addresses = 1, .tls = {ca, cert, key}};
+    struct rpc_channel_options shown = {.tls = {ca, client, client_key}};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, &shown);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 11, NULL, &answer, &err), STATUS_OK);
+    assert_int_equal(answer, 11);
+    assert_int_equal(say_with(&pair, NULL, NULL, NULL), STATUS_UNAVAILABLE); /* no TLS */
+    assert_int_equal(say_with(&pair, ca, NULL, NULL), STATUS_UNAVAILABLE);   /* no certificate */
+    assert_int_equal(say_with(&pair, ca, stranger, stranger_key), STATUS_UNAVAILABLE);
+    assert_int_equal(say_with(&pair, stranger, client, client_key),
+                     STATUS_UNAVAILABLE); /* other CA */
+    assert_int_equal(echo_say(pair.channel, 12, NULL, &answer, &err), STATUS_OK);
+    echo_pair_close(&pair);
+}
+
+static void tls_files_are_checked(void **state)
+{
+    (void)state;
+    struct err err;
+    char *nowhere = scratch_at("nowhere.pem");
+    struct rpc_server_options options = {.tls = {.cert = nowhere, .key = nowhere}};
+    const char *address = "127.0.0.1:0";
+    options.addresses = &address;
+    options.n_addresses = 1;
+    struct rpc_server *server;
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "nowhere.pem"));
+    options.tls = (struct rpc_tls){.cert = nowhere};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    options.tls = (struct rpc_tls){.ca = scratch_at("ca.pem")};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    FILE *file = fopen(scratch_at("junk.pem"), "w");
+    assert_non_null(file);
+    fputs("junk\n", file);
+    fclose(file);
+    options.tls = (struct rpc_tls){.cert = scratch_at("junk.pem"), .key = scratch_at("junk.pem")};
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "junk.pem"));
+    options.tls = (struct rpc_tls){.cert = scratch_at("ca.pem"), .key = scratch_at("client.key")};
+    assert_int_not_equal(rpc_server_open(&server, &options, &err),
+                         STATUS_OK); /* do not belong together */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tokens_decide),
+        cmocka_unit_test(tls_is_mutual),
+        cmocka_unit_test(tls_files_are_checked),
+    };
+    return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
+}
