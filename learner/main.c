@@ -1,5 +1,5 @@
-/* hindcast-learner: reads the configuration, wires training thread and Parameters service, runs the
- * loop. */
+/* hindcast-learner: reads the configuration, wires training thread, Parameters service and the
+ * exchange with other ranks, runs the loop. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,9 @@
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
 #include "learner/options.h"
+#include "learner/partner.h"
 #include "learner/publisher.h"
+#include "learner/ranks.h"
 #include "learner/trainer.h"
 
 #define LOG_MODULE "learner"
@@ -30,6 +32,9 @@ struct learner {
     struct rpc_server *server;
     struct publisher *publisher;
     struct trainer *trainer;
+    bool mpi;                  /* started by mpirun or srun, with others */
+    struct exchange *exchange; /* several learners */
+    struct partner *partner;   /* ranks other than 0, in the trainer's place */
 };
 
 /* Reads everything; *done: there is nothing more to do (--help, --check). */
@@ -44,6 +49,7 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
         return s;
     }
     experiment_finish(&learner->experiment);
+    ranks_settle(&learner->options, &learner->experiment, &learner->mpi);
     s = learner_options_check(&learner->options, err);
     if (s != STATUS_OK) {
         return s;
@@ -74,16 +80,23 @@ static void on_tick(void *arg)
 static status open_service(struct learner *learner, struct err *err)
 {
     const struct experiment *experiment = &learner->experiment;
-    const char *address =
-        learner->options.listen[0] ? learner->options.listen : experiment->parameters;
-    const struct rpc_server_options options = {.addresses = &address,
-                                               .n_addresses = 1,
+    const struct learner_options *learning = &learner->options;
+    const char *address = learning->listen[0] ? learning->listen : experiment->parameters;
+    const bool share = learning->ranks > 1 && !learner->mpi;
+    const char *const addresses[] = {address, learning->exchange};
+    const size_t n_addresses = share && strcmp(address, learning->exchange) != 0 ? 2 : 1;
+    const struct rpc_server_options options = {.addresses = addresses,
+                                               .n_addresses = n_addresses,
                                                .tls = peer_tls(experiment),
                                                .allow_insecure = experiment->allow_insecure,
                                                .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES};
     status s = rpc_server_open(&learner->server, &options, err);
     if (s == STATUS_OK) {
         s = publisher_new(&learner->publisher, learner->server, err);
+    }
+    if (s == STATUS_OK && learning->ranks > 1) {
+        s = ranks_open(&learner->exchange, learning, experiment, learner->mpi, learner->server,
+                       NULL, err);
     }
     if (s == STATUS_OK) {
         s = rpc_server_start(learner->server, err);
@@ -95,12 +108,16 @@ static status open_service(struct learner *learner, struct err *err)
     return s;
 }
 
-/* One learner to a run: before anything of it is touched. The lock lasts as long as the process. */
-static status lock_run(const struct experiment *experiment, struct err *err)
+/* One learner to a run, or one of each rank: before anything of it is touched. The lock lasts as
+ * long as the process. */
+static status lock_run(const struct experiment *experiment, int64_t rank, struct err *err)
 {
     int fd = -1;
-    char path[CONFIG_TEXT_SIZE + 32];
-    snprintf(path, sizeof(path), "%s/learner.lock", experiment->run_dir);
+    char path[CONFIG_TEXT_SIZE + 48], suffix[24] = "";
+    if (rank > 0) {
+        snprintf(suffix, sizeof(suffix), "-%lld", (long long)rank);
+    }
+    snprintf(path, sizeof(path), "%s/learner%s.lock", experiment->run_dir, suffix);
     status s = file_make_folders(experiment->run_dir, err);
     if (s == STATUS_OK) {
         s = file_lock(path, &fd, err);
@@ -109,10 +126,30 @@ static status lock_run(const struct experiment *experiment, struct err *err)
                               : s;
 }
 
-/* From here to the end of the process. */
-static status run(struct learner *learner, struct err *err)
+/* A rank other than 0, from here to its end. */
+static status run_partner(struct learner *learner, struct err *err)
 {
-    rpc_init();
+    const struct partner_parts parts = {.process = learner->process,
+                                        .experiment = &learner->experiment,
+                                        .options = &learner->options};
+    status s = partner_new(&learner->partner, &parts, err);
+    if (s == STATUS_OK) {
+        s = ranks_open(&learner->exchange, &learner->options, &learner->experiment, learner->mpi,
+                       NULL, learner->partner, err);
+    }
+    if (s == STATUS_OK) {
+        s = partner_start(learner->partner, learner->exchange, err);
+    }
+    if (s == STATUS_OK) {
+        process_run(learner->process);
+    }
+    partner_close(learner->partner);
+    return s;
+}
+
+/* A learner on its own, or rank 0 of several, from here to its end. */
+static status run_trainer(struct learner *learner, struct err *err)
+{
     status s = open_service(learner, err);
     if (s == STATUS_OK) {
         const struct trainer_parts parts = {.process = learner->process,
@@ -120,7 +157,8 @@ static status run(struct learner *learner, struct err *err)
                                             .options = &learner->options,
                                             .config = learner->config,
                                             .config_digest = learner->config_digest,
-                                            .publisher = learner->publisher};
+                                            .publisher = learner->publisher,
+                                            .exchange = learner->exchange};
         s = trainer_open(&learner->trainer, &parts, err);
     }
     if (s == STATUS_OK) {
@@ -133,6 +171,15 @@ static status run(struct learner *learner, struct err *err)
         rpc_server_close(learner->server, CLOSE_GRACE_MS);
     }
     publisher_free(learner->publisher);
+    return s;
+}
+
+static status run(struct learner *learner, struct err *err)
+{
+    rpc_init();
+    const status s =
+        learner->options.rank == 0 ? run_trainer(learner, err) : run_partner(learner, err);
+    exchange_close(learner->exchange);
     rpc_fini();
     return s;
 }
@@ -149,10 +196,11 @@ int main(int argc, char **argv)
         goto free_config;
     }
     if (s == STATUS_OK) {
-        s = lock_run(&learner.experiment, &err);
+        s = lock_run(&learner.experiment, learner.options.rank, &err);
     }
     if (s == STATUS_OK) {
-        s = process_open(&learner.process, "learner", 0, 1, &learner.experiment, &err);
+        s = process_open(&learner.process, "learner", (int)learner.options.rank,
+                         (int)learner.options.ranks, &learner.experiment, &err);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-learner: %s\n", err.text);
@@ -161,7 +209,8 @@ int main(int argc, char **argv)
     log_info("configuration digest=%016llx", (unsigned long long)learner.config_digest);
     fputs(learner.config, stderr);
     if (strcmp(learner.options.evaluation_precision, "bf16") == 0 && !kernels_bf16_native()) {
-        log_warn("evaluation_precision bf16: this processor has no AVX512-BF16, f32 is faster here");
+        log_warn(
+            "evaluation_precision bf16: this processor has no AVX512-BF16, f32 is faster here");
     }
     s = run(&learner, &err);
     if (s != STATUS_OK) {
@@ -170,6 +219,9 @@ int main(int argc, char **argv)
     }
     code = process_close(learner.process);
 free_config:
+    if (learner.mpi) {
+        exchange_mpi_finish(code != 0);
+    }
     free(learner.config);
     return code;
 }

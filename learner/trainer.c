@@ -22,6 +22,7 @@
 
 #define OPEN_TIMEOUT_MS    1000
 #define BATCH_TIMEOUT_MS   250
+#define MEET_TIMEOUT_MS    250
 #define LAST_CHECKPOINT_MS 30000
 #define DELIVERY_MIN_MS    500 /* for what is on its way when the end is delivered */
 
@@ -58,12 +59,16 @@ static bool leaving(void *arg)
 static status open_sampler(struct trainer *trainer, struct err *err)
 {
     const struct learner_options *options = trainer->parts.options;
+    int64_t begin, count;
+    learner_options_slice(options, options->rank, &begin, &count);
     const struct replay_sampler_options wanted = {
         .table = options->table,
         .batch_snippets = (uint32_t)options->batch_snippets,
         .snippet_transitions = (uint32_t)options->snippet_transitions,
         .seed = (uint64_t)trainer->parts.experiment->seed,
         .first_batch = trainer->run.about.next_batch,
+        .slice_begin = (uint32_t)begin,
+        .slice_count = (uint32_t)count,
         .require_sealed = options->require_sealed,
         .prefetch_batches = (uint32_t)options->prefetch_batches};
     announcer_waiting(&trainer->announcer, "for the replay server");
@@ -139,6 +144,56 @@ static void check_limits(struct trainer *trainer)
     }
 }
 
+/* ---- With other ranks ---- */
+
+/* Waits until all ranks are together, with our state. CLOSED when leaving. */
+static status form_group(struct trainer *trainer, struct err *err)
+{
+    const struct run *run = &trainer->run;
+    struct exchange_start start = {.next_batch = run->about.next_batch,
+                                   .learning_seconds = run->about.learning_seconds,
+                                   .signature = run->about.signature,
+                                   .state = run->state};
+    snprintf(start.run_id, sizeof(start.run_id), "%s", run->about.run_id);
+    while (!leaving(trainer)) {
+        status s = exchange_form(trainer->parts.exchange, &start, MEET_TIMEOUT_MS, err);
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        announcer_waiting(&trainer->announcer, err->text);
+        count_time(trainer);
+        check_limits(trainer);
+    }
+    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the other ranks");
+}
+
+/* Between gradients and step. */
+static status meet(void *arg, const struct exchange_mark *mark, struct update_sums sums,
+                   struct err *err)
+{
+    struct trainer *trainer = arg;
+    while (!leaving(trainer)) {
+        status s = exchange_sum(trainer->parts.exchange, mark, sums, MEET_TIMEOUT_MS, err);
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        announcer_waiting(&trainer->announcer, err->text);
+        count_time(trainer);
+        check_limits(trainer);
+    }
+    return STATUS_CLOSED;
+}
+
+/* A rank is gone: what all have learned is kept, and the group forms anew. */
+static status regroup(struct trainer *trainer, struct err *err)
+{
+    log_warn("step %" PRIu64 " waits for the group to form anew", trainer->run.state->step + 1);
+    status s = run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, err);
+    return s == STATUS_OK ? form_group(trainer, err) : s;
+}
+
+/* ---- Steps ---- */
+
 /* The next batch: OK, CLOSED when leaving, or what is final. */
 static status next_batch(struct trainer *trainer, struct replay_batch **batch, struct err *err)
 {
@@ -160,7 +215,13 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
 
 static status take_step(struct trainer *trainer, const struct replay_batch *batch, struct err *err)
 {
-    status s = stepper_take(trainer->stepper, batch, err);
+    status s;
+    while ((s = stepper_take(trainer->stepper, batch, err)) == STATUS_BUSY) {
+        s = regroup(trainer, err);
+        if (s != STATUS_OK) {
+            break;
+        }
+    }
     if (s == STATUS_OK) {
         phases_add(&trainer->phases, stepper_phases(trainer->stepper));
         phases_start(&trainer->phases);
@@ -212,6 +273,10 @@ static status learn(struct trainer *trainer, struct err *err)
     phases_start(&trainer->phases);
     trainer->begin_ns = clock_now_ns();
     trainer->seconds_before = trainer->run.about.learning_seconds;
+    if (trainer->parts.exchange != NULL) {
+        stepper_set_meeting(trainer->stepper, meet, trainer);
+        s = form_group(trainer, err);
+    }
     for (check_limits(trainer); s == STATUS_OK && !leaving(trainer); check_limits(trainer)) {
         struct replay_batch *batch = NULL;
         s = next_batch(trainer, &batch, err);
@@ -301,6 +366,11 @@ static void *train(void *arg)
         }
     }
     int code = leave(trainer, s, &err);
+    if (trainer->parts.exchange != NULL) {
+        const bool finished = trainer->run.about.finished && code == 0;
+        exchange_end(trainer->parts.exchange, finished,
+                     finished ? trainer->run.about.finish_reason : "rank 0 stops");
+    }
     /* Batches are not needed any more; the server need not wait for us. */
     if (trainer->sampler != NULL) {
         replay_sampler_close(trainer->sampler);
@@ -352,7 +422,10 @@ bool trainer_done(struct trainer *trainer)
         expected = 1;
     }
     bool came = publisher_followers(trainer->parts.publisher) >= expected;
-    return came && publisher_delivered(trainer->parts.publisher) &&
+    /* The other ranks wait for nothing but our word; later, they are where they should be. */
+    bool told = trainer->parts.exchange == NULL || atomic_load(&trainer->found_finished) ||
+                exchange_told(trainer->parts.exchange);
+    return came && told && publisher_delivered(trainer->parts.publisher) &&
            seconds * 1e3 >= DELIVERY_MIN_MS;
 }
 

@@ -7,6 +7,7 @@
 #define HINDCAST_LEARNER_TRAINER_H
 
 #include "common/base/process.h"
+#include "learner/exchange.h"
 #include "learner/options.h"
 #include "learner/publisher.h"
 
@@ -21,6 +22,8 @@ struct trainer_parts {
     const char *config; /* the effective learner section, YAML */
     uint64_t config_digest;
     struct publisher *publisher;
+    struct exchange
+        *exchange; /* with the other ranks, this one being rank 0; NULL: there are none */
 };
 
 /* Starts the thread. */

@@ -1,0 +1,264 @@
+"""Several learners of one model, as processes on a sealed table: what they learn, and what befalls them."""
+
+import queue
+import re
+
+import grpc
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from processes import wait_until
+from test_learner import checkpoints, logged, newest, notes, reached, reports, sealed  # noqa: F401 (fixtures)
+
+STEPS = 200
+
+
+def start(workspace, run_dir, rank, ranks=2, steps=STEPS, *flags):
+    return workspace.start("learner", f"--run_dir={run_dir}", f"--steps={steps}", f"--ranks={ranks}", f"--rank={rank}",
+                           "--threads=1", *flags, label=f"{run_dir.name}-{rank}")
+
+
+def start_all(workspace, run_dir, ranks=2, steps=STEPS, *flags):
+    return [start(workspace, run_dir, rank, ranks, steps, *flags) for rank in range(ranks)]
+
+
+def learned(run_dir, step=STEPS):
+    return safetensors.numpy.load_file(checkpoints(run_dir)[step])
+
+
+def differing(left, right):
+    assert left.keys() == right.keys() and len(left) > 50
+    return [name for name in left if left[name].tobytes() != right[name].tobytes()]
+
+
+def assert_near(left, right):
+    """Within what sums in another order make of it: far less than steps of Adam at its rate, 3e-4."""
+    worst = max(np.abs(left[name] - right[name]).max() for name in left if re.match(r"(policy|prior|critic)/", name))
+    print(f"parameters differ by {worst:.1e}")
+    assert worst < 3e-5
+    assert left.keys() == right.keys()
+
+
+def said(process):
+    return process.output.read_text()
+
+
+def generations(process):
+    return [int(number) for number in re.findall(r"learn together generation=(\d+)", said(process))]
+
+
+@pytest.fixture
+def whole(sealed):
+    """Two ranks that nothing happens to: the folder of their run."""
+    folder = sealed.folder / "whole"
+    for process in start_all(sealed, folder):
+        process.succeed()
+    return folder
+
+
+def test_two_and_three_learn_what_one_learns(sealed, whole):
+    one, three = sealed.folder / "one", sealed.folder / "three"
+    sealed.start("learner", f"--run_dir={one}", f"--steps={STEPS}", "--threads=1", label="one").succeed()
+    for process in start_all(sealed, three, 3, STEPS, "--slices=1,5,2"):
+        process.succeed()
+    assert_near(learned(whole), learned(one))
+    assert_near(learned(three), learned(one))
+    assert notes(whole)["next_batch"] == str(STEPS) and notes(whole)["finished"] == "true"
+    # Rank 0 alone writes; its reports are of the whole batch.
+    assert sorted(path.name for path in whole.iterdir()) == sorted(
+        ["learner.generation", "learner-1.lock", *(path.name for path in one.iterdir())])
+    assert np.allclose([report["critic_loss"] for report in reports(whole)],
+                       [report["critic_loss"] for report in reports(one)], rtol=1e-3)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_rank_comes_again_and_nothing_is_lost(sealed, whole, victim):
+    broken = sealed.folder / "broken"
+    processes = start_all(sealed, broken)
+    for kill_at in (60, 130):
+        wait_until(reached(broken, kill_at), f"step {kill_at}", alive=processes[0])
+        processes[victim].kill()
+        if victim == 1:
+            wait_until(lambda: "waiting: for rank 1 of 2 to join" in said(processes[0]), "rank 0's word",
+                       alive=processes[0])
+            assert notes(broken)["finished"] == "false"  # and what was learned is on disk
+        processes[victim] = start(sealed, broken, victim)
+    for process in processes:
+        process.succeed()
+    assert differing(learned(whole), learned(broken)) == []
+    assert reports(whole) == reports(broken)
+    seen = generations(processes[0])
+    assert seen == sorted(set(seen)) and seen[-1] >= 3
+
+
+def test_a_rank_that_is_stopped_in_order_may_come_again(sealed, whole):
+    broken = sealed.folder / "broken"
+    processes = start_all(sealed, broken)
+    wait_until(reached(broken, 50), "step 50", alive=processes[0])
+    processes[1].stop()
+    processes[1] = start(sealed, broken, 1)
+    wait_until(reached(broken, 100), "step 100", alive=processes[0])
+    processes[0].stop()
+    assert processes[1].ended() is None
+    processes[0] = start(sealed, broken, 0)
+    for process in processes:
+        process.succeed()
+    assert differing(learned(whole), learned(broken)) == []
+
+
+def test_the_end_is_the_same_step_for_all(sealed, wire):
+    run_dir = sealed.folder / "run"
+    processes = start_all(sealed, run_dir, 2, 0)
+    wait_until(reached(run_dir, 30), "step 30", alive=processes[0])
+    channel = grpc.insecure_channel(f"unix:{run_dir}/parameters.sock")
+    wire.parameters_grpc.ParametersStub(channel).Finish(wire.parameters.FinishRequest(reason="enough"), timeout=10)
+    for process in processes:
+        process.succeed()
+    assert f"finished step={newest(run_dir)} enough" in said(processes[1])
+    # A rank that comes late is told at once by a rank 0 that is asked again.
+    processes = start_all(sealed, run_dir, 2, 0)
+    for process in processes:
+        process.succeed()
+
+
+@pytest.mark.parametrize("flag, text", [
+    ("--batch_snippets=6", "batch_snippets: 6, expected batch_snippets: 8"),
+    ("--algorithm=mpo", 'algorithm: mpo, expected algorithm: "abm+mpo"'),
+    ("--seed=4", "seed: 4, expected seed: 3"),
+    ("--slices=3,5", "slices: [3, 5], expected slices: []"),
+    ("--evaluation_precision=bf16", "evaluation_precision: bf16, expected evaluation_precision: f32"),
+])
+def test_a_rank_with_other_terms_is_refused(sealed, flag, text):
+    run_dir = sealed.folder / "run"
+    zero = start(sealed, run_dir, 0, 2, 20)
+    other = start(sealed, run_dir, 1, 2, 20, flag)
+    assert other.wait(30) == 2
+    assert text in said(other)
+    one = start(sealed, run_dir, 1, 2, 20)
+    zero.succeed()
+    one.succeed()
+
+
+def test_a_second_process_of_a_rank_waits_for_its_place(sealed, whole):
+    run_dir = sealed.folder / "broken"
+    processes = start_all(sealed, run_dir)
+    wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
+    assert start(sealed, run_dir, 1).wait(30) == 2  # on the same machine the lock says so
+    # From another folder, as on another machine: rank 0 says so, and it takes over when the first one dies.
+    elsewhere = sealed.folder / "elsewhere"
+    second = start(sealed, elsewhere, 1, 2, STEPS, f"--exchange=unix:{run_dir}/parameters.sock")
+    wait_until(lambda: "rank 1 is " in said(second), "rank 0's word", alive=processes[0])
+    processes[1].kill()
+    processes[0].succeed()
+    second.succeed()
+    assert differing(learned(whole), learned(run_dir)) == []
+
+
+# ---- A peer that speaks the wire by itself ----
+
+class Peer:
+    """One Join stream, as rank 1 of 2 or whatever it is told to be."""
+
+    def __init__(self, wire, run_dir):
+        self.messages = wire.exchange
+        options = [("grpc.max_receive_message_length", 64 << 20)]
+        self.channel = grpc.insecure_channel(f"unix:{run_dir}/parameters.sock", options)
+        self.stub = wire.exchange_grpc.ExchangeStub(self.channel)
+
+    def call(self, *messages):
+        """What the stream ends with, after these messages: (code, text)."""
+        with pytest.raises(grpc.RpcError) as caught:
+            for _ in self.stub.Join(iter(messages), timeout=20, wait_for_ready=True):
+                pass
+        return caught.value.code(), caught.value.details()
+
+    def join(self, **fields):
+        body = {"rank": 1, "ranks": 2, "incarnation": 77, "who": "a test"} | fields
+        return self.messages.RankMessage(join=self.messages.RankMessage.Join(**body))
+
+
+def test_strangers_do_not_disturb_a_group(sealed, whole, wire):
+    run_dir = sealed.folder / "broken"
+    processes = start_all(sealed, run_dir)
+    wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
+    peer = Peer(wire, run_dir)
+    codes = grpc.StatusCode
+    message = peer.messages.RankMessage
+    assert peer.call(message(generation=1, step=20, batch=20, sums=b"x" * 1000))[0] == codes.FAILED_PRECONDITION
+    assert "was never joined" in peer.call(message(generation=0))[1]
+    assert peer.call(peer.join())[0] == codes.FAILED_PRECONDITION  # without terms
+    assert "terms" in peer.call(peer.join())[1]
+    assert peer.call(peer.join(terms="widths: [1]\n"))[0] == codes.FAILED_PRECONDITION
+    assert peer.call(peer.join(run_id="r" * 1000))[0] == codes.INVALID_ARGUMENT
+    for process in processes:
+        process.succeed()
+    assert generations(processes[0]) == [1]
+    assert differing(learned(whole), learned(run_dir)) == []
+
+
+OWN = {"rank", "threads", "exchange", "listen", "followers", "exchange_timeout_seconds", "steps", "max_seconds",
+       "prefetch_batches", "publish_every", "report_every", "checkpoint_every_seconds", "linger_seconds",
+       "keep_checkpoints", "checkpoint_every_steps"}
+
+
+def terms_of(process):
+    """What a rank must have in common with this one, from what it printed at its start."""
+    text = wait_until(lambda: said(process) if " kernels" in said(process) else "", "the options", alive=process)
+    options = re.search(r"^learner:\n((  \w+: .*\n)+)", text, re.M).group(1).splitlines(keepends=True)
+    shared = "".join(line for line in options if line.split(":")[0].strip() not in OWN)
+    version = re.search(r"started version=(\S+)", text).group(1)
+    return f"version: {version}\nseed: 3\nlearner:\n{shared}"
+
+
+def speak(peer, terms, make):
+    """Joins, takes the state, sends what make(generation, bytes of the sums) gives, or Join again; how it ended."""
+    outbox = queue.Queue()
+    stream = peer.stub.Join(iter(outbox.get, None), timeout=20, wait_for_ready=True)
+    outbox.put(peer.join(terms=terms))
+    try:
+        first = next(stream)
+        blocks = [next(stream).payload for _ in range(4)]
+        assert {len(block) for block in blocks} == {4 * first.start.n_parameters}
+        size = 4 * first.start.n_parameters + 8 * first.start.n_scalars
+        fields = make(first.generation, size) if make else None
+        outbox.put(peer.messages.RankMessage(**fields) if make else peer.join(terms=terms))
+        for _ in stream:
+            pass
+    except grpc.RpcError as error:
+        return error.code(), error.details()
+    finally:
+        outbox.put(None)
+    raise AssertionError("the stream ended in order")
+
+
+def test_what_a_member_may_not_send(sealed, whole, wire):
+    """A peer in rank 1's place sends what is wrong: refused with a text; then the real rank 1 comes."""
+    run_dir = sealed.folder / "broken"
+    zero = start(sealed, run_dir, 0)
+    peer, terms, codes = Peer(wire, run_dir), terms_of(zero), grpc.StatusCode
+    cases = [
+        (lambda g, n: {"generation": g - 1}, codes.FAILED_PRECONDITION, "is not the group's"),
+        (lambda g, n: {"generation": g, "sums": b"short"}, codes.INVALID_ARGUMENT, "sums of 5 bytes"),
+        (lambda g, n: {"generation": g, "step": 7, "sums": bytes(n)}, codes.INVALID_ARGUMENT, "came with step 7"),
+        (lambda g, n: {"generation": g, "batch": 9, "sums": bytes(n)}, codes.INVALID_ARGUMENT, "batch 9"),
+        (None, codes.INVALID_ARGUMENT, "second time"),
+    ]
+    for make, code, text in cases:
+        ended, details = speak(peer, terms, make)
+        assert ended == code and text in details, details
+    one = start(sealed, run_dir, 1)
+    zero.succeed()
+    one.succeed()
+    assert differing(learned(whole), learned(run_dir)) == []
+
+
+def test_other_parameters_stop_the_group(sealed, wire):
+    run_dir = sealed.folder / "run"
+    zero = start(sealed, run_dir, 0)
+    ended, details = speak(Peer(wire, run_dir), terms_of(zero),
+                           lambda g, n: {"generation": g, "digest": 1, "sums": bytes(n)})
+    assert ended == grpc.StatusCode.DATA_LOSS
+    assert "rank 1 of 2" in details and "differs from rank 0 before step 1" in details
+    assert zero.wait(30) == 1
+    assert "differs from rank 0 before step 1" in said(zero)
