@@ -42,18 +42,18 @@ def mean_action(arrays, inputs, network="policy"):
     return np.clip(np.tanh(h @ part["mean/weight"].T + part["mean/bias"]), -1, 1)
 
 
-def make(rng, observations, actions, widths, network="policy"):
-    """Random weights, large enough that actions differ between states."""
-    arrays, fan_in = {}, observations
+def make(rng, inputs, outputs, widths, network="policy", heads=("mean", "std")):
+    """Random weights, large enough that actions differ between states. Heads have `outputs` each."""
+    arrays, fan_in = {}, inputs
     for layer, width in enumerate(widths):
         arrays[f"{network}/layers/{layer}/weight"] = rng.normal(size=(width, fan_in)) * 0.3
         arrays[f"{network}/layers/{layer}/bias"] = rng.normal(size=width) * 0.1
         fan_in = width
     arrays[f"{network}/norm/scale"] = 1 + rng.normal(size=widths[0]) * 0.1
     arrays[f"{network}/norm/offset"] = rng.normal(size=widths[0]) * 0.1
-    for head in ("mean", "std"):
-        arrays[f"{network}/{head}/weight"] = rng.normal(size=(actions, fan_in)) * 0.3
-        arrays[f"{network}/{head}/bias"] = rng.normal(size=actions) * 0.1
+    for head in heads:
+        arrays[f"{network}/{head}/weight"] = rng.normal(size=(outputs, fan_in)) * 0.3
+        arrays[f"{network}/{head}/bias"] = rng.normal(size=outputs) * 0.1
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 

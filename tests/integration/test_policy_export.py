@@ -1,0 +1,418 @@
+"""Policies leave the house: `hindcast policy export` for onnxruntime and numpy, held against our own actions.
+
+`hindcast policy act` says what policy_act does for the same observations and the same noise. Every acting rule, odd
+sizes, several tasks, extreme observations; policies of all ten algorithms, made by real learners; and bad input.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+
+import grpc
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import safetensors.numpy
+
+import logs
+import policies
+import stubs
+from processes import BINARIES, ROOT, Workspace, wait_until
+
+TOLERANCE = 1e-5
+ALGORITHMS = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bm", "abm", "bcq", "bear"]
+ACTING = {"bcq": "argmax", "bear": "argmax"}  # what evaluators do; all others take the mean
+
+
+def command(*arguments, cwd=None, status=0):
+    """Runs hindcast policy; its standard output, or where it must fail, its standard error."""
+    done = subprocess.run([BINARIES["hindcast"], "policy", *map(str, arguments)], capture_output=True, text=True,
+                          timeout=100, cwd=cwd)
+    assert done.returncode == status, done.stderr
+    return done.stderr if status else done.stdout
+
+
+# ---- packages ----
+
+def signature_of(slices, A, tasks):
+    """Limits that differ in every dimension and are not symmetric."""
+    low = np.linspace(-2, -0.25, A)
+    return {"observation": [{"name": f"part_{i}", "size": size} for i, size in enumerate(slices)],
+            "action": {"min": low.tolist(), "max": (low + np.linspace(0.5, 8, A)).tolist()},
+            "rewards": list(tasks), "control_period_s": 0.025}
+
+
+def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True):
+    """A package of random weights that acts so; its signature."""
+    rng = np.random.default_rng(7)
+    K = len(tasks)
+    I = sum(slices) + (K if K > 1 else 0)
+    arrays = policies.make(rng, I, A, widths)
+    notes = {**policies.notes(sum(slices), A, widths), "acting": acting, "tasks": str(K)}
+    if acting != "gaussian":
+        arrays |= policies.make(rng, I + A, 1, widths, "critic", ["out"])
+        notes["candidates"] = str(candidates)
+    if acting == "perturbed_argmax":
+        arrays |= policies.make(rng, I + A, A, widths, "perturb", ["out"])
+        notes["perturb_scale"] = "0.25"
+    made = signature_of(slices, A, tasks)
+    if signature:
+        notes["signature"] = json.dumps(made)
+    policies.save(path, arrays, notes)
+    return made
+
+
+# ---- both sides ----
+
+def act(policy, inputs, folder, *flags):
+    """What our own code says."""
+    safetensors.numpy.save_file(inputs, folder / "in.safetensors")
+    command("act", policy, f"--inputs={folder}/in.safetensors", f"--to={folder}/out.safetensors", *flags)
+    return safetensors.numpy.load_file(folder / "out.safetensors")
+
+
+def load(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    return onnxruntime.InferenceSession(path)
+
+
+def feeds(session, rng, N, scale=1.0):
+    """Inputs of N rows for whatever the model wants."""
+    made = {}
+    for wanted in session.get_inputs():
+        assert wanted.shape[0] == "batch"
+        shape = (N, *wanted.shape[1:])
+        if wanted.name == "task":
+            assert wanted.type == "tensor(int64)"
+            made["task"] = rng.integers(0, len(session.get_modelmeta().custom_metadata_map["tasks"].split(",")), N)
+        else:
+            assert wanted.type == "tensor(float)"
+            made[wanted.name] = (rng.standard_normal(shape) * (scale if wanted.name == "observation" else 1)
+                                 ).astype(np.float32)
+    return made
+
+
+def compare(policy, session, folder, *flags):
+    """onnxruntime's actions and ours: one row, an odd number, more than are acted on at once, and observations that
+    no controller should meet. The worst difference is shown."""
+    rng = np.random.default_rng(3)
+    notes = session.get_modelmeta().custom_metadata_map
+    units = {"action": 1}  # of a difference: physical ones count by the range of their limits
+    if "action_min" in notes:
+        low, high = (np.array(notes[key].split(","), float) for key in ("action_min", "action_max"))
+        units["action_physical"] = np.maximum(1, (high - low) / 2)
+    worst, actions = 0, []
+    for N, scale in ((1, 1), (7, 1), (7, 0), (7, 1e-6), (7, 1e3), (7, 1e6), (131, 2)):
+        inputs = feeds(session, rng, N, scale)
+        ours = act(policy, inputs, folder, *flags)
+        theirs = dict(zip([output.name for output in session.get_outputs()], session.run(None, inputs)))
+        assert theirs.keys() == ours.keys()
+        for name in ours:
+            assert theirs[name].shape == ours[name].shape and theirs[name].dtype == np.float32
+            assert np.isfinite(theirs[name]).all()
+            # Beside 1e6 a critic in float32 sees no action: any candidate is as good as another.
+            if scale < 1e6 or "candidates" not in notes:
+                worst = max(worst, (np.abs(theirs[name] - ours[name]) / units[name]).max())
+        assert np.abs(theirs["action"]).max() <= 1
+        actions.append(theirs["action"])
+    print(f"worst difference {worst:.1e}")
+    assert worst < TOLERANCE
+    assert np.concatenate(actions).std(0).min() > 1e-4  # it does act
+    return actions
+
+
+# ---- every rule ----
+
+RULES = [("gaussian", "mean"), ("gaussian", "sample"), ("argmax", "argmax"), ("argmax", "mean"),
+         ("perturbed_argmax", "argmax"), ("perturbed_argmax", "mean")]
+SIZES = {"odd": {}, "one": {"slices": (1,), "A": 1, "widths": (2,), "candidates": 1},
+         "deep": {"slices": (64,), "A": 17, "widths": (40, 7, 64, 31, 16), "candidates": 100}}
+
+
+@pytest.mark.parametrize("acting, rule", RULES)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_same_actions(tmp_path, size, acting, rule):
+    policy = tmp_path / "policy.safetensors"
+    signature = make_package(policy, acting, **SIZES[size])
+    said = command("export", policy, f"--onnx={tmp_path}/p.onnx", f"--acting={rule}")
+    assert f"{tmp_path}/p.onnx: abm+mpo, learner step 7, {rule}" in said
+    session = load(tmp_path / "p.onnx")
+    outputs = {output.name: output.shape for output in session.get_outputs()}
+    A = len(signature["action"]["min"])
+    assert outputs == {"action": ["batch", A], "action_physical": ["batch", A]}
+    compare(policy, session, tmp_path, f"--acting={rule}")
+    noise = [wanted.shape for wanted in session.get_inputs() if wanted.name == "noise"]
+    candidates = SIZES[size].get("candidates", 9)
+    assert noise == {"mean": [], "sample": [["batch", A]], "argmax": [["batch", candidates, A]]}[rule]
+
+
+@pytest.mark.parametrize("acting, rule", RULES)
+def test_several_tasks(tmp_path, acting, rule):
+    """As an input, and one chosen for good, by name or number."""
+    policy, tasks = tmp_path / "policy.safetensors", ("stand", "walk", "run")
+    make_package(policy, acting, tasks=tasks)
+    command("export", policy, f"--onnx={tmp_path}/all.onnx", f"--acting={rule}")
+    every = load(tmp_path / "all.onnx")
+    compare(policy, every, tmp_path, f"--acting={rule}")
+    rng, taken = np.random.default_rng(1), []
+    inputs = feeds(every, rng, 20)
+    for number, name in enumerate(tasks):
+        flag = f"--task={name if number else 0}"
+        command("export", f"--onnx={tmp_path}/one.onnx", f"--acting={rule}", flag, policy)
+        one = load(tmp_path / "one.onnx")
+        assert one.get_modelmeta().custom_metadata_map["task"] == name
+        compare(policy, one, tmp_path, f"--acting={rule}", flag)
+        alone = {key: value for key, value in inputs.items() if key != "task"}
+        taken.append(one.run(["action"], alone)[0])
+        both = every.run(["action"], {**alone, "task": np.full(20, number)})[0]
+        assert np.abs(taken[-1] - both).max() < TOLERANCE
+    assert np.abs(taken[0] - taken[1]).max() > 0.01 and np.abs(taken[1] - taken[2]).max() > 0.01
+
+
+def test_metadata_says_what_the_numbers_are(tmp_path):
+    policy = tmp_path / "policy.safetensors"
+    signature = make_package(policy, "argmax", tasks=("stand", "run"))
+    command("export", policy, f"--onnx={tmp_path}/p.onnx")  # the preset is what evaluators do
+    session = load(tmp_path / "p.onnx")
+    notes = session.get_modelmeta().custom_metadata_map
+    version = subprocess.run([BINARIES["hindcast"], "--version"], capture_output=True, text=True).stdout.split()[1]
+    limits = {key: [float(x) for x in notes.pop(key).split(",")] for key in ("action_min", "action_max")}
+    assert limits == {"action_min": pytest.approx(signature["action"]["min"]),
+                      "action_max": pytest.approx(signature["action"]["max"])}
+    assert json.loads(notes.pop("signature")) == signature
+    assert notes == {"hindcast_version": version, "algorithm": "abm+mpo", "learner_step": "7", "acting": "argmax",
+                     "candidates": "9", "observation": "part_0:0:5,part_1:5:1,part_2:6:3", "tasks": "stand,run",
+                     "control_period_s": "0.025000000000000001"}
+    assert session.get_modelmeta().producer_name == "hindcast"
+    model = onnx.load(tmp_path / "p.onnx")
+    assert {value.name: bool(value.doc_string) for value in [*model.graph.input, *model.graph.output]} == {
+        name: True for name in ("observation", "task", "noise", "action", "action_physical")}
+    arrays, _ = policies.load(policy)
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    assert all(np.array_equal(weights[name], array) for name, array in arrays.items())
+
+
+def test_without_a_signature_there_are_no_units(tmp_path):
+    policy = tmp_path / "policy.safetensors"
+    make_package(policy, "gaussian", signature=False, tasks=("a", "b"))
+    command("export", policy, f"--onnx={tmp_path}/p.onnx", "--task=1")
+    session = load(tmp_path / "p.onnx")
+    assert [output.name for output in session.get_outputs()] == ["action"]
+    assert "observation" not in session.get_modelmeta().custom_metadata_map
+    compare(policy, session, tmp_path, "--task=1")
+    assert "9 observations, 3 actions, 2 tasks" in command("inspect", policy)
+
+
+# ---- real learners ----
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """{algorithm: the last package of a learner that took a few steps}, of logs of two tasks."""
+    workspace = Workspace()
+    wire = stubs.make(tmp_path_factory.mktemp("stubs"))
+    folder = tmp_path_factory.mktemp("learned")
+    try:
+        signature = {**logs.SIGNATURE, "rewards": ["run", "walk"],
+                     "action": {"min": [-2.0, -1, -1, -1, -1, -1], "max": [2.0, 3, 1, 1, 1, 1]}}
+        logs.write_dataset(workspace.folder / "logs", [[logs.episode(n % 3, 40, K=2) for n in range(12)]], signature)
+        workspace.configure(
+            experiment={"name": "test", "replay": [f"unix:{workspace.run_dir}/replay.sock"]},
+            restorer={"folder": str(workspace.folder / "logs"), "mode": "once"},
+            learner={"widths": [33, 20], "batch_snippets": 8, "snippet_transitions": 4, "samples": 5, "lr": 2e-3,
+                     "steps": 40, "publish_every": 40, "target_period": 10, "linger_seconds": 10})
+        workspace.serve("replay_server")
+        workspace.start("restorer").succeed()
+        for algorithm in ALGORITHMS:
+            run_dir = workspace.folder / algorithm
+            learner = workspace.start("learner", f"--run_dir={run_dir}", f"--algorithm={algorithm}", label=algorithm)
+            wait_until(lambda: (run_dir / "parameters.sock").exists(), f"{algorithm}'s learner", alive=learner)
+            with grpc.insecure_channel(f"unix:{run_dir}/parameters.sock") as channel:
+                client = wire.parameters_grpc.ParametersStub(channel)
+                for response in client.Watch(wire.parameters.ParametersRequest(), timeout=60, wait_for_ready=True):
+                    if response.modified:
+                        (folder / f"{algorithm}.safetensors").write_bytes(response.package)
+                assert response.finished
+            learner.succeed()
+    except BaseException:
+        for name, text in workspace.outputs():
+            print(f"---- {name}\n{text}")
+        raise
+    finally:
+        workspace.close()
+    return {algorithm: folder / f"{algorithm}.safetensors" for algorithm in ALGORITHMS}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_every_algorithm(learned, tmp_path, algorithm):
+    """By every rule that its policies have."""
+    policy, taken = learned[algorithm], {}
+    page = command("inspect", policy)
+    assert f"{algorithm}, learner step 40" in page and "position 0..7, velocity 8..16" in page
+    assert "limits -2..2, -1..3, -1..1" in page and "run, walk" in page and "0.01 s" in page
+    for rule in ("mean", "argmax" if algorithm in ACTING else "sample"):
+        command("export", policy, f"--onnx={tmp_path}/{rule}.onnx", f"--acting={rule}")
+        session = load(tmp_path / f"{rule}.onnx")
+        assert session.get_modelmeta().custom_metadata_map["algorithm"] == algorithm
+        taken[rule] = compare(policy, session, tmp_path, f"--acting={rule}")
+    first, second = taken.values()
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(first, second))
+    wrong = "sample" if algorithm in ACTING else "argmax"
+    assert f'"{wrong}": expected mean or' in command("export", policy, f"--onnx={tmp_path}/{wrong}.onnx",
+                                                     f"--acting={wrong}", status=1)
+    command("export", policy, "--onnx=preset.onnx", cwd=tmp_path)
+    preset = load(tmp_path / "preset.onnx").get_modelmeta().custom_metadata_map["acting"]
+    assert preset == ACTING.get(algorithm, "mean")
+
+
+def test_a_model_from_a_learner_acts_as_numpy_does(learned):
+    """The documented ten lines of numpy, against our own code."""
+    text = (ROOT / "docs" / "policies.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def act" in block)
+    folder = learned["abm+mpo"].parent
+    scope = {}
+    exec(code.replace("cheetah-run.safetensors", str(learned["abm+mpo"])), scope)
+    rng = np.random.default_rng(2)
+    inputs = {"observation": rng.standard_normal((9, 17)).astype(np.float32), "task": np.zeros(9, np.int64)}
+    ours = act(learned["abm+mpo"], inputs, folder)
+    states = np.concatenate([inputs["observation"], np.eye(2, dtype=np.float32)[inputs["task"]]], 1)
+    for state, action in zip(states, ours["action"]):
+        assert np.abs(scope["act"](state) - action).max() < TOLERANCE
+
+
+# ---- runs, versions, copies ----
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with a best and a last policy, as evaluators leave it, and its experiment file."""
+    folder = tmp_path / "runs" / "stroll"
+    folder.mkdir(parents=True)
+    for name, returns, step in (("policy", 31.5, 7), ("policy_last", 12.25, 90)):
+        make_package(folder / f"{name}.safetensors", "gaussian")
+        arrays, notes = policies.load(folder / f"{name}.safetensors")
+        policies.save(folder / f"{name}.safetensors", arrays,
+                      {**notes, "learner_step": str(step), "evaluated/return_mean": str(returns)})
+    (folder / "evaluation.json").write_text(json.dumps({
+        "learner_step": 7, "return_mean": 33.75, "episodes": 50,
+        "last": {"learner_step": 90, "return_mean": 11.5, "episodes": 50}}))
+    (tmp_path / "stroll.yaml").write_text(f"experiment:\n  name: stroll\n  run_dir: {folder}\nlearner:\n  steps: 9\n")
+    return folder
+
+
+def test_a_run_by_folder_and_by_experiment(run, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    for source in (run, f"{run}/", tmp_path / "stroll.yaml", run / "policy.safetensors"):
+        page = command("inspect", source)
+        assert "learner step 7\n" in page and "31.50, as evaluated" in page
+        assert ("33.75, mean of 50 fresh episodes" in page) == (source != run / "policy.safetensors")
+        command("export", source, "--onnx", "--safetensors", cwd=there)
+        name = "policy" if source == run / "policy.safetensors" else "stroll"
+        assert sorted(path.name for path in there.iterdir()) == [f"{name}.onnx", f"{name}.safetensors"]
+        assert (there / f"{name}.safetensors").read_bytes() == (run / "policy.safetensors").read_bytes()
+        notes = load(there / f"{name}.onnx").get_modelmeta().custom_metadata_map
+        assert notes["evaluated_return"] == "31.5"
+        for path in there.iterdir():
+            path.unlink()
+    last = command("inspect", "--version=last", run)
+    assert "learner step 90\n" in last and "12.25, as evaluated" in last and "11.50, mean of 50" in last
+    command("export", "--version=last", f"--safetensors={there}/last.safetensors", run)
+    assert (there / "last.safetensors").read_bytes() == (run / "policy_last.safetensors").read_bytes()
+
+
+# ---- what is refused ----
+
+def refuse(folder, *arguments, status=1):
+    """The command fails with a reason, and leaves the folder as it was."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    said = command(*arguments, cwd=folder, status=status)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    return said
+
+
+def test_what_is_no_policy_is_refused(run, tmp_path):
+    whole = (run / "policy.safetensors").read_bytes()
+    arrays, notes = policies.load(run / "policy.safetensors")
+    bad = tmp_path / "bad.safetensors"
+    export = ("export", "--onnx=x.onnx", "--safetensors=x.safetensors")
+    cases = [(whole[:n], "") for n in (0, 1, 7, 8, 100, len(whole) // 2, len(whole) - 1)]
+    cases += [(b"no policy at all, only some words", ""), (whole + b"\0", "")]
+    for damage, said in cases:
+        bad.write_bytes(damage)
+        assert str(bad) in refuse(tmp_path, *export, bad)
+    for change, said in [
+            ({"format": "hindcast-checkpoint-1"}, "format"), ({"acting": "dice"}, "acting 'dice'"),
+            ({"observation": "8"}, "policy/layers/0/weight"), ({"signature": "{"}, "metadata signature"),
+            ({"signature": json.dumps(signature_of((9,), 4, ["run"]))}, "4 actions"),
+            ({"widths": "33,x"}, "widths"), ({"acting": "argmax", "candidates": "5"}, "critic/layers/0/weight")]:
+        policies.save(bad, arrays, {**notes, **change})
+        text = refuse(tmp_path, *export, bad)
+        assert str(bad) in text and said in text
+    arrays["policy/mean/bias"] = arrays["policy/mean/bias"] * np.nan
+    policies.save(bad, arrays, notes)
+    assert "policy/mean/bias: element 0 is not finite" in refuse(tmp_path, *export, bad)
+
+
+def test_where_there_is_no_policy_it_is_said(run, tmp_path):
+    empty, seeds = tmp_path / "empty", tmp_path / "seeds"
+    empty.mkdir()
+    shutil.copytree(run, seeds / "seed-4")
+    assert "no policy.safetensors" in refuse(tmp_path, "export", empty, "--onnx")
+    assert "no policy_last.safetensors" in refuse(tmp_path, "export", empty, "--onnx", "--version=last")
+    assert f"{seeds}/seed-4/policy.safetensors" in refuse(tmp_path, "export", seeds, "--onnx")
+    assert "nowhere: expected a run folder" in refuse(tmp_path, "inspect", "nowhere")
+    (tmp_path / "broken.yaml").write_text("experiment:\n  nmae: x\n")
+    assert "broken.yaml:2" in refuse(tmp_path, "inspect", "broken.yaml")
+
+
+def test_arguments_that_make_no_sense_are_refused(run, tmp_path):
+    policy = run / "policy.safetensors"
+    for arguments, said, status in [
+            (("export", run), "expected --onnx, --safetensors or both", 2),
+            (("export", "--onnx"), "usage", 2),
+            (("export", run, "--onyx"), '"--onyx": no such flag', 2),
+            (("export", run, "--onnx="), '"--onnx="', 2),
+            (("export", run, run, "--onnx"), "expected one RUN or FILE", 2),
+            (("export", run, "--safetensors=x", "--acting=mean"), "concern --onnx alone", 2),
+            (("inspect", run, "--onnx"), "no such flag", 2),
+            (("sell", run), "usage", 2),
+            (("act", run, "--to=x"), "expected --inputs=IN and --to=OUT", 2),
+            (("export", run, "--onnx", "--acting=wild"), '"wild": expected mean or sample', 1),
+            (("export", run, "--onnx", "--task=fly"), "--task=fly: expected 0..0, run", 1),
+            (("export", run, "--onnx", "--task=1"), "--task=1: expected 0..0, run", 1),
+            (("export", run, "--onnx", "--version=worst"), "expected best or last", 1),
+            (("export", policy, "--onnx", "--version=last"), "is one policy, not a run", 1),
+            (("export", policy, f"--onnx={policy}"), "is the policy itself", 1),
+            (("export", run, f"--safetensors={policy}"), "is the policy itself", 1),
+            (("export", policy, "--safetensors"), "is the policy itself", 1),
+            (("act", run, f"--inputs={policy}", f"--to={policy}"), "is the policy itself", 1),
+            (("export", run, "--onnx=no/such/folder/x.onnx"), "no/such/folder/x.onnx", 1)]:
+        text = refuse(run if arguments[1:] == (policy, "--safetensors") else tmp_path, *arguments, status=status)
+        assert said in text, (arguments, text)
+    assert command("--help").startswith("usage: hindcast policy inspect")
+
+
+def test_acting_refuses_inputs_that_do_not_fit(tmp_path):
+    policy, given = tmp_path / "policy.safetensors", tmp_path / "in.safetensors"
+    make_package(policy, "argmax", tasks=("a", "b"))
+    ok = {"observation": np.zeros((2, 9), np.float32), "noise": np.zeros((2, 9, 3), np.float32),
+          "task": np.array([0, 1])}
+    assert act(policy, ok, tmp_path)["action"].shape == (2, 3)
+    for change, said in [
+            ({"observation": None}, "observation: not there"),
+            ({"observation": np.zeros((2, 8), np.float32)}, "observation: expected shape (N, 9)"),
+            ({"observation": np.zeros((0, 9), np.float32)}, "observation: expected shape (N, 9)"),
+            ({"observation": np.zeros((2, 9))}, "observation: F64"),
+            ({"observation": np.full((2, 9), np.inf, np.float32)}, "observation: element 0 is not finite"),
+            ({"noise": None}, "noise: not there"), ({"noise": ok["noise"][:, :8].copy()}, "noise: dimension 1 is 8"),
+            ({"task": None}, "task: not there"), ({"task": np.array([0, 2])}, "task: row 1: 2: expected 0..1"),
+            ({"task": np.array([0])}, "task: dimension 0 is 1"), ({"noises": ok["noise"]}, "tensor noises")]:
+        safetensors.numpy.save_file({name: array for name, array in {**ok, **change}.items() if array is not None},
+                                    given)
+        text = refuse(tmp_path, "act", policy, f"--inputs={given}", "--to=new.safetensors")
+        assert str(given) in text and said in text, text
+    for flag in ("--acting=mean", "--task=a"):
+        safetensors.numpy.save_file(ok, given)
+        assert "expected observation" in refuse(tmp_path, "act", policy, flag, f"--inputs={given}", "--to=x")
