@@ -26,7 +26,7 @@ WAYS = {
     },
     "usual": {"jax": ("blocks16", "blocks64"), "torch": ("eager-blocks64", "compiled-blocks64")},
 }
-TRIAL_S = 1.5
+TRIALS, TRIAL_S = 3, 0.5  # the best of them counts: other work can only slow a way down
 READY_TIMEOUT_S = 900  # import, the reference case, compilation
 STEP_TIMEOUT_S = 120   # beyond the seconds asked for
 
@@ -141,7 +141,7 @@ def fastest(name, interpreter, ways, precision, size, threads):
         peer = None
         try:
             peer = Peer(name, interpreter, way, precision, size, threads)
-            speed = peer.measure(TRIAL_S)
+            speed = max(peer.measure(TRIAL_S) for _ in range(TRIALS))
         except Failed as error:
             say(f"trial {where} failed: {error}")
             if peer is not None:
