@@ -26,6 +26,8 @@ WAYS = {
     },
     "usual": {"jax": ("blocks16", "blocks64"), "torch": ("eager-blocks64", "compiled-blocks64")},
 }
+# With more than one thread also these
+WAYS_THREADS = {"jax": ("blocks16-split", "blocks32-split"), "torch": ()}
 TRIALS, TRIAL_S = 3, 0.5  # the best of them counts: other work can only slow a way down
 READY_TIMEOUT_S = 900  # import, the reference case, compilation
 STEP_TIMEOUT_S = 120   # beyond the seconds asked for
@@ -178,7 +180,8 @@ def compare(args, interpreters, size, threads):
     try:
         for precision in args.precisions:
             for name, interpreter in interpreters.items():
-                peer = fastest(name, interpreter, WAYS[args.ways][name], precision, size, threads)
+                ways = WAYS[args.ways][name] + (WAYS_THREADS[name] if threads > 1 else ())
+                peer = fastest(name, interpreter, ways, precision, size, threads)
                 if peer is not None:
                     contestants.append(peer)
             contestants.append(Ours(args.program, precision, size, threads))

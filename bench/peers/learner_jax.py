@@ -9,6 +9,7 @@ is one jitted function that reuses the memory of the state it is given. WAY is h
 
     whole       all samples in one go
     blocksROWS  ROWS states after the other, so that a block's activations stay in the cache
+    ..-split    the batch in equal parts, each on a thread of its own; their gradients are added
 
 With bf16 the evaluation that needs no gradients (Q', policy') multiplies bfloat16 matrices and sums in float32.
 Threads: as many as the processor affinity that it is started with has cores.
@@ -17,6 +18,7 @@ Threads: as many as the processor affinity that it is started with has cores.
 import argparse
 import functools
 import os
+import re
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -96,17 +98,18 @@ def multiplier(rho):
     return jax.nn.softplus(rho) + 1e-8
 
 
-def loss(params, targets, rows, valid, z_value, z_improve, settings, dtype, way):
-    """Sum of all losses, whose gradients are those of docs/maths.md, section 3; and each of them."""
-    B, N, O, A, M = settings.B, settings.N, settings.O, settings.A, settings.M
+def loss(params, targets, rows, valid, z_value, z_improve, n_states, share, settings, dtype, way):
+    """Sum of all losses, whose gradients are those of docs/maths.md, section 3; and each of them.
+
+    n_states counts the whole batch, of which these rows are the part `share`: parts add up.
+    """
+    B, N, O, A, M = len(valid), settings.N, settings.O, settings.A, settings.M
     init_std = settings.init_std
     t = jnp.arange(N + 1)
     used = t[None] < valid[:, None]                                     # (B,N+1): a state that counts
     at_end = t[None] == valid[:, None]
-    n_states = valid.sum().astype(jnp.float32)
     mean_states = lambda x: jnp.where(used[:, :N].reshape(-1), x, 0).sum() / n_states
 
-    # Rows in the order (t, b): the N B states come first, and the bootstrap row is one of the rest only if t = n.
     rows = jnp.where((t[None] <= valid[:, None])[:, :, None], rows, 0)
     s = rows[:, :, :O]
     all_s = s.reshape(-1, O)
@@ -146,7 +149,7 @@ def loss(params, targets, rows, valid, z_value, z_improve, settings, dtype, way)
     q = judge(critic_t, fixed(part), clip(a), dtype, way)
     eta = multiplier(params["dual"]["rho_eta"][0])
     scaled = q / eta
-    dual_loss = eta * settings.eps + eta * mean_states(jax.nn.logsumexp(scaled, 1) - np.log(M))
+    dual_loss = share * eta * settings.eps + eta * mean_states(jax.nn.logsumexp(scaled, 1) - np.log(M))
     weights = fixed(jax.nn.softmax(scaled, 1))[:, :, None]
 
     # M-step: the weighted samples' first two moments are all that the densities need
@@ -162,8 +165,8 @@ def loss(params, targets, rows, valid, z_value, z_improve, settings, dtype, way)
     kl_std = mean_each(jnp.log(std / std_t) + 0.5 * jnp.square(std_t / std) - 0.5)
     alpha_mean, alpha_std = multiplier(params["dual"]["rho_mean"]), multiplier(params["dual"]["rho_std"])
     trust_loss = (fixed(alpha_mean) * kl_mean + fixed(alpha_std) * kl_std).sum()
-    alpha_loss = (alpha_mean * (settings.eps_mean - fixed(kl_mean))).sum()
-    alpha_loss += (alpha_std * (settings.eps_std - fixed(kl_std))).sum()
+    alpha_loss = (alpha_mean * (share * settings.eps_mean - fixed(kl_mean))).sum()
+    alpha_loss += (alpha_std * (share * settings.eps_std - fixed(kl_std))).sum()
 
     losses = dict(zip(work.LOSSES, (critic_loss, prior_loss, policy_loss, trust_loss, dual_loss, alpha_loss)))
     return sum(losses.values()), losses
@@ -191,10 +194,25 @@ def clipped(gradients, clip_norm):
     return jax.tree.map(lambda g: g * scale, gradients)
 
 
-def update(state, rows, valid, z_value, z_improve, *, settings, dtype, way):
-    gradients, losses = jax.grad(loss, has_aux=True)(
-        state["params"], state["targets"], rows, valid, z_value, z_improve, settings, dtype, way
-    )
+def gradients_and_losses(params, targets, *inputs, total, share, **how):
+    n_states = total(inputs[1].sum()).astype(jnp.float32)
+    return total(jax.grad(loss, has_aux=True)(params, targets, *inputs, n_states, share, **how))
+
+
+def update(state, *inputs, settings, dtype, way):
+    """One step on rows, valid, z_value, z_improve."""
+    way, _, split = way.partition("-")
+    take = functools.partial(gradients_and_losses, settings=settings, dtype=dtype, way=way)
+    if split:
+        mesh = devices()
+        whole, part = jax.sharding.PartitionSpec(), jax.sharding.PartitionSpec("part")
+        take = functools.partial(take, total=lambda x: jax.lax.psum(x, "part"), share=1 / mesh.size)
+        take = jax.shard_map(
+            take, mesh=mesh, in_specs=(whole, whole) + (part,) * 4, out_specs=(whole, whole), check_vma=False
+        )
+    else:
+        take = functools.partial(take, total=lambda x: x, share=1.0)
+    gradients, losses = take(state["params"], state["targets"], *inputs)
     gradients = {name: g if name == "dual" else clipped(g, settings.clip_norm) for name, g in gradients.items()}
     step = state["step"] + 1
     params, first, second = adam(state["params"], gradients, state["first"], state["second"], step, settings)
@@ -235,6 +253,16 @@ def new_state(params, targets):
     }
 
 
+def devices():
+    """One for every core that we may use, where the batch is split."""
+    return jax.sharding.Mesh(np.array(jax.devices()), ("part",))
+
+
+def on_devices(arrays):
+    """`arrays` on each of them."""
+    return jax.device_put(arrays, jax.sharding.NamedSharding(devices(), jax.sharding.PartitionSpec()))
+
+
 class Referee:
     """The step on the reference case, for work.check."""
 
@@ -242,10 +270,13 @@ class Referee:
         self.how = {"dtype": dtype, "way": way}
 
     def start(self, settings, params, targets):
-        self.state = new_state(params, targets)
+        self.state = on_devices(new_state(params, targets))
         self.update = jax.jit(functools.partial(update, settings=settings, **self.how), donate_argnums=0)
 
     def take(self, *inputs):
+        # A batch that is split in parts may need a snippet more, of which nothing counts.
+        missing = -len(inputs[0]) % len(jax.devices())
+        inputs = [np.concatenate([x, np.zeros_like(x[:missing])]) for x in inputs]
         self.state, losses = self.update(self.state, *inputs)
         return {name: float(x) for name, x in losses.items()}
 
@@ -259,9 +290,11 @@ def main():
     parser.add_argument("--precision", choices=("f32", "bf16"), default="f32")
     parser.add_argument("--way", default="whole")
     args = parser.parse_args()
+    if args.way.endswith("-split"):
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     dtype = jnp.bfloat16 if args.precision == "bf16" else jnp.float32
 
-    case_way = "whole" if args.way == "whole" else "blocks3"
+    case_way = re.sub(r"\d+", "1", args.way)  # blocks of 1 row: the case's 18 and 15 rows have few divisors
     referee = Referee(dtype, case_way)
     error = work.check(referee.start, referee.take, referee.networks, 1e-3 if args.precision == "f32" else 3e-2)
 
@@ -270,8 +303,7 @@ def main():
     rng = np.random.default_rng(1)
     params = work.initial(settings, rng)
     state = new_state(params, {name: params[name] for name in work.TARGETS})
-    rows, valid = map(jnp.array, work.batch(settings, rng))
-    key = jax.random.key(1)
+    state, key, (rows, valid) = on_devices((state, jax.random.key(1), work.batch(settings, rng)))
     take = functools.partial(step_with_noise, settings=settings, dtype=dtype, way=args.way)
     take = jax.jit(take, donate_argnums=(0, 1)).lower(state, key, rows, valid).compile()
     losses = None
