@@ -46,6 +46,14 @@ static inline vec v_power_of_2(vec n)
     return _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23));
 }
 
+/* a / b to 2 units in the last place, for b where 1/b is a normal number: Newton's step from 14
+ * bits. A third of a division's time. */
+static inline vec v_quotient(vec a, vec b)
+{
+    const vec r = _mm512_rcp14_ps(b);
+    return v_mul(a, v_mul(r, _mm512_fnmadd_ps(b, r, v_set(2.0f))));
+}
+
 /* 2^x to 3.4e-6, for any x: p(x - floor(x)) 2^floor(x). */
 static inline vec v_rough_power_of_2(vec x)
 {

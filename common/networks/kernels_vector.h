@@ -14,99 +14,16 @@
 #define ALIGNED       __attribute__((aligned(64)))
 #define MINIMUM(a, b) ((a) < (b) ? (a) : (b))
 
-/* ---- Elementwise ---- */
-
-/* exp(x) = s (1 + p): s = 2^n, p = exp(r) - 1, |r| <= ln(2)/2, by Taylor's series to r^7 (the rest
- * is under 2^-26 of p). x in -87 .. 88; the callers see to that, with operands in the order that
- * lets a NaN through. */
-ALWAYS void exp_parts(vec *s, vec *p, vec x)
-{
-    const vec n = v_round(v_mul(x, v_set(1.44269504f)));
-    vec r = v_fma(n, v_set(-0.693359375f), x);
-    r = v_fma(n, v_set(2.12194440e-4f), r);
-    vec q = v_set(1.0f / 5040.0f);
-    q = v_fma(q, r, v_set(1.0f / 720.0f));
-    q = v_fma(q, r, v_set(1.0f / 120.0f));
-    q = v_fma(q, r, v_set(1.0f / 24.0f));
-    q = v_fma(q, r, v_set(1.0f / 6.0f));
-    q = v_fma(q, r, v_set(0.5f));
-    *p = v_fma(v_mul(r, r), q, r);
-    *s = v_power_of_2(n);
-}
-
-ALWAYS vec exp_v(vec x)
-{
-    vec s, p;
-    exp_parts(&s, &p, v_min(v_set(88.0f), v_max(v_set(-87.0f), x)));
-    return v_fma(s, p, s);
-}
-
-/* exp(x) - 1 without cancellation near 0: s p + (s - 1). */
-ALWAYS vec expm1_v(vec x)
-{
-    vec s, p;
-    exp_parts(&s, &p, x);
-    return v_fma(s, p, v_sub(s, v_set(1.0f)));
-}
-
-/* With e = exp(2x) - 1: e / (e + 2). Beyond |x| = 10 a float's tanh is 1. */
-ALWAYS vec tanh_v(vec x)
-{
-    x = v_min(v_set(10.0f), v_max(v_set(-10.0f), x));
-    const vec e = expm1_v(v_add(x, x));
-    return v_div(e, v_add(e, v_set(2.0f)));
-}
-
-/* Both sides are computed; what a large x makes of the exponential is not taken. */
-ALWAYS vec elu_v(vec x)
-{
-    return v_above_0(x, x, expm1_v(v_max(v_set(-87.0f), x)));
-}
-
-/* max(x, 0) + log(1 + t), t = exp(-|x|), as 2 atanh(w), w = t / (2 + t) <= 1/3, by its series to
- * w^15. */
-ALWAYS vec softplus_v(vec x)
-{
-    const vec t = exp_v(v_sub(v_set(0.0f), v_abs(x)));
-    const vec w = v_div(t, v_add(t, v_set(2.0f)));
-    const vec w2 = v_mul(w, w);
-    vec q = v_set(2.0f / 15.0f);
-    q = v_fma(q, w2, v_set(2.0f / 13.0f));
-    q = v_fma(q, w2, v_set(2.0f / 11.0f));
-    q = v_fma(q, w2, v_set(2.0f / 9.0f));
-    q = v_fma(q, w2, v_set(2.0f / 7.0f));
-    q = v_fma(q, w2, v_set(2.0f / 5.0f));
-    q = v_fma(q, w2, v_set(2.0f / 3.0f));
-    const vec log1p = v_fma(v_mul(w, w2), q, v_add(w, w));
-    return v_add(v_max(v_set(0.0f), x), log1p);
-}
-
-#define ELEMENTWISE(name, function)                                                                \
-    static void name(float *y, const float *x, size_t n)                                           \
-    {                                                                                              \
-        size_t i = 0;                                                                              \
-        for (; i + LANES <= n; i += LANES) {                                                       \
-            v_store(y + i, function(v_load(x + i)));                                               \
-        }                                                                                          \
-        if (i < n) {                                                                               \
-            const lanes rest = v_lanes((int)(n - i));                                              \
-            v_store_part(rest, y + i, function(v_load_part(rest, x + i)));                         \
-        }                                                                                          \
-    }
-ELEMENTWISE(exp_n, exp_v)
-ELEMENTWISE(tanh_n, tanh_v)
-ELEMENTWISE(softplus_n, softplus_v)
-ELEMENTWISE(elu_n, elu_v)
-#undef ELEMENTWISE
+#include "common/networks/kernels_vector_functions.h"
 
 /* ---- The product of a block and a panel ---- */
 
 /* y(rows, columns) = start + sum over k < K of a(k, row) panel(k, column), in registers.
- * start: `rows` pointers, or NULL for 0. rows and vectors are constants where this is inlined;
- * `whole`: columns fill all vectors, else the last one is cut. */
+ * start: `rows` pointers, or NULL for 0; `elu`: of the result. rows and vectors are constants where
+ * this is inlined; `whole`: columns fill all vectors, else the last one is cut. */
 ALWAYS void block(const int rows, const int vectors, const int whole, float *y, size_t ld_y,
                   const float *const *start, const float *a, size_t a_row, size_t a_k,
-                  const float *panel, int K, int columns)
+                  const float *panel, int K, int columns, bool elu)
 {
     vec sum[ROWS][2];
     const lanes last = v_lanes(columns - (vectors - 1) * LANES);
@@ -137,6 +54,15 @@ ALWAYS void block(const int rows, const int vectors, const int whole, float *y, 
         }
         a += a_k;
     }
+    if (elu) {
+#pragma GCC unroll 16
+        for (int r = 0; r < rows; r++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) {
+                sum[r][v] = elu_v(sum[r][v]);
+            }
+        }
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
 #pragma GCC unroll 2
@@ -154,25 +80,27 @@ ALWAYS void block(const int rows, const int vectors, const int whole, float *y, 
 /* The same for any number of columns in a panel: picks the constants. */
 ALWAYS void block_any(const int rows, float *y, size_t ld_y, const float *const *start,
                       const float *a, size_t a_row, size_t a_k, const float *panel, int K,
-                      int columns)
+                      int columns, bool elu)
 {
     if (columns >= PANEL) {
-        block(rows, 2, 1, y, ld_y, start, a, a_row, a_k, panel, K, columns);
+        block(rows, 2, 1, y, ld_y, start, a, a_row, a_k, panel, K, columns, elu);
     } else if (columns > LANES) {
-        block(rows, 2, 0, y, ld_y, start, a, a_row, a_k, panel, K, columns);
+        block(rows, 2, 0, y, ld_y, start, a, a_row, a_k, panel, K, columns, elu);
     } else {
-        block(rows, 1, 0, y, ld_y, start, a, a_row, a_k, panel, K, columns);
+        block(rows, 1, 0, y, ld_y, start, a, a_row, a_k, panel, K, columns, elu);
     }
 }
 
 typedef void block_function(float *y, size_t ld_y, const float *const *start, const float *a,
-                            size_t a_row, size_t a_k, const float *panel, int K, int columns);
+                            size_t a_row, size_t a_k, const float *panel, int K, int columns,
+                            bool elu);
 
 #define BLOCK(rows)                                                                                \
     static void block_##rows(float *y, size_t ld_y, const float *const *start, const float *a,     \
-                             size_t a_row, size_t a_k, const float *panel, int K, int columns)     \
+                             size_t a_row, size_t a_k, const float *panel, int K, int columns,     \
+                             bool elu)                                                             \
     {                                                                                              \
-        block_any(rows, y, ld_y, start, a, a_row, a_k, panel, K, columns);                         \
+        block_any(rows, y, ld_y, start, a, a_row, a_k, panel, K, columns, elu);                    \
     }
 BLOCK(1)
 BLOCK(2)
@@ -256,59 +184,76 @@ static float sum_row(const float *x, int n)
     return v_sum(v_add(sum0, sum1));
 }
 
-/* y(n) -= mean; the sum of its squares. */
-static float centre_row(float *y, float mean, int n)
+/* The mean of y(n) and 1 / its standard deviation. */
+static void moments(float *mean, float *inverse_std, const float *y, int n)
 {
-    const vec m = v_set(mean);
-    vec sum = v_set(0.0f);
+    const float m = sum_row(y, n) / (float)n;
+    const vec m_v = v_set(m);
+    vec sum0 = v_set(0.0f);
+    vec sum1 = sum0;
     int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const vec c = v_sub(v_load(y + i), m);
-        sum = v_fma(c, c, sum);
-        v_store(y + i, c);
+    for (; i + PANEL <= n; i += PANEL) {
+        const vec c0 = v_sub(v_load(y + i), m_v);
+        const vec c1 = v_sub(v_load(y + i + LANES), m_v);
+        sum0 = v_fma(c0, c0, sum0);
+        sum1 = v_fma(c1, c1, sum1);
     }
-    if (i < n) {
+    float means[LANES] ALIGNED;
+    v_store(means, m_v);
+    for (; i < n; i += LANES) {
+        /* Lanes beyond the row are 0, not the mean's square. */
         const lanes rest = v_lanes(n - i);
-        /* Lanes beyond the row would count m^2: load them as m. */
-        float tail[LANES] ALIGNED;
-        v_store(tail, m);
-        memcpy(tail, y + i, (size_t)(n - i) * sizeof(float));
-        const vec c = v_sub(v_load(tail), m);
-        sum = v_fma(c, c, sum);
-        v_store_part(rest, y + i, c);
+        const vec c = v_sub(v_load_part(rest, y + i), v_load_part(rest, means));
+        sum0 = v_fma(c, c, sum0);
     }
-    return v_sum(sum);
+    const float variance = v_sum(v_add(sum0, sum1)) / (float)n;
+    *mean = m;
+    *inverse_std = 1.0f / __builtin_sqrtf(variance + KERNELS_NORM_EPS);
 }
 
-/* y(O) holds the layer norm's input and receives tanh of its output; `r` is the row within the
- * call. */
-static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
+/* y(O) <- tanh(scale normal + offset), and normal, kept in keep(O) if not NULL. */
+static void norm_tanh_row(float *y, float *keep, const struct kernels_layer *layer, float mean,
+                          float inverse_std)
 {
-    const int O = layer->O;
-    const float squares = centre_row(y, sum_row(y, O) / (float)O, O);
-    const float inverse_std = 1.0f / __builtin_sqrtf(squares / (float)O + KERNELS_NORM_EPS);
+    const vec m = v_set(mean);
     const vec inverse = v_set(inverse_std);
-    float *keep = layer->normal != NULL ? layer->normal + (size_t)r * layer->ld_normal : NULL;
-    if (keep != NULL) {
-        layer->inverse_std[r] = inverse_std;
-    }
     int i = 0;
-    for (; i + LANES <= O; i += LANES) {
-        const vec normal = v_mul(v_load(y + i), inverse);
+    for (; i + LANES <= layer->O; i += LANES) {
+        const vec normal = v_mul(v_sub(v_load(y + i), m), inverse);
         if (keep != NULL) {
             v_store(keep + i, normal);
         }
         v_store(y + i, tanh_v(v_fma(normal, v_load(layer->scale + i), v_load(layer->offset + i))));
     }
-    if (i < O) {
-        const lanes rest = v_lanes(O - i);
-        const vec normal = v_mul(v_load_part(rest, y + i), inverse);
+    if (i < layer->O) {
+        const lanes rest = v_lanes(layer->O - i);
+        const vec normal = v_mul(v_sub(v_load_part(rest, y + i), m), inverse);
         if (keep != NULL) {
             v_store_part(rest, keep + i, normal);
         }
         const vec scale = v_load_part(rest, layer->scale + i);
         const vec offset = v_load_part(rest, layer->offset + i);
         v_store_part(rest, y + i, tanh_v(v_fma(normal, scale, offset)));
+    }
+}
+
+/* y(rows,O) holds the layer norm's input and receives tanh of its output; row 0 is row r of the
+ * call. All rows' sums, then all rows' functions: neither waits for the other. */
+static void norm_tanh_rows(float *y, size_t ld_y, const struct kernels_layer *layer, int r,
+                           int rows)
+{
+    float mean[ROWS], inverse_std[ROWS];
+    for (int i = 0; i < rows; i++) {
+        moments(&mean[i], &inverse_std[i], y + (size_t)i * ld_y, layer->O);
+    }
+    for (int i = 0; i < rows; i++) {
+        const size_t at = (size_t)(r + i);
+        float *keep = NULL;
+        if (layer->normal != NULL) {
+            keep = layer->normal + at * layer->ld_normal;
+            layer->inverse_std[at] = inverse_std[i];
+        }
+        norm_tanh_row(y + (size_t)i * ld_y, keep, layer, mean[i], inverse_std[i]);
     }
 }
 
@@ -345,7 +290,7 @@ static void dot_forward(float *y, size_t ld_y, const struct kernels_layer *layer
         }
         y[(size_t)r * ld_y] = sum;
         if (layer->activation == KERNELS_NORM_TANH) {
-            norm_tanh_row(y + (size_t)r * ld_y, layer, r);
+            norm_tanh_rows(y + (size_t)r * ld_y, ld_y, layer, r, 1);
         }
     }
 }
@@ -357,7 +302,6 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
         dot_forward(y, ld_y, layer, x, ld_x, R);
         return;
     }
-    const size_t O = (size_t)layer->O;
     int rows;
     for (int r = 0; r < R; r += rows) {
         block_function *function;
@@ -370,19 +314,15 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
         const float *panel = layer->packed + (size_t)layer->first * PANEL;
         for (int o = 0; o < layer->O; o += PANEL) {
             function(y_r + o, ld_y, start, x + (size_t)r * ld_x, ld_x, 1, panel, layer->count,
-                     layer->O - o);
+                     layer->O - o, layer->activation == KERNELS_ELU);
             panel += (size_t)layer->I * PANEL;
             for (int i = 0; i < rows; i++) {
                 start[i] += PANEL;
             }
         }
         /* The block is still in the first cache. */
-        for (int i = 0; i < rows; i++) {
-            if (layer->activation == KERNELS_ELU) {
-                elu_n(y_r + (size_t)i * ld_y, y_r + (size_t)i * ld_y, O);
-            } else if (layer->activation == KERNELS_NORM_TANH) {
-                norm_tanh_row(y_r + (size_t)i * ld_y, layer, r + i);
-            }
+        if (layer->activation == KERNELS_NORM_TANH) {
+            norm_tanh_rows(y_r, ld_y, layer, r, rows);
         }
     }
 }
@@ -431,7 +371,7 @@ static void multiply(float *c, size_t ld_c, const float *a, size_t a_row, size_t
                     start[i] = c_m + (size_t)i * ld_c;
                 }
                 function(c_m, ld_c, adds ? start : NULL, a + (size_t)m * a_row + (size_t)k * a_k,
-                         a_row, a_k, panel, depth, N - n);
+                         a_row, a_k, panel, depth, N - n, false);
             }
         }
     }

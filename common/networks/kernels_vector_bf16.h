@@ -22,32 +22,6 @@ static void pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_
 
 /* ---- First layer ---- */
 
-/* The mean of y(n) and 1 / its standard deviation. */
-static void moments(float *mean, float *inverse_std, const float *y, int n)
-{
-    const float m = sum_row(y, n) / (float)n;
-    const vec m_v = v_set(m);
-    vec sum0 = v_set(0.0f);
-    vec sum1 = sum0;
-    int i = 0;
-    for (; i + PANEL <= n; i += PANEL) {
-        const vec c0 = v_sub(v_load(y + i), m_v);
-        const vec c1 = v_sub(v_load(y + i + LANES), m_v);
-        sum0 = v_fma(c0, c0, sum0);
-        sum1 = v_fma(c1, c1, sum1);
-    }
-    float means[LANES] ALIGNED;
-    v_store(means, m_v);
-    for (; i < n; i += LANES) {
-        /* Lanes beyond the row are 0, not the mean's square. */
-        const lanes rest = v_lanes(n - i);
-        const vec c = v_sub(v_load_part(rest, y + i), v_load_part(rest, means));
-        sum0 = v_fma(c, c, sum0);
-    }
-    *mean = m;
-    *inverse_std = 1.0f / __builtin_sqrtf(v_sum(v_add(sum0, sum1)) / (float)n + KERNELS_NORM_EPS);
-}
-
 /* y(O) <- tanh(scale normal + offset) of x(O), rounded. */
 static void norm_tanh_bf16(uint16_t *y, const float *x, float mean, float inverse_std,
                            const struct kernels_layer *layer)
