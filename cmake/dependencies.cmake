@@ -55,6 +55,18 @@ if(NOT EXISTS ${CONTROL_SUITE_DIR}/cheetah.xml)
   list(APPEND HINDCAST_MISSING "control suite models in ${CONTROL_SUITE_DIR}")
 endif()
 
+# MPI, for several learners under mpirun or srun: used where it is found.
+set(HINDCAST_MPI AUTO CACHE STRING "Several learners over MPI: AUTO (where it is found), ON or OFF")
+if(HINDCAST_MPI)
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    add_library(hindcast_mpi INTERFACE)
+    target_link_libraries(hindcast_mpi INTERFACE MPI::MPI_C)
+  elseif(NOT HINDCAST_MPI STREQUAL AUTO)
+    list(APPEND HINDCAST_MISSING "libopenmpi-dev (HINDCAST_MPI)")
+  endif()
+endif()
+
 if(HINDCAST_MISSING)
   list(JOIN HINDCAST_MISSING ", " HINDCAST_MISSING)
   message(FATAL_ERROR "Missing: ${HINDCAST_MISSING}. Run ./deploy/install_dependencies (or set MUJOCO_DIR, CONTROL_SUITE_DIR).")

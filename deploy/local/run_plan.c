@@ -22,7 +22,8 @@ static const struct config_option up_table[] = {
     OPTION(replay_servers, CONFIG_INT, "1", 0, 1,
            "replay servers here; 0: they run elsewhere (experiment.replay)"),
     OPTION(restorers, CONFIG_INT, "1", 0, 16, "restorers, each with its share of the shards"),
-    OPTION(learners, CONFIG_INT, "1", 0, 1, "learners here"),
+    OPTION(learners, CONFIG_INT, "1", 0, 16,
+           "learners here: ranks that take each step together; 0: elsewhere"),
     OPTION(evaluators, CONFIG_INT, "1", 0, 16, "evaluators"),
     OPTION(collectors, CONFIG_INT, "0", 0, 16, "collectors: online learning, and logs"),
     OPTION(seeds, CONFIG_INTS, "[]", 0, 1e9,
@@ -47,13 +48,14 @@ static const struct role {
     const char *binary;
     size_t count; /* offset in struct up_options */
     bool goal, last, again;
+    bool group; /* several are ranks that work together */
 } roles[] = {
     {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers),
      .last = true},
     {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .goal = false},
     {"collector", "hindcast-collector", offsetof(struct up_options, collectors), .goal = true},
     {"learner", "hindcast-learner", offsetof(struct up_options, learners), .goal = true,
-     .again = true},
+     .again = true, .group = true},
     {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators), .goal = true},
 };
 
@@ -133,8 +135,8 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
     add_argument(arguments, "--experiment.run_dir=%s", plan->experiment->run_dir);
     add_argument(arguments, "--experiment.seed=%lld", (long long)plan->experiment->seed);
     if (count > 1) {
-        add_argument(arguments, "--%s.index=%d", role->name, index);
-        add_argument(arguments, "--%s.count=%d", role->name, count);
+        add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "rank" : "index", index);
+        add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "ranks" : "count", count);
     }
 }
 
@@ -193,8 +195,10 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
             if (s == STATUS_OK) {
                 struct arguments arguments;
                 make_arguments(plan, role, index, count, &arguments);
+                /* The end of a run is told by rank 0 alone. */
+                const bool again = role->again && index == 0;
                 s = supervisor_add(supervisor, role->name, index, count, path, arguments.list,
-                                   role->goal, role->last, role->again, err);
+                                   role->goal, role->last, again, err);
             }
             if (s != STATUS_OK) {
                 return s;

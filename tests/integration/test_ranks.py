@@ -1,14 +1,19 @@
 """Several learners of one model, as processes on a sealed table: what they learn, and what befalls them."""
 
+import json
+import os
 import queue
 import re
+import signal
+import subprocess
+import urllib.request
 
 import grpc
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from processes import wait_until
+from processes import BINARIES, wait_until
 from test_learner import checkpoints, logged, newest, notes, reached, reports, sealed  # noqa: F401 (fixtures)
 
 STEPS = 200
@@ -122,6 +127,23 @@ def test_the_end_is_the_same_step_for_all(sealed, wire):
         process.succeed()
 
 
+def test_up_starts_and_supervises_all_ranks(logged):
+    """The same command as for one learner; a rank that dies is started again."""
+    up = logged.up("--up.learners=3", "--up.evaluators=0", "--learner.steps=0")
+    wait_until(lambda: logged.status("learner-2") and "rank 2 of 3" in logged.status("learner-2")["text"], "rank 2",
+               alive=up)
+    os.kill(logged.status("learner-2")["pid"], signal.SIGKILL)
+    wait_until(lambda: "out of the group" in (logged.run_dir / "learner-1.log").read_text(), "the news", alive=up)
+    step = newest(logged.run_dir)
+    wait_until(reached(logged.run_dir, step + 30), "steps after it", alive=up)
+    shown = subprocess.run([BINARIES["hindcast"], "status", logged.run_dir], capture_output=True, text=True, timeout=30)
+    assert all(f"learner-{rank}" in shown.stdout for rank in range(3)), shown
+    up.signal(signal.SIGINT)
+    assert up.wait(60) == 130
+    up = logged.up("--up.learners=3", "--up.evaluators=0", f"--learner.steps={newest(logged.run_dir) + 20}")
+    up.succeed()
+
+
 @pytest.mark.parametrize("flag, text", [
     ("--batch_snippets=6", "batch_snippets: 6, expected batch_snippets: 8"),
     ("--algorithm=mpo", 'algorithm: mpo, expected algorithm: "abm+mpo"'),
@@ -153,6 +175,45 @@ def test_a_second_process_of_a_rank_waits_for_its_place(sealed, whole):
     processes[0].succeed()
     second.succeed()
     assert differing(learned(whole), learned(run_dir)) == []
+
+
+# ---- Over MPI ----
+
+def mpirun(workspace, run_dir, label="mpirun"):
+    return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
+                                   BINARIES["learner"], f"--config={workspace.config}", f"--run_dir={run_dir}",
+                                   f"--steps={STEPS}", "--threads=1")
+
+
+def test_over_mpi_the_bits_are_the_same(sealed, whole):
+    run_dir = sealed.folder / "mpi"
+    mpirun(sealed, run_dir).succeed()
+    assert differing(learned(whole), learned(run_dir)) == []
+    assert reports(whole) == reports(run_dir)
+    mpirun(sealed, run_dir).succeed()  # there is nothing left to do, for either
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_one_goes_on(sealed, whole, victim):
+    run_dir = sealed.folder / "mpi"
+    job = mpirun(sealed, run_dir)
+    wait_until(lambda: checkpoints(run_dir) and newest(run_dir) >= 40, "a checkpoint", alive=job)
+    address = (run_dir / f"learner-{victim}.admin").read_text().strip()
+    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+        os.kill(json.load(answer)["pid"], signal.SIGKILL)
+    assert job.wait(60) != 0
+    mpirun(sealed, run_dir, "again").succeed()
+    assert differing(learned(whole), learned(run_dir)) == []
+
+
+def test_over_mpi_finish_reaches_all(sealed, wire):
+    run_dir = sealed.folder / "mpi"
+    job = mpirun(sealed, run_dir)
+    wait_until(reached(run_dir, 20), "step 20", alive=job)
+    channel = grpc.insecure_channel(f"unix:{run_dir}/parameters.sock")
+    wire.parameters_grpc.ParametersStub(channel).Finish(wire.parameters.FinishRequest(reason="enough"), timeout=10)
+    job.succeed()
+    assert said(job).count("enough") >= 2 and notes(run_dir)["finish_reason"] == "enough"
 
 
 # ---- A peer that speaks the wire by itself ----
