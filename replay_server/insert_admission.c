@@ -235,6 +235,7 @@ static void settle_op(struct insert_op *op)
             table_commit(op->table->table, op->episode_id);
         } else {
             table_cancel(op->table->table, op->episode_id);
+            served_table_owe(op->table, op->room.ids, op->room.n);
             limiter_cancel_insert(&op->table->limiter, job->episode.restored,
                                   job->episode.n_rows - 1);
         }

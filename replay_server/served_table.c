@@ -56,6 +56,7 @@ void served_table_free(struct served_table *table)
     if (table) {
         writers_fini(&table->writers);
         table_free(table->table);
+        mem_free(table->owed);
         mem_free(table);
     }
 }
@@ -104,6 +105,16 @@ void served_table_writer_record(const struct served_table *table, const struct w
     record->last_sequence = writer->committed;
     record->cursor_size = writer->cursor_size;
     memcpy(record->cursor, writer->cursor, writer->cursor_size);
+}
+
+void served_table_owe(struct served_table *table, const uint64_t *ids, uint32_t n)
+{
+    uint64_t *owed = mem_resize(table->owed, (size_t)table->n_owed + n, sizeof *owed);
+    if (owed) {
+        memcpy(owed + table->n_owed, ids, n * sizeof *ids);
+        table->owed = owed;
+        table->n_owed += n;
+    }
 }
 
 /* ---- Room ---- */

@@ -28,6 +28,11 @@ struct served_table {
     struct table_limits limits;
     struct writers writers;
     uint64_t saved_sampled; /* limiter.sampled when the history was last handed to the store */
+    /* Episodes that are out of the index and still in the store: the transaction that was to remove
+     * them failed, or has yet to begin. */
+    uint64_t *owed;
+    uint32_t n_owed;
+    bool removing; /* some are on their way out */
 };
 
 status served_table_new(struct served_table **table, const struct store_table *record,
@@ -41,6 +46,10 @@ void served_table_set_history(struct served_table *table, const struct store_his
 /* The writer's record with `sequence` as its last. */
 void served_table_writer_record(const struct served_table *table, const struct writer *writer,
                                 struct store_writer *record);
+
+/* Notes that these are still to be removed from the store. Without memory they stay there until the
+ * next start, which finds them again. */
+void served_table_owe(struct served_table *table, const uint64_t *ids, uint32_t n);
 
 /* What must go before an episode of T transitions and `bytes` fits. */
 struct room {

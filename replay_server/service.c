@@ -159,42 +159,7 @@ static void post_room(void *arg)
     pthread_mutex_unlock(&service->post_lock);
 }
 
-/* ---- Corrupt episodes ---- */
-
-struct removal {
-    struct insert_job job;
-    uint64_t id;
-};
-
-static void removal_done(struct insert_job *job)
-{
-    if (job->result != STATUS_OK) {
-        log_error("a corrupt episode could not be removed: %s", job->err.text);
-    }
-    mem_free(job->owner);
-}
-
-void service_drop_corrupt(struct service *service, struct served_table *table, uint64_t id)
-{
-    if (!table_remove(table->table, id, true)) {
-        return; /* dealt with before */
-    }
-    log_error("a corrupt episode is taken out table=%s id=%" PRIu64, table->record.name, id);
-    struct removal *removal = mem_new(sizeof *removal);
-    if (removal) {
-        removal->id = id;
-        removal->job.removed = &removal->id;
-        removal->job.n_removed = 1;
-        removal->job.has_history = true;
-        served_table_history(table, &removal->job.history);
-        removal->job.done = removal_done;
-        removal->job.owner = removal;
-        if (inserter_submit(service->inserter, &removal->job) != STATUS_OK) {
-            mem_free(removal); /* it stays on the disk, and is found again after the next start */
-        }
-    }
-    service->samples_may_go = true;
-}
+/* ---- What the scrubber finds ---- */
 
 struct scrubbed {
     struct service *service;
@@ -286,6 +251,7 @@ static void on_tick(void *arg)
     store_reader_rest(service->reader);
     insert_streams_check_idle(service, now_ns);
     service_metrics_update(service);
+    service_remove_owed(service);
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
     service_settle(service);
 }
@@ -467,6 +433,7 @@ void service_close(struct service *service)
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);
     if (service->inserter) {
+        service_remove_owed(service);
         save_histories(service);
     }
     inserter_close(service->inserter);

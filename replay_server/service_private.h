@@ -1,11 +1,12 @@
 /* The state that the files of the service share:
  *
- *   service.c        life, posting, settling
- *   service_load.c   what the store holds becomes tables
- *   service_info.c   Info, metrics, the status line
- *   writer_calls.c   OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
- *   insert_stream.c  Insert
- *   sample_stream.c  Sample, over sample_op.c
+ *   service.c          life, posting, settling
+ *   service_removal.c  what is out of the index leaves the store
+ *   service_load.c     what the store holds becomes tables
+ *   service_info.c     Info, metrics, the status line
+ *   writer_calls.c     OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
+ *   insert_stream.c    Insert
+ *   sample_stream.c    Sample, over sample_op.c
  *
  * All of it belongs to the call thread but where a comment says otherwise. */
 #ifndef HINDCAST_REPLAY_SERVER_SERVICE_PRIVATE_H
@@ -75,8 +76,12 @@ struct served_table *service_table(const struct service *service,
 struct served_table *service_table_of_number(const struct service *service, uint32_t number);
 /* Lets everyone go on who may. At the end of every event on the call thread. */
 void service_settle(struct service *service);
+
+/* ---- service_removal.c ---- */
 /* Takes a corrupt episode out of index and store. */
 void service_drop_corrupt(struct service *service, struct served_table *table, uint64_t id);
+/* Hands to the inserter what tables owe the store (served_table_owe). */
+void service_remove_owed(struct service *service);
 
 /* ---- service_load.c ---- */
 /* `scan`: check every chunk first. */

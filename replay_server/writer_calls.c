@@ -227,6 +227,12 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
     state->writer = writer;
     state->seal = !table_sealed(table->table) && !table->sealing &&
                   writers_n_done(&table->writers) >= request->n_writers;
+    /* What is sealed must be what the store holds; what is on its way may yet fail. */
+    if (state->seal && (table_counts(table->table)->pending_episodes > 0 || table->n_owed > 0 ||
+                        table->removing)) {
+        return err_set(err, STATUS_BUSY, "table %s: the store is writing; try again",
+                       table->record.name);
+    }
     return STATUS_OK;
 }
 
