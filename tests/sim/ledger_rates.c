@@ -1,0 +1,92 @@
+/* The limiter's corridor, seen from outside: what it had counted before a step and after it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "tests/sim/ledger_private.h"
+#include "tests/sim/server.h"
+#include "tests/sim/verdict.h"
+
+struct seen {
+    uint32_t life;
+    struct limiter limiter;
+    uint64_t transitions, removed, begun; /* of the table: there, removed, ever begun */
+};
+
+static struct seen seen[PLAN_SERVERS_MAX];
+
+void ledger_rates_begin(void)
+{
+    memset(seen, 0, sizeof seen);
+}
+
+static double lead(const struct limiter *limiter)
+{
+    return ((double)limiter->fresh_inserted - (double)limiter->settings.min_transitions) *
+               limiter->settings.samples_per_insert -
+           (double)limiter->sampled;
+}
+
+static void check_inserts(uint32_t server, const struct seen *before, const struct seen *now)
+{
+    const struct limiter_settings *set = &now->limiter.settings;
+    if (set->samples_per_insert > 0 &&
+        now->limiter.fresh_inserted > before->limiter.fresh_inserted) {
+        const double more = (double)(now->limiter.fresh_inserted - before->limiter.fresh_inserted);
+        /* Of one episode alone it is known where the lead was when it went in. */
+        const bool alone =
+            now->begun == before->begun + 1 && now->limiter.sampled == before->limiter.sampled;
+        const double overshoot =
+            set->samples_per_insert * (alone ? more : (double)ledger.plan->T_max);
+        if (lead(&now->limiter) > set->tolerance + overshoot) {
+            verdict_wrong("server %u: an insert went in at a lead of %g, above %g", server,
+                          lead(&now->limiter) - overshoot, set->tolerance);
+        }
+    }
+    if (now->limiter.evicted > before->limiter.evicted &&
+        (double)now->limiter.sampled < set->samples_per_eviction * (double)now->limiter.evicted) {
+        verdict_wrong("server %u: %" PRIu64 " transitions evicted after %" PRIu64
+                      " sampled, at %g per eviction",
+                      server, now->limiter.evicted, now->limiter.sampled,
+                      set->samples_per_eviction);
+    }
+}
+
+static void check_samples(uint32_t server, const struct served_table *table,
+                          const struct seen *before, const struct seen *now)
+{
+    const struct limiter_settings *set = &now->limiter.settings;
+    const bool sealed = table_sealed(table->table);
+    if (now->limiter.sampled <= before->limiter.sampled || sealed) {
+        return;
+    }
+    if (now->removed == before->removed && now->transitions < set->min_transitions) {
+        verdict_wrong("server %u: sampled from %" PRIu64 " transitions, below %" PRIu64, server,
+                      now->transitions, set->min_transitions);
+    }
+    const double most = (double)ledger.plan->B * (double)ledger.plan->N;
+    if (set->samples_per_insert > 0 && lead(&now->limiter) < -set->tolerance - most) {
+        verdict_wrong("server %u: sampled to a lead of %g, more than one batch below %g", server,
+                      lead(&now->limiter), -set->tolerance);
+    }
+}
+
+void ledger_rates_look(uint32_t server, const struct service *service)
+{
+    const struct served_table *table = service->tables;
+    if ((uint64_t)service->options.insert_buffer_bytes < service->insert_reserved) {
+        verdict_wrong("server %u: %" PRIu64 " bytes promised to inserts, of %" PRId64, server,
+                      service->insert_reserved, service->options.insert_buffer_bytes);
+    }
+    if (table == NULL) {
+        return;
+    }
+    const struct table_counts *counts = table_counts(table->table);
+    const struct seen now = {servers_life(server), table->limiter, counts->transitions,
+                             counts->episodes_removed,
+                             counts->episodes_inserted + counts->pending_episodes};
+    if (seen[server].life == now.life) {
+        check_inserts(server, &seen[server], &now);
+        check_samples(server, table, &seen[server], &now);
+    }
+    seen[server] = now;
+}

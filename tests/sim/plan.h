@@ -1,0 +1,50 @@
+/* What a seed says about a simulation before it begins: who there is, how large things are, how
+ * often what goes wrong. */
+#ifndef HINDCAST_SIM_PLAN_H
+#define HINDCAST_SIM_PLAN_H
+
+#include "common/base/experiment.h"
+#include "common/trajectory/episode.h"
+#include "replay_server/options.h"
+
+#define PLAN_WRITERS_MAX  3u
+#define PLAN_SERVERS_MAX  2u
+#define PLAN_SAMPLERS_MAX 3u
+#define PLAN_EPISODES_MAX 64u
+
+struct plan {
+    uint64_t seed;
+    struct experiment experiment; /* names the servers */
+    struct options options;       /* of every server, but for listen and path */
+    struct signature signature;
+    uint32_t W;
+    uint32_t n_servers, n_writers, n_samplers;
+    uint32_t n_episodes;       /* of each writer */
+    uint32_t T_max;            /* transitions of an episode: 1 .. */
+    bool online;               /* fresh episodes; else logs, sealed at the end */
+    bool twins;                /* some episodes come from several writers */
+    bool require_sealed;       /* samplers wait for the seal */
+    uint32_t n_batches;        /* each sampler wants, of an unsealed or sealed table */
+    uint32_t B, N;             /* a batch's snippets, a snippet's transitions */
+    size_t in_flight_bytes;    /* of a writer */
+    uint64_t trouble_ns;       /* faults end after this */
+    uint64_t trouble_every_ns; /* between two, about */
+    uint64_t delay_ns_max, window_bytes;
+};
+
+/* Where episode `number` of a writer comes from, and how long it is: functions of the seed. */
+void plan_make(struct plan *plan, uint64_t seed);
+struct episode_identity plan_identity(const struct plan *plan, uint32_t writer, uint32_t number);
+uint32_t plan_T(const struct plan *plan, const struct episode_identity *identity);
+/* Every number of row t; a function of the identity. Exact in a float. */
+float plan_number(const struct episode_identity *identity, uint32_t t, uint32_t column);
+/* Who the row with these first numbers belongs to. */
+void plan_number_read(const float *row, struct episode_identity *identity, uint32_t *t);
+/* Rows of the episode; episode_fini is the caller's. */
+void plan_episode(const struct plan *plan, struct episode *episode,
+                  const struct episode_identity *identity);
+/* The largest that a table may get without removing, over all writers: transitions. */
+uint64_t plan_transitions(const struct plan *plan);
+void plan_print(const struct plan *plan);
+
+#endif

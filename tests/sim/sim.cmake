@@ -1,0 +1,22 @@
+# The simulation: servers and clients of a whole system on a fake clock and a fake network (docs/testing.md). gRPC's core is
+# replaced by tests/sim/network_*.c, pthread by fibers; everything of our own is the real thing.
+if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only one of them runs at a time anyway
+  set(sim ${CMAKE_SOURCE_DIR}/tests/sim)
+  hindcast_binary(sim FOLDER tests
+    SOURCES ${sim}/sim.c ${sim}/story.c ${sim}/plan.c ${sim}/chance.c ${sim}/agenda.c ${sim}/trace.c ${sim}/verdict.c
+            ${sim}/fiber.c ${sim}/fiber_pthread.c
+            ${sim}/network_queue.c ${sim}/network_channel.c ${sim}/network_server.c ${sim}/network_call.c
+            ${sim}/network_fault.c ${sim}/network_slice.c
+            ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c
+            ${sim}/ledger.c ${sim}/ledger_look.c ${sim}/ledger_rates.c ${sim}/ledger_batch.c ${sim}/ledger_store.c
+            ${sim}/referee.c
+    LINK hindcast_replay_server_core hindcast_test_base)
+  foreach(function log_write mdb_put grpc_slice_new_with_user_data grpc_slice_unref grpc_byte_buffer_destroy clock_gettime pthread_create pthread_join pthread_self pthread_setname_np
+          pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock
+          pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal
+          pthread_cond_broadcast)
+    target_link_options(sim PRIVATE -Wl,--wrap=${function})
+  endforeach()
+  add_test(NAME sim COMMAND sim --list ${sim}/seeds --from 1 --count 200 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  set_tests_properties(sim PROPERTIES TIMEOUT 300)
+endif()

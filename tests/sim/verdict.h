@@ -1,0 +1,12 @@
+/* The first thing found wrong ends a simulation: it is printed, and the process ends with it. */
+#ifndef HINDCAST_SIM_VERDICT_H
+#define HINDCAST_SIM_VERDICT_H
+
+#include "common/base/status.h"
+
+#define VERDICT_EXIT 3
+
+void verdict_begin(unsigned long long seed);
+void verdict_wrong(const char *format, ...) PRINTF_LIKE(1, 2) __attribute__((noreturn));
+
+#endif
