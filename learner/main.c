@@ -11,6 +11,7 @@
 #include "common/clients/peer.h"
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
+#include "learner/commands.h"
 #include "learner/options.h"
 #include "learner/partner.h"
 #include "learner/publisher.h"
@@ -193,6 +194,10 @@ int main(int argc, char **argv)
     status s = load(&learner, argc, argv, &done, &err);
     if (s == STATUS_OK && done) {
         code = 0;
+        goto free_config;
+    }
+    if (s == STATUS_OK && commands_asked(&learner.options)) {
+        code = commands_run(&learner.experiment, &learner.options);
         goto free_config;
     }
     if (s == STATUS_OK) {

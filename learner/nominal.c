@@ -1,4 +1,6 @@
 /* The nominal work of a step: docs/maths.md, section 6. */
+#include <string.h>
+
 #include "learner/operators.h"
 #include "learner/update.h"
 
@@ -39,30 +41,50 @@ static double value_work(const struct settings *settings, const struct algorithm
     return work;
 }
 
-double update_nominal_flop(const struct settings *settings, double S, double U)
+/* Multiply-adds of each phase of a step. */
+static void phase_work(const struct settings *settings, double S, double U, double work[PHASES])
 {
     const struct algorithm *algorithm = algorithm_find(settings->algorithm);
     const struct row_work row = row_work(settings);
     const double n = algorithm->improve_one ? 1.0 : settings->M;
     const bool improves = (algorithm->draws >> NOISE_IMPROVE & 1u) != 0;
-    double work = value_work(settings, algorithm, &row, S, S + U);
-    work += (algorithm->has_critic2 ? 2.0 : 1.0) * 3.0 * S * (row.state + row.critic);
+    work[PHASE_VALUE] = value_work(settings, algorithm, &row, S, S + U);
+    work[PHASE_EVALUATE] =
+        (algorithm->has_critic2 ? 2.0 : 1.0) * 3.0 * S * (row.state + row.critic);
     if (algorithm->prior != NULL) {
         /* Its forward pass also serves the sampling; where V's samples are its own, theirs the
          * loss. */
-        work += (algorithm->value_from_prior ? 2.0 : 3.0) * S * row.actor;
+        work[PHASE_PRIOR] = (algorithm->value_from_prior ? 2.0 : 3.0) * S * row.actor;
     }
     if (algorithm->has_policy) {
-        work += 3.0 * S * row.actor;
+        work[PHASE_IMPROVE] += 3.0 * S * row.actor;
     }
     if (algorithm->has_perturb) {
-        work += 3.0 * S * (row.state + row.perturb);
+        work[PHASE_IMPROVE] += 3.0 * S * (row.state + row.perturb);
     }
     if (algorithm->n_slopes > 0) {
         /* Forward, and back by the inputs alone. */
-        work += algorithm->n_slopes * n * S * 2.0 * (row.state + row.critic);
+        work[PHASE_IMPROVE] += algorithm->n_slopes * n * S * 2.0 * (row.state + row.critic);
     } else if (improves) {
-        work += n * S * row.critic;
+        work[PHASE_IMPROVE] += n * S * row.critic;
     }
-    return 2.0 * work;
+}
+
+void update_nominal_phases(const struct settings *settings, double S, double U, double flop[PHASES])
+{
+    memset(flop, 0, PHASES * sizeof *flop);
+    phase_work(settings, S, U, flop);
+    for (int i = 0; i < PHASES; i++) {
+        flop[i] *= 2.0;
+    }
+}
+
+double update_nominal_flop(const struct settings *settings, double S, double U)
+{
+    double flop[PHASES], sum = 0.0;
+    update_nominal_phases(settings, S, U, flop);
+    for (int i = 0; i < PHASES; i++) {
+        sum += flop[i];
+    }
+    return sum;
 }

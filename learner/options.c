@@ -131,6 +131,12 @@ static const struct config_option OPTIONS[] = {
      "snippets of the batch that each rank takes, batch_snippets in all; empty: even shares"},
     {"exchange_timeout_seconds", CONFIG_REAL, AT(exchange_timeout_seconds), "s", "30", 0.1, 3600,
      NULL, "a rank that rank 0 waits for and says nothing for so long is left behind"},
+
+    {"profile", CONFIG_INT, AT(profile), "steps", "0", 0, 1000000, NULL,
+     "print where the time of so many steps goes, and leave; the run is not touched"},
+    {"replay_batch", CONFIG_TEXT, AT(replay_batch), "", "", 0, 0, NULL,
+     "take the step that this failed-batch-N.safetensors broke again, print where its numbers stop "
+     "being finite, and leave (1: it fails again); no server needed"},
 };
 
 struct config_section learner_options_section(struct learner_options *options)

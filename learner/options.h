@@ -49,6 +49,10 @@ struct learner_options {
     char exchange[CONFIG_TEXT_SIZE];
     struct config_ints slices;
     double exchange_timeout_seconds;
+
+    /* In place of learning: commands.h. */
+    int64_t profile;
+    char replay_batch[CONFIG_TEXT_SIZE];
 };
 
 /* The table for config_load, with `values` pointing to `options`. */

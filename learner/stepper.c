@@ -2,12 +2,12 @@
 #include "learner/stepper.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "learner/diagnostics.h"
+#include "learner/failed_step.h"
 #include "learner/update.h"
 
 #define LOG_MODULE "stepper"
@@ -97,21 +97,12 @@ static void check_table(struct run *run, uint64_t table_version)
 static void keep_failure(const struct stepper *stepper, const struct batch *batch)
 {
     const struct run *run = stepper->run;
-    char batch_path[PATH_MAX], state_path[PATH_MAX], rank[24] = "";
-    struct err err = {0};
+    char suffix[32] = "";
     if (stepper->options->ranks > 1) {
-        snprintf(rank, sizeof(rank), "-rank-%" PRId64, stepper->options->rank);
+        snprintf(suffix, sizeof(suffix), "-rank-%" PRId64, stepper->options->rank);
     }
-    snprintf(batch_path, sizeof(batch_path), "%s/failed-batch-%08" PRIu64 "%s.safetensors",
-             run->experiment->run_dir, run->state->step, rank);
-    snprintf(state_path, sizeof(state_path), "%s/failed-state-%08" PRIu64 "%s.safetensors",
-             run->experiment->run_dir, run->state->step, rank);
-    if (batch_save(batch, &run->settings, run->state->step, batch_path, &err) != STATUS_OK ||
-        state_save(run->state, &run->settings, NULL, 0, state_path, &err) != STATUS_OK) {
-        log_error("what broke the step could not be kept: %s", err.text);
-    }
-    log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
-              run->state->step, batch_path, state_path);
+    failed_step_keep(run->experiment->run_dir, suffix, run->state, &run->settings, batch,
+                     learner_options_threads(stepper->options));
 }
 
 bool stepper_report_due(const struct stepper *stepper)

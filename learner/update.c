@@ -382,6 +382,9 @@ status update_apply(struct update *update, struct state *state, struct report *r
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
                 state->step + 1);
+    if (report != NULL) {
+        *report = update->report;
+    }
     const status s = report_check(&update->report, err);
     if (s != STATUS_OK) {
         return s;
@@ -398,9 +401,6 @@ status update_apply(struct update *update, struct state *state, struct report *r
     }
     update->packed_step = state->step;
     phases_lap(&update->phases, PHASE_APPLY);
-    if (report != NULL) {
-        *report = update->report;
-    }
     return STATUS_OK;
 }
 

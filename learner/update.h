@@ -46,7 +46,7 @@ struct update_sums update_sums(struct update *update);
 
 /* Means, clipping, one Adam step for each network and dual, target copies where due. CORRUPT,
  * naming the quantity and the step, when a loss or a gradient norm is not finite: `state` is then
- * what it was before the step. `report` may be NULL. */
+ * what it was before the step, and the report has all of its quantities. `report` may be NULL. */
 status update_apply(struct update *update, struct state *state, struct report *report,
                     struct err *err) MUST_CHECK;
 
@@ -75,5 +75,8 @@ size_t update_bytes(const struct update *update);
 /* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6) with S valid
  * states and U snippets, both times T. */
 double update_nominal_flop(const struct settings *settings, double S, double U);
+/* The same, of each phase: 0 where there are no matrix products. */
+void update_nominal_phases(const struct settings *settings, double S, double U,
+                           double flop[PHASES]);
 
 #endif
