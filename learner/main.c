@@ -57,16 +57,15 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     }
     *done = learner->experiment.check;
     learner->config_digest = config_digest(&sections[1]);
-    size_t size = 0;
-    FILE *text = open_memstream(&learner->config, &size);
-    if (text == NULL) {
+    struct text text = {0};
+    config_print_text(&text, &sections[1], 1);
+    /* A run goes on bit for bit only with the same of these. */
+    text_format(&text, "  # %d threads, %s kernels\n", learner_options_threads(&learner->options),
+                kernels_name());
+    learner->config = text_take(&text, NULL);
+    if (learner->config == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "configuration");
     }
-    config_print(text, &sections[1], 1);
-    /* A run goes on bit for bit only with the same of these. */
-    fprintf(text, "  # %d threads, %s kernels\n", learner_options_threads(&learner->options),
-            kernels_name());
-    fclose(text);
     return STATUS_OK;
 }
 
@@ -227,6 +226,6 @@ free_config:
     if (learner.mpi) {
         exchange_mpi_finish(code != 0);
     }
-    free(learner.config);
+    mem_free(learner.config);
     return code;
 }

@@ -335,16 +335,8 @@ char *learner_options_terms(const struct learner_options *options, int64_t seed)
             shared[section.n_options++] = OPTIONS[i];
         }
     }
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL) {
-        return NULL;
-    }
-    fprintf(out, "version: %s\nseed: %lld\n", HINDCAST_VERSION, (long long)seed);
-    config_print(out, &section, 1);
-    fclose(out);
-    char *terms = mem_text(text);
-    free(text);
-    return terms;
+    struct text terms = {0};
+    text_format(&terms, "version: %s\nseed: %lld\n", HINDCAST_VERSION, (long long)seed);
+    config_print_text(&terms, &section, 1);
+    return text_take(&terms, NULL);
 }

@@ -8,6 +8,7 @@
 
 #include "common/base/config_value.h"
 #include "common/base/config_yaml.h"
+#include "common/base/memory.h"
 
 static void set_presets(const struct config_section *section)
 {
@@ -112,25 +113,35 @@ static void print_help(const struct config_section *sections, size_t n, const ch
 }
 
 /* The effective values; with comments where `comments`. */
-static void print_sections(FILE *out, const struct config_section *sections, size_t n,
+static void print_sections(struct text *out, const struct config_section *sections, size_t n,
                            bool comments)
 {
     for (size_t i = 0; i < n; i++) {
-        fprintf(out, "%s%s:\n", comments && i > 0 ? "\n" : "", sections[i].name);
+        text_format(out, "%s%s:\n", comments && i > 0 ? "\n" : "", sections[i].name);
         for (size_t j = 0; j < sections[i].n_options; j++) {
             const struct config_option *option = &sections[i].options[j];
             if (comments) {
                 char expected[256];
                 config_expected(option, expected, sizeof expected);
                 const bool unit = option->unit != NULL && option->unit[0] != '\0';
-                fprintf(out, "  # %s (%s%s%s)\n", option->help, expected, unit ? "; " : "",
-                        unit ? option->unit : "");
+                text_format(out, "  # %s (%s%s%s)\n", option->help, expected, unit ? "; " : "",
+                            unit ? option->unit : "");
             }
-            fprintf(out, "  %s: ", option->name);
+            text_format(out, "  %s: ", option->name);
             config_value_print(out, option, config_field(&sections[i], option));
-            fputc('\n', out);
+            text_add(out, "\n");
         }
     }
+}
+
+/* The same to a file. */
+static void put_sections(FILE *out, const struct config_section *sections, size_t n, bool comments)
+{
+    struct text text = {0};
+    print_sections(&text, sections, n, comments);
+    char *bytes = text_take(&text, NULL);
+    fputs(bytes == NULL ? "# out of memory\n" : bytes, out);
+    mem_free(bytes);
 }
 
 /* --help, --sample, --version: printed, and nothing else is done. */
@@ -141,7 +152,7 @@ static bool print_page(const struct config_section *sections, size_t n, const ch
         print_help(sections, n, program);
     } else if (strcmp(flag, "--sample") == 0) {
         printf("# %s\n", program);
-        print_sections(stdout, sections, n, true);
+        put_sections(stdout, sections, n, true);
     } else if (strcmp(flag, "--version") == 0) {
         puts(HINDCAST_VERSION);
     } else {
@@ -185,18 +196,22 @@ status config_load(const struct config_section *sections, size_t n, const char *
 
 void config_print(FILE *out, const struct config_section *sections, size_t n)
 {
+    put_sections(out, sections, n, false);
+}
+
+void config_print_text(struct text *out, const struct config_section *sections, size_t n)
+{
     print_sections(out, sections, n, false);
 }
 
 uint64_t config_digest(const struct config_section *section)
 {
-    char *text = NULL;
+    struct text out = {0};
+    config_print_text(&out, section, 1);
     size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    ASSERT(out != NULL);
-    config_print(out, section, 1);
-    ASSERT(fclose(out) == 0);
+    char *text = text_take(&out, &size);
+    ASSERT(text != NULL); /* a digest of less would pass for another configuration */
     const uint64_t digest = XXH64(text, size, 0);
-    free(text);
+    mem_free(text);
     return digest;
 }

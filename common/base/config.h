@@ -27,6 +27,7 @@
 #include <stdio.h>
 
 #include "common/base/status.h"
+#include "common/base/text.h"
 
 #define CONFIG_ROLES                                                                               \
     "experiment", "replay_server", "restorer", "learner", "evaluator", "collector", "up"
@@ -83,6 +84,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
 
 /* The effective values as YAML, one option a line in table order: what is logged at start. */
 void config_print(FILE *out, const struct config_section *sections, size_t n);
+void config_print_text(struct text *out, const struct config_section *sections, size_t n);
 
 /* 64-bit digest of the effective values of one section; kept in checkpoints. */
 uint64_t config_digest(const struct config_section *section);

@@ -250,21 +250,8 @@ status config_value_parse(const struct config_option *option, void *field, const
     return ok ? STATUS_OK : refuse(option, text, err);
 }
 
-/* The shortest decimal that reads back as the same number. */
-static void print_real(FILE *out, double value)
-{
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) {
-            break;
-        }
-    }
-    fputs(text, out);
-}
-
 /* Bare where YAML reads it back as the same text, else in double quotes. */
-static void print_text(FILE *out, const char *text)
+static void print_text(struct text *out, const char *text)
 {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
@@ -273,33 +260,33 @@ static void print_text(FILE *out, const char *text)
         ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/') &&
         strspn(text, plain) == strlen(text);
     if (bare) {
-        fputs(text, out);
+        text_add(out, text);
         return;
     }
-    fputc('"', out);
+    text_add(out, "\"");
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
         if (*at == '"' || *at == '\\') {
-            fprintf(out, "\\%c", *at);
+            text_format(out, "\\%c", *at);
         } else if (*at < 0x20 || *at == 0x7f) {
-            fprintf(out, "\\x%02x", *at);
+            text_format(out, "\\x%02x", *at);
         } else {
-            fputc(*at, out);
+            text_add_bytes(out, at, 1);
         }
     }
-    fputc('"', out);
+    text_add(out, "\"");
 }
 
-void config_value_print(FILE *out, const struct config_option *option, const void *field)
+void config_value_print(struct text *out, const struct config_option *option, const void *field)
 {
     switch (option->type) {
     case CONFIG_BOOL:
-        fputs(*(const bool *)field ? "true" : "false", out);
+        text_add(out, *(const bool *)field ? "true" : "false");
         break;
     case CONFIG_INT:
-        fprintf(out, "%" PRId64, *(const int64_t *)field);
+        text_format(out, "%" PRId64, *(const int64_t *)field);
         break;
     case CONFIG_REAL:
-        print_real(out, *(const double *)field);
+        text_add_number(out, *(const double *)field);
         break;
     case CONFIG_TEXT:
     case CONFIG_CHOICE:
@@ -307,21 +294,21 @@ void config_value_print(FILE *out, const struct config_option *option, const voi
         break;
     case CONFIG_INTS: {
         const struct config_ints *list = field;
-        fputc('[', out);
+        text_add(out, "[");
         for (size_t i = 0; i < list->n; i++) {
-            fprintf(out, "%s%" PRId64, i == 0 ? "" : ", ", list->items[i]);
+            text_format(out, "%s%" PRId64, i == 0 ? "" : ", ", list->items[i]);
         }
-        fputc(']', out);
+        text_add(out, "]");
         break;
     }
     case CONFIG_TEXTS: {
         const struct config_texts *list = field;
-        fputc('[', out);
+        text_add(out, "[");
         for (size_t i = 0; i < list->n; i++) {
-            fputs(i == 0 ? "" : ", ", out);
+            text_add(out, i == 0 ? "" : ", ");
             print_text(out, list->items[i]);
         }
-        fputc(']', out);
+        text_add(out, "]");
         break;
     }
     }

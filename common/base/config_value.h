@@ -22,6 +22,6 @@ bool config_is_list(const struct config_option *option);
 void config_expected(const struct config_option *option, char *text, size_t size);
 
 /* Writes the field as it would stand in YAML. */
-void config_value_print(FILE *out, const struct config_option *option, const void *field);
+void config_value_print(struct text *out, const struct config_option *option, const void *field);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/process_metrics.h"
+#include "common/base/text.h"
 
 struct metric {
     const char *name;
@@ -171,73 +172,61 @@ double metric_value(const struct metric *metric)
 
 /* ---- showing ---- */
 
-static void print_number(FILE *out, double value)
+static void print_number(struct text *out, double value)
 {
     if (isnan(value)) {
-        fputs("NaN", out);
+        text_add(out, "NaN");
     } else if (isinf(value)) {
-        fputs(value > 0 ? "+Inf" : "-Inf", out);
+        text_add(out, value > 0 ? "+Inf" : "-Inf");
     } else {
-        char text[40];
-        for (int digits = 15; digits <= 17; digits++) {
-            snprintf(text, sizeof text, "%.*g", digits, value);
-            if (strtod(text, NULL) == value) {
-                break;
-            }
-        }
-        fputs(text, out);
+        text_add_number(out, value);
     }
 }
 
-static void print_help(FILE *out, const struct metric *metric)
+static void print_help(struct text *out, const struct metric *metric)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
-    fprintf(out, "# HELP %s ", metric->name);
+    text_format(out, "# HELP %s ", metric->name);
     for (const char *c = metric->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n') {
-            fputs(*c == '\n' ? "\\n" : "\\\\", out);
+            text_add(out, *c == '\n' ? "\\n" : "\\\\");
         } else {
-            fputc(*c, out);
+            text_add_bytes(out, c, 1);
         }
     }
-    fprintf(out, "\n# TYPE %s %s\n", metric->name, kinds[metric->kind]);
+    text_format(out, "\n# TYPE %s %s\n", metric->name, kinds[metric->kind]);
 }
 
 /* `name_suffix{labels} ` */
-static void print_name(FILE *out, const struct metric *metric, const char *suffix)
+static void print_name(struct text *out, const struct metric *metric, const char *suffix)
 {
     const bool labels = metric->labels[0] != '\0';
-    fprintf(out, "%s%s%s%s%s ", metric->name, suffix, labels ? "{" : "", metric->labels,
-            labels ? "}" : "");
+    text_format(out, "%s%s%s%s%s ", metric->name, suffix, labels ? "{" : "", metric->labels,
+                labels ? "}" : "");
 }
 
-static void print_histogram(FILE *out, const struct metric *metric)
+static void print_histogram(struct text *out, const struct metric *metric)
 {
     /* _count is the sum of the buckets as read here, so that it always agrees with +Inf's. */
     uint64_t total = 0;
     for (size_t i = 0; i <= metric->n_bounds; i++) {
         total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
-        fprintf(out, "%s_bucket{%s%sle=\"", metric->name, metric->labels,
-                metric->labels[0] == '\0' ? "" : ",");
+        text_format(out, "%s_bucket{%s%sle=\"", metric->name, metric->labels,
+                    metric->labels[0] == '\0' ? "" : ",");
         print_number(out, i < metric->n_bounds ? metric->bounds[i] : (double)INFINITY);
-        fprintf(out, "\"} %llu\n", (unsigned long long)total);
+        text_format(out, "\"} %llu\n", (unsigned long long)total);
     }
     print_name(out, metric, "_sum");
     print_number(out, load(&metric->value));
-    fputc('\n', out);
+    text_add(out, "\n");
     print_name(out, metric, "_count");
-    fprintf(out, "%llu\n", (unsigned long long)total);
+    text_format(out, "%llu\n", (unsigned long long)total);
 }
 
 char *metrics_prometheus(void)
 {
     process_metrics_update();
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL) {
-        return NULL;
-    }
+    struct text page = {0}, *out = &page;
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {
         const struct metric *metric = metrics[i];
@@ -249,15 +238,11 @@ char *metrics_prometheus(void)
         } else {
             print_name(out, metric, "");
             print_number(out, load(&metric->value));
-            fputc('\n', out);
+            text_add(out, "\n");
         }
     }
     pthread_mutex_unlock(&lock);
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return text_take(out, NULL);
 }
 
 /* {"count": 3, "sum": 0.5, "buckets": [[0.1, 1], .., [null, 3]]}; null is +Inf. */

@@ -1,11 +1,11 @@
 /* Writing safetensors: the same content gives the same bytes. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/networks/safetensors.h"
 
 #define PREFIX 8 /* bytes of the header's size */
@@ -114,78 +114,27 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
 
 /* ---- The header ---- */
 
-/* Text that grows. (Not open_memstream: where memory fails once, it leaves a piece out and says nothing
- * of it.) */
-struct text {
-    char *bytes;
-    size_t size, room;
-    bool failed;
-};
-
-static void put(struct text *out, const char *bytes, size_t n)
-{
-    if (out->room - out->size < n) {
-        const size_t room = 2 * (out->size + n) + 256;
-        char *larger = mem_resize(out->bytes, room, 1);
-        if (larger == NULL) {
-            out->failed = true;
-            return;
-        }
-        out->bytes = larger;
-        out->room = room;
-    }
-    memcpy(out->bytes + out->size, bytes, n);
-    out->size += n;
-}
-
-__attribute__((format(printf, 2, 3))) static void put_format(struct text *out, const char *format, ...)
-{
-    char piece[96]; /* two numbers and what is around them */
-    va_list args;
-    va_start(args, format);
-    const int n = vsnprintf(piece, sizeof piece, format, args);
-    va_end(args);
-    ASSERT(n >= 0 && n < (int)sizeof piece);
-    put(out, piece, (size_t)n);
-}
-
-/* Writes JSON text as a quoted string; UTF-8 passes as it is. */
-static void put_text(struct text *out, const char *text)
-{
-    put(out, "\"", 1);
-    for (const char *c = text; *c != 0; c++) {
-        if (*c == '"' || *c == '\\') {
-            put_format(out, "\\%c", *c);
-        } else if ((unsigned char)*c < 0x20) {
-            put_format(out, "\\u%04x", (unsigned)*c);
-        } else {
-            put(out, c, 1);
-        }
-    }
-    put(out, "\"", 1);
-}
-
 static void put_notes(struct text *out, const struct safetensors_writer *writer)
 {
-    put_format(out, "\"__metadata__\":{");
+    text_format(out, "\"__metadata__\":{");
     for (size_t i = 0; i < writer->n_notes; i++) {
-        put(out, ",", i > 0);
-        put_text(out, writer->notes[i].key);
-        put(out, ":", 1);
-        put_text(out, writer->notes[i].text);
+        text_add_bytes(out, ",", i > 0);
+        text_add_quoted(out, writer->notes[i].key);
+        text_add(out, ":");
+        text_add_quoted(out, writer->notes[i].text);
     }
-    put(out, "}", 1);
+    text_add(out, "}");
 }
 
 static void put_tensor(struct text *out, const struct safetensors_tensor *tensor, size_t at)
 {
-    put_text(out, tensor->name);
-    put_format(out, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(tensor->type));
+    text_add_quoted(out, tensor->name);
+    text_format(out, ":{\"dtype\":\"%s\",\"shape\":[", safetensors_type_name(tensor->type));
     for (int i = 0; i < tensor->n_dims; i++) {
-        put_format(out, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
+        text_format(out, "%s%zu", i > 0 ? "," : "", tensor->shape[i]);
     }
     const size_t bytes = tensor->count * safetensors_type_size(tensor->type);
-    put_format(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
+    text_format(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
 }
 
 static int by_type_and_name(const void *a, const void *b)
@@ -211,26 +160,24 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
     }
     struct text out = {0};
     const char zeros[PREFIX] = {0};
-    put(&out, zeros, PREFIX);
-    put(&out, "{", 1);
+    text_add_bytes(&out, zeros, PREFIX);
+    text_add(&out, "{");
     put_notes(&out, writer);
     size_t at = 0;
     for (size_t i = 0; i < writer->n_tensors; i++) {
-        put(&out, ",", 1);
+        text_add(&out, ",");
         put_tensor(&out, &writer->tensors[i], at);
         at += writer->tensors[i].count * safetensors_type_size(writer->tensors[i].type);
     }
-    put(&out, "}", 1);
-    put(&out, "        ", (8 - out.size % 8) % 8);
-    if (out.failed) {
-        mem_free(out.bytes);
+    text_add(&out, "}");
+    text_add_bytes(&out, "        ", (8 - out.size % 8) % 8);
+    *bytes = text_take(&out, size);
+    if (*bytes == NULL) {
         return STATUS_NO_MEMORY;
     }
     for (int i = 0; i < PREFIX; i++) {
-        out.bytes[i] = (char)(unsigned char)((uint64_t)(out.size - PREFIX) >> (8 * i));
+        (*bytes)[i] = (char)(unsigned char)((uint64_t)(*size - PREFIX) >> (8 * i));
     }
-    *bytes = out.bytes;
-    *size = out.size;
     return STATUS_OK;
 }
 

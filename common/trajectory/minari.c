@@ -13,6 +13,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/trajectory/hdf5_writing.h"
 #include "common/trajectory/shard_writer.h"
 
@@ -234,37 +235,31 @@ status minari_signature(struct signature *signature, const cJSON *metadata, stru
 
 /* "[-1, -1]" or "[-Infinity, ..]": written by hand, since JSON has no word for what Python reads
  * here. */
-static void print_limits(FILE *out, const float *limits, uint32_t n, const char *otherwise)
+static void print_limits(struct text *out, const float *limits, uint32_t n, const char *otherwise)
 {
-    fputc('[', out);
+    text_add(out, "[");
     for (uint32_t i = 0; i < n; i++) {
-        fputs(i == 0 ? "" : ", ", out);
+        text_add(out, i == 0 ? "" : ", ");
         if (limits != NULL) {
-            fprintf(out, "%.9g", (double)limits[i]);
+            text_format(out, "%.9g", (double)limits[i]);
         } else {
-            fputs(otherwise, out);
+            text_add(out, otherwise);
         }
     }
-    fputc(']', out);
+    text_add(out, "]");
 }
 
 /* A Box as text, mem_free; NULL when out of memory. */
 static char *box_text(uint32_t size, const float *low, const float *high)
 {
-    char *made = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&made, &length);
-    if (out == NULL) {
-        return NULL;
-    }
-    fprintf(out, "{\"type\": \"Box\", \"dtype\": \"float32\", \"shape\": [%u], \"low\": ", size);
-    print_limits(out, low, size, "-Infinity");
-    fputs(", \"high\": ", out);
-    print_limits(out, high, size, "Infinity");
-    fputc('}', out);
-    char *text = fclose(out) == 0 && made != NULL ? mem_text(made) : NULL;
-    free(made);
-    return text;
+    struct text out = {0};
+    text_format(&out,
+                "{\"type\": \"Box\", \"dtype\": \"float32\", \"shape\": [%u], \"low\": ", size);
+    print_limits(&out, low, size, "-Infinity");
+    text_add(&out, ", \"high\": ");
+    print_limits(&out, high, size, "Infinity");
+    text_add(&out, "}");
+    return text_take(&out, NULL);
 }
 
 static status write_metadata(const char *path, const struct signature *signature, const char *id,

@@ -6,17 +6,18 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "common/trajectory/dataset.h"
 
 #define SHARD_EPISODES_MAX 4096
-#define COMPRESSION 6 /* deflate: what is thinned is kept for long and read once a run */
+#define COMPRESSION        6 /* deflate: what is thinned is kept for long and read once a run */
 
 struct thinning {
     const struct thin_options *options;
     FILE *out;
     struct dataset_writer *writer;
     struct signature signature;
-    FILE *csv;                                   /* in memory, written whole at the end */
+    struct text csv;                             /* written whole at the end */
     struct episode *waiting[SHARD_EPISODES_MAX]; /* kept, for the next shard */
     size_t n_waiting;
     uint64_t seen, kept, bad;
@@ -44,11 +45,11 @@ static status take_episode(struct thinning *thinning, const char *source, uint64
 {
     bool keep = thinning->seen % thinning->options->every == 0;
     thinning->seen++;
-    fprintf(thinning->csv, "%s,%llu,%d", source, (unsigned long long)episode_i, keep);
+    text_format(&thinning->csv, "%s,%llu,%d", source, (unsigned long long)episode_i, keep);
     for (uint32_t k = 0; k < thinning->signature.K; k++) {
-        fprintf(thinning->csv, ",%.6g", episode_return(episode, &thinning->signature, k));
+        text_format(&thinning->csv, ",%.6g", episode_return(episode, &thinning->signature, k));
     }
-    fputc('\n', thinning->csv);
+    text_add(&thinning->csv, "\n");
     if (!keep) {
         return STATUS_OK;
     }
@@ -152,6 +153,20 @@ static status open_writer(struct thinning *thinning, const char *first_source, s
                                made_by, err);
 }
 
+static status write_returns(struct thinning *thinning, struct err *err)
+{
+    char path[1200];
+    size_t size = 0;
+    snprintf(path, sizeof path, "%.1100s/returns.csv", thinning->options->to);
+    char *csv = text_take(&thinning->csv, &size);
+    if (!csv) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    status s = file_replace(path, &(struct file_part){csv, size}, 1, err);
+    mem_free(csv);
+    return s;
+}
+
 status thin_datasets(const struct thin_options *options, const char *const *sources,
                      size_t n_sources, FILE *out, struct err *err)
 {
@@ -160,21 +175,18 @@ status thin_datasets(const struct thin_options *options, const char *const *sour
                        (unsigned long long)options->shard_episodes, SHARD_EPISODES_MAX);
     }
     struct thinning *thinning = mem_new(sizeof *thinning);
-    char *csv_text = NULL;
-    size_t csv_size = 0;
-    if (!thinning || !(thinning->csv = open_memstream(&csv_text, &csv_size))) {
-        mem_free(thinning);
+    if (!thinning) {
         return err_set(err, STATUS_NO_MEMORY, "thin");
     }
     thinning->options = options;
     thinning->out = out;
     status s = open_writer(thinning, sources[0], err);
     if (s == STATUS_OK) {
-        fprintf(thinning->csv, "source,episode,kept");
+        text_format(&thinning->csv, "source,episode,kept");
         for (uint32_t k = 0; k < thinning->signature.K; k++) {
-            fprintf(thinning->csv, ",return_%s", thinning->signature.rewards[k]);
+            text_format(&thinning->csv, ",return_%s", thinning->signature.rewards[k]);
         }
-        fputc('\n', thinning->csv);
+        text_add(&thinning->csv, "\n");
     }
     for (size_t i = 0; s == STATUS_OK && i < n_sources; i++) {
         s = take_source(thinning, sources[i], err);
@@ -182,11 +194,10 @@ status thin_datasets(const struct thin_options *options, const char *const *sour
     if (s == STATUS_OK) {
         s = write_shard(thinning, err);
     }
-    fclose(thinning->csv);
     if (s == STATUS_OK) {
-        char path[1200];
-        snprintf(path, sizeof path, "%.1100s/returns.csv", options->to);
-        s = file_replace(path, &(struct file_part){csv_text, csv_size}, 1, err);
+        s = write_returns(thinning, err);
+    }
+    if (s == STATUS_OK) {
         fprintf(out, "%s: %llu episodes kept, %llu bad ones left out\n", options->to,
                 (unsigned long long)thinning->kept, (unsigned long long)thinning->bad);
     }
@@ -195,7 +206,7 @@ status thin_datasets(const struct thin_options *options, const char *const *sour
         episode_fini(thinning->waiting[i]);
         mem_free(thinning->waiting[i]);
     }
+    text_fini(&thinning->csv);
     mem_free(thinning);
-    free(csv_text);
     return s;
 }

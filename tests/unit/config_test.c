@@ -370,12 +370,9 @@ static void sample_reads_back_as_the_presets(void **state)
 
 static char *print_config(void)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *out = open_memstream(&text, &size);
-    config_print(out, sections, 2);
-    fclose(out);
-    return text;
+    struct text out = {0};
+    config_print_text(&out, sections, 2);
+    return text_take(&out, NULL);
 }
 
 static void print_reads_back_whatever_the_values(void **state)

@@ -1,0 +1,105 @@
+/* Growing by doubling; one flag for all failures. */
+#include "common/base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+void text_fini(struct text *text)
+{
+    mem_free(text->bytes);
+    *text = (struct text){0};
+}
+
+/* Room for n more and the final 0. */
+static bool reserve(struct text *text, size_t n)
+{
+    if (text->failed) {
+        return false;
+    }
+    if (text->room - text->size <= n) {
+        const size_t room = 2 * (text->size + n) + 256;
+        char *larger = mem_resize(text->bytes, room, 1);
+        if (larger == NULL) {
+            text->failed = true;
+            return false;
+        }
+        text->bytes = larger;
+        text->room = room;
+    }
+    return true;
+}
+
+void text_add_bytes(struct text *text, const void *bytes, size_t n)
+{
+    if (reserve(text, n)) {
+        memcpy(text->bytes + text->size, bytes, n);
+        text->size += n;
+        text->bytes[text->size] = '\0';
+    }
+}
+
+void text_add(struct text *text, const char *piece)
+{
+    text_add_bytes(text, piece, strlen(piece));
+}
+
+void text_format(struct text *text, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    ASSERT(n >= 0);
+    if (reserve(text, (size_t)n)) {
+        va_start(args, format);
+        vsnprintf(text->bytes + text->size, (size_t)n + 1, format, args);
+        va_end(args);
+        text->size += (size_t)n;
+    }
+}
+
+void text_add_quoted(struct text *text, const char *piece)
+{
+    text_add(text, "\"");
+    for (const char *c = piece; *c != 0; c++) {
+        if (*c == '"' || *c == '\\') {
+            text_format(text, "\\%c", *c);
+        } else if ((unsigned char)*c < 0x20) {
+            text_format(text, "\\u%04x", (unsigned)*c);
+        } else {
+            text_add_bytes(text, c, 1);
+        }
+    }
+    text_add(text, "\"");
+}
+
+void text_add_number(struct text *text, double value)
+{
+    char digits[40];
+    for (int n = 15; n <= 17; n++) {
+        snprintf(digits, sizeof digits, "%.*g", n, value);
+        if (strtod(digits, NULL) == value) {
+            break;
+        }
+    }
+    text_add(text, digits);
+}
+
+char *text_take(struct text *text, size_t *size)
+{
+    text_add(text, ""); /* so that an empty one is a text too */
+    if (text->failed) {
+        text_fini(text);
+        return NULL;
+    }
+    char *bytes = text->bytes;
+    if (size != NULL) {
+        *size = text->size;
+    }
+    *text = (struct text){0};
+    return bytes;
+}
