@@ -18,13 +18,14 @@ from environment import PEERS, ROOT
 SIZES = {"quick": (64, 8), "large": (512, 10)}  # snippets, transitions
 PRECISIONS = ("f32", "bf16")
 
-# Every way a peer's program knows, and those that have won so far.
+# Every way a peer's program knows, those that have won so far, and those that a user would write down first.
 WAYS = {
     "all": {
         "jax": ("whole", "blocks16", "blocks32", "blocks64"),
         "torch": ("eager-whole", "eager-blocks16", "eager-blocks64", "compiled-whole", "compiled-blocks64"),
     },
     "usual": {"jax": ("blocks16", "blocks64"), "torch": ("eager-blocks64", "compiled-blocks64")},
+    "plain": {"jax": ("whole",), "torch": ("eager-whole", "compiled-whole")},
 }
 # With more than one thread also these
 WAYS_THREADS = {"jax": ("blocks16-split", "blocks32-split"), "torch": ()}
@@ -180,7 +181,7 @@ def compare(args, interpreters, size, threads):
     try:
         for precision in args.precisions:
             for name, interpreter in interpreters.items():
-                ways = WAYS[args.ways][name] + (WAYS_THREADS[name] if threads > 1 else ())
+                ways = WAYS[args.ways][name] + (WAYS_THREADS[name] if threads > 1 and args.ways != "plain" else ())
                 peer = fastest(name, interpreter, ways, precision, size, threads)
                 if peer is not None:
                     contestants.append(peer)

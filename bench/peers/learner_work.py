@@ -185,7 +185,7 @@ def check(start, take, networks, tolerance=1e-3):
 
 
 def serve(step, wait, **facts):
-    """Warms up, says so on stdout, then answers every line "SECONDS" with {"steps_per_s": .., "steps_per_cpu_s": ..} until stdin ends.
+    """Warms up, says so on stdout, then answers every line "SECONDS" with its speed until stdin ends.
 
     step() begins one step; wait() returns when all that began are done.
     """
