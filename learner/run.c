@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "common/base/memory.h"
 
 #define LOG_MODULE "run"
@@ -43,6 +45,11 @@ void run_fini(struct run *run)
 static void folder_of(char folder[PATH_MAX], const struct run *run)
 {
     snprintf(folder, PATH_MAX, "%s/checkpoints", run->experiment->run_dir);
+}
+
+static void package_path(char path[PATH_MAX], const struct run *run)
+{
+    snprintf(path, PATH_MAX, "%s/policy_learner.safetensors", run->experiment->run_dir);
 }
 
 /* "20260131T120000-1a2b3c4d": readable, and never the same twice. */
@@ -129,6 +136,9 @@ status run_resume(struct run *run, struct err *err)
     if (may_go_on(run)) {
         log_info("the limits that ended this run are wider now: it goes on");
         run->about.finished = false;
+        char path[PATH_MAX];
+        package_path(path, run);
+        unlink(path); /* it is not the last any more */
     }
     return open_parts(run, err);
 }
@@ -155,6 +165,19 @@ status run_begin(struct run *run, const struct signature *signature, struct err 
     return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
 }
 
+/* The last package on disk, for runs that no evaluator follows. Without it the run is no less over.
+ */
+static void keep_package(const struct run *run, const void *package, size_t size)
+{
+    char path[PATH_MAX];
+    struct err err;
+    const struct file_part part = {package, size};
+    package_path(path, run);
+    if (file_replace(path, &part, 1, &err) != STATUS_OK) {
+        log_warn("the last policy is not kept: %s", err.text);
+    }
+}
+
 status run_publish(struct run *run, bool finished, struct err *err)
 {
     uint64_t version = run->about.version + (finished ? 0 : 1);
@@ -174,6 +197,9 @@ status run_publish(struct run *run, bool finished, struct err *err)
     struct err why = {0};
     if (version_record_set(&run->record, version, &why) != STATUS_OK) {
         log_warn("%s", why.text);
+    }
+    if (finished) {
+        keep_package(run, package, size);
     }
     s = publisher_publish(run->publisher, package, size, version, run->state->step, finished, err);
     if (s == STATUS_OK) {

@@ -40,7 +40,7 @@ status run_resume(struct run *run, struct err *err) MUST_CHECK;
 status run_begin(struct run *run, const struct signature *signature, struct err *err) MUST_CHECK;
 
 /* Publishes the state as the next version. `finished`: as the last one; it keeps the number that
- * run_end gave it. */
+ * run_end gave it, and is also in RUN_DIR/policy_learner.safetensors. */
 status run_publish(struct run *run, bool finished, struct err *err) MUST_CHECK;
 
 /* Offers a checkpoint where one is due; cheap where none is. */

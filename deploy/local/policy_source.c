@@ -81,24 +81,31 @@ static status tell_missing(const struct policy_source *source, const char *file,
     } else {
         err_set(err, STATUS_NOT_FOUND,
                 "%s: no %s: an evaluator keeps the best policy there, and the last when the run "
-                "has ended",
+                "has ended; a learner without one its policy_learner.safetensors",
                 source->run_dir, file);
     }
     globfree(&seeds);
     return STATUS_NOT_FOUND;
 }
 
+/* path <- RUN_DIR/FILE. Is it there? */
+static bool is_there(struct policy_source *source, const char *file)
+{
+    struct stat there;
+    const int length = snprintf(source->path, sizeof source->path, "%s/%s", source->run_dir, file);
+    return length > 0 && length < (int)sizeof source->path && stat(source->path, &there) == 0;
+}
+
+/* What evaluators keep; a run without one has what the learner left, which is its last. */
 static status find_in_run(struct policy_source *source, const char *version, struct err *err)
 {
     const bool last = version != NULL && strcmp(version, "last") == 0;
+    const bool best = version != NULL && !last;
     const char *file = last ? "policy_last.safetensors" : "policy.safetensors";
-    struct stat there;
-    if (snprintf(source->path, sizeof source->path, "%s/%s", source->run_dir, file) >=
-        (int)sizeof source->path) {
-        return err_set(err, STATUS_INVALID, "%s: the path is too long", source->run_dir);
-    }
     name_of(source->name, source->run_dir, false);
-    return stat(source->path, &there) == 0 ? STATUS_OK : tell_missing(source, file, err);
+    return is_there(source, file) || (!best && is_there(source, "policy_learner.safetensors"))
+               ? STATUS_OK
+               : tell_missing(source, file, err);
 }
 
 status policy_source_find(struct policy_source *out, const char *text, const char *version,

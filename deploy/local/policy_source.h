@@ -13,7 +13,8 @@ struct policy_source {
     char name[POLICY_SOURCE_NAME_SIZE]; /* what an export is called: of the run, or of the file */
 };
 
-/* `version`: "best", "last", or NULL, which is the best; only a run has versions. INVALID;
+/* `version`: "best", "last", or NULL, which is the best, or, where no evaluator kept one, the
+ * learner's last; only a run has versions. INVALID;
  * NOT_FOUND where no such run or file is, or the run has kept no policy yet. */
 status policy_source_find(struct policy_source *source, const char *text, const char *version,
                           struct err *err) MUST_CHECK;

@@ -236,6 +236,9 @@ def learned(tmp_path_factory):
                         (folder / f"{algorithm}.safetensors").write_bytes(response.package)
                 assert response.finished
             learner.succeed()
+            # No evaluator was there: the learner leaves its last policy itself.
+            package = (folder / f"{algorithm}.safetensors").read_bytes()
+            assert (run_dir / "policy_learner.safetensors").read_bytes() == package
     except BaseException:
         for name, text in workspace.outputs():
             print(f"---- {name}\n{text}")
@@ -353,6 +356,16 @@ def test_what_is_no_policy_is_refused(run, tmp_path):
     arrays["policy/mean/bias"] = arrays["policy/mean/bias"] * np.nan
     policies.save(bad, arrays, notes)
     assert "policy/mean/bias: element 0 is not finite" in refuse(tmp_path, *export, bad)
+
+
+def test_a_run_without_an_evaluator(run, tmp_path):
+    (run / "policy.safetensors").unlink()
+    (run / "policy_last.safetensors").rename(run / "policy_learner.safetensors")
+    for flags in ([], ["--version=last"]):
+        assert "policy_learner.safetensors" in command("inspect", run, *flags)
+    command("export", run, "--onnx", cwd=tmp_path)
+    assert load(tmp_path / "stroll.onnx").get_modelmeta().custom_metadata_map["learner_step"] == "90"
+    assert "no policy.safetensors" in refuse(tmp_path, "inspect", run, "--version=best")
 
 
 def test_where_there_is_no_policy_it_is_said(run, tmp_path):
