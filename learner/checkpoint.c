@@ -376,18 +376,26 @@ status checkpoint_resume(const char *folder, const struct learner_options *optio
     if (s != STATUS_OK) {
         return s;
     }
-    s = err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
-    for (size_t i = 0; i < n; i++) {
-        char path[PATH_MAX];
+    s = n > 0 ? STATUS_CORRUPT : err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
+    char path[PATH_MAX];
+    size_t i = 0;
+    for (; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
         path_of(path, folder, steps[i]);
         s = read_one(path, options, seed, state, settings, about, err);
         if (s == STATUS_CORRUPT || s == STATUS_IO) {
-            log_error("%s: set aside, using the one before it", err != NULL ? err->text : path);
-            set_aside(path);
-            s = err_set(err, STATUS_NOT_FOUND, "no sound checkpoint in %s", folder);
-            continue;
+            log_error("%s", err != NULL ? err->text : path);
         }
-        break;
+    }
+    if (n > 0 && (s == STATUS_CORRUPT || s == STATUS_IO)) {
+        /* What is left of them may be worth more than a new run: that is not ours to decide. */
+        s = err_context(err, s,
+                        "none of the %zu checkpoints is sound; move them away to begin anew", n);
+    } else if (s == STATUS_OK) {
+        for (size_t k = 0; k + 1 < i; k++) {
+            path_of(path, folder, steps[k]);
+            log_error("%s: set aside, using step %" PRIu64 " instead", path, steps[i - 1]);
+            set_aside(path);
+        }
     }
     mem_free(steps);
     return s;

@@ -49,9 +49,10 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
 status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct err *err) MUST_CHECK;
 
 /* The newest checkpoint that is sound: into a new state (the caller's), with the settings that
- * `options` give for its signature. One that fails its check is named in the log, set aside as
- * `...corrupt`, and the one before it is used. NOT_FOUND: none there. MISMATCH, INVALID: it is of a
- * run with another algorithm, other sizes; the text says which. */
+ * `options` give for its signature. Newer ones that failed their check are named in the log and set
+ * aside as `...corrupt`. NOT_FOUND: none there. CORRUPT, IO: there are some, none of them sound;
+ * all stay as they are. MISMATCH, INVALID: of a run with another algorithm, other sizes; the text
+ * says which. */
 status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
                          struct state **state, struct settings *settings, struct checkpoint *about,
                          struct err *err) MUST_CHECK;

@@ -334,7 +334,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     if (s != STATUS_OK) {
         log_error("%s", err->text);
         announcer_say(&trainer->announcer, "failed: %s", err->text);
-        return 1;
+        return s == STATUS_CORRUPT ? 2 : 1; /* 2: of no use to start it again so */
     }
     if (run->state == NULL) {
         log_info("%s before there was anything to learn from", ending ? "ended" : "stopped");

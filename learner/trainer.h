@@ -15,8 +15,8 @@ struct trainer;
 
 /* All borrowed; they outlive the trainer. */
 struct trainer_parts {
-    struct process
-        *process; /* told of the state, and stopped (exit code 1) when learning cannot go on */
+    struct process *process; /* told of the state, and stopped (exit code 1, 2 where its checkpoints
+                                are damaged) when learning cannot go on */
     const struct experiment *experiment;
     const struct learner_options *options;
     const char *config; /* the effective learner section, YAML */

@@ -124,7 +124,7 @@ int main(int argc, char **argv)
     }
     if (s != STATUS_OK && program->process == NULL) {
         fprintf(stderr, "hindcast-replay-server: %s\n", err.text);
-        exit_code = EXIT_FAILURE;
+        exit_code = 2; /* of no use to start it again so */
     }
     mem_free(program);
     return exit_code;

@@ -142,6 +142,25 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_used(sealed):  # no
     assert newest(sealed.run_dir) == steps
 
 
+def test_damaged_checkpoints_alone_are_no_reason_to_begin_anew(sealed):  # noqa: F811
+    sealed.start("learner", "--steps=100", label="first").succeed()
+    files = checkpoints(sealed.run_dir).values()
+    for path in files:
+        flip(path, 0.7)
+    before = {path: path.read_bytes() for path in files}
+    learner = sealed.start("learner", "--steps=200", label="second")
+    assert learner.wait() == 2
+    for path in files:
+        assert path.name in learner.tail()
+        assert path.read_bytes() == before[path]
+    assert "move them away to begin anew" in learner.tail()
+    assert "new run" not in learner.tail()
+    for path in files:
+        path.unlink()
+    sealed.start("learner", "--steps=100", label="third").succeed()
+    assert newest(sealed.run_dir) == 100
+
+
 # ---- logs ----
 
 @pytest.fixture

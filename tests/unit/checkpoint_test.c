@@ -228,6 +228,27 @@ static void a_damaged_one_is_skipped(void **state)
     }
 }
 
+/* With none that is sound the run must not begin anew over them: all stay where they are. */
+static void only_damaged_ones_stay(void **state)
+{
+    struct world *world = *state;
+    struct state *made = NULL;
+    struct err err = {0};
+    char path[PATH_SIZE];
+    write_step(world, 100);
+    write_step(world, 200);
+    damage(path_of(world, 100, path), -3, false);
+    damage(path_of(world, 200, path), 1000, true);
+    assert_int_equal(checkpoint_resume(world->folder, &world->options, 7, &made, &world->settings,
+                                       &world->about, &err),
+                     STATUS_CORRUPT);
+    assert_null(made);
+    assert_non_null(strstr(err.text, "move them away to begin anew"));
+    assert_non_null(strstr(err.text, path_of(world, 100, path)));
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(access(path_of(world, 200, path), F_OK), 0);
+}
+
 /* A changed note is a changed position: the checksum covers them. */
 static void a_changed_note_is_noticed(void **state)
 {
@@ -380,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_newest_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(none_is_not_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_one_is_skipped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_damaged_ones_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_note_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_shape_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, set_up, tear_down),
