@@ -270,13 +270,28 @@ def test_every_algorithm(learned, tmp_path, algorithm):
     assert preset == ACTING.get(algorithm, "mean")
 
 
-def test_a_model_from_a_learner_acts_as_numpy_does(learned):
-    """The documented ten lines of numpy, against our own code."""
+def documented(word):
+    """The Python of docs/policies.md that has this word."""
     text = (ROOT / "docs" / "policies.md").read_text()
-    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if "def act" in block)
+    return next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if word in block)
+
+
+def test_the_documented_onnxruntime(tmp_path, capsys):
+    policy = tmp_path / "policy.safetensors"
+    signature = make_package(policy, "gaussian", slices=(8, 9))
+    command("export", policy, f"--onnx={tmp_path}/p.onnx")
+    scope = {}
+    exec(documented("InferenceSession").replace("cheetah-run.onnx", f"{tmp_path}/p.onnx"), scope)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["part_0", "part_1"]
+    low, high = (np.array(signature["action"][side]) for side in ("min", "max"))
+    assert scope["physical"] == pytest.approx(low + (scope["action"] + 1) / 2 * (high - low), abs=TOLERANCE)
+
+
+def test_the_documented_numpy_acts_as_we_do(learned):
+    """The ten lines, with the policy of a learner."""
     folder = learned["abm+mpo"].parent
     scope = {}
-    exec(code.replace("cheetah-run.safetensors", str(learned["abm+mpo"])), scope)
+    exec(documented("def act").replace("cheetah-run.safetensors", str(learned["abm+mpo"])), scope)
     rng = np.random.default_rng(2)
     inputs = {"observation": rng.standard_normal((9, 17)).astype(np.float32), "task": np.zeros(9, np.int64)}
     ours = act(learned["abm+mpo"], inputs, folder)
