@@ -2,7 +2,7 @@
  * same run.
  *
  *   bench_learner [--size=all|quick|large|sawyer] [--precision=all|f32|bf16] [--threads=CORES]
- *                 [--algorithm=abm+mpo] [--kernels=best] [--seconds=2] [--rounds=9]
+ *                 [--algorithm=abm+mpo] [--kernels=best] [--seconds=2] [--rounds=9] [--ranks=R]
  *
  * Prints a line for each size, precision, and number of threads (1, and --threads):
  *
@@ -16,6 +16,18 @@
  *   scaling         steps_per_s over that of one thread
  *   over_f32        steps_per_s over that of f32; left out where f32 was not measured
  *
+ * With --ranks R (2 or more) instead: several learners that share the batch, each a process pinned
+ * to a core, beside one process with 1 and with R threads; a line for each way to meet:
+ *
+ *   bench_learner size=quick ranks=2 transport=unix steps_per_s=.. exchange_ms=..
+ * bare_exchange_ms=.. bytes_per_step=.. over_one_thread=.. over_threads=..                      (on
+ * one line)
+ *
+ *   exchange_ms       of a step, at rank 0: digest, waiting for the slowest rank, sums and total
+ *   bare_exchange_ms  the same where nobody computes anything in between
+ *   bytes_per_step    received and sent by rank 0
+ *   over_..           steps_per_s over that of one process with 1, with R threads
+ *
  * All that is compared takes turns, --rounds of them, --seconds long together, sgemm before and
  * after each; a figure is the median over rounds, and a ratio the median of the rounds' ratios, so
  * that a machine that swings does not spoil it. */
@@ -24,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/learner_ranks.h"
 #include "bench/learner_steps.h"
 #include "bench/quantile.h"
 #include "bench/sgemm.h"
@@ -48,7 +61,7 @@ static const char *const precisions[] = {"f32", "bf16"};
 struct options {
     struct settings settings;
     const char *size, *precision, *kernels;
-    int threads, rounds;
+    int threads, rounds, ranks;
     double seconds;
 };
 
@@ -196,6 +209,8 @@ static status parse(struct options *options, int argc, char **argv, struct err *
             options->threads = atoi(text);
         } else if ((text = value_of("rounds", argc, argv, &i)) != NULL) {
             options->rounds = atoi(text);
+        } else if ((text = value_of("ranks", argc, argv, &i)) != NULL) {
+            options->ranks = atoi(text);
         } else if ((text = value_of("seconds", argc, argv, &i)) != NULL) {
             options->seconds = atof(text);
         } else {
@@ -259,7 +274,12 @@ int main(int argc, char **argv)
             kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core());
     for (size_t i = 0; i < N_SIZES; i++) {
         if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {
-            run(&options, &sizes[i]);
+            if (options.ranks > 1) {
+                learner_ranks_run(&options.settings, &sizes[i], options.ranks, options.rounds,
+                                  options.seconds);
+            } else {
+                run(&options, &sizes[i]);
+            }
         }
     }
     return 0;

@@ -24,6 +24,8 @@ struct learner_steps {
     float *rows;
     uint32_t *n_valid;
     int32_t *tasks;
+    learner_steps_meeting *meet; /* NULL: a learner on its own */
+    void *meet_arg;
 };
 
 static void stop(const char *why)
@@ -137,7 +139,47 @@ void learner_steps_free(struct learner_steps *steps)
     mem_free(steps);
 }
 
+void learner_steps_meet(struct learner_steps *steps, learner_steps_meeting *meet, void *arg)
+{
+    steps->meet = meet;
+    steps->meet_arg = arg;
+}
+
+void learner_steps_restart(struct learner_steps *steps)
+{
+    struct err err;
+    state_free(steps->state);
+    if (state_new(&steps->state, &steps->settings, &err) != STATUS_OK) {
+        stop(err.text);
+    }
+    update_forget(steps->update);
+}
+
+const struct settings *learner_steps_settings(const struct learner_steps *steps)
+{
+    return &steps->settings;
+}
+
+const struct state *learner_steps_state(const struct learner_steps *steps)
+{
+    return steps->state;
+}
+
+struct update_sums learner_steps_sums(struct learner_steps *steps)
+{
+    return update_sums(steps->update);
+}
+
 /* ---- Measures ---- */
+
+static status take_step(struct learner_steps *steps, struct err *err)
+{
+    status s = update_gradients(steps->update, steps->state, &steps->batch, NULL, err);
+    if (s == STATUS_OK && steps->meet != NULL) {
+        s = steps->meet(steps->meet_arg, steps->state, update_sums(steps->update), err);
+    }
+    return s == STATUS_OK ? update_apply(steps->update, steps->state, NULL, err) : s;
+}
 
 double learner_steps_measure(struct learner_steps *steps, double seconds)
 {
@@ -152,8 +194,7 @@ double learner_steps_measure(struct learner_steps *steps, double seconds)
     double elapsed_s;
     const uint64_t start_ns = clock_now_ns();
     do {
-        if (update_step(steps->update, steps->state, &steps->batch, NULL, NULL, &err) !=
-            STATUS_OK) {
+        if (take_step(steps, &err) != STATUS_OK) {
             stop(err.text);
         }
         n += 1.0;

@@ -6,6 +6,8 @@
 #include <stddef.h>
 
 #include "learner/settings.h"
+#include "learner/state.h"
+#include "learner/update.h"
 
 /* What a step works on. */
 struct learner_size {
@@ -25,6 +27,17 @@ void learner_steps_free(struct learner_steps *steps);
 
 /* Steps a second over about `seconds`, one step at least: noise drawn, optimiser included. */
 double learner_steps_measure(struct learner_steps *steps, double seconds);
+/* For several learners: called between gradients and step of each step from here on, may put totals
+ * in the place of the sums; anything but OK ends the program. */
+typedef status learner_steps_meeting(void *arg, const struct state *state, struct update_sums sums,
+                                     struct err *err);
+void learner_steps_meet(struct learner_steps *steps, learner_steps_meeting *meet, void *arg);
+/* The state of the beginning again. */
+void learner_steps_restart(struct learner_steps *steps);
+const struct settings *learner_steps_settings(const struct learner_steps *steps);
+const struct state *learner_steps_state(const struct learner_steps *steps);
+struct update_sums learner_steps_sums(struct learner_steps *steps); /* of the last step */
+
 /* Nominal GFLOP of a step (docs/maths.md, section 6). */
 double learner_steps_gflop(const struct learner_steps *steps);
 /* MiB that its update has taken. */

@@ -1,0 +1,371 @@
+/* Ranks as processes. Rank 0 of each group takes orders by a pipe: step for so many seconds, say
+ * how it went; the others just meet it at every step, and sleep while it does not come. */
+#include "bench/learner_ranks.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/quantile.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "learner/exchange.h"
+#include "learner/operators.h"
+
+#define ROUNDS_MAX 101
+#define WAIT_MS    1000
+#define RANKS_MAX  16
+
+/* How a turn went. */
+struct turn {
+    double steps_per_s, exchange_ms, bytes_per_step;
+};
+
+/* One way for ranks to meet. */
+struct crew {
+    const char *transport;
+    bool bare; /* they exchange, and learn nothing */
+    char address[128];
+    int order, answer; /* pipes to and from rank 0 */
+    pid_t pids[RANKS_MAX];
+    struct turn turns[ROUNDS_MAX];
+};
+
+/* A rank's process. */
+struct rank {
+    struct exchange *exchange;
+    struct exchange_start start;
+    const struct settings *settings;
+    bool bare;
+    uint64_t begun; /* steps */
+    uint64_t exchange_ns;
+};
+
+static void stop(const char *what, const char *why)
+{
+    fprintf(stderr, "bench_learner --ranks: %s: %s\n", what, why);
+    exit(1);
+}
+
+/* The n-th core that this process may use. */
+static void pin(int n)
+{
+    cpu_set_t all, one;
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < 1) {
+        stop("cores", "not known");
+    }
+    n %= CPU_COUNT(&all);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (CPU_ISSET(cpu, &all) && n-- == 0) {
+            CPU_SET(cpu, &one);
+        }
+    }
+    if (sched_setaffinity(0, sizeof one, &one) != 0) {
+        stop("cores", "a rank cannot be pinned");
+    }
+}
+
+/* ---- A rank's process ---- */
+
+/* As learner/stepper.c does it: digest, sums, total. */
+static status meet(void *arg, const struct state *state, struct update_sums sums, struct err *err)
+{
+    struct rank *rank = arg;
+    const uint64_t begin_ns = clock_now_ns();
+    const struct exchange_mark mark = {rank->begun, rank->begun, state_digest(state)};
+    status s;
+    do {
+        s = exchange_sum(rank->exchange, &mark, sums, WAIT_MS, err);
+    } while (s == STATUS_TIMEOUT);
+    rank->exchange_ns += clock_now_ns() - begin_ns;
+    rank->begun++;
+    if (s == STATUS_CLOSED) {
+        _exit(0); /* rank 0 has no more orders */
+    }
+    return s;
+}
+
+static status make_state(void *arg, struct exchange_start *start, struct err *err)
+{
+    const struct rank *rank = arg;
+    return state_new(&start->state, rank->settings, err);
+}
+
+static void set_signature(struct signature *signature, const struct settings *settings)
+{
+    *signature = (struct signature){.n_slices = 1,
+                                    .slices = {{"state", (uint32_t)settings->O}},
+                                    .A = (uint32_t)settings->A,
+                                    .K = (uint32_t)settings->K,
+                                    .control_period_s = 0.02};
+    for (uint32_t i = 0; i < signature->A; i++) {
+        signature->action_min[i] = -1;
+        signature->action_max[i] = 1;
+    }
+    for (uint32_t k = 0; k < signature->K; k++) {
+        snprintf(signature->rewards[k], sizeof signature->rewards[k], "task%u", k);
+    }
+}
+
+static void open_exchange(struct rank *rank, const char *address, int number, int ranks,
+                          struct rpc_server **server)
+{
+    static struct experiment experiment;
+    const struct rpc_server_options serving = {
+        .addresses = &address, .n_addresses = 1, .max_message_bytes = EXCHANGE_MESSAGE_MAX};
+    struct err err;
+    status s = number == 0 ? rpc_server_open(server, &serving, &err) : STATUS_OK;
+    const struct exchange_options options = {.rank = (uint32_t)number,
+                                             .ranks = (uint32_t)ranks,
+                                             .address = address,
+                                             .experiment = &experiment,
+                                             .timeout_seconds = 60,
+                                             .terms = "bench\n",
+                                             .server = *server,
+                                             .n_scalars = SUMS_COUNT,
+                                             .make = make_state,
+                                             .make_arg = rank};
+    s = s != STATUS_OK ? s : exchange_open_grpc(&rank->exchange, &options, &err);
+    s = s != STATUS_OK || number != 0 ? s : rpc_server_start(*server, &err);
+    if (s == STATUS_OK && number == 0) {
+        set_signature(&rank->start.signature, rank->settings);
+        snprintf(rank->start.run_id, sizeof rank->start.run_id, "bench");
+        s = state_new(&rank->start.state, rank->settings, &err);
+    }
+    while (s == STATUS_OK &&
+           (s = exchange_form(rank->exchange, &rank->start, WAIT_MS, &err)) == STATUS_TIMEOUT) {
+        s = STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        stop(address, err.text);
+    }
+}
+
+/* Exchanges alone, with gradients of the right size. */
+static void exchange_for(struct rank *rank, struct learner_steps *steps, double seconds, double *n)
+{
+    const uint64_t begin_ns = clock_now_ns();
+    struct err err;
+    *n = 0;
+    do {
+        if (meet(rank, learner_steps_state(steps), learner_steps_sums(steps), &err) != STATUS_OK) {
+            stop("exchange", err.text);
+        }
+        *n += 1;
+    } while (1e-9 * (double)(clock_now_ns() - begin_ns) < seconds);
+}
+
+static struct turn take_turn(struct rank *rank, struct learner_steps *steps, double seconds)
+{
+    const uint64_t begun = rank->begun, begin_ns = clock_now_ns();
+    rank->exchange_ns = 0;
+    const uint64_t bytes = exchange_counts(rank->exchange).bytes;
+    double n = 0;
+    if (rank->bare) {
+        exchange_for(rank, steps, seconds, &n);
+    } else {
+        (void)learner_steps_measure(steps, seconds);
+    }
+    n = (double)(rank->begun - begun);
+    return (struct turn){.steps_per_s = n / (1e-9 * (double)(clock_now_ns() - begin_ns)),
+                         .exchange_ms = 1e-6 * (double)rank->exchange_ns / n,
+                         .bytes_per_step =
+                             (double)(exchange_counts(rank->exchange).bytes - bytes) / n};
+}
+
+static void live(const struct crew *crew, const struct settings *settings,
+                 const struct learner_size *size, int number, int ranks, int order, int answer)
+{
+    pin(number);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    log_open("bench", LOG_ERROR);
+    rpc_init();
+    struct learner_size slice = *size;
+    slice.B = (number + 1) * size->B / ranks - number * size->B / ranks;
+    struct learner_steps *steps = learner_steps_new(settings, &slice, 1);
+    struct rank rank = {.settings = learner_steps_settings(steps), .bare = crew->bare};
+    struct rpc_server *server = NULL;
+    open_exchange(&rank, crew->address, number, ranks, &server);
+    /* All begin with the same state; whose first step was taken alone. */
+    learner_steps_restart(steps);
+    learner_steps_meet(steps, meet, &rank);
+    double seconds;
+    while (number != 0) {
+        (void)take_turn(&rank, steps, 1e9);
+    }
+    while (read(order, &seconds, sizeof seconds) == sizeof seconds && seconds > 0) {
+        const struct turn turn = take_turn(&rank, steps, seconds);
+        if (write(answer, &turn, sizeof turn) != sizeof turn) {
+            break;
+        }
+    }
+    exchange_end(rank.exchange, true, "measured");
+    rpc_server_close(server, 2000);
+    _exit(0);
+}
+
+/* ---- Crews ---- */
+
+static void start_crew(struct crew *crew, const struct settings *settings,
+                       const struct learner_size *size, int ranks)
+{
+    int orders[2], answers[2];
+    if (pipe(orders) != 0 || pipe(answers) != 0) {
+        stop(crew->transport, "no pipe");
+    }
+    fflush(NULL);
+    for (int number = 0; number < ranks; number++) {
+        crew->pids[number] = fork();
+        if (crew->pids[number] == 0) {
+            close(orders[1]);
+            live(crew, settings, size, number, ranks, orders[0], answers[1]);
+        }
+        if (crew->pids[number] < 0) {
+            stop(crew->transport, "no process");
+        }
+    }
+    close(orders[0]);
+    close(answers[1]);
+    crew->order = orders[1];
+    crew->answer = answers[0];
+}
+
+static struct turn order_turn(const struct crew *crew, double seconds)
+{
+    struct turn turn;
+    if (write(crew->order, &seconds, sizeof seconds) != sizeof seconds ||
+        read(crew->answer, &turn, sizeof turn) != sizeof turn) {
+        stop(crew->transport, "rank 0 does not answer");
+    }
+    return turn;
+}
+
+static void end_crew(const struct crew *crew, int ranks)
+{
+    const double no_more = 0;
+    if (write(crew->order, &no_more, sizeof no_more) != sizeof no_more) {
+        stop(crew->transport, "rank 0 is gone");
+    }
+    close(crew->order);
+    close(crew->answer);
+    for (int number = 0; number < ranks; number++) {
+        (void)waitpid(crew->pids[number], NULL, 0);
+    }
+}
+
+/* ---- The comparison ---- */
+
+/* A port that was free a moment ago, or a socket file of its own. */
+static void set_address(struct crew *crew, const char *folder, size_t number)
+{
+    if (strcmp(crew->transport, "unix") == 0) {
+        snprintf(crew->address, sizeof crew->address, "unix:%s/%zu", folder, number);
+        return;
+    }
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
+        stop(crew->transport, "no port");
+    }
+    close(fd);
+    snprintf(crew->address, sizeof crew->address, "127.0.0.1:%d", ntohs(address.sin_port));
+}
+
+static void remove_sockets(const char *folder, size_t n)
+{
+    char path[128];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(path, sizeof path, "%s/%zu", folder, i);
+        (void)unlink(path);
+    }
+    (void)rmdir(folder);
+}
+
+static double median(double *values, int n)
+{
+    return quantile(values, (size_t)n, 0.5);
+}
+
+/* The same, and the values stay in their order. */
+static double median_of(const double *values, int n)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, (size_t)n * sizeof *values);
+    return median(sorted, n);
+}
+
+static void print(const struct learner_size *size, int ranks, const struct crew *crew,
+                  const struct crew *bare, const double *one, const double *many, int rounds)
+{
+    double rate[ROUNDS_MAX], ms[ROUNDS_MAX], bare_ms[ROUNDS_MAX];
+    double over_one[ROUNDS_MAX], over_many[ROUNDS_MAX];
+    for (int i = 0; i < rounds; i++) {
+        rate[i] = crew->turns[i].steps_per_s;
+        ms[i] = crew->turns[i].exchange_ms;
+        bare_ms[i] = bare->turns[i].exchange_ms;
+        over_one[i] = rate[i] / one[i];
+        over_many[i] = rate[i] / many[i];
+    }
+    printf("bench_learner size=%s ranks=%d transport=%s steps_per_s=%.2f exchange_ms=%.2f "
+           "bare_exchange_ms=%.2f bytes_per_step=%.0f over_one_thread=%.3f over_threads=%.3f\n",
+           size->name, ranks, crew->transport, median(rate, rounds), median(ms, rounds),
+           median(bare_ms, rounds), crew->turns[0].bytes_per_step, median(over_one, rounds),
+           median(over_many, rounds));
+    fflush(stdout);
+}
+
+void learner_ranks_run(const struct settings *settings, const struct learner_size *size, int ranks,
+                       int rounds, double seconds)
+{
+    if (ranks < 2 || ranks > RANKS_MAX || ranks > size->B || rounds > ROUNDS_MAX) {
+        stop("ranks", "expected 2..16, a snippet for each at least, and up to 101 rounds");
+    }
+    struct crew crews[] = {{.transport = "tcp"},
+                           {.transport = "tcp", .bare = true},
+                           {.transport = "unix"},
+                           {.transport = "unix", .bare = true}};
+    const size_t n_crews = sizeof crews / sizeof crews[0];
+    char folder[] = "/tmp/hindcast-bench-XXXXXX";
+    if (mkdtemp(folder) == NULL) {
+        stop(folder, "cannot be made");
+    }
+    for (size_t c = 0; c < n_crews; c++) {
+        set_address(&crews[c], folder, c);
+        start_crew(&crews[c], settings, size, ranks);
+    }
+    struct learner_steps *one_thread = learner_steps_new(settings, size, 1);
+    struct learner_steps *threads = learner_steps_new(settings, size, ranks);
+    double one[ROUNDS_MAX], many[ROUNDS_MAX];
+    for (size_t c = 0; c < n_crews; c++) {
+        (void)order_turn(&crews[c], 0.2); /* connected, warm */
+    }
+    for (int i = 0; i < rounds; i++) {
+        one[i] = learner_steps_measure(one_thread, seconds);
+        many[i] = learner_steps_measure(threads, seconds);
+        for (size_t c = 0; c < n_crews; c++) {
+            crews[c].turns[i] = order_turn(&crews[c], seconds);
+        }
+    }
+    printf("bench_learner size=%s one_thread_steps_per_s=%.2f threads_%d_steps_per_s=%.2f\n",
+           size->name, median_of(one, rounds), ranks, median_of(many, rounds));
+    for (size_t c = 0; c < n_crews; c += 2) {
+        print(size, ranks, &crews[c], &crews[c + 1], one, many, rounds);
+    }
+    for (size_t c = 0; c < n_crews; c++) {
+        end_crew(&crews[c], ranks);
+    }
+    learner_steps_free(one_thread);
+    learner_steps_free(threads);
+    remove_sockets(folder, n_crews);
+}
