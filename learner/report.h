@@ -32,6 +32,8 @@ struct report {
 
 /* The quantity of that name, or NULL where this algorithm has none. */
 const struct report_value *report_find(const struct report *report, const char *name);
+/* What the quantity of that name is, in a line for humans. */
+const char *report_meaning(const char *name);
 /* Adds a quantity; its values are copied. */
 void report_add(struct report *report, const char *name, const double *values, int size);
 

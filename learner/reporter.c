@@ -204,7 +204,7 @@ static void set_metrics(const struct report_value *value)
     for (int i = 0; i < value->size; i++) {
         char label[32];
         snprintf(label, sizeof(label), "index=\"%d\"", i);
-        metric_set(metric_gauge(name, "Of the last reported step", value->size > 1 ? label : NULL),
+        metric_set(metric_gauge(name, report_meaning(value->name), value->size > 1 ? label : NULL),
                    value->values[i]);
     }
 }

@@ -1,5 +1,6 @@
 """What monitoring sees of a run: the metrics of all five processes, and the health of those that serve."""
 
+import re
 import subprocess
 import urllib.request
 
@@ -14,6 +15,8 @@ from processes import ROOT, wait_until
 WORK = {"replay_server": "hindcast_replay_episodes_inserted_total", "restorer": "hindcast_restorer_episodes_total",
         "learner": "hindcast_learner_steps_total", "evaluator": "hindcast_evaluator_evaluations_total",
         "collector": "hindcast_collector_episodes_total"}
+# One that is there from the first report or evaluation on, as the last.
+LAST = {"learner": "hindcast_learner_critic_loss", "evaluator": "hindcast_evaluator_return"}
 OF_ALL = {"hindcast_build_info", "hindcast_process_cpu_seconds_total", "hindcast_process_resident_bytes",
           "hindcast_process_start_time_seconds", "hindcast_process_open_fds"}
 
@@ -54,6 +57,28 @@ def promtool(text):
     return said.returncode, said.stdout + said.stderr
 
 
+def documented():
+    """{role: {name: kind}} of the tables in docs/metrics.md; the role is the section's."""
+    roles, role = {}, None
+    for line in (ROOT / "docs" / "metrics.md").read_text().splitlines():
+        if match := re.match(r"## (\w+)", line):
+            role = roles.setdefault(match[1], {})
+        elif match := re.match(r"\| `(hindcast_\w+)` \| (\w+) \|", line):
+            assert match[1] not in role, line
+            role[match[1]] = match[2]
+    return roles
+
+
+def shown(run_dir, role):
+    """{name: kind} of a process' metrics; nothing while it is not there."""
+    try:
+        address = (run_dir / f"{role}.admin").read_text().strip()
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            return {name: family.kind for name, family in prometheus.parse(answer.read().decode()).items()}
+    except OSError:
+        return {}
+
+
 def total(families, name):
     return sum(value for _, _, value in families[name].samples) if name in families else 0
 
@@ -84,6 +109,31 @@ def test_promtool_tells_good_from_bad():
     assert promtool(SOUND) == (0, "")
     status, words = promtool(SOUND.replace("# HELP a_total Count.\n", ""))
     assert status != 0 and "no help text" in words
+
+
+def test_the_page_of_metrics_is_true(running):
+    """docs/metrics.md names every metric of every process, with its kind, and none that is not there."""
+    roles = documented()
+    of_all = roles.pop("every")
+    assert roles.keys() == WORK.keys()
+    seen = {}
+    for role, counter in WORK.items():
+        wait_until(lambda: running.metrics(role).get(counter, 0) > 0, f"{role} to count {counter}")
+        last = LAST.get(role, counter)
+        seen[role] = wait_until(lambda: (found := shown(running.run_dir, role)) and last in found and found,
+                                f"{role} to show {last}")
+    # What a learner reports depends on the algorithm: these have all of it between them.
+    replay = f"unix:{running.run_dir}/replay.sock"
+    for algorithm in ("abm+mpo", "svg", "bm+svg", "bcq", "bear"):
+        folder = running.folder / algorithm
+        learner = running.start("learner", f"--run_dir={folder}", f"--replay={replay}", f"--algorithm={algorithm}",
+                                "--report_every=2", label=algorithm)
+        found = wait_until(lambda: (found := shown(folder, "learner")) and LAST["learner"] in found and found,
+                           f"a report of {algorithm}", alive=learner)
+        seen["learner"] |= found
+        learner.stop()
+    for role, found in seen.items():
+        assert found == of_all | roles[role], role
 
 
 def test_the_reader_of_metrics_reads():
