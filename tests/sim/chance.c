@@ -39,3 +39,13 @@ uint64_t chance_skewed(uint64_t low, uint64_t high)
     }
     return chance_between(low, top);
 }
+
+uint64_t chance_scale(uint64_t low, uint64_t high)
+{
+    unsigned doublings = 0;
+    while (low << (doublings + 1) <= high) {
+        doublings++;
+    }
+    const uint64_t begin = low << chance_below(doublings + 1);
+    return chance_between(begin, 2 * begin < high ? 2 * begin : high);
+}

@@ -15,5 +15,7 @@ uint64_t chance_between(uint64_t low, uint64_t high);
 bool chance_in(uint64_t n);
 /* Mostly small: `low` times a power of two, up to `high`. */
 uint64_t chance_skewed(uint64_t low, uint64_t high);
+/* Every order of magnitude as likely as any other: low .. high. */
+uint64_t chance_scale(uint64_t low, uint64_t high);
 
 #endif

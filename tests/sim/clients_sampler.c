@@ -91,7 +91,7 @@ static status sample(struct life *life, struct replay_sampler *sampler, struct e
             n_held--;
         }
         if (chance_in(6)) {
-            fiber_wait(NULL, agenda_now() + chance_skewed(1, 500) * NS_PER_MS);
+            fiber_wait(NULL, agenda_now() + chance_below(4 * life->plan->pause_ns));
         }
     }
     while (n_held > 0) {

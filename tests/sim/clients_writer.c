@@ -136,7 +136,7 @@ static status write_all(struct attempt *attempt, struct err *err)
             s = flush(attempt, err);
         }
         if (chance_in(4)) {
-            fiber_wait(NULL, agenda_now() + chance_skewed(1, 2000) * NS_PER_MS);
+            fiber_wait(NULL, agenda_now() + chance_below(4 * life->plan->pause_ns));
         }
     }
     if (life->stale) {

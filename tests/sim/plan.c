@@ -47,7 +47,7 @@ static void choose_sizes(struct plan *plan)
     strcpy(signature->rewards[0], "task");
     signature->control_period_s = 0.1;
     plan->W = signature_width(signature);
-    plan->T_max = (uint32_t)chance_skewed(1, 24);
+    plan->T_max = (uint32_t)chance_scale(1, 24);
     plan->n_episodes = (uint32_t)chance_between(1, chance_in(3) ? PLAN_EPISODES_MAX : 16);
     plan->n_episodes = wide > 100 && plan->n_episodes > 8 ? 8 : plan->n_episodes;
     plan->n_writers = (uint32_t)chance_between(1, PLAN_WRITERS_MAX);
@@ -56,7 +56,7 @@ static void choose_sizes(struct plan *plan)
     plan->B = (uint32_t)chance_between(1, 8);
     plan->N = (uint32_t)chance_between(1, 6);
     plan->n_batches = (uint32_t)chance_between(1, 60);
-    plan->in_flight_bytes = (size_t)chance_skewed(100, 1 << 20);
+    plan->in_flight_bytes = (size_t)chance_scale(100, 1 << 20);
 }
 
 uint64_t plan_transitions(const struct plan *plan)
@@ -115,11 +115,11 @@ static void choose_server(struct plan *plan)
     strcpy(options->durability, durabilities[chance_below(3)]);
     options->map_bytes = 64 << 20;
     options->max_bytes = 48 << 20;
-    options->sync_ms = (int64_t)chance_skewed(1, 5000);
+    options->sync_ms = (int64_t)chance_scale(1, 5000);
     options->gather_threads = (int64_t)chance_between(1, 3);
     options->insert_buffer_bytes = (int64_t)chance_skewed(1 << 20, 8 << 20);
     options->sample_buffer_bytes = (int64_t)chance_skewed(1 << 16, 4 << 20);
-    options->grace_ms = (int64_t)chance_skewed(1, 2000);
+    options->grace_ms = (int64_t)chance_scale(1, 2000);
     options->idle_seconds = 120;
     options->scrub_bytes_per_s = chance_in(2) ? 0 : 1 << 20;
 }
@@ -135,10 +135,11 @@ void plan_make(struct plan *plan, uint64_t seed)
     choose_sizes(plan);
     choose_server(plan);
     choose_limits(plan);
-    plan->trouble_ns = chance_in(8) ? 0 : chance_skewed(2, 60) * NS_PER_S;
-    plan->trouble_every_ns = chance_skewed(20, 4000) * NS_PER_MS;
-    plan->delay_ns_max = chance_skewed(50, 50000) * 1000;
-    plan->window_bytes = chance_skewed(64, 1 << 20);
+    plan->pause_ns = chance_scale(1, 1000) * NS_PER_MS;
+    plan->trouble_ns = chance_in(8) ? 0 : chance_scale(2, 60) * NS_PER_S;
+    plan->trouble_every_ns = chance_scale(20, 4000) * NS_PER_MS;
+    plan->delay_ns_max = chance_scale(50, 50000) * 1000;
+    plan->window_bytes = chance_scale(64, 1 << 20);
     plan->experiment.replay.n = plan->n_servers;
     for (uint32_t i = 0; i < plan->n_servers; i++) {
         snprintf(plan->experiment.replay.items[i], CONFIG_TEXT_SIZE, "127.0.0.1:%u", 7000 + i);

@@ -27,6 +27,7 @@ struct plan {
     uint32_t n_batches;        /* each sampler wants, of an unsealed or sealed table */
     uint32_t B, N;             /* a batch's snippets, a snippet's transitions */
     size_t in_flight_bytes;    /* of a writer */
+    uint64_t pause_ns;         /* of a client between two things that it does, about */
     uint64_t trouble_ns;       /* faults end after this */
     uint64_t trouble_every_ns; /* between two, about */
     uint64_t delay_ns_max, window_bytes;

@@ -25,6 +25,7 @@
 #include "tests/sim/trace.h"
 
 #define STUCK_S  120 /* a seed that takes longer on the real clock hangs */
+#define REPORT_S 60
 #define LIST_MAX 4096
 
 struct arguments {
@@ -38,7 +39,9 @@ struct arguments {
 struct shared {
     uint64_t i;    /* which seed is being run */
     uint64_t done; /* seeds that ended well */
+    uint64_t failed;
     uint64_t steps, messages, kills, fake_s;
+    double begin_s, reported_s;
 };
 static struct shared *shared;
 
@@ -53,6 +56,23 @@ static double now_s(void)
 
 /* ---- One process ---- */
 
+static void report(uint64_t n_failed)
+{
+    printf("%" PRIu64 " seeds well, %" PRIu64 " failed; %.1f a second; %" PRIu64 " steps, %" PRIu64
+           " messages, %" PRIu64 " kills, %" PRIu64 " simulated seconds\n",
+           shared->done, n_failed, (double)shared->done / (now_s() - shared->begin_s),
+           shared->steps, shared->messages, shared->kills, shared->fake_s);
+}
+
+static void report_now_and_then(void)
+{
+    if (now_s() - shared->reported_s > REPORT_S) {
+        shared->reported_s = now_s();
+        printf("so far ");
+        report(shared->failed);
+    }
+}
+
 static void run_one(uint64_t seed)
 {
     struct story story;
@@ -64,6 +84,7 @@ static void run_one(uint64_t seed)
     shared->messages += story.network.messages;
     shared->kills += story.kills;
     shared->fake_s += story.fake_ns / 1000000000u;
+    report_now_and_then();
 }
 
 static void run_twice(uint64_t seed)
@@ -164,18 +185,16 @@ static int run_some(const struct seeds *seeds)
     return wait_status;
 }
 
-static uint64_t run_all(const struct seeds *seeds)
+static void run_all(const struct seeds *seeds)
 {
-    uint64_t n_failed = 0;
     while (is_one(seeds, shared->i)) {
         const int wait_status = run_some(seeds);
         if (wait_status != 0) {
             note_failure(seeds->arguments, seed_at(seeds, shared->i), wait_status);
-            n_failed++;
+            shared->failed++;
             shared->i++;
         }
     }
-    return n_failed;
 }
 
 /* ---- Arguments ---- */
@@ -253,13 +272,9 @@ int main(int argc, char **argv)
     }
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ASSERT(shared != MAP_FAILED);
-    const double begin_s = now_s();
-    seeds.until_s = arguments.seconds > 0 ? begin_s + arguments.seconds : 0;
-    const uint64_t n_failed = run_all(&seeds);
-    const double seconds = now_s() - begin_s;
-    printf("%" PRIu64 " seeds well, %" PRIu64 " failed; %.1f a second; %" PRIu64 " steps, %" PRIu64
-           " messages, %" PRIu64 " kills, %" PRIu64 " simulated seconds\n",
-           shared->done, n_failed, (double)shared->done / seconds, shared->steps, shared->messages,
-           shared->kills, shared->fake_s);
-    return n_failed > 0 ? 1 : 0;
+    shared->begin_s = shared->reported_s = now_s();
+    seeds.until_s = arguments.seconds > 0 ? shared->begin_s + arguments.seconds : 0;
+    run_all(&seeds);
+    report(shared->failed);
+    return shared->failed > 0 ? 1 : 0;
 }
