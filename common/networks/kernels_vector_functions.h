@@ -41,12 +41,14 @@ ALWAYS vec expm1_v(vec x)
     return v_fma(s, v_mul(q, f), v_sub(s, v_set(1.0f)));
 }
 
-/* With e = exp(2x) - 1: e / (e + 2). Beyond |x| = 10 a float's tanh is 1. */
+/* With e = exp(2x) - 1: e / (e + 2). Beyond |x| = 10 a float's tanh is 1, and the quotient may come
+ * out a bit beyond it, which no tanh is. */
 ALWAYS vec tanh_v(vec x)
 {
     x = v_min(v_set(10.0f), v_max(v_set(-10.0f), x));
     const vec e = expm1_v(v_add(x, x));
-    return v_quotient(e, v_add(e, v_set(2.0f)));
+    const vec y = v_quotient(e, v_add(e, v_set(2.0f)));
+    return v_min(v_set(1.0f), v_max(v_set(-1.0f), y));
 }
 
 /* Both sides are computed; what a large x makes of the exponential is not taken. */
