@@ -1,0 +1,53 @@
+"""bench_learner: its lines are what others parse, and a wrong OPENBLAS_CORETYPE does not reach its yardstick."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+from processes import BUILD, SLOW
+
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "OPENBLAS_CORETYPE"}
+
+
+def bench(*arguments, **environment):
+    return subprocess.run([BUILD / "bench" / "bench_learner", *arguments], env=ENVIRONMENT | environment, text=True,
+                          capture_output=True, timeout=120 * SLOW)
+
+
+def lines(result):
+    """Each line's fields."""
+    assert result.returncode == 0, result.stderr
+    parsed = []
+    for line in result.stdout.splitlines():
+        name, *fields = line.split()
+        assert name == "bench_learner"
+        parsed.append(dict(field.split("=") for field in fields))
+    return parsed
+
+
+def test_a_line_for_each_precision_and_number_of_threads():
+    found = lines(bench("--size=quick", "--threads=2", "--seconds=0.1", "--rounds=1"))
+    assert [(line["size"], line["precision"], line["threads"]) for line in found] == [
+        ("quick", "f32", "1"), ("quick", "f32", "2"), ("quick", "bf16", "1"), ("quick", "bf16", "2")]
+    for line in found:
+        steps, gflops = float(line["steps_per_s"]), float(line["gflops"])
+        assert steps > 0 and gflops / steps == pytest.approx(7.219, rel=1e-3)
+        assert float(line["share_of_sgemm"]) > 0 and float(line["scaling"]) > 0
+        assert float(line["peak_mib"]) > float(line["update_mib"]) > 1
+
+
+def test_a_wrong_core_is_said_and_undone():
+    result = bench("--size=quick", "--precision=f32", "--threads=1", "--seconds=0.1", "--rounds=1",
+                   OPENBLAS_CORETYPE="Prescott")
+    assert len(lines(result)) == 1
+    assert "WARNING: OPENBLAS_CORETYPE=Prescott makes OpenBLAS run its Prescott kernels" in result.stderr
+    core = re.search(r"OpenBLAS (\w+)$", result.stderr, re.MULTILINE)
+    assert core and core.group(1) != "Prescott"
+
+
+def test_what_is_not_known_is_refused():
+    for argument in ("--size=huge", "--precision=f16", "--threads=0", "--rounds=0", "--seconds=-1", "--speed=1"):
+        result = bench(argument)
+        assert result.returncode == 2 and argument.split("=")[0].lstrip("-") in result.stderr, result.stderr
