@@ -11,6 +11,7 @@
 
 #include "common/base/memory.h"
 #include "common/rpc/decompress.h"
+#include "common/rpc/operation.h"
 
 #define BLOCK_BYTES 1008u /* the first block; each further one is twice as large */
 #define BLOCK_KEEP_BYTES                                                                           \
@@ -352,6 +353,37 @@ static size_t put_varint(uint8_t *to, uint64_t value)
     return n;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* gRPC releases a payload on a thread of its choice, in an order that ThreadSanitizer cannot see.
+ */
+struct handed_payload {
+    void (*release)(void *arg);
+    void *arg;
+};
+
+static void release_handed(void *handed)
+{
+    op_take(handed);
+    const struct handed_payload payload = *(struct handed_payload *)handed;
+    mem_free(handed);
+    payload.release(payload.arg);
+}
+
+static grpc_slice slice_of(void *bytes, const struct rpc_payload *payload)
+{
+    struct handed_payload *handed = mem_new(sizeof *handed);
+    ASSERT(handed != NULL);
+    *handed = (struct handed_payload){payload->release, payload->arg};
+    op_give(handed);
+    return grpc_slice_new_with_user_data(bytes, payload->size, release_handed, handed);
+}
+#else
+static grpc_slice slice_of(void *bytes, const struct rpc_payload *payload)
+{
+    return grpc_slice_new_with_user_data(bytes, payload->size, payload->release, payload->arg);
+}
+#endif
+
 /* The payload's bytes as a slice that releases them when gRPC is done. */
 static grpc_slice payload_slice(const struct rpc_payload *payload)
 {
@@ -362,7 +394,7 @@ static grpc_slice payload_slice(const struct rpc_payload *payload)
         const void *in;
         void *out;
     } bytes = {.in = payload->bytes}; /* gRPC only reads it */
-    return grpc_slice_new_with_user_data(bytes.out, payload->size, payload->release, payload->arg);
+    return slice_of(bytes.out, payload);
 }
 
 grpc_byte_buffer *message_write(const ProtobufCMessage *body, const struct rpc_payload *payload)

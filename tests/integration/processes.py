@@ -19,6 +19,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HINDCAST_BUILD", ROOT / "build")).resolve()
 TAIL_BYTES = 6000
+SLOW = float(os.environ.get("HINDCAST_SLOW", 1))  # how much longer to wait for a build that is so many times slower
 
 BINARIES = {
     "hindcast": BUILD / "hindcast",
@@ -32,6 +33,7 @@ BINARIES = {
 
 def wait_until(condition, what, seconds=60, alive=None):
     """The first true value of condition(); fails when time is over, or when process `alive` has ended before."""
+    seconds *= SLOW
     end = time.monotonic() + seconds
     while True:
         value = condition()
@@ -79,6 +81,7 @@ class Process:
         return self.popen.poll()
 
     def wait(self, seconds=60):
+        seconds *= SLOW
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
