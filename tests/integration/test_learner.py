@@ -123,6 +123,29 @@ def test_killed_and_resumed_is_bit_exact(sealed, precision):
     assert int(notes(broken)["version"]) > int(notes(whole)["version"])  # no number was given twice
 
 
+@pytest.mark.parametrize("options", [
+    ["mpo"], ["svg"], ["bm+mpo"], ["abm+mpo", "--prior_f=exp", "--prior_likelihood=censored"], ["bm+svg"], ["abm+svg"],
+    ["bm"], ["abm"], ["bcq"], ["bear"]], ids=lambda options: options[0])
+def test_every_algorithm_goes_on_bit_for_bit(sealed, options):
+    """Also where the other start has its own process, and was killed before a checkpoint was due."""
+    flags = [f"--algorithm={options[0]}", *options[1:], "--steps=60", "--checkpoint_every_steps=20"]
+    whole, broken = sealed.folder / "whole", sealed.folder / "broken"
+    sealed.start("learner", f"--run_dir={whole}", *flags, label="whole").succeed()
+    learner = sealed.start("learner", f"--run_dir={broken}", *flags, "--followers=1", label="broken")
+    wait_until(reached(broken, 30), "step 30", alive=learner)
+    learner.kill()
+    # What was written after step 20 never happened.
+    for step, path in checkpoints(broken).items():
+        if step > 20:
+            path.unlink()
+    sealed.start("learner", f"--run_dir={broken}", *flags, label="again").succeed()
+    assert "resumed" in (sealed.folder / "again.out").read_text()
+    left, right = (safetensors.numpy.load_file(checkpoints(folder)[60]) for folder in (whole, broken))
+    assert left.keys() == right.keys()
+    assert [name for name in left if left[name].tobytes() != right[name].tobytes()] == []
+    assert reports(whole) == reports(broken)
+
+
 def test_finish_ends_the_run_everywhere(sealed, wire):
     messages = wire.parameters
     learner = sealed.start("learner", "--steps=0")

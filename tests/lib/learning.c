@@ -2,10 +2,12 @@
 #include "tests/lib/learning.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/memory.h"
 #include "common/base/rng.h"
+#include "learner/algorithm.h"
 
 struct settings learning_settings(const char *algorithm, int K, int T)
 {
@@ -21,6 +23,37 @@ struct settings learning_settings(const char *algorithm, int K, int T)
     settings.widths[1] = 12;
     settings.target_period = 3;
     settings.seed = 11;
+    struct err err;
+    ASSERT(settings_check(&settings, &err) == STATUS_OK);
+    return settings;
+}
+
+static const struct {
+    const char *algorithm, *likelihood, *f;
+} CHOICES[] = {{"abm+mpo", "gaussian", "exp"}, {"abm+mpo", "censored", "step"},
+               {"abm", "censored", "exp"},     {"abm+svg", "censored", "exp"},
+               {"bm+mpo", "censored", "step"}, {"bear", "censored", "step"},
+               {"bcq", "censored", "step"}};
+
+size_t learning_variants(void)
+{
+    return 2 * algorithm_count() + sizeof CHOICES / sizeof CHOICES[0];
+}
+
+struct settings learning_variant(size_t i, char name[64])
+{
+    ASSERT(i < learning_variants());
+    if (i < 2 * algorithm_count()) {
+        const bool drawn = i % 2 != 0;
+        const char *algorithm = algorithm_at(i / 2)->name;
+        snprintf(name, 64, "%s, %s", algorithm, drawn ? "1 of 3 tasks" : "2 tasks");
+        return learning_settings(algorithm, drawn ? 3 : 2, drawn ? 1 : 2);
+    }
+    i -= 2 * algorithm_count();
+    struct settings settings = learning_settings(CHOICES[i].algorithm, 2, 1);
+    strcpy(settings.prior_likelihood, CHOICES[i].likelihood);
+    strcpy(settings.prior_f, CHOICES[i].f);
+    snprintf(name, 64, "%s, %s, %s", CHOICES[i].algorithm, CHOICES[i].likelihood, CHOICES[i].f);
     struct err err;
     ASSERT(settings_check(&settings, &err) == STATUS_OK);
     return settings;

@@ -9,6 +9,11 @@
  * are trained. */
 struct settings learning_settings(const char *algorithm, int K, int T);
 
+/* What must hold of every learner: each algorithm with all of 2 tasks and with 1 drawn of 3, and
+ * what else the options choose between. Variant i of learning_variants(); `name` says which. */
+size_t learning_variants(void);
+struct settings learning_variant(size_t i, char name[64]);
+
 /* B snippets of 1..N transitions, a function of `seed`; NaN in all that must not be read. Free with
  * learning_free. */
 struct batch learning_batch(const struct settings *settings, int B, int N, uint64_t seed);
