@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/rpc/tokens.h"
 #include "learner/exchange_host.h"
 
 #define LOG_MODULE "exchange"
@@ -330,6 +331,7 @@ static const struct rpc_method METHODS[] = {
     {.name = "Join",
      .kind = RPC_BIDI,
      .payload_field = EXCHANGE_PAYLOAD,
+     .roles = ROLE_LEARN | ROLE_ADMIN,
      .start = on_start,
      .message = on_message,
      .half_closed = on_half_closed,

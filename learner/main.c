@@ -11,6 +11,7 @@
 #include "common/clients/peer.h"
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
+#include "common/rpc/tokens.h"
 #include "learner/commands.h"
 #include "learner/options.h"
 #include "learner/partner.h"
@@ -31,6 +32,7 @@ struct learner {
     uint64_t config_digest;
     struct process *process;
     struct rpc_server *server;
+    struct tokens *tokens; /* NULL: all may do all */
     struct publisher *publisher;
     struct trainer *trainer;
     bool mpi;                  /* started by mpirun or srun, with others */
@@ -85,12 +87,21 @@ static status open_service(struct learner *learner, struct err *err)
     const bool share = learning->ranks > 1 && !learner->mpi;
     const char *const addresses[] = {address, learning->exchange};
     const size_t n_addresses = share && strcmp(address, learning->exchange) != 0 ? 2 : 1;
-    const struct rpc_server_options options = {.addresses = addresses,
-                                               .n_addresses = n_addresses,
-                                               .tls = peer_tls(experiment),
-                                               .allow_insecure = experiment->allow_insecure,
-                                               .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES};
-    status s = rpc_server_open(&learner->server, &options, err);
+    struct rpc_server_options options = {.addresses = addresses,
+                                         .n_addresses = n_addresses,
+                                         .tls = peer_tls(experiment),
+                                         .allow_insecure = experiment->allow_insecure,
+                                         .max_calls = (size_t)learning->max_calls,
+                                         .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES};
+    status s = STATUS_OK;
+    if (learning->tokens_file[0] != '\0') {
+        s = tokens_read(&learner->tokens, learning->tokens_file, err);
+        options.role_of = tokens_role_of;
+        options.role_arg = learner->tokens;
+    }
+    if (s == STATUS_OK) {
+        s = rpc_server_open(&learner->server, &options, err);
+    }
     if (s == STATUS_OK) {
         s = publisher_new(&learner->publisher, learner->server, err);
     }
@@ -171,6 +182,7 @@ static status run_trainer(struct learner *learner, struct err *err)
         rpc_server_close(learner->server, CLOSE_GRACE_MS);
     }
     publisher_free(learner->publisher);
+    tokens_free(learner->tokens);
     return s;
 }
 

@@ -102,6 +102,10 @@ static const struct config_option OPTIONS[] = {
 
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address that Parameters is served at; empty: experiment.parameters"},
+    {"tokens_file", CONFIG_TEXT, AT(tokens_file), "", "", 0, 0, NULL,
+     "bearer tokens and their roles (learn, evaluate, admin), one a line; empty: all may do all"},
+    {"max_calls", CONFIG_INT, AT(max_calls), "calls", "1024", 1, 65536, NULL,
+     "calls at once; more are refused"},
     {"publish_every", CONFIG_INT, AT(publish_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between published versions"},
     {"report_every", CONFIG_INT, AT(report_every), "steps", "100", 1, NUMBER_MAX, NULL,
@@ -311,11 +315,23 @@ int learner_options_threads(const struct learner_options *options)
 static bool is_own(const char *name)
 {
     static const char *const own[] = {
-        "rank",           "threads",          "exchange",
-        "listen",         "followers",        "exchange_timeout_seconds",
-        "steps",          "max_seconds",      "prefetch_batches",
-        "publish_every",  "report_every",     "checkpoint_every_seconds",
-        "linger_seconds", "keep_checkpoints", "checkpoint_every_steps",
+        "rank",
+        "threads",
+        "exchange",
+        "tokens_file",
+        "max_calls",
+        "listen",
+        "followers",
+        "exchange_timeout_seconds",
+        "steps",
+        "max_seconds",
+        "prefetch_batches",
+        "publish_every",
+        "report_every",
+        "checkpoint_every_seconds",
+        "linger_seconds",
+        "keep_checkpoints",
+        "checkpoint_every_steps",
     };
     for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
         if (strcmp(name, own[i]) == 0) {

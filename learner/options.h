@@ -38,6 +38,8 @@ struct learner_options {
 
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];
+    char tokens_file[CONFIG_TEXT_SIZE];
+    int64_t max_calls;
     int64_t publish_every, report_every;
     double checkpoint_every_seconds;
     int64_t checkpoint_every_steps, keep_checkpoints;

@@ -12,6 +12,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/rpc/tokens.h"
 #include "proto/parameters.pb-c.h"
 
 #define LOG_MODULE "publisher"
@@ -352,16 +353,20 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
     rpc_call_reply(call, &response.base);
 }
 
+/* Whoever follows the run may also end it: the stop rule is an evaluator's. */
+#define ROLES (ROLE_LEARN | ROLE_EVALUATE | ROLE_ADMIN)
+
 static const struct rpc_method METHODS[] = {
-    {.name = "Get", .kind = RPC_UNARY, .message = on_get},
+    {.name = "Get", .kind = RPC_UNARY, .roles = ROLES, .message = on_get},
     {.name = "Watch",
      .kind = RPC_SERVER_STREAM,
+     .roles = ROLES,
      .start = on_watch_start,
      .message = on_watch_message,
      .sent = on_watch_sent,
      .done = on_watch_done},
-    {.name = "Finish", .kind = RPC_UNARY, .message = on_finish},
-    {.name = "Progress", .kind = RPC_UNARY, .message = on_progress},
+    {.name = "Finish", .kind = RPC_UNARY, .roles = ROLES, .message = on_finish},
+    {.name = "Progress", .kind = RPC_UNARY, .roles = ROLES, .message = on_progress},
 };
 
 /* ---- What the learner calls ---- */

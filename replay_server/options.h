@@ -30,6 +30,7 @@ struct options {
     char tokens_file[CONFIG_TEXT_SIZE];
     int64_t max_message_bytes;
     int64_t max_calls;
+    int64_t max_connection_bytes, idle_connection_seconds;
     int64_t idle_seconds;
     int64_t grace_ms;
     int64_t scrub_bytes_per_s;

@@ -277,6 +277,8 @@ static status open_server(struct service *service, struct err *err)
         .allow_insecure = service->experiment.allow_insecure,
         .max_message_bytes = (size_t)options->max_message_bytes,
         .max_calls = (size_t)options->max_calls,
+        .max_memory_bytes = (size_t)options->max_connection_bytes,
+        .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
     };
     status s = STATUS_OK;
     if (options->tokens_file[0]) {

@@ -17,6 +17,7 @@
 #include "common/base/log.h"
 
 #define FLUSH_MS     2000
+#define OPEN_TRIES   100
 #define BUFFER_BYTES (256u << 10)
 #define FRAME_BYTES  16 /* of a record, around its message */
 #define POINT_BYTES  (EVENT_TAG_SIZE + 16)
@@ -145,9 +146,16 @@ static status open_file(struct event_file *file, const char *folder, struct err 
     if (s != STATUS_OK) {
         return s;
     }
-    snprintf(file->path, sizeof(file->path), "%s/events.out.tfevents.%013llu.%d", folder,
-             (unsigned long long)(clock_wall_ns() / NS_PER_MS), (int)getpid());
-    file->fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    /* Two of one process within a millisecond: the later one gets a later stamp. */
+    uint64_t stamp_ms = clock_wall_ns() / NS_PER_MS;
+    for (int tries = 0; tries < OPEN_TRIES; tries++, stamp_ms++) {
+        snprintf(file->path, sizeof(file->path), "%s/events.out.tfevents.%013llu.%d", folder,
+                 (unsigned long long)stamp_ms, (int)getpid());
+        file->fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        if (file->fd >= 0 || errno != EEXIST) {
+            break;
+        }
+    }
     return file->fd < 0 ? err_errno(err, errno, "%s", file->path) : STATUS_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "common/base/log.h"
+#include "common/rpc/descriptors.h"
 #include "common/rpc/operation.h"
 
 #define MALLOC_KEEP_BYTES (256 << 20) /* free memory kept at the end of a heap */
@@ -91,6 +92,7 @@ void rpc_init(void)
     mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP_BYTES);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
     gpr_set_log_function(on_grpc_log);
+    descriptors_init();
     grpc_init();
 }
 

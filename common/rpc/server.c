@@ -27,9 +27,22 @@ static grpc_arg int_arg(char *key, size_t value)
                       .value.integer = value > INT_MAX ? INT_MAX : (int)value};
 }
 
-static status make_grpc_server(struct rpc_server *server)
+static grpc_arg quota_arg(char *key, grpc_resource_quota *quota)
 {
+    return (grpc_arg){.type = GRPC_ARG_POINTER,
+                      .key = key,
+                      .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}};
+}
+
+static status make_grpc_server(struct rpc_server *server, const struct rpc_server_options *options)
+{
+    grpc_resource_quota *quota = grpc_resource_quota_create("server");
+    grpc_resource_quota_resize(quota, options->max_memory_bytes ? options->max_memory_bytes
+                                                                : RPC_SERVER_MEMORY_BYTES);
     grpc_arg args[] = {
+        quota_arg(GRPC_ARG_RESOURCE_QUOTA, quota),
+        int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                options->idle_ms ? options->idle_ms : RPC_SERVER_IDLE_MS),
         int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two servers share a port without a word */
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, server->max_message_bytes),
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, server->max_message_bytes),
@@ -46,6 +59,7 @@ static status make_grpc_server(struct rpc_server *server)
     };
     grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
     server->grpc = grpc_server_create(&all, NULL);
+    grpc_resource_quota_unref(quota); /* the server has its own */
     server->cq = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->grpc, server->cq, NULL);
     server->wake_channel =
@@ -105,7 +119,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     server->role_arg = options->role_arg;
     pthread_mutex_init(&server->lock, NULL);
     rpc_init();
-    status s = make_grpc_server(server);
+    status s = make_grpc_server(server, options);
     if (s != STATUS_OK) {
         err_set(err, s, "rpc server: %s", status_text(s));
     }

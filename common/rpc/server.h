@@ -11,8 +11,10 @@
 
 #include "common/rpc/rpc.h"
 
-#define RPC_SEND_QUEUE_MAX 8          /* messages waiting to be sent on one call; more is BUSY */
-#define RPC_POST_QUEUE_MAX (1u << 16) /* functions posted and not yet run; more is BUSY */
+#define RPC_SEND_QUEUE_MAX      8 /* messages waiting to be sent on one call; more is BUSY */
+#define RPC_SERVER_MEMORY_BYTES (2ull << 30)
+#define RPC_SERVER_IDLE_MS      300000u
+#define RPC_POST_QUEUE_MAX      (1u << 16) /* functions posted and not yet run; more is BUSY */
 
 struct rpc_server;
 struct rpc_call;
@@ -38,6 +40,10 @@ struct rpc_server_options {
     bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
     size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
     size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
+    /* What gRPC may hold for all connections together. As it runs out, gRPC reads less, and then
+     * turns new connections away. 0: RPC_SERVER_MEMORY_BYTES. */
+    size_t max_memory_bytes;
+    uint64_t idle_ms; /* a connection without calls is closed after this; 0: RPC_SERVER_IDLE_MS */
     /* The role bits of who shows this bearer token (NULL: none shown); 0 refuses UNAUTHENTICATED.
      * NULL: all may do all. Health needs no token. */
     unsigned (*role_of)(const char *token, void *arg);

@@ -1,0 +1,70 @@
+/* Running out of file descriptors. gRPC 1.51 gives a listening socket up for good when accept fails
+ * with EMFILE: the server lives on and nobody reaches it any more. This program's accept4 stands
+ * before the C library's: a connection for which there is no descriptor is taken with one that was
+ * kept for it, closed at once, and gRPC is told that nobody is waiting. The peer sees a connection
+ * that ends, and tries again later. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define LOG_MODULE "rpc"
+#include "common/base/log.h"
+#include "common/rpc/descriptors.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards spare */
+static int spare = -1;
+
+static int open_spare(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+void descriptors_init(void)
+{
+    pthread_mutex_lock(&lock);
+    if (spare < 0) {
+        spare = open_spare();
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+static int real_accept(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+    return (int)syscall(SYS_accept4, fd, address, size, flags);
+}
+
+/* Takes and closes one waiting connection. False: there is none, or not even that is possible. */
+static bool turn_away(int fd)
+{
+    pthread_mutex_lock(&lock);
+    if (spare >= 0) {
+        close(spare);
+    }
+    int peer = real_accept(fd, NULL, NULL, SOCK_CLOEXEC);
+    if (peer >= 0) {
+        close(peer);
+    }
+    spare = open_spare();
+    pthread_mutex_unlock(&lock);
+    return peer >= 0;
+}
+
+int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
+{
+    struct sockaddr *to = address.__sockaddr__;
+    for (;;) {
+        int peer = real_accept(fd, to, size, flags);
+        if (peer >= 0 || (errno != EMFILE && errno != ENFILE)) {
+            return peer;
+        }
+        log_warn("no file descriptor for a connection: it is turned away (see ulimit -n)");
+        if (!turn_away(fd)) {
+            errno = EAGAIN;
+            return -1;
+        }
+    }
+}

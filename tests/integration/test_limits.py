@@ -1,0 +1,158 @@
+"""What servers refuse: calls without the right token, too many calls, connections and descriptors."""
+
+import contextlib
+import pathlib
+import resource
+import socket
+import threading
+import time
+
+import grpc
+import pytest
+
+from processes import wait_until
+
+CONNECTIONS = 200
+
+
+def codes_of(stub, messages, metadata):
+    """The status of each method of Parameters; Finish last, for it ends the run."""
+    def outcome(call):
+        try:
+            call()
+            return "OK"
+        except grpc.RpcError as error:
+            return error.code().name
+
+    def watch():
+        answers = stub.Watch(messages.ParametersRequest(), timeout=1, metadata=metadata)
+        next(answers)
+
+    return {
+        "Progress": outcome(lambda: stub.Progress(messages.ProgressRequest(), timeout=10, metadata=metadata,
+                                                  wait_for_ready=True)),
+        "Get": outcome(lambda: stub.Get(messages.ParametersRequest(), timeout=10, metadata=metadata)),
+        "Watch": outcome(watch),
+        "Finish": outcome(lambda: stub.Finish(messages.FinishRequest(reason="enough", who="a test"), timeout=10,
+                                              metadata=metadata)),
+    }
+
+
+def test_tokens_decide_who_may_ask_a_learner(workspace, wire):
+    tokens = workspace.folder / "tokens"
+    tokens.write_text("sampler-0123456789 sample,insert\nwatcher-0123456789 evaluate\n")
+    tokens.chmod(0o600)
+    workspace.configure(learner={"tokens_file": str(tokens)})
+    learner = workspace.start("learner")
+    with grpc.insecure_channel(f"unix:{workspace.run_dir}/parameters.sock") as channel:
+        stub = wire.parameters_grpc.ParametersStub(channel)
+
+        def codes(token):
+            metadata = [("authorization", f"Bearer {token}")] if token else []
+            return codes_of(stub, wire.parameters, metadata)
+
+        assert set(codes(None).values()) == {"UNAUTHENTICATED"}
+        assert set(codes("stranger-0123456789").values()) == {"UNAUTHENTICATED"}
+        assert set(codes("sampler-0123456789").values()) == {"PERMISSION_DENIED"}
+        assert learner.ended() is None
+        got = codes("watcher-0123456789")
+        assert got["Progress"] == got["Finish"] == "OK", got
+        assert not {"UNAUTHENTICATED", "PERMISSION_DENIED"} & set(got.values()), got
+    learner.succeed()  # Finish has ended it
+
+
+def descriptors(process):
+    return len(list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+def resident_bytes(process):
+    for line in pathlib.Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError("no VmRSS")
+
+
+@contextlib.contextmanager
+def channels_to(address, n):
+    """Channels with a connection each."""
+    made = [grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(n)]
+    try:
+        yield made
+    finally:
+        for channel in made:
+            channel.close()
+
+
+def info_code(wire, channel, wait=False):
+    try:
+        wire.replay_grpc.ReplayStub(channel).Info(wire.replay.InfoRequest(), timeout=10, wait_for_ready=wait)
+        return "OK"
+    except grpc.RpcError as error:
+        return error.code().name
+
+
+@pytest.fixture
+def tcp_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve(workspace, port, **options):
+    workspace.configure(replay_server={"map_bytes": 64 << 20, "listen": [f"127.0.0.1:{port}"], **options})
+    return workspace.serve("replay_server")
+
+
+def test_idle_connections_are_closed_and_come_back(workspace, wire, tcp_port):
+    server = serve(workspace, tcp_port, idle_connection_seconds=2)
+    before = descriptors(server)
+    memory = resident_bytes(server)
+    with channels_to(f"127.0.0.1:{tcp_port}", CONNECTIONS) as channels:
+        assert {info_code(wire, channel, wait=True) for channel in channels} == {"OK"}
+        assert resident_bytes(server) - memory < CONNECTIONS * (1 << 20)
+        wait_until(lambda: descriptors(server) <= before + 2, "idle connections to be closed", alive=server)
+        assert info_code(wire, channels[0], wait=True) == "OK"
+    server.stop()
+
+
+def test_more_streams_than_calls_allowed_are_refused(workspace, wire, tcp_port):
+    server = serve(workspace, tcp_port, max_calls=20)
+    with channels_to(f"127.0.0.1:{tcp_port}", 10) as channels:
+        streams = [wire.replay_grpc.ReplayStub(channels[i % 10]).Insert(iter_that_waits()) for i in range(60)]
+
+        def ended():
+            return [stream for stream in streams if stream.done()]
+
+        wait_until(lambda: len(ended()) >= 40, "40 streams to be refused", alive=server)
+        assert {stream.code().name for stream in ended()} == {"RESOURCE_EXHAUSTED"}
+        assert len(ended()) == 40
+        for stream in streams:
+            stream.cancel()
+        wait_until(lambda: info_code(wire, channels[0]) == "OK", "room for calls again", alive=server)
+    server.stop()
+
+
+def iter_that_waits():
+    """Requests that do not come."""
+    threading.Event().wait(20)
+    yield from ()
+
+
+def test_running_out_of_descriptors_is_no_end(workspace, wire, tcp_port):
+    server = serve(workspace, tcp_port)
+    limit = descriptors(server) + 20
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    peers = []
+    for _ in range(60):  # more than it can hold; the rest waits in the kernel's queue
+        peer = socket.socket()
+        peer.settimeout(5)
+        with contextlib.suppress(OSError):
+            peer.connect(("127.0.0.1", tcp_port))
+        peers.append(peer)
+    time.sleep(1)
+    assert server.ended() is None and "turned away" in server.tail()
+    for peer in peers:
+        peer.close()
+    with channels_to(f"127.0.0.1:{tcp_port}", 1) as (channel,):
+        wait_until(lambda: info_code(wire, channel) == "OK", "it to serve again", alive=server)
+    server.stop()
