@@ -215,8 +215,9 @@ int main(int argc, char **argv)
         s = lock_run(&learner.experiment, learner.options.rank, &err);
     }
     if (s == STATUS_OK) {
-        s = process_open(&learner.process, "learner", (int)learner.options.rank,
-                         (int)learner.options.ranks, &learner.experiment, &err);
+        /* Rank 0 is the learner; the others are learner-1, learner-2, .. */
+        const int rank = (int)learner.options.rank;
+        s = process_open(&learner.process, "learner", rank, rank + 1, &learner.experiment, &err);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-learner: %s\n", err.text);

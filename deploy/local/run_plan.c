@@ -197,7 +197,9 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
                 make_arguments(plan, role, index, count, &arguments);
                 /* The end of a run is told by rank 0 alone. */
                 const bool again = role->again && index == 0;
-                s = supervisor_add(supervisor, role->name, index, count, path, arguments.list,
+                /* Rank 0 is the learner; the others are learner-1, learner-2, .. */
+                const int names = role->group ? index + 1 : count;
+                s = supervisor_add(supervisor, role->name, index, names, path, arguments.list,
                                    role->goal, role->last, again, err);
             }
             if (s != STATUS_OK) {
