@@ -109,6 +109,9 @@ void served_table_writer_record(const struct served_table *table, const struct w
 
 void served_table_owe(struct served_table *table, const uint64_t *ids, uint32_t n)
 {
+    if (n == 0) {
+        return;
+    }
     uint64_t *owed = mem_resize(table->owed, (size_t)table->n_owed + n, sizeof *owed);
     if (owed) {
         memcpy(owed + table->n_owed, ids, n * sizeof *ids);
