@@ -199,6 +199,9 @@ void servers_free(void)
         mem_free(all[i]);
     }
     n_all = 0;
+    for (uint32_t i = 0; i < PLAN_SERVERS_MAX; i++) {
+        lives[i] = NULL;
+    }
 }
 
 struct service *servers_service(uint32_t server)
