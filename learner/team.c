@@ -1,10 +1,16 @@
-/* The team: a generation number starts a round, a count of those still at work ends it. */
+/* The team: a generation number starts a round, a count of those still at work ends it.
+ *
+ * A step is a handful of rounds close after each other, and to be woken takes longer than some of
+ * them: whoever waits looks for SPINS turns before it goes to sleep. */
 #include "learner/team.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/base/memory.h"
+
+#define SPINS 1000 /* 10 to 40 us */
 
 struct member {
     struct team *team;
@@ -16,22 +22,30 @@ struct team {
     int n;
     int n_started; /* members with a thread, from 1 on */
     struct member *members;
-    pthread_mutex_t mutex; /* guards all below */
+    pthread_mutex_t mutex; /* guards all below; round and at_work may be looked at without */
     pthread_cond_t go, done;
-    uint64_t round;
-    int at_work;
+    _Atomic uint64_t round;
+    _Atomic int at_work;
     bool stop;
     void (*work)(void *arg, int i);
     void *arg;
 };
+
+static void pause_a_little(void)
+{
+    __builtin_ia32_pause();
+}
 
 static void *member_main(void *arg)
 {
     struct member *member = arg;
     struct team *team = member->team;
     uint64_t seen = 0;
-    pthread_mutex_lock(&team->mutex);
     for (;;) {
+        for (int i = 0; i < SPINS && team->round == seen; i++) {
+            pause_a_little();
+        }
+        pthread_mutex_lock(&team->mutex);
         while (team->round == seen && !team->stop) {
             pthread_cond_wait(&team->go, &team->mutex);
         }
@@ -46,6 +60,7 @@ static void *member_main(void *arg)
         if (team->at_work == 0) {
             pthread_cond_signal(&team->done);
         }
+        pthread_mutex_unlock(&team->mutex);
     }
     pthread_mutex_unlock(&team->mutex);
     return NULL;
@@ -119,6 +134,9 @@ void team_run(struct team *team, void (*work)(void *arg, int i), void *arg)
 
     work(arg, 0);
 
+    for (int i = 0; i < SPINS && team->at_work > 0; i++) {
+        pause_a_little();
+    }
     pthread_mutex_lock(&team->mutex);
     while (team->at_work > 0) {
         pthread_cond_wait(&team->done, &team->mutex);

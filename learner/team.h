@@ -1,5 +1,6 @@
 /* A team of threads that run one function together, one thread per core: the caller is thread 0.
- * Waits are on a condition variable, so a team at rest costs nothing. Used from one thread. */
+ * Waits are short turns, then a condition variable: a team at rest costs nothing. Used from one
+ * thread. */
 #ifndef HINDCAST_LEARNER_TEAM_H
 #define HINDCAST_LEARNER_TEAM_H
 
