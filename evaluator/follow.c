@@ -19,10 +19,11 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
-#define TAKE_MS      500
-#define FINISH_MS    5000
-#define RESUME_MS    5000 /* how long a run that has ended is asked whether it has begun anew */
-#define STATISTICS_N 5
+#define TAKE_MS        500
+#define FINISH_MS      5000
+#define ABSENT_SHOWN_S 5
+#define RESUME_MS      5000 /* how long a run that has ended is asked whether it has begun anew */
+#define STATISTICS_N   5
 
 struct follow_metrics {
     struct metric *evaluations, *episodes, *failed, *steps, *seconds;
@@ -342,11 +343,38 @@ static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
                                   snapshot);
 }
 
+/* Nothing came: is there a learner at all? UNAVAILABLE: none for too long. */
+static status check_learner(struct follow *follow, uint64_t *absent_since_ns, struct err *err)
+{
+    const uint64_t now_ns = clock_now_ns();
+    if (parameters_client_connected(follow->client)) {
+        *absent_since_ns = 0;
+        return STATUS_OK;
+    }
+    if (*absent_since_ns == 0) {
+        *absent_since_ns = now_ns;
+    }
+    const double absent_s = (double)(now_ns - *absent_since_ns) * 1e-9;
+    const double most_s = follow->options->learner_timeout_s;
+    if (most_s > 0 && absent_s > most_s) {
+        return err_set(err, STATUS_UNAVAILABLE,
+                       "no learner at %s for %.0f s (evaluator.learner_timeout_s)",
+                       follow->experiment->parameters, absent_s);
+    }
+    if (absent_s >= ABSENT_SHOWN_S) {
+        process_report(follow->process, -1, "no learner at %s for %.0f s%s",
+                       follow->experiment->parameters, absent_s,
+                       follow->seen > 0 ? "; if its run has ended, this has missed it" : "");
+    }
+    return STATUS_OK;
+}
+
 /* Snapshot after snapshot until the run has ended. CLOSED: the process stops before. */
 static status follow_run(struct follow *follow, struct err *err)
 {
     bool ended = false;
-    uint64_t not_before_ns = 0; /* of the next evaluation */
+    uint64_t absent_since_ns = 0; /* 0: the learner was there when we looked last */
+    uint64_t not_before_ns = 0;   /* of the next evaluation */
     while (!ended) {
         const struct parameters_snapshot *snapshot;
         if (process_stopping(follow->process)) {
@@ -357,11 +385,15 @@ static status follow_run(struct follow *follow, struct err *err)
         }
         status s = next_snapshot(follow, not_before_ns, &snapshot);
         if (s == STATUS_TIMEOUT) {
-            continue;
+            s = check_learner(follow, &absent_since_ns, err);
+            if (s == STATUS_OK) {
+                continue;
+            }
         }
         if (s != STATUS_OK) {
             return s;
         }
+        absent_since_ns = 0;
         not_before_ns = clock_now_ns() + (uint64_t)(follow->options->min_interval_s * 1e9);
         s = handle_snapshot(follow, snapshot, &ended, err);
         parameters_snapshot_release(snapshot);

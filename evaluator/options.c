@@ -20,6 +20,8 @@ static const struct config_option table[] = {
      "the policy's mean action, or a sample of its distribution"},
     {"min_interval_s", CONFIG_REAL, FIELD(min_interval_s), "s", "5", 0, 1e6, NULL,
      "an evaluation starts no sooner after the one before; versions in between are passed over"},
+    {"learner_timeout_s", CONFIG_REAL, FIELD(learner_timeout_s), "s", "0", 0, 1e9, NULL,
+     "leave with 1 when there was no learner for so long; 0: wait for ever"},
     {"patience", CONFIG_INT, FIELD(patience), "evaluations", "0", 0, 1e6, NULL,
      "end the run after so many evaluations without improvement; 0: never"},
     {"min_delta", CONFIG_REAL, FIELD(min_delta), "return", "0", 0, 1e9, NULL,

@@ -13,6 +13,7 @@ struct evaluator_options {
     int64_t threads;
     char act[CONFIG_TEXT_SIZE]; /* "mean" or "sample" */
     double min_interval_s;      /* from the start of one evaluation to the next */
+    double learner_timeout_s;
     int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
     double min_delta; /* what counts as one, in units of return */
     char save[CONFIG_TEXT_SIZE];   /* one shot: the episodes go here, as logs */

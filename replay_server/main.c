@@ -36,6 +36,12 @@ static void report(void *arg)
     if (text[0]) {
         process_report(program->process, -1, "%s", text);
     }
+    if (service_broken(program->service)) {
+        log_error(
+            "the store takes nothing any more after a failed write; a new start tells what the "
+            "disk has");
+        process_stop(program->process, EXIT_FAILURE);
+    }
 }
 
 /* Makes the folder of a Unix socket, which comes into being when the address is bound. */

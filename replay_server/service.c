@@ -395,6 +395,11 @@ status service_start(struct service *service, struct err *err)
     return s;
 }
 
+bool service_broken(const struct service *service)
+{
+    return store_broken(service->store);
+}
+
 int service_port(const struct service *service, size_t address_i)
 {
     return rpc_server_port(service->server, address_i);

@@ -78,6 +78,9 @@ status store_error(struct store *store, int rc, struct err *err, const char *wha
     case MDB_INCOMPATIBLE:
         code = STATUS_INVALID;
         break;
+    case MDB_PANIC: /* a header page could not be written: it waits for a new opening */
+        atomic_store(&store->broken, true);
+        break;
     case MDB_READERS_FULL:
         code = STATUS_BUSY;
         break;
@@ -96,6 +99,11 @@ status store_error(struct store *store, int rc, struct err *err, const char *wha
         break;
     }
     return err_set(err, code, "store %s: %s: %s", store->path, what, mdb_strerror(rc));
+}
+
+bool store_broken(const struct store *store)
+{
+    return atomic_load(&store->broken);
 }
 
 /* ---- Opening ---- */

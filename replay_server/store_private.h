@@ -24,6 +24,7 @@ struct store {
     uint64_t next_chunk;
     uint64_t staged_next_chunk; /* of the open transaction */
     /* Any thread's: */
+    atomic_bool broken; /* LMDB takes no transaction any more */
     _Atomic uint64_t commits;
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t file_bytes;

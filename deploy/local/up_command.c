@@ -7,6 +7,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/memory.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/run_plan.h"
 #include "deploy/local/summary.h"
@@ -55,6 +56,32 @@ static status read_experiment(int argc, char **argv, struct experiment *experime
     return s;
 }
 
+/* RUN_DIR/up.seconds: how long all `up`s of this run took, this one too. *seconds is this one's,
+ * and becomes the sum. */
+static status add_seconds(const char *run_dir, double *seconds, struct err *err)
+{
+    char path[1200], text[64];
+    void *bytes = NULL;
+    size_t size = 0;
+    snprintf(path, sizeof path, "%.1000s/up.seconds", run_dir);
+    if (access(path, F_OK) == 0) {
+        status s = file_read(path, sizeof text - 1, &bytes, &size, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        snprintf(text, sizeof text, "%.*s", (int)size, (const char *)bytes);
+        mem_free(bytes);
+        char *end;
+        const double before = strtod(text, &end);
+        if (end == text || !(before >= 0) || *end != '\n') {
+            return err_set(err, STATUS_CORRUPT, "%s: expected seconds, not %.20s", path, text);
+        }
+        *seconds += before;
+    }
+    const int length = snprintf(text, sizeof text, "%.3f\n", *seconds);
+    return file_replace(path, &(struct file_part){text, (size_t)length}, 1, err);
+}
+
 static int run_once(const struct run_plan *plan)
 {
     struct err err;
@@ -72,13 +99,18 @@ static int run_once(const struct run_plan *plan)
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
         run_plan_add(plan, supervisor, &err) == STATUS_OK) {
         end = supervisor_run(supervisor, &err);
+        double seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
+        struct err why;
+        if (add_seconds(options.run_dir, &seconds, &why) != STATUS_OK) {
+            fprintf(stderr, "hindcast up: wall_seconds are those of this start alone: %s\n",
+                    why.text);
+        }
+        if (end == SUPERVISOR_OVER &&
+            summary_make(options.run_dir, seconds, stdout, &err) != STATUS_OK) {
+            end = SUPERVISOR_FAILED;
+        }
     }
     supervisor_free(supervisor);
-    if (end == SUPERVISOR_OVER &&
-        summary_make(options.run_dir, (double)(clock_now_ns() - begin_ns) / 1e9, stdout, &err) !=
-            STATUS_OK) {
-        end = SUPERVISOR_FAILED;
-    }
     if (end == SUPERVISOR_FAILED) {
         fprintf(stderr, "hindcast up: %s\n", err.text);
     }

@@ -61,6 +61,15 @@ def test_tokens_decide_who_may_ask_a_learner(workspace, wire):
     learner.succeed()  # Finish has ended it
 
 
+def test_an_evaluator_without_a_learner_says_so_and_leaves_in_time(workspace):
+    workspace.configure(experiment={"environment": "cheetah-run"}, evaluator={"learner_timeout_s": 8})
+    evaluator = workspace.serve("evaluator")
+    wait_until(lambda: "no learner at" in (workspace.status("evaluator") or {}).get("text", ""), "the reason to be shown",
+               alive=evaluator)
+    assert evaluator.wait(40) == 1
+    assert "no learner at" in evaluator.tail() and "learner_timeout_s" in evaluator.tail()
+
+
 def descriptors(process):
     return len(list(pathlib.Path(f"/proc/{process.pid}/fd").iterdir()))
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -147,7 +148,11 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
         assert "exit_code=0" in (experiment.run_dir / f"{role}.log").read_text()[-300:], role
 
     goal = step + 100
+    first = float((experiment.run_dir / "up.seconds").read_text())
+    start = time.monotonic()
     experiment.up(f"--learner.steps={goal}").succeed()
+    took = time.monotonic() - start
+    assert first > 1 and first + 0.5 < experiment.json("summary.json")["wall_seconds"] <= first + took
     steps = [line["step"] for line in experiment.json_lines("learner.jsonl")]
     assert steps[-1] == goal and steps == sorted(set(steps))
     assert len(experiment.json_lines("evaluator.jsonl")) > evaluations

@@ -248,6 +248,7 @@ static void sweep(const char *name, status (*call)(struct store *, struct err *)
             /* LMDB refuses to go on after a header page that could not be written: only a new
              * opening tells what the disk has. */
             assert_true(done || (kind == FAULT_WRITE && again == STATUS_IO));
+            assert_int_equal(store_broken(store), !done); /* the server then ends */
             reopened += !done;
         }
         store_close(store);
