@@ -135,7 +135,10 @@ void plan_make(struct plan *plan, uint64_t seed)
     choose_sizes(plan);
     choose_server(plan);
     choose_limits(plan);
-    plan->pause_ns = chance_scale(1, 1000) * NS_PER_MS;
+    /* Where both sides wait for each other, thousands of batches may be needed. */
+    const bool coupled =
+        plan->options.samples_per_insert > 0 || plan->options.samples_per_eviction > 0;
+    plan->pause_ns = chance_scale(1, coupled ? 4 : 1000) * NS_PER_MS;
     plan->trouble_ns = chance_in(8) ? 0 : chance_scale(2, 60) * NS_PER_S;
     plan->trouble_every_ns = chance_scale(20, 4000) * NS_PER_MS;
     plan->delay_ns_max = chance_scale(50, 50000) * 1000;

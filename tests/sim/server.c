@@ -39,7 +39,7 @@ static struct life *lives[PLAN_SERVERS_MAX]; /* the latest of each */
 static struct life *all[LIVES_MAX];
 static uint32_t n_all;
 static int next_host;
-static bool full;
+static bool full, was_full;
 
 /* ---- One life ---- */
 
@@ -114,7 +114,7 @@ static void end(struct life *life)
 void servers_open(const struct plan *of)
 {
     plan = of;
-    full = false;
+    full = was_full = false;
     n_all = 0;
     next_host = 1;
     for (uint32_t i = 0; i < PLAN_SERVERS_MAX; i++) {
@@ -225,6 +225,12 @@ void servers_fill(bool now)
 {
     trace("the disk %s", now ? "is full" : "has room");
     full = now;
+    was_full = was_full || now;
+}
+
+bool servers_marked_by_full_disk(uint32_t server)
+{
+    return was_full && lives[server]->number > 1;
 }
 
 int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags)

@@ -24,5 +24,7 @@ void servers_path(uint32_t server, char *path, size_t size);
 
 /* From now on LMDB says that the map is full, or does not any more. */
 void servers_fill(bool full);
+/* Has it been full at any time, and the server begun anew since? */
+bool servers_marked_by_full_disk(uint32_t server);
 
 #endif

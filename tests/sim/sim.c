@@ -77,7 +77,7 @@ static void run_one(uint64_t seed)
 {
     struct story story;
     alarm(STUCK_S);
-    story_run(seed, &story);
+    story_run(seed, false, &story);
     alarm(0);
     shared->done++;
     shared->steps += story.steps;
@@ -90,9 +90,9 @@ static void run_one(uint64_t seed)
 static void run_twice(uint64_t seed)
 {
     struct story first, second;
-    story_run(seed, &first);
+    story_run(seed, true, &first);
     trace_switch(false);
-    story_run(seed, &second);
+    story_run(seed, false, &second);
     printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " messages, %.1f s, digest %016" PRIx64
            "\n",
            seed, first.steps, first.network.messages, (double)first.fake_ns * 1e-9, first.digest);

@@ -66,6 +66,29 @@ static void make_trouble(void)
     }
 }
 
+/* What the servers say that streams wait for. */
+static void print_waits(void)
+{
+    const struct served_table *table;
+    const char *who, *why;
+    uint64_t since_ns;
+    for (uint32_t i = 0; i < plan->n_servers; i++) {
+        const struct service *service = servers_service(i);
+        for (const struct insert_stream *s = service ? service->insert_streams : NULL; s;
+             s = insert_stream_next(s)) {
+            if (insert_stream_waits(s, &table, &who, &why, &since_ns)) {
+                printf("  server %u: insert of %s waits: %s\n", i, who, why);
+            }
+        }
+        for (const struct sample_stream *s = service ? service->sample_streams : NULL; s;
+             s = sample_stream_next(s)) {
+            if (sample_stream_waits(s, &table, &who, &why, &since_ns)) {
+                printf("  server %u: sample of %s waits: %s\n", i, who, why);
+            }
+        }
+    }
+}
+
 static void *tell(void *arg)
 {
     (void)arg;
@@ -83,6 +106,7 @@ static void *tell(void *arg)
         if (agenda_now() > end_ns) {
             char text[800];
             clients_describe(text, sizeof text);
+            print_waits();
             verdict_wrong("nothing goes wrong any more, and still are not done:%s", text);
         }
         fiber_wait(NULL, agenda_now() + LOOK_NS);
@@ -94,7 +118,7 @@ static void *tell(void *arg)
     return NULL;
 }
 
-void story_run(uint64_t seed, struct story *story)
+void story_run(uint64_t seed, bool print_plan, struct story *story)
 {
     chance_seed(seed);
     agenda_reset();
@@ -103,6 +127,9 @@ void story_run(uint64_t seed, struct story *story)
     plan = mem_new(sizeof *plan);
     ASSERT(plan != NULL);
     plan_make(plan, seed);
+    if (print_plan) {
+        plan_print(plan);
+    }
     n_kills = 0;
     network_set(plan->delay_ns_max, plan->window_bytes);
     ledger_begin(plan);

@@ -2,6 +2,7 @@
 #ifndef HINDCAST_SIM_STORY_H
 #define HINDCAST_SIM_STORY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "tests/sim/network.h"
@@ -15,6 +16,6 @@ struct story {
 
 /* Runs it in the working folder, which must be empty and will be again. What is found wrong ends
  * the process (verdict.h). */
-void story_run(uint64_t seed, struct story *story);
+void story_run(uint64_t seed, bool print_plan, struct story *story);
 
 #endif
