@@ -45,8 +45,9 @@ struct follow {
 
     /* Of the run that is followed; begin_run sets them. */
     char run_id[PARAMETERS_RUN_ID_SIZE]; /* empty: none yet */
-    uint64_t seen;                       /* version evaluated last */
-    double best;                         /* mean return of the policy kept; -inf: none */
+    uint64_t seen;    /* version evaluated last, or known to be that one's twin */
+    double seen_step; /* learner step of what was evaluated last; -1: nothing */
+    double best;      /* mean return of the policy kept; -inf: none */
     struct stop_rule rule;
     bool stop_wanted; /* the stop rule has spoken */
 };
@@ -87,9 +88,10 @@ static void begin_run(struct follow *follow, const char *run_id)
     struct policy_notes notes;
     struct err err;
     const cJSON *record;
-    double seen_step = -1;
+    double furthest_step = -1;
     snprintf(follow->run_id, sizeof follow->run_id, "%s", run_id);
     follow->seen = 0;
+    follow->seen_step = -1;
     follow->best = -INFINITY;
     follow->stop_wanted = false;
     stop_rule_init(&follow->rule, (uint32_t)follow->options->patience, follow->options->min_delta);
@@ -100,10 +102,11 @@ static void begin_run(struct follow *follow, const char *run_id)
         if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
             follow->stop_wanted = stop_rule_add(&follow->rule, number_of(record, "return_mean"));
             follow->seen = (uint64_t)version;
-            seen_step = fmax(seen_step, number_of(record, "learner_step"));
+            follow->seen_step = number_of(record, "learner_step");
+            furthest_step = fmax(furthest_step, follow->seen_step);
         }
     }
-    begin_curves(follow, seen_step);
+    begin_curves(follow, furthest_step);
     /* The file says what it holds: a crash between policy and line changes nothing. */
     if (policy_file_load(follow->files.policy, NULL, &notes, &err) == STATUS_OK &&
         strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
@@ -198,6 +201,7 @@ static status keep_evaluation(struct follow *follow, const struct parameters_sna
         follow->best = mean;
     }
     follow->seen = snapshot->version;
+    follow->seen_step = (double)snapshot->learner_step;
     follow->stop_wanted = stop_rule_add(&follow->rule, mean);
     count_evaluation(follow, snapshot, measurement);
     log_info("evaluated version=%" PRIu64 " learner_step=%" PRIu64
@@ -270,7 +274,7 @@ static status keep_last(struct follow *follow, const struct parameters_snapshot 
     {
         const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
         if (id != NULL && strcmp(id, follow->run_id) == 0 &&
-            number_of(record, "version") == (double)snapshot->version) {
+            number_of(record, "learner_step") == (double)snapshot->learner_step) {
             notes.return_mean = number_of(record, "return_mean");
         }
     }
@@ -309,7 +313,10 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
     if (strcmp(follow->run_id, snapshot->run_id) != 0) {
         begin_run(follow, snapshot->run_id);
     }
-    if (snapshot->version > follow->seen) {
+    if (snapshot->finished && (double)snapshot->learner_step == follow->seen_step) {
+        /* The run ended with the step of the version before: the same policy under two numbers. */
+        follow->seen = snapshot->version;
+    } else if (snapshot->version > follow->seen) {
         s = evaluate(follow, snapshot, err);
     }
     if (s == STATUS_CORRUPT && !snapshot->finished) {

@@ -59,14 +59,20 @@ static void close_server(struct world *world)
 }
 
 /* Publishes the test policy of `seed` as `version`. */
-static void publish(struct world *world, uint64_t version, uint64_t seed, bool finished)
+static void publish_step(struct world *world, uint64_t version, uint64_t step, uint64_t seed,
+                         bool finished)
 {
     struct err err = {0};
     size_t size;
     void *package = policies_package(&signature, seed, true, &size);
     assert_int_equal(
-        publisher_publish(world->publisher, package, size, version, version * 10, finished, &err),
+        publisher_publish(world->publisher, package, size, version, step, finished, &err),
         STATUS_OK);
+}
+
+static void publish(struct world *world, uint64_t version, uint64_t seed, bool finished)
+{
+    publish_step(world, version, version * 10, seed, finished);
 }
 
 /* ---- The evaluator's side ---- */
@@ -232,6 +238,29 @@ static void follows_a_run_over_a_crash_and_reports(void **state)
     cJSON_Delete(report);
 }
 
+/* A run often ends with the step of its last periodic version: one policy, measured once. */
+static void the_last_step_is_measured_once(void **state)
+{
+    struct world *world = *state;
+    start(world, "--threads=1");
+    publish_step(world, 1, 10, 21, false);
+    cJSON_Delete(wait_lines(world, 1));
+    publish_step(world, 2, 10, 21, true);
+    assert_int_equal(finish(world), 0);
+    cJSON *lines = wait_lines(world, 1);
+    assert_int_equal(cJSON_GetArraySize(lines), 1);
+    const double mean = number_of(cJSON_GetArrayItem(lines, 0), "return_mean");
+    cJSON_Delete(lines);
+    char path[2 * SCRATCH_SIZE];
+    struct policy_notes notes;
+    scratch_path(path, world->folder, "policy_last.safetensors");
+    assert_int_equal(policy_file_load(path, NULL, &notes, NULL), STATUS_OK);
+    assert_true(notes.version == 2 && notes.return_mean == mean);
+    cJSON *report = read_report(world);
+    assert_true(number_of(cJSON_GetObjectItem(report, "last"), "version") == 2);
+    cJSON_Delete(report);
+}
+
 /* The learner is gone, the run had ended: a restart reports the same again. */
 static void a_restart_after_the_end_needs_no_learner(void **state)
 {
@@ -341,6 +370,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(follows_a_run_over_a_crash_and_reports, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_last_step_is_measured_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_restart_after_the_end_needs_no_learner, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_stop_rule_ends_the_run, set_up, tear_down),
