@@ -227,7 +227,7 @@ int main(int argc, char **argv)
     fputs(learner.config, stderr);
     if (strcmp(learner.options.evaluation_precision, "bf16") == 0 && !kernels_bf16_native()) {
         log_warn(
-            "evaluation_precision bf16: this processor has no AVX512-BF16, f32 is faster here");
+            "evaluation_precision bf16: this processor has no AVX512-BF16, nothing is gained");
     }
     s = run(&learner, &err);
     if (s != STATUS_OK) {

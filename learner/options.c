@@ -96,9 +96,8 @@ static const struct config_option OPTIONS[] = {
      "threads of the step; 0: one per core. The bits of a result depend on it"},
     {"evaluation_precision", CONFIG_CHOICE, AT(evaluation_precision), "", "f32", 0, 0, "f32|bf16",
      "arithmetic of critics that judge sampled actions (V, the E-step, candidates of bcq and "
-     "bear), "
-     "no gradients: bf16 is faster on a processor with AVX512-BF16, elsewhere the same roundings "
-     "are made by hand, slowly"},
+     "bear), no gradients: bf16 is faster on a processor with AVX512-BF16; elsewhere the same "
+     "roundings are made by hand, and nothing is gained"},
 
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address that Parameters is served at; empty: experiment.parameters"},
