@@ -212,7 +212,7 @@ static status add_up(struct host *host, struct update_sums sums, struct err *err
     }
     exchange_sums_add(total->bytes, sums, host->sums + 1, host->base.ranks - 1);
     group_pass(&host->group);
-    host->base.counts.bytes += host->sums_size * (host->base.ranks - 1);
+    host->base.counts.bytes += 2 * host->sums_size * (host->base.ranks - 1);
     *sending = (struct sending){.host = host,
                                 .generation = host->group.generation,
                                 .step = host->group.step,
