@@ -12,8 +12,6 @@
 
 #define PIECES_MAX 4 /* that a message is cut into on its way */
 
-extern size_t network_window_bytes;
-
 static grpc_call **calls;
 static size_t n_calls, calls_capacity;
 

@@ -23,6 +23,7 @@ void *network_memory(size_t size);
 /* A delay between two hosts, for one thing sent. */
 uint64_t network_delay(void);
 extern struct network_counts network_counts;
+extern size_t network_window_bytes;
 
 /* Nanoseconds of our clock; gRPC's infinite future is AGENDA_NEVER. */
 uint64_t network_ns(gpr_timespec time);
