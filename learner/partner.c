@@ -235,8 +235,8 @@ static void *train(void *arg)
     } else {
         log_error("%s", err.text);
         announcer_say(&partner->announcer, "failed: %s", err.text);
-        /* What rank 0 refuses will be refused again. */
-        process_stop(partner->parts.process, s == STATUS_MISMATCH ? 2 : 1);
+        /* What rank 0 refuses will be refused again, what differs or is not finite comes again. */
+        process_stop(partner->parts.process, s == STATUS_MISMATCH || s == STATUS_CORRUPT ? 2 : 1);
     }
     return NULL;
 }
