@@ -24,7 +24,7 @@
 #include "tests/sim/story.h"
 #include "tests/sim/trace.h"
 
-#define STUCK_S  120 /* a seed that takes longer on the real clock hangs */
+#define STUCK_S  600 /* a seed that takes longer on the real clock hangs */
 #define REPORT_S 60
 #define LIST_MAX 4096
 

@@ -23,5 +23,5 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
   endif()
   add_test(NAME sim COMMAND sim --list ${sim}/seeds --from 1 --count ${count} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   add_test(NAME sim_twice COMMAND sim --seed 52 WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}) # the same both times
-  set_tests_properties(sim sim_twice PROPERTIES TIMEOUT 300)
+  set_tests_properties(sim sim_twice PROPERTIES TIMEOUT 600)
 endif()
