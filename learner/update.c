@@ -9,6 +9,7 @@
 #include "common/networks/adam.h"
 #include "learner/duals.h"
 #include "learner/operators.h"
+#include "learner/packing.h"
 #include "learner/team.h"
 
 /* Rows that a worker takes at a time: their activations stay near the second cache. */
@@ -30,12 +31,7 @@ struct update {
     struct unit *units; /* (B * T) of the batch */
     int *share;         /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
 
-    float *packed; /* of all networks, now and target */
-    size_t n_packed;
-    uint16_t *packed_bf16; /* of the target copies that judge actions; NULL: they do it in float */
-    size_t n_packed_bf16;
-    const struct state *packed_state; /* whose weights they are, NULL: nobody's */
-    uint64_t packed_step;
+    struct packing packing; /* weights as the kernels want them */
 
     double *squares;                            /* (chunks) */
     size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
@@ -111,89 +107,30 @@ static void work_reduce(void *arg, int i)
     }
 }
 
-/* ---- Weights in the kernels' order ---- */
-
-#define N_NETWORKS 5
-
-static void networks_of(struct step *step, struct step_network *networks[N_NETWORKS])
-{
-    networks[0] = &step->policy;
-    networks[1] = &step->prior;
-    networks[2] = &step->critic;
-    networks[3] = &step->critic2;
-    networks[4] = &step->perturb;
-}
-
 static void work_pack(void *arg, int i)
 {
     struct update *update = arg;
-    struct step_network *networks[N_NETWORKS];
-    networks_of(&update->step, networks);
-    for (size_t n = 0; n < N_NETWORKS; n++) {
-        const struct network *network = &networks[n]->now;
-        if (network->shape != NULL) {
-            /* The packed copy is ours to write; operators only read it. */
-            network_pack((float *)(uintptr_t)network->packed, network->shape, network->params, i,
-                         update->n_workers);
-        }
-    }
+    packing_pack(&update->packing, i, update->n_workers);
 }
 
-/* Copies the packed networks to their packed target copies; `pack`: from the state's targets, which
- * may differ. */
-static void pack_targets(struct update *update, bool pack)
-{
-    struct step_network *networks[N_NETWORKS];
-    networks_of(&update->step, networks);
-    for (size_t n = 0; n < N_NETWORKS; n++) {
-        const struct step_network *network = networks[n];
-        if (network->target.shape == NULL) {
-            continue;
-        }
-        if (network->target.packed_bf16 != NULL) {
-            network_pack_bf16((uint16_t *)(uintptr_t)network->target.packed_bf16,
-                              network->target.shape, network->target.params);
-        }
-        float *packed = (float *)(uintptr_t)network->target.packed;
-        if (pack) {
-            network_pack(packed, network->target.shape, network->target.params, 0, 1);
-        } else {
-            memcpy(packed, network->now.packed, network->now.shape->packed_size * sizeof *packed);
-        }
-    }
-}
-
-static void point_to(struct step_network *network, const struct state *state)
-{
-    network->now.params = state->params + network->at;
-    network->target.params = state->targets + network->at;
-}
+/* ---- Gradients ---- */
 
 /* Networks point to this state's weights; packs them unless that was done. */
 static void use_state(struct update *update, const struct state *state)
 {
     ASSERT(state->layout.size == update->layout.size);
-    struct step *step = &update->step;
-    struct step_network *networks[N_NETWORKS];
-    networks_of(step, networks);
-    for (size_t n = 0; n < N_NETWORKS; n++) {
-        point_to(networks[n], state);
-    }
-    if (update->packed_state != state || update->packed_step != state->step) {
+    if (!packing_point(&update->packing, state)) {
         team_run(update->team, work_pack, update);
-        pack_targets(update, true);
-        update->packed_state = state;
-        update->packed_step = state->step;
+        packing_pack_targets(&update->packing);
+        packing_done(&update->packing, state);
     }
-    duals_read(step, &update->layout, state->params);
+    duals_read(&update->step, &update->layout, state->params);
 }
 
 void update_forget(struct update *update)
 {
-    update->packed_state = NULL;
+    packing_forget(&update->packing);
 }
-
-/* ---- Gradients ---- */
 
 /* The name of an array that the algorithm draws and that is not there, or NULL. */
 static const char *absent_noise(const struct algorithm *algorithm, const struct noise *noise)
@@ -366,13 +303,13 @@ static void copy_targets(struct update *update, struct state *state)
                    group->size * sizeof(float));
         }
     }
-    pack_targets(update, false);
+    packing_copy_targets(&update->packing);
 }
 
 status update_apply(struct update *update, struct state *state, struct report *report,
                     struct err *err)
 {
-    ASSERT(update->packed_state == state && !update->scaled);
+    ASSERT(update->packing.state == state && !update->scaled);
     if (!(update->total.states >= 1.0)) {
         return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
                        (unsigned long long)(state->step + 1), update->total.states);
@@ -399,7 +336,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     if (state->step % (uint64_t)update->settings.target_period == 0) {
         copy_targets(update, state);
     }
-    update->packed_step = state->step;
+    packing_done(&update->packing, state);
     phases_lap(&update->phases, PHASE_APPLY);
     return STATUS_OK;
 }
@@ -437,7 +374,7 @@ const float *update_last_gradients(struct update *update)
 
 size_t update_bytes(const struct update *update)
 {
-    size_t bytes = update->n_packed * sizeof(float) + update->n_packed_bf16 * sizeof(uint16_t);
+    size_t bytes = packing_bytes(&update->packing);
     for (int i = 0; i < update->n_workers; i++) {
         bytes += update->layout.size * sizeof(float) + update->workers[i].arena.peak_bytes;
     }
@@ -446,51 +383,10 @@ size_t update_bytes(const struct update *update)
 
 /* ---- Life ---- */
 
-/* Fills in shapes and places of a network that the layout has; takes its share of the packed
- * blocks. `judges`: its target copy judges sampled actions, where bf16 is good enough. */
-static void find_network(struct update *update, struct step_network *network, const char *name,
-                         bool judges)
-{
-    const struct parameters_group *group = parameters_group(&update->layout, name);
-    if (group == NULL) {
-        return;
-    }
-    network->at = group->at;
-    network->now.shape = &group->shape;
-    network->now.packed = update->packed + update->n_packed;
-    update->n_packed += group->shape.packed_size;
-    if (group->has_target) {
-        network->target.shape = &group->shape;
-        network->target.packed = update->packed + update->n_packed;
-        update->n_packed += group->shape.packed_size;
-    }
-    if (group->has_target && judges && update->packed_bf16 != NULL) {
-        network->target.packed_bf16 = update->packed_bf16 + update->n_packed_bf16;
-        update->n_packed_bf16 += group->shape.packed_bf16_size;
-    }
-}
-
 static status make_networks(struct update *update, struct err *err)
 {
     struct step *step = &update->step;
     const struct settings *settings = &update->settings;
-    const bool bf16 = strcmp(settings->evaluation_precision, "bf16") == 0;
-    size_t floats = 0;
-    size_t halves = 0;
-    for (int k = 0; k < update->layout.n_groups; k++) {
-        floats += 2 * update->layout.groups[k].shape.packed_size;
-        halves += update->layout.groups[k].shape.packed_bf16_size;
-    }
-    update->packed = mem_aligned(floats * sizeof(float));
-    update->packed_bf16 = bf16 ? mem_aligned((halves + 1) * sizeof(uint16_t)) : NULL;
-    if (update->packed == NULL || (bf16 && update->packed_bf16 == NULL)) {
-        return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %zu floats", floats);
-    }
-    find_network(update, &step->policy, "policy", false);
-    find_network(update, &step->prior, "prior", false);
-    find_network(update, &step->critic, "critic", true);
-    find_network(update, &step->critic2, "critic2", true);
-    find_network(update, &step->perturb, "perturb", true);
     step->settings = &update->settings;
     step->algorithm = algorithm_find(settings->algorithm);
     step->I = settings_inputs(settings);
@@ -498,7 +394,8 @@ static status make_networks(struct update *update, struct err *err)
                                                (float)settings->init_std};
     step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
                                               (float)settings->init_std};
-    return STATUS_OK;
+    const bool bf16 = strcmp(settings->evaluation_precision, "bf16") == 0;
+    return packing_init(&update->packing, step, &update->layout, bf16, err);
 }
 
 static status make_workers(struct update *update, struct err *err)
@@ -568,8 +465,7 @@ void update_free(struct update *update)
     mem_free(update->workers);
     mem_free(update->units);
     mem_free(update->share);
-    mem_free(update->packed);
-    mem_free(update->packed_bf16);
+    packing_fini(&update->packing);
     mem_free(update->squares);
     mem_free(update);
 }
