@@ -151,7 +151,8 @@ static status open_file(struct event_file *file, const char *folder, struct err 
     for (int tries = 0; tries < OPEN_TRIES; tries++, stamp_ms++) {
         snprintf(file->path, sizeof(file->path), "%s/events.out.tfevents.%013llu.%d", folder,
                  (unsigned long long)stamp_ms, (int)getpid());
-        file->fd = open(file->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+        /* To append: what is written after a cut belongs where the file ends now. */
+        file->fd = open(file->path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
         if (file->fd >= 0 || errno != EEXIST) {
             break;
         }

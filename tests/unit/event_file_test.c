@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "common/base/event.pb-c.h"
 #include "common/base/event_file.h"
@@ -121,6 +123,36 @@ static void a_full_disk_costs_points_not_the_file(void **state)
     free_events(events, n);
 }
 
+/* A write that went half way, as on a disk that fills up: the file goes on where it was whole. */
+static void half_a_write_leaves_no_hole(void **state)
+{
+    (void)state;
+    struct event_file *file;
+    const struct event_scalar scalar = {"loss", 0.5};
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit tight = before;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(event_file_open(&file, scratch_folder, 0, NULL), STATUS_OK);
+    tight.rlim_cur = 4096; /* in the middle of a record of the first write */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
+    static struct event_scalar many[EVENT_SCALARS_MAX];
+    for (size_t i = 0; i < EVENT_SCALARS_MAX; i++) {
+        memset(many[i].tag, 'x', EVENT_TAG_SIZE - 1);
+    }
+    for (uint64_t step = 1; step <= 4; step++) { /* each more than a third of the buffer */
+        event_file_add(file, step, many, EVENT_SCALARS_MAX);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    event_file_add(file, 9, &scalar, 1);
+    event_file_close(file);
+    Hindcast__Event__Event *events[16];
+    const size_t n = read_events(events, 16);
+    assert_true(n > 2 && n < 7); /* some were lost, the rest is sound */
+    assert_int_equal(events[n - 1]->step, 9);
+    free_events(events, n);
+}
+
 static void what_cannot_be_opened_is_said(void **state)
 {
     (void)state;
@@ -149,6 +181,8 @@ int main(void)
         cmocka_unit_test(the_checksum_is_castagnolis),
         cmocka_unit_test_setup_teardown(points_come_back, scratch_set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_costs_points_not_the_file, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(half_a_write_leaves_no_hole, scratch_set_up,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_opened_is_said, scratch_set_up,
                                         scratch_tear_down),
