@@ -366,22 +366,23 @@ static void set_aside(const char *path)
     }
 }
 
-status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
-                         struct state **state, struct settings *settings, struct checkpoint *about,
-                         struct err *err)
+/* *newest: steps of the `n` checkpoints, the caller's; *sound: which of them was read. */
+static status read_newest(const char *folder, const struct learner_options *options, uint64_t seed,
+                          struct state **state, struct settings *settings,
+                          struct checkpoint *about, uint64_t **steps, size_t *sound,
+                          struct err *err)
 {
-    uint64_t *steps = NULL;
     size_t n = 0;
-    status s = checkpoint_list(folder, &steps, &n, err);
+    status s = checkpoint_list(folder, steps, &n, err);
     if (s != STATUS_OK) {
         return s;
     }
     s = n > 0 ? STATUS_CORRUPT : err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
-    char path[PATH_MAX];
-    size_t i = 0;
-    for (; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
-        path_of(path, folder, steps[i]);
+    for (size_t i = 0; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
+        char path[PATH_MAX];
+        path_of(path, folder, (*steps)[i]);
         s = read_one(path, options, seed, state, settings, about, err);
+        *sound = i;
         if (s == STATUS_CORRUPT || s == STATUS_IO) {
             log_error("%s", err != NULL ? err->text : path);
         }
@@ -390,12 +391,35 @@ status checkpoint_resume(const char *folder, const struct learner_options *optio
         /* What is left of them may be worth more than a new run: that is not ours to decide. */
         s = err_context(err, s,
                         "none of the %zu checkpoints is sound; move them away to begin anew", n);
-    } else if (s == STATUS_OK) {
-        for (size_t k = 0; k + 1 < i; k++) {
-            path_of(path, folder, steps[k]);
-            log_error("%s: set aside, using step %" PRIu64 " instead", path, steps[i - 1]);
-            set_aside(path);
-        }
+    }
+    return s;
+}
+
+status checkpoint_look(const char *folder, const struct learner_options *options, uint64_t seed,
+                       struct state **state, struct settings *settings, struct checkpoint *about,
+                       struct err *err)
+{
+    uint64_t *steps = NULL;
+    size_t sound = 0;
+    const status s =
+        read_newest(folder, options, seed, state, settings, about, &steps, &sound, err);
+    mem_free(steps);
+    return s;
+}
+
+status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
+                         struct state **state, struct settings *settings, struct checkpoint *about,
+                         struct err *err)
+{
+    uint64_t *steps = NULL;
+    size_t sound = 0;
+    const status s =
+        read_newest(folder, options, seed, state, settings, about, &steps, &sound, err);
+    for (size_t i = 0; s == STATUS_OK && i < sound; i++) {
+        char path[PATH_MAX];
+        path_of(path, folder, steps[i]);
+        log_error("%s: set aside, using step %" PRIu64 " instead", path, steps[sound]);
+        set_aside(path);
     }
     mem_free(steps);
     return s;

@@ -56,5 +56,9 @@ status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct e
 status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
                          struct state **state, struct settings *settings, struct checkpoint *about,
                          struct err *err) MUST_CHECK;
+/* The same for whoever only looks, beside a learner or without one: nothing is set aside. */
+status checkpoint_look(const char *folder, const struct learner_options *options, uint64_t seed,
+                       struct state **state, struct settings *settings, struct checkpoint *about,
+                       struct err *err) MUST_CHECK;
 
 #endif

@@ -240,6 +240,11 @@ status learner_options_settings(const struct learner_options *options,
 
 static status check_ranks(const struct learner_options *options, struct err *err)
 {
+    /* mpirun and srun give as many as they like. */
+    if (options->ranks > GROUP_RANKS_MAX) {
+        return err_set(err, STATUS_INVALID, "learner.ranks %lld: expected at most %d",
+                       (long long)options->ranks, GROUP_RANKS_MAX);
+    }
     if (options->rank >= options->ranks) {
         return err_set(err, STATUS_INVALID, "learner.rank %lld: expected less than ranks %lld",
                        (long long)options->rank, (long long)options->ranks);

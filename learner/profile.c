@@ -49,8 +49,8 @@ static status resume(struct profile *profile, struct err *err)
 {
     char folder[PATH_MAX];
     snprintf(folder, sizeof(folder), "%s/checkpoints", profile->experiment->run_dir);
-    return checkpoint_resume(folder, profile->options, (uint64_t)profile->experiment->seed,
-                             &profile->state, &profile->settings, &profile->about, err);
+    return checkpoint_look(folder, profile->options, (uint64_t)profile->experiment->seed,
+                           &profile->state, &profile->settings, &profile->about, err);
 }
 
 static status begin_afresh(struct profile *profile, const struct signature *signature,

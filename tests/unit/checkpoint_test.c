@@ -228,6 +228,25 @@ static void a_damaged_one_is_skipped(void **state)
     }
 }
 
+/* Who only looks (--profile) takes the same one, and leaves the damaged one where it is. */
+static void a_look_changes_nothing(void **state)
+{
+    struct world *world = *state;
+    struct state *made = NULL;
+    struct checkpoint about;
+    struct err err = {0};
+    char path[PATH_SIZE];
+    write_step(world, 100);
+    write_step(world, 200);
+    damage(path_of(world, 200, path), -3, false);
+    assert_int_equal(checkpoint_look(world->folder, &world->options, 7, &made, &world->settings,
+                                     &about, &err),
+                     STATUS_OK);
+    assert_int_equal(made->step, 100);
+    assert_int_equal(access(path, F_OK), 0);
+    state_free(made);
+}
+
 /* With none that is sound the run must not begin anew over them: all stay where they are. */
 static void only_damaged_ones_stay(void **state)
 {
@@ -393,6 +412,20 @@ static void report_lines_are_cut_to_the_step(void **state)
     free(text);
 }
 
+/* Whoever starts them may give more ranks than there are places for. */
+static void too_many_ranks_are_refused(void **state)
+{
+    (void)state;
+    struct learner_options options;
+    struct err err = {0};
+    load_options(&options, "--batch_snippets=256");
+    options.ranks = 64;
+    assert_int_equal(learner_options_check(&options, &err), STATUS_OK);
+    options.ranks = 65;
+    assert_int_equal(learner_options_check(&options, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "learner.ranks 65: expected at most 64"));
+}
+
 int main(void)
 {
     log_open("test", LOG_ERROR + 1);
@@ -403,6 +436,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_one_is_skipped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_damaged_ones_stay, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_changed_note_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_look_changes_nothing, set_up, tear_down),
+        cmocka_unit_test(too_many_ranks_are_refused),
         cmocka_unit_test_setup_teardown(another_shape_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_writing_thread_writes_what_was_offered, set_up,
