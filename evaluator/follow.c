@@ -2,33 +2,23 @@
 #include "evaluator/follow.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "evaluator/curves.h"
-#include "evaluator/history.h"
 #include "evaluator/report.h"
-#include "evaluator/stop_rule.h"
+#include "evaluator/standing.h"
 
 #define LOG_MODULE "follow"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/base/metrics.h"
 
 #define TAKE_MS        500
 #define FINISH_MS      5000
 #define ABSENT_SHOWN_S 5
 #define RESUME_MS      5000 /* how long a run that has ended is asked whether it has begun anew */
-#define STATISTICS_N   5
-
-struct follow_metrics {
-    struct metric *evaluations, *episodes, *failed, *steps, *seconds;
-    struct metric *version, *learner_step, *mean, *best;
-};
 
 struct follow {
     struct process *process;
@@ -37,19 +27,9 @@ struct follow {
     pthread_t thread;
     char who[32]; /* "evaluator-0" */
     struct run_files files;
-    struct history *history;
-    struct curves *curves; /* of the run that is followed; NULL: none, or no room for them */
+    struct standing standing;
     struct parameters_client *client;
-    struct follow_metrics metrics;
     const struct parameters_snapshot *pending; /* taken, not yet looked at; NULL: none */
-
-    /* Of the run that is followed; begin_run sets them. */
-    char run_id[PARAMETERS_RUN_ID_SIZE]; /* empty: none yet */
-    uint64_t seen;    /* version evaluated last, or known to be that one's twin */
-    double seen_step; /* learner step of what was evaluated last; -1: nothing */
-    double best;      /* mean return of the policy kept; -inf: none */
-    struct stop_rule rule;
-    bool stop_wanted; /* the stop rule has spoken */
 };
 
 static bool follow_stopping(void *arg)
@@ -58,160 +38,7 @@ static bool follow_stopping(void *arg)
     return process_stopping(follow->process);
 }
 
-static double wall_s(const struct follow *follow)
-{
-    return (double)clock_wall_ns() / 1e9 - history_started_s(follow->history);
-}
-
-static double number_of(const cJSON *record, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(record, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
-
-/* ---- Where a run stands ---- */
-
-/* Points go on behind what the run has already. Without them all else goes on, too. */
-static void begin_curves(struct follow *follow, double seen_step)
-{
-    struct err err = {0};
-    curves_close(follow->curves);
-    follow->curves = NULL;
-    if (curves_open(&follow->curves, follow->files.curves, seen_step, &err) != STATUS_OK) {
-        log_warn("no points for TensorBoard: %s", err.text);
-    }
-}
-
-/* Takes up run `run_id` from the lines and the policy that an earlier start left. */
-static void begin_run(struct follow *follow, const char *run_id)
-{
-    struct policy_notes notes;
-    struct err err;
-    const cJSON *record;
-    double furthest_step = -1;
-    snprintf(follow->run_id, sizeof follow->run_id, "%s", run_id);
-    follow->seen = 0;
-    follow->seen_step = -1;
-    follow->best = -INFINITY;
-    follow->stop_wanted = false;
-    stop_rule_init(&follow->rule, (uint32_t)follow->options->patience, follow->options->min_delta);
-    cJSON_ArrayForEach(record, history_records(follow->history))
-    {
-        const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
-        double version = number_of(record, "version");
-        if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
-            follow->stop_wanted = stop_rule_add(&follow->rule, number_of(record, "return_mean"));
-            follow->seen = (uint64_t)version;
-            follow->seen_step = number_of(record, "learner_step");
-            furthest_step = fmax(furthest_step, follow->seen_step);
-        }
-    }
-    begin_curves(follow, furthest_step);
-    /* The file says what it holds: a crash between policy and line changes nothing. */
-    if (policy_file_load(follow->files.policy, NULL, &notes, &err) == STATUS_OK &&
-        strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
-        follow->best = notes.return_mean;
-    }
-    log_info("following run=%s evaluated_before=%u last_version=%" PRIu64 " best=%.3f", run_id,
-             follow->rule.n, follow->seen, follow->best);
-}
-
 /* ---- One evaluation ---- */
-
-static void set_task_metrics(const struct measurement *measurement, const cJSON *record)
-{
-    static const char *const names[STATISTICS_N] = {"mean", "min", "median", "max", "std"};
-    const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(record, "tasks");
-    for (uint32_t k = 0; k < measurement->n_tasks; k++) {
-        const cJSON *task = cJSON_GetArrayItem(tasks, (int)k);
-        for (size_t i = 0; i < STATISTICS_N; i++) {
-            char labels[SIGNATURE_NAME_SIZE + 48];
-            snprintf(labels, sizeof labels, "task=\"%s\",statistic=\"%s\"", measurement->tasks[k],
-                     names[i]);
-            metric_set(metric_gauge("hindcast_evaluator_return",
-                                    "Return of the last evaluation's episodes", labels),
-                       number_of(task, names[i]));
-        }
-    }
-}
-
-static void count_evaluation(struct follow *follow, const struct parameters_snapshot *snapshot,
-                             const struct measurement *measurement)
-{
-    struct follow_metrics *metrics = &follow->metrics;
-    metric_add(metrics->evaluations, 1);
-    metric_add(metrics->episodes, (double)measurement->n_tasks * measurement->episodes);
-    metric_add(metrics->failed, measurement->failed);
-    metric_add(metrics->steps, (double)measurement->steps);
-    metric_set(metrics->seconds, measurement->seconds);
-    metric_set(metrics->version, (double)snapshot->version);
-    metric_set(metrics->learner_step, (double)snapshot->learner_step);
-    metric_set(metrics->mean, measurement_mean(measurement));
-    metric_set(metrics->best, follow->best);
-}
-
-static status record_evaluation(struct follow *follow, const struct parameters_snapshot *snapshot,
-                                const struct measurement *measurement, bool best, double at_s,
-                                struct err *err)
-{
-    cJSON *record = cJSON_CreateObject();
-    bool ok = cJSON_AddStringToObject(record, "run_id", follow->run_id) &&
-              cJSON_AddNumberToObject(record, "version", (double)snapshot->version) &&
-              cJSON_AddNumberToObject(record, "learner_step", (double)snapshot->learner_step) &&
-              cJSON_AddNumberToObject(record, "time", history_started_s(follow->history) + at_s) &&
-              cJSON_AddNumberToObject(record, "wall_s", at_s) &&
-              cJSON_AddBoolToObject(record, "best", best) &&
-              measurement_to_json(measurement, record) == STATUS_OK;
-    if (!ok) {
-        cJSON_Delete(record);
-        return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
-    }
-    set_task_metrics(measurement, record);
-    if (follow->curves != NULL) {
-        curves_add(follow->curves, record, follow->best);
-    }
-    return history_append(follow->history, record, err);
-}
-
-static struct policy_notes notes_of(const struct follow *follow,
-                                    const struct parameters_snapshot *snapshot, double mean,
-                                    double at_s)
-{
-    struct policy_notes notes = {.version = snapshot->version,
-                                 .learner_step = snapshot->learner_step,
-                                 .return_mean = mean,
-                                 .wall_s = at_s};
-    memcpy(notes.run_id, follow->run_id, sizeof notes.run_id);
-    return notes;
-}
-
-/* Keeps the policy where it is the best, then the line. */
-static status keep_evaluation(struct follow *follow, const struct parameters_snapshot *snapshot,
-                              const struct measurement *measurement, double at_s, struct err *err)
-{
-    double mean = measurement_mean(measurement);
-    bool best = mean > follow->best;
-    if (best) {
-        struct policy_notes notes = notes_of(follow, snapshot, mean, at_s);
-        status s = policy_file_keep(follow->files.policy, snapshot->package, snapshot->package_size,
-                                    &notes, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        follow->best = mean;
-    }
-    follow->seen = snapshot->version;
-    follow->seen_step = (double)snapshot->learner_step;
-    follow->stop_wanted = stop_rule_add(&follow->rule, mean);
-    count_evaluation(follow, snapshot, measurement);
-    log_info("evaluated version=%" PRIu64 " learner_step=%" PRIu64
-             " return_mean=%.3f best=%.3f seconds=%.2f",
-             snapshot->version, snapshot->learner_step, mean, follow->best, measurement->seconds);
-    process_report(follow->process, -1,
-                   "evaluation %u  learner step %" PRIu64 "  return %.1f  best %.1f",
-                   follow->rule.n, snapshot->learner_step, mean, follow->best);
-    return record_evaluation(follow, snapshot, measurement, best, at_s, err);
-}
 
 static status evaluate(struct follow *follow, const struct parameters_snapshot *snapshot,
                        struct err *err)
@@ -230,7 +57,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     };
     struct policy *policy;
     struct measurement *measurement;
-    double at_s = wall_s(follow); /* when the snapshot was taken */
+    double at_s = standing_wall_s(&follow->standing); /* when the snapshot was taken */
     status s = policy_parse(&policy, snapshot->package, snapshot->package_size, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "version %" PRIu64, snapshot->version);
@@ -238,7 +65,13 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     s = measurement_take(&measurement, policy, &settings, err);
     policy_free(policy);
     if (s == STATUS_OK) {
-        s = keep_evaluation(follow, snapshot, measurement, at_s, err);
+        s = standing_keep(&follow->standing, snapshot, measurement, at_s, err);
+        if (s == STATUS_OK) {
+            process_report(follow->process, -1,
+                           "evaluation %u  learner step %" PRIu64 "  return %.1f  best %.1f",
+                           follow->standing.rule.n, snapshot->learner_step,
+                           measurement_mean(measurement), follow->standing.best);
+        }
         measurement_free(measurement);
     }
     return s;
@@ -253,33 +86,15 @@ static void ask_to_finish(struct follow *follow)
     char reason[128];
     struct err err;
     snprintf(reason, sizeof reason, "no improvement in %u evaluations (best mean return %.3f)",
-             follow->rule.without, follow->best);
-    status s = parameters_client_finish(follow->client, follow->seen, reason, follow->who,
+             follow->standing.rule.without, follow->standing.best);
+    status s = parameters_client_finish(follow->client, follow->standing.seen, reason, follow->who,
                                         FINISH_MS, &err);
     if (s == STATUS_OK) {
         log_info("the run ends: %s", reason);
-        follow->stop_wanted = false;
+        follow->standing.stop_wanted = false;
     } else if (!process_stopping(follow->process)) {
         log_warn("cannot end the run yet: %s", err.text);
     }
-}
-
-/* Keeps the last policy: the mark that the run has ended. */
-static status keep_last(struct follow *follow, const struct parameters_snapshot *snapshot,
-                        struct err *err)
-{
-    struct policy_notes notes = notes_of(follow, snapshot, NAN, wall_s(follow));
-    const cJSON *record;
-    cJSON_ArrayForEach(record, history_records(follow->history))
-    {
-        const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
-        if (id != NULL && strcmp(id, follow->run_id) == 0 &&
-            number_of(record, "learner_step") == (double)snapshot->learner_step) {
-            notes.return_mean = number_of(record, "return_mean");
-        }
-    }
-    return policy_file_keep(follow->files.policy_last, snapshot->package, snapshot->package_size,
-                            &notes, err);
 }
 
 /* Measures what is reported. */
@@ -293,11 +108,13 @@ static status report_end(struct follow *follow, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
-    process_report(follow->process, 1, "done: return %.1f (last policy %.1f)",
-                   number_of(report, "return_mean"),
-                   number_of(cJSON_GetObjectItemCaseSensitive(report, "last"), "return_mean"));
-    log_info("reported return_mean=%.3f last=%.3f file=%s", number_of(report, "return_mean"),
-             number_of(cJSON_GetObjectItemCaseSensitive(report, "last"), "return_mean"),
+    process_report(
+        follow->process, 1, "done: return %.1f (last policy %.1f)",
+        measurement_number(report, "return_mean"),
+        measurement_number(cJSON_GetObjectItemCaseSensitive(report, "last"), "return_mean"));
+    log_info("reported return_mean=%.3f last=%.3f file=%s",
+             measurement_number(report, "return_mean"),
+             measurement_number(cJSON_GetObjectItemCaseSensitive(report, "last"), "return_mean"),
              follow->files.report);
     cJSON_Delete(report);
     return STATUS_OK;
@@ -310,22 +127,22 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
                               bool *ended, struct err *err)
 {
     status s = STATUS_OK;
-    if (strcmp(follow->run_id, snapshot->run_id) != 0) {
-        begin_run(follow, snapshot->run_id);
+    if (strcmp(follow->standing.run_id, snapshot->run_id) != 0) {
+        standing_begin(&follow->standing, snapshot->run_id);
     }
-    if (snapshot->finished && (double)snapshot->learner_step == follow->seen_step) {
+    if (snapshot->finished && (double)snapshot->learner_step == follow->standing.seen_step) {
         /* The run ended with the step of the version before: the same policy under two numbers. */
-        follow->seen = snapshot->version;
-    } else if (snapshot->version > follow->seen) {
+        follow->standing.seen = snapshot->version;
+    } else if (snapshot->version > follow->standing.seen) {
         s = evaluate(follow, snapshot, err);
     }
     if (s == STATUS_CORRUPT && !snapshot->finished) {
         log_error("this version is passed over: %s", err->text);
-        follow->seen = snapshot->version;
+        follow->standing.seen = snapshot->version;
         s = STATUS_OK;
     }
     if (s == STATUS_OK && snapshot->finished) {
-        s = keep_last(follow, snapshot, err);
+        s = standing_keep_last(&follow->standing, snapshot, err);
         *ended = true;
     }
     return s;
@@ -343,7 +160,7 @@ static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
     }
     uint64_t now_ns = clock_now_ns();
     if (now_ns >= not_before_ns) {
-        return parameters_client_take(follow->client, follow->seen, TAKE_MS, snapshot);
+        return parameters_client_take(follow->client, follow->standing.seen, TAKE_MS, snapshot);
     }
     uint64_t wait_ms = (not_before_ns - now_ns) / NS_PER_MS + 1;
     return parameters_client_take(follow->client, UINT64_MAX, wait_ms < TAKE_MS ? wait_ms : TAKE_MS,
@@ -371,7 +188,8 @@ static status check_learner(struct follow *follow, uint64_t *absent_since_ns, st
     if (absent_s >= ABSENT_SHOWN_S) {
         process_report(follow->process, -1, "no learner at %s for %.0f s%s",
                        follow->experiment->parameters, absent_s,
-                       follow->seen > 0 ? "; if its run has ended, this has missed it" : "");
+                       follow->standing.seen > 0 ? "; if its run has ended, this has missed it"
+                                                 : "");
     }
     return STATUS_OK;
 }
@@ -387,7 +205,7 @@ static status follow_run(struct follow *follow, struct err *err)
         if (process_stopping(follow->process)) {
             return STATUS_CLOSED;
         }
-        if (follow->stop_wanted) {
+        if (follow->standing.stop_wanted) {
             ask_to_finish(follow);
         }
         status s = next_snapshot(follow, not_before_ns, &snapshot);
@@ -457,26 +275,6 @@ static void *follow_main(void *arg)
     return NULL;
 }
 
-static void make_metrics(struct follow_metrics *metrics)
-{
-    metrics->evaluations =
-        metric_counter("hindcast_evaluator_evaluations_total", "Snapshots measured", NULL);
-    metrics->episodes = metric_counter("hindcast_evaluator_episodes_total", "Episodes acted", NULL);
-    metrics->failed = metric_counter("hindcast_evaluator_failed_episodes_total",
-                                     "Episodes in which the environment failed; not counted", NULL);
-    metrics->steps = metric_counter("hindcast_evaluator_steps_total", "Control steps", NULL);
-    metrics->seconds = metric_gauge("hindcast_evaluator_evaluation_seconds",
-                                    "How long the last evaluation took", NULL);
-    metrics->version =
-        metric_gauge("hindcast_evaluator_version", "Version of the parameters measured last", NULL);
-    metrics->learner_step = metric_gauge("hindcast_evaluator_learner_step",
-                                         "Learner step of the parameters measured last", NULL);
-    metrics->mean = metric_gauge("hindcast_evaluator_return_mean",
-                                 "Mean return of the last evaluation, over tasks", NULL);
-    metrics->best = metric_gauge("hindcast_evaluator_best_return_mean",
-                                 "The best mean return of the run so far", NULL);
-}
-
 status follow_start(struct follow **follow, struct process *process,
                     const struct experiment *experiment, const struct evaluator_options *options,
                     struct err *err)
@@ -490,8 +288,7 @@ status follow_start(struct follow **follow, struct process *process,
     made->options = options;
     snprintf(made->who, sizeof made->who, "evaluator-%" PRId64, options->index);
     run_files_init(&made->files, experiment->run_dir, (int)options->index);
-    make_metrics(&made->metrics);
-    status s = history_open(&made->history, made->files.history, err);
+    status s = standing_open(&made->standing, &made->files, options, err);
     s = s != STATUS_OK ? s : parameters_client_open(&made->client, experiment, err);
     if (s == STATUS_OK) {
         int number = pthread_create(&made->thread, NULL, follow_main, made);
@@ -501,7 +298,7 @@ status follow_start(struct follow **follow, struct process *process,
         if (made->client != NULL) {
             parameters_client_close(made->client);
         }
-        history_close(made->history);
+        standing_close(&made->standing);
         mem_free(made);
         return s;
     }
@@ -523,13 +320,12 @@ void follow_join(struct follow *follow)
 void follow_free(struct follow *follow)
 {
     if (follow != NULL) {
-        curves_close(follow->curves);
-        history_close(follow->history);
+        standing_close(&follow->standing);
         mem_free(follow);
     }
 }
 
 char *follow_page(void *follow)
 {
-    return history_page(((struct follow *)follow)->history);
+    return history_page(((struct follow *)follow)->standing.history);
 }

@@ -331,3 +331,9 @@ status measurement_to_json(const struct measurement *measurement, cJSON *object)
     mem_free(values);
     return tasks != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
+
+double measurement_number(const cJSON *object, const char *key)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+}

@@ -53,5 +53,7 @@ double measurement_mean(const struct measurement *measurement);
 /* Adds to `object`: return_mean, failed_episodes, steps, seconds, and "tasks", a list of {task, n,
  * mean, min, median, max, std, returns}. NO_MEMORY. */
 status measurement_to_json(const struct measurement *measurement, cJSON *object) MUST_CHECK;
+/* A number of what it added, or of the lines and reports made of it; NaN: there is none. */
+double measurement_number(const cJSON *object, const char *key);
 
 #endif

@@ -1,15 +1,7 @@
 /* A report, for eyes and for programs. */
 #include "evaluator/one_shot.h"
 
-#include <math.h>
-
 #include "evaluator/report.h"
-
-static double number_of(const cJSON *object, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-    return cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
-}
 
 static void print_tasks(FILE *table, const char *who, const cJSON *measured)
 {
@@ -18,9 +10,10 @@ static void print_tasks(FILE *table, const char *who, const cJSON *measured)
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
         fprintf(table, "%-8s %-20s %4.0f %10.3f %10.3f %10.3f %10.3f %10.3f\n", who,
-                name == NULL ? "" : name, number_of(task, "n"), number_of(task, "mean"),
-                number_of(task, "std"), number_of(task, "min"), number_of(task, "median"),
-                number_of(task, "max"));
+                name == NULL ? "" : name, measurement_number(task, "n"),
+                measurement_number(task, "mean"), measurement_number(task, "std"),
+                measurement_number(task, "min"), measurement_number(task, "median"),
+                measurement_number(task, "max"));
     }
 }
 
@@ -31,8 +24,8 @@ static void print_table(FILE *table, const cJSON *report)
     print_tasks(table, "policy", report);
     print_tasks(table, "prior", cJSON_GetObjectItemCaseSensitive(report, "prior"));
     fprintf(table, "%.0f control steps in %.2f s, %.0f failed episodes\n",
-            number_of(report, "steps"), number_of(report, "seconds"),
-            number_of(report, "failed_episodes"));
+            measurement_number(report, "steps"), measurement_number(report, "seconds"),
+            measurement_number(report, "failed_episodes"));
 }
 
 status one_shot(const struct experiment *experiment, const struct evaluator_options *options,

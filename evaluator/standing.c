@@ -1,0 +1,217 @@
+/* Lines, best policy, stop rule, metrics and curves of the run that is followed. */
+#include "evaluator/standing.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "evaluator/policy_file.h"
+
+#define LOG_MODULE "follow"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/metrics.h"
+
+#define STATISTICS_N 5
+
+double standing_wall_s(const struct standing *standing)
+{
+    return (double)clock_wall_ns() / 1e9 - history_started_s(standing->history);
+}
+
+/* ---- Life ---- */
+
+static void make_metrics(struct standing_metrics *metrics)
+{
+    metrics->evaluations =
+        metric_counter("hindcast_evaluator_evaluations_total", "Snapshots measured", NULL);
+    metrics->episodes = metric_counter("hindcast_evaluator_episodes_total", "Episodes acted", NULL);
+    metrics->failed = metric_counter("hindcast_evaluator_failed_episodes_total",
+                                     "Episodes in which the environment failed; not counted", NULL);
+    metrics->steps = metric_counter("hindcast_evaluator_steps_total", "Control steps", NULL);
+    metrics->seconds = metric_gauge("hindcast_evaluator_evaluation_seconds",
+                                    "How long the last evaluation took", NULL);
+    metrics->version =
+        metric_gauge("hindcast_evaluator_version", "Version of the parameters measured last", NULL);
+    metrics->learner_step = metric_gauge("hindcast_evaluator_learner_step",
+                                         "Learner step of the parameters measured last", NULL);
+    metrics->mean = metric_gauge("hindcast_evaluator_return_mean",
+                                 "Mean return of the last evaluation, over tasks", NULL);
+    metrics->best = metric_gauge("hindcast_evaluator_best_return_mean",
+                                 "The best mean return of the run so far", NULL);
+}
+
+status standing_open(struct standing *standing, const struct run_files *files,
+                     const struct evaluator_options *options, struct err *err)
+{
+    *standing = (struct standing){.files = files, .options = options};
+    make_metrics(&standing->metrics);
+    return history_open(&standing->history, files->history, err);
+}
+
+void standing_close(struct standing *standing)
+{
+    curves_close(standing->curves);
+    history_close(standing->history);
+}
+
+/* ---- A run taken up ---- */
+
+/* Points go on behind what the run has already. Without them all else goes on, too. */
+static void begin_curves(struct standing *standing, double seen_step)
+{
+    struct err err = {0};
+    curves_close(standing->curves);
+    standing->curves = NULL;
+    if (curves_open(&standing->curves, standing->files->curves, seen_step, &err) != STATUS_OK) {
+        log_warn("no points for TensorBoard: %s", err.text);
+    }
+}
+
+void standing_begin(struct standing *standing, const char *run_id)
+{
+    struct policy_notes notes;
+    struct err err;
+    const cJSON *record;
+    double furthest_step = -1;
+    snprintf(standing->run_id, sizeof standing->run_id, "%s", run_id);
+    standing->seen = 0;
+    standing->seen_step = -1;
+    standing->best = -INFINITY;
+    standing->stop_wanted = false;
+    stop_rule_init(&standing->rule, (uint32_t)standing->options->patience,
+                   standing->options->min_delta);
+    cJSON_ArrayForEach(record, history_records(standing->history))
+    {
+        const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
+        double version = measurement_number(record, "version");
+        if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
+            standing->stop_wanted =
+                stop_rule_add(&standing->rule, measurement_number(record, "return_mean"));
+            standing->seen = (uint64_t)version;
+            standing->seen_step = measurement_number(record, "learner_step");
+            furthest_step = fmax(furthest_step, standing->seen_step);
+        }
+    }
+    begin_curves(standing, furthest_step);
+    /* The file says what it holds: a crash between policy and line changes nothing. */
+    if (policy_file_load(standing->files->policy, NULL, &notes, &err) == STATUS_OK &&
+        strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
+        standing->best = notes.return_mean;
+    }
+    log_info("following run=%s evaluated_before=%u last_version=%" PRIu64 " best=%.3f", run_id,
+             standing->rule.n, standing->seen, standing->best);
+}
+
+/* ---- One evaluation kept ---- */
+
+static void set_task_metrics(const struct measurement *measurement, const cJSON *record)
+{
+    static const char *const names[STATISTICS_N] = {"mean", "min", "median", "max", "std"};
+    const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(record, "tasks");
+    for (uint32_t k = 0; k < measurement->n_tasks; k++) {
+        const cJSON *task = cJSON_GetArrayItem(tasks, (int)k);
+        for (size_t i = 0; i < STATISTICS_N; i++) {
+            char labels[SIGNATURE_NAME_SIZE + 48];
+            snprintf(labels, sizeof labels, "task=\"%s\",statistic=\"%s\"", measurement->tasks[k],
+                     names[i]);
+            metric_set(metric_gauge("hindcast_evaluator_return",
+                                    "Return of the last evaluation's episodes", labels),
+                       measurement_number(task, names[i]));
+        }
+    }
+}
+
+static void count_evaluation(struct standing *standing, const struct parameters_snapshot *snapshot,
+                             const struct measurement *measurement)
+{
+    struct standing_metrics *metrics = &standing->metrics;
+    metric_add(metrics->evaluations, 1);
+    metric_add(metrics->episodes, (double)measurement->n_tasks * measurement->episodes);
+    metric_add(metrics->failed, measurement->failed);
+    metric_add(metrics->steps, (double)measurement->steps);
+    metric_set(metrics->seconds, measurement->seconds);
+    metric_set(metrics->version, (double)snapshot->version);
+    metric_set(metrics->learner_step, (double)snapshot->learner_step);
+    metric_set(metrics->mean, measurement_mean(measurement));
+    metric_set(metrics->best, standing->best);
+}
+
+static status record_evaluation(struct standing *standing,
+                                const struct parameters_snapshot *snapshot,
+                                const struct measurement *measurement, bool best, double at_s,
+                                struct err *err)
+{
+    cJSON *record = cJSON_CreateObject();
+    bool ok =
+        cJSON_AddStringToObject(record, "run_id", standing->run_id) &&
+        cJSON_AddNumberToObject(record, "version", (double)snapshot->version) &&
+        cJSON_AddNumberToObject(record, "learner_step", (double)snapshot->learner_step) &&
+        cJSON_AddNumberToObject(record, "time", history_started_s(standing->history) + at_s) &&
+        cJSON_AddNumberToObject(record, "wall_s", at_s) &&
+        cJSON_AddBoolToObject(record, "best", best) &&
+        measurement_to_json(measurement, record) == STATUS_OK;
+    if (!ok) {
+        cJSON_Delete(record);
+        return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
+    }
+    set_task_metrics(measurement, record);
+    if (standing->curves != NULL) {
+        curves_add(standing->curves, record, standing->best);
+    }
+    return history_append(standing->history, record, err);
+}
+
+static struct policy_notes notes_of(const struct standing *standing,
+                                    const struct parameters_snapshot *snapshot, double mean,
+                                    double at_s)
+{
+    struct policy_notes notes = {.version = snapshot->version,
+                                 .learner_step = snapshot->learner_step,
+                                 .return_mean = mean,
+                                 .wall_s = at_s};
+    memcpy(notes.run_id, standing->run_id, sizeof notes.run_id);
+    return notes;
+}
+
+status standing_keep(struct standing *standing, const struct parameters_snapshot *snapshot,
+                     const struct measurement *measurement, double at_s, struct err *err)
+{
+    double mean = measurement_mean(measurement);
+    bool best = mean > standing->best;
+    if (best) {
+        struct policy_notes notes = notes_of(standing, snapshot, mean, at_s);
+        status s = policy_file_keep(standing->files->policy, snapshot->package,
+                                    snapshot->package_size, &notes, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        standing->best = mean;
+    }
+    standing->seen = snapshot->version;
+    standing->seen_step = (double)snapshot->learner_step;
+    standing->stop_wanted = stop_rule_add(&standing->rule, mean);
+    count_evaluation(standing, snapshot, measurement);
+    log_info("evaluated version=%" PRIu64 " learner_step=%" PRIu64
+             " return_mean=%.3f best=%.3f seconds=%.2f",
+             snapshot->version, snapshot->learner_step, mean, standing->best, measurement->seconds);
+    return record_evaluation(standing, snapshot, measurement, best, at_s, err);
+}
+
+status standing_keep_last(struct standing *standing, const struct parameters_snapshot *snapshot,
+                          struct err *err)
+{
+    struct policy_notes notes = notes_of(standing, snapshot, NAN, standing_wall_s(standing));
+    const cJSON *record;
+    cJSON_ArrayForEach(record, history_records(standing->history))
+    {
+        const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
+        if (id != NULL && strcmp(id, standing->run_id) == 0 &&
+            measurement_number(record, "learner_step") == (double)snapshot->learner_step) {
+            notes.return_mean = measurement_number(record, "return_mean");
+        }
+    }
+    return policy_file_keep(standing->files->policy_last, snapshot->package, snapshot->package_size,
+                            &notes, err);
+}
