@@ -7,7 +7,8 @@
  *   network_queue.c    completion queues
  *   network_channel.c  channels: connecting, backing off, noticing that a connection is gone
  *   network_server.c   servers: listening, accepting, shutting down
- *   network_call.c     calls: batches of operations, messages on their way, the end
+ *   network_call.c     calls: batches of operations, the end
+ *   network_frame.c    what travels between the ends of a call
  *   network_fault.c    what goes wrong with connections
  *
  * Objects live until network_reset. */

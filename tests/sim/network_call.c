@@ -1,22 +1,15 @@
-/* Calls: each end has its batches of operations; frames travel between the ends in order, one lane
- * each way, and wait in the receiver's inbox until it reads. */
+/* Calls: each end has its batches of operations, which frames answer (network_frame.c). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <grpc/byte_buffer_reader.h>
 #include <grpc/support/alloc.h>
 #include <grpc/support/string_util.h>
 
 #include "tests/sim/network_private.h"
 
-#define PIECES_MAX 4 /* that a message is cut into on its way */
-
 static grpc_call **calls;
 static size_t n_calls, calls_capacity;
-
-static void pump_sends(grpc_call *call);
-static void pump_inbox(grpc_call *call);
 
 static grpc_call *new_call(void)
 {
@@ -32,46 +25,7 @@ static grpc_call *new_call(void)
     return call;
 }
 
-static char *copy_text(const char *text)
-{
-    char *copy = network_memory(strlen(text) + 1);
-    return strcpy(copy, text);
-}
-
 /* ---- The end ---- */
-
-static void drop_inbox(grpc_call *call)
-{
-    for (struct frame *frame = call->inbox; frame; frame = frame->next) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-            frame->message = NULL;
-        }
-    }
-    call->inbox = NULL;
-}
-
-static void end_batch(struct batch **batch, bool ok)
-{
-    struct batch *ended = *batch;
-    *batch = NULL;
-    batch_end_one(ended, ok);
-}
-
-/* What waits to be sent never will be. */
-static void close_sends(grpc_call *call)
-{
-    call->sends_closed = true;
-    end_batch(&call->open_batch, false);
-    while (call->sends) {
-        struct sending *first = call->sends;
-        call->sends = first->next;
-        if (first->frame.message) {
-            grpc_byte_buffer_destroy(first->frame.message);
-        }
-        batch_end_one(first->batch, false);
-    }
-}
 
 void call_end(grpc_call *call, grpc_status_code code, const char *text)
 {
@@ -80,10 +34,10 @@ void call_end(grpc_call *call, grpc_status_code code, const char *text)
     }
     call->ended = true;
     call->code = code;
-    call->text = copy_text(text);
-    drop_inbox(call);
-    close_sends(call);
-    pump_inbox(call);
+    call->text = network_text(text);
+    frames_drop_inbox(call);
+    frames_close_sends(call);
+    frames_pump_inbox(call);
     if (call->is_server && call->arrived) {
         server_call_ended(call->server);
     }
@@ -112,7 +66,7 @@ void calls_cancel_server(const grpc_server *server)
 void calls_reset(void)
 {
     for (size_t i = 0; i < n_calls; i++) {
-        drop_inbox(calls[i]);
+        frames_drop_inbox(calls[i]);
         while (calls[i]->sends) {
             if (calls[i]->sends->frame.message) {
                 grpc_byte_buffer_destroy(calls[i]->sends->frame.message);
@@ -121,228 +75,6 @@ void calls_reset(void)
         }
     }
     n_calls = 0;
-}
-
-/* ---- On the way ---- */
-
-/* Cuts the bytes anew: the sender's memory ends here, as it does at a socket. */
-static grpc_byte_buffer *received(grpc_byte_buffer *sent)
-{
-    grpc_byte_buffer_reader reader;
-    ASSERT(grpc_byte_buffer_reader_init(&reader, sent));
-    grpc_slice all = grpc_byte_buffer_reader_readall(&reader);
-    grpc_byte_buffer_reader_destroy(&reader);
-    grpc_slice pieces[PIECES_MAX];
-    const size_t n = 1 + (size_t)chance_below(PIECES_MAX);
-    const size_t size = GRPC_SLICE_LENGTH(all);
-    size_t begin = 0;
-    for (size_t i = 0; i < n; i++) {
-        const size_t end = i + 1 == n ? size : begin + (size_t)chance_below(size - begin + 1);
-        pieces[i] = grpc_slice_from_copied_buffer((const char *)GRPC_SLICE_START_PTR(all) + begin,
-                                                  end - begin);
-        begin = end;
-    }
-    grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(pieces, n);
-    for (size_t i = 0; i < n; i++) {
-        grpc_slice_unref(pieces[i]);
-    }
-    grpc_slice_unref(all);
-    return buffer;
-}
-
-static bool end_is_gone(const grpc_call *call)
-{
-    return call->is_server ? call->connection->server_gone : call->connection->client_gone;
-}
-
-static void arrive(void *arg)
-{
-    struct frame *frame = arg;
-    grpc_call *call = frame->to;
-    if (call->ended || end_is_gone(call)) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-            frame->message = NULL;
-        }
-        return;
-    }
-    network_counts.messages += frame->message != NULL;
-    switch (frame->kind) {
-    case FRAME_OPEN:
-        if (call->server->shut_down || host_is_dead(call->server->host)) {
-            call_end(call, GRPC_STATUS_UNAVAILABLE, "");
-            call_end(call->peer, GRPC_STATUS_UNAVAILABLE, "the server is closing");
-            return;
-        }
-        call->arrived = true;
-        server_call_arrived(call->server, call);
-        return;
-    case FRAME_RESET:
-        call_end(call, frame->code, frame->text);
-        return;
-    case FRAME_STATUS:
-        close_sends(call);
-        break;
-    case FRAME_INITIAL:
-    case FRAME_MESSAGE:
-    case FRAME_CLOSE:
-        break;
-    }
-    if (call->inbox) {
-        call->inbox_tail->next = frame;
-    } else {
-        call->inbox = frame;
-    }
-    call->inbox_tail = frame;
-    pump_inbox(call);
-}
-
-/* Takes the frame's message. */
-static void send_frame(grpc_call *from, const struct frame *frame)
-{
-    struct connection *connection = from->connection;
-    if (connection->broken) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-        }
-        return;
-    }
-    struct frame *sent = network_memory(sizeof *sent);
-    *sent = *frame;
-    if (frame->message) {
-        sent->message = received(frame->message);
-        grpc_byte_buffer_destroy(frame->message);
-    }
-    sent->to = from->peer;
-    sent->next = NULL;
-    uint64_t at_ns = agenda_now() + network_delay();
-    at_ns = at_ns > from->last_arrival_ns ? at_ns : from->last_arrival_ns;
-    at_ns = at_ns > connection->stalled_until_ns ? at_ns : connection->stalled_until_ns;
-    from->last_arrival_ns = at_ns;
-    agenda_at(at_ns, arrive, sent);
-}
-
-/* Tells the other end, which may know already. */
-static void send_reset(grpc_call *call, grpc_status_code code, const char *text)
-{
-    if (call->peer && !call->peer->ended) {
-        const struct frame frame = {.kind = FRAME_RESET, .code = code, .text = copy_text(text)};
-        send_frame(call, &frame);
-    }
-}
-
-/* ---- Sending ---- */
-
-static void pump_sends(grpc_call *call)
-{
-    while (call->sends && call->peer && !call->sends_closed) {
-        struct sending *first = call->sends;
-        struct frame *frame = &first->frame;
-        grpc_call *peer = call->peer;
-        if (frame->kind == FRAME_MESSAGE) {
-            if (peer->unread_bytes > 0 && peer->unread_bytes + frame->size > network_window_bytes) {
-                return;
-            }
-            peer->unread_bytes += frame->size;
-        }
-        call->sends = first->next;
-        send_frame(call, frame);
-        batch_end_one(first->batch, true);
-        if (frame->kind == FRAME_STATUS) {
-            call_end(call, frame->code, frame->text);
-        }
-    }
-}
-
-static void queue_send(grpc_call *call, struct batch *batch, const struct frame *frame)
-{
-    if (call->sends_closed) {
-        if (frame->message) {
-            grpc_byte_buffer_destroy(frame->message);
-        }
-        batch_end_one(batch, false);
-        return;
-    }
-    struct sending *sending = network_memory(sizeof *sending);
-    *sending = (struct sending){.batch = batch, .frame = *frame};
-    if (call->sends) {
-        call->sends_tail->next = sending;
-    } else {
-        call->sends = sending;
-    }
-    call->sends_tail = sending;
-}
-
-/* ---- Receiving ---- */
-
-static void take_frame(grpc_call *call)
-{
-    call->inbox = call->inbox->next;
-}
-
-static void give_message(grpc_call *call)
-{
-    struct frame *frame = call->inbox;
-    take_frame(call);
-    *call->message_out = frame->message;
-    frame->message = NULL;
-    end_batch(&call->message_batch, true);
-    call->unread_bytes -= frame->size;
-    pump_sends(call->peer);
-}
-
-static void give_no_message(grpc_call *call)
-{
-    if (call->message_batch) {
-        call->failed_before_message = call->ended;
-        *call->message_out = NULL;
-        end_batch(&call->message_batch, true);
-    }
-}
-
-/* The end as the operations see it that wait for it. */
-static void give_end(grpc_call *call)
-{
-    give_no_message(call);
-    end_batch(&call->initial_batch, true);
-    if (call->end_batch) {
-        if (call->is_server) {
-            *call->cancelled_out = call->code != GRPC_STATUS_OK;
-        } else {
-            *call->code_out = call->code;
-            *call->text_out = grpc_slice_from_copied_string(call->text);
-        }
-        end_batch(&call->end_batch, true);
-    }
-}
-
-/* Gives what is there to the operations that wait for it. */
-static void pump_inbox(grpc_call *call)
-{
-    while (!call->ended && call->inbox) {
-        struct frame *frame = call->inbox;
-        if (frame->kind == FRAME_INITIAL) {
-            take_frame(call);
-            call->got_initial = true;
-        } else if (frame->kind == FRAME_MESSAGE && call->message_batch) {
-            give_message(call);
-        } else if (frame->kind == FRAME_STATUS) {
-            take_frame(call);
-            call_end(call, frame->code, frame->text);
-        } else {
-            break;
-        }
-    }
-    if (call->ended) {
-        give_end(call);
-        return;
-    }
-    if (call->got_initial) {
-        end_batch(&call->initial_batch, true);
-    }
-    if (call->inbox && call->inbox->kind == FRAME_CLOSE) {
-        give_no_message(call);
-    }
 }
 
 /* ---- Opening ---- */
@@ -360,9 +92,9 @@ void call_connect(grpc_call *call, struct connection *connection)
     peer->deadline_ns = call->deadline_ns;
     memcpy(peer->path, call->path, sizeof peer->path);
     const struct frame open = {.kind = FRAME_OPEN};
-    send_frame(call, &open);
-    end_batch(&call->open_batch, true);
-    pump_sends(call);
+    frames_send(call, &open);
+    batch_end(&call->open_batch, true);
+    frames_pump_sends(call);
 }
 
 static void open_call(grpc_call *call, struct batch *batch, bool wait_for_ready)
@@ -371,7 +103,7 @@ static void open_call(grpc_call *call, struct batch *batch, bool wait_for_ready)
     call->open_batch = batch;
     call->wait_for_ready = wait_for_ready;
     if (call->ended) {
-        end_batch(&call->open_batch, false);
+        batch_end(&call->open_batch, false);
     } else if (channel->connection) {
         call_connect(call, channel->connection);
     } else if (channel->state == GRPC_CHANNEL_TRANSIENT_FAILURE && !wait_for_ready) {
@@ -388,7 +120,7 @@ static void deadline_passed(void *arg)
     grpc_call *call = arg;
     if (!call->ended) {
         call_end(call, GRPC_STATUS_DEADLINE_EXCEEDED, "Deadline Exceeded");
-        send_reset(call, GRPC_STATUS_CANCELLED, "deadline exceeded");
+        frames_send_reset(call, GRPC_STATUS_CANCELLED, "deadline exceeded");
     }
 }
 
@@ -418,7 +150,7 @@ static void start_op(grpc_call *call, const grpc_op *op, struct batch *batch)
     case GRPC_OP_SEND_INITIAL_METADATA:
         if (call->is_server) {
             frame.kind = FRAME_INITIAL;
-            queue_send(call, batch, &frame);
+            frames_queue(call, batch, &frame);
         } else {
             open_call(call, batch, (op->flags & GRPC_INITIAL_METADATA_WAIT_FOR_READY) != 0);
         }
@@ -427,11 +159,11 @@ static void start_op(grpc_call *call, const grpc_op *op, struct batch *batch)
         frame.kind = FRAME_MESSAGE;
         frame.message = grpc_byte_buffer_copy(op->data.send_message.send_message);
         frame.size = grpc_byte_buffer_length(frame.message) + 5;
-        queue_send(call, batch, &frame);
+        frames_queue(call, batch, &frame);
         break;
     case GRPC_OP_SEND_CLOSE_FROM_CLIENT:
         frame.kind = FRAME_CLOSE;
-        queue_send(call, batch, &frame);
+        frames_queue(call, batch, &frame);
         break;
     case GRPC_OP_SEND_STATUS_FROM_SERVER: {
         const grpc_slice *text = op->data.send_status_from_server.status_details;
@@ -439,7 +171,7 @@ static void start_op(grpc_call *call, const grpc_op *op, struct batch *batch)
         frame.code = op->data.send_status_from_server.status;
         frame.text = network_memory(GRPC_SLICE_LENGTH(*text) + 1);
         memcpy(frame.text, GRPC_SLICE_START_PTR(*text), GRPC_SLICE_LENGTH(*text));
-        queue_send(call, batch, &frame);
+        frames_queue(call, batch, &frame);
         break;
     }
     case GRPC_OP_RECV_INITIAL_METADATA:
@@ -472,8 +204,8 @@ grpc_call_error grpc_call_start_batch(grpc_call *call, const grpc_op *ops, size_
     for (size_t i = 0; i < n; i++) {
         start_op(call, &ops[i], batch);
     }
-    pump_sends(call);
-    pump_inbox(call);
+    frames_pump_sends(call);
+    frames_pump_inbox(call);
     batch_end_one(batch, true);
     return GRPC_CALL_OK;
 }
@@ -483,7 +215,7 @@ grpc_call_error grpc_call_cancel(grpc_call *call, void *reserved)
     (void)reserved;
     if (!call->ended) {
         call_end(call, GRPC_STATUS_CANCELLED, "CANCELLED");
-        send_reset(call, GRPC_STATUS_CANCELLED, "cancelled");
+        frames_send_reset(call, GRPC_STATUS_CANCELLED, "cancelled");
     }
     fiber_may_yield();
     return GRPC_CALL_OK;
@@ -493,7 +225,7 @@ void grpc_call_unref(grpc_call *call)
 {
     if (!call->ended && !(call->channel && call->channel->lame)) {
         call_end(call, GRPC_STATUS_CANCELLED, "CANCELLED");
-        send_reset(call, GRPC_STATUS_CANCELLED, "cancelled");
+        frames_send_reset(call, GRPC_STATUS_CANCELLED, "cancelled");
     }
 }
 

@@ -1,5 +1,6 @@
 /* What goes wrong with connections and hosts, and the memory of all that is on the network. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/network_private.h"
 
@@ -23,6 +24,12 @@ void *network_memory(size_t size)
     block->next = blocks;
     blocks = block;
     return block->memory;
+}
+
+char *network_text(const char *text)
+{
+    char *copy = network_memory(strlen(text) + 1);
+    return strcpy(copy, text);
 }
 
 void network_reset(void)

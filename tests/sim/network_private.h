@@ -20,6 +20,7 @@ grpc_server_credentials *grpc_insecure_server_credentials_create(void);
 
 /* Memory until network_reset. */
 void *network_memory(size_t size);
+char *network_text(const char *text); /* a copy */
 /* A delay between two hosts, for one thing sent. */
 uint64_t network_delay(void);
 extern struct network_counts network_counts;
@@ -41,6 +42,7 @@ struct batch {
 /* An operation of the batch is over; after the last one its tag goes into the queue. NULL: nothing.
  */
 void batch_end_one(struct batch *batch, bool ok);
+void batch_end(struct batch **batch, bool ok); /* likewise, of a place that is empty then */
 void queue_put(grpc_completion_queue *queue, void *tag, bool ok);
 
 /* ---- network_channel.c ---- */
@@ -97,7 +99,7 @@ void server_call_ended(grpc_server *server);
 void servers_reset(void);
 bool host_is_dead(int host);
 
-/* ---- network_call.c ---- */
+/* ---- network_frame.c ---- */
 
 enum frame_kind {
     FRAME_OPEN,
@@ -124,6 +126,20 @@ struct sending {
     struct batch *batch;
     struct frame frame;
 };
+
+/* To the other end; takes the frame's message. */
+void frames_send(grpc_call *from, const struct frame *frame);
+/* Tells the other end, which may know already. */
+void frames_send_reset(grpc_call *call, grpc_status_code code, const char *text);
+/* Sent in its turn; frames_pump_sends goes on as far as the window allows. */
+void frames_queue(grpc_call *call, struct batch *batch, const struct frame *frame);
+void frames_pump_sends(grpc_call *call);
+void frames_close_sends(grpc_call *call); /* what waits to be sent never will be */
+/* Gives what is there to the operations that wait for it. */
+void frames_pump_inbox(grpc_call *call);
+void frames_drop_inbox(grpc_call *call);
+
+/* ---- network_call.c ---- */
 
 /* One end of a call. */
 struct grpc_call {

@@ -36,6 +36,13 @@ void batch_end_one(struct batch *batch, bool ok)
     }
 }
 
+void batch_end(struct batch **batch, bool ok)
+{
+    struct batch *ended = *batch;
+    *batch = NULL;
+    batch_end_one(ended, ok);
+}
+
 static grpc_completion_queue *new_queue(void)
 {
     return network_memory(sizeof(grpc_completion_queue));
