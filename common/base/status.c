@@ -34,6 +34,17 @@ static void set_text(struct err *err, const char *format, va_list args)
     }
 }
 
+/* Behind the text: ": reason"; cut likewise. */
+static void add_reason(struct err *err, const char *reason)
+{
+    const size_t used = strlen(err->text);
+    const size_t room = sizeof err->text - used;
+    const int length = snprintf(err->text + used, room, ": %s", reason);
+    if (length > 0 && (size_t)length >= room) {
+        memcpy(err->text + sizeof err->text - 4, "...", 4);
+    }
+}
+
 status err_set(struct err *err, status code, const char *format, ...)
 {
     if (err == NULL) {
@@ -64,13 +75,7 @@ status err_context(struct err *err, status code, const char *format, ...)
     va_start(args, format);
     set_text(err, format, args);
     va_end(args);
-
-    const size_t used = strlen(err->text);
-    const size_t room = sizeof err->text - used;
-    const int length = snprintf(err->text + used, room, ": %s", reason);
-    if (length > 0 && (size_t)length >= room) {
-        memcpy(err->text + sizeof err->text - 4, "...", 4);
-    }
+    add_reason(err, reason);
     return err->code;
 }
 
@@ -133,9 +138,7 @@ status err_errno(struct err *err, int number, const char *format, ...)
     va_end(args);
 
     char buffer[128];
-    const char *reason = strerror_r(number, buffer, sizeof buffer);
-    const size_t used = strlen(err->text);
-    snprintf(err->text + used, sizeof err->text - used, ": %s", reason);
+    add_reason(err, strerror_r(number, buffer, sizeof buffer));
     err->code = code;
     return code;
 }
