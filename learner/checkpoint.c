@@ -368,9 +368,8 @@ static void set_aside(const char *path)
 
 /* *newest: steps of the `n` checkpoints, the caller's; *sound: which of them was read. */
 static status read_newest(const char *folder, const struct learner_options *options, uint64_t seed,
-                          struct state **state, struct settings *settings,
-                          struct checkpoint *about, uint64_t **steps, size_t *sound,
-                          struct err *err)
+                          struct state **state, struct settings *settings, struct checkpoint *about,
+                          uint64_t **steps, size_t *sound, struct err *err)
 {
     size_t n = 0;
     status s = checkpoint_list(folder, steps, &n, err);

@@ -174,6 +174,12 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
     struct trainer *trainer = arg;
     while (!leaving(trainer)) {
         status s = exchange_sum(trainer->parts.exchange, mark, sums, MEET_TIMEOUT_MS, err);
+        if (s == STATUS_CLOSED) {
+            /* Another rank was asked to stop, and none steps without it: as if we had been. */
+            log_info("%s: all stop", err->text);
+            atomic_store(&trainer->stopping, true);
+            process_stop(trainer->parts.process, 0);
+        }
         if (s != STATUS_TIMEOUT) {
             return s;
         }

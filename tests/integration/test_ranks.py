@@ -183,10 +183,10 @@ def test_a_second_process_of_a_rank_waits_for_its_place(sealed, whole):
 
 # ---- Over MPI ----
 
-def mpirun(workspace, run_dir, label="mpirun"):
+def mpirun(workspace, run_dir, label="mpirun", steps=STEPS, *flags):
     return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
                                    BINARIES["learner"], f"--config={workspace.config}", f"--run_dir={run_dir}",
-                                   f"--steps={STEPS}", "--threads=1")
+                                   f"--steps={steps}", "--threads=1", *flags)
 
 
 def test_over_mpi_the_bits_are_the_same(sealed, whole):
@@ -218,6 +218,18 @@ def test_over_mpi_finish_reaches_all(sealed, wire):
     wire.parameters_grpc.ParametersStub(channel).Finish(wire.parameters.FinishRequest(reason="enough"), timeout=10)
     job.succeed()
     assert said(job).count("enough") >= 2 and notes(run_dir)["finish_reason"] == "enough"
+
+
+def test_over_mpi_a_rank_that_is_stopped_stops_all_and_nothing_is_lost(sealed):
+    run_dir = sealed.folder / "mpi"
+    job = mpirun(sealed, run_dir, "stopped", 0, "--checkpoint_every_seconds=3600", "--checkpoint_every_steps=0")
+    wait_until(reached(run_dir, 30), "step 30", alive=job)
+    address = (run_dir / "learner-1.admin").read_text().strip()
+    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+        os.kill(json.load(answer)["pid"], signal.SIGTERM)
+    job.succeed()
+    assert "rank 1 leaves: all stop" in said(job)
+    assert newest(run_dir) >= reports(run_dir)[-1]["step"] and notes(run_dir)["finished"] == "false"
 
 
 # ---- A peer that speaks the wire by itself ----

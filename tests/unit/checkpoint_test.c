@@ -239,9 +239,9 @@ static void a_look_changes_nothing(void **state)
     write_step(world, 100);
     write_step(world, 200);
     damage(path_of(world, 200, path), -3, false);
-    assert_int_equal(checkpoint_look(world->folder, &world->options, 7, &made, &world->settings,
-                                     &about, &err),
-                     STATUS_OK);
+    assert_int_equal(
+        checkpoint_look(world->folder, &world->options, 7, &made, &world->settings, &about, &err),
+        STATUS_OK);
     assert_int_equal(made->step, 100);
     assert_int_equal(access(path, F_OK), 0);
     state_free(made);
