@@ -58,6 +58,21 @@ def test_a_bad_key_is_named_with_file_and_line(ready, role, value, words):
     refused(ready.start(role), f"{ready.config}:{line}:", role, *words)
 
 
+@pytest.mark.parametrize("flag, words", [
+    ("--colour=green", ["colour"]),
+    ("--gather_threads=0", ["gather_threads", "1..64"]),
+    ("--durability=sometimes", ["durability", "each|interval|none"]),
+    ("--index=3", ["replay_server.index 3", "experiment.replay names 1 servers"]),
+    ("--samples_per_insert=-1", ["samples_per_insert", "-1"]),
+])
+def test_a_replay_server_that_would_be_of_no_use_leaves_with_2(ready, flag, words):
+    """Not with 1, which is what its supervisor starts it again for."""
+    server = ready.start("replay_server", flag)
+    refused(server, *words)
+    assert server.ended() == 2
+    assert not (ready.run_dir / "replay").exists()
+
+
 @pytest.mark.parametrize("text, words", [
     ("learner: [1, 2]\n", ["learner"]),
     ("learner:\n  steps: 5\n bad\n", [":3"]),

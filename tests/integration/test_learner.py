@@ -236,6 +236,23 @@ def test_another_configuration_is_refused(sealed):
     assert newest(sealed.run_dir) == 20
 
 
+def test_the_last_policy_is_there_while_the_run_is_over(sealed):
+    """A run that goes on, under wider limits, has no last policy; what it leaves then is another one."""
+    package = sealed.run_dir / "policy_learner.safetensors"
+    sealed.start("learner", "--steps=20").succeed()
+    first = package.read_bytes()
+    sealed.start("learner", "--steps=20").succeed()
+    assert package.read_bytes() == first  # nothing to do
+    learner = sealed.start("learner", "--steps=1000000")
+    wait_until(reached(sealed.run_dir, 40), "step 40", alive=learner)
+    assert "it goes on" in learner.tail() and not package.exists()
+    learner.stop()
+    assert not package.exists()
+    step = newest(sealed.run_dir)
+    sealed.start("learner", f"--steps={step + 20}").succeed()
+    assert newest(sealed.run_dir) == step + 20 and package.read_bytes() != first
+
+
 def test_max_seconds_ends_the_run(sealed):
     sealed.start("learner", "--max_seconds=1.5").succeed(15)
     assert notes(sealed.run_dir)["finished"] == "true" and "seconds" in notes(sealed.run_dir)["finish_reason"]

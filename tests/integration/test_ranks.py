@@ -232,6 +232,19 @@ def test_over_mpi_a_rank_that_is_stopped_stops_all_and_nothing_is_lost(sealed):
     assert newest(run_dir) >= reports(run_dir)[-1]["step"] and notes(run_dir)["finished"] == "false"
 
 
+def test_over_mpi_a_rank_may_be_stopped_before_all_begin(logged):
+    run_dir = logged.folder / "mpi"
+    job = mpirun(logged, run_dir, "early", 0)
+    wait_until(lambda: "waiting: for rank 0 of 2" in said(job), "rank 1's word", alive=job)
+    address = (run_dir / "learner-1.admin").read_text().strip()
+    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+        os.kill(json.load(answer)["pid"], signal.SIGTERM)
+    logged.serve("replay_server")
+    logged.start("restorer").succeed(30)
+    job.succeed()
+    assert "rank 1 leaves: all stop" in said(job) and newest(run_dir) == 0
+
+
 # ---- A peer that speaks the wire by itself ----
 
 class Peer:
@@ -243,10 +256,11 @@ class Peer:
         self.channel = grpc.insecure_channel(f"unix:{run_dir}/parameters.sock", options)
         self.stub = wire.exchange_grpc.ExchangeStub(self.channel)
 
-    def call(self, *messages):
+    def call(self, *messages, token=None):
         """What the stream ends with, after these messages: (code, text)."""
+        metadata = [("authorization", f"Bearer {token}")] if token else []
         with pytest.raises(grpc.RpcError) as caught:
-            for _ in self.stub.Join(iter(messages), timeout=20, wait_for_ready=True):
+            for _ in self.stub.Join(iter(messages), timeout=20, wait_for_ready=True, metadata=metadata):
                 pass
         return caught.value.code(), caught.value.details()
 
@@ -271,6 +285,26 @@ def test_strangers_do_not_disturb_a_group(sealed, whole, wire):
     for process in processes:
         process.succeed()
     assert generations(processes[0]) == [1]
+    assert differing(learned(whole), learned(run_dir)) == []
+
+
+def test_tokens_decide_who_may_join(sealed, whole, wire):
+    tokens, own = sealed.folder / "tokens", sealed.folder / "own"
+    tokens.write_text("others-0123456789 insert,sample,evaluate\nlearner-0123456789 learn\nadmin-0123456789abc admin\n")
+    own.write_text("learner-0123456789\n")
+    tokens.chmod(0o600), own.chmod(0o600)
+    run_dir = sealed.folder / "broken"
+    zero = start(sealed, run_dir, 0, 2, STEPS, f"--tokens_file={tokens}")
+    peer, codes = Peer(wire, run_dir), grpc.StatusCode
+    assert peer.call(peer.join())[0] == codes.UNAUTHENTICATED
+    assert peer.call(peer.join(), token="stranger-0123456789")[0] == codes.UNAUTHENTICATED
+    assert peer.call(peer.join(), token="others-0123456789")[0] == codes.PERMISSION_DENIED
+    for token in ("learner-0123456789", "admin-0123456789abc"):  # may join, but lack the terms
+        code, text = peer.call(peer.join(), token=token)
+        assert code == codes.FAILED_PRECONDITION and "terms" in text, text
+    one = start(sealed, run_dir, 1, 2, STEPS, f"--experiment.token_file={own}")
+    zero.succeed()
+    one.succeed()
     assert differing(learned(whole), learned(run_dir)) == []
 
 
