@@ -58,7 +58,11 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
     struct sockaddr *to = address.__sockaddr__;
     for (;;) {
         int peer = real_accept(fd, to, size, flags);
-        if (peer >= 0 || (errno != EMFILE && errno != ENFILE)) {
+        if (peer >= 0) {
+            descriptors_init(); /* another thread may have been faster at the one we kept */
+            return peer;
+        }
+        if (errno != EMFILE && errno != ENFILE) {
             return peer;
         }
         log_warn("no file descriptor for a connection: it is turned away (see ulimit -n)");
