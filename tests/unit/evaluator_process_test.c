@@ -21,7 +21,7 @@
 #include "tests/lib/policies.h"
 #include "tests/lib/scratch.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 100000
 
 extern char **environ;
 
