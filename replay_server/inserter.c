@@ -76,11 +76,15 @@ static status check_rows(struct insert_job *job)
     return STATUS_OK;
 }
 
+/* What is damaged in such a way that it cannot be taken out is left to the next start, which looks
+ * at it again: trying for ever would hold up what else is to go, and Seal. */
 static status write_removals(struct inserter *inserter, struct insert_job *job)
 {
     for (uint32_t i = 0; i < job->n_removed; i++) {
         status s = store_remove_episode(inserter->store, job->removed[i], &job->err);
-        if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
+        if (s == STATUS_CORRUPT) {
+            log_error("an episode stays in the store: %s", job->err.text);
+        } else if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
             return s;
         }
     }

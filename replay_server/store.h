@@ -131,7 +131,8 @@ status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t 
 /* After its chunks. */
 status store_put_episode(struct store *store, const struct store_episode *episode,
                          struct err *err) MUST_CHECK;
-/* Removes the episode and its chunks. NOT_FOUND: it is not there. */
+/* Removes the episode and its chunks. NOT_FOUND: it is not there. CORRUPT: it cannot be removed;
+ * some of its chunks may be gone. */
 status store_remove_episode(struct store *store, uint64_t id, struct err *err) MUST_CHECK;
 status store_put_priority(struct store *store, uint64_t id, double priority,
                           struct err *err) MUST_CHECK; /* NOT_FOUND */

@@ -165,6 +165,28 @@ def test_retried_sequences_and_resident_identities_are_not_stored_again(server):
     assert table.episodes_duplicate == 7  # b's: what a writer repeats is known by its sequence
 
 
+def test_a_sequence_is_stored_once_whatever_comes_under_it(server):
+    client = server.client()
+    opened = client.open_insert("a")
+    assert client.insert("a", EPISODES, opened) == (7, 7, 0)
+    others = [(sequence, 100 + number, rows) for sequence, number, rows in EPISODES]
+    assert client.insert("a", others, opened) == (7, 7, 7)
+    table = client.info()
+    assert (table.episodes, table.episodes_inserted, table.episodes_duplicate) == (7, 7, 0)
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_an_insert_of_another_generation_is_refused_from_the_start(server, step):
+    """No stream of the generation was there to be fenced off: it is the first message that is refused."""
+    client = server.client()
+    client.open_insert("writer")
+    opened = client.open_insert("writer")
+    opened.generation += step
+    code, text = code_of(client.insert, "writer", EPISODES, opened)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "generation" in text
+    assert client.info().episodes == 0
+
+
 def test_what_was_acknowledged_survives_kill_9(server):
     """A writer is cut off by a crash again and again; it asks where it was and goes on."""
     client = server.client()
@@ -182,7 +204,7 @@ def test_what_was_acknowledged_survives_kill_9(server):
                     crash_after = None
                     server.process.kill()
         except grpc.RpcError as error:
-            assert error.code() == grpc.StatusCode.UNAVAILABLE
+            assert error.code() == grpc.StatusCode.ABORTED  # try again
         if server.process.ended() is not None:
             server.process = server.workspace.serve("replay_server")
     assert acknowledged == len(episodes)
@@ -231,6 +253,32 @@ def test_a_damaged_episode_is_left_out_and_counted(server):
     assert (table.episodes_corrupt, table.episodes) == (1, 6)
     assert client.insert("again", EPISODES[4:5]) == (5, 1, 0)
     assert client.info().episodes == 7
+
+
+def test_an_episode_that_cannot_be_removed_holds_up_nobody(server):
+    """Which pages it takes is not known any more: it stays in the store, out of the table."""
+    client = server.client()
+    client.insert("writer", EPISODES)
+    store = server.workspace.run_dir / "replay" / "data.mdb"
+    at = store.read_bytes().find(EPISODES[4][2].tobytes())
+    assert at > 0
+    with open(store, "r+b") as file:
+        file.seek(at - 32 - 4)  # how many pages, the last of LMDB's header of them; then the chunk's header
+        file.write(b"\xff")
+        file.seek(at)
+        file.write(b"\xff")
+    client.draw(50, batch_snippets=64, snippet_transitions=8, seed=3)
+    wait_until(lambda: client.info().episodes_corrupt == 1, "the damage to be counted")
+
+    def sealed():
+        try:
+            return client.seal("writer").sealed
+        except grpc.RpcError as error:
+            assert error.code() == grpc.StatusCode.ABORTED  # try again
+            return False
+
+    wait_until(sealed, "the table to be sealed")
+    assert client.info().episodes == 6
 
 
 # ---- waiting ----
