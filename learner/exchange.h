@@ -63,8 +63,8 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
 void exchange_mpi_finish(bool failed);
 
 /* All ranks together, with the same state. Rank 0 gives `start` whole; at the others it is filled
- * in. OK. TIMEOUT: not yet. CLOSED: the run has ended (exchange_end_of). MISMATCH, INVALID, EXISTS,
- * CORRUPT: final, the text says why. */
+ * in. OK. TIMEOUT: not yet, also where another process has this rank. CLOSED: the run has ended
+ * (exchange_end_of). MISMATCH, INVALID, CORRUPT, DENIED: final, the text says why. */
 status exchange_form(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
                      struct err *err) MUST_CHECK;
 
@@ -78,7 +78,7 @@ struct exchange_mark {
 /* sums <- those of all ranks, added in their order. TIMEOUT: some are still awaited. BUSY: the
  * group broke and this step was not taken by rank 0 (others may have): form again. CLOSED: the end.
  * CORRUPT: the ranks' parameters differ; the text names rank and step. Only after OK have the sums
- * changed. */
+ * changed. Over MPI rank 0, too, is told CLOSED: a rank leaves, and all stop. */
 status exchange_sum(struct exchange *exchange, const struct exchange_mark *mark,
                     struct update_sums sums, uint64_t timeout_ms, struct err *err) MUST_CHECK;
 

@@ -238,12 +238,14 @@ static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
 /* Another rank was asked to stop: it says so in the place of sums, and rank 0 ends all. */
 static void end_other(struct over_mpi *mpi)
 {
-    const uint64_t deadline_ns = over_mpi_deadline(END_MS);
     struct err err = {0};
-    if (mpi->stage == STAGE_FORMING) {
-        (void)over_mpi_done(&mpi->request, deadline_ns);
-        return;
+    if (mpi->stage == STAGE_FORMING) { /* rank 0 may be about to begin with us */
+        struct exchange_start start = {0};
+        if (over_mpi_form(&mpi->base, &start, END_MS, &err) != STATUS_OK) {
+            log_info("left before all began: %s", err.text);
+        }
     }
+    const uint64_t deadline_ns = over_mpi_deadline(END_MS);
     if (mpi->stage == STAGE_SUMS && !mpi->begun) {
         const struct word word = {.leaves = 1};
         memcpy(mpi->own, &word, sizeof word);
@@ -266,7 +268,10 @@ static void end_other(struct over_mpi *mpi)
             (void)over_mpi_closed(mpi, answer.finished != 0, answer.text, &err);
         }
     }
-    mpi_failed = mpi_failed || mpi->stage != STAGE_OVER;
+    if (mpi->stage != STAGE_OVER) {
+        log_warn("rank 0 has not answered within %d s", END_MS / 1000);
+        mpi_failed = true;
+    }
 }
 
 static void mpi_end(struct exchange *exchange, bool finished, const char *reason)

@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 
 import grpc
@@ -239,6 +240,8 @@ def test_over_mpi_a_rank_may_be_stopped_before_all_begin(logged):
     address = (run_dir / "learner-1.admin").read_text().strip()
     with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
         os.kill(json.load(answer)["pid"], signal.SIGTERM)
+    wait_until(lambda: "stopping on signal" in said(job), "rank 1's end", alive=job)
+    time.sleep(1)  # by then it has left the forming for the end, where rank 0's opening finds it
     logged.serve("replay_server")
     logged.start("restorer").succeed(30)
     job.succeed()
