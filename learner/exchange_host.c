@@ -158,6 +158,9 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
                    group_complete(&host->group)) {
             s = open_generation(host, start, err);
         } else {
+            if (host_to_dissolve(host)) {
+                post_dissolve(host); /* the call thread had no room for it before */
+            }
             wait_until(host, deadline_ns);
         }
     } while (s == STATUS_TIMEOUT && clock_now_ns() < deadline_ns);
