@@ -70,8 +70,9 @@ def newest(run_dir):
 
 
 def notes(run_dir):
-    """Metadata of the newest checkpoint."""
-    with safetensors.safe_open(checkpoints(run_dir)[newest(run_dir)], "np") as file:
+    """Metadata of the newest checkpoint; looked for once, another may be on its way."""
+    found = checkpoints(run_dir)
+    with safetensors.safe_open(found[max(found)], "np") as file:
         return file.metadata()
 
 

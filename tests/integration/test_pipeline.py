@@ -152,7 +152,7 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
     start = time.monotonic()
     experiment.up(f"--learner.steps={goal}").succeed()
     took = time.monotonic() - start
-    assert first > 1 and first + 0.5 < experiment.json("summary.json")["wall_seconds"] <= first + took
+    assert 0 < first < experiment.json("summary.json")["wall_seconds"] <= first + took
     steps = [line["step"] for line in experiment.json_lines("learner.jsonl")]
     assert steps[-1] == goal and steps == sorted(set(steps))
     assert len(experiment.json_lines("evaluator.jsonl")) > evaluations

@@ -140,7 +140,9 @@ void clients_close(void)
     }
     for (uint32_t i = 0; i < n_all; i++) {
         fiber_join(all[i]->fiber, NULL);
-        mem_free(all[i]);
+    }
+    for (uint32_t i = 0; i < n_all; i++) {
+        mem_free(all[i]); /* who still ran may have looked at the others */
     }
     n_all = 0;
 }
