@@ -16,9 +16,20 @@ import pytest
 import safetensors.numpy
 
 from processes import BINARIES, ROOT, wait_until
-from test_learner import checkpoints, logged, newest, notes, reached, reports, sealed  # noqa: F401 (fixtures)
+from test_learner import LEARNER, checkpoints, newest, notes, reached, reports, sealed  # noqa: F401 (fixtures)
+from test_learner import logged as logged_quick  # noqa: F401
 
 STEPS = 200
+
+
+@pytest.fixture
+def logged(logged_quick):
+    """Steps of some milliseconds: on a fast machine, too, there is time to kill somebody between two of them."""
+    text = logged_quick.config.read_text()
+    quick = f"samples: {LEARNER['samples']}\n"
+    assert text.count(quick) == 1
+    logged_quick.config.write_text(text.replace(quick, "samples: 200\n"))
+    return logged_quick
 
 
 def start(workspace, run_dir, rank, ranks=2, steps=STEPS, *flags):
