@@ -9,8 +9,8 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/clients/replay_sampler.h"
 #include "learner/announcer.h"
+#include "learner/sampling.h"
 #include "learner/stepper.h"
 
 #define LOG_MODULE "partner"
@@ -110,24 +110,13 @@ static status waits(struct partner *partner, const char *what, struct err *err)
 /* Batches from the one that rank 0 named; our snippets of each. */
 static status open_sampler(struct partner *partner, struct err *err)
 {
-    const struct learner_options *options = partner->parts.options;
-    int64_t begin, count;
-    learner_options_slice(options, options->rank, &begin, &count);
-    const struct replay_sampler_options wanted = {
-        .table = options->table,
-        .batch_snippets = (uint32_t)options->batch_snippets,
-        .snippet_transitions = (uint32_t)options->snippet_transitions,
-        .seed = (uint64_t)partner->parts.experiment->seed,
-        .first_batch = partner->run.about.next_batch,
-        .slice_begin = (uint32_t)begin,
-        .slice_count = (uint32_t)count,
-        .require_sealed = options->require_sealed,
-        .prefetch_batches = (uint32_t)options->prefetch_batches};
+    const struct replay_sampler_options wanted = sampling_options(
+        partner->parts.options, partner->parts.experiment->seed, partner->run.about.next_batch);
     struct signature signature = partner->run.about.signature;
     while (!leaving(partner)) {
         status s = replay_sampler_open(&partner->sampler, partner->parts.experiment, &signature,
                                        &wanted, OPEN_TIMEOUT_MS, leaving, partner, err);
-        if (s != STATUS_UNAVAILABLE && s != STATUS_NOT_FOUND && s != STATUS_TIMEOUT) {
+        if (!sampling_not_yet(s)) {
             return s;
         }
         char what[EXCHANGE_TEXT_SIZE];

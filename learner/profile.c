@@ -7,9 +7,9 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/clients/replay_sampler.h"
 #include "common/networks/kernels.h"
 #include "learner/checkpoint.h"
+#include "learner/sampling.h"
 #include "learner/update.h"
 
 #define WARM_UP_STEPS 5 /* caches, page faults, the first batches; the clock of the processor */
@@ -63,15 +63,9 @@ static status begin_afresh(struct profile *profile, const struct signature *sign
 
 static status open_sampler(struct profile *profile, struct signature *signature, struct err *err)
 {
-    const struct learner_options *options = profile->options;
-    const struct replay_sampler_options wanted = {
-        .table = options->table,
-        .batch_snippets = (uint32_t)options->batch_snippets,
-        .snippet_transitions = (uint32_t)options->snippet_transitions,
-        .seed = (uint64_t)profile->experiment->seed,
-        .first_batch = profile->about.next_batch,
-        .require_sealed = options->require_sealed,
-        .prefetch_batches = (uint32_t)options->prefetch_batches};
+    struct replay_sampler_options wanted =
+        sampling_options(profile->options, profile->experiment->seed, profile->about.next_batch);
+    wanted.slice_begin = wanted.slice_count = 0; /* the whole batch, also of several ranks' run */
     return replay_sampler_open(&profile->sampler, profile->experiment, signature, &wanted, OPEN_MS,
                                never, NULL, err);
 }

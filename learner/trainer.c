@@ -11,10 +11,10 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/clients/replay_sampler.h"
 #include "learner/announcer.h"
 #include "learner/reporter.h"
 #include "learner/run.h"
+#include "learner/sampling.h"
 #include "learner/stepper.h"
 
 #define LOG_MODULE "trainer"
@@ -58,25 +58,14 @@ static bool leaving(void *arg)
 /* Waits for server and table, for ever. CLOSED when leaving. */
 static status open_sampler(struct trainer *trainer, struct err *err)
 {
-    const struct learner_options *options = trainer->parts.options;
-    int64_t begin, count;
-    learner_options_slice(options, options->rank, &begin, &count);
-    const struct replay_sampler_options wanted = {
-        .table = options->table,
-        .batch_snippets = (uint32_t)options->batch_snippets,
-        .snippet_transitions = (uint32_t)options->snippet_transitions,
-        .seed = (uint64_t)trainer->parts.experiment->seed,
-        .first_batch = trainer->run.about.next_batch,
-        .slice_begin = (uint32_t)begin,
-        .slice_count = (uint32_t)count,
-        .require_sealed = options->require_sealed,
-        .prefetch_batches = (uint32_t)options->prefetch_batches};
+    const struct replay_sampler_options wanted = sampling_options(
+        trainer->parts.options, trainer->parts.experiment->seed, trainer->run.about.next_batch);
     announcer_waiting(&trainer->announcer, "for the replay server");
     while (!leaving(trainer)) {
         status s =
             replay_sampler_open(&trainer->sampler, trainer->parts.experiment, &trainer->signature,
                                 &wanted, OPEN_TIMEOUT_MS, leaving, trainer, err);
-        if (s != STATUS_UNAVAILABLE && s != STATUS_NOT_FOUND && s != STATUS_TIMEOUT) {
+        if (!sampling_not_yet(s)) {
             return s;
         }
         announcer_waiting(&trainer->announcer, err->text);
