@@ -59,8 +59,9 @@ def test_kill_and_resume_keep_every_finished_episode(workspace):
         wait_until(lambda: len(returns(workspace)) >= kept + 11, "11 more episodes", alive=collector)
         collector.kill()
         kept = len(returns(workspace)) - 1  # the last line may be there before its episode
-    workspace.start("collector", "--episodes=60", "--environments=2").succeed()
-    killed = check_logs(workspace, 60)
+    n = kept + 20
+    workspace.start("collector", f"--episodes={n}", "--environments=2").succeed()
+    killed = check_logs(workspace, n)
     walls = [float(line["wall_s"]) for line in returns(workspace)]
     assert walls == sorted(walls)
 
@@ -68,8 +69,8 @@ def test_kill_and_resume_keep_every_finished_episode(workspace):
     again = type(workspace)()
     try:
         configure(again)
-        again.start("collector", "--episodes=60").succeed()
-        for one, other in zip(killed, check_logs(again, 60)):
+        again.start("collector", f"--episodes={n}").succeed()
+        for one, other in zip(killed, check_logs(again, n)):
             assert all(np.array_equal(a, b) for a, b in zip(one, other))
     finally:
         again.close()

@@ -11,7 +11,7 @@ import pytest
 
 from processes import wait_until
 from replay_client import Client, cheetah_signature, numbered_rows
-from test_learner import checkpoints, logged, newest, reached, sealed  # noqa: F401 (fixtures too)
+from test_learner import checkpoints, last_step, logged, newest, reached, sealed  # noqa: F401 (fixtures too)
 
 LENGTHS = [3] * 40 + [1500, 660]  # many small ones within pages, two in pages of their own
 EPISODES = [(i + 1, i, numbered_rows(i, T)) for i, T in enumerate(LENGTHS)]
@@ -127,10 +127,10 @@ def flip(path, at):
 # ---- checkpoints ----
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_used(sealed):  # noqa: F811
-    steps = 200
     learner = sealed.start("learner", "--steps=0", label="first")
     wait_until(reached(sealed.run_dir, 100), "step 100", alive=learner)
     learner.kill()
+    steps = last_step(sealed.run_dir) + 60
     older, newer = sorted(checkpoints(sealed.run_dir))[-2:]
     flip(checkpoints(sealed.run_dir)[newer], 0.7)
     name = checkpoints(sealed.run_dir)[newer].name

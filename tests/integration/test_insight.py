@@ -18,7 +18,7 @@ import safetensors.numpy
 import tensorboard_points
 from processes import BINARIES, wait_until
 from test_metrics import WORK, running  # noqa: F401 (a fixture)
-from test_learner import logged, reached, sealed  # noqa: F401 (fixtures)
+from test_learner import further, last_step, logged, sealed  # noqa: F401 (fixtures)
 
 
 def lines(run_dir):
@@ -36,20 +36,21 @@ def same_points(points, reports, name, pick):
 
 def test_points_are_the_lines_also_after_kills(sealed):
     folder = sealed.run_dir / "tensorboard" / "learner"
-    for kill_at in (60, 130):
-        learner = sealed.start("learner", "--steps=200")
-        wait_until(reached(sealed.run_dir, kill_at), f"step {kill_at}", alive=learner)
+    for _ in range(2):
+        learner = sealed.start("learner", "--steps=0")
+        wait_until(further(sealed.run_dir), "60 more steps", alive=learner)
         learner.kill()
     # A record that was cut short: whoever reads goes on with the next file.
     newest = max(folder.iterdir())
     newest.write_bytes(newest.read_bytes() + b"\x40\0\0\0\0\0\0\0\1\2")
-    sealed.start("learner", "--steps=200").succeed()
+    end = last_step(sealed.run_dir) // 10 * 10 + 60
+    sealed.start("learner", f"--steps={end}").succeed()
     reports, points = lines(sealed.run_dir), tensorboard_points.read(folder)
-    assert [report["step"] for report in reports] == list(range(10, 201, 10))
+    assert [report["step"] for report in reports] == list(range(10, end + 1, 10))
     # Of what is before the last start, the newest seconds may have been in memory when the kill came.
     last_start = int(re.findall(r"resumed run=\S+ step=(\d+)", (sealed.folder / "learner.out").read_text())[-1])
     steps = [step for step, _ in points["critic_loss"]]
-    assert steps == sorted(set(steps)) and set(range(last_start + 10, 201, 10)) <= set(steps)
+    assert steps == sorted(set(steps)) and set(range(last_start + 10, end + 1, 10)) <= set(steps)
     there = [report for report in reports if report["step"] in steps]
     for name in ("critic_loss", "eta", "accepted", "q_min", "grad_norm_policy"):
         same_points(points, there, name, lambda report: report[name])

@@ -93,6 +93,16 @@ def reached(run_dir, step):
     return lambda: any(report["step"] >= step for report in reports(run_dir))
 
 
+def last_step(run_dir):
+    return max([0, *(report["step"] for report in reports(run_dir)), *checkpoints(run_dir)])
+
+
+def further(run_dir, steps=60):
+    """Has the run got this much further than it was just now? It has no end of its own meanwhile (--steps=0): what is
+    to be killed in the middle is not over before, however fast the machine."""
+    return reached(run_dir, last_step(run_dir) + steps)
+
+
 def stub(workspace, wire):
     channel = grpc.insecure_channel(f"unix:{workspace.run_dir}/parameters.sock",
                                     [("grpc.max_receive_message_length", 64 << 20)])
@@ -101,19 +111,19 @@ def stub(workspace, wire):
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_killed_and_resumed_is_bit_exact(sealed, precision):
-    steps = 400
-    options = [f"--steps={steps}", f"--evaluation_precision={precision}"]
+    precision_flag = f"--evaluation_precision={precision}"
     whole, broken = sealed.folder / "whole", sealed.folder / "broken"
-    sealed.start("learner", f"--run_dir={whole}", *options, label="whole").succeed()
-    for kill_at in (60, 130, 250, 300):
-        learner = sealed.start("learner", f"--run_dir={broken}", *options, label="broken")
-        wait_until(reached(broken, kill_at), f"step {kill_at}", alive=learner)
-        if kill_at == 130:  # the server, too: it comes back, and learning goes on
+    for with_server in (False, True, False, False):
+        learner = sealed.start("learner", f"--run_dir={broken}", "--steps=0", precision_flag, label="broken")
+        wait_until(further(broken), "60 more steps", alive=learner)
+        if with_server:  # it comes back, and learning goes on
             sealed.server.kill()
             sealed.server = sealed.serve("replay_server")
-            wait_until(reached(broken, kill_at + 50), "the server's return", alive=learner)
+            wait_until(further(broken), "the server's return", alive=learner)
         learner.kill()
-    sealed.start("learner", f"--run_dir={broken}", *options, label="broken").succeed()
+    steps = last_step(broken) + 60
+    for folder in (broken, whole):
+        sealed.start("learner", f"--run_dir={folder}", f"--steps={steps}", precision_flag, label=folder.name).succeed()
 
     left, right = (safetensors.numpy.load_file(checkpoints(folder)[steps]) for folder in (whole, broken))
     assert left.keys() == right.keys() and len(left) > 50
@@ -129,18 +139,18 @@ def test_killed_and_resumed_is_bit_exact(sealed, precision):
     ["bm"], ["abm"], ["bcq"], ["bear"]], ids=lambda options: options[0])
 def test_every_algorithm_goes_on_bit_for_bit(sealed, options):
     """Also where the other start has its own process, and was killed before a checkpoint was due."""
-    flags = [f"--algorithm={options[0]}", *options[1:], "--steps=60", "--checkpoint_every_steps=20"]
+    flags = [f"--algorithm={options[0]}", *options[1:], "--checkpoint_every_steps=20", "--keep_checkpoints=1000"]
     whole, broken = sealed.folder / "whole", sealed.folder / "broken"
-    sealed.start("learner", f"--run_dir={whole}", *flags, label="whole").succeed()
-    learner = sealed.start("learner", f"--run_dir={broken}", *flags, "--followers=1", label="broken")
+    learner = sealed.start("learner", f"--run_dir={broken}", *flags, "--steps=0", label="broken")
     wait_until(reached(broken, 30), "step 30", alive=learner)
     learner.kill()
     # What was written after step 20 never happened.
     for step, path in checkpoints(broken).items():
         if step > 20:
             path.unlink()
-    sealed.start("learner", f"--run_dir={broken}", *flags, label="again").succeed()
-    assert "resumed" in (sealed.folder / "again.out").read_text()
+    for folder in (broken, whole):
+        sealed.start("learner", f"--run_dir={folder}", *flags, "--steps=60", label=folder.name).succeed()
+    assert "resumed" in (sealed.folder / "broken.out").read_text()
     left, right = (safetensors.numpy.load_file(checkpoints(folder)[60]) for folder in (whole, broken))
     assert left.keys() == right.keys()
     assert [name for name in left if left[name].tobytes() != right[name].tobytes()] == []

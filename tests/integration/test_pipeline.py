@@ -13,6 +13,7 @@ import safetensors
 import logs
 import policies
 from processes import BINARIES, wait_until
+from test_learner import further, last_step, reached
 
 LENGTHS = [60] * 9 + [1] + [45] * 10
 SPOILT = 13  # has a NaN among its observations
@@ -47,14 +48,10 @@ def final_parameters(run_dir, steps):
         return {name: file.get_tensor(name).tobytes() for name in file.keys()}
 
 
-def reached(workspace, step):
-    return lambda: any(line["step"] >= step for line in workspace.json_lines("learner.jsonl"))
-
-
 def endless(workspace):
     """A run that only Ctrl-C ends, once it learns and was evaluated."""
     up = workspace.up("--learner.steps=0")
-    wait_until(lambda: reached(workspace, 100)() and workspace.json_lines("evaluator.jsonl"), "a first evaluation",
+    wait_until(lambda: reached(workspace.run_dir, 100)() and workspace.json_lines("evaluator.jsonl"), "a first evaluation",
                alive=up)
     return up
 
@@ -162,20 +159,22 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
 
 def test_what_is_killed_is_started_again_and_changes_nothing(experiment):
     """Learner, replay server and evaluator are killed by turns: the run ends with the same bits as an undisturbed one."""
-    steps = 1500
-    slower = [f"--learner.{option}" for option in (f"steps={steps}", "batch_snippets=32", "snippet_transitions=6",
-                                                   "samples=10")]
-    experiment.up(f"--experiment.run_dir={experiment.folder}/calm", "--up.evaluators=0", *slower).succeed()
-    up = experiment.up(*slower)
-    for step, role in ((100, "learner"), (400, "replay_server"), (700, "evaluator"), (1000, "learner")):
-        wait_until(reached(experiment, step), f"step {step}", alive=up)
+    slower = ("--learner.batch_snippets=32", "--learner.snippet_transitions=6", "--learner.samples=10")
+    up = experiment.up("--learner.steps=0", *slower)  # no end of its own: it is not over before it was disturbed
+    for role in ("learner", "replay_server", "evaluator", "learner"):
+        wait_until(further(experiment.run_dir, 100), f"100 more steps before {role} is killed", alive=up)
         status = wait_until(lambda: experiment.status(role), f"{role} to answer", alive=up)
         os.kill(status["pid"], signal.SIGKILL)
-        assert not reached(experiment, steps)(), "the run was over before it could be disturbed"
-    up.succeed()
-    assert experiment.living() == []
+    wait_until(further(experiment.run_dir, 100), "100 more steps", alive=up)
     assert up.tail().count("starting it again") == 4
-    calm, disturbed = (final_parameters(folder, steps) for folder in (experiment.folder / "calm", experiment.run_dir))
+    up.signal(signal.SIGINT)
+    assert up.wait(30) == 130
+    steps = last_step(experiment.run_dir) + 100
+    calm = experiment.folder / "calm"
+    experiment.up(f"--learner.steps={steps}", *slower).succeed()
+    experiment.up(f"--learner.steps={steps}", *slower, f"--experiment.run_dir={calm}", "--up.evaluators=0").succeed()
+    assert experiment.living() == []
+    calm, disturbed = (final_parameters(folder, steps) for folder in (calm, experiment.run_dir))
     assert len(calm) > 50 and calm.keys() == disturbed.keys()
     assert [name for name in calm if calm[name] != disturbed[name]] == []
 

@@ -16,20 +16,10 @@ import pytest
 import safetensors.numpy
 
 from processes import BINARIES, ROOT, wait_until
-from test_learner import LEARNER, checkpoints, newest, notes, reached, reports, sealed  # noqa: F401 (fixtures)
-from test_learner import logged as logged_quick  # noqa: F401
+from test_learner import (checkpoints, further, last_step, logged, newest, notes, reached, reports,  # noqa: F401
+                          sealed)  # (two are fixtures)
 
 STEPS = 200
-
-
-@pytest.fixture
-def logged(logged_quick):
-    """Steps of some milliseconds: on a fast machine, too, there is time to kill somebody between two of them."""
-    text = logged_quick.config.read_text()
-    quick = f"samples: {LEARNER['samples']}\n"
-    assert text.count(quick) == 1
-    logged_quick.config.write_text(text.replace(quick, "samples: 200\n"))
-    return logged_quick
 
 
 def start(workspace, run_dir, rank, ranks=2, steps=STEPS, *flags):
@@ -75,6 +65,19 @@ def whole(sealed):
     return folder
 
 
+def assert_undisturbed(workspace, run_dir, processes=()):
+    """Stops a group that has no end of its own, gives it one, and holds it against a group that nothing happens to."""
+    for process in processes:
+        process.stop()
+    steps = last_step(run_dir) // 10 * 10 + 60
+    whole = workspace.folder / "undisturbed"
+    for folder in (run_dir, whole):
+        for process in start_all(workspace, folder, 2, steps):
+            process.succeed()
+    assert differing(learned(whole, steps), learned(run_dir, steps)) == []
+    assert reports(whole) == reports(run_dir)
+
+
 def test_two_and_three_learn_what_one_learns(sealed, whole):
     one, three = sealed.folder / "one", sealed.folder / "three"
     sealed.start("learner", f"--run_dir={one}", f"--steps={STEPS}", "--threads=1", label="one").succeed()
@@ -94,38 +97,33 @@ def test_two_and_three_learn_what_one_learns(sealed, whole):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_comes_again_and_nothing_is_lost(sealed, whole, victim):
+def test_a_killed_rank_comes_again_and_nothing_is_lost(sealed, victim):
     broken = sealed.folder / "broken"
-    processes = start_all(sealed, broken)
-    for kill_at in (60, 130):
-        wait_until(reached(broken, kill_at), f"step {kill_at}", alive=processes[0])
+    processes = start_all(sealed, broken, 2, 0)
+    for _ in range(2):
+        wait_until(further(broken), "60 more steps", alive=processes[0])
         processes[victim].kill()
         if victim == 1:
             wait_until(lambda: "waiting: for rank 1 of 2 to join" in said(processes[0]), "rank 0's word",
                        alive=processes[0])
             assert notes(broken)["finished"] == "false"  # and what was learned is on disk
-        processes[victim] = start(sealed, broken, victim)
-    for process in processes:
-        process.succeed()
-    assert differing(learned(whole), learned(broken)) == []
-    assert reports(whole) == reports(broken)
+        processes[victim] = start(sealed, broken, victim, 2, 0)
+    wait_until(further(broken), "60 more steps", alive=processes[0])
     seen = generations(processes[0])
     assert seen == sorted(set(seen)) and seen[-1] >= 3
+    assert_undisturbed(sealed, broken, processes)
 
 
-def test_a_rank_that_is_stopped_in_order_may_come_again(sealed, whole):
+def test_a_rank_that_is_stopped_in_order_may_come_again(sealed):
     broken = sealed.folder / "broken"
-    processes = start_all(sealed, broken)
-    wait_until(reached(broken, 50), "step 50", alive=processes[0])
-    processes[1].stop()
-    processes[1] = start(sealed, broken, 1)
-    wait_until(reached(broken, 100), "step 100", alive=processes[0])
-    processes[0].stop()
-    assert processes[1].ended() is None
-    processes[0] = start(sealed, broken, 0)
-    for process in processes:
-        process.succeed()
-    assert differing(learned(whole), learned(broken)) == []
+    processes = start_all(sealed, broken, 2, 0)
+    for rank in (1, 0):
+        wait_until(further(broken), "60 more steps", alive=processes[0])
+        processes[rank].stop()
+        assert processes[1 - rank].ended() is None
+        processes[rank] = start(sealed, broken, rank, 2, 0)
+    wait_until(further(broken), "60 more steps", alive=processes[0])
+    assert_undisturbed(sealed, broken, processes)
 
 
 def test_the_end_is_the_same_step_for_all(sealed, wire):
@@ -178,19 +176,18 @@ def test_a_rank_with_other_terms_is_refused(sealed, flag, text):
     one.succeed()
 
 
-def test_a_second_process_of_a_rank_waits_for_its_place(sealed, whole):
+def test_a_second_process_of_a_rank_waits_for_its_place(sealed):
     run_dir = sealed.folder / "broken"
-    processes = start_all(sealed, run_dir)
+    processes = start_all(sealed, run_dir, 2, 0)
     wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
     assert start(sealed, run_dir, 1).wait(30) == 2  # on the same machine the lock says so
     # From another folder, as on another machine: rank 0 says so, and it takes over when the first one dies.
     elsewhere = sealed.folder / "elsewhere"
-    second = start(sealed, elsewhere, 1, 2, STEPS, f"--exchange=unix:{run_dir}/parameters.sock")
+    second = start(sealed, elsewhere, 1, 2, 0, f"--exchange=unix:{run_dir}/parameters.sock")
     wait_until(lambda: "rank 1 is " in said(second), "rank 0's word", alive=processes[0])
     processes[1].kill()
-    processes[0].succeed()
-    second.succeed()
-    assert differing(learned(whole), learned(run_dir)) == []
+    wait_until(further(run_dir), "60 more steps", alive=processes[0])
+    assert_undisturbed(sealed, run_dir, [processes[0], second])
 
 
 # ---- Over MPI ----
@@ -210,21 +207,21 @@ def test_over_mpi_the_bits_are_the_same(sealed, whole):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_one_goes_on(sealed, whole, victim):
+def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_one_goes_on(sealed, victim):
     run_dir = sealed.folder / "mpi"
-    job = mpirun(sealed, run_dir)
+    job = mpirun(sealed, run_dir, "killed", 0)
     wait_until(lambda: checkpoints(run_dir) and newest(run_dir) >= 40, "a checkpoint", alive=job)
     address = (run_dir / ("learner-1.admin" if victim else "learner.admin")).read_text().strip()
     with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
         os.kill(json.load(answer)["pid"], signal.SIGKILL)
     assert job.wait(60) != 0
-    mpirun(sealed, run_dir, "again").succeed()
-    assert differing(learned(whole), learned(run_dir)) == []
+    mpirun(sealed, run_dir, "again", last_step(run_dir) // 10 * 10 + 60).succeed()
+    assert_undisturbed(sealed, run_dir)
 
 
 def test_over_mpi_finish_reaches_all(sealed, wire):
     run_dir = sealed.folder / "mpi"
-    job = mpirun(sealed, run_dir)
+    job = mpirun(sealed, run_dir, "mpirun", 0)
     wait_until(reached(run_dir, 20), "step 20", alive=job)
     channel = grpc.insecure_channel(f"unix:{run_dir}/parameters.sock")
     wire.parameters_grpc.ParametersStub(channel).Finish(wire.parameters.FinishRequest(reason="enough"), timeout=10)
@@ -283,9 +280,9 @@ class Peer:
         return self.messages.RankMessage(join=self.messages.RankMessage.Join(**body))
 
 
-def test_strangers_do_not_disturb_a_group(sealed, whole, wire):
+def test_strangers_do_not_disturb_a_group(sealed, wire):
     run_dir = sealed.folder / "broken"
-    processes = start_all(sealed, run_dir)
+    processes = start_all(sealed, run_dir, 2, 0)
     wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
     peer = Peer(wire, run_dir)
     codes = grpc.StatusCode
@@ -296,10 +293,8 @@ def test_strangers_do_not_disturb_a_group(sealed, whole, wire):
     assert "terms" in peer.call(peer.join())[1]
     assert peer.call(peer.join(terms="widths: [1]\n"))[0] == codes.FAILED_PRECONDITION
     assert peer.call(peer.join(run_id="r" * 1000))[0] == codes.INVALID_ARGUMENT
-    for process in processes:
-        process.succeed()
     assert generations(processes[0]) == [1]
-    assert differing(learned(whole), learned(run_dir)) == []
+    assert_undisturbed(sealed, run_dir, processes)
 
 
 def test_tokens_decide_who_may_join(sealed, whole, wire):
