@@ -36,6 +36,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/fma_peak.h"
 #include "bench/learner_ranks.h"
 #include "bench/learner_steps.h"
 #include "bench/quantile.h"
@@ -270,8 +271,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_learner: %s\n", err.text);
         return 2;
     }
-    fprintf(stderr, "%s, kernels %s%s, OpenBLAS %s\n", options.settings.algorithm, kernels_name(),
-            kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core());
+    fprintf(stderr,
+            "%s, kernels %s%s, OpenBLAS %s; a core's multiply-adds: %.0f GFLOP/s, of bf16 %.0f\n",
+            options.settings.algorithm, kernels_name(),
+            kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core(), fma_peak(false),
+            fma_peak(true));
     for (size_t i = 0; i < N_SIZES; i++) {
         if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {
             if (options.ranks > 1) {
