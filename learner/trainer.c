@@ -179,12 +179,21 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
     return STATUS_CLOSED;
 }
 
+/* A checkpoint of what is learned so far, where the disk lets us. */
+static void keep_learned(struct trainer *trainer)
+{
+    struct err err = {0};
+    if (run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, &err) != STATUS_OK) {
+        log_error("checkpoint: %s", err.text);
+    }
+}
+
 /* A rank is gone: what all have learned is kept, and the group forms anew. */
 static status regroup(struct trainer *trainer, struct err *err)
 {
     log_warn("step %" PRIu64 " waits for the group to form anew", trainer->run.state->step + 1);
-    status s = run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, err);
-    return s == STATUS_OK ? form_group(trainer, err) : s;
+    keep_learned(trainer);
+    return form_group(trainer, err);
 }
 
 /* ---- Steps ---- */
@@ -251,16 +260,6 @@ static status after_step(struct trainer *trainer, struct err *err)
     return STATUS_OK;
 }
 
-/* No more batches will come: what is learned is kept all the same. Returns `s`. */
-static status keep_learned(struct trainer *trainer, status s)
-{
-    struct err err = {0};
-    if (run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, &err) != STATUS_OK) {
-        log_error("checkpoint: %s", err.text);
-    }
-    return s;
-}
-
 /* Step after step, until leaving. */
 static status learn(struct trainer *trainer, struct err *err)
 {
@@ -276,7 +275,11 @@ static status learn(struct trainer *trainer, struct err *err)
         struct replay_batch *batch = NULL;
         s = next_batch(trainer, &batch, err);
         if (s != STATUS_OK) {
-            return s == STATUS_CLOSED && leaving(trainer) ? STATUS_OK : keep_learned(trainer, s);
+            if (s == STATUS_CLOSED && leaving(trainer)) {
+                return STATUS_OK;
+            }
+            keep_learned(trainer);
+            return s;
         }
         s = take_step(trainer, batch, err);
         replay_sampler_return(trainer->sampler, batch);

@@ -126,6 +126,24 @@ def test_a_rank_that_is_stopped_in_order_may_come_again(sealed):
     assert_undisturbed(sealed, broken, processes)
 
 
+def test_a_group_forms_anew_where_nothing_can_be_written(sealed):
+    """The state comes from rank 0's memory: a checkpoint that fails is an error in the log, not the end."""
+    broken = sealed.folder / "broken"
+    processes = start_all(sealed, broken, 2, 0)
+    wait_until(further(broken), "60 more steps", alive=processes[0])
+    checkpoints_folder, aside = broken / "checkpoints", broken / "aside"
+    checkpoints_folder.rename(aside)
+    checkpoints_folder.write_text("no folder")
+    processes[1].kill()
+    wait_until(lambda: re.search("ERROR learner trainer: checkpoint: .*checkpoints", said(processes[0])), "the error",
+               alive=processes[0])
+    processes[1] = start(sealed, broken, 1, 2, 0)
+    wait_until(further(broken), "60 more steps", alive=processes[0])
+    checkpoints_folder.unlink()
+    aside.rename(checkpoints_folder)
+    assert_undisturbed(sealed, broken, processes)
+
+
 def test_the_end_is_the_same_step_for_all(sealed, wire):
     run_dir = sealed.folder / "run"
     processes = start_all(sealed, run_dir, 2, 0)
