@@ -64,6 +64,17 @@ bool host_to_dissolve(const struct host *host)
     return host->group.phase == GROUP_BROKEN || (host->fatal.code != STATUS_OK && !host->broken);
 }
 
+/* Ends a change of the group: whoever waits looks again, and one that broke up is told. */
+static void unlock_with_news(struct host *host)
+{
+    const bool broken = host_to_dissolve(host);
+    pthread_cond_broadcast(&host->news);
+    pthread_mutex_unlock(&host->mutex);
+    if (broken) {
+        host_dissolve(host);
+    }
+}
+
 /* ---- What ranks send: call thread ---- */
 
 static void send_end(struct rpc_call *call, struct seat *seat, const struct exchange_end *end)
@@ -123,12 +134,7 @@ static void on_join(struct rpc_call *call, struct host *host, struct seat *seat,
     const status s = admit(host, join, &err);
     const bool ended = host->ended;
     const struct exchange_end end = host->base.end_of;
-    const bool broken = host_to_dissolve(host);
-    pthread_cond_broadcast(&host->news);
-    pthread_mutex_unlock(&host->mutex);
-    if (broken) {
-        host_dissolve(host);
-    }
+    unlock_with_news(host);
     if (s != STATUS_OK) {
         log_info("%s is refused: %s", rpc_call_peer(call), err.text);
         rpc_call_finish(call, s, err.text);
@@ -177,12 +183,7 @@ static void on_word(struct rpc_call *call, struct host *host, const struct seat 
     } else {
         s = take_sums(host, seat->rank, message, rpc_call_payload(call), &err);
     }
-    const bool broken = host_to_dissolve(host);
-    pthread_cond_broadcast(&host->news);
-    pthread_mutex_unlock(&host->mutex);
-    if (broken) {
-        host_dissolve(host);
-    }
+    unlock_with_news(host);
     if (s != STATUS_OK) {
         log_warn("rank %u: %s", seat->rank, err.text);
         rpc_call_finish(call, s, err.text);
@@ -227,22 +228,15 @@ static void on_done(struct rpc_call *call)
     if (seat == NULL) {
         return;
     }
-    const bool in = seat->rank != 0 && host->calls[seat->rank] == call;
     pthread_mutex_lock(&host->mutex);
     if (seat->telling) {
         host->told[seat->rank] = true;
     }
-    if (in) {
+    if (seat->rank != 0 && host->calls[seat->rank] == call) {
+        host->calls[seat->rank] = NULL;
         group_leave(&host->group, seat->rank, "is gone");
     }
-    const bool broken = in && host_to_dissolve(host);
-    pthread_mutex_unlock(&host->mutex);
-    if (in) {
-        host->calls[seat->rank] = NULL;
-    }
-    if (broken) {
-        host_dissolve(host);
-    }
+    unlock_with_news(host);
     rpc_call_set_state(call, NULL);
     mem_free(seat);
 }
