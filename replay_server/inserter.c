@@ -200,10 +200,16 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
 {
     for (int try = 0; try < FULL_TRIES; try++) {
         job->result = write_group(inserter, &job, 1, &job->err);
-        if (job->result != STATUS_FULL || job->n_removed == 0) {
+        if (job->result != STATUS_FULL) {
             break;
         }
-        make_room(inserter, job);
+        const bool released = store_release(inserter->store);
+        if (job->n_removed > 0) {
+            make_room(inserter, job);
+            (void)store_release(inserter->store);
+        } else if (!released) {
+            break;
+        }
     }
     if (job->result != STATUS_OK) {
         log_warn("write failed: %s", job->err.text);
@@ -227,6 +233,9 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     }
     struct err err;
     status s = n > 0 ? write_group(inserter, good, n, &err) : STATUS_OK;
+    if (s == STATUS_FULL && store_release(inserter->store)) {
+        s = write_group(inserter, good, n, &err);
+    }
     for (size_t i = 0; s != STATUS_OK && i < n; i++) {
         /* One by one; a lane whose job fails takes its later ones along. */
         if (prepare(good[i])) {
@@ -275,7 +284,8 @@ static void sync_when_due(struct inserter *inserter)
 {
     const uint64_t now_ns = clock_now_ns();
     if (inserter->settings.sync_ms == 0 || !inserter->unsynced ||
-        now_ns - inserter->synced_ns < inserter->settings.sync_ms * NS_PER_MS) {
+        (now_ns - inserter->synced_ns < inserter->settings.sync_ms * NS_PER_MS &&
+         !store_wants_sync(inserter->store))) {
         return;
     }
     struct err err;

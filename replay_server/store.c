@@ -18,9 +18,10 @@
 #include "replay_server/store_check.h"
 #include "replay_server/store_private.h"
 #include "replay_server/store_record.h"
+#include "replay_server/store_snapshot.h"
 
 #define PATH_SIZE   4096
-#define READERS_MAX 64
+#define READERS_MAX 80 /* gatherers (64 at most), the service, the scrub, two snapshots */
 #define FREE_BYTES_LEAST                                                                           \
     (64ull << 20) /* with less than this free, LMDB's short write means a full disk */
 
@@ -190,53 +191,22 @@ static status open_databases(struct store *store, struct err *err)
     return store_error(store, mdb_txn_commit(txn), err, "commit");
 }
 
-/* The marker `unclean` stands while commits may not be on the disk. It holds the id of this boot of
- * the machine: as long as that is the same, only a process died, and the kernel still has
- * everything. */
-static void read_boot_id(char id[64])
-{
-    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
-    if (file == NULL || fgets(id, 64, file) == NULL) {
-        strcpy(id, "unknown");
-    }
-    if (file) {
-        fclose(file);
-    }
-    id[strcspn(id, "\n")] = '\0';
-}
-
-static bool marked_by_other_boot(const char *marker)
-{
-    void *bytes;
-    size_t size;
-    if (file_read(marker, 4096, &bytes, &size, NULL) != STATUS_OK) {
-        return access(marker, F_OK) == 0;
-    }
-    char id[64];
-    read_boot_id(id);
-    const bool same =
-        size == strlen(id) && memcmp(bytes, id, size) == 0 && strcmp(id, "unknown") != 0;
-    mem_free(bytes);
-    return !same;
-}
-
 status store_mark(struct store *store, struct err *err)
 {
-    char marker[PATH_SIZE + 16];
-    snprintf(marker, sizeof marker, "%s/unclean", store->path);
-    if (store->durability == STORE_EACH) {
+    status s = STATUS_OK;
+    switch (store->durability) {
+    case STORE_EACH:
         /* What an earlier run left unsynced must be down before the mark goes. */
-        status s = store_sync(store, err);
-        if (s == STATUS_OK && unlink(marker) != 0 && errno != ENOENT) {
-            s = err_errno(err, errno, "%s", marker);
-        }
-        store->marked = s == STATUS_OK;
-        return s;
+        s = store_sync(store, err);
+        s = s == STATUS_OK ? snapshot_clean(store, err) : s;
+        break;
+    case STORE_INTERVAL:
+        s = snapshot_take(store, err);
+        break;
+    case STORE_NONE:
+        s = snapshot_none(store, err);
+        break;
     }
-    char id[64];
-    read_boot_id(id);
-    const struct file_part part = {id, strlen(id)};
-    status s = file_replace(marker, &part, 1, err);
     store->marked = s == STATUS_OK;
     return s;
 }
@@ -272,6 +242,11 @@ status store_open(struct store **out, const struct store_settings *settings, boo
         err_context(err, s, "store %s: another process has it", store->path);
         goto free_store;
     }
+    bool unclean;
+    s = snapshot_prepare(store, &unclean, err);
+    if (s != STATUS_OK) {
+        goto close_lock;
+    }
     /* Before LMDB follows what is in there. */
     snprintf(name, sizeof name, "%s/data.mdb", store->path);
     s = store_check_file(name, err);
@@ -279,15 +254,15 @@ status store_open(struct store **out, const struct store_settings *settings, boo
         err_context(err, s, "the store is damaged (remove its folder, and logs are restored anew)");
         goto close_lock;
     }
-    snprintf(name, sizeof name, "%s/unclean", store->path);
-    const bool unclean = marked_by_other_boot(name);
     s = open_environment(store, err);
     if (s != STATUS_OK) {
         goto close_lock;
     }
-    s = open_databases(store, err);
-    if (s == STATUS_OK && !unclean) {
+    if (!unclean) { /* before the first commit, which may not be synced */
         s = store_mark(store, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_databases(store, err);
     }
     if (s != STATUS_OK) {
         goto close_env;
@@ -297,6 +272,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     *out = store;
     return STATUS_OK;
 close_env:
+    snapshot_close(store);
     mdb_env_close(store->env);
 close_lock:
     close(store->lock_fd);
@@ -314,12 +290,11 @@ void store_close(struct store *store)
     }
     ASSERT(store->txn == NULL);
     struct err err;
-    if (store->marked && store->durability == STORE_INTERVAL &&
-        store_sync(store, &err) == STATUS_OK) {
-        char marker[PATH_SIZE + 16];
-        snprintf(marker, sizeof marker, "%s/unclean", store->path);
-        (void)unlink(marker);
+    if (store->marked && store->durability == STORE_INTERVAL && !store_broken(store) &&
+        (store_sync(store, &err) != STATUS_OK || snapshot_clean(store, &err) != STATUS_OK)) {
+        log_error("%s", err.text);
     }
+    snapshot_close(store);
     mdb_env_close(store->env);
     close(store->lock_fd);
     mem_free(store->path);

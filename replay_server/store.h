@@ -29,7 +29,7 @@
 enum store_durability {
     STORE_EACH,     /* a commit returns when it is on the disk */
     STORE_INTERVAL, /* store_sync every so often; a stop of the machine loses what came after the
-                       last one */
+                       last one, and nothing else */
     STORE_NONE,     /* never synced: scratch */
 };
 
@@ -84,8 +84,8 @@ struct store_writer {
 };
 
 /* Opens or makes it. EXISTS: another process has it; INVALID: a network file system, a format of
- * another version; CORRUPT; IO. When the machine stopped uncleanly while durability was not `each`,
- * *scan is set: check everything before serving. */
+ * another version; CORRUPT; IO. After a stop of the machine with `interval` it is what it was when
+ * it was synced last; with `none` *scan is set: check everything before serving. */
 status store_open(struct store **store, const struct store_settings *settings, bool *scan,
                   struct err *err) MUST_CHECK;
 /* After a scan that found the store whole, or made it so: it counts as clean from here on. */
@@ -149,8 +149,13 @@ status store_touch(struct store *store, struct err *err) MUST_CHECK;
 /* Ends the transaction in any case. */
 status store_commit(struct store *store, struct err *err) MUST_CHECK;
 void store_abort(struct store *store);
-/* Makes all committed so far durable. */
+/* Makes all committed so far durable. Between transactions. */
 status store_sync(struct store *store, struct err *err) MUST_CHECK;
+/* `interval`: what was removed or replaced since the last sync takes its room until the next one.
+ * Is that so much that it should not be waited for? */
+bool store_wants_sync(const struct store *store);
+/* After FULL: syncs at once where that can help; true: try again. Between transactions. */
+bool store_release(struct store *store);
 
 /* ---- Reading ---- */
 struct store_reader;

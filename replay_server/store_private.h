@@ -1,4 +1,4 @@
-/* What store.c and store_reader.c share. */
+/* What the store's files share. */
 #ifndef HINDCAST_REPLAY_SERVER_STORE_PRIVATE_H
 #define HINDCAST_REPLAY_SERVER_STORE_PRIVATE_H
 
@@ -22,7 +22,11 @@ struct store {
     /* The writing thread's: */
     MDB_txn *txn; /* NULL: none open */
     uint64_t next_chunk;
-    uint64_t staged_next_chunk; /* of the open transaction */
+    uint64_t staged_next_chunk;   /* of the open transaction */
+    MDB_txn *snapshots[2];        /* store_snapshot.c: the one that is held, and the next */
+    int snapshot_i;               /* the one that is held .. */
+    bool has_snapshot;            /* .. if any is */
+    uint64_t snapshot_idle_bytes; /* when it was taken */
     /* Any thread's: */
     atomic_bool broken; /* LMDB takes no transaction any more */
     _Atomic uint64_t commits;

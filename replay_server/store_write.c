@@ -1,15 +1,19 @@
 /* The write transaction: chunks and episodes by appending, records, removal, commit. See store.h.
  */
+#define LOG_MODULE "store"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "replay_server/store_check.h"
 #include "replay_server/store_private.h"
 #include "replay_server/store_record.h"
+#include "replay_server/store_snapshot.h"
 
 #define WRITER_KEY_MAX (4 + WRITER_NAME_SIZE)
+#define IDLE_SHARE     32 /* of the map: what may wait for a sync before it can be used again */
 
 status store_begin(struct store *store, struct err *err)
 {
@@ -212,5 +216,27 @@ void store_abort(struct store *store)
 
 status store_sync(struct store *store, struct err *err)
 {
+    if (store->durability == STORE_INTERVAL && store->marked) {
+        return snapshot_take(store, err);
+    }
     return store_error(store, mdb_env_sync(store->env, 1), err, "sync");
+}
+
+bool store_wants_sync(const struct store *store)
+{
+    return store->has_snapshot &&
+           snapshot_idle_bytes(store) > store->snapshot_idle_bytes + store->map_bytes / IDLE_SHARE;
+}
+
+bool store_release(struct store *store)
+{
+    struct err err;
+    if (!snapshot_is_old(store)) {
+        return false;
+    }
+    if (store_sync(store, &err) != STATUS_OK) {
+        log_error("%s", err.text);
+        return false;
+    }
+    return true;
 }

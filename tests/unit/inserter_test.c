@@ -38,7 +38,7 @@ static void take_back(void *arg, struct insert_job *first)
     pthread_mutex_unlock(&f->lock);
 }
 
-static void open_fixture(struct fixture *f, uint64_t map_bytes)
+static void open_fixture_as(struct fixture *f, uint64_t map_bytes, enum store_durability durability)
 {
     *f = (struct fixture){.next_id = 1};
     scratch_make(f->folder);
@@ -46,12 +46,17 @@ static void open_fixture(struct fixture *f, uint64_t map_bytes)
     struct err err;
     bool scan;
     const struct store_settings settings = {
-        .path = f->folder, .map_bytes = map_bytes, .durability = STORE_NONE};
+        .path = f->folder, .map_bytes = map_bytes, .durability = durability};
     assert_int_equal(store_open(&f->store, &settings, &scan, &err), STATUS_OK);
     const struct inserter_settings inserter = {
         .queue_max = 64, .group_bytes = 1 << 20, .post = take_back, .arg = f};
     assert_int_equal(inserter_open(&f->inserter, f->store, &inserter, &err), STATUS_OK);
     assert_int_equal(buffer_pool_new(&f->pool, 1u << 30, NULL, NULL), STATUS_OK);
+}
+
+static void open_fixture(struct fixture *f, uint64_t map_bytes)
+{
+    open_fixture_as(f, map_bytes, STORE_NONE);
 }
 
 /* An episode of n rows as a job, all numbers 1. */
@@ -217,11 +222,10 @@ static void a_full_map_fails_one_job_alone(void **state)
 
 /* In a full map an insert that removes what makes its room gets in, though freed pages are not free
  * at once. */
-static void removals_make_room_in_a_full_map(void **state)
+static void removals_make_room(enum store_durability durability)
 {
-    (void)state;
     struct fixture f;
-    open_fixture(&f, 16 << 20);
+    open_fixture_as(&f, 16 << 20, durability);
     uint64_t ids[400];
     unsigned n = 0;
     status s = STATUS_OK;
@@ -256,6 +260,19 @@ static void removals_make_room_in_a_full_map(void **state)
     close_fixture(&f);
 }
 
+static void removals_make_room_in_a_full_map(void **state)
+{
+    (void)state;
+    removals_make_room(STORE_NONE);
+}
+
+/* Where freed pages wait for the next sync, and nothing else syncs. */
+static void removals_make_room_though_nothing_is_synced(void **state)
+{
+    (void)state;
+    removals_make_room(STORE_INTERVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +281,7 @@ int main(void)
         cmocka_unit_test(an_infinity_in_a_later_chunk_is_found),
         cmocka_unit_test(a_full_map_fails_one_job_alone),
         cmocka_unit_test(removals_make_room_in_a_full_map),
+        cmocka_unit_test(removals_make_room_though_nothing_is_synced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

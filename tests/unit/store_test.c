@@ -409,6 +409,112 @@ static void kill_9_loses_nothing_that_was_committed(void **state)
     }
 }
 
+#define AT_ONCE 40u /* episodes: each takes the place of the one so many before */
+
+/* One after another up to `last`, as a table that is full would have it. */
+static void churn(struct store *store, uint64_t first, uint64_t last)
+{
+    struct err err;
+    for (uint64_t id = first; id <= last; id++) {
+        put(store, id, (uint32_t)(id % 50), 1500);
+        if (id > AT_ONCE) {
+            assert_int_equal(store_begin(store, &err), STATUS_OK);
+            assert_int_equal(store_remove_episode(store, id - AT_ONCE, &err), STATUS_OK);
+            commit(store);
+        }
+    }
+}
+
+static void check_churned(struct store *store, uint64_t last)
+{
+    assert_int_equal(store_next_chunk(store), last + 1);
+    assert_int_equal(count_episodes(store), AT_ONCE);
+    for (uint64_t id = last - AT_ONCE + 1; id <= last; id++) {
+        assert_int_equal(check_rows(store, id, (uint32_t)(id % 50), 1500), STATUS_OK);
+    }
+}
+
+/* Writes into `unclean` that another boot of the machine had it. */
+static void reboot(void)
+{
+    char path[2 * SCRATCH_SIZE];
+    scratch_path(path, scratch_folder, "store/unclean");
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "11111111-2222", 13, 0), 13);
+    close(fd);
+}
+
+static void clear_headers(void)
+{
+    static const uint8_t zeros[8192];
+    char path[2 * SCRATCH_SIZE];
+    scratch_path(path, scratch_folder, "store/data.mdb");
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, 0), sizeof zeros);
+    close(fd);
+}
+
+/* With `interval`: syncs at 60, goes on to 160, and is gone. */
+static void die_unsynced(void)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        struct err err;
+        struct store *store = open_store(64 << 20, STORE_INTERVAL, NULL);
+        churn(store, 1, 60);
+        if (store_sync(store, &err) != STATUS_OK || store_release(store)) {
+            _exit(1); /* nothing to release right after a sync */
+        }
+        churn(store, 61, 160);
+        _exit(0);
+    }
+    int result = -1;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+}
+
+static void a_stop_of_the_machine_leaves_what_was_synced_last(void **state)
+{
+    (void)state;
+    bool scan;
+    die_unsynced();
+    reboot();
+    clear_headers();
+    for (int stop = 0; stop < 2; stop++) {
+        struct store *store = open_store(64 << 20, stop == 0 ? STORE_INTERVAL : STORE_EACH, &scan);
+        assert_false(scan);
+        check_churned(store, stop == 0 ? 60 : 200);
+        churn(store, stop == 0 ? 61 : 201, stop == 0 ? 200 : 300);
+        check_churned(store, stop == 0 ? 200 : 300);
+        store_close(store);
+    }
+}
+
+static void a_process_that_died_takes_nothing_along(void **state)
+{
+    (void)state;
+    const enum store_durability next[] = {STORE_INTERVAL, STORE_EACH, STORE_NONE};
+    for (int i = 0; i < 3; i++) {
+        bool scan;
+        die_unsynced();
+        struct store *store = open_store(64 << 20, next[i], &scan);
+        assert_false(scan);
+        check_churned(store, 160);
+        store_close(store);
+        /* No old snapshot comes back once pages were used without it. */
+        char marker[2 * SCRATCH_SIZE];
+        char *text = scratch_read(scratch_path(marker, scratch_folder, "store/unclean"));
+        assert_true((text != NULL) == (next[i] == STORE_NONE));
+        assert_true(text == NULL || strlen(text) == strlen("11111111-2222-3333-4444-555555555555"));
+        free(text);
+        scratch_remove(scratch_folder);
+        scratch_make(scratch_folder);
+    }
+}
+
 static void an_unclean_stop_of_the_machine_asks_for_a_scan(void **state)
 {
     (void)state;
@@ -444,6 +550,8 @@ int main(void)
         TEST(pages_are_used_again),
         TEST(a_full_map_says_so_and_goes_on),
         TEST(kill_9_loses_nothing_that_was_committed),
+        TEST(a_stop_of_the_machine_leaves_what_was_synced_last),
+        TEST(a_process_that_died_takes_nothing_along),
         TEST(an_unclean_stop_of_the_machine_asks_for_a_scan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
