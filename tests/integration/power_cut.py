@@ -31,10 +31,10 @@ def read_trace(content):
 class File:
     """A file as the kernel has it, and what the disk may have of it."""
 
-    def __init__(self):
-        self.now = bytearray()
-        self.synced = bytearray()
-        self.synced_length = 0
+    def __init__(self, content=b""):
+        self.now = bytearray(content + bytes(-len(content) % SECTOR))
+        self.synced = bytearray(self.now)
+        self.synced_length = len(content)
         self.sectors = collections.defaultdict(list)  # number: [(position, content)] since it was synced
         self.lengths = []  # [(position, length)]
 
@@ -92,11 +92,13 @@ class File:
 
 
 class Folder:
-    """Takes records in order; some_disk() is what a power cut now may leave."""
+    """Takes records in order; some_disk() is what a power cut now may leave. `base`: [(name, inode, content)] that the disk
+    had when the trace began."""
 
-    def __init__(self):
-        self.files = {}  # inode: File
-        self.names, self.changed = {}, []  # synced; since then [(position, name, File or None)]
+    def __init__(self, base=()):
+        self.files = {inode: File(content) for _, inode, content in base}
+        self.names = {name: self.files[inode] for name, inode, _ in base}
+        self.changed = []  # not synced: [(position, name, File or None)]
 
     def take(self, record):
         begin, _, kind, inode, at, data = record
@@ -154,15 +156,17 @@ class Folder:
         return {name: file.some(chance, share, unit) for name, file in sorted(names.items())}
 
 
-def disks(records, seeds):
-    """(seed, position of the cut, {name: content}): for each seed a disk. A seed chooses one of the records, so that the
-    same trace and seed are the same disk; half of them a record that is neither of a chunk's rows nor a sync of it."""
-    chosen = collections.defaultdict(list)
+def disks(records, seeds, base=()):
+    """(seed, position of the cut, {name: content}): for each seed a disk. A seed chooses the record after which the power is
+    cut, so that the same trace and seed are the same disk: anywhere; where something else than rows was written; or soon
+    after the beginning."""
     rare = [i for i, record in enumerate(records) if record.kind != WRITE or len(record.data) < 4096]
+    chosen = collections.defaultdict(list)
     for seed in seeds:
         chance = random.Random(seed)
-        chosen[chance.choice(rare) if chance.random() < 0.5 else chance.randrange(len(records))].append((seed, chance))
-    folder = Folder()
+        among = chance.choice((range(len(records)), rare, range(min(40, len(records)))))
+        chosen[chance.choice(among)].append((seed, chance))
+    folder = Folder(base)
     for i, record in enumerate(records):
         folder.take(record)
         for seed, chance in chosen.get(i, ()):

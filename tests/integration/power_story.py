@@ -42,6 +42,7 @@ class Story:
         self.workspace, self.wire = workspace, wire
         self.folder = workspace.run_dir / "replay"
         self.trace = workspace.folder / "trace"
+        self.base = []  # (name, inode, content) of what was there when the trace began
         self.acknowledged = []
         self.sent = 0
 
@@ -64,7 +65,9 @@ class Story:
         client = self.client()
         opened = client.open_insert("writer")
         told = self.acknowledged[-1].sequence if self.acknowledged else 0
-        assert told <= opened.last_sequence <= self.sent, "kill -9 loses nothing"
+        assert told <= opened.last_sequence <= self.sent, f"{told} promised, {opened.last_sequence} there, {self.sent} sent"
+        # What a server opens is synced before it serves.
+        self.acknowledged.append(Acknowledged(self.trace.stat().st_size, opened.last_sequence, "each"))
         first = opened.last_sequence + 1
         for answer in client.stub.Insert(client.chunks("writer", opened, self.paced(first, life.episodes)), timeout=60):
             self.acknowledged.append(Acknowledged(self.trace.stat().st_size, answer.sequence, life.durability))
@@ -90,9 +93,19 @@ class Story:
         self.finished = list(self.find_syncs())
         self.check_trace()
 
+    def cut(self, seed):
+        """The power is cut: the next lives begin with this seed's disk, and make a trace of their own."""
+        [(_, position, files)] = power_cut.disks(self.records, [seed], self.base)
+        shutil.rmtree(self.folder)
+        self.put(self.folder, files)
+        self.base = [(path.name, path.stat().st_ino, path.read_bytes()) for path in self.folder.iterdir()]
+        # What the disk has, it keeps.
+        self.acknowledged = [Acknowledged(0, self.promised(position), "each")]
+        self.trace.unlink()
+
     def check_trace(self):
         """Nothing escaped the trace: with all of it arrived, it is the folder byte for byte."""
-        folder = power_cut.Folder()
+        folder = power_cut.Folder(self.base)
         for record in self.records:
             folder.take(record)
         arrived = folder.all_arrived()
@@ -104,7 +117,8 @@ class Story:
     def find_syncs(self):
         """(position when it began, when it had finished) of each sync of durability `interval`: data.mdb is synced, then
         `unclean` is replaced or removed, and the folder synced."""
-        data = began = changed = None
+        data = next((inode for name, inode, _ in self.base if name == "data.mdb"), None)
+        began = changed = None
         for record in self.records:
             if record.kind == power_cut.NAME and record.data == b"data.mdb":
                 data = record.file
@@ -129,7 +143,7 @@ class Story:
         found = 0
         with tempfile.TemporaryDirectory(prefix="hc-power", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as base:
             made = []
-            for seed, cut, files in power_cut.disks(self.records, seeds):
+            for seed, cut, files in power_cut.disks(self.records, seeds, self.base):
                 folder = pathlib.Path(base) / str(len(made))
                 self.put(folder, files)
                 made.append((seed, cut, folder))
@@ -185,7 +199,7 @@ class Story:
 
     def serve(self, seed, durability):
         """The real server on the disk of this seed: what it serves is right, and it goes on."""
-        [(_, cut, files)] = power_cut.disks(self.records, [seed])
+        [(_, cut, files)] = power_cut.disks(self.records, [seed], self.base)
         shutil.rmtree(self.folder)
         self.put(self.folder, files)
         self.configure(durability)

@@ -27,3 +27,15 @@ def test_a_power_cut_takes_nothing_that_was_promised(workspace, wire, name):
     assert found > DISKS
     for seed in (1000, 1001):
         story.serve(seed, durability)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_a_power_cut_after_a_power_cut(workspace, wire, seed):
+    """The second one at any moment from when the server opens what the first one left."""
+    story = Story(workspace, wire)
+    story.tell([Life("interval", 60, "kill")])
+    story.cut(seed)
+    story.tell([Life("interval", 10, "kill"), Life("each", 5, "kill")])
+    found = story.disks(range(DISKS), "interval")
+    print(f"{len(story.records)} records, {len(story.finished)} syncs finished, {DISKS} disks, {found} episodes found")
+    assert found > DISKS
