@@ -6,7 +6,8 @@ A failure names the disk's seed. More of them: tests/all/power.
 
 import pytest
 
-from power_story import Life, Story
+from power_story import MAP_BYTES, Life, Story
+from replay_client import Client, cheetah_signature, numbered_rows
 
 DISKS = 150
 
@@ -39,3 +40,25 @@ def test_a_power_cut_after_a_power_cut(workspace, wire, seed):
     found = story.disks(range(DISKS), "interval")
     print(f"{len(story.records)} records, {len(story.finished)} syncs finished, {DISKS} disks, {found} episodes found")
     assert found > DISKS
+
+
+@pytest.mark.parametrize("transitions", [5, 600])
+def test_pages_that_wait_for_a_sync_refuse_no_insert(workspace, wire, transitions):
+    """What was removed since the last sync takes its room until the next one: in a small map that one comes early."""
+    workspace.configure(replay_server={"map_bytes": MAP_BYTES, "durability": "interval", "sync_ms": 3600000})
+    server = workspace.serve("replay_server")
+    client = Client(wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(wire))
+    opened = client.open_insert("writer")
+    inserted = 0
+    while inserted * transitions * 100 < 3 * MAP_BYTES and inserted < 3000:
+        n = min(20, inserted + 1)
+        episodes = [(number, number, numbered_rows(number, transitions)) for number in range(inserted + 1, inserted + n + 1)]
+        assert client.insert("writer", episodes, opened) == (inserted + n, n, 0)
+        inserted += n
+    info = client.info()
+    print(f"{inserted} episodes of {transitions} transitions inserted, {info.bytes} bytes of {MAP_BYTES} in the table")
+    full = inserted * transitions * 100 > MAP_BYTES
+    assert info.episodes == inserted if not full else info.bytes > 0.75 * MAP_BYTES
+    client.close()
+    server.stop()
+    assert "MDB_MAP_FULL" not in server.tail()
