@@ -40,7 +40,11 @@ static bool fails_now(void)
 static status make_folder(const char *path, struct err *err)
 {
     if (mkdir(path, 0777) == 0) {
-        return STATUS_OK;
+        status s = file_sync_folder(path, err);
+        if (s != STATUS_OK) {
+            (void)rmdir(path);
+        }
+        return s;
     }
     const int number = errno;
     struct stat info;

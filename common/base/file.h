@@ -9,7 +9,7 @@
 
 #include "common/base/status.h"
 
-/* mkdir -p. */
+/* mkdir -p; a folder that it makes outlives a power cut. */
 status file_make_folders(const char *path, struct err *err) MUST_CHECK;
 
 /* The whole file, followed by one 0 byte that `size` does not count. mem_free() it.

@@ -157,6 +157,10 @@ static void makes_folders(void **state)
     struct err err = {0};
     char deep[4 * SCRATCH_SIZE];
     snprintf(deep, sizeof deep, "%s/a//b/c/", scratch_folder);
+    file_fail_at(2, EIO); /* the sync that makes the second one's name durable */
+    assert_int_equal(file_make_folders(deep, &err), STATUS_IO);
+    file_fail_at(0, 0);
+    assert_int_not_equal(access(deep, F_OK), 0);
     assert_int_equal(file_make_folders(deep, &err), STATUS_OK);
     assert_int_equal(file_make_folders(deep, &err), STATUS_OK);
     struct stat info;
