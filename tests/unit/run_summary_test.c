@@ -68,7 +68,7 @@ static void all_parts_are_gathered(void **state)
     scratch_write(scratch_path(path, scratch_folder, "restorer.json"), text);
     scratch_write(scratch_path(path, scratch_folder, "evaluation.json"),
                   "{\"return_mean\": 150.5, \"prior_return_mean\": 70, \"algorithm\": \"abm+mpo\", "
-                  "\"last\": {\"return_mean\": 140}}");
+                  "\"last\": {\"return_mean\": 140, \"learner_step\": 207}}");
     scratch_write(
         scratch_path(path, scratch_folder, "learner.jsonl"),
         "{\"step\": 100, \"learning_seconds\": 4}\n{\"step\": 200, \"learning_seconds\": 5}\n");
@@ -80,7 +80,9 @@ static void all_parts_are_gathered(void **state)
     assert_number("logged_return_max", larger);
     assert_number("policy_return_mean", 150.5);
     assert_number("prior_return_mean", 70);
-    assert_number("learner_steps", 200);
+    assert_number("last_policy_return_mean", 140);
+    assert_number("last_policy_learner_step", 207);
+    assert_number("learner_steps", 207); /* the limit was reached between two reports */
     assert_number("learner_steps_per_second", 40);
     assert_number("wall_seconds", 12.5);
 }
