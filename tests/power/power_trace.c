@@ -34,7 +34,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -249,16 +248,6 @@ int ftruncate(int fd, off_t size)
     const int result = (int)check(syscall(SYS_ftruncate, fd, size));
     leave();
     return result;
-}
-
-/* A file that is written through its map cannot be followed. */
-void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
-{
-    if (fd >= 0 && protection & PROT_WRITE && flags & MAP_SHARED && file_of(fd) != 0) {
-        abort();
-    }
-    const long at = syscall(SYS_mmap, address, size, protection, flags, fd, offset);
-    return (void *)at; /* -1 is MAP_FAILED */
 }
 
 /* ---- Syncs ---- */
