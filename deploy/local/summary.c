@@ -105,7 +105,7 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
     copy_number(summary, "policy_learner_step", evaluation, "learner_step");
     const cJSON *last = cJSON_GetObjectItemCaseSensitive(evaluation, "last");
     copy_number(summary, "last_policy_return_mean", last, "return_mean");
-    copy_number(summary, "last_policy_learner_step", last, "learner_step");
+    copy_number(summary, "learner_steps", last, "learner_step");
     const cJSON *algorithm = cJSON_GetObjectItemCaseSensitive(evaluation, "algorithm");
     if (cJSON_IsString(algorithm)) {
         cJSON_AddStringToObject(summary, "algorithm", algorithm->valuestring);
@@ -125,8 +125,8 @@ static char *last_line(char *text)
     return begin ? begin + 1 : text;
 }
 
-/* How far the learner came, from the last line of its reports; the last policy may be of some
- * steps after it. */
+/* How far the learner came, from the last line of its reports, unless the last policy is known to
+ * be of some steps after it. */
 static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
 {
     char path[PATH_SIZE];
@@ -141,9 +141,12 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(line, "step");
     const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(line, "learning_seconds");
     if (cJSON_IsNumber(step) && cJSON_IsNumber(seconds)) {
-        const cJSON *last = cJSON_GetObjectItemCaseSensitive(summary, "last_policy_learner_step");
-        cJSON_AddNumberToObject(summary, "learner_steps",
-                                fmax(step->valuedouble, last ? last->valuedouble : 0));
+        cJSON *steps = cJSON_GetObjectItemCaseSensitive(summary, "learner_steps");
+        if (!steps) {
+            cJSON_AddNumberToObject(summary, "learner_steps", step->valuedouble);
+        } else if (steps->valuedouble < step->valuedouble) {
+            cJSON_SetNumberValue(steps, step->valuedouble);
+        }
         cJSON_AddNumberToObject(summary, "learner_steps_per_second",
                                 seconds->valuedouble > 0 ? step->valuedouble / seconds->valuedouble
                                                          : 0);

@@ -43,8 +43,8 @@ def test_a_wrong_core_is_said_and_undone():
                    OPENBLAS_CORETYPE="Prescott")
     assert len(lines(result)) == 1
     assert "WARNING: OPENBLAS_CORETYPE=Prescott makes OpenBLAS run its Prescott kernels" in result.stderr
-    core = re.search(r"OpenBLAS (\w+)$", result.stderr, re.MULTILINE)
-    assert core and core.group(1) != "Prescott"
+    first = re.search(r"OpenBLAS (\w+); a core's multiply-adds: (\d+) GFLOP/s, of bf16 (\d+)$", result.stderr, re.MULTILINE)
+    assert first and first.group(1) != "Prescott" and int(first.group(2)) > 0
 
 
 def test_what_is_not_known_is_refused():
