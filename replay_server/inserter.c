@@ -16,10 +16,7 @@
 
 #define GROUP_JOBS_MAX 512
 #define PAUSE_MS       100
-#define SYNC_BYTES                                                                                 \
-    (64u << 20)      /* rows, after which a sync is due: LMDB's list of free pages,                \
-                        which wait for it, stays short */
-#define FULL_TRIES 3 /* pages freed in one transaction can be used from the second one after it */
+#define FULL_TRIES     3 /* pages freed in one transaction can be used from the second one after it */
 
 struct inserter {
     struct store *store;
@@ -28,7 +25,6 @@ struct inserter {
     pthread_t thread;
     uint64_t synced_ns;
     bool unsynced;
-    uint64_t unsynced_bytes;
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
 };
@@ -255,7 +251,6 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     atomic_fetch_add(&inserter->jobs, n);
     atomic_fetch_add(&inserter->bytes, bytes);
     inserter->unsynced = true;
-    inserter->unsynced_bytes += bytes;
 }
 
 /* The next jobs, as a list in order: at least one, then what is there, up to the limits. */
@@ -290,7 +285,7 @@ static void sync_when_due(struct inserter *inserter)
     const uint64_t now_ns = clock_now_ns();
     if (inserter->settings.sync_ms == 0 || !inserter->unsynced ||
         (now_ns - inserter->synced_ns < inserter->settings.sync_ms * NS_PER_MS &&
-         inserter->unsynced_bytes < SYNC_BYTES && !store_wants_sync(inserter->store))) {
+         !store_wants_sync(inserter->store))) {
         return;
     }
     struct err err;
@@ -298,7 +293,6 @@ static void sync_when_due(struct inserter *inserter)
         log_error("%s", err.text);
     } else {
         inserter->unsynced = false;
-        inserter->unsynced_bytes = 0;
     }
     inserter->synced_ns = clock_now_ns();
 }
