@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from processes import BUILD, ROOT, wait_until
+from processes import BUILD, ROOT, SLOW, wait_until
 from test_learner import last_step
 
 PAGE = """before
@@ -65,7 +65,7 @@ def test_the_same_steps_for_all_also_when_stopped(workspace, compare):
 
 
 def test_the_same_time_for_all(workspace, compare):
-    compare(["--seconds=1"], "--learner.report_every=1000000").succeed(120)  # over before a first report
+    compare([f"--seconds={SLOW}"], "--learner.report_every=1000000").succeed(120)  # over before a first report
     first, second = rows(workspace)
     assert first == {} and list(second) == ["abm+mpo", "bcq"]
     assert all(float(cells[-1]) > 0 for cells in second.values())
