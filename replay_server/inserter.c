@@ -25,6 +25,10 @@ struct inserter {
     pthread_t thread;
     uint64_t synced_ns;
     bool unsynced;
+    /* Removals of inserts that failed. They go with the next transaction, so that what was removed
+     * first is never in the store when something that was removed later is gone. */
+    uint64_t *owed;
+    size_t n_owed;
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
 };
@@ -78,12 +82,12 @@ static status check_rows(struct insert_job *job)
 
 /* What is damaged in such a way that it cannot be taken out is left to the next start, which looks
  * at it again: trying for ever would hold up what else is to go, and Seal. */
-static status write_removals(struct inserter *inserter, struct insert_job *job)
+static status remove_all(struct inserter *inserter, const uint64_t *ids, size_t n, struct err *err)
 {
-    for (uint32_t i = 0; i < job->n_removed; i++) {
-        status s = store_remove_episode(inserter->store, job->removed[i], &job->err);
+    for (size_t i = 0; i < n; i++) {
+        status s = store_remove_episode(inserter->store, ids[i], err);
         if (s == STATUS_CORRUPT) {
-            log_error("an episode stays in the store: %s", job->err.text);
+            log_error("an episode stays in the store: %s", err->text);
         } else if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
             return s;
         }
@@ -113,7 +117,7 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
         s = store_put_table(inserter->store, job->table, &job->err);
     }
     if (s == STATUS_OK) {
-        s = write_removals(inserter, job);
+        s = remove_all(inserter, job->removed, job->n_removed, &job->err);
     }
     if (s == STATUS_OK && job->has_episode) {
         s = write_episode(inserter, job);
@@ -149,9 +153,31 @@ static bool prepare(struct insert_job *job)
 static void fail_lane(struct inserter *inserter, struct insert_job *job)
 {
     atomic_fetch_add(&inserter->failures, 1);
-    if (job->lane && job->epoch > job->lane->failed_epoch) {
+    if (job->lane == NULL) {
+        return;
+    }
+    if (job->epoch > job->lane->failed_epoch) {
         job->lane->failed_epoch = job->epoch;
     }
+    uint64_t *owed =
+        job->n_removed > 0
+            ? mem_resize(inserter->owed, inserter->n_owed + job->n_removed, sizeof *owed)
+            : NULL;
+    if (owed) { /* else the job that the service makes of them comes alone */
+        memcpy(owed + inserter->n_owed, job->removed, job->n_removed * sizeof *owed);
+        inserter->owed = owed;
+        inserter->n_owed += job->n_removed;
+    }
+}
+
+/* Ends a transaction. */
+static status commit(struct inserter *inserter, struct err *err)
+{
+    status s = store_commit(inserter->store, err);
+    if (s == STATUS_OK) {
+        inserter->n_owed = 0;
+    }
+    return s;
 }
 
 /* All in one transaction, or none. */
@@ -162,15 +188,18 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
     if (s != STATUS_OK) {
         return s;
     }
-    for (size_t i = 0; i < n; i++) {
+    s = remove_all(inserter, inserter->owed, inserter->n_owed, err);
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         s = write_job(inserter, jobs[i]);
         if (s != STATUS_OK) {
             *err = jobs[i]->err;
-            store_abort(inserter->store);
-            return s;
         }
     }
-    return store_commit(inserter->store, err);
+    if (s != STATUS_OK) {
+        store_abort(inserter->store);
+        return s;
+    }
+    return commit(inserter, err);
 }
 
 /* Makes removals count before the insert that needs their room. */
@@ -179,14 +208,15 @@ static void make_room(struct inserter *inserter, struct insert_job *job)
     struct err err;
     status s = store_begin(inserter->store, &err);
     if (s == STATUS_OK) {
-        s = write_removals(inserter, job);
+        s = remove_all(inserter, inserter->owed, inserter->n_owed, &err);
         if (s == STATUS_OK) {
-            s = store_touch(inserter->store, &err);
-        } else {
-            err = job->err;
+            s = remove_all(inserter, job->removed, job->n_removed, &err);
         }
         if (s == STATUS_OK) {
-            s = store_commit(inserter->store, &err);
+            s = store_touch(inserter->store, &err);
+        }
+        if (s == STATUS_OK) {
+            s = commit(inserter, &err);
         } else {
             store_abort(inserter->store);
         }
@@ -204,7 +234,7 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
             break;
         }
         const bool released = store_release(inserter->store);
-        if (job->n_removed > 0) {
+        if (job->n_removed > 0 || inserter->n_owed > 0) {
             make_room(inserter, job);
             (void)store_release(inserter->store);
         } else if (!released) {
@@ -367,6 +397,7 @@ void inserter_close(struct inserter *inserter)
         queue_close(inserter->queue);
         pthread_join(inserter->thread, NULL);
         queue_free(inserter->queue, NULL);
+        mem_free(inserter->owed);
         mem_free(inserter);
     }
 }

@@ -22,7 +22,9 @@ struct insert_job {
     bool has_episode;
     struct store_episode episode;
     struct buffer *chunks; /* n_chunks of them, linked in order; rows begin at STORE_CHUNK_HEADER */
-    const uint64_t *removed; /* episodes to take out first */
+    /* Episodes to take out first; they are in the store. Should a job of a lane fail, they go with
+     * whatever is written next: what was removed first is gone when something later is. */
+    const uint64_t *removed;
     uint32_t n_removed;
     const struct insert_priority *priorities;
     uint32_t n_priorities;

@@ -93,6 +93,16 @@ static void submit(struct fixture *f, struct insert_job *job)
     }
 }
 
+/* Waits until all of them have come back. */
+static void await_all(struct fixture *f)
+{
+    for (unsigned back = 0; back < f->n_jobs; clock_sleep_ms(1)) {
+        pthread_mutex_lock(&f->lock);
+        back = f->n_back;
+        pthread_mutex_unlock(&f->lock);
+    }
+}
+
 /* Ends the inserter: everything has come back, in order of submission. */
 static void finish(struct fixture *f)
 {
@@ -200,6 +210,29 @@ static void an_infinity_in_a_later_chunk_is_found(void **state)
 }
 
 /* One job too large for the map spoils neither those before nor those after it in its group. */
+/* The index has let go of it, and of what it lets go of later nothing is to go before it. */
+static void what_a_failed_job_removes_goes_with_the_next(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, 64 << 20);
+    struct writer one = {.epoch = 1}, two = {.epoch = 1};
+    struct insert_job *first = new_job(&f, 10, &one);
+    submit(&f, first);
+    await_all(&f);
+    uint64_t gone = first->episode.id;
+    struct insert_job *bad = new_job(&f, 10, &one);
+    ((float *)(void *)(bad->chunks->bytes + STORE_CHUNK_HEADER))[3] = NAN;
+    bad->removed = &gone;
+    bad->n_removed = 1;
+    submit(&f, bad);
+    submit(&f, new_job(&f, 10, &two));
+    finish(&f);
+    assert_int_equal(bad->result, STATUS_INVALID);
+    assert_int_equal(stored(&f), 1); /* the last one */
+    close_fixture(&f);
+}
+
 static void a_full_map_fails_one_job_alone(void **state)
 {
     (void)state;
@@ -233,11 +266,7 @@ static void removals_make_room(enum store_durability durability)
         struct insert_job *job = new_job(&f, 1600, NULL);
         ids[n] = job->episode.id;
         submit(&f, job);
-        for (unsigned back = 0; back < f.n_jobs; clock_sleep_ms(1)) {
-            pthread_mutex_lock(&f.lock);
-            back = f.n_back;
-            pthread_mutex_unlock(&f.lock);
-        }
+        await_all(&f);
         s = job->result;
         n += s == STATUS_OK;
     }
@@ -279,6 +308,7 @@ int main(void)
         cmocka_unit_test(jobs_come_back_in_order_and_are_stored),
         cmocka_unit_test(a_lane_that_failed_stores_no_more),
         cmocka_unit_test(an_infinity_in_a_later_chunk_is_found),
+        cmocka_unit_test(what_a_failed_job_removes_goes_with_the_next),
         cmocka_unit_test(a_full_map_fails_one_job_alone),
         cmocka_unit_test(removals_make_room_in_a_full_map),
         cmocka_unit_test(removals_make_room_though_nothing_is_synced),
