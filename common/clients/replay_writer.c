@@ -61,13 +61,14 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
         if (s == STATUS_OK) {
             writer->n++;
             all_sealed = all_sealed && position.sealed;
-            writer->counter =
-                position.counter > writer->counter ? position.counter : writer->counter;
             if (i == 0 || position.counter < behind.counter) {
                 behind = position;
             }
         }
     }
+    /* An episode that comes a second time counts as it did the first time: were it to count as one
+     * more than all before, a server that got it would seem to be ahead of one that is. */
+    writer->counter = behind.counter;
     if (s != STATUS_OK) {
         replay_writer_close(writer);
         return s;
