@@ -118,7 +118,7 @@ static void open_insert_done(struct insert_job *job)
     Hindcast__OpenInsertResponse response = HINDCAST__OPEN_INSERT_RESPONSE__INIT;
     if (job->result == STATUS_OK) {
         state->table->stored = true;
-        response.generation = state->writer->generation;
+        response.generation = job->writer.generation; /* a newer life may have opened since */
         response.last_sequence = state->writer->committed;
         response.cursor.data = state->writer->cursor;
         response.cursor.len = state->writer->cursor_size;
