@@ -366,22 +366,23 @@ static void set_aside(const char *path)
     }
 }
 
-/* *newest: steps of the `n` checkpoints, the caller's; *sound: which of them was read. */
+/* The newest that is sound; `tidy`: damaged ones that are newer are set aside. */
 static status read_newest(const char *folder, const struct learner_options *options, uint64_t seed,
-                          struct state **state, struct settings *settings, struct checkpoint *about,
-                          uint64_t **steps, size_t *sound, struct err *err)
+                          bool tidy, struct state **state, struct settings *settings,
+                          struct checkpoint *about, struct err *err)
 {
-    size_t n = 0;
-    status s = checkpoint_list(folder, steps, &n, err);
+    uint64_t *steps = NULL;
+    size_t n = 0, sound = 0;
+    status s = checkpoint_list(folder, &steps, &n, err);
     if (s != STATUS_OK) {
         return s;
     }
     s = n > 0 ? STATUS_CORRUPT : err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
     for (size_t i = 0; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
         char path[PATH_MAX];
-        path_of(path, folder, (*steps)[i]);
+        path_of(path, folder, steps[i]);
         s = read_one(path, options, seed, state, settings, about, err);
-        *sound = i;
+        sound = i;
         if (s == STATUS_CORRUPT || s == STATUS_IO) {
             log_error("%s", err != NULL ? err->text : path);
         }
@@ -391,30 +392,7 @@ static status read_newest(const char *folder, const struct learner_options *opti
         s = err_context(err, s,
                         "none of the %zu checkpoints is sound; move them away to begin anew", n);
     }
-    return s;
-}
-
-status checkpoint_look(const char *folder, const struct learner_options *options, uint64_t seed,
-                       struct state **state, struct settings *settings, struct checkpoint *about,
-                       struct err *err)
-{
-    uint64_t *steps = NULL;
-    size_t sound = 0;
-    const status s =
-        read_newest(folder, options, seed, state, settings, about, &steps, &sound, err);
-    mem_free(steps);
-    return s;
-}
-
-status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
-                         struct state **state, struct settings *settings, struct checkpoint *about,
-                         struct err *err)
-{
-    uint64_t *steps = NULL;
-    size_t sound = 0;
-    const status s =
-        read_newest(folder, options, seed, state, settings, about, &steps, &sound, err);
-    for (size_t i = 0; s == STATUS_OK && i < sound; i++) {
+    for (size_t i = 0; tidy && s == STATUS_OK && i < sound; i++) {
         char path[PATH_MAX];
         path_of(path, folder, steps[i]);
         log_error("%s: set aside, using step %" PRIu64 " instead", path, steps[sound]);
@@ -422,4 +400,18 @@ status checkpoint_resume(const char *folder, const struct learner_options *optio
     }
     mem_free(steps);
     return s;
+}
+
+status checkpoint_look(const char *folder, const struct learner_options *options, uint64_t seed,
+                       struct state **state, struct settings *settings, struct checkpoint *about,
+                       struct err *err)
+{
+    return read_newest(folder, options, seed, false, state, settings, about, err);
+}
+
+status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
+                         struct state **state, struct settings *settings, struct checkpoint *about,
+                         struct err *err)
+{
+    return read_newest(folder, options, seed, true, state, settings, about, err);
 }
