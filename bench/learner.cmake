@@ -3,4 +3,4 @@ hindcast_binary(bench_learner FOLDER bench
                 SOURCES ${CMAKE_CURRENT_LIST_DIR}/bench_learner.c ${CMAKE_CURRENT_LIST_DIR}/fma_peak.c
                         ${CMAKE_CURRENT_LIST_DIR}/learner_ranks.c ${CMAKE_CURRENT_LIST_DIR}/learner_steps.c ${CMAKE_CURRENT_LIST_DIR}/quantile.c
                         ${CMAKE_CURRENT_LIST_DIR}/sgemm.c
-                LINK hindcast_learner_process hindcast_learner_core hindcast_networks openblas)
+                LINK hindcast_learner_tools hindcast_learner_step hindcast_networks openblas)

@@ -17,8 +17,8 @@
 #include "bench/quantile.h"
 #include "common/base/clock.h"
 #include "common/base/log.h"
-#include "learner/exchange.h"
-#include "learner/operators.h"
+#include "learner/exchange/exchange.h"
+#include "learner/step/operators.h"
 
 #define ROUNDS_MAX 101
 #define WAIT_MS    1000
@@ -76,7 +76,7 @@ static void pin(int n)
 
 /* ---- A rank's process ---- */
 
-/* As learner/stepper.c does it: digest, sums, total. */
+/* As learner/run/stepper.c does it: digest, sums, total. */
 static status meet(void *arg, const struct state *state, struct update_sums sums, struct err *err)
 {
     struct rank *rank = arg;

@@ -12,8 +12,8 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/noise.h"
-#include "learner/state.h"
-#include "learner/update.h"
+#include "learner/step/state.h"
+#include "learner/step/update.h"
 
 struct learner_steps {
     struct settings settings;

@@ -5,9 +5,9 @@
 
 #include <stddef.h>
 
-#include "learner/settings.h"
-#include "learner/state.h"
-#include "learner/update.h"
+#include "learner/step/settings.h"
+#include "learner/step/state.h"
+#include "learner/step/update.h"
 
 /* What a step works on. */
 struct learner_size {

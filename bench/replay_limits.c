@@ -9,7 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "replay_server/store.h"
+#include "replay_server/store/store.h"
 
 #define SYNC_BYTES      (16u << 20)
 #define CHUNK_BYTES     65536u

@@ -7,7 +7,6 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
 
 add_compile_definitions(_GNU_SOURCE HINDCAST_VERSION="${PROJECT_VERSION}")
-include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 if(HINDCAST_NATIVE)
   add_compile_options(-march=native)
 else()
@@ -27,12 +26,26 @@ add_link_options(-rdynamic) # names in backtraces
 set(HINDCAST_WARNINGS -Wall -Wextra -Werror -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes
     -Wmissing-prototypes -Wvla)
 
+# hindcast_headers(target PUBLIC|PRIVATE folder real): `#include "folder/x.h"` finds real/x.h, in this target and, when
+# PUBLIC, in all that link it; nothing else of the tree can be included. So the layers of docs/architecture.md are what
+# LINK says, and an include that points up does not compile. A folder of links is the view; tests/unit/layers.cmake tries it.
+function(hindcast_headers target visibility folder real)
+  string(REPLACE "/" "_" view ${folder})
+  set(view ${CMAKE_BINARY_DIR}/headers/${target}-${view})
+  get_filename_component(parent ${view}/${folder} DIRECTORY)
+  file(MAKE_DIRECTORY ${parent})
+  file(CREATE_LINK ${real} ${view}/${folder} SYMBOLIC)
+  target_include_directories(${target} ${visibility} ${view})
+endfunction()
+
 # hindcast_library(name SOURCES a.c .. LINK lib ..): a static library of our own code.
 function(hindcast_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_compile_options(${name} PRIVATE ${HINDCAST_WARNINGS})
   target_link_libraries(${name} PUBLIC ${ARG_LINK})
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  hindcast_headers(${name} PUBLIC ${folder} ${CMAKE_CURRENT_SOURCE_DIR})
 endfunction()
 
 # hindcast_binary(name FOLDER f SOURCES main.c LINK lib ..): a program at build/FOLDER/name (build/name without FOLDER).
@@ -41,6 +54,8 @@ function(hindcast_binary name)
   add_executable(${name} ${ARG_SOURCES})
   target_compile_options(${name} PRIVATE ${HINDCAST_WARNINGS})
   target_link_libraries(${name} PRIVATE ${ARG_LINK})
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  hindcast_headers(${name} PRIVATE ${folder} ${CMAKE_CURRENT_SOURCE_DIR})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${ARG_FOLDER})
 endfunction()
 

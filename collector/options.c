@@ -1,4 +1,4 @@
-/* The table behind the `collector` section. Presets that the paper gives are said to be its; all
+/* The table behind the `collector` section. Defaults that the paper gives are said to be its; all
  * others are ours. */
 #include "collector/options.h"
 

@@ -1,4 +1,4 @@
-/* The table behind the `evaluator` section. 50 episodes are the paper's window; all other presets
+/* The table behind the `evaluator` section. 50 episodes are the paper's window; all other defaults
  * are ours. */
 #include "evaluator/options.h"
 

@@ -12,12 +12,12 @@
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
 #include "common/rpc/tokens.h"
-#include "learner/commands.h"
-#include "learner/options.h"
-#include "learner/partner.h"
-#include "learner/publisher.h"
-#include "learner/ranks.h"
-#include "learner/trainer.h"
+#include "learner/run/options.h"
+#include "learner/run/partner.h"
+#include "learner/run/publisher.h"
+#include "learner/run/ranks.h"
+#include "learner/run/trainer.h"
+#include "learner/tools/commands.h"
 
 #define LOG_MODULE "learner"
 #include "common/base/log.h"
@@ -226,8 +226,7 @@ int main(int argc, char **argv)
     log_info("configuration digest=%016llx", (unsigned long long)learner.config_digest);
     fputs(learner.config, stderr);
     if (strcmp(learner.options.evaluation_precision, "bf16") == 0 && !kernels_bf16_native()) {
-        log_warn(
-            "evaluation_precision bf16: this processor has no AVX512-BF16, nothing is gained");
+        log_warn("evaluation_precision bf16: this processor has no AVX512-BF16, nothing is gained");
     }
     s = run(&learner, &err);
     if (s != STATUS_OK) {

@@ -7,8 +7,8 @@
 #include "common/base/memory.h"
 #include "common/base/process.h"
 #include "common/rpc/rpc.h"
-#include "replay_server/options.h"
-#include "replay_server/service.h"
+#include "replay_server/service/options.h"
+#include "replay_server/service/service.h"
 
 #define LOG_MODULE "main"
 #include "common/base/log.h"

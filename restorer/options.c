@@ -1,4 +1,4 @@
-/* The table behind the `restorer` section. All presets are ours: the paper gives none of these
+/* The table behind the `restorer` section. All defaults are ours: the paper gives none of these
  * numbers. */
 #include "restorer/options.h"
 

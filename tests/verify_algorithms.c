@@ -17,9 +17,9 @@
 #include "common/networks/kernels.h"
 #include "common/networks/policy.h"
 #include "common/networks/safetensors.h"
-#include "learner/algorithm.h"
-#include "learner/state.h"
-#include "learner/update.h"
+#include "learner/step/algorithm.h"
+#include "learner/step/state.h"
+#include "learner/step/update.h"
 
 #define FILE_MAX  ((size_t)2 << 30)
 #define PATH_SIZE 4096

@@ -25,7 +25,7 @@ LOSSES = ("critic_loss", "prior_loss", "policy_loss", "trust_loss", "dual_loss",
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Sizes and constants of a step; the defaults are ours (learner/settings.c)."""
+    """Sizes and constants of a step; the defaults are ours (learner/step/settings.c)."""
 
     B: int = 64
     N: int = 8

@@ -1,4 +1,4 @@
-/* Loading: presets, then the file, then the flags. And the pages made from the tables: --help,
+/* Loading: defaults, then the file, then the flags. And the pages made from the tables: --help,
  * --sample, what is logged. */
 #include "common/base/config.h"
 
@@ -10,16 +10,16 @@
 #include "common/base/config_yaml.h"
 #include "common/base/memory.h"
 
-static void set_presets(const struct config_section *section)
+static void set_defaults(const struct config_section *section)
 {
     for (size_t i = 0; i < section->n_options; i++) {
         const struct config_option *option = &section->options[i];
         struct err err = {0};
         const status s =
-            config_value_parse(option, config_field(section, option), option->preset, &err);
+            config_value_parse(option, config_field(section, option), option->default_text, &err);
         if (s != STATUS_OK) {
             /* A table of ours is wrong: say which line of it before the assertion. */
-            fprintf(stderr, "preset of %s.%s: %s\n", section->name, option->name, err.text);
+            fprintf(stderr, "default of %s.%s: %s\n", section->name, option->name, err.text);
         }
         ASSERT(s == STATUS_OK);
     }
@@ -106,8 +106,8 @@ static void print_help(const struct config_section *sections, size_t n, const ch
             char expected[256];
             config_expected(option, expected, sizeof expected);
             const bool unit = option->unit != NULL && option->unit[0] != '\0';
-            printf("  --%s=%s\n        %s (%s%s%s)\n", option->name, option->preset, option->help,
-                   expected, unit ? "; " : "", unit ? option->unit : "");
+            printf("  --%s=%s\n        %s (%s%s%s)\n", option->name, option->default_text,
+                   option->help, expected, unit ? "; " : "", unit ? option->unit : "");
         }
     }
 }
@@ -167,7 +167,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
 {
     *done = false;
     for (size_t i = 0; i < n; i++) {
-        set_presets(&sections[i]);
+        set_defaults(&sections[i]);
     }
     const char *file = NULL;
     for (int i = 1; i < argc; i++) {

@@ -10,7 +10,7 @@
  * declares in its own section.
  *
  * A process declares one table per section it reads; the table yields parser, checks, --help and
- * the sample file. Order: presets, then --config=FILE, then flags, of which the last one wins. An
+ * the sample file. Order: defaults, then --config=FILE, then flags, of which the last one wins. An
  * unknown section, key or flag, a key given twice, a value of the wrong type (also a number in
  * quotes) or out of range is INVALID, and the text names file, line, key, value, what was expected,
  * and the known name that is nearest:
@@ -56,12 +56,12 @@ struct config_texts {
 struct config_option {
     const char *name;
     enum config_type type;
-    size_t offset;       /* of the field in the section's struct */
-    const char *unit;    /* "steps", "ms", "bytes", "" */
-    const char *preset;  /* as it would be written in YAML; "" leaves text empty */
-    double min, max;     /* numbers, inclusive; min == max: no limits */
-    const char *choices; /* CONFIG_CHOICE */
-    const char *help;    /* one line */
+    size_t offset;            /* of the field in the section's struct */
+    const char *unit;         /* "steps", "ms", "bytes", "" */
+    const char *default_text; /* as it would be written in YAML; "" leaves text empty */
+    double min, max;          /* numbers, inclusive; min == max: no limits */
+    const char *choices;      /* CONFIG_CHOICE */
+    const char *help;         /* one line */
 };
 
 struct config_section {
@@ -77,7 +77,7 @@ struct config_section {
  * file of these sections. A flag is --name=value, or --section.name=value where a name stands in
  * two sections; --name alone turns a CONFIG_BOOL on. Positional arguments are INVALID.
  *
- * After an error the values are partly set, and of no use. A preset that its own option refuses is
+ * After an error the values are partly set, and of no use. A default that its own option refuses is
  * a bug: ASSERT. */
 status config_load(const struct config_section *sections, size_t n, const char *program, int argc,
                    char **argv, bool *done, struct err *err) MUST_CHECK;

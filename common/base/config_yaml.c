@@ -319,7 +319,7 @@ static status read_top(struct reader *r)
         return s;
     }
     if (is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0') {
-        return STATUS_OK; /* `learner:` with nothing below: all presets */
+        return STATUS_OK; /* `learner:` with nothing below: all defaults */
     }
     if (r->event.type != YAML_MAPPING_START_EVENT || r->event.data.mapping_start.anchor != NULL ||
         r->event.data.mapping_start.tag != NULL) {

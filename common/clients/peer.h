@@ -6,7 +6,7 @@
 #include "common/rpc/client.h"
 
 /* Opens a channel to `address` as this experiment does: with tls_ca, tls_cert, tls_key and the
- * first line of token_file, where they are given. max_message_bytes 0: the preset. Connects lazily.
+ * first line of token_file, where they are given. max_message_bytes 0: the default. Connects lazily.
  * NOT_FOUND, INVALID, IO: a file that cannot be used. */
 status peer_channel_open(struct rpc_channel **channel, const char *address,
                          const struct experiment *experiment, size_t max_message_bytes,

@@ -15,8 +15,9 @@
 #include "common/clients/replay_share.h"
 #include "common/clients/signature_wire.h"
 
-#define PREFETCH_PRESET 4u
-#define WITH_THE_CALLER 2u /* batches that the caller may hold at once without starving the ring   \
+#define PREFETCH_DEFAULT 4u
+#define WITH_THE_CALLER                                                                            \
+    2u /* batches that the caller may hold at once without starving the ring   \
                             */
 #define INFO_MS       5000u
 #define RETRY_MS      100u
@@ -269,7 +270,7 @@ static status check_options(struct replay_sampler_options *options, struct err *
         options->slice_count = options->batch_snippets;
     }
     options->prefetch_batches =
-        options->prefetch_batches ? options->prefetch_batches : PREFETCH_PRESET;
+        options->prefetch_batches ? options->prefetch_batches : PREFETCH_DEFAULT;
     if (options->batch_snippets < 1 || options->snippet_transitions < 1 ||
         options->slice_count < 1 || options->slice_begin > options->batch_snippets ||
         options->slice_count > options->batch_snippets - options->slice_begin) {

@@ -9,7 +9,7 @@
 #include "common/base/memory.h"
 #include "common/clients/replay_link.h"
 
-#define IN_FLIGHT_PRESET  (8u << 20)
+#define IN_FLIGHT_DEFAULT (8u << 20)
 #define CONNECT_PRESET_MS 60000u
 #define WAIT_MS           20u
 #define SEND_MS           100u
@@ -40,7 +40,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
     writer->writer = mem_text(options->writer);
     writer->signature = *signature;
     writer->max_in_flight_bytes =
-        options->max_in_flight_bytes ? options->max_in_flight_bytes : IN_FLIGHT_PRESET;
+        options->max_in_flight_bytes ? options->max_in_flight_bytes : IN_FLIGHT_DEFAULT;
     writer->settings = (struct replay_link_settings){
         .table = writer->table,
         .writer = writer->writer,

@@ -86,8 +86,8 @@ static status set_token(struct rpc_channel *channel, const char *token, struct e
 status rpc_channel_open(struct rpc_channel **opened, const char *address,
                         const struct rpc_channel_options *options, struct err *err)
 {
-    static const struct rpc_channel_options PRESETS;
-    options = options != NULL ? options : &PRESETS;
+    static const struct rpc_channel_options DEFAULTS;
+    options = options != NULL ? options : &DEFAULTS;
     struct rpc_channel *channel = mem_new(sizeof *channel);
     char *copy = mem_text(address);
     if (channel == NULL || copy == NULL) {
@@ -339,8 +339,8 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
                  const struct rpc_payload *payload, const struct rpc_call_options *options,
                  struct rpc_message *response, struct err *err)
 {
-    static const struct rpc_call_options PRESETS;
-    options = options != NULL ? options : &PRESETS;
+    static const struct rpc_call_options DEFAULTS;
+    options = options != NULL ? options : &DEFAULTS;
     uint64_t timeout_ms = options->timeout_ms ? options->timeout_ms : UNARY_TIMEOUT_MS;
     grpc_byte_buffer *buffer = message_write(request, payload);
     grpc_completion_queue *queue = channel_take_queue(channel);

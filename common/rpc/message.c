@@ -15,7 +15,8 @@
 
 #define BLOCK_BYTES 1008u /* the first block; each further one is twice as large */
 #define BLOCK_KEEP_BYTES                                                                           \
-    (16u << 10) /* a block of this size or less is kept for the next message                       \
+    (16u                                                                                           \
+     << 10) /* a block of this size or less is kept for the next message                       \
                  */
 #define TAG_MAX_BYTES    5
 #define VARINT_MAX_BYTES 10

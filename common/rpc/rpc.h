@@ -20,7 +20,7 @@
 /* What a peer may send ahead on one stream before it is read; a server has many streams. */
 #define RPC_CLIENT_WINDOW_BYTES (4u << 20)
 #define RPC_SERVER_WINDOW_BYTES (1u << 20)
-#define RPC_MESSAGE_MAX_BYTES   (16u << 20) /* preset of the largest message, both ways */
+#define RPC_MESSAGE_MAX_BYTES   (16u << 20) /* default of the largest message, both ways */
 
 enum rpc_kind { RPC_UNARY, RPC_CLIENT_STREAM, RPC_SERVER_STREAM, RPC_BIDI };
 

@@ -11,7 +11,7 @@
 #include "common/rpc/serving.h"
 #include "common/rpc/tls.h"
 
-#define MAX_CALLS_PRESET 1024
+#define MAX_CALLS_DEFAULT 1024
 
 /* A peer that vanished without a word is noticed after these. They must stand well above a second:
  * a blocking client that computes between two calls answers pings from gRPC's backup poller only.
@@ -112,7 +112,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     }
     server->ports = ports;
     server->n_addresses = options->n_addresses;
-    server->max_calls = options->max_calls ? options->max_calls : MAX_CALLS_PRESET;
+    server->max_calls = options->max_calls ? options->max_calls : MAX_CALLS_DEFAULT;
     server->max_message_bytes =
         options->max_message_bytes ? options->max_message_bytes : RPC_MESSAGE_MAX_BYTES;
     server->role_of = options->role_of;

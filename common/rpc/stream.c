@@ -66,8 +66,8 @@ status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
                        const ProtobufCServiceDescriptor *service, const char *method,
                        enum rpc_kind kind, const struct rpc_call_options *options, struct err *err)
 {
-    static const struct rpc_call_options PRESETS;
-    options = options != NULL ? options : &PRESETS;
+    static const struct rpc_call_options DEFAULTS;
+    options = options != NULL ? options : &DEFAULTS;
     ASSERT(kind != RPC_UNARY);
     struct rpc_stream *stream = mem_new(sizeof *stream);
     if (stream == NULL) {

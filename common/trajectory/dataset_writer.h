@@ -18,7 +18,7 @@ struct dataset_writer;
 status dataset_writer_open(struct dataset_writer **writer, const char *folder,
                            const struct signature *signature, const char *made_by,
                            struct err *err) MUST_CHECK;
-/* Deflate level of shards to come, 0 (preset, fastest) .. 9; 4 is a good choice for data that is
+/* Deflate level of shards to come, 0 (default, fastest) .. 9; 4 is a good choice for data that is
  * kept or shipped. */
 void dataset_writer_set_compression(struct dataset_writer *writer, int level);
 /* Writes n (>= 1) episodes as the next shard and lists it in metadata.json. Episodes must pass

@@ -27,7 +27,8 @@ static const char usage[] =
     "are safetensors files\n"
     "RUN is a run folder (runs/cheetah-run) or an experiment file, FILE a policy.safetensors. RULE "
     "is mean, sample (given\n"
-    "noise) or argmax (of candidates, given noise); the preset is what evaluators do. With several "
+    "noise) or argmax (of candidates, given noise); the default is what evaluators do. With "
+    "several "
     "tasks, --task chooses one\n"
     "for good; else it is an input. docs/policies.md has inputs, outputs, metadata and examples.\n";
 
@@ -37,7 +38,7 @@ struct arguments {
     const char *what; /* "export": for messages */
     const char *source;
     const char *version, *acting, *task; /* NULL: not given */
-    const char *onnx, *safetensors;      /* BARE: the preset name */
+    const char *onnx, *safetensors;      /* BARE: the default name */
     const char *inputs, *to;
 };
 

@@ -12,10 +12,10 @@
 #define ARGUMENTS_MAX (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
 #define ARGUMENT_SIZE 1100
 
-#define OPTION(field, kind, default_text, low, high, text)                                         \
+#define OPTION(field, kind, value, low, high, text)                                         \
     {                                                                                              \
         .name = #field, .type = kind, .offset = offsetof(struct up_options, field), .unit = "",    \
-        .preset = default_text, .min = low, .max = high, .help = text                              \
+        .default_text = value, .min = low, .max = high, .help = text                        \
     }
 
 static const struct config_option up_table[] = {

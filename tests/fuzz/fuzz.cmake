@@ -10,7 +10,7 @@ function(hindcast_fuzz parser)
   add_dependencies(fuzz fuzz_${parser})
 endfunction()
 
-hindcast_fuzz(config hindcast_learner_process)
+hindcast_fuzz(config hindcast_learner_tools)
 hindcast_fuzz(journal hindcast_test_trajectory)
 hindcast_fuzz(message hindcast_clients)
 hindcast_fuzz(metadata hindcast_test_trajectory)

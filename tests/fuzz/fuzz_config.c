@@ -3,7 +3,7 @@
 
 #include "common/base/config.h"
 #include "common/base/experiment.h"
-#include "learner/options.h"
+#include "learner/run/options.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *path;

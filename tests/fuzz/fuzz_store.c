@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "replay_server/scrubber.h"
-#include "replay_server/store.h"
-#include "replay_server/store_check.h"
+#include "replay_server/lmdb/store_check.h"
+#include "replay_server/store/scrubber.h"
+#include "replay_server/store/store.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/replay.h"
 #include "tests/lib/trajectories.h"

@@ -175,7 +175,7 @@ def test_several_tasks(tmp_path, acting, rule):
 def test_metadata_says_what_the_numbers_are(tmp_path):
     policy = tmp_path / "policy.safetensors"
     signature = make_package(policy, "argmax", tasks=("stand", "run"))
-    command("export", policy, f"--onnx={tmp_path}/p.onnx")  # the preset is what evaluators do
+    command("export", policy, f"--onnx={tmp_path}/p.onnx")  # the default is what evaluators do
     session = load(tmp_path / "p.onnx")
     notes = session.get_modelmeta().custom_metadata_map
     version = subprocess.run([BINARIES["hindcast"], "--version"], capture_output=True, text=True).stdout.split()[1]
@@ -265,9 +265,9 @@ def test_every_algorithm(learned, tmp_path, algorithm):
     wrong = "sample" if algorithm in ACTING else "argmax"
     assert f'"{wrong}": expected mean or' in command("export", policy, f"--onnx={tmp_path}/{wrong}.onnx",
                                                      f"--acting={wrong}", status=1)
-    command("export", policy, "--onnx=preset.onnx", cwd=tmp_path)
-    preset = load(tmp_path / "preset.onnx").get_modelmeta().custom_metadata_map["acting"]
-    assert preset == ACTING.get(algorithm, "mean")
+    command("export", policy, "--onnx=default.onnx", cwd=tmp_path)
+    exported = load(tmp_path / "default.onnx").get_modelmeta().custom_metadata_map["acting"]
+    assert exported == ACTING.get(algorithm, "mean")
 
 
 def documented(word):

@@ -336,7 +336,7 @@ def test_tokens_decide_who_may_join(sealed, whole, wire):
 
 
 def own_options():
-    """Options that each rank may have for itself: the list in learner/options.c."""
+    """Options that each rank may have for itself: the list in learner/run/options.c."""
     source = (ROOT / "learner" / "options.c").read_text()
     return set(re.findall(r'"(\w+)"', re.search(r"own\[\] = \{(.*?)\};", source, re.S).group(1)))
 

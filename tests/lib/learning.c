@@ -7,7 +7,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/rng.h"
-#include "learner/algorithm.h"
+#include "learner/step/algorithm.h"
 
 struct settings learning_settings(const char *algorithm, int K, int T)
 {

@@ -2,8 +2,8 @@
 #ifndef HINDCAST_TESTS_LEARNING_H
 #define HINDCAST_TESTS_LEARNING_H
 
-#include "learner/batch.h"
-#include "learner/settings.h"
+#include "learner/step/batch.h"
+#include "learner/step/settings.h"
 
 /* Small sizes (O 5, A 2, M 5, widths 16, 12) that pass settings_check, with `K` tasks of which `T`
  * are trained. */

@@ -4,8 +4,8 @@
 #define HINDCAST_TESTS_REPLAY_H
 
 #include "common/trajectory/episode.h"
-#include "replay_server/service.h"
-#include "replay_server/store.h"
+#include "replay_server/service/service.h"
+#include "replay_server/store/store.h"
 #include "tests/lib/scratch.h"
 
 /* The number in column `column` of row t of episode `number`: exact in a float for number < 64, t <
@@ -20,7 +20,7 @@ void replay_episode(struct episode *episode, const struct signature *signature, 
 /* Puts it into the store, in the open transaction. */
 void replay_store_episode(struct store *store, uint64_t id, const struct episode *episode);
 
-/* A service at unix:FOLDER/NAME.sock with its store in FOLDER/NAME and the presets but for `flags`
+/* A service at unix:FOLDER/NAME.sock with its store in FOLDER/NAME and the defaults but for `flags`
  * ("--min_transitions=5", .., NULL). Fills `experiment`'s replay list from place `index` on. */
 struct service *replay_serve(const char *folder, const char *name, struct experiment *experiment,
                              uint32_t index, const char *const *flags);

@@ -22,7 +22,7 @@ struct replay_world {
 int replay_world_set_up(void **state);
 int replay_world_tear_down(void **state);
 
-/* Starts server i with its store and these flags (NULL: presets); stops it. */
+/* Starts server i with its store and these flags (NULL: defaults); stops it. */
 void replay_world_serve(struct replay_world *world, uint32_t i, const char *const *flags);
 void replay_world_stop(struct replay_world *world, uint32_t i);
 

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "replay_server/store.h"
-#include "replay_server/store_check.h"
+#include "replay_server/lmdb/store_check.h"
+#include "replay_server/store/store.h"
 
 struct look {
     struct store_reader *reader;

@@ -8,7 +8,7 @@
 #ifndef HINDCAST_SIM_LEDGER_PRIVATE_H
 #define HINDCAST_SIM_LEDGER_PRIVATE_H
 
-#include "replay_server/service_private.h"
+#include "replay_server/service/service_private.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/referee.h"
 

@@ -11,7 +11,7 @@
 #define SOURCE_WRITER 1000u /* + writer */
 #define SOURCE_TWINS  999u  /* of what several writers have */
 
-static void presets(struct plan *plan)
+static void defaults(struct plan *plan)
 {
     static struct options options;
     static struct experiment experiment;
@@ -126,7 +126,7 @@ static void choose_server(struct plan *plan)
 
 void plan_make(struct plan *plan, uint64_t seed)
 {
-    presets(plan);
+    defaults(plan);
     plan->seed = seed;
     plan->online = chance_in(2);
     plan->twins = chance_in(3);

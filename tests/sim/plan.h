@@ -5,7 +5,7 @@
 
 #include "common/base/experiment.h"
 #include "common/trajectory/episode.h"
-#include "replay_server/options.h"
+#include "replay_server/service/options.h"
 
 #define PLAN_WRITERS_MAX  3u
 #define PLAN_SERVERS_MAX  2u

@@ -2,7 +2,7 @@
 #include "tests/sim/referee.h"
 
 #include "common/base/noise.h"
-#include "replay_server/table.h"
+#include "replay_server/table/table.h"
 
 void referee_add(struct referee *referee, const struct episode_identity *identity, uint32_t T)
 {

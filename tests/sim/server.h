@@ -3,7 +3,7 @@
 #ifndef HINDCAST_SIM_SERVER_H
 #define HINDCAST_SIM_SERVER_H
 
-#include "replay_server/service_private.h"
+#include "replay_server/service/service_private.h"
 #include "tests/sim/plan.h"
 
 void servers_open(const struct plan *plan); /* starts all; from a fiber */

@@ -10,7 +10,7 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
             ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c
             ${sim}/ledger.c ${sim}/ledger_look.c ${sim}/ledger_rates.c ${sim}/ledger_batch.c ${sim}/ledger_store.c
             ${sim}/referee.c
-    LINK hindcast_replay_server_core hindcast_test_base)
+    LINK hindcast_replay_server_service hindcast_test_base)
   foreach(function log_write mdb_put grpc_slice_new_with_user_data grpc_slice_unref grpc_byte_buffer_destroy clock_gettime pthread_create pthread_join pthread_self pthread_setname_np
           pthread_mutex_init pthread_mutex_destroy pthread_mutex_lock pthread_mutex_unlock
           pthread_cond_init pthread_cond_destroy pthread_cond_wait pthread_cond_timedwait pthread_cond_signal

@@ -1,0 +1,197 @@
+/* What all ways to exchange share. See exchange.h. */
+#include "learner/exchange/exchange.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "learner/exchange/exchange_kind.h"
+
+/* ---- Buffers ---- */
+
+struct exchange_buffer *exchange_buffer_new(size_t size)
+{
+    struct exchange_buffer *buffer = mem_new(sizeof *buffer);
+    if (buffer == NULL) {
+        return NULL;
+    }
+    buffer->bytes = mem_aligned(size);
+    if (buffer->bytes == NULL) {
+        mem_free(buffer);
+        return NULL;
+    }
+    buffer->size = size;
+    atomic_init(&buffer->holders, 1);
+    return buffer;
+}
+
+struct exchange_buffer *exchange_buffer_hold(struct exchange_buffer *buffer)
+{
+    atomic_fetch_add(&buffer->holders, 1);
+    return buffer;
+}
+
+void exchange_buffer_release(void *arg)
+{
+    struct exchange_buffer *buffer = arg;
+    if (buffer != NULL && atomic_fetch_sub(&buffer->holders, 1) == 1) {
+        mem_free(buffer->bytes);
+        mem_free(buffer);
+    }
+}
+
+struct rpc_payload exchange_payload(struct exchange_buffer *buffer)
+{
+    return (struct rpc_payload){.field = EXCHANGE_PAYLOAD,
+                                .bytes = buffer->bytes,
+                                .size = buffer->size,
+                                .release = exchange_buffer_release,
+                                .arg = exchange_buffer_hold(buffer)};
+}
+
+/* ---- Sums and states ---- */
+
+void exchange_sums_write(unsigned char *to, struct update_sums sums)
+{
+    memcpy(to, sums.gradients, sums.n_gradients * sizeof(float));
+    memcpy(to + sums.n_gradients * sizeof(float), sums.scalars, sums.n_scalars * sizeof(double));
+}
+
+void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned char *const *parts,
+                       size_t n_parts)
+{
+    /* The layout's size is a multiple of 16 floats: the scalars behind it are aligned. */
+    const size_t scalars_at = sums.n_gradients * sizeof(float);
+    for (size_t p = 0; p < n_parts; p++) {
+        const float *restrict part = (const float *)(const void *)parts[p];
+        const double *restrict scalars = (const double *)(const void *)(parts[p] + scalars_at);
+        float *restrict gradients = sums.gradients;
+        for (size_t i = 0; i < sums.n_gradients; i++) {
+            gradients[i] += part[i];
+        }
+        for (size_t i = 0; i < sums.n_scalars; i++) {
+            sums.scalars[i] += scalars[i];
+        }
+    }
+    if (total != NULL) {
+        exchange_sums_write(total, sums);
+    }
+}
+
+void exchange_blocks(const struct state *state, float *blocks[EXCHANGE_BLOCKS])
+{
+    blocks[0] = state->params;
+    blocks[1] = state->targets;
+    blocks[2] = state->m;
+    blocks[3] = state->v;
+}
+
+/* ---- Terms ---- */
+
+#define TERM_SIZE 1024 /* longer lines are not shown whole */
+
+/* The line of `text` that begins with the first `n` bytes of `name`; NULL: none. */
+static const char *line_of(const char *text, const char *name, size_t n)
+{
+    for (const char *line = text; line != NULL && *line;) {
+        if (strncmp(line, name, n) == 0) {
+            return line;
+        }
+        line = strchr(line, '\n');
+        line = line != NULL ? line + 1 : NULL;
+    }
+    return NULL;
+}
+
+/* Every line of `is` must be in `expected`. */
+static status compare_lines(const char *is, const char *expected, struct err *err)
+{
+    for (const char *line = is; *line;) {
+        const size_t length = strcspn(line, "\n");
+        const size_t name = strcspn(line, ":\n");
+        const char *other = line_of(expected, line, name < length ? name + 1 : length);
+        const size_t other_length = other != NULL ? strcspn(other, "\n") : 0;
+        if (other == NULL || other_length != length || strncmp(other, line, length) != 0) {
+            const char *there = other != NULL ? other + strspn(other, " ") : "no such option";
+            const char *here = line + strspn(line, " ");
+            return err_set(err, STATUS_MISMATCH, "%.*s, expected %.*s as rank 0 has it",
+                           (int)(strcspn(here, "\n") % TERM_SIZE), here,
+                           (int)(strcspn(there, "\n") % TERM_SIZE), there);
+        }
+        line += length + (line[length] == '\n');
+    }
+    return STATUS_OK;
+}
+
+status exchange_compare_terms(const char *mine, const char *theirs, struct err *err)
+{
+    const status s = compare_lines(theirs, mine, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* They may lack a line that we have. */
+    return strcmp(mine, theirs) == 0
+               ? STATUS_OK
+               : err_set(err, STATUS_MISMATCH, "terms without some of rank 0's options");
+}
+
+/* ---- What learners call ---- */
+
+status exchange_open_grpc(struct exchange **exchange, const struct exchange_options *options,
+                          struct err *err)
+{
+    ASSERT(options->ranks >= 2 && options->rank < options->ranks);
+    return options->rank == 0 ? exchange_open_host(exchange, options, err)
+                              : exchange_open_client(exchange, options, err);
+}
+
+status exchange_form(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
+                     struct err *err)
+{
+    return exchange->kind->form(exchange, start, timeout_ms, err);
+}
+
+status exchange_sum(struct exchange *exchange, const struct exchange_mark *mark,
+                    struct update_sums sums, uint64_t timeout_ms, struct err *err)
+{
+    const uint64_t begin_ns = clock_now_ns();
+    const status s = exchange->kind->sum(exchange, mark, sums, timeout_ms, err);
+    exchange->counts.wait_ns += clock_now_ns() - begin_ns;
+    if (s == STATUS_OK) {
+        exchange->counts.sums++;
+    }
+    return s;
+}
+
+status exchange_waits(struct exchange *exchange, const char *what, struct err *err)
+{
+    return exchange->kind->waits(exchange, what, err);
+}
+
+void exchange_end(struct exchange *exchange, bool finished, const char *reason)
+{
+    exchange->kind->end(exchange, finished, reason);
+}
+
+struct exchange_end exchange_end_of(const struct exchange *exchange)
+{
+    return exchange->end_of;
+}
+
+bool exchange_told(struct exchange *exchange)
+{
+    return exchange->kind->told(exchange);
+}
+
+struct exchange_counts exchange_counts(const struct exchange *exchange)
+{
+    return exchange->counts;
+}
+
+void exchange_close(struct exchange *exchange)
+{
+    if (exchange != NULL) {
+        exchange->kind->close(exchange);
+    }
+}

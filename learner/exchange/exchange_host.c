@@ -1,0 +1,356 @@
+/* Rank 0's side of the exchange over gRPC: the training thread's part. See exchange.h.
+ *
+ * It forms the group, waits until all sums are there (exchange_service.c puts them into buffers),
+ * adds, and posts the total to the call thread. */
+#include "learner/exchange/exchange_host.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+
+#define LOG_MODULE "exchange"
+#include "common/base/log.h"
+
+#define WATCH_MS 100 /* how often silence is looked at */
+
+/* Under the mutex. */
+static void post_dissolve(struct host *host)
+{
+    if (!host->dissolving && rpc_server_post(host->server, host_dissolve, host) == STATUS_OK) {
+        host->dissolving = true;
+    }
+}
+
+static status post(struct sending *sending, struct err *err)
+{
+    status s = rpc_server_post(sending->host->server, host_send_all, sending);
+    if (s != STATUS_OK) {
+        sending_free(sending);
+        return err_set(err, s, "exchange: nothing can be sent");
+    }
+    return STATUS_OK;
+}
+
+/* ---- Forming ---- */
+
+/* Room for the ranks' sums, once the sizes are known. Under the mutex. */
+static status make_room(struct host *host, size_t n_parameters, struct err *err)
+{
+    if (n_parameters > EXCHANGE_PARAMETERS_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "%zu parameters: several learners can share at most %zu", n_parameters,
+                       EXCHANGE_PARAMETERS_MAX);
+    }
+    const size_t size = exchange_sums_size(n_parameters, host->n_scalars);
+    for (uint32_t r = 1; r < host->base.ranks && host->sums_size == 0; r++) {
+        host->sums[r] = host->sums[r] != NULL ? host->sums[r] : mem_aligned(size);
+        if (host->sums[r] == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "sums of rank %u", r);
+        }
+    }
+    host->sums_size = size;
+    return STATUS_OK;
+}
+
+static struct sending *sending_start(struct host *host, const struct exchange_start *start)
+{
+    struct sending *sending = mem_new(sizeof *sending);
+    if (sending == NULL) {
+        return NULL;
+    }
+    sending->host = host;
+    sending->step = start->state->step;
+    sending->signature = signature_to_json(&start->signature);
+    sending->start = mem_new(sizeof *sending->start);
+    bool whole = sending->signature != NULL && sending->start != NULL;
+    float *blocks[EXCHANGE_BLOCKS];
+    exchange_blocks(start->state, blocks);
+    const size_t bytes = start->state->layout.size * sizeof(float);
+    for (size_t i = 0; i < EXCHANGE_BLOCKS && whole; i++) {
+        sending->buffers[i] = exchange_buffer_new(bytes);
+        whole = sending->buffers[i] != NULL;
+        if (whole) {
+            memcpy(sending->buffers[i]->bytes, blocks[i], bytes);
+        }
+    }
+    if (!whole) {
+        sending_free(sending);
+        return NULL;
+    }
+    *sending->start = (Hindcast__GroupMessage__Start)HINDCAST__GROUP_MESSAGE__START__INIT;
+    snprintf(sending->run_id, sizeof sending->run_id, "%s", start->run_id);
+    sending->start->run_id = sending->run_id;
+    sending->start->signature = sending->signature;
+    sending->start->next_batch = start->next_batch;
+    sending->start->learning_seconds = start->learning_seconds;
+    sending->start->n_parameters = start->state->layout.size;
+    sending->start->n_scalars = host->n_scalars;
+    return sending;
+}
+
+/* Are all who are in of our run? Those that are not are refused. Under the mutex. */
+static bool same_run(struct host *host)
+{
+    bool same = true;
+    for (uint32_t r = 1; r < host->base.ranks; r++) {
+        const bool other = host->group.members[r].incarnation != 0 && host->run_ids[r][0] &&
+                           strcmp(host->run_ids[r], host->run_id) != 0;
+        if (other && !host->refuse[r]) {
+            host->refuse[r] =
+                rpc_server_post(host->server, host_refuse_strangers, host) == STATUS_OK;
+        }
+        same = same && !other;
+    }
+    return same;
+}
+
+static void wait_until(struct host *host, uint64_t deadline_ns)
+{
+    const uint64_t watch_ns = clock_now_ns() + WATCH_MS * NS_PER_MS;
+    const uint64_t until_ns = deadline_ns < watch_ns ? deadline_ns : watch_ns;
+    const struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S),
+                                   .tv_nsec = (long)(until_ns % NS_PER_S)};
+    pthread_cond_timedwait(&host->news, &host->mutex, &until);
+}
+
+/* All are in: opens the generation and has the state sent. Under the mutex. */
+static status open_generation(struct host *host, const struct exchange_start *start,
+                              struct err *err)
+{
+    status s = make_room(host, start->state->layout.size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct sending *sending = sending_start(host, start);
+    if (sending == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "exchange: a copy of the state");
+    }
+    group_open(&host->group, start->state->step, start->next_batch);
+    host->broken = false;
+    sending->generation = host->group.generation;
+    host->base.counts.generation = host->group.generation;
+    struct err why = {0};
+    if (host->record.fd >= 0 &&
+        counter_file_set(&host->record, host->group.generation, &why) != STATUS_OK) {
+        log_warn("%s", why.text);
+    }
+    log_info("%u ranks learn together generation=%" PRIu64 " step=%" PRIu64 " batch=%" PRIu64,
+             host->base.ranks, host->group.generation, start->state->step, start->next_batch);
+    return post(sending, err);
+}
+
+static status host_form(struct exchange *exchange, struct exchange_start *start,
+                        uint64_t timeout_ms, struct err *err)
+{
+    struct host *host = (struct host *)exchange;
+    const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    status s = STATUS_TIMEOUT;
+    pthread_mutex_lock(&host->mutex);
+    snprintf(host->run_id, sizeof host->run_id, "%s", start->run_id);
+    do {
+        if (host->fatal.code != STATUS_OK) {
+            *err = host->fatal;
+            s = err->code;
+        } else if (host->group.phase == GROUP_FORMING && same_run(host) &&
+                   group_complete(&host->group)) {
+            s = open_generation(host, start, err);
+        } else {
+            if (host_to_dissolve(host)) {
+                post_dissolve(host); /* the call thread had no room for it before */
+            }
+            wait_until(host, deadline_ns);
+        }
+    } while (s == STATUS_TIMEOUT && clock_now_ns() < deadline_ns);
+    if (s == STATUS_TIMEOUT) {
+        char text[GROUP_TEXT_SIZE];
+        group_waits(&host->group, text, sizeof text);
+        err_set(err, s, "%s", text[0] ? text : "for the other ranks");
+    }
+    pthread_mutex_unlock(&host->mutex);
+    return s;
+}
+
+/* ---- The barrier ---- */
+
+/* Why no sum will come, or TIMEOUT: it may. Under the mutex. */
+static status obstacle(struct host *host, struct err *err)
+{
+    if (host->fatal.code != STATUS_OK) {
+        *err = host->fatal;
+        return err->code;
+    }
+    if (host->broken || host->group.phase != GROUP_STEPPING) {
+        return err_set(err, STATUS_BUSY, "the group broke up");
+    }
+    return STATUS_TIMEOUT;
+}
+
+/* Rank 0's own arrival, once. Under the mutex. */
+static void arrive(struct host *host, const struct exchange_mark *mark)
+{
+    if (host->group.members[0].arrived || host->group.phase != GROUP_STEPPING || host->broken) {
+        return;
+    }
+    const struct group_mark own = {host->group.generation, mark->step, mark->batch, mark->digest};
+    struct err err = {0};
+    const status s = group_arrive(&host->group, clock_now_ns(), 0, &own, &err);
+    ASSERT(s != STATUS_MISMATCH && s != STATUS_INVALID); /* we keep the count ourselves */
+    if (s != STATUS_OK) {
+        host->fatal = err;
+    }
+}
+
+/* All are there: adds, and has the total sent. Under the mutex: nobody writes into the buffers. */
+static status add_up(struct host *host, struct update_sums sums, struct err *err)
+{
+    struct sending *sending = mem_new(sizeof *sending);
+    struct exchange_buffer *total = exchange_buffer_new(host->sums_size);
+    if (sending == NULL || total == NULL) {
+        mem_free(sending);
+        exchange_buffer_release(total);
+        return err_set(err, STATUS_NO_MEMORY, "exchange: the total");
+    }
+    exchange_sums_add(total->bytes, sums, host->sums + 1, host->base.ranks - 1);
+    group_pass(&host->group);
+    host->base.counts.bytes += 2 * host->sums_size * (host->base.ranks - 1);
+    *sending = (struct sending){.host = host,
+                                .generation = host->group.generation,
+                                .step = host->group.step,
+                                .buffers = {total}};
+    return post(sending, err);
+}
+
+static status host_sum(struct exchange *exchange, const struct exchange_mark *mark,
+                       struct update_sums sums, uint64_t timeout_ms, struct err *err)
+{
+    struct host *host = (struct host *)exchange;
+    const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    pthread_mutex_lock(&host->mutex);
+    ASSERT(exchange_sums_size(sums.n_gradients, sums.n_scalars) == host->sums_size);
+    arrive(host, mark);
+    status s = obstacle(host, err);
+    while (s == STATUS_TIMEOUT) {
+        if (group_full(&host->group)) {
+            s = add_up(host, sums, err);
+            break;
+        }
+        if (clock_now_ns() >= deadline_ns) {
+            char text[GROUP_TEXT_SIZE];
+            group_waits(&host->group, text, sizeof text);
+            err_set(err, s, "%s", text);
+            break;
+        }
+        wait_until(host, deadline_ns);
+        group_watch(&host->group, clock_now_ns());
+        s = obstacle(host, err);
+    }
+    if (host_to_dissolve(host)) {
+        post_dissolve(host);
+    }
+    pthread_mutex_unlock(&host->mutex);
+    return s;
+}
+
+/* Rank 0 says at once what it waits for, by the total that does not come. */
+static status host_waits(struct exchange *exchange, const char *what, struct err *err)
+{
+    (void)exchange;
+    (void)what;
+    (void)err;
+    return STATUS_OK;
+}
+
+/* ---- The end ---- */
+
+static void host_end(struct exchange *exchange, bool finished, const char *reason)
+{
+    struct host *host = (struct host *)exchange;
+    pthread_mutex_lock(&host->mutex);
+    const bool first = !host->ended;
+    if (first) {
+        host->ended = true;
+        exchange->end_of.finished = finished;
+        snprintf(exchange->end_of.reason, sizeof exchange->end_of.reason, "%s", reason);
+    }
+    pthread_mutex_unlock(&host->mutex);
+    if (first && rpc_server_post(host->server, host_end_all, host) != STATUS_OK) {
+        log_warn("the other ranks are not told of the end");
+    }
+}
+
+static bool host_told(struct exchange *exchange)
+{
+    struct host *host = (struct host *)exchange;
+    bool all = true;
+    pthread_mutex_lock(&host->mutex);
+    for (uint32_t r = 1; r < exchange->ranks; r++) {
+        all = all && host->told[r];
+    }
+    pthread_mutex_unlock(&host->mutex);
+    return all;
+}
+
+/* ---- Life ---- */
+
+static void host_close(struct exchange *exchange)
+{
+    struct host *host = (struct host *)exchange;
+    for (uint32_t r = 0; r < exchange->ranks; r++) {
+        ASSERT(host->calls[r] == NULL); /* the server is closed */
+        mem_free(host->sums[r]);
+    }
+    counter_file_close(&host->record);
+    pthread_cond_destroy(&host->news);
+    pthread_mutex_destroy(&host->mutex);
+    mem_free(host->terms);
+    mem_free(host);
+}
+
+static const struct exchange_kind KIND = {.form = host_form,
+                                          .sum = host_sum,
+                                          .waits = host_waits,
+                                          .end = host_end,
+                                          .told = host_told,
+                                          .close = host_close};
+
+status exchange_open_host(struct exchange **exchange, const struct exchange_options *options,
+                          struct err *err)
+{
+    struct host *host = mem_new(sizeof *host);
+    char *terms = mem_text(options->terms);
+    if (host == NULL || terms == NULL) {
+        mem_free(host);
+        mem_free(terms);
+        return err_set(err, STATUS_NO_MEMORY, "exchange");
+    }
+    host->base = (struct exchange){.kind = &KIND, .rank = 0, .ranks = options->ranks};
+    host->server = options->server;
+    host->terms = terms;
+    host->n_scalars = options->n_scalars;
+    host->record.fd = -1;
+    uint64_t generation = 0;
+    status s = STATUS_OK;
+    if (options->record_path != NULL) {
+        s = counter_file_open(&host->record, options->record_path, "generation", &generation, err);
+    }
+    pthread_mutex_init(&host->mutex, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&host->news, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    group_init(&host->group, options->ranks, generation,
+               (uint64_t)(options->timeout_seconds * 1e9));
+    if (s == STATUS_OK) {
+        s = exchange_service_add(host, err);
+    }
+    if (s != STATUS_OK) {
+        host_close(&host->base);
+        return s;
+    }
+    *exchange = &host->base;
+    return STATUS_OK;
+}

@@ -1,0 +1,165 @@
+/* Opening the group: what rank 0 begins with, texts and verdicts, the state. See exchange_mpi.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "learner/exchange/exchange_mpi.h"
+
+#define LOG_MODULE "exchange"
+#include "common/base/log.h"
+
+/* Signature and terms of rank 0, and how each rank likes them. */
+static status agree(struct over_mpi *mpi, struct exchange_start *start, char *text, struct err *err)
+{
+    char mine[EXCHANGE_TEXT_SIZE] = "";
+    char *all = mem_array(mpi->base.ranks, EXCHANGE_TEXT_SIZE);
+    if (all == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "exchange");
+    }
+    if (mpi->base.rank != 0) {
+        struct err why = {0};
+        const char *terms = text + strlen(text) + 1;
+        status s = exchange_compare_terms(terms, mpi->terms, &why);
+        s = s != STATUS_OK ? s : signature_from_json(&start->signature, text, &why);
+        s = s != STATUS_OK ? s : mpi->make(mpi->make_arg, start, &why);
+        if (s == STATUS_OK && (start->state->layout.size != mpi->opening.n_parameters ||
+                               mpi->n_scalars != mpi->opening.n_scalars)) {
+            s = err_set(&why, STATUS_MISMATCH, "%zu parameters, expected %" PRIu64,
+                        start->state->layout.size, mpi->opening.n_parameters);
+        }
+        if (s != STATUS_OK) {
+            snprintf(mine, sizeof mine, "rank %u: %.200s", mpi->base.rank, why.text);
+        }
+    }
+    MPI_Request request;
+    MPI_Iallgather(mine, EXCHANGE_TEXT_SIZE, MPI_BYTE, all, EXCHANGE_TEXT_SIZE, MPI_BYTE,
+                   MPI_COMM_WORLD, &request);
+    status s = over_mpi_done(&request, over_mpi_deadline(OVER_MPI_LIMIT_MS))
+                   ? STATUS_OK
+                   : over_mpi_late(mpi, err);
+    for (uint32_t r = 0; s == STATUS_OK && r < mpi->base.ranks; r++) {
+        const char *said = all + (size_t)r * EXCHANGE_TEXT_SIZE;
+        if (said[0]) {
+            s = err_set(err, STATUS_MISMATCH, "%.*s", EXCHANGE_TEXT_SIZE - 1, said);
+        }
+    }
+    mem_free(all);
+    return s;
+}
+
+static status make_room(struct over_mpi *mpi, size_t n_parameters, struct err *err)
+{
+    if (n_parameters > EXCHANGE_PARAMETERS_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "%zu parameters: several learners can share at most %zu", n_parameters,
+                       EXCHANGE_PARAMETERS_MAX);
+    }
+    mpi->sums_size = exchange_sums_size(n_parameters, mpi->n_scalars);
+    /* Each rank's piece begins on a line of its own. */
+    const size_t piece = (sizeof(struct word) + mpi->sums_size + 63) / 64 * 64;
+    mpi->own = mem_aligned(piece);
+    mpi->answer = mem_aligned(sizeof(struct answer) + mpi->sums_size);
+    mpi->all = mpi->base.rank == 0 ? mem_aligned(piece * mpi->base.ranks) : NULL;
+    if (mpi->own == NULL || mpi->answer == NULL || (mpi->base.rank == 0 && mpi->all == NULL)) {
+        return err_set(err, STATUS_NO_MEMORY, "exchange: sums");
+    }
+    mpi->piece = piece;
+    for (uint32_t r = 1; mpi->all != NULL && r < mpi->base.ranks; r++) {
+        mpi->parts[r - 1] = mpi->all + r * piece + sizeof(struct word);
+    }
+    return STATUS_OK;
+}
+
+/* After the opening: texts, verdicts, the state. All ranks are in here at once. */
+static status open_group(struct over_mpi *mpi, struct exchange_start *start, char *text,
+                         struct err *err)
+{
+    if (!over_mpi_broadcast(text, mpi->opening.text_size, OVER_MPI_LIMIT_MS)) {
+        return over_mpi_late(mpi, err);
+    }
+    status s = agree(mpi, start, text, err);
+    s = s != STATUS_OK ? s : make_room(mpi, start->state->layout.size, err);
+    float *blocks[EXCHANGE_BLOCKS];
+    for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS; i++) {
+        exchange_blocks(start->state, blocks);
+        if (!over_mpi_broadcast(blocks[i], start->state->layout.size * sizeof(float),
+                                OVER_MPI_LIMIT_MS)) {
+            s = over_mpi_late(mpi, err);
+        }
+    }
+    if (s == STATUS_OK) {
+        start->state->step = mpi->opening.step;
+        mpi->stage = STAGE_SUMS;
+        mpi->base.counts.generation = 1;
+        log_info("rank %u of %u learns over MPI step=%" PRIu64 " batch=%" PRIu64, mpi->base.rank,
+                 mpi->base.ranks, mpi->opening.step, mpi->opening.next_batch);
+    }
+    return s;
+}
+
+static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, struct err *err)
+{
+    char *signature = signature_to_json(&start->signature);
+    const size_t n = signature != NULL ? strlen(signature) + 1 : 0;
+    const size_t size = n + strlen(mpi->terms) + 1;
+    char *text = mem_new(size);
+    status s =
+        signature == NULL || text == NULL ? err_set(err, STATUS_NO_MEMORY, "exchange") : STATUS_OK;
+    if (s == STATUS_OK) {
+        memcpy(text, signature, n);
+        memcpy(text + n, mpi->terms, size - n);
+        mpi->opening = (struct opening){.step = start->state->step,
+                                        .next_batch = start->next_batch,
+                                        .n_parameters = start->state->layout.size,
+                                        .n_scalars = mpi->n_scalars,
+                                        .text_size = size,
+                                        .learning_seconds = start->learning_seconds};
+        snprintf(mpi->opening.run_id, sizeof mpi->opening.run_id, "%s", start->run_id);
+        s = over_mpi_broadcast(&mpi->opening, sizeof mpi->opening, OVER_MPI_LIMIT_MS)
+                ? open_group(mpi, start, text, err)
+                : over_mpi_late(mpi, err);
+    }
+    mem_free(signature);
+    mem_free(text);
+    return s;
+}
+
+static status form_other(struct over_mpi *mpi, struct exchange_start *start, uint64_t timeout_ms,
+                         struct err *err)
+{
+    if (!mpi->begun) {
+        MPI_Ibcast(&mpi->opening, sizeof mpi->opening, MPI_BYTE, 0, MPI_COMM_WORLD, &mpi->request);
+        mpi->begun = true;
+    }
+    if (!over_mpi_done(&mpi->request, over_mpi_deadline(timeout_ms))) {
+        return err_set(err, STATUS_TIMEOUT, "for rank 0 of %u", mpi->base.ranks);
+    }
+    mpi->begun = false;
+    if (mpi->opening.ends) {
+        return over_mpi_closed(mpi, mpi->opening.finished != 0, mpi->opening.reason, err);
+    }
+    char *text = mem_new(mpi->opening.text_size);
+    if (text == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "exchange");
+    }
+    start->next_batch = mpi->opening.next_batch;
+    start->learning_seconds = mpi->opening.learning_seconds;
+    memcpy(start->run_id, mpi->opening.run_id, sizeof start->run_id);
+    const status s = open_group(mpi, start, text, err);
+    mem_free(text);
+    return s;
+}
+
+status over_mpi_form(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
+                     struct err *err)
+{
+    struct over_mpi *mpi = (struct over_mpi *)exchange;
+    ASSERT(mpi->stage == STAGE_FORMING); /* a group that broke is a job that has ended */
+    const status s = exchange->rank == 0 ? form_rank_0(mpi, start, err)
+                                         : form_other(mpi, start, timeout_ms, err);
+    if (s != STATUS_OK && s != STATUS_TIMEOUT) {
+        mpi->stage = STAGE_OVER; /* at all ranks: nobody waits for a word more */
+    }
+    return s;
+}

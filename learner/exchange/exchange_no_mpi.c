@@ -1,0 +1,22 @@
+/* The exchange over MPI; without MPI at build, nobody is ever started by it. See exchange.h. */
+#include "learner/exchange/exchange_kind.h"
+
+bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)
+{
+    (void)rank;
+    (void)ranks;
+    return false;
+}
+
+status exchange_open_mpi(struct exchange **exchange, const struct exchange_options *options,
+                         struct err *err)
+{
+    (void)exchange;
+    (void)options;
+    return err_set(err, STATUS_UNIMPLEMENTED, "built without MPI");
+}
+
+void exchange_mpi_finish(bool failed)
+{
+    (void)failed;
+}

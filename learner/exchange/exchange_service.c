@@ -1,0 +1,338 @@
+/* The Exchange service of rank 0. See exchange.h.
+ *
+ * All here runs on the call thread: it takes what ranks send, keeps `group` up to date, puts sums
+ * into the ranks' buffers, and sends what the training thread posts. Calls are its own; the rest of
+ * the host is looked at under the mutex. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "common/rpc/tokens.h"
+#include "learner/exchange/exchange_host.h"
+
+#define LOG_MODULE "exchange"
+#include "common/base/log.h"
+
+/* One Join stream. */
+struct seat {
+    uint32_t rank; /* 0: has not joined */
+    bool telling;  /* that the run has ended */
+};
+
+/* ---- Breaking up: call thread ---- */
+
+/* Every stream ends with the reason; the group forms anew. */
+void host_dissolve(void *arg)
+{
+    struct host *host = arg;
+    struct rpc_call *calls[GROUP_RANKS_MAX];
+    memcpy(calls, host->calls, sizeof calls);
+    memset(host->calls, 0, sizeof host->calls);
+    pthread_mutex_lock(&host->mutex);
+    host->dissolving = false;
+    const struct err fatal = host->fatal;
+    const bool ended = host->ended;
+    char reason[sizeof host->group.reason];
+    memcpy(reason, host->group.reason, sizeof reason);
+    const bool break_up = host->group.phase == GROUP_BROKEN || fatal.code != STATUS_OK;
+    if (break_up) {
+        host->broken = true;
+        group_form_anew(&host->group);
+    }
+    pthread_cond_broadcast(&host->news);
+    pthread_mutex_unlock(&host->mutex);
+    if (!break_up) {
+        memcpy(host->calls, calls, sizeof calls);
+        return;
+    }
+    if (fatal.code == STATUS_OK && !ended) {
+        log_warn("the group breaks up: %s", reason);
+    }
+    for (uint32_t r = 1; r < host->base.ranks; r++) {
+        if (calls[r] != NULL) {
+            rpc_call_finish(calls[r], fatal.code != STATUS_OK ? fatal.code : STATUS_BUSY,
+                            fatal.code != STATUS_OK ? fatal.text : reason);
+        }
+    }
+}
+
+/* Under the mutex: has the group broken, and nobody been told yet? */
+bool host_to_dissolve(const struct host *host)
+{
+    return host->group.phase == GROUP_BROKEN || (host->fatal.code != STATUS_OK && !host->broken);
+}
+
+/* Ends a change of the group: whoever waits looks again, and one that broke up is told. */
+static void unlock_with_news(struct host *host)
+{
+    const bool broken = host_to_dissolve(host);
+    pthread_cond_broadcast(&host->news);
+    pthread_mutex_unlock(&host->mutex);
+    if (broken) {
+        host_dissolve(host);
+    }
+}
+
+/* ---- What ranks send: call thread ---- */
+
+static void send_end(struct rpc_call *call, struct seat *seat, const struct exchange_end *end)
+{
+    if (!end->finished) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, "rank 0 is stopping, the run goes on");
+        return;
+    }
+    Hindcast__GroupMessage__End body = HINDCAST__GROUP_MESSAGE__END__INIT;
+    body.finished = true;
+    body.reason = (char *)(uintptr_t)end->reason;
+    Hindcast__GroupMessage message = HINDCAST__GROUP_MESSAGE__INIT;
+    message.end = &body;
+    seat->telling = true;
+    rpc_call_reply(call, &message.base);
+}
+
+static void on_start(struct rpc_call *call)
+{
+    struct seat *seat = mem_new(sizeof *seat);
+    if (seat == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "exchange");
+    }
+    rpc_call_set_state(call, seat);
+}
+
+/* Under the mutex. */
+static status admit(struct host *host, const Hindcast__RankMessage__Join *join, struct err *err)
+{
+    if (strlen(join->run_id) >= sizeof host->run_id) {
+        return err_set(err, STATUS_INVALID, "run_id of %zu bytes", strlen(join->run_id));
+    }
+    status s = exchange_compare_terms(host->terms, join->terms, err);
+    if (s == STATUS_OK && host->run_id[0] && join->run_id[0] &&
+        strcmp(host->run_id, join->run_id) != 0) {
+        s = err_set(err, STATUS_MISMATCH, "run %s, expected %s", join->run_id, host->run_id);
+    }
+    if (s != STATUS_OK) {
+        return err_context(err, s, "rank %u", join->rank);
+    }
+    const struct group_join wanted = {join->rank, join->ranks, join->incarnation, join->generation,
+                                      join->who};
+    s = group_join(&host->group, &wanted, err);
+    if (s == STATUS_OK) {
+        snprintf(host->run_ids[join->rank], sizeof host->run_ids[0], "%s", join->run_id);
+        log_info("rank %u of %u is here: %s", join->rank, host->base.ranks,
+                 host->group.members[join->rank].who);
+    }
+    return s;
+}
+
+static void on_join(struct rpc_call *call, struct host *host, struct seat *seat,
+                    const Hindcast__RankMessage__Join *join)
+{
+    struct err err = {0};
+    pthread_mutex_lock(&host->mutex);
+    const status s = admit(host, join, &err);
+    const bool ended = host->ended;
+    const struct exchange_end end = host->base.end_of;
+    unlock_with_news(host);
+    if (s != STATUS_OK) {
+        log_info("%s is refused: %s", rpc_call_peer(call), err.text);
+        rpc_call_finish(call, s, err.text);
+        return;
+    }
+    /* The same process again: its older stream is dead. */
+    struct rpc_call *older = host->calls[join->rank];
+    host->calls[join->rank] = call;
+    seat->rank = join->rank;
+    if (older != NULL) {
+        rpc_call_finish(older, STATUS_BUSY, "this rank has joined again");
+    }
+    if (ended) {
+        send_end(call, seat, &end);
+    }
+}
+
+/* Under the mutex. */
+static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMessage *message,
+                        const struct rpc_pieces *payload, struct err *err)
+{
+    const struct group_mark mark = {message->generation, message->step, message->batch,
+                                    message->digest};
+    if (mark.generation == host->group.generation && payload->size != host->sums_size) {
+        return err_set(err, STATUS_INVALID, "rank %u: sums of %zu bytes, expected %zu", rank,
+                       payload->size, host->sums_size);
+    }
+    status s = group_arrive(&host->group, clock_now_ns(), rank, &mark, err);
+    if (s == STATUS_CORRUPT) {
+        host->fatal = *err;
+    } else if (s == STATUS_OK) {
+        const bool whole = rpc_pieces_copy(payload, host->sums[rank], 0, host->sums_size);
+        ASSERT(whole);
+    }
+    return s;
+}
+
+static void on_word(struct rpc_call *call, struct host *host, const struct seat *seat,
+                    const Hindcast__RankMessage *message)
+{
+    struct err err = {0};
+    status s = STATUS_OK;
+    pthread_mutex_lock(&host->mutex);
+    if (message->waits[0] && message->generation == host->group.generation) {
+        group_heard(&host->group, clock_now_ns(), seat->rank, message->waits);
+    } else {
+        s = take_sums(host, seat->rank, message, rpc_call_payload(call), &err);
+    }
+    unlock_with_news(host);
+    if (s != STATUS_OK) {
+        log_warn("rank %u: %s", seat->rank, err.text);
+        rpc_call_finish(call, s, err.text);
+    }
+}
+
+static void on_message(struct rpc_call *call, const ProtobufCMessage *body)
+{
+    struct host *host = rpc_call_service(call);
+    struct seat *seat = rpc_call_state(call);
+    const Hindcast__RankMessage *message = (const void *)body;
+    if (seat == NULL) {
+        return;
+    }
+    if (seat->rank != 0 && host->calls[seat->rank] == call && message->join == NULL) {
+        on_word(call, host, seat, message);
+    } else if (seat->rank == 0 && message->join != NULL) {
+        on_join(call, host, seat, message->join);
+    } else if (message->join != NULL) {
+        rpc_call_finish(call, STATUS_INVALID, "join a second time");
+    } else {
+        pthread_mutex_lock(&host->mutex);
+        const uint64_t generation = host->group.generation;
+        pthread_mutex_unlock(&host->mutex);
+        char text[128];
+        snprintf(text, sizeof text,
+                 "generation %" PRIu64 " is over, or was never joined: the group's is %" PRIu64,
+                 message->generation, generation);
+        rpc_call_finish(call, STATUS_MISMATCH, text);
+    }
+}
+
+static void on_half_closed(struct rpc_call *call)
+{
+    rpc_call_finish(call, STATUS_OK, "");
+}
+
+static void on_done(struct rpc_call *call)
+{
+    struct host *host = rpc_call_service(call);
+    struct seat *seat = rpc_call_state(call);
+    if (seat == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&host->mutex);
+    if (seat->telling) {
+        host->told[seat->rank] = true;
+    }
+    if (seat->rank != 0 && host->calls[seat->rank] == call) {
+        host->calls[seat->rank] = NULL;
+        group_leave(&host->group, seat->rank, "is gone");
+    }
+    unlock_with_news(host);
+    rpc_call_set_state(call, NULL);
+    mem_free(seat);
+}
+
+/* ---- What is sent to all ---- */
+
+void sending_free(struct sending *sending)
+{
+    for (size_t i = 0; i < EXCHANGE_BLOCKS; i++) {
+        exchange_buffer_release(sending->buffers[i]);
+    }
+    mem_free(sending->signature);
+    mem_free(sending->start);
+    mem_free(sending);
+}
+
+static status send_one(struct rpc_call *call, struct sending *sending)
+{
+    Hindcast__GroupMessage message = HINDCAST__GROUP_MESSAGE__INIT;
+    message.generation = sending->generation;
+    message.step = sending->step;
+    status s = STATUS_OK;
+    if (sending->start != NULL) {
+        message.start = sending->start;
+        s = rpc_call_send(call, &message.base, NULL);
+        message.start = NULL;
+    }
+    for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS && sending->buffers[i] != NULL; i++) {
+        const struct rpc_payload payload = exchange_payload(sending->buffers[i]);
+        s = rpc_call_send(call, &message.base, &payload);
+    }
+    return s;
+}
+
+/* Call thread. What belongs to a generation that broke meanwhile is dropped. */
+void host_send_all(void *arg)
+{
+    struct sending *sending = arg;
+    struct host *host = sending->host;
+    pthread_mutex_lock(&host->mutex);
+    const bool now =
+        host->group.phase == GROUP_STEPPING && host->group.generation == sending->generation;
+    pthread_mutex_unlock(&host->mutex);
+    for (uint32_t r = 1; now && r < host->base.ranks; r++) {
+        status s = host->calls[r] != NULL ? send_one(host->calls[r], sending) : STATUS_OK;
+        if (s != STATUS_OK) {
+            rpc_call_finish(host->calls[r], s, status_text(s)); /* done: the group breaks */
+        }
+    }
+    sending_free(sending);
+}
+
+/* Ranks that came with another run before ours was known. */
+void host_refuse_strangers(void *arg)
+{
+    struct host *host = arg;
+    for (uint32_t r = 1; r < host->base.ranks; r++) {
+        char text[256] = "";
+        pthread_mutex_lock(&host->mutex);
+        if (host->refuse[r] && host->calls[r] != NULL) {
+            snprintf(text, sizeof text, "rank %u: run %s, expected %s", r, host->run_ids[r],
+                     host->run_id);
+        }
+        host->refuse[r] = false;
+        pthread_mutex_unlock(&host->mutex);
+        if (text[0]) {
+            rpc_call_finish(host->calls[r], STATUS_MISMATCH, text);
+        }
+    }
+}
+
+void host_end_all(void *arg)
+{
+    struct host *host = arg;
+    for (uint32_t r = 1; r < host->base.ranks; r++) {
+        if (host->calls[r] != NULL) {
+            send_end(host->calls[r], rpc_call_state(host->calls[r]), &host->base.end_of);
+        }
+    }
+}
+
+/* ---- What the host calls ---- */
+
+static const struct rpc_method METHODS[] = {
+    {.name = "Join",
+     .kind = RPC_BIDI,
+     .payload_field = EXCHANGE_PAYLOAD,
+     .roles = ROLE_LEARN | ROLE_ADMIN,
+     .start = on_start,
+     .message = on_message,
+     .half_closed = on_half_closed,
+     .done = on_done},
+};
+
+status exchange_service_add(struct host *host, struct err *err)
+{
+    return rpc_server_add(host->server, &hindcast__exchange__descriptor, METHODS,
+                          sizeof METHODS / sizeof METHODS[0], host, err);
+}

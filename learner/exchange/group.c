@@ -1,0 +1,206 @@
+/* Membership and barrier of a group of learners. See group.h. */
+#include "learner/exchange/group.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64_t timeout_ns)
+{
+    ASSERT(ranks >= 1 && ranks <= GROUP_RANKS_MAX);
+    memset(group, 0, sizeof *group);
+    group->ranks = ranks;
+    group->generation = generation;
+    group->timeout_ns = timeout_ns;
+    group->members[0].incarnation = 1;
+}
+
+void group_form_anew(struct group *group)
+{
+    const uint64_t own = group->members[0].incarnation;
+    memset(group->members, 0, sizeof group->members);
+    group->members[0].incarnation = own;
+    group->phase = GROUP_FORMING;
+    group->reason[0] = '\0';
+}
+
+static void break_up(struct group *group, uint32_t rank, const char *why)
+{
+    if (group->phase == GROUP_STEPPING) {
+        group->phase = GROUP_BROKEN;
+        snprintf(group->reason, sizeof group->reason, "rank %u of %u %s", rank, group->ranks, why);
+    }
+}
+
+status group_join(struct group *group, const struct group_join *join, struct err *err)
+{
+    if (join->ranks != group->ranks) {
+        return err_set(err, STATUS_INVALID, "rank %u of %u: expected one of %u ranks", join->rank,
+                       join->ranks, group->ranks);
+    }
+    if (join->rank < 1 || join->rank >= group->ranks) {
+        return err_set(err, STATUS_INVALID, "rank %u: expected 1..%u", join->rank,
+                       group->ranks - 1);
+    }
+    if (join->incarnation == 0) {
+        return err_set(err, STATUS_INVALID, "rank %u: incarnation 0", join->rank);
+    }
+    if (join->generation > GROUP_GENERATION_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "rank %u: generation %" PRIu64 ", expected at most 2^53", join->rank,
+                       join->generation);
+    }
+    struct group_member *member = &group->members[join->rank];
+    if (member->incarnation != 0 && member->incarnation != join->incarnation) {
+        return err_set(err, STATUS_EXISTS, "rank %u is %s", join->rank, member->who);
+    }
+    if (member->incarnation != 0) {
+        break_up(group, join->rank, "joined again");
+    }
+    if (group->phase != GROUP_FORMING) {
+        return err_set(err, STATUS_BUSY, "the group breaks up: %s", group->reason);
+    }
+    *member = (struct group_member){.incarnation = join->incarnation};
+    snprintf(member->who, sizeof member->who, "%s", join->who);
+    if (group->generation < join->generation) {
+        group->generation = join->generation;
+    }
+    return STATUS_OK;
+}
+
+bool group_complete(const struct group *group)
+{
+    for (uint32_t r = 0; r < group->ranks; r++) {
+        if (group->members[r].incarnation == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void group_waits(const struct group *group, char *text, size_t size)
+{
+    text[0] = '\0';
+    for (uint32_t r = 1; r < group->ranks; r++) {
+        const struct group_member *member = &group->members[r];
+        if (member->incarnation == 0) {
+            snprintf(text, size, "for rank %u of %u to join", r, group->ranks);
+            return;
+        }
+        if (group->phase == GROUP_STEPPING && !member->arrived) {
+            snprintf(text, size, "for rank %u of %u%s%s", r, group->ranks,
+                     member->waits[0] ? ", which waits " : "", member->waits);
+            return;
+        }
+    }
+}
+
+void group_open(struct group *group, uint64_t step, uint64_t batch)
+{
+    ASSERT(group->phase == GROUP_FORMING && group_complete(group));
+    group->phase = GROUP_STEPPING;
+    group->generation++;
+    group->step = step;
+    group->batch = batch;
+    for (uint32_t r = 0; r < group->ranks; r++) {
+        group->members[r].arrived = false;
+        group->members[r].waits[0] = '\0';
+    }
+}
+
+/* Are this rank's parameters those of rank 0? Known when both have arrived. */
+static status compare(const struct group *group, uint32_t rank, struct err *err)
+{
+    const struct group_member *own = &group->members[0], *member = &group->members[rank];
+    if (!own->arrived || !member->arrived || own->digest == member->digest) {
+        return STATUS_OK;
+    }
+    return err_set(err, STATUS_CORRUPT,
+                   "rank %u of %u (%s) differs from rank 0 before step %" PRIu64
+                   ": parameters %016" PRIx64 ", expected %016" PRIx64,
+                   rank, group->ranks, member->who, group->step + 1, member->digest, own->digest);
+}
+
+status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
+                    const struct group_mark *mark, struct err *err)
+{
+    ASSERT(rank < group->ranks);
+    struct group_member *member = &group->members[rank];
+    if (group->phase != GROUP_STEPPING || mark->generation != group->generation) {
+        return err_set(err, STATUS_MISMATCH,
+                       "generation %" PRIu64 " is not the group's: %s %" PRIu64, mark->generation,
+                       group->phase == GROUP_STEPPING ? "it is" : "the last was",
+                       group->generation);
+    }
+    if (mark->step != group->step || mark->batch != group->batch || member->arrived) {
+        return err_set(err, STATUS_INVALID,
+                       "rank %u came with step %" PRIu64 " batch %" PRIu64
+                       ", expected step %" PRIu64 " batch %" PRIu64 " once",
+                       rank, mark->step, mark->batch, group->step, group->batch);
+    }
+    member->arrived = true;
+    member->digest = mark->digest;
+    member->heard_ns = now_ns;
+    member->waits[0] = '\0';
+    if (rank != 0) {
+        return compare(group, rank, err);
+    }
+    group->opened_ns = now_ns;
+    status s = STATUS_OK;
+    for (uint32_t r = 1; r < group->ranks && s == STATUS_OK; r++) {
+        s = compare(group, r, err);
+    }
+    return s;
+}
+
+void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char *waits)
+{
+    struct group_member *member = &group->members[rank];
+    member->heard_ns = now_ns;
+    snprintf(member->waits, sizeof member->waits, "%s", waits);
+}
+
+void group_leave(struct group *group, uint32_t rank, const char *why)
+{
+    ASSERT(rank >= 1 && rank < group->ranks);
+    break_up(group, rank, why);
+    group->members[rank].incarnation = 0;
+}
+
+void group_watch(struct group *group, uint64_t now_ns)
+{
+    if (group->phase != GROUP_STEPPING || !group->members[0].arrived) {
+        return;
+    }
+    for (uint32_t r = 1; r < group->ranks; r++) {
+        const struct group_member *member = &group->members[r];
+        const uint64_t since_ns =
+            member->heard_ns > group->opened_ns ? member->heard_ns : group->opened_ns;
+        if (!member->arrived && now_ns > since_ns && now_ns - since_ns >= group->timeout_ns) {
+            char why[64];
+            snprintf(why, sizeof why, "said nothing for %.3g s", (double)(now_ns - since_ns) / 1e9);
+            break_up(group, r, why);
+            return;
+        }
+    }
+}
+
+bool group_full(const struct group *group)
+{
+    for (uint32_t r = 0; r < group->ranks; r++) {
+        if (!group->members[r].arrived) {
+            return false;
+        }
+    }
+    return group->phase == GROUP_STEPPING;
+}
+
+void group_pass(struct group *group)
+{
+    ASSERT(group_full(group));
+    group->step++;
+    group->batch++;
+    for (uint32_t r = 0; r < group->ranks; r++) {
+        group->members[r].arrived = false;
+    }
+}

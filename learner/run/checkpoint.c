@@ -1,0 +1,417 @@
+/* Files of checkpoints: written, listed, thinned out, read back. See checkpoint.h.
+ *
+ * safetensors has no checksum, and a flipped bit in a moment would go unseen for ever: the note
+ * `checksum` covers every float and every other note. */
+#include "learner/run/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define LOG_MODULE "checkpoint"
+#include "common/base/log.h"
+
+#define PREFIX "step-"
+#define SUFFIX ".safetensors"
+/* The notes that every checkpoint has, in the order in which they are checked; `checksum` comes
+ * last, by itself. */
+static const char *const NOTE_NAMES[] = {
+    "run_id",        "version",    "next_batch", "table_version", "learning_seconds", "finished",
+    "finish_reason", "finish_who", "signature",  "config",        "config_digest"};
+#define N_NOTES (sizeof(NOTE_NAMES) / sizeof(NOTE_NAMES[0]))
+
+/* ---- Notes ---- */
+
+/* The notes of a checkpoint and the texts they point to. */
+struct notes {
+    struct state_note items[N_NOTES + 1];
+    char version[24], next_batch[24], table_version[24], seconds[32], digest[24], checksum[24];
+    char *signature;
+};
+
+/* Over everything that a resumed run depends on. */
+static status checksum_of(uint64_t *sum, const struct state *state, const struct state_note *notes,
+                          struct err *err)
+{
+    XXH64_state_t *hash = XXH64_createState();
+    if (hash == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "checksum");
+    }
+    XXH64_reset(hash, 0);
+    XXH64_update(hash, &state->step, sizeof(state->step));
+    for (int i = 0; i < state->layout.n_groups; i++) {
+        const struct parameters_group *group = &state->layout.groups[i];
+        for (int j = 0; j < group->n_tensors; j++) {
+            size_t at = group->at + group->tensors[j].at;
+            size_t bytes = group->tensors[j].size * sizeof(float);
+            XXH64_update(hash, state->params + at, bytes);
+            XXH64_update(hash, state->m + at, bytes);
+            XXH64_update(hash, state->v + at, bytes);
+            if (group->has_target) {
+                XXH64_update(hash, state->targets + at, bytes);
+            }
+        }
+    }
+    for (size_t i = 0; i < N_NOTES; i++) {
+        XXH64_update(hash, notes[i].name, strlen(notes[i].name) + 1);
+        XXH64_update(hash, notes[i].text, strlen(notes[i].text) + 1);
+    }
+    *sum = XXH64_digest(hash);
+    XXH64_freeState(hash);
+    return STATUS_OK;
+}
+
+static status notes_make(struct notes *notes, const struct state *state,
+                         const struct checkpoint *about, struct err *err)
+{
+    memset(notes, 0, sizeof(*notes));
+    notes->signature = signature_to_json(&about->signature);
+    if (notes->signature == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "signature");
+    }
+    snprintf(notes->version, sizeof(notes->version), "%" PRIu64, about->version);
+    snprintf(notes->next_batch, sizeof(notes->next_batch), "%" PRIu64, about->next_batch);
+    snprintf(notes->table_version, sizeof(notes->table_version), "%016" PRIx64,
+             about->table_version);
+    snprintf(notes->seconds, sizeof(notes->seconds), "%.17g", about->learning_seconds);
+    snprintf(notes->digest, sizeof(notes->digest), "%016" PRIx64, about->config_digest);
+    const char *texts[N_NOTES] = {
+        about->run_id,        notes->version,    notes->next_batch,
+        notes->table_version, notes->seconds,    about->finished ? "true" : "false",
+        about->finish_reason, about->finish_who, notes->signature,
+        about->config,        notes->digest};
+    for (size_t i = 0; i < N_NOTES; i++) {
+        notes->items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = texts[i]};
+    }
+    uint64_t sum = 0;
+    status s = checksum_of(&sum, state, notes->items, err);
+    if (s != STATUS_OK) {
+        mem_free(notes->signature);
+        notes->signature = NULL;
+        return s;
+    }
+    snprintf(notes->checksum, sizeof(notes->checksum), "%016" PRIx64, sum);
+    notes->items[N_NOTES] = (struct state_note){.name = "checksum", .text = notes->checksum};
+    return STATUS_OK;
+}
+
+static status note_text(const struct safetensors *file, const char *name, char *text, size_t size,
+                        struct err *err)
+{
+    const char *found = safetensors_metadata(file, name);
+    if (found == NULL) {
+        return err_set(err, STATUS_CORRUPT, "note %s is missing", name);
+    }
+    if (strlen(found) >= size) {
+        return err_set(err, STATUS_CORRUPT, "note %s: %zu bytes, at most %zu expected", name,
+                       strlen(found), size - 1);
+    }
+    memcpy(text, found, strlen(found) + 1);
+    return STATUS_OK;
+}
+
+static status note_number(const struct safetensors *file, const char *name, int base,
+                          uint64_t *number, struct err *err)
+{
+    char text[32];
+    status s = note_text(file, name, text, sizeof(text), err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    char *end = NULL;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, base);
+    if (end == text || *end != '\0' || errno != 0 || text[0] == '-') {
+        return err_set(err, STATUS_CORRUPT, "note %s: '%s' is no number", name, text);
+    }
+    *number = value;
+    return STATUS_OK;
+}
+
+static status notes_read(const struct safetensors *file, struct checkpoint *about, struct err *err)
+{
+    static const struct {
+        const char *name;
+        size_t at, size; /* size 0: a number */
+        int base;
+    } fields[] = {
+        {"run_id", offsetof(struct checkpoint, run_id), sizeof(about->run_id), 0},
+        {"finish_reason", offsetof(struct checkpoint, finish_reason), sizeof(about->finish_reason),
+         0},
+        {"finish_who", offsetof(struct checkpoint, finish_who), sizeof(about->finish_who), 0},
+        {"config", offsetof(struct checkpoint, config), sizeof(about->config), 0},
+        {"version", offsetof(struct checkpoint, version), 0, 10},
+        {"next_batch", offsetof(struct checkpoint, next_batch), 0, 10},
+        {"table_version", offsetof(struct checkpoint, table_version), 0, 16},
+        {"config_digest", offsetof(struct checkpoint, config_digest), 0, 16},
+    };
+    memset(about, 0, sizeof(*about));
+    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+        char *field = (char *)about + fields[i].at;
+        status s = fields[i].size ? note_text(file, fields[i].name, field, fields[i].size, err)
+                                  : note_number(file, fields[i].name, fields[i].base,
+                                                (uint64_t *)(void *)field, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    const char *finished = safetensors_metadata(file, "finished");
+    const char *seconds = safetensors_metadata(file, "learning_seconds");
+    const char *json = safetensors_metadata(file, "signature");
+    if (finished == NULL || seconds == NULL || json == NULL) {
+        return err_set(err, STATUS_CORRUPT,
+                       "a note of finished, learning_seconds, signature is missing");
+    }
+    about->finished = strcmp(finished, "true") == 0;
+    about->learning_seconds = strtod(seconds, NULL);
+    status s = signature_from_json(&about->signature, json, err);
+    if (s == STATUS_OK || s == STATUS_NO_MEMORY) { /* which says nothing about the file */
+        return s;
+    }
+    return err_context(err, STATUS_CORRUPT, "note signature");
+}
+
+/* Is what was read what was written? Over the texts as they stand in the file. */
+static status check_sum(const struct state *state, const struct safetensors *file, struct err *err)
+{
+    uint64_t expected;
+    status s = note_number(file, "checksum", 16, &expected, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct state_note items[N_NOTES];
+    for (size_t i = 0; i < N_NOTES; i++) {
+        const char *text = safetensors_metadata(file, NOTE_NAMES[i]);
+        items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = text != NULL ? text : ""};
+    }
+    uint64_t found = 0;
+    if ((s = checksum_of(&found, state, items, err)) != STATUS_OK) {
+        return s;
+    }
+    if (found != expected) {
+        return err_set(err, STATUS_CORRUPT, "checksum %016" PRIx64 ", expected %016" PRIx64, found,
+                       expected);
+    }
+    return STATUS_OK;
+}
+
+/* ---- Files ---- */
+
+static void path_of(char path[PATH_MAX], const char *folder, uint64_t step)
+{
+    snprintf(path, PATH_MAX, "%s/" PREFIX "%08" PRIu64 SUFFIX, folder, step);
+}
+
+/* "step-00001200.safetensors" -> 1200. */
+static bool parse_name(const char *name, uint64_t *step)
+{
+    if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || name[strlen(PREFIX)] < '0' ||
+        name[strlen(PREFIX)] > '9') {
+        return false;
+    }
+    char *end = NULL;
+    errno = 0;
+    *step = strtoull(name + strlen(PREFIX), &end, 10);
+    return errno == 0 && strcmp(end, SUFFIX) == 0;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct err *err)
+{
+    DIR *open_folder = opendir(folder);
+    if (open_folder == NULL && errno == ENOENT) {
+        *steps = NULL;
+        *n = 0;
+        return STATUS_OK;
+    }
+    if (open_folder == NULL) {
+        return err_errno(err, errno, "checkpoints: %s", folder);
+    }
+    uint64_t *found = NULL;
+    size_t count = 0, room = 0;
+    status s = STATUS_OK;
+    for (struct dirent *entry = readdir(open_folder); entry != NULL; entry = readdir(open_folder)) {
+        uint64_t step;
+        if (!parse_name(entry->d_name, &step)) {
+            continue;
+        }
+        if (count == room) {
+            room = room ? 2 * room : 16;
+            uint64_t *more = mem_resize(found, room, sizeof(*found));
+            if (more == NULL) {
+                s = err_set(err, STATUS_NO_MEMORY, "checkpoints: %s", folder);
+                mem_free(found);
+                goto close_folder;
+            }
+            found = more;
+        }
+        found[count++] = step;
+    }
+    if (count > 1) {
+        qsort(found, count, sizeof(*found), newest_first);
+    }
+    *steps = found;
+    *n = count;
+close_folder:
+    closedir(open_folder);
+    return s;
+}
+
+/* Removes all but the `keep` newest. That one stays is no reason to stop learning. */
+static void thin_out(const char *folder, int64_t keep)
+{
+    uint64_t *steps = NULL;
+    size_t n = 0;
+    struct err err = {0};
+    if (checkpoint_list(folder, &steps, &n, &err) != STATUS_OK) {
+        log_warn("%s", err.text);
+        return;
+    }
+    for (size_t i = (size_t)keep; i < n; i++) {
+        char path[PATH_MAX];
+        path_of(path, folder, steps[i]);
+        if (unlink(path) != 0 && errno != ENOENT) {
+            log_warn("old checkpoint stays: %s: %s", path, strerror(errno));
+        }
+    }
+    mem_free(steps);
+}
+
+status checkpoint_write(const char *folder, int64_t keep, const struct state *state,
+                        const struct settings *settings, const struct checkpoint *about,
+                        struct err *err)
+{
+    char path[PATH_MAX];
+    path_of(path, folder, state->step);
+    struct notes notes;
+    status s = file_make_folders(folder, err);
+    if (s == STATUS_OK) {
+        s = notes_make(&notes, state, about, err);
+    }
+    if (s == STATUS_OK) {
+        s = state_save(state, settings, notes.items, N_NOTES + 1, path, err);
+        mem_free(notes.signature);
+    }
+    if (s == STATUS_OK) {
+        thin_out(folder, keep);
+    }
+    return s;
+}
+
+/* ---- Resuming ---- */
+
+/* The notes come first: they say for what table the state is. */
+static status read_about(const char *path, struct checkpoint *about, struct err *err)
+{
+    struct safetensors *file = NULL;
+    status s = safetensors_read(&file, path, CHECKPOINT_MAX_BYTES, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "checkpoint"); /* it names the path */
+    }
+    s = notes_read(file, about, err);
+    safetensors_free(file);
+    return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
+}
+
+static status read_one(const char *path, const struct learner_options *options, uint64_t seed,
+                       struct state **state, struct settings *settings, struct checkpoint *about,
+                       struct err *err)
+{
+    struct state *made = NULL;
+    status s = read_about(path, about, err);
+    if (s == STATUS_OK) {
+        s = learner_options_settings(options, &about->signature, seed, settings, err);
+        s = s == STATUS_OK ? state_new(&made, settings, err) : s;
+        s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct safetensors *file = NULL;
+    s = state_load(made, settings, path, &file, err);
+    if (s == STATUS_OK) {
+        s = check_sum(made, file, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
+        safetensors_free(file);
+    }
+    if (s != STATUS_OK) {
+        state_free(made);
+        return s;
+    }
+    *state = made;
+    return STATUS_OK;
+}
+
+/* So that nobody trips over it again, and somebody can look at it. */
+static void set_aside(const char *path)
+{
+    char aside[PATH_MAX + 16];
+    snprintf(aside, sizeof(aside), "%s.corrupt", path);
+    if (rename(path, aside) != 0) {
+        log_warn("cannot rename to %s: %s", aside, strerror(errno));
+    }
+}
+
+/* The newest that is sound; `tidy`: damaged ones that are newer are set aside. */
+static status read_newest(const char *folder, const struct learner_options *options, uint64_t seed,
+                          bool tidy, struct state **state, struct settings *settings,
+                          struct checkpoint *about, struct err *err)
+{
+    uint64_t *steps = NULL;
+    size_t n = 0, sound = 0;
+    status s = checkpoint_list(folder, &steps, &n, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = n > 0 ? STATUS_CORRUPT : err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
+    for (size_t i = 0; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
+        char path[PATH_MAX];
+        path_of(path, folder, steps[i]);
+        s = read_one(path, options, seed, state, settings, about, err);
+        sound = i;
+        if (s == STATUS_CORRUPT || s == STATUS_IO) {
+            log_error("%s", err != NULL ? err->text : path);
+        }
+    }
+    if (n > 0 && (s == STATUS_CORRUPT || s == STATUS_IO)) {
+        /* What is left of them may be worth more than a new run: that is not ours to decide. */
+        s = err_context(err, s,
+                        "none of the %zu checkpoints is sound; move them away to begin anew", n);
+    }
+    for (size_t i = 0; tidy && s == STATUS_OK && i < sound; i++) {
+        char path[PATH_MAX];
+        path_of(path, folder, steps[i]);
+        log_error("%s: set aside, using step %" PRIu64 " instead", path, steps[sound]);
+        set_aside(path);
+    }
+    mem_free(steps);
+    return s;
+}
+
+status checkpoint_look(const char *folder, const struct learner_options *options, uint64_t seed,
+                       struct state **state, struct settings *settings, struct checkpoint *about,
+                       struct err *err)
+{
+    return read_newest(folder, options, seed, false, state, settings, about, err);
+}
+
+status checkpoint_resume(const char *folder, const struct learner_options *options, uint64_t seed,
+                         struct state **state, struct settings *settings, struct checkpoint *about,
+                         struct err *err)
+{
+    return read_newest(folder, options, seed, true, state, settings, about, err);
+}

@@ -1,0 +1,217 @@
+/* Quantities for humans. See diagnostics.h. */
+#include "learner/run/diagnostics.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/networks/gaussian.h"
+
+struct diagnostics {
+    struct settings settings;
+    int B;
+    float *inputs;     /* (B, I) */
+    float *judged;     /* (B, I+A) the critic's inputs */
+    float *q;          /* (B) */
+    float *raw;        /* (B, 2A) */
+    float *mean, *std; /* (B, A) */
+    float *packed;     /* of the larger network */
+    float *scratch;
+};
+
+/* Packed and scratch floats for the networks that there are. */
+static void sizes_of(const struct state *state, size_t *packed, size_t *scratch)
+{
+    *packed = *scratch = 1;
+    const char *const names[] = {"policy", "prior", "critic"};
+    for (int i = 0; i < 3; i++) {
+        const struct parameters_group *group = parameters_group(&state->layout, names[i]);
+        if (group != NULL) {
+            size_t more = network_scratch(&group->shape);
+            *packed = group->shape.packed_size > *packed ? group->shape.packed_size : *packed;
+            *scratch = more > *scratch ? more : *scratch;
+        }
+    }
+}
+
+status diagnostics_new(struct diagnostics **diagnostics, const struct settings *settings,
+                       const struct state *state, int B, struct err *err)
+{
+    struct diagnostics *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "diagnostics");
+    }
+    size_t rows = (size_t)B, A = (size_t)settings->A, packed = 0, scratch = 0;
+    sizes_of(state, &packed, &scratch);
+    made->settings = *settings;
+    made->B = B;
+    made->inputs = mem_aligned(rows * (size_t)settings_inputs(settings) * sizeof(float));
+    made->judged = mem_aligned(rows * ((size_t)settings_inputs(settings) + A) * sizeof(float));
+    made->q = mem_aligned(rows * sizeof(float));
+    made->raw = mem_aligned(rows * 2 * A * sizeof(float));
+    made->mean = mem_aligned(rows * A * sizeof(float));
+    made->std = mem_aligned(rows * A * sizeof(float));
+    made->packed = mem_aligned(packed * sizeof(float));
+    made->scratch = mem_aligned(scratch * sizeof(float));
+    if (!made->inputs || !made->judged || !made->q || !made->raw || !made->mean || !made->std ||
+        !made->packed || !made->scratch) {
+        diagnostics_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "diagnostics of %d states", B);
+    }
+    *diagnostics = made;
+    return STATUS_OK;
+}
+
+void diagnostics_free(struct diagnostics *diagnostics)
+{
+    if (diagnostics == NULL) {
+        return;
+    }
+    mem_free(diagnostics->inputs);
+    mem_free(diagnostics->judged);
+    mem_free(diagnostics->q);
+    mem_free(diagnostics->raw);
+    mem_free(diagnostics->mean);
+    mem_free(diagnostics->std);
+    mem_free(diagnostics->packed);
+    mem_free(diagnostics->scratch);
+    mem_free(diagnostics);
+}
+
+static const float *row_of(const struct diagnostics *diagnostics, const struct batch *batch, int b)
+{
+    size_t width = (size_t)settings_row_width(&diagnostics->settings);
+    return batch->rows + (size_t)b * (size_t)(batch->N + 1) * width;
+}
+
+/* inputs(B,I) <- [observation | one-hot task] of each snippet's first row. */
+static void fill_inputs(struct diagnostics *diagnostics, const struct batch *batch)
+{
+    const struct settings *settings = &diagnostics->settings;
+    size_t I = (size_t)settings_inputs(settings), O = (size_t)settings->O;
+    for (int b = 0; b < batch->B; b++) {
+        float *input = diagnostics->inputs + (size_t)b * I;
+        memcpy(input, row_of(diagnostics, batch, b), O * sizeof(float));
+        if (settings->K > 1) {
+            memset(input + O, 0, (I - O) * sizeof(float));
+            input[O + (size_t)(b % settings->K)] = 1.0f;
+        }
+    }
+}
+
+/* A network of the state, with its weights packed; false when this algorithm has none. */
+static bool open_network(struct diagnostics *diagnostics, const struct state *state,
+                         const char *name, struct network *network)
+{
+    const struct parameters_group *group = parameters_group(&state->layout, name);
+    if (group == NULL) {
+        return false;
+    }
+    const float *params = state->params + group->at;
+    network_pack(diagnostics->packed, &group->shape, params, 0, 1);
+    *network =
+        (struct network){.shape = &group->shape, .params = params, .packed = diagnostics->packed};
+    return true;
+}
+
+/* std(B,A) of a network; false when this algorithm has none. */
+static bool distribution(struct diagnostics *diagnostics, const struct state *state,
+                         const char *name, double min_std, int B)
+{
+    const struct settings *settings = &diagnostics->settings;
+    struct network network;
+    if (!open_network(diagnostics, state, name, &network)) {
+        return false;
+    }
+    const struct gaussian_head head = {
+        .A = settings->A, .min_std = (float)min_std, .init_std = (float)settings->init_std};
+    size_t I = (size_t)settings_inputs(settings), ld_raw = 2 * (size_t)settings->A;
+    network_infer(diagnostics->raw, ld_raw, &network, diagnostics->inputs, I, B,
+                  diagnostics->scratch);
+    gaussian_forward(diagnostics->mean, diagnostics->std, &head, diagnostics->raw, ld_raw, B);
+    return true;
+}
+
+/* Mean over states per dimension; returns the share of stds within 1% of the floor. */
+static double mean_std(const struct diagnostics *diagnostics, double min_std, int B, double *mean)
+{
+    int A = diagnostics->settings.A;
+    int at_floor = 0;
+    for (int i = 0; i < A; i++) {
+        double sum = 0;
+        for (int b = 0; b < B; b++) {
+            double std = (double)diagnostics->std[b * A + i];
+            sum += std;
+            at_floor += std <= 1.01 * min_std;
+        }
+        mean[i] = sum / B;
+    }
+    return (double)at_floor / (A * B);
+}
+
+/* q(B) <- the critic at the logged actions; the least and the largest of them. */
+static void judge_logged(struct diagnostics *diagnostics, const struct state *state,
+                         const struct batch *batch, double *least, double *most)
+{
+    const struct settings *settings = &diagnostics->settings;
+    const size_t I = (size_t)settings_inputs(settings), A = (size_t)settings->A;
+    struct network critic;
+    const bool found = open_network(diagnostics, state, "critic", &critic);
+    ASSERT(found); /* every algorithm has one */
+    for (int b = 0; b < batch->B; b++) {
+        float *row = diagnostics->judged + (size_t)b * (I + A);
+        memcpy(row, diagnostics->inputs + (size_t)b * I, I * sizeof(float));
+        gaussian_clip(row + I, row_of(diagnostics, batch, b) + settings->O, A);
+    }
+    network_infer(diagnostics->q, 1, &critic, diagnostics->judged, I + A, batch->B,
+                  diagnostics->scratch);
+    *least = *most = (double)diagnostics->q[0];
+    for (int b = 1; b < batch->B; b++) {
+        *least = fmin(*least, (double)diagnostics->q[b]);
+        *most = fmax(*most, (double)diagnostics->q[b]);
+    }
+}
+
+static double actions_at_end(const struct diagnostics *diagnostics, const struct batch *batch)
+{
+    const struct settings *settings = &diagnostics->settings;
+    int at_end = 0;
+    for (int b = 0; b < batch->B; b++) {
+        const float *action = row_of(diagnostics, batch, b) + settings->O;
+        for (int i = 0; i < settings->A; i++) {
+            at_end += fabsf(action[i]) >= 1.0f;
+        }
+    }
+    return (double)at_end / (settings->A * batch->B);
+}
+
+static void add_new(struct report *report, const char *name, const double *values, int size)
+{
+    if (report_find(report, name) == NULL) {
+        report_add(report, name, values, size);
+    }
+}
+
+void diagnostics_add(struct diagnostics *diagnostics, const struct state *state,
+                     const struct batch *batch, struct report *report)
+{
+    const struct settings *settings = &diagnostics->settings;
+    double std[REPORT_ACTIONS_MAX];
+    ASSERT(batch->B <= diagnostics->B);
+    fill_inputs(diagnostics, batch);
+    if (distribution(diagnostics, state, "policy", settings->policy_min_std, batch->B)) {
+        (void)mean_std(diagnostics, settings->policy_min_std, batch->B, std);
+        add_new(report, "policy_std", std, settings->A);
+    }
+    if (distribution(diagnostics, state, "prior", settings->prior_min_std, batch->B)) {
+        double floor_share = mean_std(diagnostics, settings->prior_min_std, batch->B, std);
+        add_new(report, "prior_std", std, settings->A);
+        add_new(report, "prior_floor", &floor_share, 1);
+    }
+    double q_min, q_max;
+    judge_logged(diagnostics, state, batch, &q_min, &q_max);
+    add_new(report, "q_min", &q_min, 1);
+    add_new(report, "q_max", &q_max, 1);
+    double end_share = actions_at_end(diagnostics, batch);
+    add_new(report, "actions_at_end", &end_share, 1);
+}

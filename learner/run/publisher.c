@@ -1,0 +1,504 @@
+/* The Parameters service. See publisher.h.
+ *
+ * Watchers are kept in a list on the call thread. A publication posts one visit to that thread
+ * (visits coalesce); a watcher that is still sending is passed over and looked at again when its
+ * message has left, so that it skips versions rather than queueing them. */
+#include "learner/run/publisher.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+#include "common/rpc/tokens.h"
+#include "proto/parameters.pb-c.h"
+
+#define LOG_MODULE "publisher"
+#include "common/base/log.h"
+
+#define PACKAGE_FIELD 15
+
+/* A version as published; freed by whoever lets go of it last. */
+struct publication {
+    atomic_uint holders;
+    uint64_t version;
+    uint64_t learner_step;
+    bool finished;
+    void *package;
+    size_t size;
+};
+
+/* A Watch call, on the call thread alone. */
+struct watcher {
+    struct watcher *next, **link; /* in publisher.watchers */
+    struct rpc_call *call;
+    uint64_t version; /* that the client has or is being sent; 0: none */
+    bool asked;       /* its request has come */
+    bool sending;     /* a message is on its way: no second one */
+    bool late;        /* had not the last version when it came to send it */
+    bool ended;       /* what is being sent is the last version */
+    bool served;      /* that has left */
+};
+
+struct publisher {
+    struct rpc_server *server;
+    struct metric *published, *watching;
+    atomic_bool ending;
+    atomic_bool visit_posted;
+
+    /* Call thread alone. */
+    struct watcher *watchers;
+    unsigned n_watchers;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    struct publication *newest;
+    char run_id[PUBLISHER_RUN_ID_SIZE];
+    struct publisher_end end;
+    struct publisher_progress progress;
+    char state[PUBLISHER_TEXT_SIZE];
+    unsigned watchers_most;  /* at once, ever, less those that left since the end was asked for */
+    unsigned ends_delivered; /* watchers that were sent the last version */
+    unsigned watches;        /* begun, ever */
+    bool got;                /* somebody used Get */
+};
+
+/* ---- Publications ---- */
+
+static void let_go(void *arg)
+{
+    struct publication *publication = arg;
+    if (publication != NULL && atomic_fetch_sub(&publication->holders, 1) == 1) {
+        mem_free(publication->package);
+        mem_free(publication);
+    }
+}
+
+/* The newest one, held; NULL: none yet. */
+static struct publication *hold_newest(struct publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    struct publication *newest = publisher->newest;
+    if (newest != NULL) {
+        atomic_fetch_add(&newest->holders, 1);
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return newest;
+}
+
+/* Is this the run's identity, or not given? */
+static bool same_run(struct publisher *publisher, const char *run_id)
+{
+    if (run_id == NULL || run_id[0] == '\0') {
+        return true;
+    }
+    pthread_mutex_lock(&publisher->mutex);
+    bool same = strcmp(publisher->run_id, run_id) == 0;
+    pthread_mutex_unlock(&publisher->mutex);
+    return same;
+}
+
+/* Sends a publication, with its package unless the client has this version. */
+static status send_publication(struct publisher *publisher, struct rpc_call *call,
+                               struct publication *publication, bool modified)
+{
+    char run_id[PUBLISHER_RUN_ID_SIZE];
+    pthread_mutex_lock(&publisher->mutex);
+    memcpy(run_id, publisher->run_id, sizeof(run_id));
+    pthread_mutex_unlock(&publisher->mutex);
+
+    Hindcast__ParametersResponse response = HINDCAST__PARAMETERS_RESPONSE__INIT;
+    response.modified = modified;
+    response.version = publication->version;
+    response.learner_step = publication->learner_step;
+    response.run_id = run_id;
+    response.finished = publication->finished;
+    if (!modified) {
+        return rpc_call_send(call, &response.base, NULL);
+    }
+    atomic_fetch_add(&publication->holders, 1);
+    struct rpc_payload payload = {.field = PACKAGE_FIELD,
+                                  .bytes = publication->package,
+                                  .size = publication->size,
+                                  .release = let_go,
+                                  .arg = publication};
+    return rpc_call_send(call, &response.base, &payload);
+}
+
+/* ---- Get ---- */
+
+static void note_getter(struct publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->got = true;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* Somebody who had not the last version was sent it. */
+static void count_delivery(struct publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->ends_delivered++;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    const Hindcast__ParametersRequest *request = (const void *)message;
+    note_getter(publisher);
+    struct publication *newest = hold_newest(publisher);
+    if (newest == NULL) {
+        rpc_call_finish(call, STATUS_UNAVAILABLE, "no parameters yet");
+        return;
+    }
+    uint64_t has = same_run(publisher, request->run_id) ? request->newer_than : 0;
+    bool modified = newest->version > has;
+    status s = send_publication(publisher, call, newest, modified);
+    rpc_call_finish(call, s, s == STATUS_OK ? "" : status_text(s));
+    if (s == STATUS_OK && newest->finished && modified) {
+        count_delivery(publisher);
+    }
+    let_go(newest);
+}
+
+/* ---- Watch ---- */
+
+static void on_watch_start(struct rpc_call *call)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    struct watcher *watcher = mem_new(sizeof(*watcher));
+    if (watcher == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "watch");
+        return;
+    }
+    watcher->call = call;
+    watcher->next = publisher->watchers;
+    watcher->link = &publisher->watchers;
+    if (watcher->next != NULL) {
+        watcher->next->link = &watcher->next;
+    }
+    publisher->watchers = watcher;
+    publisher->n_watchers++;
+    metric_set(publisher->watching, publisher->n_watchers);
+    rpc_call_set_state(call, watcher);
+
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->watches++;
+    if (publisher->watchers_most < publisher->n_watchers) {
+        publisher->watchers_most = publisher->n_watchers;
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* Sends the newest version to a watcher that lacks it and is not sending. */
+static void serve(struct publisher *publisher, struct watcher *watcher)
+{
+    if (!watcher->asked || watcher->sending || watcher->ended) {
+        return;
+    }
+    struct publication *newest = hold_newest(publisher);
+    if (newest == NULL) {
+        return;
+    }
+    bool modified = newest->version > watcher->version;
+    if (modified || newest->finished) {
+        status s = send_publication(publisher, watcher->call, newest, modified);
+        watcher->sending = true;
+        watcher->late = modified;
+        watcher->version = newest->version;
+        watcher->ended = newest->finished;
+        if (s != STATUS_OK) {
+            watcher->ended = true;
+            rpc_call_finish(watcher->call, s, status_text(s));
+        }
+    }
+    let_go(newest);
+}
+
+static void on_watch_message(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    struct watcher *watcher = rpc_call_state(call);
+    const Hindcast__ParametersRequest *request = (const void *)message;
+    if (watcher == NULL || watcher->asked) {
+        return;
+    }
+    watcher->asked = true;
+    watcher->version = same_run(publisher, request->run_id) ? request->newer_than : 0;
+    serve(publisher, watcher);
+}
+
+static void on_watch_sent(struct rpc_call *call)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    struct watcher *watcher = rpc_call_state(call);
+    if (watcher == NULL) {
+        return;
+    }
+    watcher->sending = false;
+    if (watcher->ended) {
+        watcher->served = true;
+        if (watcher->late) {
+            count_delivery(publisher);
+        }
+        rpc_call_finish(call, STATUS_OK, "");
+        return;
+    }
+    serve(publisher, watcher);
+}
+
+static void on_watch_done(struct rpc_call *call)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    struct watcher *watcher = rpc_call_state(call);
+    if (watcher == NULL) {
+        return;
+    }
+    /* Who leaves when the end was asked for needs no last version: often it was who asked. */
+    pthread_mutex_lock(&publisher->mutex);
+    if (atomic_load(&publisher->ending) && !watcher->served && publisher->watchers_most > 0) {
+        publisher->watchers_most--;
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    *watcher->link = watcher->next;
+    if (watcher->next != NULL) {
+        watcher->next->link = watcher->link;
+    }
+    publisher->n_watchers--;
+    metric_set(publisher->watching, publisher->n_watchers);
+    rpc_call_set_state(call, NULL);
+    mem_free(watcher);
+}
+
+/* On the call thread, after one or more publications. */
+static void visit_watchers(void *arg)
+{
+    struct publisher *publisher = arg;
+    atomic_store(&publisher->visit_posted, false);
+    for (struct watcher *watcher = publisher->watchers; watcher != NULL; watcher = watcher->next) {
+        serve(publisher, watcher);
+    }
+}
+
+/* ---- Finish, Progress ---- */
+
+static bool set_end(struct publisher *publisher, const struct publisher_end *end)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    bool first = !atomic_load(&publisher->ending);
+    if (first) {
+        publisher->end = *end;
+        atomic_store(&publisher->ending, true);
+    }
+    pthread_mutex_unlock(&publisher->mutex);
+    return first;
+}
+
+static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct publisher *publisher = rpc_call_service(call);
+    const Hindcast__FinishRequest *request = (const void *)message;
+    if (!same_run(publisher, request->run_id)) {
+        rpc_call_finish(call, STATUS_MISMATCH, "another run is being learned here by now");
+        return;
+    }
+    struct publisher_end end = {.version = request->version};
+    snprintf(end.reason, sizeof(end.reason), "%s", request->reason[0] ? request->reason : "asked");
+    snprintf(end.who, sizeof(end.who), "%s", request->who[0] ? request->who : "unknown");
+    Hindcast__FinishResponse response = HINDCAST__FINISH_RESPONSE__INIT;
+    response.accepted = set_end(publisher, &end);
+    if (response.accepted) {
+        log_info("finish asked for by=%s version=%llu: %s", end.who,
+                 (unsigned long long)end.version, end.reason);
+    }
+    (void)publisher_ending(publisher, &end);
+    response.reason = end.reason;
+    rpc_call_reply(call, &response.base);
+}
+
+static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    struct publisher *publisher = rpc_call_service(call);
+    char run_id[PUBLISHER_RUN_ID_SIZE], reason[PUBLISHER_TEXT_SIZE], state[PUBLISHER_TEXT_SIZE];
+    Hindcast__ProgressResponse response = HINDCAST__PROGRESS_RESPONSE__INIT;
+    pthread_mutex_lock(&publisher->mutex);
+    struct publisher_progress progress = publisher->progress;
+    memcpy(run_id, publisher->run_id, sizeof(run_id));
+    memcpy(reason, publisher->end.reason, sizeof(reason));
+    memcpy(state, publisher->state, sizeof(state));
+    response.version = publisher->newest != NULL ? publisher->newest->version : 0;
+    response.finished = publisher->newest != NULL && publisher->newest->finished;
+    pthread_mutex_unlock(&publisher->mutex);
+
+    response.learner_step = progress.learner_step;
+    response.learner_steps = progress.learner_steps;
+    response.steps_per_second = progress.steps_per_second;
+    response.learning_seconds = progress.learning_seconds;
+    response.finish_reason = reason;
+    response.run_id = run_id;
+    response.state = state;
+    Hindcast__ProgressResponse__Report reports[PUBLISHER_REPORTS_MAX];
+    Hindcast__ProgressResponse__Report *places[PUBLISHER_REPORTS_MAX];
+    for (size_t i = 0; i < progress.n_reports; i++) {
+        reports[i] = (Hindcast__ProgressResponse__Report)HINDCAST__PROGRESS_RESPONSE__REPORT__INIT;
+        reports[i].name = (char *)(uintptr_t)progress.reports[i].name;
+        reports[i].value = progress.reports[i].value;
+        places[i] = &reports[i];
+    }
+    response.n_reports = progress.n_reports;
+    response.reports = places;
+    rpc_call_reply(call, &response.base);
+}
+
+/* Whoever follows the run may also end it: the stop rule is an evaluator's. */
+#define ROLES (ROLE_LEARN | ROLE_EVALUATE | ROLE_ADMIN)
+
+static const struct rpc_method METHODS[] = {
+    {.name = "Get", .kind = RPC_UNARY, .roles = ROLES, .message = on_get},
+    {.name = "Watch",
+     .kind = RPC_SERVER_STREAM,
+     .roles = ROLES,
+     .start = on_watch_start,
+     .message = on_watch_message,
+     .sent = on_watch_sent,
+     .done = on_watch_done},
+    {.name = "Finish", .kind = RPC_UNARY, .roles = ROLES, .message = on_finish},
+    {.name = "Progress", .kind = RPC_UNARY, .roles = ROLES, .message = on_progress},
+};
+
+/* ---- What the learner calls ---- */
+
+status publisher_new(struct publisher **publisher, struct rpc_server *server, struct err *err)
+{
+    struct publisher *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "publisher");
+    }
+    made->server = server;
+    made->published = metric_gauge("hindcast_learner_published_version",
+                                   "Newest version of the parameters", NULL);
+    made->watching =
+        metric_gauge("hindcast_learner_watchers", "Clients that watch the parameters", NULL);
+    pthread_mutex_init(&made->mutex, NULL);
+    status s = rpc_server_add(server, &hindcast__parameters__descriptor, METHODS,
+                              sizeof(METHODS) / sizeof(METHODS[0]), made, err);
+    if (s != STATUS_OK) {
+        pthread_mutex_destroy(&made->mutex);
+        mem_free(made);
+        return s;
+    }
+    *publisher = made;
+    return STATUS_OK;
+}
+
+void publisher_free(struct publisher *publisher)
+{
+    if (publisher == NULL) {
+        return;
+    }
+    ASSERT(publisher->watchers == NULL);
+    let_go(publisher->newest);
+    pthread_mutex_destroy(&publisher->mutex);
+    mem_free(publisher);
+}
+
+void publisher_set_run(struct publisher *publisher, const char *run_id)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    snprintf(publisher->run_id, sizeof(publisher->run_id), "%s", run_id);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+status publisher_publish(struct publisher *publisher, void *package, size_t size, uint64_t version,
+                         uint64_t learner_step, bool finished, struct err *err)
+{
+    if (size > PUBLISHER_PACKAGE_MAX_BYTES) {
+        mem_free(package);
+        return err_set(err, STATUS_INVALID, "a package of %zu bytes, at most %u can be sent", size,
+                       PUBLISHER_PACKAGE_MAX_BYTES);
+    }
+    struct publication *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        mem_free(package);
+        return err_set(err, STATUS_NO_MEMORY, "publication");
+    }
+    atomic_init(&made->holders, 1);
+    made->version = version;
+    made->learner_step = learner_step;
+    made->finished = finished;
+    made->package = package;
+    made->size = size;
+
+    pthread_mutex_lock(&publisher->mutex);
+    struct publication *old = publisher->newest;
+    ASSERT(version >= 1 && (old == NULL || version > old->version));
+    publisher->newest = made;
+    pthread_mutex_unlock(&publisher->mutex);
+    let_go(old);
+
+    metric_set(publisher->published, (double)version);
+    if (!atomic_exchange(&publisher->visit_posted, true) &&
+        rpc_server_post(publisher->server, visit_watchers, publisher) != STATUS_OK) {
+        atomic_store(&publisher->visit_posted, false); /* the server is closed: nobody watches */
+    }
+    return STATUS_OK;
+}
+
+bool publisher_ending(struct publisher *publisher, struct publisher_end *end)
+{
+    if (!atomic_load(&publisher->ending)) {
+        return false;
+    }
+    if (end != NULL) {
+        pthread_mutex_lock(&publisher->mutex);
+        *end = publisher->end;
+        pthread_mutex_unlock(&publisher->mutex);
+    }
+    return true;
+}
+
+bool publisher_end(struct publisher *publisher, const char *reason, const char *who)
+{
+    struct publisher_end end = {0};
+    snprintf(end.reason, sizeof(end.reason), "%s", reason);
+    snprintf(end.who, sizeof(end.who), "%s", who);
+    return set_end(publisher, &end);
+}
+
+void publisher_set_progress(struct publisher *publisher, const struct publisher_progress *progress)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    publisher->progress = *progress;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+void publisher_set_state(struct publisher *publisher, const char *text)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    snprintf(publisher->state, sizeof(publisher->state), "%s", text);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+bool publisher_delivered(struct publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    unsigned followers = publisher->watchers_most;
+    if (followers == 0 && publisher->got) {
+        followers = 1;
+    }
+    bool delivered = publisher->newest != NULL && publisher->newest->finished &&
+                     publisher->ends_delivered >= followers;
+    pthread_mutex_unlock(&publisher->mutex);
+    return delivered;
+}
+
+unsigned publisher_followers(struct publisher *publisher)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    unsigned followers = publisher->watches + (publisher->got ? 1 : 0);
+    pthread_mutex_unlock(&publisher->mutex);
+    return followers;
+}

@@ -1,0 +1,48 @@
+/* From options to an exchange. See ranks.h. */
+#include "learner/run/ranks.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "common/base/memory.h"
+#include "learner/step/operators.h"
+
+void ranks_settle(struct learner_options *options, const struct experiment *experiment, bool *mpi)
+{
+    uint32_t rank, ranks;
+    *mpi = exchange_mpi_started(&rank, &ranks);
+    if (*mpi) {
+        options->rank = rank;
+        options->ranks = ranks;
+    }
+    if (options->ranks > 1 && !options->exchange[0]) {
+        snprintf(options->exchange, sizeof(options->exchange), "%s", experiment->parameters);
+    }
+}
+
+status ranks_open(struct exchange **exchange, const struct learner_options *options,
+                  const struct experiment *experiment, bool mpi, struct rpc_server *server,
+                  struct partner *partner, struct err *err)
+{
+    char record[PATH_MAX];
+    snprintf(record, sizeof(record), "%s/learner.generation", experiment->run_dir);
+    char *terms = learner_options_terms(options, experiment->seed);
+    if (terms == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "exchange");
+    }
+    const struct exchange_options wanted = {.rank = (uint32_t)options->rank,
+                                            .ranks = (uint32_t)options->ranks,
+                                            .address = options->exchange,
+                                            .experiment = experiment,
+                                            .timeout_seconds = options->exchange_timeout_seconds,
+                                            .terms = terms,
+                                            .server = server,
+                                            .record_path = record,
+                                            .n_scalars = SUMS_COUNT,
+                                            .make = partner != NULL ? partner_make : NULL,
+                                            .make_arg = partner};
+    const status s = mpi ? exchange_open_mpi(exchange, &wanted, err)
+                         : exchange_open_grpc(exchange, &wanted, err);
+    mem_free(terms);
+    return s;
+}

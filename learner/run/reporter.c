@@ -1,0 +1,362 @@
+/* Lines, metrics, Progress. See reporter.h. */
+#include "learner/run/reporter.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/event_file.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+
+#define LOG_MODULE "reporter"
+#include "common/base/log.h"
+
+#define FILE_MAX_BYTES (1u << 30)
+
+struct reporter {
+    int fd;
+    struct event_file *events;
+    struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
+    uint64_t since_ns; /* of the counts below */
+    uint64_t n_steps;
+    struct phases spent;
+};
+
+/* ---- The file ---- */
+
+static double step_of_line(const char *line, size_t size)
+{
+    cJSON *json = cJSON_ParseWithLength(line, size);
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(json, "step");
+    double number = cJSON_IsNumber(step) ? step->valuedouble : -1.0;
+    cJSON_Delete(json);
+    return number;
+}
+
+/* Bytes of the lines that stay: whole ones, up to the first that is unreadable or of a later step.
+ */
+static size_t kept_bytes(const char *text, size_t size, uint64_t step)
+{
+    size_t kept = 0;
+    while (kept < size) {
+        const char *end = memchr(text + kept, '\n', size - kept);
+        if (end == NULL) {
+            break;
+        }
+        size_t length = (size_t)(end - text) - kept;
+        double number = step_of_line(text + kept, length);
+        if (number < 0 || number > (double)step) {
+            break;
+        }
+        kept += length + 1;
+    }
+    return kept;
+}
+
+/* Leaves in the file what a run at `step` has behind it. */
+static status cut_file(const char *path, uint64_t step, struct err *err)
+{
+    if (step == 0) {
+        char previous[PATH_MAX + 16];
+        snprintf(previous, sizeof(previous), "%s.previous", path);
+        if (rename(path, previous) != 0 && errno != ENOENT) {
+            return err_errno(err, errno, "rename %s", path);
+        }
+        return STATUS_OK;
+    }
+    void *text = NULL;
+    size_t size = 0;
+    status s = file_read(path, FILE_MAX_BYTES, &text, &size, err);
+    if (s == STATUS_NOT_FOUND) {
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    size_t kept = kept_bytes(text, size, step);
+    mem_free(text);
+    if (kept < size && truncate(path, (off_t)kept) != 0) {
+        return err_errno(err, errno, "truncate %s", path);
+    }
+    return STATUS_OK;
+}
+
+static void make_metrics(struct reporter *made)
+{
+    size_t n = 0;
+    const double *bounds = metric_latency_bounds(&n);
+    made->steps =
+        metric_counter("hindcast_learner_steps_total", "Learner steps taken since the start", NULL);
+    made->step = metric_gauge("hindcast_learner_step", "Learner steps of the run", NULL);
+    made->rate = metric_gauge("hindcast_learner_steps_per_second",
+                              "Steps per second, between reports", NULL);
+    made->step_seconds = metric_histogram("hindcast_learner_step_seconds",
+                                          "Time of one step, without waiting", NULL, bounds, n);
+    made->wait_seconds =
+        metric_histogram("hindcast_learner_wait_seconds", "Time that one step waited for its batch",
+                         NULL, bounds, n);
+    for (int i = 0; i < PHASES; i++) {
+        char label[48];
+        snprintf(label, sizeof(label), "phase=\"%s\"", phase_name((enum phase)i));
+        made->phases[i] = metric_counter("hindcast_learner_seconds_total",
+                                         "Where the training thread's time goes", label);
+    }
+}
+
+status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t step,
+                     struct err *err)
+{
+    char path[PATH_MAX], folder[PATH_MAX];
+    snprintf(path, sizeof(path), "%s/learner.jsonl", run_dir);
+    snprintf(folder, sizeof(folder), "%s/tensorboard/learner", run_dir);
+    status s = cut_file(path, step, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct reporter *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "reporter");
+    }
+    made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (made->fd < 0) {
+        s = err_errno(err, errno, "%s", path);
+        goto free_made;
+    }
+    s = event_file_open(&made->events, folder, step == 0 ? 0 : step + 1, err);
+    if (s != STATUS_OK) {
+        goto close_file;
+    }
+    make_metrics(made);
+    made->since_ns = clock_now_ns();
+    *reporter = made;
+    return STATUS_OK;
+
+close_file:
+    close(made->fd);
+free_made:
+    mem_free(made);
+    return s;
+}
+
+void reporter_close(struct reporter *reporter)
+{
+    if (reporter != NULL) {
+        event_file_close(reporter->events);
+        close(reporter->fd);
+        mem_free(reporter);
+    }
+}
+
+/* ---- Counting ---- */
+
+void reporter_spent(struct reporter *reporter, const struct phases *phases)
+{
+    phases_add(&reporter->spent, phases);
+    for (int i = 0; i < PHASES; i++) {
+        if (phases->ns[i] > 0) {
+            metric_add(reporter->phases[i], (double)phases->ns[i] / 1e9);
+        }
+    }
+    event_file_flush_if_due(reporter->events);
+}
+
+void reporter_step(struct reporter *reporter, uint64_t step, const struct phases *phases)
+{
+    uint64_t step_ns = 0;
+    for (int i = PHASE_LOAD; i <= PHASE_APPLY; i++) {
+        step_ns += phases->ns[i];
+    }
+    reporter->n_steps++;
+    metric_add(reporter->steps, 1);
+    metric_set(reporter->step, (double)step);
+    metric_observe(reporter->step_seconds, (double)step_ns / 1e9);
+    metric_observe(reporter->wait_seconds, (double)phases->ns[PHASE_WAIT] / 1e9);
+    reporter_spent(reporter, phases);
+}
+
+struct reporter_rates reporter_rates(const struct reporter *reporter)
+{
+    double seconds = (double)(clock_now_ns() - reporter->since_ns) / 1e9;
+    if (seconds <= 0) {
+        return (struct reporter_rates){0};
+    }
+    return (struct reporter_rates){.steps_per_second = (double)reporter->n_steps / seconds,
+                                   .wait_share =
+                                       (double)reporter->spent.ns[PHASE_WAIT] / 1e9 / seconds};
+}
+
+/* ---- Reports ---- */
+
+/* What a vector's elements are, as the label of its metrics. */
+static void set_metrics(const struct report_value *value)
+{
+    char name[96];
+    snprintf(name, sizeof(name), "hindcast_learner_%s", value->name);
+    for (int i = 0; i < value->size; i++) {
+        char label[32];
+        snprintf(label, sizeof(label), "index=\"%d\"", i);
+        metric_set(metric_gauge(name, report_meaning(value->name), value->size > 1 ? label : NULL),
+                   value->values[i]);
+    }
+}
+
+/* Seven digits say all there is, and keep a long run's file small. */
+static cJSON *number(double value)
+{
+    char text[40];
+    snprintf(text, sizeof(text), "%.7g", value);
+    return cJSON_CreateRaw(text);
+}
+
+static cJSON *numbers(const double *values, int n)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (int i = 0; i < n; i++) {
+        cJSON_AddItemToArray(array, number(values[i]));
+    }
+    return array;
+}
+
+/* Of a step, since the last line. */
+static double phase_ms(const struct reporter *reporter, int phase)
+{
+    const double steps = reporter->n_steps > 0 ? (double)reporter->n_steps : 1;
+    return (double)reporter->spent.ns[phase] / 1e6 / steps;
+}
+
+static cJSON *phases_of(const struct reporter *reporter)
+{
+    cJSON *object = cJSON_CreateObject();
+    for (int i = 0; i < PHASES; i++) {
+        cJSON_AddItemToObject(object, phase_name((enum phase)i), number(phase_ms(reporter, i)));
+    }
+    return object;
+}
+
+static cJSON *line_of(const struct reporter *reporter, const struct report *report,
+                      double learning_seconds, uint64_t version)
+{
+    struct reporter_rates rates = reporter_rates(reporter);
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddNumberToObject(line, "step", (double)report->step);
+    cJSON_AddNumberToObject(line, "time", (double)(clock_wall_ns() / NS_PER_MS) / 1e3);
+    cJSON_AddItemToObject(line, "learning_seconds", number(learning_seconds));
+    cJSON_AddItemToObject(line, "steps_per_second", number(rates.steps_per_second));
+    cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
+    cJSON_AddNumberToObject(line, "version", (double)version);
+    cJSON_AddItemToObject(line, "phase_ms", phases_of(reporter));
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        cJSON_AddItemToObject(line, value->name,
+                              value->size == 1 ? number(value->values[0])
+                                               : numbers(value->values, value->size));
+    }
+    return line;
+}
+
+/* ---- Points ---- */
+
+struct points {
+    size_t n;
+    struct event_scalar items[EVENT_SCALARS_MAX];
+};
+
+static void add_point(struct points *points, double value, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+static void add_point(struct points *points, double value, const char *format, ...)
+{
+    if (points->n < EVENT_SCALARS_MAX) {
+        struct event_scalar *scalar = &points->items[points->n++];
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(scalar->tag, sizeof(scalar->tag), format, arguments);
+        va_end(arguments);
+        scalar->value = value;
+    }
+}
+
+/* The same as in a line, for TensorBoard; a vector's elements are a group. */
+static void add_points(struct reporter *reporter, const struct report *report)
+{
+    struct points *points = mem_new(sizeof(*points));
+    if (points == NULL) {
+        log_warn("no memory for points for TensorBoard");
+        return;
+    }
+    struct reporter_rates rates = reporter_rates(reporter);
+    add_point(points, rates.steps_per_second, "steps_per_second");
+    add_point(points, rates.wait_share, "wait_share");
+    for (int i = 0; i < PHASES; i++) {
+        add_point(points, phase_ms(reporter, i), "phase_ms/%s", phase_name((enum phase)i));
+    }
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        for (int j = 0; j < value->size; j++) {
+            if (value->size == 1) {
+                add_point(points, value->values[j], "%s", value->name);
+            } else {
+                add_point(points, value->values[j], "%s/%02d", value->name, j);
+            }
+        }
+    }
+    event_file_add(reporter->events, report->step, points->items, points->n);
+    mem_free(points);
+}
+
+void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
+                   uint64_t version)
+{
+    metric_set(reporter->rate, reporter_rates(reporter).steps_per_second);
+    for (int i = 0; i < report->n_values; i++) {
+        set_metrics(&report->values[i]);
+    }
+    cJSON *line = line_of(reporter, report, learning_seconds, version);
+    char *text = cJSON_PrintUnformatted(line);
+    cJSON_Delete(line);
+    if (text != NULL) {
+        size_t length = strlen(text);
+        text[length] = '\n'; /* in place of its 0: one write, one line */
+        struct err err = {0};
+        if (file_write_all(reporter->fd, text, length + 1, &err) != STATUS_OK) {
+            log_warn("a line of learner.jsonl is lost: %s", err.text);
+        }
+        cJSON_free(text);
+    }
+    add_points(reporter, report);
+    reporter->since_ns = clock_now_ns();
+    reporter->n_steps = 0;
+    memset(&reporter->spent, 0, sizeof(reporter->spent));
+}
+
+static double mean_of(const struct report_value *value)
+{
+    double sum = 0;
+    for (int i = 0; i < value->size; i++) {
+        sum += value->values[i];
+    }
+    return sum / value->size;
+}
+
+double reporter_mean(const struct report *report, const char *name)
+{
+    const struct report_value *value = report_find(report, name);
+    return value != NULL ? mean_of(value) : (double)NAN;
+}
+
+void reporter_progress(const struct report *report, struct publisher_progress *progress)
+{
+    progress->n_reports = 0;
+    for (int i = 0; i < report->n_values && progress->n_reports < PUBLISHER_REPORTS_MAX; i++) {
+        progress->reports[progress->n_reports++] = (struct publisher_report){
+            .name = report->values[i].name, .value = mean_of(&report->values[i])};
+    }
+}

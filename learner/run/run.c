@@ -1,0 +1,254 @@
+/* What is learned, and what keeps it. See run.h. */
+#include "learner/run/run.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/memory.h"
+
+#define LOG_MODULE "run"
+#include "common/base/log.h"
+
+#define FIRST_CHECKPOINT_MS 60000
+
+void run_init(struct run *run, const struct experiment *experiment,
+              const struct learner_options *options, const char *config, uint64_t config_digest,
+              struct publisher *publisher)
+{
+    memset(run, 0, sizeof(*run));
+    run->experiment = experiment;
+    run->options = options;
+    run->config = config;
+    run->publisher = publisher;
+    run->about.config_digest = config_digest;
+    run->record.fd = -1;
+}
+
+void run_fini(struct run *run)
+{
+    checkpointer_close(run->checkpointer);
+    counter_file_close(&run->record);
+    state_free(run->state);
+    mem_free(run->signature_json);
+    run->checkpointer = NULL;
+    run->state = NULL;
+    run->signature_json = NULL;
+}
+
+static void folder_of(char folder[PATH_MAX], const struct run *run)
+{
+    snprintf(folder, PATH_MAX, "%s/checkpoints", run->experiment->run_dir);
+}
+
+static void package_path(char path[PATH_MAX], const struct run *run)
+{
+    snprintf(path, PATH_MAX, "%s/policy_learner.safetensors", run->experiment->run_dir);
+}
+
+/* "20260131T120000-1a2b3c4d": readable, and never the same twice. */
+static void name_run(char *run_id, size_t size)
+{
+    uint32_t chance = 0;
+    if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance)) {
+        chance = (uint32_t)clock_now_ns();
+    }
+    time_t now = (time_t)(clock_wall_ns() / NS_PER_S);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    char stamp[32];
+    strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &utc);
+    snprintf(run_id, size, "%s-%08" PRIx32, stamp, chance);
+}
+
+/* Names the lines of the configuration that are not in the other one. */
+static void log_difference(const char *was, const char *is)
+{
+    for (const char *line = is; *line;) {
+        size_t length = strcspn(line, "\n");
+        char text[CONFIG_TEXT_SIZE + 64];
+        snprintf(text, sizeof(text), "%.*s", (int)length, line);
+        if (length > 0 && strstr(was, text) == NULL) {
+            const char *key = text + strspn(text, " ");
+            log_warn("differs from the checkpoint's configuration: %s", key);
+        }
+        line += length + (line[length] == '\n');
+    }
+}
+
+/* What resumed and new runs have in common, once there is a state. */
+static status open_parts(struct run *run, struct err *err)
+{
+    char path[PATH_MAX];
+    uint64_t recorded = 0;
+    snprintf(path, sizeof(path), "%s/learner.version", run->experiment->run_dir);
+    status s = counter_file_open(&run->record, path, run->about.run_id, &recorded, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (run->about.version < recorded && !run->about.finished) {
+        run->about.version = recorded;
+    }
+    run->signature_json = signature_to_json(&run->about.signature);
+    if (run->signature_json == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "signature");
+    }
+    publisher_set_run(run->publisher, run->about.run_id);
+    char folder[PATH_MAX];
+    folder_of(folder, run);
+    run->checkpoint_ns = clock_now_ns();
+    run->checkpoint_step = run->state->step;
+    return checkpointer_open(&run->checkpointer, folder, run->options->keep_checkpoints, run->state,
+                             &run->settings, err);
+}
+
+/* Was it ended by limits that it has not reached any more? */
+static bool may_go_on(const struct run *run)
+{
+    const struct learner_options *options = run->options;
+    return run->about.finished && strcmp(run->about.finish_who, CHECKPOINT_BY_LIMITS) == 0 &&
+           (options->steps == 0 || run->state->step < (uint64_t)options->steps) &&
+           (options->max_seconds <= 0 || run->about.learning_seconds < options->max_seconds);
+}
+
+status run_resume(struct run *run, struct err *err)
+{
+    char folder[PATH_MAX];
+    folder_of(folder, run);
+    uint64_t digest = run->about.config_digest;
+    status s = checkpoint_resume(folder, run->options, (uint64_t)run->experiment->seed, &run->state,
+                                 &run->settings, &run->about, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    log_difference(run->about.config, run->config);
+    run->about.config_digest = digest;
+    snprintf(run->about.config, sizeof(run->about.config), "%s", run->config);
+    log_info("resumed run=%s step=%" PRIu64 " batch=%" PRIu64 " version=%" PRIu64 "%s%s",
+             run->about.run_id, run->state->step, run->about.next_batch, run->about.version,
+             run->about.finished ? " finished: " : "", run->about.finish_reason);
+    if (may_go_on(run)) {
+        log_info("the limits that ended this run are wider now: it goes on");
+        run->about.finished = false;
+        char path[PATH_MAX];
+        package_path(path, run);
+        unlink(path); /* it is not the last any more */
+    }
+    return open_parts(run, err);
+}
+
+status run_begin(struct run *run, const struct signature *signature, struct err *err)
+{
+    run->about.signature = *signature;
+    name_run(run->about.run_id, sizeof(run->about.run_id));
+    snprintf(run->about.config, sizeof(run->about.config), "%s", run->config);
+    status s = learner_options_settings(run->options, signature, (uint64_t)run->experiment->seed,
+                                        &run->settings, err);
+    if (s == STATUS_OK) {
+        s = state_new(&run->state, &run->settings, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_parts(run, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
+             run->about.run_id, run->settings.algorithm, run->settings.O, run->settings.A,
+             run->settings.K, run->state->layout.size);
+    return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
+}
+
+/* The last package on disk, for runs that no evaluator follows. Without it the run is no less over.
+ */
+static void keep_package(const struct run *run, const void *package, size_t size)
+{
+    char path[PATH_MAX];
+    struct err err;
+    const struct file_part part = {package, size};
+    package_path(path, run);
+    if (file_replace(path, &part, 1, &err) != STATUS_OK) {
+        log_warn("the last policy is not kept: %s", err.text);
+    }
+}
+
+status run_publish(struct run *run, bool finished, struct err *err)
+{
+    uint64_t version = run->about.version + (finished ? 0 : 1);
+    char version_text[24];
+    snprintf(version_text, sizeof(version_text), "%" PRIu64, version);
+    const struct state_note notes[] = {{"run_id", run->about.run_id},
+                                       {"version", version_text},
+                                       {"experiment", run->experiment->name}};
+    void *package = NULL;
+    size_t size = 0;
+    status s = state_package(run->state, &run->settings, run->signature_json, notes,
+                             sizeof(notes) / sizeof(notes[0]), &package, &size, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "publish version %" PRIu64, version);
+    }
+    /* Recorded first: a number that was seen must not come again. */
+    struct err why = {0};
+    if (counter_file_set(&run->record, version, &why) != STATUS_OK) {
+        log_warn("%s", why.text);
+    }
+    if (finished) {
+        keep_package(run, package, size);
+    }
+    s = publisher_publish(run->publisher, package, size, version, run->state->step, finished, err);
+    if (s == STATUS_OK) {
+        run->about.version = version;
+    }
+    return s;
+}
+
+void run_checkpoint_if_due(struct run *run, uint64_t now_ns)
+{
+    const struct learner_options *options = run->options;
+    bool due =
+        (options->checkpoint_every_steps > 0 &&
+         run->state->step - run->checkpoint_step >= (uint64_t)options->checkpoint_every_steps) ||
+        (options->checkpoint_every_seconds > 0 &&
+         (double)(now_ns - run->checkpoint_ns) / 1e9 >= options->checkpoint_every_seconds);
+    if (due && checkpointer_offer(run->checkpointer, run->state, &run->about)) {
+        run->checkpoint_ns = now_ns;
+        run->checkpoint_step = run->state->step;
+    }
+}
+
+status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
+{
+    uint64_t begin_ns = clock_now_ns();
+    uint64_t durable = 0;
+    status s = checkpointer_wait(run->checkpointer, timeout_ms, err);
+    if (s == STATUS_TIMEOUT) {
+        return s;
+    }
+    if (s == STATUS_OK && checkpointer_step(run->checkpointer, &durable) &&
+        durable == run->state->step && !run->about.finished) {
+        return STATUS_OK;
+    }
+    uint64_t spent_ms = (clock_now_ns() - begin_ns) / NS_PER_MS;
+    bool taken = checkpointer_offer(run->checkpointer, run->state, &run->about);
+    ASSERT(taken); /* nobody else offers */
+    run->checkpoint_ns = clock_now_ns();
+    run->checkpoint_step = run->state->step;
+    return checkpointer_wait(run->checkpointer, timeout_ms > spent_ms ? timeout_ms - spent_ms : 0,
+                             err);
+}
+
+status run_end(struct run *run, const struct publisher_end *end, uint64_t timeout_ms,
+               struct err *err)
+{
+    run->about.finished = true;
+    run->about.version++;
+    snprintf(run->about.finish_reason, sizeof(run->about.finish_reason), "%s", end->reason);
+    snprintf(run->about.finish_who, sizeof(run->about.finish_who), "%s", end->who);
+    return run_checkpoint(run, timeout_ms, err);
+}

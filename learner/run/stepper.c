@@ -1,0 +1,190 @@
+/* One step of a run. See stepper.h. */
+#include "learner/run/stepper.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "learner/run/diagnostics.h"
+#include "learner/step/failed_step.h"
+#include "learner/step/update.h"
+
+#define LOG_MODULE "stepper"
+#include "common/base/log.h"
+
+struct stepper {
+    struct run *run;
+    const struct learner_options *options;
+    struct update *update;
+    struct diagnostics *diagnostics;
+    int32_t *tasks;       /* (B, T), where tasks are drawn */
+    struct report report; /* of the last step */
+    struct report shown;  /* of the last step that was looked at closely */
+    struct phases phases; /* of the last step */
+    bool any_step;
+    int64_t begin, B;   /* our snippets of the global batch */
+    stepper_meet *meet; /* NULL: a learner on its own */
+    void *meet_arg;
+};
+
+static status make_parts(struct stepper *made, int threads, struct err *err)
+{
+    const struct settings *settings = &made->run->settings;
+    const int B = (int)made->B;
+    status s = update_new(&made->update, settings, B, (int)made->options->snippet_transitions,
+                          threads, err);
+    if (s == STATUS_OK) {
+        s = diagnostics_new(&made->diagnostics, settings, made->run->state, B, err);
+    }
+    if (s == STATUS_OK && settings->T < settings->K) {
+        made->tasks = mem_array((size_t)B * (size_t)settings->T, sizeof(*made->tasks));
+        if (made->tasks == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "tasks");
+        }
+    }
+    return s;
+}
+
+status stepper_new(struct stepper **stepper, struct run *run, const struct learner_options *options,
+                   struct err *err)
+{
+    struct stepper *made = mem_new(sizeof(*made));
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "stepper");
+    }
+    made->run = run;
+    made->options = options;
+    learner_options_slice(options, options->rank, &made->begin, &made->B);
+    const int threads = learner_options_threads(options);
+    status s = make_parts(made, threads, err);
+    if (s != STATUS_OK) {
+        stepper_free(made);
+        return s;
+    }
+    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, made->B,
+             options->snippet_transitions);
+    *stepper = made;
+    return STATUS_OK;
+}
+
+void stepper_free(struct stepper *stepper)
+{
+    if (stepper == NULL) {
+        return;
+    }
+    update_free(stepper->update);
+    diagnostics_free(stepper->diagnostics);
+    mem_free(stepper->tasks);
+    mem_free(stepper);
+}
+
+static void check_table(struct run *run, uint64_t table_version)
+{
+    uint64_t *known = &run->about.table_version;
+    if (*known == table_version) {
+        return;
+    }
+    if (*known != 0) {
+        log_warn("the table is not the one this run learned from: version %016" PRIx64
+                 ", was %016" PRIx64 "; learning goes on with what is there",
+                 table_version, *known);
+    }
+    *known = table_version;
+}
+
+/* Keeps what broke a step: the batch, and the state that met it. */
+static void keep_failure(const struct stepper *stepper, const struct batch *batch)
+{
+    const struct run *run = stepper->run;
+    char suffix[32] = "";
+    if (stepper->options->ranks > 1) {
+        snprintf(suffix, sizeof(suffix), "-rank-%" PRId64, stepper->options->rank);
+    }
+    failed_step_keep(run->experiment->run_dir, suffix, run->state, &run->settings, batch,
+                     learner_options_threads(stepper->options));
+}
+
+bool stepper_report_due(const struct stepper *stepper)
+{
+    const struct learner_options *options = stepper->options;
+    const uint64_t step = stepper->run->state->step;
+    return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
+}
+
+/* Gradients, meeting, step. *met: it was not the meeting that failed. */
+static status step(struct stepper *stepper, const struct batch *batch, uint64_t number, bool *met,
+                   uint64_t *meeting_ns, struct err *err)
+{
+    struct state *state = stepper->run->state;
+    status s = update_gradients(stepper->update, state, batch, NULL, err);
+    if (s == STATUS_OK && stepper->meet != NULL) {
+        const uint64_t begin_ns = clock_now_ns();
+        const struct exchange_mark mark = {state->step, number, state_digest(state)};
+        s = stepper->meet(stepper->meet_arg, &mark, update_sums(stepper->update), err);
+        *met = s == STATUS_OK;
+        *meeting_ns = clock_now_ns() - begin_ns;
+    }
+    return s == STATUS_OK ? update_apply(stepper->update, state, &stepper->report, err) : s;
+}
+
+void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg)
+{
+    stepper->meet = meet;
+    stepper->meet_arg = arg;
+}
+
+void stepper_forget(struct stepper *stepper)
+{
+    update_forget(stepper->update);
+}
+
+status stepper_take(struct stepper *stepper, const struct replay_batch *from, struct err *err)
+{
+    struct run *run = stepper->run;
+    struct batch batch = {.rows = from->rows,
+                          .n_valid = from->n_valid,
+                          .tasks = stepper->tasks,
+                          .B = (int)from->snippets,
+                          .N = (int)stepper->options->snippet_transitions,
+                          .begin = (uint64_t)stepper->begin};
+    check_table(run, from->table_version);
+    if (stepper->tasks != NULL) {
+        batch_draw_tasks(stepper->tasks, &run->settings, run->state->step, batch.begin, batch.B);
+    }
+    uint64_t meeting_ns = 0;
+    bool met = true;
+    status s = step(stepper, &batch, from->number, &met, &meeting_ns, err);
+    if (s != STATUS_OK) {
+        if (met) {
+            keep_failure(stepper, &batch);
+        }
+        return s;
+    }
+    run->about.next_batch = from->number + 1;
+    stepper->phases = *update_phases(stepper->update);
+    stepper->phases.ns[PHASE_EXCHANGE] += meeting_ns;
+    phases_start(&stepper->phases);
+    if (stepper->options->rank == 0 && (!stepper->any_step || stepper_report_due(stepper))) {
+        diagnostics_add(stepper->diagnostics, run->state, &batch, &stepper->report);
+        stepper->shown = stepper->report;
+    }
+    stepper->any_step = true;
+    phases_lap(&stepper->phases, PHASE_REPORT);
+    return STATUS_OK;
+}
+
+const struct phases *stepper_phases(const struct stepper *stepper)
+{
+    return &stepper->phases;
+}
+
+const struct report *stepper_report(const struct stepper *stepper)
+{
+    return &stepper->report;
+}
+
+const struct report *stepper_shown(const struct stepper *stepper)
+{
+    return &stepper->shown;
+}

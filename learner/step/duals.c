@@ -1,0 +1,80 @@
+/* Multipliers and their gradients, in double: there are few. */
+#include "learner/step/duals.h"
+
+#include <math.h>
+
+double dual_multiplier(double rho)
+{
+    return (rho > 0.0 ? rho : 0.0) + log1p(exp(-fabs(rho))) + 1e-8;
+}
+
+double dual_slope(double rho)
+{
+    return 1.0 / (1.0 + exp(-rho));
+}
+
+double dual_rho(double multiplier)
+{
+    const double x = multiplier - 1e-8;
+    return x > 30.0 ? x : log(expm1(x));
+}
+
+static void read(double *multipliers, const struct parameters_layout *layout, const char *name,
+                 const float *params)
+{
+    size_t at;
+    int n;
+    if (parameters_dual(layout, name, &at, &n)) {
+        for (int i = 0; i < n; i++) {
+            multipliers[i] = dual_multiplier((double)params[at + (size_t)i]);
+        }
+    }
+}
+
+void duals_read(struct step *step, const struct parameters_layout *layout, const float *params)
+{
+    read(step->eta, layout, "rho_eta", params);
+    read(step->alpha_mean, layout, "rho_mean", params);
+    read(step->alpha_std, layout, "rho_std", params);
+}
+
+void duals_gradients(float *gradients, const struct step *step,
+                     const struct parameters_layout *layout, const float *params,
+                     const struct sums *sums)
+{
+    const struct settings *settings = step->settings;
+    size_t at;
+    int n;
+    if (parameters_dual(layout, "rho_eta", &at, &n)) {
+        for (int k = 0; k < n; k++) {
+            const size_t i = at + (size_t)k;
+            gradients[i] =
+                (float)(sums->eta_gradient[k] / sums->states * dual_slope((double)params[i]));
+        }
+    }
+    if (parameters_dual(layout, "rho_mean", &at, &n)) {
+        for (int k = 0; k < n; k++) {
+            const size_t i = at + (size_t)k;
+            const double slack = settings->eps_mean - sums->kl_mean[k] / sums->states;
+            gradients[i] = (float)(slack * dual_slope((double)params[i]));
+        }
+    }
+    if (parameters_dual(layout, "rho_std", &at, &n)) {
+        for (int k = 0; k < n; k++) {
+            const size_t i = at + (size_t)k;
+            const double slack = settings->eps_std - sums->kl_std[k] / sums->states;
+            gradients[i] = (float)(slack * dual_slope((double)params[i]));
+        }
+    }
+}
+
+void duals_floor(float *params, const struct parameters_layout *layout, double floor)
+{
+    const struct parameters_group *group = parameters_group(layout, "dual");
+    for (int i = 0; group != NULL && i < group->n_tensors; i++) {
+        float *rho = params + group->at + group->tensors[i].at;
+        for (size_t j = 0; j < group->tensors[i].size; j++) {
+            rho[j] = rho[j] < (float)floor ? (float)floor : rho[j];
+        }
+    }
+}

@@ -1,0 +1,42 @@
+/* The stopwatch. See phases.h. */
+#include "learner/step/phases.h"
+
+#include "common/base/clock.h"
+
+const char *phase_name(enum phase phase)
+{
+    static const char *const names[PHASES] = {
+#define PHASE_TEXT(name, text) text,
+        PHASES_MAP(PHASE_TEXT)
+#undef PHASE_TEXT
+    };
+    return names[phase];
+}
+
+void phases_start(struct phases *phases)
+{
+    phases->lap_ns = clock_now_ns();
+}
+
+void phases_lap(struct phases *phases, enum phase phase)
+{
+    const uint64_t now_ns = clock_now_ns();
+    phases->ns[phase] += now_ns - phases->lap_ns;
+    phases->lap_ns = now_ns;
+}
+
+void phases_add(struct phases *phases, const struct phases *more)
+{
+    for (int i = 0; i < PHASES; i++) {
+        phases->ns[i] += more->ns[i];
+    }
+}
+
+uint64_t phases_sum(const struct phases *phases)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < PHASES; i++) {
+        sum += phases->ns[i];
+    }
+    return sum;
+}

@@ -1,0 +1,71 @@
+/* The report: a list of named values. */
+#include "learner/step/report.h"
+
+#include <string.h>
+
+const struct report_value *report_find(const struct report *report, const char *name)
+{
+    for (int i = 0; i < report->n_values; i++) {
+        if (strcmp(report->values[i].name, name) == 0) {
+            return &report->values[i];
+        }
+    }
+    return NULL;
+}
+
+void report_add(struct report *report, const char *name, const double *values, int size)
+{
+    ASSERT(report->n_values < REPORT_VALUES_MAX);
+    ASSERT(size <= REPORT_VECTOR_MAX);
+    struct report_value *value = &report->values[report->n_values++];
+    value->name = name;
+    value->size = size;
+    memcpy(value->values, values, (size_t)size * sizeof *values);
+}
+
+const char *report_meaning(const char *name)
+{
+    static const struct {
+        const char *name, *meaning;
+    } meanings[] = {
+        {"critic_loss", "Half the squared error of the critic to its targets"},
+        {"critic2_loss", "The same of the second critic"},
+        {"value_mean", "V, mean over all rows"},
+        {"target_mean", "The critic's targets, mean over states"},
+        {"prior_loss", "Negative log likelihood of the accepted actions under the prior"},
+        {"accepted",
+         "Share of logged actions that the prior learns from; with prior_f exp their weight"},
+        {"advantage_mean", "Advantage of the logged actions"},
+        {"eta", "Temperature, by task"},
+        {"policy_loss", "What the policy minimises, without what restrains it"},
+        {"perturb_loss", "What the perturbation network minimises"},
+        {"trust_loss", "Penalty for leaving the trust region"},
+        {"dual_loss", "What eta minimises"},
+        {"alpha_loss", "What the alphas minimise"},
+        {"q_mean", "Q of the sampled actions"},
+        {"q_min", "Least Q of the logged actions looked at"},
+        {"q_max", "Largest Q of the logged actions looked at"},
+        {"kl_improved", "KL of the improved weights to the samples' own"},
+        {"kl_prior", "KL of the policy to the prior"},
+        {"kl_mean", "KL to the policy's target copy by its mean, by action"},
+        {"kl_std", "KL to the policy's target copy by its std, by action"},
+        {"alpha_mean", "Multiplier of the mean's trust region, by action"},
+        {"alpha_std", "Multiplier of the std's trust region, by action"},
+        {"entropy", "Entropy of the policy"},
+        {"policy_std", "Std of the policy, by action"},
+        {"prior_std", "Std of the prior, by action"},
+        {"prior_floor", "Share of the prior's stds at their floor"},
+        {"actions_at_end", "Share of logged actions at an end of their range"},
+        {"grad_norm_policy", "Norm of the policy's gradient, before clipping"},
+        {"grad_norm_prior", "Norm of the prior's gradient, before clipping"},
+        {"grad_norm_critic", "Norm of the critic's gradient, before clipping"},
+        {"grad_norm_critic2", "Norm of the second critic's gradient, before clipping"},
+        {"grad_norm_perturb", "Norm of the perturbation network's gradient, before clipping"},
+    };
+    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
+        if (strcmp(meanings[i].name, name) == 0) {
+            return meanings[i].meaning;
+        }
+    }
+    return "Of the last reported step";
+}

@@ -1,0 +1,114 @@
+/* From a step's sums to its report. */
+#include <math.h>
+
+#include "learner/step/operators.h"
+
+static void add_one(struct report *report, const char *name, double value)
+{
+    report_add(report, name, &value, 1);
+}
+
+/* MPO: the E-step, the M-step and its trust region. */
+void report_mpo(struct report *report, const struct step *step, const struct sums *sums)
+{
+    const struct settings *settings = step->settings;
+    const int A = settings->A;
+    double kl_mean[REPORT_ACTIONS_MAX];
+    double kl_std[REPORT_ACTIONS_MAX];
+    double trust = 0.0;
+    double alpha_loss = 0.0;
+    for (int i = 0; i < A; i++) {
+        kl_mean[i] = sums->kl_mean[i] / sums->states;
+        kl_std[i] = sums->kl_std[i] / sums->states;
+        trust += step->alpha_mean[i] * kl_mean[i] + step->alpha_std[i] * kl_std[i];
+        alpha_loss += step->alpha_mean[i] * (settings->eps_mean - kl_mean[i]) +
+                      step->alpha_std[i] * (settings->eps_std - kl_std[i]);
+    }
+    add_one(report, "policy_loss", sums->policy_loss / sums->states);
+    add_one(report, "trust_loss", trust);
+    add_one(report, "dual_loss", sums->dual_loss / sums->states);
+    add_one(report, "alpha_loss", alpha_loss);
+    add_one(report, "q_mean", sums->q / sums->states);
+    add_one(report, "kl_improved", sums->kl_improved / sums->states);
+    report_add(report, "kl_mean", kl_mean, A);
+    report_add(report, "kl_std", kl_std, A);
+    report_add(report, "alpha_mean", step->alpha_mean, A);
+    report_add(report, "alpha_std", step->alpha_std, A);
+}
+
+/* SVG and BEAR: what the policy climbs, and what restrains it. */
+void report_svg(struct report *report, const struct step *step, const struct sums *sums)
+{
+    add_one(report, "policy_loss", -sums->q / sums->states);
+    add_one(report, "q_mean", sums->q / sums->states);
+    if (step->algorithm->prior != NULL) {
+        add_one(report, "kl_prior", sums->kl_prior / sums->states);
+        add_one(report, "dual_loss", sums->dual_loss / sums->states);
+    } else {
+        add_one(report, "entropy", sums->entropy / sums->states);
+    }
+}
+
+/* BCQ: what the perturbation network climbs. */
+void report_bcq(struct report *report, const struct step *step, const struct sums *sums)
+{
+    (void)step;
+    add_one(report, "perturb_loss", -sums->q / sums->states);
+    add_one(report, "q_mean", sums->q / sums->states);
+}
+
+void report_fill(struct report *report, const struct step *step, const struct sums *sums,
+                 const struct parameters_layout *layout, const double *norms, uint64_t number)
+{
+    static const struct {
+        const char *group, *name;
+    } names[] = {{"policy", "grad_norm_policy"},
+                 {"prior", "grad_norm_prior"},
+                 {"critic", "grad_norm_critic"},
+                 {"critic2", "grad_norm_critic2"},
+                 {"perturb", "grad_norm_perturb"}};
+    const struct algorithm *algorithm = step->algorithm;
+    report->step = number;
+    report->n_states = sums->states;
+    report->n_values = 0;
+    add_one(report, "critic_loss", sums->critic_loss / sums->states);
+    if (algorithm->has_critic2) {
+        add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
+    }
+    add_one(report, "value_mean", sums->value / sums->values);
+    add_one(report, "target_mean", sums->target / sums->states);
+    if (algorithm->prior != NULL) {
+        add_one(report, "prior_loss", sums->prior_loss / sums->states);
+        add_one(report, "accepted", sums->accepted / sums->states);
+    }
+    if (algorithm->prior_kind == PRIOR_ABM) {
+        add_one(report, "advantage_mean", sums->advantage / sums->states);
+    }
+    if (algorithm->has_eta) {
+        report_add(report, "eta", step->eta, step->settings->K);
+    }
+    if (algorithm->report != NULL) {
+        algorithm->report(report, step, sums);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const struct parameters_group *group = parameters_group(layout, names[i].group);
+        if (group != NULL) {
+            add_one(report, names[i].name, norms[group - layout->groups]);
+        }
+    }
+}
+
+status report_check(const struct report *report, struct err *err)
+{
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        for (int j = 0; j < value->size; j++) {
+            const double x = value->values[j];
+            if (!isfinite(x)) {
+                return err_set(err, STATUS_CORRUPT, "learner step %llu: %s is %g",
+                               (unsigned long long)report->step, value->name, x);
+            }
+        }
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,281 @@
+/* Checkpoints and policy packages.
+ *
+ * A checkpoint is one safetensors file: params under their own names (`policy/layers/0/weight`,
+ * `dual/rho_eta`), targets under `target/`, Adam moments under `m/` and `v/`; metadata: format,
+ * learner_step, every setting, the caller's notes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/networks/policy.h"
+#include "learner/step/algorithm.h"
+#include "learner/step/state.h"
+
+#define FORMAT    "hindcast-checkpoint-1"
+#define BYTES_MAX ((size_t)4 << 30)
+
+/* ---- One visitor for both directions ---- */
+
+/* The four blocks of a state and their prefixes. */
+static const char *const prefixes[] = {"", "target/", "m/", "v/"};
+#define N_BLOCKS 4
+
+static void blocks_of(const struct state *state, float *blocks[N_BLOCKS])
+{
+    blocks[0] = state->params;
+    blocks[1] = state->targets;
+    blocks[2] = state->m;
+    blocks[3] = state->v;
+}
+
+/* Called by parameters_visit for each tensor; goes over the blocks that have it. */
+struct pass {
+    float *blocks[N_BLOCKS];
+    struct safetensors_writer *writer; /* writing, or */
+    const struct safetensors *file;    /* reading */
+    status result;
+    struct err *err;
+};
+
+static void pass_tensor(void *arg, const struct parameters_group *group, const char *name,
+                        const struct network_tensor *tensor)
+{
+    struct pass *pass = arg;
+    const size_t shape[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
+    for (int i = 0; i < N_BLOCKS && pass->result == STATUS_OK; i++) {
+        if (i == 1 && !group->has_target) {
+            continue;
+        }
+        char full[PARAMETERS_NAME_SIZE + 16];
+        snprintf(full, sizeof full, "%s%s", prefixes[i], name);
+        float *at = pass->blocks[i] + tensor->at;
+        pass->result = pass->writer != NULL
+                           ? safetensors_add(pass->writer, full, SAFETENSORS_F32, tensor->n_dims,
+                                             shape, at, pass->err)
+                           : safetensors_copy(pass->file, full, SAFETENSORS_F32, tensor->n_dims,
+                                              shape, at, pass->err);
+    }
+}
+
+/* ---- Writing ---- */
+
+struct noting {
+    struct safetensors_writer *writer;
+    const char *prefix;
+    status result;
+    struct err *err;
+};
+
+static void note_setting(void *arg, const char *name, const char *text)
+{
+    struct noting *noting = arg;
+    char key[64];
+    snprintf(key, sizeof key, "%s%s", noting->prefix, name);
+    if (noting->result == STATUS_OK) {
+        noting->result = safetensors_note(noting->writer, key, text, noting->err);
+    }
+}
+
+/* Settings under `prefix`, and the caller's notes. */
+static status note_all(struct safetensors_writer *writer, const char *prefix,
+                       const struct settings *settings, const struct state_note *notes, size_t n,
+                       struct err *err)
+{
+    struct noting noting = {writer, prefix, STATUS_OK, err};
+    settings_visit(settings, note_setting, &noting);
+    for (size_t i = 0; i < n && noting.result == STATUS_OK; i++) {
+        noting.result = safetensors_note(writer, notes[i].name, notes[i].text, err);
+    }
+    return noting.result;
+}
+
+status state_save(const struct state *state, const struct settings *settings,
+                  const struct state_note *notes, size_t n_notes, const char *path, struct err *err)
+{
+    struct safetensors_writer *writer;
+    status s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "checkpoint %s", path);
+    }
+    char step[32];
+    snprintf(step, sizeof step, "%llu", (unsigned long long)state->step);
+    s = safetensors_note(writer, "format", FORMAT, err);
+    s = s != STATUS_OK ? s : safetensors_note(writer, "learner_step", step, err);
+    s = s != STATUS_OK ? s : note_all(writer, "", settings, notes, n_notes, err);
+    if (s == STATUS_OK) {
+        struct pass pass = {.writer = writer, .err = err};
+        blocks_of(state, pass.blocks);
+        parameters_visit(&state->layout, pass_tensor, &pass);
+        s = pass.result;
+    }
+    s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
+    safetensors_writer_free(writer);
+    return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
+}
+
+typedef status write_network(struct safetensors_writer *writer, const struct policy_info *info,
+                             const float *params, struct err *err);
+
+/* What the package has beside the acting network: all that acting needs, and the prior. */
+static status write_others(struct safetensors_writer *writer, const struct state *state,
+                           const struct algorithm *algorithm, const struct policy_info *info,
+                           struct err *err)
+{
+    const bool has_critic = strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
+    const struct {
+        const char *group;
+        write_network *write;
+        bool wanted;
+    } others[] = {{"critic", policy_write_critic, has_critic},
+                  {"perturb", policy_write_perturb, has_critic},
+                  {"prior", policy_write_prior, strcmp(algorithm->acting, "prior") != 0}};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < sizeof others / sizeof others[0]; i++) {
+        const struct parameters_group *group = parameters_group(&state->layout, others[i].group);
+        if (group != NULL && others[i].wanted) {
+            s = others[i].write(writer, info, state->params + group->at, err);
+        }
+    }
+    return s;
+}
+
+status state_package(const struct state *state, const struct settings *settings,
+                     const char *signature_json, const struct state_note *notes, size_t n_notes,
+                     void **bytes, size_t *size, struct err *err)
+{
+    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const struct parameters_group *group = parameters_group(&state->layout, algorithm->acting);
+    ASSERT(group != NULL);
+    struct policy_info info = {
+        .candidates = settings->act_candidates,
+        .perturb_scale = settings->perturb_scale,
+        .O = settings->O,
+        .A = settings->A,
+        .K = settings->K,
+        .n_widths = settings->n_widths,
+        .min_std = strcmp(algorithm->acting, "prior") == 0 ? settings->prior_min_std
+                                                           : settings->policy_min_std,
+        .init_std = settings->init_std,
+        .learner_step = state->step,
+        .signature_json = signature_json,
+    };
+    snprintf(info.algorithm, sizeof info.algorithm, "%s", settings->algorithm);
+    snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
+    memcpy(info.widths, settings->widths, sizeof info.widths);
+
+    struct safetensors_writer *writer;
+    status s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "policy package");
+    }
+    s = policy_write(writer, &info, state->params + group->at, err);
+    s = s != STATUS_OK ? s : write_others(writer, state, algorithm, &info, err);
+    s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
+    s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
+    safetensors_writer_free(writer);
+    return s == STATUS_OK ? s : err_context(err, s, "policy package");
+}
+
+/* ---- Reading ---- */
+
+/* The settings that shape networks must be those of the file. */
+struct comparing {
+    const struct safetensors *file;
+    status result;
+    struct err *err;
+};
+
+static void compare_setting(void *arg, const char *name, const char *text)
+{
+    static const char *const shaping[] = {"algorithm", "O", "A", "K", "widths"};
+    struct comparing *comparing = arg;
+    for (size_t i = 0; i < sizeof shaping / sizeof shaping[0] && comparing->result == STATUS_OK;
+         i++) {
+        if (strcmp(name, shaping[i]) != 0) {
+            continue;
+        }
+        const char *there = safetensors_metadata(comparing->file, name);
+        if (there == NULL || strcmp(there, text) != 0) {
+            comparing->result = err_set(comparing->err, STATUS_MISMATCH, "%s %.64s, expected %s",
+                                        name, there == NULL ? "(absent)" : there, text);
+        }
+    }
+}
+
+static status read_step(const struct safetensors *file, uint64_t *step, struct err *err)
+{
+    const char *text = safetensors_metadata(file, "learner_step");
+    char *end = NULL;
+    errno = 0;
+    if (text != NULL) {
+        *step = strtoull(text, &end, 10);
+    }
+    if (text == NULL || end == text || *end != 0 || errno != 0 || text[0] == '-') {
+        return err_set(err, STATUS_CORRUPT,
+                       "metadata learner_step '%.32s': expected a whole number",
+                       text == NULL ? "(absent)" : text);
+    }
+    return STATUS_OK;
+}
+
+static status check_file(const struct safetensors *file, const struct settings *settings,
+                         struct err *err)
+{
+    const char *format = safetensors_metadata(file, "format");
+    if (format == NULL || strcmp(format, FORMAT) != 0) {
+        return err_set(err, STATUS_CORRUPT, "format %.32s, expected " FORMAT,
+                       format == NULL ? "(absent)" : format);
+    }
+    struct comparing comparing = {file, STATUS_OK, err};
+    settings_visit(settings, compare_setting, &comparing);
+    return comparing.result;
+}
+
+/* Reads all blocks into `fresh`, which is as large as four of them. */
+static status read_blocks(const struct state *state, const struct safetensors *file, float *fresh,
+                          struct err *err)
+{
+    struct pass pass = {.file = file, .err = err};
+    for (size_t i = 0; i < N_BLOCKS; i++) {
+        pass.blocks[i] = fresh + i * state->layout.size;
+    }
+    parameters_visit(&state->layout, pass_tensor, &pass);
+    return pass.result;
+}
+
+status state_load(struct state *state, const struct settings *settings, const char *path,
+                  struct safetensors **out, struct err *err)
+{
+    struct safetensors *file;
+    status s = safetensors_read(&file, path, BYTES_MAX, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "checkpoint");
+    }
+    const size_t size = state->layout.size;
+    float *fresh = mem_aligned(N_BLOCKS * size * sizeof *fresh);
+    uint64_t step = 0;
+    s = fresh == NULL ? err_set(err, STATUS_NO_MEMORY, "learner state") : STATUS_OK;
+    s = s != STATUS_OK ? s : check_file(file, settings, err);
+    s = s != STATUS_OK ? s : read_step(file, &step, err);
+    s = s != STATUS_OK ? s : read_blocks(state, file, fresh, err);
+    if (s == STATUS_OK) {
+        /* Only now is the state touched. */
+        float *blocks[N_BLOCKS];
+        blocks_of(state, blocks);
+        for (size_t i = 0; i < N_BLOCKS; i++) {
+            memcpy(blocks[i], fresh + i * size, size * sizeof *fresh);
+        }
+        state->step = step;
+    } else {
+        s = err_context(err, s, "checkpoint %s", path);
+    }
+    mem_free(fresh);
+    if (s == STATUS_OK && out != NULL) {
+        *out = file;
+    } else {
+        safetensors_free(file);
+    }
+    return s;
+}

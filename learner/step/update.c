@@ -1,0 +1,471 @@
+/* The learner step: docs/maths.md, section 3, over the operators of a table, spread over a team of
+ * threads. */
+#include "learner/step/update.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/networks/adam.h"
+#include "learner/step/duals.h"
+#include "learner/step/operators.h"
+#include "learner/step/packing.h"
+#include "learner/step/team.h"
+
+/* Rows that a worker takes at a time: their activations stay near the second cache. */
+#define GROUP_ROWS 144
+/* Floats whose squares make one partial sum: fixed, so that norms do not depend on threads. */
+#define CHUNK 4096
+
+struct update {
+    struct settings settings;
+    struct parameters_layout layout;
+    struct step step;
+    int B, N;
+
+    struct team *team;
+    int n_workers;
+    struct worker *workers;
+    struct sums total;
+
+    struct unit *units; /* (B * T) of the batch */
+    int *share;         /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
+
+    struct packing packing; /* weights as the kernels want them */
+
+    double *squares;                            /* (chunks) */
+    size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
+    double norms[PARAMETERS_GROUPS_MAX];
+    float scales[PARAMETERS_GROUPS_MAX];
+    struct state *state; /* being applied to */
+    bool scaled;         /* gradients are means already */
+    struct report report;
+    struct phases phases; /* of the last step */
+};
+
+/* ---- One step of one group: docs/maths.md, section 3 ---- */
+
+static void step_group(struct worker *worker)
+{
+    const struct algorithm *algorithm = worker->step->algorithm;
+
+    /* 1. V(s), from the target critic. */
+    algorithm->value_estimate(worker);
+    phases_lap(&worker->phases, PHASE_VALUE);
+
+    /* 2. The critic moves towards r + gamma d V(s'). */
+    algorithm->evaluation(worker);
+    phases_lap(&worker->phases, PHASE_EVALUATE);
+
+    /* 3. The prior towards what was logged, where that was good. */
+    if (algorithm->prior != NULL) {
+        algorithm->prior(worker);
+        phases_lap(&worker->phases, PHASE_PRIOR);
+    }
+
+    /* 4. The policy towards the better of the samples. 5. is in update_apply: duals are few. */
+    if (algorithm->improvement != NULL) {
+        algorithm->improvement(worker);
+        phases_lap(&worker->phases, PHASE_IMPROVE);
+    }
+}
+
+/* ---- Gradients: what each thread does ---- */
+
+static void work_gradients(void *arg, int i)
+{
+    struct update *update = arg;
+    struct worker *worker = &update->workers[i];
+    memset(&worker->phases, 0, sizeof worker->phases);
+    phases_start(&worker->phases);
+    memset(worker->gradients, 0, update->layout.size * sizeof(float));
+    memset(&worker->sums, 0, sizeof worker->sums);
+    const int end = update->share[i + 1];
+    for (int first = update->share[i]; first < end;) {
+        const int n = units_group(update->units, first, end, worker->R_max);
+        worker_load(worker, update->units + first, n);
+        phases_lap(&worker->phases, PHASE_LOAD);
+        step_group(worker);
+        first += n;
+    }
+}
+
+/* Worker 0's gradients become the sum over workers, in their order; thread i adds its slice. */
+static void work_reduce(void *arg, int i)
+{
+    struct update *update = arg;
+    const size_t lines = update->layout.size / 16;
+    const size_t n = (size_t)update->n_workers;
+    const size_t begin = lines * (size_t)i / n * 16;
+    const size_t end = lines * ((size_t)i + 1) / n * 16;
+    float *restrict sum = update->workers[0].gradients;
+    for (size_t w = 1; w < n; w++) {
+        const float *restrict part = update->workers[w].gradients;
+        for (size_t j = begin; j < end; j++) {
+            sum[j] += part[j];
+        }
+    }
+}
+
+static void work_pack(void *arg, int i)
+{
+    struct update *update = arg;
+    packing_pack(&update->packing, i, update->n_workers);
+}
+
+/* ---- Gradients ---- */
+
+/* Networks point to this state's weights; packs them unless that was done. */
+static void use_state(struct update *update, const struct state *state)
+{
+    ASSERT(state->layout.size == update->layout.size);
+    if (!packing_point(&update->packing, state)) {
+        team_run(update->team, work_pack, update);
+        packing_pack_targets(&update->packing);
+        packing_done(&update->packing, state);
+    }
+    duals_read(&update->step, &update->layout, state->params);
+}
+
+void update_forget(struct update *update)
+{
+    packing_forget(&update->packing);
+}
+
+/* The name of an array that the algorithm draws and that is not there, or NULL. */
+static const char *absent_noise(const struct algorithm *algorithm, const struct noise *noise)
+{
+    const struct {
+        enum noise_kind kind;
+        const float *array;
+        const char *name;
+    } arrays[] = {{NOISE_VALUE, noise->value, "value"},
+                  {NOISE_IMPROVE, noise->improve, "improve"},
+                  {NOISE_BACKUP, noise->backup, "backup"}};
+    for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
+        if ((algorithm->draws >> arrays[i].kind & 1u) != 0 && arrays[i].array == NULL) {
+            return arrays[i].name;
+        }
+    }
+    return NULL;
+}
+
+/* The gradients are there, `phases.ns[PHASE_IDLE]` after they were begun: of that time, what the
+ * threads did with it, on average, and what they were idle. */
+static void share_phases(struct update *update)
+{
+    uint64_t *ns = update->phases.ns;
+    uint64_t busy_ns = 0;
+    for (int phase = PHASE_LOAD; phase < PHASE_IDLE; phase++) {
+        uint64_t sum = 0;
+        for (int i = 0; i < update->n_workers; i++) {
+            sum += update->workers[i].phases.ns[phase];
+        }
+        ns[phase] += sum / (uint64_t)update->n_workers;
+        busy_ns += sum / (uint64_t)update->n_workers;
+    }
+    ns[PHASE_IDLE] -= busy_ns < ns[PHASE_IDLE] ? busy_ns : ns[PHASE_IDLE];
+}
+
+status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
+                        const struct noise *noise, struct err *err)
+{
+    memset(&update->phases, 0, sizeof update->phases);
+    phases_start(&update->phases);
+    const status s = batch_check(batch, &update->settings, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (batch->B > update->B || batch->N > update->N) {
+        return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected at most %d of %d",
+                       batch->B, batch->N, update->B, update->N);
+    }
+    const char *absent = noise != NULL ? absent_noise(update->step.algorithm, noise) : NULL;
+    if (absent != NULL) {
+        return err_set(err, STATUS_INVALID, "noise: %s is not there", absent);
+    }
+    update->step.batch = batch;
+    update->step.noise = noise;
+    update->step.number = state->step;
+    use_state(update, state);
+    units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
+                update->n_workers);
+    phases_lap(&update->phases, PHASE_LOAD);
+    team_run(update->team, work_gradients, update);
+    phases_lap(&update->phases, PHASE_IDLE);
+    share_phases(update);
+    team_run(update->team, work_reduce, update);
+
+    memset(&update->total, 0, sizeof update->total);
+    double *total = (double *)&update->total;
+    for (int w = 0; w < update->n_workers; w++) {
+        const double *part = (const double *)&update->workers[w].sums;
+        for (size_t i = 0; i < SUMS_COUNT; i++) {
+            total[i] += part[i];
+        }
+    }
+    update->scaled = false;
+    phases_lap(&update->phases, PHASE_REDUCE);
+    return STATUS_OK;
+}
+
+struct update_sums update_sums(struct update *update)
+{
+    return (struct update_sums){update->workers[0].gradients, update->layout.size,
+                                (double *)&update->total, SUMS_COUNT};
+}
+
+/* ---- Apply ---- */
+
+/* Sum of squares of g(n), n a multiple of 8: eight sums side by side, so there is no chain of
+ * additions, and the order is the same on every machine. */
+static double sum_squares(const float *g, size_t n)
+{
+    double part[8] = {0};
+    for (size_t j = 0; j < n; j += 8) {
+        for (size_t k = 0; k < 8; k++) {
+            part[k] += (double)g[j + k] * (double)g[j + k];
+        }
+    }
+    return ((part[0] + part[4]) + (part[1] + part[5])) +
+           ((part[2] + part[6]) + (part[3] + part[7]));
+}
+
+/* Thread i sums every n-th chunk of each group. */
+static void work_squares(void *arg, int i)
+{
+    struct update *update = arg;
+    const size_t n = (size_t)update->n_workers;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        const float *g = update->workers[0].gradients + group->at;
+        const size_t n_chunks = update->chunk_of[k + 1] - update->chunk_of[k];
+        for (size_t c = (size_t)i; c < n_chunks; c += n) {
+            const size_t left = group->size - c * CHUNK;
+            update->squares[update->chunk_of[k] + c] =
+                sum_squares(g + c * CHUNK, left < CHUNK ? left : CHUNK);
+        }
+    }
+}
+
+static void work_adam(void *arg, int i)
+{
+    struct update *update = arg;
+    struct state *state = update->state;
+    const struct settings *settings = &update->settings;
+    const size_t lines = update->layout.size / 16;
+    const size_t n = (size_t)update->n_workers;
+    const size_t begin = lines * (size_t)i / n * 16;
+    const size_t end = lines * ((size_t)i + 1) / n * 16;
+    const float *g = update->workers[0].gradients;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        const size_t from = group->at > begin ? group->at : begin;
+        const size_t to = group->at + group->size < end ? group->at + group->size : end;
+        if (from >= to) {
+            continue;
+        }
+        const struct adam adam = {group->is_network ? settings->lr : settings->dual_lr,
+                                  settings->beta1, settings->beta2, settings->adam_eps};
+        adam_step(state->params + from, state->m + from, state->v + from, g + from, to - from,
+                  &adam, state->step + 1, update->scales[k]);
+    }
+}
+
+/* Norms of the mean gradients, and what to multiply the sums with: 1 / states, and less where a
+ * norm is clipped. */
+static void clip(struct update *update)
+{
+    const double states = update->total.states;
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        if (!group->is_network) {
+            update->scales[k] = 1.0f; /* their gradients are means already */
+            continue;
+        }
+        double sum = 0.0;
+        for (size_t c = update->chunk_of[k]; c < update->chunk_of[k + 1]; c++) {
+            sum += update->squares[c];
+        }
+        const double norm = sqrt(sum) / states;
+        const double limit = update->settings.clip_norm;
+        update->norms[k] = norm;
+        update->scales[k] = (float)((norm > limit ? limit / norm : 1.0) / states);
+    }
+}
+
+static void copy_targets(struct update *update, struct state *state)
+{
+    for (int k = 0; k < update->layout.n_groups; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        if (group->has_target) {
+            memcpy(state->targets + group->at, state->params + group->at,
+                   group->size * sizeof(float));
+        }
+    }
+    packing_copy_targets(&update->packing);
+}
+
+status update_apply(struct update *update, struct state *state, struct report *report,
+                    struct err *err)
+{
+    ASSERT(update->packing.state == state && !update->scaled);
+    if (!(update->total.states >= 1.0)) {
+        return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
+                       (unsigned long long)(state->step + 1), update->total.states);
+    }
+    phases_start(&update->phases);
+    team_run(update->team, work_squares, update);
+    clip(update);
+    report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
+                state->step + 1);
+    if (report != NULL) {
+        *report = update->report;
+    }
+    const status s = report_check(&update->report, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    duals_gradients(update->workers[0].gradients, &update->step, &update->layout, state->params,
+                    &update->total);
+    update->state = state;
+    team_run(update->team, work_adam, update);
+    duals_floor(state->params, &update->layout, update->settings.rho_floor);
+    state->step++;
+    team_run(update->team, work_pack, update);
+    if (state->step % (uint64_t)update->settings.target_period == 0) {
+        copy_targets(update, state);
+    }
+    packing_done(&update->packing, state);
+    phases_lap(&update->phases, PHASE_APPLY);
+    return STATUS_OK;
+}
+
+status update_step(struct update *update, struct state *state, const struct batch *batch,
+                   const struct noise *noise, struct report *report, struct err *err)
+{
+    const status s = update_gradients(update, state, batch, noise, err);
+    return s != STATUS_OK ? s : update_apply(update, state, report, err);
+}
+
+const struct phases *update_phases(const struct update *update)
+{
+    return &update->phases;
+}
+
+uint64_t update_busy_ns(const struct update *update, int i)
+{
+    ASSERT(i < update->n_workers);
+    return phases_sum(&update->workers[i].phases);
+}
+
+const float *update_last_gradients(struct update *update)
+{
+    float *g = update->workers[0].gradients;
+    for (int k = 0; k < update->layout.n_groups && !update->scaled; k++) {
+        const struct parameters_group *group = &update->layout.groups[k];
+        for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
+            g[i] = (float)((double)g[i] / update->total.states);
+        }
+    }
+    update->scaled = true;
+    return g;
+}
+
+size_t update_bytes(const struct update *update)
+{
+    size_t bytes = packing_bytes(&update->packing);
+    for (int i = 0; i < update->n_workers; i++) {
+        bytes += update->layout.size * sizeof(float) + update->workers[i].arena.peak_bytes;
+    }
+    return bytes;
+}
+
+/* ---- Life ---- */
+
+static status make_networks(struct update *update, struct err *err)
+{
+    struct step *step = &update->step;
+    const struct settings *settings = &update->settings;
+    step->settings = &update->settings;
+    step->algorithm = algorithm_find(settings->algorithm);
+    step->I = settings_inputs(settings);
+    step->policy_head = (struct gaussian_head){settings->A, (float)settings->policy_min_std,
+                                               (float)settings->init_std};
+    step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
+                                              (float)settings->init_std};
+    const bool bf16 = strcmp(settings->evaluation_precision, "bf16") == 0;
+    return packing_init(&update->packing, step, &update->layout, bf16, err);
+}
+
+static status make_workers(struct update *update, struct err *err)
+{
+    /* A group holds at least one whole unit. */
+    const int R_max = update->N + 1 > GROUP_ROWS ? update->N + 1 : GROUP_ROWS;
+    update->workers = mem_array((size_t)update->n_workers, sizeof *update->workers);
+    for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
+        struct worker *worker = &update->workers[i];
+        worker->gradients = mem_aligned(update->layout.size * sizeof(float));
+        if (worker->gradients == NULL ||
+            arena_init(&worker->arena, worker_bytes(&update->step, R_max)) != STATUS_OK) {
+            return err_set(err, STATUS_NO_MEMORY, "learner: worker %d", i);
+        }
+        worker_init(worker, &update->step, R_max);
+    }
+    return update->workers == NULL ? err_set(err, STATUS_NO_MEMORY, "learner: workers") : STATUS_OK;
+}
+
+status update_new(struct update **out, const struct settings *settings, int B, int N, int threads,
+                  struct err *err)
+{
+    ASSERT(B >= 1 && N >= 1 && threads >= 1);
+    struct update *update = mem_new(sizeof *update);
+    if (update == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "learner update");
+    }
+    update->settings = *settings;
+    update->B = B;
+    update->N = N;
+    update->n_workers = threads;
+    status s = algorithm_layout(&update->layout, settings, err);
+    s = s != STATUS_OK ? s : make_networks(update, err);
+    s = s != STATUS_OK ? s : make_workers(update, err);
+    s = s != STATUS_OK ? s : team_new(&update->team, threads, err);
+    if (s == STATUS_OK) {
+        for (int k = 0; k < update->layout.n_groups; k++) {
+            update->chunk_of[k + 1] =
+                update->chunk_of[k] + (update->layout.groups[k].size + CHUNK - 1) / CHUNK;
+        }
+        const size_t n_chunks = update->chunk_of[update->layout.n_groups];
+        update->squares = mem_array(n_chunks, sizeof *update->squares);
+        update->units = mem_array((size_t)B * (size_t)settings->T, sizeof *update->units);
+        update->share = mem_array((size_t)threads + 1, sizeof *update->share);
+        if (update->squares == NULL || update->units == NULL || update->share == NULL) {
+            s = err_set(err, STATUS_NO_MEMORY, "learner update");
+        }
+    }
+    if (s != STATUS_OK) {
+        update_free(update);
+        return s;
+    }
+    *out = update;
+    return STATUS_OK;
+}
+
+void update_free(struct update *update)
+{
+    if (update == NULL) {
+        return;
+    }
+    team_free(update->team);
+    for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
+        mem_free(update->workers[i].gradients);
+        arena_fini(&update->workers[i].arena);
+    }
+    mem_free(update->workers);
+    mem_free(update->units);
+    mem_free(update->share);
+    packing_fini(&update->packing);
+    mem_free(update->squares);
+    mem_free(update);
+}

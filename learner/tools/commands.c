@@ -1,0 +1,62 @@
+/* One function a command. See commands.h. */
+#include "learner/tools/commands.h"
+
+#include <stdio.h>
+
+#include "common/networks/kernels.h"
+#include "common/rpc/rpc.h"
+#include "learner/run/post_mortem.h"
+#include "learner/tools/profile.h"
+
+#define LOG_MODULE "learner"
+#include "common/base/log.h"
+
+#define EXIT_BROKEN 2
+
+bool commands_asked(const struct learner_options *options)
+{
+    return options->profile > 0 || options->replay_batch[0] != '\0';
+}
+
+/* Of a profile: what was asked for, on stdout. */
+static int take_profile(const struct experiment *experiment, const struct learner_options *options)
+{
+    struct err err = {0};
+    rpc_init();
+    status s = profile_run(experiment, options, stdout, &err);
+    rpc_fini();
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast-learner: profile: %s\n", err.text);
+        return EXIT_BROKEN;
+    }
+    return 0;
+}
+
+static int replay_batch(const char *path)
+{
+    struct err err = {0};
+    struct failed_step step;
+    bool finite = false;
+    status s = failed_step_load(&step, path, &err);
+    if (s == STATUS_OK) {
+        /* The same bits need the same kernels; others may fail likewise. */
+        if (kernels_select(step.kernels, &err) != STATUS_OK) {
+            fprintf(stderr, "hindcast-learner: %s; using %s\n", err.text, kernels_name());
+        }
+        s = post_mortem(&step, stdout, &finite, &err);
+        failed_step_free(&step);
+    }
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast-learner: replay_batch: %s\n", err.text);
+        return EXIT_BROKEN;
+    }
+    return finite ? 0 : 1;
+}
+
+int commands_run(const struct experiment *experiment, const struct learner_options *options)
+{
+    log_open("learner", LOG_WARN);
+    int code = options->replay_batch[0] != '\0' ? replay_batch(options->replay_batch)
+                                                : take_profile(experiment, options);
+    return fflush(stdout) == 0 ? code : EXIT_BROKEN;
+}

@@ -1,0 +1,121 @@
+/* The episode that is coming in: what chunk 0 says about it, and its rows. */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "replay_server/service/insert_stream_private.h"
+
+status insert_incoming_begin(struct insert_stream *stream, const Hindcast__InsertRequest *request,
+                             struct err *err)
+{
+    struct served_table *table = stream->table;
+    const double priority = request->priority == 0 ? 1 : request->priority;
+    if (request->sequence <= stream->last_sequence) {
+        return err_set(err, STATUS_INVALID, "sequence %" PRIu64 " after %" PRIu64 ": must rise",
+                       request->sequence, stream->last_sequence);
+    }
+    if (request->identity == NULL) {
+        return err_set(err, STATUS_INVALID, "sequence %" PRIu64 ": chunk 0 without identity",
+                       request->sequence);
+    }
+    if (request->n_rows < 2 || request->n_rows > EPISODE_TRANSITIONS_MAX + 1) {
+        return err_set(err, STATUS_INVALID, "n_rows %u: expected 2..%u", request->n_rows,
+                       EPISODE_TRANSITIONS_MAX + 1);
+    }
+    if (!isfinite(priority) || priority < 0) {
+        return err_set(err, STATUS_INVALID, "priority %g: expected a finite number > 0", priority);
+    }
+    if (request->cursor.len > WRITER_CURSOR_MAX) {
+        return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
+                       request->cursor.len, WRITER_CURSOR_MAX);
+    }
+    struct incoming *in = &stream->in;
+    *in = (struct incoming){
+        .sequence = request->sequence,
+        .episode = {.table = table->record.number,
+                    .n_rows = request->n_rows,
+                    .W = table->W,
+                    .restored = request->restored,
+                    .priority = priority,
+                    .identity = {.source = request->identity->source,
+                                 .shard = request->identity->shard,
+                                 .episode = request->identity->episode,
+                                 .relabel = request->identity->relabel}},
+        .n_chunks = store_n_chunks(request->n_rows, table->W),
+        .cursor_size = (uint32_t)request->cursor.len,
+        .kind = request->sequence <= stream->writer->queued ? KIND_SEEN : KIND_STORE,
+    };
+    in->need_bytes = (uint64_t)in->n_chunks * 65536;
+    memcpy(in->cursor, request->cursor.data, request->cursor.len);
+    if (in->need_bytes > (uint64_t)stream->service->options.insert_buffer_bytes) {
+        return err_set(err, STATUS_INVALID,
+                       "an episode of %u rows of %u floats needs %" PRIu64
+                       " bytes; replay_server.insert_buffer_bytes is %" PRId64,
+                       request->n_rows, table->W, in->need_bytes,
+                       stream->service->options.insert_buffer_bytes);
+    }
+    /* What is resident need not be kept in memory while it comes in. */
+    bool pending;
+    if (in->kind == KIND_STORE && table_find(table->table, &in->episode.identity, &pending) &&
+        !pending) {
+        in->kind = KIND_DUPLICATE;
+    }
+    stream->last_sequence = request->sequence;
+    stream->state = RECEIVING;
+    return STATUS_OK;
+}
+
+status insert_incoming_take(struct insert_stream *stream, const Hindcast__InsertRequest *request,
+                            struct err *err)
+{
+    struct incoming *in = &stream->in;
+    const struct rpc_pieces *rows = rpc_call_payload(stream->call);
+    if (request->sequence != in->sequence || request->chunk != in->next_chunk) {
+        return err_set(err, STATUS_INVALID,
+                       "sequence %" PRIu64 " chunk %u: expected sequence %" PRIu64 " chunk %u",
+                       request->sequence, request->chunk, in->sequence, in->next_chunk);
+    }
+    const uint32_t chunk_rows = stream->table->chunk_rows;
+    const uint32_t rest = in->episode.n_rows - in->next_chunk * chunk_rows;
+    const bool last = rest <= chunk_rows;
+    const size_t size = (size_t)(last ? rest : chunk_rows) * in->episode.W * 4;
+    if (rows->size != size || request->last_chunk != last) {
+        return err_set(err, STATUS_INVALID,
+                       "sequence %" PRIu64 " chunk %u: %zu bytes%s; expected %zu%s", in->sequence,
+                       in->next_chunk, rows->size, request->last_chunk ? ", last" : "", size,
+                       last ? ", last" : "");
+    }
+    if (in->kind == KIND_STORE) {
+        struct buffer *chunk = buffer_pool_take(stream->service->insert_pool, 65536);
+        if (chunk == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "out of memory");
+        }
+        ASSERT(rpc_pieces_copy(rows, chunk->bytes + STORE_CHUNK_HEADER, 0, size));
+        if (in->last) {
+            in->last->next = chunk;
+        } else {
+            in->first = chunk;
+        }
+        in->last = chunk;
+    }
+    in->next_chunk++;
+    in->complete = last;
+    return STATUS_OK;
+}
+
+void insert_incoming_drop(struct insert_stream *stream)
+{
+    struct incoming *in = &stream->in;
+    while (in->first) {
+        struct buffer *chunk = in->first;
+        in->first = chunk->next;
+        buffer_give_back(chunk);
+    }
+    if (in->reserved) {
+        stream->service->insert_reserved -= in->need_bytes;
+        stream->service->inserts_may_go = true;
+    }
+    in->reserved = false;
+    in->last = NULL;
+}

@@ -1,0 +1,290 @@
+/* Insert: episodes arrive in chunks, wait where a limit says so, go to the inserter, and are
+ * acknowledged when they come back.
+ *
+ * A stream takes one episode at a time:
+ *
+ *   READY --chunk 0--> RECEIVING --last chunk--> (limits) --> handed to the inserter --> READY
+ *                          |                        |
+ *                          '----- PARKED <----------'     reads nothing; tried again when
+ *                                                         something has changed
+ *
+ * Several episodes of a stream may be with the inserter, which returns them in order; so
+ * acknowledgements are in order too. */
+#define LOG_MODULE "insert"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "replay_server/service/insert_stream_private.h"
+
+#define UNSENT_MAX 4u /* acknowledgements waiting to be sent before they are merged */
+
+/* ---- Life ---- */
+
+void on_insert_start(struct rpc_call *call)
+{
+    struct service *service = rpc_call_service(call);
+    struct insert_stream *stream = mem_new(sizeof *stream);
+    if (stream == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    stream->service = service;
+    stream->call = call;
+    stream->heard_ns = clock_now_ns();
+    stream->next = service->insert_streams;
+    if (stream->next) {
+        stream->next->previous = stream;
+    }
+    service->insert_streams = stream;
+    rpc_call_set_state(call, stream);
+}
+
+struct insert_stream *insert_stream_next(const struct insert_stream *stream)
+{
+    return stream->next;
+}
+
+void insert_stream_resume(struct insert_stream *stream)
+{
+    stream->parked = false;
+    if (stream->held && stream->call) {
+        stream->held = false;
+        rpc_call_resume(stream->call);
+    }
+}
+
+void insert_stream_park(struct insert_stream *stream, const char *why)
+{
+    if (!stream->parked) {
+        stream->parked = true;
+        stream->park_number = ++stream->service->last_park;
+        stream->since_ns = clock_now_ns();
+    }
+    snprintf(stream->why, sizeof stream->why, "%s", why);
+    if (!stream->held) {
+        stream->held = true;
+        rpc_call_hold(stream->call);
+    }
+}
+
+void insert_stream_fail(struct insert_stream *stream, status code, const char *text)
+{
+    if (stream->failed || stream->call == NULL) {
+        return;
+    }
+    if (code != STATUS_CLOSED) {
+        log_warn("insert refused writer=%s: %s", stream->writer ? stream->writer->name : "?", text);
+    }
+    stream->failed = true;
+    stream->state = READY;
+    insert_incoming_drop(stream);
+    rpc_call_finish(stream->call, code, text);
+    insert_stream_resume(stream);
+}
+
+void on_insert_done(struct rpc_call *call)
+{
+    struct insert_stream *stream = rpc_call_state(call);
+    if (stream == NULL) {
+        return;
+    }
+    struct service *service = stream->service;
+    insert_incoming_drop(stream);
+    if (stream->previous) {
+        stream->previous->next = stream->next;
+    } else {
+        service->insert_streams = stream->next;
+    }
+    if (stream->next) {
+        stream->next->previous = stream->previous;
+    }
+    stream->call = NULL;
+    stream->parked = false;
+    if (stream->n_jobs == 0) {
+        mem_free(stream);
+    }
+    service->inserts_may_go = true;
+    service_settle(service);
+}
+
+void insert_streams_fence(struct service *service, const struct writer *writer,
+                          const struct insert_stream *keep)
+{
+    for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
+        if (stream->writer == writer && stream != keep) {
+            insert_stream_fail(
+                stream, stream->generation < writer->generation ? STATUS_MISMATCH : STATUS_BUSY,
+                "this writer has opened again elsewhere");
+        }
+    }
+}
+
+/* ---- The first message ---- */
+
+static status open_stream(struct insert_stream *stream, const Hindcast__InsertRequest *request,
+                          struct err *err)
+{
+    struct served_table *table = service_table(stream->service, request->table);
+    if (table == NULL || !table->stored) {
+        return err_set(err, STATUS_NOT_FOUND, "table %s: not there; OpenInsert makes it",
+                       request->table);
+    }
+    struct writer *writer = writers_find(&table->writers, request->writer);
+    if (writer == NULL || writer->generation == 0) {
+        return err_set(err, STATUS_NOT_FOUND, "writer %s: unknown; OpenInsert comes first",
+                       request->writer);
+    }
+    if (request->generation != writer->generation) {
+        return err_set(err, STATUS_MISMATCH, "writer %s: generation %" PRIu64 ", now is %" PRIu64,
+                       writer->name, request->generation, writer->generation);
+    }
+    stream->table = table;
+    stream->writer = writer;
+    stream->generation = request->generation;
+    insert_streams_fence(stream->service, writer, stream);
+    return STATUS_OK;
+}
+
+/* ---- Parked streams ---- */
+
+/* The parked stream with the smallest number above `after`. */
+static struct insert_stream *next_parked(struct service *service, uint64_t after)
+{
+    struct insert_stream *best = NULL;
+    for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
+        if (stream->parked && stream->park_number > after &&
+            (best == NULL || stream->park_number < best->park_number)) {
+            best = stream;
+        }
+    }
+    return best;
+}
+
+bool insert_streams_advance(struct service *service)
+{
+    bool any = false;
+    bool memory_short = false;
+    struct insert_stream *stream;
+    for (uint64_t after = 0; (stream = next_parked(service, after)) != NULL;) {
+        after = stream->park_number;
+        const bool needs_memory = stream->in.kind == KIND_STORE && !stream->in.reserved;
+        /* Memory goes in order, so that a long episode is not overtaken for ever by short ones. */
+        if (!(needs_memory && memory_short)) {
+            any = insert_stream_advance(stream) || any;
+            memory_short = memory_short || (needs_memory && !stream->in.reserved && stream->parked);
+        }
+    }
+    return any;
+}
+
+void insert_streams_check_idle(struct service *service, uint64_t now_ns)
+{
+    const uint64_t limit_ns = (uint64_t)service->options.idle_seconds * NS_PER_S;
+    for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
+        if (stream->state == RECEIVING && !stream->parked && now_ns - stream->heard_ns > limit_ns) {
+            insert_stream_fail(
+                stream, STATUS_TIMEOUT,
+                "no further chunk of the episode came in replay_server.idle_seconds");
+        }
+    }
+}
+
+bool insert_stream_waits(const struct insert_stream *stream, const struct served_table **table,
+                         const char **who, const char **why, uint64_t *since_ns)
+{
+    *table = stream->table;
+    *who = stream->writer ? stream->writer->name : "?";
+    *why = stream->why;
+    *since_ns = stream->since_ns;
+    return stream->parked;
+}
+
+/* ---- Handlers ---- */
+
+static void maybe_finish(struct insert_stream *stream)
+{
+    if (stream->half_closed && !stream->failed && stream->n_jobs == 0 &&
+        stream->ack_episodes == 0 && stream->call) {
+        if (stream->state == RECEIVING && !stream->in.complete) {
+            insert_stream_fail(stream, STATUS_INVALID, "the stream ended within an episode");
+        } else if (stream->state == READY) {
+            stream->failed = true; /* over: nothing more is taken */
+            rpc_call_finish(stream->call, STATUS_OK, "");
+        }
+    }
+}
+
+void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Hindcast__InsertRequest *request = (const Hindcast__InsertRequest *)message;
+    struct insert_stream *stream = rpc_call_state(call);
+    if (stream == NULL || stream->failed) {
+        return;
+    }
+    struct err err;
+    status s = STATUS_OK;
+    stream->heard_ns = clock_now_ns();
+    if (stream->table == NULL) {
+        s = open_stream(stream, request, &err);
+    }
+    if (s == STATUS_OK && stream->state == READY) {
+        s = insert_incoming_begin(stream, request, &err);
+    }
+    if (s == STATUS_OK) {
+        s = insert_incoming_take(stream, request, &err);
+    }
+    if (s == STATUS_OK) {
+        (void)insert_stream_advance(stream);
+    } else {
+        insert_stream_fail(stream, s, err.text);
+    }
+    service_settle(stream->service);
+}
+
+void on_insert_half_closed(struct rpc_call *call)
+{
+    struct insert_stream *stream = rpc_call_state(call);
+    if (stream) {
+        stream->half_closed = true;
+        maybe_finish(stream);
+    }
+}
+
+/* ---- Acknowledging ---- */
+
+static void acknowledge(struct insert_stream *stream)
+{
+    if (stream->ack_episodes == 0 || stream->failed || stream->call == NULL ||
+        rpc_call_unsent(stream->call) >= UNSENT_MAX) {
+        return;
+    }
+    Hindcast__InsertResponse response = HINDCAST__INSERT_RESPONSE__INIT;
+    response.sequence = stream->ack_sequence;
+    response.n_episodes = stream->ack_episodes;
+    response.n_duplicates = stream->ack_duplicates;
+    response.episode_id = stream->ack_episode_id;
+    if (rpc_call_send(stream->call, &response.base, NULL) == STATUS_OK) {
+        stream->ack_episodes = stream->ack_duplicates = 0;
+    }
+    maybe_finish(stream);
+}
+
+void insert_streams_acknowledge(struct service *service)
+{
+    for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
+        acknowledge(stream);
+        maybe_finish(stream);
+    }
+}
+
+void on_insert_sent(struct rpc_call *call)
+{
+    struct insert_stream *stream = rpc_call_state(call);
+    if (stream) {
+        acknowledge(stream);
+    }
+}

@@ -1,0 +1,49 @@
+/* The `replay_server` section of the configuration. */
+#ifndef HINDCAST_REPLAY_SERVER_SERVICE_OPTIONS_H
+#define HINDCAST_REPLAY_SERVER_SERVICE_OPTIONS_H
+
+#include "common/base/config.h"
+#include "common/base/experiment.h"
+#include "replay_server/store/store.h"
+#include "replay_server/table/limiter.h"
+
+struct options {
+    struct config_texts listen;
+    int64_t index;
+    char path[CONFIG_TEXT_SIZE];
+    int64_t map_bytes;
+    char durability[CONFIG_TEXT_SIZE];
+    int64_t sync_ms;
+
+    int64_t max_transitions;
+    int64_t max_bytes;
+    int64_t max_episodes;
+    char remover[CONFIG_TEXT_SIZE];
+    int64_t min_transitions;
+    double samples_per_insert;
+    double samples_per_insert_tolerance;
+    double samples_per_eviction;
+
+    int64_t gather_threads;
+    int64_t insert_buffer_bytes;
+    int64_t sample_buffer_bytes;
+    char tokens_file[CONFIG_TEXT_SIZE];
+    int64_t max_message_bytes;
+    int64_t max_calls;
+    int64_t max_connection_bytes, idle_connection_seconds;
+    int64_t idle_seconds;
+    int64_t grace_ms;
+    int64_t scrub_bytes_per_s;
+};
+
+struct config_section options_section(struct options *options);
+
+/* Fills in what depends on the experiment (listen, path, max_bytes) and checks what a range cannot.
+ * After experiment_finish. */
+status options_finish(struct options *options, const struct experiment *experiment,
+                      struct err *err) MUST_CHECK;
+
+struct limiter_settings options_limiter(const struct options *options);
+enum store_durability options_durability(const struct options *options);
+
+#endif

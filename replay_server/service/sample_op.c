@@ -1,0 +1,223 @@
+/* Reading a request, drawing its snippets, and making the message. */
+#include "replay_server/service/sample_op.h"
+
+#include "common/base/memory.h"
+#include "common/clients/signature_wire.h"
+
+#define MESSAGE_SPARE   (1u << 20) /* of max_message_bytes, for everything but the rows */
+#define SNIPPETS_MAX    65536u
+#define TRANSITIONS_MAX 1024u
+#define ATTEMPTS_MAX    64u
+#define PAYLOAD_FIELD   15 /* SampleResponse.rows */
+
+/* ---- The request ---- */
+
+static status check_message(const Hindcast__SampleRequest *message, struct err *err)
+{
+    if (message->batch_snippets < 1 || message->batch_snippets > SNIPPETS_MAX) {
+        return err_set(err, STATUS_INVALID, "batch_snippets %u: expected 1..%u",
+                       message->batch_snippets, SNIPPETS_MAX);
+    }
+    if (message->snippet_transitions < 1 || message->snippet_transitions > TRANSITIONS_MAX) {
+        return err_set(err, STATUS_INVALID, "snippet_transitions %u: expected 1..%u",
+                       message->snippet_transitions, TRANSITIONS_MAX);
+    }
+    if (message->slice_begin > message->batch_snippets ||
+        message->slice_count > message->batch_snippets - message->slice_begin ||
+        (message->slice_count == 0 && message->slice_begin > 0)) {
+        return err_set(err, STATUS_INVALID, "slice %u + %u: batch_snippets is %u",
+                       message->slice_begin, message->slice_count, message->batch_snippets);
+    }
+    return STATUS_OK;
+}
+
+/* How many batches a response takes: what is asked for, as far as it fits a message. */
+static status fit_batches(struct sample_request *request, uint32_t asked, size_t message_bytes,
+                          struct err *err)
+{
+    const size_t most = message_bytes - MESSAGE_SPARE / 2;
+    if (request->batch_bytes > most) {
+        return err_set(
+            err, STATUS_INVALID,
+            "a batch of %u snippets takes %zu bytes; replay_server.max_message_bytes allows %zu",
+            request->count, request->batch_bytes, most);
+    }
+    const size_t fits = most / request->batch_bytes;
+    const uint32_t k = asked ? asked : 1;
+    request->k = k < fits ? k : (uint32_t)fits;
+    if ((uint64_t)request->k * request->count > SNIPPETS_MAX) {
+        request->k = SNIPPETS_MAX / request->count;
+    }
+    return STATUS_OK;
+}
+
+status sample_request_read(struct sample_request *request, const struct service *service,
+                           const Hindcast__SampleRequest *message, struct err *err)
+{
+    struct served_table *table = service_table(service, message->table);
+    if (table == NULL || !table->stored) {
+        return err_set(err, STATUS_NOT_FOUND, "table %s: not there yet",
+                       message->table[0] ? message->table : "default");
+    }
+    struct signature want;
+    uint32_t reward_map[SIGNATURE_TASKS_MAX];
+    status s = check_message(message, err);
+    if (s != STATUS_OK || (s = signature_wire_read(&want, message->signature, err)) != STATUS_OK) {
+        return s;
+    }
+    s = signature_match(&table->record.signature, &want, reward_map, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "table %s", table->record.name);
+    }
+    struct sample_request read = {
+        .table = table,
+        .B = message->batch_snippets,
+        .N = message->snippet_transitions,
+        .begin = message->slice_begin,
+        .count = message->slice_count ? message->slice_count : message->batch_snippets,
+        .seed = message->seed,
+        .first_batch = message->first_batch,
+        .require_sealed = message->require_sealed,
+    };
+    row_map_init(&read.map, &table->record.signature, &want, reward_map);
+    read.batch_bytes = (size_t)read.count * (read.N + 1) * read.map.W_out * sizeof(float);
+    s = fit_batches(&read, message->batches_per_response,
+                    (size_t)service->options.max_message_bytes, err);
+    if (s == STATUS_OK) {
+        *request = read;
+    }
+    return s;
+}
+
+/* ---- Life of an op ---- */
+
+struct sample_op *sample_op_new(const struct sample_request *request)
+{
+    struct sample_op *op = mem_new(sizeof *op);
+    if (op == NULL) {
+        return NULL;
+    }
+    const size_t n = (size_t)request->k * request->count;
+    op->request = request;
+    op->snippets = mem_array(n, sizeof *op->snippets);
+    op->n_valid = mem_array(n, sizeof *op->n_valid);
+    op->episode_id = mem_array(n, sizeof *op->episode_id);
+    op->first_row = mem_array(n, sizeof *op->first_row);
+    op->probability = mem_array(n, sizeof *op->probability);
+    if (!op->snippets || !op->n_valid || !op->episode_id || !op->first_row || !op->probability) {
+        sample_op_free(op);
+        return NULL;
+    }
+    return op;
+}
+
+void sample_op_free(struct sample_op *op)
+{
+    if (op) {
+        if (op->buffer) {
+            buffer_give_back(op->buffer);
+        }
+        mem_free(op->snippets);
+        mem_free(op->n_valid);
+        mem_free(op->episode_id);
+        mem_free(op->first_row);
+        mem_free(op->probability);
+        mem_free(op);
+    }
+}
+
+/* ---- Drawing ---- */
+
+static void draw_one(struct sample_op *op, uint32_t j)
+{
+    const struct sample_request *request = op->request;
+    struct table_draw draw;
+    table_draw(request->table->table, request->seed, op->first_batch + j / request->count,
+               request->begin + j % request->count, op->attempt, request->N, &draw);
+    op->snippets[j] = (struct gather_snippet){.id = draw.id,
+                                              .first_row = draw.first_row,
+                                              .n_valid = draw.n_valid,
+                                              .n_rows = draw.n_rows,
+                                              .result = STATUS_BUSY};
+    op->n_valid[j] = draw.n_valid;
+    op->episode_id[j] = draw.id;
+    op->first_row[j] = draw.first_row;
+    op->probability[j] = draw.probability;
+}
+
+void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
+                    uint32_t n_batches, struct buffer *buffer)
+{
+    const struct sample_request *request = op->request;
+    struct served_table *table = request->table;
+    op->next = NULL;
+    op->gathered = false;
+    op->attempt = 0;
+    op->buffer = buffer;
+    op->first_batch = first_batch;
+    op->n_batches = n_batches;
+    op->version = table_version(table->table);
+    op->prioritized = table_prioritized(table->table);
+    op->job = (struct gather_job){.snippets = op->snippets,
+                                  .n = n_batches * request->count,
+                                  .N = request->N,
+                                  .map = &request->map,
+                                  .rows = (float *)(void *)buffer->bytes};
+    uint64_t transitions = 0;
+    for (uint32_t j = 0; j < op->job.n; j++) {
+        draw_one(op, j);
+        transitions += op->n_valid[j];
+    }
+    table_count_sampled(table->table, op->job.n);
+    limiter_commit_sample(&table->limiter, transitions);
+    service->inserts_may_go = true;
+}
+
+bool sample_op_draw_again(struct sample_op *op, struct service *service)
+{
+    struct served_table *table = op->request->table;
+    for (uint32_t j = 0; j < op->job.n; j++) {
+        if (op->snippets[j].result == STATUS_CORRUPT) {
+            service_drop_corrupt(service, table, op->snippets[j].id);
+        } else if (op->snippets[j].result == STATUS_NOT_FOUND &&
+                   table_get(table->table, op->snippets[j].id, NULL)) {
+            /* In the index and not in a snapshot that has seen its commit: its chunks are lost. */
+            service_drop_corrupt(service, table, op->snippets[j].id);
+        }
+    }
+    if (++op->attempt > ATTEMPTS_MAX || table_counts(table->table)->transitions == 0) {
+        return false;
+    }
+    op->version = table_version(table->table);
+    for (uint32_t j = 0; j < op->job.n; j++) {
+        if (op->snippets[j].result != STATUS_OK) {
+            draw_one(op, j);
+        }
+    }
+    return true;
+}
+
+/* ---- The message ---- */
+
+void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
+                    struct rpc_payload *payload)
+{
+    hindcast__sample_response__init(message);
+    message->first_batch = op->first_batch;
+    message->n_batches = op->n_batches;
+    message->table_version = op->version;
+    message->n_n_valid = op->job.n;
+    message->n_valid = op->n_valid;
+    if (op->prioritized) {
+        message->n_episode_id = message->n_first_row = message->n_probability = op->job.n;
+        message->episode_id = op->episode_id;
+        message->first_row = op->first_row;
+        message->probability = op->probability;
+    }
+    *payload = (struct rpc_payload){.field = PAYLOAD_FIELD,
+                                    .bytes = op->buffer->bytes,
+                                    .size = op->n_batches * op->request->batch_bytes,
+                                    .release = buffer_give_back,
+                                    .arg = op->buffer};
+    op->buffer = NULL;
+}

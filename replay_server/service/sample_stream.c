@@ -1,0 +1,344 @@
+/* Sample: credit comes in, batches go out in order of their number.
+ *
+ * A response is an op:  drawn (call thread) -> gathered (here when small, else by a gather thread)
+ * -> sent in turn. A few ops of a stream are under way at once, so that drawing, gathering and
+ * sending overlap. A snippet whose episode went away between draw and gather is drawn again. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "common/base/memory.h"
+#include "replay_server/service/sample_op.h"
+
+#define OPS_MAX     4u          /* responses of one stream under way */
+#define SMALL_BYTES (64u << 10) /* gathered on the call thread up to here */
+#define CREDIT_MAX  (1ull << 40)
+
+struct sample_stream {
+    struct service *service;
+    struct rpc_call *call; /* NULL: over; ops still refer to the stream */
+    struct sample_stream *next, *previous;
+    struct sample_request request;
+    uint64_t next_batch;
+    uint64_t credit;
+    bool failed, half_closed;
+    struct sample_op *first, *last; /* under way, in order */
+    struct sample_op *spare;        /* free */
+    uint32_t n_ops;                 /* under way */
+    uint32_t n_gathering;           /* with a gather thread */
+    bool waiting;
+    uint64_t since_ns;
+    char why[128];
+};
+
+/* ---- Life ---- */
+
+void on_sample_start(struct rpc_call *call)
+{
+    struct service *service = rpc_call_service(call);
+    struct sample_stream *stream = mem_new(sizeof *stream);
+    if (stream == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    stream->service = service;
+    stream->call = call;
+    stream->next = service->sample_streams;
+    if (stream->next) {
+        stream->next->previous = stream;
+    }
+    service->sample_streams = stream;
+    rpc_call_set_state(call, stream);
+}
+
+struct sample_stream *sample_stream_next(const struct sample_stream *stream)
+{
+    return stream->next;
+}
+
+static void stream_free(struct sample_stream *stream)
+{
+    ASSERT(stream->n_gathering == 0);
+    for (int list = 0; list < 2; list++) {
+        struct sample_op *op = list == 0 ? stream->first : stream->spare;
+        while (op) {
+            struct sample_op *next = op->next;
+            sample_op_free(op);
+            op = next;
+        }
+    }
+    mem_free(stream);
+}
+
+void on_sample_done(struct rpc_call *call)
+{
+    struct sample_stream *stream = rpc_call_state(call);
+    if (stream == NULL) {
+        return;
+    }
+    struct service *service = stream->service;
+    if (stream->previous) {
+        stream->previous->next = stream->next;
+    } else {
+        service->sample_streams = stream->next;
+    }
+    if (stream->next) {
+        stream->next->previous = stream->previous;
+    }
+    stream->call = NULL;
+    if (stream->n_gathering == 0) {
+        stream_free(stream);
+    }
+    service_settle(service);
+}
+
+static void fail(struct sample_stream *stream, status code, const char *text)
+{
+    if (!stream->failed && stream->call) {
+        stream->failed = true;
+        stream->waiting = false;
+        rpc_call_finish(stream->call, code, text);
+    }
+}
+
+/* ---- Sending ---- */
+
+static void send_op(struct sample_stream *stream, struct sample_op *op)
+{
+    Hindcast__SampleResponse response;
+    struct rpc_payload payload;
+    sample_op_fill(op, &response, &payload);
+    status s = rpc_call_send(stream->call, &response.base, &payload);
+    if (s != STATUS_OK) {
+        fail(stream, s, "a batch could not be sent");
+    }
+}
+
+/* Sends what is gathered, in order. */
+static void flush(struct sample_stream *stream)
+{
+    while (stream->first && stream->first->gathered && stream->call && !stream->failed &&
+           rpc_call_unsent(stream->call) < RPC_SEND_QUEUE_MAX) {
+        struct sample_op *op = stream->first;
+        stream->first = op->next;
+        if (stream->first == NULL) {
+            stream->last = NULL;
+        }
+        stream->n_ops--;
+        send_op(stream, op);
+        op->next = stream->spare;
+        stream->spare = op;
+    }
+}
+
+/* The gathering is over: done, or again with other draws. Gathering again is rare and of few
+ * snippets: it is done here. */
+static void gathered(struct sample_stream *stream, struct sample_op *op)
+{
+    while (op->job.n_bad > 0) {
+        if (!sample_op_draw_again(op, stream->service)) {
+            fail(stream, STATUS_UNAVAILABLE, "episodes went away faster than they could be read");
+            return;
+        }
+        gather_run(&op->job, stream->service->reader);
+    }
+    op->gathered = true;
+    flush(stream);
+}
+
+void sample_streams_gathered(struct gather_job *job)
+{
+    struct sample_stream *stream = job->owner;
+    /* The job is the first thing in its op. */
+    struct sample_op *op = (struct sample_op *)job;
+    struct service *service = stream->service;
+    stream->n_gathering--;
+    if (stream->call == NULL) {
+        if (stream->n_gathering == 0) {
+            stream_free(stream);
+        }
+        return;
+    }
+    gathered(stream, op);
+    service->samples_may_go = true;
+}
+
+/* ---- Pumping ---- */
+
+static void wait_for(struct sample_stream *stream, const char *why)
+{
+    if (!stream->waiting) {
+        stream->waiting = true;
+        stream->since_ns = clock_now_ns();
+    }
+    snprintf(stream->why, sizeof stream->why, "%s", why);
+}
+
+/* May the next response be drawn? */
+static bool may_draw(struct sample_stream *stream)
+{
+    struct served_table *table = stream->request.table;
+    const bool sealed = table_sealed(table->table);
+    char why[128];
+    if (stream->request.require_sealed && !sealed) {
+        snprintf(why, sizeof why, "sealed: %zu writers have said that they are done",
+                 writers_n_done(&table->writers));
+        wait_for(stream, why);
+        return false;
+    }
+    if (!limiter_allow_sample(&table->limiter, table_counts(table->table)->transitions, sealed, why,
+                              sizeof why)) {
+        wait_for(stream, why);
+        return false;
+    }
+    return true;
+}
+
+static struct sample_op *take_op(struct sample_stream *stream)
+{
+    struct sample_op *op = stream->spare;
+    if (op) {
+        stream->spare = op->next;
+        return op;
+    }
+    return sample_op_new(&stream->request);
+}
+
+static void append_op(struct sample_stream *stream, struct sample_op *op)
+{
+    if (stream->last) {
+        stream->last->next = op;
+    } else {
+        stream->first = op;
+    }
+    stream->last = op;
+    stream->n_ops++;
+}
+
+/* Starts one response. False: not now. */
+static bool start_op(struct sample_stream *stream)
+{
+    struct service *service = stream->service;
+    const struct served_table *table = stream->request.table;
+    /* may_draw has looked at one batch: where rates count, no more are drawn at once. */
+    const bool has_rate =
+        table->limiter.settings.samples_per_insert > 0 && !table_sealed(table->table);
+    const uint32_t k = has_rate ? 1 : stream->request.k;
+    const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
+    const size_t bytes = n_batches * stream->request.batch_bytes;
+    struct buffer *buffer = buffer_pool_take(service->sample_pool, bytes);
+    if (buffer == NULL) {
+        wait_for(stream, "memory: replay_server.sample_buffer_bytes");
+        return false;
+    }
+    struct sample_op *op = take_op(stream);
+    if (op == NULL) {
+        buffer_give_back(buffer);
+        fail(stream, STATUS_NO_MEMORY, "out of memory");
+        return false;
+    }
+    stream->waiting = false;
+    sample_op_draw(op, service, stream->next_batch, n_batches, buffer);
+    op->job.done = sample_streams_gathered;
+    op->job.owner = stream;
+    append_op(stream, op);
+    stream->next_batch += n_batches;
+    stream->credit -= n_batches;
+    if (bytes > SMALL_BYTES && gatherer_submit(service->gatherer, &op->job) == STATUS_OK) {
+        stream->n_gathering++;
+    } else {
+        gather_run(&op->job, service->reader);
+        gathered(stream, op);
+    }
+    return true;
+}
+
+static bool pump(struct sample_stream *stream)
+{
+    bool any = false;
+    while (stream->request.table && stream->call && !stream->failed && stream->credit > 0 &&
+           stream->n_ops < OPS_MAX &&
+           stream->n_ops + rpc_call_unsent(stream->call) < RPC_SEND_QUEUE_MAX && may_draw(stream) &&
+           start_op(stream)) {
+        any = true;
+    }
+    if (stream->half_closed && stream->credit == 0 && stream->n_ops == 0 && stream->call) {
+        fail(stream, STATUS_OK, "");
+    }
+    return any;
+}
+
+bool sample_streams_advance(struct service *service)
+{
+    bool any = false;
+    for (struct sample_stream *stream = service->sample_streams; stream; stream = stream->next) {
+        any = pump(stream) || any;
+    }
+    return any;
+}
+
+bool sample_stream_waits(const struct sample_stream *stream, const struct served_table **table,
+                         const char **who, const char **why, uint64_t *since_ns)
+{
+    *table = stream->request.table;
+    *who = rpc_call_peer(stream->call);
+    *why = stream->why;
+    *since_ns = stream->since_ns;
+    return stream->waiting && !stream->failed;
+}
+
+size_t sample_streams_gathering(const struct service *service)
+{
+    size_t n = 0;
+    for (const struct sample_stream *stream = service->sample_streams; stream;
+         stream = stream->next) {
+        n += stream->n_gathering;
+    }
+    return n;
+}
+
+/* ---- Handlers ---- */
+
+void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    const Hindcast__SampleRequest *request = (const Hindcast__SampleRequest *)message;
+    struct sample_stream *stream = rpc_call_state(call);
+    if (stream == NULL || stream->failed) {
+        return;
+    }
+    struct err err;
+    status s = STATUS_OK;
+    if (stream->request.table == NULL) {
+        s = sample_request_read(&stream->request, stream->service, request, &err);
+        stream->next_batch = stream->request.first_batch;
+    }
+    if (s == STATUS_OK && request->credit > CREDIT_MAX - stream->credit) {
+        s = err_set(&err, STATUS_INVALID, "credit %" PRIu64 ": too much", request->credit);
+    }
+    if (s != STATUS_OK) {
+        fail(stream, s, err.text);
+        return;
+    }
+    stream->credit += request->credit;
+    (void)pump(stream);
+    service_settle(stream->service);
+}
+
+void on_sample_half_closed(struct rpc_call *call)
+{
+    struct sample_stream *stream = rpc_call_state(call);
+    if (stream) {
+        stream->half_closed = true;
+        (void)pump(stream);
+    }
+}
+
+void on_sample_sent(struct rpc_call *call)
+{
+    struct sample_stream *stream = rpc_call_state(call);
+    if (stream) {
+        flush(stream);
+        (void)pump(stream);
+        service_settle(stream->service);
+    }
+}

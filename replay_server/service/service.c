@@ -1,0 +1,462 @@
+/* Life of the service: what the store holds becomes tables, threads start, calls come, everything
+ * ends in order. */
+#define LOG_MODULE "replay"
+#include "replay_server/service/service.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/clients/peer.h"
+#include "replay_server/service/service_private.h"
+
+#define GROUP_BYTES       (16u << 20)
+#define INSERT_POOL_SLACK (64ull << 20) /* first chunks of episodes that wait for their memory */
+#define SETTLE_ROUNDS     1000u
+
+static const struct rpc_method methods[] = {
+    {.name = "Info",
+     .kind = RPC_UNARY,
+     .roles = ROLE_INSERT | ROLE_SAMPLE | ROLE_LEARN | ROLE_EVALUATE | ROLE_ADMIN,
+     .message = on_info},
+    {.name = "OpenInsert",
+     .kind = RPC_UNARY,
+     .roles = ROLE_INSERT | ROLE_ADMIN,
+     .message = on_open_insert,
+     .done = on_writer_call_done},
+    {.name = "Insert",
+     .kind = RPC_BIDI,
+     .payload_field = 15,
+     .roles = ROLE_INSERT | ROLE_ADMIN,
+     .start = on_insert_start,
+     .message = on_insert_message,
+     .half_closed = on_insert_half_closed,
+     .sent = on_insert_sent,
+     .done = on_insert_done},
+    {.name = "Seal",
+     .kind = RPC_UNARY,
+     .roles = ROLE_INSERT | ROLE_ADMIN,
+     .message = on_seal,
+     .done = on_writer_call_done},
+    {.name = "Sample",
+     .kind = RPC_BIDI,
+     .roles = ROLE_SAMPLE | ROLE_ADMIN,
+     .start = on_sample_start,
+     .message = on_sample_message,
+     .half_closed = on_sample_half_closed,
+     .sent = on_sample_sent,
+     .done = on_sample_done},
+    {.name = "UpdatePriorities",
+     .kind = RPC_UNARY,
+     .roles = ROLE_SAMPLE | ROLE_ADMIN,
+     .message = on_update_priorities,
+     .done = on_writer_call_done},
+};
+
+/* ---- Tables ---- */
+
+struct served_table *service_table(const struct service *service, const char *name)
+{
+    const char *wanted = name[0] ? name : "default";
+    struct served_table *table = service->tables;
+    while (table && strcmp(table->record.name, wanted) != 0) {
+        table = table->next;
+    }
+    return table;
+}
+
+struct served_table *service_table_of_number(const struct service *service, uint32_t number)
+{
+    struct served_table *table = service->tables;
+    while (table && table->record.number != number) {
+        table = table->next;
+    }
+    return table;
+}
+
+/* ---- Posting to the call thread ---- */
+
+static void jobs_back(void *arg)
+{
+    struct insert_job *job = arg;
+    struct service *service = job->home;
+    while (job) {
+        struct insert_job *next = job->next;
+        job->done(job);
+        job = next;
+    }
+    insert_streams_acknowledge(service);
+    service_settle(service);
+}
+
+static void post_jobs(void *arg, struct insert_job *first)
+{
+    struct service *service = arg;
+    for (;;) {
+        pthread_mutex_lock(&service->post_lock);
+        status s =
+            service->posting ? rpc_server_post(service->server, jobs_back, first) : STATUS_CLOSED;
+        if (s == STATUS_CLOSED) {
+            struct insert_job **end = &service->insert_orphans;
+            while (*end) {
+                end = &(*end)->next;
+            }
+            *end = first;
+        }
+        pthread_mutex_unlock(&service->post_lock);
+        if (s != STATUS_BUSY) {
+            return;
+        }
+        clock_sleep_ms(1);
+    }
+}
+
+static void gather_back(void *arg)
+{
+    struct gather_job *job = arg;
+    struct service *service = job->home;
+    job->done(job);
+    service_settle(service);
+}
+
+static void post_gathered(void *arg, struct gather_job *job)
+{
+    struct service *service = arg;
+    for (;;) {
+        pthread_mutex_lock(&service->post_lock);
+        status s =
+            service->posting ? rpc_server_post(service->server, gather_back, job) : STATUS_CLOSED;
+        if (s == STATUS_CLOSED) {
+            job->next = service->gather_orphans;
+            service->gather_orphans = job;
+        }
+        pthread_mutex_unlock(&service->post_lock);
+        if (s != STATUS_BUSY) {
+            return;
+        }
+        clock_sleep_ms(1);
+    }
+}
+
+static void room_again(void *arg)
+{
+    struct service *service = arg;
+    service->samples_may_go = true;
+    service_settle(service);
+}
+
+static void post_room(void *arg)
+{
+    struct service *service = arg;
+    pthread_mutex_lock(&service->post_lock);
+    if (service->posting) {
+        /* Where this fails the next tick does it. */
+        (void)!rpc_server_post(service->server, room_again, service);
+    }
+    pthread_mutex_unlock(&service->post_lock);
+}
+
+/* ---- What the scrubber finds ---- */
+
+struct scrubbed {
+    struct service *service;
+    uint32_t table;
+    uint64_t id;
+};
+
+static void drop_scrubbed(void *arg)
+{
+    struct scrubbed *found = arg;
+    struct served_table *table = service_table_of_number(found->service, found->table);
+    if (table) {
+        service_drop_corrupt(found->service, table, found->id);
+    }
+    service_settle(found->service);
+    mem_free(found);
+}
+
+static void post_scrubbed(void *arg, uint32_t table, uint64_t id)
+{
+    struct service *service = arg;
+    struct scrubbed *found = mem_new(sizeof *found);
+    if (found == NULL) {
+        return;
+    }
+    *found = (struct scrubbed){service, table, id};
+    pthread_mutex_lock(&service->post_lock);
+    if (!service->posting || rpc_server_post(service->server, drop_scrubbed, found) != STATUS_OK) {
+        mem_free(found);
+    }
+    pthread_mutex_unlock(&service->post_lock);
+}
+
+/* ---- Settling ---- */
+
+void service_settle(struct service *service)
+{
+    if (service->settling) {
+        return; /* the round under way goes on */
+    }
+    service->settling = true;
+    for (unsigned round = 0;
+         round < SETTLE_ROUNDS && (service->inserts_may_go || service->samples_may_go); round++) {
+        if (service->inserts_may_go) {
+            service->inserts_may_go = false;
+            service->samples_may_go = insert_streams_advance(service) || service->samples_may_go;
+        }
+        if (service->samples_may_go) {
+            service->samples_may_go = false;
+            service->inserts_may_go = sample_streams_advance(service) || service->inserts_may_go;
+        }
+    }
+    service->settling = false;
+}
+
+static void save_done(struct insert_job *job)
+{
+    mem_free(job->owner);
+}
+
+/* Writes down how much was sampled, where nothing else has for a while: sampling alone commits
+ * nothing. */
+static void save_histories(struct service *service)
+{
+    for (struct served_table *table = service->tables; table; table = table->next) {
+        if (!table->stored || table->saved_sampled == table->limiter.sampled) {
+            continue;
+        }
+        struct insert_job *job = mem_new(sizeof *job);
+        if (job == NULL) {
+            return;
+        }
+        job->has_history = true;
+        served_table_history(table, &job->history);
+        job->done = save_done;
+        job->owner = job;
+        if (inserter_submit(service->inserter, job) != STATUS_OK) {
+            mem_free(job);
+            return;
+        }
+        table->saved_sampled = table->limiter.sampled;
+    }
+}
+
+static void on_tick(void *arg)
+{
+    struct service *service = arg;
+    const uint64_t now_ns = clock_now_ns();
+    store_reader_rest(service->reader);
+    insert_streams_check_idle(service, now_ns);
+    service_metrics_update(service);
+    service_remove_owed(service);
+    service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
+    service_settle(service);
+}
+
+static void on_slow_tick(void *arg)
+{
+    save_histories(arg);
+}
+
+/* ---- Life ---- */
+
+static status open_server(struct service *service, struct err *err)
+{
+    const char *addresses[CONFIG_LIST_MAX];
+    const struct options *options = &service->options;
+    for (size_t i = 0; i < options->listen.n; i++) {
+        addresses[i] = options->listen.items[i];
+    }
+    struct rpc_server_options server = {
+        .addresses = addresses,
+        .n_addresses = options->listen.n,
+        .tls = peer_tls(&service->experiment),
+        .allow_insecure = service->experiment.allow_insecure,
+        .max_message_bytes = (size_t)options->max_message_bytes,
+        .max_calls = (size_t)options->max_calls,
+        .max_memory_bytes = (size_t)options->max_connection_bytes,
+        .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
+    };
+    status s = STATUS_OK;
+    if (options->tokens_file[0]) {
+        s = tokens_read(&service->tokens, options->tokens_file, err);
+        server.role_of = tokens_role_of;
+        server.role_arg = service->tokens;
+    }
+    if (s == STATUS_OK) {
+        s = rpc_server_open(&service->server, &server, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = rpc_server_add(service->server, &hindcast__replay__descriptor, methods,
+                       sizeof methods / sizeof methods[0], service, err);
+    if (s != STATUS_OK) {
+        rpc_server_close(service->server, 0);
+        service->server = NULL;
+        return s;
+    }
+    rpc_server_every(service->server, TICK_MS, on_tick, service);
+    rpc_server_every(service->server, 10000, on_slow_tick, service);
+    return STATUS_OK;
+}
+
+static status open_threads(struct service *service, struct err *err)
+{
+    const struct options *options = &service->options;
+    const struct inserter_settings settings = {
+        .queue_max = INSERT_QUEUE_MAX,
+        .group_bytes = GROUP_BYTES,
+        .sync_ms = options_durability(options) == STORE_INTERVAL ? (uint64_t)options->sync_ms : 0,
+        .post = post_jobs,
+        .arg = service,
+    };
+    status s = inserter_open(&service->inserter, service->store, &settings, err);
+    if (s == STATUS_OK) {
+        s = gatherer_open(&service->gatherer, service->store, (uint32_t)options->gather_threads,
+                          GATHER_QUEUE_MAX, post_gathered, service, err);
+    }
+    return s;
+}
+
+static status open_store(struct service *service, struct err *err)
+{
+    const struct options *options = &service->options;
+    const struct store_settings settings = {.path = options->path,
+                                            .map_bytes = (uint64_t)options->map_bytes,
+                                            .durability = options_durability(options)};
+    bool scan = false;
+    status s = store_open(&service->store, &settings, &scan, err);
+    if (s == STATUS_OK) {
+        s = service_load(service, scan, err);
+    }
+    if (s == STATUS_OK) {
+        s = store_reader_open(&service->reader, service->store, err);
+    }
+    return s;
+}
+
+status service_open(struct service **out, const struct options *options,
+                    const struct experiment *experiment, uint64_t config_digest, struct err *err)
+{
+    struct service *service = mem_new(sizeof *service);
+    if (service == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "service");
+    }
+    service->options = *options;
+    service->experiment = *experiment;
+    service->config_digest = config_digest;
+    service->start_ns = clock_now_ns();
+    pthread_mutex_init(&service->post_lock, NULL);
+    pthread_mutex_init(&service->text_lock, NULL);
+    status s = STATUS_OK;
+    if (buffer_pool_new(&service->insert_pool,
+                        (size_t)options->insert_buffer_bytes + INSERT_POOL_SLACK, NULL,
+                        NULL) != STATUS_OK ||
+        buffer_pool_new(&service->sample_pool, (size_t)options->sample_buffer_bytes, post_room,
+                        service) != STATUS_OK) {
+        s = err_set(err, STATUS_NO_MEMORY, "service");
+    }
+    if (s == STATUS_OK) {
+        s = service_metrics_new(service, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_store(service, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_server(service, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_threads(service, err);
+    }
+    if (s != STATUS_OK) {
+        service_close(service);
+        return s;
+    }
+    *out = service;
+    return STATUS_OK;
+}
+
+status service_start(struct service *service, struct err *err)
+{
+    service->posting = true; /* nobody posts yet: the scrubber starts last, others wait for calls */
+    status s = rpc_server_start(service->server, err);
+    if (s == STATUS_OK && service->options.scrub_bytes_per_s > 0) {
+        s = scrubber_open(&service->scrubber, service->store,
+                          (uint64_t)service->options.scrub_bytes_per_s, post_scrubbed, service,
+                          err);
+    }
+    if (s == STATUS_OK) {
+        rpc_server_set_serving(service->server, true);
+    }
+    return s;
+}
+
+bool service_broken(const struct service *service)
+{
+    return store_broken(service->store);
+}
+
+int service_port(const struct service *service, size_t address_i)
+{
+    return rpc_server_port(service->server, address_i);
+}
+
+/* What came back after the call thread had ended. Only this thread is left. */
+static void settle_orphans(struct service *service)
+{
+    while (service->gather_orphans) {
+        struct gather_job *job = service->gather_orphans;
+        service->gather_orphans = job->next;
+        job->done(job);
+    }
+    while (service->insert_orphans) {
+        struct insert_job *job = service->insert_orphans;
+        service->insert_orphans = job->next;
+        job->done(job);
+    }
+}
+
+void service_close(struct service *service)
+{
+    if (service == NULL) {
+        return;
+    }
+    /* What is queued is written and acknowledged while there is still somebody to tell. */
+    if (service->posting) {
+        rpc_server_set_serving(service->server, false);
+        const uint64_t until_ns = clock_now_ns() + (uint64_t)service->options.grace_ms * NS_PER_MS;
+        while (inserter_queued(service->inserter) > 0 && clock_now_ns() < until_ns) {
+            clock_sleep_ms(2);
+        }
+    }
+    pthread_mutex_lock(&service->post_lock);
+    service->posting = false;
+    pthread_mutex_unlock(&service->post_lock);
+    rpc_server_close(service->server, (uint64_t)service->options.grace_ms);
+    scrubber_close(service->scrubber);
+    gatherer_close(service->gatherer);
+    if (service->inserter) {
+        service_remove_owed(service);
+        save_histories(service);
+    }
+    inserter_close(service->inserter);
+    settle_orphans(service);
+    store_reader_close(service->reader);
+    store_close(service->store);
+    while (service->tables) {
+        struct served_table *table = service->tables;
+        service->tables = table->next;
+        served_table_free(table);
+    }
+    buffer_pool_free(service->insert_pool);
+    buffer_pool_free(service->sample_pool);
+    service_metrics_free(service);
+    tokens_free(service->tokens);
+    pthread_mutex_destroy(&service->post_lock);
+    pthread_mutex_destroy(&service->text_lock);
+    mem_free(service);
+}

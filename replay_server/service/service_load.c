@@ -1,0 +1,130 @@
+/* What the store holds becomes tables, at open. */
+#define LOG_MODULE "replay"
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "replay_server/service/service_private.h"
+
+static status load_table(void *arg, const struct store_table *record, struct err *err)
+{
+    struct service *service = arg;
+    struct served_table *table;
+    status s = served_table_new(&table, record, &service->options, err);
+    if (s == STATUS_OK) {
+        table->stored = true;
+        table->next = service->tables;
+        service->tables = table;
+        service->n_tables++;
+    }
+    return s;
+}
+
+static status load_history(void *arg, const struct store_history *history, struct err *err)
+{
+    (void)err;
+    struct served_table *table = service_table_of_number(arg, history->table);
+    if (table) {
+        served_table_set_history(table, history);
+    }
+    return STATUS_OK;
+}
+
+static status load_writer(void *arg, const struct store_writer *record, struct err *err)
+{
+    struct served_table *table = service_table_of_number(arg, record->table);
+    if (table == NULL) {
+        return STATUS_OK;
+    }
+    struct writer *writer;
+    status s = writers_add(&table->writers, record->name, &writer, err);
+    if (s == STATUS_OK) {
+        writer->done = record->done;
+        writer->generation = record->generation;
+        writer->committed = writer->queued = record->last_sequence;
+        writer->cursor_size = record->cursor_size;
+        memcpy(writer->cursor, record->cursor, record->cursor_size);
+    }
+    return s;
+}
+
+static status load_episode(void *arg, const struct store_episode *record, struct err *err)
+{
+    struct served_table *table = service_table_of_number(arg, record->table);
+    if (table == NULL || record->W != table->W) {
+        log_error("an episode belongs to no table and is left out id=%" PRIu64 " table=%u",
+                  record->id, record->table);
+        return STATUS_OK;
+    }
+    const struct table_episode episode = {
+        .identity = record->identity,
+        .id = record->id,
+        .bytes = store_episode_bytes(record->n_rows, record->W),
+        .priority = record->priority,
+        .n_rows = record->n_rows,
+        .n_chunks = store_n_chunks(record->n_rows, record->W),
+        .restored = record->restored,
+    };
+    status s = table_load(table->table, &episode);
+    if (s == STATUS_EXISTS) {
+        log_error("an identity is there twice, the later one is left out id=%" PRIu64, record->id);
+        return STATUS_OK;
+    }
+    return s == STATUS_OK ? s : err_set(err, s, "episode %" PRIu64, record->id);
+}
+
+static void drop_while_loading(void *arg, uint32_t number, uint64_t id)
+{
+    struct service *service = arg;
+    struct served_table *table = service_table_of_number(service, number);
+    struct err err;
+    if (table) {
+        (void)table_remove(table->table, id, true);
+    }
+    status s = store_begin(service->store, &err);
+    if (s == STATUS_OK) {
+        s = store_remove_episode(service->store, id, &err);
+        if (s == STATUS_OK) {
+            s = store_commit(service->store, &err);
+        } else {
+            store_abort(service->store);
+        }
+    }
+    if (s != STATUS_OK) {
+        log_error("a corrupt episode could not be removed: %s", err.text);
+    }
+}
+
+status service_load(struct service *service, bool scan, struct err *err)
+{
+    status s = store_each_table(service->store, load_table, service, err);
+    if (s == STATUS_OK) {
+        s = store_each_history(service->store, load_history, service, err);
+    }
+    if (s == STATUS_OK) {
+        s = store_each_writer(service->store, load_writer, service, err);
+    }
+    if (s == STATUS_OK) {
+        s = store_each_episode(service->store, load_episode, service, err);
+    }
+    if (s == STATUS_OK && scan) {
+        uint64_t n_corrupt = 0;
+        log_warn("the machine stopped while the store was not synced: checking all of it");
+        s = scrub_all(service->store, drop_while_loading, service, &n_corrupt, err);
+        if (s == STATUS_OK) {
+            s = store_mark(service->store, err);
+        }
+    }
+    for (struct served_table *table = service->tables; s == STATUS_OK && table;
+         table = table->next) {
+        if (table->record.sealed) {
+            s = table_seal(table->table);
+        }
+        const struct table_counts *c = table_counts(table->table);
+        log_info("table=%s episodes=%" PRIu64 " transitions=%" PRIu64 " writers=%zu%s",
+                 table->record.name, c->episodes, c->transitions, table->writers.n,
+                 table->record.sealed ? " sealed" : "");
+    }
+    service->next_chunk = store_next_chunk(service->store);
+    return s;
+}

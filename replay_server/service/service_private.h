@@ -1,0 +1,134 @@
+/* The state that the files of the service share:
+ *
+ *   service.c          life, posting, settling
+ *   service_removal.c  what is out of the index leaves the store
+ *   service_load.c     what the store holds becomes tables
+ *   service_info.c     Info, metrics, the status line
+ *   writer_calls.c     OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
+ *   insert_stream.c    Insert
+ *   sample_stream.c    Sample, over sample_op.c
+ *
+ * All of it belongs to the call thread but where a comment says otherwise. */
+#ifndef HINDCAST_REPLAY_SERVER_SERVICE_SERVICE_PRIVATE_H
+#define HINDCAST_REPLAY_SERVER_SERVICE_SERVICE_PRIVATE_H
+
+#include <pthread.h>
+
+#include "common/rpc/server.h"
+#include "common/rpc/tokens.h"
+#include "proto/replay.pb-c.h"
+#include "replay_server/service/served_table.h"
+#include "replay_server/service/service.h"
+#include "replay_server/store/buffer_pool.h"
+#include "replay_server/store/gatherer.h"
+#include "replay_server/store/inserter.h"
+#include "replay_server/store/scrubber.h"
+
+#define TICK_MS          200
+#define INSERT_QUEUE_MAX 4096u
+#define GATHER_QUEUE_MAX 4096u
+#define TABLES_MAX       256u
+
+struct insert_stream;
+struct sample_stream;
+
+struct service {
+    struct options options;
+    struct experiment experiment;
+    uint64_t config_digest;
+    uint64_t start_ns;
+    struct store *store;
+    struct store_reader *reader; /* for batches gathered on the call thread */
+    struct inserter *inserter;
+    struct gatherer *gatherer;
+    struct scrubber *scrubber; /* NULL: off */
+    struct buffer_pool *insert_pool;
+    struct buffer_pool *sample_pool;
+    struct rpc_server *server;
+    struct tokens *tokens; /* NULL: all may do all */
+    struct served_table *tables;
+    uint32_t n_tables;
+    uint64_t next_chunk;                  /* of the next episode; runs ahead of the store's */
+    uint64_t insert_reserved;             /* bytes of insert_pool promised to episodes under way */
+    struct insert_stream *insert_streams; /* all that have a call, newest first */
+    struct sample_stream *sample_streams;
+    uint64_t last_park;  /* parked insert streams go on in order of parking */
+    bool inserts_may_go; /* something changed that a parked insert may wait for */
+    bool samples_may_go;
+    bool settling;
+
+    pthread_mutex_t
+        post_lock; /* guards the next three: threads that post against the server's end */
+    bool posting;  /* the call thread takes posts */
+    struct insert_job *insert_orphans; /* what came back after that; dealt with at close */
+    struct gather_job *gather_orphans;
+
+    pthread_mutex_t text_lock; /* guards text */
+    char text[256];
+    uint64_t reported_ns;
+    uint64_t reported_sampled, reported_inserted;
+    struct service_metrics *metrics;
+};
+
+/* ---- service.c ---- */
+struct served_table *service_table(const struct service *service,
+                                   const char *name); /* "" is "default"; NULL: none */
+struct served_table *service_table_of_number(const struct service *service, uint32_t number);
+/* Lets everyone go on who may. At the end of every event on the call thread. */
+void service_settle(struct service *service);
+
+/* ---- service_removal.c ---- */
+/* Takes a corrupt episode out of index and store. */
+void service_drop_corrupt(struct service *service, struct served_table *table, uint64_t id);
+/* Hands to the inserter what tables owe the store (served_table_owe). */
+void service_remove_owed(struct service *service);
+
+/* ---- service_load.c ---- */
+/* `scan`: check every chunk first. */
+status service_load(struct service *service, bool scan, struct err *err) MUST_CHECK;
+
+/* ---- service_info.c ---- */
+void on_info(struct rpc_call *call, const ProtobufCMessage *message);
+status service_metrics_new(struct service *service, struct err *err) MUST_CHECK;
+void service_metrics_free(struct service *service);
+void service_metrics_update(struct service *service);
+
+/* ---- writer_calls.c ---- */
+void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message);
+void on_seal(struct rpc_call *call, const ProtobufCMessage *message);
+void on_update_priorities(struct rpc_call *call, const ProtobufCMessage *message);
+void on_writer_call_done(struct rpc_call *call);
+
+/* ---- insert_stream.c ---- */
+void on_insert_start(struct rpc_call *call);
+void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message);
+void on_insert_half_closed(struct rpc_call *call);
+void on_insert_sent(struct rpc_call *call);
+void on_insert_done(struct rpc_call *call);
+/* Lets parked streams go on, in order of parking; true when one did. */
+bool insert_streams_advance(struct service *service);
+/* Sends the acknowledgements that came together. */
+void insert_streams_acknowledge(struct service *service);
+/* Ends the streams of `writer` that are older than its generation, or all of them but `keep`. */
+void insert_streams_fence(struct service *service, const struct writer *writer,
+                          const struct insert_stream *keep);
+void insert_streams_check_idle(struct service *service, uint64_t now_ns);
+struct insert_stream *insert_stream_next(const struct insert_stream *stream);
+/* Does it wait, and why? `since_ns` is when it began. */
+bool insert_stream_waits(const struct insert_stream *stream, const struct served_table **table,
+                         const char **who, const char **why, uint64_t *since_ns);
+
+/* ---- sample_stream.c ---- */
+void on_sample_start(struct rpc_call *call);
+void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message);
+void on_sample_half_closed(struct rpc_call *call);
+void on_sample_sent(struct rpc_call *call);
+void on_sample_done(struct rpc_call *call);
+bool sample_streams_advance(struct service *service);
+void sample_streams_gathered(struct gather_job *job); /* posted by a gather thread */
+struct sample_stream *sample_stream_next(const struct sample_stream *stream);
+bool sample_stream_waits(const struct sample_stream *stream, const struct served_table **table,
+                         const char **who, const char **why, uint64_t *since_ns);
+size_t sample_streams_gathering(const struct service *service);
+
+#endif

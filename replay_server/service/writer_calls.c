@@ -1,0 +1,328 @@
+/* The unary calls that change the store: OpenInsert, Seal, UpdatePriorities. Each hands a job to
+ * the inserter and answers when it is back; since jobs come back in order, the answer knows of
+ * everything that was queued before it. */
+#define LOG_MODULE "writers"
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/clients/signature_wire.h"
+#include "replay_server/service/service_private.h"
+
+#define PRIORITIES_MAX 65536u
+
+struct writer_call {
+    struct insert_job job;
+    struct service *service;
+    struct rpc_call *call; /* NULL: over */
+    struct served_table *table;
+    struct writer *writer;
+    bool seal;                 /* this call completes the seal */
+    struct store_table record; /* with `sealed` set */
+    uint32_t updated, absent;
+    struct insert_priority *priorities;
+};
+
+void on_writer_call_done(struct rpc_call *call)
+{
+    struct writer_call *state = rpc_call_state(call);
+    if (state) {
+        state->call = NULL;
+    }
+}
+
+static struct writer_call *new_call(struct rpc_call *call, void (*done)(struct insert_job *job))
+{
+    struct writer_call *state = mem_new(sizeof *state);
+    if (state) {
+        state->service = rpc_call_service(call);
+        state->call = call;
+        state->job.owner = state;
+        state->job.done = done;
+    }
+    return state;
+}
+
+static void free_call(struct writer_call *state)
+{
+    if (state) {
+        mem_free(state->priorities);
+        mem_free(state);
+    }
+}
+
+/* Takes `state`: it comes back through its `done`, or the call ends here. */
+static void submit(struct writer_call *state)
+{
+    struct rpc_call *call = state->call;
+    rpc_call_set_state(call, state);
+    if (inserter_submit(state->service->inserter, &state->job) != STATUS_OK) {
+        rpc_call_set_state(call, NULL);
+        if (state->seal) {
+            state->table->sealing = false;
+        }
+        free_call(state);
+        rpc_call_finish(call, STATUS_BUSY, "the store is writing; try again");
+    }
+}
+
+/* Answers, unless the call is gone. */
+static void answer(struct writer_call *state, const ProtobufCMessage *response)
+{
+    if (state->call) {
+        rpc_call_set_state(state->call, NULL);
+        if (state->job.result == STATUS_OK) {
+            rpc_call_reply(state->call, response);
+        } else {
+            rpc_call_finish(state->call, state->job.result, state->job.err.text);
+        }
+    }
+    free_call(state);
+}
+
+/* ---- OpenInsert ---- */
+
+/* The table of that name; made, not yet stored, where there is none. */
+static status find_or_make(struct service *service, const char *name,
+                           const struct signature *signature, struct served_table **out,
+                           struct err *err)
+{
+    struct served_table *table = service_table(service, name);
+    if (table) {
+        *out = table;
+        return signature_same(&table->record.signature, signature, err);
+    }
+    if (service->n_tables == TABLES_MAX) {
+        return err_set(err, STATUS_FULL, "the server has %u tables already", TABLES_MAX);
+    }
+    struct store_table record = {.signature = *signature};
+    strcpy(record.name, name[0] ? name : "default");
+    for (const struct served_table *t = service->tables; t; t = t->next) {
+        record.number = t->record.number >= record.number ? t->record.number + 1 : record.number;
+    }
+    status s = served_table_new(&table, &record, &service->options, err);
+    if (s == STATUS_OK) {
+        table->next = service->tables;
+        service->tables = table;
+        service->n_tables++;
+        *out = table;
+    }
+    return s;
+}
+
+static void open_insert_done(struct insert_job *job)
+{
+    struct writer_call *state = job->owner;
+    Hindcast__OpenInsertResponse response = HINDCAST__OPEN_INSERT_RESPONSE__INIT;
+    if (job->result == STATUS_OK) {
+        state->table->stored = true;
+        response.generation = job->writer.generation; /* a newer life may have opened since */
+        response.last_sequence = state->writer->committed;
+        response.cursor.data = state->writer->cursor;
+        response.cursor.len = state->writer->cursor_size;
+        response.chunk_rows = state->table->chunk_rows;
+        response.sealed = table_sealed(state->table->table);
+        response.episodes = table_counts(state->table->table)->episodes;
+    }
+    answer(state, &response.base);
+}
+
+static status open_insert(struct writer_call *state, const Hindcast__OpenInsertRequest *request,
+                          struct err *err)
+{
+    struct signature signature;
+    status s = writers_check_name("writer", request->writer, WRITER_NAME_SIZE - 1, err);
+    if (s == STATUS_OK && request->table[0]) {
+        s = writers_check_name("table", request->table, STORE_TABLE_NAME_SIZE - 1, err);
+    }
+    if (s == STATUS_OK) {
+        s = signature_wire_read(&signature, request->signature, err);
+    }
+    if (s == STATUS_OK) {
+        s = find_or_make(state->service, request->table, &signature, &state->table, err);
+    }
+    if (s == STATUS_OK) {
+        s = writers_add(&state->table->writers, request->writer, &state->writer, err);
+    }
+    if (s == STATUS_OK) {
+        s = writer_open(state->writer, request->generation, err);
+    }
+    return s;
+}
+
+void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct writer_call *state = new_call(call, open_insert_done);
+    if (state == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    struct err err;
+    status s = open_insert(state, (const Hindcast__OpenInsertRequest *)message, &err);
+    if (s != STATUS_OK) {
+        free_call(state);
+        rpc_call_finish(call, s, err.text);
+        return;
+    }
+    insert_streams_fence(state->service, state->writer, NULL);
+    if (!state->table->stored) {
+        state->job.table = &state->table->record;
+    }
+    state->job.has_writer = true;
+    state->job.keep_position = true;
+    served_table_writer_record(state->table, state->writer, &state->job.writer);
+    struct service *service = state->service;
+    submit(state);
+    service_settle(service);
+}
+
+/* ---- Seal ---- */
+
+static void seal_done(struct insert_job *job)
+{
+    struct writer_call *state = job->owner;
+    struct served_table *table = state->table;
+    Hindcast__SealResponse response = HINDCAST__SEAL_RESPONSE__INIT;
+    if (state->seal) {
+        table->sealing = false;
+        if (job->result == STATUS_OK) {
+            /* All inserts that were queued before are through, and none was taken since. */
+            job->result = table_seal(table->table);
+            table->record.sealed = job->result == STATUS_OK;
+            state->service->samples_may_go = true;
+            log_info("sealed table=%s episodes=%" PRIu64 " transitions=%" PRIu64
+                     " version=%016" PRIx64,
+                     table->record.name, table_counts(table->table)->episodes,
+                     table_counts(table->table)->transitions, table_version(table->table));
+        }
+    }
+    response.sealed = table_sealed(table->table);
+    response.n_done = (uint32_t)writers_n_done(&table->writers);
+    response.version = table_version(table->table);
+    answer(state, &response.base);
+}
+
+static status seal(struct writer_call *state, const Hindcast__SealRequest *request, struct err *err)
+{
+    struct served_table *table = service_table(state->service, request->table);
+    struct writer *writer =
+        table && table->stored ? writers_find(&table->writers, request->writer) : NULL;
+    if (writer == NULL || writer->generation == 0) {
+        return err_set(err, STATUS_NOT_FOUND,
+                       "table %s, writer %s: unknown; OpenInsert comes first", request->table,
+                       request->writer);
+    }
+    if (request->generation != writer->generation) {
+        return err_set(err, STATUS_MISMATCH, "writer %s: generation %" PRIu64 ", now is %" PRIu64,
+                       writer->name, request->generation, writer->generation);
+    }
+    if (request->n_writers < 1 || request->n_writers > WRITERS_MAX) {
+        return err_set(err, STATUS_INVALID, "n_writers %u: expected 1..%u", request->n_writers,
+                       WRITERS_MAX);
+    }
+    writer->done = true;
+    state->table = table;
+    state->writer = writer;
+    state->seal = !table_sealed(table->table) && !table->sealing &&
+                  writers_n_done(&table->writers) >= request->n_writers;
+    /* What is sealed must be what the store holds; what is on its way may yet fail. */
+    if (state->seal && (table_counts(table->table)->pending_episodes > 0 || table->n_owed > 0 ||
+                        table->removing)) {
+        return err_set(err, STATUS_BUSY, "table %s: the store is writing; try again",
+                       table->record.name);
+    }
+    return STATUS_OK;
+}
+
+void on_seal(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct writer_call *state = new_call(call, seal_done);
+    if (state == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    struct err err;
+    status s = seal(state, (const Hindcast__SealRequest *)message, &err);
+    if (s != STATUS_OK) {
+        free_call(state);
+        rpc_call_finish(call, s, err.text);
+        return;
+    }
+    state->job.has_writer = true;
+    state->job.keep_position = true;
+    served_table_writer_record(state->table, state->writer, &state->job.writer);
+    if (state->seal) {
+        state->table->sealing = true;
+        state->record = state->table->record;
+        state->record.sealed = true;
+        state->job.table = &state->record;
+    }
+    submit(state);
+}
+
+/* ---- UpdatePriorities ---- */
+
+static void priorities_done(struct insert_job *job)
+{
+    struct writer_call *state = job->owner;
+    Hindcast__UpdatePrioritiesResponse response = HINDCAST__UPDATE_PRIORITIES_RESPONSE__INIT;
+    response.updated = state->updated;
+    response.absent = state->absent;
+    answer(state, &response.base);
+}
+
+static status update_priorities(struct writer_call *state,
+                                const Hindcast__UpdatePrioritiesRequest *request, struct err *err)
+{
+    struct served_table *table = service_table(state->service, request->table);
+    if (table == NULL || !table->stored) {
+        return err_set(err, STATUS_NOT_FOUND, "table %s: not there", request->table);
+    }
+    if (request->n_episode_id != request->n_priority || request->n_priority > PRIORITIES_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "%zu episodes, %zu priorities: expected the same number, at most %u",
+                       request->n_episode_id, request->n_priority, PRIORITIES_MAX);
+    }
+    /* All or nothing: looked at before the first is set. */
+    for (size_t i = 0; i < request->n_priority; i++) {
+        if (!isfinite(request->priority[i]) || request->priority[i] <= 0) {
+            return err_set(err, STATUS_INVALID, "priority %zu is %g: expected a finite number > 0",
+                           i, request->priority[i]);
+        }
+    }
+    state->priorities = mem_array(request->n_priority + 1, sizeof *state->priorities);
+    if (state->priorities == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; i < request->n_priority; i++) {
+        const struct insert_priority p = {.id = request->episode_id[i],
+                                          .priority = request->priority[i]};
+        if (table_set_priority(table->table, p.id, p.priority) == STATUS_OK) {
+            state->priorities[state->updated++] = p;
+        } else {
+            state->absent++;
+        }
+    }
+    state->job.priorities = state->priorities;
+    state->job.n_priorities = state->updated;
+    return STATUS_OK;
+}
+
+void on_update_priorities(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    struct writer_call *state = new_call(call, priorities_done);
+    if (state == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    struct err err;
+    status s = update_priorities(state, (const Hindcast__UpdatePrioritiesRequest *)message, &err);
+    if (s != STATUS_OK) {
+        free_call(state);
+        rpc_call_finish(call, s, err.text);
+        return;
+    }
+    submit(state);
+}

@@ -1,0 +1,142 @@
+/* A list of free buffers, last in, first out: the next taker gets one that is still warm in cache.
+ */
+#include "replay_server/store/buffer_pool.h"
+
+#include <pthread.h>
+
+#include "common/base/memory.h"
+
+#define GRAIN      65536u /* capacities are multiples of this, so that similar sizes share buffers */
+#define SEARCH_MAX 32u    /* free buffers looked at before another is made */
+
+struct buffer_pool {
+    pthread_mutex_t lock; /* guards all below */
+    struct buffer *free;
+    size_t free_bytes;
+    size_t taken_bytes;
+    size_t max_bytes;
+    bool wanted; /* a take failed since `freed` was called */
+    void (*freed)(void *arg);
+    void *arg;
+};
+
+status buffer_pool_new(struct buffer_pool **out, size_t max_bytes, void (*freed)(void *arg),
+                       void *arg)
+{
+    struct buffer_pool *pool = mem_new(sizeof *pool);
+    if (pool == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    pthread_mutex_init(&pool->lock, NULL);
+    pool->max_bytes = max_bytes;
+    pool->freed = freed;
+    pool->arg = arg;
+    *out = pool;
+    return STATUS_OK;
+}
+
+static void destroy(struct buffer *buffer)
+{
+    mem_free(buffer->bytes);
+    mem_free(buffer);
+}
+
+void buffer_pool_free(struct buffer_pool *pool)
+{
+    if (pool) {
+        ASSERT(pool->taken_bytes == 0);
+        while (pool->free) {
+            struct buffer *buffer = pool->free;
+            pool->free = buffer->next;
+            destroy(buffer);
+        }
+        pthread_mutex_destroy(&pool->lock);
+        mem_free(pool);
+    }
+}
+
+/* Takes a free buffer of fitting size out of the list; not one much too large. */
+static struct buffer *reuse(struct buffer_pool *pool, size_t size)
+{
+    struct buffer **at = &pool->free;
+    for (unsigned i = 0; *at && i < SEARCH_MAX; i++, at = &(*at)->next) {
+        struct buffer *buffer = *at;
+        if (buffer->capacity >= size && buffer->capacity / 2 <= size) {
+            *at = buffer->next;
+            pool->free_bytes -= buffer->capacity;
+            return buffer;
+        }
+    }
+    return NULL;
+}
+
+static struct buffer *make(struct buffer_pool *pool, size_t size)
+{
+    struct buffer *buffer = mem_new(sizeof *buffer);
+    if (buffer == NULL) {
+        return NULL;
+    }
+    buffer->pool = pool;
+    buffer->capacity = size;
+    buffer->bytes = mem_aligned(size);
+    if (buffer->bytes == NULL) {
+        mem_free(buffer);
+        return NULL;
+    }
+    return buffer;
+}
+
+struct buffer *buffer_pool_take(struct buffer_pool *pool, size_t size)
+{
+    size = (size + GRAIN - 1) / GRAIN * GRAIN;
+    pthread_mutex_lock(&pool->lock);
+    struct buffer *buffer = NULL;
+    if (pool->taken_bytes == 0 || pool->taken_bytes + size <= pool->max_bytes) {
+        buffer = reuse(pool, size);
+        if (buffer == NULL) {
+            /* Free ones of other sizes make room. */
+            while (pool->free && pool->taken_bytes + pool->free_bytes + size > pool->max_bytes) {
+                struct buffer *other = pool->free;
+                pool->free = other->next;
+                pool->free_bytes -= other->capacity;
+                destroy(other);
+            }
+            buffer = make(pool, size);
+        }
+    }
+    if (buffer) {
+        pool->taken_bytes += buffer->capacity;
+        buffer->next = NULL;
+    } else {
+        pool->wanted = true;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return buffer;
+}
+
+void buffer_give_back(void *arg)
+{
+    struct buffer *buffer = arg;
+    struct buffer_pool *pool = buffer->pool;
+    pthread_mutex_lock(&pool->lock);
+    pool->taken_bytes -= buffer->capacity;
+    pool->free_bytes += buffer->capacity;
+    buffer->next = pool->free;
+    pool->free = buffer;
+    const bool tell = pool->wanted && pool->freed;
+    pool->wanted = pool->wanted && !tell;
+    /* Within the lock: whoever frees the pool does so after the last buffer is back, and must not
+     * overtake this call. */
+    if (tell) {
+        pool->freed(pool->arg);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+size_t buffer_pool_taken_bytes(struct buffer_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    const size_t taken = pool->taken_bytes;
+    pthread_mutex_unlock(&pool->lock);
+    return taken;
+}

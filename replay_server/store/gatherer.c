@@ -1,0 +1,246 @@
+/* Snippets are copied in blocks: first the chunks of a block are looked up and the first lines of
+ * each snippet asked for, then all are copied, so that the memory's latency is paid once a block
+ * and not once a snippet. */
+#define LOG_MODULE "gatherer"
+#include "replay_server/store/gatherer.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/queue.h"
+
+#define BLOCK          16u
+#define PREFETCH_LINES 6u
+#define REST_MS        100 /* without work a reader lets go of its snapshot */
+
+/* ---- Rows ---- */
+
+void row_map_init(struct row_map *map, const struct signature *have, const struct signature *want,
+                  const uint32_t *reward_map)
+{
+    *map = (struct row_map){
+        .W = signature_width(have),
+        .W_out = signature_width(want),
+        .n_front = signature_rewards_at(have),
+        .K_out = want->K,
+        .same = have->K == want->K,
+    };
+    for (uint32_t k = 0; k < want->K; k++) {
+        map->rewards[k] = signature_rewards_at(have) + reward_map[k];
+        map->same = map->same && reward_map[k] == k;
+    }
+}
+
+/* n rows, with the rewards picked. */
+static void copy_mapped(float *to, const uint8_t *from, size_t n, const struct row_map *map)
+{
+    for (size_t i = 0; i < n; i++, to += map->W_out, from += (size_t)map->W * 4) {
+        memcpy(to, from, (size_t)map->n_front * 4);
+        for (uint32_t k = 0; k < map->K_out; k++) {
+            memcpy(to + map->n_front + k, from + (size_t)map->rewards[k] * 4, 4);
+        }
+        memcpy(to + map->W_out - 1, from + ((size_t)map->W - 1) * 4, 4);
+    }
+}
+
+/* ---- One snippet ---- */
+
+static uint32_t rows_of_chunk(uint32_t n_rows, uint32_t chunk_rows, uint32_t chunk_i)
+{
+    const uint32_t rest = n_rows - chunk_i * chunk_rows;
+    return rest < chunk_rows ? rest : chunk_rows;
+}
+
+static status locate(const struct gather_snippet *snippet, uint32_t chunk_i, uint32_t chunk_rows,
+                     uint32_t W, struct store_reader *reader, const uint8_t **rows)
+{
+    return store_reader_chunk(reader, snippet->id + chunk_i,
+                              rows_of_chunk(snippet->n_rows, chunk_rows, chunk_i), W, rows);
+}
+
+/* `rows` is the chunk in which the snippet starts. */
+static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *rows,
+                           uint32_t chunk_rows, float *to, uint32_t N, const struct row_map *map,
+                           struct store_reader *reader)
+{
+    uint32_t chunk_i = snippet->first_row / chunk_rows;
+    uint32_t at = snippet->first_row % chunk_rows;
+    uint32_t left = snippet->n_valid + 1;
+    for (;;) {
+        const uint32_t n = left < chunk_rows - at ? left : chunk_rows - at;
+        const uint8_t *from = rows + (size_t)at * map->W * 4;
+        if (map->same) {
+            memcpy(to, from, (size_t)n * map->W * 4);
+        } else {
+            copy_mapped(to, from, n, map);
+        }
+        to += (size_t)n * map->W_out;
+        left -= n;
+        if (left == 0) {
+            break;
+        }
+        at = 0;
+        status s = locate(snippet, ++chunk_i, chunk_rows, map->W, reader, &rows);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    memset(to, 0, (size_t)(N - snippet->n_valid) * map->W_out * 4);
+    return STATUS_OK;
+}
+
+static void prefetch(const uint8_t *at)
+{
+    for (unsigned i = 0; i < PREFETCH_LINES; i++) {
+        __builtin_prefetch(at + (size_t)i * 64);
+    }
+}
+
+static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, uint32_t chunk_rows,
+                         struct store_reader *reader)
+{
+    const uint8_t *rows[BLOCK];
+    const uint32_t W = job->map->W;
+    for (uint32_t i = first; i < end; i++) {
+        struct gather_snippet *snippet = &job->snippets[i];
+        if (snippet->result != STATUS_OK) {
+            ASSERT(snippet->n_valid >= 1 && snippet->n_valid <= job->N);
+            ASSERT(snippet->first_row + snippet->n_valid < snippet->n_rows);
+            const uint32_t chunk_i = snippet->first_row / chunk_rows;
+            const status s = locate(snippet, chunk_i, chunk_rows, W, reader, &rows[i - first]);
+            snippet->result = s == STATUS_OK ? STATUS_BUSY : s;
+            if (s == STATUS_OK) {
+                prefetch(rows[i - first] + (size_t)(snippet->first_row % chunk_rows) * W * 4);
+            }
+        }
+    }
+    const size_t stride = (size_t)(job->N + 1) * job->map->W_out;
+    for (uint32_t i = first; i < end; i++) {
+        struct gather_snippet *snippet = &job->snippets[i];
+        if (snippet->result == STATUS_BUSY) {
+            snippet->result = copy_snippet(snippet, rows[i - first], chunk_rows,
+                                           job->rows + i * stride, job->N, job->map, reader);
+        }
+        job->n_bad += snippet->result != STATUS_OK;
+    }
+}
+
+void gather_run(struct gather_job *job, struct store_reader *reader)
+{
+    struct err err;
+    job->n_bad = 0;
+    status s = store_reader_refresh(reader, &err);
+    if (s != STATUS_OK) {
+        log_warn("%s", err.text);
+        for (uint32_t i = 0; i < job->n; i++) {
+            job->n_bad += job->snippets[i].result != STATUS_OK;
+        }
+        return;
+    }
+    const uint32_t chunk_rows = store_chunk_rows(job->map->W);
+    for (uint32_t first = 0; first < job->n; first += BLOCK) {
+        gather_block(job, first, first + BLOCK < job->n ? first + BLOCK : job->n, chunk_rows,
+                     reader);
+    }
+}
+
+/* ---- Threads ---- */
+
+struct gatherer {
+    struct store *store;
+    struct queue *queue;
+    uint32_t n_threads;
+    void (*post)(void *arg, struct gather_job *job);
+    void *arg;
+    struct gather_thread {
+        struct gatherer *gatherer;
+        struct store_reader *reader;
+        pthread_t thread;
+    } * threads;
+};
+
+static void *run(void *arg)
+{
+    struct gather_thread *self = arg;
+    struct gatherer *gatherer = self->gatherer;
+    pthread_setname_np(pthread_self(), "replay-gather");
+    for (;;) {
+        void *item;
+        status s = queue_pop(gatherer->queue, &item, REST_MS);
+        if (s == STATUS_OK) {
+            struct gather_job *job = item;
+            job->home = gatherer->arg;
+            gather_run(job, self->reader);
+            gatherer->post(gatherer->arg, job);
+        } else {
+            store_reader_rest(self->reader);
+            if (s == STATUS_CLOSED) {
+                return NULL;
+            }
+        }
+    }
+}
+
+status gatherer_open(struct gatherer **out, struct store *store, uint32_t n_threads,
+                     size_t queue_max, void (*post)(void *arg, struct gather_job *job), void *arg,
+                     struct err *err)
+{
+    struct gatherer *gatherer = mem_new(sizeof *gatherer);
+    if (gatherer == NULL ||
+        (gatherer->threads = mem_array(n_threads, sizeof *gatherer->threads)) == NULL ||
+        queue_new(&gatherer->queue, queue_max) != STATUS_OK) {
+        if (gatherer) {
+            mem_free(gatherer->threads);
+        }
+        mem_free(gatherer);
+        return err_set(err, STATUS_NO_MEMORY, "gatherer");
+    }
+    gatherer->store = store;
+    gatherer->post = post;
+    gatherer->arg = arg;
+    for (uint32_t i = 0; i < n_threads; i++) {
+        struct gather_thread *self = &gatherer->threads[i];
+        self->gatherer = gatherer;
+        status s = store_reader_open(&self->reader, store, err);
+        if (s == STATUS_OK) {
+            int rc = pthread_create(&self->thread, NULL, run, self);
+            if (rc != 0) {
+                store_reader_close(self->reader);
+                s = err_errno(err, rc, "gatherer: thread");
+            }
+        }
+        if (s != STATUS_OK) {
+            gatherer_close(gatherer);
+            return s;
+        }
+        gatherer->n_threads++;
+    }
+    *out = gatherer;
+    return STATUS_OK;
+}
+
+status gatherer_submit(struct gatherer *gatherer, struct gather_job *job)
+{
+    return queue_try_push(gatherer->queue, job);
+}
+
+size_t gatherer_queued(struct gatherer *gatherer)
+{
+    return queue_length(gatherer->queue);
+}
+
+void gatherer_close(struct gatherer *gatherer)
+{
+    if (gatherer) {
+        queue_close(gatherer->queue);
+        for (uint32_t i = 0; i < gatherer->n_threads; i++) {
+            pthread_join(gatherer->threads[i].thread, NULL);
+            store_reader_close(gatherer->threads[i].reader);
+        }
+        queue_free(gatherer->queue, NULL);
+        mem_free(gatherer->threads);
+        mem_free(gatherer);
+    }
+}

@@ -1,0 +1,403 @@
+/* Groups of jobs to transactions. A group that fails is taken apart and written job by job, so that
+ * one bad job harms no other. */
+#define LOG_MODULE "inserter"
+#include "replay_server/store/inserter.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+#include "common/base/queue.h"
+
+#define GROUP_JOBS_MAX 512
+#define PAUSE_MS       100
+#define FULL_TRIES     3 /* pages freed in one transaction can be used from the second one after it */
+
+struct inserter {
+    struct store *store;
+    struct inserter_settings settings;
+    struct queue *queue;
+    pthread_t thread;
+    uint64_t synced_ns;
+    bool unsynced;
+    /* Removals of inserts that failed. They go with the next transaction, so that what was removed
+     * first is never in the store when something that was removed later is gone. */
+    uint64_t *owed;
+    size_t n_owed;
+    _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
+    struct metric *commit_seconds;
+};
+
+/* ---- One job ---- */
+
+static uint64_t job_bytes(const struct insert_job *job)
+{
+    return job->has_episode ? (uint64_t)job->episode.n_rows * job->episode.W * 4 : 0;
+}
+
+/* NaN and infinities have all exponent bits set. One pass without branches, which the compiler
+ * turns into vector code. */
+static bool all_finite(const uint8_t *bytes, size_t n)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, bytes + 4 * i, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad == 0;
+}
+
+static uint32_t rows_in_chunk(const struct store_episode *episode, uint32_t chunk_i)
+{
+    const uint32_t chunk_rows = store_chunk_rows(episode->W);
+    const uint32_t rest = episode->n_rows - chunk_i * chunk_rows;
+    return rest < chunk_rows ? rest : chunk_rows;
+}
+
+static status check_rows(struct insert_job *job)
+{
+    const struct store_episode *episode = &job->episode;
+    uint32_t chunk_i = 0;
+    for (const struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
+        const uint8_t *rows = chunk->bytes + STORE_CHUNK_HEADER;
+        const size_t n = (size_t)rows_in_chunk(episode, chunk_i) * episode->W;
+        if (!all_finite(rows, n)) {
+            size_t bad = 0;
+            while (all_finite(rows + 4 * bad, 1)) {
+                bad++;
+            }
+            return err_set(&job->err, STATUS_INVALID, "row %zu, column %zu is not finite",
+                           (size_t)chunk_i * store_chunk_rows(episode->W) + bad / episode->W,
+                           bad % episode->W);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* What is damaged in such a way that it cannot be taken out is left to the next start, which looks
+ * at it again: trying for ever would hold up what else is to go, and Seal. */
+static status remove_all(struct inserter *inserter, const uint64_t *ids, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        status s = store_remove_episode(inserter->store, ids[i], err);
+        if (s == STATUS_CORRUPT) {
+            log_error("an episode stays in the store: %s", err->text);
+        } else if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status write_episode(struct inserter *inserter, struct insert_job *job)
+{
+    const struct store_episode *episode = &job->episode;
+    uint32_t chunk_i = 0;
+    for (struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
+        status s = store_put_chunk(inserter->store, episode->id + chunk_i, chunk->bytes,
+                                   rows_in_chunk(episode, chunk_i), episode->W, &job->err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    ASSERT(chunk_i == store_n_chunks(episode->n_rows, episode->W));
+    return store_put_episode(inserter->store, episode, &job->err);
+}
+
+static status write_job(struct inserter *inserter, struct insert_job *job)
+{
+    status s = STATUS_OK;
+    if (job->table) {
+        s = store_put_table(inserter->store, job->table, &job->err);
+    }
+    if (s == STATUS_OK) {
+        s = remove_all(inserter, job->removed, job->n_removed, &job->err);
+    }
+    if (s == STATUS_OK && job->has_episode) {
+        s = write_episode(inserter, job);
+    }
+    for (uint32_t i = 0; s == STATUS_OK && i < job->n_priorities; i++) {
+        s = store_put_priority(inserter->store, job->priorities[i].id, job->priorities[i].priority,
+                               &job->err);
+        s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
+    }
+    if (s == STATUS_OK && job->has_history) {
+        s = store_put_history(inserter->store, &job->history, &job->err);
+    }
+    if (s == STATUS_OK && job->has_writer) {
+        s = store_put_writer(inserter->store, &job->writer, job->keep_position, &job->err);
+    }
+    return s;
+}
+
+/* ---- Groups ---- */
+
+/* Not to be written: bad rows, or an earlier job of its lane failed. */
+static bool prepare(struct insert_job *job)
+{
+    if (job->lane && job->epoch <= job->lane->failed_epoch) {
+        job->result = err_set(&job->err, STATUS_BUSY,
+                              "an earlier episode of writer %s was not stored", job->lane->name);
+        return false;
+    }
+    job->result = job->has_episode ? check_rows(job) : STATUS_OK;
+    return job->result == STATUS_OK;
+}
+
+static void fail_lane(struct inserter *inserter, struct insert_job *job)
+{
+    atomic_fetch_add(&inserter->failures, 1);
+    if (job->lane == NULL) {
+        return;
+    }
+    if (job->epoch > job->lane->failed_epoch) {
+        job->lane->failed_epoch = job->epoch;
+    }
+    uint64_t *owed =
+        job->n_removed > 0
+            ? mem_resize(inserter->owed, inserter->n_owed + job->n_removed, sizeof *owed)
+            : NULL;
+    if (owed) { /* else the job that the service makes of them comes alone */
+        memcpy(owed + inserter->n_owed, job->removed, job->n_removed * sizeof *owed);
+        inserter->owed = owed;
+        inserter->n_owed += job->n_removed;
+    }
+}
+
+/* Ends a transaction. */
+static status commit(struct inserter *inserter, struct err *err)
+{
+    status s = store_commit(inserter->store, err);
+    if (s == STATUS_OK) {
+        inserter->n_owed = 0;
+    }
+    return s;
+}
+
+/* All in one transaction, or none. */
+static status write_group(struct inserter *inserter, struct insert_job **jobs, size_t n,
+                          struct err *err)
+{
+    status s = store_begin(inserter->store, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = remove_all(inserter, inserter->owed, inserter->n_owed, err);
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+        s = write_job(inserter, jobs[i]);
+        if (s != STATUS_OK) {
+            *err = jobs[i]->err;
+        }
+    }
+    if (s != STATUS_OK) {
+        store_abort(inserter->store);
+        return s;
+    }
+    return commit(inserter, err);
+}
+
+/* Makes removals count before the insert that needs their room. */
+static void make_room(struct inserter *inserter, struct insert_job *job)
+{
+    struct err err;
+    status s = store_begin(inserter->store, &err);
+    if (s == STATUS_OK) {
+        s = remove_all(inserter, inserter->owed, inserter->n_owed, &err);
+        if (s == STATUS_OK) {
+            s = remove_all(inserter, job->removed, job->n_removed, &err);
+        }
+        if (s == STATUS_OK) {
+            s = store_touch(inserter->store, &err);
+        }
+        if (s == STATUS_OK) {
+            s = commit(inserter, &err);
+        } else {
+            store_abort(inserter->store);
+        }
+    }
+    if (s != STATUS_OK) {
+        log_warn("removing to make room failed: %s", err.text);
+    }
+}
+
+static void write_alone(struct inserter *inserter, struct insert_job *job)
+{
+    for (int try = 0; try < FULL_TRIES; try++) {
+        job->result = write_group(inserter, &job, 1, &job->err);
+        if (job->result != STATUS_FULL) {
+            break;
+        }
+        const bool released = store_release(inserter->store);
+        if (job->n_removed > 0 || inserter->n_owed > 0) {
+            make_room(inserter, job);
+            (void)store_release(inserter->store);
+        } else if (!released) {
+            break;
+        }
+    }
+    if (job->result != STATUS_OK) {
+        log_warn("write failed: %s", job->err.text);
+        fail_lane(inserter, job);
+    }
+}
+
+static void write_jobs(struct inserter *inserter, struct insert_job *first)
+{
+    struct insert_job *good[GROUP_JOBS_MAX];
+    size_t n = 0;
+    uint64_t bytes = 0;
+    const uint64_t start_ns = clock_now_ns();
+    for (struct insert_job *job = first; job; job = job->next) {
+        if (prepare(job)) {
+            good[n++] = job;
+            bytes += job_bytes(job);
+        } else {
+            fail_lane(inserter, job);
+        }
+    }
+    struct err err;
+    status s = n > 0 ? write_group(inserter, good, n, &err) : STATUS_OK;
+    if (s == STATUS_FULL && store_release(inserter->store)) {
+        s = write_group(inserter, good, n, &err);
+    }
+    for (size_t i = 0; s != STATUS_OK && i < n; i++) {
+        /* One by one; a lane whose job fails takes its later ones along. */
+        if (prepare(good[i])) {
+            write_alone(inserter, good[i]);
+        } else {
+            fail_lane(inserter, good[i]);
+        }
+    }
+    const uint64_t spent_ns = clock_now_ns() - start_ns;
+    metric_observe(inserter->commit_seconds, (double)spent_ns * 1e-9);
+    atomic_fetch_add(&inserter->busy_ns, spent_ns);
+    atomic_fetch_add(&inserter->commits, 1);
+    atomic_fetch_add(&inserter->jobs, n);
+    atomic_fetch_add(&inserter->bytes, bytes);
+    inserter->unsynced = true;
+}
+
+/* The next jobs, as a list in order: at least one, then what is there, up to the limits. */
+static struct insert_job *take_group(struct inserter *inserter, status *s)
+{
+    void *item;
+    *s = queue_pop(inserter->queue, &item, PAUSE_MS);
+    if (*s != STATUS_OK) {
+        return NULL;
+    }
+    struct insert_job *first = item;
+    struct insert_job *last = first;
+    first->next = NULL;
+    first->home = inserter->settings.arg;
+    uint64_t bytes = job_bytes(first);
+    for (size_t n = 1; n < GROUP_JOBS_MAX && bytes < inserter->settings.group_bytes; n++) {
+        struct insert_job *job = queue_try_pop(inserter->queue);
+        if (job == NULL) {
+            break;
+        }
+        job->next = NULL;
+        job->home = inserter->settings.arg;
+        last->next = job;
+        last = job;
+        bytes += job_bytes(job);
+    }
+    return first;
+}
+
+static void sync_when_due(struct inserter *inserter)
+{
+    const uint64_t now_ns = clock_now_ns();
+    if (inserter->settings.sync_ms == 0 || !inserter->unsynced ||
+        (now_ns - inserter->synced_ns < inserter->settings.sync_ms * NS_PER_MS &&
+         !store_wants_sync(inserter->store))) {
+        return;
+    }
+    struct err err;
+    if (store_sync(inserter->store, &err) != STATUS_OK) {
+        log_error("%s", err.text);
+    } else {
+        inserter->unsynced = false;
+    }
+    inserter->synced_ns = clock_now_ns();
+}
+
+static void *run(void *arg)
+{
+    struct inserter *inserter = arg;
+    pthread_setname_np(pthread_self(), "replay-insert");
+    status s = STATUS_OK;
+    while (s != STATUS_CLOSED) {
+        struct insert_job *first = take_group(inserter, &s);
+        if (first) {
+            write_jobs(inserter, first);
+            inserter->settings.post(inserter->settings.arg, first);
+        }
+        sync_when_due(inserter);
+    }
+    return NULL;
+}
+
+/* ---- Life ---- */
+
+status inserter_open(struct inserter **out, struct store *store,
+                     const struct inserter_settings *settings, struct err *err)
+{
+    static const double bounds[] = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1, 3};
+    struct inserter *inserter = mem_new(sizeof *inserter);
+    if (inserter == NULL || queue_new(&inserter->queue, settings->queue_max) != STATUS_OK) {
+        mem_free(inserter);
+        return err_set(err, STATUS_NO_MEMORY, "inserter");
+    }
+    inserter->store = store;
+    inserter->settings = *settings;
+    inserter->synced_ns = clock_now_ns();
+    inserter->commit_seconds =
+        metric_histogram("hindcast_replay_commit_seconds", "Time of one transaction of the store.",
+                         NULL, bounds, sizeof bounds / sizeof bounds[0]);
+    int rc = pthread_create(&inserter->thread, NULL, run, inserter);
+    if (rc != 0) {
+        queue_free(inserter->queue, NULL);
+        mem_free(inserter);
+        return err_errno(err, rc, "inserter: thread");
+    }
+    *out = inserter;
+    return STATUS_OK;
+}
+
+status inserter_submit(struct inserter *inserter, struct insert_job *job)
+{
+    return queue_try_push(inserter->queue, job);
+}
+
+size_t inserter_queued(struct inserter *inserter)
+{
+    return queue_length(inserter->queue);
+}
+
+void inserter_counts(struct inserter *inserter, struct inserter_counts *counts)
+{
+    *counts = (struct inserter_counts){
+        .commits = atomic_load(&inserter->commits),
+        .jobs = atomic_load(&inserter->jobs),
+        .bytes = atomic_load(&inserter->bytes),
+        .failures = atomic_load(&inserter->failures),
+        .busy_s = (double)atomic_load(&inserter->busy_ns) * 1e-9,
+    };
+}
+
+void inserter_close(struct inserter *inserter)
+{
+    if (inserter) {
+        queue_close(inserter->queue);
+        pthread_join(inserter->thread, NULL);
+        queue_free(inserter->queue, NULL);
+        mem_free(inserter->owed);
+        mem_free(inserter);
+    }
+}

@@ -1,0 +1,481 @@
+/* The LMDB environment: opening, records, the write transaction. Reading rows is in store_reader.c.
+ */
+#define LOG_MODULE "store"
+#include "replay_server/store/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "replay_server/lmdb/store_check.h"
+#include "replay_server/store/store_private.h"
+#include "replay_server/store/store_record.h"
+#include "replay_server/store/store_snapshot.h"
+
+#define PATH_SIZE   4096
+#define READERS_MAX 80 /* gatherers (64 at most), the service, the scrub, two snapshots */
+#define FREE_BYTES_LEAST                                                                           \
+    (64ull << 20) /* with less than this free, LMDB's short write means a full disk */
+
+/* ---- Sizes ---- */
+
+uint32_t store_chunk_rows(uint32_t W)
+{
+    ASSERT(W >= 1 && W <= SIGNATURE_ROW_MAX);
+    return (STORE_CHUNK_BYTES - STORE_CHUNK_HEADER) / (4 * W);
+}
+
+uint32_t store_n_chunks(uint32_t n_rows, uint32_t W)
+{
+    const uint32_t chunk_rows = store_chunk_rows(W);
+    return (n_rows + chunk_rows - 1) / chunk_rows;
+}
+
+uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
+{
+    const uint32_t chunk_rows = store_chunk_rows(W);
+    const uint64_t full = n_rows / chunk_rows;
+    const uint64_t rest = (uint64_t)(n_rows % chunk_rows) * W * 4;
+    uint64_t bytes = full * 65536 + EPISODE_RECORD_SIZE + 32;
+    if (rest > 0) {
+        /* What is larger than half a page gets pages of its own, with a header of 16 bytes. */
+        const uint64_t value = rest + STORE_CHUNK_HEADER;
+        bytes += value <= 2000 ? value + 24 : (value + 16 + 4095) / 4096 * 4096;
+    }
+    return bytes;
+}
+
+/* ---- Errors ---- */
+
+status store_error(struct store *store, int rc, struct err *err, const char *what)
+{
+    status code = STATUS_IO;
+    switch (rc) {
+    case 0:
+        return STATUS_OK;
+    case MDB_NOTFOUND:
+        code = STATUS_NOT_FOUND;
+        break;
+    case MDB_MAP_FULL:
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        code = STATUS_FULL;
+        break;
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+        code = STATUS_CORRUPT;
+        break;
+    case MDB_INVALID:
+    case MDB_VERSION_MISMATCH:
+    case MDB_INCOMPATIBLE:
+        code = STATUS_INVALID;
+        break;
+    case MDB_PANIC: /* a header page could not be written: it waits for a new opening */
+        atomic_store(&store->broken, true);
+        break;
+    case MDB_READERS_FULL:
+        code = STATUS_BUSY;
+        break;
+    case ENOMEM:
+        code = STATUS_NO_MEMORY;
+        break;
+    case EIO: {
+        struct statvfs fs;
+        if (statvfs(store->path, &fs) == 0 &&
+            (uint64_t)fs.f_bavail * fs.f_frsize < FREE_BYTES_LEAST) {
+            code = STATUS_FULL;
+        }
+        break;
+    }
+    default:
+        break;
+    }
+    return err_set(err, code, "store %s: %s: %s", store->path, what, mdb_strerror(rc));
+}
+
+bool store_broken(const struct store *store)
+{
+    return atomic_load(&store->broken);
+}
+
+/* ---- Opening ---- */
+
+/* LMDB's lock and mmap need a file system of this machine. */
+static status refuse_network(const char *path, struct err *err)
+{
+    static const struct {
+        uint32_t magic;
+        const char *name;
+    } network[] = {{0x6969, "NFS"},      {0x517B, "SMB"},      {0xFF534D42, "CIFS"},
+                   {0xFE534D42, "SMB2"}, {0x00C36400, "Ceph"}, {0x0BD00BD0, "Lustre"},
+                   {0x5346414F, "AFS"},  {0x47504653, "GPFS"}, {0x73757245, "Coda"}};
+    struct statfs fs;
+    if (statfs(path, &fs) != 0) {
+        return err_errno(err, errno, "store %s", path);
+    }
+    for (size_t i = 0; i < sizeof network / sizeof network[0]; i++) {
+        if ((uint32_t)fs.f_type == network[i].magic) {
+            return err_set(err, STATUS_INVALID, "store %s: is on %s; a store needs a local disk",
+                           path, network[i].name);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status open_environment(struct store *store, struct err *err)
+{
+    int rc = mdb_env_create(&store->env);
+    if (rc != 0) {
+        return store_error(store, rc, err, "create");
+    }
+    unsigned flags = MDB_NOTLS;
+    if (store->durability != STORE_EACH) {
+        flags |= MDB_NOSYNC;
+    }
+    int dead = 0;
+    if ((rc = mdb_env_set_maxdbs(store->env, 8)) != 0 ||
+        (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
+        (rc = mdb_env_set_mapsize(store->env, store->map_bytes)) != 0 ||
+        (rc = mdb_env_open(store->env, store->path, flags, 0640)) != 0 ||
+        (rc = mdb_reader_check(store->env, &dead)) != 0) {
+        mdb_env_close(store->env);
+        return store_error(store, rc, err, "open");
+    }
+    return STATUS_OK;
+}
+
+static status open_databases(struct store *store, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(store->env, NULL, 0, &txn);
+    if (rc != 0) {
+        return store_error(store, rc, err, "begin");
+    }
+    if ((rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &store->meta)) != 0 ||
+        (rc = mdb_dbi_open(txn, "writers", MDB_CREATE, &store->writers)) != 0 ||
+        (rc = mdb_dbi_open(txn, "episodes", MDB_CREATE | MDB_INTEGERKEY, &store->episodes)) != 0 ||
+        (rc = mdb_dbi_open(txn, "chunks", MDB_CREATE | MDB_INTEGERKEY, &store->chunks)) != 0) {
+        mdb_txn_abort(txn);
+        return store_error(store, rc, err, "open databases");
+    }
+    MDB_val key = {5, (void *)"store"};
+    MDB_val value;
+    rc = mdb_get(txn, store->meta, &key, &value);
+    status s = STATUS_OK;
+    if (rc == MDB_NOTFOUND) {
+        uint8_t bytes[STORE_RECORD_SIZE];
+        store->next_chunk = 1;
+        store_record_write(bytes, store->next_chunk);
+        value = (MDB_val){sizeof bytes, bytes};
+        rc = mdb_put(txn, store->meta, &key, &value, 0);
+    } else if (rc == 0) {
+        s = store_record_read(&store->next_chunk, value.mv_data, value.mv_size, err);
+        if (s != STATUS_OK) {
+            err_context(err, s, "store %s", store->path);
+        }
+    }
+    if (rc != 0 || s != STATUS_OK) {
+        mdb_txn_abort(txn);
+        return rc != 0 ? store_error(store, rc, err, "format") : s;
+    }
+    store->staged_next_chunk = store->next_chunk;
+    return store_error(store, mdb_txn_commit(txn), err, "commit");
+}
+
+status store_mark(struct store *store, struct err *err)
+{
+    status s = STATUS_OK;
+    switch (store->durability) {
+    case STORE_EACH:
+        /* What an earlier run left unsynced must be down before the mark goes. */
+        s = store_sync(store, err);
+        s = s == STATUS_OK ? snapshot_clean(store, err) : s;
+        break;
+    case STORE_INTERVAL:
+        s = snapshot_take(store, err);
+        break;
+    case STORE_NONE:
+        s = snapshot_none(store, err);
+        break;
+    }
+    store->marked = s == STATUS_OK;
+    return s;
+}
+
+status store_open(struct store **out, const struct store_settings *settings, bool *scan,
+                  struct err *err)
+{
+    char name[PATH_SIZE + 16];
+    if (strlen(settings->path) >= PATH_SIZE) {
+        return err_set(err, STATUS_INVALID, "store path: %zu characters, expected at most %d",
+                       strlen(settings->path), PATH_SIZE - 1);
+    }
+    status s = file_make_folders(settings->path, err);
+    if (s != STATUS_OK || (s = refuse_network(settings->path, err)) != STATUS_OK) {
+        return s;
+    }
+    struct store *store = mem_new(sizeof *store);
+    if (store == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    }
+    store->path = mem_text(settings->path);
+    store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
+    store->durability = settings->durability;
+    store->map_bytes = (settings->map_bytes + 4095) / 4096 * 4096;
+    s = store->path && store->verified ? STATUS_OK
+                                       : err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    if (s != STATUS_OK) {
+        goto free_store;
+    }
+    snprintf(name, sizeof name, "%s/lock", store->path);
+    s = file_lock(name, &store->lock_fd, err);
+    if (s != STATUS_OK) {
+        err_context(err, s, "store %s: another process has it", store->path);
+        goto free_store;
+    }
+    bool unclean;
+    s = snapshot_prepare(store, &unclean, err);
+    if (s != STATUS_OK) {
+        goto close_lock;
+    }
+    /* Before LMDB follows what is in there. */
+    snprintf(name, sizeof name, "%s/data.mdb", store->path);
+    s = store_check_file(name, err);
+    if (s != STATUS_OK) {
+        err_context(err, s, "the store is damaged (remove its folder, and logs are restored anew)");
+        goto close_lock;
+    }
+    s = open_environment(store, err);
+    if (s != STATUS_OK) {
+        goto close_lock;
+    }
+    if (!unclean) { /* before the first commit, which may not be synced */
+        s = store_mark(store, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_databases(store, err);
+    }
+    if (s != STATUS_OK) {
+        goto close_env;
+    }
+    store_measure(store);
+    *scan = unclean;
+    *out = store;
+    return STATUS_OK;
+close_env:
+    snapshot_close(store);
+    mdb_env_close(store->env);
+close_lock:
+    close(store->lock_fd);
+free_store:
+    mem_free(store->path);
+    mem_free(store->verified);
+    mem_free(store);
+    return s;
+}
+
+void store_close(struct store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    ASSERT(store->txn == NULL);
+    struct err err;
+    if (store->marked && store->durability == STORE_INTERVAL && !store_broken(store) &&
+        (store_sync(store, &err) != STATUS_OK || snapshot_clean(store, &err) != STATUS_OK)) {
+        log_error("%s", err.text);
+    }
+    snapshot_close(store);
+    mdb_env_close(store->env);
+    close(store->lock_fd);
+    mem_free(store->path);
+    mem_free(store->verified);
+    mem_free(store);
+}
+
+/* ---- State ---- */
+
+uint64_t store_next_chunk(const struct store *store)
+{
+    return store->next_chunk;
+}
+
+uint64_t store_commits(const struct store *store)
+{
+    return atomic_load_explicit(&store->commits, memory_order_acquire);
+}
+
+void store_measure(struct store *store)
+{
+    MDB_envinfo info;
+    if (mdb_env_info(store->env, &info) == 0) {
+        atomic_store_explicit(&store->file_bytes, ((uint64_t)info.me_last_pgno + 1) * 4096,
+                              memory_order_relaxed);
+    }
+}
+
+void store_sizes(const struct store *store, uint64_t *used_bytes, uint64_t *file_bytes,
+                 uint64_t *map_bytes)
+{
+    *used_bytes = atomic_load_explicit(&store->used_bytes, memory_order_relaxed);
+    *file_bytes = atomic_load_explicit(&store->file_bytes, memory_order_relaxed);
+    *map_bytes = store->map_bytes;
+}
+
+/* ---- Loading ---- */
+
+/* Walks a database and hands every pair to `take`. */
+static status walk(struct store *store, MDB_dbi dbi, const char *what,
+                   status (*take)(void *arg, const MDB_val *key, const MDB_val *value,
+                                  struct err *err),
+                   void *arg, struct err *err)
+{
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0) {
+        return store_error(store, rc, err, what);
+    }
+    MDB_cursor *cursor;
+    rc = mdb_cursor_open(txn, dbi, &cursor);
+    status s = STATUS_OK;
+    if (rc == 0) {
+        MDB_val key, value;
+        while (s == STATUS_OK && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+            s = take(arg, &key, &value, err);
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "store %s: %s", store->path, what);
+    }
+    return rc == MDB_NOTFOUND ? STATUS_OK : store_error(store, rc, err, what);
+}
+
+struct table_walk {
+    status (*visit)(void *arg, const struct store_table *table, struct err *err);
+    void *arg;
+};
+
+static status take_table(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct table_walk *w = arg;
+    const char *name = key->mv_data;
+    if (key->mv_size < 6 || memcmp(name, "table:", 6) != 0) {
+        return STATUS_OK; /* another kind of record */
+    }
+    struct store_table table = {0};
+    if (key->mv_size - 6 >= sizeof table.name) {
+        return err_set(err, STATUS_CORRUPT, "table name of %zu characters", key->mv_size - 6);
+    }
+    memcpy(table.name, name + 6, key->mv_size - 6);
+    status s = table_record_read(&table, value->mv_data, value->mv_size, err);
+    return s == STATUS_OK ? w->visit(w->arg, &table, err)
+                          : err_context(err, s, "table %s", table.name);
+}
+
+status store_each_table(struct store *store,
+                        status (*visit)(void *arg, const struct store_table *table,
+                                        struct err *err),
+                        void *arg, struct err *err)
+{
+    struct table_walk w = {visit, arg};
+    return walk(store, store->meta, "tables", take_table, &w, err);
+}
+
+struct history_walk {
+    status (*visit)(void *arg, const struct store_history *history, struct err *err);
+    void *arg;
+};
+
+static status take_history(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct history_walk *w = arg;
+    if (key->mv_size != HISTORY_KEY_SIZE || memcmp(key->mv_data, "history:", 8) != 0) {
+        return STATUS_OK;
+    }
+    struct store_history history;
+    if (!history_record_read(&history, value->mv_data, value->mv_size)) {
+        log_error("a table's history fails its check and starts anew");
+        return STATUS_OK;
+    }
+    return w->visit(w->arg, &history, err);
+}
+
+status store_each_history(struct store *store,
+                          status (*visit)(void *arg, const struct store_history *history,
+                                          struct err *err),
+                          void *arg, struct err *err)
+{
+    struct history_walk w = {visit, arg};
+    return walk(store, store->meta, "histories", take_history, &w, err);
+}
+
+struct writer_walk {
+    status (*visit)(void *arg, const struct store_writer *writer, struct err *err);
+    void *arg;
+};
+
+static status take_writer(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    const struct writer_walk *w = arg;
+    struct store_writer writer = {0};
+    if (key->mv_size < 5 || key->mv_size - 4 >= sizeof writer.name) {
+        return err_set(err, STATUS_CORRUPT, "writer key of %zu bytes", key->mv_size);
+    }
+    memcpy(&writer.table, key->mv_data, 4);
+    memcpy(writer.name, (const char *)key->mv_data + 4, key->mv_size - 4);
+    if (!writer_record_read(&writer, value->mv_data, value->mv_size)) {
+        return err_set(err, STATUS_CORRUPT, "writer %s: bad checksum", writer.name);
+    }
+    return w->visit(w->arg, &writer, err);
+}
+
+status store_each_writer(struct store *store,
+                         status (*visit)(void *arg, const struct store_writer *writer,
+                                         struct err *err),
+                         void *arg, struct err *err)
+{
+    struct writer_walk w = {visit, arg};
+    return walk(store, store->writers, "writers", take_writer, &w, err);
+}
+
+struct episode_walk {
+    status (*visit)(void *arg, const struct store_episode *episode, struct err *err);
+    void *arg;
+    uint64_t corrupt;
+};
+
+static status take_episode(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
+{
+    struct episode_walk *w = arg;
+    struct store_episode episode;
+    uint64_t id = 0;
+    if (key->mv_size == sizeof id) {
+        memcpy(&id, key->mv_data, sizeof id);
+    }
+    if (id == 0 || !episode_record_read(&episode, id, value->mv_data, value->mv_size)) {
+        w->corrupt++;
+        log_error("an episode's record fails its check and is left out id=%" PRIu64, id);
+        return STATUS_OK;
+    }
+    return w->visit(w->arg, &episode, err);
+}
+
+status store_each_episode(struct store *store,
+                          status (*visit)(void *arg, const struct store_episode *episode,
+                                          struct err *err),
+                          void *arg, struct err *err)
+{
+    struct episode_walk w = {visit, arg, 0};
+    return walk(store, store->episodes, "episodes", take_episode, &w, err);
+}

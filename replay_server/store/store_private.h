@@ -1,0 +1,44 @@
+/* What the store's files share. */
+#ifndef HINDCAST_REPLAY_SERVER_STORE_STORE_PRIVATE_H
+#define HINDCAST_REPLAY_SERVER_STORE_STORE_PRIVATE_H
+
+#include <lmdb.h>
+#include <stdatomic.h>
+
+#include "replay_server/store/store.h"
+
+#define STORE_VERIFIED (1u << 20) /* entries of `verified`: 8 MiB */
+
+#define HISTORY_KEY_SIZE 12 /* "history:" and the table's number, u32 */
+
+struct store {
+    char *path;
+    MDB_env *env;
+    MDB_dbi chunks, episodes, writers, meta;
+    enum store_durability durability;
+    uint64_t map_bytes;
+    int lock_fd;
+    bool marked; /* store_mark has been called: the marker, or its absence, is ours */
+    /* The writing thread's: */
+    MDB_txn *txn; /* NULL: none open */
+    uint64_t next_chunk;
+    uint64_t staged_next_chunk;   /* of the open transaction */
+    MDB_txn *snapshots[2];        /* store_snapshot.c: the one that is held, and the next */
+    int snapshot_i;               /* the one that is held .. */
+    bool has_snapshot;            /* .. if any is */
+    uint64_t snapshot_idle_bytes; /* when it was taken */
+    /* Any thread's: */
+    atomic_bool broken; /* LMDB takes no transaction any more */
+    _Atomic uint64_t commits;
+    _Atomic uint64_t used_bytes;
+    _Atomic uint64_t file_bytes;
+    /* verified[key % STORE_VERIFIED] == key: that chunk's rows have been checked since open.
+     * Collisions only cost another check. */
+    _Atomic uint64_t *verified;
+};
+
+/* Translates an LMDB code: "store PATH: what: text". */
+status store_error(struct store *store, int rc, struct err *err, const char *what);
+void store_measure(struct store *store);
+
+#endif

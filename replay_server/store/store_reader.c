@@ -1,0 +1,142 @@
+/* Reading rows: a read transaction that is renewed only when something was committed, with pointers
+ * to recently used chunks kept as long as it lives. Random snippets out of a warm store then cost a
+ * look into a small table instead of a walk down the tree. */
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "replay_server/store/store_private.h"
+#include "replay_server/store/store_record.h"
+
+#define CACHED_CHUNKS 8192u /* 192 KiB a reader */
+
+struct cached_chunk {
+    uint64_t key;
+    uint64_t snapshot; /* valid while this is the reader's */
+    const uint8_t *bytes;
+    size_t size;
+};
+
+struct store_reader {
+    struct store *store;
+    MDB_txn *txn;
+    bool active;       /* holds a snapshot */
+    uint64_t commits;  /* that the snapshot has seen, at least */
+    uint64_t snapshot; /* number of the snapshot: rises with each */
+    struct cached_chunk cached[CACHED_CHUNKS];
+};
+
+status store_reader_open(struct store_reader **out, struct store *store, struct err *err)
+{
+    struct store_reader *reader = mem_new(sizeof *reader);
+    if (reader == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "store reader");
+    }
+    reader->store = store;
+    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn);
+    if (rc != 0) {
+        mem_free(reader);
+        return store_error(store, rc, err, "begin read");
+    }
+    mdb_txn_reset(reader->txn);
+    *out = reader;
+    return STATUS_OK;
+}
+
+void store_reader_close(struct store_reader *reader)
+{
+    if (reader) {
+        mdb_txn_abort(reader->txn);
+        mem_free(reader);
+    }
+}
+
+void store_reader_rest(struct store_reader *reader)
+{
+    if (reader->active) {
+        mdb_txn_reset(reader->txn);
+        reader->active = false;
+    }
+}
+
+status store_reader_refresh(struct store_reader *reader, struct err *err)
+{
+    /* Read before the renewal: the snapshot has at least these. */
+    const uint64_t commits = store_commits(reader->store);
+    if (reader->active && reader->commits == commits) {
+        return STATUS_OK;
+    }
+    store_reader_rest(reader);
+    int rc = mdb_txn_renew(reader->txn);
+    if (rc != 0) {
+        return store_error(reader->store, rc, err, "renew read");
+    }
+    reader->active = true;
+    reader->commits = commits;
+    reader->snapshot++;
+    return STATUS_OK;
+}
+
+/* The chunk's bytes in the map, from the cache or the tree. */
+static status find_chunk(struct store_reader *reader, uint64_t key,
+                         const struct cached_chunk **chunk)
+{
+    struct cached_chunk *entry = &reader->cached[key % CACHED_CHUNKS];
+    if (entry->key != key || entry->snapshot != reader->snapshot) {
+        MDB_val k = {sizeof key, &key};
+        MDB_val v;
+        int rc = mdb_get(reader->txn, reader->store->chunks, &k, &v);
+        if (rc != 0) {
+            return rc == MDB_NOTFOUND ? STATUS_NOT_FOUND : STATUS_CORRUPT;
+        }
+        *entry = (struct cached_chunk){
+            .key = key, .snapshot = reader->snapshot, .bytes = v.mv_data, .size = v.mv_size};
+    }
+    *chunk = entry;
+    return STATUS_OK;
+}
+
+status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_rows, uint32_t W,
+                          const uint8_t **rows)
+{
+    ASSERT(reader->active);
+    const struct cached_chunk *chunk;
+    status s = find_chunk(reader, key, &chunk);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    _Atomic uint64_t *verified = &reader->store->verified[key % STORE_VERIFIED];
+    const bool full = atomic_load_explicit(verified, memory_order_relaxed) != key;
+    /* Sizes are compared every time: they bound what the caller copies. */
+    if (full || chunk->size != STORE_CHUNK_HEADER + (size_t)n_rows * W * 4) {
+        if (!chunk_header_check(chunk->bytes, chunk->size, key, n_rows, W, full)) {
+            return STATUS_CORRUPT;
+        }
+        atomic_store_explicit(verified, key, memory_order_relaxed);
+    }
+    *rows = chunk->bytes + STORE_CHUNK_HEADER;
+    return STATUS_OK;
+}
+
+status store_reader_next_episode(struct store_reader *reader, uint64_t after,
+                                 struct store_episode *episode)
+{
+    ASSERT(reader->active);
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(reader->txn, reader->store->episodes, &cursor);
+    if (rc != 0) {
+        return STATUS_NO_MEMORY;
+    }
+    uint64_t id = after + 1;
+    MDB_val key = {sizeof id, &id};
+    MDB_val value;
+    status s = STATUS_NOT_FOUND;
+    for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && s != STATUS_OK;
+         rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+        memcpy(&id, key.mv_data, sizeof id);
+        if (episode_record_read(episode, id, value.mv_data, value.mv_size)) {
+            s = STATUS_OK;
+        }
+    }
+    mdb_cursor_close(cursor);
+    return s;
+}

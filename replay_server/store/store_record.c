@@ -1,0 +1,229 @@
+/* Records to bytes and back. Offsets are in store_record.h. */
+#include "replay_server/store/store_record.h"
+
+#include <math.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/base/bytes.h"
+#include "common/base/memory.h"
+
+#define FLAG_RESTORED 1u
+#define FLAG_DONE     1u
+#define FLAG_SEALED   1u
+#define TABLE_HEADER  16u
+
+static const char chunk_magic[4] = {'H', 'C', 'C', '1'};
+static const char store_magic[4] = {'H', 'C', 'R', 'S'};
+
+/* ---- Checksums ---- */
+
+/* The last four bytes of a record of `size` bytes. */
+static void seal(uint8_t *bytes, size_t size)
+{
+    bytes_put32(bytes + size - 4, (uint32_t)XXH3_64bits(bytes, size - 4));
+}
+
+static bool sealed(const uint8_t *bytes, size_t size)
+{
+    return bytes_get32(bytes + size - 4) == (uint32_t)XXH3_64bits(bytes, size - 4);
+}
+
+/* ---- Chunks ---- */
+
+static uint64_t chunk_sum(const uint8_t *chunk, size_t rows_bytes)
+{
+    const uint64_t header = XXH3_64bits(chunk, 24);
+    return XXH3_64bits_withSeed(chunk + STORE_CHUNK_HEADER, rows_bytes, header);
+}
+
+void chunk_header_write(uint8_t *chunk, uint64_t key, uint32_t n_rows, uint32_t W)
+{
+    memcpy(chunk, chunk_magic, 4);
+    bytes_put32(chunk + 4, n_rows);
+    bytes_put32(chunk + 8, W);
+    bytes_put32(chunk + 12, 0);
+    bytes_put64(chunk + 16, key);
+    bytes_put64(chunk + 24, chunk_sum(chunk, (size_t)n_rows * W * 4));
+}
+
+bool chunk_header_check(const uint8_t *chunk, size_t size, uint64_t key, uint32_t n_rows,
+                        uint32_t W, bool full)
+{
+    const size_t rows_bytes = (size_t)n_rows * W * 4;
+    return size == STORE_CHUNK_HEADER + rows_bytes && memcmp(chunk, chunk_magic, 4) == 0 &&
+           bytes_get32(chunk + 4) == n_rows && bytes_get32(chunk + 8) == W &&
+           bytes_get32(chunk + 12) == 0 && bytes_get64(chunk + 16) == key &&
+           (!full || bytes_get64(chunk + 24) == chunk_sum(chunk, rows_bytes));
+}
+
+/* ---- Episodes ---- */
+
+void episode_record_write(uint8_t bytes[EPISODE_RECORD_SIZE], const struct store_episode *episode)
+{
+    memset(bytes, 0, EPISODE_RECORD_SIZE);
+    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes + 4, episode->table);
+    bytes_put32(bytes + 8, episode->n_rows);
+    bytes_put32(bytes + 12, episode->W);
+    bytes_put32(bytes + 16, episode->restored ? FLAG_RESTORED : 0);
+    memcpy(bytes + 24, &episode->priority, 8);
+    bytes_put64(bytes + 32, episode->identity.source);
+    bytes_put64(bytes + 40, episode->identity.shard);
+    bytes_put64(bytes + 48, episode->identity.episode);
+    bytes_put64(bytes + 56, episode->identity.relabel);
+    seal(bytes, EPISODE_RECORD_SIZE);
+}
+
+bool episode_record_read(struct store_episode *episode, uint64_t id, const void *from, size_t size)
+{
+    const uint8_t *bytes = from;
+    if (size != EPISODE_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
+        return false;
+    }
+    *episode = (struct store_episode){
+        .id = id,
+        .table = bytes_get32(bytes + 4),
+        .n_rows = bytes_get32(bytes + 8),
+        .W = bytes_get32(bytes + 12),
+        .restored = bytes_get32(bytes + 16) & FLAG_RESTORED,
+        .identity = {.source = bytes_get64(bytes + 32),
+                     .shard = bytes_get64(bytes + 40),
+                     .episode = bytes_get64(bytes + 48),
+                     .relabel = bytes_get64(bytes + 56)},
+    };
+    memcpy(&episode->priority, bytes + 24, 8);
+    return episode->n_rows >= 2 && episode->n_rows <= EPISODE_TRANSITIONS_MAX + 1 &&
+           episode->W >= 1 && episode->W <= SIGNATURE_ROW_MAX && isfinite(episode->priority) &&
+           episode->priority > 0;
+}
+
+/* ---- Writers ---- */
+
+size_t writer_record_write(uint8_t bytes[WRITER_RECORD_MAX], const struct store_writer *writer)
+{
+    ASSERT(writer->cursor_size <= WRITER_CURSOR_MAX);
+    const size_t size = 32 + writer->cursor_size;
+    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes + 4, writer->done ? FLAG_DONE : 0);
+    bytes_put64(bytes + 8, writer->generation);
+    bytes_put64(bytes + 16, writer->last_sequence);
+    bytes_put32(bytes + 24, writer->cursor_size);
+    memcpy(bytes + 28, writer->cursor, writer->cursor_size);
+    seal(bytes, size);
+    return size;
+}
+
+bool writer_record_read(struct store_writer *writer, const void *from, size_t size)
+{
+    const uint8_t *bytes = from;
+    if (size < 32 || size > WRITER_RECORD_MAX || !sealed(bytes, size) ||
+        bytes_get32(bytes) != STORE_FORMAT || bytes_get32(bytes + 24) != size - 32) {
+        return false;
+    }
+    writer->done = bytes_get32(bytes + 4) & FLAG_DONE;
+    writer->generation = bytes_get64(bytes + 8);
+    writer->last_sequence = bytes_get64(bytes + 16);
+    writer->cursor_size = bytes_get32(bytes + 24);
+    memcpy(writer->cursor, bytes + 28, writer->cursor_size);
+    return true;
+}
+
+/* ---- The store ---- */
+
+void store_record_write(uint8_t bytes[STORE_RECORD_SIZE], uint64_t next_chunk)
+{
+    memset(bytes, 0, STORE_RECORD_SIZE);
+    memcpy(bytes, store_magic, 4);
+    bytes_put32(bytes + 4, STORE_FORMAT);
+    bytes_put64(bytes + 8, next_chunk);
+    seal(bytes, STORE_RECORD_SIZE);
+}
+
+status store_record_read(uint64_t *next_chunk, const void *from, size_t size, struct err *err)
+{
+    const uint8_t *bytes = from;
+    if (size < 8 || memcmp(bytes, store_magic, 4) != 0) {
+        return err_set(err, STATUS_INVALID, "not a replay store");
+    }
+    if (bytes_get32(bytes + 4) != STORE_FORMAT) {
+        return err_set(err, STATUS_INVALID, "store format %u, this program reads %u",
+                       bytes_get32(bytes + 4), STORE_FORMAT);
+    }
+    if (size != STORE_RECORD_SIZE || !sealed(bytes, size) || bytes_get64(bytes + 8) == 0) {
+        return err_set(err, STATUS_CORRUPT, "store record: bad checksum");
+    }
+    *next_chunk = bytes_get64(bytes + 8);
+    return STATUS_OK;
+}
+
+/* ---- Tables ---- */
+
+void history_record_write(uint8_t bytes[HISTORY_RECORD_SIZE], const struct store_history *history)
+{
+    memset(bytes, 0, HISTORY_RECORD_SIZE);
+    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes + 4, history->table);
+    memcpy(bytes + 8, history->counts, sizeof history->counts);
+    seal(bytes, HISTORY_RECORD_SIZE);
+}
+
+bool history_record_read(struct store_history *history, const void *from, size_t size)
+{
+    const uint8_t *bytes = from;
+    if (size != HISTORY_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
+        return false;
+    }
+    history->table = bytes_get32(bytes + 4);
+    memcpy(history->counts, bytes + 8, sizeof history->counts);
+    return true;
+}
+
+status table_record_write(void **out, size_t *out_size, const struct store_table *table,
+                          struct err *err)
+{
+    char *json = signature_to_json(&table->signature);
+    if (json == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "table %s", table->name);
+    }
+    const size_t json_size = strlen(json);
+    const size_t size = TABLE_HEADER + json_size + 4;
+    uint8_t *bytes = mem_new(size);
+    if (bytes == NULL) {
+        mem_free(json);
+        return err_set(err, STATUS_NO_MEMORY, "table %s", table->name);
+    }
+    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes + 4, table->number);
+    bytes_put32(bytes + 8, table->sealed ? FLAG_SEALED : 0);
+    bytes_put32(bytes + 12, (uint32_t)json_size);
+    memcpy(bytes + TABLE_HEADER, json, json_size);
+    seal(bytes, size);
+    mem_free(json);
+    *out = bytes;
+    *out_size = size;
+    return STATUS_OK;
+}
+
+status table_record_read(struct store_table *table, const void *from, size_t size, struct err *err)
+{
+    const uint8_t *bytes = from;
+    if (size < TABLE_HEADER + 4 || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT ||
+        bytes_get32(bytes + 12) != size - TABLE_HEADER - 4) {
+        return err_set(err, STATUS_CORRUPT, "table record: bad checksum");
+    }
+    const size_t json_size = size - TABLE_HEADER - 4;
+    char *json = mem_new(json_size + 1);
+    if (json == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "table record");
+    }
+    memcpy(json, bytes + TABLE_HEADER, json_size);
+    status s = signature_from_json(&table->signature, json, err);
+    mem_free(json);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    table->number = bytes_get32(bytes + 4);
+    table->sealed = bytes_get32(bytes + 8) & FLAG_SEALED;
+    return STATUS_OK;
+}

@@ -1,0 +1,242 @@
+/* The write transaction: chunks and episodes by appending, records, removal, commit. See store.h.
+ */
+#define LOG_MODULE "store"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "replay_server/lmdb/store_check.h"
+#include "replay_server/store/store_private.h"
+#include "replay_server/store/store_record.h"
+#include "replay_server/store/store_snapshot.h"
+
+#define WRITER_KEY_MAX (4 + WRITER_NAME_SIZE)
+#define IDLE_SHARE     32 /* of the map: what may wait for a sync before it can be used again */
+
+status store_begin(struct store *store, struct err *err)
+{
+    ASSERT(store->txn == NULL);
+    store->staged_next_chunk = store->next_chunk;
+    return store_error(store, mdb_txn_begin(store->env, NULL, 0, &store->txn), err, "begin");
+}
+
+status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
+                       struct err *err)
+{
+    ASSERT(key >= store->staged_next_chunk);
+    ASSERT(n_rows >= 1 && n_rows <= store_chunk_rows(W));
+    chunk_header_write(chunk, key, n_rows, W);
+    MDB_val k = {sizeof key, &key};
+    MDB_val v = {STORE_CHUNK_HEADER + (size_t)n_rows * W * 4, chunk};
+    store->staged_next_chunk = key + 1;
+    return store_error(store, mdb_put(store->txn, store->chunks, &k, &v, MDB_APPEND), err,
+                       "put chunk");
+}
+
+status store_put_episode(struct store *store, const struct store_episode *episode, struct err *err)
+{
+    uint8_t bytes[EPISODE_RECORD_SIZE];
+    episode_record_write(bytes, episode);
+    uint64_t id = episode->id;
+    MDB_val k = {sizeof id, &id};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, MDB_APPEND), err,
+                       "put episode");
+}
+
+/* The episode as this transaction sees it. */
+static status get_episode(struct store *store, uint64_t id, struct store_episode *episode,
+                          struct err *err)
+{
+    MDB_val k = {sizeof id, &id};
+    MDB_val v;
+    status s = store_error(store, mdb_get(store->txn, store->episodes, &k, &v), err, "get episode");
+    if (s == STATUS_OK && !episode_record_read(episode, id, v.mv_data, v.mv_size)) {
+        s = err_set(err, STATUS_CORRUPT, "store %s: episode %" PRIu64 ": bad checksum", store->path,
+                    id);
+    }
+    return s;
+}
+
+status store_remove_episode(struct store *store, uint64_t id, struct err *err)
+{
+    struct store_episode episode;
+    status s = get_episode(store, id, &episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const uint32_t n_chunks = store_n_chunks(episode.n_rows, episode.W);
+    for (uint32_t i = 0; i < n_chunks; i++) {
+        uint64_t key = id + i;
+        MDB_val k = {sizeof key, &key}, v;
+        int rc = mdb_get(store->txn, store->chunks, &k, &v);
+        if (rc == 0 && !store_check_value(v.mv_data, v.mv_size)) {
+            return err_set(err, STATUS_CORRUPT,
+                           "store %s: chunk %" PRIu64 " of episode %" PRIu64
+                           ": the pages it takes are not known",
+                           store->path, key, id);
+        }
+        rc = rc == 0 ? mdb_del(store->txn, store->chunks, &k, NULL) : rc;
+        if (rc != 0 && rc != MDB_NOTFOUND) {
+            return store_error(store, rc, err, "remove chunk");
+        }
+    }
+    MDB_val k = {sizeof id, &id};
+    return store_error(store, mdb_del(store->txn, store->episodes, &k, NULL), err,
+                       "remove episode");
+}
+
+status store_put_priority(struct store *store, uint64_t id, double priority, struct err *err)
+{
+    struct store_episode episode;
+    status s = get_episode(store, id, &episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    episode.priority = priority;
+    uint8_t bytes[EPISODE_RECORD_SIZE];
+    episode_record_write(bytes, &episode);
+    MDB_val k = {sizeof id, &id};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, 0), err, "put priority");
+}
+
+status store_put_writer(struct store *store, const struct store_writer *writer, bool keep_position,
+                        struct err *err)
+{
+    uint8_t name[WRITER_KEY_MAX];
+    const size_t length = strlen(writer->name);
+    ASSERT(length >= 1 && length < WRITER_NAME_SIZE);
+    memcpy(name, &writer->table, 4);
+    memcpy(name + 4, writer->name, length);
+    MDB_val k = {4 + length, name};
+    MDB_val v;
+    struct store_writer record = *writer;
+    if (keep_position) {
+        struct store_writer had = {0};
+        int rc = mdb_get(store->txn, store->writers, &k, &v);
+        if (rc != 0 && rc != MDB_NOTFOUND) {
+            return store_error(store, rc, err, "get writer");
+        }
+        if (rc == 0 && !writer_record_read(&had, v.mv_data, v.mv_size)) {
+            return err_set(err, STATUS_CORRUPT, "store %s: writer %s: bad checksum", store->path,
+                           writer->name);
+        }
+        record.last_sequence = had.last_sequence;
+        record.cursor_size = had.cursor_size;
+        memcpy(record.cursor, had.cursor, had.cursor_size);
+    }
+    uint8_t bytes[WRITER_RECORD_MAX];
+    v = (MDB_val){writer_record_write(bytes, &record), bytes};
+    return store_error(store, mdb_put(store->txn, store->writers, &k, &v, 0), err, "put writer");
+}
+
+status store_put_table(struct store *store, const struct store_table *table, struct err *err)
+{
+    char name[6 + STORE_TABLE_NAME_SIZE];
+    void *bytes;
+    size_t size;
+    status s = table_record_write(&bytes, &size, table, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    MDB_val k = {(size_t)snprintf(name, sizeof name, "table:%s", table->name), name};
+    MDB_val v = {size, bytes};
+    s = store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put table");
+    mem_free(bytes);
+    return s;
+}
+
+status store_put_history(struct store *store, const struct store_history *history, struct err *err)
+{
+    char name[HISTORY_KEY_SIZE + 1] = "history:";
+    memcpy(name + 8, &history->table, 4);
+    uint8_t bytes[HISTORY_RECORD_SIZE];
+    history_record_write(bytes, history);
+    MDB_val k = {HISTORY_KEY_SIZE, name};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put history");
+}
+
+/* Pages in use by our databases, as the open transaction sees them. */
+static uint64_t pages_used(struct store *store)
+{
+    const MDB_dbi all[] = {store->chunks, store->episodes, store->writers, store->meta};
+    uint64_t pages = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        MDB_stat stat;
+        if (mdb_stat(store->txn, all[i], &stat) == 0) {
+            pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+        }
+    }
+    return pages;
+}
+
+status store_touch(struct store *store, struct err *err)
+{
+    uint8_t bytes[STORE_RECORD_SIZE];
+    store_record_write(bytes, store->staged_next_chunk);
+    MDB_val k = {5, (void *)"store"};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->meta, &k, &v, 0), err, "put store");
+}
+
+status store_commit(struct store *store, struct err *err)
+{
+    if (store->staged_next_chunk != store->next_chunk) {
+        status s = store_touch(store, err);
+        if (s != STATUS_OK) {
+            store_abort(store);
+            return s;
+        }
+    }
+    atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
+    int rc = mdb_txn_commit(store->txn);
+    store->txn = NULL;
+    if (rc != 0) {
+        store->staged_next_chunk = store->next_chunk;
+        return store_error(store, rc, err, "commit");
+    }
+    store->next_chunk = store->staged_next_chunk;
+    store_measure(store);
+    atomic_fetch_add_explicit(&store->commits, 1, memory_order_release);
+    return STATUS_OK;
+}
+
+void store_abort(struct store *store)
+{
+    if (store->txn) {
+        mdb_txn_abort(store->txn);
+        store->txn = NULL;
+        store->staged_next_chunk = store->next_chunk;
+    }
+}
+
+status store_sync(struct store *store, struct err *err)
+{
+    if (store->durability == STORE_INTERVAL && store->marked) {
+        return snapshot_take(store, err);
+    }
+    return store_error(store, mdb_env_sync(store->env, 1), err, "sync");
+}
+
+bool store_wants_sync(const struct store *store)
+{
+    return store->has_snapshot &&
+           snapshot_idle_bytes(store) > store->snapshot_idle_bytes + store->map_bytes / IDLE_SHARE;
+}
+
+bool store_release(struct store *store)
+{
+    struct err err;
+    if (!snapshot_is_old(store)) {
+        return false;
+    }
+    if (store_sync(store, &err) != STATUS_OK) {
+        log_error("%s", err.text);
+        return false;
+    }
+    return true;
+}

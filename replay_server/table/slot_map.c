@@ -1,0 +1,93 @@
+/* Linear probing at half load; removal moves later entries of the run back, so that there are no
+ * tombstones. */
+#include "replay_server/table/slot_map.h"
+
+#include "common/base/memory.h"
+
+#define CAPACITY_MIN 64
+
+void slot_map_fini(struct slot_map *map)
+{
+    mem_free(map->entries);
+    *map = (struct slot_map){0};
+}
+
+void slot_map_clear(struct slot_map *map)
+{
+    for (size_t i = 0; i < map->capacity; i++) {
+        map->entries[i].slot = SLOT_NONE;
+    }
+    map->n = 0;
+}
+
+status slot_map_reserve(struct slot_map *map)
+{
+    if (2 * (map->n + 1) <= map->capacity) {
+        return STATUS_OK;
+    }
+    struct slot_map bigger = {.capacity = map->capacity ? 2 * map->capacity : CAPACITY_MIN};
+    bigger.entries = mem_array(bigger.capacity, sizeof *bigger.entries);
+    if (bigger.entries == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    slot_map_clear(&bigger);
+    for (size_t i = 0; i < map->capacity; i++) {
+        if (map->entries[i].slot != SLOT_NONE) {
+            slot_map_put(&bigger, map->entries[i].hash, map->entries[i].slot);
+        }
+    }
+    mem_free(map->entries);
+    *map = bigger;
+    return STATUS_OK;
+}
+
+void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot)
+{
+    ASSERT(2 * (map->n + 1) <= map->capacity);
+    ASSERT(slot != SLOT_NONE);
+    size_t i = hash & (map->capacity - 1);
+    while (map->entries[i].slot != SLOT_NONE) {
+        i = (i + 1) & (map->capacity - 1);
+    }
+    map->entries[i] = (struct slot_map_entry){.hash = hash, .slot = slot};
+    map->n++;
+}
+
+void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot)
+{
+    ASSERT(map->capacity > 0);
+    const size_t mask = map->capacity - 1;
+    size_t i = hash & mask;
+    while (map->entries[i].hash != hash || map->entries[i].slot != slot) {
+        ASSERT(map->entries[i].slot != SLOT_NONE);
+        i = (i + 1) & mask;
+    }
+    /* Close the gap: an entry further on moves here unless its own place lies behind the gap. */
+    for (size_t j = (i + 1) & mask; map->entries[j].slot != SLOT_NONE; j = (j + 1) & mask) {
+        const size_t home = map->entries[j].hash & mask;
+        if (((j - home) & mask) >= ((j - i) & mask)) {
+            map->entries[i] = map->entries[j];
+            i = j;
+        }
+    }
+    map->entries[i].slot = SLOT_NONE;
+    map->n--;
+}
+
+uint32_t slot_map_next(const struct slot_map *map, uint64_t hash, size_t *cursor)
+{
+    if (map->capacity == 0) {
+        return SLOT_NONE;
+    }
+    const size_t mask = map->capacity - 1;
+    for (;; (*cursor)++) {
+        const struct slot_map_entry *entry = &map->entries[(hash + *cursor) & mask];
+        if (entry->slot == SLOT_NONE) {
+            return SLOT_NONE;
+        }
+        if (entry->hash == hash) {
+            (*cursor)++;
+            return entry->slot;
+        }
+    }
+}

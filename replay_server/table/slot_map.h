@@ -1,0 +1,35 @@
+/* A hash map from 64-bit hashes to slots: open addressing, no keys kept. Equal hashes may stand for
+ * different keys, so a search walks over all slots of a hash and the caller compares. Single
+ * thread. */
+#ifndef HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
+#define HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+#define SLOT_NONE UINT32_MAX
+
+struct slot_map {
+    struct slot_map_entry {
+        uint64_t hash;
+        uint32_t slot; /* SLOT_NONE: free */
+    } * entries;
+    size_t capacity; /* a power of two, or 0 */
+    size_t n;
+};
+
+void slot_map_fini(struct slot_map *map);
+/* Makes room for one more, so that the next put cannot fail. NO_MEMORY leaves the map as it was. */
+status slot_map_reserve(struct slot_map *map) MUST_CHECK;
+/* After a reserve. */
+void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot);
+/* ASSERTs that it is there. */
+void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot);
+void slot_map_clear(struct slot_map *map);
+
+/* The first slot under `hash` with *cursor = 0, then the next ones; SLOT_NONE at the end. */
+uint32_t slot_map_next(const struct slot_map *map, uint64_t hash, size_t *cursor);
+
+#endif

@@ -1,0 +1,271 @@
+/* Slots, two hash maps onto them, and two lists through them: of those in use, in order of
+ * insertion, and of the free ones. */
+#include "replay_server/table/table_slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "common/base/memory.h"
+
+#define CAPACITY_MIN 256u
+
+static uint64_t id_hash(uint64_t id)
+{
+    return XXH3_64bits(&id, sizeof id);
+}
+
+static uint64_t identity_hash(const struct episode_identity *identity)
+{
+    return XXH3_64bits(identity, sizeof *identity);
+}
+
+/* ---- Life ---- */
+
+static void free_list_add(struct table_slots *slots, uint32_t first, uint32_t end)
+{
+    for (uint32_t s = end; s-- > first;) {
+        slots->at[s].state = SLOT_FREE;
+        slots->at[s].newer = slots->free;
+        slots->free = s;
+    }
+}
+
+void table_slots_init(struct table_slots *slots)
+{
+    *slots = (struct table_slots){.oldest = SLOT_NONE, .newest = SLOT_NONE, .free = SLOT_NONE};
+}
+
+void table_slots_fini(struct table_slots *slots)
+{
+    slot_map_fini(&slots->by_id);
+    slot_map_fini(&slots->by_identity);
+    mem_free(slots->at);
+}
+
+static status grow(struct table_slots *slots)
+{
+    const uint32_t capacity = slots->capacity ? 2 * slots->capacity : CAPACITY_MIN;
+    if (capacity < slots->capacity) {
+        return STATUS_NO_MEMORY;
+    }
+    struct table_slot *at = mem_resize(slots->at, capacity, sizeof *at);
+    if (at == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    const uint32_t old = slots->capacity;
+    slots->at = at;
+    slots->capacity = capacity;
+    free_list_add(slots, old, capacity);
+    return STATUS_OK;
+}
+
+/* ---- In and out ---- */
+
+static void list_append(struct table_slots *slots, uint32_t slot_i)
+{
+    slots->at[slot_i].older = slots->newest;
+    slots->at[slot_i].newer = SLOT_NONE;
+    if (slots->newest == SLOT_NONE) {
+        slots->oldest = slot_i;
+    } else {
+        slots->at[slots->newest].newer = slot_i;
+    }
+    slots->newest = slot_i;
+}
+
+static void list_remove(struct table_slots *slots, uint32_t slot_i)
+{
+    const struct table_slot *slot = &slots->at[slot_i];
+    if (slot->older == SLOT_NONE) {
+        slots->oldest = slot->newer;
+    } else {
+        slots->at[slot->older].newer = slot->newer;
+    }
+    if (slot->newer == SLOT_NONE) {
+        slots->newest = slot->older;
+    } else {
+        slots->at[slot->newer].older = slot->older;
+    }
+}
+
+static void index_slot(struct table_slots *slots, uint32_t slot_i)
+{
+    const struct table_episode *episode = &slots->at[slot_i].episode;
+    slot_map_put(&slots->by_id, id_hash(episode->id), slot_i);
+    slot_map_put(&slots->by_identity, identity_hash(&episode->identity), slot_i);
+}
+
+status table_slots_reserve(struct table_slots *slots)
+{
+    if (slot_map_reserve(&slots->by_id) != STATUS_OK ||
+        slot_map_reserve(&slots->by_identity) != STATUS_OK ||
+        (slots->free == SLOT_NONE && grow(slots) != STATUS_OK)) {
+        return STATUS_NO_MEMORY;
+    }
+    return STATUS_OK;
+}
+
+uint32_t table_slots_add(struct table_slots *slots, const struct table_episode *episode)
+{
+    const uint32_t s = slots->free;
+    ASSERT(s != SLOT_NONE);
+    slots->free = slots->at[s].newer;
+    slots->at[s].episode = *episode;
+    slots->at[s].state = SLOT_PENDING;
+    list_append(slots, s);
+    index_slot(slots, s);
+    return s;
+}
+
+void table_slots_drop(struct table_slots *slots, uint32_t slot_i)
+{
+    const struct table_episode *episode = &slots->at[slot_i].episode;
+    slot_map_remove(&slots->by_id, id_hash(episode->id), slot_i);
+    slot_map_remove(&slots->by_identity, identity_hash(&episode->identity), slot_i);
+    list_remove(slots, slot_i);
+    free_list_add(slots, slot_i, slot_i + 1);
+}
+
+/* ---- Finding ---- */
+
+uint32_t table_slots_of_id(const struct table_slots *slots, uint64_t id)
+{
+    size_t cursor = 0;
+    uint32_t s;
+    while ((s = slot_map_next(&slots->by_id, id_hash(id), &cursor)) != SLOT_NONE) {
+        if (slots->at[s].episode.id == id) {
+            break;
+        }
+    }
+    return s;
+}
+
+uint32_t table_slots_of_identity(const struct table_slots *slots,
+                                 const struct episode_identity *identity)
+{
+    const uint64_t hash = identity_hash(identity);
+    size_t cursor = 0;
+    uint32_t s;
+    while ((s = slot_map_next(&slots->by_identity, hash, &cursor)) != SLOT_NONE) {
+        if (episode_identity_compare(&slots->at[s].episode.identity, identity) == 0) {
+            break;
+        }
+    }
+    return s;
+}
+
+uint32_t table_slots_newer(const struct table_slots *slots, uint32_t slot_i)
+{
+    uint32_t s = slot_i == SLOT_NONE ? slots->oldest : slots->at[slot_i].newer;
+    while (s != SLOT_NONE && slots->at[s].state != SLOT_RESIDENT) {
+        s = slots->at[s].newer;
+    }
+    return s;
+}
+
+uint32_t table_slots_older(const struct table_slots *slots, uint32_t slot_i)
+{
+    uint32_t s = slot_i == SLOT_NONE ? slots->newest : slots->at[slot_i].older;
+    while (s != SLOT_NONE && slots->at[s].state != SLOT_RESIDENT) {
+        s = slots->at[s].older;
+    }
+    return s;
+}
+
+uint32_t table_slots_of_episode(const struct table_slots *slots,
+                                const struct table_episode *episode)
+{
+    const char *slot = (const char *)episode - offsetof(struct table_slot, episode);
+    return (uint32_t)((const struct table_slot *)(const void *)slot - slots->at);
+}
+
+/* ---- Sorting ---- */
+
+static int by_identity(const void *a, const void *b)
+{
+    const struct table_slot *x = a;
+    const struct table_slot *y = b;
+    return episode_identity_compare(&x->episode.identity, &y->episode.identity);
+}
+
+struct id_slot {
+    uint64_t id;
+    uint32_t slot;
+};
+
+static int by_id(const void *a, const void *b)
+{
+    const struct id_slot *x = a;
+    const struct id_slot *y = b;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Slots 0 .. n - 1 become `sorted`; `order` is scratch, (n). */
+static void replace_all(struct table_slots *slots, const struct table_slot *sorted, uint32_t n,
+                        struct id_slot *order)
+{
+    for (uint32_t s = 0; s < n; s++) {
+        order[s] = (struct id_slot){.id = sorted[s].episode.id, .slot = s};
+    }
+    qsort(order, n, sizeof *order, by_id);
+    memcpy(slots->at, sorted, n * sizeof *sorted);
+    slots->free = slots->oldest = slots->newest = SLOT_NONE;
+    free_list_add(slots, n, slots->capacity);
+    slot_map_clear(&slots->by_id);
+    slot_map_clear(&slots->by_identity);
+    for (uint32_t s = 0; s < n; s++) {
+        index_slot(slots, s);
+        list_append(slots, order[s].slot);
+    }
+}
+
+status table_slots_sort(struct table_slots *slots, uint32_t n)
+{
+    struct table_slot *sorted = mem_array((size_t)n + 1, sizeof *sorted);
+    struct id_slot *order = mem_array((size_t)n + 1, sizeof *order);
+    status result = STATUS_NO_MEMORY;
+    if (sorted != NULL && order != NULL) {
+        uint32_t k = 0;
+        for (uint32_t s = 0; s < slots->capacity; s++) {
+            ASSERT(slots->at[s].state != SLOT_PENDING);
+            if (slots->at[s].state == SLOT_RESIDENT) {
+                ASSERT(k < n);
+                sorted[k++] = slots->at[s];
+            }
+        }
+        ASSERT(k == n);
+        qsort(sorted, n, sizeof *sorted, by_identity);
+        replace_all(slots, sorted, n, order);
+        result = STATUS_OK;
+    }
+    mem_free(sorted);
+    mem_free(order);
+    return result;
+}
+
+/* ---- Checking ---- */
+
+bool table_slots_check(const struct table_slots *slots)
+{
+    uint64_t used = 0, listed = 0, last_id = 0;
+    for (uint32_t s = 0; s < slots->capacity; s++) {
+        const struct table_slot *slot = &slots->at[s];
+        if (slot->state == SLOT_FREE) {
+            continue;
+        }
+        used++;
+        if (table_slots_of_id(slots, slot->episode.id) != s ||
+            table_slots_of_identity(slots, &slot->episode.identity) != s) {
+            return false;
+        }
+    }
+    for (uint32_t s = slots->oldest; s != SLOT_NONE; s = slots->at[s].newer) {
+        if (slots->at[s].episode.id <= last_id) {
+            return false;
+        }
+        last_id = slots->at[s].episode.id;
+        listed++;
+    }
+    return listed == used;
+}

@@ -1,0 +1,93 @@
+/* A short list of writers. See writers.h. */
+#include "replay_server/table/writers.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+status writers_check_name(const char *what, const char *name, size_t max, struct err *err)
+{
+    const size_t length = strlen(name);
+    if (length == 0 || length > max) {
+        return err_set(err, STATUS_INVALID, "%s: %zu characters, expected 1..%zu", what, length,
+                       max);
+    }
+    for (const char *c = name; *c; c++) {
+        if (!isalnum((unsigned char)*c) && !strchr("_./-", *c)) {
+            return err_set(err, STATUS_INVALID,
+                           "%s: byte %zu (0x%02x) is not one of [a-zA-Z0-9_./-]", what,
+                           (size_t)(c - name), (unsigned)(unsigned char)*c);
+        }
+    }
+    return STATUS_OK;
+}
+
+void writers_fini(struct writers *writers)
+{
+    for (size_t i = 0; i < writers->n; i++) {
+        mem_free(writers->items[i]);
+    }
+    mem_free(writers->items);
+    *writers = (struct writers){0};
+}
+
+struct writer *writers_find(const struct writers *writers, const char *name)
+{
+    for (size_t i = 0; i < writers->n; i++) {
+        if (strcmp(writers->items[i]->name, name) == 0) {
+            return writers->items[i];
+        }
+    }
+    return NULL;
+}
+
+status writers_add(struct writers *writers, const char *name, struct writer **out, struct err *err)
+{
+    struct writer *writer = writers_find(writers, name);
+    if (writer == NULL) {
+        ASSERT(strlen(name) < WRITER_NAME_SIZE);
+        if (writers->n == WRITERS_MAX) {
+            return err_set(err, STATUS_FULL, "writer %s: the table has %u writers already", name,
+                           WRITERS_MAX);
+        }
+        struct writer **items = mem_resize(writers->items, writers->n + 1, sizeof *items);
+        if (items == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "writer %s", name);
+        }
+        writers->items = items;
+        writer = mem_new(sizeof *writer);
+        if (writer == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "writer %s", name);
+        }
+        strcpy(writer->name, name);
+        writer->epoch = 1;
+        writers->items[writers->n++] = writer;
+    }
+    *out = writer;
+    return STATUS_OK;
+}
+
+status writer_open(struct writer *writer, uint64_t generation, struct err *err)
+{
+    if (generation == 0) {
+        generation = writer->generation + 1;
+    }
+    if (generation < writer->generation) {
+        return err_set(err, STATUS_MISMATCH,
+                       "writer %s: generation %" PRIu64 " is older than %" PRIu64, writer->name,
+                       generation, writer->generation);
+    }
+    writer->generation = generation;
+    return STATUS_OK;
+}
+
+size_t writers_n_done(const struct writers *writers)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < writers->n; i++) {
+        n += writers->items[i]->done;
+    }
+    return n;
+}

@@ -1,0 +1,51 @@
+/* Who writes into a table, and where each of them is: generation, sequences, cursor.
+ *
+ * A writer's episodes carry rising sequences and are committed in that order. `queued` runs ahead
+ * of `committed` by what is on its way to the store. When something on its way fails, all that
+ * follows it from this writer fails too (`epoch` tells them apart), so that `committed` never skips
+ * an episode. Pure; one thread. */
+#ifndef HINDCAST_REPLAY_SERVER_TABLE_WRITERS_H
+#define HINDCAST_REPLAY_SERVER_TABLE_WRITERS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+#define WRITER_NAME_SIZE  129 /* with the terminating 0 */
+#define WRITER_CURSOR_MAX 1024
+#define WRITERS_MAX       4096
+
+struct writer {
+    char name[WRITER_NAME_SIZE];
+    bool done; /* said Seal */
+    uint32_t cursor_size;
+    uint64_t generation;               /* 0: never opened */
+    uint64_t committed;                /* last sequence in the store; 0: none */
+    uint64_t queued;                   /* last sequence handed to the store; >= committed */
+    uint64_t epoch;                    /* grows with every failure on the way to the store */
+    uint64_t failed_epoch;             /* the inserter's: jobs up to this epoch fail */
+    uint8_t cursor[WRITER_CURSOR_MAX]; /* that came with `committed` */
+};
+
+struct writers {
+    struct writer **items; /* addresses stay */
+    size_t n;
+};
+
+/* [a-zA-Z0-9_./-]{1,128}; INVALID says what is wrong. `what` names the field. */
+status writers_check_name(const char *what, const char *name, size_t max,
+                          struct err *err) MUST_CHECK;
+
+void writers_fini(struct writers *writers);
+struct writer *writers_find(const struct writers *writers, const char *name); /* NULL: none */
+/* Finds or adds; the name has been checked. FULL at WRITERS_MAX, NO_MEMORY. */
+status writers_add(struct writers *writers, const char *name, struct writer **writer,
+                   struct err *err) MUST_CHECK;
+
+/* Opens `writer` with `generation` (0: one more than the last). MISMATCH: an older one. */
+status writer_open(struct writer *writer, uint64_t generation, struct err *err) MUST_CHECK;
+
+size_t writers_n_done(const struct writers *writers);
+
+#endif

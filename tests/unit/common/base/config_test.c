@@ -1,0 +1,479 @@
+/* The configuration: types, limits, files, flags, and what is said about each mistake. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/config.h"
+#include "common/base/memory.h"
+#include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
+
+struct shared {
+    char name[CONFIG_TEXT_SIZE];
+    int64_t seed;
+};
+
+struct learner {
+    bool resume;
+    int64_t batch_snippets;
+    int64_t memory;
+    double discount;
+    char replay_table[CONFIG_TEXT_SIZE];
+    char prior[CONFIG_TEXT_SIZE];
+    struct config_ints layers;
+    struct config_texts tasks;
+    int64_t seed;
+};
+
+#define SHARED(field)  offsetof(struct shared, field)
+#define LEARNER(field) offsetof(struct learner, field)
+
+static const struct config_option shared_options[] = {
+    {"name", CONFIG_TEXT, SHARED(name), "", "run", 0, 0, NULL, "name of the run"},
+    {"seed", CONFIG_INT, SHARED(seed), "", "1", 0, 0, NULL, "seed of the run"},
+};
+static const struct config_option learner_options[] = {
+    {"resume", CONFIG_BOOL, LEARNER(resume), "", "false", 0, 0, NULL, "go on"},
+    {"batch_snippets", CONFIG_INT, LEARNER(batch_snippets), "snippets", "64", 1, 65536, NULL,
+     "batch"},
+    {"memory", CONFIG_INT, LEARNER(memory), "bytes", "2G", 0, 1e15, NULL, "memory"},
+    {"discount", CONFIG_REAL, LEARNER(discount), "", "0.99", 0, 1, NULL, "gamma"},
+    {"replay_table", CONFIG_TEXT, LEARNER(replay_table), "", "", 0, 0, NULL, "table"},
+    {"prior", CONFIG_CHOICE, LEARNER(prior), "", "abm", 0, 0, "none|bm|abm", "which prior"},
+    {"layers", CONFIG_INTS, LEARNER(layers), "units", "[256, 256]", 1, 4096, NULL, "widths"},
+    {"tasks", CONFIG_TEXTS, LEARNER(tasks), "", "[]", 0, 0, NULL, "tasks"},
+    {"seed", CONFIG_INT, LEARNER(seed), "", "0", 0, 0, NULL, "seed of the learner"},
+};
+
+static struct shared shared;
+static struct learner learner;
+static struct err err;
+static bool done;
+static char path[2 * SCRATCH_SIZE];
+
+static const struct config_section sections[] = {
+    {"experiment", shared_options, 2, &shared},
+    {"learner", learner_options, 9, &learner},
+};
+
+/* Loads with these flags; the list ends with NULL. */
+static status load_flags(const char *flag, ...)
+{
+    char *argv[16] = {strdup("program")};
+    int argc = 1;
+    va_list args;
+    va_start(args, flag);
+    for (; flag != NULL; flag = va_arg(args, const char *)) {
+        argv[argc++] = strdup(flag);
+    }
+    va_end(args);
+    memset(&shared, 0xaa, sizeof shared);
+    memset(&learner, 0xaa, sizeof learner);
+    err = (struct err){0};
+    const status s = config_load(sections, 2, "program: tests", argc, argv, &done, &err);
+    for (int i = 0; i < argc; i++) {
+        free(argv[i]);
+    }
+    return s;
+}
+
+static char *config_flag(void)
+{
+    static char flag[3 * SCRATCH_SIZE];
+    snprintf(flag, sizeof flag, "--config=%s", path);
+    return flag;
+}
+
+static status load_yaml(const char *yaml)
+{
+    scratch_write(path, yaml);
+    return load_flags(config_flag(), NULL);
+}
+
+/* The file is refused, with exactly this text behind its path. */
+static void assert_refused(const char *yaml, const char *expected)
+{
+    assert_int_equal(load_yaml(yaml), STATUS_INVALID);
+    assert_int_equal(err.code, STATUS_INVALID);
+    assert_int_equal(strncmp(err.text, path, strlen(path)), 0);
+    assert_string_equal(err.text + strlen(path), expected);
+}
+
+static void assert_flag_refused(const char *flag, const char *expected)
+{
+    assert_int_equal(load_flags(flag, NULL), STATUS_INVALID);
+    assert_string_equal(err.text, expected);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    assert_int_equal(load_flags(NULL), STATUS_OK);
+    assert_false(done);
+    assert_string_equal(shared.name, "run");
+    assert_int_equal(shared.seed, 1);
+    assert_false(learner.resume);
+    assert_int_equal(learner.batch_snippets, 64);
+    assert_int_equal(learner.memory, 2ll << 30);
+    assert_true(learner.discount == 0.99);
+    assert_string_equal(learner.replay_table, "");
+    assert_string_equal(learner.prior, "abm");
+    assert_int_equal(learner.layers.n, 2);
+    assert_int_equal(learner.layers.items[1], 256);
+    assert_int_equal(learner.tasks.n, 0);
+}
+
+static void file_sets_every_type(void **state)
+{
+    (void)state;
+    assert_int_equal(load_yaml("# a comment\n"
+                               "experiment:\n"
+                               "  name: \"a: b # c\"\n"
+                               "learner:\n"
+                               "  resume: true\n"
+                               "  batch_snippets: 65536\n"
+                               "  memory: 64M\n"
+                               "  discount: 1e-3\n"
+                               "  replay_table: ~\n"
+                               "  prior: 'none'\n"
+                               "  layers: [1, 2, 4096]\n"
+                               "  tasks:\n"
+                               "    - run\n"
+                               "    - \"two words, comma\"\n"
+                               "  seed: -7\n"
+                               "evaluator:\n"
+                               "  whatever: [1, {a: b}, [c]]\n"
+                               "  learner: {x: 1}\n"
+                               "collector:\n"),
+                     STATUS_OK);
+    assert_string_equal(shared.name, "a: b # c");
+    assert_true(learner.resume);
+    assert_int_equal(learner.batch_snippets, 65536);
+    assert_int_equal(learner.memory, 64ll << 20);
+    assert_true(learner.discount == 1e-3);
+    assert_string_equal(learner.replay_table, "");
+    assert_string_equal(learner.prior, "none");
+    assert_int_equal(learner.layers.n, 3);
+    assert_int_equal(learner.layers.items[2], 4096);
+    assert_int_equal(learner.tasks.n, 2);
+    assert_string_equal(learner.tasks.items[1], "two words, comma");
+    assert_int_equal(learner.seed, -7);
+    assert_int_equal(shared.seed, 1);
+}
+
+static void empty_files_are_all_defaults(void **state)
+{
+    (void)state;
+    static const char *const empty[] = {"", "\n\n# only a comment\n", "---\n", "learner:\n", "{}"};
+    for (size_t i = 0; i < sizeof empty / sizeof empty[0]; i++) {
+        assert_int_equal(load_yaml(empty[i]), STATUS_OK);
+        assert_int_equal(learner.batch_snippets, 64);
+    }
+}
+
+static void mistakes_in_the_file_name_line_key_value_and_expectation(void **state)
+{
+    (void)state;
+    assert_refused("learner:\n  batch_snippets: many\n",
+                   ":2: learner.batch_snippets: \"many\": expected an integer 1..65536");
+    assert_refused("learner:\n  batch_snippets: 0\n",
+                   ":2: learner.batch_snippets: \"0\": expected an integer 1..65536");
+    assert_refused("learner:\n  batch_snippets: 64K\n",
+                   ":2: learner.batch_snippets: \"64K\": expected an integer 1..65536");
+    assert_refused("learner:\n  batch_snippets: 1.5\n",
+                   ":2: learner.batch_snippets: \"1.5\": expected an integer 1..65536");
+    assert_refused("learner:\n\n  batch_snippets: \"64\"\n",
+                   ":3: learner.batch_snippets: \"64\" in quotes: expected an integer 1..65536");
+    assert_refused("learner:\n  batch_snippets: [64]\n",
+                   ":2: learner.batch_snippets: a list: expected an integer 1..65536");
+    assert_refused("learner:\n  seed: 99999999999999999999\n",
+                   ":2: learner.seed: \"99999999999999999999\": expected an integer");
+    assert_refused(
+        "learner:\n  memory: 9000000T\n",
+        ":2: learner.memory: \"9000000T\": expected bytes, such as 4096 or 64M, 0..1e+15");
+    assert_refused("learner:\n  resume: yes\n",
+                   ":2: learner.resume: \"yes\": expected true or false");
+    assert_refused("learner:\n  discount: nan\n",
+                   ":2: learner.discount: \"nan\": expected a number 0..1");
+    assert_refused("learner:\n  discount: 1.0001\n",
+                   ":2: learner.discount: \"1.0001\": expected a number 0..1");
+    assert_refused("learner:\n  prior: ab\n",
+                   ":2: learner.prior: \"ab\": expected one of none|bm|abm");
+    assert_refused(
+        "learner:\n  layers: 256\n",
+        ":2: learner.layers: a single value: expected a list of at most 64 integers 1..4096");
+    assert_refused("learner:\n  layers: [256, wide]\n",
+                   ":2: learner.layers: \"wide\": expected a list of at most 64 integers 1..4096");
+    assert_refused("learner:\n  layers: [256,\n   '1']\n",
+                   ":3: learner.layers: an item is quoted: expected an integer");
+    assert_refused("learner:\n  tasks: [[a]]\n",
+                   ":2: learner.tasks: an item is a list: expected text");
+    assert_refused("learner:\n  replay_table: {a: b}\n",
+                   ":2: learner.replay_table: a mapping: expected text of at most 511 bytes");
+}
+
+static void mistakes_in_the_shape_of_the_file(void **state)
+{
+    (void)state;
+    assert_refused("learner:\n  batch_snipets: 3\n",
+                   ":2: learner.batch_snipets: unknown option (did you mean \"batch_snippets\"?)");
+    assert_refused("learner:\n  zzz: 3\n", ":2: learner.zzz: unknown option");
+    assert_refused("experiment:\n  seed: 1\nlerner:\n  seed: 3\n",
+                   ":3: lerner: unknown section (did you mean \"learner\"?)");
+    assert_refused("learner:\n  seed: 1\n  resume: true\n  seed: 1\n",
+                   ":4: learner.seed: already set in line 2");
+    assert_refused("learner:\n  seed: 1\nlearner:\n  resume: true\n",
+                   ":3: learner: section already begun in line 1");
+    assert_refused("evaluator:\nevaluator:\n", ":2: evaluator: section already begun in line 1");
+    assert_refused("learner: 3\n",
+                   ":1: learner: expected a section, options indented below its name");
+    assert_refused("evaluator: [1]\n",
+                   ":1: evaluator: expected a section, options indented below its name");
+    assert_refused("just text\n", ":1: a single value: expected sections");
+    assert_refused("- a\n", ":1: a list: expected sections");
+    assert_refused("learner:\n  ? [a]\n  : b\n",
+                   ":2: learner: a list where an option's name was expected");
+    assert_refused("learner:\n  seed: &x 1\n",
+                   ":2: learner.seed: a value with an anchor or a tag: expected an integer");
+    assert_refused("learner:\n  replay_table: \"a\\0b\"\n",
+                   ":2: learner.replay_table: a value with an anchor or a tag: expected text of at "
+                   "most 511 bytes");
+    assert_refused("learner:\n  seed: 1\n---\nlearner:\n", ":3: a second document: expected one");
+    assert_int_equal(load_yaml("learner:\n  seed: 1\n bad\n"), STATUS_INVALID);
+    assert_non_null(strstr(err.text, ":3: not valid YAML"));
+    assert_int_equal(load_yaml("learner:\n\tseed: 1\n"), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "not valid YAML"));
+}
+
+static void lists_and_texts_have_a_most(void **state)
+{
+    (void)state;
+    char yaml[2048] = "learner:\n  layers: [1";
+    for (int i = 1; i < CONFIG_LIST_MAX; i++) {
+        strcat(yaml, ", 1");
+    }
+    char over[2100];
+    snprintf(over, sizeof over, "%s, 1]\n", yaml);
+    strcat(yaml, "]\n");
+    assert_int_equal(load_yaml(yaml), STATUS_OK);
+    assert_int_equal(learner.layers.n, CONFIG_LIST_MAX);
+    assert_int_equal(load_yaml(over), STATUS_INVALID);
+
+    char text[CONFIG_TEXT_SIZE + 64] = "--replay_table=";
+    const size_t start = strlen(text);
+    memset(text + start, 'x', CONFIG_TEXT_SIZE - 1);
+    text[start + CONFIG_TEXT_SIZE - 1] = '\0';
+    assert_int_equal(load_flags(text, NULL), STATUS_OK);
+    assert_int_equal(strlen(learner.replay_table), CONFIG_TEXT_SIZE - 1);
+    strcat(text, "x");
+    assert_int_equal(load_flags(text, NULL), STATUS_INVALID);
+}
+
+static void flags_win_over_the_file_and_later_ones_over_earlier(void **state)
+{
+    (void)state;
+    scratch_write(path, "learner:\n  batch_snippets: 8\n  layers: [1]\n  resume: true\n");
+    assert_int_equal(load_flags("--batch_snippets=16", config_flag(), "--layers=3,4",
+                                "--tasks=[a, b]", "--resume=false", "--discount=.5",
+                                "--experiment.seed=5", "--learner.seed=6", "--batch_snippets=17",
+                                "--name=", NULL),
+                     STATUS_OK);
+    assert_int_equal(learner.batch_snippets, 17);
+    assert_int_equal(learner.layers.n, 2);
+    assert_int_equal(learner.layers.items[0], 3);
+    assert_int_equal(learner.tasks.n, 2);
+    assert_string_equal(learner.tasks.items[1], "b");
+    assert_false(learner.resume);
+    assert_true(learner.discount == 0.5);
+    assert_int_equal(shared.seed, 5);
+    assert_int_equal(learner.seed, 6);
+    assert_string_equal(shared.name, "");
+    /* A switch may stand alone; an empty list is a list. */
+    assert_int_equal(load_flags("--resume", "--layers=[]", NULL), STATUS_OK);
+    assert_true(learner.resume);
+    assert_int_equal(learner.layers.n, 0);
+}
+
+static void mistakes_in_flags(void **state)
+{
+    (void)state;
+    assert_flag_refused("--batch_snippets=many",
+                        "--batch_snippets: \"many\": expected an integer 1..65536");
+    assert_flag_refused("--batch_snipets=3", "--batch_snipets: unknown flag (did you mean "
+                                             "\"batch_snippets\"?), see --help");
+    assert_flag_refused("--seed=3", "--seed: stands in 2 sections: say --SECTION.seed=..");
+    assert_flag_refused("--evaluator.seed=3", "--evaluator.seed: unknown flag, see --help");
+    assert_flag_refused("--batch_snippets",
+                        "--batch_snippets: no value: expected --batch_snippets=VALUE, an integer "
+                        "1..65536");
+    assert_flag_refused("batch_snippets=3", "batch_snippets=3: expected --name=value");
+    assert_flag_refused("-h", "-h: expected --name=value");
+    assert_flag_refused("--", "--: expected --name=value");
+    assert_flag_refused("--=3", "--=3: expected --name=value");
+    assert_flag_refused("--layers=1,,2",
+                        "--layers: \"\": expected a list of at most 64 integers 1..4096");
+    assert_flag_refused("--tasks=a,", "--tasks: \",\": expected a list of at most 64 texts");
+    assert_int_equal(load_flags("--config=/no/such.yaml", NULL), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "/no/such.yaml"));
+    assert_int_equal(load_flags("--config=a", "--config=b", NULL), STATUS_INVALID);
+}
+
+/* What config_load prints to stdout for this flag; free it. */
+static char *printed_by(const char *flag)
+{
+    fflush(stdout);
+    const int saved = dup(STDOUT_FILENO);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(fd, STDOUT_FILENO);
+    const status s = load_flags("--batch_snippets=nonsense", flag, NULL);
+    fflush(stdout);
+    dup2(saved, STDOUT_FILENO);
+    close(fd);
+    close(saved);
+    assert_int_equal(s, STATUS_OK);
+    assert_true(done);
+    return scratch_read(path);
+}
+
+static void help_shows_every_option(void **state)
+{
+    (void)state;
+    char *text = printed_by("--help");
+    assert_non_null(strstr(text, "program: tests"));
+    assert_non_null(strstr(text, "--config=FILE"));
+    assert_non_null(strstr(text, "--batch_snippets=64"));
+    assert_non_null(strstr(text, "an integer 1..65536; snippets"));
+    for (size_t i = 0; i < 9; i++) {
+        assert_non_null(strstr(text, learner_options[i].name));
+        assert_non_null(strstr(text, learner_options[i].help));
+    }
+    free(text);
+    text = printed_by("--version");
+    assert_string_equal(text, HINDCAST_VERSION "\n");
+    free(text);
+}
+
+static void sample_reads_back_as_the_defaults(void **state)
+{
+    (void)state;
+    char *text = printed_by("--sample");
+    const struct learner before = learner;
+    assert_int_equal(load_yaml(text), STATUS_OK);
+    assert_string_equal(shared.name, "run");
+    assert_int_equal(learner.batch_snippets, 64);
+    assert_memory_equal(&learner.layers, &before.layers, sizeof before.layers);
+    assert_int_equal(learner.memory, before.memory);
+    free(text);
+}
+
+static char *print_config(void)
+{
+    struct text out = {0};
+    config_print_text(&out, sections, 2);
+    return text_take(&out, NULL);
+}
+
+static void print_reads_back_whatever_the_values(void **state)
+{
+    (void)state;
+    assert_int_equal(load_flags("--name=a \"quoted\" \\ text: # 1", "--replay_table=true",
+                                "--discount=0.1", "--tasks=~,null,-1,a: b", "--resume", NULL),
+                     STATUS_OK);
+    snprintf(learner.tasks.items[0], CONFIG_TEXT_SIZE, "tab\tnewline\nbell\a \xc3\xa9");
+    char *first = print_config();
+    assert_non_null(strstr(first, "  discount: 0.1\n"));
+    const struct shared shared_before = shared;
+    const struct config_texts tasks_before = learner.tasks;
+    assert_int_equal(load_yaml(first), STATUS_OK);
+    assert_string_equal(shared.name, shared_before.name);
+    assert_string_equal(learner.replay_table, "true");
+    assert_int_equal(learner.tasks.n, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_string_equal(learner.tasks.items[i], tasks_before.items[i]);
+    }
+    char *second = print_config();
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+}
+
+static void digest_follows_the_values(void **state)
+{
+    (void)state;
+    assert_int_equal(load_flags(NULL), STATUS_OK);
+    const uint64_t default_digest = config_digest(&sections[1]);
+    assert_int_equal(load_flags("--batch_snippets=64", "--memory=2048M", NULL), STATUS_OK);
+    assert_int_equal(config_digest(&sections[1]), default_digest);
+    assert_int_equal(load_flags("--batch_snippets=65", NULL), STATUS_OK);
+    assert_int_not_equal(config_digest(&sections[1]), default_digest);
+    assert_int_equal(load_flags("--experiment.seed=9", NULL), STATUS_OK);
+    assert_int_equal(config_digest(&sections[1]), default_digest);
+}
+
+static void without_memory(void **state)
+{
+    (void)state;
+    scratch_write(path, "experiment:\n  name: x\nlearner:\n  layers: [1]\n");
+    uint64_t nth = 1;
+    for (;; nth++) {
+        memory_fail_at(nth);
+        const status s = load_flags(config_flag(), NULL);
+        memory_fail_at(0);
+        if (s == STATUS_OK) {
+            break;
+        }
+        assert_int_equal(s, STATUS_NO_MEMORY);
+        assert_non_null(strstr(err.text, "cheetah.yaml"));
+    }
+    assert_int_equal(nth, 4); /* the file's bytes, and a table of lines for each section */
+}
+
+/* Any bytes are read or refused, never worse: cut and changed files. */
+static void damaged_files_do_no_harm(void **state)
+{
+    (void)state;
+    const char *good = "experiment:\n  name: \"x\"\nlearner:\n  layers: [1, 2]\n  prior: bm # c\n"
+                       "evaluator: {a: [b, c], d: e}\n";
+    char bad[256];
+    for (size_t i = 0; i < strlen(good); i++) {
+        snprintf(bad, sizeof bad, "%.*s", (int)i, good);
+        (void)load_yaml(bad);
+        for (const char *c = "\"'[]{}:,&*!|>%@`\t\n\x01\xff#-?"; *c != '\0'; c++) {
+            snprintf(bad, sizeof bad, "%s", good);
+            bad[i] = *c;
+            const status s = load_yaml(bad);
+            assert_true(s == STATUS_OK || (s == STATUS_INVALID && err.text[0] != '\0'));
+        }
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "cheetah.yaml");
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(file_sets_every_type),
+        cmocka_unit_test(empty_files_are_all_defaults),
+        cmocka_unit_test(mistakes_in_the_file_name_line_key_value_and_expectation),
+        cmocka_unit_test(mistakes_in_the_shape_of_the_file),
+        cmocka_unit_test(lists_and_texts_have_a_most),
+        cmocka_unit_test(flags_win_over_the_file_and_later_ones_over_earlier),
+        cmocka_unit_test(mistakes_in_flags),
+        cmocka_unit_test(help_shows_every_option),
+        cmocka_unit_test(sample_reads_back_as_the_defaults),
+        cmocka_unit_test(print_reads_back_whatever_the_values),
+        cmocka_unit_test(digest_follows_the_values),
+        cmocka_unit_test(without_memory),
+        cmocka_unit_test(damaged_files_do_no_harm),
+    };
+    return cmocka_run_group_tests(tests, set_up, scratch_tear_down);
+}

@@ -1,0 +1,134 @@
+/* Settings: defaults, checks, text in and out. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "learner/step/algorithm.h"
+#include "learner/step/settings.h"
+#include "tests/lib/check.h"
+
+static struct settings some(void)
+{
+    struct settings settings = settings_default();
+    settings.O = 5;
+    settings.A = 2;
+    return settings;
+}
+
+static void defaults_depend_on_the_algorithm(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = some();
+        struct err err;
+        strcpy(settings.algorithm, algorithm_at(i)->name);
+        assert_int_equal(settings_check(&settings, &err), STATUS_OK);
+        const char *name = algorithm_at(i)->name;
+        const bool bcq = strcmp(name, "bcq") == 0;
+        const bool bear = strcmp(name, "bear") == 0;
+        const bool svg = strstr(name, "svg") != NULL;
+        assert_int_equal(settings.act_candidates, bcq ? 100 : bear ? 10 : 1);
+        assert_true(settings.init_eta == (bcq || bear || svg ? 1.0 : 10.0));
+        assert_non_null(strstr(algorithm_names(), algorithm_at(i)->name));
+        assert_ptr_equal(algorithm_find(algorithm_at(i)->name), algorithm_at(i));
+    }
+    assert_null(algorithm_find("abm+sac"));
+}
+
+static void values_out_of_range_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *text, *says;
+    } bad[] = {
+        {"algorithm", "sac", "algorithm sac: expected one of mpo"},
+        {"O", "0", "O 0: expected 1.."},
+        {"A", "65", "A 65: expected 1..64"},
+        {"M", "0", "M 0"},
+        {"T", "2", "tasks trained per snippet 2: expected 1..1"},
+        {"gamma", "1.5", "gamma 1.5: expected 0..1"},
+        {"gamma", "nan", "gamma"},
+        {"prior_likelihood", "laplace", "prior_likelihood laplace: expected gaussian|censored"},
+        {"prior_f", "ste", "prior_f ste: expected step|exp"},
+        {"evaluation_precision", "half", "evaluation_precision half: expected f32|bf16"},
+        {"widths", "256,5000", "widths"},
+        {"target_period", "0", "target_period 0"},
+        {"clip_norm", "0", "clip_norm 0"},
+        {"lr", "x", "lr 'x': expected a number"},
+        {"M", "20.5", "M '20.5': expected a whole number"},
+        {"widths", "256,", "widths '256,'"},
+        {"seed", "-1", "seed '-1'"},
+        {"M", "99999999999", "M '99999999999'"},
+        {"algorithm", "a name that is longer than any of ours", "shorter"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct settings settings = some();
+        struct err err = {0};
+        status s = settings_set(&settings, bad[i].name, bad[i].text, &err);
+        s = s != STATUS_OK ? s : settings_check(&settings, &err);
+        if (s != STATUS_INVALID || strstr(err.text, bad[i].says) == NULL) {
+            fail_msg("%s = %s: status %d, '%s'", bad[i].name, bad[i].text, (int)s, err.text);
+        }
+    }
+    struct settings settings = some();
+    assert_int_equal(settings_set(&settings, "steps", "3", NULL), STATUS_NOT_FOUND);
+}
+
+static void set_one(void *arg, const char *name, const char *text)
+{
+    struct err err;
+    if (settings_set(arg, name, text, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+struct listing {
+    size_t length;
+    char text[4096];
+};
+
+static void list_one(void *arg, const char *name, const char *text)
+{
+    struct listing *listing = arg;
+    listing->length +=
+        (size_t)snprintf(listing->text + listing->length, sizeof listing->text - listing->length,
+                         "%s=%s\n", name, text);
+}
+
+static void text_reads_back_exactly(void **state)
+{
+    (void)state;
+    struct settings settings = some();
+    settings.gamma = 0.1 + 0.2;
+    settings.eps_std = 1.0 / 3.0;
+    settings.seed = UINT64_MAX;
+    settings.n_widths = 2;
+    settings.K = 3;
+    settings.T = 2;
+    memset(settings.widths, 0, sizeof settings.widths);
+    settings.widths[0] = 12;
+    settings.widths[1] = 7;
+    assert_int_equal(settings_check(&settings, NULL), STATUS_OK);
+    struct settings again = {0};
+    settings_visit(&settings, set_one, &again);
+    struct listing want = {0};
+    struct listing got = {0};
+    settings_visit(&settings, list_one, &want);
+    settings_visit(&again, list_one, &got);
+    assert_string_equal(got.text, want.text);
+    assert_true(again.gamma == settings.gamma && again.eps_std == settings.eps_std &&
+                again.seed == UINT64_MAX);
+    assert_int_equal(settings_inputs(&settings), 8);
+    assert_int_equal(settings_row_width(&settings), 5 + 2 + 3 + 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(defaults_depend_on_the_algorithm),
+        cmocka_unit_test(values_out_of_range_are_named),
+        cmocka_unit_test(text_reads_back_exactly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

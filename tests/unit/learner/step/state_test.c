@@ -1,0 +1,281 @@
+/* Checkpoints and packages: bit for bit, the same bytes for the same state, and nothing half read.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/networks/policy.h"
+#include "learner/step/state.h"
+#include "learner/step/update.h"
+#include "tests/lib/check.h"
+#include "tests/lib/learning.h"
+#include "tests/lib/scratch.h"
+
+static char path[2 * SCRATCH_SIZE];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "checkpoint.safetensors");
+    return 0;
+}
+
+/* `n` steps, each on its own batch. */
+static void run(struct update *update, struct state *learner, const struct settings *settings,
+                int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct batch batch = learning_batch(settings, 6, 4, 100 + learner->step);
+        struct err err;
+        if (update_step(update, learner, &batch, NULL, NULL, &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+        learning_free(&batch);
+    }
+}
+
+static void assert_same(const struct state *a, const struct state *b)
+{
+    const size_t bytes = a->layout.size * sizeof(float);
+    assert_int_equal(a->step, b->step);
+    assert_memory_equal(a->params, b->params, bytes);
+    assert_memory_equal(a->targets, b->targets, bytes);
+    assert_memory_equal(a->m, b->m, bytes);
+    assert_memory_equal(a->v, b->v, bytes);
+    assert_int_equal(state_digest(a), state_digest(b));
+}
+
+/* One learner is never disturbed; the other is read from a checkpoint into a fresh process. */
+static void check_resumed(const struct settings *settings)
+{
+    struct state *whole, *resumed;
+    struct update *update, *other;
+    struct err err;
+    assert_int_equal(state_new(&whole, settings, &err), STATUS_OK);
+    assert_int_equal(update_new(&update, settings, 6, 4, 2, &err), STATUS_OK);
+    run(update, whole, settings, 4); /* targets were copied once, and are now different */
+    const struct state_note notes[] = {{"position", "17"}};
+    assert_int_equal(state_save(whole, settings, notes, 1, path, &err), STATUS_OK);
+
+    /* Other initial weights, another update. */
+    struct settings seeded = *settings;
+    seeded.seed++;
+    assert_int_equal(state_new(&resumed, &seeded, &err), STATUS_OK);
+    assert_int_equal(update_new(&other, settings, 6, 4, 2, &err), STATUS_OK);
+    run(other, resumed, settings, 1); /* it has even computed */
+    assert_int_not_equal(state_digest(resumed), state_digest(whole));
+    struct safetensors *file;
+    assert_int_equal(state_load(resumed, settings, path, &file, &err), STATUS_OK);
+    update_forget(other);
+    assert_string_equal(safetensors_metadata(file, "position"), "17");
+    safetensors_free(file);
+    assert_same(resumed, whole);
+
+    run(update, whole, settings, 5);
+    run(other, resumed, settings, 5);
+    assert_same(resumed, whole);
+    update_free(update);
+    update_free(other);
+    state_free(whole);
+    state_free(resumed);
+}
+
+static void a_resumed_learner_goes_on_bit_for_bit(void **state)
+{
+    (void)state;
+    static const char *const precisions[] = {"f32", "bf16"};
+    for (size_t i = 0; i < 2 * learning_variants(); i++) {
+        char name[64];
+        struct settings settings = learning_variant(i / 2, name);
+        snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
+                 precisions[i % 2]);
+        print_message("%s, %s\n", name, precisions[i % 2]);
+        check_resumed(&settings);
+    }
+}
+
+static void the_same_state_gives_the_same_bytes(void **state)
+{
+    (void)state;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *learner;
+    struct err err;
+    assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
+    void *bytes[2];
+    size_t size[2];
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(state_save(learner, &settings, NULL, 0, path, &err), STATUS_OK);
+        assert_int_equal(file_read(path, 1 << 24, &bytes[i], &size[i], &err), STATUS_OK);
+    }
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    mem_free(bytes[0]);
+    mem_free(bytes[1]);
+    const struct state_note clash = {"gamma", "2"};
+    assert_int_equal(state_save(learner, &settings, &clash, 1, path, &err), STATUS_EXISTS);
+    state_free(learner);
+}
+
+static void files_of_other_learners_are_refused(void **state)
+{
+    (void)state;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *learner;
+    struct err err;
+    assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
+    assert_int_equal(state_save(learner, &settings, NULL, 0, path, &err), STATUS_OK);
+    const uint64_t digest = state_digest(learner);
+
+    /* What shapes the networks must agree; the rest may change between runs. */
+    struct settings other = settings;
+    other.widths[1] = 13;
+    assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_MISMATCH);
+    assert_non_null(strstr(err.text, "widths 16,12, expected 16,13"));
+    other = settings;
+    strcpy(other.algorithm, "bm+mpo");
+    assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_MISMATCH);
+    other = settings;
+    other.gamma = 0.5;
+    assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_OK);
+
+    char absent[2 * SCRATCH_SIZE];
+    scratch_path(absent, scratch_folder, "absent");
+    assert_int_equal(state_load(learner, &settings, absent, NULL, &err), STATUS_NOT_FOUND);
+
+    /* A package is no checkpoint, a cut file is none. */
+    void *bytes;
+    size_t size;
+    assert_int_equal(state_package(learner, &settings, NULL, NULL, 0, &bytes, &size, &err),
+                     STATUS_OK);
+    struct file_part part = {bytes, size};
+    assert_int_equal(file_replace(absent, &part, 1, &err), STATUS_OK);
+    assert_int_equal(state_load(learner, &settings, absent, NULL, &err), STATUS_CORRUPT);
+    mem_free(bytes);
+    assert_int_equal(file_read(path, 1 << 24, &bytes, &size, &err), STATUS_OK);
+    part = (struct file_part){bytes, size - 4};
+    assert_int_equal(file_replace(absent, &part, 1, &err), STATUS_OK);
+    assert_int_equal(state_load(learner, &settings, absent, NULL, &err), STATUS_CORRUPT);
+    mem_free(bytes);
+    assert_int_equal(state_digest(learner), digest);
+    state_free(learner);
+}
+
+static void the_package_is_what_acts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *algorithm, *acting;
+        double min_std;
+        const char *act;
+        int candidates;
+        const char *others; /* networks beside `policy/` */
+    } cases[] = {{"mpo", "policy", 0.01, "gaussian", 1, ""},
+                 {"abm+mpo", "policy", 0.01, "gaussian", 1, "prior"},
+                 {"bm", "prior", 0.05, "gaussian", 1, ""},
+                 {"abm", "prior", 0.05, "gaussian", 1, ""},
+                 {"svg", "policy", 0.01, "gaussian", 1, ""},
+                 {"abm+svg", "policy", 0.01, "gaussian", 1, "prior"},
+                 {"bcq", "prior", 0.05, "perturbed_argmax", 100, "critic perturb"},
+                 {"bear", "policy", 0.01, "argmax", 10, "critic prior"}};
+    static const char *const networks[] = {"prior", "critic", "critic2", "perturb"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct settings settings = learning_settings(cases[i].algorithm, 1, 1);
+        struct state *learner;
+        struct err err;
+        void *bytes;
+        size_t size;
+        struct policy *policy;
+        assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
+        const struct state_note note = {"run", "cheetah-run"};
+        assert_int_equal(state_package(learner, &settings, "{}", &note, 1, &bytes, &size, &err),
+                         STATUS_OK);
+        assert_int_equal(policy_parse(&policy, bytes, size, &err), STATUS_OK);
+        assert_string_equal(policy_info(policy)->algorithm, cases[i].algorithm);
+        assert_true(policy_info(policy)->min_std == cases[i].min_std);
+        assert_string_equal(policy_note(policy, "setting/gamma"), "0.98999999999999999");
+        assert_string_equal(policy_note(policy, "run"), "cheetah-run");
+        struct safetensors *file;
+        float weight[16 * 5];
+        assert_int_equal(safetensors_parse(&file, bytes, size, &err), STATUS_OK);
+        assert_int_equal(safetensors_copy(file, "policy/layers/0/weight", SAFETENSORS_F32, 2,
+                                          (const size_t[]){16, 5}, weight, &err),
+                         STATUS_OK);
+        const struct parameters_group *group = parameters_group(&learner->layout, cases[i].acting);
+        assert_memory_equal(weight, learner->params + group->at, sizeof weight);
+        assert_string_equal(policy_info(policy)->acting, cases[i].act);
+        assert_int_equal(policy_candidates(policy), cases[i].candidates);
+        for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
+            char name[64];
+            snprintf(name, sizeof name, "%s/layers/0/weight", networks[n]);
+            const bool is_there = safetensors_find(file, name) != NULL;
+            assert_true(is_there == (strcmp(networks[n], "critic2") != 0 &&
+                                     strstr(cases[i].others, networks[n]) != NULL));
+        }
+        safetensors_free(file);
+        policy_free(policy);
+        mem_free(bytes);
+        state_free(learner);
+    }
+}
+
+static void duals_start_where_they_should(void **state)
+{
+    (void)state;
+    const struct settings settings = learning_settings("abm+mpo", 3, 3);
+    struct state *learner;
+    struct err err;
+    assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
+    static const struct {
+        const char *name;
+        int n;
+        double multiplier;
+    } duals[] = {{"rho_eta", 3, 10.0}, {"rho_mean", 2, 10.0}, {"rho_std", 2, 100.0}};
+    for (size_t i = 0; i < 3; i++) {
+        size_t at;
+        int n;
+        assert_true(parameters_dual(&learner->layout, duals[i].name, &at, &n));
+        assert_int_equal(n, duals[i].n);
+        for (int j = 0; j < n; j++) {
+            const double rho = (double)learner->params[at + (size_t)j];
+            assert_true(fabs(log1p(exp(rho)) / duals[i].multiplier - 1.0) < 1e-6);
+        }
+    }
+    assert_memory_equal(learner->params, learner->targets,
+                        parameters_group(&learner->layout, "policy")->size * 4);
+    state_free(learner);
+}
+
+static void no_memory_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    for (uint64_t nth = 1;; nth++) {
+        struct state *learner;
+        memory_fail_at(nth);
+        const status s = state_new(&learner, &settings, NULL);
+        memory_fail_at(0);
+        if (s == STATUS_OK) {
+            state_free(learner);
+            assert_int_equal(nth, 6);
+            break;
+        }
+        assert_int_equal(s, STATUS_NO_MEMORY);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_resumed_learner_goes_on_bit_for_bit),
+        cmocka_unit_test(the_same_state_gives_the_same_bytes),
+        cmocka_unit_test(files_of_other_learners_are_refused),
+        cmocka_unit_test(the_package_is_what_acts),
+        cmocka_unit_test(duals_start_where_they_should),
+        cmocka_unit_test(no_memory_leaves_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, make_folder, scratch_tear_down);
+}

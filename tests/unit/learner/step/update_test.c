@@ -1,0 +1,470 @@
+/* The step as a whole: the same bits again; threads, ranks and the plain kernels agree; what must
+ * not be read is not; what is not finite is refused and leaves the state alone. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+#include "common/networks/kernels.h"
+#include "learner/step/algorithm.h"
+#include "learner/step/update.h"
+#include "tests/lib/check.h"
+#include "tests/lib/learning.h"
+
+enum { B = 30, N = 7, STEPS = 4 };
+
+static struct state *new_state(const struct settings *settings)
+{
+    struct state *state;
+    struct err err;
+    assert_int_equal(state_new(&state, settings, &err), STATUS_OK);
+    return state;
+}
+
+static struct update *new_update(const struct settings *settings, int threads)
+{
+    struct update *update;
+    struct err err;
+    assert_int_equal(update_new(&update, settings, B, N, threads, &err), STATUS_OK);
+    return update;
+}
+
+/* STEPS steps from the start on `threads` threads; the caller frees. */
+static struct state *run(const struct settings *settings, int threads, struct report *report)
+{
+    struct state *state = new_state(settings);
+    struct update *update = new_update(settings, threads);
+    for (int i = 0; i < STEPS; i++) {
+        struct batch batch = learning_batch(settings, B, N, 100 + (uint64_t)i);
+        struct err err;
+        if (update_step(update, state, &batch, NULL, report, &err) != STATUS_OK) {
+            fail_msg("%s", err.text);
+        }
+        learning_free(&batch);
+    }
+    update_free(update);
+    return state;
+}
+
+/* Within `tolerance` of a learning rate everywhere: Adam's first steps are about one rate each. */
+static void assert_near(const struct state *a, const struct state *b, double tolerance,
+                        const char *what)
+{
+    double worst = 0.0;
+    for (size_t i = 0; i < a->layout.size; i++) {
+        worst = fmax(worst, fabs((double)a->params[i] - (double)b->params[i]));
+    }
+    print_message("%s: parameters differ by %.1e of a learning rate\n", what, worst / 1e-2);
+    assert_true(worst < tolerance * 1e-2);
+}
+
+static void the_same_run_gives_the_same_bits(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        const struct settings settings = learning_variant(i, name);
+        for (int threads = 1; threads <= 3; threads++) {
+            struct state *a = run(&settings, threads, NULL);
+            struct state *b = run(&settings, threads, NULL);
+            assert_int_equal(a->step, STEPS);
+            assert_int_equal(state_digest(a), state_digest(b));
+            assert_memory_equal(a->v, b->v, a->layout.size * sizeof(float));
+            state_free(a);
+            state_free(b);
+        }
+    }
+}
+
+static void thread_counts_and_kernels_agree(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        struct settings settings = learning_variant(i, name);
+        settings.adam_eps =
+            1e-4; /* or the sign of a gradient of 1e-9 would count for a whole rate */
+        struct state *one = run(&settings, 1, NULL);
+        static const int counts[] = {2, 3, 5, 11, 23};
+        for (size_t n = 0; n < sizeof counts / sizeof counts[0]; n++) {
+            struct state *many = run(&settings, counts[n], NULL);
+            assert_near(many, one, 2e-3, name);
+            state_free(many);
+        }
+        assert_int_equal(kernels_select("plain", NULL), STATUS_OK);
+        struct state *plain = run(&settings, 2, NULL);
+        assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+        assert_near(plain, one, 2e-3, "plain");
+        state_free(plain);
+        state_free(one);
+    }
+}
+
+static struct settings bf16_settings(const char *algorithm, int K, int T)
+{
+    struct settings settings = learning_settings(algorithm, K, T);
+    snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "bf16");
+    settings.adam_eps = 1e-4;
+    settings.target_period = 2; /* so that targets are packed again on the way */
+    return settings;
+}
+
+static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
+{
+    (void)unused;
+    static const char *const kernels[] = {"plain", "avx2", "avx512"};
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        const struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+        struct state *a = run(&settings, 2, NULL);
+        struct state *b = run(&settings, 2, NULL);
+        assert_int_equal(state_digest(a), state_digest(b));
+        state_free(b);
+        b = run(&settings, 5, NULL);
+        assert_near(b, a, 2e-3, settings.algorithm);
+        state_free(b);
+        for (size_t k = 0; k < 3; k++) {
+            if (kernels_select(kernels[k], NULL) != STATUS_OK) {
+                continue;
+            }
+            b = run(&settings, 2, NULL);
+            assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+            assert_near(b, a, 2e-3, kernels[k]);
+            state_free(b);
+        }
+        state_free(a);
+    }
+}
+
+/* Critics start almost flat: with heads 100 times as large an error of their layers shows. */
+static void steepen_critics(struct state *state)
+{
+    for (int k = 0; k < state->layout.n_groups; k++) {
+        const struct parameters_group *group = &state->layout.groups[k];
+        for (int t = 0; strncmp(group->name, "critic", 6) == 0 && t < group->n_tensors; t++) {
+            const struct network_tensor *tensor = &group->tensors[t];
+            for (size_t j = 0; strstr(tensor->name, "out/") != NULL && j < tensor->size; j++) {
+                state->params[group->at + tensor->at + j] *= 100.0f;
+                state->targets[group->at + tensor->at + j] *= 100.0f;
+            }
+        }
+    }
+}
+
+/* Losses and gradients of one step from the same state, batch and noise. The tolerances are what
+ * three roundings of 2^-9 in a row can do, generously; that there is a difference at all shows that
+ * bf16 was used. */
+static void bf16_is_near_f32(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+        struct state *states[2];
+        struct update *updates[2];
+        static struct report reports[2];
+        struct batch batch = learning_batch(&settings, B, N, 9);
+        for (int p = 0; p < 2; p++) {
+            struct err err;
+            /* From weights that a few steps in float have made. */
+            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "f32");
+            states[p] = run(&settings, 2, NULL);
+            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
+                     p == 0 ? "f32" : "bf16");
+            steepen_critics(states[p]);
+            updates[p] = new_update(&settings, 2);
+            assert_int_equal(update_step(updates[p], states[p], &batch, NULL, &reports[p], &err),
+                             STATUS_OK);
+        }
+        for (int v = 0; v < reports[0].n_values; v++) {
+            const double f32 = reports[0].values[v].values[0];
+            const double bf16 = reports[1].values[v].values[0];
+            if (!(fabs(f32 - bf16) <= 0.02 * fabs(f32) + 0.02)) {
+                fail_msg("%s: %s is %.9g, in bf16 %.9g", settings.algorithm,
+                         reports[0].values[v].name, f32, bf16);
+            }
+        }
+        const float *f32 = update_last_gradients(updates[0]);
+        const float *bf16 = update_last_gradients(updates[1]);
+        double squares = 0.0;
+        double errors = 0.0;
+        for (size_t j = 0; j < states[0]->layout.size; j++) {
+            squares += (double)f32[j] * (double)f32[j];
+            errors += (double)(f32[j] - bf16[j]) * (double)(f32[j] - bf16[j]);
+        }
+        print_message("%s: gradients differ by %.1e of their norm\n", settings.algorithm,
+                      sqrt(errors / squares));
+        assert_true(sqrt(errors / squares) > 1e-5 && sqrt(errors / squares) < 0.01);
+        for (int p = 0; p < 2; p++) {
+            update_free(updates[p]);
+            state_free(states[p]);
+        }
+        learning_free(&batch);
+    }
+}
+
+/* Two ranks, each with its slice of the batch and noise by global position, add their sums. */
+static void two_ranks_equal_one(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        struct settings settings = learning_settings(algorithm_at(i)->name, 3, 1);
+        settings.adam_eps = 1e-4;
+        struct state *whole = new_state(&settings);
+        struct state *ranks[2] = {new_state(&settings), new_state(&settings)};
+        struct update *update = new_update(&settings, 2);
+        struct update *parts[2] = {new_update(&settings, 1), new_update(&settings, 2)};
+        enum { cut = 11 };
+        static struct report report, part_report;
+        for (int step = 0; step < STEPS; step++) {
+            struct batch batch = learning_batch(&settings, B, N, 200 + (uint64_t)step);
+            const size_t row_floats = (size_t)settings_row_width(&settings) * (N + 1);
+            const struct batch slices[2] = {
+                {batch.rows, batch.n_valid, batch.tasks, cut, N, 0},
+                {batch.rows + cut * row_floats, batch.n_valid + cut,
+                 batch.tasks + (size_t)cut * (size_t)settings.T, B - cut, N, (uint64_t)cut},
+            };
+            struct err err;
+            assert_int_equal(update_step(update, whole, &batch, NULL, &report, &err), STATUS_OK);
+            struct update_sums sums[2];
+            for (int r = 0; r < 2; r++) {
+                assert_int_equal(update_gradients(parts[r], ranks[r], &slices[r], NULL, &err),
+                                 STATUS_OK);
+                sums[r] = update_sums(parts[r]);
+            }
+            for (size_t j = 0; j < sums[0].n_gradients; j++) {
+                sums[0].gradients[j] += sums[1].gradients[j];
+            }
+            for (size_t j = 0; j < sums[0].n_scalars; j++) {
+                sums[0].scalars[j] += sums[1].scalars[j];
+            }
+            memcpy(sums[1].gradients, sums[0].gradients, sums[0].n_gradients * sizeof(float));
+            memcpy(sums[1].scalars, sums[0].scalars, sums[0].n_scalars * sizeof(double));
+            for (int r = 0; r < 2; r++) {
+                assert_int_equal(update_apply(parts[r], ranks[r], &part_report, &err), STATUS_OK);
+            }
+            /* The ranks have the same bits, whatever their numbers of threads. */
+            assert_int_equal(state_digest(ranks[0]), state_digest(ranks[1]));
+            assert_true(part_report.n_states == report.n_states);
+            for (int v = 0; v < report.n_values; v++) {
+                const double a = report.values[v].values[0];
+                const double b = part_report.values[v].values[0];
+                if (!(fabs(a - b) < 1e-4 * fmax(1.0, fabs(a)))) {
+                    fail_msg("%s: %.9g of the whole batch, %.9g of two slices",
+                             report.values[v].name, a, b);
+                }
+            }
+            learning_free(&batch);
+        }
+        assert_near(ranks[0], whole, 2e-3, "two ranks");
+        update_free(update);
+        state_free(whole);
+        for (int r = 0; r < 2; r++) {
+            update_free(parts[r]);
+            state_free(ranks[r]);
+        }
+    }
+}
+
+/* A step with noise drawn inside, and one with the same numbers handed in. */
+static void compare_noise(const char *algorithm, int T, bool improve_one)
+{
+    const struct settings settings = learning_settings(algorithm, 2, T);
+    struct state *a = new_state(&settings);
+    struct state *b = new_state(&settings);
+    struct update *update = new_update(&settings, 2);
+    struct batch batch = learning_batch(&settings, B, N, 5);
+    const size_t per_sample = (size_t)(settings.T * settings.A);
+    const size_t n[3] = {B * (N + 1) * per_sample * (size_t)settings.M,
+                         B * N * per_sample * (improve_one ? 1 : (size_t)settings.M),
+                         B * N * per_sample * (size_t)settings.candidates};
+    float *z[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        z[i] = mem_array(n[i], sizeof *z[i]);
+        noise_normal(z[i], n[i], settings.seed, 0, i + 1, 0);
+    }
+    const struct noise noise = {.value = z[0], .improve = z[1], .backup = z[2]};
+    struct err err;
+    assert_int_equal(update_step(update, a, &batch, NULL, NULL, &err), STATUS_OK);
+    assert_int_equal(update_step(update, b, &batch, &noise, NULL, &err), STATUS_OK);
+    assert_int_equal(state_digest(a), state_digest(b));
+    const struct noise incomplete = {.value = z[0], .backup = z[2]};
+    assert_int_equal(update_step(update, b, &batch, &incomplete, NULL, &err), STATUS_INVALID);
+    assert_string_equal(err.text, "noise: improve is not there");
+    for (int i = 0; i < 3; i++) {
+        mem_free(z[i]);
+    }
+    learning_free(&batch);
+    update_free(update);
+    state_free(a);
+    state_free(b);
+}
+
+static void drawn_noise_is_that_of_the_arrays(void **unused)
+{
+    (void)unused;
+    for (int T = 1; T <= 2; T++) {
+        compare_noise("abm+mpo", T, false);
+        compare_noise("svg", T, false);
+        compare_noise("bcq", T, true);
+        compare_noise("bear", T, true);
+    }
+}
+
+static void what_is_not_finite_is_refused(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        const struct settings settings = learning_settings(algorithm_at(i)->name, 1, 1);
+        struct state *state = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        struct batch batch = learning_batch(&settings, B, N, 6);
+        struct err err;
+        assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+        const uint64_t digest = state_digest(state);
+        float *rows = (float *)(uintptr_t)batch.rows;
+        /* An observation, an action, a reward, a discount of a valid row. */
+        static const int columns[] = {0, 5, 7, 8};
+        for (size_t c = 0; c < 4; c++) {
+            for (int kind = 0; kind < 2; kind++) {
+                /* An infinite action is clipped for the critic; only a prior's likelihood sees it.
+                 */
+                if (columns[c] == 5 && kind == 1 && algorithm_at(i)->prior == NULL) {
+                    continue;
+                }
+                const float keep = rows[9 + columns[c]];
+                rows[9 + columns[c]] = kind == 0 ? NAN : INFINITY;
+                assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err),
+                                 STATUS_CORRUPT);
+                assert_non_null(strstr(err.text, "learner step 2: "));
+                assert_true(state_digest(state) == digest);
+                rows[9 + columns[c]] = keep;
+            }
+        }
+        learning_free(&batch);
+        update_free(update);
+        state_free(state);
+    }
+}
+
+static void batches_out_of_range_are_refused(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *state = new_state(&settings);
+    struct update *update = new_update(&settings, 1);
+    struct batch batch = learning_batch(&settings, B + 1, N, 6);
+    struct err err;
+    assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_INVALID);
+    assert_string_equal(err.text, "batch of 31 snippets of 7: expected at most 30 of 7");
+    batch.B = 3; /* fewer than made for is fine */
+    assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+    learning_free(&batch);
+    update_free(update);
+    state_free(state);
+}
+
+static void targets_are_copied_when_due(void **unused)
+{
+    (void)unused;
+    static const char *const names[][2] = {
+        {"abm+mpo", "critic"}, {"abm+mpo", "policy"}, {"bcq", "perturb"}, {"bear", "critic2"}};
+    for (size_t n = 0; n < sizeof names / sizeof names[0]; n++) {
+        const struct settings settings = learning_settings(names[n][0], 1, 1); /* every 3 steps */
+        struct state *state = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        const struct parameters_group *group = parameters_group(&state->layout, names[n][1]);
+        const size_t bytes = group->size * sizeof(float);
+        for (int i = 1; i <= 7; i++) {
+            struct batch batch = learning_batch(&settings, B, N, (uint64_t)i);
+            struct err err;
+            assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+            const bool same =
+                memcmp(state->params + group->at, state->targets + group->at, bytes) == 0;
+            assert_true(same == (i % 3 == 0));
+            learning_free(&batch);
+        }
+        update_free(update);
+        state_free(state);
+    }
+}
+
+/* Nothing is allocated once the first step is done, whatever the batch. */
+static void check_no_allocation(const char *algorithm)
+{
+    const struct settings settings = learning_settings(algorithm, 2, 2);
+    struct state *state = new_state(&settings);
+    struct update *update = new_update(&settings, 2);
+    struct batch batches[3];
+    for (uint64_t i = 0; i < 3; i++) {
+        batches[i] = learning_batch(&settings, B, N, i);
+    }
+    memory_fail_at(1); /* the next allocation would fail the step */
+    for (uint64_t i = 0; i < 3; i++) {
+        struct err err;
+        assert_int_equal(update_step(update, state, &batches[i], NULL, NULL, &err), STATUS_OK);
+    }
+    assert_null(mem_new(1)); /* none was made until here */
+    memory_fail_at(0);
+    for (uint64_t i = 0; i < 3; i++) {
+        learning_free(&batches[i]);
+    }
+    update_free(update);
+    state_free(state);
+}
+
+static void steps_do_not_allocate(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < algorithm_count(); i++) {
+        check_no_allocation(algorithm_at(i)->name);
+    }
+}
+
+static void no_memory_leaves_nothing_behind(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    for (uint64_t nth = 1;; nth++) {
+        struct update *update;
+        memory_fail_at(nth);
+        const status s = update_new(&update, &settings, B, N, 2, NULL);
+        memory_fail_at(0);
+        if (s == STATUS_OK) {
+            update_free(update);
+            assert_true(nth > 8);
+            break;
+        }
+        assert_int_equal(s, STATUS_NO_MEMORY);
+    }
+}
+
+/* The page's figures: 7.22 GFLOP for 64 full snippets of 8, 71.5 for 512 of 10. */
+static void nominal_work_is_that_of_the_page(void **unused)
+{
+    (void)unused;
+    struct settings settings = settings_default();
+    settings.O = 17;
+    settings.A = 6;
+    assert_true(fabs(1e-9 * update_nominal_flop(&settings, 512, 64) - 7.22) < 0.005);
+    assert_true(fabs(1e-9 * update_nominal_flop(&settings, 5120, 512) - 71.5) < 0.05);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_run_gives_the_same_bits),
+        cmocka_unit_test(thread_counts_and_kernels_agree),
+        cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
+        cmocka_unit_test(bf16_is_near_f32),
+        cmocka_unit_test(two_ranks_equal_one),
+        cmocka_unit_test(drawn_noise_is_that_of_the_arrays),
+        cmocka_unit_test(what_is_not_finite_is_refused),
+        cmocka_unit_test(batches_out_of_range_are_refused),
+        cmocka_unit_test(targets_are_copied_when_due),
+        cmocka_unit_test(steps_do_not_allocate),
+        cmocka_unit_test(no_memory_leaves_nothing_behind),
+        cmocka_unit_test(nominal_work_is_that_of_the_page),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
