@@ -152,7 +152,6 @@ void learner_steps_restart(struct learner_steps *steps)
     if (state_new(&steps->state, &steps->settings, &err) != STATUS_OK) {
         stop(err.text);
     }
-    update_forget(steps->update);
 }
 
 const struct settings *learner_steps_settings(const struct learner_steps *steps)

@@ -209,7 +209,7 @@ static status fill_block(struct example *example, const char *prefix, float *blo
                          struct err *err)
 {
     struct filling filling = {example->file, prefix, block, targets, 0, STATUS_OK, err};
-    parameters_visit(&example->state->layout, fill_tensor, &filling);
+    parameters_visit(state_layout(example->state), fill_tensor, &filling);
     if (filling.result != STATUS_OK) {
         return filling.result;
     }
@@ -284,7 +284,7 @@ static void compare_block(struct example *example, const struct safetensors_tens
                           const char *name, const float *block, enum quantity quantity)
 {
     struct finding finding = {.name = name};
-    parameters_visit(&example->state->layout, find_tensor, &finding);
+    parameters_visit(state_layout(example->state), find_tensor, &finding);
     if (!finding.found || finding.tensor.size != tensor->count) {
         missing(example, tensor->name, "not ours, or of another size");
         return;
@@ -329,10 +329,10 @@ static void compare_step(struct example *example, int number, const struct repor
         enum quantity quantity;
     } blocks[] = {
         {"step%d/grad/", gradients, GRADIENT},
-        {"after%d/", state->params, AFTER},
-        {"after%d_target/", state->targets, AFTER},
-        {"after%d_m/", state->m, ADAM},
-        {"after%d_v/", state->v, ADAM},
+        {"after%d/", state_read(state, STATE_PARAMS), AFTER},
+        {"after%d_target/", state_read(state, STATE_TARGETS), AFTER},
+        {"after%d_m/", state_read(state, STATE_M), ADAM},
+        {"after%d_v/", state_read(state, STATE_V), ADAM},
     };
     for (size_t i = 0; i < safetensors_count(example->file); i++) {
         const struct safetensors_tensor *tensor = safetensors_at(example->file, i);
@@ -484,8 +484,12 @@ static status run_case(struct example *example, int threads, struct err *err)
 {
     status s = read_settings(example, err);
     s = s != STATUS_OK ? s : state_new(&example->state, &example->settings, err);
-    s = s != STATUS_OK ? s : fill_block(example, "init", example->state->params, false, err);
-    s = s != STATUS_OK ? s : fill_block(example, "init_target", example->state->targets, true, err);
+    s = s != STATUS_OK
+            ? s
+            : fill_block(example, "init", state_write(example->state, STATE_PARAMS), false, err);
+    s = s != STATUS_OK ? s
+                       : fill_block(example, "init_target",
+                                    state_write(example->state, STATE_TARGETS), true, err);
     s = s != STATUS_OK ? s
                        : update_new(&example->update, &example->settings, example->B, example->N,
                                     threads, err);

@@ -79,14 +79,6 @@ void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned c
     }
 }
 
-void exchange_blocks(const struct state *state, float *blocks[EXCHANGE_BLOCKS])
-{
-    blocks[0] = state->params;
-    blocks[1] = state->targets;
-    blocks[2] = state->m;
-    blocks[3] = state->v;
-}
-
 /* ---- Terms ---- */
 
 #define TERM_SIZE 1024 /* longer lines are not shown whole */

@@ -197,7 +197,7 @@ static status read_start(struct client *client, const Hindcast__GroupMessage *bo
     if (s != STATUS_OK) {
         return s;
     }
-    const size_t size = start->state->layout.size;
+    const size_t size = state_layout(start->state)->size;
     if (from->n_parameters != size || from->n_scalars != client->n_scalars) {
         return err_set(err, STATUS_MISMATCH,
                        "Start with %" PRIu64 " parameters and %" PRIu64
@@ -220,10 +220,9 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
         return give_up(client, &why, err);
     }
     const uint64_t generation = body->generation, step = body->step;
-    float *blocks[EXCHANGE_BLOCKS];
-    exchange_blocks(start->state, blocks);
     for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS; i++) {
-        s = take_block(client, blocks[i], start->state->layout.size, err);
+        s = take_block(client, state_write(start->state, (enum state_block)i),
+                       state_layout(start->state)->size, err);
     }
     if (s != STATUS_OK) {
         return s;
@@ -231,7 +230,7 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
     if (rpc_stream_send_wait(client->stream, SEND_TIMEOUT_MS) != STATUS_OK) {
         return end_stream(client, NULL, err);
     }
-    start->state->step = step;
+    state_set_step(start->state, step);
     client->generation = generation;
     client->base.counts.generation = generation;
     snprintf(client->run_id, sizeof client->run_id, "%s", start->run_id);

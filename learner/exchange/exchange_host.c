@@ -62,18 +62,17 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
         return NULL;
     }
     sending->host = host;
-    sending->step = start->state->step;
+    sending->step = state_step(start->state);
     sending->signature = signature_to_json(&start->signature);
     sending->start = mem_new(sizeof *sending->start);
     bool whole = sending->signature != NULL && sending->start != NULL;
-    float *blocks[EXCHANGE_BLOCKS];
-    exchange_blocks(start->state, blocks);
-    const size_t bytes = start->state->layout.size * sizeof(float);
+    const size_t bytes = state_layout(start->state)->size * sizeof(float);
     for (size_t i = 0; i < EXCHANGE_BLOCKS && whole; i++) {
         sending->buffers[i] = exchange_buffer_new(bytes);
         whole = sending->buffers[i] != NULL;
         if (whole) {
-            memcpy(sending->buffers[i]->bytes, blocks[i], bytes);
+            memcpy(sending->buffers[i]->bytes, state_read(start->state, (enum state_block)i),
+                   bytes);
         }
     }
     if (!whole) {
@@ -86,7 +85,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
     sending->start->signature = sending->signature;
     sending->start->next_batch = start->next_batch;
     sending->start->learning_seconds = start->learning_seconds;
-    sending->start->n_parameters = start->state->layout.size;
+    sending->start->n_parameters = state_layout(start->state)->size;
     sending->start->n_scalars = host->n_scalars;
     return sending;
 }
@@ -120,7 +119,7 @@ static void wait_until(struct host *host, uint64_t deadline_ns)
 static status open_generation(struct host *host, const struct exchange_start *start,
                               struct err *err)
 {
-    status s = make_room(host, start->state->layout.size, err);
+    status s = make_room(host, state_layout(start->state)->size, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -128,7 +127,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
     if (sending == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange: a copy of the state");
     }
-    group_open(&host->group, start->state->step, start->next_batch);
+    group_open(&host->group, state_step(start->state), start->next_batch);
     host->broken = false;
     sending->generation = host->group.generation;
     host->base.counts.generation = host->group.generation;
@@ -138,7 +137,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
         log_warn("%s", why.text);
     }
     log_info("%u ranks learn together generation=%" PRIu64 " step=%" PRIu64 " batch=%" PRIu64,
-             host->base.ranks, host->group.generation, start->state->step, start->next_batch);
+             host->base.ranks, host->group.generation, state_step(start->state), start->next_batch);
     return post(sending, err);
 }
 

@@ -6,8 +6,8 @@
 
 #include "learner/exchange/exchange.h"
 
-#define EXCHANGE_BLOCKS  4  /* of a state: parameters, targets, moments */
-#define EXCHANGE_PAYLOAD 15 /* the field of both messages */
+#define EXCHANGE_BLOCKS  STATE_BLOCKS /* in their order */
+#define EXCHANGE_PAYLOAD 15           /* the field of both messages */
 
 struct exchange_kind {
     status (*form)(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
@@ -52,9 +52,6 @@ void exchange_sums_write(unsigned char *to, struct update_sums sums);
  */
 void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned char *const *parts,
                        size_t n_parts);
-
-/* The four blocks of a state, each of layout.size floats. */
-void exchange_blocks(const struct state *state, float *blocks[EXCHANGE_BLOCKS]);
 
 /* MISMATCH naming the first line that differs. */
 status exchange_compare_terms(const char *mine, const char *theirs, struct err *err) MUST_CHECK;

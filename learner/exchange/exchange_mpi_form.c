@@ -23,10 +23,10 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
         status s = exchange_compare_terms(terms, mpi->terms, &why);
         s = s != STATUS_OK ? s : signature_from_json(&start->signature, text, &why);
         s = s != STATUS_OK ? s : mpi->make(mpi->make_arg, start, &why);
-        if (s == STATUS_OK && (start->state->layout.size != mpi->opening.n_parameters ||
+        if (s == STATUS_OK && (state_layout(start->state)->size != mpi->opening.n_parameters ||
                                mpi->n_scalars != mpi->opening.n_scalars)) {
             s = err_set(&why, STATUS_MISMATCH, "%zu parameters, expected %" PRIu64,
-                        start->state->layout.size, mpi->opening.n_parameters);
+                        state_layout(start->state)->size, mpi->opening.n_parameters);
         }
         if (s != STATUS_OK) {
             snprintf(mine, sizeof mine, "rank %u: %.200s", mpi->base.rank, why.text);
@@ -79,17 +79,17 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
         return over_mpi_late(mpi, err);
     }
     status s = agree(mpi, start, text, err);
-    s = s != STATUS_OK ? s : make_room(mpi, start->state->layout.size, err);
-    float *blocks[EXCHANGE_BLOCKS];
+    s = s != STATUS_OK ? s : make_room(mpi, state_layout(start->state)->size, err);
     for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS; i++) {
-        exchange_blocks(start->state, blocks);
-        if (!over_mpi_broadcast(blocks[i], start->state->layout.size * sizeof(float),
+        /* MPI takes a place to write on rank 0, too, which it only reads. */
+        float *block = state_write(start->state, (enum state_block)i);
+        if (!over_mpi_broadcast(block, state_layout(start->state)->size * sizeof(float),
                                 OVER_MPI_LIMIT_MS)) {
             s = over_mpi_late(mpi, err);
         }
     }
     if (s == STATUS_OK) {
-        start->state->step = mpi->opening.step;
+        state_set_step(start->state, mpi->opening.step);
         mpi->stage = STAGE_SUMS;
         mpi->base.counts.generation = 1;
         log_info("rank %u of %u learns over MPI step=%" PRIu64 " batch=%" PRIu64, mpi->base.rank,
@@ -109,9 +109,9 @@ static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, st
     if (s == STATUS_OK) {
         memcpy(text, signature, n);
         memcpy(text + n, mpi->terms, size - n);
-        mpi->opening = (struct opening){.step = start->state->step,
+        mpi->opening = (struct opening){.step = state_step(start->state),
                                         .next_batch = start->next_batch,
-                                        .n_parameters = start->state->layout.size,
+                                        .n_parameters = state_layout(start->state)->size,
                                         .n_scalars = mpi->n_scalars,
                                         .text_size = size,
                                         .learning_seconds = start->learning_seconds};

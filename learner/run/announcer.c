@@ -21,7 +21,7 @@ static double fraction_done(const struct announcer *announcer)
     const struct run *run = announcer->run;
     double fraction = -1;
     if (run->state != NULL && options->steps > 0) {
-        fraction = (double)run->state->step / (double)options->steps;
+        fraction = (double)state_step(run->state) / (double)options->steps;
     }
     if (options->max_seconds > 0) {
         fraction = fmax(fraction, run->about.learning_seconds / options->max_seconds);
@@ -110,7 +110,7 @@ void announcer_learning(struct announcer *announcer, const struct report *report
 void announcer_finished(struct announcer *announcer, const struct report *shown)
 {
     const struct run *run = announcer->run;
-    set_progress(announcer, shown, run->state->step, 0);
-    announcer_say(announcer, "finished at step %" PRIu64 ": %s", run->state->step,
+    set_progress(announcer, shown, state_step(run->state), 0);
+    announcer_say(announcer, "finished at step %" PRIu64 ": %s", state_step(run->state),
                   run->about.finish_reason);
 }

@@ -47,17 +47,18 @@ static status checksum_of(uint64_t *sum, const struct state *state, const struct
         return err_set(err, STATUS_NO_MEMORY, "checksum");
     }
     XXH64_reset(hash, 0);
-    XXH64_update(hash, &state->step, sizeof(state->step));
-    for (int i = 0; i < state->layout.n_groups; i++) {
-        const struct parameters_group *group = &state->layout.groups[i];
+    const uint64_t step = state_step(state);
+    XXH64_update(hash, &step, sizeof(step));
+    for (int i = 0; i < state_layout(state)->n_groups; i++) {
+        const struct parameters_group *group = &state_layout(state)->groups[i];
         for (int j = 0; j < group->n_tensors; j++) {
             size_t at = group->at + group->tensors[j].at;
             size_t bytes = group->tensors[j].size * sizeof(float);
-            XXH64_update(hash, state->params + at, bytes);
-            XXH64_update(hash, state->m + at, bytes);
-            XXH64_update(hash, state->v + at, bytes);
+            XXH64_update(hash, state_read(state, STATE_PARAMS) + at, bytes);
+            XXH64_update(hash, state_read(state, STATE_M) + at, bytes);
+            XXH64_update(hash, state_read(state, STATE_V) + at, bytes);
             if (group->has_target) {
-                XXH64_update(hash, state->targets + at, bytes);
+                XXH64_update(hash, state_read(state, STATE_TARGETS) + at, bytes);
             }
         }
     }
@@ -296,7 +297,7 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
                         struct err *err)
 {
     char path[PATH_MAX];
-    path_of(path, folder, state->step);
+    path_of(path, folder, state_step(state));
     struct notes notes;
     status s = file_make_folders(folder, err);
     if (s == STATUS_OK) {

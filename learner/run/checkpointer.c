@@ -42,9 +42,9 @@ static void write_one(struct checkpointer *checkpointer, struct err *err, status
     metric_set(checkpointer->seconds, seconds);
     if (*s == STATUS_OK) {
         metric_add(checkpointer->written, 1);
-        metric_set(checkpointer->newest_step, (double)checkpointer->state->step);
-        log_debug("written step=%llu seconds=%.3f", (unsigned long long)checkpointer->state->step,
-                  seconds);
+        metric_set(checkpointer->newest_step, (double)state_step(checkpointer->state));
+        log_debug("written step=%llu seconds=%.3f",
+                  (unsigned long long)state_step(checkpointer->state), seconds);
     } else {
         metric_add(checkpointer->failed, 1);
         log_error("not written, learning goes on without: %s", err->text);
@@ -71,7 +71,7 @@ static void *write_for_ever(void *arg)
         checkpointer->why = err;
         if (s == STATUS_OK) {
             checkpointer->any = true;
-            checkpointer->step = checkpointer->state->step;
+            checkpointer->step = state_step(checkpointer->state);
         }
         checkpointer->busy = false;
         pthread_cond_broadcast(&checkpointer->changed);
@@ -102,7 +102,7 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
     if (s != STATUS_OK) {
         goto free_made;
     }
-    ASSERT(made->state->layout.size == like->layout.size);
+    ASSERT(state_layout(made->state)->size == state_layout(like)->size);
     pthread_mutex_init(&made->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
@@ -135,13 +135,7 @@ bool checkpointer_offer(struct checkpointer *checkpointer, const struct state *s
     if (busy) {
         return false;
     }
-    struct state *copy = checkpointer->state;
-    size_t bytes = copy->layout.size * sizeof(float);
-    memcpy(copy->params, state->params, bytes);
-    memcpy(copy->targets, state->targets, bytes);
-    memcpy(copy->m, state->m, bytes);
-    memcpy(copy->v, state->v, bytes);
-    copy->step = state->step;
+    state_copy(checkpointer->state, state);
     checkpointer->about = *about;
 
     pthread_mutex_lock(&checkpointer->mutex);

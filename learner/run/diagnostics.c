@@ -25,7 +25,7 @@ static void sizes_of(const struct state *state, size_t *packed, size_t *scratch)
     *packed = *scratch = 1;
     const char *const names[] = {"policy", "prior", "critic"};
     for (int i = 0; i < 3; i++) {
-        const struct parameters_group *group = parameters_group(&state->layout, names[i]);
+        const struct parameters_group *group = parameters_group(state_layout(state), names[i]);
         if (group != NULL) {
             size_t more = network_scratch(&group->shape);
             *packed = group->shape.packed_size > *packed ? group->shape.packed_size : *packed;
@@ -103,11 +103,11 @@ static void fill_inputs(struct diagnostics *diagnostics, const struct batch *bat
 static bool open_network(struct diagnostics *diagnostics, const struct state *state,
                          const char *name, struct network *network)
 {
-    const struct parameters_group *group = parameters_group(&state->layout, name);
+    const struct parameters_group *group = parameters_group(state_layout(state), name);
     if (group == NULL) {
         return false;
     }
-    const float *params = state->params + group->at;
+    const float *params = state_read(state, STATE_PARAMS) + group->at;
     network_pack(diagnostics->packed, &group->shape, params, 0, 1);
     *network =
         (struct network){.shape = &group->shape, .params = params, .packed = diagnostics->packed};

@@ -76,9 +76,6 @@ static status form(struct partner *partner, struct err *err)
         run->about.signature = partner->start.signature;
         run->about.next_batch = partner->start.next_batch;
         run->about.learning_seconds = partner->start.learning_seconds;
-        if (partner->stepper != NULL) {
-            stepper_forget(partner->stepper);
-        }
     }
     return s == STATUS_TIMEOUT ? STATUS_CLOSED : s;
 }
@@ -154,7 +151,7 @@ static status next_batch(struct partner *partner, struct replay_batch **batch, s
 static void say_step(struct partner *partner)
 {
     const uint64_t now_ns = clock_now_ns();
-    const uint64_t step = partner->run.state->step;
+    const uint64_t step = state_step(partner->run.state);
     const double seconds = (double)(now_ns - partner->status_ns) / 1e9;
     if (seconds * 1e3 < STATUS_PERIOD_MS) {
         return;
@@ -212,7 +209,7 @@ static void *train(void *arg)
     struct err err = {0};
     const status s = learn(partner, &err);
     const struct exchange_end end = exchange_end_of(partner->exchange);
-    const uint64_t step = partner->run.state != NULL ? partner->run.state->step : 0;
+    const uint64_t step = partner->run.state != NULL ? state_step(partner->run.state) : 0;
     if (leaving(partner) || end.reason[0]) {
         partner->run.about.finished = end.finished;
         announcer_say(&partner->announcer, "%s at step %" PRIu64 "%s%s",

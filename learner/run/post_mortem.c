@@ -95,10 +95,10 @@ static void tell_parameters(void *arg, const struct parameters_group *group, con
 {
     struct search *search = arg;
     const struct state *state = search->step->state;
-    struct extent extent = extent_of(state->params + tensor->at, tensor->size);
+    struct extent extent = extent_of(state_read(state, STATE_PARAMS) + tensor->at, tensor->size);
     tell(search, "parameter", name, &extent, "");
     if (group->has_target) {
-        extent = extent_of(state->targets + tensor->at, tensor->size);
+        extent = extent_of(state_read(state, STATE_TARGETS) + tensor->at, tensor->size);
         tell(search, "target", name, &extent, "");
     }
 }
@@ -160,8 +160,9 @@ static status tell_layers(struct search *search, const struct parameters_group *
                    ? STATUS_OK
                    : err_set(err, STATUS_NO_MEMORY, "layers of %s", group->name);
     if (s == STATUS_OK) {
-        const struct network network = {
-            .shape = shape, .params = step->state->params + group->at, .packed = packed};
+        const struct network network = {.shape = shape,
+                                        .params = state_read(step->state, STATE_PARAMS) + group->at,
+                                        .packed = packed};
         network_pack(packed, shape, network.params, 0, 1);
         for (int b = 0; b < step->batch.B; b++) {
             const int rows = fill_inputs(step, b, with_action, x);
@@ -221,7 +222,7 @@ static void tell_gradients(struct search *search, const struct parameters_group 
 /* All that a step leaves behind, in the order in which it was made. */
 static void tell_step(struct search *search, struct update *update, const struct report *report)
 {
-    const struct parameters_layout *layout = &search->step->state->layout;
+    const struct parameters_layout *layout = state_layout(search->step->state);
     const float *gradients = update_sums(update).gradients;
     tell_report(search, report, false);
     for (int k = 0; k < layout->n_groups; k++) {
@@ -256,11 +257,11 @@ static status take(struct search *search, bool *finite, struct err *err)
 status post_mortem(const struct failed_step *step, FILE *out, bool *finite, struct err *err)
 {
     struct search search = {.step = step, .out = out};
-    const struct parameters_layout *layout = &step->state->layout;
+    const struct parameters_layout *layout = state_layout(step->state);
     status s = STATUS_OK;
     fprintf(out, "learner step %llu, %s, %d snippets of %d, %d threads, %s kernels\n\n",
-            (unsigned long long)(step->state->step + 1), step->settings.algorithm, step->batch.B,
-            step->batch.N, step->threads, kernels_name());
+            (unsigned long long)(state_step(step->state) + 1), step->settings.algorithm,
+            step->batch.B, step->batch.N, step->threads, kernels_name());
     fprintf(out, "%-10s  %-28s  %12s  not finite\n", "what", "", "largest");
     tell_batch(&search);
     parameters_visit(layout, tell_parameters, &search);

@@ -103,7 +103,7 @@ static status open_parts(struct run *run, struct err *err)
     char folder[PATH_MAX];
     folder_of(folder, run);
     run->checkpoint_ns = clock_now_ns();
-    run->checkpoint_step = run->state->step;
+    run->checkpoint_step = state_step(run->state);
     return checkpointer_open(&run->checkpointer, folder, run->options->keep_checkpoints, run->state,
                              &run->settings, err);
 }
@@ -113,7 +113,7 @@ static bool may_go_on(const struct run *run)
 {
     const struct learner_options *options = run->options;
     return run->about.finished && strcmp(run->about.finish_who, CHECKPOINT_BY_LIMITS) == 0 &&
-           (options->steps == 0 || run->state->step < (uint64_t)options->steps) &&
+           (options->steps == 0 || state_step(run->state) < (uint64_t)options->steps) &&
            (options->max_seconds <= 0 || run->about.learning_seconds < options->max_seconds);
 }
 
@@ -131,7 +131,7 @@ status run_resume(struct run *run, struct err *err)
     run->about.config_digest = digest;
     snprintf(run->about.config, sizeof(run->about.config), "%s", run->config);
     log_info("resumed run=%s step=%" PRIu64 " batch=%" PRIu64 " version=%" PRIu64 "%s%s",
-             run->about.run_id, run->state->step, run->about.next_batch, run->about.version,
+             run->about.run_id, state_step(run->state), run->about.next_batch, run->about.version,
              run->about.finished ? " finished: " : "", run->about.finish_reason);
     if (may_go_on(run)) {
         log_info("the limits that ended this run are wider now: it goes on");
@@ -161,7 +161,7 @@ status run_begin(struct run *run, const struct signature *signature, struct err 
     }
     log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
              run->about.run_id, run->settings.algorithm, run->settings.O, run->settings.A,
-             run->settings.K, run->state->layout.size);
+             run->settings.K, state_layout(run->state)->size);
     return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
 }
 
@@ -201,7 +201,8 @@ status run_publish(struct run *run, bool finished, struct err *err)
     if (finished) {
         keep_package(run, package, size);
     }
-    s = publisher_publish(run->publisher, package, size, version, run->state->step, finished, err);
+    s = publisher_publish(run->publisher, package, size, version, state_step(run->state), finished,
+                          err);
     if (s == STATUS_OK) {
         run->about.version = version;
     }
@@ -212,13 +213,13 @@ void run_checkpoint_if_due(struct run *run, uint64_t now_ns)
 {
     const struct learner_options *options = run->options;
     bool due =
-        (options->checkpoint_every_steps > 0 &&
-         run->state->step - run->checkpoint_step >= (uint64_t)options->checkpoint_every_steps) ||
+        (options->checkpoint_every_steps > 0 && state_step(run->state) - run->checkpoint_step >=
+                                                    (uint64_t)options->checkpoint_every_steps) ||
         (options->checkpoint_every_seconds > 0 &&
          (double)(now_ns - run->checkpoint_ns) / 1e9 >= options->checkpoint_every_seconds);
     if (due && checkpointer_offer(run->checkpointer, run->state, &run->about)) {
         run->checkpoint_ns = now_ns;
-        run->checkpoint_step = run->state->step;
+        run->checkpoint_step = state_step(run->state);
     }
 }
 
@@ -231,14 +232,14 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
         return s;
     }
     if (s == STATUS_OK && checkpointer_step(run->checkpointer, &durable) &&
-        durable == run->state->step && !run->about.finished) {
+        durable == state_step(run->state) && !run->about.finished) {
         return STATUS_OK;
     }
     uint64_t spent_ms = (clock_now_ns() - begin_ns) / NS_PER_MS;
     bool taken = checkpointer_offer(run->checkpointer, run->state, &run->about);
     ASSERT(taken); /* nobody else offers */
     run->checkpoint_ns = clock_now_ns();
-    run->checkpoint_step = run->state->step;
+    run->checkpoint_step = state_step(run->state);
     return checkpointer_wait(run->checkpointer, timeout_ms > spent_ms ? timeout_ms - spent_ms : 0,
                              err);
 }

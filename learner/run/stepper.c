@@ -108,7 +108,7 @@ static void keep_failure(const struct stepper *stepper, const struct batch *batc
 bool stepper_report_due(const struct stepper *stepper)
 {
     const struct learner_options *options = stepper->options;
-    const uint64_t step = stepper->run->state->step;
+    const uint64_t step = state_step(stepper->run->state);
     return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
 }
 
@@ -120,7 +120,7 @@ static status step(struct stepper *stepper, const struct batch *batch, uint64_t 
     status s = update_gradients(stepper->update, state, batch, NULL, err);
     if (s == STATUS_OK && stepper->meet != NULL) {
         const uint64_t begin_ns = clock_now_ns();
-        const struct exchange_mark mark = {state->step, number, state_digest(state)};
+        const struct exchange_mark mark = {state_step(state), number, state_digest(state)};
         s = stepper->meet(stepper->meet_arg, &mark, update_sums(stepper->update), err);
         *met = s == STATUS_OK;
         *meeting_ns = clock_now_ns() - begin_ns;
@@ -134,11 +134,6 @@ void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg)
     stepper->meet_arg = arg;
 }
 
-void stepper_forget(struct stepper *stepper)
-{
-    update_forget(stepper->update);
-}
-
 status stepper_take(struct stepper *stepper, const struct replay_batch *from, struct err *err)
 {
     struct run *run = stepper->run;
@@ -150,7 +145,8 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
                           .begin = (uint64_t)stepper->begin};
     check_table(run, from->table_version);
     if (stepper->tasks != NULL) {
-        batch_draw_tasks(stepper->tasks, &run->settings, run->state->step, batch.begin, batch.B);
+        batch_draw_tasks(stepper->tasks, &run->settings, state_step(run->state), batch.begin,
+                         batch.B);
     }
     uint64_t meeting_ns = 0;
     bool met = true;

@@ -21,8 +21,6 @@ void stepper_free(struct stepper *stepper);
 typedef status stepper_meet(void *arg, const struct exchange_mark *mark, struct update_sums sums,
                             struct err *err);
 void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg);
-/* The run's state was changed by other hands. */
-void stepper_forget(struct stepper *stepper);
 
 /* Steps the run's state. On failure the batch and the state that met it are kept in RUN_DIR, but
  * where it was the meeting that failed; the state is what it was. */

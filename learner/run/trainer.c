@@ -104,7 +104,7 @@ static status prepare(struct trainer *trainer, struct err *err)
 static status prepare_steps(struct trainer *trainer, struct err *err)
 {
     status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
-                             trainer->run.state->step, err);
+                             state_step(trainer->run.state), err);
     return s == STATUS_OK
                ? stepper_new(&trainer->stepper, &trainer->run, trainer->parts.options, err)
                : s;
@@ -123,7 +123,7 @@ static void check_limits(struct trainer *trainer)
 {
     const struct learner_options *options = trainer->parts.options;
     char reason[PUBLISHER_TEXT_SIZE];
-    if (options->steps > 0 && trainer->run.state->step >= (uint64_t)options->steps) {
+    if (options->steps > 0 && state_step(trainer->run.state) >= (uint64_t)options->steps) {
         snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
         publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
     } else if (options->max_seconds > 0 &&
@@ -191,7 +191,8 @@ static void keep_learned(struct trainer *trainer)
 /* A rank is gone: what all have learned is kept, and the group forms anew. */
 static status regroup(struct trainer *trainer, struct err *err)
 {
-    log_warn("step %" PRIu64 " waits for the group to form anew", trainer->run.state->step + 1);
+    log_warn("step %" PRIu64 " waits for the group to form anew",
+             state_step(trainer->run.state) + 1);
     keep_learned(trainer);
     return form_group(trainer, err);
 }
@@ -239,7 +240,7 @@ static status after_step(struct trainer *trainer, struct err *err)
     const struct learner_options *options = trainer->parts.options;
     struct run *run = &trainer->run;
     count_time(trainer);
-    if (run->state->step % (uint64_t)options->publish_every == 0) {
+    if (state_step(run->state) % (uint64_t)options->publish_every == 0) {
         status s = run_publish(run, false, err);
         if (s != STATUS_OK) {
             return s;
@@ -248,7 +249,7 @@ static status after_step(struct trainer *trainer, struct err *err)
     }
     run_checkpoint_if_due(run, clock_now_ns());
     phases_lap(&trainer->phases, PHASE_CHECKPOINT);
-    reporter_step(trainer->reporter, run->state->step, &trainer->phases);
+    reporter_step(trainer->reporter, state_step(run->state), &trainer->phases);
     memset(trainer->phases.ns, 0, sizeof(trainer->phases.ns));
     const struct report *report = stepper_report(trainer->stepper);
     announcer_learning(&trainer->announcer, report, stepper_shown(trainer->stepper),
@@ -314,8 +315,9 @@ static status finish(struct trainer *trainer, struct err *err)
     static const struct report none;
     announcer_finished(&trainer->announcer,
                        trainer->stepper != NULL ? stepper_shown(trainer->stepper) : &none);
-    log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s", run->state->step,
-             run->about.version, run->about.learning_seconds, run->about.finish_reason);
+    log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s",
+             state_step(run->state), run->about.version, run->about.learning_seconds,
+             run->about.finish_reason);
     atomic_store(&trainer->finished_ns, clock_now_ns());
     atomic_store(&trainer->finished, true);
     return kept;
@@ -343,7 +345,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
         s = finish(trainer, err);
     } else {
         s = run_checkpoint(run, LAST_CHECKPOINT_MS, err);
-        log_info("stopped step=%" PRIu64, run->state->step);
+        log_info("stopped step=%" PRIu64, state_step(run->state));
     }
     if (s != STATUS_OK) {
         log_error("last checkpoint: %s", err->text);

@@ -27,21 +27,21 @@ void failed_step_keep(const char *run_dir, const char *suffix, const struct stat
     char batch_path[PATH_MAX], state_path[PATH_MAX], number[16], begin[24];
     struct err err = {0};
     snprintf(batch_path, sizeof(batch_path), "%s/" BATCH_NAME "%08" PRIu64 "%s.safetensors",
-             run_dir, state->step, suffix);
+             run_dir, state_step(state), suffix);
     snprintf(state_path, sizeof(state_path), "%s/" STATE_NAME "%08" PRIu64 "%s.safetensors",
-             run_dir, state->step, suffix);
+             run_dir, state_step(state), suffix);
     snprintf(number, sizeof(number), "%d", threads);
     snprintf(begin, sizeof(begin), "%" PRIu64, batch->begin);
     const struct state_note notes[] = {
         {"threads", number}, {"kernels", kernels_name()}, {"begin", begin}};
-    if (batch_save(batch, settings, state->step, batch_path, &err) != STATUS_OK ||
+    if (batch_save(batch, settings, state_step(state), batch_path, &err) != STATUS_OK ||
         state_save(state, settings, notes, sizeof(notes) / sizeof(notes[0]), state_path, &err) !=
             STATUS_OK) {
         log_error("what broke the step could not be kept: %s", err.text);
         return;
     }
     log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
-              state->step + 1, batch_path, state_path);
+              state_step(state) + 1, batch_path, state_path);
     log_error("to see where: hindcast-learner --replay_batch=%s", batch_path);
 }
 

@@ -66,14 +66,20 @@ void packing_fini(struct packing *packing)
     mem_free(packing->bf16);
 }
 
-bool packing_point(struct packing *packing, const struct state *state)
+void packing_point(struct packing *packing, const struct state *state)
 {
+    const float *params = state_read(state, STATE_PARAMS);
+    const float *targets = state_read(state, STATE_TARGETS);
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct step_network *network = packing->networks[n];
-        network->now.params = state->params + network->at;
-        network->target.params = state->targets + network->at;
+        network->now.params = params + network->at;
+        network->target.params = targets + network->at;
     }
-    return packing->state == state && packing->step == state->step;
+}
+
+bool packing_is_current(const struct packing *packing, const struct state *state)
+{
+    return packing->version == state_version(state);
 }
 
 void packing_pack(struct packing *packing, int i, int n_threads)
@@ -122,13 +128,7 @@ void packing_copy_targets(struct packing *packing)
 
 void packing_done(struct packing *packing, const struct state *state)
 {
-    packing->state = state;
-    packing->step = state->step;
-}
-
-void packing_forget(struct packing *packing)
-{
-    packing->state = NULL;
+    packing->version = state_version(state);
 }
 
 size_t packing_bytes(const struct packing *packing)

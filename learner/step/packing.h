@@ -16,8 +16,7 @@ struct packing {
     size_t n_floats;
     uint16_t *bf16; /* of the target copies that judge actions; NULL: they do it in float */
     size_t n_bf16;
-    const struct state *state; /* whose weights they are; NULL: nobody's */
-    uint64_t step;             /* and at which step */
+    uint64_t version; /* of the state whose weights they are; 0: none yet */
 };
 
 /* Fills in the step's networks: shapes, and places in copies of its own. `bf16`: target copies that
@@ -26,17 +25,18 @@ status packing_init(struct packing *packing, struct step *step,
                     const struct parameters_layout *layout, bool bf16, struct err *err) MUST_CHECK;
 void packing_fini(struct packing *packing);
 
-/* Networks point to the weights of `state`. Have they been packed? */
-bool packing_point(struct packing *packing, const struct state *state);
+/* Makes the networks point to the weights of `state` as they are now. */
+void packing_point(struct packing *packing, const struct state *state);
+/* Whether the copies are those of `state` as it is now. */
+bool packing_is_current(const struct packing *packing, const struct state *state);
 /* Thread i of n packs its part of the networks' weights as they are now. */
 void packing_pack(struct packing *packing, int i, int n);
 /* The target copies, from the state's targets; packing_copy_targets: from the packed networks,
  * which are the same after a copy. One thread, when all have packed. */
 void packing_pack_targets(struct packing *packing);
 void packing_copy_targets(struct packing *packing);
-/* The copies are those of `state` as it is now. */
+/* Notes that the copies are those of `state` as it is now. */
 void packing_done(struct packing *packing, const struct state *state);
-void packing_forget(struct packing *packing);
 
 size_t packing_bytes(const struct packing *packing);
 

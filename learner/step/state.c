@@ -1,12 +1,38 @@
-/* The learner's state: made, digested. Files are in state_file.c. */
+/* The learner's state in memory: how it begins, and the views through which others see it. Files
+ * are in state_file.c, which uses these views like everyone else.
+ *
+ * Versions come from one counter for the whole process, so that a new state can never be taken for
+ * an earlier one that had the same address. */
 #include "learner/step/state.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <xxhash.h>
 
 #include "common/base/memory.h"
+#include "learner/step/algorithm.h"
 #include "learner/step/duals.h"
 #include "learner/step/operators.h"
+
+struct state {
+    struct parameters_layout layout;
+    float *blocks[STATE_BLOCKS]; /* (layout.size) each, 64-byte aligned */
+    uint64_t step;
+    uint64_t version;
+};
+
+static uint64_t next_version(void)
+{
+    static _Atomic uint64_t versions;
+    return ++versions;
+}
+
+static size_t block_bytes(const struct state *state)
+{
+    return state->layout.size * sizeof(float);
+}
+
+/* ---- Creation ---- */
 
 static void fill_dual(struct state *state, const char *name, double multiplier)
 {
@@ -14,22 +40,23 @@ static void fill_dual(struct state *state, const char *name, double multiplier)
     int n;
     if (parameters_dual(&state->layout, name, &at, &n)) {
         for (int i = 0; i < n; i++) {
-            state->params[at + (size_t)i] = (float)dual_rho(multiplier);
+            state->blocks[STATE_PARAMS][at + (size_t)i] = (float)dual_rho(multiplier);
         }
     }
 }
 
 static void init(struct state *state, const struct settings *settings)
 {
+    float *params = state->blocks[STATE_PARAMS];
     for (int g = 0; g < state->layout.n_groups; g++) {
         const struct parameters_group *group = &state->layout.groups[g];
         if (group->is_network) {
-            network_init(state->params + group->at, &group->shape, settings->seed,
+            network_init(params + group->at, &group->shape, settings->seed,
                          NOISE_INIT + (uint32_t)g);
         }
         if (group->has_target) {
-            memcpy(state->targets + group->at, state->params + group->at,
-                   group->size * sizeof(float));
+            memcpy(state->blocks[STATE_TARGETS] + group->at, params + group->at,
+                   group->size * sizeof *params);
         }
     }
     fill_dual(state, "rho_eta", settings->init_eta);
@@ -48,16 +75,17 @@ status state_new(struct state **out, const struct settings *settings, struct err
         state_free(state);
         return s;
     }
-    const size_t bytes = state->layout.size * sizeof(float);
-    state->params = mem_aligned(bytes);
-    state->targets = mem_aligned(bytes);
-    state->m = mem_aligned(bytes);
-    state->v = mem_aligned(bytes);
-    if (state->params == NULL || state->targets == NULL || state->m == NULL || state->v == NULL) {
-        state_free(state);
-        return err_set(err, STATUS_NO_MEMORY, "learner state of %zu bytes", 4 * bytes);
+    const size_t bytes = block_bytes(state);
+    for (int i = 0; i < STATE_BLOCKS; i++) {
+        state->blocks[i] = mem_aligned(bytes);
+        if (state->blocks[i] == NULL) {
+            state_free(state);
+            return err_set(err, STATUS_NO_MEMORY, "learner state of %zu bytes",
+                           STATE_BLOCKS * bytes);
+        }
     }
     init(state, settings);
+    state->version = next_version();
     *out = state;
     return STATUS_OK;
 }
@@ -67,16 +95,67 @@ void state_free(struct state *state)
     if (state == NULL) {
         return;
     }
-    mem_free(state->params);
-    mem_free(state->targets);
-    mem_free(state->m);
-    mem_free(state->v);
+    for (int i = 0; i < STATE_BLOCKS; i++) {
+        mem_free(state->blocks[i]);
+    }
     mem_free(state);
+}
+
+/* ---- Views ---- */
+
+const struct parameters_layout *state_layout(const struct state *state)
+{
+    return &state->layout;
+}
+
+uint64_t state_step(const struct state *state)
+{
+    return state->step;
+}
+
+const float *state_read(const struct state *state, enum state_block block)
+{
+    ASSERT(block < STATE_BLOCKS);
+    return state->blocks[block];
+}
+
+uint64_t state_version(const struct state *state)
+{
+    return state->version;
 }
 
 uint64_t state_digest(const struct state *state)
 {
-    const size_t bytes = state->layout.size * sizeof(float);
-    uint64_t digest = XXH3_64bits_withSeed(state->params, bytes, state->step);
-    return XXH3_64bits_withSeed(state->targets, bytes, digest);
+    const size_t bytes = block_bytes(state);
+    const uint64_t params = XXH3_64bits_withSeed(state->blocks[STATE_PARAMS], bytes, state->step);
+    return XXH3_64bits_withSeed(state->blocks[STATE_TARGETS], bytes, params);
+}
+
+/* ---- Changes ---- */
+
+float *state_write(struct state *state, enum state_block block)
+{
+    ASSERT(block < STATE_BLOCKS);
+    state->version = next_version();
+    return state->blocks[block];
+}
+
+void state_set_step(struct state *state, uint64_t step)
+{
+    state->step = step;
+    state->version = next_version();
+}
+
+void state_replace(struct state *state, enum state_block block, const float *values)
+{
+    memcpy(state_write(state, block), values, block_bytes(state));
+}
+
+void state_copy(struct state *to, const struct state *from)
+{
+    ASSERT(to->layout.size == from->layout.size);
+    for (int i = 0; i < STATE_BLOCKS; i++) {
+        state_replace(to, (enum state_block)i, from->blocks[i]);
+    }
+    state_set_step(to, from->step);
 }

@@ -18,23 +18,18 @@
 
 /* ---- One visitor for both directions ---- */
 
-/* The four blocks of a state and their prefixes. */
-static const char *const prefixes[] = {"", "target/", "m/", "v/"};
-#define N_BLOCKS 4
+/* Prefixes of the four blocks. */
+static const char *const prefixes[STATE_BLOCKS] = {
+    [STATE_PARAMS] = "", [STATE_TARGETS] = "target/", [STATE_M] = "m/", [STATE_V] = "v/"};
 
-static void blocks_of(const struct state *state, float *blocks[N_BLOCKS])
-{
-    blocks[0] = state->params;
-    blocks[1] = state->targets;
-    blocks[2] = state->m;
-    blocks[3] = state->v;
-}
-
-/* Called by parameters_visit for each tensor; goes over the blocks that have it. */
+/* Called by parameters_visit for each tensor; goes over the blocks that have it. Writes the file
+ * from `state`, or reads it into `fresh`. */
 struct pass {
-    float *blocks[N_BLOCKS];
-    struct safetensors_writer *writer; /* writing, or */
+    const struct state *state;
+    struct safetensors_writer *writer; /* writing; else NULL */
     const struct safetensors *file;    /* reading */
+    float *fresh;                      /* (STATE_BLOCKS, size) */
+    size_t size;                       /* of a block */
     status result;
     struct err *err;
 };
@@ -44,18 +39,21 @@ static void pass_tensor(void *arg, const struct parameters_group *group, const c
 {
     struct pass *pass = arg;
     const size_t shape[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
-    for (int i = 0; i < N_BLOCKS && pass->result == STATUS_OK; i++) {
-        if (i == 1 && !group->has_target) {
+    for (int i = 0; i < STATE_BLOCKS && pass->result == STATUS_OK; i++) {
+        if (i == STATE_TARGETS && !group->has_target) {
             continue;
         }
         char full[PARAMETERS_NAME_SIZE + 16];
         snprintf(full, sizeof full, "%s%s", prefixes[i], name);
-        float *at = pass->blocks[i] + tensor->at;
-        pass->result = pass->writer != NULL
-                           ? safetensors_add(pass->writer, full, SAFETENSORS_F32, tensor->n_dims,
-                                             shape, at, pass->err)
-                           : safetensors_copy(pass->file, full, SAFETENSORS_F32, tensor->n_dims,
-                                              shape, at, pass->err);
+        if (pass->writer != NULL) {
+            const float *from = state_read(pass->state, (enum state_block)i) + tensor->at;
+            pass->result = safetensors_add(pass->writer, full, SAFETENSORS_F32, tensor->n_dims,
+                                           shape, from, pass->err);
+        } else {
+            float *to = pass->fresh + (size_t)i * pass->size + tensor->at;
+            pass->result = safetensors_copy(pass->file, full, SAFETENSORS_F32, tensor->n_dims,
+                                            shape, to, pass->err);
+        }
     }
 }
 
@@ -100,14 +98,13 @@ status state_save(const struct state *state, const struct settings *settings,
         return err_set(err, s, "checkpoint %s", path);
     }
     char step[32];
-    snprintf(step, sizeof step, "%llu", (unsigned long long)state->step);
+    snprintf(step, sizeof step, "%llu", (unsigned long long)state_step(state));
     s = safetensors_note(writer, "format", FORMAT, err);
     s = s != STATUS_OK ? s : safetensors_note(writer, "learner_step", step, err);
     s = s != STATUS_OK ? s : note_all(writer, "", settings, notes, n_notes, err);
     if (s == STATUS_OK) {
-        struct pass pass = {.writer = writer, .err = err};
-        blocks_of(state, pass.blocks);
-        parameters_visit(&state->layout, pass_tensor, &pass);
+        struct pass pass = {.state = state, .writer = writer, .err = err};
+        parameters_visit(state_layout(state), pass_tensor, &pass);
         s = pass.result;
     }
     s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
@@ -133,9 +130,10 @@ static status write_others(struct safetensors_writer *writer, const struct state
                   {"prior", policy_write_prior, strcmp(algorithm->acting, "prior") != 0}};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof others / sizeof others[0]; i++) {
-        const struct parameters_group *group = parameters_group(&state->layout, others[i].group);
+        const struct parameters_group *group =
+            parameters_group(state_layout(state), others[i].group);
         if (group != NULL && others[i].wanted) {
-            s = others[i].write(writer, info, state->params + group->at, err);
+            s = others[i].write(writer, info, state_read(state, STATE_PARAMS) + group->at, err);
         }
     }
     return s;
@@ -146,7 +144,7 @@ status state_package(const struct state *state, const struct settings *settings,
                      void **bytes, size_t *size, struct err *err)
 {
     const struct algorithm *algorithm = algorithm_find(settings->algorithm);
-    const struct parameters_group *group = parameters_group(&state->layout, algorithm->acting);
+    const struct parameters_group *group = parameters_group(state_layout(state), algorithm->acting);
     ASSERT(group != NULL);
     struct policy_info info = {
         .candidates = settings->act_candidates,
@@ -158,7 +156,7 @@ status state_package(const struct state *state, const struct settings *settings,
         .min_std = strcmp(algorithm->acting, "prior") == 0 ? settings->prior_min_std
                                                            : settings->policy_min_std,
         .init_std = settings->init_std,
-        .learner_step = state->step,
+        .learner_step = state_step(state),
         .signature_json = signature_json,
     };
     snprintf(info.algorithm, sizeof info.algorithm, "%s", settings->algorithm);
@@ -170,7 +168,7 @@ status state_package(const struct state *state, const struct settings *settings,
     if (s != STATUS_OK) {
         return err_set(err, s, "policy package");
     }
-    s = policy_write(writer, &info, state->params + group->at, err);
+    s = policy_write(writer, &info, state_read(state, STATE_PARAMS) + group->at, err);
     s = s != STATUS_OK ? s : write_others(writer, state, algorithm, &info, err);
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
@@ -237,11 +235,9 @@ static status check_file(const struct safetensors *file, const struct settings *
 static status read_blocks(const struct state *state, const struct safetensors *file, float *fresh,
                           struct err *err)
 {
-    struct pass pass = {.file = file, .err = err};
-    for (size_t i = 0; i < N_BLOCKS; i++) {
-        pass.blocks[i] = fresh + i * state->layout.size;
-    }
-    parameters_visit(&state->layout, pass_tensor, &pass);
+    const struct parameters_layout *layout = state_layout(state);
+    struct pass pass = {.file = file, .fresh = fresh, .size = layout->size, .err = err};
+    parameters_visit(layout, pass_tensor, &pass);
     return pass.result;
 }
 
@@ -253,8 +249,8 @@ status state_load(struct state *state, const struct settings *settings, const ch
     if (s != STATUS_OK) {
         return err_context(err, s, "checkpoint");
     }
-    const size_t size = state->layout.size;
-    float *fresh = mem_aligned(N_BLOCKS * size * sizeof *fresh);
+    const size_t size = state_layout(state)->size;
+    float *fresh = mem_aligned(STATE_BLOCKS * size * sizeof *fresh);
     uint64_t step = 0;
     s = fresh == NULL ? err_set(err, STATUS_NO_MEMORY, "learner state") : STATUS_OK;
     s = s != STATUS_OK ? s : check_file(file, settings, err);
@@ -262,12 +258,10 @@ status state_load(struct state *state, const struct settings *settings, const ch
     s = s != STATUS_OK ? s : read_blocks(state, file, fresh, err);
     if (s == STATUS_OK) {
         /* Only now is the state touched. */
-        float *blocks[N_BLOCKS];
-        blocks_of(state, blocks);
-        for (size_t i = 0; i < N_BLOCKS; i++) {
-            memcpy(blocks[i], fresh + i * size, size * sizeof *fresh);
+        for (size_t i = 0; i < STATE_BLOCKS; i++) {
+            state_replace(state, (enum state_block)i, fresh + i * size);
         }
-        state->step = step;
+        state_set_step(state, step);
     } else {
         s = err_context(err, s, "checkpoint %s", path);
     }

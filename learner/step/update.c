@@ -17,6 +17,12 @@
 /* Floats whose squares make one partial sum: fixed, so that norms do not depend on threads. */
 #define CHUNK 4096
 
+/* What Adam works on, and the number of its step, from 1. */
+struct adam_blocks {
+    float *params, *m, *v;
+    uint64_t step;
+};
+
 struct update {
     struct settings settings;
     struct parameters_layout layout;
@@ -37,8 +43,8 @@ struct update {
     size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
     double norms[PARAMETERS_GROUPS_MAX];
     float scales[PARAMETERS_GROUPS_MAX];
-    struct state *state; /* being applied to */
-    bool scaled;         /* gradients are means already */
+    struct adam_blocks adam; /* of the state being stepped */
+    bool scaled;             /* gradients are means already */
     struct report report;
     struct phases phases; /* of the last step */
 };
@@ -118,18 +124,14 @@ static void work_pack(void *arg, int i)
 /* Networks point to this state's weights; packs them unless that was done. */
 static void use_state(struct update *update, const struct state *state)
 {
-    ASSERT(state->layout.size == update->layout.size);
-    if (!packing_point(&update->packing, state)) {
+    ASSERT(state_layout(state)->size == update->layout.size);
+    packing_point(&update->packing, state);
+    if (!packing_is_current(&update->packing, state)) {
         team_run(update->team, work_pack, update);
         packing_pack_targets(&update->packing);
         packing_done(&update->packing, state);
     }
-    duals_read(&update->step, &update->layout, state->params);
-}
-
-void update_forget(struct update *update)
-{
-    packing_forget(&update->packing);
+    duals_read(&update->step, &update->layout, state_read(state, STATE_PARAMS));
 }
 
 /* The name of an array that the algorithm draws and that is not there, or NULL. */
@@ -186,7 +188,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     }
     update->step.batch = batch;
     update->step.noise = noise;
-    update->step.number = state->step;
+    update->step.number = state_step(state);
     use_state(update, state);
     units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
                 update->n_workers);
@@ -251,7 +253,7 @@ static void work_squares(void *arg, int i)
 static void work_adam(void *arg, int i)
 {
     struct update *update = arg;
-    struct state *state = update->state;
+    const struct adam_blocks *to = &update->adam;
     const struct settings *settings = &update->settings;
     const size_t lines = update->layout.size / 16;
     const size_t n = (size_t)update->n_workers;
@@ -261,14 +263,14 @@ static void work_adam(void *arg, int i)
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         const size_t from = group->at > begin ? group->at : begin;
-        const size_t to = group->at + group->size < end ? group->at + group->size : end;
-        if (from >= to) {
+        const size_t until = group->at + group->size < end ? group->at + group->size : end;
+        if (from >= until) {
             continue;
         }
         const struct adam adam = {group->is_network ? settings->lr : settings->dual_lr,
                                   settings->beta1, settings->beta2, settings->adam_eps};
-        adam_step(state->params + from, state->m + from, state->v + from, g + from, to - from,
-                  &adam, state->step + 1, update->scales[k]);
+        adam_step(to->params + from, to->m + from, to->v + from, g + from, until - from, &adam,
+                  to->step, update->scales[k]);
     }
 }
 
@@ -296,11 +298,12 @@ static void clip(struct update *update)
 
 static void copy_targets(struct update *update, struct state *state)
 {
+    float *targets = state_write(state, STATE_TARGETS);
+    const float *params = state_read(state, STATE_PARAMS);
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         if (group->has_target) {
-            memcpy(state->targets + group->at, state->params + group->at,
-                   group->size * sizeof(float));
+            memcpy(targets + group->at, params + group->at, group->size * sizeof *targets);
         }
     }
     packing_copy_targets(&update->packing);
@@ -309,16 +312,17 @@ static void copy_targets(struct update *update, struct state *state)
 status update_apply(struct update *update, struct state *state, struct report *report,
                     struct err *err)
 {
-    ASSERT(update->packing.state == state && !update->scaled);
+    ASSERT(packing_is_current(&update->packing, state) && !update->scaled);
+    const uint64_t step = state_step(state) + 1;
     if (!(update->total.states >= 1.0)) {
         return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
-                       (unsigned long long)(state->step + 1), update->total.states);
+                       (unsigned long long)step, update->total.states);
     }
     phases_start(&update->phases);
     team_run(update->team, work_squares, update);
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
-                state->step + 1);
+                step);
     if (report != NULL) {
         *report = update->report;
     }
@@ -326,14 +330,18 @@ status update_apply(struct update *update, struct state *state, struct report *r
     if (s != STATUS_OK) {
         return s;
     }
-    duals_gradients(update->workers[0].gradients, &update->step, &update->layout, state->params,
-                    &update->total);
-    update->state = state;
+    duals_gradients(update->workers[0].gradients, &update->step, &update->layout,
+                    state_read(state, STATE_PARAMS), &update->total);
+    update->adam = (struct adam_blocks){.params = state_write(state, STATE_PARAMS),
+                                        .m = state_write(state, STATE_M),
+                                        .v = state_write(state, STATE_V),
+                                        .step = step};
     team_run(update->team, work_adam, update);
-    duals_floor(state->params, &update->layout, update->settings.rho_floor);
-    state->step++;
+    duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);
+    state_set_step(state, step);
+    packing_point(&update->packing, state);
     team_run(update->team, work_pack, update);
-    if (state->step % (uint64_t)update->settings.target_period == 0) {
+    if (step % (uint64_t)update->settings.target_period == 0) {
         copy_targets(update, state);
     }
     packing_done(&update->packing, state);

@@ -54,11 +54,6 @@ status update_apply(struct update *update, struct state *state, struct report *r
 status update_step(struct update *update, struct state *state, const struct batch *batch,
                    const struct noise *noise, struct report *report, struct err *err) MUST_CHECK;
 
-/* To be called when `state` was changed by other hands (state_load): the update keeps copies of the
- * weights in the order that its kernels want. Not needed after update_apply, nor before the first
- * update_gradients. */
-void update_forget(struct update *update);
-
 /* The means of the gradients, before clipping, of the last update_apply, under the state's layout,
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);

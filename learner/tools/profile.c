@@ -142,7 +142,8 @@ static status take_step(struct profile *profile, struct err *err)
                                 .B = (int)from->snippets,
                                 .N = (int)profile->options->snippet_transitions};
     if (profile->tasks != NULL) {
-        batch_draw_tasks(profile->tasks, &profile->settings, profile->state->step, 0, batch.B);
+        batch_draw_tasks(profile->tasks, &profile->settings, state_step(profile->state), 0,
+                         batch.B);
     }
     s = update_step(profile->update, profile->state, &batch, NULL, NULL, err);
     if (s == STATUS_OK) {
@@ -150,7 +151,8 @@ static status take_step(struct profile *profile, struct err *err)
         phases_start(&profile->phases);
     }
     replay_sampler_return(profile->sampler, from);
-    if (s == STATUS_OK && profile->state->step % (uint64_t)profile->options->publish_every == 0) {
+    if (s == STATUS_OK &&
+        state_step(profile->state) % (uint64_t)profile->options->publish_every == 0) {
         s = make_package(profile, err);
         phases_lap(&profile->phases, PHASE_PUBLISH);
         profile->n_packages++;
@@ -204,7 +206,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
 static status measure(struct profile *profile, FILE *out, struct err *err)
 {
     status s = prepare(profile, err);
-    const uint64_t first_step = profile->state != NULL ? profile->state->step : 0;
+    const uint64_t first_step = profile->state != NULL ? state_step(profile->state) : 0;
     phases_start(&profile->phases);
     for (int i = 0; s == STATUS_OK && i < WARM_UP_STEPS; i++) {
         s = take_step(profile, err);

@@ -53,9 +53,11 @@ static int tear_down(void **state)
 /* Every number of the state tells the step. */
 static status write_step(uint64_t step, struct err *err)
 {
-    learned->step = step;
-    for (size_t i = 0; i < learned->layout.size; i++) {
-        learned->params[i] = learned->targets[i] = learned->m[i] = learned->v[i] = (float)step;
+    state_set_step(learned, step);
+    for (size_t i = 0; i < state_layout(learned)->size; i++) {
+        for (int block = 0; block < STATE_BLOCKS; block++) {
+            state_write(learned, (enum state_block)block)[i] = (float)step;
+        }
     }
     return checkpoint_write(folder, 2, learned, &settings, &about, err);
 }
@@ -69,13 +71,14 @@ static status resume(uint64_t *step, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
-    *step = state->step;
-    for (int g = 0; g < state->layout.n_groups; g++) {
-        const struct parameters_group *group = &state->layout.groups[g];
+    *step = state_step(state);
+    for (int g = 0; g < state_layout(state)->n_groups; g++) {
+        const struct parameters_group *group = &state_layout(state)->groups[g];
         for (int t = 0; t < group->n_tensors; t++) {
             const size_t at = group->at + group->tensors[t].at;
             for (size_t i = at; i < at + group->tensors[t].size; i++) {
-                assert_true(state->params[i] == (float)*step && state->v[i] == (float)*step);
+                assert_true(state_read(state, STATE_PARAMS)[i] == (float)*step &&
+                            state_read(state, STATE_V)[i] == (float)*step);
             }
         }
     }

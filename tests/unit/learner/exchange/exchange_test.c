@@ -105,7 +105,6 @@ static status form(struct player *player)
     } while (s == STATUS_TIMEOUT);
     if (s == STATUS_OK) {
         atomic_store(&player->formed, true);
-        update_forget(player->update);
     }
     return s;
 }
@@ -130,7 +129,7 @@ static status step(struct player *player)
     struct batch whole = learning_batch(&world.settings, B, N, number);
     const struct batch batch = slice_of(&whole, player->rank);
     status s = update_gradients(player->update, state, &batch, NULL, &player->err);
-    const struct exchange_mark mark = {state->step, number, state_digest(state)};
+    const struct exchange_mark mark = {state_step(state), number, state_digest(state)};
     while (s == STATUS_OK) {
         s = exchange_sum(player->exchange, &mark, update_sums(player->update), SLICE_MS,
                          &player->err);
@@ -147,15 +146,14 @@ static status step(struct player *player)
 
 static void suffer(struct player *player)
 {
-    const uint64_t next = player->start.state->step + 1;
+    const uint64_t next = state_step(player->start.state) + 1;
     if (player->leaves_at == next) {
         player->leaves_at = 0;
         close_exchange(player);
         open_exchange(player);
     }
     if (player->differs_at == next) {
-        player->start.state->params[3] += 1e-3f;
-        update_forget(player->update);
+        state_write(player->start.state, STATE_PARAMS)[3] += 1e-3f;
     }
     while (player->silent_at == next && !atomic_load(&player->awake)) {
         clock_sleep_ms(5);
@@ -170,7 +168,7 @@ static void *play(void *arg)
                       &player->err) == STATUS_OK);
     status s = form(player);
     while (s == STATUS_OK) {
-        const uint64_t done = player->start.state->step;
+        const uint64_t done = state_step(player->start.state);
         if (player->rank == 0 &&
             (done == STEPS || (player->stops_at && done == player->stops_at))) {
             exchange_end(player->exchange, done == STEPS, "all steps done");
@@ -261,9 +259,10 @@ static struct state *play_all(struct player players[RANKS_MAX])
     const struct state *first = players[0].start.state;
     for (uint32_t r = 1; r < world.ranks; r++) {
         const struct state *other = players[r].start.state;
-        assert_int_equal(other->step, STEPS);
+        assert_int_equal(state_step(other), STEPS);
         assert_true(state_digest(other) == state_digest(first));
-        assert_memory_equal(other->v, first->v, first->layout.size * sizeof(float));
+        assert_memory_equal(state_read(other, STATE_V), state_read(first, STATE_V),
+                            state_layout(first)->size * sizeof(float));
         const struct exchange_end end = exchange_end_of(players[r].exchange);
         assert_true(end.finished);
         assert_string_equal(end.reason, "all steps done");
@@ -318,13 +317,14 @@ static void compare_with_one(const char *algorithm, uint32_t ranks, const int *c
     make_world(algorithm, ranks, cuts);
     struct state *one = one_learner(), *many = undisturbed();
     double worst = 0;
-    for (size_t i = 0; i < one->layout.size; i++) {
-        worst = fmax(worst, fabs((double)one->params[i] - (double)many->params[i]));
+    for (size_t i = 0; i < state_layout(one)->size; i++) {
+        worst = fmax(worst, fabs((double)state_read(one, STATE_PARAMS)[i] -
+                                 (double)state_read(many, STATE_PARAMS)[i]));
     }
     print_message("%s: %u ranks differ from one by %.1e of a learning rate\n", algorithm, ranks,
                   worst / 1e-2);
     assert_true(worst < 2e-3 * 1e-2);
-    assert_true(one->step == many->step);
+    assert_true(state_step(one) == state_step(many));
     state_free(one);
     state_free(many);
     scratch_remove(world.folder);
@@ -351,7 +351,8 @@ static void a_rank_that_comes_again_changes_nothing(void **state)
         struct state *again = play_all(players);
         assert_true(players[0].broken > 0);
         assert_true(state_digest(again) == state_digest(whole));
-        assert_memory_equal(again->m, whole->m, whole->layout.size * sizeof(float));
+        assert_memory_equal(state_read(again, STATE_M), state_read(whole, STATE_M),
+                            state_layout(whole)->size * sizeof(float));
         state_free(again);
     }
     state_free(whole);
@@ -403,7 +404,7 @@ static void rank_0_comes_again(void **state)
     assert_int_equal(players[0].result, STATUS_OK);
     const struct exchange_start kept = players[0].start;
     const uint64_t generation = exchange_counts(players[0].exchange).generation;
-    assert_int_equal(kept.state->step, 3);
+    assert_int_equal(state_step(kept.state), 3);
     struct state *state3 = NULL;
     end_player(&players[0], &state3);
 

@@ -50,11 +50,11 @@ static void scramble(struct state *state, uint64_t seed)
 {
     struct rng rng;
     rng_init(&rng, seed, "test", 0);
-    for (size_t i = 0; i < state->layout.size; i++) {
-        state->params[i] = (float)rng_normal(&rng);
-        state->targets[i] = (float)rng_normal(&rng);
-        state->m[i] = (float)rng_normal(&rng);
-        state->v[i] = (float)rng_uniform(&rng);
+    for (size_t i = 0; i < state_layout(state)->size; i++) {
+        state_write(state, STATE_PARAMS)[i] = (float)rng_normal(&rng);
+        state_write(state, STATE_TARGETS)[i] = (float)rng_normal(&rng);
+        state_write(state, STATE_M)[i] = (float)rng_normal(&rng);
+        state_write(state, STATE_V)[i] = (float)rng_uniform(&rng);
     }
 }
 
@@ -95,7 +95,7 @@ static void write_step(struct world *world, uint64_t step)
 {
     struct err err = {0};
     scramble(world->state, step);
-    world->state->step = step;
+    state_set_step(world->state, step);
     status s =
         checkpoint_write(world->folder, 3, world->state, &world->settings, &world->about, &err);
     if (s != STATUS_OK) {
@@ -122,19 +122,23 @@ static void expect_resume(struct world *world, uint64_t step)
     if (s != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    assert_int_equal(state->step, step);
+    assert_int_equal(state_step(state), step);
     scramble(world->state, step);
-    world->state->step = step;
-    for (int g = 0; g < state->layout.n_groups; g++) {
-        const struct parameters_group *group = &state->layout.groups[g];
+    state_set_step(world->state, step);
+    for (int g = 0; g < state_layout(state)->n_groups; g++) {
+        const struct parameters_group *group = &state_layout(state)->groups[g];
         for (int t = 0; t < group->n_tensors; t++) {
             size_t at = group->at + group->tensors[t].at,
                    bytes = group->tensors[t].size * sizeof(float);
-            assert_memory_equal(state->params + at, world->state->params + at, bytes);
-            assert_memory_equal(state->m + at, world->state->m + at, bytes);
-            assert_memory_equal(state->v + at, world->state->v + at, bytes);
+            assert_memory_equal(state_read(state, STATE_PARAMS) + at,
+                                state_read(world->state, STATE_PARAMS) + at, bytes);
+            assert_memory_equal(state_read(state, STATE_M) + at,
+                                state_read(world->state, STATE_M) + at, bytes);
+            assert_memory_equal(state_read(state, STATE_V) + at,
+                                state_read(world->state, STATE_V) + at, bytes);
             if (group->has_target) {
-                assert_memory_equal(state->targets + at, world->state->targets + at, bytes);
+                assert_memory_equal(state_read(state, STATE_TARGETS) + at,
+                                    state_read(world->state, STATE_TARGETS) + at, bytes);
             }
         }
     }
@@ -242,7 +246,7 @@ static void a_look_changes_nothing(void **state)
     assert_int_equal(
         checkpoint_look(world->folder, &world->options, 7, &made, &world->settings, &about, &err),
         STATUS_OK);
-    assert_int_equal(made->step, 100);
+    assert_int_equal(state_step(made), 100);
     assert_int_equal(access(path, F_OK), 0);
     state_free(made);
 }
@@ -322,7 +326,7 @@ static void a_full_disk_loses_nothing(void **state)
     for (uint64_t nth = 1; nth < 1000; nth++) {
         struct err err = {0};
         scramble(world->state, 200);
-        world->state->step = 200;
+        state_set_step(world->state, 200);
         file_fail_at(nth, ENOSPC);
         status s =
             checkpoint_write(world->folder, 3, world->state, &world->settings, &world->about, &err);
@@ -348,10 +352,10 @@ static void the_writing_thread_writes_what_was_offered(void **state)
     uint64_t step = 0;
     assert_false(checkpointer_step(checkpointer, &step));
     scramble(world->state, 300);
-    world->state->step = 300;
+    state_set_step(world->state, 300);
     assert_true(checkpointer_offer(checkpointer, world->state, &world->about));
     scramble(world->state, 301); /* the copy is what counts */
-    world->state->step = 301;
+    state_set_step(world->state, 301);
     assert_int_equal(checkpointer_wait(checkpointer, 10000, &err), STATUS_OK);
     assert_true(checkpointer_step(checkpointer, &step));
     assert_int_equal(step, 300);

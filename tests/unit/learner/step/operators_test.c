@@ -61,14 +61,13 @@ static double loss_at(struct probe *probe, const char *group_name, const float *
     struct state *moved;
     struct err err;
     assert_int_equal(state_new(&moved, &probe->settings, &err), STATUS_OK);
-    const size_t bytes = moved->layout.size * sizeof(float);
-    memcpy(moved->params, probe->state->params, bytes);
-    memcpy(moved->targets, probe->state->targets, bytes);
-    const struct parameters_group *group = parameters_group(&moved->layout, group_name);
+    state_replace(moved, STATE_TARGETS, state_read(probe->state, STATE_TARGETS));
+    state_replace(moved, STATE_PARAMS, state_read(probe->state, STATE_PARAMS));
+    float *params = state_write(moved, STATE_PARAMS);
+    const struct parameters_group *group = parameters_group(state_layout(moved), group_name);
     for (size_t i = group->at; i < group->at + group->size; i++) {
-        moved->params[i] = (float)((double)moved->params[i] + h * (double)direction[i]);
+        params[i] = (float)((double)params[i] + h * (double)direction[i]);
     }
-    update_forget(probe->update);
     if (update_step(probe->update, moved, &probe->batch, NULL, &probe->report, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
@@ -119,10 +118,11 @@ static double loss_of(const struct probe *probe, const struct check *check)
 
 static void check_group(struct probe *probe, const struct check *check)
 {
-    float *direction = mem_array(probe->state->layout.size, sizeof *direction);
+    float *direction = mem_array(state_layout(probe->state)->size, sizeof *direction);
     assert_non_null(direction);
-    noise_normal(direction, probe->state->layout.size, 3, 0, 0, 0);
-    const struct parameters_group *group = parameters_group(&probe->state->layout, check->group);
+    noise_normal(direction, state_layout(probe->state)->size, 3, 0, 0, 0);
+    const struct parameters_group *group =
+        parameters_group(state_layout(probe->state), check->group);
 
     loss_at(probe, check->group, direction, 0.0, check);
     const float *gradients = update_last_gradients(probe->update);
@@ -156,11 +156,11 @@ static void gradients_are_central_differences(void **state)
         probe.batch = learning_batch(&probe.settings, 9, 4, 77);
         /* Away from the initial point, where heads are nearly 0 and policy equals policy'. */
         struct state *s = probe.state;
-        const struct parameters_group *dual = parameters_group(&s->layout, "dual");
-        for (size_t j = 0; j < s->layout.size; j++) {
+        const struct parameters_group *dual = parameters_group(state_layout(s), "dual");
+        for (size_t j = 0; j < state_layout(s)->size; j++) {
             float noise;
             noise_normal(&noise, 1, 9, 0, 0, j);
-            s->params[j] += dual != NULL && j >= dual->at ? 0.0f : 0.1f * noise;
+            state_write(s, STATE_PARAMS)[j] += dual != NULL && j >= dual->at ? 0.0f : 0.1f * noise;
         }
         check_group(&probe, &checks[i]);
         learning_free(&probe.batch);

@@ -29,7 +29,7 @@ static void run(struct update *update, struct state *learner, const struct setti
                 int n)
 {
     for (int i = 0; i < n; i++) {
-        struct batch batch = learning_batch(settings, 6, 4, 100 + learner->step);
+        struct batch batch = learning_batch(settings, 6, 4, 100 + state_step(learner));
         struct err err;
         if (update_step(update, learner, &batch, NULL, NULL, &err) != STATUS_OK) {
             fail_msg("%s", err.text);
@@ -40,12 +40,12 @@ static void run(struct update *update, struct state *learner, const struct setti
 
 static void assert_same(const struct state *a, const struct state *b)
 {
-    const size_t bytes = a->layout.size * sizeof(float);
-    assert_int_equal(a->step, b->step);
-    assert_memory_equal(a->params, b->params, bytes);
-    assert_memory_equal(a->targets, b->targets, bytes);
-    assert_memory_equal(a->m, b->m, bytes);
-    assert_memory_equal(a->v, b->v, bytes);
+    const size_t bytes = state_layout(a)->size * sizeof(float);
+    assert_int_equal(state_step(a), state_step(b));
+    assert_memory_equal(state_read(a, STATE_PARAMS), state_read(b, STATE_PARAMS), bytes);
+    assert_memory_equal(state_read(a, STATE_TARGETS), state_read(b, STATE_TARGETS), bytes);
+    assert_memory_equal(state_read(a, STATE_M), state_read(b, STATE_M), bytes);
+    assert_memory_equal(state_read(a, STATE_V), state_read(b, STATE_V), bytes);
     assert_int_equal(state_digest(a), state_digest(b));
 }
 
@@ -70,7 +70,6 @@ static void check_resumed(const struct settings *settings)
     assert_int_not_equal(state_digest(resumed), state_digest(whole));
     struct safetensors *file;
     assert_int_equal(state_load(resumed, settings, path, &file, &err), STATUS_OK);
-    update_forget(other);
     assert_string_equal(safetensors_metadata(file, "position"), "17");
     safetensors_free(file);
     assert_same(resumed, whole);
@@ -204,8 +203,9 @@ static void the_package_is_what_acts(void **state)
         assert_int_equal(safetensors_copy(file, "policy/layers/0/weight", SAFETENSORS_F32, 2,
                                           (const size_t[]){16, 5}, weight, &err),
                          STATUS_OK);
-        const struct parameters_group *group = parameters_group(&learner->layout, cases[i].acting);
-        assert_memory_equal(weight, learner->params + group->at, sizeof weight);
+        const struct parameters_group *group =
+            parameters_group(state_layout(learner), cases[i].acting);
+        assert_memory_equal(weight, state_read(learner, STATE_PARAMS) + group->at, sizeof weight);
         assert_string_equal(policy_info(policy)->acting, cases[i].act);
         assert_int_equal(policy_candidates(policy), cases[i].candidates);
         for (size_t n = 0; n < sizeof networks / sizeof networks[0]; n++) {
@@ -237,15 +237,15 @@ static void duals_start_where_they_should(void **state)
     for (size_t i = 0; i < 3; i++) {
         size_t at;
         int n;
-        assert_true(parameters_dual(&learner->layout, duals[i].name, &at, &n));
+        assert_true(parameters_dual(state_layout(learner), duals[i].name, &at, &n));
         assert_int_equal(n, duals[i].n);
         for (int j = 0; j < n; j++) {
-            const double rho = (double)learner->params[at + (size_t)j];
+            const double rho = (double)state_read(learner, STATE_PARAMS)[at + (size_t)j];
             assert_true(fabs(log1p(exp(rho)) / duals[i].multiplier - 1.0) < 1e-6);
         }
     }
-    assert_memory_equal(learner->params, learner->targets,
-                        parameters_group(&learner->layout, "policy")->size * 4);
+    assert_memory_equal(state_read(learner, STATE_PARAMS), state_read(learner, STATE_TARGETS),
+                        parameters_group(state_layout(learner), "policy")->size * 4);
     state_free(learner);
 }
 

@@ -53,8 +53,9 @@ static void assert_near(const struct state *a, const struct state *b, double tol
                         const char *what)
 {
     double worst = 0.0;
-    for (size_t i = 0; i < a->layout.size; i++) {
-        worst = fmax(worst, fabs((double)a->params[i] - (double)b->params[i]));
+    for (size_t i = 0; i < state_layout(a)->size; i++) {
+        worst = fmax(worst, fabs((double)state_read(a, STATE_PARAMS)[i] -
+                                 (double)state_read(b, STATE_PARAMS)[i]));
     }
     print_message("%s: parameters differ by %.1e of a learning rate\n", what, worst / 1e-2);
     assert_true(worst < tolerance * 1e-2);
@@ -69,9 +70,10 @@ static void the_same_run_gives_the_same_bits(void **unused)
         for (int threads = 1; threads <= 3; threads++) {
             struct state *a = run(&settings, threads, NULL);
             struct state *b = run(&settings, threads, NULL);
-            assert_int_equal(a->step, STEPS);
+            assert_int_equal(state_step(a), STEPS);
             assert_int_equal(state_digest(a), state_digest(b));
-            assert_memory_equal(a->v, b->v, a->layout.size * sizeof(float));
+            assert_memory_equal(state_read(a, STATE_V), state_read(b, STATE_V),
+                                state_layout(a)->size * sizeof(float));
             state_free(a);
             state_free(b);
         }
@@ -140,13 +142,13 @@ static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
 /* Critics start almost flat: with heads 100 times as large an error of their layers shows. */
 static void steepen_critics(struct state *state)
 {
-    for (int k = 0; k < state->layout.n_groups; k++) {
-        const struct parameters_group *group = &state->layout.groups[k];
+    for (int k = 0; k < state_layout(state)->n_groups; k++) {
+        const struct parameters_group *group = &state_layout(state)->groups[k];
         for (int t = 0; strncmp(group->name, "critic", 6) == 0 && t < group->n_tensors; t++) {
             const struct network_tensor *tensor = &group->tensors[t];
             for (size_t j = 0; strstr(tensor->name, "out/") != NULL && j < tensor->size; j++) {
-                state->params[group->at + tensor->at + j] *= 100.0f;
-                state->targets[group->at + tensor->at + j] *= 100.0f;
+                state_write(state, STATE_PARAMS)[group->at + tensor->at + j] *= 100.0f;
+                state_write(state, STATE_TARGETS)[group->at + tensor->at + j] *= 100.0f;
             }
         }
     }
@@ -188,7 +190,7 @@ static void bf16_is_near_f32(void **unused)
         const float *bf16 = update_last_gradients(updates[1]);
         double squares = 0.0;
         double errors = 0.0;
-        for (size_t j = 0; j < states[0]->layout.size; j++) {
+        for (size_t j = 0; j < state_layout(states[0])->size; j++) {
             squares += (double)f32[j] * (double)f32[j];
             errors += (double)(f32[j] - bf16[j]) * (double)(f32[j] - bf16[j]);
         }
@@ -373,14 +375,14 @@ static void targets_are_copied_when_due(void **unused)
         const struct settings settings = learning_settings(names[n][0], 1, 1); /* every 3 steps */
         struct state *state = new_state(&settings);
         struct update *update = new_update(&settings, 2);
-        const struct parameters_group *group = parameters_group(&state->layout, names[n][1]);
+        const struct parameters_group *group = parameters_group(state_layout(state), names[n][1]);
         const size_t bytes = group->size * sizeof(float);
         for (int i = 1; i <= 7; i++) {
             struct batch batch = learning_batch(&settings, B, N, (uint64_t)i);
             struct err err;
             assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
-            const bool same =
-                memcmp(state->params + group->at, state->targets + group->at, bytes) == 0;
+            const bool same = memcmp(state_read(state, STATE_PARAMS) + group->at,
+                                     state_read(state, STATE_TARGETS) + group->at, bytes) == 0;
             assert_true(same == (i % 3 == 0));
             learning_free(&batch);
         }
