@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/dataset_writer.h"
 #include "common/trajectory/journal.h"
 #include "common/trajectory/shard_reader.h"
 
@@ -18,6 +19,7 @@
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/trajectory/shard_survey.h"
 
 #define PATH_SIZE    1024
 #define IDENTITY_MAX (64u << 10) /* bytes of collector.json */

@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 #include "common/rpc/rpc.h"
-#include "restorer/note.h"
 #include "restorer/restore.h"
+#include "restorer/run_manifest.h"
 
 #define LOG_MODULE "main"
 #include "common/base/log.h"
@@ -53,7 +53,7 @@ static status start(struct restorer *restorer, struct err *err)
              restorer->options.mode);
     status s = STATUS_OK;
     if (restorer->options.index == 0) {
-        s = note_write(restorer->experiment.run_dir, restorer->sources, NULL, err);
+        s = run_manifest_write(restorer->experiment.run_dir, restorer->sources, NULL, err);
     }
     if (s == STATUS_OK) {
         s = restore_start(&restorer->restore, &parts, err);

@@ -16,7 +16,7 @@ static const struct config_option table[] = {
     {"table", CONFIG_TEXT, FIELD(table), "", "default", 0, 0, NULL, "replay table to insert into"},
     {"shuffle", CONFIG_BOOL, FIELD(shuffle), "", "true", 0, 0, NULL,
      "another order of shards, and of episodes within a shard, each time round"},
-    {"read_ahead", CONFIG_INT, FIELD(read_ahead), "episodes", "16", 1, 4096, NULL,
+    {"read_ahead", CONFIG_INT, FIELD(prefetch_episodes), "episodes", "16", 1, 4096, NULL,
      "episodes read while others are being sent"},
     {"in_flight", CONFIG_INT, FIELD(in_flight), "bytes", "8M", 65536, 1e10, NULL,
      "sent and not yet acknowledged"},

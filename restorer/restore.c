@@ -1,5 +1,6 @@
 /* The inserting thread: position, episodes, end. Numbers that the loop thread shows are atomics. */
 #include "restorer/restore.h"
+#include "common/trajectory/dataset.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -7,9 +8,9 @@
 #include <stdio.h>
 
 #include "common/clients/replay_writer.h"
-#include "restorer/ahead.h"
-#include "restorer/note.h"
-#include "restorer/numbers.h"
+#include "restorer/prefetch.h"
+#include "restorer/restore_progress.h"
+#include "restorer/run_manifest.h"
 
 #define LOG_MODULE "restore"
 #include "common/base/clock.h"
@@ -31,7 +32,7 @@ struct restore {
     bool sealed;                     /* on opening: there is nothing to insert */
     uint64_t pass_good, pass_bad;    /* in this pass */
     uint64_t started_ns;
-    struct numbers numbers;
+    struct restore_progress progress;
 };
 
 static bool is_stopping(void *arg)
@@ -58,8 +59,8 @@ static void find_position(struct restore *restore, const void *cursor, size_t si
         log_warn("starting over: %s", err.text);
         position = (struct plan_position){0};
     }
-    atomic_store(&restore->numbers.pass, position.pass);
-    atomic_store(&restore->numbers.done, plan_done(restore->plan));
+    atomic_store(&restore->progress.pass, position.pass);
+    atomic_store(&restore->progress.done, plan_done(restore->plan));
     if (size > 0 && err.code == STATUS_OK) {
         log_info("going on pass=%" PRIu64 " episodes_done=%" PRIu64 " of=%" PRIu64, position.pass,
                  plan_done(restore->plan), plan_episodes(restore->plan));
@@ -96,8 +97,8 @@ static status connect_writer(struct restore *restore, struct err *err)
 static status on_bad(struct restore *restore, const struct err *reason, struct err *err)
 {
     const int64_t max_bad = restore->parts.options->max_bad;
-    atomic_fetch_add(&restore->numbers.bad, 1);
-    atomic_fetch_add(&restore->numbers.done, 1);
+    atomic_fetch_add(&restore->progress.bad, 1);
+    atomic_fetch_add(&restore->progress.done, 1);
     restore->pass_bad++;
     if (restore->summary != NULL) {
         dataset_summary_add_bad(restore->summary, 1, reason->text);
@@ -111,16 +112,16 @@ static status on_bad(struct restore *restore, const struct err *reason, struct e
     return STATUS_OK;
 }
 
-static void note_counts(struct restore *restore)
+static void copy_counts(struct restore *restore)
 {
     struct replay_writer_counts counts;
     replay_writer_counts(restore->writer, &counts);
-    atomic_store(&restore->numbers.bytes, counts.bytes);
-    atomic_store(&restore->numbers.duplicates, counts.duplicates);
-    atomic_store(&restore->numbers.waited_ms, (uint64_t)(counts.waited_s * 1e3));
+    atomic_store(&restore->progress.bytes, counts.bytes);
+    atomic_store(&restore->progress.duplicates, counts.duplicates);
+    atomic_store(&restore->progress.waited_ms, (uint64_t)(counts.waited_s * 1e3));
 }
 
-static status on_episode(struct restore *restore, const struct ahead_item *item, struct err *err)
+static status on_episode(struct restore *restore, const struct prefetch_item *item, struct err *err)
 {
     unsigned char cursor[PLAN_CURSOR_SIZE];
     plan_cursor(restore->plan, item->after, cursor);
@@ -133,10 +134,10 @@ static status on_episode(struct restore *restore, const struct ahead_item *item,
     }
     if (s == STATUS_OK) {
         restore->pass_good++;
-        atomic_fetch_add(&restore->numbers.done, 1);
-        atomic_fetch_add(&restore->numbers.episodes, 1);
-        atomic_fetch_add(&restore->numbers.transitions, item->episode.T);
-        note_counts(restore);
+        atomic_fetch_add(&restore->progress.done, 1);
+        atomic_fetch_add(&restore->progress.episodes, 1);
+        atomic_fetch_add(&restore->progress.transitions, item->episode.T);
+        copy_counts(restore);
     }
     return s;
 }
@@ -149,8 +150,8 @@ static void write_summary(struct restore *restore)
 {
     struct err err = {0};
     if (restore->parts.options->count == 1 &&
-        note_write(restore->parts.experiment->run_dir, restore->parts.sources, restore->summary,
-                   &err) != STATUS_OK) {
+        run_manifest_write(restore->parts.experiment->run_dir, restore->parts.sources,
+                           restore->summary, &err) != STATUS_OK) {
         log_warn("no summary of the logs: %s", err.text);
     }
     dataset_summary_free(restore->summary);
@@ -161,7 +162,7 @@ static void write_summary(struct restore *restore)
 
 static status on_pass_end(struct restore *restore, struct err *err)
 {
-    const uint64_t pass = atomic_fetch_add(&restore->numbers.pass, 1);
+    const uint64_t pass = atomic_fetch_add(&restore->progress.pass, 1);
     log_info("pass is over pass=%" PRIu64 " good=%" PRIu64 " bad=%" PRIu64, pass,
              restore->pass_good, restore->pass_bad);
     const bool whole = restore->pass_good + restore->pass_bad == plan_episodes(restore->plan);
@@ -185,23 +186,23 @@ static status on_pass_end(struct restore *restore, struct err *err)
     }
     restore->pass_good = 0;
     restore->pass_bad = 0;
-    atomic_store(&restore->numbers.done, 0);
+    atomic_store(&restore->progress.done, 0);
     return STATUS_OK;
 }
 
-static status on_item(struct restore *restore, const struct ahead_item *item, struct err *err)
+static status on_item(struct restore *restore, const struct prefetch_item *item, struct err *err)
 {
     switch (item->kind) {
-    case AHEAD_EPISODE:
+    case PREFETCH_EPISODE:
         return on_episode(restore, item, err);
-    case AHEAD_BAD:
+    case PREFETCH_BAD:
         log_warn("left out: %s", item->reason.text);
         return on_bad(restore, &item->reason, err);
-    case AHEAD_STILL_BAD:
+    case PREFETCH_STILL_BAD:
         return on_bad(restore, &item->reason, err);
-    case AHEAD_PASS_END:
+    case PREFETCH_PASS_END:
         return on_pass_end(restore, err);
-    case AHEAD_FAILED:
+    case PREFETCH_FAILED:
         return err_set(err, item->reason.code, "%s", item->reason.text);
     }
     return err_set(err, STATUS_INTERNAL, "an item of kind %d", (int)item->kind);
@@ -211,22 +212,22 @@ static status on_item(struct restore *restore, const struct ahead_item *item, st
  */
 static status insert_all(struct restore *restore, struct err *err)
 {
-    struct ahead *ahead;
-    const struct ahead_settings settings = {
+    struct prefetch *prefetch;
+    const struct prefetch_settings settings = {
         .sources = restore->parts.sources,
         .plan = restore->plan,
         .relabel = restore->parts.relabel,
-        .until = is_loop(restore) ? AHEAD_FOR_EVER : (struct plan_position){.pass = 1},
-        .read_ahead = (size_t)restore->parts.options->read_ahead,
+        .until = is_loop(restore) ? PREFETCH_UNBOUNDED : (struct plan_position){.pass = 1},
+        .prefetch_episodes = (size_t)restore->parts.options->prefetch_episodes,
     };
-    status s = ahead_start(&ahead, &settings, err);
+    status s = prefetch_start(&prefetch, &settings, err);
     if (s != STATUS_OK) {
         return s;
     }
-    atomic_store(&restore->numbers.state, INSERTING);
+    atomic_store(&restore->progress.state, RESTORE_INSERTING);
     while (s == STATUS_OK && !is_stopping(restore)) {
-        struct ahead_item *item;
-        const status next = ahead_next(ahead, &item, LOOK_MS);
+        struct prefetch_item *item;
+        const status next = prefetch_next(prefetch, &item, LOOK_MS);
         if (next == STATUS_TIMEOUT) {
             continue;
         }
@@ -234,20 +235,20 @@ static status insert_all(struct restore *restore, struct err *err)
             break;
         }
         s = on_item(restore, item, err);
-        ahead_return(ahead, item);
+        prefetch_return(prefetch, item);
     }
-    ahead_stop(ahead);
+    prefetch_stop(prefetch);
     return s == STATUS_OK && is_stopping(restore) ? STATUS_CLOSED : s;
 }
 
 /* Until all is acknowledged, or the process is stopping. */
 static status flush_all(struct restore *restore, struct err *err)
 {
-    atomic_store(&restore->numbers.state, FLUSHING);
+    atomic_store(&restore->progress.state, RESTORE_FLUSHING);
     status s;
     do {
         s = replay_writer_flush(restore->writer, FLUSH_MS, err);
-        note_counts(restore);
+        copy_counts(restore);
     } while (s == STATUS_TIMEOUT && !is_stopping(restore));
     return s;
 }
@@ -255,16 +256,16 @@ static status flush_all(struct restore *restore, struct err *err)
 static status seal(struct restore *restore, struct err *err)
 {
     bool sealed = false;
-    atomic_store(&restore->numbers.state, SEALING);
+    atomic_store(&restore->progress.state, RESTORE_SEALING);
     const status s =
         replay_writer_seal(restore->writer, (uint32_t)restore->parts.options->count, &sealed, err);
     if (s == STATUS_OK) {
         log_info("all is inserted%s episodes=%" PRIu64 " transitions=%" PRIu64 " bad=%" PRIu64
                  " duplicates=%" PRIu64 " seconds=%.1f",
                  sealed ? " and the table sealed" : ", other restorers are not done yet",
-                 atomic_load(&restore->numbers.episodes),
-                 atomic_load(&restore->numbers.transitions), atomic_load(&restore->numbers.bad),
-                 atomic_load(&restore->numbers.duplicates),
+                 atomic_load(&restore->progress.episodes),
+                 atomic_load(&restore->progress.transitions), atomic_load(&restore->progress.bad),
+                 atomic_load(&restore->progress.duplicates),
                  (double)(clock_now_ns() - restore->started_ns) / 1e9);
     }
     return s;
@@ -310,10 +311,10 @@ static void *restore_thread(void *arg)
         (void)!replay_writer_flush(restore->writer, LAST_FLUSH_MS, NULL);
     }
     if (restore->writer != NULL) {
-        note_counts(restore);
+        copy_counts(restore);
         replay_writer_close(restore->writer);
     }
-    atomic_store(&restore->numbers.state, DONE);
+    atomic_store(&restore->progress.state, RESTORE_DONE);
     process_stop(restore->parts.process, exit_code);
     return NULL;
 }
@@ -351,7 +352,7 @@ static status make_plan(struct restore *restore, struct err *err)
 void restore_tick(void *arg)
 {
     struct restore *restore = arg;
-    numbers_show(&restore->numbers, restore->parts.process);
+    restore_progress_show(&restore->progress, restore->parts.process);
 }
 
 static void free_restore(struct restore *restore)
@@ -374,9 +375,9 @@ status restore_start(struct restore **restore, const struct restore_parts *parts
         s = dataset_summary_new(&made->summary, relabel_signature(parts->relabel), err);
     }
     if (s == STATUS_OK) {
-        made->numbers.all = plan_episodes(made->plan);
-        made->numbers.endless = is_loop(made);
-        numbers_start(&made->numbers);
+        made->progress.all = plan_episodes(made->plan);
+        made->progress.endless = is_loop(made);
+        restore_progress_start(&made->progress);
         const int number = pthread_create(&made->thread, NULL, restore_thread, made);
         s = number == 0 ? STATUS_OK : err_errno(err, number, "start the restoring thread");
     }

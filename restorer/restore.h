@@ -1,4 +1,4 @@
-/* Restoring: the thread that takes episodes read ahead and inserts them, from opening the writer to
+/* Restoring: the thread that takes episodes read prefetch and inserts them, from opening the writer to
  * sealing the table.
  *
  *     once   insert all, flush, seal, write restorer.json, end with exit code 0

@@ -1,5 +1,6 @@
 /* Finding datasets in a folder and numbering their shards through. */
 #include "restorer/sources.h"
+#include "common/trajectory/dataset.h"
 
 #include <dirent.h>
 #include <errno.h>

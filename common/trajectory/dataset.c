@@ -13,7 +13,8 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/memory.h"
-#include "common/trajectory/minari.h"
+#include "common/trajectory/minari_metadata.h"
+#include "common/trajectory/shard_survey.h"
 
 #define PATH_SIZE 4096
 

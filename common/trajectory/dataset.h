@@ -10,9 +10,8 @@
  * (data/main_data.hdf5; the signature then comes from Minari's spaces, or from a metadata.json of
  * ours beside it), or hold plain .hdf5 files beside a metadata.json that gives the signature alone.
  * Each shard is written aside, synced and renamed: it is whole or absent. A bad episode is refused
- * with file, episode, row and reason, and left on disk untouched.
- *
- * Reading one shard is shard_reader.h, writing is dataset_writer.h; both come with this header. */
+ * with file, episode, row and reason, and left on disk untouched. Episodes are read by
+ * shard_reader.h and written by dataset_writer.h. */
 #ifndef HINDCAST_TRAJECTORY_DATASET_H
 #define HINDCAST_TRAJECTORY_DATASET_H
 
@@ -45,8 +44,5 @@ const struct dataset_shard *dataset_shard(const struct dataset *dataset, size_t 
 /* Of all shards together, as listed. */
 uint64_t dataset_episodes(const struct dataset *dataset);
 uint64_t dataset_transitions(const struct dataset *dataset);
-
-#include "common/trajectory/dataset_writer.h"
-#include "common/trajectory/shard_reader.h"
 
 #endif

@@ -17,6 +17,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/shard_survey.h"
 #include "common/trajectory/shard_writer.h"
 
 #define PATH_SIZE      4096

@@ -1,5 +1,6 @@
 /* Opening, appending to, reading and emptying the journal. The bytes are journal_format.c's. */
 #include "common/trajectory/journal.h"
+#include "common/trajectory/dataset_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,8 +34,8 @@ struct journal {
 
 /* ---- opening ---- */
 
-static status note_record(struct journal *journal, const struct journal_record *place,
-                          struct err *err)
+static status add_record(struct journal *journal, const struct journal_record *place,
+                         struct err *err)
 {
     if (journal->n == journal->capacity) {
         uint64_t capacity = journal->capacity == 0 ? 256 : 2 * journal->capacity;
@@ -78,7 +79,7 @@ static status scan(struct journal *journal, const unsigned char *bytes, uint64_t
         if (writer != NULL && dataset_writer_last_has(writer, &place.identity)) {
             found->dropped++;
         } else {
-            status s = note_record(journal, &place, err);
+            status s = add_record(journal, &place, err);
             if (s != STATUS_OK) {
                 return s;
             }
@@ -298,7 +299,7 @@ status journal_append(struct journal *journal, const struct episode *episode, st
     }
     struct journal_record place = {
         .at = journal->end, .T = episode->T, .identity = episode->identity};
-    s = note_record(journal, &place, err);
+    s = add_record(journal, &place, err);
     if (s != STATUS_OK) {
         return s;
     }

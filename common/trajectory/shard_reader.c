@@ -1,6 +1,7 @@
 /* From a group of an HDF5 file to checked rows. All lengths and types are looked at before a number
  * is read: the file may be anybody's. */
 #include "common/trajectory/shard_reader.h"
+#include "common/trajectory/dataset.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,13 +11,11 @@
 #include <xxhash.h>
 
 #include "common/base/memory.h"
-#include "common/trajectory/dataset.h"
 #include "common/trajectory/hdf5.h"
+#include "common/trajectory/shard_survey.h"
 
-#define EPISODE_PREFIX "episode_"
-#define EPISODES_MAX   50000000u /* per file */
-#define VALUES_MAX     (EPISODE_BYTES_MAX / sizeof(float))
-#define NAME_SIZE      (SIGNATURE_NAME_SIZE + 32)
+#define VALUES_MAX (EPISODE_BYTES_MAX / sizeof(float))
+#define NAME_SIZE  (SIGNATURE_NAME_SIZE + 32)
 
 struct shard_reader {
     const struct dataset *dataset;
@@ -28,135 +27,6 @@ struct shard_reader {
     int *flags;
     size_t floats_capacity, flags_capacity;
 };
-
-/* ---- which episodes are there ---- */
-
-struct numbers {
-    uint64_t *items;
-    uint64_t n, capacity;
-    bool no_memory;
-};
-
-/* "episode_12" -> 12; other names are not episodes. */
-static bool parse_name(const char *name, uint64_t *number)
-{
-    size_t prefix = strlen(EPISODE_PREFIX);
-    size_t digits = strncmp(name, EPISODE_PREFIX, prefix) == 0 ? strlen(name + prefix) : 0;
-    if (digits < 1 || digits > 18 || strspn(name + prefix, "0123456789") != digits) {
-        return false;
-    }
-    *number = strtoull(name + prefix, NULL, 10);
-    return true;
-}
-
-static herr_t note_name(hid_t group, const char *name, const H5L_info_t *info, void *arg)
-{
-    (void)group;
-    (void)info;
-    struct numbers *numbers = arg;
-    uint64_t number;
-    if (!parse_name(name, &number)) {
-        return 0;
-    }
-    if (numbers->n == numbers->capacity) {
-        uint64_t capacity = numbers->capacity == 0 ? 1024 : 2 * numbers->capacity;
-        uint64_t *items = capacity <= 2ull * EPISODES_MAX
-                              ? mem_resize(numbers->items, capacity, sizeof *items)
-                              : NULL;
-        if (items == NULL) {
-            numbers->no_memory = true;
-            return 1; /* stops the iteration */
-        }
-        numbers->items = items;
-        numbers->capacity = capacity;
-    }
-    numbers->items[numbers->n++] = number;
-    return 0;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a;
-    uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-static status list_episodes(hid_t file, const char *path, uint64_t **items, uint64_t *n,
-                            struct err *err)
-{
-    struct numbers numbers = {0};
-    herr_t code = H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, note_name, &numbers);
-    if (numbers.no_memory || code < 0) {
-        mem_free(numbers.items);
-        return numbers.no_memory ? err_set(err, STATUS_NO_MEMORY, "%s: list of episodes", path)
-                                 : hdf5_error(err, STATUS_CORRUPT, "%s: list of episodes", path);
-    }
-    if (numbers.n > 0) {
-        qsort(numbers.items, numbers.n, sizeof *numbers.items, compare_numbers);
-    }
-    *items = numbers.items;
-    *n = numbers.n;
-    return STATUS_OK;
-}
-
-static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, uint64_t number)
-{
-    char name[NAME_SIZE];
-    snprintf(name, sizeof name, EPISODE_PREFIX "%" PRIu64, number);
-    survey->origins[i] = (struct episode_identity){0};
-    hid_t group = H5Gopen2(file, name, H5P_DEFAULT);
-    if (group < 0) {
-        H5Eclear2(H5E_DEFAULT);
-        return;
-    }
-    uint64_t T;
-    uint64_t v[4];
-    if (hdf5_read_attribute(&T, 1, group, "total_steps") == STATUS_OK &&
-        T <= EPISODE_TRANSITIONS_MAX) {
-        survey->transitions += T;
-    }
-    if (hdf5_read_attribute(v, 4, group, "identity") == STATUS_OK) {
-        survey->origins[i] = (struct episode_identity){
-            .source = v[0], .shard = v[1], .episode = v[2], .relabel = v[3]};
-    }
-    H5Gclose(group);
-}
-
-static status survey_file(struct shard_survey *survey, hid_t file, const char *path,
-                          struct err *err)
-{
-    uint64_t *numbers;
-    struct shard_survey made = {0};
-    status s = list_episodes(file, path, &numbers, &made.episodes, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    made.origins = mem_array(made.episodes > 0 ? made.episodes : 1, sizeof *made.origins);
-    if (made.origins == NULL) {
-        s = err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " episodes", path, made.episodes);
-    } else {
-        for (uint64_t i = 0; i < made.episodes; i++) {
-            survey_episode(&made, file, i, numbers[i]);
-        }
-        *survey = made;
-    }
-    mem_free(numbers);
-    return s;
-}
-
-status shard_survey(struct shard_survey *survey, const char *path, struct err *err)
-{
-    hid_t file;
-    hdf5_lock();
-    status s = hdf5_open(&file, path, err);
-    if (s == STATUS_OK) {
-        s = survey_file(survey, file, path, err);
-        H5Fclose(file);
-        H5Eclear2(H5E_DEFAULT);
-    }
-    hdf5_unlock();
-    return s;
-}
 
 /* ---- open and close ---- */
 
@@ -189,7 +59,7 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
     hdf5_lock();
     s = hdf5_open(&made->file, shard->path, err);
     if (s == STATUS_OK) {
-        s = list_episodes(made->file, shard->path, &made->numbers, &made->n, err);
+        s = shard_survey_list(made->file, shard->path, &made->numbers, &made->n, err);
         if (s != STATUS_OK) {
             H5Fclose(made->file);
         }
@@ -419,7 +289,7 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     const struct signature *signature = dataset_signature(reader->dataset);
     ASSERT(episode->W == signature_width(signature));
     char name[NAME_SIZE];
-    snprintf(name, sizeof name, EPISODE_PREFIX "%" PRIu64, reader->numbers[i]);
+    snprintf(name, sizeof name, SHARD_EPISODE_PREFIX "%" PRIu64, reader->numbers[i]);
     episode_clear(episode);
     hdf5_lock();
     hid_t group = H5Gopen2(reader->file, name, H5P_DEFAULT);

@@ -6,9 +6,9 @@
 #ifndef HINDCAST_TRAJECTORY_SHARD_READER_H
 #define HINDCAST_TRAJECTORY_SHARD_READER_H
 
+#include "common/trajectory/dataset.h"
 #include "common/trajectory/episode.h"
 
-struct dataset;
 struct shard_reader;
 
 /* NOT_FOUND, CORRUPT (not HDF5, truncated): nothing of this shard can be read. `dataset` must
@@ -22,14 +22,5 @@ uint64_t shard_reader_episodes(const struct shard_reader *reader);
 status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode *episode,
                          struct err *err) MUST_CHECK;
 void shard_reader_close(struct shard_reader *reader);
-
-/* What the attributes of a shard tell, without its data. */
-struct shard_survey {
-    uint64_t episodes;
-    uint64_t transitions;             /* sum of total_steps, where they are there */
-    struct episode_identity *origins; /* (episodes): identities they were written with, 0 where
-                                         there is none. mem_free */
-};
-status shard_survey(struct shard_survey *survey, const char *path, struct err *err) MUST_CHECK;
 
 #endif

@@ -1,5 +1,7 @@
 /* Gathering and showing what logs hold. Returns are kept one by one: percentiles need them. */
 #include "common/trajectory/summary.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/shard_reader.h"
 
 #include <inttypes.h>
 #include <math.h>

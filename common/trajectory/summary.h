@@ -9,7 +9,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-#include "common/trajectory/dataset.h"
+#include "common/trajectory/episode.h"
 
 #define DATASET_SUMMARY_REASONS_MAX 100 /* bad episodes told one by one; all are counted */
 

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/trajectory/minari.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/minari_export.h"
 #include "common/trajectory/summary.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/thin.h"

@@ -1,3 +1,5 @@
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
 #include "deploy/local/thin.h"
 
 #include <stdlib.h>

@@ -5,6 +5,8 @@
 
 #include "common/base/memory.h"
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/trajectories.h"
 

@@ -6,6 +6,9 @@
 
 #include "common/base/memory.h"
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
+#include "common/trajectory/shard_survey.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/trajectories.h"
 

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/journal.h"
+#include "common/trajectory/shard_reader.h"
 #include "tests/lib/check.h"
 #include "tests/lib/faults.h"
 #include "tests/lib/scratch.h"

@@ -7,6 +7,7 @@
 #include "common/base/memory.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/hdf5_writing.h"
+#include "common/trajectory/shard_reader.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"

@@ -4,7 +4,9 @@
 
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/dataset_writer.h"
-#include "common/trajectory/minari.h"
+#include "common/trajectory/minari_export.h"
+#include "common/trajectory/minari_metadata.h"
+#include "common/trajectory/shard_reader.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "common/base/memory.h"
+#include "common/trajectory/dataset_writer.h"
 #include "common/trajectory/summary.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"

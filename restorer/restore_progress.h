@@ -1,7 +1,7 @@
 /* What a restorer shows while it works: counted by the restoring thread, read by the loop thread.
  */
-#ifndef HINDCAST_RESTORER_NUMBERS_H
-#define HINDCAST_RESTORER_NUMBERS_H
+#ifndef HINDCAST_RESTORER_RESTORE_PROGRESS_H
+#define HINDCAST_RESTORER_RESTORE_PROGRESS_H
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -9,10 +9,16 @@
 #include "common/base/process.h"
 
 /* What the thread is doing. */
-enum numbers_state { CONNECTING, INSERTING, FLUSHING, SEALING, DONE };
+enum restore_state {
+    RESTORE_CONNECTING,
+    RESTORE_INSERTING,
+    RESTORE_FLUSHING,
+    RESTORE_SEALING,
+    RESTORE_DONE
+};
 
-struct numbers {
-    _Atomic int state;         /* enum numbers_state */
+struct restore_progress {
+    _Atomic int state;         /* enum restore_state */
     _Atomic uint64_t pass;     /* passes over */
     _Atomic uint64_t done;     /* episodes of this pass, good and bad, earlier processes included */
     _Atomic uint64_t episodes; /* inserted by this process; so are those below */
@@ -29,9 +35,9 @@ struct numbers {
 };
 
 /* Registers the metrics; before the threads start. */
-void numbers_start(struct numbers *numbers);
+void restore_progress_start(struct restore_progress *progress);
 
 /* process_report and metrics, from what was counted so far. Loop thread. */
-void numbers_show(struct numbers *numbers, struct process *process);
+void restore_progress_show(struct restore_progress *progress, struct process *process);
 
 #endif

@@ -1,4 +1,4 @@
-/* Sources and reading ahead: datasets of one signature, in the plan's order, bad episodes told, an
+/* Sources and reading prefetch: datasets of one signature, in the plan's order, bad episodes told, an
  * end whenever it is wanted. */
 #include <math.h>
 #include <stdio.h>
@@ -8,7 +8,10 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "restorer/ahead.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
+#include "restorer/prefetch.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
@@ -91,11 +94,11 @@ struct parts {
     struct sources *sources;
     struct relabel *relabel;
     struct plan *plan;
-    struct ahead *ahead;
+    struct prefetch *prefetch;
 };
 
 static void open_parts(struct parts *parts, bool shuffle, struct plan_position until,
-                       size_t read_ahead)
+                       size_t prefetch_episodes)
 {
     const struct config_texts none = {0};
     const struct plan_settings settings = {5, shuffle, 0, 1};
@@ -110,17 +113,17 @@ static void open_parts(struct parts *parts, bool shuffle, struct plan_position u
     assert_int_equal(
         plan_new(&parts->plan, shards, sources_n_shards(parts->sources), &settings, NULL),
         STATUS_OK);
-    const struct ahead_settings ahead = {.sources = parts->sources,
+    const struct prefetch_settings prefetch = {.sources = parts->sources,
                                          .plan = parts->plan,
                                          .relabel = parts->relabel,
                                          .until = until,
-                                         .read_ahead = read_ahead};
-    assert_int_equal(ahead_start(&parts->ahead, &ahead, NULL), STATUS_OK);
+                                         .prefetch_episodes = prefetch_episodes};
+    assert_int_equal(prefetch_start(&parts->prefetch, &prefetch, NULL), STATUS_OK);
 }
 
 static void close_parts(struct parts *parts)
 {
-    ahead_stop(parts->ahead);
+    prefetch_stop(parts->prefetch);
     plan_free(parts->plan);
     relabel_free(parts->relabel);
     sources_close(parts->sources);
@@ -134,17 +137,17 @@ static void passes_come_in_the_plans_order(void **state)
     write_shard("b", 30, false);
     write_shard("b", 40, false);
     assert_int_equal(truncate(scratch_at("b/shard-00001.hdf5"), 700), 0);
-    for (size_t read_ahead = 1; read_ahead <= 7; read_ahead += 3) {
+    for (size_t prefetch_episodes = 1; prefetch_episodes <= 7; prefetch_episodes += 3) {
         struct parts parts;
         unsigned counts[5] = {0};
-        open_parts(&parts, true, (struct plan_position){.pass = 2}, read_ahead);
+        open_parts(&parts, true, (struct plan_position){.pass = 2}, prefetch_episodes);
         struct plan *plan; /* walks along */
         const struct plan_settings settings = {5, true, 0, 1};
         const struct plan_shard shards[4] = {{0, 3}, {1, 3}, {2, 3}, {3, 3}};
         assert_int_equal(plan_new(&plan, shards, 4, &settings, NULL), STATUS_OK);
         for (;;) {
-            struct ahead_item *item;
-            const status s = ahead_next(parts.ahead, &item, 5000);
+            struct prefetch_item *item;
+            const status s = prefetch_next(parts.prefetch, &item, 5000);
             if (s == STATUS_CLOSED) {
                 break;
             }
@@ -153,22 +156,22 @@ static void passes_come_in_the_plans_order(void **state)
             plan_next(plan, &step);
             assert_int_equal(plan_compare(plan_position(plan), item->after), 0);
             counts[item->kind]++;
-            assert_int_equal(item->kind == AHEAD_PASS_END, step.pass_end);
+            assert_int_equal(item->kind == PREFETCH_PASS_END, step.pass_end);
             const bool bad = step.shard_i == 3 || (step.shard_i == 1 && step.episode_i == 1);
-            assert_true(step.pass_end || (item->kind == AHEAD_BAD) == bad);
-            if (item->kind == AHEAD_EPISODE) {
+            assert_true(step.pass_end || (item->kind == PREFETCH_BAD) == bad);
+            if (item->kind == PREFETCH_EPISODE) {
                 assert_int_equal(item->episode.T, 4 + step.episode_i);
                 assert_int_equal(item->episode.identity.episode, step.episode_i);
-            } else if (item->kind == AHEAD_BAD) {
+            } else if (item->kind == PREFETCH_BAD) {
                 assert_non_null(strstr(item->reason.text, step.shard_i == 3
                                                               ? "b/shard-00001.hdf5"
                                                               : "row 0, observation"));
             }
-            ahead_return(parts.ahead, item);
+            prefetch_return(parts.prefetch, item);
         }
-        assert_int_equal(counts[AHEAD_EPISODE], 2 * 8);
-        assert_int_equal(counts[AHEAD_BAD], 2 * 4);
-        assert_int_equal(counts[AHEAD_PASS_END], 2);
+        assert_int_equal(counts[PREFETCH_EPISODE], 2 * 8);
+        assert_int_equal(counts[PREFETCH_BAD], 2 * 4);
+        assert_int_equal(counts[PREFETCH_PASS_END], 2);
         plan_free(plan);
         close_parts(&parts);
     }
@@ -220,17 +223,17 @@ static void damaged_episodes_are_not_read_twice(void **state)
     struct parts parts;
     open_parts(&parts, true, (struct plan_position){.pass = 3}, 2);
     unsigned counts[5] = {0};
-    struct ahead_item *item;
-    while (ahead_next(parts.ahead, &item, 5000) == STATUS_OK) {
+    struct prefetch_item *item;
+    while (prefetch_next(parts.prefetch, &item, 5000) == STATUS_OK) {
         counts[item->kind]++;
-        assert_int_equal(item->reason.code, item->kind == AHEAD_BAD || item->kind == AHEAD_STILL_BAD
+        assert_int_equal(item->reason.code, item->kind == PREFETCH_BAD || item->kind == PREFETCH_STILL_BAD
                                                 ? STATUS_CORRUPT
                                                 : STATUS_OK);
-        ahead_return(parts.ahead, item);
+        prefetch_return(parts.prefetch, item);
     }
-    assert_int_equal(counts[AHEAD_EPISODE], 6);
-    assert_int_equal(counts[AHEAD_BAD], 1);
-    assert_int_equal(counts[AHEAD_STILL_BAD], 2);
+    assert_int_equal(counts[PREFETCH_EPISODE], 6);
+    assert_int_equal(counts[PREFETCH_BAD], 1);
+    assert_int_equal(counts[PREFETCH_STILL_BAD], 2);
     close_parts(&parts);
 }
 
@@ -240,11 +243,11 @@ static void it_stops_whenever_asked(void **state)
     write_shard("a", 10, false);
     for (int taken = 0; taken < 30; taken += 5) {
         struct parts parts;
-        open_parts(&parts, true, AHEAD_FOR_EVER, 4);
-        struct ahead_item *item;
+        open_parts(&parts, true, PREFETCH_UNBOUNDED, 4);
+        struct prefetch_item *item;
         for (int i = 0; i < taken; i++) {
-            assert_int_equal(ahead_next(parts.ahead, &item, 5000), STATUS_OK);
-            ahead_return(parts.ahead, item);
+            assert_int_equal(prefetch_next(parts.prefetch, &item, 5000), STATUS_OK);
+            prefetch_return(parts.prefetch, item);
         }
         close_parts(&parts);
     }

@@ -1,5 +1,5 @@
 /* Counts to metrics and to the one line that says where we are. */
-#include "restorer/numbers.h"
+#include "restorer/restore_progress.h"
 
 #include <inttypes.h>
 
@@ -7,17 +7,17 @@
 #include "common/base/metrics.h"
 
 static const char *const state_texts[] = {
-    [CONNECTING] = "waiting for the replay server",
-    [INSERTING] = "inserting",
-    [FLUSHING] = "waiting for acknowledgements",
-    [SEALING] = "sealing the table",
-    [DONE] = "done",
+    [RESTORE_CONNECTING] = "waiting for the replay server",
+    [RESTORE_INSERTING] = "inserting",
+    [RESTORE_FLUSHING] = "waiting for acknowledgements",
+    [RESTORE_SEALING] = "sealing the table",
+    [RESTORE_DONE] = "done",
 };
 
 /* Metrics and the counts that they show. */
 static struct metric *episodes, *transitions, *bad, *bytes, *duplicates, *waited, *passes;
 
-void numbers_start(struct numbers *numbers)
+void restore_progress_start(struct restore_progress *progress)
 {
     episodes = metric_counter("hindcast_restorer_episodes_total", "Episodes inserted", NULL);
     transitions =
@@ -29,7 +29,7 @@ void numbers_start(struct numbers *numbers)
     waited = metric_counter("hindcast_restorer_waited_seconds_total",
                             "Time that the server or the network made us wait", NULL);
     passes = metric_gauge("hindcast_restorer_pass", "Passes over the logs so far", NULL);
-    numbers->last_ns = clock_now_ns();
+    progress->last_ns = clock_now_ns();
 }
 
 /* Counters only grow. */
@@ -41,43 +41,43 @@ static void raise_to(struct metric *metric, double value)
     }
 }
 
-static void measure_rate(struct numbers *numbers, uint64_t inserted)
+static void measure_rate(struct restore_progress *progress, uint64_t inserted)
 {
     const uint64_t now = clock_now_ns();
-    if (now > numbers->last_ns) {
-        numbers->rate =
-            (double)(inserted - numbers->last_transitions) * 1e9 / (double)(now - numbers->last_ns);
+    if (now > progress->last_ns) {
+        progress->rate = (double)(inserted - progress->last_transitions) * 1e9 /
+                         (double)(now - progress->last_ns);
     }
-    numbers->last_ns = now;
-    numbers->last_transitions = inserted;
+    progress->last_ns = now;
+    progress->last_transitions = inserted;
 }
 
-void numbers_show(struct numbers *numbers, struct process *process)
+void restore_progress_show(struct restore_progress *progress, struct process *process)
 {
-    const uint64_t inserted = atomic_load(&numbers->transitions);
-    const uint64_t refused = atomic_load(&numbers->bad);
-    const uint64_t pass = atomic_load(&numbers->pass);
-    const uint64_t done = atomic_load(&numbers->done);
-    raise_to(episodes, (double)atomic_load(&numbers->episodes));
+    const uint64_t inserted = atomic_load(&progress->transitions);
+    const uint64_t refused = atomic_load(&progress->bad);
+    const uint64_t pass = atomic_load(&progress->pass);
+    const uint64_t done = atomic_load(&progress->done);
+    raise_to(episodes, (double)atomic_load(&progress->episodes));
     raise_to(transitions, (double)inserted);
     raise_to(bad, (double)refused);
-    raise_to(bytes, (double)atomic_load(&numbers->bytes));
-    raise_to(duplicates, (double)atomic_load(&numbers->duplicates));
-    raise_to(waited, (double)atomic_load(&numbers->waited_ms) / 1e3);
+    raise_to(bytes, (double)atomic_load(&progress->bytes));
+    raise_to(duplicates, (double)atomic_load(&progress->duplicates));
+    raise_to(waited, (double)atomic_load(&progress->waited_ms) / 1e3);
     metric_set(passes, (double)pass);
-    measure_rate(numbers, inserted);
+    measure_rate(progress, inserted);
 
-    const int state = atomic_load(&numbers->state);
+    const int state = atomic_load(&progress->state);
     double fraction = -1;
-    if (!numbers->endless && state != CONNECTING) {
-        const bool over = state != INSERTING || numbers->all == 0;
-        fraction = over ? 1 : (double)done / (double)numbers->all;
+    if (!progress->endless && state != RESTORE_CONNECTING) {
+        const bool over = state != RESTORE_INSERTING || progress->all == 0;
+        fraction = over ? 1 : (double)done / (double)progress->all;
     }
-    if (state == INSERTING) {
+    if (state == RESTORE_INSERTING) {
         process_report(process, fraction,
                        "pass %" PRIu64 "  episode %" PRIu64 "/%" PRIu64
                        "  %.0f transitions/s  %" PRIu64 " bad",
-                       pass, done, numbers->all, numbers->rate, refused);
+                       pass, done, progress->all, progress->rate, refused);
     } else {
         process_report(process, fraction, "%s", state_texts[state]);
     }

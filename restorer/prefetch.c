@@ -1,0 +1,269 @@
+/* The reader thread. Items circulate between two queues, full and empty; each queue holds all of
+ * them. */
+#include "restorer/prefetch.h"
+#include "common/trajectory/dataset.h"
+#include "common/trajectory/shard_reader.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/base/memory.h"
+#include "common/base/queue.h"
+
+#define KNOWN_MAX 65536 /* damaged episodes that are remembered */
+#define WAIT_MS   1000  /* between looks whether to stop; closing a queue wakes at once */
+
+struct prefetch {
+    struct prefetch_settings settings;
+    pthread_t thread;
+    atomic_bool stop;
+    struct queue *full, *empty;
+    size_t n;
+    struct prefetch_item *items; /* (n) */
+    struct episode logged;       /* as read, before relabelling */
+    struct shard_reader *reader;
+    uint64_t reader_shard; /* the shard that `reader` has open */
+    bool shard_bad;        /* .. or could not be opened, for this reason: */
+    struct err shard_reason;
+    size_t n_known, known_capacity;
+    struct known { /* damaged episodes: not read again, since HDF5 loses memory over each bad
+                      checksum */
+        uint64_t shard_i, episode_i;
+    } * known; /* (n_known) */
+};
+
+/* ---- reading ---- */
+
+static void close_reader(struct prefetch *prefetch)
+{
+    shard_reader_close(prefetch->reader);
+    prefetch->reader = NULL;
+    prefetch->shard_bad = false;
+}
+
+/* Makes `reader` that of the shard. One that cannot be opened is not tried again for each of its
+ * episodes. */
+static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err *err)
+{
+    if (prefetch->reader_shard != shard || (prefetch->reader == NULL && !prefetch->shard_bad)) {
+        close_reader(prefetch);
+        size_t shard_i;
+        const struct dataset *dataset = sources_shard(prefetch->settings.sources, shard, &shard_i);
+        prefetch->reader_shard = shard;
+        prefetch->shard_reason = (struct err){0};
+        const status s =
+            shard_reader_open(&prefetch->reader, dataset, shard_i, &prefetch->shard_reason);
+        if (s == STATUS_NO_MEMORY) {
+            return err_set(err, s, "%s", prefetch->shard_reason.text);
+        }
+        prefetch->shard_bad = s != STATUS_OK;
+    }
+    return prefetch->shard_bad
+               ? err_set(err, prefetch->shard_reason.code, "%s", prefetch->shard_reason.text)
+               : STATUS_OK;
+}
+
+static status read_episode(struct prefetch *prefetch, const struct plan_step *step,
+                           struct prefetch_item *item)
+{
+    status s = open_reader(prefetch, step->shard_i, &item->reason);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (step->episode_i >= shard_reader_episodes(prefetch->reader)) {
+        size_t shard_i;
+        const struct dataset *dataset =
+            sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
+        return err_set(
+            &item->reason, STATUS_CORRUPT, "%s: has %" PRIu64 " episodes, listed are %" PRIu64,
+            dataset_shard(dataset, shard_i)->path, shard_reader_episodes(prefetch->reader),
+            dataset_shard(dataset, shard_i)->episodes);
+    }
+    s = shard_reader_read(prefetch->reader, step->episode_i, &prefetch->logged, &item->reason);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = relabel_apply(prefetch->settings.relabel, &prefetch->logged, &item->episode, &item->reason);
+    if (s != STATUS_OK) {
+        size_t shard_i;
+        const struct dataset *dataset =
+            sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
+        return err_context(&item->reason, s, "%s: episode_%" PRIu64,
+                           dataset_shard(dataset, shard_i)->path,
+                           prefetch->logged.identity.episode);
+    }
+    return s;
+}
+
+static bool is_known(const struct prefetch *prefetch, const struct plan_step *step)
+{
+    for (size_t i = 0; i < prefetch->n_known; i++) {
+        if (prefetch->known[i].shard_i == step->shard_i &&
+            prefetch->known[i].episode_i == step->episode_i) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* As far as memory allows: forgetting costs a little of it in each pass, no more. */
+static void remember(struct prefetch *prefetch, const struct plan_step *step)
+{
+    if (prefetch->n_known == prefetch->known_capacity) {
+        const size_t capacity = prefetch->known_capacity == 0 ? 64 : 2 * prefetch->known_capacity;
+        struct known *known =
+            capacity <= KNOWN_MAX ? mem_resize(prefetch->known, capacity, sizeof *known) : NULL;
+        if (known == NULL) {
+            return;
+        }
+        prefetch->known = known;
+        prefetch->known_capacity = capacity;
+    }
+    prefetch->known[prefetch->n_known++] = (struct known){step->shard_i, step->episode_i};
+}
+
+/* Fills the item with the next step. */
+static void fill(struct prefetch *prefetch, struct prefetch_item *item)
+{
+    struct plan_step step;
+    plan_next(prefetch->settings.plan, &step);
+    item->after = plan_position(prefetch->settings.plan);
+    item->reason = (struct err){0};
+    if (step.pass_end) {
+        item->kind = PREFETCH_PASS_END;
+        close_reader(prefetch);
+        return;
+    }
+    if (is_known(prefetch, &step)) {
+        item->kind = PREFETCH_STILL_BAD;
+        err_set(&item->reason, STATUS_CORRUPT, "shard %" PRIu64 ", episode %" PRIu64 ": is damaged",
+                step.shard_i, step.episode_i);
+        return;
+    }
+    const status s = read_episode(prefetch, &step, item);
+    if (s == STATUS_CORRUPT && !prefetch->shard_bad) {
+        remember(prefetch, &step);
+    }
+    item->kind = s == STATUS_OK          ? PREFETCH_EPISODE
+                 : s == STATUS_NO_MEMORY ? PREFETCH_FAILED
+                                         : PREFETCH_BAD;
+}
+
+static void *read_all(void *arg)
+{
+    struct prefetch *prefetch = arg;
+    bool failed = false;
+    while (!failed && !atomic_load(&prefetch->stop) &&
+           plan_compare(plan_position(prefetch->settings.plan), prefetch->settings.until) < 0) {
+        void *item;
+        const status s = queue_pop(prefetch->empty, &item, WAIT_MS);
+        if (s == STATUS_TIMEOUT) {
+            continue;
+        }
+        if (s != STATUS_OK) {
+            break;
+        }
+        fill(prefetch, item);
+        failed = ((struct prefetch_item *)item)->kind == PREFETCH_FAILED;
+        /* There is room for all items; only closing makes this fail, and then the item stays in its
+         * array. */
+        if (queue_try_push(prefetch->full, item) != STATUS_OK) {
+            break;
+        }
+    }
+    close_reader(prefetch);
+    queue_close(prefetch->full);
+    return NULL;
+}
+
+/* ---- handing over ---- */
+
+status prefetch_next(struct prefetch *prefetch, struct prefetch_item **item, uint64_t timeout_ms)
+{
+    void *popped;
+    const status s = queue_pop(prefetch->full, &popped, timeout_ms);
+    if (s == STATUS_OK) {
+        *item = popped;
+    }
+    return s;
+}
+
+void prefetch_return(struct prefetch *prefetch, struct prefetch_item *item)
+{
+    /* Fails only when closed: the item belongs to the array all the same. */
+    (void)!queue_try_push(prefetch->empty, item);
+}
+
+static void forget(void *item)
+{
+    (void)item; /* lies in the array */
+}
+
+static void free_prefetch(struct prefetch *prefetch)
+{
+    if (prefetch->full != NULL) {
+        queue_free(prefetch->full, forget);
+    }
+    if (prefetch->empty != NULL) {
+        queue_free(prefetch->empty, forget);
+    }
+    for (size_t i = 0; prefetch->items != NULL && i < prefetch->n; i++) {
+        episode_fini(&prefetch->items[i].episode);
+    }
+    mem_free(prefetch->items);
+    mem_free(prefetch->known);
+    episode_fini(&prefetch->logged);
+    mem_free(prefetch);
+}
+
+static status make_items(struct prefetch *prefetch, struct err *err)
+{
+    const size_t n = prefetch->settings.prefetch_episodes;
+    prefetch->items = mem_array(n, sizeof *prefetch->items);
+    if (prefetch->items == NULL || queue_new(&prefetch->full, n) != STATUS_OK ||
+        queue_new(&prefetch->empty, n) != STATUS_OK) {
+        return err_set(err, STATUS_NO_MEMORY, "read %zu episodes prefetch", n);
+    }
+    prefetch->n = n;
+    const uint32_t W = signature_width(relabel_signature(prefetch->settings.relabel));
+    for (size_t i = 0; i < n; i++) {
+        episode_init(&prefetch->items[i].episode, W);
+        ASSERT(queue_try_push(prefetch->empty, &prefetch->items[i]) == STATUS_OK);
+    }
+    return STATUS_OK;
+}
+
+status prefetch_start(struct prefetch **prefetch, const struct prefetch_settings *settings,
+                      struct err *err)
+{
+    ASSERT(settings->prefetch_episodes >= 1);
+    struct prefetch *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "read prefetch");
+    }
+    made->settings = *settings;
+    episode_init(&made->logged, signature_width(sources_signature(settings->sources)));
+    status s = make_items(made, err);
+    if (s == STATUS_OK) {
+        const int number = pthread_create(&made->thread, NULL, read_all, made);
+        s = number == 0 ? STATUS_OK : err_errno(err, number, "start the reader thread");
+    }
+    if (s != STATUS_OK) {
+        free_prefetch(made);
+        return s;
+    }
+    *prefetch = made;
+    return STATUS_OK;
+}
+
+void prefetch_stop(struct prefetch *prefetch)
+{
+    if (prefetch == NULL) {
+        return;
+    }
+    atomic_store(&prefetch->stop, true);
+    queue_close(prefetch->empty);
+    pthread_join(prefetch->thread, NULL);
+    free_prefetch(prefetch);
+}
