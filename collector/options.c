@@ -36,7 +36,10 @@ static const struct config_option table[] = {
 
 struct config_section collector_section(struct collector_options *options)
 {
-    return (struct config_section){"collector", table, sizeof table / sizeof table[0], options};
+    return (struct config_section){.name = "collector",
+                                   .options = table,
+                                   .n_options = sizeof table / sizeof table[0],
+                                   .values = options};
 }
 
 status collector_options_finish(struct collector_options *options,

@@ -34,7 +34,10 @@ static const struct config_option table[] = {
 
 struct config_section evaluator_section(struct evaluator_options *options)
 {
-    return (struct config_section){"evaluator", table, sizeof table / sizeof table[0], options};
+    return (struct config_section){.name = "evaluator",
+                                   .options = table,
+                                   .n_options = sizeof table / sizeof table[0],
+                                   .values = options};
 }
 
 status evaluator_options_check(const struct evaluator_options *options,

@@ -32,7 +32,10 @@ static const struct config_option table[] = {
 
 struct config_section restorer_section(struct restorer_options *options)
 {
-    return (struct config_section){"restorer", table, sizeof table / sizeof table[0], options};
+    return (struct config_section){.name = "restorer",
+                                   .options = table,
+                                   .n_options = sizeof table / sizeof table[0],
+                                   .values = options};
 }
 
 status restorer_options_check(const struct restorer_options *options, struct err *err)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/config_lookup.h"
 #include "common/base/config_value.h"
 #include "common/base/config_yaml.h"
 #include "common/base/memory.h"
@@ -23,47 +24,137 @@ static void set_defaults(const struct config_section *section)
         }
         ASSERT(s == STATUS_OK);
     }
+    for (size_t i = 0; i < section->n_groups; i++) {
+        char *count = (char *)section->values + section->groups[i].count_offset;
+        memset(count, 0, sizeof(size_t));
+    }
 }
 
-/* name(size) -> the section and option it means. "a.b" names the section; "b" alone must be in one
- * only. */
-static status find_flag(const struct config_section *sections, size_t n, const char *name,
-                        const struct config_section **section, const struct config_option **option,
-                        struct err *err)
+/* What a flag names: an option of a section, or of an entry of one of its groups. */
+struct target {
+    const struct config_section *section;
+    const struct config_option *option;
+    const struct config_group *group; /* NULL: an option of the section */
+    char entry[CONFIG_VIEW_NAME_SIZE];
+    bool renamed;
+};
+
+/* "tables.expert.max_bytes": an option of an entry, whose name lies between the first dot and the
+ * last. */
+static bool find_in_group(const struct config_section *section, const char *name,
+                          struct target *target)
 {
-    const char *dot = strchr(name, '.');
+    const char *first = strchr(name, '.');
+    const char *last = strrchr(name, '.');
+    const struct config_group *group =
+        first == NULL || first == last ? NULL
+                                       : config_find_group(section, name, (size_t)(first - name));
+    if (group == NULL) {
+        return false;
+    }
+    const struct config_section options = {.name = section->name,
+                                           .options = group->options,
+                                           .n_options = group->n_options,
+                                           .renames = group->renames,
+                                           .n_renames = group->n_renames};
+    const struct config_option *option = config_find_option(&options, last + 1, &target->renamed);
+    if (option == NULL) {
+        return false;
+    }
+    target->section = section;
+    target->option = option;
+    target->group = group;
+    snprintf(target->entry, sizeof target->entry, "%.*s", (int)(last - first - 1), first + 1);
+    return true;
+}
+
+/* The part of a flag's name behind "section.", or the whole name where the section is not named. */
+static const char *behind_section(const struct config_section *section, const char *name,
+                                  bool *named)
+{
+    const size_t size = strlen(section->name);
+    *named = strncmp(name, section->name, size) == 0 && name[size] == '.';
+    return *named ? name + size + 1 : name;
+}
+
+static bool find_in_section(const struct config_section *section, const char *name,
+                            struct target *target)
+{
+    bool named;
+    const char *key = behind_section(section, name, &named);
+    if (strchr(key, '.') != NULL) {
+        return find_in_group(section, key, target);
+    }
+    bool renamed;
+    const struct config_option *option = config_find_option(section, key, &renamed);
+    if (option == NULL) {
+        return false;
+    }
+    *target = (struct target){.section = section, .option = option, .renamed = renamed};
+    return true;
+}
+
+static status refuse_flag(const struct config_section *sections, size_t n, const char *name,
+                          struct err *err)
+{
+    const char *dot = strrchr(name, '.');
     const char *key = dot == NULL ? name : dot + 1;
-    size_t found = 0;
     char suggestion[128] = "";
-    for (size_t i = 0; i < n; i++) {
-        const bool here =
-            dot == NULL || (strlen(sections[i].name) == (size_t)(dot - name) &&
-                            strncmp(sections[i].name, name, (size_t)(dot - name)) == 0);
-        for (size_t j = 0; here && j < sections[i].n_options; j++) {
-            if (strcmp(sections[i].options[j].name, key) == 0) {
-                *section = &sections[i];
-                *option = &sections[i].options[j];
-                found++;
-            }
-        }
-        if (here && suggestion[0] == '\0') {
+    for (size_t i = 0; i < n && suggestion[0] == '\0'; i++) {
+        bool named;
+        (void)behind_section(&sections[i], name, &named);
+        if (named || dot == NULL) {
             config_suggest_option(suggestion, sizeof suggestion, key, &sections[i]);
         }
     }
+    return err_set(err, STATUS_INVALID, "--%s: unknown flag%s, see --help", name, suggestion);
+}
+
+/* The target of --name. "a.b" names the section; "b" alone must be in one only. */
+static status find_flag(const struct config_section *sections, size_t n, const char *name,
+                        struct target *target, struct err *err)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct target here = {0};
+        if (find_in_section(&sections[i], name, &here)) {
+            *target = here;
+            found++;
+        }
+    }
     if (found == 0) {
-        return err_set(err, STATUS_INVALID, "--%s: unknown flag%s, see --help", name, suggestion);
+        return refuse_flag(sections, n, name, err);
     }
     if (found > 1) {
         return err_set(err, STATUS_INVALID, "--%s: stands in %zu sections: say --SECTION.%s=..",
-                       name, found, key);
+                       name, found, name);
     }
     return STATUS_OK;
+}
+
+/* Sets the option; an entry that is not there yet is added. */
+static status set_target(const struct target *target, const char *value, struct err *err)
+{
+    if (target->group == NULL) {
+        return config_value_parse(target->option, config_field(target->section, target->option),
+                                  value, err);
+    }
+    struct config_entry *entry = NULL;
+    status s = config_entry_named(target->section, target->group, target->entry, &entry, NULL, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = config_value_parse(target->option, (char *)entry + target->option->offset, value, err);
+    if (s == STATUS_OK) {
+        entry->given |= UINT64_C(1) << (target->option - target->group->options);
+    }
+    return s;
 }
 
 static status apply_flag(const struct config_section *sections, size_t n, const char *flag,
                          struct err *err)
 {
-    char name[128];
+    char name[CONFIG_VIEW_NAME_SIZE + 64];
     const char *equals = strchrnul(flag, '=');
     const size_t length = (size_t)(equals - flag);
     if (length <= 2 || length - 2 >= sizeof name) {
@@ -72,21 +163,25 @@ static status apply_flag(const struct config_section *sections, size_t n, const 
     memcpy(name, flag + 2, length - 2);
     name[length - 2] = '\0';
 
-    const struct config_section *section = NULL;
-    const struct config_option *option = NULL;
-    status s = find_flag(sections, n, name, &section, &option, err);
+    struct target target;
+    status s = find_flag(sections, n, name, &target, err);
     if (s != STATUS_OK) {
         return s;
     }
-    if (*equals == '\0' && option->type != CONFIG_BOOL) {
+    if (target.renamed) {
+        char where[sizeof name + 2];
+        snprintf(where, sizeof where, "--%s", name);
+        const char *dot = strrchr(name, '.');
+        config_warn_renamed(where, target.section, dot == NULL ? name : dot + 1, target.option);
+    }
+    if (*equals == '\0' && target.option->type != CONFIG_BOOL) {
         char expected[256];
-        config_expected(option, expected, sizeof expected);
+        config_expected(target.option, expected, sizeof expected);
         return err_set(err, STATUS_INVALID, "--%s: no value: expected --%s=VALUE, %s", name, name,
                        expected);
     }
     /* A switch alone means on. */
-    const char *value = *equals == '\0' ? "true" : equals + 1;
-    s = config_value_parse(option, config_field(section, option), value, err);
+    s = set_target(&target, *equals == '\0' ? "true" : equals + 1, err);
     return s == STATUS_OK ? s : err_context(err, s, "--%s", name);
 }
 
@@ -109,6 +204,57 @@ static void print_help(const struct config_section *sections, size_t n, const ch
             printf("  --%s=%s\n        %s (%s%s%s)\n", option->name, option->default_text,
                    option->help, expected, unit ? "; " : "", unit ? option->unit : "");
         }
+        for (size_t j = 0; j < sections[i].n_groups; j++) {
+            const struct config_group *group = &sections[i].groups[j];
+            printf("  --%s.NAME.OPTION=VALUE\n        %s (OPTION is one of", group->name,
+                   group->help);
+            for (size_t k = 0; k < group->n_options; k++) {
+                printf("%s %s", k == 0 ? "" : ",", group->options[k].name);
+            }
+            printf(")\n");
+        }
+    }
+}
+
+/* One `name: value` line for each option. */
+static void print_options(struct text *out, const struct config_section *section,
+                          const char *indent, bool comments)
+{
+    for (size_t j = 0; j < section->n_options; j++) {
+        const struct config_option *option = &section->options[j];
+        if (comments) {
+            char expected[256];
+            config_expected(option, expected, sizeof expected);
+            const bool unit = option->unit != NULL && option->unit[0] != '\0';
+            text_format(out, "%s# %s (%s%s%s)\n", indent, option->help, expected, unit ? "; " : "",
+                        unit ? option->unit : "");
+        }
+        text_format(out, "%s%s: ", indent, option->name);
+        config_value_print(out, option, config_field(section, option));
+        text_add(out, "\n");
+    }
+}
+
+static void print_group(struct text *out, const struct config_section *section,
+                        const struct config_group *group, bool comments)
+{
+    if (comments) {
+        text_format(out, "  # %s (names with options below them:", group->help);
+        for (size_t i = 0; i < group->n_options; i++) {
+            text_format(out, "%s %s", i == 0 ? "" : ",", group->options[i].name);
+        }
+        text_add(out, ")\n");
+    }
+    const size_t n = config_n_entries(section, group);
+    text_format(out, "  %s:%s\n", group->name, n == 0 ? " {}" : "");
+    for (size_t i = 0; i < n; i++) {
+        char name[CONFIG_VIEW_NAME_SIZE];
+        struct config_entry *entry = config_entry_at(section, group, i);
+        const struct config_section view = config_entry_view(section, group, entry, name);
+        text_add(out, "    ");
+        config_text_print(out, entry->name);
+        text_add(out, ":\n");
+        print_options(out, &view, "      ", false);
     }
 }
 
@@ -118,18 +264,9 @@ static void print_sections(struct text *out, const struct config_section *sectio
 {
     for (size_t i = 0; i < n; i++) {
         text_format(out, "%s%s:\n", comments && i > 0 ? "\n" : "", sections[i].name);
-        for (size_t j = 0; j < sections[i].n_options; j++) {
-            const struct config_option *option = &sections[i].options[j];
-            if (comments) {
-                char expected[256];
-                config_expected(option, expected, sizeof expected);
-                const bool unit = option->unit != NULL && option->unit[0] != '\0';
-                text_format(out, "  # %s (%s%s%s)\n", option->help, expected, unit ? "; " : "",
-                            unit ? option->unit : "");
-            }
-            text_format(out, "  %s: ", option->name);
-            config_value_print(out, option, config_field(&sections[i], option));
-            text_add(out, "\n");
+        print_options(out, &sections[i], "  ", comments);
+        for (size_t j = 0; j < sections[i].n_groups; j++) {
+            print_group(out, &sections[i], &sections[i].groups[j], comments);
         }
     }
 }
@@ -190,6 +327,9 @@ status config_load(const struct config_section *sections, size_t n, const char *
         if (strncmp(argv[i], "--config=", 9) != 0) {
             s = apply_flag(sections, n, argv[i], err);
         }
+    }
+    for (size_t i = 0; i < n && s == STATUS_OK; i++) {
+        config_complete_entries(&sections[i]);
     }
     return s;
 }

@@ -64,11 +64,54 @@ struct config_option {
     const char *help;         /* one line */
 };
 
+/* An option that has a new name. The old name is accepted in the file and as a flag for one
+ * release; each use logs one warning that gives the new name. */
+struct config_rename {
+    const char *old_name;
+    const char *name;
+};
+
+/* Named groups of settings inside a section:
+ *
+ *     replay_server:
+ *       max_bytes: 10G
+ *       tables:                      # the group's name
+ *         expert: {max_bytes: 1G}    # one entry, and what differs for it
+ *
+ * As a flag: --replay_server.tables.expert.max_bytes=1G, or --tables.expert.max_bytes=1G. The
+ * option's name follows the last dot, so an entry's name may contain dots.
+ *
+ * The section's struct holds an array of entries and their number. An entry is a struct that starts
+ * with a struct config_entry. An option that is not given for an entry has the value of the
+ * section's option of the same name, which must have the same type, and else its own default. */
+#define CONFIG_ENTRY_NAME_SIZE 65
+struct config_entry {
+    char name[CONFIG_ENTRY_NAME_SIZE]; /* 1 to 64 bytes without control characters */
+    uint64_t given;                    /* bit i: option i of the group was given for this entry */
+};
+
+struct config_group {
+    const char *name;
+    const char *help;
+    const struct config_option *options; /* `offset` is relative to the entry */
+    size_t n_options;                    /* at most 64 */
+    const struct config_rename *renames;
+    size_t n_renames;
+    size_t entries_offset; /* of the array, in the section's struct */
+    size_t count_offset;   /* of its size_t number of entries, in the section's struct */
+    size_t entry_size;     /* bytes */
+    size_t max_entries;
+};
+
 struct config_section {
     const char *name;
     const struct config_option *options;
     size_t n_options;
     void *values; /* the struct that `offset` points into */
+    const struct config_rename *renames;
+    size_t n_renames;
+    const struct config_group *groups;
+    size_t n_groups;
 };
 
 /* Fills every section's values. `program` is one line for --help.

@@ -12,6 +12,26 @@ void *config_field(const struct config_section *section, const struct config_opt
     return (char *)section->values + option->offset;
 }
 
+size_t config_value_size(const struct config_option *option)
+{
+    switch (option->type) {
+    case CONFIG_BOOL:
+        return sizeof(bool);
+    case CONFIG_INT:
+        return sizeof(int64_t);
+    case CONFIG_REAL:
+        return sizeof(double);
+    case CONFIG_TEXT:
+    case CONFIG_CHOICE:
+        return CONFIG_TEXT_SIZE;
+    case CONFIG_INTS:
+        return sizeof(struct config_ints);
+    case CONFIG_TEXTS:
+        return sizeof(struct config_texts);
+    }
+    return 0;
+}
+
 bool config_is_list(const struct config_option *option)
 {
     return option->type == CONFIG_INTS || option->type == CONFIG_TEXTS;
@@ -250,8 +270,7 @@ status config_value_parse(const struct config_option *option, void *field, const
     return ok ? STATUS_OK : refuse(option, text, err);
 }
 
-/* Bare where YAML reads it back as the same text, else in double quotes. */
-static void print_text(struct text *out, const char *text)
+void config_text_print(struct text *out, const char *text)
 {
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
@@ -290,7 +309,7 @@ void config_value_print(struct text *out, const struct config_option *option, co
         break;
     case CONFIG_TEXT:
     case CONFIG_CHOICE:
-        print_text(out, field);
+        config_text_print(out, field);
         break;
     case CONFIG_INTS: {
         const struct config_ints *list = field;
@@ -306,7 +325,7 @@ void config_value_print(struct text *out, const struct config_option *option, co
         text_add(out, "[");
         for (size_t i = 0; i < list->n; i++) {
             text_add(out, i == 0 ? "" : ", ");
-            print_text(out, list->items[i]);
+            config_text_print(out, list->items[i]);
         }
         text_add(out, "]");
         break;

@@ -24,4 +24,10 @@ void config_expected(const struct config_option *option, char *text, size_t size
 /* Writes the field as it would stand in YAML. */
 void config_value_print(struct text *out, const struct config_option *option, const void *field);
 
+/* Writes a text bare where YAML reads it back as the same text, else in double quotes. */
+void config_text_print(struct text *out, const char *text);
+
+/* Bytes of the option's field. */
+size_t config_value_size(const struct config_option *option);
+
 #endif

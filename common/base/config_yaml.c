@@ -5,6 +5,7 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "common/base/config_lookup.h"
 #include "common/base/config_value.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
@@ -77,71 +78,6 @@ static const char *event_name(const struct reader *r)
     }
 }
 
-static size_t distance(const char *a, const char *b)
-{
-    /* Levenshtein's, one row at a time; names are short. */
-    size_t row[64];
-    const size_t n = strlen(b);
-    if (n + 1 > sizeof row / sizeof row[0]) {
-        return SIZE_MAX;
-    }
-    for (size_t j = 0; j <= n; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            const size_t replace = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t insert = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            diagonal = row[j];
-            row[j] = replace < insert ? replace : insert;
-        }
-    }
-    return row[n];
-}
-
-/* Keeps `name` in *best when it is nearer to `wrong` than what stands there. */
-static void keep_nearer(const char *wrong, const char *name, const char **best, size_t *least)
-{
-    const size_t d = distance(wrong, name);
-    if (d < *least) {
-        *least = d;
-        *best = name;
-    }
-}
-
-static void print_suggestion(char *text, size_t size, const char *wrong, const char *best,
-                             size_t least)
-{
-    const size_t near = 1 + strlen(wrong) / 3;
-    text[0] = '\0';
-    if (best != NULL && least <= near) {
-        snprintf(text, size, " (did you mean \"%s\"?)", best);
-    }
-}
-
-void config_suggest(char *text, size_t size, const char *wrong, const char *const *names, size_t n)
-{
-    const char *best = NULL;
-    size_t least = SIZE_MAX;
-    for (size_t i = 0; i < n; i++) {
-        keep_nearer(wrong, names[i], &best, &least);
-    }
-    print_suggestion(text, size, wrong, best, least);
-}
-
-void config_suggest_option(char *text, size_t size, const char *wrong,
-                           const struct config_section *section)
-{
-    const char *best = NULL;
-    size_t least = SIZE_MAX;
-    for (size_t i = 0; i < section->n_options; i++) {
-        keep_nearer(wrong, section->options[i].name, &best, &least);
-    }
-    print_suggestion(text, size, wrong, best, least);
-}
-
 /* The list whose '[' is the current event. Filled in place: a bad item leaves it cut, and the whole
  * load INVALID. */
 static status read_list(struct reader *r, const struct config_section *section,
@@ -203,46 +139,71 @@ static status read_value(struct reader *r, const struct config_section *section,
     return STATUS_OK;
 }
 
-static const struct config_option *find_option(const struct config_section *section,
-                                               const char *name)
+/* A group's `name: value`, a mapping of entries, is read by the function that reads its entries'
+ * options. */
+static status read_group(struct reader *r, const struct config_section *section,
+                         const struct config_group *group);
+
+static status refuse_twice(struct reader *r, const struct config_section *section, const char *name,
+                           size_t first_line)
 {
-    for (size_t i = 0; i < section->n_options; i++) {
-        if (strcmp(section->options[i].name, name) == 0) {
-            return &section->options[i];
-        }
-    }
-    return NULL;
+    return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: already set in line %zu", r->path,
+                   line_of(r), section->name, name, first_line);
 }
 
-/* One `key: value` of a section; the key is the current event. `lines`: where each option was set,
- * 0: not yet. */
+static status refuse_unknown(struct reader *r, const struct config_section *section)
+{
+    char suggestion[128];
+    config_suggest_option(suggestion, sizeof suggestion, scalar(r), section);
+    return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%.64s: unknown option%s", r->path,
+                   line_of(r), section->name, scalar(r), suggestion);
+}
+
+static void warn_renamed(struct reader *r, const struct config_section *section,
+                         const struct config_option *option)
+{
+    char where[600];
+    snprintf(where, sizeof where, "%.500s:%zu", r->path, line_of(r));
+    config_warn_renamed(where, section, scalar(r), option);
+}
+
+/* One `key: value` of a section; the key is the current event. `lines`: where each option, then each
+ * group, was set; 0: not yet. */
 static status read_entry(struct reader *r, const struct config_section *section, size_t *lines)
 {
     if (!is_simple_scalar(r)) {
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: %s where an option's name was expected",
                        r->path, line_of(r), section->name, event_name(r));
     }
-    const struct config_option *option = find_option(section, scalar(r));
-    if (option == NULL) {
-        char suggestion[128];
-        config_suggest_option(suggestion, sizeof suggestion, scalar(r), section);
-        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%.64s: unknown option%s", r->path,
-                       line_of(r), section->name, scalar(r), suggestion);
+    bool renamed = false;
+    const struct config_option *option = config_find_option(section, scalar(r), &renamed);
+    const struct config_group *group =
+        option == NULL ? config_find_group(section, scalar(r), strlen(scalar(r))) : NULL;
+    if (option == NULL && group == NULL) {
+        return refuse_unknown(r, section);
     }
-    const size_t i = (size_t)(option - section->options);
-    if (lines[i] != 0) {
-        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: already set in line %zu", r->path,
-                       line_of(r), section->name, option->name, lines[i]);
+    size_t *line = option != NULL ? &lines[option - section->options]
+                                  : &lines[section->n_options + (size_t)(group - section->groups)];
+    if (*line != 0) {
+        return refuse_twice(r, section, option != NULL ? option->name : group->name, *line);
     }
-    lines[i] = line_of(r);
+    if (renamed) {
+        warn_renamed(r, section, option);
+    }
+    *line = line_of(r);
     const status s = next_event(r);
-    return s == STATUS_OK ? read_value(r, section, option) : s;
+    if (s != STATUS_OK) {
+        return s;
+    }
+    return option != NULL ? read_value(r, section, option) : read_group(r, section, group);
 }
 
-/* A section's mapping, whose start is the current event. */
-static status read_section(struct reader *r, const struct config_section *section)
+/* A section's mapping, whose start is the current event. An option of an entry is marked as given
+ * there (`entry`, NULL for a section). */
+static status read_section(struct reader *r, const struct config_section *section,
+                           struct config_entry *entry)
 {
-    size_t *lines = mem_array(section->n_options, sizeof *lines);
+    size_t *lines = mem_array(section->n_options + section->n_groups, sizeof *lines);
     if (lines == NULL) {
         return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
     }
@@ -253,7 +214,76 @@ static status read_section(struct reader *r, const struct config_section *sectio
             s = next_event(r);
         }
     }
+    for (size_t i = 0; entry != NULL && i < section->n_options; i++) {
+        entry->given |= (uint64_t)(lines[i] != 0) << i;
+    }
     mem_free(lines);
+    return s;
+}
+
+/* A plain scalar without characters: `learner:` with nothing below it. */
+static bool is_nothing(const struct reader *r)
+{
+    return is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0';
+}
+
+static bool is_simple_mapping(const struct reader *r)
+{
+    return r->event.type == YAML_MAPPING_START_EVENT &&
+           r->event.data.mapping_start.anchor == NULL && r->event.data.mapping_start.tag == NULL;
+}
+
+/* One `name: settings` of a group; the name is the current event. */
+static status read_group_entry(struct reader *r, const struct config_section *section,
+                               const struct config_group *group)
+{
+    if (!is_simple_scalar(r)) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: %s where a name was expected",
+                       r->path, line_of(r), section->name, group->name, event_name(r));
+    }
+    struct config_entry *entry = NULL;
+    bool added = false;
+    status s = config_entry_named(section, group, scalar(r), &entry, &added, r->err);
+    if (s != STATUS_OK) {
+        return err_context(r->err, s, "%s:%zu: %s.%s", r->path, line_of(r), section->name,
+                           group->name);
+    }
+    char name[CONFIG_VIEW_NAME_SIZE];
+    const struct config_section view = config_entry_view(section, group, entry, name);
+    if (!added) {
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: stands here twice", r->path, line_of(r),
+                       name);
+    }
+    s = next_event(r);
+    if (s != STATUS_OK || is_nothing(r)) {
+        return s;
+    }
+    if (!is_simple_mapping(r)) {
+        return err_set(r->err, STATUS_INVALID,
+                       "%s:%zu: %s: %s: expected options indented below the name", r->path,
+                       line_of(r), name, event_name(r));
+    }
+    return read_section(r, &view, entry);
+}
+
+static status read_group(struct reader *r, const struct config_section *section,
+                         const struct config_group *group)
+{
+    if (is_nothing(r)) {
+        return STATUS_OK;
+    }
+    if (!is_simple_mapping(r)) {
+        return err_set(r->err, STATUS_INVALID,
+                       "%s:%zu: %s.%s: %s: expected names with their options below them", r->path,
+                       line_of(r), section->name, group->name, event_name(r));
+    }
+    status s = next_event(r);
+    while (s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
+        s = read_group_entry(r, section, group);
+        if (s == STATUS_OK) {
+            s = next_event(r);
+        }
+    }
     return s;
 }
 
@@ -318,16 +348,15 @@ static status read_top(struct reader *r)
     if (s != STATUS_OK) {
         return s;
     }
-    if (is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0') {
-        return STATUS_OK; /* `learner:` with nothing below: all defaults */
+    if (is_nothing(r)) {
+        return STATUS_OK; /* all defaults */
     }
-    if (r->event.type != YAML_MAPPING_START_EVENT || r->event.data.mapping_start.anchor != NULL ||
-        r->event.data.mapping_start.tag != NULL) {
+    if (!is_simple_mapping(r)) {
         return err_set(r->err, STATUS_INVALID,
                        "%s:%zu: %s: expected a section, options indented below its name", r->path,
                        line_of(r), name);
     }
-    return section == NULL ? skip_section(r) : read_section(r, section);
+    return section == NULL ? skip_section(r) : read_section(r, section, NULL);
 }
 
 /* From stream start to stream end: no document or one. */
@@ -344,7 +373,7 @@ static status read_stream(struct reader *r)
     if (s != STATUS_OK) {
         return s;
     }
-    const bool empty = is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0';
+    const bool empty = is_nothing(r);
     if (!empty && r->event.type != YAML_MAPPING_START_EVENT) {
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: expected sections", r->path, line_of(r),
                        event_name(r));

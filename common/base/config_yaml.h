@@ -11,11 +11,4 @@
 status config_yaml_read(const struct config_section *sections, size_t n, const char *path,
                         struct err *err) MUST_CHECK;
 
-/* " (did you mean \"batch_snippets\"?)" for the nearest of names, or "" when none is near. */
-void config_suggest(char *text, size_t size, const char *wrong, const char *const *names, size_t n);
-
-/* The same, over the options of one section. */
-void config_suggest_option(char *text, size_t size, const char *wrong,
-                           const struct config_section *section);
-
 #endif

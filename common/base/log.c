@@ -111,28 +111,13 @@ static void write_out(const char *text, size_t size)
     }
 }
 
-void log_write(enum log_level level, const char *module, const char *format, ...)
+static void write_line(enum log_level level, const char *module, unsigned hidden,
+                       const char *format, va_list args)
 {
-    if ((int)level < atomic_load_explicit(&least_shown, memory_order_relaxed)) {
-        return;
-    }
-    unsigned hidden = 0;
-    if (level == LOG_WARN) {
-        pthread_mutex_lock(&lock);
-        const bool allowed = warning_allowed(format, &hidden);
-        pthread_mutex_unlock(&lock);
-        if (!allowed) {
-            return;
-        }
-    }
-
     char line[LINE_SIZE];
     const size_t most = sizeof line - 64; /* room for the tail */
     size_t used = put_head(line, most, level, module);
-    va_list args;
-    va_start(args, format);
     const int n = vsnprintf(line + used, most - used, format, args);
-    va_end(args);
     clean(line + used);
     const bool cut = n > 0 && (size_t)n >= most - used;
     used = strlen(line);
@@ -154,6 +139,42 @@ void log_write(enum log_level level, const char *module, const char *format, ...
         write_out(both, (size_t)size);
     }
     pthread_mutex_unlock(&lock);
+}
+
+static bool is_shown(enum log_level level)
+{
+    return (int)level >= atomic_load_explicit(&least_shown, memory_order_relaxed);
+}
+
+void log_write(enum log_level level, const char *module, const char *format, ...)
+{
+    if (!is_shown(level)) {
+        return;
+    }
+    unsigned hidden = 0;
+    if (level == LOG_WARN) {
+        pthread_mutex_lock(&lock);
+        const bool allowed = warning_allowed(format, &hidden);
+        pthread_mutex_unlock(&lock);
+        if (!allowed) {
+            return;
+        }
+    }
+    va_list args;
+    va_start(args, format);
+    write_line(level, module, hidden, format, args);
+    va_end(args);
+}
+
+void log_write_each(enum log_level level, const char *module, const char *format, ...)
+{
+    if (!is_shown(level)) {
+        return;
+    }
+    va_list args;
+    va_start(args, format);
+    write_line(level, module, 0, format, args);
+    va_end(args);
 }
 
 void log_footer(const char *text)

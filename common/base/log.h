@@ -23,6 +23,10 @@ status log_level_parse(enum log_level *level, const char *text, struct err *err)
 
 void log_write(enum log_level level, const char *module, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* The same without the limit on warnings: for a list that is logged once, at start. */
+void log_write_each(enum log_level level, const char *module, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
 /* On a terminal: keeps `text` (copied, at most 500 bytes) as the last line, below all log lines;
  * NULL or "" takes it away. The progress bar's place; any thread. */
 void log_footer(const char *text);

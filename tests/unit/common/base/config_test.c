@@ -10,6 +10,8 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
+#define TABLES_MAX 3
+
 struct shared {
     char name[CONFIG_TEXT_SIZE];
     int64_t seed;
@@ -25,6 +27,14 @@ struct learner {
     struct config_ints layers;
     struct config_texts tasks;
     int64_t seed;
+    size_t n_tables;
+    struct table {
+        struct config_entry entry;
+        int64_t memory; /* the learner's, where not given */
+        int64_t rows;
+        char prior[CONFIG_TEXT_SIZE];
+        struct config_texts tags;
+    } tables[TABLES_MAX];
 };
 
 #define SHARED(field)  offsetof(struct shared, field)
@@ -47,6 +57,30 @@ static const struct config_option learner_options[] = {
     {"seed", CONFIG_INT, LEARNER(seed), "", "0", 0, 0, NULL, "seed of the learner"},
 };
 
+static const struct config_rename learner_renames[] = {{"batch", "batch_snippets"},
+                                                       {"widths", "layers"}};
+
+#define TABLE(field) offsetof(struct table, field)
+static const struct config_option table_options[] = {
+    {"memory", CONFIG_INT, TABLE(memory), "bytes", "1", 0, 1e15, NULL, "memory"},
+    {"rows", CONFIG_INT, TABLE(rows), "rows", "7", 1, 100, NULL, "rows"},
+    {"prior", CONFIG_CHOICE, TABLE(prior), "", "bm", 0, 0, "none|bm|abm", "which prior"},
+    {"tags", CONFIG_TEXTS, TABLE(tags), "", "[x]", 0, 0, NULL, "tags"},
+};
+static const struct config_rename table_renames[] = {{"lines", "rows"}};
+static const struct config_group learner_groups[] = {
+    {.name = "tables",
+     .help = "settings of single tables",
+     .options = table_options,
+     .n_options = 4,
+     .renames = table_renames,
+     .n_renames = 1,
+     .entries_offset = LEARNER(tables),
+     .count_offset = LEARNER(n_tables),
+     .entry_size = sizeof(struct table),
+     .max_entries = TABLES_MAX},
+};
+
 static struct shared shared;
 static struct learner learner;
 static struct err err;
@@ -54,8 +88,15 @@ static bool done;
 static char path[2 * SCRATCH_SIZE];
 
 static const struct config_section sections[] = {
-    {"experiment", shared_options, 2, &shared},
-    {"learner", learner_options, 9, &learner},
+    {.name = "experiment", .options = shared_options, .n_options = 2, .values = &shared},
+    {.name = "learner",
+     .options = learner_options,
+     .n_options = 9,
+     .values = &learner,
+     .renames = learner_renames,
+     .n_renames = 2,
+     .groups = learner_groups,
+     .n_groups = 1},
 };
 
 /* Loads with these flags; the list ends with NULL. */
@@ -412,6 +453,184 @@ static void digest_follows_the_values(void **state)
     assert_int_equal(config_digest(&sections[1]), default_digest);
 }
 
+/* What is logged to stderr while the file or the flags are loaded; free it. */
+static char *logged_by(const char *yaml, const char *flag)
+{
+    char log[2 * SCRATCH_SIZE];
+    scratch_path(log, scratch_folder, "stderr");
+    fflush(stderr);
+    const int saved = dup(STDERR_FILENO);
+    const int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(fd, STDERR_FILENO);
+    const status s = yaml != NULL ? load_yaml(yaml) : load_flags(flag, NULL);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    close(fd);
+    close(saved);
+    assert_int_equal(s, STATUS_OK);
+    return scratch_read(log);
+}
+
+static void assert_warned(const char *text, const char *warning)
+{
+    const char *first = strstr(text, warning);
+    assert_non_null(first);
+    assert_null(strstr(first + 1, warning));
+}
+
+static void renamed_options_work_and_warn(void **state)
+{
+    (void)state;
+    char *text = logged_by("learner:\n  prior: bm\n  batch: 3\n  widths: [5]\n"
+                           "  tables: {a: {lines: 9}}\n",
+                           NULL);
+    assert_int_equal(learner.batch_snippets, 3);
+    assert_int_equal(learner.layers.n, 1);
+    assert_int_equal(learner.layers.items[0], 5);
+    assert_int_equal(learner.tables[0].rows, 9);
+    assert_warned(text,
+                  "cheetah.yaml:3: the option learner.batch is now called batch_snippets; the "
+                  "next release will not accept the old name");
+    assert_warned(text, "cheetah.yaml:4: the option learner.widths is now called layers;");
+    assert_warned(text, "cheetah.yaml:5: the option learner.tables.a.lines is now called rows;");
+    free(text);
+
+    text = logged_by(NULL, "--batch=4");
+    assert_int_equal(learner.batch_snippets, 4);
+    assert_warned(text, "--batch: the option learner.batch is now called batch_snippets;");
+    free(text);
+    text = logged_by(NULL, "--learner.batch=5");
+    assert_int_equal(learner.batch_snippets, 5);
+    assert_warned(text, "--learner.batch: the option learner.batch is now called batch_snippets;");
+    free(text);
+    text = logged_by(NULL, "--tables.b.lines=5");
+    assert_int_equal(learner.tables[0].rows, 5);
+    assert_warned(text, "--tables.b.lines: the option learner.lines is now called rows;");
+    free(text);
+    text = logged_by(NULL, "--batch_snippets=5");
+    assert_string_equal(text, "");
+    free(text);
+
+    /* Old and new name are one option. */
+    assert_refused("learner:\n  batch: 3\n  batch_snippets: 4\n",
+                   ":3: learner.batch_snippets: already set in line 2");
+    assert_refused("learner:\n  batch: many\n",
+                   ":2: learner.batch_snippets: \"many\": expected an integer 1..65536");
+    /* The old name is on no page. */
+    text = printed_by("--help");
+    assert_null(strstr(text, "widths="));
+    free(text);
+}
+
+static const struct table *table_named(const char *name)
+{
+    for (size_t i = 0; i < learner.n_tables; i++) {
+        if (strcmp(learner.tables[i].entry.name, name) == 0) {
+            return &learner.tables[i];
+        }
+    }
+    fail_msg("no table %s", name);
+    return NULL;
+}
+
+static void groups_have_named_entries(void **state)
+{
+    (void)state;
+    assert_int_equal(load_yaml("learner:\n"
+                               "  tables:\n"
+                               "    expert: {memory: 3, tags: [a, b]}\n"
+                               "    \"two words: #.x\":\n"
+                               "      rows: 8\n"
+                               "    plain:\n"
+                               "  memory: 5\n"
+                               "  prior: none\n"),
+                     STATUS_OK);
+    assert_int_equal(learner.n_tables, 3);
+    /* What is not given comes from the section, or is the option's default. */
+    const struct table *table = table_named("expert");
+    assert_int_equal(table->memory, 3);
+    assert_int_equal(table->rows, 7);
+    assert_string_equal(table->prior, "none");
+    assert_int_equal(table->tags.n, 2);
+    assert_int_equal(table->entry.given, 1 | 8);
+    table = table_named("two words: #.x");
+    assert_int_equal(table->memory, 5);
+    assert_int_equal(table->rows, 8);
+    assert_string_equal(table->tags.items[0], "x");
+    assert_int_equal(table_named("plain")->memory, 5);
+    assert_int_equal(table_named("plain")->entry.given, 0);
+
+    /* Printed and read back. */
+    char *first = print_config();
+    assert_int_equal(load_yaml(first), STATUS_OK);
+    assert_int_equal(learner.n_tables, 3);
+    assert_int_equal(table_named("two words: #.x")->rows, 8);
+    char *second = print_config();
+    assert_string_equal(first, second);
+    free(first);
+    free(second);
+
+    /* Flags win over the file, and name entries that it does not have. */
+    scratch_write(path, "learner:\n  tables: {a: {rows: 2, memory: 2}}\n");
+    assert_int_equal(load_flags(config_flag(), "--tables.a.rows=3", "--learner.tables.b.x.rows=4",
+                                "--memory=9", "--tables.a.rows=5", NULL),
+                     STATUS_OK);
+    assert_int_equal(learner.n_tables, 2);
+    assert_int_equal(table_named("a")->rows, 5);
+    assert_int_equal(table_named("a")->memory, 2);
+    assert_int_equal(table_named("b.x")->rows, 4);
+    assert_int_equal(table_named("b.x")->memory, 9);
+
+    assert_int_equal(load_yaml("learner:\n  tables:\n"), STATUS_OK);
+    assert_int_equal(learner.n_tables, 0);
+    char *help = printed_by("--help");
+    assert_non_null(strstr(help, "--tables.NAME.OPTION=VALUE\n        settings of single tables "
+                                 "(OPTION is one of memory, rows, prior, tags)"));
+    free(help);
+}
+
+static void mistakes_in_groups(void **state)
+{
+    (void)state;
+    assert_refused("learner:\n  tables: 3\n",
+                   ":2: learner.tables: a single value: expected names with their options below "
+                   "them");
+    assert_refused("learner:\n  tables: [a]\n",
+                   ":2: learner.tables: a list: expected names with their options below them");
+    assert_refused("learner:\n  tables: &x {a: {}}\n",
+                   ":2: learner.tables: a mapping: expected names with their options below them");
+    assert_refused("learner:\n  tables:\n    [a]: {}\n",
+                   ":3: learner.tables: a list where a name was expected");
+    assert_refused("learner:\n  tables:\n    a: 3\n",
+                   ":3: learner.tables.a: a single value: expected options indented below the "
+                   "name");
+    assert_refused("learner:\n  tables:\n    a: {row: 3}\n",
+                   ":3: learner.tables.a.row: unknown option (did you mean \"rows\"?)");
+    assert_refused("learner:\n  tables:\n    a: {rows: 300}\n",
+                   ":3: learner.tables.a.rows: \"300\": expected an integer 1..100");
+    assert_refused("learner:\n  tables:\n    a: {tables: {b: {}}}\n",
+                   ":3: learner.tables.a.tables: unknown option (did you mean \"tags\"?)");
+    assert_refused("learner:\n  tables:\n    a: {rows: 3}\n    a: {rows: 4}\n",
+                   ":4: learner.tables.a: stands here twice");
+    assert_refused("learner:\n  tables: {}\n  tables: {}\n",
+                   ":3: learner.tables: already set in line 2");
+    assert_refused("learner:\n  tabels: {}\n",
+                   ":2: learner.tabels: unknown option (did you mean \"tables\"?)");
+    assert_refused("learner:\n  tables:\n    \"\": {rows: 3}\n",
+                   ":3: learner.tables: \"\": expected a name of 1 to 64 bytes without control "
+                   "characters");
+    assert_refused("learner:\n  tables: {a: , b: , c: , d: }\n",
+                   ":2: learner.tables: \"d\": there are 3 already, and no more can be");
+    assert_flag_refused("--tables.a.row=3", "--tables.a.row: unknown flag, see --help");
+    assert_flag_refused("--tables.rows=3", "--tables.rows: unknown flag, see --help");
+    assert_flag_refused("--tables..rows=3", "--tables..rows: \"\": expected a name of 1 to 64 "
+                                            "bytes without control characters");
+    assert_flag_refused("--learner.tables.a.rows=0",
+                        "--learner.tables.a.rows: \"0\": expected an integer 1..100");
+    assert_flag_refused("--experiment.tables.a.rows=3",
+                        "--experiment.tables.a.rows: unknown flag, see --help");
+}
+
 static void without_memory(void **state)
 {
     (void)state;
@@ -435,7 +654,7 @@ static void damaged_files_do_no_harm(void **state)
 {
     (void)state;
     const char *good = "experiment:\n  name: \"x\"\nlearner:\n  layers: [1, 2]\n  prior: bm # c\n"
-                       "evaluator: {a: [b, c], d: e}\n";
+                       "  tables: {t: {rows: 3}}\nevaluator: {a: [b, c], d: e}\n";
     char bad[256];
     for (size_t i = 0; i < strlen(good); i++) {
         snprintf(bad, sizeof bad, "%.*s", (int)i, good);
@@ -472,6 +691,9 @@ int main(void)
         cmocka_unit_test(sample_reads_back_as_the_defaults),
         cmocka_unit_test(print_reads_back_whatever_the_values),
         cmocka_unit_test(digest_follows_the_values),
+        cmocka_unit_test(renamed_options_work_and_warn),
+        cmocka_unit_test(groups_have_named_entries),
+        cmocka_unit_test(mistakes_in_groups),
         cmocka_unit_test(without_memory),
         cmocka_unit_test(damaged_files_do_no_harm),
     };
