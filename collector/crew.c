@@ -197,14 +197,14 @@ static status act_until_good(struct worker *worker, struct finished_episode *fin
 static status next_sequence(struct crew *crew, uint64_t *sequence)
 {
     struct policy_source *policies = crew->settings.policies;
-    status s = STATUS_BUSY;
-    while (s == STATUS_BUSY) {
+    status s = STATUS_QUEUE_FULL;
+    while (s == STATUS_QUEUE_FULL) {
         if (crew_stopping(crew) || (policies != NULL && policy_source_finished(policies))) {
             return STATUS_CLOSED;
         }
         pthread_mutex_lock(&crew->mutex);
         s = order_start(&crew->order, sequence);
-        if (s == STATUS_BUSY) {
+        if (s == STATUS_QUEUE_FULL) {
             (void)wait_changed(crew, clock_now_ns() + 200 * NS_PER_MS);
         }
         pthread_mutex_unlock(&crew->mutex);

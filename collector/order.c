@@ -19,7 +19,7 @@ status order_start(struct order *order, uint64_t *sequence)
         return STATUS_CLOSED;
     }
     if (order->next_start - order->next_out >= order->window) {
-        return STATUS_BUSY;
+        return STATUS_QUEUE_FULL;
     }
     *sequence = order->next_start++;
     return STATUS_OK;

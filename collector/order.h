@@ -26,7 +26,7 @@ struct order {
  * */
 void order_init(struct order *order, uint32_t window, uint64_t done, uint64_t last);
 
-/* The next sequence to act: OK; BUSY when the window is full; CLOSED when all were started. */
+/* The next sequence to act: OK; QUEUE_FULL when the window is full; CLOSED when all were started. */
 status order_start(struct order *order, uint64_t *sequence) MUST_CHECK;
 /* `item` (not NULL) is what came of `sequence`, which was started and not finished before. */
 void order_finish(struct order *order, uint64_t sequence, void *item);

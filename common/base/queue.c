@@ -109,7 +109,7 @@ status queue_try_push(struct queue *queue, void *item)
     ASSERT(item != NULL);
     pthread_mutex_lock(&queue->lock);
     if (queue->closed || queue->length == queue->capacity) {
-        const status s = queue->closed ? STATUS_CLOSED : STATUS_BUSY;
+        const status s = queue->closed ? STATUS_CLOSED : STATUS_QUEUE_FULL;
         pthread_mutex_unlock(&queue->lock);
         return s;
     }

@@ -18,7 +18,7 @@ status queue_new(struct queue **queue, size_t capacity) MUST_CHECK;
 void queue_free(struct queue *queue, void (*free_item)(void *item));
 void queue_set_wake(struct queue *queue, void (*wake)(void *arg), void *arg);
 
-/* BUSY when full, CLOSED after queue_close; then the caller still owns `item`. */
+/* QUEUE_FULL when full, CLOSED after queue_close; then the caller still owns `item`. */
 status queue_try_push(struct queue *queue, void *item) MUST_CHECK;
 /* Waits for room: OK, TIMEOUT, CLOSED. */
 status queue_push(struct queue *queue, void *item, uint64_t timeout_ms) MUST_CHECK;

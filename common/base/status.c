@@ -91,9 +91,10 @@ static status from_errno(int number)
         return STATUS_INVALID;
     case EAGAIN:
     case EBUSY:
+        return STATUS_RETRY;
     case EMFILE:
     case ENFILE:
-        return STATUS_BUSY;
+        return STATUS_LIMIT;
     case ENOENT:
     case ENOTDIR:
         return STATUS_NOT_FOUND;

@@ -12,13 +12,20 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* name, number, text. The numbers are ours; rpc/ maps them to and from gRPC's codes, one to one. */
+/* name, number, text. The numbers are ours; common/rpc/rpc.c maps them to gRPC's codes and back.
+ *
+ * QUEUE_FULL: a bounded queue, buffer or window of this process has no place left; the caller waits
+ * or drops. RETRY: the other side cannot do it at the moment; the same call may succeed later.
+ * SUPERSEDED: a newer stream or process took over. GROUP_BROKEN: peers that act together have to
+ * form their group again. PENDING: marks a result that is still to come. TOO_LONG: the input
+ * exceeds a fixed maximum, and trying again is of no use. LIMIT: file descriptors, reader slots and
+ * the like are used up. */
 #define STATUS_MAP(X)                                                                              \
     X(OK, 0, "ok")                                                                                 \
     X(NO_MEMORY, -1, "out of memory")                                                              \
     X(INVALID, -2, "invalid argument or message")                                                  \
     X(CORRUPT, -3, "stored data failed its check")                                                 \
-    X(BUSY, -4, "limit reached, try later")                                                        \
+    X(QUEUE_FULL, -4, "the queue is full")                                                         \
     X(NOT_FOUND, -5, "not found")                                                                  \
     X(EXISTS, -6, "already there")                                                                 \
     X(MISMATCH, -7, "the two sides do not agree")                                                  \
@@ -29,7 +36,13 @@
     X(FULL, -12, "no room left")                                                                   \
     X(IO, -13, "input or output failed")                                                           \
     X(UNIMPLEMENTED, -14, "not implemented by this peer")                                          \
-    X(INTERNAL, -15, "internal error")
+    X(INTERNAL, -15, "internal error")                                                             \
+    X(RETRY, -16, "not possible now, try again")                                                   \
+    X(SUPERSEDED, -17, "replaced by a newer one")                                                  \
+    X(GROUP_BROKEN, -18, "the group of peers broke up")                                            \
+    X(PENDING, -19, "not done yet")                                                                \
+    X(TOO_LONG, -20, "longer than allowed")                                                        \
+    X(LIMIT, -21, "a limit of the process or the system is reached")
 
 #define STATUS_ENUM(name, number, text) STATUS_##name = (number),
 enum status_code { STATUS_MAP(STATUS_ENUM) };

@@ -149,9 +149,10 @@ static bool stopping(const struct replay_link *link)
 /* May a later try succeed where this one did not? */
 static bool transient(status code)
 {
-    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_BUSY ||
-           code == STATUS_CLOSED || code == STATUS_NOT_FOUND || code == STATUS_IO ||
-           code == STATUS_INTERNAL || code == STATUS_OK;
+    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_RETRY ||
+           code == STATUS_QUEUE_FULL || code == STATUS_LIMIT || code == STATUS_CLOSED ||
+           code == STATUS_NOT_FOUND || code == STATUS_IO || code == STATUS_INTERNAL ||
+           code == STATUS_OK;
 }
 
 static status open_writer(struct replay_link *link, struct err *err)

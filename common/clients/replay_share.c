@@ -60,9 +60,10 @@ void replay_share_waits(struct replay_share *share, char *text, size_t size)
 
 static bool transient(status code)
 {
-    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_BUSY ||
-           code == STATUS_CLOSED || code == STATUS_NOT_FOUND || code == STATUS_IO ||
-           code == STATUS_INTERNAL || code == STATUS_FULL || code == STATUS_OK;
+    return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_RETRY ||
+           code == STATUS_QUEUE_FULL || code == STATUS_LIMIT || code == STATUS_CLOSED ||
+           code == STATUS_NOT_FOUND || code == STATUS_IO || code == STATUS_INTERNAL ||
+           code == STATUS_FULL || code == STATUS_OK;
 }
 
 static void back_off(struct replay_share *share)

@@ -200,7 +200,7 @@ static status enqueue(struct rpc_call *call, const ProtobufCMessage *response,
     ASSERT(response->descriptor == call->served->descriptor->output);
     if (rpc_call_unsent(call) >= RPC_SEND_QUEUE_MAX) {
         drop_payload(payload);
-        return STATUS_BUSY;
+        return STATUS_QUEUE_FULL;
     }
     grpc_byte_buffer *buffer = message_write(response, payload);
     serving_count(&call->server->counters.messages_out, 1);
@@ -260,7 +260,7 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
 {
     check_thread(call);
     status s = enqueue(call, response, NULL);
-    if (s == STATUS_BUSY) {
+    if (s == STATUS_QUEUE_FULL) {
         rpc_call_finish(call, s, "too many responses wait to be sent");
     } else if (s == STATUS_OK) {
         finish_code(call, GRPC_STATUS_OK, NULL);

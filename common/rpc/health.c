@@ -58,8 +58,8 @@ static void tell(struct health_watch *watch, health_state state)
     watch->said = state;
     health_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = state;
-    if (rpc_call_send(watch->call, &response.base, NULL) == STATUS_BUSY) {
-        rpc_call_finish(watch->call, STATUS_BUSY, "the watcher does not read");
+    if (rpc_call_send(watch->call, &response.base, NULL) == STATUS_QUEUE_FULL) {
+        rpc_call_finish(watch->call, STATUS_QUEUE_FULL, "the watcher does not read");
     }
 }
 

@@ -15,8 +15,9 @@
 #define MALLOC_KEEP_BYTES (256 << 20) /* free memory kept at the end of a heap */
 #define MALLOC_MAP_BYTES  (32 << 20)  /* larger pieces are mapped, glibc allows no more */
 
-/* Both ways, the first row that fits counts. The two sides of a call thus see the same status, but
- * for NO_MEMORY, which a client sees as FULL: gRPC has no code of its own for it. */
+/* Both ways, the first row that fits counts. The two sides of a call see the same status where
+ * gRPC has a code for it. A client sees NO_MEMORY as FULL, and the statuses below that share
+ * ABORTED as RETRY. */
 static const struct {
     status code;
     grpc_status_code grpc;
@@ -24,7 +25,7 @@ static const struct {
     {STATUS_OK, GRPC_STATUS_OK},
     {STATUS_INVALID, GRPC_STATUS_INVALID_ARGUMENT},
     {STATUS_CORRUPT, GRPC_STATUS_DATA_LOSS},
-    {STATUS_BUSY, GRPC_STATUS_ABORTED},
+    {STATUS_RETRY, GRPC_STATUS_ABORTED},
     {STATUS_NOT_FOUND, GRPC_STATUS_NOT_FOUND},
     {STATUS_EXISTS, GRPC_STATUS_ALREADY_EXISTS},
     {STATUS_MISMATCH, GRPC_STATUS_FAILED_PRECONDITION},
@@ -37,6 +38,12 @@ static const struct {
     {STATUS_UNIMPLEMENTED, GRPC_STATUS_UNIMPLEMENTED},
     {STATUS_INTERNAL, GRPC_STATUS_INTERNAL},
     {STATUS_NO_MEMORY, GRPC_STATUS_RESOURCE_EXHAUSTED},
+    {STATUS_QUEUE_FULL, GRPC_STATUS_ABORTED},
+    {STATUS_SUPERSEDED, GRPC_STATUS_ABORTED},
+    {STATUS_GROUP_BROKEN, GRPC_STATUS_ABORTED},
+    {STATUS_PENDING, GRPC_STATUS_ABORTED},
+    {STATUS_TOO_LONG, GRPC_STATUS_ABORTED},
+    {STATUS_LIMIT, GRPC_STATUS_ABORTED},
     {STATUS_DENIED, GRPC_STATUS_UNAUTHENTICATED},
     {STATUS_INVALID, GRPC_STATUS_OUT_OF_RANGE},
 };

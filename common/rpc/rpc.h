@@ -57,7 +57,7 @@ struct rpc_pieces {
 bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, size_t size);
 
 /* gRPC's numeric code for a status and back (table in rpc.c; MISMATCH <-> FAILED_PRECONDITION,
- * FULL <-> RESOURCE_EXHAUSTED, BUSY <-> ABORTED, CORRUPT <-> DATA_LOSS, ..). */
+ * FULL <-> RESOURCE_EXHAUSTED, RETRY <-> ABORTED, CORRUPT <-> DATA_LOSS, ..). */
 int rpc_code(status code);
 status rpc_status(int grpc_code);
 

@@ -71,7 +71,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
     *post = (struct server_post){.function = function, .arg = arg};
     pthread_mutex_lock(&server->lock);
     status s = server->closed                          ? STATUS_CLOSED
-               : server->n_posts == RPC_POST_QUEUE_MAX ? STATUS_BUSY
+               : server->n_posts == RPC_POST_QUEUE_MAX ? STATUS_QUEUE_FULL
                                                        : STATUS_OK;
     if (s == STATUS_OK) {
         if (server->posts == NULL) {

@@ -51,7 +51,7 @@ status episode_reserve(struct episode *episode, size_t n_rows, struct err *err)
     }
     size_t row_bytes = (size_t)episode->W * sizeof(float);
     if (n_rows > (size_t)EPISODE_TRANSITIONS_MAX + 1 || n_rows > EPISODE_BYTES_MAX / row_bytes) {
-        return err_set(err, STATUS_BUSY,
+        return err_set(err, STATUS_TOO_LONG,
                        "an episode of %zu rows of %zu bytes: at most %u rows, %u bytes", n_rows,
                        row_bytes, EPISODE_TRANSITIONS_MAX + 1, EPISODE_BYTES_MAX);
     }

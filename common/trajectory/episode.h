@@ -39,11 +39,11 @@ int episode_identity_compare(const struct episode_identity *a, const struct epis
 void episode_init(struct episode *episode, uint32_t W);
 void episode_fini(struct episode *episode);
 void episode_clear(struct episode *episode);
-/* Makes room for n rows in all. BUSY beyond the two maxima above, NO_MEMORY; the episode is as
+/* Makes room for n rows in all. TOO_LONG beyond the two maxima above, NO_MEMORY; the episode is as
  * before then. */
 status episode_reserve(struct episode *episode, size_t n_rows, struct err *err) MUST_CHECK;
 
-/* While acting: begin with the first observation, then one call a step. Actions are canonical. BUSY
+/* While acting: begin with the first observation, then one call a step. Actions are canonical. TOO_LONG
  * at the maxima; the episode is as before then. */
 status episode_begin(struct episode *episode, const struct signature *signature,
                      const float *observation, struct err *err) MUST_CHECK;

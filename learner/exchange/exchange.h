@@ -3,7 +3,7 @@
  * whole batch. Two ways to do it, chosen when it is opened: gRPC (exchange_host.c at rank 0,
  * exchange_client.c at the others) and MPI (exchange_mpi.c). docs/several_learners.md.
  *
- *     form -> { sum .. } -> end          BUSY from sum: the group broke; form again
+ *     form -> { sum .. } -> end          GROUP_BROKEN from sum: the group broke; form again
  *
  * One thread, but for exchange_told. What may take long returns TIMEOUT, with a
  * few words about what it waits for, and is called again with the same arguments. */
@@ -75,7 +75,7 @@ struct exchange_mark {
     uint64_t digest; /* of the state before the step: compared */
 };
 
-/* sums <- those of all ranks, added in their order. TIMEOUT: some are still awaited. BUSY: the
+/* sums <- those of all ranks, added in their order. TIMEOUT: some are still awaited. GROUP_BROKEN: the
  * group broke and this step was not taken by rank 0 (others may have): form again. CLOSED: the end.
  * CORRUPT: the ranks' parameters differ; the text names rank and step. Only after OK have the sums
  * changed. Over MPI rank 0, too, is told CLOSED: a rank leaves, and all stop. */
@@ -83,7 +83,7 @@ status exchange_sum(struct exchange *exchange, const struct exchange_mark *mark,
                     struct update_sums sums, uint64_t timeout_ms, struct err *err) MUST_CHECK;
 
 /* Between sums, while something keeps this rank from coming: says that it is alive, and looks for
- * news. OK, or what exchange_sum would say: BUSY, CLOSED, or final. */
+ * news. OK, or what exchange_sum would say: GROUP_BROKEN, CLOSED, or final. */
 status exchange_waits(struct exchange *exchange, const char *what, struct err *err) MUST_CHECK;
 
 /* Rank 0: no step more; all are told. `finished`: the run is over for good; else it will go on.

@@ -50,7 +50,7 @@ struct client {
 
 /* ---- Streams ---- */
 
-/* The stream has ended, or is given up (`why`). BUSY, as a rule: to be tried again, not at once;
+/* The stream has ended, or is given up (`why`). GROUP_BROKEN, as a rule: to be tried again, not at once;
  * what is final is returned as it is. */
 static status end_stream(struct client *client, struct err *why, struct err *err)
 {
@@ -77,7 +77,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
     client->backoff_ms =
         client->backoff_ms * 2 < BACKOFF_MAX_MS ? client->backoff_ms * 2 : BACKOFF_MAX_MS;
     log_info("out of the group generation=%" PRIu64 ": %s", client->generation, client->said);
-    return err_set(err, STATUS_BUSY, "%s", client->said);
+    return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
 }
 
 static status join(struct client *client, struct err *err)
@@ -274,7 +274,7 @@ static status client_form(struct exchange *exchange, struct exchange_start *star
             s = take_start(client, (const void *)message.body, start, err);
             rpc_message_free(&message);
         }
-        if (s != STATUS_TIMEOUT && s != STATUS_BUSY) {
+        if (s != STATUS_TIMEOUT && s != STATUS_GROUP_BROKEN) {
             return s;
         }
     }
@@ -344,7 +344,7 @@ static status client_sum(struct exchange *exchange, const struct exchange_mark *
 {
     struct client *client = (struct client *)exchange;
     if (!client->in) {
-        return err_set(err, STATUS_BUSY, "%s", client->said);
+        return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
     }
     status s = client->sent ? STATUS_OK : send_sums(client, mark, sums, err);
     struct rpc_message message;
@@ -383,7 +383,7 @@ static status client_waits(struct exchange *exchange, const char *what, struct e
 {
     struct client *client = (struct client *)exchange;
     if (!client->in || client->sent) {
-        return client->in ? STATUS_OK : err_set(err, STATUS_BUSY, "%s", client->said);
+        return client->in ? STATUS_OK : err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
     }
     if (say_waits(client, what) != STATUS_OK) {
         return read_end(client, err);

@@ -182,7 +182,7 @@ static status obstacle(struct host *host, struct err *err)
         return err->code;
     }
     if (host->broken || host->group.phase != GROUP_STEPPING) {
-        return err_set(err, STATUS_BUSY, "the group broke up");
+        return err_set(err, STATUS_GROUP_BROKEN, "the group broke up");
     }
     return STATUS_TIMEOUT;
 }

@@ -52,7 +52,7 @@ void host_dissolve(void *arg)
     }
     for (uint32_t r = 1; r < host->base.ranks; r++) {
         if (calls[r] != NULL) {
-            rpc_call_finish(calls[r], fatal.code != STATUS_OK ? fatal.code : STATUS_BUSY,
+            rpc_call_finish(calls[r], fatal.code != STATUS_OK ? fatal.code : STATUS_GROUP_BROKEN,
                             fatal.code != STATUS_OK ? fatal.text : reason);
         }
     }
@@ -145,7 +145,7 @@ static void on_join(struct rpc_call *call, struct host *host, struct seat *seat,
     host->calls[join->rank] = call;
     seat->rank = join->rank;
     if (older != NULL) {
-        rpc_call_finish(older, STATUS_BUSY, "this rank has joined again");
+        rpc_call_finish(older, STATUS_SUPERSEDED, "this rank has joined again");
     }
     if (ended) {
         send_end(call, seat, &end);

@@ -58,7 +58,7 @@ status group_join(struct group *group, const struct group_join *join, struct err
         break_up(group, join->rank, "joined again");
     }
     if (group->phase != GROUP_FORMING) {
-        return err_set(err, STATUS_BUSY, "the group breaks up: %s", group->reason);
+        return err_set(err, STATUS_GROUP_BROKEN, "the group breaks up: %s", group->reason);
     }
     *member = (struct group_member){.incarnation = join->incarnation};
     snprintf(member->who, sizeof member->who, "%s", join->who);

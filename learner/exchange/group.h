@@ -54,7 +54,7 @@ void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64
 
 /* A rank asks to be in. The same incarnation again takes its own place (its connection was lost).
  * `generation`: the last one it knows of. INVALID: no such rank. EXISTS: another process has it.
- * BUSY: the group is breaking up, come again. */
+ * GROUP_BROKEN: the group is breaking up, come again. */
 struct group_join {
     uint32_t rank, ranks;
     uint64_t incarnation;

@@ -165,7 +165,7 @@ static void say_step(struct partner *partner)
     partner->status_step = step;
 }
 
-/* Steps with one group, until it breaks (BUSY), ends (CLOSED) or something fails. */
+/* Steps with one group, until it breaks (GROUP_BROKEN), ends (CLOSED) or something fails. */
 static status learn_together(struct partner *partner, struct err *err)
 {
     status s = open_sampler(partner, err);
@@ -199,7 +199,7 @@ static status learn(struct partner *partner, struct err *err)
     do {
         s = form(partner, err);
         s = s == STATUS_OK ? learn_together(partner, err) : s;
-    } while (s == STATUS_BUSY && !leaving(partner));
+    } while (s == STATUS_GROUP_BROKEN && !leaving(partner));
     return s;
 }
 

@@ -221,7 +221,7 @@ static status next_batch(struct trainer *trainer, struct replay_batch **batch, s
 static status take_step(struct trainer *trainer, const struct replay_batch *batch, struct err *err)
 {
     status s;
-    while ((s = stepper_take(trainer->stepper, batch, err)) == STATUS_BUSY) {
+    while ((s = stepper_take(trainer->stepper, batch, err)) == STATUS_GROUP_BROKEN) {
         s = regroup(trainer, err);
         if (s != STATUS_OK) {
             break;

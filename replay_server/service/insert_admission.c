@@ -111,7 +111,7 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream, s
     return STATUS_OK;
 }
 
-/* Do table and rates take the episode now? OK; BUSY with the reason to wait in err; else final. */
+/* Do table and rates take the episode now? OK; RETRY with the reason to wait in err; else final. */
 static status admit(struct insert_stream *stream, struct room *room, struct err *err)
 {
     struct served_table *table = stream->table;
@@ -119,7 +119,7 @@ static status admit(struct insert_stream *stream, struct room *room, struct err 
     *room = (struct room){0};
     if (inserter_queued(stream->service->inserter) + QUEUE_SPARE >= INSERT_QUEUE_MAX ||
         stream->n_jobs >= IN_FLIGHT_MAX) {
-        return err_set(err, STATUS_BUSY, "the store is writing");
+        return err_set(err, STATUS_RETRY, "the store is writing");
     }
     if (in->kind != KIND_STORE) {
         return STATUS_OK;
@@ -135,7 +135,7 @@ static status admit(struct insert_stream *stream, struct room *room, struct err 
     if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
                                                 room->transitions, why, sizeof why)) {
         mem_free(room->ids);
-        return err_set(err, STATUS_BUSY, "%s", why);
+        return err_set(err, STATUS_RETRY, "%s", why);
     }
     return s;
 }
@@ -206,7 +206,7 @@ bool insert_stream_advance(struct insert_stream *stream)
     struct err err;
     struct room room;
     status s = admit(stream, &room, &err);
-    if (s == STATUS_BUSY) {
+    if (s == STATUS_RETRY) {
         insert_stream_park(stream, err.text);
         return false;
     }
@@ -260,7 +260,7 @@ static void insert_done(struct insert_job *job)
     settle_op(op);
     if (op->kind == KIND_SEEN && job->result == STATUS_OK && op->writer->committed < op->sequence) {
         job->result =
-            err_set(&job->err, STATUS_BUSY, "what was queued under this sequence was not stored");
+            err_set(&job->err, STATUS_RETRY, "what was queued under this sequence was not stored");
     }
     stream->n_jobs--;
     if (job->result != STATUS_OK) {

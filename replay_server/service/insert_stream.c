@@ -117,7 +117,7 @@ void insert_streams_fence(struct service *service, const struct writer *writer,
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
         if (stream->writer == writer && stream != keep) {
             insert_stream_fail(
-                stream, stream->generation < writer->generation ? STATUS_MISMATCH : STATUS_BUSY,
+                stream, stream->generation < writer->generation ? STATUS_MISMATCH : STATUS_SUPERSEDED,
                 "this writer has opened again elsewhere");
         }
     }

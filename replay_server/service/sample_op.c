@@ -138,7 +138,7 @@ static void draw_one(struct sample_op *op, uint32_t j)
                                               .first_row = draw.first_row,
                                               .n_valid = draw.n_valid,
                                               .n_rows = draw.n_rows,
-                                              .result = STATUS_BUSY};
+                                              .result = STATUS_PENDING};
     op->n_valid[j] = draw.n_valid;
     op->episode_id[j] = draw.id;
     op->first_row[j] = draw.first_row;

@@ -176,7 +176,7 @@ status served_table_make_room(const struct served_table *table, uint32_t T, uint
             victim = limits->remover == REMOVER_FIFO ? table_newer(table->table, victim)
                                                      : table_older(table->table, victim);
             s = victim ? add_victim(room, &capacity, victim)
-                       : err_set(err, STATUS_BUSY, "room: what must go is still on its way in");
+                       : err_set(err, STATUS_RETRY, "room: what must go is still on its way in");
         }
         if (s != STATUS_OK) {
             mem_free(room->ids);

@@ -57,7 +57,7 @@ struct room {
     uint32_t n;
     uint64_t transitions; /* theirs */
 };
-/* OK: `room` says what to remove. BUSY: what would have to go is still on its way in. FULL: it
+/* OK: `room` says what to remove. RETRY: what would have to go is still on its way in. FULL: it
  * never fits, or the remover may not remove. NO_MEMORY. */
 status served_table_make_room(const struct served_table *table, uint32_t T, uint64_t bytes,
                               struct room *room, struct err *err) MUST_CHECK;

@@ -107,7 +107,7 @@ static void post_jobs(void *arg, struct insert_job *first)
             *end = first;
         }
         pthread_mutex_unlock(&service->post_lock);
-        if (s != STATUS_BUSY) {
+        if (s != STATUS_QUEUE_FULL) {
             return;
         }
         clock_sleep_ms(1);
@@ -134,7 +134,7 @@ static void post_gathered(void *arg, struct gather_job *job)
             service->gather_orphans = job;
         }
         pthread_mutex_unlock(&service->post_lock);
-        if (s != STATUS_BUSY) {
+        if (s != STATUS_QUEUE_FULL) {
             return;
         }
         clock_sleep_ms(1);

@@ -64,7 +64,7 @@ static void submit(struct writer_call *state)
             state->table->sealing = false;
         }
         free_call(state);
-        rpc_call_finish(call, STATUS_BUSY, "the store is writing; try again");
+        rpc_call_finish(call, STATUS_RETRY, "the store is writing; try again");
     }
 }
 
@@ -230,7 +230,7 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
     /* What is sealed must be what the store holds; what is on its way may yet fail. */
     if (state->seal && (table_counts(table->table)->pending_episodes > 0 || table->n_owed > 0 ||
                         table->removing)) {
-        return err_set(err, STATUS_BUSY, "table %s: the store is writing; try again",
+        return err_set(err, STATUS_RETRY, "table %s: the store is writing; try again",
                        table->record.name);
     }
     return STATUS_OK;

@@ -110,7 +110,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
             ASSERT(snippet->first_row + snippet->n_valid < snippet->n_rows);
             const uint32_t chunk_i = snippet->first_row / chunk_rows;
             const status s = locate(snippet, chunk_i, chunk_rows, W, reader, &rows[i - first]);
-            snippet->result = s == STATUS_OK ? STATUS_BUSY : s;
+            snippet->result = s == STATUS_OK ? STATUS_PENDING : s;
             if (s == STATUS_OK) {
                 prefetch(rows[i - first] + (size_t)(snippet->first_row % chunk_rows) * W * 4);
             }
@@ -119,7 +119,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
     const size_t stride = (size_t)(job->N + 1) * job->map->W_out;
     for (uint32_t i = first; i < end; i++) {
         struct gather_snippet *snippet = &job->snippets[i];
-        if (snippet->result == STATUS_BUSY) {
+        if (snippet->result == STATUS_PENDING) {
             snippet->result = copy_snippet(snippet, rows[i - first], chunk_rows,
                                            job->rows + i * stride, job->N, job->map, reader);
         }

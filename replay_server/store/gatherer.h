@@ -21,7 +21,7 @@ struct gather_snippet {
     uint32_t first_row;
     uint32_t n_valid;
     uint32_t n_rows; /* of the episode */
-    status result;   /* OK when it has been gathered; BUSY: not yet; NOT_FOUND, CORRUPT */
+    status result;   /* OK when it has been gathered; PENDING: not yet; NOT_FOUND, CORRUPT */
 };
 
 struct gather_job {
@@ -45,7 +45,7 @@ struct gatherer;
 status gatherer_open(struct gatherer **gatherer, struct store *store, uint32_t n_threads,
                      size_t queue_max, void (*post)(void *arg, struct gather_job *job), void *arg,
                      struct err *err) MUST_CHECK;
-/* BUSY: too many wait. */
+/* QUEUE_FULL: too many wait. */
 status gatherer_submit(struct gatherer *gatherer, struct gather_job *job) MUST_CHECK;
 size_t gatherer_queued(struct gatherer *gatherer);
 /* Finishes and posts what is queued, joins the threads. */

@@ -142,7 +142,7 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
 static bool prepare(struct insert_job *job)
 {
     if (job->lane && job->epoch <= job->lane->failed_epoch) {
-        job->result = err_set(&job->err, STATUS_BUSY,
+        job->result = err_set(&job->err, STATUS_RETRY,
                               "an earlier episode of writer %s was not stored", job->lane->name);
         return false;
     }

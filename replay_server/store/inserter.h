@@ -38,7 +38,7 @@ struct insert_job {
     struct writer *lane;
     uint64_t epoch;
 
-    /* Filled in when it comes back: OK, FULL, INVALID (a row that is not finite), BUSY (an earlier
+    /* Filled in when it comes back: OK, FULL, INVALID (a row that is not finite), RETRY (an earlier
      * one of its lane failed), IO .. */
     status result;
     struct err err;
@@ -66,7 +66,7 @@ struct inserter_counts {
 
 status inserter_open(struct inserter **inserter, struct store *store,
                      const struct inserter_settings *settings, struct err *err) MUST_CHECK;
-/* BUSY: the queue is full; the job stays the caller's. */
+/* QUEUE_FULL: the queue is full; the job stays the caller's. */
 status inserter_submit(struct inserter *inserter, struct insert_job *job) MUST_CHECK;
 size_t inserter_queued(struct inserter *inserter);
 void inserter_counts(struct inserter *inserter, struct inserter_counts *counts); /* any thread */

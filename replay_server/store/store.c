@@ -83,7 +83,7 @@ status store_error(struct store *store, int rc, struct err *err, const char *wha
         atomic_store(&store->broken, true);
         break;
     case MDB_READERS_FULL:
-        code = STATUS_BUSY;
+        code = STATUS_LIMIT;
         break;
     case ENOMEM:
         code = STATUS_NO_MEMORY;

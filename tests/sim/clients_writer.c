@@ -153,7 +153,7 @@ static void judge(const struct attempt *attempt, status s, const struct err *err
     const bool fenced = s == STATUS_MISMATCH && (strstr(err->text, "generation") != NULL ||
                                                  strstr(err->text, "elsewhere") != NULL);
     const bool expected = s == STATUS_UNAVAILABLE || s == STATUS_CLOSED || s == STATUS_TIMEOUT ||
-                          s == STATUS_FULL || s == STATUS_BUSY || fenced ||
+                          s == STATUS_FULL || s == STATUS_RETRY || fenced ||
                           (s == STATUS_MISMATCH && (life->stale || life->stopping));
     trace("writer %u: %s", life->client, err->text);
     if (!expected) {

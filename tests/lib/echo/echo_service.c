@@ -3,7 +3,7 @@
  *   fail:NUMBER:TEXT   end with this status         metadata:KEY   answer with that metadata
  *   peer, deadline     answer with the call's       after          answer with the field behind the
  * payload hold (Sum)         read nothing more until echo_resume         burst (Chat)   send until
- * BUSY end (Chat)         end the call OK              sleep (Say)    keep the call thread for 20
+ * QUEUE_FULL end (Chat)         end the call OK              sleep (Say)    keep the call thread for 20
  * ms */
 #include "tests/lib/echo/echo_service.h"
 
@@ -209,7 +209,7 @@ static void burst(struct rpc_call *call)
         response.number = (int64_t)rpc_call_unsent(call);
         s = rpc_call_send(call, &response.base, NULL);
     } while (s == STATUS_OK);
-    if (s == STATUS_BUSY) {
+    if (s == STATUS_QUEUE_FULL) {
         atomic_fetch_add(&echo_of(call)->busy, 1);
     }
 }

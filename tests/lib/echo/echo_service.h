@@ -22,7 +22,7 @@ struct echo {
     _Atomic uint64_t started;     /* calls, of all methods */
     _Atomic uint64_t done;
     _Atomic uint64_t lent;    /* payloads sent and not released yet */
-    _Atomic uint64_t busy;    /* sends refused with BUSY */
+    _Atomic uint64_t busy;    /* sends refused with QUEUE_FULL */
     _Atomic uint64_t handled; /* requests of Sum that were handed over */
     struct rpc_call *held;    /* the Sum call that said "hold"; call thread */
 };

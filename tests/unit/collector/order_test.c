@@ -53,10 +53,10 @@ static void the_window_bounds_what_is_under_way(void **state)
     assert_int_equal(order_start(&order, &sequence), STATUS_OK);
     assert_int_equal(order_start(&order, &sequence), STATUS_OK);
     assert_int_equal(sequence, 2);
-    assert_int_equal(order_start(&order, &sequence), STATUS_BUSY);
+    assert_int_equal(order_start(&order, &sequence), STATUS_QUEUE_FULL);
     order_finish(&order, 2, item_of(2));
     assert_null(order_next(&order));
-    assert_int_equal(order_start(&order, &sequence), STATUS_BUSY);
+    assert_int_equal(order_start(&order, &sequence), STATUS_QUEUE_FULL);
     order_finish(&order, 1, item_of(1));
     assert_ptr_equal(order_next(&order), item_of(1));
     assert_int_equal(order_start(&order, &sequence), STATUS_OK);

@@ -19,7 +19,7 @@ static void first_in_first_out_and_bounded(void **state)
             assert_int_equal(queue_try_push(queue, &items[i]), STATUS_OK);
         }
         assert_int_equal(queue_length(queue), 3);
-        assert_int_equal(queue_try_push(queue, &items[3]), STATUS_BUSY);
+        assert_int_equal(queue_try_push(queue, &items[3]), STATUS_QUEUE_FULL);
         assert_ptr_equal(queue_try_pop(queue), &items[0]);
         assert_int_equal(queue_try_push(queue, &items[3]), STATUS_OK);
         for (int i = 1; i < 4; i++) {

@@ -86,7 +86,7 @@ static void unary_gives_status_and_text(void **state)
 {
     struct echo_pair *pair = *state;
     static const status CODES[] = {
-        STATUS_INVALID,  STATUS_CORRUPT, STATUS_BUSY,          STATUS_NOT_FOUND,   STATUS_EXISTS,
+        STATUS_INVALID,  STATUS_CORRUPT, STATUS_RETRY,         STATUS_NOT_FOUND,   STATUS_EXISTS,
         STATUS_MISMATCH, STATUS_TIMEOUT, STATUS_CLOSED,        STATUS_UNAVAILABLE, STATUS_DENIED,
         STATUS_FULL,     STATUS_IO,      STATUS_UNIMPLEMENTED, STATUS_INTERNAL};
     for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
@@ -100,6 +100,29 @@ static void unary_gives_status_and_text(void **state)
         assert_non_null(strstr(err.text, text));
         assert_non_null(strstr(err.text, pair->address));
     }
+}
+
+/* gRPC has one code for several of our statuses. All of them arrive as "try again". */
+static void statuses_without_a_code_of_their_own(void **state)
+{
+    struct echo_pair *pair = *state;
+    static const status CODES[] = {STATUS_QUEUE_FULL,   STATUS_RETRY,   STATUS_SUPERSEDED,
+                                   STATUS_GROUP_BROKEN, STATUS_PENDING, STATUS_TOO_LONG,
+                                   STATUS_LIMIT};
+    for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
+        assert_int_equal(rpc_code(CODES[i]), 10); /* ABORTED */
+        char text[64];
+        snprintf(text, sizeof text, "fail:%d:reason", CODES[i]);
+        int64_t answer;
+        struct err err;
+        assert_int_equal(echo_say(pair->channel, 1, text, &answer, &err), STATUS_RETRY);
+        assert_non_null(strstr(err.text, "reason"));
+    }
+    /* Every status has a code: none becomes INTERNAL by omission. */
+#define STATUS_HAS_CODE(name, number, text)                                                        \
+    assert_true(STATUS_##name == STATUS_INTERNAL || rpc_code(STATUS_##name) != 13);
+    STATUS_MAP(STATUS_HAS_CODE)
+#undef STATUS_HAS_CODE
 }
 
 static void unary_carries_payloads(void **state)
@@ -613,6 +636,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(unary_answers),
         TEST(unary_gives_status_and_text),
+        TEST(statuses_without_a_code_of_their_own),
         TEST(unary_carries_payloads),
         TEST(unary_refuses_large_messages),
         TEST(unary_keeps_its_deadline),

@@ -72,7 +72,7 @@ static void failed_allocations_leave_it_as_it_was(void **state)
     assert_int_equal(episode_check(&e, &s, NULL), STATUS_OK);
     assert_int_equal(episode_step(&e, &s, action, &reward, 1, observation, &err), STATUS_OK);
     assert_int_equal(e.T, 64);
-    assert_int_equal(episode_reserve(&e, EPISODE_TRANSITIONS_MAX + 2, &err), STATUS_BUSY);
+    assert_int_equal(episode_reserve(&e, EPISODE_TRANSITIONS_MAX + 2, &err), STATUS_TOO_LONG);
     assert_int_equal(episode_check(&e, &s, NULL), STATUS_OK);
     episode_fini(&e);
 }

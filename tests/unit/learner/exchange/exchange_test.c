@@ -48,7 +48,7 @@ struct player {
     struct rpc_server *server; /* rank 0 */
     struct exchange_start start;
     struct update *update;
-    unsigned broken; /* how often sum said BUSY */
+    unsigned broken; /* how often sum said GROUP_BROKEN */
     status result;
     struct err err;
 };
@@ -175,8 +175,8 @@ static void *play(void *arg)
             break;
         }
         suffer(player);
-        s = player->exchange != NULL ? step(player) : STATUS_BUSY;
-        if (s == STATUS_BUSY) {
+        s = player->exchange != NULL ? step(player) : STATUS_GROUP_BROKEN;
+        if (s == STATUS_GROUP_BROKEN) {
             player->broken++;
             s = form(player);
         }

@@ -141,7 +141,7 @@ static void a_rank_that_leaves_breaks_the_group(void **state)
     assert_false(group_full(&group));
     /* Nothing of it counts any more. */
     assert_int_equal(arrive(2, 2, 0xa), STATUS_MISMATCH);
-    assert_int_equal(join(1, 104), STATUS_BUSY);
+    assert_int_equal(join(1, 104), STATUS_GROUP_BROKEN);
     group_form_anew(&group);
     assert_int_equal(join(2, 102), STATUS_OK);
     assert_int_equal(join(1, 104), STATUS_OK);
@@ -166,7 +166,7 @@ static void joining_again_breaks_a_group_that_steps(void **state)
 {
     (void)state;
     open_three();
-    assert_int_equal(join(2, 102), STATUS_BUSY);
+    assert_int_equal(join(2, 102), STATUS_GROUP_BROKEN);
     assert_int_equal(group.phase, GROUP_BROKEN);
     open_three();
     assert_int_equal(join(2, 999), STATUS_EXISTS); /* another process: not its place */

@@ -98,7 +98,7 @@ static void what_is_on_its_way_counts_and_cannot_go(void **state)
     assert_int_equal(table_begin(table->table, &pending), STATUS_OK);
     assert_int_equal(served_table_make_room(table, 60, 1, &room, &err), STATUS_OK);
     assert_int_equal(room.n, 0);
-    assert_int_equal(served_table_make_room(table, 61, 1, &room, &err), STATUS_BUSY);
+    assert_int_equal(served_table_make_room(table, 61, 1, &room, &err), STATUS_RETRY);
     table_commit(table->table, 9);
     assert_int_equal(served_table_make_room(table, 61, 1, &room, &err), STATUS_OK);
     assert_int_equal(room.n, 1);

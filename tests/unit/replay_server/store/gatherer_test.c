@@ -67,7 +67,7 @@ static void random_snippets(const struct fixture *f, struct gather_snippet *snip
                                               .first_row = first,
                                               .n_valid = T - first < N ? T - first : N,
                                               .n_rows = T + 1,
-                                              .result = STATUS_BUSY};
+                                              .result = STATUS_PENDING};
     }
 }
 
@@ -186,7 +186,7 @@ static void what_is_gone_is_said_and_the_rest_gathered(void **state)
                                                   .first_row = i % 40,
                                                   .n_valid = 40 - i % 40 < 4 ? 40 - i % 40 : 4,
                                                   .n_rows = 41,
-                                                  .result = STATUS_BUSY};
+                                                  .result = STATUS_PENDING};
         }
     }
     gather_run(&job, reader);
