@@ -109,8 +109,8 @@ static int open_variants(struct variant *variants, const struct options *options
     struct settings settings[VARIANTS_MAX];
     for (int i = 0; i < n; i++) {
         settings[i] = options->settings;
-        snprintf(settings[i].evaluation_precision, sizeof settings[i].evaluation_precision, "%s",
-                 variants[i].precision);
+        settings[i].evaluation_precision =
+            strcmp(variants[i].precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
         variants[i].peak_mib = learner_steps_peak_mib(&settings[i], size, variants[i].threads);
     }
     for (int i = 0; i < n; i++) {
@@ -273,7 +273,7 @@ int main(int argc, char **argv)
     }
     fprintf(stderr,
             "%s, kernels %s%s, OpenBLAS %s; a core's multiply-adds: %.0f GFLOP/s, of bf16 %.0f\n",
-            options.settings.algorithm, kernels_name(),
+            settings_algorithm_name(options.settings.algorithm), kernels_name(),
             kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core(), fma_peak(false),
             fma_peak(true));
     for (size_t i = 0; i < N_SIZES; i++) {

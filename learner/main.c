@@ -225,9 +225,6 @@ int main(int argc, char **argv)
     }
     log_info("configuration digest=%016llx", (unsigned long long)learner.config_digest);
     fputs(learner.config, stderr);
-    if (strcmp(learner.options.evaluation_precision, "bf16") == 0 && !kernels_bf16_native()) {
-        log_warn("evaluation_precision bf16: this processor has no AVX512-BF16, nothing is gained");
-    }
     s = run(&learner, &err);
     if (s != STATUS_OK) {
         log_error("%s", err.text);

@@ -422,7 +422,7 @@ static bool step_noise(const struct example *example, int number, int i, float *
                        struct err *err)
 {
     const struct settings *settings = &example->settings;
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const struct algorithm *algorithm = algorithm_of(settings);
     const size_t N = (size_t)example->N;
     const struct {
         const char *name;

@@ -1,4 +1,7 @@
-/* The learner's options. See options.h. "ours" marks what the paper's main text does not give. */
+/* The learner's options. See options.h.
+ *
+ * The table that config reads is built from two lists: the hyperparameters, which belong to the
+ * step, and the options below, which belong to a run. A hyperparameter is not named here. */
 #include "learner/run/options.h"
 
 #include <sched.h>
@@ -11,76 +14,23 @@
 #include "common/rpc/rpc.h"
 #include "learner/exchange/group.h"
 
-#define AT(field)  offsetof(struct learner_options, field)
-#define NUMBER_MAX 9007199254740992.0 /* 2^53 */
+#define AT(field)    offsetof(struct learner_options, field)
+#define NUMBER_MAX   9007199254740992.0 /* 2^53 */
+#define CHOICES_SIZE 160
 
-static const struct config_option OPTIONS[] = {
-    {"algorithm", CONFIG_CHOICE, AT(algorithm), "", "abm+mpo", 0, 0,
-     "mpo|svg|bm+mpo|abm+mpo|bm+svg|abm+svg|bm|abm|bcq|bear",
-     "what is learned; bm and abm act with the prior alone"},
+/* ---- The table ---- */
+
+/* What is not a hyperparameter, by the hyperparameter that it follows in --help, in files and in
+ * digests. */
+static const struct config_option batch_options_table[] = {
     {"tasks", CONFIG_TEXT, AT(tasks), "", "all", 0, 0, NULL,
      "tasks that each snippet trains: all, or how many are drawn for it"},
     {"batch_snippets", CONFIG_INT, AT(batch_snippets), "snippets", "64", 1, 65536, NULL,
      "snippets in a batch (ours; 512 is the large size)"},
     {"snippet_transitions", CONFIG_INT, AT(snippet_transitions), "transitions", "8", 1, 1024, NULL,
      "transitions in a full snippet, N (ours; 10 is the large size)"},
-    {"samples", CONFIG_INT, AT(samples), "actions", "20", 1, 1024, NULL,
-     "sampled actions per state, M (the paper's)"},
-    {"widths", CONFIG_INTS, AT(widths), "units", "[256, 256, 256]", 1, NETWORK_WIDTH_MAX, NULL,
-     "hidden layers of every network (ours)"},
-    {"gamma", CONFIG_REAL, AT(gamma), "", "0.99", 0, 1, NULL, "discount (ours)"},
-    {"target_period", CONFIG_INT, AT(target_period), "steps", "200", 1, NUMBER_MAX, NULL,
-     "steps between copies to the target networks (ours); short runs want 25 to 50"},
-    {"lr", CONFIG_REAL, AT(lr), "", "3e-4", 0, 1, NULL, "learning rate of the networks (ours)"},
-    {"dual_lr", CONFIG_REAL, AT(dual_lr), "", "1e-2", 0, 1, NULL,
-     "learning rate of eta and the alphas (ours)"},
-    {"beta1", CONFIG_REAL, AT(beta1), "", "0.9", 0, 0.999999, NULL,
-     "Adam: decay of the first moment (ours)"},
-    {"beta2", CONFIG_REAL, AT(beta2), "", "0.999", 0, 0.999999999, NULL,
-     "Adam: decay of the second moment (ours)"},
-    {"adam_eps", CONFIG_REAL, AT(adam_eps), "", "1e-8", 1e-30, 1, NULL,
-     "Adam: added to the root (ours)"},
-    {"clip_norm", CONFIG_REAL, AT(clip_norm), "", "40", 1e-9, 1e12, NULL,
-     "global gradient norm of each network is clipped to this (ours)"},
-    {"eps", CONFIG_REAL, AT(eps), "nats", "0.1", 0, 1e6, NULL,
-     "KL bound of MPO's E-step, and of SVG and BEAR to the prior (ours)"},
-    {"eps_mean", CONFIG_REAL, AT(eps_mean), "nats", "2.5e-3", 0, 1e6, NULL,
-     "MPO: trust region of the mean, per action dimension (ours)"},
-    {"eps_std", CONFIG_REAL, AT(eps_std), "nats", "1e-5", 0, 1e6, NULL,
-     "MPO: trust region of the std, per action dimension (ours)"},
-    {"entropy_cost", CONFIG_REAL, AT(entropy_cost), "", "1e-3", 0, 1e6, NULL,
-     "svg without a prior: weight of the entropy bonus (ours)"},
-    {"prior_likelihood", CONFIG_CHOICE, AT(prior_likelihood), "", "gaussian", 0, 0,
-     "gaussian|censored",
-     "likelihood of logged actions: gaussian (the paper's), or censored at the ends of the range "
-     "(ours)"},
-    {"prior_f", CONFIG_CHOICE, AT(prior_f), "", "step", 0, 0, "step|exp",
-     "abm: how the advantage weighs an action (the paper's step)"},
-    {"temperature", CONFIG_REAL, AT(temperature), "", "1", 1e-9, 1e9, NULL,
-     "prior_f exp: divides the advantage (ours)"},
-    {"max_weight", CONFIG_REAL, AT(max_weight), "", "20", 1e-9, 1e9, NULL,
-     "prior_f exp: largest weight (ours)"},
-    {"init_std", CONFIG_REAL, AT(init_std), "", "0.5", 1e-6, 1e3, NULL,
-     "std of policy and prior at first, above its floor (ours)"},
-    {"policy_min_std", CONFIG_REAL, AT(policy_min_std), "", "0.01", 1e-6, 1e3, NULL,
-     "floor of the policy's std (ours)"},
-    {"prior_min_std", CONFIG_REAL, AT(prior_min_std), "", "0.05", 1e-6, 1e3, NULL,
-     "floor of the prior's std (ours)"},
-    {"init_eta", CONFIG_REAL, AT(init_eta), "", "0", 0, 1e9, NULL,
-     "eta at first; 0: the algorithm's own, 10 for mpo, 1 for svg and bear (ours)"},
-    {"init_alpha_mean", CONFIG_REAL, AT(init_alpha_mean), "", "10", 1e-9, 1e9, NULL,
-     "MPO: alpha of the mean at first (ours)"},
-    {"init_alpha_std", CONFIG_REAL, AT(init_alpha_std), "", "100", 1e-9, 1e9, NULL,
-     "MPO: alpha of the std at first (ours)"},
-    {"rho_floor", CONFIG_REAL, AT(rho_floor), "", "-18", -100, 0, NULL,
-     "least value of a stored dual (ours)"},
-    {"candidates", CONFIG_INT, AT(candidates), "actions", "10", 1, 1024, NULL,
-     "bcq, bear: actions that the backup maximises over (ours)"},
-    {"act_candidates", CONFIG_INT, AT(act_candidates), "actions", "0", 0, 1024, NULL,
-     "bcq, bear: actions that acting chooses from; 0: 100 for bcq, 10 for bear (ours)"},
-    {"perturb_scale", CONFIG_REAL, AT(perturb_scale), "", "0.05", 0, 2, NULL,
-     "bcq: largest perturbation of an action (ours)"},
-
+};
+static const struct config_option source_options_table[] = {
     {"table", CONFIG_TEXT, AT(table), "", "default", 0, 0, NULL,
      "table of the replay servers to learn from"},
     {"require_sealed", CONFIG_BOOL, AT(require_sealed), "", "true", 0, 0, NULL,
@@ -94,11 +44,8 @@ static const struct config_option OPTIONS[] = {
      "seconds of learning after which the run ends, earlier starts included; 0: no limit"},
     {"threads", CONFIG_INT, AT(threads), "threads", "0", 0, 1024, NULL,
      "threads of the step; 0: one per core. The bits of a result depend on it"},
-    {"evaluation_precision", CONFIG_CHOICE, AT(evaluation_precision), "", "f32", 0, 0, "f32|bf16",
-     "arithmetic of critics that judge sampled actions (V, the E-step, candidates of bcq and "
-     "bear), no gradients: bf16 is faster on a processor with AVX512-BF16; elsewhere the same "
-     "roundings are made by hand, and nothing is gained"},
-
+};
+static const struct config_option run_options_table[] = {
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address that Parameters is served at; empty: experiment.parameters"},
     {"tokens_file", CONFIG_TEXT, AT(tokens_file), "", "", 0, 0, NULL,
@@ -142,13 +89,89 @@ static const struct config_option OPTIONS[] = {
      "being finite, and leave (1: it fails again); no server needed"},
 };
 
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+#define N_OWN        (COUNT(batch_options_table) + COUNT(source_options_table) + COUNT(run_options_table))
+
+static const struct {
+    const char *after;
+    const struct config_option *rows;
+    size_t n;
+} own_options[] = {
+    {"algorithm", batch_options_table, COUNT(batch_options_table)},
+    {"perturb_scale", source_options_table, COUNT(source_options_table)},
+    {"evaluation_precision", run_options_table, COUNT(run_options_table)},
+};
+
+/* Built once from the lists above, at start; read-only afterwards. */
+struct options_table {
+    size_t n;
+    struct config_option rows[SETTINGS_COUNT + N_OWN];
+    char choices[SETTINGS_COUNT][CHOICES_SIZE]; /* "a|b|c" of each that has them */
+};
+
+static void join_choices(char text[CHOICES_SIZE], const char *const *choices)
+{
+    size_t length = 0;
+    for (size_t i = 0; choices[i] != NULL; i++) {
+        length += (size_t)snprintf(text + length, CHOICES_SIZE - length, "%s%s", i > 0 ? "|" : "",
+                                   choices[i]);
+        ASSERT(length < CHOICES_SIZE);
+    }
+}
+
+/* The option of the i-th hyperparameter. */
+static void add_setting(struct options_table *table, size_t i)
+{
+    static const enum config_type types[] = {
+        [SETTING_INT] = CONFIG_INT,     [SETTING_INT64] = CONFIG_INT,
+        [SETTING_REAL] = CONFIG_REAL,   [SETTING_CHOICE] = CONFIG_CHOICE,
+        [SETTING_WIDTHS] = CONFIG_INTS,
+    };
+    const struct setting *setting = settings_at(i);
+    ASSERT(setting->kind != SETTING_UINT64); /* config has no such type */
+    if (setting->kind == SETTING_CHOICE) {
+        join_choices(table->choices[i], setting->choices);
+    }
+    table->rows[table->n++] = (struct config_option){
+        .name = setting->option,
+        .type = types[setting->kind],
+        .offset = offsetof(struct learner_options, values) + i * sizeof(union learner_value),
+        .unit = setting->unit,
+        .default_text = setting->default_text,
+        .min = setting->zero_is_own ? 0 : setting->min,
+        .max = setting->max,
+        .choices = setting->kind == SETTING_CHOICE ? table->choices[i] : NULL,
+        .help = setting->help,
+    };
+}
+
+static const struct options_table *options_table(void)
+{
+    static struct options_table table;
+    if (table.n > 0) {
+        return &table;
+    }
+    for (size_t i = 0; i < SETTINGS_COUNT && settings_at(i)->option != NULL; i++) {
+        add_setting(&table, i);
+        for (size_t g = 0; g < COUNT(own_options); g++) {
+            if (strcmp(own_options[g].after, settings_at(i)->name) == 0) {
+                memcpy(&table.rows[table.n], own_options[g].rows,
+                       own_options[g].n * sizeof table.rows[0]);
+                table.n += own_options[g].n;
+            }
+        }
+    }
+    return &table;
+}
+
 struct config_section learner_options_section(struct learner_options *options)
 {
-    return (struct config_section){.name = "learner",
-                                   .options = OPTIONS,
-                                   .n_options = sizeof(OPTIONS) / sizeof(OPTIONS[0]),
-                                   .values = options};
+    const struct options_table *table = options_table();
+    return (struct config_section){
+        .name = "learner", .options = table->rows, .n_options = table->n, .values = options};
 }
+
+/* ---- The settings of a step ---- */
 
 /* T of K tasks from "all" or a number. */
 static status parse_tasks(const char *text, int K, int *T, struct err *err)
@@ -171,22 +194,38 @@ static status parse_tasks(const char *text, int K, int *T, struct err *err)
     return STATUS_OK;
 }
 
-static status set_sizes(const struct learner_options *options, const struct signature *signature,
-                        struct settings *settings, struct err *err)
+/* One hyperparameter, by way of its text: numbers are printed so that they read back exactly. */
+static status set_one(struct settings *settings, const struct setting *setting,
+                      const union learner_value *value, struct err *err)
 {
-    settings->O = (int)signature_observation(signature);
-    settings->A = (int)signature->A;
-    settings->K = (int)signature->K;
-    settings->M = (int)options->samples;
-    if (options->widths.n < 1 || options->widths.n > NETWORK_LAYERS_MAX) {
-        return err_set(err, STATUS_INVALID, "learner.widths: %zu layers, expected 1..%d",
-                       options->widths.n, NETWORK_LAYERS_MAX);
+    struct text text = {0};
+    switch (setting->kind) {
+    case SETTING_INT:
+    case SETTING_INT64:
+    case SETTING_UINT64:
+        text_format(&text, "%lld", (long long)value->number);
+        break;
+    case SETTING_REAL:
+        text_format(&text, "%.17g", value->real);
+        break;
+    case SETTING_CHOICE:
+        text_format(&text, "%s", value->text);
+        break;
+    case SETTING_WIDTHS:
+        if (value->ints.n < 1 || value->ints.n > NETWORK_LAYERS_MAX) {
+            return err_set(err, STATUS_INVALID, "learner.widths: %zu layers, expected 1..%d",
+                           value->ints.n, NETWORK_LAYERS_MAX);
+        }
+        for (size_t i = 0; i < value->ints.n; i++) {
+            text_format(&text, "%s%lld", i > 0 ? "," : "", (long long)value->ints.items[i]);
+        }
+        break;
     }
-    settings->n_widths = (int)options->widths.n;
-    for (size_t i = 0; i < options->widths.n; i++) {
-        settings->widths[i] = (int)options->widths.items[i];
-    }
-    return parse_tasks(options->tasks, settings->K, &settings->T, err);
+    char *made = text_take(&text, NULL);
+    const status s = made != NULL ? settings_set(settings, setting->name, made, err)
+                                  : err_set(err, STATUS_NO_MEMORY, "settings");
+    mem_free(made);
+    return s;
 }
 
 status learner_options_settings(const struct learner_options *options,
@@ -194,42 +233,21 @@ status learner_options_settings(const struct learner_options *options,
                                 struct settings *settings, struct err *err)
 {
     struct settings made = settings_default();
-    status s = set_sizes(options, signature, &made, err);
+    for (size_t i = 0; i < SETTINGS_COUNT && settings_at(i)->option != NULL; i++) {
+        const status s = set_one(&made, settings_at(i), &options->values[i], err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    /* The others follow from the table, from `tasks` and from the experiment. */
+    made.O = (int)signature_observation(signature);
+    made.A = (int)signature->A;
+    made.K = (int)signature->K;
+    made.seed = seed;
+    status s = parse_tasks(options->tasks, made.K, &made.T, err);
     if (s != STATUS_OK) {
         return s;
     }
-    snprintf(made.algorithm, sizeof(made.algorithm), "%.*s", SETTINGS_TEXT_SIZE - 1,
-             options->algorithm);
-    snprintf(made.prior_likelihood, sizeof(made.prior_likelihood), "%.*s", SETTINGS_TEXT_SIZE - 1,
-             options->prior_likelihood);
-    snprintf(made.prior_f, sizeof(made.prior_f), "%.*s", SETTINGS_TEXT_SIZE - 1, options->prior_f);
-    snprintf(made.evaluation_precision, sizeof(made.evaluation_precision), "%.*s",
-             SETTINGS_TEXT_SIZE - 1, options->evaluation_precision);
-    made.gamma = options->gamma;
-    made.target_period = options->target_period;
-    made.lr = options->lr;
-    made.dual_lr = options->dual_lr;
-    made.beta1 = options->beta1;
-    made.beta2 = options->beta2;
-    made.adam_eps = options->adam_eps;
-    made.clip_norm = options->clip_norm;
-    made.eps = options->eps;
-    made.eps_mean = options->eps_mean;
-    made.eps_std = options->eps_std;
-    made.entropy_cost = options->entropy_cost;
-    made.temperature = options->temperature;
-    made.max_weight = options->max_weight;
-    made.init_std = options->init_std;
-    made.policy_min_std = options->policy_min_std;
-    made.prior_min_std = options->prior_min_std;
-    made.init_eta = options->init_eta;
-    made.init_alpha_mean = options->init_alpha_mean;
-    made.init_alpha_std = options->init_alpha_std;
-    made.rho_floor = options->rho_floor;
-    made.candidates = (int)options->candidates;
-    made.act_candidates = (int)options->act_candidates;
-    made.perturb_scale = options->perturb_scale;
-    made.seed = seed;
     s = settings_check(&made, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "learner");
@@ -237,6 +255,8 @@ status learner_options_settings(const struct learner_options *options,
     *settings = made;
     return STATUS_OK;
 }
+
+/* ---- Ranks ---- */
 
 static status check_ranks(const struct learner_options *options, struct err *err)
 {
@@ -347,12 +367,13 @@ static bool is_own(const char *name)
 
 char *learner_options_terms(const struct learner_options *options, int64_t seed)
 {
-    struct config_option shared[sizeof(OPTIONS) / sizeof(OPTIONS[0])];
+    const struct options_table *table = options_table();
+    struct config_option shared[COUNT(table->rows)];
     struct config_section section = {
         .name = "learner", .options = shared, .values = (void *)(uintptr_t)options};
-    for (size_t i = 0; i < sizeof(OPTIONS) / sizeof(OPTIONS[0]); i++) {
-        if (!is_own(OPTIONS[i].name)) {
-            shared[section.n_options++] = OPTIONS[i];
+    for (size_t i = 0; i < table->n; i++) {
+        if (!is_own(table->rows[i].name)) {
+            shared[section.n_options++] = table->rows[i];
         }
     }
     struct text terms = {0};

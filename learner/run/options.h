@@ -1,5 +1,6 @@
-/* The `learner` section: every option of the learner, and the settings of the arithmetic that
- * follow from it. */
+/* The `learner` section of the configuration: the hyperparameters (learner/step/settings.h), where
+ * batches come from, how long a run lasts, what is written and served. And what follows from it:
+ * the settings of a step, the threads, a rank's slice of the batch, the terms of a group. */
 #ifndef HINDCAST_LEARNER_RUN_OPTIONS_H
 #define HINDCAST_LEARNER_RUN_OPTIONS_H
 
@@ -7,23 +8,20 @@
 #include "common/trajectory/signature.h"
 #include "learner/step/settings.h"
 
+/* The value of a hyperparameter as the configuration gives it, in the type that CONFIG_* has. */
+union learner_value {
+    int64_t number;
+    double real;
+    char text[CONFIG_TEXT_SIZE];
+    struct config_ints ints;
+};
+
 struct learner_options {
-    /* What is learned, and how. Names as in docs/maths.md. */
-    char algorithm[CONFIG_TEXT_SIZE];
+    /* The hyperparameters, in the order of settings_at. */
+    union learner_value values[SETTINGS_COUNT];
+
     char tasks[CONFIG_TEXT_SIZE]; /* "all", or how many are drawn per snippet */
-    int64_t batch_snippets, snippet_transitions, samples;
-    struct config_ints widths;
-    double gamma;
-    int64_t target_period;
-    double lr, dual_lr, beta1, beta2, adam_eps, clip_norm;
-    double eps, eps_mean, eps_std, entropy_cost;
-    char prior_likelihood[CONFIG_TEXT_SIZE];
-    char prior_f[CONFIG_TEXT_SIZE];
-    double temperature, max_weight;
-    double init_std, policy_min_std, prior_min_std;
-    double init_eta, init_alpha_mean, init_alpha_std, rho_floor;
-    int64_t candidates, act_candidates;
-    double perturb_scale;
+    int64_t batch_snippets, snippet_transitions;
 
     /* Where the batches come from. */
     char table[CONFIG_TEXT_SIZE];
@@ -34,7 +32,6 @@ struct learner_options {
     int64_t steps;
     double max_seconds;
     int64_t threads;
-    char evaluation_precision[CONFIG_TEXT_SIZE];
 
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];

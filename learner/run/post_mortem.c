@@ -260,8 +260,9 @@ status post_mortem(const struct failed_step *step, FILE *out, bool *finite, stru
     const struct parameters_layout *layout = state_layout(step->state);
     status s = STATUS_OK;
     fprintf(out, "learner step %llu, %s, %d snippets of %d, %d threads, %s kernels\n\n",
-            (unsigned long long)(state_step(step->state) + 1), step->settings.algorithm,
-            step->batch.B, step->batch.N, step->threads, kernels_name());
+            (unsigned long long)(state_step(step->state) + 1),
+            settings_algorithm_name(step->settings.algorithm), step->batch.B, step->batch.N,
+            step->threads, kernels_name());
     fprintf(out, "%-10s  %-28s  %12s  not finite\n", "what", "", "largest");
     tell_batch(&search);
     parameters_visit(layout, tell_parameters, &search);

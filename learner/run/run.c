@@ -160,8 +160,8 @@ status run_begin(struct run *run, const struct signature *signature, struct err 
         return s;
     }
     log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
-             run->about.run_id, run->settings.algorithm, run->settings.O, run->settings.A,
-             run->settings.K, state_layout(run->state)->size);
+             run->about.run_id, settings_algorithm_name(run->settings.algorithm), run->settings.O,
+             run->settings.A, run->settings.K, state_layout(run->state)->size);
     return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/networks/kernels.h"
 #include "learner/run/diagnostics.h"
 #include "learner/step/failed_step.h"
 #include "learner/step/update.h"
@@ -61,6 +62,9 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
     if (s != STATUS_OK) {
         stepper_free(made);
         return s;
+    }
+    if (run->settings.evaluation_precision == PRECISION_BF16 && !kernels_bf16_native()) {
+        log_warn("evaluation_precision bf16 gains nothing: this processor has no AVX512-BF16");
     }
     log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, made->B,
              options->snippet_transitions);

@@ -9,207 +9,165 @@
 
 #define DRAWS(kind) (1u << NOISE_##kind)
 
-static const struct algorithm algorithms[] = {
-    {
-        .name = "mpo",
-        .prior_kind = PRIOR_NONE,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .improvement = improvement_mpo,
-        .report = report_mpo,
-        .draws = DRAWS(VALUE),
-        .has_policy = true,
-        .has_eta = true,
-        .has_alphas = true,
-        .act_candidates = 1,
-        .init_eta = 10.0,
-    },
-    {
-        .name = "bm+mpo",
-        .prior_kind = PRIOR_BM,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .improvement = improvement_mpo,
-        .report = report_mpo,
-        .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .has_eta = true,
-        .has_alphas = true,
-        .act_candidates = 1,
-        .init_eta = 10.0,
-    },
-    {
-        .name = "abm+mpo",
-        .prior_kind = PRIOR_ABM,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .improvement = improvement_mpo,
-        .report = report_mpo,
-        .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .has_eta = true,
-        .has_alphas = true,
-        .act_candidates = 1,
-        .init_eta = 10.0,
-    },
-    {
-        .name = "bm",
-        .prior_kind = PRIOR_BM,
-        .acting = "prior",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .draws = DRAWS(VALUE),
-        .value_from_prior = true,
-        .act_candidates = 1,
-        .init_eta = 10.0,
-    },
-    {
-        .name = "abm",
-        .prior_kind = PRIOR_ABM,
-        .acting = "prior",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .draws = DRAWS(VALUE),
-        .value_from_prior = true,
-        .act_candidates = 1,
-        .init_eta = 10.0,
-    },
-    {
-        .name = "svg",
-        .prior_kind = PRIOR_NONE,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .improvement = improvement_svg,
-        .restraint = restraint_entropy,
-        .report = report_svg,
-        .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .n_slopes = 1,
-        .act_candidates = 1,
-        .init_eta = 1.0,
-    },
-    {
-        .name = "bm+svg",
-        .prior_kind = PRIOR_BM,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .improvement = improvement_svg,
-        .restraint = restraint_kl,
-        .report = report_svg,
-        .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .n_slopes = 1,
-        .has_eta = true,
-        .act_candidates = 1,
-        .init_eta = 1.0,
-    },
-    {
-        .name = "abm+svg",
-        .prior_kind = PRIOR_ABM,
-        .acting = "policy",
-        .act = POLICY_ACT_GAUSSIAN,
-        .value_estimate = value_estimate,
-        .evaluation = evaluation,
-        .prior = prior,
-        .improvement = improvement_svg,
-        .restraint = restraint_kl,
-        .report = report_svg,
-        .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .n_slopes = 1,
-        .has_eta = true,
-        .act_candidates = 1,
-        .init_eta = 1.0,
-    },
-    {
-        .name = "bcq",
-        .prior_kind = PRIOR_BM,
-        .acting = "prior",
-        .act = POLICY_ACT_PERTURBED,
-        .value_estimate = backup_bcq,
-        .evaluation = evaluation_twin,
-        .prior = prior,
-        .improvement = improvement_bcq,
-        .report = report_bcq,
-        .draws = DRAWS(BACKUP) | DRAWS(IMPROVE),
-        .has_critic2 = true,
-        .has_perturb = true,
-        .improve_one = true,
-        .n_slopes = 1,
-        .act_candidates = 100,
-        .init_eta = 1.0,
-    },
-    {
-        .name = "bear",
-        .prior_kind = PRIOR_BM,
-        .acting = "policy",
-        .act = POLICY_ACT_ARGMAX,
-        .value_estimate = backup_bear,
-        .evaluation = evaluation_twin,
-        .prior = prior,
-        .improvement = improvement_bear,
-        .restraint = restraint_kl,
-        .report = report_svg,
-        .draws = DRAWS(BACKUP) | DRAWS(IMPROVE),
-        .has_policy = true,
-        .has_critic2 = true,
-        .improve_one = true,
-        .n_slopes = 2,
-        .has_eta = true,
-        .act_candidates = 10,
-        .init_eta = 1.0,
-    },
+static const struct algorithm algorithms[ALGORITHM_COUNT] = {
+    [ALGORITHM_MPO] =
+        {
+            .prior_kind = PRIOR_NONE,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .improvement = improvement_mpo,
+            .report = report_mpo,
+            .draws = DRAWS(VALUE),
+            .has_policy = true,
+            .has_eta = true,
+            .has_alphas = true,
+        },
+    [ALGORITHM_BM_MPO] =
+        {
+            .prior_kind = PRIOR_BM,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .improvement = improvement_mpo,
+            .report = report_mpo,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .has_eta = true,
+            .has_alphas = true,
+        },
+    [ALGORITHM_ABM_MPO] =
+        {
+            .prior_kind = PRIOR_ABM,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .improvement = improvement_mpo,
+            .report = report_mpo,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .has_eta = true,
+            .has_alphas = true,
+        },
+    [ALGORITHM_BM] =
+        {
+            .prior_kind = PRIOR_BM,
+            .acting = "prior",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .draws = DRAWS(VALUE),
+            .value_from_prior = true,
+        },
+    [ALGORITHM_ABM] =
+        {
+            .prior_kind = PRIOR_ABM,
+            .acting = "prior",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .draws = DRAWS(VALUE),
+            .value_from_prior = true,
+        },
+    [ALGORITHM_SVG] =
+        {
+            .prior_kind = PRIOR_NONE,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .improvement = improvement_svg,
+            .restraint = restraint_entropy,
+            .report = report_svg,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .n_slopes = 1,
+        },
+    [ALGORITHM_BM_SVG] =
+        {
+            .prior_kind = PRIOR_BM,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .improvement = improvement_svg,
+            .restraint = restraint_kl,
+            .report = report_svg,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .n_slopes = 1,
+            .has_eta = true,
+        },
+    [ALGORITHM_ABM_SVG] =
+        {
+            .prior_kind = PRIOR_ABM,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = evaluation,
+            .prior = prior,
+            .improvement = improvement_svg,
+            .restraint = restraint_kl,
+            .report = report_svg,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .n_slopes = 1,
+            .has_eta = true,
+        },
+    [ALGORITHM_BCQ] =
+        {
+            .prior_kind = PRIOR_BM,
+            .acting = "prior",
+            .act = POLICY_ACT_PERTURBED,
+            .value_estimate = backup_bcq,
+            .evaluation = evaluation_twin,
+            .prior = prior,
+            .improvement = improvement_bcq,
+            .report = report_bcq,
+            .draws = DRAWS(BACKUP) | DRAWS(IMPROVE),
+            .has_critic2 = true,
+            .has_perturb = true,
+            .improve_one = true,
+            .n_slopes = 1,
+        },
+    [ALGORITHM_BEAR] =
+        {
+            .prior_kind = PRIOR_BM,
+            .acting = "policy",
+            .act = POLICY_ACT_ARGMAX,
+            .value_estimate = backup_bear,
+            .evaluation = evaluation_twin,
+            .prior = prior,
+            .improvement = improvement_bear,
+            .restraint = restraint_kl,
+            .report = report_svg,
+            .draws = DRAWS(BACKUP) | DRAWS(IMPROVE),
+            .has_policy = true,
+            .has_critic2 = true,
+            .improve_one = true,
+            .n_slopes = 2,
+            .has_eta = true,
+        },
 };
-#define N_ALGORITHMS (sizeof algorithms / sizeof algorithms[0])
 
-const struct algorithm *algorithm_find(const char *name)
+const struct algorithm *algorithm_of(const struct settings *settings)
 {
-    for (size_t i = 0; i < N_ALGORITHMS; i++) {
-        if (strcmp(algorithms[i].name, name) == 0) {
-            return &algorithms[i];
-        }
-    }
-    return NULL;
-}
-
-const char *algorithm_names(void)
-{
-    return "mpo, bm+mpo, abm+mpo, bm, abm, svg, bm+svg, abm+svg, bcq, bear";
-}
-
-size_t algorithm_count(void)
-{
-    return N_ALGORITHMS;
-}
-
-const struct algorithm *algorithm_at(size_t i)
-{
-    ASSERT(i < N_ALGORITHMS);
-    return &algorithms[i];
+    ASSERT(settings->algorithm < ALGORITHM_COUNT);
+    return &algorithms[settings->algorithm];
 }
 
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,
                         struct err *err)
 {
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
-    ASSERT(algorithm != NULL);
+    const struct algorithm *algorithm = algorithm_of(settings);
     const int I = settings_inputs(settings);
     const int A = settings->A;
     const int *widths = settings->widths;

@@ -6,9 +6,9 @@
 
 #include "common/base/status.h"
 #include "common/networks/parameters.h"
+#include "learner/step/settings.h"
 
 struct report;
-struct settings;
 struct step;
 struct sums;
 struct worker;
@@ -23,7 +23,6 @@ typedef void algorithm_report(struct report *report, const struct step *step,
 enum algorithm_prior { PRIOR_NONE, PRIOR_BM, PRIOR_ABM };
 
 struct algorithm {
-    const char *name;
     enum algorithm_prior prior_kind;
     const char *acting;                        /* the network that acts: "policy" or "prior" */
     const char *act;                           /* and how: `acting` of common/networks/policy.h */
@@ -40,16 +39,9 @@ struct algorithm {
     bool improve_one;     /* the improvement takes one sample a state, not M */
     int n_slopes;         /* critics whose slopes it follows */
     bool has_eta, has_alphas; /* duals */
-    int act_candidates;
-    double init_eta;
 };
 
-/* NULL for a name that is not in the table. */
-const struct algorithm *algorithm_find(const char *name);
-/* "mpo, bm+mpo, ..": for messages and --help. */
-const char *algorithm_names(void);
-size_t algorithm_count(void);
-const struct algorithm *algorithm_at(size_t i);
+const struct algorithm *algorithm_of(const struct settings *settings);
 
 /* Networks and duals of this algorithm at these sizes. INVALID for sizes that make no network. */
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,

@@ -44,7 +44,7 @@ static double value_work(const struct settings *settings, const struct algorithm
 /* Multiply-adds of each phase of a step. */
 static void phase_work(const struct settings *settings, double S, double U, double work[PHASES])
 {
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const struct algorithm *algorithm = algorithm_of(settings);
     const struct row_work row = row_work(settings);
     const double n = algorithm->improve_one ? 1.0 : settings->M;
     const bool improves = (algorithm->draws >> NOISE_IMPROVE & 1u) != 0;

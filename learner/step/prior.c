@@ -21,7 +21,7 @@ void advantages(double *advantage, const float *r, const float *d, const float *
 
 static double weight_of(const struct settings *settings, double advantage)
 {
-    if (strcmp(settings->prior_f, "exp") == 0) {
+    if (settings->prior_f == PRIOR_F_EXP) {
         const double weight = exp(advantage / settings->temperature);
         /* NaN is not larger: it goes through, and the step is refused. */
         return weight > settings->max_weight ? settings->max_weight : weight;
@@ -88,7 +88,7 @@ void prior(struct worker *w)
     const struct step *step = w->step;
     const struct network *net = &step->prior.now;
     const size_t ld_out = w->tape.ld_out;
-    const bool censored = strcmp(step->settings->prior_likelihood, "censored") == 0;
+    const bool censored = step->settings->prior_likelihood == LIKELIHOOD_CENSORED;
 
     network_forward(&w->tape, net, w->x, (size_t)step->I, w->S);
     gaussian_forward(w->prior_mean, w->prior_std, &step->prior_head, w->tape.out, ld_out, w->S);

@@ -1,155 +1,324 @@
-/* One table of fields serves defaults, checks, text in and text out. */
+/* The list of hyperparameters, and what reads it: defaults, checks, text in and text out.
+ *
+ * Each function goes over the table and switches on an entry's kind; none knows a setting by name,
+ * except where one setting limits another (T <= K) or where 0 stands for the algorithm's own value.
+ * What the algorithms do with the numbers is in algorithm.c and the operators.
+ *
+ * "ours" in a help text marks what the paper's main text does not give. */
 #include "learner/step/settings.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/trajectory/signature.h"
-#include "learner/step/algorithm.h"
 
-enum kind { INT, INT64, UINT64, REAL, TEXT, WIDTHS };
+/* ---- The list ---- */
 
-struct field {
-    const char *name;
-    enum kind kind;
-    size_t offset;
-    double min, max;     /* inclusive; REAL, INT, INT64 */
-    const char *choices; /* TEXT: "a|b" */
+static const char *const algorithm_names[] = {
+    [ALGORITHM_MPO] = "mpo",       [ALGORITHM_BM_MPO] = "bm+mpo",   [ALGORITHM_ABM_MPO] = "abm+mpo",
+    [ALGORITHM_BM] = "bm",         [ALGORITHM_ABM] = "abm",         [ALGORITHM_SVG] = "svg",
+    [ALGORITHM_BM_SVG] = "bm+svg", [ALGORITHM_ABM_SVG] = "abm+svg", [ALGORITHM_BCQ] = "bcq",
+    [ALGORITHM_BEAR] = "bear",     [ALGORITHM_COUNT] = NULL,
+};
+static const char *const likelihood_names[] = {
+    [LIKELIHOOD_GAUSSIAN] = "gaussian", [LIKELIHOOD_CENSORED] = "censored", NULL};
+static const char *const prior_f_names[] = {[PRIOR_F_STEP] = "step", [PRIOR_F_EXP] = "exp", NULL};
+static const char *const precision_names[] = {
+    [PRECISION_F32] = "f32", [PRECISION_BF16] = "bf16", NULL};
+
+/* What 0 stands for. */
+static const struct {
+    int act_candidates;
+    double init_eta;
+} own[ALGORITHM_COUNT] = {
+    [ALGORITHM_MPO] = {1, 10.0},   [ALGORITHM_BM_MPO] = {1, 10.0}, [ALGORITHM_ABM_MPO] = {1, 10.0},
+    [ALGORITHM_BM] = {1, 10.0},    [ALGORITHM_ABM] = {1, 10.0},    [ALGORITHM_SVG] = {1, 1.0},
+    [ALGORITHM_BM_SVG] = {1, 1.0}, [ALGORITHM_ABM_SVG] = {1, 1.0}, [ALGORITHM_BCQ] = {100, 1.0},
+    [ALGORITHM_BEAR] = {10, 1.0},
 };
 
-#define AT(name) offsetof(struct settings, name)
-static const struct field fields[] = {
-    {"algorithm", TEXT, AT(algorithm), 0, 0, NULL},
-    {"O", INT, AT(O), 1, SIGNATURE_OBSERVATION_MAX, NULL},
-    {"A", INT, AT(A), 1, SIGNATURE_ACTIONS_MAX, NULL},
-    {"K", INT, AT(K), 1, SIGNATURE_TASKS_MAX, NULL},
-    {"T", INT, AT(T), 1, SIGNATURE_TASKS_MAX, NULL},
-    {"M", INT, AT(M), 1, 1024, NULL},
-    {"widths", WIDTHS, AT(widths), 1, NETWORK_WIDTH_MAX, NULL},
-    {"gamma", REAL, AT(gamma), 0, 1, NULL},
-    {"init_std", REAL, AT(init_std), 1e-6, 1e3, NULL},
-    {"policy_min_std", REAL, AT(policy_min_std), 0, 1e3, NULL},
-    {"prior_min_std", REAL, AT(prior_min_std), 0, 1e3, NULL},
-    {"prior_likelihood", TEXT, AT(prior_likelihood), 0, 0, "gaussian|censored"},
-    {"prior_f", TEXT, AT(prior_f), 0, 0, "step|exp"},
-    {"temperature", REAL, AT(temperature), 1e-9, 1e9, NULL},
-    {"max_weight", REAL, AT(max_weight), 1e-9, 1e9, NULL},
-    {"eps", REAL, AT(eps), 0, 1e9, NULL},
-    {"eps_mean", REAL, AT(eps_mean), 0, 1e9, NULL},
-    {"eps_std", REAL, AT(eps_std), 0, 1e9, NULL},
-    {"entropy_cost", REAL, AT(entropy_cost), 0, 1e9, NULL},
-    {"candidates", INT, AT(candidates), 1, 1024, NULL},
-    {"perturb_scale", REAL, AT(perturb_scale), 0, 2, NULL},
-    {"act_candidates", INT, AT(act_candidates), 1, 4096, NULL},
-    {"lr", REAL, AT(lr), 0, 1e3, NULL},
-    {"dual_lr", REAL, AT(dual_lr), 0, 1e3, NULL},
-    {"beta1", REAL, AT(beta1), 0, 0.999999999, NULL},
-    {"beta2", REAL, AT(beta2), 0, 0.999999999, NULL},
-    {"adam_eps", REAL, AT(adam_eps), 0, 1, NULL},
-    {"clip_norm", REAL, AT(clip_norm), 1e-9, 1e30, NULL},
-    {"target_period", INT64, AT(target_period), 1, 1e15, NULL},
-    {"rho_floor", REAL, AT(rho_floor), -80, 80, NULL},
-    {"init_eta", REAL, AT(init_eta), 1e-6, 1e6, NULL},
-    {"init_alpha_mean", REAL, AT(init_alpha_mean), 1e-6, 1e6, NULL},
-    {"init_alpha_std", REAL, AT(init_alpha_std), 1e-6, 1e6, NULL},
-    {"evaluation_precision", TEXT, AT(evaluation_precision), 0, 0, "f32|bf16"},
-    {"seed", UINT64, AT(seed), 0, 0, NULL},
+#define NUMBER_MAX 9007199254740992.0 /* 2^53 */
+#define AT(field)  offsetof(struct settings, field)
+
+/* The digest of a run's configuration depends on the order of the options. */
+static const struct setting settings_table[SETTINGS_COUNT] = {
+    {"algorithm", SETTING_CHOICE, AT(algorithm), "algorithm", "", "abm+mpo", 0, 0, false,
+     algorithm_names, "what is learned; bm and abm act with the prior alone"},
+    {"M", SETTING_INT, AT(M), "samples", "actions", "20", 1, 1024, false, NULL,
+     "sampled actions per state, M (the paper's)"},
+    {"widths", SETTING_WIDTHS, AT(widths), "widths", "units", "[256, 256, 256]", 1,
+     NETWORK_WIDTH_MAX, false, NULL, "hidden layers of every network (ours)"},
+    {"gamma", SETTING_REAL, AT(gamma), "gamma", "", "0.99", 0, 1, false, NULL, "discount (ours)"},
+    {"target_period", SETTING_INT64, AT(target_period), "target_period", "steps", "200", 1,
+     NUMBER_MAX, false, NULL,
+     "steps between copies to the target networks (ours); short runs want 25 to 50"},
+    {"lr", SETTING_REAL, AT(lr), "lr", "", "3e-4", 0, 1, false, NULL,
+     "learning rate of the networks (ours)"},
+    {"dual_lr", SETTING_REAL, AT(dual_lr), "dual_lr", "", "1e-2", 0, 1, false, NULL,
+     "learning rate of eta and the alphas (ours)"},
+    {"beta1", SETTING_REAL, AT(beta1), "beta1", "", "0.9", 0, 0.999999, false, NULL,
+     "Adam: decay of the first moment (ours)"},
+    {"beta2", SETTING_REAL, AT(beta2), "beta2", "", "0.999", 0, 0.999999999, false, NULL,
+     "Adam: decay of the second moment (ours)"},
+    {"adam_eps", SETTING_REAL, AT(adam_eps), "adam_eps", "", "1e-8", 1e-30, 1, false, NULL,
+     "Adam: added to the root (ours)"},
+    {"clip_norm", SETTING_REAL, AT(clip_norm), "clip_norm", "", "40", 1e-9, 1e12, false, NULL,
+     "largest global gradient norm of each network; larger gradients are scaled down to it (ours)"},
+    {"eps", SETTING_REAL, AT(eps), "eps", "nats", "0.1", 0, 1e6, false, NULL,
+     "KL bound of MPO's E-step, and of SVG and BEAR to the prior (ours)"},
+    {"eps_mean", SETTING_REAL, AT(eps_mean), "eps_mean", "nats", "2.5e-3", 0, 1e6, false, NULL,
+     "MPO: trust region of the mean, per action dimension (ours)"},
+    {"eps_std", SETTING_REAL, AT(eps_std), "eps_std", "nats", "1e-5", 0, 1e6, false, NULL,
+     "MPO: trust region of the std, per action dimension (ours)"},
+    {"entropy_cost", SETTING_REAL, AT(entropy_cost), "entropy_cost", "", "1e-3", 0, 1e6, false,
+     NULL, "svg without a prior: weight of the entropy bonus (ours)"},
+    {"prior_likelihood", SETTING_CHOICE, AT(prior_likelihood), "prior_likelihood", "", "gaussian",
+     0, 0, false, likelihood_names,
+     "likelihood of logged actions: gaussian (the paper's), or censored at the ends of the range "
+     "(ours)"},
+    {"prior_f", SETTING_CHOICE, AT(prior_f), "prior_f", "", "step", 0, 0, false, prior_f_names,
+     "abm: how the advantage weighs an action (the paper's step)"},
+    {"temperature", SETTING_REAL, AT(temperature), "temperature", "", "1", 1e-9, 1e9, false, NULL,
+     "prior_f exp: divides the advantage (ours)"},
+    {"max_weight", SETTING_REAL, AT(max_weight), "max_weight", "", "20", 1e-9, 1e9, false, NULL,
+     "prior_f exp: largest weight (ours)"},
+    {"init_std", SETTING_REAL, AT(init_std), "init_std", "", "0.5", 1e-6, 1e3, false, NULL,
+     "initial std of policy and prior, above its floor (ours)"},
+    {"policy_min_std", SETTING_REAL, AT(policy_min_std), "policy_min_std", "", "0.01", 1e-6, 1e3,
+     false, NULL, "floor of the policy's std (ours)"},
+    {"prior_min_std", SETTING_REAL, AT(prior_min_std), "prior_min_std", "", "0.05", 1e-6, 1e3,
+     false, NULL, "floor of the prior's std (ours)"},
+    {"init_eta", SETTING_REAL, AT(init_eta), "init_eta", "", "0", 1e-6, 1e6, true, NULL,
+     "initial eta; 0: the algorithm's own, 1 for svg, bcq and bear, else 10 (ours)"},
+    {"init_alpha_mean", SETTING_REAL, AT(init_alpha_mean), "init_alpha_mean", "", "10", 1e-6, 1e6,
+     false, NULL, "MPO: initial alpha of the mean (ours)"},
+    {"init_alpha_std", SETTING_REAL, AT(init_alpha_std), "init_alpha_std", "", "100", 1e-6, 1e6,
+     false, NULL, "MPO: initial alpha of the std (ours)"},
+    {"rho_floor", SETTING_REAL, AT(rho_floor), "rho_floor", "", "-18", -80, 0, false, NULL,
+     "least value of a stored dual (ours)"},
+    {"candidates", SETTING_INT, AT(candidates), "candidates", "actions", "10", 1, 1024, false, NULL,
+     "bcq, bear: actions that the backup maximizes over (ours)"},
+    {"act_candidates", SETTING_INT, AT(act_candidates), "act_candidates", "actions", "0", 1, 1024,
+     true, NULL, "bcq, bear: actions that acting chooses from; 0: 100 for bcq, 10 for bear (ours)"},
+    {"perturb_scale", SETTING_REAL, AT(perturb_scale), "perturb_scale", "", "0.05", 0, 2, false,
+     NULL, "bcq: largest perturbation of an action (ours)"},
+    {"evaluation_precision", SETTING_CHOICE, AT(evaluation_precision), "evaluation_precision", "",
+     "f32", 0, 0, false, precision_names,
+     "arithmetic of critics that evaluate sampled actions (V, the E-step, candidates of bcq and "
+     "bear), not of gradients: bf16 is faster on a processor with AVX512-BF16; on others the same "
+     "rounding is done in software, and nothing is gained"},
+
+    {"O", SETTING_INT, AT(O), NULL, "floats", "0", 1, SIGNATURE_OBSERVATION_MAX, false, NULL, ""},
+    {"A", SETTING_INT, AT(A), NULL, "", "0", 1, SIGNATURE_ACTIONS_MAX, false, NULL, ""},
+    {"K", SETTING_INT, AT(K), NULL, "tasks", "1", 1, SIGNATURE_TASKS_MAX, false, NULL, ""},
+    {"T", SETTING_INT, AT(T), NULL, "tasks", "1", 1, SIGNATURE_TASKS_MAX, false, NULL, ""},
+    {"seed", SETTING_UINT64, AT(seed), NULL, "", "0", 0, 0, false, NULL, ""},
 };
 #undef AT
-#define N_FIELDS (sizeof fields / sizeof fields[0])
+
+const struct setting *settings_at(size_t i)
+{
+    ASSERT(i < SETTINGS_COUNT);
+    return &settings_table[i];
+}
+
+const struct setting *settings_find(const char *name)
+{
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        if (strcmp(settings_table[i].name, name) == 0) {
+            return &settings_table[i];
+        }
+    }
+    return NULL;
+}
+
+const char *settings_algorithm_name(enum settings_algorithm algorithm)
+{
+    ASSERT(algorithm < ALGORITHM_COUNT);
+    return algorithm_names[algorithm];
+}
+
+/* ---- Text in ---- */
+
+/* "expected a whole number" or "expected f32|bf16". */
+static status not_a_value(const struct setting *setting, const char *text, const char *expected,
+                          struct err *err)
+{
+    return err_set(err, STATUS_INVALID, "%s '%.64s': expected %s", setting->name, text, expected);
+}
+
+static status not_a_choice(const struct setting *setting, const char *text, struct err *err)
+{
+    char names[160] = "";
+    size_t length = 0;
+    for (size_t i = 0; setting->choices[i] != NULL; i++) {
+        length += (size_t)snprintf(names + length, sizeof names - length, "%s%s", i > 0 ? "|" : "",
+                                   setting->choices[i]);
+        ASSERT(length < sizeof names);
+    }
+    return err_set(err, STATUS_INVALID, "%s %.31s: expected %s", setting->name, text, names);
+}
+
+/* Reads "256,256,256"; also "[256, 256, 256]", the form of the defaults. */
+static status set_widths(struct settings *settings, const struct setting *setting, const char *text,
+                         struct err *err)
+{
+    int widths[NETWORK_LAYERS_MAX];
+    int n = 0;
+    const bool brackets = text[0] == '[';
+    const char stop = brackets ? ']' : '\0';
+    for (const char *at = text + (brackets ? 1 : 0);; at++) {
+        char *end;
+        const long width = strtol(at, &end, 10);
+        if (end == at || (*end != stop && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
+            n == NETWORK_LAYERS_MAX) {
+            return not_a_value(setting, text, "up to 8 whole numbers like 256,256,256", err);
+        }
+        widths[n++] = (int)width;
+        at = end;
+        if (*at == stop) {
+            break;
+        }
+    }
+    settings->n_widths = n;
+    memcpy(settings->widths, widths, sizeof widths[0] * (size_t)n);
+    return STATUS_OK;
+}
+
+static status set_choice(void *at, const struct setting *setting, const char *text, struct err *err)
+{
+    for (int i = 0; setting->choices[i] != NULL; i++) {
+        if (strcmp(setting->choices[i], text) == 0) {
+            memcpy(at, &i, sizeof i);
+            return STATUS_OK;
+        }
+    }
+    return not_a_choice(setting, text, err);
+}
+
+static status set_real(void *at, const struct setting *setting, const char *text, struct err *err)
+{
+    char *end = NULL;
+    const double x = strtod(text, &end);
+    if (end == text || *end != 0) {
+        return not_a_value(setting, text, "a number", err);
+    }
+    memcpy(at, &x, sizeof x);
+    return STATUS_OK;
+}
+
+static status set_whole(void *at, const struct setting *setting, const char *text, struct err *err)
+{
+    char *end = NULL;
+    errno = 0;
+    if (setting->kind == SETTING_UINT64) {
+        const uint64_t x = strtoull(text, &end, 10);
+        if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
+            return not_a_value(setting, text, "a whole number", err);
+        }
+        memcpy(at, &x, sizeof x);
+        return STATUS_OK;
+    }
+    const int64_t x = strtoll(text, &end, 10);
+    const bool fits = setting->kind == SETTING_INT64 || (x >= INT_MIN && x <= INT_MAX);
+    if (end == text || *end != 0 || errno != 0 || !fits) {
+        return not_a_value(setting, text, "a whole number", err);
+    }
+    if (setting->kind == SETTING_INT64) {
+        memcpy(at, &x, sizeof x);
+    } else {
+        const int narrow = (int)x;
+        memcpy(at, &narrow, sizeof narrow);
+    }
+    return STATUS_OK;
+}
+
+static status set_one(struct settings *settings, const struct setting *setting, const char *text,
+                      struct err *err)
+{
+    void *at = (char *)settings + setting->offset;
+    switch (setting->kind) {
+    case SETTING_WIDTHS:
+        return set_widths(settings, setting, text, err);
+    case SETTING_CHOICE:
+        return set_choice(at, setting, text, err);
+    case SETTING_REAL:
+        return set_real(at, setting, text, err);
+    case SETTING_INT:
+    case SETTING_INT64:
+    case SETTING_UINT64:
+        return set_whole(at, setting, text, err);
+    }
+    return STATUS_OK;
+}
+
+status settings_set(struct settings *settings, const char *name, const char *text, struct err *err)
+{
+    const struct setting *setting = settings_find(name);
+    if (setting == NULL) {
+        return err_set(err, STATUS_NOT_FOUND, "setting %.64s: not known", name);
+    }
+    return set_one(settings, setting, text, err);
+}
 
 struct settings settings_default(void)
 {
-    return (struct settings){
-        .algorithm = "abm+mpo",
-        .K = 1,
-        .T = 1,
-        .M = 20,
-        .n_widths = 3,
-        .widths = {256, 256, 256},
-        .gamma = 0.99,
-        .init_std = 0.5,
-        .policy_min_std = 0.01,
-        .prior_min_std = 0.05,
-        .prior_likelihood = "gaussian",
-        .prior_f = "step",
-        .temperature = 1.0,
-        .max_weight = 20.0,
-        .eps = 0.1,
-        .eps_mean = 2.5e-3,
-        .eps_std = 1e-5,
-        .entropy_cost = 1e-3,
-        .candidates = 10,
-        .perturb_scale = 0.05,
-        .lr = 3e-4,
-        .dual_lr = 1e-2,
-        .beta1 = 0.9,
-        .beta2 = 0.999,
-        .adam_eps = 1e-8,
-        .clip_norm = 40.0,
-        .target_period = 200,
-        .rho_floor = -18.0,
-        .init_alpha_mean = 10.0,
-        .init_alpha_std = 100.0,
-        .evaluation_precision = "f32",
-    };
+    struct settings settings = {0};
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const status s =
+            set_one(&settings, &settings_table[i], settings_table[i].default_text, NULL);
+        ASSERT(s == STATUS_OK); /* the list is at fault */
+    }
+    return settings;
 }
 
 /* ---- Checks ---- */
 
-static bool is_choice(const char *text, const char *choices)
-{
-    const size_t length = strlen(text);
-    for (const char *at = choices; *at != 0;) {
-        const size_t n = strcspn(at, "|");
-        if (n == length && strncmp(at, text, n) == 0) {
-            return true;
-        }
-        at += n + (at[n] == '|');
-    }
-    return false;
-}
-
-static status check_number(const struct field *field, double x, struct err *err)
+static status check_number(const struct setting *setting, double x, struct err *err)
 {
     /* NaN fails both comparisons. */
-    if (x >= field->min && x <= field->max) {
+    if (x >= setting->min && x <= setting->max) {
         return STATUS_OK;
     }
-    return err_set(err, STATUS_INVALID, "%s %g: expected %g..%g", field->name, x, field->min,
-                   field->max);
+    return err_set(err, STATUS_INVALID, "%s %g: expected %g..%g", setting->name, x, setting->min,
+                   setting->max);
 }
 
-static status check_field(const struct field *field, const struct settings *settings,
-                          struct err *err)
+static bool is_choice(const struct setting *setting, int value)
 {
-    const char *at = (const char *)settings + field->offset;
-    switch (field->kind) {
-    case INT:
-        return check_number(field, *(const int *)(const void *)at, err);
-    case INT64:
-        return check_number(field, (double)*(const int64_t *)(const void *)at, err);
-    case REAL:
-        return check_number(field, *(const double *)(const void *)at, err);
-    case TEXT:
-        if (field->choices != NULL && !is_choice(at, field->choices)) {
-            return err_set(err, STATUS_INVALID, "%s %.31s: expected %s", field->name, at,
-                           field->choices);
+    int n = 0;
+    while (setting->choices[n] != NULL) {
+        n++;
+    }
+    return value >= 0 && value < n;
+}
+
+static status check_one(const struct setting *setting, const struct settings *settings,
+                        struct err *err)
+{
+    const void *at = (const char *)settings + setting->offset;
+    status s = STATUS_OK;
+    switch (setting->kind) {
+    case SETTING_INT:
+        return check_number(setting, *(const int *)at, err);
+    case SETTING_INT64:
+        return check_number(setting, (double)*(const int64_t *)at, err);
+    case SETTING_REAL:
+        return check_number(setting, *(const double *)at, err);
+    case SETTING_WIDTHS:
+        for (int i = 0; i < settings->n_widths && s == STATUS_OK; i++) {
+            s = check_number(setting, settings->widths[i], err);
         }
+        return s;
+    case SETTING_CHOICE:
+        /* Only settings_set and constants of the enum write here. */
+        ASSERT(is_choice(setting, *(const int *)at));
         return STATUS_OK;
-    case WIDTHS:
-        for (int i = 0; i < settings->n_widths; i++) {
-            const status s = check_number(field, settings->widths[i], err);
-            if (s != STATUS_OK) {
-                return s;
-            }
-        }
-        return STATUS_OK;
-    case UINT64:
+    case SETTING_UINT64:
         return STATUS_OK;
     }
     return STATUS_OK;
@@ -157,24 +326,21 @@ static status check_field(const struct field *field, const struct settings *sett
 
 status settings_check(struct settings *settings, struct err *err)
 {
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
-    if (algorithm == NULL) {
-        return err_set(err, STATUS_INVALID, "algorithm %.31s: expected one of %s",
-                       settings->algorithm, algorithm_names());
-    }
+    ASSERT(settings->algorithm < ALGORITHM_COUNT);
     if (settings->n_widths < 1 || settings->n_widths > NETWORK_LAYERS_MAX) {
         return err_set(err, STATUS_INVALID, "widths: %d layers, expected 1..%d", settings->n_widths,
                        NETWORK_LAYERS_MAX);
     }
+    /* Fill in on a copy: after an error the caller's settings are what they were. */
     struct settings checked = *settings;
     if (checked.act_candidates == 0) {
-        checked.act_candidates = algorithm->act_candidates;
+        checked.act_candidates = own[checked.algorithm].act_candidates;
     }
     if (checked.init_eta == 0.0) {
-        checked.init_eta = algorithm->init_eta;
+        checked.init_eta = own[checked.algorithm].init_eta;
     }
-    for (size_t i = 0; i < N_FIELDS; i++) {
-        const status s = check_field(&fields[i], &checked, err);
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const status s = check_one(&settings_table[i], &checked, err);
         if (s != STATUS_OK) {
             return s;
         }
@@ -197,7 +363,7 @@ int settings_row_width(const struct settings *settings)
     return settings->O + settings->A + settings->K + 1;
 }
 
-/* ---- Text ---- */
+/* ---- Text out ---- */
 
 static void widths_text(char *text, size_t size, const struct settings *settings)
 {
@@ -212,116 +378,30 @@ static void widths_text(char *text, size_t size, const struct settings *settings
 void settings_visit(const struct settings *settings,
                     void (*visit)(void *arg, const char *name, const char *text), void *arg)
 {
-    for (size_t i = 0; i < N_FIELDS; i++) {
-        const void *at = (const char *)settings + fields[i].offset;
-        char text[128];
-        switch (fields[i].kind) {
-        case INT:
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const struct setting *setting = &settings_table[i];
+        const void *at = (const char *)settings + setting->offset;
+        char text[SETTINGS_TEXT_SIZE];
+        switch (setting->kind) {
+        case SETTING_INT:
             snprintf(text, sizeof text, "%d", *(const int *)at);
             break;
-        case INT64:
+        case SETTING_INT64:
             snprintf(text, sizeof text, "%lld", (long long)*(const int64_t *)at);
             break;
-        case UINT64:
+        case SETTING_UINT64:
             snprintf(text, sizeof text, "%llu", (unsigned long long)*(const uint64_t *)at);
             break;
-        case REAL:
+        case SETTING_REAL:
             snprintf(text, sizeof text, "%.17g", *(const double *)at);
             break;
-        case TEXT:
-            snprintf(text, sizeof text, "%s", (const char *)at);
+        case SETTING_CHOICE:
+            snprintf(text, sizeof text, "%s", setting->choices[*(const int *)at]);
             break;
-        case WIDTHS:
+        case SETTING_WIDTHS:
             widths_text(text, sizeof text, settings);
             break;
         }
-        visit(arg, fields[i].name, text);
+        visit(arg, setting->name, text);
     }
-}
-
-static status not_a_value(const char *name, const char *text, const char *expected, struct err *err)
-{
-    return err_set(err, STATUS_INVALID, "%s '%.64s': expected %s", name, text, expected);
-}
-
-static status set_widths(struct settings *settings, const char *text, struct err *err)
-{
-    int widths[NETWORK_LAYERS_MAX];
-    int n = 0;
-    for (const char *at = text;; at++) {
-        char *end;
-        const long width = strtol(at, &end, 10);
-        if (end == at || (*end != 0 && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
-            n == NETWORK_LAYERS_MAX) {
-            return not_a_value("widths", text, "up to 8 whole numbers like 256,256,256", err);
-        }
-        widths[n++] = (int)width;
-        at = end;
-        if (*at == 0) {
-            break;
-        }
-    }
-    settings->n_widths = n;
-    memcpy(settings->widths, widths, sizeof widths);
-    return STATUS_OK;
-}
-
-static status set_field(struct settings *settings, const struct field *field, const char *text,
-                        struct err *err)
-{
-    char *at = (char *)settings + field->offset;
-    char *end = NULL;
-    errno = 0;
-    switch (field->kind) {
-    case WIDTHS:
-        return set_widths(settings, text, err);
-    case TEXT:
-        if (strlen(text) >= SETTINGS_TEXT_SIZE) {
-            return not_a_value(field->name, text, "a shorter text", err);
-        }
-        memset(at, 0, SETTINGS_TEXT_SIZE);
-        memcpy(at, text, strlen(text));
-        return STATUS_OK;
-    case REAL: {
-        const double x = strtod(text, &end);
-        if (end == text || *end != 0) {
-            return not_a_value(field->name, text, "a number", err);
-        }
-        memcpy(at, &x, sizeof x);
-        return STATUS_OK;
-    }
-    case UINT64: {
-        const uint64_t x = strtoull(text, &end, 10);
-        if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
-            return not_a_value(field->name, text, "a whole number", err);
-        }
-        memcpy(at, &x, sizeof x);
-        return STATUS_OK;
-    }
-    case INT64:
-    case INT: {
-        const int64_t x = strtoll(text, &end, 10);
-        const int narrow = (int)x;
-        if (end == text || *end != 0 || errno != 0 || (field->kind == INT && narrow != x)) {
-            return not_a_value(field->name, text, "a whole number", err);
-        }
-        if (field->kind == INT) {
-            memcpy(at, &narrow, sizeof narrow);
-        } else {
-            memcpy(at, &x, sizeof x);
-        }
-        return STATUS_OK;
-    }
-    }
-    return STATUS_OK;
-}
-
-status settings_set(struct settings *settings, const char *name, const char *text, struct err *err)
-{
-    for (size_t i = 0; i < N_FIELDS; i++) {
-        if (strcmp(fields[i].name, name) == 0) {
-            return set_field(settings, &fields[i], text, err);
-        }
-    }
-    return err_set(err, STATUS_NOT_FOUND, "setting %.64s: not known", name);
 }

@@ -1,74 +1,130 @@
-/* What a learner is told once: the algorithm, the sizes, the constants. Names and defaults are
- * those of the reference (docs/maths.md); every number that the paper's main text does not give is
- * ours. */
+/* The hyperparameters of a learner, in one list.
+ *
+ * settings_at() gives each entry: name, type, unit, default, range, help. Everything else follows
+ * from it: the options of the command line and the YAML file, the terms that a group of learners
+ * must share, the digest of the configuration, the metadata of checkpoints, policy packages and
+ * failed steps, and the table in docs/hyperparameters.md. A new hyperparameter is one field of
+ * struct settings and one entry of the table in settings.c.
+ *
+ * Names and defaults are those of the reference (docs/maths.md). */
 #ifndef HINDCAST_LEARNER_STEP_SETTINGS_H
 #define HINDCAST_LEARNER_STEP_SETTINGS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
 #include "common/networks/network.h"
 
-#define SETTINGS_TEXT_SIZE 32
+/* In the order of their names in the list. */
+enum settings_algorithm {
+    ALGORITHM_MPO,
+    ALGORITHM_BM_MPO,
+    ALGORITHM_ABM_MPO,
+    ALGORITHM_BM,
+    ALGORITHM_ABM,
+    ALGORITHM_SVG,
+    ALGORITHM_BM_SVG,
+    ALGORITHM_ABM_SVG,
+    ALGORITHM_BCQ,
+    ALGORITHM_BEAR,
+    ALGORITHM_COUNT
+};
+enum settings_likelihood { LIKELIHOOD_GAUSSIAN, LIKELIHOOD_CENSORED };
+enum settings_prior_f { PRIOR_F_STEP, PRIOR_F_EXP };
+enum settings_precision { PRECISION_F32, PRECISION_BF16 };
 
 struct settings {
-    char algorithm[SETTINGS_TEXT_SIZE]; /* a name of algorithm_names(); "abm+mpo" */
-    int O;                              /* observation, floats */
-    int A;                              /* action dimensions */
-    int K;                              /* tasks (rewards in a row) */
-    int T;                              /* tasks trained per snippet, 1..K; K: `tasks: all` */
-    int M;                              /* samples per state: 20 (the paper's) */
-    int n_widths;                       /* hidden layers of every network: 3 (ours) */
-    int widths[NETWORK_LAYERS_MAX];     /* 256, 256, 256 (ours) */
-    double gamma;                       /* 0.99 */
-    double init_std;                    /* 0.5 */
-    double policy_min_std;              /* 0.01 */
-    double prior_min_std;               /* 0.05 */
-    char prior_likelihood[SETTINGS_TEXT_SIZE]; /* "gaussian" or "censored" */
-    char prior_f[SETTINGS_TEXT_SIZE];          /* abm: "step" or "exp" */
-    double temperature;                        /* of exp: 1 */
-    double max_weight;                         /* of exp: 20 */
-    double eps;                             /* KL bound of the E-step, and of SVG and BEAR: 0.1 */
-    double eps_mean;                        /* trust region of MPO, per dimension: 2.5e-3 */
-    double eps_std;                         /* 1e-5 */
-    double entropy_cost;                    /* svg without a prior: 1e-3 */
-    int candidates;                         /* bcq, bear: the backup's maximum: 10 */
-    double perturb_scale;                   /* bcq: 0.05 */
-    int act_candidates;                     /* 0: the algorithm's own (100 bcq, 10 bear, else 1) */
-    double lr;                              /* networks: 3e-4 */
-    double dual_lr;                         /* 1e-2 */
-    double beta1, beta2, adam_eps;          /* 0.9, 0.999, 1e-8 */
-    double clip_norm;                       /* global gradient norm of each network: 40 */
-    int64_t target_period;                  /* steps between copies to the targets: 200 */
-    double rho_floor;                       /* -18 */
-    double init_eta;                        /* 0: the algorithm's own (10 MPO; 1 svg, bear) */
-    double init_alpha_mean, init_alpha_std; /* 10, 100 */
-    char evaluation_precision[SETTINGS_TEXT_SIZE]; /* "f32" or "bf16": the hidden layers of target
-                                                      critics (bcq: and of perturb') judging sampled
-                                                      actions; nothing that gradients go through */
-    uint64_t seed; /* of initial weights and of the noise of every step */
+    enum settings_algorithm algorithm;
+    int O;                          /* observation, floats */
+    int A;                          /* action dimensions */
+    int K;                          /* tasks (rewards in a row) */
+    int T;                          /* tasks trained per snippet, 1..K; K: `tasks: all` */
+    int M;                          /* samples per state */
+    int n_widths;                   /* hidden layers of every network */
+    int widths[NETWORK_LAYERS_MAX]; /* units of each */
+    double gamma;
+    double init_std;
+    double policy_min_std, prior_min_std;
+    enum settings_likelihood prior_likelihood;
+    enum settings_prior_f prior_f;
+    double temperature, max_weight; /* of prior_f exp */
+    double eps;                     /* KL bound of the E-step, and of SVG and BEAR */
+    double eps_mean, eps_std;       /* trust region of MPO, per dimension */
+    double entropy_cost;            /* svg without a prior */
+    int candidates;                 /* bcq, bear: of the backup's maximum */
+    double perturb_scale;           /* bcq */
+    int act_candidates;             /* 0 until settings_check: the algorithm's own */
+    double lr, dual_lr;             /* of the networks; of eta and the alphas */
+    double beta1, beta2, adam_eps;
+    double clip_norm;      /* global gradient norm of each network */
+    int64_t target_period; /* steps between copies to the targets */
+    double rho_floor;
+    double init_eta; /* 0 until settings_check: the algorithm's own */
+    double init_alpha_mean, init_alpha_std;
+    /* Of the hidden layers of target critics (bcq: and of perturb') that evaluate sampled
+     * actions; never of what gradients pass through. */
+    enum settings_precision evaluation_precision;
+    uint64_t seed; /* of the initial weights and of the noise of every step */
 };
 
-/* The defaults, with O, A and K = T = 1 still to be set: O = A = 0. */
+/* ---- The list ---- */
+
+enum setting_kind {
+    SETTING_INT,    /* int */
+    SETTING_INT64,  /* int64_t */
+    SETTING_UINT64, /* uint64_t, no limits */
+    SETTING_REAL,   /* double */
+    SETTING_CHOICE, /* an enum whose values index `choices` */
+    SETTING_WIDTHS, /* widths and n_widths */
+};
+
+struct setting {
+    const char *name; /* in metadata: the field's */
+    enum setting_kind kind;
+    size_t offset;            /* in struct settings */
+    const char *option;       /* its name as an option; NULL: it follows from the table's signature,
+                                   from `tasks` or from the experiment's seed */
+    const char *unit;         /* "steps", "nats", "" */
+    const char *default_text; /* as it would be written in YAML */
+    double min, max;          /* inclusive; of numbers */
+    bool zero_is_own; /* 0, which the range need not contain, stands for the algorithm's own */
+    const char *const *choices; /* up to a NULL; SETTING_CHOICE */
+    const char *help;           /* of the option */
+};
+
+#define SETTINGS_COUNT 35
+/* The entries in the order of the options; those that are no options come last. */
+const struct setting *settings_at(size_t i);
+/* NULL for an unknown name. */
+const struct setting *settings_find(const char *name);
+
+/* ---- Values ---- */
+
+/* The defaults. O and A are 0 and must be set; K = T = 1. */
 struct settings settings_default(void);
 
-/* Everything within its range, algorithm and choices known; fills in what 0 stands for
- * (act_candidates, init_eta). INVALID names field, value and what was expected. Must be called
- * before any other use of `settings`. */
+/* Checks every range and fills in what 0 stands for (act_candidates, init_eta). INVALID names
+ * setting, value and what was expected. Must be called before any other use of `settings`. */
 status settings_check(struct settings *settings, struct err *err) MUST_CHECK;
 
 /* Inputs of policy and prior: O, or O + K with several tasks. */
 int settings_inputs(const struct settings *settings);
 /* Floats in a row: O + A + K + 1. */
 int settings_row_width(const struct settings *settings);
+/* "abm+mpo". */
+const char *settings_algorithm_name(enum settings_algorithm algorithm);
 
-/* Calls `visit` with name and text of every setting, in a fixed order, numbers in a form that reads
- * back exactly: metadata of checkpoints and policy packages. */
+/* ---- Text ---- */
+
+#define SETTINGS_TEXT_SIZE 128
+/* Calls `visit` with name and text of every setting, in the order of the list. Numbers are in a
+ * form that reads back exactly. */
 void settings_visit(const struct settings *settings,
                     void (*visit)(void *arg, const char *name, const char *text), void *arg);
-/* Sets one field from its text. NOT_FOUND for an unknown name, INVALID for a text that is no such
- * value. */
+/* Sets one field from its text. NOT_FOUND for an unknown name. INVALID for a text that is not a
+ * number or not one of the choices; ranges are left to settings_check. */
 status settings_set(struct settings *settings, const char *name, const char *text,
                     struct err *err) MUST_CHECK;
 

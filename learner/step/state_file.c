@@ -143,7 +143,7 @@ status state_package(const struct state *state, const struct settings *settings,
                      const char *signature_json, const struct state_note *notes, size_t n_notes,
                      void **bytes, size_t *size, struct err *err)
 {
-    const struct algorithm *algorithm = algorithm_find(settings->algorithm);
+    const struct algorithm *algorithm = algorithm_of(settings);
     const struct parameters_group *group = parameters_group(state_layout(state), algorithm->acting);
     ASSERT(group != NULL);
     struct policy_info info = {
@@ -159,7 +159,7 @@ status state_package(const struct state *state, const struct settings *settings,
         .learner_step = state_step(state),
         .signature_json = signature_json,
     };
-    snprintf(info.algorithm, sizeof info.algorithm, "%s", settings->algorithm);
+    snprintf(info.algorithm, sizeof info.algorithm, "%s", settings_algorithm_name(settings->algorithm));
     snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
     memcpy(info.widths, settings->widths, sizeof info.widths);
 

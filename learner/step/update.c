@@ -396,13 +396,13 @@ static status make_networks(struct update *update, struct err *err)
     struct step *step = &update->step;
     const struct settings *settings = &update->settings;
     step->settings = &update->settings;
-    step->algorithm = algorithm_find(settings->algorithm);
+    step->algorithm = algorithm_of(settings);
     step->I = settings_inputs(settings);
     step->policy_head = (struct gaussian_head){settings->A, (float)settings->policy_min_std,
                                                (float)settings->init_std};
     step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
                                               (float)settings->init_std};
-    const bool bf16 = strcmp(settings->evaluation_precision, "bf16") == 0;
+    const bool bf16 = settings->evaluation_precision == PRECISION_BF16;
     return packing_init(&update->packing, step, &update->layout, bf16, err);
 }
 

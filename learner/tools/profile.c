@@ -180,8 +180,9 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
     fprintf(out,
             "%s, %" PRId64 " snippets of %" PRId64 ", %d threads, %s kernels; %" PRId64
             " steps from step %" PRIu64 " on\n\n",
-            profile->settings.algorithm, options->batch_snippets, options->snippet_transitions,
-            profile->threads, kernels_name(), options->profile, first_step);
+            settings_algorithm_name(profile->settings.algorithm), options->batch_snippets,
+            options->snippet_transitions, profile->threads, kernels_name(), options->profile,
+            first_step);
     fprintf(out, "%-10s %10s %8s %10s\n", "phase", "ms/step", "share", "GFLOP/s");
     const double whole_ms = seconds * 1e3 / n;
     double told_ms = 0;

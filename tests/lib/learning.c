@@ -12,7 +12,8 @@
 struct settings learning_settings(const char *algorithm, int K, int T)
 {
     struct settings settings = settings_default();
-    strcpy(settings.algorithm, algorithm);
+    struct err err;
+    ASSERT(settings_set(&settings, "algorithm", algorithm, &err) == STATUS_OK);
     settings.O = 5;
     settings.A = 2;
     settings.K = K;
@@ -23,7 +24,6 @@ struct settings learning_settings(const char *algorithm, int K, int T)
     settings.widths[1] = 12;
     settings.target_period = 3;
     settings.seed = 11;
-    struct err err;
     ASSERT(settings_check(&settings, &err) == STATUS_OK);
     return settings;
 }
@@ -37,25 +37,26 @@ static const struct {
 
 size_t learning_variants(void)
 {
-    return 2 * algorithm_count() + sizeof CHOICES / sizeof CHOICES[0];
+    return 2 * (size_t)ALGORITHM_COUNT + sizeof CHOICES / sizeof CHOICES[0];
 }
 
 struct settings learning_variant(size_t i, char name[64])
 {
     ASSERT(i < learning_variants());
-    if (i < 2 * algorithm_count()) {
+    if (i < 2 * (size_t)ALGORITHM_COUNT) {
         const bool drawn = i % 2 != 0;
-        const char *algorithm = algorithm_at(i / 2)->name;
+        const char *algorithm = settings_algorithm_name((enum settings_algorithm)(i / 2));
         snprintf(name, 64, "%s, %s", algorithm, drawn ? "1 of 3 tasks" : "2 tasks");
         return learning_settings(algorithm, drawn ? 3 : 2, drawn ? 1 : 2);
     }
-    i -= 2 * algorithm_count();
+    i -= 2 * (size_t)ALGORITHM_COUNT;
     struct settings settings = learning_settings(CHOICES[i].algorithm, 2, 1);
-    strcpy(settings.prior_likelihood, CHOICES[i].likelihood);
-    strcpy(settings.prior_f, CHOICES[i].f);
     snprintf(name, 64, "%s, %s, %s", CHOICES[i].algorithm, CHOICES[i].likelihood, CHOICES[i].f);
     struct err err;
-    ASSERT(settings_check(&settings, &err) == STATUS_OK);
+    status s = settings_set(&settings, "prior_likelihood", CHOICES[i].likelihood, &err);
+    s = s != STATUS_OK ? s : settings_set(&settings, "prior_f", CHOICES[i].f, &err);
+    s = s != STATUS_OK ? s : settings_check(&settings, &err);
+    ASSERT(s == STATUS_OK);
     return settings;
 }
 

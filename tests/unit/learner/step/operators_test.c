@@ -147,7 +147,7 @@ static void gradients_are_central_differences(void **state)
         struct probe probe = {.settings = learning_settings(checks[i].algorithm, 2, 2)};
         struct err err;
         if (strcmp(checks[i].algorithm, "bm+mpo") == 0) {
-            strcpy(probe.settings.prior_likelihood, "censored");
+            probe.settings.prior_likelihood = LIKELIHOOD_CENSORED;
         }
         probe.settings.clip_norm = 1e9;
         probe.settings.entropy_cost = 0.05;

@@ -90,8 +90,7 @@ static void a_resumed_learner_goes_on_bit_for_bit(void **state)
     for (size_t i = 0; i < 2 * learning_variants(); i++) {
         char name[64];
         struct settings settings = learning_variant(i / 2, name);
-        snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
-                 precisions[i % 2]);
+        settings.evaluation_precision = i % 2 == 0 ? PRECISION_F32 : PRECISION_BF16;
         print_message("%s, %s\n", name, precisions[i % 2]);
         check_resumed(&settings);
     }
@@ -135,7 +134,7 @@ static void files_of_other_learners_are_refused(void **state)
     assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_MISMATCH);
     assert_non_null(strstr(err.text, "widths 16,12, expected 16,13"));
     other = settings;
-    strcpy(other.algorithm, "bm+mpo");
+    other.algorithm = ALGORITHM_BM_MPO;
     assert_int_equal(state_load(learner, &other, path, NULL, &err), STATUS_MISMATCH);
     other = settings;
     other.gamma = 0.5;

@@ -107,7 +107,7 @@ static void thread_counts_and_kernels_agree(void **unused)
 static struct settings bf16_settings(const char *algorithm, int K, int T)
 {
     struct settings settings = learning_settings(algorithm, K, T);
-    snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "bf16");
+    settings.evaluation_precision = PRECISION_BF16;
     settings.adam_eps = 1e-4;
     settings.target_period = 2; /* so that targets are packed again on the way */
     return settings;
@@ -117,14 +117,15 @@ static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
 {
     (void)unused;
     static const char *const kernels[] = {"plain", "avx2", "avx512"};
-    for (size_t i = 0; i < algorithm_count(); i++) {
-        const struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+        const struct settings settings =
+            bf16_settings(settings_algorithm_name((enum settings_algorithm)i), 2, 2);
         struct state *a = run(&settings, 2, NULL);
         struct state *b = run(&settings, 2, NULL);
         assert_int_equal(state_digest(a), state_digest(b));
         state_free(b);
         b = run(&settings, 5, NULL);
-        assert_near(b, a, 2e-3, settings.algorithm);
+        assert_near(b, a, 2e-3, settings_algorithm_name(settings.algorithm));
         state_free(b);
         for (size_t k = 0; k < 3; k++) {
             if (kernels_select(kernels[k], NULL) != STATUS_OK) {
@@ -160,8 +161,9 @@ static void steepen_critics(struct state *state)
 static void bf16_is_near_f32(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < algorithm_count(); i++) {
-        struct settings settings = bf16_settings(algorithm_at(i)->name, 2, 2);
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+        struct settings settings =
+            bf16_settings(settings_algorithm_name((enum settings_algorithm)i), 2, 2);
         struct state *states[2];
         struct update *updates[2];
         static struct report reports[2];
@@ -169,10 +171,9 @@ static void bf16_is_near_f32(void **unused)
         for (int p = 0; p < 2; p++) {
             struct err err;
             /* From weights that a few steps in float have made. */
-            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "f32");
+            settings.evaluation_precision = PRECISION_F32;
             states[p] = run(&settings, 2, NULL);
-            snprintf(settings.evaluation_precision, sizeof settings.evaluation_precision, "%s",
-                     p == 0 ? "f32" : "bf16");
+            settings.evaluation_precision = p == 0 ? PRECISION_F32 : PRECISION_BF16;
             steepen_critics(states[p]);
             updates[p] = new_update(&settings, 2);
             assert_int_equal(update_step(updates[p], states[p], &batch, NULL, &reports[p], &err),
@@ -182,8 +183,9 @@ static void bf16_is_near_f32(void **unused)
             const double f32 = reports[0].values[v].values[0];
             const double bf16 = reports[1].values[v].values[0];
             if (!(fabs(f32 - bf16) <= 0.02 * fabs(f32) + 0.02)) {
-                fail_msg("%s: %s is %.9g, in bf16 %.9g", settings.algorithm,
-                         reports[0].values[v].name, f32, bf16);
+                fail_msg("%s: %s is %.9g, in bf16 %.9g",
+                         settings_algorithm_name(settings.algorithm), reports[0].values[v].name,
+                         f32, bf16);
             }
         }
         const float *f32 = update_last_gradients(updates[0]);
@@ -194,8 +196,8 @@ static void bf16_is_near_f32(void **unused)
             squares += (double)f32[j] * (double)f32[j];
             errors += (double)(f32[j] - bf16[j]) * (double)(f32[j] - bf16[j]);
         }
-        print_message("%s: gradients differ by %.1e of their norm\n", settings.algorithm,
-                      sqrt(errors / squares));
+        print_message("%s: gradients differ by %.1e of their norm\n",
+                      settings_algorithm_name(settings.algorithm), sqrt(errors / squares));
         assert_true(sqrt(errors / squares) > 1e-5 && sqrt(errors / squares) < 0.01);
         for (int p = 0; p < 2; p++) {
             update_free(updates[p]);
@@ -209,8 +211,9 @@ static void bf16_is_near_f32(void **unused)
 static void two_ranks_equal_one(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < algorithm_count(); i++) {
-        struct settings settings = learning_settings(algorithm_at(i)->name, 3, 1);
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+        struct settings settings =
+            learning_settings(settings_algorithm_name((enum settings_algorithm)i), 3, 1);
         settings.adam_eps = 1e-4;
         struct state *whole = new_state(&settings);
         struct state *ranks[2] = {new_state(&settings), new_state(&settings)};
@@ -316,8 +319,9 @@ static void drawn_noise_is_that_of_the_arrays(void **unused)
 static void what_is_not_finite_is_refused(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < algorithm_count(); i++) {
-        const struct settings settings = learning_settings(algorithm_at(i)->name, 1, 1);
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+        const struct settings settings =
+            learning_settings(settings_algorithm_name((enum settings_algorithm)i), 1, 1);
         struct state *state = new_state(&settings);
         struct update *update = new_update(&settings, 2);
         struct batch batch = learning_batch(&settings, B, N, 6);
@@ -331,7 +335,7 @@ static void what_is_not_finite_is_refused(void **unused)
             for (int kind = 0; kind < 2; kind++) {
                 /* An infinite action is clipped for the critic; only a prior's likelihood sees it.
                  */
-                if (columns[c] == 5 && kind == 1 && algorithm_at(i)->prior == NULL) {
+                if (columns[c] == 5 && kind == 1 && algorithm_of(&settings)->prior == NULL) {
                     continue;
                 }
                 const float keep = rows[9 + columns[c]];
@@ -418,8 +422,8 @@ static void check_no_allocation(const char *algorithm)
 static void steps_do_not_allocate(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < algorithm_count(); i++) {
-        check_no_allocation(algorithm_at(i)->name);
+    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+        check_no_allocation(settings_algorithm_name((enum settings_algorithm)i));
     }
 }
 
