@@ -1,9 +1,12 @@
-/* The yardstick: shapes, turns, and the kernels that OpenBLAS chose. */
+/* The yardstick: the shapes that are measured, and the kernels that OpenBLAS runs. A build of OpenBLAS
+ * that is older than the processor falls back to kernels for SSE3; the program then starts itself
+ * again with kernels that fit, since the library reads its environment only while it is loaded. */
 #include "bench/sgemm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -64,19 +67,19 @@ double sgemm_measure(int threads, double seconds)
     return best;
 }
 
-/* ---- The kernels that OpenBLAS took ---- */
+/* ---- The kernels that OpenBLAS chose ---- */
 
 static bool is_one_of(const char *name, const char *const *names)
 {
     for (; *names != NULL; names++) {
-        if (strcmp(name, *names) == 0) {
+        if (strcasecmp(name, *names) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* Whether they use the widest registers that this processor has. */
+/* Whether these kernels use the widest registers of this processor. */
 static bool core_fits(const char *core)
 {
     static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
@@ -92,28 +95,46 @@ const char *sgemm_core(void)
     return openblas_get_corename();
 }
 
+/* Replaces this process by the same program; `coretype` NULL: without OPENBLAS_CORETYPE. */
+static void start_again(char **argv, const char *coretype)
+{
+    if (coretype != NULL) {
+        setenv("OPENBLAS_CORETYPE", coretype, 1);
+    } else {
+        unsetenv("OPENBLAS_CORETYPE");
+    }
+    execv("/proc/self/exe", argv);
+    perror("bench_learner: cannot start again with other kernels of OpenBLAS");
+    exit(1);
+}
+
 void sgemm_check_core(char **argv)
 {
     const char *core = openblas_get_corename();
     if (core_fits(core)) {
         return;
     }
+    /* The choice for the case that the library does not know this processor's model number. */
+    const char *choice = __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell";
     const char *forced = getenv("OPENBLAS_CORETYPE");
     if (forced == NULL) {
-        fprintf(
-            stderr,
-            "WARNING: OpenBLAS runs its %s kernels, which are wrong for this processor: sgemm is "
-            "slow, shares of it are too high\n",
-            core);
-        return;
+        fprintf(stderr,
+                "WARNING: OpenBLAS chose its %s kernels, which do not fit this processor: starting "
+                "again with OPENBLAS_CORETYPE=%s\n",
+                core, choice);
+        start_again(argv, choice);
     }
+    if (strcasecmp(forced, choice) != 0) {
+        fprintf(stderr,
+                "WARNING: OPENBLAS_CORETYPE=%s makes OpenBLAS run its %s kernels, which do not fit "
+                "this processor: starting again without it\n",
+                forced, core);
+        start_again(argv, NULL);
+    }
+    /* Nothing is left to try: a build of OpenBLAS that lacks these kernels. */
     fprintf(
         stderr,
-        "WARNING: OPENBLAS_CORETYPE=%s makes OpenBLAS run its %s kernels, which are wrong for this "
-        "processor: starting again without it\n",
-        forced, core);
-    unsetenv("OPENBLAS_CORETYPE");
-    execv("/proc/self/exe", argv);
-    perror("cannot start again without OPENBLAS_CORETYPE");
-    exit(1);
+        "WARNING: OpenBLAS has no %s kernels and runs its %s ones: sgemm is slow, and shares of "
+        "it are too high\n",
+        choice, core);
 }

@@ -3,12 +3,13 @@
 #ifndef HINDCAST_BENCH_SGEMM_H
 #define HINDCAST_BENCH_SGEMM_H
 
-/* To be called first. OPENBLAS_CORETYPE is read when the library is loaded, and one that is wrong
- * for the processor halves sgemm: says so and starts the program again without it (does not
- * return). Says so as well when OpenBLAS by itself took kernels that are too narrow. */
+/* Makes sure that OpenBLAS runs kernels that fit this processor; call it first. Where it does not,
+ * prints a warning and starts the program again (does not return): without OPENBLAS_CORETYPE where
+ * the user set it, else with OPENBLAS_CORETYPE=SkylakeX for AVX-512 or Haswell for AVX2, since
+ * detection failed. Continues with a warning where that does not help either. */
 void sgemm_check_core(char **argv);
 
-/* The kernels that OpenBLAS took: "Cooperlake". */
+/* The kernels that OpenBLAS runs: "Cooperlake". */
 const char *sgemm_core(void);
 
 /* GFLOP/s of y(M,N) = x(M,K) W(N,K)^T on `threads` threads, the best of the shapes that a learner's

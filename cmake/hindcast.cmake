@@ -23,8 +23,11 @@ if(HINDCAST_AUDIT OR HINDCAST_SANITIZE)
 endif()
 add_link_options(-rdynamic) # names in backtraces
 
-set(HINDCAST_WARNINGS -Wall -Wextra -Werror -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes
-    -Wmissing-prototypes -Wvla)
+set(HINDCAST_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes
+    -Wvla)
+if(HINDCAST_WERROR)
+  list(APPEND HINDCAST_WARNINGS -Werror)
+endif()
 
 # hindcast_headers(target PUBLIC|PRIVATE folder real): `#include "folder/x.h"` finds real/x.h, in this target and, when
 # PUBLIC, in all that link it; nothing else of the tree can be included. So the layers of docs/architecture.md are what

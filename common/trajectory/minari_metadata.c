@@ -130,7 +130,11 @@ static status add_slices(struct signature *signature, const cJSON *space, const 
     cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(space, "subspaces"))
     {
         char path[2 * SIGNATURE_NAME_SIZE];
-        snprintf(path, sizeof path, "%s%s%s", name, name[0] == 0 ? "" : "/", part->string);
+        const int length =
+            snprintf(path, sizeof path, "%s%s%s", name, name[0] == 0 ? "" : "/", part->string);
+        if ((size_t)length >= sizeof path) {
+            return err_set(err, STATUS_INVALID, "observation_space: %s: name too long" HINT, path);
+        }
         status s = add_slices(signature, part, path, depth + 1, err);
         if (s != STATUS_OK) {
             return s;

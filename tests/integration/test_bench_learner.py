@@ -47,6 +47,46 @@ def test_a_wrong_core_is_said_and_undone():
     assert first and first.group(1) != "Prescott" and int(first.group(2)) > 0
 
 
+DETECTION_FAILS = """
+#include <stddef.h>
+#include <unistd.h>
+
+static const char *value(const char *entry, const char *name)
+{
+    while (*name && *entry == *name) {
+        entry++, name++;
+    }
+    return !*name && *entry == '=' ? entry + 1 : NULL;
+}
+
+/* The library's first question for its core is answered as if it had detected an old processor; the program, which
+ * asks later, sees the real environment. Calls nothing: a sanitizer may not be ready yet. */
+char *getenv(const char *name)
+{
+    static int asked;
+    for (char **entry = environ; *entry; entry++) {
+        if (value(*entry, name)) {
+            return (char *)value(*entry, name);
+        }
+    }
+    return value("OPENBLAS_CORETYPE=", name) && !asked++ ? (char *)"Prescott" : NULL;
+}
+"""
+
+
+def test_a_processor_that_openblas_does_not_know(tmp_path):
+    (tmp_path / "fails.c").write_text(DETECTION_FAILS)
+    library = tmp_path / "fails.so"
+    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library,
+                    tmp_path / "fails.c"], check=True)
+    result = bench("--size=quick", "--precision=f32", "--threads=1", "--seconds=0.1", "--rounds=1",
+                   LD_PRELOAD=str(library), ASAN_OPTIONS="verify_asan_link_order=0")
+    assert len(lines(result)) == 1
+    chosen = re.search(r"WARNING: OpenBLAS chose its Prescott kernels, which do not fit this processor: "
+                       r"starting again with OPENBLAS_CORETYPE=(SkylakeX|Haswell)$", result.stderr, re.MULTILINE)
+    assert chosen and f"OpenBLAS {chosen.group(1)}; a core's multiply-adds" in result.stderr
+
+
 def test_what_is_not_known_is_refused():
     for argument in ("--size=huge", "--precision=f16", "--threads=0", "--rounds=0", "--seconds=-1", "--speed=1"):
         result = bench(argument)
