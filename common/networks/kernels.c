@@ -1,4 +1,7 @@
-/* Which implementation runs, and the calls that go through its table. */
+/* Which implementation runs, and the calls that go through its table.
+ *
+ * The choice is made at the first call, from what the processor reports, and stays until
+ * kernels_select. The functions here check what holds for every implementation and pass on. */
 #include "common/networks/kernels.h"
 
 #include <stdatomic.h>
@@ -8,6 +11,10 @@
 
 static _Atomic(const struct kernels_table *) in_use;
 
+/* The table for which this thread has called kernels_thread_begin. */
+static _Thread_local const struct kernels_table *begun;
+
+/* The best first. */
 static const struct kernels_table *const all[] = {&kernels_avx512bf16, &kernels_avx512,
                                                   &kernels_avx2, &kernels_plain};
 #define N_ALL (sizeof all / sizeof all[0])
@@ -67,7 +74,8 @@ status kernels_select(const char *name, struct err *err)
     for (size_t i = 0; i < N_ALL; i++) {
         if (strcmp(all[i]->name, name) == 0) {
             if (!processor_has(all[i])) {
-                return err_set(err, STATUS_INVALID, "kernels %s: this processor lacks them", name);
+                return err_set(err, STATUS_INVALID,
+                               "kernels %s: this processor does not have the instructions", name);
             }
             atomic_store(&in_use, all[i]);
             return STATUS_OK;
@@ -77,16 +85,58 @@ status kernels_select(const char *name, struct err *err)
                    "kernels %s: expected best, avx512bf16, avx512, avx2 or plain", name);
 }
 
-size_t kernels_packed_size(int I, int O)
+const char *kernels_at(size_t i)
 {
-    const size_t panels = ((size_t)O + KERNELS_PANEL_MAX - 1) / KERNELS_PANEL_MAX;
-    return panels * KERNELS_PANEL_MAX * (size_t)I;
+    return i < N_ALL ? all[i]->name : NULL;
 }
 
-void kernels_pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
+int kernels_block_rows(void)
 {
-    ASSERT(first_o % KERNELS_PANEL_MAX == 0);
-    table()->pack(packed, W, I, O, first_o, n_o);
+    return table()->block_rows;
+}
+
+void kernels_thread_begin(void)
+{
+    const struct kernels_table *now = table();
+    ASSERT(begun == NULL);
+    begun = now;
+    if (now->thread_begin != NULL) {
+        now->thread_begin();
+    }
+}
+
+void kernels_thread_end(void)
+{
+    ASSERT(begun != NULL);
+    if (begun->thread_end != NULL) {
+        begun->thread_end();
+    }
+    begun = NULL;
+}
+
+/* The outputs of share i of n, in whole panels: first .. *end - 1. */
+static int share(int O, int i, int n, int *end)
+{
+    ASSERT(i >= 0 && i < n);
+    const int panel = table()->panel;
+    const int panels = (O + panel - 1) / panel;
+    const int last = (int)((int64_t)panels * (i + 1) / n) * panel;
+    *end = last > O ? O : last;
+    return (int)((int64_t)panels * i / n) * panel;
+}
+
+size_t kernels_packed_size(int I, int O)
+{
+    return table()->packed_size(I, O);
+}
+
+void kernels_pack(float *packed, const float *W, int I, int O, int i, int n)
+{
+    int end;
+    const int first = share(O, i, n, &end);
+    if (end > first) {
+        table()->pack(packed, W, I, O, first, end - first);
+    }
 }
 
 void kernels_linear_forward(float *y, size_t ld_y, const struct kernels_layer *layer,
@@ -125,30 +175,40 @@ bool kernels_bf16_native(void)
     return table()->bf16_native;
 }
 
-size_t kernels_packed_bf16_size(int I, int O)
+size_t kernels_bf16_packed_size(int I, int O)
 {
-    return kernels_packed_size(I + I % 2, O);
+    return table()->bf16_packed_size(I, O);
 }
 
-void kernels_pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+void kernels_bf16_pack(uint16_t *packed, const float *W, int I, int O, int i, int n)
 {
-    ASSERT(first_o % KERNELS_PANEL_MAX == 0);
-    table()->pack_bf16(packed, W, I, O, first_o, n_o);
+    int end;
+    const int first = share(O, i, n, &end);
+    if (end > first) {
+        table()->bf16_pack(packed, W, I, O, first, end - first);
+    }
+}
+
+size_t kernels_bf16_scratch(int I, int O)
+{
+    return table()->bf16_scratch(I, O);
 }
 
 void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
-                        size_t ld_x, int R, float *work)
+                        size_t ld_x, int R, float *scratch)
 {
+    ASSERT(begun == table());
     ASSERT(layer->activation == KERNELS_NORM_TANH && layer->normal == NULL);
-    table()->bf16_first(y, ld_y, layer, x, ld_x, R, work);
+    table()->bf16_first(y, ld_y, layer, x, ld_x, R, scratch);
 }
 
 void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
-                       const uint16_t *x, size_t ld_x, int R)
+                       const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
+    ASSERT(begun == table());
     ASSERT(layer->activation != KERNELS_NORM_TANH && layer->count == layer->I &&
            layer->ld_start == 0);
-    table()->bf16_next(y, y_float, ld_y, layer, x, ld_x, R);
+    table()->bf16_next(y, y_float, ld_y, layer, x, ld_x, R, scratch);
 }
 
 void kernels_exp(float *y, const float *x, size_t n)

@@ -1,10 +1,18 @@
-/* The kernels as one would write them down: what the fast ones must agree with. Sums in double. */
+/* The kernels as one would write them down: documentation, and what the fast ones must agree with.
+ *
+ * One row at a time, sums in double, weights packed as they are. Nothing here is meant to be fast;
+ * where a fast implementation and this file disagree, this file is right. */
 #include <math.h>
 #include <string.h>
 
 #include "common/networks/kernels_table.h"
 
-/* Packed is W(O,I) as it is. */
+/* Weights are packed as they are: W(O,I). */
+static size_t packed_size(int I, int O)
+{
+    return (size_t)I * (size_t)O;
+}
+
 static void pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
 {
     (void)O;
@@ -144,8 +152,8 @@ static float float_of(uint16_t x)
     return y;
 }
 
-/* Packed is W(O,I), rounded. */
-static void pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+/* Weights are packed as W(O,I), rounded. */
+static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
 {
     (void)O;
     const size_t end = (size_t)(first_o + n_o) * (size_t)I;
@@ -165,20 +173,28 @@ static void round_row(uint16_t *y, const float *row, int O)
     }
 }
 
+/* A row of the first layer before it is rounded. */
+static size_t bf16_scratch(int I, int O)
+{
+    (void)I;
+    return (size_t)O;
+}
+
 static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
-                       size_t ld_x, int R, float *work)
+                       size_t ld_x, int R, float *scratch)
 {
     struct kernels_layer one = *layer;
     for (int r = 0; r < R; r++) {
         one.first_row = layer->first_row + (size_t)r;
-        linear_forward(work, 0, &one, x + (size_t)r * ld_x, ld_x, 1);
-        round_row(y + (size_t)r * ld_y, work, layer->O);
+        linear_forward(scratch, 0, &one, x + (size_t)r * ld_x, ld_x, 1);
+        round_row(y + (size_t)r * ld_y, scratch, layer->O);
     }
 }
 
 static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
-                      const uint16_t *x, size_t ld_x, int R)
+                      const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
+    (void)scratch;
     for (int r = 0; r < R; r++) {
         const uint16_t *x_r = x + (size_t)r * ld_x;
         for (int o = 0; o < layer->O; o++) {
@@ -245,13 +261,18 @@ static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
 
 const struct kernels_table kernels_plain = {
     .name = "plain",
+    .block_rows = 1,
+    .panel = 1,
+    .packed_size = packed_size,
     .pack = pack,
     .linear_forward = linear_forward,
     .linear_backward_input = linear_backward_input,
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
-    .pack_bf16 = pack_bf16,
+    .bf16_packed_size = packed_size,
+    .bf16_pack = bf16_pack,
+    .bf16_scratch = bf16_scratch,
     .bf16_first = bf16_first,
     .bf16_next = bf16_next,
     .exp = exp_n,

@@ -6,7 +6,7 @@
 
 #include "common/networks/kernels.h"
 
-/* x to the nearest bf16, ties to even; NaN stays one. */
+/* x to the nearest bf16, ties to even; NaN stays NaN. */
 static inline uint16_t kernels_bf16_of(float x)
 {
     uint32_t bits;
@@ -19,6 +19,14 @@ static inline uint16_t kernels_bf16_of(float x)
 
 struct kernels_table {
     const char *name;
+    int block_rows; /* rows that are computed together */
+    int panel;      /* outputs of a panel, the unit in which threads share the packing */
+    void (*thread_begin)(void); /* NULL: nothing to do */
+    void (*thread_end)(void);
+
+    size_t (*packed_size)(int I, int O);
+    /* Outputs first_o .. first_o + n_o - 1 of W(O,I), first_o a multiple of `panel`, into their
+     * place. */
     void (*pack)(float *packed, const float *W, int I, int O, int first_o, int n_o);
     void (*linear_forward)(float *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                            size_t ld_x, int R);
@@ -30,12 +38,16 @@ struct kernels_table {
     void (*norm_tanh_backward)(float *d, size_t ld_d, float *dscale, float *doffset, const float *y,
                                size_t ld_y, const float *normal, size_t ld_normal,
                                const float *inverse_std, const float *scale, int R, int H);
+
     bool bf16_native;
-    void (*pack_bf16)(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
+    size_t (*bf16_packed_size)(int I, int O);
+    void (*bf16_pack)(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
+    size_t (*bf16_scratch)(int I, int O);
     void (*bf16_first)(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
-                       size_t ld_x, int R, float *work);
+                       size_t ld_x, int R, float *scratch);
     void (*bf16_next)(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
-                      const uint16_t *x, size_t ld_x, int R);
+                      const uint16_t *x, size_t ld_x, int R, float *scratch);
+
     void (*exp)(float *y, const float *x, size_t n);
     void (*tanh)(float *y, const float *x, size_t n);
     void (*softplus)(float *y, const float *x, size_t n);

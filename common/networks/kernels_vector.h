@@ -1,9 +1,13 @@
 /* The vector kernels, written once over `vec` and the v_ operations that the including file defines
  * for its processor: kernels_avx2.c, kernels_avx512.c. A panel is 2 LANES outputs; a block is ROWS
- * rows.
+ * rows, as many as leave registers for a panel's weights.
  *
  * Packed W(O,I): panel after panel; in a panel, input after input, the PANEL weights of that input
- * next to each other, zeros beyond O. W(1,I) stays as it is: one output is a dot product. */
+ * next to each other, zeros beyond O. W(1,I) stays as it is: one output is a dot product.
+ *
+ * In this file: the product of a block and a panel, the forward pass over it, the backward passes,
+ * Adam, and at the end the table. Elementwise functions are in kernels_vector_functions.h, products
+ * of bf16 in kernels_vector_bf16.h. */
 #include <string.h>
 
 #include "common/networks/kernels_table.h"
@@ -142,6 +146,12 @@ static int block_rows(int rows, block_function **function)
 }
 
 /* ---- Forward ---- */
+
+static size_t packed_size(int I, int O)
+{
+    const size_t panels = ((size_t)O + PANEL - 1) / PANEL;
+    return O == 1 ? (size_t)I : panels * PANEL * (size_t)I;
+}
 
 static void pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
 {
@@ -479,6 +489,9 @@ static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
 
 const struct kernels_table KERNELS_TABLE = {
     .name = KERNELS_NAME,
+    .block_rows = ROWS,
+    .panel = PANEL,
+    .packed_size = packed_size,
     .pack = pack,
     .linear_forward = linear_forward,
     .linear_backward_input = linear_backward_input,
@@ -486,7 +499,9 @@ const struct kernels_table KERNELS_TABLE = {
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
     .bf16_native = KERNELS_BF16_NATIVE,
-    .pack_bf16 = pack_bf16,
+    .bf16_packed_size = bf16_packed_size,
+    .bf16_pack = bf16_pack,
+    .bf16_scratch = bf16_scratch,
     .bf16_first = bf16_first,
     .bf16_next = bf16_next,
     .exp = exp_n,

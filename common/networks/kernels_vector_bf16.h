@@ -4,7 +4,13 @@
  * so that a lane of a register holds a pair and one instruction adds both products. An odd I gets a
  * weight of 0. */
 
-static void pack_bf16(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
+static size_t bf16_packed_size(int I, int O)
+{
+    const size_t panels = ((size_t)O + PANEL - 1) / PANEL;
+    return panels * PANEL * (size_t)(I + I % 2);
+}
+
+static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
 {
     const int end = first_o + n_o < O ? first_o + n_o : (O + PANEL - 1) / PANEL * PANEL;
     const int even = I + I % 2;
@@ -44,23 +50,37 @@ static void norm_tanh_bf16(uint16_t *y, const float *x, float mean, float invers
     }
 }
 
+/* Leading dimension of a block's rows in scratch: whole cache lines, and one more so that rows do
+ * not fall on the same cache sets. */
+static size_t bf16_scratch_ld(int O)
+{
+    return ((size_t)O + 15) / 16 * 16 + 16;
+}
+
+/* A block of the first layer before it is rounded. */
+static size_t bf16_scratch(int I, int O)
+{
+    (void)I;
+    return ROWS * bf16_scratch_ld(O);
+}
+
 static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
-                       size_t ld_x, int R, float *work)
+                       size_t ld_x, int R, float *scratch)
 {
     struct kernels_layer plain = *layer;
     plain.activation = KERNELS_PLAIN;
-    const size_t ld = KERNELS_BF16_WORK(layer->O) / 12;
+    const size_t ld = bf16_scratch_ld(layer->O);
     for (int r = 0; r < R; r += ROWS) {
         const int rows = MINIMUM(ROWS, R - r);
         float mean[ROWS], inverse_std[ROWS];
         plain.first_row = layer->first_row + (size_t)r;
-        linear_forward(work, ld, &plain, x + (size_t)r * ld_x, ld_x, rows);
+        linear_forward(scratch, ld, &plain, x + (size_t)r * ld_x, ld_x, rows);
         /* All rows' sums, then all rows' functions: neither waits for the other. */
         for (int i = 0; i < rows; i++) {
-            moments(&mean[i], &inverse_std[i], work + (size_t)i * ld, layer->O);
+            moments(&mean[i], &inverse_std[i], scratch + (size_t)i * ld, layer->O);
         }
         for (int i = 0; i < rows; i++) {
-            norm_tanh_bf16(y + (size_t)(r + i) * ld_y, work + (size_t)i * ld, mean[i],
+            norm_tanh_bf16(y + (size_t)(r + i) * ld_y, scratch + (size_t)i * ld, mean[i],
                            inverse_std[i], layer);
         }
     }
@@ -151,8 +171,9 @@ BLOCK(ROWS)
 #undef BLOCK
 
 static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
-                      const uint16_t *x, size_t ld_x, int R)
+                      const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
+    (void)scratch;
     const struct bf16_to to = {y, y_float, ld_y, layer->activation == KERNELS_ELU};
     const int pairs = (layer->I + 1) / 2;
     int rows;

@@ -1,4 +1,8 @@
-/* Shapes, packing, forward and backward passes of a network, over kernels.h. */
+/* Shapes, packing, forward and backward passes of a network, over kernels.h.
+ *
+ * Two kinds of forward pass. `infer` keeps nothing: a tile of rows goes through all layers while it
+ * is in the cache. `forward` goes through one layer after another for all rows and leaves on a tape
+ * what `backward` needs. */
 #include "common/networks/network.h"
 
 #include <math.h>
@@ -9,9 +13,9 @@
 #include "common/networks/kernels.h"
 
 #define FLOATS_PER_LINE 16
-/* Rows that go through all layers together when nothing is kept: two such tiles of the widest layer
- * and the weights should fit the second cache. */
-#define TILE 48
+/* Most rows that go through all layers together when nothing is kept: two such tiles of the widest
+ * layer and the weights should fit the second cache. */
+#define TILE_MAX 48
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -66,12 +70,6 @@ static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at
         shape->offset_at = *at;
         *at = round_up(add_tensor(shape, "norm/offset", width, 0, *at), FLOATS_PER_LINE);
     }
-    shape->packed_at[l] = shape->packed_size;
-    shape->packed_size += kernels_packed_size(fan_in, width);
-    if (l > 0) {
-        shape->packed_bf16_at[l] = shape->packed_bf16_size;
-        shape->packed_bf16_size += kernels_packed_bf16_size(fan_in, width);
-    }
 }
 
 static status network_shape_make(struct network_shape *shape, int I, const int *widths,
@@ -121,8 +119,6 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
         at = add_tensor(shape, name, sizes[i], 0, at);
     }
     shape->size = round_up(at, FLOATS_PER_LINE);
-    shape->packed_at[n_layers] = shape->packed_size;
-    shape->packed_size += kernels_packed_size(fan_in, shape->Q);
     return STATUS_OK;
 }
 
@@ -147,35 +143,75 @@ static int fan_in_of(const struct network_shape *shape, int l)
     return l == 0 ? shape->I : shape->widths[l - 1];
 }
 
-/* Packs share i of n of one matrix, in whole panels. */
-static void pack_share(float *packed, const float *W, int I, int O, int i, int n)
+/* Outputs of layer l; n_layers: of the heads. */
+static int fan_out_of(const struct network_shape *shape, int l)
 {
-    const int panels = (O + KERNELS_PANEL_MAX - 1) / KERNELS_PANEL_MAX;
-    const int first = panels * i / n * KERNELS_PANEL_MAX;
-    int end = panels * (i + 1) / n * KERNELS_PANEL_MAX;
-    end = end > O ? O : end;
-    if (end > first) {
-        kernels_pack(packed, W, I, O, first, end - first);
+    return l == shape->n_layers ? shape->Q : shape->widths[l];
+}
+
+/* Lays the parts of a packed copy out from `base` on, each on cache lines of its own; NULL only
+ * counts. Returns the bytes taken. */
+static size_t lay_out(struct network_packed *packed, const struct network_shape *shape, bool bf16,
+                      unsigned char *base)
+{
+    size_t at = 0;
+    for (int l = 0; l <= shape->n_layers; l++) {
+        const size_t size = kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l));
+        packed->layers[l] = base != NULL ? (float *)(void *)(base + at) : NULL;
+        at += round_up(size * sizeof(float), CACHE_LINE);
+    }
+    for (int l = 1; bf16 && l < shape->n_layers; l++) {
+        const size_t size = kernels_bf16_packed_size(fan_in_of(shape, l), shape->widths[l]);
+        packed->bf16[l] = base != NULL ? (uint16_t *)(void *)(base + at) : NULL;
+        at += round_up(size * sizeof(uint16_t), CACHE_LINE);
+    }
+    return at;
+}
+
+status network_packed_init(struct network_packed *packed, const struct network_shape *shape,
+                           bool bf16)
+{
+    memset(packed, 0, sizeof *packed);
+    packed->size_bytes = lay_out(packed, shape, bf16, NULL);
+    packed->memory = mem_aligned(packed->size_bytes);
+    if (packed->memory == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    lay_out(packed, shape, bf16, packed->memory);
+    return STATUS_OK;
+}
+
+void network_packed_fini(struct network_packed *packed)
+{
+    mem_free(packed->memory);
+    memset(packed, 0, sizeof *packed);
+}
+
+void network_pack(struct network_packed *packed, const struct network_shape *shape,
+                  const float *params, int i, int n)
+{
+    for (int l = 0; l <= shape->n_layers; l++) {
+        const size_t at = l < shape->n_layers ? shape->weight_at[l] : shape->head_weight_at;
+        kernels_pack(packed->layers[l], params + at, fan_in_of(shape, l), fan_out_of(shape, l), i,
+                     n);
     }
 }
 
-void network_pack(float *packed, const struct network_shape *shape, const float *params, int i,
-                  int n)
-{
-    for (int l = 0; l < shape->n_layers; l++) {
-        pack_share(packed + shape->packed_at[l], params + shape->weight_at[l], fan_in_of(shape, l),
-                   shape->widths[l], i, n);
-    }
-    const int last = shape->n_layers;
-    pack_share(packed + shape->packed_at[last], params + shape->head_weight_at,
-               fan_in_of(shape, last), shape->Q, i, n);
-}
-
-void network_pack_bf16(uint16_t *packed, const struct network_shape *shape, const float *params)
+void network_pack_bf16(struct network_packed *packed, const struct network_shape *shape,
+                       const float *params)
 {
     for (int l = 1; l < shape->n_layers; l++) {
-        kernels_pack_bf16(packed + shape->packed_bf16_at[l], params + shape->weight_at[l],
-                          fan_in_of(shape, l), shape->widths[l], 0, shape->widths[l]);
+        kernels_bf16_pack(packed->bf16[l], params + shape->weight_at[l], fan_in_of(shape, l),
+                          shape->widths[l], 0, 1);
+    }
+}
+
+void network_packed_copy(struct network_packed *to, const struct network_packed *from,
+                         const struct network_shape *shape)
+{
+    for (int l = 0; l <= shape->n_layers; l++) {
+        memcpy(to->layers[l], from->layers[l],
+               kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l)) * sizeof(float));
     }
 }
 
@@ -210,9 +246,10 @@ static struct kernels_layer layer_of(const struct network *net, int l)
     const struct network_shape *shape = net->shape;
     const bool is_head = l == shape->n_layers;
     struct kernels_layer layer = {
-        .packed = net->packed + shape->packed_at[l],
+        .packed = net->packed->layers[l],
+        .packed_bf16 = is_head ? NULL : net->packed->bf16[l],
         .I = fan_in_of(shape, l),
-        .O = is_head ? shape->Q : shape->widths[l],
+        .O = fan_out_of(shape, l),
         .count = fan_in_of(shape, l),
         .start = net->params + (is_head ? shape->head_bias_at : shape->bias_at[l]),
         .rows_per_start = 1,
@@ -227,19 +264,29 @@ static struct kernels_layer layer_of(const struct network *net, int l)
     return layer;
 }
 
-size_t network_scratch(const struct network_shape *shape)
+/* Rows of a tile: whole blocks of the kernels. */
+static int tile_rows(void)
 {
-    return 2 * TILE * ld_of(widest(shape));
+    const int block = kernels_block_rows();
+    ASSERT(block <= TILE_MAX);
+    return TILE_MAX / block * block;
 }
 
-/* Layers 1.. and heads over a tile whose first layer is done and lies in the first half of
+/* Two tiles of the widest layer, and what the kernels need for themselves. */
+size_t network_scratch(const struct network_shape *shape)
+{
+    const int width = widest(shape);
+    return 2 * TILE_MAX * ld_of(width) + kernels_bf16_scratch(width, width);
+}
+
+/* Layers 1.. and heads over a tile whose first layer is done and lies in the first part of
  * `scratch`. */
 static void infer_rest(float *out, size_t ld_out, const struct network *net, int R, float *scratch)
 {
     const struct network_shape *shape = net->shape;
     const size_t ld = ld_of(widest(shape));
     float *from = scratch;
-    float *to = scratch + TILE * ld;
+    float *to = scratch + TILE_MAX * ld;
     for (int l = 1; l < shape->n_layers; l++) {
         const struct kernels_layer layer = layer_of(net, l);
         kernels_linear_forward(to, ld, &layer, from, ld, R);
@@ -256,8 +303,9 @@ void network_infer(float *out, size_t ld_out, const struct network *net, const f
 {
     const size_t ld = ld_of(widest(net->shape));
     const struct kernels_layer first = layer_of(net, 0);
-    for (int r = 0; r < R; r += TILE) {
-        const int n = R - r < TILE ? R - r : TILE;
+    const int tile = tile_rows();
+    for (int r = 0; r < R; r += tile) {
+        const int n = R - r < tile ? R - r : tile;
         kernels_linear_forward(scratch, ld, &first, x + (size_t)r * ld_x, ld_x, n);
         infer_rest(out + (size_t)r * ld_out, ld_out, net, n, scratch);
     }
@@ -272,8 +320,8 @@ void network_state_part(float *part, size_t ld_part, const struct network *net, 
     kernels_linear_forward(part, ld_part, &layer, x, ld_x, R);
 }
 
-/* All layers over a tile of actions, `first` being what its first layer is made of: bf16 between
- * the first layer and the heads. */
+/* All layers over a tile of actions, with bf16 between the first layer, given as `first`, and the
+ * heads. */
 static void infer_tile_bf16(float *out, const struct network *net,
                             const struct kernels_layer *first, const float *a, size_t ld_a, int R,
                             float *scratch)
@@ -281,15 +329,15 @@ static void infer_tile_bf16(float *out, const struct network *net,
     const struct network_shape *shape = net->shape;
     const size_t ld = ld_of(widest(shape));
     const int last = shape->n_layers - 1;
-    /* Half of the scratch are floats: the first layer's on their way, then the last layer's. */
-    float *floats = scratch + TILE * ld;
+    /* Two tiles of bf16, one of floats for the last layer's outputs, the kernels' own. */
     uint16_t *from = (uint16_t *)(void *)scratch;
-    uint16_t *to = from + TILE * ld;
-    kernels_bf16_first(from, ld, first, a, ld_a, R, floats);
+    uint16_t *to = from + TILE_MAX * ld;
+    float *floats = scratch + TILE_MAX * ld;
+    float *own = scratch + 2 * TILE_MAX * ld;
+    kernels_bf16_first(from, ld, first, a, ld_a, R, own);
     for (int l = 1; l <= last; l++) {
-        struct kernels_layer layer = layer_of(net, l);
-        layer.packed_bf16 = net->packed_bf16 + shape->packed_bf16_at[l];
-        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R);
+        const struct kernels_layer layer = layer_of(net, l);
+        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R, own);
         uint16_t *swap = from;
         from = to;
         to = swap;
@@ -310,11 +358,13 @@ void network_infer_actions(float *out, const struct network *net, const float *p
     layer.start = part;
     layer.ld_start = ld_part;
     layer.rows_per_start = (size_t)M;
-    for (int r = 0; r < n; r += TILE) {
-        const int rows = n - r < TILE ? n - r : TILE;
+    const bool bf16 = net->shape->n_layers > 1 && net->packed->bf16[1] != NULL;
+    const int tile = tile_rows();
+    for (int r = 0; r < n; r += tile) {
+        const int rows = n - r < tile ? n - r : tile;
         layer.first_row = first + (size_t)r;
         const float *a_r = a + (size_t)r * ld_a;
-        if (net->packed_bf16 != NULL && net->shape->n_layers > 1) {
+        if (bf16) {
             infer_tile_bf16(out + (size_t)r * Q, net, &layer, a_r, ld_a, rows, scratch);
             continue;
         }
@@ -411,8 +461,7 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
         next = swap;
     }
 
-    /* Where no gradients are wanted those of the layer norm still need a place: a row of what is
-     * free. */
+    /* Where no gradients are wanted those of the layer norm still need a place: a free row. */
     float *dscale = g != NULL ? g + shape->scale_at : next;
     float *doffset = g != NULL ? g + shape->offset_at : next;
     kernels_norm_tanh_backward(d, tape->ld_d, dscale, doffset, tape->h[0], tape->ld[0],

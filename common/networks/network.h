@@ -42,10 +42,6 @@ struct network_shape {
     size_t weight_at[NETWORK_LAYERS_MAX], bias_at[NETWORK_LAYERS_MAX];
     size_t scale_at, offset_at, head_weight_at, head_bias_at;
     size_t size; /* of the block, floats, padded to whole cache lines */
-    size_t packed_at[NETWORK_LAYERS_MAX + 1];  /* layers, then heads, in the packed copy */
-    size_t packed_size;                        /* floats */
-    size_t packed_bf16_at[NETWORK_LAYERS_MAX]; /* layers from 1 on, in the packed copy of bf16 */
-    size_t packed_bf16_size;                   /* uint16_t */
 };
 
 /* A policy or prior: heads `mean` and `std` of A each. */
@@ -55,39 +51,58 @@ status network_shape_gaussian(struct network_shape *shape, int I, const int *wid
 status network_shape_out(struct network_shape *shape, int I, const int *widths, int n_layers, int Q,
                          struct err *err) MUST_CHECK;
 
-/* Parameters to compute with. The packed copy holds the weights in the order the kernels want; who
- * changes `params` packs again. Borrowed pointers. */
+/* A copy of a network's weights in the layout of the kernels in use (kernels.h). */
+struct network_packed {
+    float *layers[NETWORK_LAYERS_MAX + 1]; /* layers, then heads */
+    uint16_t *bf16[NETWORK_LAYERS_MAX];    /* layers from 1 on; NULL where bf16 is not kept */
+    void *memory;
+    size_t size_bytes;
+};
+
+/* Memory for the copy, with layers from 1 on in bf16 as well where `bf16` says so. NO_MEMORY.
+ * network_packed_fini takes a zeroed struct, too. */
+status network_packed_init(struct network_packed *packed, const struct network_shape *shape,
+                           bool bf16) MUST_CHECK;
+void network_packed_fini(struct network_packed *packed);
+/* Packs the weights of `params`: share `i` of `n`, for threads that pack together. */
+void network_pack(struct network_packed *packed, const struct network_shape *shape,
+                  const float *params, int i, int n);
+/* Packs the layers between the first and the heads, rounded. */
+void network_pack_bf16(struct network_packed *packed, const struct network_shape *shape,
+                       const float *params);
+/* The float part of `to` <- that of `from`, of the same shape. */
+void network_packed_copy(struct network_packed *to, const struct network_packed *from,
+                         const struct network_shape *shape);
+
+/* Parameters to compute with; whoever changes `params` packs again. Where the packed copy has bf16,
+ * network_infer_actions computes the layers between the first and the heads in bf16. Borrowed
+ * pointers. */
 struct network {
     const struct network_shape *shape;
-    const float *params;         /* (shape->size) */
-    const float *packed;         /* (shape->packed_size), 64-byte aligned */
-    const uint16_t *packed_bf16; /* (shape->packed_bf16_size), 64-byte aligned:
-                                    network_infer_actions computes the layers between the first and
-                                    the heads in bf16 (kernels.h); NULL: in float */
+    const float *params; /* (shape->size) */
+    const struct network_packed *packed;
 };
-/* part `i` of `n` equal shares of the work: threads pack together. */
-void network_pack(float *packed, const struct network_shape *shape, const float *params, int i,
-                  int n);
-/* The layers between the first and the heads, rounded. */
-void network_pack_bf16(uint16_t *packed, const struct network_shape *shape, const float *params);
 
 /* Variance scaling, uniform, fan-out, scale 1/3 (heads 1e-4), zero biases, unit layer-norm scale
  * (ours, after Acme). From (seed, purpose) alone. */
 void network_init(float *params, const struct network_shape *shape, uint64_t seed,
                   uint32_t purpose);
 
-/* out(R,Q) for x(R,I), nothing kept. `scratch`: network_scratch(shape) floats, 64-byte aligned, any
- * thread its own. */
+/* out(R,Q) for x(R,I), nothing kept. `scratch`: network_scratch(shape) floats, 64-byte aligned,
+ * each thread its own. */
 size_t network_scratch(const struct network_shape *shape);
 void network_infer(float *out, size_t ld_out, const struct network *net, const float *x,
                    size_t ld_x, int R, float *scratch);
 
-/* A critic over many actions per state, its input being [x | a]. The state's share of the first
- * layer is computed once a state:  part(R,H0) = W0[:, :I] x + b0, ld_part floats apart .. */
+/* A critic over many actions per state, with input [x | a], works in two steps. The state's share
+ * of the first layer is computed once a state:
+ *
+ *     part(R,H0) = W0[:, :I] x + b0,   rows ld_part floats apart */
 void network_state_part(float *part, size_t ld_part, const struct network *net, const float *x,
                         size_t ld_x, int R, int I);
-/* .. and then out(n) for actions a(n,A) where row j belongs to the state first/M + .., that is
- * (first + j) / M. */
+/* Then out(n) is computed for actions a(n,A), where row j belongs to state (first + j) / M. Where
+ * the packed copy has bf16 the calling thread is between kernels_thread_begin and
+ * kernels_thread_end. */
 void network_infer_actions(float *out, const struct network *net, const float *part, size_t ld_part,
                            const float *a, size_t ld_a, size_t first, int n, int M, int A,
                            float *scratch);
@@ -104,7 +119,7 @@ struct network_tape {
     float *out;                   /* (R,ld_out) */
     size_t ld[NETWORK_LAYERS_MAX], ld_out, ld_d;
 };
-/* Floats are taken from `arena` for good. */
+/* Takes its floats from `arena`. */
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
                        struct arena *arena);
 size_t network_tape_bytes(const struct network_shape *shape, int R_max);
@@ -112,9 +127,9 @@ size_t network_tape_bytes(const struct network_shape *shape, int R_max);
 /* Fills `tape`, tape->out above all. `x` must stay until the backward pass is done. */
 void network_forward(struct network_tape *tape, const struct network *net, const float *x,
                      size_t ld_x, int R);
-/* gradients (a block like params) += d out . d out/d params for the first R rows of the tape;
- * dout(R,Q) has the tape's ld_out. `dx`(R,I), where not NULL, <- the gradient by the inputs.
- * `gradients` NULL: only dx. */
+/* gradients (a block like params) += dout . d out / d params, for the first R rows of the tape;
+ * dout(R,Q) has the tape's ld_out. dx(R,I), where not NULL, <- the gradient by the inputs. With
+ * `gradients` NULL only dx is computed. */
 void network_backward(float *gradients, float *dx, size_t ld_dx, const struct network *net,
                       struct network_tape *tape, const float *dout, int R);
 

@@ -16,7 +16,8 @@
 /* One network of the package; a shape of size 0 where it has none. */
 struct part {
     struct network_shape shape;
-    float *params, *packed;
+    float *params;
+    struct network_packed packed;
 };
 
 struct policy {
@@ -29,7 +30,7 @@ struct policy {
 
 static struct network network_of(const struct part *part)
 {
-    return (struct network){&part->shape, part->params, part->packed, NULL};
+    return (struct network){&part->shape, part->params, &part->packed};
 }
 
 /* ---- Shapes ---- */
@@ -56,8 +57,8 @@ static status read_part(struct part *part, const struct safetensors *file, const
                         struct err *err)
 {
     part->params = mem_aligned(part->shape.size * sizeof(float));
-    part->packed = mem_aligned(part->shape.packed_size * sizeof(float));
-    if (part->params == NULL || part->packed == NULL) {
+    if (part->params == NULL ||
+        network_packed_init(&part->packed, &part->shape, false) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "policy");
     }
     for (int i = 0; i < part->shape.n_tensors; i++) {
@@ -77,7 +78,7 @@ static status read_part(struct part *part, const struct safetensors *file, const
             }
         }
     }
-    network_pack(part->packed, &part->shape, part->params, 0, 1);
+    network_pack(&part->packed, &part->shape, part->params, 0, 1);
     return STATUS_OK;
 }
 
@@ -149,10 +150,10 @@ void policy_free(struct policy *policy)
     }
     safetensors_free(policy->file);
     mem_free(policy->bytes);
-    const struct part *parts[] = {&policy->actor, &policy->critic, &policy->perturb};
+    struct part *parts[] = {&policy->actor, &policy->critic, &policy->perturb};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         mem_free(parts[i]->params);
-        mem_free(parts[i]->packed);
+        network_packed_fini(&parts[i]->packed);
     }
     mem_free(policy);
 }

@@ -7,6 +7,10 @@
 #include "common/base/memory.h"
 #include "common/networks/gaussian.h"
 
+/* The networks that are looked at. */
+static const char *const networks[] = {"policy", "prior", "critic"};
+#define N_NETWORKS (sizeof networks / sizeof networks[0])
+
 struct diagnostics {
     struct settings settings;
     int B;
@@ -15,23 +19,25 @@ struct diagnostics {
     float *q;          /* (B) */
     float *raw;        /* (B, 2A) */
     float *mean, *std; /* (B, A) */
-    float *packed;     /* of the larger network */
+    struct network_packed packed[N_NETWORKS];
     float *scratch;
 };
 
-/* Packed and scratch floats for the networks that there are. */
-static void sizes_of(const struct state *state, size_t *packed, size_t *scratch)
+/* Packed copies of the networks that this algorithm has, and scratch memory for the largest. */
+static status make_networks(struct diagnostics *diagnostics, const struct state *state)
 {
-    *packed = *scratch = 1;
-    const char *const names[] = {"policy", "prior", "critic"};
-    for (int i = 0; i < 3; i++) {
-        const struct parameters_group *group = parameters_group(state_layout(state), names[i]);
+    size_t scratch = 1;
+    status s = STATUS_OK;
+    for (size_t i = 0; i < N_NETWORKS && s == STATUS_OK; i++) {
+        const struct parameters_group *group = parameters_group(state_layout(state), networks[i]);
         if (group != NULL) {
-            size_t more = network_scratch(&group->shape);
-            *packed = group->shape.packed_size > *packed ? group->shape.packed_size : *packed;
-            *scratch = more > *scratch ? more : *scratch;
+            const size_t more = network_scratch(&group->shape);
+            scratch = more > scratch ? more : scratch;
+            s = network_packed_init(&diagnostics->packed[i], &group->shape, false);
         }
     }
+    diagnostics->scratch = mem_aligned(scratch * sizeof(float));
+    return diagnostics->scratch != NULL ? s : STATUS_NO_MEMORY;
 }
 
 status diagnostics_new(struct diagnostics **diagnostics, const struct settings *settings,
@@ -41,8 +47,7 @@ status diagnostics_new(struct diagnostics **diagnostics, const struct settings *
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "diagnostics");
     }
-    size_t rows = (size_t)B, A = (size_t)settings->A, packed = 0, scratch = 0;
-    sizes_of(state, &packed, &scratch);
+    size_t rows = (size_t)B, A = (size_t)settings->A;
     made->settings = *settings;
     made->B = B;
     made->inputs = mem_aligned(rows * (size_t)settings_inputs(settings) * sizeof(float));
@@ -51,10 +56,8 @@ status diagnostics_new(struct diagnostics **diagnostics, const struct settings *
     made->raw = mem_aligned(rows * 2 * A * sizeof(float));
     made->mean = mem_aligned(rows * A * sizeof(float));
     made->std = mem_aligned(rows * A * sizeof(float));
-    made->packed = mem_aligned(packed * sizeof(float));
-    made->scratch = mem_aligned(scratch * sizeof(float));
-    if (!made->inputs || !made->judged || !made->q || !made->raw || !made->mean || !made->std ||
-        !made->packed || !made->scratch) {
+    if (make_networks(made, state) != STATUS_OK || !made->inputs || !made->judged || !made->q ||
+        !made->raw || !made->mean || !made->std) {
         diagnostics_free(made);
         return err_set(err, STATUS_NO_MEMORY, "diagnostics of %d states", B);
     }
@@ -73,7 +76,9 @@ void diagnostics_free(struct diagnostics *diagnostics)
     mem_free(diagnostics->raw);
     mem_free(diagnostics->mean);
     mem_free(diagnostics->std);
-    mem_free(diagnostics->packed);
+    for (size_t i = 0; i < N_NETWORKS; i++) {
+        network_packed_fini(&diagnostics->packed[i]);
+    }
     mem_free(diagnostics->scratch);
     mem_free(diagnostics);
 }
@@ -107,10 +112,14 @@ static bool open_network(struct diagnostics *diagnostics, const struct state *st
     if (group == NULL) {
         return false;
     }
+    size_t i = 0;
+    while (strcmp(networks[i], name) != 0) {
+        i++;
+    }
     const float *params = state_read(state, STATE_PARAMS) + group->at;
-    network_pack(diagnostics->packed, &group->shape, params, 0, 1);
-    *network =
-        (struct network){.shape = &group->shape, .params = params, .packed = diagnostics->packed};
+    struct network_packed *packed = &diagnostics->packed[i];
+    network_pack(packed, &group->shape, params, 0, 1);
+    *network = (struct network){.shape = &group->shape, .params = params, .packed = packed};
     return true;
 }
 

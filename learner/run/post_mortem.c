@@ -155,15 +155,15 @@ static status tell_layers(struct search *search, const struct parameters_group *
     }
     network_tape_init(&tape, shape, N, &arena);
     float *x = mem_aligned((size_t)N * (size_t)shape->I * sizeof(*x));
-    float *packed = mem_aligned(shape->packed_size * sizeof(*packed));
-    status s = x != NULL && packed != NULL
+    struct network_packed packed = {0};
+    status s = x != NULL && network_packed_init(&packed, shape, false) == STATUS_OK
                    ? STATUS_OK
                    : err_set(err, STATUS_NO_MEMORY, "layers of %s", group->name);
     if (s == STATUS_OK) {
         const struct network network = {.shape = shape,
                                         .params = state_read(step->state, STATE_PARAMS) + group->at,
-                                        .packed = packed};
-        network_pack(packed, shape, network.params, 0, 1);
+                                        .packed = &packed};
+        network_pack(&packed, shape, network.params, 0, 1);
         for (int b = 0; b < step->batch.B; b++) {
             const int rows = fill_inputs(step, b, with_action, x);
             network_forward(&tape, &network, x, (size_t)shape->I, rows);
@@ -183,7 +183,7 @@ static status tell_layers(struct search *search, const struct parameters_group *
         }
     }
     mem_free(x);
-    mem_free(packed);
+    network_packed_fini(&packed);
     arena_fini(&arena);
     return s;
 }

@@ -1,69 +1,58 @@
-/* Packed weights. See packing.h. */
+/* Packed weights: see packing.h.
+ *
+ * The copies belong to this module, which writes them; networks see them through const pointers. */
 #include "learner/step/packing.h"
 
 #include <string.h>
 
-#include "common/base/memory.h"
+/* Which network of the step has which name in the layout, and whether its target copy evaluates
+ * sampled actions, where bf16 is precise enough. */
+static const struct {
+    size_t at; /* in struct step */
+    const char *name;
+    bool evaluates;
+} known[PACKING_NETWORKS] = {{offsetof(struct step, policy), "policy", false},
+                             {offsetof(struct step, prior), "prior", false},
+                             {offsetof(struct step, critic), "critic", true},
+                             {offsetof(struct step, critic2), "critic2", true},
+                             {offsetof(struct step, perturb), "perturb", true}};
 
-/* Fills in shape and places of a network that the layout has; takes its share of the blocks.
- * `judges`: its target copy judges sampled actions, where bf16 is good enough. */
-static void find_network(struct packing *packing, struct step_network *network,
-                         const struct parameters_layout *layout, const char *name, bool judges)
+/* Shape, place in the gradients and packed copies of a network that the layout has. */
+static status init_entry(struct packing_entry *entry, const struct parameters_group *group,
+                         bool bf16)
 {
-    const struct parameters_group *group = parameters_group(layout, name);
-    if (group == NULL) {
-        return;
-    }
+    struct step_network *network = entry->network;
     network->at = group->at;
-    network->now.shape = &group->shape;
-    network->now.packed = packing->floats + packing->n_floats;
-    packing->n_floats += group->shape.packed_size;
-    if (group->has_target) {
-        network->target.shape = &group->shape;
-        network->target.packed = packing->floats + packing->n_floats;
-        packing->n_floats += group->shape.packed_size;
+    network->now = (struct network){.shape = &group->shape, .packed = &entry->now};
+    status s = network_packed_init(&entry->now, &group->shape, false);
+    if (s == STATUS_OK && group->has_target) {
+        network->target = (struct network){.shape = &group->shape, .packed = &entry->target};
+        s = network_packed_init(&entry->target, &group->shape, bf16);
     }
-    if (group->has_target && judges && packing->bf16 != NULL) {
-        network->target.packed_bf16 = packing->bf16 + packing->n_bf16;
-        packing->n_bf16 += group->shape.packed_bf16_size;
-    }
+    return s;
 }
 
 status packing_init(struct packing *packing, struct step *step,
                     const struct parameters_layout *layout, bool bf16, struct err *err)
 {
-    const struct {
-        struct step_network *network;
-        const char *name;
-        bool judges;
-    } networks[PACKING_NETWORKS] = {{&step->policy, "policy", false},
-                                    {&step->prior, "prior", false},
-                                    {&step->critic, "critic", true},
-                                    {&step->critic2, "critic2", true},
-                                    {&step->perturb, "perturb", true}};
     *packing = (struct packing){0};
-    size_t floats = 0;
-    size_t halves = 0;
-    for (int k = 0; k < layout->n_groups; k++) {
-        floats += 2 * layout->groups[k].shape.packed_size;
-        halves += layout->groups[k].shape.packed_bf16_size;
-    }
-    packing->floats = mem_aligned(floats * sizeof(float));
-    packing->bf16 = bf16 ? mem_aligned((halves + 1) * sizeof(uint16_t)) : NULL;
-    if (packing->floats == NULL || (bf16 && packing->bf16 == NULL)) {
-        return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %zu floats", floats);
-    }
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
-        packing->networks[n] = networks[n].network;
-        find_network(packing, networks[n].network, layout, networks[n].name, networks[n].judges);
+        struct packing_entry *entry = &packing->entries[n];
+        entry->network = (struct step_network *)(void *)((unsigned char *)step + known[n].at);
+        const struct parameters_group *group = parameters_group(layout, known[n].name);
+        if (group != NULL && init_entry(entry, group, bf16 && known[n].evaluates) != STATUS_OK) {
+            return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %s", group->name);
+        }
     }
     return STATUS_OK;
 }
 
 void packing_fini(struct packing *packing)
 {
-    mem_free(packing->floats);
-    mem_free(packing->bf16);
+    for (size_t n = 0; n < PACKING_NETWORKS; n++) {
+        network_packed_fini(&packing->entries[n].now);
+        network_packed_fini(&packing->entries[n].target);
+    }
 }
 
 void packing_point(struct packing *packing, const struct state *state)
@@ -71,7 +60,7 @@ void packing_point(struct packing *packing, const struct state *state)
     const float *params = state_read(state, STATE_PARAMS);
     const float *targets = state_read(state, STATE_TARGETS);
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
-        struct step_network *network = packing->networks[n];
+        struct step_network *network = packing->entries[n].network;
         network->now.params = params + network->at;
         network->target.params = targets + network->at;
     }
@@ -85,31 +74,31 @@ bool packing_is_current(const struct packing *packing, const struct state *state
 void packing_pack(struct packing *packing, int i, int n_threads)
 {
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
-        const struct network *network = &packing->networks[n]->now;
+        struct packing_entry *entry = &packing->entries[n];
+        const struct network *network = &entry->network->now;
         if (network->shape != NULL) {
-            /* The packed copy is ours to write; operators only read it. */
-            network_pack((float *)(uintptr_t)network->packed, network->shape, network->params, i,
-                         n_threads);
+            network_pack(&entry->now, network->shape, network->params, i, n_threads);
         }
     }
 }
 
-/* In bf16 targets are always packed: the networks have no such copy. */
-static void pack_bf16(const struct network *target)
+/* Targets in bf16 are always packed from the state: the networks have no such copy. */
+static void pack_bf16(struct packing_entry *entry)
 {
-    if (target->packed_bf16 != NULL) {
-        network_pack_bf16((uint16_t *)(uintptr_t)target->packed_bf16, target->shape,
-                          target->params);
+    const struct network *target = &entry->network->target;
+    if (target->shape->n_layers > 1 && entry->target.bf16[1] != NULL) {
+        network_pack_bf16(&entry->target, target->shape, target->params);
     }
 }
 
 void packing_pack_targets(struct packing *packing)
 {
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
-        const struct network *target = &packing->networks[n]->target;
+        struct packing_entry *entry = &packing->entries[n];
+        const struct network *target = &entry->network->target;
         if (target->shape != NULL) {
-            pack_bf16(target);
-            network_pack((float *)(uintptr_t)target->packed, target->shape, target->params, 0, 1);
+            pack_bf16(entry);
+            network_pack(&entry->target, target->shape, target->params, 0, 1);
         }
     }
 }
@@ -117,11 +106,10 @@ void packing_pack_targets(struct packing *packing)
 void packing_copy_targets(struct packing *packing)
 {
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
-        const struct step_network *network = packing->networks[n];
-        if (network->target.shape != NULL) {
-            pack_bf16(&network->target);
-            memcpy((float *)(uintptr_t)network->target.packed, network->now.packed,
-                   network->now.shape->packed_size * sizeof(float));
+        struct packing_entry *entry = &packing->entries[n];
+        if (entry->network->target.shape != NULL) {
+            pack_bf16(entry);
+            network_packed_copy(&entry->target, &entry->now, entry->network->now.shape);
         }
     }
 }
@@ -133,5 +121,9 @@ void packing_done(struct packing *packing, const struct state *state)
 
 size_t packing_bytes(const struct packing *packing)
 {
-    return packing->n_floats * sizeof(float) + packing->n_bf16 * sizeof(uint16_t);
+    size_t bytes = 0;
+    for (size_t n = 0; n < PACKING_NETWORKS; n++) {
+        bytes += packing->entries[n].now.size_bytes + packing->entries[n].target.size_bytes;
+    }
+    return bytes;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/noise.h"
+#include "common/networks/kernels.h"
 #include "learner/step/operators.h"
 
 int step_samples(const struct step *step, enum noise_kind kind)
@@ -81,7 +82,9 @@ void worker_judge(struct worker *w, float *out, const struct network *net, int r
 {
     const size_t A = (size_t)w->step->settings->A;
     const size_t Q = (size_t)net->shape->Q;
-    const int chunk = n < JUDGE_ROWS ? JUDGE_ROWS / n : 1;
+    const int block = kernels_block_rows();
+    const int ready = JUDGE_ROWS / block * block;
+    const int chunk = n < ready ? ready / n : 1;
     for (int row = 0; row < rows; row += chunk) {
         const int now = (rows - row < chunk ? rows - row : chunk) * n;
         const size_t first = (size_t)row * (size_t)n;

@@ -7,6 +7,7 @@
 
 #include "common/base/memory.h"
 #include "common/networks/adam.h"
+#include "common/networks/kernels.h"
 #include "learner/step/duals.h"
 #include "learner/step/operators.h"
 #include "learner/step/packing.h"
@@ -82,6 +83,7 @@ static void work_gradients(void *arg, int i)
 {
     struct update *update = arg;
     struct worker *worker = &update->workers[i];
+    kernels_thread_begin();
     memset(&worker->phases, 0, sizeof worker->phases);
     phases_start(&worker->phases);
     memset(worker->gradients, 0, update->layout.size * sizeof(float));
@@ -94,6 +96,7 @@ static void work_gradients(void *arg, int i)
         step_group(worker);
         first += n;
     }
+    kernels_thread_end();
 }
 
 /* Worker 0's gradients become the sum over workers, in their order; thread i adds its slice. */

@@ -95,12 +95,10 @@ static struct layer_result run_layer(const char *name, const struct layer_case *
         result.y[i] = 77.0f;
         result.normal[i] = 77.0f;
     }
-    /* In two shares, as two threads would. */
-    const int half = c->O > KERNELS_PANEL_MAX ? KERNELS_PANEL_MAX : 0;
-    if (half > 0) {
-        kernels_pack(packed, W, c->I, c->O, 0, half);
+    /* In three shares, as three threads would. */
+    for (int i = 0; i < 3; i++) {
+        kernels_pack(packed, W, c->I, c->O, i, 3);
     }
-    kernels_pack(packed, W, c->I, c->O, half, c->O - half);
     const struct kernels_layer layer = {
         .packed = packed,
         .I = c->I,
@@ -195,7 +193,7 @@ static void a_row_is_the_same_bits_in_any_company(void **state)
     float *packed = mem_aligned(kernels_packed_size(I, O) * sizeof *packed);
     float *together = mem_aligned(R * O * sizeof *together);
     float *alone = mem_aligned(R * O * sizeof *alone);
-    kernels_pack(packed, W, I, O, 0, O);
+    kernels_pack(packed, W, I, O, 0, 1);
     const struct kernels_layer layer = {.packed = packed,
                                         .I = I,
                                         .O = O,
@@ -265,15 +263,13 @@ static struct bf16_result run_bf16(const char *name, int R, int I, int O, bool e
     use(name);
     const size_t ld_x = (size_t)I + 5;
     const size_t ld = (size_t)O + SPARE;
-    const int half = O > KERNELS_PANEL_MAX ? KERNELS_PANEL_MAX : 0;
     float *packed = mem_aligned(kernels_packed_size(I, O) * sizeof *packed);
-    uint16_t *packed_bf16 = mem_aligned(kernels_packed_bf16_size(I, O) * sizeof *packed_bf16);
-    float *work = mem_aligned(KERNELS_BF16_WORK(O) * sizeof *work);
-    kernels_pack(packed, W, I, O, 0, O);
-    if (half > 0) {
-        kernels_pack_bf16(packed_bf16, W, I, O, 0, half);
+    uint16_t *packed_bf16 = mem_aligned(kernels_bf16_packed_size(I, O) * sizeof *packed_bf16);
+    float *scratch = mem_aligned(kernels_bf16_scratch(I, O) * sizeof *scratch);
+    kernels_pack(packed, W, I, O, 0, 1);
+    for (int i = 0; i < 3; i++) {
+        kernels_bf16_pack(packed_bf16, W, I, O, i, 3);
     }
-    kernels_pack_bf16(packed_bf16, W, I, O, half, O - half);
     struct kernels_layer layer = {.packed = packed,
                                   .packed_bf16 = packed_bf16,
                                   .I = I,
@@ -289,13 +285,15 @@ static struct bf16_result run_bf16(const char *name, int R, int I, int O, bool e
     for (size_t i = 0; i < (size_t)R * ld; i++) {
         result.floats[i] = 77.0f;
     }
-    kernels_bf16_first(result.first, ld, &layer, x, ld_x, R, work);
+    kernels_thread_begin();
+    kernels_bf16_first(result.first, ld, &layer, x, ld_x, R, scratch);
     layer.activation = elu ? KERNELS_ELU : KERNELS_PLAIN;
-    kernels_bf16_next(result.next, NULL, ld, &layer, x_bf16, ld_x + ld_x % 2, R);
-    kernels_bf16_next(NULL, result.floats, ld, &layer, x_bf16, ld_x + ld_x % 2, R);
+    kernels_bf16_next(result.next, NULL, ld, &layer, x_bf16, ld_x + ld_x % 2, R, scratch);
+    kernels_bf16_next(NULL, result.floats, ld, &layer, x_bf16, ld_x + ld_x % 2, R, scratch);
     mem_free(packed);
+    kernels_thread_end();
     mem_free(packed_bf16);
-    mem_free(work);
+    mem_free(scratch);
     return result;
 }
 
@@ -380,8 +378,9 @@ static void bf16_rounds_to_nearest_even(void **state)
             float bias[2];
             memcpy(&bias[0], &cases[i].bias, sizeof bias[0]);
             bias[1] = NAN;
-            uint16_t packed[2 * 2 * KERNELS_PANEL_MAX];
-            kernels_pack_bf16(packed, zero, 1, 2, 0, 2);
+            uint16_t *packed = mem_aligned(kernels_bf16_packed_size(1, 2) * sizeof *packed);
+            float *scratch = mem_aligned(kernels_bf16_scratch(1, 2) * sizeof *scratch);
+            kernels_bf16_pack(packed, zero, 1, 2, 0, 1);
             const struct kernels_layer layer = {.packed_bf16 = packed,
                                                 .I = 1,
                                                 .O = 2,
@@ -391,7 +390,11 @@ static void bf16_rounds_to_nearest_even(void **state)
                                                 .activation = KERNELS_PLAIN};
             const uint16_t x[2] = {0x3f80, 0};
             uint16_t y[2];
-            kernels_bf16_next(y, NULL, 2, &layer, x, 2, 1);
+            kernels_thread_begin();
+            kernels_bf16_next(y, NULL, 2, &layer, x, 2, 1, scratch);
+            kernels_thread_end();
+            mem_free(packed);
+            mem_free(scratch);
             if (y[0] != cases[i].rounded || !isnan(float_of(y[1]))) {
                 fail_msg("%s: %08x is %04x, expected %04x; NaN is %04x", names[k], cases[i].bias,
                          y[0], cases[i].rounded, y[1]);

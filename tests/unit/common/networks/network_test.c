@@ -14,7 +14,8 @@
 struct made {
     struct network_shape shape;
     struct network net;
-    float *params, *packed, *scratch;
+    struct network_packed packed, floats; /* `floats`: the same without bf16 */
+    float *params, *scratch;
     struct arena arena;
     struct network_tape tape;
 };
@@ -27,14 +28,17 @@ static void make(struct made *made, int I, const int *widths, int n, int A, int 
                            : network_shape_out(&made->shape, I, widths, n, Q, &err);
     assert_int_equal(s, STATUS_OK);
     made->params = mem_aligned(made->shape.size * sizeof(float));
-    made->packed = mem_aligned(made->shape.packed_size * sizeof(float));
+    assert_int_equal(network_packed_init(&made->packed, &made->shape, true), STATUS_OK);
     made->scratch = mem_aligned(network_scratch(&made->shape) * sizeof(float));
     noise_normal(made->params, made->shape.size, seed, 0, 1, 0);
     for (size_t i = 0; i < made->shape.size; i++) {
         made->params[i] *= 0.4f;
     }
-    network_pack(made->packed, &made->shape, made->params, 0, 1);
-    made->net = (struct network){&made->shape, made->params, made->packed, NULL};
+    network_pack(&made->packed, &made->shape, made->params, 0, 1);
+    network_pack_bf16(&made->packed, &made->shape, made->params);
+    made->floats = made->packed;
+    memset(made->floats.bf16, 0, sizeof made->floats.bf16);
+    made->net = (struct network){&made->shape, made->params, &made->floats};
     assert_int_equal(arena_init(&made->arena, network_tape_bytes(&made->shape, R)), STATUS_OK);
     network_tape_init(&made->tape, &made->shape, R, &made->arena);
 }
@@ -43,7 +47,7 @@ static void unmake(struct made *made)
 {
     arena_fini(&made->arena);
     mem_free(made->params);
-    mem_free(made->packed);
+    network_packed_fini(&made->packed);
     mem_free(made->scratch);
 }
 
@@ -243,11 +247,10 @@ static void bf16_is_near_float(void **state)
             }
             struct made made;
             make(&made, I + A, widths[w], n_layers, 0, 1, N, 12);
-            uint16_t *packed = mem_aligned((made.shape.packed_bf16_size + 1) * sizeof *packed);
-            network_pack_bf16(packed, &made.shape, made.params);
             network_state_part(part, 96, &made.net, x, I, S, I);
             network_infer_actions(want, &made.net, part, 96, a, A, 0, N, M, A, made.scratch);
-            made.net.packed_bf16 = packed;
+            made.net.packed = &made.packed;
+            kernels_thread_begin();
             network_infer_actions(got, &made.net, part, 96, a, A, 0, N, M, A, made.scratch);
             double squares = 0.0;
             double errors = 0.0;
@@ -270,7 +273,7 @@ static void bf16_is_near_float(void **state)
             network_infer_actions(again, &made.net, part, 96, a + 7 * A, A, 7, N - 7, M, A,
                                   made.scratch);
             assert_memory_equal(again, got + 7, (N - 7) * sizeof *got);
-            mem_free(packed);
+            kernels_thread_end();
             unmake(&made);
         }
     }

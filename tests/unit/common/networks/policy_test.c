@@ -273,14 +273,15 @@ static void judge_plainly(float *out, const float *params, const float *input, c
     float x[I + A];
     const struct policy_info info = an_info();
     assert_int_equal(network_shape_out(&shape, I + A, info.widths, 2, Q, &err), STATUS_OK);
-    float *packed = mem_aligned(shape.packed_size * sizeof *packed);
+    struct network_packed packed;
+    assert_int_equal(network_packed_init(&packed, &shape, false), STATUS_OK);
     float *scratch = mem_aligned(network_scratch(&shape) * sizeof *scratch);
-    network_pack(packed, &shape, params, 0, 1);
-    const struct network net = {&shape, params, packed, NULL};
+    network_pack(&packed, &shape, params, 0, 1);
+    const struct network net = {&shape, params, &packed};
     memcpy(x, input, I * sizeof *x);
     memcpy(x + I, action, A * sizeof *x);
     network_infer(out, (size_t)Q, &net, x, I + A, 1, scratch);
-    mem_free(packed);
+    network_packed_fini(&packed);
     mem_free(scratch);
 }
 
