@@ -8,13 +8,34 @@
 #include "common/networks/parameters.h"
 #include "learner/step/settings.h"
 
+struct gaussians;
+struct group;
 struct report;
 struct step;
 struct sums;
-struct worker;
+struct value;
+struct workspace;
 
-/* One part of a step, over the states of a worker's group: adds to its sums and gradients. */
-typedef void algorithm_operator(struct worker *worker);
+/* The operators of a step (operators.h). Each works on a group of states and adds to the sums and
+ * gradients of its workspace. */
+
+/* Fills in `value`: V(s), and what it was estimated from. */
+typedef void algorithm_value(struct workspace *work, const struct group *group,
+                             struct value *value);
+/* Gradients of the critics. */
+typedef void algorithm_evaluation(struct workspace *work, const struct group *group,
+                                  const struct value *value);
+/* Gradients of the prior; *prior <- the prior at the states. */
+typedef void algorithm_prior_fit(struct workspace *work, const struct group *group,
+                                 const struct value *value, struct gaussians *prior);
+/* Gradients of what is improved; may replace the samples of `value`. `prior` means nothing where the
+ * algorithm has none. */
+typedef void algorithm_improvement(struct workspace *work, const struct group *group,
+                                   struct value *value, const struct gaussians *prior);
+/* Adds its own gradients by the policy's mean and std to `gradient`, and its losses to `sums`. */
+typedef void algorithm_regularizer(const struct step *step, struct sums *sums,
+                                   const struct group *group, const struct gaussians *policy,
+                                   const struct gaussians *prior, struct gaussians *gradient);
 
 /* Adds what only some improvements have to a report. */
 typedef void algorithm_report(struct report *report, const struct step *step,
@@ -24,20 +45,19 @@ enum algorithm_prior { PRIOR_NONE, PRIOR_BM, PRIOR_ABM };
 
 struct algorithm {
     enum algorithm_prior prior_kind;
-    const char *acting;                        /* the network that acts: "policy" or "prior" */
-    const char *act;                           /* and how: `acting` of common/networks/policy.h */
-    algorithm_operator *value_estimate;        /* Eq. 1, or the best of some candidates */
-    algorithm_operator *evaluation;            /* TD(0), of one critic or two */
-    algorithm_operator *prior;                 /* Eq. 3, 4; NULL: none */
-    algorithm_operator *improvement;           /* Eq. 2, 5; Eq. 6; NULL: none */
-    algorithm_operator *restraint;             /* of an improvement along slopes; NULL: none */
-    algorithm_report *report;                  /* of the improvement; NULL: nothing */
-    unsigned draws;                            /* bits 1 << noise_kind */
+    const char *acting;                 /* the network that acts: "policy" or "prior" */
+    const char *act;                    /* and how: `acting` of common/networks/policy.h */
+    algorithm_value *value_estimate;    /* Eq. 1, or the best of some candidates */
+    algorithm_evaluation *evaluation;   /* TD(0), of one critic or two */
+    algorithm_prior_fit *prior_fit;     /* Eq. 3, 4; NULL: none */
+    algorithm_improvement *improvement; /* Eq. 2, 5; Eq. 6; NULL: none */
+    algorithm_regularizer *regularizer; /* of an improvement along action gradients; NULL: none */
+    algorithm_report *report;           /* of the improvement; NULL: nothing */
+    unsigned draws;                     /* bits 1 << noise_kind */
     bool has_policy, has_critic2, has_perturb; /* networks beside critic and prior */
-    bool
-        value_from_prior; /* whose samples V is made of: the prior's, else policy's target copy's */
-    bool improve_one;     /* the improvement takes one sample a state, not M */
-    int n_slopes;         /* critics whose slopes it follows */
+    bool value_from_prior;    /* V is made of the prior's samples; else of policy's target copy's */
+    bool improve_one;         /* the improvement takes one sample a state, not M */
+    int n_action_gradients;   /* critics whose action gradients it follows */
     bool has_eta, has_alphas; /* duals */
 };
 

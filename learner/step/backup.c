@@ -9,72 +9,82 @@
 #include <string.h>
 
 #include "common/networks/kernels.h"
+#include "learner/step/actions.h"
+#include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-/* samples(S,C,A) of a Gaussian network at the states that follow. */
-static void draw_candidates(struct worker *w, const struct network *actor,
-                            const struct gaussian_head *head)
+/* value->samples(S,C,A) of a Gaussian network at the states that follow. */
+static void draw_candidates(struct workspace *work, const struct group *group, struct value *value,
+                            const struct network *actor, const struct gaussian_head *head)
 {
-    const size_t I = (size_t)w->step->I;
-    const size_t ld_raw = 2 * (size_t)w->step->settings->A;
-    for (int s = 0; s < w->S; s++) {
-        memcpy(w->next_x + (size_t)s * I, w->x + (size_t)w->next[s] * I, I * sizeof *w->x);
+    const size_t I = (size_t)work->step->I;
+    const size_t ld_raw = 2 * (size_t)work->step->settings->A;
+    const int S = group->S;
+    for (int s = 0; s < S; s++) {
+        memcpy(work->next_x + (size_t)s * I, group->x + (size_t)group->next[s] * I,
+               I * sizeof *group->x);
     }
-    network_infer(w->raw, ld_raw, actor, w->next_x, I, w->S, w->scratch);
-    gaussian_forward(w->mean, w->std, head, w->raw, ld_raw, w->S);
-    worker_sample(w, NOISE_BACKUP, w->mean, w->std, w->S);
+    network_infer(work->raw, ld_raw, actor, work->next_x, I, S, work->scratch);
+    gaussian_forward(value->actor.mean, value->actor.std, head, work->raw, ld_raw, S);
+    actions_sample(value->samples, work->step, group, NOISE_BACKUP, &value->actor, S);
 }
 
 /* out(S,C,Q) <- net at the candidates. */
-static void judge_candidates(struct worker *w, float *out, const struct network *net)
+static void evaluate_candidates(struct workspace *work, float *out, const struct network *net,
+                                struct value *value, int S)
 {
-    network_state_part(w->part, w->ld_part, net, w->next_x, (size_t)w->step->I, w->S, w->step->I);
-    worker_judge(w, out, net, w->S, w->step->settings->candidates);
+    critic_evaluation_part(work, value->part, net, work->next_x, S);
+    critic_evaluation(work, out, net, value->part, value->samples, S,
+                      work->step->settings->candidates);
 }
 
+/* Written so that NaN stays NaN. */
 static double mix(double q1, double q2)
 {
-    /* Written so that NaN stays. */
     const double min = q1 < q2 ? q1 : q2;
     const double max = q1 < q2 ? q2 : q1;
     return 0.75 * min + 0.25 * max;
 }
 
 /* v(next[s]) <- the best candidate's value. */
-static void take_best(struct worker *w)
+static void take_best(struct workspace *work, const struct group *group, struct value *value)
 {
-    const size_t C = (size_t)w->step->settings->candidates;
-    judge_candidates(w, w->q, &w->step->critic.target);
-    judge_candidates(w, w->q2, &w->step->critic2.target);
-    for (size_t s = 0; s < (size_t)w->S; s++) {
-        double best = mix((double)w->q[s * C], (double)w->q2[s * C]);
+    const size_t C = (size_t)work->step->settings->candidates;
+    const float *q = value->q;
+    evaluate_candidates(work, value->q, &work->step->critic.target, value, group->S);
+    evaluate_candidates(work, work->q2, &work->step->critic2.target, value, group->S);
+    for (size_t s = 0; s < (size_t)group->S; s++) {
+        double best = mix((double)q[s * C], (double)work->q2[s * C]);
         for (size_t j = s * C + 1; j < (s + 1) * C; j++) {
-            const double value = mix((double)w->q[j], (double)w->q2[j]);
-            best = value > best || isnan(value) ? value : best;
+            const double candidate = mix((double)q[j], (double)work->q2[j]);
+            best = candidate > best || isnan(candidate) ? candidate : best;
         }
-        w->v[w->next[s]] = (float)best;
-        w->sums.value += best;
+        value->v[group->next[s]] = (float)best;
+        work->sums.value += best;
     }
-    w->sums.values += w->S;
+    work->sums.values += group->S;
 }
 
-void backup_bcq(struct worker *w)
+void backup_bcq(struct workspace *work, const struct group *group, struct value *value)
 {
-    const struct step *step = w->step;
-    const size_t n = (size_t)w->S * (size_t)step->settings->candidates * (size_t)step->settings->A;
+    const struct step *step = work->step;
+    const size_t n =
+        (size_t)group->S * (size_t)step->settings->candidates * (size_t)step->settings->A;
     const float scale = (float)step->settings->perturb_scale;
-    draw_candidates(w, &step->prior.now, &step->prior_head);
-    gaussian_clip(w->samples, w->samples, n);
-    judge_candidates(w, w->moves, &step->perturb.target);
-    kernels_tanh(w->moves, w->moves, n);
+    draw_candidates(work, group, value, &step->prior.now, &step->prior_head);
+
+    /* The samples are clipped first, so that xi' can move an action off the edge. */
+    gaussian_clip(value->samples, value->samples, n);
+    evaluate_candidates(work, work->moves, &step->perturb.target, value, group->S);
+    kernels_tanh(work->moves, work->moves, n);
     for (size_t i = 0; i < n; i++) {
-        w->samples[i] += scale * w->moves[i];
+        value->samples[i] += scale * work->moves[i];
     }
-    take_best(w);
+    take_best(work, group, value);
 }
 
-void backup_bear(struct worker *w)
+void backup_bear(struct workspace *work, const struct group *group, struct value *value)
 {
-    draw_candidates(w, &w->step->policy.target, &w->step->policy_head);
-    take_best(w);
+    draw_candidates(work, group, value, &work->step->policy.target, &work->step->policy_head);
+    take_best(work, group, value);
 }

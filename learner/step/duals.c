@@ -8,7 +8,7 @@ double dual_multiplier(double rho)
     return (rho > 0.0 ? rho : 0.0) + log1p(exp(-fabs(rho))) + 1e-8;
 }
 
-double dual_slope(double rho)
+double dual_derivative(double rho)
 {
     return 1.0 / (1.0 + exp(-rho));
 }
@@ -49,21 +49,21 @@ void duals_gradients(float *gradients, const struct step *step,
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;
             gradients[i] =
-                (float)(sums->eta_gradient[k] / sums->states * dual_slope((double)params[i]));
+                (float)(sums->eta_gradient[k] / sums->states * dual_derivative((double)params[i]));
         }
     }
     if (parameters_dual(layout, "rho_mean", &at, &n)) {
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;
             const double slack = settings->eps_mean - sums->kl_mean[k] / sums->states;
-            gradients[i] = (float)(slack * dual_slope((double)params[i]));
+            gradients[i] = (float)(slack * dual_derivative((double)params[i]));
         }
     }
     if (parameters_dual(layout, "rho_std", &at, &n)) {
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;
             const double slack = settings->eps_std - sums->kl_std[k] / sums->states;
-            gradients[i] = (float)(slack * dual_slope((double)params[i]));
+            gradients[i] = (float)(slack * dual_derivative((double)params[i]));
         }
     }
 }

@@ -7,7 +7,7 @@
 #include "learner/step/operators.h"
 
 double dual_multiplier(double rho);
-double dual_slope(double rho);      /* d multiplier / d rho */
+double dual_derivative(double rho); /* d multiplier / d rho */
 double dual_rho(double multiplier); /* its inverse */
 
 /* step->eta, alpha_mean, alpha_std from the duals in `params`; those that the layout lacks stay. */

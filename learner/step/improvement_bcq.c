@@ -1,39 +1,47 @@
 /* BCQ's improvement (after Fujimoto et al. 2019): the perturbation network xi moves a clipped
  * sample of the prior uphill:
  *
- *     loss  - mean_s Q1(s, clip(a + xi(s, a))),   xi = scale tanh(net(s, a)) */
+ *     loss - mean_s Q1(s, clip(a + xi(s, a))),   xi = scale tanh(net(s, a)) */
 #include "common/networks/kernels.h"
+#include "learner/step/actions.h"
+#include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_bcq(struct worker *w)
+void improvement_bcq(struct workspace *work, const struct group *group, struct value *value,
+                     const struct gaussians *prior)
 {
-    const struct step *step = w->step;
+    const struct step *step = work->step;
     const struct network *net = &step->perturb.now;
     const size_t A = (size_t)step->settings->A;
-    const size_t n = (size_t)w->S * A;
+    const size_t n = (size_t)group->S * A;
     const size_t ld_in = (size_t)step->I + A;
-    const size_t ld_out = w->tape.ld_out;
+    const size_t ld_out = work->tape.ld_out;
     const float scale = (float)step->settings->perturb_scale;
+    float *samples = value->samples;
 
     /* One sample a state, and where xi moves it. */
-    worker_sample(w, NOISE_IMPROVE, w->prior_mean, w->prior_std, w->S);
-    gaussian_clip(w->samples, w->samples, n);
-    worker_join(w, w->xp, w->samples, 0, w->S, 1);
-    network_infer(w->moves, A, net, w->xp, ld_in, w->S, w->scratch);
-    kernels_tanh(w->moves, w->moves, n);
+    actions_sample(samples, step, group, NOISE_IMPROVE, prior, group->S);
+    gaussian_clip(samples, samples, n);
+    actions_join(work->xp, step, group, samples, 0, group->S, 1);
+    network_infer(work->moves, A, net, work->xp, ld_in, group->S, work->scratch);
+    kernels_tanh(work->moves, work->moves, n);
     for (size_t i = 0; i < n; i++) {
-        w->samples[i] += scale * w->moves[i];
+        samples[i] += scale * work->moves[i];
     }
-    worker_slopes(w, w->q, w->slopes, &step->critic.now, 1);
+    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.now, group,
+                                samples, 1);
 
-    /* The slopes took the tape: forward again. */
-    network_forward(&w->tape, net, w->xp, ld_in, w->S);
-    for (size_t s = 0; s < (size_t)w->S; s++) {
-        w->sums.q += (double)w->q[s];
+    /* The critic's action gradients have overwritten the tape: forward again, then back through
+     * tanh. */
+    network_forward(&work->tape, net, work->xp, ld_in, group->S);
+    for (size_t s = 0; s < (size_t)group->S; s++) {
+        work->sums.q += (double)value->q[s];
         for (size_t i = 0; i < A; i++) {
-            const float move = w->moves[s * A + i];
-            w->dout[s * ld_out + i] = -w->slopes[s * A + i] * scale * (1.0f - move) * (1.0f + move);
+            const float move = work->moves[s * A + i];
+            work->dout[s * ld_out + i] =
+                -work->action_gradients[s * A + i] * scale * (1.0f - move) * (1.0f + move);
         }
     }
-    network_backward(w->gradients + step->perturb.at, NULL, 0, net, &w->tape, w->dout, w->S);
+    network_backward(work->gradients + step->perturb.at, NULL, 0, net, &work->tape, work->dout,
+                     group->S);
 }

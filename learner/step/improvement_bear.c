@@ -1,22 +1,30 @@
 /* Policy improvement of BEAR, with the KL to the prior where Kumar et al. (2019) have MMD (the
- * paper's choice):  maximises min(Q1, Q2)(s, clip(a)), the online critics, over one reparameterised
- * sample. */
+ * paper's choice): maximises min(Q1, Q2)(s, clip(a)), of the online critics, over one
+ * reparameterised sample a state. */
 #include <string.h>
 
+#include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_bear(struct worker *w)
+void improvement_bear(struct workspace *work, const struct group *group, struct value *value,
+                      const struct gaussians *prior)
 {
-    const struct step *step = w->step;
+    const struct step *step = work->step;
     const size_t A = (size_t)step->settings->A;
-    policy_draw(w);
-    worker_slopes(w, w->q, w->slopes, &step->critic.now, 1);
-    worker_slopes(w, w->q2, w->slopes2, &step->critic2.now, 1);
-    for (size_t s = 0; s < (size_t)w->S; s++) {
-        if (w->q2[s] < w->q[s]) {
-            w->q[s] = w->q2[s];
-            memcpy(w->slopes + s * A, w->slopes2 + s * A, A * sizeof *w->slopes);
+    float *q = value->q;
+    policy_gradient_sample(work, group, value->samples);
+    critic_evaluation_gradients(work, q, work->action_gradients, &step->critic.now, group,
+                                value->samples, 1);
+    critic_evaluation_gradients(work, work->q2, work->action_gradients2, &step->critic2.now, group,
+                                value->samples, 1);
+
+    /* The lower critic's value, and its gradients. */
+    for (size_t s = 0; s < (size_t)group->S; s++) {
+        if (work->q2[s] < q[s]) {
+            q[s] = work->q2[s];
+            memcpy(work->action_gradients + s * A, work->action_gradients2 + s * A,
+                   A * sizeof *work->action_gradients);
         }
     }
-    policy_follow(w, w->q, w->slopes);
+    policy_gradient_follow(work, group, q, work->action_gradients, prior);
 }

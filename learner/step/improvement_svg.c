@@ -1,10 +1,14 @@
-/* Policy improvement by SVG, Eq. 6:  maximises Q'(s, clip(a)) over M reparameterised samples of the
+/* Policy improvement by SVG, Eq. 6: maximises Q'(s, clip(a)) over M reparameterised samples of the
  * policy. */
+#include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_svg(struct worker *w)
+void improvement_svg(struct workspace *work, const struct group *group, struct value *value,
+                     const struct gaussians *prior)
 {
-    policy_draw(w);
-    worker_slopes(w, w->q, w->slopes, &w->step->critic.target, w->step->settings->M);
-    policy_follow(w, w->q, w->slopes);
+    const struct step *step = work->step;
+    policy_gradient_sample(work, group, value->samples);
+    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.target, group,
+                                value->samples, step->settings->M);
+    policy_gradient_follow(work, group, value->q, work->action_gradients, prior);
 }

@@ -51,7 +51,7 @@ static void phase_work(const struct settings *settings, double S, double U, doub
     work[PHASE_VALUE] = value_work(settings, algorithm, &row, S, S + U);
     work[PHASE_EVALUATE] =
         (algorithm->has_critic2 ? 2.0 : 1.0) * 3.0 * S * (row.state + row.critic);
-    if (algorithm->prior != NULL) {
+    if (algorithm->prior_fit != NULL) {
         /* Its forward pass also serves the sampling; where V's samples are its own, theirs the
          * loss. */
         work[PHASE_PRIOR] = (algorithm->value_from_prior ? 2.0 : 3.0) * S * row.actor;
@@ -62,9 +62,10 @@ static void phase_work(const struct settings *settings, double S, double U, doub
     if (algorithm->has_perturb) {
         work[PHASE_IMPROVE] += 3.0 * S * (row.state + row.perturb);
     }
-    if (algorithm->n_slopes > 0) {
+    if (algorithm->n_action_gradients > 0) {
         /* Forward, and back by the inputs alone. */
-        work[PHASE_IMPROVE] += algorithm->n_slopes * n * S * 2.0 * (row.state + row.critic);
+        work[PHASE_IMPROVE] +=
+            algorithm->n_action_gradients * n * S * 2.0 * (row.state + row.critic);
     } else if (improves) {
         work[PHASE_IMPROVE] += n * S * row.critic;
     }

@@ -1,28 +1,24 @@
-/* What the operators of a step work on. Private to learner/.
+/* The operators of a step, and what they read and write. Private to learner/.
  *
- * A **unit** is one snippet under one of its tasks. A worker (one thread's share) takes its units
- * in **groups** that fit the cache. The rows of a group are ordered so that what is used together
- * lies together:
+ * A worker (one thread's share of a batch) takes its task snippets in groups that fit the cache. An
+ * operator works on one group: it gets the group, what earlier operators left, and a workspace. It
+ * adds to the workspace's sums and gradients, and everything else that it leaves is an argument.
  *
- *     rows 0 .. S-1     the states, unit after unit, t = 0 .. n-1 within a unit
- *     rows S .. R-1     the bootstrap rows (t = n), one a unit
- *
- * Sizes: S states, R = S + units rows, I inputs, O, A, K, M as in settings. */
+ * Sizes: S states, R rows, I inputs of policy and prior, O, A, K, M as in settings, C candidates,
+ * n samples of a state. */
 #ifndef HINDCAST_LEARNER_STEP_OPERATORS_H
 #define HINDCAST_LEARNER_STEP_OPERATORS_H
 
 #include <stdint.h>
 
-#include "common/base/memory.h"
 #include "common/networks/gaussian.h"
 #include "common/networks/network.h"
 #include "common/networks/parameters.h"
 #include "learner/step/algorithm.h"
 #include "learner/step/batch.h"
-#include "learner/step/phases.h"
 #include "learner/step/report.h"
 #include "learner/step/settings.h"
-#include "learner/step/units.h"
+#include "learner/step/task_snippets.h"
 
 /* The kinds of noise: the purpose under which it is drawn (common/base/noise.h). */
 enum noise_kind {
@@ -33,23 +29,12 @@ enum noise_kind {
     NOISE_INIT = 16
 };
 
-/* Sums over the states of a batch or of a part of one; `value` over the `values` rows at which V
- * was estimated. All double, so that it is an array. */
-struct sums {
-    double states, values;
-    double critic_loss, critic2_loss, value, target;
-    double prior_loss, accepted, advantage;
-    double policy_loss, dual_loss, q, kl_improved, kl_prior, entropy;
-    double kl_mean[REPORT_ACTIONS_MAX], kl_std[REPORT_ACTIONS_MAX];
-    double eta_gradient[REPORT_TASKS_MAX]; /* of dual_loss by eta */
-};
-#define SUMS_COUNT (sizeof(struct sums) / sizeof(double))
+/* ---- The step ---- */
 
-/* The networks of an algorithm; those it does not have are zero. `at`: where a network's gradients
- * begin in the block. */
+/* The networks of an algorithm; those it does not have are zero. */
 struct step_network {
     struct network now, target;
-    size_t at;
+    size_t at; /* where its gradients begin in the block */
 };
 
 /* What all workers see of a step, constant while they work. */
@@ -66,109 +51,116 @@ struct step {
     double alpha_mean[REPORT_ACTIONS_MAX], alpha_std[REPORT_ACTIONS_MAX];
 };
 
-/* One thread's memory; the group it works on. */
-struct worker {
+/* Sums over the states of a batch or of a part of one; `value` over the `values` rows at which V
+ * was estimated. Doubles only, so that it can be added up and sent as an array. */
+struct sums {
+    double states, values;
+    double critic_loss, critic2_loss, value, target;
+    double prior_loss, accepted, advantage;
+    double policy_loss, dual_loss, q, kl_improved, kl_prior, entropy;
+    double kl_mean[REPORT_ACTIONS_MAX], kl_std[REPORT_ACTIONS_MAX];
+    double eta_gradient[REPORT_TASKS_MAX]; /* of dual_loss by eta */
+};
+#define SUMS_COUNT (sizeof(struct sums) / sizeof(double))
+
+/* ---- What operators pass to each other ---- */
+
+/* The rows that a worker works on. Those that are used together lie together:
+ *
+ *     rows 0 .. S-1     the states, one task snippet after another, t = 0 .. n-1 within it
+ *     rows S .. R-1     the bootstrap rows (t = n), one for each task snippet */
+struct group {
+    int n, S, R;                   /* task snippets, states, rows */
+    struct task_snippet *snippets; /* (n) */
+    int *snippet_of;               /* (R) */
+    int *t_of;                     /* (R) */
+    int *task;                     /* (R) */
+    int *next;                     /* (S) the row of the next state */
+    float *x;                      /* (R,I) network inputs: observation, one-hot task */
+    float *xa;                     /* (S,I+A) the critic's: and the clipped logged action */
+    float *a;                      /* (S,A) logged actions */
+    float *r, *d;                  /* (S) rewards of the row's task, discounts */
+};
+
+/* Diagonal Gaussians over actions, or gradients by their parameters. */
+struct gaussians {
+    float *mean, *std; /* (rows,A) */
+};
+
+/* What the value estimate leaves. The improvement may replace the samples by its own. */
+struct value {
+    float *v;               /* (R) V(s) */
+    struct gaussians actor; /* (R,A) whose samples V is made of: policy', or the prior */
+    float *part;            /* (R,ld_part) the state's share of the first layer of critic' */
+    float *samples;         /* (R,M,A), or (S,C,A) of a backup; not clipped */
+    float *q;               /* (R,M) or (S,C): Q' of the samples */
+};
+
+/* A thread's memory for the time of one operator; nothing in it but sums and gradients outlives the
+ * call. Buffers that an algorithm does not use are NULL. */
+struct workspace {
     const struct step *step;
     struct sums sums;
-    struct phases phases; /* of the step under way */
-    float *gradients;     /* a block: sums over this worker's states */
-    struct arena arena;
-    struct network_tape tape;
-    float *scratch;
+    float *gradients; /* a block: sums over this worker's states */
 
-    int n_units, S, R, R_max;
-    struct unit *units; /* (R_max) */
-    int *unit_of;       /* (R) */
-    int *t_of;          /* (R) */
-    int *next;          /* (S) the row of the next state */
-    int *task;          /* (R) */
-    float *x;           /* (R,I) network inputs: observation, one-hot task */
-    float *xa;          /* (S,I+A) the critic's: and the clipped logged action */
-    float *a;           /* (S,A) logged actions */
-    float *r, *d;       /* (S) */
-
-    float *part; /* (R,ld_part) first layer of the network that judges, the state's share */
+    int R_max;
     size_t ld_part;
-    float *mean, *std;             /* (R,A) whose samples V is made of: policy', or the prior */
-    float *prior_mean, *prior_std; /* (S,A) */
-    float *own_mean, *own_std;     /* (S,A) policy */
-    float *dmean, *dstd;           /* (S,A) */
-    float *raw;                    /* (R,2A) */
-    float *samples;                /* (R,M,A), or (S,C,A) of a backup; not clipped */
-    float *clipped;                /* a few rows of them, clipped */
-    float *q;                      /* (R,M) Q' of the samples */
-    float *weights;                /* (M) */
-    float *dout;                   /* (R,ld_out) */
-    float *v;                      /* (R) V(s) */
-    double *advantage;             /* (R) of one unit */
+    struct network_tape tape;
+    float *scratch;            /* of networks */
+    float *raw;                /* (R,2A) outputs of a Gaussian network */
+    float *dout;               /* (R,ld_out) gradients by a network's outputs */
+    struct gaussians gradient; /* (S,A) by mean and std */
+    struct gaussians policy;   /* (S,A) of the policy that is improved */
+    float *clipped;            /* a few rows of actions */
+    float *weights;            /* (M) */
+    double *advantage;         /* (R) of one task snippet */
 
-    /* Backups with candidates. */
+    /* Backups over candidates, and improvements by two critics. */
     float *next_x; /* (S,I) inputs of s_(t+1) */
-    float *q2;     /* (S,C) the second critic's; also of improvements */
-    /* Improvements along the critic's slopes; n samples a state. */
-    float *z;                /* (S,n,A) the noise of the samples */
-    float *slopes, *slopes2; /* (S,n,A) d Q / d a */
-    float *xs, *dxs;         /* (R_max,I+A) inputs of the critic, and gradients by them */
+    float *q2;     /* (S,C) the second critic's */
+    /* Improvements along action gradients, n samples a state. */
+    float *z;                                    /* (S,n,A) the noise of the samples */
+    float *action_gradients, *action_gradients2; /* (S,n,A) d Q / d a */
+    float *xs, *dxs; /* (R_max,I+A) inputs of the critic, and gradients by them */
     /* The perturbation network. */
     float *moves; /* (S,C,A) tanh of its output */
     float *xp;    /* (S,I+A) its inputs */
 };
 
-/* Bytes of arena that a worker of groups of up to R_max rows takes, and taking them. */
-size_t worker_bytes(const struct step *step, int R_max);
-void worker_init(struct worker *worker, const struct step *step, int R_max);
-/* Loads units(n), with n and b set, as the group to work on. */
-void worker_load(struct worker *worker, const struct unit *units, int n);
+/* ---- The operators, each in its own file ---- */
 
-/* Actions per row under this kind of noise: M, C, or 1. */
-int step_samples(const struct step *step, enum noise_kind kind);
-/* z(rows,n,A) <- the noise of this kind for the group's first `rows` rows. */
-void worker_noise(const struct worker *worker, float *z, enum noise_kind kind, int rows);
-/* samples(rows,n,A) <- mean + std z, with z of this kind, for the group's first `rows` rows. */
-void worker_sample(struct worker *worker, enum noise_kind kind, const float *mean, const float *std,
-                   int rows);
-#define JUDGE_ROWS                                                                                 \
-    240 /* sample rows whose clipped actions lie ready at a time; a multiple of the kernels'       \
-           blocks */
-/* out(rows,n,Q) <- net(s, clip(samples)), using the state's share of its first layer in `part`. */
-void worker_judge(struct worker *worker, float *out, const struct network *net, int rows, int n);
-/* xa(rows,I+A) <- [x | clip(action)] for actions first .. first + rows - 1 of actions(S,n,A). */
-void worker_join(const struct worker *worker, float *xa, const float *actions, size_t first,
-                 int rows, int n);
-/* q(S,n) <- net(s, clip(a)) and slopes(S,n,A) <- its gradient by a, for a the samples(S,n,A); clip
- * passes it on [-1, 1], ends included, and 0 outside. Uses the tape. */
-void worker_slopes(struct worker *worker, float *q, float *slopes, const struct network *net,
-                   int n);
+/* V(s) at all rows; value_estimate.c. */
+algorithm_value value_estimate;
+/* V(s) at the rows that are some state's next: the best of C candidates; backup.c. */
+algorithm_value backup_bcq, backup_bear;
+/* Gradients of the critic, or of both; policy_evaluation.c. */
+algorithm_evaluation policy_evaluation, policy_evaluation_both;
+/* Gradients of the prior, and the prior at the states; prior.c. */
+algorithm_prior_fit prior_fit;
+/* Gradients of the policy, sums for the duals. Needs the value estimate's actor and part; without a
+ * prior also its samples and q. */
+algorithm_improvement improvement_mpo;
+/* Gradients of the policy along the action gradients of Q' or of min(Q1, Q2); of the perturbation
+ * network along those of Q1. */
+algorithm_improvement improvement_svg, improvement_bear, improvement_bcq;
+/* What keeps a policy near the prior, or wide; regularizer.c. */
+algorithm_regularizer regularizer_kl, regularizer_entropy;
 
-/* ---- The operators, each in its own file. Read what earlier ones left in the worker. ---- */
+/* The two halves of an improvement along action gradients (policy_gradient.c). The first draws
+ * samples(S,n,A) from the policy and leaves the policy and the noise in the workspace. */
+void policy_gradient_sample(struct workspace *work, const struct group *group, float *samples);
+/* The second takes q(S,n) and action_gradients(S,n,A) at these samples and adds the regularizer and
+ * the policy's gradients. */
+void policy_gradient_follow(struct workspace *work, const struct group *group, const float *q,
+                            const float *action_gradients, const struct gaussians *prior);
 
-/* mean, std, samples, part, q(R,M), v(R). */
-algorithm_operator value_estimate;
-/* v at the rows that are some state's next: the best of C candidates. */
-algorithm_operator backup_bcq, backup_bear;
-/* Gradients of the critic, or of both. Reads v. */
-algorithm_operator evaluation, evaluation_twin;
-/* Gradients of the prior; prior_mean, prior_std. Reads v. */
-algorithm_operator prior;
-/* Gradients of the policy, sums for the duals. Reads mean, std, part; with a prior prior_mean,
- * prior_std, else samples, q. */
-algorithm_operator improvement_mpo;
-/* Gradients of the policy along the slopes of Q' or of min(Q1, Q2), of the perturbation network
- * along those of Q1. Read prior_mean, prior_std where the algorithm has a prior. */
-algorithm_operator improvement_svg, improvement_bear, improvement_bcq;
-/* What keeps a policy that follows slopes: adds to dmean, dstd. Reads own_mean, own_std. */
-algorithm_operator restraint_kl, restraint_entropy;
+/* advantage(n) of one task snippet, in double since it is compared with 0 (Eq. 4):
+ *
+ *     A_t = R_t - V(s_t),   R_t = r_t + gamma d_t R_(t+1),   R_n = V(s_n) = next_v */
+void prior_advantages(double *advantage, const float *r, const float *d, const float *v,
+                      double next_v, double gamma, int n);
 
-/* The two halves of following slopes (policy_slopes.c). own_mean, own_std, z, samples(S,n,A) from
- * the policy .. */
-void policy_draw(struct worker *worker);
-/* .. and its gradients from q(S,n) and slopes(S,n,A) at these samples, the restraint's added. */
-void policy_follow(struct worker *worker, const float *q, const float *slopes);
-
-/* A_t = R_t - V(s_t), R_n = V(s_n), R_t = r_t + gamma d_t R_(t+1), for one unit: advantage(n).
- * next_v: V of its bootstrap row. Eq. 4's return; double, since it is compared with 0. */
-void advantages(double *advantage, const float *r, const float *d, const float *v, double next_v,
-                double gamma, int n);
+/* ---- Reports (report_fill.c) ---- */
 
 /* What an improvement adds to the report, as the table names it. */
 algorithm_report report_mpo, report_svg, report_bcq;

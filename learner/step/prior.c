@@ -1,16 +1,19 @@
-/* The behaviour prior, Eq. 3 and 4:  loss - f(A_t) log prior(a_t | s_t).
+/* The behaviour prior, Eq. 3 and 4:
  *
- * BM: f = 1. ABM: f(x) = 1 for x >= 0 else 0 ("step"), or min(exp(x / temperature), max_weight)
- * ("exp", ours), of the advantage A_t = R_t - V(s_t) of what was logged over the rest of its
- * snippet. "censored" (ours): what was logged is clip(a), so a dimension at an end, |a| = 1, has
- * the mass beyond it for a likelihood. */
+ *     loss - f(A_t) log prior(a_t | s_t)
+ *
+ * BM: f = 1. ABM: f of the advantage A_t = R_t - V(s_t) of what was logged over the rest of its
+ * snippet, with f(x) = 1 for x >= 0 else 0 ("step"), or min(exp(x / temperature), max_weight)
+ * ("exp", ours).
+ *
+ * "censored" (ours): what was logged is clip(a), so that the likelihood of a dimension at an end,
+ * |a| = 1, is the mass beyond it. */
 #include <math.h>
-#include <string.h>
 
 #include "learner/step/operators.h"
 
-void advantages(double *advantage, const float *r, const float *d, const float *v, double next_v,
-                double gamma, int n)
+void prior_advantages(double *advantage, const float *r, const float *d, const float *v,
+                      double next_v, double gamma, int n)
 {
     double ret = next_v; /* R_n */
     for (int t = n - 1; t >= 0; t--) {
@@ -19,21 +22,22 @@ void advantages(double *advantage, const float *r, const float *d, const float *
     }
 }
 
+/* f(advantage). A NaN is returned as it is: the step is then refused. */
 static double weight_of(const struct settings *settings, double advantage)
 {
     if (settings->prior_f == PRIOR_F_EXP) {
         const double weight = exp(advantage / settings->temperature);
-        /* NaN is not larger: it goes through, and the step is refused. */
         return weight > settings->max_weight ? settings->max_weight : weight;
     }
     return advantage >= 0.0 ? 1.0 : advantage < 0.0 ? 0.0 : advantage;
 }
 
-/* log likelihood of one logged dimension and, times -f, its gradients. */
-static double fit(float *dmean, float *dstd, double f, double a, double mean, double std,
-                  bool censored)
+/* Returns the log likelihood of one logged dimension; *dmean, *dstd <- -f times its gradients. */
+static double fit_dimension(float *dmean, float *dstd, double f, double a, double mean, double std,
+                            bool censored)
 {
     if (censored && fabs(a) >= 1.0) {
+        /* log Phi((mean - 1) / std) at 1, log Phi((-1 - mean) / std) at -1. */
         double hazard;
         const double sign = a > 0.0 ? 1.0 : -1.0;
         const double u = (sign * mean - 1.0) / std;
@@ -48,54 +52,63 @@ static double fit(float *dmean, float *dstd, double f, double a, double mean, do
     return gaussian_log_density(a, mean, std);
 }
 
-/* Loss and gradients of state s. */
-static void fit_state(struct worker *w, int s, double f, bool censored)
+/* Loss and gradients of state s with weight f. */
+static void fit_state(struct workspace *work, const struct group *group,
+                      const struct gaussians *prior, int s, double f)
 {
-    const size_t A = (size_t)w->step->settings->A;
+    const struct settings *settings = work->step->settings;
+    const bool censored = settings->prior_likelihood == LIKELIHOOD_CENSORED;
+    const size_t A = (size_t)settings->A;
     double log_likelihood = 0.0;
     for (size_t i = (size_t)s * A; i < (size_t)(s + 1) * A; i++) {
-        log_likelihood += fit(&w->dmean[i], &w->dstd[i], f, (double)w->a[i],
-                              (double)w->prior_mean[i], (double)w->prior_std[i], censored);
+        log_likelihood +=
+            fit_dimension(&work->gradient.mean[i], &work->gradient.std[i], f, (double)group->a[i],
+                          (double)prior->mean[i], (double)prior->std[i], censored);
     }
-    w->sums.prior_loss -= f * log_likelihood;
-    w->sums.accepted += f;
+    work->sums.prior_loss -= f * log_likelihood;
+    work->sums.accepted += f;
 }
 
-/* f(A_t) for the states of one unit, and their losses. */
-static void fit_unit(struct worker *w, int u, bool censored)
+/* f(A_t) for the states of task snippet u, and their losses. */
+static void fit_snippet(struct workspace *work, const struct group *group,
+                        const struct value *value, const struct gaussians *prior, int u)
 {
-    const struct step *step = w->step;
+    const struct step *step = work->step;
     const struct settings *settings = step->settings;
-    const struct unit *unit = &w->units[u];
-    const int s0 = unit->first;
-    double *advantage = w->advantage;
-    if (step->algorithm->prior_kind == PRIOR_ABM) {
-        advantages(advantage, w->r + s0, w->d + s0, w->v + s0, (double)w->v[w->S + u],
-                   settings->gamma, unit->n);
+    const struct task_snippet *snippet = &group->snippets[u];
+    const bool advantage_weighted = step->algorithm->prior_kind == PRIOR_ABM;
+    const int s0 = snippet->first;
+    double *advantage = work->advantage;
+    if (advantage_weighted) {
+        const double next_v = (double)value->v[group->S + u];
+        prior_advantages(advantage, group->r + s0, group->d + s0, value->v + s0, next_v,
+                         settings->gamma, snippet->n);
     }
-    for (int t = 0; t < unit->n; t++) {
+    for (int t = 0; t < snippet->n; t++) {
         double f = 1.0;
-        if (step->algorithm->prior_kind == PRIOR_ABM) {
+        if (advantage_weighted) {
             f = weight_of(settings, advantage[t]);
-            w->sums.advantage += advantage[t];
+            work->sums.advantage += advantage[t];
         }
-        fit_state(w, s0 + t, f, censored);
+        fit_state(work, group, prior, s0 + t, f);
     }
 }
 
-void prior(struct worker *w)
+void prior_fit(struct workspace *work, const struct group *group, const struct value *value,
+               struct gaussians *prior)
 {
-    const struct step *step = w->step;
+    const struct step *step = work->step;
     const struct network *net = &step->prior.now;
-    const size_t ld_out = w->tape.ld_out;
-    const bool censored = step->settings->prior_likelihood == LIKELIHOOD_CENSORED;
+    const struct gaussian_head *head = &step->prior_head;
+    const size_t ld_out = work->tape.ld_out;
+    const int S = group->S;
 
-    network_forward(&w->tape, net, w->x, (size_t)step->I, w->S);
-    gaussian_forward(w->prior_mean, w->prior_std, &step->prior_head, w->tape.out, ld_out, w->S);
-    for (int u = 0; u < w->n_units; u++) {
-        fit_unit(w, u, censored);
+    network_forward(&work->tape, net, group->x, (size_t)step->I, S);
+    gaussian_forward(prior->mean, prior->std, head, work->tape.out, ld_out, S);
+    for (int u = 0; u < group->n; u++) {
+        fit_snippet(work, group, value, prior, u);
     }
-    gaussian_backward(w->dout, ld_out, &step->prior_head, w->dmean, w->dstd, w->prior_mean,
-                      w->tape.out, ld_out, w->S);
-    network_backward(w->gradients + step->prior.at, NULL, 0, net, &w->tape, w->dout, w->S);
+    gaussian_backward(work->dout, ld_out, head, work->gradient.mean, work->gradient.std,
+                      prior->mean, work->tape.out, ld_out, S);
+    network_backward(work->gradients + step->prior.at, NULL, 0, net, &work->tape, work->dout, S);
 }

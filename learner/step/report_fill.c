@@ -36,12 +36,12 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
     report_add(report, "alpha_std", step->alpha_std, A);
 }
 
-/* SVG and BEAR: what the policy climbs, and what restrains it. */
+/* SVG and BEAR: what the policy climbs, and what regularizes it. */
 void report_svg(struct report *report, const struct step *step, const struct sums *sums)
 {
     add_one(report, "policy_loss", -sums->q / sums->states);
     add_one(report, "q_mean", sums->q / sums->states);
-    if (step->algorithm->prior != NULL) {
+    if (step->algorithm->prior_fit != NULL) {
         add_one(report, "kl_prior", sums->kl_prior / sums->states);
         add_one(report, "dual_loss", sums->dual_loss / sums->states);
     } else {
@@ -77,7 +77,7 @@ void report_fill(struct report *report, const struct step *step, const struct su
     }
     add_one(report, "value_mean", sums->value / sums->values);
     add_one(report, "target_mean", sums->target / sums->states);
-    if (algorithm->prior != NULL) {
+    if (algorithm->prior_fit != NULL) {
         add_one(report, "prior_loss", sums->prior_loss / sums->states);
         add_one(report, "accepted", sums->accepted / sums->states);
     }

@@ -159,7 +159,8 @@ status state_package(const struct state *state, const struct settings *settings,
         .learner_step = state_step(state),
         .signature_json = signature_json,
     };
-    snprintf(info.algorithm, sizeof info.algorithm, "%s", settings_algorithm_name(settings->algorithm));
+    snprintf(info.algorithm, sizeof info.algorithm, "%s",
+             settings_algorithm_name(settings->algorithm));
     snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
     memcpy(info.widths, settings->widths, sizeof info.widths);
 

@@ -11,7 +11,8 @@
 #include "learner/step/duals.h"
 #include "learner/step/operators.h"
 #include "learner/step/packing.h"
-#include "learner/step/team.h"
+#include "learner/step/thread_pool.h"
+#include "learner/step/worker.h"
 
 /* Rows that a worker takes at a time: their activations stay near the second cache. */
 #define GROUP_ROWS 144
@@ -30,13 +31,13 @@ struct update {
     struct step step;
     int B, N;
 
-    struct team *team;
+    struct thread_pool *pool;
     int n_workers;
     struct worker *workers;
     struct sums total;
 
-    struct unit *units; /* (B * T) of the batch */
-    int *share;         /* (n_workers + 1) worker i has units share[i] .. share[i+1] - 1 */
+    struct task_snippet *snippets; /* (B T) of the batch */
+    int *share;                    /* (n_workers + 1) worker i has share[i] .. share[i+1] - 1 */
 
     struct packing packing; /* weights as the kernels want them */
 
@@ -50,33 +51,6 @@ struct update {
     struct phases phases; /* of the last step */
 };
 
-/* ---- One step of one group: docs/maths.md, section 3 ---- */
-
-static void step_group(struct worker *worker)
-{
-    const struct algorithm *algorithm = worker->step->algorithm;
-
-    /* 1. V(s), from the target critic. */
-    algorithm->value_estimate(worker);
-    phases_lap(&worker->phases, PHASE_VALUE);
-
-    /* 2. The critic moves towards r + gamma d V(s'). */
-    algorithm->evaluation(worker);
-    phases_lap(&worker->phases, PHASE_EVALUATE);
-
-    /* 3. The prior towards what was logged, where that was good. */
-    if (algorithm->prior != NULL) {
-        algorithm->prior(worker);
-        phases_lap(&worker->phases, PHASE_PRIOR);
-    }
-
-    /* 4. The policy towards the better of the samples. 5. is in update_apply: duals are few. */
-    if (algorithm->improvement != NULL) {
-        algorithm->improvement(worker);
-        phases_lap(&worker->phases, PHASE_IMPROVE);
-    }
-}
-
 /* ---- Gradients: what each thread does ---- */
 
 static void work_gradients(void *arg, int i)
@@ -86,14 +60,14 @@ static void work_gradients(void *arg, int i)
     kernels_thread_begin();
     memset(&worker->phases, 0, sizeof worker->phases);
     phases_start(&worker->phases);
-    memset(worker->gradients, 0, update->layout.size * sizeof(float));
-    memset(&worker->sums, 0, sizeof worker->sums);
+    memset(worker->work.gradients, 0, update->layout.size * sizeof(float));
+    memset(&worker->work.sums, 0, sizeof worker->work.sums);
     const int end = update->share[i + 1];
     for (int first = update->share[i]; first < end;) {
-        const int n = units_group(update->units, first, end, worker->R_max);
-        worker_load(worker, update->units + first, n);
+        const int n = task_snippets_group(update->snippets, first, end, worker->work.R_max);
+        worker_load(worker, update->snippets + first, n);
         phases_lap(&worker->phases, PHASE_LOAD);
-        step_group(worker);
+        worker_run(worker);
         first += n;
     }
     kernels_thread_end();
@@ -107,9 +81,9 @@ static void work_reduce(void *arg, int i)
     const size_t n = (size_t)update->n_workers;
     const size_t begin = lines * (size_t)i / n * 16;
     const size_t end = lines * ((size_t)i + 1) / n * 16;
-    float *restrict sum = update->workers[0].gradients;
+    float *restrict sum = update->workers[0].work.gradients;
     for (size_t w = 1; w < n; w++) {
-        const float *restrict part = update->workers[w].gradients;
+        const float *restrict part = update->workers[w].work.gradients;
         for (size_t j = begin; j < end; j++) {
             sum[j] += part[j];
         }
@@ -130,7 +104,7 @@ static void use_state(struct update *update, const struct state *state)
     ASSERT(state_layout(state)->size == update->layout.size);
     packing_point(&update->packing, state);
     if (!packing_is_current(&update->packing, state)) {
-        team_run(update->team, work_pack, update);
+        thread_pool_run(update->pool, work_pack, update);
         packing_pack_targets(&update->packing);
         packing_done(&update->packing, state);
     }
@@ -193,18 +167,18 @@ status update_gradients(struct update *update, const struct state *state, const 
     update->step.noise = noise;
     update->step.number = state_step(state);
     use_state(update, state);
-    units_share(update->units, update->share, batch->n_valid, batch->B, update->settings.T,
-                update->n_workers);
+    task_snippets_share(update->snippets, update->share, batch->n_valid, batch->B,
+                        update->settings.T, update->n_workers);
     phases_lap(&update->phases, PHASE_LOAD);
-    team_run(update->team, work_gradients, update);
+    thread_pool_run(update->pool, work_gradients, update);
     phases_lap(&update->phases, PHASE_IDLE);
     share_phases(update);
-    team_run(update->team, work_reduce, update);
+    thread_pool_run(update->pool, work_reduce, update);
 
     memset(&update->total, 0, sizeof update->total);
     double *total = (double *)&update->total;
     for (int w = 0; w < update->n_workers; w++) {
-        const double *part = (const double *)&update->workers[w].sums;
+        const double *part = (const double *)&update->workers[w].work.sums;
         for (size_t i = 0; i < SUMS_COUNT; i++) {
             total[i] += part[i];
         }
@@ -216,7 +190,7 @@ status update_gradients(struct update *update, const struct state *state, const 
 
 struct update_sums update_sums(struct update *update)
 {
-    return (struct update_sums){update->workers[0].gradients, update->layout.size,
+    return (struct update_sums){update->workers[0].work.gradients, update->layout.size,
                                 (double *)&update->total, SUMS_COUNT};
 }
 
@@ -243,7 +217,7 @@ static void work_squares(void *arg, int i)
     const size_t n = (size_t)update->n_workers;
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
-        const float *g = update->workers[0].gradients + group->at;
+        const float *g = update->workers[0].work.gradients + group->at;
         const size_t n_chunks = update->chunk_of[k + 1] - update->chunk_of[k];
         for (size_t c = (size_t)i; c < n_chunks; c += n) {
             const size_t left = group->size - c * CHUNK;
@@ -262,7 +236,7 @@ static void work_adam(void *arg, int i)
     const size_t n = (size_t)update->n_workers;
     const size_t begin = lines * (size_t)i / n * 16;
     const size_t end = lines * ((size_t)i + 1) / n * 16;
-    const float *g = update->workers[0].gradients;
+    const float *g = update->workers[0].work.gradients;
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         const size_t from = group->at > begin ? group->at : begin;
@@ -322,7 +296,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
                        (unsigned long long)step, update->total.states);
     }
     phases_start(&update->phases);
-    team_run(update->team, work_squares, update);
+    thread_pool_run(update->pool, work_squares, update);
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
                 step);
@@ -333,17 +307,17 @@ status update_apply(struct update *update, struct state *state, struct report *r
     if (s != STATUS_OK) {
         return s;
     }
-    duals_gradients(update->workers[0].gradients, &update->step, &update->layout,
+    duals_gradients(update->workers[0].work.gradients, &update->step, &update->layout,
                     state_read(state, STATE_PARAMS), &update->total);
     update->adam = (struct adam_blocks){.params = state_write(state, STATE_PARAMS),
                                         .m = state_write(state, STATE_M),
                                         .v = state_write(state, STATE_V),
                                         .step = step};
-    team_run(update->team, work_adam, update);
+    thread_pool_run(update->pool, work_adam, update);
     duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);
     state_set_step(state, step);
     packing_point(&update->packing, state);
-    team_run(update->team, work_pack, update);
+    thread_pool_run(update->pool, work_pack, update);
     if (step % (uint64_t)update->settings.target_period == 0) {
         copy_targets(update, state);
     }
@@ -372,7 +346,7 @@ uint64_t update_busy_ns(const struct update *update, int i)
 
 const float *update_last_gradients(struct update *update)
 {
-    float *g = update->workers[0].gradients;
+    float *g = update->workers[0].work.gradients;
     for (int k = 0; k < update->layout.n_groups && !update->scaled; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
@@ -392,7 +366,7 @@ size_t update_bytes(const struct update *update)
     return bytes;
 }
 
-/* ---- Life ---- */
+/* ---- Creation ---- */
 
 static status make_networks(struct update *update, struct err *err)
 {
@@ -415,13 +389,10 @@ static status make_workers(struct update *update, struct err *err)
     const int R_max = update->N + 1 > GROUP_ROWS ? update->N + 1 : GROUP_ROWS;
     update->workers = mem_array((size_t)update->n_workers, sizeof *update->workers);
     for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
-        struct worker *worker = &update->workers[i];
-        worker->gradients = mem_aligned(update->layout.size * sizeof(float));
-        if (worker->gradients == NULL ||
-            arena_init(&worker->arena, worker_bytes(&update->step, R_max)) != STATUS_OK) {
+        if (worker_init(&update->workers[i], &update->step, update->layout.size, R_max) !=
+            STATUS_OK) {
             return err_set(err, STATUS_NO_MEMORY, "learner: worker %d", i);
         }
-        worker_init(worker, &update->step, R_max);
     }
     return update->workers == NULL ? err_set(err, STATUS_NO_MEMORY, "learner: workers") : STATUS_OK;
 }
@@ -441,7 +412,7 @@ status update_new(struct update **out, const struct settings *settings, int B, i
     status s = algorithm_layout(&update->layout, settings, err);
     s = s != STATUS_OK ? s : make_networks(update, err);
     s = s != STATUS_OK ? s : make_workers(update, err);
-    s = s != STATUS_OK ? s : team_new(&update->team, threads, err);
+    s = s != STATUS_OK ? s : thread_pool_new(&update->pool, threads, err);
     if (s == STATUS_OK) {
         for (int k = 0; k < update->layout.n_groups; k++) {
             update->chunk_of[k + 1] =
@@ -449,9 +420,9 @@ status update_new(struct update **out, const struct settings *settings, int B, i
         }
         const size_t n_chunks = update->chunk_of[update->layout.n_groups];
         update->squares = mem_array(n_chunks, sizeof *update->squares);
-        update->units = mem_array((size_t)B * (size_t)settings->T, sizeof *update->units);
+        update->snippets = mem_array((size_t)B * (size_t)settings->T, sizeof *update->snippets);
         update->share = mem_array((size_t)threads + 1, sizeof *update->share);
-        if (update->squares == NULL || update->units == NULL || update->share == NULL) {
+        if (update->squares == NULL || update->snippets == NULL || update->share == NULL) {
             s = err_set(err, STATUS_NO_MEMORY, "learner update");
         }
     }
@@ -468,13 +439,12 @@ void update_free(struct update *update)
     if (update == NULL) {
         return;
     }
-    team_free(update->team);
+    thread_pool_free(update->pool);
     for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
-        mem_free(update->workers[i].gradients);
-        arena_fini(&update->workers[i].arena);
+        worker_fini(&update->workers[i]);
     }
     mem_free(update->workers);
-    mem_free(update->units);
+    mem_free(update->snippets);
     mem_free(update->share);
     packing_fini(&update->packing);
     mem_free(update->squares);

@@ -1,18 +1,28 @@
-/* A worker's memory and its group of states. */
+/* A worker's memory, the loading of its group of states, and the order of the operators.
+ *
+ * All buffers come from one arena, by one list that both counts and takes them, so that a size is
+ * stated once. */
+#include "learner/step/worker.h"
+
 #include <string.h>
 
-#include "learner/step/operators.h"
+#include "learner/step/actions.h"
+#include "learner/step/critic_evaluation.h"
 
 /* ---- Memory ---- */
 
-/* Actions per row that `samples` must hold, and as many that its clipped part must. */
+static bool draws(const struct step *step, enum noise_kind kind)
+{
+    return (step->algorithm->draws >> kind & 1u) != 0;
+}
+
+/* Actions per row that the samples must have space for. */
 static int samples_max(const struct step *step)
 {
     int most = 1;
     for (int kind = NOISE_VALUE; kind <= NOISE_BACKUP; kind++) {
-        const bool drawn = (step->algorithm->draws >> kind & 1u) != 0;
-        const int n = step_samples(step, (enum noise_kind)kind);
-        most = drawn && n > most ? n : most;
+        const int n = actions_per_row(step, (enum noise_kind)kind);
+        most = draws(step, (enum noise_kind)kind) && n > most ? n : most;
     }
     return most;
 }
@@ -35,95 +45,110 @@ struct piece {
     void **to;
     size_t count, size_bytes;
 };
-#define PIECES_MAX 40
+#define PIECES_MAX 48
 
 /* Everything that a worker keeps besides its tape, as one list: for counting and for taking. */
-static int pieces(struct piece list[PIECES_MAX], struct worker *w, const struct step *step,
+static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const struct step *step,
                   int R_max)
 {
+    struct workspace *work = &worker->work;
+    struct group *group = &worker->group;
+    struct value *value = &worker->value;
     const size_t R = (size_t)R_max;
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;
     const size_t M = (size_t)samples_max(step);
-    const size_t J = (size_t)step_samples(step, NOISE_IMPROVE);
-    const size_t H = (size_t)step->critic.now.shape->widths[0];
+    const size_t J = (size_t)actions_per_row(step, NOISE_IMPROVE);
+    const size_t ready = (size_t)critic_evaluation_rows();
     const size_t ld_out = 2 * A + 32; /* at least the tape's */
-    w->ld_part = (H + 15) / 16 * 16 + 16;
     int n = 0;
 #define PIECE(field, count_)                                                                       \
-    list[n++] = (struct piece){(void **)&w->field, (count_), sizeof *w->field}
-    PIECE(scratch, scratch_floats(step));
-    PIECE(units, R);
-    PIECE(unit_of, R);
-    PIECE(t_of, R);
-    PIECE(next, R);
-    PIECE(task, R);
-    PIECE(x, R * I);
-    PIECE(xa, R * (I + A));
-    PIECE(a, R * A);
-    PIECE(r, R);
-    PIECE(d, R);
-    PIECE(part, R * w->ld_part);
-    PIECE(mean, R * A);
-    PIECE(std, R * A);
-    PIECE(prior_mean, R * A);
-    PIECE(prior_std, R * A);
-    PIECE(own_mean, R * A);
-    PIECE(own_std, R * A);
-    PIECE(dmean, R * A);
-    PIECE(dstd, R * A);
-    PIECE(raw, R * 2 * A);
-    PIECE(samples, R * M * A);
-    PIECE(clipped, (M > JUDGE_ROWS ? M : JUDGE_ROWS) * A);
-    PIECE(q, R * M);
-    PIECE(weights, M);
-    PIECE(dout, R * ld_out);
-    PIECE(v, R);
-    PIECE(advantage, R);
-    if ((step->algorithm->draws >> NOISE_BACKUP & 1u) != 0) {
-        PIECE(next_x, R * I);
-        PIECE(q2, R * M);
+    do {                                                                                           \
+        ASSERT(n < PIECES_MAX);                                                                    \
+        list[n++] = (struct piece){(void **)&(field), (count_), sizeof *(field)};                  \
+    } while (0)
+    PIECE(group->snippets, R);
+    PIECE(group->snippet_of, R);
+    PIECE(group->t_of, R);
+    PIECE(group->task, R);
+    PIECE(group->next, R);
+    PIECE(group->x, R * I);
+    PIECE(group->xa, R * (I + A));
+    PIECE(group->a, R * A);
+    PIECE(group->r, R);
+    PIECE(group->d, R);
+
+    PIECE(value->v, R);
+    PIECE(value->actor.mean, R * A);
+    PIECE(value->actor.std, R * A);
+    PIECE(value->part, R * work->ld_part);
+    PIECE(value->samples, R * M * A);
+    PIECE(value->q, R * M);
+    PIECE(worker->prior.mean, R * A);
+    PIECE(worker->prior.std, R * A);
+
+    PIECE(work->scratch, scratch_floats(step));
+    PIECE(work->raw, R * 2 * A);
+    PIECE(work->dout, R * ld_out);
+    PIECE(work->gradient.mean, R * A);
+    PIECE(work->gradient.std, R * A);
+    PIECE(work->policy.mean, R * A);
+    PIECE(work->policy.std, R * A);
+    PIECE(work->clipped, (M > ready ? M : ready) * A);
+    PIECE(work->weights, M);
+    PIECE(work->advantage, R);
+    if (draws(step, NOISE_BACKUP)) {
+        PIECE(work->next_x, R * I);
+        PIECE(work->q2, R * M);
     }
-    if (step->algorithm->n_slopes > 0) {
-        PIECE(z, R * J * A);
-        PIECE(slopes, R * J * A);
-        PIECE(xs, R * (I + A));
-        PIECE(dxs, R * (I + A));
+    if (step->algorithm->n_action_gradients > 0) {
+        PIECE(work->z, R * J * A);
+        PIECE(work->action_gradients, R * J * A);
+        PIECE(work->xs, R * (I + A));
+        PIECE(work->dxs, R * (I + A));
     }
-    if (step->algorithm->n_slopes > 1) {
-        PIECE(slopes2, R * J * A);
+    if (step->algorithm->n_action_gradients > 1) {
+        PIECE(work->action_gradients2, R * J * A);
     }
     if (step->perturb.now.shape != NULL) {
-        PIECE(moves, R * M * A);
-        PIECE(xp, R * (I + A));
+        PIECE(work->moves, R * M * A);
+        PIECE(work->xp, R * (I + A));
     }
 #undef PIECE
-    ASSERT(n <= PIECES_MAX);
     return n;
 }
 
-size_t worker_bytes(const struct step *step, int R_max)
+status worker_init(struct worker *worker, const struct step *step, size_t n_gradients, int R_max)
 {
-    struct worker none;
+    memset(worker, 0, sizeof *worker);
+    struct workspace *work = &worker->work;
+    const size_t H = (size_t)step->critic.now.shape->widths[0];
+    work->step = step;
+    work->R_max = R_max;
+    /* Whole cache lines, and one more so that rows do not fall on the same cache sets. */
+    work->ld_part = (H + 15) / 16 * 16 + 16;
+
     struct piece list[PIECES_MAX];
-    const int n = pieces(list, &none, step, R_max);
+    const int n = pieces(list, worker, step, R_max);
     size_t bytes = network_tape_bytes(tape_shape(step), R_max);
     for (int i = 0; i < n; i++) {
         bytes += list[i].count * list[i].size_bytes + CACHE_LINE;
     }
-    return bytes;
-}
-
-void worker_init(struct worker *worker, const struct step *step, int R_max)
-{
-    struct piece list[PIECES_MAX];
-    const int n = pieces(list, worker, step, R_max);
-    worker->step = step;
-    worker->R_max = R_max;
+    work->gradients = mem_aligned(n_gradients * sizeof *work->gradients);
+    if (work->gradients == NULL || arena_init(&worker->arena, bytes) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
     for (int i = 0; i < n; i++) {
         *list[i].to = arena_take(&worker->arena, list[i].count, list[i].size_bytes);
     }
-    network_tape_init(&worker->tape, tape_shape(step), R_max, &worker->arena);
+    network_tape_init(&work->tape, tape_shape(step), R_max, &worker->arena);
+    return STATUS_OK;
+}
+
+void worker_fini(struct worker *worker)
+{
+    mem_free(worker->work.gradients);
+    arena_fini(&worker->arena);
 }
 
 /* ---- The group ---- */
@@ -134,69 +159,105 @@ static const float *batch_row(const struct step *step, int b, int t)
     return step->batch->rows + ((size_t)b * (size_t)(step->batch->N + 1) + (size_t)t) * W;
 }
 
-static int unit_task(const struct step *step, const struct unit *unit)
+static int task_of(const struct step *step, const struct task_snippet *snippet)
 {
     const int32_t *tasks = step->batch->tasks;
-    return tasks == NULL ? unit->tau : tasks[unit->b * step->settings->T + unit->tau];
+    return tasks == NULL ? snippet->tau : tasks[snippet->b * step->settings->T + snippet->tau];
 }
 
-/* Row `row` of the group is row t of the unit: its observation, and the one-hot task. */
-static void load_row(struct worker *w, int row, int u, int t)
+/* Row `row` of the group is row t of task snippet u: its observation, and the one-hot task. */
+static void load_row(struct group *group, const struct step *step, int row, int u, int t)
 {
-    const struct settings *settings = w->step->settings;
+    const struct settings *settings = step->settings;
     const size_t O = (size_t)settings->O;
-    const struct unit *unit = &w->units[u];
-    const int task = unit_task(w->step, unit);
-    float *x = w->x + (size_t)row * (size_t)w->step->I;
-    memcpy(x, batch_row(w->step, unit->b, t), O * sizeof *x);
+    const struct task_snippet *snippet = &group->snippets[u];
+    const int task = task_of(step, snippet);
+    float *x = group->x + (size_t)row * (size_t)step->I;
+    memcpy(x, batch_row(step, snippet->b, t), O * sizeof *x);
     if (settings->K > 1) {
         memset(x + O, 0, (size_t)settings->K * sizeof *x);
         x[O + (size_t)task] = 1.0f;
     }
-    w->unit_of[row] = u;
-    w->t_of[row] = t;
-    w->task[row] = task;
+    group->snippet_of[row] = u;
+    group->t_of[row] = t;
+    group->task[row] = task;
 }
 
 /* What only a state has: action, reward of its task, discount, the critic's input, the row that
  * follows. */
-static void load_state(struct worker *w, int s)
+static void load_state(struct group *group, const struct step *step, int s)
 {
-    const struct settings *settings = w->step->settings;
+    const struct settings *settings = step->settings;
     const size_t O = (size_t)settings->O;
     const size_t A = (size_t)settings->A;
-    const size_t I = (size_t)w->step->I;
-    const int u = w->unit_of[s];
-    const struct unit *unit = &w->units[u];
-    const float *row = batch_row(w->step, unit->b, w->t_of[s]);
-    memcpy(w->a + (size_t)s * A, row + O, A * sizeof *row);
-    w->r[s] = row[O + A + (size_t)w->task[s]];
-    w->d[s] = row[O + A + (size_t)settings->K];
-    float *xa = w->xa + (size_t)s * (I + A);
-    memcpy(xa, w->x + (size_t)s * I, I * sizeof *xa);
+    const size_t I = (size_t)step->I;
+    const int u = group->snippet_of[s];
+    const struct task_snippet *snippet = &group->snippets[u];
+    const float *row = batch_row(step, snippet->b, group->t_of[s]);
+    memcpy(group->a + (size_t)s * A, row + O, A * sizeof *row);
+    group->r[s] = row[O + A + (size_t)group->task[s]];
+    group->d[s] = row[O + A + (size_t)settings->K];
+    float *xa = group->xa + (size_t)s * (I + A);
+    memcpy(xa, group->x + (size_t)s * I, I * sizeof *xa);
     gaussian_clip(xa + I, row + O, A);
-    w->next[s] = w->t_of[s] + 1 < unit->n ? s + 1 : w->S + u;
+    group->next[s] = group->t_of[s] + 1 < snippet->n ? s + 1 : group->S + u;
 }
 
-void worker_load(struct worker *w, const struct unit *units, int n)
+void worker_load(struct worker *worker, const struct task_snippet *snippets, int n)
 {
-    w->n_units = n;
-    w->S = 0;
+    struct group *group = &worker->group;
+    const struct step *step = worker->work.step;
+    ASSERT(n >= 1);
+
+    /* States first, then the bootstrap rows. */
+    group->n = n;
+    group->S = 0;
     for (int u = 0; u < n; u++) {
-        w->units[u] = units[u];
-        w->units[u].first = w->S;
-        w->S += units[u].n;
+        group->snippets[u] = snippets[u];
+        group->snippets[u].first = group->S;
+        group->S += snippets[u].n;
     }
-    w->R = w->S + n;
-    ASSERT(w->R <= w->R_max);
+    group->R = group->S + n;
+    ASSERT(group->R <= worker->work.R_max);
     for (int u = 0; u < n; u++) {
-        for (int t = 0; t < units[u].n; t++) {
-            load_row(w, w->units[u].first + t, u, t);
+        for (int t = 0; t < snippets[u].n; t++) {
+            load_row(group, step, group->snippets[u].first + t, u, t);
         }
-        load_row(w, w->S + u, u, units[u].n);
+        load_row(group, step, group->S + u, u, snippets[u].n);
     }
-    for (int s = 0; s < w->S; s++) {
-        load_state(w, s);
+    for (int s = 0; s < group->S; s++) {
+        load_state(group, step, s);
     }
-    w->sums.states += w->S;
+    worker->work.sums.states += group->S;
+}
+
+/* ---- One step of one group: docs/maths.md, section 3 ---- */
+
+void worker_run(struct worker *worker)
+{
+    struct workspace *work = &worker->work;
+    const struct algorithm *algorithm = work->step->algorithm;
+    const struct group *group = &worker->group;
+    struct value *value = &worker->value;
+
+    /* 1. V(s), from the target critic. */
+    algorithm->value_estimate(work, group, value);
+    phases_lap(&worker->phases, PHASE_VALUE);
+
+    /* 2. The critic moves towards r + gamma d V(s'). */
+    algorithm->evaluation(work, group, value);
+    phases_lap(&worker->phases, PHASE_EVALUATE);
+
+    /* 3. The prior moves towards what was logged, where that was good. */
+    if (algorithm->prior_fit != NULL) {
+        algorithm->prior_fit(work, group, value, &worker->prior);
+        phases_lap(&worker->phases, PHASE_PRIOR);
+    }
+
+    /* 4. The policy moves towards the better of the samples. (5. is in update_apply: duals are
+     * few.) */
+    if (algorithm->improvement != NULL) {
+        algorithm->improvement(work, group, value, &worker->prior);
+        phases_lap(&worker->phases, PHASE_IMPROVE);
+    }
 }

@@ -20,11 +20,11 @@ static void advantages_by_hand(void **state)
     const float d[] = {1.0f, 0.0f, 1.0f};
     const float v[] = {0.5f, 4.0f, 7.0f};
     double advantage[3];
-    advantages(advantage, r, d, v, 8.0, 0.5, 3);
+    prior_advantages(advantage, r, d, v, 8.0, 0.5, 3);
     assert_true(advantage[0] == 1.5 && advantage[1] == -2.0 && advantage[2] == 0.0);
 }
 
-static void multipliers_and_their_slopes(void **state)
+static void multipliers_and_their_derivatives(void **state)
 {
     (void)state;
     assert_true(fabs(dual_multiplier(0.0) - 0.693147190559945) < 1e-14);
@@ -32,7 +32,7 @@ static void multipliers_and_their_slopes(void **state)
     for (double rho = -18.0; rho < 200.0; rho += 3.7) {
         const double h = 1e-6;
         const double difference = (dual_multiplier(rho + h) - dual_multiplier(rho - h)) / (2.0 * h);
-        assert_true(fabs(dual_slope(rho) - difference) < 1e-7);
+        assert_true(fabs(dual_derivative(rho) - difference) < 1e-7);
         assert_true(fabs(dual_rho(dual_multiplier(rho)) - rho) < 1e-6);
     }
 }
@@ -173,7 +173,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(advantages_by_hand),
-        cmocka_unit_test(multipliers_and_their_slopes),
+        cmocka_unit_test(multipliers_and_their_derivatives),
         cmocka_unit_test(gradients_are_central_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -335,7 +335,7 @@ static void what_is_not_finite_is_refused(void **unused)
             for (int kind = 0; kind < 2; kind++) {
                 /* An infinite action is clipped for the critic; only a prior's likelihood sees it.
                  */
-                if (columns[c] == 5 && kind == 1 && algorithm_of(&settings)->prior == NULL) {
+                if (columns[c] == 5 && kind == 1 && algorithm_of(&settings)->prior_fit == NULL) {
                     continue;
                 }
                 const float keep = rows[9 + columns[c]];

@@ -1,8 +1,8 @@
-/* The team: every member works, every round, and the caller waits for all. */
+/* The thread pool: every thread works in every round, and the caller waits for all. */
 #include <stdatomic.h>
 
 #include "common/base/memory.h"
-#include "learner/step/team.h"
+#include "learner/step/thread_pool.h"
 #include "tests/lib/check.h"
 
 enum { N_MAX = 9 };
@@ -24,30 +24,30 @@ static void all_work_and_are_waited_for(void **state)
 {
     (void)state;
     for (int n = 1; n <= N_MAX; n += 2) {
-        struct team *team;
+        struct thread_pool *pool;
         struct rounds rounds = {.n = n};
-        assert_int_equal(team_new(&team, n, NULL), STATUS_OK);
-        assert_int_equal(team_size(team), n);
+        assert_int_equal(thread_pool_new(&pool, n, NULL), STATUS_OK);
+        assert_int_equal(thread_pool_size(pool), n);
         for (int round = 1; round <= 500; round++) {
-            team_run(team, work, &rounds);
+            thread_pool_run(pool, work, &rounds);
             assert_int_equal(atomic_load(&rounds.done), n * round);
         }
         for (int i = 0; i < n; i++) {
             assert_int_equal(rounds.calls[i], 500);
         }
-        team_free(team);
+        thread_pool_free(pool);
     }
-    team_free(NULL);
+    thread_pool_free(NULL);
 }
 
-static void no_memory_is_said(void **state)
+static void no_memory_is_reported(void **state)
 {
     (void)state;
     for (uint64_t nth = 1; nth <= 2; nth++) {
-        struct team *team;
+        struct thread_pool *pool;
         struct err err;
         memory_fail_at(nth);
-        assert_int_equal(team_new(&team, 3, &err), STATUS_NO_MEMORY);
+        assert_int_equal(thread_pool_new(&pool, 3, &err), STATUS_NO_MEMORY);
         memory_fail_at(0);
     }
 }
@@ -56,7 +56,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_work_and_are_waited_for),
-        cmocka_unit_test(no_memory_is_said),
+        cmocka_unit_test(no_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

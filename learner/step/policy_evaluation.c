@@ -1,0 +1,45 @@
+/* Policy evaluation, TD(0), for each critic with the same target y:
+ *
+ *     y_t = r_t + gamma d_t V(s_(t+1)),   loss 1/2 (Q(s_t, a_t) - y_t)^2 */
+#include "learner/step/operators.h"
+
+static double target(const struct step *step, const struct group *group, const struct value *value,
+                     int s)
+{
+    const double next_v = (double)value->v[group->next[s]];
+    return (double)group->r[s] + step->settings->gamma * (double)group->d[s] * next_v;
+}
+
+/* Gradients of one critic; its loss is added to *loss. */
+static void fit(struct workspace *work, const struct group *group, const struct value *value,
+                const struct step_network *critic, double *loss)
+{
+    const struct step *step = work->step;
+    const size_t ld_in = (size_t)(step->I + step->settings->A);
+    const size_t ld_out = work->tape.ld_out;
+
+    network_forward(&work->tape, &critic->now, group->xa, ld_in, group->S);
+    for (int s = 0; s < group->S; s++) {
+        const double q = (double)work->tape.out[(size_t)s * ld_out];
+        const double error = q - target(step, group, value, s);
+        work->dout[(size_t)s * ld_out] = (float)error;
+        *loss += 0.5 * error * error;
+    }
+    network_backward(work->gradients + critic->at, NULL, 0, &critic->now, &work->tape, work->dout,
+                     group->S);
+}
+
+void policy_evaluation(struct workspace *work, const struct group *group, const struct value *value)
+{
+    fit(work, group, value, &work->step->critic, &work->sums.critic_loss);
+    for (int s = 0; s < group->S; s++) {
+        work->sums.target += target(work->step, group, value, s);
+    }
+}
+
+void policy_evaluation_both(struct workspace *work, const struct group *group,
+                            const struct value *value)
+{
+    policy_evaluation(work, group, value);
+    fit(work, group, value, &work->step->critic2, &work->sums.critic2_loss);
+}

@@ -1,0 +1,52 @@
+/* What is added to the loss of a policy that follows action gradients: the KL to the prior, with its
+ * dual, or an entropy bonus where there is no prior. Without it the policy would leave the logged
+ * actions, where the critic is not to be trusted, or collapse to a point. */
+#include <math.h>
+
+#include "learner/step/operators.h"
+
+#define HALF_LN_2PIE 1.41893853320467274178 /* 1/2 ln(2 pi e) */
+
+/* Loss of the policy, Eq. 6, with the prior and eta, that of the state's task, held fixed; and the
+ * dual loss, with the KL held fixed:
+ *
+ *     eta mean_s KL(policy || prior),   eta (eps - mean_s KL) */
+void regularizer_kl(const struct step *step, struct sums *sums, const struct group *group,
+                    const struct gaussians *policy, const struct gaussians *prior,
+                    struct gaussians *gradient)
+{
+    const int A = step->settings->A;
+    for (int s = 0; s < group->S; s++) {
+        const double eta = step->eta[group->task[s]];
+        double divergence = 0.0;
+        for (int i = s * A; i < (s + 1) * A; i++) {
+            const double std = (double)policy->std[i];
+            const double std_p = (double)prior->std[i];
+            const double var_p = std_p * std_p;
+            const double apart = (double)policy->mean[i] - (double)prior->mean[i];
+            divergence += gaussian_kl_std(std, std_p) + 0.5 * apart * apart / var_p;
+            gradient->mean[i] += (float)(eta * apart / var_p);
+            /* d KL / d std = std / std_p^2 - 1 / std. */
+            gradient->std[i] += (float)(eta * (std - std_p) * (std + std_p) / (std * var_p));
+        }
+        const double slack = step->settings->eps - divergence;
+        sums->kl_prior += divergence;
+        sums->dual_loss += eta * slack;
+        sums->eta_gradient[group->task[s]] += slack;
+    }
+}
+
+/* Loss - entropy_cost mean_s sum_i (ln std_i + 1/2 ln(2 pi e)). */
+void regularizer_entropy(const struct step *step, struct sums *sums, const struct group *group,
+                         const struct gaussians *policy, const struct gaussians *prior,
+                         struct gaussians *gradient)
+{
+    (void)prior;
+    const double cost = step->settings->entropy_cost;
+    const int n = group->S * step->settings->A;
+    for (int i = 0; i < n; i++) {
+        const double std = (double)policy->std[i];
+        sums->entropy += log(std) + HALF_LN_2PIE;
+        gradient->std[i] -= (float)(cost / std);
+    }
+}
