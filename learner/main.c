@@ -8,10 +8,9 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/process.h"
-#include "common/clients/peer.h"
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
-#include "common/rpc/tokens.h"
+#include "common/service/endpoint.h"
 #include "learner/run/options.h"
 #include "learner/run/partner.h"
 #include "learner/run/publisher.h"
@@ -22,8 +21,7 @@
 #define LOG_MODULE "learner"
 #include "common/base/log.h"
 
-#define TICK_MS        100
-#define CLOSE_GRACE_MS 1000
+#define TICK_MS 100
 
 struct learner {
     struct experiment experiment;
@@ -31,8 +29,7 @@ struct learner {
     char *config;
     uint64_t config_digest;
     struct process *process;
-    struct rpc_server *server;
-    struct tokens *tokens; /* NULL: all may do all */
+    struct endpoint *endpoint;
     struct publisher *publisher;
     struct trainer *trainer;
     bool mpi;                  /* started by mpirun or srun, with others */
@@ -87,36 +84,22 @@ static status open_service(struct learner *learner, struct err *err)
     const bool share = learning->ranks > 1 && !learner->mpi;
     const char *const addresses[] = {address, learning->exchange};
     const size_t n_addresses = share && strcmp(address, learning->exchange) != 0 ? 2 : 1;
-    struct rpc_server_options options = {.addresses = addresses,
-                                         .n_addresses = n_addresses,
-                                         .tls = peer_tls(experiment),
-                                         .allow_insecure = experiment->allow_insecure,
-                                         .max_calls = (size_t)learning->max_calls,
-                                         .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES};
-    status s = STATUS_OK;
-    if (learning->tokens_file[0] != '\0') {
-        s = tokens_read(&learner->tokens, learning->tokens_file, err);
-        options.role_of = tokens_role_of;
-        options.role_arg = learner->tokens;
+    const struct endpoint_settings settings = {.experiment = experiment,
+                                               .options = &learning->endpoint,
+                                               .addresses = addresses,
+                                               .n_addresses = n_addresses,
+                                               .max_message_bytes = PUBLISHER_MESSAGE_MAX_BYTES,
+                                               .metrics_prefix = "hindcast_learner_"};
+    status s = endpoint_open(&learner->endpoint, &settings, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    if (s == STATUS_OK) {
-        s = rpc_server_open(&learner->server, &options, err);
-    }
-    if (s == STATUS_OK) {
-        s = publisher_new(&learner->publisher, learner->server, err);
-    }
+    struct rpc_server *server = endpoint_server(learner->endpoint);
+    s = publisher_new(&learner->publisher, server, err);
     if (s == STATUS_OK && learning->ranks > 1) {
-        s = ranks_open(&learner->exchange, learning, experiment, learner->mpi, learner->server,
-                       NULL, err);
+        s = ranks_open(&learner->exchange, learning, experiment, learner->mpi, server, NULL, err);
     }
-    if (s == STATUS_OK) {
-        s = rpc_server_start(learner->server, err);
-    }
-    if (s == STATUS_OK) {
-        rpc_server_set_serving(learner->server, true);
-        log_info("parameters at %s", address);
-    }
-    return s;
+    return s == STATUS_OK ? endpoint_start(learner->endpoint, err) : s;
 }
 
 /* One learner to a run, or one of each rank: before anything of it is touched. The lock lasts as
@@ -175,14 +158,11 @@ static status run_trainer(struct learner *learner, struct err *err)
     if (s == STATUS_OK) {
         process_every(learner->process, TICK_MS, on_tick, learner);
         process_run(learner->process);
-        rpc_server_set_serving(learner->server, false);
+        endpoint_stop_serving(learner->endpoint);
         trainer_close(learner->trainer);
     }
-    if (learner->server != NULL) {
-        rpc_server_close(learner->server, CLOSE_GRACE_MS);
-    }
+    endpoint_close(learner->endpoint);
     publisher_free(learner->publisher);
-    tokens_free(learner->tokens);
     return s;
 }
 

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/process.h"
 #include "common/rpc/rpc.h"
@@ -44,45 +43,16 @@ static void report(void *arg)
     }
 }
 
-/* Makes the folder of a Unix socket, which comes into being when the address is bound. */
-static status make_socket_folders(const struct options *options, struct err *err)
-{
-    for (size_t i = 0; i < options->listen.n; i++) {
-        const char *address = options->listen.items[i];
-        if (strncmp(address, "unix:", 5) != 0) {
-            continue;
-        }
-        char folder[CONFIG_TEXT_SIZE];
-        snprintf(folder, sizeof folder, "%s", address + 5);
-        char *slash = strrchr(folder, '/');
-        if (slash && slash != folder) {
-            *slash = '\0';
-            status s = file_make_folders(folder, err);
-            if (s != STATUS_OK) {
-                return s;
-            }
-        }
-    }
-    return STATUS_OK;
-}
-
 static status serve(struct program *program, const struct config_section *sections, size_t n,
                     struct err *err)
 {
-    status s = make_socket_folders(&program->options, err);
-    if (s == STATUS_OK) {
-        s = service_open(&program->service, &program->options, &program->experiment,
-                         config_digest(&sections[n - 1]), err);
-    }
+    status s = service_open(&program->service, &program->options, &program->experiment,
+                            config_digest(&sections[n - 1]), err);
     if (s != STATUS_OK) {
         return s;
     }
     s = service_start(program->service, err);
     if (s == STATUS_OK) {
-        for (size_t i = 0; i < program->options.listen.n; i++) {
-            log_info("serving address=%s port=%d", program->options.listen.items[i],
-                     service_port(program->service, i));
-        }
         process_every(program->process, REPORT_MS, report, program);
         process_run(program->process);
         log_info("stopping");

@@ -11,7 +11,6 @@
 #include <cjson/cJSON.h>
 
 #include "common/base/memory.h"
-#include "common/base/process_metrics.h"
 #include "common/base/text.h"
 
 struct metric {
@@ -223,9 +222,55 @@ static void print_histogram(struct text *out, const struct metric *metric)
     text_format(out, "%llu\n", (unsigned long long)total);
 }
 
+/* ---- hooks ---- */
+
+#define HOOKS_MAX 16
+
+/* Held while hooks run, so that a hook that was removed is not running any more. Hooks may register
+ * metrics, which takes `lock`: this one comes first. */
+static pthread_mutex_t hooks_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct hook {
+    metrics_hook *function;
+    void *arg;
+} hooks[HOOKS_MAX];
+static size_t n_hooks;
+
+void metrics_add_hook(metrics_hook *function, void *arg)
+{
+    pthread_mutex_lock(&hooks_lock);
+    ASSERT(n_hooks < HOOKS_MAX);
+    hooks[n_hooks++] = (struct hook){function, arg};
+    pthread_mutex_unlock(&hooks_lock);
+}
+
+bool metrics_remove_hook(metrics_hook *function, void *arg)
+{
+    bool removed = false;
+    pthread_mutex_lock(&hooks_lock);
+    for (size_t i = 0; i < n_hooks && !removed; i++) {
+        if (hooks[i].function == function && hooks[i].arg == arg) {
+            hooks[i] = hooks[--n_hooks];
+            removed = true;
+        }
+    }
+    pthread_mutex_unlock(&hooks_lock);
+    return removed;
+}
+
+static void run_hooks(void)
+{
+    pthread_mutex_lock(&hooks_lock);
+    for (size_t i = 0; i < n_hooks; i++) {
+        hooks[i].function(hooks[i].arg);
+    }
+    pthread_mutex_unlock(&hooks_lock);
+}
+
+/* ---- pages ---- */
+
 char *metrics_prometheus(void)
 {
-    process_metrics_update();
+    run_hooks();
     struct text page = {0}, *out = &page;
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {
@@ -267,7 +312,7 @@ static cJSON *histogram_json(const struct metric *metric)
 
 char *metrics_json(void)
 {
-    process_metrics_update();
+    run_hooks();
     cJSON *object = cJSON_CreateObject();
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {

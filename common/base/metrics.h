@@ -31,8 +31,15 @@ void metric_set(struct metric *metric, double value);     /* gauge */
 void metric_observe(struct metric *metric, double value); /* histogram */
 double metric_value(const struct metric *metric);         /* counter, gauge; histogram: its sum */
 
-/* All metrics, those of the process itself read afresh (process_metrics.h), as Prometheus text
- * exposition 0.0.4, in order of name; mem_free() it. NULL when out of memory. */
+/* Registers a function that runs before each exposition, on the thread that asks for it: for values
+ * that are cheaper to read than to keep up to date. At most 16; any thread. */
+typedef void metrics_hook(void *arg);
+void metrics_add_hook(metrics_hook *hook, void *arg);
+/* Takes it out again and returns when it is not running. False: it was not there. */
+bool metrics_remove_hook(metrics_hook *hook, void *arg);
+
+/* All metrics as Prometheus text exposition 0.0.4, in order of name, after all hooks have run;
+ * mem_free() it. NULL when out of memory. */
 char *metrics_prometheus(void);
 /* The same as one JSON object {"name{labels}": value, ..}; a histogram is {"count", "sum",
  * "buckets": [[bound, cumulative], ..]} with null for +Inf; a value that is not finite is null. */

@@ -18,6 +18,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/base/process_metrics.h"
 #include "common/base/progress.h"
 
 #define LOG_MODULE "process"
@@ -252,6 +253,7 @@ static status open_admin(struct process *process, const struct experiment *exper
         admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
     if (s == STATUS_OK) {
         admin_add_page(process->admin, "/status", "application/json", status_page, process);
+        metrics_add_hook(process_metrics_update, NULL);
     }
     return s;
 }
@@ -380,6 +382,7 @@ int process_close(struct process *process)
 {
     const int exit_code = atomic_load(&process->exit_code);
     admin_close(process->admin);
+    (void)metrics_remove_hook(process_metrics_update, NULL);
     progress_end(&process->progress);
     close_loop(process);
     alarm(0);

@@ -78,8 +78,9 @@ static double start_seconds(void)
     return 1e-9 * (double)clock_wall_ns() - age;
 }
 
-void process_metrics_update(void)
+void process_metrics_update(void *unused)
 {
+    (void)unused;
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static double start;
     pthread_mutex_lock(&lock);

@@ -3,7 +3,7 @@
 #ifndef HINDCAST_BASE_PROCESS_METRICS_H
 #define HINDCAST_BASE_PROCESS_METRICS_H
 
-/* Reads /proc and sets hindcast_process_* and hindcast_build_info. Any thread. */
-void process_metrics_update(void);
+/* Reads /proc and sets hindcast_process_* and hindcast_build_info. Any thread; a metrics_hook. */
+void process_metrics_update(void *unused);
 
 #endif

@@ -5,20 +5,9 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/service/endpoint.h"
 
 #define TOKEN_FILE_MAX 4096
-
-static const char *set_or_null(const char *text)
-{
-    return text[0] ? text : NULL;
-}
-
-struct rpc_tls peer_tls(const struct experiment *experiment)
-{
-    return (struct rpc_tls){.ca = set_or_null(experiment->tls_ca),
-                            .cert = set_or_null(experiment->tls_cert),
-                            .key = set_or_null(experiment->tls_key)};
-}
 
 /* The first line of the file, visible ASCII only: it goes into a header of every call. */
 static status read_token(char **token, const char *path, struct err *err)
@@ -58,7 +47,7 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
         }
     }
     struct rpc_channel_options options = {
-        .tls = peer_tls(experiment), .token = token, .max_message_bytes = max_message_bytes};
+        .tls = endpoint_tls(experiment), .token = token, .max_message_bytes = max_message_bytes};
     status s = rpc_channel_open(channel, address, &options, err);
     mem_free(token);
     return s;

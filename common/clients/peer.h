@@ -12,7 +12,4 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
                          const struct experiment *experiment, size_t max_message_bytes,
                          struct err *err) MUST_CHECK;
 
-/* NULL where nothing is set. */
-struct rpc_tls peer_tls(const struct experiment *experiment);
-
 #endif

@@ -20,7 +20,7 @@ struct rpc_server;
 struct rpc_call;
 
 struct rpc_method {
-    const char *name; /* as in the .proto: "Sample" */
+    const char *name; /* as in the .proto: "Check" */
     enum rpc_kind kind;
     uint32_t payload_field; /* requests carry this bytes field as a payload; 0: none */
     unsigned roles;         /* bits of those who may call it (role_of below); 0: anyone */

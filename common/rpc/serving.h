@@ -18,7 +18,7 @@
 #define SERVING_ACCEPTS    16 /* calls that gRPC may hand us before we look */
 #define SERVING_TIMERS_MAX 16
 
-/* One method as it is called: "/hindcast.Replay/Info". */
+/* One method as it is called: "/package.Service/Method". */
 struct served_method {
     char *path;
     const struct rpc_method *method;

@@ -1,6 +1,7 @@
 /* The file of tokens. See tokens.h. */
 #include "common/rpc/tokens.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -21,33 +22,46 @@ struct tokens {
     struct entry *entries;
 };
 
-static unsigned role_named(const char *name)
+/* The file being read, and the roles that it may name. */
+struct reading {
+    struct tokens *tokens;
+    const struct tokens_role *roles;
+    size_t n_roles;
+};
+
+static unsigned role_named(const struct reading *reading, const char *name)
 {
-    static const struct {
-        const char *name;
-        unsigned role;
-    } roles[] = {{"insert", ROLE_INSERT},
-                 {"sample", ROLE_SAMPLE},
-                 {"learn", ROLE_LEARN},
-                 {"evaluate", ROLE_EVALUATE},
-                 {"admin", ROLE_ADMIN}};
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
-        if (strcmp(name, roles[i].name) == 0) {
-            return roles[i].role;
+    for (size_t i = 0; i < reading->n_roles; i++) {
+        if (strcmp(name, reading->roles[i].name) == 0) {
+            return reading->roles[i].bit;
         }
     }
     return 0;
 }
 
-/* One line that is not empty; it is cut to pieces. */
-static status read_line(struct tokens *tokens, char *line, struct err *err)
+/* "role x: expected read, write or admin" */
+static status refuse_role(const struct reading *reading, const char *name, struct err *err)
 {
+    char expected[256] = "";
+    size_t used = 0;
+    for (size_t i = 0; i < reading->n_roles && used < sizeof expected; i++) {
+        const char *before = i == 0 ? "" : i + 1 == reading->n_roles ? " or " : ", ";
+        used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s", before,
+                                 reading->roles[i].name);
+    }
+    return err_set(err, STATUS_INVALID, "role %s: expected %s", name, expected);
+}
+
+/* Reads one line that is not empty. strtok cuts it to pieces. */
+static status read_line(const struct reading *reading, char *line, struct err *err)
+{
+    struct tokens *tokens = reading->tokens;
     char *rest = NULL;
     const char *token = strtok_r(line, " \t\r", &rest);
     char *roles = strtok_r(NULL, " \t\r", &rest);
     if (roles == NULL || strtok_r(NULL, " \t\r", &rest) != NULL) {
         return err_set(err, STATUS_INVALID,
-                       "expected a token and its roles, as in \"TOKEN sample,learn\"");
+                       "expected a token and its roles, as in \"TOKEN ROLE,ROLE\"");
     }
     const size_t length = strlen(token);
     if (length < TOKEN_MIN || length > TOKEN_MAX) {
@@ -68,18 +82,19 @@ static status read_line(struct tokens *tokens, char *line, struct err *err)
     memset(entry, 0, sizeof *entry);
     memcpy(entry->token, token, length);
     for (char *name = strtok_r(roles, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-        const unsigned role = role_named(name);
+        const unsigned role = role_named(reading, name);
         if (role == 0) {
-            return err_set(err, STATUS_INVALID,
-                           "role %s: expected insert, sample, learn, evaluate or admin", name);
+            return refuse_role(reading, name, err);
         }
         entry->roles |= role;
     }
     return entry->roles ? STATUS_OK : err_set(err, STATUS_INVALID, "a token without roles");
 }
 
-status tokens_read(struct tokens **out, const char *path, struct err *err)
+status tokens_read(struct tokens **out, const char *path, const struct tokens_role *roles,
+                   size_t n_roles, struct err *err)
 {
+    ASSERT(n_roles > 0);
     struct stat info;
     if (stat(path, &info) == 0 && (info.st_mode & S_IROTH)) {
         return err_set(err, STATUS_DENIED, "tokens_file %s: everybody may read it; chmod o-r",
@@ -93,6 +108,7 @@ status tokens_read(struct tokens **out, const char *path, struct err *err)
     }
     struct tokens *tokens = mem_new(sizeof *tokens);
     s = tokens ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "tokens_file %s", path);
+    const struct reading reading = {tokens, roles, n_roles};
     unsigned line_i = 0;
     for (char *line = bytes; s == STATUS_OK && line;) {
         char *end = strchr(line, '\n');
@@ -102,7 +118,7 @@ status tokens_read(struct tokens **out, const char *path, struct err *err)
         line_i++;
         line[strcspn(line, "#")] = '\0';
         if (line[strspn(line, " \t\r")] != '\0') {
-            s = read_line(tokens, line, err);
+            s = read_line(&reading, line, err);
         }
         line = end ? end + 1 : NULL;
     }

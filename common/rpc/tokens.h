@@ -1,29 +1,28 @@
-/* Who shows which bearer token, and what that lets them do: a file with one token a line.
+/* A file that gives roles to bearer tokens, one token a line:
  *
  *     # token                           roles
- *     3f1c9b7e5d...                     insert
- *     a90d44cc1b...                     sample,learn
+ *     3f1c9b7e5d...                     read
+ *     a90d44cc1b...                     read,write
  *
- * Tokens are visible ASCII, 16 to 256 characters. The file must not be readable by others than its
- * owner and group. */
+ * Tokens are visible ASCII, 16 to 256 characters. Only the file's owner and group may be able to
+ * read it. Which roles there are is the caller's business. */
 #ifndef HINDCAST_RPC_TOKENS_H
 #define HINDCAST_RPC_TOKENS_H
 
 #include "common/base/status.h"
 
-/* Bits for rpc_method.roles. */
-enum role {
-    ROLE_INSERT = 1,
-    ROLE_SAMPLE = 2,
-    ROLE_LEARN = 4,
-    ROLE_EVALUATE = 8,
-    ROLE_ADMIN = 16,
+/* A role's name in the file, and its bit for rpc_method.roles. */
+struct tokens_role {
+    const char *name;
+    unsigned bit;
 };
 
 struct tokens;
 
-/* INVALID names file and line; NOT_FOUND, IO, DENIED (others may read it). */
-status tokens_read(struct tokens **tokens, const char *path, struct err *err) MUST_CHECK;
+/* INVALID names file and line; NOT_FOUND, IO, DENIED (others may read the file). `roles` has 1 or
+ * more entries and is not needed afterwards. */
+status tokens_read(struct tokens **tokens, const char *path, const struct tokens_role *roles,
+                   size_t n_roles, struct err *err) MUST_CHECK;
 void tokens_free(struct tokens *tokens);
 
 /* Fits rpc_server_options.role_of, with the tokens as its argument. The time it takes says nothing

@@ -9,7 +9,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/rpc/tokens.h"
+#include "common/service/roles.h"
 #include "learner/exchange/exchange_host.h"
 
 #define LOG_MODULE "exchange"

@@ -14,9 +14,10 @@
 #include "common/rpc/rpc.h"
 #include "learner/exchange/group.h"
 
-#define AT(field)    offsetof(struct learner_options, field)
-#define NUMBER_MAX   9007199254740992.0 /* 2^53 */
-#define CHOICES_SIZE 160
+#define AT(field)          offsetof(struct learner_options, field)
+#define ENDPOINT_AT(field) offsetof(struct learner_options, endpoint.field)
+#define NUMBER_MAX         9007199254740992.0 /* 2^53 */
+#define CHOICES_SIZE       160
 
 /* ---- The table ---- */
 
@@ -48,10 +49,7 @@ static const struct config_option source_options_table[] = {
 static const struct config_option run_options_table[] = {
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address that Parameters is served at; empty: experiment.parameters"},
-    {"tokens_file", CONFIG_TEXT, AT(tokens_file), "", "", 0, 0, NULL,
-     "bearer tokens and their roles (learn, evaluate, admin), one a line; empty: all may do all"},
-    {"max_calls", CONFIG_INT, AT(max_calls), "calls", "1024", 1, 65536, NULL,
-     "calls at once; more are refused"},
+    ENDPOINT_OPTIONS(ENDPOINT_AT, "learn, evaluate, admin", "1000"),
     {"publish_every", CONFIG_INT, AT(publish_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between published versions"},
     {"report_every", CONFIG_INT, AT(report_every), "steps", "100", 1, NUMBER_MAX, NULL,
@@ -344,6 +342,9 @@ static bool is_own(const char *name)
         "exchange",
         "tokens_file",
         "max_calls",
+        "max_connection_bytes",
+        "idle_connection_seconds",
+        "grace_ms",
         "listen",
         "followers",
         "exchange_timeout_seconds",

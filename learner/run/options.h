@@ -5,6 +5,7 @@
 #define HINDCAST_LEARNER_RUN_OPTIONS_H
 
 #include "common/base/config.h"
+#include "common/service/endpoint.h"
 #include "common/trajectory/signature.h"
 #include "learner/step/settings.h"
 
@@ -35,8 +36,7 @@ struct learner_options {
 
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];
-    char tokens_file[CONFIG_TEXT_SIZE];
-    int64_t max_calls;
+    struct endpoint_options endpoint;
     int64_t publish_every, report_every;
     double checkpoint_every_seconds;
     int64_t checkpoint_every_steps, keep_checkpoints;

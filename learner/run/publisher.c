@@ -12,7 +12,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
-#include "common/rpc/tokens.h"
+#include "common/service/roles.h"
 #include "proto/parameters.pb-c.h"
 
 #define LOG_MODULE "publisher"

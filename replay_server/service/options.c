@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AT(field) offsetof(struct options, field)
-#define COUNT_MAX 9e15 /* below 2^53 */
+#define AT(field)          offsetof(struct options, field)
+#define ENDPOINT_AT(field) offsetof(struct options, endpoint.field)
+#define COUNT_MAX          9e15 /* below 2^53 */
 
 static const struct config_option table[] = {
     {"listen", CONFIG_TEXTS, AT(listen), "", "[]", 0, 0, NULL,
@@ -48,20 +49,11 @@ static const struct config_option table[] = {
      NULL, "episodes on their way to the store"},
     {"sample_buffer_bytes", CONFIG_INT, AT(sample_buffer_bytes), "bytes", "256M", 1 << 20, 1e12,
      NULL, "batches on their way out"},
-    {"tokens_file", CONFIG_TEXT, AT(tokens_file), "", "", 0, 0, NULL,
-     "bearer tokens and their roles (insert, sample, admin), one a line; empty: all may do all"},
     {"max_message_bytes", CONFIG_INT, AT(max_message_bytes), "bytes", "64M", 1 << 20, 1 << 30, NULL,
      "largest message in or out; bounds a batch"},
-    {"max_calls", CONFIG_INT, AT(max_calls), "calls", "1024", 1, 65536, NULL,
-     "calls at once; more are refused"},
-    {"max_connection_bytes", CONFIG_INT, AT(max_connection_bytes), "bytes", "2G", 16 << 20, 1e12,
-     NULL, "what gRPC may hold for all connections; as it runs out, it turns new ones away"},
-    {"idle_connection_seconds", CONFIG_INT, AT(idle_connection_seconds), "s", "300", 1, 86400, NULL,
-     "a connection without calls is closed after this; clients connect anew by themselves"},
+    ENDPOINT_OPTIONS(ENDPOINT_AT, "insert, sample, admin", "500"),
     {"idle_seconds", CONFIG_INT, AT(idle_seconds), "s", "60", 1, 86400, NULL,
      "a writer that stops in the middle of an episode is cut off after this"},
-    {"grace_ms", CONFIG_INT, AT(grace_ms), "ms", "500", 0, 60000, NULL,
-     "at the end, calls may go on for so long"},
     {"scrub_bytes_per_s", CONFIG_INT, AT(scrub_bytes_per_s), "bytes", "64M", 0, 1e12, NULL,
      "how fast the store is checked in the background after opening; 0: only what is read is "
      "checked"},

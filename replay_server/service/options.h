@@ -4,6 +4,7 @@
 
 #include "common/base/config.h"
 #include "common/base/experiment.h"
+#include "common/service/endpoint.h"
 #include "replay_server/store/store.h"
 #include "replay_server/table/limiter.h"
 
@@ -27,12 +28,9 @@ struct options {
     int64_t gather_threads;
     int64_t insert_buffer_bytes;
     int64_t sample_buffer_bytes;
-    char tokens_file[CONFIG_TEXT_SIZE];
     int64_t max_message_bytes;
-    int64_t max_calls;
-    int64_t max_connection_bytes, idle_connection_seconds;
+    struct endpoint_options endpoint;
     int64_t idle_seconds;
-    int64_t grace_ms;
     int64_t scrub_bytes_per_s;
 };
 

@@ -10,7 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/clients/peer.h"
+#include "common/service/roles.h"
 #include "replay_server/service/service_private.h"
 
 #define GROUP_BYTES       (16u << 20)
@@ -270,32 +270,24 @@ static status open_server(struct service *service, struct err *err)
     for (size_t i = 0; i < options->listen.n; i++) {
         addresses[i] = options->listen.items[i];
     }
-    struct rpc_server_options server = {
+    const struct endpoint_settings settings = {
+        .experiment = &service->experiment,
+        .options = &options->endpoint,
         .addresses = addresses,
         .n_addresses = options->listen.n,
-        .tls = peer_tls(&service->experiment),
-        .allow_insecure = service->experiment.allow_insecure,
         .max_message_bytes = (size_t)options->max_message_bytes,
-        .max_calls = (size_t)options->max_calls,
-        .max_memory_bytes = (size_t)options->max_connection_bytes,
-        .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
+        .metrics_prefix = "hindcast_replay_",
     };
-    status s = STATUS_OK;
-    if (options->tokens_file[0]) {
-        s = tokens_read(&service->tokens, options->tokens_file, err);
-        server.role_of = tokens_role_of;
-        server.role_arg = service->tokens;
-    }
-    if (s == STATUS_OK) {
-        s = rpc_server_open(&service->server, &server, err);
-    }
+    status s = endpoint_open(&service->endpoint, &settings, err);
     if (s != STATUS_OK) {
         return s;
     }
+    service->server = endpoint_server(service->endpoint);
     s = rpc_server_add(service->server, &hindcast__replay__descriptor, methods,
                        sizeof methods / sizeof methods[0], service, err);
     if (s != STATUS_OK) {
-        rpc_server_close(service->server, 0);
+        endpoint_close(service->endpoint);
+        service->endpoint = NULL;
         service->server = NULL;
         return s;
     }
@@ -383,14 +375,11 @@ status service_open(struct service **out, const struct options *options,
 status service_start(struct service *service, struct err *err)
 {
     service->posting = true; /* nobody posts yet: the scrubber starts last, others wait for calls */
-    status s = rpc_server_start(service->server, err);
+    status s = endpoint_start(service->endpoint, err);
     if (s == STATUS_OK && service->options.scrub_bytes_per_s > 0) {
         s = scrubber_open(&service->scrubber, service->store,
                           (uint64_t)service->options.scrub_bytes_per_s, post_scrubbed, service,
                           err);
-    }
-    if (s == STATUS_OK) {
-        rpc_server_set_serving(service->server, true);
     }
     return s;
 }
@@ -427,8 +416,9 @@ void service_close(struct service *service)
     }
     /* What is queued is written and acknowledged while there is still somebody to tell. */
     if (service->posting) {
-        rpc_server_set_serving(service->server, false);
-        const uint64_t until_ns = clock_now_ns() + (uint64_t)service->options.grace_ms * NS_PER_MS;
+        endpoint_stop_serving(service->endpoint);
+        const uint64_t until_ns =
+            clock_now_ns() + (uint64_t)service->options.endpoint.grace_ms * NS_PER_MS;
         while (inserter_queued(service->inserter) > 0 && clock_now_ns() < until_ns) {
             clock_sleep_ms(2);
         }
@@ -436,7 +426,7 @@ void service_close(struct service *service)
     pthread_mutex_lock(&service->post_lock);
     service->posting = false;
     pthread_mutex_unlock(&service->post_lock);
-    rpc_server_close(service->server, (uint64_t)service->options.grace_ms);
+    endpoint_close(service->endpoint);
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);
     if (service->inserter) {
@@ -455,7 +445,6 @@ void service_close(struct service *service)
     buffer_pool_free(service->insert_pool);
     buffer_pool_free(service->sample_pool);
     service_metrics_free(service);
-    tokens_free(service->tokens);
     pthread_mutex_destroy(&service->post_lock);
     pthread_mutex_destroy(&service->text_lock);
     mem_free(service);

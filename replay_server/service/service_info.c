@@ -172,7 +172,7 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
     X(counter, sampled, "snippets_sampled_total", "Snippets sampled.", c->snippets_sampled)        \
     X(counter, sampled_t, "transitions_sampled_total", "Transitions sampled.", t->limiter.sampled)
 
-/* Of the server as a whole. */
+/* Of the server as a whole; those of its calls are the endpoint's. */
 #define SERVER_METRICS(X)                                                                          \
     X(gauge, waiting_inserts, "waiting_inserts", "Insert streams that are made to wait.",          \
       n_inserts)                                                                                   \
@@ -181,12 +181,7 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
     X(gauge, insert_queue, "insert_queue", "Jobs waiting for the store.", queued)                  \
     X(gauge, store_bytes, "store_file_bytes", "Size of the store's file.", file)                   \
     X(gauge, store_used, "store_used_bytes", "Of these, in use.", used)                            \
-    X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)                     \
-    X(gauge, lag, "call_thread_lag_seconds", "Longest busy stretch of the call thread, lately.",   \
-      lag_s)                                                                                       \
-    X(gauge, calls, "calls_active", "Calls open.", rpc.calls_active)                               \
-    X(counter, bytes_in, "bytes_in_total", "Message bytes received.", rpc.bytes_in)                \
-    X(counter, bytes_out, "bytes_out_total", "Message bytes sent.", rpc.bytes_out)
+    X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)
 
 struct service_metrics {
 #define FIELD(kind, field, name, help, value)                                                      \
@@ -330,14 +325,11 @@ void service_metrics_update(struct service *service)
     struct service_metrics *m = service->metrics;
     uint32_t n_inserts, n_samples;
     uint64_t used, file, map;
-    struct rpc_server_counts rpc;
     update_tables(service);
     count_waiters(service, &n_inserts, &n_samples);
     store_sizes(service->store, &used, &file, &map);
-    rpc_server_counts(service->server, &rpc);
     const size_t queued = inserter_queued(service->inserter);
     const size_t out = buffer_pool_taken_bytes(service->sample_pool);
-    const double lag_s = (double)rpc.lag_ns * 1e-9;
 #define SHOW(kind, field, name, help, value)                                                       \
     show_##kind(m->field, (double)(value), &m->shown_##field);
     SERVER_METRICS(SHOW)

@@ -15,7 +15,6 @@
 #include <pthread.h>
 
 #include "common/rpc/server.h"
-#include "common/rpc/tokens.h"
 #include "proto/replay.pb-c.h"
 #include "replay_server/service/served_table.h"
 #include "replay_server/service/service.h"
@@ -44,8 +43,8 @@ struct service {
     struct scrubber *scrubber; /* NULL: off */
     struct buffer_pool *insert_pool;
     struct buffer_pool *sample_pool;
-    struct rpc_server *server;
-    struct tokens *tokens; /* NULL: all may do all */
+    struct endpoint *endpoint;
+    struct rpc_server *server; /* the endpoint's */
     struct served_table *tables;
     uint32_t n_tables;
     uint64_t next_chunk;                  /* of the next episode; runs ahead of the store's */

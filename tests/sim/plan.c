@@ -119,7 +119,7 @@ static void choose_server(struct plan *plan)
     options->gather_threads = (int64_t)chance_between(1, 3);
     options->insert_buffer_bytes = (int64_t)chance_skewed(1 << 20, 8 << 20);
     options->sample_buffer_bytes = (int64_t)chance_skewed(1 << 16, 4 << 20);
-    options->grace_ms = (int64_t)chance_scale(1, 2000);
+    options->endpoint.grace_ms = (int64_t)chance_scale(1, 2000);
     options->idle_seconds = 120;
     options->scrub_bytes_per_s = chance_in(2) ? 0 : 1 << 20;
 }

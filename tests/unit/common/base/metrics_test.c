@@ -8,6 +8,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/base/process_metrics.h"
 #include "tests/lib/check.h"
 
 static void counters_and_gauges_as_text(void **state)
@@ -96,6 +97,34 @@ static void every_line_is_in_the_format(void **state)
     mem_free(text);
 }
 
+static void count_scrape(void *arg)
+{
+    (*(int *)arg)++;
+    metric_set(metric_gauge("hindcast_hooked", "Set by a hook.", NULL), *(int *)arg);
+}
+
+static void hooks_run_before_each_page(void **state)
+{
+    (void)state;
+    int scrapes = 0, others = 0;
+    metrics_add_hook(count_scrape, &scrapes);
+    metrics_add_hook(count_scrape, &others);
+    assert_true(metrics_remove_hook(count_scrape, &others));
+    assert_false(metrics_remove_hook(count_scrape, &others));
+    char *text = metrics_prometheus();
+    assert_non_null(strstr(text, "\nhindcast_hooked 1\n"));
+    mem_free(text);
+    text = metrics_json();
+    cJSON *json = cJSON_Parse(text);
+    assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(json, "hindcast_hooked")) == 2);
+    cJSON_Delete(json);
+    mem_free(text);
+    assert_true(metrics_remove_hook(count_scrape, &scrapes));
+    mem_free(metrics_prometheus());
+    assert_int_equal(scrapes, 2);
+    assert_int_equal(others, 0);
+}
+
 static void the_process_describes_itself(void **state)
 {
     (void)state;
@@ -103,7 +132,9 @@ static void the_process_describes_itself(void **state)
     for (int i = 0; i < 30000000; i++) {
         work = work + i;
     }
+    metrics_add_hook(process_metrics_update, NULL);
     char *text = metrics_prometheus();
+    assert_true(metrics_remove_hook(process_metrics_update, NULL));
     double resident = 0, files = 0, cpu = 0, start = 0;
     const char *at = strstr(text, "\nhindcast_process_resident_bytes ");
     assert_true(at != NULL && sscanf(at, " %*s %lf", &resident) == 1);
@@ -191,6 +222,7 @@ int main(void)
         cmocka_unit_test(counters_and_gauges_as_text),
         cmocka_unit_test(histograms_are_cumulative),
         cmocka_unit_test(every_line_is_in_the_format),
+        cmocka_unit_test(hooks_run_before_each_page),
         cmocka_unit_test(the_process_describes_itself),
         cmocka_unit_test(json_holds_the_same),
         cmocka_unit_test(threads_lose_no_update),

@@ -1,4 +1,5 @@
-/* The file of tokens: who may what, and what is wrong with a line. */
+/* The file of tokens with roles of the caller's own; its rules are tested with Hindcast's roles in
+ * tests/unit/common/service/roles_test.c. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -6,95 +7,39 @@
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 
-static char path[2 * SCRATCH_SIZE];
-
 static int make_folder(void **state)
 {
     (void)state;
     scratch_make(scratch_folder);
-    scratch_path(path, scratch_folder, "tokens");
     return 0;
 }
 
-static status read_text(struct tokens **tokens, const char *text, struct err *err)
+static void roles_are_the_callers(void **state)
 {
-    scratch_write(path, text);
+    (void)state;
+    static const struct tokens_role roles[] = {{"read", 4}, {"write", 32}, {"own", 1}};
+    char path[2 * SCRATCH_SIZE];
+    scratch_path(path, scratch_folder, "tokens");
+    scratch_write(path, "AAAAAAAAAAAAAAAA read,write\nBBBBBBBBBBBBBBBB own\n");
     chmod(path, 0600);
-    return tokens_read(tokens, path, err);
-}
-
-static void tokens_have_roles(void **state)
-{
-    (void)state;
     struct tokens *tokens = NULL;
     struct err err;
-    assert_int_equal(read_text(&tokens,
-                               "# who may what\n\nAAAAAAAAAAAAAAAA insert\n"
-                               "  BBBBBBBBBBBBBBBBx\tsample,learn   # the learner\r\n"
-                               "BBBBBBBBBBBBBBBB admin",
-                               &err),
-                     STATUS_OK);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", tokens), ROLE_INSERT);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBBx", tokens), ROLE_SAMPLE | ROLE_LEARN);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", tokens), ROLE_ADMIN);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAA", tokens), 0);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAAA", tokens), 0);
-    assert_int_equal(tokens_role_of("", tokens), 0);
-    assert_int_equal(tokens_role_of(NULL, tokens), 0);
-    char longest[400];
-    memset(longest, 'A', sizeof longest);
-    longest[399] = '\0';
-    assert_int_equal(tokens_role_of(longest, tokens), 0);
+    assert_int_equal(tokens_read(&tokens, path, roles, 3, &err), STATUS_OK);
+    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", tokens), 36);
+    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", tokens), 1);
+    assert_int_equal(tokens_role_of("CCCCCCCCCCCCCCCC", tokens), 0);
     tokens_free(tokens);
-}
 
-static void a_bad_line_is_named(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *text, *words;
-    } bad[] = {
-        {"", "no token"},
-        {"# nothing\n", "no token"},
-        {"AAAAAAAAAAAAAAAA\n", "line 1: expected a token and its roles"},
-        {"AAAAAAAAAAAAAAAA insert sample\n", "line 1: expected a token and its roles"},
-        {"\nshort insert\n", "line 2: token of 5 characters"},
-        {"AAAAAAAAAAAAAAAA insert,fly\n", "role fly"},
-        {"AAAAAAAAAAAAAAAA ,\n", "without roles"},
-        {"AAAAAAAAAAAAAAA\xc3\xa4 insert\n", "visible ASCII"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        struct tokens *tokens = NULL;
-        struct err err = {0};
-        assert_int_equal(read_text(&tokens, bad[i].text, &err), STATUS_INVALID);
-        if (strstr(err.text, bad[i].words) == NULL || strstr(err.text, "tokens_file") == NULL) {
-            fail_msg("\"%s\" lacks \"%s\"", err.text, bad[i].words);
-        }
-    }
-}
-
-static void a_file_for_all_to_read_is_refused(void **state)
-{
-    (void)state;
-    struct tokens *tokens = NULL;
-    struct err err;
-    scratch_write(path, "AAAAAAAAAAAAAAAA insert\n");
-    chmod(path, 0644);
-    assert_int_equal(tokens_read(&tokens, path, &err), STATUS_DENIED);
-    chmod(path, 0640);
-    assert_int_equal(tokens_read(&tokens, path, &err), STATUS_OK);
-    tokens_free(tokens);
-    scratch_path(path, scratch_folder, "absent");
-    assert_int_equal(tokens_read(&tokens, path, &err), STATUS_NOT_FOUND);
+    assert_int_equal(tokens_read(&tokens, path, roles, 2, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "line 2: role own: expected read or write"));
+    assert_int_equal(tokens_read(&tokens, path, roles, 1, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "line 1: role write: expected read"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(tokens_have_roles, make_folder, scratch_tear_down),
-        cmocka_unit_test_setup_teardown(a_bad_line_is_named, make_folder, scratch_tear_down),
-        cmocka_unit_test_setup_teardown(a_file_for_all_to_read_is_refused, make_folder,
-                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(roles_are_the_callers, make_folder, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

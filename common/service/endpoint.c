@@ -1,0 +1,218 @@
+/* Opens an rpc_server as the configuration says and keeps what belongs to it: tokens, metrics.
+ *
+ * The metrics of the server are read when a page is made (metrics_add_hook), not on a timer: a
+ * process without requests to its admin page does no work for them. They are named
+ *
+ *     PREFIX calls_active, calls_refused_total, bytes_in_total, bytes_out_total,
+ *            call_thread_lag_seconds
+ *
+ * Metrics live as long as the process and may outlive an endpoint, so counters grow by what this
+ * endpoint's counters have grown. */
+#define LOG_MODULE "endpoint"
+#include "common/service/endpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+#include "common/service/roles.h"
+
+/* A counter of the server, and how much of it the metric has. */
+struct shown_counter {
+    struct metric *metric;
+    uint64_t shown;
+};
+
+struct endpoint {
+    struct rpc_server *server;
+    struct tokens *tokens; /* NULL: every caller may do everything */
+    uint64_t grace_ms;
+    size_t n_addresses;
+    char **addresses; /* copies, for the log */
+
+    struct metric *calls_active, *lag_seconds;
+    struct shown_counter calls_refused, bytes_in, bytes_out;
+};
+
+/* ---- Metrics ---- */
+
+static void show_counter(struct shown_counter *counter, uint64_t value)
+{
+    ASSERT(value >= counter->shown);
+    metric_add(counter->metric, (double)(value - counter->shown));
+    counter->shown = value;
+}
+
+/* The hook: runs before each exposition of the metrics. */
+static void show_counts(void *arg)
+{
+    struct endpoint *endpoint = arg;
+    struct rpc_server_counts counts;
+    rpc_server_counts(endpoint->server, &counts);
+    metric_set(endpoint->calls_active, (double)counts.calls_active);
+    metric_set(endpoint->lag_seconds, (double)counts.lag_ns * 1e-9);
+    show_counter(&endpoint->calls_refused, counts.calls_refused);
+    show_counter(&endpoint->bytes_in, counts.bytes_in);
+    show_counter(&endpoint->bytes_out, counts.bytes_out);
+}
+
+static void make_metrics(struct endpoint *endpoint, const char *prefix)
+{
+    char name[128];
+    snprintf(name, sizeof name, "%scalls_active", prefix);
+    endpoint->calls_active = metric_gauge(name, "Open calls.", NULL);
+    snprintf(name, sizeof name, "%scall_thread_lag_seconds", prefix);
+    endpoint->lag_seconds =
+        metric_gauge(name, "Longest busy stretch of the call thread, lately.", NULL);
+    snprintf(name, sizeof name, "%scalls_refused_total", prefix);
+    endpoint->calls_refused.metric =
+        metric_counter(name, "Calls refused by a limit, a missing role or an unknown name.", NULL);
+    snprintf(name, sizeof name, "%sbytes_in_total", prefix);
+    endpoint->bytes_in.metric = metric_counter(name, "Message bytes received.", NULL);
+    snprintf(name, sizeof name, "%sbytes_out_total", prefix);
+    endpoint->bytes_out.metric = metric_counter(name, "Message bytes sent.", NULL);
+}
+
+/* ---- Opening ---- */
+
+static const char *set_or_null(const char *text)
+{
+    return text[0] != '\0' ? text : NULL;
+}
+
+struct rpc_tls endpoint_tls(const struct experiment *experiment)
+{
+    return (struct rpc_tls){.ca = set_or_null(experiment->tls_ca),
+                            .cert = set_or_null(experiment->tls_cert),
+                            .key = set_or_null(experiment->tls_key)};
+}
+
+/* Binding makes the socket file of "unix:folder/name", but not its folder. */
+static status make_socket_folder(const char *address, struct err *err)
+{
+    if (strncmp(address, "unix:", 5) != 0) {
+        return STATUS_OK;
+    }
+    char folder[CONFIG_TEXT_SIZE];
+    snprintf(folder, sizeof folder, "%s", address + 5);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder) {
+        return STATUS_OK;
+    }
+    *slash = '\0';
+    return file_make_folders(folder, err);
+}
+
+static status copy_addresses(struct endpoint *endpoint, const struct endpoint_settings *settings,
+                             struct err *err)
+{
+    endpoint->addresses = mem_array(settings->n_addresses, sizeof(char *));
+    bool copied = endpoint->addresses != NULL;
+    for (size_t i = 0; i < settings->n_addresses && copied; i++) {
+        endpoint->addresses[i] = mem_text(settings->addresses[i]);
+        copied = endpoint->addresses[i] != NULL;
+        endpoint->n_addresses += copied;
+    }
+    return copied ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "endpoint: out of memory");
+}
+
+static status open_server(struct endpoint *endpoint, const struct endpoint_settings *settings,
+                          struct err *err)
+{
+    const struct endpoint_options *options = settings->options;
+    struct rpc_server_options server = {
+        .addresses = settings->addresses,
+        .n_addresses = settings->n_addresses,
+        .tls = endpoint_tls(settings->experiment),
+        .allow_insecure = settings->experiment->allow_insecure,
+        .max_message_bytes = settings->max_message_bytes,
+        .max_calls = (size_t)options->max_calls,
+        .max_memory_bytes = (size_t)options->max_connection_bytes,
+        .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
+    };
+    if (options->tokens_file[0] != '\0') {
+        const status s = roles_read(&endpoint->tokens, options->tokens_file, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        server.role_of = tokens_role_of;
+        server.role_arg = endpoint->tokens;
+    }
+    return rpc_server_open(&endpoint->server, &server, err);
+}
+
+status endpoint_open(struct endpoint **opened, const struct endpoint_settings *settings,
+                     struct err *err)
+{
+    ASSERT(settings->n_addresses > 0);
+    struct endpoint *endpoint = mem_new(sizeof *endpoint);
+    if (endpoint == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "endpoint: out of memory");
+    }
+    endpoint->grace_ms = (uint64_t)settings->options->grace_ms;
+    status s = copy_addresses(endpoint, settings, err);
+    for (size_t i = 0; i < settings->n_addresses && s == STATUS_OK; i++) {
+        s = make_socket_folder(settings->addresses[i], err);
+    }
+    if (s == STATUS_OK) {
+        s = open_server(endpoint, settings, err);
+    }
+    if (s != STATUS_OK) {
+        endpoint_close(endpoint);
+        return s;
+    }
+    make_metrics(endpoint, settings->metrics_prefix);
+    metrics_add_hook(show_counts, endpoint);
+    *opened = endpoint;
+    return STATUS_OK;
+}
+
+struct rpc_server *endpoint_server(const struct endpoint *endpoint)
+{
+    return endpoint->server;
+}
+
+/* ---- Serving and closing ---- */
+
+status endpoint_start(struct endpoint *endpoint, struct err *err)
+{
+    const status s = rpc_server_start(endpoint->server, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    rpc_server_set_serving(endpoint->server, true);
+    for (size_t i = 0; i < endpoint->n_addresses; i++) {
+        log_info("serving address=%s port=%d", endpoint->addresses[i],
+                 rpc_server_port(endpoint->server, i));
+    }
+    return STATUS_OK;
+}
+
+void endpoint_stop_serving(struct endpoint *endpoint)
+{
+    rpc_server_set_serving(endpoint->server, false);
+}
+
+void endpoint_close(struct endpoint *endpoint)
+{
+    if (endpoint == NULL) {
+        return;
+    }
+    if (endpoint->server != NULL) {
+        /* The server's counters end with it: take them over a last time, then no more. */
+        if (metrics_remove_hook(show_counts, endpoint)) {
+            show_counts(endpoint);
+            metric_set(endpoint->calls_active, 0);
+        }
+        rpc_server_close(endpoint->server, endpoint->grace_ms);
+    }
+    tokens_free(endpoint->tokens);
+    for (size_t i = 0; i < endpoint->n_addresses; i++) {
+        mem_free(endpoint->addresses[i]);
+    }
+    mem_free(endpoint->addresses);
+    mem_free(endpoint);
+}

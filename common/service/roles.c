@@ -1,0 +1,14 @@
+/* The names of the roles. Which role may call which method stands beside the methods of each
+ * service. */
+#include "common/service/roles.h"
+
+static const struct tokens_role ROLES[] = {{"insert", ROLE_INSERT},
+                                           {"sample", ROLE_SAMPLE},
+                                           {"learn", ROLE_LEARN},
+                                           {"evaluate", ROLE_EVALUATE},
+                                           {"admin", ROLE_ADMIN}};
+
+status roles_read(struct tokens **tokens, const char *path, struct err *err)
+{
+    return tokens_read(tokens, path, ROLES, sizeof ROLES / sizeof ROLES[0], err);
+}

@@ -1,0 +1,206 @@
+/* The endpoint as processes use it: options, socket folders, tokens, limits, health, metrics. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+#include "common/service/endpoint.h"
+#include "tests/lib/check.h"
+#include "tests/lib/echo/echo_pair.h"
+#include "tests/lib/scratch.h"
+
+struct role_options {
+    int64_t other;
+    struct endpoint_options endpoint;
+};
+#define ENDPOINT_AT(member) offsetof(struct role_options, endpoint.member)
+static const struct config_option table[] = {
+    {"other", CONFIG_INT, offsetof(struct role_options, other), "", "3", 0, 0, NULL, "another"},
+    ENDPOINT_OPTIONS(ENDPOINT_AT, "insert, admin", "250"),
+};
+
+static struct experiment experiment;
+static struct role_options options;
+static struct echo echo;
+static char address[2 * SCRATCH_SIZE];
+
+/* Reads options as a process does; the flags end with NULL. */
+static void load(const char *flag, const char *second)
+{
+    const struct config_section section = {.name = "role",
+                                           .options = table,
+                                           .n_options = sizeof table / sizeof table[0],
+                                           .values = &options};
+    char *argv[] = {(char *)"test", (char *)flag, (char *)second, NULL};
+    const int argc = 1 + (flag != NULL) + (second != NULL);
+    bool done;
+    struct err err;
+    if (config_load(&section, 1, "test", argc, argv, &done, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static status open_endpoint(struct endpoint **endpoint, const char *where, struct err *err)
+{
+    const struct endpoint_settings settings = {.experiment = &experiment,
+                                               .options = &options.endpoint,
+                                               .addresses = &where,
+                                               .n_addresses = 1,
+                                               .max_message_bytes = 1u << 20,
+                                               .metrics_prefix = "hindcast_test_"};
+    return endpoint_open(endpoint, &settings, err);
+}
+
+static struct endpoint *serve_echo(void)
+{
+    struct endpoint *endpoint = NULL;
+    struct err err;
+    if (open_endpoint(&endpoint, address, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    assert_int_equal(echo_add(&echo, endpoint_server(endpoint), &err), STATUS_OK);
+    assert_int_equal(endpoint_start(endpoint, &err), STATUS_OK);
+    return endpoint;
+}
+
+static void stop_echo(struct endpoint *endpoint)
+{
+    endpoint_close(endpoint);
+    echo_fini(&echo);
+}
+
+static status say_with(const char *token)
+{
+    const struct rpc_channel_options shown = {.token = token};
+    struct rpc_channel *channel;
+    struct err err;
+    int64_t answer;
+    assert_int_equal(rpc_channel_open(&channel, address, &shown, &err), STATUS_OK);
+    const status s = echo_say(channel, 1, NULL, &answer, &err);
+    rpc_channel_close(channel);
+    return s;
+}
+
+static double metric_shown(const char *name)
+{
+    char *page = metrics_prometheus();
+    char line[128];
+    snprintf(line, sizeof line, "\n%s ", name);
+    const char *at = strstr(page, line);
+    double value = -1;
+    assert_true(at != NULL && sscanf(at + strlen(line), "%lf", &value) == 1);
+    mem_free(page);
+    return value;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    memset(&experiment, 0, sizeof experiment);
+    scratch_make(scratch_folder);
+    snprintf(address, sizeof address, "unix:%s/a/b/echo.sock", scratch_folder);
+    return 0;
+}
+
+static void options_are_the_roles_own(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    assert_int_equal(options.other, 3);
+    assert_string_equal(options.endpoint.tokens_file, "");
+    assert_int_equal(options.endpoint.max_calls, 1024);
+    assert_int_equal(options.endpoint.max_connection_bytes, 2ll << 30);
+    assert_int_equal(options.endpoint.idle_connection_seconds, 300);
+    assert_int_equal(options.endpoint.grace_ms, 250);
+    load("--max_calls=7", "--grace_ms=1");
+    assert_int_equal(options.endpoint.max_calls, 7);
+    assert_int_equal(options.endpoint.grace_ms, 1);
+}
+
+static void serves_at_a_socket_whose_folder_it_makes(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    struct endpoint *endpoint = serve_echo();
+    assert_int_equal(say_with(NULL), STATUS_OK);
+    assert_int_equal(rpc_server_port(endpoint_server(endpoint), 0), 0);
+    stop_echo(endpoint);
+}
+
+static void tokens_have_roles(void **state)
+{
+    (void)state;
+    char flag[3 * SCRATCH_SIZE];
+    char *tokens = scratch_at("tokens");
+    snprintf(flag, sizeof flag, "--tokens_file=%s", tokens);
+    load(flag, NULL);
+    struct endpoint *endpoint = NULL;
+    struct err err;
+    assert_int_equal(open_endpoint(&endpoint, address, &err), STATUS_NOT_FOUND);
+    scratch_write(tokens, "inserter-inserter insert\nadmin-admin-admin admin\n");
+    chmod(tokens, 0644);
+    assert_int_equal(open_endpoint(&endpoint, address, &err), STATUS_DENIED);
+    chmod(tokens, 0600);
+    endpoint = serve_echo();
+    /* Say is for role bits 1 and 2. */
+    assert_int_equal(say_with("inserter-inserter"), STATUS_OK);
+    assert_int_equal(say_with("admin-admin-admin"), STATUS_DENIED);
+    assert_int_equal(say_with("someone-else-entirely"), STATUS_DENIED);
+    assert_int_equal(say_with(NULL), STATUS_DENIED);
+    stop_echo(endpoint);
+}
+
+static void addresses_beyond_this_machine_need_tls(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    struct endpoint *endpoint = NULL;
+    struct err err;
+    assert_int_equal(open_endpoint(&endpoint, "0.0.0.0:0", &err), STATUS_DENIED);
+    assert_non_null(strstr(err.text, "0.0.0.0:0"));
+    experiment.allow_insecure = true;
+    assert_int_equal(open_endpoint(&endpoint, "0.0.0.0:0", &err), STATUS_OK);
+    assert_true(rpc_server_port(endpoint_server(endpoint), 0) > 0);
+    endpoint_close(endpoint);
+    strcpy(experiment.tls_cert, "/no/such.pem");
+    strcpy(experiment.tls_key, "/no/such.key");
+    assert_int_equal(open_endpoint(&endpoint, "0.0.0.0:0", &err), STATUS_NOT_FOUND);
+    endpoint_close(NULL);
+}
+
+static void metrics_count_calls_of_all_endpoints(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    double before = -1;
+    for (int round = 0; round < 2; round++) {
+        struct endpoint *endpoint = serve_echo();
+        if (before < 0) {
+            before = metric_shown("hindcast_test_bytes_in_total");
+        }
+        for (int i = 0; i < 3; i++) {
+            assert_int_equal(say_with(NULL), STATUS_OK);
+        }
+        assert_true(metric_shown("hindcast_test_call_thread_lag_seconds") >= 0);
+        stop_echo(endpoint);
+    }
+    /* Six messages of the same few bytes; a closed endpoint's counts stay. */
+    const double grown = metric_shown("hindcast_test_bytes_in_total") - before;
+    assert_true(grown > 0 && (long)grown % 6 == 0);
+    assert_true(metric_shown("hindcast_test_bytes_out_total") > 0);
+    assert_true(metric_shown("hindcast_test_calls_active") == 0);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(options_are_the_roles_own),
+        TEST(serves_at_a_socket_whose_folder_it_makes),
+        TEST(tokens_have_roles),
+        TEST(addresses_beyond_this_machine_need_tls),
+        TEST(metrics_count_calls_of_all_endpoints),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
