@@ -9,7 +9,7 @@
  *                         observation, reward and checks leave of it
  *
  * Both sides walk through each episode side by side, in turns of 50 steps and in changing order, so
- * that a machine's moods meet both; the ratio is the median over turns. After each turn both must
+ * that changes of the machine's speed affect both; the ratio is the median over turns. After each turn both must
  * have arrived at the same state, bit for bit, or the program fails. */
 #include <getopt.h>
 #include <pthread.h>
@@ -46,6 +46,7 @@ struct worker {
     double *ctrl;   /* (STEPS, A) the same, physical */
     double *ratios; /* (n_turns) bare time / our time */
     size_t n_turns;
+    uint64_t n_episodes;
     uint64_t ours_ns, reset_ns;
     status outcome;
     struct err err;
@@ -133,9 +134,10 @@ static status run_episode(struct worker *worker, struct rng *rng)
     float observation[SIGNATURE_OBSERVATION_MAX];
     const struct simulation *simulation = control_suite_simulation(worker->suite);
     draw_actions(worker, rng);
+    const struct environment_start start = {.seed = worker->seed + worker->n_episodes++};
     uint64_t before_ns = clock_now_ns();
-    status s =
-        environment_reset(control_suite_environment(worker->suite), observation, &worker->err);
+    status s = environment_reset(control_suite_environment(worker->suite), &start, observation,
+                                 &worker->err);
     worker->reset_ns += clock_now_ns() - before_ns;
     if (s != STATUS_OK) {
         return s;
@@ -152,7 +154,7 @@ static status run_episode(struct worker *worker, struct rng *rng)
 
 static status open_worker(struct worker *worker)
 {
-    status s = control_suite_open(&worker->suite, worker->task, worker->seed, &worker->err);
+    status s = control_suite_open(&worker->suite, worker->task, &worker->err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -246,7 +248,7 @@ static bool measure(const struct options *options, const char *task)
     int started = 0;
     for (int i = 0; i < options->threads; i++) {
         workers[i].task = task;
-        workers[i].seed = (uint64_t)i + 1;
+        workers[i].seed = (uint64_t)i << 32;
         workers[i].seconds = options->seconds;
         if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
             (void)fprintf(stderr, "bench_environment: cannot start thread %d\n", i);

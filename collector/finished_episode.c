@@ -1,4 +1,4 @@
-/* Making and freeing; nothing else. */
+/* Allocation only; what the fields mean is in the header. */
 #include "collector/finished_episode.h"
 
 #include "common/base/memory.h"

@@ -1,4 +1,4 @@
-/* An episode that was acted to its end, and how: what workers hand to the keeper. */
+/* An episode that was acted to its end, and how: passed from the workers to the episode writer. */
 #ifndef HINDCAST_COLLECTOR_FINISHED_EPISODE_H
 #define HINDCAST_COLLECTOR_FINISHED_EPISODE_H
 
@@ -12,14 +12,14 @@ struct finished_episode {
     bool random;             /* acted uniformly at random; then version and learner_step are 0 */
     uint64_t version;        /* of the parameters when it began */
     uint64_t learner_step;
-    uint32_t task; /* pursued: place of its reward in the environment's signature */
+    uint32_t task; /* pursued: index of its reward in the environment's signature */
 };
 
 /* Empty, for rows of width W. NULL when out of memory. */
 struct finished_episode *finished_episode_new(uint64_t sequence, uint32_t W);
 void finished_episode_free(struct finished_episode *finished); /* NULL is fine */
 
-/* Episodes on the heap, as the keeper holds them. */
+/* An empty episode on the heap. */
 struct episode *episode_new(uint32_t W);    /* NULL when out of memory */
 void episode_free(struct episode *episode); /* NULL is fine */
 

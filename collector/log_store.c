@@ -1,4 +1,8 @@
-/* Journal and dataset as one thing: episodes numbered 1, 2, .. on disk. */
+/* Combines a journal and a dataset into one store of episodes numbered 1, 2, ..
+ *
+ * The journal takes each episode at once, with a sync; from time to time its episodes become a shard
+ * of the dataset and leave it. A crash in between leaves episodes in both: journal_open drops those
+ * that the last shard has. The formats are common/trajectory's. */
 #include "collector/log_store.h"
 
 #include <errno.h>
@@ -23,8 +27,8 @@
 
 #define PATH_SIZE    1024
 #define IDENTITY_MAX (64u << 10) /* bytes of collector.json */
-#define COMPACT_AT_BYTES                                                                           \
-    (JOURNAL_BYTES_MAX / 4) /* a shard is made in memory: long before it is full */
+/* A shard is built in memory, so one is written long before the journal is full. */
+#define COMPACT_AT_BYTES (JOURNAL_BYTES_MAX / 4)
 
 struct log_store {
     struct log_store_settings settings;
@@ -39,6 +43,7 @@ struct log_store {
 
 /* ---- collector.json ---- */
 
+/* Do the logs in the folder belong to this environment and seed? Takes over their identity. */
 static status check_identity(struct log_store *store, const cJSON *json, const char *path,
                              struct err *err)
 {
@@ -53,10 +58,11 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
     }
     if (strcmp(environment, store->settings.environment) != 0 ||
         (uint64_t)seed != store->settings.seed) {
-        return err_set(err, STATUS_MISMATCH,
-                       "%s: these logs are of environment %s, seed %.0f; this collector acts in "
-                       "%s, seed %" PRIu64,
-                       path, environment, seed, store->settings.environment, store->settings.seed);
+        return err_set(
+            err, STATUS_MISMATCH,
+            "%s: these logs are of environment %s, seed %.0f; this collector is configured "
+            "for %s, seed %" PRIu64,
+            path, environment, seed, store->settings.environment, store->settings.seed);
     }
     store->source = strtoull(source, NULL, 16);
     store->started_ns = strtoull(started, NULL, 10);
@@ -66,6 +72,7 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
     return STATUS_OK;
 }
 
+/* Draws the identity of a new folder and writes it. */
 static status make_identity(struct log_store *store, const char *path, struct err *err)
 {
     char source[32], started[32];
@@ -106,6 +113,7 @@ static status open_identity(struct log_store *store, struct err *err)
 
 /* ---- Opening ---- */
 
+/* Opens the dataset; what made it is recorded in its metadata. */
 static status open_dataset(struct log_store *store, struct err *err)
 {
     cJSON *made_by = cJSON_CreateObject();
@@ -134,7 +142,7 @@ static status open_journal(struct log_store *store, struct err *err)
         return s;
     }
     if (found.corrupt > 0) {
-        log_error("the journal was damaged; the episodes hit are lost path=%s places=%" PRIu64,
+        log_error("the journal was damaged; the episodes affected are lost path=%s places=%" PRIu64,
                   path, found.corrupt);
     }
     log_info("journal opened episodes=%" PRIu64 " in_last_shard=%" PRIu64 " torn_bytes=%" PRIu64,
@@ -142,7 +150,7 @@ static status open_journal(struct log_store *store, struct err *err)
     return STATUS_OK;
 }
 
-/* Sequence of the last episode of a shard; 0 where it was not written by a collector. */
+/* Sequence of the last episode of a shard; 0 if a collector did not write it. */
 static status last_of_shard(const struct dataset *dataset, size_t shard_i, uint64_t *last,
                             struct err *err)
 {
@@ -169,6 +177,7 @@ static status find_last_in_shards(struct log_store *store, struct err *err)
     return s;
 }
 
+/* Sequence of the last episode on disk. The journal is newer than all shards. */
 static status find_last(struct log_store *store, struct err *err)
 {
     uint64_t n = journal_episodes(store->journal);
@@ -252,15 +261,16 @@ status log_store_append(struct log_store *store, struct episode *episode, struct
         journal_bytes(store->journal) < COMPACT_AT_BYTES) {
         return STATUS_OK;
     }
+    /* The episode is safe in the journal: a failing shard is no error of this append. */
     if (log_store_compact(store, &why) != STATUS_OK) {
-        log_error("episodes stay in the journal for now: %s", why.text);
+        log_error("the shard cannot be written; its episodes stay in the journal: %s", why.text);
     }
     return STATUS_OK;
 }
 
 /* ---- Reading back ---- */
 
-/* A walk over what is kept. */
+/* A walk over the kept episodes. */
 struct walk {
     uint64_t after;
     log_store_visit *visit;
@@ -277,7 +287,7 @@ static status walk_reader(struct walk *walk, struct shard_reader *reader,
             continue;
         }
         if (shard_reader_read(reader, i, &walk->episode, err) != STATUS_OK) {
-            log_error("an episode cannot be read and is left out: %s", err->text);
+            log_error("an episode cannot be read and is skipped: %s", err->text);
             continue;
         }
         walk->episode.identity = survey->origins[i];
@@ -293,7 +303,7 @@ static status walk_shard(struct walk *walk, const struct dataset *dataset, size_
     struct shard_survey survey;
     status s = shard_survey(&survey, dataset_shard(dataset, shard_i)->path, err);
     if (s != STATUS_OK) {
-        log_error("a shard cannot be read and is left out: %s", err->text);
+        log_error("a shard cannot be read and is skipped: %s", err->text);
         return STATUS_OK;
     }
     s = shard_reader_open(&reader, dataset, shard_i, err);
@@ -301,7 +311,7 @@ static status walk_shard(struct walk *walk, const struct dataset *dataset, size_
         s = walk_reader(walk, reader, &survey, err);
         shard_reader_close(reader);
     } else {
-        log_error("a shard cannot be read and is left out: %s", err->text);
+        log_error("a shard cannot be read and is skipped: %s", err->text);
         s = STATUS_OK;
     }
     mem_free(survey.origins);
@@ -330,7 +340,7 @@ static status walk_journal(struct walk *walk, const struct log_store *store, str
     status s = STATUS_OK;
     for (uint64_t i = 0; s == STATUS_OK && i < journal_episodes(store->journal); i++) {
         if (journal_read(store->journal, i, &walk->episode, err) != STATUS_OK) {
-            log_error("an episode of the journal cannot be read and is left out: %s", err->text);
+            log_error("an episode of the journal cannot be read and is skipped: %s", err->text);
         } else if (walk->episode.identity.episode > walk->after) {
             s = walk->visit(walk->arg, &walk->episode, err);
         }
@@ -343,7 +353,7 @@ status log_store_each(struct log_store *store, uint64_t after, log_store_visit *
 {
     struct err own;
     struct walk walk = {.after = after, .visit = visit, .arg = arg};
-    err = err == NULL ? &own : err;
+    err = err == NULL ? &own : err; /* its text is logged for episodes that are skipped */
     episode_init(&walk.episode, signature_width(&store->signature));
     status s = walk_shards(&walk, store, err);
     if (s == STATUS_OK) {

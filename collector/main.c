@@ -1,9 +1,10 @@
-/* hindcast-collector: acts in an environment and keeps what happens, as logs and in the replay. */
+/* hindcast-collector: acts in an environment and writes what happens, to logs and to the replay
+ * server. Reads the options, makes the parts in order, runs the loop, and ends the parts. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "collector/keeper.h"
-#include "common/environments/environment.h"
+#include "collector/episode_writer.h"
 #include "common/rpc/rpc.h"
 
 #define LOG_MODULE "main"
@@ -14,28 +15,15 @@
 struct collector {
     struct experiment experiment;
     struct collector_options options;
-    struct signature signature;
+    struct environment_description environment;
     char writer_name[64];
     struct process *process;
     struct parameters_client *client;
-    struct policy_source *policies;
+    struct policy_cache *policies;
     struct log_store *store;
-    struct crew *crew;
-    struct keeper *keeper;
+    struct worker_pool *pool;
+    struct episode_writer *writer;
 };
-
-static status learn_signature(struct collector *collector, struct err *err)
-{
-    struct environment *environment;
-    status s = environment_open(&environment, collector->experiment.environment, 0, err);
-    if (s == STATUS_OK) {
-        collector->signature = *environment_signature(environment);
-        environment_close(environment);
-    } else {
-        err_context(err, s, "experiment.environment");
-    }
-    return s;
-}
 
 static status open_store(struct collector *collector, struct err *err)
 {
@@ -48,8 +36,9 @@ static status open_store(struct collector *collector, struct err *err)
     };
     snprintf(collector->writer_name, sizeof collector->writer_name, "collector-%" PRId64,
              collector->options.index);
-    status s = log_store_open(&collector->store, &settings, &collector->signature, err);
-    if (s == STATUS_OK) { /* said here: once the keeper runs, the store is its alone */
+    status s = log_store_open(&collector->store, &settings, &collector->environment.signature, err);
+    if (s == STATUS_OK) {
+        /* Logged here: once the episode writer runs, the store belongs to its thread. */
         log_info("collecting environment=%s folder=%s episodes_so_far=%" PRIu64,
                  collector->experiment.environment, collector->options.folder,
                  log_store_last(collector->store));
@@ -57,23 +46,23 @@ static status open_store(struct collector *collector, struct err *err)
     return s;
 }
 
-/* A collector that acts at random and ends no run needs no learner. */
+/* A collector that only acts at random, and does not end the run, needs no learner. */
 static status open_parameters(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
-    if (options->act[0] != 'p' && !options->finish_run) {
+    if (strcmp(options->act, "policy") != 0 && !options->finish_run) {
         return STATUS_OK;
     }
     status s = parameters_client_open(&collector->client, &collector->experiment, err);
-    return s == STATUS_OK ? policy_source_new(&collector->policies, collector->client, err) : s;
+    return s == STATUS_OK ? policy_cache_new(&collector->policies, collector->client, err) : s;
 }
 
-static status start_crew(struct collector *collector, struct err *err)
+static status start_pool(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
-    bool random = options->act[0] == 'r';
-    struct crew_settings settings = {
-        .environment = collector->experiment.environment,
+    bool random = strcmp(options->act, "random") == 0;
+    struct worker_pool_settings settings = {
+        .environment = &collector->environment,
         .seed = (uint64_t)collector->experiment.seed,
         .index = (uint64_t)options->index,
         .n_workers = (uint32_t)options->environments,
@@ -81,31 +70,31 @@ static status start_crew(struct collector *collector, struct err *err)
         .last = (uint64_t)options->episodes,
         .random_episodes = random ? UINT64_MAX : (uint64_t)options->random_episodes,
         .refresh_steps = (uint32_t)options->refresh_steps,
-        .wait_for_policy = options->initial[0] == 'w',
+        .wait_for_policy = strcmp(options->initial, "wait") == 0,
         .policies = collector->policies,
     };
-    return crew_start(&collector->crew, &settings, &collector->signature, err);
+    return worker_pool_start(&collector->pool, &settings, err);
 }
 
-static status start_keeper(struct collector *collector, struct err *err)
+static status start_writer(struct collector *collector, struct err *err)
 {
-    struct keeper_parts parts = {
+    struct episode_writer_parts parts = {
         .process = collector->process,
         .experiment = &collector->experiment,
         .options = &collector->options,
-        .signature = &collector->signature,
+        .signature = &collector->environment.signature,
         .store = collector->store,
-        .crew = collector->crew,
+        .pool = collector->pool,
         .policies = collector->policies,
         .client = collector->client,
     };
-    return keeper_start(&collector->keeper, &parts, err);
+    return episode_writer_start(&collector->writer, &parts, err);
 }
 
 static status open_parts(struct collector *collector, struct err *err)
 {
     status (*const steps[])(struct collector *, struct err *) = {open_store, open_parameters,
-                                                                 start_crew, start_keeper};
+                                                                 start_pool, start_writer};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof steps / sizeof steps[0]; i++) {
         s = steps[i](collector, err);
@@ -113,14 +102,15 @@ static status open_parts(struct collector *collector, struct err *err)
     return s;
 }
 
+/* In the order that lets threads end: workers first, since the episode writer waits for them. */
 static void close_parts(struct collector *collector)
 {
-    if (collector->crew != NULL) {
-        crew_stop(collector->crew);
+    if (collector->pool != NULL) {
+        worker_pool_stop(collector->pool);
     }
-    keeper_join(collector->keeper);
-    crew_free(collector->crew);
-    policy_source_free(collector->policies);
+    episode_writer_join(collector->writer);
+    worker_pool_free(collector->pool);
+    policy_cache_free(collector->policies);
     if (collector->client != NULL) {
         parameters_client_close(collector->client);
     }
@@ -150,19 +140,18 @@ static int run(struct collector *collector)
 
 int main(int argc, char **argv)
 {
-    static struct collector collector; /* signatures and option lists are large */
+    static struct collector collector; /* too large for the stack */
     struct config_section sections[] = {experiment_section(&collector.experiment),
                                         collector_section(&collector.options)};
     struct err err;
     bool done = false;
-    status s = config_load(sections, 2, "hindcast-collector: acts, and keeps what happens", argc,
-                           argv, &done, &err);
+    status s =
+        config_load(sections, 2, "hindcast-collector: acts in an environment and logs the episodes",
+                    argc, argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&collector.experiment);
-        s = collector_options_finish(&collector.options, &collector.experiment, &err);
-    }
-    if (s == STATUS_OK && !done) {
-        s = learn_signature(&collector, &err);
+        s = collector_options_finish(&collector.options, &collector.experiment,
+                                     &collector.environment, &err);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-collector: %s\n", err.text);

@@ -1,71 +1,103 @@
-/* The table behind the `collector` section. Defaults that the paper gives are said to be its; all
- * others are ours. */
+/* The table behind the `collector` section, and the checks that involve more than one option. All
+ * defaults are ours. */
 #include "collector/options.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define FIELD(name) offsetof(struct collector_options, name)
 
-static const struct config_option table[] = {
+static const struct config_option collector_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
-     "which of several collectors this is"},
-    {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL, "how many collectors there are"},
+     "number of this collector among several"},
+    {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL, "number of collectors in the run"},
     {"act", CONFIG_CHOICE, FIELD(act), "", "policy", 0, 0, "policy|random",
-     "the learner's policy, sampled, or uniform chance"},
+     "act with the learner's policy, sampled, or uniformly at random"},
     {"initial", CONFIG_CHOICE, FIELD(initial), "", "random", 0, 0, "random|wait",
-     "until the first parameters come: act at random, or wait"},
+     "until the first parameters arrive: act at random, or wait"},
     {"random_episodes", CONFIG_INT, FIELD(random_episodes), "episodes", "0", 0, 1e9, NULL,
-     "the first so many act at random"},
+     "act at random in this many first episodes"},
     {"environments", CONFIG_INT, FIELD(environments), "", "1", 1, 256, NULL,
-     "environments acted in at the same time, a thread each"},
+     "environments to act in at the same time, one thread each"},
     {"episodes", CONFIG_INT, FIELD(episodes), "episodes", "0", 0, 1e12, NULL,
-     "to collect in all, earlier starts included; 0: until the run ends"},
+     "episodes to collect in total, earlier starts included; 0: until the run ends"},
     {"refresh_steps", CONFIG_INT, FIELD(refresh_steps), "steps", "0", 0, 1e9, NULL,
-     "take the newest parameters every so many steps; 0: when an episode starts"},
+     "take the newest parameters after this many steps; 0: when an episode starts"},
     {"insert", CONFIG_BOOL, FIELD(insert), "", "false", 0, 0, NULL,
-     "insert finished episodes into the replay (online learning)"},
+     "insert finished episodes into the replay server (online learning)"},
     {"table", CONFIG_TEXT, FIELD(table), "", "default", 0, 0, NULL, "replay table to insert into"},
     {"folder", CONFIG_TEXT, FIELD(folder), "", "", 0, 0, NULL,
-     "where the logs go; empty: RUN_DIR/logs (with several collectors /collector-INDEX in it)"},
+     "folder of the logs; empty: RUN_DIR/logs (with several collectors RUN_DIR/logs/"
+     "collector-INDEX)"},
     {"shard_episodes", CONFIG_INT, FIELD(shard_episodes), "episodes", "100", 1, 100000, NULL,
-     "episodes per log file; until they are so many they stay in the journal"},
+     "episodes per log file; until then they are kept in the journal"},
     {"finish_run", CONFIG_BOOL, FIELD(finish_run), "", "false", 0, 0, NULL,
-     "end the run, the learner's too, after the last episode"},
+     "end the run, including the learner, after the last episode"},
 };
 
 struct config_section collector_section(struct collector_options *options)
 {
     return (struct config_section){.name = "collector",
-                                   .options = table,
-                                   .n_options = sizeof table / sizeof table[0],
+                                   .options = collector_options_table,
+                                   .n_options = sizeof collector_options_table /
+                                                sizeof collector_options_table[0],
                                    .values = options};
 }
 
-status collector_options_finish(struct collector_options *options,
-                                const struct experiment *experiment, struct err *err)
+static status check_environment(const struct collector_options *options,
+                                const struct experiment *experiment,
+                                struct environment_description *environment, struct err *err)
 {
-    if (options->index >= options->count) {
-        return err_set(err, STATUS_INVALID, "collector.index %lld: expected less than count %lld",
-                       (long long)options->index, (long long)options->count);
-    }
-    if (options->finish_run && options->episodes == 0) {
+    if (experiment->environment[0] == '\0') {
         return err_set(err, STATUS_INVALID,
-                       "collector.finish_run: needs collector.episodes, which is 0 (no end)");
+                       "experiment.environment is empty: expected a name like cheetah-run");
     }
-    if (options->folder[0] != '\0') {
-        return STATUS_OK;
+    status s = environment_describe(environment, experiment->environment, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "experiment.environment");
     }
+    if (options->environments > environment->open_max) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.environments %" PRId64 ": %s may be opened %u times at once",
+                       options->environments, experiment->environment, environment->open_max);
+    }
+    return STATUS_OK;
+}
+
+static status choose_folder(struct collector_options *options, const struct experiment *experiment,
+                            struct err *err)
+{
     char folder[2 * CONFIG_TEXT_SIZE];
     if (options->count == 1) {
         snprintf(folder, sizeof folder, "%s/logs", experiment->run_dir);
     } else {
-        snprintf(folder, sizeof folder, "%s/logs/collector-%lld", experiment->run_dir,
-                 (long long)options->index);
+        snprintf(folder, sizeof folder, "%s/logs/collector-%" PRId64, experiment->run_dir,
+                 options->index);
     }
     if (strlen(folder) >= sizeof options->folder) {
         return err_set(err, STATUS_INVALID, "collector.folder: %s is too long", folder);
     }
     strcpy(options->folder, folder);
     return STATUS_OK;
+}
+
+status collector_options_finish(struct collector_options *options,
+                                const struct experiment *experiment,
+                                struct environment_description *environment, struct err *err)
+{
+    if (options->index >= options->count) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.index %" PRId64 ": expected less than collector.count %" PRId64,
+                       options->index, options->count);
+    }
+    if (options->finish_run && options->episodes == 0) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.finish_run: needs collector.episodes, which is 0 (no end)");
+    }
+    status s = check_environment(options, experiment, environment, err);
+    if (s == STATUS_OK && options->folder[0] == '\0') {
+        s = choose_folder(options, experiment, err);
+    }
+    return s;
 }

@@ -1,4 +1,5 @@
-/* From a record to points. See curves.h. */
+/* Turns a record of evaluator.jsonl into points for TensorBoard. The file format is
+ * common/base/event_file's. */
 #include "evaluator/curves.h"
 
 #include <math.h>
@@ -37,7 +38,7 @@ void curves_close(struct curves *curves)
     }
 }
 
-/* A number of `object`, under the name `tag`, or `tag`/`task`; nothing where it is not there. */
+/* Adds the number `key` of `object` as a point `tag`, or `tag`/`task`; nothing where it is absent. */
 static void add_number(struct curves *curves, const cJSON *object, const char *key, const char *tag,
                        const char *task)
 {

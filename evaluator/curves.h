@@ -7,13 +7,13 @@
 
 struct curves;
 
-/* A new file. `seen_step`: of the last evaluation of this run that is on disk; < 0: none, and what
- * is in the folder is of other runs, and void. */
+/* Opens a new file. `seen_step`: the learner step of this run's last evaluation on disk; < 0: there is
+ * none, and the points already in the folder, which are of other runs, are void. */
 status curves_open(struct curves **curves, const char *folder, double seen_step,
                    struct err *err) MUST_CHECK;
 void curves_close(struct curves *curves); /* NULL is fine */
 
-/* One evaluation, as it stands in evaluator.jsonl: return_mean, best_return_mean, seconds, and of
+/* Adds one evaluation, a record of evaluator.jsonl: return_mean, best_return_mean, seconds, and for
  * each task return_mean/TASK, .. for min, median, max and std. */
 void curves_add(struct curves *curves, const cJSON *record, double best);
 

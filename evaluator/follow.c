@@ -1,4 +1,8 @@
-/* One thread: a snapshot, a measurement, a line, and again. */
+/* One thread: take a snapshot, measure it, write a line, and again until the run has ended.
+ *
+ * It waits for three things: a newer snapshot, the run's end, and a learner that is away; all waits
+ * are bounded (TAKE_MS) so that it notices when the process stops. What is known of the run, and what
+ * of it is on disk, is in standing.c; what is measured in the end in report.c. */
 #include "evaluator/follow.h"
 
 #include <inttypes.h>
@@ -18,7 +22,7 @@
 #define TAKE_MS        500
 #define FINISH_MS      5000
 #define ABSENT_SHOWN_S 5
-#define RESUME_MS      5000 /* how long a run that has ended is asked whether it has begun anew */
+#define RESUME_MS      5000 /* how long to look for a learner that continues an ended run */
 
 struct follow {
     struct process *process;
@@ -29,7 +33,8 @@ struct follow {
     struct run_files files;
     struct standing standing;
     struct parameters_client *client;
-    const struct parameters_snapshot *pending; /* taken, not yet looked at; NULL: none */
+    struct environment_pool *pool;
+    const struct parameters_snapshot *pending; /* taken, not yet handled; NULL: none */
 };
 
 static bool follow_stopping(void *arg)
@@ -45,12 +50,10 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
 {
     const struct evaluator_options *options = follow->options;
     struct measurement_settings settings = {
-        .environment = follow->experiment->environment,
         .seed = (uint64_t)follow->experiment->seed,
         .stream = MEASUREMENT_WINDOW,
         .index = (uint64_t)options->index,
         .episodes = (uint32_t)options->window_episodes,
-        .threads = (uint32_t)options->threads,
         .sample = strcmp(options->act, "sample") == 0,
         .stopping = follow_stopping,
         .arg = follow,
@@ -62,7 +65,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     if (s != STATUS_OK) {
         return err_context(err, s, "version %" PRIu64, snapshot->version);
     }
-    s = measurement_take(&measurement, policy, &settings, err);
+    s = measurement_take(&measurement, policy, follow->pool, &settings, err);
     policy_free(policy);
     if (s == STATUS_OK) {
         s = standing_keep(&follow->standing, snapshot, measurement, at_s, err);
@@ -79,8 +82,8 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
 
 /* ---- The run's end ---- */
 
-/* The stop rule has spoken: ends the run. Not reaching the learner is no error: it is tried again.
- * */
+/* Ends the run, as the stop rule asks. Where the learner cannot be reached, the next call tries
+ * again. */
 static void ask_to_finish(struct follow *follow)
 {
     char reason[128];
@@ -97,11 +100,14 @@ static void ask_to_finish(struct follow *follow)
     }
 }
 
-/* Measures what is reported. */
+/* Measures and writes the final report. */
 static status report_end(struct follow *follow, struct err *err)
 {
-    struct report_settings settings = {follow->experiment, follow->options, follow_stopping,
-                                       follow};
+    struct report_settings settings = {.experiment = follow->experiment,
+                                       .options = follow->options,
+                                       .pool = follow->pool,
+                                       .stopping = follow_stopping,
+                                       .arg = follow};
     cJSON *report;
     process_report(follow->process, -1, "the run has ended; measuring the best policy");
     status s = report_run(&report, &follow->files, &settings, err);
@@ -122,7 +128,7 @@ static status report_end(struct follow *follow, struct err *err)
 
 /* ---- The thread ---- */
 
-/* What to do with a snapshot. *ended: it was the run's last. */
+/* Evaluates a snapshot, unless it is known already. *ended: it was the run's last. */
 static status handle_snapshot(struct follow *follow, const struct parameters_snapshot *snapshot,
                               bool *ended, struct err *err)
 {
@@ -131,13 +137,13 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
         standing_begin(&follow->standing, snapshot->run_id);
     }
     if (snapshot->finished && (double)snapshot->learner_step == follow->standing.seen_step) {
-        /* The run ended with the step of the version before: the same policy under two numbers. */
+        /* The run ended with the step of the version before: one policy under two versions. */
         follow->standing.seen = snapshot->version;
     } else if (snapshot->version > follow->standing.seen) {
         s = evaluate(follow, snapshot, err);
     }
     if (s == STATUS_CORRUPT && !snapshot->finished) {
-        log_error("this version is passed over: %s", err->text);
+        log_error("this version is skipped: %s", err->text);
         follow->standing.seen = snapshot->version;
         s = STATUS_OK;
     }
@@ -148,8 +154,8 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
     return s;
 }
 
-/* The next snapshot; TIMEOUT: none yet. Before the time, only the run's end (or another run) is
- * news. */
+/* The next snapshot; TIMEOUT: none yet. Before `not_before_ns`, only the run's end and another run
+ * are delivered: any version in between is replaced by a newer one anyway. */
 static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
                             const struct parameters_snapshot **snapshot)
 {
@@ -167,7 +173,7 @@ static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
                                   snapshot);
 }
 
-/* Nothing came: is there a learner at all? UNAVAILABLE: none for too long. */
+/* No snapshot came: is the learner connected? UNAVAILABLE: it has been away for too long. */
 static status check_learner(struct follow *follow, uint64_t *absent_since_ns, struct err *err)
 {
     const uint64_t now_ns = clock_now_ns();
@@ -188,17 +194,16 @@ static status check_learner(struct follow *follow, uint64_t *absent_since_ns, st
     if (absent_s >= ABSENT_SHOWN_S) {
         process_report(follow->process, -1, "no learner at %s for %.0f s%s",
                        follow->experiment->parameters, absent_s,
-                       follow->standing.seen > 0 ? "; if its run has ended, this has missed it"
-                                                 : "");
+                       follow->standing.seen > 0 ? "; its run may have ended unnoticed" : "");
     }
     return STATUS_OK;
 }
 
-/* Snapshot after snapshot until the run has ended. CLOSED: the process stops before. */
+/* Handles snapshots until the run has ended. CLOSED: the process stops before. */
 static status follow_run(struct follow *follow, struct err *err)
 {
     bool ended = false;
-    uint64_t absent_since_ns = 0; /* 0: the learner was there when we looked last */
+    uint64_t absent_since_ns = 0; /* 0: the learner was connected at the last look */
     uint64_t not_before_ns = 0;   /* of the next evaluation */
     while (!ended) {
         const struct parameters_snapshot *snapshot;
@@ -229,8 +234,8 @@ static status follow_run(struct follow *follow, struct err *err)
     return STATUS_OK;
 }
 
-/* Had the run that this folder holds ended before this start, and is it not going on? Its learner
- * may be gone for good: it is asked for a while. */
+/* Had the run in this folder ended before this start, and does no learner continue it? A learner may
+ * be gone for good, so it is looked for during RESUME_MS only. */
 static bool ended_before(struct follow *follow)
 {
     struct policy_notes last;
@@ -253,7 +258,7 @@ static status work(struct follow *follow, struct err *err)
     if (ended_before(follow)) {
         log_info("the run had ended before this start");
     } else {
-        /* The mark of an ended run must not outlive it. */
+        /* This file marks an ended run; the run goes on. */
         unlink(follow->files.policy_last);
         status s = follow_run(follow, err);
         if (s != STATUS_OK) {
@@ -269,7 +274,7 @@ static void *follow_main(void *arg)
     struct err err = {0};
     status s = work(follow, &err);
     if (s != STATUS_OK && s != STATUS_CLOSED) {
-        log_error("cannot go on: %s", err.text);
+        log_error("the evaluator stops: %s", err.text);
     }
     process_stop(follow->process, s == STATUS_OK || s == STATUS_CLOSED ? 0 : 1);
     return NULL;
@@ -289,6 +294,9 @@ status follow_start(struct follow **follow, struct process *process,
     snprintf(made->who, sizeof made->who, "evaluator-%" PRId64, options->index);
     run_files_init(&made->files, experiment->run_dir, (int)options->index);
     status s = standing_open(&made->standing, &made->files, options, err);
+    s = s != STATUS_OK ? s
+                       : environment_pool_open(&made->pool, experiment->environment,
+                                               (uint32_t)options->threads, err);
     s = s != STATUS_OK ? s : parameters_client_open(&made->client, experiment, err);
     if (s == STATUS_OK) {
         int number = pthread_create(&made->thread, NULL, follow_main, made);
@@ -298,6 +306,7 @@ status follow_start(struct follow **follow, struct process *process,
         if (made->client != NULL) {
             parameters_client_close(made->client);
         }
+        environment_pool_close(made->pool);
         standing_close(&made->standing);
         mem_free(made);
         return s;
@@ -314,6 +323,7 @@ void follow_join(struct follow *follow)
             parameters_snapshot_release(follow->pending);
         }
         parameters_client_close(follow->client);
+        environment_pool_close(follow->pool);
     }
 }
 

@@ -1,6 +1,5 @@
-/* Following a run: measures the learner's snapshots one after another, keeps the best policy, ends
- * the run when the stop rule says so, and, when it has ended, measures afresh what will be
- * reported.
+/* Follows a run: measures the learner's snapshots one after another, keeps the best policy, ends the
+ * run when the stop rule asks for it, and, when it has ended, measures the final report.
  *
  * One thread of its own. In RUN_DIR (docs/storage.md; evaluators with index > 0 put -INDEX before
  * the first dot):
@@ -8,10 +7,10 @@
  *     evaluator.jsonl            a line per evaluation
  *     policy.safetensors         the best policy so far by running evaluations
  *     policy_last.safetensors    the last one; written when the run has ended
- *     evaluation.json            what is reported; written last
+ *     evaluation.json            the final report; written last
  *
- * These are all its state: a restarted evaluator goes on from them. A run that starts afresh in
- * the same folder (another run_id) starts a new count; the other run's lines stay. */
+ * These files are all its state: a restarted evaluator continues from them. A new run in the same
+ * folder (another run_id) starts a new count; the lines of the other run stay. */
 #ifndef HINDCAST_EVALUATOR_FOLLOW_H
 #define HINDCAST_EVALUATOR_FOLLOW_H
 
@@ -20,8 +19,8 @@
 
 struct follow;
 
-/* Opens the files and starts the thread, which stops the process when all is done, or cannot go
- * on. rpc_init first. All arguments are borrowed until follow_free. */
+/* Opens the environments and the files, and starts the thread, which stops the process when all is
+ * done or an error ends it. rpc_init first. All arguments are borrowed until follow_free. */
 status follow_start(struct follow **follow, struct process *process,
                     const struct experiment *experiment, const struct evaluator_options *options,
                     struct err *err) MUST_CHECK;
@@ -30,7 +29,7 @@ void follow_join(struct follow *follow);
 /* After follow_join, and after the admin page can no longer ask for follow_page. NULL is fine. */
 void follow_free(struct follow *follow);
 
-/* The admin page: all evaluations so far, as history_page. Any thread. */
+/* For the admin page: all evaluations so far, as history_page. Any thread. */
 char *follow_page(void *follow);
 
 #endif

@@ -1,4 +1,7 @@
-/* A file that grows, and an array that mirrors it. */
+/* A file that is only appended to, and the same records in memory for the admin page.
+ *
+ * The thread that appends is the only one that changes anything; the mutex is for the admin page,
+ * which prints the records from another thread. */
 #include "evaluator/history.h"
 
 #include <errno.h>
@@ -16,10 +19,9 @@
 struct history {
     int fd;
     double started_s;
-    pthread_mutex_t
-        mutex;      /* guards `page`: the thread that appends changes it, the admin's reads it */
-    cJSON *page;    /* {"evaluations": records} */
-    cJSON *records; /* in it */
+    pthread_mutex_t mutex; /* guards `page` */
+    cJSON *page;           /* {"evaluations": records} */
+    cJSON *records;        /* in it */
 };
 
 /* Adds the lines of `text`; *good: bytes of whole lines. */
@@ -59,7 +61,7 @@ static status read_file(struct history *history, const char *path, struct err *e
     return s;
 }
 
-/* The first line tells when it was written and how long after the start that was. */
+/* Wall clock of the first start: the first line has its own time and the seconds since then. */
 static double find_start(const struct history *history)
 {
     const cJSON *first = cJSON_GetArrayItem(history->records, 0);

@@ -1,4 +1,5 @@
-/* hindcast-evaluator: rolls policies out and measures them. */
+/* hindcast-evaluator: acts with policies and measures their returns, following a run or once for a
+ * file. Reads the options, then runs one of the two. */
 #include <stdio.h>
 
 #include "common/base/process.h"
@@ -9,7 +10,7 @@
 #define LOG_MODULE "main"
 #include "common/base/log.h"
 
-/* Follows a run until it has ended, or until it is told to leave. */
+/* Follows a run until it has ended or the process is told to stop. */
 static int follow_a_run(const struct experiment *experiment,
                         const struct evaluator_options *options)
 {
@@ -33,12 +34,13 @@ static int follow_a_run(const struct experiment *experiment,
     }
     follow_join(follow);
     rpc_fini();
-    int exit_code = process_close(process); /* and its admin page, which asks `follow` */
+    /* Closes the admin page, which uses `follow`: only then may that be freed. */
+    int exit_code = process_close(process);
     follow_free(follow);
     return exit_code;
 }
 
-/* Measures one file; interrupted by signals as any program. */
+/* Measures one file; signals end it as they end any program. */
 static int measure_once(const struct experiment *experiment,
                         const struct evaluator_options *options)
 {
@@ -62,7 +64,8 @@ int main(int argc, char **argv)
                                         evaluator_section(&options)};
     struct err err;
     bool done = false;
-    status s = config_load(sections, 2, "hindcast-evaluator: rolls policies out, measures them",
+    status s = config_load(sections, 2,
+                           "hindcast-evaluator: acts with policies and measures their returns",
                            argc, argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&experiment);

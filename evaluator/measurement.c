@@ -1,7 +1,11 @@
-/* Threads that take episodes off one counter until there are none. */
+/* Threads, one per environment, that take episode numbers off one counter until there are none.
+ *
+ * Which thread acts an episode does not matter: its start and its actions come from a stream that is
+ * derived from its number, and the environment forgets what it did before. An episode in which the
+ * environment fails is counted and left out of the statistics; it is not an error unless nothing is
+ * left. */
 #include "evaluator/measurement.h"
 
-#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,8 +21,8 @@
 
 struct job {
     const struct policy *policy;
+    const struct environment_pool *pool;
     const struct measurement_settings *settings;
-    struct signature signature; /* the environment's */
     struct measurement *made;
     _Atomic uint32_t next; /* task * episodes + episode */
     _Atomic uint32_t failed;
@@ -28,6 +32,18 @@ struct job {
     struct err failure;    /* the first; code OK: none */
 };
 
+struct measuring_thread {
+    struct job *job;
+    struct environment *environment;
+    pthread_t thread;
+};
+
+static const struct signature *signature_of(const struct job *job)
+{
+    return &job->pool->description.signature;
+}
+
+/* Records the first failure and makes all threads leave. */
 static void fail_job(struct job *job, status s, const struct err *err)
 {
     pthread_mutex_lock(&job->mutex);
@@ -50,42 +66,38 @@ static status before_step(void *arg, uint32_t step, struct err *err)
     return stop ? STATUS_CLOSED : STATUS_OK;
 }
 
-/* Episode `number` of the job. An episode that the environment failed is counted and no error. */
-static status measure_episode(struct job *job, struct actor *actor, struct episode *episode,
-                              uint32_t number, struct err *err)
+/* Acts episode `number` of the job. A failure of the environment is counted and is no error. */
+static status measure_episode(struct job *job, struct environment *environment, struct actor *actor,
+                              struct episode *episode, uint32_t number, struct err *err)
 {
     const struct measurement_settings *settings = job->settings;
     uint32_t task = number / settings->episodes;
     struct rollout_stream stream;
-    struct environment *environment;
-    /* All tasks start from the same states. */
+    /* The streams of all tasks are the same. */
     rollout_stream(&stream, settings->seed, settings->stream, settings->index,
                    number % settings->episodes);
-    status s = environment_open(&environment, settings->environment, stream.start_seed, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
+    const uint32_t reward = actor_reward(actor, task);
+    const struct environment_start start = {.seed = stream.start_seed, .task = reward};
     actor_start(actor, &stream.rng, task);
-    s = rollout_run(environment, actor, episode, before_step, job, err);
-    environment_close(environment);
+    status s = rollout_run(environment, &start, actor, episode, before_step, job, err);
     if (s == STATUS_OK) {
-        job->made->returns[number] =
-            episode_return(episode, &job->signature, actor_reward(actor, task));
+        job->made->returns[number] = episode_return(episode, signature_of(job), reward);
         atomic_fetch_add(&job->steps, episode->T);
         if (job->made->kept != NULL) {
+            /* The rows move to the measurement; the thread goes on with an empty episode. */
             job->made->kept[number] = *episode;
-            episode_init(episode, signature_width(&job->signature));
+            episode_init(episode, signature_width(signature_of(job)));
         }
     } else if (s != STATUS_CLOSED && s != STATUS_NO_MEMORY) {
-        log_warn("episode failed and does not count episode=%u: %s", number, err->text);
+        log_warn("episode failed and is not counted episode=%u: %s", number, err->text);
         atomic_fetch_add(&job->failed, 1);
         s = STATUS_OK;
     }
     return s;
 }
 
-static status measure_episodes(struct job *job, struct actor *actor, struct episode *episode,
-                               struct err *err)
+static status measure_episodes(struct job *job, struct environment *environment,
+                               struct actor *actor, struct episode *episode, struct err *err)
 {
     uint32_t total = job->made->n_tasks * job->settings->episodes;
     for (;;) {
@@ -93,7 +105,7 @@ static status measure_episodes(struct job *job, struct actor *actor, struct epis
         if (number >= total) {
             return STATUS_OK;
         }
-        status s = measure_episode(job, actor, episode, number, err);
+        status s = measure_episode(job, environment, actor, episode, number, err);
         if (s != STATUS_OK) {
             return s;
         }
@@ -102,16 +114,17 @@ static status measure_episodes(struct job *job, struct actor *actor, struct epis
 
 static void *measure_thread(void *arg)
 {
-    struct job *job = arg;
+    const struct measuring_thread *thread = arg;
+    struct job *job = thread->job;
     struct actor *actor;
     struct episode episode;
     struct err err = {0};
-    status s = actor_new(&actor, &job->signature, &err);
+    status s = actor_new(&actor, signature_of(job), &err);
     if (s == STATUS_OK) {
-        episode_init(&episode, signature_width(&job->signature));
+        episode_init(&episode, signature_width(signature_of(job)));
         s = actor_use(actor, job->policy, job->settings->sample, &err);
         if (s == STATUS_OK) {
-            s = measure_episodes(job, actor, &episode, &err);
+            s = measure_episodes(job, thread->environment, actor, &episode, &err);
         }
         episode_fini(&episode);
         actor_free(actor);
@@ -126,13 +139,16 @@ static void *measure_thread(void *arg)
 
 static status run_threads(struct job *job, struct err *err)
 {
-    uint32_t n_threads = job->settings->threads, started = 0;
-    pthread_t *threads = mem_array(n_threads, sizeof *threads);
+    uint32_t started = 0;
+    struct measuring_thread *threads = mem_array(job->pool->n, sizeof *threads);
     if (threads == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
     }
-    for (; started < n_threads; started++) {
-        int number = pthread_create(&threads[started], NULL, measure_thread, job);
+    for (; started < job->pool->n; started++) {
+        struct measuring_thread *thread = &threads[started];
+        thread->job = job;
+        thread->environment = job->pool->environments[started];
+        int number = pthread_create(&thread->thread, NULL, measure_thread, thread);
         if (number != 0) {
             struct err why;
             fail_job(job, err_errno(&why, number, "start thread %u", started), &why);
@@ -140,25 +156,22 @@ static status run_threads(struct job *job, struct err *err)
         }
     }
     for (uint32_t i = 0; i < started; i++) {
-        pthread_join(threads[i], NULL);
+        pthread_join(threads[i].thread, NULL);
     }
     mem_free(threads);
-    /* New threads each time may be given heaps that were not used before; each keeps what one
-     * environment took, ten megabytes, until it is told otherwise. */
-    malloc_trim(0);
     if (job->failure.code != STATUS_OK) {
         return err_set(err, job->failure.code, "%s", job->failure.text);
     }
     return STATUS_OK;
 }
 
-/* Names of the policy's tasks, and room for their returns. Says whether policy and environment
- * fit. */
+/* Fills in the names of the policy's tasks and allocates their returns. MISMATCH: policy and
+ * environment do not fit. */
 static status make_measurement(struct job *job, struct err *err)
 {
     struct actor *actor;
     struct measurement *made = job->made;
-    status s = actor_new(&actor, &job->signature, err);
+    status s = actor_new(&actor, signature_of(job), err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -167,7 +180,7 @@ static status make_measurement(struct job *job, struct err *err)
         made->n_tasks = actor_tasks(actor);
         made->episodes = job->settings->episodes;
         for (uint32_t k = 0; k < made->n_tasks; k++) {
-            memcpy(made->tasks[k], job->signature.rewards[actor_reward(actor, k)],
+            memcpy(made->tasks[k], signature_of(job)->rewards[actor_reward(actor, k)],
                    SIGNATURE_NAME_SIZE);
         }
         size_t n = (size_t)made->n_tasks * made->episodes;
@@ -184,7 +197,7 @@ static status make_measurement(struct job *job, struct err *err)
     return s;
 }
 
-/* Copies the good returns of task k to `values`; says how many. */
+/* Copies the returns of task k, without failed episodes, to `values`; returns how many. */
 static size_t good_returns(const struct measurement *measurement, uint32_t k, double *values)
 {
     const double *returns = measurement->returns + (size_t)k * measurement->episodes;
@@ -197,6 +210,7 @@ static size_t good_returns(const struct measurement *measurement, uint32_t k, do
     return n;
 }
 
+/* Does every task have at least one return? */
 static status check_complete(const struct measurement *made, struct err *err)
 {
     for (uint32_t k = 0; k < made->n_tasks; k++) {
@@ -230,14 +244,12 @@ static status run_job(struct job *job, struct err *err)
 }
 
 status measurement_take(struct measurement **measurement, const struct policy *policy,
-                        const struct measurement_settings *settings, struct err *err)
+                        struct environment_pool *pool, const struct measurement_settings *settings,
+                        struct err *err)
 {
-    /* Held open: the episodes' own environments then share its model. */
-    struct environment *anchor;
-    status s = environment_open(&anchor, settings->environment, 0, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
+    ASSERT(settings->episodes >= 1);
+    ASSERT(pool->n >= 1);
+    status s;
     struct job *job = mem_new(sizeof *job);
     struct measurement *made = mem_new(sizeof *made);
     if (job == NULL || made == NULL) {
@@ -245,14 +257,13 @@ status measurement_take(struct measurement **measurement, const struct policy *p
     } else {
         job->policy = policy;
         job->settings = settings;
-        job->signature = *environment_signature(anchor);
+        job->pool = pool;
         job->made = made;
         pthread_mutex_init(&job->mutex, NULL);
         s = run_job(job, err);
         pthread_mutex_destroy(&job->mutex);
     }
     mem_free(job);
-    environment_close(anchor);
     if (s != STATUS_OK) {
         measurement_free(made);
         return s;

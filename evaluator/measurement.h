@@ -1,7 +1,7 @@
-/* Measuring a policy: so many episodes per task, on some threads, each episode from its own random
- * stream.
+/* Measuring a policy: a number of episodes per task, on several threads, each episode from its own
+ * random stream.
  *
- * The returns are a function of (policy, environment, seed, stream, index, episodes): not of the
+ * The returns are a function of (policy, environment, seed, stream, index, episodes), whatever the
  * number of threads. */
 #ifndef HINDCAST_EVALUATOR_MEASUREMENT_H
 #define HINDCAST_EVALUATOR_MEASUREMENT_H
@@ -11,21 +11,21 @@
 #include "common/base/json.h"
 #include "common/networks/policy.h"
 #include "common/trajectory/episode.h"
+#include "evaluator/environment_pool.h"
 
-#define MEASUREMENT_WINDOW                                                                         \
-    "evaluator-window" /* streams: while a run goes on; always the same starts */
-#define MEASUREMENT_FINAL "evaluator-final" /* what is reported: starts that chose nothing */
+/* Streams: of the evaluations while a run goes on, always from the same starts, and of what is
+ * reported, from starts that no choice was based on. */
+#define MEASUREMENT_WINDOW "evaluator-window"
+#define MEASUREMENT_FINAL  "evaluator-final"
 
 struct measurement_settings {
-    const char *environment;
     uint64_t seed;
     const char *stream;
     uint64_t index;              /* of the evaluator */
     uint32_t episodes;           /* per task, >= 1 */
-    uint32_t threads;            /* >= 1 */
     bool sample;                 /* else the mean action */
     bool keep;                   /* the episodes too, not only their returns */
-    bool (*stopping)(void *arg); /* asked before every step by every thread; may be NULL */
+    bool (*stopping)(void *arg); /* called before every step by every thread; may be NULL */
     void *arg;
 };
 
@@ -34,26 +34,27 @@ struct measurement {
     char tasks[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
     uint32_t episodes;    /* per task, as asked for */
     double *returns;      /* (n_tasks, episodes): of task k in the episodes that pursued it; NaN
-                          where the environment failed */
+                           * where the environment failed */
     struct episode *kept; /* the same, with T = 0 where it failed; NULL: not asked for */
-    uint32_t failed;      /* episodes in which it did; they count nowhere */
+    uint32_t failed;      /* episodes in which the environment failed; not counted anywhere */
     uint64_t steps;       /* control steps of all episodes */
-    double seconds;       /* it took */
+    double seconds;       /* wall time of the measurement */
 };
 
-/* CLOSED: it was time to stop. MISMATCH: policy and environment do not fit. NOT_FOUND, IO,
- * INVALID: no such environment. CORRUPT: the environment failed in every episode of a task. */
+/* Measures with one thread per environment of the pool. CLOSED: it was time to stop. MISMATCH: policy
+ * and environment do not fit. CORRUPT: the environment failed in every episode of a task. */
 status measurement_take(struct measurement **measurement, const struct policy *policy,
-                        const struct measurement_settings *settings, struct err *err) MUST_CHECK;
+                        struct environment_pool *pool, const struct measurement_settings *settings,
+                        struct err *err) MUST_CHECK;
 void measurement_free(struct measurement *measurement); /* NULL is fine */
 
-/* Mean over tasks of their mean returns: what stop rule and best policy go by. */
+/* Mean over tasks of their mean returns: the number that the stop rule and the best policy use. */
 double measurement_mean(const struct measurement *measurement);
 
 /* Adds to `object`: return_mean, failed_episodes, steps, seconds, and "tasks", a list of {task, n,
  * mean, min, median, max, std, returns}. NO_MEMORY. */
 status measurement_to_json(const struct measurement *measurement, cJSON *object) MUST_CHECK;
-/* A number of what it added, or of the lines and reports made of it; NaN: there is none. */
+/* A number of what it added, or of the lines and reports made of it; NaN where there is none. */
 double measurement_number(const cJSON *object, const char *key);
 
 #endif

@@ -1,4 +1,4 @@
-/* A report, for eyes and for programs. */
+/* Prints a report twice: as a table for people and as one line of JSON for programs. */
 #include "evaluator/one_shot.h"
 
 #include "evaluator/report.h"
@@ -31,9 +31,15 @@ static void print_table(FILE *table, const cJSON *report)
 status one_shot(const struct experiment *experiment, const struct evaluator_options *options,
                 FILE *table, FILE *json, struct err *err)
 {
-    struct report_settings settings = {experiment, options, NULL, NULL};
+    struct report_settings settings = {.experiment = experiment, .options = options};
     cJSON *report;
-    status s = report_policy(&report, options->policy, &settings, err);
+    status s = environment_pool_open(&settings.pool, experiment->environment,
+                                     (uint32_t)options->threads, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = report_policy(&report, options->policy, &settings, err);
+    environment_pool_close(settings.pool);
     if (s != STATUS_OK) {
         return s;
     }

@@ -1,5 +1,4 @@
-/* Measuring one policy file, without any server: hindcast-evaluator --policy=FILE
- * --environment=NAME. */
+/* Measures one policy file without any server: hindcast-evaluator --policy=FILE --environment=NAME. */
 #ifndef HINDCAST_EVALUATOR_ONE_SHOT_H
 #define HINDCAST_EVALUATOR_ONE_SHOT_H
 

@@ -5,24 +5,24 @@
 #include "common/base/experiment.h"
 
 struct evaluator_options {
-    int64_t
-        index; /* of several evaluators of a run: 0 .. count - 1; they measure with other seeds */
+    int64_t index; /* of several evaluators of a run: 0 .. count - 1; each has seeds of its own */
     int64_t count;
     int64_t window_episodes; /* of each snapshot while the run goes on, per task */
-    int64_t episodes;        /* of what is reported: best, last and prior at the end; --policy */
+    int64_t episodes;        /* of the final report (best, last, prior) and --policy, per task */
     int64_t threads;
     char act[CONFIG_TEXT_SIZE]; /* "mean" or "sample" */
     double min_interval_s;      /* from the start of one evaluation to the next */
     double learner_timeout_s;
     int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
-    double min_delta; /* what counts as one, in units of return */
-    char save[CONFIG_TEXT_SIZE];   /* one shot: the episodes go here, as logs */
-    char policy[CONFIG_TEXT_SIZE]; /* one shot: measure this file and leave */
+    double min_delta; /* an improvement exceeds the best by more than this, in units of return */
+    char save[CONFIG_TEXT_SIZE];   /* one shot: save the episodes in this folder, as logs */
+    char policy[CONFIG_TEXT_SIZE]; /* one shot: measure this file and exit */
 };
 
 struct config_section evaluator_section(struct evaluator_options *options);
 
-/* Checks what one option cannot know of another. */
+/* Checks options against each other, and that the environment exists: it is described, not opened.
+ * INVALID, or as environment_describe. */
 status evaluator_options_check(const struct evaluator_options *options,
                                const struct experiment *experiment, struct err *err) MUST_CHECK;
 

@@ -1,4 +1,7 @@
-/* Reading a safetensors file and writing it again, somewhat changed. */
+/* Copies of a policy package with notes added, and the notes read back.
+ *
+ * A package is a safetensors file: tensors and metadata. Keeping one copies all tensors byte for byte
+ * and replaces the notes; the prior is loaded by copying its tensors into a package of their own. */
 #include "evaluator/policy_file.h"
 
 #include <inttypes.h>
@@ -14,8 +17,8 @@
 
 /* ---- Copying ---- */
 
-/* Puts into `writer` the tensors whose names begin with `prefix`, under `new_prefix` instead. *n:
- * how many. */
+/* Copies the tensors whose names begin with `prefix`, replaced by `new_prefix`, into `writer`. *n: how
+ * many. */
 static status copy_tensors(struct safetensors_writer *writer, const struct safetensors *file,
                            const char *prefix, const char *new_prefix, size_t *n, struct err *err)
 {
@@ -38,7 +41,7 @@ static status copy_tensors(struct safetensors_writer *writer, const struct safet
     return STATUS_OK;
 }
 
-/* All notes, but those that begin with `without`, or with `nor`. */
+/* Copies all metadata but keys that begin with `without` or with `nor`. */
 static status copy_notes(struct safetensors_writer *writer, const struct safetensors *file,
                          const char *without, const char *nor, struct err *err)
 {
@@ -115,7 +118,7 @@ static status read_number(const struct policy *policy, const char *key, double *
     const char *text = policy_note(policy, key);
     char *end;
     if (text == NULL) {
-        return err_set(err, STATUS_CORRUPT, "metadata %s: not there", key);
+        return err_set(err, STATUS_CORRUPT, "metadata %s: absent", key);
     }
     *value = strtod(text, &end);
     if (end == text || *end != '\0') {
@@ -143,7 +146,7 @@ static status read_notes(const struct policy *policy, struct policy_notes *notes
 {
     const char *run_id = policy_note(policy, NOTE "run_id");
     if (run_id == NULL || strlen(run_id) >= sizeof notes->run_id) {
-        return err_set(err, STATUS_CORRUPT, "metadata " NOTE "run_id: not there, or too long");
+        return err_set(err, STATUS_CORRUPT, "metadata " NOTE "run_id: absent or too long");
     }
     strcpy(notes->run_id, run_id);
     status s = read_count(policy, NOTE "version", &notes->version, err);
@@ -179,7 +182,7 @@ status policy_file_load(const char *path, struct policy **policy, struct policy_
 
 /* ---- The prior ---- */
 
-/* Makes, of `file`, the package whose policy is the prior. */
+/* Fills `writer` with a package whose policy is the prior of `file`. */
 static status make_prior_package(const struct safetensors *file, struct safetensors_writer *writer,
                                  struct err *err)
 {
@@ -191,7 +194,7 @@ static status make_prior_package(const struct safetensors *file, struct safetens
     if (n == 0) {
         return err_set(err, STATUS_NOT_FOUND, "the package has no prior");
     }
-    /* It acts by its distribution alone, whatever the policy does. */
+    /* The prior acts by its distribution, even where the policy acts by an argmax. */
     s = copy_notes(writer, file, "min_std", "acting", err);
     s = s != STATUS_OK ? s : safetensors_note(writer, "acting", POLICY_ACT_GAUSSIAN, err);
     if (s != STATUS_OK) {
@@ -199,7 +202,7 @@ static status make_prior_package(const struct safetensors *file, struct safetens
     }
     const char *min_std = safetensors_metadata(file, "setting/prior_min_std");
     if (min_std == NULL) {
-        return err_set(err, STATUS_CORRUPT, "metadata setting/prior_min_std: not there");
+        return err_set(err, STATUS_CORRUPT, "metadata setting/prior_min_std: absent");
     }
     return safetensors_note(writer, "min_std", min_std, err);
 }

@@ -1,10 +1,10 @@
-/* Policy packages on disk, with what was measured of them, and the prior that one may hold.
+/* Policy packages on disk, with the results of their evaluation, and the prior that one may contain.
  *
  * A kept policy is the package as published, its tensors byte for byte, with notes added to its
  * metadata:
  *
- * evaluated/run_id, evaluated/version, evaluated/learner_step, evaluated/return_mean,
- * evaluated/wall_s */
+ *     evaluated/run_id, evaluated/version, evaluated/learner_step, evaluated/return_mean,
+ *     evaluated/wall_s */
 #ifndef HINDCAST_EVALUATOR_POLICY_FILE_H
 #define HINDCAST_EVALUATOR_POLICY_FILE_H
 
@@ -13,7 +13,7 @@
 #include "common/clients/parameters_client.h"
 #include "common/networks/policy.h"
 
-/* What is noted in a kept policy. */
+/* The notes in a kept policy. */
 struct policy_notes {
     char run_id[PARAMETERS_RUN_ID_SIZE];
     uint64_t version;
@@ -22,17 +22,17 @@ struct policy_notes {
     double wall_s;      /* since the run's start */
 };
 
-/* Writes the package with these notes to `path`, aside and renamed. CORRUPT: not a package. */
+/* Writes the package with these notes to `path`, atomically. CORRUPT: not a package. */
 status policy_file_keep(const char *path, const void *package, size_t size,
                         const struct policy_notes *notes, struct err *err) MUST_CHECK;
 
-/* The policy and its notes (both may be NULL: not wanted). NOT_FOUND; CORRUPT also where a note is
- * missing. */
+/* Reads the policy and its notes (either may be NULL: not wanted). NOT_FOUND; CORRUPT also where a
+ * note is missing. */
 status policy_file_load(const char *path, struct policy **policy, struct policy_notes *notes,
                         struct err *err) MUST_CHECK;
 
-/* The prior held in the package at `path`, under prior/ beside policy/, as a policy of its own;
- * its least std is what setting/prior_min_std says. NOT_FOUND where the package has none. */
+/* Reads the prior of the package at `path` (its tensors prior/..) as a policy of its own, whose least
+ * standard deviation is setting/prior_min_std. NOT_FOUND: the package has no prior. */
 status policy_file_load_prior(const char *path, struct policy **prior, struct err *err) MUST_CHECK;
 
 #endif

@@ -1,11 +1,14 @@
-/* Measurements put together as JSON. */
+/* Combines measurements into a report as JSON.
+ *
+ * A policy file gives one measurement for its policy and one for its prior, where it has one; a run
+ * gives these for its best and for its last policy. How a policy is measured is in measurement.c,
+ * what a policy file holds in policy_file.c. */
 #include "evaluator/report.h"
 
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/environments/environment.h"
 #include "common/trajectory/dataset_writer.h"
 
 static status no_memory(struct err *err)
@@ -13,7 +16,7 @@ static status no_memory(struct err *err)
     return err_set(err, STATUS_NO_MEMORY, "report: out of memory");
 }
 
-/* The measured episodes as a dataset. */
+/* Writes the measured episodes as a dataset with one shard. */
 static status save_episodes(const struct measurement *measurement, const char *folder,
                             const struct signature *signature, struct err *err)
 {
@@ -40,50 +43,35 @@ static status save_episodes(const struct measurement *measurement, const char *f
     return s == STATUS_OK ? s : err_context(err, s, "save episodes");
 }
 
-static status save_where_asked(const struct measurement *measurement,
-                               const struct report_settings *settings, struct err *err)
-{
-    struct environment *environment;
-    if (measurement->kept == NULL) {
-        return STATUS_OK;
-    }
-    status s = environment_open(&environment, settings->experiment->environment, 0, err);
-    if (s == STATUS_OK) {
-        s = save_episodes(measurement, settings->options->save, environment_signature(environment),
-                          err);
-        environment_close(environment);
-    }
-    return s;
-}
-
-/* Measures `policy` and adds what comes out to `object`; `keep`: its episodes go to options->save.
- * */
+/* Measures `policy` and adds the result to `object`; `keep`: also saves its episodes, where
+ * options->save names a folder. */
 static status measure_into(cJSON *object, const struct policy *policy, bool keep,
                            const struct report_settings *settings, struct err *err)
 {
     struct measurement *measurement;
     struct measurement_settings how = {
-        .environment = settings->experiment->environment,
         .seed = (uint64_t)settings->experiment->seed,
         .stream = MEASUREMENT_FINAL,
         .index = (uint64_t)settings->options->index,
         .episodes = (uint32_t)settings->options->episodes,
-        .threads = (uint32_t)settings->options->threads,
         .sample = strcmp(settings->options->act, "sample") == 0,
         .keep = keep && settings->options->save[0] != '\0',
         .stopping = settings->stopping,
         .arg = settings->arg,
     };
-    status s = measurement_take(&measurement, policy, &how, err);
+    status s = measurement_take(&measurement, policy, settings->pool, &how, err);
     if (s == STATUS_OK) {
         s = measurement_to_json(measurement, object) == STATUS_OK ? STATUS_OK : no_memory(err);
-        s = s != STATUS_OK ? s : save_where_asked(measurement, settings, err);
+        if (s == STATUS_OK && measurement->kept != NULL) {
+            s = save_episodes(measurement, settings->options->save,
+                              &settings->pool->description.signature, err);
+        }
         measurement_free(measurement);
     }
     return s;
 }
 
-/* The prior of the package at `path`, if there is one: "prior" and prior_return_mean. */
+/* Measures the prior of the package at `path`, if it has one: "prior" and prior_return_mean. */
 static status add_prior(cJSON *object, const char *path, const struct report_settings *settings,
                         struct err *err)
 {
@@ -121,6 +109,7 @@ static status describe(cJSON *object, const struct policy *policy,
     return ok ? STATUS_OK : no_memory(err);
 }
 
+/* Loads and measures the policy at `path`, and its prior. */
 static status fill_policy(cJSON *object, const char *path, const struct report_settings *settings,
                           struct err *err)
 {

@@ -1,4 +1,4 @@
-/* Names, in one place. */
+/* The file names of an evaluator, in one place. */
 #include "evaluator/run_files.h"
 
 #include <stdio.h>

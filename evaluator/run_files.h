@@ -7,12 +7,12 @@
 #define RUN_FILES_PATH_SIZE (CONFIG_TEXT_SIZE + 64)
 
 struct run_files {
-    char history[RUN_FILES_PATH_SIZE];     /* evaluator.jsonl */
-    char policy[RUN_FILES_PATH_SIZE];      /* policy.safetensors: the best so far */
-    char policy_last[RUN_FILES_PATH_SIZE]; /* policy_last.safetensors: there when the run has ended
-                                            */
-    char report[RUN_FILES_PATH_SIZE];      /* evaluation.json: written last */
-    char curves[RUN_FILES_PATH_SIZE];      /* tensorboard/evaluator, a folder */
+    char history[RUN_FILES_PATH_SIZE]; /* evaluator.jsonl */
+    char policy[RUN_FILES_PATH_SIZE];  /* policy.safetensors: the best so far */
+    char policy_last
+        [RUN_FILES_PATH_SIZE];        /* policy_last.safetensors: exists once the run has ended */
+    char report[RUN_FILES_PATH_SIZE]; /* evaluation.json: written last */
+    char curves[RUN_FILES_PATH_SIZE]; /* tensorboard/evaluator, a folder */
 };
 
 /* With index > 0 the names are evaluator-1.jsonl, policy-1.safetensors, ..,

@@ -1,4 +1,8 @@
-/* Lines, best policy, stop rule, metrics and curves of the run that is followed. */
+/* The state of the run that is followed: its evaluations, best policy, stop rule, metrics and curves.
+ *
+ * All of it can be rebuilt from disk (standing_begin). An evaluation is written in this order: the
+ * policy, where it is the best; then its line. A crash in between repeats the evaluation, which gives
+ * the same result. */
 #include "evaluator/standing.h"
 
 #include <inttypes.h>
@@ -20,7 +24,7 @@ double standing_wall_s(const struct standing *standing)
     return (double)clock_wall_ns() / 1e9 - history_started_s(standing->history);
 }
 
-/* ---- Life ---- */
+/* ---- Opening ---- */
 
 static void make_metrics(struct standing_metrics *metrics)
 {
@@ -56,16 +60,16 @@ void standing_close(struct standing *standing)
     history_close(standing->history);
 }
 
-/* ---- A run taken up ---- */
+/* ---- Beginning or resuming a run ---- */
 
-/* Points go on behind what the run has already. Without them all else goes on, too. */
+/* Opens the curves for the points to come. Where that fails, everything else goes on. */
 static void begin_curves(struct standing *standing, double seen_step)
 {
     struct err err = {0};
     curves_close(standing->curves);
     standing->curves = NULL;
     if (curves_open(&standing->curves, standing->files->curves, seen_step, &err) != STATUS_OK) {
-        log_warn("no points for TensorBoard: %s", err.text);
+        log_warn("points for TensorBoard cannot be written: %s", err.text);
     }
 }
 
@@ -95,7 +99,8 @@ void standing_begin(struct standing *standing, const char *run_id)
         }
     }
     begin_curves(standing, furthest_step);
-    /* The file says what it holds: a crash between policy and line changes nothing. */
+    /* The best return comes from the policy file itself, so that a crash between the policy and its
+     * line changes nothing. */
     if (policy_file_load(standing->files->policy, NULL, &notes, &err) == STATUS_OK &&
         strcmp(notes.run_id, run_id) == 0 && isfinite(notes.return_mean)) {
         standing->best = notes.return_mean;
@@ -104,7 +109,7 @@ void standing_begin(struct standing *standing, const char *run_id)
              standing->rule.n, standing->seen, standing->best);
 }
 
-/* ---- One evaluation kept ---- */
+/* ---- Keeping an evaluation ---- */
 
 static void set_task_metrics(const struct measurement *measurement, const cJSON *record)
 {

@@ -1,7 +1,8 @@
-/* Where a run stands: what was measured of it, its best policy, whether to go on. All of it is on
- * disk (evaluator/follow.h lists the files), so that a restarted evaluator begins where it was.
+/* The state of the run that is followed: its evaluations, its best policy, and whether to stop. All of
+ * it is on disk (evaluator/follow.h lists the files), so that a restarted evaluator continues where it
+ * was.
  *
- * One thread, but for history_page. */
+ * One thread, except history_page. */
 #ifndef HINDCAST_EVALUATOR_STANDING_H
 #define HINDCAST_EVALUATOR_STANDING_H
 
@@ -25,35 +26,35 @@ struct standing {
     struct standing_metrics metrics;
 
     /* Of the run that is followed; standing_begin sets them. */
-    struct curves *curves;               /* NULL: no run yet, or no room for them */
+    struct curves *curves;               /* NULL: no run yet, or they cannot be written */
     char run_id[PARAMETERS_RUN_ID_SIZE]; /* empty: none yet */
-    uint64_t seen;    /* version evaluated last, or known to be that one's twin */
-    double seen_step; /* learner step of what was evaluated last; -1: nothing */
+    uint64_t seen;    /* version evaluated last, or known to be a duplicate of that one */
+    double seen_step; /* learner step of the last evaluation; -1: none */
     double best;      /* mean return of the policy kept; -inf: none */
     struct stop_rule rule;
-    bool stop_wanted; /* the stop rule has spoken */
+    bool stop_wanted; /* the stop rule asks to end the run */
 };
 
-/* Opens the lines that there are; both arguments are borrowed until standing_close. No run is
- * followed yet. */
+/* Reads the history; both arguments are borrowed until standing_close. No run is followed yet. */
 status standing_open(struct standing *standing, const struct run_files *files,
                      const struct evaluator_options *options, struct err *err) MUST_CHECK;
 void standing_close(struct standing *standing); /* also where standing_open failed */
 
-/* Seconds since the first line's clock began. */
+/* Seconds since the first start of an evaluator in this folder. */
 double standing_wall_s(const struct standing *standing);
 
-/* Takes up this run from the lines and the policy that an earlier start left. Cannot fail: what
- * cannot be read counts as not there, and curves that cannot be written are done without. */
+/* Follows this run from now on, continuing from the lines and the policy that an earlier start left.
+ * Cannot fail: what cannot be read counts as absent, and the run goes on without curves that cannot be
+ * written. */
 void standing_begin(struct standing *standing, const char *run_id);
 
-/* Keeps one evaluation: the policy, where it is the best so far, then the line; metrics, curves and
- * the stop rule follow. `at_s`: when the snapshot was taken, as standing_wall_s. */
+/* Keeps one evaluation: writes the policy, where it is the best so far, then the line, and updates
+ * metrics, curves and the stop rule. `at_s`: when the snapshot was taken, as standing_wall_s. */
 status standing_keep(struct standing *standing, const struct parameters_snapshot *snapshot,
                      const struct measurement *measurement, double at_s,
                      struct err *err) MUST_CHECK;
 
-/* Keeps the last policy: the mark that the run has ended. */
+/* Writes the last policy, which marks the run as ended. */
 status standing_keep_last(struct standing *standing, const struct parameters_snapshot *snapshot,
                           struct err *err) MUST_CHECK;
 

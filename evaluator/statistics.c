@@ -1,4 +1,4 @@
-/* Two passes over a sorted array. */
+/* Two passes over a sorted array: the mean first, so that the squares do not cancel. */
 #include "evaluator/statistics.h"
 
 #include <math.h>

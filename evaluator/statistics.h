@@ -1,4 +1,4 @@
-/* What fifty returns come to. */
+/* Mean, spread and quantiles of a list of returns. */
 #ifndef HINDCAST_EVALUATOR_STATISTICS_H
 #define HINDCAST_EVALUATOR_STATISTICS_H
 
@@ -7,11 +7,11 @@
 struct statistics {
     size_t n;
     double mean, min, median, max;
-    double std; /* of these n values themselves: divided by n, as numpy's std */
+    double std; /* of the n values as a population: divided by n, as numpy's std */
 };
 
 /* Of values(n); with n = 0 everything is NaN. `values` is sorted in place. The median of an even
- * number is the mean of the two in the middle. */
+ * number of values is the mean of the middle two. */
 struct statistics statistics_of(double *values, size_t n);
 
 #endif

@@ -1,4 +1,4 @@
-/* A reference and a counter. */
+/* A reference return and a counter of evaluations since it was set. */
 #include "evaluator/stop_rule.h"
 
 #include <math.h>
@@ -14,6 +14,7 @@ void stop_rule_init(struct stop_rule *rule, uint32_t patience, double min_delta)
 
 bool stop_rule_add(struct stop_rule *rule, double mean)
 {
+    ASSERT(rule->without <= rule->n);
     rule->n++;
     if (isfinite(mean) && mean > rule->reference + rule->min_delta) {
         rule->reference = mean;

@@ -1,11 +1,11 @@
-/* When learning has stopped improving: a core that sees mean returns, one per evaluation.
+/* Decides when learning has stopped improving. A pure core that gets one mean return per evaluation.
  *
  *   improvement  iff  mean > reference + min_delta;  then reference <- mean
- *   stop         iff  the last `patience` evaluations brought none (patience 0: never)
+ *   stop         iff  none of the last `patience` evaluations improved (patience 0: never)
  *
  * The first evaluation sets the reference. Source: the paper's robot runs, which ended when the
- * mean return over a window stopped improving; how many windows it waited it does not say, so
- * patience and min_delta are ours. */
+ * mean return over a window stopped improving; it does not say after how many windows, so patience
+ * and min_delta are ours. */
 #ifndef HINDCAST_EVALUATOR_STOP_RULE_H
 #define HINDCAST_EVALUATOR_STOP_RULE_H
 
@@ -21,7 +21,7 @@ struct stop_rule {
 };
 
 void stop_rule_init(struct stop_rule *rule, uint32_t patience, double min_delta);
-/* One more evaluation; a mean that is not finite counts as no improvement. Says whether to stop. */
+/* Adds one evaluation and returns whether to stop. A mean that is not finite is no improvement. */
 bool stop_rule_add(struct stop_rule *rule, double mean);
 
 #endif

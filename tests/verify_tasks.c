@@ -206,10 +206,12 @@ static status check_sizes(const struct recording *r, struct control_suite *suite
                         (int)model->na,
                         (int)model->nu,
                         (int)signature_observation(signature),
-                        control_suite_sub_steps(suite)};
+                        control_suite_sub_steps(suite),
+                        (int)signature->K};
     const int theirs[] = {r->nq, r->nv,    r->na,
-                          r->nu, r->n_obs, r->kind == FILE_STATES ? ours[5] : r->n_sub};
-    static const char *const names[] = {"nq", "nv", "na", "nu", "nobs", "nsub"};
+                          r->nu, r->n_obs, r->kind == FILE_STATES ? ours[5] : r->n_sub,
+                          1}; /* a recording holds one reward a step */
+    static const char *const names[] = {"nq", "nv", "na", "nu", "nobs", "nsub", "rewards"};
     for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
         if (ours[i] != theirs[i]) {
             return err_set(err, STATUS_MISMATCH, "%s: %d in the file, %d here", names[i], theirs[i],
@@ -262,18 +264,18 @@ static bool verify_replay(const struct recording *r, struct control_suite *suite
     for (int k = 0; k < r->n; k++) {
         struct record record = record_at(r, k);
         struct errors *const targets[] = {&all, k < REPLAY_STEPS ? &early : &all};
-        double reward = 0.0;
+        double reward = 0.0, discount = 1.0;
         bool first = ended;
-        status s =
-            first ? control_suite_reset(suite, observation, err)
-                  : control_suite_step(suite, record.action, observation, &reward, &ended, err);
+        status s = first ? control_suite_reset(suite, observation, err)
+                         : control_suite_step(suite, record.action, observation, &reward, &discount,
+                                              &ended, err);
         if (s != STATUS_OK) {
             return false;
         }
         ended = ended && !first;
         enum step_type type = first ? STEP_FIRST : ended ? STEP_LAST : STEP_MID;
         wrong_types += *record.step_type != (double)type;
-        wrong_types += !first && *record.discount != 1.0;
+        wrong_types += !first && *record.discount != discount;
         for (size_t i = 0; i < 2; i++) {
             compare_state(targets[i], suite, r, &record, k);
             compare(&targets[i]->observation, observation, record.observation, r->n_obs, k);
@@ -325,10 +327,10 @@ static bool verify_resync(const struct recording *r, struct control_suite *suite
         if (*record.step_type == (double)STEP_FIRST) {
             continue; /* a reset: verify_replay has looked at it */
         }
-        double reward;
+        double reward, discount;
         bool last;
         if (resync(r, suite, k, err) != STATUS_OK ||
-            control_suite_step(suite, record.action, observation, &reward, &last, err) !=
+            control_suite_step(suite, record.action, observation, &reward, &discount, &last, err) !=
                 STATUS_OK) {
             return false;
         }
@@ -370,7 +372,8 @@ static bool verify_states(const struct recording *r, struct control_suite *suite
         }
         memcpy(data->ctrl, ctrl, (size_t)r->nu * sizeof *ctrl);
         control_suite_observe(suite, observation);
-        double reward = control_suite_reward(suite);
+        double reward;
+        control_suite_rewards(suite, &reward);
         compare(&errors.observation, observation, recorded, r->n_obs, k);
         compare(&errors.reward, &reward, recorded + r->n_obs, 1, k);
     }
@@ -385,9 +388,10 @@ static bool verify_states(const struct recording *r, struct control_suite *suite
 static bool verify_recording(const struct recording *r, struct err *err)
 {
     struct control_suite *suite;
-    if (control_suite_open(&suite, r->task, r->seed, err) != STATUS_OK) {
+    if (control_suite_open(&suite, r->task, err) != STATUS_OK) {
         return false;
     }
+    control_suite_seed(suite, r->seed);
     bool good = false;
     double *observation = NULL;
     if (check_sizes(r, suite, err) != STATUS_OK) {

@@ -1,33 +1,41 @@
-/* The machinery all tasks of the control suite share: opening, episodes, doubles and floats. */
+/* The machinery that all tasks of the control suite share: the table of domains, opening, episodes
+ * in double, and the same as a family of environments in float.
+ *
+ * What a domain observes, rewards and starts from is in its file in control_suite/; how MuJoCo is
+ * stepped is in simulation.c. */
 #include "common/environments/control_suite.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/memory.h"
 #include "common/environments/control_suite_task.h"
-#include "common/environments/environment_operations.h"
+#include "common/environments/environment_family.h"
 
-#define TASKS(X)                                                                                   \
-    X("cheetah-run", cheetah_run)                                                                  \
-    X("hopper-hop", hopper_hop)                                                                    \
-    X("hopper-stand", hopper_stand)                                                                \
-    X("walker-stand", walker_stand)                                                                \
-    X("walker-walk", walker_walk)                                                                  \
-    X("walker-run", walker_run)                                                                    \
-    X("quadruped-walk", quadruped_walk)                                                            \
-    X("quadruped-run", quadruped_run)
+/* One line per domain: NAME_domain is defined in control_suite/NAME.c, its tasks are NAME-... */
+#define DOMAINS(X)                                                                                 \
+    X(cheetah)                                                                                     \
+    X(hopper)                                                                                      \
+    X(walker)                                                                                      \
+    X(quadruped)
 
-#define TASK_NAME(name, task)    name,
-#define TASK_ADDRESS(name, task) &task,
-static const char *const names[] = {TASKS(TASK_NAME) NULL};
-static const struct control_suite_task *const tasks[] = {TASKS(TASK_ADDRESS)};
-#define N_TASKS (sizeof tasks / sizeof tasks[0])
+#define DECLARE(name) extern const struct control_suite_domain name##_domain;
+#define ADDRESS(name) &name##_domain,
+#define PREFIX(name)  #name "-",
+
+DOMAINS(DECLARE)
+
+static const struct control_suite_domain *const domains[] = {DOMAINS(ADDRESS) NULL};
+static const char *const prefixes[] = {DOMAINS(PREFIX) NULL};
+
+#define NAMES_MAX 64
 
 struct control_suite {
-    struct environment environment; /* first: environment.c hands this address around */
+    struct environment environment; /* first: environment.c passes this address around */
+    const struct control_suite_domain *domain;
     const struct control_suite_task *task;
     const struct shared_model *shared;
     struct simulation simulation;
@@ -38,52 +46,57 @@ struct control_suite {
     double *action;      /* (A), physical */
 };
 
-status control_suite_randomize_joints(struct simulation *simulation, struct random_state *random,
-                                      struct err *err)
+/* ---- The table ---- */
+
+static const char *names[NAMES_MAX + 1];
+
+static void list_names(void)
 {
-    const mjModel *model = simulation->model;
-    for (int joint = 0; joint < model->njnt; joint++) {
-        int type = model->jnt_type[joint];
-        if (type != mjJNT_HINGE && type != mjJNT_SLIDE) {
-            return err_set(err, STATUS_INVALID, "joint %d: expected a hinge or slide", joint);
-        }
-        double *angle = &simulation->data->qpos[model->jnt_qposadr[joint]];
-        if (model->jnt_limited[joint]) {
-            const double *range = &model->jnt_range[2 * joint];
-            *angle = random_state_uniform(random, range[0], range[1]);
-        } else if (type == mjJNT_HINGE) {
-            *angle = random_state_uniform(random, -M_PI, M_PI);
+    size_t n = 0;
+    for (size_t d = 0; domains[d] != NULL; d++) {
+        for (const struct control_suite_task *task = domains[d]->tasks; task->name != NULL;
+             task++) {
+            ASSERT(n < NAMES_MAX);
+            ASSERT(strncmp(task->name, prefixes[d], strlen(prefixes[d])) == 0);
+            names[n++] = task->name;
         }
     }
-    return STATUS_OK;
 }
 
-double *control_suite_put(double *out, const double *values, int n)
+const char *const *control_suite_names(void)
 {
-    memcpy(out, values, (size_t)n * sizeof *values);
-    return out + n;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, list_names);
+    return names;
 }
 
-/* ---- opening ---- */
-
-static const struct control_suite_task *find_task(const char *name)
+/* The task of this name and its domain, or an error that lists what is known. */
+static status find_task(const struct control_suite_domain **domain,
+                        const struct control_suite_task **task, const char *name, struct err *err)
 {
-    for (size_t i = 0; i < N_TASKS; i++) {
-        if (strcmp(names[i], name) == 0) {
-            return tasks[i];
+    for (size_t d = 0; domains[d] != NULL; d++) {
+        for (const struct control_suite_task *t = domains[d]->tasks; t->name != NULL; t++) {
+            if (strcmp(t->name, name) == 0) {
+                *domain = domains[d];
+                *task = t;
+                return STATUS_OK;
+            }
         }
     }
-    return NULL;
+    return environment_unknown(name, err);
 }
 
-/* The models' folder and the domain's file in it. */
+/* ---- Models ---- */
+
+/* The path of a domain's file: in the models' folder, unless it is absolute. */
 static status model_path(char *path, size_t size, const char *file, struct err *err)
 {
     const char *folder = getenv("HINDCAST_CONTROL_SUITE");
     if (folder == NULL || folder[0] == '\0') {
         folder = HINDCAST_CONTROL_SUITE_DIR;
     }
-    int n = snprintf(path, size, "%s/%s", folder, file);
+    int n = file[0] == '/' ? snprintf(path, size, "%s", file)
+                           : snprintf(path, size, "%s/%s", folder, file);
     if (n < 0 || (size_t)n >= size) {
         return err_set(err, STATUS_INVALID, "HINDCAST_CONTROL_SUITE: path longer than %zu bytes",
                        size);
@@ -91,8 +104,7 @@ static status model_path(char *path, size_t size, const char *file, struct err *
     return STATUS_OK;
 }
 
-/* Is this the model the domain was written for? Its functions index into it without looking again.
- */
+/* Is this the model that the domain was written for? Its functions index into it unchecked. */
 static status check_model(const struct control_suite_domain *domain, const mjModel *model,
                           struct err *err)
 {
@@ -106,6 +118,7 @@ static status check_model(const struct control_suite_domain *domain, const mjMod
     return STATUS_OK;
 }
 
+/* Looks up the domain's parts: at[i] for parts[i]. */
 static status find_parts(int *at, const struct control_suite_domain *domain, const mjModel *model,
                          struct err *err)
 {
@@ -122,11 +135,38 @@ static status find_parts(int *at, const struct control_suite_domain *domain, con
     return STATUS_OK;
 }
 
-static void fill_signature(struct signature *signature, const struct control_suite_task *task,
-                           const mjModel *model)
+/* Takes the compiled model and looks up its parts. On error nothing is taken. */
+static status take_model(const struct shared_model **shared, int *at,
+                         const struct control_suite_domain *domain,
+                         const struct control_suite_task *task, struct err *err)
 {
-    const struct control_suite_domain *domain = task->domain;
-    memset(signature, 0, sizeof *signature);
+    char path[1024];
+    status s = model_path(path, sizeof path, domain->file, err);
+    if (s == STATUS_OK) {
+        /* Only an edited model differs between the tasks of a domain. */
+        const char *key = domain->edit == NULL ? domain->file : task->name;
+        s = shared_model_take(shared, path, key, domain->edit, task, err);
+    }
+    if (s == STATUS_NOT_FOUND) {
+        return err_set(err, s,
+                       "no model %s: run deploy/install_dependencies, or set "
+                       "HINDCAST_CONTROL_SUITE to the folder that holds it",
+                       path);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = check_model(domain, (*shared)->model, err);
+    s = s != STATUS_OK ? s : find_parts(at, domain, (*shared)->model, err);
+    if (s != STATUS_OK) {
+        shared_model_drop(*shared);
+    }
+    return s;
+}
+
+static void fill_signature(struct signature *signature, const struct control_suite_domain *domain,
+                           const struct control_suite_task *task, const mjModel *model)
+{
     for (uint32_t i = 0; domain->slices[i].size != 0; i++) {
         signature->slices[i] = domain->slices[i];
         signature->n_slices = i + 1;
@@ -136,83 +176,84 @@ static void fill_signature(struct signature *signature, const struct control_sui
         signature->action_min[a] = (float)model->actuator_ctrlrange[2 * a];
         signature->action_max[a] = (float)model->actuator_ctrlrange[2 * a + 1];
     }
-    signature->K = 1;
-    (void)snprintf(signature->rewards[0], sizeof signature->rewards[0], "%s", task->reward);
+    for (uint32_t k = 0; k < CONTROL_SUITE_REWARDS_MAX && task->rewards[k] != NULL; k++) {
+        (void)snprintf(signature->rewards[k], sizeof signature->rewards[k], "%s", task->rewards[k]);
+        signature->K = k + 1;
+    }
     signature->control_period_s = model->opt.timestep * domain->n_sub_steps;
 }
 
-static const struct environment_operations operations;
-
-static void fill_environment(struct control_suite *suite)
+static void fill_description(struct environment_description *description,
+                             const struct control_suite_domain *domain,
+                             const struct control_suite_task *task, const mjModel *model)
 {
-    const struct control_suite_task *task = suite->task;
-    struct environment *environment = &suite->environment;
-    fill_signature(&environment->signature, task, suite->shared->model);
-    environment->operations = &operations;
-    (void)snprintf(environment->name, sizeof environment->name, "%s", task->name);
-    environment->O = signature_observation(&environment->signature);
+    memset(description, 0, sizeof *description);
+    (void)snprintf(description->uri, sizeof description->uri, "%s", task->name);
+    fill_signature(&description->signature, domain, task, model);
     /* Steps taken when time_limit / period is reached, as dm_control.rl.control counts them. */
-    environment->step_limit =
-        (uint32_t)ceil(task->domain->time_limit_s / environment->signature.control_period_s);
+    description->step_limit =
+        (uint32_t)ceil(domain->time_limit_s / description->signature.control_period_s);
+    description->open_max = ENVIRONMENT_OPEN_UNLIMITED;
 }
 
+/* ---- Opening ---- */
+
+static const struct environment_operations operations;
+
+/* Fills `suite`, whose domain and task are set. After an error control_suite_close frees what was
+ * made. */
 static status open_parts(struct control_suite *suite, struct err *err)
 {
-    const struct control_suite_domain *domain = suite->task->domain;
-    char path[1024];
-    status s = model_path(path, sizeof path, domain->file, err);
-    if (s == STATUS_OK) {
-        /* Only an edited model differs between the tasks of a domain. */
-        const char *key = domain->edit == NULL ? domain->file : suite->task->name;
-        s = shared_model_take(&suite->shared, path, key, domain->edit, suite->task, err);
-    }
-    if (s == STATUS_NOT_FOUND) {
-        return err_set(err, s,
-                       "no model %s: run deploy/install_dependencies, or set "
-                       "HINDCAST_CONTROL_SUITE to the folder that holds it",
-                       path);
-    }
-    if (s == STATUS_OK) {
-        s = check_model(domain, suite->shared->model, err);
-    }
-    if (s == STATUS_OK) {
-        s = find_parts(suite->at, domain, suite->shared->model, err);
-    }
-    if (s == STATUS_OK) {
-        s = simulation_init(&suite->simulation, suite->shared, err);
-    }
+    struct environment *environment = &suite->environment;
+    const struct shared_model *shared;
+    status s = take_model(&shared, suite->at, suite->domain, suite->task, err);
     if (s != STATUS_OK) {
         return s;
     }
-    fill_environment(suite);
-    suite->observation = mem_array(suite->environment.O, sizeof *suite->observation);
-    suite->action = mem_array(suite->environment.signature.A, sizeof *suite->action);
+    suite->shared = shared;
+    s = simulation_init(&suite->simulation, suite->shared, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    fill_description(&environment->description, suite->domain, suite->task, shared->model);
+    environment->operations = &operations;
+    environment->O = signature_observation(&environment->description.signature);
+    suite->observation = mem_array(environment->O, sizeof *suite->observation);
+    suite->action = mem_array((size_t)suite->domain->nu, sizeof *suite->action);
     if (suite->observation == NULL || suite->action == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", suite->task->name);
+        return err_set(err, STATUS_NO_MEMORY, "out of memory");
     }
     return STATUS_OK;
 }
 
-status control_suite_open(struct control_suite **suite, const char *name, uint64_t seed,
-                          struct err *err)
+status control_suite_open_task(struct control_suite **suite,
+                               const struct control_suite_domain *domain,
+                               const struct control_suite_task *task, struct err *err)
 {
-    const struct control_suite_task *task = find_task(name);
-    if (task == NULL) {
-        return err_set(err, STATUS_NOT_FOUND, "environment %s: no such control suite task", name);
-    }
+    ASSERT(domain->n_sub_steps >= 1);
+    ASSERT(task->evaluate != NULL);
     struct control_suite *opened = mem_new(sizeof *opened);
     if (opened == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "environment %s: out of memory", name);
+        return err_set(err, STATUS_NO_MEMORY, "environment %s: out of memory", task->name);
     }
+    opened->domain = domain;
     opened->task = task;
-    random_state_init(&opened->random, seed);
+    random_state_init(&opened->random, 0);
     status s = open_parts(opened, err);
     if (s != STATUS_OK) {
         control_suite_close(opened);
-        return err_context(err, s, "environment %s", name);
+        return err_context(err, s, "environment %s", task->name);
     }
     *suite = opened;
     return STATUS_OK;
+}
+
+status control_suite_open(struct control_suite **suite, const char *name, struct err *err)
+{
+    const struct control_suite_domain *domain;
+    const struct control_suite_task *task;
+    status s = find_task(&domain, &task, name, err);
+    return s == STATUS_OK ? control_suite_open_task(suite, domain, task, err) : s;
 }
 
 void control_suite_close(struct control_suite *suite)
@@ -229,11 +270,6 @@ void control_suite_close(struct control_suite *suite)
     mem_free(suite);
 }
 
-const char *const *control_suite_names(void)
-{
-    return names;
-}
-
 struct environment *control_suite_environment(struct control_suite *suite)
 {
     return &suite->environment;
@@ -246,33 +282,36 @@ struct simulation *control_suite_simulation(struct control_suite *suite)
 
 int control_suite_sub_steps(const struct control_suite *suite)
 {
-    return suite->task->domain->n_sub_steps;
+    return suite->domain->n_sub_steps;
 }
 
-/* ---- episodes, in double ---- */
+/* ---- Episodes, in double ---- */
+
+void control_suite_seed(struct control_suite *suite, uint64_t seed)
+{
+    random_state_init(&suite->random, seed);
+}
 
 void control_suite_observe(const struct control_suite *suite, double *observation)
 {
-    suite->task->domain->observe(&suite->simulation, suite->at, observation);
+    suite->domain->observe(&suite->simulation, suite->at, observation);
 }
 
-double control_suite_reward(const struct control_suite *suite)
+void control_suite_rewards(const struct control_suite *suite, double *rewards)
 {
-    return suite->task->evaluate(&suite->simulation, suite->at, suite->task->speed);
+    suite->task->evaluate(&suite->simulation, suite->at, suite->task->speed, rewards);
 }
 
-/* The state may be finite where what is computed from it is not. */
-static status check_finite(const struct control_suite *suite, const double *observation,
-                           double reward, struct err *err)
+/* Refuses numbers that are not finite: the state may be finite where what is computed from it is
+ * not. */
+static status check_finite(const struct control_suite *suite, const double *values, uint32_t n,
+                           const char *what, struct err *err)
 {
-    for (uint32_t i = 0; i < suite->environment.O; i++) {
-        if (!isfinite(observation[i])) {
-            return err_set(err, STATUS_CORRUPT, "step %u: observation %u is %g", suite->steps, i,
-                           observation[i]);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(values[i])) {
+            return err_set(err, STATUS_CORRUPT, "step %u: %s %u is %g", suite->steps, what, i,
+                           values[i]);
         }
-    }
-    if (!isfinite(reward)) {
-        return err_set(err, STATUS_CORRUPT, "step %u: reward is %g", suite->steps, reward);
     }
     return STATUS_OK;
 }
@@ -282,7 +321,7 @@ static status draw_start(struct control_suite *suite, struct err *err)
     struct simulation *simulation = &suite->simulation;
     status s = simulation_reset(simulation, err);
     if (s == STATUS_OK) {
-        s = suite->task->domain->start(simulation, &suite->random, err);
+        s = suite->domain->start(simulation, &suite->random, err);
     }
     return s == STATUS_OK ? simulation_forward(simulation, err) : s;
 }
@@ -294,7 +333,7 @@ status control_suite_reset(struct control_suite *suite, double *observation, str
     status s = draw_start(suite, err);
     if (s == STATUS_OK) {
         control_suite_observe(suite, observation);
-        s = check_finite(suite, observation, 0.0, err);
+        s = check_finite(suite, observation, suite->environment.O, "observation", err);
     }
     if (s != STATUS_OK) {
         return err_context(err, s, "environment %s: reset", suite->task->name);
@@ -328,33 +367,41 @@ status control_suite_place(struct control_suite *suite, const double *qpos, cons
 }
 
 status control_suite_step(struct control_suite *suite, const double *action, double *observation,
-                          double *reward, bool *last, struct err *err)
+                          double *rewards, double *discount, bool *last, struct err *err)
 {
     struct environment *environment = &suite->environment;
+    const uint32_t K = environment->description.signature.K;
+    double values[CONTROL_SUITE_REWARDS_MAX];
     if (!environment->under_way) {
         return err_set(err, STATUS_CLOSED, "environment %s: no episode under way: reset first",
-                       environment->name);
+                       suite->task->name);
     }
-    (void)control_suite_put(suite->simulation.data->ctrl, action, (int)environment->signature.A);
-    status s = simulation_step(&suite->simulation, suite->task->domain->n_sub_steps, err);
+    (void)control_suite_put(suite->simulation.data->ctrl, action, suite->domain->nu);
+    status s = simulation_step(&suite->simulation, suite->domain->n_sub_steps, err);
     suite->steps++;
-    double value = 0.0;
     if (s == STATUS_OK) {
         control_suite_observe(suite, observation);
-        value = control_suite_reward(suite);
-        s = check_finite(suite, observation, value, err);
+        s = check_finite(suite, observation, environment->O, "observation", err);
+    }
+    if (s == STATUS_OK) {
+        control_suite_rewards(suite, values);
+        s = check_finite(suite, values, K, "reward", err);
     }
     if (s != STATUS_OK) {
         environment->under_way = false;
-        return err_context(err, s, "environment %s: step %u", environment->name, suite->steps);
+        return err_context(err, s, "environment %s: step %u", suite->task->name, suite->steps);
     }
-    *reward = value;
-    *last = suite->steps >= environment->step_limit;
+    (void)control_suite_put(rewards, values, (int)K);
+    bool terminated =
+        suite->task->terminated != NULL && suite->task->terminated(&suite->simulation, suite->at);
+    /* A time limit is no termination: its discount stays 1. */
+    *discount = terminated ? 0.0 : 1.0;
+    *last = terminated || suite->steps >= environment->description.step_limit;
     environment->under_way = !*last;
     return STATUS_OK;
 }
 
-/* ---- the same as a struct environment, in float ---- */
+/* ---- The family: the same in float ---- */
 
 static void to_floats(float *out, const double *in, uint32_t n)
 {
@@ -363,9 +410,11 @@ static void to_floats(float *out, const double *in, uint32_t n)
     }
 }
 
-static status reset(struct environment *environment, float *observation, struct err *err)
+static status reset(struct environment *environment, const struct environment_start *start,
+                    float *observation, struct err *err)
 {
     struct control_suite *suite = (struct control_suite *)environment;
+    control_suite_seed(suite, start->seed);
     status s = control_suite_reset(suite, suite->observation, err);
     if (s == STATUS_OK) {
         to_floats(observation, suite->observation, environment->O);
@@ -377,20 +426,22 @@ static status step(struct environment *environment, const float *action, float *
                    float *rewards, float *discount, bool *last, struct err *err)
 {
     struct control_suite *suite = (struct control_suite *)environment;
+    const struct signature *signature = &environment->description.signature;
     /* In float, as a log file holds it: replaying logged actions gives the logged episode. */
     float physical[SIGNATURE_ACTIONS_MAX];
-    signature_to_physical(&environment->signature, physical, action);
-    for (uint32_t a = 0; a < environment->signature.A; a++) {
+    signature_to_physical(signature, physical, action);
+    for (uint32_t a = 0; a < signature->A; a++) {
         suite->action[a] = (double)physical[a];
     }
-    double reward = 0.0;
-    status s = control_suite_step(suite, suite->action, suite->observation, &reward, last, err);
+    double values[CONTROL_SUITE_REWARDS_MAX], factor = 1.0;
+    status s =
+        control_suite_step(suite, suite->action, suite->observation, values, &factor, last, err);
     if (s != STATUS_OK) {
         return s;
     }
     to_floats(observation, suite->observation, environment->O);
-    rewards[0] = (float)reward;
-    *discount = 1.0f; /* no task of the suite terminates; a time limit is no termination */
+    to_floats(rewards, values, signature->K);
+    *discount = (float)factor;
     return STATUS_OK;
 }
 
@@ -405,15 +456,41 @@ static const struct environment_operations operations = {
     .close = close_suite,
 };
 
-static status open_family(struct environment **environment, const char *name, uint64_t seed,
-                          struct err *err)
+/* Compiles the model, for what only it knows (limits, period), and lets it go again. */
+static status describe(struct environment_description *description, const char *uri,
+                       struct err *err)
+{
+    const struct control_suite_domain *domain;
+    const struct control_suite_task *task;
+    const struct shared_model *shared;
+    int at[CONTROL_SUITE_PARTS_MAX];
+    status s = find_task(&domain, &task, uri, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = take_model(&shared, at, domain, task, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "environment %s", uri);
+    }
+    fill_description(description, domain, task, shared->model);
+    shared_model_drop(shared);
+    return STATUS_OK;
+}
+
+static status open_environment(struct environment **environment, const char *uri, struct err *err)
 {
     struct control_suite *suite;
-    status s = control_suite_open(&suite, name, seed, err);
+    status s = control_suite_open(&suite, uri, err);
     if (s == STATUS_OK) {
         *environment = &suite->environment;
     }
     return s;
 }
 
-const struct environment_family control_suite_family = {.names = names, .open = open_family};
+extern const struct environment_family control_suite_family; /* for families.c */
+const struct environment_family control_suite_family = {
+    .prefixes = prefixes,
+    .names = control_suite_names,
+    .describe = describe,
+    .open = open_environment,
+};

@@ -1,24 +1,52 @@
-/* Finds who implements a name, and checks arguments and order of calls once for all of them. */
+/* The registry of families, and what all environments have in common.
+ *
+ * A URI's prefix selects its family. Arguments and the order of calls (reset before step, no step
+ * after the last) are checked here once, so that no family repeats it. What an episode is made of
+ * does not belong here. */
 #include "common/environments/environment.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "common/environments/environment_operations.h"
+#include "common/environments/environment_family.h"
 
-#define ACTION_SLACK 1e-5f /* a float's rounding; as episode_check allows */
-#define NAMES_MAX    64
+#define ACTION_SLACK 1e-5f /* a float's rounding; episode_check allows the same */
+#define NAMES_MAX    128
 
-static const struct environment_family *const families[] = {&control_suite_family};
-#define N_FAMILIES (sizeof families / sizeof families[0])
+/* ---- The registry ---- */
+
+static const struct environment_family *added[ENVIRONMENT_FAMILIES_ADDED_MAX];
+static size_t n_added;
+
+void environment_add_family(const struct environment_family *family)
+{
+    ASSERT(n_added < ENVIRONMENT_FAMILIES_ADDED_MAX);
+    ASSERT(family->prefixes[0] != NULL);
+    added[n_added++] = family;
+}
+
+/* The families of the build, then those added; NULL past the end. */
+static const struct environment_family *family_at(size_t i)
+{
+    size_t n_built_in = 0;
+    while (environment_families[n_built_in] != NULL) {
+        n_built_in++;
+    }
+    if (i < n_built_in) {
+        return environment_families[i];
+    }
+    return i - n_built_in < n_added ? added[i - n_built_in] : NULL;
+}
 
 const char *const *environment_names(void)
 {
+    /* Rebuilt on each call, so that added families show; one per thread, so that calls may race. */
     static _Thread_local const char *all[NAMES_MAX + 1];
     size_t n = 0;
-    for (size_t f = 0; f < N_FAMILIES; f++) {
-        for (const char *const *name = families[f]->names; *name != NULL; name++) {
+    const struct environment_family *family;
+    for (size_t f = 0; (family = family_at(f)) != NULL; f++) {
+        for (const char *const *name = family->names(); *name != NULL; name++) {
             ASSERT(n < NAMES_MAX);
             all[n++] = *name;
         }
@@ -27,19 +55,20 @@ const char *const *environment_names(void)
     return all;
 }
 
-static const struct environment_family *find_family(const char *name)
+static const struct environment_family *find_family(const char *uri)
 {
-    for (size_t f = 0; f < N_FAMILIES; f++) {
-        for (const char *const *known = families[f]->names; *known != NULL; known++) {
-            if (strcmp(*known, name) == 0) {
-                return families[f];
+    const struct environment_family *family;
+    for (size_t f = 0; (family = family_at(f)) != NULL; f++) {
+        for (const char *const *prefix = family->prefixes; *prefix != NULL; prefix++) {
+            if (strncmp(uri, *prefix, strlen(*prefix)) == 0) {
+                return family;
             }
         }
     }
     return NULL;
 }
 
-static status unknown_name(const char *name, struct err *err)
+status environment_unknown(const char *uri, struct err *err)
 {
     char list[640] = "";
     size_t used = 0;
@@ -50,19 +79,39 @@ static status unknown_name(const char *name, struct err *err)
         }
         used += (size_t)n;
     }
-    return err_set(err, STATUS_NOT_FOUND, "environment %s: unknown; there are %s", name, list);
+    return err_set(err, STATUS_NOT_FOUND, "environment \"%s\" is unknown; known are %s", uri, list);
 }
 
-status environment_open(struct environment **environment, const char *name, uint64_t seed,
-                        struct err *err)
+/* The family of `uri`, or an error that lists what is known. */
+static status choose_family(const struct environment_family **family, const char *uri,
+                            struct err *err)
 {
-    const struct environment_family *family = find_family(name);
-    if (family == NULL) {
-        return unknown_name(name, err);
+    if (strlen(uri) >= ENVIRONMENT_URI_SIZE) {
+        return err_set(err, STATUS_INVALID, "environment \"%.32s..\": longer than %d bytes", uri,
+                       ENVIRONMENT_URI_SIZE - 1);
     }
-    status s = family->open(environment, name, seed, err);
+    *family = find_family(uri);
+    return *family != NULL ? STATUS_OK : environment_unknown(uri, err);
+}
+
+status environment_describe(struct environment_description *description, const char *uri,
+                            struct err *err)
+{
+    const struct environment_family *family;
+    status s = choose_family(&family, uri, err);
+    return s == STATUS_OK ? family->describe(description, uri, err) : s;
+}
+
+status environment_open(struct environment **environment, const char *uri, struct err *err)
+{
+    const struct environment_family *family;
+    status s = choose_family(&family, uri, err);
     if (s == STATUS_OK) {
-        ASSERT((*environment)->O == signature_observation(&(*environment)->signature));
+        s = family->open(environment, uri, err);
+    }
+    if (s == STATUS_OK) {
+        ASSERT((*environment)->O == signature_observation(environment_signature(*environment)));
+        ASSERT(!(*environment)->under_way);
     }
     return s;
 }
@@ -74,49 +123,80 @@ void environment_close(struct environment *environment)
     }
 }
 
+const struct environment_description *environment_description(const struct environment *environment)
+{
+    return &environment->description;
+}
+
 const struct signature *environment_signature(const struct environment *environment)
 {
-    return &environment->signature;
+    return &environment->description.signature;
 }
 
-const char *environment_name(const struct environment *environment)
+/* ---- Episodes ---- */
+
+/* Does the description allow this start? */
+static status check_start(const struct environment_description *description,
+                          const struct environment_start *start, struct err *err)
 {
-    return environment->name;
+    uint32_t n_tasks = description->signature.K > 0 ? description->signature.K : 1;
+    if (start->task >= n_tasks) {
+        return err_set(err, STATUS_INVALID, "environment %s: no task %u; it has %u",
+                       description->uri, start->task, n_tasks);
+    }
+    if ((start->flags & ~description->start_flags) != 0) {
+        return err_set(
+            err, STATUS_INVALID, "environment %s: unsupported start flags 0x%x; it supports 0x%x",
+            description->uri, start->flags & ~description->start_flags, description->start_flags);
+    }
+    return STATUS_OK;
 }
 
-uint32_t environment_step_limit(const struct environment *environment)
-{
-    return environment->step_limit;
-}
-
-status environment_reset(struct environment *environment, float *observation, struct err *err)
+status environment_reset(struct environment *environment, const struct environment_start *start,
+                         float *observation, struct err *err)
 {
     environment->under_way = false;
-    status s = environment->operations->reset(environment, observation, err);
+    status s = check_start(&environment->description, start, err);
+    if (s == STATUS_OK) {
+        s = environment->operations->reset(environment, start, observation, err);
+    }
     environment->under_way = s == STATUS_OK;
     return s;
+}
+
+/* clipped(A) <- action(A), where all of it is within [-1, 1] but for rounding. */
+static status clip_action(const struct environment *environment, float *clipped,
+                          const float *action, struct err *err)
+{
+    const struct environment_description *description = &environment->description;
+    for (uint32_t a = 0; a < description->signature.A; a++) {
+        /* Written so that NaN fails too. */
+        if (!(fabsf(action[a]) <= 1.0f + ACTION_SLACK)) {
+            return err_set(err, STATUS_INVALID,
+                           "environment %s: action %u is %g: expected within -1..1",
+                           description->uri, a, (double)action[a]);
+        }
+        clipped[a] = fminf(fmaxf(action[a], -1.0f), 1.0f);
+    }
+    return STATUS_OK;
 }
 
 status environment_step(struct environment *environment, const float *action, float *observation,
                         float *rewards, float *discount, bool *last, struct err *err)
 {
+    float clipped[SIGNATURE_ACTIONS_MAX];
     if (!environment->under_way) {
         return err_set(err, STATUS_CLOSED, "environment %s: no episode under way: reset first",
-                       environment->name);
+                       environment->description.uri);
     }
-    float clipped[SIGNATURE_ACTIONS_MAX];
-    for (uint32_t a = 0; a < environment->signature.A; a++) {
-        /* Written so that NaN fails too. */
-        if (!(fabsf(action[a]) <= 1.0f + ACTION_SLACK)) {
-            return err_set(err, STATUS_INVALID,
-                           "environment %s: action %u is %g: expected within -1..1",
-                           environment->name, a, (double)action[a]);
-        }
-        clipped[a] = fminf(fmaxf(action[a], -1.0f), 1.0f);
+    /* A refused action leaves the episode as it is: the caller may send another. */
+    status s = clip_action(environment, clipped, action, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     bool ended = true;
-    status s = environment->operations->step(environment, clipped, observation, rewards, discount,
-                                             &ended, err);
+    s = environment->operations->step(environment, clipped, observation, rewards, discount, &ended,
+                                      err);
     environment->under_way = s == STATUS_OK && !ended;
     if (s == STATUS_OK) {
         *last = ended;

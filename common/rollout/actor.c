@@ -1,5 +1,9 @@
-/* Actors. What a policy's package says about itself is matched against the environment here, once
- * per policy. */
+/* Actors: a policy, the buffers to evaluate it on one observation, and a random stream.
+ *
+ * Whether a policy fits the environment is decided here, once per policy (actor_use), by what its
+ * package says about itself: sizes, and the signature where it has one. Tasks are matched by name,
+ * so that a policy of two of three tasks finds their rewards. The arithmetic is in
+ * common/networks/policy. */
 #include "common/rollout/actor.h"
 
 #include <string.h>
@@ -7,7 +11,7 @@
 #include "common/base/memory.h"
 
 struct actor {
-    struct signature signature; /* the environment's */
+    struct signature signature; /* of the environment */
     uint32_t O;
     const struct policy *policy;           /* NULL: at random */
     bool draws;                            /* acting takes normals */
@@ -48,7 +52,7 @@ void actor_free(struct actor *actor)
     }
 }
 
-/* rewards(n tasks of the policy) <- their places in the environment. */
+/* rewards(tasks of the policy) <- their indices in the environment. MISMATCH: it does not fit. */
 static status match_tasks(const struct actor *actor, const struct policy *policy, uint32_t *rewards,
                           struct err *err)
 {
@@ -73,8 +77,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
                        info->O, info->A, actor->O, actor->signature.A);
     }
     if (info->signature_json == NULL) {
-        /* Nothing names the policy's tasks: they are the environment's, in its order, or none fits.
-         */
+        /* Nothing names the policy's tasks: they must be the environment's, in its order. */
         if (info->K != (int)actor->signature.K) {
             return err_set(err, STATUS_MISMATCH, "policy: %d tasks, the environment has %u",
                            info->K, actor->signature.K);
@@ -86,7 +89,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
     return STATUS_OK;
 }
 
-/* Buffers for acting with `policy`. */
+/* Replaces the buffers by those for `policy`. On error the old ones stay. */
 static status make_buffers(struct actor *actor, const struct policy *policy, struct err *err)
 {
     size_t n_normals = (size_t)policy_candidates(policy) * actor->signature.A;
@@ -99,6 +102,7 @@ static status make_buffers(struct actor *actor, const struct policy *policy, str
         mem_free(scratch);
         return err_set(err, STATUS_NO_MEMORY, "actor: no memory to act with the policy");
     }
+    /* All were made: only now may the old ones go. */
     mem_free(actor->input);
     mem_free(actor->normals);
     mem_free(actor->scratch);
@@ -156,6 +160,7 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
 void actor_act(struct actor *actor, float *action, const float *observation)
 {
     uint32_t A = actor->signature.A;
+    ASSERT(actor->task < actor->n_tasks || actor->n_tasks == 0);
     if (actor->policy == NULL) {
         for (uint32_t i = 0; i < A; i++) {
             action[i] = (float)(2.0 * rng_uniform(&actor->rng) - 1.0);
@@ -163,6 +168,7 @@ void actor_act(struct actor *actor, float *action, const float *observation)
         return;
     }
     memcpy(actor->input, observation, actor->O * sizeof *observation);
+    /* A policy of several tasks is told which one by a one-hot behind the observation. */
     if (actor->n_tasks > 1) {
         memset(actor->input + actor->O, 0, actor->n_tasks * sizeof *actor->input);
         actor->input[actor->O + actor->task] = 1.0f;

@@ -1,8 +1,8 @@
-/* Who chooses actions: a policy (its mean action, or a sample of its distribution; one that acts by
- * an argmax over candidates draws them either way) or chance.
+/* An actor chooses actions: by a policy (its mean action, or a sample of its distribution; a policy
+ * that acts by an argmax over candidates draws them in both cases) or uniformly at random.
  *
  * An actor belongs to one thread. Everything it draws comes from the stream given to actor_start,
- * so an episode is a function of (environment, its seed, policy, stream), whichever thread runs it.
+ * so an episode is a function of (environment, its start, policy, stream), whichever thread runs it.
  */
 #ifndef HINDCAST_ROLLOUT_ACTOR_H
 #define HINDCAST_ROLLOUT_ACTOR_H
@@ -13,25 +13,24 @@
 
 struct actor;
 
-/* For rows of `signature` (copied), which is the environment's. Acts at random until actor_use
- * gives it a policy. */
+/* For an environment of this signature (copied). Acts at random until actor_use gives it a policy. */
 status actor_new(struct actor **actor, const struct signature *signature,
                  struct err *err) MUST_CHECK;
 void actor_free(struct actor *actor);
 
-/* From the next actor_act on: `policy` (borrowed until the next actor_use or actor_free), sampling
- * or with its mean action; NULL: uniform in [-1, 1]. May be called within an episode, whose task
- * stays (0 where the new policy has no such task). MISMATCH where the policy was made for other
+/* From the next actor_act on, acts by `policy` (borrowed until the next actor_use or actor_free),
+ * sampled or by its mean action; NULL: uniform in [-1, 1]. May be called within an episode, whose
+ * task stays (0 where the new policy has no such task). MISMATCH: the policy was made for other
  * observations, actions or tasks than the environment has; then nothing has changed. */
 status actor_use(struct actor *actor, const struct policy *policy, bool sample,
                  struct err *err) MUST_CHECK;
 
-/* Tasks this actor can pursue: the policy's, or, at random, the environment's. */
+/* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's. */
 uint32_t actor_tasks(const struct actor *actor);
-/* Where that task's reward stands in the environment's signature. task < actor_tasks(). */
+/* Index of that task's reward in the environment's signature. task < actor_tasks(). */
 uint32_t actor_reward(const struct actor *actor, uint32_t task);
 
-/* An episode begins: its random stream, and the task pursued (< actor_tasks()). */
+/* Begins an episode with this random stream and task (< actor_tasks()). */
 void actor_start(struct actor *actor, const struct rng *rng, uint32_t task);
 /* action(A), canonical, from observation(O). */
 void actor_act(struct actor *actor, float *action, const float *observation);

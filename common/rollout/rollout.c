@@ -1,11 +1,12 @@
-/* The acting loop. */
+/* The acting loop: observe, act, step, record. It owns the buffers of one step; which policy acts is
+ * the actor's affair, and what becomes of the episode the caller's. */
 #include "common/rollout/rollout.h"
 
 #include <stdio.h>
 
 #include "common/base/memory.h"
 
-/* What one step needs room for. */
+/* The buffers of one step: on the heap, since they take 32 KB. */
 struct step_buffers {
     float observation[SIGNATURE_OBSERVATION_MAX];
     float next_observation[SIGNATURE_OBSERVATION_MAX];
@@ -25,14 +26,15 @@ void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *ro
     rng_init(&stream->rng, seed, name, episode);
 }
 
-static status act_until_last(struct environment *environment, struct actor *actor,
-                             struct episode *episode, struct step_buffers *now,
+/* Acts one episode and appends its rows to `episode`, which is empty. */
+static status act_until_last(struct environment *environment, const struct environment_start *start,
+                             struct actor *actor, struct episode *episode, struct step_buffers *now,
                              rollout_before_step *before_step, void *arg, struct err *err)
 {
     const struct signature *signature = environment_signature(environment);
     float *observation = now->observation;
     float *next_observation = now->next_observation;
-    status s = environment_reset(environment, observation, err);
+    status s = environment_reset(environment, start, observation, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "reset");
     }
@@ -52,6 +54,7 @@ static status act_until_last(struct environment *environment, struct actor *acto
         }
         s = episode_step(episode, signature, now->action, now->rewards, discount, next_observation,
                          err);
+        /* The next observation becomes this one without a copy. */
         float *swapped = observation;
         observation = next_observation;
         next_observation = swapped;
@@ -59,15 +62,17 @@ static status act_until_last(struct environment *environment, struct actor *acto
     return s;
 }
 
-status rollout_run(struct environment *environment, struct actor *actor, struct episode *episode,
-                   rollout_before_step *before_step, void *arg, struct err *err)
+status rollout_run(struct environment *environment, const struct environment_start *start,
+                   struct actor *actor, struct episode *episode, rollout_before_step *before_step,
+                   void *arg, struct err *err)
 {
     struct step_buffers *now = mem_new(sizeof *now);
     if (now == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "rollout: out of memory");
     }
     episode_clear(episode);
-    status s = act_until_last(environment, actor, episode, now, before_step, arg, err);
+    status s = act_until_last(environment, start, actor, episode, now, before_step, arg, err);
+    /* A last look: what comes from a simulator is checked before anybody stores it. */
     if (s == STATUS_OK) {
         s = episode_check(episode, environment_signature(environment), err);
     }

@@ -3,6 +3,7 @@ set(lib ${CMAKE_SOURCE_DIR}/tests/lib)
 hindcast_library(hindcast_test_base SOURCES ${lib}/scratch.c ${lib}/http.c LINK hindcast_base cmocka)
 hindcast_library(hindcast_test_trajectory SOURCES ${lib}/trajectories.c LINK hindcast_trajectory cmocka)
 hindcast_library(hindcast_test_policies SOURCES ${lib}/policies.c LINK hindcast_networks)
+hindcast_library(hindcast_test_environments SOURCES ${lib}/toy_environment.c LINK hindcast_environments)
 hindcast_library(hindcast_test_learning SOURCES ${lib}/learning.c LINK hindcast_learner_step)
 hindcast_library(hindcast_test_replay SOURCES ${lib}/replay.c ${lib}/replay_world.c
                  LINK hindcast_replay_server_service hindcast_test_trajectory hindcast_test_base)

@@ -377,14 +377,13 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_bad_package_is_passed_over, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sigterm_ends_it_soon, set_up, tear_down),
     };
-    struct environment *environment;
-    if (argc != 2 || environment_open(&environment, "cheetah-run", 0, NULL) != STATUS_OK) {
+    static struct environment_description description;
+    if (argc != 2 || environment_describe(&description, "cheetah-run", NULL) != STATUS_OK) {
         fprintf(stderr, "usage: %s hindcast-evaluator\n", argv[0]);
         return 2;
     }
     program = argv[1];
-    signature = *environment_signature(environment);
-    environment_close(environment);
+    signature = description.signature;
     rpc_init();
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     rpc_fini();

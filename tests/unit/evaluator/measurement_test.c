@@ -1,13 +1,15 @@
-/* Measurements: the same returns for any number of threads, other starts for other streams. */
+/* Measurements: the same returns for any number of threads, other starts for other streams, and
+ * environments that are opened once. */
 #include "evaluator/measurement.h"
 
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-#include "common/environments/environment.h"
+#include "evaluator/options.h"
 #include "tests/lib/check.h"
 #include "tests/lib/policies.h"
+#include "tests/lib/toy_environment.h"
 
 #define EPISODES 6u
 
@@ -17,13 +19,12 @@ static struct policy *policy;
 static int setup(void **state)
 {
     (void)state;
-    struct environment *environment;
+    struct environment_description description;
     struct err err = {0};
-    if (environment_open(&environment, "cheetah-run", 0, &err) != STATUS_OK) {
+    if (environment_describe(&description, "cheetah-run", &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    signature = *environment_signature(environment);
-    environment_close(environment);
+    signature = description.signature;
     policy = policies_make(&signature, 3);
     return 0;
 }
@@ -35,24 +36,32 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct measurement_settings settings_of(uint32_t threads, const char *stream, bool sample)
+static struct measurement_settings settings_of(const char *stream, bool sample)
 {
-    return (struct measurement_settings){.environment = "cheetah-run",
-                                         .seed = 5,
-                                         .stream = stream,
-                                         .episodes = EPISODES,
-                                         .threads = threads,
-                                         .sample = sample};
+    return (struct measurement_settings){
+        .seed = 5, .stream = stream, .episodes = EPISODES, .sample = sample};
+}
+
+static struct environment_pool *open_pool(const char *uri, uint32_t wanted)
+{
+    struct environment_pool *pool;
+    struct err err = {0};
+    if (environment_pool_open(&pool, uri, wanted, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return pool;
 }
 
 static struct measurement *take(uint32_t threads, const char *stream, bool sample)
 {
     struct measurement *measurement;
-    struct measurement_settings settings = settings_of(threads, stream, sample);
+    struct measurement_settings settings = settings_of(stream, sample);
+    struct environment_pool *pool = open_pool("cheetah-run", threads);
     struct err err = {0};
-    if (measurement_take(&measurement, policy, &settings, &err) != STATUS_OK) {
+    if (measurement_take(&measurement, policy, pool, &settings, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
+    environment_pool_close(pool);
     assert_int_equal(measurement->n_tasks, 1);
     assert_string_equal(measurement->tasks[0], "run");
     assert_int_equal(measurement->steps, EPISODES * 1000);
@@ -129,10 +138,12 @@ static void it_stops_between_steps(void **state)
     struct measurement *measurement;
     struct err err = {0};
     _Atomic int asked = 0;
-    struct measurement_settings settings = settings_of(2, MEASUREMENT_WINDOW, false);
+    struct measurement_settings settings = settings_of(MEASUREMENT_WINDOW, false);
+    struct environment_pool *pool = open_pool("cheetah-run", 2);
     settings.stopping = stop_soon;
     settings.arg = &asked;
-    assert_int_equal(measurement_take(&measurement, policy, &settings, &err), STATUS_CLOSED);
+    assert_int_equal(measurement_take(&measurement, policy, pool, &settings, &err), STATUS_CLOSED);
+    environment_pool_close(pool);
     assert_true(asked < 510);
 }
 
@@ -141,11 +152,110 @@ static void what_does_not_fit_is_refused(void **state)
     (void)state;
     struct measurement *measurement;
     struct err err = {0};
-    struct measurement_settings settings = settings_of(2, MEASUREMENT_WINDOW, false);
-    settings.environment = "walker-run";
-    assert_int_equal(measurement_take(&measurement, policy, &settings, &err), STATUS_MISMATCH);
-    settings.environment = "moon-walk";
-    assert_int_equal(measurement_take(&measurement, policy, &settings, &err), STATUS_NOT_FOUND);
+    struct measurement_settings settings = settings_of(MEASUREMENT_WINDOW, false);
+    struct environment_pool *pool = open_pool("walker-run", 2);
+    assert_int_equal(measurement_take(&measurement, policy, pool, &settings, &err),
+                     STATUS_MISMATCH);
+    environment_pool_close(pool);
+    pool = NULL;
+    assert_int_equal(environment_pool_open(&pool, "moon-walk", 2, &err), STATUS_NOT_FOUND);
+    assert_null(pool);
+}
+
+/* ---- environments are held ---- */
+
+static struct policy *toy_policy(uint64_t seed)
+{
+    struct environment_description description;
+    assert_int_equal(environment_describe(&description, "toy:walk", NULL), STATUS_OK);
+    return policies_make(&description.signature, seed);
+}
+
+/* Two measurements of two tasks: as many environments as threads, whatever the number of episodes,
+ * and the second measurement repeats the first. */
+static void environments_are_opened_once_and_reset(void **state)
+{
+    (void)state;
+    struct measurement *first, *second;
+    struct measurement_settings settings = settings_of(MEASUREMENT_WINDOW, true);
+    toy_environment_install();
+    struct policy *two_tasks = toy_policy(1);
+    struct environment_pool *pool = open_pool("toy:walk", 3);
+    assert_int_equal(measurement_take(&first, two_tasks, pool, &settings, NULL), STATUS_OK);
+    assert_int_equal(measurement_take(&second, two_tasks, pool, &settings, NULL), STATUS_OK);
+    environment_pool_close(pool);
+    assert_int_equal(first->n_tasks, 2);
+    assert_memory_equal(first->returns, second->returns, 2 * EPISODES * sizeof *first->returns);
+    struct toy_counts counts = toy_environment_counts();
+    assert_int_equal(counts.opened, 3);
+    assert_int_equal(counts.open, 0);
+    assert_int_equal(counts.resets, 2 * 2 * EPISODES);
+    measurement_free(first);
+    measurement_free(second);
+    policy_free(two_tasks);
+}
+
+/* An environment that may be open once is shared by no threads, and measured by one. */
+static void no_more_are_opened_than_may_be(void **state)
+{
+    (void)state;
+    struct measurement *measurement;
+    struct measurement_settings settings = settings_of(MEASUREMENT_FINAL, false);
+    toy_environment_install();
+    struct policy *two_tasks = toy_policy(2);
+    struct environment_pool *pool = open_pool("toy:single", 4);
+    assert_int_equal(pool->n, 1);
+    assert_int_equal(measurement_take(&measurement, two_tasks, pool, &settings, NULL), STATUS_OK);
+    environment_pool_close(pool);
+    assert_int_equal(toy_environment_counts().most_open, 1);
+    assert_int_equal(toy_environment_counts().resets, 2 * EPISODES);
+    measurement_free(measurement);
+    policy_free(two_tasks);
+}
+
+/* A simulation that goes bad ends the episode, which is counted as failed and nowhere else. */
+static void failed_episodes_count_nowhere(void **state)
+{
+    (void)state;
+    struct measurement *measurement;
+    struct err err = {0};
+    struct measurement_settings settings = settings_of(MEASUREMENT_FINAL, false);
+    settings.keep = true;
+    toy_environment_install();
+    struct policy *two_tasks = toy_policy(3);
+    struct environment_pool *pool = open_pool("toy:walk", 1);
+    toy_environment_fail(4, STATUS_CORRUPT, 2);
+    assert_int_equal(measurement_take(&measurement, two_tasks, pool, &settings, &err), STATUS_OK);
+    assert_int_equal(measurement->failed, 2);
+    for (uint32_t i = 0; i < 2 * EPISODES; i++) {
+        assert_true(isnan(measurement->returns[i]) == (i < 2));
+        assert_true((measurement->kept[i].T == 0) == (i < 2));
+    }
+    measurement_free(measurement);
+    /* Where every episode of a task fails there is nothing to report. */
+    toy_environment_fail(4, STATUS_CORRUPT, EPISODES);
+    assert_int_equal(measurement_take(&measurement, two_tasks, pool, &settings, &err),
+                     STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "task high"));
+    environment_pool_close(pool);
+    policy_free(two_tasks);
+}
+
+/* What --check does: the environment is described, and nothing is opened. */
+static void options_are_checked_without_opening(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    static struct experiment experiment;
+    static struct evaluator_options options;
+    options.count = 1;
+    toy_environment_install();
+    strcpy(experiment.environment, "toy:single");
+    assert_int_equal(evaluator_options_check(&options, &experiment, &err), STATUS_OK);
+    strcpy(experiment.environment, "toy:run");
+    assert_int_equal(evaluator_options_check(&options, &experiment, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "experiment.environment"));
+    assert_int_equal(toy_environment_counts().opened, 0);
 }
 
 int main(void)
@@ -156,6 +266,10 @@ int main(void)
         cmocka_unit_test(json_holds_returns_and_statistics),
         cmocka_unit_test(it_stops_between_steps),
         cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(environments_are_opened_once_and_reset),
+        cmocka_unit_test(no_more_are_opened_than_may_be),
+        cmocka_unit_test(failed_episodes_count_nowhere),
+        cmocka_unit_test(options_are_checked_without_opening),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

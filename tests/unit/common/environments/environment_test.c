@@ -1,4 +1,5 @@
-/* Environments as their users see them: names, signatures, episodes, errors, sharing, threads. */
+/* Environments as their users see them: names, descriptions, episodes, errors, sharing, threads. What
+ * a reset forgets is in reset_state_test.c. */
 #include "common/environments/environment.h"
 
 #include <math.h>
@@ -13,6 +14,7 @@
 #include "common/environments/mujoco_guard.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
+#include "tests/lib/toy_environment.h"
 
 #define THREADS 4
 
@@ -24,20 +26,21 @@ struct buffers {
     bool last;
 };
 
-static struct environment *open_or_fail(const char *name, uint64_t seed)
+static struct environment *open_or_fail(const char *name)
 {
     struct err err = {0};
     struct environment *environment = NULL;
-    if (environment_open(&environment, name, seed, &err) != STATUS_OK) {
+    if (environment_open(&environment, name, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     return environment;
 }
 
-static void reset_or_fail(struct environment *environment, struct buffers *buffers)
+static void reset_or_fail(struct environment *environment, uint64_t seed, struct buffers *buffers)
 {
+    const struct environment_start start = {.seed = seed};
     struct err err = {0};
-    if (environment_reset(environment, buffers->observation, &err) != STATUS_OK) {
+    if (environment_reset(environment, &start, buffers->observation, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
 }
@@ -64,10 +67,10 @@ static void every_name_opens_and_steps(void **state)
     for (const char *const *name = environment_names(); *name != NULL; name++, n++) {
         struct err err = {0};
         struct buffers buffers = {0};
-        struct environment *environment = open_or_fail(*name, 1);
-        assert_string_equal(environment_name(environment), *name);
+        struct environment *environment = open_or_fail(*name);
+        assert_string_equal(environment_description(environment)->uri, *name);
         assert_int_equal(signature_check(environment_signature(environment), &err), STATUS_OK);
-        reset_or_fail(environment, &buffers);
+        reset_or_fail(environment, 1, &buffers);
         assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
         assert_true(buffers.rewards[0] >= 0.0f && buffers.rewards[0] <= 1.0f);
         assert_true(buffers.discount == 1.0f && !buffers.last);
@@ -94,8 +97,10 @@ static void signatures_say_what_dm_control_says(void **state)
         {"quadruped-run", "run", "torso_velocity", 78, 12, 5, 0.02},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
-        struct environment *environment = open_or_fail(expected[i].name, 1);
+        struct environment *environment = open_or_fail(expected[i].name);
         const struct signature *signature = environment_signature(environment);
+        struct environment_description description;
+        struct err err = {0};
         assert_int_equal(signature_observation(signature), expected[i].O);
         assert_int_equal(signature->A, expected[i].A);
         assert_int_equal(signature->K, 1);
@@ -103,7 +108,13 @@ static void signatures_say_what_dm_control_says(void **state)
         assert_int_equal(signature->n_slices, expected[i].n_slices);
         assert_string_equal(signature->slices[1].name, expected[i].slice);
         assert_true(fabs(signature->control_period_s - expected[i].period_s) < 1e-12);
-        assert_int_equal(environment_step_limit(environment), 1000);
+        assert_int_equal(environment_description(environment)->step_limit, 1000);
+        /* The description is the same without opening. */
+        assert_int_equal(environment_describe(&description, expected[i].name, &err), STATUS_OK);
+        assert_memory_equal(&description, environment_description(environment), sizeof description);
+        assert_int_equal(description.open_max, ENVIRONMENT_OPEN_UNLIMITED);
+        assert_false(description.real_time);
+        assert_int_equal(description.start_flags, 0);
         environment_close(environment);
     }
 }
@@ -113,10 +124,115 @@ static void unknown_names_are_told_the_known_ones(void **state)
     (void)state;
     struct err err = {0};
     struct environment *environment = NULL;
-    assert_int_equal(environment_open(&environment, "cheetah-fly", 1, &err), STATUS_NOT_FOUND);
-    assert_null(environment);
-    assert_non_null(strstr(err.text, "cheetah-fly"));
-    assert_non_null(strstr(err.text, "quadruped-run"));
+    static const char *const unknown[] = {"cheetah-fly", "cheetah-", "moon-walk", "",
+                                          "cheetah-run2"};
+    for (size_t i = 0; i < sizeof unknown / sizeof unknown[0]; i++) {
+        struct environment_description description;
+        assert_int_equal(environment_open(&environment, unknown[i], &err), STATUS_NOT_FOUND);
+        assert_null(environment);
+        assert_non_null(strstr(err.text, unknown[i]));
+        assert_non_null(strstr(err.text, "quadruped-run"));
+        assert_int_equal(environment_describe(&description, unknown[i], &err), STATUS_NOT_FOUND);
+    }
+    char longest[ENVIRONMENT_URI_SIZE + 1];
+    memset(longest, 'x', ENVIRONMENT_URI_SIZE);
+    longest[ENVIRONMENT_URI_SIZE] = '\0';
+    assert_int_equal(environment_open(&environment, longest, &err), STATUS_INVALID);
+}
+
+/* ---- families ---- */
+
+/* An added family is found by its prefix, listed, and described without being opened. */
+static void families_are_found_by_prefix(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment_description description;
+    toy_environment_install();
+    bool listed = false;
+    for (const char *const *name = environment_names(); *name != NULL; name++) {
+        listed = listed || strcmp(*name, "toy:walk") == 0;
+    }
+    assert_true(listed);
+    assert_int_equal(environment_describe(&description, "toy:walk", &err), STATUS_OK);
+    assert_int_equal(description.signature.K, 2);
+    assert_int_equal(toy_environment_counts().opened, 0);
+    struct environment *environment = open_or_fail("toy:walk");
+    assert_int_equal(toy_environment_counts().open, 1);
+    environment_close(environment);
+    assert_int_equal(toy_environment_counts().open, 0);
+    assert_int_equal(environment_open(&environment, "toy:run", &err), STATUS_NOT_FOUND);
+}
+
+static void open_max_is_enforced(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment *second = NULL;
+    toy_environment_install();
+    struct environment *first = open_or_fail("toy:single");
+    assert_int_equal(environment_open(&second, "toy:single", &err), STATUS_LIMIT);
+    assert_null(second);
+    environment_close(first);
+    second = open_or_fail("toy:single");
+    environment_close(second);
+}
+
+/* All rewards come on each step; a termination has discount 0 and ends the episode. */
+static void several_rewards_and_a_termination(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct buffers buffers = {0};
+    toy_environment_install();
+    struct environment *environment = open_or_fail("toy:walk");
+    reset_or_fail(environment, 4, &buffers);
+    buffers.action[0] = 0.5f;
+    assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+    assert_true(buffers.rewards[0] == 0.5f && buffers.rewards[1] == -0.5f);
+    assert_true(buffers.discount == 1.0f && !buffers.last);
+    buffers.action[0] = 0.95f;
+    assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+    assert_true(buffers.discount == 0.0f && buffers.last);
+    assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED);
+    environment_close(environment);
+}
+
+/* A start is checked against the description before anything moves. */
+static void starts_are_checked(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct buffers buffers = {0};
+    toy_environment_install();
+    struct environment *environment = open_or_fail("toy:walk");
+    struct environment_start start = {.seed = 1, .task = 2};
+    assert_int_equal(environment_reset(environment, &start, buffers.observation, &err),
+                     STATUS_INVALID);
+    start = (struct environment_start){.seed = 1, .flags = ENVIRONMENT_START_ADVANCED};
+    assert_int_equal(environment_reset(environment, &start, buffers.observation, &err),
+                     STATUS_INVALID);
+    assert_int_equal(toy_environment_counts().resets, 0);
+    assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED);
+    /* The task and an allowed flag reach the family. */
+    float by_task[2];
+    for (uint32_t task = 0; task < 2; task++) {
+        start = (struct environment_start){.seed = 1, .task = task};
+        assert_int_equal(environment_reset(environment, &start, buffers.observation, &err),
+                         STATUS_OK);
+        by_task[task] = buffers.observation[0];
+    }
+    assert_true(by_task[0] != by_task[1]);
+    buffers.action[0] = 0.25f;
+    assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
+    start.flags = ENVIRONMENT_START_KEEP;
+    assert_int_equal(environment_reset(environment, &start, buffers.observation, &err), STATUS_OK);
+    assert_true(buffers.observation[2] == 0.25f);
+    environment_close(environment);
+    environment = open_or_fail("cheetah-run");
+    assert_int_equal(environment_reset(environment, &start, buffers.observation, &err),
+                     STATUS_INVALID); /* the suite has no such flag */
+    environment_close(environment);
 }
 
 /* ---- episodes ---- */
@@ -126,16 +242,16 @@ static void an_episode_ends_at_its_limit(void **state)
     (void)state;
     struct err err = {0};
     struct buffers buffers = {0};
-    struct environment *environment = open_or_fail("cheetah-run", 3);
+    struct environment *environment = open_or_fail("cheetah-run");
     assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED); /* no reset yet */
-    reset_or_fail(environment, &buffers);
+    reset_or_fail(environment, 3, &buffers);
     for (uint32_t k = 1; k <= 1000; k++) {
         assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
         assert_int_equal(buffers.last, k == 1000);
         assert_true(buffers.discount == 1.0f);
     }
     assert_int_equal(step(environment, &buffers, &err), STATUS_CLOSED);
-    reset_or_fail(environment, &buffers);
+    reset_or_fail(environment, 4, &buffers);
     assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
     environment_close(environment);
 }
@@ -147,13 +263,13 @@ static double run_digest(const char *name, uint64_t seed, int n)
     struct buffers buffers = {0};
     struct rng rng;
     rng_init(&rng, 11, "environment_test", 0);
-    struct environment *environment = open_or_fail(name, seed);
+    struct environment *environment = open_or_fail(name);
     uint32_t O = signature_observation(environment_signature(environment));
-    reset_or_fail(environment, &buffers);
+    reset_or_fail(environment, seed, &buffers);
     double digest = 0.0;
     for (int k = 0; k < n; k++) {
         if (k % 50 == 49) {
-            reset_or_fail(environment, &buffers);
+            reset_or_fail(environment, seed + (uint64_t)k, &buffers);
         }
         random_action(environment, &buffers, &rng);
         if (step(environment, &buffers, &err) != STATUS_OK) {
@@ -175,15 +291,33 @@ static void same_seed_same_bits(void **state)
     assert_true(run_digest("hopper-hop", 5, 200) != run_digest("hopper-hop", 6, 200));
 }
 
-static void episodes_of_one_generator_differ(void **state)
+static void episodes_of_other_seeds_differ(void **state)
 {
     (void)state;
     struct buffers first = {0}, second = {0};
-    struct environment *environment = open_or_fail("walker-walk", 5);
-    reset_or_fail(environment, &first);
-    reset_or_fail(environment, &second);
+    struct environment *environment = open_or_fail("walker-walk");
+    reset_or_fail(environment, 5, &first);
+    reset_or_fail(environment, 6, &second);
     assert_memory_not_equal(first.observation, second.observation, 24 * sizeof(float));
     environment_close(environment);
+}
+
+/* The suite itself draws on, as dm_control does: one generator, seeded once, serves many episodes. */
+static void one_generator_gives_the_suite_new_starts(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    double first[24], second[24], again[24];
+    struct control_suite *suite = NULL;
+    assert_int_equal(control_suite_open(&suite, "walker-walk", &err), STATUS_OK);
+    control_suite_seed(suite, 5);
+    assert_int_equal(control_suite_reset(suite, first, &err), STATUS_OK);
+    assert_int_equal(control_suite_reset(suite, second, &err), STATUS_OK);
+    control_suite_seed(suite, 5);
+    assert_int_equal(control_suite_reset(suite, again, &err), STATUS_OK);
+    assert_memory_not_equal(first, second, sizeof first);
+    assert_memory_equal(first, again, sizeof first);
+    control_suite_close(suite);
 }
 
 /* The float side is the double side, rounded; actions reach their physical limits. */
@@ -192,13 +326,14 @@ static void floats_are_rounded_doubles(void **state)
     (void)state;
     struct err err = {0};
     struct buffers buffers = {0};
-    double action[12], observation[78], reward;
+    double action[12], observation[78], reward, discount;
     bool last;
-    struct environment *environment = open_or_fail("quadruped-run", 9);
+    struct environment *environment = open_or_fail("quadruped-run");
     const struct signature *signature = environment_signature(environment);
     struct control_suite *suite = NULL;
-    assert_int_equal(control_suite_open(&suite, "quadruped-run", 9, &err), STATUS_OK);
-    reset_or_fail(environment, &buffers);
+    assert_int_equal(control_suite_open(&suite, "quadruped-run", &err), STATUS_OK);
+    control_suite_seed(suite, 9);
+    reset_or_fail(environment, 9, &buffers);
     assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
     for (int k = 0; k < 30; k++) {
         for (uint32_t a = 0; a < 12; a++) {
@@ -207,8 +342,9 @@ static void floats_are_rounded_doubles(void **state)
             action[a] = (double)(high ? signature->action_max[a] : signature->action_min[a]);
         }
         assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
-        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
-                         STATUS_OK);
+        assert_int_equal(
+            control_suite_step(suite, action, observation, &reward, &discount, &last, &err),
+            STATUS_OK);
         for (int i = 0; i < 78; i++) {
             assert_true(buffers.observation[i] == (float)observation[i]);
         }
@@ -226,10 +362,10 @@ static void bad_actions_move_nothing(void **state)
     (void)state;
     struct err err = {0};
     struct buffers buffers = {0}, other = {0};
-    struct environment *environment = open_or_fail("walker-run", 2);
-    struct environment *twin = open_or_fail("walker-run", 2);
-    reset_or_fail(environment, &buffers);
-    reset_or_fail(twin, &other);
+    struct environment *environment = open_or_fail("walker-run");
+    struct environment *undisturbed = open_or_fail("walker-run");
+    reset_or_fail(environment, 2, &buffers);
+    reset_or_fail(undisturbed, 2, &other);
     static const float bad[] = {NAN, INFINITY, -INFINITY, 1.001f, -2.0f};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         buffers.action[3] = bad[i];
@@ -239,10 +375,10 @@ static void bad_actions_move_nothing(void **state)
     buffers.action[3] = 1.000005f; /* a float's rounding: clipped */
     other.action[3] = 1.0f;
     assert_int_equal(step(environment, &buffers, &err), STATUS_OK);
-    assert_int_equal(step(twin, &other, &err), STATUS_OK);
+    assert_int_equal(step(undisturbed, &other, &err), STATUS_OK);
     assert_memory_equal(buffers.observation, other.observation, 24 * sizeof(float));
     environment_close(environment);
-    environment_close(twin);
+    environment_close(undisturbed);
 }
 
 /* MuJoCo would reset by itself and go on: here the episode is over, and says why. */
@@ -252,22 +388,25 @@ static void bad_states_end_the_episode(void **state)
     static const double bad[] = {(double)NAN, (double)INFINITY, 1e30};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct err err = {0};
-        double observation[17], action[6] = {0}, reward = -1.0;
+        double observation[17], action[6] = {0}, reward = -1.0, discount = -1.0;
         bool last = false;
         struct control_suite *suite = NULL;
-        assert_int_equal(control_suite_open(&suite, "cheetah-run", 1, &err), STATUS_OK);
+        assert_int_equal(control_suite_open(&suite, "cheetah-run", &err), STATUS_OK);
         assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
         control_suite_simulation(suite)->data->qvel[2] = bad[i];
-        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
-                         STATUS_CORRUPT);
+        assert_int_equal(
+            control_suite_step(suite, action, observation, &reward, &discount, &last, &err),
+            STATUS_CORRUPT);
         assert_non_null(strstr(err.text, "cheetah-run: step 1"));
-        assert_true(reward == -1.0);
-        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
-                         STATUS_CLOSED);
+        assert_true(reward == -1.0 && discount == -1.0);
+        assert_int_equal(
+            control_suite_step(suite, action, observation, &reward, &discount, &last, &err),
+            STATUS_CLOSED);
         /* The next episode is untouched by it. */
         assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_OK);
-        assert_int_equal(control_suite_step(suite, action, observation, &reward, &last, &err),
-                         STATUS_OK);
+        assert_int_equal(
+            control_suite_step(suite, action, observation, &reward, &discount, &last, &err),
+            STATUS_OK);
         control_suite_close(suite);
     }
 }
@@ -296,7 +435,7 @@ static void absent_and_wrong_models_are_refused(void **state)
     struct err err = {0};
     struct environment *environment = NULL;
     assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", "/nonexistent", 1), 0);
-    assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_NOT_FOUND);
+    assert_int_equal(environment_open(&environment, "walker-run", &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "/nonexistent/walker.xml"));
 
     char folder[SCRATCH_SIZE], path[2 * SCRATCH_SIZE];
@@ -311,7 +450,7 @@ static void absent_and_wrong_models_are_refused(void **state)
     assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", folder, 1), 0);
     for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
         scratch_write(path, models[i]);
-        assert_int_equal(environment_open(&environment, "walker-run", 1, &err), STATUS_INVALID);
+        assert_int_equal(environment_open(&environment, "walker-run", &err), STATUS_INVALID);
         assert_non_null(strstr(err.text, "walker"));
     }
     assert_null(environment);
@@ -331,10 +470,10 @@ static void models_are_shared_within_a_domain(void **state)
     (void)state;
     struct err err = {0};
     struct control_suite *hop = NULL, *stand = NULL, *walk = NULL, *run = NULL;
-    assert_int_equal(control_suite_open(&hop, "hopper-hop", 1, &err), STATUS_OK);
-    assert_int_equal(control_suite_open(&stand, "hopper-stand", 2, &err), STATUS_OK);
-    assert_int_equal(control_suite_open(&walk, "quadruped-walk", 1, &err), STATUS_OK);
-    assert_int_equal(control_suite_open(&run, "quadruped-run", 1, &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&hop, "hopper-hop", &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&stand, "hopper-stand", &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&walk, "quadruped-walk", &err), STATUS_OK);
+    assert_int_equal(control_suite_open(&run, "quadruped-run", &err), STATUS_OK);
     assert_ptr_equal(model_of(hop), model_of(stand));
     assert_ptr_not_equal(model_of(walk), model_of(run)); /* other floors */
     assert_true((model_of(hop)->opt.disableflags & mjDSBL_AUTORESET) != 0);
@@ -373,9 +512,14 @@ int main(void)
         cmocka_unit_test(every_name_opens_and_steps),
         cmocka_unit_test(signatures_say_what_dm_control_says),
         cmocka_unit_test(unknown_names_are_told_the_known_ones),
+        cmocka_unit_test(families_are_found_by_prefix),
+        cmocka_unit_test(open_max_is_enforced),
+        cmocka_unit_test(several_rewards_and_a_termination),
+        cmocka_unit_test(starts_are_checked),
         cmocka_unit_test(an_episode_ends_at_its_limit),
         cmocka_unit_test(same_seed_same_bits),
-        cmocka_unit_test(episodes_of_one_generator_differ),
+        cmocka_unit_test(episodes_of_other_seeds_differ),
+        cmocka_unit_test(one_generator_gives_the_suite_new_starts),
         cmocka_unit_test(floats_are_rounded_doubles),
         cmocka_unit_test(bad_actions_move_nothing),
         cmocka_unit_test(bad_states_end_the_episode),

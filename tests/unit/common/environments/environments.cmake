@@ -1,7 +1,7 @@
 # Environments: unit tests, and the control suite against what dm_control recorded.
-foreach(module random_state tolerance environment)
+foreach(module random_state tolerance environment reset_state control_suite_task)
   hindcast_test(${module}_test SOURCES unit/common/environments/${module}_test.c
-                LINK hindcast_environments hindcast_test_base)
+                LINK hindcast_environments hindcast_test_base hindcast_test_environments)
 endforeach()
 
 hindcast_binary(verify_tasks FOLDER tests SOURCES verify_tasks.c LINK hindcast_environments)

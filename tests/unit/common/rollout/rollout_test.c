@@ -14,13 +14,12 @@ static struct signature signature;
 static int setup(void **state)
 {
     (void)state;
-    struct environment *environment;
+    struct environment_description description;
     struct err err;
-    if (environment_open(&environment, ENVIRONMENT, 0, &err) != STATUS_OK) {
+    if (environment_describe(&description, ENVIRONMENT, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    signature = *environment_signature(environment);
-    environment_close(environment);
+    signature = description.signature;
     return 0;
 }
 
@@ -44,11 +43,11 @@ static void act(struct episode *episode, const struct policy *policy, bool sampl
     struct rollout_stream stream;
     struct actor *actor = make_actor(policy, sample);
     rollout_stream(&stream, seed, "test", 3, number);
-    assert_int_equal(environment_open(&environment, ENVIRONMENT, stream.start_seed, &err),
-                     STATUS_OK);
+    assert_int_equal(environment_open(&environment, ENVIRONMENT, &err), STATUS_OK);
+    const struct environment_start start = {.seed = stream.start_seed};
     actor_start(actor, &stream.rng, 0);
     episode_init(episode, signature_width(&signature));
-    if (rollout_run(environment, actor, episode, NULL, NULL, &err) != STATUS_OK) {
+    if (rollout_run(environment, &start, actor, episode, NULL, NULL, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     environment_close(environment);
@@ -214,7 +213,7 @@ static void tasks_are_found_by_name(void **state)
     policy_free(policy);
 }
 
-static void a_policy_of_another_world_is_refused(void **state)
+static void a_policy_for_another_environment_is_refused(void **state)
 {
     (void)state;
     struct signature other = signature;
@@ -251,8 +250,10 @@ static void before_step_ends_an_episode(void **state)
     rng_init(&rng, 1, "test", 0);
     actor_start(actor, &rng, 0);
     episode_init(&episode, signature_width(&signature));
-    assert_int_equal(environment_open(&environment, ENVIRONMENT, 1, &err), STATUS_OK);
-    assert_int_equal(rollout_run(environment, actor, &episode, stop_at, &at, &err), STATUS_CLOSED);
+    const struct environment_start start = {.seed = 1};
+    assert_int_equal(environment_open(&environment, ENVIRONMENT, &err), STATUS_OK);
+    assert_int_equal(rollout_run(environment, &start, actor, &episode, stop_at, &at, &err),
+                     STATUS_CLOSED);
     assert_int_equal(episode.T, 17);
     environment_close(environment);
     episode_fini(&episode);
@@ -267,7 +268,7 @@ int main(void)
         cmocka_unit_test(actor_acts_as_the_policy_does),
         cmocka_unit_test(an_argmax_gets_its_candidates),
         cmocka_unit_test(tasks_are_found_by_name),
-        cmocka_unit_test(a_policy_of_another_world_is_refused),
+        cmocka_unit_test(a_policy_for_another_environment_is_refused),
         cmocka_unit_test(before_step_ends_an_episode),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,4 +1,5 @@
-/* walker-stand, walker-walk and walker-run: a planar biped, from a random pose. */
+/* walker-stand, walker-walk and walker-run: a planar biped, from a random pose. Source:
+ * dm_control.suite.walker. */
 #include <math.h>
 
 #include "common/environments/control_suite_task.h"
@@ -35,9 +36,8 @@ static void observe(const struct simulation *simulation, const int *at, double *
 }
 
 /* Torso high (weight 3) and upright (weight 1). */
-static double stand(const struct simulation *simulation, const int *at, double speed)
+static double standing_upright(const struct simulation *simulation, const int *at)
 {
-    (void)speed;
     const mjData *data = simulation->data;
     const struct tolerance high = {STAND_HEIGHT_M, (double)INFINITY, STAND_HEIGHT_M / 2.0,
                                    TOLERANCE_GAUSSIAN, 0.1};
@@ -46,15 +46,29 @@ static double stand(const struct simulation *simulation, const int *at, double s
     return (3.0 * standing + upright) / 4.0;
 }
 
+static void stand(const struct simulation *simulation, const int *at, double speed, double *rewards)
+{
+    (void)speed;
+    rewards[0] = standing_upright(simulation, at);
+}
+
 /* Standing, times speed (5 parts) and a constant (1 part). */
-static double move(const struct simulation *simulation, const int *at, double speed)
+static void move(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
     double moving = tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
-    return stand(simulation, at, speed) * (5.0 * moving + 1.0) / 6.0;
+    rewards[0] = standing_upright(simulation, at) * (5.0 * moving + 1.0) / 6.0;
 }
 
-static const struct control_suite_domain walker = {
+static const struct control_suite_task tasks[] = {
+    {.name = "walker-stand", .rewards = {"stand"}, .evaluate = stand},
+    {.name = "walker-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
+    {.name = "walker-run", .rewards = {"run"}, .speed = RUN_SPEED, .evaluate = move},
+    {0},
+};
+
+extern const struct control_suite_domain walker_domain; /* for control_suite.c */
+const struct control_suite_domain walker_domain = {
     .file = "walker.xml",
     .time_limit_s = 25.0,
     .n_sub_steps = 10,
@@ -63,10 +77,7 @@ static const struct control_suite_domain walker = {
     .nu = 6,
     .slices = slices,
     .parts = parts,
+    .tasks = tasks,
     .start = control_suite_randomize_joints,
     .observe = observe,
 };
-
-const struct control_suite_task walker_stand = {"walker-stand", "stand", &walker, 0.0, stand};
-const struct control_suite_task walker_walk = {"walker-walk", "walk", &walker, WALK_SPEED, move};
-const struct control_suite_task walker_run = {"walker-run", "run", &walker, RUN_SPEED, move};

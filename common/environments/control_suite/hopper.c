@@ -1,4 +1,5 @@
-/* hopper-hop and hopper-stand: a planar one-legged hopper, from a random pose. */
+/* hopper-hop and hopper-stand: a planar one-legged hopper, from a random pose. Source:
+ * dm_control.suite.hopper. */
 #include <math.h>
 
 #include "common/environments/control_suite_task.h"
@@ -18,7 +19,7 @@ static const struct control_suite_part parts[] = {
 };
 
 static const struct signature_slice slices[] = {
-    {"position", 6}, /* all but the way covered */
+    {"position", 6}, /* all of qpos but the distance covered */
     {"velocity", 7},
     {"touch", 2},
     {"", 0},
@@ -33,7 +34,8 @@ static void observe(const struct simulation *simulation, const int *at, double *
     next[1] = log1p(data->sensordata[at[TOUCH_HEEL]]);
 }
 
-/* 1 while the torso is above the foot, else 0. Heights are those of the bodies' inertial frames. */
+/* 1 while the torso is at standing height above the foot, less outside. Heights are those of the
+ * bodies' inertial frames. */
 static double standing(const struct simulation *simulation, const int *at)
 {
     const mjData *data = simulation->data;
@@ -41,15 +43,15 @@ static double standing(const struct simulation *simulation, const int *at)
     return tolerance(data->xipos[3 * at[TORSO] + 2] - data->xipos[3 * at[FOOT] + 2], &upright);
 }
 
-static double hop(const struct simulation *simulation, const int *at, double speed)
+static void hop(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
-    return standing(simulation, at) *
-           tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
+    rewards[0] = standing(simulation, at) *
+                 tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
 }
 
-/* Standing, and better with little control (of the step just taken, not clamped). */
-static double stand(const struct simulation *simulation, const int *at, double speed)
+/* Standing, and more of it with small controls (those of the step just taken, not clamped). */
+static void stand(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     (void)speed;
     const struct tolerance small = {0.0, 0.0, 1.0, TOLERANCE_QUADRATIC, 0.0};
@@ -58,10 +60,17 @@ static double stand(const struct simulation *simulation, const int *at, double s
     for (int i = 0; i < nu; i++) {
         sum += tolerance(simulation->data->ctrl[i], &small);
     }
-    return standing(simulation, at) * ((sum / nu + 4.0) / 5.0);
+    rewards[0] = standing(simulation, at) * ((sum / nu + 4.0) / 5.0);
 }
 
-static const struct control_suite_domain hopper = {
+static const struct control_suite_task tasks[] = {
+    {.name = "hopper-hop", .rewards = {"hop"}, .speed = HOP_SPEED, .evaluate = hop},
+    {.name = "hopper-stand", .rewards = {"stand"}, .evaluate = stand},
+    {0},
+};
+
+extern const struct control_suite_domain hopper_domain; /* for control_suite.c */
+const struct control_suite_domain hopper_domain = {
     .file = "hopper.xml",
     .time_limit_s = 20.0,
     .n_sub_steps = 4,
@@ -70,9 +79,7 @@ static const struct control_suite_domain hopper = {
     .nu = 4,
     .slices = slices,
     .parts = parts,
+    .tasks = tasks,
     .start = control_suite_randomize_joints,
     .observe = observe,
 };
-
-const struct control_suite_task hopper_hop = {"hopper-hop", "hop", &hopper, HOP_SPEED, hop};
-const struct control_suite_task hopper_stand = {"hopper-stand", "stand", &hopper, 0.0, stand};

@@ -1,4 +1,4 @@
-/* cheetah-run: a planar half-cheetah runs forward, as fast as 10 m/s. */
+/* cheetah-run: a planar half-cheetah runs forward, at up to 10 m/s. Source: dm_control.suite.cheetah. */
 #include <math.h>
 
 #include "common/environments/control_suite_task.h"
@@ -13,13 +13,13 @@ static const struct control_suite_part parts[] = {
 };
 
 static const struct signature_slice slices[] = {
-    {"position", 8}, /* all but the way covered */
+    {"position", 8}, /* all of qpos but the distance covered */
     {"velocity", 9},
     {"", 0},
 };
 
-/* Random joint angles, then free fall and rest. The velocities and the solver's warm start that
- * this leaves belong to the start state. */
+/* Random joint angles, then a fall onto the floor. The velocities and the solver's warm start that
+ * this leaves are part of the start state. */
 static status start(struct simulation *simulation, struct random_state *random, struct err *err)
 {
     const mjModel *model = simulation->model;
@@ -31,8 +31,8 @@ static status start(struct simulation *simulation, struct random_state *random, 
                 random_state_uniform(random, range[0], range[1]);
         }
     }
-    /* Deliberately no forward before: the first half step uses the default pose's derived
-     * quantities, as the suite does. */
+    /* No forward before stepping, on purpose: dm_control's first half step, too, uses quantities
+     * derived from the default pose. */
     status s = simulation_step(simulation, SETTLE_STEPS, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "settling");
@@ -49,13 +49,19 @@ static void observe(const struct simulation *simulation, const int *at, double *
     (void)control_suite_put(next, data->qvel, 9);
 }
 
-static double run(const struct simulation *simulation, const int *at, double speed)
+static void run(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const struct tolerance fast = {speed, (double)INFINITY, speed, TOLERANCE_LINEAR, 0.0};
-    return tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
+    rewards[0] = tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
 }
 
-static const struct control_suite_domain cheetah = {
+static const struct control_suite_task tasks[] = {
+    {.name = "cheetah-run", .rewards = {"run"}, .speed = 10.0, .evaluate = run},
+    {0},
+};
+
+extern const struct control_suite_domain cheetah_domain; /* for control_suite.c */
+const struct control_suite_domain cheetah_domain = {
     .file = "cheetah.xml",
     .time_limit_s = 10.0,
     .n_sub_steps = 1,
@@ -64,8 +70,7 @@ static const struct control_suite_domain cheetah = {
     .nu = 6,
     .slices = slices,
     .parts = parts,
+    .tasks = tasks,
     .start = start,
     .observe = observe,
 };
-
-const struct control_suite_task cheetah_run = {"cheetah-run", "run", &cheetah, 10.0, run};

@@ -1,5 +1,5 @@
 /* quadruped-walk and quadruped-run: a four-legged body in three dimensions, dropped at a random
- * orientation. */
+ * orientation. Source: dm_control.suite.quadruped. */
 #include <math.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 
 #define WALK_SPEED  0.5 /* m/s */
 #define RUN_SPEED   5.0
-#define FLOOR_TIME  20.0 /* s: the floor reaches as far as one gets in this time */
+#define FLOOR_TIME  20.0 /* s: the floor extends as far as the wanted speed leads in this time */
 #define DROP_STEP_M 0.01
 #define DROPS_MAX   10000
 #define ROOT_QPOS   7 /* the free joint's position and quaternion */
@@ -51,9 +51,8 @@ static status remove_part(mjSpec *spec, mjtObj type, const char *name, struct er
     return STATUS_OK;
 }
 
-/* The file holds what the suite's fetch and escape tasks need; walking and running use none of it,
- * and the range finders over the height field make a step fourteen times slower. The floor grows
- * with the speed wanted. */
+/* Removes what only the suite's fetch and escape tasks need: the range finders over the height field
+ * would make a step fourteen times slower. Sizes the floor for the wanted speed. */
 static status edit(mjSpec *spec, const void *arg, struct err *err)
 {
     static const struct {
@@ -90,21 +89,6 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
     return STATUS_OK;
 }
 
-static void random_quaternion(double *quaternion, struct random_state *random)
-{
-    double sum = 0.0;
-    for (int i = 0; i < 4; i++) {
-        quaternion[i] = random_state_normal(random);
-        /* As numpy's norm sums with OpenBLAS's Haswell and Zen kernels; the AVX-512 ones fuse the
-         * multiply and add, and one start in nine or so then differs in the last bit. */
-        sum += quaternion[i] * quaternion[i];
-    }
-    double norm = sqrt(sum);
-    for (int i = 0; i < 4; i++) {
-        quaternion[i] /= norm;
-    }
-}
-
 static void set_pose(double *qpos, double height, const double *quaternion)
 {
     qpos[0] = 0.0;
@@ -113,6 +97,7 @@ static void set_pose(double *qpos, double height, const double *quaternion)
     memcpy(&qpos[3], quaternion, 4 * sizeof *quaternion);
 }
 
+/* The default state at this height and orientation, with all derived quantities. */
 static status place(struct simulation *simulation, double height, const double *quaternion,
                     struct err *err)
 {
@@ -124,13 +109,13 @@ static status place(struct simulation *simulation, double height, const double *
     return s;
 }
 
-/* Any orientation (a normalised normal quaternion), at the least height, in steps of 1 cm, where
- * nothing touches. The suite computes everything at each height; contacts depend on positions alone,
- * so here only those are computed until a height is found. */
+/* Draws an orientation, and places the body at the lowest height, in steps of 1 cm, without
+ * contacts. dm_control computes everything at each height; contacts depend on positions alone, so
+ * here only those are computed until a height is found. */
 static status start(struct simulation *simulation, struct random_state *random, struct err *err)
 {
     double quaternion[4];
-    random_quaternion(quaternion, random);
+    control_suite_random_quaternion(quaternion, random);
     double *qpos = simulation->data->qpos;
     set_pose(qpos, 0.0, quaternion);
     for (int drop = 0; drop < DROPS_MAX; drop++) {
@@ -166,16 +151,23 @@ static void observe(const struct simulation *simulation, const int *at, double *
 }
 
 /* Upright, times forward speed in the torso's own frame. */
-static double move(const struct simulation *simulation, const int *at, double speed)
+static void move(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const mjData *data = simulation->data;
     const struct tolerance upright = {1.0, (double)INFINITY, 2.0, TOLERANCE_LINEAR, 0.0};
     const struct tolerance fast = {speed, (double)INFINITY, speed, TOLERANCE_LINEAR, 0.5};
-    return tolerance(data->xmat[9 * at[TORSO] + 8], &upright) *
-           tolerance(data->sensordata[at[VELOCIMETER]], &fast);
+    rewards[0] = tolerance(data->xmat[9 * at[TORSO] + 8], &upright) *
+                 tolerance(data->sensordata[at[VELOCIMETER]], &fast);
 }
 
-static const struct control_suite_domain quadruped = {
+static const struct control_suite_task tasks[] = {
+    {.name = "quadruped-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
+    {.name = "quadruped-run", .rewards = {"run"}, .speed = RUN_SPEED, .evaluate = move},
+    {0},
+};
+
+extern const struct control_suite_domain quadruped_domain; /* for control_suite.c */
+const struct control_suite_domain quadruped_domain = {
     .file = "quadruped.xml",
     .time_limit_s = 20.0,
     .n_sub_steps = 4,
@@ -185,12 +177,8 @@ static const struct control_suite_domain quadruped = {
     .nu = 12,
     .slices = slices,
     .parts = parts,
+    .tasks = tasks,
     .edit = edit,
     .start = start,
     .observe = observe,
 };
-
-const struct control_suite_task quadruped_walk = {"quadruped-walk", "walk", &quadruped, WALK_SPEED,
-                                                  move};
-const struct control_suite_task quadruped_run = {"quadruped-run", "run", &quadruped, RUN_SPEED,
-                                                 move};

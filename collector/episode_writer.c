@@ -1,0 +1,386 @@
+/* One loop: take the next episode, write it to disk, insert it into the replay server, report.
+ *
+ * The order of writes is what makes a crash harmless (see write_episode). The replay server keeps a
+ * cursor for this writer, the sequence of the last episode inserted; comparing it with the logs at
+ * start tells what is missing there. */
+#include "collector/episode_writer.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "collector/returns_file.h"
+#include "common/clients/replay_writer.h"
+
+#define LOG_MODULE "episode_writer"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+
+#define RECENT          10 /* episodes in the mean return of the status line */
+#define FLUSH_MS        5000
+#define FINISH_MS       10000
+#define INSERT_RETRY_MS 500
+#define NEXT_MS         500
+
+/* The replay writer accepts no more episodes while this many bytes are not acknowledged: an episode
+ * or two. With more in flight the server's samples_per_insert would delay the inserts, and acting
+ * would run ahead of learning. */
+#define IN_FLIGHT_BYTES (128u << 10)
+
+struct episode_writer {
+    struct episode_writer_parts parts;
+    pthread_t thread;
+    char name[64]; /* of this writer on the replay server: "collector-0" */
+    struct returns_file *returns;
+    struct replay_writer *replay; /* NULL: not inserting, or no longer */
+    uint64_t written;             /* by this process */
+    double recent[RECENT];        /* mean return over tasks of the last episodes */
+    uint64_t started_ns;
+    struct metric *written_total, *inserted_total, *version, *episode_return[SIGNATURE_TASKS_MAX];
+};
+
+/* The cursor on the replay server is a sequence, 8 bytes little-endian. */
+static uint64_t sequence_of_cursor(const unsigned char *cursor, size_t size)
+{
+    uint64_t sequence = 0;
+    for (size_t i = 0; i < size && i < 8; i++) {
+        sequence |= (uint64_t)cursor[i] << (8 * i);
+    }
+    return sequence;
+}
+
+static void cursor_of_sequence(unsigned char cursor[8], uint64_t sequence)
+{
+    for (size_t i = 0; i < 8; i++) {
+        cursor[i] = (unsigned char)(sequence >> (8 * i));
+    }
+}
+
+/* ---- Inserting ---- */
+
+/* Inserting ends when the process does, and when the run does: then nobody samples any more. */
+static bool insert_should_stop(void *arg)
+{
+    struct episode_writer *writer = arg;
+    struct policy_cache *policies = writer->parts.policies;
+    return process_stopping(writer->parts.process) ||
+           (policies != NULL && policy_cache_finished(policies));
+}
+
+/* Inserts, and retries for as long as the server is away. CLOSED: it was time to stop. */
+static status insert_episode(struct episode_writer *writer, const struct episode *episode,
+                             struct err *err)
+{
+    unsigned char cursor[8];
+    cursor_of_sequence(cursor, episode->identity.episode);
+    for (;;) {
+        status s = replay_writer_insert(writer->replay, episode, cursor, sizeof cursor, err);
+        if (s == STATUS_OK) {
+            metric_add(writer->inserted_total, 1);
+        }
+        if (s != STATUS_UNAVAILABLE && s != STATUS_TIMEOUT && s != STATUS_FULL) {
+            return s;
+        }
+        log_warn("the replay server does not accept episodes; retrying: %s", err->text);
+        if (insert_should_stop(writer)) {
+            return STATUS_CLOSED;
+        }
+        clock_sleep_ms(INSERT_RETRY_MS);
+    }
+}
+
+static status insert_visited(void *arg, const struct episode *episode, struct err *err)
+{
+    return insert_episode(arg, episode, err);
+}
+
+/* Ends inserting; episodes are still written to the logs. */
+static void close_replay(struct episode_writer *writer)
+{
+    if (writer->replay != NULL) {
+        struct err err;
+        if (replay_writer_flush(writer->replay, FLUSH_MS, &err) != STATUS_OK) {
+            log_info("not all episodes were acknowledged; the next start sends them again: %s",
+                     err.text);
+        }
+        replay_writer_close(writer->replay);
+        writer->replay = NULL;
+    }
+}
+
+/* Inserts the episodes after `there`, the last that the server has, up to the logs' last. */
+static status insert_missing(struct episode_writer *writer, uint64_t there, struct err *err)
+{
+    uint64_t here = log_store_last(writer->parts.store);
+    if (there > here) {
+        log_warn("the replay server has episodes that the logs lack; were logs removed? "
+                 "replay=%" PRIu64 " logs=%" PRIu64,
+                 there, here);
+        return STATUS_OK;
+    }
+    if (there == here) {
+        return STATUS_OK;
+    }
+    log_info("inserting episodes that the replay server lacks from=%" PRIu64 " to=%" PRIu64,
+             there + 1, here);
+    return log_store_each(writer->parts.store, there, insert_visited, writer, err);
+}
+
+/* Opens the replay writer and brings the server up to date with the logs. Waits for a server that is
+ * away as long as the process and the run go on. */
+static status open_replay(struct episode_writer *writer, struct err *err)
+{
+    const struct collector_options *options = writer->parts.options;
+    struct replay_writer_options writing = {.table = options->table,
+                                            .writer = writer->name,
+                                            .restored = false,
+                                            .max_in_flight_bytes = IN_FLIGHT_BYTES,
+                                            .stopping = insert_should_stop,
+                                            .stopping_arg = writer};
+    unsigned char cursor[REPLAY_CURSOR_MAX];
+    size_t cursor_size = 0;
+    bool sealed = false;
+    status s = STATUS_UNAVAILABLE;
+    while (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
+        s = replay_writer_open(&writer->replay, writer->parts.experiment, writer->parts.signature,
+                               &writing, cursor, &cursor_size, &sealed, err);
+        if (insert_should_stop(writer)) {
+            return s == STATUS_OK ? s : STATUS_CLOSED;
+        }
+    }
+    if (s != STATUS_OK) {
+        return err_context(err, s, "open replay");
+    }
+    if (sealed) {
+        return err_set(err, STATUS_MISMATCH,
+                       "replay table %s is sealed: nothing can be inserted; set "
+                       "collector.insert: false, or use another table",
+                       options->table);
+    }
+    return insert_missing(writer, sequence_of_cursor(cursor, cursor_size), err);
+}
+
+/* ---- One episode ---- */
+
+static double mean_return(const struct episode *episode, const struct signature *signature)
+{
+    double sum = 0;
+    for (uint32_t k = 0; k < signature->K; k++) {
+        sum += episode_return(episode, signature, k);
+    }
+    return signature->K == 0 ? 0 : sum / signature->K;
+}
+
+/* The status line. */
+static void report(struct episode_writer *writer, uint64_t sequence, const char *acting)
+{
+    uint64_t n = writer->written < RECENT ? writer->written : RECENT;
+    uint64_t last = (uint64_t)writer->parts.options->episodes;
+    double mean = 0, seconds = (double)(clock_now_ns() - writer->started_ns) / 1e9;
+    char total[32] = "";
+    for (uint64_t i = 0; i < n; i++) {
+        mean += writer->recent[i] / (double)n;
+    }
+    if (last > 0) {
+        snprintf(total, sizeof total, "/%" PRIu64, last);
+    }
+    process_report(
+        writer->parts.process, last > 0 ? (double)sequence / (double)last : -1,
+        "episode %" PRIu64 "%s  return %.1f (mean of %" PRIu64 ")  %.0f steps/s  acting %s",
+        sequence, total, mean, n, (double)worker_pool_steps(writer->parts.pool) / seconds, acting);
+}
+
+static void count(struct episode_writer *writer, const struct finished_episode *finished)
+{
+    const struct signature *signature = writer->parts.signature;
+    char acting[48] = "random";
+    writer->recent[writer->written % RECENT] = mean_return(finished->episode, signature);
+    writer->written++;
+    metric_add(writer->written_total, 1);
+    metric_set(writer->version, (double)finished->version);
+    for (uint32_t k = 0; k < signature->K; k++) {
+        metric_set(writer->episode_return[k], episode_return(finished->episode, signature, k));
+    }
+    if (!finished->random) {
+        snprintf(acting, sizeof acting, "policy v%" PRIu64, finished->version);
+    }
+    report(writer, finished->sequence, acting);
+}
+
+/* Writes one episode. The order matters: a line in returns.csv without its episode is removed at the
+ * next start; an episode that is inserted is in the journal already, so the replay server never
+ * knows more than the logs. */
+static status write_episode(struct episode_writer *writer, struct finished_episode *finished,
+                            struct err *err)
+{
+    const struct episode_writer_parts *parts = &writer->parts;
+    double wall_s = (double)(clock_wall_ns() - log_store_started_ns(parts->store)) / 1e9;
+    status s = returns_file_append(writer->returns, finished, wall_s, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "returns.csv");
+    }
+    s = log_store_append(parts->store, finished->episode, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    count(writer, finished);
+    return writer->replay == NULL ? STATUS_OK : insert_episode(writer, finished->episode, err);
+}
+
+/* ---- The thread ---- */
+
+/* Writes episodes until the pool has no more; CLOSED is the normal end. */
+static status write_all(struct episode_writer *writer, struct err *err)
+{
+    for (;;) {
+        struct finished_episode *finished;
+        status s = worker_pool_next(writer->parts.pool, NEXT_MS, &finished, err);
+        if (s == STATUS_TIMEOUT) {
+            continue;
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+        s = write_episode(writer, finished, err);
+        finished_episode_free(finished);
+        if (s == STATUS_CLOSED) {
+            /* Time to stop: what comes after this goes to the logs only. */
+            close_replay(writer);
+        } else if (s != STATUS_OK) {
+            return s;
+        }
+    }
+}
+
+/* All episodes are collected: where the options ask for it, ends the run for all processes. */
+static status finish_run(struct episode_writer *writer, struct err *err)
+{
+    const struct episode_writer_parts *parts = &writer->parts;
+    char reason[64];
+    if (!parts->options->finish_run || policy_cache_finished(parts->policies)) {
+        return STATUS_OK;
+    }
+    snprintf(reason, sizeof reason, "%lld episodes collected", (long long)parts->options->episodes);
+    status s = STATUS_UNAVAILABLE;
+    while ((s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) && !process_stopping(parts->process)) {
+        s = parameters_client_finish(parts->client, 0, reason, writer->name, FINISH_MS, err);
+    }
+    if (s != STATUS_OK && process_stopping(parts->process)) {
+        return STATUS_OK; /* the next start asks again */
+    }
+    return s == STATUS_OK ? s : err_context(err, s, "finish the run");
+}
+
+/* Waits until the server has acknowledged the last episodes, as it does for all others. */
+static void wait_for_replay(struct episode_writer *writer)
+{
+    struct err err;
+    while (writer->replay != NULL && !insert_should_stop(writer)) {
+        status s = replay_writer_flush(writer->replay, FLUSH_MS, &err);
+        if (s == STATUS_OK) {
+            return;
+        }
+        if (s != STATUS_TIMEOUT && s != STATUS_UNAVAILABLE) {
+            log_warn("the last episodes are in the logs, but perhaps not on the replay server: %s",
+                     err.text);
+            return;
+        }
+    }
+}
+
+static status write_and_finish(struct episode_writer *writer, struct err *err)
+{
+    const struct episode_writer_parts *parts = &writer->parts;
+    uint64_t last = (uint64_t)parts->options->episodes;
+    status s = parts->options->insert ? open_replay(writer, err) : STATUS_OK;
+    if (s == STATUS_OK || s == STATUS_CLOSED) {
+        s = write_all(writer, err);
+    }
+    if (s == STATUS_CLOSED) {
+        wait_for_replay(writer);
+    }
+    close_replay(writer);
+    if (s != STATUS_CLOSED) {
+        return s;
+    }
+
+    /* The normal end: the journal becomes a last shard. */
+    s = log_store_compact(parts->store, err);
+    if (s == STATUS_OK && last > 0 && log_store_last(parts->store) >= last) {
+        log_info("all episodes are collected episodes=%" PRIu64, last);
+        s = finish_run(writer, err);
+    }
+    return s;
+}
+
+static void *writer_main(void *arg)
+{
+    struct episode_writer *writer = arg;
+    struct err err = {0};
+    status s = write_and_finish(writer, &err);
+    if (s != STATUS_OK) {
+        log_error("the collector stops: %s", err.text);
+    }
+    worker_pool_stop(writer->parts.pool);
+    process_stop(writer->parts.process, s == STATUS_OK ? 0 : 1);
+    return NULL;
+}
+
+static void make_metrics(struct episode_writer *writer)
+{
+    writer->written_total =
+        metric_counter("hindcast_collector_episodes_total", "Episodes kept", NULL);
+    writer->inserted_total = metric_counter("hindcast_collector_inserted_episodes_total",
+                                            "Episodes handed to the replay server", NULL);
+    writer->version =
+        metric_gauge("hindcast_collector_policy_version",
+                     "Version that the last episode was acted with; 0: at random", NULL);
+    for (uint32_t k = 0; k < writer->parts.signature->K; k++) {
+        char labels[SIGNATURE_NAME_SIZE + 16];
+        snprintf(labels, sizeof labels, "task=\"%s\"", writer->parts.signature->rewards[k]);
+        writer->episode_return[k] =
+            metric_gauge("hindcast_collector_episode_return", "Return of the last episode", labels);
+    }
+}
+
+status episode_writer_start(struct episode_writer **writer,
+                            const struct episode_writer_parts *parts, struct err *err)
+{
+    ASSERT(!parts->options->finish_run || parts->client != NULL);
+    struct episode_writer *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "episode writer: out of memory");
+    }
+    made->parts = *parts;
+    made->started_ns = clock_now_ns();
+    snprintf(made->name, sizeof made->name, "collector-%lld", (long long)parts->options->index);
+    make_metrics(made);
+    char path[CONFIG_TEXT_SIZE + 32];
+    snprintf(path, sizeof path, "%s/returns.csv", parts->options->folder);
+    status s = returns_file_open(&made->returns, path, parts->signature,
+                                 log_store_last(parts->store), err);
+    if (s == STATUS_OK) {
+        int number = pthread_create(&made->thread, NULL, writer_main, made);
+        s = number == 0 ? STATUS_OK : err_errno(err, number, "start the episode writer");
+    }
+    if (s != STATUS_OK) {
+        returns_file_close(made->returns);
+        mem_free(made);
+        return s;
+    }
+    *writer = made;
+    return STATUS_OK;
+}
+
+void episode_writer_join(struct episode_writer *writer)
+{
+    if (writer != NULL) {
+        pthread_join(writer->thread, NULL);
+        replay_writer_close(writer->replay);
+        returns_file_close(writer->returns);
+        mem_free(writer);
+    }
+}

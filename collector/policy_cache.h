@@ -1,0 +1,33 @@
+/* The newest policy, parsed once and shared by all workers.
+ *
+ * Any thread may call; a mutex guards what is newest, and counts keep a policy alive while a worker
+ * acts with it. */
+#ifndef HINDCAST_COLLECTOR_POLICY_CACHE_H
+#define HINDCAST_COLLECTOR_POLICY_CACHE_H
+
+#include "common/clients/parameters_client.h"
+#include "common/networks/policy.h"
+
+struct policy_cache;
+
+struct shared_policy {
+    struct policy *policy;
+    uint64_t version;
+    uint64_t learner_step;
+    uint32_t n_users; /* guarded by the cache's mutex; the cache itself is one of them */
+};
+
+/* `client` is borrowed. */
+status policy_cache_new(struct policy_cache **cache, struct parameters_client *client,
+                        struct err *err) MUST_CHECK;
+void policy_cache_free(struct policy_cache *cache); /* after all policies were returned */
+
+/* The newest policy, or NULL while there is none; policy_cache_return it. Does not wait. A package
+ * that cannot be parsed is logged and skipped. */
+struct shared_policy *policy_cache_take(struct policy_cache *cache);
+void policy_cache_return(struct policy_cache *cache, struct shared_policy *policy);
+
+/* Has the run been finished? Does not wait. */
+bool policy_cache_finished(struct policy_cache *cache);
+
+#endif

@@ -1,0 +1,69 @@
+/* A ring of finished episodes, indexed by sequence modulo the window: within a window no two
+ * sequences share a slot. */
+#include "collector/reorder_buffer.h"
+
+#include <string.h>
+
+void reorder_buffer_init(struct reorder_buffer *buffer, uint32_t window, uint64_t done,
+                         uint64_t last)
+{
+    ASSERT(window >= 1 && window <= REORDER_WINDOW_MAX);
+    ASSERT(done < UINT64_MAX);
+    memset(buffer, 0, sizeof *buffer);
+    buffer->window = window;
+    buffer->last = last;
+    buffer->next_start = done + 1;
+    buffer->next_out = done + 1;
+}
+
+status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *sequence)
+{
+    ASSERT(buffer->next_out <= buffer->next_start);
+    if (buffer->last != 0 && buffer->next_start > buffer->last) {
+        return STATUS_CLOSED;
+    }
+    if (buffer->next_start - buffer->next_out >= buffer->window) {
+        return STATUS_QUEUE_FULL;
+    }
+    *sequence = buffer->next_start++;
+    ASSERT(buffer->next_start - buffer->next_out <= buffer->window);
+    return STATUS_OK;
+}
+
+void reorder_buffer_finish(struct reorder_buffer *buffer, uint64_t sequence, void *item)
+{
+    ASSERT(item != NULL);
+    ASSERT(sequence >= buffer->next_out && sequence < buffer->next_start);
+    void **slot = &buffer->items[sequence % buffer->window];
+    ASSERT(*slot == NULL);
+    *slot = item;
+}
+
+void *reorder_buffer_next(struct reorder_buffer *buffer)
+{
+    void **slot = &buffer->items[buffer->next_out % buffer->window];
+    void *item = *slot;
+    if (item != NULL) {
+        ASSERT(buffer->next_out < buffer->next_start);
+        *slot = NULL;
+        buffer->next_out++;
+    }
+    return item;
+}
+
+bool reorder_buffer_done(const struct reorder_buffer *buffer)
+{
+    return buffer->last != 0 && buffer->next_out > buffer->last;
+}
+
+void *reorder_buffer_drain(struct reorder_buffer *buffer)
+{
+    for (uint32_t i = 0; i < buffer->window; i++) {
+        void *item = buffer->items[i];
+        if (item != NULL) {
+            buffer->items[i] = NULL;
+            return item;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,395 @@
+/* Worker threads and what they share.
+ *
+ * A worker takes the next sequence from the reorder buffer, chooses what to act with (the newest
+ * policy, or chance), resets its environment and acts an episode, and puts it back into the buffer,
+ * from which worker_pool_next passes episodes on in order. What is kept of an episode is
+ * episode_writer.c's affair. Everything in struct worker_pool below `mutex` is guarded by it. */
+#include "collector/worker_pool.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "collector/reorder_buffer.h"
+#include "common/rollout/rollout.h"
+
+#define LOG_MODULE "worker_pool"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/memory.h"
+#include "common/base/metrics.h"
+
+#define ATTEMPTS_MAX   10 /* failures of the environment in a row that are tolerated */
+#define POLICY_POLL_MS 50
+#define WINDOW_POLL_MS 200 /* how often a worker that waits for the window looks at the run's end */
+
+struct worker {
+    struct worker_pool *pool;
+    pthread_t thread;
+    struct environment *environment; /* open as long as the pool is */
+    struct actor *actor;
+    struct shared_policy *policy; /* what the actor uses; NULL: it acts at random */
+};
+
+struct worker_pool {
+    struct worker_pool_settings settings;
+    struct worker *workers;
+    uint32_t n_started; /* threads to join */
+    _Atomic bool stopping;
+    _Atomic uint64_t steps;
+    struct metric *steps_total;
+    struct metric *failed_total;
+
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; /* anything below */
+    struct reorder_buffer buffer;
+    uint32_t n_working; /* workers that have not left */
+    struct err failure; /* of the first worker that failed; code OK: none */
+};
+
+static bool pool_stopping(const struct worker_pool *pool)
+{
+    return atomic_load_explicit(&pool->stopping, memory_order_relaxed);
+}
+
+void worker_pool_stop(struct worker_pool *pool)
+{
+    atomic_store(&pool->stopping, true);
+    pthread_mutex_lock(&pool->mutex);
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+uint64_t worker_pool_steps(const struct worker_pool *pool)
+{
+    return atomic_load_explicit(&pool->steps, memory_order_relaxed);
+}
+
+/* Waits until something changed or the time is `until_ns` (clock_now_ns); returns false in the
+ * latter case. With the mutex held. */
+static bool wait_changed(struct worker_pool *pool, uint64_t until_ns)
+{
+    struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
+    return pthread_cond_timedwait(&pool->changed, &pool->mutex, &until) != ETIMEDOUT;
+}
+
+/* ---- What a worker acts with ---- */
+
+/* Makes the worker act with `policy` (taken; NULL: at random). On error it keeps the one it has. */
+static status use_policy(struct worker *worker, struct shared_policy *policy, struct err *err)
+{
+    struct policy_cache *cache = worker->pool->settings.policies;
+    status s = actor_use(worker->actor, policy == NULL ? NULL : policy->policy, true, err);
+    struct shared_policy *unused = s == STATUS_OK ? worker->policy : policy;
+    if (s == STATUS_OK) {
+        worker->policy = policy;
+    }
+    if (unused != NULL) {
+        policy_cache_return(cache, unused);
+    }
+    return s;
+}
+
+/* Changes to the newest policy, where the worker does not have it already. */
+static status refresh_policy(struct worker *worker, struct err *err)
+{
+    struct policy_cache *cache = worker->pool->settings.policies;
+    struct shared_policy *newest = policy_cache_take(cache);
+    if (newest == NULL) {
+        return STATUS_OK;
+    }
+    if (newest == worker->policy) {
+        policy_cache_return(cache, newest);
+        return STATUS_OK;
+    }
+    return use_policy(worker, newest, err);
+}
+
+/* Chooses what the episode is acted with. CLOSED: the end came while waiting for a policy. */
+static status choose_policy(struct worker *worker, uint64_t sequence, struct err *err)
+{
+    struct worker_pool *pool = worker->pool;
+    const struct worker_pool_settings *settings = &pool->settings;
+    if (settings->policies == NULL || sequence <= settings->random_episodes) {
+        return use_policy(worker, NULL, err);
+    }
+    status s = refresh_policy(worker, err);
+    while (s == STATUS_OK && worker->policy == NULL && settings->wait_for_policy) {
+        if (pool_stopping(pool) || policy_cache_finished(settings->policies)) {
+            return STATUS_CLOSED;
+        }
+        clock_sleep_ms(POLICY_POLL_MS);
+        s = refresh_policy(worker, err);
+    }
+    return s;
+}
+
+/* ---- One episode ---- */
+
+static status before_step(void *arg, uint32_t step, struct err *err)
+{
+    struct worker *worker = arg;
+    struct worker_pool *pool = worker->pool;
+    uint32_t refresh_steps = pool->settings.refresh_steps;
+    atomic_fetch_add_explicit(&pool->steps, 1, memory_order_relaxed);
+    if (pool_stopping(pool)) {
+        return STATUS_CLOSED;
+    }
+    if (refresh_steps > 0 && step > 0 && step % refresh_steps == 0 && worker->policy != NULL) {
+        return refresh_policy(worker, err);
+    }
+    return STATUS_OK;
+}
+
+/* Acts one episode. Attempt 0 of a sequence always has the same stream; later attempts, after a
+ * failure of the environment, have others. */
+static status act_episode(struct worker *worker, struct finished_episode *finished,
+                          uint32_t attempt, struct err *err)
+{
+    const struct worker_pool_settings *settings = &worker->pool->settings;
+    struct rollout_stream stream;
+    status s = choose_policy(worker, finished->sequence, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    rollout_stream(&stream, settings->seed, "collector", settings->index,
+                   finished->sequence | (uint64_t)attempt << 48);
+
+    /* Which task, and what it is acted with, is recorded with the episode. */
+    uint32_t task = (uint32_t)rng_below(&stream.rng, actor_tasks(worker->actor));
+    finished->task = actor_reward(worker->actor, task);
+    finished->random = worker->policy == NULL;
+    finished->version = finished->random ? 0 : worker->policy->version;
+    finished->learner_step = finished->random ? 0 : worker->policy->learner_step;
+
+    const struct environment_start start = {.seed = stream.start_seed, .task = finished->task};
+    actor_start(worker->actor, &stream.rng, task);
+    return rollout_run(worker->environment, &start, worker->actor, finished->episode, before_step,
+                       worker, err);
+}
+
+/* Can another attempt succeed? Yes after a bad simulated state, or a robot that did not answer. */
+static bool worth_another_attempt(status s)
+{
+    return s == STATUS_CORRUPT || s == STATUS_TIMEOUT || s == STATUS_UNAVAILABLE ||
+           s == STATUS_INVALID;
+}
+
+static status act_until_good(struct worker *worker, struct finished_episode *finished,
+                             struct err *err)
+{
+    for (uint32_t attempt = 0;; attempt++) {
+        status s = act_episode(worker, finished, attempt, err);
+        if (s == STATUS_OK || !worth_another_attempt(s)) {
+            return s;
+        }
+        metric_add(worker->pool->failed_total, 1);
+        log_warn("episode failed and is acted again episode=%" PRIu64 " attempt=%u: %s",
+                 finished->sequence, attempt + 1, err == NULL ? "" : err->text);
+        if (attempt + 1 == ATTEMPTS_MAX) {
+            return err_context(err, s, "episode %" PRIu64 " failed %d times", finished->sequence,
+                               ATTEMPTS_MAX);
+        }
+    }
+}
+
+/* ---- Workers ---- */
+
+/* The next sequence to act; waits while the window is full. CLOSED: there is nothing more to do. */
+static status next_sequence(struct worker_pool *pool, uint64_t *sequence)
+{
+    struct policy_cache *policies = pool->settings.policies;
+    status s = STATUS_QUEUE_FULL;
+    while (s == STATUS_QUEUE_FULL) {
+        if (pool_stopping(pool) || (policies != NULL && policy_cache_finished(policies))) {
+            return STATUS_CLOSED;
+        }
+        pthread_mutex_lock(&pool->mutex);
+        s = reorder_buffer_start(&pool->buffer, sequence);
+        if (s == STATUS_QUEUE_FULL) {
+            /* The end of the run wakes nobody here, hence the bound. */
+            (void)wait_changed(pool, clock_now_ns() + WINDOW_POLL_MS * NS_PER_MS);
+        }
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    return s;
+}
+
+static void pass_on(struct worker_pool *pool, struct finished_episode *finished)
+{
+    metric_add(pool->steps_total, finished->episode->T);
+    pthread_mutex_lock(&pool->mutex);
+    reorder_buffer_finish(&pool->buffer, finished->sequence, finished);
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+/* Episode after episode; CLOSED is the normal end. */
+static status work(struct worker *worker, struct err *err)
+{
+    struct worker_pool *pool = worker->pool;
+    const uint32_t W = signature_width(&pool->settings.environment->signature);
+    uint64_t sequence;
+    status s;
+    while ((s = next_sequence(pool, &sequence)) == STATUS_OK) {
+        struct finished_episode *finished = finished_episode_new(sequence, W);
+        if (finished == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "episode %" PRIu64 ": out of memory", sequence);
+        }
+        s = act_until_good(worker, finished, err);
+        if (s != STATUS_OK) {
+            finished_episode_free(finished);
+            return s;
+        }
+        pass_on(pool, finished);
+    }
+    return s;
+}
+
+static void *worker_main(void *arg)
+{
+    struct worker *worker = arg;
+    struct worker_pool *pool = worker->pool;
+    struct err err = {0};
+    status s = work(worker, &err);
+    if (worker->policy != NULL) {
+        policy_cache_return(pool->settings.policies, worker->policy);
+        worker->policy = NULL;
+    }
+    /* The first failure stops all workers: without this sequence no later one can be passed on. */
+    pthread_mutex_lock(&pool->mutex);
+    pool->n_working--;
+    if (s != STATUS_CLOSED && pool->failure.code == STATUS_OK) {
+        pool->failure = err;
+        pool->failure.code = s;
+        atomic_store(&pool->stopping, true);
+    }
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+/* ---- The pool ---- */
+
+status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
+                        struct finished_episode **finished, struct err *err)
+{
+    status s = STATUS_OK;
+    uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    pthread_mutex_lock(&pool->mutex);
+    struct finished_episode *item = reorder_buffer_next(&pool->buffer);
+    bool in_time = true;
+    while (item == NULL && pool->n_working > 0 && in_time) {
+        in_time = wait_changed(pool, until_ns);
+        item = reorder_buffer_next(&pool->buffer);
+    }
+    if (item != NULL) {
+        *finished = item;
+        pthread_cond_broadcast(&pool->changed); /* the window has moved */
+    } else if (pool->n_working > 0) {
+        s = STATUS_TIMEOUT;
+    } else if (pool->failure.code != STATUS_OK) {
+        s = err_set(err, pool->failure.code, "%s", pool->failure.text);
+    } else {
+        s = STATUS_CLOSED;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return s;
+}
+
+/* Opens all environments before the first worker acts: where one cannot be opened nothing has
+ * happened yet. */
+static status open_workers(struct worker_pool *pool, struct err *err)
+{
+    const struct environment_description *environment = pool->settings.environment;
+    uint32_t n = pool->settings.n_workers;
+    pool->workers = mem_array(n, sizeof *pool->workers);
+    if (pool->workers == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "worker pool: out of memory");
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        struct worker *worker = &pool->workers[i];
+        worker->pool = pool;
+        status s = environment_open(&worker->environment, environment->uri, err);
+        s = s != STATUS_OK ? s : actor_new(&worker->actor, &environment->signature, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+static status start_threads(struct worker_pool *pool, struct err *err)
+{
+    pool->n_working = pool->settings.n_workers;
+    for (uint32_t i = 0; i < pool->settings.n_workers; i++) {
+        struct worker *worker = &pool->workers[i];
+        int number = pthread_create(&worker->thread, NULL, worker_main, worker);
+        if (number != 0) {
+            return err_errno(err, number, "start worker %u", i);
+        }
+        pool->n_started++;
+    }
+    return STATUS_OK;
+}
+
+status worker_pool_start(struct worker_pool **pool, const struct worker_pool_settings *settings,
+                         struct err *err)
+{
+    ASSERT(settings->n_workers >= 1 && settings->n_workers < REORDER_WINDOW_MAX);
+    ASSERT(settings->n_workers <= settings->environment->open_max);
+    struct worker_pool *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "worker pool: out of memory");
+    }
+    made->settings = *settings;
+    made->steps_total = metric_counter("hindcast_collector_steps_total",
+                                       "Control steps of finished episodes", NULL);
+    made->failed_total =
+        metric_counter("hindcast_collector_failed_episodes_total",
+                       "Episodes in which the environment failed; acted again", NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_mutex_init(&made->mutex, NULL);
+    pthread_cond_init(&made->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+
+    /* One episode being acted by each worker, and one that is finished: while the episode writer
+     * waits for the replay server, acting must not run ahead with parameters that grow stale. */
+    reorder_buffer_init(&made->buffer, settings->n_workers + 1, settings->done, settings->last);
+    status s = open_workers(made, err);
+    s = s != STATUS_OK ? s : start_threads(made, err);
+    if (s != STATUS_OK) {
+        worker_pool_free(made);
+        return s;
+    }
+    *pool = made;
+    return STATUS_OK;
+}
+
+void worker_pool_free(struct worker_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    worker_pool_stop(pool);
+    for (uint32_t i = 0; i < pool->n_started; i++) {
+        pthread_join(pool->workers[i].thread, NULL);
+    }
+    for (uint32_t i = 0; pool->workers != NULL && i < pool->settings.n_workers; i++) {
+        actor_free(pool->workers[i].actor);
+        environment_close(pool->workers[i].environment);
+    }
+    /* Episodes that were finished and never asked for. */
+    struct finished_episode *left;
+    while ((left = reorder_buffer_drain(&pool->buffer)) != NULL) {
+        finished_episode_free(left);
+    }
+    pthread_cond_destroy(&pool->changed);
+    pthread_mutex_destroy(&pool->mutex);
+    mem_free(pool->workers);
+    mem_free(pool);
+}

@@ -1,0 +1,49 @@
+/* The worker pool: workers, each with an environment and an actor on a thread of its own, and the
+ * order in which the episodes they finish are passed on.
+ *
+ * What happens in episode n is a function of (seed, index, n) and of the parameters that were
+ * there: start state, task and exploration come from a stream derived from these, so a restarted
+ * collector continues with new episodes and does not repeat old ones. Each worker opens its
+ * environment once and resets it for each episode. An episode in which the environment fails is
+ * counted, discarded and acted again from another stream. */
+#ifndef HINDCAST_COLLECTOR_WORKER_POOL_H
+#define HINDCAST_COLLECTOR_WORKER_POOL_H
+
+#include "collector/finished_episode.h"
+#include "collector/policy_cache.h"
+#include "common/environments/environment.h"
+
+struct worker_pool;
+
+struct worker_pool_settings {
+    const struct environment_description *environment; /* borrowed */
+    uint64_t seed;
+    uint64_t index;     /* of this collector */
+    uint32_t n_workers; /* 1 .. 256, and at most environment->open_max */
+    uint64_t done;      /* last sequence kept by earlier starts; 0: none */
+    uint64_t last;      /* no sequence after this one; 0: no end */
+    uint64_t random_episodes;
+    uint32_t refresh_steps;
+    bool wait_for_policy;          /* rather than act at random until there is one */
+    struct policy_cache *policies; /* borrowed; NULL: always at random */
+};
+
+/* Opens the environments and starts the workers. An environment that cannot be opened is reported
+ * here. */
+status worker_pool_start(struct worker_pool **pool, const struct worker_pool_settings *settings,
+                         struct err *err) MUST_CHECK;
+
+/* The next finished episode in order of sequence; the caller frees it (finished_episode_free).
+ * TIMEOUT; CLOSED: no more will come (all done, stopped, or the run is finished); others: a worker
+ * failed, and the pool has stopped. One thread. */
+status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
+                        struct finished_episode **finished, struct err *err) MUST_CHECK;
+
+/* Workers leave at their next step; unfinished episodes are lost. Any thread, idempotent. */
+void worker_pool_stop(struct worker_pool *pool);
+/* Control steps taken so far. Any thread. */
+uint64_t worker_pool_steps(const struct worker_pool *pool);
+/* Stops, joins and frees. No thread may be in worker_pool_next. NULL is fine. */
+void worker_pool_free(struct worker_pool *pool);
+
+#endif

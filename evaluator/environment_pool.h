@@ -1,0 +1,23 @@
+/* The evaluator's environments: opened once, held for the whole process, reset for each episode.
+ *
+ * Opening and closing one per episode would cost a model compilation each time, and could not be
+ * done with an environment that is leased exclusively. Measurements borrow the pool, one at a time;
+ * within a measurement each environment belongs to one thread. */
+#ifndef HINDCAST_EVALUATOR_ENVIRONMENT_POOL_H
+#define HINDCAST_EVALUATOR_ENVIRONMENT_POOL_H
+
+#include "common/environments/environment.h"
+
+struct environment_pool {
+    struct environment_description description;
+    uint32_t n;                        /* environments, >= 1 */
+    struct environment **environments; /* (n) */
+};
+
+/* Opens `wanted` (>= 1) environments of this URI, or as many as may be open at once. Errors as
+ * environment_open. */
+status environment_pool_open(struct environment_pool **pool, const char *uri, uint32_t wanted,
+                             struct err *err) MUST_CHECK;
+void environment_pool_close(struct environment_pool *pool); /* NULL is fine */
+
+#endif

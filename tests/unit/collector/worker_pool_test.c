@@ -1,0 +1,216 @@
+/* The worker pool: the same log for any number of workers, new episodes after a restart, and one
+ * environment per worker, whatever the number of episodes. */
+#include <string.h>
+
+#include "collector/worker_pool.h"
+#include "tests/lib/check.h"
+#include "tests/lib/toy_environment.h"
+
+#define EPISODES 7u
+
+static struct environment_description cheetah, walk;
+
+static int setup(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    toy_environment_install();
+    if (environment_describe(&cheetah, "cheetah-run", &err) != STATUS_OK ||
+        environment_describe(&walk, "toy:walk", &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return 0;
+}
+
+static struct worker_pool *start_in(const struct environment_description *environment,
+                                    uint32_t n_workers, uint64_t done, uint64_t last)
+{
+    struct worker_pool *pool;
+    struct err err = {0};
+    struct worker_pool_settings settings = {.environment = environment,
+                                            .seed = 11,
+                                            .index = 2,
+                                            .n_workers = n_workers,
+                                            .done = done,
+                                            .last = last,
+                                            .random_episodes = UINT64_MAX};
+    if (worker_pool_start(&pool, &settings, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    return pool;
+}
+
+static struct worker_pool *start(uint32_t n_workers, uint64_t done, uint64_t last)
+{
+    return start_in(&cheetah, n_workers, done, last);
+}
+
+/* Takes all episodes, in order after `done`; returns how many. */
+static size_t collect(struct worker_pool *pool, uint64_t done, struct finished_episode **all)
+{
+    size_t n = 0;
+    for (;;) {
+        struct err err = {0};
+        status s = worker_pool_next(pool, 60000, &all[n], &err);
+        if (s == STATUS_CLOSED) {
+            return n;
+        }
+        if (s != STATUS_OK) {
+            fail_msg("%s %s", status_text(s), err.text);
+        }
+        assert_int_equal(all[n]->sequence, done + n + 1);
+        assert_true(all[n]->random);
+        n++;
+    }
+}
+
+static bool same(const struct finished_episode *a, const struct finished_episode *b)
+{
+    return a->episode->T == b->episode->T && a->task == b->task &&
+           memcmp(a->episode->rows, b->episode->rows,
+                  (size_t)(a->episode->T + 1) * a->episode->W * sizeof(float)) == 0;
+}
+
+static void free_all(struct finished_episode **all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        finished_episode_free(all[i]);
+    }
+}
+
+static void the_log_does_not_depend_on_workers_or_restarts(void **state)
+{
+    (void)state;
+    struct finished_episode *one[EPISODES + 1], *three[EPISODES + 1], *later[EPISODES + 1];
+    struct worker_pool *pool = start(1, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, one), EPISODES);
+    assert_int_equal(worker_pool_steps(pool), EPISODES * 1000);
+    worker_pool_free(pool);
+    pool = start(3, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, three), EPISODES);
+    worker_pool_free(pool);
+    pool = start(2, 4, EPISODES);
+    assert_int_equal(collect(pool, 4, later), EPISODES - 4);
+    worker_pool_free(pool);
+    for (size_t i = 0; i < EPISODES; i++) {
+        assert_int_equal(one[i]->episode->T, 1000);
+        assert_true(same(one[i], three[i]));
+        assert_true(i < 4 || same(one[i], later[i - 4]));
+        assert_true(i == 0 || !same(one[i], one[i - 1]));
+    }
+    free_all(one, EPISODES);
+    free_all(three, EPISODES);
+    free_all(later, EPISODES - 4);
+}
+
+/* Without an end and without a reader the window fills; stopping then does not hang, and frees
+ * everything. */
+static void stopping_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct finished_episode *finished;
+    struct err err = {0};
+    struct worker_pool *pool = start(2, 0, 0);
+    assert_int_equal(worker_pool_next(pool, 60000, &finished, &err), STATUS_OK);
+    finished_episode_free(finished);
+    worker_pool_stop(pool);
+    status s;
+    while ((s = worker_pool_next(pool, 60000, &finished, &err)) == STATUS_OK) {
+        finished_episode_free(finished);
+    }
+    assert_int_equal(s, STATUS_CLOSED);
+    worker_pool_free(pool);
+}
+
+static void an_environment_that_cannot_be_opened_is_reported_at_start(void **state)
+{
+    (void)state;
+    struct worker_pool *pool = NULL;
+    struct environment_description description = {0};
+    struct err err = {0};
+    strcpy(description.uri, "moon-walk");
+    description.open_max = 1;
+    struct worker_pool_settings settings = {
+        .environment = &description, .n_workers = 1, .random_episodes = UINT64_MAX};
+    assert_int_equal(worker_pool_start(&pool, &settings, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, "moon-walk"));
+
+    /* Another has taken the only one there may be; nothing of this pool stays open. */
+    struct environment *other = NULL;
+    toy_environment_install();
+    assert_int_equal(environment_describe(&description, "toy:single", &err), STATUS_OK);
+    assert_int_equal(environment_open(&other, "toy:single", &err), STATUS_OK);
+    assert_int_equal(worker_pool_start(&pool, &settings, &err), STATUS_LIMIT);
+    assert_int_equal(toy_environment_counts().open, 1);
+    environment_close(other);
+}
+
+static void environments_are_opened_once_and_reset(void **state)
+{
+    (void)state;
+    enum { MANY = 40 };
+    struct finished_episode *all[MANY + 1];
+    bool seen[2] = {false, false};
+    toy_environment_install();
+    struct worker_pool *pool = start_in(&walk, 3, 0, MANY);
+    assert_int_equal(collect(pool, 0, all), MANY);
+    worker_pool_free(pool);
+    assert_int_equal(toy_environment_counts().opened, 3);
+    assert_int_equal(toy_environment_counts().open, 0);
+    assert_int_equal(toy_environment_counts().resets, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        seen[all[i]->task] = true;
+    }
+    assert_true(seen[0] && seen[1]); /* a random task per episode */
+    free_all(all, MANY);
+}
+
+/* A simulation that goes bad: its episode is acted again from another stream, and no row of the bad
+ * one is passed on. */
+static void failed_episodes_are_never_passed_on(void **state)
+{
+    (void)state;
+    struct finished_episode *good[EPISODES + 1], *retried[EPISODES + 1];
+    toy_environment_install();
+    struct worker_pool *pool = start_in(&walk, 1, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, good), EPISODES);
+    worker_pool_free(pool);
+    toy_environment_fail(1, STATUS_CORRUPT, 3);
+    pool = start_in(&walk, 1, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, retried), EPISODES);
+    worker_pool_free(pool);
+    assert_false(same(good[0], retried[0]));
+    for (size_t i = 1; i < EPISODES; i++) {
+        assert_true(same(good[i], retried[i]));
+    }
+    assert_int_equal(toy_environment_counts().resets, 2 * EPISODES + 3);
+    free_all(good, EPISODES);
+    free_all(retried, EPISODES);
+}
+
+static void an_environment_that_always_fails_ends_the_pool(void **state)
+{
+    (void)state;
+    struct finished_episode *finished;
+    struct err err = {0};
+    toy_environment_install();
+    toy_environment_fail(2, STATUS_CORRUPT, UINT32_MAX);
+    struct worker_pool *pool = start_in(&walk, 2, 0, EPISODES);
+    assert_int_equal(worker_pool_next(pool, 60000, &finished, &err), STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "failed 10 times"));
+    worker_pool_free(pool);
+    toy_environment_install();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_log_does_not_depend_on_workers_or_restarts),
+        cmocka_unit_test(stopping_leaves_nothing_behind),
+        cmocka_unit_test(an_environment_that_cannot_be_opened_is_reported_at_start),
+        cmocka_unit_test(environments_are_opened_once_and_reset),
+        cmocka_unit_test(failed_episodes_are_never_passed_on),
+        cmocka_unit_test(an_environment_that_always_fails_ends_the_pool),
+    };
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
