@@ -9,12 +9,18 @@
 #include "common/trajectory/minari_export.h"
 #include "common/trajectory/summary.h"
 #include "deploy/local/commands.h"
+#include "deploy/local/log_import.h"
 #include "deploy/local/thin.h"
 
 static const char usage[] =
     "usage: hindcast dataset inspect FOLDER\n"
     "           what the logs in FOLDER hold: sizes, returns, actions, and every episode that is "
     "bad, and why\n"
+    "       hindcast dataset map LOGS\n"
+    "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5) would be read: a mapping, "
+    "to be checked\n"
+    "       hindcast dataset import --to=FOLDER [--mapping=FILE] LOGS\n"
+    "           all good episodes of LOGS as a dataset, read as the mapping says\n"
     "       hindcast dataset thin --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
     "           the first of each K episodes of every FOLDER, one after another, into a new "
     "dataset with returns.csv\n"
@@ -151,10 +157,59 @@ static int export_dataset(int argc, char **argv)
     return export_to(argv[first], to, name, reward);
 }
 
+static int map(int argc, char **argv)
+{
+    if (argc != 1) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    struct err err = {0};
+    if (log_import_map(argv[0], stdout, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset map: %s\n", err.text);
+        return 1;
+    }
+    return 0;
+}
+
+static int import_logs(int argc, char **argv)
+{
+    struct log_import_options options = {0};
+    int first = 0;
+    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
+        const char *argument = argv[first];
+        if (strncmp(argument, "--to=", 5) == 0) {
+            options.to = argument + 5;
+        } else if (strncmp(argument, "--mapping=", 10) == 0) {
+            options.mapping = argument + 10;
+        } else {
+            fprintf(stderr, "hindcast dataset import: unknown flag \"%s\"\n", argument);
+            return 2;
+        }
+    }
+    if (!options.to || first + 1 != argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    options.from = argv[first];
+    struct err err = {0};
+    uint64_t n_bad = 0;
+    if (log_import(&options, stdout, &n_bad, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset import: %s\n", err.text);
+        return 1;
+    }
+    return n_bad > 0;
+}
+
 int command_dataset(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "inspect") == 0) {
         return inspect(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "map") == 0) {
+        return map(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "import") == 0) {
+        return import_logs(argc - 2, argv + 2);
     }
     if (argc >= 2 && strcmp(argv[1], "thin") == 0) {
         return thin(argc - 2, argv + 2);

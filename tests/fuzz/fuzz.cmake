@@ -12,6 +12,8 @@ endfunction()
 
 hindcast_fuzz(config hindcast_learner_tools)
 hindcast_fuzz(journal hindcast_test_trajectory)
+hindcast_fuzz(logs hindcast_logs hindcast_test_trajectory)
+hindcast_fuzz(mapping hindcast_logs)
 hindcast_fuzz(message hindcast_clients)
 hindcast_fuzz(metadata hindcast_test_trajectory)
 hindcast_fuzz(policy hindcast_networks)

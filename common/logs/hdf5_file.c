@@ -1,0 +1,363 @@
+/* HDF5 of any layout that keeps time in the first dimension.
+ *
+ * Where the root, or its group `data`, holds groups called WORD_NUMBER (demo_0, demo_1, ..: a
+ * robomimic file; episode_0, ..), each is a recording; else the whole file is one (a D4RL file).
+ * Every dataset below is a column, called by its path ("obs/encoder"). Links that leave the file
+ * are not followed (hdf5.h refuses them). */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/logs/log_file.h"
+#include "common/trajectory/hdf5.h"
+
+#define GROUPS_MAX 10000000u
+#define DEPTH_MAX  8
+
+struct hdf5_group {
+    char *name;
+    uint64_t number;
+};
+
+struct hdf5_file {
+    struct log_file base;
+    char *path;
+    hid_t file;
+    const char *container;     /* "/" or "/data" */
+    uint64_t n, capacity;      /* 0: the container itself is the one recording */
+    struct hdf5_group *groups; /* (n), in order of number */
+    uint64_t open_i;           /* the recording whose group is open */
+    hid_t open;                /* -1: none */
+};
+
+static bool hdf5_recognise(const unsigned char *head, size_t n)
+{
+    return n >= 8 && memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0;
+}
+
+/* ---- recordings ---- */
+
+/* "demo_12" -> 12. */
+static bool parse_group(const char *name, uint64_t *number)
+{
+    const char *mark = strrchr(name, '_');
+    const size_t digits = mark == NULL || mark == name ? 0 : strlen(mark + 1);
+    if (digits < 1 || digits > 18 || strspn(mark + 1, "0123456789") != digits) {
+        return false;
+    }
+    *number = strtoull(mark + 1, NULL, 10);
+    return true;
+}
+
+struct group_list {
+    struct hdf5_file *file;
+    bool no_memory;
+};
+
+static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, void *arg)
+{
+    struct group_list *list = arg;
+    struct hdf5_file *file = list->file;
+    uint64_t number;
+    if (info->type != H5L_TYPE_HARD || !parse_group(name, &number) ||
+        hdf5_kind_of(parent, name) != HDF5_GROUP) {
+        return 0;
+    }
+    if (file->n == file->capacity) {
+        const uint64_t capacity = file->capacity == 0 ? 256 : 2 * file->capacity;
+        struct hdf5_group *groups = capacity <= 2ull * GROUPS_MAX
+                                        ? mem_resize(file->groups, capacity, sizeof *groups)
+                                        : NULL;
+        if (groups == NULL) {
+            list->no_memory = true;
+            return 1; /* ends the iteration */
+        }
+        file->groups = groups;
+        file->capacity = capacity;
+    }
+    char *copy = mem_text(name);
+    if (copy == NULL) {
+        list->no_memory = true;
+        return 1;
+    }
+    file->groups[file->n++] = (struct hdf5_group){copy, number};
+    return 0;
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const struct hdf5_group *x = a, *y = b;
+    return x->number != y->number ? (x->number > y->number) - (x->number < y->number)
+                                  : strcmp(x->name, y->name);
+}
+
+/* With the lock held. */
+static status list_groups(struct hdf5_file *file, struct err *err)
+{
+    file->container = hdf5_kind_of(file->file, "data") == HDF5_GROUP ? "/data" : "/";
+    hid_t container = H5Gopen2(file->file, file->container, H5P_DEFAULT);
+    struct group_list list = {.file = file};
+    if (container < 0 ||
+        H5Literate(container, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_group, &list) < 0) {
+        if (container >= 0) {
+            (void)H5Gclose(container);
+        }
+        return hdf5_error(err, STATUS_CORRUPT, "%s", file->path);
+    }
+    (void)H5Gclose(container);
+    if (list.no_memory) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: list of groups", file->path);
+    }
+    if (file->n > 1) {
+        qsort(file->groups, file->n, sizeof *file->groups, compare_groups);
+    }
+    return STATUS_OK;
+}
+
+/* ---- opening ---- */
+
+static void hdf5_file_close(struct log_file *base)
+{
+    struct hdf5_file *file = (struct hdf5_file *)base;
+    hdf5_lock();
+    if (file->open >= 0) {
+        (void)H5Gclose(file->open);
+    }
+    if (file->file >= 0) {
+        (void)H5Fclose(file->file);
+    }
+    hdf5_unlock();
+    for (uint64_t i = 0; i < file->n; i++) {
+        mem_free(file->groups[i].name);
+    }
+    mem_free(file->groups);
+    mem_free(file->path);
+    mem_free(file);
+}
+
+static status hdf5_file_open(struct log_file **out, const char *path, struct err *err)
+{
+    struct hdf5_file *file = mem_new(sizeof *file);
+    if (file == NULL || (file->path = mem_text(path)) == NULL) {
+        mem_free(file);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    file->base.format = &log_format_hdf5;
+    file->file = -1;
+    file->open = -1;
+    hdf5_lock();
+    status s = hdf5_open(&file->file, path, err);
+    if (s == STATUS_OK) {
+        s = list_groups(file, err);
+    } else {
+        file->file = -1;
+    }
+    hdf5_unlock();
+    if (s != STATUS_OK) {
+        hdf5_file_close(&file->base);
+        return s;
+    }
+    *out = &file->base;
+    return STATUS_OK;
+}
+
+static uint64_t hdf5_recordings(const struct log_file *base)
+{
+    const struct hdf5_file *file = (const struct hdf5_file *)base;
+    return file->n > 0 ? file->n : 1;
+}
+
+/* The recording's group, opened; it stays open until another one is asked for. Lock held. */
+static status open_recording(struct hdf5_file *file, uint64_t recording_i, struct err *err)
+{
+    if (file->open >= 0 && file->open_i == recording_i) {
+        return STATUS_OK;
+    }
+    if (file->open >= 0) {
+        (void)H5Gclose(file->open);
+    }
+    char name[1024];
+    const char *group = file->n > 0 ? file->groups[recording_i].name : "";
+    snprintf(name, sizeof name, "%s/%s", file->container, group);
+    file->open = H5Gopen2(file->file, name, H5P_DEFAULT);
+    file->open_i = recording_i;
+    return file->open >= 0 ? STATUS_OK
+                           : hdf5_error(err, STATUS_CORRUPT, "%s: %s", file->path, name);
+}
+
+/* ---- columns ---- */
+
+struct column_list {
+    struct recording *recording;
+    char prefix[RECORDING_NAME_SIZE];
+    int depth;
+    status s;
+    struct err *err;
+};
+
+static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info, void *arg);
+
+static status add_below(hid_t group, struct column_list *list)
+{
+    if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_column, list) < 0 &&
+        list->s == STATUS_OK) {
+        list->s = hdf5_error(list->err, STATUS_CORRUPT, "%s", list->prefix);
+    }
+    return list->s;
+}
+
+static void add_dataset(hid_t parent, const char *name, const char *path, struct column_list *list)
+{
+    hid_t dataset;
+    struct hdf5_shape shape;
+    const status s = hdf5_dataset_open(&dataset, &shape, parent, name, UINT64_MAX, NULL);
+    if (s == STATUS_NO_MEMORY) {
+        list->s = err_set(list->err, s, "%s", path);
+        return;
+    }
+    /* What cannot be opened as numbers over rows (a text, a scalar, a link that leaves the file) is
+     * named all the same, so that a mapping that asks for it gets a clear answer. */
+    enum recording_kind kind = RECORDING_OTHER;
+    uint64_t rows = 0, width = 1;
+    if (s == STATUS_OK) {
+        rows = shape.dims[0];
+        width = shape.row_size;
+        const bool numbers =
+            shape.kind == H5T_FLOAT || shape.kind == H5T_INTEGER || shape.kind == H5T_ENUM;
+        if (numbers && shape.rank <= 2 && width >= 1 && width <= RECORDING_WIDTH_MAX &&
+            rows <= LOG_FILE_ROWS_MAX) {
+            kind = RECORDING_NUMBERS;
+        } else if (shape.kind == H5T_STRING) {
+            kind = RECORDING_TEXT;
+        }
+        (void)H5Dclose(dataset);
+    }
+    if (width > UINT32_MAX) {
+        width = UINT32_MAX;
+    }
+    list->s = recording_add(list->recording, path, kind, (uint32_t)width, rows, list->err);
+}
+
+static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info, void *arg)
+{
+    struct column_list *list = arg;
+    char path[RECORDING_NAME_SIZE];
+    const int length =
+        snprintf(path, sizeof path, "%s%s%s", list->prefix, list->prefix[0] != 0 ? "/" : "", name);
+    if (info->type != H5L_TYPE_HARD || length < 0 || (size_t)length >= sizeof path) {
+        return 0; /* soft and external links, and paths that no mapping could name */
+    }
+    const enum hdf5_kind kind = hdf5_kind_of(parent, name);
+    if (kind == HDF5_DATASET) {
+        add_dataset(parent, name, path, list);
+    } else if (kind == HDF5_GROUP && list->depth < DEPTH_MAX) {
+        hid_t group = H5Gopen2(parent, name, H5P_DEFAULT);
+        if (group >= 0) {
+            char prefix[RECORDING_NAME_SIZE];
+            memcpy(prefix, list->prefix, sizeof prefix);
+            memcpy(list->prefix, path, sizeof path);
+            list->depth++;
+            (void)add_below(group, list);
+            list->depth--;
+            memcpy(list->prefix, prefix, sizeof prefix);
+            (void)H5Gclose(group);
+        }
+    }
+    return list->s == STATUS_OK ? 0 : 1;
+}
+
+static status hdf5_describe(struct log_file *base, uint64_t recording_i,
+                            struct recording *recording, struct err *err)
+{
+    struct hdf5_file *file = (struct hdf5_file *)base;
+    struct column_list list = {.recording = recording, .err = err};
+    hdf5_lock();
+    status s = open_recording(file, recording_i, err);
+    if (s == STATUS_OK) {
+        s = add_below(file->open, &list);
+        if (s != STATUS_OK) {
+            (void)err_context(err, s, "%s", file->path);
+        }
+    }
+    hdf5_unlock();
+    return s;
+}
+
+/* values (n, width) of HDF5's type `type` <- rows first .. first + n. Lock held. */
+static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
+                        hid_t type, void *values)
+{
+    const hsize_t start[2] = {first, 0};
+    const hsize_t count[2] = {n, shape->rank == 2 ? shape->dims[1] : 1};
+    hid_t in_file = H5Dget_space(dataset);
+    hid_t in_memory = H5Screate_simple(shape->rank, count, NULL);
+    const bool sound =
+        in_file >= 0 && in_memory >= 0 &&
+        H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
+        H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, values) >= 0;
+    if (in_file >= 0) {
+        (void)H5Sclose(in_file);
+    }
+    if (in_memory >= 0) {
+        (void)H5Sclose(in_memory);
+    }
+    return sound ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* Booleans are an enumeration of small integers, which HDF5 converts to integers only. */
+static status read_flags(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
+                         double *values)
+{
+    int *flags = mem_array(n * shape->row_size, sizeof *flags);
+    if (flags == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    const status s = read_rows(dataset, shape, first, n, H5T_NATIVE_INT, flags);
+    for (uint64_t i = 0; s == STATUS_OK && i < n * shape->row_size; i++) {
+        values[i] = (double)flags[i];
+    }
+    mem_free(flags);
+    return s;
+}
+
+static status hdf5_read(struct log_file *base, uint64_t recording_i,
+                        const struct recording_column *column, uint64_t first, uint64_t n,
+                        double *values, struct err *err)
+{
+    struct hdf5_file *file = (struct hdf5_file *)base;
+    hid_t dataset;
+    struct hdf5_shape shape;
+    hdf5_lock();
+    status s = open_recording(file, recording_i, err);
+    if (s == STATUS_OK) {
+        s = hdf5_dataset_open(&dataset, &shape, file->open, column->name, UINT64_MAX, err);
+    }
+    if (s == STATUS_OK) {
+        if (shape.dims[0] != column->rows || shape.row_size != column->width) {
+            s = err_set(err, STATUS_CORRUPT, "%s: changed while it was read", column->name);
+        } else if (n > 0) {
+            s = shape.kind == H5T_ENUM
+                    ? read_flags(dataset, &shape, first, n, values)
+                    : read_rows(dataset, &shape, first, n, H5T_NATIVE_DOUBLE, values);
+            if (s != STATUS_OK) {
+                (void)hdf5_error(err, s, "%s", column->name);
+            }
+        }
+        (void)H5Dclose(dataset);
+    }
+    hdf5_unlock();
+    return s == STATUS_OK ? s : err_context(err, s, "%s", file->path);
+}
+
+const struct log_format log_format_hdf5 = {
+    .name = "hdf5",
+    .what = "HDF5: robomimic, D4RL and others",
+    .recognise = hdf5_recognise,
+    .open = hdf5_file_open,
+    .close = hdf5_file_close,
+    .n_recordings = hdf5_recordings,
+    .describe = hdf5_describe,
+    .read = hdf5_read,
+};

@@ -1,0 +1,123 @@
+/* The table of formats, and what is checked for all of them alike. */
+#include "common/logs/log_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* CSV comes last: it has no magic number, so it takes what looks like text. */
+static const struct log_format *const formats[] = {
+    &log_format_hdf5,
+    &log_format_npz,
+    &log_format_csv,
+};
+#define N_FORMATS (sizeof formats / sizeof formats[0])
+
+const char *log_format_names(void)
+{
+    return "hdf5, npz, csv";
+}
+
+const struct log_format *log_format_named(const char *name)
+{
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        if (strcmp(formats[i]->name, name) == 0) {
+            return formats[i];
+        }
+    }
+    return NULL;
+}
+
+/* head(LOG_FILE_HEAD_SIZE) <- the first bytes of a regular file; -1 when it is none or cannot be
+ * read. O_NONBLOCK: a pipe that nobody writes to must not block the opening. */
+static ssize_t read_head(const char *path, unsigned char *head)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return -1;
+    }
+    struct stat info;
+    ssize_t n = -1;
+    if (fstat(fd, &info) == 0) {
+        if (S_ISREG(info.st_mode)) {
+            n = pread(fd, head, LOG_FILE_HEAD_SIZE, 0);
+        } else {
+            errno = EINVAL;
+        }
+    }
+    const int number = errno;
+    close(fd);
+    errno = number;
+    return n;
+}
+
+static const struct log_format *recognise(const unsigned char *head, size_t n)
+{
+    for (size_t i = 0; i < N_FORMATS; i++) {
+        if (formats[i]->recognise(head, n)) {
+            return formats[i];
+        }
+    }
+    return NULL;
+}
+
+const struct log_format *log_format_of(const char *path)
+{
+    unsigned char head[LOG_FILE_HEAD_SIZE];
+    const ssize_t n = read_head(path, head);
+    return n < 0 ? NULL : recognise(head, (size_t)n);
+}
+
+status log_file_open(struct log_file **file, const char *path, struct err *err)
+{
+    unsigned char head[LOG_FILE_HEAD_SIZE];
+    const ssize_t n = read_head(path, head);
+    if (n < 0) {
+        return err_errno(err, errno, "%s", path);
+    }
+    const struct log_format *format = recognise(head, (size_t)n);
+    if (format == NULL) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: not a format that is known here; expected one of %s", path,
+                       log_format_names());
+    }
+    return format->open(file, path, err);
+}
+
+void log_file_close(struct log_file *file)
+{
+    if (file != NULL) {
+        file->format->close(file);
+    }
+}
+
+uint64_t log_file_recordings(const struct log_file *file)
+{
+    return file->format->n_recordings(file);
+}
+
+status log_file_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
+                         struct err *err)
+{
+    ASSERT(recording_i < log_file_recordings(file));
+    recording_clear(recording);
+    return file->format->describe(file, recording_i, recording, err);
+}
+
+status log_file_read(struct log_file *file, uint64_t recording_i,
+                     const struct recording_column *column, uint64_t first, uint64_t n,
+                     double *values, struct err *err)
+{
+    ASSERT(recording_i < log_file_recordings(file));
+    if (column->kind != RECORDING_NUMBERS) {
+        return err_set(err, STATUS_INVALID, "%s: holds no numbers", column->name);
+    }
+    if (first > column->rows || n > column->rows - first) {
+        return err_set(err, STATUS_INVALID, "%s: has %" PRIu64 " rows, expected at least %" PRIu64,
+                       column->name, column->rows, first + n);
+    }
+    return file->format->read(file, recording_i, column, first, n, values, err);
+}

@@ -1,0 +1,610 @@
+/* From files to episodes. The index holds, for each episode, its file, recording and rows; values
+ * are read when an episode is. One file is open at a time. */
+#include "common/logs/logs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "common/base/memory.h"
+
+#define PATH_SIZE 4096
+#define DEPTH_MAX 8
+
+struct place {
+    uint32_t file_i;
+    uint64_t recording_i, first, n; /* n rows of observations */
+};
+
+struct logs {
+    char *path;
+    const struct log_format *format;
+    size_t n_files, files_capacity;
+    char **files; /* (n_files) paths */
+
+    const struct mapping *mapping;
+    struct signature signature;
+    uint64_t n_episodes, episodes_capacity;
+    struct place *episodes; /* (n_episodes) */
+
+    struct log_file *open; /* of file open_i; NULL: none */
+    size_t open_i;
+    struct recording recording; /* of recording_i of the open file, where `described` */
+    bool described;
+    uint64_t recording_i;
+
+    double *values; /* scratch: one column of one episode */
+    size_t values_capacity;
+};
+
+/* ---- files ---- */
+
+static status add_file(struct logs *logs, const char *path, struct err *err)
+{
+    const struct log_format *format = log_format_of(path);
+    if (format == NULL) {
+        return STATUS_OK; /* README.md, videos, .. */
+    }
+    if (logs->format != NULL && logs->format != format) {
+        return err_set(err, STATUS_INVALID,
+                       "%s is %s and %s is %s: expected files of one format in a folder",
+                       logs->files[0], logs->format->name, path, format->name);
+    }
+    if (logs->n_files >= LOGS_FILES_MAX) {
+        return err_set(err, STATUS_INVALID, "%s: more than %u files", logs->path, LOGS_FILES_MAX);
+    }
+    if (logs->n_files == logs->files_capacity) {
+        const size_t capacity = logs->files_capacity == 0 ? 64 : 2 * logs->files_capacity;
+        char **files = mem_resize(logs->files, capacity, sizeof *files);
+        if (files == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "%s: list of files", logs->path);
+        }
+        logs->files = files;
+        logs->files_capacity = capacity;
+    }
+    char *copy = mem_text(path);
+    if (copy == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: list of files", logs->path);
+    }
+    logs->format = format;
+    logs->files[logs->n_files++] = copy;
+    return STATUS_OK;
+}
+
+static int is_visible(const struct dirent *entry)
+{
+    /* A mapping that lies beside the logs is no log. */
+    return entry->d_name[0] != '.' && strcmp(entry->d_name, "mapping.yaml") != 0;
+}
+
+static status add_folder(struct logs *logs, const char *folder, int depth, struct err *err)
+{
+    struct dirent **entries = NULL;
+    const int n = scandir(folder, &entries, is_visible, alphasort);
+    if (n < 0) {
+        return err_errno(err, errno, "%s", folder);
+    }
+    status s = STATUS_OK;
+    for (int i = 0; i < n; i++) {
+        char path[PATH_SIZE];
+        struct stat info;
+        const int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
+        if (s == STATUS_OK && length > 0 && (size_t)length < sizeof path &&
+            stat(path, &info) == 0) {
+            if (S_ISDIR(info.st_mode) && depth < DEPTH_MAX) {
+                s = add_folder(logs, path, depth + 1, err);
+            } else if (S_ISREG(info.st_mode)) {
+                s = add_file(logs, path, err);
+            }
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return s;
+}
+
+status logs_open(struct logs **out, const char *path, struct err *err)
+{
+    struct logs *logs = mem_new(sizeof *logs);
+    if (logs == NULL || (logs->path = mem_text(path)) == NULL) {
+        mem_free(logs);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    struct stat info;
+    status s;
+    if (stat(path, &info) != 0) {
+        s = err_errno(err, errno, "%s", path);
+    } else if (S_ISDIR(info.st_mode)) {
+        s = add_folder(logs, path, 0, err);
+    } else {
+        s = add_file(logs, path, err);
+    }
+    if (s == STATUS_OK && logs->n_files == 0) {
+        s = err_set(err, STATUS_INVALID, "%s: holds no logs of a format that is known here (%s)",
+                    path, log_format_names());
+    }
+    if (s != STATUS_OK) {
+        logs_close(logs);
+        return s;
+    }
+    *out = logs;
+    return STATUS_OK;
+}
+
+void logs_close(struct logs *logs)
+{
+    if (logs == NULL) {
+        return;
+    }
+    log_file_close(logs->open);
+    for (size_t i = 0; i < logs->n_files; i++) {
+        mem_free(logs->files[i]);
+    }
+    mem_free(logs->files);
+    mem_free(logs->episodes);
+    mem_free(logs->values);
+    recording_fini(&logs->recording);
+    mem_free(logs->path);
+    mem_free(logs);
+}
+
+const struct log_format *logs_format(const struct logs *logs)
+{
+    return logs->format;
+}
+
+size_t logs_n_files(const struct logs *logs)
+{
+    return logs->n_files;
+}
+
+const char *logs_path(const struct logs *logs, size_t file_i)
+{
+    ASSERT(file_i < logs->n_files);
+    return logs->files[file_i];
+}
+
+status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struct err *err)
+{
+    ASSERT(file_i < logs->n_files);
+    if (logs->open == NULL || logs->open_i != file_i) {
+        log_file_close(logs->open);
+        logs->open = NULL;
+        logs->described = false;
+        const status s = log_file_open(&logs->open, logs->files[file_i], err);
+        if (s != STATUS_OK) {
+            logs->open = NULL;
+            return s;
+        }
+        logs->open_i = file_i;
+    }
+    *file = logs->open;
+    return STATUS_OK;
+}
+
+/* Opens the file and describes the recording into logs->recording, where they are not yet. */
+static status go_to(struct logs *logs, size_t file_i, uint64_t recording_i, struct err *err)
+{
+    struct log_file *file;
+    status s = logs_file(logs, file_i, &file, err);
+    if (s != STATUS_OK || (logs->described && logs->recording_i == recording_i)) {
+        return s;
+    }
+    logs->described = false;
+    s = log_file_describe(file, recording_i, &logs->recording, err);
+    if (s == STATUS_OK) {
+        logs->described = true;
+        logs->recording_i = recording_i;
+    }
+    return s;
+}
+
+/* ---- values ---- */
+
+/* logs->values (n, width) <- rows of the column. */
+static status read_values(struct logs *logs, const struct recording_column *column, uint64_t first,
+                          uint64_t n, struct err *err)
+{
+    const uint64_t count = n * column->width;
+    if (count > LOG_FILE_BYTES_MAX / sizeof(double)) {
+        return err_set(err, STATUS_INVALID, "%s: %" PRIu64 " values, too many to read at once",
+                       column->name, count);
+    }
+    if (count > logs->values_capacity) {
+        double *values = mem_resize(logs->values, count, sizeof *values);
+        if (values == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " values", column->name, count);
+        }
+        logs->values = values;
+        logs->values_capacity = count;
+    }
+    return log_file_read(logs->open, logs->recording_i, column, first, n, logs->values, err);
+}
+
+/* ---- index ---- */
+
+static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i, uint64_t first,
+                          uint64_t n, struct err *err)
+{
+    if (logs->n_episodes >= LOGS_EPISODES_MAX) {
+        return err_set(err, STATUS_INVALID, "more than %u episodes", LOGS_EPISODES_MAX);
+    }
+    if (logs->n_episodes == logs->episodes_capacity) {
+        const uint64_t capacity = logs->episodes_capacity == 0 ? 256 : 2 * logs->episodes_capacity;
+        struct place *episodes = mem_resize(logs->episodes, capacity, sizeof *episodes);
+        if (episodes == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "list of episodes");
+        }
+        logs->episodes = episodes;
+        logs->episodes_capacity = capacity;
+    }
+    logs->episodes[logs->n_episodes++] = (struct place){(uint32_t)file_i, recording_i, first, n};
+    return STATUS_OK;
+}
+
+/* A change of the column's value begins an episode. */
+static status split_by_column(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
+{
+    const struct recording_column *column =
+        recording_find(&logs->recording, logs->mapping->episode_column);
+    status s = read_values(logs, column, 0, rows, err);
+    uint64_t first = 0;
+    for (uint64_t t = 1; s == STATUS_OK && t <= rows; t++) {
+        if (t == rows || logs->values[t] != logs->values[t - 1]) {
+            s = add_episode(logs, file_i, logs->recording_i, first, t - first, err);
+            first = t;
+        }
+    }
+    return s;
+}
+
+/* ends(rows) |= where the flag is set. */
+static status mark_ends(struct logs *logs, const struct mapping_value *flag, uint64_t rows,
+                        unsigned char *ends, struct err *err)
+{
+    if (flag->column[0] == 0) {
+        return STATUS_OK;
+    }
+    const status s =
+        read_values(logs, recording_find(&logs->recording, flag->column), 0, rows, err);
+    for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
+        ends[t] |= logs->values[t] > flag->above;
+    }
+    return s;
+}
+
+/* The row with a flag is an episode's last. Rows behind the last flag are an episode without an
+ * end: the recording stopped. */
+static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
+{
+    unsigned char *ends = mem_array(rows, 1);
+    if (ends == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "flags of %" PRIu64 " rows", rows);
+    }
+    status s = mark_ends(logs, &logs->mapping->terminated, rows, ends, err);
+    if (s == STATUS_OK) {
+        s = mark_ends(logs, &logs->mapping->timeout, rows, ends, err);
+    }
+    uint64_t first = 0;
+    for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
+        if (ends[t] || t + 1 == rows) {
+            s = add_episode(logs, file_i, logs->recording_i, first, t + 1 - first, err);
+            first = t + 1;
+        }
+    }
+    mem_free(ends);
+    return s;
+}
+
+/* Episodes of the recording that is described; its shape must be that of all. */
+static status index_recording(struct logs *logs, size_t file_i, struct err *err)
+{
+    struct signature signature;
+    status s = mapping_signature(logs->mapping, &logs->recording, &signature, err);
+    if (s == STATUS_OK && logs->n_episodes > 0) {
+        s = signature_same(&logs->signature, &signature, err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    logs->signature = signature;
+    const uint64_t rows =
+        recording_find(&logs->recording, logs->mapping->observation[0].names[0])->rows;
+    switch (logs->mapping->episodes) {
+    case MAPPING_BY_RECORDING:
+        return add_episode(logs, file_i, logs->recording_i, 0, rows, err);
+    case MAPPING_BY_COLUMN:
+        return split_by_column(logs, file_i, rows, err);
+    case MAPPING_BY_FLAGS:
+        return split_by_flags(logs, file_i, rows, err);
+    }
+    return STATUS_INTERNAL;
+}
+
+status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err)
+{
+    if (mapping->format[0] != 0 && strcmp(mapping->format, logs->format->name) != 0) {
+        return err_set(err, STATUS_INVALID, "%s: the mapping is for %s, the logs are %s",
+                       logs->path, mapping->format, logs->format->name);
+    }
+    logs->mapping = mapping;
+    logs->n_episodes = 0;
+    for (size_t i = 0; i < logs->n_files; i++) {
+        struct log_file *file;
+        status s = logs_file(logs, i, &file, err);
+        const uint64_t n = s == STATUS_OK ? log_file_recordings(file) : 0;
+        for (uint64_t j = 0; s == STATUS_OK && j < n; j++) {
+            s = go_to(logs, i, j, err);
+            if (s == STATUS_OK) {
+                s = index_recording(logs, i, err);
+            }
+            if (s != STATUS_OK) {
+                return err_context(err, s, "%s: recording %" PRIu64, logs->files[i], j);
+            }
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+const struct signature *logs_signature(const struct logs *logs)
+{
+    return &logs->signature;
+}
+
+uint64_t logs_n_episodes(const struct logs *logs)
+{
+    return logs->n_episodes;
+}
+
+void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t size)
+{
+    ASSERT(episode_i < logs->n_episodes);
+    const struct place *place = &logs->episodes[episode_i];
+    const char *path = logs->files[place->file_i];
+    if (logs->mapping->episodes == MAPPING_BY_RECORDING && place->recording_i == 0) {
+        snprintf(text, size, "%s", path);
+    } else {
+        snprintf(text, size, "%s, recording %" PRIu64 ", rows %" PRIu64 "..%" PRIu64, path,
+                 place->recording_i, place->first, place->first + place->n - 1);
+    }
+}
+
+/* ---- one episode ---- */
+
+/* What a piece of a row is made from: `columns` of rows first .. first + n of the recording, into
+ * rows 0 .. n of the episode from offset `at` on. */
+struct piece {
+    const char *key;
+    const struct mapping_columns *columns;
+    uint64_t first, n;
+    uint64_t row; /* of the episode, for the first */
+    uint32_t at;
+};
+
+static status copy_piece(struct logs *logs, const struct piece *piece, struct episode *episode,
+                         struct err *err)
+{
+    uint32_t at = piece->at;
+    for (uint32_t i = 0; i < piece->columns->n; i++) {
+        const struct recording_column *column =
+            recording_find(&logs->recording, piece->columns->names[i]);
+        status s = read_values(logs, column, piece->first, piece->n, err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "%s", piece->key);
+        }
+        for (uint64_t t = 0; t < piece->n; t++) {
+            float *to = &episode->rows[(piece->row + t) * episode->W + at];
+            for (uint32_t j = 0; j < column->width; j++) {
+                const double value = logs->values[t * column->width + j];
+                if (!isfinite(value) || fabs(value) > 3e38) {
+                    return err_set(err, STATUS_INVALID,
+                                   "%s: row %" PRIu64 " of column %s: %s, expected a finite number",
+                                   piece->key, piece->first + t, column->name,
+                                   isnan(value) ? "no value" : "infinite, or beyond a float");
+                }
+                to[j] = (float)(value * piece->columns->scale + piece->columns->offset);
+            }
+        }
+        at += column->width;
+    }
+    return STATUS_OK;
+}
+
+/* The value of transition t of the T in an episode whose rows start at `first`. A column of one row
+ * says something of the whole recording, and so of its last transition. */
+static status read_transitions(struct logs *logs, const struct mapping_value *value, uint64_t first,
+                               uint64_t T, const char *key, struct err *err)
+{
+    const struct recording_column *column = recording_find(&logs->recording, value->column);
+    if (column->rows == 1 && T > 1) {
+        status s = read_values(logs, column, 0, 1, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        const double last = logs->values[0];
+        double *values = mem_resize(logs->values, T, sizeof *values);
+        if (values == NULL) {
+            return err_set(err, STATUS_NO_MEMORY, "%s", key);
+        }
+        logs->values = values;
+        logs->values_capacity = T;
+        memset(values, 0, T * sizeof *values);
+        values[T - 1] = last;
+        return STATUS_OK;
+    }
+    const status s = read_values(logs, column, first + (value->row == MAPPING_ROW_NEXT), T, err);
+    return s == STATUS_OK ? s : err_context(err, s, "%s", key);
+}
+
+static status copy_rewards(struct logs *logs, uint64_t first, struct episode *episode,
+                           struct err *err)
+{
+    const uint32_t at = signature_rewards_at(&logs->signature);
+    for (uint32_t k = 0; k < logs->mapping->K; k++) {
+        const struct mapping_value *value = &logs->mapping->reward[k];
+        const status s = read_transitions(logs, value, first, episode->T, "rewards", err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        for (uint64_t t = 0; t < episode->T; t++) {
+            if (!isfinite(logs->values[t])) {
+                return err_set(err, STATUS_INVALID,
+                               "rewards: %s: transition %" PRIu64 " has no value in column %s",
+                               logs->mapping->rewards[k], t, value->column);
+            }
+            episode->rows[t * episode->W + at + k] = (float)logs->values[t];
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Is the flag set at the last of T transitions? Set before, it is an error: the episode goes on. */
+static status read_flag(struct logs *logs, const struct mapping_value *flag, uint64_t first,
+                        uint64_t T, const char *key, bool *set, struct err *err)
+{
+    *set = false;
+    if (flag->column[0] == 0 || T == 0) {
+        return STATUS_OK;
+    }
+    const status s = read_transitions(logs, flag, first, T, key, err);
+    for (uint64_t t = 0; s == STATUS_OK && t < T; t++) {
+        if (logs->values[t] > flag->above && t + 1 < T) {
+            return err_set(err, STATUS_INVALID,
+                           "%s: column %s is set at transition %" PRIu64
+                           ", and the episode goes on to %" PRIu64,
+                           key, flag->column, t, T - 1);
+        }
+        *set = logs->values[t] > flag->above;
+    }
+    return s;
+}
+
+/* Canonical actions from physical ones, in place. */
+static status scale_actions(struct logs *logs, uint64_t first, struct episode *episode,
+                            struct err *err)
+{
+    const struct signature *signature = &logs->signature;
+    const uint32_t at = signature_action_at(signature);
+    for (uint64_t t = 0; t < episode->T; t++) {
+        float *action = &episode->rows[t * episode->W + at];
+        for (uint32_t i = 0; i < signature->A; i++) {
+            const float low = signature->action_min[i], high = signature->action_max[i];
+            const float slack = 1e-5f * (high - low);
+            if (action[i] < low - slack || action[i] > high + slack) {
+                return err_set(err, STATUS_INVALID,
+                               "action: row %" PRIu64 ", component %u: %g, expected %g..%g",
+                               first + t, i, (double)action[i], (double)low, (double)high);
+            }
+        }
+        signature_to_canonical(signature, action, action);
+    }
+    return STATUS_OK;
+}
+
+/* How many transitions the n rows hold, and whether the last one terminated. */
+static status count_transitions(struct logs *logs, const struct place *place, uint32_t *T,
+                                bool *terminated, struct err *err)
+{
+    const struct mapping *mapping = logs->mapping;
+    const bool all = mapping->last == MAPPING_LAST_NEXT;
+    uint64_t n = place->n - (all ? 0 : 1);
+    *terminated = false;
+    if (place->n > EPISODE_TRANSITIONS_MAX) {
+        return err_set(err, STATUS_INVALID, "%" PRIu64 " rows, expected at most %u", place->n,
+                       EPISODE_TRANSITIONS_MAX);
+    }
+    status s = STATUS_OK;
+    if (mapping->last == MAPPING_LAST_NONE) {
+        /* The successor of the last row is not known, and not needed behind a termination. */
+        s = read_flag(logs, &mapping->terminated, place->first, place->n, "terminated", terminated,
+                      err);
+        n += *terminated;
+    } else {
+        s = read_flag(logs, &mapping->terminated, place->first, n, "terminated", terminated, err);
+    }
+    if (s == STATUS_OK && n == 0) {
+        s = err_set(err, STATUS_INVALID, "%" PRIu64 " row makes no transition", place->n);
+    }
+    *T = (uint32_t)n;
+    return s;
+}
+
+/* All parts of the rows, in the row's order. */
+static status fill(struct logs *logs, const struct place *place, struct episode *episode,
+                   struct err *err)
+{
+    const struct mapping *mapping = logs->mapping;
+    const uint32_t T = episode->T;
+    const bool last_row = mapping->last == MAPPING_LAST_ROW || place->n > T;
+    uint32_t at = 0;
+    status s = STATUS_OK;
+    for (uint32_t i = 0; s == STATUS_OK && i < mapping->n_slices; i++) {
+        const struct piece rows = {
+            "observation", &mapping->observation[i], place->first, last_row ? T + 1ull : T, 0, at};
+        s = copy_piece(logs, &rows, episode, err);
+        if (s == STATUS_OK && !last_row) {
+            /* The last observation: logged beside the last action, or not needed. */
+            const bool next = mapping->last == MAPPING_LAST_NEXT;
+            const struct piece last = {next ? "next_observation" : "observation",
+                                       next ? &mapping->next[i] : &mapping->observation[i],
+                                       place->first + T - 1,
+                                       1,
+                                       T,
+                                       at};
+            s = copy_piece(logs, &last, episode, err);
+        }
+        at += logs->signature.slices[i].size;
+    }
+    if (s == STATUS_OK) {
+        const struct piece actions = {"action", &mapping->action, place->first, T, 0, at};
+        s = copy_piece(logs, &actions, episode, err);
+    }
+    if (s == STATUS_OK) {
+        s = scale_actions(logs, place->first, episode, err);
+    }
+    return s == STATUS_OK ? copy_rewards(logs, place->first, episode, err) : s;
+}
+
+status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode, struct err *err)
+{
+    ASSERT(episode_i < logs->n_episodes);
+    ASSERT(episode->W == signature_width(&logs->signature));
+    const struct place *place = &logs->episodes[episode_i];
+    bool terminated = false;
+    uint32_t T = 0;
+    episode_clear(episode);
+    status s = go_to(logs, place->file_i, place->recording_i, err);
+    if (s == STATUS_OK) {
+        s = count_transitions(logs, place, &T, &terminated, err);
+    }
+    if (s == STATUS_OK) {
+        s = episode_reserve(episode, T + 1ull, err);
+    }
+    if (s == STATUS_OK) {
+        memset(episode->rows, 0, (T + 1ull) * episode->W * sizeof *episode->rows);
+        episode->T = T;
+        s = fill(logs, place, episode, err);
+    }
+    if (s == STATUS_OK) {
+        const uint32_t discount_at = signature_discount_at(&logs->signature);
+        for (uint32_t t = 0; t < T; t++) {
+            episode->rows[(size_t)t * episode->W + discount_at] =
+                t + 1 == T && terminated ? 0.0f : 1.0f;
+        }
+        s = episode_check(episode, &logs->signature, err);
+    }
+    if (s == STATUS_OK) {
+        return s;
+    }
+    char where[PATH_SIZE + 128];
+    logs_place(logs, episode_i, where, sizeof where);
+    return err_context(err, s, "%s", where);
+}

@@ -1,0 +1,173 @@
+/* A mapping in memory: its columns, and the signature that follows from them. The file is
+ * mapping_file.c. */
+#include "common/logs/mapping.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+
+void mapping_init(struct mapping *mapping)
+{
+    *mapping = (struct mapping){.last = MAPPING_LAST_ROW};
+}
+
+void mapping_fini(struct mapping *mapping)
+{
+    for (uint32_t i = 0; i < SIGNATURE_SLICES_MAX; i++) {
+        mem_free(mapping->observation[i].names);
+        mem_free(mapping->next[i].names);
+    }
+    mem_free(mapping->action.names);
+    mapping_init(mapping);
+}
+
+status mapping_columns_add(struct mapping_columns *columns, const char *name, struct err *err)
+{
+    if (columns->n == 0) {
+        columns->scale = 1;
+    }
+    if (strlen(name) >= RECORDING_NAME_SIZE || columns->n >= SIGNATURE_OBSERVATION_MAX) {
+        return err_set(err, STATUS_INVALID, "\"%.40s\": no column can have this name", name);
+    }
+    void *names = mem_resize(columns->names, columns->n + 1, sizeof *columns->names);
+    if (names == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "columns of a mapping");
+    }
+    columns->names = names;
+    memcpy(columns->names[columns->n++], name, strlen(name) + 1);
+    return STATUS_OK;
+}
+
+/* The column that `key` of the mapping asks for. */
+static status find(const struct recording *recording, const char *key, const char *name,
+                   const struct recording_column **column, struct err *err)
+{
+    const struct recording_column *found = recording_find(recording, name);
+    if (found == NULL) {
+        return err_set(err, STATUS_INVALID, "%s: the logs have no column \"%s\"", key, name);
+    }
+    if (found->kind != RECORDING_NUMBERS) {
+        return err_set(err, STATUS_INVALID, "%s: column \"%s\" holds no numbers that can be read",
+                       key, name);
+    }
+    *column = found;
+    return STATUS_OK;
+}
+
+/* *width <- values in a row of the columns together. */
+static status width_of(const struct mapping_columns *columns, const struct recording *recording,
+                       const char *key, uint64_t *width, struct err *err)
+{
+    *width = 0;
+    for (uint32_t i = 0; i < columns->n; i++) {
+        const struct recording_column *column = NULL;
+        const status s = find(recording, key, columns->names[i], &column, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        *width += column->width;
+    }
+    return STATUS_OK;
+}
+
+static status check_value(const struct mapping_value *value, const struct recording *recording,
+                          const char *key, struct err *err)
+{
+    if (value->column[0] == 0) {
+        return STATUS_OK;
+    }
+    const struct recording_column *column = NULL;
+    const status s = find(recording, key, value->column, &column, err);
+    if (s == STATUS_OK && column->width != 1) {
+        return err_set(err, STATUS_INVALID, "%s: column \"%s\" has %u values a row, expected 1",
+                       key, value->column, column->width);
+    }
+    return s;
+}
+
+/* Slices and their sizes; next_observation has the same shape. */
+static status observation_signature(const struct mapping *mapping,
+                                    const struct recording *recording, struct signature *signature,
+                                    struct err *err)
+{
+    status s = STATUS_OK;
+    signature->n_slices = mapping->n_slices;
+    for (uint32_t i = 0; s == STATUS_OK && i < mapping->n_slices; i++) {
+        uint64_t width, next_width;
+        char key[SIGNATURE_NAME_SIZE + 32];
+        snprintf(key, sizeof key, "observation: %s", mapping->slices[i]);
+        s = width_of(&mapping->observation[i], recording, key, &width, err);
+        if (s != STATUS_OK || mapping->last != MAPPING_LAST_NEXT) {
+            next_width = width;
+        } else {
+            snprintf(key, sizeof key, "next_observation: %s", mapping->slices[i]);
+            s = width_of(&mapping->next[i], recording, key, &next_width, err);
+        }
+        if (s == STATUS_OK && (width > SIGNATURE_OBSERVATION_MAX || width != next_width)) {
+            s = err_set(err, STATUS_INVALID, "%s: %llu values, expected %llu, at most %u", key,
+                        (unsigned long long)next_width, (unsigned long long)width,
+                        SIGNATURE_OBSERVATION_MAX);
+        }
+        if (s == STATUS_OK) {
+            memcpy(signature->slices[i].name, mapping->slices[i], SIGNATURE_NAME_SIZE);
+            signature->slices[i].size = (uint32_t)width;
+        }
+    }
+    return s;
+}
+
+static status action_signature(const struct mapping *mapping, const struct recording *recording,
+                               struct signature *signature, struct err *err)
+{
+    uint64_t width;
+    const status s = width_of(&mapping->action, recording, "action: columns", &width, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (width != mapping->A) {
+        return err_set(err, STATUS_INVALID,
+                       "action: the columns have %llu values, min and max have %u",
+                       (unsigned long long)width, mapping->A);
+    }
+    signature->A = mapping->A;
+    for (uint32_t i = 0; i < mapping->A; i++) {
+        signature->action_min[i] = (float)mapping->action_min[i];
+        signature->action_max[i] = (float)mapping->action_max[i];
+    }
+    return STATUS_OK;
+}
+
+status mapping_signature(const struct mapping *mapping, const struct recording *recording,
+                         struct signature *signature, struct err *err)
+{
+    struct signature made = {.control_period_s = mapping->control_period_s};
+    status s = observation_signature(mapping, recording, &made, err);
+    if (s == STATUS_OK) {
+        s = action_signature(mapping, recording, &made, err);
+    }
+    made.K = mapping->K;
+    for (uint32_t k = 0; s == STATUS_OK && k < mapping->K; k++) {
+        memcpy(made.rewards[k], mapping->rewards[k], SIGNATURE_NAME_SIZE);
+        s = check_value(&mapping->reward[k], recording, "rewards", err);
+    }
+    if (s == STATUS_OK) {
+        s = check_value(&mapping->terminated, recording, "terminated", err);
+    }
+    if (s == STATUS_OK) {
+        s = check_value(&mapping->timeout, recording, "timeout", err);
+    }
+    if (s == STATUS_OK && mapping->episodes == MAPPING_BY_COLUMN) {
+        const struct mapping_value column = {.column = {0}};
+        struct mapping_value by = column;
+        memcpy(by.column, mapping->episode_column, sizeof by.column);
+        s = check_value(&by, recording, "episodes: column", err);
+    }
+    if (s == STATUS_OK) {
+        s = signature_check(&made, err);
+    }
+    if (s == STATUS_OK) {
+        *signature = made;
+    }
+    return s;
+}

@@ -1,0 +1,513 @@
+/* A mapping as a YAML file. libyaml loads the document as a tree of nodes; each node carries its
+ * line, which errors name. Unknown keys are errors: a misspelt key must not be ignored. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/logs/mapping.h"
+
+struct document {
+    yaml_document_t yaml;
+    const char *path;
+    struct err *err;
+};
+
+static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
+    PRINTF_LIKE(3, 4);
+
+static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    return err_set(d->err, STATUS_INVALID, "%s:%zu: %s", d->path, node->start_mark.line + 1, text);
+}
+
+static yaml_node_t *node_of(struct document *d, int id)
+{
+    return yaml_document_get_node(&d->yaml, id);
+}
+
+/* The text of a scalar; NULL for another kind, or with a zero byte inside. */
+static const char *scalar(const yaml_node_t *node)
+{
+    if (node == NULL || node->type != YAML_SCALAR_NODE ||
+        strlen((const char *)node->data.scalar.value) != node->data.scalar.length) {
+        return NULL;
+    }
+    return (const char *)node->data.scalar.value;
+}
+
+/* ---- kinds of value ---- */
+
+static status read_text(struct document *d, const yaml_node_t *node, const char *key, char *text,
+                        size_t size)
+{
+    const char *value = scalar(node);
+    if (value == NULL || strlen(value) >= size) {
+        return refuse(d, node, "%s: expected a text of at most %zu bytes", key, size - 1);
+    }
+    memcpy(text, value, strlen(value) + 1);
+    return STATUS_OK;
+}
+
+static status read_number(struct document *d, const yaml_node_t *node, const char *key,
+                          double *number)
+{
+    const char *value = scalar(node);
+    char *end = NULL;
+    errno = 0;
+    const double parsed = value == NULL ? 0 : strtod(value, &end);
+    if (value == NULL || end == value || *end != 0 || !isfinite(parsed)) {
+        return refuse(d, node, "%s: expected a number", key);
+    }
+    *number = parsed;
+    return STATUS_OK;
+}
+
+/* One of the n choices. */
+static status read_choice(struct document *d, const yaml_node_t *node, const char *key,
+                          const char *const *choices, int n, int *choice)
+{
+    const char *value = scalar(node);
+    char expected[128] = "";
+    for (int i = 0; i < n; i++) {
+        if (value != NULL && strcmp(value, choices[i]) == 0) {
+            *choice = i;
+            return STATUS_OK;
+        }
+        strncat(expected, i == 0 ? "" : i + 1 < n ? ", " : " or ", 5);
+        strncat(expected, choices[i], 32);
+    }
+    return refuse(d, node, "%s: expected %s", key, expected);
+}
+
+/* A name, or a list of names. */
+static status read_columns(struct document *d, const yaml_node_t *node, const char *key,
+                           struct mapping_columns *columns)
+{
+    if (scalar(node) != NULL) {
+        return mapping_columns_add(columns, scalar(node), d->err);
+    }
+    if (node->type != YAML_SEQUENCE_NODE ||
+        node->data.sequence.items.start == node->data.sequence.items.top) {
+        return refuse(d, node, "%s: expected a column's name, or a list of them", key);
+    }
+    for (yaml_node_item_t *item = node->data.sequence.items.start;
+         item < node->data.sequence.items.top; item++) {
+        const yaml_node_t *name = node_of(d, *item);
+        if (scalar(name) == NULL) {
+            return refuse(d, name, "%s: expected a column's name", key);
+        }
+        const status s = mapping_columns_add(columns, scalar(name), d->err);
+        if (s != STATUS_OK) {
+            return err_context(d->err, s, "%s:%zu", d->path, name->start_mark.line + 1);
+        }
+    }
+    return STATUS_OK;
+}
+
+static status read_numbers(struct document *d, const yaml_node_t *node, const char *key,
+                           double numbers[SIGNATURE_ACTIONS_MAX], uint32_t *n)
+{
+    if (node->type != YAML_SEQUENCE_NODE) {
+        return refuse(d, node, "%s: expected a list of numbers, one for each action", key);
+    }
+    *n = 0;
+    for (yaml_node_item_t *item = node->data.sequence.items.start;
+         item < node->data.sequence.items.top; item++, ++*n) {
+        if (*n == SIGNATURE_ACTIONS_MAX) {
+            return refuse(d, node, "%s: more than %d numbers", key, SIGNATURE_ACTIONS_MAX);
+        }
+        const status s = read_number(d, node_of(d, *item), key, &numbers[*n]);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* ---- mappings of keys ---- */
+
+/* What one key of a YAML mapping sets. */
+typedef status (*key_reader)(struct document *d, const char *key, const yaml_node_t *key_node,
+                             const yaml_node_t *value, void *arg);
+
+static status read_keys(struct document *d, const yaml_node_t *node, const char *where,
+                        key_reader read, void *arg)
+{
+    if (node->type != YAML_MAPPING_NODE) {
+        return refuse(d, node, "%s: expected keys and values", where);
+    }
+    status s = STATUS_OK;
+    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+         s == STATUS_OK && pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = node_of(d, pair->key);
+        if (scalar(key) == NULL) {
+            return refuse(d, key, "%s: expected a key", where);
+        }
+        for (yaml_node_pair_t *other = node->data.mapping.pairs.start; other < pair; other++) {
+            if (strcmp(scalar(node_of(d, other->key)), scalar(key)) == 0) {
+                return refuse(d, key, "%s: %s is there twice", where, scalar(key));
+            }
+        }
+        s = read(d, scalar(key), key, node_of(d, pair->value), arg);
+    }
+    return s;
+}
+
+static status read_slice_key(struct document *d, const char *key, const yaml_node_t *key_node,
+                             const yaml_node_t *value, void *arg)
+{
+    struct mapping_columns *columns = arg;
+    if (strcmp(key, "columns") == 0) {
+        return read_columns(d, value, key, columns);
+    }
+    if (strcmp(key, "scale") == 0) {
+        return read_number(d, value, key, &columns->scale);
+    }
+    if (strcmp(key, "offset") == 0) {
+        return read_number(d, value, key, &columns->offset);
+    }
+    return refuse(d, key_node, "\"%s\": expected columns, scale or offset", key);
+}
+
+/* [a, b], or {columns: [a, b], scale: 2, offset: 1}. */
+static status read_slice(struct document *d, const char *name, const yaml_node_t *value,
+                         struct mapping_columns *columns)
+{
+    if (value->type != YAML_MAPPING_NODE) {
+        return read_columns(d, value, name, columns);
+    }
+    double scale = 1, offset = 0;
+    struct mapping_columns read = {.scale = NAN, .offset = NAN};
+    const status s = read_keys(d, value, name, read_slice_key, &read);
+    /* mapping_columns_add sets the scale with the first column, which may come after the key. */
+    scale = isnan(read.scale) ? scale : read.scale;
+    offset = isnan(read.offset) ? offset : read.offset;
+    *columns = read;
+    columns->scale = scale;
+    columns->offset = offset;
+    if (s == STATUS_OK && columns->n == 0) {
+        return refuse(d, value, "%s: columns are missing", name);
+    }
+    return s;
+}
+
+static status read_observation(struct document *d, const char *key, const yaml_node_t *key_node,
+                               const yaml_node_t *value, void *arg)
+{
+    struct mapping *mapping = arg;
+    if (mapping->n_slices == SIGNATURE_SLICES_MAX) {
+        return refuse(d, key_node, "observation: more than %d slices", SIGNATURE_SLICES_MAX);
+    }
+    const uint32_t i = mapping->n_slices++;
+    const status s = read_text(d, key_node, "observation", mapping->slices[i], SIGNATURE_NAME_SIZE);
+    return s == STATUS_OK ? read_slice(d, key, value, &mapping->observation[i]) : s;
+}
+
+static status read_next(struct document *d, const char *key, const yaml_node_t *key_node,
+                        const yaml_node_t *value, void *arg)
+{
+    struct mapping *mapping = arg;
+    for (uint32_t i = 0; i < mapping->n_slices; i++) {
+        if (strcmp(mapping->slices[i], key) == 0) {
+            return read_slice(d, key, value, &mapping->next[i]);
+        }
+    }
+    return refuse(d, key_node,
+                  "next_observation: \"%s\" is no slice of observation, which comes first", key);
+}
+
+static status read_action(struct document *d, const char *key, const yaml_node_t *key_node,
+                          const yaml_node_t *value, void *arg)
+{
+    struct mapping *mapping = arg;
+    uint32_t n = 0;
+    status s;
+    if (strcmp(key, "columns") == 0) {
+        return read_columns(d, value, "action", &mapping->action);
+    }
+    if (strcmp(key, "min") == 0) {
+        s = read_numbers(d, value, key, mapping->action_min, &n);
+    } else if (strcmp(key, "max") == 0) {
+        s = read_numbers(d, value, key, mapping->action_max, &n);
+    } else {
+        return refuse(d, key_node, "action: \"%s\": expected columns, min or max", key);
+    }
+    if (s == STATUS_OK && mapping->A != 0 && mapping->A != n) {
+        return refuse(d, value, "action: min and max differ in length");
+    }
+    mapping->A = n;
+    return s;
+}
+
+static status read_value_key(struct document *d, const char *key, const yaml_node_t *key_node,
+                             const yaml_node_t *value, void *arg)
+{
+    static const char *const rows[] = {"same", "next"};
+    struct mapping_value *read = arg;
+    if (strcmp(key, "column") == 0) {
+        return read_text(d, value, key, read->column, sizeof read->column);
+    }
+    if (strcmp(key, "row") == 0) {
+        int row = 0;
+        const status s = read_choice(d, value, key, rows, 2, &row);
+        read->row = row == 0 ? MAPPING_ROW_SAME : MAPPING_ROW_NEXT;
+        return s;
+    }
+    if (strcmp(key, "above") == 0) {
+        return read_number(d, value, key, &read->above);
+    }
+    return refuse(d, key_node, "\"%s\": expected column, row or above", key);
+}
+
+/* A column's name, or {column: success, row: next, above: 0.5}. */
+static status read_value(struct document *d, const char *key, const yaml_node_t *node,
+                         struct mapping_value *value)
+{
+    if (node->type != YAML_MAPPING_NODE) {
+        return read_text(d, node, key, value->column, sizeof value->column);
+    }
+    const status s = read_keys(d, node, key, read_value_key, value);
+    if (s == STATUS_OK && value->column[0] == 0) {
+        return refuse(d, node, "%s: column is missing", key);
+    }
+    return s;
+}
+
+static status read_reward(struct document *d, const char *key, const yaml_node_t *key_node,
+                          const yaml_node_t *value, void *arg)
+{
+    struct mapping *mapping = arg;
+    if (mapping->K == SIGNATURE_TASKS_MAX) {
+        return refuse(d, key_node, "rewards: more than %d", SIGNATURE_TASKS_MAX);
+    }
+    const uint32_t k = mapping->K++;
+    const status s = read_text(d, key_node, "rewards", mapping->rewards[k], SIGNATURE_NAME_SIZE);
+    return s == STATUS_OK ? read_value(d, key, value, &mapping->reward[k]) : s;
+}
+
+static status read_episodes(struct document *d, const char *key, const yaml_node_t *key_node,
+                            const yaml_node_t *value, void *arg)
+{
+    static const char *const ways[] = {"recording", "column", "flags"};
+    struct mapping *mapping = arg;
+    if (strcmp(key, "by") == 0) {
+        int way = 0;
+        const status s = read_choice(d, value, key, ways, 3, &way);
+        mapping->episodes = (enum mapping_episodes)way;
+        return s;
+    }
+    if (strcmp(key, "column") == 0) {
+        return read_text(d, value, key, mapping->episode_column, sizeof mapping->episode_column);
+    }
+    return refuse(d, key_node, "episodes: \"%s\": expected by or column", key);
+}
+
+static status read_top(struct document *d, const char *key, const yaml_node_t *key_node,
+                       const yaml_node_t *value, void *arg)
+{
+    static const char *const lasts[] = {"last_row", "next_observation", "none"};
+    struct mapping *mapping = arg;
+    if (strcmp(key, "format") == 0) {
+        return read_text(d, value, key, mapping->format, sizeof mapping->format);
+    }
+    if (strcmp(key, "control_period_s") == 0) {
+        return read_number(d, value, key, &mapping->control_period_s);
+    }
+    if (strcmp(key, "episodes") == 0) {
+        return read_keys(d, value, key, read_episodes, mapping);
+    }
+    if (strcmp(key, "observation") == 0) {
+        return read_keys(d, value, key, read_observation, mapping);
+    }
+    if (strcmp(key, "next_observation") == 0) {
+        return read_keys(d, value, key, read_next, mapping);
+    }
+    if (strcmp(key, "last_observation") == 0) {
+        int last = 0;
+        const status s = read_choice(d, value, key, lasts, 3, &last);
+        mapping->last = (enum mapping_last)last;
+        return s;
+    }
+    if (strcmp(key, "action") == 0) {
+        return read_keys(d, value, key, read_action, mapping);
+    }
+    if (strcmp(key, "rewards") == 0) {
+        return read_keys(d, value, key, read_reward, mapping);
+    }
+    if (strcmp(key, "terminated") == 0) {
+        return read_value(d, key, value, &mapping->terminated);
+    }
+    if (strcmp(key, "timeout") == 0) {
+        return read_value(d, key, value, &mapping->timeout);
+    }
+    return refuse(d, key_node, "\"%s\" is no key of a mapping", key);
+}
+
+/* What must be there, and what must go together. */
+static status check_whole(struct document *d, const struct mapping *mapping)
+{
+    const char *why = NULL;
+    if (mapping->n_slices == 0) {
+        why = "observation: is missing";
+    } else if (mapping->action.n == 0) {
+        why = "action: columns are missing";
+    } else if (mapping->A == 0) {
+        why = "action: min and max are missing";
+    } else if (mapping->episodes == MAPPING_BY_COLUMN && mapping->episode_column[0] == 0) {
+        why = "episodes: column is missing";
+    } else if (mapping->episodes == MAPPING_BY_FLAGS && mapping->terminated.column[0] == 0 &&
+               mapping->timeout.column[0] == 0) {
+        why = "episodes: by flags needs terminated or timeout";
+    }
+    for (uint32_t i = 0; why == NULL && i < mapping->n_slices; i++) {
+        if (mapping->last == MAPPING_LAST_NEXT && mapping->next[i].n == 0) {
+            why = "next_observation: every slice of observation must be there";
+        }
+    }
+    return why == NULL ? STATUS_OK : err_set(d->err, STATUS_INVALID, "%s: %s", d->path, why);
+}
+
+static status read_document(struct document *d, const char *text, size_t size,
+                            struct mapping *mapping)
+{
+    yaml_parser_t parser;
+    if (yaml_parser_initialize(&parser) == 0) {
+        return err_set(d->err, STATUS_NO_MEMORY, "%s", d->path);
+    }
+    yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
+    status s = STATUS_OK;
+    if (yaml_parser_load(&parser, &d->yaml) == 0) {
+        s = parser.error == YAML_MEMORY_ERROR
+                ? err_set(d->err, STATUS_NO_MEMORY, "%s", d->path)
+                : err_set(d->err, STATUS_INVALID, "%s:%zu: not valid YAML: %s", d->path,
+                          parser.problem_mark.line + 1,
+                          parser.problem == NULL ? "parse error" : parser.problem);
+    } else {
+        const yaml_node_t *root = yaml_document_get_root_node(&d->yaml);
+        s = root == NULL ? err_set(d->err, STATUS_INVALID, "%s: is empty", d->path)
+                         : read_keys(d, root, "mapping", read_top, mapping);
+        if (s == STATUS_OK) {
+            s = check_whole(d, mapping);
+        }
+        yaml_document_delete(&d->yaml);
+    }
+    yaml_parser_delete(&parser);
+    return s;
+}
+
+status mapping_read(struct mapping *mapping, const char *path, struct err *err)
+{
+    void *text;
+    size_t size;
+    status s = file_read(path, MAPPING_BYTES_MAX, &text, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct err reason = {0};
+    struct document document = {.path = path, .err = err != NULL ? err : &reason};
+    struct mapping read;
+    mapping_init(&read);
+    s = read_document(&document, text, size, &read);
+    mem_free(text);
+    if (s != STATUS_OK) {
+        mapping_fini(&read);
+        return s;
+    }
+    *mapping = read;
+    return STATUS_OK;
+}
+
+/* ---- writing ---- */
+
+static void write_columns(struct text *text, const struct mapping_columns *columns)
+{
+    const bool scaled = columns->scale != 1 || columns->offset != 0;
+    text_add(text, scaled ? "{columns: [" : "[");
+    for (uint32_t i = 0; i < columns->n; i++) {
+        text_add(text, i == 0 ? "" : ", ");
+        text_add_quoted(text, columns->names[i]);
+    }
+    text_add(text, "]");
+    if (scaled) {
+        text_add(text, ", scale: ");
+        text_add_number(text, columns->scale);
+        text_add(text, ", offset: ");
+        text_add_number(text, columns->offset);
+        text_add(text, "}");
+    }
+    text_add(text, "\n");
+}
+
+static void write_numbers(struct text *text, const char *key, const double *numbers, uint32_t n)
+{
+    text_format(text, "  %s: [", key);
+    for (uint32_t i = 0; i < n; i++) {
+        text_add(text, i == 0 ? "" : ", ");
+        text_add_number(text, numbers[i]);
+    }
+    text_add(text, "]\n");
+}
+
+static void write_value(struct text *text, const char *key, const struct mapping_value *value)
+{
+    if (value->column[0] == 0) {
+        return;
+    }
+    text_format(text, "%s: {column: ", key);
+    text_add_quoted(text, value->column);
+    text_format(text, ", row: %s", value->row == MAPPING_ROW_SAME ? "same" : "next");
+    if (value->above != 0) {
+        text_add(text, ", above: ");
+        text_add_number(text, value->above);
+    }
+    text_add(text, "}\n");
+}
+
+void mapping_write(const struct mapping *mapping, struct text *text)
+{
+    static const char *const ways[] = {"recording", "column", "flags"};
+    static const char *const lasts[] = {"last_row", "next_observation", "none"};
+    text_format(text, "format: %s\ncontrol_period_s: ", mapping->format);
+    text_add_number(text, mapping->control_period_s);
+    text_format(text, "\nepisodes: {by: %s", ways[mapping->episodes]);
+    if (mapping->episodes == MAPPING_BY_COLUMN) {
+        text_add(text, ", column: ");
+        text_add_quoted(text, mapping->episode_column);
+    }
+    text_add(text, "}\nobservation:\n");
+    for (uint32_t i = 0; i < mapping->n_slices; i++) {
+        text_format(text, "  %s: ", mapping->slices[i]);
+        write_columns(text, &mapping->observation[i]);
+    }
+    text_format(text, "last_observation: %s\n", lasts[mapping->last]);
+    if (mapping->last == MAPPING_LAST_NEXT) {
+        text_add(text, "next_observation:\n");
+        for (uint32_t i = 0; i < mapping->n_slices; i++) {
+            text_format(text, "  %s: ", mapping->slices[i]);
+            write_columns(text, &mapping->next[i]);
+        }
+    }
+    text_add(text, "action:\n  columns: ");
+    write_columns(text, &mapping->action);
+    write_numbers(text, "min", mapping->action_min, mapping->A);
+    write_numbers(text, "max", mapping->action_max, mapping->A);
+    if (mapping->K > 0) {
+        text_add(text, "rewards:\n");
+    }
+    for (uint32_t k = 0; k < mapping->K; k++) {
+        char key[SIGNATURE_NAME_SIZE + 3];
+        snprintf(key, sizeof key, "  %s", mapping->rewards[k]);
+        write_value(text, key, &mapping->reward[k]);
+    }
+    write_value(text, "terminated", &mapping->terminated);
+    write_value(text, "timeout", &mapping->timeout);
+}

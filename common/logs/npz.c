@@ -1,0 +1,366 @@
+/* npz: a zip archive of NumPy arrays, one recording a file, one column an array.
+ *
+ * An array (T, ..) is a column of T rows; an array without dimensions (a success flag, say) is a
+ * column of one row. Little-endian numbers and booleans are read; text, objects and other types are
+ * left out. libzip reads the archive and checks each member's checksum. An array is decompressed
+ * when it is first read, and kept: together at most LOG_FILE_BYTES_MAX.
+ *
+ * The .npy header inside each member is a Python dictionary in text:
+ *
+ *     \x93NUMPY major minor header_size(2 or 4 bytes)
+ *     {'descr': '<f8', 'fortran_order': False, 'shape': (121, 3), }
+ */
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zip.h>
+
+#include "common/base/memory.h"
+#include "common/logs/log_file.h"
+
+#define HEADER_SIZE_MAX 65536u
+#define RANK_MAX        8
+
+enum element { ELEMENT_NONE, ELEMENT_FLOAT, ELEMENT_SIGNED, ELEMENT_UNSIGNED };
+
+struct array {
+    zip_uint64_t member;
+    uint64_t data_at; /* bytes of header before the data */
+    enum element element;
+    uint32_t element_size;
+    uint64_t rows;
+    uint64_t width;
+    double *values; /* (rows, width); NULL until read */
+};
+
+struct npz {
+    struct log_file base;
+    char *path;
+    zip_t *zip;
+    struct recording recording;
+    struct array *arrays; /* one for each column */
+    uint64_t bytes;       /* of values held */
+};
+
+static bool npz_recognise(const unsigned char *head, size_t n)
+{
+    /* A zip archive whose first member is called something.npy. */
+    if (n < 30 || memcmp(head, "PK\3\4", 4) != 0) {
+        return false;
+    }
+    const size_t name_size = (size_t)head[26] | (size_t)head[27] << 8;
+    return name_size > 4 && 30 + name_size <= n && memcmp(head + 26 + name_size, ".npy", 4) == 0;
+}
+
+static status zip_error_of(struct npz *npz, status code, const char *what, struct err *err)
+{
+    return err_set(err, code, "%s: %s: %s", npz->path, what, zip_strerror(npz->zip));
+}
+
+/* All n bytes, or false. */
+static bool read_bytes(zip_file_t *member, void *bytes, uint64_t n)
+{
+    for (uint64_t at = 0; at < n;) {
+        const zip_int64_t got = zip_fread(member, (char *)bytes + at, n - at);
+        if (got <= 0) {
+            return false;
+        }
+        at += (uint64_t)got;
+    }
+    return true;
+}
+
+/* The text behind 'key': in the header's dictionary; NULL where it is not there. */
+static const char *value_of(const char *header, const char *key)
+{
+    const char *at = strstr(header, key);
+    if (at == NULL) {
+        return NULL;
+    }
+    at += strlen(key);
+    at += strspn(at, " ");
+    if (*at != ':') {
+        return NULL;
+    }
+    at++;
+    return at + strspn(at, " ");
+}
+
+static void parse_element(struct array *array, const char *text)
+{
+    if (text[0] != '\'' || (text[1] != '<' && text[1] != '|')) {
+        return;
+    }
+    const unsigned long size = strtoul(text + 3, NULL, 10);
+    const bool whole = size == 1 || size == 2 || size == 4 || size == 8;
+    if (text[2] == 'f' && (size == 4 || size == 8)) {
+        array->element = ELEMENT_FLOAT;
+    } else if (text[2] == 'i' && whole) {
+        array->element = ELEMENT_SIGNED;
+    } else if ((text[2] == 'u' && whole) || (text[2] == 'b' && size == 1)) {
+        array->element = ELEMENT_UNSIGNED;
+    }
+    array->element_size = (uint32_t)size;
+}
+
+/* rows and width from "(121, 3)"; false where it is no shape, or an absurd one. */
+static bool parse_shape(struct array *array, const char *text, int *rank)
+{
+    if (*text++ != '(') {
+        return false;
+    }
+    array->rows = 1;
+    array->width = 1;
+    for (*rank = 0;; ++*rank) {
+        text += strspn(text, " ,");
+        if (*text == ')') {
+            return true;
+        }
+        if (!isdigit((unsigned char)*text) || *rank >= RANK_MAX) {
+            return false;
+        }
+        char *end;
+        const uint64_t n = strtoull(text, &end, 10);
+        text = end;
+        if (*rank == 0) {
+            array->rows = n;
+        } else if (n != 0 && array->width > LOG_FILE_BYTES_MAX / n) {
+            return false;
+        } else {
+            array->width *= n;
+        }
+    }
+}
+
+/* What the member's header says. INVALID: it is no .npy. */
+static status read_header(struct npz *npz, struct array *array, const char *name, struct err *err)
+{
+    zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
+    if (member == NULL) {
+        return zip_error_of(npz, STATUS_CORRUPT, name, err);
+    }
+    unsigned char magic[12];
+    uint64_t size = 0;
+    bool sound = read_bytes(member, magic, 10) && memcmp(magic, "\x93NUMPY", 6) == 0;
+    if (sound && magic[6] == 1) {
+        size = (uint64_t)magic[8] | (uint64_t)magic[9] << 8;
+        array->data_at = 10 + size;
+    } else if (sound && read_bytes(member, magic + 10, 2)) {
+        size = (uint64_t)magic[8] | (uint64_t)magic[9] << 8 | (uint64_t)magic[10] << 16 |
+               (uint64_t)magic[11] << 24;
+        array->data_at = 12 + size;
+    } else {
+        sound = false;
+    }
+    char *header = sound && size <= HEADER_SIZE_MAX ? mem_new(size + 1) : NULL;
+    sound = header != NULL && read_bytes(member, header, size);
+    (void)zip_fclose(member);
+
+    int rank = 0;
+    if (sound) {
+        const char *descr = value_of(header, "'descr'");
+        const char *shape = value_of(header, "'shape'");
+        const char *fortran = value_of(header, "'fortran_order'");
+        sound =
+            descr != NULL && shape != NULL && fortran != NULL && parse_shape(array, shape, &rank);
+        if (sound) {
+            parse_element(array, descr);
+            /* Column by column: no different for a vector, else nobody writes logs so. */
+            if (strncmp(fortran, "True", 4) == 0 && rank > 1) {
+                array->element = ELEMENT_NONE;
+            }
+        }
+    }
+    mem_free(header);
+    return sound ? STATUS_OK
+                 : err_set(err, STATUS_CORRUPT, "%s: %s: not a sound .npy array", npz->path, name);
+}
+
+static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
+{
+    const char *name = zip_get_name(npz->zip, member, ZIP_FL_ENC_GUESS);
+    const size_t length = name == NULL ? 0 : strlen(name);
+    if (length <= 4 || strcmp(name + length - 4, ".npy") != 0) {
+        return STATUS_OK; /* something else that was put into the archive */
+    }
+    struct array array = {.member = member};
+    status s = read_header(npz, &array, name, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const bool readable = array.element != ELEMENT_NONE && array.width >= 1 &&
+                          array.width <= RECORDING_WIDTH_MAX && array.rows <= LOG_FILE_ROWS_MAX;
+    char column[RECORDING_NAME_SIZE];
+    snprintf(column, sizeof column, "%.*s", (int)(length - 4), name);
+    s = recording_add(&npz->recording, column, readable ? RECORDING_NUMBERS : RECORDING_OTHER,
+                      (uint32_t)array.width, array.rows, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "%s", npz->path);
+    }
+    struct array *arrays = mem_resize(npz->arrays, npz->recording.n, sizeof *arrays);
+    if (arrays == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: %u arrays", npz->path, npz->recording.n);
+    }
+    npz->arrays = arrays;
+    npz->arrays[npz->recording.n - 1] = array;
+    return STATUS_OK;
+}
+
+static void npz_close(struct log_file *file)
+{
+    struct npz *npz = (struct npz *)file;
+    for (uint32_t i = 0; npz->arrays != NULL && i < npz->recording.n; i++) {
+        mem_free(npz->arrays[i].values);
+    }
+    if (npz->zip != NULL) {
+        zip_discard(npz->zip);
+    }
+    recording_fini(&npz->recording);
+    mem_free(npz->arrays);
+    mem_free(npz->path);
+    mem_free(npz);
+}
+
+static status npz_open(struct log_file **file, const char *path, struct err *err)
+{
+    struct npz *npz = mem_new(sizeof *npz);
+    if (npz == NULL || (npz->path = mem_text(path)) == NULL) {
+        mem_free(npz);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    npz->base.format = &log_format_npz;
+    int code = 0;
+    npz->zip = zip_open(path, ZIP_RDONLY, &code);
+    status s = STATUS_OK;
+    if (npz->zip == NULL) {
+        zip_error_t error;
+        zip_error_init_with_code(&error, code);
+        s = err_set(err, STATUS_CORRUPT, "%s: %s", path, zip_error_strerror(&error));
+        zip_error_fini(&error);
+    }
+    const zip_int64_t n = s == STATUS_OK ? zip_get_num_entries(npz->zip, 0) : 0;
+    for (zip_int64_t i = 0; s == STATUS_OK && i < n; i++) {
+        s = add_array(npz, (zip_uint64_t)i, err);
+    }
+    if (s != STATUS_OK) {
+        npz_close(&npz->base);
+        return s;
+    }
+    *file = &npz->base;
+    return STATUS_OK;
+}
+
+static uint64_t npz_recordings(const struct log_file *file)
+{
+    (void)file;
+    return 1;
+}
+
+static status npz_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
+                           struct err *err)
+{
+    (void)recording_i;
+    const struct npz *npz = (const struct npz *)file;
+    status s = STATUS_OK;
+    for (uint32_t i = 0; s == STATUS_OK && i < npz->recording.n; i++) {
+        const struct recording_column *column = &npz->recording.columns[i];
+        s = recording_add(recording, column->name, column->kind, column->width, column->rows, err);
+    }
+    return s;
+}
+
+static double element_value(const struct array *array, const unsigned char *bytes)
+{
+    union {
+        float f;
+        double d;
+        int64_t i;
+        uint64_t u;
+    } value = {.u = 0};
+    memcpy(&value, bytes, array->element_size);
+    if (array->element == ELEMENT_FLOAT) {
+        return array->element_size == 4 ? (double)value.f : value.d;
+    }
+    if (array->element == ELEMENT_UNSIGNED) {
+        return (double)value.u;
+    }
+    /* The sign of a smaller number moves to the top. */
+    const unsigned shift = 64 - 8 * array->element_size;
+    return (double)((int64_t)(value.u << shift) >> shift);
+}
+
+/* Decompresses the whole array: what a range costs is the same. */
+static status load(struct npz *npz, struct array *array, const char *name, struct err *err)
+{
+    const uint64_t n = array->rows * array->width;
+    if (n > (LOG_FILE_BYTES_MAX - npz->bytes) / sizeof(double)) {
+        return err_set(err, STATUS_INVALID, "%s: %s: the arrays need more than %llu bytes",
+                       npz->path, name, (unsigned long long)LOG_FILE_BYTES_MAX);
+    }
+    const uint64_t size = array->data_at + n * array->element_size;
+    zip_stat_t about;
+    if (zip_stat_index(npz->zip, array->member, 0, &about) != 0) {
+        return zip_error_of(npz, STATUS_CORRUPT, name, err);
+    }
+    if (about.size != size) {
+        return err_set(err, STATUS_CORRUPT,
+                       "%s: %s: has %" PRIu64 " bytes, its header tells of %" PRIu64, npz->path,
+                       name, (uint64_t)about.size, size);
+    }
+    unsigned char *bytes = mem_array(size, 1);
+    double *values = mem_array(n > 0 ? n : 1, sizeof *values);
+    zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
+    status s = STATUS_OK;
+    if (bytes == NULL || values == NULL) {
+        s = err_set(err, STATUS_NO_MEMORY, "%s: %s", npz->path, name);
+    } else if (member == NULL || !read_bytes(member, bytes, size) ||
+               zip_fread(member, &(char){0}, 1) != 0) { /* the read behind the end checks the CRC */
+        s = err_set(err, STATUS_CORRUPT, "%s: %s: damaged", npz->path, name);
+    }
+    if (s == STATUS_OK) {
+        for (uint64_t i = 0; i < n; i++) {
+            values[i] = element_value(array, bytes + array->data_at + i * array->element_size);
+        }
+        array->values = values;
+        npz->bytes += n * sizeof *values;
+    } else {
+        mem_free(values);
+    }
+    if (member != NULL) {
+        (void)zip_fclose(member);
+    }
+    mem_free(bytes);
+    return s;
+}
+
+static status npz_read(struct log_file *file, uint64_t recording_i,
+                       const struct recording_column *column, uint64_t first, uint64_t n,
+                       double *values, struct err *err)
+{
+    (void)recording_i;
+    struct npz *npz = (struct npz *)file;
+    struct array *array = &npz->arrays[column->index];
+    if (array->values == NULL) {
+        const status s = load(npz, array, column->name, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    if (n > 0) {
+        memcpy(values, array->values + first * array->width, n * array->width * sizeof *values);
+    }
+    return STATUS_OK;
+}
+
+const struct log_format log_format_npz = {
+    .name = "npz",
+    .what = "NumPy arrays in a zip archive",
+    .recognise = npz_recognise,
+    .open = npz_open,
+    .close = npz_close,
+    .n_recordings = npz_recordings,
+    .describe = npz_describe,
+    .read = npz_read,
+};

@@ -1,0 +1,716 @@
+/* Proposing a mapping, in two passes: roles from the names and shapes of the first recording's
+ * columns, then ranges and ends from the values of all recordings. */
+#include "common/logs/propose.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/base/memory.h"
+
+enum role {
+    ROLE_OBSERVATION,
+    ROLE_NEXT_OBSERVATION,
+    ROLE_ACTION,
+    ROLE_REWARD,
+    ROLE_TERMINATED,
+    ROLE_SUCCESS,
+    ROLE_DONE,
+    ROLE_TIMEOUT,
+    ROLE_EPISODE,
+    ROLE_TIME,
+    ROLE_IGNORED,
+};
+
+/* Names that give a column its role: the whole name, or its last part behind '.' or '/', without a
+ * trailing number. */
+static const struct {
+    const char *name;
+    enum role role;
+} known_names[] = {
+    {"action", ROLE_ACTION},
+    {"actions", ROLE_ACTION},
+    {"act", ROLE_ACTION},
+    {"command", ROLE_ACTION},
+    {"cmd", ROLE_ACTION},
+    {"control", ROLE_ACTION},
+    {"ctrl", ROLE_ACTION},
+    {"tau", ROLE_ACTION},
+    {"u", ROLE_ACTION},
+    {"setpoint", ROLE_ACTION},
+    {"reward", ROLE_REWARD},
+    {"rewards", ROLE_REWARD},
+    {"terminated", ROLE_TERMINATED},
+    {"terminations", ROLE_TERMINATED},
+    {"terminal", ROLE_TERMINATED},
+    {"terminals", ROLE_TERMINATED},
+    {"is_terminal", ROLE_TERMINATED},
+    {"success", ROLE_SUCCESS},
+    {"is_success", ROLE_SUCCESS},
+    {"done", ROLE_DONE},
+    {"dones", ROLE_DONE},
+    {"timeout", ROLE_TIMEOUT},
+    {"timeouts", ROLE_TIMEOUT},
+    {"truncated", ROLE_TIMEOUT},
+    {"truncations", ROLE_TIMEOUT},
+    {"episode", ROLE_EPISODE},
+    {"episode_index", ROLE_EPISODE},
+    {"episode_id", ROLE_EPISODE},
+    {"trajectory", ROLE_EPISODE},
+    {"traj_id", ROLE_EPISODE},
+    {"demo", ROLE_EPISODE},
+    {"t", ROLE_TIME},
+    {"time", ROLE_TIME},
+    {"time_s", ROLE_TIME},
+    {"timestamp", ROLE_TIME},
+    {"timestamps", ROLE_TIME},
+    {"stamp", ROLE_TIME},
+    {"index", ROLE_IGNORED},
+    {"frame_index", ROLE_IGNORED},
+    {"step", ROLE_IGNORED},
+    {"task_index", ROLE_IGNORED},
+};
+
+/* Prefixes that do. */
+static const struct {
+    const char *prefix;
+    enum role role;
+} known_prefixes[] = {
+    {"next_obs", ROLE_NEXT_OBSERVATION},
+    {"action", ROLE_ACTION},
+    {"infos/", ROLE_IGNORED},
+    {"metadata/", ROLE_IGNORED},
+};
+
+struct proposal {
+    struct logs *logs;
+    struct mapping *mapping;
+    struct text *notes;
+    struct err *err;
+    struct recording recording; /* the first */
+    enum role *roles;           /* of its columns */
+};
+
+/* ---- pass one: names ---- */
+
+/* The last part of a name without a number behind it: "obs/tau_0" -> "tau". */
+static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
+{
+    const char *last = name;
+    for (const char *at = name; *at != 0; at++) {
+        if ((*at == '/' || *at == '.') && at[1] != 0) {
+            last = at + 1;
+        }
+    }
+    snprintf(stem, RECORDING_NAME_SIZE, "%s", last);
+    size_t n = strlen(stem);
+    while (n > 0 && (isdigit((unsigned char)stem[n - 1]) || stem[n - 1] == ']')) {
+        n--;
+    }
+    while (n > 0 && n < strlen(stem) && (stem[n - 1] == '_' || stem[n - 1] == '[')) {
+        n--;
+    }
+    if (n > 0) {
+        stem[n] = 0;
+    }
+}
+
+static enum role role_of(const struct recording_column *column)
+{
+    char stem[RECORDING_NAME_SIZE];
+    if (column->kind != RECORDING_NUMBERS) {
+        return ROLE_IGNORED;
+    }
+    for (size_t i = 0; i < sizeof known_prefixes / sizeof known_prefixes[0]; i++) {
+        const char *prefix = known_prefixes[i].prefix;
+        if (strncasecmp(column->name, prefix, strlen(prefix)) == 0) {
+            return known_prefixes[i].role;
+        }
+    }
+    stem_of(column->name, stem);
+    for (size_t i = 0; i < sizeof known_names / sizeof known_names[0]; i++) {
+        if (strcasecmp(stem, known_names[i].name) == 0) {
+            return known_names[i].role;
+        }
+    }
+    return ROLE_OBSERVATION;
+}
+
+static uint32_t count_role(const struct proposal *p, enum role role)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        n += p->roles[i] == role;
+    }
+    return n;
+}
+
+/* The first column of a role; NULL where there is none. */
+static const struct recording_column *with_role(const struct proposal *p, enum role role)
+{
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        if (p->roles[i] == role) {
+            return &p->recording.columns[i];
+        }
+    }
+    return NULL;
+}
+
+/* Observations have as many rows as the longest of them; a column of another length (one value for
+ * the whole recording, say) is none. */
+static void drop_other_lengths(struct proposal *p)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        if (p->roles[i] == ROLE_OBSERVATION && p->recording.columns[i].rows > rows) {
+            rows = p->recording.columns[i].rows;
+        }
+    }
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        if (p->roles[i] == ROLE_OBSERVATION && p->recording.columns[i].rows != rows) {
+            p->roles[i] = ROLE_IGNORED;
+            text_format(p->notes,
+                        "column \"%s\" is left out: it has %" PRIu64 " rows, others %" PRIu64 "\n",
+                        p->recording.columns[i].name, p->recording.columns[i].rows, rows);
+        }
+    }
+}
+
+/* "obs/encoder" -> "encoder": a slice's name has [a-zA-Z0-9_./-] alone. */
+static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAME_SIZE])
+{
+    static const char *const prefixes[] = {"obs/", "observations/", "observation/", "observation."};
+    char stem[RECORDING_NAME_SIZE];
+    const char *from = column;
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        if (strncmp(column, prefixes[i], strlen(prefixes[i])) == 0) {
+            from = column + strlen(prefixes[i]);
+        }
+    }
+    if (grouped) {
+        stem_of(from, stem);
+        from = stem;
+    }
+    size_t n = 0;
+    for (; from[n] != 0 && n + 1 < SIGNATURE_NAME_SIZE; n++) {
+        const unsigned char c = (unsigned char)from[n];
+        name[n] = (char)(isalnum(c) || strchr("_./-", c) != NULL ? c : '_');
+    }
+    name[n] = 0;
+}
+
+/* Do these two numbered columns ("q_0", "q_1") belong to one slice? */
+static bool same_group(const struct recording_column *a, const struct recording_column *b)
+{
+    char stem_a[RECORDING_NAME_SIZE], stem_b[RECORDING_NAME_SIZE];
+    stem_of(a->name, stem_a);
+    stem_of(b->name, stem_b);
+    const size_t n = strlen(a->name);
+    return a->width == 1 && b->width == 1 && strcmp(stem_a, stem_b) == 0 && n > 0 &&
+           (isdigit((unsigned char)a->name[n - 1]) || a->name[n - 1] == ']');
+}
+
+/* The column that holds the successor of an observation: "next_obs/x" for "obs/x",
+ * "next_observations" for "observations". */
+static const struct recording_column *successor_of(const struct proposal *p,
+                                                   const struct recording_column *column)
+{
+    char name[RECORDING_NAME_SIZE + 8];
+    snprintf(name, sizeof name, "next_%s", column->name);
+    const struct recording_column *found = recording_find(&p->recording, name);
+    return found != NULL && found->kind == RECORDING_NUMBERS && found->width == column->width
+               ? found
+               : NULL;
+}
+
+static status add_slices(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const struct recording_column *before = NULL;
+    bool all_next = count_role(p, ROLE_NEXT_OBSERVATION) > 0;
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        const struct recording_column *column = &p->recording.columns[i];
+        if (p->roles[i] != ROLE_OBSERVATION) {
+            before = NULL;
+            continue;
+        }
+        if (before == NULL || !same_group(before, column)) {
+            if (m->n_slices == SIGNATURE_SLICES_MAX) {
+                return err_set(p->err, STATUS_INVALID,
+                               "more than %d observation columns that do not belong together: "
+                               "write a mapping by hand",
+                               SIGNATURE_SLICES_MAX);
+            }
+            const bool grouped = i + 1 < p->recording.n && p->roles[i + 1] == ROLE_OBSERVATION &&
+                                 same_group(column, &p->recording.columns[i + 1]);
+            slice_name(column->name, grouped, m->slices[m->n_slices]);
+            m->n_slices++;
+        }
+        status s = mapping_columns_add(&m->observation[m->n_slices - 1], column->name, p->err);
+        const struct recording_column *next = successor_of(p, column);
+        if (s == STATUS_OK && next != NULL) {
+            s = mapping_columns_add(&m->next[m->n_slices - 1], next->name, p->err);
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+        all_next = all_next && next != NULL;
+        before = column;
+    }
+    m->last = all_next ? MAPPING_LAST_NEXT : MAPPING_LAST_ROW; /* settled by the values */
+    return STATUS_OK;
+}
+
+static status list_columns(const struct proposal *p, const char *missing)
+{
+    struct text names = {0};
+    for (uint32_t i = 0; i < p->recording.n && i < 60; i++) {
+        text_format(&names, "%s%s", i == 0 ? "" : ", ", p->recording.columns[i].name);
+    }
+    const status s = err_set(p->err, STATUS_INVALID,
+                             "%s: no column looks like %s; name it in a mapping. Columns: %s",
+                             logs_path(p->logs, 0), missing, names.bytes ? names.bytes : "none");
+    text_fini(&names);
+    return s;
+}
+
+static status add_actions(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        const struct recording_column *column = &p->recording.columns[i];
+        if (p->roles[i] != ROLE_ACTION) {
+            continue;
+        }
+        const status s = mapping_columns_add(&m->action, column->name, p->err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (column->width > SIGNATURE_ACTIONS_MAX - m->A) {
+            return err_set(p->err, STATUS_INVALID, "%s: more than %d action values", column->name,
+                           SIGNATURE_ACTIONS_MAX);
+        }
+        for (uint32_t j = 0; j < column->width; j++, m->A++) {
+            m->action_min[m->A] = INFINITY;
+            m->action_max[m->A] = -INFINITY;
+        }
+    }
+    return m->A > 0 ? STATUS_OK : list_columns(p, "an action");
+}
+
+static void set_value(struct mapping_value *value, const struct recording_column *column)
+{
+    if (column != NULL) {
+        memcpy(value->column, column->name, sizeof value->column);
+    }
+}
+
+static void add_rewards(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const uint32_t n = count_role(p, ROLE_REWARD);
+    for (uint32_t i = 0; i < p->recording.n && m->K < SIGNATURE_TASKS_MAX; i++) {
+        if (p->roles[i] == ROLE_REWARD && p->recording.columns[i].width == 1) {
+            if (n == 1) {
+                memcpy(m->rewards[m->K], "reward", sizeof "reward");
+            } else {
+                slice_name(p->recording.columns[i].name, false, m->rewards[m->K]);
+            }
+            set_value(&m->reward[m->K++], &p->recording.columns[i]);
+        }
+    }
+    const struct recording_column *success = with_role(p, ROLE_SUCCESS);
+    if (m->K == 0 && success != NULL) {
+        memcpy(m->rewards[0], "success", sizeof "success");
+        set_value(&m->reward[m->K++], success);
+        text_add(p->notes, "no reward is logged: success is taken as one\n");
+    } else if (m->K == 0) {
+        text_add(p->notes, "no reward is logged: give one by restorer.relabel, a Lua file\n");
+    }
+}
+
+static void add_flags(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const struct recording_column *success = with_role(p, ROLE_SUCCESS);
+    set_value(&m->timeout, with_role(p, ROLE_TIMEOUT));
+    set_value(&m->terminated, with_role(p, ROLE_TERMINATED));
+    if (m->terminated.column[0] == 0 && success != NULL) {
+        set_value(&m->terminated, success);
+        text_add(p->notes, "success ends an episode; every other end counts as a time limit\n");
+    }
+    const struct recording_column *episode = with_role(p, ROLE_EPISODE);
+    if (episode != NULL && episode->width == 1 && episode->rows > 1) {
+        m->episodes = MAPPING_BY_COLUMN;
+        memcpy(m->episode_column, episode->name, sizeof m->episode_column);
+    }
+}
+
+/* ---- pass two: values ---- */
+
+/* What the values of all recordings tell. */
+struct findings {
+    uint64_t recordings;
+    bool flags_inside;    /* an end is flagged within a recording */
+    bool shorter_actions; /* one action less than observations, in every recording */
+    bool empty_last;      /* the last row's action has no value, in every recording */
+    bool last_row_pays;   /* the last row of a recording has a reward or flag that is not 0 */
+    bool last_row_counts; /* .. or at least a value */
+    bool sparse;          /* rewards are 0 but in the last row of a recording */
+    bool all_done;        /* `done` is set at the end of every recording */
+    double period;        /* of the time column's first two rows; NaN: none */
+};
+
+/* values(rows, width) of a column of the open recording; mem_free. NULL with `err` set. */
+static double *read_column(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                           const struct recording_column *column, status *s)
+{
+    const uint64_t n = column->rows * column->width;
+    double *values = NULL;
+    if (n > LOG_FILE_BYTES_MAX / sizeof *values) {
+        *s = err_set(p->err, STATUS_INVALID, "%s: too large to look at", column->name);
+    } else if ((values = mem_array(n > 0 ? n : 1, sizeof *values)) == NULL) {
+        *s = err_set(p->err, STATUS_NO_MEMORY, "%s", column->name);
+    } else {
+        *s = log_file_read(file, recording_i, column, 0, column->rows, values, p->err);
+    }
+    if (*s != STATUS_OK) {
+        mem_free(values);
+        return NULL;
+    }
+    return values;
+}
+
+/* Limits, and whether the last row has an action. */
+static status look_at_actions(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                              const struct recording *recording, uint64_t rows,
+                              struct findings *found)
+{
+    struct mapping *m = p->mapping;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < m->action.n; i++) {
+        const struct recording_column *column = recording_find(recording, m->action.names[i]);
+        if (column == NULL || column->kind != RECORDING_NUMBERS) {
+            return err_set(p->err, STATUS_INVALID, "recording %" PRIu64 ": no column \"%s\"",
+                           recording_i, m->action.names[i]);
+        }
+        status s;
+        double *values = read_column(p, file, recording_i, column, &s);
+        if (values == NULL) {
+            return s;
+        }
+        for (uint64_t t = 0; t < column->rows; t++) {
+            for (uint32_t j = 0; j < column->width && at + j < m->A; j++) {
+                const double value = values[t * column->width + j];
+                if (isfinite(value)) {
+                    m->action_min[at + j] = fmin(m->action_min[at + j], value);
+                    m->action_max[at + j] = fmax(m->action_max[at + j], value);
+                }
+            }
+        }
+        found->shorter_actions &= column->rows + 1 == rows;
+        found->empty_last &=
+            column->rows == rows && rows > 0 && isnan(values[(rows - 1) * column->width]);
+        at += column->width;
+        mem_free(values);
+    }
+    return STATUS_OK;
+}
+
+/* Where in the recording a reward or flag is not 0. `ends`: it marks the end of an episode. */
+static status look_at_value(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                            const struct recording *recording, const char *name, uint64_t rows,
+                            bool ends, bool is_reward, struct findings *found)
+{
+    const struct recording_column *column = recording_find(recording, name);
+    if (column == NULL || column->kind != RECORDING_NUMBERS || column->width != 1 ||
+        column->rows == 0) {
+        return STATUS_OK;
+    }
+    status s;
+    double *values = read_column(p, file, recording_i, column, &s);
+    if (values == NULL) {
+        return s;
+    }
+    const double last = values[column->rows - 1];
+    for (uint64_t t = 0; t + 1 < column->rows; t++) {
+        found->flags_inside |= ends && values[t] > 0;
+        found->sparse &= !is_reward || values[t] == 0;
+    }
+    if (column->rows == rows && rows > 1) {
+        found->last_row_pays |= isfinite(last) && last != 0;
+        found->last_row_counts |= isfinite(last);
+    }
+    mem_free(values);
+    return STATUS_OK;
+}
+
+static status look_at_done(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                           const struct recording *recording, struct findings *found)
+{
+    const struct recording_column *first = with_role(p, ROLE_DONE);
+    const struct recording_column *column =
+        first == NULL ? NULL : recording_find(recording, first->name);
+    if (column == NULL || column->kind != RECORDING_NUMBERS || column->rows == 0) {
+        found->all_done = false;
+        return STATUS_OK;
+    }
+    status s;
+    double *values = read_column(p, file, recording_i, column, &s);
+    if (values == NULL) {
+        return s;
+    }
+    found->all_done &= values[column->rows - 1] > 0;
+    for (uint64_t t = 0; t + 1 < column->rows; t++) {
+        found->flags_inside |= values[t] > 0;
+    }
+    mem_free(values);
+    return STATUS_OK;
+}
+
+static status look_at_time(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                           const struct recording *recording, struct findings *found)
+{
+    const struct recording_column *first = with_role(p, ROLE_TIME);
+    const struct recording_column *column =
+        first == NULL ? NULL : recording_find(recording, first->name);
+    if (!isnan(found->period) || column == NULL || column->kind != RECORDING_NUMBERS ||
+        column->rows < 2 || column->width != 1) {
+        return STATUS_OK;
+    }
+    status s;
+    double *values = read_column(p, file, recording_i, column, &s);
+    if (values != NULL) {
+        /* Over the whole recording where it is one episode; else over its first two rows. */
+        const bool rising = values[column->rows - 1] > values[0] && !found->flags_inside &&
+                            p->mapping->episodes == MAPPING_BY_RECORDING;
+        found->period = rising ? (values[column->rows - 1] - values[0]) / (double)(column->rows - 1)
+                               : values[1] - values[0];
+        mem_free(values);
+    }
+    return s;
+}
+
+static status look_at_recording(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                                struct recording *recording, struct findings *found)
+{
+    const struct mapping *m = p->mapping;
+    status s = log_file_describe(file, recording_i, recording, p->err);
+    const struct recording_column *observation =
+        s == STATUS_OK ? recording_find(recording, m->observation[0].names[0]) : NULL;
+    if (s == STATUS_OK && observation == NULL) {
+        s = err_set(p->err, STATUS_INVALID, "recording %" PRIu64 ": no column \"%s\"", recording_i,
+                    m->observation[0].names[0]);
+    }
+    const uint64_t rows = observation != NULL ? observation->rows : 0;
+    if (s == STATUS_OK) {
+        s = look_at_actions(p, file, recording_i, recording, rows, found);
+    }
+    for (uint32_t k = 0; s == STATUS_OK && k < m->K; k++) {
+        s = look_at_value(p, file, recording_i, recording, m->reward[k].column, rows, false, true,
+                          found);
+    }
+    if (s == STATUS_OK) {
+        s = look_at_value(p, file, recording_i, recording, m->terminated.column, rows, true, false,
+                          found);
+    }
+    if (s == STATUS_OK) {
+        s = look_at_value(p, file, recording_i, recording, m->timeout.column, rows, true, false,
+                          found);
+    }
+    if (s == STATUS_OK) {
+        s = look_at_done(p, file, recording_i, recording, found);
+    }
+    if (s == STATUS_OK) {
+        s = look_at_time(p, file, recording_i, recording, found);
+    }
+    found->recordings++;
+    return s;
+}
+
+static status look_at_all(struct proposal *p, struct findings *found)
+{
+    struct recording recording = {0};
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < logs_n_files(p->logs); i++) {
+        struct log_file *file;
+        s = logs_file(p->logs, i, &file, p->err);
+        const uint64_t n = s == STATUS_OK ? log_file_recordings(file) : 0;
+        for (uint64_t j = 0; s == STATUS_OK && j < n; j++) {
+            s = look_at_recording(p, file, j, &recording, found);
+            if (s != STATUS_OK) {
+                (void)err_context(p->err, s, "%s", logs_path(p->logs, i));
+            }
+        }
+    }
+    recording_fini(&recording);
+    return s;
+}
+
+/* ---- what follows ---- */
+
+static void settle_episodes(struct proposal *p, const struct findings *found)
+{
+    struct mapping *m = p->mapping;
+    if (m->episodes == MAPPING_BY_RECORDING && found->flags_inside) {
+        m->episodes = MAPPING_BY_FLAGS;
+        text_add(p->notes, "a recording holds several episodes: a flag ends each\n");
+    }
+    if (m->last == MAPPING_LAST_NEXT) {
+        return;
+    }
+    if (m->episodes == MAPPING_BY_RECORDING && (found->shorter_actions || found->empty_last)) {
+        m->last = MAPPING_LAST_ROW;
+        return;
+    }
+    m->last = MAPPING_LAST_NONE;
+    text_add(p->notes, "the observation after the last action is not logged: that action is left "
+                       "out, unless the episode terminated there\n");
+}
+
+static void settle_rows(struct proposal *p, const struct findings *found)
+{
+    struct mapping *m = p->mapping;
+    /* The last row has an observation and no action, so what it says belongs to the action before. */
+    if (m->last != MAPPING_LAST_ROW || !found->last_row_counts) {
+        return;
+    }
+    for (uint32_t k = 0; k < m->K; k++) {
+        m->reward[k].row = MAPPING_ROW_NEXT;
+    }
+    m->terminated.row = m->timeout.row = MAPPING_ROW_NEXT;
+    text_add(p->notes, found->last_row_pays
+                           ? "a reward or flag stands in the row behind its action\n"
+                           : "a reward or flag is taken from the row behind its action, since the "
+                             "last row has one and no action\n");
+}
+
+static void settle_done(struct proposal *p, const struct findings *found)
+{
+    struct mapping *m = p->mapping;
+    const struct recording_column *done = with_role(p, ROLE_DONE);
+    if (done == NULL || m->terminated.column[0] != 0) {
+        return;
+    }
+    if (!found->all_done || m->timeout.column[0] != 0) {
+        set_value(&m->terminated, done);
+        return;
+    }
+    /* Set at the end of each: it says that the log ends, not why. */
+    if (found->sparse && m->K > 0) {
+        m->terminated = m->reward[0];
+        text_format(p->notes,
+                    "\"%s\" is set at the end of every episode, also where nothing was reached: an "
+                    "episode terminates where its reward is above 0\n",
+                    done->name);
+    } else {
+        text_format(
+            p->notes,
+            "\"%s\" is set at the end of every episode: it counts as a time limit; where it "
+            "means a termination, write terminated: %s\n",
+            done->name, done->name);
+    }
+}
+
+static void settle_limits(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    for (uint32_t i = 0; i < m->A; i++) {
+        if (!(m->action_min[i] < m->action_max[i])) {
+            const double value = isfinite(m->action_min[i]) ? m->action_min[i] : 0;
+            text_format(p->notes, "action %u never changes (%g): its limits are a guess\n", i,
+                        value);
+            m->action_min[i] = value - 1;
+            m->action_max[i] = value + 1;
+        }
+    }
+    text_add(p->notes,
+             "action limits are the smallest and largest values in the logs: put those of "
+             "the actuators, if they are known\n");
+}
+
+static void settle_period(struct proposal *p, const struct findings *found)
+{
+    if (isfinite(found->period) && found->period > 0 && found->period < 100) {
+        char rounded[32];
+        snprintf(rounded, sizeof rounded, "%.4g", found->period);
+        p->mapping->control_period_s = strtod(rounded, NULL);
+    } else {
+        text_add(p->notes, "the control period is not known: put it, in seconds\n");
+    }
+}
+
+static status propose(struct proposal *p)
+{
+    struct log_file *file;
+    status s = logs_file(p->logs, 0, &file, p->err);
+    if (s == STATUS_OK) {
+        s = log_file_describe(file, 0, &p->recording, p->err);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    p->roles = mem_array(p->recording.n + 1, sizeof *p->roles);
+    if (p->roles == NULL) {
+        return err_set(p->err, STATUS_NO_MEMORY, "roles of columns");
+    }
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        p->roles[i] = role_of(&p->recording.columns[i]);
+        if (p->recording.columns[i].kind != RECORDING_NUMBERS) {
+            text_format(p->notes, "column \"%s\" is left out: it holds %s\n",
+                        p->recording.columns[i].name,
+                        p->recording.columns[i].kind == RECORDING_TEXT
+                            ? "text"
+                            : "images or values that are not read");
+        }
+    }
+    drop_other_lengths(p);
+    if (count_role(p, ROLE_OBSERVATION) == 0) {
+        return list_columns(p, "an observation");
+    }
+    snprintf(p->mapping->format, sizeof p->mapping->format, "%s", logs_format(p->logs)->name);
+    s = add_slices(p);
+    if (s == STATUS_OK) {
+        s = add_actions(p);
+    }
+    if (s != STATUS_OK) {
+        return s;
+    }
+    add_rewards(p);
+    add_flags(p);
+
+    struct findings found = {.shorter_actions = true,
+                             .empty_last = true,
+                             .sparse = true,
+                             .all_done = true,
+                             .period = NAN};
+    s = look_at_all(p, &found);
+    if (s == STATUS_OK) {
+        settle_episodes(p, &found);
+        settle_done(p, &found);
+        settle_rows(p, &found);
+        settle_limits(p);
+        settle_period(p, &found);
+    }
+    return s;
+}
+
+status propose_mapping(struct logs *logs, struct mapping *mapping, struct text *notes,
+                       struct err *err)
+{
+    struct err reason = {0};
+    struct proposal p = {
+        .logs = logs, .mapping = mapping, .notes = notes, .err = err != NULL ? err : &reason};
+    mapping_init(mapping);
+    const status s = propose(&p);
+    if (s != STATUS_OK) {
+        mapping_fini(mapping);
+    }
+    recording_fini(&p.recording);
+    mem_free(p.roles);
+    return s;
+}

@@ -1,0 +1,231 @@
+/* `hindcast dataset map` and `hindcast dataset import`.
+ *
+ * Episodes are read through the mapping one after another, collected until they make a shard, and
+ * written by the same writer that collectors use. So everything behind it (the restorer, inspect,
+ * export) knows one format only. */
+#include "deploy/local/log_import.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/base/memory.h"
+#include "common/logs/logs.h"
+#include "common/logs/propose.h"
+#include "common/trajectory/dataset_writer.h"
+
+#define SHARD_EPISODES_MAX 1024
+#define SHARD_ROWS_BYTES   (64ull << 20) /* a shard is written once it holds this much */
+#define PATH_SIZE          4096
+
+/* ---- map ---- */
+
+status log_import_map(const char *path, FILE *out, struct err *err)
+{
+    struct logs *logs;
+    status s = logs_open(&logs, path, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct mapping mapping;
+    struct text notes = {0}, yaml = {0};
+    s = propose_mapping(logs, &mapping, &notes, err);
+    if (s == STATUS_OK) {
+        mapping_write(&mapping, &yaml);
+        mapping_fini(&mapping);
+        if (notes.failed || yaml.failed) {
+            s = err_set(err, STATUS_NO_MEMORY, "%s: mapping", path);
+        }
+    }
+    if (s == STATUS_OK) {
+        fprintf(out, "# How the logs in %s are read, proposed from what they hold. Please check:\n",
+                path);
+        char *line = notes.bytes;
+        for (char *end; line != NULL && (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            fprintf(out, "#   %.*s\n", (int)(end - line), line);
+        }
+        fputs(yaml.bytes, out);
+    }
+    text_fini(&notes);
+    text_fini(&yaml);
+    logs_close(logs);
+    return s;
+}
+
+/* ---- import ---- */
+
+struct import {
+    const struct log_import_options *options;
+    FILE *out;
+    struct logs *logs;
+    struct mapping mapping;
+    struct dataset_writer *writer;
+    struct episode *waiting[SHARD_EPISODES_MAX]; /* for the next shard */
+    size_t n_waiting;
+    uint64_t waiting_bytes;
+    uint64_t episodes, transitions, bad;
+};
+
+/* The mapping that the user gave, or lies beside the logs, or is proposed. */
+static status find_mapping(struct import *import, struct err *err)
+{
+    const struct log_import_options *options = import->options;
+    if (options->mapping != NULL) {
+        return mapping_read(&import->mapping, options->mapping, err);
+    }
+    char beside[PATH_SIZE];
+    struct stat info;
+    const int length = snprintf(beside, sizeof beside, "%s/mapping.yaml", options->from);
+    if (length > 0 && (size_t)length < sizeof beside && stat(beside, &info) == 0) {
+        return mapping_read(&import->mapping, beside, err);
+    }
+    struct text notes = {0};
+    const status s = propose_mapping(import->logs, &import->mapping, &notes, err);
+    if (s == STATUS_OK && notes.bytes != NULL) {
+        fprintf(import->out,
+                "no mapping was given; the proposed one is used (hindcast dataset map %s):\n%s",
+                options->from, notes.bytes);
+    }
+    text_fini(&notes);
+    return s;
+}
+
+static void free_waiting(struct import *import)
+{
+    for (size_t i = 0; i < import->n_waiting; i++) {
+        episode_fini(import->waiting[i]);
+        mem_free(import->waiting[i]);
+    }
+    import->n_waiting = 0;
+    import->waiting_bytes = 0;
+}
+
+static status write_shard(struct import *import, struct err *err)
+{
+    status s = STATUS_OK;
+    if (import->n_waiting > 0) {
+        s = dataset_writer_shard(import->writer, (const struct episode *const *)import->waiting,
+                                 import->n_waiting, err);
+        free_waiting(import);
+    }
+    return s;
+}
+
+/* Keeps the episode for the next shard: takes its rows. */
+static status keep(struct import *import, struct episode *episode, struct err *err)
+{
+    struct episode *kept = mem_new(sizeof *kept);
+    if (kept == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "episode %" PRIu64, import->episodes);
+    }
+    *kept = *episode;
+    episode_init(episode, kept->W);
+    import->waiting[import->n_waiting++] = kept;
+    import->waiting_bytes += (kept->T + 1ull) * kept->W * sizeof *kept->rows;
+    import->episodes++;
+    import->transitions += kept->T;
+    const bool full =
+        import->n_waiting == SHARD_EPISODES_MAX || import->waiting_bytes >= SHARD_ROWS_BYTES;
+    return full ? write_shard(import, err) : STATUS_OK;
+}
+
+static status open_writer(struct import *import, struct err *err)
+{
+    const char *to = import->options->to;
+    char metadata[PATH_SIZE];
+    const int length = snprintf(metadata, sizeof metadata, "%s/metadata.json", to);
+    if (length < 0 || (size_t)length >= sizeof metadata) {
+        return err_set(err, STATUS_INVALID, "%s: the path is too long", to);
+    }
+    if (access(metadata, F_OK) == 0) {
+        return err_set(err, STATUS_EXISTS, "%s: holds a dataset already", to);
+    }
+    struct text made_by = {0};
+    text_add(&made_by, "{\"program\": \"hindcast dataset import\", \"format\": ");
+    text_add_quoted(&made_by, logs_format(import->logs)->name);
+    text_add(&made_by, ", \"mapping\": ");
+    struct text yaml = {0};
+    mapping_write(&import->mapping, &yaml);
+    text_add_quoted(&made_by, yaml.bytes != NULL ? yaml.bytes : "");
+    text_add(&made_by, "}");
+    const bool failed = yaml.failed || made_by.failed;
+    const status s = failed ? err_set(err, STATUS_NO_MEMORY, "%s", to)
+                            : dataset_writer_open(&import->writer, to, logs_signature(import->logs),
+                                                  made_by.bytes, err);
+    text_fini(&yaml);
+    text_fini(&made_by);
+    return s;
+}
+
+static status import_all(struct import *import, struct err *err)
+{
+    struct episode episode;
+    episode_init(&episode, signature_width(logs_signature(import->logs)));
+    status s = STATUS_OK;
+    for (uint64_t i = 0; s == STATUS_OK && i < logs_n_episodes(import->logs); i++) {
+        struct err why = {0};
+        s = logs_read(import->logs, i, &episode, &why);
+        if (s == STATUS_OK) {
+            /* The writer's own numbers become the episode's identity when it is read again. */
+            episode.identity = (struct episode_identity){.episode = i};
+            s = keep(import, &episode, err);
+        } else if (s == STATUS_INVALID || s == STATUS_CORRUPT) {
+            fprintf(import->out, "left out: %s\n", why.text);
+            import->bad++;
+            s = STATUS_OK;
+        } else if (err != NULL) {
+            *err = why;
+        }
+    }
+    episode_fini(&episode);
+    return s == STATUS_OK ? write_shard(import, err) : s;
+}
+
+static status run_import(struct import *import, struct err *err)
+{
+    status s = find_mapping(import, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = logs_map(import->logs, &import->mapping, err);
+    if (s == STATUS_OK) {
+        s = open_writer(import, err);
+    }
+    if (s == STATUS_OK) {
+        s = import_all(import, err);
+    }
+    if (s == STATUS_OK && import->episodes == 0) {
+        s = err_set(err, STATUS_INVALID, "%s: none of %" PRIu64 " episodes is good",
+                    import->options->from, import->bad);
+    }
+    if (s == STATUS_OK) {
+        fprintf(import->out,
+                "%s: %" PRIu64 " episodes, %" PRIu64 " transitions; %" PRIu64
+                " bad episodes left out\n",
+                import->options->to, import->episodes, import->transitions, import->bad);
+    }
+    free_waiting(import);
+    dataset_writer_close(import->writer);
+    mapping_fini(&import->mapping);
+    return s;
+}
+
+status log_import(const struct log_import_options *options, FILE *out, uint64_t *n_bad,
+                  struct err *err)
+{
+    struct import *import = mem_new(sizeof *import);
+    if (import == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "import");
+    }
+    import->options = options;
+    import->out = out;
+    status s = logs_open(&import->logs, options->from, err);
+    if (s == STATUS_OK) {
+        s = run_import(import, err);
+        *n_bad = import->bad;
+    }
+    logs_close(import->logs);
+    mem_free(import);
+    return s;
+}

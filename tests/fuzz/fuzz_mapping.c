@@ -1,0 +1,51 @@
+/* Mapping files: what is read is written, and reads back as the same text. */
+#include <string.h>
+
+#include "common/logs/mapping.h"
+#include "tests/fuzz/fuzz.h"
+
+static const char *path;
+
+static const char seed[] =
+    "format: csv\ncontrol_period_s: 0.02\nepisodes: {by: column, column: run}\n"
+    "observation:\n  q: [q_0, q_1]\n"
+    "  s: {columns: s, scale: 1000, offset: -1}\n"
+    "last_observation: next_observation\n"
+    "next_observation:\n  q: [n_0, n_1]\n  s: n_s\n"
+    "action:\n  columns: [tau]\n  min: [-12]\n  max: [8]\n"
+    "rewards:\n  reach: {column: \"r: each\", row: next}\n"
+    "terminated: {column: done, above: 0.5}\ntimeout: late\n";
+
+static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
+{
+    path = fuzz_path(scratch, "mapping.yaml");
+    seeds[0] = (struct fuzz_input){(void *)seed, sizeof seed - 1};
+    return 1;
+}
+
+static bool run(const void *input, size_t size)
+{
+    struct mapping mapping;
+    struct err err = {0};
+    fuzz_write_file(path, input, size);
+    if (mapping_read(&mapping, path, &err) != STATUS_OK) {
+        fuzz_must(err.text[0] == '\0', "no text");
+        return false;
+    }
+    struct text text = {0};
+    mapping_write(&mapping, &text);
+    mapping_fini(&mapping);
+    fuzz_must(text.failed, "memory");
+    text_fini(&text);
+    return true;
+}
+
+static const char *const words[] = {
+    "&a ",     "*a",           "!!binary ",         "{",          "[",  "}",    "]", ": ", "- ",
+    "\"\\0\"", "scale: 1e308", "next_observation:", "columns: [", "? ", "| \n", NULL};
+
+int main(int argc, char **argv)
+{
+    const struct fuzz_target target = {"mapping", make_seeds, run, words};
+    return fuzz_main(&target, argc, argv);
+}
