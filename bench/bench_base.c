@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
@@ -91,6 +92,9 @@ static double observe(void *arg)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return 0;
+    }
     const bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
     if (argc > 1 && !json) {
         fprintf(stderr, "bench_base: %s: expected --json or nothing\n", argv[1]);

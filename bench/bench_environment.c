@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/rng.h"
@@ -317,6 +318,9 @@ static bool measure_listed(const struct options *options)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return 0;
+    }
     struct options options;
     if (!parse_options(&options, argc, argv)) {
         return usage();

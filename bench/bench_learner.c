@@ -41,6 +41,7 @@
 #include "bench/learner_steps.h"
 #include "bench/quantile.h"
 #include "bench/sgemm.h"
+#include "bench/version.h"
 #include "common/base/status.h"
 #include "common/networks/kernels.h"
 
@@ -256,6 +257,9 @@ static int cores(void)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return 0;
+    }
     sgemm_check_core(argv);
     struct options options = {.settings = settings_default(),
                               .size = "all",

@@ -34,6 +34,7 @@
 #include "bench/plain_socket.h"
 #include "bench/quantile.h"
 #include "bench/replay_limits.h"
+#include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/peer.h"
@@ -401,6 +402,9 @@ static void show_limits(struct bench *bench, double warm, double sampled)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return 0;
+    }
     static struct bench bench;
     parse(&bench, argc, argv);
     at_exit_bench = &bench;

@@ -24,6 +24,7 @@
 
 #include "bench/plain_socket.h"
 #include "bench/quantile.h"
+#include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "tests/lib/echo/echo_pair.h"
@@ -374,6 +375,9 @@ static struct options parse(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return 0;
+    }
     if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
         return serve(argv[2]);
     }

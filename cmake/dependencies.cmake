@@ -1,4 +1,4 @@
-# Everything Hindcast stands on. What is missing is said in one line, with the command that installs it.
+# The libraries that Hindcast uses. One message names all that are missing and the command that installs them.
 find_package(PkgConfig QUIET)
 find_package(Threads REQUIRED)
 set(HINDCAST_MISSING "")
@@ -19,7 +19,9 @@ hindcast_need(grpc grpc libgrpc-dev)
 hindcast_need(protobuf_c libprotobuf-c libprotobuf-c-dev)
 hindcast_need(lmdb lmdb liblmdb-dev)
 hindcast_need(uv libuv libuv1-dev)
-hindcast_need(openblas openblas libopenblas-dev)
+if(HINDCAST_BENCHES AND HINDCAST_OPENBLAS)
+  hindcast_need(openblas openblas libopenblas-dev)
+endif()
 hindcast_need(hdf5 hdf5-serial libhdf5-dev)
 hindcast_need(z zlib zlib1g-dev)
 hindcast_need(yaml yaml-0.1 libyaml-dev)
@@ -28,7 +30,9 @@ hindcast_need(cjson libcjson libcjson-dev)
 hindcast_need(lua lua5.4 liblua5.4-dev)
 hindcast_need(microhttpd libmicrohttpd libmicrohttpd-dev)
 hindcast_need(xxhash libxxhash libxxhash-dev)
-hindcast_need(cmocka cmocka libcmocka-dev)
+if(HINDCAST_TESTS)
+  hindcast_need(cmocka cmocka libcmocka-dev)
+endif()
 
 find_program(PROTOC_C protoc-c)
 if(NOT PROTOC_C)
@@ -55,6 +59,9 @@ set(CONTROL_SUITE_DIR ${CMAKE_SOURCE_DIR}/third_party/control_suite CACHE PATH "
 if(NOT EXISTS ${CONTROL_SUITE_DIR}/cheetah.xml)
   list(APPEND HINDCAST_MISSING "control suite models in ${CONTROL_SUITE_DIR}")
 endif()
+# Programs look for data relative to themselves (common/base/installation.h): the build folder is laid out like a prefix.
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/hindcast)
+file(CREATE_LINK ${CONTROL_SUITE_DIR} ${CMAKE_BINARY_DIR}/share/hindcast/control_suite SYMBOLIC)
 
 # MPI, for several learners under mpirun or srun: used where it is found.
 set(HINDCAST_MPI AUTO CACHE STRING "Several learners over MPI: AUTO (where it is found), ON or OFF")

@@ -21,7 +21,17 @@ endif()
 if(HINDCAST_AUDIT OR HINDCAST_SANITIZE)
   add_compile_definitions(HINDCAST_AUDIT)
 endif()
+if(HINDCAST_COVERAGE)
+  add_compile_options(--coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
+endif()
 add_link_options(-rdynamic) # names in backtraces
+
+# Linked into every program, and the only code of ours that is compiled for any x86-64: it runs before main() and ends the
+# program with a sentence on a processor that lacks what the rest is compiled for.
+add_library(hindcast_cpu_check OBJECT ${CMAKE_SOURCE_DIR}/common/base/cpu_check.c)
+target_compile_options(hindcast_cpu_check PRIVATE -march=x86-64 -fno-sanitize=all ${HINDCAST_WARNINGS})
+target_include_directories(hindcast_cpu_check PRIVATE ${CMAKE_SOURCE_DIR})
 
 set(HINDCAST_WARNINGS -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes -Wmissing-prototypes
     -Wvla)
@@ -54,7 +64,7 @@ endfunction()
 # hindcast_binary(name FOLDER f SOURCES main.c LINK lib ..): a program at build/FOLDER/name (build/name without FOLDER).
 function(hindcast_binary name)
   cmake_parse_arguments(ARG "" "FOLDER" "SOURCES;LINK" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+  add_executable(${name} ${ARG_SOURCES} $<TARGET_OBJECTS:hindcast_cpu_check>)
   target_compile_options(${name} PRIVATE ${HINDCAST_WARNINGS})
   target_link_libraries(${name} PRIVATE ${ARG_LINK})
   file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})

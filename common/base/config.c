@@ -191,6 +191,7 @@ static void print_help(const struct config_section *sections, size_t n, const ch
         "%s\n\n"
         "  --config=FILE  the experiment's YAML file, shared by all processes; flags win over it\n"
         "  --sample       print such a file with every option of this process, and leave\n"
+        "  --options      print a line for each option, for shell completion, and leave\n"
         "  --version      print the version, and leave\n"
         "  --help         this page\n",
         program);
@@ -281,7 +282,25 @@ static void put_sections(FILE *out, const struct config_section *sections, size_
     mem_free(bytes);
 }
 
-/* --help, --sample, --version: printed, and nothing else is done. */
+/* One line for each option, for programs to read: section.name, type, choices ("a|b", or empty),
+ * help, with tabs between them. */
+static void print_table(const struct config_section *sections, size_t n)
+{
+    static const char *const types[] = {
+        [CONFIG_BOOL] = "bool",  [CONFIG_INT] = "int",       [CONFIG_REAL] = "real",
+        [CONFIG_TEXT] = "text",  [CONFIG_CHOICE] = "choice", [CONFIG_INTS] = "ints",
+        [CONFIG_TEXTS] = "texts"};
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < sections[i].n_options; j++) {
+            const struct config_option *option = &sections[i].options[j];
+            const char *choices = option->type == CONFIG_CHOICE ? option->choices : "";
+            printf("%s.%s\t%s\t%s\t%s\n", sections[i].name, option->name, types[option->type],
+                   choices, option->help);
+        }
+    }
+}
+
+/* --help, --sample, --options, --version: printed, and nothing else is done. */
 static bool print_page(const struct config_section *sections, size_t n, const char *program,
                        const char *flag)
 {
@@ -290,6 +309,8 @@ static bool print_page(const struct config_section *sections, size_t n, const ch
     } else if (strcmp(flag, "--sample") == 0) {
         printf("# %s\n", program);
         put_sections(stdout, sections, n, true);
+    } else if (strcmp(flag, "--options") == 0) {
+        print_table(sections, n);
     } else if (strcmp(flag, "--version") == 0) {
         puts(HINDCAST_VERSION);
     } else {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/installation.h"
 #include "common/base/memory.h"
 #include "common/environments/control_suite_task.h"
 #include "common/environments/environment_family.h"
@@ -92,8 +93,13 @@ static status find_task(const struct control_suite_domain **domain,
 static status model_path(char *path, size_t size, const char *file, struct err *err)
 {
     const char *folder = getenv("HINDCAST_CONTROL_SUITE");
+    char found[1024];
     if (folder == NULL || folder[0] == '\0') {
-        folder = HINDCAST_CONTROL_SUITE_DIR;
+        status s = installation_folder(found, sizeof found, "control_suite", err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "models of the control suite (HINDCAST_CONTROL_SUITE)");
+        }
+        folder = found;
     }
     int n = file[0] == '/' ? snprintf(path, size, "%s", file)
                            : snprintf(path, size, "%s/%s", folder, file);

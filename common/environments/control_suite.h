@@ -6,7 +6,7 @@
  * numpy's RandomState(seed), so a seed gives the episodes that dm_control gives. Every episode is
  * 1000 control steps; no task of the suite terminates early.
  *
- * Models are read from $HINDCAST_CONTROL_SUITE, else from where the build found them.
+ * Models are read from $HINDCAST_CONTROL_SUITE, else from share/hindcast/control_suite beside the program (common/base/installation.h).
  * Source: Tassa et al. 2018, "DeepMind Control Suite"; dm_control.suite. */
 #ifndef HINDCAST_ENVIRONMENTS_CONTROL_SUITE_H
 #define HINDCAST_ENVIRONMENTS_CONTROL_SUITE_H

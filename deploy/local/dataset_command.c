@@ -1,5 +1,5 @@
-/* hindcast dataset: look at logs (inspect), make a smaller dataset of several (thin), or one for
- * Minari (export). */
+/* hindcast dataset: shows what logs hold (inspect), makes a smaller dataset of several (subsample),
+ * or one for Minari (export). This file parses arguments; the work is done elsewhere. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,18 +10,19 @@
 #include "common/trajectory/summary.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/log_import.h"
-#include "deploy/local/thin.h"
+#include "deploy/local/subsample.h"
 
 static const char usage[] =
     "usage: hindcast dataset inspect FOLDER\n"
     "           what the logs in FOLDER hold: sizes, returns, actions, and every episode that is "
     "bad, and why\n"
     "       hindcast dataset map LOGS\n"
-    "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5) would be read: a mapping, "
+    "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5) would be read: a "
+    "mapping, "
     "to be checked\n"
     "       hindcast dataset import --to=FOLDER [--mapping=FILE] LOGS\n"
     "           all good episodes of LOGS as a dataset, read as the mapping says\n"
-    "       hindcast dataset thin --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
+    "       hindcast dataset subsample --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
     "           the first of each K episodes of every FOLDER, one after another, into a new "
     "dataset with returns.csv\n"
     "       hindcast dataset export --minari=NAME-vN --to=FOLDER [--reward=TASK] FOLDER\n"
@@ -52,16 +53,16 @@ static bool parse_count(const char *text, uint64_t *value)
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
     if (errno || *end || end == text || text[0] == '-' || number < 1 || number > 1000000) {
-        fprintf(stderr, "hindcast dataset thin: \"%s\": expected a number 1..1000000\n", text);
+        fprintf(stderr, "hindcast dataset subsample: \"%s\": expected a number 1..1000000\n", text);
         return false;
     }
     *value = number;
     return true;
 }
 
-static int thin(int argc, char **argv)
+static int subsample(int argc, char **argv)
 {
-    struct thin_options options = {.every = 1, .shard_episodes = 32};
+    struct subsample_options options = {.every = 1, .shard_episodes = 32};
     int first = 0;
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
         const char *argument = argv[first];
@@ -76,7 +77,7 @@ static int thin(int argc, char **argv)
                 return 2;
             }
         } else {
-            fprintf(stderr, "hindcast dataset thin: unknown flag \"%s\"\n", argument);
+            fprintf(stderr, "hindcast dataset subsample: unknown flag \"%s\"\n", argument);
             return 2;
         }
     }
@@ -85,9 +86,9 @@ static int thin(int argc, char **argv)
         return 2;
     }
     struct err err;
-    if (thin_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first), stdout,
-                      &err) != STATUS_OK) {
-        fprintf(stderr, "hindcast dataset thin: %s\n", err.text);
+    if (subsample_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first),
+                           stdout, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset subsample: %s\n", err.text);
         return 1;
     }
     return 0;
@@ -212,7 +213,13 @@ int command_dataset(int argc, char **argv)
         return import_logs(argc - 2, argv + 2);
     }
     if (argc >= 2 && strcmp(argv[1], "thin") == 0) {
-        return thin(argc - 2, argv + 2);
+        fprintf(stderr,
+                "WARNING: `hindcast dataset thin` is now called `hindcast dataset subsample`; "
+                "the old name will be removed in the next release\n");
+        return subsample(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "subsample") == 0) {
+        return subsample(argc - 2, argv + 2);
     }
     if (argc >= 2 && strcmp(argv[1], "export") == 0) {
         return export_dataset(argc - 2, argv + 2);

@@ -1,4 +1,4 @@
-/* hindcast: the front end of one machine. Each command is one file. */
+/* hindcast: the front end of one machine. Each command is one file; this one chooses among them. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,25 +7,27 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
+    const char *arguments;
     const char *help;
 } commands[] = {
-    {"up", command_up,
-     "EXPERIMENT.yaml [--section.name=value ..]   run all processes of an experiment"},
-    {"status", command_status, "[RUN_DIR]   what the processes of a run are doing"},
-    {"dataset", command_dataset,
-     "inspect FOLDER | thin .. | export ..   look at logs, make fewer of them, give them to "
-     "Minari"},
-    {"policy", command_policy,
-     "inspect RUN | export RUN --onnx | act ..   look at a policy, give it to others"},
+    {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]",
+     "run all processes of an experiment"},
+    {"status", command_status, "RUN_DIR", "show what the processes of a run are doing"},
+    {"dataset", command_dataset, "inspect | subsample | export ..",
+     "look at logs, select some of them, export them for Minari"},
+    {"policy", command_policy, "inspect | export | act ..",
+     "look at a policy, export it for other programs, ask for its actions"},
+    {"completion", command_completion, "bash | zsh", "print a completion script for the shell"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
 static int usage(FILE *out)
 {
-    fprintf(out, "usage: hindcast COMMAND ..\n");
+    fprintf(out, "usage: hindcast COMMAND ..      (COMMAND --help says more)\n");
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+        fprintf(out, "  %-10s %s\n             %s\n", commands[i].name, commands[i].arguments,
+                commands[i].help);
     }
     return out == stdout ? 0 : 2;
 }

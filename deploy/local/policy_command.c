@@ -12,7 +12,7 @@
 #include "deploy/local/commands.h"
 #include "deploy/local/policy_act.h"
 #include "deploy/local/policy_inspect.h"
-#include "deploy/local/policy_source.h"
+#include "deploy/local/policy_location.h"
 
 static const char usage[] =
     "usage: hindcast policy inspect [--version=best|last] RUN|FILE\n"
@@ -133,13 +133,13 @@ static status find_task(int *task, const struct policy *policy, const char *text
 }
 
 /* The policy that was asked for, the rule and the task. */
-static status open_policy(const struct arguments *arguments, struct policy_source *source,
+static status open_policy(const struct arguments *arguments, struct policy_location *location,
                           struct policy **policy, enum policy_rule *rule, int *task,
                           struct err *err)
 {
     struct policy *made;
-    status s = policy_source_find(source, arguments->source, arguments->version, err);
-    s = s != STATUS_OK ? s : policy_read(&made, source->path, err);
+    status s = policy_location_find(location, arguments->source, arguments->version, err);
+    s = s != STATUS_OK ? s : policy_read(&made, location->path, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -147,7 +147,7 @@ static status open_policy(const struct arguments *arguments, struct policy_sourc
     s = s != STATUS_OK ? s : find_task(task, made, arguments->task, err);
     if (s != STATUS_OK) {
         policy_free(made);
-        return err_context(err, s, "%s", source->path);
+        return err_context(err, s, "%s", location->path);
     }
     *policy = made;
     return STATUS_OK;
@@ -164,16 +164,17 @@ static bool same_file(const char *a, const char *b)
 
 /* path <- where to write, as asked or by the run's name. The policy itself is never written over.
  */
-static status choose_path(char path[POLICY_SOURCE_PATH_SIZE], const char *asked,
-                          const struct policy_source *source, const char *suffix, struct err *err)
+static status choose_path(char path[POLICY_LOCATION_PATH_SIZE], const char *asked,
+                          const struct policy_location *location, const char *suffix,
+                          struct err *err)
 {
-    const int length = asked[0] != 0
-                           ? snprintf(path, POLICY_SOURCE_PATH_SIZE, "%s", asked)
-                           : snprintf(path, POLICY_SOURCE_PATH_SIZE, "%s%s", source->name, suffix);
-    if (length < 0 || length >= POLICY_SOURCE_PATH_SIZE) {
+    const int length =
+        asked[0] != 0 ? snprintf(path, POLICY_LOCATION_PATH_SIZE, "%s", asked)
+                      : snprintf(path, POLICY_LOCATION_PATH_SIZE, "%s%s", location->name, suffix);
+    if (length < 0 || length >= POLICY_LOCATION_PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "\"%.64s..\": the path is too long", path);
     }
-    return same_file(path, source->path)
+    return same_file(path, location->path)
                ? err_set(err, STATUS_EXISTS, "%s: is the policy itself", path)
                : STATUS_OK;
 }
@@ -185,19 +186,19 @@ static status write_bytes(const char *path, const void *bytes, size_t size, stru
 }
 
 /* The package as it is; it was read and checked already, and is checked again as copied. */
-static status export_safetensors(const struct policy_source *source, const char *path,
+static status export_safetensors(const struct policy_location *location, const char *path,
                                  struct err *err)
 {
     void *bytes;
     size_t size;
     struct policy *again;
-    status s = file_read(source->path, POLICY_BYTES_MAX, &bytes, &size, err);
+    status s = file_read(location->path, POLICY_BYTES_MAX, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
     }
     s = policy_parse(&again, bytes, size, err);
     if (s != STATUS_OK) {
-        s = err_context(err, s, "%s", source->path);
+        s = err_context(err, s, "%s", location->path);
     } else {
         const unsigned long long step = policy_info(again)->learner_step;
         s = write_bytes(path, bytes, size, err);
@@ -210,14 +211,14 @@ static status export_safetensors(const struct policy_source *source, const char 
     return s;
 }
 
-static status export_onnx(const struct policy_source *source, const struct policy *policy,
+static status export_onnx(const struct policy_location *location, const struct policy *policy,
                           enum policy_rule rule, int task, const char *path, struct err *err)
 {
     void *bytes;
     size_t size;
     status s = policy_onnx(policy, rule, task, &bytes, &size, err);
     if (s != STATUS_OK) {
-        return err_context(err, s, "%s", source->path);
+        return err_context(err, s, "%s", location->path);
     }
     s = write_bytes(path, bytes, size, err);
     mem_free(bytes);
@@ -230,26 +231,26 @@ static status export_onnx(const struct policy_source *source, const struct polic
 
 static status export_to(const struct arguments *arguments, struct err *err)
 {
-    struct policy_source source;
+    struct policy_location location;
     struct policy *policy;
     enum policy_rule rule;
     int task;
-    char onnx[POLICY_SOURCE_PATH_SIZE], safetensors[POLICY_SOURCE_PATH_SIZE];
-    status s = open_policy(arguments, &source, &policy, &rule, &task, err);
+    char onnx[POLICY_LOCATION_PATH_SIZE], safetensors[POLICY_LOCATION_PATH_SIZE];
+    status s = open_policy(arguments, &location, &policy, &rule, &task, err);
     if (s != STATUS_OK) {
         return s;
     }
     if (arguments->onnx != NULL) {
-        s = choose_path(onnx, arguments->onnx, &source, ".onnx", err);
+        s = choose_path(onnx, arguments->onnx, &location, ".onnx", err);
     }
     if (s == STATUS_OK && arguments->safetensors != NULL) {
-        s = choose_path(safetensors, arguments->safetensors, &source, ".safetensors", err);
+        s = choose_path(safetensors, arguments->safetensors, &location, ".safetensors", err);
     }
     if (s == STATUS_OK && arguments->onnx != NULL) {
-        s = export_onnx(&source, policy, rule, task, onnx, err);
+        s = export_onnx(&location, policy, rule, task, onnx, err);
     }
     if (s == STATUS_OK && arguments->safetensors != NULL) {
-        s = export_safetensors(&source, safetensors, err);
+        s = export_safetensors(&location, safetensors, err);
     }
     policy_free(policy);
     return s;
@@ -283,14 +284,14 @@ static int export_policy(const struct arguments *arguments)
 static int inspect(const struct arguments *arguments)
 {
     struct err err = {0};
-    struct policy_source source;
+    struct policy_location location;
     struct policy *policy;
     enum policy_rule rule;
     int task;
-    status s = open_policy(arguments, &source, &policy, &rule, &task, &err);
+    status s = open_policy(arguments, &location, &policy, &rule, &task, &err);
     if (s == STATUS_OK) {
-        s = policy_inspect(policy, &source, stdout, &err);
-        s = s == STATUS_OK ? s : err_context(&err, s, "%s", source.path);
+        s = policy_inspect(policy, &location, stdout, &err);
+        s = s == STATUS_OK ? s : err_context(&err, s, "%s", location.path);
         policy_free(policy);
     }
     return tell(arguments, s, &err);
@@ -299,7 +300,7 @@ static int inspect(const struct arguments *arguments)
 static int act(const struct arguments *arguments)
 {
     struct err err = {0};
-    struct policy_source source;
+    struct policy_location location;
     struct policy *policy;
     enum policy_rule rule;
     int task;
@@ -307,9 +308,9 @@ static int act(const struct arguments *arguments)
         fputs("hindcast policy act: expected --inputs=IN and --to=OUT\n", stderr);
         return 2;
     }
-    status s = open_policy(arguments, &source, &policy, &rule, &task, &err);
+    status s = open_policy(arguments, &location, &policy, &rule, &task, &err);
     if (s == STATUS_OK) {
-        s = same_file(arguments->to, source.path)
+        s = same_file(arguments->to, location.path)
                 ? err_set(&err, STATUS_EXISTS, "%s: is the policy itself", arguments->to)
                 : policy_act_files(policy, rule, task, arguments->inputs, arguments->to, &err);
         policy_free(policy);

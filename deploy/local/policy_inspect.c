@@ -81,7 +81,7 @@ static void print_evaluation(const cJSON *evaluation, uint64_t learner_step, FIL
     }
 }
 
-static status print_returns(const struct policy *policy, const struct policy_source *source,
+static status print_returns(const struct policy *policy, const struct policy_location *location,
                             FILE *out, struct err *err)
 {
     const char *kept = policy_note(policy, "evaluated/return_mean");
@@ -89,18 +89,18 @@ static status print_returns(const struct policy *policy, const struct policy_sou
         fprintf(out, "  %-15s %.2f, as evaluated while the run went on\n", "return",
                 strtod(kept, NULL));
     }
-    if (source->run_dir[0] == 0) {
+    if (location->run_dir[0] == 0) {
         return STATUS_OK;
     }
-    char path[POLICY_SOURCE_PATH_SIZE + 32];
-    snprintf(path, sizeof path, "%s/evaluation.json", source->run_dir);
+    char path[POLICY_LOCATION_PATH_SIZE + 32];
+    snprintf(path, sizeof path, "%s/evaluation.json", location->run_dir);
     cJSON *evaluation = NULL;
     const status s = json_read(path, EVALUATION_BYTES_MAX, &evaluation, err);
     if (s == STATUS_NOT_FOUND) {
         return STATUS_OK; /* the run has not ended */
     }
     if (s == STATUS_OK) {
-        const bool last = strstr(source->path, "/policy_last.") != NULL;
+        const bool last = strstr(location->path, "/policy_last.") != NULL;
         print_evaluation(last ? cJSON_GetObjectItemCaseSensitive(evaluation, "last") : evaluation,
                          policy_info(policy)->learner_step, out);
         cJSON_Delete(evaluation);
@@ -108,17 +108,17 @@ static status print_returns(const struct policy *policy, const struct policy_sou
     return s;
 }
 
-status policy_inspect(const struct policy *policy, const struct policy_source *source, FILE *out,
-                      struct err *err)
+status policy_inspect(const struct policy *policy, const struct policy_location *location,
+                      FILE *out, struct err *err)
 {
     const struct policy_info *info = policy_info(policy);
     struct signature *signature = mem_new(sizeof *signature);
     if (signature == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "%s", source->path);
+        return err_set(err, STATUS_NO_MEMORY, "%s", location->path);
     }
     status s = policy_info_signature(signature, info, err);
     if (s == STATUS_OK || s == STATUS_NOT_FOUND) {
-        fprintf(out, "%s\n  %-15s %s, learner step %" PRIu64 "\n", source->path, "algorithm",
+        fprintf(out, "%s\n  %-15s %s, learner step %" PRIu64 "\n", location->path, "algorithm",
                 info->algorithm, info->learner_step);
         print_acting(info, out);
         print_networks(policy, out);
@@ -130,7 +130,7 @@ status policy_inspect(const struct policy *policy, const struct policy_source *s
                     "noted\n",
                     "sizes", info->O, info->A, info->K);
         }
-        s = print_returns(policy, source, out, err);
+        s = print_returns(policy, location, out, err);
     }
     mem_free(signature);
     return s;

@@ -5,10 +5,10 @@
 #include <stdio.h>
 
 #include "common/networks/policy.h"
-#include "deploy/local/policy_source.h"
+#include "deploy/local/policy_location.h"
 
-/* Of `policy`, which was read from `source`. CORRUPT for a signature that is none. */
-status policy_inspect(const struct policy *policy, const struct policy_source *source, FILE *out,
-                      struct err *err) MUST_CHECK;
+/* Of `policy`, which was read from `location`. CORRUPT for a signature that is none. */
+status policy_inspect(const struct policy *policy, const struct policy_location *location,
+                      FILE *out, struct err *err) MUST_CHECK;
 
 #endif

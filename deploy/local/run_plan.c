@@ -1,6 +1,7 @@
+/* Which processes a run has, with which arguments. Knows every role by name and nothing of what it
+ * does: the tables below are all that a new role adds here. */
 #include "deploy/local/run_plan.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,14 +9,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/installation.h"
+
 #define MADE_MAX      8
 #define ARGUMENTS_MAX (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
 #define ARGUMENT_SIZE 1100
 
-#define OPTION(field, kind, value, low, high, text)                                         \
+#define OPTION(field, kind, value, low, high, text)                                                \
     {                                                                                              \
         .name = #field, .type = kind, .offset = offsetof(struct up_options, field), .unit = "",    \
-        .default_text = value, .min = low, .max = high, .help = text                        \
+        .default_text = value, .min = low, .max = high, .help = text                               \
     }
 
 static const struct config_option up_table[] = {
@@ -41,22 +44,23 @@ struct config_section up_section(struct up_options *options)
                                    .values = options};
 }
 
-/* The roles in the order in which they are shown. Only the server outlives the others; the learner,
- * though done, tells the end to those who come late. */
+/* The roles in the order in which they are shown. */
 static const struct role {
     const char *name;
     const char *binary;
-    size_t count; /* offset in struct up_options */
-    bool goal, last, again;
-    bool group; /* several are ranks that work together */
+    size_t count;   /* offset in struct up_options */
+    unsigned flags; /* enum child_flags */
+    bool group;     /* several are ranks that work together */
 } roles[] = {
     {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers),
-     .last = true},
-    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .goal = false},
-    {"collector", "hindcast-collector", offsetof(struct up_options, collectors), .goal = true},
-    {"learner", "hindcast-learner", offsetof(struct up_options, learners), .goal = true,
-     .again = true, .group = true},
-    {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators), .goal = true},
+     .flags = CHILD_LAST},
+    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .flags = 0},
+    {"collector", "hindcast-collector", offsetof(struct up_options, collectors),
+     .flags = CHILD_GOAL},
+    {"learner", "hindcast-learner", offsetof(struct up_options, learners),
+     .flags = CHILD_GOAL | CHILD_AGAIN, .group = true},
+    {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators),
+     .flags = CHILD_GOAL},
 };
 
 #define N_ROLES (sizeof roles / sizeof roles[0])
@@ -72,12 +76,10 @@ static int role_count(const struct run_plan *plan, const struct role *role)
 static status find_binary(const struct role *role, char path[PATH_MAX], struct err *err)
 {
     char here[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", here, sizeof here - 1);
-    if (n <= 0) {
-        return err_set(err, STATUS_IO, "cannot tell where this program is");
+    status s = installation_programs(here, sizeof here, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    here[n] = 0;
-    *strrchr(here, '/') = 0;
     const char *const folders[] = {".", role->name};
     for (size_t i = 0; i < 2; i++) {
         if (snprintf(path, PATH_MAX, "%s/%s/%s", here, folders[i], role->binary) < PATH_MAX &&
@@ -86,6 +88,17 @@ static status find_binary(const struct role *role, char path[PATH_MAX], struct e
         }
     }
     return err_set(err, STATUS_NOT_FOUND, "%s: not beside this program in %s", role->binary, here);
+}
+
+const char *run_plan_program(size_t i)
+{
+    return i < N_ROLES ? roles[i].binary : NULL;
+}
+
+status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err)
+{
+    ASSERT(i < N_ROLES);
+    return find_binary(&roles[i], path, err);
 }
 
 /* Does "--section.name=value" concern this role? */
@@ -195,12 +208,19 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
             if (s == STATUS_OK) {
                 struct arguments arguments;
                 make_arguments(plan, role, index, count, &arguments);
-                /* The end of a run is told by rank 0 alone. */
-                const bool again = role->again && index == 0;
-                /* Rank 0 is the learner; the others are learner-1, learner-2, .. */
-                const int names = role->group ? index + 1 : count;
-                s = supervisor_add(supervisor, role->name, index, names, path, arguments.list,
-                                   role->goal, role->last, again, err);
+                struct child_spec spec = {.role = role->name,
+                                          .index = index,
+                                          .count = count,
+                                          .binary = path,
+                                          .arguments = arguments.list,
+                                          .flags = role->flags};
+                if (role->group) {
+                    /* Rank 0 is called "learner", the others learner-1, learner-2, .. Only rank 0
+                     * tells other processes that the run has ended. */
+                    spec.count = index + 1;
+                    spec.flags &= index == 0 ? ~0u : ~(unsigned)CHILD_AGAIN;
+                }
+                s = supervisor_add(supervisor, &spec, err);
             }
             if (s != STATUS_OK) {
                 return s;

@@ -2,6 +2,8 @@
 #ifndef HINDCAST_LOCAL_RUN_PLAN_H
 #define HINDCAST_LOCAL_RUN_PLAN_H
 
+#include <limits.h>
+
 #include "common/base/experiment.h"
 #include "deploy/local/supervisor.h"
 
@@ -30,6 +32,11 @@ struct run_plan {
     const struct up_options *up;
     const struct experiment *experiment; /* run_dir and seed are those of this run */
 };
+
+/* The programs of all roles: the name of number `i` ("hindcast-learner"), NULL beyond the last. */
+const char *run_plan_program(size_t i);
+/* Its path: beside this program (installed) or in its role's folder of the build. NOT_FOUND. */
+status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err) MUST_CHECK;
 
 /* Runs every binary of the plan with --check: each reads the configuration and says what is wrong.
  * INVALID when one does (its words went to stderr). */

@@ -28,7 +28,7 @@ struct child {
     char **argv; /* NULL-terminated, argv[0] first */
     char log_path[PATH_SIZE];
     char admin_path[PATH_SIZE];
-    bool goal, last, again;
+    unsigned flags; /* enum child_flags */
 
     enum child_state state;
     struct restart restart;
@@ -66,6 +66,11 @@ struct supervisor {
     uint64_t next_peek_ns;
     struct err err; /* why it failed */
 };
+
+static bool is(const struct child *child, enum child_flags flag)
+{
+    return (child->flags & (unsigned)flag) != 0;
+}
 
 /* ---- Making and freeing ---- */
 
@@ -123,29 +128,25 @@ static status copy_arguments(struct child *child, const char *binary, char *cons
     return STATUS_OK;
 }
 
-status supervisor_add(struct supervisor *supervisor, const char *role, int index, int count,
-                      const char *binary, char *const *arguments, bool goal, bool last, bool again,
-                      struct err *err)
+status supervisor_add(struct supervisor *supervisor, const struct child_spec *spec, struct err *err)
 {
     if (supervisor->n_children == SUPERVISOR_CHILDREN_MAX) {
         return err_set(err, STATUS_FULL, "at most %d processes", SUPERVISOR_CHILDREN_MAX);
     }
     struct child *child = mem_new(sizeof *child);
-    if (!child || copy_arguments(child, binary, arguments) != STATUS_OK) {
+    if (!child || copy_arguments(child, spec->binary, spec->arguments) != STATUS_OK) {
         if (child) {
             child_free(child);
         }
-        return err_set(err, STATUS_NO_MEMORY, "process %s", role);
+        return err_set(err, STATUS_NO_MEMORY, "process %s", spec->role);
     }
     child->supervisor = supervisor;
-    child->goal = goal;
-    child->last = last;
-    child->again = again;
+    child->flags = spec->flags;
     child->fraction = -1;
-    if (count > 1) {
-        snprintf(child->label, sizeof child->label, "%s-%d", role, index);
+    if (spec->count > 1) {
+        snprintf(child->label, sizeof child->label, "%s-%d", spec->role, spec->index);
     } else {
-        snprintf(child->label, sizeof child->label, "%s", role);
+        snprintf(child->label, sizeof child->label, "%s", spec->role);
     }
     snprintf(child->log_path, sizeof child->log_path, "%.1000s/%s.log", supervisor->run_dir,
              child->label);
@@ -186,7 +187,7 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
     struct supervisor *supervisor = child->supervisor;
     uv_close((uv_handle_t *)process, NULL);
     bool well = exit_status == 0 && signal_number == 0;
-    if (well && (supervisor->stopping || !child->last)) {
+    if (well && (supervisor->stopping || !is(child, CHILD_LAST))) {
         child->state = CHILD_DONE;
         child->fraction = supervisor->stopping ? child->fraction : 1;
         return;
@@ -259,9 +260,9 @@ static void start_again(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
     start(child);
-    for (size_t i = 0; child->goal && i < supervisor->n_children; i++) {
+    for (size_t i = 0; is(child, CHILD_GOAL) && i < supervisor->n_children; i++) {
         struct child *other = supervisor->children[i];
-        if (other->again && other->state == CHILD_DONE && !supervisor->stopping) {
+        if (is(other, CHILD_AGAIN) && other->state == CHILD_DONE && !supervisor->stopping) {
             screen_say(&supervisor->screen, "%s is asked once more", other->label);
             start(other);
         }
@@ -343,7 +344,7 @@ static size_t count_running(const struct supervisor *supervisor, bool last)
     size_t n = 0;
     for (size_t i = 0; i < supervisor->n_children; i++) {
         n += supervisor->children[i]->state == CHILD_RUNNING &&
-             supervisor->children[i]->last == last;
+             is(supervisor->children[i], CHILD_LAST) == last;
     }
     return n;
 }
@@ -352,8 +353,9 @@ static bool goals_reached(const struct supervisor *supervisor)
 {
     size_t goals = 0, done = 0;
     for (size_t i = 0; i < supervisor->n_children; i++) {
-        goals += supervisor->children[i]->goal;
-        done += supervisor->children[i]->goal && supervisor->children[i]->state == CHILD_DONE;
+        goals += is(supervisor->children[i], CHILD_GOAL);
+        done +=
+            is(supervisor->children[i], CHILD_GOAL) && supervisor->children[i]->state == CHILD_DONE;
     }
     return goals > 0 && done == goals;
 }
@@ -372,7 +374,7 @@ static void on_tick(uv_timer_t *timer)
             now_ns >= child->start_at_ns) {
             start_again(child);
         } else if (supervisor->stopping && child->state == CHILD_RUNNING &&
-                   (!child->last || others_gone)) {
+                   (!is(child, CHILD_LAST) || others_gone)) {
             terminate(child, now_ns);
         }
     }

@@ -41,12 +41,24 @@ status supervisor_new(struct supervisor **supervisor, const struct supervisor_op
                       struct err *err) MUST_CHECK;
 void supervisor_free(struct supervisor *supervisor);
 
-/* One more process. `role` is "learner" and so on; `binary` and `arguments` (NULL-terminated,
- * without argv[0]) are copied; `last`: ended after the others (servers); `goal`: the run is over
- * when it is done; `again`: though done, it is started again with every goal process that is, which
- * may have died before it learned from this one that the run has ended. Before supervisor_run. */
-status supervisor_add(struct supervisor *supervisor, const char *role, int index, int count,
-                      const char *binary, char *const *arguments, bool goal, bool last, bool again,
+/* How a process takes part in the run. */
+enum child_flags {
+    CHILD_GOAL = 1,  /* the run is over when all of these are done */
+    CHILD_LAST = 2,  /* a server: it is ended after the others */
+    CHILD_AGAIN = 4, /* though done, it is started again with every goal process that is restarted:
+                        that one may have died before it learned from this one that the run ended */
+};
+
+struct child_spec {
+    const char *role;       /* "learner" */
+    int index, count;       /* the label is ROLE where count is 1, else ROLE-INDEX */
+    const char *binary;     /* path */
+    char *const *arguments; /* NULL-terminated, without argv[0] */
+    unsigned flags;         /* enum child_flags */
+};
+
+/* Adds one process; call it before supervisor_run. All of `spec` is copied. FULL, NO_MEMORY. */
+status supervisor_add(struct supervisor *supervisor, const struct child_spec *spec,
                       struct err *err) MUST_CHECK;
 
 /* Starts all and returns when all have ended. FAILED leaves in `err` which process and why, with

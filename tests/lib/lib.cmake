@@ -10,4 +10,3 @@ hindcast_library(hindcast_test_replay SOURCES ${lib}/replay.c ${lib}/replay_worl
 if(NOT HINDCAST_SANITIZE MATCHES thread) # whose malloc cannot be stood in front of
   hindcast_library(hindcast_test_faults SOURCES ${lib}/faults.c LINK cmocka)
 endif()
-add_subdirectory(lib/echo)

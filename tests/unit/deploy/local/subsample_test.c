@@ -1,5 +1,5 @@
-/* Thinning: which episodes stay, what the CSV says, what is refused. */
-#include "deploy/local/thin.h"
+/* Subsampling: which episodes stay, what the CSV says, what is refused. */
+#include "deploy/local/subsample.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,12 +36,12 @@ static void make_dataset(const char *path, size_t n, uint32_t K)
     dataset_writer_close(writer);
 }
 
-static status thin(const char *to, uint64_t every, const char *const *sources, size_t n,
-                   struct err *err)
+static status subsample(const char *to, uint64_t every, const char *const *sources, size_t n,
+                        struct err *err)
 {
-    struct thin_options options = {.to = to, .every = every, .shard_episodes = 3};
+    struct subsample_options options = {.to = to, .every = every, .shard_episodes = 3};
     FILE *out = fopen("/dev/null", "w");
-    status s = thin_datasets(&options, sources, n, out, err);
+    status s = subsample_datasets(&options, sources, n, out, err);
     fclose(out);
     return s;
 }
@@ -79,7 +79,7 @@ static void every_third_of_each_source_stays(void **state)
     scratch_path(to, scratch_folder, "to");
     const char *const sources[] = {a, b};
     struct err err = {0};
-    assert_int_equal(thin(to, 3, sources, 2, &err), STATUS_OK);
+    assert_int_equal(subsample(to, 3, sources, 2, &err), STATUS_OK);
 
     uint32_t lengths[16];
     const uint32_t expected[] = {1, 4, 7, 10, 1, 4};
@@ -107,7 +107,7 @@ static void a_folder_that_holds_a_dataset_is_left_alone(void **state)
     make_dataset(scratch_path(a, scratch_folder, "a"), 2, 1);
     const char *const sources[] = {a};
     struct err err = {0};
-    assert_int_equal(thin(a, 1, sources, 1, &err), STATUS_EXISTS);
+    assert_int_equal(subsample(a, 1, sources, 1, &err), STATUS_EXISTS);
     assert_non_null(strstr(err.text, a));
 }
 
@@ -120,7 +120,7 @@ static void sources_must_agree(void **state)
     scratch_path(to, scratch_folder, "to");
     const char *const sources[] = {b, a};
     struct err err = {0};
-    assert_int_equal(thin(to, 1, sources, 2, &err), STATUS_MISMATCH);
+    assert_int_equal(subsample(to, 1, sources, 2, &err), STATUS_MISMATCH);
     assert_non_null(strstr(err.text, a));
 }
 

@@ -1,5 +1,5 @@
 /* From what a user names to the package on disk. */
-#include "deploy/local/policy_source.h"
+#include "deploy/local/policy_location.h"
 
 #include <glob.h>
 #include <stdio.h>
@@ -9,13 +9,13 @@
 #include "common/base/experiment.h"
 #include "common/base/memory.h"
 
-static status copy_path(char to[POLICY_SOURCE_PATH_SIZE], const char *path, struct err *err)
+static status copy_path(char to[POLICY_LOCATION_PATH_SIZE], const char *path, struct err *err)
 {
     const size_t length = strlen(path);
     /* What is appended: a file's name, and that of a temporary file. */
-    if (length == 0 || length + 64 > POLICY_SOURCE_PATH_SIZE) {
+    if (length == 0 || length + 64 > POLICY_LOCATION_PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "\"%.64s\": expected a path of 1..%d bytes", path,
-                       POLICY_SOURCE_PATH_SIZE - 64);
+                       POLICY_LOCATION_PATH_SIZE - 64);
     }
     memcpy(to, path, length + 1);
     return STATUS_OK;
@@ -23,7 +23,7 @@ static status copy_path(char to[POLICY_SOURCE_PATH_SIZE], const char *path, stru
 
 /* name <- the last part of `path`, without slashes at its end, and without what follows the last
  * dot of a file's. */
-static void name_of(char name[POLICY_SOURCE_NAME_SIZE], const char *path, bool is_file)
+static void name_of(char name[POLICY_LOCATION_NAME_SIZE], const char *path, bool is_file)
 {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') {
@@ -37,7 +37,7 @@ static void name_of(char name[POLICY_SOURCE_NAME_SIZE], const char *path, bool i
     if (dot != NULL && dot > path + begin) {
         end = (size_t)(dot - path);
     }
-    snprintf(name, POLICY_SOURCE_NAME_SIZE, "%.*s", (int)(end - begin), path + begin);
+    snprintf(name, POLICY_LOCATION_NAME_SIZE, "%.*s", (int)(end - begin), path + begin);
 }
 
 static bool is_experiment(const char *path)
@@ -47,7 +47,7 @@ static bool is_experiment(const char *path)
 }
 
 /* run_dir <- where the experiment of this file runs. */
-static status read_experiment(char run_dir[POLICY_SOURCE_PATH_SIZE], const char *path,
+static status read_experiment(char run_dir[POLICY_LOCATION_PATH_SIZE], const char *path,
                               struct err *err)
 {
     struct experiment *experiment = mem_new(sizeof *experiment);
@@ -55,7 +55,7 @@ static status read_experiment(char run_dir[POLICY_SOURCE_PATH_SIZE], const char 
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     struct config_section section = experiment_section(experiment);
-    char program[] = "hindcast", flag[POLICY_SOURCE_PATH_SIZE + 16];
+    char program[] = "hindcast", flag[POLICY_LOCATION_PATH_SIZE + 16];
     snprintf(flag, sizeof flag, "--config=%s", path);
     char *arguments[] = {program, flag, NULL};
     bool done = false;
@@ -69,49 +69,51 @@ static status read_experiment(char run_dir[POLICY_SOURCE_PATH_SIZE], const char 
 }
 
 /* Why a run has no such file. */
-static status tell_missing(const struct policy_source *source, const char *file, struct err *err)
+static status tell_missing(const struct policy_location *location, const char *file,
+                           struct err *err)
 {
-    char pattern[POLICY_SOURCE_PATH_SIZE + 64];
-    snprintf(pattern, sizeof pattern, "%s/seed-*/%s", source->run_dir, file);
+    char pattern[POLICY_LOCATION_PATH_SIZE + 64];
+    snprintf(pattern, sizeof pattern, "%s/seed-*/%s", location->run_dir, file);
     glob_t seeds = {0};
     const bool has_seeds = glob(pattern, 0, NULL, &seeds) == 0 && seeds.gl_pathc > 0;
     if (has_seeds) {
-        err_set(err, STATUS_NOT_FOUND, "%s: a run for each seed: name one, as %s", source->run_dir,
-                seeds.gl_pathv[0]);
+        err_set(err, STATUS_NOT_FOUND, "%s: a run for each seed: name one, as %s",
+                location->run_dir, seeds.gl_pathv[0]);
     } else {
         err_set(err, STATUS_NOT_FOUND,
                 "%s: no %s: an evaluator keeps the best policy there, and the last when the run "
                 "has ended; a learner without one its policy_learner.safetensors",
-                source->run_dir, file);
+                location->run_dir, file);
     }
     globfree(&seeds);
     return STATUS_NOT_FOUND;
 }
 
 /* path <- RUN_DIR/FILE. Is it there? */
-static bool is_there(struct policy_source *source, const char *file)
+static bool is_there(struct policy_location *location, const char *file)
 {
     struct stat there;
-    const int length = snprintf(source->path, sizeof source->path, "%s/%s", source->run_dir, file);
-    return length > 0 && length < (int)sizeof source->path && stat(source->path, &there) == 0;
+    const int length =
+        snprintf(location->path, sizeof location->path, "%s/%s", location->run_dir, file);
+    return length > 0 && length < (int)sizeof location->path && stat(location->path, &there) == 0;
 }
 
 /* What evaluators keep; a run without one has what the learner left, which is its last. */
-static status find_in_run(struct policy_source *source, const char *version, struct err *err)
+static status find_in_run(struct policy_location *location, const char *version, struct err *err)
 {
     const bool last = version != NULL && strcmp(version, "last") == 0;
     const bool best = version != NULL && !last;
     const char *file = last ? "policy_last.safetensors" : "policy.safetensors";
-    name_of(source->name, source->run_dir, false);
-    return is_there(source, file) || (!best && is_there(source, "policy_learner.safetensors"))
+    name_of(location->name, location->run_dir, false);
+    return is_there(location, file) || (!best && is_there(location, "policy_learner.safetensors"))
                ? STATUS_OK
-               : tell_missing(source, file, err);
+               : tell_missing(location, file, err);
 }
 
-status policy_source_find(struct policy_source *out, const char *text, const char *version,
-                          struct err *err)
+status policy_location_find(struct policy_location *out, const char *text, const char *version,
+                            struct err *err)
 {
-    struct policy_source source = {0};
+    struct policy_location location = {0};
     struct stat there;
     if (version != NULL && strcmp(version, "best") != 0 && strcmp(version, "last") != 0) {
         return err_set(err, STATUS_INVALID, "--version=%.32s: expected best or last", version);
@@ -120,22 +122,22 @@ status policy_source_find(struct policy_source *out, const char *text, const cha
         return err_set(err, STATUS_NOT_FOUND,
                        "%s: expected a run folder, an experiment file or a policy file", text);
     }
-    status s = copy_path(source.path, text, err);
+    status s = copy_path(location.path, text, err);
     if (s == STATUS_OK && S_ISDIR(there.st_mode)) {
-        s = copy_path(source.run_dir, text, err);
+        s = copy_path(location.run_dir, text, err);
     } else if (s == STATUS_OK && is_experiment(text)) {
-        s = read_experiment(source.run_dir, text, err);
+        s = read_experiment(location.run_dir, text, err);
     }
-    if (s == STATUS_OK && source.run_dir[0] != 0) {
-        s = find_in_run(&source, version, err);
+    if (s == STATUS_OK && location.run_dir[0] != 0) {
+        s = find_in_run(&location, version, err);
     } else if (s == STATUS_OK && version != NULL) {
         s = err_set(err, STATUS_INVALID, "--version=%s: %s is one policy, not a run", version,
                     text);
     } else if (s == STATUS_OK) {
-        name_of(source.name, text, true);
+        name_of(location.name, text, true);
     }
     if (s == STATUS_OK) {
-        *out = source;
+        *out = location;
     }
     return s;
 }

@@ -1,0 +1,32 @@
+# cmake --install BUILD --prefix PREFIX: a tree that runs from wherever it is, or is moved to. Programs find MuJoCo's
+# library by $ORIGIN and models by common/base/installation.h; Debian's libraries come from the system.
+#
+#   bin/hindcast, bin/hindcast-learner, ..    programs
+#   lib/hindcast/libmujoco.so.*               beside them: not a system library
+#   share/hindcast/control_suite/             models
+#   share/hindcast/experiments/               one YAML file per experiment
+#   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
+#   share/bash-completion/, share/zsh/        completion, made by the programs themselves
+include(GNUInstallDirs)
+
+set(HINDCAST_PROGRAMS hindcast hindcast-replay-server hindcast-restorer hindcast-learner hindcast-evaluator
+    hindcast-collector)
+set_target_properties(${HINDCAST_PROGRAMS} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/hindcast")
+install(TARGETS ${HINDCAST_PROGRAMS} RUNTIME DESTINATION bin)
+install(PROGRAMS ${MUJOCO_LIBRARY} DESTINATION lib/hindcast)
+install(DIRECTORY ${CONTROL_SUITE_DIR}/ DESTINATION share/hindcast/control_suite PATTERN ".stamp" EXCLUDE)
+install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml")
+install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/hindcast)
+install(DIRECTORY docs DESTINATION share/doc/hindcast)
+
+# The programs print their own option tables.
+install(CODE "
+  foreach(shell bash zsh)
+    execute_process(COMMAND \"${CMAKE_BINARY_DIR}/hindcast\" completion \${shell}
+                    OUTPUT_FILE \"${CMAKE_BINARY_DIR}/completion.\${shell}\" RESULT_VARIABLE result)
+    if(NOT result EQUAL 0)
+      message(FATAL_ERROR \"hindcast completion \${shell}: exit status \${result}\")
+    endif()
+  endforeach()")
+install(FILES ${CMAKE_BINARY_DIR}/completion.bash DESTINATION share/bash-completion/completions RENAME hindcast)
+install(FILES ${CMAKE_BINARY_DIR}/completion.zsh DESTINATION share/zsh/site-functions RENAME _hindcast)

@@ -1,0 +1,218 @@
+#include "deploy/local/subsample.h"
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
+#include "common/trajectory/dataset.h"
+
+#define SHARD_EPISODES_MAX 4096
+#define COMPRESSION        6 /* deflate: a dataset is kept for long and read once a run */
+
+struct subsampling {
+    const struct subsample_options *options;
+    FILE *out;
+    struct dataset_writer *writer;
+    struct signature signature;
+    struct text csv;                             /* written whole at the end */
+    struct episode *waiting[SHARD_EPISODES_MAX]; /* kept, for the next shard */
+    size_t n_waiting;
+    uint64_t seen, kept, bad;
+};
+
+static status write_shard(struct subsampling *subsampling, struct err *err)
+{
+    if (subsampling->n_waiting == 0) {
+        return STATUS_OK;
+    }
+    status s = dataset_writer_shard(subsampling->writer,
+                                    (const struct episode *const *)subsampling->waiting,
+                                    subsampling->n_waiting, err);
+    for (size_t i = 0; i < subsampling->n_waiting; i++) {
+        episode_fini(subsampling->waiting[i]);
+        mem_free(subsampling->waiting[i]);
+    }
+    subsampling->n_waiting = 0;
+    return s;
+}
+
+/* Takes the episode's rows over when it is kept: `episode` is then empty. */
+static status take_episode(struct subsampling *subsampling, const char *source, uint64_t episode_i,
+                           struct episode *episode, struct err *err)
+{
+    bool keep = subsampling->seen % subsampling->options->every == 0;
+    subsampling->seen++;
+    text_format(&subsampling->csv, "%s,%llu,%d", source, (unsigned long long)episode_i, keep);
+    for (uint32_t k = 0; k < subsampling->signature.K; k++) {
+        text_format(&subsampling->csv, ",%.6g",
+                    episode_return(episode, &subsampling->signature, k));
+    }
+    text_add(&subsampling->csv, "\n");
+    if (!keep) {
+        return STATUS_OK;
+    }
+    struct episode *kept = mem_new(sizeof *kept);
+    if (!kept) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: episode %llu", source,
+                       (unsigned long long)episode_i);
+    }
+    *kept = *episode;
+    episode_init(episode, kept->W);
+    subsampling->waiting[subsampling->n_waiting++] = kept;
+    subsampling->kept++;
+    return subsampling->n_waiting == subsampling->options->shard_episodes
+               ? write_shard(subsampling, err)
+               : STATUS_OK;
+}
+
+static status take_shard(struct subsampling *subsampling, const struct dataset *dataset,
+                         size_t shard_i, const char *source, uint64_t *episode_i, struct err *err)
+{
+    struct shard_reader *reader;
+    status s = shard_reader_open(&reader, dataset, shard_i, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct episode episode;
+    episode_init(&episode, signature_width(&subsampling->signature));
+    for (uint64_t i = 0; s == STATUS_OK && i < shard_reader_episodes(reader); i++, ++*episode_i) {
+        struct err why;
+        s = shard_reader_read(reader, i, &episode, &why);
+        if (s == STATUS_OK) {
+            s = take_episode(subsampling, source, *episode_i, &episode, err);
+        } else if (s == STATUS_INVALID || s == STATUS_CORRUPT) {
+            fprintf(subsampling->out, "left out: %s\n", why.text);
+            subsampling->bad++;
+            s = STATUS_OK;
+        } else if (err) {
+            *err = why;
+        }
+    }
+    episode_fini(&episode);
+    shard_reader_close(reader);
+    return s;
+}
+
+/* The name by which returns.csv knows a source: its path without what all would share. */
+static const char *short_name(const char *path)
+{
+    size_t n = strlen(path);
+    while (n > 0 && path[n - 1] == '/') {
+        n--;
+    }
+    const char *name = path;
+    int slashes = 0;
+    for (size_t i = n; i > 0; i--) {
+        if (path[i - 1] == '/' && ++slashes == 2) {
+            name = path + i;
+            break;
+        }
+    }
+    return name;
+}
+
+static status take_source(struct subsampling *subsampling, const char *folder, struct err *err)
+{
+    struct dataset *dataset;
+    status s = dataset_open(&dataset, folder, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = signature_same(&subsampling->signature, dataset_signature(dataset), err);
+    if (s != STATUS_OK) {
+        s = err_context(err, s, "%s", folder);
+    }
+    uint64_t episode_i = 0;
+    subsampling->seen = 0;
+    for (size_t i = 0; s == STATUS_OK && i < dataset_n_shards(dataset); i++) {
+        s = take_shard(subsampling, dataset, i, short_name(folder), &episode_i, err);
+    }
+    dataset_close(dataset);
+    return s;
+}
+
+static status open_writer(struct subsampling *subsampling, const char *first_source,
+                          struct err *err)
+{
+    char metadata[1200];
+    snprintf(metadata, sizeof metadata, "%.1100s/metadata.json", subsampling->options->to);
+    if (access(metadata, F_OK) == 0) {
+        return err_set(err, STATUS_EXISTS, "%s: holds a dataset already", subsampling->options->to);
+    }
+    struct dataset *dataset;
+    status s = dataset_open(&dataset, first_source, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    subsampling->signature = *dataset_signature(dataset);
+    dataset_close(dataset);
+    char made_by[128];
+    snprintf(made_by, sizeof made_by,
+             "{\"program\": \"hindcast dataset subsample\", \"every\": %llu}",
+             (unsigned long long)subsampling->options->every);
+    return dataset_writer_open(&subsampling->writer, subsampling->options->to,
+                               &subsampling->signature, made_by, err);
+}
+
+static status write_returns(struct subsampling *subsampling, struct err *err)
+{
+    char path[1200];
+    size_t size = 0;
+    snprintf(path, sizeof path, "%.1100s/returns.csv", subsampling->options->to);
+    char *csv = text_take(&subsampling->csv, &size);
+    if (!csv) {
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    status s = file_replace(path, &(struct file_part){csv, size}, 1, err);
+    mem_free(csv);
+    return s;
+}
+
+status subsample_datasets(const struct subsample_options *options, const char *const *sources,
+                          size_t n_sources, FILE *out, struct err *err)
+{
+    if (options->shard_episodes < 1 || options->shard_episodes > SHARD_EPISODES_MAX) {
+        return err_set(err, STATUS_INVALID, "shard_episodes %llu: expected 1..%d",
+                       (unsigned long long)options->shard_episodes, SHARD_EPISODES_MAX);
+    }
+    struct subsampling *subsampling = mem_new(sizeof *subsampling);
+    if (!subsampling) {
+        return err_set(err, STATUS_NO_MEMORY, "subsample");
+    }
+    subsampling->options = options;
+    subsampling->out = out;
+    status s = open_writer(subsampling, sources[0], err);
+    if (s == STATUS_OK) {
+        text_format(&subsampling->csv, "source,episode,kept");
+        for (uint32_t k = 0; k < subsampling->signature.K; k++) {
+            text_format(&subsampling->csv, ",return_%s", subsampling->signature.rewards[k]);
+        }
+        text_add(&subsampling->csv, "\n");
+    }
+    for (size_t i = 0; s == STATUS_OK && i < n_sources; i++) {
+        s = take_source(subsampling, sources[i], err);
+    }
+    if (s == STATUS_OK) {
+        s = write_shard(subsampling, err);
+    }
+    if (s == STATUS_OK) {
+        s = write_returns(subsampling, err);
+    }
+    if (s == STATUS_OK) {
+        fprintf(out, "%s: %llu episodes kept, %llu bad ones left out\n", options->to,
+                (unsigned long long)subsampling->kept, (unsigned long long)subsampling->bad);
+    }
+    dataset_writer_close(subsampling->writer);
+    for (size_t i = 0; i < subsampling->n_waiting; i++) {
+        episode_fini(subsampling->waiting[i]);
+        mem_free(subsampling->waiting[i]);
+    }
+    text_fini(&subsampling->csv);
+    mem_free(subsampling);
+    return s;
+}
