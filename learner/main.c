@@ -11,8 +11,8 @@
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
 #include "common/service/endpoint.h"
+#include "learner/run/follower.h"
 #include "learner/run/options.h"
-#include "learner/run/partner.h"
 #include "learner/run/publisher.h"
 #include "learner/run/ranks.h"
 #include "learner/run/trainer.h"
@@ -34,7 +34,7 @@ struct learner {
     struct trainer *trainer;
     bool mpi;                  /* started by mpirun or srun, with others */
     struct exchange *exchange; /* several learners */
-    struct partner *partner;   /* ranks other than 0, in the trainer's place */
+    struct follower *follower; /* ranks other than 0, in the trainer's place */
 };
 
 /* Reads everything; *done: there is nothing more to do (--help, --check). */
@@ -121,23 +121,23 @@ static status lock_run(const struct experiment *experiment, int64_t rank, struct
 }
 
 /* A rank other than 0, from here to its end. */
-static status run_partner(struct learner *learner, struct err *err)
+static status run_follower(struct learner *learner, struct err *err)
 {
-    const struct partner_parts parts = {.process = learner->process,
-                                        .experiment = &learner->experiment,
-                                        .options = &learner->options};
-    status s = partner_new(&learner->partner, &parts, err);
+    const struct follower_parts parts = {.process = learner->process,
+                                         .experiment = &learner->experiment,
+                                         .options = &learner->options};
+    status s = follower_new(&learner->follower, &parts, err);
     if (s == STATUS_OK) {
         s = ranks_open(&learner->exchange, &learner->options, &learner->experiment, learner->mpi,
-                       NULL, learner->partner, err);
+                       NULL, learner->follower, err);
     }
     if (s == STATUS_OK) {
-        s = partner_start(learner->partner, learner->exchange, err);
+        s = follower_start(learner->follower, learner->exchange, err);
     }
     if (s == STATUS_OK) {
         process_run(learner->process);
     }
-    partner_close(learner->partner);
+    follower_close(learner->follower);
     return s;
 }
 
@@ -170,7 +170,7 @@ static status run(struct learner *learner, struct err *err)
 {
     rpc_init();
     const status s =
-        learner->options.rank == 0 ? run_trainer(learner, err) : run_partner(learner, err);
+        learner->options.rank == 0 ? run_trainer(learner, err) : run_follower(learner, err);
     exchange_close(learner->exchange);
     rpc_fini();
     return s;

@@ -22,7 +22,7 @@ void ranks_settle(struct learner_options *options, const struct experiment *expe
 
 status ranks_open(struct exchange **exchange, const struct learner_options *options,
                   const struct experiment *experiment, bool mpi, struct rpc_server *server,
-                  struct partner *partner, struct err *err)
+                  struct follower *follower, struct err *err)
 {
     char record[PATH_MAX];
     snprintf(record, sizeof(record), "%s/learner.generation", experiment->run_dir);
@@ -39,8 +39,8 @@ status ranks_open(struct exchange **exchange, const struct learner_options *opti
                                             .server = server,
                                             .record_path = record,
                                             .n_scalars = SUMS_COUNT,
-                                            .make = partner != NULL ? partner_make : NULL,
-                                            .make_arg = partner};
+                                            .make = follower != NULL ? follower_make : NULL,
+                                            .make_arg = follower};
     const status s = mpi ? exchange_open_mpi(exchange, &wanted, err)
                          : exchange_open_grpc(exchange, &wanted, err);
     mem_free(terms);

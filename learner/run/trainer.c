@@ -1,6 +1,8 @@
-/* The training thread. See trainer.h. The loop is learn(); what comes before finds something to
- * learn and something to learn from; what comes after leaves the run so that it can go on, or ends
- * it for good. */
+/* The training thread of rank 0, or of a learner on its own. See trainer.h.
+ *
+ * Its loop is training_loop's. What comes before finds something to learn and something to learn
+ * from; the hooks publish, write checkpoints and report; what comes after leaves the run so that it
+ * can go on, or ends it for good. */
 #include "learner/run/trainer.h"
 
 #include <inttypes.h>
@@ -11,20 +13,14 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "learner/run/announcer.h"
 #include "learner/run/reporter.h"
-#include "learner/run/run.h"
-#include "learner/run/sampling.h"
-#include "learner/run/stepper.h"
+#include "learner/run/training_loop.h"
 
 #define LOG_MODULE "trainer"
 #include "common/base/log.h"
 
-#define OPEN_TIMEOUT_MS    1000
-#define BATCH_TIMEOUT_MS   250
-#define MEET_TIMEOUT_MS    250
 #define LAST_CHECKPOINT_MS 30000
-#define DELIVERY_MIN_MS    500 /* for what is on its way when the end is delivered */
+#define DELIVERY_MIN_MS    500 /* after the end, for messages that are still being sent */
 
 struct trainer {
     struct trainer_parts parts;
@@ -32,85 +28,26 @@ struct trainer {
     atomic_bool stopping;
     atomic_bool finished;         /* the last version is published */
     _Atomic uint64_t finished_ns; /* when */
-    atomic_bool found_finished;   /* it was over when this process started */
+    atomic_bool found_finished;   /* the run was over when this process started */
 
     /* The training thread alone. */
     struct run run;
     struct signature signature;
-    struct replay_sampler *sampler;
-    struct stepper *stepper;
+    struct training_loop loop;
     struct reporter *reporter;
-    struct announcer announcer;
-    struct phases phases; /* of the training thread since they were last told to the reporter */
-    uint64_t begin_ns;    /* of learning, in this process; 0: not yet */
+    struct status_reporter status;
+    uint64_t begin_ns; /* of learning, in this process; 0: not yet */
     double seconds_before;
 };
 
-/* ---- Finding something to learn from ---- */
+/* ---- Hooks ---- */
 
-/* Has somebody asked to stop, or to end the run? */
+/* Has anyone asked to stop, or to end the run? */
 static bool leaving(void *arg)
 {
     struct trainer *trainer = arg;
     return atomic_load(&trainer->stopping) || publisher_ending(trainer->parts.publisher, NULL);
 }
-
-/* Waits for server and table, for ever. CLOSED when leaving. */
-static status open_sampler(struct trainer *trainer, struct err *err)
-{
-    const struct replay_sampler_options wanted = sampling_options(
-        trainer->parts.options, trainer->parts.experiment->seed, trainer->run.about.next_batch);
-    announcer_waiting(&trainer->announcer, "for the replay server");
-    while (!leaving(trainer)) {
-        status s =
-            replay_sampler_open(&trainer->sampler, trainer->parts.experiment, &trainer->signature,
-                                &wanted, OPEN_TIMEOUT_MS, leaving, trainer, err);
-        if (!sampling_not_yet(s)) {
-            return s;
-        }
-        announcer_waiting(&trainer->announcer, err->text);
-        clock_sleep_ms(100);
-    }
-    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the replay server");
-}
-
-/* The run: resumed, or new for the table's signature; and batches for it. */
-static status prepare(struct trainer *trainer, struct err *err)
-{
-    status s = run_resume(&trainer->run, err);
-    bool resumed = s == STATUS_OK;
-    if (!resumed && s != STATUS_NOT_FOUND) {
-        return s;
-    }
-    if (resumed) {
-        trainer->signature = trainer->run.about.signature;
-        if (trainer->run.about.finished) {
-            return STATUS_OK;
-        }
-        s = run_publish(&trainer->run, false, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-    }
-    s = open_sampler(trainer, err);
-    if (s != STATUS_OK || resumed) {
-        return s;
-    }
-    s = run_begin(&trainer->run, &trainer->signature, err);
-    return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
-}
-
-/* The machinery of a step, and what tells of it. */
-static status prepare_steps(struct trainer *trainer, struct err *err)
-{
-    status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
-                             state_step(trainer->run.state), err);
-    return s == STATUS_OK
-               ? stepper_new(&trainer->stepper, &trainer->run, trainer->parts.options, err)
-               : s;
-}
-
-/* ---- Learning ---- */
 
 static void count_time(struct trainer *trainer)
 {
@@ -133,162 +70,130 @@ static void check_limits(struct trainer *trainer)
     }
 }
 
-/* ---- With other ranks ---- */
-
-/* Waits until all ranks are together, with our state. CLOSED when leaving. */
-static status form_group(struct trainer *trainer, struct err *err)
+static status form(void *arg, uint64_t timeout_ms, struct err *err)
 {
+    struct trainer *trainer = arg;
     const struct run *run = &trainer->run;
     struct exchange_start start = {.next_batch = run->about.next_batch,
                                    .learning_seconds = run->about.learning_seconds,
                                    .signature = run->about.signature,
                                    .state = run->state};
     snprintf(start.run_id, sizeof(start.run_id), "%s", run->about.run_id);
-    while (!leaving(trainer)) {
-        status s = exchange_form(trainer->parts.exchange, &start, MEET_TIMEOUT_MS, err);
-        if (s != STATUS_TIMEOUT) {
-            return s;
-        }
-        announcer_waiting(&trainer->announcer, err->text);
-        count_time(trainer);
-        check_limits(trainer);
-    }
-    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the other ranks");
+    return exchange_form(trainer->parts.exchange, &start, timeout_ms, err);
 }
 
-/* Between gradients and step. */
-static status meet(void *arg, const struct exchange_mark *mark, struct update_sums sums,
-                   struct err *err)
+static void waited(void *arg, bool for_batch)
 {
     struct trainer *trainer = arg;
-    while (!leaving(trainer)) {
-        status s = exchange_sum(trainer->parts.exchange, mark, sums, MEET_TIMEOUT_MS, err);
-        if (s == STATUS_CLOSED) {
-            /* Another rank was asked to stop, and none steps without it: as if we had been. */
-            log_info("%s: all stop", err->text);
-            atomic_store(&trainer->stopping, true);
-            process_stop(trainer->parts.process, 0);
-        }
-        if (s != STATUS_TIMEOUT) {
-            return s;
-        }
-        announcer_waiting(&trainer->announcer, err->text);
-        count_time(trainer);
-        check_limits(trainer);
+    if (trainer->begin_ns == 0) {
+        return; /* there is no run yet, or it has not begun to learn */
     }
-    return STATUS_CLOSED;
+    if (for_batch) {
+        reporter_spent(trainer->reporter, &trainer->loop.phases);
+        memset(trainer->loop.phases.ns, 0, sizeof(trainer->loop.phases.ns));
+    }
+    count_time(trainer);
+    check_limits(trainer);
 }
 
-/* A checkpoint of what is learned so far, where the disk lets us. */
-static void keep_learned(struct trainer *trainer)
+/* Writes a checkpoint of what is learned so far, if the disk permits. */
+static void keep(void *arg)
 {
+    struct trainer *trainer = arg;
     struct err err = {0};
-    if (run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, &err) != STATUS_OK) {
+    if (trainer->run.state != NULL &&
+        run_checkpoint(&trainer->run, LAST_CHECKPOINT_MS, &err) != STATUS_OK) {
         log_error("checkpoint: %s", err.text);
     }
 }
 
-/* A rank is gone: what all have learned is kept, and the group forms anew. */
-static status regroup(struct trainer *trainer, struct err *err)
+/* Another rank was asked to stop, and none steps without it: as if this one had been asked. */
+static void closed(void *arg, const char *why)
 {
-    log_warn("step %" PRIu64 " waits for the group to form anew",
-             state_step(trainer->run.state) + 1);
-    keep_learned(trainer);
-    return form_group(trainer, err);
-}
-
-/* ---- Steps ---- */
-
-/* The next batch: OK, CLOSED when leaving, or what is final. */
-static status next_batch(struct trainer *trainer, struct replay_batch **batch, struct err *err)
-{
-    while (!leaving(trainer)) {
-        err->text[0] = '\0';
-        status s = replay_sampler_next(trainer->sampler, batch, BATCH_TIMEOUT_MS, err);
-        phases_lap(&trainer->phases, PHASE_WAIT);
-        if (s != STATUS_TIMEOUT) {
-            return s;
-        }
-        reporter_spent(trainer->reporter, &trainer->phases);
-        memset(trainer->phases.ns, 0, sizeof(trainer->phases.ns));
-        announcer_waiting(&trainer->announcer, err->text[0] ? err->text : "for a batch");
-        count_time(trainer);
-        check_limits(trainer);
-    }
-    return STATUS_CLOSED;
-}
-
-static status take_step(struct trainer *trainer, const struct replay_batch *batch, struct err *err)
-{
-    status s;
-    while ((s = stepper_take(trainer->stepper, batch, err)) == STATUS_GROUP_BROKEN) {
-        s = regroup(trainer, err);
-        if (s != STATUS_OK) {
-            break;
-        }
-    }
-    if (s == STATUS_OK) {
-        phases_add(&trainer->phases, stepper_phases(trainer->stepper));
-        phases_start(&trainer->phases);
-    }
-    return s;
+    struct trainer *trainer = arg;
+    log_info("all ranks stop: %s", why);
+    atomic_store(&trainer->stopping, true);
+    process_stop(trainer->parts.process, 0);
 }
 
 /* What is due after a step: a version, a checkpoint, a report. */
-static status after_step(struct trainer *trainer, struct err *err)
+static status stepped(void *arg, struct err *err)
 {
+    struct trainer *trainer = arg;
     const struct learner_options *options = trainer->parts.options;
     struct run *run = &trainer->run;
+    struct phases *phases = &trainer->loop.phases;
+    const struct stepper *stepper = trainer->loop.stepper;
     count_time(trainer);
     if (state_step(run->state) % (uint64_t)options->publish_every == 0) {
         status s = run_publish(run, false, err);
         if (s != STATUS_OK) {
             return s;
         }
-        phases_lap(&trainer->phases, PHASE_PUBLISH);
+        phases_lap(phases, PHASE_PUBLISH);
     }
     run_checkpoint_if_due(run, clock_now_ns());
-    phases_lap(&trainer->phases, PHASE_CHECKPOINT);
-    reporter_step(trainer->reporter, state_step(run->state), &trainer->phases);
-    memset(trainer->phases.ns, 0, sizeof(trainer->phases.ns));
-    const struct report *report = stepper_report(trainer->stepper);
-    announcer_learning(&trainer->announcer, report, stepper_shown(trainer->stepper),
-                       reporter_rates(trainer->reporter));
-    if (stepper_report_due(trainer->stepper)) {
+    phases_lap(phases, PHASE_CHECKPOINT);
+    reporter_step(trainer->reporter, state_step(run->state), phases);
+    memset(phases->ns, 0, sizeof(phases->ns));
+    const struct report *report = stepper_report(stepper);
+    status_reporter_learning(&trainer->status, report, stepper_shown(stepper),
+                             reporter_rates(trainer->reporter));
+    if (stepper_report_due(stepper)) {
         reporter_line(trainer->reporter, report, run->about.learning_seconds, run->about.version);
     }
-    phases_lap(&trainer->phases, PHASE_REPORT);
+    phases_lap(phases, PHASE_REPORT);
+    check_limits(trainer);
     return STATUS_OK;
 }
 
-/* Step after step, until leaving. */
-static status learn(struct trainer *trainer, struct err *err)
+static const struct training_hooks HOOKS = {.leaving = leaving,
+                                            .form = form,
+                                            .waited = waited,
+                                            .keep = keep,
+                                            .closed = closed,
+                                            .stepped = stepped};
+
+/* ---- Before the first step ---- */
+
+/* The run: resumed, or new for the table's signature; and batches for it. */
+static status prepare(struct trainer *trainer, struct err *err)
 {
-    status s = STATUS_OK;
-    phases_start(&trainer->phases);
-    trainer->begin_ns = clock_now_ns();
-    trainer->seconds_before = trainer->run.about.learning_seconds;
-    if (trainer->parts.exchange != NULL) {
-        stepper_set_meeting(trainer->stepper, meet, trainer);
-        s = form_group(trainer, err);
+    status s = run_resume(&trainer->run, err);
+    const bool resumed = s == STATUS_OK;
+    if (!resumed && s != STATUS_NOT_FOUND) {
+        return s;
     }
-    for (check_limits(trainer); s == STATUS_OK && !leaving(trainer); check_limits(trainer)) {
-        struct replay_batch *batch = NULL;
-        s = next_batch(trainer, &batch, err);
+    if (resumed) {
+        trainer->signature = trainer->run.about.signature;
+        if (trainer->run.about.finished) {
+            return STATUS_OK;
+        }
+        s = run_publish(&trainer->run, false, err);
         if (s != STATUS_OK) {
-            if (s == STATUS_CLOSED && leaving(trainer)) {
-                return STATUS_OK;
-            }
-            keep_learned(trainer);
             return s;
         }
-        s = take_step(trainer, batch, err);
-        replay_sampler_return(trainer->sampler, batch);
-        if (s == STATUS_OK) {
-            s = after_step(trainer, err);
-        }
     }
-    return s;
+    /* A new run takes the signature from the table, a resumed one requires that it is the same. */
+    s = training_loop_open_sampler(&trainer->loop, &trainer->signature, err);
+    if (s != STATUS_OK || resumed) {
+        return s;
+    }
+    s = run_begin(&trainer->run, &trainer->signature, err);
+    return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
+}
+
+static status learn(struct trainer *trainer, struct err *err)
+{
+    const status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
+                                   state_step(trainer->run.state), err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    trainer->begin_ns = clock_now_ns();
+    trainer->seconds_before = trainer->run.about.learning_seconds;
+    check_limits(trainer);
+    return training_loop_run(&trainer->loop, err);
 }
 
 /* ---- Leaving ---- */
@@ -304,7 +209,7 @@ static status finish(struct trainer *trainer, struct err *err)
     } else {
         struct publisher_end end = {0};
         (void)publisher_ending(trainer->parts.publisher, &end);
-        announcer_say(&trainer->announcer, "ending: %s", end.reason);
+        status_reporter_say(&trainer->status, "ending: %s", end.reason);
         kept = run_end(run, &end, LAST_CHECKPOINT_MS, err);
     }
     struct err publish_err = {0};
@@ -313,8 +218,9 @@ static status finish(struct trainer *trainer, struct err *err)
         return err_set(err, s, "%s", publish_err.text);
     }
     static const struct report none;
-    announcer_finished(&trainer->announcer,
-                       trainer->stepper != NULL ? stepper_shown(trainer->stepper) : &none);
+    status_reporter_finished(&trainer->status, trainer->loop.stepper != NULL
+                                                   ? stepper_shown(trainer->loop.stepper)
+                                                   : &none);
     log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s",
              state_step(run->state), run->about.version, run->about.learning_seconds,
              run->about.finish_reason);
@@ -333,7 +239,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     }
     if (s != STATUS_OK) {
         log_error("%s", err->text);
-        announcer_say(&trainer->announcer, "failed: %s", err->text);
+        status_reporter_say(&trainer->status, "failed: %s", err->text);
         return s == STATUS_CORRUPT ? 2 : 1; /* 2: of no use to start it again so */
     }
     if (run->state == NULL) {
@@ -360,10 +266,7 @@ static void *train(void *arg)
     struct err err = {0};
     status s = prepare(trainer, &err);
     if (s == STATUS_OK && !trainer->run.about.finished) {
-        s = prepare_steps(trainer, &err);
-        if (s == STATUS_OK) {
-            s = learn(trainer, &err);
-        }
+        s = learn(trainer, &err);
     }
     int code = leave(trainer, s, &err);
     if (trainer->parts.exchange != NULL) {
@@ -371,10 +274,8 @@ static void *train(void *arg)
         exchange_end(trainer->parts.exchange, finished,
                      finished ? trainer->run.about.finish_reason : "rank 0 stops");
     }
-    /* Batches are not needed any more; the server need not wait for us. */
-    if (trainer->sampler != NULL) {
-        replay_sampler_close(trainer->sampler);
-    }
+    /* The run may linger; the replay server need not hold batches for it. */
+    training_loop_close_sampler(&trainer->loop);
     if (code != 0) {
         process_stop(trainer->parts.process, code);
     }
@@ -392,10 +293,17 @@ status trainer_open(struct trainer **trainer, const struct trainer_parts *parts,
     made->parts = *parts;
     run_init(&made->run, parts->experiment, parts->options, parts->config, parts->config_digest,
              parts->publisher);
-    made->announcer = (struct announcer){.process = parts->process,
-                                         .publisher = parts->publisher,
-                                         .options = parts->options,
-                                         .run = &made->run};
+    made->status = (struct status_reporter){.process = parts->process,
+                                            .publisher = parts->publisher,
+                                            .options = parts->options,
+                                            .run = &made->run};
+    made->loop = (struct training_loop){.hooks = &HOOKS,
+                                        .hooks_arg = made,
+                                        .experiment = parts->experiment,
+                                        .options = parts->options,
+                                        .exchange = parts->exchange,
+                                        .run = &made->run,
+                                        .status = &made->status};
     int error = pthread_create(&made->thread, NULL, train, made);
     if (error != 0) {
         status s = err_errno(err, error, "training thread");
@@ -436,7 +344,7 @@ void trainer_close(struct trainer *trainer)
     }
     atomic_store(&trainer->stopping, true);
     pthread_join(trainer->thread, NULL);
-    stepper_free(trainer->stepper);
+    training_loop_fini(&trainer->loop);
     reporter_close(trainer->reporter);
     run_fini(&trainer->run);
     mem_free(trainer);

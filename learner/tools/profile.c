@@ -9,7 +9,7 @@
 #include "common/base/memory.h"
 #include "common/networks/kernels.h"
 #include "learner/run/checkpoint.h"
-#include "learner/run/sampling.h"
+#include "learner/run/sampler_options.h"
 #include "learner/step/update.h"
 
 #define WARM_UP_STEPS 5 /* caches, page faults, the first batches; the clock of the processor */
@@ -63,8 +63,8 @@ static status begin_afresh(struct profile *profile, const struct signature *sign
 
 static status open_sampler(struct profile *profile, struct signature *signature, struct err *err)
 {
-    struct replay_sampler_options wanted =
-        sampling_options(profile->options, profile->experiment->seed, profile->about.next_batch);
+    struct replay_sampler_options wanted = sampler_options_make(
+        profile->options, profile->experiment->seed, profile->about.next_batch);
     wanted.slice_begin = wanted.slice_count = 0; /* the whole batch, also of several ranks' run */
     return replay_sampler_open(&profile->sampler, profile->experiment, signature, &wanted, OPEN_MS,
                                never, NULL, err);

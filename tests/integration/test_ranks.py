@@ -255,7 +255,7 @@ def test_over_mpi_a_rank_that_is_stopped_stops_all_and_nothing_is_lost(sealed):
     with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
         os.kill(json.load(answer)["pid"], signal.SIGTERM)
     job.succeed()
-    assert "rank 1 leaves: all stop" in said(job)
+    assert "all ranks stop: rank 1 leaves" in said(job)
     assert newest(run_dir) >= reports(run_dir)[-1]["step"] and notes(run_dir)["finished"] == "false"
 
 
@@ -271,7 +271,7 @@ def test_over_mpi_a_rank_may_be_stopped_before_all_begin(logged):
     logged.serve("replay_server")
     logged.start("restorer").succeed(30)
     job.succeed()
-    assert "rank 1 leaves: all stop" in said(job) and newest(run_dir) == 0
+    assert "all ranks stop: rank 1 leaves" in said(job) and newest(run_dir) == 0
 
 
 # ---- A peer that speaks the wire by itself ----

@@ -1,0 +1,220 @@
+/* The loop of a training thread. See training_loop.h.
+ *
+ * Every wait is cut into short pieces. Between two of them the loop tells people and the other ranks
+ * what it waits for, and asks whether to leave; so a learner that waits for ever still reacts. */
+#include "learner/run/training_loop.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "common/base/clock.h"
+#include "learner/run/sampler_options.h"
+
+#define LOG_MODULE "trainer"
+#include "common/base/log.h"
+
+#define OPEN_TIMEOUT_MS  1000
+#define BATCH_TIMEOUT_MS 250
+#define MEET_TIMEOUT_MS  250
+#define RETRY_MS         100
+
+static bool leaving(void *arg)
+{
+    struct training_loop *loop = arg;
+    return loop->hooks->leaving(loop->hooks_arg);
+}
+
+/* Something is awaited that is not a word of the exchange. */
+static void show_waiting(struct training_loop *loop, const char *what, bool for_batch)
+{
+    status_reporter_waiting(loop->status, what);
+    if (loop->hooks->waited != NULL) {
+        loop->hooks->waited(loop->hooks_arg, for_batch);
+    }
+}
+
+/* The same between two barriers, where the other ranks must be told, too: they wait for this one.
+ * OK, or the exchange's news: GROUP_BROKEN, CLOSED, or what is final. */
+static status tell_waiting(struct training_loop *loop, const char *what, struct err *err)
+{
+    /* `what` may be err's own text. */
+    char text[EXCHANGE_TEXT_SIZE];
+    snprintf(text, sizeof text, "%.*s", EXCHANGE_TEXT_SIZE - 1, what);
+    show_waiting(loop, text, true);
+    return loop->exchange != NULL ? exchange_waits(loop->exchange, text, err) : STATUS_OK;
+}
+
+/* ---- The group ---- */
+
+static status form(struct training_loop *loop, struct err *err)
+{
+    while (!leaving(loop)) {
+        const status s = loop->hooks->form(loop->hooks_arg, MEET_TIMEOUT_MS, err);
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        show_waiting(loop, err->text, false);
+    }
+    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the other ranks");
+}
+
+/* A rank is gone. The group forms again, where necessary from another batch. */
+static status regroup(struct training_loop *loop, struct err *err)
+{
+    log_warn("step %" PRIu64 " waits for the group to form again",
+             state_step(loop->run->state) + 1);
+    if (loop->hooks->keep != NULL) {
+        loop->hooks->keep(loop->hooks_arg);
+    }
+    const status s = form(loop, err);
+    loop->moved = s == STATUS_OK && loop->run->about.next_batch != loop->position;
+    return s;
+}
+
+/* The barrier between gradients and step (stepper_meet). */
+static status meet(void *arg, const struct exchange_mark *mark, struct update_sums sums,
+                   struct err *err)
+{
+    struct training_loop *loop = arg;
+    while (!leaving(loop)) {
+        const status s = exchange_sum(loop->exchange, mark, sums, MEET_TIMEOUT_MS, err);
+        if (s == STATUS_CLOSED && loop->hooks->closed != NULL) {
+            loop->hooks->closed(loop->hooks_arg, err->text);
+        }
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        show_waiting(loop, err->text, false);
+    }
+    return STATUS_CLOSED;
+}
+
+/* ---- Batches ---- */
+
+status training_loop_open_sampler(struct training_loop *loop, struct signature *signature,
+                                  struct err *err)
+{
+    const struct replay_sampler_options wanted =
+        sampler_options_make(loop->options, loop->experiment->seed, loop->run->about.next_batch);
+    status_reporter_waiting(loop->status, "for the replay server");
+    while (!leaving(loop)) {
+        status s = replay_sampler_open(&loop->sampler, loop->experiment, signature, &wanted,
+                                       OPEN_TIMEOUT_MS, leaving, loop, err);
+        if (s == STATUS_OK) {
+            loop->position = loop->run->about.next_batch;
+            loop->moved = false;
+        }
+        if (!sampler_options_may_retry(s)) {
+            return s;
+        }
+        s = tell_waiting(loop, err->text, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        clock_sleep_ms(RETRY_MS);
+    }
+    return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the replay server");
+}
+
+void training_loop_close_sampler(struct training_loop *loop)
+{
+    if (loop->sampler != NULL) {
+        replay_sampler_close(loop->sampler);
+        loop->sampler = NULL;
+    }
+}
+
+/* The next batch of the run; opens the sampler where there is none, or where the open one stands
+ * elsewhere. CLOSED when leaving. */
+static status next_batch(struct training_loop *loop, struct replay_batch **batch, struct err *err)
+{
+    status s = STATUS_OK;
+    if (loop->moved) {
+        training_loop_close_sampler(loop);
+    }
+    if (loop->sampler == NULL) {
+        struct signature signature = loop->run->about.signature;
+        s = training_loop_open_sampler(loop, &signature, err);
+    }
+    while (s == STATUS_OK && !leaving(loop)) {
+        err->text[0] = '\0';
+        s = replay_sampler_next(loop->sampler, batch, BATCH_TIMEOUT_MS, err);
+        phases_lap(&loop->phases, PHASE_WAIT);
+        if (s == STATUS_OK) {
+            loop->position = (*batch)->number;
+        }
+        if (s != STATUS_TIMEOUT) {
+            return s;
+        }
+        s = tell_waiting(loop, err->text[0] ? err->text : "for a batch", err);
+    }
+    return s == STATUS_OK ? STATUS_CLOSED : s;
+}
+
+/* ---- Steps ---- */
+
+/* One batch and its step, or none where the group had to form again. */
+static status one_step(struct training_loop *loop, struct err *err)
+{
+    struct replay_batch *batch = NULL;
+    status s = next_batch(loop, &batch, err);
+    if (s == STATUS_GROUP_BROKEN) {
+        return regroup(loop, err);
+    }
+    if (s != STATUS_OK) {
+        if (!(s == STATUS_CLOSED && leaving(loop)) && loop->hooks->keep != NULL) {
+            loop->hooks->keep(loop->hooks_arg);
+        }
+        return s;
+    }
+    /* A group that forms again from this very batch takes the step with it; the sampler could not
+     * go back to it. */
+    bool taken = false;
+    while (s == STATUS_OK && !taken && !loop->moved) {
+        s = stepper_take(loop->stepper, batch, err);
+        taken = s == STATUS_OK;
+        s = s == STATUS_GROUP_BROKEN ? regroup(loop, err) : s;
+    }
+    replay_sampler_return(loop->sampler, batch);
+    if (taken) {
+        loop->position++;
+        phases_add(&loop->phases, stepper_phases(loop->stepper));
+        phases_start(&loop->phases);
+        s = loop->hooks->stepped(loop->hooks_arg, err);
+    }
+    return s;
+}
+
+/* Ranks that wait for rank 0's state have none before the group has formed. */
+static status make_stepper(struct training_loop *loop, struct err *err)
+{
+    if (loop->stepper != NULL || loop->run->state == NULL) {
+        return STATUS_OK;
+    }
+    const status s = stepper_new(&loop->stepper, loop->run, loop->options, err);
+    if (s == STATUS_OK && loop->exchange != NULL) {
+        stepper_set_meeting(loop->stepper, meet, loop);
+    }
+    return s;
+}
+
+status training_loop_run(struct training_loop *loop, struct err *err)
+{
+    phases_start(&loop->phases);
+    status s = make_stepper(loop, err);
+    if (s == STATUS_OK && loop->exchange != NULL) {
+        s = form(loop, err);
+        s = s == STATUS_OK ? make_stepper(loop, err) : s;
+    }
+    while (s == STATUS_OK && !leaving(loop)) {
+        s = one_step(loop, err);
+    }
+    return s;
+}
+
+void training_loop_fini(struct training_loop *loop)
+{
+    training_loop_close_sampler(loop);
+    stepper_free(loop->stepper);
+    loop->stepper = NULL;
+}
