@@ -55,9 +55,10 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
         return s;
     }
     *done = learner->experiment.check;
-    learner->config_digest = config_digest(&sections[1]);
+    const struct config_section recorded = learner_options_recorded(&learner->options);
+    learner->config_digest = config_digest(&recorded);
     struct text text = {0};
-    config_print_text(&text, &sections[1], 1);
+    config_print_text(&text, &recorded, 1);
     /* A run goes on bit for bit only with the same of these. */
     text_format(&text, "  # %d threads, %s kernels\n", learner_options_threads(&learner->options),
                 kernels_name());
@@ -204,7 +205,10 @@ int main(int argc, char **argv)
         goto free_config;
     }
     log_info("configuration digest=%016llx", (unsigned long long)learner.config_digest);
-    fputs(learner.config, stderr);
+    const struct config_section shown = learner_options_section(&learner.options);
+    config_print(stderr, &shown, 1);
+    fprintf(stderr, "  # %d threads, %s kernels\n", learner_options_threads(&learner.options),
+            kernels_name());
     s = run(&learner, &err);
     if (s != STATUS_OK) {
         log_error("%s", err.text);

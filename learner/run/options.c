@@ -82,7 +82,7 @@ static const struct config_option run_options_table[] = {
 
     {"profile", CONFIG_INT, AT(profile), "steps", "0", 0, 1000000, NULL,
      "print where the time of so many steps goes, and leave; the run is not touched"},
-    {"replay_batch", CONFIG_TEXT, AT(replay_batch), "", "", 0, 0, NULL,
+    {"rerun_step", CONFIG_TEXT, AT(rerun_step), "", "", 0, 0, NULL,
      "take the step that this failed-batch-N.safetensors broke again, print where its numbers stop "
      "being finite, and leave (1: it fails again); no server needed"},
 };
@@ -100,10 +100,14 @@ static const struct {
     {"evaluation_precision", run_options_table, COUNT(run_options_table)},
 };
 
-/* Built once from the lists above, at start; read-only afterwards. */
+static const struct config_rename renames_table[] = {{"replay_batch", "rerun_step"}};
+
+/* Built once from the lists above, at start; read-only afterwards. `recorded`: the same options
+ * under the names that digests, terms and checkpoints have, which stay when an option is renamed. */
 struct options_table {
     size_t n;
     struct config_option rows[SETTINGS_COUNT + N_OWN];
+    struct config_option recorded[SETTINGS_COUNT + N_OWN];
     char choices[SETTINGS_COUNT][CHOICES_SIZE]; /* "a|b|c" of each that has them */
 };
 
@@ -159,14 +163,35 @@ static const struct options_table *options_table(void)
             }
         }
     }
+    memcpy(table.recorded, table.rows, sizeof table.rows);
+    for (size_t i = 0; i < table.n; i++) {
+        for (size_t r = 0; r < COUNT(renames_table); r++) {
+            if (strcmp(table.rows[i].name, renames_table[r].name) == 0) {
+                table.recorded[i].name = renames_table[r].old_name;
+            }
+        }
+    }
     return &table;
 }
 
 struct config_section learner_options_section(struct learner_options *options)
 {
     const struct options_table *table = options_table();
-    return (struct config_section){
-        .name = "learner", .options = table->rows, .n_options = table->n, .values = options};
+    return (struct config_section){.name = "learner",
+                                   .options = table->rows,
+                                   .n_options = table->n,
+                                   .values = options,
+                                   .renames = renames_table,
+                                   .n_renames = COUNT(renames_table)};
+}
+
+struct config_section learner_options_recorded(const struct learner_options *options)
+{
+    const struct options_table *table = options_table();
+    return (struct config_section){.name = "learner",
+                                   .options = table->recorded,
+                                   .n_options = table->n,
+                                   .values = (void *)(uintptr_t)options};
 }
 
 /* ---- The settings of a step ---- */
@@ -368,15 +393,16 @@ static bool is_own(const char *name)
 
 char *learner_options_terms(const struct learner_options *options, int64_t seed)
 {
-    const struct options_table *table = options_table();
-    struct config_option shared[COUNT(table->rows)];
-    struct config_section section = {
-        .name = "learner", .options = shared, .values = (void *)(uintptr_t)options};
-    for (size_t i = 0; i < table->n; i++) {
-        if (!is_own(table->rows[i].name)) {
-            shared[section.n_options++] = table->rows[i];
+    struct config_section section = learner_options_recorded(options);
+    struct config_option shared[SETTINGS_COUNT + N_OWN];
+    size_t n = 0;
+    for (size_t i = 0; i < section.n_options; i++) {
+        if (!is_own(section.options[i].name)) {
+            shared[n++] = section.options[i];
         }
     }
+    section.options = shared;
+    section.n_options = n;
     struct text terms = {0};
     text_format(&terms, "version: %s\nseed: %lld\n", HINDCAST_VERSION, (long long)seed);
     config_print_text(&terms, &section, 1);

@@ -51,11 +51,15 @@ struct learner_options {
 
     /* In place of learning: commands.h. */
     int64_t profile;
-    char replay_batch[CONFIG_TEXT_SIZE];
+    char rerun_step[CONFIG_TEXT_SIZE];
 };
 
 /* The table for config_load, with `values` pointing to `options`. */
 struct config_section learner_options_section(struct learner_options *options);
+
+/* The same section for config_digest and config_print_text, with the names under which options are
+ * recorded in checkpoints: an option that was renamed keeps its old one there. */
+struct config_section learner_options_recorded(const struct learner_options *options);
 
 /* What can be checked before the table is known. INVALID names the option. */
 status learner_options_check(const struct learner_options *options, struct err *err) MUST_CHECK;

@@ -42,7 +42,7 @@ void failed_step_keep(const char *run_dir, const char *suffix, const struct stat
     }
     log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
               state_step(state) + 1, batch_path, state_path);
-    log_error("to see where: hindcast-learner --replay_batch=%s", batch_path);
+    log_error("to see where: hindcast-learner --rerun_step=%s", batch_path);
 }
 
 /* ---- Reading ---- */

@@ -15,7 +15,7 @@
 
 bool commands_asked(const struct learner_options *options)
 {
-    return options->profile > 0 || options->replay_batch[0] != '\0';
+    return options->profile > 0 || options->rerun_step[0] != '\0';
 }
 
 /* Of a profile: what was asked for, on stdout. */
@@ -32,7 +32,7 @@ static int take_profile(const struct experiment *experiment, const struct learne
     return 0;
 }
 
-static int replay_batch(const char *path)
+static int rerun_step(const char *path)
 {
     struct err err = {0};
     struct failed_step step;
@@ -47,7 +47,7 @@ static int replay_batch(const char *path)
         failed_step_free(&step);
     }
     if (s != STATUS_OK) {
-        fprintf(stderr, "hindcast-learner: replay_batch: %s\n", err.text);
+        fprintf(stderr, "hindcast-learner: rerun_step: %s\n", err.text);
         return EXIT_BROKEN;
     }
     return finite ? 0 : 1;
@@ -56,7 +56,7 @@ static int replay_batch(const char *path)
 int commands_run(const struct experiment *experiment, const struct learner_options *options)
 {
     log_open("learner", LOG_WARN);
-    int code = options->replay_batch[0] != '\0' ? replay_batch(options->replay_batch)
-                                                : take_profile(experiment, options);
+    int code = options->rerun_step[0] != '\0' ? rerun_step(options->rerun_step)
+                                              : take_profile(experiment, options);
     return fflush(stdout) == 0 ? code : EXIT_BROKEN;
 }

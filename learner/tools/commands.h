@@ -1,4 +1,4 @@
-/* What hindcast-learner does besides learning: --profile=N, --replay_batch=FILE. They end when they
+/* What hindcast-learner does besides learning: --profile=N, --rerun_step=FILE. They end when they
  * have printed what was asked for, and leave the run alone. */
 #ifndef HINDCAST_LEARNER_TOOLS_COMMANDS_H
 #define HINDCAST_LEARNER_TOOLS_COMMANDS_H
@@ -8,7 +8,7 @@
 
 /* Is one of them asked for? */
 bool commands_asked(const struct learner_options *options);
-/* Does it; returns the exit code. --replay_batch: 0 the step is finite, 1 it fails again. 2: an
+/* Does it; returns the exit code. --rerun_step: 0 the step is finite, 1 it fails again. 2: an
  * error, told on stderr. */
 int commands_run(const struct experiment *experiment, const struct learner_options *options);
 

@@ -148,9 +148,9 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(logged):
     assert learner.wait(30) == 2  # of no use to start it again: the same batch would come
     said = learner.tail()
     assert re.search("learner step 1: grad_norm_critic is -?(inf|nan)", said)
-    command = re.search(r"to see where: hindcast-learner (--replay_batch=\S+)", said)[1]
+    command = re.search(r"to see where: hindcast-learner (--rerun_step=\S+)", said)[1]
     batch, state = (logged.run_dir / f"failed-{what}-00000000.safetensors" for what in ("batch", "state"))
-    assert command == f"--replay_batch={batch}" and state.exists()
+    assert command == f"--rerun_step={batch}" and state.exists()
 
     # The command as it was printed, with nothing else: no configuration, no server.
     made = subprocess.run([BINARIES["learner"], command], capture_output=True, text=True, timeout=60, cwd=logged.folder)
@@ -178,7 +178,7 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(logged):
     state.write_bytes(state.read_bytes()[:-4])
     status, _, errors = run_command(logged, command)
     assert status == 2 and str(state) in errors
-    status, _, errors = run_command(logged, f"--replay_batch={state}")
+    status, _, errors = run_command(logged, f"--rerun_step={state}")
     assert status == 2 and "expected a file failed-batch-" in errors
 
 

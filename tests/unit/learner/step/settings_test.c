@@ -4,8 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/memory.h"
+#include "common/base/text.h"
 #include "learner/step/settings.h"
 #include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 static struct settings some(void)
 {
@@ -124,12 +127,112 @@ static void text_reads_back_exactly(void **state)
     assert_int_equal(settings_row_width(&settings), 5 + 2 + 3 + 1);
 }
 
+/* ---- The page ---- */
+
+#define PAGE       "docs/hyperparameters.md"
+#define PAGE_WIDTH 110
+
+/* "integer 1..1024", "number 1e-06..1e+06, or 0", "one of step, exp". */
+static void range_of(struct text *out, const struct setting *setting)
+{
+    if (setting->kind == SETTING_CHOICE) {
+        text_format(out, "one of ");
+        for (size_t i = 0; setting->choices[i] != NULL; i++) {
+            text_format(out, "%s%s", i > 0 ? ", " : "", setting->choices[i]);
+        }
+        return;
+    }
+    const char *kind = setting->kind == SETTING_REAL     ? "number"
+                       : setting->kind == SETTING_WIDTHS ? "integers"
+                                                         : "integer";
+    text_format(out, "%s %.10g..%.10g%s%s%s", kind, setting->min, setting->max,
+                setting->zero_is_own ? ", or 0" : "", setting->unit[0] ? ", " : "", setting->unit);
+}
+
+/* Lines of at most PAGE_WIDTH, each indented. */
+static void wrap(struct text *out, const char *help)
+{
+    size_t column = 0;
+    for (const char *word = help; *word != '\0';) {
+        const size_t length = strcspn(word, " ");
+        const bool fits = column > 0 && column + 1 + length <= PAGE_WIDTH;
+        text_format(out, "%s%.*s",
+                    fits         ? " "
+                    : column > 0 ? "\n        "
+                                 : "        ",
+                    (int)length, word);
+        column = (fits ? column + 1 : 8) + length;
+        word += length + (word[length] == ' ');
+    }
+    text_format(out, "\n");
+}
+
+/* The block of the page is made from the list: when this fails, it prints the block to be put
+ * there. */
+static void the_page_shows_the_list(void **state)
+{
+    (void)state;
+    struct text block = {0};
+    for (size_t i = 0; i < SETTINGS_COUNT && settings_at(i)->option != NULL; i++) {
+        const struct setting *setting = settings_at(i);
+        text_format(&block, "    %s: %s    # ", setting->option, setting->default_text);
+        range_of(&block, setting);
+        text_format(&block, "\n");
+        wrap(&block, setting->help);
+    }
+    char *expected = text_take(&block, NULL);
+    assert_non_null(expected);
+    char *page = scratch_read(PAGE);
+    if (page == NULL || strstr(page, expected) == NULL) {
+        fprintf(stderr, "%s", expected);
+        fail_msg(PAGE " lacks the block above");
+    }
+    mem_free(expected);
+    free(page);
+}
+
+/* Each entry is whole: a name of its own, a default within its range, a help text. */
+static void the_list_is_sound(void **state)
+{
+    (void)state;
+    bool options_are_over = false;
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const struct setting *setting = settings_at(i);
+        assert_non_null(setting->name);
+        assert_ptr_equal(settings_find(setting->name), setting);
+        options_are_over = options_are_over || setting->option == NULL;
+        assert_int_equal(options_are_over, setting->option == NULL); /* they come first */
+        assert_true(setting->option == NULL || setting->help[0] != '\0');
+        assert_true((setting->kind == SETTING_CHOICE) == (setting->choices != NULL));
+    }
+    struct settings settings = some();
+    assert_int_equal(settings_check(&settings, NULL), STATUS_OK);
+    /* Both ends of a range are in it, what lies beyond is not. */
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const struct setting *setting = settings_at(i);
+        if (setting->kind != SETTING_REAL) {
+            continue;
+        }
+        const double values[] = {setting->min, setting->max, setting->min - 1e-3,
+                                 setting->max * 1.001 + 1e-3};
+        for (size_t v = 0; v < 4; v++) {
+            struct settings changed = some();
+            memcpy((char *)&changed + setting->offset, &values[v], sizeof values[v]);
+            const bool own = setting->zero_is_own && values[v] == 0.0;
+            assert_int_equal(settings_check(&changed, NULL),
+                             v < 2 || own ? STATUS_OK : STATUS_INVALID);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_depend_on_the_algorithm),
         cmocka_unit_test(values_out_of_range_are_named),
         cmocka_unit_test(text_reads_back_exactly),
+        cmocka_unit_test(the_list_is_sound),
+        cmocka_unit_test(the_page_shows_the_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
