@@ -1,5 +1,7 @@
 # The learner process around its step, and the client of its Parameters.
-foreach(module publisher checkpoint options)
+foreach(module publisher checkpoint)
   hindcast_test(${module}_test SOURCES unit/learner/run/${module}_test.c
                 LINK hindcast_learner_run hindcast_test_base hindcast_test_trajectory)
 endforeach()
+hindcast_test(learner_options_test SOURCES unit/learner/run/options_test.c
+              LINK hindcast_learner_run hindcast_test_base hindcast_test_trajectory)
