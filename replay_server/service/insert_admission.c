@@ -1,5 +1,6 @@
-/* From the last chunk to the store and back: memory, twins, limits and rates decide whether an
- * episode goes to the inserter now; what comes back settles index and writer. */
+/* The way of an episode to the store and back. On the way there, memory, duplicates, the table's
+ * size and its rate limits decide whether the episode goes to the inserter now or its stream waits
+ * (parks). On the way back, the result settles index and writer and is acknowledged. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,15 +20,14 @@ struct insert_op {
     uint64_t sequence;
     uint64_t reserved_bytes;
     uint64_t episode_id; /* of the resident one for KIND_DUPLICATE */
-    struct room room;
 };
 
 static void insert_done(struct insert_job *job);
 
-/* ---- There ---- */
+/* ---- To the inserter ---- */
 
-/* May this stream's episode have its memory? Chunk 0 is here already; the promise is for the rest.
- */
+/* Reserves memory for the whole episode; false where there is none now. Chunk 0 is here already, in
+ * the slack of the pool. */
 static bool reserve(struct insert_stream *stream)
 {
     struct service *service = stream->service;
@@ -52,7 +52,7 @@ static struct insert_op *new_op(struct insert_stream *stream)
         op->writer = stream->writer;
         op->kind = stream->in.kind;
         op->sequence = stream->in.sequence;
-        op->job.lane = stream->writer;
+        op->job.writer_queue = stream->writer;
         op->job.epoch = stream->writer->epoch;
         op->job.done = insert_done;
         op->job.owner = op;
@@ -70,8 +70,9 @@ static void fill_writer(struct insert_op *op, const struct incoming *in)
     memcpy(op->job.writer.cursor, in->cursor, in->cursor_size);
 }
 
-/* Puts a new episode into index and job. The limits have agreed. */
-static status fill_episode(struct insert_op *op, struct insert_stream *stream, struct room *room)
+/* Puts a new episode into index and job, and what it evicts into the job. The limits have agreed. */
+static status fill_episode(struct insert_op *op, struct insert_stream *stream,
+                           const struct eviction *eviction)
 {
     struct service *service = stream->service;
     struct incoming *in = &stream->in;
@@ -87,18 +88,23 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream, s
         .n_chunks = in->n_chunks,
         .restored = in->episode.restored,
     };
-    status s = table_begin(table->table, &episode);
+    /* What may fail comes first. */
+    struct insert_removal *removal = insert_removal_new(eviction->ids, eviction->n);
+    status s =
+        removal == NULL && eviction->n > 0 ? STATUS_NO_MEMORY : table_begin(table->table, &episode);
     if (s != STATUS_OK) {
+        mem_free(removal);
         return s;
     }
+    /* Index and rates: */
     service->next_chunk += in->n_chunks;
-    for (uint32_t i = 0; i < room->n; i++) {
-        ASSERT(table_remove(table->table, room->ids[i], false));
+    for (uint32_t i = 0; i < eviction->n; i++) {
+        const bool was_there = table_remove(table->table, eviction->ids[i], false);
+        ASSERT(was_there);
     }
-    limiter_commit_insert(&table->limiter, in->episode.restored, T, room->transitions);
-    op->room = *room;
-    op->job.removed = room->ids;
-    op->job.n_removed = room->n;
+    limiter_commit_insert(&table->limiter, in->episode.restored, T, eviction->transitions);
+    /* The job: */
+    op->job.removal = removal;
     op->job.has_episode = true;
     op->job.episode = in->episode;
     op->job.chunks = in->first;
@@ -111,12 +117,13 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream, s
     return STATUS_OK;
 }
 
-/* Do table and rates take the episode now? OK; RETRY with the reason to wait in err; else final. */
-static status admit(struct insert_stream *stream, struct room *room, struct err *err)
+/* Do table and rates take the episode now? OK: `eviction` says what it evicts. RETRY: err says what
+ * to wait for. Anything else is final. */
+static status admit(struct insert_stream *stream, struct eviction *eviction, struct err *err)
 {
     struct served_table *table = stream->table;
     const struct incoming *in = &stream->in;
-    *room = (struct room){0};
+    *eviction = (struct eviction){0};
     if (inserter_queued(stream->service->inserter) + QUEUE_SPARE >= INSERT_QUEUE_MAX ||
         stream->n_jobs >= IN_FLIGHT_MAX) {
         return err_set(err, STATUS_RETRY, "the store is writing");
@@ -129,48 +136,53 @@ static status admit(struct insert_stream *stream, struct room *room, struct err 
                        table->record.name);
     }
     const uint32_t T = in->episode.n_rows - 1;
-    status s = served_table_make_room(
-        table, T, store_episode_bytes(in->episode.n_rows, in->episode.W), room, err);
+    const uint64_t bytes = store_episode_bytes(in->episode.n_rows, in->episode.W);
+    status s = table_plan_eviction(table->table, T, bytes, eviction, err);
+    if (s == STATUS_FULL) {
+        return err_context(err, s, "table %s", table->record.name);
+    }
     char why[128];
     if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
-                                                room->transitions, why, sizeof why)) {
-        mem_free(room->ids);
+                                                eviction->transitions, why, sizeof why)) {
+        mem_free(eviction->ids);
         return err_set(err, STATUS_RETRY, "%s", why);
     }
     return s;
 }
 
-static status submit(struct insert_stream *stream, struct room *room)
+/* Hands the episode to the inserter. Takes what `eviction` holds. */
+static status submit(struct insert_stream *stream, struct eviction *eviction)
 {
     struct incoming *in = &stream->in;
     struct insert_op *op = new_op(stream);
     status s = op ? STATUS_OK : STATUS_NO_MEMORY;
     if (s == STATUS_OK && in->kind == KIND_STORE) {
-        s = fill_episode(op, stream, room);
+        s = fill_episode(op, stream, eviction);
     }
+    mem_free(eviction->ids);
     if (s != STATUS_OK) {
         mem_free(op);
-        mem_free(room->ids);
         return s;
     }
     if (in->kind == KIND_DUPLICATE) {
-        const struct table_episode *twin =
+        const struct table_episode *resident =
             table_find(op->table->table, &in->episode.identity, NULL);
-        op->episode_id = twin ? twin->id : 0; /* it may have been removed since chunk 0 */
+        op->episode_id = resident ? resident->id : 0; /* it may have been removed since chunk 0 */
     }
     if (in->kind != KIND_SEEN) {
         fill_writer(op, in);
         stream->writer->queued = in->sequence;
     }
     stream->n_jobs++;
-    /* admit() has seen room in the queue, and only this thread fills it. */
+    /* admit() has seen that there is place in the queue, and only this thread fills it. */
     s = inserter_submit(stream->service->inserter, &op->job);
     ASSERT(s == STATUS_OK);
     return STATUS_OK;
 }
 
-/* Is an episode of this identity on its way from somewhere else, or there already? */
-static bool await_twin(struct insert_stream *stream)
+/* Is the same episode on its way to the store from another writer? Where it has arrived meanwhile,
+ * this one becomes a duplicate. */
+static bool await_duplicate(struct insert_stream *stream)
 {
     struct incoming *in = &stream->in;
     bool pending = false;
@@ -199,19 +211,19 @@ bool insert_stream_advance(struct insert_stream *stream)
         insert_stream_resume(stream);
         return was_parked;
     }
-    if (await_twin(stream)) {
+    if (await_duplicate(stream)) {
         insert_stream_park(stream, "the same episode is on its way from another writer");
         return false;
     }
     struct err err;
-    struct room room;
-    status s = admit(stream, &room, &err);
+    struct eviction eviction;
+    status s = admit(stream, &eviction, &err);
     if (s == STATUS_RETRY) {
         insert_stream_park(stream, err.text);
         return false;
     }
     if (s == STATUS_OK) {
-        s = submit(stream, &room);
+        s = submit(stream, &eviction);
         snprintf(err.text, sizeof err.text, "%s", status_text(s));
     }
     if (s != STATUS_OK) {
@@ -223,9 +235,9 @@ bool insert_stream_advance(struct insert_stream *stream)
     return true;
 }
 
-/* ---- And back ---- */
+/* ---- Back from the inserter ---- */
 
-/* What became of the episode, in index and writer. */
+/* Brings index and writer up to date with what became of the episode. */
 static void settle_op(struct insert_op *op)
 {
     struct insert_job *job = &op->job;
@@ -235,20 +247,14 @@ static void settle_op(struct insert_op *op)
             table_commit(op->table->table, op->episode_id);
         } else {
             table_cancel(op->table->table, op->episode_id);
-            served_table_owe(op->table, op->room.ids, op->room.n);
             limiter_cancel_insert(&op->table->limiter, job->episode.restored,
                                   job->episode.n_rows - 1);
         }
     }
     if (job->result != STATUS_OK) {
-        if (writer->epoch == job->epoch) {
-            writer->epoch++;
-            writer->queued = writer->committed;
-        }
+        writer_fail(writer, job->epoch);
     } else if (job->has_writer) {
-        writer->committed = op->sequence;
-        writer->cursor_size = job->writer.cursor_size;
-        memcpy(writer->cursor, job->writer.cursor, job->writer.cursor_size);
+        writer_commit(writer, op->sequence, job->writer.cursor, job->writer.cursor_size);
     }
 }
 
@@ -287,6 +293,6 @@ static void insert_done(struct insert_job *job)
     }
     service->inserts_may_go = true;
     service->samples_may_go = true;
-    mem_free(op->room.ids);
+    mem_free(job->removal); /* NULL where the inserter has kept it */
     mem_free(op);
 }

@@ -1,6 +1,5 @@
 /* The episode that is coming in: what chunk 0 says about it, and its rows. */
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "common/base/memory.h"
@@ -23,8 +22,9 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "n_rows %u: expected 2..%u", request->n_rows,
                        EPISODE_TRANSITIONS_MAX + 1);
     }
-    if (!isfinite(priority) || priority < 0) {
-        return err_set(err, STATUS_INVALID, "priority %g: expected a finite number > 0", priority);
+    if (!table_priority_valid(priority)) {
+        return err_set(err, STATUS_INVALID, "priority %g: expected %g..%g", priority,
+                       TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
     }
     if (request->cursor.len > WRITER_CURSOR_MAX) {
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
@@ -91,7 +91,8 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
         if (chunk == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "out of memory");
         }
-        ASSERT(rpc_pieces_copy(rows, chunk->bytes + STORE_CHUNK_HEADER, 0, size));
+        const bool copied = rpc_pieces_copy(rows, chunk->bytes + STORE_CHUNK_HEADER, 0, size);
+        ASSERT(copied);
         if (in->last) {
             in->last->next = chunk;
         } else {

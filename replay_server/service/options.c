@@ -1,4 +1,5 @@
-/* The replay server's options. See options.h; every one is "ours": the paper gives none. */
+/* The replay server's options. The paper that Hindcast reproduces gives a value for none of them:
+ * all defaults are ours. */
 #include "replay_server/service/options.h"
 
 #include <inttypes.h>
@@ -9,62 +10,124 @@
 #define ENDPOINT_AT(field) offsetof(struct options, endpoint.field)
 #define COUNT_MAX          9e15 /* below 2^53 */
 
-static const struct config_option table[] = {
+/* The options that every table has, at the place where struct table_options begins. */
+#define TABLE_AT(base, field) ((base) + offsetof(struct table_options, field))
+#define TABLE_OPTIONS(base)                                                                        \
+    {"max_transitions", CONFIG_INT, TABLE_AT(base, max_transitions),                               \
+     "transitions",     "0",        0,                                                             \
+     COUNT_MAX,         NULL,       "the most that a table holds; 0: no limit"},                   \
+        {"max_bytes", CONFIG_INT, TABLE_AT(base, max_bytes),                                       \
+         "bytes",     "0",        0,                                                               \
+         COUNT_MAX,   NULL,       "the most that a table holds; 0: four fifths of map_bytes"},     \
+        {"max_episodes",                                                                           \
+         CONFIG_INT,                                                                               \
+         TABLE_AT(base, max_episodes),                                                             \
+         "episodes",                                                                               \
+         "0",                                                                                      \
+         0,                                                                                        \
+         4e9,                                                                                      \
+         NULL,                                                                                     \
+         "the most that a table holds; 0: no limit"},                                              \
+        {"sampler",                                                                                \
+         CONFIG_CHOICE,                                                                            \
+         TABLE_AT(base, sampler),                                                                  \
+         "",                                                                                       \
+         "prioritized",                                                                            \
+         0,                                                                                        \
+         0,                                                                                        \
+         "uniform|prioritized|fifo|lifo",                                                          \
+         "which episode a snippet comes from: any, in proportion to its transitions "              \
+         "(prioritized: "                                                                          \
+         "x priority), the oldest, or the newest"},                                                \
+        {"remover",                                                                                \
+         CONFIG_CHOICE,                                                                            \
+         TABLE_AT(base, remover),                                                                  \
+         "",                                                                                       \
+         "fifo",                                                                                   \
+         0,                                                                                        \
+         0,                                                                                        \
+         "uniform|prioritized|fifo|lifo|none",                                                     \
+         "which episode is removed from a full table: any (prioritized: in proportion to its "     \
+         "priority), the oldest, the newest, or none: inserts are refused"},                       \
+        {"min_transitions", CONFIG_INT, TABLE_AT(base, min_transitions),                           \
+         "transitions",     "1",        1,                                                         \
+         COUNT_MAX,         NULL,       "sampling waits until an unsealed table holds so many"},   \
+        {"samples_per_insert",                                                                     \
+         CONFIG_REAL,                                                                              \
+         TABLE_AT(base, samples_per_insert),                                                       \
+         "",                                                                                       \
+         "0",                                                                                      \
+         0,                                                                                        \
+         1e9,                                                                                      \
+         NULL,                                                                                     \
+         "transitions sampled per transition inserted by acting: both sides wait for each other; " \
+         "0: no limit"},                                                                           \
+        {"samples_per_insert_tolerance",                                                           \
+         CONFIG_REAL,                                                                              \
+         TABLE_AT(base, samples_per_insert_tolerance),                                             \
+         "transitions",                                                                            \
+         "10000",                                                                                  \
+         0,                                                                                        \
+         COUNT_MAX,                                                                                \
+         NULL,                                                                                     \
+         "transitions sampled by which one side may be ahead of the other"},                       \
+    {                                                                                              \
+        "samples_per_eviction", CONFIG_REAL, TABLE_AT(base, samples_per_eviction), "", "0", 0,     \
+            1e9, NULL,                                                                             \
+            "an insert from logs that evicts waits until so many transitions were sampled per "    \
+            "one "                                                                                 \
+            "evicted; 0: no limit"                                                                 \
+    }
+
+static const struct config_option options_table[] = {
     {"listen", CONFIG_TEXTS, AT(listen), "", "[]", 0, 0, NULL,
-     "addresses to serve on; empty: the one of experiment.replay that `index` names"},
+     "addresses to listen on; empty: the address of experiment.replay with this `index`"},
     {"index", CONFIG_INT, AT(index), "", "0", 0, CONFIG_LIST_MAX - 1, NULL,
-     "which one of several replay servers this is"},
+     "which of several replay servers this is: 0, 1, .."},
     {"path", CONFIG_TEXT, AT(path), "", "", 0, 0, NULL,
      "folder of the store, on a local disk; empty: RUN_DIR/replay, with -INDEX for several "
      "servers"},
     {"map_bytes", CONFIG_INT, AT(map_bytes), "bytes", "64G", 16 << 20, 1e15, NULL,
      "how large the store may become; the file is sparse and takes only what it holds"},
     {"durability", CONFIG_CHOICE, AT(durability), "", "each", 0, 0, "each|interval|none",
-     "each: acknowledged when on the disk; interval: a stop of the machine may lose the last "
-     "sync_ms; none: scratch"},
+     "each: an insert is acknowledged when it is on the disk; interval: a power cut may lose the "
+     "last sync_ms; none: a power cut may lose everything"},
     {"sync_ms", CONFIG_INT, AT(sync_ms), "ms", "1000", 1, 3600000, NULL,
      "durability interval: time between syncs"},
-    {"max_transitions", CONFIG_INT, AT(max_transitions), "transitions", "0", 0, COUNT_MAX, NULL,
-     "a table holds at most these; 0: no limit"},
-    {"max_bytes", CONFIG_INT, AT(max_bytes), "bytes", "0", 0, COUNT_MAX, NULL,
-     "a table holds at most these; 0: four fifths of map_bytes"},
-    {"max_episodes", CONFIG_INT, AT(max_episodes), "episodes", "0", 0, 4e9, NULL,
-     "a table holds at most these; 0: no limit"},
-    {"remover", CONFIG_CHOICE, AT(remover), "", "fifo", 0, 0, "fifo|lifo|none",
-     "what makes room in a full table: the oldest goes, the newest goes, or inserts are refused"},
-    {"min_transitions", CONFIG_INT, AT(min_transitions), "transitions", "1", 1, COUNT_MAX, NULL,
-     "sampling waits until an unsealed table holds these"},
-    {"samples_per_insert", CONFIG_REAL, AT(samples_per_insert), "", "0", 0, 1e9, NULL,
-     "transitions sampled per transition inserted by acting: both sides wait for each other; 0: no "
-     "limit"},
-    {"samples_per_insert_tolerance", CONFIG_REAL, AT(samples_per_insert_tolerance), "transitions",
-     "10000", 0, COUNT_MAX, NULL,
-     "transitions sampled by which one side may be ahead of the other"},
-    {"samples_per_eviction", CONFIG_REAL, AT(samples_per_eviction), "", "0", 0, 1e9, NULL,
-     "an insert from logs that evicts waits until so many transitions were sampled per one "
-     "evicted; 0: no limit"},
+    TABLE_OPTIONS(offsetof(struct options, table)),
     {"gather_threads", CONFIG_INT, AT(gather_threads), "threads", "1", 1, 64, NULL,
-     "threads that copy large batches together"},
+     "threads that gather large batches"},
     {"insert_buffer_bytes", CONFIG_INT, AT(insert_buffer_bytes), "bytes", "128M", 1 << 20, 1e12,
-     NULL, "episodes on their way to the store"},
+     NULL, "memory for episodes on their way to the store"},
     {"sample_buffer_bytes", CONFIG_INT, AT(sample_buffer_bytes), "bytes", "256M", 1 << 20, 1e12,
-     NULL, "batches on their way out"},
+     NULL, "memory for batches that have not been sent yet"},
     {"max_message_bytes", CONFIG_INT, AT(max_message_bytes), "bytes", "64M", 1 << 20, 1 << 30, NULL,
-     "largest message in or out; bounds a batch"},
+     "largest message in either direction; bounds the size of a batch"},
     ENDPOINT_OPTIONS(ENDPOINT_AT, "insert, sample, admin", "500"),
     {"idle_seconds", CONFIG_INT, AT(idle_seconds), "s", "60", 1, 86400, NULL,
-     "a writer that stops in the middle of an episode is cut off after this"},
+     "an insert stream that stops in the middle of an episode is ended after this"},
     {"scrub_bytes_per_s", CONFIG_INT, AT(scrub_bytes_per_s), "bytes", "64M", 0, 1e12, NULL,
-     "how fast the store is checked in the background after opening; 0: only what is read is "
-     "checked"},
+     "rate of the check of the whole store in the background after opening; 0: only what is read "
+     "is checked"},
 };
 
 struct config_section options_section(struct options *options)
 {
     return (struct config_section){.name = "replay_server",
-                                   .options = table,
-                                   .n_options = sizeof table / sizeof table[0],
+                                   .options = options_table,
+                                   .n_options = sizeof options_table / sizeof options_table[0],
                                    .values = options};
+}
+
+/* The defaults of a table that depend on other options, and its limits. */
+static status finish_table(struct table_options *table, const struct options *options,
+                           struct err *err)
+{
+    if (table->max_bytes == 0) {
+        table->max_bytes = options->map_bytes / 5 * 4;
+    }
+    const struct limiter_settings limiter = options_limiter_settings(table);
+    return limiter_check(&limiter, err);
 }
 
 status options_finish(struct options *options, const struct experiment *experiment, struct err *err)
@@ -89,14 +152,32 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
-    if (options->max_bytes == 0) {
-        options->max_bytes = options->map_bytes / 5 * 4;
-    }
-    struct limiter_settings limiter = options_limiter(options);
-    return limiter_check(&limiter, err);
+    return finish_table(&options->table, options, err);
 }
 
-struct limiter_settings options_limiter(const struct options *options)
+const struct table_options *options_of_table(const struct options *options, const char *name)
+{
+    (void)name;
+    return &options->table;
+}
+
+struct table_settings options_table_settings(const struct table_options *options)
+{
+    struct table_settings settings = {
+        .removes = strcmp(options->remover, "none") != 0,
+        .limits = {.max_transitions = (uint64_t)options->max_transitions,
+                   .max_bytes = (uint64_t)options->max_bytes,
+                   .max_episodes = (uint64_t)options->max_episodes},
+    };
+    /* The choices of the two options are the names of selectors. */
+    const bool sampler = selector_kind_read(&settings.sampler, options->sampler);
+    const bool remover =
+        !settings.removes || selector_kind_read(&settings.remover, options->remover);
+    ASSERT(sampler && remover);
+    return settings;
+}
+
+struct limiter_settings options_limiter_settings(const struct table_options *options)
 {
     return (struct limiter_settings){
         .min_transitions = (uint64_t)options->min_transitions,

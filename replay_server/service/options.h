@@ -7,6 +7,20 @@
 #include "common/service/endpoint.h"
 #include "replay_server/store/store.h"
 #include "replay_server/table/limiter.h"
+#include "replay_server/table/table.h"
+
+/* What each table has for itself. */
+struct table_options {
+    int64_t max_transitions;
+    int64_t max_bytes;
+    int64_t max_episodes;
+    char sampler[CONFIG_TEXT_SIZE];
+    char remover[CONFIG_TEXT_SIZE];
+    int64_t min_transitions;
+    double samples_per_insert;
+    double samples_per_insert_tolerance;
+    double samples_per_eviction;
+};
 
 struct options {
     struct config_texts listen;
@@ -16,14 +30,7 @@ struct options {
     char durability[CONFIG_TEXT_SIZE];
     int64_t sync_ms;
 
-    int64_t max_transitions;
-    int64_t max_bytes;
-    int64_t max_episodes;
-    char remover[CONFIG_TEXT_SIZE];
-    int64_t min_transitions;
-    double samples_per_insert;
-    double samples_per_insert_tolerance;
-    double samples_per_eviction;
+    struct table_options table; /* of tables that `tables` does not name */
 
     int64_t gather_threads;
     int64_t insert_buffer_bytes;
@@ -41,7 +48,10 @@ struct config_section options_section(struct options *options);
 status options_finish(struct options *options, const struct experiment *experiment,
                       struct err *err) MUST_CHECK;
 
-struct limiter_settings options_limiter(const struct options *options);
+/* The options of the table with this name. */
+const struct table_options *options_of_table(const struct options *options, const char *name);
+struct table_settings options_table_settings(const struct table_options *options);
+struct limiter_settings options_limiter_settings(const struct table_options *options);
 enum store_durability options_durability(const struct options *options);
 
 #endif

@@ -157,7 +157,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->first_batch = first_batch;
     op->n_batches = n_batches;
     op->version = table_version(table->table);
-    op->prioritized = table_prioritized(table->table);
+    op->prioritized = !table_draws_evenly(table->table);
     op->job = (struct gather_job){.snippets = op->snippets,
                                   .n = n_batches * request->count,
                                   .N = request->N,

@@ -220,10 +220,9 @@ static bool start_op(struct sample_stream *stream)
 {
     struct service *service = stream->service;
     const struct served_table *table = stream->request.table;
-    /* may_draw has looked at one batch: where rates count, no more are drawn at once. */
-    const bool has_rate =
-        table->limiter.settings.samples_per_insert > 0 && !table_sealed(table->table);
-    const uint32_t k = has_rate ? 1 : stream->request.k;
+    /* may_draw has asked for one batch: where a draw counts against a rate, it is one at a time. */
+    const bool one = limiter_couples_samples(&table->limiter) && !table_sealed(table->table);
+    const uint32_t k = one ? 1 : stream->request.k;
     const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
     const size_t bytes = n_batches * stream->request.batch_bytes;
     struct buffer *buffer = buffer_pool_take(service->sample_pool, bytes);

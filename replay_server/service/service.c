@@ -220,12 +220,14 @@ static void save_done(struct insert_job *job)
     mem_free(job->owner);
 }
 
-/* Writes down how much was sampled, where nothing else has for a while: sampling alone commits
- * nothing. */
+/* Writes the counters of tables where they have changed: sampling alone commits nothing, and neither
+ * does an insert that failed. */
 static void save_histories(struct service *service)
 {
     for (struct served_table *table = service->tables; table; table = table->next) {
-        if (!table->stored || table->saved_sampled == table->limiter.sampled) {
+        struct store_history history;
+        served_table_history(table, &history);
+        if (!table->stored || memcmp(&history, &table->saved, sizeof history) == 0) {
             continue;
         }
         struct insert_job *job = mem_new(sizeof *job);
@@ -233,14 +235,14 @@ static void save_histories(struct service *service)
             return;
         }
         job->has_history = true;
-        served_table_history(table, &job->history);
+        job->history = history;
         job->done = save_done;
         job->owner = job;
         if (inserter_submit(service->inserter, job) != STATUS_OK) {
             mem_free(job);
             return;
         }
-        table->saved_sampled = table->limiter.sampled;
+        table->saved = history;
     }
 }
 
@@ -251,7 +253,6 @@ static void on_tick(void *arg)
     store_reader_rest(service->reader);
     insert_streams_check_idle(service, now_ns);
     service_metrics_update(service);
-    service_remove_owed(service);
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
     service_settle(service);
 }
@@ -430,7 +431,6 @@ void service_close(struct service *service)
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);
     if (service->inserter) {
-        service_remove_owed(service);
         save_histories(service);
     }
     inserter_close(service->inserter);

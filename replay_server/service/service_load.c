@@ -56,11 +56,19 @@ static status load_episode(void *arg, const struct store_episode *record, struct
                   record->id, record->table);
         return STATUS_OK;
     }
+    /* An earlier version took any finite number. */
+    double priority = record->priority;
+    if (!table_priority_valid(priority)) {
+        priority = priority < TABLE_PRIORITY_MIN ? TABLE_PRIORITY_MIN : TABLE_PRIORITY_MAX;
+        log_warn("a stored priority is out of range and is taken as the nearest that is in it "
+                 "id=%" PRIu64 " priority=%g",
+                 record->id, record->priority);
+    }
     const struct table_episode episode = {
         .identity = record->identity,
         .id = record->id,
         .bytes = store_episode_bytes(record->n_rows, record->W),
-        .priority = record->priority,
+        .priority = priority,
         .n_rows = record->n_rows,
         .n_chunks = store_n_chunks(record->n_rows, record->W),
         .restored = record->restored,

@@ -1,7 +1,7 @@
 /* The state that the files of the service share:
  *
  *   service.c          life, posting, settling
- *   service_removal.c  what is out of the index leaves the store
+ *   service_corrupt.c  damaged episodes leave index and store
  *   service_load.c     what the store holds becomes tables
  *   service_info.c     Info, metrics, the status line
  *   writer_calls.c     OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
@@ -76,11 +76,9 @@ struct served_table *service_table_of_number(const struct service *service, uint
 /* Lets everyone go on who may. At the end of every event on the call thread. */
 void service_settle(struct service *service);
 
-/* ---- service_removal.c ---- */
+/* ---- service_corrupt.c ---- */
 /* Takes a corrupt episode out of index and store. */
 void service_drop_corrupt(struct service *service, struct served_table *table, uint64_t id);
-/* Hands to the inserter what tables owe the store (served_table_owe). */
-void service_remove_owed(struct service *service);
 
 /* ---- service_load.c ---- */
 /* `scan`: check every chunk first. */

@@ -3,7 +3,6 @@
  * everything that was queued before it. */
 #define LOG_MODULE "writers"
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "common/base/log.h"
@@ -227,9 +226,9 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
     state->writer = writer;
     state->seal = !table_sealed(table->table) && !table->sealing &&
                   writers_n_done(&table->writers) >= request->n_writers;
-    /* What is sealed must be what the store holds; what is on its way may yet fail. */
-    if (state->seal && (table_counts(table->table)->pending_episodes > 0 || table->n_owed > 0 ||
-                        table->removing)) {
+    /* What is sealed must be what the store holds. What is on its way there may yet fail; what has
+     * been removed and not yet deleted goes in the transaction of the seal (inserter.c). */
+    if (state->seal && table_counts(table->table)->pending_episodes > 0) {
         return err_set(err, STATUS_RETRY, "table %s: the store is writing; try again",
                        table->record.name);
     }
@@ -285,11 +284,11 @@ static status update_priorities(struct writer_call *state,
                        "%zu episodes, %zu priorities: expected the same number, at most %u",
                        request->n_episode_id, request->n_priority, PRIORITIES_MAX);
     }
-    /* All or nothing: looked at before the first is set. */
+    /* All or nothing: every one is checked before the first is set. */
     for (size_t i = 0; i < request->n_priority; i++) {
-        if (!isfinite(request->priority[i]) || request->priority[i] <= 0) {
-            return err_set(err, STATUS_INVALID, "priority %zu is %g: expected a finite number > 0",
-                           i, request->priority[i]);
+        if (!table_priority_valid(request->priority[i])) {
+            return err_set(err, STATUS_INVALID, "priority %zu is %g: expected %g..%g", i,
+                           request->priority[i], TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
         }
     }
     state->priorities = mem_array(request->n_priority + 1, sizeof *state->priorities);

@@ -1,5 +1,11 @@
-/* Groups of jobs to transactions. A group that fails is taken apart and written job by job, so that
- * one bad job harms no other. */
+/* Writes groups of jobs, a transaction each. A group that fails is taken apart and written job by
+ * job, so that one bad job harms no other.
+ *
+ * Deferred deletes are the removals of jobs that failed. The service has taken these episodes out
+ * of its index and may go on to remove others, so every later transaction deletes them first: the
+ * store never holds an episode that was removed before one that is gone, and a table that is sealed
+ * holds on disk what it holds in memory. Where no job comes, they are tried alone every PAUSE_MS.
+ */
 #define LOG_MODULE "inserter"
 #include "replay_server/store/inserter.h"
 
@@ -16,7 +22,8 @@
 
 #define GROUP_JOBS_MAX 512
 #define PAUSE_MS       100
-#define FULL_TRIES     3 /* pages freed in one transaction can be used from the second one after it */
+/* Pages that one transaction frees can be used from the second one after it. */
+#define FULL_TRIES 3
 
 struct inserter {
     struct store *store;
@@ -25,10 +32,7 @@ struct inserter {
     pthread_t thread;
     uint64_t synced_ns;
     bool unsynced;
-    /* Removals of inserts that failed. They go with the next transaction, so that what was removed
-     * first is never in the store when something that was removed later is gone. */
-    uint64_t *owed;
-    size_t n_owed;
+    struct insert_removal *deferred; /* deletes of jobs that failed; any order */
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
 };
@@ -80,16 +84,19 @@ static status check_rows(struct insert_job *job)
     return STATUS_OK;
 }
 
-/* What is damaged in such a way that it cannot be taken out is left to the next start, which looks
- * at it again: trying for ever would hold up what else is to go, and Seal. */
-static status remove_all(struct inserter *inserter, const uint64_t *ids, size_t n, struct err *err)
+/* An episode that is damaged in such a way that it cannot be deleted stays until the next start,
+ * which checks it again: trying for ever would hold up all other deletes, and Seal. */
+static status delete_all(struct inserter *inserter, const struct insert_removal *first,
+                         struct err *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        status s = store_remove_episode(inserter->store, ids[i], err);
-        if (s == STATUS_CORRUPT) {
-            log_error("an episode stays in the store: %s", err->text);
-        } else if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
-            return s;
+    for (const struct insert_removal *removal = first; removal; removal = removal->next) {
+        for (uint32_t i = 0; i < removal->n; i++) {
+            status s = store_remove_episode(inserter->store, removal->ids[i], err);
+            if (s == STATUS_CORRUPT) {
+                log_error("an episode stays in the store: %s", err->text);
+            } else if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
+                return s;
+            }
         }
     }
     return STATUS_OK;
@@ -117,7 +124,7 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
         s = store_put_table(inserter->store, job->table, &job->err);
     }
     if (s == STATUS_OK) {
-        s = remove_all(inserter, job->removed, job->n_removed, &job->err);
+        s = delete_all(inserter, job->removal, &job->err);
     }
     if (s == STATUS_OK && job->has_episode) {
         s = write_episode(inserter, job);
@@ -138,49 +145,55 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
 
 /* ---- Groups ---- */
 
-/* Not to be written: bad rows, or an earlier job of its lane failed. */
+/* May the job be written? Not where rows are bad or an earlier job of its writer queue failed. */
 static bool prepare(struct insert_job *job)
 {
-    if (job->lane && job->epoch <= job->lane->failed_epoch) {
+    const struct writer *queue = job->writer_queue;
+    if (queue && job->epoch <= queue->failed_epoch) {
         job->result = err_set(&job->err, STATUS_RETRY,
-                              "an earlier episode of writer %s was not stored", job->lane->name);
+                              "an earlier episode of writer %s was not stored", queue->name);
         return false;
     }
     job->result = job->has_episode ? check_rows(job) : STATUS_OK;
     return job->result == STATUS_OK;
 }
 
-static void fail_lane(struct inserter *inserter, struct insert_job *job)
+/* The job is not written: neither is what follows it in its writer queue, and its deletes are
+ * deferred. */
+static void fail_job(struct inserter *inserter, struct insert_job *job)
 {
+    ASSERT(job->result != STATUS_OK);
     atomic_fetch_add(&inserter->failures, 1);
-    if (job->lane == NULL) {
-        return;
+    if (job->writer_queue && job->epoch > job->writer_queue->failed_epoch) {
+        job->writer_queue->failed_epoch = job->epoch;
     }
-    if (job->epoch > job->lane->failed_epoch) {
-        job->lane->failed_epoch = job->epoch;
-    }
-    uint64_t *owed =
-        job->n_removed > 0
-            ? mem_resize(inserter->owed, inserter->n_owed + job->n_removed, sizeof *owed)
-            : NULL;
-    if (owed) { /* else the job that the service makes of them comes alone */
-        memcpy(owed + inserter->n_owed, job->removed, job->n_removed * sizeof *owed);
-        inserter->owed = owed;
-        inserter->n_owed += job->n_removed;
+    if (job->removal) {
+        job->removal->next = inserter->deferred;
+        inserter->deferred = job->removal;
+        job->removal = NULL;
     }
 }
 
-/* Ends a transaction. */
+static void free_deferred(struct inserter *inserter)
+{
+    while (inserter->deferred) {
+        struct insert_removal *removal = inserter->deferred;
+        inserter->deferred = removal->next;
+        mem_free(removal);
+    }
+}
+
+/* Commits the open transaction, which has deleted all that was deferred. */
 static status commit(struct inserter *inserter, struct err *err)
 {
     status s = store_commit(inserter->store, err);
     if (s == STATUS_OK) {
-        inserter->n_owed = 0;
+        free_deferred(inserter);
     }
     return s;
 }
 
-/* All in one transaction, or none. */
+/* Writes all jobs in one transaction, or none. */
 static status write_group(struct inserter *inserter, struct insert_job **jobs, size_t n,
                           struct err *err)
 {
@@ -188,7 +201,7 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
     if (s != STATUS_OK) {
         return s;
     }
-    s = remove_all(inserter, inserter->owed, inserter->n_owed, err);
+    s = delete_all(inserter, inserter->deferred, err);
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
         s = write_job(inserter, jobs[i]);
         if (s != STATUS_OK) {
@@ -202,48 +215,52 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
     return commit(inserter, err);
 }
 
-/* Makes removals count before the insert that needs their room. */
-static void make_room(struct inserter *inserter, struct insert_job *job)
+/* Deletes what is deferred, and what `removal` names, in a transaction of its own. */
+static status delete_alone(struct inserter *inserter, const struct insert_removal *removal,
+                           struct err *err)
 {
-    struct err err;
-    status s = store_begin(inserter->store, &err);
+    status s = store_begin(inserter->store, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = delete_all(inserter, inserter->deferred, err);
     if (s == STATUS_OK) {
-        s = remove_all(inserter, inserter->owed, inserter->n_owed, &err);
-        if (s == STATUS_OK) {
-            s = remove_all(inserter, job->removed, job->n_removed, &err);
-        }
-        if (s == STATUS_OK) {
-            s = store_touch(inserter->store, &err);
-        }
-        if (s == STATUS_OK) {
-            s = commit(inserter, &err);
-        } else {
-            store_abort(inserter->store);
-        }
+        s = delete_all(inserter, removal, err);
+    }
+    if (s == STATUS_OK) {
+        s = store_touch(inserter->store, err);
     }
     if (s != STATUS_OK) {
-        log_warn("removing to make room failed: %s", err.text);
+        store_abort(inserter->store);
+        return s;
     }
+    return commit(inserter, err);
 }
 
+/* Writes one job. Where the map is full, its deletes go first, so that their pages can be used. */
 static void write_alone(struct inserter *inserter, struct insert_job *job)
 {
     for (int try = 0; try < FULL_TRIES; try++) {
+        struct err err;
         job->result = write_group(inserter, &job, 1, &job->err);
         if (job->result != STATUS_FULL) {
             break;
         }
         const bool released = store_release(inserter->store);
-        if (job->n_removed > 0 || inserter->n_owed > 0) {
-            make_room(inserter, job);
-            (void)store_release(inserter->store);
-        } else if (!released) {
+        if (job->removal == NULL && inserter->deferred == NULL) {
+            if (released) {
+                continue;
+            }
             break;
         }
+        if (delete_alone(inserter, job->removal, &err) != STATUS_OK) {
+            log_warn("deleting to make room failed: %s", err.text);
+        }
+        (void)store_release(inserter->store);
     }
     if (job->result != STATUS_OK) {
         log_warn("write failed: %s", job->err.text);
-        fail_lane(inserter, job);
+        fail_job(inserter, job);
     }
 }
 
@@ -258,7 +275,7 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
             good[n++] = job;
             bytes += job_bytes(job);
         } else {
-            fail_lane(inserter, job);
+            fail_job(inserter, job);
         }
     }
     struct err err;
@@ -267,11 +284,11 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
         s = write_group(inserter, good, n, &err);
     }
     for (size_t i = 0; s != STATUS_OK && i < n; i++) {
-        /* One by one; a lane whose job fails takes its later ones along. */
+        /* One by one; a job that fails takes the later ones of its writer queue along. */
         if (prepare(good[i])) {
             write_alone(inserter, good[i]);
         } else {
-            fail_lane(inserter, good[i]);
+            fail_job(inserter, good[i]);
         }
     }
     const uint64_t spent_ns = clock_now_ns() - start_ns;
@@ -327,6 +344,19 @@ static void sync_when_due(struct inserter *inserter)
     inserter->synced_ns = clock_now_ns();
 }
 
+/* Nothing has come to be written for a while. */
+static void delete_deferred(struct inserter *inserter)
+{
+    struct err err;
+    if (inserter->deferred == NULL) {
+        return;
+    }
+    if (delete_alone(inserter, NULL, &err) != STATUS_OK) {
+        log_warn("removed episodes are not deleted from the store yet: %s", err.text);
+    }
+    inserter->unsynced = true;
+}
+
 static void *run(void *arg)
 {
     struct inserter *inserter = arg;
@@ -337,6 +367,8 @@ static void *run(void *arg)
         if (first) {
             write_jobs(inserter, first);
             inserter->settings.post(inserter->settings.arg, first);
+        } else {
+            delete_deferred(inserter);
         }
         sync_when_due(inserter);
     }
@@ -370,8 +402,19 @@ status inserter_open(struct inserter **out, struct store *store,
     return STATUS_OK;
 }
 
+struct insert_removal *insert_removal_new(const uint64_t *ids, uint32_t n)
+{
+    struct insert_removal *removal = n > 0 ? mem_new(sizeof *removal + n * sizeof *ids) : NULL;
+    if (removal) {
+        removal->n = n;
+        memcpy(removal->ids, ids, n * sizeof *ids);
+    }
+    return removal;
+}
+
 status inserter_submit(struct inserter *inserter, struct insert_job *job)
 {
+    ASSERT(job->removal == NULL || job->removal->next == NULL);
     return queue_try_push(inserter->queue, job);
 }
 
@@ -397,7 +440,7 @@ void inserter_close(struct inserter *inserter)
         queue_close(inserter->queue);
         pthread_join(inserter->thread, NULL);
         queue_free(inserter->queue, NULL);
-        mem_free(inserter->owed);
+        free_deferred(inserter);
         mem_free(inserter);
     }
 }

@@ -15,17 +15,27 @@ struct insert_priority {
     double priority;
 };
 
-/* What to write, all in one transaction; parts that are absent are not. The job and what it points
- * to belong to the inserter from submit until it comes back. */
+/* Episodes to delete from the store. Deleting one that is not there does nothing. */
+struct insert_removal {
+    struct insert_removal *next; /* the inserter's */
+    uint32_t n;
+    uint64_t ids[];
+};
+/* A copy of the ids; mem_free. NULL: n is 0, or out of memory. */
+struct insert_removal *insert_removal_new(const uint64_t *ids, uint32_t n);
+
+/* What to write, all in one transaction; absent parts are not written. The job and what it points
+ * to belong to the inserter from submit until the job comes back. */
 struct insert_job {
     const struct store_table *table; /* NULL: none */
     bool has_episode;
     struct store_episode episode;
     struct buffer *chunks; /* n_chunks of them, linked in order; rows begin at STORE_CHUNK_HEADER */
-    /* Episodes to take out first; they are in the store. Should a job of a lane fail, they go with
-     * whatever is written next: what was removed first is gone when something later is. */
-    const uint64_t *removed;
-    uint32_t n_removed;
+    /* Episodes to delete first; NULL: none. Should the job fail, the inserter keeps the removal,
+     * sets this to NULL, and deletes them with whatever is written next, or by itself where nothing
+     * comes: the caller has taken them out of the index, and they must not outlive an episode that
+     * was removed after them. */
+    struct insert_removal *removal;
     const struct insert_priority *priorities;
     uint32_t n_priorities;
     bool has_history;
@@ -33,13 +43,13 @@ struct insert_job {
     bool has_writer;
     bool keep_position; /* the writer's sequence and cursor stay as the store has them */
     struct store_writer writer;
-    /* Jobs of one lane (a writer) succeed in order: once one has failed, so do all that were
-     * submitted with its epoch. NULL: no lane. */
-    struct writer *lane;
+    /* Jobs of one writer queue succeed in order: once one has failed, so do all that were submitted
+     * with its epoch. NULL: the job belongs to no queue. */
+    struct writer *writer_queue;
     uint64_t epoch;
 
     /* Filled in when it comes back: OK, FULL, INVALID (a row that is not finite), RETRY (an earlier
-     * one of its lane failed), IO .. */
+     * job of its writer queue failed), IO .. */
     status result;
     struct err err;
 
@@ -53,9 +63,8 @@ struct inserter_settings {
     size_t queue_max;     /* jobs that may wait */
     uint64_t group_bytes; /* of rows in one transaction, about */
     uint64_t sync_ms;     /* STORE_INTERVAL: between syncs; 0: never sync */
-    void (*post)(
-        void *arg,
-        struct insert_job *first); /* takes a list of jobs back; on the inserter's thread */
+    /* Takes a list of jobs back; on the inserter's thread. */
+    void (*post)(void *arg, struct insert_job *first);
     void *arg;
 };
 
@@ -70,7 +79,7 @@ status inserter_open(struct inserter **inserter, struct store *store,
 status inserter_submit(struct inserter *inserter, struct insert_job *job) MUST_CHECK;
 size_t inserter_queued(struct inserter *inserter);
 void inserter_counts(struct inserter *inserter, struct inserter_counts *counts); /* any thread */
-/* Writes what is queued, posts it, joins the thread. */
+/* Writes what is queued, posts it, tries deferred deletes once more, joins the thread. */
 void inserter_close(struct inserter *inserter);
 
 #endif

@@ -1,9 +1,112 @@
-/* The rates of one table. The rules are in limiter.h. */
+/* The limits of a table's rates, one function for each side of each limit. The rules are in
+ * limiter.h. */
 #include "replay_server/table/limiter.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+
+/* What a limit is asked: may this go on? */
+struct question {
+    const struct limiter *limiter;
+    uint64_t resident; /* sample: transitions that the table holds */
+    uint64_t evict;    /* insert: transitions that it evicts */
+    bool restored;     /* insert: the episode comes from logs */
+};
+
+/* Why not, in numbers: "what: have of need". */
+struct reason {
+    const char *what;
+    double have, need;
+};
+
+struct limiter_kind {
+    bool (*is_on)(const struct limiter_settings *settings);
+    /* Each returns true, or false and the reason. NULL: it never makes that side wait. */
+    bool (*allow_sample)(const struct question *question, struct reason *reason);
+    bool (*allow_insert)(const struct question *question, struct reason *reason);
+    bool couples_samples; /* a draw changes what the next draw may do */
+};
+
+/* ---- min_transitions ---- */
+
+static bool min_transitions_is_on(const struct limiter_settings *settings)
+{
+    return settings->min_transitions > 0;
+}
+
+static bool min_transitions_allow_sample(const struct question *question, struct reason *reason)
+{
+    const uint64_t least = question->limiter->settings.min_transitions;
+    *reason = (struct reason){"min_transitions", (double)question->resident, (double)least};
+    return question->resident >= least;
+}
+
+/* ---- samples_per_insert ---- */
+
+static bool samples_per_insert_is_on(const struct limiter_settings *settings)
+{
+    return settings->samples_per_insert > 0;
+}
+
+/* How far inserting is ahead of sampling, in transitions sampled. */
+static double lead(const struct limiter *limiter)
+{
+    const double counted =
+        (double)limiter->fresh_inserted - (double)limiter->settings.min_transitions;
+    return counted * limiter->settings.samples_per_insert - (double)limiter->sampled;
+}
+
+static bool samples_per_insert_allow_sample(const struct question *question, struct reason *reason)
+{
+    const struct limiter_settings *set = &question->limiter->settings;
+    const double missing = (-set->tolerance - lead(question->limiter)) / set->samples_per_insert;
+    const double inserted = (double)question->limiter->fresh_inserted;
+    *reason = (struct reason){"samples_per_insert: transitions inserted", inserted,
+                              ceil(inserted + missing)};
+    return lead(question->limiter) >= -set->tolerance;
+}
+
+static bool samples_per_insert_allow_insert(const struct question *question, struct reason *reason)
+{
+    const struct limiter *limiter = question->limiter;
+    const double sampled = (double)limiter->sampled;
+    const double tolerance = limiter->settings.tolerance;
+    *reason = (struct reason){"samples_per_insert: transitions sampled", sampled,
+                              ceil(sampled + lead(limiter) - tolerance)};
+    return question->restored || lead(limiter) <= tolerance;
+}
+
+/* ---- samples_per_eviction ---- */
+
+static bool samples_per_eviction_is_on(const struct limiter_settings *settings)
+{
+    return settings->samples_per_eviction > 0;
+}
+
+static bool samples_per_eviction_allow_insert(const struct question *question,
+                                              struct reason *reason)
+{
+    const struct limiter *limiter = question->limiter;
+    const double need =
+        limiter->settings.samples_per_eviction * (double)(limiter->evicted + question->evict);
+    *reason = (struct reason){"samples_per_eviction: transitions sampled", (double)limiter->sampled,
+                              ceil(need)};
+    return !question->restored || question->evict == 0 || (double)limiter->sampled >= need;
+}
+
+/* ---- The list ---- */
+
+/* In the order in which they are asked: the first that refuses gives the reason. */
+static const struct limiter_kind kinds[] = {
+    {.is_on = min_transitions_is_on, .allow_sample = min_transitions_allow_sample},
+    {.is_on = samples_per_insert_is_on,
+     .allow_sample = samples_per_insert_allow_sample,
+     .allow_insert = samples_per_insert_allow_insert,
+     .couples_samples = true},
+    {.is_on = samples_per_eviction_is_on, .allow_insert = samples_per_eviction_allow_insert},
+};
+_Static_assert(sizeof kinds / sizeof kinds[0] <= LIMITER_LIMITS_MAX, "the list has room for all");
 
 static status check_one(const char *name, double value, struct err *err)
 {
@@ -25,40 +128,41 @@ status limiter_check(const struct limiter_settings *settings, struct err *err)
     return s;
 }
 
-/* How far inserting is ahead of sampling, in transitions sampled. */
-static double lead(const struct limiter *limiter)
+void limiter_init(struct limiter *limiter, const struct limiter_settings *settings)
 {
-    const double owed = (double)limiter->fresh_inserted - (double)limiter->settings.min_transitions;
-    return owed * limiter->settings.samples_per_insert - (double)limiter->sampled;
+    *limiter = (struct limiter){.settings = *settings};
+    ASSERT(settings->samples_per_insert >= 0 && settings->samples_per_eviction >= 0);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].is_on(settings)) {
+            ASSERT(limiter->n_limits < LIMITER_LIMITS_MAX);
+            limiter->limits[limiter->n_limits++] = &kinds[i];
+        }
+    }
 }
 
-static void say(char *why, size_t size, const char *what, double have, double need)
+static bool refuse(const struct reason *reason, char *why, size_t size)
 {
     if (why && size > 0) {
-        snprintf(why, size, "%s: %.0f of %.0f", what, have, need);
+        snprintf(why, size, "%s: %.0f of %.0f", reason->what, reason->have, reason->need);
     }
+    return false;
 }
 
 bool limiter_allow_sample(const struct limiter *limiter, uint64_t resident, bool sealed, char *why,
                           size_t why_size)
 {
-    const struct limiter_settings *set = &limiter->settings;
+    const struct question question = {.limiter = limiter, .resident = resident};
+    struct reason reason;
     if (resident == 0) {
-        say(why, why_size, "empty", 0, set->min_transitions ? (double)set->min_transitions : 1);
-        return false;
+        const uint64_t least = limiter->settings.min_transitions;
+        reason = (struct reason){"empty", 0, least ? (double)least : 1};
+        return refuse(&reason, why, why_size);
     }
-    if (sealed) {
-        return true;
-    }
-    if (resident < set->min_transitions) {
-        say(why, why_size, "min_transitions", (double)resident, (double)set->min_transitions);
-        return false;
-    }
-    if (set->samples_per_insert > 0 && lead(limiter) < -set->tolerance) {
-        const double missing = (-set->tolerance - lead(limiter)) / set->samples_per_insert;
-        say(why, why_size, "samples_per_insert: transitions inserted",
-            (double)limiter->fresh_inserted, ceil((double)limiter->fresh_inserted + missing));
-        return false;
+    for (uint32_t i = 0; !sealed && i < limiter->n_limits; i++) {
+        const struct limiter_kind *kind = limiter->limits[i];
+        if (kind->allow_sample && !kind->allow_sample(&question, &reason)) {
+            return refuse(&reason, why, why_size);
+        }
     }
     return true;
 }
@@ -66,40 +170,50 @@ bool limiter_allow_sample(const struct limiter *limiter, uint64_t resident, bool
 bool limiter_allow_insert(const struct limiter *limiter, bool restored, uint64_t evict, char *why,
                           size_t why_size)
 {
-    const struct limiter_settings *set = &limiter->settings;
-    if (!restored && set->samples_per_insert > 0 && lead(limiter) > set->tolerance) {
-        say(why, why_size, "samples_per_insert: transitions sampled", (double)limiter->sampled,
-            ceil((double)limiter->sampled + lead(limiter) - set->tolerance));
-        return false;
-    }
-    if (restored && set->samples_per_eviction > 0 && evict > 0) {
-        const double need = set->samples_per_eviction * (double)(limiter->evicted + evict);
-        if ((double)limiter->sampled < need) {
-            say(why, why_size, "samples_per_eviction: transitions sampled",
-                (double)limiter->sampled, ceil(need));
-            return false;
+    const struct question question = {.limiter = limiter, .restored = restored, .evict = evict};
+    struct reason reason;
+    for (uint32_t i = 0; i < limiter->n_limits; i++) {
+        const struct limiter_kind *kind = limiter->limits[i];
+        if (kind->allow_insert && !kind->allow_insert(&question, &reason)) {
+            return refuse(&reason, why, why_size);
         }
     }
     return true;
 }
 
+bool limiter_couples_samples(const struct limiter *limiter)
+{
+    bool couples = false;
+    for (uint32_t i = 0; i < limiter->n_limits; i++) {
+        couples = couples || limiter->limits[i]->couples_samples;
+    }
+    return couples;
+}
+
+/* ---- Counting ---- */
+
 void limiter_commit_sample(struct limiter *limiter, uint64_t transitions)
 {
+    ASSERT(limiter->sampled + transitions >= transitions);
     limiter->sampled += transitions;
 }
 
 void limiter_commit_insert(struct limiter *limiter, bool restored, uint64_t transitions,
                            uint64_t evicted)
 {
+    ASSERT(transitions >= 1);
     if (restored) {
+        ASSERT(limiter->evicted + evicted >= evicted);
         limiter->evicted += evicted;
     } else {
+        ASSERT(limiter->fresh_inserted + transitions >= transitions);
         limiter->fresh_inserted += transitions;
     }
 }
 
 void limiter_cancel_insert(struct limiter *limiter, bool restored, uint64_t transitions)
 {
+    ASSERT(transitions >= 1);
     if (!restored) {
         ASSERT(limiter->fresh_inserted >= transitions);
         limiter->fresh_inserted -= transitions;

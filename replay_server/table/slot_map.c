@@ -1,5 +1,5 @@
-/* Linear probing at half load; removal moves later entries of the run back, so that there are no
- * tombstones. */
+/* Linear probing, at most half full. A removal moves later entries of the same run back into the
+ * gap, so there are no tombstones and a search ends at the first free entry. */
 #include "replay_server/table/slot_map.h"
 
 #include "common/base/memory.h"
@@ -36,6 +36,7 @@ status slot_map_reserve(struct slot_map *map)
             slot_map_put(&bigger, map->entries[i].hash, map->entries[i].slot);
         }
     }
+    ASSERT(bigger.n == map->n);
     mem_free(map->entries);
     *map = bigger;
     return STATUS_OK;
@@ -55,14 +56,16 @@ void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot)
 
 void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot)
 {
-    ASSERT(map->capacity > 0);
+    ASSERT(map->n > 0);
+    ASSERT(slot != SLOT_NONE);
     const size_t mask = map->capacity - 1;
     size_t i = hash & mask;
     while (map->entries[i].hash != hash || map->entries[i].slot != slot) {
-        ASSERT(map->entries[i].slot != SLOT_NONE);
+        ASSERT(map->entries[i].slot != SLOT_NONE); /* the run ends: it is not here */
         i = (i + 1) & mask;
     }
-    /* Close the gap: an entry further on moves here unless its own place lies behind the gap. */
+    /* An entry further on moves into the gap, unless the place that its hash names lies behind the
+     * gap: a search for it begins there and would not find it here. */
     for (size_t j = (i + 1) & mask; map->entries[j].slot != SLOT_NONE; j = (j + 1) & mask) {
         const size_t home = map->entries[j].hash & mask;
         if (((j - home) & mask) >= ((j - i) & mask)) {
@@ -80,7 +83,9 @@ uint32_t slot_map_next(const struct slot_map *map, uint64_t hash, size_t *cursor
         return SLOT_NONE;
     }
     const size_t mask = map->capacity - 1;
+    ASSERT(2 * map->n <= map->capacity); /* there is a free entry to stop at */
     for (;; (*cursor)++) {
+        ASSERT(*cursor <= map->capacity);
         const struct slot_map_entry *entry = &map->entries[(hash + *cursor) & mask];
         if (entry->slot == SLOT_NONE) {
             return SLOT_NONE;

@@ -1,6 +1,6 @@
-/* A hash map from 64-bit hashes to slots: open addressing, no keys kept. Equal hashes may stand for
- * different keys, so a search walks over all slots of a hash and the caller compares. Single
- * thread. */
+/* A hash map from 64-bit hashes to slots, with open addressing. It does not keep the keys: equal
+ * hashes may stand for different keys, so a search walks over all slots of a hash and the caller
+ * compares. Memory only; one thread at a time. */
 #ifndef HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
 #define HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
 
@@ -11,21 +11,23 @@
 
 #define SLOT_NONE UINT32_MAX
 
+/* All zero: an empty map. */
 struct slot_map {
     struct slot_map_entry {
         uint64_t hash;
         uint32_t slot; /* SLOT_NONE: free */
     } * entries;
-    size_t capacity; /* a power of two, or 0 */
+    size_t capacity; /* a power of two, or 0; at least twice n */
     size_t n;
 };
 
 void slot_map_fini(struct slot_map *map);
-/* Makes room for one more, so that the next put cannot fail. NO_MEMORY leaves the map as it was. */
+/* Makes room for one more entry, so that the next put cannot fail. NO_MEMORY leaves the map as it
+ * was. */
 status slot_map_reserve(struct slot_map *map) MUST_CHECK;
-/* After a reserve. */
+/* Needs a reserve before. */
 void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot);
-/* ASSERTs that it is there. */
+/* The entry must be there. */
 void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot);
 void slot_map_clear(struct slot_map *map);
 

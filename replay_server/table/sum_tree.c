@@ -1,4 +1,5 @@
-/* The sum tree: an array in heap order. */
+/* The sum tree: an array in heap order. Each inner node is always computed from its two children
+ * and never adjusted by differences, so that rounding does not add up over time. */
 #include "replay_server/table/sum_tree.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@ void sum_tree_fini(struct sum_tree *tree)
     *tree = (struct sum_tree){0};
 }
 
+/* Computes all inner nodes. */
 static void add_up(struct sum_tree *tree)
 {
     for (size_t k = tree->capacity - 1; k >= 1; k--) {
@@ -39,6 +41,8 @@ status sum_tree_reserve(struct sum_tree *tree, uint32_t capacity)
 
 void sum_tree_set(struct sum_tree *tree, uint32_t leaf, double weight)
 {
+    ASSERT(leaf < tree->capacity);
+    ASSERT(weight >= 0);
     size_t k = (size_t)tree->capacity + leaf;
     tree->nodes[k] = weight;
     for (k /= 2; k >= 1; k /= 2) {
@@ -46,31 +50,27 @@ void sum_tree_set(struct sum_tree *tree, uint32_t leaf, double weight)
     }
 }
 
-void sum_tree_fill(struct sum_tree *tree, double (*weight)(const void *arg, uint32_t leaf),
-                   const void *arg)
-{
-    for (uint32_t leaf = 0; leaf < tree->capacity; leaf++) {
-        tree->nodes[(size_t)tree->capacity + leaf] = weight(arg, leaf);
-    }
-    add_up(tree);
-}
-
 double sum_tree_weight(const struct sum_tree *tree, uint32_t leaf)
 {
+    ASSERT(leaf < tree->capacity);
     return tree->nodes[(size_t)tree->capacity + leaf];
 }
 
 double sum_tree_sum(const struct sum_tree *tree)
 {
+    ASSERT(tree->capacity > 0);
     return tree->nodes[1];
 }
 
 uint32_t sum_tree_find(const struct sum_tree *tree, double *x)
 {
+    ASSERT(tree->capacity > 0);
+    ASSERT(*x >= 0 && *x <= tree->nodes[1]);
     size_t k = 1;
     while (k < tree->capacity) {
         const double left = tree->nodes[2 * k];
-        /* The second condition: rounding of uneven weights must not lead into an empty subtree. */
+        /* The second condition: with weights that do not add up exactly, *x may pass the sum of
+         * what is left; that must not lead into an empty subtree. */
         if (*x < left || tree->nodes[2 * k + 1] <= 0) {
             k = 2 * k;
         } else {
@@ -78,5 +78,6 @@ uint32_t sum_tree_find(const struct sum_tree *tree, double *x)
             k = 2 * k + 1;
         }
     }
+    ASSERT(tree->nodes[k] > 0);
     return (uint32_t)(k - tree->capacity);
 }

@@ -1,7 +1,5 @@
-/* A table: slots with episodes, a sum tree over their weights, and counts.
- *
- * Weights of unit priority are whole numbers below 2^53, so their sums are exact and a draw is an
- * exact prefix sum search. */
+/* The table: slots with episodes (table_slots.h), two selectors over the resident ones, and counts.
+ * Everything that changes keeps the four in step; table_check says whether they are. */
 #include "replay_server/table/table.h"
 
 #include <math.h>
@@ -9,33 +7,7 @@
 #include <xxhash.h>
 
 #include "common/base/memory.h"
-#include "common/base/noise.h"
-#include "replay_server/table/sum_tree.h"
-#include "replay_server/table/table_slots.h"
-
-struct table {
-    struct table_slots slots;
-    struct sum_tree tree; /* leaf s weighs what slot s does; never larger than the slots */
-    uint64_t last_id;
-    uint64_t n_prioritized; /* resident episodes with priority != 1 */
-    uint64_t version;       /* 0: not sealed */
-    struct table_counts counts;
-};
-
-static uint32_t transitions(const struct table_episode *episode)
-{
-    return episode->n_rows - 1;
-}
-
-static double weight(const struct table_slot *slot)
-{
-    return slot->state == SLOT_RESIDENT ? transitions(&slot->episode) * slot->episode.priority : 0;
-}
-
-static double weight_of(const void *slots, uint32_t slot_i)
-{
-    return weight(&((const struct table_slots *)slots)->at[slot_i]);
-}
+#include "replay_server/table/table_private.h"
 
 /* ---- Life ---- */
 
@@ -43,19 +15,33 @@ static double weight_of(const void *slots, uint32_t slot_i)
 static status reserve(struct table *table)
 {
     status s = table_slots_reserve(&table->slots);
-    return s == STATUS_OK ? sum_tree_reserve(&table->tree, table->slots.capacity) : s;
+    if (s == STATUS_OK) {
+        s = selector_reserve(table->sampler, table->slots.capacity);
+    }
+    if (s == STATUS_OK && table->remover != NULL) {
+        s = selector_reserve(table->remover, table->slots.capacity);
+    }
+    return s;
 }
 
-status table_new(struct table **out)
+status table_new(struct table **out, const struct table_settings *settings)
 {
     struct table *table = mem_new(sizeof *table);
     if (table == NULL) {
         return STATUS_NO_MEMORY;
     }
+    table->settings = *settings;
     table_slots_init(&table->slots);
-    if (reserve(table) != STATUS_OK) {
+    status s = selector_new(&table->sampler, settings->sampler);
+    if (s == STATUS_OK && settings->removes) {
+        s = selector_new(&table->remover, settings->remover);
+    }
+    if (s == STATUS_OK) {
+        s = reserve(table);
+    }
+    if (s != STATUS_OK) {
         table_free(table);
-        return STATUS_NO_MEMORY;
+        return s;
     }
     *out = table;
     return STATUS_OK;
@@ -65,9 +51,15 @@ void table_free(struct table *table)
 {
     if (table) {
         table_slots_fini(&table->slots);
-        sum_tree_fini(&table->tree);
+        selector_free(table->sampler);
+        selector_free(table->remover);
         mem_free(table);
     }
+}
+
+const struct table_settings *table_settings(const struct table *table)
+{
+    return &table->settings;
 }
 
 const struct table_counts *table_counts(const struct table *table)
@@ -78,6 +70,7 @@ const struct table_counts *table_counts(const struct table *table)
 void table_set_history(struct table *table, const struct table_counts *history)
 {
     struct table_counts *c = &table->counts;
+    ASSERT(c->pending_episodes == 0);
     c->episodes_inserted = history->episodes_inserted;
     c->transitions_inserted = history->transitions_inserted;
     c->episodes_removed = history->episodes_removed;
@@ -95,6 +88,8 @@ static const struct table_episode *episode_of(const struct table *table, uint32_
     if (slot_i == SLOT_NONE) {
         return NULL;
     }
+    ASSERT(slot_i < table->slots.capacity);
+    ASSERT(table->slots.at[slot_i].state != SLOT_FREE);
     if (pending) {
         *pending = table->slots.at[slot_i].state == SLOT_PENDING;
     }
@@ -131,7 +126,8 @@ const struct table_episode *table_older(const struct table *table,
 
 /* ---- In and out ---- */
 
-/* Slots in order of identity: what is resident, ascending; free slots among them do not count. */
+/* The version of a sealed table. Its slots are in order of identity; free slots between them, of
+ * corrupt episodes that were taken out, do not count. */
 static uint64_t digest(const struct table *table)
 {
     XXH3_state_t *state = XXH3_createState();
@@ -155,29 +151,34 @@ status table_begin(struct table *table, const struct table_episode *episode)
 {
     ASSERT(table->version == 0);
     ASSERT(episode->id > table->last_id);
-    ASSERT(episode->n_rows >= 2 && episode->priority > 0);
+    ASSERT(episode->n_rows >= 2);
+    ASSERT(table_priority_valid(episode->priority));
     if (table_find(table, &episode->identity, NULL)) {
         return STATUS_EXISTS;
     }
     if (reserve(table) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
-    (void)table_slots_add(&table->slots, episode);
+    const uint32_t slot_i = table_slots_add(&table->slots, episode);
+    ASSERT(table->slots.at[slot_i].state == SLOT_PENDING);
     table->last_id = episode->id;
     table->counts.pending_episodes++;
-    table->counts.pending_transitions += transitions(episode);
+    table->counts.pending_transitions += table_transitions(episode);
     table->counts.pending_bytes += episode->bytes;
     return STATUS_OK;
 }
 
+/* Takes the episode out of the pending counts. Returns its slot. */
 static uint32_t end_pending(struct table *table, uint64_t id)
 {
     const uint32_t s = table_slots_of_id(&table->slots, id);
     ASSERT(s != SLOT_NONE);
-    ASSERT(table->slots.at[s].state == SLOT_PENDING);
+    const struct table_slot *slot = &table->slots.at[s];
+    ASSERT(slot->state == SLOT_PENDING);
+    ASSERT(table->counts.pending_transitions >= table_transitions(&slot->episode));
     table->counts.pending_episodes--;
-    table->counts.pending_transitions -= transitions(&table->slots.at[s].episode);
-    table->counts.pending_bytes -= table->slots.at[s].episode.bytes;
+    table->counts.pending_transitions -= table_transitions(&slot->episode);
+    table->counts.pending_bytes -= slot->episode.bytes;
     return s;
 }
 
@@ -185,24 +186,32 @@ static void make_resident(struct table *table, uint32_t slot_i)
 {
     struct table_slot *slot = &table->slots.at[slot_i];
     slot->state = SLOT_RESIDENT;
-    sum_tree_set(&table->tree, slot_i, weight(slot));
-    table->n_prioritized += slot->episode.priority != 1;
+    const struct selector_item sampled = table_sampler_item(table, slot_i);
+    selector_insert(table->sampler, &sampled);
+    if (table->remover != NULL) {
+        const struct selector_item removed = table_remover_item(table, slot_i);
+        selector_insert(table->remover, &removed);
+    }
     table->counts.episodes++;
-    table->counts.transitions += transitions(&slot->episode);
+    table->counts.transitions += table_transitions(&slot->episode);
     table->counts.bytes += slot->episode.bytes;
+    ASSERT(selector_count(table->sampler) == table->counts.episodes);
 }
 
 void table_commit(struct table *table, uint64_t id)
 {
+    ASSERT(table->version == 0);
     const uint32_t s = end_pending(table, id);
     make_resident(table, s);
     table->counts.episodes_inserted++;
-    table->counts.transitions_inserted += transitions(&table->slots.at[s].episode);
+    table->counts.transitions_inserted += table_transitions(&table->slots.at[s].episode);
 }
 
 void table_cancel(struct table *table, uint64_t id)
 {
-    table_slots_drop(&table->slots, end_pending(table, id));
+    const uint32_t s = end_pending(table, id);
+    table_slots_drop(&table->slots, s);
+    ASSERT(table_slots_of_id(&table->slots, id) == SLOT_NONE);
 }
 
 status table_load(struct table *table, const struct table_episode *episode)
@@ -220,18 +229,27 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     if (s == SLOT_NONE || table->slots.at[s].state != SLOT_RESIDENT) {
         return false;
     }
-    struct table_episode *episode = &table->slots.at[s].episode;
-    sum_tree_set(&table->tree, s, 0);
-    table->n_prioritized -= episode->priority != 1;
+    const struct table_episode *episode = &table->slots.at[s].episode;
+    ASSERT(table->counts.episodes > 0);
+    ASSERT(table->counts.transitions >= table_transitions(episode));
+    /* Out of the selectors, */
+    const struct selector_item sampled = table_sampler_item(table, s);
+    selector_remove(table->sampler, &sampled);
+    if (table->remover != NULL) {
+        const struct selector_item removed = table_remover_item(table, s);
+        selector_remove(table->remover, &removed);
+    }
+    /* out of the counts, */
     table->counts.episodes--;
-    table->counts.transitions -= transitions(episode);
+    table->counts.transitions -= table_transitions(episode);
     table->counts.bytes -= episode->bytes;
     if (corrupt) {
         table->counts.episodes_corrupt++;
     } else {
         table->counts.episodes_removed++;
-        table->counts.transitions_removed += transitions(episode);
+        table->counts.transitions_removed += table_transitions(episode);
     }
+    /* and out of the slots. */
     table_slots_drop(&table->slots, s);
     if (table->version) {
         table->version = digest(table);
@@ -241,26 +259,33 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
 
 /* ---- Priorities ---- */
 
+bool table_priority_valid(double priority)
+{
+    return priority >= TABLE_PRIORITY_MIN && priority <= TABLE_PRIORITY_MAX;
+}
+
 status table_set_priority(struct table *table, uint64_t id, double priority)
 {
-    if (!isfinite(priority) || priority <= 0) {
+    if (!table_priority_valid(priority)) {
         return STATUS_INVALID;
     }
     const uint32_t s = table_slots_of_id(&table->slots, id);
     if (s == SLOT_NONE || table->slots.at[s].state != SLOT_RESIDENT) {
         return STATUS_NOT_FOUND;
     }
-    struct table_slot *slot = &table->slots.at[s];
-    table->n_prioritized -= slot->episode.priority != 1;
-    table->n_prioritized += priority != 1;
-    slot->episode.priority = priority;
-    sum_tree_set(&table->tree, s, weight(slot));
+    const struct selector_item sampled = table_sampler_item(table, s);
+    selector_update(table->sampler, &sampled, priority);
+    if (table->remover != NULL) {
+        const struct selector_item removed = table_remover_item(table, s);
+        selector_update(table->remover, &removed, priority);
+    }
+    table->slots.at[s].episode.priority = priority;
     return STATUS_OK;
 }
 
-bool table_prioritized(const struct table *table)
+bool table_draws_evenly(const struct table *table)
 {
-    return table->n_prioritized > 0;
+    return selector_even(table->sampler);
 }
 
 /* ---- Sealing ---- */
@@ -271,10 +296,31 @@ status table_seal(struct table *table)
     if (table->version) {
         return STATUS_OK;
     }
-    if (table_slots_sort(&table->slots, (uint32_t)table->counts.episodes) != STATUS_OK) {
-        return STATUS_NO_MEMORY;
+    /* What may fail comes first: a new sampler, for sorting gives episodes other slots. */
+    struct selector *sampler;
+    status s = selector_new(&sampler, table->settings.sampler);
+    if (s != STATUS_OK) {
+        return s;
     }
-    sum_tree_fill(&table->tree, weight_of, &table->slots);
+    s = selector_reserve(sampler, table->slots.capacity);
+    if (s == STATUS_OK) {
+        s = table_slots_sort(&table->slots, (uint32_t)table->counts.episodes);
+    }
+    if (s != STATUS_OK) {
+        selector_free(sampler);
+        return s;
+    }
+    selector_free(table->sampler);
+    selector_free(table->remover); /* a sealed table takes nothing that would need room */
+    table->sampler = sampler;
+    table->remover = NULL;
+    /* In order of insertion, which fifo and lifo keep. */
+    for (uint32_t slot_i = table_slots_newer(&table->slots, SLOT_NONE); slot_i != SLOT_NONE;
+         slot_i = table_slots_newer(&table->slots, slot_i)) {
+        const struct selector_item item = table_sampler_item(table, slot_i);
+        selector_insert(table->sampler, &item);
+    }
+    ASSERT(selector_count(table->sampler) == table->counts.episodes);
     table->version = digest(table);
     AUDIT(table_check(table));
     return STATUS_OK;
@@ -296,32 +342,34 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
                 uint32_t attempt, uint32_t N, struct table_draw *draw)
 {
     ASSERT(table->counts.transitions > 0);
-    const uint64_t element = (uint64_t)attempt << 32 | i;
-    const double sum = sum_tree_sum(&table->tree);
-    double x;
-    if (table->n_prioritized == 0) {
-        x = (double)noise_below(table->counts.transitions, seed, batch, TABLE_DRAW_PURPOSE,
-                                element);
-    } else {
-        x = (double)noise_below(1ull << 53, seed, batch, TABLE_DRAW_PURPOSE, element) * 0x1p-53 *
-            sum;
-    }
-    const struct table_slot *slot = &table->slots.at[sum_tree_find(&table->tree, &x)];
+    ASSERT(N >= 1);
+    const struct selector_key key = {.seed = seed,
+                                     .step = batch,
+                                     .element = (uint64_t)attempt << 32 | i,
+                                     .purpose = TABLE_DRAW_PURPOSE};
+    struct selector_pick pick;
+    selector_draw(table->sampler, &key, &pick);
+    const struct table_slot *slot = &table->slots.at[pick.slot];
     ASSERT(slot->state == SLOT_RESIDENT);
-    const uint32_t T = transitions(&slot->episode);
-    const double start = floor(x / slot->episode.priority);
+    const uint32_t T = table_transitions(&slot->episode);
+    /* Where the draw fell inside the episode, in transitions. With priorities that are not powers
+     * of two, rounding may take it to the end. */
+    const double unit = selector_unit(table->sampler, slot->episode.priority);
+    const double start = floor(pick.within / unit);
     const uint32_t first = start < T ? (uint32_t)start : T - 1;
     *draw = (struct table_draw){
         .id = slot->episode.id,
-        .probability = slot->episode.priority / sum,
+        .probability = unit / pick.total,
         .first_row = first,
         .n_valid = N < T - first ? N : T - first,
         .n_rows = slot->episode.n_rows,
     };
+    ASSERT(draw->first_row + draw->n_valid < draw->n_rows);
 }
 
 void table_count_sampled(struct table *table, uint64_t snippets)
 {
+    ASSERT(table->counts.snippets_sampled + snippets >= snippets);
     table->counts.snippets_sampled += snippets;
 }
 
@@ -332,20 +380,35 @@ void table_count_duplicate(struct table *table)
 
 /* ---- Checking ---- */
 
+/* Do the selectors hold the slot exactly when it is resident, with its mass? */
+static bool check_slot(const struct table *table, uint32_t slot_i)
+{
+    const struct table_slot *slot = &table->slots.at[slot_i];
+    const bool resident = slot->state == SLOT_RESIDENT;
+    const struct table_episode *episode = &slot->episode;
+    const double sampled =
+        resident ? table_transitions(episode) * selector_unit(table->sampler, episode->priority)
+                 : 0;
+    if (selector_mass(table->sampler, slot_i) != sampled) {
+        return false;
+    }
+    const double removed =
+        resident && table->remover ? selector_unit(table->remover, episode->priority) : 0;
+    return table->remover == NULL || selector_mass(table->remover, slot_i) == removed;
+}
+
 bool table_check(const struct table *table)
 {
-    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0, prioritized = 0;
+    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0;
     for (uint32_t s = 0; s < table->slots.capacity; s++) {
         const struct table_slot *slot = &table->slots.at[s];
-        const double leaf = s < table->tree.capacity ? sum_tree_weight(&table->tree, s) : 0;
-        if (leaf != weight(slot)) {
+        if (!check_slot(table, s)) {
             return false;
         }
         if (slot->state == SLOT_RESIDENT) {
             n++;
-            T += transitions(&slot->episode);
+            T += table_transitions(&slot->episode);
             bytes += slot->episode.bytes;
-            prioritized += slot->episode.priority != 1;
         } else if (slot->state == SLOT_PENDING) {
             pending++;
             pending_bytes += slot->episode.bytes;
@@ -354,6 +417,6 @@ bool table_check(const struct table *table)
     const struct table_counts *c = &table->counts;
     return table_slots_check(&table->slots) && n == c->episodes && T == c->transitions &&
            bytes == c->bytes && pending == c->pending_episodes &&
-           pending_bytes == c->pending_bytes && prioritized == table->n_prioritized &&
-           (prioritized > 0 || sum_tree_sum(&table->tree) == (double)T);
+           pending_bytes == c->pending_bytes && selector_count(table->sampler) == n &&
+           (table->remover == NULL || selector_count(table->remover) == n);
 }

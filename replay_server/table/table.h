@@ -1,54 +1,80 @@
-/* A table's index: which episodes are there, and the draw of snippets from them. Memory only; the
- * rows are in the store.
+/* A table's index: which episodes it holds, the draw of snippets from them, and the choice of the
+ * episodes that are removed when it is full. Memory only; the rows are in the store.
  *
- * Episodes stand in slots over which a sum tree adds up   weight = transitions x priority.   With
- * all priorities 1 a draw is uniform over transitions: every transition of every episode is equally
- * likely to be a start.
+ * An episode goes through these states:
  *
- * A sealed table orders its slots by identity and takes no more. A draw from it is then a pure
- * function of (contents, seed, batch, i): it does not depend on the order in which episodes
- * arrived, nor on what was drawn before.
+ *     table_begin ---> pending --- table_commit ---> resident --- table_remove ---> gone
+ *                         '------- table_cancel ---> gone
+ *
+ * A pending episode is on its way to the store: its identity is known, so that it is not taken
+ * twice, but nothing is drawn from it. Resident episodes are in two selectors (selector.h): the
+ * sampler, in which an episode weighs as much as it has transitions, and the remover.
+ *
+ * A sealed table sorts its episodes by identity and takes no more. Where its sampler is uniform or
+ * prioritized, a draw from it is a pure function of (contents, priorities, seed, batch, i): it does
+ * not depend on the order in which episodes arrived, nor on what was drawn before.
  *
  * Pure: no clock, no I/O, no threads. One thread at a time. docs/storage.md, "Tables". */
 #ifndef HINDCAST_REPLAY_SERVER_TABLE_TABLE_H
 #define HINDCAST_REPLAY_SERVER_TABLE_TABLE_H
 
 #include "common/trajectory/episode.h"
+#include "replay_server/table/selector.h"
 
-/* noise_below's purpose of all draws: "draw". */
-#define TABLE_DRAW_PURPOSE 0x64726177u
+/* The noise purposes of draws ("draw") and of random removal ("evic"). */
+#define TABLE_DRAW_PURPOSE  0x64726177u
+#define TABLE_EVICT_PURPOSE 0x65766963u
+
+/* The range of priorities. It keeps every sum of weights finite, and large beside the smallest
+ * numbers that a double can tell from 0. */
+#define TABLE_PRIORITY_MIN 1e-30
+#define TABLE_PRIORITY_MAX 1e30
 
 struct table;
 
+/* How much the table may hold; 0: no limit. */
+struct table_limits {
+    uint64_t max_transitions, max_bytes, max_episodes;
+};
+
+struct table_settings {
+    enum selector_kind sampler;
+    enum selector_kind remover;
+    bool removes; /* false: inserts into a full table are refused */
+    struct table_limits limits;
+};
+
 struct table_episode {
     struct episode_identity identity;
-    uint64_t id;     /* the store's key of its first chunk; rising with insertion */
+    uint64_t id;     /* the store's key of its first chunk; rises with insertion */
     uint64_t bytes;  /* on disk */
-    double priority; /* > 0 */
+    double priority; /* TABLE_PRIORITY_MIN .. TABLE_PRIORITY_MAX */
     uint32_t n_rows; /* T + 1 */
     uint32_t n_chunks;
     bool restored; /* from logs; false: fresh from acting */
 };
 
-/* What is there, and what has been since the table was made (the second half is kept in the store).
- */
 struct table_counts {
-    uint64_t episodes, transitions, bytes; /* committed ones only */
+    /* What the table holds: */
+    uint64_t episodes, transitions, bytes; /* of resident episodes */
     uint64_t pending_episodes, pending_transitions, pending_bytes;
+    /* What has happened since the table was made; the store keeps these: */
     uint64_t episodes_inserted, transitions_inserted;
     uint64_t episodes_removed, transitions_removed;
     uint64_t episodes_duplicate, episodes_corrupt;
     uint64_t snippets_sampled;
 };
 
-status table_new(struct table **table) MUST_CHECK;
+/* NO_MEMORY. */
+status table_new(struct table **table, const struct table_settings *settings) MUST_CHECK;
 void table_free(struct table *table);
+const struct table_settings *table_settings(const struct table *table);
 const struct table_counts *table_counts(const struct table *table);
-/* The second half, as the store had it: at open. */
+/* Sets the second half of the counts to what the store has. At open. */
 void table_set_history(struct table *table, const struct table_counts *history);
 
-/* Takes in an episode that is on its way to the store: known by identity and counted as pending,
- * not drawn from. Ids must rise. EXISTS: that identity is here (or pending); NO_MEMORY. */
+/* Adds a pending episode. Ids must rise. EXISTS: an episode of that identity is resident or
+ * pending; NO_MEMORY. */
 status table_begin(struct table *table, const struct table_episode *episode) MUST_CHECK;
 /* The pending episode is in the store: from now on it is drawn from. */
 void table_commit(struct table *table, uint64_t id);
@@ -57,53 +83,73 @@ void table_cancel(struct table *table, uint64_t id);
 /* begin and commit, for what the store had at open: not counted as inserted. */
 status table_load(struct table *table, const struct table_episode *episode) MUST_CHECK;
 
-/* Takes a committed episode out. False: it is not there. Corrupt ones are counted apart from
- * removed ones. */
+/* Removes a resident episode; false where there is none of that id. Corrupt episodes are counted
+ * separately from removed ones. */
 bool table_remove(struct table *table, uint64_t id, bool corrupt);
 
-/* The resident or pending episode of this identity; *pending may be NULL. Borrowed until the next
- * change. NULL: none. */
+/* The resident or pending episode of this identity or id; NULL where there is none. `pending` may
+ * be NULL. Borrowed until the next change. */
 const struct table_episode *table_find(const struct table *table,
                                        const struct episode_identity *identity, bool *pending);
 const struct table_episode *table_get(const struct table *table, uint64_t id, bool *pending);
-/* The committed episode that was inserted first after `episode` (NULL: first of all), or last
- * before it. NULL: none. Borrowed likewise. */
+/* The resident episode that was inserted next after `episode` (NULL: the first of all), or next
+ * before it (NULL: the last of all). NULL where there is none. Borrowed likewise. */
 const struct table_episode *table_newer(const struct table *table,
                                         const struct table_episode *episode);
 const struct table_episode *table_older(const struct table *table,
                                         const struct table_episode *episode);
 
-/* NOT_FOUND; INVALID unless finite and > 0. */
+/* Is this number in the range of priorities? False for NaN. */
+bool table_priority_valid(double priority);
+/* NOT_FOUND; INVALID: not in the range. */
 status table_set_priority(struct table *table, uint64_t id, double priority) MUST_CHECK;
-/* Has any resident episode a priority other than 1? */
-bool table_prioritized(const struct table *table);
+/* Is every transition equally likely to be drawn now? */
+bool table_draws_evenly(const struct table *table);
 
-/* No episode may be pending. Sorts by identity. NO_MEMORY leaves the table as it was. Idempotent.
- */
+/* ---- Eviction ---- */
+
+/* What must be removed before an episode fits. */
+struct eviction {
+    uint64_t *ids; /* of the episodes to remove; mem_free; NULL where n is 0 */
+    uint32_t n;
+    uint64_t transitions; /* theirs */
+};
+/* Plans what the remover takes out so that an episode of T transitions and `bytes` fits. Changes
+ * nothing: the caller removes the episodes once the limiter agrees, and until the table changes
+ * gets the same plan again. RETRY: the episodes that would have to go are pending. FULL: it never
+ * fits, or the table does not remove. NO_MEMORY. */
+status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
+                           struct eviction *eviction, struct err *err) MUST_CHECK;
+
+/* ---- Sealing ---- */
+
+/* Sorts the episodes by identity and drops the remover. No episode may be pending. NO_MEMORY leaves
+ * the table as it was. Idempotent. */
 status table_seal(struct table *table) MUST_CHECK;
 bool table_sealed(const struct table *table);
 /* Digest of identities and lengths in order of identity; never 0 for a sealed table, 0 otherwise.
  * Changes when a corrupt episode is taken out of a sealed table. */
 uint64_t table_version(const struct table *table);
 
+/* ---- Drawing ---- */
+
 struct table_draw {
     uint64_t id;
-    double probability; /* of this start: priority / sum of all weights */
+    double probability; /* of this start */
     uint32_t first_row; /* 0 .. T - 1 */
     uint32_t n_valid;   /* min(N, T - first_row) */
     uint32_t n_rows;    /* of the episode */
 };
 /* Snippet i of batch `batch`. The table must hold at least one transition. `attempt` is 0; a
- * snippet whose episode went away between draw and read is drawn again with 1, 2, .. x =
- * noise_below(sum of transitions, seed, batch, purpose, i + attempt 2^32);  the transition number x
- * in order of slots (where priorities differ, x is uniform over the weights' sum instead, with 53
- * bits). */
+ * snippet whose episode was removed between draw and read is drawn again with 1, 2, .. The random
+ * number is noise_below(.., seed, batch, TABLE_DRAW_PURPOSE, i + attempt 2^32); selector_draw says
+ * what is made of it. */
 void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32_t i,
                 uint32_t attempt, uint32_t N, struct table_draw *draw);
 void table_count_sampled(struct table *table, uint64_t snippets);
 void table_count_duplicate(struct table *table);
 
-/* For AUDIT and tests: sums, lists and maps agree. Slow. */
+/* For AUDIT and tests: sums, lists, maps and selectors agree. Slow. */
 bool table_check(const struct table *table);
 
 #endif

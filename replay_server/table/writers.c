@@ -1,4 +1,5 @@
-/* A short list of writers. See writers.h. */
+/* The writers of a table: an array of pointers, searched from front to back. A table has a handful
+ * of writers, and they are looked up once a stream, not once an episode. */
 #include "replay_server/table/writers.h"
 
 #include <ctype.h>
@@ -9,6 +10,7 @@
 
 status writers_check_name(const char *what, const char *name, size_t max, struct err *err)
 {
+    ASSERT(max < WRITER_NAME_SIZE);
     const size_t length = strlen(name);
     if (length == 0 || length > max) {
         return err_set(err, STATUS_INVALID, "%s: %zu characters, expected 1..%zu", what, length,
@@ -47,7 +49,7 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
 {
     struct writer *writer = writers_find(writers, name);
     if (writer == NULL) {
-        ASSERT(strlen(name) < WRITER_NAME_SIZE);
+        ASSERT(name[0] != '\0' && strlen(name) < WRITER_NAME_SIZE);
         if (writers->n == WRITERS_MAX) {
             return err_set(err, STATUS_FULL, "writer %s: the table has %u writers already", name,
                            WRITERS_MAX);
@@ -65,6 +67,7 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
         writer->epoch = 1;
         writers->items[writers->n++] = writer;
     }
+    ASSERT(writer->queued >= writer->committed);
     *out = writer;
     return STATUS_OK;
 }
@@ -79,8 +82,29 @@ status writer_open(struct writer *writer, uint64_t generation, struct err *err)
                        "writer %s: generation %" PRIu64 " is older than %" PRIu64, writer->name,
                        generation, writer->generation);
     }
+    ASSERT(generation >= 1);
     writer->generation = generation;
     return STATUS_OK;
+}
+
+void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *cursor,
+                   uint32_t cursor_size)
+{
+    ASSERT(sequence >= writer->committed);
+    ASSERT(cursor_size <= WRITER_CURSOR_MAX);
+    writer->committed = sequence;
+    writer->cursor_size = cursor_size;
+    memcpy(writer->cursor, cursor, cursor_size);
+}
+
+void writer_fail(struct writer *writer, uint64_t epoch)
+{
+    ASSERT(epoch <= writer->epoch);
+    if (epoch == writer->epoch) {
+        writer->epoch++;
+        writer->queued = writer->committed;
+    }
+    ASSERT(writer->queued >= writer->committed);
 }
 
 size_t writers_n_done(const struct writers *writers)
@@ -89,5 +113,6 @@ size_t writers_n_done(const struct writers *writers)
     for (size_t i = 0; i < writers->n; i++) {
         n += writers->items[i]->done;
     }
+    ASSERT(n <= writers->n);
     return n;
 }

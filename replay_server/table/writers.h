@@ -1,9 +1,9 @@
-/* Who writes into a table, and where each of them is: generation, sequences, cursor.
+/* Who writes into a table, and how far each writer is: generation, sequences, cursor.
  *
  * A writer's episodes carry rising sequences and are committed in that order. `queued` runs ahead
- * of `committed` by what is on its way to the store. When something on its way fails, all that
- * follows it from this writer fails too (`epoch` tells them apart), so that `committed` never skips
- * an episode. Pure; one thread. */
+ * of `committed` by what is on its way to the store. When one of these episodes fails, all that
+ * were queued behind it fail too (`epoch` tells them from those that are sent again later), so that
+ * `committed` never skips an episode. Pure; one thread, except where a field says otherwise. */
 #ifndef HINDCAST_REPLAY_SERVER_TABLE_WRITERS_H
 #define HINDCAST_REPLAY_SERVER_TABLE_WRITERS_H
 
@@ -18,33 +18,40 @@
 
 struct writer {
     char name[WRITER_NAME_SIZE];
-    bool done; /* said Seal */
+    bool done; /* has called Seal */
     uint32_t cursor_size;
     uint64_t generation;               /* 0: never opened */
     uint64_t committed;                /* last sequence in the store; 0: none */
     uint64_t queued;                   /* last sequence handed to the store; >= committed */
     uint64_t epoch;                    /* grows with every failure on the way to the store */
-    uint64_t failed_epoch;             /* the inserter's: jobs up to this epoch fail */
+    uint64_t failed_epoch;             /* the inserter thread's: jobs up to this epoch fail */
     uint8_t cursor[WRITER_CURSOR_MAX]; /* that came with `committed` */
 };
 
+/* All zero: none. */
 struct writers {
-    struct writer **items; /* addresses stay */
+    struct writer **items; /* a writer's address does not change */
     size_t n;
 };
 
-/* [a-zA-Z0-9_./-]{1,128}; INVALID says what is wrong. `what` names the field. */
+/* A name is [a-zA-Z0-9_./-]{1,max}. INVALID says what is wrong; `what` names the field. */
 status writers_check_name(const char *what, const char *name, size_t max,
                           struct err *err) MUST_CHECK;
 
 void writers_fini(struct writers *writers);
 struct writer *writers_find(const struct writers *writers, const char *name); /* NULL: none */
-/* Finds or adds; the name has been checked. FULL at WRITERS_MAX, NO_MEMORY. */
+/* Finds or adds. The name has been checked. FULL: there are WRITERS_MAX; NO_MEMORY. */
 status writers_add(struct writers *writers, const char *name, struct writer **writer,
                    struct err *err) MUST_CHECK;
 
 /* Opens `writer` with `generation` (0: one more than the last). MISMATCH: an older one. */
 status writer_open(struct writer *writer, uint64_t generation, struct err *err) MUST_CHECK;
+/* The episode with this sequence, and its cursor, are in the store. */
+void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *cursor,
+                   uint32_t cursor_size);
+/* A job of this epoch has failed: what was queued behind it fails too, and is not queued any more.
+ * The first failure of an epoch counts. */
+void writer_fail(struct writer *writer, uint64_t epoch);
 
 size_t writers_n_done(const struct writers *writers);
 

@@ -23,7 +23,7 @@ const char *sampler_waits(uint32_t sampler)
  * wait for, and when they are done nothing lets it go on. */
 static bool is_done(const struct life *life)
 {
-    const struct options *options = &life->plan->options;
+    const struct table_options *options = &life->plan->options.table;
     if (options->samples_per_insert > 0 || options->samples_per_eviction > 0) {
         return clients_writers_done();
     }

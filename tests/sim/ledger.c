@@ -31,7 +31,8 @@ uint32_t ledger_server_of(const struct episode_identity *identity)
 
 bool ledger_removes(void)
 {
-    return ledger.plan->options.max_episodes > 0 || ledger.plan->options.max_transitions > 0;
+    const struct table_options *options = &ledger.plan->options.table;
+    return options->max_episodes > 0 || options->max_transitions > 0;
 }
 
 enum ledger_kind ledger_kind_of(const struct episode_identity *identity, uint32_t *writer)

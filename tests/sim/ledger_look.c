@@ -55,7 +55,7 @@ static void check_acknowledged(uint32_t server, const struct table *table)
 static void check_order_of_removal(uint32_t server, const struct table *table)
 {
     const struct plan *plan = ledger.plan;
-    if (!ledger_removes() || plan->twins || plan->options.remover[0] != 'f') {
+    if (!ledger_removes() || plan->twins || plan->options.table.remover[0] != 'f') {
         return;
     }
     for (uint32_t w = 0; w < plan->n_writers; w++) {
@@ -77,7 +77,7 @@ static void check_sums(uint32_t server, const struct served_table *served)
 {
     const struct table *table = served->table;
     const struct table_counts *c = table_counts(table);
-    const struct table_limits *limits = &served->limits;
+    const struct table_limits *limits = &table_settings(table)->limits;
     uint64_t episodes = 0, transitions = 0, bytes = 0;
     for (const struct table_episode *e = table_newer(table, NULL); e; e = table_newer(table, e)) {
         check_resident(server, e);

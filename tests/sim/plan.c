@@ -77,7 +77,7 @@ uint64_t plan_transitions(const struct plan *plan)
 /* Limits that no plan can get stuck on: what sampling waits for, inserting brings. */
 static void choose_limits(struct plan *plan)
 {
-    struct options *options = &plan->options;
+    struct table_options *options = &plan->options.table;
     const uint64_t transitions = plan_transitions(plan);
     options->min_transitions = 1;
     if (plan->n_servers > 1) {
@@ -114,7 +114,7 @@ static void choose_server(struct plan *plan)
     static const char *const durabilities[] = {"each", "interval", "none"};
     strcpy(options->durability, durabilities[chance_below(3)]);
     options->map_bytes = 64 << 20;
-    options->max_bytes = 48 << 20;
+    options->table.max_bytes = 48 << 20;
     options->sync_ms = (int64_t)chance_scale(1, 5000);
     options->gather_threads = (int64_t)chance_between(1, 3);
     options->insert_buffer_bytes = (int64_t)chance_skewed(1 << 20, 8 << 20);
@@ -137,7 +137,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     choose_limits(plan);
     /* Where both sides wait for each other, thousands of batches may be needed. */
     const bool coupled =
-        plan->options.samples_per_insert > 0 || plan->options.samples_per_eviction > 0;
+        plan->options.table.samples_per_insert > 0 || plan->options.table.samples_per_eviction > 0;
     plan->pause_ns = chance_scale(1, coupled ? 4 : 1000) * NS_PER_MS;
     plan->trouble_ns = chance_in(8) ? 0 : chance_scale(2, 60) * NS_PER_S;
     plan->trouble_every_ns = chance_scale(20, 4000) * NS_PER_MS;
@@ -152,6 +152,7 @@ void plan_make(struct plan *plan, uint64_t seed)
 void plan_print(const struct plan *plan)
 {
     const struct options *o = &plan->options;
+    const struct table_options *t = &o->table;
     printf("seed %" PRIu64 ": %s, %u writers of %u episodes of up to %u transitions%s, %u samplers"
            " of %u batches (%u x %u)%s, %u servers, W %u\n",
            plan->seed, plan->online ? "online" : "logs", plan->n_writers, plan->n_episodes,
@@ -159,8 +160,8 @@ void plan_print(const struct plan *plan)
            plan->B, plan->N, plan->require_sealed ? " once sealed" : "", plan->n_servers, plan->W);
     printf("  limits: min %" PRId64 ", max %" PRId64 " transitions, %" PRId64 " episodes (%s),"
            " per insert %g +- %g, per eviction %g\n",
-           o->min_transitions, o->max_transitions, o->max_episodes, o->remover,
-           o->samples_per_insert, o->samples_per_insert_tolerance, o->samples_per_eviction);
+           t->min_transitions, t->max_transitions, t->max_episodes, t->remover,
+           t->samples_per_insert, t->samples_per_insert_tolerance, t->samples_per_eviction);
     printf("  durability %s, %" PRId64 " gather threads, in flight %zu bytes, windows %" PRIu64
            " bytes, delays to %.3f ms, trouble for %.1f s every %.3f s\n",
            o->durability, o->gather_threads, plan->in_flight_bytes, plan->window_bytes,

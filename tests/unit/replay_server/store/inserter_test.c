@@ -1,4 +1,4 @@
-/* The inserter: order, lanes that fail, bad rows, a full map, all that was queued written at the
+/* The inserter: order, writer queues that fail, bad rows, a full map, all that was queued written at the
  * end. */
 #include <math.h>
 #include <pthread.h>
@@ -60,7 +60,7 @@ static void open_fixture(struct fixture *f, uint64_t map_bytes)
 }
 
 /* An episode of n rows as a job, all numbers 1. */
-static struct insert_job *new_job(struct fixture *f, uint32_t n_rows, struct writer *lane)
+static struct insert_job *new_job(struct fixture *f, uint32_t n_rows, struct writer *queue)
 {
     struct insert_job *job = mem_new(sizeof *job);
     const uint32_t chunk_rows = store_chunk_rows(WIDTH);
@@ -79,8 +79,8 @@ static struct insert_job *new_job(struct fixture *f, uint32_t n_rows, struct wri
                                           .W = WIDTH,
                                           .priority = 1,
                                           .identity = {.episode = f->next_id}};
-    job->lane = lane;
-    job->epoch = lane ? lane->epoch : 0;
+    job->writer_queue = queue;
+    job->epoch = queue ? queue->epoch : 0;
     f->next_id += store_n_chunks(n_rows, WIDTH);
     f->jobs[f->n_jobs++] = job;
     return job;
@@ -123,6 +123,7 @@ static void close_fixture(struct fixture *f)
             f->jobs[i]->chunks = chunk->next;
             buffer_give_back(chunk);
         }
+        mem_free(f->jobs[i]->removal);
         mem_free(f->jobs[i]);
     }
     buffer_pool_free(f->pool);
@@ -162,7 +163,7 @@ static void jobs_come_back_in_order_and_are_stored(void **state)
     close_fixture(&f);
 }
 
-static void a_lane_that_failed_stores_no_more(void **state)
+static void a_writer_queue_that_failed_stores_no_more(void **state)
 {
     (void)state;
     struct fixture f;
@@ -209,8 +210,8 @@ static void an_infinity_in_a_later_chunk_is_found(void **state)
     close_fixture(&f);
 }
 
-/* One job too large for the map spoils neither those before nor those after it in its group. */
-/* The index has let go of it, and of what it lets go of later nothing is to go before it. */
+/* The episode is out of the index already, and nothing that is removed later may be deleted from the
+ * store before it. */
 static void what_a_failed_job_removes_goes_with_the_next(void **state)
 {
     (void)state;
@@ -223,8 +224,7 @@ static void what_a_failed_job_removes_goes_with_the_next(void **state)
     uint64_t gone = first->episode.id;
     struct insert_job *bad = new_job(&f, 10, &one);
     ((float *)(void *)(bad->chunks->bytes + STORE_CHUNK_HEADER))[3] = NAN;
-    bad->removed = &gone;
-    bad->n_removed = 1;
+    bad->removal = insert_removal_new(&gone, 1);
     submit(&f, bad);
     submit(&f, new_job(&f, 10, &two));
     finish(&f);
@@ -233,6 +233,32 @@ static void what_a_failed_job_removes_goes_with_the_next(void **state)
     close_fixture(&f);
 }
 
+/* And by itself where nothing else is written. */
+static void what_a_failed_job_removes_goes_without_a_next(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, 64 << 20);
+    struct writer one = {.epoch = 1};
+    struct insert_job *first = new_job(&f, 10, &one);
+    submit(&f, first);
+    await_all(&f);
+    uint64_t gone = first->episode.id;
+    struct insert_job *bad = new_job(&f, 10, &one);
+    ((float *)(void *)(bad->chunks->bytes + STORE_CHUNK_HEADER))[3] = NAN;
+    bad->removal = insert_removal_new(&gone, 1);
+    submit(&f, bad);
+    await_all(&f);
+    assert_null(bad->removal); /* the inserter's now */
+    for (int i = 0; i < 500 && stored(&f) > 0; i++) {
+        clock_sleep_ms(10);
+    }
+    assert_int_equal(stored(&f), 0);
+    finish(&f);
+    close_fixture(&f);
+}
+
+/* One job too large for the map spoils neither those before nor those after it in its group. */
 static void a_full_map_fails_one_job_alone(void **state)
 {
     (void)state;
@@ -275,8 +301,7 @@ static void removals_make_room(enum store_durability durability)
     const unsigned before = f.n_jobs;
     for (unsigned i = 0; i < 60; i++) {
         struct insert_job *job = new_job(&f, 1600, NULL);
-        job->removed = &ids[2 * i];
-        job->n_removed = 2;
+        job->removal = insert_removal_new(&ids[2 * i], 2);
         submit(&f, job);
     }
     finish(&f);
@@ -306,9 +331,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_come_back_in_order_and_are_stored),
-        cmocka_unit_test(a_lane_that_failed_stores_no_more),
+        cmocka_unit_test(a_writer_queue_that_failed_stores_no_more),
         cmocka_unit_test(an_infinity_in_a_later_chunk_is_found),
         cmocka_unit_test(what_a_failed_job_removes_goes_with_the_next),
+        cmocka_unit_test(what_a_failed_job_removes_goes_without_a_next),
         cmocka_unit_test(a_full_map_fails_one_job_alone),
         cmocka_unit_test(removals_make_room_in_a_full_map),
         cmocka_unit_test(removals_make_room_though_nothing_is_synced),

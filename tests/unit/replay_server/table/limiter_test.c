@@ -1,5 +1,6 @@
 /* The rates: worked examples, and that never both sides wait. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/rng.h"
@@ -9,7 +10,8 @@
 static void sampling_waits_for_the_first_transitions(void **state)
 {
     (void)state;
-    struct limiter limiter = {.settings = {.min_transitions = 100}};
+    struct limiter limiter;
+    limiter_init(&limiter, &(struct limiter_settings){.min_transitions = 100});
     char why[128];
     assert_false(limiter_allow_sample(&limiter, 0, false, why, sizeof why));
     assert_false(limiter_allow_sample(&limiter, 99, false, why, sizeof why));
@@ -26,8 +28,9 @@ static void sampling_waits_for_the_first_transitions(void **state)
 static void samples_per_insert_holds_both_sides(void **state)
 {
     (void)state;
-    struct limiter limiter = {
-        .settings = {.min_transitions = 100, .samples_per_insert = 4, .tolerance = 50}};
+    struct limiter limiter;
+    limiter_init(&limiter, &(struct limiter_settings){
+                               .min_transitions = 100, .samples_per_insert = 4, .tolerance = 50});
     char why[128];
     limiter_commit_insert(&limiter, false, 100, 0);
     assert_true(limiter_allow_sample(&limiter, 100, false, NULL, 0));
@@ -54,7 +57,8 @@ static void samples_per_insert_holds_both_sides(void **state)
 static void an_evicting_insert_waits_for_samples(void **state)
 {
     (void)state;
-    struct limiter limiter = {.settings = {.samples_per_eviction = 3}};
+    struct limiter limiter;
+    limiter_init(&limiter, &(struct limiter_settings){.samples_per_eviction = 3});
     char why[128];
     assert_true(limiter_allow_insert(&limiter, true, 0, NULL, 0));
     assert_false(limiter_allow_insert(&limiter, true, 10, why, sizeof why));
@@ -80,9 +84,10 @@ static void never_both_sides_wait(void **state)
         const double ratio = exp(6 * (rng_uniform(&rng) - 0.5));
         const uint64_t first = rng_below(&rng, 500);
         const double tolerance = rng_below(&rng, 3) ? (double)rng_below(&rng, 300) : 0;
-        struct limiter limiter = {.settings = {.min_transitions = first,
-                                               .samples_per_insert = ratio,
-                                               .tolerance = tolerance}};
+        struct limiter limiter;
+        limiter_init(&limiter, &(struct limiter_settings){.min_transitions = first,
+                                                          .samples_per_insert = ratio,
+                                                          .tolerance = tolerance});
         const uint64_t T = 1 + rng_below(&rng, 200), batch = 1 + rng_below(&rng, 600);
         uint64_t resident = 0;
         for (int round = 0; round < 2000; round++) {
@@ -105,6 +110,85 @@ static void never_both_sides_wait(void **state)
             }
         }
     }
+}
+
+/* ---- Against a plain model ---- */
+
+/* The rules of limiter.h, written once more with nothing but the counters. */
+struct model {
+    struct limiter_settings set;
+    double sampled, fresh, evicted;
+};
+
+static bool model_sample(const struct model *m, double resident, bool sealed)
+{
+    const double lead =
+        (m->fresh - (double)m->set.min_transitions) * m->set.samples_per_insert - m->sampled;
+    return resident > 0 &&
+           (sealed || (resident >= (double)m->set.min_transitions &&
+                       (m->set.samples_per_insert == 0 || lead >= -m->set.tolerance)));
+}
+
+static bool model_insert(const struct model *m, bool restored, double evict)
+{
+    const double lead =
+        (m->fresh - (double)m->set.min_transitions) * m->set.samples_per_insert - m->sampled;
+    if (restored) {
+        return evict == 0 || m->set.samples_per_eviction == 0 ||
+               m->sampled >= m->set.samples_per_eviction * (m->evicted + evict);
+    }
+    return m->set.samples_per_insert == 0 || lead <= m->set.tolerance;
+}
+
+static void random_histories_do_what_a_plain_model_does(void **state)
+{
+    (void)state;
+    uint32_t refused = 0, allowed = 0;
+    for (uint64_t seed = 0; seed < 400; seed++) {
+        struct rng rng;
+        rng_init(&rng, seed, "limiter", 1);
+        const struct limiter_settings set = {
+            .min_transitions = rng_below(&rng, 2) ? rng_below(&rng, 300) : 0,
+            .samples_per_insert = rng_below(&rng, 2) ? (double)(1 + rng_below(&rng, 40)) / 8 : 0,
+            .tolerance = (double)rng_below(&rng, 200),
+            .samples_per_eviction = rng_below(&rng, 2) ? (double)(1 + rng_below(&rng, 40)) / 8 : 0};
+        struct model model = {.set = set};
+        struct limiter limiter;
+        limiter_init(&limiter, &set);
+        assert_int_equal(limiter_couples_samples(&limiter), set.samples_per_insert > 0);
+        uint64_t resident = 0;
+        for (int round = 0; round < 500; round++) {
+            char why[128] = "";
+            const uint64_t T = 1 + rng_below(&rng, 60);
+            const bool restored = rng_below(&rng, 2);
+            const uint64_t evict = rng_below(&rng, 3) ? 0 : rng_below(&rng, resident + 1);
+            const bool sealed = rng_below(&rng, 20) == 0;
+            const bool sample = limiter_allow_sample(&limiter, resident, sealed, why, sizeof why);
+            assert_int_equal(sample, model_sample(&model, (double)resident, sealed));
+            assert_int_equal(sample, why[0] == '\0'); /* a reason where it waits, and only there */
+            why[0] = '\0';
+            const bool insert = limiter_allow_insert(&limiter, restored, evict, why, sizeof why);
+            assert_int_equal(insert, model_insert(&model, restored, (double)evict));
+            assert_int_equal(insert, why[0] == '\0');
+            allowed += (uint32_t)sample + (uint32_t)insert;
+            refused += (uint32_t)!sample + (uint32_t)!insert;
+            if (insert && rng_below(&rng, 2)) {
+                limiter_commit_insert(&limiter, restored, T, evict);
+                resident += T - (evict < T ? evict : T);
+                if (rng_below(&rng, 8) == 0) {
+                    limiter_cancel_insert(&limiter, restored, T);
+                    model.fresh -= restored ? 0 : (double)T;
+                }
+                model.fresh += restored ? 0 : (double)T;
+                model.evicted += restored ? (double)evict : 0;
+            } else if (sample) {
+                limiter_commit_sample(&limiter, T);
+                model.sampled += (double)T;
+            }
+        }
+    }
+    printf("%u allowed, %u refused\n", allowed, refused);
+    assert_true(allowed > 1000 && refused > 1000);
 }
 
 static void settings_are_checked(void **state)
@@ -130,6 +214,7 @@ int main(void)
         cmocka_unit_test(samples_per_insert_holds_both_sides),
         cmocka_unit_test(an_evicting_insert_waits_for_samples),
         cmocka_unit_test(never_both_sides_wait),
+        cmocka_unit_test(random_histories_do_what_a_plain_model_does),
         cmocka_unit_test(settings_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,11 +14,6 @@ static uint32_t find_plainly(const double *weights, double *x)
     return leaf;
 }
 
-static double given_weight(const void *arg, uint32_t leaf)
-{
-    return ((const double *)arg)[leaf];
-}
-
 static void every_whole_number_falls_where_a_plain_sum_says(void **state)
 {
     (void)state;
@@ -28,16 +23,12 @@ static void every_whole_number_falls_where_a_plain_sum_says(void **state)
     double weights[LEAVES] = {0};
     assert_int_equal(sum_tree_reserve(&tree, LEAVES / 4), STATUS_OK);
     for (int round = 0; round < 300; round++) {
-        if (round == 100) { /* what is there stays */
+        if (round == 100) { /* the weights stay */
             assert_int_equal(sum_tree_reserve(&tree, LEAVES), STATUS_OK);
         }
         const uint32_t leaf = (uint32_t)rng_below(&rng, tree.capacity);
         weights[leaf] = (double)rng_below(&rng, 4);
-        if (round % 7 == 0) {
-            sum_tree_fill(&tree, given_weight, weights);
-        } else {
-            sum_tree_set(&tree, leaf, weights[leaf]);
-        }
+        sum_tree_set(&tree, leaf, weights[leaf]);
         assert_true(sum_tree_weight(&tree, leaf) == weights[leaf]);
         double sum = 0;
         for (uint32_t i = 0; i < tree.capacity; i++) {
@@ -53,7 +44,7 @@ static void every_whole_number_falls_where_a_plain_sum_says(void **state)
     sum_tree_fini(&tree);
 }
 
-/* Sums of uneven weights are rounded, so that a draw may pass all of them by a little. */
+/* Sums of uneven weights are rounded, so a draw may pass all of them by a little. */
 static void what_is_drawn_weighs_something(void **state)
 {
     (void)state;

@@ -9,6 +9,9 @@
 #include "replay_server/table/table.h"
 #include "tests/lib/check.h"
 
+static const struct table_settings settings = {
+    .sampler = SELECTOR_PRIORITIZED, .remover = SELECTOR_FIFO, .removes = true};
+
 static struct table_episode episode(uint64_t id, uint64_t number, uint32_t T)
 {
     return (struct table_episode){.identity = {.source = 5, .episode = number},
@@ -30,7 +33,7 @@ static void pending_episodes_are_known_and_not_drawn(void **state)
 {
     (void)state;
     struct table *table;
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     add(table, 1, 10, 4);
     const struct table_episode e = episode(2, 11, 1000000);
     assert_int_equal(table_begin(table, &e), STATUS_OK);
@@ -44,12 +47,12 @@ static void pending_episodes_are_known_and_not_drawn(void **state)
         table_draw(table, 1, 0, i, 0, 8, &draw);
         assert_int_equal(draw.id, 1);
     }
-    struct table_episode twin = episode(3, 11, 7);
-    assert_int_equal(table_begin(table, &twin), STATUS_EXISTS);
+    struct table_episode duplicate = episode(3, 11, 7);
+    assert_int_equal(table_begin(table, &duplicate), STATUS_EXISTS);
     assert_false(table_remove(table, 2, false));
     table_cancel(table, 2);
     assert_null(table_find(table, &e.identity, NULL));
-    assert_int_equal(table_begin(table, &twin), STATUS_OK);
+    assert_int_equal(table_begin(table, &duplicate), STATUS_OK);
     table_commit(table, 3);
     assert_int_equal(table_counts(table)->episodes, 2);
     assert_int_equal(table_counts(table)->episodes_inserted, 2);
@@ -62,7 +65,7 @@ static void a_draw_is_the_transition_with_that_number(void **state)
 {
     (void)state;
     struct table *table;
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     enum { EPISODES = 700 };
     uint32_t T[EPISODES];
     uint64_t sum = 0;
@@ -94,8 +97,8 @@ static void sealed_draws_do_not_depend_on_arrival(void **state)
 {
     (void)state;
     struct table *a, *b;
-    assert_int_equal(table_new(&a), STATUS_OK);
-    assert_int_equal(table_new(&b), STATUS_OK);
+    assert_int_equal(table_new(&a, &settings), STATUS_OK);
+    assert_int_equal(table_new(&b, &settings), STATUS_OK);
     for (uint32_t k = 0; k < 300; k++) {
         add(a, k + 1, k, 1 + k % 7);
         const uint32_t back = 299 - k;
@@ -132,7 +135,7 @@ static void all_transitions_are_equally_likely(void **state)
 {
     (void)state;
     struct table *table;
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     static const uint32_t T[] = {1, 2, 17, 30};
     uint32_t counts[50] = {0};
     uint32_t offset[5] = {0};
@@ -160,12 +163,12 @@ static void priorities_weigh_transitions(void **state)
 {
     (void)state;
     struct table *table;
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     add(table, 1, 1, 10);
     add(table, 2, 2, 30);
-    assert_false(table_prioritized(table));
+    assert_true(table_draws_evenly(table));
     assert_int_equal(table_set_priority(table, 1, 6), STATUS_OK); /* 60 : 30 */
-    assert_true(table_prioritized(table));
+    assert_false(table_draws_evenly(table));
     assert_int_equal(table_set_priority(table, 3, 1), STATUS_NOT_FOUND);
     assert_int_equal(table_set_priority(table, 1, 0), STATUS_INVALID);
     assert_int_equal(table_set_priority(table, 1, (double)NAN), STATUS_INVALID);
@@ -182,7 +185,7 @@ static void priorities_weigh_transitions(void **state)
     printf("%u of %d, expected %d\n", first, DRAWS, DRAWS / 3 * 2);
     assert_true(abs((int)first - DRAWS / 3 * 2) < 5 * 142); /* 5 sigma: sqrt(90000 2/9) = 141 */
     assert_int_equal(table_set_priority(table, 1, 1), STATUS_OK);
-    assert_false(table_prioritized(table));
+    assert_true(table_draws_evenly(table));
     table_free(table);
 }
 
@@ -193,7 +196,7 @@ static void extreme_priorities_draw_only_what_is_there(void **state)
     struct table *table;
     struct rng rng;
     rng_init(&rng, 1, "table", 0);
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     for (uint32_t k = 0; k < 200; k++) {
         add(table, k + 1, k, 1 + (uint32_t)rng_below(&rng, 9));
         assert_int_equal(table_set_priority(table, k + 1, exp(60 * (rng_uniform(&rng) - 0.5))),
@@ -216,7 +219,7 @@ static void the_list_is_in_order_of_insertion(void **state)
 {
     (void)state;
     struct table *table;
-    assert_int_equal(table_new(&table), STATUS_OK);
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
     assert_null(table_newer(table, NULL));
     for (uint32_t k = 1; k <= 6; k++) {
         add(table, k, 100 - k, 1);
@@ -254,7 +257,7 @@ static void random_changes_keep_everything_in_step(void **state)
         struct table *table;
         struct rng rng;
         rng_init(&rng, seed, "table", 1);
-        assert_int_equal(table_new(&table), STATUS_OK);
+        assert_int_equal(table_new(&table, &settings), STATUS_OK);
         uint64_t next = 1;
         uint64_t present = 0;
         for (int round = 0; round < 1500; round++) {

@@ -1,0 +1,129 @@
+/* The interface of all selectors: finds the kind, checks the preconditions that all kinds share,
+ * and counts. How items are kept and drawn is in selector_tree.c and selector_list.c. */
+#include "replay_server/table/selector.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "replay_server/table/selector_private.h"
+
+bool selector_kind_read(enum selector_kind *kind, const char *text)
+{
+    static const struct {
+        const char *text;
+        enum selector_kind kind;
+    } kinds[] = {{"uniform", SELECTOR_UNIFORM},
+                 {"prioritized", SELECTOR_PRIORITIZED},
+                 {"fifo", SELECTOR_FIFO},
+                 {"lifo", SELECTOR_LIFO}};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (strcmp(text, kinds[i].text) == 0) {
+            *kind = kinds[i].kind;
+            return true;
+        }
+    }
+    return false;
+}
+
+status selector_new(struct selector **out, enum selector_kind kind)
+{
+    const bool tree = kind == SELECTOR_UNIFORM || kind == SELECTOR_PRIORITIZED;
+    status s = tree ? selector_tree_new(out) : selector_list_new(out);
+    if (s == STATUS_OK) {
+        (*out)->kind = kind;
+        ASSERT((*out)->methods != NULL);
+    }
+    return s;
+}
+
+void selector_free(struct selector *selector)
+{
+    if (selector) {
+        selector->methods->free(selector);
+    }
+}
+
+status selector_reserve(struct selector *selector, uint32_t capacity)
+{
+    ASSERT(capacity > 0 && (capacity & (capacity - 1)) == 0);
+    if (capacity <= selector->capacity) {
+        return STATUS_OK;
+    }
+    status s = selector->methods->reserve(selector, capacity);
+    if (s == STATUS_OK) {
+        selector->capacity = capacity;
+    }
+    return s;
+}
+
+/* The preconditions of everything that puts an item in. */
+static void check_item(const struct selector *selector, const struct selector_item *item)
+{
+    ASSERT(item->slot < selector->capacity);
+    ASSERT(item->weight >= 1);
+    ASSERT(isfinite(item->priority) && item->priority > 0);
+}
+
+void selector_insert(struct selector *selector, const struct selector_item *item)
+{
+    check_item(selector, item);
+    ASSERT(selector_mass(selector, item->slot) == 0);
+    selector->methods->insert(selector, item);
+    selector->n++;
+    ASSERT(selector_mass(selector, item->slot) > 0);
+}
+
+void selector_remove(struct selector *selector, const struct selector_item *item)
+{
+    check_item(selector, item);
+    ASSERT(selector->n > 0);
+    ASSERT(selector_mass(selector, item->slot) ==
+           item->weight * selector_unit(selector, item->priority));
+    selector->methods->remove(selector, item);
+    selector->n--;
+}
+
+void selector_restore(struct selector *selector, const struct selector_item *item)
+{
+    check_item(selector, item);
+    ASSERT(selector_mass(selector, item->slot) == 0);
+    selector->methods->restore(selector, item);
+    selector->n++;
+}
+
+void selector_update(struct selector *selector, const struct selector_item *item, double priority)
+{
+    check_item(selector, item);
+    ASSERT(isfinite(priority) && priority > 0);
+    selector->methods->update(selector, item, priority);
+    ASSERT(selector_mass(selector, item->slot) == item->weight * selector_unit(selector, priority));
+}
+
+void selector_draw(const struct selector *selector, const struct selector_key *key,
+                   struct selector_pick *pick)
+{
+    ASSERT(selector->n > 0);
+    selector->methods->draw(selector, key, pick);
+    ASSERT(pick->slot < selector->capacity);
+    ASSERT(pick->within >= 0 && pick->total > 0);
+}
+
+uint32_t selector_count(const struct selector *selector)
+{
+    return selector->n;
+}
+
+double selector_unit(const struct selector *selector, double priority)
+{
+    return selector->kind == SELECTOR_PRIORITIZED ? priority : 1;
+}
+
+bool selector_even(const struct selector *selector)
+{
+    return selector->methods->even(selector);
+}
+
+double selector_mass(const struct selector *selector, uint32_t slot)
+{
+    return slot < selector->capacity ? selector->methods->mass(selector, slot) : 0;
+}

@@ -1,0 +1,107 @@
+/* Planning an eviction. The remover draws one episode after another; each is taken out of it for
+ * the time of planning, so that the next draw is among the others, and all are put back before the
+ * plan is handed out. */
+#include <inttypes.h>
+
+#include "common/base/memory.h"
+#include "replay_server/table/table_private.h"
+
+static bool over(uint64_t have, uint64_t more, uint64_t limit)
+{
+    return limit > 0 && have + more > limit;
+}
+
+/* Does the episode fit beside `left`, which are the table's counts without the evicted episodes? */
+static bool fits(const struct table_limits *limits, const struct table_counts *left, uint32_t T,
+                 uint64_t bytes)
+{
+    return !over(left->transitions + left->pending_transitions, T, limits->max_transitions) &&
+           !over(left->bytes + left->pending_bytes, bytes, limits->max_bytes) &&
+           !over(left->episodes + left->pending_episodes, 1, limits->max_episodes);
+}
+
+static status add_victim(struct eviction *plan, uint32_t *capacity,
+                         const struct table_episode *victim)
+{
+    if (plan->n == *capacity) {
+        const uint32_t more = *capacity ? 2 * *capacity : 4;
+        uint64_t *ids = mem_resize(plan->ids, more, sizeof *ids);
+        if (ids == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        plan->ids = ids;
+        *capacity = more;
+    }
+    plan->ids[plan->n++] = victim->id;
+    plan->transitions += table_transitions(victim);
+    return STATUS_OK;
+}
+
+/* Draws victims until the episode fits. They are out of the remover when this returns. */
+static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, struct eviction *plan,
+                           struct err *err)
+{
+    struct table_counts left = table->counts;
+    uint32_t capacity = 0;
+    while (!fits(&table->settings.limits, &left, T, bytes)) {
+        if (table->remover == NULL) {
+            return err_set(err, STATUS_FULL, "the table is full and its remover is none");
+        }
+        if (selector_count(table->remover) == 0) {
+            return err_set(err, STATUS_RETRY,
+                           "the episodes that would have to go are still being inserted");
+        }
+        /* The key depends on nothing that waiting changes, so a waiting insert keeps its plan. */
+        const struct selector_key key = {
+            .step = table->last_id, .element = plan->n, .purpose = TABLE_EVICT_PURPOSE};
+        struct selector_pick pick;
+        selector_draw(table->remover, &key, &pick);
+        const struct table_slot *slot = &table->slots.at[pick.slot];
+        ASSERT(slot->state == SLOT_RESIDENT);
+        status s = add_victim(plan, &capacity, &slot->episode);
+        if (s != STATUS_OK) {
+            return err_set(err, s, "out of memory");
+        }
+        const struct selector_item item = table_remover_item(table, pick.slot);
+        selector_remove(table->remover, &item);
+        left.transitions -= table_transitions(&slot->episode);
+        left.bytes -= slot->episode.bytes;
+        left.episodes--;
+    }
+    return STATUS_OK;
+}
+
+static void restore_victims(struct table *table, const struct eviction *plan)
+{
+    for (uint32_t i = plan->n; i-- > 0;) {
+        const uint32_t slot_i = table_slots_of_id(&table->slots, plan->ids[i]);
+        ASSERT(slot_i != SLOT_NONE);
+        const struct selector_item item = table_remover_item(table, slot_i);
+        selector_restore(table->remover, &item);
+    }
+}
+
+status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
+                           struct eviction *eviction, struct err *err)
+{
+    const struct table_limits *limits = &table->settings.limits;
+    ASSERT(T >= 1);
+    ASSERT(table->version == 0);
+    if (over(0, T, limits->max_transitions) || over(0, bytes, limits->max_bytes)) {
+        return err_set(err, STATUS_FULL,
+                       "an episode of %u transitions (%" PRIu64
+                       " bytes) is larger than the table may be: max_transitions %" PRIu64
+                       ", max_bytes %" PRIu64,
+                       T, bytes, limits->max_transitions, limits->max_bytes);
+    }
+    struct eviction plan = {0};
+    status s = draw_victims(table, T, bytes, &plan, err);
+    restore_victims(table, &plan);
+    ASSERT(table->remover == NULL || selector_count(table->remover) == table->counts.episodes);
+    if (s != STATUS_OK) {
+        mem_free(plan.ids);
+        return s;
+    }
+    *eviction = plan;
+    return STATUS_OK;
+}
