@@ -1,5 +1,25 @@
-/* LMDB's file format, version 1, as far as it must be understood to be trusted (64-bit,
- * little-endian):
+/* LMDB's file format, version 1, and why this folder exists.
+ *
+ * LMDB is a B+tree in a memory map: reads are pointers into the file, a commit writes changed pages
+ * to new places and then a header page that names the new root. That is what makes the store fast
+ * and kill -9 harmless. Three things it does not do, and the store needs, are done here; they are
+ * the only code that knows the format:
+ *
+ *   lmdb_check     LMDB trusts its file. Whatever a disk, a copy or a cut leaves of it, the process
+ *                  must end with a sentence and not with SIGSEGV: the trees are checked before LMDB
+ *                  opens them.
+ *   lmdb_snapshot  With MDB_NOSYNC a power cut may leave any mixture of old and new pages. LMDB
+ *                  overwrites the older of its two header pages with every commit, and reuses freed
+ *                  pages from the second commit on, so nothing that was synced stays whole. Here
+ *                  the last synced header is kept beside the file, its pages are kept from reuse by
+ *                  a read transaction, and the next start after a power cut puts the header back.
+ *                  A new data file is also made here, whole and durable, for LMDB would make it in
+ *                  place.
+ *   lmdb_error     One translation of LMDB's codes.
+ *
+ * What these modules share with the store is an MDB_env and the path of its folder.
+ *
+ * The format (64-bit, little-endian), as far as it is needed:
  *
  *     page      0   8  its number
  *              10   2  kind: 1 branch, 2 leaf, 4 overflow, 8 header

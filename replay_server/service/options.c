@@ -10,74 +10,50 @@
 #define ENDPOINT_AT(field) offsetof(struct options, endpoint.field)
 #define COUNT_MAX          9e15 /* below 2^53 */
 
-/* The options that every table has, at the place where struct table_options begins. */
-#define TABLE_AT(base, field) ((base) + offsetof(struct table_options, field))
-#define TABLE_OPTIONS(base)                                                                        \
-    {"max_transitions", CONFIG_INT, TABLE_AT(base, max_transitions),                               \
-     "transitions",     "0",        0,                                                             \
-     COUNT_MAX,         NULL,       "the most that a table holds; 0: no limit"},                   \
-        {"max_bytes", CONFIG_INT, TABLE_AT(base, max_bytes),                                       \
-         "bytes",     "0",        0,                                                               \
-         COUNT_MAX,   NULL,       "the most that a table holds; 0: four fifths of map_bytes"},     \
-        {"max_episodes",                                                                           \
-         CONFIG_INT,                                                                               \
-         TABLE_AT(base, max_episodes),                                                             \
-         "episodes",                                                                               \
-         "0",                                                                                      \
-         0,                                                                                        \
-         4e9,                                                                                      \
-         NULL,                                                                                     \
-         "the most that a table holds; 0: no limit"},                                              \
-        {"sampler",                                                                                \
-         CONFIG_CHOICE,                                                                            \
-         TABLE_AT(base, sampler),                                                                  \
-         "",                                                                                       \
-         "prioritized",                                                                            \
-         0,                                                                                        \
-         0,                                                                                        \
-         "uniform|prioritized|fifo|lifo",                                                          \
-         "which episode a snippet comes from: any, in proportion to its transitions "              \
-         "(prioritized: "                                                                          \
-         "x priority), the oldest, or the newest"},                                                \
-        {"remover",                                                                                \
-         CONFIG_CHOICE,                                                                            \
-         TABLE_AT(base, remover),                                                                  \
-         "",                                                                                       \
-         "fifo",                                                                                   \
-         0,                                                                                        \
-         0,                                                                                        \
-         "uniform|prioritized|fifo|lifo|none",                                                     \
-         "which episode is removed from a full table: any (prioritized: in proportion to its "     \
-         "priority), the oldest, the newest, or none: inserts are refused"},                       \
-        {"min_transitions", CONFIG_INT, TABLE_AT(base, min_transitions),                           \
-         "transitions",     "1",        1,                                                         \
-         COUNT_MAX,         NULL,       "sampling waits until an unsealed table holds so many"},   \
-        {"samples_per_insert",                                                                     \
-         CONFIG_REAL,                                                                              \
-         TABLE_AT(base, samples_per_insert),                                                       \
-         "",                                                                                       \
-         "0",                                                                                      \
-         0,                                                                                        \
-         1e9,                                                                                      \
-         NULL,                                                                                     \
-         "transitions sampled per transition inserted by acting: both sides wait for each other; " \
-         "0: no limit"},                                                                           \
-        {"samples_per_insert_tolerance",                                                           \
-         CONFIG_REAL,                                                                              \
-         TABLE_AT(base, samples_per_insert_tolerance),                                             \
-         "transitions",                                                                            \
-         "10000",                                                                                  \
-         0,                                                                                        \
-         COUNT_MAX,                                                                                \
-         NULL,                                                                                     \
-         "transitions sampled by which one side may be ahead of the other"},                       \
-    {                                                                                              \
-        "samples_per_eviction", CONFIG_REAL, TABLE_AT(base, samples_per_eviction), "", "0", 0,     \
-            1e9, NULL,                                                                             \
-            "an insert from logs that evicts waits until so many transitions were sampled per "    \
-            "one "                                                                                 \
-            "evicted; 0: no limit"                                                                 \
-    }
+/* What each table has for itself: the options of the section, which are the defaults, and those of
+ * an entry of `tables` come from this one list. */
+/* clang-format off */
+#define TABLE_OPTIONS(X)                                                                           \
+    X(max_transitions, CONFIG_INT, "transitions", "0", 0, COUNT_MAX, NULL,                         \
+      "the most that a table holds; 0: no limit")                                                  \
+    X(max_bytes, CONFIG_INT, "bytes", "0", 0, COUNT_MAX, NULL,                                     \
+      "the most that a table holds; 0: four fifths of map_bytes")                                  \
+    X(max_episodes, CONFIG_INT, "episodes", "0", 0, 4e9, NULL,                                     \
+      "the most that a table holds; 0: no limit")                                                  \
+    X(sampler, CONFIG_CHOICE, "", "prioritized", 0, 0, "uniform|prioritized|fifo|lifo",            \
+      "which episode a snippet comes from: any, in proportion to its transitions (prioritized: "   \
+      "times its priority), the oldest, or the newest")                                            \
+    X(remover, CONFIG_CHOICE, "", "fifo", 0, 0, "uniform|prioritized|fifo|lifo|none",              \
+      "which episode is removed from a full table: any (prioritized: in proportion to its "        \
+      "priority), the oldest, the newest, or none: inserts are refused")                           \
+    X(min_transitions, CONFIG_INT, "transitions", "1", 1, COUNT_MAX, NULL,                         \
+      "sampling waits until an unsealed table holds so many")                                      \
+    X(samples_per_insert, CONFIG_REAL, "", "0", 0, 1e9, NULL,                                      \
+      "transitions sampled per transition inserted by acting: both sides wait for each other; "    \
+      "0: no limit")                                                                               \
+    X(samples_per_insert_tolerance, CONFIG_REAL, "transitions", "10000", 0, COUNT_MAX, NULL,       \
+      "transitions sampled by which one side may be ahead of the other")                           \
+    X(samples_per_eviction, CONFIG_REAL, "", "0", 0, 1e9, NULL,                                    \
+      "an insert from logs that evicts waits until so many transitions were sampled per one "      \
+      "evicted; 0: no limit")
+
+#define SECTION_ROW(field, type, unit, default_text, min, max, choices, help)                      \
+    {#field, type, offsetof(struct options, table.field), unit, default_text, min, max, choices, help},
+#define ENTRY_ROW(field, type, unit, default_text, min, max, choices, help)                        \
+    {#field, type, offsetof(struct named_table, options.field), unit, default_text, min, max, choices, help},
+/* clang-format on */
+
+static const struct config_option entry_options_table[] = {TABLE_OPTIONS(ENTRY_ROW)};
+
+static const struct config_group groups[] = {
+    {.name = "tables",
+     .help = "tables with settings of their own, by name; other tables have those above",
+     .options = entry_options_table,
+     .n_options = sizeof entry_options_table / sizeof entry_options_table[0],
+     .entries_offset = offsetof(struct options, named),
+     .count_offset = offsetof(struct options, n_named),
+     .entry_size = sizeof(struct named_table),
+     .max_entries = OPTIONS_NAMED_MAX}};
 
 static const struct config_option options_table[] = {
     {"listen", CONFIG_TEXTS, AT(listen), "", "[]", 0, 0, NULL,
@@ -94,9 +70,8 @@ static const struct config_option options_table[] = {
      "last sync_ms; none: a power cut may lose everything"},
     {"sync_ms", CONFIG_INT, AT(sync_ms), "ms", "1000", 1, 3600000, NULL,
      "durability interval: time between syncs"},
-    TABLE_OPTIONS(offsetof(struct options, table)),
-    {"gather_threads", CONFIG_INT, AT(gather_threads), "threads", "1", 1, 64, NULL,
-     "threads that gather large batches"},
+    TABLE_OPTIONS(SECTION_ROW){"gather_threads", CONFIG_INT, AT(gather_threads), "threads", "1", 1,
+                               64, NULL, "threads that gather large batches"},
     {"insert_buffer_bytes", CONFIG_INT, AT(insert_buffer_bytes), "bytes", "128M", 1 << 20, 1e12,
      NULL, "memory for episodes on their way to the store"},
     {"sample_buffer_bytes", CONFIG_INT, AT(sample_buffer_bytes), "bytes", "256M", 1 << 20, 1e12,
@@ -116,18 +91,42 @@ struct config_section options_section(struct options *options)
     return (struct config_section){.name = "replay_server",
                                    .options = options_table,
                                    .n_options = sizeof options_table / sizeof options_table[0],
-                                   .values = options};
+                                   .values = options,
+                                   .groups = groups,
+                                   .n_groups = sizeof groups / sizeof groups[0]};
 }
 
-/* The defaults of a table that depend on other options, and its limits. */
-static status finish_table(struct table_options *table, const struct options *options,
-                           struct err *err)
+/* The defaults of a table that depend on other options, and what ranges cannot check. `name` is ""
+ * for the section's own, or ends with a dot. */
+static status finish_table(struct table_options *table, const char *name,
+                           const struct options *options, struct err *err)
 {
     if (table->max_bytes == 0) {
         table->max_bytes = options->map_bytes / 5 * 4;
     }
+    if (table->max_transitions > 0 && table->min_transitions > table->max_transitions) {
+        return err_set(err, STATUS_INVALID,
+                       "replay_server.%smin_transitions %" PRId64
+                       " is above max_transitions %" PRId64
+                       ": an unsealed table would never be sampled from; lower the first or raise "
+                       "the second",
+                       name, table->min_transitions, table->max_transitions);
+    }
     const struct limiter_settings limiter = options_limiter_settings(table);
-    return limiter_check(&limiter, err);
+    status s = limiter_check(&limiter, err);
+    return s == STATUS_OK ? s : err_context(err, s, "replay_server.%s", name);
+}
+
+static status finish_named(struct named_table *named, const struct options *options,
+                           struct err *err)
+{
+    char name[CONFIG_ENTRY_NAME_SIZE + 16];
+    status s = writers_check_name("table", named->entry.name, STORE_TABLE_NAME_SIZE - 1, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "replay_server.tables.%s", named->entry.name);
+    }
+    snprintf(name, sizeof name, "tables.%s.", named->entry.name);
+    return finish_table(&named->options, name, options, err);
 }
 
 status options_finish(struct options *options, const struct experiment *experiment, struct err *err)
@@ -152,12 +151,20 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
-    return finish_table(&options->table, options, err);
+    status s = finish_table(&options->table, "", options, err);
+    for (size_t i = 0; s == STATUS_OK && i < options->n_named; i++) {
+        s = finish_named(&options->named[i], options, err);
+    }
+    return s;
 }
 
 const struct table_options *options_of_table(const struct options *options, const char *name)
 {
-    (void)name;
+    for (size_t i = 0; i < options->n_named; i++) {
+        if (strcmp(options->named[i].entry.name, name) == 0) {
+            return &options->named[i].options;
+        }
+    }
     return &options->table;
 }
 

@@ -22,6 +22,13 @@ struct table_options {
     double samples_per_eviction;
 };
 
+/* An entry of `tables`: a table with options of its own. */
+#define OPTIONS_NAMED_MAX 64u
+struct named_table {
+    struct config_entry entry; /* first, as config.h wants it: the table's name */
+    struct table_options options;
+};
+
 struct options {
     struct config_texts listen;
     int64_t index;
@@ -30,7 +37,9 @@ struct options {
     char durability[CONFIG_TEXT_SIZE];
     int64_t sync_ms;
 
-    struct table_options table; /* of tables that `tables` does not name */
+    struct table_options table; /* of tables that have no entry in `named` */
+    size_t n_named;
+    struct named_table named[OPTIONS_NAMED_MAX];
 
     int64_t gather_threads;
     int64_t insert_buffer_bytes;

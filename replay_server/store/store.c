@@ -8,22 +8,19 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "replay_server/lmdb/store_check.h"
+#include "replay_server/lmdb/lmdb_check.h"
+#include "replay_server/lmdb/lmdb_error.h"
 #include "replay_server/store/store_private.h"
 #include "replay_server/store/store_record.h"
-#include "replay_server/store/store_snapshot.h"
 
 #define PATH_SIZE   4096
 #define READERS_MAX 80 /* gatherers (64 at most), the service, the scrub, two snapshots */
-#define FREE_BYTES_LEAST                                                                           \
-    (64ull << 20) /* with less than this free, LMDB's short write means a full disk */
 
 /* ---- Sizes ---- */
 
@@ -57,49 +54,10 @@ uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
 
 status store_error(struct store *store, int rc, struct err *err, const char *what)
 {
-    status code = STATUS_IO;
-    switch (rc) {
-    case 0:
-        return STATUS_OK;
-    case MDB_NOTFOUND:
-        code = STATUS_NOT_FOUND;
-        break;
-    case MDB_MAP_FULL:
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-        code = STATUS_FULL;
-        break;
-    case MDB_CORRUPTED:
-    case MDB_PAGE_NOTFOUND:
-        code = STATUS_CORRUPT;
-        break;
-    case MDB_INVALID:
-    case MDB_VERSION_MISMATCH:
-    case MDB_INCOMPATIBLE:
-        code = STATUS_INVALID;
-        break;
-    case MDB_PANIC: /* a header page could not be written: it waits for a new opening */
+    if (rc == MDB_PANIC) { /* a header page could not be written: LMDB takes no more transactions */
         atomic_store(&store->broken, true);
-        break;
-    case MDB_READERS_FULL:
-        code = STATUS_LIMIT;
-        break;
-    case ENOMEM:
-        code = STATUS_NO_MEMORY;
-        break;
-    case EIO: {
-        struct statvfs fs;
-        if (statvfs(store->path, &fs) == 0 &&
-            (uint64_t)fs.f_bavail * fs.f_frsize < FREE_BYTES_LEAST) {
-            code = STATUS_FULL;
-        }
-        break;
     }
-    default:
-        break;
-    }
-    return err_set(err, code, "store %s: %s: %s", store->path, what, mdb_strerror(rc));
+    return lmdb_error(rc, store->path, err, what);
 }
 
 bool store_broken(const struct store *store)
@@ -108,6 +66,13 @@ bool store_broken(const struct store *store)
 }
 
 /* ---- Opening ---- */
+
+status store_check_file(const char *path, struct err *err)
+{
+    static const struct lmdb_named databases[] = {
+        {"meta", false}, {"writers", false}, {"episodes", true}, {"chunks", true}};
+    return lmdb_check_file(path, databases, sizeof databases / sizeof databases[0], err);
+}
 
 /* LMDB's lock and mmap need a file system of this machine. */
 static status refuse_network(const char *path, struct err *err)
@@ -198,13 +163,13 @@ status store_mark(struct store *store, struct err *err)
     case STORE_EACH:
         /* What an earlier run left unsynced must be down before the mark goes. */
         s = store_sync(store, err);
-        s = s == STATUS_OK ? snapshot_clean(store, err) : s;
+        s = s == STATUS_OK ? lmdb_mark_clean(store->path, err) : s;
         break;
     case STORE_INTERVAL:
-        s = snapshot_take(store, err);
+        s = store_take_snapshot(store, err);
         break;
     case STORE_NONE:
-        s = snapshot_none(store, err);
+        s = lmdb_mark_unsynced(store->path, err);
         break;
     }
     store->marked = s == STATUS_OK;
@@ -243,11 +208,11 @@ status store_open(struct store **out, const struct store_settings *settings, boo
         goto free_store;
     }
     bool unclean;
-    s = snapshot_prepare(store, &unclean, err);
+    s = lmdb_snapshot_prepare(store->path, store->map_bytes, &unclean, err);
     if (s != STATUS_OK) {
         goto close_lock;
     }
-    /* Before LMDB follows what is in there. */
+    /* Checked before LMDB follows what is in there. */
     snprintf(name, sizeof name, "%s/data.mdb", store->path);
     s = store_check_file(name, err);
     if (s != STATUS_OK) {
@@ -258,6 +223,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s != STATUS_OK) {
         goto close_lock;
     }
+    lmdb_snapshot_init(&store->snapshot, store->path, store->env);
     if (!unclean) { /* before the first commit, which may not be synced */
         s = store_mark(store, err);
     }
@@ -272,7 +238,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     *out = store;
     return STATUS_OK;
 close_env:
-    snapshot_close(store);
+    lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
 close_lock:
     close(store->lock_fd);
@@ -291,10 +257,10 @@ void store_close(struct store *store)
     ASSERT(store->txn == NULL);
     struct err err;
     if (store->marked && store->durability == STORE_INTERVAL && !store_broken(store) &&
-        (store_sync(store, &err) != STATUS_OK || snapshot_clean(store, &err) != STATUS_OK)) {
+        (store_sync(store, &err) != STATUS_OK || lmdb_mark_clean(store->path, &err) != STATUS_OK)) {
         log_error("%s", err.text);
     }
-    snapshot_close(store);
+    lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
     close(store->lock_fd);
     mem_free(store->path);

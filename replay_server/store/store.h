@@ -83,6 +83,9 @@ struct store_writer {
     uint8_t cursor[WRITER_CURSOR_MAX];
 };
 
+/* Checks the data file at `path` as store_open does (lmdb_check.h). */
+status store_check_file(const char *path, struct err *err) MUST_CHECK;
+
 /* Opens or makes it. EXISTS: another process has it; INVALID: a network file system, a format of
  * another version; CORRUPT; IO. After a stop of the machine with `interval` it is what it was when
  * it was synced last; with `none` *scan is set: check everything before serving. */

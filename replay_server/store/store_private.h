@@ -5,6 +5,7 @@
 #include <lmdb.h>
 #include <stdatomic.h>
 
+#include "replay_server/lmdb/lmdb_snapshot.h"
 #include "replay_server/store/store.h"
 
 #define STORE_VERIFIED (1u << 20) /* entries of `verified`: 8 MiB */
@@ -22,11 +23,9 @@ struct store {
     /* The writing thread's: */
     MDB_txn *txn; /* NULL: none open */
     uint64_t next_chunk;
-    uint64_t staged_next_chunk;   /* of the open transaction */
-    MDB_txn *snapshots[2];        /* store_snapshot.c: the one that is held, and the next */
-    int snapshot_i;               /* the one that is held .. */
-    bool has_snapshot;            /* .. if any is */
-    uint64_t snapshot_idle_bytes; /* when it was taken */
+    uint64_t staged_next_chunk;    /* of the open transaction */
+    struct lmdb_snapshot snapshot; /* `interval`: what a power cut leaves */
+    uint64_t snapshot_idle_bytes;  /* store_idle_bytes when it was taken */
     /* Any thread's: */
     atomic_bool broken; /* LMDB takes no transaction any more */
     _Atomic uint64_t commits;
@@ -40,5 +39,7 @@ struct store {
 /* Translates an LMDB code: "store PATH: what: text". */
 status store_error(struct store *store, int rc, struct err *err, const char *what);
 void store_measure(struct store *store);
+/* Makes the newest commit the one that a power cut leaves. Between transactions. */
+status store_take_snapshot(struct store *store, struct err *err) MUST_CHECK;
 
 #endif

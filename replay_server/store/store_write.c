@@ -1,5 +1,4 @@
-/* The write transaction: chunks and episodes by appending, records, removal, commit. See store.h.
- */
+/* The write transaction: chunks and episodes by appending, records, removal, commit, sync. */
 #define LOG_MODULE "store"
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,10 +6,9 @@
 
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "replay_server/lmdb/store_check.h"
+#include "replay_server/lmdb/lmdb_check.h"
 #include "replay_server/store/store_private.h"
 #include "replay_server/store/store_record.h"
-#include "replay_server/store/store_snapshot.h"
 
 #define WRITER_KEY_MAX (4 + WRITER_NAME_SIZE)
 #define IDLE_SHARE     32 /* of the map: what may wait for a sync before it can be used again */
@@ -72,7 +70,7 @@ status store_remove_episode(struct store *store, uint64_t id, struct err *err)
         uint64_t key = id + i;
         MDB_val k = {sizeof key, &key}, v;
         int rc = mdb_get(store->txn, store->chunks, &k, &v);
-        if (rc == 0 && !store_check_value(v.mv_data, v.mv_size)) {
+        if (rc == 0 && !lmdb_check_value(v.mv_data, v.mv_size)) {
             return err_set(err, STATUS_CORRUPT,
                            "store %s: chunk %" PRIu64 " of episode %" PRIu64
                            ": the pages it takes are not known",
@@ -214,24 +212,47 @@ void store_abort(struct store *store)
     }
 }
 
+/* ---- Syncing ---- */
+
+/* Pages in the file that nothing uses, or the snapshot alone, as of the newest commit. */
+static uint64_t idle_bytes(const struct store *store)
+{
+    const uint64_t file = atomic_load_explicit(&store->file_bytes, memory_order_relaxed);
+    const uint64_t used = atomic_load_explicit(&store->used_bytes, memory_order_relaxed);
+    return file > used ? file - used : 0;
+}
+
+status store_take_snapshot(struct store *store, struct err *err)
+{
+    ASSERT(store->txn == NULL);
+    status s = lmdb_snapshot_take(&store->snapshot, err);
+    if (store->snapshot.distrusted) {
+        atomic_store(&store->broken, true);
+    }
+    if (s == STATUS_OK) {
+        store->snapshot_idle_bytes = idle_bytes(store);
+    }
+    return s;
+}
+
 status store_sync(struct store *store, struct err *err)
 {
     if (store->durability == STORE_INTERVAL && store->marked) {
-        return snapshot_take(store, err);
+        return store_take_snapshot(store, err);
     }
     return store_error(store, mdb_env_sync(store->env, 1), err, "sync");
 }
 
 bool store_wants_sync(const struct store *store)
 {
-    return store->has_snapshot &&
-           snapshot_idle_bytes(store) > store->snapshot_idle_bytes + store->map_bytes / IDLE_SHARE;
+    return store->snapshot.held &&
+           idle_bytes(store) > store->snapshot_idle_bytes + store->map_bytes / IDLE_SHARE;
 }
 
 bool store_release(struct store *store)
 {
     struct err err;
-    if (!snapshot_is_old(store)) {
+    if (!lmdb_snapshot_is_old(&store->snapshot)) {
         return false;
     }
     if (store_sync(store, &err) != STATUS_OK) {

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "replay_server/lmdb/store_check.h"
 #include "replay_server/store/scrubber.h"
 #include "replay_server/store/store.h"
 #include "tests/fuzz/fuzz.h"

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "common/base/log.h"
-#include "replay_server/lmdb/store_check.h"
 #include "replay_server/store/store.h"
 
 struct look {

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "replay_server/lmdb/store_check.h"
 #include "replay_server/store/store.h"
 #include "tests/lib/check.h"
 #include "tests/lib/replay.h"

@@ -1,5 +1,6 @@
-/* Walking LMDB's trees with plain reads. The bytes are drawn in lmdb_format.h. */
-#include "replay_server/lmdb/store_check.h"
+/* Walks LMDB's trees with plain reads, page by page from the roots, and notes the use of each page.
+ * The bytes are drawn in lmdb_format.h. */
+#include "replay_server/lmdb/lmdb_check.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,13 +20,14 @@
 
 struct check {
     int fd;
+    const struct lmdb_named *databases;
+    size_t n_databases;
     struct lmdb_header header;
     uint32_t page_size;
-    uint64_t n_pages; /* of the file */
-    uint8_t *used;    /* a bit for each of them */
-    uint64_t page;    /* that is looked at, for the error's text */
-    bool taken[LMDB_PAGE_MAX /
-               2]; /* of the page that is looked at: pairs of bytes that an entry has */
+    uint64_t n_pages;              /* of the file */
+    uint8_t *used;                 /* a bit for each of them: it has a use */
+    uint64_t page;                 /* being checked, for the error's text */
+    bool taken[LMDB_PAGE_MAX / 2]; /* pairs of bytes of that page that belong to an entry */
     struct err *err;
 };
 
@@ -265,30 +267,25 @@ static status take_row(struct check *check, const uint8_t *key, size_t key_size,
     return flags & LMDB_NODE_DATABASE ? damaged(check, "a database within a database") : STATUS_OK;
 }
 
-/* A database of the store, by its name. */
+/* The record of a database: walks its tree. */
 static status take_name(struct check *check, const uint8_t *key, size_t key_size, uint16_t flags,
                         const uint8_t *value, size_t size)
 {
-    static const struct {
-        const char *name;
-        uint16_t flags;
-    } known[] = {{"meta", 0},
-                 {"writers", 0},
-                 {"episodes", LMDB_INTEGER_KEYS},
-                 {"chunks", LMDB_INTEGER_KEYS}};
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (key_size != strlen(known[i].name) || memcmp(key, known[i].name, key_size) != 0) {
+    for (size_t i = 0; i < check->n_databases; i++) {
+        const struct lmdb_named *known = &check->databases[i];
+        if (key_size != strlen(known->name) || memcmp(key, known->name, key_size) != 0) {
             continue;
         }
+        const uint16_t known_flags = known->integer_keys ? LMDB_INTEGER_KEYS : 0;
         if (flags != LMDB_NODE_DATABASE || size != LMDB_DATABASE_SIZE ||
-            bytes_get16(value + 4) != known[i].flags) {
+            bytes_get16(value + 4) != known_flags) {
             return damaged(check, "bad record of a database");
         }
         const struct lmdb_database database = lmdb_get_database(value);
-        struct walk walk = {.name = known[i].name, .database = &database, .value = take_row};
+        struct walk walk = {.name = known->name, .database = &database, .value = take_row};
         return walk_database(check, &walk);
     }
-    return damaged(check, "a database that is none of the store's");
+    return damaged(check, "a database of an unknown name");
 }
 
 /* Pages that one transaction freed: their number, then they, falling. */
@@ -412,7 +409,8 @@ static status check_all(struct check *check, uint64_t size)
     return s;
 }
 
-status store_check_file(const char *path, struct err *err)
+status lmdb_check_file(const char *path, const struct lmdb_named *databases, size_t n,
+                       struct err *err)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -424,6 +422,8 @@ status store_check_file(const char *path, struct err *err)
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     check->fd = fd;
+    check->databases = databases;
+    check->n_databases = n;
     check->err = err;
     struct stat info;
     status s = fstat(fd, &info) != 0 ? err_errno(err, errno, "stat") : STATUS_OK;
@@ -435,13 +435,12 @@ status store_check_file(const char *path, struct err *err)
     return s == STATUS_OK ? s : err_context(err, s, "%s", path);
 }
 
-bool store_check_value(const void *value, size_t size)
+bool lmdb_check_value(const void *value, size_t size)
 {
     const size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
-    const size_t node_max =
-        (page_size - LMDB_PAGE_HEADER) / 2 - 2; /* what is larger has its own pages */
+    const size_t node_max = (page_size - LMDB_PAGE_HEADER) / 2 - 2;
     if (LMDB_NODE_HEADER + sizeof(uint64_t) + size <= node_max) {
-        return true;
+        return true; /* in a leaf, beside others */
     }
     const uint8_t *page = (const uint8_t *)value - LMDB_PAGE_HEADER;
     return bytes_get16(page + 10) == LMDB_OVERFLOW &&
