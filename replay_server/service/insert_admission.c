@@ -145,6 +145,8 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
                                                 eviction->transitions, why, sizeof why)) {
         mem_free(eviction->ids);
+        stream->by_rate = true;
+        stream->seen = table_counts(table->table)->episodes_inserted;
         return err_set(err, STATUS_RETRY, "%s", why);
     }
     return s;
@@ -196,12 +198,29 @@ static bool await_duplicate(struct insert_stream *stream)
     return pending;
 }
 
+bool insert_stream_rate(const struct insert_stream *stream, char *why, size_t size)
+{
+    return stream->by_rate && !limiter_allow_insert(&stream->table->limiter,
+                                                    stream->in.episode.restored, 0, why, size);
+}
+
+/* Hundreds of streams may wait for one rate, and every batch that is drawn asks all of them: what
+ * refuses the insert of any episode, and no episode has come in meanwhile that might be the same
+ * one, needs no closer look. */
+static bool still_waits(const struct insert_stream *stream)
+{
+    return stream->parked && stream->by_rate &&
+           stream->seen == table_counts(stream->table->table)->episodes_inserted &&
+           insert_stream_rate(stream, NULL, 0);
+}
+
 bool insert_stream_advance(struct insert_stream *stream)
 {
     struct incoming *in = &stream->in;
-    if (stream->failed || stream->state != RECEIVING) {
+    if (stream->failed || stream->state != RECEIVING || still_waits(stream)) {
         return false;
     }
+    stream->by_rate = false;
     if (!reserve(stream)) {
         insert_stream_park(stream, "memory: replay_server.insert_buffer_bytes");
         return false;

@@ -48,9 +48,27 @@ struct insert_stream *insert_stream_next(const struct insert_stream *stream)
     return stream->next;
 }
 
+/* Takes the stream out of the list of those that wait. */
+static void unpark(struct insert_stream *stream)
+{
+    struct service *service = stream->service;
+    if (!stream->parked) {
+        return;
+    }
+    if (service->advancing == stream) { /* insert_streams_advance goes on behind it */
+        service->advancing = stream->parked_next;
+    }
+    *(stream->parked_previous ? &stream->parked_previous->parked_next : &service->parked_first) =
+        stream->parked_next;
+    *(stream->parked_next ? &stream->parked_next->parked_previous : &service->parked_last) =
+        stream->parked_previous;
+    stream->parked_next = stream->parked_previous = NULL;
+    stream->parked = false;
+}
+
 void insert_stream_resume(struct insert_stream *stream)
 {
-    stream->parked = false;
+    unpark(stream);
     if (stream->held && stream->call) {
         stream->held = false;
         rpc_call_resume(stream->call);
@@ -59,10 +77,14 @@ void insert_stream_resume(struct insert_stream *stream)
 
 void insert_stream_park(struct insert_stream *stream, const char *why)
 {
+    struct service *service = stream->service;
     if (!stream->parked) {
         stream->parked = true;
-        stream->park_number = ++stream->service->last_park;
         stream->since_ns = clock_now_ns();
+        stream->parked_previous = service->parked_last;
+        *(service->parked_last ? &service->parked_last->parked_next : &service->parked_first) =
+            stream;
+        service->parked_last = stream;
     }
     snprintf(stream->why, sizeof stream->why, "%s", why);
     if (!stream->held) {
@@ -103,7 +125,7 @@ void on_insert_done(struct rpc_call *call)
         stream->next->previous = stream->previous;
     }
     stream->call = NULL;
-    stream->parked = false;
+    unpark(stream);
     if (stream->n_jobs == 0) {
         mem_free(stream);
     }
@@ -116,9 +138,10 @@ void insert_streams_fence(struct service *service, const struct writer *writer,
 {
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
         if (stream->writer == writer && stream != keep) {
-            insert_stream_fail(
-                stream, stream->generation < writer->generation ? STATUS_MISMATCH : STATUS_SUPERSEDED,
-                "this writer has opened again elsewhere");
+            insert_stream_fail(stream,
+                               stream->generation < writer->generation ? STATUS_MISMATCH
+                                                                       : STATUS_SUPERSEDED,
+                               "this writer has opened again elsewhere");
         }
     }
 }
@@ -151,32 +174,22 @@ static status open_stream(struct insert_stream *stream, const Hindcast__InsertRe
 
 /* ---- Parked streams ---- */
 
-/* The parked stream with the smallest number above `after`. */
-static struct insert_stream *next_parked(struct service *service, uint64_t after)
-{
-    struct insert_stream *best = NULL;
-    for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
-        if (stream->parked && stream->park_number > after &&
-            (best == NULL || stream->park_number < best->park_number)) {
-            best = stream;
-        }
-    }
-    return best;
-}
-
 bool insert_streams_advance(struct service *service)
 {
     bool any = false;
     bool memory_short = false;
-    struct insert_stream *stream;
-    for (uint64_t after = 0; (stream = next_parked(service, after)) != NULL;) {
-        after = stream->park_number;
+    ASSERT(service->advancing == NULL);
+    struct insert_stream *stream = service->parked_first;
+    while (stream) {
+        /* What follows may take any stream out of the list, or put this one at its end again. */
+        service->advancing = stream->parked_next;
         const bool needs_memory = stream->in.kind == KIND_STORE && !stream->in.reserved;
         /* Memory goes in order, so that a long episode is not overtaken for ever by short ones. */
         if (!(needs_memory && memory_short)) {
             any = insert_stream_advance(stream) || any;
             memory_short = memory_short || (needs_memory && !stream->in.reserved && stream->parked);
         }
+        stream = service->advancing;
     }
     return any;
 }
@@ -193,9 +206,12 @@ void insert_streams_check_idle(struct service *service, uint64_t now_ns)
     }
 }
 
-bool insert_stream_waits(const struct insert_stream *stream, const struct served_table **table,
+bool insert_stream_waits(struct insert_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns)
 {
+    if (stream->parked) {
+        (void)insert_stream_rate(stream, stream->why, sizeof stream->why);
+    }
     *table = stream->table;
     *who = stream->writer ? stream->writer->name : "?";
     *why = stream->why;

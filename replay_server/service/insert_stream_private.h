@@ -37,11 +37,15 @@ struct insert_stream {
     struct writer *writer;
     uint64_t generation;
     enum insert_state state;
-    bool parked, held, failed, half_closed;
-    uint64_t park_number;
-    uint64_t since_ns; /* parked since */
-    uint64_t heard_ns; /* last message */
+    bool held, failed, half_closed;
+    /* Waiting (parked): */
+    bool parked;
+    struct insert_stream *parked_next, *parked_previous; /* in order of parking */
+    uint64_t since_ns;
     char why[128];
+    bool by_rate;      /* the limiter refused; `why` is made anew when somebody asks */
+    uint64_t seen;     /* episodes that the table had taken by then */
+    uint64_t heard_ns; /* last message */
     struct incoming in;
     uint32_t n_jobs;        /* with the inserter */
     uint64_t last_sequence; /* of this stream */
@@ -52,7 +56,8 @@ struct insert_stream {
 
 /* ---- insert_stream.c ---- */
 void insert_stream_resume(struct insert_stream *stream);
-/* Reads no more until resumed; `why` is what Info shows. */
+/* Reads no more until resumed; `why` is what Info shows. A stream that waits already keeps its place
+ * and the time since when. */
 void insert_stream_park(struct insert_stream *stream, const char *why);
 /* Ends the stream with an error; what is with the inserter goes on. */
 void insert_stream_fail(struct insert_stream *stream, status code, const char *text);
@@ -69,5 +74,7 @@ void insert_incoming_drop(struct insert_stream *stream);
 /* ---- insert_admission.c ---- */
 /* Takes the episode under way as far as it can go now. True when it went on. */
 bool insert_stream_advance(struct insert_stream *stream);
+/* Writes into `why` what the limiter makes the stream wait for. False: nothing, now. */
+bool insert_stream_rate(const struct insert_stream *stream, char *why, size_t size);
 
 #endif

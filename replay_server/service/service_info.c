@@ -68,7 +68,7 @@ static void fill_waiters(struct table_answer *answer, const struct service *serv
     const struct served_table *of;
     const char *who, *why;
     uint64_t since_ns;
-    for (const struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
+    for (struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
         if (insert_stream_waits(s, &of, &who, &why, &since_ns) && of == table) {
             add_waiter(answer, who, "insert", why, since_ns);
         }
@@ -253,7 +253,7 @@ static void count_waiters(const struct service *service, uint32_t *n_inserts, ui
     const char *who, *why;
     uint64_t since_ns;
     *n_inserts = *n_samples = 0;
-    for (const struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
+    for (struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
         *n_inserts += insert_stream_waits(s, &table, &who, &why, &since_ns);
     }
     for (const struct sample_stream *s = service->sample_streams; s; s = sample_stream_next(s)) {

@@ -51,8 +51,9 @@ struct service {
     uint64_t insert_reserved;             /* bytes of insert_pool promised to episodes under way */
     struct insert_stream *insert_streams; /* all that have a call, newest first */
     struct sample_stream *sample_streams;
-    uint64_t last_park;  /* parked insert streams go on in order of parking */
-    bool inserts_may_go; /* something changed that a parked insert may wait for */
+    struct insert_stream *parked_first, *parked_last; /* those that wait, in order of parking */
+    struct insert_stream *advancing; /* insert_streams_advance: the one to look at next */
+    bool inserts_may_go;             /* something changed that a parked insert may wait for */
     bool samples_may_go;
     bool settling;
 
@@ -112,7 +113,7 @@ void insert_streams_fence(struct service *service, const struct writer *writer,
 void insert_streams_check_idle(struct service *service, uint64_t now_ns);
 struct insert_stream *insert_stream_next(const struct insert_stream *stream);
 /* Does it wait, and why? `since_ns` is when it began. */
-bool insert_stream_waits(const struct insert_stream *stream, const struct served_table **table,
+bool insert_stream_waits(struct insert_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns);
 
 /* ---- sample_stream.c ---- */

@@ -341,6 +341,54 @@ def test_without_a_remover_a_full_table_says_so(make_server):
     assert len(client.draw(1, batch_snippets=50, snippet_transitions=2, seed=1)) == 1
 
 
+def test_two_tables_have_settings_of_their_own(make_server):
+    server = make_server(max_episodes=100, tables={
+        "queue": {"sampler": "fifo", "remover": "lifo", "max_episodes": 3, "min_transitions": 50},
+        "small.1": {"max_transitions": 60, "remover": "none"}})
+    queue, small, other = (server.client(table=name) for name in ("queue", "small.1", "other"))
+    for client in (queue, other):
+        assert client.insert("writer", [(i + 1, i, numbered_rows(i, 10)) for i in range(3)]) == (3, 3, 0)
+    assert small.insert("writer", [(1, 0, numbered_rows(0, 40))]) == (1, 1, 0)
+
+    # Each has its own limits and its own remover.
+    code, text = code_of(small.insert, "writer", [(2, 1, numbered_rows(1, 40))])
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED and "small.1" in text and "remover is none" in text
+    assert other.insert("writer", [(4, 3, numbered_rows(3, 10))]) == (4, 1, 0)
+    assert other.info().episodes == 4
+    assert queue.insert("writer", [(4, 3, numbered_rows(3, 30))]) == (4, 1, 0)
+    assert (queue.info().episodes, queue.info().transitions_limit) == (3, 0)
+    assert (small.info().transitions_limit, queue.info().min_transitions, other.info().min_transitions) == (60, 50, 1)
+
+    # And its own sampler: the oldest episode alone, of which the third has made room for the fourth.
+    starts = starts_of(queue.draw(4, batch_snippets=50, snippet_transitions=2, seed=1))
+    assert set(starts[:, 0]) == {0} and set(starts[:, 1]) == set(range(10))
+    sampler = queue.sampler(credit=1, batch_snippets=50, snippet_transitions=2, seed=1)
+    answer = sampler.next()
+    assert set(answer.probability) == {0.1} and len(set(answer.episode_id)) == 1
+    sampler.close()
+    starts = starts_of(other.draw(4, batch_snippets=100, snippet_transitions=2, seed=1))
+    assert set(starts[:, 0]) == {0, 1, 2, 3}
+
+    # A restart finds the same settings for the same names.
+    server.crash_and_restart()
+    assert (small.info().transitions_limit, queue.info().min_transitions) == (60, 50)
+    starts = starts_of(queue.draw(2, batch_snippets=50, snippet_transitions=2, seed=2))
+    assert set(starts[:, 0]) == {0}
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"tables": {"a b": {"max_episodes": 3}}}, "tables.a b"),
+    ({"tables": {"a": {"sampler": "best"}}}, "sampler"),
+    ({"tables": {"a": {"max_transitions": 10, "min_transitions": 11}}}, "tables.a.min_transitions 11 is above"),
+    ({"max_transitions": 10, "min_transitions": 11}, "min_transitions 11 is above max_transitions 10"),
+])
+def test_settings_of_tables_are_checked_before_anything_starts(workspace, options, words):
+    workspace.configure(replay_server=options)
+    process = workspace.start("replay_server", "--check")
+    assert process.wait() == 2
+    assert words in process.tail()
+
+
 # ---- refused, in words ----
 
 def test_another_signature_is_refused_with_the_difference(sealed):

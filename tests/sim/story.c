@@ -74,7 +74,7 @@ static void print_waits(void)
     uint64_t since_ns;
     for (uint32_t i = 0; i < plan->n_servers; i++) {
         const struct service *service = servers_service(i);
-        for (const struct insert_stream *s = service ? service->insert_streams : NULL; s;
+        for (struct insert_stream *s = service ? service->insert_streams : NULL; s;
              s = insert_stream_next(s)) {
             if (insert_stream_waits(s, &table, &who, &why, &since_ns)) {
                 printf("  server %u: insert of %s waits: %s\n", i, who, why);
