@@ -29,8 +29,9 @@ void gaussian_clip(float *y, const float *x, size_t n);
 
 /* Log density of one dimension, all constants included. */
 double gaussian_log_density(double a, double mean, double std);
-/* KL( N(m, s) || N(m, t) ) of one dimension, exact also where s is near t: (u - log1p(u)) / 2, u =
- * (s-t)(s+t)/t^2. */
+/* KL( N(m, s) || N(m, t) ) of one dimension, precise also where s is near t:
+ *
+ *     (u - log1p(u)) / 2,   u = (s - t) (s + t) / t^2 */
 double gaussian_kl_std(double s, double t);
 /* log Phi(u) and, to *hazard, its derivative phi(u)/Phi(u); accurate far out in the tail. */
 double gaussian_log_tail(double u, double *hazard);

@@ -19,12 +19,14 @@ static const struct kernels_table *const all[] = {&kernels_avx512bf16, &kernels_
                                                   &kernels_avx2, &kernels_plain};
 #define N_ALL (sizeof all / sizeof all[0])
 
+/* All that kernels_avx512.h uses. */
 static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 }
 
+/* Whether this processor can run the table's instructions. */
 static bool processor_has(const struct kernels_table *table)
 {
     if (table == &kernels_avx512bf16) {
@@ -49,7 +51,8 @@ static const struct kernels_table *best(void)
     return &kernels_plain;
 }
 
-/* Threads that come first together find the same answer. */
+/* The table in use, chosen at the first call. Threads that make the first calls at the same time
+ * find the same answer, so no lock is needed. */
 static inline const struct kernels_table *table(void)
 {
     const struct kernels_table *now = atomic_load_explicit(&in_use, memory_order_relaxed);
@@ -71,6 +74,7 @@ status kernels_select(const char *name, struct err *err)
         atomic_store(&in_use, best());
         return STATUS_OK;
     }
+    /* A name that is known but cannot run here gets its own message. */
     for (size_t i = 0; i < N_ALL; i++) {
         if (strcmp(all[i]->name, name) == 0) {
             if (!processor_has(all[i])) {
@@ -98,6 +102,7 @@ int kernels_block_rows(void)
 void kernels_thread_begin(void)
 {
     const struct kernels_table *now = table();
+    /* Remembered, because the table may not change between begin and end. */
     ASSERT(begun == NULL);
     begun = now;
     if (now->thread_begin != NULL) {

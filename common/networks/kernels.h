@@ -99,10 +99,11 @@ void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *dof
 
 /* ---- Layers in bf16 ----
  *
- * For passes that no gradient goes through. Weights and the activations between layers are rounded
- * to bf16 (the upper half of a float; to nearest, ties to even). Products are summed and activations
- * computed in float, though only to 7e-5, which bf16 does not show. Rows of bf16 have space up to
- * the next even element: what is written there is finite, and has no weight when read.
+ * For passes that no gradient goes through. Weights and the activations between layers are
+ * rounded to bf16 (the upper half of a float; to nearest, ties to even). Products are summed and
+ * activations computed in float, though only to 7e-5, which bf16 does not show. Rows of bf16 have
+ * space up to the next even element: what is written there is finite, and has no weight when
+ * read.
  *
  * The calling thread must be between kernels_thread_begin and kernels_thread_end. */
 

@@ -1,4 +1,9 @@
-/* The vector kernels for 256-bit registers: 12 of the 16 hold a block of 6 rows by 16 outputs. */
+/* The vector kernels for 256-bit registers: 12 of the 16 hold a block of 6 rows by 16 outputs,
+ * two a panel's weights, one a row's input.
+ *
+ * This file only defines the v_ operations; the loops are in kernels_vector.h. There are no
+ * instructions for bf16 here: its products are made in float from the halves of a lane, for the
+ * same roundings as elsewhere and not for speed. */
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -32,12 +37,14 @@ typedef __m256i lanes;
 #define v_above_0(a, x, y)       _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ))
 #define v_abs(a)                 _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
 
+/* The mask of the first n lanes; n may be negative or beyond LANES. */
 static inline lanes v_lanes(int n)
 {
     const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), index);
 }
 
+/* The sum of all lanes, by halves: the order is fixed, so the bits are. */
 static inline float v_sum(vec a)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));

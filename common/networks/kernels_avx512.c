@@ -1,4 +1,5 @@
-/* The vector kernels for 512-bit registers. */
+/* The vector kernels for 512-bit registers, on processors without instructions for bf16. The v_
+ * operations are in kernels_avx512.h, the loops in kernels_vector.h. */
 #include "common/networks/kernels_avx512.h"
 
 #define KERNELS_TABLE kernels_avx512

@@ -1,6 +1,6 @@
-/* The v_ operations for 512-bit registers: 24 of the 32 hold a block of 12 rows by 32 outputs. For
- * the files that include kernels_vector.h after it; with __AVX512BF16__, products of bf16 are one
- * instruction. */
+/* The v_ operations for 512-bit registers: 24 of the 32 hold a block of 12 rows by 32 outputs.
+ * Files that include kernels_vector.h include this first. With __AVX512BF16__ products of bf16
+ * are one instruction. */
 #ifndef HINDCAST_NETWORKS_KERNELS_AVX512_H
 #define HINDCAST_NETWORKS_KERNELS_AVX512_H
 
@@ -34,6 +34,7 @@ typedef __mmask16 lanes;
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GT_OQ), y, x)
 #define v_abs(a) _mm512_abs_ps(a)
 
+/* The mask of the first n lanes; n may be negative or beyond LANES. */
 static inline lanes v_lanes(int n)
 {
     return (lanes)(n >= LANES ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);

@@ -20,12 +20,14 @@ static void pack(float *packed, const float *W, int I, int O, int first_o, int n
     memcpy(packed + at, W + at, (size_t)n_o * (size_t)I * sizeof(float));
 }
 
+/* expm1 and not exp - 1, which would lose small x. */
 static double elu(double x)
 {
     return x > 0.0 ? x : expm1(x);
 }
 
-/* y(O) holds the layer norm's input and receives the result. */
+/* Row r of a first layer, in place: y(O) holds the layer norm's input and receives tanh of its
+ * output. What the backward pass needs is kept where the layer asks for it. */
 static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
 {
     const int O = layer->O;
@@ -37,6 +39,7 @@ static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
     for (int o = 0; o < O; o++) {
         variance += ((double)y[o] - mean) * ((double)y[o] - mean) / O;
     }
+    /* Mean and variance are over the row, not over the batch: rows do not see each other. */
     const double inverse_std = 1.0 / sqrt(variance + (double)KERNELS_NORM_EPS);
     for (int o = 0; o < O; o++) {
         const double normal = ((double)y[o] - mean) * inverse_std;
@@ -58,6 +61,7 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
         float *y_r = y + (size_t)r * ld_y;
         const float *start =
             layer->start + (layer->first_row + (size_t)r) / layer->rows_per_start * layer->ld_start;
+        /* From the row's start, which is the bias or a share computed before. */
         for (int o = 0; o < layer->O; o++) {
             const float *w = layer->packed + (size_t)o * (size_t)layer->I + layer->first;
             double sum = (double)start[o];
@@ -75,6 +79,7 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
 static void linear_backward_input(float *dx, size_t ld_dx, const float *dy, size_t ld_dy,
                                   const float *W, int R, int I, int O)
 {
+    /* Each input gets from every output what its weight passes back. */
     for (int r = 0; r < R; r++) {
         for (int i = 0; i < I; i++) {
             double sum = 0.0;
@@ -90,6 +95,7 @@ static void linear_backward_input(float *dx, size_t ld_dx, const float *dy, size
 static void linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
                                    const float *x, size_t ld_x, int R, int I, int O)
 {
+    /* Every weight is an outer product, summed over rows; then the bias. Both accumulate. */
     for (int o = 0; o < O; o++) {
         for (int i = 0; i < I; i++) {
             double sum = 0.0;
@@ -117,6 +123,7 @@ static void elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int
     }
 }
 
+/* dz is the gradient by the tanh's argument, which is recomputed from y: tanh' = 1 - y^2. */
 static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doffset, const float *y,
                                size_t ld_y, const float *normal, size_t ld_normal,
                                const float *inverse_std, const float *scale, int R, int H)
@@ -127,6 +134,7 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
         const float *normal_r = normal + (size_t)r * ld_normal;
         double mean = 0.0;
         double mean_normal = 0.0;
+        /* Through tanh and the scale; the sums are what mean and variance depend on. */
         for (int i = 0; i < H; i++) {
             const double dz = (double)d_r[i] * (1.0 - (double)y_r[i] * (double)y_r[i]);
             dscale[i] += (float)(dz * (double)normal_r[i]);
@@ -134,6 +142,7 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
             mean += dz * (double)scale[i] / H;
             mean_normal += dz * (double)scale[i] * (double)normal_r[i] / H;
         }
+        /* Through the normalisation. */
         for (int i = 0; i < H; i++) {
             const double dz = (double)d_r[i] * (1.0 - (double)y_r[i] * (double)y_r[i]);
             d_r[i] = (float)((double)inverse_std[r] *
@@ -144,6 +153,7 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
 
 /* ---- bf16 ---- */
 
+/* The float that a bf16 stands for: its upper half. */
 static float float_of(uint16_t x)
 {
     const uint32_t bits = (uint32_t)x << 16;
@@ -191,6 +201,7 @@ static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *lay
     }
 }
 
+/* One row and output at a time, rounded at the end. */
 static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                       const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
@@ -236,6 +247,7 @@ static void tanh_n(float *y, const float *x, size_t n)
 static void softplus_n(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
+        /* max(x, 0) + log(1 + e^-|x|): nothing overflows. */
         const double x_i = (double)x[i];
         y[i] = (float)((x_i > 0.0 ? x_i : 0.0) + log1p(exp(-fabs(x_i))));
     }

@@ -44,6 +44,7 @@ ALWAYS void block(const int rows, const int vectors, const int whole, float *y, 
             }
         }
     }
+    /* One step of the product: a panel's weights are loaded once for all rows. */
     for (int k = 0; k < K; k++) {
         const vec b0 = v_load(panel);
         const vec b1 = vectors > 1 ? v_load(panel + LANES) : b0;
@@ -58,6 +59,7 @@ ALWAYS void block(const int rows, const int vectors, const int whole, float *y, 
         }
         a += a_k;
     }
+    /* The activation while the sums are in registers. */
     if (elu) {
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
@@ -95,6 +97,7 @@ ALWAYS void block_any(const int rows, float *y, size_t ld_y, const float *const 
     }
 }
 
+/* One function for each number of rows, chosen once per block. */
 typedef void block_function(float *y, size_t ld_y, const float *const *start, const float *a,
                             size_t a_row, size_t a_k, const float *panel, int K, int columns,
                             bool elu);
@@ -153,6 +156,7 @@ static size_t packed_size(int I, int O)
     return O == 1 ? (size_t)I : panels * PANEL * (size_t)I;
 }
 
+/* Transposes panel by panel: W has an output's weights together, a panel an input's. */
 static void pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
 {
     if (O == 1) {
@@ -179,6 +183,7 @@ static void pack(float *packed, const float *W, int I, int O, int first_o, int n
     }
 }
 
+/* The sum of x(n), two vectors side by side. */
 static float sum_row(const float *x, int n)
 {
     vec sum0 = v_set(0.0f);
@@ -267,6 +272,7 @@ static void norm_tanh_rows(float *y, size_t ld_y, const struct kernels_layer *la
     }
 }
 
+/* Where row r of the call begins: the bias, or its state's share. */
 static const float *start_row(const struct kernels_layer *layer, int r)
 {
     if (layer->ld_start == 0) {
@@ -283,6 +289,7 @@ static void dot_forward(float *y, size_t ld_y, const struct kernels_layer *layer
     const float *w = layer->packed + layer->first;
     for (int r = 0; r < R; r++) {
         const float *x_r = x + (size_t)r * ld_x;
+        /* Two sums, so that one addition need not wait for the other. */
         vec s0 = v_set(0.0f);
         vec s1 = s0;
         int k = 0;
@@ -305,6 +312,8 @@ static void dot_forward(float *y, size_t ld_y, const struct kernels_layer *layer
     }
 }
 
+/* Block by block; within a block panel by panel, so that a block's rows stay in the first cache
+ * from the product to the activation. */
 static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                            size_t ld_x, int R)
 {
@@ -365,6 +374,7 @@ static void pack_rows(float *panel, const float *b, size_t ld_b, int K, int colu
 static void multiply(float *c, size_t ld_c, const float *a, size_t a_row, size_t a_k,
                      const float *b, size_t ld_b, int M, int N, int K, bool add)
 {
+    /* For each panel of columns and piece of the depth: pack once, then go over all rows. */
     float panel[DEPTH * PANEL] ALIGNED;
     for (int n = 0; n < N; n += PANEL) {
         for (int k = 0; k < K; k += DEPTH) {
@@ -390,12 +400,15 @@ static void multiply(float *c, size_t ld_c, const float *a, size_t a_row, size_t
 static void linear_backward_input(float *dx, size_t ld_dx, const float *dy, size_t ld_dy,
                                   const float *W, int R, int I, int O)
 {
+    /* dy W: W is already in the order of its rows, I apart. */
     multiply(dx, ld_dx, dy, ld_dy, 1, W, (size_t)I, R, I, O, false);
 }
 
+/* Weights by one product of transposed dy and x; the bias by sums down the columns of dy. */
 static void linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
                                    const float *x, size_t ld_x, int R, int I, int O)
 {
+    /* dy^T x: dy is read across its rows. The bias's sums follow. */
     multiply(dW, (size_t)I, dy, 1, ld_dy, x, ld_x, O, I, R, true);
     for (int o = 0; o < O; o += LANES) {
         const lanes rest = v_lanes(O - o);
@@ -407,8 +420,10 @@ static void linear_backward_weight(float *dW, float *db, const float *dy, size_t
     }
 }
 
+/* elu' from elu itself: exp(x) = h + 1 where h <= 0. */
 static void elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int R, int H)
 {
+    /* Part loads and stores throughout: rows are short, and a row's end is never written beyond. */
     const vec one = v_set(1.0f);
     for (int r = 0; r < R; r++) {
         float *d_r = d + (size_t)r * ld_d;
@@ -467,6 +482,7 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
 
 /* ---- Adam ---- */
 
+/* Every lane is one element; the order of operations is that of kernels_plain.c. */
 static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
                       const struct kernels_adam *a)
 {

@@ -1,4 +1,7 @@
-/* The bf16 part of the vector kernels; kernels_vector.h includes it.
+/* The bf16 part of the vector kernels; included by kernels_vector.h.
+ *
+ * The first layer is computed in float and rounded at its end, since its inputs are floats. Later
+ * layers multiply bf16 by bf16 into float registers.
  *
  * Packed W(O,I): as in float, but two inputs lie next to each other for each of the PANEL outputs,
  * so that a lane of a register holds a pair and one instruction adds both products. An odd I gets a
@@ -10,8 +13,10 @@ static size_t bf16_packed_size(int I, int O)
     return panels * PANEL * (size_t)(I + I % 2);
 }
 
+/* Rounds while packing: pair i / 2 of a panel holds inputs i and i + 1 of each output. */
 static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o)
 {
+    /* The last share fills its panel up with zeros. */
     const int end = first_o + n_o < O ? first_o + n_o : (O + PANEL - 1) / PANEL * PANEL;
     const int even = I + I % 2;
     for (int o = first_o; o < end; o += PANEL) {
@@ -64,6 +69,8 @@ static size_t bf16_scratch(int I, int O)
     return ROWS * bf16_scratch_ld(O);
 }
 
+/* The float kernel's product of a block into scratch, then layer norm, tanh and rounding from it.
+ */
 static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                        size_t ld_x, int R, float *scratch)
 {
@@ -126,6 +133,7 @@ ALWAYS void bf16_block(const int rows, const int whole, const struct bf16_to *to
         }
         x += 2;
     }
+    /* Activation and rounding while the sums are in registers. */
     if (to->elu) {
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
@@ -170,6 +178,7 @@ BLOCK(4)
 BLOCK(ROWS)
 #undef BLOCK
 
+/* Blocks of rows over all panels; sums stay in registers from the bias to the rounding. */
 static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                       const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
@@ -179,6 +188,7 @@ static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ker
     int rows;
     for (int r = 0; r < R; r += rows) {
         const int left = R - r;
+        /* Full blocks, then blocks of 4, then single rows. */
         bf16_function *function;
         if (left >= ROWS) {
             function = bf16_block_ROWS;

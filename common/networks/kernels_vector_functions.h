@@ -1,6 +1,7 @@
-/* The elementwise part of the vector kernels: exp, tanh, softplus, elu. kernels_vector.h includes
- * it.
- */
+/* The elementwise part of the vector kernels: exp, tanh, softplus, elu; included by
+ * kernels_vector.h. Each function is a short polynomial after a reduction of its argument, accurate
+ * to 2 units in the last place, and the same code for whole vectors and for the last part of an
+ * array. */
 
 /* exp(x) for x within -87 .. 88: 2^n (1 + p), n whole, p = exp(r) - 1, |r| <= ln(2)/2, by Taylor's
  * series to r^7 (the rest is under 2^-26 of p). Operands are in the order that lets a NaN through.
@@ -22,10 +23,12 @@ ALWAYS vec exp_v(vec x)
     return v_fma(s, p, s);
 }
 
-/* exp(x) - 1 for x of at most 80: with x / ln(2) = n + f, n whole, |f| <= 1/2, it is s p + (s - 1),
- * s = 2^n, p = 2^f - 1 by a polynomial (within 1.1e-8 of p). What the quotient's rounding costs,
- * |x| 2^-24 of exp(x), is nothing beside exp(x) - 1 when x is small, and beside 1 when it is not.
- */
+/* exp(x) - 1 for x of at most 80. With x / ln(2) = n + f, n whole, |f| <= 1/2:
+ *
+ *     s p + (s - 1),   s = 2^n,   p = 2^f - 1 by a polynomial (within 1.1e-8 of p)
+ *
+ * The rounding of the quotient costs |x| 2^-24 of exp(x). That is negligible against exp(x) - 1
+ * when x is small, and against 1 when it is not. */
 ALWAYS vec expm1_v(vec x)
 {
     const vec t = v_mul(x, v_set(1.44269504f));
@@ -75,6 +78,7 @@ ALWAYS vec softplus_v(vec x)
     return v_add(v_max(v_set(0.0f), x), log1p);
 }
 
+/* name(y, x, n): whole vectors, then the rest under a mask. */
 #define ELEMENTWISE(name, function)                                                                \
     static void name(float *y, const float *x, size_t n)                                           \
     {                                                                                              \

@@ -29,6 +29,7 @@ static size_t ld_of(int width)
     return round_up((size_t)width, FLOATS_PER_LINE) + FLOATS_PER_LINE;
 }
 
+/* The widest activation, outputs included. */
 static int widest(const struct network_shape *shape)
 {
     int width = shape->Q;
@@ -54,6 +55,8 @@ static size_t add_tensor(struct network_shape *shape, const char *name, int rows
     return at + tensor->size;
 }
 
+/* Appends weight and bias of layer l, after the first also the layer norm's, from *at on; each
+ * begins on a cache line. */
 static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at)
 {
     char name[NETWORK_NAME_SIZE];
@@ -72,6 +75,7 @@ static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at
     }
 }
 
+/* The trunk, then the heads. Sizes come from options or from a policy file: they are checked. */
 static status network_shape_make(struct network_shape *shape, int I, const int *widths,
                                  int n_layers, const char *const *heads, const int *sizes,
                                  int n_heads, struct err *err)
@@ -98,7 +102,7 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
         fan_in = widths[l];
     }
 
-    /* The heads lie side by side: one product makes them all. */
+    /* The heads lie side by side, so that one product computes them all. */
     char name[NETWORK_NAME_SIZE];
     shape->n_heads = n_heads;
     shape->head_weight_at = at;
@@ -218,6 +222,7 @@ void network_packed_copy(struct network_packed *to, const struct network_packed 
 void network_init(float *params, const struct network_shape *shape, uint64_t seed, uint32_t purpose)
 {
     memset(params, 0, shape->size * sizeof *params);
+    /* Elements are counted over the whole network: no two weights share a number. */
     uint64_t element = 0;
     for (int i = 0; i < shape->n_tensors; i++) {
         const struct network_tensor *tensor = &shape->tensors[i];
@@ -240,7 +245,7 @@ void network_init(float *params, const struct network_shape *shape, uint64_t see
 
 /* ---- Forward ---- */
 
-/* Layer l (n_layers: the heads) of `net`, its whole input, nothing kept. */
+/* Layer l of `net` for the kernels (n_layers: the heads): over its whole input, nothing kept. */
 static struct kernels_layer layer_of(const struct network *net, int l)
 {
     const struct network_shape *shape = net->shape;
@@ -314,6 +319,7 @@ void network_infer(float *out, size_t ld_out, const struct network *net, const f
 void network_state_part(float *part, size_t ld_part, const struct network *net, const float *x,
                         size_t ld_x, int R, int I)
 {
+    /* The first I inputs alone, without the activation: the rest is added later. */
     struct kernels_layer layer = layer_of(net, 0);
     layer.count = I;
     layer.activation = KERNELS_PLAIN;
@@ -352,6 +358,7 @@ void network_infer_actions(float *out, const struct network *net, const float *p
 {
     const size_t ld = ld_of(widest(net->shape));
     const size_t Q = (size_t)net->shape->Q;
+    /* The last A inputs, on top of the state's share, of which M rows use one row. */
     struct kernels_layer layer = layer_of(net, 0);
     layer.first = net->shape->I - A;
     layer.count = A;
@@ -377,6 +384,7 @@ void network_infer_actions(float *out, const struct network *net, const float *p
 
 size_t network_tape_bytes(const struct network_shape *shape, int R_max)
 {
+    /* A row of everything that network_tape_init takes. */
     size_t floats = ld_of(shape->widths[0]) + ld_of(shape->Q) + 2 * ld_of(widest(shape)) + 1;
     for (int l = 0; l < shape->n_layers; l++) {
         floats += ld_of(shape->widths[l]);
@@ -408,9 +416,12 @@ void network_forward(struct network_tape *tape, const struct network *net, const
                      size_t ld_x, int R)
 {
     ASSERT(R <= tape->R_max);
+    ASSERT(net->packed != NULL);
     const struct network_shape *shape = net->shape;
     tape->x = x;
     tape->ld_x = ld_x;
+    /* Every activation has its own place on the tape; the first layer keeps its normalised input,
+     * too. */
     for (int l = 0; l < shape->n_layers; l++) {
         struct kernels_layer layer = layer_of(net, l);
         if (l == 0) {
@@ -439,6 +450,7 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
     float *d = tape->d[0];
     float *next = tape->d[1];
 
+    /* The heads. */
     if (g != NULL) {
         kernels_linear_backward_weight(g + shape->head_weight_at, g + shape->head_bias_at, dout,
                                        tape->ld_out, tape->h[last], tape->ld[last], R,
@@ -446,6 +458,7 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
     }
     kernels_linear_backward_input(d, tape->ld_d, dout, tape->ld_out, p + shape->head_weight_at, R,
                                   shape->widths[last], shape->Q);
+    /* From the last hidden layer to the second: through elu, weights, then inputs. */
     for (int l = last; l > 0; l--) {
         const int I = shape->widths[l - 1];
         const int O = shape->widths[l];
@@ -467,6 +480,7 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
     kernels_norm_tanh_backward(d, tape->ld_d, dscale, doffset, tape->h[0], tape->ld[0],
                                tape->normal, tape->ld[0], tape->inverse_std, p + shape->scale_at, R,
                                shape->widths[0]);
+    /* The first layer's inputs are the caller's: their gradient is optional. */
     if (g != NULL) {
         kernels_linear_backward_weight(g + shape->weight_at[0], g + shape->bias_at[0], d,
                                        tape->ld_d, tape->x, tape->ld_x, R, shape->I,

@@ -1,6 +1,6 @@
 /* One network: a trunk and one or two linear heads over it.
  *
- *     h0 = tanh(layer_norm(W0 x + b0));  hl = elu(Wl h(l-1) + bl);  out = [heads](h)
+ *     h0 = tanh(layer_norm(W0 x + b0)),   hl = elu(Wl h(l-1) + bl),   out = [heads](h)
  *
  * Parameters are one flat block with the reference's names and shapes (`layers/0/weight` [out, in],
  * `norm/scale`, .., `mean/weight`); the heads' weights lie one after another, as do their biases,

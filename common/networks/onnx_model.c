@@ -1,5 +1,7 @@
-/* The tree of protobuf-c messages behind an ONNX model: one block with room for every piece, so
- * that nothing is freed but the block. */
+/* The tree of protobuf-c messages behind an ONNX model.
+ *
+ * protobuf-c wants arrays of pointers to messages. All of them are members of one block, with the
+ * names beside them, so that nothing has to be freed but the block and the texts of notes. */
 #include "common/networks/onnx_model.h"
 
 #include <stdio.h>
@@ -60,7 +62,7 @@ struct onnx_model {
     size_t n_numbers;
 };
 
-/* protobuf-c's fields are `char *` for borrowed texts too; it does not write to them. */
+/* protobuf-c's text fields are `char *`, but it does not write to them. */
 static char *borrowed(const char *text)
 {
     return (char *)(uintptr_t)text;
@@ -84,6 +86,7 @@ status onnx_model_new(struct onnx_model **out, const char *name, const char *doc
     onnx__model_proto__init(&model->proto);
     onnx__graph_proto__init(&model->graph);
     onnx__operator_set_id_proto__init(&model->opset);
+    /* Who made it, with which operators. */
     model->proto.has_ir_version = true;
     model->proto.ir_version = IR_VERSION;
     model->proto.producer_name = borrowed("hindcast");
@@ -97,6 +100,7 @@ status onnx_model_new(struct onnx_model **out, const char *name, const char *doc
     model->proto.opset_import = model->opset_list;
     model->proto.n_opset_import = 1;
     model->proto.metadata_props = model->note_list;
+    /* The graph's lists grow with their counts. */
     model->graph.name = borrowed(name);
     model->graph.node = model->node_list;
     model->graph.initializer = model->constant_list;
@@ -120,6 +124,7 @@ void onnx_model_free(struct onnx_model *model)
 
 /* ---- Inputs and outputs ---- */
 
+/* Fills in an input or output: its type, and the shape (batch, dims ..). */
 static Onnx__ValueInfoProto *make_value(struct value *value, const char *name, enum onnx_type type,
                                         int n_dims, const int64_t *dims, const char *doc)
 {
@@ -176,6 +181,7 @@ void onnx_constant(struct onnx_model *model, const char *name, enum onnx_type ty
     ASSERT(i < CONSTANTS_MAX);
     ASSERT(n_dims >= 0 && n_dims <= DIMS_MAX);
     struct constant *constant = &model->constants[i];
+    /* Dimensions are copied, the elements are not. */
     size_t count = 1;
     for (int d = 0; d < n_dims; d++) {
         constant->dims[d] = dims[d];
@@ -220,6 +226,7 @@ void onnx_node(struct onnx_model *model, const char *op, const char *output, int
     ASSERT(i < NODES_MAX);
     ASSERT(n_inputs > 0 && n_inputs <= NODE_INPUTS);
     struct node *node = &model->nodes[i];
+    /* A node is named after the value that it makes. */
     onnx__node_proto__init(&node->proto);
     node->proto.op_type = borrowed(op);
     node->proto.name = copy_name(node->name, output);
@@ -235,6 +242,7 @@ void onnx_node(struct onnx_model *model, const char *op, const char *output, int
     model->node_list[i] = &node->proto;
 }
 
+/* Appends an attribute, without its value, to the node added last. */
 static Onnx__AttributeProto *add_attribute(struct onnx_model *model, const char *name)
 {
     ASSERT(model->graph.n_node > 0);

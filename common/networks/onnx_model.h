@@ -1,12 +1,12 @@
-/* An ONNX model, put together node by node and encoded once.
+/* An ONNX model, built node by node and encoded once.
  *
- * Knows the format and nothing of policies: values have names, nodes read some and make one, inputs
- * and outputs have a first dimension `batch` that each call sets. Operators are those of opset 17.
- * Nodes are to be added after what they read. Names are copied, texts and data borrowed until the
- * model is encoded.
+ * This module knows the format and nothing of policies. Values have names; a node reads some
+ * values and makes one; inputs and outputs have a first dimension `batch`, which each run sets.
+ * Operators are those of opset 17. A node is added after those that it reads. Names are copied;
+ * texts and data are borrowed until the model is encoded.
  *
- * Everything has room for any policy that policy_parse lets through: to add more is a bug (ASSERT).
- * One thread. */
+ * All limits allow for any policy that policy_parse accepts: exceeding one is a bug (ASSERT). One
+ * thread. */
 #ifndef HINDCAST_NETWORKS_ONNX_MODEL_H
 #define HINDCAST_NETWORKS_ONNX_MODEL_H
 
@@ -26,7 +26,7 @@ struct onnx_model;
 status onnx_model_new(struct onnx_model **model, const char *name, const char *doc) MUST_CHECK;
 void onnx_model_free(struct onnx_model *model);
 
-/* The graph takes, or gives, a tensor (batch, dims ..). */
+/* Adds an input or an output of the graph, a tensor (batch, dims ..). */
 void onnx_input(struct onnx_model *model, const char *name, enum onnx_type type, int n_dims,
                 const int64_t *dims, const char *doc);
 void onnx_output(struct onnx_model *model, const char *name, enum onnx_type type, int n_dims,

@@ -1,4 +1,7 @@
-/* The layout of a flat block: groups one after another, the duals last. */
+/* The layout of a flat block: groups one after another, the duals last.
+ *
+ * A layout only counts: nothing is allocated here. Networks bring their own places (network.h); a
+ * dual is a vector that begins on a cache line of its own. */
 #include "common/networks/parameters.h"
 
 #include <stdio.h>
@@ -6,6 +9,7 @@
 
 #define FLOATS_PER_LINE 16
 
+/* Appends an empty group at the block's end; NULL, with `err`, when there are too many. */
 static struct parameters_group *add_group(struct parameters_layout *layout, const char *name,
                                           struct err *err)
 {
@@ -40,6 +44,7 @@ status parameters_add_network(struct parameters_layout *layout, const char *name
 status parameters_add_dual(struct parameters_layout *layout, const char *name, int n,
                            struct err *err)
 {
+    /* All duals are one group, begun by the first of them. */
     struct parameters_group *group = NULL;
     if (layout->n_groups > 0 && !layout->groups[layout->n_groups - 1].is_network) {
         group = &layout->groups[layout->n_groups - 1];
@@ -47,8 +52,9 @@ status parameters_add_dual(struct parameters_layout *layout, const char *name, i
         group = add_group(layout, "dual", err);
     }
     if (group == NULL || group->n_tensors == NETWORK_TENSORS_MAX) {
-        return err_set(err, STATUS_INVALID, "dual %s: no room", name);
+        return err_set(err, STATUS_INVALID, "dual %s: too many", name);
     }
+    ASSERT(n >= 1);
     struct network_tensor *tensor = &group->tensors[group->n_tensors++];
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     tensor->n_dims = 1;
@@ -90,6 +96,7 @@ void parameters_visit(const struct parameters_layout *layout, parameters_visitor
     for (int g = 0; g < layout->n_groups; g++) {
         const struct parameters_group *group = &layout->groups[g];
         for (int i = 0; i < group->n_tensors; i++) {
+            /* A copy, with its place counted from the block's begin. */
             struct network_tensor tensor = group->tensors[i];
             char name[PARAMETERS_NAME_SIZE + 1];
             snprintf(name, sizeof name, "%s/%s", group->name, tensor.name);

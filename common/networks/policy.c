@@ -1,4 +1,8 @@
-/* The policy package: parse with checks, act, write. */
+/* The policy package: parse with checks, act, write.
+ *
+ * A policy is immutable after parsing: its weights are copied, checked and packed once. Acting uses
+ * the caller's scratch only, which pieces_of() divides. The metadata is in policy_info.c, the file
+ * format in safetensors.c. */
 #include "common/networks/policy.h"
 
 #include <math.h>
@@ -42,9 +46,9 @@ static status actor_shape(struct network_shape *shape, const struct policy_info 
                                   err);
 }
 
-/* A network over [inputs | action] with Q outputs. */
-static status judge_shape(struct network_shape *shape, const struct policy_info *info, int Q,
-                          struct err *err)
+/* The shape of a network that evaluates actions, over [inputs | action], with Q outputs. */
+static status evaluator_shape(struct network_shape *shape, const struct policy_info *info, int Q,
+                              struct err *err)
 {
     return network_shape_out(shape, policy_inputs(info) + info->A, info->widths, info->n_widths, Q,
                              err);
@@ -52,7 +56,8 @@ static status judge_shape(struct network_shape *shape, const struct policy_info 
 
 /* ---- Parsing ---- */
 
-/* Weights of the tensors PREFIX/.. for a part whose shape is set. */
+/* Reads the tensors PREFIX/.. for a part whose shape is set, checks every weight, and packs them.
+ */
 static status read_part(struct part *part, const struct safetensors *file, const char *prefix,
                         struct err *err)
 {
@@ -61,6 +66,8 @@ static status read_part(struct part *part, const struct safetensors *file, const
         network_packed_init(&part->packed, &part->shape, false) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "policy");
     }
+    /* Every tensor must exist with exactly its shape, and be finite: one NaN would make every
+     * action NaN. */
     for (int i = 0; i < part->shape.n_tensors; i++) {
         const struct network_tensor *tensor = &part->shape.tensors[i];
         char name[NETWORK_NAME_SIZE + 8];
@@ -82,7 +89,8 @@ static status read_part(struct part *part, const struct safetensors *file, const
     return STATUS_OK;
 }
 
-/* Fills a policy whose `bytes` are set. */
+/* Fills a policy whose `bytes` are set: metadata, then each network that its acting rule needs.
+ * What was made is left for policy_free. */
 static status load(struct policy *policy, size_t size, struct err *err)
 {
     status s = safetensors_parse(&policy->file, policy->bytes, size, err);
@@ -94,11 +102,11 @@ static status load(struct policy *policy, size_t size, struct err *err)
     s = s != STATUS_OK ? s : actor_shape(&policy->actor.shape, info, err);
     s = s != STATUS_OK ? s : read_part(&policy->actor, policy->file, "policy", err);
     if (s == STATUS_OK && policy_info_has_critic(info)) {
-        s = judge_shape(&policy->critic.shape, info, 1, err);
+        s = evaluator_shape(&policy->critic.shape, info, 1, err);
         s = s != STATUS_OK ? s : read_part(&policy->critic, policy->file, "critic", err);
     }
     if (s == STATUS_OK && policy_info_has_perturb(info)) {
-        s = judge_shape(&policy->perturb.shape, info, info->A, err);
+        s = evaluator_shape(&policy->perturb.shape, info, info->A, err);
         s = s != STATUS_OK ? s : read_part(&policy->perturb, policy->file, "perturb", err);
     }
     policy->head = (struct gaussian_head){info->A, (float)info->min_std, (float)info->init_std};
@@ -120,6 +128,7 @@ status policy_parse(struct policy **out, const void *bytes, size_t size, struct 
         policy_free(policy);
         return err_set(err, STATUS_NO_MEMORY, "policy of %zu bytes", size);
     }
+    /* Names and metadata point into the copy for as long as the policy lives. */
     memcpy(policy->bytes, bytes, size);
     const status s = load(policy, size, err);
     if (s != STATUS_OK) {
@@ -191,13 +200,15 @@ static size_t round_up(size_t n)
 
 /* How scratch is shared out; pieces begin at cache lines. */
 struct pieces {
-    size_t raw;             /* (P,2A); the networks' own scratch lies before it */
-    size_t mean, std;       /* (P,A) */
-    size_t part;            /* (H0) of one state: its share of a first layer */
-    size_t actions, judged; /* (candidates,A) of one state, and what a network says of them */
+    size_t raw;              /* (P,2A); the networks' own scratch lies before it */
+    size_t mean, std;        /* (P,A) */
+    size_t part;             /* (H0) of one state: its share of a first layer */
+    size_t actions, outputs; /* (candidates,A) of one state, and a network's outputs at them */
     size_t end;
 };
 
+/* The pieces for P states. Those of an argmax are for one state: it goes through states one by
+ * one. */
 static struct pieces pieces_of(const struct policy *policy, int P)
 {
     const size_t n = (size_t)P * (size_t)policy->info.A;
@@ -211,8 +222,8 @@ static struct pieces pieces_of(const struct policy *policy, int P)
     at.end = at.part;
     if (policy_info_has_critic(&policy->info)) {
         at.actions = at.part + round_up((size_t)policy->actor.shape.widths[0]) + FLOATS_PER_LINE;
-        at.judged = at.actions + round_up(one_state);
-        at.end = at.judged + round_up(one_state);
+        at.outputs = at.actions + round_up(one_state);
+        at.end = at.outputs + round_up(one_state);
     }
     return at;
 }
@@ -233,10 +244,10 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
     gaussian_forward(mean, std, &policy->head, raw, 2 * A, P);
 }
 
-/* out(n,Q) <- part at one state and actions(n,A). */
-static void judge(const struct policy *policy, const struct part *part, float *out,
-                  const float *input, const float *actions, int n, float *state_part,
-                  float *scratch)
+/* out(n,Q) <- the network `part` at one state and n actions(n,A). */
+static void evaluate(const struct policy *policy, const struct part *part, float *out,
+                     const float *input, const float *actions, int n, float *state_part,
+                     float *scratch)
 {
     const int A = policy->info.A;
     const struct network net = network_of(part);
@@ -245,26 +256,26 @@ static void judge(const struct policy *policy, const struct part *part, float *o
     network_infer_actions(out, &net, state_part, 0, actions, (size_t)A, 0, n, n, A, scratch);
 }
 
-/* action(A) <- the best of n actions(n,A), clipped, at one state; xi moves them first where there
- * is one. */
+/* action(A) <- of n clipped actions(n,A) at one state the one with the largest Q1, the first of
+ * equals. Where there is a perturbation network it moves them first. */
 static void choose(const struct policy *policy, float *action, const float *input, float *actions,
                    int n, const struct pieces *at, float *scratch)
 {
     const size_t A = (size_t)policy->info.A;
-    float *judged = scratch + at->judged;
+    float *outputs = scratch + at->outputs;
     if (policy_info_has_perturb(&policy->info)) {
         const float scale = (float)policy->info.perturb_scale;
-        judge(policy, &policy->perturb, judged, input, actions, n, scratch + at->part, scratch);
-        kernels_tanh(judged, judged, (size_t)n * A);
+        evaluate(policy, &policy->perturb, outputs, input, actions, n, scratch + at->part, scratch);
+        kernels_tanh(outputs, outputs, (size_t)n * A);
         for (size_t i = 0; i < (size_t)n * A; i++) {
-            actions[i] += scale * judged[i];
+            actions[i] += scale * outputs[i];
         }
         gaussian_clip(actions, actions, (size_t)n * A);
     }
-    judge(policy, &policy->critic, judged, input, actions, n, scratch + at->part, scratch);
+    evaluate(policy, &policy->critic, outputs, input, actions, n, scratch + at->part, scratch);
     size_t best = 0;
     for (size_t j = 1; j < (size_t)n; j++) {
-        best = judged[j] > judged[best] ? j : best;
+        best = outputs[j] > outputs[best] ? j : best;
     }
     memcpy(action, actions + best * A, A * sizeof *action);
 }
@@ -279,6 +290,7 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
     const float *mean = scratch + at.mean;
     const float *std = scratch + at.std;
     policy_distribution(policy, scratch + at.mean, scratch + at.std, inputs, P, scratch);
+    /* Without a critic there is one candidate: the sample, or the mean. */
     if (!policy_info_has_critic(&policy->info)) {
         for (size_t i = 0; i < (size_t)P * A; i++) {
             actions[i] = z != NULL ? mean[i] + std[i] * z[i] : mean[i];
@@ -286,6 +298,7 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
         gaussian_clip(actions, actions, (size_t)P * A);
         return;
     }
+    /* An argmax, state by state. */
     for (size_t p = 0; p < (size_t)P; p++) {
         const int n = z != NULL ? (int)C : 1;
         float *candidates = scratch + at.actions;
@@ -330,7 +343,7 @@ status policy_write_critic(struct safetensors_writer *writer, const struct polic
                            const float *params, struct err *err)
 {
     struct network_shape shape;
-    const status s = judge_shape(&shape, info, 1, err);
+    const status s = evaluator_shape(&shape, info, 1, err);
     return s != STATUS_OK ? s : add_network(writer, "critic", &shape, params, err);
 }
 
@@ -338,7 +351,7 @@ status policy_write_perturb(struct safetensors_writer *writer, const struct poli
                             const float *params, struct err *err)
 {
     struct network_shape shape;
-    const status s = judge_shape(&shape, info, info->A, err);
+    const status s = evaluator_shape(&shape, info, info->A, err);
     return s != STATUS_OK ? s : add_network(writer, "perturb", &shape, params, err);
 }
 

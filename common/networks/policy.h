@@ -1,7 +1,7 @@
 /* The policy package: what a learner publishes, and what evaluators, collectors and Python load.
  *
- * A safetensors file of the network whose samples or mean are acted with under `policy/`, named and
- * shaped as in the reference (in bm, abm and bcq it is the prior), with metadata strings:
+ * A safetensors file. The network that acts is under `policy/`, named and shaped as in the
+ * reference (in bm, abm and bcq it is the prior). Metadata strings:
  *
  *     format            hindcast-policy-1
  *     algorithm         abm+mpo, ..
@@ -16,10 +16,10 @@
  *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
  *     and all settings of the learner under setting/..
  *
- * Where an argmax acts, Q1 is there as `critic/`, and the perturbation network as `perturb/`.
+ * For an argmax there is also Q1 as `critic/`, and the perturbation network as `perturb/`.
  *
- * Inputs are [observation | one-hot task], the latter absent with one task: I = O or O + K. Actions
- * are canonical. */
+ * Inputs are [observation | one-hot task], the latter absent with one task: I = O or O + K.
+ * Actions are canonical. */
 #ifndef HINDCAST_NETWORKS_POLICY_H
 #define HINDCAST_NETWORKS_POLICY_H
 
@@ -53,17 +53,18 @@ struct policy_info {
 };
 int policy_inputs(const struct policy_info *info); /* I */
 
-/* What is done with it: the mean action (perturbed where there is a perturbation network), a sample
- * given noise, the best of the candidates given noise. */
+/* How it acts: by the mean action (perturbed where there is a perturbation network), by a sample
+ * given noise, or by the best of the candidates given noise. */
 enum policy_rule { POLICY_MEAN, POLICY_SAMPLE, POLICY_ARGMAX };
 const char *policy_rule_name(enum policy_rule rule); /* "mean", "sample", "argmax" */
-/* By name; NULL: what an evaluator does, the mean or the argmax. INVALID for one that this policy
- * has not: who takes the best of candidates has no sample, and the other way round. */
+/* By name; NULL: what an evaluator does, the mean or the argmax. INVALID for a rule that this
+ * policy does not have: one that takes the best of candidates has no sample, and the other way
+ * round. */
 status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, const char *name,
                         struct err *err) MUST_CHECK;
 
 /* The signature of the rows it was made for. NOT_FOUND where the package has none, CORRUPT where it
- * is not one or its sizes are others than `info` has. */
+ * does not parse or its sizes differ from those of `info`. */
 status policy_info_signature(struct signature *signature, const struct policy_info *info,
                              struct err *err) MUST_CHECK;
 
@@ -83,8 +84,8 @@ bool policy_network(const struct policy *policy, const char *prefix, struct netw
 /* A metadata string of the package ("setting/gamma"), or NULL. */
 const char *policy_note(const struct policy *policy, const char *key);
 
-/* Actions per state that policy_act chooses from: it wants candidates * A standard normals. 1 but
- * for an argmax, which is nothing without them. */
+/* Actions per state that policy_act chooses from, each made of A standard normals. 1 unless the
+ * policy acts by an argmax. */
 int policy_candidates(const struct policy *policy);
 /* Floats of scratch for up to P states at a time; 64-byte aligned. */
 size_t policy_scratch(const struct policy *policy, int P);
@@ -101,15 +102,15 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err) MUST_CHECK;
 
-/* What an argmax needs beside it, under `critic/` and `perturb/`. */
+/* Add what an argmax needs beside the policy, under `critic/` and `perturb/`. */
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,
                            const float *params, struct err *err) MUST_CHECK;
 status policy_write_perturb(struct safetensors_writer *writer, const struct policy_info *info,
                             const float *params, struct err *err) MUST_CHECK;
 
-/* Beside the acting policy, the prior that it was improved from, of the same shape: `prior/`. Its
- * floor of the std is the note setting/prior_min_std. Nobody acts with it; it is there to be
- * measured. */
+/* Adds the prior that the policy was improved from, of the same shape, as `prior/`. The floor of
+ * its std is the note setting/prior_min_std. No program acts with it; it is kept for
+ * measurements. */
 status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
                           const float *params, struct err *err) MUST_CHECK;
 

@@ -1,4 +1,8 @@
-/* What a policy package says of itself: its metadata, read with checks, and written. */
+/* The metadata of a policy package: read with checks, and written.
+ *
+ * Packages come from other machines and from users. Every field is required, parsed whole and
+ * checked against its range before a size is computed from it; messages name the field, what it
+ * contains and what was expected. Fields of an acting rule are required by that rule only. */
 #include "common/networks/policy_info.h"
 
 #include <errno.h>
@@ -41,6 +45,7 @@ const char *policy_rule_name(enum policy_rule rule)
 status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, const char *name,
                         struct err *err)
 {
+    /* A policy has the mean and one rule that takes noise. */
     const enum policy_rule with_noise =
         policy_info_has_critic(info) ? POLICY_ARGMAX : POLICY_SAMPLE;
     if (name == NULL) {
@@ -61,14 +66,16 @@ status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, 
 
 /* ---- Reading ---- */
 
+/* The text of a field that must exist. */
 static status need(const struct safetensors *file, const char *key, const char **text,
                    struct err *err)
 {
     *text = safetensors_metadata(file, key);
     return *text != NULL ? STATUS_OK
-                         : err_set(err, STATUS_CORRUPT, "policy: metadata %s: not there", key);
+                         : err_set(err, STATUS_CORRUPT, "policy: metadata %s is missing", key);
 }
 
+/* A whole number within min .. max. */
 static status need_whole(const struct safetensors *file, const char *key, int min, int max,
                          int *value, struct err *err)
 {
@@ -88,6 +95,7 @@ static status need_whole(const struct safetensors *file, const char *key, int mi
     return STATUS_OK;
 }
 
+/* A finite number of at least 0. */
 static status need_real(const struct safetensors *file, const char *key, double *value,
                         struct err *err)
 {
@@ -106,6 +114,7 @@ static status need_real(const struct safetensors *file, const char *key, double 
     return STATUS_OK;
 }
 
+/* A text that fits POLICY_TEXT_SIZE. */
 static status need_name(const struct safetensors *file, const char *key,
                         char name[POLICY_TEXT_SIZE], struct err *err)
 {
@@ -122,6 +131,7 @@ static status need_name(const struct safetensors *file, const char *key,
     return STATUS_OK;
 }
 
+/* "256,256,256". */
 static status need_widths(const struct safetensors *file, struct policy_info *info, struct err *err)
 {
     const char *text;
@@ -146,6 +156,7 @@ static status need_widths(const struct safetensors *file, struct policy_info *in
     }
 }
 
+/* The number of learner steps, a whole number of 64 bits. */
 static status need_step(const struct safetensors *file, uint64_t *step, struct err *err)
 {
     const char *text;
@@ -162,6 +173,7 @@ static status need_step(const struct safetensors *file, uint64_t *step, struct e
     return STATUS_OK;
 }
 
+/* The acting rule, and what it needs. An unknown rule is a newer program's: UNIMPLEMENTED. */
 static status read_acting(const struct safetensors *file, struct policy_info *info, struct err *err)
 {
     status s = need_name(file, "acting", info->acting, err);
@@ -185,6 +197,7 @@ static status read_acting(const struct safetensors *file, struct policy_info *in
 
 status policy_info_read(const struct safetensors *file, struct policy_info *info, struct err *err)
 {
+    /* The format first: it says whether the other fields can be understood at all. */
     const char *format;
     status s = need(file, "format", &format, err);
     if (s == STATUS_OK && strcmp(format, FORMAT) != 0) {
@@ -209,7 +222,7 @@ status policy_info_signature(struct signature *signature, const struct policy_in
                              struct err *err)
 {
     if (info->signature_json == NULL) {
-        return err_set(err, STATUS_NOT_FOUND, "policy: metadata signature: not there");
+        return err_set(err, STATUS_NOT_FOUND, "policy: metadata signature is missing");
     }
     const status s = signature_from_json(signature, info->signature_json, err);
     if (s == STATUS_NO_MEMORY) {
@@ -218,10 +231,11 @@ status policy_info_signature(struct signature *signature, const struct policy_in
     if (s != STATUS_OK) {
         return err_context(err, STATUS_CORRUPT, "policy: metadata signature");
     }
+    /* The signature must be that of these networks. */
     const int O = (int)signature_observation(signature);
     if (O != info->O || (int)signature->A != info->A || (int)signature->K != info->K) {
         return err_set(err, STATUS_CORRUPT,
-                       "policy: metadata signature: %d observations, %u actions, %u tasks: the "
+                       "policy: metadata signature: %d observations, %u actions, %u tasks; the "
                        "package has %d, %d, %d",
                        O, signature->A, signature->K, info->O, info->A, info->K);
     }
@@ -230,6 +244,7 @@ status policy_info_signature(struct signature *signature, const struct policy_in
 
 /* ---- Writing ---- */
 
+/* Writes one field, formatted. */
 static status note(struct safetensors_writer *writer, struct err *err, const char *key,
                    const char *format, ...) PRINTF_LIKE(4, 5);
 static status note(struct safetensors_writer *writer, struct err *err, const char *key,
@@ -247,6 +262,7 @@ static status note(struct safetensors_writer *writer, struct err *err, const cha
 status policy_info_write(struct safetensors_writer *writer, const struct policy_info *info,
                          struct err *err)
 {
+    /* Reals are written with 17 digits, so that they read back exactly. */
     char widths[NETWORK_LAYERS_MAX * 8] = "";
     size_t length = 0;
     for (int i = 0; i < info->n_widths; i++) {

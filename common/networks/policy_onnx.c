@@ -1,6 +1,10 @@
 /* The graph of a policy, in the order in which policy_act computes: state, distribution,
  * candidates, perturbation, critic, choice, physical action. What the graph computes is in
- * docs/maths.md. */
+ * docs/maths.md.
+ *
+ * Values are named after what they are ("candidates/rows"), so that a viewer of ONNX models shows a
+ * readable graph. The model borrows weights from the policy and small arrays from the builder; both
+ * live until it is encoded. */
 #include "common/networks/policy_onnx.h"
 
 #include <math.h>
@@ -35,6 +39,7 @@ struct builder {
               (int)(sizeof((const char *[]){__VA_ARGS__}) / sizeof(char *)),                       \
               (const char *const[]){__VA_ARGS__})
 
+/* name <- "prefix/rest" */
 static void join(char name[ONNX_NAME_SIZE], const char *prefix, const char *rest)
 {
     const int length = snprintf(name, ONNX_NAME_SIZE, "%s/%s", prefix, rest);
@@ -98,9 +103,9 @@ static void add_trunk(struct builder *builder, const char *prefix, const struct 
     }
 }
 
-/* PREFIX/out/linear <- the network over [states | rows]. */
-static void add_judge(struct builder *builder, const char *prefix, const char *states,
-                      const char *rows, char output[ONNX_NAME_SIZE])
+/* PREFIX/out/linear <- the network PREFIX over [states | rows]; `output` receives that name. */
+static void add_evaluation(struct builder *builder, const char *prefix, const char *states,
+                           const char *rows, char output[ONNX_NAME_SIZE])
 {
     struct network net;
     const bool there = policy_network(builder->policy, prefix, &net);
@@ -114,6 +119,7 @@ static void add_judge(struct builder *builder, const char *prefix, const char *s
     add_linear(builder, prefix, "out", trunk, output);
 }
 
+/* output <- clip(input, -1, 1) */
 static void add_clip(struct builder *builder, const char *output, const char *input)
 {
     NODE(builder, "Clip", output, input, "lowest", "highest");
@@ -131,6 +137,7 @@ static const char *add_state(struct builder *builder)
     if (K == 1) {
         return "observation";
     }
+    /* The one-hot row of a task, by its number. */
     for (int k = 0; k < K; k++) {
         builder->one_hot[k * K + k] = 1.0f;
     }
@@ -139,6 +146,7 @@ static const char *add_state(struct builder *builder)
         onnx_input(model, "task", ONNX_I64, 0, NULL,
                    "The number of the task, as in metadata tasks, from 0.");
     } else {
+        /* One number, repeated for each row of the batch. */
         onnx_integers(model, "task/chosen", 1, (const int64_t[]){builder->task});
         NODE(builder, "Shape", "task/batch", "observation");
         onnx_attribute_int(model, "start", 0);
@@ -181,7 +189,7 @@ static void add_perturbation(struct builder *builder, const char *output, const 
                              const char *rows)
 {
     char raw[ONNX_NAME_SIZE];
-    add_judge(builder, "perturb", states, rows, raw);
+    add_evaluation(builder, "perturb", states, rows, raw);
     onnx_scalar(builder->model, "perturb/scale", (float)builder->info->perturb_scale);
     NODE(builder, "Tanh", "perturb/tanh", raw);
     NODE(builder, "Mul", "perturb/move", "perturb/tanh", "perturb/scale");
@@ -189,6 +197,7 @@ static void add_perturbation(struct builder *builder, const char *output, const 
     add_clip(builder, output, "perturb/moved");
 }
 
+/* "action" <- the mean, perturbed where the policy does that. */
 static void add_mean(struct builder *builder, const char *state)
 {
     add_distribution(builder, state, false);
@@ -200,6 +209,7 @@ static void add_mean(struct builder *builder, const char *state)
     }
 }
 
+/* "action" <- clip(mean + std noise) */
 static void add_sample(struct builder *builder, const char *state)
 {
     onnx_input(builder->model, "noise", ONNX_F32, 1, (const int64_t[]){builder->info->A},
@@ -226,6 +236,7 @@ static void add_candidates(struct builder *builder, const char *state)
     NODE(builder, "Add", "candidates/sample", "candidates/mean", "candidates/move");
     add_clip(builder, "candidates", "candidates/sample");
 
+    /* Networks take rows: candidates of all states in one list, each beside a copy of its state. */
     onnx_integers(model, "candidates/row_shape", 2, (const int64_t[]){-1, A});
     onnx_integers(model, "candidates/state_shape", 2,
                   (const int64_t[]){-1, policy_inputs(builder->info)});
@@ -236,6 +247,7 @@ static void add_candidates(struct builder *builder, const char *state)
     NODE(builder, "Reshape", "candidates/states", "candidates/repeated", "candidates/state_shape");
 }
 
+/* "action" <- the candidate with the largest Q1 */
 static void add_argmax(struct builder *builder, const char *state)
 {
     struct onnx_model *model = builder->model;
@@ -247,7 +259,7 @@ static void add_argmax(struct builder *builder, const char *state)
         rows = "perturb/rows";
     }
     char raw[ONNX_NAME_SIZE];
-    add_judge(builder, "critic", "candidates/states", rows, raw);
+    add_evaluation(builder, "critic", "candidates/states", rows, raw);
 
     /* The first of the largest, as in policy_act. */
     onnx_integers(model, "best/q_shape", 2, (const int64_t[]){-1, C});
@@ -279,6 +291,7 @@ static void add_physical(struct builder *builder)
                 "The action in physical units, from action_min to action_max.");
 }
 
+/* All nodes, inputs and outputs. */
 static void add_graph(struct builder *builder)
 {
     onnx_scalar(builder->model, "lowest", -1.0f);
@@ -324,6 +337,7 @@ static status note_text(struct builder *builder, const char *key)
     return s;
 }
 
+/* "-1,-1,.." */
 static status note_limits(struct builder *builder, const char *key, const float *limits)
 {
     for (uint32_t i = 0; i < builder->signature.A; i++) {
@@ -332,6 +346,7 @@ static status note_limits(struct builder *builder, const char *key, const float 
     return note_text(builder, key);
 }
 
+/* Names, limits and period from the signature. */
 static status note_signature(struct builder *builder)
 {
     const struct signature *signature = &builder->signature;
@@ -357,6 +372,7 @@ static status note_signature(struct builder *builder)
                           : onnx_note(builder->model, "signature", builder->info->signature_json);
 }
 
+/* All metadata that the package has. */
 static status add_notes(struct builder *builder)
 {
     const struct policy_info *info = builder->info;
@@ -380,8 +396,9 @@ static status add_notes(struct builder *builder)
     return s;
 }
 
-/* ---- All of it ---- */
+/* ---- Export ---- */
 
+/* Whether the policy has the rule and the task; reads the signature. */
 static status check(struct builder *builder, struct err *err)
 {
     enum policy_rule rule;
@@ -405,6 +422,7 @@ status policy_onnx(const struct policy *policy, enum policy_rule rule, int task,
     if (builder == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "ONNX model");
     }
+    /* Check, build the graph, add the metadata, encode. */
     builder->policy = policy;
     builder->info = policy_info(policy);
     builder->rule = rule;

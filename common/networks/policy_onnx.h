@@ -1,4 +1,4 @@
-/* A policy as an ONNX model, for whatever runs those: the graph of one acting rule.
+/* A policy as an ONNX model: the graph of one acting rule.
  *
  *     observation    (batch, O) float32, in the order of the row
  *     task           (batch) int64, 0 .. K-1: with several tasks, unless one is chosen here
@@ -16,8 +16,9 @@
 
 #include "common/networks/policy.h"
 
-/* task < 0: an input where there are several. *bytes is the caller's (mem_free). INVALID for a rule
- * or a task that the policy has not; CORRUPT for a signature that is none; NO_MEMORY. */
+/* With task < 0 the task is an input where there are several. *bytes is the caller's (mem_free).
+ * INVALID for a rule or a task that the policy does not have; CORRUPT for a signature that does not
+ * parse; NO_MEMORY. */
 status policy_onnx(const struct policy *policy, enum policy_rule rule, int task, void **bytes,
                    size_t *size, struct err *err) MUST_CHECK;
 

@@ -1,4 +1,9 @@
-/* Reading safetensors: bytes from anywhere, checked before anything of them is used. */
+/* Reading safetensors from untrusted bytes.
+ *
+ * The header is parsed as JSON and each entry checked on its own (type, shape, range within the
+ * body), then all of them together: sorted by offset they must fill the body without overlap or
+ * gap, sorted by name they must be unique. Only then do pointers into the body get out. Names and
+ * texts stay in the JSON tree. */
 #include "common/networks/safetensors.h"
 
 #include <stdlib.h>
@@ -47,7 +52,7 @@ const char *safetensors_type_name(enum safetensors_type type)
     return types[type].name;
 }
 
-/* A JSON number that is a whole number of at most `max`. */
+/* Whether the JSON number is a whole number of at most `max`. NaN and fractions are not. */
 static bool whole(const cJSON *item, size_t max, size_t *value)
 {
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0) ||
@@ -58,6 +63,7 @@ static bool whole(const cJSON *item, size_t max, size_t *value)
     return (double)*value == item->valuedouble;
 }
 
+/* One of the types that we know; others (F16, BOOL) are refused by name. */
 static status read_type(const cJSON *item, enum safetensors_type *type, const char *name,
                         struct err *err)
 {
@@ -75,6 +81,8 @@ static status read_type(const cJSON *item, enum safetensors_type *type, const ch
                    name, dtype->valuestring);
 }
 
+/* Dimensions and their product, which must not overflow. A dimension beyond the body's size
+ * cannot be right. */
 static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, size_t body_size,
                          struct err *err)
 {
@@ -126,6 +134,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The range lies within the body and has the size that type and shape ask for. */
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !whole(cJSON_GetArrayItem(offsets, 0), body_size, &entry->begin) ||
@@ -145,6 +154,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
     return STATUS_OK;
 }
 
+/* The metadata strings; keys are unique. */
 static status read_notes(struct safetensors *file, const cJSON *item, struct err *err)
 {
     if (!cJSON_IsObject(item)) {
@@ -166,7 +176,7 @@ static status read_notes(struct safetensors *file, const cJSON *item, struct err
             return err_set(err, STATUS_CORRUPT, "metadata %.64s is not a string", text->string);
         }
         if (safetensors_metadata(file, text->string) != NULL) {
-            return err_set(err, STATUS_CORRUPT, "metadata %.64s is there twice", text->string);
+            return err_set(err, STATUS_CORRUPT, "metadata %.64s appears twice", text->string);
         }
         file->notes[file->n_notes++] = (struct note){text->string, text->valuestring};
     }
@@ -213,13 +223,14 @@ static status check_entries(struct safetensors *file, size_t body_size, struct e
     }
     for (size_t i = 1; i < file->n_entries; i++) {
         if (by_name(&file->entries[i - 1], &file->entries[i]) == 0) {
-            return err_set(err, STATUS_CORRUPT, "tensor %s is there twice",
+            return err_set(err, STATUS_CORRUPT, "tensor %s appears twice",
                            file->entries[i].tensor.name);
         }
     }
     return STATUS_OK;
 }
 
+/* All entries of the header, tensors and metadata. */
 static status read_header(struct safetensors *file, const unsigned char *body, size_t body_size,
                           struct err *err)
 {
@@ -237,7 +248,7 @@ static status read_header(struct safetensors *file, const unsigned char *body, s
     {
         status s;
         if (strcmp(item->string, "__metadata__") == 0) {
-            s = file->notes != NULL ? err_set(err, STATUS_CORRUPT, "__metadata__ is there twice")
+            s = file->notes != NULL ? err_set(err, STATUS_CORRUPT, "__metadata__ appears twice")
                                     : read_notes(file, item, err);
         } else {
             s = read_entry(item, &file->entries[file->n_entries++], body, body_size, err);
@@ -253,7 +264,8 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
 {
     const unsigned char *at = bytes;
     if (size < PREFIX) {
-        return err_set(err, STATUS_CORRUPT, "safetensors: %zu bytes: too short", size);
+        return err_set(err, STATUS_CORRUPT, "safetensors: %zu bytes are too short for a header",
+                       size);
     }
     uint64_t header_size = 0;
     for (int i = 0; i < PREFIX; i++) {
@@ -263,6 +275,7 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
         return err_set(err, STATUS_CORRUPT, "safetensors: header of %llu bytes in a file of %zu",
                        (unsigned long long)header_size, size);
     }
+    /* The header's size is within the file: it can be parsed. */
     struct safetensors *file = mem_new(sizeof *file);
     if (file == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "safetensors");
@@ -278,7 +291,7 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
         for (const char *c = end; c < (const char *)at + PREFIX + header_size; c++) {
             if (*c != ' ') {
                 s = err_set(err, STATUS_CORRUPT,
-                            "safetensors: something follows the header's JSON");
+                            "safetensors: unexpected bytes after the header's JSON");
                 break;
             }
         }
@@ -312,6 +325,7 @@ status safetensors_read(struct safetensors **out, const char *path, size_t max_b
         mem_free(bytes);
         return err_context(err, s, "%s", path);
     }
+    /* The arrays are read from it until safetensors_free. */
     file->owned = bytes;
     *out = file;
     return STATUS_OK;
@@ -342,6 +356,7 @@ const struct safetensors_tensor *safetensors_at(const struct safetensors *file, 
 
 const struct safetensors_tensor *safetensors_find(const struct safetensors *file, const char *name)
 {
+    /* Entries are in order of name: a binary search. */
     size_t low = 0;
     size_t high = file->n_entries;
     while (low < high) {
@@ -388,8 +403,9 @@ status safetensors_copy(const struct safetensors *file, const char *name,
 {
     const struct safetensors_tensor *tensor = safetensors_find(file, name);
     if (tensor == NULL) {
-        return err_set(err, STATUS_NOT_FOUND, "tensor %s: not there", name);
+        return err_set(err, STATUS_NOT_FOUND, "tensor %s is missing", name);
     }
+    /* Type and shape must be exactly those that the caller has space for. */
     if (tensor->type != type) {
         return err_set(err, STATUS_MISMATCH, "tensor %s: %s, expected %s", name,
                        types[tensor->type].name, types[type].name);

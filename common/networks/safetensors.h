@@ -1,13 +1,14 @@
 /* safetensors: named arrays in one file, readable by numpy, PyTorch, JAX.
  *
  *     0    8   size H of the header, little endian
- *     8    H   JSON: {"__metadata__": {text: text}, name: {"dtype", "shape", "data_offsets":
- * [begin, end]}, ..}, padded with spaces to a multiple of 8 8+H  ..  the arrays, row-major, little
- * endian, without gaps
+ *     8    H   JSON, padded with spaces to a multiple of 8:
+ *              {"__metadata__": {text: text},
+ *               name: {"dtype": .., "shape": .., "data_offsets": [begin, end]}, ..}
+ *     8+H  ..  the arrays, row-major, little endian, without gaps
  *
- * Bytes that are read come from anywhere: sizes, offsets, overlaps, gaps, types, names and nesting
- * are checked before anything is used. Written files are deterministic: by type (widest first),
- * then by name. */
+ * Input is not trusted: sizes, offsets, overlaps, gaps, types, names and nesting are checked
+ * before anything is used. Written files are deterministic: tensors by type (widest first), then
+ * by name. */
 #ifndef HINDCAST_NETWORKS_SAFETENSORS_H
 #define HINDCAST_NETWORKS_SAFETENSORS_H
 

@@ -1,4 +1,8 @@
-/* Writing safetensors: the same content gives the same bytes. */
+/* Writing safetensors: the same content gives the same bytes, whatever the order of the calls.
+ *
+ * A writer collects tensors, whose data it borrows, and metadata. Encoding sorts both, makes the
+ * header, and gives out header and arrays as parts of one file, so that arrays are not copied on
+ * their way to disk. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +19,9 @@ struct note {
 };
 
 struct safetensors_writer {
-    size_t n_tensors, room_tensors;
+    size_t n_tensors, tensors_capacity;
     struct safetensors_tensor *tensors; /* names are ours */
-    size_t n_notes, room_notes;
+    size_t n_notes, notes_capacity;
     struct note *notes;
 };
 
@@ -44,19 +48,19 @@ void safetensors_writer_free(struct safetensors_writer *writer)
     mem_free(writer);
 }
 
-/* Room for one more element in an array that doubles. */
-static bool grow(void **array, size_t n, size_t *room, size_t size)
+/* Makes space for one more element, by doubling. False without memory; the array is unchanged. */
+static bool grow(void **array, size_t n, size_t *capacity, size_t size)
 {
-    if (n < *room) {
+    if (n < *capacity) {
         return true;
     }
-    const size_t more = *room == 0 ? 16 : 2 * *room;
+    const size_t more = *capacity == 0 ? 16 : 2 * *capacity;
     void *larger = mem_resize(*array, more, size);
     if (larger == NULL) {
         return false;
     }
     *array = larger;
-    *room = more;
+    *capacity = more;
     return true;
 }
 
@@ -78,6 +82,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
     if (writer->n_tensors == SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_FULL, "tensor %s: more than %d", name, SAFETENSORS_TENSORS_MAX);
     }
+    /* Everything that can fail comes before the tensor is in the list. */
     struct safetensors_tensor tensor = {.type = type, .n_dims = n_dims, .count = 1, .data = data};
     for (int i = 0; i < n_dims; i++) {
         tensor.shape[i] = shape[i];
@@ -85,7 +90,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
     }
     tensor.name = mem_text(name);
     if (tensor.name == NULL || !grow((void **)&writer->tensors, writer->n_tensors,
-                                     &writer->room_tensors, sizeof *writer->tensors)) {
+                                     &writer->tensors_capacity, sizeof *writer->tensors)) {
         mem_free((char *)(uintptr_t)tensor.name);
         return err_set(err, STATUS_NO_MEMORY, "tensor %s", name);
     }
@@ -103,7 +108,7 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
     }
     struct note note = {mem_text(key), mem_text(text)};
     if (note.key == NULL || note.text == NULL ||
-        !grow((void **)&writer->notes, writer->n_notes, &writer->room_notes, sizeof note)) {
+        !grow((void **)&writer->notes, writer->n_notes, &writer->notes_capacity, sizeof note)) {
         mem_free(note.key);
         mem_free(note.text);
         return err_set(err, STATUS_NO_MEMORY, "metadata %s", key);
@@ -114,6 +119,7 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
 
 /* ---- The header ---- */
 
+/* "__metadata__":{"key":"text",..} */
 static void put_notes(struct text *out, const struct safetensors_writer *writer)
 {
     text_format(out, "\"__metadata__\":{");
@@ -126,6 +132,7 @@ static void put_notes(struct text *out, const struct safetensors_writer *writer)
     text_add(out, "}");
 }
 
+/* "name":{"dtype":..,"shape":[..],"data_offsets":[..]} */
 static void put_tensor(struct text *out, const struct safetensors_tensor *tensor, size_t at)
 {
     text_add_quoted(out, tensor->name);
@@ -149,7 +156,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const struct note *)a)->key, ((const struct note *)b)->key);
 }
 
-/* Size field, JSON, padding; *bytes is the caller's. Sorts the writer. */
+/* Size field, JSON and padding; *bytes is the caller's. Sorts the writer's lists. */
 static status make_header(struct safetensors_writer *writer, char **bytes, size_t *size)
 {
     if (writer->n_tensors > 0) {
@@ -159,6 +166,7 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
         qsort(writer->notes, writer->n_notes, sizeof *writer->notes, by_key);
     }
     struct text out = {0};
+    /* The size is filled in when it is known. */
     const char zeros[PREFIX] = {0};
     text_add_bytes(&out, zeros, PREFIX);
     text_add(&out, "{");
@@ -170,6 +178,7 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
         at += writer->tensors[i].count * safetensors_type_size(writer->tensors[i].type);
     }
     text_add(&out, "}");
+    /* Padding, so that the arrays begin on a multiple of 8. */
     text_add_bytes(&out, "        ", (8 - out.size % 8) % 8);
     *bytes = text_take(&out, size);
     if (*bytes == NULL) {
@@ -209,6 +218,7 @@ status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_
     if (s != STATUS_OK) {
         return s;
     }
+    /* One block, the parts one after another. */
     size_t total = 0;
     for (size_t i = 0; i <= writer->n_tensors; i++) {
         total += parts[i].size;

@@ -56,7 +56,7 @@ static status count_rows(struct acting *acting, const struct safetensors *file, 
 {
     const struct safetensors_tensor *tensor = safetensors_find(file, "observation");
     if (tensor == NULL) {
-        return err_set(err, STATUS_NOT_FOUND, "tensor observation: not there");
+        return err_set(err, STATUS_NOT_FOUND, "tensor observation is missing");
     }
     if (tensor->n_dims != 2 || tensor->shape[0] == 0 ||
         tensor->shape[1] != (size_t)acting->info->O) {

@@ -1,8 +1,8 @@
 /* Sampling actions: see actions.h.
  *
- * Every number of the noise has its own place in a step: row, task, sample, dimension. A worker draws
- * the ranges that its rows have, so that any division of a batch among threads and ranks gives the
- * same samples. */
+ * Every number of the noise has its own place in a step: row, task, sample, dimension. A worker
+ * draws the ranges that its rows have, so that any division of a batch among threads and ranks
+ * gives the same samples. */
 #include "learner/step/actions.h"
 
 #include <string.h>

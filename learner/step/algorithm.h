@@ -28,8 +28,8 @@ typedef void algorithm_evaluation(struct workspace *work, const struct group *gr
 /* Gradients of the prior; *prior <- the prior at the states. */
 typedef void algorithm_prior_fit(struct workspace *work, const struct group *group,
                                  const struct value *value, struct gaussians *prior);
-/* Gradients of what is improved; may replace the samples of `value`. `prior` means nothing where the
- * algorithm has none. */
+/* Gradients of what is improved; may replace the samples of `value`. `prior` means nothing where
+ * the algorithm has none. */
 typedef void algorithm_improvement(struct workspace *work, const struct group *group,
                                    struct value *value, const struct gaussians *prior);
 /* Adds its own gradients by the policy's mean and std to `gradient`, and its losses to `sums`. */

@@ -1,4 +1,8 @@
-/* Checking, drawing tasks for, and saving a batch. */
+/* Checking a batch, drawing its tasks, and saving it.
+ *
+ * A batch comes off the wire. Its sizes and indices are checked here, once, before operators use
+ * them without checks; the values of its rows are not: a NaN goes through the step, whose report is
+ * then refused. */
 #include "learner/step/batch.h"
 
 #include <stdio.h>
@@ -7,6 +11,7 @@
 #include "common/networks/safetensors.h"
 #include "learner/step/operators.h"
 
+/* The tasks of snippet b are T different ones of 0 .. K-1. */
 static status check_tasks(const struct batch *batch, const struct settings *settings, int b,
                           struct err *err)
 {
@@ -20,7 +25,7 @@ static status check_tasks(const struct batch *batch, const struct settings *sett
                            settings->K - 1);
         }
         if ((seen >> task & 1u) != 0) {
-            return err_set(err, STATUS_INVALID, "snippet %d: task %d is there twice", b, task);
+            return err_set(err, STATUS_INVALID, "snippet %d: task %d appears twice", b, task);
         }
         seen |= 1u << task;
     }
@@ -29,12 +34,13 @@ static status check_tasks(const struct batch *batch, const struct settings *sett
 
 status batch_check(const struct batch *batch, const struct settings *settings, struct err *err)
 {
+    /* Sizes, then the indices of every snippet; each message names the snippet. */
     if (batch->B < 1 || batch->N < 1) {
         return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected 1 or more",
                        batch->B, batch->N);
     }
     if (batch->tasks == NULL && settings->T != settings->K) {
-        return err_set(err, STATUS_INVALID, "batch without tasks, while %d of %d are to be trained",
+        return err_set(err, STATUS_INVALID, "batch without tasks, but %d of %d are trained",
                        settings->T, settings->K);
     }
     for (int b = 0; b < batch->B; b++) {
@@ -58,6 +64,7 @@ void batch_draw_tasks(int32_t *tasks, const struct settings *settings, uint64_t 
 {
     const int K = settings->K;
     const int T = settings->T;
+    ASSERT(T >= 1 && T <= K);
     for (int b = 0; b < B; b++) {
         int32_t order[SIGNATURE_TASKS_MAX];
         for (int k = 0; k < K; k++) {
@@ -72,6 +79,7 @@ void batch_draw_tasks(int32_t *tasks, const struct settings *settings, uint64_t 
             order[i] = order[j];
             order[j] = swap;
         }
+        /* The first T of the order are the snippet's. */
         for (int i = 0; i < T; i++) {
             tasks[b * T + i] = order[i];
         }
@@ -87,6 +95,7 @@ status batch_save(const struct batch *batch, const struct settings *settings, ui
         return err_set(err, s, "batch");
     }
     const size_t B = (size_t)batch->B;
+    /* The tensors are what failed_step_load reads. */
     const size_t rows[3] = {B, (size_t)batch->N + 1, (size_t)settings_row_width(settings)};
     const size_t tasks[2] = {B, (size_t)settings->T};
     char number[32];

@@ -1,4 +1,5 @@
-/* A batch of snippets, as the replay client hands it over. Nothing here owns memory. */
+/* A batch of snippets as the replay client delivers it, and the noise of a step. Nothing here owns
+ * memory. */
 #ifndef HINDCAST_LEARNER_STEP_BATCH_H
 #define HINDCAST_LEARNER_STEP_BATCH_H
 
@@ -15,13 +16,11 @@ struct batch {
     const int32_t *tasks;    /* (B, T), 0..K-1, each once per snippet; NULL: all, needs T = K */
     int B;                   /* snippets here, 1 or more */
     int N;                   /* transitions per full snippet */
-    uint64_t begin; /* this rank's first snippet in the global batch: the noise is that of the
-                       global batch */
+    uint64_t begin; /* this rank's first snippet in the global batch, by which noise is drawn */
 };
 
-/* The standard-normal arrays of a step, where they are supplied and not drawn; docs/maths.md,
- * "noise". An array that the algorithm does not use is NULL. What belongs to states beyond n is not
- * read. */
+/* The standard normals of a step, for tests that supply them; docs/maths.md, "Noise". An array that
+ * the algorithm does not use is NULL. Entries of states beyond n are not read. */
 struct noise {
     const float *value;   /* (B, N+1, T, M, A) */
     const float *improve; /* (B, N, T, M, A), or (B, N, T, 1, A) */
@@ -33,11 +32,12 @@ status batch_check(const struct batch *batch, const struct settings *settings,
                    struct err *err) MUST_CHECK;
 
 /* tasks(B, T) <- T of the K tasks for each snippet, without repetition, drawn from (seed, step,
- * begin + b): any split of the global batch gives the same. With T = K they are 0 .. K-1. */
+ * begin + b), so that any split of the global batch gives the same. With T = K they are 0 .. K-1.
+ */
 void batch_draw_tasks(int32_t *tasks, const struct settings *settings, uint64_t step,
                       uint64_t begin, int B);
 
-/* Writes rows, n_valid and tasks to a safetensors file, to look at what broke a step. */
+/* Writes rows, n_valid and tasks to a safetensors file, for the analysis of a failed step. */
 status batch_save(const struct batch *batch, const struct settings *settings, uint64_t step,
                   const char *path, struct err *err) MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /* Critics at sampled actions: see critic_evaluation.h.
  *
- * By far the most work of a step: M samples at every row. Only outputs are wanted there, so that the
- * state's share of the first layer is computed once and its hidden layers may be in bf16. Gradients
- * by the action take a full forward and backward pass. */
+ * By far the most work of a step: M samples at every row. Only outputs are wanted there, so that
+ * the state's share of the first layer is computed once and its hidden layers may be in bf16.
+ * Gradients by the action take a full forward and backward pass. */
 #include "learner/step/critic_evaluation.h"
 
 #include <math.h>

@@ -15,8 +15,9 @@ void critic_evaluation_part(struct workspace *work, float *part, const struct ne
 void critic_evaluation(struct workspace *work, float *out, const struct network *net,
                        const float *part, const float *samples, int rows, int n);
 
-/* q(S,n) <- net(s, clip(a)) and action_gradients(S,n,A) <- its gradient by a, for a = samples(S,n,A).
- * clip passes the gradient on [-1, 1], ends included, and 0 outside. Uses the workspace's tape. */
+/* q(S,n) <- net(s, clip(a)) and action_gradients(S,n,A) <- its gradient by a, for a =
+ * samples(S,n,A). clip passes the gradient on [-1, 1], ends included, and 0 outside. Uses the
+ * workspace's tape. */
 void critic_evaluation_gradients(struct workspace *work, float *q, float *action_gradients,
                                  const struct network *net, const struct group *group,
                                  const float *samples, int n);

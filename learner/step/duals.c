@@ -1,4 +1,7 @@
-/* Multipliers and their gradients, in double: there are few. */
+/* Multipliers and their gradients, in double: there are few.
+ *
+ * softplus keeps a multiplier positive. The floor keeps rho where softplus still has a derivative
+ * that Adam can follow back up: at -18 eta is 2.5e-8. */
 #include "learner/step/duals.h"
 
 #include <math.h>
@@ -15,10 +18,13 @@ double dual_derivative(double rho)
 
 double dual_rho(double multiplier)
 {
+    ASSERT(multiplier > 1e-8);
     const double x = multiplier - 1e-8;
+    /* Beyond 30 softplus is the identity to double precision, and expm1 would overflow later. */
     return x > 30.0 ? x : log(expm1(x));
 }
 
+/* multipliers(n) <- those of the dual of that name, where the layout has it. */
 static void read(double *multipliers, const struct parameters_layout *layout, const char *name,
                  const float *params)
 {
@@ -45,6 +51,7 @@ void duals_gradients(float *gradients, const struct step *step,
     const struct settings *settings = step->settings;
     size_t at;
     int n;
+    /* Each by its rho: the derivative of softplus is the last factor. */
     if (parameters_dual(layout, "rho_eta", &at, &n)) {
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;
@@ -73,6 +80,7 @@ void duals_floor(float *params, const struct parameters_layout *layout, double f
     const struct parameters_group *group = parameters_group(layout, "dual");
     for (int i = 0; group != NULL && i < group->n_tensors; i++) {
         float *rho = params + group->at + group->tensors[i].at;
+        /* Written so that NaN stays NaN. */
         for (size_t j = 0; j < group->tensors[i].size; j++) {
             rho[j] = rho[j] < (float)floor ? (float)floor : rho[j];
         }

@@ -1,4 +1,7 @@
-/* What broke a step: written, and read again. See failed_step.h. */
+/* A failed step, written and read again: see failed_step.h.
+ *
+ * Both files may be read on another machine and by another version, so that reading checks all that
+ * it uses: every setting must be in the state's file, the batch must fit the settings. */
 #include "learner/step/failed_step.h"
 
 #include <inttypes.h>
@@ -26,28 +29,30 @@ void failed_step_keep(const char *run_dir, const char *suffix, const struct stat
 {
     char batch_path[PATH_MAX], state_path[PATH_MAX], number[16], begin[24];
     struct err err = {0};
-    snprintf(batch_path, sizeof(batch_path), "%s/" BATCH_NAME "%08" PRIu64 "%s.safetensors",
-             run_dir, state_step(state), suffix);
-    snprintf(state_path, sizeof(state_path), "%s/" STATE_NAME "%08" PRIu64 "%s.safetensors",
-             run_dir, state_step(state), suffix);
-    snprintf(number, sizeof(number), "%d", threads);
-    snprintf(begin, sizeof(begin), "%" PRIu64, batch->begin);
+    snprintf(batch_path, sizeof batch_path, "%s/" BATCH_NAME "%08" PRIu64 "%s.safetensors", run_dir,
+             state_step(state), suffix);
+    snprintf(state_path, sizeof state_path, "%s/" STATE_NAME "%08" PRIu64 "%s.safetensors", run_dir,
+             state_step(state), suffix);
+    snprintf(number, sizeof number, "%d", threads);
+    snprintf(begin, sizeof begin, "%" PRIu64, batch->begin);
+    /* What else decides a step's bits, beside settings, state and batch. */
     const struct state_note notes[] = {
         {"threads", number}, {"kernels", kernels_name()}, {"begin", begin}};
     if (batch_save(batch, settings, state_step(state), batch_path, &err) != STATUS_OK ||
-        state_save(state, settings, notes, sizeof(notes) / sizeof(notes[0]), state_path, &err) !=
+        state_save(state, settings, notes, sizeof notes / sizeof notes[0], state_path, &err) !=
             STATUS_OK) {
-        log_error("what broke the step could not be kept: %s", err.text);
+        log_error("the failed step cannot be kept: %s", err.text);
         return;
     }
-    log_error("step %" PRIu64 " failed. Kept: %s, %s. The checkpoints are from before",
+    log_error("step %" PRIu64
+              " failed; its inputs are kept. The checkpoints are older batch=%s state=%s",
               state_step(state) + 1, batch_path, state_path);
     log_error("to see where: hindcast-learner --rerun_step=%s", batch_path);
 }
 
 /* ---- Reading ---- */
 
-/* A whole number out of a file's metadata, from..to. */
+/* A whole number from..to in a file's metadata. */
 static status read_number(const struct safetensors *file, const char *key, uint64_t from,
                           uint64_t to, uint64_t *number, struct err *err)
 {
@@ -71,18 +76,20 @@ struct setting_reader {
     struct err *err;
 };
 
+/* Called by settings_visit: sets one setting from its metadata. */
 static void read_setting(void *arg, const char *name, const char *default_text)
 {
     (void)default_text;
     struct setting_reader *reader = arg;
     const char *text = safetensors_metadata(reader->file, name);
     if (reader->result == STATUS_OK) {
-        reader->result = text != NULL ? settings_set(reader->settings, name, text, reader->err)
-                                      : err_set(reader->err, STATUS_CORRUPT,
-                                                "metadata %s: expected, not there", name);
+        reader->result = text != NULL
+                             ? settings_set(reader->settings, name, text, reader->err)
+                             : err_set(reader->err, STATUS_CORRUPT, "metadata %s is missing", name);
     }
 }
 
+/* All settings; a missing one would silently be another run's default. */
 static status read_settings(const struct safetensors *file, struct settings *settings,
                             struct err *err)
 {
@@ -93,7 +100,7 @@ static status read_settings(const struct safetensors *file, struct settings *set
     return reader.result == STATUS_OK ? settings_check(settings, err) : reader.result;
 }
 
-/* Everything that the state's file says. */
+/* Settings, state, threads and kernels from the state's file. */
 static status load_state(struct failed_step *step, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;
@@ -108,7 +115,7 @@ static status load_state(struct failed_step *step, const char *path, struct err 
     s = s != STATUS_OK ? s : state_new(&step->state, &step->settings, err);
     s = s != STATUS_OK ? s : state_load(step->state, &step->settings, path, NULL, err);
     const char *kernels = safetensors_metadata(file, "kernels");
-    snprintf(step->kernels, sizeof(step->kernels), "%s", kernels != NULL ? kernels : "best");
+    snprintf(step->kernels, sizeof step->kernels, "%s", kernels != NULL ? kernels : "best");
     step->threads = (int)threads;
     safetensors_free(file);
     return s;
@@ -129,15 +136,16 @@ static status read_sizes(struct failed_step *step, const struct safetensors *fil
     return STATUS_OK;
 }
 
+/* The arrays of the batch; failed_step_free frees them. */
 static status read_arrays(struct failed_step *step, const struct safetensors *file, struct err *err)
 {
     const size_t B = (size_t)step->batch.B, T = (size_t)step->settings.T;
     const size_t shape[3] = {B, (size_t)step->batch.N + 1,
                              (size_t)settings_row_width(&step->settings)};
-    float *rows = mem_aligned(shape[0] * shape[1] * shape[2] * sizeof(*rows));
-    uint32_t *n_valid = mem_array(B, sizeof(*n_valid));
+    float *rows = mem_aligned(shape[0] * shape[1] * shape[2] * sizeof *rows);
+    uint32_t *n_valid = mem_array(B, sizeof *n_valid);
     const bool has_tasks = safetensors_find(file, "tasks") != NULL;
-    int32_t *tasks = has_tasks ? mem_array(B * T, sizeof(*tasks)) : NULL;
+    int32_t *tasks = has_tasks ? mem_array(B * T, sizeof *tasks) : NULL;
     step->batch.rows = rows;
     step->batch.n_valid = n_valid;
     step->batch.tasks = tasks;
@@ -152,6 +160,7 @@ static status read_arrays(struct failed_step *step, const struct safetensors *fi
     return s == STATUS_OK ? batch_check(&step->batch, &step->settings, err) : s;
 }
 
+/* Sizes first: the arrays are allocated by them. */
 static status load_batch(struct failed_step *step, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;
@@ -168,14 +177,15 @@ static status load_batch(struct failed_step *step, const char *path, struct err 
 status failed_step_load(struct failed_step *step, const char *batch_path, struct err *err)
 {
     char state_path[PATH_MAX];
-    memset(step, 0, sizeof(*step));
+    memset(step, 0, sizeof *step);
+    /* The state's file lies beside the batch's, under a name that follows from it. */
     const char *slash = strrchr(batch_path, '/');
     const char *name = slash != NULL ? slash + 1 : batch_path;
     if (strncmp(name, BATCH_NAME, strlen(BATCH_NAME)) != 0) {
         return err_set(err, STATUS_INVALID, "%s: expected a file " BATCH_NAME "N.safetensors",
                        batch_path);
     }
-    snprintf(state_path, sizeof(state_path), "%.*s" STATE_NAME "%s", (int)(name - batch_path),
+    snprintf(state_path, sizeof state_path, "%.*s" STATE_NAME "%s", (int)(name - batch_path),
              batch_path, name + strlen(BATCH_NAME));
     status s = load_state(step, state_path, err);
     if (s != STATUS_OK) {
@@ -195,5 +205,5 @@ void failed_step_free(struct failed_step *step)
     mem_free((void *)(uintptr_t)step->batch.rows);
     mem_free((void *)(uintptr_t)step->batch.n_valid);
     mem_free((void *)(uintptr_t)step->batch.tasks);
-    memset(step, 0, sizeof(*step));
+    memset(step, 0, sizeof *step);
 }

@@ -1,4 +1,8 @@
-/* The nominal work of a step: docs/maths.md, section 6. */
+/* The nominal work of a step: docs/maths.md, section 6.
+ *
+ * Counts the multiply-adds of matrix products that the algorithm asks for, not those that an
+ * implementation makes: benchmarks divide this fixed figure by the time. Phases are counted apart
+ * so that a profile can state the rate of each. */
 #include <string.h>
 
 #include "learner/step/operators.h"
@@ -10,6 +14,7 @@ struct row_work {
     double actor, state, critic, perturb;
 };
 
+/* All networks have the same hidden layers; they differ in inputs and outputs. */
 static struct row_work row_work(const struct settings *settings)
 {
     const double I = settings_inputs(settings);
@@ -26,7 +31,7 @@ static struct row_work row_work(const struct settings *settings)
                              .perturb = A * H0 + hidden + A * last};
 }
 
-/* V at R rows by M samples, or at S states by the best of C candidates. */
+/* The work of V: at R rows by M samples, or at S states by the best of C candidates. */
 static double value_work(const struct settings *settings, const struct algorithm *algorithm,
                          const struct row_work *row, double S, double R)
 {
@@ -52,8 +57,8 @@ static void phase_work(const struct settings *settings, double S, double U, doub
     work[PHASE_EVALUATE] =
         (algorithm->has_critic2 ? 2.0 : 1.0) * 3.0 * S * (row.state + row.critic);
     if (algorithm->prior_fit != NULL) {
-        /* Its forward pass also serves the sampling; where V's samples are its own, theirs the
-         * loss. */
+        /* Its forward pass also serves the sampling. Where V's samples are the prior's own, their
+         * forward pass serves the loss. */
         work[PHASE_PRIOR] = (algorithm->value_from_prior ? 2.0 : 3.0) * S * row.actor;
     }
     if (algorithm->has_policy) {

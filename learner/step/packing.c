@@ -38,6 +38,7 @@ status packing_init(struct packing *packing, struct step *step,
     *packing = (struct packing){0};
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
+        /* Networks that the layout lacks keep a NULL shape and are skipped everywhere. */
         entry->network = (struct step_network *)(void *)((unsigned char *)step + known[n].at);
         const struct parameters_group *group = parameters_group(layout, known[n].name);
         if (group != NULL && init_entry(entry, group, bf16 && known[n].evaluates) != STATUS_OK) {

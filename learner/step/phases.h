@@ -1,4 +1,4 @@
-/* Where a learner's time goes: nanoseconds per phase, by laps of a stopwatch that always runs.
+/* Where a learner's time goes: nanoseconds per phase, by the laps of a stopwatch.
  *
  *     phases_start(&p);  .. work ..  phases_lap(&p, PHASE_VALUE);  .. work ..  phases_lap(..)
  *
@@ -8,20 +8,20 @@
 
 #include <stdint.h>
 
-/* X(name, text): in the order of a step. Those from LOAD to IDLE are of each thread. */
+/* X(name, text), in the order of a step. LOAD to IDLE are measured for each thread. */
 #define PHASES_MAP(X)                                                                              \
-    X(WAIT, "wait")         /* for a batch */                                                      \
-    X(LOAD, "load")         /* rows of the batch into groups, weights into the kernels' order */   \
-    X(VALUE, "value")       /* V by the target critic */                                           \
-    X(EVALUATE, "evaluate") /* the critic towards its targets */                                   \
-    X(PRIOR, "prior")       /* the prior towards what was logged */                                \
-    X(IMPROVE, "improve")   /* the policy, or what perturbs it */                                  \
-    X(IDLE, "idle")         /* threads that wait for the slowest */                                \
-    X(REDUCE, "reduce")     /* the threads' gradients, added up */                                 \
-    X(EXCHANGE, "exchange") /* with the other ranks; waits for the slowest, too */                 \
-    X(APPLY, "apply")       /* norms, clipping, Adam, copies to the targets */                     \
-    X(REPORT, "report")     /* diagnostics, lines, what is shown */                                \
-    X(PUBLISH, "publish")   /* policy packages */                                                  \
+    X(WAIT, "wait")             /* for a batch */                                                  \
+    X(LOAD, "load")             /* rows of the batch into groups, packing of weights */            \
+    X(VALUE, "value")           /* V by the target critic */                                       \
+    X(EVALUATE, "evaluate")     /* the critic towards its targets */                               \
+    X(PRIOR, "prior")           /* the prior towards what was logged */                            \
+    X(IMPROVE, "improve")       /* the policy, or what perturbs it */                              \
+    X(IDLE, "idle")             /* threads waiting for the slowest one */                          \
+    X(REDUCE, "reduce")         /* adding up the threads' gradients */                             \
+    X(EXCHANGE, "exchange")     /* with the other ranks, waiting for the slowest included */       \
+    X(APPLY, "apply")           /* norms, clipping, Adam, copies to the targets */                 \
+    X(REPORT, "report")         /* diagnostics, log lines, curves */                               \
+    X(PUBLISH, "publish")       /* policy packages */                                              \
     X(CHECKPOINT, "checkpoint") /* the copy; the file is written by another thread */
 
 enum phase {
@@ -38,9 +38,9 @@ struct phases {
 
 const char *phase_name(enum phase phase);
 
-/* A lap begins; times so far stay. */
+/* Begins a lap; the times so far stay. */
 void phases_start(struct phases *phases);
-/* The lap ends as one of this phase, and the next one begins. */
+/* Adds the lap to this phase and begins the next one. */
 void phases_lap(struct phases *phases, enum phase phase);
 /* phases += more. */
 void phases_add(struct phases *phases, const struct phases *more);

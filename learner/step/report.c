@@ -1,4 +1,7 @@
-/* The report: a list of named values. */
+/* The report: a list of named values, and a description of each name.
+ *
+ * Which quantities a step has depends on its algorithm, so that consumers look them up by name.
+ * report_fill.c makes them from a step's sums. */
 #include "learner/step/report.h"
 
 #include <string.h>
@@ -37,14 +40,14 @@ const char *report_meaning(const char *name)
          "Share of logged actions that the prior learns from; with prior_f exp their weight"},
         {"advantage_mean", "Advantage of the logged actions"},
         {"eta", "Temperature, by task"},
-        {"policy_loss", "What the policy minimises, without what restrains it"},
+        {"policy_loss", "What the policy minimises, without its regularizer"},
         {"perturb_loss", "What the perturbation network minimises"},
         {"trust_loss", "Penalty for leaving the trust region"},
         {"dual_loss", "What eta minimises"},
         {"alpha_loss", "What the alphas minimise"},
         {"q_mean", "Q of the sampled actions"},
-        {"q_min", "Least Q of the logged actions looked at"},
-        {"q_max", "Largest Q of the logged actions looked at"},
+        {"q_min", "Smallest Q of the logged actions that were inspected"},
+        {"q_max", "Largest Q of the logged actions that were inspected"},
         {"kl_improved", "KL of the improved weights to the samples' own"},
         {"kl_prior", "KL of the policy to the prior"},
         {"kl_mean", "KL to the policy's target copy by its mean, by action"},
@@ -67,5 +70,5 @@ const char *report_meaning(const char *name)
             return meanings[i].meaning;
         }
     }
-    return "Of the last reported step";
+    return "Of the last reported step"; /* no description: a new quantity */
 }

@@ -1,6 +1,5 @@
-/* What a step says about itself: losses and diagnostics, taken at the parameters with which it
- * began. Means are over valid states (and tasks) of the global batch; value_mean is over rows 0..n.
- */
+/* The report of a step: losses and diagnostics, taken at the parameters with which it began. Means
+ * are over valid states (and tasks) of the global batch; value_mean is over rows 0..n. */
 #ifndef HINDCAST_LEARNER_STEP_REPORT_H
 #define HINDCAST_LEARNER_STEP_REPORT_H
 
@@ -16,8 +15,7 @@
 
 /* One named quantity, a scalar (size 1) or a vector. */
 struct report_value {
-    const char *name; /* as in the reference: "critic_loss", "kl_mean", "grad_norm_policy"; lives
-                         for ever */
+    const char *name; /* as in the reference: "critic_loss", "kl_mean"; a constant */
     int size;         /* 1, K or A */
     double values[REPORT_VECTOR_MAX];
 };
@@ -26,13 +24,13 @@ struct report_value {
 struct report {
     uint64_t step;   /* learner steps done, this one included */
     double n_states; /* valid states times tasks in the global batch */
-    int n_values;    /* only what the algorithm has is there */
+    int n_values;    /* only quantities that the algorithm has */
     struct report_value values[REPORT_VALUES_MAX];
 };
 
 /* The quantity of that name, or NULL where this algorithm has none. */
 const struct report_value *report_find(const struct report *report, const char *name);
-/* What the quantity of that name is, in a line for humans. */
+/* A one-line description of the quantity of that name. */
 const char *report_meaning(const char *name);
 /* Adds a quantity; its values are copied. */
 void report_add(struct report *report, const char *name, const double *values, int size);

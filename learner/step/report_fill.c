@@ -1,4 +1,7 @@
-/* From a step's sums to its report. */
+/* From a step's sums to its report: means over states, and the norms of gradients.
+ *
+ * Every loss of the step must be here: report_check, which refuses a step that is not finite, sees
+ * the report alone. */
 #include <math.h>
 
 #include "learner/step/operators.h"
@@ -17,6 +20,7 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
     double kl_std[REPORT_ACTIONS_MAX];
     double trust = 0.0;
     double alpha_loss = 0.0;
+    /* Penalties and duals are made of the same mean KLs. */
     for (int i = 0; i < A; i++) {
         kl_mean[i] = sums->kl_mean[i] / sums->states;
         kl_std[i] = sums->kl_std[i] / sums->states;
@@ -36,7 +40,7 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
     report_add(report, "alpha_std", step->alpha_std, A);
 }
 
-/* SVG and BEAR: what the policy climbs, and what regularizes it. */
+/* SVG and BEAR: the critic's value that the policy maximises, and its regularizer. */
 void report_svg(struct report *report, const struct step *step, const struct sums *sums)
 {
     add_one(report, "policy_loss", -sums->q / sums->states);
@@ -49,7 +53,7 @@ void report_svg(struct report *report, const struct step *step, const struct sum
     }
 }
 
-/* BCQ: what the perturbation network climbs. */
+/* BCQ: the critic's value that the perturbation network maximises. */
 void report_bcq(struct report *report, const struct step *step, const struct sums *sums)
 {
     (void)step;
@@ -68,6 +72,8 @@ void report_fill(struct report *report, const struct step *step, const struct su
                  {"critic2", "grad_norm_critic2"},
                  {"perturb", "grad_norm_perturb"}};
     const struct algorithm *algorithm = step->algorithm;
+    ASSERT(sums->states >= 1.0);
+    /* What all algorithms have, then the prior's, the duals, the improvement's, the norms. */
     report->step = number;
     report->n_states = sums->states;
     report->n_values = 0;

@@ -34,6 +34,7 @@ static size_t block_bytes(const struct state *state)
 
 /* ---- Creation ---- */
 
+/* All elements of the dual of that name, where the algorithm has it, begin at `multiplier`. */
 static void fill_dual(struct state *state, const char *name, double multiplier)
 {
     size_t at;
@@ -45,6 +46,7 @@ static void fill_dual(struct state *state, const char *name, double multiplier)
     }
 }
 
+/* The first parameters: a function of the settings. Moments are zero from allocation. */
 static void init(struct state *state, const struct settings *settings)
 {
     float *params = state->blocks[STATE_PARAMS];
@@ -75,6 +77,7 @@ status state_new(struct state **out, const struct settings *settings, struct err
         state_free(state);
         return s;
     }
+    /* All four blocks have the size of the layout, so that one offset serves all. */
     const size_t bytes = block_bytes(state);
     for (int i = 0; i < STATE_BLOCKS; i++) {
         state->blocks[i] = mem_aligned(bytes);

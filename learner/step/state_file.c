@@ -1,4 +1,8 @@
-/* Checkpoints and policy packages.
+/* The state in files: checkpoints and policy packages.
+ *
+ * One visitor goes over the layout's tensors for both directions, so that what is written is what
+ * is read. Reading goes into fresh memory first: a file that turns out bad half way leaves the
+ * state as it was.
  *
  * A checkpoint is one safetensors file: params under their own names (`policy/layers/0/weight`,
  * `dual/rho_eta`), targets under `target/`, Adam moments under `m/` and `v/`; metadata: format,
@@ -66,6 +70,7 @@ struct noting {
     struct err *err;
 };
 
+/* Called by settings_visit: writes one setting as metadata, under the prefix. */
 static void note_setting(void *arg, const char *name, const char *text)
 {
     struct noting *noting = arg;
@@ -97,6 +102,7 @@ status state_save(const struct state *state, const struct settings *settings,
     if (s != STATUS_OK) {
         return err_set(err, s, "checkpoint %s", path);
     }
+    /* Metadata first, then every tensor of the layout from each block that has it. */
     char step[32];
     snprintf(step, sizeof step, "%llu", (unsigned long long)state_step(state));
     s = safetensors_note(writer, "format", FORMAT, err);
@@ -115,7 +121,7 @@ status state_save(const struct state *state, const struct settings *settings,
 typedef status write_network(struct safetensors_writer *writer, const struct policy_info *info,
                              const float *params, struct err *err);
 
-/* What the package has beside the acting network: all that acting needs, and the prior. */
+/* Writes what the package has beside the acting network: all that acting needs, and the prior. */
 static status write_others(struct safetensors_writer *writer, const struct state *state,
                            const struct algorithm *algorithm, const struct policy_info *info,
                            struct err *err)
@@ -146,6 +152,7 @@ status state_package(const struct state *state, const struct settings *settings,
     const struct algorithm *algorithm = algorithm_of(settings);
     const struct parameters_group *group = parameters_group(state_layout(state), algorithm->acting);
     ASSERT(group != NULL);
+    /* What acting needs to know; the rest of the settings goes along under setting/. */
     struct policy_info info = {
         .candidates = settings->act_candidates,
         .perturb_scale = settings->perturb_scale,
@@ -186,6 +193,7 @@ struct comparing {
     struct err *err;
 };
 
+/* Called by settings_visit: compares one setting, if it shapes a network, with the file's. */
 static void compare_setting(void *arg, const char *name, const char *text)
 {
     static const char *const shaping[] = {"algorithm", "O", "A", "K", "widths"};
@@ -203,6 +211,7 @@ static void compare_setting(void *arg, const char *name, const char *text)
     }
 }
 
+/* The number of steps done, a whole number in the metadata. */
 static status read_step(const struct safetensors *file, uint64_t *step, struct err *err)
 {
     const char *text = safetensors_metadata(file, "learner_step");
@@ -219,6 +228,7 @@ static status read_step(const struct safetensors *file, uint64_t *step, struct e
     return STATUS_OK;
 }
 
+/* Format and settings, before any tensor is read. */
 static status check_file(const struct safetensors *file, const struct settings *settings,
                          struct err *err)
 {
@@ -258,7 +268,7 @@ status state_load(struct state *state, const struct settings *settings, const ch
     s = s != STATUS_OK ? s : read_step(file, &step, err);
     s = s != STATUS_OK ? s : read_blocks(state, file, fresh, err);
     if (s == STATUS_OK) {
-        /* Only now is the state touched. */
+        /* Everything was read: only now does the state change. */
         for (size_t i = 0; i < STATE_BLOCKS; i++) {
             state_replace(state, (enum state_block)i, fresh + i * size);
         }

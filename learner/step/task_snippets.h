@@ -1,5 +1,5 @@
-/* Task snippets: one snippet under one of its tasks each, the smallest piece of work. How a batch is
- * shared among threads, and a thread's share divided into groups that fit the cache. */
+/* Task snippets: one snippet under one of its tasks each, the smallest piece of work. How a batch
+ * is shared among threads, and a thread's share divided into groups that fit the cache. */
 #ifndef HINDCAST_LEARNER_STEP_TASK_SNIPPETS_H
 #define HINDCAST_LEARNER_STEP_TASK_SNIPPETS_H
 

@@ -38,6 +38,7 @@ static void spin_once(void)
     __builtin_ia32_pause();
 }
 
+/* A thread of the pool: waits for a round, works, reports that it has finished. */
 static void *member_main(void *arg)
 {
     struct member *member = arg;
@@ -85,6 +86,7 @@ status thread_pool_new(struct thread_pool **out, int n, struct err *err)
         thread_pool_free(pool);
         return err_set(err, STATUS_NO_MEMORY, "thread pool of %d threads", n);
     }
+    /* Started one by one, so that thread_pool_free knows which to join. */
     while (pool->n_started < n) {
         struct member *member = &pool->members[pool->n_started];
         member->pool = pool;

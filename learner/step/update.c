@@ -1,5 +1,11 @@
-/* The learner step: docs/maths.md, section 3, over the operators of a table, spread over a team of
- * threads. */
+/* The learner step: docs/maths.md, section 3, over the operators of a table, on a pool of
+ * threads.
+ *
+ * Each thread takes a contiguous share of the batch and sums gradients over its own states; then
+ * the sums are added in the order of threads, each thread adding a slice of all. Applying goes
+ * the same way: norms by fixed chunks, Adam and packing by slices. Every sum has a fixed order,
+ * so that a step is the same bits whenever it is repeated. What happens to one group of states is
+ * in worker.c. */
 #include "learner/step/update.h"
 
 #include <math.h>
@@ -14,9 +20,9 @@
 #include "learner/step/thread_pool.h"
 #include "learner/step/worker.h"
 
-/* Rows that a worker takes at a time: their activations stay near the second cache. */
+/* Rows that a worker takes at a time: about what the second cache holds the activations of. */
 #define GROUP_ROWS 144
-/* Floats whose squares make one partial sum: fixed, so that norms do not depend on threads. */
+/* Floats whose squares make one partial sum. Fixed, so that norms do not depend on threads. */
 #define CHUNK 4096
 
 /* What Adam works on, and the number of its step, from 1. */
@@ -46,13 +52,14 @@ struct update {
     double norms[PARAMETERS_GROUPS_MAX];
     float scales[PARAMETERS_GROUPS_MAX];
     struct adam_blocks adam; /* of the state being stepped */
-    bool scaled;             /* gradients are means already */
+    bool scaled;             /* the gradients have been divided by the number of states */
     struct report report;
     struct phases phases; /* of the last step */
 };
 
 /* ---- Gradients: what each thread does ---- */
 
+/* Thread i: gradients and sums over its share of the batch, group by group. */
 static void work_gradients(void *arg, int i)
 {
     struct update *update = arg;
@@ -90,6 +97,7 @@ static void work_reduce(void *arg, int i)
     }
 }
 
+/* Thread i packs its share of all weights. */
 static void work_pack(void *arg, int i)
 {
     struct update *update = arg;
@@ -98,7 +106,8 @@ static void work_pack(void *arg, int i)
 
 /* ---- Gradients ---- */
 
-/* Networks point to this state's weights; packs them unless that was done. */
+/* Makes the networks point to this state's weights, and packs them unless the copies are current.
+ */
 static void use_state(struct update *update, const struct state *state)
 {
     ASSERT(state_layout(state)->size == update->layout.size);
@@ -111,7 +120,7 @@ static void use_state(struct update *update, const struct state *state)
     duals_read(&update->step, &update->layout, state_read(state, STATE_PARAMS));
 }
 
-/* The name of an array that the algorithm draws and that is not there, or NULL. */
+/* The name of an array that the algorithm needs and `noise` does not have, or NULL. */
 static const char *absent_noise(const struct algorithm *algorithm, const struct noise *noise)
 {
     const struct {
@@ -129,8 +138,8 @@ static const char *absent_noise(const struct algorithm *algorithm, const struct 
     return NULL;
 }
 
-/* The gradients are there, `phases.ns[PHASE_IDLE]` after they were begun: of that time, what the
- * threads did with it, on average, and what they were idle. */
+/* Divides the time of the gradients, which is in phases.ns[PHASE_IDLE], into what the threads did
+ * with it on average and what they were idle. */
 static void share_phases(struct update *update)
 {
     uint64_t *ns = update->phases.ns;
@@ -161,7 +170,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     }
     const char *absent = noise != NULL ? absent_noise(update->step.algorithm, noise) : NULL;
     if (absent != NULL) {
-        return err_set(err, STATUS_INVALID, "noise: %s is not there", absent);
+        return err_set(err, STATUS_INVALID, "noise: %s is missing", absent);
     }
     update->step.batch = batch;
     update->step.noise = noise;
@@ -175,6 +184,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     share_phases(update);
     thread_pool_run(update->pool, work_reduce, update);
 
+    /* The scalars, in the order of threads as well. */
     memset(&update->total, 0, sizeof update->total);
     double *total = (double *)&update->total;
     for (int w = 0; w < update->n_workers; w++) {
@@ -227,6 +237,7 @@ static void work_squares(void *arg, int i)
     }
 }
 
+/* Thread i: one Adam step of its slice of the block, which may lie across several groups. */
 static void work_adam(void *arg, int i)
 {
     struct update *update = arg;
@@ -251,8 +262,8 @@ static void work_adam(void *arg, int i)
     }
 }
 
-/* Norms of the mean gradients, and what to multiply the sums with: 1 / states, and less where a
- * norm is clipped. */
+/* Computes the norms of the mean gradients, and the factors by which Adam multiplies the sums:
+ * 1 / states, less where a norm is clipped. */
 static void clip(struct update *update)
 {
     const double states = update->total.states;
@@ -273,6 +284,7 @@ static void clip(struct update *update)
     }
 }
 
+/* policy' <- policy, critic' <- critic, in the state and in the packed copies. */
 static void copy_targets(struct update *update, struct state *state)
 {
     float *targets = state_write(state, STATE_TARGETS);
@@ -296,6 +308,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
                        (unsigned long long)step, update->total.states);
     }
     phases_start(&update->phases);
+    /* Norms and the report come first: a step that is not finite leaves the state as it was. */
     thread_pool_run(update->pool, work_squares, update);
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
@@ -307,6 +320,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     if (s != STATUS_OK) {
         return s;
     }
+    /* 5. The duals' gradients are means over all states. Then Adam, for all groups at once. */
     duals_gradients(update->workers[0].work.gradients, &update->step, &update->layout,
                     state_read(state, STATE_PARAMS), &update->total);
     update->adam = (struct adam_blocks){.params = state_write(state, STATE_PARAMS),
@@ -316,6 +330,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     thread_pool_run(update->pool, work_adam, update);
     duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);
     state_set_step(state, step);
+    /* The weights changed: pack them for the next step. 6. Targets, where due. */
     packing_point(&update->packing, state);
     thread_pool_run(update->pool, work_pack, update);
     if (step % (uint64_t)update->settings.target_period == 0) {
@@ -347,6 +362,7 @@ uint64_t update_busy_ns(const struct update *update, int i)
 const float *update_last_gradients(struct update *update)
 {
     float *g = update->workers[0].work.gradients;
+    /* Sums become means once; the duals' are means already. */
     for (int k = 0; k < update->layout.n_groups && !update->scaled; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
@@ -368,6 +384,7 @@ size_t update_bytes(const struct update *update)
 
 /* ---- Creation ---- */
 
+/* What a step does not change: settings, heads, shapes; memory for packed weights. */
 static status make_networks(struct update *update, struct err *err)
 {
     struct step *step = &update->step;
@@ -383,6 +400,7 @@ static status make_networks(struct update *update, struct err *err)
     return packing_init(&update->packing, step, &update->layout, bf16, err);
 }
 
+/* One worker for each thread; groups are as large as the longest snippet needs. */
 static status make_workers(struct update *update, struct err *err)
 {
     /* A group holds at least one whole unit. */
@@ -414,6 +432,7 @@ status update_new(struct update **out, const struct settings *settings, int B, i
     s = s != STATUS_OK ? s : make_workers(update, err);
     s = s != STATUS_OK ? s : thread_pool_new(&update->pool, threads, err);
     if (s == STATUS_OK) {
+        /* Chunks are counted group by group, so that each belongs to one norm. */
         for (int k = 0; k < update->layout.n_groups; k++) {
             update->chunk_of[k + 1] =
                 update->chunk_of[k] + (update->layout.groups[k].size + CHUNK - 1) / CHUNK;

@@ -1,12 +1,13 @@
 /* The learner step: a function of (state, batch, noise). docs/maths.md, section 3.
  *
- *     update_new -> { update_gradients -> [exchange with the other ranks] -> update_apply } .. ->
- * update_free
+ *     update_new
+ *     repeatedly:  update_gradients, [exchange with the other ranks], update_apply
+ *     update_free
  *
- * Threads: an update has its own team of threads, each working on its own snippets; all calls come
- * from one thread. Nothing is allocated after update_new. The same seed, batch and number of
- * threads give the same bits; other numbers of threads or ranks the same within rounding, since
- * only the order of the final sums differs. */
+ * Threads: an update has its own thread pool, each thread working on its own snippets; all calls
+ * come from one thread. Nothing is allocated after update_new. The same seed, batch and number of
+ * threads give the same bits; other numbers of threads or ranks give the same within rounding,
+ * since only the order of the final sums differs. */
 #ifndef HINDCAST_LEARNER_STEP_UPDATE_H
 #define HINDCAST_LEARNER_STEP_UPDATE_H
 
@@ -27,14 +28,14 @@ status update_new(struct update **update, const struct settings *settings, int B
                   int threads, struct err *err) MUST_CHECK;
 void update_free(struct update *update);
 
-/* What several learners add up, element by element and in the order of ranks, between gradients and
- * apply: sums over states, not means, so that no weights are needed. Valid from update_gradients
- * until update_apply; may be overwritten with the total in place. Padding elements are 0. */
+/* What several learners add up, element by element and in the order of ranks, between
+ * update_gradients and update_apply. They are sums over states, not means, so that no weights are
+ * needed. Valid until update_apply; may be overwritten in place with the total. Padding elements
+ * are 0. */
 struct update_sums {
     float *gradients; /* (n_gradients) of all networks, under the state's layout */
     size_t n_gradients;
-    double *scalars; /* (n_scalars) numbers of states, losses, KLs: what reports and duals are made
-                        of */
+    double *scalars; /* (n_scalars) for reports and duals: numbers of states, losses, KLs */
     size_t n_scalars;
 };
 
@@ -58,19 +59,19 @@ status update_step(struct update *update, struct state *state, const struct batc
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);
 
-/* Where the time of the last step went, from PHASE_LOAD to PHASE_APPLY: what threads do apart
+/* Where the time of the last step went, from PHASE_LOAD to PHASE_APPLY. What threads do in parallel
  * counts as their mean, so that the sum is the step's time. */
 const struct phases *update_phases(const struct update *update);
-/* For how long thread i (of `threads`) worked on the last gradients. */
+/* How long thread i (of `threads`) worked on the last gradients. */
 uint64_t update_busy_ns(const struct update *update, int i);
 
-/* Bytes that the update has taken: packed weights, and each thread's gradients and arena. */
+/* Bytes of memory of the update: packed weights, and each thread's gradients and arena. */
 size_t update_bytes(const struct update *update);
 
-/* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6) with S valid
+/* Nominal work of one step in FLOP (matrix products only; docs/maths.md, section 6), with S valid
  * states and U snippets, both times T. */
 double update_nominal_flop(const struct settings *settings, double S, double U);
-/* The same, of each phase: 0 where there are no matrix products. */
+/* The same for each phase: 0 where there are no matrix products. */
 void update_nominal_phases(const struct settings *settings, double S, double U,
                            double flop[PHASES]);
 

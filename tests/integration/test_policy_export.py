@@ -429,13 +429,13 @@ def test_acting_refuses_inputs_that_do_not_fit(tmp_path):
           "task": np.array([0, 1])}
     assert act(policy, ok, tmp_path)["action"].shape == (2, 3)
     for change, said in [
-            ({"observation": None}, "observation: not there"),
+            ({"observation": None}, "observation is missing"),
             ({"observation": np.zeros((2, 8), np.float32)}, "observation: expected shape (N, 9)"),
             ({"observation": np.zeros((0, 9), np.float32)}, "observation: expected shape (N, 9)"),
             ({"observation": np.zeros((2, 9))}, "observation: F64"),
             ({"observation": np.full((2, 9), np.inf, np.float32)}, "observation: element 0 is not finite"),
-            ({"noise": None}, "noise: not there"), ({"noise": ok["noise"][:, :8].copy()}, "noise: dimension 1 is 8"),
-            ({"task": None}, "task: not there"), ({"task": np.array([0, 2])}, "task: row 1: 2: expected 0..1"),
+            ({"noise": None}, "noise is missing"), ({"noise": ok["noise"][:, :8].copy()}, "noise: dimension 1 is 8"),
+            ({"task": None}, "task is missing"), ({"task": np.array([0, 2])}, "task: row 1: 2: expected 0..1"),
             ({"task": np.array([0])}, "task: dimension 0 is 1"), ({"noises": ok["noise"]}, "tensor noises")]:
         safetensors.numpy.save_file({name: array for name, array in {**ok, **change}.items() if array is not None},
                                     given)

@@ -42,7 +42,7 @@ static void bad_batches_are_refused(void **state)
     assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
     tasks[2] = 0;
     assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
-    assert_string_equal(err.text, "snippet 1: task 0 is there twice");
+    assert_string_equal(err.text, "snippet 1: task 0 appears twice");
     batch.tasks = NULL;
     assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
     batch.B = 0;

@@ -295,7 +295,7 @@ static void compare_noise(const char *algorithm, int T, bool improve_one)
     assert_int_equal(state_digest(a), state_digest(b));
     const struct noise incomplete = {.value = z[0], .backup = z[2]};
     assert_int_equal(update_step(update, b, &batch, &incomplete, NULL, &err), STATUS_INVALID);
-    assert_string_equal(err.text, "noise: improve is not there");
+    assert_string_equal(err.text, "noise: improve is missing");
     for (int i = 0; i < 3; i++) {
         mem_free(z[i]);
     }
