@@ -141,6 +141,7 @@ static int run(struct collector *collector)
 int main(int argc, char **argv)
 {
     static struct collector collector; /* too large for the stack */
+    experiment_offer_environments(environment_names());
     struct config_section sections[] = {experiment_section(&collector.experiment),
                                         collector_section(&collector.options)};
     struct err err;

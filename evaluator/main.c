@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/process.h"
+#include "common/environments/environment.h"
 #include "common/rpc/rpc.h"
 #include "evaluator/follow.h"
 #include "evaluator/one_shot.h"
@@ -60,6 +61,7 @@ int main(int argc, char **argv)
 {
     static struct experiment experiment;
     static struct evaluator_options options;
+    experiment_offer_environments(environment_names());
     struct config_section sections[] = {experiment_section(&experiment),
                                         evaluator_section(&options)};
     struct err err;

@@ -6,13 +6,14 @@
 
 #define FIELD(name) offsetof(struct experiment, name)
 
-static const struct config_option options[] = {
+/* Not const: a process that knows environments puts their names into the help. */
+static struct config_option options[] = {
     {"name", CONFIG_TEXT, FIELD(name), "", "run", 0, 0, NULL,
      "name of the run: names its folder and plots"},
     {"run_dir", CONFIG_TEXT, FIELD(run_dir), "", "", 0, 0, NULL,
      "folder of all that the run writes; empty: runs/NAME"},
     {"environment", CONFIG_TEXT, FIELD(environment), "", "", 0, 0, NULL,
-     "what the policy acts in: cheetah-run, sawyer-.., robot:ADDRESS"},
+     "environment to act in; hindcast-evaluator --help lists them"},
     {"seed", CONFIG_INT, FIELD(seed), "", "1", 0, 9007199254740992.0, NULL,
      "every random number of the run follows from it"},
     {"replay", CONFIG_TEXTS, FIELD(replay), "", "[]", 0, 0, NULL,
@@ -42,6 +43,25 @@ struct config_section experiment_section(struct experiment *experiment)
                                    .options = options,
                                    .n_options = sizeof options / sizeof options[0],
                                    .values = experiment};
+}
+
+void experiment_offer_environments(const char *const *names)
+{
+    static char help[1024];
+    size_t used = (size_t)snprintf(help, sizeof help, "environment to act in");
+    for (size_t i = 0; names[i] != NULL; i++) {
+        int n = snprintf(help + used, sizeof help - used, "%s%s", i == 0 ? ": " : ", ", names[i]);
+        if (n < 0 || (size_t)n >= sizeof help - used) {
+            help[used] = '\0'; /* whole names only */
+            break;
+        }
+        used += (size_t)n;
+    }
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (options[i].offset == FIELD(environment)) {
+            options[i].help = help;
+        }
+    }
 }
 
 /* target <- "a" "b" "c". What does not fit is cut; whoever opens the path then names it. */

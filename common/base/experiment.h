@@ -24,6 +24,9 @@ struct experiment {
 /* The table for config_load, with `values` pointing to `experiment`. */
 struct config_section experiment_section(struct experiment *experiment);
 
+/* Lists these names (then NULL) in the help of `environment`. Before config_load; one thread. */
+void experiment_offer_environments(const char *const *names);
+
 /* Fills in what depends on other values (run_dir, addresses). After config_load, before use. */
 void experiment_finish(struct experiment *experiment);
 

@@ -1,4 +1,7 @@
-/* The process-wide MuJoCo log handler, and the jump out of a fatal error. */
+/* The process-wide MuJoCo log handler, and the jump out of a fatal error.
+ *
+ * The handler runs on the thread that called MuJoCo. Where that thread is within mujoco_guard_run,
+ * the handler jumps back there; otherwise it can only log why the process is about to end. */
 #include "common/environments/mujoco_guard.h"
 
 #include <mujoco/mujoco.h>
@@ -9,7 +12,7 @@
 #define LOG_MODULE "mujoco"
 #include "common/base/log.h"
 
-/* Where this thread goes when MuJoCo gives up. */
+/* Where this thread continues when MuJoCo raises an error. */
 static _Thread_local struct {
     bool armed;
     jmp_buf jump;
@@ -23,14 +26,14 @@ static void on_message(const mjLogMessage *message)
         return;
     }
     if (message->level != mjLOG_ERROR) {
-        return; /* timing of the compiler and the like */
+        return; /* timings of the model compiler and the like */
     }
     if (guard.armed) {
         (void)snprintf(guard.text, sizeof guard.text, "%s", message->subject);
         guard.armed = false;
         longjmp(guard.jump, 1);
     }
-    /* Outside a guarded call MuJoCo ends the process when we return: the log must say why. */
+    /* Outside a guarded call MuJoCo ends the process when this returns. */
     log_error("fatal: %s", message->subject);
 }
 

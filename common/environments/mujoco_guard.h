@@ -1,9 +1,9 @@
-/* MuJoCo's errors and warnings, made ours: nothing exits, nothing is written to MUJOCO_LOG.TXT.
+/* Turns MuJoCo's errors and warnings into ours: no exit, and no file MUJOCO_LOG.TXT.
  *
  * MuJoCo reports an impossible situation (stack overflow, wrong sizes) through a handler that must
  * not return, and by default ends the process. Here such an error jumps back to the guarded call,
- * which fails with its text. Warnings go to our log at level debug: whoever steps reads the
- * counters in mjData, which name the same trouble. */
+ * which fails with its text. Warnings go to our log at level debug only, because the code that steps
+ * reads the warning counters in mjData. */
 #ifndef HINDCAST_ENVIRONMENTS_MUJOCO_GUARD_H
 #define HINDCAST_ENVIRONMENTS_MUJOCO_GUARD_H
 

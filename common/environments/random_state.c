@@ -1,4 +1,4 @@
-/* MT19937 as numpy's RandomState uses it. */
+/* MT19937 and the distributions on it, in the order of operations of numpy's legacy RandomState. */
 #include "common/environments/random_state.h"
 
 #include <math.h>
@@ -18,7 +18,7 @@ static void seed_with_number(struct random_state *random, uint32_t seed)
     }
 }
 
-/* init_by_array: the state from a key of n words, n <= 624. */
+/* init_by_array: mixes a key of n words, n <= 624, into the state. */
 static void seed_with_key(struct random_state *random, const uint32_t *key, uint32_t n)
 {
     uint32_t *mt = random->words;
@@ -55,7 +55,7 @@ void random_state_init(struct random_state *random, uint64_t seed)
     random->normal = 0.0;
 }
 
-/* The recurrence, for all 624 words at once. */
+/* Applies the recurrence to all 624 words. */
 static void make_words(struct random_state *random)
 {
     uint32_t *mt = random->words;
@@ -72,6 +72,7 @@ uint32_t random_state_u32(struct random_state *random)
         make_words(random);
     }
     uint32_t y = random->words[random->next++];
+    /* Tempering. */
     y ^= y >> 11;
     y ^= (y << 7) & 0x9d2c5680u;
     y ^= (y << 15) & 0xefc60000u;
@@ -96,6 +97,7 @@ double random_state_normal(struct random_state *random)
         random->has_normal = false;
         return random->normal;
     }
+    /* The polar method: a point in the unit disc gives two normals; the second is kept. */
     double x1, x2, r2;
     do {
         x1 = 2.0 * random_state_double(random) - 1.0;

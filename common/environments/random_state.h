@@ -1,7 +1,7 @@
 /* numpy's RandomState: MT19937 and its legacy distributions, number for number.
  *
- * The control suite draws its start states from it; with the same generator a seed gives the same
- * episode here and there. For anything else use common/base/rng.h. Sources: Matsumoto and Nishimura
+ * The control suite draws its start states from it, so that a seed gives the same episode as in
+ * dm_control. For anything else use common/base/rng.h. Sources: Matsumoto and Nishimura
  * 1998 (MT19937, and the 2002 initialisation); numpy.random.RandomState. */
 #ifndef HINDCAST_ENVIRONMENTS_RANDOM_STATE_H
 #define HINDCAST_ENVIRONMENTS_RANDOM_STATE_H
@@ -13,8 +13,8 @@
 
 struct random_state {
     uint32_t words[RANDOM_STATE_WORDS];
-    uint32_t next;   /* word to be used next; RANDOM_STATE_WORDS: make new ones first */
-    bool has_normal; /* the polar method makes two at a time */
+    uint32_t next;   /* index of the next word; RANDOM_STATE_WORDS: new ones are due */
+    bool has_normal; /* `normal` holds the second of two */
     double normal;
 };
 

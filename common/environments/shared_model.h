@@ -1,8 +1,7 @@
 /* MuJoCo models, compiled once per process and shared, read-only, by all environments of a task.
  *
- * Reference-counted; any thread may take and drop them. Automatic reset on bad states is off in
- * every model that comes from here: a bad state must end an episode, not silently become a new one.
- */
+ * Reference-counted; any thread may take and drop them. Automatic reset on bad states is disabled in
+ * all of them: a bad state must end the episode, not silently begin a new one. */
 #ifndef HINDCAST_ENVIRONMENTS_SHARED_MODEL_H
 #define HINDCAST_ENVIRONMENTS_SHARED_MODEL_H
 
@@ -19,9 +18,9 @@ struct shared_model {
     const mjModel *passive; /* the same arrays, actuation disabled: for start states */
 };
 
-/* The model of file `path` after `edit` (NULL: as it is), under the name `key`: the same path and
- * key give the same model, so the key must tell apart what different edits make. NOT_FOUND where
- * the file is not, INVALID where MuJoCo refuses it (its text in `err`). */
+/* The model of file `path` after `edit` (NULL: unchanged), under the name `key`: the same path and key
+ * give the same model, so different edits need different keys. NOT_FOUND: the file does not exist;
+ * INVALID: MuJoCo refuses it (its text is in `err`). */
 status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
                          shared_model_edit *edit, const void *arg, struct err *err) MUST_CHECK;
 void shared_model_drop(const struct shared_model *shared); /* NULL is fine; the last one frees */

@@ -1,3 +1,5 @@
+/* MuJoCo called in the control suite's order, each call guarded and followed by a look at the warning
+ * counters. What an episode is does not belong here. */
 #include "common/environments/simulation.h"
 
 #include <string.h>
@@ -23,7 +25,7 @@ void simulation_fini(struct simulation *simulation)
     simulation->data = NULL;
 }
 
-/* With automatic reset off, these counters are the only sign that a state went bad. */
+/* With automatic reset disabled, these counters are the only sign that a state went bad. */
 static status check_warnings(const mjData *data, struct err *err)
 {
     for (int i = 0; i < mjNWARNING; i++) {
@@ -35,6 +37,7 @@ static status check_warnings(const mjData *data, struct err *err)
     return STATUS_OK;
 }
 
+/* Runs `work` within the guard, then looks for warnings. */
 static status run(void (*work)(void *arg), struct simulation *simulation, void *arg,
                   struct err *err)
 {
@@ -77,6 +80,7 @@ static void do_step(void *arg)
     mj_step1(model, data);
 }
 
+/* Earlier warnings are forgotten, so that the caller sees those of this call only. */
 static void do_positions(void *arg)
 {
     struct simulation *simulation = arg;

@@ -1,3 +1,5 @@
+/* The formulas of the header, in dm_control's order of operations, so that rewards agree to the last
+ * bit. */
 #include "common/environments/tolerance.h"
 
 #include <math.h>

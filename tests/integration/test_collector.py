@@ -1,4 +1,4 @@
-"""hindcast-collector without a learner: logs that h5py reads, a replay that has them all, nothing lost to kill -9."""
+"""hindcast-collector without a learner: h5py reads its logs, the replay server gets all episodes, kill -9 loses none."""
 
 import csv
 import json
@@ -58,14 +58,14 @@ def test_kill_and_resume_keep_every_finished_episode(workspace):
         collector = workspace.start("collector", label=f"collector-{start}")
         wait_until(lambda: len(returns(workspace)) >= kept + 11, "11 more episodes", alive=collector)
         collector.kill()
-        kept = len(returns(workspace)) - 1  # the last line may be there before its episode
+        kept = len(returns(workspace)) - 1  # the last line may precede its episode
     n = kept + 20
     workspace.start("collector", f"--episodes={n}", "--environments=2").succeed()
     killed = check_logs(workspace, n)
     walls = [float(line["wall_s"]) for line in returns(workspace)]
     assert walls == sorted(walls)
 
-    # The same log comes out in one piece.
+    # A collector that was never killed writes the same log.
     again = type(workspace)()
     try:
         configure(again)
@@ -97,14 +97,14 @@ def test_another_seed_does_not_mix_in(workspace):
 
 
 def replay_info(workspace, wire):
-    """The default table, as Info tells."""
+    """The default table, as Info reports it."""
     with grpc.insecure_channel(f"unix:{workspace.run_dir}/replay.sock") as channel:
         info = wire.replay_grpc.ReplayStub(channel).Info(wire.replay.InfoRequest(), timeout=10)
     return info.tables[0]
 
 
 def test_the_replay_gets_every_episode_once(workspace, wire):
-    """Collector and server are killed by turns; in the end the server has what the logs have."""
+    """Collector and server are killed in turn; in the end the server holds the same episodes as the logs."""
     configure(workspace, insert=True)
     server = workspace.serve("replay_server")
     collector = workspace.start("collector", label="collector-0")

@@ -1,5 +1,5 @@
-"""Online learning with all processes: the collector acts, the learner learns from it, the evaluator measures, the
-collector's last episode ends the run."""
+"""Online learning with all processes: the collector acts, the learner learns from its episodes, the evaluator measures,
+and the collector's last episode ends the run."""
 
 import csv
 
@@ -31,7 +31,7 @@ def test_an_online_run_ends_everywhere_after_its_episodes(workspace):
     collector = workspace.start("collector")
     learner = workspace.start("learner")
 
-    # In the middle the collector is killed: it goes on with the next episode.
+    # The collector is killed in mid-run: it continues with the next episode.
     wait_until(lambda: workspace.metrics("collector").get("hindcast_collector_episodes_total", 0) >= 10,
                "10 episodes", alive=collector)
     collector.kill()

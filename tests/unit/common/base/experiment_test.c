@@ -62,12 +62,43 @@ static void overlong_folders_are_cut_not_overrun(void **state)
     assert_int_equal(strlen(experiment.parameters), CONFIG_TEXT_SIZE - 1);
 }
 
+/* A process that knows environments lists them in --help. */
+static void offered_environments_stand_in_the_help(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cheetah-run", "robot:HOST:PORT", NULL};
+    experiment_offer_environments(names);
+    const struct config_section section = experiment_section(&experiment);
+    bool found = false;
+    for (size_t i = 0; i < section.n_options; i++) {
+        if (strcmp(section.options[i].name, "environment") == 0) {
+            assert_non_null(strstr(section.options[i].help, ": cheetah-run, robot:HOST:PORT"));
+            found = true;
+        }
+    }
+    assert_true(found);
+    /* More than fit are cut between names. */
+    const char *many[101];
+    for (size_t i = 0; i < 100; i++) {
+        many[i] = "environment-of-that-name";
+    }
+    many[100] = NULL;
+    experiment_offer_environments(many);
+    for (size_t i = 0; i < section.n_options; i++) {
+        if (strcmp(section.options[i].name, "environment") == 0) {
+            const char *help = section.options[i].help;
+            assert_string_equal(help + strlen(help) - 10, "-that-name");
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_make_a_run_on_this_machine),
         cmocka_unit_test(given_values_stay),
         cmocka_unit_test(overlong_folders_are_cut_not_overrun),
+        cmocka_unit_test(offered_environments_stand_in_the_help),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
