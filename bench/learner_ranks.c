@@ -199,8 +199,10 @@ static void live(const struct crew *crew, const struct settings *settings,
     learner_steps_restart(steps);
     learner_steps_meet(steps, meet, &rank);
     double seconds;
-    while (number != 0) {
-        (void)take_turn(&rank, steps, 1e9);
+    if (number != 0) {
+        for (;;) { /* until rank 0 leaves, which ends the process */
+            (void)take_turn(&rank, steps, 1e9);
+        }
     }
     while (read(order, &seconds, sizeof seconds) == sizeof seconds && seconds > 0) {
         const struct turn turn = take_turn(&rank, steps, seconds);

@@ -61,7 +61,7 @@ double sgemm_measure(int threads, double seconds)
     openblas_set_num_threads(threads);
     double best = 0.0;
     for (size_t i = 0; i < N_SHAPES; i++) {
-        const double gflops = measure_shape(&shapes[i], seconds / N_SHAPES);
+        const double gflops = measure_shape(&shapes[i], seconds / (double)N_SHAPES);
         best = gflops > best ? gflops : best;
     }
     return best;

@@ -248,6 +248,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     struct reporter_rates rates = reporter_rates(reporter);
     cJSON *line = cJSON_CreateObject();
     cJSON_AddNumberToObject(line, "step", (double)report->step);
+    /* Whole milliseconds. NOLINTNEXTLINE(bugprone-integer-division) */
     cJSON_AddNumberToObject(line, "time", (double)(clock_wall_ns() / NS_PER_MS) / 1e3);
     cJSON_AddItemToObject(line, "learning_seconds", number(learning_seconds));
     cJSON_AddItemToObject(line, "steps_per_second", number(rates.steps_per_second));

@@ -79,7 +79,7 @@ class Family:
                 one[name.removeprefix(self.name)] = value
             else:
                 one["buckets"].append((float(bound), value))
-        for labels, one in series.items():
+        for one in series.values():
             bounds, counts = zip(*one["buckets"])
             need(list(bounds) == sorted(set(bounds)) and bounds[-1] == math.inf, self.name, "bounds do not rise to +Inf")
             need(list(counts) == sorted(counts), self.name, "buckets are not cumulative")

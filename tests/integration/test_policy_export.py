@@ -188,8 +188,9 @@ def test_metadata_says_what_the_numbers_are(tmp_path):
                      "control_period_s": "0.025000000000000001"}
     assert session.get_modelmeta().producer_name == "hindcast"
     model = onnx.load(tmp_path / "p.onnx")
-    assert {value.name: bool(value.doc_string) for value in [*model.graph.input, *model.graph.output]} == {
-        name: True for name in ("observation", "task", "noise", "action", "action_physical")}
+    values = [*model.graph.input, *model.graph.output]
+    names = ("observation", "task", "noise", "action", "action_physical")
+    assert {value.name: bool(value.doc_string) for value in values} == dict.fromkeys(names, True)
     arrays, _ = policies.load(policy)
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     assert all(np.array_equal(weights[name], array) for name, array in arrays.items())
@@ -355,9 +356,9 @@ def test_what_is_no_policy_is_refused(run, tmp_path):
     arrays, notes = policies.load(run / "policy.safetensors")
     bad = tmp_path / "bad.safetensors"
     export = ("export", "--onnx=x.onnx", "--safetensors=x.safetensors")
-    cases = [(whole[:n], "") for n in (0, 1, 7, 8, 100, len(whole) // 2, len(whole) - 1)]
-    cases += [(b"no policy at all, only some words", ""), (whole + b"\0", "")]
-    for damage, said in cases:
+    damages = [whole[:n] for n in (0, 1, 7, 8, 100, len(whole) // 2, len(whole) - 1)]
+    damages += [b"no policy at all, only some words", whole + b"\0"]
+    for damage in damages:
         bad.write_bytes(damage)
         assert str(bad) in refuse(tmp_path, *export, bad)
     for change, said in [

@@ -1,10 +1,8 @@
 """hindcast-restorer against a real server: everything once, whatever is killed; bad logs told; rewards computed."""
 
-import json
 import signal
 import time
 
-import grpc
 import numpy as np
 
 import logs
@@ -187,7 +185,7 @@ def test_round_and_round_at_the_servers_pace(workspace, wire):
 
     def two_rounds():
         nonlocal first
-        for n_valid, batch in client.draw(4, batch_snippets=64, snippet_transitions=2, seed=3, first_batch=first):
+        for _, batch in client.draw(4, batch_snippets=64, snippet_transitions=2, seed=3, first_batch=first):
             numbers.update(int(round(value)) // 1000 for value in batch[:, 0, 0])
         first += 4
         return metric(workspace, "pass") >= 2
