@@ -1,4 +1,4 @@
-"""Policies leave the house: `hindcast policy export` for onnxruntime and numpy, held against our own actions.
+"""Policies for other programs: `hindcast policy export` for onnxruntime and numpy, held against our own actions.
 
 `hindcast policy act` says what policy_act does for the same observations and the same noise. Every acting rule, odd
 sizes, several tasks, extreme observations; policies of all ten algorithms, made by real learners; and bad input.

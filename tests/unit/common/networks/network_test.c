@@ -125,7 +125,7 @@ static void names_shapes_and_places(void **state)
     assert_int_equal(network_shape_out(&shape, 7, (const int[]){0}, 1, 1, &err), STATUS_INVALID);
 }
 
-static void initial_weights_are_as_said(void **state)
+static void initial_weights_have_the_stated_distribution(void **state)
 {
     (void)state;
     struct network_shape shape;
@@ -229,7 +229,7 @@ static void actions_share_the_states_part(void **state)
 }
 
 /* Hidden layers in bf16 against float: not further apart than three roundings of relative 2^-9
- * make it, and not the same. All implementations agree much more closely: they round alike. */
+ * allow, and not the same. All implementations agree much more closely: they round alike. */
 static void bf16_is_near_float(void **state)
 {
     (void)state;
@@ -268,7 +268,7 @@ static void bf16_is_near_float(void **state)
             /* One layer has nothing between the first and the heads. */
             assert_true(n_layers == 1 ? relative == 0.0 : relative > 1e-5);
             assert_true(sqrt(between / squares) < 2e-3);
-            /* In other company: the same bits. */
+            /* With other rows beside it: the same bits. */
             float again[N];
             network_infer_actions(again, &made.net, part, 96, a + 7 * A, A, 7, N - 7, M, A,
                                   made.scratch);
@@ -295,8 +295,8 @@ static double objective(const struct network_shape *shape, const double *p, cons
     return sum;
 }
 
-static double slope(const struct network_shape *shape, double *p, double *x, const double *weights,
-                    int R, double *at)
+static double derivative(const struct network_shape *shape, double *p, double *x,
+                         const double *weights, int R, double *at)
 {
     const double h = 1e-5;
     const double keep = *at;
@@ -339,7 +339,7 @@ static void check_gradients(const int *widths, int n_layers, int A, int Q)
     for (int t = 0; t < shape->n_tensors; t++) {
         const struct network_tensor *tensor = &shape->tensors[t];
         for (size_t i = 0; i < tensor->size; i += 1 + tensor->size / 23) {
-            const double want = slope(shape, p, x_d, weights, R, &p[tensor->at + i]);
+            const double want = derivative(shape, p, x_d, weights, R, &p[tensor->at + i]);
             const double got = (double)gradients[tensor->at + i];
             if (!(fabs(got - want) < 2e-4 * (1.0 + fabs(want)))) {
                 fail_msg("%s[%zu]: %.8g, central difference %.8g", tensor->name, i, got, want);
@@ -347,7 +347,7 @@ static void check_gradients(const int *widths, int n_layers, int A, int Q)
         }
     }
     for (int i = 0; i < R * I; i++) {
-        const double want = slope(shape, p, x_d, weights, R, &x_d[i]);
+        const double want = derivative(shape, p, x_d, weights, R, &x_d[i]);
         if (!(fabs((double)dx[i] - want) < 2e-4 * (1.0 + fabs(want)))) {
             fail_msg("input %d: %.8g, central difference %.8g", i, (double)dx[i], want);
         }
@@ -392,7 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_shapes_and_places),
-        cmocka_unit_test(initial_weights_are_as_said),
+        cmocka_unit_test(initial_weights_have_the_stated_distribution),
         cmocka_unit_test(forward_agrees_with_loops_in_double),
         cmocka_unit_test(actions_share_the_states_part),
         cmocka_unit_test(bf16_is_near_float),

@@ -60,7 +60,7 @@ static void learn(struct names *names, const char *name)
     names->all[names->n++] = name;
 }
 
-/* Whatever a node or an output reads is there before. */
+/* Nodes and outputs read only what was made before them. */
 static void check_order(const Onnx__GraphProto *graph)
 {
     struct names names = {.n = 0};
@@ -167,7 +167,7 @@ static void what_a_policy_has_not_is_refused(void **state)
     policy_free(argmax);
 }
 
-/* The widest there can be: no room of onnx_model.c may be too small for it. */
+/* The largest possible policy: no limit of onnx_model.c may be too small for it. */
 static void the_largest_policy_fits(void **state)
 {
     (void)state;

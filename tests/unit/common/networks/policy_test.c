@@ -1,4 +1,4 @@
-/* The policy package: written, parsed, acted with; and refused where it is not what it says. */
+/* The policy package: writing, parsing, acting; packages that contradict themselves are refused. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,8 +265,8 @@ static struct policy *an_argmax(const char *acting, float *params[3])
 }
 
 /* out(Q) of a network over [input | action], by the general forward pass. */
-static void judge_plainly(float *out, const float *params, const float *input, const float *action,
-                          int Q)
+static void evaluate_plainly(float *out, const float *params, const float *input,
+                             const float *action, int Q)
 {
     struct network_shape shape;
     struct err err;
@@ -307,11 +307,11 @@ static void an_argmax_takes_the_best_candidate(void **state)
                 float a[A], xi[A], q;
                 gaussian_sample(a, mean + p * A, std + p * A, z + (p * C + j) * A, 1, A);
                 gaussian_clip(a, a, A);
-                judge_plainly(xi, params[2], x + p * I, a, A);
+                evaluate_plainly(xi, params[2], x + p * I, a, A);
                 for (int i = 0; i < A && kind == 1; i++) {
                     a[i] = fminf(1.0f, fmaxf(-1.0f, a[i] + 0.3f * tanhf(xi[i])));
                 }
-                judge_plainly(&q, params[1], x + p * I, a, 1);
+                evaluate_plainly(&q, params[1], x + p * I, a, 1);
                 if (q > best_q) {
                     best_q = q;
                     memcpy(best, a, sizeof best);

@@ -1,4 +1,4 @@
-/* Batches: checks, drawn tasks, the file for looking at what broke a step. */
+/* Batches: checks, drawn tasks, the file of a failed step. */
 #include <stdio.h>
 #include <string.h>
 

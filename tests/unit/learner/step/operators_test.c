@@ -1,4 +1,4 @@
-/* The operators' formulas, one step each, with numbers worked out by hand or by central
+/* The operators' formulas, one step each, against values computed by hand or by central
  * differences. */
 #include <math.h>
 #include <stdio.h>
@@ -131,9 +131,9 @@ static void check_group(struct probe *probe, const struct check *check)
         analytic += (double)gradients[i] * (double)direction[i];
     }
     const double h = 1e-3;
-    const double ahead = loss_at(probe, check->group, direction, h, check);
-    const double behind = loss_at(probe, check->group, direction, -h, check);
-    const double numeric = (ahead - behind) / (2.0 * h);
+    const double above = loss_at(probe, check->group, direction, h, check);
+    const double below = loss_at(probe, check->group, direction, -h, check);
+    const double numeric = (above - below) / (2.0 * h);
     print_message("%s %s: gradient %.6f, central difference %.6f\n", check->algorithm, check->group,
                   analytic, numeric);
     assert_true(fabs(numeric - analytic) < 1e-4 + 2e-3 * fabs(analytic));

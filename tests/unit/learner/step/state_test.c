@@ -49,7 +49,7 @@ static void assert_same(const struct state *a, const struct state *b)
     assert_int_equal(state_digest(a), state_digest(b));
 }
 
-/* One learner is never disturbed; the other is read from a checkpoint into a fresh process. */
+/* One learner runs through; the other resumes from its checkpoint with fresh objects. */
 static void check_resumed(const struct settings *settings)
 {
     struct state *whole, *resumed;
@@ -66,7 +66,7 @@ static void check_resumed(const struct settings *settings)
     seeded.seed++;
     assert_int_equal(state_new(&resumed, &seeded, &err), STATUS_OK);
     assert_int_equal(update_new(&other, settings, 6, 4, 2, &err), STATUS_OK);
-    run(other, resumed, settings, 1); /* it has even computed */
+    run(other, resumed, settings, 1); /* its packed weights are those of another state */
     assert_int_not_equal(state_digest(resumed), state_digest(whole));
     struct safetensors *file;
     assert_int_equal(state_load(resumed, settings, path, &file, &err), STATUS_OK);
@@ -144,7 +144,7 @@ static void files_of_other_learners_are_refused(void **state)
     scratch_path(absent, scratch_folder, "absent");
     assert_int_equal(state_load(learner, &settings, absent, NULL, &err), STATUS_NOT_FOUND);
 
-    /* A package is no checkpoint, a cut file is none. */
+    /* Neither a package nor a truncated file is a checkpoint. */
     void *bytes;
     size_t size;
     assert_int_equal(state_package(learner, &settings, NULL, NULL, 0, &bytes, &size, &err),

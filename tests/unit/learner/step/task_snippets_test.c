@@ -1,4 +1,5 @@
-/* Sharing a batch: every task snippet goes to one worker, in order, evenly; groups keep their limit. */
+/* Sharing a batch: every task snippet goes to one worker, in order, evenly; groups keep their
+ * limit. */
 #include <stdlib.h>
 
 #include "common/base/rng.h"

@@ -140,7 +140,7 @@ static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
     }
 }
 
-/* Critics start almost flat: with heads 100 times as large an error of their layers shows. */
+/* Critics start almost flat; heads 100 times as large make an error of their layers visible. */
 static void steepen_critics(struct state *state)
 {
     for (int k = 0; k < state_layout(state)->n_groups; k++) {
@@ -271,7 +271,7 @@ static void two_ranks_equal_one(void **unused)
     }
 }
 
-/* A step with noise drawn inside, and one with the same numbers handed in. */
+/* A step that draws its noise, and one that is given the same numbers. */
 static void compare_noise(const char *algorithm, int T, bool improve_one)
 {
     const struct settings settings = learning_settings(algorithm, 2, T);
@@ -363,7 +363,7 @@ static void batches_out_of_range_are_refused(void **unused)
     struct err err;
     assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_INVALID);
     assert_string_equal(err.text, "batch of 31 snippets of 7: expected at most 30 of 7");
-    batch.B = 3; /* fewer than made for is fine */
+    batch.B = 3; /* fewer than the update was made for */
     assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
     learning_free(&batch);
     update_free(update);
@@ -410,7 +410,7 @@ static void check_no_allocation(const char *algorithm)
         struct err err;
         assert_int_equal(update_step(update, state, &batches[i], NULL, NULL, &err), STATUS_OK);
     }
-    assert_null(mem_new(1)); /* none was made until here */
+    assert_null(mem_new(1)); /* the failure is still pending: no step allocated */
     memory_fail_at(0);
     for (uint64_t i = 0; i < 3; i++) {
         learning_free(&batches[i]);
@@ -445,7 +445,7 @@ static void no_memory_leaves_nothing_behind(void **unused)
     }
 }
 
-/* The page's figures: 7.22 GFLOP for 64 full snippets of 8, 71.5 for 512 of 10. */
+/* The figures of docs/maths.md: 7.22 GFLOP for 64 full snippets of 8, 71.5 for 512 of 10. */
 static void nominal_work_is_that_of_the_page(void **unused)
 {
     (void)unused;
