@@ -88,7 +88,7 @@ status returns_file_open(struct returns_file **file, const char *path,
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
     opened->signature = signature;
-    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (opened->fd < 0) {
         mem_free(opened);
         return err_errno(err, errno, "open %s", path);

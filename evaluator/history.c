@@ -82,7 +82,7 @@ status history_open(struct history **history, const char *path, struct err *err)
     pthread_mutex_init(&opened->mutex, NULL);
     opened->page = cJSON_CreateObject();
     opened->records = cJSON_AddArrayToObject(opened->page, "evaluations");
-    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     status s = STATUS_OK;
     if (opened->records == NULL) {
         s = err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);

@@ -91,11 +91,9 @@ int main(int argc, char **argv)
             rpc_fini();
             if (s != STATUS_OK) {
                 log_error("%s", err.text);
+                process_stop(program->process, EXIT_FAILURE);
             }
             exit_code = process_close(program->process);
-            if (s != STATUS_OK && exit_code == EXIT_SUCCESS) {
-                exit_code = EXIT_FAILURE;
-            }
         }
     }
     if (s != STATUS_OK && program->process == NULL) {

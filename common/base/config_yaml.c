@@ -12,6 +12,9 @@
 
 static const char *const roles[] = {CONFIG_ROLES};
 #define N_ROLES (sizeof roles / sizeof roles[0])
+/* Lists and mappings inside each other. libyaml takes time for each level at each token, so that half
+ * a megabyte of '[' would take minutes. */
+#define DEPTH_MAX 32
 
 struct reader {
     yaml_parser_t parser;
@@ -20,6 +23,7 @@ struct reader {
     struct err *err;
     const struct config_section *sections;
     size_t n_sections;
+    unsigned depth; /* open lists and mappings */
     size_t section_lines[N_ROLES +
                          16]; /* where each section began, 0: not yet; roles first, then others */
 };
@@ -29,11 +33,23 @@ static size_t line_of(const struct reader *r)
     return r->event.start_mark.line + 1;
 }
 
+/* Lists and mappings that are open behind the current event. */
+static status count_depth(struct reader *r)
+{
+    const yaml_event_type_t type = r->event.type;
+    r->depth += type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT;
+    r->depth -= type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT;
+    return r->depth <= DEPTH_MAX
+               ? STATUS_OK
+               : err_set(r->err, STATUS_INVALID, "%s:%zu: nested deeper than %d levels", r->path,
+                         line_of(r), DEPTH_MAX);
+}
+
 static status next_event(struct reader *r)
 {
     yaml_event_delete(&r->event);
     if (yaml_parser_parse(&r->parser, &r->event) != 0) {
-        return STATUS_OK;
+        return count_depth(r);
     }
     if (r->parser.error == YAML_MEMORY_ERROR) {
         return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
@@ -290,16 +306,12 @@ static status read_group(struct reader *r, const struct config_section *section,
 /* Another role's mapping: not looked into. */
 static status skip_section(struct reader *r)
 {
-    for (int depth = 1; depth > 0;) {
-        const status s = next_event(r);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        const yaml_event_type_t type = r->event.type;
-        depth += type == YAML_MAPPING_START_EVENT || type == YAML_SEQUENCE_START_EVENT;
-        depth -= type == YAML_MAPPING_END_EVENT || type == YAML_SEQUENCE_END_EVENT;
+    const unsigned outside = r->depth - 1;
+    status s = STATUS_OK;
+    while (s == STATUS_OK && r->depth > outside) {
+        s = next_event(r);
     }
-    return STATUS_OK;
+    return s;
 }
 
 static const struct config_section *find_section(const struct reader *r, const char *name,

@@ -1,5 +1,6 @@
-/* The crash handler. Only write(), backtrace() (loaded beforehand) and raise() are called from it.
- */
+/* The crash handler. It runs on the thread that failed, in whatever state that thread left locks and
+ * the heap, so it calls only write(), backtrace() (loaded beforehand) and raise(), and formats
+ * nothing. */
 #include "common/base/crash.h"
 
 #include <execinfo.h>
@@ -66,6 +67,16 @@ static void on_crash(int number)
     crash_print_backtrace();
     /* SA_RESETHAND has restored the default action: now really die of it. */
     raise(number);
+}
+
+/* What a thread raises by its own fault. */
+static const int FAULTS[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+
+void crash_unblock_faults(sigset_t *set)
+{
+    for (size_t i = 0; i < sizeof FAULTS / sizeof FAULTS[0]; i++) {
+        sigdelset(set, FAULTS[i]);
+    }
 }
 
 void crash_install(const char *process)

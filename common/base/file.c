@@ -39,7 +39,7 @@ static bool fails_now(void)
 
 static status make_folder(const char *path, struct err *err)
 {
-    if (mkdir(path, 0777) == 0) {
+    if (mkdir(path, 0700) == 0) { /* what a run writes is its owner's until they say otherwise */
         status s = file_sync_folder(path, err);
         if (s != STATUS_OK) {
             (void)rmdir(path);
@@ -220,7 +220,10 @@ status file_sync_folder(const char *path, struct err *err)
 static status write_aside(const char *path, const struct file_part *parts, size_t n,
                           struct err *err)
 {
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    /* Somebody who may write into this folder could have put a link here, to a file of ours that we
+     * would then overwrite. O_EXCL makes a new file or nothing, and follows no link. */
+    unlink(path);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (fd < 0) {
         return err_errno(err, errno, "open %s", path);
     }
@@ -294,9 +297,10 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
 
 status file_lock(const char *path, int *fd, struct err *err)
 {
-    const int opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    const int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (opened < 0) {
-        return err_errno(err, errno, "open lock %s", path);
+        return errno == ELOOP ? err_set(err, STATUS_DENIED, "lock %s: is a symbolic link", path)
+                              : err_errno(err, errno, "open lock %s", path);
     }
     if (flock(opened, LOCK_EX | LOCK_NB) != 0) {
         const int number = errno;

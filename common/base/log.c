@@ -2,7 +2,10 @@
  * format). */
 #include "common/base/log.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,6 +15,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/crash.h"
+#include "common/base/utf8.h"
 
 #define LINE_SIZE      4096 /* up to PIPE_BUF a write to a pipe is not torn */
 #define FOOTER_SIZE    512
@@ -89,14 +93,19 @@ static size_t put_head(char *line, size_t size, enum log_level level, const char
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
 }
 
-/* One event, one line: whatever a peer put into a text cannot forge another. */
-static void clean(char *text)
+/* Runs before main. A process that is started with a standard file closed gets its number for the
+ * next file that it opens; log lines would go into that file. SIGXFSZ, for a file that would exceed
+ * `ulimit -f`, ends a process by default; ignored, the write fails with EFBIG, which is handled like
+ * a full disk. */
+__attribute__((constructor)) static void prepare_standard_files(void)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = ' ';
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            /* open() takes the lowest free number: this one, since all below are open. */
+            (void)!open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY);
         }
     }
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 static void write_out(const char *text, size_t size)
@@ -118,7 +127,10 @@ static void write_line(enum log_level level, const char *module, unsigned hidden
     const size_t most = sizeof line - 64; /* room for the tail */
     size_t used = put_head(line, most, level, module);
     const int n = vsnprintf(line + used, most - used, format, args);
-    clean(line + used);
+    /* One event, one line: whatever a peer or a file put into a text cannot forge another, and no
+     * control sequence of theirs reaches the terminal. */
+    utf8_trim(line + used);
+    utf8_clean(line + used);
     const bool cut = n > 0 && (size_t)n >= most - used;
     used = strlen(line);
     if (cut) {
@@ -182,7 +194,8 @@ void log_footer(const char *text)
     char out[FOOTER_SIZE + 8];
     pthread_mutex_lock(&lock);
     snprintf(footer, sizeof footer, "%s", text == NULL ? "" : text);
-    clean(footer);
+    utf8_trim(footer);
+    utf8_clean(footer);
     const int size = snprintf(out, sizeof out, "\r\033[K%s", footer);
     write_out(out, (size_t)size);
     pthread_mutex_unlock(&lock);

@@ -1,4 +1,9 @@
-/* The life of a process: signals, loop, admin page, status line, and an end that cannot hang. */
+/* The life of a process: signals, loop, admin page, status line, and an end that cannot hang.
+ *
+ * SIGTERM and SIGINT are blocked in all threads. While the process starts, a small thread waits for
+ * them (start_watch): the main thread may be opening a large store, or hang in a library. From
+ * process_run on the loop takes them. After that request an alarm bounds the end: a process that
+ * hangs is ended by on_end_limit, with a backtrace. */
 #include "common/base/process.h"
 
 #include <errno.h>
@@ -20,15 +25,19 @@
 #include "common/base/metrics.h"
 #include "common/base/process_metrics.h"
 #include "common/base/progress.h"
+#include "common/base/utf8.h"
 
 #define LOG_MODULE "process"
 #include "common/base/log.h"
 
-#define TIMERS_MAX    16
-#define LAG_PERIOD_MS 250
-#define END_LIMIT_S                                                                                \
-    60 /* from the request to end until process_close; then it is ended the hard way */
+#define TIMERS_MAX     16
+#define LAG_PERIOD_MS  250
+#define END_LIMIT_S    60 /* from the request to end until process_close */
+#define START_LIMIT_S  8  /* from a request to end while starting until process_run */
 #define CLOSE_LIMIT_MS 2000
+/* Threads that a process must be able to make: gRPC alone starts four, and waits for ever for one
+ * that it cannot start. */
+#define THREADS_LEAST 8
 
 struct timer {
     uv_timer_t handle;
@@ -54,6 +63,8 @@ struct process {
     struct timer timers[TIMERS_MAX];
     size_t n_timers;
     struct admin *admin;
+    pthread_t start_watch; /* until process_run or process_close */
+    bool has_start_watch;
     atomic_bool running;
     atomic_bool stopping;
     atomic_int exit_code;
@@ -75,6 +86,72 @@ static void on_end_limit(int number)
     crash_print_backtrace();
     _exit(1);
 }
+
+/* ---- starting ---- */
+
+static void *wait_for_lock(void *lock)
+{
+    pthread_mutex_lock(lock);
+    pthread_mutex_unlock(lock);
+    return NULL;
+}
+
+/* Can this process have THREADS_LEAST more threads at once? All wait for a lock that is held until
+ * they have been made, and then end. */
+static status check_threads(struct err *err)
+{
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t threads[THREADS_LEAST];
+    unsigned n = 0;
+    int error = 0;
+    pthread_mutex_lock(&lock);
+    while (n < THREADS_LEAST && error == 0) {
+        error = pthread_create(&threads[n], NULL, wait_for_lock, &lock);
+        n += error == 0;
+    }
+    pthread_mutex_unlock(&lock);
+    for (unsigned i = 0; i < n; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    if (error == 0) {
+        return STATUS_OK;
+    }
+    return err_errno(err, error,
+                     "only %u of at least %d threads can be made (ulimit -v, ulimit -u, or the "
+                     "container's limit of processes)",
+                     n, THREADS_LEAST);
+}
+
+/* Takes the request to end while the process starts. */
+static void *watch_start(void *arg)
+{
+    struct process *process = arg;
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    int number = 0;
+    while (sigwait(&ends, &number) != 0) {
+    }
+    /* From here to the end without cancellation: end_start_watch must not cancel within the log. */
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    log_info("stopping on signal=%s before the start was complete",
+             number == SIGTERM ? "SIGTERM" : "SIGINT");
+    atomic_store(&process->stopping, true);
+    alarm(START_LIMIT_S);
+    return NULL;
+}
+
+static void end_start_watch(struct process *process)
+{
+    if (process->has_start_watch) {
+        pthread_cancel(process->start_watch); /* it waits in sigwait, or has ended */
+        pthread_join(process->start_watch, NULL);
+        process->has_start_watch = false;
+    }
+}
+
+/* ---- ending ---- */
 
 /* Loop thread. */
 static void begin_end(struct process *process)
@@ -152,6 +229,8 @@ void process_report(struct process *process, double fraction, const char *format
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    utf8_trim(text); /* it becomes JSON at /status */
+    utf8_clean(text);
 
     pthread_mutex_lock(&process->lock);
     process->fraction = fraction;
@@ -277,6 +356,16 @@ static status end_with_supervisor(struct err *err)
     return STATUS_OK;
 }
 
+static status start_watch(struct process *process, struct err *err)
+{
+    const int error = pthread_create(&process->start_watch, NULL, watch_start, process);
+    if (error != 0) {
+        return err_errno(err, error, "start a thread");
+    }
+    process->has_start_watch = true;
+    return STATUS_OK;
+}
+
 status process_open(struct process **process, const char *role, int index, int count,
                     const struct experiment *experiment, struct err *err)
 {
@@ -286,6 +375,9 @@ status process_open(struct process **process, const char *role, int index, int c
         return s;
     }
     s = end_with_supervisor(err);
+    if (s == STATUS_OK) {
+        s = check_threads(err);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -318,10 +410,17 @@ status process_open(struct process **process, const char *role, int index, int c
     if (s != STATUS_OK) {
         goto close_loop;
     }
+    s = start_watch(made, err);
+    if (s != STATUS_OK) {
+        goto close_admin;
+    }
     log_info("started version=%s pid=%ld run_dir=%s admin=%s", HINDCAST_VERSION, (long)getpid(),
              experiment->run_dir, admin_address(made->admin));
     *process = made;
     return STATUS_OK;
+close_admin:
+    admin_close(made->admin);
+    (void)metrics_remove_hook(process_metrics_update, NULL);
 close_loop:
     close_loop(made);
 free_made:
@@ -354,6 +453,7 @@ void process_every(struct process *process, uint64_t period_ms, void (*tick)(voi
 
 void process_run(struct process *process)
 {
+    end_start_watch(process);
     /* Only this thread takes the signals, and only while it can act on them. */
     sigset_t ends;
     sigemptyset(&ends);
@@ -381,6 +481,7 @@ void process_set_end_limit(struct process *process, unsigned limit_s)
 int process_close(struct process *process)
 {
     const int exit_code = atomic_load(&process->exit_code);
+    end_start_watch(process);
     admin_close(process->admin);
     (void)metrics_remove_hook(process_metrics_update, NULL);
     progress_end(&process->progress);

@@ -18,8 +18,9 @@ struct process;
 
 /* `role` "learner", `index` of several of the same role (0 with `count` 1). Makes run_dir, opens
  * the log, the loop and the admin page (its address in RUN_DIR/<role>[-<index>].admin), blocks
- * SIGTERM and SIGINT for all threads started later (only the loop takes them; what comes before
- * process_run waits for it), ignores SIGPIPE, takes SIGALRM for itself. With
+ * SIGTERM and SIGINT for all threads started later (the loop takes them; one that comes earlier
+ * makes process_run return at once, and ends a start that lasts 8 s longer), ignores SIGPIPE, takes
+ * SIGALRM for itself. RETRY: no more threads can be made. With
  * HINDCAST_SUPERVISED=PID in the environment, its parent's, it gets SIGTERM when its parent dies;
  * CLOSED: it has died already. Before grpc_init. One per process. */
 status process_open(struct process **process, const char *role, int index, int count,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/base/crash.h"
+#include "common/base/utf8.h"
 
 #define LOG_MODULE "status"
 #include "common/base/log.h"
@@ -23,14 +24,22 @@ const char *status_text(status code)
     return "unknown status";
 }
 
-/* Formats into err->text; a longer text is cut and ends in "...". */
+/* A text that was cut ends in "...", between two characters. */
+static void end_cut_text(struct err *err)
+{
+    err->text[sizeof err->text - 4] = '\0';
+    utf8_trim(err->text);
+    strcat(err->text, "...");
+}
+
+/* Formats into err->text; a longer text is cut. */
 static void set_text(struct err *err, const char *format, va_list args)
 {
     const int length = vsnprintf(err->text, sizeof err->text, format, args);
     if (length < 0) {
         err->text[0] = '\0';
     } else if ((size_t)length >= sizeof err->text) {
-        memcpy(err->text + sizeof err->text - 4, "...", 4);
+        end_cut_text(err);
     }
 }
 
@@ -41,7 +50,7 @@ static void add_reason(struct err *err, const char *reason)
     const size_t room = sizeof err->text - used;
     const int length = snprintf(err->text + used, room, ": %s", reason);
     if (length > 0 && (size_t)length >= room) {
-        memcpy(err->text + sizeof err->text - 4, "...", 4);
+        end_cut_text(err);
     }
 }
 
@@ -118,6 +127,7 @@ static status from_errno(int number)
         return STATUS_DENIED;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: /* ulimit -f, or the file system's own limit */
         return STATUS_FULL;
     case ENOSYS:
     case EOPNOTSUPP:

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 
 #define TEXT_MAX 1000 /* of a status text, so that it fits into a header */
 
@@ -238,7 +239,7 @@ static void finish_code(struct rpc_call *call, int code, const char *text)
     call->finishing = true;
     call->code = code;
     if (text != NULL && text[0] != '\0') {
-        size_t size = strnlen(text, TEXT_MAX);
+        size_t size = utf8_cut(text, TEXT_MAX);
         call->text = mem_new(size + 1); /* without memory: the code alone */
         if (call->text != NULL) {
             memcpy(call->text, text, size);

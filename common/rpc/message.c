@@ -11,6 +11,7 @@
 
 #include "common/base/memory.h"
 #include "common/rpc/decompress.h"
+#include "common/rpc/message_text.h"
 #include "common/rpc/operation.h"
 
 #define BLOCK_BYTES 1008u /* the first block; each further one is twice as large */
@@ -311,6 +312,10 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
         return err_set(err, STATUS_NO_MEMORY, "message: out of memory");
     }
     size_t rest_size = payload.tag + (all.size - payload.end);
+    s = message_check_texts(descriptor, rest, rest_size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     m->budget_bytes = m->used_bytes + MESSAGE_MEMORY_BYTES + MESSAGE_MEMORY_PER_BYTE * rest_size;
     ProtobufCAllocator allocator = {.alloc = allocate, .free = allocate_free, .allocator_data = m};
     m->body = protobuf_c_message_unpack(descriptor, &allocator, rest_size, rest);

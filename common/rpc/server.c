@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "common/base/crash.h"
 #include "common/base/memory.h"
 #include "common/rpc/address.h"
 #include "common/rpc/serving.h"
@@ -168,11 +169,14 @@ void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*func
         (struct server_timer){.period_ns = period_ms * NS_PER_MS, .function = function, .arg = arg};
 }
 
-/* Signals are the main thread's: the call thread, and what gRPC starts from it, block them all. */
+/* Signals are the main thread's: the call thread, and what gRPC starts from it, block all that
+ * others send. Those that a thread's own fault raises stay unblocked: the kernel ends a process at
+ * once, without running the crash handler, when such a signal is blocked. */
 static int start_thread(struct rpc_server *server)
 {
     sigset_t all, before;
     sigfillset(&all);
+    crash_unblock_faults(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&server->thread, NULL, serving_run, server);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

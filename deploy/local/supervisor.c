@@ -218,7 +218,8 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
 static void start(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
-    int log_fd = open(child->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int log_fd =
+        open(child->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (log_fd < 0) {
         child->state = CHILD_FAILED;
         fail(supervisor, child, "cannot write its log");

@@ -126,7 +126,7 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "reporter");
     }
-    made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (made->fd < 0) {
         s = err_errno(err, errno, "%s", path);
         goto free_made;

@@ -146,7 +146,7 @@ static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
     bytes_put64(header + 128, LMDB_NO_PAGE);
     bytes_put64(header + 136, 1);
     const int fd = open(path_in(aside, folder, "data.mdb.tmp"),
-                        O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+                        O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0) {
         return err_errno(err, errno, "open %s", aside);
     }

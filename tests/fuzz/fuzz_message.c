@@ -5,6 +5,7 @@
 #include <grpc/slice.h>
 #include <stdlib.h>
 
+#include "common/base/utf8.h"
 #include "common/clients/signature_wire.h"
 #include "common/rpc/message.h"
 #include "proto/parameters.pb-c.h"
@@ -130,10 +131,38 @@ static grpc_byte_buffer *buffer_of(const uint8_t *bytes, size_t size, size_t mos
     return buffer;
 }
 
+/* Every text of an accepted message is UTF-8, submessages included. */
+static void check_texts(const ProtobufCMessage *message)
+{
+    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+    for (unsigned i = 0; i < descriptor->n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
+        const bool text = field->type == PROTOBUF_C_TYPE_STRING;
+        if (!text && field->type != PROTOBUF_C_TYPE_MESSAGE) {
+            continue;
+        }
+        const char *base = (const char *)message;
+        const void *const *values = (const void *const *)(const void *)(base + field->offset);
+        size_t n = 1;
+        if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+            n = *(const size_t *)(const void *)(base + field->quantifier_offset);
+            values = *(const void *const *const *)values;
+        }
+        for (size_t k = 0; k < n; k++) {
+            if (values[k] != NULL && text) {
+                fuzz_must(!utf8_is_text(values[k]), "a text that is not UTF-8");
+            } else if (values[k] != NULL) {
+                check_texts(values[k]);
+            }
+        }
+    }
+}
+
 /* What a handler does first with what it got. */
 static void use(const struct message *message)
 {
     fuzz_must(!protobuf_c_message_check(message->body), "protobuf-c finds the message unsound");
+    check_texts(message->body);
     fuzz_must(message->used_bytes > message->budget_bytes, "more memory than its budget");
     if (message->payload.size > 0) {
         uint8_t *copy = malloc(message->payload.size);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
 #include "common/base/config.h"
 #include "common/base/memory.h"
 #include "tests/lib/check.h"
@@ -589,6 +590,33 @@ static void groups_have_named_entries(void **state)
     free(help);
 }
 
+/* A file of 1 MiB is read or refused in seconds, however it nests. */
+static void deep_nesting_is_refused_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *level, *end;
+    } KINDS[] = {{"[", ""}, {"{a: ", ""}, {"- ", "x"}, {"? ", "x"}, {"[[[[\n     ", ""}, {"[{a: ", ""}};
+    static char yaml[1u << 20];
+    for (size_t k = 0; k < sizeof KINDS / sizeof KINDS[0]; k++) {
+        size_t used = (size_t)snprintf(yaml, sizeof yaml, "collector:\n  x:\n    ");
+        while (used + 16 < sizeof yaml) {
+            used += (size_t)snprintf(yaml + used, sizeof yaml - used, "%s", KINDS[k].level);
+        }
+        snprintf(yaml + used, sizeof yaml - used, "%s\n", KINDS[k].end);
+        const uint64_t begin_ns = clock_now_ns();
+        assert_int_equal(load_yaml(yaml), STATUS_INVALID);
+        assert_true(clock_now_ns() - begin_ns < 3 * NS_PER_S);
+        if (strstr(err.text, "nested deeper than 32 levels") == NULL) {
+            fail_msg("%s", err.text);
+        }
+    }
+    /* What people write is far from it. */
+    assert_int_equal(
+        load_yaml("collector: {a: [[[[[[[[[[[[[[[[[[[[[[[[[x]]]]]]]]]]]]]]]]]]]]]]]]]}\n"),
+        STATUS_OK);
+}
+
 static void mistakes_in_groups(void **state)
 {
     (void)state;
@@ -694,6 +722,7 @@ int main(void)
         cmocka_unit_test(renamed_options_work_and_warn),
         cmocka_unit_test(groups_have_named_entries),
         cmocka_unit_test(mistakes_in_groups),
+        cmocka_unit_test(deep_nesting_is_refused_at_once),
         cmocka_unit_test(without_memory),
         cmocka_unit_test(damaged_files_do_no_harm),
     };

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "common/base/counter_file.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "tests/lib/check.h"
@@ -219,6 +221,71 @@ static int set_up(void **state)
     return 0;
 }
 
+/* Links that somebody else has put where files are written are not followed. */
+static void planted_links_are_not_followed(void **state)
+{
+    (void)state;
+    char precious[2 * SCRATCH_SIZE], counter[2 * SCRATCH_SIZE], lock[2 * SCRATCH_SIZE];
+    scratch_path(precious, scratch_folder, "precious");
+    scratch_path(counter, scratch_folder, "counter");
+    scratch_path(lock, scratch_folder, "lock");
+    scratch_write(precious, "precious");
+    struct err err;
+
+    /* What is written aside: the link goes, the file is replaced as ever. */
+    assert_int_equal(symlink(precious, aside), 0);
+    const struct file_part part = {"new", 3};
+    assert_int_equal(file_replace(path, &part, 1, &err), STATUS_OK);
+    assert_file("new");
+
+    /* What is opened to stay: refused. */
+    int fd = -1;
+    assert_int_equal(symlink(precious, lock), 0);
+    assert_int_equal(file_lock(lock, &fd, &err), STATUS_DENIED);
+    assert_non_null(strstr(err.text, "symbolic link"));
+    assert_int_equal(symlink(precious, counter), 0);
+    struct counter_file file;
+    uint64_t version;
+    assert_int_not_equal(counter_file_open(&file, counter, "run", &version, &err), STATUS_OK);
+
+    char *text = scratch_read(precious);
+    assert_string_equal(text, "precious");
+    free(text);
+}
+
+static void made_folders_are_the_owners(void **state)
+{
+    (void)state;
+    struct err err;
+    char folder[2 * SCRATCH_SIZE];
+    scratch_path(folder, scratch_folder, "own/deep");
+    const mode_t before = umask(0);
+    assert_int_equal(file_make_folders(folder, &err), STATUS_OK);
+    umask(before);
+    struct stat info;
+    assert_int_equal(stat(folder, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0700);
+}
+
+static void too_large_a_file_is_full(void **state)
+{
+    (void)state;
+    struct err err;
+    assert_int_equal(err_errno(&err, EFBIG, "write"), STATUS_FULL);
+    /* The signal that would end the process is ignored from before main on. */
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    static char bytes[8192];
+    const struct file_part part = {bytes, sizeof bytes};
+    const status s = file_replace(path, &part, 1, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(s, STATUS_FULL);
+    assert_file(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +298,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(read_without_memory, set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(reads_at_a_place, set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(makes_folders, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(planted_links_are_not_followed, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(made_folders_are_the_owners, set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(too_large_a_file_is_full, set_up, scratch_tear_down),
         cmocka_unit_test_setup_teardown(lock_is_exclusive_and_ends_with_its_process, set_up,
                                         scratch_tear_down),
     };

@@ -352,6 +352,68 @@ static void payloads_are_released_once(void **state)
     }
 }
 
+/* One string field: tag, length, bytes. */
+static size_t put_text(uint8_t *to, unsigned field, const char *bytes, size_t size)
+{
+    size_t n = 0;
+    const unsigned tag = field << 3 | 2;
+    if (tag >= 0x80) {
+        to[n++] = (uint8_t)(tag | 0x80);
+        to[n++] = (uint8_t)(tag >> 7);
+    } else {
+        to[n++] = (uint8_t)tag;
+    }
+    to[n++] = (uint8_t)size;
+    memcpy(to + n, bytes, size);
+    return n + size;
+}
+
+static void texts_are_utf8_without_nul(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        const char *refused; /* NULL: accepted */
+    } CASES[] = {
+        {"", 0, NULL},
+        {"plain\ttext\n", 11, NULL},
+        {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", 9, NULL},
+        {"a\0b", 3, "byte 1 is 0, which a text must not contain"},
+        {"ab\xff", 3, "byte 2 is not UTF-8"},
+        {"ab\xc3", 3, "byte 2 is not UTF-8"}, /* cut inside a character */
+        {"\xed\xa0\x80", 3, "byte 0 is not UTF-8"},
+        {"\xc0\x80", 2, "byte 0 is not UTF-8"},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        /* As the first text, as the second, and behind a payload that may hold anything. */
+        for (int place = 0; place < 3; place++) {
+            uint8_t bytes[128];
+            size_t n = 0;
+            if (place == 1) {
+                n += put_text(bytes + n, 2, "first", 5);
+            } else if (place == 2) {
+                n += put_text(bytes + n, ECHO_PAYLOAD, "\xff\0\xfe", 3);
+            }
+            n += put_text(bytes + n, place == 0 ? 2 : 16, CASES[i].bytes, CASES[i].size);
+            for (size_t piece = 1; piece < 8; piece++) {
+                struct message message = {0};
+                struct err err = {0};
+                const status s =
+                    message_read(&message, buffer_of(bytes, n, piece, NULL), &WITH_PAYLOAD, &err);
+                message_fini(&message);
+                if (CASES[i].refused == NULL) {
+                    assert_int_equal(s, STATUS_OK);
+                    continue;
+                }
+                assert_int_equal(s, STATUS_INVALID);
+                assert_non_null(strstr(err.text, CASES[i].refused));
+                assert_non_null(strstr(err.text, place == 0 ? "text" : "after"));
+            }
+        }
+    }
+}
+
 static void codes_go_both_ways(void **state)
 {
     (void)state;
@@ -428,6 +490,7 @@ int main(void)
         cmocka_unit_test(compressed_bombs_are_refused),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(payloads_are_released_once),
+        cmocka_unit_test(texts_are_utf8_without_nul),
         cmocka_unit_test(codes_go_both_ways),
         cmocka_unit_test(local_addresses_are_known),
     };

@@ -1,0 +1,102 @@
+/* Walks over the wire format beside its descriptor and looks at every string.
+ *
+ * proto3 demands UTF-8, but protobuf-c does not check it: bytes that are not UTF-8 would reach JSON,
+ * checkpoints and terminals, and a NUL would cut a name so that two names become one. The check
+ * stands here, once, so that no handler and no client has to remember it. */
+#include "common/rpc/message_text.h"
+
+#include "common/base/utf8.h"
+
+#define DEPTH_MAX 32 /* of submessages */
+
+struct reader {
+    const uint8_t *at, *end;
+};
+
+static bool read_varint(struct reader *r, uint64_t *value)
+{
+    *value = 0;
+    for (unsigned shift = 0; shift < 70 && r->at < r->end; shift += 7) {
+        const uint8_t byte = *r->at++;
+        *value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        if ((byte & 0x80) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool skip(struct reader *r, uint64_t size)
+{
+    if (size > (uint64_t)(r->end - r->at)) {
+        return false;
+    }
+    r->at += size;
+    return true;
+}
+
+/* Skips a value that is not length-delimited. Groups do not exist in proto3. */
+static bool skip_number(struct reader *r, unsigned wire_type)
+{
+    uint64_t value;
+    return wire_type == 0   ? read_varint(r, &value)
+           : wire_type == 1 ? skip(r, 8)
+           : wire_type == 5 ? skip(r, 4)
+                            : false;
+}
+
+static status check_string(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t size,
+                           struct err *err)
+{
+    const size_t sound = utf8_sound(bytes, size);
+    if (sound == size) {
+        return STATUS_OK;
+    }
+    return err_set(err, STATUS_INVALID, "message: %s: byte %zu is %s", field->name, sound,
+                   bytes[sound] == 0 ? "0, which a text must not contain" : "not UTF-8");
+}
+
+static status check(const ProtobufCMessageDescriptor *descriptor, struct reader r, unsigned depth,
+                    struct err *err)
+{
+    if (depth == DEPTH_MAX) {
+        return err_set(err, STATUS_INVALID, "message: submessages are nested too deeply");
+    }
+    while (r.at < r.end) {
+        uint64_t tag, size;
+        if (!read_varint(&r, &tag)) {
+            return STATUS_OK; /* malformed: unpacking refuses it */
+        }
+        if ((tag & 7) != 2) {
+            if (!skip_number(&r, tag & 7)) {
+                return STATUS_OK;
+            }
+            continue;
+        }
+        if (!read_varint(&r, &size) || size > (uint64_t)(r.end - r.at)) {
+            return STATUS_OK;
+        }
+        const uint8_t *begin = r.at;
+        r.at += size;
+        const ProtobufCFieldDescriptor *field =
+            tag >> 3 <= UINT32_MAX
+                ? protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3))
+                : NULL;
+        status s = STATUS_OK;
+        if (field != NULL && field->type == PROTOBUF_C_TYPE_STRING) {
+            s = check_string(field, begin, size, err);
+        } else if (field != NULL && field->type == PROTOBUF_C_TYPE_MESSAGE) {
+            s = check(field->descriptor, (struct reader){begin, r.at}, depth + 1, err);
+        }
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+    return STATUS_OK;
+}
+
+status message_check_texts(const ProtobufCMessageDescriptor *descriptor, const uint8_t *bytes,
+                           size_t size, struct err *err)
+{
+    return check(descriptor, (struct reader){bytes, bytes + size}, 0, err);
+}
