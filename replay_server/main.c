@@ -37,8 +37,8 @@ static void report(void *arg)
     }
     if (service_broken(program->service)) {
         log_error(
-            "the store takes nothing any more after a failed write; a new start tells what the "
-            "disk has");
+            "the store takes nothing more: its disk or its files failed; ending, for only a new start "
+            "can tell what is there");
         process_stop(program->process, EXIT_FAILURE);
     }
 }

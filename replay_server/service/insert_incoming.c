@@ -14,6 +14,10 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "sequence %" PRIu64 " after %" PRIu64 ": must rise",
                        request->sequence, stream->last_sequence);
     }
+    if (request->sequence > WRITER_NUMBER_MAX) {
+        return err_set(err, STATUS_INVALID, "sequence %" PRIu64 ": expected at most %llu",
+                       request->sequence, WRITER_NUMBER_MAX);
+    }
     if (request->identity == NULL) {
         return err_set(err, STATUS_INVALID, "sequence %" PRIu64 ": chunk 0 without identity",
                        request->sequence);

@@ -5,10 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define AT(field)          offsetof(struct options, field)
 #define ENDPOINT_AT(field) offsetof(struct options, endpoint.field)
 #define COUNT_MAX          9e15 /* below 2^53 */
+/* What the process needs beside the map: libraries, stacks, arenas, buffers. */
+#define ADDRESSES_BESIDE_MAP (2ull << 30)
 
 /* What each table has for itself: the options of the section, which are the defaults, and those of
  * an entry of `tables` come from this one list. */
@@ -129,6 +132,27 @@ static status finish_named(struct named_table *named, const struct options *opti
     return finish_table(&named->options, name, options, err);
 }
 
+/* The store's map needs addresses for all of map_bytes, though it takes only what it holds. */
+static status check_address_space(const struct options *options, struct err *err)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return STATUS_OK;
+    }
+    const uint64_t needed = (uint64_t)options->map_bytes + ADDRESSES_BESIDE_MAP;
+    if (limit.rlim_cur >= needed) {
+        return STATUS_OK;
+    }
+    const uint64_t limit_bytes = (uint64_t)limit.rlim_cur;
+    const uint64_t most =
+        limit_bytes > ADDRESSES_BESIDE_MAP ? limit_bytes - ADDRESSES_BESIDE_MAP : 16u << 20;
+    return err_set(err, STATUS_INVALID,
+                   "the store's map of %" PRIu64 "M does not fit the address space that is allowed "
+                   "here, %" PRIu64 "M (ulimit -v): raise that limit, or give at most %" PRIu64
+                   "M to replay_server.map_bytes",
+                   (uint64_t)options->map_bytes >> 20, limit_bytes >> 20, most >> 20);
+}
+
 status options_finish(struct options *options, const struct experiment *experiment, struct err *err)
 {
     if (options->listen.n == 0) {
@@ -151,7 +175,10 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
-    status s = finish_table(&options->table, "", options, err);
+    status s = check_address_space(options, err);
+    if (s == STATUS_OK) {
+        s = finish_table(&options->table, "", options, err);
+    }
     for (size_t i = 0; s == STATUS_OK && i < options->n_named; i++) {
         s = finish_named(&options->named[i], options, err);
     }

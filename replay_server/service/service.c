@@ -253,6 +253,7 @@ static void on_tick(void *arg)
     store_reader_rest(service->reader);
     insert_streams_check_idle(service, now_ns);
     service_metrics_update(service);
+    (void)!store_check_present(service->store, NULL);         /* what it finds is in store_broken */
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
     service_settle(service);
 }

@@ -221,6 +221,12 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
         return err_set(err, STATUS_INVALID, "n_writers %u: expected 1..%u", request->n_writers,
                        WRITERS_MAX);
     }
+    status s = table_sealed(table->table)
+                   ? STATUS_OK
+                   : writer_finish(writer, &table->writers, request->n_writers, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     writer->done = true;
     state->table = table;
     state->writer = writer;

@@ -4,10 +4,13 @@
 #include "replay_server/store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -65,7 +68,54 @@ bool store_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
+/* Was this file, whose descriptor we hold, removed or replaced? */
+static bool is_gone(int fd, const char *path)
+{
+    struct stat held, named;
+    return fstat(fd, &held) != 0 || held.st_nlink == 0 || stat(path, &named) != 0 ||
+           named.st_dev != held.st_dev || named.st_ino != held.st_ino;
+}
+
+status store_check_present(struct store *store, struct err *err)
+{
+    static const char *const names[] = {"lock", "data.mdb"};
+    const int fds[] = {store->lock_fd, store->data_fd};
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_SIZE + 16];
+        snprintf(path, sizeof path, "%s/%s", store->path, names[i]);
+        if (is_gone(fds[i], path)) {
+            if (!atomic_exchange(&store->broken, true)) {
+                log_error("the store was removed or replaced under the server, which takes nothing "
+                          "more file=%s",
+                          path);
+            }
+            return err_set(err, STATUS_IO, "store %s: %s was removed or replaced under the server",
+                           store->path, names[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
 /* ---- Opening ---- */
+
+/* Locks data.mdb itself, beside the file `lock`: should that be removed, another server would find
+ * no lock there, but this one it finds. */
+static status lock_data(struct store *store, const char *path, struct err *err)
+{
+    store->data_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (store->data_fd < 0) {
+        return err_errno(err, errno, "open %s", path);
+    }
+    if (flock(store->data_fd, LOCK_EX | LOCK_NB) == 0) {
+        return STATUS_OK;
+    }
+    const int number = errno;
+    close(store->data_fd);
+    return number == EWOULDBLOCK
+               ? err_set(err, STATUS_EXISTS,
+                         "store %s: another process has it (data.mdb is locked)", store->path)
+               : err_errno(err, number, "lock %s", path);
+}
 
 status store_check_file(const char *path, struct err *err)
 {
@@ -214,14 +264,18 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     }
     /* Checked before LMDB follows what is in there. */
     snprintf(name, sizeof name, "%s/data.mdb", store->path);
+    s = lock_data(store, name, err);
+    if (s != STATUS_OK) {
+        goto close_lock;
+    }
     s = store_check_file(name, err);
     if (s != STATUS_OK) {
         err_context(err, s, "the store is damaged (remove its folder, and logs are restored anew)");
-        goto close_lock;
+        goto close_data;
     }
     s = open_environment(store, err);
     if (s != STATUS_OK) {
-        goto close_lock;
+        goto close_data;
     }
     lmdb_snapshot_init(&store->snapshot, store->path, store->env);
     if (!unclean) { /* before the first commit, which may not be synced */
@@ -240,6 +294,8 @@ status store_open(struct store **out, const struct store_settings *settings, boo
 close_env:
     lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
+close_data:
+    close(store->data_fd);
 close_lock:
     close(store->lock_fd);
 free_store:
@@ -262,6 +318,7 @@ void store_close(struct store *store)
     }
     lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
+    close(store->data_fd);
     close(store->lock_fd);
     mem_free(store->path);
     mem_free(store->verified);

@@ -95,9 +95,13 @@ status store_open(struct store **store, const struct store_settings *settings, b
 status store_mark(struct store *store, struct err *err) MUST_CHECK;
 /* No transaction or reader may be open. */
 void store_close(struct store *store);
-/* Is nothing to be had of it any more until it is opened anew? So after a write to LMDB's header
- * page failed: what the disk has is then unknown. Any thread. */
+/* Does the store take nothing more until it is opened again? So it is after a write to LMDB's header
+ * page, or a sync of `interval`, failed (what the disk has is then unknown), and after its files
+ * were removed. Any thread. */
 bool store_broken(const struct store *store);
+/* Are data.mdb and the lock still the files in the folder that they were at open? IO: they were
+ * removed or replaced, and the store is broken. Every commit checks it. Any thread. */
+status store_check_present(struct store *store, struct err *err) MUST_CHECK;
 
 uint64_t store_next_chunk(const struct store *store); /* as committed; >= 1 */
 uint64_t store_commits(const struct store *store);    /* so far in this process; any thread */

@@ -18,7 +18,8 @@ struct store {
     MDB_dbi chunks, episodes, writers, meta;
     enum store_durability durability;
     uint64_t map_bytes;
-    int lock_fd;
+    int lock_fd; /* holds the lock on the file `lock` */
+    int data_fd; /* holds the lock on data.mdb */
     bool marked; /* store_mark has been called: the marker, or its absence, is ours */
     /* The writing thread's: */
     MDB_txn *txn; /* NULL: none open */
@@ -27,7 +28,7 @@ struct store {
     struct lmdb_snapshot snapshot; /* `interval`: what a power cut leaves */
     uint64_t snapshot_idle_bytes;  /* store_idle_bytes when it was taken */
     /* Any thread's: */
-    atomic_bool broken; /* LMDB takes no transaction any more */
+    atomic_bool broken; /* nothing is taken any more: store_broken */
     _Atomic uint64_t commits;
     _Atomic uint64_t used_bytes;
     _Atomic uint64_t file_bytes;

@@ -183,12 +183,15 @@ status store_touch(struct store *store, struct err *err)
 
 status store_commit(struct store *store, struct err *err)
 {
-    if (store->staged_next_chunk != store->next_chunk) {
-        status s = store_touch(store, err);
-        if (s != STATUS_OK) {
-            store_abort(store);
-            return s;
-        }
+    ASSERT(store->txn != NULL);
+    /* LMDB writes just as well into a file that has no name any more, which nobody will ever read. */
+    status s = store_check_present(store, err);
+    if (s == STATUS_OK && store->staged_next_chunk != store->next_chunk) {
+        s = store_touch(store, err);
+    }
+    if (s != STATUS_OK) {
+        store_abort(store);
+        return s;
     }
     atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
     int rc = mdb_txn_commit(store->txn);

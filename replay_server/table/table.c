@@ -126,9 +126,9 @@ const struct table_episode *table_older(const struct table *table,
 
 /* ---- In and out ---- */
 
-/* The version of a sealed table. Its slots are in order of identity; free slots between them, of
+/* The contents of a sealed table. Its slots are in order of identity; free slots between them, of
  * corrupt episodes that were taken out, do not count. */
-static uint64_t digest(const struct table *table)
+static uint64_t digest_contents(const struct table *table)
 {
     XXH3_state_t *state = XXH3_createState();
     ASSERT(state != NULL);
@@ -144,12 +144,28 @@ static uint64_t digest(const struct table *table)
     }
     const uint64_t sum = XXH3_64bits_digest(state);
     XXH3_freeState(state);
-    return sum ? sum : 1;
+    return sum;
+}
+
+/* What an episode adds to the version by its priority: nothing where that does not change draws.
+ * The sum over a table is kept by exclusive or, so that one change costs the same whatever the
+ * table holds. */
+static uint64_t digest_priority(const struct table *table, const struct table_episode *episode)
+{
+    const double unit = selector_unit(table->sampler, episode->priority);
+    if (unit == 1) {
+        return 0;
+    }
+    uint64_t bits;
+    memcpy(&bits, &unit, sizeof bits);
+    const struct episode_identity *i = &episode->identity;
+    const uint64_t words[5] = {i->source, i->shard, i->episode, i->relabel, bits};
+    return XXH3_64bits(words, sizeof words);
 }
 
 status table_begin(struct table *table, const struct table_episode *episode)
 {
-    ASSERT(table->version == 0);
+    ASSERT(!table->sealed);
     ASSERT(episode->id > table->last_id);
     ASSERT(episode->n_rows >= 2);
     ASSERT(table_priority_valid(episode->priority));
@@ -200,7 +216,7 @@ static void make_resident(struct table *table, uint32_t slot_i)
 
 void table_commit(struct table *table, uint64_t id)
 {
-    ASSERT(table->version == 0);
+    ASSERT(!table->sealed);
     const uint32_t s = end_pending(table, id);
     make_resident(table, s);
     table->counts.episodes_inserted++;
@@ -232,6 +248,9 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     const struct table_episode *episode = &table->slots.at[s].episode;
     ASSERT(table->counts.episodes > 0);
     ASSERT(table->counts.transitions >= table_transitions(episode));
+    if (table->sealed) {
+        table->priorities ^= digest_priority(table, episode);
+    }
     /* Out of the selectors, */
     const struct selector_item sampled = table_sampler_item(table, s);
     selector_remove(table->sampler, &sampled);
@@ -251,8 +270,8 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     }
     /* and out of the slots. */
     table_slots_drop(&table->slots, s);
-    if (table->version) {
-        table->version = digest(table);
+    if (table->sealed) {
+        table->contents = digest_contents(table);
     }
     return true;
 }
@@ -279,7 +298,12 @@ status table_set_priority(struct table *table, uint64_t id, double priority)
         const struct selector_item removed = table_remover_item(table, s);
         selector_update(table->remover, &removed, priority);
     }
-    table->slots.at[s].episode.priority = priority;
+    struct table_episode *episode = &table->slots.at[s].episode;
+    const uint64_t before = digest_priority(table, episode);
+    episode->priority = priority;
+    if (table->sealed) {
+        table->priorities ^= before ^ digest_priority(table, episode);
+    }
     return STATUS_OK;
 }
 
@@ -293,7 +317,7 @@ bool table_draws_evenly(const struct table *table)
 status table_seal(struct table *table)
 {
     ASSERT(table->counts.pending_episodes == 0);
-    if (table->version) {
+    if (table->sealed) {
         return STATUS_OK;
     }
     /* What may fail comes first: a new sampler, for sorting gives episodes other slots. */
@@ -319,21 +343,24 @@ status table_seal(struct table *table)
          slot_i = table_slots_newer(&table->slots, slot_i)) {
         const struct selector_item item = table_sampler_item(table, slot_i);
         selector_insert(table->sampler, &item);
+        table->priorities ^= digest_priority(table, &table->slots.at[slot_i].episode);
     }
     ASSERT(selector_count(table->sampler) == table->counts.episodes);
-    table->version = digest(table);
+    table->contents = digest_contents(table);
+    table->sealed = true;
     AUDIT(table_check(table));
     return STATUS_OK;
 }
 
 bool table_sealed(const struct table *table)
 {
-    return table->version != 0;
+    return table->sealed;
 }
 
 uint64_t table_version(const struct table *table)
 {
-    return table->version;
+    const uint64_t version = table->contents ^ table->priorities;
+    return !table->sealed ? 0 : version ? version : 1;
 }
 
 /* ---- Drawing ---- */
@@ -380,6 +407,18 @@ void table_count_duplicate(struct table *table)
 
 /* ---- Checking ---- */
 
+/* Is the sum over priorities what it would be if it were made anew? */
+static bool check_priorities(const struct table *table)
+{
+    uint64_t sum = 0;
+    for (uint32_t s = 0; s < table->slots.capacity; s++) {
+        if (table->slots.at[s].state == SLOT_RESIDENT) {
+            sum ^= digest_priority(table, &table->slots.at[s].episode);
+        }
+    }
+    return !table->sealed || sum == table->priorities;
+}
+
 /* Do the selectors hold the slot exactly when it is resident, with its mass? */
 static bool check_slot(const struct table *table, uint32_t slot_i)
 {
@@ -415,8 +454,8 @@ bool table_check(const struct table *table)
         }
     }
     const struct table_counts *c = &table->counts;
-    return table_slots_check(&table->slots) && n == c->episodes && T == c->transitions &&
-           bytes == c->bytes && pending == c->pending_episodes &&
+    return table_slots_check(&table->slots) && check_priorities(table) && n == c->episodes &&
+           T == c->transitions && bytes == c->bytes && pending == c->pending_episodes &&
            pending_bytes == c->pending_bytes && selector_count(table->sampler) == n &&
            (table->remover == NULL || selector_count(table->remover) == n);
 }

@@ -127,8 +127,9 @@ status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
  * the table as it was. Idempotent. */
 status table_seal(struct table *table) MUST_CHECK;
 bool table_sealed(const struct table *table);
-/* Digest of identities and lengths in order of identity; never 0 for a sealed table, 0 otherwise.
- * Changes when a corrupt episode is taken out of a sealed table. */
+/* Digest of what draws from a sealed table depend on: identities and lengths in order of identity,
+ * and those priorities that the sampler uses and that are not 1. Never 0 for a sealed table, 0
+ * otherwise. It changes when a corrupt episode is taken out, and with priorities. */
 uint64_t table_version(const struct table *table);
 
 /* ---- Drawing ---- */

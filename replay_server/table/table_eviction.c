@@ -86,7 +86,7 @@ status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
 {
     const struct table_limits *limits = &table->settings.limits;
     ASSERT(T >= 1);
-    ASSERT(table->version == 0);
+    ASSERT(!table->sealed);
     if (over(0, T, limits->max_transitions) || over(0, bytes, limits->max_bytes)) {
         return err_set(err, STATUS_FULL,
                        "an episode of %u transitions (%" PRIu64

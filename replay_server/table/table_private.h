@@ -14,7 +14,9 @@ struct table {
     struct selector *sampler; /* of the resident slots, by transitions */
     struct selector *remover; /* of the same, each of weight 1; NULL: none, or sealed */
     uint64_t last_id;
-    uint64_t version; /* 0: not sealed */
+    bool sealed;
+    uint64_t contents;   /* of a sealed table: digest of identities and lengths, .. */
+    uint64_t priorities; /* .. and of the priorities that change its draws; 0: there are none */
     struct table_counts counts;
 };
 

@@ -74,6 +74,12 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
 
 status writer_open(struct writer *writer, uint64_t generation, struct err *err)
 {
+    if (generation > WRITER_NUMBER_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "writer %s: generation %" PRIu64
+                       ": expected at most %llu, or 0 for the next",
+                       writer->name, generation, WRITER_NUMBER_MAX);
+    }
     if (generation == 0) {
         generation = writer->generation + 1;
     }
@@ -105,6 +111,25 @@ void writer_fail(struct writer *writer, uint64_t epoch)
         writer->queued = writer->committed;
     }
     ASSERT(writer->queued >= writer->committed);
+}
+
+status writer_finish(struct writer *writer, const struct writers *all, uint32_t n_writers,
+                     struct err *err)
+{
+    ASSERT(n_writers >= 1);
+    for (size_t i = 0; i < all->n; i++) {
+        const struct writer *other = all->items[i];
+        if (other != writer && other->n_writers != 0 && other->n_writers != n_writers) {
+            return err_set(
+                err, STATUS_MISMATCH,
+                "writer %s seals with n_writers %u, writer %s did with %u: all must give "
+                "the same number (a restart of the server forgets it)",
+                writer->name, n_writers, other->name, other->n_writers);
+        }
+    }
+    writer->done = true;
+    writer->n_writers = n_writers;
+    return STATUS_OK;
 }
 
 size_t writers_n_done(const struct writers *writers)

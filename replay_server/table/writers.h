@@ -15,10 +15,15 @@
 #define WRITER_NAME_SIZE  129 /* with the terminating 0 */
 #define WRITER_CURSOR_MAX 1024
 #define WRITERS_MAX       4096
+/* The largest generation and sequence that a client may give. Above it there is room for more
+ * generations, which writer_open gives by itself, than a writer can ever use: no client can spoil a
+ * writer's name by using up the range. */
+#define WRITER_NUMBER_MAX (1ull << 62)
 
 struct writer {
     char name[WRITER_NAME_SIZE];
-    bool done; /* has called Seal */
+    bool done;          /* has called Seal .. */
+    uint32_t n_writers; /* .. with this number, since the server's start; 0: not yet */
     uint32_t cursor_size;
     uint64_t generation;               /* 0: never opened */
     uint64_t committed;                /* last sequence in the store; 0: none */
@@ -44,7 +49,8 @@ struct writer *writers_find(const struct writers *writers, const char *name); /*
 status writers_add(struct writers *writers, const char *name, struct writer **writer,
                    struct err *err) MUST_CHECK;
 
-/* Opens `writer` with `generation` (0: one more than the last). MISMATCH: an older one. */
+/* Opens `writer` with `generation` (0: one more than the last). MISMATCH: an older one; INVALID:
+ * above WRITER_NUMBER_MAX. */
 status writer_open(struct writer *writer, uint64_t generation, struct err *err) MUST_CHECK;
 /* The episode with this sequence, and its cursor, are in the store. */
 void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *cursor,
@@ -53,6 +59,10 @@ void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *curs
  * The first failure of an epoch counts. */
 void writer_fail(struct writer *writer, uint64_t epoch);
 
+/* The writer has inserted all it has, as one of n_writers. MISMATCH: another writer gave another
+ * number; the text names it. */
+status writer_finish(struct writer *writer, const struct writers *all, uint32_t n_writers,
+                     struct err *err) MUST_CHECK;
 size_t writers_n_done(const struct writers *writers);
 
 #endif

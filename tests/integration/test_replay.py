@@ -1,5 +1,6 @@
 """The replay server as Python's grpcio sees it: what goes in comes out, once, evenly, and again after kill -9."""
 
+import shutil
 import threading
 
 import grpc
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from processes import wait_until
+from processes import BINARIES, wait_until
 from replay_client import Client, cheetah_signature, numbered_rows
 
 LENGTHS = [1, 7, 1500, 3, 40, 2, 660]  # transitions; 1500 and 660 take several chunks
@@ -387,6 +388,64 @@ def test_settings_of_tables_are_checked_before_anything_starts(workspace, option
     process = workspace.start("replay_server", "--check")
     assert process.wait() == 2
     assert words in process.tail()
+
+
+def test_a_map_that_does_not_fit_the_address_space_is_refused_with_the_way_out(workspace):
+    workspace.configure(replay_server={"map_bytes": 64 << 30})
+    process = workspace.start_command("replay_server", "bash", "-c",
+                                      f"ulimit -v 16000000; exec {BINARIES['replay_server']} --config={workspace.config}")
+    assert process.wait() == 2
+    assert "ulimit -v" in process.tail() and "replay_server.map_bytes" in process.tail()
+
+
+def test_a_server_ends_when_its_store_is_removed(server):
+    client = server.client()
+    client.insert("writer", EPISODES[:3])
+    shutil.rmtree(server.workspace.run_dir / "replay")
+    # It acknowledges nothing more, and ends with a sentence; the next start begins with an empty store.
+    with pytest.raises(grpc.RpcError):
+        client.insert("writer", EPISODES[3:])
+    assert server.process.wait() == 1
+    assert "removed or replaced under the server" in server.process.tail()
+    server.process = server.workspace.serve("replay_server")
+    assert client.insert("writer", EPISODES) == (len(EPISODES), len(EPISODES), 0)
+
+
+@pytest.mark.parametrize("priority", [1e308, 1e-308, float("nan")])
+def test_a_priority_out_of_range_is_refused(sealed, priority):
+    server, client = sealed
+    version = client.info().sealed_version
+    request = server.wire.replay.UpdatePrioritiesRequest(table="default", episode_id=[1], priority=[priority])
+    code, text = code_of(client.stub.UpdatePriorities, request, timeout=30)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "expected 1e-30..1e+30" in text
+    # One that is taken changes the draws of a sealed table, and its version.
+    request.priority[0] = 8
+    assert client.stub.UpdatePriorities(request, timeout=30).updated == 1
+    assert client.info().sealed_version not in (0, version)
+    request.priority[0] = 1
+    client.stub.UpdatePriorities(request, timeout=30)
+    assert client.info().sealed_version == version
+
+
+def test_numbers_at_the_end_of_their_range_lock_no_writer_out(server):
+    client = server.client()
+    code, text = code_of(client.open_insert, "writer", generation=2 ** 64 - 1)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "generation" in text
+    opened = client.open_insert("writer", generation=2 ** 62)
+    code, text = code_of(client.insert, "writer", [(2 ** 64 - 1, 0, EPISODES[0][2])], opened)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "sequence" in text
+    assert client.open_insert("writer").generation == 2 ** 62 + 1
+    assert client.insert("writer", EPISODES[:2]) == (2, 2, 0)
+
+
+def test_writers_that_seal_with_different_numbers_are_told(server):
+    client = server.client()
+    client.insert("one", EPISODES[:2])
+    client.insert("two", [(1, 2, EPISODES[2][2])])
+    assert not client.seal("one", n_writers=2).sealed
+    code, text = code_of(client.seal, "two", n_writers=1)
+    assert code == grpc.StatusCode.FAILED_PRECONDITION and "one" in text and "n_writers" in text
+    assert client.seal("two", n_writers=2).sealed
 
 
 # ---- refused, in words ----

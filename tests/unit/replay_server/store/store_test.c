@@ -538,6 +538,68 @@ static void an_unclean_stop_of_the_machine_asks_for_a_scan(void **state)
     assert_false(scan);
 }
 
+/* ---- Its files, removed or replaced ---- */
+
+/* After this has happened to the files of an open store it takes nothing more. */
+static void a_store_notices(const char *file, bool replaced)
+{
+    char path[2 * SCRATCH_SIZE], aside[2 * SCRATCH_SIZE];
+    struct err err = {0};
+    struct store *store = open_store(64 << 20, STORE_EACH, NULL);
+    put(store, store_next_chunk(store), 1, 5);
+    assert_int_equal(store_check_present(store, &err), STATUS_OK);
+    assert_false(store_broken(store));
+    scratch_path(path, scratch_folder, file);
+    scratch_path(aside, scratch_folder, "aside");
+    assert_int_equal(rename(path, aside), 0);
+    if (replaced) {
+        const int fd = open(path, O_CREAT | O_WRONLY, 0640);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    struct signature signature;
+    struct episode episode;
+    trajectories_signature(&signature, K);
+    replay_episode(&episode, &signature, 2, 5);
+    assert_int_equal(store_begin(store, &err), STATUS_OK);
+    replay_store_episode(store, store_next_chunk(store), &episode);
+    assert_int_equal(store_commit(store, &err), STATUS_IO);
+    assert_non_null(strstr(err.text, "was removed or replaced under the server"));
+    assert_true(store_broken(store));
+    episode_fini(&episode);
+    store_close(store);
+    unlink(aside);
+    unlink(path);
+}
+
+static void a_store_whose_files_go_takes_nothing_more(void **state)
+{
+    (void)state;
+    for (int replaced = 0; replaced < 2; replaced++) {
+        a_store_notices("store/data.mdb", replaced);
+        a_store_notices("store/lock", replaced);
+    }
+}
+
+/* With the lock file gone, data.mdb itself is still locked. */
+static void two_servers_never_open_one_store(void **state)
+{
+    (void)state;
+    char path[2 * SCRATCH_SIZE], folder[2 * SCRATCH_SIZE];
+    struct err err = {0};
+    bool scan;
+    struct store *store = open_store(64 << 20, STORE_EACH, NULL), *second = NULL;
+    const struct store_settings settings = {.path = scratch_path(folder, scratch_folder, "store"),
+                                            .map_bytes = 64 << 20};
+    assert_int_equal(store_open(&second, &settings, &scan, &err), STATUS_EXISTS);
+    assert_int_equal(unlink(scratch_path(path, scratch_folder, "store/lock")), 0);
+    assert_int_equal(store_open(&second, &settings, &scan, &err), STATUS_EXISTS);
+    assert_non_null(strstr(err.text, "another process has it"));
+    store_close(store);
+    assert_int_equal(store_open(&second, &settings, &scan, &err), STATUS_OK);
+    store_close(second);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
@@ -552,6 +614,8 @@ int main(void)
         TEST(kill_9_loses_nothing_that_was_committed),
         TEST(a_stop_of_the_machine_leaves_what_was_synced_last),
         TEST(a_process_that_died_takes_nothing_along),
+        TEST(a_store_whose_files_go_takes_nothing_more),
+        TEST(two_servers_never_open_one_store),
         TEST(an_unclean_stop_of_the_machine_asks_for_a_scan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -189,6 +189,72 @@ static void priorities_weigh_transitions(void **state)
     table_free(table);
 }
 
+/* Two learners that see the same version see the same draws. */
+static void priorities_change_the_version_of_a_sealed_table(void **state)
+{
+    (void)state;
+    struct table *a, *b, *even;
+    const struct table_settings uniform = {.sampler = SELECTOR_UNIFORM};
+    assert_int_equal(table_new(&a, &settings), STATUS_OK);
+    assert_int_equal(table_new(&b, &settings), STATUS_OK);
+    assert_int_equal(table_new(&even, &uniform), STATUS_OK);
+    for (uint32_t k = 1; k <= 20; k++) {
+        add(a, k, k, 5);
+        add(b, k, k, 5);
+        add(even, k, k, 5);
+    }
+    assert_int_equal(table_set_priority(b, 7, 3), STATUS_OK);
+    assert_int_equal(table_seal(a), STATUS_OK);
+    assert_int_equal(table_seal(b), STATUS_OK);
+    assert_int_equal(table_seal(even), STATUS_OK);
+    const uint64_t plain = table_version(a);
+    assert_int_not_equal(plain, table_version(b));
+    assert_int_equal(table_set_priority(a, 9, 0.5), STATUS_OK);
+    assert_int_not_equal(plain, table_version(a));
+    assert_int_equal(table_set_priority(a, 9, 1), STATUS_OK);
+    assert_int_equal(table_version(a), plain); /* as it was before */
+    assert_int_equal(table_set_priority(a, 7, 3), STATUS_OK);
+    assert_int_equal(table_version(a), table_version(b)); /* set before or after the seal */
+    assert_int_equal(table_version(even), plain);
+    assert_int_equal(table_set_priority(even, 7, 3), STATUS_OK);
+    assert_int_equal(table_version(even), plain); /* its draws do not use priorities */
+    assert_true(table_remove(a, 7, true));
+    assert_true(table_remove(b, 7, true));
+    assert_int_equal(table_version(a), table_version(b));
+    assert_true(table_check(a) && table_check(b) && table_check(even));
+    table_free(a);
+    table_free(b);
+    table_free(even);
+}
+
+static void priorities_have_a_range(void **state)
+{
+    (void)state;
+    struct table *table;
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
+    add(table, 1, 1, 1000000);
+    static const double bad[] = {1.01e30, 0.99e-30, 1e308, 5e-324, -1};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(table_set_priority(table, 1, bad[i]), STATUS_INVALID);
+    }
+    /* At the ends of the range every transition is drawn. */
+    add(table, 2, 2, 3);
+    for (int end = 0; end < 2; end++) {
+        const double priority = end ? TABLE_PRIORITY_MAX : TABLE_PRIORITY_MIN;
+        bool seen[3] = {0};
+        assert_int_equal(table_set_priority(table, 1, TABLE_PRIORITY_MIN), STATUS_OK);
+        assert_int_equal(table_set_priority(table, 2, priority * (end ? 1 : 1e6)), STATUS_OK);
+        for (uint32_t i = 0; i < 200; i++) {
+            struct table_draw draw;
+            table_draw(table, 1, 0, i, 0, 4, &draw);
+            assert_true(isfinite(draw.probability) && draw.probability > 0);
+            seen[draw.id == 2 ? draw.first_row : 0] = true;
+        }
+        assert_true(seen[0] && seen[1] && seen[2]);
+    }
+    table_free(table);
+}
+
 /* Rounding of uneven priorities must never lead to an empty place. */
 static void extreme_priorities_draw_only_what_is_there(void **state)
 {
@@ -302,6 +368,8 @@ int main(void)
         cmocka_unit_test(sealed_draws_do_not_depend_on_arrival),
         cmocka_unit_test(all_transitions_are_equally_likely),
         cmocka_unit_test(priorities_weigh_transitions),
+        cmocka_unit_test(priorities_change_the_version_of_a_sealed_table),
+        cmocka_unit_test(priorities_have_a_range),
         cmocka_unit_test(extreme_priorities_draw_only_what_is_there),
         cmocka_unit_test(the_list_is_in_order_of_insertion),
         cmocka_unit_test(random_changes_keep_everything_in_step),
