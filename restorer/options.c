@@ -1,10 +1,10 @@
-/* The table behind the `restorer` section. All defaults are ours: the paper gives none of these
- * numbers. */
+/* The options of the `restorer` section. All defaults are our own: the paper gives none of
+ * these. */
 #include "restorer/options.h"
 
 #define FIELD(name) offsetof(struct restorer_options, name)
 
-static const struct config_option table[] = {
+static const struct config_option restorer_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
      "which of several restorers this is"},
     {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL,
@@ -12,40 +12,47 @@ static const struct config_option table[] = {
     {"folder", CONFIG_TEXT, FIELD(folder), "", "", 0, 0, NULL,
      "the logs: a dataset, or a folder whose subfolders are datasets"},
     {"mode", CONFIG_CHOICE, FIELD(mode), "", "once", 0, 0, "once|loop",
-     "insert all once and seal the table, or go round for ever at the pace the server sets"},
+     "insert everything once and seal the table, or repeat without end at the pace of the server"},
     {"table", CONFIG_TEXT, FIELD(table), "", "default", 0, 0, NULL, "replay table to insert into"},
     {"shuffle", CONFIG_BOOL, FIELD(shuffle), "", "true", 0, 0, NULL,
-     "another order of shards, and of episodes within a shard, each time round"},
-    {"read_ahead", CONFIG_INT, FIELD(prefetch_episodes), "episodes", "16", 1, 4096, NULL,
+     "another order of shards, and of episodes within a shard, in each pass"},
+    {"prefetch", CONFIG_INT, FIELD(prefetch), "episodes", "16", 1, 4096, NULL,
      "episodes read while others are being sent"},
     {"in_flight", CONFIG_INT, FIELD(in_flight), "bytes", "8M", 65536, 1e10, NULL,
-     "sent and not yet acknowledged"},
+     "bytes of rows that are sent and not yet acknowledged"},
     {"max_bad", CONFIG_INT, FIELD(max_bad), "episodes", "-1", -1, 1e12, NULL,
-     "bad episodes that are skipped before giving up; -1: any number, as long as one is good"},
+     "bad episodes that are left out before giving up; -1: any number, as long as one is good"},
     {"rewards", CONFIG_TEXTS, FIELD(rewards), "", "", 0, 0, NULL,
-     "rewards to insert, in this order; empty: all that are logged, then those of relabel"},
+     "rewards to insert, in this order; empty: all logged ones, then those of relabel"},
     {"relabel", CONFIG_TEXT, FIELD(relabel), "", "", 0, 0, NULL,
-     "Lua file with a reward function per task (docs/storage.md)"},
+     "Lua file with one reward function per task (docs/storage.md)"},
     {"connect_timeout", CONFIG_REAL, FIELD(connect_timeout), "s", "60", 0.1, 1e6, NULL,
      "how long the replay server may be away"},
 };
 
+/* Accepted with a warning for one release. */
+static const struct config_rename renames[] = {{"read_ahead", "prefetch"}};
+
 struct config_section restorer_section(struct restorer_options *options)
 {
     return (struct config_section){.name = "restorer",
-                                   .options = table,
-                                   .n_options = sizeof table / sizeof table[0],
-                                   .values = options};
+                                   .options = restorer_options_table,
+                                   .n_options = sizeof restorer_options_table /
+                                                sizeof restorer_options_table[0],
+                                   .values = options,
+                                   .renames = renames,
+                                   .n_renames = sizeof renames / sizeof renames[0]};
 }
 
 status restorer_options_check(const struct restorer_options *options, struct err *err)
 {
     if (options->folder[0] == '\0') {
         return err_set(err, STATUS_INVALID,
-                       "restorer.folder: is empty: expected the folder with the logs");
+                       "restorer.folder is empty: give the folder with the logs");
     }
     if (options->index >= options->count) {
-        return err_set(err, STATUS_INVALID, "restorer.index %lld: expected less than count %lld",
+        return err_set(err, STATUS_INVALID,
+                       "restorer.index is %lld, expected less than restorer.count, %lld",
                        (long long)options->index, (long long)options->count);
     }
     if (options->rewards.n > 32) {

@@ -11,7 +11,7 @@ struct restorer_options {
     char mode[CONFIG_TEXT_SIZE];   /* once, loop */
     char table[CONFIG_TEXT_SIZE];  /* of the replay */
     bool shuffle;
-    int64_t prefetch_episodes;      /* episodes */
+    int64_t prefetch;               /* episodes */
     int64_t in_flight;              /* bytes sent and not yet acknowledged */
     int64_t max_bad;                /* episodes; -1: any number */
     struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */

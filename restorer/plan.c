@@ -1,4 +1,8 @@
-/* Orders and positions. No file, no clock. */
+/* The order in which a restorer reads episodes, and positions in it. Pure: no file, no clock.
+ *
+ * The order is never stored. It is computed again for each pass from (seed, pass), and within a
+ * shard from (seed, pass, shard), so a position of three integers is enough to continue after a
+ * restart. */
 #include "restorer/plan.h"
 
 #include <string.h>
@@ -10,10 +14,10 @@
 struct plan {
     struct plan_settings settings;
     uint64_t digest;
-    size_t n; /* shards of this share */
+    size_t n; /* shards of which this share has episodes */
     struct mine {
         uint64_t shard_i;
-        uint64_t first; /* this share's episodes of it are first, first + stride, .. */
+        uint64_t first; /* this share has the episodes first, first + stride, .. of it */
         uint64_t episodes;
     } * mine; /* (n), ascending by shard_i */
     uint64_t stride;
@@ -24,8 +28,9 @@ struct plan {
     uint64_t room;      /* of `episodes` */
 };
 
-/* ---- making ---- */
+/* ---- the share and its order ---- */
 
+/* Of everything that determines order and share. A cursor of another plan is recognised by it. */
 static uint64_t digest_of(const struct plan_shard *shards, size_t n,
                           const struct plan_settings *settings)
 {
@@ -38,8 +43,8 @@ static uint64_t digest_of(const struct plan_shard *shards, size_t n,
     return digest;
 }
 
-/* Which episodes of shard i are ours: whole shards where there are enough, else every count-th
- * episode. */
+/* Which episodes of shard i belong to this share: whole shards where there are enough of them, else
+ * every count-th episode. */
 static struct mine share_of(const struct plan_shard *shards, size_t n, size_t i,
                             const struct plan_settings *settings)
 {
@@ -48,12 +53,13 @@ static struct mine share_of(const struct plan_shard *shards, size_t n, size_t i,
     if (n >= count) {
         return (struct mine){.shard_i = i, .episodes = i % count == settings->index ? all : 0};
     }
-    /* Starts turn with the shard, so that no restorer always takes the longer part. */
+    /* The first episode rotates with the shard, so that no restorer always has the longer part. */
     const uint64_t first = (settings->index + i) % count;
     return (struct mine){
         .shard_i = i, .first = first, .episodes = all > first ? (all - first - 1) / count + 1 : 0};
 }
 
+/* The order of the shards in the pass that `at` is in. */
 static void order_shards(struct plan *plan)
 {
     for (size_t i = 0; i < plan->n; i++) {
@@ -71,6 +77,7 @@ static const struct mine *current(const struct plan *plan)
     return &plan->mine[plan->shards[plan->at.shard]];
 }
 
+/* The order of the episodes within the shard that `at` is in. */
 static void order_episodes(struct plan *plan)
 {
     if (plan->at.shard >= plan->n) {
@@ -100,6 +107,7 @@ status plan_new(struct plan **plan, const struct plan_shard *shards, size_t n,
     made->settings = *settings;
     made->digest = digest_of(shards, n, settings);
     made->stride = n >= settings->count ? 1 : settings->count;
+    /* Keep only the shards that have episodes for us. */
     for (size_t i = 0; i < n; i++) {
         if (shards[i].episodes > UINT32_MAX) {
             plan_free(made);
@@ -150,6 +158,7 @@ uint64_t plan_shards(const struct plan *plan)
 void plan_next(struct plan *plan, struct plan_step *step)
 {
     struct plan_position *at = &plan->at;
+    /* Behind the last shard: the pass ends, and the next one starts in another order. */
     if (at->shard == plan->n) {
         *step = (struct plan_step){.pass_end = true};
         *at = (struct plan_position){.pass = at->pass + 1};
@@ -187,6 +196,7 @@ uint64_t plan_done(const struct plan *plan)
 status plan_seek(struct plan *plan, struct plan_position position, struct err *err)
 {
     const struct plan_position before = plan->at;
+    /* Whether a position exists depends on the order of its pass; go there and check. */
     plan->at = (struct plan_position){.pass = position.pass};
     order_shards(plan);
     bool good = position.shard <= plan->n;
@@ -195,6 +205,7 @@ status plan_seek(struct plan *plan, struct plan_position position, struct err *e
         good = position.shard == plan->n ? position.episode == 0
                                          : position.episode < current(plan)->episodes;
     }
+    /* Where it does not exist the plan stays as it was. */
     plan->at = good ? position : before;
     if (!good) {
         order_shards(plan);
@@ -248,11 +259,12 @@ status plan_from_cursor(const struct plan *plan, const void *cursor, size_t size
 {
     const unsigned char *bytes = cursor;
     if (size != PLAN_CURSOR_SIZE || get_big_endian(bytes + 32) != XXH64(bytes, 32, 0)) {
-        return err_set(err, STATUS_CORRUPT, "a cursor of %zu bytes that no restorer wrote", size);
+        return err_set(err, STATUS_CORRUPT,
+                       "a cursor of %zu bytes that was not written by a restorer", size);
     }
     if (get_big_endian(bytes + 24) != plan->digest) {
         return err_set(err, STATUS_MISMATCH,
-                       "the cursor belongs to other logs, or another seed, index or count");
+                       "the cursor belongs to other logs, or to another seed, index or count");
     }
     *position = (struct plan_position){.pass = get_big_endian(bytes),
                                        .shard = get_big_endian(bytes + 8),

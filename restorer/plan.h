@@ -1,19 +1,17 @@
-/* In which order the logs are read, and where in it we are. A pure function of the shards, the seed
- * and who asks.
+/* The order in which logs are read, and the position in it: a pure function of the shards, the
+ * seed, and the restorer's index and count.
  *
  * Restorer `index` of `count` takes every count-th shard; where there are fewer shards than
- * restorers, every count-th episode of each. Time after time (a pass) it goes through its share in
+ * restorers, every count-th episode of each. One time through its share is a pass. Each pass has
  * another order: shards shuffled by (seed, pass), episodes within a shard by (seed, pass, shard).
- * So one file is open at a time, and a position is three numbers.
+ * One file is open at a time, and a position is three integers.
  *
- * A position travels as a cursor: bytes that the replay server keeps with the last episode
- * committed and gives back after a restart. Cursors of one plan compare (memcmp) as their positions
- * do:
+ * The replay server stores a position as a cursor with the last committed episode, and returns it
+ * after a restart. Cursors of one plan compare (memcmp) as their positions do:
  *
  *      0  8  pass, big-endian              24  8  digest of the plan it belongs to
  *      8  8  shard: place in the pass      32  8  XXH64 of bytes 0..31
- *     16  8  episode: place in the shard
- */
+ *     16  8  episode: place in the shard */
 #ifndef HINDCAST_RESTORER_PLAN_H
 #define HINDCAST_RESTORER_PLAN_H
 
@@ -26,7 +24,7 @@
 struct plan;
 
 struct plan_shard {
-    uint64_t source;   /* what tells it from others (dataset.h) */
+    uint64_t source;   /* identifies its contents (dataset.h) */
     uint64_t episodes; /* at most UINT32_MAX */
 };
 
@@ -36,7 +34,7 @@ struct plan_settings {
     uint32_t index, count;
 };
 
-/* The next to be read. Ordered by (pass, shard, episode). */
+/* The next episode to be read. Ordered by (pass, shard, episode). */
 struct plan_position {
     uint64_t pass, shard, episode;
 };

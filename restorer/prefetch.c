@@ -1,5 +1,8 @@
-/* The reader thread. Items circulate between two queues, full and empty; each queue holds all of
- * them. */
+/* The reader thread.
+ *
+ * A fixed number of items circulates between two queues, `full` and `empty`. Each queue has room
+ * for all of them, so a push fails only when the queue was closed. Items live in one array; the
+ * queues hold pointers into it, and closing a queue loses nothing. */
 #include "restorer/prefetch.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/shard_reader.h"
@@ -11,8 +14,8 @@
 #include "common/base/memory.h"
 #include "common/base/queue.h"
 
-#define KNOWN_MAX 65536 /* damaged episodes that are remembered */
-#define WAIT_MS   1000  /* between looks whether to stop; closing a queue wakes at once */
+#define KNOWN_MAX 65536 /* the most damaged episodes that are remembered */
+#define WAIT_MS   1000  /* how often `stop` is checked; closing a queue wakes at once */
 
 struct prefetch {
     struct prefetch_settings settings;
@@ -24,13 +27,14 @@ struct prefetch {
     struct episode logged;       /* as read, before relabelling */
     struct shard_reader *reader;
     uint64_t reader_shard; /* the shard that `reader` has open */
-    bool shard_bad;        /* .. or could not be opened, for this reason: */
+    bool shard_bad;        /* .. or that could not be opened, for this reason: */
     struct err shard_reason;
     size_t n_known, known_capacity;
-    struct known { /* damaged episodes: not read again, since HDF5 loses memory over each bad
-                      checksum */
+    /* (n_known) damaged episodes. They are not read again, since HDF5 leaks memory over each bad
+     * checksum. */
+    struct known {
         uint64_t shard_i, episode_i;
-    } * known; /* (n_known) */
+    } * known;
 };
 
 /* ---- reading ---- */
@@ -42,8 +46,8 @@ static void close_reader(struct prefetch *prefetch)
     prefetch->shard_bad = false;
 }
 
-/* Makes `reader` that of the shard. One that cannot be opened is not tried again for each of its
- * episodes. */
+/* Makes `reader` the reader of `shard`. A shard that cannot be opened is not tried again for
+ * each of its episodes. */
 static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err *err)
 {
     if (prefetch->reader_shard != shard || (prefetch->reader == NULL && !prefetch->shard_bad)) {
@@ -64,6 +68,7 @@ static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err 
                : STATUS_OK;
 }
 
+/* Reads and relabels one episode. Any error but NO_MEMORY makes it a bad episode. */
 static status read_episode(struct prefetch *prefetch, const struct plan_step *step,
                            struct prefetch_item *item)
 {
@@ -71,17 +76,21 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
     if (s != STATUS_OK) {
         return s;
     }
+    /* metadata.json may list more episodes than the file has. */
     if (step->episode_i >= shard_reader_episodes(prefetch->reader)) {
         size_t shard_i;
         const struct dataset *dataset =
             sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
         return err_set(
-            &item->reason, STATUS_CORRUPT, "%s: has %" PRIu64 " episodes, listed are %" PRIu64,
+            &item->reason, STATUS_CORRUPT, "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64,
             dataset_shard(dataset, shard_i)->path, shard_reader_episodes(prefetch->reader),
             dataset_shard(dataset, shard_i)->episodes);
     }
-    s = shard_reader_read(prefetch->reader, step->episode_i, &prefetch->logged, &item->reason);
-    if (s != STATUS_OK) {
+    /* Rows that keep their rewards are read where they are handed over: no copy. */
+    const bool keep = relabel_is_identity(prefetch->settings.relabel);
+    s = shard_reader_read(prefetch->reader, step->episode_i,
+                          keep ? &item->episode : &prefetch->logged, &item->reason);
+    if (s != STATUS_OK || keep) {
         return s;
     }
     s = relabel_apply(prefetch->settings.relabel, &prefetch->logged, &item->episode, &item->reason);
@@ -107,7 +116,8 @@ static bool is_known(const struct prefetch *prefetch, const struct plan_step *st
     return false;
 }
 
-/* As far as memory allows: forgetting costs a little of it in each pass, no more. */
+/* Remembers a damaged episode, within limits: what is forgotten is read again in each pass and
+ * leaks a little memory, no more. */
 static void remember(struct prefetch *prefetch, const struct plan_step *step)
 {
     if (prefetch->n_known == prefetch->known_capacity) {
@@ -123,7 +133,7 @@ static void remember(struct prefetch *prefetch, const struct plan_step *step)
     prefetch->known[prefetch->n_known++] = (struct known){step->shard_i, step->episode_i};
 }
 
-/* Fills the item with the next step. */
+/* Takes the next step of the plan and fills the item with its result. */
 static void fill(struct prefetch *prefetch, struct prefetch_item *item)
 {
     struct plan_step step;
@@ -137,7 +147,7 @@ static void fill(struct prefetch *prefetch, struct prefetch_item *item)
     }
     if (is_known(prefetch, &step)) {
         item->kind = PREFETCH_STILL_BAD;
-        err_set(&item->reason, STATUS_CORRUPT, "shard %" PRIu64 ", episode %" PRIu64 ": is damaged",
+        err_set(&item->reason, STATUS_CORRUPT, "shard %" PRIu64 ", episode %" PRIu64 " is damaged",
                 step.shard_i, step.episode_i);
         return;
     }
@@ -150,6 +160,7 @@ static void fill(struct prefetch *prefetch, struct prefetch_item *item)
                                          : PREFETCH_BAD;
 }
 
+/* The thread's loop: fills empty items until the plan's end, the stop, or a failure. */
 static void *read_all(void *arg)
 {
     struct prefetch *prefetch = arg;
@@ -166,8 +177,7 @@ static void *read_all(void *arg)
         }
         fill(prefetch, item);
         failed = ((struct prefetch_item *)item)->kind == PREFETCH_FAILED;
-        /* There is room for all items; only closing makes this fail, and then the item stays in its
-         * array. */
+        /* There is room for all items, so this fails only when the queue is closed. */
         if (queue_try_push(prefetch->full, item) != STATUS_OK) {
             break;
         }
@@ -191,13 +201,13 @@ status prefetch_next(struct prefetch *prefetch, struct prefetch_item **item, uin
 
 void prefetch_return(struct prefetch *prefetch, struct prefetch_item *item)
 {
-    /* Fails only when closed: the item belongs to the array all the same. */
+    /* Fails only when the queue is closed. */
     (void)!queue_try_push(prefetch->empty, item);
 }
 
 static void forget(void *item)
 {
-    (void)item; /* lies in the array */
+    (void)item; /* items belong to the array */
 }
 
 static void free_prefetch(struct prefetch *prefetch)
@@ -223,13 +233,15 @@ static status make_items(struct prefetch *prefetch, struct err *err)
     prefetch->items = mem_array(n, sizeof *prefetch->items);
     if (prefetch->items == NULL || queue_new(&prefetch->full, n) != STATUS_OK ||
         queue_new(&prefetch->empty, n) != STATUS_OK) {
-        return err_set(err, STATUS_NO_MEMORY, "read %zu episodes prefetch", n);
+        return err_set(err, STATUS_NO_MEMORY, "prefetch of %zu episodes", n);
     }
     prefetch->n = n;
     const uint32_t W = signature_width(relabel_signature(prefetch->settings.relabel));
+    /* All items start out empty. */
     for (size_t i = 0; i < n; i++) {
         episode_init(&prefetch->items[i].episode, W);
-        ASSERT(queue_try_push(prefetch->empty, &prefetch->items[i]) == STATUS_OK);
+        const status pushed = queue_try_push(prefetch->empty, &prefetch->items[i]);
+        ASSERT(pushed == STATUS_OK);
     }
     return STATUS_OK;
 }
@@ -240,7 +252,7 @@ status prefetch_start(struct prefetch **prefetch, const struct prefetch_settings
     ASSERT(settings->prefetch_episodes >= 1);
     struct prefetch *made = mem_new(sizeof *made);
     if (made == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "read prefetch");
+        return err_set(err, STATUS_NO_MEMORY, "prefetch");
     }
     made->settings = *settings;
     episode_init(&made->logged, signature_width(sources_signature(settings->sources)));

@@ -1,4 +1,6 @@
-/* Choosing rewards: a copy of columns, and where asked the script's numbers among them. */
+/* Choosing rewards: each reward that comes out is a logged column or a result of the script. The
+ * choice is made once when the restorer starts, so a reward that does not exist is an error before
+ * anything is read. */
 #include "restorer/relabel.h"
 
 #include <string.h>
@@ -10,14 +12,16 @@ struct relabel {
     const struct signature *logged;
     struct signature signature;
     struct script *script; /* NULL: none */
+    /* Of reward k of `signature`: */
     struct source {
         bool computed;
-        uint32_t k; /* index among the logged, or among the script's */
+        uint32_t k; /* index among the logged rewards, or among the script's */
     } sources[SIGNATURE_TASKS_MAX];
     float *computed; /* (T, script's n), scratch */
     size_t capacity; /* floats */
 };
 
+/* Where a reward comes from. The script wins over a logged reward of the same name. */
 static bool find_source(const struct relabel *relabel, const char *name, struct source *source)
 {
     for (uint32_t i = 0; relabel->script != NULL && i < script_n(relabel->script); i++) {
@@ -39,17 +43,19 @@ static status add_reward(struct relabel *relabel, const char *name, struct err *
 {
     struct signature *signature = &relabel->signature;
     if (signature->K == SIGNATURE_TASKS_MAX || strlen(name) >= SIGNATURE_NAME_SIZE) {
-        return err_set(err, STATUS_INVALID, "reward %.80s: more than %d, or a name too long", name,
+        return err_set(err, STATUS_INVALID,
+                       "reward %.80s: more than %d rewards, or its name is too long", name,
                        SIGNATURE_TASKS_MAX);
     }
     if (!find_source(relabel, name, &relabel->sources[signature->K])) {
-        return err_set(err, STATUS_NOT_FOUND, "reward %s: neither logged nor computed by relabel",
-                       name);
+        return err_set(err, STATUS_NOT_FOUND,
+                       "reward %s: is neither logged nor computed by restorer.relabel", name);
     }
     memcpy(signature->rewards[signature->K++], name, strlen(name) + 1);
     return STATUS_OK;
 }
 
+/* The wanted rewards; without a list all logged ones, then those that only the script has. */
 static status choose(struct relabel *relabel, const struct config_texts *rewards, struct err *err)
 {
     status s = STATUS_OK;
@@ -119,6 +125,16 @@ const struct signature *relabel_signature(const struct relabel *relabel)
     return &relabel->signature;
 }
 
+bool relabel_is_identity(const struct relabel *relabel)
+{
+    bool same = relabel->script == NULL && relabel->signature.K == relabel->logged->K;
+    for (uint32_t k = 0; same && k < relabel->signature.K; k++) {
+        same = relabel->sources[k].k == k;
+    }
+    return same;
+}
+
+/* Runs the script over the episode into `computed`. */
 static status compute(struct relabel *relabel, const struct episode *from, struct err *err)
 {
     const size_t needed = (size_t)from->T * script_n(relabel->script);
@@ -133,7 +149,7 @@ static status compute(struct relabel *relabel, const struct episode *from, struc
     return script_run(relabel->script, from, relabel->computed, err);
 }
 
-/* One row: [observation | action] as they are, rewards by choice, discount. */
+/* One row: observation and action as they are, the chosen rewards, the discount. */
 static void copy_row(const struct relabel *relabel, const float *from, float *to,
                      const float *computed)
 {
@@ -158,7 +174,7 @@ status relabel_apply(struct relabel *relabel, const struct episode *from, struct
     if (s != STATUS_OK) {
         return s;
     }
-    static const float nothing[SIGNATURE_TASKS_MAX]; /* of the last row */
+    static const float nothing[SIGNATURE_TASKS_MAX]; /* the last row has no rewards */
     const uint32_t n = relabel->script != NULL ? script_n(relabel->script) : 0;
     for (size_t t = 0; t <= from->T; t++) {
         copy_row(relabel, from->rows + t * from->W, to->rows + t * to->W,

@@ -1,8 +1,8 @@
 /* From logged rows to the rows that are inserted: which rewards, in which order, logged or
  * computed.
  *
- * The row's other parts stay as they are. With a script, the identity's `relabel` is the script's
- * digest, so that the same episode under other rewards is another one. One thread. */
+ * The other parts of a row stay as they are. With a script, the identity's `relabel` is the
+ * script's digest: the same episode with other rewards is another episode. One thread. */
 #ifndef HINDCAST_RESTORER_RELABEL_H
 #define HINDCAST_RESTORER_RELABEL_H
 
@@ -18,8 +18,12 @@ status relabel_new(struct relabel **relabel, const struct signature *logged,
                    const struct config_texts *rewards, const char *script,
                    struct err *err) MUST_CHECK;
 void relabel_free(struct relabel *relabel);
-/* Of the rows that come out. */
+/* The signature of the rows that come out. */
 const struct signature *relabel_signature(const struct relabel *relabel);
+
+/* Are the rows that come out the logged rows, so that relabel_apply would only copy them? True
+ * without a script when the rewards are all the logged ones in their order. */
+bool relabel_is_identity(const struct relabel *relabel);
 
 /* `to` (of the signature's width, reused) <- `from`, which passed episode_check. INVALID: the
  * script failed. */

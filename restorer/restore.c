@@ -218,7 +218,7 @@ static status insert_all(struct restore *restore, struct err *err)
         .plan = restore->plan,
         .relabel = restore->parts.relabel,
         .until = is_loop(restore) ? PREFETCH_UNBOUNDED : (struct plan_position){.pass = 1},
-        .prefetch_episodes = (size_t)restore->parts.options->prefetch_episodes,
+        .prefetch_episodes = (size_t)restore->parts.options->prefetch,
     };
     status s = prefetch_start(&prefetch, &settings, err);
     if (s != STATUS_OK) {

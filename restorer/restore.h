@@ -1,5 +1,5 @@
-/* Restoring: the thread that takes episodes read prefetch and inserts them, from opening the writer to
- * sealing the table.
+/* Restoring: the thread that takes episodes read prefetch and inserts them, from opening the writer
+ * to sealing the table.
  *
  *     once   insert all, flush, seal, write restorer.json, end with exit code 0
  *     loop   insert all again and again; the server makes us wait; ends only when stopped
@@ -8,8 +8,8 @@
  * position. When that belongs to other logs it starts over; what is resident already is not stored
  * twice. Bad episodes are skipped, counted and told.
  *
- * Exit code 1: the server stayed away, refused, all episodes were bad, or more than max_bad were.
- */
+ * Exit code 1: the server stayed away, refused, all episodes were bad, or more than max_bad
+ * were. */
 #ifndef HINDCAST_RESTORER_RESTORE_H
 #define HINDCAST_RESTORER_RESTORE_H
 

@@ -1,4 +1,5 @@
-/* Counts to metrics and to the one line that says where we are. */
+/* Turns the counts of the restoring thread into metrics and one line of text. Counters of this
+ * process are metrics; what concerns the current pass is in the text only. */
 #include "restorer/restore_progress.h"
 
 #include <inttypes.h>
@@ -14,7 +15,7 @@ static const char *const state_texts[] = {
     [RESTORE_DONE] = "done",
 };
 
-/* Metrics and the counts that they show. */
+/* One restorer per process, so the metrics are static. */
 static struct metric *episodes, *transitions, *bad, *bytes, *duplicates, *waited, *passes;
 
 void restore_progress_start(struct restore_progress *progress)
@@ -25,14 +26,14 @@ void restore_progress_start(struct restore_progress *progress)
     bad = metric_counter("hindcast_restorer_bad_episodes_total", "Episodes refused", NULL);
     bytes = metric_counter("hindcast_restorer_sent_bytes_total", "Bytes of rows sent", NULL);
     duplicates = metric_counter("hindcast_restorer_duplicates_total",
-                                "Episodes that were resident already", NULL);
+                                "Episodes that the table already had", NULL);
     waited = metric_counter("hindcast_restorer_waited_seconds_total",
-                            "Time that the server or the network made us wait", NULL);
-    passes = metric_gauge("hindcast_restorer_pass", "Passes over the logs so far", NULL);
+                            "Time spent waiting for the server or the network", NULL);
+    passes = metric_gauge("hindcast_restorer_pass", "Completed passes over the logs", NULL);
     progress->last_ns = clock_now_ns();
 }
 
-/* Counters only grow. */
+/* Raises a counter to `value`; counters never decrease. */
 static void raise_to(struct metric *metric, double value)
 {
     const double more = value - metric_value(metric);
@@ -41,6 +42,7 @@ static void raise_to(struct metric *metric, double value)
     }
 }
 
+/* Transitions per second between two calls. */
 static void measure_rate(struct restore_progress *progress, uint64_t inserted)
 {
     const uint64_t now = clock_now_ns();
@@ -67,6 +69,7 @@ void restore_progress_show(struct restore_progress *progress, struct process *pr
     metric_set(passes, (double)pass);
     measure_rate(progress, inserted);
 
+    /* The text and the fraction that is done. */
     const int state = atomic_load(&progress->state);
     double fraction = -1;
     if (!progress->endless && state != RESTORE_CONNECTING) {

@@ -1,4 +1,8 @@
-/* Lua in a box. Everything that may raise a Lua error runs below lua_pcall: out of memory, too. */
+/* Running foreign Lua code safely.
+ *
+ * Everything that may raise a Lua error, including out of memory, runs below lua_pcall. Libraries
+ * that reach files or modules, or that make results differ between runs, are not loaded. Memory is
+ * limited by the allocator; instructions and time by a hook (see script.h). */
 #include "restorer/script.h"
 
 #include <lauxlib.h>
@@ -16,12 +20,12 @@
 #define FILE_BYTES_MAX  (1u << 20)
 #define CHUNK_NAME_SIZE 4096
 
-/* Where things lie on the stack while episodes are run. */
+/* Positions on the Lua stack while episodes are run. */
 enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
 
 struct script {
     lua_State *lua;
-    size_t used; /* bytes that Lua has */
+    size_t used; /* bytes allocated by Lua */
     uint64_t digest;
     const struct signature *signature;
     uint32_t n;
@@ -44,8 +48,9 @@ uint64_t script_digest(const struct script *script)
     return script->digest;
 }
 
-/* ---- the box ---- */
+/* ---- limits ---- */
 
+/* lua_Alloc with a limit. NULL makes Lua collect garbage and then raise "not enough memory". */
 static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
 {
     struct script *script = arg;
@@ -83,11 +88,12 @@ static bool call(lua_State *lua, int n_arguments, int n_results)
 static const char *error_text(lua_State *lua)
 {
     const char *text = lua_tostring(lua, -1);
-    return text != NULL ? text : "an error that is no text";
+    return text != NULL ? text : "an error that is not a text";
 }
 
-/* The libraries, less what reaches out of the box, gets round the limit on instructions (caught
- * errors, finalizers, loops in C: so no table and string libraries), or makes results differ. */
+/* Loads the basic functions and math, without everything that reaches files or modules, evades the
+ * limit on instructions (catching errors, finalizers, and loops in C, hence no table and string
+ * libraries), or makes results differ between runs. */
 static int open_libraries(lua_State *lua)
 {
     static const char *const banned[] = {"dofile", "loadfile",       "load",  "require",
@@ -115,12 +121,13 @@ static int compare_names(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* The table at the top of the stack: names to functions. */
+/* Lists the tasks: the table on top of the stack must map names to functions. */
 static status list_tasks(struct script *script, const char *path, struct err *err)
 {
     lua_State *lua = script->lua;
     if (!lua_istable(lua, -1)) {
-        return err_set(err, STATUS_INVALID, "%s: returns %s, expected a table of functions", path,
+        return err_set(err, STATUS_INVALID,
+                       "%s: the file returns %s, expected a table of functions", path,
                        luaL_typename(lua, -1));
     }
     lua_pushnil(lua);
@@ -128,7 +135,7 @@ static status list_tasks(struct script *script, const char *path, struct err *er
         const char *name = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : NULL;
         if (name == NULL || !lua_isfunction(lua, -1)) {
             return err_set(err, STATUS_INVALID, "%s: %s: expected a name with a function", path,
-                           name != NULL ? name : "a key that is no name");
+                           name != NULL ? name : "a key that is not a name");
         }
         if (script->n == SIGNATURE_TASKS_MAX || strlen(name) >= SIGNATURE_NAME_SIZE) {
             return err_set(err, STATUS_INVALID, "%s: %.80s: more than %d tasks, or a name too long",
@@ -138,13 +145,15 @@ static status list_tasks(struct script *script, const char *path, struct err *er
         lua_pop(lua, 1);
     }
     if (script->n == 0) {
-        return err_set(err, STATUS_INVALID, "%s: returns an empty table", path);
+        return err_set(err, STATUS_INVALID,
+                       "%s: the file returns an empty table, expected a table of functions", path);
     }
     qsort(script->tasks, script->n, SIGNATURE_NAME_SIZE, compare_names);
     return STATUS_OK;
 }
 
-/* On the stack: the functions in order of name, then tables for now, action and after. */
+/* Leaves on the stack: the functions in order of name, then tables for now, action and after. They
+ * are allocated once and refilled for each step. */
 static int lay_out(lua_State *lua)
 {
     const struct script *script = lua_touserdata(lua, -1);
@@ -180,7 +189,7 @@ static status load(struct script *script, const char *path, struct err *err)
     script->digest += script->digest == 0;
     lua_pushcfunction(lua, open_libraries);
     bool good = lua_pcall(lua, 0, 0, 0) == LUA_OK;
-    /* "t": text only, since crafted byte code can break out. */
+    /* "t": text only, since crafted byte code can corrupt the interpreter. */
     char name[CHUNK_NAME_SIZE];
     snprintf(name, sizeof name, "@%s", path);
     good = good && luaL_loadbufferx(lua, text, size, name, "t") == LUA_OK && call(lua, 0, 1);
@@ -242,7 +251,7 @@ static void fill_array(lua_State *lua, const float *values, uint32_t n)
     }
 }
 
-/* The observation table at stack place `at` gets the values of one row. */
+/* Fills the observation table at stack index `at` from one row. */
 static void fill_observation(lua_State *lua, int at, const struct signature *signature,
                              const float *row)
 {
@@ -252,6 +261,7 @@ static void fill_observation(lua_State *lua, int at, const struct signature *sig
             lua_pushnumber(lua, (lua_Number)row[0]);
             lua_setfield(lua, at, slice->name);
         } else {
+            /* A script may have replaced the array that lay_out put there. */
             lua_getfield(lua, at, slice->name);
             if (!lua_istable(lua, -1)) {
                 luaL_error(lua, "a reward function changed %s", slice->name);
@@ -269,7 +279,7 @@ struct step {
     uint32_t W;
 };
 
-/* Arguments: now, action, after, a light userdata with the step. */
+/* A lua_CFunction. Arguments: now, action, after, and a light userdata with the step. */
 static int fill_tables(lua_State *lua)
 {
     const struct step *step = lua_touserdata(lua, 4);
@@ -280,6 +290,7 @@ static int fill_tables(lua_State *lua)
     return 0;
 }
 
+/* rewards(n) of step t: fills the tables, then calls each function with all three. */
 static status run_step(struct script *script, struct step *step, size_t t, float *rewards,
                        struct err *err)
 {

@@ -12,9 +12,9 @@
  * before and after the step: one field a slice, an array of numbers, or a number where the slice
  * has size 1; `action` is an array, canonical (-1..1). The function returns a finite number.
  *
- * The file is foreign code: it gets Lua's basic functions and math (without random); no files, no
- * modules, no loading of code; at most SCRIPT_MEMORY_MAX bytes and SCRIPT_STEPS_MAX instructions a
- * call. One thread. */
+ * The file is foreign code. It has Lua's basic functions and math (without random), but no
+ * files, no modules and no loading of code, and at most SCRIPT_MEMORY_MAX bytes and
+ * SCRIPT_STEPS_MAX instructions per call. One thread. */
 #ifndef HINDCAST_RESTORER_SCRIPT_H
 #define HINDCAST_RESTORER_SCRIPT_H
 
@@ -30,11 +30,11 @@ status script_open(struct script **script, const char *path, const struct signat
                    struct err *err) MUST_CHECK;
 void script_close(struct script *script);
 
-uint32_t script_n(const struct script *script); /* functions, 1..SIGNATURE_TASKS_MAX */
+uint32_t script_n(const struct script *script); /* tasks, 1..SIGNATURE_TASKS_MAX */
 const char *script_task(const struct script *script, uint32_t i); /* in order of name */
 uint64_t script_digest(const struct script *script);              /* of the file's bytes; not 0 */
 
-/* rewards(T, n) <- function i at each step. INVALID names task, row and what went wrong. */
+/* rewards(T, n) <- the result of function i at each step. INVALID names task, row and reason. */
 status script_run(struct script *script, const struct episode *episode, float *rewards,
                   struct err *err) MUST_CHECK;
 

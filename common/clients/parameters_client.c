@@ -1,8 +1,9 @@
-/* The watching side of Parameters. See parameters_client.h.
+/* Following the Parameters service.
  *
- * One thread holds a Watch stream open and swaps in what comes; takers wait on a condition. A
- * stream that has brought nothing for a while is opened anew: a link that was cut silently says
- * nothing. */
+ * One thread keeps a Watch stream open and replaces the newest snapshot by what arrives; takers
+ * wait on a condition. Snapshots are reference counted, so a taker keeps its own while newer
+ * ones come. A stream without a message for STREAM_QUIET_MS is opened anew, because a connection
+ * that was cut without a reset stays silent for ever. */
 #include "common/clients/parameters_client.h"
 
 #include <pthread.h>
@@ -22,13 +23,13 @@
 
 #define PACKAGE_MAX_BYTES ((64u << 20) + 65536u) /* a package and its envelope */
 #define PACKAGE_FIELD     15
-#define RECV_SLICE_MS     500   /* how long the thread is deaf to close */
+#define RECV_SLICE_MS     500   /* how long close may wait for the thread */
 #define STREAM_QUIET_MS   30000 /* then the stream is opened anew */
 #define SEND_TIMEOUT_MS   10000
 #define BACKOFF_FIRST_MS  100
 #define BACKOFF_MAX_MS    2000
 
-/* A snapshot with its count; the package follows in the same block. */
+/* A snapshot and its reference count; the package follows in the same block. */
 struct held_snapshot {
     struct parameters_snapshot shown;
     atomic_uint holders;
@@ -40,12 +41,12 @@ struct parameters_client {
     atomic_bool closing;
     atomic_bool connected;
 
-    pthread_mutex_t mutex; /* guards what follows */
+    pthread_mutex_t mutex; /* guards the fields below */
     pthread_cond_t news;
-    unsigned takers;              /* threads inside take: close waits for them */
-    struct held_snapshot *newest; /* NULL: none yet */
-    bool end_taken;               /* the end of the run was handed out */
-    bool any_taken;
+    unsigned takers;                           /* threads inside take: close waits for them */
+    struct held_snapshot *newest;              /* NULL: none yet */
+    bool end_taken;                            /* the end of the run was handed out */
+    bool any_taken;                            /* any snapshot was */
     char run_id_taken[PARAMETERS_RUN_ID_SIZE]; /* of the last snapshot handed out */
     struct rpc_stream *stream;                 /* to be cancelled by close; NULL between streams */
 };
@@ -87,7 +88,7 @@ static struct held_snapshot *snapshot_new(const Hindcast__ParametersResponse *re
     return held;
 }
 
-/* What the response says as a snapshot. NULL in *held where it brings nothing new. */
+/* *held becomes a snapshot of what the response says, or NULL where it says nothing new. */
 static status snapshot_from(struct held_snapshot **held, const struct held_snapshot *newest,
                             const struct rpc_message *message, struct err *err)
 {
@@ -100,6 +101,7 @@ static status snapshot_from(struct held_snapshot **held, const struct held_snaps
         return err_set(err, STATUS_INVALID, "run_id has %zu bytes, at most %d expected",
                        strlen(response->run_id), PARAMETERS_RUN_ID_SIZE - 1);
     }
+    /* Without a package there is news only if the run that we follow has ended. */
     bool same = newest != NULL && newest->shown.version == response->version &&
                 strcmp(newest->shown.run_id, response->run_id) == 0;
     if (!response->modified && (!same || !response->finished || newest->shown.finished)) {
@@ -127,7 +129,8 @@ static status snapshot_from(struct held_snapshot **held, const struct held_snaps
 
 /* ---- The watching thread ---- */
 
-/* Takes over one response; *finished when the run has ended. Only this thread changes `newest`. */
+/* Replaces the newest snapshot by what the response says; *finished when the run has ended. Only
+ * the watching thread changes `newest`, so it may read it without the mutex. */
 static status take_response(struct parameters_client *client, const struct rpc_message *message,
                             bool *finished, struct err *err)
 {
@@ -156,6 +159,7 @@ static status take_response(struct parameters_client *client, const struct rpc_m
     return STATUS_OK;
 }
 
+/* Makes the stream known to close, which cancels it. NULL: there is none. */
 static void set_stream(struct parameters_client *client, struct rpc_stream *stream)
 {
     pthread_mutex_lock(&client->mutex);
@@ -163,7 +167,8 @@ static void set_stream(struct parameters_client *client, struct rpc_stream *stre
     pthread_mutex_unlock(&client->mutex);
 }
 
-/* Receives until the stream ends, goes quiet or close is asked for. */
+/* Receives until the stream ends (CLOSED), has been silent for too long (TIMEOUT), or the client is
+ * closed (CLOSED). *heard: at least one message came. */
 static status receive_all(struct parameters_client *client, struct rpc_stream *stream, bool *heard,
                           bool *finished, struct err *err)
 {
@@ -193,7 +198,7 @@ static status receive_all(struct parameters_client *client, struct rpc_stream *s
     return STATUS_CLOSED;
 }
 
-/* One Watch stream from open to end. OK: it ended as it should. */
+/* One Watch stream from open to end. OK: the server ended it without an error. */
 static status watch_once(struct parameters_client *client, bool *heard, bool *finished,
                          struct err *err)
 {
@@ -206,6 +211,7 @@ static status watch_once(struct parameters_client *client, bool *heard, bool *fi
     }
     set_stream(client, stream);
 
+    /* The server sends a package only when it has a newer one than ours. */
     Hindcast__ParametersRequest request = HINDCAST__PARAMETERS_REQUEST__INIT;
     if (client->newest != NULL) {
         request.newer_than = client->newest->shown.version;
@@ -220,7 +226,8 @@ static status watch_once(struct parameters_client *client, bool *heard, bool *fi
         s = receive_all(client, stream, heard, finished, &why);
     }
     set_stream(client, NULL);
-    /* The server's word counts only where the stream ended by itself. */
+    /* The server's status counts only if it ended the stream; otherwise it is that of our
+     * cancel. */
     bool ended = s == STATUS_CLOSED && !atomic_load(&client->closing);
     if (!ended) {
         rpc_stream_cancel(stream);
@@ -244,6 +251,7 @@ static void wait_before_retry(struct parameters_client *client, struct rng *rng,
     }
 }
 
+/* The thread's loop: one stream after another until the client is closed. */
 static void *watch_for_ever(void *arg)
 {
     struct parameters_client *client = arg;
@@ -261,11 +269,13 @@ static void *watch_for_ever(void *arg)
         if (s != STATUS_TIMEOUT) {
             atomic_store(&client->connected, false);
         }
+        /* A stream that brought something was a good one: start over with the backoff. */
         backoff_ms = heard ? BACKOFF_FIRST_MS : backoff_ms;
         if (finished) {
-            backoff_ms = BACKOFF_MAX_MS; /* nothing to expect but a new run */
+            backoff_ms = BACKOFF_MAX_MS; /* only a new run can bring anything */
         } else if (s != STATUS_OK && s != STATUS_TIMEOUT) {
-            log_debug("watch: %s", err.text[0] ? err.text : status_text(s));
+            log_debug("watching parameters failed reason=%s",
+                      err.text[0] ? err.text : status_text(s));
         }
         if (s != STATUS_TIMEOUT) {
             wait_before_retry(client, &rng, backoff_ms);
@@ -276,7 +286,7 @@ static void *watch_for_ever(void *arg)
     return NULL;
 }
 
-/* ---- What users call ---- */
+/* ---- The interface ---- */
 
 status parameters_client_open(struct parameters_client **client,
                               const struct experiment *experiment, struct err *err)
@@ -314,7 +324,7 @@ free_client:
     return s;
 }
 
-/* Is the newest snapshot news to somebody who has `newer_than`? Under the mutex. */
+/* Must the newest snapshot be handed to a taker that has version `newer_than`? Under the mutex. */
 static bool is_news(const struct parameters_client *client, uint64_t newer_than)
 {
     const struct held_snapshot *newest = client->newest;
@@ -351,6 +361,7 @@ status parameters_client_take(struct parameters_client *client, uint64_t newer_t
         *snapshot = &newest->shown;
     }
     client->takers--;
+    /* close waits until no taker is left. */
     if (atomic_load(&client->closing)) {
         pthread_cond_broadcast(&client->news);
     }
@@ -362,6 +373,7 @@ status parameters_client_finish(struct parameters_client *client, uint64_t versi
                                 const char *reason, const char *who, uint64_t timeout_ms,
                                 struct err *err)
 {
+    /* The run whose parameters the caller has, not one that may have replaced it meanwhile. */
     char run_id[PARAMETERS_RUN_ID_SIZE];
     pthread_mutex_lock(&client->mutex);
     memcpy(run_id, client->run_id_taken, sizeof(run_id));
@@ -376,6 +388,7 @@ status parameters_client_finish(struct parameters_client *client, uint64_t versi
     request.who = who_sent;
     request.run_id = run_id;
 
+    /* Finish may be repeated: finishing a finished run is OK. */
     uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     for (;;) {
         uint64_t now_ns = clock_now_ns();

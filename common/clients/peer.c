@@ -1,4 +1,6 @@
-/* How a process reaches the others of its experiment. See peer.h. */
+/* Channels to the other processes of an experiment, with the TLS files and the token that the
+ * `experiment` section names. The token is read for each channel, so a changed file takes effect
+ * with the next connection that is opened. */
 #include "common/clients/peer.h"
 
 #include <string.h>
@@ -9,7 +11,8 @@
 
 #define TOKEN_FILE_MAX 4096
 
-/* The first line of the file, visible ASCII only: it goes into a header of every call. */
+/* The first line of the file; mem_free it. It becomes a header of every call, so only visible ASCII
+ * is accepted. */
 static status read_token(char **token, const char *path, struct err *err)
 {
     void *bytes = NULL;

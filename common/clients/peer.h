@@ -5,8 +5,8 @@
 #include "common/base/experiment.h"
 #include "common/rpc/client.h"
 
-/* Opens a channel to `address` as this experiment does: with tls_ca, tls_cert, tls_key and the
- * first line of token_file, where they are given. max_message_bytes 0: the default. Connects lazily.
+/* Opens a channel to `address` with tls_ca, tls_cert, tls_key and the first line of token_file of
+ * the experiment, where they are given. max_message_bytes 0: the default. Connects lazily.
  * NOT_FOUND, INVALID, IO: a file that cannot be used. */
 status peer_channel_open(struct rpc_channel **channel, const char *address,
                          const struct experiment *experiment, size_t max_message_bytes,

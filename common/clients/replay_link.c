@@ -1,10 +1,12 @@
-/* A link is a list of episodes in order of sequence and a place in it up to which they are sent:
+/* One writer's connection to one server: a list of episodes in order of sequence, and the position
+ * up to which they were sent.
  *
  *     first .. (sent, not acknowledged) .. next_to_send .. last
  *
- * Connecting asks the server for the last committed sequence, drops what it has and sends the rest
- * from the beginning. An acknowledgement drops from the front. Everything that goes wrong with a
- * connection ends in `disconnect`. */
+ * Connecting asks the server for the last committed sequence, drops the episodes that it has,
+ * and sends the rest from the beginning. An acknowledgement drops episodes from the front. Every
+ * problem with a connection ends in disconnect(). Memory is bounded by replay_writer, which
+ * waits before it adds an episode. */
 #define LOG_MODULE "replay_link"
 #include "common/clients/replay_link.h"
 
@@ -24,13 +26,13 @@
 #define BACKOFF_MIN_MS   50.0
 #define BACKOFF_MAX_MS   1000.0
 #define FINISH_MS        100
-#define MESSAGES_AT_ONCE 64 /* between two looks for acknowledgements */
+#define MESSAGES_AT_ONCE 64 /* between two checks for acknowledgements */
 #define LOOK_EVERY_NS    (20 * NS_PER_MS)
 #define ROWS_FIELD       15
 
 struct outgoing {
     struct outgoing *next;
-    atomic_int references; /* the link's, and one for each payload that gRPC still reads */
+    atomic_int references; /* the link's own, and one for each payload that gRPC still reads */
     uint64_t sequence;
     struct episode_identity identity;
     uint32_t n_rows;
@@ -52,18 +54,19 @@ struct replay_link {
     struct outgoing *next_to_send; /* NULL: all sent */
     uint32_t next_chunk;           /* of next_to_send */
     bool stream_opened;            /* the first message of the stream has been sent */
-    uint64_t last_sequence;        /* given out */
+    uint64_t last_sequence;        /* of the episode added last */
     size_t unacknowledged_bytes;
-    uint64_t received_ns;   /* last look for acknowledgements */
+    uint64_t received_ns;   /* last check for acknowledgements */
     uint64_t away_since_ns; /* 0: connected, or never tried */
     double backoff_ms;
-    struct rng rng;
+    struct rng rng; /* for jitter */
     struct replay_writer_counts counts;
     struct replay_link_position position;
 };
 
 /* ---- Outgoing episodes ---- */
 
+/* Drops one reference; gRPC calls it from its own threads. */
 static void release(void *arg)
 {
     struct outgoing *episode = arg;
@@ -78,7 +81,8 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
     ASSERT(cursor_size <= REPLAY_CURSOR_MAX);
     const uint32_t n_rows = episode->T + 1;
     const size_t bytes = (size_t)n_rows * episode->W * sizeof(float);
-    /* Not zeroed: the rows are copied over. */
+    /* Allocated without zeroing: the rows are overwritten below. The copy is needed, since the
+     * episode may have to be sent again after a reconnect. */
     struct outgoing *out = mem_resize(NULL, 1, sizeof *out + bytes);
     if (out == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "an episode of %zu bytes", bytes);
@@ -108,7 +112,7 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
     return STATUS_OK;
 }
 
-/* Everything up to `sequence` is in the store. */
+/* Drops everything up to `sequence`: the server has stored it. */
 static void acknowledge(struct replay_link *link, uint64_t sequence)
 {
     while (link->first && link->first->sequence <= sequence) {
@@ -136,7 +140,7 @@ size_t replay_link_unacknowledged_bytes(const struct replay_link *link)
 
 bool replay_link_sendable(const struct replay_link *link)
 {
-    return link->next_to_send != NULL || link->sending;
+    return link->next_to_send != NULL || link->sending; /* or gRPC still takes a message */
 }
 
 /* ---- Connecting ---- */
@@ -146,7 +150,7 @@ static bool stopping(const struct replay_link *link)
     return link->settings->stopping && link->settings->stopping(link->settings->stopping_arg);
 }
 
-/* May a later try succeed where this one did not? */
+/* May a later attempt succeed where this one failed? */
 static bool transient(status code)
 {
     return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_RETRY ||
@@ -155,6 +159,7 @@ static bool transient(status code)
            code == STATUS_OK;
 }
 
+/* OpenInsert: takes over the writer and learns what the server has of it. */
 static status open_writer(struct replay_link *link, struct err *err)
 {
     struct signature_wire *wire = mem_new(sizeof *wire);
@@ -178,6 +183,7 @@ static status open_writer(struct replay_link *link, struct err *err)
     const Hindcast__OpenInsertResponse *response =
         (const Hindcast__OpenInsertResponse *)message.body;
     struct replay_link_position *position = &link->position;
+    /* A cursor starts with 8 bytes of our own, the counter. */
     if (response->chunk_rows == 0 || response->cursor.len > 8 + REPLAY_CURSOR_MAX ||
         (response->cursor.len > 0 && response->cursor.len < 8)) {
         s = err_set(err, STATUS_INVALID, "%s: OpenInsert: chunk_rows %u, cursor of %zu bytes",
@@ -192,6 +198,7 @@ static status open_writer(struct replay_link *link, struct err *err)
             memcpy(&position->counter, response->cursor.data, 8);
             memcpy(position->cursor, response->cursor.data + 8, position->cursor_size);
         }
+        /* Acknowledgements of the last connection that were lost on their way. */
         acknowledge(link, response->last_sequence);
         if (response->last_sequence > link->last_sequence) {
             link->last_sequence = response->last_sequence;
@@ -201,6 +208,7 @@ static status open_writer(struct replay_link *link, struct err *err)
     return s;
 }
 
+/* OpenInsert, then a new stream that starts with the first unacknowledged episode. */
 static status connect_once(struct replay_link *link, struct err *err)
 {
     status s = rpc_channel_wait(link->channel, CONNECT_SLICE_MS);
@@ -220,7 +228,8 @@ static status connect_once(struct replay_link *link, struct err *err)
     return s;
 }
 
-/* Connects, or waits a little and says OK so that the caller tries again. */
+/* Connects. Where that fails for a reason that may pass, sleeps for the backoff and returns OK, so
+ * that the caller tries again; UNAVAILABLE after connect_timeout_ms. */
 static status connect_or_wait(struct replay_link *link, struct err *err)
 {
     const uint64_t now_ns = clock_now_ns();
@@ -248,7 +257,7 @@ static status connect_or_wait(struct replay_link *link, struct err *err)
     return STATUS_OK;
 }
 
-/* The stream has ended: OK where trying again makes sense, else the server's refusal. */
+/* Ends the stream. OK where trying again makes sense, else the server's refusal. */
 static status disconnect(struct replay_link *link, struct err *err)
 {
     struct err why = {0};
@@ -259,8 +268,8 @@ static status disconnect(struct replay_link *link, struct err *err)
     if (!transient(s)) {
         return err_set(err, s, "%s", why.text);
     }
-    log_info("connection lost, will reconnect: %s", why.text);
-    /* Such an end repeated at once would spin: the server refuses what it let us open. */
+    log_info("the connection was lost; reconnecting reason=%s", why.text);
+    /* A server that accepts the stream and ends it at once must not make us spin. */
     clock_sleep_ms((unsigned)(BACKOFF_MIN_MS * rng_uniform(&link->rng)));
     return STATUS_OK;
 }
@@ -285,6 +294,7 @@ static status start_chunk(struct replay_link *link)
     request.sequence = out->sequence;
     request.chunk = link->next_chunk;
     request.last_chunk = n == rest;
+    /* The first chunk describes the whole episode. */
     if (link->next_chunk == 0) {
         identity.source = out->identity.source;
         identity.shard = out->identity.shard;
@@ -296,6 +306,7 @@ static status start_chunk(struct replay_link *link)
         request.cursor.data = out->cursor;
         request.cursor.len = out->cursor_size;
     }
+    /* gRPC reads the rows in place and calls release() when it has. */
     atomic_fetch_add(&out->references, 1);
     const struct rpc_payload payload = {.field = ROWS_FIELD,
                                         .bytes = (const uint8_t *)out->rows + begin * row_bytes,
@@ -315,9 +326,9 @@ static status start_chunk(struct replay_link *link)
     return s;
 }
 
-/* Takes what acknowledgements are there, waiting up to `wait_ms` for the first. CLOSED: the stream
- * has ended. A look costs about a millisecond when there is nothing (gRPC's clock is that coarse),
- * so that without need there is one only now and then. */
+/* Takes the acknowledgements that have arrived, waiting up to `wait_ms` for the first. CLOSED: the
+ * stream has ended. A check that finds nothing costs about a millisecond (gRPC's timers are that
+ * coarse), so without need there is one only every LOOK_EVERY_NS. */
 static status receive(struct replay_link *link, uint64_t wait_ms, bool needed)
 {
     const uint64_t now_ns = clock_now_ns();
@@ -333,13 +344,14 @@ static status receive(struct replay_link *link, uint64_t wait_ms, bool needed)
         acknowledge(link, response->sequence);
         rpc_message_free(&message);
         if (wait_ms > 0) {
-            break; /* the caller looks whether that was enough */
+            break; /* the caller checks whether that was enough */
         }
     }
     return s == STATUS_TIMEOUT ? STATUS_OK : s;
 }
 
-/* As much as gRPC takes at once. */
+/* Sends as many chunks as gRPC takes without waiting longer than `wait_ms` for each. TIMEOUT:
+ * one is stuck. */
 static status send_some(struct replay_link *link, uint64_t wait_ms)
 {
     status s = STATUS_OK;
@@ -370,7 +382,7 @@ status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t rec
     status s = send_some(link, send_ms);
     const bool stuck = s == STATUS_TIMEOUT;
     if (s == STATUS_OK || stuck) {
-        /* While a message is stuck the waiting has been done; acknowledgements may free it. */
+        /* When a message is stuck we have waited already; acknowledgements may free it. */
         s = receive(link, stuck || link->next_to_send ? 0 : receive_ms, stuck);
     }
     return s == STATUS_OK ? STATUS_OK : disconnect(link, err);
@@ -380,7 +392,7 @@ status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t rec
 
 status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *sealed, struct err *err)
 {
-    ASSERT(link->first == NULL);
+    ASSERT(link->first == NULL); /* everything is acknowledged */
     const uint64_t start_ns = clock_now_ns();
     Hindcast__SealRequest request = HINDCAST__SEAL_REQUEST__INIT;
     request.table = (char *)link->settings->table;
@@ -408,7 +420,7 @@ status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *seal
     }
 }
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
 status replay_link_open(struct replay_link **out, const char *address,
                         const struct experiment *experiment, const struct signature *signature,
@@ -445,6 +457,7 @@ void replay_link_close(struct replay_link *link)
         return;
     }
     if (link->stream) {
+        /* Unacknowledged episodes are not waited for: replay_writer_flush does that. */
         if (link->first) {
             rpc_stream_cancel(link->stream);
         }

@@ -1,6 +1,6 @@
-/* One writer's connection to one replay server: what was handed over and not yet acknowledged, sent
- * again after every reconnect. The part of replay_writer that knows one server; replay_writer
- * spreads episodes over several. One thread. */
+/* One writer's connection to one replay server. Episodes that were added and not yet acknowledged
+ * are kept, and sent again after a reconnect. replay_writer distributes episodes over several of
+ * these links. One thread. */
 #ifndef HINDCAST_CLIENTS_REPLAY_LINK_H
 #define HINDCAST_CLIENTS_REPLAY_LINK_H
 
@@ -19,40 +19,40 @@ struct replay_link_settings {
 
 /* What the server said when the link was opened. */
 struct replay_link_position {
-    uint64_t counter; /* of the writer, that came with the last committed episode; 0: none */
+    uint64_t counter; /* the writer's, stored with the last committed episode; 0: none */
     size_t cursor_size;
     uint8_t cursor[REPLAY_CURSOR_MAX];
     bool sealed;
 };
 
 /* Opens the writer on the server, waiting for it up to connect_timeout_ms. `settings` and what it
- * points to are borrowed for the link's life. */
+ * points to are borrowed until replay_link_close. */
 status replay_link_open(struct replay_link **link, const char *address,
                         const struct experiment *experiment, const struct signature *signature,
                         const struct replay_link_settings *settings,
                         struct replay_link_position *position, struct err *err) MUST_CHECK;
 void replay_link_close(struct replay_link *link);
 
-/* Takes a copy; sends nothing yet. `counter` rises with every episode of the writer, over all
- * servers. */
+/* Adds a copy to the list; sends nothing yet. `counter` increases with every episode of the writer,
+ * over all servers. */
 status replay_link_add(struct replay_link *link, const struct episode *episode, uint64_t counter,
                        const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
 
 /* Sends what gRPC takes, waiting up to `send_ms` where it is stuck, then takes acknowledgements,
- * waiting up to `receive_ms` for one. Reconnects where needed. OK: something may have moved.
- * CLOSED: stopping. UNAVAILABLE: away for connect_timeout_ms. Others are the server's refusal; what
- * was handed over stays and is sent again by the next call. */
+ * waiting up to `receive_ms` for one. Reconnects where needed. OK: there may be progress. CLOSED:
+ * stopping. UNAVAILABLE: the server was away for connect_timeout_ms. Others are the server's
+ * refusal; the list is unchanged, and the next call sends it again. */
 status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t receive_ms,
                         struct err *err) MUST_CHECK;
 /* Is there anything that gRPC has not taken yet? */
 bool replay_link_sendable(const struct replay_link *link);
 size_t replay_link_unacknowledged_bytes(const struct replay_link *link);
 
-/* Nothing may be unacknowledged. */
+/* Seals the table for this writer. Everything must be acknowledged. */
 status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *sealed,
                         struct err *err) MUST_CHECK;
 
-/* Adds this link's to `counts`. */
+/* Adds the counts of this link to `counts`. */
 void replay_link_counts(const struct replay_link *link, struct replay_writer_counts *counts);
 
 #endif

@@ -1,4 +1,12 @@
-/* The ring between the threads that receive batches and the one that uses them. */
+/* The ring between the threads that receive batches and the thread that uses them.
+ *
+ * A slot goes EMPTY -> FILLING (the first part arrives) -> TAKEN (all parts are there and the
+ * caller has it) -> EMPTY (returned). Batches are handed out strictly by number; a batch that is
+ * returned out of order keeps its slot until all older ones are returned, so the window of numbers
+ * that may be filled moves in one piece.
+ *
+ * The mutex guards states and numbers only. Rows and arrays of a slot that is being filled are
+ * written without it: each part owns its own range, and the last end_part publishes them all. */
 #include <pthread.h>
 #include <string.h>
 #include <time.h>
@@ -10,26 +18,26 @@
 enum slot_state { SLOT_EMPTY, SLOT_FILLING, SLOT_TAKEN };
 
 struct slot {
-    struct replay_batch batch; /* first: a batch is its slot */
+    struct replay_batch batch; /* first: a pointer to the batch is a pointer to its slot */
     enum slot_state state;
     uint32_t parts_missing;
     bool unsealed;     /* a part came from a table that is not sealed */
     bool prioritized;  /* a part came with ids and probabilities */
-    uint64_t versions; /* of the parts, mixed */
+    uint64_t versions; /* table versions of the parts, combined */
     uint64_t *episode_id;
     double *probability;
 };
 
 struct replay_ring {
     struct replay_ring_settings settings;
-    pthread_mutex_t
-        lock; /* guards all below but the rows and arrays of a slot that is being filled */
+    /* Guards everything below, except rows and arrays of a slot that is being filled. */
+    pthread_mutex_t lock;
     pthread_cond_t ready;    /* a batch is complete, or an error came */
     pthread_cond_t returned; /* the window moved, or the end */
     uint64_t next;           /* number of the next batch handed out */
     uint64_t oldest;         /* the oldest one not returned */
     bool closed;
-    struct err error; /* final; code OK: none */
+    struct err error; /* the first error, which is final; code OK: none */
     struct slot *slots;
 };
 
@@ -48,12 +56,14 @@ status replay_ring_new(struct replay_ring **out, const struct replay_ring_settin
     ring->settings = *settings;
     ring->next = ring->oldest = settings->first_batch;
     pthread_mutex_init(&ring->lock, NULL);
+    /* Waits use the monotonic clock: a step of the wall clock must not shorten or extend them. */
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&ring->ready, &attributes);
     pthread_cond_init(&ring->returned, &attributes);
     pthread_condattr_destroy(&attributes);
+    /* All memory is allocated here; filling and returning batches allocates nothing. */
     const size_t n = settings->snippets;
     status s = STATUS_OK;
     for (uint32_t i = 0; i < settings->depth; i++) {
@@ -93,6 +103,7 @@ void replay_ring_free(struct replay_ring *ring)
     mem_free(ring);
 }
 
+/* *at becomes the monotonic time that is `timeout_ms` from now. */
 static void deadline_in(struct timespec *at, uint64_t timeout_ms)
 {
     clock_gettime(CLOCK_MONOTONIC, at);
@@ -135,6 +146,7 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
     ASSERT(number >= ring->oldest && number < ring->oldest + ring->settings.depth);
     struct slot *slot = slot_of(ring, number);
     ASSERT(slot->state != SLOT_TAKEN);
+    /* The part that comes first prepares the slot for its number. */
     if (slot->state == SLOT_EMPTY) {
         slot->state = SLOT_FILLING;
         slot->parts_missing = ring->settings.n_parts;
@@ -156,9 +168,12 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
     pthread_mutex_lock(&ring->lock);
     slot->unsealed = slot->unsealed || version == 0;
     slot->prioritized = slot->prioritized || prioritized;
+    /* One server: its table's version as it is. Several: a sum of hashes, which does not depend on
+     * the order in which the parts arrive. */
     const uint64_t words[2] = {part, version};
     slot->versions += ring->settings.n_parts == 1 ? version : XXH3_64bits(words, sizeof words);
     if (--slot->parts_missing == 0) {
+        /* 0 means "not sealed", so a combined version of 0 becomes 1. */
         batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
         batch->episode_id = slot->prioritized ? slot->episode_id : NULL;
         batch->probability = slot->prioritized ? slot->probability : NULL;
@@ -187,6 +202,7 @@ void replay_ring_close(struct replay_ring *ring)
 
 /* ---- The using side ---- */
 
+/* All parts are there and nobody has taken it yet. Under the lock. */
 static bool complete(const struct slot *slot)
 {
     return slot->state == SLOT_FILLING && slot->parts_missing == 0;
@@ -211,8 +227,8 @@ status replay_ring_next(struct replay_ring *ring, struct replay_batch **batch, u
     } else if (ring->error.code != STATUS_OK) {
         s = err_set(err, ring->error.code, "%s", ring->error.text);
     } else if (slot->state == SLOT_TAKEN) {
-        s = err_set(err, STATUS_TIMEOUT,
-                    "all %u batches are with the caller: replay_sampler_return",
+        /* The caller holds every slot: waiting longer cannot help. */
+        s = err_set(err, STATUS_TIMEOUT, "the caller holds all %u batches and has returned none",
                     ring->settings.depth);
     } else {
         s = err_set(err, STATUS_TIMEOUT, "no batch yet");
@@ -227,6 +243,7 @@ void replay_ring_return(struct replay_ring *ring, struct replay_batch *batch)
     pthread_mutex_lock(&ring->lock);
     ASSERT(slot->state == SLOT_TAKEN);
     slot->state = SLOT_EMPTY;
+    /* The window moves past every batch that was handed out and is back. */
     while (ring->oldest < ring->next && slot_of(ring, ring->oldest)->state == SLOT_EMPTY) {
         ring->oldest++;
     }

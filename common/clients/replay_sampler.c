@@ -1,5 +1,10 @@
-/* Waits for servers and table, deals the batch out to the servers, and hands batches over. A ring
- * and one share per server do the rest. */
+/* Sampling from several servers as if they were one.
+ *
+ * Opening waits until every server is reachable and has the table, then divides each batch among
+ * the servers in proportion to their transitions. A thread per server (replay_share) fills its
+ * part of the batches in a ring (replay_ring); this file hands complete batches to the caller.
+ * Tables that grow are measured again now and then, and the shares are started anew when the
+ * proportions have changed. */
 #define LOG_MODULE "replay_sampler"
 #include "common/clients/replay_sampler.h"
 
@@ -16,18 +21,17 @@
 #include "common/clients/signature_wire.h"
 
 #define PREFETCH_DEFAULT 4u
-#define WITH_THE_CALLER                                                                            \
-    2u /* batches that the caller may hold at once without starving the ring   \
-                            */
-#define INFO_MS       5000u
-#define RETRY_MS      100u
-#define SLICE_MS      100u
-#define REFRESH_NS    (10 * NS_PER_S)
-#define MESSAGE_SPARE (2u << 20)
+/* Batches that the caller may hold at once without starving the ring. */
+#define WITH_THE_CALLER 2u
+#define INFO_MS         5000u
+#define RETRY_MS        100u
+#define SLICE_MS        100u
+#define REFRESH_NS      (10 * NS_PER_S)
+#define MESSAGE_SPARE   (2u << 20)
 
 struct server {
     struct rpc_channel *channel;
-    struct replay_share *share; /* NULL: nothing of the batch comes from here */
+    struct replay_share *share; /* NULL: this server contributes nothing to our slice */
     uint64_t transitions;
     bool sealed;
     uint32_t dealt; /* snippets of the global batch */
@@ -48,6 +52,7 @@ struct replay_sampler {
 
 /* ---- What the servers hold ---- */
 
+/* Size, sealed flag and signature of the table on one server. UNAVAILABLE, NOT_FOUND: not yet. */
 static status ask(struct replay_sampler *sampler, struct server *server,
                   struct signature *signature, struct err *err)
 {
@@ -76,7 +81,8 @@ static status ask(struct replay_sampler *sampler, struct server *server,
     return s;
 }
 
-/* Once every server has the table: its signature is known or fits. */
+/* Asks every server. OK: all have the table, and its signature is the one wanted (or, where none
+ * was given, that of the first server). */
 static status ask_all(struct replay_sampler *sampler, struct signature *signature, struct err *err)
 {
     for (size_t i = 0; i < sampler->n; i++) {
@@ -94,7 +100,7 @@ static status ask_all(struct replay_sampler *sampler, struct signature *signatur
             return err_context(err, s, "%s: table %s",
                                rpc_channel_address(sampler->servers[i].channel), sampler->table);
         }
-        /* Which server draws how many is only fixed when all contents are. */
+        /* How many snippets each server draws is fixed only when the contents of all are. */
         if (sampler->n > 1 && sampler->options.require_sealed && !sampler->servers[i].sealed) {
             return err_set(err, STATUS_UNAVAILABLE, "%s: table %s is not sealed yet",
                            rpc_channel_address(sampler->servers[i].channel), sampler->table);
@@ -103,6 +109,7 @@ static status ask_all(struct replay_sampler *sampler, struct signature *signatur
     return STATUS_OK;
 }
 
+/* Repeats ask_all until it succeeds, fails for good, or the time is over. */
 static status wait_for_servers(struct replay_sampler *sampler, struct signature *signature,
                                uint64_t timeout_ms, struct err *err)
 {
@@ -125,10 +132,10 @@ static status wait_for_servers(struct replay_sampler *sampler, struct signature 
     }
 }
 
-/* ---- Dealing the batch out ---- */
+/* ---- Dividing a batch among the servers ---- */
 
-/* dealt(n) adds up to B, in proportion to transitions (equally where there are none): what rounding
- * down leaves goes to the largest remainders. */
+/* Sets `dealt` of each server; the sum is B. In proportion to transitions, equally when there are
+ * none yet. What rounding down leaves goes to the largest remainders. */
 static void deal(struct replay_sampler *sampler)
 {
     const uint32_t B = sampler->options.batch_snippets;
@@ -155,8 +162,8 @@ static void deal(struct replay_sampler *sampler)
     }
 }
 
-/* The part of [begin, begin + count) of the global batch that lies in server i's range [from, from
- * + dealt). */
+/* A server draws the range [from, from + dealt) of the global batch; we want our slice of it.
+ * *begin, *count: the intersection, relative to `from`. */
 static void slice_of(const struct replay_sampler *sampler, uint32_t from, uint32_t dealt,
                      uint32_t *begin, uint32_t *count)
 {
@@ -168,6 +175,7 @@ static void slice_of(const struct replay_sampler *sampler, uint32_t from, uint32
     *count = hi > lo ? hi - lo : 0;
 }
 
+/* Joins the threads of all shares. Batches in the ring are lost; they can be drawn again. */
 static void stop_shares(struct replay_sampler *sampler)
 {
     if (sampler->ring) {
@@ -181,6 +189,8 @@ static void stop_shares(struct replay_sampler *sampler)
     sampler->ring = NULL;
 }
 
+/* A new ring, and a thread for each server that has a part of our slice. After an error the caller
+ * calls stop_shares. */
 static status start_shares(struct replay_sampler *sampler, uint64_t first_batch, struct err *err)
 {
     const struct replay_sampler_options *options = &sampler->options;
@@ -190,6 +200,7 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
                                         .N = options->snippet_transitions,
                                         .W = signature_width(&sampler->signature),
                                         .first_batch = first_batch};
+    /* The ring needs the number of parts before the first share starts to fill it. */
     uint32_t from = 0;
     for (size_t i = 0; i < sampler->n; i++) {
         slice_of(sampler, from, sampler->servers[i].dealt, &begin[i], &count[i]);
@@ -225,9 +236,9 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
     return s;
 }
 
-/* Tables that grow: now and then the servers' sizes are looked at again, and where they have
- * changed much the batch is dealt anew. Only with several servers, none of which promises anything
- * about its draws; and only while the caller holds no batch. */
+/* Divides batches anew when the sizes of growing tables have changed by more than a twentieth of a
+ * batch. Only with several servers whose tables are not all sealed, where the draws are not
+ * reproducible anyway; and only while the caller holds no batch, since the ring is replaced. */
 static status refresh(struct replay_sampler *sampler, struct err *err)
 {
     bool all_sealed = true;
@@ -241,6 +252,7 @@ static status refresh(struct replay_sampler *sampler, struct err *err)
         return STATUS_OK;
     }
     sampler->refreshed_ns = clock_now_ns();
+    /* A server that does not answer now is the business of its share. */
     struct err ignored;
     if (ask_all(sampler, &sampler->signature, &ignored) != STATUS_OK) {
         return STATUS_OK;
@@ -257,13 +269,15 @@ static status refresh(struct replay_sampler *sampler, struct err *err)
         return STATUS_OK;
     }
     const uint64_t next = replay_ring_next_number(sampler->ring);
-    log_info("the servers' sizes have changed: dealing batches anew from batch %" PRIu64, next);
+    log_info("the sizes of the servers have changed; batches are divided anew batch=%" PRIu64,
+             next);
     stop_shares(sampler);
     return start_shares(sampler, next, err);
 }
 
 /* ---- The interface ---- */
 
+/* Fills in defaults and checks the slice. */
 static status check_options(struct replay_sampler_options *options, struct err *err)
 {
     if (options->slice_count == 0 && options->slice_begin == 0) {
@@ -284,8 +298,8 @@ static status check_options(struct replay_sampler_options *options, struct err *
 static status open_channels(struct replay_sampler *sampler, const struct experiment *experiment,
                             struct err *err)
 {
-    /* A row is at most this wide; the server packs no more into a message than one batch, or 128
-     * KiB. */
+    /* A message holds one batch, or several up to 128 KiB. The width of a row is not known yet, so
+     * the limit is that of the widest. */
     const size_t most = (size_t)sampler->options.slice_count *
                             (sampler->options.snippet_transitions + 1) * SIGNATURE_ROW_MAX *
                             sizeof(float) +
@@ -338,7 +352,7 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     return STATUS_OK;
 }
 
-/* What is being waited for, over all servers. */
+/* Sets `err` to what the first server that waits is waiting for. */
 static void describe_wait(struct replay_sampler *sampler, struct err *err)
 {
     for (size_t i = 0; i < sampler->n; i++) {
@@ -361,6 +375,7 @@ status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch *
         return s;
     }
     const uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    /* In slices, so that `stopping` is asked often enough. */
     struct err why;
     for (;;) {
         const uint64_t now_ns = clock_now_ns();

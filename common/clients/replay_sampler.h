@@ -1,9 +1,9 @@
 /* Sampling batches of snippets: a background thread per replay server keeps a few batches ready, so
- * that the learner never waits for the network. Batches come in order of their number, also after
- * reconnecting.
+ * that the learner never waits for the network. Batches come in order of their number, also after a
+ * reconnect.
  *
- * With several servers a batch is made of shares in proportion to their transitions (refreshed from
- * Info), in server order. */
+ * With several servers each batch consists of one share per server, in server order and in
+ * proportion to their transitions (refreshed from Info). */
 #ifndef HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 #define HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 
@@ -43,8 +43,8 @@ status replay_sampler_open(struct replay_sampler **sampler, const struct experim
                            bool (*stopping)(void *arg), void *stopping_arg,
                            struct err *err) MUST_CHECK;
 
-/* The next batch; give it back with replay_sampler_return (its buffer is used again). OK; TIMEOUT:
- * none yet (`err` says in a few words what is being waited for); MISMATCH and others are final. */
+/* The next batch; return it with replay_sampler_return, which makes its buffer available again. OK;
+ * TIMEOUT: none yet, and `err` says what is being waited for; MISMATCH and others are final. */
 status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch,
                            uint64_t timeout_ms, struct err *err) MUST_CHECK;
 void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *batch);

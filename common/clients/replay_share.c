@@ -1,4 +1,9 @@
-/* The thread behind one server's share. See replay_share.h. */
+/* The thread that samples from one server.
+ *
+ * Its loop does one of four things: connect; grant credit for batches that have a slot in the ring;
+ * wait for the ring when all granted batches have arrived; receive. Every problem with a connection
+ * ends in disconnect(), which reconnects with backoff and asks for the batch that comes next: a
+ * batch is a function of (seed, number), so nothing is lost or repeated by a reconnect. */
 #define LOG_MODULE "replay_share"
 #include "common/clients/replay_share.h"
 
@@ -14,14 +19,14 @@
 #include "common/base/rng.h"
 #include "common/clients/signature_wire.h"
 
-#define SLICE_MS       100u /* between two looks at `stop` */
+#define SLICE_MS       100u /* how often `stop` is checked while waiting */
 #define SEND_MS        10000u
 #define FINISH_MS      100u
 #define INFO_MS        2000u
-#define ASK_AFTER_NS   (2 * NS_PER_S) /* without a batch: ask the server what we wait for */
+#define ASK_AFTER_NS   (2 * NS_PER_S) /* without a batch: ask the server what it is waiting for */
 #define BACKOFF_MIN_MS 50.0
 #define BACKOFF_MAX_MS 1000.0
-#define PACK_BYTES     (128u << 10) /* small batches share a message up to here */
+#define PACK_BYTES     (128u << 10) /* small batches share a message up to this size */
 #define ROWS_FIELD     15
 
 struct replay_share {
@@ -31,17 +36,18 @@ struct replay_share {
     pthread_t thread;
     atomic_bool stop;
     pthread_mutex_t lock; /* guards why */
-    char why[1024];
-    /* The thread's: */
+    char why[1024];       /* why no batch comes; empty: they come */
+    /* Used by the thread only: */
     struct rpc_stream *stream; /* NULL: not connected */
     bool opened;               /* the first request has been sent */
     uint64_t next;             /* batch that comes next */
     uint64_t granted;          /* one past the last batch that was asked for */
-    uint64_t heard_ns;         /* last batch, or last look at why there is none */
+    uint64_t heard_ns;         /* last batch, or last call of ask_why */
     double backoff_ms;
     struct rng rng;
 };
 
+/* Records why no batch comes. */
 static void say(struct replay_share *share, const char *text)
 {
     pthread_mutex_lock(&share->lock);
@@ -58,6 +64,7 @@ void replay_share_waits(struct replay_share *share, char *text, size_t size)
 
 /* ---- Connecting ---- */
 
+/* May a later attempt succeed where this one failed? */
 static bool transient(status code)
 {
     return code == STATUS_UNAVAILABLE || code == STATUS_TIMEOUT || code == STATUS_RETRY ||
@@ -66,6 +73,7 @@ static bool transient(status code)
            code == STATUS_FULL || code == STATUS_OK;
 }
 
+/* Sleeps for half to all of the backoff, then doubles it. */
 static void back_off(struct replay_share *share)
 {
     clock_sleep_ms((unsigned)(share->backoff_ms * (0.5 + 0.5 * rng_uniform(&share->rng))));
@@ -73,6 +81,7 @@ static void back_off(struct replay_share *share)
         share->backoff_ms * 2 < BACKOFF_MAX_MS ? share->backoff_ms * 2 : BACKOFF_MAX_MS;
 }
 
+/* One attempt to open the stream. A failure is recorded, not returned: the loop tries again. */
 static void connect_once(struct replay_share *share)
 {
     struct err err = {0};
@@ -89,12 +98,13 @@ static void connect_once(struct replay_share *share)
         back_off(share);
         return;
     }
+    /* What was granted on an earlier stream is void; batches are asked for again from `next`. */
     share->opened = false;
     share->granted = share->next;
     share->heard_ns = clock_now_ns();
 }
 
-/* The stream has ended. False: for good. */
+/* Ends the stream. False: sampling cannot go on, and the ring has the error. */
 static bool disconnect(struct replay_share *share)
 {
     struct err err = {0};
@@ -111,8 +121,8 @@ static bool disconnect(struct replay_share *share)
         replay_ring_fail(share->settings.ring, &err);
         return false;
     }
-    log_info("sampling was interrupted at batch %" PRIu64 ", will reconnect: %s", share->next,
-             err.text);
+    log_info("sampling was interrupted and will be resumed batch=%" PRIu64 " reason=%s",
+             share->next, err.text);
     say(share, err.text);
     back_off(share);
     return true;
@@ -120,7 +130,7 @@ static bool disconnect(struct replay_share *share)
 
 /* ---- Batches ---- */
 
-/* Asks for what there is room for. CLOSED: the stream has ended. */
+/* Grants credit for every batch that has a slot in the ring. CLOSED: the stream has ended. */
 static status grant(struct replay_share *share)
 {
     const struct replay_share_settings *set = &share->settings;
@@ -130,6 +140,7 @@ static status grant(struct replay_share *share)
     }
     Hindcast__SampleRequest request = HINDCAST__SAMPLE_REQUEST__INIT;
     request.credit = end - share->granted;
+    /* The first message of a stream also says what is sampled. */
     if (!share->opened) {
         request.table = (char *)set->table;
         request.signature = &share->wire.message;
@@ -151,7 +162,8 @@ static status grant(struct replay_share *share)
     return s == STATUS_OK ? s : STATUS_CLOSED;
 }
 
-/* Is the response what was asked for? */
+/* Is the response what was asked for? Everything that deliver() relies on is checked here; the
+ * server is another process and may be another version. INVALID. */
 static status check_response(const struct replay_share *share,
                              const Hindcast__SampleResponse *response,
                              const struct rpc_pieces *rows, struct err *err)
@@ -185,6 +197,7 @@ static status check_response(const struct replay_share *share,
     return STATUS_OK;
 }
 
+/* Copies a checked response into this server's part of each of its batches. */
 static void deliver(struct replay_share *share, const Hindcast__SampleResponse *response,
                     const struct rpc_pieces *rows)
 {
@@ -213,7 +226,7 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
     }
 }
 
-/* Asks the server why nothing comes. */
+/* Asks the server why no batch comes, for status lines. */
 static void ask_why(struct replay_share *share)
 {
     Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
@@ -241,7 +254,7 @@ static void ask_why(struct replay_share *share)
     rpc_message_free(&message);
 }
 
-/* Takes one response, or waits a little. False: the end, for good. */
+/* Receives one response, or waits for SLICE_MS. False: sampling cannot go on. */
 static bool receive(struct replay_share *share)
 {
     struct rpc_message message;
@@ -261,6 +274,7 @@ static bool receive(struct replay_share *share)
     if (s == STATUS_OK) {
         deliver(share, response, &message.payload);
         share->heard_ns = clock_now_ns();
+        /* Batches come: forget the backoff and the reason for waiting. */
         if (share->backoff_ms > BACKOFF_MIN_MS || share->why[0]) {
             share->backoff_ms = BACKOFF_MIN_MS;
             say(share, "");
@@ -272,6 +286,7 @@ static bool receive(struct replay_share *share)
     return s == STATUS_OK;
 }
 
+/* The thread's loop, until it is stopped or sampling has failed for good. */
 static void *run(void *arg)
 {
     struct replay_share *share = arg;
@@ -283,7 +298,7 @@ static void *run(void *arg)
         } else if (grant(share) != STATUS_OK) {
             more = disconnect(share);
         } else if (share->granted == share->next) {
-            /* All that was asked for is there: nothing comes until something is given back. */
+            /* All granted batches have arrived: wait until the caller returns one. */
             (void)replay_ring_wait_window(share->settings.ring, share->granted, SLICE_MS);
         } else {
             more = receive(share);
@@ -296,7 +311,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
 status replay_share_open(struct replay_share **out, const struct replay_share_settings *settings,
                          struct err *err)

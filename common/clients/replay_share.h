@@ -1,6 +1,6 @@
 /* One server's share of the batches of a replay_sampler: a thread that keeps a Sample stream open,
- * grants credit as batches are given back, and copies what comes into its part of each batch.
- * Reconnects and goes on with the batch it needs. */
+ * grants credit as batches are returned, and copies what arrives into its part of each batch. After
+ * a lost connection it reconnects and continues with the batch that comes next. */
 #ifndef HINDCAST_CLIENTS_REPLAY_SHARE_H
 #define HINDCAST_CLIENTS_REPLAY_SHARE_H
 
@@ -11,7 +11,7 @@ struct replay_share;
 
 struct replay_share_settings {
     struct replay_ring *ring;
-    struct rpc_channel *channel; /* the share's for its life */
+    struct rpc_channel *channel; /* borrowed until replay_share_close */
     const struct signature *signature;
     const char *table;
     uint32_t part;         /* which of the ring's parts */
@@ -26,7 +26,7 @@ struct replay_share_settings {
 status replay_share_open(struct replay_share **share, const struct replay_share_settings *settings,
                          struct err *err) MUST_CHECK;
 void replay_share_close(struct replay_share *share);
-/* What it waits for, in a few words; empty: nothing. */
+/* Why no batch comes, in a few words; empty when batches come. Any thread. */
 void replay_share_waits(struct replay_share *share, char *text, size_t size);
 
 #endif

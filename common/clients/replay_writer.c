@@ -1,5 +1,9 @@
-/* Spreads a writer's episodes over the replay servers and waits where it must. What one server has
- * to be told is replay_link.c's. */
+/* Distributes a writer's episodes over the replay servers, and waits while too much is in flight.
+ *
+ * An episode goes to the server that its identity hashes to, so a restart sends it to the same one.
+ * The position after a restart is that of the server furthest behind; episodes that the other
+ * servers have already are duplicates there and are not stored twice. What is exchanged with one
+ * server is in replay_link.c. */
 #include "common/clients/replay_writer.h"
 
 #include <string.h>
@@ -9,10 +13,10 @@
 #include "common/base/memory.h"
 #include "common/clients/replay_link.h"
 
-#define IN_FLIGHT_DEFAULT (8u << 20)
-#define CONNECT_PRESET_MS 60000u
-#define WAIT_MS           20u
-#define SEND_MS           100u
+#define IN_FLIGHT_DEFAULT  (8u << 20)
+#define CONNECT_DEFAULT_MS 60000u
+#define WAIT_MS            20u
+#define SEND_MS            100u
 
 struct replay_writer {
     char *table;
@@ -46,10 +50,11 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
         .writer = writer->writer,
         .restored = options->restored,
         .connect_timeout_ms =
-            options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_PRESET_MS,
+            options->connect_timeout_ms ? options->connect_timeout_ms : CONNECT_DEFAULT_MS,
         .stopping = options->stopping,
         .stopping_arg = options->stopping_arg,
     };
+    /* Connect to all servers; the one furthest behind determines the position. */
     struct replay_link_position behind = {0};
     status s = writer->table && writer->writer ? STATUS_OK
                                                : err_set(err, STATUS_NO_MEMORY, "replay writer");
@@ -66,8 +71,9 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
             }
         }
     }
-    /* An episode that comes a second time counts as it did the first time: were it to count as one
-     * more than all before, a server that got it would seem to be ahead of one that is. */
+    /* Counting continues from that position, so an episode that is sent a second time has the same
+     * counter as the first time. A higher one would make the server that receives it seem further
+     * ahead than the others. */
     writer->counter = behind.counter;
     if (s != STATUS_OK) {
         replay_writer_close(writer);
@@ -84,7 +90,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
     return STATUS_OK;
 }
 
-/* One look at every link; waits on `on` alone. */
+/* Makes progress on every link; waits only on `on`. */
 static status pump(struct replay_writer *writer, const struct replay_link *on, uint64_t send_ms,
                    uint64_t receive_ms, struct err *err)
 {
@@ -110,6 +116,7 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
     }
     struct replay_link *link =
         writer->links[XXH3_64bits(&episode->identity, sizeof episode->identity) % writer->n];
+    /* Wait for room. A single episode larger than the limit is sent alone. */
     const size_t bytes = (size_t)(episode->T + 1) * episode->W * sizeof(float);
     status s = STATUS_OK;
     uint64_t start_ns = 0;
@@ -128,8 +135,8 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
         return s;
     }
     writer->counter++;
-    /* From here on it is ours. It should be under way when we return: nobody sends between two
-     * calls. A server that is away, or makes us wait, is waited for by the next call. */
+    /* The episode is in the list. Send what we can before returning, since nothing is sent between
+     * two calls; a server that is away or makes us wait is waited for by the next call. */
     const uint64_t until_ns = clock_now_ns() + SEND_MS * NS_PER_MS;
     do {
         s = pump(writer, link, WAIT_MS, 0, err);
@@ -140,6 +147,7 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
 status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms, struct err *err)
 {
     const uint64_t start_ns = clock_now_ns();
+    /* One link after the other; pump() makes progress on all of them meanwhile. */
     for (size_t i = 0; i < writer->n;) {
         if (replay_link_unacknowledged_bytes(writer->links[i]) == 0) {
             i++;
@@ -162,7 +170,7 @@ status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms, st
 status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool *sealed,
                           struct err *err)
 {
-    /* As long as the servers make us wait: a limit of theirs has no end that we know. */
+    /* Without a limit: how long a server's rate limiter makes us wait is not known here. */
     status s;
     while ((s = replay_writer_flush(writer, writer->settings.connect_timeout_ms, err)) ==
            STATUS_TIMEOUT) {

@@ -1,27 +1,27 @@
-/* Inserting episodes into replay servers: a blocking client that never loses or doubles one.
+/* Inserting episodes into replay servers: a blocking client that neither loses nor duplicates one.
  *
- * It opens the writer (OpenInsert), streams episodes as chunks with a bounded number in flight,
- * retries after broken connections with backoff and jitter, and resends what was not acknowledged:
- * sequences make that safe. One thread. With several servers every episode goes to the one that its
- * identity hashes to; its cursor then counts per server. */
+ * It opens the writer (OpenInsert), streams episodes in chunks with a bounded number of bytes in
+ * flight, reconnects with backoff and jitter, and resends what was not acknowledged, which sequence
+ * numbers make safe. With several servers each episode goes to the one that its identity hashes to,
+ * and the cursor is kept per server. One thread. */
 #ifndef HINDCAST_CLIENTS_REPLAY_WRITER_H
 #define HINDCAST_CLIENTS_REPLAY_WRITER_H
 
 #include "common/base/experiment.h"
 #include "common/trajectory/episode.h"
 
-#define REPLAY_CURSOR_MAX 1016 /* what the wire allows less 8 bytes for our own counter */
+#define REPLAY_CURSOR_MAX 1016 /* the limit of the wire, less 8 bytes for our own counter */
 
 struct replay_writer;
 
 struct replay_writer_options {
-    const char *table;           /* NULL: "default" */
-    const char *writer;          /* "restorer-0" */
-    bool restored;               /* logs, not fresh data */
-    size_t max_in_flight_bytes;  /* sent and not yet acknowledged; 0: 8 MiB */
-    uint64_t connect_timeout_ms; /* how long a server may be away before calls fail UNAVAILABLE; 0:
-                                    60 s */
-    /* Asked while waiting: true makes the call return CLOSED soon. May be NULL. */
+    const char *table;          /* NULL: "default" */
+    const char *writer;         /* "restorer-0" */
+    bool restored;              /* logs, not fresh data */
+    size_t max_in_flight_bytes; /* sent and not yet acknowledged; 0: 8 MiB */
+    /* How long a server may be away before calls fail with UNAVAILABLE; 0: 60 s. */
+    uint64_t connect_timeout_ms;
+    /* Called while waiting: true makes the call return CLOSED soon. May be NULL. */
     bool (*stopping)(void *arg);
     void *stopping_arg;
 };
@@ -34,23 +34,23 @@ status replay_writer_open(struct replay_writer **writer, const struct experiment
                           const struct replay_writer_options *options, void *cursor,
                           size_t *cursor_size, bool *sealed, struct err *err) MUST_CHECK;
 
-/* Hands one episode over (copied); waits while too much is in flight or the server makes writers
- * wait. `cursor` is what a restart should be given once this episode is committed. OK, CLOSED
- * (stopping), UNAVAILABLE, FULL, MISMATCH. */
+/* Inserts a copy of one episode; waits while too much is in flight or the server makes writers
+ * wait. `cursor` is what replay_writer_open returns after a restart once this episode is
+ * committed. OK, CLOSED (stopping), UNAVAILABLE, FULL, MISMATCH. */
 status replay_writer_insert(struct replay_writer *writer, const struct episode *episode,
                             const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
 
-/* Waits until all handed over is acknowledged. */
+/* Waits until every inserted episode is acknowledged. TIMEOUT. */
 status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms,
                            struct err *err) MUST_CHECK;
 
-/* flush, then Seal with n_writers. *sealed: all writers have said so. */
+/* Flushes without a time limit, then seals. *sealed: all n_writers writers have sealed. */
 status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool *sealed,
                           struct err *err) MUST_CHECK;
 
 struct replay_writer_counts {
     uint64_t episodes, transitions, duplicates, bytes, reconnects;
-    double waited_s; /* by the server's or our own limits */
+    double waited_s; /* because of the server's limits or of max_in_flight_bytes */
 };
 void replay_writer_counts(const struct replay_writer *writer, struct replay_writer_counts *counts);
 

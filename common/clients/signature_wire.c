@@ -1,4 +1,5 @@
-/* Signatures to messages and back. */
+/* Signatures as messages and back. What comes from a peer is checked before it is copied: counts
+ * first, then names, then signature_check. */
 #include "common/clients/signature_wire.h"
 
 #include <string.h>
@@ -8,7 +9,7 @@ void signature_wire_fill(struct signature_wire *wire, const struct signature *si
     hindcast__signature__init(&wire->message);
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         hindcast__signature__slice__init(&wire->slices[i]);
-        /* protobuf-c has no const; packing only reads. */
+        /* The casts: protobuf-c's fields are not const, but packing only reads them. */
         wire->slices[i].name = (char *)signature->slices[i].name;
         wire->slices[i].size = signature->slices[i].size;
         wire->slice_pointers[i] = &wire->slices[i];
@@ -27,6 +28,7 @@ void signature_wire_fill(struct signature_wire *wire, const struct signature *si
     wire->message.control_period_s = signature->control_period_s;
 }
 
+/* Copies a name that fits. `what` and `i` say which one, for the message. */
 static status copy_name(char to[SIGNATURE_NAME_SIZE], const char *from, const char *what, size_t i,
                         struct err *err)
 {
@@ -44,6 +46,7 @@ status signature_wire_read(struct signature *out, const Hindcast__Signature *m, 
     if (m == NULL) {
         return err_set(err, STATUS_INVALID, "signature: missing");
     }
+    /* Counts first: the arrays of struct signature have fixed sizes. */
     if (m->n_observation > SIGNATURE_SLICES_MAX || m->n_action_min > SIGNATURE_ACTIONS_MAX ||
         m->n_rewards > SIGNATURE_TASKS_MAX) {
         return err_set(err, STATUS_INVALID,

@@ -1,4 +1,4 @@
-/* Signatures and identities as messages of replay.proto, and back. */
+/* Signatures as messages of replay.proto, and back. */
 #ifndef HINDCAST_CLIENTS_SIGNATURE_WIRE_H
 #define HINDCAST_CLIENTS_SIGNATURE_WIRE_H
 
@@ -6,8 +6,8 @@
 #include "common/trajectory/signature.h"
 #include "proto/replay.pb-c.h"
 
-/* A message whose pointers lead into itself and into `signature`. Large: keep it off small stacks.
- */
+/* A message whose pointers point into this struct and into the signature. About 10 KiB: keep it off
+ * small stacks. */
 struct signature_wire {
     Hindcast__Signature message;
     Hindcast__Signature__Slice slices[SIGNATURE_SLICES_MAX];
@@ -15,7 +15,7 @@ struct signature_wire {
     char *rewards[SIGNATURE_TASKS_MAX];
 };
 
-/* `wire` borrows from `signature` and must not be moved. */
+/* `wire` borrows from `signature`, and must not be moved or copied afterwards. */
 void signature_wire_fill(struct signature_wire *wire, const struct signature *signature);
 /* Copies and checks what a peer sent (NULL: none). INVALID. */
 status signature_wire_read(struct signature *signature, const Hindcast__Signature *message,

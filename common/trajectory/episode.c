@@ -1,4 +1,9 @@
-/* Episodes: growing them row by row, and checking what came from outside. */
+/* Episodes in memory: growing them row by row while acting, and checking those that come from
+ * outside.
+ *
+ * Rows are one block that only grows, so an episode that is reused allocates nothing once the
+ * longest one was seen. The last row always holds an observation only: begin and step keep that
+ * true after every call. */
 #include "common/trajectory/episode.h"
 
 #include <math.h>
@@ -7,9 +12,9 @@
 
 #include "common/base/memory.h"
 
-/* Room made at the first row. */
+/* The capacity that the first row allocates. */
 #define ROWS_FIRST 64u
-/* Beyond [-1, 1] by this much is a float's rounding, not a bad log. */
+/* Actions outside [-1, 1] by no more than this are rounding errors of a float, not bad logs. */
 #define ACTION_ROUNDING 1e-5f
 
 int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b)
@@ -67,6 +72,7 @@ status episode_reserve(struct episode *episode, size_t n_rows, struct err *err)
 
 /* ---- while acting ---- */
 
+/* Makes room for n rows, with doubling so that a growing episode is copied rarely. */
 static status make_room(struct episode *episode, size_t n_rows, struct err *err)
 {
     if (n_rows <= episode->capacity) {
@@ -87,7 +93,7 @@ static float *row_of(const struct episode *episode, size_t t)
     return episode->rows + t * episode->W;
 }
 
-/* Row t becomes a last row: observation, all else 0. */
+/* Row t becomes a last row: the observation, and 0 for everything else. */
 static void set_last_row(struct episode *episode, const struct signature *signature, size_t t,
                          const float *observation)
 {
@@ -120,6 +126,7 @@ status episode_step(struct episode *episode, const struct signature *signature, 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The last row becomes a step; the next observation becomes the last row. */
     float *row = row_of(episode, episode->T);
     memcpy(row + signature_action_at(signature), action, signature->A * sizeof(float));
     if (signature->K > 0) {
@@ -181,7 +188,7 @@ static status check_actions(float *actions, uint32_t A, size_t t, struct err *er
                 "row %zu, action %u: %.9g is outside the limits (canonical, expected -1..1)", t, i,
                 (double)a);
         }
-        actions[i] = fminf(fmaxf(a, -1.0f), 1.0f);
+        actions[i] = a > 1.0f ? 1.0f : a < -1.0f ? -1.0f : a;
     }
     return STATUS_OK;
 }

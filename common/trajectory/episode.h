@@ -43,8 +43,8 @@ void episode_clear(struct episode *episode);
  * before then. */
 status episode_reserve(struct episode *episode, size_t n_rows, struct err *err) MUST_CHECK;
 
-/* While acting: begin with the first observation, then one call a step. Actions are canonical. TOO_LONG
- * at the maxima; the episode is as before then. */
+/* While acting: begin with the first observation, then one call a step. Actions are canonical.
+ * TOO_LONG at the maxima; the episode is as before then. */
 status episode_begin(struct episode *episode, const struct signature *signature,
                      const float *observation, struct err *err) MUST_CHECK;
 status episode_step(struct episode *episode, const struct signature *signature, const float *action,

@@ -1,5 +1,5 @@
-/* Building HDF5 files in memory: their bytes then go out through common/base/file, whole or not at
- * all. What the groups and datasets mean is not known here. */
+/* Building HDF5 files in memory, so that their bytes can be written atomically by common/base/file.
+ * What the groups and datasets mean is decided by the caller. */
 #include "common/trajectory/hdf5_writing.h"
 
 #include <string.h>
@@ -22,11 +22,11 @@ static hid_t make_bool_type(void)
     return type;
 }
 
-/* ---- the file's bytes ---- */
+/* ---- the bytes of the file ---- */
 
-/* HDF5's own way to ask for them, H5Fget_file_image, clears a flag in the superblock of this format
- * and leaves its checksum wrong (1.10.8). So the memory driver is given our memory, which stays
- * when it closes the file. */
+/* HDF5's function for this, H5Fget_file_image, clears a flag in the superblock of this format and
+ * leaves its checksum wrong (1.10.8). Therefore the memory driver allocates through the callbacks
+ * below, and the memory is kept when the file is closed. */
 struct hdf5_image {
     unsigned char *bytes;
     size_t size; /* of the memory; the file may be shorter */
@@ -83,8 +83,8 @@ static herr_t image_unshare(void *arg)
     return 0;
 }
 
-/* How such a file is accessed. The 1.10 format checksums its own structures: a flipped byte is
- * noticed, not followed. */
+/* The access properties of such a file. The 1.10 format has checksums over its own structures, so a
+ * flipped byte in one of them is an error and not followed. */
 static hid_t image_access(struct hdf5_image *image)
 {
     H5FD_file_image_callbacks_t callbacks = {.image_malloc = image_malloc,
@@ -177,7 +177,7 @@ status hdf5_writing_end(struct hdf5_writing *writing, void **bytes, size_t *size
     return s;
 }
 
-/* ---- what is in it ---- */
+/* ---- the contents of the file ---- */
 
 status hdf5_writing_group(hid_t *group, hid_t parent, const char *name, struct err *err)
 {
@@ -197,8 +197,8 @@ status hdf5_writing_group(hid_t *group, hid_t parent, const char *name, struct e
     return STATUS_OK;
 }
 
-/* How a dataset of n rows is laid out: chunks of whole rows, shuffled and deflated where asked,
- * checksummed. */
+/* The layout of a dataset of n rows: chunks of whole rows with a checksum, shuffled and deflated if
+ * compression is on. Negative: error. */
 static hid_t make_layout(const struct hdf5_writing *writing, const hsize_t *dims, int rank,
                          size_t value_bytes)
 {

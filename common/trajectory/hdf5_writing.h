@@ -1,6 +1,6 @@
 /* Making an HDF5 file in memory. All functions need hdf5_lock held (hdf5.h).
  *
- * The same calls give the same bytes. Structures (1.10 format) and data (fletcher32) carry
+ * The same calls give the same bytes. Both structures (1.10 format) and data (fletcher32) have
  * checksums. */
 #ifndef HINDCAST_TRAJECTORY_HDF5_WRITING_H
 #define HINDCAST_TRAJECTORY_HDF5_WRITING_H

@@ -1,4 +1,9 @@
-/* Opening, appending to, reading and emptying the journal. The bytes are journal_format.c's. */
+/* The journal's file: opening and repairing it, appending, reading, compacting. The layout of the
+ * bytes is in journal_format.c.
+ *
+ * `end` is the end of the last acknowledged record. Nothing behind it counts, so an append that
+ * failed is undone by leaving `end` where it is; the bytes are cut off when possible and otherwise
+ * overwritten by the next append or cut by the next open. */
 #include "common/trajectory/journal.h"
 #include "common/trajectory/dataset_writer.h"
 
@@ -24,16 +29,18 @@ struct journal {
     int fd;
     int lock_fd;
     struct journal_format format;
-    uint64_t end; /* bytes; what lies beyond is of no account */
+    uint64_t end; /* of the last acknowledged record, bytes; what lies behind it does not count */
     uint64_t transitions;
     uint64_t n, capacity;
     struct journal_record *records; /* (n) */
-    bool stale; /* its episodes are in a shard, but it could not be emptied: to be done before the
-                   next append */
+    /* The episodes are in a shard, but the file could not be emptied: the next append does that
+     * first. */
+    bool stale;
 };
 
 /* ---- opening ---- */
 
+/* Adds a record to the list in memory. */
 static status add_record(struct journal *journal, const struct journal_record *place,
                          struct err *err)
 {
@@ -52,8 +59,8 @@ static status add_record(struct journal *journal, const struct journal_record *p
     return STATUS_OK;
 }
 
-/* Notes all sound records. What is not one is damage when another follows, and a torn end when none
- * does. */
+/* Lists all valid records. Bytes that are none are damage when a valid record follows, and a record
+ * that was not finished when none does. */
 static status scan(struct journal *journal, const unsigned char *bytes, uint64_t size,
                    const struct dataset_writer *writer, struct journal_found *found,
                    struct err *err)
@@ -65,17 +72,19 @@ static status scan(struct journal *journal, const unsigned char *bytes, uint64_t
         uint64_t length =
             journal_format_read_record(&journal->format, bytes + at, size - at, &place);
         if (length == 0) {
+            /* Is there a valid record further on? */
             uint64_t next = journal_format_find_record(&journal->format, bytes, size, at + 1);
             if (next == size) {
                 found->torn_bytes = size - at;
                 break;
             }
             found->corrupt++;
-            log_warn("%s: bytes %" PRIu64 " to %" PRIu64 " are damaged, skipped", journal->path, at,
-                     next);
+            log_warn("%s: bytes %" PRIu64 " to %" PRIu64 " are damaged and skipped", journal->path,
+                     at, next);
             at = next;
             continue;
         }
+        /* A crash between writing the shard and emptying the journal left it in both. */
         if (writer != NULL && dataset_writer_last_has(writer, &place.identity)) {
             found->dropped++;
         } else {
@@ -91,7 +100,7 @@ static status scan(struct journal *journal, const unsigned char *bytes, uint64_t
     return STATUS_OK;
 }
 
-/* An empty journal in place of whatever is there; whole or not at all. */
+/* Replaces the file by an empty journal, atomically. */
 static status start_empty(struct journal *journal, struct err *err)
 {
     unsigned char header[JOURNAL_FORMAT_FILE_HEADER];
@@ -116,6 +125,7 @@ static status start_empty(struct journal *journal, struct err *err)
     return STATUS_OK;
 }
 
+/* Cuts off what lies behind the last record. */
 static status cut_end(struct journal *journal, struct err *err)
 {
     if (ftruncate(journal->fd, (off_t)journal->end) != 0) {
@@ -124,9 +134,10 @@ static status cut_end(struct journal *journal, struct err *err)
     return file_sync(journal->fd, err);
 }
 
-/* Replaces the file by one with the noted records alone, out of `bytes`, its contents so far. So
- * nothing that is in a shard stays behind when the next shard becomes the last. */
-static status keep_noted(struct journal *journal, const unsigned char *bytes, struct err *err)
+/* Replaces the file by one with the listed records alone; `bytes` is its contents so far. A record
+ * that is in the last shard must not stay: once another shard is the last, it could no longer be
+ * recognised and would be written a second time. */
+static status keep_listed(struct journal *journal, const unsigned char *bytes, struct err *err)
 {
     struct file_part *parts = mem_array(journal->n + 1, sizeof *parts);
     if (parts == NULL) {
@@ -148,12 +159,13 @@ static status keep_noted(struct journal *journal, const unsigned char *bytes, st
     return s;
 }
 
+/* Reads, checks and repairs a journal that is there. */
 static status open_existing(struct journal *journal, const struct dataset_writer *writer,
                             struct journal_found *found, struct err *err)
 {
     void *bytes;
     size_t size;
-    /* One record may lie beyond the limit: it is looked at before appending. */
+    /* The limit is checked before a record is appended, so the last one may extend beyond it. */
     status s =
         file_read(journal->path, JOURNAL_BYTES_MAX + EPISODE_BYTES_MAX + 4096, &bytes, &size, err);
     if (s != STATUS_OK) {
@@ -170,7 +182,7 @@ static status open_existing(struct journal *journal, const struct dataset_writer
         s = scan(journal, bytes, size, writer, found, err);
     }
     if (s == STATUS_OK && found->dropped > 0) {
-        s = keep_noted(journal, bytes, err);
+        s = keep_listed(journal, bytes, err);
     }
     mem_free(bytes);
     if (s != STATUS_OK) {
@@ -181,13 +193,14 @@ static status open_existing(struct journal *journal, const struct dataset_writer
         return err_errno(err, errno, "open %s", journal->path);
     }
     if (found->torn_bytes > 0 && found->dropped == 0) {
-        log_warn("%s: cutting the last %" PRIu64 " bytes, an episode that was not finished",
+        log_warn("%s: cutting off the last %" PRIu64 " bytes, an episode that was not finished",
                  journal->path, found->torn_bytes);
         s = cut_end(journal, err);
     }
     return s;
 }
 
+/* Locks the journal, then opens or creates it. EXISTS: another process has it. */
 static status open_file(struct journal *journal, const struct dataset_writer *writer,
                         struct journal_found *found, struct err *err)
 {
@@ -268,6 +281,7 @@ uint64_t journal_bytes(const struct journal *journal)
     return journal->end;
 }
 
+/* Writes and syncs a record behind the last one; `end` does not move. */
 static status write_record(struct journal *journal, const struct episode *episode, struct err *err)
 {
     unsigned char header[JOURNAL_FORMAT_RECORD_HEADER];
@@ -294,9 +308,10 @@ status journal_append(struct journal *journal, const struct episode *episode, st
     uint64_t size = JOURNAL_FORMAT_RECORD_HEADER + journal_format_rows_size(episode->T, episode->W);
     if (journal->n > 0 && journal->end + size > JOURNAL_BYTES_MAX) {
         return err_set(err, STATUS_FULL,
-                       "%s: %" PRIu64 " bytes and %" PRIu64 " more: compact it first",
+                       "%s: %" PRIu64 " bytes, and %" PRIu64 " more do not fit: compact it first",
                        journal->path, journal->end, size);
     }
+    /* The list grows first: a record in the file must not fail for lack of memory. */
     struct journal_record place = {
         .at = journal->end, .T = episode->T, .identity = episode->identity};
     s = add_record(journal, &place, err);
@@ -307,10 +322,11 @@ status journal_append(struct journal *journal, const struct episode *episode, st
     if (s != STATUS_OK) {
         journal->n--;
         journal->transitions -= episode->T;
-        /* Not there: also after a sync that failed, of which nothing can be known. What cannot be
-         * cut now is overwritten by the next append, or cut by the next open. */
+        /* The record counts as not written, also after a failed sync, which leaves its state
+         * unknown. What cannot be cut off now is overwritten by the next append or cut by the
+         * next open. */
         if (ftruncate(journal->fd, (off_t)journal->end) != 0) {
-            log_warn("%s: cannot cut what was written of an episode", journal->path);
+            log_warn("%s: cannot cut off a partly written episode", journal->path);
         }
         return err_context(err, s, "append to %s", journal->path);
     }
@@ -333,6 +349,7 @@ status journal_read(struct journal *journal, uint64_t i, struct episode *episode
     if (s == STATUS_OK) {
         s = file_read_at(journal->fd, episode->rows, size, (off_t)(place->at + sizeof header), err);
     }
+    /* The checksum covers header and rows; the header must also be the one that was listed. */
     if (s == STATUS_OK &&
         !journal_format_same_record(&journal->format, place, header, episode->rows)) {
         s = err_set(err, STATUS_CORRUPT, "bad checksum");
@@ -347,7 +364,7 @@ status journal_read(struct journal *journal, uint64_t i, struct episode *episode
 
 /* ---- compacting ---- */
 
-/* All episodes into memory; those that went bad since are left out. */
+/* Reads all episodes; list(n) points to them. Those whose bytes were damaged since are left out. */
 static status read_all(struct journal *journal, struct episode *episodes,
                        const struct episode **list, size_t *n, struct err *err)
 {
@@ -395,7 +412,7 @@ status journal_compact(struct journal *journal, struct dataset_writer *writer, s
     if (s != STATUS_OK) {
         return err_context(err, s, "compact %s", journal->path);
     }
-    /* From here on they live in the shard. */
+    /* The shard has them now: the journal must not keep them, whatever happens to its file. */
     journal->n = 0;
     journal->transitions = 0;
     journal->stale = true;

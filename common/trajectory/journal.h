@@ -1,13 +1,13 @@
-/* The journal: finished episodes on disk at once, until there are enough for a shard.
+/* The journal: finished episodes are on disk at once, until there are enough for a shard.
  *
- * An append-only file. What journal_append has acknowledged survives kill -9 and power cuts; what a
- * crash tore off at the end is cut when it is next opened; damage in the middle costs the episodes
- * it hits, no others. The bytes are drawn in journal_format.h.
+ * It is an append-only file. What journal_append has acknowledged survives kill -9 and power cuts;
+ * an episode that a crash left unfinished at the end is cut off by the next open; damage in the
+ * middle costs the episodes that it hits and no others. The layout is in journal_format.h.
  *
- * Compacting: all its episodes are written as one shard (whole, or not at all), then the journal is
- * replaced by an empty one. A crash in between leaves episodes in both; journal_open drops those
- * whose identity is in the last shard. So identities must be unique within a folder and not all 0.
- * One process per file (locked), one thread. */
+ * Compacting writes all episodes as one shard, atomically, then replaces the journal by an empty
+ * one. A crash in between leaves episodes in both; journal_open drops those whose identity is in
+ * the last shard. Identities must therefore be unique within a folder, and not all 0. One
+ * process per file (it is locked), one thread. */
 #ifndef HINDCAST_TRAJECTORY_JOURNAL_H
 #define HINDCAST_TRAJECTORY_JOURNAL_H
 

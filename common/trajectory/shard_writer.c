@@ -1,5 +1,6 @@
-/* Rows to HDF5: one group an episode, one dataset a part. The same layout serves shards and
- * exports. */
+/* Episodes as HDF5: one group per episode, one dataset per part of its rows. Shards and exports use
+ * the same layout (dataset.h). Actions are written in physical units and discounts as the two flags
+ * that other libraries know, which is why only the discounts 0 and 1 can be written. */
 #include "common/trajectory/shard_writer.h"
 
 #include <inttypes.h>
@@ -15,7 +16,7 @@ static bool is_zero(const struct episode_identity *identity)
     return episode_identity_compare(identity, &zero) == 0;
 }
 
-/* Columns at.. of rows 0 .. n-1, `size` wide, as a dataset of their own. */
+/* Writes columns at .. at + size - 1 of the first n rows as one dataset. row_size 0: of rank 1. */
 static status write_columns(struct hdf5_writing *writing, hid_t group, const char *name,
                             const struct episode *episode, float *scratch, uint32_t n, uint32_t at,
                             uint32_t size, uint64_t row_size, struct err *err)
@@ -38,7 +39,7 @@ static status write_actions(struct hdf5_writing *writing, hid_t group,
     return hdf5_writing_floats(writing, group, "actions", scratch, episode->T, signature->A, err);
 }
 
-/* (T) for one reward, (T, K) for several; zeros where there are none, since Minari wants the
+/* (T) for one reward, (T, K) for several; zeros where there are none, since Minari requires the
  * dataset. */
 static status write_rewards(struct hdf5_writing *writing, hid_t group,
                             const struct signature *signature, const struct episode *episode,
@@ -55,6 +56,7 @@ static status write_rewards(struct hdf5_writing *writing, hid_t group,
                          one ? at + reward_k : at, size, size > 1 ? size : 0, err);
 }
 
+/* terminations and truncations: exactly one of the two is set, in the last row. */
 static status write_ends(struct hdf5_writing *writing, hid_t group,
                          const struct signature *signature, const struct episode *episode,
                          int8_t *flags, struct err *err)

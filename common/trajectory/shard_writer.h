@@ -1,7 +1,5 @@
-/* The bytes of a shard: episodes as HDF5 groups in Minari's layout, made in memory. Where they go
- * is dataset_writer's.
- *
- * The same episodes give the same bytes: no times are kept. */
+/* The bytes of a shard: episodes as HDF5 groups in Minari's layout, made in memory and written to
+ * disk by dataset_writer. The same episodes give the same bytes: no times are stored. */
 #ifndef HINDCAST_TRAJECTORY_SHARD_WRITER_H
 #define HINDCAST_TRAJECTORY_SHARD_WRITER_H
 
@@ -10,8 +8,8 @@
 struct hdf5_writing;
 
 /* Adds one episode as the group episode_<number> to a file being made; hdf5_lock held. With
- * reward_k < K only that reward is written, as (T); else all of them. INVALID: a discount that a
- * log cannot say (it keeps 1, and 0 at a termination). */
+ * reward_k < K only that reward is written, as (T); else all of them. INVALID: a discount other
+ * than 1, or 0 in the last row, which the flags of a log cannot represent. */
 status shard_write_episode(struct hdf5_writing *writing, const struct signature *signature,
                            const struct episode *episode, uint64_t number, uint32_t reward_k,
                            struct err *err) MUST_CHECK;

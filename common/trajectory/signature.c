@@ -1,17 +1,17 @@
-/* The signature: sizes and offsets, checking, comparing, and the units of actions. Plain data;
- * nothing here allocates. Its JSON is in signature_json.c. */
+/* The signature: sizes and offsets, validity, comparison, and the units of actions. A signature is
+ * plain data, and nothing here allocates. Its JSON is in signature_json.c. */
 #include "common/trajectory/signature.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Periods closer than this share are the same: 1/30 s is written with few digits now and then. */
+/* Relative tolerance of control periods: 1/30 s is sometimes written with few digits. */
 #define PERIOD_TOLERANCE 1e-6
 
 _Static_assert(SIGNATURE_ROW_MAX ==
                    SIGNATURE_OBSERVATION_MAX + SIGNATURE_ACTIONS_MAX + SIGNATURE_TASKS_MAX + 1,
-               "the widest row");
+               "SIGNATURE_ROW_MAX is the sum of the three limits and the discount");
 
 uint32_t signature_observation(const struct signature *signature)
 {
@@ -44,6 +44,7 @@ uint32_t signature_discount_at(const struct signature *signature)
 
 /* ---- checking ---- */
 
+/* [a-zA-Z0-9_./-]+ that fits, with its terminating 0. */
 static bool name_valid(const char *name)
 {
     size_t length = strnlen(name, SIGNATURE_NAME_SIZE);
@@ -66,6 +67,7 @@ static status check_slices(const struct signature *signature, struct err *err)
         return err_set(err, STATUS_INVALID, "signature: %u observation slices, expected 1..%d",
                        signature->n_slices, SIGNATURE_SLICES_MAX);
     }
+    /* Names, sizes, and that no name occurs twice. */
     uint64_t O = 0;
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         const struct signature_slice *slice = &signature->slices[i];
@@ -105,6 +107,7 @@ static status check_actions(const struct signature *signature, struct err *err)
     for (uint32_t i = 0; i < signature->A; i++) {
         float min = signature->action_min[i];
         float max = signature->action_max[i];
+        /* max - min may overflow although both are finite. */
         if (!isfinite(min) || !isfinite(max) || !(min < max) || !isfinite(max - min)) {
             return err_set(err, STATUS_INVALID,
                            "signature: action %u has limits %g..%g, expected finite min < max", i,
@@ -155,6 +158,7 @@ status signature_check(const struct signature *signature, struct err *err)
 
 /* ---- comparing ---- */
 
+/* The same slices in the same order. */
 static status match_observation(const struct signature *have, const struct signature *want,
                                 struct err *err)
 {
@@ -166,6 +170,7 @@ static status match_observation(const struct signature *have, const struct signa
                            i, h->name, h->size, w->name, w->size);
         }
     }
+    /* All common slices are the same; name the first that only one side has. */
     if (have->n_slices != want->n_slices) {
         bool more = have->n_slices > want->n_slices;
         const struct signature *longer = more ? have : want;
@@ -178,6 +183,7 @@ static status match_observation(const struct signature *have, const struct signa
     return STATUS_OK;
 }
 
+/* The same dimensions with exactly the same limits: canonical actions depend on them. */
 static status match_actions(const struct signature *have, const struct signature *want,
                             struct err *err)
 {
@@ -208,7 +214,7 @@ static bool find_reward(const struct signature *signature, const char *name, uin
     return false;
 }
 
-/* "run, walk": as much of it as fits. */
+/* "run, walk", cut where it does not fit. */
 static void list_rewards(const struct signature *signature, char *text, size_t size)
 {
     size_t used = 0;
@@ -222,7 +228,7 @@ static void list_rewards(const struct signature *signature, char *text, size_t s
 
 static bool same_period(double a, double b)
 {
-    /* 0: not known, fits all. */
+    /* 0: unknown, matches every period. */
     return a == 0 || b == 0 || fabs(a - b) <= PERIOD_TOLERANCE * fmax(a, b);
 }
 
@@ -240,6 +246,7 @@ status signature_match(const struct signature *have, const struct signature *wan
         return err_set(err, STATUS_MISMATCH, "control period: %g s here, %g s there",
                        have->control_period_s, want->control_period_s);
     }
+    /* Rewards match by name; the table may hold more of them. */
     uint32_t map[SIGNATURE_TASKS_MAX];
     for (uint32_t k = 0; k < want->K; k++) {
         if (!find_reward(have, want->rewards[k], &map[k])) {
@@ -273,8 +280,8 @@ status signature_same(const struct signature *have, const struct signature *want
 
 /* ---- units of actions ---- */
 
-/* Middle and half of the range, in double: a round trip is within one rounding of a float, limits
- * map to limits, and limits of -1..1 change nothing. */
+/* Middle and half width of the range. In double precision a round trip is within one rounding of a
+ * float, limits map to limits, and limits of -1..1 change nothing. */
 static void range_of(const struct signature *signature, uint32_t i, double *middle, double *half)
 {
     const double min = (double)signature->action_min[i];

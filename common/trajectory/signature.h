@@ -1,13 +1,14 @@
 /* The signature: what the numbers of a row mean.
  *
- *     row = [ observation (O) | action (A) | rewards (K) | discount (1) ]     float32, W = O + A +
- * K + 1
+ *     row = [ observation (O) | action (A) | rewards (K) | discount (1) ]     float32
+ *     W   = O + A + K + 1
  *
  * A signature names the observation's slices, the action's size and physical limits, the task
- * rewards and the control period. A table has one; whoever connects brings its own. Observation and
+ * rewards and the control period. A table has one, and every client brings its own. Observation and
  * action must match exactly, rewards by name: a table may hold more than a client asks for. Actions
- * in rows are canonical, in [-1, 1]; physical units exist only at the environment's edge and in log
- * files:  physical = min + (canonical + 1) / 2 * (max - min). */
+ * in rows are canonical, in [-1, 1]. Physical units exist only in the environment and in log files:
+ *
+ *     physical = min + (canonical + 1) / 2 * (max - min) */
 #ifndef HINDCAST_TRAJECTORY_SIGNATURE_H
 #define HINDCAST_TRAJECTORY_SIGNATURE_H
 
@@ -37,7 +38,7 @@ struct signature {
     float action_max[SIGNATURE_ACTIONS_MAX];
     uint32_t K; /* task rewards; may be 0 */
     char rewards[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
-    double control_period_s; /* 0: not known, matches any */
+    double control_period_s; /* 0: unknown, matches any */
 };
 
 uint32_t signature_observation(const struct signature *signature); /* O: the sum of the slices */
@@ -47,8 +48,8 @@ uint32_t signature_action_at(const struct signature *signature);
 uint32_t signature_rewards_at(const struct signature *signature);
 uint32_t signature_discount_at(const struct signature *signature);
 
-/* Names, sizes, limits within bounds, names unique. Every signature that comes from outside passes
- * here. */
+/* Are all names, sizes and limits within bounds, and names unique? Every signature from outside is
+ * checked here. */
 status signature_check(const struct signature *signature, struct err *err) MUST_CHECK;
 
 /* May a client with signature `want` use a table with `have`? MISMATCH with a readable difference

@@ -1,9 +1,12 @@
-/* The signature as JSON, as in metadata.json and the policy package:
+/* The signature as JSON. metadata.json and policy packages contain it in this form:
  *
  *     {"observation": [{"name": "position", "size": 8}, ..],
  *      "action": {"min": [-1, ..], "max": [1, ..]},
  *      "rewards": ["run", ..],
- *      "control_period_s": 0.01} */
+ *      "control_period_s": 0.01}
+ *
+ * Reading accepts JSON from anywhere: counts are checked before arrays are filled, and the result
+ * passes signature_check. */
 #include <math.h>
 #include <string.h>
 
@@ -79,6 +82,7 @@ char *signature_to_json(const struct signature *signature)
 
 /* ---- reading ---- */
 
+/* A text that fits, padded with zeros so that equal signatures have equal bytes. */
 static status read_name(const cJSON *item, char name[SIGNATURE_NAME_SIZE], const char *where,
                         struct err *err)
 {
@@ -92,7 +96,7 @@ static status read_name(const cJSON *item, char name[SIGNATURE_NAME_SIZE], const
     return STATUS_OK;
 }
 
-/* root[key] as an array of at most `max` items; *n out. */
+/* object[key] must be an array of at most `max` items; *n is their number. */
 static status read_array(const cJSON *object, const char *key, int max, const cJSON **array,
                          uint32_t *n, struct err *err)
 {
@@ -140,6 +144,7 @@ static status read_limits(const cJSON *action, const char *key, float *limits, u
     uint32_t i = 0;
     for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL;
          item = item->next) {
+        /* The bound also refuses infinity and NaN, and keeps the conversion to float defined. */
         if (!cJSON_IsNumber(item) || !(fabs(item->valuedouble) <= 1e30)) {
             return err_set(err, STATUS_INVALID, "signature: action.%s[%u]: expected a number", key,
                            i);
@@ -149,6 +154,7 @@ static status read_limits(const cJSON *action, const char *key, float *limits, u
     return s;
 }
 
+/* Both arrays of limits; their common length is A. */
 static status read_actions(struct signature *signature, const cJSON *root, struct err *err)
 {
     const cJSON *action = cJSON_GetObjectItemCaseSensitive(root, "action");

@@ -25,7 +25,7 @@ def make_logs(story):
 def configure(story, folder, restorers):
     workspace = story.workspace()
     workspace.configure(experiment={"seed": 5}, replay_server={"map_bytes": 256 << 20},
-                        restorer={"folder": str(folder), "count": restorers, "in_flight": 65536, "read_ahead": 2,
+                        restorer={"folder": str(folder), "count": restorers, "in_flight": 65536, "prefetch": 2,
                                   "shuffle": story.random.random() < 0.5})
     return workspace
 

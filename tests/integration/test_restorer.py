@@ -73,7 +73,7 @@ def test_wrong_options_are_told(workspace):
 
 def test_kills_lose_and_double_nothing(workspace, wire):
     folder, _ = write(workspace, 400, files=7)
-    configure(workspace, {"folder": str(folder), "in_flight": 65536, "read_ahead": 4})
+    configure(workspace, {"folder": str(folder), "in_flight": 65536, "prefetch": 4})
     server = workspace.serve("replay_server")
     ends, starts = 0, 0
     while not ends and starts < 30:
@@ -169,7 +169,7 @@ def test_nothing_good_is_a_failure(workspace):
 def test_round_and_round_at_the_servers_pace(workspace, wire):
     """A table smaller than the logs: it goes round, waits for samples, and leaves at once when told."""
     folder, _ = write(workspace, 40)
-    configure(workspace, {"folder": str(folder), "mode": "loop", "in_flight": 65536, "read_ahead": 2},
+    configure(workspace, {"folder": str(folder), "mode": "loop", "in_flight": 65536, "prefetch": 2},
               max_transitions=10 * T, samples_per_eviction=2)
     workspace.serve("replay_server")
     restorer = workspace.serve("restorer")

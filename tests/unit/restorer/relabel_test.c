@@ -162,11 +162,11 @@ static void what_cannot_be_is_refused(void **state)
     static const struct {
         const char *reward, *script, *word;
     } cases[] = {
-        {"fly", NULL, "reward fly: neither logged nor computed"},
+        {"fly", NULL, "reward fly: is neither logged nor computed"},
         {NULL, "return 3", "returns number, expected a table"},
         {NULL, "return {}", "empty table"},
         {NULL, "return { a = 3 }", "a: expected a name with a function"},
-        {NULL, "return { [1] = function() end }", "a key that is no name"},
+        {NULL, "return { [1] = function() end }", "a key that is not a name"},
         {NULL, "return { ['a b'] = function() end }", "bad name"},
         {NULL, "syntax error", "rewards.lua:1: syntax error near 'error'"},
         {NULL, "error('stop')", "rewards.lua:1: stop"},

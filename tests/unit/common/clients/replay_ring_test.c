@@ -51,7 +51,7 @@ static void batches_come_in_order(void **state)
     assert_true(c->table_version == 0 && c->episode_id && c->probability && c->episode_id[0] == 12);
     /* All are with the caller. */
     assert_int_equal(replay_ring_next(ring, &d, 0, &err), STATUS_TIMEOUT);
-    assert_non_null(strstr(err.text, "with the caller"));
+    assert_non_null(strstr(err.text, "the caller holds all"));
     /* The window moves with the oldest. */
     replay_ring_return(ring, b);
     assert_int_equal(replay_ring_window_end(ring), 13);
