@@ -1,5 +1,14 @@
-/* HTTP through libmicrohttpd with its own polling thread: GET and HEAD of a table of pages, nothing
- * else. */
+/* HTTP through libmicrohttpd, which has one thread that polls all connections: GET and HEAD of a
+ * table of pages, and nothing else.
+ *
+ * Three things bound what a client can do. Connections are few. A connection without a byte for
+ * IDLE_S seconds is closed by the library. And a request must be complete, its answer read, within
+ * a total time: the library has no such limit, so a client that reads one byte a second could keep
+ * its connection for ever. A small thread of our own (watch_requests) shuts such sockets down, and
+ * the library's thread then finds them closed.
+ *
+ * A page answers only under a name or address of this machine. Otherwise a web site could make its
+ * own name point to 127.0.0.1 and read the page through the browser of somebody who works here. */
 #include "common/base/admin.h"
 
 #include <arpa/inet.h>
@@ -8,12 +17,16 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "common/base/clock.h"
+#include "common/base/crash.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
@@ -21,6 +34,16 @@
 #define PAGES_MAX       32
 #define CONNECTIONS_MAX 64
 #define IDLE_S          10
+#define REQUEST_MS      20000u /* default of the total time */
+#define WATCH_PERIOD_MS 250u
+#define HOSTS_MAX       32
+#define HOST_SIZE       256
+
+/* One open connection, and when its present request must be complete. */
+struct connection {
+    int fd; /* -1: the slot is free */
+    uint64_t deadline_ns;
+};
 
 struct page {
     const char *path;
@@ -36,7 +59,17 @@ struct admin {
     struct page pages[PAGES_MAX];
     size_t n_pages;
     char address[128];
-    char *port_file; /* or NULL */
+    char *port_file;                  /* or NULL */
+    char hosts[HOSTS_MAX][HOST_SIZE]; /* names under which the page answers; lock */
+    size_t n_hosts;                   /* lock */
+
+    /* The thread that watches requests, and what it watches. */
+    pthread_t watch;
+    pthread_mutex_t watch_lock; /* guards what follows */
+    pthread_cond_t watch_end;
+    bool watch_ending;
+    uint64_t request_ms;
+    struct connection connections[CONNECTIONS_MAX];
 };
 
 /* ---- addresses ---- */
@@ -122,6 +155,164 @@ static void name_socket(int fd, char *out, size_t size)
     snprintf(out, size, bound.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }
 
+/* ---- under which names ---- */
+
+void admin_allow_host(struct admin *admin, const char *host)
+{
+    pthread_mutex_lock(&admin->lock);
+    if (admin->n_hosts < HOSTS_MAX && host[0] != '\0') {
+        snprintf(admin->hosts[admin->n_hosts++], HOST_SIZE, "%s", host);
+    }
+    pthread_mutex_unlock(&admin->lock);
+}
+
+/* The names that are known from the start: this machine's, and what the address was given as. */
+static void allow_own_hosts(struct admin *admin, const char *address)
+{
+    char name[HOST_SIZE] = "";
+    char host[128], port[16];
+    admin_allow_host(admin, "localhost");
+    if (gethostname(name, sizeof name - 1) == 0) {
+        admin_allow_host(admin, name);
+    }
+    if (split_address(address, host, port, NULL) == STATUS_OK) {
+        admin_allow_host(admin, host);
+    }
+}
+
+/* "name:port", "1.2.3.4", "[::1]:80" -> the host without port and brackets. False: too long. */
+static bool host_of(const char *header, char host[HOST_SIZE])
+{
+    const bool brackets = header[0] == '[';
+    const char *begin = brackets ? header + 1 : header;
+    const size_t size = strcspn(begin, brackets ? "]" : ":");
+    if (size >= HOST_SIZE) {
+        return false;
+    }
+    memcpy(host, begin, size);
+    host[size] = '\0';
+    return true;
+}
+
+/* May the page answer to this Host header? Numeric addresses always: no foreign name leads to them. A
+ * name must be one of ours as a whole: "localhost.evil.example" is somebody else's. */
+static bool host_is_ours(struct admin *admin, const char *header)
+{
+    char host[HOST_SIZE];
+    struct in6_addr binary;
+    if (header == NULL) {
+        return true; /* HTTP/1.0; browsers always send one */
+    }
+    if (!host_of(header, host)) {
+        return false;
+    }
+    bool ours = inet_pton(AF_INET, host, &binary) == 1 || inet_pton(AF_INET6, host, &binary) == 1;
+    pthread_mutex_lock(&admin->lock);
+    for (size_t i = 0; i < admin->n_hosts && !ours; i++) {
+        ours = strcasecmp(host, admin->hosts[i]) == 0;
+    }
+    pthread_mutex_unlock(&admin->lock);
+    return ours;
+}
+
+/* ---- how long a request may take ---- */
+
+/* A request begins when its connection opens, or when the one before it is complete. */
+static void on_connection(void *arg, struct MHD_Connection *connection, void **slot,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct admin *admin = arg;
+    pthread_mutex_lock(&admin->watch_lock);
+    if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+        struct connection *closed = *slot;
+        if (closed != NULL) {
+            closed->fd = -1; /* before the library closes it: the number may be used again */
+        }
+    } else {
+        for (size_t i = 0; i < CONNECTIONS_MAX && *slot == NULL; i++) {
+            if (admin->connections[i].fd < 0) {
+                admin->connections[i] = (struct connection){
+                    .fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+                              ->connect_fd,
+                    .deadline_ns = clock_now_ns() + admin->request_ms * NS_PER_MS};
+                *slot = &admin->connections[i];
+            }
+        }
+    }
+    pthread_mutex_unlock(&admin->watch_lock);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)state;
+    (void)why;
+    struct admin *admin = arg;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct connection *slot = info == NULL ? NULL : info->socket_context;
+    pthread_mutex_lock(&admin->watch_lock);
+    if (slot != NULL) {
+        slot->deadline_ns = clock_now_ns() + admin->request_ms * NS_PER_MS;
+    }
+    pthread_mutex_unlock(&admin->watch_lock);
+}
+
+static void *watch_requests(void *arg)
+{
+    struct admin *admin = arg;
+    pthread_mutex_lock(&admin->watch_lock);
+    while (!admin->watch_ending) {
+        const uint64_t now_ns = clock_now_ns();
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+            struct connection *connection = &admin->connections[i];
+            if (connection->fd >= 0 && now_ns >= connection->deadline_ns) {
+                shutdown(connection->fd, SHUT_RDWR);
+            }
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += (long)(WATCH_PERIOD_MS * NS_PER_MS);
+        until.tv_sec += until.tv_nsec / (long)NS_PER_S;
+        until.tv_nsec %= (long)NS_PER_S;
+        pthread_cond_timedwait(&admin->watch_end, &admin->watch_lock, &until);
+    }
+    pthread_mutex_unlock(&admin->watch_lock);
+    return NULL;
+}
+
+void admin_set_request_limit(struct admin *admin, uint64_t limit_ms)
+{
+    pthread_mutex_lock(&admin->watch_lock);
+    admin->request_ms = limit_ms;
+    pthread_mutex_unlock(&admin->watch_lock);
+}
+
+static status start_watch(struct admin *admin, struct err *err)
+{
+    /* Signals are for other threads, as with the library's own. */
+    sigset_t all, before;
+    sigfillset(&all);
+    crash_unblock_faults(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&admin->watch, NULL, watch_requests, admin);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error != 0) {
+        return err_errno(err, error, "admin page: start a thread");
+    }
+    pthread_setname_np(admin->watch, "admin-watch");
+    return STATUS_OK;
+}
+
+static void end_watch(struct admin *admin)
+{
+    pthread_mutex_lock(&admin->watch_lock);
+    admin->watch_ending = true;
+    pthread_cond_signal(&admin->watch_end);
+    pthread_mutex_unlock(&admin->watch_lock);
+    pthread_join(admin->watch, NULL);
+}
+
 /* ---- requests ---- */
 
 static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
@@ -163,6 +354,12 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)upload_size;
     (void)state;
     struct admin *admin = arg;
+    if (!host_is_ours(admin, MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                                         MHD_HTTP_HEADER_HOST))) {
+        return reply_text(connection, MHD_HTTP_FORBIDDEN,
+                          "this page does not answer under that host name; see "
+                          "experiment.admin_hosts\n");
+    }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     }
@@ -224,45 +421,95 @@ static status write_port_file(struct admin *admin, const char *port_file, struct
     return STATUS_OK;
 }
 
+/* All that needs no system call which may fail. */
+static struct admin *new_admin(void)
+{
+    struct admin *admin = mem_new(sizeof *admin);
+    if (admin == NULL) {
+        return NULL;
+    }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&admin->watch_end, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&admin->lock, NULL);
+    pthread_mutex_init(&admin->watch_lock, NULL);
+    atomic_store(&admin->serving, true);
+    admin->request_ms = REQUEST_MS;
+    for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+        admin->connections[i].fd = -1;
+    }
+    admin_add_page(admin, "/metrics", "text/plain; version=0.0.4; charset=utf-8", prometheus_page,
+                   NULL);
+    admin_add_page(admin, "/metrics.json", "application/json", json_page, NULL);
+    return admin;
+}
+
+static void free_admin(struct admin *admin)
+{
+    pthread_cond_destroy(&admin->watch_end);
+    pthread_mutex_destroy(&admin->watch_lock);
+    pthread_mutex_destroy(&admin->lock);
+    mem_free(admin->port_file);
+    mem_free(admin);
+}
+
+/* Serves on the listening socket, which is the daemon's from then on. */
+static status start_daemon(struct admin *admin, int fd, struct err *err)
+{
+    admin->daemon = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_USE_ITC, 0, NULL, NULL, on_request,
+        admin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)32768, MHD_OPTION_NOTIFY_CONNECTION, on_connection, admin,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, admin, MHD_OPTION_END);
+    return admin->daemon != NULL
+               ? STATUS_OK
+               : err_set(err, STATUS_IO, "admin page on %s: the HTTP server did not start",
+                         admin->address);
+}
+
 status admin_open(struct admin **admin, const char *address, bool allow_remote,
                   const char *port_file, struct err *err)
 {
-    struct admin *made = mem_new(sizeof *made);
+    address = address[0] == '\0' ? "127.0.0.1:0" : address;
+    struct admin *made = new_admin();
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "admin page: out of memory");
     }
-    ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
-    atomic_store(&made->serving, true);
-    admin_add_page(made, "/metrics", "text/plain; version=0.0.4; charset=utf-8", prometheus_page,
-                   NULL);
-    admin_add_page(made, "/metrics.json", "application/json", json_page, NULL);
-
     int fd = -1;
-    status s = listen_on(address[0] == '\0' ? "127.0.0.1:0" : address, allow_remote, &fd, err);
+    status s = listen_on(address, allow_remote, &fd, err);
     if (s != STATUS_OK) {
         goto free_made;
     }
     name_socket(fd, made->address, sizeof made->address);
-    made->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_USE_ITC, 0, NULL, NULL, on_request,
-        made, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)32768, MHD_OPTION_END);
-    if (made->daemon == NULL) {
-        s = err_set(err, STATUS_IO, "admin page on %s: HTTP server did not start", made->address);
-        close(fd);
-        goto free_made;
+    allow_own_hosts(made, address);
+    s = start_watch(made, err);
+    if (s != STATUS_OK) {
+        goto close_fd;
     }
+    s = start_daemon(made, fd, err);
+    if (s != STATUS_OK) {
+        goto end_watch;
+    }
+    fd = -1; /* the daemon closes it */
     s = port_file == NULL ? STATUS_OK : write_port_file(made, port_file, err);
     if (s != STATUS_OK) {
-        MHD_stop_daemon(made->daemon);
-        goto free_made;
+        goto stop_daemon;
     }
     *admin = made;
     return STATUS_OK;
+stop_daemon:
+    MHD_stop_daemon(made->daemon);
+end_watch:
+    end_watch(made);
+close_fd:
+    if (fd >= 0) {
+        close(fd);
+    }
 free_made:
-    pthread_mutex_destroy(&made->lock);
-    mem_free(made);
+    free_admin(made);
     return s;
 }
 
@@ -293,8 +540,8 @@ void admin_close(struct admin *admin)
     if (admin->port_file != NULL) {
         unlink(admin->port_file);
     }
+    /* The watch ends last: while the daemon stops, a client that does not read must not delay it. */
     MHD_stop_daemon(admin->daemon);
-    pthread_mutex_destroy(&admin->lock);
-    mem_free(admin->port_file);
-    mem_free(admin);
+    end_watch(admin);
+    free_admin(admin);
 }

@@ -5,11 +5,14 @@
  *   GET /healthz   200 "ok" while serving, 503 "stopping" then
  *   GET /<path>    what the process registered
  *
- * Anything else is 404, other methods than GET and HEAD are 405. At most 64 connections, 10 s
- * without a byte each. A handler runs on the HTTP thread and must answer from a snapshot, at once.
- */
+ * Anything else is 404, other methods than GET and HEAD are 405, and a Host header that is neither a
+ * numeric address nor a name of this machine is 403. At most 64 connections; one is closed after 10
+ * s without a byte, or when a request with its answer has taken 20 s. A handler runs on the HTTP
+ * thread and must answer from a snapshot, at once. */
 #ifndef HINDCAST_BASE_ADMIN_H
 #define HINDCAST_BASE_ADMIN_H
+
+#include <stdint.h>
 
 #include "common/base/status.h"
 
@@ -28,6 +31,11 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
  * most 32 pages. */
 void admin_add_page(struct admin *admin, const char *path, const char *content_type,
                     admin_page *page, void *arg);
+/* One more host name under which the page answers; copied. At most
+ * 30. Any thread. */
+void admin_allow_host(struct admin *admin, const char *host);
+/* The total time of a request from now on. Any thread. */
+void admin_set_request_limit(struct admin *admin, uint64_t limit_ms);
 void admin_set_serving(struct admin *admin, bool serving); /* what /healthz says; any thread */
 const char *admin_address(const struct admin *admin);      /* "127.0.0.1:34567" */
 void admin_close(struct admin *admin); /* waits for requests under way; removes the port file */

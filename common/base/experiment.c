@@ -33,6 +33,9 @@ static struct config_option options[] = {
      "the least level that is logged"},
     {"admin", CONFIG_TEXT, FIELD(admin), "", "", 0, 0, NULL,
      "HTTP address of /metrics; empty: 127.0.0.1 and a free port, in RUN_DIR/ROLE.admin"},
+    {"admin_hosts", CONFIG_TEXTS, FIELD(admin_hosts), "", "[]", 0, 0, NULL,
+     "further host names under which the admin page answers; this machine's own and numeric "
+     "addresses always do"},
     {"check", CONFIG_BOOL, FIELD(check), "", "false", 0, 0, NULL,
      "read the configuration, say what is wrong with it, and leave"},
 };

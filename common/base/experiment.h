@@ -18,7 +18,8 @@ struct experiment {
     bool allow_insecure;               /* listen beyond loopback without TLS */
     char log_level[CONFIG_TEXT_SIZE];
     char admin[CONFIG_TEXT_SIZE]; /* HTTP HOST:PORT of /metrics; empty: 127.0.0.1 and a free port */
-    bool check;                   /* --check: read the configuration, say what is wrong, leave */
+    struct config_texts admin_hosts; /* further host names under which that page answers */
+    bool check;                      /* --check: read the configuration, say what is wrong, leave */
 };
 
 /* The table for config_load, with `values` pointing to `experiment`. */

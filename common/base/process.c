@@ -331,6 +331,9 @@ static status open_admin(struct process *process, const struct experiment *exper
     const status s =
         admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
     if (s == STATUS_OK) {
+        for (size_t i = 0; i < experiment->admin_hosts.n; i++) {
+            admin_allow_host(process->admin, experiment->admin_hosts.items[i]);
+        }
         admin_add_page(process->admin, "/status", "application/json", status_page, process);
         metrics_add_hook(process_metrics_update, NULL);
     }

@@ -186,6 +186,24 @@ static uint64_t monotonic_ns(gpr_timespec time)
     return seconds * NS_PER_S + nanoseconds;
 }
 
+/* Is there room? Refused calls and those of strangers have bounds of their own: callers without a
+ * token must not use up the calls of those who have one. */
+static int check_limits(struct rpc_server *server, bool stranger, const char **why)
+{
+    *why = "too many calls at once";
+    if (!stranger) {
+        const size_t others = server->n_refused + server->n_strangers;
+        return server->n_calls - others >= server->max_calls ? GRPC_STATUS_RESOURCE_EXHAUSTED : 0;
+    }
+    if (server->n_strangers >= 2 * SERVING_STRANGERS_MAX) { /* those that were ended are not gone */
+        return GRPC_STATUS_RESOURCE_EXHAUSTED;
+    }
+    if (server->n_strangers >= SERVING_STRANGERS_MAX) {
+        call_end_oldest_stranger(server);
+    }
+    return 0;
+}
+
 static void on_accept(struct rpc_op *op, bool ok)
 {
     struct accept_slot *slot = RPC_CONTAINER(op, struct accept_slot, op);
@@ -203,11 +221,11 @@ static void on_accept(struct rpc_op *op, bool ok)
     if (served == NULL) {
         refusal = GRPC_STATUS_UNIMPLEMENTED;
         why = "no such method here";
-    } else if (server->n_calls >= server->max_calls) {
-        refusal = GRPC_STATUS_RESOURCE_EXHAUSTED;
-        why = "too many calls at once";
     } else {
         refusal = check_role(server, served, &slot->metadata, &roles, &why);
+    }
+    if (refusal == 0) {
+        refusal = check_limits(server, roles == 0, &why);
     }
     call_begin(server, served, slot->call, &slot->metadata, monotonic_ns(slot->details.deadline),
                roles, refusal, why);

@@ -1,10 +1,13 @@
-/* Addresses: which are local, which can be listened on, and why one cannot.
+/* Addresses: which are local, how gRPC wants them, which can be listened on, and why one cannot.
  *
- * gRPC removes any socket file that is in its way, also one that is in use, and reports a taken
- * port as 0. */
+ * gRPC removes any socket file at the path that it is given, even one in use, and says of a port that
+ * is taken only that it got port 0. So we look before it acts, and try again ourselves after it failed,
+ * to learn the system's reason. It also reads addresses as URIs, which ours are not. */
 #include "common/rpc/address.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "common/base/file.h"
 
 #define HOST_SIZE 256
 
@@ -92,50 +97,133 @@ static status listener_at(const char *path, bool *listening, struct err *err)
     return STATUS_OK;
 }
 
-static status unix_prepare(const char *path, struct err *err)
+#define SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)NULL)->sun_path - 1)
+
+/* The last part of the path through a descriptor of its folder. */
+static status shorten_path(struct address_target *target, const char *path, struct err *err)
 {
-    size_t size = strlen(path);
-    size_t size_max = sizeof((struct sockaddr_un *)NULL)->sun_path - 1;
-    if (size == 0 || size > size_max) {
-        return err_set(err, STATUS_INVALID, "unix:%s: the path has %zu bytes, expected 1..%zu",
-                       path, size, size_max);
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const char *name = slash == NULL ? path : slash + 1;
+    const size_t size = slash == NULL ? 0 : (size_t)(slash - path);
+    if (size >= sizeof folder || strlen(name) > SOCKET_PATH_MAX - 32 || strchr(name, ',') != NULL) {
+        return err_set(err, STATUS_INVALID,
+                       "unix:%s: the socket's own name must be at most %zu bytes without a comma",
+                       path, (size_t)SOCKET_PATH_MAX - 32);
     }
-    struct stat info;
-    if (lstat(path, &info) != 0) {
-        return errno == ENOENT ? STATUS_OK : err_errno(err, errno, "unix:%s", path);
-    }
-    if (!S_ISSOCK(info.st_mode)) {
-        return err_set(err, STATUS_INVALID, "unix:%s: a file that is not a socket is there", path);
-    }
-    bool listening = false;
-    status s = listener_at(path, &listening, err);
+    snprintf(folder, sizeof folder, "%.*s", (int)size, path);
+    const char *opened = slash == NULL ? "." : size == 0 ? "/" : folder;
+    status s = file_make_folders(opened, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "unix:%s", path);
     }
-    if (listening) {
-        return err_set(err, STATUS_EXISTS, "unix:%s: another process listens there", path);
+    target->folder_fd = open(opened, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (target->folder_fd < 0) {
+        return err_errno(err, errno, "unix:%s: open its folder", path);
     }
-    if (unlink(path) != 0 && errno != ENOENT) {
-        return err_errno(err, errno, "unix:%s: remove stale socket", path);
-    }
+    snprintf(target->path, sizeof target->path, "/proc/self/fd/%d/%s", target->folder_fd, name);
     return STATUS_OK;
 }
 
-status address_prepare(const char *address, struct err *err)
+static status open_unix(struct address_target *target, const char *path, struct err *err)
 {
-    const char *path = address_unix_path(address);
-    if (path != NULL) {
-        return unix_prepare(path, err);
+    if (path[0] == '\0') {
+        return err_set(err, STATUS_INVALID, "unix:%s: expected a path", path);
     }
+    if (strlen(path) <= SOCKET_PATH_MAX && strchr(path, ',') == NULL) {
+        snprintf(target->path, sizeof target->path, "%s", path);
+        return STATUS_OK;
+    }
+    return shorten_path(target, path, err);
+}
+
+/* "host:port" with a port that exists. gRPC would cut a larger one to 16 bits. */
+static status check_tcp(const char *address, struct err *err)
+{
     char host[HOST_SIZE];
     const char *port;
     if (!split(address, host, &port)) {
         return err_set(err, STATUS_INVALID, "%s: expected host:port or unix:path", address);
     }
-    size_t digits = strspn(port, "0123456789");
-    if (port[digits] != '\0' || digits > 5 ||
-        atoi(port) > 65535) { /* gRPC would cut it to 16 bits */
+    const size_t digits = strspn(port, "0123456789");
+    if (port[digits] != '\0' || digits > 5 || atoi(port) > 65535) {
         return err_set(err, STATUS_INVALID, "%s: port: expected 0..65535", address);
+    }
+    return STATUS_OK;
+}
+
+/* Unreserved in a URI's path (RFC 3986), and the slash. */
+static bool stays_in_uri(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("-._~/", c) != NULL);
+}
+
+static void write_unix_uri(char uri[ADDRESS_URI_SIZE], const char *path)
+{
+    size_t used = (size_t)snprintf(uri, ADDRESS_URI_SIZE, "unix:");
+    for (; *path != '\0'; path++) { /* at most three characters for each of its bytes */
+        used += (size_t)snprintf(uri + used, ADDRESS_URI_SIZE - used,
+                                 stays_in_uri(*path) ? "%c" : "%%%02X", (unsigned char)*path);
+    }
+    ASSERT(used < ADDRESS_URI_SIZE);
+}
+
+status address_open(struct address_target *target, const char *address, struct err *err)
+{
+    struct address_target made = {.folder_fd = -1};
+    const char *path = address_unix_path(address);
+    if (path != NULL) {
+        const status s = open_unix(&made, path, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        write_unix_uri(made.uri, made.path);
+    } else {
+        const bool abstract = strncmp(address, "unix-abstract:", 14) == 0;
+        const status s = abstract ? STATUS_OK : check_tcp(address, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        if (snprintf(made.uri, sizeof made.uri, "%s", address) >= (int)sizeof made.uri) {
+            return err_set(err, STATUS_INVALID, "%.64s..: address too long", address);
+        }
+    }
+    *target = made;
+    return STATUS_OK;
+}
+
+void address_close(struct address_target *target)
+{
+    if (target->folder_fd > 0) {
+        close(target->folder_fd);
+        target->folder_fd = -1;
+    }
+}
+
+status address_prepare(const struct address_target *target, const char *address, struct err *err)
+{
+    const char *path = target->path;
+    if (path[0] == '\0') {
+        return STATUS_OK;
+    }
+    struct stat info;
+    if (lstat(path, &info) != 0) {
+        return errno == ENOENT ? STATUS_OK : err_errno(err, errno, "%s", address);
+    }
+    if (!S_ISSOCK(info.st_mode)) {
+        return err_set(err, STATUS_INVALID, "%s: a file that is not a socket is there", address);
+    }
+    bool listening = false;
+    status s = listener_at(path, &listening, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "%s", address);
+    }
+    if (listening) {
+        return err_set(err, STATUS_EXISTS, "%s: another process listens there", address);
+    }
+    if (unlink(path) != 0 && errno != ENOENT) {
+        return err_errno(err, errno, "%s: remove stale socket", address);
     }
     return STATUS_OK;
 }

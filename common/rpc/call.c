@@ -79,6 +79,8 @@ static void end_if_done(struct rpc_call *call)
         call->next->previous = call->previous;
     }
     server->n_calls--;
+    server->n_refused -= call->refused;
+    server->n_strangers -= call->stranger;
     atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
     grpc_call_unref(call->grpc);
     call->grpc = NULL;
@@ -406,7 +408,7 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     serving_count(refusal ? &server->counters.calls_refused : &server->counters.calls_started, 1);
     /* Refusals need memory until they are sent; a peer that does not read them must not pile them
      * up. */
-    bool flooded = refusal != 0 && server->n_calls >= 2 * server->max_calls;
+    bool flooded = refusal != 0 && server->n_refused >= server->max_calls;
     struct rpc_call *call =
         flooded ? NULL : call_new(server, refusal ? NULL : served, grpc, metadata);
     if (call == NULL) {
@@ -415,6 +417,10 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     }
     call->deadline_ns = deadline_ns;
     call->roles = roles;
+    call->refused = refusal != 0;
+    call->stranger = refusal == 0 && roles == 0;
+    server->n_refused += call->refused;
+    server->n_strangers += call->stranger;
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                   .data.recv_close_on_server.cancelled = &call->cancelled};
     start(call, &op, 1, &call->closed_op);
@@ -426,6 +432,20 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
         served->method->start(call);
     }
     read_next(call);
+}
+
+void call_end_oldest_stranger(struct rpc_server *server)
+{
+    struct rpc_call *oldest = NULL;
+    for (struct rpc_call *call = server->calls; call != NULL; call = call->next) {
+        oldest =
+            call->stranger && !call->ended ? call : oldest; /* the list begins with the newest */
+    }
+    if (oldest != NULL) {
+        /* Not finished but cancelled: a client that does not read cannot keep its place. */
+        grpc_call_cancel_with_status(oldest->grpc, GRPC_STATUS_RESOURCE_EXHAUSTED,
+                                     "too many calls without a token", NULL);
+    }
 }
 
 /* ---- What a call knows ---- */

@@ -101,12 +101,16 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
     pthread_mutex_init(&channel->lock, NULL);
     rpc_init();
     grpc_channel_credentials *credentials = NULL;
-    status s = set_token(channel, options->token, err);
+    status s = address_open(&channel->target, address, err);
+    if (s == STATUS_OK) {
+        s = set_token(channel, options->token, err);
+    }
     if (s == STATUS_OK) {
         s = tls_channel(&credentials, &options->tls, address, err);
     }
     if (s == STATUS_OK) {
-        channel->grpc = connect_lazily(address, credentials, channel->max_message_bytes);
+        channel->grpc =
+            connect_lazily(channel->target.uri, credentials, channel->max_message_bytes);
         grpc_channel_credentials_release(credentials);
     }
     if (s != STATUS_OK) {
@@ -142,6 +146,7 @@ void rpc_channel_close(struct rpc_channel *channel)
         grpc_slice_unref(channel->token.value);
     }
     pthread_mutex_destroy(&channel->lock);
+    address_close(&channel->target);
     mem_free(channel->address);
     mem_free(channel);
     rpc_fini();

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "common/rpc/address.h"
 #include "common/rpc/client.h"
 #include "common/rpc/message.h"
 #include "common/rpc/operation.h"
@@ -13,6 +14,7 @@
 
 struct rpc_channel {
     char *address;
+    struct address_target target;
     grpc_channel *grpc;
     size_t max_message_bytes;
     bool has_token;

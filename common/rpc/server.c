@@ -81,7 +81,11 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
             "or say allow_insecure",
             address);
     }
-    status s = address_prepare(address, err);
+    struct address_target *target = &server->targets[i];
+    status s = address_open(target, address, err);
+    if (s == STATUS_OK) {
+        s = address_prepare(target, address, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -91,7 +95,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
         return s;
     }
     op_log_quiet(true);
-    int port = grpc_server_add_http2_port(server->grpc, address, credentials);
+    int port = grpc_server_add_http2_port(server->grpc, target->uri, credentials);
     op_log_quiet(false);
     grpc_server_credentials_release(credentials);
     if (port == 0) {
@@ -106,12 +110,15 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
 {
     struct rpc_server *server = mem_new(sizeof *server);
     int *ports = mem_array(options->n_addresses + 1, sizeof *ports);
-    if (server == NULL || ports == NULL) {
+    struct address_target *targets = mem_array(options->n_addresses + 1, sizeof *targets);
+    if (server == NULL || ports == NULL || targets == NULL) {
         mem_free(server);
         mem_free(ports);
+        mem_free(targets);
         return err_set(err, STATUS_NO_MEMORY, "rpc server: out of memory");
     }
     server->ports = ports;
+    server->targets = targets;
     server->n_addresses = options->n_addresses;
     server->max_calls = options->max_calls ? options->max_calls : MAX_CALLS_DEFAULT;
     server->max_message_bytes =
@@ -251,6 +258,10 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
     accept_fini(server);
     pthread_mutex_destroy(&server->lock);
     mem_free(server->services);
+    for (size_t i = 0; i < server->n_addresses; i++) {
+        address_close(&server->targets[i]); /* gRPC has removed its socket files through them */
+    }
+    mem_free(server->targets);
     mem_free(server->ports);
     mem_free(server);
     rpc_fini();

@@ -14,7 +14,7 @@
 
 #define ANSWER_MAX_BYTES (1u << 20)
 
-/* Reads "host:port\n". */
+/* Reads "host:port\n" or "[v6]:port\n"; the host comes without brackets. */
 static status read_address(const char *address_file, char *host, size_t host_size, char *port,
                            size_t port_size, struct err *err)
 {
@@ -29,8 +29,11 @@ static status read_address(const char *address_file, char *host, size_t host_siz
     char *colon = strrchr(text, ':');
     s = STATUS_INVALID;
     if (colon && (size_t)(colon - text) < host_size && strlen(colon + 1) < port_size && colon[1]) {
-        memcpy(host, text, (size_t)(colon - text));
-        host[colon - text] = 0;
+        const bool brackets = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
+        const char *begin = brackets ? text + 1 : text;
+        const size_t length = (size_t)(colon - begin) - (brackets ? 1 : 0);
+        memcpy(host, begin, length);
+        host[length] = 0;
         strcpy(port, colon + 1);
         s = STATUS_OK;
     } else {
@@ -110,16 +113,24 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
     }
 
     char request[512];
-    int n = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", page, host);
+    int n = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s%s%s\r\n\r\n", page,
+                     strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "");
     char *answer = mem_new(ANSWER_MAX_BYTES);
     cJSON *parsed = NULL;
-    if (answer && write(fd, request, (size_t)n) == n &&
-        read_all(fd, answer, ANSWER_MAX_BYTES, deadline_ns) > 0) {
+    size_t answered = 0;
+    if (answer && write(fd, request, (size_t)n) == n) {
+        answered = read_all(fd, answer, ANSWER_MAX_BYTES, deadline_ns);
+    }
+    if (answered > 0) {
         const char *body = strstr(answer, "\r\n\r\n");
         parsed = body ? cJSON_Parse(body + 4) : NULL;
     }
     close(fd);
     mem_free(answer);
+    if (!parsed && answered == 0) {
+        return err_set(err, STATUS_TIMEOUT,
+                       "%s:%s: no answer: the process is stopped or overloaded", host, port);
+    }
     if (!parsed) {
         return err_set(err, STATUS_INVALID, "%s:%s%s: the answer is not JSON", host, port, page);
     }

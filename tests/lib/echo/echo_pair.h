@@ -15,7 +15,7 @@ struct echo_pair {
     struct echo echo;
     struct rpc_server *server;
     struct rpc_channel *channel;
-    char address[128];
+    char address[512];
 };
 
 /* `server`: NULL, or options with or without an address (then loopback, any port). `channel` may be

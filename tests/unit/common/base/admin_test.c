@@ -1,11 +1,14 @@
 /* The admin page over real sockets. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/base/admin.h"
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
@@ -83,6 +86,108 @@ static void address_file_tells_where(void **state)
     free(text);
 }
 
+static void assert_host(const char *host, const char *status_line)
+{
+    char request[512];
+    snprintf(request, sizeof request,
+             "GET /healthz HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
+    char *answer = http_exchange(admin_address(admin), request);
+    if (strncmp(answer, status_line, strlen(status_line)) != 0) {
+        fail_msg("%s: %s", host, answer);
+    }
+    free(answer);
+}
+
+/* A web site may let its own name point to this machine; the page must not answer it. */
+static void only_own_names_are_answered(void **state)
+{
+    (void)state;
+    char name[300];
+    assert_int_equal(gethostname(name, 200), 0);
+    assert_host(name, "HTTP/1.1 200");
+    strcat(name, ":9090");
+    assert_host(name, "HTTP/1.1 200");
+    strcpy(strrchr(name, ':'), ".evil.example");
+    assert_host(name, "HTTP/1.1 403");
+    static const char *const ours[] = {"localhost", "LOCALHOST:80", "127.0.0.1:9", "10.1.2.3",
+                                       "[::1]:12345"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        assert_host(ours[i], "HTTP/1.1 200");
+    }
+    static const char *const others[] = {"evil.example",
+                                         "localhost.evil.example",
+                                         "localhost2",
+                                         "evil.localhost.example:80",
+                                         "127.0.0.1.nip.io",
+                                         "xlocalhost",
+                                         "[evil]"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_host(others[i], "HTTP/1.1 403");
+    }
+    admin_allow_host(admin, "metrics.internal");
+    assert_host("metrics.internal:80", "HTTP/1.1 200");
+    assert_host("metrics.internal.evil", "HTTP/1.1 403");
+    assert_host("metrics.internalevil", "HTTP/1.1 403");
+    char *answer = http_exchange(admin_address(admin), "GET /healthz HTTP/1.0\r\n\r\n");
+    assert_non_null(strstr(answer, " 200 OK"));
+    free(answer);
+}
+
+static int connect_to_admin(void)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    name.sin_port = htons((uint16_t)atoi(strrchr(admin_address(admin), ':') + 1));
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const int small = 4096;
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(connect(fd, (struct sockaddr *)&name, sizeof name), 0);
+    return fd;
+}
+
+static char *large_page(void *arg)
+{
+    (void)arg;
+    char *text = mem_array(8u << 20, 1);
+    memset(text, 'x', (8u << 20) - 1);
+    return text;
+}
+
+/* Clients that send or read a byte now and then fill all connections, and lose them in time. */
+static void slow_clients_lose_their_connection(void **state)
+{
+    (void)state;
+    admin_add_page(admin, "/large", "text/plain", large_page, NULL);
+    admin_set_request_limit(admin, 1000);
+    int fds[64];
+    static const char get[] = "GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (int i = 0; i < 64; i++) {
+        fds[i] = connect_to_admin();
+        /* Half of them ask and do not read, the others do not come to the end of their request. */
+        const size_t size = i % 2 == 0 ? sizeof get - 1 : 20;
+        assert_int_equal(write(fds[i], get, size), size);
+    }
+    const uint64_t begin_ns = clock_now_ns();
+    bool answered = false;
+    while (!answered && clock_now_ns() - begin_ns < 10 * NS_PER_S) {
+        for (int i = 0; i < 64; i++) { /* a little each time, so that none is idle */
+            char byte;
+            (void)!recv(fds[i], &byte, 1, MSG_DONTWAIT);
+            (void)!send(fds[i], "x", (size_t)i % 2, MSG_NOSIGNAL | MSG_DONTWAIT);
+        }
+        char *answer = http_request(admin_address(admin), "GET", "/healthz");
+        answered = answer != NULL && strstr(answer, "200 OK") != NULL;
+        free(answer);
+        clock_sleep_ms(50);
+    }
+    assert_true(answered);
+    for (int i = 0; i < 64; i++) {
+        close(fds[i]);
+    }
+    /* A request that is read takes no harm, and neither does the next one on its connection. */
+    admin_set_request_limit(admin, 20000);
+    assert_answer("GET", "/large", "HTTP/1.1 200", "xxxx");
+}
+
 static void bad_addresses_are_refused(void **state)
 {
     (void)state;
@@ -156,6 +261,8 @@ int main(void)
         cmocka_unit_test(registered_pages),
         cmocka_unit_test(everything_else_is_refused),
         cmocka_unit_test(address_file_tells_where),
+        cmocka_unit_test(only_own_names_are_answered),
+        cmocka_unit_test(slow_clients_lose_their_connection),
         cmocka_unit_test(bad_addresses_are_refused),
         cmocka_unit_test(opening_survives_failures),
     };

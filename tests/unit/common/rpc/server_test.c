@@ -101,6 +101,60 @@ static void unix_sockets_serve_and_leave_nothing(void **state)
     assert_int_not_equal(stat(address + 5, &info), 0);
 }
 
+/* gRPC reads addresses as URIs; whatever a folder is called, both sides must mean the same file. */
+static void any_folder_name_will_do(void **state)
+{
+    (void)state;
+    static const char *const NAMES[] = {"lr=0.1,seed=2", "a%41b",    "take#2",   "why?",
+                                        "two words",     "100%",     "%zz",      "a:b@c",
+                                        "[x]",           "\xc3\xa9", "\xff\xfe", "a\\b\"c&d+e;f"};
+    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
+        char folder[120], address[160];
+        snprintf(folder, sizeof folder, "%s", scratch_at(NAMES[i]));
+        assert_int_equal(mkdir(folder, 0700), 0);
+        snprintf(address, sizeof address, "unix:%s/s", folder);
+        const char *addresses[] = {address};
+        struct rpc_server_options options = {.addresses = addresses, .n_addresses = 1};
+        struct echo_pair pair;
+        echo_pair_open(&pair, &options, NULL);
+        struct err err;
+        int64_t answer;
+        if (echo_say(pair.channel, 5, NULL, &answer, &err) != STATUS_OK) {
+            fail_msg("%s: %s", NAMES[i], err.text);
+        }
+        assert_int_equal(access(address + 5, F_OK), 0);
+        /* Nobody takes it for free while it is in use. */
+        assert_int_equal(try_open(address, (struct rpc_server_options){0}, &err), STATUS_EXISTS);
+        echo_pair_close(&pair);
+    }
+    /* Longer than a socket's path may be. */
+    char deep[300] = "";
+    size_t used = (size_t)snprintf(deep, sizeof deep, "%s/", scratch_at("deep"));
+    memset(deep + used, 'd', 150);
+    deep[used + 150] = '\0';
+    mkdir(scratch_at("deep"), 0700);
+    assert_int_equal(mkdir(deep, 0700), 0);
+    char long_address[400];
+    snprintf(long_address, sizeof long_address, "unix:%s/s", deep);
+    const char *addresses[] = {long_address};
+    struct rpc_server_options options = {.addresses = addresses, .n_addresses = 1};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    int64_t answer;
+    struct err err;
+    assert_int_equal(echo_say(pair.channel, 5, NULL, &answer, &err), STATUS_OK);
+    assert_int_equal(access(long_address + 5, F_OK), 0);
+    echo_pair_close(&pair);
+    assert_int_equal(access(long_address + 5, F_OK), -1);
+    /* What cannot be an address is told when the channel is opened, not when it never connects. */
+    static const char *const BAD[] = {"unix:", "nonsense", "127.0.0.1:99999", "host:port"};
+    struct rpc_channel *channel;
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        assert_int_equal(rpc_channel_open(&channel, BAD[i], NULL, &err), STATUS_INVALID);
+        assert_non_null(strstr(err.text, BAD[i]));
+    }
+}
+
 static void stale_sockets_are_replaced_other_files_are_not(void **state)
 {
     (void)state;
@@ -256,6 +310,66 @@ static void calls_above_the_limit_are_refused(void **state)
     struct rpc_server_counts counts;
     rpc_server_counts(pair.server, &counts);
     assert_int_equal(counts.calls_refused, 1);
+    echo_pair_close(&pair);
+}
+
+static unsigned reader_alone(const char *token, void *arg)
+{
+    (void)arg;
+    return token != NULL && strcmp(token, "reader") == 0 ? ECHO_ROLE_READ : 0;
+}
+
+/* Neither calls that need no token nor refused ones may take the place of those with a token; a
+ * health check always gets through. */
+static void strangers_cannot_use_up_the_calls(void **state)
+{
+    (void)state;
+    struct rpc_server_options options = {.max_calls = 4, .role_of = reader_alone};
+    struct rpc_channel_options shown = {.token = "reader"};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, &shown);
+    struct rpc_channel *channels[40]; /* few streams on each: gRPC limits those of a connection */
+    struct rpc_stream *watches[80], *refused[80];
+    struct err err;
+    for (size_t i = 0; i < 40; i++) {
+        assert_int_equal(rpc_channel_open(&channels[i], pair.address, NULL, &err), STATUS_OK);
+    }
+    for (size_t i = 0; i < 80; i++) {
+        watches[i] = watch(channels[i / 2], "");
+        assert_int_equal(next_health(watches[i]), HEALTH(SERVING));
+        int64_t answer;
+        assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+        assert_int_equal(rpc_stream_open(&refused[i], channels[i / 2], ECHO_SERVICE, "Chat",
+                                         RPC_BIDI, NULL, &err),
+                         STATUS_OK);
+        int health = -1;
+        assert_int_equal(check(channels[39 - i / 2], "", &health), STATUS_OK);
+        assert_int_equal(health, HEALTH(SERVING));
+    }
+    /* The newest 32 are still told, or 31 where a check took a place last; older ones were ended. */
+    rpc_server_set_serving(pair.server, false);
+    unsigned told = 0, ended = 0;
+    for (size_t i = 0; i < 80; i++) {
+        struct rpc_message response;
+        const status s = rpc_stream_recv(watches[i], &response, ECHO_WAIT_MS);
+        if (s == STATUS_OK) {
+            told++;
+            assert_true(i >= 48);
+            rpc_message_free(&response);
+            rpc_stream_cancel(watches[i]);
+            (void)!rpc_stream_finish(watches[i], ECHO_WAIT_MS, &err);
+        } else {
+            ended++;
+            assert_int_equal(rpc_stream_finish(watches[i], ECHO_WAIT_MS, &err), STATUS_FULL);
+            assert_non_null(strstr(err.text, "without a token"));
+        }
+        assert_int_equal(rpc_stream_finish(refused[i], ECHO_WAIT_MS, &err), STATUS_DENIED);
+    }
+    assert_in_range(told, 31, 32);
+    assert_int_equal(told + ended, 80);
+    for (size_t i = 0; i < 40; i++) {
+        rpc_channel_close(channels[i]);
+    }
     echo_pair_close(&pair);
 }
 
@@ -556,9 +670,11 @@ int main(void)
         cmocka_unit_test(open_addresses_need_tls_or_a_word),
         cmocka_unit_test(unix_sockets_serve_and_leave_nothing),
         cmocka_unit_test(stale_sockets_are_replaced_other_files_are_not),
+        cmocka_unit_test(any_folder_name_will_do),
         cmocka_unit_test(health_is_told_and_watched),
         cmocka_unit_test(lack_of_memory_fails_one_call),
         cmocka_unit_test(calls_above_the_limit_are_refused),
+        cmocka_unit_test(strangers_cannot_use_up_the_calls),
         cmocka_unit_test(lag_is_seen),
         cmocka_unit_test(posts_run_in_order_from_any_thread),
         cmocka_unit_test(a_post_wakes_an_idle_server),
