@@ -1,12 +1,17 @@
-/* What all ways to exchange share. See exchange.h. */
+/* What both kinds of exchange share: buffers that several messages hold, the bytes of sums, the
+ * comparison of terms, and the functions that learners call, which pass on to the kind. See
+ * exchange.h. */
 #include "learner/exchange/exchange.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "learner/exchange/exchange_kind.h"
+#include "learner/exchange/group.h"
 
 /* ---- Buffers ---- */
 
@@ -52,6 +57,36 @@ struct rpc_payload exchange_payload(struct exchange_buffer *buffer)
 
 /* ---- Sums and states ---- */
 
+/* Up to GROUP_RANKS_MAX numbers of this size have a finite sum. NaN compares false. */
+bool exchange_floats_fit(const float *values, size_t n)
+{
+    bool fit = true;
+    for (size_t i = 0; i < n; i++) {
+        fit &= fabsf(values[i]) <= FLT_MAX / GROUP_RANKS_MAX;
+    }
+    return fit;
+}
+
+bool exchange_doubles_fit(const double *values, size_t n)
+{
+    bool fit = true;
+    for (size_t i = 0; i < n; i++) {
+        fit &= fabs(values[i]) <= DBL_MAX / GROUP_RANKS_MAX;
+    }
+    return fit;
+}
+
+status exchange_sums_check(struct update_sums sums, struct err *err)
+{
+    if (!exchange_floats_fit(sums.gradients, sums.n_gradients)) {
+        return err_set(err, STATUS_CORRUPT, "the gradients of this rank's slice are not finite");
+    }
+    if (!exchange_doubles_fit(sums.scalars, sums.n_scalars)) {
+        return err_set(err, STATUS_CORRUPT, "the losses of this rank's slice are not finite");
+    }
+    return STATUS_OK;
+}
+
 void exchange_sums_write(unsigned char *to, struct update_sums sums)
 {
     memcpy(to, sums.gradients, sums.n_gradients * sizeof(float));
@@ -61,8 +96,9 @@ void exchange_sums_write(unsigned char *to, struct update_sums sums)
 void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned char *const *parts,
                        size_t n_parts)
 {
-    /* The layout's size is a multiple of 16 floats: the scalars behind it are aligned. */
+    /* The layout's size is a multiple of 16 floats, so the scalars that follow are aligned. */
     const size_t scalars_at = sums.n_gradients * sizeof(float);
+    /* Rank by rank, for the order of additions decides the bits. */
     for (size_t p = 0; p < n_parts; p++) {
         const float *restrict part = (const float *)(const void *)parts[p];
         const double *restrict scalars = (const double *)(const void *)(parts[p] + scalars_at);
@@ -79,11 +115,14 @@ void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned c
     }
 }
 
-/* ---- Terms ---- */
+/* ---- Terms ----
+ *
+ * One "name: value" line for each option that all ranks must agree on. They are compared as text, so
+ * that builds with different options refuse each other by name. */
 
-#define TERM_SIZE 1024 /* longer lines are not shown whole */
+#define TERM_SIZE 1024 /* longer lines are cut in error texts */
 
-/* The line of `text` that begins with the first `n` bytes of `name`; NULL: none. */
+/* The line of `text` that begins with the first `n` bytes of `name`; NULL where there is none. */
 static const char *line_of(const char *text, const char *name, size_t n)
 {
     for (const char *line = text; line != NULL && *line;) {
@@ -101,6 +140,7 @@ static status compare_lines(const char *is, const char *expected, struct err *er
 {
     for (const char *line = is; *line;) {
         const size_t length = strcspn(line, "\n");
+        /* Find the line with the same name and compare it whole. */
         const size_t name = strcspn(line, ":\n");
         const char *other = line_of(expected, line, name < length ? name + 1 : length);
         const size_t other_length = other != NULL ? strcspn(other, "\n") : 0;
@@ -122,7 +162,7 @@ status exchange_compare_terms(const char *mine, const char *theirs, struct err *
     if (s != STATUS_OK) {
         return s;
     }
-    /* They may lack a line that we have. */
+    /* All lines that they have are ours; there may be more of ours. */
     return strcmp(mine, theirs) == 0
                ? STATUS_OK
                : err_set(err, STATUS_MISMATCH, "terms without some of rank 0's options");

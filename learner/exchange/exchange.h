@@ -1,12 +1,12 @@
-/* The exchange of several learners: ranks 0 .. R-1 begin from rank 0's state, and add up the sums
- * of each step in the order of ranks, so that all take the same step, that of one learner with the
- * whole batch. Two ways to do it, chosen when it is opened: gRPC (exchange_host.c at rank 0,
- * exchange_client.c at the others) and MPI (exchange_mpi.c). docs/several_learners.md.
+/* The exchange of several learners. Ranks 0 .. R-1 begin from rank 0's state and add the sums of
+ * each step in the order of ranks, so that all take the same step: that of one learner with the
+ * whole batch. There are two kinds, chosen when the exchange is opened: gRPC (exchange_host.c at
+ * rank 0, exchange_client.c at the others) and MPI (exchange_mpi.c). docs/several_learners.md.
  *
- *     form -> { sum .. } -> end          GROUP_BROKEN from sum: the group broke; form again
+ *     form -> { sum .. } -> end          GROUP_BROKEN from sum: form again
  *
- * One thread, but for exchange_told. What may take long returns TIMEOUT, with a
- * few words about what it waits for, and is called again with the same arguments. */
+ * One thread, except for exchange_told. A function with `timeout_ms` returns TIMEOUT, with a text
+ * that says what it waits for, and is then called again with the same arguments. */
 #ifndef HINDCAST_LEARNER_EXCHANGE_EXCHANGE_H
 #define HINDCAST_LEARNER_EXCHANGE_EXCHANGE_H
 
@@ -31,78 +31,84 @@ struct exchange_start {
     struct state *state;
 };
 
-/* Makes start->state for start->signature: called at ranks that are told what to begin from, once
- * all else in `start` is known. A rank that begins again may leave the state it has. */
+/* Makes start->state for start->signature. Called at ranks other than 0 once everything else in
+ * `start` is known. A rank that begins again may keep the state it has. */
 typedef status exchange_make(void *arg, struct exchange_start *start, struct err *err);
 
 struct exchange_options {
     uint32_t rank, ranks; /* ranks 2 or more */
     const char *address;  /* gRPC: of rank 0, where others find it */
     const struct experiment *experiment;
-    double timeout_seconds;    /* a rank that is waited for may be silent so long */
-    const char *terms;         /* what all must have in common (learner_options_terms) */
+    double timeout_seconds;    /* how long a rank that is waited for may be silent */
+    const char *terms;         /* what all ranks must have in common (learner_options_terms) */
     struct rpc_server *server; /* gRPC, rank 0: gets the service; not started yet */
-    const char
-        *record_path; /* gRPC, rank 0: file that keeps the number of the generation; NULL: none */
-    size_t n_scalars; /* of the sums */
+    /* gRPC, rank 0: a counter_file with the number of the newest generation, so that a rank 0 that
+     * is started again does not use a number that other ranks have seen. NULL: none. */
+    const char *record_path;
+    size_t n_scalars;    /* of the sums */
     exchange_make *make; /* other ranks */
     void *make_arg;
 };
 
-/* Everything but `server` is copied or lives as long as the exchange. */
+/* `server` and `experiment` must outlive the exchange; the rest is copied. */
 status exchange_open_grpc(struct exchange **exchange, const struct exchange_options *options,
                           struct err *err) MUST_CHECK;
 
 /* Was this process started by mpirun or srun with others? Then *rank and *ranks are set, and
- * exchange_open_mpi is the way. False, always, in a build without MPI. To be called first of all.
- */
+ * exchange_open_mpi is to be used. Always false in a build without MPI. Must be called before
+ * anything else of this header. */
 bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks);
 status exchange_open_mpi(struct exchange **exchange, const struct exchange_options *options,
                          struct err *err) MUST_CHECK;
-/* The last that a process does with MPI; `failed`: all others of the job are ended, too. */
+/* Ends this process's use of MPI. `failed`: all other processes of the job are ended, too. */
 void exchange_mpi_finish(bool failed);
 
-/* All ranks together, with the same state. Rank 0 gives `start` whole; at the others it is filled
- * in. OK. TIMEOUT: not yet, also where another process has this rank. CLOSED: the run has ended
- * (exchange_end_of). MISMATCH, INVALID, CORRUPT, DENIED: final, the text says why. */
+/* Brings all ranks together, with the same state. Rank 0 gives `start` complete; at the others it is
+ * filled in. TIMEOUT: not all are there yet, or another process has this rank. CLOSED: the run has
+ * ended (exchange_end_of). MISMATCH, INVALID, CORRUPT, DENIED: final; the text says why. */
 status exchange_form(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
                      struct err *err) MUST_CHECK;
 
 /* Where the step begins. */
 struct exchange_mark {
     uint64_t step;   /* learner steps done */
-    uint64_t batch;  /* that the sums are of */
-    uint64_t digest; /* of the state before the step: compared */
+    uint64_t batch;  /* number of the batch that the sums come from */
+    uint64_t digest; /* of the state before the step; compared with rank 0's */
 };
 
-/* sums <- those of all ranks, added in their order. TIMEOUT: some are still awaited. GROUP_BROKEN: the
- * group broke and this step was not taken by rank 0 (others may have): form again. CLOSED: the end.
- * CORRUPT: the ranks' parameters differ; the text names rank and step. Only after OK have the sums
- * changed. Over MPI rank 0, too, is told CLOSED: a rank leaves, and all stop. */
+/* sums <- those of all ranks, added in their order. They change only where OK is returned. TIMEOUT:
+ * some are still awaited. GROUP_BROKEN: rank 0 has not taken this step (others may have); form
+ * again. CLOSED: the run has ended; over MPI rank 0 returns it, too, when a rank leaves and all
+ * stop. CORRUPT: parameters differ between ranks; the text names rank and step. */
 status exchange_sum(struct exchange *exchange, const struct exchange_mark *mark,
                     struct update_sums sums, uint64_t timeout_ms, struct err *err) MUST_CHECK;
 
-/* Between sums, while something keeps this rank from coming: says that it is alive, and looks for
- * news. OK, or what exchange_sum would say: GROUP_BROKEN, CLOSED, or final. */
+/* To be called between sums while something keeps this rank from its step: tells rank 0 that it is
+ * alive and what it waits for, and looks for messages. OK, or what exchange_sum would return:
+ * GROUP_BROKEN, CLOSED, or a final status. */
 status exchange_waits(struct exchange *exchange, const char *what, struct err *err) MUST_CHECK;
 
-/* Rank 0: no step more; all are told. `finished`: the run is over for good; else it will go on.
- * Other ranks: this one leaves. */
+/* Can these sums be added to those of up to GROUP_RANKS_MAX - 1 other ranks, with a finite result?
+ * CORRUPT: no; the text says which number is at fault. */
+status exchange_sums_check(struct update_sums sums, struct err *err) MUST_CHECK;
+
+/* Rank 0: takes no further step and tells all ranks. `finished`: the run is over for good; otherwise
+ * it will go on later. Other ranks: this one leaves the group. */
 void exchange_end(struct exchange *exchange, bool finished, const char *reason);
 struct exchange_end {
     bool finished;
     char reason[EXCHANGE_TEXT_SIZE];
 };
-/* Other ranks, after CLOSED: what rank 0 said. */
+/* Other ranks, after CLOSED: what rank 0 sent. */
 struct exchange_end exchange_end_of(const struct exchange *exchange);
-/* Rank 0, any thread: do all the others know of the end? */
+/* Rank 0, any thread: have all other ranks been told of the end? */
 bool exchange_told(struct exchange *exchange);
 
-/* What it has cost, at this rank. */
+/* What the exchange has cost at this rank. */
 struct exchange_counts {
     uint64_t generation;
     uint64_t sums;    /* barriers passed */
-    uint64_t bytes;   /* sent and received, messages' payloads */
+    uint64_t bytes;   /* payloads sent and received */
     uint64_t wait_ns; /* in exchange_sum */
 };
 struct exchange_counts exchange_counts(const struct exchange *exchange);

@@ -1,8 +1,9 @@
-/* The other ranks' side of the exchange over gRPC. See exchange.h.
+/* The exchange over gRPC at ranks other than 0. See exchange.h.
  *
- * One Join stream, held by the thread that learns. A stream that ends is opened again, after a
- * pause that grows; rank 0 says from where to go on. What ends for good is a refusal: other terms,
- * another run, parameters that differ. */
+ * There is one Join stream, used by the training thread alone. On it this rank sends Join, then its
+ * sums, step by step; rank 0 answers with Start and the state, then the totals. A stream that ends
+ * is opened again after a pause that grows, and rank 0 sends from where to go on. Only a refusal is
+ * final: other terms, another run, parameters that differ. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,11 +21,11 @@
 #include "common/base/log.h"
 
 #define SEND_TIMEOUT_MS  30000
-#define BLOCK_TIMEOUT_MS 60000 /* for a block of the state */
+#define BLOCK_TIMEOUT_MS 60000 /* for one block of the state */
 #define FINISH_MS        1000
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MAX_MS   2000
-#define WAITS_PERIOD_MS  1000 /* how often a rank says that it waits */
+#define WAITS_PERIOD_MS  1000 /* between messages that say what this rank waits for */
 
 struct client {
     struct exchange base;
@@ -40,9 +41,9 @@ struct client {
     struct rpc_stream *stream; /* NULL: to be opened */
     uint64_t backoff_ms, retry_ns;
     char said[EXCHANGE_TEXT_SIZE]; /* why the last stream ended */
-    bool in;                       /* Start and state have come on this stream */
-    bool sent;                     /* the sums of this step are on their way */
-    uint64_t waits_ns;             /* when rank 0 was last told that we wait */
+    bool in;                       /* Start and state were received on this stream */
+    bool sent;                     /* the sums of this step were sent, the total is awaited */
+    uint64_t waits_ns;             /* when rank 0 was last told that this rank waits */
     uint64_t generation;
     char run_id[64];
     struct exchange_buffer *sums; /* what is sent */
@@ -50,8 +51,8 @@ struct client {
 
 /* ---- Streams ---- */
 
-/* The stream has ended, or is given up (`why`). GROUP_BROKEN, as a rule: to be tried again, not at once;
- * what is final is returned as it is. */
+/* Finishes a stream that has ended, or cancels it because of `why`. Returns a final status as it is,
+ * and GROUP_BROKEN for everything else: then client_form opens a new stream after a pause. */
 static status end_stream(struct client *client, struct err *why, struct err *err)
 {
     struct err said = {0};
@@ -62,6 +63,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
     client->stream = NULL;
     client->in = false;
     client->sent = false;
+    /* A reason of our own goes before what the cancelled stream says. */
     if (why != NULL) {
         said = *why;
         s = why->code;
@@ -72,6 +74,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
         s == STATUS_UNIMPLEMENTED || s == STATUS_NO_MEMORY) {
         return err_set(err, s, "%s", said.text);
     }
+    /* The pause is random, so that ranks that lost rank 0 together do not come back together. */
     const uint64_t pause_ms = client->backoff_ms / 2 + rng_below(&client->rng, client->backoff_ms);
     client->retry_ns = clock_now_ns() + pause_ms * NS_PER_MS;
     client->backoff_ms =
@@ -80,6 +83,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
     return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
 }
 
+/* Opens the stream and sends Join. The answer, Start, comes when all ranks have joined. */
 static status join(struct client *client, struct err *err)
 {
     const struct rpc_call_options options = {.wait_for_ready = true,
@@ -99,12 +103,12 @@ static status join(struct client *client, struct err *err)
     body.who = client->who;
     Hindcast__RankMessage message = HINDCAST__RANK_MESSAGE__INIT;
     message.join = &body;
-    /* Goes out when rank 0 is there; recv says so. */
+    /* Does not wait: the message leaves when rank 0 can be reached, and receive() tells. */
     s = rpc_stream_send_start(client->stream, &message.base, NULL);
     return s == STATUS_OK ? s : end_stream(client, NULL, err);
 }
 
-/* The next message within `timeout_ms`: OK, TIMEOUT, CLOSED after End, or what end_stream says. */
+/* The next message within `timeout_ms`: OK, TIMEOUT, CLOSED after End, or what end_stream returns. */
 static status receive(struct client *client, struct rpc_message *message, uint64_t timeout_ms,
                       struct err *err)
 {
@@ -116,6 +120,7 @@ static status receive(struct client *client, struct rpc_message *message, uint64
     if (s != STATUS_OK) {
         return end_stream(client, NULL, err);
     }
+    /* End may take the place of any other message. */
     client->base.counts.bytes += message->payload.size;
     const Hindcast__GroupMessage *body = (const void *)message->body;
     if (body->end == NULL) {
@@ -128,7 +133,7 @@ static status receive(struct client *client, struct rpc_message *message, uint64
     return err_set(err, STATUS_CLOSED, "rank 0 has ended: %s", client->base.end_of.reason);
 }
 
-/* What was to be sent did not go: the stream has ended, and its last message may be End. */
+/* Sending failed, because the stream has ended. Its last message may be End: that is why. */
 static status read_end(struct client *client, struct err *err)
 {
     struct rpc_message message;
@@ -141,7 +146,7 @@ static status read_end(struct client *client, struct err *err)
     return end_stream(client, &why, err);
 }
 
-/* Rank 0 has sent what makes no sense: the stream is given up, for good. */
+/* Rank 0 sent a message that makes no sense. Cancels the stream; the status is final. */
 static status give_up(struct client *client, struct err *why, struct err *err)
 {
     struct err copy = *why;
@@ -151,6 +156,7 @@ static status give_up(struct client *client, struct err *why, struct err *err)
 
 /* ---- Forming ---- */
 
+/* Receives one block of the state into `block`. */
 static status take_block(struct client *client, float *block, size_t floats, struct err *err)
 {
     struct rpc_message message;
@@ -175,7 +181,7 @@ static status take_block(struct client *client, float *block, size_t floats, str
     return s == STATUS_OK ? s : give_up(client, &why, err);
 }
 
-/* What Start says, but for the state. */
+/* Checks Start and fills in everything of `start` except the values of the state. */
 static status read_start(struct client *client, const Hindcast__GroupMessage *body,
                          struct exchange_start *start, struct err *err)
 {
@@ -190,6 +196,8 @@ static status read_start(struct client *client, const Hindcast__GroupMessage *bo
     if (s != STATUS_OK) {
         return err_context(err, s, "Start: signature");
     }
+    /* The state's sizes follow from the signature and this rank's own options; they must be rank
+     * 0's. */
     snprintf(start->run_id, sizeof start->run_id, "%s", from->run_id);
     start->next_batch = from->next_batch;
     start->learning_seconds = from->learning_seconds;
@@ -211,6 +219,7 @@ static status read_start(struct client *client, const Hindcast__GroupMessage *bo
     return STATUS_OK;
 }
 
+/* Receives what the group begins from: Start, which is `body`, then the blocks of the state. */
 static status take_start(struct client *client, const Hindcast__GroupMessage *body,
                          struct exchange_start *start, struct err *err)
 {
@@ -227,9 +236,11 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
     if (s != STATUS_OK) {
         return s;
     }
+    /* Join must have left before sums can. */
     if (rpc_stream_send_wait(client->stream, SEND_TIMEOUT_MS) != STATUS_OK) {
         return end_stream(client, NULL, err);
     }
+    /* Now this rank is a member. */
     state_set_step(start->state, step);
     client->generation = generation;
     client->base.counts.generation = generation;
@@ -242,6 +253,7 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
     return STATUS_OK;
 }
 
+/* TIMEOUT with what client_form waits for: rank 0's process, the end of a pause, or other ranks. */
 static status say_forming(struct client *client, struct err *err)
 {
     const bool there = rpc_channel_wait(client->channel, 0) == STATUS_OK;
@@ -259,6 +271,7 @@ static status client_form(struct exchange *exchange, struct exchange_start *star
     struct client *client = (struct client *)exchange;
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     while (clock_now_ns() < deadline_ns) {
+        /* In the pause after a lost stream. */
         if (client->stream == NULL && clock_now_ns() < client->retry_ns) {
             clock_sleep_ms(10);
             continue;
@@ -283,7 +296,7 @@ static status client_form(struct exchange *exchange, struct exchange_start *star
 
 /* ---- The barrier ---- */
 
-/* A buffer that nobody sends any more. */
+/* Makes client->sums a buffer of this size that no message holds any more. */
 static status make_buffer(struct client *client, size_t size, struct err *err)
 {
     struct exchange_buffer *old = client->sums;
@@ -295,6 +308,7 @@ static status make_buffer(struct client *client, size_t size, struct err *err)
     return client->sums != NULL ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "exchange: sums");
 }
 
+/* Sends this rank's sums for the step after `mark`. */
 static status send_sums(struct client *client, const struct exchange_mark *mark,
                         struct update_sums sums, struct err *err)
 {
@@ -318,7 +332,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     return STATUS_OK;
 }
 
-/* The total of the step after `mark`, in place of the sums. */
+/* Replaces the sums by the total of the step after `mark`. */
 static status take_total(const struct client *client, const struct rpc_message *message,
                          const struct exchange_mark *mark, struct update_sums sums, struct err *err)
 {
@@ -346,6 +360,7 @@ static status client_sum(struct exchange *exchange, const struct exchange_mark *
     if (!client->in) {
         return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
     }
+    /* A call after TIMEOUT goes on waiting; the sums are sent once. */
     status s = client->sent ? STATUS_OK : send_sums(client, mark, sums, err);
     struct rpc_message message;
     s = s == STATUS_OK ? receive(client, &message, timeout_ms, err) : s;
@@ -363,7 +378,7 @@ static status client_sum(struct exchange *exchange, const struct exchange_mark *
     return s == STATUS_OK ? s : give_up(client, &why, err);
 }
 
-/* Says so, where it was not said lately. */
+/* Tells rank 0 what this rank waits for, unless that was done within the last second. */
 static status say_waits(struct client *client, const char *what)
 {
     const uint64_t now_ns = clock_now_ns();
@@ -388,19 +403,20 @@ static status client_waits(struct exchange *exchange, const char *what, struct e
     if (say_waits(client, what) != STATUS_OK) {
         return read_end(client, err);
     }
+    /* Between sums only End or the stream's end can come. */
     struct rpc_message message;
     status s = receive(client, &message, 0, err);
     if (s != STATUS_OK) {
         return s == STATUS_TIMEOUT ? STATUS_OK : s;
     }
     rpc_message_free(&message);
-    struct err why = {.code = STATUS_INVALID, .text = "a message that nobody waits for"};
+    struct err why = {.code = STATUS_INVALID, .text = "an unexpected message"};
     return give_up(client, &why, err);
 }
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
-/* This rank leaves: the stream's end says so. */
+/* This rank leaves. The end of the stream tells rank 0. */
 static void client_end(struct exchange *exchange, bool finished, const char *reason)
 {
     (void)finished;
@@ -440,7 +456,7 @@ static const struct exchange_kind KIND = {.form = client_form,
                                           .told = client_told,
                                           .close = client_close};
 
-/* Tells this process from any other that may come as the same rank. */
+/* A number that distinguishes this process from any other that joins as the same rank. Not 0. */
 static uint64_t incarnation(void)
 {
     uint64_t chance = 0;

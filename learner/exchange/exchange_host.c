@@ -1,7 +1,9 @@
-/* Rank 0's side of the exchange over gRPC: the training thread's part. See exchange.h.
+/* The exchange over gRPC at rank 0: the training thread's part. See exchange.h.
  *
- * It forms the group, waits until all sums are there (exchange_service.c puts them into buffers),
- * adds, and posts the total to the call thread. */
+ * The call thread (exchange_service.c) puts what ranks send into buffers and keeps the group's state;
+ * this thread waits on a condition variable until the group is complete or all sums are there, adds
+ * them, and posts what is to be sent. Calls are never touched here: gRPC operations belong to the
+ * call thread. */
 #include "learner/exchange/exchange_host.h"
 
 #include <inttypes.h>
@@ -14,9 +16,9 @@
 #define LOG_MODULE "exchange"
 #include "common/base/log.h"
 
-#define WATCH_MS 100 /* how often silence is looked at */
+#define WATCH_MS 100 /* between checks for silent ranks */
 
-/* Under the mutex. */
+/* Has the ranks told that the group broke. Under the mutex. */
 static void post_dissolve(struct host *host)
 {
     if (!host->dissolving && rpc_server_post(host->server, host_dissolve, host) == STATUS_OK) {
@@ -24,6 +26,7 @@ static void post_dissolve(struct host *host)
     }
 }
 
+/* Takes `sending` and has it sent. */
 static status post(struct sending *sending, struct err *err)
 {
     status s = rpc_server_post(sending->host->server, host_send_all, sending);
@@ -36,8 +39,8 @@ static status post(struct sending *sending, struct err *err)
 
 /* ---- Forming ---- */
 
-/* Room for the ranks' sums, once the sizes are known. Under the mutex. */
-static status make_room(struct host *host, size_t n_parameters, struct err *err)
+/* Makes the buffers for the ranks' sums, once their size is known. Under the mutex. */
+static status make_buffers(struct host *host, size_t n_parameters, struct err *err)
 {
     if (n_parameters > EXCHANGE_PARAMETERS_MAX) {
         return err_set(err, STATUS_INVALID,
@@ -55,6 +58,7 @@ static status make_room(struct host *host, size_t n_parameters, struct err *err)
     return STATUS_OK;
 }
 
+/* Start and a copy of the state: the training thread goes on to change it. NULL: out of memory. */
 static struct sending *sending_start(struct host *host, const struct exchange_start *start)
 {
     struct sending *sending = mem_new(sizeof *sending);
@@ -90,7 +94,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
     return sending;
 }
 
-/* Are all who are in of our run? Those that are not are refused. Under the mutex. */
+/* Do all ranks that have joined belong to this run? Has the others refused. Under the mutex. */
 static bool same_run(struct host *host)
 {
     bool same = true;
@@ -99,13 +103,14 @@ static bool same_run(struct host *host)
                            strcmp(host->run_ids[r], host->run_id) != 0;
         if (other && !host->refuse[r]) {
             host->refuse[r] =
-                rpc_server_post(host->server, host_refuse_strangers, host) == STATUS_OK;
+                rpc_server_post(host->server, host_refuse_other_runs, host) == STATUS_OK;
         }
         same = same && !other;
     }
     return same;
 }
 
+/* Waits for news until the deadline, or until silent ranks have to be looked for. */
 static void wait_until(struct host *host, uint64_t deadline_ns)
 {
     const uint64_t watch_ns = clock_now_ns() + WATCH_MS * NS_PER_MS;
@@ -115,11 +120,11 @@ static void wait_until(struct host *host, uint64_t deadline_ns)
     pthread_cond_timedwait(&host->news, &host->mutex, &until);
 }
 
-/* All are in: opens the generation and has the state sent. Under the mutex. */
+/* All ranks have joined: opens a generation and has the state sent. Under the mutex. */
 static status open_generation(struct host *host, const struct exchange_start *start,
                               struct err *err)
 {
-    status s = make_room(host, state_layout(start->state)->size, err);
+    status s = make_buffers(host, state_layout(start->state)->size, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -130,6 +135,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
     group_open(&host->group, state_step(start->state), start->next_batch);
     host->broken = false;
     sending->generation = host->group.generation;
+    /* Recorded before anyone sees it, so that no later process of rank 0 uses it again. */
     host->base.counts.generation = host->group.generation;
     struct err why = {0};
     if (host->record.fd >= 0 &&
@@ -158,7 +164,7 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
             s = open_generation(host, start, err);
         } else {
             if (host_to_dissolve(host)) {
-                post_dissolve(host); /* the call thread had no room for it before */
+                post_dissolve(host); /* the call thread's queue was full before */
             }
             wait_until(host, deadline_ns);
         }
@@ -174,7 +180,7 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
 
 /* ---- The barrier ---- */
 
-/* Why no sum will come, or TIMEOUT: it may. Under the mutex. */
+/* Why there will be no total; TIMEOUT where there may be one. Under the mutex. */
 static status obstacle(struct host *host, struct err *err)
 {
     if (host->fatal.code != STATUS_OK) {
@@ -196,13 +202,14 @@ static void arrive(struct host *host, const struct exchange_mark *mark)
     const struct group_mark own = {host->group.generation, mark->step, mark->batch, mark->digest};
     struct err err = {0};
     const status s = group_arrive(&host->group, clock_now_ns(), 0, &own, &err);
-    ASSERT(s != STATUS_MISMATCH && s != STATUS_INVALID); /* we keep the count ourselves */
+    ASSERT(s != STATUS_MISMATCH && s != STATUS_INVALID); /* the mark is rank 0's own */
     if (s != STATUS_OK) {
         host->fatal = err;
     }
 }
 
-/* All are there: adds, and has the total sent. Under the mutex: nobody writes into the buffers. */
+/* All sums are there: adds them and has the total sent. Under the mutex, so that the call thread does
+ * not write into the buffers. */
 static status add_up(struct host *host, struct update_sums sums, struct err *err)
 {
     struct sending *sending = mem_new(sizeof *sending);
@@ -212,6 +219,7 @@ static status add_up(struct host *host, struct update_sums sums, struct err *err
         exchange_buffer_release(total);
         return err_set(err, STATUS_NO_MEMORY, "exchange: the total");
     }
+    /* The barrier is passed before the total is sent: a rank's next sums may follow at once. */
     exchange_sums_add(total->bytes, sums, host->sums + 1, host->base.ranks - 1);
     group_pass(&host->group);
     host->base.counts.bytes += 2 * host->sums_size * (host->base.ranks - 1);
@@ -253,7 +261,7 @@ static status host_sum(struct exchange *exchange, const struct exchange_mark *ma
     return s;
 }
 
-/* Rank 0 says at once what it waits for, by the total that does not come. */
+/* Nothing to do: the others see that the total does not come. */
 static status host_waits(struct exchange *exchange, const char *what, struct err *err)
 {
     (void)exchange;
@@ -276,7 +284,7 @@ static void host_end(struct exchange *exchange, bool finished, const char *reaso
     }
     pthread_mutex_unlock(&host->mutex);
     if (first && rpc_server_post(host->server, host_end_all, host) != STATUS_OK) {
-        log_warn("the other ranks are not told of the end");
+        log_warn("the other ranks cannot be told of the end");
     }
 }
 
@@ -292,7 +300,7 @@ static bool host_told(struct exchange *exchange)
     return all;
 }
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
 static void host_close(struct exchange *exchange)
 {

@@ -1,4 +1,4 @@
-/* What the ways to exchange have in common. Internal to exchange*.c. */
+/* What the two kinds of exchange (gRPC, MPI) have in common. Internal to exchange*.c. */
 #ifndef HINDCAST_LEARNER_EXCHANGE_EXCHANGE_KIND_H
 #define HINDCAST_LEARNER_EXCHANGE_EXCHANGE_KIND_H
 
@@ -28,8 +28,8 @@ struct exchange {
     struct exchange_counts counts;
 };
 
-/* Bytes that a message carries, alive until the last holder lets go; 64-byte aligned. NULL: out of
- * memory. */
+/* Bytes that a message carries. They live until the last holder releases them; 64-byte aligned.
+ * NULL: out of memory. */
 struct exchange_buffer {
     atomic_uint holders;
     size_t size;
@@ -38,7 +38,7 @@ struct exchange_buffer {
 struct exchange_buffer *exchange_buffer_new(size_t size);
 struct exchange_buffer *exchange_buffer_hold(struct exchange_buffer *buffer);
 void exchange_buffer_release(void *buffer); /* NULL is fine */
-/* As payload of a message; holds it once more. */
+/* The buffer as payload of a message, which holds it once more. */
 struct rpc_payload exchange_payload(struct exchange_buffer *buffer);
 
 /* Bytes of gradients and scalars, one after the other. */
@@ -46,10 +46,12 @@ static inline size_t exchange_sums_size(size_t n_gradients, size_t n_scalars)
 {
     return n_gradients * sizeof(float) + n_scalars * sizeof(double);
 }
+/* Is each value finite, and small enough for the sum over all ranks to be finite? */
+bool exchange_floats_fit(const float *values, size_t n);
+bool exchange_doubles_fit(const double *values, size_t n);
 void exchange_sums_write(unsigned char *to, struct update_sums sums);
 /* total(sums) <- own + part[0] + part[1] + .., in this order; also into `sums`. `total` may be
- * NULL.
- */
+ * NULL. */
 void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned char *const *parts,
                        size_t n_parts);
 

@@ -1,11 +1,12 @@
 /* The exchange over MPI. See exchange.h.
  *
- * Rank 0 opens the group with three broadcasts (what it is, texts, the state; exchange_mpi_form.c);
- * then each step is a gather of all ranks' sums to rank 0 and a broadcast of its answer: the total,
- * or the end. The sums are added there, in the order of ranks: the same bits as over gRPC. All
- * operations are begun without waiting and polled, so that a rank can say what it waits for. MPI
- * ends all ranks when one dies; the job goes on from rank 0's checkpoint when it is started again.
- */
+ * Rank 0 opens the group with three broadcasts (an opening, texts, the state; exchange_mpi_form.c).
+ * Then each step is a gather of all ranks' sums to rank 0 and a broadcast of its answer: the total,
+ * or the end. Rank 0 adds the sums in the order of ranks, which gives the same bits as over gRPC.
+ *
+ * All operations are started without waiting and polled, so that a rank can say what it waits for.
+ * MPI ends all ranks when one dies; when the job is started again, it goes on from rank 0's
+ * checkpoint. */
 #include "learner/exchange/exchange_mpi.h"
 
 #include <inttypes.h>
@@ -21,12 +22,12 @@
 #define LOG_MODULE "exchange"
 #include "common/base/log.h"
 
-#define END_MS     30000 /* for a rank that is on its way to the barrier */
-#define POLLS_FAST 2000  /* polls that only yield; then it sleeps between them */
+#define END_MS     30000 /* for a rank that is busy with its step */
+#define POLLS_FAST 2000  /* polls that only yield the processor; later ones sleep first */
 #define SLEEP_NS   50000
 #define FINISH_MS  10 /* between polls while rank 0 lingers */
 
-/* Not all came to an end in order: the job is to be ended. */
+/* Some rank did not come to the end: the whole job has to be aborted. */
 static bool mpi_failed;
 
 /* ---- Waiting ---- */
@@ -36,7 +37,7 @@ bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
     for (unsigned polls = 0;; polls++) {
         int done = 0;
         if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
-            return false; /* MPI has ended the job by then */
+            return false; /* in practice MPI has ended the job before */
         }
         if (done) {
             return true;
@@ -79,7 +80,7 @@ status over_mpi_closed(struct over_mpi *mpi, bool finished, const char *reason, 
 
 /* ---- The barrier ---- */
 
-/* Begins this rank's part of the gather: its word, and behind it the sums, where there are any. */
+/* Starts this rank's part of the gather: its word, followed by its sums. */
 static void begin_gather(struct over_mpi *mpi)
 {
     MPI_Igather(mpi->own, (int)mpi->piece, MPI_BYTE, mpi->all, (int)mpi->piece, MPI_BYTE, 0,
@@ -87,6 +88,7 @@ static void begin_gather(struct over_mpi *mpi)
     mpi->begun = true;
 }
 
+/* Starts the broadcast of the answer: rank 0 sends, the others receive. */
 static void begin_answer(struct over_mpi *mpi)
 {
     MPI_Ibcast(mpi->answer, (int)(sizeof(struct answer) + mpi->sums_size), MPI_BYTE, 0,
@@ -95,6 +97,7 @@ static void begin_answer(struct over_mpi *mpi)
     mpi->stage = STAGE_ANSWER;
 }
 
+/* Starts the barrier of a step with this rank's sums. */
 static void bring_sums(struct over_mpi *mpi, const struct exchange_mark *mark,
                        struct update_sums sums)
 {
@@ -104,8 +107,8 @@ static void bring_sums(struct over_mpi *mpi, const struct exchange_mark *mark,
     begin_gather(mpi);
 }
 
-/* Rank 0, when all words are there: may they be added? CLOSED: a rank leaves. */
-static status look_at_words(struct over_mpi *mpi, const struct exchange_mark *mark, struct err *err)
+/* Rank 0, when all words are there: may the sums be added? CLOSED: a rank leaves. */
+static status check_words(struct over_mpi *mpi, const struct exchange_mark *mark, struct err *err)
 {
     for (uint32_t r = 1; r < mpi->base.ranks; r++) {
         struct word word;
@@ -132,12 +135,13 @@ static void set_answer(struct over_mpi *mpi, enum answer_kind kind, bool finishe
     memcpy(mpi->answer, &answer, sizeof answer);
 }
 
+/* Rank 0: adds and answers, or tells all why there is no total. */
 static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *mark,
                             struct update_sums sums, struct err *err)
 {
-    status s = look_at_words(mpi, mark, err);
+    status s = check_words(mpi, mark, err);
     if (s == STATUS_CLOSED) {
-        mpi->gathered = true; /* the trainer ends, and end() answers */
+        mpi->gathered = true; /* the trainer ends the run, and mpi_end() answers */
         return s;
     }
     if (s == STATUS_OK) {
@@ -156,6 +160,7 @@ static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *ma
     return s;
 }
 
+/* Ranks other than 0: the total, in place of the sums, or the end. */
 static status read_answer(struct over_mpi *mpi, struct update_sums sums, struct err *err)
 {
     struct answer answer;
@@ -181,6 +186,7 @@ static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mar
 {
     struct over_mpi *mpi = (struct over_mpi *)exchange;
     const uint64_t deadline_ns = over_mpi_deadline(timeout_ms);
+    /* A call after TIMEOUT goes on polling; the sums are sent once. */
     if (mpi->stage == STAGE_SUMS && !mpi->begun) {
         bring_sums(mpi, mark, sums);
         exchange->counts.bytes +=
@@ -190,6 +196,7 @@ static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mar
         if (mpi->stage == STAGE_ANSWER) {
             return read_answer(mpi, sums, err);
         }
+        /* The gather is complete: rank 0 answers, the others receive the answer. */
         mpi->begun = false;
         if (exchange->rank == 0) {
             return answer_rank_0(mpi, mark, sums, err);
@@ -200,7 +207,7 @@ static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mar
                    exchange->ranks, mark->step + 1);
 }
 
-/* There is nothing to look for: all news comes by the answers. */
+/* Nothing to do: MPI has no messages outside the barrier. */
 static status mpi_waits(struct exchange *exchange, const char *what, struct err *err)
 {
     (void)exchange;
@@ -211,6 +218,7 @@ static status mpi_waits(struct exchange *exchange, const char *what, struct err 
 
 /* ---- The end ---- */
 
+/* Rank 0 ends the group, wherever the others are: in the opening, or in the barrier. */
 static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
 {
     bool told = true;
@@ -230,16 +238,17 @@ static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
         }
     }
     if (!told) {
-        log_warn("not all ranks have come to the end within %d s", END_MS / 1000);
+        log_warn("some ranks did not come to the end within %d s", END_MS / 1000);
         mpi_failed = true;
     }
 }
 
-/* Another rank was asked to stop: it says so in the place of sums, and rank 0 ends all. */
+/* A rank other than 0 was asked to stop: it says so in the place of its sums, and rank 0 ends the
+ * group. A rank that simply left would keep the others in the barrier. */
 static void end_other(struct over_mpi *mpi)
 {
     struct err err = {0};
-    if (mpi->stage == STAGE_FORMING) { /* rank 0 may be about to begin with us */
+    if (mpi->stage == STAGE_FORMING) { /* rank 0 may be about to form the group with this rank */
         struct exchange_start start = {0};
         if (over_mpi_form(&mpi->base, &start, END_MS, &err) != STATUS_OK) {
             log_info("left before all began: %s", err.text);
@@ -259,7 +268,7 @@ static void end_other(struct over_mpi *mpi)
         }
         struct answer answer;
         memcpy(&answer, mpi->answer, sizeof answer);
-        if (answer.kind == ANSWER_TOTAL) { /* sums were on their way when we were asked */
+        if (answer.kind == ANSWER_TOTAL) { /* this rank was asked after it had sent its sums */
             const struct word word = {.leaves = 1};
             memcpy(mpi->own, &word, sizeof word);
             mpi->stage = STAGE_SUMS;
@@ -291,15 +300,16 @@ static void mpi_end(struct exchange *exchange, bool finished, const char *reason
 static bool mpi_told(struct exchange *exchange)
 {
     (void)exchange;
-    return true; /* end() waits for it */
+    return true; /* mpi_end() has waited for it */
 }
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
 static void mpi_close(struct exchange *exchange)
 {
     struct over_mpi *mpi = (struct over_mpi *)exchange;
-    /* What MPI may still write into is left to the process's end. */
+    /* MPI may still write into buffers of an operation that did not complete: then they stay until
+     * the process ends. */
     if (mpi->stage == STAGE_OVER && !mpi_failed) {
         mem_free(mpi->own);
         mem_free(mpi->all);
@@ -335,7 +345,8 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
     return STATUS_OK;
 }
 
-/* More than one task, by the environment that launchers give. */
+/* Does the environment say that a launcher started more than one task? MPI is only initialized
+ * then: it takes a second, and must not happen in a learner on its own. */
 static bool launched(void)
 {
     static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
@@ -357,10 +368,12 @@ bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)
     }
     MPI_Comm_rank(MPI_COMM_WORLD, &own);
     MPI_Comm_size(MPI_COMM_WORLD, &all);
+    /* A launcher of another MPI starts processes that each believe to be alone: n learners would
+     * then write to one run. */
     if (all < 2 || level < MPI_THREAD_SERIALIZED) {
         fprintf(stderr,
-                "hindcast-learner: started with others, but MPI knows of %d: "
-                "srun wants --mpi=pmix\n",
+                "hindcast-learner: started together with others, but MPI reports %d process(es): "
+                "use srun --mpi=pmix\n",
                 all);
         MPI_Finalize();
         return false;
@@ -375,7 +388,7 @@ void exchange_mpi_finish(bool failed)
     if (failed || mpi_failed) {
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
-    /* Rank 0 may linger; nobody should keep a processor busy for it. */
+    /* Rank 0 may linger. MPI_Finalize would wait for it with a busy processor. */
     MPI_Request request;
     int done = MPI_Ibarrier(MPI_COMM_WORLD, &request) != MPI_SUCCESS;
     while (!done && MPI_Test(&request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && !done) {

@@ -1,4 +1,8 @@
-/* Opening the group: what rank 0 begins with, texts and verdicts, the state. See exchange_mpi.h. */
+/* Opening the group over MPI. See exchange_mpi.h.
+ *
+ * Rank 0 broadcasts the opening (sizes, step, run), then the texts (signature, terms). Each rank
+ * checks them, and all ranks exchange their verdicts, so that each knows why the group is refused.
+ * Then rank 0 broadcasts the four blocks of the state. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +13,7 @@
 #define LOG_MODULE "exchange"
 #include "common/base/log.h"
 
-/* Signature and terms of rank 0, and how each rank likes them. */
+/* Checks signature and terms of rank 0 and exchanges the verdicts. MISMATCH: a rank refuses. */
 static status agree(struct over_mpi *mpi, struct exchange_start *start, char *text, struct err *err)
 {
     char mine[EXCHANGE_TEXT_SIZE] = "";
@@ -17,6 +21,7 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
     if (all == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* This rank's verdict; empty: it agrees. */
     if (mpi->base.rank != 0) {
         struct err why = {0};
         const char *terms = text + strlen(text) + 1;
@@ -32,6 +37,7 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
             snprintf(mine, sizeof mine, "rank %u: %.200s", mpi->base.rank, why.text);
         }
     }
+    /* Everyone's verdicts. The first refusal ends all ranks, with the same text. */
     MPI_Request request;
     MPI_Iallgather(mine, EXCHANGE_TEXT_SIZE, MPI_BYTE, all, EXCHANGE_TEXT_SIZE, MPI_BYTE,
                    MPI_COMM_WORLD, &request);
@@ -48,7 +54,8 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
     return s;
 }
 
-static status make_room(struct over_mpi *mpi, size_t n_parameters, struct err *err)
+/* Makes the buffers of the barrier for sums of this size. */
+static status make_buffers(struct over_mpi *mpi, size_t n_parameters, struct err *err)
 {
     if (n_parameters > EXCHANGE_PARAMETERS_MAX) {
         return err_set(err, STATUS_INVALID,
@@ -56,7 +63,7 @@ static status make_room(struct over_mpi *mpi, size_t n_parameters, struct err *e
                        EXCHANGE_PARAMETERS_MAX);
     }
     mpi->sums_size = exchange_sums_size(n_parameters, mpi->n_scalars);
-    /* Each rank's piece begins on a line of its own. */
+    /* Each rank's piece begins on a cache line of its own. */
     const size_t piece = (sizeof(struct word) + mpi->sums_size + 63) / 64 * 64;
     mpi->own = mem_aligned(piece);
     mpi->answer = mem_aligned(sizeof(struct answer) + mpi->sums_size);
@@ -71,7 +78,7 @@ static status make_room(struct over_mpi *mpi, size_t n_parameters, struct err *e
     return STATUS_OK;
 }
 
-/* After the opening: texts, verdicts, the state. All ranks are in here at once. */
+/* After the opening: texts, verdicts, the state. All ranks are here at the same time. */
 static status open_group(struct over_mpi *mpi, struct exchange_start *start, char *text,
                          struct err *err)
 {
@@ -79,7 +86,7 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
         return over_mpi_late(mpi, err);
     }
     status s = agree(mpi, start, text, err);
-    s = s != STATUS_OK ? s : make_room(mpi, state_layout(start->state)->size, err);
+    s = s != STATUS_OK ? s : make_buffers(mpi, state_layout(start->state)->size, err);
     for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS; i++) {
         /* MPI takes a place to write on rank 0, too, which it only reads. */
         float *block = state_write(start->state, (enum state_block)i);
@@ -98,6 +105,7 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
     return s;
 }
 
+/* Rank 0: sends the opening, then goes on with the others. */
 static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, struct err *err)
 {
     char *signature = signature_to_json(&start->signature);
@@ -125,6 +133,7 @@ static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, st
     return s;
 }
 
+/* The others: wait for the opening, which may also be the end. */
 static status form_other(struct over_mpi *mpi, struct exchange_start *start, uint64_t timeout_ms,
                          struct err *err)
 {
@@ -155,11 +164,11 @@ status over_mpi_form(struct exchange *exchange, struct exchange_start *start, ui
                      struct err *err)
 {
     struct over_mpi *mpi = (struct over_mpi *)exchange;
-    ASSERT(mpi->stage == STAGE_FORMING); /* a group that broke is a job that has ended */
+    ASSERT(mpi->stage == STAGE_FORMING); /* a group over MPI never forms again: the job ends */
     const status s = exchange->rank == 0 ? form_rank_0(mpi, start, err)
                                          : form_other(mpi, start, timeout_ms, err);
     if (s != STATUS_OK && s != STATUS_TIMEOUT) {
-        mpi->stage = STAGE_OVER; /* at all ranks: nobody waits for a word more */
+        mpi->stage = STAGE_OVER; /* at all ranks; none waits for another message */
     }
     return s;
 }

@@ -1,4 +1,5 @@
-/* The exchange over MPI; without MPI at build, nobody is ever started by it. See exchange.h. */
+/* In place of exchange_mpi.c in a build without MPI: no process is ever started by it. See
+ * exchange.h. */
 #include "learner/exchange/exchange_kind.h"
 
 bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)

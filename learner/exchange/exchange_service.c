@@ -1,8 +1,12 @@
-/* The Exchange service of rank 0. See exchange.h.
+/* The exchange over gRPC at rank 0: the Exchange service. See exchange.h.
  *
- * All here runs on the call thread: it takes what ranks send, keeps `group` up to date, puts sums
- * into the ranks' buffers, and sends what the training thread posts. Calls are its own; the rest of
- * the host is looked at under the mutex. */
+ * Everything here runs on the call thread. It receives what ranks send, keeps `group` up to date,
+ * puts sums into the ranks' buffers, and sends what the training thread posts. The calls belong to
+ * this thread; the rest of the host is guarded by the mutex.
+ *
+ * Ranks are peers, but what they send is checked like any foreign bytes: sizes, generation, step,
+ * and that the numbers can be added. A rank that fails a check is refused by name; the group then
+ * forms again with whoever takes its place. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,18 +19,19 @@
 #define LOG_MODULE "exchange"
 #include "common/base/log.h"
 
-/* One Join stream. */
-struct seat {
+/* The state of one Join stream. */
+struct member_call {
     uint32_t rank; /* 0: has not joined */
-    bool telling;  /* that the run has ended */
+    bool telling;  /* End is being sent */
 };
 
 /* ---- Breaking up: call thread ---- */
 
-/* Every stream ends with the reason; the group forms anew. */
+/* Ends every stream with the reason; the group is FORMING again. */
 void host_dissolve(void *arg)
 {
     struct host *host = arg;
+    /* The calls are taken out first: on_done must not see these ranks as members that leave. */
     struct rpc_call *calls[GROUP_RANKS_MAX];
     memcpy(calls, host->calls, sizeof calls);
     memset(host->calls, 0, sizeof host->calls);
@@ -43,7 +48,7 @@ void host_dissolve(void *arg)
     }
     pthread_cond_broadcast(&host->news);
     pthread_mutex_unlock(&host->mutex);
-    if (!break_up) {
+    if (!break_up) { /* posted for a break that was told meanwhile */
         memcpy(host->calls, calls, sizeof calls);
         return;
     }
@@ -58,13 +63,12 @@ void host_dissolve(void *arg)
     }
 }
 
-/* Under the mutex: has the group broken, and nobody been told yet? */
 bool host_to_dissolve(const struct host *host)
 {
     return host->group.phase == GROUP_BROKEN || (host->fatal.code != STATUS_OK && !host->broken);
 }
 
-/* Ends a change of the group: whoever waits looks again, and one that broke up is told. */
+/* Ends a change of the group: wakes the training thread; where the group broke, tells the ranks. */
 static void unlock_with_news(struct host *host)
 {
     const bool broken = host_to_dissolve(host);
@@ -77,7 +81,8 @@ static void unlock_with_news(struct host *host)
 
 /* ---- What ranks send: call thread ---- */
 
-static void send_end(struct rpc_call *call, struct seat *seat, const struct exchange_end *end)
+static void send_end(struct rpc_call *call, struct member_call *member,
+                     const struct exchange_end *end)
 {
     if (!end->finished) {
         rpc_call_finish(call, STATUS_UNAVAILABLE, "rank 0 is stopping, the run goes on");
@@ -88,20 +93,20 @@ static void send_end(struct rpc_call *call, struct seat *seat, const struct exch
     body.reason = (char *)(uintptr_t)end->reason;
     Hindcast__GroupMessage message = HINDCAST__GROUP_MESSAGE__INIT;
     message.end = &body;
-    seat->telling = true;
+    member->telling = true;
     rpc_call_reply(call, &message.base);
 }
 
 static void on_start(struct rpc_call *call)
 {
-    struct seat *seat = mem_new(sizeof *seat);
-    if (seat == NULL) {
+    struct member_call *member = mem_new(sizeof *member);
+    if (member == NULL) {
         rpc_call_finish(call, STATUS_NO_MEMORY, "exchange");
     }
-    rpc_call_set_state(call, seat);
+    rpc_call_set_state(call, member);
 }
 
-/* Under the mutex. */
+/* May this rank join? Terms and run must be rank 0's. Under the mutex. */
 static status admit(struct host *host, const Hindcast__RankMessage__Join *join, struct err *err)
 {
     if (strlen(join->run_id) >= sizeof host->run_id) {
@@ -120,13 +125,13 @@ static status admit(struct host *host, const Hindcast__RankMessage__Join *join, 
     s = group_join(&host->group, &wanted, err);
     if (s == STATUS_OK) {
         snprintf(host->run_ids[join->rank], sizeof host->run_ids[0], "%s", join->run_id);
-        log_info("rank %u of %u is here: %s", join->rank, host->base.ranks,
+        log_info("rank %u of %u has joined: %s", join->rank, host->base.ranks,
                  host->group.members[join->rank].who);
     }
     return s;
 }
 
-static void on_join(struct rpc_call *call, struct host *host, struct seat *seat,
+static void on_join(struct rpc_call *call, struct host *host, struct member_call *member,
                     const Hindcast__RankMessage__Join *join)
 {
     struct err err = {0};
@@ -140,19 +145,40 @@ static void on_join(struct rpc_call *call, struct host *host, struct seat *seat,
         rpc_call_finish(call, s, err.text);
         return;
     }
-    /* The same process again: its older stream is dead. */
+    /* The same process joined again, so its older stream is dead. */
     struct rpc_call *older = host->calls[join->rank];
     host->calls[join->rank] = call;
-    seat->rank = join->rank;
+    member->rank = join->rank;
     if (older != NULL) {
         rpc_call_finish(older, STATUS_SUPERSEDED, "this rank has joined again");
     }
     if (ended) {
-        send_end(call, seat, &end);
+        send_end(call, member, &end);
     }
 }
 
-/* Under the mutex. */
+/* Are the numbers of a payload finite, and small enough to be added? One NaN would make the total,
+ * and so every rank's step, useless. They are looked at before they are copied: sums that were
+ * accepted for this step must not be overwritten by a message that is refused. */
+static bool payload_fits(const struct host *host, const struct rpc_pieces *payload)
+{
+    _Alignas(64) unsigned char chunk[4096];
+    const size_t gradients = host->sums_size - host->n_scalars * sizeof(double);
+    bool fits = true;
+    for (size_t at = 0; at < host->sums_size && fits;) {
+        const size_t end = at < gradients ? gradients : host->sums_size;
+        const size_t n = end - at < sizeof chunk ? end - at : sizeof chunk;
+        const bool whole = rpc_pieces_copy(payload, chunk, at, n);
+        ASSERT(whole);
+        fits = at < gradients
+                   ? exchange_floats_fit((const float *)(const void *)chunk, n / sizeof(float))
+                   : exchange_doubles_fit((const double *)(const void *)chunk, n / sizeof(double));
+        at += n;
+    }
+    return fits;
+}
+
+/* The sums of a rank for this step. Under the mutex. */
 static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMessage *message,
                         const struct rpc_pieces *payload, struct err *err)
 {
@@ -161,6 +187,12 @@ static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMe
     if (mark.generation == host->group.generation && payload->size != host->sums_size) {
         return err_set(err, STATUS_INVALID, "rank %u: sums of %zu bytes, expected %zu", rank,
                        payload->size, host->sums_size);
+    }
+    if (mark.generation == host->group.generation && !payload_fits(host, payload)) {
+        return err_set(err, STATUS_INVALID,
+                       "the sums of rank %u of %u (%s) for step %" PRIu64
+                       " are not finite, or too large to be added",
+                       rank, host->base.ranks, host->group.members[rank].who, mark.step + 1);
     }
     status s = group_arrive(&host->group, clock_now_ns(), rank, &mark, err);
     if (s == STATUS_CORRUPT) {
@@ -172,20 +204,21 @@ static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMe
     return s;
 }
 
-static void on_word(struct rpc_call *call, struct host *host, const struct seat *seat,
+/* A message of a rank that has joined: what it waits for, or its sums. */
+static void on_word(struct rpc_call *call, struct host *host, const struct member_call *member,
                     const Hindcast__RankMessage *message)
 {
     struct err err = {0};
     status s = STATUS_OK;
     pthread_mutex_lock(&host->mutex);
     if (message->waits[0] && message->generation == host->group.generation) {
-        group_heard(&host->group, clock_now_ns(), seat->rank, message->waits);
+        group_heard(&host->group, clock_now_ns(), member->rank, message->waits);
     } else {
-        s = take_sums(host, seat->rank, message, rpc_call_payload(call), &err);
+        s = take_sums(host, member->rank, message, rpc_call_payload(call), &err);
     }
     unlock_with_news(host);
     if (s != STATUS_OK) {
-        log_warn("rank %u: %s", seat->rank, err.text);
+        log_warn("rank %u is refused: %s", member->rank, err.text);
         rpc_call_finish(call, s, err.text);
     }
 }
@@ -193,15 +226,15 @@ static void on_word(struct rpc_call *call, struct host *host, const struct seat 
 static void on_message(struct rpc_call *call, const ProtobufCMessage *body)
 {
     struct host *host = rpc_call_service(call);
-    struct seat *seat = rpc_call_state(call);
+    struct member_call *member = rpc_call_state(call);
     const Hindcast__RankMessage *message = (const void *)body;
-    if (seat == NULL) {
+    if (member == NULL) {
         return;
     }
-    if (seat->rank != 0 && host->calls[seat->rank] == call && message->join == NULL) {
-        on_word(call, host, seat, message);
-    } else if (seat->rank == 0 && message->join != NULL) {
-        on_join(call, host, seat, message->join);
+    if (member->rank != 0 && host->calls[member->rank] == call && message->join == NULL) {
+        on_word(call, host, member, message);
+    } else if (member->rank == 0 && message->join != NULL) {
+        on_join(call, host, member, message->join);
     } else if (message->join != NULL) {
         rpc_call_finish(call, STATUS_INVALID, "join a second time");
     } else {
@@ -224,21 +257,22 @@ static void on_half_closed(struct rpc_call *call)
 static void on_done(struct rpc_call *call)
 {
     struct host *host = rpc_call_service(call);
-    struct seat *seat = rpc_call_state(call);
-    if (seat == NULL) {
+    struct member_call *member = rpc_call_state(call);
+    if (member == NULL) {
         return;
     }
     pthread_mutex_lock(&host->mutex);
-    if (seat->telling) {
-        host->told[seat->rank] = true;
+    /* A call that carried End is done when the rank has read it. */
+    if (member->telling) {
+        host->told[member->rank] = true;
     }
-    if (seat->rank != 0 && host->calls[seat->rank] == call) {
-        host->calls[seat->rank] = NULL;
-        group_leave(&host->group, seat->rank, "is gone");
+    if (member->rank != 0 && host->calls[member->rank] == call) {
+        host->calls[member->rank] = NULL;
+        group_leave(&host->group, member->rank, "is gone");
     }
     unlock_with_news(host);
     rpc_call_set_state(call, NULL);
-    mem_free(seat);
+    mem_free(member);
 }
 
 /* ---- What is sent to all ---- */
@@ -271,7 +305,6 @@ static status send_one(struct rpc_call *call, struct sending *sending)
     return s;
 }
 
-/* Call thread. What belongs to a generation that broke meanwhile is dropped. */
 void host_send_all(void *arg)
 {
     struct sending *sending = arg;
@@ -289,8 +322,7 @@ void host_send_all(void *arg)
     sending_free(sending);
 }
 
-/* Ranks that came with another run before ours was known. */
-void host_refuse_strangers(void *arg)
+void host_refuse_other_runs(void *arg)
 {
     struct host *host = arg;
     for (uint32_t r = 1; r < host->base.ranks; r++) {

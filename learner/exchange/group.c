@@ -1,4 +1,8 @@
-/* Membership and barrier of a group of learners. See group.h. */
+/* Membership and barrier of a group of learners. See group.h.
+ *
+ * A small state machine over an array of members. Every change comes from one of three sources: a
+ * message of a rank (join, arrive, heard), the end of its connection (leave), the clock (watch). A
+ * group only ever breaks here; that ranks are told and the group forms again is the host's work. */
 #include "learner/exchange/group.h"
 
 #include <inttypes.h>
@@ -8,6 +12,7 @@
 void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64_t timeout_ns)
 {
     ASSERT(ranks >= 1 && ranks <= GROUP_RANKS_MAX);
+    ASSERT(timeout_ns > 0);
     memset(group, 0, sizeof *group);
     group->ranks = ranks;
     group->generation = generation;
@@ -18,14 +23,17 @@ void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64
 void group_form_anew(struct group *group)
 {
     const uint64_t own = group->members[0].incarnation;
+    ASSERT(own != 0);
     memset(group->members, 0, sizeof group->members);
     group->members[0].incarnation = own;
     group->phase = GROUP_FORMING;
     group->reason[0] = '\0';
 }
 
+/* The first reason is kept; later ones are its consequences. */
 static void break_up(struct group *group, uint32_t rank, const char *why)
 {
+    ASSERT(rank < group->ranks);
     if (group->phase == GROUP_STEPPING) {
         group->phase = GROUP_BROKEN;
         snprintf(group->reason, sizeof group->reason, "rank %u of %u %s", rank, group->ranks, why);
@@ -34,6 +42,8 @@ static void break_up(struct group *group, uint32_t rank, const char *why)
 
 status group_join(struct group *group, const struct group_join *join, struct err *err)
 {
+    ASSERT(group->members[0].incarnation != 0);
+    /* What the rank says of itself. */
     if (join->ranks != group->ranks) {
         return err_set(err, STATUS_INVALID, "rank %u of %u: expected one of %u ranks", join->rank,
                        join->ranks, group->ranks);
@@ -45,11 +55,14 @@ status group_join(struct group *group, const struct group_join *join, struct err
     if (join->incarnation == 0) {
         return err_set(err, STATUS_INVALID, "rank %u: incarnation 0", join->rank);
     }
+    /* Without a bound one message could use up the numbers of all later groups. */
     if (join->generation > GROUP_GENERATION_MAX) {
         return err_set(err, STATUS_INVALID,
                        "rank %u: generation %" PRIu64 ", expected at most 2^53", join->rank,
                        join->generation);
     }
+    /* Who has its place now. A process whose connection was lost comes back before the loss is
+     * noticed: its new join breaks the group that the old one was in. */
     struct group_member *member = &group->members[join->rank];
     if (member->incarnation != 0 && member->incarnation != join->incarnation) {
         return err_set(err, STATUS_EXISTS, "rank %u is %s", join->rank, member->who);
@@ -62,14 +75,17 @@ status group_join(struct group *group, const struct group_join *join, struct err
     }
     *member = (struct group_member){.incarnation = join->incarnation};
     snprintf(member->who, sizeof member->who, "%s", join->who);
+    /* Rank 0 may have lost its record of the generations; the others remember. */
     if (group->generation < join->generation) {
         group->generation = join->generation;
     }
+    ASSERT(member->incarnation != 0 && !member->arrived);
     return STATUS_OK;
 }
 
 bool group_complete(const struct group *group)
 {
+    ASSERT(group->ranks >= 1 && group->ranks <= GROUP_RANKS_MAX);
     for (uint32_t r = 0; r < group->ranks; r++) {
         if (group->members[r].incarnation == 0) {
             return false;
@@ -80,6 +96,7 @@ bool group_complete(const struct group *group)
 
 void group_waits(const struct group *group, char *text, size_t size)
 {
+    ASSERT(size > 0);
     text[0] = '\0';
     for (uint32_t r = 1; r < group->ranks; r++) {
         const struct group_member *member = &group->members[r];
@@ -106,9 +123,10 @@ void group_open(struct group *group, uint64_t step, uint64_t batch)
         group->members[r].arrived = false;
         group->members[r].waits[0] = '\0';
     }
+    ASSERT(group->generation != 0 && !group_full(group));
 }
 
-/* Are this rank's parameters those of rank 0? Known when both have arrived. */
+/* Compares a rank's parameters with those of rank 0, once both have arrived. */
 static status compare(const struct group *group, uint32_t rank, struct err *err)
 {
     const struct group_member *own = &group->members[0], *member = &group->members[rank];
@@ -126,6 +144,7 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
 {
     ASSERT(rank < group->ranks);
     struct group_member *member = &group->members[rank];
+    /* Sums that were on their way when the group broke are of no use to the next one. */
     if (group->phase != GROUP_STEPPING || mark->generation != group->generation) {
         return err_set(err, STATUS_MISMATCH,
                        "generation %" PRIu64 " is not the group's: %s %" PRIu64, mark->generation,
@@ -142,9 +161,11 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
     member->digest = mark->digest;
     member->heard_ns = now_ns;
     member->waits[0] = '\0';
+    ASSERT(member->incarnation != 0);
     if (rank != 0) {
         return compare(group, rank, err);
     }
+    /* Rank 0 waits from now on; the others may have been here for long. */
     group->opened_ns = now_ns;
     status s = STATUS_OK;
     for (uint32_t r = 1; r < group->ranks && s == STATUS_OK; r++) {
@@ -155,6 +176,7 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
 
 void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char *waits)
 {
+    ASSERT(rank >= 1 && rank < group->ranks);
     struct group_member *member = &group->members[rank];
     member->heard_ns = now_ns;
     snprintf(member->waits, sizeof member->waits, "%s", waits);
@@ -165,6 +187,7 @@ void group_leave(struct group *group, uint32_t rank, const char *why)
     ASSERT(rank >= 1 && rank < group->ranks);
     break_up(group, rank, why);
     group->members[rank].incarnation = 0;
+    ASSERT(group->phase != GROUP_STEPPING);
 }
 
 void group_watch(struct group *group, uint64_t now_ns)
@@ -173,6 +196,7 @@ void group_watch(struct group *group, uint64_t now_ns)
         return;
     }
     for (uint32_t r = 1; r < group->ranks; r++) {
+        /* A rank that waits for something says so again and again: it may take its time. */
         const struct group_member *member = &group->members[r];
         const uint64_t since_ns =
             member->heard_ns > group->opened_ns ? member->heard_ns : group->opened_ns;
@@ -203,4 +227,5 @@ void group_pass(struct group *group)
     for (uint32_t r = 0; r < group->ranks; r++) {
         group->members[r].arrived = false;
     }
+    ASSERT(group->phase == GROUP_STEPPING);
 }

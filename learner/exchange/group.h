@@ -1,13 +1,14 @@
-/* The group of learners that share one model, as rank 0 sees it: who is in, what is awaited at the
- * barrier, which generation counts. Pure: events come in with their time, nothing is sent here.
+/* The group of learners that train one model, as rank 0 sees it: which ranks have joined, which
+ * are awaited at the barrier, which generation counts. Pure: events carry their time, and nothing is
+ * sent from here.
  *
  *     FORMING  --all ranks in, group_open-->  STEPPING  --arrive * ranks, group_pass-->  STEPPING
  *        ^                                       |
  *        '---- group_form_anew <---- BROKEN <----'  a rank left, or was silent for too long
  *
- * Each opening is a new generation. What carries another generation's number is refused, so nothing
- * of a group that broke is ever added up. Rank 0 is a rank as the others, but never absent.
- * Errors' texts are for those who are refused. */
+ * Each opening begins a new generation. A message of another generation is refused, so that sums of
+ * a group that broke up are never added. Rank 0 is a member like the others, but never absent.
+ * The texts of errors are sent to the rank that is refused. */
 #ifndef HINDCAST_LEARNER_EXCHANGE_GROUP_H
 #define HINDCAST_LEARNER_EXCHANGE_GROUP_H
 
@@ -25,7 +26,7 @@ enum group_phase { GROUP_FORMING, GROUP_STEPPING, GROUP_BROKEN };
 struct group_mark {
     uint64_t generation;
     uint64_t step;   /* learner steps done */
-    uint64_t batch;  /* that the sums are of */
+    uint64_t batch;  /* number of the batch that the sums come from */
     uint64_t digest; /* of the state before the step */
 };
 
@@ -33,14 +34,14 @@ struct group_member {
     uint64_t incarnation; /* of its process; 0: absent */
     char who[GROUP_TEXT_SIZE];
     bool arrived;                /* at this barrier */
-    uint64_t digest;             /* with which */
-    uint64_t heard_ns;           /* its last word */
-    char waits[GROUP_TEXT_SIZE]; /* what it says to be waiting for; empty: nothing */
+    uint64_t digest;             /* of its state, when it arrived */
+    uint64_t heard_ns;           /* time of its last message */
+    char waits[GROUP_TEXT_SIZE]; /* what it says it waits for; empty: nothing */
 };
 
 struct group {
     uint32_t ranks;
-    uint64_t timeout_ns; /* a silent rank is waited for so long */
+    uint64_t timeout_ns; /* how long a silent rank is waited for */
     enum group_phase phase;
     uint64_t generation;                          /* of this group, or of the last one */
     uint64_t step, batch;                         /* of the barrier */
@@ -49,12 +50,12 @@ struct group {
     char reason[2 * GROUP_TEXT_SIZE];             /* why it broke */
 };
 
-/* FORMING, with nobody but rank 0. `generation`: the last one that there was, 0: none. */
+/* FORMING, with rank 0 alone. `generation`: that of the last group; 0: there was none. */
 void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64_t timeout_ns);
 
-/* A rank asks to be in. The same incarnation again takes its own place (its connection was lost).
- * `generation`: the last one it knows of. INVALID: no such rank. EXISTS: another process has it.
- * GROUP_BROKEN: the group is breaking up, come again. */
+/* A rank asks to join. The same incarnation again takes over its own place (its connection was lost).
+ * `generation`: the last one it knows. INVALID: no such rank. EXISTS: another process has this rank.
+ * GROUP_BROKEN: the group is breaking up; the rank may ask again. */
 struct group_join {
     uint32_t rank, ranks;
     uint64_t incarnation;
@@ -63,31 +64,33 @@ struct group_join {
 };
 status group_join(struct group *group, const struct group_join *join, struct err *err) MUST_CHECK;
 
-/* Are all in? */
+/* Have all ranks joined? */
 bool group_complete(const struct group *group);
-/* "for rank 2 of 3 to join", "for rank 1: for a batch"; empty: for nobody. */
+/* "for rank 2 of 3 to join", "for rank 1 of 3, which waits for a batch"; empty: for none. */
 void group_waits(const struct group *group, char *text, size_t size);
 
-/* All begin from this step and batch, as a new generation. Needs FORMING and group_complete. */
+/* All ranks begin from this step and batch, as a new generation. Needs FORMING and
+ * group_complete. */
 void group_open(struct group *group, uint64_t step, uint64_t batch);
 
-/* A rank's sums are there. MISMATCH: of another generation, or of none. INVALID: of another step or
- * batch, or a second time. CORRUPT: its parameters are not rank 0's; to be compared, both must have
- * arrived, so that rank 0's own arrival may find it. */
+/* The sums of a rank have arrived. MISMATCH: they belong to another generation, or no group steps.
+ * INVALID: they belong to another step or batch, or came before. CORRUPT: the rank's parameters
+ * differ from rank 0's. They are compared when both have arrived, so rank 0's own arrival may also
+ * return this. */
 status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
                     const struct group_mark *mark, struct err *err) MUST_CHECK;
-/* It is alive, and waits for something. */
+/* The rank is alive, and waits for something. */
 void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char *waits);
-/* It is gone. Breaks a group that steps. */
+/* The rank is gone. A group that is STEPPING becomes BROKEN. */
 void group_leave(struct group *group, uint32_t rank, const char *why);
-/* Time passes: a rank that rank 0 waits for, silent for too long, breaks the group. */
+/* Checks the time: a rank that rank 0 waits for and that was silent for too long breaks the group. */
 void group_watch(struct group *group, uint64_t now_ns);
 
-/* Have all arrived? Then group_pass opens the next barrier. */
+/* Have all ranks arrived? Then group_pass opens the next barrier. */
 bool group_full(const struct group *group);
 void group_pass(struct group *group);
 
-/* After BROKEN, when everyone has been told: nobody is in but rank 0. */
+/* To be called when all ranks know that the group broke: FORMING, with rank 0 alone. */
 void group_form_anew(struct group *group);
 
 #endif

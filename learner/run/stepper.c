@@ -1,4 +1,8 @@
-/* One step of a run. See stepper.h. */
+/* One step of a run. See stepper.h.
+ *
+ * The order within a step: gradients of this rank's slice, the barrier (where there are other
+ * ranks), the update. A failure in the first or the last is a failure of the numbers: batch and
+ * state are kept for --rerun_step. A failure in the barrier is one of the group, and keeps nothing. */
 #include "learner/run/stepper.h"
 
 #include <inttypes.h>
@@ -24,11 +28,12 @@ struct stepper {
     struct report shown;  /* of the last step that was looked at closely */
     struct phases phases; /* of the last step */
     bool any_step;
-    int64_t begin, B;   /* our snippets of the global batch */
-    stepper_meet *meet; /* NULL: a learner on its own */
+    int64_t begin, B;   /* this rank's snippets of the global batch */
+    stepper_meet *meet; /* the barrier; NULL: a learner on its own */
     void *meet_arg;
 };
 
+/* The update, the diagnostics, the tasks: all memory that steps use. */
 static status make_parts(struct stepper *made, int threads, struct err *err)
 {
     const struct settings *settings = &made->run->settings;
@@ -83,6 +88,7 @@ void stepper_free(struct stepper *stepper)
     mem_free(stepper);
 }
 
+/* Warns when the table has changed since the run saw it last: resumed runs then differ. */
 static void check_table(struct run *run, uint64_t table_version)
 {
     uint64_t *known = &run->about.table_version;
@@ -97,7 +103,7 @@ static void check_table(struct run *run, uint64_t table_version)
     *known = table_version;
 }
 
-/* Keeps what broke a step: the batch, and the state that met it. */
+/* Keeps the batch of a failed step and the state that the step began from. */
 static void keep_failure(const struct stepper *stepper, const struct batch *batch)
 {
     const struct run *run = stepper->run;
@@ -116,12 +122,17 @@ bool stepper_report_due(const struct stepper *stepper)
     return step % (uint64_t)options->report_every == 0 || step == (uint64_t)options->steps;
 }
 
-/* Gradients, meeting, step. *met: it was not the meeting that failed. */
+/* Gradients, barrier, update. *met is false where it was the barrier that failed. */
 static status step(struct stepper *stepper, const struct batch *batch, uint64_t number, bool *met,
                    uint64_t *meeting_ns, struct err *err)
 {
     struct state *state = stepper->run->state;
     status s = update_gradients(stepper->update, state, batch, NULL, err);
+    /* Numbers that are not finite would spoil the total of all ranks. They stop this rank instead,
+     * which has the batch that they come from. */
+    if (s == STATUS_OK && stepper->meet != NULL) {
+        s = exchange_sums_check(update_sums(stepper->update), err);
+    }
     if (s == STATUS_OK && stepper->meet != NULL) {
         const uint64_t begin_ns = clock_now_ns();
         const struct exchange_mark mark = {state_step(state), number, state_digest(state)};
@@ -152,6 +163,7 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
         batch_draw_tasks(stepper->tasks, &run->settings, state_step(run->state), batch.begin,
                          batch.B);
     }
+    /* The step itself. After a failure the state is what it was. */
     uint64_t meeting_ns = 0;
     bool met = true;
     status s = step(stepper, &batch, from->number, &met, &meeting_ns, err);
@@ -161,6 +173,7 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
         }
         return s;
     }
+    /* Where the time went, and now and then a closer look at the step. */
     run->about.next_batch = from->number + 1;
     stepper->phases = *update_phases(stepper->update);
     stepper->phases.ns[PHASE_EXCHANGE] += meeting_ns;

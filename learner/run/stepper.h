@@ -1,5 +1,6 @@
-/* One learner step of a run, from a batch off the wire: the tasks are drawn, the update is made,
- * now and then it is looked at closely; what breaks a step is kept. Training thread only. */
+/* One learner step of a run, from a received batch: draws the tasks, makes the update, adds
+ * diagnostics when a report is due, and keeps the batch of a step that fails. Training thread
+ * only. */
 #ifndef HINDCAST_LEARNER_RUN_STEPPER_H
 #define HINDCAST_LEARNER_RUN_STEPPER_H
 

@@ -1,5 +1,6 @@
 /* Several learners over sockets, each a thread here with the real step: what they learn is what one
- * learns; what leaves, stays silent or differs stops them as it should. */
+ * learns; a rank that leaves, is silent, differs or sends numbers that are not finite stops them as
+ * it should. */
 #include "tests/lib/check.h"
 
 #include <math.h>
@@ -42,7 +43,11 @@ struct player {
     uint64_t leaves_at;  /* before this step, once: gone, and back as another process; 0: never */
     uint64_t differs_at; /* before this step a parameter is changed; 0: never */
     uint64_t silent_at;  /* before this step nothing is heard of it until `awake`; 0: never */
-    uint64_t stops_at;   /* rank 0: ends here, the run goes on; 0: at STEPS, for good */
+    uint64_t spoils_at;  /* one of its sums for this step is `spoilt`, once; 0: never */
+    double spoilt;
+    bool spoils_scalar;                          /* a scalar, not a gradient */
+    char refusal[sizeof((struct err *)0)->text]; /* what it is told then */
+    uint64_t stops_at; /* rank 0: ends here, the run goes on; 0: at STEPS, for good */
     atomic_bool awake, formed;
     struct exchange *exchange;
     struct rpc_server *server; /* rank 0 */
@@ -130,6 +135,15 @@ static status step(struct player *player)
     const struct batch batch = slice_of(&whole, player->rank);
     status s = update_gradients(player->update, state, &batch, NULL, &player->err);
     const struct exchange_mark mark = {state_step(state), number, state_digest(state)};
+    if (player->spoils_at == state_step(state) + 1) {
+        const struct update_sums sums = update_sums(player->update);
+        if (player->spoils_scalar) {
+            sums.scalars[sums.n_scalars - 1] = player->spoilt;
+        } else {
+            sums.gradients[sums.n_gradients / 2] = (float)player->spoilt;
+        }
+        assert_int_equal(exchange_sums_check(sums, NULL), STATUS_CORRUPT);
+    }
     while (s == STATUS_OK) {
         s = exchange_sum(player->exchange, &mark, update_sums(player->update), SLICE_MS,
                          &player->err);
@@ -176,6 +190,14 @@ static void *play(void *arg)
         }
         suffer(player);
         s = player->exchange != NULL ? step(player) : STATUS_GROUP_BROKEN;
+        if (s == STATUS_INVALID && player->spoils_at != 0) {
+            /* Refused for good. Another process comes as this rank, and sends what it should. */
+            player->spoils_at = 0;
+            snprintf(player->refusal, sizeof player->refusal, "%s", player->err.text);
+            close_exchange(player);
+            open_exchange(player);
+            s = STATUS_GROUP_BROKEN;
+        }
         if (s == STATUS_GROUP_BROKEN) {
             player->broken++;
             s = form(player);
@@ -445,6 +467,33 @@ static void differing_parameters_stop_all(void **state)
     scratch_remove(world.folder);
 }
 
+/* Sums that would make the total useless are refused, whoever sends them; the group goes on with
+ * those of an honest rank, and learns what it would have learned. */
+static void sums_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        bool scalar;
+    } cases[] = {{NAN, false}, {INFINITY, false}, {-3e38, false}, {NAN, true}, {-INFINITY, true}};
+    make_world("abm+mpo", 3, THIRDS);
+    struct state *whole = undisturbed();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        prepare_all();
+        players[1].spoils_at = 3;
+        players[1].spoilt = cases[i].value;
+        players[1].spoils_scalar = cases[i].scalar;
+        struct state *again = play_all(players);
+        assert_non_null(
+            strstr(players[1].refusal, ") for step 3 are not finite, or too large to be added"));
+        assert_non_null(strstr(players[1].refusal, "the sums of rank 1 of 3 ("));
+        assert_true(state_digest(again) == state_digest(whole));
+        state_free(again);
+    }
+    state_free(whole);
+    scratch_remove(world.folder);
+}
+
 /* It is told which option it is, and leaves; the others wait for the right one. */
 static void other_terms_are_refused(void **state)
 {
@@ -496,6 +545,7 @@ int main(void)
         cmocka_unit_test(a_silent_rank_is_left_behind_until_it_wakes),
         cmocka_unit_test(rank_0_comes_again),
         cmocka_unit_test(differing_parameters_stop_all),
+        cmocka_unit_test(sums_that_are_not_finite_are_refused),
         cmocka_unit_test(other_terms_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
