@@ -8,12 +8,12 @@
 
 #include "common/base/file.h"
 #include "common/base/json.h"
+#include "common/base/line_file.h"
 #include "common/base/memory.h"
 #include "common/trajectory/summary.h"
 
 #define PATH_SIZE      1200
 #define FILE_MAX_BYTES (64u << 20)
-#define LINE_MAX_BYTES (1u << 20)
 
 static void path_of(char path[PATH_SIZE], const char *run_dir, const char *name)
 {
@@ -114,30 +114,33 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
     return STATUS_OK;
 }
 
-/* The last line of a file of JSON lines, terminated; `text` is changed. */
-static char *last_line(char *text)
+/* Keeps the first line shown that is JSON with step and learning_seconds. */
+static bool keep_report(void *arg, const char *line, size_t size, off_t offset)
 {
-    size_t n = strlen(text);
-    while (n > 0 && text[n - 1] == '\n') {
-        text[--n] = 0;
+    (void)offset;
+    cJSON **report = arg;
+    cJSON *json = line != NULL ? cJSON_ParseWithLength(line, size) : NULL;
+    if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "step")) &&
+        cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "learning_seconds"))) {
+        *report = json;
+        return false;
     }
-    char *begin = strrchr(text, '\n');
-    return begin ? begin + 1 : text;
+    cJSON_Delete(json);
+    return true;
 }
 
-/* How far the learner came, from the last line of its reports, unless the last policy is known to
- * be of some steps after it. */
+/* How far the learner came, from its last readable report, unless the last policy is known to be of
+ * some steps after it. The file grows with the run, without a limit, so it is read from its end. */
 static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
 {
     char path[PATH_SIZE];
     path_of(path, run_dir, "learner.jsonl");
-    void *bytes;
-    size_t size;
-    status s = file_read(path, FILE_MAX_BYTES, &bytes, &size, err);
+    cJSON *line = NULL;
+    off_t size = 0;
+    status s = line_file_backwards(path, keep_report, &line, &size, err);
     if (s != STATUS_OK) {
         return s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
-    cJSON *line = cJSON_Parse(last_line(bytes));
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(line, "step");
     const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(line, "learning_seconds");
     if (cJSON_IsNumber(step) && cJSON_IsNumber(seconds)) {
@@ -152,10 +155,9 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
                                                          : 0);
         cJSON_AddNumberToObject(summary, "learning_seconds", seconds->valuedouble);
     } else if (size > 0) {
-        s = err_set(err, STATUS_CORRUPT, "%s: last line: expected step and learning_seconds", path);
+        s = err_set(err, STATUS_CORRUPT, "%s: no line has step and learning_seconds", path);
     }
     cJSON_Delete(line);
-    mem_free(bytes);
     return s;
 }
 

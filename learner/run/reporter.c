@@ -3,7 +3,6 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdarg.h>
@@ -13,17 +12,15 @@
 
 #include "common/base/clock.h"
 #include "common/base/event_file.h"
-#include "common/base/file.h"
+#include "common/base/line_file.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
 #define LOG_MODULE "reporter"
 #include "common/base/log.h"
 
-#define FILE_MAX_BYTES (1u << 30)
-
 struct reporter {
-    int fd;
+    struct line_file lines;
     struct event_file *events;
     struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
     uint64_t since_ns; /* of the counts below */
@@ -42,29 +39,27 @@ static double step_of_line(const char *line, size_t size)
     return number;
 }
 
-/* Bytes of the lines that stay: whole ones, up to the first that is unreadable or of a later step.
- */
-static size_t kept_bytes(const char *text, size_t size, uint64_t step)
+struct cutting {
+    uint64_t step; /* of the run */
+    off_t end;     /* of the lines that stay */
+};
+
+/* From the last line to the first: lines of later steps go, the first other one ends the search. A
+ * line that cannot be read says nothing, and the lines before it decide. */
+static bool cut_line(void *arg, const char *line, size_t size, off_t offset)
 {
-    size_t kept = 0;
-    while (kept < size) {
-        const char *end = memchr(text + kept, '\n', size - kept);
-        if (end == NULL) {
-            break;
-        }
-        size_t length = (size_t)(end - text) - kept;
-        double number = step_of_line(text + kept, length);
-        if (number < 0 || number > (double)step) {
-            break;
-        }
-        kept += length + 1;
+    struct cutting *cutting = arg;
+    const double number = line != NULL ? step_of_line(line, size) : -1.0;
+    if (number > (double)cutting->step) {
+        cutting->end = offset;
     }
-    return kept;
+    return number < 0 || number > (double)cutting->step;
 }
 
-/* Leaves in the file what a run at `step` has behind it. */
+/* Removes from the file what a run at `step` will report again. */
 static status cut_file(const char *path, uint64_t step, struct err *err)
 {
+    /* Another run: its file is kept beside the new one. */
     if (step == 0) {
         char previous[PATH_MAX + 16];
         snprintf(previous, sizeof(previous), "%s.previous", path);
@@ -73,18 +68,17 @@ static status cut_file(const char *path, uint64_t step, struct err *err)
         }
         return STATUS_OK;
     }
-    void *text = NULL;
-    size_t size = 0;
-    status s = file_read(path, FILE_MAX_BYTES, &text, &size, err);
+    struct cutting cutting = {.step = step, .end = -1};
+    off_t whole = 0;
+    const status s = line_file_backwards(path, cut_line, &cutting, &whole, err);
     if (s == STATUS_NOT_FOUND) {
         return STATUS_OK;
     }
     if (s != STATUS_OK) {
         return s;
     }
-    size_t kept = kept_bytes(text, size, step);
-    mem_free(text);
-    if (kept < size && truncate(path, (off_t)kept) != 0) {
+    /* At the least an unfinished line goes. */
+    if (truncate(path, cutting.end >= 0 ? cutting.end : whole) != 0) {
         return err_errno(err, errno, "truncate %s", path);
     }
     return STATUS_OK;
@@ -126,9 +120,8 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "reporter");
     }
-    made->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (made->fd < 0) {
-        s = err_errno(err, errno, "%s", path);
+    s = line_file_open(&made->lines, path, err);
+    if (s != STATUS_OK) {
         goto free_made;
     }
     s = event_file_open(&made->events, folder, step == 0 ? 0 : step + 1, err);
@@ -141,7 +134,7 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     return STATUS_OK;
 
 close_file:
-    close(made->fd);
+    line_file_close(&made->lines);
 free_made:
     mem_free(made);
     return s;
@@ -151,7 +144,7 @@ void reporter_close(struct reporter *reporter)
 {
     if (reporter != NULL) {
         event_file_close(reporter->events);
-        close(reporter->fd);
+        line_file_close(&reporter->lines);
         mem_free(reporter);
     }
 }
@@ -324,10 +317,8 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     char *text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
     if (text != NULL) {
-        size_t length = strlen(text);
-        text[length] = '\n'; /* in place of its 0: one write, one line */
         struct err err = {0};
-        if (file_write_all(reporter->fd, text, length + 1, &err) != STATUS_OK) {
+        if (line_file_append(&reporter->lines, text, strlen(text), &err) != STATUS_OK) {
             log_warn("a line of learner.jsonl is lost: %s", err.text);
         }
         cJSON_free(text);

@@ -416,6 +416,35 @@ static void report_lines_are_cut_to_the_step(void **state)
     free(text);
 }
 
+/* A line that a full disk tore, with the next one behind it, costs none of the others. */
+static void a_torn_line_costs_no_other(void **state)
+{
+    struct world *world = *state;
+    static const struct {
+        const char *before, *after;
+    } cases[] = {
+        {"{\"step\":100}\n{\"st{\"step\":200}\n{\"step\":240}\n",
+         "{\"step\":100}\n{\"st{\"step\":200}\n{\"step\":240}\n"},
+        {"{\"step\":100}\n{\"step\":200}\nnull\n\n{\"step\":2",
+         "{\"step\":100}\n{\"step\":200}\nnull\n\n"},
+        {"{\"step\":100}\n{\"st\n{\"step\":300}\nx\n{\"step\":400}\n", "{\"step\":100}\n{\"st\n"},
+        {"{\"step\":300}\n{\"step\":400}\n", ""},
+        {"{\"step\":1", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char path[PATH_SIZE];
+        struct reporter *reporter = NULL;
+        struct err err = {0};
+        scratch_path(path, world->root, "learner.jsonl");
+        scratch_write(path, cases[i].before);
+        assert_int_equal(reporter_open(&reporter, world->root, 250, &err), STATUS_OK);
+        reporter_close(reporter);
+        char *text = scratch_read(path);
+        assert_string_equal(text, cases[i].after);
+        free(text);
+    }
+}
+
 /* Whoever starts them may give more ranks than there are places for. */
 static void too_many_ranks_are_refused(void **state)
 {
@@ -442,6 +471,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_changed_note_is_noticed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_look_changes_nothing, set_up, tear_down),
         cmocka_unit_test(too_many_ranks_are_refused),
+        cmocka_unit_test_setup_teardown(a_torn_line_costs_no_other, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_shape_is_an_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_loses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_writing_thread_writes_what_was_offered, set_up,
