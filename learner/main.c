@@ -33,6 +33,7 @@ struct learner {
     struct publisher *publisher;
     struct trainer *trainer;
     bool mpi;                  /* started by mpirun or srun, with others */
+    bool unreachable;          /* its socket was removed */
     struct exchange *exchange; /* several learners */
     struct follower *follower; /* ranks other than 0, in the trainer's place */
 };
@@ -74,6 +75,13 @@ static void on_tick(void *arg)
     struct learner *learner = arg;
     if (trainer_done(learner->trainer)) {
         process_stop(learner->process, 0);
+    }
+    /* Evaluators that start from now on would wait for ever. A new process binds the socket again. */
+    struct err err = {0};
+    if (!learner->unreachable && endpoint_check_sockets(learner->endpoint, &err) != STATUS_OK) {
+        learner->unreachable = true;
+        log_error("%s", err.text);
+        process_stop(learner->process, 1);
     }
 }
 

@@ -19,6 +19,7 @@ struct program {
     struct options options;
     struct process *process;
     struct service *service;
+    bool unreachable; /* its socket was removed */
 };
 
 /* A name of its own for each of several servers; 0 for the only one. */
@@ -39,6 +40,12 @@ static void report(void *arg)
         log_error(
             "the store takes nothing more: its disk or its files failed; ending, for only a new start "
             "can tell what is there");
+        process_stop(program->process, EXIT_FAILURE);
+    }
+    struct err err = {0};
+    if (!program->unreachable && service_check_sockets(program->service, &err) != STATUS_OK) {
+        program->unreachable = true;
+        log_error("%s", err.text);
         process_stop(program->process, EXIT_FAILURE);
     }
 }

@@ -15,6 +15,7 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/rng.h"
+#include "common/base/utf8.h"
 #include "common/clients/peer.h"
 #include "proto/parameters.pb-c.h"
 
@@ -382,6 +383,8 @@ status parameters_client_finish(struct parameters_client *client, uint64_t versi
     char reason_sent[512], who_sent[128];
     snprintf(reason_sent, sizeof(reason_sent), "%s", reason);
     snprintf(who_sent, sizeof(who_sent), "%s", who);
+    utf8_trim(reason_sent);
+    utf8_trim(who_sent);
     Hindcast__FinishRequest request = HINDCAST__FINISH_REQUEST__INIT;
     request.version = version;
     request.reason = reason_sent;

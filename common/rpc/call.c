@@ -96,16 +96,22 @@ static void drop_buffer(grpc_byte_buffer **buffer)
     }
 }
 
+/* Drops the messages that wait to be sent. */
+static void drop_queue(struct rpc_call *call)
+{
+    for (; call->n_queued > 0; call->n_queued--) {
+        drop_buffer(&call->queue[call->queue_begin]);
+        call->queue_begin = (call->queue_begin + 1) % RPC_SEND_QUEUE_MAX;
+    }
+}
+
 static void on_closed(struct rpc_op *op, bool ok)
 {
     (void)ok;
     struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, closed_op);
     call->n_ops--;
     call->ended = true;
-    for (; call->n_queued > 0; call->n_queued--) {
-        drop_buffer(&call->queue[call->queue_begin]);
-        call->queue_begin = (call->queue_begin + 1) % RPC_SEND_QUEUE_MAX;
-    }
+    drop_queue(call);
     if (!call->reading) {
         drop_buffer(&call->incoming);
     }
@@ -257,6 +263,18 @@ void rpc_call_finish(struct rpc_call *call, status code, const char *text)
 {
     check_thread(call);
     finish_code(call, rpc_code(code), text);
+}
+
+void rpc_call_abort(struct rpc_call *call, status code, const char *text)
+{
+    check_thread(call);
+    if (call->grpc == NULL || call->ended) {
+        return;
+    }
+    drop_queue(call);
+    call->finishing = true;
+    call->status_sent = true; /* by the cancellation */
+    grpc_call_cancel_with_status(call->grpc, (grpc_status_code)rpc_code(code), text, NULL);
 }
 
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)

@@ -114,6 +114,9 @@ status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response,
 size_t rpc_call_unsent(const struct rpc_call *call);
 /* Ends the call after what is queued; the first one counts. */
 void rpc_call_finish(struct rpc_call *call, status code, const char *text);
+/* Ends the call at once: what is queued is dropped, and a message under way is given up, which a
+ * peer that reads nothing would hold for ever. `done` comes as always. */
+void rpc_call_abort(struct rpc_call *call, status code, const char *text);
 /* send, then finish OK: the answer of unary and client-stream calls. */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response);
 

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -31,7 +32,8 @@ struct endpoint {
     struct tokens *tokens; /* NULL: every caller may do everything */
     uint64_t grace_ms;
     size_t n_addresses;
-    char **addresses; /* copies, for the log */
+    char **addresses;     /* copies */
+    struct stat *sockets; /* of each address; st_ino 0: not a Unix socket */
 
     struct metric *calls_active, *lag_seconds;
     struct shown_counter calls_refused, bytes_in, bytes_out;
@@ -110,13 +112,21 @@ static status copy_addresses(struct endpoint *endpoint, const struct endpoint_se
                              struct err *err)
 {
     endpoint->addresses = mem_array(settings->n_addresses, sizeof(char *));
-    bool copied = endpoint->addresses != NULL;
+    endpoint->sockets = mem_array(settings->n_addresses, sizeof endpoint->sockets[0]);
+    bool copied = endpoint->addresses != NULL && endpoint->sockets != NULL;
     for (size_t i = 0; i < settings->n_addresses && copied; i++) {
         endpoint->addresses[i] = mem_text(settings->addresses[i]);
         copied = endpoint->addresses[i] != NULL;
         endpoint->n_addresses += copied;
     }
     return copied ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "endpoint: out of memory");
+}
+
+/* The socket file of "unix:path". False for other addresses, and where there is none. */
+static bool stat_socket(const char *address, struct stat *stat_)
+{
+    return strncmp(address, "unix:", 5) == 0 && stat(address + 5, stat_) == 0 &&
+           S_ISSOCK(stat_->st_mode);
 }
 
 static status open_server(struct endpoint *endpoint, const struct endpoint_settings *settings,
@@ -164,6 +174,11 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
         endpoint_close(endpoint);
         return s;
     }
+    for (size_t i = 0; i < endpoint->n_addresses; i++) {
+        if (!stat_socket(endpoint->addresses[i], &endpoint->sockets[i])) {
+            memset(&endpoint->sockets[i], 0, sizeof endpoint->sockets[i]);
+        }
+    }
     make_metrics(endpoint, settings->metrics_prefix);
     metrics_add_hook(show_counts, endpoint);
     *opened = endpoint;
@@ -191,6 +206,22 @@ status endpoint_start(struct endpoint *endpoint, struct err *err)
     return STATUS_OK;
 }
 
+status endpoint_check_sockets(const struct endpoint *endpoint, struct err *err)
+{
+    for (size_t i = 0; i < endpoint->n_addresses; i++) {
+        const struct stat *bound = &endpoint->sockets[i];
+        struct stat now;
+        if (bound->st_ino != 0 && (!stat_socket(endpoint->addresses[i], &now) ||
+                                   now.st_dev != bound->st_dev || now.st_ino != bound->st_ino)) {
+            return err_set(err, STATUS_NOT_FOUND,
+                           "the socket %s was removed or replaced: no client can reach this "
+                           "process any more",
+                           endpoint->addresses[i]);
+        }
+    }
+    return STATUS_OK;
+}
+
 void endpoint_stop_serving(struct endpoint *endpoint)
 {
     rpc_server_set_serving(endpoint->server, false);
@@ -214,5 +245,6 @@ void endpoint_close(struct endpoint *endpoint)
         mem_free(endpoint->addresses[i]);
     }
     mem_free(endpoint->addresses);
+    mem_free(endpoint->sockets);
     mem_free(endpoint);
 }

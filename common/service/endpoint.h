@@ -86,6 +86,11 @@ struct rpc_server *endpoint_server(const struct endpoint *endpoint);
 /* Starts the call thread; from now on health says SERVING. Logs each address with its port. */
 status endpoint_start(struct endpoint *endpoint, struct err *err) MUST_CHECK;
 
+/* Are the files of its Unix sockets still those that it has bound? NOT_FOUND names one that was
+ * removed or replaced: no new client can reach the server, which then should end, so that it is
+ * started again. One stat per socket; any thread. */
+status endpoint_check_sockets(const struct endpoint *endpoint, struct err *err) MUST_CHECK;
+
 /* Health says NOT_SERVING; calls continue. Any thread. */
 void endpoint_stop_serving(struct endpoint *endpoint);
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/utf8.h"
+
 void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64_t timeout_ns)
 {
     ASSERT(ranks >= 1 && ranks <= GROUP_RANKS_MAX);
@@ -75,6 +77,7 @@ status group_join(struct group *group, const struct group_join *join, struct err
     }
     *member = (struct group_member){.incarnation = join->incarnation};
     snprintf(member->who, sizeof member->who, "%s", join->who);
+    utf8_trim(member->who); /* it is part of texts that are sent */
     /* Rank 0 may have lost its record of the generations; the others remember. */
     if (group->generation < join->generation) {
         group->generation = join->generation;
@@ -180,6 +183,7 @@ void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char
     struct group_member *member = &group->members[rank];
     member->heard_ns = now_ns;
     snprintf(member->waits, sizeof member->waits, "%s", waits);
+    utf8_trim(member->waits);
 }
 
 void group_leave(struct group *group, uint32_t rank, const char *why)

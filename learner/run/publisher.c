@@ -1,8 +1,13 @@
 /* The Parameters service. See publisher.h.
  *
  * Watchers are kept in a list on the call thread. A publication posts one visit to that thread
- * (visits coalesce); a watcher that is still sending is passed over and looked at again when its
- * message has left, so that it skips versions rather than queueing them. */
+ * (visits coalesce). A watcher that is still being sent an older version is passed over and looked at
+ * again when that message has left: so it skips versions and never queues them.
+ *
+ * A package lives as long as something sends it. A client that does not read would keep its package
+ * for ever, and each such client may have another one. So every message with a package is a
+ * `delivery`, which ends within a time that its size allows, and all packages that are not the newest
+ * have a common budget. Whoever exceeds either is ended; its client may come again. */
 #include "learner/run/publisher.h"
 
 #include <pthread.h>
@@ -10,8 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
+#include "common/base/utf8.h"
 #include "common/service/roles.h"
 #include "proto/parameters.pb-c.h"
 
@@ -19,15 +26,28 @@
 #include "common/base/log.h"
 
 #define PACKAGE_FIELD 15
+#define CHECK_MS      1000
+#define DELIVERY_MS   60000 /* for any package, and longer for a large one: */
+#define DELIVERY_RATE 1024u /* bytes per ms */
+#define OLD_MAX_BYTES ((size_t)256 << 20)
 
-/* A version as published; freed by whoever lets go of it last. */
+/* A version as published; freed when the last holder releases it. */
 struct publication {
     atomic_uint holders;
+    uint64_t pass; /* the last check of deliveries that has counted it; call thread */
     uint64_t version;
     uint64_t learner_step;
     bool finished;
     void *package;
     size_t size;
+};
+
+/* A package that is being sent to a client; call thread alone. */
+struct delivery {
+    struct delivery *next, **link; /* in publisher.deliveries; link NULL: nothing is being sent */
+    struct rpc_call *call;
+    struct publication *publication; /* held */
+    uint64_t begin_ns;
 };
 
 /* A Watch call, on the call thread alone. */
@@ -36,10 +56,11 @@ struct watcher {
     struct rpc_call *call;
     uint64_t version; /* that the client has or is being sent; 0: none */
     bool asked;       /* its request has come */
-    bool sending;     /* a message is on its way: no second one */
-    bool late;        /* had not the last version when it came to send it */
+    bool sending;     /* a message is being sent; there is never a second one */
+    bool late;        /* the client lacks the version that is being sent */
     bool ended;       /* what is being sent is the last version */
-    bool served;      /* that has left */
+    bool served;      /* the last version has left */
+    struct delivery delivery;
 };
 
 struct publisher {
@@ -51,6 +72,10 @@ struct publisher {
     /* Call thread alone. */
     struct watcher *watchers;
     unsigned n_watchers;
+    struct delivery *deliveries;
+    uint64_t pass; /* number of the last check of deliveries */
+    uint64_t delivery_ms;
+    size_t old_max_bytes;
 
     pthread_mutex_t mutex; /* guards what follows */
     struct publication *newest;
@@ -58,15 +83,16 @@ struct publisher {
     struct publisher_end end;
     struct publisher_progress progress;
     char state[PUBLISHER_TEXT_SIZE];
-    unsigned watchers_most;  /* at once, ever, less those that left since the end was asked for */
+    unsigned
+        watchers_most; /* most watchers at once, less those that left after the end was asked for */
     unsigned ends_delivered; /* watchers that were sent the last version */
-    unsigned watches;        /* begun, ever */
-    bool got;                /* somebody used Get */
+    unsigned watches;        /* Watch calls since the start */
+    bool got;                /* Get was used */
 };
 
 /* ---- Publications ---- */
 
-static void let_go(void *arg)
+static void release(void *arg)
 {
     struct publication *publication = arg;
     if (publication != NULL && atomic_fetch_sub(&publication->holders, 1) == 1) {
@@ -75,7 +101,7 @@ static void let_go(void *arg)
     }
 }
 
-/* The newest one, held; NULL: none yet. */
+/* The newest publication, held once more; NULL: there is none yet. */
 static struct publication *hold_newest(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
@@ -87,7 +113,7 @@ static struct publication *hold_newest(struct publisher *publisher)
     return newest;
 }
 
-/* Is this the run's identity, or not given? */
+/* Is this the identity of the run, or empty? */
 static bool same_run(struct publisher *publisher, const char *run_id)
 {
     if (run_id == NULL || run_id[0] == '\0') {
@@ -99,7 +125,7 @@ static bool same_run(struct publisher *publisher, const char *run_id)
     return same;
 }
 
-/* Sends a publication, with its package unless the client has this version. */
+/* Sends a publication; with its package, unless the client has this version. */
 static status send_publication(struct publisher *publisher, struct rpc_call *call,
                                struct publication *publication, bool modified)
 {
@@ -121,9 +147,94 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
     struct rpc_payload payload = {.field = PACKAGE_FIELD,
                                   .bytes = publication->package,
                                   .size = publication->size,
-                                  .release = let_go,
+                                  .release = release,
                                   .arg = publication};
     return rpc_call_send(call, &response.base, &payload);
+}
+
+/* ---- Deliveries ---- */
+
+static void delivery_begin(struct publisher *publisher, struct delivery *delivery,
+                           struct rpc_call *call, struct publication *publication)
+{
+    ASSERT(delivery->link == NULL);
+    atomic_fetch_add(&publication->holders, 1);
+    *delivery = (struct delivery){.next = publisher->deliveries,
+                                  .link = &publisher->deliveries,
+                                  .call = call,
+                                  .publication = publication,
+                                  .begin_ns = clock_now_ns()};
+    if (delivery->next != NULL) {
+        delivery->next->link = &delivery->next;
+    }
+    publisher->deliveries = delivery;
+}
+
+static void delivery_end(struct delivery *delivery)
+{
+    if (delivery->link == NULL) {
+        return;
+    }
+    *delivery->link = delivery->next;
+    if (delivery->next != NULL) {
+        delivery->next->link = delivery->link;
+    }
+    delivery->link = NULL;
+    release(delivery->publication);
+}
+
+static void delivery_abort(struct delivery *delivery, const char *why)
+{
+    struct rpc_call *call = delivery->call;
+    log_warn("a client does not read its parameters and is ended peer=%s version=%llu: %s",
+             rpc_call_peer(call), (unsigned long long)delivery->publication->version, why);
+    delivery_end(delivery);
+    rpc_call_abort(call, STATUS_TIMEOUT, why);
+}
+
+/* Bytes of the packages that are kept only because they are being sent, and the oldest of them. */
+static size_t old_bytes(struct publisher *publisher, uint64_t newest, uint64_t *oldest)
+{
+    size_t bytes = 0;
+    publisher->pass++;
+    *oldest = newest;
+    for (struct delivery *d = publisher->deliveries; d != NULL; d = d->next) {
+        struct publication *publication = d->publication;
+        if (publication->version < newest && publication->pass != publisher->pass) {
+            publication->pass = publisher->pass;
+            bytes += publication->size;
+            *oldest = publication->version < *oldest ? publication->version : *oldest;
+        }
+    }
+    return bytes;
+}
+
+/* Ends deliveries that are too slow, and the oldest ones while old packages exceed their budget. On
+ * a timer and after each publication. */
+static void check_deliveries(void *arg)
+{
+    struct publisher *publisher = arg;
+    const uint64_t now_ns = clock_now_ns();
+    struct delivery *next;
+    for (struct delivery *d = publisher->deliveries; d != NULL; d = next) {
+        next = d->next;
+        const uint64_t limit_ms = publisher->delivery_ms + d->publication->size / DELIVERY_RATE;
+        if (now_ns - d->begin_ns > limit_ms * NS_PER_MS) {
+            delivery_abort(d, "the parameters were not read in time");
+        }
+    }
+    pthread_mutex_lock(&publisher->mutex);
+    const uint64_t newest = publisher->newest != NULL ? publisher->newest->version : 0;
+    pthread_mutex_unlock(&publisher->mutex);
+    uint64_t oldest;
+    while (old_bytes(publisher, newest, &oldest) > publisher->old_max_bytes) {
+        for (struct delivery *d = publisher->deliveries; d != NULL; d = next) {
+            next = d->next;
+            if (d->publication->version == oldest) {
+                delivery_abort(d, "too many older versions are still being sent");
+            }
+        }
+    }
 }
 
 /* ---- Get ---- */
@@ -135,7 +246,7 @@ static void note_getter(struct publisher *publisher)
     pthread_mutex_unlock(&publisher->mutex);
 }
 
-/* Somebody who had not the last version was sent it. */
+/* A client that lacked the last version was sent it. */
 static void count_delivery(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
@@ -155,12 +266,32 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
     }
     uint64_t has = same_run(publisher, request->run_id) ? request->newer_than : 0;
     bool modified = newest->version > has;
+    struct delivery *delivery = modified ? mem_new(sizeof(*delivery)) : NULL;
+    if (modified && delivery == NULL) {
+        rpc_call_finish(call, STATUS_NO_MEMORY, "parameters");
+        release(newest);
+        return;
+    }
+    if (modified) {
+        delivery_begin(publisher, delivery, call, newest);
+        rpc_call_set_state(call, delivery);
+    }
     status s = send_publication(publisher, call, newest, modified);
     rpc_call_finish(call, s, s == STATUS_OK ? "" : status_text(s));
     if (s == STATUS_OK && newest->finished && modified) {
         count_delivery(publisher);
     }
-    let_go(newest);
+    release(newest);
+}
+
+static void on_get_done(struct rpc_call *call)
+{
+    struct delivery *delivery = rpc_call_state(call);
+    if (delivery != NULL) {
+        delivery_end(delivery);
+        rpc_call_set_state(call, NULL);
+        mem_free(delivery);
+    }
 }
 
 /* ---- Watch ---- */
@@ -205,6 +336,9 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
     bool modified = newest->version > watcher->version;
     if (modified || newest->finished) {
         status s = send_publication(publisher, watcher->call, newest, modified);
+        if (modified && s == STATUS_OK) {
+            delivery_begin(publisher, &watcher->delivery, watcher->call, newest);
+        }
         watcher->sending = true;
         watcher->late = modified;
         watcher->version = newest->version;
@@ -214,7 +348,7 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
             rpc_call_finish(watcher->call, s, status_text(s));
         }
     }
-    let_go(newest);
+    release(newest);
 }
 
 static void on_watch_message(struct rpc_call *call, const ProtobufCMessage *message)
@@ -238,6 +372,7 @@ static void on_watch_sent(struct rpc_call *call)
         return;
     }
     watcher->sending = false;
+    delivery_end(&watcher->delivery);
     if (watcher->ended) {
         watcher->served = true;
         if (watcher->late) {
@@ -256,7 +391,9 @@ static void on_watch_done(struct rpc_call *call)
     if (watcher == NULL) {
         return;
     }
-    /* Who leaves when the end was asked for needs no last version: often it was who asked. */
+    delivery_end(&watcher->delivery);
+    /* A client that leaves after the end was asked for needs no last version: often it is the one that
+     * asked. */
     pthread_mutex_lock(&publisher->mutex);
     if (atomic_load(&publisher->ending) && !watcher->served && publisher->watchers_most > 0) {
         publisher->watchers_most--;
@@ -272,7 +409,7 @@ static void on_watch_done(struct rpc_call *call)
     mem_free(watcher);
 }
 
-/* On the call thread, after one or more publications. */
+/* After one or more publications; call thread. */
 static void visit_watchers(void *arg)
 {
     struct publisher *publisher = arg;
@@ -280,9 +417,18 @@ static void visit_watchers(void *arg)
     for (struct watcher *watcher = publisher->watchers; watcher != NULL; watcher = watcher->next) {
         serve(publisher, watcher);
     }
+    check_deliveries(publisher);
 }
 
 /* ---- Finish, Progress ---- */
+
+/* A text that is too long is cut between two characters: half of one is not UTF-8, and no client
+ * could read a message with it. */
+static void set_text(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+    utf8_trim(to);
+}
 
 static bool set_end(struct publisher *publisher, const struct publisher_end *end)
 {
@@ -304,9 +450,14 @@ static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, STATUS_MISMATCH, "another run is being learned here by now");
         return;
     }
+    /* Both go into Progress, the log and the header of the last checkpoint. */
+    if (!utf8_is_name(request->reason) || !utf8_is_name(request->who)) {
+        rpc_call_finish(call, STATUS_INVALID, "reason, who: expected no control characters");
+        return;
+    }
     struct publisher_end end = {.version = request->version};
-    snprintf(end.reason, sizeof(end.reason), "%s", request->reason[0] ? request->reason : "asked");
-    snprintf(end.who, sizeof(end.who), "%s", request->who[0] ? request->who : "unknown");
+    set_text(end.reason, sizeof(end.reason), request->reason[0] ? request->reason : "asked");
+    set_text(end.who, sizeof(end.who), request->who[0] ? request->who : "unknown");
     Hindcast__FinishResponse response = HINDCAST__FINISH_RESPONSE__INIT;
     response.accepted = set_end(publisher, &end);
     if (response.accepted) {
@@ -353,11 +504,11 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
     rpc_call_reply(call, &response.base);
 }
 
-/* Whoever follows the run may also end it: the stop rule is an evaluator's. */
+/* A client that may follow the run may also end it: the stop rule belongs to evaluators. */
 #define ROLES (ROLE_LEARN | ROLE_EVALUATE | ROLE_ADMIN)
 
 static const struct rpc_method METHODS[] = {
-    {.name = "Get", .kind = RPC_UNARY, .roles = ROLES, .message = on_get},
+    {.name = "Get", .kind = RPC_UNARY, .roles = ROLES, .message = on_get, .done = on_get_done},
     {.name = "Watch",
      .kind = RPC_SERVER_STREAM,
      .roles = ROLES,
@@ -378,6 +529,8 @@ status publisher_new(struct publisher **publisher, struct rpc_server *server, st
         return err_set(err, STATUS_NO_MEMORY, "publisher");
     }
     made->server = server;
+    made->delivery_ms = DELIVERY_MS;
+    made->old_max_bytes = OLD_MAX_BYTES;
     made->published = metric_gauge("hindcast_learner_published_version",
                                    "Newest version of the parameters", NULL);
     made->watching =
@@ -390,8 +543,15 @@ status publisher_new(struct publisher **publisher, struct rpc_server *server, st
         mem_free(made);
         return s;
     }
+    rpc_server_every(server, CHECK_MS, check_deliveries, made);
     *publisher = made;
     return STATUS_OK;
+}
+
+void publisher_set_limits(struct publisher *publisher, uint64_t delivery_ms, size_t old_max_bytes)
+{
+    publisher->delivery_ms = delivery_ms;
+    publisher->old_max_bytes = old_max_bytes;
 }
 
 void publisher_free(struct publisher *publisher)
@@ -399,8 +559,8 @@ void publisher_free(struct publisher *publisher)
     if (publisher == NULL) {
         return;
     }
-    ASSERT(publisher->watchers == NULL);
-    let_go(publisher->newest);
+    ASSERT(publisher->watchers == NULL && publisher->deliveries == NULL);
+    release(publisher->newest);
     pthread_mutex_destroy(&publisher->mutex);
     mem_free(publisher);
 }
@@ -437,12 +597,13 @@ status publisher_publish(struct publisher *publisher, void *package, size_t size
     ASSERT(version >= 1 && (old == NULL || version > old->version));
     publisher->newest = made;
     pthread_mutex_unlock(&publisher->mutex);
-    let_go(old);
+    release(old);
 
     metric_set(publisher->published, (double)version);
     if (!atomic_exchange(&publisher->visit_posted, true) &&
         rpc_server_post(publisher->server, visit_watchers, publisher) != STATUS_OK) {
-        atomic_store(&publisher->visit_posted, false); /* the server is closed: nobody watches */
+        atomic_store(&publisher->visit_posted,
+                     false); /* the server is closed, all calls have ended */
     }
     return STATUS_OK;
 }
@@ -463,8 +624,8 @@ bool publisher_ending(struct publisher *publisher, struct publisher_end *end)
 bool publisher_end(struct publisher *publisher, const char *reason, const char *who)
 {
     struct publisher_end end = {0};
-    snprintf(end.reason, sizeof(end.reason), "%s", reason);
-    snprintf(end.who, sizeof(end.who), "%s", who);
+    set_text(end.reason, sizeof(end.reason), reason);
+    set_text(end.who, sizeof(end.who), who);
     return set_end(publisher, &end);
 }
 
@@ -478,7 +639,8 @@ void publisher_set_progress(struct publisher *publisher, const struct publisher_
 void publisher_set_state(struct publisher *publisher, const char *text)
 {
     pthread_mutex_lock(&publisher->mutex);
-    snprintf(publisher->state, sizeof(publisher->state), "%s", text);
+    set_text(publisher->state, sizeof(publisher->state), text);
+    utf8_clean(publisher->state); /* it may quote what a peer sent, or a path */
     pthread_mutex_unlock(&publisher->mutex);
 }
 

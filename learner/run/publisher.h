@@ -1,9 +1,9 @@
-/* The Parameters service: the newest policy package for whoever wants it, and the end of the run.
+/* The Parameters service: the newest policy package for every client, and the end of the run.
  *
- * The training thread hands over a package and goes on: a publication is one pointer swapped under
- * a short lock, and each client that still sends an older one keeps that alive by itself. Handlers
- * run on the server's call thread. Everything but publisher_new and publisher_free: any thread.
- * docs/wire.md, "Parameters". */
+ * The training thread hands over a package and goes on: a publication is one pointer swapped under a
+ * short lock. A client that is still being sent an older package keeps that one alive, for a bounded
+ * time. Handlers run on the server's call thread. All functions except publisher_new, _free and
+ * _set_limits may be called on any thread. docs/wire.md, "Parameters". */
 #ifndef HINDCAST_LEARNER_RUN_PUBLISHER_H
 #define HINDCAST_LEARNER_RUN_PUBLISHER_H
 
@@ -16,10 +16,8 @@
 #define PUBLISHER_RUN_ID_SIZE       64
 #define PUBLISHER_REPORTS_MAX       48
 #define PUBLISHER_PACKAGE_MAX_BYTES (64u << 20)
-#define PUBLISHER_MESSAGE_MAX_BYTES                                                                \
-    (PUBLISHER_PACKAGE_MAX_BYTES +                                                                 \
-     65536u) /* the server's limit                                   \
-                                            */
+/* The server's limit for a message. */
+#define PUBLISHER_MESSAGE_MAX_BYTES (PUBLISHER_PACKAGE_MAX_BYTES + 65536u)
 
 struct publisher;
 
@@ -29,10 +27,15 @@ status publisher_new(struct publisher **publisher, struct rpc_server *server,
                      struct err *err) MUST_CHECK;
 void publisher_free(struct publisher *publisher);
 
+/* Bounds what clients that do not read can hold: a package must be read within `delivery_ms`, plus
+ * its size at 1024 bytes per ms, and all packages but the newest may have `old_max_bytes` together.
+ * 60,000 and 256 MiB where this is not called. Before the server is started. */
+void publisher_set_limits(struct publisher *publisher, uint64_t delivery_ms, size_t old_max_bytes);
+
 /* Names the run, once, before the first publication. */
 void publisher_set_run(struct publisher *publisher, const char *run_id);
 
-/* Makes this package the newest one and takes it (mem_free when nobody sends it any more).
+/* Makes this package the newest one and takes it (mem_free when it is no longer being sent).
  * `version` >= 1 and above the last one. `finished`: it is the last of the run. */
 status publisher_publish(struct publisher *publisher, void *package, size_t size, uint64_t version,
                          uint64_t learner_step, bool finished, struct err *err) MUST_CHECK;
@@ -45,7 +48,8 @@ struct publisher_end {
 };
 /* Has the end been asked for? `end` may be NULL. Cheap: asked every step. */
 bool publisher_ending(struct publisher *publisher, struct publisher_end *end);
-/* The learner's own end: steps done, time over. False when there was one already: that counts. */
+/* The learner's own end: steps done, time over. False where the end was asked for before: the first
+ * reason counts. */
 bool publisher_end(struct publisher *publisher, const char *reason, const char *who);
 
 /* What Progress answers. */
@@ -56,7 +60,7 @@ struct publisher_progress {
     double learning_seconds;
     size_t n_reports;
     struct publisher_report {
-        const char *name; /* lives for ever */
+        const char *name; /* static */
         double value;
     } reports[PUBLISHER_REPORTS_MAX];
 };
@@ -64,12 +68,11 @@ void publisher_set_progress(struct publisher *publisher, const struct publisher_
 /* One line for humans; longer ones are cut. */
 void publisher_set_state(struct publisher *publisher, const char *text);
 
-/* Has everyone who follows this run the last version? True once it was sent to as many watchers as
- * there ever were at once (those that left after the end was asked for are not waited for), and
- * also where nobody ever asked for parameters. */
+/* Has the last version been delivered? True once it was sent to as many watchers as there ever were
+ * at once (those that left after the end was asked for are not waited for), and also where no client
+ * ever asked for parameters. */
 bool publisher_delivered(struct publisher *publisher);
-/* How often somebody began to follow (Watch) since the start, and one more where anybody used Get.
- */
+/* The number of Watch calls since the start, and one more where Get was used. */
 unsigned publisher_followers(struct publisher *publisher);
 
 #endif

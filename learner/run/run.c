@@ -12,6 +12,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 
 #define LOG_MODULE "run"
 #include "common/base/log.h"
@@ -82,6 +83,26 @@ static void log_difference(const char *was, const char *is)
     }
 }
 
+/* The configuration for the header of checkpoints, which is JSON: values from the command line may
+ * hold any bytes, and a text that is too long is cut. */
+static void set_config(struct run *run)
+{
+    char *text = run->about.config;
+    snprintf(text, sizeof(run->about.config), "%s", run->config);
+    utf8_trim(text);
+    for (char *line = text; line != NULL;) {
+        char *end = strchr(line, '\n');
+        if (end != NULL) {
+            *end = '\0';
+        }
+        utf8_clean(line);
+        if (end != NULL) {
+            *end = '\n';
+        }
+        line = end != NULL ? end + 1 : NULL;
+    }
+}
+
 /* What resumed and new runs have in common, once there is a state. */
 static status open_parts(struct run *run, struct err *err)
 {
@@ -129,7 +150,7 @@ status run_resume(struct run *run, struct err *err)
     }
     log_difference(run->about.config, run->config);
     run->about.config_digest = digest;
-    snprintf(run->about.config, sizeof(run->about.config), "%s", run->config);
+    set_config(run);
     log_info("resumed run=%s step=%" PRIu64 " batch=%" PRIu64 " version=%" PRIu64 "%s%s",
              run->about.run_id, state_step(run->state), run->about.next_batch, run->about.version,
              run->about.finished ? " finished: " : "", run->about.finish_reason);
@@ -147,7 +168,7 @@ status run_begin(struct run *run, const struct signature *signature, struct err 
 {
     run->about.signature = *signature;
     name_run(run->about.run_id, sizeof(run->about.run_id));
-    snprintf(run->about.config, sizeof(run->about.config), "%s", run->config);
+    set_config(run);
     status s = learner_options_settings(run->options, signature, (uint64_t)run->experiment->seed,
                                         &run->settings, err);
     if (s == STATUS_OK) {
@@ -183,9 +204,11 @@ status run_publish(struct run *run, bool finished, struct err *err)
     uint64_t version = run->about.version + (finished ? 0 : 1);
     char version_text[24];
     snprintf(version_text, sizeof(version_text), "%" PRIu64, version);
-    const struct state_note notes[] = {{"run_id", run->about.run_id},
-                                       {"version", version_text},
-                                       {"experiment", run->experiment->name}};
+    char experiment[CONFIG_TEXT_SIZE];
+    snprintf(experiment, sizeof(experiment), "%s", run->experiment->name);
+    utf8_clean(experiment);
+    const struct state_note notes[] = {
+        {"run_id", run->about.run_id}, {"version", version_text}, {"experiment", experiment}};
     void *package = NULL;
     size_t size = 0;
     status s = state_package(run->state, &run->settings, run->signature_json, notes,

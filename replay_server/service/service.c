@@ -386,6 +386,11 @@ status service_start(struct service *service, struct err *err)
     return s;
 }
 
+status service_check_sockets(const struct service *service, struct err *err)
+{
+    return endpoint_check_sockets(service->endpoint, err);
+}
+
 bool service_broken(const struct service *service)
 {
     return store_broken(service->store);

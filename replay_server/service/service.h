@@ -14,6 +14,8 @@ status service_open(struct service **service, const struct options *options,
                     const struct experiment *experiment, uint64_t config_digest,
                     struct err *err) MUST_CHECK;
 status service_start(struct service *service, struct err *err) MUST_CHECK;
+/* endpoint_check_sockets. */
+status service_check_sockets(const struct service *service, struct err *err) MUST_CHECK;
 /* Can it not go on until it is started anew? The reason is in the log. Any thread. */
 bool service_broken(const struct service *service);
 int service_port(const struct service *service, size_t address_i); /* the port bound */

@@ -276,3 +276,17 @@ def test_two_learners_do_not_share_a_run(logged):
     assert second.wait(10) != 0 and "another learner runs in" in second.tail()
     assert logged.status("learner")["pid"] == learner.pid
     learner.stop(5)
+
+
+def test_a_removed_socket_ends_the_learner_and_a_new_one_goes_on(sealed):
+    """Evaluators that start later would wait for ever; the next learner binds the socket again."""
+    run_dir = sealed.folder / "learned"
+    learner = sealed.start("learner", f"--run_dir={run_dir}", "--steps=0", label="first")
+    wait_until(lambda: checkpoints(run_dir) and newest(run_dir) >= 40, "step 40", alive=learner)
+    (run_dir / "parameters.sock").unlink()
+    assert learner.wait(30) == 1
+    assert "parameters.sock was removed or replaced" in learner.output.read_text()
+    left_at = newest(run_dir)
+    again = sealed.start("learner", f"--run_dir={run_dir}", "--steps=0", label="again")
+    wait_until(lambda: newest(run_dir) > left_at, "more steps", alive=again)
+    again.stop()

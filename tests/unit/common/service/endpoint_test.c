@@ -192,10 +192,39 @@ static void metrics_count_calls_of_all_endpoints(void **state)
     assert_true(metric_shown("hindcast_test_calls_active") == 0);
 }
 
+/* Without its socket file a server is reached by no new client. */
+static void a_removed_socket_is_noticed(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    struct endpoint *endpoint = serve_echo();
+    struct err err = {0};
+    assert_int_equal(endpoint_check_sockets(endpoint, &err), STATUS_OK);
+    const char *path = address + strlen("unix:");
+    char aside[3 * SCRATCH_SIZE];
+    snprintf(aside, sizeof aside, "%s.aside", path);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(endpoint_check_sockets(endpoint, &err), STATUS_NOT_FOUND);
+    assert_non_null(strstr(err.text, path));
+    /* Another file of that name is not it. */
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fclose(file);
+    assert_int_equal(endpoint_check_sockets(endpoint, &err), STATUS_NOT_FOUND);
+    assert_int_equal(rename(aside, path), 0);
+    assert_int_equal(endpoint_check_sockets(endpoint, &err), STATUS_OK);
+    stop_echo(endpoint);
+    /* TCP has no file. */
+    assert_int_equal(open_endpoint(&endpoint, "127.0.0.1:0", &err), STATUS_OK);
+    assert_int_equal(endpoint_check_sockets(endpoint, &err), STATUS_OK);
+    endpoint_close(endpoint);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(a_removed_socket_is_noticed),
         TEST(options_are_the_roles_own),
         TEST(serves_at_a_socket_whose_folder_it_makes),
         TEST(tokens_have_roles),

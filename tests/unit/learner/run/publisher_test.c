@@ -9,7 +9,9 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 #include "common/clients/parameters_client.h"
+#include "common/clients/peer.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "learner/run/publisher.h"
@@ -162,6 +164,140 @@ static void the_first_finish_counts(void **state)
     assert_true(publisher_ending(world->publisher, &end));
     assert_string_equal(end.reason, "no improvement");
     assert_false(publisher_end(world->publisher, "steps done", "learner"));
+}
+
+/* Half a character at a cut would make Progress unreadable, and the header of every checkpoint. */
+static void long_reasons_are_cut_between_characters(void **state)
+{
+    struct world *world = *state;
+    struct err err = {0};
+    for (size_t lead = 0; lead < 4; lead++) {
+        char reason[700] = "xxx";
+        reason[lead] = '\0';
+        for (int i = 0; i < 150; i++) {
+            strcat(reason, "\xe2\x82\xac"); /* the Euro sign */
+        }
+        close_server(world);
+        open_server(world, "run-a");
+        assert_int_equal(parameters_client_finish(world->client, 1, reason, reason, WAIT_MS, &err),
+                         STATUS_OK);
+        struct publisher_end end = {0};
+        assert_true(publisher_ending(world->publisher, &end));
+        assert_true(utf8_is_name(end.reason) && utf8_is_name(end.who));
+        assert_true(strlen(end.reason) > PUBLISHER_TEXT_SIZE - 5);
+        assert_memory_equal(end.reason, reason, strlen(end.reason));
+        publisher_set_state(world->publisher, reason);
+        publisher_set_state(world->publisher, "raw \xff\xfe bytes\n");
+    }
+}
+
+static void control_characters_are_refused(void **state)
+{
+    struct world *world = *state;
+    struct err err = {0};
+    assert_int_equal(parameters_client_finish(world->client, 1, "two\nlines", "me", WAIT_MS, &err),
+                     STATUS_INVALID);
+    assert_int_equal(parameters_client_finish(world->client, 1, "done", "\033[2J", WAIT_MS, &err),
+                     STATUS_INVALID);
+    assert_false(publisher_ending(world->publisher, NULL));
+}
+
+/* ---- Clients that do not read ---- */
+
+/* A Watch whose client takes no message. */
+static struct rpc_stream *watch_without_reading(struct rpc_channel *channel)
+{
+    const struct rpc_call_options options = {.wait_for_ready = true, .payload_field = 15};
+    struct rpc_stream *stream = NULL;
+    struct err err = {0};
+    assert_int_equal(rpc_stream_open(&stream, channel, &hindcast__parameters__descriptor, "Watch",
+                                     RPC_SERVER_STREAM, &options, &err),
+                     STATUS_OK);
+    Hindcast__ParametersRequest request = HINDCAST__PARAMETERS_REQUEST__INIT;
+    assert_int_equal(rpc_stream_send(stream, &request.base, NULL, WAIT_MS), STATUS_OK);
+    return stream;
+}
+
+static void wait_for_watches(struct world *world, unsigned n)
+{
+    const uint64_t deadline_ns = clock_now_ns() + 5 * NS_PER_S;
+    while (publisher_followers(world->publisher) < n && clock_now_ns() < deadline_ns) {
+        clock_sleep_ms(5);
+    }
+    assert_true(publisher_followers(world->publisher) >= n);
+    clock_sleep_ms(100); /* its request follows */
+}
+
+/* Has the stream of a client that did not read ended? `err` says why. */
+static bool has_ended(struct rpc_stream *stream, struct err *err)
+{
+    struct rpc_message message = {0};
+    status s;
+    while ((s = rpc_stream_recv(stream, &message, 1000)) == STATUS_OK) {
+        rpc_message_free(&message);
+    }
+    if (s == STATUS_TIMEOUT) {
+        return false;
+    }
+    assert_int_equal(rpc_stream_finish(stream, 1000, err), STATUS_TIMEOUT); /* as the server said */
+    return true;
+}
+
+static void who_does_not_read_in_time_is_ended(void **state)
+{
+    struct world *world = *state;
+    struct rpc_channel *channel = NULL;
+    struct err err = {0};
+    publisher_set_limits(world->publisher, 300, SIZE_MAX);
+    assert_int_equal(peer_channel_open(&channel, world->experiment.parameters, &world->experiment,
+                                       PUBLISHER_MESSAGE_MAX_BYTES, &err),
+                     STATUS_OK);
+    struct rpc_stream *stream = watch_without_reading(channel);
+    wait_for_watches(world, 1);
+    publish(world, 1, 4u << 20, false);
+    clock_sleep_ms(1000);
+    publish(world, 2, 1000, false);
+    expect(world, 1, 2, false, "run-a"); /* others are served meanwhile */
+    clock_sleep_ms(6000);                /* 0.3 s, and 4.1 s for the package */
+    assert_true(has_ended(stream, &err));
+    assert_non_null(strstr(err.text, "the parameters were not read in time"));
+    rpc_channel_close(channel);
+}
+
+/* Watchers at different versions, none of which reads: only so many bytes of old packages. */
+static void old_packages_are_bounded(void **state)
+{
+    enum { N = 12, SIZE = 4 << 20, KEPT = 3 };
+    struct world *world = *state;
+    struct rpc_channel *channels[N] = {NULL};
+    struct rpc_stream *streams[N];
+    struct err err = {0};
+    publisher_set_limits(world->publisher, 60000, KEPT * (size_t)SIZE);
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(peer_channel_open(&channels[i], world->experiment.parameters,
+                                           &world->experiment, PUBLISHER_MESSAGE_MAX_BYTES, &err),
+                         STATUS_OK);
+        streams[i] = watch_without_reading(channels[i]);
+        wait_for_watches(world, i + 1);
+        publish(world, i + 1, SIZE, false);
+    }
+    expect(world, N - 1, N, false, "run-a");
+    clock_sleep_ms(1500);
+    int ended = 0;
+    for (unsigned i = 0; i < N; i++) {
+        struct err why = {0};
+        if (has_ended(streams[i], &why)) {
+            assert_non_null(strstr(why.text, "too many older versions are still being sent"));
+            assert_true(i < N - KEPT); /* the oldest first */
+            ended++;
+        } else {
+            rpc_stream_cancel(streams[i]);
+            (void)rpc_stream_finish(streams[i], 1000, &why);
+        }
+        rpc_channel_close(channels[i]);
+    }
+    print_message("    %d of %d watchers were ended\n", ended, (int)N);
+    assert_true(ended >= N - KEPT - 1);
 }
 
 static void the_end_is_delivered_once(void **state)
@@ -360,6 +496,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(late_watchers_get_the_newest_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_outlives_newer_ones, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_first_finish_counts, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(long_reasons_are_cut_between_characters, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(control_characters_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_does_not_read_in_time_is_ended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(old_packages_are_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_end_is_delivered_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_leaves_after_the_end_is_not_waited_for, set_up,
                                         tear_down),
