@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "replay_server/service/insert_stream_private.h"
 
@@ -27,20 +28,37 @@ static void insert_done(struct insert_job *job);
 /* ---- To the inserter ---- */
 
 /* Reserves memory for the whole episode; false where there is none now. Chunk 0 is here already, in
- * the slack of the pool. */
+ * the slack of the pool. Episodes may wait with their memory for the rates of their table, so no
+ * table gets more than its share while there are several, but always one episode. */
 static bool reserve(struct insert_stream *stream)
 {
     struct service *service = stream->service;
+    struct served_table *table = stream->table;
     struct incoming *in = &stream->in;
-    if (!in->reserved && in->kind == KIND_STORE) {
-        const uint64_t budget = (uint64_t)service->options.insert_buffer_bytes;
-        if (service->insert_reserved + in->need_bytes > budget) {
-            return false;
-        }
-        service->insert_reserved += in->need_bytes;
-        in->reserved = true;
+    if (in->reserved || in->kind != KIND_STORE) {
+        return true;
     }
+    const uint64_t budget = (uint64_t)service->options.insert_buffer_bytes;
+    const uint64_t share = budget / service->n_tables;
+    ASSERT(service->insert_reserved <= budget);
+    stream->by_share = table->reserved_bytes > 0 && table->reserved_bytes + in->need_bytes > share;
+    if (stream->by_share || service->insert_reserved + in->need_bytes > budget) {
+        return false;
+    }
+    service->insert_reserved += in->need_bytes;
+    table->reserved_bytes += in->need_bytes;
+    in->reserved = true;
+    in->reserved_ns = clock_now_ns();
     return true;
+}
+
+void insert_unreserve(struct service *service, struct served_table *table, uint64_t bytes)
+{
+    ASSERT(service->insert_reserved >= bytes);
+    ASSERT(table->reserved_bytes >= bytes);
+    service->insert_reserved -= bytes;
+    table->reserved_bytes -= bytes;
+    service->inserts_may_go = true;
 }
 
 static struct insert_op *new_op(struct insert_stream *stream)
@@ -222,7 +240,9 @@ bool insert_stream_advance(struct insert_stream *stream)
     }
     stream->by_rate = false;
     if (!reserve(stream)) {
-        insert_stream_park(stream, "memory: replay_server.insert_buffer_bytes");
+        insert_stream_park(stream, stream->by_share ? "memory: the table's share of "
+                                                      "replay_server.insert_buffer_bytes"
+                                                    : "memory: replay_server.insert_buffer_bytes");
         return false;
     }
     if (!in->complete) {
@@ -306,7 +326,7 @@ static void insert_done(struct insert_job *job)
         job->chunks = chunk->next;
         buffer_give_back(chunk);
     }
-    service->insert_reserved -= op->reserved_bytes;
+    insert_unreserve(service, op->table, op->reserved_bytes);
     if (stream->call == NULL && stream->n_jobs == 0) {
         mem_free(stream);
     }

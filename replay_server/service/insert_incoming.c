@@ -118,8 +118,7 @@ void insert_incoming_drop(struct insert_stream *stream)
         buffer_give_back(chunk);
     }
     if (in->reserved) {
-        stream->service->insert_reserved -= in->need_bytes;
-        stream->service->inserts_may_go = true;
+        insert_unreserve(stream->service, stream->table, in->need_bytes);
     }
     in->reserved = false;
     in->last = NULL;

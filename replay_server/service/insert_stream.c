@@ -20,7 +20,8 @@
 #include "common/base/memory.h"
 #include "replay_server/service/insert_stream_private.h"
 
-#define UNSENT_MAX 4u /* acknowledgements waiting to be sent before they are merged */
+#define UNSENT_MAX        4u          /* acknowledgements that wait to be sent; more are merged */
+#define LEAST_BYTES_PER_S (64u << 10) /* at which an episode must come in when memory is short */
 
 /* ---- Life ---- */
 
@@ -187,23 +188,62 @@ bool insert_streams_advance(struct service *service)
         /* Memory goes in order, so that a long episode is not overtaken for ever by short ones. */
         if (!(needs_memory && memory_short)) {
             any = insert_stream_advance(stream) || any;
-            memory_short = memory_short || (needs_memory && !stream->in.reserved && stream->parked);
+            memory_short = memory_short || (needs_memory && !stream->in.reserved &&
+                                            stream->parked && !stream->by_share);
         }
         stream = service->advancing;
     }
     return any;
 }
 
+/* Does a stream wait for the memory of its episode? */
+static bool anyone_short_of_memory(const struct service *service)
+{
+    const struct insert_stream *stream = service->parked_first;
+    while (stream && (stream->in.kind != KIND_STORE || stream->in.reserved)) {
+        stream = stream->parked_next;
+    }
+    return stream != NULL;
+}
+
+/* Does the episode come in so slowly that its memory is held for nothing? */
+static bool is_trickling(const struct insert_stream *stream, uint64_t now_ns, uint64_t idle_ns)
+{
+    const struct incoming *in = &stream->in;
+    const uint64_t bytes = (uint64_t)in->next_chunk * STORE_CHUNK_BYTES;
+    const uint64_t allowed_ns = idle_ns + bytes * NS_PER_S / LEAST_BYTES_PER_S;
+    return in->reserved && !in->complete && now_ns > in->reserved_ns &&
+           now_ns - in->reserved_ns > allowed_ns;
+}
+
 void insert_streams_check_idle(struct service *service, uint64_t now_ns)
 {
     const uint64_t limit_ns = (uint64_t)service->options.idle_seconds * NS_PER_S;
+    const bool memory_short = anyone_short_of_memory(service);
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
-        if (stream->state == RECEIVING && !stream->parked && now_ns - stream->heard_ns > limit_ns) {
+        if (stream->state != RECEIVING || stream->parked) {
+            continue;
+        }
+        if (now_ns - stream->heard_ns > limit_ns) {
             insert_stream_fail(
                 stream, STATUS_TIMEOUT,
                 "no further chunk of the episode came in replay_server.idle_seconds");
+        } else if (memory_short && is_trickling(stream, now_ns, limit_ns)) {
+            insert_stream_fail(stream, STATUS_TIMEOUT,
+                               "the episode came in at less than 64 KiB a second while others "
+                               "waited for replay_server.insert_buffer_bytes");
         }
     }
+}
+
+bool insert_stream_holds(const struct insert_stream *stream, const struct served_table **table,
+                         const char **who, size_t *bytes, uint64_t *since_ns)
+{
+    *table = stream->table;
+    *who = stream->writer ? stream->writer->name : "?";
+    *bytes = stream->in.reserved ? stream->in.need_bytes : 0;
+    *since_ns = stream->in.reserved_ns;
+    return *bytes > 0;
 }
 
 bool insert_stream_waits(struct insert_stream *stream, const struct served_table **table,

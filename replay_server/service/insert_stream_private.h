@@ -23,7 +23,8 @@ struct incoming {
     uint32_t n_chunks, next_chunk;
     struct buffer *first, *last; /* chunks so far */
     uint64_t need_bytes;         /* of insert_pool, for all chunks */
-    bool reserved;               /* need_bytes are counted in service->insert_reserved */
+    bool reserved;               /* need_bytes are counted by insert_reserve */
+    uint64_t reserved_ns;        /* since then */
     bool complete;
     uint32_t cursor_size;
     uint8_t cursor[WRITER_CURSOR_MAX];
@@ -44,6 +45,7 @@ struct insert_stream {
     uint64_t since_ns;
     char why[128];
     bool by_rate;      /* the limiter refused; `why` is made anew when somebody asks */
+    bool by_share;     /* its table has its share of memory */
     uint64_t seen;     /* episodes that the table had taken by then */
     uint64_t heard_ns; /* last message */
     struct incoming in;
@@ -72,6 +74,8 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
 void insert_incoming_drop(struct insert_stream *stream);
 
 /* ---- insert_admission.c ---- */
+/* Takes back what is counted for an episode of this table. */
+void insert_unreserve(struct service *service, struct served_table *table, uint64_t bytes);
 /* Takes the episode under way as far as it can go now. True when it went on. */
 bool insert_stream_advance(struct insert_stream *stream);
 /* Writes into `why` what the limiter makes the stream wait for. False: nothing, now. */

@@ -1,4 +1,4 @@
-/* Reading a request, drawing its snippets, and making the message. */
+/* Reads and checks a request, draws the snippets of a response, and makes its message. */
 #include "replay_server/service/sample_op.h"
 
 #include "common/base/memory.h"
@@ -91,22 +91,25 @@ status sample_request_read(struct sample_request *request, const struct service 
 
 /* ---- Life of an op ---- */
 
+/* What one snippet takes behind the rows. */
+#define SNIPPET_BYTES (sizeof(struct gather_snippet) + 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t))
+
+/* Rows are floats, the arrays behind them begin at a multiple of 8. */
+static size_t rows_bytes(const struct sample_request *request, uint32_t n_batches)
+{
+    return (n_batches * request->batch_bytes + 7) / 8 * 8;
+}
+
+size_t sample_op_bytes(const struct sample_request *request, uint32_t n_batches)
+{
+    return rows_bytes(request, n_batches) + (size_t)n_batches * request->count * SNIPPET_BYTES;
+}
+
 struct sample_op *sample_op_new(const struct sample_request *request)
 {
     struct sample_op *op = mem_new(sizeof *op);
-    if (op == NULL) {
-        return NULL;
-    }
-    const size_t n = (size_t)request->k * request->count;
-    op->request = request;
-    op->snippets = mem_array(n, sizeof *op->snippets);
-    op->n_valid = mem_array(n, sizeof *op->n_valid);
-    op->episode_id = mem_array(n, sizeof *op->episode_id);
-    op->first_row = mem_array(n, sizeof *op->first_row);
-    op->probability = mem_array(n, sizeof *op->probability);
-    if (!op->snippets || !op->n_valid || !op->episode_id || !op->first_row || !op->probability) {
-        sample_op_free(op);
-        return NULL;
+    if (op) {
+        op->request = request;
     }
     return op;
 }
@@ -117,13 +120,21 @@ void sample_op_free(struct sample_op *op)
         if (op->buffer) {
             buffer_give_back(op->buffer);
         }
-        mem_free(op->snippets);
-        mem_free(op->n_valid);
-        mem_free(op->episode_id);
-        mem_free(op->first_row);
-        mem_free(op->probability);
         mem_free(op);
     }
+}
+
+/* Lays the arrays out in the buffer, those of 8-byte numbers first. */
+static void lay_out(struct sample_op *op, uint32_t n)
+{
+    uint8_t *at = op->buffer->bytes + rows_bytes(op->request, op->n_batches);
+    ASSERT((uintptr_t)at % sizeof(uint64_t) == 0);
+    ASSERT(op->buffer->capacity >= sample_op_bytes(op->request, op->n_batches));
+    op->snippets = (void *)at;
+    op->episode_id = (void *)(at += n * sizeof *op->snippets);
+    op->probability = (void *)(at += n * sizeof *op->episode_id);
+    op->n_valid = (void *)(at += n * sizeof *op->probability);
+    op->first_row = (void *)(at + n * sizeof *op->n_valid);
 }
 
 /* ---- Drawing ---- */
@@ -157,7 +168,8 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->first_batch = first_batch;
     op->n_batches = n_batches;
     op->version = table_version(table->table);
-    op->prioritized = !table_draws_evenly(table->table);
+    op->even = table_draws_evenly(table->table);
+    lay_out(op, n_batches * request->count);
     op->job = (struct gather_job){.snippets = op->snippets,
                                   .n = n_batches * request->count,
                                   .N = request->N,
@@ -181,7 +193,8 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
             service_drop_corrupt(service, table, op->snippets[j].id);
         } else if (op->snippets[j].result == STATUS_NOT_FOUND &&
                    table_get(table->table, op->snippets[j].id, NULL)) {
-            /* In the index and not in a snapshot that has seen its commit: its chunks are lost. */
+            /* It is in the index, and not in a snapshot that has seen its commit: its chunks are
+             * lost. */
             service_drop_corrupt(service, table, op->snippets[j].id);
         }
     }
@@ -208,7 +221,7 @@ void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
     message->table_version = op->version;
     message->n_n_valid = op->job.n;
     message->n_valid = op->n_valid;
-    if (op->prioritized) {
+    if (!op->even) {
         message->n_episode_id = message->n_first_row = message->n_probability = op->job.n;
         message->episode_id = op->episode_id;
         message->first_row = op->first_row;

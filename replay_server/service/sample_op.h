@@ -27,9 +27,10 @@ struct sample_op {
     uint64_t first_batch;
     uint32_t n_batches;
     uint64_t version;
-    bool prioritized;
-    struct buffer *buffer; /* the rows */
-    /* (k * count), reused: */
+    bool even; /* every transition was equally likely: the response leaves out the last three */
+    /* The rows, and behind them these arrays of (n_batches * count): what a response takes counts
+     * against sample_buffer_bytes, and a stream without a response on its way holds nothing. */
+    struct buffer *buffer;
     struct gather_snippet *snippets;
     uint32_t *n_valid;
     uint64_t *episode_id;
@@ -41,19 +42,24 @@ struct sample_op {
 status sample_request_read(struct sample_request *request, const struct service *service,
                            const Hindcast__SampleRequest *message, struct err *err) MUST_CHECK;
 
+/* Bytes of the buffer for a response of n_batches. */
+size_t sample_op_bytes(const struct sample_request *request, uint32_t n_batches);
+
 /* `request` outlives the op. NULL: out of memory. */
 struct sample_op *sample_op_new(const struct sample_request *request);
 /* Its buffer too, if it still has one. NULL is fine. */
 void sample_op_free(struct sample_op *op);
 
-/* Starts on batches first_batch .. + n_batches - 1, whose rows will be in `buffer` (taken): draws
- * the snippets, counts them, and fills in the job but for `done` and `owner`. */
+/* Starts on batches first_batch .. + n_batches - 1 in `buffer` (taken) of sample_op_bytes: draws the
+ * snippets, counts them, and fills in the job but for `done` and `owner`. */
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
                     uint32_t n_batches, struct buffer *buffer);
-/* Draws again what could not be gathered; the corrupt ones leave the table. False: no luck. */
+/* Draws again what could not be gathered; corrupt episodes leave the table. False: given up, after
+ * many attempts or because the table is empty. */
 bool sample_op_draw_again(struct sample_op *op, struct service *service);
 
-/* The message, which borrows the op's arrays, and its payload, which takes the buffer. */
+/* Fills in the message, which borrows the op's arrays, and its payload, which takes the buffer: the
+ * message must have been packed before the payload is released. */
 void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
                     struct rpc_payload *payload);
 

@@ -1,12 +1,22 @@
 /* Sample: credit comes in, batches go out in order of their number.
  *
- * A response is an op:  drawn (call thread) -> gathered (here when small, else by a gather thread)
- * -> sent in turn. A few ops of a stream are under way at once, so that drawing, gathering and
- * sending overlap. A snippet whose episode went away between draw and gather is drawn again. */
+ * A response is an op:
+ *
+ *     drawn (call thread) --> gathered (here when small, else by a gather thread) --> sent in turn
+ *
+ * A few ops of a stream are under way at once, so that drawing, gathering and sending overlap. A
+ * snippet whose episode was removed between draw and gather is drawn again.
+ *
+ * Memory. Responses come from one pool of sample_buffer_bytes. A client may be granted batches that
+ * it does not read, so two rules keep one stream from holding what others wait for: a stream starts
+ * a second response only within its share of the pool, and while somebody waits for memory, a
+ * stream of which nothing could be sent for idle_seconds is ended. */
+#define LOG_MODULE "sample"
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "common/base/clock.h"
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "replay_server/service/sample_op.h"
 
@@ -23,10 +33,13 @@ struct sample_stream {
     uint64_t credit;
     bool failed, half_closed;
     struct sample_op *first, *last; /* under way, in order */
-    struct sample_op *spare;        /* free */
+    struct sample_op *spare;        /* free; without a buffer */
     uint32_t n_ops;                 /* under way */
     uint32_t n_gathering;           /* with a gather thread */
-    bool waiting;
+    bool wants;                     /* counted in service->sample_wanting: has credit */
+    uint64_t moved_ns;              /* when a response left, or began to wait for that */
+    /* Waiting, for memory or for what `why` says: */
+    bool waiting, short_of_memory;
     uint64_t since_ns;
     char why[128];
 };
@@ -54,6 +67,15 @@ void on_sample_start(struct rpc_call *call)
 struct sample_stream *sample_stream_next(const struct sample_stream *stream)
 {
     return stream->next;
+}
+
+/* Among how many streams the pool is shared: those that have credit. */
+static void count_wanting(struct sample_stream *stream)
+{
+    const bool wants = stream->call && !stream->failed && stream->credit > 0;
+    ASSERT(!stream->wants || stream->service->sample_wanting > 0);
+    stream->service->sample_wanting += (uint32_t)wants - (uint32_t)stream->wants;
+    stream->wants = wants;
 }
 
 static void stream_free(struct sample_stream *stream)
@@ -86,9 +108,11 @@ void on_sample_done(struct rpc_call *call)
         stream->next->previous = stream->previous;
     }
     stream->call = NULL;
+    count_wanting(stream);
     if (stream->n_gathering == 0) {
         stream_free(stream);
     }
+    service->samples_may_go = true; /* a share became free */
     service_settle(service);
 }
 
@@ -96,8 +120,41 @@ static void fail(struct sample_stream *stream, status code, const char *text)
 {
     if (!stream->failed && stream->call) {
         stream->failed = true;
-        stream->waiting = false;
+        stream->waiting = stream->short_of_memory = false;
+        count_wanting(stream);
         rpc_call_finish(stream->call, code, text);
+    }
+}
+
+/* What the stream holds of the pool, at most: responses under way and those not sent yet. */
+static size_t held_bytes(const struct sample_stream *stream)
+{
+    const size_t n = stream->n_ops + (stream->call ? rpc_call_unsent(stream->call) : 0);
+    return n > 0 ? n * sample_op_bytes(&stream->request, stream->request.k) : 0;
+}
+
+/* While somebody waits for memory, ends the streams of which nothing has left for too long. Their
+ * clients may come again. */
+void sample_streams_check_idle(struct service *service, uint64_t now_ns)
+{
+    const uint64_t limit_ns = (uint64_t)service->options.idle_seconds * NS_PER_S;
+    bool short_of_memory = false;
+    for (const struct sample_stream *s = service->sample_streams; s; s = s->next) {
+        short_of_memory = short_of_memory || s->short_of_memory;
+    }
+    for (struct sample_stream *s = service->sample_streams; short_of_memory && s; s = s->next) {
+        if (rpc_call_unsent(s->call) > 0 && now_ns > s->moved_ns &&
+            now_ns - s->moved_ns > limit_ns) {
+            log_warn("a sampler does not read what it was granted and is ended peer=%s bytes=%zu",
+                     rpc_call_peer(s->call), held_bytes(s));
+            s->failed = true;
+            s->waiting = s->short_of_memory = false;
+            count_wanting(s);
+            rpc_call_abort(
+                s->call, STATUS_TIMEOUT,
+                "nothing was read for replay_server.idle_seconds while others waited for "
+                "replay_server.sample_buffer_bytes");
+        }
     }
 }
 
@@ -107,6 +164,9 @@ static void send_op(struct sample_stream *stream, struct sample_op *op)
 {
     Hindcast__SampleResponse response;
     struct rpc_payload payload;
+    if (rpc_call_unsent(stream->call) == 0) {
+        stream->moved_ns = clock_now_ns(); /* from now on it depends on the client */
+    }
     sample_op_fill(op, &response, &payload);
     status s = rpc_call_send(stream->call, &response.base, &payload);
     if (s != STATUS_OK) {
@@ -167,6 +227,7 @@ void sample_streams_gathered(struct gather_job *job)
 
 static void wait_for(struct sample_stream *stream, const char *why)
 {
+    stream->short_of_memory = false;
     if (!stream->waiting) {
         stream->waiting = true;
         stream->since_ns = clock_now_ns();
@@ -224,10 +285,17 @@ static bool start_op(struct sample_stream *stream)
     const bool one = limiter_couples_samples(&table->limiter) && !table_sealed(table->table);
     const uint32_t k = one ? 1 : stream->request.k;
     const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
-    const size_t bytes = n_batches * stream->request.batch_bytes;
+    const size_t bytes = sample_op_bytes(&stream->request, n_batches);
+    const size_t held = held_bytes(stream);
+    const size_t share = (size_t)service->options.sample_buffer_bytes /
+                         (service->sample_wanting ? service->sample_wanting : 1);
+    if (held > 0 && held + bytes > share) {
+        return false; /* goes on when one of its own has been sent */
+    }
     struct buffer *buffer = buffer_pool_take(service->sample_pool, bytes);
     if (buffer == NULL) {
         wait_for(stream, "memory: replay_server.sample_buffer_bytes");
+        stream->short_of_memory = true;
         return false;
     }
     struct sample_op *op = take_op(stream);
@@ -236,7 +304,10 @@ static bool start_op(struct sample_stream *stream)
         fail(stream, STATUS_NO_MEMORY, "out of memory");
         return false;
     }
-    stream->waiting = false;
+    stream->waiting = stream->short_of_memory = false;
+    if (held == 0) {
+        stream->moved_ns = clock_now_ns();
+    }
     sample_op_draw(op, service, stream->next_batch, n_batches, buffer);
     op->job.done = sample_streams_gathered;
     op->job.owner = stream;
@@ -261,6 +332,7 @@ static bool pump(struct sample_stream *stream)
            start_op(stream)) {
         any = true;
     }
+    count_wanting(stream);
     if (stream->half_closed && stream->credit == 0 && stream->n_ops == 0 && stream->call) {
         fail(stream, STATUS_OK, "");
     }
@@ -284,6 +356,16 @@ bool sample_stream_waits(const struct sample_stream *stream, const struct served
     *why = stream->why;
     *since_ns = stream->since_ns;
     return stream->waiting && !stream->failed;
+}
+
+bool sample_stream_holds(const struct sample_stream *stream, const struct served_table **table,
+                         const char **who, size_t *bytes, uint64_t *since_ns)
+{
+    *table = stream->request.table;
+    *who = rpc_call_peer(stream->call);
+    *bytes = held_bytes(stream);
+    *since_ns = stream->moved_ns;
+    return *bytes > 0;
 }
 
 size_t sample_streams_gathering(const struct service *service)
@@ -319,6 +401,7 @@ void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message)
         return;
     }
     stream->credit += request->credit;
+    count_wanting(stream);
     (void)pump(stream);
     service_settle(stream->service);
 }
@@ -336,6 +419,7 @@ void on_sample_sent(struct rpc_call *call)
 {
     struct sample_stream *stream = rpc_call_state(call);
     if (stream) {
+        stream->moved_ns = clock_now_ns();
         flush(stream);
         (void)pump(stream);
         service_settle(stream->service);

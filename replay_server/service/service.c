@@ -252,6 +252,7 @@ static void on_tick(void *arg)
     const uint64_t now_ns = clock_now_ns();
     store_reader_rest(service->reader);
     insert_streams_check_idle(service, now_ns);
+    sample_streams_check_idle(service, now_ns);
     service_metrics_update(service);
     (void)!store_check_present(service->store, NULL);         /* what it finds is in store_broken */
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */

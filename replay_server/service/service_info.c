@@ -11,6 +11,7 @@
 
 #define WAITERS_SHOWN 64u /* of a table */
 #define WRITERS_SHOWN 256u
+#define HOLDERS_SHOWN 64u
 
 /* ---- Info ---- */
 
@@ -21,6 +22,9 @@ struct table_answer {
     size_t n_waiters;
     Hindcast__Waiter waiters[WAITERS_SHOWN];
     Hindcast__Waiter *waiter_pointers[WAITERS_SHOWN];
+    size_t n_holders;
+    Hindcast__Holder holders[HOLDERS_SHOWN];
+    Hindcast__Holder *holder_pointers[HOLDERS_SHOWN];
     Hindcast__WriterInfo writers[WRITERS_SHOWN];
     Hindcast__WriterInfo *writer_pointers[WRITERS_SHOWN];
 };
@@ -82,6 +86,41 @@ static void fill_waiters(struct table_answer *answer, const struct service *serv
     answer->info.waiters = answer->waiter_pointers;
 }
 
+static void add_holder(struct table_answer *answer, const char *who, const char *what, size_t bytes,
+                       uint64_t since_ns)
+{
+    if (answer->n_holders < HOLDERS_SHOWN) {
+        Hindcast__Holder *holder = &answer->holders[answer->n_holders];
+        hindcast__holder__init(holder);
+        holder->who = (char *)who;
+        holder->what = (char *)what;
+        holder->bytes = bytes;
+        holder->seconds = (double)(clock_now_ns() - since_ns) * 1e-9;
+        answer->holder_pointers[answer->n_holders++] = holder;
+    }
+}
+
+static void fill_holders(struct table_answer *answer, const struct service *service,
+                         const struct served_table *table)
+{
+    const struct served_table *of;
+    const char *who;
+    size_t bytes;
+    uint64_t since_ns;
+    for (const struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
+        if (insert_stream_holds(s, &of, &who, &bytes, &since_ns) && of == table) {
+            add_holder(answer, who, "insert", bytes, since_ns);
+        }
+    }
+    for (const struct sample_stream *s = service->sample_streams; s; s = sample_stream_next(s)) {
+        if (sample_stream_holds(s, &of, &who, &bytes, &since_ns) && of == table) {
+            add_holder(answer, who, "sample", bytes, since_ns);
+        }
+    }
+    answer->info.n_holders = answer->n_holders;
+    answer->info.holders = answer->holder_pointers;
+}
+
 static void fill_writers(struct table_answer *answer, const struct served_table *table)
 {
     size_t n = table->writers.n < WRITERS_SHOWN ? table->writers.n : WRITERS_SHOWN;
@@ -107,6 +146,7 @@ static void fill_table(struct table_answer *answer, const struct service *servic
     signature_wire_fill(&answer->signature, &table->record.signature);
     answer->info.signature = &answer->signature.message;
     fill_waiters(answer, service, table);
+    fill_holders(answer, service, table);
     fill_writers(answer, table);
 }
 

@@ -51,6 +51,7 @@ struct service {
     uint64_t insert_reserved;             /* bytes of insert_pool promised to episodes under way */
     struct insert_stream *insert_streams; /* all that have a call, newest first */
     struct sample_stream *sample_streams;
+    uint32_t sample_wanting; /* sample streams that have credit: they share the sample pool */
     struct insert_stream *parked_first, *parked_last; /* those that wait, in order of parking */
     struct insert_stream *advancing; /* insert_streams_advance: the one to look at next */
     bool inserts_may_go;             /* something changed that a parked insert may wait for */
@@ -115,6 +116,9 @@ struct insert_stream *insert_stream_next(const struct insert_stream *stream);
 /* Does it wait, and why? `since_ns` is when it began. */
 bool insert_stream_waits(struct insert_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns);
+/* What does it hold of the insert pool, and since when? False: nothing. */
+bool insert_stream_holds(const struct insert_stream *stream, const struct served_table **table,
+                         const char **who, size_t *bytes, uint64_t *since_ns);
 
 /* ---- sample_stream.c ---- */
 void on_sample_start(struct rpc_call *call);
@@ -127,6 +131,10 @@ void sample_streams_gathered(struct gather_job *job); /* posted by a gather thre
 struct sample_stream *sample_stream_next(const struct sample_stream *stream);
 bool sample_stream_waits(const struct sample_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns);
+/* What does it hold of the sample pool, and since when has nothing of it been sent? False: nothing. */
+bool sample_stream_holds(const struct sample_stream *stream, const struct served_table **table,
+                         const char **who, size_t *bytes, uint64_t *since_ns);
 size_t sample_streams_gathering(const struct service *service);
+void sample_streams_check_idle(struct service *service, uint64_t now_ns);
 
 #endif

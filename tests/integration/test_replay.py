@@ -448,6 +448,113 @@ def test_writers_that_seal_with_different_numbers_are_told(server):
     assert client.seal("two", n_writers=2).sealed
 
 
+# ---- one client does not starve the others ----
+
+def test_a_sampler_that_does_not_read_gives_its_memory_back(make_server):
+    server = make_server(sample_buffer_bytes=16 << 20, idle_seconds=2)
+    client, hoarder = server.client(), server.client()
+    client.insert("writer", [(i + 1, i, numbered_rows(i, 100)) for i in range(20)])
+    ask = dict(batch_snippets=4000, snippet_transitions=9, seed=1)  # 4 MB a batch
+    holding = hoarder.sampler(credit=1000, **ask)
+    [held] = wait_until(lambda: [h for h in client.info().holders if h.bytes >= 12 << 20 and h.seconds > 0.5],
+                        "it to hold the pool")
+    assert held.what == "sample" and held.who
+    assert len(client.draw(2, **ask)) == 2
+    with pytest.raises(grpc.RpcError) as caught:
+        for _ in range(1000):
+            holding.next()
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED and "nothing was read" in caught.value.details()
+    wait_until(lambda: not client.info().holders, "all memory to be back")
+
+
+def test_samplers_share_the_memory(make_server):
+    """One that reads slowly leaves half to another: neither waits for the other to end."""
+    server = make_server(sample_buffer_bytes=16 << 20, idle_seconds=600)
+    client, slow = server.client(), server.client()
+    client.insert("writer", [(i + 1, i, numbered_rows(i, 100)) for i in range(20)])
+    ask = dict(batch_snippets=2000, snippet_transitions=9, seed=1)  # 2 MB a batch
+    first, second = slow.sampler(credit=1000, **ask), client.sampler(credit=1000, **ask)
+    for _ in range(20):
+        first.next()
+        second.next()
+        held = [holder.bytes for holder in client.info().holders if holder.what == "sample"]
+        assert sum(held) <= 2 * (9 << 20)
+    first.close()
+    second.close()
+
+
+def test_an_episode_that_trickles_gives_its_memory_back(make_server):
+    server = make_server(idle_seconds=2, insert_buffer_bytes=4 << 20, map_bytes=256 << 20)
+    client, slow = server.client(), server.client()
+    opened = slow.open_insert("slow")
+    stop = threading.Event()
+    chunk = bytes(opened.chunk_rows * slow.W * 4)
+
+    def trickle():
+        for i in range(64):
+            request = server.wire.replay.InsertRequest(sequence=1, chunk=i, last_chunk=i == 63, rows=chunk)
+            if i == 0:
+                request.table, request.writer, request.generation = "default", "slow", opened.generation
+                request.n_rows, request.identity.source = 64 * opened.chunk_rows, 1
+            yield request
+            if stop.wait(1.8):
+                return
+
+    call = slow.stub.Insert(trickle(), timeout=60)
+    [held] = wait_until(lambda: client.info() and client.info().holders, "it to hold the memory")
+    assert (held.who, held.what) == ("slow", "insert") and held.bytes == 4 << 20
+    try:
+        assert client.insert("other", EPISODES[:2]) == (2, 2, 0)
+        code, text = code_of(lambda: list(call))
+        assert code == grpc.StatusCode.DEADLINE_EXCEEDED and "64 KiB a second" in text
+    finally:
+        stop.set()
+
+
+def test_a_table_whose_writers_wait_leaves_memory_to_others(make_server):
+    """Episodes that wait for their table's rate keep their memory: not all of it."""
+    server = make_server(insert_buffer_bytes=1 << 20, tables={"online": {"samples_per_insert": 100,
+                                                                         "samples_per_insert_tolerance": 1}})
+    online, other = server.client(table="online"), server.client(table="other")
+    other.open_insert("first")
+    calls = []
+    for i in range(12):
+        opened = online.open_insert(f"w{i}")
+
+        def requests(i=i, opened=opened):
+            for request in online.chunks(f"w{i}", opened, [(1, i, numbered_rows(i, 1000))]):
+                request.restored = False
+                yield request
+            stop.wait(60)
+
+        stop = threading.Event()
+        calls.append((online.stub.Insert(requests(), timeout=60), stop))
+    try:
+        wait_until(lambda: len(online.info().waiters) >= 10, "them to wait")
+        assert other.insert("writer", EPISODES[:4]) == (4, 4, 0)
+        assert any("share" in waiter.why for waiter in online.info().waiters)
+    finally:
+        for call, stop in calls:
+            call.cancel()
+            stop.set()
+
+
+def test_idle_sample_streams_hold_no_batches(make_server):
+    server = make_server(sample_buffer_bytes=32 << 20)
+    client = server.client()
+    client.insert("writer", [(i + 1, i, numbered_rows(i, 100)) for i in range(20)])
+    samplers = []
+    for _ in range(20):
+        samplers.append(client.sampler(credit=2, batch_snippets=30000, snippet_transitions=1, seed=1))
+        samplers[-1].next()
+        samplers[-1].next()
+    assert not client.info().holders
+    memory = int(next(line for line in open(f"/proc/{server.process.pid}/status") if line.startswith("VmRSS")).split()[1])
+    assert memory < 120 << 10, f"{memory} KiB"  # 32 MiB of it the pool's
+    for sampler in samplers:
+        sampler.close()
+
+
 # ---- refused, in words ----
 
 def test_another_signature_is_refused_with_the_difference(sealed):

@@ -20,4 +20,9 @@ void clients_close(void); /* ends what still runs, waits for it */
 /* What is not done, for people. */
 void clients_describe(char *text, size_t size);
 
+/* ---- clients_hostile.c ---- */
+/* Those that the plan has; they go on until they are closed. */
+void hostile_open(const struct plan *plan);
+void hostile_close(void);
+
 #endif

@@ -63,7 +63,9 @@ static void check_samples(uint32_t server, const struct served_table *table,
         verdict_wrong("server %u: sampled from %" PRIu64 " transitions, below %" PRIu64, server,
                       now->transitions, set->min_transitions);
     }
-    const double most = (double)ledger.plan->B * (double)ledger.plan->N;
+    const uint64_t batch = (uint64_t)ledger.plan->B * ledger.plan->N;
+    const uint64_t hoarded = ledger.plan->hoarder ? plan_hoarder_snippets(ledger.plan) : 0;
+    const double most = (double)(batch > hoarded ? batch : hoarded);
     /* An insert that failed after the draw takes its part of the lead back. */
     const bool cancelled = now->limiter.fresh_inserted < before->limiter.fresh_inserted;
     if (set->samples_per_insert > 0 && !cancelled && lead(&now->limiter) < -set->tolerance - most) {

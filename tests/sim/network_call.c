@@ -221,6 +221,18 @@ grpc_call_error grpc_call_cancel(grpc_call *call, void *reserved)
     return GRPC_CALL_OK;
 }
 
+grpc_call_error grpc_call_cancel_with_status(grpc_call *call, grpc_status_code code,
+                                             const char *text, void *reserved)
+{
+    (void)reserved;
+    if (!call->ended) {
+        call_end(call, code, text);
+        frames_send_reset(call, code, text);
+    }
+    fiber_may_yield();
+    return GRPC_CALL_OK;
+}
+
 void grpc_call_unref(grpc_call *call)
 {
     if (!call->ended && !(call->channel && call->channel->lame)) {

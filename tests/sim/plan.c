@@ -8,8 +8,15 @@
 #include "common/base/clock.h"
 #include "tests/sim/chance.h"
 
-#define SOURCE_WRITER 1000u /* + writer */
-#define SOURCE_TWINS  999u  /* of what several writers have */
+#define SOURCE_WRITER     1000u /* + writer */
+#define SOURCE_DUPLICATES 999u  /* of what several writers have */
+
+static uint64_t mix(uint64_t a, uint64_t b)
+{
+    uint64_t z = (a ^ b * 0x9e3779b97f4a7c15ull) + 0x632be59bd9b4e019ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    return z ^ z >> 31;
+}
 
 static void defaults(struct plan *plan)
 {
@@ -65,8 +72,8 @@ uint64_t plan_transitions(const struct plan *plan)
     for (uint32_t w = 0; w < plan->n_writers; w++) {
         for (uint32_t i = 0; i < plan->n_episodes; i++) {
             const struct episode_identity identity = plan_identity(plan, w, i);
-            /* What twins share counts once. */
-            if (identity.source != SOURCE_TWINS || w == 0) {
+            /* What several writers have counts once. */
+            if (identity.source != SOURCE_DUPLICATES || w == 0) {
                 sum += plan_T(plan, &identity);
             }
         }
@@ -129,7 +136,7 @@ void plan_make(struct plan *plan, uint64_t seed)
     defaults(plan);
     plan->seed = seed;
     plan->online = chance_in(2);
-    plan->twins = chance_in(3);
+    plan->duplicates = chance_in(3);
     plan->require_sealed = !plan->online && chance_in(2);
     memset(&plan->signature, 0, sizeof plan->signature);
     choose_sizes(plan);
@@ -143,10 +150,27 @@ void plan_make(struct plan *plan, uint64_t seed)
     plan->trouble_every_ns = chance_scale(20, 4000) * NS_PER_MS;
     plan->delay_ns_max = chance_scale(50, 50000) * 1000;
     plan->window_bytes = chance_scale(64, 1 << 20);
+    /* From the seed itself, so that the rest of the plan is what it is without them. */
+    plan->hoarder = mix(seed, 1) % 6 == 0;
+    plan->trickler = mix(seed, 2) % 6 == 0;
+    if (plan->hoarder || plan->trickler) {
+        plan->options.idle_seconds = 20;
+    }
+    if (plan->hoarder) { /* what its few responses fill */
+        plan->options.sample_buffer_bytes = (int64_t)(1 + mix(seed, 3) % 7) << 16;
+    }
+    if (plan->trickler) { /* what takes it longer than the peace lasts */
+        plan->options.insert_buffer_bytes = 8 << 20;
+    }
     plan->experiment.replay.n = plan->n_servers;
     for (uint32_t i = 0; i < plan->n_servers; i++) {
         snprintf(plan->experiment.replay.items[i], CONFIG_TEXT_SIZE, "127.0.0.1:%u", 7000 + i);
     }
+}
+
+uint32_t plan_hoarder_snippets(const struct plan *plan)
+{
+    return 1 + (60u << 10) / (2 * plan->W * (uint32_t)sizeof(float) + 64);
 }
 
 void plan_print(const struct plan *plan)
@@ -154,10 +178,12 @@ void plan_print(const struct plan *plan)
     const struct options *o = &plan->options;
     const struct table_options *t = &o->table;
     printf("seed %" PRIu64 ": %s, %u writers of %u episodes of up to %u transitions%s, %u samplers"
-           " of %u batches (%u x %u)%s, %u servers, W %u\n",
+           " of %u batches (%u x %u)%s, %u servers, W %u%s%s\n",
            plan->seed, plan->online ? "online" : "logs", plan->n_writers, plan->n_episodes,
-           plan->T_max, plan->twins ? " with twins" : "", plan->n_samplers, plan->n_batches,
-           plan->B, plan->N, plan->require_sealed ? " once sealed" : "", plan->n_servers, plan->W);
+           plan->T_max, plan->duplicates ? " with duplicates" : "", plan->n_samplers,
+           plan->n_batches, plan->B, plan->N, plan->require_sealed ? " once sealed" : "",
+           plan->n_servers, plan->W, plan->hoarder ? ", a hoarder" : "",
+           plan->trickler ? ", a trickler" : "");
     printf("  limits: min %" PRId64 ", max %" PRId64 " transitions, %" PRId64 " episodes (%s),"
            " per insert %g +- %g, per eviction %g\n",
            t->min_transitions, t->max_transitions, t->max_episodes, t->remover,
@@ -173,16 +199,9 @@ void plan_print(const struct plan *plan)
 
 struct episode_identity plan_identity(const struct plan *plan, uint32_t writer, uint32_t number)
 {
-    const bool twin = plan->twins && number % 4 == 1;
-    return (struct episode_identity){.source = twin ? SOURCE_TWINS : SOURCE_WRITER + writer,
-                                     .episode = number};
-}
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    uint64_t z = (a ^ b * 0x9e3779b97f4a7c15ull) + 0x632be59bd9b4e019ull;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-    return z ^ z >> 31;
+    const bool duplicate = plan->duplicates && number % 4 == 1;
+    return (struct episode_identity){
+        .source = duplicate ? SOURCE_DUPLICATES : SOURCE_WRITER + writer, .episode = number};
 }
 
 uint32_t plan_T(const struct plan *plan, const struct episode_identity *identity)

@@ -22,7 +22,8 @@ struct plan {
     uint32_t n_episodes;       /* of each writer */
     uint32_t T_max;            /* transitions of an episode: 1 .. */
     bool online;               /* fresh episodes; else logs, sealed at the end */
-    bool twins;                /* some episodes come from several writers */
+    bool duplicates;           /* some episodes come from several writers */
+    bool hoarder, trickler;    /* clients_hostile.c */
     bool require_sealed;       /* samplers wait for the seal */
     uint32_t n_batches;        /* each sampler wants, of an unsealed or sealed table */
     uint32_t B, N;             /* a batch's snippets, a snippet's transitions */
@@ -46,6 +47,8 @@ void plan_episode(const struct plan *plan, struct episode *episode,
                   const struct episode_identity *identity);
 /* The largest that a table may get without removing, over all writers: transitions. */
 uint64_t plan_transitions(const struct plan *plan);
+/* The batches of the hoarder, of one transition a snippet: about 60 KB. */
+uint32_t plan_hoarder_snippets(const struct plan *plan);
 void plan_print(const struct plan *plan);
 
 #endif

@@ -7,7 +7,7 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
             ${sim}/fiber.c ${sim}/fiber_pthread.c
             ${sim}/network_queue.c ${sim}/network_channel.c ${sim}/network_server.c ${sim}/network_call.c
             ${sim}/network_frame.c ${sim}/network_fault.c ${sim}/network_slice.c
-            ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c
+            ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c ${sim}/clients_hostile.c
             ${sim}/ledger.c ${sim}/ledger_look.c ${sim}/ledger_rates.c ${sim}/ledger_batch.c ${sim}/ledger_store.c
             ${sim}/referee.c
     LINK hindcast_replay_server_service hindcast_test_base)

@@ -95,6 +95,7 @@ static void *tell(void *arg)
     const uint64_t peace_ns = agenda_now() + plan->trouble_ns;
     servers_open(plan);
     clients_open(plan);
+    hostile_open(plan);
     while (agenda_now() < peace_ns && !clients_done()) {
         fiber_wait(NULL, agenda_now() + chance_between(1, 2 * plan->trouble_every_ns));
         make_trouble();
@@ -112,6 +113,7 @@ static void *tell(void *arg)
         fiber_wait(NULL, agenda_now() + LOOK_NS);
     }
     ledger_look();
+    hostile_close();
     clients_close();
     ledger_look();
     servers_close();
