@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#include "common/base/status.h"
+
 #include "common/networks/kernels.h"
 
 #define LN_2        0.69314718055994530942
@@ -22,6 +24,7 @@ static float std_factor(const struct gaussian_head *head)
 void gaussian_forward(float *mean, float *std, const struct gaussian_head *head, const float *raw,
                       size_t ld_raw, int R)
 {
+    ASSERT(head->A >= 1 && ld_raw >= 2 * (size_t)head->A);
     const size_t A = (size_t)head->A;
     const float factor = std_factor(head);
     for (int r = 0; r < R; r++) {

@@ -4,8 +4,11 @@
  * kernels_select. The functions here check what holds for every implementation and pass on. */
 #include "common/networks/kernels.h"
 
+#include <cpuid.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/networks/kernels_table.h"
 
@@ -14,9 +17,14 @@ static _Atomic(const struct kernels_table *) in_use;
 /* The table for which this thread has called kernels_thread_begin. */
 static _Thread_local const struct kernels_table *begun;
 
-/* The best first. */
-static const struct kernels_table *const all[] = {&kernels_avx512bf16, &kernels_avx512,
-                                                  &kernels_avx2, &kernels_plain};
+/* The best first. `plain` runs everywhere, so that what follows it is used by name only.
+ *
+ * The order is a rule, not a measurement: each table has the bits of float of the next one with the
+ * same registers, and adds instructions that make more products each: 16 lanes for 8, pairs of
+ * bf16, then tiles, whose peak is 16 times that of pairs. */
+static const struct kernels_table *const all[] = {&kernels_amx,    &kernels_avx512bf16,
+                                                  &kernels_avx512, &kernels_avx2,
+                                                  &kernels_plain,  &kernels_amx_emulated};
 #define N_ALL (sizeof all / sizeof all[0])
 
 /* All that kernels_avx512.h uses. */
@@ -26,16 +34,34 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 }
 
+/* Whether the processor has tiles of bf16 and the kernel grants them to this process. Their state is
+ * 8 KB a thread, which Linux saves only for processes that have asked; threads inherit the
+ * permission. It is refused where a signal stack is too small for that state: then we do without. */
+static bool has_amx(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    enum { AMX_BF16 = 22, AMX_TILE = 24 };
+    unsigned a, b, c, d;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d >> AMX_BF16 & 1u) == 0 ||
+        (d >> AMX_TILE & 1u) == 0) {
+        return false;
+    }
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
+
 /* Whether this processor can run the table's instructions. */
 static bool processor_has(const struct kernels_table *table)
 {
+    if (table == &kernels_amx) {
+        return has_avx512() && __builtin_cpu_supports("avx512bf16") && has_amx();
+    }
     if (table == &kernels_avx512bf16) {
         return has_avx512() && __builtin_cpu_supports("avx512bf16");
     }
     if (table == &kernels_avx512) {
         return has_avx512();
     }
-    if (table == &kernels_avx2) {
+    if (table == &kernels_avx2 || table == &kernels_amx_emulated) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
     return true;
@@ -68,6 +94,11 @@ const char *kernels_name(void)
     return table()->name;
 }
 
+const char *kernels_description(void)
+{
+    return table()->description;
+}
+
 status kernels_select(const char *name, struct err *err)
 {
     if (strcmp(name, "best") == 0) {
@@ -85,8 +116,9 @@ status kernels_select(const char *name, struct err *err)
             return STATUS_OK;
         }
     }
-    return err_set(err, STATUS_INVALID,
-                   "kernels %s: expected best, avx512bf16, avx512, avx2 or plain", name);
+    return err_set(
+        err, STATUS_INVALID,
+        "kernels %s: expected best, amx, avx512bf16, avx512, avx2, plain or amx-emulated", name);
 }
 
 const char *kernels_at(size_t i)

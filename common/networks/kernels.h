@@ -31,6 +31,8 @@
 /* The name of the implementation in use. The best that this processor has, unless kernels_select
  * said otherwise. */
 const char *kernels_name(void);
+/* What it is made of, in a few words for the log: "tiles of bf16, 512-bit registers". */
+const char *kernels_description(void);
 /* Selects by name, or "best". INVALID for a name that is not known or that this processor cannot
  * run. Weights that were packed and scratch that was sized before are useless afterwards. Call it
  * at start, or in tests: no other thread may be computing. */

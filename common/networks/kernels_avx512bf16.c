@@ -2,7 +2,8 @@
  * not bf16 has the same bits as in kernels_avx512.c. */
 #include "common/networks/kernels_avx512.h"
 
-#define KERNELS_TABLE kernels_avx512bf16
-#define KERNELS_NAME  "avx512bf16"
+#define KERNELS_TABLE       kernels_avx512bf16
+#define KERNELS_NAME        "avx512bf16"
+#define KERNELS_DESCRIPTION "products of bf16 in 512-bit registers"
 
 #include "common/networks/kernels_vector.h"

@@ -273,6 +273,7 @@ static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
 
 const struct kernels_table kernels_plain = {
     .name = "plain",
+    .description = "loops in C",
     .block_rows = 1,
     .panel = 1,
     .packed_size = packed_size,

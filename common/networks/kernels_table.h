@@ -18,7 +18,7 @@ static inline uint16_t kernels_bf16_of(float x)
 }
 
 struct kernels_table {
-    const char *name;
+    const char *name, *description;
     int block_rows; /* rows that are computed together */
     int panel;      /* outputs of a panel, the unit in which threads share the packing */
     void (*thread_begin)(void); /* NULL: nothing to do */
@@ -60,5 +60,7 @@ extern const struct kernels_table kernels_plain;
 extern const struct kernels_table kernels_avx2;
 extern const struct kernels_table kernels_avx512;
 extern const struct kernels_table kernels_avx512bf16;
+extern const struct kernels_table kernels_amx;
+extern const struct kernels_table kernels_amx_emulated;
 
 #endif

@@ -505,7 +505,10 @@ static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
 
 const struct kernels_table KERNELS_TABLE = {
     .name = KERNELS_NAME,
-    .block_rows = ROWS,
+    .description = KERNELS_DESCRIPTION,
+    .block_rows = KERNELS_BLOCK_ROWS,
+    .thread_begin = KERNELS_THREAD_BEGIN,
+    .thread_end = KERNELS_THREAD_END,
     .panel = PANEL,
     .packed_size = packed_size,
     .pack = pack,

@@ -248,6 +248,7 @@ void network_init(float *params, const struct network_shape *shape, uint64_t see
 /* Layer l of `net` for the kernels (n_layers: the heads): over its whole input, nothing kept. */
 static struct kernels_layer layer_of(const struct network *net, int l)
 {
+    ASSERT(l >= 0 && l <= net->shape->n_layers);
     const struct network_shape *shape = net->shape;
     const bool is_head = l == shape->n_layers;
     struct kernels_layer layer = {
@@ -306,6 +307,8 @@ static void infer_rest(float *out, size_t ld_out, const struct network *net, int
 void network_infer(float *out, size_t ld_out, const struct network *net, const float *x,
                    size_t ld_x, int R, float *scratch)
 {
+    ASSERT(R >= 1);
+    ASSERT(ld_x >= (size_t)net->shape->I && ld_out >= (size_t)net->shape->Q);
     const size_t ld = ld_of(widest(net->shape));
     const struct kernels_layer first = layer_of(net, 0);
     const int tile = tile_rows();
@@ -320,6 +323,7 @@ void network_state_part(float *part, size_t ld_part, const struct network *net, 
                         size_t ld_x, int R, int I)
 {
     /* The first I inputs alone, without the activation: the rest is added later. */
+    ASSERT(I >= 1 && I < net->shape->I);
     struct kernels_layer layer = layer_of(net, 0);
     layer.count = I;
     layer.activation = KERNELS_PLAIN;
@@ -356,6 +360,8 @@ void network_infer_actions(float *out, const struct network *net, const float *p
                            const float *a, size_t ld_a, size_t first, int n, int M, int A,
                            float *scratch)
 {
+    ASSERT(M >= 1);
+    ASSERT(A >= 1 && A < net->shape->I);
     const size_t ld = ld_of(widest(net->shape));
     const size_t Q = (size_t)net->shape->Q;
     /* The last A inputs, on top of the state's share, of which M rows use one row. */
@@ -442,7 +448,8 @@ void network_forward(struct network_tape *tape, const struct network *net, const
 void network_backward(float *gradients, float *dx, size_t ld_dx, const struct network *net,
                       struct network_tape *tape, const float *dout, int R)
 {
-    ASSERT(R <= tape->R_max);
+    ASSERT(R >= 1 && R <= tape->R_max);
+    ASSERT(gradients != NULL || dx != NULL);
     const struct network_shape *shape = net->shape;
     const float *p = net->params;
     float *g = gradients;

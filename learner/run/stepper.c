@@ -69,10 +69,11 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
         return s;
     }
     if (run->settings.evaluation_precision == PRECISION_BF16 && !kernels_bf16_native()) {
-        log_warn("evaluation_precision bf16 gains nothing: this processor has no AVX512-BF16");
+        log_warn(
+            "evaluation_precision bf16 gains nothing: this processor has no instructions for bf16");
     }
-    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64, threads, made->B,
-             options->snippet_transitions);
+    log_info("learning threads=%d batch=%" PRId64 "x%" PRId64 " kernels=%s: %s", threads, made->B,
+             options->snippet_transitions, kernels_name(), kernels_description());
     *stepper = made;
     return STATUS_OK;
 }

@@ -49,6 +49,7 @@ static double mix(double q1, double q2)
 /* v(next[s]) <- the best candidate's value. */
 static void take_best(struct workspace *work, const struct group *group, struct value *value)
 {
+    ASSERT(work->q2 != NULL);
     const size_t C = (size_t)work->step->settings->candidates;
     const float *q = value->q;
     evaluate_candidates(work, value->q, &work->step->critic.target, value, group->S);

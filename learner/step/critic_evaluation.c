@@ -29,6 +29,8 @@ void critic_evaluation_part(struct workspace *work, float *part, const struct ne
 void critic_evaluation(struct workspace *work, float *out, const struct network *net,
                        const float *part, const float *samples, int rows, int n)
 {
+    ASSERT(n >= 1);
+    ASSERT(rows <= work->R_max);
     const size_t A = (size_t)work->step->settings->A;
     const size_t Q = (size_t)net->shape->Q;
     const int ready = critic_evaluation_rows();
@@ -46,6 +48,8 @@ void critic_evaluation_gradients(struct workspace *work, float *q, float *action
                                  const struct network *net, const struct group *group,
                                  const float *samples, int n)
 {
+    ASSERT(action_gradients != NULL);
+    ASSERT(net->shape->Q == 1);
     const struct step *step = work->step;
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;

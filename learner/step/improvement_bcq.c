@@ -10,6 +10,7 @@
 void improvement_bcq(struct workspace *work, const struct group *group, struct value *value,
                      const struct gaussians *prior)
 {
+    ASSERT(work->step->perturb.now.shape != NULL);
     const struct step *step = work->step;
     const struct network *net = &step->perturb.now;
     const size_t A = (size_t)step->settings->A;

@@ -27,6 +27,7 @@
 static void e_step(const struct step *step, struct sums *sums, float *weights, const float *q,
                    int task)
 {
+    ASSERT(task >= 0 && task < step->settings->K);
     const int M = step->settings->M;
     const double eta = step->eta[task];
 
@@ -118,6 +119,7 @@ static void m_step(struct workspace *work, const struct value *value, int s, int
 void improvement_mpo(struct workspace *work, const struct group *group, struct value *value,
                      const struct gaussians *prior)
 {
+    ASSERT(work->step->policy.now.shape != NULL);
     const struct step *step = work->step;
     const struct network *net = &step->policy.now;
     const struct gaussian_head *head = &step->policy_head;

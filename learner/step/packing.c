@@ -117,6 +117,7 @@ void packing_copy_targets(struct packing *packing)
 
 void packing_done(struct packing *packing, const struct state *state)
 {
+    ASSERT(state_version(state) != 0);
     packing->version = state_version(state);
 }
 

@@ -3,6 +3,7 @@
 #include "learner/step/phases.h"
 
 #include "common/base/clock.h"
+#include "common/base/status.h"
 
 const char *phase_name(enum phase phase)
 {
@@ -21,6 +22,7 @@ void phases_start(struct phases *phases)
 
 void phases_lap(struct phases *phases, enum phase phase)
 {
+    ASSERT(phase < PHASES);
     const uint64_t now_ns = clock_now_ns();
     phases->ns[phase] += now_ns - phases->lap_ns;
     phases->lap_ns = now_ns;

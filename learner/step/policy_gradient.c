@@ -8,6 +8,7 @@
 
 void policy_gradient_sample(struct workspace *work, const struct group *group, float *samples)
 {
+    ASSERT(work->z != NULL);
     const struct step *step = work->step;
     const struct gaussians *policy = &work->policy;
     const int A = step->settings->A;
@@ -46,6 +47,7 @@ static void gather(struct workspace *work, size_t s, const float *action_gradien
 void policy_gradient_follow(struct workspace *work, const struct group *group, const float *q,
                             const float *action_gradients, const struct gaussians *prior)
 {
+    ASSERT(work->step->algorithm->regularizer != NULL);
     const struct step *step = work->step;
     const struct network *net = &step->policy.now;
     const size_t n = (size_t)actions_per_row(step, NOISE_IMPROVE);

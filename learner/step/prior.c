@@ -97,6 +97,7 @@ static void fit_snippet(struct workspace *work, const struct group *group,
 void prior_fit(struct workspace *work, const struct group *group, const struct value *value,
                struct gaussians *prior)
 {
+    ASSERT(work->step->prior.now.shape != NULL);
     const struct step *step = work->step;
     const struct network *net = &step->prior.now;
     const struct gaussian_head *head = &step->prior_head;

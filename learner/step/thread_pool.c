@@ -128,6 +128,7 @@ int thread_pool_size(const struct thread_pool *pool)
 
 void thread_pool_run(struct thread_pool *pool, void (*work)(void *arg, int i), void *arg)
 {
+    ASSERT(pool->at_work == 0);
     pthread_mutex_lock(&pool->mutex);
     pool->work = work;
     pool->arg = arg;

@@ -9,6 +9,7 @@
 
 void value_estimate(struct workspace *work, const struct group *group, struct value *value)
 {
+    ASSERT(group->S >= 1 && group->R <= work->R_max);
     const struct step *step = work->step;
     const bool from_prior = step->algorithm->value_from_prior;
     const struct network *actor = from_prior ? &step->prior.now : &step->policy.target;

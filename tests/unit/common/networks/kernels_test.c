@@ -14,12 +14,17 @@ static const int sizes[] = {1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 32, 33, 64
 #define N_SIZES (sizeof sizes / sizeof sizes[0])
 #define SPARE   40 /* floats after each row that must not change */
 
-/* Implementation i besides plain; tests skip those that this processor cannot run. */
-#define N_FAST 3
-static const char *fast(size_t i)
+#define N_KERNELS_MAX 8
+
+/* Implementations; tests skip those that this processor cannot run. */
+static size_t n_kernels(void)
 {
-    static const char *const names[N_FAST] = {"avx2", "avx512", "avx512bf16"};
-    return names[i];
+    size_t n = 0;
+    while (kernels_at(n) != NULL) {
+        n++;
+    }
+    assert_in_range(n, 2, N_KERNELS_MAX);
+    return n;
 }
 
 static uint32_t purpose;
@@ -164,8 +169,8 @@ static void check_layer(const char *name, const struct layer_case *c)
 static void forward_agrees_with_plain(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < N_FAST; f++) {
-        if (!have(fast(f))) {
+    for (size_t f = 0; f < n_kernels(); f++) {
+        if (!have(kernels_at(f))) {
             continue;
         }
         for (size_t r = 0; r < N_SIZES; r++) {
@@ -175,14 +180,15 @@ static void forward_agrees_with_plain(void **state)
                     sizes[r], I, sizes[o], 0, I, 1, (enum kernels_activation)((r + o) % 3)};
                 /* Layer norm over one or two outputs divides nearly 0 by nearly 0. */
                 if (c.O > 2 || c.activation != KERNELS_NORM_TANH) {
-                    check_layer(fast(f), &c);
+                    check_layer(kernels_at(f), &c);
                 }
             }
         }
         /* Only the last inputs, on top of rows that several rows share. */
-        check_layer(fast(f), &(struct layer_case){240, 23, 256, 17, 6, 20, KERNELS_NORM_TANH});
-        check_layer(fast(f), &(struct layer_case){37, 9, 33, 8, 1, 7, KERNELS_NORM_TANH});
-        check_layer(fast(f), &(struct layer_case){37, 9, 1, 4, 5, 7, KERNELS_ELU});
+        check_layer(kernels_at(f),
+                    &(struct layer_case){240, 23, 256, 17, 6, 20, KERNELS_NORM_TANH});
+        check_layer(kernels_at(f), &(struct layer_case){37, 9, 33, 8, 1, 7, KERNELS_NORM_TANH});
+        check_layer(kernels_at(f), &(struct layer_case){37, 9, 1, 4, 5, 7, KERNELS_ELU});
     }
 }
 
@@ -343,10 +349,10 @@ static void check_bf16(const char *name, int R, int I, int O)
 static void bf16_agrees_with_plain(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < N_FAST; f++) {
-        for (size_t r = 0; have(fast(f)) && r < N_SIZES; r++) {
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t r = 0; have(kernels_at(f)) && r < N_SIZES; r++) {
             for (size_t o = 0; o < N_SIZES; o++) {
-                check_bf16(fast(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
+                check_bf16(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
             }
         }
     }
@@ -357,7 +363,6 @@ static void bf16_agrees_with_plain(void **state)
 static void bf16_rounds_to_nearest_even(void **state)
 {
     (void)state;
-    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
     static const struct {
         uint32_t bias;
         uint16_t rounded;
@@ -372,11 +377,11 @@ static void bf16_rounds_to_nearest_even(void **state)
         {0x7f7fffff, 0x7f80}, /* over the largest */
         {0x7f800000, 0x7f80}, /* infinity */
     };
-    for (size_t k = 0; k < 4; k++) {
-        if (!have(names[k])) {
+    for (size_t k = 0; k < n_kernels(); k++) {
+        if (!have(kernels_at(k))) {
             continue;
         }
-        use(names[k]);
+        use(kernels_at(k));
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
             const float zero[2] = {0.0f, 0.0f};
             float bias[2];
@@ -400,9 +405,100 @@ static void bf16_rounds_to_nearest_even(void **state)
             mem_free(packed);
             mem_free(scratch);
             if (y[0] != cases[i].rounded || !isnan(float_of(y[1]))) {
-                fail_msg("%s: %08x is %04x, expected %04x; NaN is %04x", names[k], cases[i].bias,
-                         y[0], cases[i].rounded, y[1]);
+                fail_msg("%s: %08x is %04x, expected %04x; NaN is %04x", kernels_at(k),
+                         cases[i].bias, y[0], cases[i].rounded, y[1]);
             }
+        }
+    }
+    use("best");
+}
+
+/* One output of a layer by tiles, in the order of sums that Intel's manual gives for TDPBF16PS: for
+ * every 32 inputs the products of even and of odd inputs apart, then both, then the total. */
+static float tile_output(const uint16_t *x, const float *w, float bias, int I)
+{
+    float total = bias;
+    for (int i0 = 0; i0 < I; i0 += 32) {
+        float even = 0.0f, odd = 0.0f;
+        for (int i = i0; i < I && i < i0 + 32; i++) {
+            float *sum = i % 2 == 0 ? &even : &odd;
+            *sum = fmaf(float_of(x[i]), w[i], *sum);
+        }
+        total += even + odd;
+    }
+    return total;
+}
+
+/* y(R,O) by the implementation, without activation. */
+static float *plain_layer(const char *name, const float *W, const uint16_t *x, size_t ld_x,
+                          const float *bias, int R, int I, int O)
+{
+    use(name);
+    uint16_t *packed = mem_aligned(kernels_bf16_packed_size(I, O) * sizeof *packed);
+    float *scratch = mem_aligned(kernels_bf16_scratch(I, O) * sizeof *scratch);
+    float *y = mem_aligned((size_t)R * (size_t)O * sizeof *y);
+    kernels_bf16_pack(packed, W, I, O, 0, 1);
+    const struct kernels_layer layer = {.packed_bf16 = packed,
+                                        .I = I,
+                                        .O = O,
+                                        .count = I,
+                                        .start = bias,
+                                        .rows_per_start = 1,
+                                        .activation = KERNELS_PLAIN};
+    kernels_thread_begin();
+    kernels_bf16_next(NULL, y, (size_t)O, &layer, x, ld_x, R, scratch);
+    kernels_thread_end();
+    mem_free(packed);
+    mem_free(scratch);
+    return y;
+}
+
+/* Tiles, emulated and (where the processor has them) real, give the bits of the manual's order, for
+ * every size of tail. The matrix unit itself is held against the emulation in this way. */
+static void tiles_sum_in_the_order_of_the_manual(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"amx-emulated", "amx"};
+    for (size_t k = 0; k < 2; k++) {
+        if (!have(names[k])) {
+            print_message("this processor cannot run %s\n", names[k]);
+            continue;
+        }
+        for (size_t c = 0; c < N_SIZES; c++) {
+            const int R = sizes[c], I = sizes[(c * 5 + 3) % N_SIZES];
+            const int O = sizes[(c * 7 + 11) % N_SIZES];
+            const size_t ld_x = (size_t)I + 6 - (size_t)I % 2;
+            float *W = normals((size_t)I * (size_t)O);
+            float *bias = normals((size_t)O);
+            float *floats = normals((size_t)R * ld_x);
+            uint16_t *x = marked((size_t)R * ld_x);
+            uint32_t bits;
+            for (size_t i = 0; i < (size_t)I * (size_t)O; i++) {
+                memcpy(&bits, &W[i], sizeof bits);
+                bits &= 0xffff0000u; /* a bf16 already: rounding is another test's */
+                memcpy(&W[i], &bits, sizeof bits);
+            }
+            for (size_t i = 0; i < (size_t)R * ld_x; i++) {
+                memcpy(&bits, &floats[i], sizeof bits);
+                /* Beyond the inputs: what must have no weight. */
+                x[i] = i % ld_x < (size_t)I ? (uint16_t)(bits >> 16) : 0x7fc0;
+            }
+            float *y = plain_layer(names[k], W, x, ld_x, bias, R, I, O);
+            for (int r = 0; r < R; r++) {
+                for (int o = 0; o < O; o++) {
+                    const float want =
+                        tile_output(x + (size_t)r * ld_x, W + (size_t)o * (size_t)I, bias[o], I);
+                    if (memcmp(&y[r * O + o], &want, sizeof want) != 0) {
+                        fail_msg("%s R %d I %d O %d: row %d output %d is %.9g, expected %.9g",
+                                 names[k], R, I, O, r, o, (double)y[r * O + o], (double)want);
+                    }
+                }
+            }
+            mem_free(W);
+            mem_free(bias);
+            mem_free(floats);
+            mem_free(x);
+            mem_free(y);
         }
     }
     use("best");
@@ -443,10 +539,10 @@ static void check_backward(const char *name, int R, int I, int O)
 static void backward_agrees_with_plain(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < N_FAST; f++) {
-        for (size_t r = 0; have(fast(f)) && r < N_SIZES; r++) {
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t r = 0; have(kernels_at(f)) && r < N_SIZES; r++) {
             for (size_t o = 0; o < N_SIZES; o++) {
-                check_backward(fast(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
+                check_backward(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
             }
         }
     }
@@ -492,9 +588,9 @@ static void check_activations(const char *name, int R, int H)
 static void activation_gradients_agree_with_plain(void **state)
 {
     (void)state;
-    for (size_t f = 0; f < N_FAST; f++) {
-        for (size_t h = 0; have(fast(f)) && h < N_SIZES; h++) {
-            check_activations(fast(f), 1 + (int)(h % 5), sizes[h]);
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t h = 0; have(kernels_at(f)) && h < N_SIZES; h++) {
+            check_activations(kernels_at(f), 1 + (int)(h % 5), sizes[h]);
         }
     }
 }
@@ -528,9 +624,9 @@ static void functions_are_accurate(void **state)
     enum { N = 200001 };
     float *x = mem_array(N, sizeof *x);
     float *y = mem_array(N, sizeof *y);
-    for (size_t f = 0; f < N_FAST; f++) {
-        for (size_t i = 0; have(fast(f)) && i < sizeof functions / sizeof functions[0]; i++) {
-            use(fast(f));
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t i = 0; have(kernels_at(f)) && i < sizeof functions / sizeof functions[0]; i++) {
+            use(kernels_at(f));
             double worst = 0.0;
             /* Evenly, and densely around 0 in both signs. */
             for (int j = 0; j < N; j++) {
@@ -543,7 +639,8 @@ static void functions_are_accurate(void **state)
                 const double want = functions[i].exact((double)x[j]);
                 worst = fmax(worst, fabs((double)y[j] - want) / fmax(fabs(want), 1e-37));
             }
-            print_message("%s %s: worst relative error %.2e\n", fast(f), functions[i].name, worst);
+            print_message("%s %s: worst relative error %.2e\n", kernels_at(f), functions[i].name,
+                          worst);
             assert_true(worst < 3e-7);
         }
     }
@@ -556,10 +653,9 @@ static void nan_and_infinity_are_kept(void **state)
     (void)state;
     void (*const functions[])(float *, const float *, size_t) = {kernels_exp, kernels_tanh,
                                                                  kernels_softplus, kernels_elu};
-    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
-    for (size_t k = 0; k < 4; k++) {
-        for (size_t f = 0; have(names[k]) && f < 4; f++) {
-            use(names[k]);
+    for (size_t k = 0; k < n_kernels(); k++) {
+        for (size_t f = 0; have(kernels_at(k)) && f < 4; f++) {
+            use(kernels_at(k));
             for (size_t n = 1; n < 40; n++) {
                 float x[40];
                 for (size_t i = 0; i < 40; i++) {
@@ -588,30 +684,33 @@ static void adam_agrees_with_plain(void **state)
     const struct kernels_adam adam = {0.5f,  0.9f,  0.1f,    0.999f, 0.001f,
                                       3e-4f, 10.0f, 1000.0f, 1e-8f};
     float *g = normals(N);
-    float *p[4], *m[4], *v[4];
-    static const char *const names[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    float *p[N_KERNELS_MAX + 1], *m[N_KERNELS_MAX + 1], *v[N_KERNELS_MAX + 1];
+    const size_t n = n_kernels();
     p[0] = normals(N);
     m[0] = normals(N);
     v[0] = normals(N);
     for (size_t i = 0; i < N; i++) {
         v[0][i] *= v[0][i];
     }
-    for (int k = 1; k < 4; k++) {
-        p[k] = copy_of(p[0], N);
-        m[k] = copy_of(m[0], N);
-        v[k] = copy_of(v[0], N);
+    /* Place 0 is that of `plain`, place k + 1 that of implementation k. */
+    for (size_t k = 0; k < n; k++) {
+        p[k + 1] = copy_of(p[0], N);
+        m[k + 1] = copy_of(m[0], N);
+        v[k + 1] = copy_of(v[0], N);
     }
-    for (int k = 0; k < 4; k++) {
-        if (!have(names[k])) {
+    use("plain");
+    kernels_adam_step(p[0], m[0], v[0], g, N, &adam);
+    for (size_t k = 0; k < n; k++) {
+        if (!have(kernels_at(k))) {
             continue;
         }
-        use(names[k]);
-        kernels_adam_step(p[k], m[k], v[k], g, N, &adam);
-        assert_close(p[k], p[0], N, 1e-6, names[k]);
-        assert_close(m[k], m[0], N, 1e-6, names[k]);
-        assert_close(v[k], v[0], N, 1e-6, names[k]);
+        use(kernels_at(k));
+        kernels_adam_step(p[k + 1], m[k + 1], v[k + 1], g, N, &adam);
+        assert_close(p[k + 1], p[0], N, 1e-6, kernels_at(k));
+        assert_close(m[k + 1], m[0], N, 1e-6, kernels_at(k));
+        assert_close(v[k + 1], v[0], N, 1e-6, kernels_at(k));
     }
-    for (int k = 0; k < 4; k++) {
+    for (size_t k = 0; k <= n; k++) {
         mem_free(p[k]);
         mem_free(m[k]);
         mem_free(v[k]);
@@ -636,6 +735,7 @@ int main(void)
         cmocka_unit_test(a_row_does_not_depend_on_the_others),
         cmocka_unit_test(bf16_agrees_with_plain),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(tiles_sum_in_the_order_of_the_manual),
         cmocka_unit_test(backward_agrees_with_plain),
         cmocka_unit_test(activation_gradients_agree_with_plain),
         cmocka_unit_test(functions_are_accurate),

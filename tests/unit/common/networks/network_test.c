@@ -234,14 +234,15 @@ static void bf16_is_near_float(void **state)
 {
     (void)state;
     enum { S = 11, M = 9, I = 5, A = 3, N = S * M };
-    static const char *const kernels[] = {"plain", "avx2", "avx512", "avx512bf16"};
+    static const char *const kernels[] = {"plain",      "avx2", "avx512",
+                                          "avx512bf16", "amx",  "amx-emulated"};
     static const int widths[][3] = {{40, 33, 24}, {1, 7, 1}, {65, 64, 0}, {20, 0, 0}};
     for (int w = 0; w < 4; w++) {
         const int n_layers = widths[w][1] == 0 ? 1 : widths[w][2] == 0 ? 2 : 3;
         float x[S * I], a[N * A], part[S * 96], want[N], plain_bf16[N], got[N];
         noise_normal(x, S * I, 11, 0, 1, 0);
         noise_normal(a, N * A, 11, 0, 2, 0);
-        for (size_t k = 0; k < 4; k++) {
+        for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
             if (kernels_select(kernels[k], NULL) != STATUS_OK) {
                 continue;
             }

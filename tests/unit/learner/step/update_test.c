@@ -116,7 +116,7 @@ static struct settings bf16_settings(const char *algorithm, int K, int T)
 static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
 {
     (void)unused;
-    static const char *const kernels[] = {"plain", "avx2", "avx512"};
+    static const char *const kernels[] = {"plain", "avx2", "avx512", "amx-emulated"};
     for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
         const struct settings settings =
             bf16_settings(settings_algorithm_name((enum settings_algorithm)i), 2, 2);
@@ -127,7 +127,7 @@ static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
         b = run(&settings, 5, NULL);
         assert_near(b, a, 2e-3, settings_algorithm_name(settings.algorithm));
         state_free(b);
-        for (size_t k = 0; k < 3; k++) {
+        for (size_t k = 0; k < sizeof kernels / sizeof kernels[0]; k++) {
             if (kernels_select(kernels[k], NULL) != STATUS_OK) {
                 continue;
             }
