@@ -188,11 +188,14 @@ static status make_prior_package(const struct safetensors *file, struct safetens
 {
     size_t n;
     status s = copy_tensors(writer, file, "prior/", "policy/", &n, err);
+    if (s == STATUS_OK && n == 0) {
+        s = err_set(err, STATUS_NOT_FOUND, "the package has no prior");
+    }
+    if (s == STATUS_OK) {
+        s = copy_tensors(writer, file, "normalizer/", "normalizer/", &n, err);
+    }
     if (s != STATUS_OK) {
         return s;
-    }
-    if (n == 0) {
-        return err_set(err, STATUS_NOT_FOUND, "the package has no prior");
     }
     /* The prior acts by its distribution, even where the policy acts by an argmax. */
     s = copy_notes(writer, file, "min_std", "acting", err);

@@ -41,18 +41,12 @@ status parameters_add_network(struct parameters_layout *layout, const char *name
     return STATUS_OK;
 }
 
-status parameters_add_dual(struct parameters_layout *layout, const char *name, int n,
-                           struct err *err)
+/* Appends a vector to the group, which is the layout's last. */
+static status add_vector(struct parameters_layout *layout, struct parameters_group *group,
+                         const char *name, int n, struct err *err)
 {
-    /* All duals are one group, begun by the first of them. */
-    struct parameters_group *group = NULL;
-    if (layout->n_groups > 0 && !layout->groups[layout->n_groups - 1].is_network) {
-        group = &layout->groups[layout->n_groups - 1];
-    } else {
-        group = add_group(layout, "dual", err);
-    }
     if (group == NULL || group->n_tensors == NETWORK_TENSORS_MAX) {
-        return err_set(err, STATUS_INVALID, "dual %s: too many", name);
+        return err_set(err, STATUS_INVALID, "parameter %s: no room", name);
     }
     ASSERT(n >= 1);
     struct network_tensor *tensor = &group->tensors[group->n_tensors++];
@@ -65,6 +59,27 @@ status parameters_add_dual(struct parameters_layout *layout, const char *name, i
     group->size += padded;
     layout->size += padded;
     return STATUS_OK;
+}
+
+/* The last group where it has that name, else a new one. */
+static struct parameters_group *last_group(struct parameters_layout *layout, const char *name,
+                                           struct err *err)
+{
+    struct parameters_group *last =
+        layout->n_groups > 0 ? &layout->groups[layout->n_groups - 1] : NULL;
+    return last != NULL && strcmp(last->name, name) == 0 ? last : add_group(layout, name, err);
+}
+
+status parameters_add_dual(struct parameters_layout *layout, const char *name, int n,
+                           struct err *err)
+{
+    return add_vector(layout, last_group(layout, "dual", err), name, n, err);
+}
+
+status parameters_add_constant(struct parameters_layout *layout, const char *group,
+                               const char *name, int n, struct err *err)
+{
+    return add_vector(layout, last_group(layout, group, err), name, n, err);
 }
 
 const struct parameters_group *parameters_group(const struct parameters_layout *layout,

@@ -12,10 +12,10 @@
 #include "common/base/status.h"
 #include "common/networks/network.h"
 
-#define PARAMETERS_GROUPS_MAX 6
+#define PARAMETERS_GROUPS_MAX 7
 #define PARAMETERS_NAME_SIZE  64
 
-/* A network, or the group `dual`. */
+/* A network, the group `dual`, or a group of constants. */
 struct parameters_group {
     char name[NETWORK_NAME_SIZE]; /* "policy", "dual" */
     bool is_network;
@@ -39,6 +39,12 @@ status parameters_add_network(struct parameters_layout *layout, const char *name
 /* A vector in the group `dual`, which comes last: "rho_eta", n. */
 status parameters_add_dual(struct parameters_layout *layout, const char *name, int n,
                            struct err *err) MUST_CHECK;
+
+/* A vector that no gradient changes ("normalizer", "mean", n), in a group that comes after the
+ * duals. Being part of the block, it goes wherever the block goes: checkpoints, digests, other
+ * learners. INVALID when there is no room. */
+status parameters_add_constant(struct parameters_layout *layout, const char *group,
+                               const char *name, int n, struct err *err) MUST_CHECK;
 
 /* The group, or NULL. */
 const struct parameters_group *parameters_group(const struct parameters_layout *layout,

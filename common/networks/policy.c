@@ -30,6 +30,7 @@ struct policy {
     void *bytes;              /* what `file` was parsed from */
     struct gaussian_head head;
     struct part actor, critic, perturb;
+    float *normalizer; /* (2,O): mean, scale; NULL: observations are taken as they are */
 };
 
 static struct network network_of(const struct part *part)
@@ -89,6 +90,36 @@ static status read_part(struct part *part, const struct safetensors *file, const
     return STATUS_OK;
 }
 
+/* Mean and scale, where the package has them. */
+static status read_normalizer(struct policy *policy, struct err *err)
+{
+    static const char *const names[] = {"normalizer/mean", "normalizer/scale"};
+    if (safetensors_find(policy->file, names[0]) == NULL &&
+        safetensors_find(policy->file, names[1]) == NULL) {
+        return STATUS_OK;
+    }
+    const size_t O = (size_t)policy->info.O;
+    policy->normalizer = mem_array(2 * O, sizeof *policy->normalizer);
+    if (policy->normalizer == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "policy");
+    }
+    for (size_t i = 0; i < 2; i++) {
+        float *to = policy->normalizer + i * O;
+        const status s =
+            safetensors_copy(policy->file, names[i], SAFETENSORS_F32, 1, &O, to, err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "policy");
+        }
+        for (size_t j = 0; j < O; j++) {
+            if (!isfinite(to[j])) {
+                return err_set(err, STATUS_CORRUPT, "policy: tensor %s: element %zu is not finite",
+                               names[i], j);
+            }
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Fills a policy whose `bytes` are set: metadata, then each network that its acting rule needs.
  * What was made is left for policy_free. */
 static status load(struct policy *policy, size_t size, struct err *err)
@@ -110,7 +141,7 @@ static status load(struct policy *policy, size_t size, struct err *err)
         s = s != STATUS_OK ? s : read_part(&policy->perturb, policy->file, "perturb", err);
     }
     policy->head = (struct gaussian_head){info->A, (float)info->min_std, (float)info->init_std};
-    return s;
+    return s == STATUS_OK ? read_normalizer(policy, err) : s;
 }
 
 status policy_parse(struct policy **out, const void *bytes, size_t size, struct err *err)
@@ -159,6 +190,7 @@ void policy_free(struct policy *policy)
     }
     safetensors_free(policy->file);
     mem_free(policy->bytes);
+    mem_free(policy->normalizer);
     struct part *parts[] = {&policy->actor, &policy->critic, &policy->perturb};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         mem_free(parts[i]->params);
@@ -181,6 +213,15 @@ bool policy_network(const struct policy *policy, const char *prefix, struct netw
     return part->params != NULL;
 }
 
+struct normalizer policy_normalizer(const struct policy *policy)
+{
+    const size_t O = policy->normalizer != NULL ? (size_t)policy->info.O : 0;
+    return (struct normalizer){
+        .mean = policy->normalizer,
+        .scale = policy->normalizer == NULL ? NULL : policy->normalizer + O,
+        .O = O};
+}
+
 const char *policy_note(const struct policy *policy, const char *key)
 {
     return safetensors_metadata(policy->file, key);
@@ -201,6 +242,7 @@ static size_t round_up(size_t n)
 /* How scratch is shared out; pieces begin at cache lines. */
 struct pieces {
     size_t raw;              /* (P,2A); the networks' own scratch lies before it */
+    size_t inputs;           /* (P,I) normalized */
     size_t mean, std;        /* (P,A) */
     size_t part;             /* (H0) of one state: its share of a first layer */
     size_t actions, outputs; /* (candidates,A) of one state, and a network's outputs at them */
@@ -216,7 +258,9 @@ static struct pieces pieces_of(const struct policy *policy, int P)
     struct pieces at;
     /* All networks have the same hidden layers, the actor the most outputs. */
     at.raw = round_up(network_scratch(&policy->actor.shape));
-    at.mean = at.raw + 2 * n;
+    at.inputs = at.raw + 2 * n;
+    at.mean = at.inputs +
+              (policy->normalizer != NULL ? (size_t)P * (size_t)policy->actor.shape.I : 0);
     at.std = at.mean + n;
     at.part = round_up(at.std + n);
     at.end = at.part;
@@ -233,7 +277,25 @@ size_t policy_scratch(const struct policy *policy, int P)
     return pieces_of(policy, P).end;
 }
 
-void policy_distribution(const struct policy *policy, float *mean, float *std, const float *inputs,
+/* What the networks get: `inputs` themselves, or a copy with the observations normalized. */
+static const float *prepare(const struct policy *policy, const float *inputs, int P, float *scratch)
+{
+    if (policy->normalizer == NULL) {
+        return inputs;
+    }
+    const struct normalizer normalizer = policy_normalizer(policy);
+    const size_t I = (size_t)policy->actor.shape.I;
+    float *to = scratch + pieces_of(policy, P).inputs;
+    for (size_t p = 0; p < (size_t)P; p++) {
+        normalizer_apply(&normalizer, to + p * I, inputs + p * I);
+        memcpy(to + p * I + normalizer.O, inputs + p * I + normalizer.O,
+               (I - normalizer.O) * sizeof *to);
+    }
+    return to;
+}
+
+/* Of the network, at prepared inputs. */
+static void distribution(const struct policy *policy, float *mean, float *std, const float *inputs,
                          int P, float *scratch)
 {
     const size_t A = (size_t)policy->info.A;
@@ -242,6 +304,12 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
     float *raw = scratch + pieces_of(policy, P).raw;
     network_infer(raw, 2 * A, &net, inputs, I, P, scratch);
     gaussian_forward(mean, std, &policy->head, raw, 2 * A, P);
+}
+
+void policy_distribution(const struct policy *policy, float *mean, float *std, const float *inputs,
+                         int P, float *scratch)
+{
+    distribution(policy, mean, std, prepare(policy, inputs, P, scratch), P, scratch);
 }
 
 /* out(n,Q) <- the network `part` at one state and n actions(n,A). */
@@ -289,7 +357,8 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
     const struct pieces at = pieces_of(policy, P);
     const float *mean = scratch + at.mean;
     const float *std = scratch + at.std;
-    policy_distribution(policy, scratch + at.mean, scratch + at.std, inputs, P, scratch);
+    inputs = prepare(policy, inputs, P, scratch);
+    distribution(policy, scratch + at.mean, scratch + at.std, inputs, P, scratch);
     /* Without a critic there is one candidate: the sample, or the mean. */
     if (!policy_info_has_critic(&policy->info)) {
         for (size_t i = 0; i < (size_t)P * A; i++) {
@@ -337,6 +406,16 @@ status policy_write(struct safetensors_writer *writer, const struct policy_info 
     status s = policy_info_write(writer, info, err);
     s = s != STATUS_OK ? s : actor_shape(&shape, info, err);
     return s != STATUS_OK ? s : add_network(writer, "policy", &shape, params, err);
+}
+
+status policy_write_normalizer(struct safetensors_writer *writer,
+                               const struct normalizer *normalizer, struct err *err)
+{
+    const status s = safetensors_add(writer, "normalizer/mean", SAFETENSORS_F32, 1, &normalizer->O,
+                                     normalizer->mean, err);
+    return s != STATUS_OK ? s
+                          : safetensors_add(writer, "normalizer/scale", SAFETENSORS_F32, 1,
+                                            &normalizer->O, normalizer->scale, err);
 }
 
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,

@@ -16,6 +16,9 @@
  *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
  *     and all settings of the learner under setting/..
  *
+ * Where the learner normalized observations there are `normalizer/mean` and `normalizer/scale`, (O)
+ * each (normalizer.h); acting applies them, so inputs are always observations as they are logged.
+ *
  * For an argmax there is also Q1 as `critic/`, and the perturbation network as `perturb/`.
  *
  * Inputs are [observation | one-hot task], the latter absent with one task: I = O or O + K.
@@ -29,6 +32,7 @@
 
 #include "common/base/status.h"
 #include "common/networks/network.h"
+#include "common/networks/normalizer.h"
 #include "common/networks/safetensors.h"
 #include "common/trajectory/signature.h"
 
@@ -81,6 +85,8 @@ const struct policy_info *policy_info(const struct policy *policy);
 /* The network PREFIX/.. that acting reads: "policy", "critic", "perturb". Its weights are the
  * policy's. False where the package has none. */
 bool policy_network(const struct policy *policy, const char *prefix, struct network *net);
+/* What acting normalizes observations with, the policy's; O is 0 where it does not. */
+struct normalizer policy_normalizer(const struct policy *policy);
 /* A metadata string of the package ("setting/gamma"), or NULL. */
 const char *policy_note(const struct policy *policy, const char *key);
 
@@ -101,6 +107,9 @@ void policy_distribution(const struct policy *policy, float *mean, float *std, c
  * borrowed until the file is made. */
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err) MUST_CHECK;
+
+status policy_write_normalizer(struct safetensors_writer *writer,
+                               const struct normalizer *normalizer, struct err *err) MUST_CHECK;
 
 /* Add what an argmax needs beside the policy, under `critic/` and `perturb/`. */
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,

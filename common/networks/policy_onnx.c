@@ -127,6 +127,26 @@ static void add_clip(struct builder *builder, const char *output, const char *in
 
 /* ---- State and distribution ---- */
 
+/* The observation as the networks get it: "observation", or "normalized". */
+static const char *add_normalizer(struct builder *builder)
+{
+    struct onnx_model *model = builder->model;
+    const struct normalizer normalizer = policy_normalizer(builder->policy);
+    if (normalizer.O == 0) {
+        return "observation";
+    }
+    const int64_t O = builder->info->O;
+    onnx_constant(model, "normalizer/mean", ONNX_F32, 1, &O, normalizer.mean);
+    onnx_constant(model, "normalizer/scale", ONNX_F32, 1, &O, normalizer.scale);
+    onnx_scalar(model, "normalizer/lowest", -NORMALIZER_LIMIT);
+    onnx_scalar(model, "normalizer/highest", NORMALIZER_LIMIT);
+    NODE(builder, "Sub", "normalizer/centered", "observation", "normalizer/mean");
+    NODE(builder, "Mul", "normalizer/scaled", "normalizer/centered", "normalizer/scale");
+    NODE(builder, "Clip", "normalized", "normalizer/scaled", "normalizer/lowest",
+         "normalizer/highest");
+    return "normalized";
+}
+
 /* "state" <- [observation | one-hot task]; with one task it is the observation. */
 static const char *add_state(struct builder *builder)
 {
@@ -134,8 +154,9 @@ static const char *add_state(struct builder *builder)
     struct onnx_model *model = builder->model;
     onnx_input(model, "observation", ONNX_F32, 1, (const int64_t[]){O},
                "The observation, its slices one after another in the order of the row.");
+    const char *observation = add_normalizer(builder);
     if (K == 1) {
-        return "observation";
+        return observation;
     }
     /* The one-hot row of a task, by its number. */
     for (int k = 0; k < K; k++) {
@@ -155,7 +176,7 @@ static const char *add_state(struct builder *builder)
     }
     NODE(builder, "Gather", "task/row", "task/one_hot", "task");
     onnx_attribute_int(model, "axis", 0);
-    NODE(builder, "Concat", "state", "observation", "task/row");
+    NODE(builder, "Concat", "state", observation, "task/row");
     onnx_attribute_int(model, "axis", -1);
     return "state";
 }

@@ -2,6 +2,7 @@
 #include "deploy/local/policy_inspect.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,26 @@ static void print_networks(const struct policy *policy, FILE *out)
             fprintf(out, " %d", net.shape->widths[l]);
         }
         fprintf(out, " -> %d, %zu parameters\n", net.shape->Q, parameters);
+    }
+}
+
+/* How far the largest and the smallest scale are apart says whether normalizing mattered. */
+static void print_normalizer(const struct policy *policy, FILE *out)
+{
+    const struct normalizer normalizer = policy_normalizer(policy);
+    size_t constant = 0;
+    float least = INFINITY, most = 0.0f;
+    for (size_t i = 0; i < normalizer.O; i++) {
+        const float scale = normalizer.scale[i];
+        constant += scale == 0.0f;
+        least = scale != 0.0f && scale < least ? scale : least;
+        most = scale > most ? scale : most;
+    }
+    if (normalizer.O == constant) {
+        fprintf(out, "  %-15s no\n", "normalized");
+    } else {
+        fprintf(out, "  %-15s yes: std %.3g..%.3g, %zu dimensions constant\n", "normalized",
+                1.0 / (double)most, 1.0 / (double)least, constant);
     }
 }
 
@@ -122,6 +143,7 @@ status policy_inspect(const struct policy *policy, const struct policy_location 
                 info->algorithm, info->learner_step);
         print_acting(info, out);
         print_networks(policy, out);
+        print_normalizer(policy, out);
         if (s == STATUS_OK) {
             print_signature(signature, out);
         } else {

@@ -164,7 +164,35 @@ status run_resume(struct run *run, struct err *err)
     return open_parts(run, err);
 }
 
-status run_begin(struct run *run, const struct signature *signature, struct err *err)
+/* Mean and scale of the observations become part of the state. Dimensions that never change are
+ * named by number: a learner cannot see them. */
+static status set_normalizer(struct run *run, const struct normalizer_sums *sums, struct err *err)
+{
+    float *mean = mem_array(2 * sums->O, sizeof *mean);
+    if (mean == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "normalizer");
+    }
+    float *scale = mean + sums->O;
+    normalizer_sums_finish(sums, mean, scale);
+    state_set_normalizer(run->state, mean, scale);
+    size_t n_constant = 0, first = 0;
+    for (size_t i = sums->O; i-- > 0;) {
+        if (scale[i] == 0.0f) {
+            n_constant++;
+            first = i;
+        }
+    }
+    mem_free(mean);
+    log_info("observations are normalized rows=%" PRIu64 " constant=%zu", sums->n, n_constant);
+    if (n_constant > 0) {
+        log_warn("observations never change and are taken as 0 dimensions=%zu first=%zu",
+                 n_constant, first);
+    }
+    return STATUS_OK;
+}
+
+status run_begin(struct run *run, const struct signature *signature,
+                 const struct normalizer_sums *sums, struct err *err)
 {
     run->about.signature = *signature;
     name_run(run->about.run_id, sizeof(run->about.run_id));
@@ -173,6 +201,9 @@ status run_begin(struct run *run, const struct signature *signature, struct err 
                                         &run->settings, err);
     if (s == STATUS_OK) {
         s = state_new(&run->state, &run->settings, err);
+    }
+    if (s == STATUS_OK && sums != NULL) {
+        s = set_normalizer(run, sums, err);
     }
     if (s == STATUS_OK) {
         s = open_parts(run, err);

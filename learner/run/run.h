@@ -36,8 +36,10 @@ void run_fini(struct run *run); /* waits for a checkpoint being written */
  * afresh. MISMATCH, INVALID: there is one, of other sizes or another algorithm. Options that differ
  * otherwise are named in the log. */
 status run_resume(struct run *run, struct err *err) MUST_CHECK;
-/* A new run for a table with this signature, with its first checkpoint at step 0. */
-status run_begin(struct run *run, const struct signature *signature, struct err *err) MUST_CHECK;
+/* A new run for a table with this signature, with its first checkpoint at step 0. `sums`: what its
+ * observations are normalized by; NULL unless settings.normalize asks for it. */
+status run_begin(struct run *run, const struct signature *signature,
+                 const struct normalizer_sums *sums, struct err *err) MUST_CHECK;
 
 /* Publishes the state as the next version. `finished`: as the last one; it keeps the number that
  * run_end gave it, and is also in RUN_DIR/policy_learner.safetensors. */

@@ -156,6 +156,27 @@ static const struct training_hooks HOOKS = {.leaving = leaving,
 
 /* ---- Before the first step ---- */
 
+/* A new run, after its observations were measured where they are to be normalized. */
+static status begin(struct trainer *trainer, struct err *err)
+{
+    struct settings settings;
+    status s = learner_options_settings(trainer->parts.options, &trainer->signature,
+                                        (uint64_t)trainer->parts.experiment->seed, &settings, err);
+    if (s != STATUS_OK || settings.normalize == NORMALIZE_NONE) {
+        return s == STATUS_OK ? run_begin(&trainer->run, &trainer->signature, NULL, err) : s;
+    }
+    struct normalizer_sums sums;
+    if (normalizer_sums_init(&sums, (size_t)settings.O) != STATUS_OK) {
+        return err_set(err, STATUS_NO_MEMORY, "normalizer");
+    }
+    s = training_loop_measure(&trainer->loop, &trainer->signature, &sums, err);
+    if (s == STATUS_OK) {
+        s = run_begin(&trainer->run, &trainer->signature, &sums, err);
+    }
+    normalizer_sums_fini(&sums);
+    return s;
+}
+
 /* The run: resumed, or new for the table's signature; and batches for it. */
 static status prepare(struct trainer *trainer, struct err *err)
 {
@@ -179,7 +200,7 @@ static status prepare(struct trainer *trainer, struct err *err)
     if (s != STATUS_OK || resumed) {
         return s;
     }
-    s = run_begin(&trainer->run, &trainer->signature, err);
+    s = begin(trainer, err);
     return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
 }
 

@@ -18,6 +18,9 @@
 #define MEET_TIMEOUT_MS  250
 #define RETRY_MS         100
 
+#define MEASURE_ROWS_SEALED  262144u
+#define MEASURE_ROWS_GROWING 16384u
+
 static bool leaving(void *arg)
 {
     struct training_loop *loop = arg;
@@ -94,8 +97,11 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
 status training_loop_open_sampler(struct training_loop *loop, struct signature *signature,
                                   struct err *err)
 {
-    const struct replay_sampler_options wanted =
+    struct replay_sampler_options wanted =
         sampler_options_make(loop->options, loop->experiment->seed, loop->run->about.next_batch);
+    if (loop->whole_batches) {
+        wanted.slice_begin = wanted.slice_count = 0;
+    }
     status_reporter_waiting(loop->status, "for the replay server");
     while (!leaving(loop)) {
         status s = replay_sampler_open(&loop->sampler, loop->experiment, signature, &wanted,
@@ -149,6 +155,41 @@ static status next_batch(struct training_loop *loop, struct replay_batch **batch
         s = tell_waiting(loop, err->text[0] ? err->text : "for a batch", err);
     }
     return s == STATUS_OK ? STATUS_CLOSED : s;
+}
+
+/* Adds the observations of a batch: rows 0 .. n_valid of each snippet. */
+static void add_batch(struct normalizer_sums *sums, const struct replay_batch *batch, size_t N,
+                      size_t W)
+{
+    for (uint32_t b = 0; b < batch->snippets; b++) {
+        const float *rows = batch->rows + b * (N + 1) * W;
+        for (uint32_t t = 0; t <= batch->n_valid[b]; t++) {
+            normalizer_sums_add(sums, rows + t * W);
+        }
+    }
+}
+
+status training_loop_measure(struct training_loop *loop, const struct signature *signature,
+                             struct normalizer_sums *sums, struct err *err)
+{
+    const size_t N = (size_t)loop->options->snippet_transitions;
+    const size_t W = signature_width(signature);
+    uint64_t wanted = MEASURE_ROWS_SEALED;
+    status s = STATUS_OK;
+    training_loop_close_sampler(loop);
+    loop->whole_batches = true;
+    while (s == STATUS_OK && sums->n < wanted) {
+        struct replay_batch *batch = NULL;
+        s = next_batch(loop, &batch, err);
+        if (s == STATUS_OK) {
+            wanted = batch->table_version != 0 ? MEASURE_ROWS_SEALED : MEASURE_ROWS_GROWING;
+            add_batch(sums, batch, N, W);
+            replay_sampler_return(loop->sampler, batch);
+        }
+    }
+    loop->whole_batches = false;
+    training_loop_close_sampler(loop);
+    return s;
 }
 
 /* ---- Steps ---- */

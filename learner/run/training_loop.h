@@ -46,6 +46,7 @@ struct training_loop {
     struct replay_sampler *sampler;
     struct stepper *stepper;
     uint64_t position;    /* number of the sampler's next batch, or of the one in hand */
+    bool whole_batches;   /* of all ranks, not this rank's slices: to measure what ranks share */
     bool moved;           /* the group goes on from another batch than `position` */
     struct phases phases; /* since the owner cleared them */
 };
@@ -55,6 +56,14 @@ struct training_loop {
  * other statuses are final. */
 status training_loop_open_sampler(struct training_loop *loop, struct signature *signature,
                                   struct err *err) MUST_CHECK;
+
+/* sums (of the table's O) <- the observations of the first batches of the run, of all their valid
+ * rows: at least 262144 rows of a sealed table, whose batches are the same whenever they are asked
+ * for, or 16384 rows of one that still grows. The batches are those of all ranks together, so the
+ * sums do not depend on how many there are. Closes the sampler, so that steps begin with the first
+ * batch. CLOSED when leaving. */
+status training_loop_measure(struct training_loop *loop, const struct signature *signature,
+                             struct normalizer_sums *sums, struct err *err) MUST_CHECK;
 
 /* Runs until hooks->leaving (OK or CLOSED), until another rank ends the group (CLOSED), or until
  * something fails for good. */

@@ -205,5 +205,10 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
         s = parameters_add_dual(layout, "rho_mean", A, err);
         s = s != STATUS_OK ? s : parameters_add_dual(layout, "rho_std", A, err);
     }
+    if (s == STATUS_OK && settings->normalize == NORMALIZE_STANDARD) {
+        s = parameters_add_constant(layout, "normalizer", "mean", settings->O, err);
+        s = s != STATUS_OK ? s
+                           : parameters_add_constant(layout, "normalizer", "scale", settings->O, err);
+    }
     return s;
 }

@@ -13,6 +13,7 @@
 
 #include "common/networks/gaussian.h"
 #include "common/networks/network.h"
+#include "common/networks/normalizer.h"
 #include "common/networks/parameters.h"
 #include "learner/step/algorithm.h"
 #include "learner/step/batch.h"
@@ -47,6 +48,7 @@ struct step {
     int I;
     struct step_network policy, prior, critic, critic2, perturb;
     struct gaussian_head policy_head, prior_head;
+    struct normalizer normalizer; /* O 0: observations are taken as they are */
     double eta[REPORT_TASKS_MAX];
     double alpha_mean[REPORT_ACTIONS_MAX], alpha_std[REPORT_ACTIONS_MAX];
 };

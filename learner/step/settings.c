@@ -29,6 +29,8 @@ static const char *const likelihood_names[] = {
 static const char *const prior_f_names[] = {[PRIOR_F_STEP] = "step", [PRIOR_F_EXP] = "exp", NULL};
 static const char *const precision_names[] = {
     [PRECISION_F32] = "f32", [PRECISION_BF16] = "bf16", NULL};
+static const char *const normalize_names[] = {
+    [NORMALIZE_NONE] = "none", [NORMALIZE_STANDARD] = "standard", NULL};
 
 /* What 0 stands for. */
 static const struct {
@@ -111,6 +113,10 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "arithmetic of critics that evaluate sampled actions (V, the E-step, candidates of bcq and "
      "bear), not of gradients: bf16 is faster on a processor with AVX512-BF16; on others the same "
      "rounding is done in software, and nothing is gained"},
+    {"normalize", SETTING_CHOICE, AT(normalize), "normalize", "", "none", 0, 0, false,
+     normalize_names,
+     "observations as they are, or each dimension with mean 0 and standard deviation 1, measured "
+     "once on the table when a run begins (ours)"},
 
     {"O", SETTING_INT, AT(O), NULL, "floats", "0", 1, SIGNATURE_OBSERVATION_MAX, false, NULL, ""},
     {"A", SETTING_INT, AT(A), NULL, "", "0", 1, SIGNATURE_ACTIONS_MAX, false, NULL, ""},

@@ -34,6 +34,7 @@ enum settings_algorithm {
 enum settings_likelihood { LIKELIHOOD_GAUSSIAN, LIKELIHOOD_CENSORED };
 enum settings_prior_f { PRIOR_F_STEP, PRIOR_F_EXP };
 enum settings_precision { PRECISION_F32, PRECISION_BF16 };
+enum settings_normalize { NORMALIZE_NONE, NORMALIZE_STANDARD };
 
 struct settings {
     enum settings_algorithm algorithm;
@@ -66,6 +67,7 @@ struct settings {
     /* Of the hidden layers of target critics (bcq: and of perturb') that evaluate sampled
      * actions; never of what gradients pass through. */
     enum settings_precision evaluation_precision;
+    enum settings_normalize normalize; /* of observations (common/networks/normalizer.h) */
     uint64_t seed; /* of the initial weights and of the noise of every step */
 };
 
@@ -94,7 +96,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 35
+#define SETTINGS_COUNT 36
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */

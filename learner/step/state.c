@@ -46,10 +46,20 @@ static void fill_dual(struct state *state, const char *name, double multiplier)
     }
 }
 
+/* Where mean and scale stand in the block; NULL where the state does not normalize. */
+static const struct parameters_group *normalizer_group(const struct state *state)
+{
+    return parameters_group(&state->layout, "normalizer");
+}
+
 /* The first parameters: a function of the settings. Moments are zero from allocation. */
 static void init(struct state *state, const struct settings *settings)
 {
     float *params = state->blocks[STATE_PARAMS];
+    const struct parameters_group *constants = normalizer_group(state);
+    for (size_t i = 0; constants != NULL && i < constants->tensors[1].size; i++) {
+        params[constants->at + constants->tensors[1].at + i] = 1.0f;
+    }
     for (int g = 0; g < state->layout.n_groups; g++) {
         const struct parameters_group *group = &state->layout.groups[g];
         if (group->is_network) {
@@ -120,6 +130,27 @@ const float *state_read(const struct state *state, enum state_block block)
 {
     ASSERT(block < STATE_BLOCKS);
     return state->blocks[block];
+}
+
+struct normalizer state_normalizer(const struct state *state)
+{
+    const struct parameters_group *group = normalizer_group(state);
+    if (group == NULL) {
+        return (struct normalizer){0};
+    }
+    const float *params = state->blocks[STATE_PARAMS] + group->at;
+    return (struct normalizer){.mean = params + group->tensors[0].at,
+                               .scale = params + group->tensors[1].at,
+                               .O = group->tensors[0].size};
+}
+
+void state_set_normalizer(struct state *state, const float *mean, const float *scale)
+{
+    const struct parameters_group *group = normalizer_group(state);
+    ASSERT(group != NULL);
+    float *params = state_write(state, STATE_PARAMS) + group->at;
+    memcpy(params + group->tensors[0].at, mean, group->tensors[0].size * sizeof *mean);
+    memcpy(params + group->tensors[1].at, scale, group->tensors[1].size * sizeof *scale);
 }
 
 uint64_t state_version(const struct state *state)

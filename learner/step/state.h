@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/base/status.h"
+#include "common/networks/normalizer.h"
 #include "common/networks/parameters.h"
 #include "common/networks/safetensors.h"
 #include "learner/step/settings.h"
@@ -47,6 +48,8 @@ uint64_t state_step(const struct state *state);
 /* A block's layout.size floats, 64-byte aligned. The view ends when the state changes or is freed.
  */
 const float *state_read(const struct state *state, enum state_block block);
+/* What the state normalizes observations with, a view like the others; O is 0 where it does not. */
+struct normalizer state_normalizer(const struct state *state);
 /* Differs from every earlier version of this state and from all versions of other states. */
 uint64_t state_version(const struct state *state);
 /* 64-bit digest of parameters, targets and step: several learners of one model compare it. */
@@ -60,6 +63,8 @@ float *state_write(struct state *state, enum state_block block);
 void state_set_step(struct state *state, uint64_t step);
 /* A block <- values(layout.size). */
 void state_replace(struct state *state, enum state_block block, const float *values);
+/* For a state that normalizes: mean(O) and scale(O). A new state has 0 and 1. */
+void state_set_normalizer(struct state *state, const float *mean, const float *scale);
 /* All of `to` <- `from`, which has the same layout. */
 void state_copy(struct state *to, const struct state *from);
 

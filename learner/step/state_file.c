@@ -176,7 +176,11 @@ status state_package(const struct state *state, const struct settings *settings,
     if (s != STATUS_OK) {
         return err_set(err, s, "policy package");
     }
+    const struct normalizer normalizer = state_normalizer(state);
     s = policy_write(writer, &info, state_read(state, STATE_PARAMS) + group->at, err);
+    if (s == STATUS_OK && normalizer.O > 0) {
+        s = policy_write_normalizer(writer, &normalizer, err);
+    }
     s = s != STATUS_OK ? s : write_others(writer, state, algorithm, &info, err);
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
@@ -196,7 +200,7 @@ struct comparing {
 /* Called by settings_visit: compares one setting, if it shapes a network, with the file's. */
 static void compare_setting(void *arg, const char *name, const char *text)
 {
-    static const char *const shaping[] = {"algorithm", "O", "A", "K", "widths"};
+    static const char *const shaping[] = {"algorithm", "O", "A", "K", "widths", "normalize"};
     struct comparing *comparing = arg;
     for (size_t i = 0; i < sizeof shaping / sizeof shaping[0] && comparing->result == STATUS_OK;
          i++) {
@@ -204,6 +208,9 @@ static void compare_setting(void *arg, const char *name, const char *text)
             continue;
         }
         const char *there = safetensors_metadata(comparing->file, name);
+        if (there == NULL && strcmp(name, "normalize") == 0) {
+            there = "none"; /* a checkpoint from before there was a choice */
+        }
         if (there == NULL || strcmp(there, text) != 0) {
             comparing->result = err_set(comparing->err, STATUS_MISMATCH, "%s %.64s, expected %s",
                                         name, there == NULL ? "(absent)" : there, text);

@@ -118,6 +118,7 @@ static void use_state(struct update *update, const struct state *state)
         packing_done(&update->packing, state);
     }
     duals_read(&update->step, &update->layout, state_read(state, STATE_PARAMS));
+    update->step.normalizer = state_normalizer(state);
 }
 
 /* The name of an array that the algorithm needs and `noise` does not have, or NULL. */

@@ -173,7 +173,11 @@ static void load_row(struct group *group, const struct step *step, int row, int 
     const struct task_snippet *snippet = &group->snippets[u];
     const int task = task_of(step, snippet);
     float *x = group->x + (size_t)row * (size_t)step->I;
-    memcpy(x, batch_row(step, snippet->b, t), O * sizeof *x);
+    if (step->normalizer.O > 0) {
+        normalizer_apply(&step->normalizer, x, batch_row(step, snippet->b, t));
+    } else {
+        memcpy(x, batch_row(step, snippet->b, t), O * sizeof *x);
+    }
     if (settings->K > 1) {
         memset(x + O, 0, (size_t)settings->K * sizeof *x);
         x[O + (size_t)task] = 1.0f;

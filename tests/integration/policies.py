@@ -32,6 +32,10 @@ def save(path, arrays, notes):
 def mean_action(arrays, inputs, network="policy"):
     """clip(tanh(Wm h + bm)) of docs/maths.md, section 2; inputs (N, I)."""
     part = {name.removeprefix(network + "/"): array.astype(np.float64) for name, array in arrays.items()}
+    if "normalizer/mean" in arrays:
+        mean, scale = arrays["normalizer/mean"], arrays["normalizer/scale"]
+        normalized = np.clip((inputs[:, :len(mean)] - mean) * scale, -10, 10)
+        inputs = np.concatenate([normalized, inputs[:, len(mean):]], axis=1)
     layers = sum(name.startswith("layers/") and name.endswith("weight") for name in part)
     h = inputs @ part["layers/0/weight"].T + part["layers/0/bias"]
     h = (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-5)

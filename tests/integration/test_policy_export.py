@@ -44,7 +44,8 @@ def signature_of(slices, A, tasks):
             "rewards": list(tasks), "control_period_s": 0.025}
 
 
-def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True):
+def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True,
+                 normalized=False):
     """A package of random weights that acts so; its signature."""
     rng = np.random.default_rng(7)
     K = len(tasks)
@@ -57,6 +58,10 @@ def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33
     if acting == "perturbed_argmax":
         arrays |= policies.make(rng, I + A, A, widths, "perturb", ["out"])
         notes["perturb_scale"] = "0.25"
+    if normalized:
+        arrays["normalizer/mean"] = rng.normal(0, 2, sum(slices)).astype(np.float32)
+        arrays["normalizer/scale"] = rng.uniform(0.1, 4, sum(slices)).astype(np.float32)
+        arrays["normalizer/scale"][1] = 0  # a dimension that never changed
     made = signature_of(slices, A, tasks)
     if signature:
         notes["signature"] = json.dumps(made)
@@ -128,7 +133,7 @@ def compare(policy, session, folder, *flags):
 
 RULES = [("gaussian", "mean"), ("gaussian", "sample"), ("argmax", "argmax"), ("argmax", "mean"),
          ("perturbed_argmax", "argmax"), ("perturbed_argmax", "mean")]
-SIZES = {"odd": {}, "one": {"slices": (1,), "A": 1, "widths": (2,), "candidates": 1},
+SIZES = {"odd": {}, "normalized": {"normalized": True}, "one": {"slices": (1,), "A": 1, "widths": (2,), "candidates": 1},
          "deep": {"slices": (64,), "A": 17, "widths": (40, 7, 64, 31, 16), "candidates": 100}}
 
 

@@ -104,6 +104,51 @@ static void thread_counts_and_kernels_agree(void **unused)
     }
 }
 
+/* A step that normalizes is the step without, on observations that were normalized before: the same
+ * bits of everything, for every algorithm; and the normalizer itself does not change. */
+static void normalizing_is_learning_from_normalized_rows(void **unused)
+{
+    (void)unused;
+    static const float mean[5] = {3e4f, -2, 0.5f, 7, 0}, scale[5] = {1e-3f, 4, 0, 1, 1e3f};
+    const struct normalizer normalizer = {mean, scale, 5};
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        const struct settings settings = learning_variant(i, name);
+        struct settings standard = settings;
+        standard.normalize = NORMALIZE_STANDARD;
+        struct state *state = new_state(&settings), *normalizing = new_state(&standard);
+        struct update *update = new_update(&settings, 2), *other = new_update(&standard, 2);
+        state_set_normalizer(normalizing, mean, scale);
+        for (uint64_t t = 0; t < STEPS; t++) {
+            struct batch raw = learning_batch(&settings, B, N, 100 + t);
+            struct batch before = learning_batch(&settings, B, N, 100 + t);
+            const size_t W = (size_t)settings_row_width(&settings);
+            float *rows = (float *)(uintptr_t)before.rows;
+            for (size_t r = 0; r < (size_t)B * (N + 1); r++) {
+                normalizer_apply(&normalizer, rows + r * W, rows + r * W);
+            }
+            struct err err;
+            assert_int_equal(update_step(update, state, &before, NULL, NULL, &err), STATUS_OK);
+            assert_int_equal(update_step(other, normalizing, &raw, NULL, NULL, &err), STATUS_OK);
+            learning_free(&raw);
+            learning_free(&before);
+        }
+        for (int block = 0; block < STATE_BLOCKS; block++) {
+            assert_memory_equal(state_read(state, (enum state_block)block),
+                                state_read(normalizing, (enum state_block)block),
+                                state_layout(state)->size * sizeof(float));
+        }
+        const struct normalizer after = state_normalizer(normalizing);
+        assert_int_equal(after.O, 5);
+        assert_memory_equal(after.mean, mean, sizeof mean);
+        assert_memory_equal(after.scale, scale, sizeof scale);
+        update_free(update);
+        update_free(other);
+        state_free(state);
+        state_free(normalizing);
+    }
+}
+
 static struct settings bf16_settings(const char *algorithm, int K, int T)
 {
     struct settings settings = learning_settings(algorithm, K, T);
@@ -461,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_same_run_gives_the_same_bits),
         cmocka_unit_test(thread_counts_and_kernels_agree),
+        cmocka_unit_test(normalizing_is_learning_from_normalized_rows),
         cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(two_ranks_equal_one),
