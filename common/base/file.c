@@ -148,6 +148,22 @@ close_fd:
     return s;
 }
 
+status file_check_private(const char *path, struct err *err)
+{
+    struct stat info;
+    if (stat(path, &info) != 0) {
+        return err_errno(err, errno, "%s", path);
+    }
+    if (info.st_mode & S_IROTH) {
+        return err_set(err, STATUS_DENIED, "%s: everybody may read it; chmod o-r", path);
+    }
+    if (info.st_mode & (S_IWGRP | S_IWOTH)) {
+        return err_set(err, STATUS_DENIED, "%s: others than its owner may write it; chmod go-w",
+                       path);
+    }
+    return STATUS_OK;
+}
+
 status file_write_all(int fd, const void *bytes, size_t size, struct err *err)
 {
     const unsigned char *at = bytes;

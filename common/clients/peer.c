@@ -17,7 +17,10 @@ static status read_token(char **token, const char *path, struct err *err)
 {
     void *bytes = NULL;
     size_t size = 0;
-    status s = file_read(path, TOKEN_FILE_MAX, &bytes, &size, err);
+    status s = file_check_private(path, err);
+    if (s == STATUS_OK) {
+        s = file_read(path, TOKEN_FILE_MAX, &bytes, &size, err);
+    }
     if (s != STATUS_OK) {
         return err_context(err, s, "token_file");
     }

@@ -1,8 +1,15 @@
-/* TLS credentials: the PEM files are read and looked at here, since gRPC itself reports a bad one
- * only as a connection that never comes up. */
+/* TLS credentials from PEM files.
+ *
+ * gRPC reports an unusable file only as a connection that never comes up, so the files are read and
+ * looked at here first: is there a certificate in it, who may read the key, when does it expire. */
 #include "common/rpc/tls.h"
 
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
@@ -67,6 +74,10 @@ static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err
     if (s == STATUS_OK) {
         s = read_pem(&pems->cert, tls->cert, "CERTIFICATE", err);
     }
+    if (s == STATUS_OK && given(tls->key)) {
+        s = file_check_private(tls->key, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "TLS");
+    }
     if (s == STATUS_OK) {
         s = read_pem(&pems->key, tls->key, "PRIVATE KEY", err);
     }
@@ -74,6 +85,39 @@ static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err
         pems_free(pems);
     }
     return s;
+}
+
+/* The end of this certificate's validity, in seconds since 1970; 0: unreadable. */
+static int64_t not_after(const X509 *certificate)
+{
+    struct tm utc;
+    return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &utc) == 1 ? (int64_t)timegm(&utc) : 0;
+}
+
+status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
+{
+    char *pem = NULL;
+    status s = read_pem(&pem, cert, "CERTIFICATE", err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    BIO *bio = pem == NULL ? NULL : BIO_new_mem_buf(pem, (int)strlen(pem));
+    int64_t earliest = INT64_MAX;
+    X509 *certificate;
+    /* The file may hold a chain; it is as good as the first of its certificates to expire. */
+    while (bio != NULL && (certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL)) != NULL) {
+        const int64_t end = not_after(certificate);
+        earliest = end < earliest ? end : earliest;
+        X509_free(certificate);
+    }
+    ERR_clear_error(); /* the end of the file is one */
+    BIO_free(bio);
+    mem_free(pem);
+    if (earliest == INT64_MAX || earliest == 0) {
+        return err_set(err, STATUS_INVALID, "TLS: %s holds no certificate that can be read", cert);
+    }
+    *expires_s = earliest;
+    return STATUS_OK;
 }
 
 status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *tls,

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
@@ -95,14 +94,13 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
                    size_t n_roles, struct err *err)
 {
     ASSERT(n_roles > 0);
-    struct stat info;
-    if (stat(path, &info) == 0 && (info.st_mode & S_IROTH)) {
-        return err_set(err, STATUS_DENIED, "tokens_file %s: everybody may read it; chmod o-r",
-                       path);
+    status s = file_check_private(path, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "tokens_file");
     }
     void *bytes = NULL;
     size_t size;
-    status s = file_read(path, FILE_MAX, &bytes, &size, err);
+    s = file_read(path, FILE_MAX, &bytes, &size, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "tokens_file");
     }

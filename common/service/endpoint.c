@@ -4,7 +4,7 @@
  * process without requests to its admin page does no work for them. They are named
  *
  *     PREFIX calls_active, calls_refused_total, bytes_in_total, bytes_out_total,
- *            call_thread_lag_seconds
+ *            call_thread_lag_seconds, certificate_expiry_timestamp_seconds
  *
  * Metrics live as long as the process and may outlive an endpoint, so counters grow by what this
  * endpoint's counters have grown. */
@@ -15,11 +15,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 #include "common/service/roles.h"
+
+#define CERTIFICATE_WARN_S (14 * 86400)
 
 /* A counter of the server, and how much of it the metric has. */
 struct shown_counter {
@@ -31,11 +34,12 @@ struct endpoint {
     struct rpc_server *server;
     struct tokens *tokens; /* NULL: every caller may do everything */
     uint64_t grace_ms;
+    int64_t expires_s; /* the certificate, since 1970; 0: no TLS */
     size_t n_addresses;
     char **addresses;     /* copies */
     struct stat *sockets; /* of each address; st_ino 0: not a Unix socket */
 
-    struct metric *calls_active, *lag_seconds;
+    struct metric *calls_active, *lag_seconds, *certificate_expiry;
     struct shown_counter calls_refused, bytes_in, bytes_out;
 };
 
@@ -69,6 +73,10 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     snprintf(name, sizeof name, "%scall_thread_lag_seconds", prefix);
     endpoint->lag_seconds =
         metric_gauge(name, "Longest busy stretch of the call thread, lately.", NULL);
+    snprintf(name, sizeof name, "%scertificate_expiry_timestamp_seconds", prefix);
+    endpoint->certificate_expiry = metric_gauge(
+        name, "When the server's certificate expires, seconds since 1970; 0: no TLS.", NULL);
+    metric_set(endpoint->certificate_expiry, (double)endpoint->expires_s);
     snprintf(name, sizeof name, "%scalls_refused_total", prefix);
     endpoint->calls_refused.metric =
         metric_counter(name, "Calls refused by a limit, a missing role or an unknown name.", NULL);
@@ -129,6 +137,28 @@ static bool stat_socket(const char *address, struct stat *stat_)
            S_ISSOCK(stat_->st_mode);
 }
 
+/* A certificate that has expired is accepted by the server and refused by every client, which sees
+ * only that no connection comes up: the server's log must say why. */
+static status check_certificate(struct endpoint *endpoint, const char *cert, struct err *err)
+{
+    if (cert[0] == '\0') {
+        return STATUS_OK;
+    }
+    const status s = rpc_tls_expiry(cert, &endpoint->expires_s, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const int64_t left_s = endpoint->expires_s - (int64_t)(clock_wall_ns() / NS_PER_S);
+    if (left_s <= 0) {
+        log_warn("the certificate has expired, clients will refuse it file=%s expired_s_ago=%lld",
+                 cert, (long long)-left_s);
+    } else if (left_s < CERTIFICATE_WARN_S) {
+        log_warn("the certificate expires soon file=%s left_days=%.1f", cert,
+                 (double)left_s / 86400);
+    }
+    return STATUS_OK;
+}
+
 static status open_server(struct endpoint *endpoint, const struct endpoint_settings *settings,
                           struct err *err)
 {
@@ -166,6 +196,9 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
     status s = copy_addresses(endpoint, settings, err);
     for (size_t i = 0; i < settings->n_addresses && s == STATUS_OK; i++) {
         s = make_socket_folder(settings->addresses[i], err);
+    }
+    if (s == STATUS_OK) {
+        s = check_certificate(endpoint, settings->experiment->tls_cert, err);
     }
     if (s == STATUS_OK) {
         s = open_server(endpoint, settings, err);

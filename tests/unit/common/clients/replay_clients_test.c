@@ -8,6 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/clients/peer.h"
 #include "tests/lib/check.h"
 #include "tests/lib/replay_world.h"
 
@@ -365,6 +366,13 @@ static void tokens_decide_who_may_what(void **state)
     replay_world_serve(world, 0, (const char *const[]){flag, NULL});
     scratch_write(scratch_path(path, world->folder, "mine"), "inserter-0123456789\n");
     strcpy(world->experiment.token_file, path);
+    /* A token that everybody may read is not shown. */
+    struct rpc_channel *channel;
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(peer_channel_open(&channel, world->experiment.replay.items[0],
+                                       &world->experiment, 0, &err),
+                     STATUS_DENIED);
+    assert_int_equal(chmod(path, 0600), 0);
     replay_world_fill(world, 0, 3);
     struct replay_sampler *sampler;
     const struct replay_sampler_options options = {.batch_snippets = 4, .snippet_transitions = 2};

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "tests/lib/check.h"
 #include "tests/lib/echo/echo_pair.h"
@@ -137,6 +139,55 @@ static void tls_is_mutual(void **state)
     echo_pair_close(&pair);
 }
 
+/* A key that others may read or write is refused, by servers and clients. */
+static void keys_must_be_private(void **state)
+{
+    (void)state;
+    static const mode_t BAD[] = {0604, 0620, 0602, 0666};
+    char *key = scratch_at("server.key");
+    struct rpc_tls tls = {.cert = scratch_at("server.pem"), .key = key};
+    const char *address = "127.0.0.1:0";
+    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1, .tls = tls};
+    struct rpc_channel_options shown = {.tls = tls};
+    struct rpc_server *server;
+    struct rpc_channel *channel;
+    struct err err;
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        assert_int_equal(chmod(key, BAD[i]), 0);
+        assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_DENIED);
+        assert_non_null(strstr(err.text, "server.key"));
+        assert_non_null(strstr(err.text, "chmod"));
+        assert_int_equal(rpc_channel_open(&channel, "localhost:1", &shown, &err), STATUS_DENIED);
+    }
+    assert_int_equal(chmod(key, 0640), 0);
+    assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_OK);
+    rpc_server_close(server, 0);
+    assert_int_equal(chmod(key, 0600), 0);
+}
+
+static void expiry_is_read(void **state)
+{
+    (void)state;
+    struct err err;
+    int64_t expires_s = 0;
+    assert_int_equal(rpc_tls_expiry(scratch_at("server.pem"), &expires_s, &err), STATUS_OK);
+    assert_in_range(expires_s - time(NULL), 86400, 2 * 86400); /* made for two days */
+    /* Of a chain, the one that expires first. */
+    char command[4096];
+    snprintf(command, sizeof command,
+             "cd %s && openssl req -x509 -key ca.key -subj /CN=long -days 400 -out long.pem && "
+             "cat long.pem server.pem > chain.pem",
+             scratch_folder);
+    assert_int_equal(system(command), 0);
+    int64_t chain_s = 0;
+    assert_int_equal(rpc_tls_expiry(scratch_at("chain.pem"), &chain_s, &err), STATUS_OK);
+    assert_int_equal(chain_s, expires_s);
+    assert_int_equal(rpc_tls_expiry(scratch_at("server.key"), &expires_s, &err), STATUS_INVALID);
+    assert_int_equal(rpc_tls_expiry("/no/such.pem", &expires_s, &err), STATUS_NOT_FOUND);
+    scratch_write(scratch_at("cut.pem"), "-----BEGIN CERTIFICATE-----\nMIIB\n");
+    assert_int_equal(rpc_tls_expiry(scratch_at("cut.pem"), &expires_s, &err), STATUS_INVALID);
+}
+
 static void tls_files_are_checked(void **state)
 {
     (void)state;
@@ -157,6 +208,7 @@ static void tls_files_are_checked(void **state)
     assert_non_null(file);
     fputs("junk\n", file);
     fclose(file);
+    chmod(scratch_at("junk.pem"), 0600);
     options.tls = (struct rpc_tls){.cert = scratch_at("junk.pem"), .key = scratch_at("junk.pem")};
     assert_int_equal(rpc_server_open(&server, &options, &err), STATUS_INVALID);
     assert_non_null(strstr(err.text, "junk.pem"));
@@ -168,8 +220,8 @@ static void tls_files_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_decide),
-        cmocka_unit_test(tls_is_mutual),
+        cmocka_unit_test(tokens_decide),         cmocka_unit_test(tls_is_mutual),
+        cmocka_unit_test(keys_must_be_private),  cmocka_unit_test(expiry_is_read),
         cmocka_unit_test(tls_files_are_checked),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);

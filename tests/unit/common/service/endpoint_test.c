@@ -1,7 +1,14 @@
 /* The endpoint as processes use it: options, socket folders, tokens, limits, health, metrics. */
+#include <fcntl.h>
+#include <openssl/ec.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
@@ -169,6 +176,62 @@ static void addresses_beyond_this_machine_need_tls(void **state)
     endpoint_close(NULL);
 }
 
+/* A certificate of our own, valid until `left_s` from now. */
+static void write_certificate(const char *cert, const char *key, long left_s)
+{
+    EVP_PKEY *pair = EVP_EC_gen("P-256");
+    X509 *made = X509_new();
+    assert_non_null(pair);
+    assert_non_null(made);
+    X509_gmtime_adj(X509_getm_notBefore(made), left_s - 86400);
+    X509_gmtime_adj(X509_getm_notAfter(made), left_s);
+    X509_set_pubkey(made, pair);
+    assert_true(X509_sign(made, pair, EVP_sha256()) > 0);
+    FILE *file = fopen(cert, "w");
+    assert_int_equal(PEM_write_X509(file, made), 1);
+    fclose(file);
+    file = fopen(key, "w");
+    fchmod(fileno(file), 0600);
+    assert_int_equal(PEM_write_PrivateKey(file, pair, NULL, NULL, 0, NULL, NULL), 1);
+    fclose(file);
+    X509_free(made);
+    EVP_PKEY_free(pair);
+}
+
+/* An expired certificate is told in the log and in the metrics. */
+static void an_expired_certificate_is_told(void **state)
+{
+    (void)state;
+    load(NULL, NULL);
+    write_certificate(scratch_at("old.pem"), scratch_at("old.key"), -3600);
+    snprintf(experiment.tls_cert, sizeof experiment.tls_cert, "%s", scratch_at("old.pem"));
+    snprintf(experiment.tls_key, sizeof experiment.tls_key, "%s", scratch_at("old.key"));
+    char *log = scratch_at("log");
+    fflush(stderr);
+    const int saved = dup(STDERR_FILENO);
+    const int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(fd, STDERR_FILENO);
+    struct endpoint *endpoint = NULL;
+    struct err err;
+    const status s = open_endpoint(&endpoint, "127.0.0.1:0", &err);
+    dup2(saved, STDERR_FILENO);
+    close(saved);
+    close(fd);
+    assert_int_equal(s, STATUS_OK);
+    char *text = scratch_read(log);
+    assert_non_null(strstr(text, "the certificate has expired, clients will refuse it"));
+    assert_non_null(strstr(text, "old.pem"));
+    free(text);
+    const double expiry = metric_shown("hindcast_test_certificate_expiry_timestamp_seconds");
+    assert_true(expiry > 1e9 && expiry < (double)time(NULL));
+    endpoint_close(endpoint);
+    memset(&experiment, 0, sizeof experiment);
+    load(NULL, NULL);
+    assert_int_equal(open_endpoint(&endpoint, "127.0.0.1:0", &err), STATUS_OK);
+    assert_true(metric_shown("hindcast_test_certificate_expiry_timestamp_seconds") == 0);
+    endpoint_close(endpoint);
+}
+
 static void metrics_count_calls_of_all_endpoints(void **state)
 {
     (void)state;
@@ -229,6 +292,7 @@ int main(void)
         TEST(serves_at_a_socket_whose_folder_it_makes),
         TEST(tokens_have_roles),
         TEST(addresses_beyond_this_machine_need_tls),
+        TEST(an_expired_certificate_is_told),
         TEST(metrics_count_calls_of_all_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
