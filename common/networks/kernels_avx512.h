@@ -28,7 +28,6 @@ typedef __mmask16 lanes;
 #define v_sqrt(a)                _mm512_sqrt_ps(a)
 #define v_max(a, b)              _mm512_max_ps(a, b)
 #define v_min(a, b)              _mm512_min_ps(a, b)
-#define v_round(a)               _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
 #define v_sum(a)                 _mm512_reduce_add_ps(a)
 #define v_above_0(a, x, y)                                                                         \
     _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_GT_OQ), y, x)
@@ -38,6 +37,16 @@ typedef __mmask16 lanes;
 static inline lanes v_lanes(int n)
 {
     return (lanes)(n >= LANES ? 0xffffu : n <= 0 ? 0u : (1u << n) - 1u);
+}
+
+/* A function and not a macro, because at -O0 gcc's intrinsic is a macro whose mask draws a
+ * warning in the file that uses it. */
+static inline vec v_round(vec a)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+#pragma GCC diagnostic pop
 }
 
 /* 2^n for whole n in -126 .. 127. */
