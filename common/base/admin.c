@@ -91,6 +91,7 @@ static status split_address(const char *address, char host[128], char port[16], 
     return STATUS_OK;
 }
 
+/* 127.0.0.0/8 or ::1. */
 static bool is_loopback(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
@@ -194,8 +195,8 @@ static bool host_of(const char *header, char host[HOST_SIZE])
     return true;
 }
 
-/* May the page answer to this Host header? Numeric addresses always: no foreign name leads to them. A
- * name must be one of ours as a whole: "localhost.evil.example" is somebody else's. */
+/* May the page answer to this Host header? Numeric addresses always: no foreign name leads to them.
+ * A name must be one of ours as a whole: "localhost.evil.example" is somebody else's. */
 static bool host_is_ours(struct admin *admin, const char *header)
 {
     char host[HOST_SIZE];
@@ -242,6 +243,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
     pthread_mutex_unlock(&admin->watch_lock);
 }
 
+/* The answer is out: the next request on this connection has its own time. */
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
                          enum MHD_RequestTerminationCode why)
 {
@@ -258,6 +260,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     pthread_mutex_unlock(&admin->watch_lock);
 }
 
+/* The thread that closes connections whose request takes too long. */
 static void *watch_requests(void *arg)
 {
     struct admin *admin = arg;
@@ -266,6 +269,7 @@ static void *watch_requests(void *arg)
         const uint64_t now_ns = clock_now_ns();
         for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
             struct connection *connection = &admin->connections[i];
+            /* The library's thread sees the socket end, and closes it. */
             if (connection->fd >= 0 && now_ns >= connection->deadline_ns) {
                 shutdown(connection->fd, SHUT_RDWR);
             }
@@ -288,6 +292,7 @@ void admin_set_request_limit(struct admin *admin, uint64_t limit_ms)
     pthread_mutex_unlock(&admin->watch_lock);
 }
 
+/* Starts that thread. */
 static status start_watch(struct admin *admin, struct err *err)
 {
     /* Signals are for other threads, as with the library's own. */
@@ -315,6 +320,7 @@ static void end_watch(struct admin *admin)
 
 /* ---- requests ---- */
 
+/* Sends `response`, which it takes; NULL, for lack of memory, closes the connection. */
 static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
                              const char *content_type, struct MHD_Response *response)
 {
@@ -345,6 +351,7 @@ static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned co
         MHD_create_response_from_buffer(strlen(text), untouched.out, MHD_RESPMEM_PERSISTENT));
 }
 
+/* One request, on the HTTP thread: who may ask, how, and for which page. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
                                   size_t *upload_size, void **state)
@@ -368,6 +375,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         return reply_text(connection, serving ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
                           serving ? "ok\n" : "stopping\n");
     }
+    /* The page is copied out, so that it is made without the lock. */
     struct page page = {0};
     pthread_mutex_lock(&admin->lock);
     for (size_t i = 0; i < admin->n_pages && page.make == NULL; i++) {
@@ -405,6 +413,7 @@ static char *json_page(void *arg)
 
 /* ---- life ---- */
 
+/* Writes the address where others look for it, and keeps the path to remove it at the end. */
 static status write_port_file(struct admin *admin, const char *port_file, struct err *err)
 {
     char *copy = mem_text(port_file);
@@ -540,7 +549,7 @@ void admin_close(struct admin *admin)
     if (admin->port_file != NULL) {
         unlink(admin->port_file);
     }
-    /* The watch ends last: while the daemon stops, a client that does not read must not delay it. */
+    /* The watch ends last: a client that does not read must not delay the daemon's end. */
     MHD_stop_daemon(admin->daemon);
     end_watch(admin);
     free_admin(admin);

@@ -5,9 +5,9 @@
  *   GET /healthz   200 "ok" while serving, 503 "stopping" then
  *   GET /<path>    what the process registered
  *
- * Anything else is 404, other methods than GET and HEAD are 405, and a Host header that is neither a
- * numeric address nor a name of this machine is 403. At most 64 connections; one is closed after 10
- * s without a byte, or when a request with its answer has taken 20 s. A handler runs on the HTTP
+ * Anything else is 404, other methods than GET and HEAD are 405, and a Host header that is neither
+ * a numeric address nor a name of this machine is 403. At most 64 connections; one is closed after
+ * 10 s without a byte, or when a request with its answer has taken 20 s. A handler runs on the HTTP
  * thread and must answer from a snapshot, at once. */
 #ifndef HINDCAST_BASE_ADMIN_H
 #define HINDCAST_BASE_ADMIN_H

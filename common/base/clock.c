@@ -1,4 +1,6 @@
-/* Time from the kernel. */
+/* Time from the kernel: CLOCK_MONOTONIC for everything that is measured or waited for, the wall
+ * clock only for what is shown or written. Cores do not read either; their events carry the time.
+ */
 #include "common/base/clock.h"
 
 #include <errno.h>
@@ -6,6 +8,7 @@
 
 #include "common/base/status.h"
 
+/* Cannot fail with a clock that exists: a failure is a bug in the caller. */
 static uint64_t read_clock(clockid_t id)
 {
     struct timespec now;

@@ -1,5 +1,6 @@
-/* Loading: defaults, then the file, then the flags. And the pages made from the tables: --help,
- * --sample, what is logged. */
+/* Loading: defaults, then the file, then the flags. And the pages made from the tables of options:
+ * --help, --sample, what is logged at start. The values themselves are parsed and printed in
+ * config_value, the file is read in config_yaml, names are looked up in config_lookup. */
 #include "common/base/config.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "common/base/config_yaml.h"
 #include "common/base/memory.h"
 
+/* Every field gets the default of its option; groups begin without entries. */
 static void set_defaults(const struct config_section *section)
 {
     for (size_t i = 0; i < section->n_options; i++) {
@@ -77,6 +79,7 @@ static const char *behind_section(const struct config_section *section, const ch
     return *named ? name + size + 1 : name;
 }
 
+/* Does this section have what the flag names? Then *target says what it is. */
 static bool find_in_section(const struct config_section *section, const char *name,
                             struct target *target)
 {
@@ -94,6 +97,7 @@ static bool find_in_section(const struct config_section *section, const char *na
     return true;
 }
 
+/* Says that no section has it, with the nearest name of the section that was named. */
 static status refuse_flag(const struct config_section *sections, size_t n, const char *name,
                           struct err *err)
 {
@@ -151,15 +155,18 @@ static status set_target(const struct target *target, const char *value, struct 
     return s;
 }
 
+/* One flag: find what it names, parse its value, set it. */
 static status apply_flag(const struct config_section *sections, size_t n, const char *flag,
                          struct err *err)
 {
     char name[CONFIG_VIEW_NAME_SIZE + 64];
+    /* "--name" or "--name=value". */
     const char *equals = strchrnul(flag, '=');
     const size_t length = (size_t)(equals - flag);
     if (length <= 2 || length - 2 >= sizeof name) {
         return err_set(err, STATUS_INVALID, "%.64s: expected --name=value", flag);
     }
+    /* The name between "--" and "=". */
     memcpy(name, flag + 2, length - 2);
     name[length - 2] = '\0';
 
@@ -185,6 +192,7 @@ static status apply_flag(const struct config_section *sections, size_t n, const 
     return s == STATUS_OK ? s : err_context(err, s, "--%s", name);
 }
 
+/* Every option with its default, help, what is expected and the unit. */
 static void print_help(const struct config_section *sections, size_t n, const char *program)
 {
     printf(
@@ -236,6 +244,7 @@ static void print_options(struct text *out, const struct config_section *section
     }
 }
 
+/* A group with all its entries and all their options, as YAML. */
 static void print_group(struct text *out, const struct config_section *section,
                         const struct config_group *group, bool comments)
 {
@@ -327,6 +336,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
     for (size_t i = 0; i < n; i++) {
         set_defaults(&sections[i]);
     }
+    /* First round over the flags: pages that end the program, and the name of the file. */
     const char *file = NULL;
     for (int i = 1; i < argc; i++) {
         if (print_page(sections, n, program, argv[i])) {
@@ -343,6 +353,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
             file = argv[i] + 9;
         }
     }
+    /* The file, then the flags over it, in order. */
     status s = file == NULL ? STATUS_OK : config_yaml_read(sections, n, file, err);
     for (int i = 1; i < argc && s == STATUS_OK; i++) {
         if (strncmp(argv[i], "--config=", 9) != 0) {

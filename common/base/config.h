@@ -117,8 +117,9 @@ struct config_section {
 /* Fills every section's values. `program` is one line for --help.
  *
  * Handles itself, and then sets *done: --help; --version; --options, which prints the table for
- * programs; --sample, which prints a commented YAML file of these sections. A flag is --name=value, or --section.name=value where a name stands in
- * two sections; --name alone turns a CONFIG_BOOL on. Positional arguments are INVALID.
+ * programs; --sample, which prints a commented YAML file of these sections. A flag is --name=value,
+ * or --section.name=value where a name stands in two sections; --name alone turns a CONFIG_BOOL on.
+ * Positional arguments are INVALID.
  *
  * After an error the values are partly set, and of no use. A default that its own option refuses is
  * a bug: ASSERT. */

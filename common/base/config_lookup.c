@@ -12,6 +12,7 @@
 
 /* ---- Options ---- */
 
+/* By its present name alone. */
 static const struct config_option *option_named(const struct config_section *section,
                                                 const char *name)
 {
@@ -79,6 +80,7 @@ struct config_entry *config_entry_at(const struct config_section *section,
     return (struct config_entry *)(void *)(entries + i * group->entry_size);
 }
 
+/* Does the text hold a control character of ASCII? */
 static bool has_control(const char *text)
 {
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
@@ -94,6 +96,7 @@ status config_entry_named(const struct config_section *section, const struct con
                           struct err *err)
 {
     ASSERT(group->n_options <= 64 && group->entry_size >= sizeof(struct config_entry));
+    /* Known already? */
     size_t *count = count_of(section, group);
     for (size_t i = 0; i < *count; i++) {
         struct config_entry *known = config_entry_at(section, group, i);
@@ -105,6 +108,7 @@ status config_entry_named(const struct config_section *section, const struct con
             return STATUS_OK;
         }
     }
+    /* A name is shown in errors and logs. */
     if (name[0] == '\0' || strlen(name) >= CONFIG_ENTRY_NAME_SIZE || has_control(name)) {
         return err_set(err, STATUS_INVALID,
                        "\"%.64s\": expected a name of 1 to %d bytes without control characters",
@@ -143,6 +147,7 @@ struct config_section config_entry_view(const struct config_section *section,
 static void inherit(const struct config_section *section, const struct config_option *option,
                     void *field)
 {
+    /* The section's option of the same name is the default of all entries. */
     const struct config_option *source = option_named(section, option->name);
     if (source != NULL) {
         ASSERT(source->type == option->type);
@@ -170,6 +175,7 @@ void config_complete_entries(const struct config_section *section)
 
 /* ---- Suggestions ---- */
 
+/* The number of characters to insert, remove or replace that makes `a` into `b`. */
 static size_t distance(const char *a, const char *b)
 {
     /* Levenshtein's, one row at a time; names are short. */
@@ -204,6 +210,7 @@ static void keep_nearer(const char *wrong, const char *name, const char **best, 
     }
 }
 
+/* A name that differs in more than a third of its characters is no help. */
 static void print_suggestion(char *text, size_t size, const char *wrong, const char *best,
                              size_t least)
 {

@@ -1,4 +1,8 @@
-/* Parsing and printing of single values, with what was expected said in words. */
+/* One value of one option: from text into its field, and back.
+ *
+ * Parsing is strict: the whole text must be the value, in range, or the error says what was
+ * expected. Printing is its inverse: what is printed reads back as the same value, so that a
+ * configuration that was logged, or kept in a checkpoint, can be used again. */
 #include "common/base/config_value.h"
 
 #include <errno.h>
@@ -37,6 +41,7 @@ bool config_is_list(const struct config_option *option)
     return option->type == CONFIG_INTS || option->type == CONFIG_TEXTS;
 }
 
+/* min == max means that there are none. */
 static bool has_limits(const struct config_option *option)
 {
     return option->min < option->max;
@@ -47,6 +52,7 @@ static bool within(const struct config_option *option, double value)
     return !has_limits(option) || (value >= option->min && value <= option->max);
 }
 
+/* These take K, M, G and T behind the number. */
 static bool in_bytes(const struct config_option *option)
 {
     return option->unit != NULL && strcmp(option->unit, "bytes") == 0;
@@ -54,6 +60,7 @@ static bool in_bytes(const struct config_option *option)
 
 void config_expected(const struct config_option *option, char *text, size_t size)
 {
+    /* " 1..65536", for numbers that have limits. */
     char limits[64] = "";
     if (has_limits(option)) {
         snprintf(limits, sizeof limits, " %.15g..%.15g", option->min, option->max);
@@ -107,6 +114,7 @@ static bool parse_suffix(const char *end, bool bytes, int *shift)
     return true;
 }
 
+/* Decimal, where bytes are counted with a suffix; the whole text, without overflow, in range. */
 static bool parse_int(const struct config_option *option, const char *text, int64_t *value)
 {
     const char *digits = text + (*text == '-' || *text == '+');
@@ -129,6 +137,7 @@ static bool parse_int(const struct config_option *option, const char *text, int6
     return true;
 }
 
+/* A finite number in range, written as C and YAML write it; the whole text. */
 static bool parse_real(const struct config_option *option, const char *text, double *value)
 {
     /* strtod also takes hexadecimal, "inf" and "nan". */
@@ -144,6 +153,7 @@ static bool parse_real(const struct config_option *option, const char *text, dou
     return true;
 }
 
+/* Is the text one of "a|b|c", as a whole? */
 static bool is_choice(const char *choices, const char *text)
 {
     const size_t length = strlen(text);
@@ -157,6 +167,7 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+/* Copies it when it fits. */
 static bool parse_text(const char *text, char field[CONFIG_TEXT_SIZE])
 {
     const size_t length = strlen(text);
@@ -205,6 +216,7 @@ static status add_items(const struct config_option *option, void *list, const ch
         while (length > 0 && text[length - 1] == ' ') {
             length--;
         }
+        /* One byte longer than allowed: an item that is too long is refused, not cut. */
         char item[CONFIG_TEXT_SIZE + 1];
         snprintf(item, sizeof item, "%.*s",
                  (int)(length < CONFIG_TEXT_SIZE ? length : CONFIG_TEXT_SIZE), text);
@@ -220,6 +232,7 @@ static status add_items(const struct config_option *option, void *list, const ch
     return STATUS_OK;
 }
 
+/* All items of a flag or default: "[1, 2]" or "1,2". */
 static status parse_list(const struct config_option *option, void *field, const char *text,
                          struct err *err)
 {
@@ -233,6 +246,7 @@ static status parse_list(const struct config_option *option, void *field, const 
         text++;
         size -= 2;
     }
+    /* Into a list aside: the field changes only when all items are good. */
     const status s = add_items(option, &list, text, size, err);
     if (s == STATUS_OK) {
         memcpy(field, &list, option->type == CONFIG_INTS ? sizeof list.ints : sizeof list.texts);
@@ -275,6 +289,7 @@ void config_text_print(struct text *out, const char *text)
     static const char plain[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
     const char first = text[0];
+    /* Letters first: a leading digit or sign could read as a number, "~" as nothing. */
     const bool bare =
         ((first >= 'a' && first <= 'z') || (first >= 'A' && first <= 'Z') || first == '/') &&
         strspn(text, plain) == strlen(text);

@@ -7,8 +7,9 @@
 /* Where the option's value lies. */
 void *config_field(const struct config_section *section, const struct config_option *option);
 
-/* Sets the field from `text` (a flag's, or a default). For lists: all items, separated by commas, in
- * brackets or not. INVALID: `"many": expected an integer 1..65536`; the field is then unchanged. */
+/* Sets the field from `text` (a flag's, or a default). For lists: all items, separated by commas,
+ * in brackets or not. INVALID: `"many": expected an integer 1..65536`; the field is then unchanged.
+ */
 status config_value_parse(const struct config_option *option, void *field, const char *text,
                           struct err *err) MUST_CHECK;
 

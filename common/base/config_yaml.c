@@ -1,5 +1,11 @@
 /* Reads the experiment file with libyaml's event parser: each event carries its line, which errors
- * name. Anchors, aliases and tags are refused: nothing here needs them. */
+ * name.
+ *
+ * The functions follow the shape of the file: read_stream -> read_top (a section) -> read_section
+ * -> read_entry (an option or a group) -> read_value, read_list, read_group. Each is called with
+ * its first event as the current one and returns with its last event as the current one. Anchors,
+ * aliases and tags are refused: nothing here needs them, and aliases can make a small file
+ * enormous. */
 #include "common/base/config_yaml.h"
 
 #include <string.h>
@@ -12,8 +18,8 @@
 
 static const char *const roles[] = {CONFIG_ROLES};
 #define N_ROLES (sizeof roles / sizeof roles[0])
-/* Lists and mappings inside each other. libyaml takes time for each level at each token, so that half
- * a megabyte of '[' would take minutes. */
+/* Lists and mappings inside each other. libyaml takes time for each level at each token, so that
+ * half a megabyte of '[' would take minutes. */
 #define DEPTH_MAX 32
 
 struct reader {
@@ -45,12 +51,14 @@ static status count_depth(struct reader *r)
                          line_of(r), DEPTH_MAX);
 }
 
+/* Moves on to the next event. INVALID names the line where the file is not YAML. */
 static status next_event(struct reader *r)
 {
     yaml_event_delete(&r->event);
     if (yaml_parser_parse(&r->parser, &r->event) != 0) {
         return count_depth(r);
     }
+    /* Lack of memory says nothing about the file. */
     if (r->parser.error == YAML_MEMORY_ERROR) {
         return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
     }
@@ -78,6 +86,7 @@ static bool is_plain(const struct reader *r)
     return r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
 }
 
+/* What the current event is, for errors. */
 static const char *event_name(const struct reader *r)
 {
     switch (r->event.type) {
@@ -183,8 +192,8 @@ static void warn_renamed(struct reader *r, const struct config_section *section,
     config_warn_renamed(where, section, scalar(r), option);
 }
 
-/* One `key: value` of a section; the key is the current event. `lines`: where each option, then each
- * group, was set; 0: not yet. */
+/* One `key: value` of a section; the key is the current event. `lines`: where each option, then
+ * each group, was set; 0: not yet. */
 static status read_entry(struct reader *r, const struct config_section *section, size_t *lines)
 {
     if (!is_simple_scalar(r)) {
@@ -314,6 +323,8 @@ static status skip_section(struct reader *r)
     return s;
 }
 
+/* The section of this name. *slot is its place in section_lines, SIZE_MAX where no role has this
+ * name; NULL with a slot is a section of another process. */
 static const struct config_section *find_section(const struct reader *r, const char *name,
                                                  size_t *slot)
 {
@@ -343,6 +354,7 @@ static status read_top(struct reader *r)
     size_t slot;
     const struct config_section *section = find_section(r, scalar(r), &slot);
     if (slot == SIZE_MAX) {
+        /* A typing error should not cost a look into the documentation. */
         char suggestion[128];
         config_suggest(suggestion, sizeof suggestion, scalar(r), roles, N_ROLES);
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %.64s: unknown section%s", r->path,
@@ -385,6 +397,7 @@ static status read_stream(struct reader *r)
     if (s != STATUS_OK) {
         return s;
     }
+    /* An empty file is all defaults. */
     const bool empty = is_nothing(r);
     if (!empty && r->event.type != YAML_MAPPING_START_EVENT) {
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: expected sections", r->path, line_of(r),
@@ -425,6 +438,7 @@ status config_yaml_read(const struct config_section *sections, size_t n, const c
         mem_free(bytes);
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
+    /* The whole file is in memory: libyaml does no reading of its own. */
     yaml_parser_set_input_string(&r.parser, bytes, size);
     s = read_stream(&r);
     yaml_event_delete(&r.event);

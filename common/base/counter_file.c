@@ -1,4 +1,6 @@
-/* One number in one line. See counter_file.h. */
+/* One number in one line, overwritten in place with one pwrite of fixed size: a process that is
+ * killed leaves the old line or the new one. A line that cannot be read counts as absent, because
+ * the checkpoint holds a number to go on from. */
 #include "common/base/counter_file.h"
 
 #include <errno.h>
@@ -17,6 +19,7 @@ status counter_file_open(struct counter_file *record, const char *path, const ch
     if (fd < 0) {
         return err_errno(err, errno, "%s", path);
     }
+    /* What cannot be parsed, or is of another run, is no record. */
     char line[LINE_SIZE + 1] = {0};
     ssize_t n = pread(fd, line, LINE_SIZE, 0);
     char recorded[64] = "";
@@ -36,9 +39,11 @@ status counter_file_set(struct counter_file *record, uint64_t version, struct er
     char line[LINE_SIZE + 1];
     int length = snprintf(line, sizeof(line), "%s %" PRIu64, record->run_id, version);
     ASSERT(length > 0 && length < LINE_SIZE);
+    /* Always the same size: a shorter number leaves nothing of a longer one. */
     memset(line + length, ' ', (size_t)(LINE_SIZE - length));
     line[LINE_SIZE - 1] = '\n';
     ssize_t n = pwrite(record->fd, line, LINE_SIZE, 0);
+    /* A short write without an error means that the disk is full. */
     if (n != LINE_SIZE) {
         return err_errno(err, n < 0 ? errno : ENOSPC, "learner.version");
     }

@@ -1,5 +1,5 @@
-/* The check of the processor. Compiled for any x86-64 (cmake/hindcast.cmake), so it calls nothing of
- * ours and is not part of a library: an object of its own that every program links. */
+/* The check of the processor. Compiled for any x86-64 (cmake/hindcast.cmake), so it calls nothing
+ * of ours and is not part of a library: an object of its own that every program links. */
 #include "common/base/cpu_check.h"
 
 #include <cpuid.h>

@@ -1,5 +1,5 @@
-/* The crash handler. It runs on the thread that failed, in whatever state that thread left locks and
- * the heap, so it calls only write(), backtrace() (loaded beforehand) and raise(), and formats
+/* The crash handler. It runs on the thread that failed, in whatever state that thread left locks
+ * and the heap, so it calls only write(), backtrace() (loaded beforehand) and raise(), and formats
  * nothing. */
 #include "common/base/crash.h"
 
@@ -21,6 +21,7 @@ static atomic_bool printed;
 /* A stack overflow leaves no room on the stack for the handler. */
 static unsigned char handler_stack[STACK_SIZE];
 
+/* write() until all is written or nobody reads any more. Async-signal-safe. */
 static void put(const char *text, size_t size)
 {
     while (size > 0) {
@@ -33,6 +34,7 @@ static void put(const char *text, size_t size)
     }
 }
 
+/* With its final newline: the handler only writes. */
 static const char *signal_name(int number)
 {
     switch (number) {
@@ -51,6 +53,7 @@ static const char *signal_name(int number)
 
 void crash_print_backtrace(void)
 {
+    /* A second thread that crashes meanwhile must not mix its backtrace in. */
     if (atomic_exchange(&printed, true)) {
         return;
     }
@@ -62,6 +65,7 @@ void crash_print_backtrace(void)
 static void on_crash(int number)
 {
     const char *name = signal_name(number);
+    /* In order of importance: should anything below crash again, these lines are out. */
     put(banner, banner_size);
     put(name, strlen(name));
     crash_print_backtrace();
@@ -88,13 +92,17 @@ void crash_install(const char *process)
     void *frames[2];
     (void)backtrace(frames, 2);
 
+    /* For the main thread; other threads use their own stack, and an overflow of it is not
+     * reported. */
     const stack_t stack = {.ss_sp = handler_stack, .ss_size = sizeof handler_stack};
     (void)sigaltstack(&stack, NULL);
 
+    /* SA_RESETHAND: the raise at the end of the handler, or a second fault in it, kills. */
     struct sigaction action = {.sa_handler = on_crash,
                                .sa_flags = (int)(SA_RESETHAND | SA_ONSTACK)};
     sigemptyset(&action.sa_mask);
     sigaction(SIGABRT, &action, NULL);
+/* Sanitizers install handlers of their own, which say more. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);

@@ -1,4 +1,9 @@
-/* Records for TensorBoard. See event_file.h. */
+/* Records for TensorBoard (format: event_file.h), gathered in memory and appended every few
+ * seconds.
+ *
+ * Points are a convenience, not data: nothing here may stop a run. A write that fails loses what
+ * was gathered, with a warning, and the file is cut back to its last whole record, because a torn
+ * record hides all that follows it from readers. */
 #include "common/base/event_file.h"
 
 #include <errno.h>
@@ -35,6 +40,7 @@ _Static_assert(EVENT_SCALARS_MAX *POINT_BYTES + 2 * FRAME_BYTES + 64 < BUFFER_BY
 
 /* ---- Records ---- */
 
+/* Bit by bit: a few kilobytes a minute need no table. */
 static uint32_t crc32c(const uint8_t *bytes, size_t size)
 {
     uint32_t crc = UINT32_MAX;
@@ -68,6 +74,7 @@ static void flush(struct event_file *file)
     if (file->n_bytes == 0) {
         return;
     }
+    /* All or nothing, as far as the file is concerned. */
     if (file_write_all(file->fd, file->bytes, file->n_bytes, &err) == STATUS_OK) {
         file->size += (off_t)file->n_bytes;
     } else {
@@ -79,13 +86,16 @@ static void flush(struct event_file *file)
     file->n_bytes = 0;
 }
 
+/* Appends one record to what is gathered. */
 static void put_event(struct event_file *file, const Hindcast__Event__Event *event)
 {
     const size_t size = protobuf_c_message_get_packed_size(&event->base);
     ASSERT(size + FRAME_BYTES <= BUFFER_BYTES);
+    /* A record that does not fit any more starts the next batch. */
     if (file->n_bytes + size + FRAME_BYTES > BUFFER_BYTES) {
         flush(file);
     }
+    /* Length, its checksum, message, its checksum. */
     uint8_t *record = file->bytes + file->n_bytes;
     put_u32(record, (uint32_t)size);
     put_u32(record + 4, 0);
@@ -109,6 +119,7 @@ void event_file_add(struct event_file *file, uint64_t step, const struct event_s
                     size_t n)
 {
     ASSERT(n <= EVENT_SCALARS_MAX);
+    /* protobuf-c wants an array of pointers to the values. */
     Hindcast__Event__Summary__Value *values = mem_array(n + 1, sizeof(*values));
     Hindcast__Event__Summary__Value **places = mem_array(n + 1, sizeof(*places));
     if (values != NULL && places != NULL) {
@@ -172,11 +183,13 @@ status event_file_open(struct event_file **file, const char *folder, uint64_t fi
         mem_free(made);
         return s;
     }
+    /* First the version of the format, which readers expect. */
     Hindcast__Event__Event version = event_at(0);
     version.what_case = HINDCAST__EVENT__EVENT__WHAT_FILE_VERSION;
     version.file_version = (char *)(uintptr_t) "brain.Event:2";
     put_event(made, &version);
 
+    /* Then: from this step on, older files are void. */
     Hindcast__Event__SessionLog log = HINDCAST__EVENT__SESSION_LOG__INIT;
     log.status = HINDCAST__EVENT__SESSION_LOG__STATUS__START;
     Hindcast__Event__Event start = event_at(first_step);

@@ -1,4 +1,5 @@
-/* The shared section's table, and what follows from its values. */
+/* The section that all processes share: its table of options, and the values that follow from
+ * others (run_dir from the name, socket addresses from run_dir). */
 #include "common/base/experiment.h"
 
 #include <stddef.h>
@@ -79,6 +80,7 @@ void experiment_finish(struct experiment *experiment)
     if (experiment->run_dir[0] == '\0') {
         join(experiment->run_dir, "runs/", experiment->name, "");
     }
+    /* On one machine, sockets in the run folder: no port to choose, no TLS to set up. */
     if (experiment->replay.n == 0) {
         join(experiment->replay.items[0], "unix:", experiment->run_dir, "/replay.sock");
         experiment->replay.n = 1;

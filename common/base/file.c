@@ -1,5 +1,10 @@
-/* Whole files, safely replaced. Every write, sync and rename passes fails_now(), so that tests can
- * fail each in turn. */
+/* Whole files, safely replaced; folders, locks, reads with a limit.
+ *
+ * A file that others read is never written in place: it is written aside, synced and renamed, so
+ * that a crash leaves the old file or the new one, and a reader never sees half of either. The
+ * renaming is an exchange where the file system can do it, because the old file is needed again
+ * when the last sync fails. Every write, sync and rename passes fails_now(), so that tests can fail
+ * each in turn. */
 #include "common/base/file.h"
 
 #include <errno.h>
@@ -37,6 +42,8 @@ static bool fails_now(void)
     return false;
 }
 
+/* One folder; that it exists already is fine. The sync of its parent makes it outlive a power
+ * cut. */
 static status make_folder(const char *path, struct err *err)
 {
     if (mkdir(path, 0700) == 0) { /* what a run writes is its owner's until they say otherwise */
@@ -46,6 +53,7 @@ static status make_folder(const char *path, struct err *err)
         }
         return s;
     }
+    /* Something is there. Whatever mkdir said, a folder is what was wanted. */
     const int number = errno;
     struct stat info;
     if (number == EEXIST && stat(path, &info) == 0) {
@@ -82,6 +90,7 @@ status file_make_folders(const char *path, struct err *err)
 static status read_whole(int fd, const char *path, size_t max_bytes, size_t expected,
                          unsigned char **bytes, size_t *size, struct err *err)
 {
+    /* One byte to see that the file has grown, one for the final 0. */
     size_t room = expected + 2;
     size_t used = 0;
     unsigned char *buffer = mem_array(room, 1);
@@ -101,10 +110,12 @@ static status read_whole(int fd, const char *path, size_t max_bytes, size_t expe
             return STATUS_OK;
         }
         used += (size_t)n;
+        /* It may have grown since its size was read. */
         if (used > max_bytes) {
             mem_free(buffer);
             return err_set(err, STATUS_INVALID, "%s: more than %zu bytes", path, max_bytes);
         }
+        /* Full: either this was the end, or there is more than expected. */
         if (used == room - 1) {
             unsigned char *larger = mem_resize(buffer, room * 2, 1);
             if (larger == NULL) {
@@ -129,10 +140,12 @@ status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
         s = err_errno(err, errno, "stat %s", path);
         goto close_fd;
     }
+    /* open() succeeds on a folder, and read() then gives a reason that nobody understands. */
     if (S_ISDIR(info.st_mode)) {
         s = err_set(err, STATUS_INVALID, "%s: is a folder, expected a file", path);
         goto close_fd;
     }
+    /* Refused before anything is allocated for it. */
     if (info.st_size > 0 && (uint64_t)info.st_size > max_bytes) {
         s = err_set(err, STATUS_INVALID, "%s: %lld bytes, expected at most %zu", path,
                     (long long)info.st_size, max_bytes);
@@ -172,6 +185,8 @@ status file_write_all(int fd, const void *bytes, size_t size, struct err *err)
         if (n < 0 && errno == EINTR) {
             continue;
         }
+        /* write() of more than nothing does not return 0; treated as an error, so that the loop
+         * ends. */
         if (n <= 0) {
             return err_errno(err, n == 0 ? EIO : errno, "write %zu bytes", size);
         }
@@ -215,6 +230,7 @@ status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *
 status file_sync_folder(const char *path, struct err *err)
 {
     char folder[PATH_MAX];
+    /* The folder part: "." without a slash, "/" where the only slash is the first character. */
     const char *slash = strrchr(path, '/');
     const size_t length = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
     if (length >= sizeof folder) {
@@ -243,6 +259,7 @@ static status write_aside(const char *path, const struct file_part *parts, size_
     if (fd < 0) {
         return err_errno(err, errno, "open %s", path);
     }
+    /* Write, sync, close: an error of any of them means that the disk may not have it. */
     status s = STATUS_OK;
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         s = file_write_all(fd, parts[i].bytes, parts[i].size, err);
@@ -298,6 +315,8 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
         unlink(aside);
         return s;
     }
+    /* The rename itself is durable only with the folder. If that fails, the old file goes back
+     * in its place. */
     s = file_sync_folder(path, err);
     if (s != STATUS_OK && kept &&
         renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_EXCHANGE) != 0) {
@@ -318,8 +337,11 @@ status file_lock(const char *path, int *fd, struct err *err)
         return errno == ELOOP ? err_set(err, STATUS_DENIED, "lock %s: is a symbolic link", path)
                               : err_errno(err, errno, "open lock %s", path);
     }
+    /* The lock belongs to this descriptor, not to the file: it ends with the process, however
+     * that ends. */
     if (flock(opened, LOCK_EX | LOCK_NB) != 0) {
         const int number = errno;
+        /* Who holds it stands in the file, for the message. */
         char holder[32] = "";
         const ssize_t n = pread(opened, holder, sizeof holder - 1, 0);
         holder[n > 0 ? strcspn(holder, "\n") : 0] = '\0';

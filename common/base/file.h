@@ -31,8 +31,9 @@ status file_replace(const char *path, const struct file_part *parts, size_t n,
 /* fsyncs the folder that holds `path`: makes a rename or unlink durable. */
 status file_sync_folder(const char *path, struct err *err) MUST_CHECK;
 
-/* For files that hold secrets: can nobody but owner and group read it, nobody but the owner write it?
- * DENIED says which and which chmod is needed; NOT_FOUND, IO. A link is followed: what it leads to counts. */
+/* For files that hold secrets: can nobody but owner and group read it, nobody but the owner write
+ * it? DENIED says which and which chmod is needed; NOT_FOUND, IO. A link is followed: what it leads
+ * to counts. */
 status file_check_private(const char *path, struct err *err) MUST_CHECK;
 
 /* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else

@@ -1,4 +1,9 @@
-/* Reading and writing whole JSON files, and looking up fields with readable errors. */
+/* Whole JSON files read and written, and fields looked up with errors that name the file and the
+ * key.
+ *
+ * cJSON returns NULL for bad text and for lack of memory alike. The two must not be confused: the
+ * one says that a file is damaged, the other says nothing about it. So cJSON's allocation goes
+ * through noting_malloc, which records a failure for the thread that parses. */
 #include "common/base/json.h"
 
 #include <stdlib.h>
@@ -56,6 +61,7 @@ status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *e
     const char *end = NULL;
     /* size + 1: the closing 0 byte counts for cJSON, which then refuses trailing text. */
     s = json_parse(bytes, size + 1, true, json, &end);
+    /* Computed before the bytes are freed. */
     const size_t byte = end == NULL ? 0 : (size_t)(end - (const char *)bytes);
     mem_free(bytes);
     if (s == STATUS_CORRUPT) {
@@ -70,6 +76,7 @@ status json_write(const char *path, const cJSON *json, struct err *err)
     if (text == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory while writing JSON", path);
     }
+    /* A final newline, as text files have. */
     const struct file_part parts[] = {{text, strlen(text)}, {"\n", 1}};
     const status s = file_replace(path, parts, 2, err);
     cJSON_free(text);

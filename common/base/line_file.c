@@ -2,7 +2,8 @@
  *
  * Reading backwards keeps a window of the file: the bytes from the beginning of the last block read
  * to the end of the line that comes next. Lines are taken off its end; when it holds no whole line,
- * the block before it is put in front. So memory is bounded by the longest line, not by the file. */
+ * the block before it is put in front. So memory is bounded by the longest line, not by the file.
+ */
 #include "common/base/line_file.h"
 
 #include <errno.h>

@@ -1,5 +1,8 @@
-/* Log lines: formatted in one buffer, written with one write(). Warnings are limited per place (its
- * format). */
+/* Log lines: formatted in one buffer and written with one write(), so that lines of several threads
+ * and processes do not mix. Warnings are limited per place (the address of the format), since the
+ * same fault often repeats thousands of times a second; how many were hidden is told with the next
+ * one. On a terminal a footer stays below all lines: each line takes the footer's place, and the
+ * footer moves down. */
 #include "common/base/log.h"
 
 #include <errno.h>
@@ -19,7 +22,7 @@
 
 #define LINE_SIZE      4096 /* up to PIPE_BUF a write to a pipe is not torn */
 #define FOOTER_SIZE    512
-#define PLACES         256 /* places whose warnings are counted; two on the same slot share its limit */
+#define PLACES         256 /* whose warnings are counted; two in one slot share its limit */
 #define WARNINGS_PER_S 5
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
@@ -66,6 +69,7 @@ static bool warning_allowed(const char *format, unsigned *hidden)
 {
     const uint64_t second = clock_now_ns() / NS_PER_S;
     struct place *place = &places[((uintptr_t)format >> 3) % PLACES];
+    /* A new second: the count of those shown starts anew, that of the hidden ones goes on. */
     if (place->second != second) {
         place->second = second;
         place->shown = 0;
@@ -80,6 +84,7 @@ static bool warning_allowed(const char *format, unsigned *hidden)
     return true;
 }
 
+/* "2026-01-31T12:00:00.123Z INFO learner update: ". Returns its length, at most size - 1. */
 static size_t put_head(char *line, size_t size, enum log_level level, const char *module)
 {
     const uint64_t now_ns = clock_wall_ns();
@@ -95,8 +100,8 @@ static size_t put_head(char *line, size_t size, enum log_level level, const char
 
 /* Runs before main. A process that is started with a standard file closed gets its number for the
  * next file that it opens; log lines would go into that file. SIGXFSZ, for a file that would exceed
- * `ulimit -f`, ends a process by default; ignored, the write fails with EFBIG, which is handled like
- * a full disk. */
+ * `ulimit -f`, ends a process by default; ignored, the write fails with EFBIG, which is handled
+ * like a full disk. */
 __attribute__((constructor)) static void prepare_standard_files(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
@@ -108,6 +113,7 @@ __attribute__((constructor)) static void prepare_standard_files(void)
     (void)signal(SIGXFSZ, SIG_IGN);
 }
 
+/* All of it, or as much as somebody takes. */
 static void write_out(const char *text, size_t size)
 {
     while (size > 0) {
@@ -120,6 +126,7 @@ static void write_out(const char *text, size_t size)
     }
 }
 
+/* Formats and writes one line; `hidden` warnings of the same place went before it. */
 static void write_line(enum log_level level, const char *module, unsigned hidden,
                        const char *format, va_list args)
 {
@@ -131,6 +138,7 @@ static void write_line(enum log_level level, const char *module, unsigned hidden
      * control sequence of theirs reaches the terminal. */
     utf8_trim(line + used);
     utf8_clean(line + used);
+    /* A line that did not fit ends in "...". */
     const bool cut = n > 0 && (size_t)n >= most - used;
     used = strlen(line);
     if (cut) {
@@ -153,6 +161,7 @@ static void write_line(enum log_level level, const char *module, unsigned hidden
     pthread_mutex_unlock(&lock);
 }
 
+/* Cheap: most debug lines end here. */
 static bool is_shown(enum log_level level)
 {
     return (int)level >= atomic_load_explicit(&least_shown, memory_order_relaxed);

@@ -1,4 +1,7 @@
-/* malloc behind one door, so that tests can fail the Nth call; and the arena. */
+/* All allocation of ours goes through these few functions, so that tests can make the Nth call fail
+ * and see whether what was built so far is taken down again. Sizes are multiplied with a check
+ * here, once. Below them the arena: one block, from which a step takes its pieces and which is
+ * reset as a whole. */
 #include "common/base/memory.h"
 
 #include <stdatomic.h>
@@ -17,12 +20,15 @@
 /* Calls left until one fails; 0: none will. */
 static _Atomic uint64_t fail_in;
 
+/* Is it this call's turn to fail? */
 static bool fails_now(void)
 {
+    /* The usual case costs one relaxed load. */
     if (atomic_load_explicit(&fail_in, memory_order_relaxed) == 0) {
         return false;
     }
     uint64_t left = atomic_load(&fail_in);
+    /* Counts down; the thread that takes the last one fails. */
     while (left > 0 && !atomic_compare_exchange_weak(&fail_in, &left, left - 1)) {
     }
     return left == 1;
@@ -70,6 +76,7 @@ void *mem_aligned(size_t size_bytes)
     if (fails_now() || size_bytes > PTRDIFF_MAX - CACHE_LINE) {
         return NULL;
     }
+    /* aligned_alloc wants a multiple of the alignment. */
     const size_t rounded = (size_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     const size_t size = rounded == 0 ? CACHE_LINE : rounded;
     void *memory = aligned_alloc(CACHE_LINE, size);
@@ -91,12 +98,14 @@ status arena_init(struct arena *arena, size_t size_bytes)
         return STATUS_NO_MEMORY;
     }
     *arena = (struct arena){.base = base, .size_bytes = size_bytes};
+    /* Nothing of it may be used before arena_take. */
     POISON(base, size_bytes);
     return STATUS_OK;
 }
 
 void arena_fini(struct arena *arena)
 {
+    /* The allocator is going to write into what it gets back. */
     if (arena->base != NULL) {
         UNPOISON(arena->base, arena->size_bytes);
     }
@@ -108,7 +117,9 @@ void *arena_take(struct arena *arena, size_t count, size_t size_bytes)
 {
     size_t size;
     ASSERT(!__builtin_mul_overflow(count, size_bytes, &size));
+    /* Each piece begins on a cache line of its own. */
     const size_t start = (arena->used_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    /* The caller has computed the sizes beforehand: too small an arena is a bug. */
     ASSERT(start <= arena->size_bytes && size <= arena->size_bytes - start);
     arena->used_bytes = start + size;
     if (arena->used_bytes > arena->peak_bytes) {

@@ -1,4 +1,8 @@
-/* The registry: a list that only grows, under a lock; the values, updated without. */
+/* The registry of metrics: a sorted list that only grows, under a lock. The values are updated
+ * without it: a counter or gauge is the bits of a double in an atomic cell, so that any thread may
+ * update it at the price of one atomic operation, and a page reads a value that was true at some
+ * moment. Names are registered at start; looking one up costs a walk over the list and is not for
+ * inner loops. */
 #include "common/base/metrics.h"
 
 #include <math.h>
@@ -43,6 +47,7 @@ static uint64_t bits_of(double value)
     return bits;
 }
 
+/* Adding to a double has no instruction: try until no other thread came between. */
 static void add(_Atomic uint64_t *cell, double amount)
 {
     uint64_t old = atomic_load_explicit(cell, memory_order_relaxed);
@@ -66,6 +71,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
+/* A new metric with copies of all texts. Start-up only, so lack of memory ends the process. */
 static struct metric *make(const char *name, const char *help, const char *labels,
                            enum metric_kind kind, const double *bounds, size_t n)
 {
@@ -92,9 +98,11 @@ static struct metric *get(const char *name, const char *help, const char *labels
                           enum metric_kind kind, const double *bounds, size_t n)
 {
     ASSERT(strncmp(name, "hindcast_", 9) == 0);
+    /* Absent labels sort before all others. */
     const char *own_labels = labels == NULL ? "" : labels;
     pthread_mutex_lock(&lock);
     size_t i = 0;
+    /* Its place, or the metric itself. */
     while (i < n_metrics && compare(metrics[i], name, own_labels) < 0) {
         i++;
     }
@@ -106,6 +114,7 @@ static struct metric *get(const char *name, const char *help, const char *labels
         n_metrics++;
     }
     struct metric *metric = metrics[i];
+    /* One name, one kind. */
     ASSERT(metric->kind == kind);
     pthread_mutex_unlock(&lock);
     return metric;
@@ -171,6 +180,7 @@ double metric_value(const struct metric *metric)
 
 /* ---- showing ---- */
 
+/* As Prometheus writes numbers: +Inf, -Inf and NaN have names. */
 static void print_number(struct text *out, double value)
 {
     if (isnan(value)) {
@@ -182,6 +192,7 @@ static void print_number(struct text *out, double value)
     }
 }
 
+/* The two lines before the first metric of a name. */
 static void print_help(struct text *out, const struct metric *metric)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
@@ -204,6 +215,7 @@ static void print_name(struct text *out, const struct metric *metric, const char
                 labels ? "}" : "");
 }
 
+/* Buckets are cumulative on the page, though not in memory. */
 static void print_histogram(struct text *out, const struct metric *metric)
 {
     /* _count is the sum of the buckets as read here, so that it always agrees with +Inf's. */
@@ -257,6 +269,7 @@ bool metrics_remove_hook(metrics_hook *function, void *arg)
     return removed;
 }
 
+/* Before each page. Not under `lock`, which hooks take. */
 static void run_hooks(void)
 {
     pthread_mutex_lock(&hooks_lock);

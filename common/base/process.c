@@ -77,6 +77,7 @@ struct process {
 
 /* ---- ending ---- */
 
+/* SIGALRM: the end has taken too long. Async-signal-safe; the backtrace shows where it hangs. */
 static void on_end_limit(int number)
 {
     (void)number;
@@ -142,6 +143,7 @@ static void *watch_start(void *arg)
     return NULL;
 }
 
+/* Ends that thread, so that the signals are the loop's alone. Safe to repeat. */
 static void end_start_watch(struct process *process)
 {
     if (process->has_start_watch) {
@@ -160,6 +162,7 @@ static void begin_end(struct process *process)
     uv_stop(&process->loop);
 }
 
+/* SIGTERM or SIGINT, on the loop thread. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct process *process = handle->data;
@@ -175,9 +178,11 @@ static void on_stop(uv_async_t *handle)
 void process_stop(struct process *process, int exit_code)
 {
     int none = 0;
+    /* The first code that is not 0 is the reason; later ones follow from it. */
     if (exit_code != 0) {
         atomic_compare_exchange_strong(&process->exit_code, &none, exit_code);
     }
+    /* Once: the loop wakes, and process_run returns. */
     if (!atomic_exchange(&process->stopping, true)) {
         uv_async_send(&process->stop);
     }
@@ -190,6 +195,7 @@ bool process_stopping(const struct process *process)
 
 /* ---- status ---- */
 
+/* "starting", "running" or "stopping", for the status page. */
 static const char *state_name(const struct process *process)
 {
     if (atomic_load(&process->stopping)) {
@@ -198,6 +204,7 @@ static const char *state_name(const struct process *process)
     return atomic_load(&process->running) ? "running" : "starting";
 }
 
+/* HTTP thread. Everything it reads is constant, atomic, or under the lock. */
 static char *status_page(void *arg)
 {
     struct process *process = arg;
@@ -277,6 +284,7 @@ static status open_loop(struct process *process, struct err *err)
     return STATUS_OK;
 }
 
+/* Some may be closing already, after a failed start. */
 static void close_own_handle(uv_handle_t *handle)
 {
     if (!uv_is_closing(handle)) {
@@ -301,11 +309,13 @@ static void close_loop(struct process *process)
     }
     const int closed = uv_loop_close(&process->loop);
     if (closed != 0) {
+        /* A handle that a part forgot: its kind and address, before the assertion below ends us. */
         uv_print_all_handles(&process->loop, stderr);
     }
     ASSERT(closed == 0);
 }
 
+/* For this thread and all that it starts. */
 static void block_signals(struct process *process)
 {
     sigset_t ends;
@@ -319,6 +329,7 @@ static void block_signals(struct process *process)
     sigaction(SIGALRM, &limit, NULL);
 }
 
+/* The admin page with its address file, names, status page and the process's own metrics. */
 static status open_admin(struct process *process, const struct experiment *experiment,
                          struct err *err)
 {
@@ -327,6 +338,7 @@ static status open_admin(struct process *process, const struct experiment *exper
     if (process->count > 1) {
         snprintf(suffix, sizeof suffix, "-%d", process->index);
     }
+    /* RUN_DIR/learner.admin, RUN_DIR/evaluator-1.admin: how others find the page. */
     snprintf(file, sizeof file, "%s/%s%s.admin", experiment->run_dir, process->role, suffix);
     const status s =
         admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
@@ -359,6 +371,7 @@ static status end_with_supervisor(struct err *err)
     return STATUS_OK;
 }
 
+/* Starts watch_start. */
 static status start_watch(struct process *process, struct err *err)
 {
     const int error = pthread_create(&process->start_watch, NULL, watch_start, process);
@@ -373,6 +386,7 @@ status process_open(struct process **process, const char *role, int index, int c
                     const struct experiment *experiment, struct err *err)
 {
     enum log_level level;
+    /* All that can fail without leaving anything behind comes first. */
     status s = log_level_parse(&level, experiment->log_level, err);
     if (s != STATUS_OK) {
         return s;
@@ -407,6 +421,7 @@ status process_open(struct process **process, const char *role, int index, int c
     if (s != STATUS_OK) {
         goto free_made;
     }
+    /* The loop's own metric; the page needs it to be registered. */
     made->lag_seconds = metric_gauge("hindcast_process_loop_lag_seconds",
                                      "How late the loop thread's timer last came.", NULL);
     s = open_admin(made, experiment, err);
@@ -466,11 +481,13 @@ void process_run(struct process *process)
     process->lag_due_ns = clock_now_ns() + LAG_PERIOD_MS * NS_PER_MS;
     ASSERT(uv_timer_start(&process->lag, on_lag_timer, LAG_PERIOD_MS, LAG_PERIOD_MS) == 0);
     atomic_store(&process->running, true);
+    /* uv_stop() ends one uv_run only; the flag decides. */
     while (!process_stopping(process)) {
         uv_run(&process->loop, UV_RUN_DEFAULT);
     }
     pthread_sigmask(SIG_BLOCK, &ends, NULL);
     uv_timer_stop(&process->lag);
+    /* From here on the process ends: /healthz says so, and the alarm limits how long it takes. */
     admin_set_serving(process->admin, false);
     alarm(process->end_limit_s);
 }

@@ -1,4 +1,6 @@
-/* hindcast_process_*, from /proc and getrusage. */
+/* hindcast_process_*, read from /proc and getrusage when a page of metrics is made (a
+ * metrics_hook). Each reader returns 0 where the kernel does not tell: a missing figure must not
+ * end a process. */
 #include "common/base/process_metrics.h"
 
 #include <dirent.h>
@@ -12,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
 
+/* The second field of statm, in pages. */
 static double resident_bytes(void)
 {
     FILE *file = fopen("/proc/self/statm", "re");
@@ -24,6 +27,7 @@ static double resident_bytes(void)
     return n == 1 ? (double)pages * (double)sysconf(_SC_PAGESIZE) : 0;
 }
 
+/* Entries of /proc/self/fd. */
 static double open_files(void)
 {
     DIR *folder = opendir("/proc/self/fd");
@@ -38,6 +42,7 @@ static double open_files(void)
     return n;
 }
 
+/* User and system time of all threads, ended ones too. */
 static double cpu_seconds(void)
 {
     struct rusage usage;
@@ -71,6 +76,7 @@ static double start_seconds(void)
                &ticks) != 1) {
         return 0;
     }
+    /* Ticks since boot -> age -> the moment on the wall clock. */
     struct timespec boot;
     clock_gettime(CLOCK_BOOTTIME, &boot);
     const double since_boot = (double)boot.tv_sec + 1e-9 * (double)boot.tv_nsec;
@@ -81,9 +87,11 @@ static double start_seconds(void)
 void process_metrics_update(void *unused)
 {
     (void)unused;
+    /* Two pages may be made at once. */
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static double start;
     pthread_mutex_lock(&lock);
+    /* Constant: read once. */
     if (start == 0) {
         start = start_seconds();
         metric_set(metric_gauge("hindcast_process_start_time_seconds",
@@ -99,6 +107,7 @@ void process_metrics_update(void *unused)
                open_files());
     struct metric *cpu = metric_counter("hindcast_process_cpu_seconds_total",
                                         "Processor time, user and system.", NULL);
+    /* A counter only grows; it is raised by what is missing. */
     const double now = cpu_seconds();
     if (now > metric_value(cpu)) {
         metric_add(cpu, now - metric_value(cpu));

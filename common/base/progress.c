@@ -1,4 +1,6 @@
-/* The bar and the rule that says when a line is due. */
+/* Progress for a human: a bar that is redrawn on a terminal, or a log line now and then elsewhere.
+ * The rule that decides when a line is due is a function of time and fraction alone (is_due), and
+ * so is the bar's text (progress_bar); only progress_show writes. */
 #include "common/base/progress.h"
 
 #include <stdio.h>
@@ -36,6 +38,7 @@ static void print_duration(char *out, size_t size, double seconds)
     }
 }
 
+/* A fraction into 0..1; NaN becomes 0. */
 static double clamp(double fraction)
 {
     return fraction > 1 ? 1 : fraction >= 0 ? fraction : 0;
@@ -45,6 +48,7 @@ size_t progress_bar(char *out, size_t size, const char *what, unsigned columns, 
                     const char *text, double left_s)
 {
     char bar[BAR_WIDTH + 16] = "";
+    /* The bar itself; nothing where there is no end to measure against. */
     if (fraction >= 0) {
         const double done = clamp(fraction);
         const int full = (int)(done * BAR_WIDTH);
@@ -54,6 +58,7 @@ size_t progress_bar(char *out, size_t size, const char *what, unsigned columns, 
         cells[BAR_WIDTH] = '\0';
         snprintf(bar, sizeof bar, " [%s] %3d%% ", cells, (int)(done * 100));
     }
+    /* The time left, if it is known. */
     char left[32] = "";
     if (left_s >= 0) {
         char duration[24];
@@ -84,6 +89,7 @@ static bool is_due(const struct progress *progress, uint64_t now_ns, double frac
     if (!progress->begun || finished) {
         return true;
     }
+    /* A bar is redrawn ten times a second; a log gets a line each 10 s or each twentieth. */
     if (progress->terminal) {
         return since_ns >= BAR_EVERY_NS;
     }
@@ -96,6 +102,7 @@ bool progress_show(struct progress *progress, uint64_t now_ns, double fraction, 
     if (!is_due(progress, now_ns, fraction)) {
         return false;
     }
+    /* The first report is what the rate is measured from: a resumed run does not begin at 0. */
     if (!progress->begun) {
         progress->begun = true;
         progress->first_ns = now_ns;

@@ -1,4 +1,8 @@
-/* A ring of pointers under one mutex, with a condition for either side. */
+/* A ring of pointers under one mutex, with a condition variable for either side.
+ *
+ * A push signals one waiting taker, a pop one waiting pusher. Closing wakes everybody: pushers get
+ * CLOSED at once, takers after the last item. Whoever polls instead of waiting (a loop) gets the
+ * wake-up function, which runs outside the lock because it may take other locks. */
 #include "common/base/queue.h"
 
 #include <errno.h>
@@ -24,6 +28,7 @@ struct queue {
 status queue_new(struct queue **queue, size_t capacity)
 {
     ASSERT(capacity > 0);
+    /* The size of the whole, header and items, must not overflow. */
     if (capacity > (SIZE_MAX - sizeof(struct queue)) / sizeof(void *)) {
         return STATUS_NO_MEMORY;
     }
@@ -51,6 +56,7 @@ void queue_free(struct queue *queue, void (*free_item)(void *item))
         return;
     }
     ASSERT(queue->length == 0 || free_item != NULL);
+    /* What is left belongs to the queue now. */
     for (void *item = queue_try_pop(queue); item != NULL; item = queue_try_pop(queue)) {
         free_item(item);
     }
@@ -68,6 +74,7 @@ void queue_set_wake(struct queue *queue, void (*wake)(void *arg), void *arg)
     pthread_mutex_unlock(&queue->lock);
 }
 
+/* The end of a wait, on the clock of the conditions. */
 static struct timespec deadline_in(uint64_t timeout_ms)
 {
     /* A wait of more than a year is a wait of a year: no overflow. */
@@ -84,6 +91,7 @@ static void put_and_unlock(struct queue *queue, void *item)
     const bool was_empty = queue->length == 0;
     queue->items[(queue->first + queue->length) % queue->capacity] = item;
     queue->length++;
+    /* Only a push into an empty queue wakes: the taker takes all there is. */
     void (*wake)(void *) = was_empty ? queue->wake : NULL;
     void *wake_arg = queue->wake_arg;
     pthread_cond_signal(&queue->not_empty);
@@ -123,9 +131,11 @@ status queue_push(struct queue *queue, void *item, uint64_t timeout_ms)
     const struct timespec end = deadline_in(timeout_ms);
     int waited = 0;
     pthread_mutex_lock(&queue->lock);
+    /* Wakes may be spurious, or another pusher may have been faster: look again each time. */
     while (!queue->closed && queue->length == queue->capacity && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&queue->not_full, &queue->lock, &end);
     }
+    /* Closed counts more than a place that came free: nobody would take the item. */
     if (queue->closed || queue->length == queue->capacity) {
         const status s = queue->closed ? STATUS_CLOSED : STATUS_TIMEOUT;
         pthread_mutex_unlock(&queue->lock);
@@ -152,6 +162,7 @@ status queue_pop(struct queue *queue, void **item, uint64_t timeout_ms)
     while (!queue->closed && queue->length == 0 && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&queue->not_empty, &queue->lock, &end);
     }
+    /* An item counts more than the end of the time, or a close: nothing is lost. */
     if (queue->length > 0) {
         *item = take(queue);
     } else {
@@ -165,6 +176,7 @@ void queue_close(struct queue *queue)
 {
     pthread_mutex_lock(&queue->lock);
     queue->closed = true;
+    /* Both kinds of waiters must see that it is over. */
     pthread_cond_broadcast(&queue->not_empty);
     pthread_cond_broadcast(&queue->not_full);
     pthread_mutex_unlock(&queue->lock);

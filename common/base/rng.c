@@ -11,6 +11,7 @@ static uint64_t rotate(uint64_t x, int k)
     return (x << k) | (x >> (64 - k));
 }
 
+/* Spreads a seed over all bits, so that seeds 1 and 2 give unrelated streams. */
 static uint64_t splitmix(uint64_t *state)
 {
     uint64_t z = *state += 0x9e3779b97f4a7c15ull;
@@ -93,6 +94,7 @@ static double own_cos_turns(double u)
     const int quadrant = (int)(quarters + 0.5);
     const double x = (quarters - quadrant) * 1.57079632679489662;
     const double x2 = x * x;
+    /* The series of cos and sin from their last terms on, in nested form. */
     double even = 0.0;
     double odd = 0.0;
     for (int k = 18; k >= 2; k -= 2) {
@@ -114,6 +116,7 @@ double rng_normal(struct rng *rng)
 
 void rng_shuffle(struct rng *rng, uint32_t *items, size_t n)
 {
+    /* From the end: each item is swapped with one of those before it, or itself. */
     for (size_t i = n; i > 1; i--) {
         const size_t j = (size_t)rng_below(rng, i);
         const uint32_t swap = items[i - 1];

@@ -1,4 +1,9 @@
-/* Texts of status codes, and errors that gain context on their way up. */
+/* Texts of status codes, and errors that gain context on their way up.
+ *
+ * An error text is built from the inside out: the innermost function says what went wrong, each
+ * level puts in front what it was doing. The buffer is fixed, so that reporting an error cannot
+ * itself fail; what does not fit is cut at the end, and context that was put in front stays
+ * readable. */
 #include "common/base/status.h"
 
 #include <errno.h>
@@ -88,6 +93,7 @@ status err_context(struct err *err, status code, const char *format, ...)
     return err->code;
 }
 
+/* The one place where the system's numbers become ours. */
 static status from_errno(int number)
 {
     switch (number) {
@@ -139,6 +145,7 @@ static status from_errno(int number)
 
 status err_errno(struct err *err, int number, const char *format, ...)
 {
+    /* Called without an error: a bug, but not one to end a process for. */
     const status code = number == 0 ? STATUS_INTERNAL : from_errno(number);
     if (err == NULL) {
         return code;
@@ -148,6 +155,7 @@ status err_errno(struct err *err, int number, const char *format, ...)
     set_text(err, format, args);
     va_end(args);
 
+    /* The GNU variant may return a text of its own instead of using the buffer. */
     char buffer[128];
     add_reason(err, strerror_r(number, buffer, sizeof buffer));
     err->code = code;

@@ -1,4 +1,6 @@
-/* Growing by doubling; one flag for all failures. */
+/* A text that grows by doubling, with one flag for all failures: after one that could not be
+ * served, further pieces are dropped, and text_take reports the loss. Callers add pieces without
+ * looking and check once, at the end. */
 #include "common/base/text.h"
 
 #include <stdarg.h>
@@ -20,6 +22,7 @@ static bool reserve(struct text *text, size_t n)
     if (text->failed) {
         return false;
     }
+    /* One byte more than n: the final 0 is kept at all times. */
     if (text->room - text->size <= n) {
         const size_t room = 2 * (text->size + n) + 256;
         char *larger = mem_resize(text->bytes, room, 1);
@@ -51,6 +54,7 @@ void text_format(struct text *text, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    /* First the length, then the text; the arguments are read twice. */
     const int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
     ASSERT(n >= 0);
@@ -65,6 +69,7 @@ void text_format(struct text *text, const char *format, ...)
 void text_add_quoted(struct text *text, const char *piece)
 {
     text_add(text, "\"");
+    /* Everything that JSON wants escaped; bytes of UTF-8 pass. */
     for (const char *c = piece; *c != 0; c++) {
         if (*c == '"' || *c == '\\') {
             text_format(text, "\\%c", *c);
@@ -80,6 +85,7 @@ void text_add_quoted(struct text *text, const char *piece)
 void text_add_number(struct text *text, double value)
 {
     char digits[40];
+    /* 17 digits always read back as the same double; most numbers need fewer. */
     for (int n = 15; n <= 17; n++) {
         snprintf(digits, sizeof digits, "%.*g", n, value);
         if (strtod(digits, NULL) == value) {
@@ -92,6 +98,7 @@ void text_add_number(struct text *text, double value)
 char *text_take(struct text *text, size_t *size)
 {
     text_add(text, ""); /* so that an empty one is a text too */
+    /* Half a text is no text. */
     if (text->failed) {
         text_fini(text);
         return NULL;

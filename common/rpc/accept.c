@@ -1,7 +1,9 @@
 /* New calls: which method, is there room, may the caller.
  *
  * All calls come through gRPC's catch-all request, so that an unknown method is answered like any
- * other; a hash table finds the method by its path. */
+ * other. A few accept slots are armed at all times; each takes one call and is armed again. The
+ * method is found in a hash table by the path on the wire. A call that is refused becomes a struct
+ * rpc_call too, because its status has to be sent. */
 #include "common/rpc/serving.h"
 
 #include <string.h>
@@ -12,6 +14,7 @@
 
 /* ---- The method table ---- */
 
+/* Good enough for a few dozen names that the server itself has chosen. */
 static uint64_t hash_path(const uint8_t *path, size_t size)
 {
     uint64_t hash = 0xcbf29ce484222325ull; /* FNV-1a */
@@ -70,6 +73,7 @@ status accept_add(struct rpc_server *server, const ProtobufCServiceDescriptor *d
 /* Turns the list into a hash table, at most half full. */
 static status build_table(struct rpc_server *server)
 {
+    /* A power of two: the slot is the hash without its upper bits. */
     size_t size = 16;
     while (size < 2 * server->n_methods) {
         size *= 2;
@@ -92,6 +96,7 @@ static status build_table(struct rpc_server *server)
     return STATUS_OK;
 }
 
+/* NULL: no such method. The table is at most half full, so a free slot ends each search. */
 static const struct served_method *find_method(const struct rpc_server *server,
                                                const grpc_slice *path)
 {
@@ -134,6 +139,7 @@ static status bearer_token(const grpc_metadata_array *metadata, char **token)
 static int check_role(const struct rpc_server *server, const struct served_method *served,
                       const grpc_metadata_array *metadata, unsigned *roles, const char **why)
 {
+    /* Without tokens everybody may do everything. */
     *roles = ~0u;
     if (server->role_of == NULL) {
         return 0;
@@ -159,6 +165,7 @@ static int check_role(const struct rpc_server *server, const struct served_metho
 
 /* ---- Accepting ---- */
 
+/* Asks gRPC for the next call. The slot is ours again when its tag comes back. */
 static void arm(struct accept_slot *slot)
 {
     grpc_call_details_init(&slot->details);
@@ -172,6 +179,7 @@ static void arm(struct accept_slot *slot)
     slot->armed = true;
 }
 
+/* gRPC's deadline, which may be on any of its clocks, as our monotonic nanoseconds. */
 static uint64_t monotonic_ns(gpr_timespec time)
 {
     if (gpr_time_cmp(time, gpr_inf_future(time.clock_type)) == 0) {
@@ -186,24 +194,25 @@ static uint64_t monotonic_ns(gpr_timespec time)
     return seconds * NS_PER_S + nanoseconds;
 }
 
-/* Is there room? Refused calls and those of strangers have bounds of their own: callers without a
+/* Is there room? Refused calls and those without a token have bounds of their own: callers without a
  * token must not use up the calls of those who have one. */
-static int check_limits(struct rpc_server *server, bool stranger, const char **why)
+static int check_limits(struct rpc_server *server, bool anonymous, const char **why)
 {
     *why = "too many calls at once";
-    if (!stranger) {
-        const size_t others = server->n_refused + server->n_strangers;
+    if (!anonymous) {
+        const size_t others = server->n_refused + server->n_anonymous;
         return server->n_calls - others >= server->max_calls ? GRPC_STATUS_RESOURCE_EXHAUSTED : 0;
     }
-    if (server->n_strangers >= 2 * SERVING_STRANGERS_MAX) { /* those that were ended are not gone */
+    if (server->n_anonymous >= 2 * SERVING_ANONYMOUS_MAX) { /* those that were ended are not gone */
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     }
-    if (server->n_strangers >= SERVING_STRANGERS_MAX) {
-        call_end_oldest_stranger(server);
+    if (server->n_anonymous >= SERVING_ANONYMOUS_MAX) {
+        call_end_oldest_anonymous(server);
     }
     return 0;
 }
 
+/* One new call; or, when not `ok`, the end of this slot. */
 static void on_accept(struct rpc_op *op, bool ok)
 {
     struct accept_slot *slot = RPC_CONTAINER(op, struct accept_slot, op);

@@ -1,8 +1,8 @@
 /* Addresses: which are local, how gRPC wants them, which can be listened on, and why one cannot.
  *
- * gRPC removes any socket file at the path that it is given, even one in use, and says of a port that
- * is taken only that it got port 0. So we look before it acts, and try again ourselves after it failed,
- * to learn the system's reason. It also reads addresses as URIs, which ours are not. */
+ * gRPC removes any socket file at the path that it is given, even one in use, and says of a port
+ * that is taken only that it got port 0. So we look before it acts, and try again ourselves after
+ * it failed, to learn the system's reason. It also reads addresses as URIs, which ours are not. */
 #include "common/rpc/address.h"
 
 #include <errno.h>
@@ -81,6 +81,8 @@ bool rpc_address_is_local(const char *address)
 /* Is a process listening on this socket file? */
 static status listener_at(const char *path, bool *listening, struct err *err)
 {
+    /* A connection that comes about, or would with a longer backlog, means that somebody
+     * listens. */
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     snprintf(name.sun_path, sizeof name.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -125,6 +127,7 @@ static status shorten_path(struct address_target *target, const char *path, stru
     return STATUS_OK;
 }
 
+/* Sets target->path, and folder_fd where it must be shortened. */
 static status open_unix(struct address_target *target, const char *path, struct err *err)
 {
     if (path[0] == '\0') {
@@ -159,6 +162,7 @@ static bool stays_in_uri(char c)
            (c != '\0' && strchr("-._~/", c) != NULL);
 }
 
+/* "unix:" and the path, escaped. */
 static void write_unix_uri(char uri[ADDRESS_URI_SIZE], const char *path)
 {
     size_t used = (size_t)snprintf(uri, ADDRESS_URI_SIZE, "unix:");

@@ -1,4 +1,10 @@
-/* One call: requests in, responses out, its end. All on the call thread but retain and release. */
+/* One call: requests in, responses out, its end. All on the call thread but retain and release.
+ *
+ * At most three gRPC operations of a call are under way (call.h). Each function here either starts
+ * one when none of its kind runs, or notes what is wanted next; on_read, on_written and on_closed
+ * go on from there. A handler's wishes are carried out after it has returned (defer), so that
+ * handlers never nest. The call is done when the last operation has come back, and not before: gRPC
+ * writes into its fields until then. */
 #include "common/rpc/call.h"
 
 #include <grpc/support/alloc.h>
@@ -15,12 +21,14 @@ struct metadata_text {
     char text[];
 };
 
+/* Unary calls and server streams have exactly one. */
 static bool single_request(const struct rpc_call *call)
 {
     return call->served->method->kind == RPC_UNARY ||
            call->served->method->kind == RPC_SERVER_STREAM;
 }
 
+/* Starts one batch of operations; `op` comes back once, whatever happens. */
 static void start(struct rpc_call *call, const grpc_op *ops, size_t n, struct rpc_op *op)
 {
     op_give(op);
@@ -43,6 +51,7 @@ void rpc_call_release(struct rpc_call *call)
     }
 }
 
+/* Everything but the struct itself, which others may still hold. */
 static void free_contents(struct rpc_call *call)
 {
     message_fini(&call->request);
@@ -80,7 +89,7 @@ static void end_if_done(struct rpc_call *call)
     }
     server->n_calls--;
     server->n_refused -= call->refused;
-    server->n_strangers -= call->stranger;
+    server->n_anonymous -= call->anonymous;
     atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
     grpc_call_unref(call->grpc);
     call->grpc = NULL;
@@ -105,6 +114,7 @@ static void drop_queue(struct rpc_call *call)
     }
 }
 
+/* The call is over: answered, cancelled, or its connection is gone. */
 static void on_closed(struct rpc_op *op, bool ok)
 {
     (void)ok;
@@ -177,6 +187,7 @@ static void write_next(struct rpc_call *call)
     grpc_slice_unref(details);
 }
 
+/* A message, the status or both are out, or will never be. */
 static void on_written(struct rpc_op *op, bool ok)
 {
     struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, write_op);
@@ -218,6 +229,7 @@ static status enqueue(struct rpc_call *call, const ProtobufCMessage *response,
     return STATUS_OK;
 }
 
+/* A call that has ended may be asked from anywhere: it only says CLOSED. */
 static void check_thread(const struct rpc_call *call)
 {
     ASSERT(call->grpc == NULL || serving_on_call_thread(call->server));
@@ -239,6 +251,7 @@ size_t rpc_call_unsent(const struct rpc_call *call)
     return call->n_queued + (call->outgoing != NULL ? 1u : 0u);
 }
 
+/* Notes the status, which leaves behind what is queued. Only the first one counts. */
 static void finish_code(struct rpc_call *call, int code, const char *text)
 {
     if (call->grpc == NULL || call->ended || call->finishing) {
@@ -290,6 +303,7 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
 
 /* ---- Requests ---- */
 
+/* Asks for the next request, unless one is under way, waiting, or not wanted any more. */
 static void read_next(struct rpc_call *call)
 {
     if (call->reading || call->held || call->handling || call->half_closed || call->finishing ||
@@ -337,6 +351,7 @@ static void handle_request(struct rpc_call *call)
     read_next(call);
 }
 
+/* A request has come, or the client has sent its last one. */
 static void on_read(struct rpc_op *op, bool ok)
 {
     struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, read_op);
@@ -393,6 +408,7 @@ void call_run_deferred(struct rpc_server *server)
 
 /* ---- The beginning ---- */
 
+/* A call in the server's list. Takes `metadata`. NULL: out of memory. */
 static struct rpc_call *call_new(struct rpc_server *server, const struct served_method *served,
                                  grpc_call *grpc, grpc_metadata_array *metadata)
 {
@@ -436,9 +452,9 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     call->deadline_ns = deadline_ns;
     call->roles = roles;
     call->refused = refusal != 0;
-    call->stranger = refusal == 0 && roles == 0;
+    call->anonymous = refusal == 0 && roles == 0;
     server->n_refused += call->refused;
-    server->n_strangers += call->stranger;
+    server->n_anonymous += call->anonymous;
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                   .data.recv_close_on_server.cancelled = &call->cancelled};
     start(call, &op, 1, &call->closed_op);
@@ -452,12 +468,12 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     read_next(call);
 }
 
-void call_end_oldest_stranger(struct rpc_server *server)
+void call_end_oldest_anonymous(struct rpc_server *server)
 {
     struct rpc_call *oldest = NULL;
     for (struct rpc_call *call = server->calls; call != NULL; call = call->next) {
         oldest =
-            call->stranger && !call->ended ? call : oldest; /* the list begins with the newest */
+            call->anonymous && !call->ended ? call : oldest; /* the list begins with the newest */
     }
     if (oldest != NULL) {
         /* Not finished but cancelled: a client that does not read cannot keep its place. */

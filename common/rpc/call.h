@@ -24,8 +24,8 @@ struct rpc_call {
     struct metadata_text *texts; /* values handed out as text */
     char *peer;                  /* gpr_free */
     unsigned roles;
-    bool refused;  /* counted in server->n_refused */
-    bool stranger; /* counted in server->n_strangers */
+    bool refused;   /* counted in server->n_refused */
+    bool anonymous; /* counted in server->n_anonymous */
     uint64_t deadline_ns;
     void *state;
 

@@ -1,4 +1,8 @@
-/* A connection to one server, and single calls over it. */
+/* A connection to one server, and single calls over it.
+ *
+ * Blocking calls use gRPC's plucking queues: one queue for each call under way, where the thread
+ * waits for its own tags. A few empty queues are kept, since making one costs more than a small
+ * call. */
 #include "common/rpc/channel.h"
 
 #include <grpc/grpc_security.h>
@@ -8,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 #include "common/rpc/address.h"
 #include "common/rpc/tls.h"
 
@@ -34,6 +39,7 @@ static grpc_arg int_arg(char *key, size_t value)
                       .value.integer = value > INT_MAX ? INT_MAX : (int)value};
 }
 
+/* Connects when the first call needs it, and again by itself after that. */
 static grpc_channel *connect_lazily(const char *address, grpc_channel_credentials *credentials,
                                     size_t max_message_bytes)
 {
@@ -61,6 +67,7 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
     return grpc_channel_create(address, credentials, &all);
 }
 
+/* Keeps the header that every call carries. INVALID: characters that a header may not have. */
 static status set_token(struct rpc_channel *channel, const char *token, struct err *err)
 {
     if (token == NULL || token[0] == '\0') {
@@ -121,6 +128,7 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
     return STATUS_OK;
 }
 
+/* A queue must be drained before it is destroyed; nothing is under way in this one. */
 static void destroy_queue(grpc_completion_queue *queue)
 {
     grpc_completion_queue_shutdown(queue);
@@ -255,6 +263,11 @@ status channel_result(const struct rpc_channel *channel, const char *method, grp
         err_set(err, s, "%s: %s: %.*s", channel->address, method, size,
                 size > 0 ? (const char *)GRPC_SLICE_START_PTR(details) : "");
     }
+    if (s != STATUS_OK && err != NULL) {
+        /* The text is the server's: it may be cut, and it may hold anything. */
+        utf8_trim(err->text);
+        utf8_clean(err->text);
+    }
     return s;
 }
 
@@ -321,6 +334,7 @@ static void run_unary(struct rpc_channel *channel, grpc_call *call, grpc_complet
     (void)channel_pluck(queue, result, UINT64_MAX, &ok); /* bounded: the call has its deadline */
 }
 
+/* The status of the call and, when it is OK, its response. */
 static status unary_response(struct rpc_channel *channel,
                              const ProtobufCMethodDescriptor *descriptor,
                              const struct rpc_call_options *options, struct unary_result *result,

@@ -41,9 +41,9 @@ struct rpc_call_options {
     uint32_t payload_field; /* responses carry this bytes field as a payload; 0: none */
 };
 
-/* One unary call. `service` and `method` name it ("&grpc__health__v1__health__descriptor", "Check");
- * `payload` may be NULL and is taken; so may `options`. On OK *response is the caller's. Otherwise
- * the server's status with its text, or TIMEOUT, UNAVAILABLE. */
+/* One unary call. `service` and `method` name it ("&grpc__health__v1__health__descriptor",
+ * "Check"); `payload` may be NULL and is taken; so may `options`. On OK *response is the caller's.
+ * Otherwise the server's status with its text, or TIMEOUT, UNAVAILABLE. */
 status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *service,
                  const char *method, const ProtobufCMessage *request,
                  const struct rpc_payload *payload, const struct rpc_call_options *options,

@@ -1,4 +1,6 @@
-/* gzip and zlib streams out of byte buffers, into slices, up to a limit. */
+/* gzip and zlib streams out of byte buffers, into slices, up to a limit. gRPC's own decompression
+ * is off (GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION), because it unpacks before it looks at the
+ * size: a few kilobytes could become gigabytes. */
 #include "common/rpc/decompress.h"
 
 #include <grpc/byte_buffer_reader.h>
@@ -24,6 +26,7 @@ static status inflate_input(z_stream *stream, grpc_slice_buffer *out, size_t max
         if (code != Z_OK && !*end) {
             return err_set(err, STATUS_INVALID, "message: damaged compression");
         }
+        /* Looked at after each 64 KiB: a bomb is found before it has grown. */
         if (out->length > max_bytes) {
             return err_set(err, STATUS_FULL, "message: more than %zu bytes when unpacked",
                            max_bytes);
@@ -32,6 +35,7 @@ static status inflate_input(z_stream *stream, grpc_slice_buffer *out, size_t max
     return STATUS_OK;
 }
 
+/* The whole buffer, slice by slice. INVALID: damaged, or it ends too early. */
 static status inflate_all(z_stream *stream, grpc_byte_buffer *in, grpc_slice_buffer *out,
                           size_t max_bytes, struct err *err)
 {
@@ -61,6 +65,7 @@ status decompress(grpc_byte_buffer **buffer, size_t max_bytes, struct err *err)
         return STATUS_OK;
     }
     z_stream stream = {0};
+    /* 16 asks zlib for gzip's header. */
     int window = algorithm == GRPC_COMPRESS_GZIP ? MAX_WBITS + 16 : MAX_WBITS;
     if (inflateInit2(&stream, window) != Z_OK) {
         return err_set(err, STATUS_NO_MEMORY, "message: out of memory");

@@ -18,6 +18,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards spare */
 static int spare = -1;
 
+/* A descriptor that is good for nothing but being closed. */
 static int open_spare(void)
 {
     return open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -32,6 +33,7 @@ void descriptors_init(void)
     pthread_mutex_unlock(&lock);
 }
 
+/* The C library's accept4 without its name. */
 static int real_accept(int fd, struct sockaddr *address, socklen_t *size, int flags)
 {
     return (int)syscall(SYS_accept4, fd, address, size, flags);

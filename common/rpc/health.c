@@ -1,4 +1,6 @@
-/* grpc.health.v1 beside every server's own services, written on the same interface as they are. */
+/* grpc.health.v1 beside every server's own services, written on the same interface as they are. A
+ * watcher is told each change once; one that does not read is ended instead of being told late, so
+ * that it costs no more than a full send queue. */
 #include <string.h>
 
 #include "common/base/memory.h"
@@ -24,6 +26,7 @@ static health_state state_now(const struct rpc_server *server)
                                                               : HEALTH(NOT_SERVING);
 }
 
+/* "" is the server as a whole. */
 static bool is_served(const struct rpc_server *server, const char *service)
 {
     if (service[0] == '\0') {
@@ -37,6 +40,7 @@ static bool is_served(const struct rpc_server *server, const char *service)
     return false;
 }
 
+/* Answers with the state of this moment. */
 static void on_check(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const health_request *request = (const health_request *)message;
@@ -63,6 +67,7 @@ static void tell(struct health_watch *watch, health_state state)
     }
 }
 
+/* Adds the call to the list of watchers, and tells it the state. */
 static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct health_watch *watch = mem_new(sizeof *watch);
@@ -86,6 +91,7 @@ static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
     }
 }
 
+/* Takes it out of the list. */
 static void on_watch_done(struct rpc_call *call)
 {
     struct health_watch *watch = rpc_call_state(call);

@@ -32,6 +32,7 @@ struct message_block {
 
 /* ---- Memory ---- */
 
+/* Aligned, zeroed memory of the message; NULL beyond its budget or without memory. */
 static void *message_take(struct message *m, size_t size)
 {
     if (size > m->budget_bytes - m->used_bytes) {
@@ -73,6 +74,7 @@ void message_clear(struct message *m)
         grpc_byte_buffer_reader_destroy(&m->reader);
         grpc_byte_buffer_destroy(m->buffer);
     }
+    /* One small block stays for the next message: most messages then need no allocation. */
     struct message_block *keep = NULL;
     for (struct message_block *block = m->blocks, *next; block != NULL; block = next) {
         next = block->next;
@@ -103,6 +105,7 @@ struct cursor {
     size_t size; /* of the whole message */
 };
 
+/* The next byte; false at the end. */
 static bool cursor_byte(struct cursor *c, uint8_t *byte)
 {
     if (c->at == c->size) {
@@ -117,6 +120,7 @@ static bool cursor_byte(struct cursor *c, uint8_t *byte)
     return true;
 }
 
+/* A number of seven bits a byte; false when it is cut, or longer than ten bytes. */
 static bool cursor_varint(struct cursor *c, uint64_t *value)
 {
     *value = 0;
@@ -133,6 +137,7 @@ static bool cursor_varint(struct cursor *c, uint64_t *value)
     return false;
 }
 
+/* Moves on by `size` bytes, over as many pieces as it takes; false beyond the end. */
 static bool cursor_skip(struct cursor *c, uint64_t size)
 {
     if (size > c->size - c->at) {
@@ -179,6 +184,7 @@ struct extent {
     size_t tag, begin, end;
 };
 
+/* Where it lies. INVALID: a message that cannot be walked over, or a field that comes twice. */
 static status find_payload(const struct rpc_pieces *pieces, uint32_t field, struct extent *found,
                            struct err *err)
 {
@@ -287,6 +293,7 @@ static const uint8_t *rest_of(struct message *m, const struct rpc_pieces *all,
     return rest;
 }
 
+/* Everything after decompression: the payload cut out, texts checked, the rest unpacked. */
 static status read_fields(struct message *m, const ProtobufCMessageDescriptor *descriptor,
                           uint32_t payload_field, struct err *err)
 {
@@ -348,6 +355,7 @@ status message_read(struct message *m, grpc_byte_buffer *buffer, const struct me
 
 /* ---- Writing ---- */
 
+/* Returns its size. */
 static size_t put_varint(uint8_t *to, uint64_t value)
 {
     size_t n = 0;

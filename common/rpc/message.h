@@ -37,7 +37,8 @@ struct message_type {
 };
 
 /* Takes `buffer` (also on errors) and fills `message`, which must be empty or cleared. INVALID: not
- * a message of this type, or a text in it is not UTF-8 or has a NUL; FULL: too large; NO_MEMORY. After an error the message is empty. */
+ * a message of this type, or a text in it is not UTF-8 or has a NUL; FULL: too large; NO_MEMORY.
+ * After an error the message is empty. */
 status message_read(struct message *message, grpc_byte_buffer *buffer,
                     const struct message_type *type, struct err *err) MUST_CHECK;
 /* Forgets the message; keeps a little memory for the next one. */

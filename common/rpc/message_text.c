@@ -1,8 +1,8 @@
 /* Walks over the wire format beside its descriptor and looks at every string.
  *
- * proto3 demands UTF-8, but protobuf-c does not check it: bytes that are not UTF-8 would reach JSON,
- * checkpoints and terminals, and a NUL would cut a name so that two names become one. The check
- * stands here, once, so that no handler and no client has to remember it. */
+ * proto3 demands UTF-8, but protobuf-c does not check it: bytes that are not UTF-8 would reach
+ * JSON, checkpoints and terminals, and a NUL would cut a name so that two names become one. The
+ * check stands here, once, so that no handler and no client has to remember it. */
 #include "common/rpc/message_text.h"
 
 #include "common/base/utf8.h"
@@ -13,6 +13,7 @@ struct reader {
     const uint8_t *at, *end;
 };
 
+/* As message.c's, over bytes in one stretch. */
 static bool read_varint(struct reader *r, uint64_t *value)
 {
     *value = 0;
@@ -26,6 +27,7 @@ static bool read_varint(struct reader *r, uint64_t *value)
     return false;
 }
 
+/* False when there are fewer. */
 static bool skip(struct reader *r, uint64_t size)
 {
     if (size > (uint64_t)(r->end - r->at)) {
@@ -45,6 +47,7 @@ static bool skip_number(struct reader *r, unsigned wire_type)
                             : false;
 }
 
+/* INVALID names the field, and says what is wrong with which byte. */
 static status check_string(const ProtobufCFieldDescriptor *field, const uint8_t *bytes, size_t size,
                            struct err *err)
 {
@@ -56,6 +59,7 @@ static status check_string(const ProtobufCFieldDescriptor *field, const uint8_t 
                    bytes[sound] == 0 ? "0, which a text must not contain" : "not UTF-8");
 }
 
+/* One message of this type, and those within it. */
 static status check(const ProtobufCMessageDescriptor *descriptor, struct reader r, unsigned depth,
                     struct err *err)
 {

@@ -89,13 +89,14 @@ static void on_grpc_log(gpr_log_func_args *args)
 void rpc_init(void)
 {
     /* A channel makes progress while a thread waits in one of its calls. Between calls gRPC polls
-     * it from a timer, by default every 5 s: too rarely to answer a server's keepalive pings in good
-     * time. */
+     * it from a timer, by default every 5 s: too rarely to answer a server's keepalive pings in
+     * good time. */
     setenv("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "500", 0);
     /* c-ares, gRPC's default, loses the name of each host it finds in /etc/hosts. */
     setenv("GRPC_DNS_RESOLVER", "native", 0);
-    /* gRPC allocates what it reads anew each time. With the defaults malloc returns that memory to the kernel
-     * at every free and faults it in again: more than half of the time of receiving a stream. */
+    /* gRPC allocates what it reads anew each time. With the defaults malloc returns that memory to
+     * the kernel at every free and faults it in again: more than half of the time of receiving a
+     * stream. */
     mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP_BYTES);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
     gpr_set_log_function(on_grpc_log);

@@ -32,8 +32,8 @@ struct rpc_tls {
     const char *key;
 };
 
-/* When the certificates in this PEM file expire, the first of them, in seconds since 1970. NOT_FOUND,
- * IO, INVALID: not a certificate. */
+/* When the certificates in this PEM file expire, the first of them, in seconds since 1970.
+ * NOT_FOUND, IO, INVALID: not a certificate. */
 status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err) MUST_CHECK;
 
 /* A bytes field to send without copying; it must not be set in the message itself. `release(arg)`

@@ -1,4 +1,8 @@
-/* A server's life: open (bind), add services, start (the call thread), close (drain, join). */
+/* A server's life: open (bind), add services, start (the call thread), close (drain, join).
+ *
+ * Addresses are bound when the server is opened, so that a process which cannot serve ends before
+ * it has done anything else; calls are accepted from start on. Closing runs the drain of serving.c
+ * even where nothing was started: gRPC wants it. */
 #include "common/rpc/server.h"
 
 #include <errno.h>
@@ -35,6 +39,7 @@ static grpc_arg quota_arg(char *key, grpc_resource_quota *quota)
                       .value.pointer = {.p = quota, .vtable = grpc_resource_quota_arg_vtable()}};
 }
 
+/* The server, its queue, and the call that wakes it. */
 static status make_grpc_server(struct rpc_server *server, const struct rpc_server_options *options)
 {
     grpc_resource_quota *quota = grpc_resource_quota_create("server");
@@ -71,6 +76,7 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
     return server->grpc != NULL && server->wake_call != NULL ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
+/* Binds the i-th address, or says why that is not possible. */
 static status listen_on(struct rpc_server *server, const char *address, size_t i,
                         const struct rpc_server_options *options, struct err *err)
 {

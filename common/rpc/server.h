@@ -14,7 +14,7 @@
 #define RPC_SEND_QUEUE_MAX      8 /* messages waiting to be sent on one call; more is QUEUE_FULL */
 #define RPC_SERVER_MEMORY_BYTES (2ull << 30)
 #define RPC_SERVER_IDLE_MS      300000u
-#define RPC_POST_QUEUE_MAX      (1u << 16) /* functions posted and not yet run; more is QUEUE_FULL */
+#define RPC_POST_QUEUE_MAX      (1u << 16) /* posted and not yet run; more is QUEUE_FULL */
 
 struct rpc_server;
 struct rpc_call;
@@ -68,8 +68,8 @@ void rpc_server_set_serving(struct rpc_server *server, bool serving); /* any thr
 int rpc_server_port(const struct rpc_server *server, size_t address_i);
 
 /* Runs function(arg) on the call thread soon, in the order posted. Any thread. CLOSED after the
- * call thread ended, QUEUE_FULL, NO_MEMORY: then the caller still owns `arg`. What was taken runs, at the
- * latest while the server closes. */
+ * call thread ended, QUEUE_FULL, NO_MEMORY: then the caller still owns `arg`. What was taken runs,
+ * at the latest while the server closes. */
 status rpc_server_post(struct rpc_server *server, void (*function)(void *arg),
                        void *arg) MUST_CHECK;
 /* Calls function(arg) on the call thread about every `period_ms`. Before start. */
@@ -107,8 +107,8 @@ const struct rpc_pieces *rpc_call_payload(const struct rpc_call *call);
 void rpc_call_hold(struct rpc_call *call);
 void rpc_call_resume(struct rpc_call *call);
 
-/* Queues one response. QUEUE_FULL when RPC_SEND_QUEUE_MAX wait, CLOSED after done or finish. `payload`
- * may be NULL; it is taken in any case (released also on errors). */
+/* Queues one response. QUEUE_FULL when RPC_SEND_QUEUE_MAX wait, CLOSED after done or finish.
+ * `payload` may be NULL; it is taken in any case (released also on errors). */
 status rpc_call_send(struct rpc_call *call, const ProtobufCMessage *response,
                      const struct rpc_payload *payload) MUST_CHECK;
 size_t rpc_call_unsent(const struct rpc_call *call);

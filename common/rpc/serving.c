@@ -20,6 +20,7 @@ bool serving_on_call_thread(const struct rpc_server *server)
 
 /* ---- Lag ---- */
 
+/* Keeps the longest busy stretch of the present window of 10 s and of the one before it. */
 static void note_lag(struct rpc_server *server, uint64_t begin_ns, uint64_t end_ns)
 {
     uint64_t lag = end_ns - begin_ns;
@@ -90,6 +91,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
     return s;
 }
 
+/* What was posted so far, in order. `close`: the last time, nothing can be posted any more. */
 static void run_posts(struct rpc_server *server, bool close)
 {
     pthread_mutex_lock(&server->lock);
@@ -114,6 +116,7 @@ static void run_posts(struct rpc_server *server, bool close)
     }
 }
 
+/* Somebody has posted, or changed the health. */
 static void on_wake(struct rpc_op *op, bool ok)
 {
     (void)ok;
@@ -127,6 +130,7 @@ static void on_wake(struct rpc_op *op, bool ok)
 
 /* ---- Timers ---- */
 
+/* When the loop must wake without an event. */
 static uint64_t next_due_ns(const struct rpc_server *server, uint64_t now)
 {
     uint64_t due = server->draining ? now + DRAIN_CHECK_NS : UINT64_MAX;
@@ -136,6 +140,7 @@ static uint64_t next_due_ns(const struct rpc_server *server, uint64_t now)
     return due;
 }
 
+/* Those that are due. A late one does not catch up. */
 static void run_timers(struct rpc_server *server)
 {
     for (size_t i = 0; i < server->n_timers; i++) {
@@ -158,6 +163,7 @@ static void on_shut_down(struct rpc_op *op, bool ok)
     RPC_CONTAINER(op, struct rpc_server, shutdown_op)->shut_down = true;
 }
 
+/* No new calls from here on. */
 static void begin_drain(struct rpc_server *server)
 {
     server->draining = true;

@@ -17,9 +17,9 @@
 #include "common/rpc/server.h"
 
 #define SERVING_ACCEPTS 16 /* calls that gRPC may hand us before we look */
-/* Where roles are asked for: calls at once of callers without any, to methods that are open to all. A
- * newer one takes the place of the oldest, so that a health check always gets through. */
-#define SERVING_STRANGERS_MAX 32
+/* Where roles are asked for: calls at once of callers without any, to methods that are open to all.
+ * A newer one takes the place of the oldest, so that a health check always gets through. */
+#define SERVING_ANONYMOUS_MAX 32
 #define SERVING_TIMERS_MAX    16
 
 /* One method as it is called: "/package.Service/Method". */
@@ -100,7 +100,7 @@ struct rpc_server {
     struct accept_slot slots[SERVING_ACCEPTS];
     struct rpc_call *calls; /* all that are alive, refused ones too */
     size_t n_calls;
-    size_t n_refused, n_strangers;             /* of these; max_calls bounds the others */
+    size_t n_refused, n_anonymous;             /* of these; max_calls bounds the others */
     struct rpc_call *deferred, *deferred_tail; /* want something once the handler has returned */
     struct health_watch *watches;
     bool draining, drain_forced, shut_down, ended;
@@ -137,8 +137,8 @@ void accept_fini(struct rpc_server *server);
 void call_begin(struct rpc_server *server, const struct served_method *served, grpc_call *grpc,
                 grpc_metadata_array *metadata, uint64_t deadline_ns, unsigned roles, int refusal,
                 const char *refusal_text);
-/* Ends the oldest call of a caller without a token. Needs n_strangers > 0. */
-void call_end_oldest_stranger(struct rpc_server *server);
+/* Ends the oldest call of a caller without a token. Needs n_anonymous > 0. */
+void call_end_oldest_anonymous(struct rpc_server *server);
 void call_run_deferred(struct rpc_server *server);
 
 /* ---- health.c ---- */

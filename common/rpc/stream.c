@@ -42,6 +42,7 @@ struct rpc_stream {
     grpc_slice details;
 };
 
+/* Starts operations; `tag` comes back once. */
 static void start(struct rpc_stream *stream, const grpc_op *ops, size_t n, void *tag)
 {
     op_give(tag);
@@ -51,6 +52,7 @@ static void start(struct rpc_stream *stream, const grpc_op *ops, size_t n, void 
 
 /* ---- Opening ---- */
 
+/* The two operations that run from the beginning: opening the call, and waiting for its status. */
 static void start_opening(struct rpc_stream *stream, bool wait_for_ready)
 {
     grpc_op open = channel_initial_op(stream->channel, wait_for_ready);
@@ -100,11 +102,13 @@ void rpc_stream_cancel(struct rpc_stream *stream)
 
 /* ---- Sending ---- */
 
+/* Is there any use in sending? */
 static bool may_send(struct rpc_stream *stream)
 {
     return !stream->half_closed && !stream->send_failed && !atomic_load(&stream->cancelled);
 }
 
+/* One send at a time: gRPC allows no more. */
 static void start_sending(struct rpc_stream *stream, const grpc_op *op)
 {
     ASSERT(!stream->sending);
@@ -170,6 +174,7 @@ status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *reques
     return s == STATUS_OK ? end_sending(stream, op_deadline_ns(timeout_ms)) : s;
 }
 
+/* Says that nothing more will be sent, after what is still under way. */
 static status half_close(struct rpc_stream *stream, uint64_t deadline_ns)
 {
     if (stream->sending) { /* begun by rpc_stream_send_start */
@@ -197,6 +202,7 @@ status rpc_stream_half_close(struct rpc_stream *stream)
 
 /* ---- Receiving ---- */
 
+/* The next message; the first time also the headers, which must have been asked for. */
 static void start_receiving(struct rpc_stream *stream)
 {
     grpc_op ops[2] = {{.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
@@ -273,6 +279,7 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
     (void)channel_pluck(stream->queue, &stream->opened_tag, UINT64_MAX, &ok);
     struct rpc_channel *channel = stream->channel;
     status s = channel_result(channel, stream->method->name, stream->code, stream->details, err);
+    /* Our own reasons count more than the status, which they have caused. */
     if (stream->broken != STATUS_OK) {
         s = stream->broken;
         err_set(err, s, "%s", stream->broken_err.text);

@@ -31,6 +31,7 @@ bool tls_wanted(const struct rpc_tls *tls)
     return given(tls->ca) || given(tls->cert) || given(tls->key);
 }
 
+/* The file's text, mem_free; NULL where no file is given. INVALID: it holds no such block. */
 static status read_pem(char **pem, const char *path, const char *holds, struct err *err)
 {
     if (!given(path)) {
@@ -52,6 +53,7 @@ static status read_pem(char **pem, const char *path, const char *holds, struct e
     return STATUS_OK;
 }
 
+/* The key does not stay in memory. */
 static void pems_free(struct pems *pems)
 {
     mem_free(pems->ca);
@@ -62,6 +64,7 @@ static void pems_free(struct pems *pems)
     mem_free(pems->key);
 }
 
+/* All files that are given. A certificate without its key, or the reverse, is INVALID. */
 static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err *err)
 {
     *pems = (struct pems){0};

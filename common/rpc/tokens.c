@@ -1,4 +1,7 @@
-/* The file of tokens. See tokens.h. */
+/* The file of bearer tokens, and the comparison.
+ *
+ * A token that a caller shows is compared with all entries in full, byte by byte without an early
+ * exit: how long that takes says nothing about how much of a guess was right. */
 #include "common/rpc/tokens.h"
 
 #include <stdio.h>
@@ -28,6 +31,7 @@ struct reading {
     size_t n_roles;
 };
 
+/* 0: there is no such role. */
 static unsigned role_named(const struct reading *reading, const char *name)
 {
     for (size_t i = 0; i < reading->n_roles; i++) {
@@ -147,6 +151,7 @@ unsigned tokens_role_of(const char *token, void *arg)
     if (token == NULL || strlen(token) > TOKEN_MAX) {
         return 0;
     }
+    /* Padded with zeros, as the entries are: all comparisons are of the same length. */
     memcpy(shown, token, strlen(token));
     unsigned roles = 0;
     for (size_t i = 0; i < tokens->n; i++) {

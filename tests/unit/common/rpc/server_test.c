@@ -321,7 +321,7 @@ static unsigned reader_alone(const char *token, void *arg)
 
 /* Neither calls that need no token nor refused ones may take the place of those with a token; a
  * health check always gets through. */
-static void strangers_cannot_use_up_the_calls(void **state)
+static void callers_without_a_token_cannot_use_up_the_calls(void **state)
 {
     (void)state;
     struct rpc_server_options options = {.max_calls = 4, .role_of = reader_alone};
@@ -674,7 +674,7 @@ int main(void)
         cmocka_unit_test(health_is_told_and_watched),
         cmocka_unit_test(lack_of_memory_fails_one_call),
         cmocka_unit_test(calls_above_the_limit_are_refused),
-        cmocka_unit_test(strangers_cannot_use_up_the_calls),
+        cmocka_unit_test(callers_without_a_token_cannot_use_up_the_calls),
         cmocka_unit_test(lag_is_seen),
         cmocka_unit_test(posts_run_in_order_from_any_thread),
         cmocka_unit_test(a_post_wakes_an_idle_server),
