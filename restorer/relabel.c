@@ -181,6 +181,7 @@ status relabel_apply(struct relabel *relabel, const struct episode *from, struct
                  t < from->T && n > 0 ? relabel->computed + t * n : nothing);
     }
     to->T = from->T;
+    to->open_end = from->open_end;
     to->identity = from->identity;
     to->identity.relabel = relabel->script != NULL ? script_digest(relabel->script) : 0;
     return STATUS_OK;

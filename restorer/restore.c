@@ -144,11 +144,19 @@ static status on_episode(struct restore *restore, const struct prefetch_item *it
 
 /* ---- the summary ---- */
 
-/* At the end of the first pass that this process goes through from its beginning: what the logs
- * hold. Only where they are all ours. A run does not fail for want of it. */
+/* What looks like a mistake in the logs, as a warning in our log. */
+static void warn_of_logs(void *arg, const char *text)
+{
+    (void)arg;
+    log_warn("%s", text);
+}
+
+/* At the end of the first pass that this process has gone through from its beginning: what the logs
+ * contain. Only if this is the only restorer. Without the summary a run does not fail. */
 static void write_summary(struct restore *restore)
 {
     struct err err = {0};
+    dataset_summary_warnings(restore->summary, warn_of_logs, NULL);
     if (restore->parts.options->count == 1 &&
         run_manifest_write(restore->parts.experiment->run_dir, restore->parts.sources,
                            restore->summary, &err) != STATUS_OK) {

@@ -1,13 +1,20 @@
-/* Opening a folder of logs: which kind it is, its signature, its shards. No episode is read here.
- */
+/* Opening a folder of logs: which kind it is, its signature, its shards.
+ *
+ * metadata.json decides. Ours lists the shards with counts and checksums, or gives a signature
+ * alone; then the shards are the .hdf5 files of the folder, or Minari's one file. Minari's own
+ * metadata gives the signature by its spaces. No episode is read here: shards that nobody lists
+ * are surveyed for their number of episodes only. */
 #include "common/trajectory/dataset.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "common/base/file.h"
@@ -24,6 +31,14 @@ struct dataset {
     uint64_t digest;
     size_t n_shards;
     struct dataset_shard *shards; /* paths are ours */
+    struct known_digest *digests; /* (n_shards), filled by dataset_shard_digest */
+};
+
+/* The digest of a shard's file, once somebody asked for it. Threads that ask at the same time
+ * compute the same value. */
+struct known_digest {
+    _Atomic bool known;
+    _Atomic uint64_t value;
 };
 
 const char *dataset_folder(const struct dataset *dataset)
@@ -78,6 +93,7 @@ void dataset_close(struct dataset *dataset)
     for (size_t i = 0; i < dataset->n_shards; i++) {
         mem_free((void *)(uintptr_t)dataset->shards[i].path);
     }
+    mem_free(dataset->digests);
     mem_free(dataset->shards);
     mem_free(dataset->folder);
     mem_free(dataset);
@@ -112,7 +128,7 @@ static status add_shard(struct dataset *dataset, const char *folder, const char 
     return STATUS_OK;
 }
 
-/* A whole number >= 0 in a shard's entry. */
+/* An integer >= 0 in a shard's entry. */
 static status entry_number(const cJSON *entry, const char *key, uint64_t *value, const char *where,
                            struct err *err)
 {
@@ -137,6 +153,7 @@ static bool parse_hex(const char *text, uint64_t *value)
     return true;
 }
 
+/* Adds a shard that metadata.json lists. */
 static status add_listed(struct dataset *dataset, const cJSON *entry, const char *where,
                          struct err *err)
 {
@@ -168,9 +185,10 @@ static status add_listed(struct dataset *dataset, const cJSON *entry, const char
         shard->number = number;
     }
     if (!cJSON_HasObjectItem(entry, "xxh64")) {
-        shard->source = XXH64(file, strlen(file), dataset->digest);
+        shard->source = XXH64(file, strlen(file), dataset->digest + shard->bytes);
         return STATUS_OK;
     }
+    shard->listed = true;
     s = json_text(entry, "xxh64", &checksum, where, err);
     if (s == STATUS_OK && !parse_hex(checksum, &shard->source)) {
         s = err_set(err, STATUS_INVALID, "%s: xxh64: expected 16 hexadecimal digits", where);
@@ -196,8 +214,8 @@ static status list_from_metadata(struct dataset *dataset, const cJSON *shards, c
     return STATUS_OK;
 }
 
-/* One file that nobody lists: its episodes are counted. One that cannot be opened stays in the
- * list, so that reading it tells why. */
+/* Adds a file that is not listed; its episodes are counted. One that cannot be opened stays in the
+ * list, so that reading it gives the reason. */
 static status add_plain(struct dataset *dataset, const char *folder, const char *file,
                         struct err *err)
 {
@@ -206,7 +224,9 @@ static status add_plain(struct dataset *dataset, const char *folder, const char 
     if (s != STATUS_OK) {
         return s;
     }
-    shard->source = XXH64(file, strlen(file), dataset->digest);
+    struct stat info;
+    const uint64_t size = stat(shard->path, &info) == 0 ? (uint64_t)info.st_size : 0;
+    shard->source = XXH64(file, strlen(file), dataset->digest + size);
     struct shard_survey survey;
     if (shard_survey(&survey, shard->path, NULL) == STATUS_OK) {
         shard->episodes = survey.episodes;
@@ -245,6 +265,69 @@ static status list_from_folder(struct dataset *dataset, struct err *err)
     return s;
 }
 
+/* ---- digests ---- */
+
+/* XXH64 of a regular file, in pieces. */
+static status digest_file(const char *path, uint64_t *digest, struct err *err)
+{
+    struct stat info;
+    /* Not blocking: opening a FIFO would wait for its writer. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &info) != 0) {
+        const status s = err_errno(err, errno, "%s", path);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return s;
+    }
+    XXH64_state_t *state = S_ISREG(info.st_mode) ? XXH64_createState() : NULL;
+    if (state == NULL) {
+        close(fd);
+        return S_ISREG(info.st_mode)
+                   ? err_set(err, STATUS_NO_MEMORY, "%s", path)
+                   : err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
+    }
+    (void)!XXH64_reset(state, 0);
+    unsigned char piece[64 << 10];
+    status s = STATUS_OK;
+    for (;;) {
+        const ssize_t n = read(fd, piece, sizeof piece);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            s = err_errno(err, errno, "read %s", path);
+        }
+        if (n <= 0) {
+            break;
+        }
+        (void)!XXH64_update(state, piece, (size_t)n);
+    }
+    if (s == STATUS_OK) {
+        *digest = XXH64_digest(state);
+    }
+    XXH64_freeState(state);
+    close(fd);
+    return s;
+}
+
+status dataset_shard_digest(const struct dataset *dataset, size_t shard_i, uint64_t *digest,
+                            struct err *err)
+{
+    ASSERT(shard_i < dataset->n_shards);
+    struct known_digest *known = &dataset->digests[shard_i];
+    if (atomic_load(&known->known)) {
+        *digest = atomic_load(&known->value);
+        return STATUS_OK;
+    }
+    const status s = digest_file(dataset->shards[shard_i].path, digest, err);
+    if (s == STATUS_OK) {
+        atomic_store(&known->value, *digest);
+        atomic_store(&known->known, true);
+    }
+    return s;
+}
+
 /* ---- metadata ---- */
 
 static bool is_there(const char *folder, const char *name, char path[PATH_SIZE])
@@ -258,6 +341,11 @@ static status read_metadata(const char *path, cJSON **json, uint64_t *digest, st
 {
     void *bytes;
     size_t size;
+    struct stat info;
+    /* A FIFO (archives may contain them) would make us wait for ever. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
+        return err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
+    }
     status s = file_read(path, DATASET_METADATA_MAX, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
@@ -308,7 +396,7 @@ static status open_minari(struct dataset *dataset, const char *data, const cJSON
     return add_plain(dataset, data, MINARI_MAIN_FILE, err);
 }
 
-/* What the metadata says decides what the folder is. */
+/* A folder with a metadata.json of ours. */
 static status open_folder(struct dataset *dataset, const cJSON *metadata, const char *path,
                           struct err *err)
 {
@@ -332,6 +420,7 @@ static status open_folder(struct dataset *dataset, const cJSON *metadata, const 
     return list_from_folder(dataset, err);
 }
 
+/* Finds metadata.json in the folder or in data/, and opens what it describes. */
 static status open_any(struct dataset *dataset, struct err *err)
 {
     char path[PATH_SIZE];
@@ -339,9 +428,10 @@ static status open_any(struct dataset *dataset, struct err *err)
     if (!is_there(dataset->folder, "metadata.json", path)) {
         in_data = is_there(dataset->folder, "data/metadata.json", path);
         if (!in_data) {
-            return err_set(err, STATUS_NOT_FOUND,
-                           "%s: no metadata.json in it, nor data/metadata.json: not a dataset",
-                           dataset->folder);
+            return err_set(
+                err, STATUS_NOT_FOUND,
+                "%s: is not a dataset: it has neither metadata.json nor data/metadata.json",
+                dataset->folder);
         }
     }
     cJSON *metadata = NULL;
@@ -369,6 +459,10 @@ status dataset_open(struct dataset **dataset, const char *folder, struct err *er
         return err_set(err, STATUS_NO_MEMORY, "%s: open dataset", folder);
     }
     status s = open_any(made, err);
+    if (s == STATUS_OK) {
+        made->digests = mem_array(made->n_shards + 1, sizeof *made->digests);
+        s = made->digests != NULL ? s : err_set(err, STATUS_NO_MEMORY, "%s: open dataset", folder);
+    }
     if (s != STATUS_OK) {
         dataset_close(made);
         return s;

@@ -28,8 +28,11 @@ struct dataset_shard {
     uint64_t episodes; /* as listed; counted where nothing is listed. Read errors may leave fewer */
     uint64_t transitions; /* as listed; where nothing is listed, the sum of total_steps */
     uint64_t bytes;       /* size as listed; 0: not listed */
-    uint64_t source; /* of its episodes' identities: the listed checksum (stable while shards are
-                        added), else made of metadata and name */
+    bool listed;          /* metadata.json lists a checksum: `source` */
+    /* The listed checksum, from which the identities of its episodes are made (it stays when shards
+     * are added). Where none is listed, a number that tells the file from others of this dataset;
+     * identities are then made from the contents of each episode (shard_reader.h). */
+    uint64_t source;
 };
 
 /* Opens FOLDER, reads metadata and the list of shards, not their data. NOT_FOUND, INVALID, CORRUPT
@@ -41,6 +44,10 @@ const struct signature *dataset_signature(const struct dataset *dataset);
 uint64_t dataset_digest(const struct dataset *dataset); /* of metadata.json's bytes */
 size_t dataset_n_shards(const struct dataset *dataset);
 const struct dataset_shard *dataset_shard(const struct dataset *dataset, size_t shard_i);
+/* XXH64 of the shard's whole file. It is read once, by the first call; the result is kept. Any
+ * thread. NOT_FOUND, INVALID (not a regular file), IO. */
+status dataset_shard_digest(const struct dataset *dataset, size_t shard_i, uint64_t *digest,
+                            struct err *err) MUST_CHECK;
 /* Of all shards together, as listed. */
 uint64_t dataset_episodes(const struct dataset *dataset);
 uint64_t dataset_transitions(const struct dataset *dataset);

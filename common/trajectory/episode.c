@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "common/base/memory.h"
 
@@ -46,6 +47,7 @@ void episode_fini(struct episode *episode)
 void episode_clear(struct episode *episode)
 {
     episode->T = 0;
+    episode->open_end = false;
     episode->identity = (struct episode_identity){0};
 }
 
@@ -140,19 +142,6 @@ status episode_step(struct episode *episode, const struct signature *signature, 
 
 /* ---- checking ---- */
 
-/* The name of observation element i: its slice, and where in it. */
-static void name_observation(const struct signature *signature, uint32_t i, char *text, size_t size)
-{
-    for (uint32_t s = 0; s < signature->n_slices; s++) {
-        if (i < signature->slices[s].size) {
-            snprintf(text, size, "observation %s[%u]", signature->slices[s].name, i);
-            return;
-        }
-        i -= signature->slices[s].size;
-    }
-    snprintf(text, size, "observation [%u]", i);
-}
-
 static status check_finite(const float *row, const struct signature *signature, uint32_t n,
                            size_t t, struct err *err)
 {
@@ -164,7 +153,8 @@ static status check_finite(const float *row, const struct signature *signature, 
         uint32_t rewards_at = signature_rewards_at(signature);
         char part[SIGNATURE_NAME_SIZE + 40];
         if (i < action_at) {
-            name_observation(signature, i, part, sizeof part);
+            snprintf(part, sizeof part, "observation ");
+            signature_name_observation(signature, i, part + 12, sizeof part - 12);
         } else if (i < rewards_at) {
             snprintf(part, sizeof part, "action %u", i - action_at);
         } else if (i < rewards_at + signature->K) {
@@ -235,6 +225,12 @@ status episode_check(struct episode *episode, const struct signature *signature,
         }
     }
     return check_finite(row_of(episode, episode->T), signature, action_at, episode->T, err);
+}
+
+uint64_t episode_digest(const struct episode *episode)
+{
+    ASSERT(episode->T >= 1);
+    return XXH64(episode->rows, ((size_t)episode->T + 1) * episode->W * sizeof(float), 0);
 }
 
 double episode_return(const struct episode *episode, const struct signature *signature, uint32_t k)

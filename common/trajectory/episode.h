@@ -27,8 +27,10 @@ struct episode_identity {
 
 struct episode {
     struct episode_identity identity;
-    uint32_t T;      /* transitions, >= 1 */
-    uint32_t W;      /* row width */
+    uint32_t T; /* transitions, >= 1 */
+    uint32_t W; /* row width */
+    /* The log sets neither flag in the last row: nothing says how the episode ended. */
+    bool open_end;
     float *rows;     /* (T + 1, W) */
     size_t capacity; /* rows there is room for */
 };
@@ -56,6 +58,9 @@ status episode_step(struct episode *episode, const struct signature *signature, 
  * last transition. INVALID names row, part, value. */
 status episode_check(struct episode *episode, const struct signature *signature,
                      struct err *err) MUST_CHECK;
+
+/* XXH64 of the rows in use: equal for equal contents, whatever the identity. */
+uint64_t episode_digest(const struct episode *episode);
 
 /* Undiscounted sum of reward k over the episode. */
 double episode_return(const struct episode *episode, const struct signature *signature, uint32_t k);

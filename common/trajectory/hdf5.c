@@ -1,20 +1,49 @@
-/* Reading numbers out of HDF5 files. What the groups and datasets
- * mean is not known here. */
+/* Reading arrays of numbers out of HDF5 files, which may come from anyone.
+ *
+ * A file is opened only if it is a regular file. HDF5 itself would follow external links and
+ * virtual datasets into other files, take raw bytes of any file (external storage), load filter
+ * plugins, fill in values that were never written, and unpack a chunk of any size. All of this
+ * is refused before a value is read: what a dataset gives is what its own file contains. What
+ * groups and datasets mean is decided by the callers. */
 #include "common/trajectory/hdf5.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/memory.h"
 
+/* The largest chunk that may be unpacked for a dataset that is itself smaller. */
+#define CHUNK_BYTES_MAX (64u << 20)
+/* Beyond PACKED_FREE bytes an array may not be more than PACKED_FACTOR times as large as what is
+ * stored of it: deflate packs zeros a thousandfold, and logs not nearly as much. */
+#define PACKED_FREE   (64u << 20)
+#define PACKED_FACTOR 200u
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Makes HDF5 refuse what reaches out of the file. Once per process. */
+static void close_ways_out(void)
+{
+    H5open();
+    /* Following an external link now fails: its link class is unknown. */
+    H5Lunregister(H5L_TYPE_EXTERNAL);
+    /* No filter is loaded from a plugin folder; those that are built in stay. */
+    H5PLset_loading_state(0);
+    H5Eclear2(H5E_DEFAULT);
+}
 
 void hdf5_lock(void)
 {
     pthread_mutex_lock(&lock);
+    static bool closed = false;
+    if (!closed) {
+        close_ways_out();
+        closed = true;
+    }
     /* In a thread-safe build each thread has its own error stack with its own printing. */
     static _Thread_local bool quiet = false;
     if (!quiet) {
@@ -30,6 +59,7 @@ void hdf5_unlock(void)
 
 /* ---- errors ---- */
 
+/* An H5E_walk2_t that keeps the innermost message. */
 static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *arg)
 {
     const char **text = arg;
@@ -58,8 +88,13 @@ status hdf5_error(struct err *err, status code, const char *format, ...)
 
 status hdf5_open(hid_t *file, const char *path, struct err *err)
 {
-    if (access(path, R_OK) != 0) {
+    /* A FIFO would make HDF5 wait for ever, a device has no end. */
+    struct stat info;
+    if (access(path, R_OK) != 0 || stat(path, &info) != 0) {
         return err_errno(err, errno, "%s", path);
+    }
+    if (!S_ISREG(info.st_mode)) {
+        return err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
     }
     hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
     if (access_list < 0) {
@@ -96,7 +131,91 @@ enum hdf5_kind hdf5_kind_of(hid_t parent, const char *name)
     return kind;
 }
 
-/* Rank, dims and kind of an opened dataset; refuses what is too large to be an episode. */
+/* Is every value of a dataset stored in this file, and is reading it bounded? `bytes` is the
+ * size of all its values in the file's type. */
+static status check_storage(hid_t dataset, hid_t space, hid_t layout,
+                            const struct hdf5_shape *shape, uint64_t bytes, size_t value_bytes,
+                            const char *name, struct err *err)
+{
+    const H5D_layout_t kind = H5Pget_layout(layout);
+    if (kind == H5D_VIRTUAL) {
+        return err_set(
+            err, STATUS_INVALID,
+            "%s: is a virtual dataset, whose values are in other files; expected values in "
+            "this file (h5repack makes such a copy)",
+            name);
+    }
+    if (H5Pget_external_count(layout) > 0) {
+        return err_set(
+            err, STATUS_INVALID,
+            "%s: has external storage, its values are in other files; expected values in "
+            "this file",
+            name);
+    }
+    if (kind == H5D_COMPACT) {
+        return STATUS_OK;
+    }
+    if (kind != H5D_CHUNKED) {
+        return err_set(err, STATUS_INVALID, "%s: was created, but its values were never written",
+                       name);
+    }
+    /* HDF5 unpacks whole chunks, and gives the fill value for chunks that are not there. */
+    hsize_t chunk[HDF5_RANK_MAX];
+    hsize_t stored = 0;
+    uint64_t expected = 1;
+    uint64_t chunk_bytes = value_bytes;
+    if (H5Pget_chunk(layout, HDF5_RANK_MAX, chunk) != shape->rank ||
+        H5Dget_num_chunks(dataset, space, &stored) < 0) {
+        return hdf5_error(err, STATUS_CORRUPT, "%s: chunks", name);
+    }
+    for (int i = 0; i < shape->rank; i++) {
+        if (chunk[i] == 0 || chunk[i] > UINT64_MAX / chunk_bytes) {
+            return err_set(err, STATUS_CORRUPT, "%s: chunks: impossible size", name);
+        }
+        chunk_bytes *= chunk[i];
+        expected *= (shape->dims[i] - 1) / chunk[i] + 1;
+    }
+    if (stored < expected) {
+        return err_set(
+            err, STATUS_INVALID,
+            "%s: only %llu of its %llu chunks were written; the other values do not exist", name,
+            (unsigned long long)stored, (unsigned long long)expected);
+    }
+    if (chunk_bytes > CHUNK_BYTES_MAX && chunk_bytes > bytes) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: chunks of %llu bytes for %llu bytes of values, expected at most %u",
+                       name, (unsigned long long)chunk_bytes, (unsigned long long)bytes,
+                       CHUNK_BYTES_MAX);
+    }
+    const uint64_t packed = H5Dget_storage_size(dataset);
+    if (bytes > PACKED_FREE && packed < bytes / PACKED_FACTOR) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: %llu stored bytes unpack to %llu, expected at most %u times as many",
+                       name, (unsigned long long)packed, (unsigned long long)bytes, PACKED_FACTOR);
+    }
+    return STATUS_OK;
+}
+
+/* check_storage where it is needed: not for contiguous values in this file, the usual case, which
+ * have an address. */
+static status check_values(hid_t dataset, hid_t space, hid_t type, const struct hdf5_shape *shape,
+                           const char *name, struct err *err)
+{
+    if (H5Dget_offset(dataset) != HADDR_UNDEF) {
+        return STATUS_OK;
+    }
+    const size_t value_bytes = H5Tget_size(type);
+    hid_t layout = H5Dget_create_plist(dataset);
+    if (layout < 0 || value_bytes == 0) {
+        return hdf5_error(err, STATUS_CORRUPT, "%s: layout", name);
+    }
+    const uint64_t bytes = shape->dims[0] * shape->row_size * value_bytes;
+    const status s = check_storage(dataset, space, layout, shape, bytes, value_bytes, name, err);
+    H5Pclose(layout);
+    return s;
+}
+
+/* The dimensions of an opened dataset; refuses what is too large to be an episode. */
 static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *name,
                          uint64_t max_values, struct err *err)
 {
@@ -122,6 +241,9 @@ static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *na
             }
             total *= dims[i];
             shape->row_size *= i == 0 ? 1 : dims[i];
+        }
+        if (s == STATUS_OK) {
+            s = check_values(dataset, space, type, shape, name, err);
         }
     }
     if (type >= 0) {
@@ -155,11 +277,31 @@ status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent,
     return STATUS_OK;
 }
 
+/* Why values that are not numbers cannot be read. */
+static status wrong_kind(const struct hdf5_shape *shape, const char *name, const char *expected,
+                         struct err *err)
+{
+    if (shape->kind == H5T_VLEN) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: values of variable length (images as JPEG?) are not read, expected %s",
+                       name, expected);
+    }
+    return err_set(err, STATUS_INVALID, "%s: expected %s", name, expected);
+}
+
+status hdf5_check_floats(const struct hdf5_shape *shape, const char *name, struct err *err)
+{
+    return shape->kind == H5T_FLOAT || shape->kind == H5T_INTEGER
+               ? STATUS_OK
+               : wrong_kind(shape, name, "floats or integers", err);
+}
+
 status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *shape,
                         const char *name, struct err *err)
 {
-    if (shape->kind != H5T_FLOAT && shape->kind != H5T_INTEGER) {
-        return err_set(err, STATUS_INVALID, "%s: expected floats or integers", name);
+    const status s = hdf5_check_floats(shape, name, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     if (H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
@@ -171,7 +313,7 @@ status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shap
                        struct err *err)
 {
     if (shape->kind != H5T_ENUM && shape->kind != H5T_INTEGER) {
-        return err_set(err, STATUS_INVALID, "%s: expected booleans or integers", name);
+        return wrong_kind(shape, name, "booleans or integers", err);
     }
     if (H5Dread(dataset, H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);

@@ -1,8 +1,8 @@
-/* The part of HDF5 that logs need, with our statuses and words.
+/* The part of HDF5 that logs need, with our statuses and messages.
  *
- * libhdf5 keeps global state and prints errors to stderr by itself. Here it is silent, and its
- * innermost message becomes ours. Every call between hdf5_lock and hdf5_unlock: one lock for the
- * whole process. All hdf5_* functions below need it held. */
+ * libhdf5 has global state and prints errors to stderr by itself. Here it is silent, and its
+ * innermost message becomes ours. One lock for the whole process serialises it: all functions below
+ * must be called between hdf5_lock and hdf5_unlock. */
 #ifndef HINDCAST_TRAJECTORY_HDF5_H
 #define HINDCAST_TRAJECTORY_HDF5_H
 
@@ -21,7 +21,8 @@ status hdf5_error(struct err *err, status code, const char *format, ...) PRINTF_
 
 /* ---- reading ---- */
 
-/* Opens a file for reading. NOT_FOUND, CORRUPT (truncated, not HDF5). Close with H5Fclose. */
+/* Opens a regular file for reading. NOT_FOUND, INVALID (another kind of file), CORRUPT (truncated,
+ * not HDF5). Close with H5Fclose. */
 status hdf5_open(hid_t *file, const char *path, struct err *err) MUST_CHECK;
 
 /* A dataset's shape and kind. */
@@ -35,10 +36,15 @@ struct hdf5_shape {
 enum hdf5_kind { HDF5_ABSENT, HDF5_GROUP, HDF5_DATASET, HDF5_OTHER };
 enum hdf5_kind hdf5_kind_of(hid_t parent, const char *name);
 
-/* Opens a dataset of rank >= 1 with at most `max_values` values. Close with H5Dclose. NOT_FOUND,
- * INVALID, CORRUPT name it. */
+/* Opens a dataset of rank >= 1 with at most `max_values` values. All of them must be stored in this
+ * file: virtual datasets, external storage, and values that were never written are INVALID, as are
+ * chunks that would take far more memory than the values. Close with H5Dclose. NOT_FOUND, INVALID,
+ * CORRUPT name the dataset. */
 status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent, const char *name,
                          uint64_t max_values, struct err *err) MUST_CHECK;
+/* Are the values numbers that can become floats? INVALID. */
+status hdf5_check_floats(const struct hdf5_shape *shape, const char *name,
+                         struct err *err) MUST_CHECK;
 /* All values of an opened dataset of numbers, converted. INVALID when they are not numbers;
  * CORRUPT: HDF5's checksums. */
 status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *shape,

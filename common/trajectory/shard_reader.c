@@ -1,5 +1,8 @@
-/* From a group of an HDF5 file to checked rows. All lengths and types are looked at before a number
- * is read: the file may be anybody's. */
+/* From a group of an HDF5 file to checked rows.
+ *
+ * The file may come from anyone: shapes and types are checked against the signature before a
+ * value is read, and values by episode_check afterwards. The number of observations determines
+ * the length of the episode, and every other part must agree with it. */
 #include "common/trajectory/shard_reader.h"
 #include "common/trajectory/dataset.h"
 
@@ -21,6 +24,7 @@ struct shard_reader {
     const struct dataset *dataset;
     const struct dataset_shard *shard;
     hid_t file;
+    bool as_listed;
     uint64_t n;
     uint64_t *numbers; /* (n) of the groups episode_N, ascending */
     float *floats;     /* scratch: one HDF5 dataset */
@@ -29,6 +33,32 @@ struct shard_reader {
 };
 
 /* ---- open and close ---- */
+
+/* What kind of file this is when it has no episodes of ours, for the message. */
+static status no_episodes(hid_t file, const char *path, struct err *err)
+{
+    const char *found = "";
+    if (hdf5_kind_of(file, "data/demo_0") == HDF5_GROUP) {
+        found = "; groups data/demo_<number> are the layout of robomimic";
+    } else if (hdf5_kind_of(file, "observations") == HDF5_DATASET) {
+        found = "; one array \"observations\" for all episodes is the layout of D4RL";
+    }
+    return err_set(err, STATUS_INVALID,
+                   "%s: has no episode, expected groups " SHARD_EPISODE_PREFIX "<number>%s", path,
+                   found);
+}
+
+/* Compares the file with the checksum that metadata.json lists. */
+static status check_listed(const struct dataset *dataset, size_t shard_i, bool *as_listed,
+                           struct err *err)
+{
+    const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    uint64_t digest = shard->source;
+    const status s =
+        shard->listed ? dataset_shard_digest(dataset, shard_i, &digest, err) : STATUS_OK;
+    *as_listed = digest == shard->source;
+    return s;
+}
 
 /* A file of another size than listed was cut or overwritten. */
 static status check_size(const struct dataset_shard *shard, struct err *err)
@@ -56,21 +86,35 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
     }
     made->dataset = dataset;
     made->shard = shard;
+    s = check_listed(dataset, shard_i, &made->as_listed, err);
+    if (s != STATUS_OK) {
+        mem_free(made);
+        return s;
+    }
     hdf5_lock();
     s = hdf5_open(&made->file, shard->path, err);
     if (s == STATUS_OK) {
         s = shard_survey_list(made->file, shard->path, &made->numbers, &made->n, err);
+        if (s == STATUS_OK && made->n == 0) {
+            s = no_episodes(made->file, shard->path, err);
+        }
         if (s != STATUS_OK) {
             H5Fclose(made->file);
         }
     }
     hdf5_unlock();
     if (s != STATUS_OK) {
+        mem_free(made->numbers);
         mem_free(made);
         return s;
     }
     *reader = made;
     return STATUS_OK;
+}
+
+bool shard_reader_is_as_listed(const struct shard_reader *reader)
+{
+    return reader->as_listed;
 }
 
 uint64_t shard_reader_episodes(const struct shard_reader *reader)
@@ -119,7 +163,18 @@ static status read_columns(struct shard_reader *reader, hid_t group, const char 
     if (s != STATUS_OK) {
         return s;
     }
-    if (*n != 0 && shape.dims[0] != *n) {
+    /* The kind first: the shape of what is not a row of numbers says nothing. */
+    s = hdf5_check_floats(&shape, name, err);
+    if (s != STATUS_OK) {
+        H5Dclose(dataset);
+        return s;
+    }
+    if (*n != 0 && shape.dims[0] == *n + 1 && strcmp(name, "actions") == 0) {
+        s = err_set(err, STATUS_INVALID,
+                    "observations: %" PRIu64 " rows for %" PRIu64 " actions, expected %" PRIu64
+                    " (T + 1: the last one after the last action)",
+                    *n + 1, shape.dims[0], shape.dims[0] + 1);
+    } else if (*n != 0 && shape.dims[0] != *n) {
         s = err_set(err, STATUS_INVALID, "%s: %" PRIu64 " rows, expected %" PRIu64, name,
                     shape.dims[0], *n);
     } else if (shape.row_size != size) {
@@ -238,6 +293,7 @@ static status fill_discounts(struct shard_reader *reader, hid_t group, struct ep
     for (size_t t = 0; t < episode->T; t++) {
         episode->rows[t * W + discount_at] = 1.0f;
     }
+    episode->open_end = !terminated && !truncated;
     if (terminated) {
         episode->rows[(size_t)(episode->T - 1) * W + discount_at] = 0.0f;
     }
@@ -257,8 +313,9 @@ static status read_group(struct shard_reader *reader, hid_t group, struct episod
     uint64_t listed;
     if (hdf5_read_attribute(&listed, 1, group, "total_steps") == STATUS_OK && listed != T) {
         return err_set(err, STATUS_INVALID,
-                       "total_steps: %" PRIu64 ", but there are %" PRIu64 " observations", listed,
-                       T + 1);
+                       "total_steps: %" PRIu64 ", but there are %" PRIu64
+                       " observations, expected %" PRIu64 " (T + 1)",
+                       listed, T + 1, listed + 1);
     }
     s = read_columns(reader, group, "actions", &T, signature->A, signature_action_at(signature),
                      episode, err);
@@ -279,6 +336,19 @@ static void make_canonical(struct episode *episode, const struct signature *sign
     for (size_t t = 0; t < episode->T; t++) {
         float *action = episode->rows + t * episode->W + at;
         signature_to_canonical(signature, action, action);
+    }
+}
+
+/* The identity of an episode that was read (see the header). */
+static void identify(const struct shard_reader *reader, uint64_t number, struct episode *episode)
+{
+    const struct dataset_shard *shard = reader->shard;
+    if (shard->listed && reader->as_listed) {
+        episode->identity = (struct episode_identity){
+            .source = shard->source, .shard = shard->number, .episode = number};
+    } else {
+        episode->identity =
+            (struct episode_identity){.source = episode_digest(episode), .episode = number};
     }
 }
 
@@ -307,8 +377,6 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
         episode_clear(episode);
         return err_context(err, s, "%s: %s", reader->shard->path, name);
     }
-    episode->identity = (struct episode_identity){.source = reader->shard->source,
-                                                  .shard = reader->shard->number,
-                                                  .episode = reader->numbers[i]};
+    identify(reader, reader->numbers[i], episode);
     return STATUS_OK;
 }

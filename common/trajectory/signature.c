@@ -42,6 +42,19 @@ uint32_t signature_discount_at(const struct signature *signature)
     return signature_rewards_at(signature) + signature->K;
 }
 
+void signature_name_observation(const struct signature *signature, uint32_t i, char *text,
+                                size_t size)
+{
+    for (uint32_t s = 0; s < signature->n_slices; s++) {
+        if (i < signature->slices[s].size) {
+            snprintf(text, size, "%s[%u]", signature->slices[s].name, i);
+            return;
+        }
+        i -= signature->slices[s].size;
+    }
+    ASSERT(!"element within the observation");
+}
+
 /* ---- checking ---- */
 
 /* [a-zA-Z0-9_./-]+ that fits, with its terminating 0. */

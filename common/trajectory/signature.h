@@ -69,6 +69,10 @@ char *signature_to_json(const struct signature *signature);
 status signature_from_json(struct signature *signature, const char *json,
                            struct err *err) MUST_CHECK;
 
+/* "slice[i]", the name of element i < O of an observation; cut where it does not fit. */
+void signature_name_observation(const struct signature *signature, uint32_t i, char *text,
+                                size_t size);
+
 /* Canonical from physical actions and back, A values. Not clipped: checking the range is the
  * caller's. */
 void signature_to_canonical(const struct signature *signature, float *canonical,

@@ -1,7 +1,10 @@
-/* Gathering and showing what logs hold. Returns are kept one by one: percentiles need them. */
+/* Gathering and showing what logs contain. The returns of all episodes are kept, since
+ * percentiles need them, and a digest of each episode, to count copies; everything else is a sum
+ * or an extreme. What looks like a mistake is judged in summary_warnings.c. */
 #include "common/trajectory/summary.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/shard_reader.h"
+#include "common/trajectory/summary_private.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -9,18 +12,6 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-
-#define AT_LIMIT (1.0f - 1e-6f)
-
-struct dataset_summary {
-    struct signature signature;
-    struct dataset_totals totals; /* means and shares are made when asked for */
-    uint64_t at_limit[SIGNATURE_ACTIONS_MAX];
-    uint64_t capacity;
-    double *returns; /* (K, capacity), the first `episodes` of each used; order means nothing */
-    size_t n_reasons;
-    char *reasons[DATASET_SUMMARY_REASONS_MAX];
-};
 
 status dataset_summary_new(struct dataset_summary **summary, const struct signature *signature,
                            struct err *err)
@@ -30,6 +21,10 @@ status dataset_summary_new(struct dataset_summary **summary, const struct signat
         return err_set(err, STATUS_NO_MEMORY, "summary");
     }
     made->signature = *signature;
+    for (uint32_t i = 0; i < signature->A; i++) {
+        made->action_min[i] = 1;
+        made->action_max[i] = -1;
+    }
     *summary = made;
     return STATUS_OK;
 }
@@ -42,6 +37,7 @@ void dataset_summary_free(struct dataset_summary *summary)
     for (size_t i = 0; i < summary->n_reasons; i++) {
         mem_free(summary->reasons[i]);
     }
+    mem_free(summary->digests);
     mem_free(summary->returns);
     mem_free(summary);
 }
@@ -71,25 +67,102 @@ static status grow(struct dataset_summary *summary)
     return STATUS_OK;
 }
 
+/* Adds a digest to the set of those seen, open addressing, at most half full. 0 stands for an empty
+ * place. NO_MEMORY. */
+static status add_digest(struct dataset_summary *summary, uint64_t digest, bool *seen)
+{
+    if (2 * (summary->totals.episodes + 1) > summary->n_digests) {
+        const uint64_t n = summary->n_digests == 0 ? 1024 : 2 * summary->n_digests;
+        uint64_t *digests = mem_array(n, sizeof *digests);
+        if (digests == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        for (uint64_t i = 0; i < summary->n_digests; i++) {
+            uint64_t at = summary->digests[i] & (n - 1);
+            while (summary->digests[i] != 0 && digests[at] != 0) {
+                at = (at + 1) & (n - 1);
+            }
+            digests[at] = summary->digests[i] != 0 ? summary->digests[i] : digests[at];
+        }
+        mem_free(summary->digests);
+        summary->digests = digests;
+        summary->n_digests = n;
+    }
+    digest += digest == 0;
+    uint64_t at = digest & (summary->n_digests - 1);
+    while (summary->digests[at] != 0 && summary->digests[at] != digest) {
+        at = (at + 1) & (summary->n_digests - 1);
+    }
+    *seen = summary->digests[at] == digest;
+    summary->digests[at] = digest;
+    return STATUS_OK;
+}
+
+/* Extremes and sums of each observation element, over all rows. */
+static void add_observations(struct dataset_summary *summary, const struct episode *episode)
+{
+    const uint32_t O = signature_observation(&summary->signature);
+    if (summary->rows == 0) {
+        for (uint32_t i = 0; i < O; i++) {
+            summary->observation_min[i] = summary->observation_max[i] = episode->rows[i];
+        }
+    }
+    for (size_t t = 0; t <= episode->T; t++) {
+        const float *row = episode->rows + t * episode->W;
+        for (uint32_t i = 0; i < O; i++) {
+            const double value = (double)row[i];
+            summary->observation_sum[i] += value;
+            summary->observation_squares[i] += value * value;
+            summary->observation_min[i] =
+                row[i] < summary->observation_min[i] ? row[i] : summary->observation_min[i];
+            summary->observation_max[i] =
+                row[i] > summary->observation_max[i] ? row[i] : summary->observation_max[i];
+        }
+    }
+    summary->rows += (uint64_t)episode->T + 1;
+}
+
+/* Extremes of actions, how many are at their limits, and how many rewards are not 0. */
+static void add_steps(struct dataset_summary *summary, const struct episode *episode)
+{
+    const struct signature *signature = &summary->signature;
+    const uint32_t action_at = signature_action_at(signature);
+    const uint32_t rewards_at = signature_rewards_at(signature);
+    for (size_t t = 0; t < episode->T; t++) {
+        const float *row = episode->rows + t * episode->W;
+        for (uint32_t i = 0; i < signature->A; i++) {
+            const float a = row[action_at + i];
+            summary->at_limit[i] += fabsf(a) >= DATASET_SUMMARY_AT_LIMIT;
+            summary->action_min[i] = a < summary->action_min[i] ? a : summary->action_min[i];
+            summary->action_max[i] = a > summary->action_max[i] ? a : summary->action_max[i];
+        }
+        for (uint32_t k = 0; k < signature->K; k++) {
+            summary->rewarded[k] += row[rewards_at + k] != 0.0f;
+        }
+    }
+}
+
 status dataset_summary_add(struct dataset_summary *summary, const struct episode *episode)
 {
     const struct signature *signature = &summary->signature;
     struct dataset_totals *totals = &summary->totals;
     ASSERT(episode->W == signature_width(signature) && episode->T >= 1);
+    bool seen = false;
     status s = grow(summary);
+    if (s == STATUS_OK) {
+        s = add_digest(summary, episode_digest(episode), &seen);
+    }
     if (s != STATUS_OK) {
         return s;
     }
+    totals->copies += seen;
+    summary->open_ends += episode->open_end;
     for (uint32_t k = 0; k < signature->K; k++) {
         summary->returns[k * summary->capacity + totals->episodes] =
             episode_return(episode, signature, k);
     }
-    const uint32_t at = signature_action_at(signature);
-    for (size_t t = 0; t < episode->T; t++) {
-        for (uint32_t i = 0; i < signature->A; i++) {
-            summary->at_limit[i] += fabsf(episode->rows[t * episode->W + at + i]) >= AT_LIMIT;
-        }
-    }
+    add_observations(summary, episode);
+    add_steps(summary, episode);
     const float *last = episode->rows + (size_t)(episode->T - 1) * episode->W;
     totals->terminated += last[signature_discount_at(signature)] == 0.0f;
     totals->T_min =
@@ -111,6 +184,7 @@ void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const 
     }
 }
 
+/* Adds all episodes of one shard. */
 static status add_shard(struct dataset_summary *summary, const struct dataset *dataset,
                         size_t shard_i, struct episode *episode)
 {
@@ -131,6 +205,12 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
                 dataset_shard(dataset, shard_i)->path, n, listed);
         dataset_summary_add_bad(summary, listed - n, err.text);
     }
+    if (!shard_reader_is_as_listed(reader)) {
+        err_set(&err, STATUS_CORRUPT,
+                "%s: is not the file that metadata.json lists: its xxh64 is another one",
+                dataset_shard(dataset, shard_i)->path);
+        dataset_summary_add_bad(summary, 0, err.text);
+    }
     s = STATUS_OK;
     for (uint64_t i = 0; i < n && s == STATUS_OK; i++) {
         s = shard_reader_read(reader, i, episode, &err);
@@ -145,7 +225,8 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
     return s;
 }
 
-/* All shards of `dataset`; NO_MEMORY alone is an error. */
+/* Adds all shards of `dataset`. What cannot be read is counted as bad; only NO_MEMORY is an
+ * error. */
 static status add_dataset(struct dataset_summary *summary, const struct dataset *dataset,
                           struct err *err)
 {
@@ -199,6 +280,11 @@ status dataset_summary_make(struct dataset_summary **summary, const char *folder
 uint64_t dataset_summary_bad(const struct dataset_summary *summary)
 {
     return summary->totals.bad;
+}
+
+bool dataset_summary_is_sound(const struct dataset_summary *summary)
+{
+    return summary->totals.episodes > 0 && summary->totals.bad == 0 && summary->n_reasons == 0;
 }
 
 double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i)
@@ -279,6 +365,23 @@ static void print_signature(const struct signature *signature, FILE *out)
     fputc('\n', out);
 }
 
+/* The lines below the figures; an empty line comes before the first. */
+struct remarks {
+    FILE *out;
+    bool any;
+};
+
+static void print_remark(struct remarks *remarks, const char *kind, const char *text)
+{
+    fprintf(remarks->out, "%s%s: %s\n", remarks->any ? "" : "\n", kind, text);
+    remarks->any = true;
+}
+
+static void print_warning(void *remarks, const char *text)
+{
+    print_remark(remarks, "warning", text);
+}
+
 void dataset_summary_print(struct dataset_summary *summary, FILE *out)
 {
     struct dataset_totals totals;
@@ -300,8 +403,10 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
         fprintf(out, "%-20s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f\n", r.task, r.mean, r.std,
                 r.min, r.median, r.p90, r.max);
     }
+    struct remarks remarks = {.out = out};
+    dataset_summary_warnings(summary, print_warning, &remarks);
     for (size_t i = 0; i < summary->n_reasons; i++) {
-        fprintf(out, "%sbad: %s\n", i == 0 ? "\n" : "", summary->reasons[i]);
+        print_remark(&remarks, "bad", summary->reasons[i]);
     }
     if (summary->n_reasons == DATASET_SUMMARY_REASONS_MAX) {
         fprintf(out, "bad: .. (the first %d reasons)\n", DATASET_SUMMARY_REASONS_MAX);
@@ -345,20 +450,43 @@ static bool add_reasons(cJSON *json, const struct dataset_summary *summary)
     return reasons != NULL;
 }
 
+struct warning_list {
+    cJSON *array;
+    bool failed; /* out of memory */
+};
+
+static void add_warning(void *arg, const char *text)
+{
+    struct warning_list *list = arg;
+    list->failed = list->failed || !cJSON_AddItemToArray(list->array, cJSON_CreateString(text));
+}
+
+static bool add_warnings(cJSON *json, const struct dataset_summary *summary)
+{
+    struct warning_list list = {.array = cJSON_AddArrayToObject(json, "warnings")};
+    if (list.array == NULL) {
+        return false;
+    }
+    dataset_summary_warnings(summary, add_warning, &list);
+    return !list.failed;
+}
+
 cJSON *dataset_summary_json(struct dataset_summary *summary)
 {
-    static const char *const names[] = {"episodes", "transitions",     "terminated",
-                                        "bad",      "T_min",           "T_mean",
-                                        "T_max",    "actions_at_limit"};
+    static const char *const names[] = {"episodes", "transitions", "terminated", "bad",
+                                        "T_min",    "T_mean",      "T_max",      "actions_at_limit",
+                                        "copies"};
     struct dataset_totals totals;
     dataset_summary_totals(summary, &totals);
     const double values[] = {(double)totals.episodes,   (double)totals.transitions,
                              (double)totals.terminated, (double)totals.bad,
                              (double)totals.T_min,      totals.T_mean,
-                             (double)totals.T_max,      totals.at_limit};
+                             (double)totals.T_max,      totals.at_limit,
+                             (double)totals.copies};
     cJSON *json = cJSON_CreateObject();
     if (json == NULL || !add_numbers(json, names, values, sizeof values / sizeof values[0]) ||
-        !add_returns(json, summary) || !add_reasons(json, summary)) {
+        !add_returns(json, summary) || !add_reasons(json, summary) ||
+        !add_warnings(json, summary)) {
         cJSON_Delete(json);
         return NULL;
     }

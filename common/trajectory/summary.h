@@ -1,8 +1,8 @@
-/* What logs hold, in numbers: sizes, returns per task, how hard actions lean on their limits, and
- * what is bad.
+/* A summary of logs: sizes, returns per task, how often actions are at their limits, what is bad,
+ * and what looks like a mistake.
  *
- * Gathered from a whole dataset (dataset_summary_make), or episode by episode by whoever reads them
- * anyway. One thread. */
+ * Made from a whole dataset (dataset_summary_make), or episode by episode by a caller that reads
+ * them anyway. One thread. */
 #ifndef HINDCAST_TRAJECTORY_SUMMARY_H
 #define HINDCAST_TRAJECTORY_SUMMARY_H
 
@@ -11,12 +11,12 @@
 
 #include "common/trajectory/episode.h"
 
-#define DATASET_SUMMARY_REASONS_MAX 100 /* bad episodes told one by one; all are counted */
+#define DATASET_SUMMARY_REASONS_MAX 100 /* reasons that are kept; all bad episodes are counted */
 
 struct dataset_summary;
 
-/* Undiscounted returns of one task over the good episodes; all 0 when there are none. Percentiles
- * are those of numpy's default (linear between neighbours); std divides by n. */
+/* Undiscounted returns of one task over the good episodes; all 0 when there are none.
+ * Percentiles are interpolated linearly, as numpy does by default; std divides by n. */
 struct dataset_returns {
     const char *task;
     double mean, min, median, p90, max, std;
@@ -26,8 +26,9 @@ struct dataset_totals {
     uint64_t episodes; /* good ones */
     uint64_t transitions;
     uint64_t terminated; /* episodes that end by termination, not by a limit */
-    uint64_t bad; /* episodes refused; those of a shard that cannot be read count as listed, at
-                     least 1 */
+    uint64_t
+        bad; /* refused episodes; of a shard that cannot be read as many as listed, at least 1 */
+    uint64_t copies; /* good episodes whose rows are equal to those of an earlier one */
     uint32_t T_min, T_max;
     double T_mean;
     double at_limit; /* share of action values with |a| >= 1 - 1e-6, canonical */
@@ -38,7 +39,7 @@ status dataset_summary_new(struct dataset_summary **summary, const struct signat
 void dataset_summary_free(struct dataset_summary *summary); /* NULL is fine */
 status dataset_summary_add(struct dataset_summary *summary,
                            const struct episode *episode) MUST_CHECK;
-/* `n` bad episodes for one reason. */
+/* `n` bad episodes for one reason; 0: something is wrong that makes no episode bad. */
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason);
 
 /* Adds another dataset; MISMATCH where its signature differs. */
@@ -51,13 +52,21 @@ status dataset_summary_make(struct dataset_summary **summary, const char *folder
 
 void dataset_summary_totals(const struct dataset_summary *summary, struct dataset_totals *totals);
 uint64_t dataset_summary_bad(const struct dataset_summary *summary);
+/* Is there at least one episode, and nothing bad? */
+bool dataset_summary_is_sound(const struct dataset_summary *summary);
+
+/* What looks like a mistake in logs whose every row is valid: action limits far wider than the
+ * actions, saturated actions, constant observations, scales that differ widely, rewards that are
+ * always 0, ends without a flag, copies of episodes. Calls `each` with one sentence per warning. */
+void dataset_summary_warnings(const struct dataset_summary *summary,
+                              void (*each)(void *arg, const char *text), void *arg);
 /* Task k < K of the signature; *returns borrows the name. Sorts in place. */
 void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
                              struct dataset_returns *returns);
 /* Share of action dimension i at its limits. */
 double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i);
 
-/* As a page for people. */
+/* As text for people. */
 void dataset_summary_print(struct dataset_summary *summary, FILE *out);
 /* {"episodes": .., "transitions": .., "bad": .., "returns": {"run": {"mean": .., ..}}, ..};
  * cJSON_Delete it. NULL when out of memory. */

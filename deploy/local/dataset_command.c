@@ -42,7 +42,7 @@ static int inspect(int argc, char **argv)
         return 1;
     }
     dataset_summary_print(summary, stdout);
-    int result = dataset_summary_bad(summary) > 0;
+    int result = !dataset_summary_is_sound(summary);
     dataset_summary_free(summary);
     return result;
 }
