@@ -103,7 +103,6 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
         .bytes = store_episode_bytes(in->episode.n_rows, in->episode.W),
         .priority = in->episode.priority,
         .n_rows = in->episode.n_rows,
-        .n_chunks = in->n_chunks,
         .restored = in->episode.restored,
     };
     /* What may fail comes first. */

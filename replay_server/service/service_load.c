@@ -70,7 +70,6 @@ static status load_episode(void *arg, const struct store_episode *record, struct
         .bytes = store_episode_bytes(record->n_rows, record->W),
         .priority = priority,
         .n_rows = record->n_rows,
-        .n_chunks = store_n_chunks(record->n_rows, record->W),
         .restored = record->restored,
     };
     status s = table_load(table->table, &episode);

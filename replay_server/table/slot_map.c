@@ -26,6 +26,7 @@ status slot_map_reserve(struct slot_map *map)
         return STATUS_OK;
     }
     struct slot_map bigger = {.capacity = map->capacity ? 2 * map->capacity : CAPACITY_MIN};
+    ASSERT(bigger.capacity <= 1ull << 32); /* the hash names a place in all of it */
     bigger.entries = mem_array(bigger.capacity, sizeof *bigger.entries);
     if (bigger.entries == NULL) {
         return STATUS_NO_MEMORY;
@@ -42,7 +43,7 @@ status slot_map_reserve(struct slot_map *map)
     return STATUS_OK;
 }
 
-void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot)
+void slot_map_put(struct slot_map *map, uint32_t hash, uint32_t slot)
 {
     ASSERT(2 * (map->n + 1) <= map->capacity);
     ASSERT(slot != SLOT_NONE);
@@ -54,7 +55,7 @@ void slot_map_put(struct slot_map *map, uint64_t hash, uint32_t slot)
     map->n++;
 }
 
-void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot)
+void slot_map_remove(struct slot_map *map, uint32_t hash, uint32_t slot)
 {
     ASSERT(map->n > 0);
     ASSERT(slot != SLOT_NONE);
@@ -77,7 +78,7 @@ void slot_map_remove(struct slot_map *map, uint64_t hash, uint32_t slot)
     map->n--;
 }
 
-uint32_t slot_map_next(const struct slot_map *map, uint64_t hash, size_t *cursor)
+uint32_t slot_map_next(const struct slot_map *map, uint32_t hash, size_t *cursor)
 {
     if (map->capacity == 0) {
         return SLOT_NONE;
@@ -86,7 +87,7 @@ uint32_t slot_map_next(const struct slot_map *map, uint64_t hash, size_t *cursor
     ASSERT(2 * map->n <= map->capacity); /* there is a free entry to stop at */
     for (;; (*cursor)++) {
         ASSERT(*cursor <= map->capacity);
-        const struct slot_map_entry *entry = &map->entries[(hash + *cursor) & mask];
+        const struct slot_map_entry *entry = &map->entries[((size_t)hash + *cursor) & mask];
         if (entry->slot == SLOT_NONE) {
             return SLOT_NONE;
         }

@@ -326,7 +326,11 @@ status table_seal(struct table *table)
     if (s != STATUS_OK) {
         return s;
     }
-    s = selector_reserve(sampler, table->slots.capacity);
+    uint32_t capacity = 1;
+    while (capacity < table->counts.episodes) {
+        capacity *= 2;
+    }
+    s = selector_reserve(sampler, capacity);
     if (s == STATUS_OK) {
         s = table_slots_sort(&table->slots, (uint32_t)table->counts.episodes);
     }

@@ -50,8 +50,7 @@ struct table_episode {
     uint64_t bytes;  /* on disk */
     double priority; /* TABLE_PRIORITY_MIN .. TABLE_PRIORITY_MAX */
     uint32_t n_rows; /* T + 1 */
-    uint32_t n_chunks;
-    bool restored; /* from logs; false: fresh from acting */
+    bool restored;   /* from logs; false: fresh from acting */
 };
 
 struct table_counts {

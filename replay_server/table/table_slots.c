@@ -1,5 +1,5 @@
-/* Slots, two hash maps onto them, and two lists through them: of those in use, in order of
- * insertion, and of the free ones. */
+/* Slots, two hash maps onto them, and two lists through them: one of those in use, in order of
+ * insertion, and one of the free ones. */
 #include "replay_server/table/table_slots.h"
 
 #include <stdlib.h>
@@ -10,14 +10,14 @@
 
 #define CAPACITY_MIN 256u
 
-static uint64_t id_hash(uint64_t id)
+static uint32_t id_hash(uint64_t id)
 {
-    return XXH3_64bits(&id, sizeof id);
+    return (uint32_t)XXH3_64bits(&id, sizeof id);
 }
 
-static uint64_t identity_hash(const struct episode_identity *identity)
+static uint32_t identity_hash(const struct episode_identity *identity)
 {
-    return XXH3_64bits(identity, sizeof *identity);
+    return (uint32_t)XXH3_64bits(identity, sizeof *identity);
 }
 
 /* ---- Life ---- */
@@ -64,6 +64,7 @@ static status grow(struct table_slots *slots)
 
 static void list_append(struct table_slots *slots, uint32_t slot_i)
 {
+    ASSERT(slot_i < slots->capacity);
     slots->at[slot_i].older = slots->newest;
     slots->at[slot_i].newer = SLOT_NONE;
     if (slots->newest == SLOT_NONE) {
@@ -77,6 +78,8 @@ static void list_append(struct table_slots *slots, uint32_t slot_i)
 static void list_remove(struct table_slots *slots, uint32_t slot_i)
 {
     const struct table_slot *slot = &slots->at[slot_i];
+    ASSERT(slot->older != SLOT_NONE || slots->oldest == slot_i);
+    ASSERT(slot->newer != SLOT_NONE || slots->newest == slot_i);
     if (slot->older == SLOT_NONE) {
         slots->oldest = slot->newer;
     } else {
@@ -110,6 +113,7 @@ uint32_t table_slots_add(struct table_slots *slots, const struct table_episode *
 {
     const uint32_t s = slots->free;
     ASSERT(s != SLOT_NONE);
+    ASSERT(slots->at[s].state == SLOT_FREE);
     slots->free = slots->at[s].newer;
     slots->at[s].episode = *episode;
     slots->at[s].state = SLOT_PENDING;
@@ -120,6 +124,8 @@ uint32_t table_slots_add(struct table_slots *slots, const struct table_episode *
 
 void table_slots_drop(struct table_slots *slots, uint32_t slot_i)
 {
+    ASSERT(slot_i < slots->capacity);
+    ASSERT(slots->at[slot_i].state != SLOT_FREE);
     const struct table_episode *episode = &slots->at[slot_i].episode;
     slot_map_remove(&slots->by_id, id_hash(episode->id), slot_i);
     slot_map_remove(&slots->by_identity, identity_hash(&episode->identity), slot_i);
@@ -144,7 +150,7 @@ uint32_t table_slots_of_id(const struct table_slots *slots, uint64_t id)
 uint32_t table_slots_of_identity(const struct table_slots *slots,
                                  const struct episode_identity *identity)
 {
-    const uint64_t hash = identity_hash(identity);
+    const uint32_t hash = identity_hash(identity);
     size_t cursor = 0;
     uint32_t s;
     while ((s = slot_map_next(&slots->by_identity, hash, &cursor)) != SLOT_NONE) {
@@ -177,69 +183,110 @@ uint32_t table_slots_of_episode(const struct table_slots *slots,
                                 const struct table_episode *episode)
 {
     const char *slot = (const char *)episode - offsetof(struct table_slot, episode);
-    return (uint32_t)((const struct table_slot *)(const void *)slot - slots->at);
+    const ptrdiff_t slot_i = (const struct table_slot *)(const void *)slot - slots->at;
+    ASSERT(slot_i >= 0 && slot_i < (ptrdiff_t)slots->capacity);
+    return (uint32_t)slot_i;
 }
 
 /* ---- Sorting ---- */
 
-static int by_identity(const void *a, const void *b)
-{
-    const struct table_slot *x = a;
-    const struct table_slot *y = b;
-    return episode_identity_compare(&x->episode.identity, &y->episode.identity);
-}
+/* A table may hold a million episodes, and the thread that seals it serves calls: what is sorted is
+ * small and lies together, and everything else is moved once. */
 
-struct id_slot {
-    uint64_t id;
+struct sort_key {
+    struct episode_identity identity;
     uint32_t slot;
 };
 
-static int by_id(const void *a, const void *b)
+/* Merges from[begin, middle) and from[middle, end) into to[begin, end). */
+static void merge(struct sort_key *to, const struct sort_key *from, size_t begin, size_t middle,
+                  size_t end)
 {
-    const struct id_slot *x = a;
-    const struct id_slot *y = b;
-    return (x->id > y->id) - (x->id < y->id);
+    size_t a = begin, b = middle;
+    for (size_t k = begin; k < end; k++) {
+        const bool first =
+            b == end ||
+            (a < middle && episode_identity_compare(&from[a].identity, &from[b].identity) <= 0);
+        to[k] = first ? from[a++] : from[b++];
+    }
 }
 
-/* Slots 0 .. n - 1 become `sorted`; `order` is scratch, (n). */
-static void replace_all(struct table_slots *slots, const struct table_slot *sorted, uint32_t n,
-                        struct id_slot *order)
+/* Sorts keys(n); scratch(n) is overwritten. Returns which of the two holds the result. Episodes
+ * that came in order, as from one restorer, cost one pass. */
+static struct sort_key *sort_keys(struct sort_key *keys, struct sort_key *scratch, size_t n)
 {
-    for (uint32_t s = 0; s < n; s++) {
-        order[s] = (struct id_slot){.id = sorted[s].episode.id, .slot = s};
+    bool sorted = true;
+    for (size_t i = 1; sorted && i < n; i++) {
+        sorted = episode_identity_compare(&keys[i - 1].identity, &keys[i].identity) < 0;
     }
-    qsort(order, n, sizeof *order, by_id);
-    memcpy(slots->at, sorted, n * sizeof *sorted);
+    for (size_t width = 1; !sorted && width < n; width *= 2) {
+        for (size_t begin = 0; begin < n; begin += 2 * width) {
+            const size_t middle = begin + width < n ? begin + width : n;
+            const size_t end = begin + 2 * width < n ? begin + 2 * width : n;
+            merge(scratch, keys, begin, middle, end);
+        }
+        struct sort_key *swap = keys;
+        keys = scratch;
+        scratch = swap;
+    }
+    return keys;
+}
+
+/* Slots 0 .. n - 1 become `sorted` (taken), which stand in the list in this `order` (n). */
+static void replace_all(struct table_slots *slots, struct table_slot *sorted, uint32_t n,
+                        const uint32_t *order)
+{
+    mem_free(slots->at);
+    slots->at = sorted;
+    slots->capacity = n;
     slots->free = slots->oldest = slots->newest = SLOT_NONE;
-    free_list_add(slots, n, slots->capacity);
     slot_map_clear(&slots->by_id);
     slot_map_clear(&slots->by_identity);
     for (uint32_t s = 0; s < n; s++) {
         index_slot(slots, s);
-        list_append(slots, order[s].slot);
+        list_append(slots, order[s]);
     }
+}
+
+/* The resident slots as keys, in order of insertion. */
+static void collect_keys(const struct table_slots *slots, struct sort_key *keys, uint32_t n)
+{
+    uint32_t k = 0;
+    for (uint32_t s = slots->oldest; s != SLOT_NONE; s = slots->at[s].newer) {
+        ASSERT(slots->at[s].state == SLOT_RESIDENT);
+        ASSERT(k < n);
+        keys[k++] = (struct sort_key){slots->at[s].episode.identity, s};
+    }
+    ASSERT(k == n);
 }
 
 status table_slots_sort(struct table_slots *slots, uint32_t n)
 {
+    struct sort_key *keys = mem_array((size_t)n + 1, sizeof *keys);
+    struct sort_key *scratch = mem_array((size_t)n + 1, sizeof *scratch);
     struct table_slot *sorted = mem_array((size_t)n + 1, sizeof *sorted);
-    struct id_slot *order = mem_array((size_t)n + 1, sizeof *order);
+    uint32_t *moved = mem_array((size_t)slots->capacity + 1, sizeof *moved); /* old slot -> new */
+    uint32_t *order = mem_array((size_t)n + 1, sizeof *order);
     status result = STATUS_NO_MEMORY;
-    if (sorted != NULL && order != NULL) {
-        uint32_t k = 0;
-        for (uint32_t s = 0; s < slots->capacity; s++) {
-            ASSERT(slots->at[s].state != SLOT_PENDING);
-            if (slots->at[s].state == SLOT_RESIDENT) {
-                ASSERT(k < n);
-                sorted[k++] = slots->at[s];
-            }
+    if (keys && scratch && sorted && moved && order) {
+        collect_keys(slots, keys, n);
+        const struct sort_key *by_identity = sort_keys(keys, scratch, n);
+        for (uint32_t i = 0; i < n; i++) {
+            sorted[i] = slots->at[by_identity[i].slot];
+            moved[by_identity[i].slot] = i;
         }
-        ASSERT(k == n);
-        qsort(sorted, n, sizeof *sorted, by_identity);
+        uint32_t k = 0;
+        for (uint32_t s = slots->oldest; s != SLOT_NONE; s = slots->at[s].newer) {
+            order[k++] = moved[s];
+        }
         replace_all(slots, sorted, n, order);
+        sorted = NULL;
         result = STATUS_OK;
     }
+    mem_free(keys);
+    mem_free(scratch);
     mem_free(sorted);
+    mem_free(moved);
     mem_free(order);
     return result;
 }

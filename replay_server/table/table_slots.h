@@ -1,4 +1,4 @@
-/* Where a table's episodes stand: numbered slots, found by id and by identity, in a list in order
+/* The places of a table's episodes: numbered slots, found by id and by identity, in a list in order
  * of insertion. A slot keeps its number until its episode is dropped, or all are sorted. Memory
  * only; one thread at a time. */
 #ifndef HINDCAST_REPLAY_SERVER_TABLE_TABLE_SLOTS_H
@@ -17,7 +17,7 @@ struct table_slot {
 
 struct table_slots {
     struct table_slot *at;   /* (capacity) */
-    uint32_t capacity;       /* a power of two */
+    uint32_t capacity;       /* a power of two; after a sort the number of slots */
     uint32_t oldest, newest; /* list of pending and resident slots */
     uint32_t free;           /* list of free slots */
     struct slot_map by_id;
@@ -43,8 +43,9 @@ uint32_t table_slots_older(const struct table_slots *slots, uint32_t slot_i);
 uint32_t table_slots_of_episode(const struct table_slots *slots,
                                 const struct table_episode *episode);
 
-/* The resident ones, `n` in all, move to slots 0 .. n - 1 in order of identity; none may be
- * pending. The order of insertion stays. NO_MEMORY changes nothing. */
+/* The resident ones, `n` in all, move to slots 0 .. n - 1 in order of identity, and memory for more
+ * is given back: nothing may be added any more. None may be pending. The order of insertion stays.
+ * NO_MEMORY changes nothing. */
 status table_slots_sort(struct table_slots *slots, uint32_t n) MUST_CHECK;
 
 /* For AUDIT and tests: lists and maps agree, ids rise. Slow. */

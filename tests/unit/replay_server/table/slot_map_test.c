@@ -5,7 +5,7 @@
 
 #define SLOTS 300u
 
-static uint32_t count_in_map(const struct slot_map *map, uint64_t hash, uint32_t slot)
+static uint32_t count_in_map(const struct slot_map *map, uint32_t hash, uint32_t slot)
 {
     size_t cursor = 0;
     uint32_t n = 0, found;
@@ -21,11 +21,11 @@ static void it_holds_what_was_put_and_not_removed(void **state)
     struct slot_map map = {0};
     struct rng rng;
     rng_init(&rng, 3, "slot_map", 0);
-    uint64_t hashes[SLOTS];
+    uint32_t hashes[SLOTS];
     bool there[SLOTS] = {false};
     for (uint32_t s = 0; s < SLOTS; s++) {
         /* Few values, all near the end of a small map: long runs that wrap. */
-        hashes[s] = 60 + rng_below(&rng, 8) + 64 * rng_below(&rng, 3);
+        hashes[s] = (uint32_t)(60 + rng_below(&rng, 8) + 64 * rng_below(&rng, 3));
     }
     for (int round = 0; round < 5000; round++) {
         const uint32_t s = (uint32_t)rng_below(&rng, SLOTS);

@@ -18,8 +18,7 @@ static struct table_episode episode(uint64_t id, uint64_t number, uint32_t T)
                                   .id = id,
                                   .bytes = 100 + T,
                                   .priority = 1,
-                                  .n_rows = T + 1,
-                                  .n_chunks = 1};
+                                  .n_rows = T + 1};
 }
 
 static void add(struct table *table, uint64_t id, uint64_t number, uint32_t T)
