@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     }
     if (s != STATUS_OK && program->process == NULL) {
         fprintf(stderr, "hindcast-replay-server: %s\n", err.text);
-        exit_code = 2; /* of no use to start it again so */
+        exit_code = 2; /* starting it again with this configuration is of no use */
     }
     mem_free(program);
     return exit_code;

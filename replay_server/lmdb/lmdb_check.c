@@ -1,5 +1,9 @@
 /* Walks LMDB's trees with plain reads, page by page from the roots, and notes the use of each page.
- * The bytes are drawn in lmdb_format.h. */
+ *
+ * Every number that is read from the file is compared with what it may be before it is used: page
+ * numbers with the last page, offsets with the page, counts with the tree. `used` has a bit for
+ * each page, so that a page with two uses (which LMDB would overwrite under one of them) is found,
+ * and a tree with a cycle ends. The bytes are drawn in lmdb_format.h. */
 #include "replay_server/lmdb/lmdb_check.h"
 
 #include <errno.h>
@@ -44,11 +48,13 @@ struct walk {
                     const uint8_t *value, size_t size);
 };
 
+/* The error that names the page and what is wrong with it. */
 static status damaged(const struct check *check, const char *what)
 {
     return err_set(check->err, STATUS_CORRUPT, "page %" PRIu64 ": %s", check->page, what);
 }
 
+/* Reads the beginning of a page. Beyond the end of the file is damage, not an I/O error. */
 static status read_bytes(struct check *check, uint64_t page, void *bytes, size_t size)
 {
     check->page = page;
@@ -59,6 +65,7 @@ static status read_bytes(struct check *check, uint64_t page, void *bytes, size_t
 /* Notes that these pages have a use; it must be their only one. */
 static status use_pages(struct check *check, uint64_t first, uint64_t n)
 {
+    /* Pages 0 and 1 are the headers; beyond the last page nothing may be. */
     if (first < 2 || first > check->header.last_page || n > check->header.last_page - first + 1) {
         check->page = first;
         return damaged(check, "beyond the last page");
@@ -77,6 +84,7 @@ static status use_pages(struct check *check, uint64_t first, uint64_t n)
 
 /* ---- Keys ---- */
 
+/* As LMDB orders keys. */
 static int compare(const struct walk *walk, const uint8_t *key, size_t size)
 {
     if (walk->database->flags & LMDB_INTEGER_KEYS) {
@@ -91,6 +99,7 @@ static int compare(const struct walk *walk, const uint8_t *key, size_t size)
 static status take_key(struct check *check, struct walk *walk, const uint8_t *key, size_t size,
                        bool of_branch)
 {
+    /* Sizes that LMDB itself would not write. */
     if (size == 0 || size > LMDB_KEY_MAX ||
         ((walk->database->flags & LMDB_INTEGER_KEYS) && size != 8)) {
         return damaged(check, "a key of a wrong size");
@@ -110,6 +119,7 @@ static status take_key(struct check *check, struct walk *walk, const uint8_t *ke
 
 /* ---- Trees ---- */
 
+/* The page's header: number, kind, bounds. *n: its entries. */
 static status check_page(struct check *check, const uint8_t *page, bool leaf, size_t *n)
 {
     const size_t lower = bytes_get16(page + 12), upper = bytes_get16(page + 14);
@@ -125,6 +135,7 @@ static status check_page(struct check *check, const uint8_t *page, bool leaf, si
     return *n < (leaf ? 1u : 2u) ? damaged(check, "too few entries") : STATUS_OK;
 }
 
+/* Entry i; its offset has not been checked before check_nodes. */
 static const uint8_t *node_of(const uint8_t *page, size_t i)
 {
     return page + bytes_get16(page + LMDB_PAGE_HEADER + 2 * i);
@@ -135,6 +146,7 @@ static const uint8_t *node_of(const uint8_t *page, size_t i)
 static status check_nodes(struct check *check, const uint8_t *page, bool leaf, size_t n)
 {
     const size_t upper = bytes_get16(page + 14);
+    /* Marks the bytes of each entry; what is marked twice overlaps. */
     size_t total = 0;
     memset(check->taken, 0, sizeof check->taken);
     for (size_t i = 0; i < n; i++) {
@@ -162,6 +174,7 @@ static status check_nodes(struct check *check, const uint8_t *page, bool leaf, s
     return total == check->page_size - upper ? STATUS_OK : damaged(check, "a gap between entries");
 }
 
+/* The entries of a leaf: keys in order, known kinds, large values in pages that exist. */
 static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *page, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -177,6 +190,7 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
             return damaged(check, "an entry of no known kind");
         }
         const uint64_t leaf_page = check->page;
+        /* A value in pages of its own: they must exist and be its alone. */
         if (flags == LMDB_NODE_BIG) {
             const uint64_t first = bytes_get64(value);
             const uint64_t pages =
@@ -216,6 +230,7 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
     if (leaf) {
         return walk_leaf(check, walk, page, n);
     }
+    /* A branch: the child of each entry, between its key and the next. */
     walk->branches++;
     for (size_t i = 0; i < n; i++) {
         const uint8_t *node = node_of(page, i);
@@ -234,10 +249,12 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
     return STATUS_OK;
 }
 
+/* A whole tree, and that its record counts it right. */
 static status walk_database(struct check *check, struct walk *walk)
 {
     const struct lmdb_database *database = walk->database;
     status s = STATUS_OK;
+    /* An empty tree has no root, and only that one. */
     if ((database->root == LMDB_NO_PAGE) != (database->depth == 0) ||
         database->depth > LMDB_DEPTH_MAX) {
         s = damaged(check, "an impossible depth");
@@ -257,6 +274,7 @@ static status walk_database(struct check *check, struct walk *walk)
 
 /* ---- What the trees hold ---- */
 
+/* An entry of a database: nothing of ours is in its value that LMDB would follow. */
 static status take_row(struct check *check, const uint8_t *key, size_t key_size, uint16_t flags,
                        const uint8_t *value, size_t size)
 {
@@ -294,6 +312,7 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
 {
     (void)key;
     (void)key_size;
+    /* The list may lie in the leaf or in pages of its own. */
     uint8_t *list = mem_new(size);
     if (list == NULL) {
         return err_set(check->err, STATUS_NO_MEMORY, "out of memory");
@@ -332,6 +351,7 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
 
 /* ---- Header pages ---- */
 
+/* One of the two header pages. */
 static status read_header(struct check *check, unsigned i, struct lmdb_header *header)
 {
     uint8_t bytes[LMDB_HEADER_SIZE];
@@ -376,6 +396,7 @@ static status read_headers(struct check *check)
                            both[i].page_size, check->page_size);
         }
     }
+    /* LMDB opens with the newer one; they must be of consecutive transactions. */
     const unsigned newer = both[1].transaction > both[0].transaction;
     if (both[newer].transaction - both[!newer].transaction > 1) {
         return damaged(check, "headers of transactions that do not follow each other");
@@ -384,6 +405,7 @@ static status read_headers(struct check *check)
     return STATUS_OK;
 }
 
+/* Headers, the trees of the databases, and the free list last: its pages must have no other use. */
 static status check_all(struct check *check, uint64_t size)
 {
     status s = read_headers(check);

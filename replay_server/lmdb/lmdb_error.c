@@ -1,4 +1,8 @@
-/* Translating LMDB's codes, once. */
+/* Translates LMDB's codes to ours, in one place.
+ *
+ * LMDB mixes its own codes with errno. What a caller can do something about has a status of its
+ * own: FULL (wait, or make room), CORRUPT and INVALID (another file), LIMIT (reader slots).
+ * Everything else is IO. */
 #include "replay_server/lmdb/lmdb_error.h"
 
 #include <errno.h>

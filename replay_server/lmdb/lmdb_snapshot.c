@@ -1,4 +1,10 @@
-/* The file `unclean`, the making of a data file, and the snapshot that outlives a power cut. */
+/* The file `unclean`, the making of a data file, and the snapshot that outlives a power cut. Why is
+ * told in lmdb_format.h, the bytes are drawn in lmdb_snapshot.h.
+ *
+ * Everything here is ordered by one rule: whatever the disk has at any moment must be either the
+ * old state, whole, or the new one. A file is made aside, synced and renamed; pages are synced
+ * before the mark that names them; the old snapshot is let go of only after the new mark is
+ * durable. */
 #define LOG_MODULE "store"
 #include "replay_server/lmdb/lmdb_snapshot.h"
 
@@ -31,6 +37,8 @@ static const char *path_in(char path[PATH_SIZE], const char *folder, const char 
 
 /* ---- The mark ---- */
 
+/* The kernel's name for this boot of the machine; without one, every mark counts as another boot's.
+ */
 static void read_boot_id(char id[BOOT_ID_SIZE])
 {
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
@@ -56,12 +64,14 @@ static status write_mark(const char *folder, const char *id, const uint8_t *head
     return file_replace(path_in(path, folder, "unclean"), parts, header ? 4 : 1, err);
 }
 
+/* What `unclean` says. A mark that cannot be read still says that there is one. */
 struct mark {
     bool there, same_boot;
     bool has_header;
     uint8_t header[LMDB_HEADER_SIZE];
 };
 
+/* Reads it; `header` only where its checksum is right. */
 static void read_mark(const char *folder, struct mark *mark)
 {
     char path[PATH_SIZE], id[BOOT_ID_SIZE];
@@ -73,6 +83,7 @@ static void read_mark(const char *folder, struct mark *mark)
         return;
     }
     mark->there = true;
+    /* The boot id up to the newline, then the header and its checksum. */
     const uint8_t *bytes = content;
     const uint8_t *newline = memchr(bytes, '\n', size);
     const size_t id_size = newline ? (size_t)(newline - bytes) : size;
@@ -110,6 +121,7 @@ status lmdb_mark_clean(const char *folder, struct err *err)
  * before with the same trees, which LMDB overwrites first. */
 static status write_headers(int fd, const uint8_t header[LMDB_HEADER_SIZE], struct err *err)
 {
+    /* Transaction n belongs on page n % 2; the other page gets n - 1, so that LMDB takes n. */
     const size_t page_size = bytes_get32(header + PAGE_SIZE_AT);
     const uint64_t transaction = bytes_get64(header + TRANSACTION_AT);
     uint8_t *pages = mem_array(2, page_size);
@@ -162,6 +174,7 @@ static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
     return file_sync_folder(path, err);
 }
 
+/* Makes the snapshot's header the newest one in the file. */
 static status put_back(const char *folder, const uint8_t header[LMDB_HEADER_SIZE], struct err *err)
 {
     char path[PATH_SIZE];
@@ -190,9 +203,11 @@ status lmdb_snapshot_prepare(const char *folder, uint64_t map_bytes, bool *scan,
     }
     read_mark(folder, &mark);
     *scan = mark.there && !mark.same_boot;
+    /* Nothing to go back to: a new environment. */
     if (!there || info.st_size == 0) {
         return make_file(folder, map_bytes, err);
     }
+    /* A power cut, and a snapshot: the state of the last sync, whole. */
     if (*scan && mark.has_header) {
         log_warn("the machine stopped while the store was not synced: it is again what it was at "
                  "its last sync");
@@ -215,6 +230,7 @@ void lmdb_snapshot_init(struct lmdb_snapshot *snapshot, const char *folder, MDB_
     *snapshot = (struct lmdb_snapshot){.folder = folder, .env = env};
 }
 
+/* Both transactions, at the first snapshot; they are renewed from then on. */
 static status open_transactions(struct lmdb_snapshot *snapshot, struct err *err)
 {
     for (int i = 0; i < 2; i++) {

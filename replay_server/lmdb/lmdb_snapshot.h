@@ -1,5 +1,5 @@
-/* What a power cut leaves of an environment that is not synced with every commit: the file `unclean`
- * in its folder, and the snapshot that LMDB may not touch.
+/* What a power cut leaves of an environment that is not synced with every commit: the file
+ * `unclean` in its folder, and the snapshot that LMDB may not touch.
  *
  * Without a sync for each commit any of their pages may be missing after a power cut. What was
  * synced last stays whole all the same: a read transaction holds that snapshot, so that LMDB uses

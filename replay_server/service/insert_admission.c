@@ -61,6 +61,7 @@ void insert_unreserve(struct service *service, struct served_table *table, uint6
     service->inserts_may_go = true;
 }
 
+/* The op of one episode, or of a sequence that is only acknowledged, in the writer's queue. */
 static struct insert_op *new_op(struct insert_stream *stream)
 {
     struct insert_op *op = mem_new(sizeof *op);
@@ -88,7 +89,8 @@ static void fill_writer(struct insert_op *op, const struct incoming *in)
     memcpy(op->job.writer.cursor, in->cursor, in->cursor_size);
 }
 
-/* Puts a new episode into index and job, and what it evicts into the job. The limits have agreed. */
+/* Puts a new episode into index and job, and what it evicts into the job. The limits have
+ * agreed. */
 static status fill_episode(struct insert_op *op, struct insert_stream *stream,
                            const struct eviction *eviction)
 {
@@ -141,6 +143,7 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     struct served_table *table = stream->table;
     const struct incoming *in = &stream->in;
     *eviction = (struct eviction){0};
+    /* The inserter's queue has a limit, and so has what one stream may have in it. */
     if (inserter_queued(stream->service->inserter) + QUEUE_SPARE >= INSERT_QUEUE_MAX ||
         stream->n_jobs >= IN_FLIGHT_MAX) {
         return err_set(err, STATUS_RETRY, "the store is writing");
@@ -152,6 +155,7 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
         return err_set(err, STATUS_MISMATCH, "table %s is sealed, and this episode is not in it",
                        table->record.name);
     }
+    /* The table's size, then its rates. */
     const uint32_t T = in->episode.n_rows - 1;
     const uint64_t bytes = store_episode_bytes(in->episode.n_rows, in->episode.W);
     status s = table_plan_eviction(table->table, T, bytes, eviction, err);
@@ -238,6 +242,8 @@ bool insert_stream_advance(struct insert_stream *stream)
         return false;
     }
     stream->by_rate = false;
+    /* Memory for the whole episode before its second chunk is read, so that two episodes never wait
+     * for each other half way. */
     if (!reserve(stream)) {
         insert_stream_park(stream, stream->by_share ? "memory: the table's share of "
                                                       "replay_server.insert_buffer_bytes"
@@ -249,6 +255,7 @@ bool insert_stream_advance(struct insert_stream *stream)
         insert_stream_resume(stream);
         return was_parked;
     }
+    /* All rows are here: memory is no longer a question. */
     if (await_duplicate(stream)) {
         insert_stream_park(stream, "the same episode is on its way from another writer");
         return false;
@@ -302,10 +309,13 @@ static void insert_done(struct insert_job *job)
     struct insert_stream *stream = op->stream;
     struct service *service = stream->service;
     settle_op(op);
+    /* Jobs come back in order, so what was queued under this sequence has been decided by now. */
     if (op->kind == KIND_SEEN && job->result == STATUS_OK && op->writer->committed < op->sequence) {
         job->result =
             err_set(&job->err, STATUS_RETRY, "what was queued under this sequence was not stored");
     }
+    /* What the client hears: the end of the stream, or an acknowledgement that goes out with
+     * others. */
     stream->n_jobs--;
     if (job->result != STATUS_OK) {
         char text[1200];
@@ -320,6 +330,7 @@ static void insert_done(struct insert_job *job)
     if (op->kind == KIND_DUPLICATE) {
         table_count_duplicate(op->table->table);
     }
+    /* Buffers and memory go back, and others may go on. */
     while (job->chunks) {
         struct buffer *chunk = job->chunks;
         job->chunks = chunk->next;

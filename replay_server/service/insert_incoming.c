@@ -1,4 +1,9 @@
-/* The episode that is coming in: what chunk 0 says about it, and its rows. */
+/* The episode that is coming in on a stream: chunk 0 says what it will be, every chunk brings rows.
+ *
+ * Nothing here waits or decides: a chunk is either what the protocol asks for, or the stream ends
+ * with a sentence that says what is wrong. Rows go straight from the message into buffers of the
+ * chunk's size on disk, behind room for the chunk's header, so that the inserter can write them as
+ * they are. Whether the episode may be stored is insert_admission.c's. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -8,6 +13,7 @@
 status insert_incoming_begin(struct insert_stream *stream, const Hindcast__InsertRequest *request,
                              struct err *err)
 {
+    /* What chunk 0 claims, field by field. */
     struct served_table *table = stream->table;
     const double priority = request->priority == 0 ? 1 : request->priority;
     if (request->sequence <= stream->last_sequence) {
@@ -34,6 +40,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
                        request->cursor.len, WRITER_CURSOR_MAX);
     }
+    /* A sequence that was queued before comes again after a reconnect: it is only acknowledged. */
     struct incoming *in = &stream->in;
     *in = (struct incoming){
         .sequence = request->sequence,
@@ -52,6 +59,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
     };
     in->need_bytes = (uint64_t)in->n_chunks * 65536;
     memcpy(in->cursor, request->cursor.data, request->cursor.len);
+    /* It must fit the budget at all: otherwise it would wait for ever. */
     if (in->need_bytes > (uint64_t)stream->service->options.insert_buffer_bytes) {
         return err_set(err, STATUS_INVALID,
                        "an episode of %u rows of %u floats needs %" PRIu64
@@ -75,11 +83,13 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
 {
     struct incoming *in = &stream->in;
     const struct rpc_pieces *rows = rpc_call_payload(stream->call);
+    /* The chunk that is expected, and no other. */
     if (request->sequence != in->sequence || request->chunk != in->next_chunk) {
         return err_set(err, STATUS_INVALID,
                        "sequence %" PRIu64 " chunk %u: expected sequence %" PRIu64 " chunk %u",
                        request->sequence, request->chunk, in->sequence, in->next_chunk);
     }
+    /* Whole rows only, and as many as the chunk's number says. */
     const uint32_t chunk_rows = stream->table->chunk_rows;
     const uint32_t rest = in->episode.n_rows - in->next_chunk * chunk_rows;
     const bool last = rest <= chunk_rows;
@@ -90,6 +100,7 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
                        in->next_chunk, rows->size, request->last_chunk ? ", last" : "", size,
                        last ? ", last" : "");
     }
+    /* The rows of what is not stored are checked and dropped. */
     if (in->kind == KIND_STORE) {
         struct buffer *chunk = buffer_pool_take(stream->service->insert_pool, 65536);
         if (chunk == NULL) {

@@ -25,6 +25,7 @@
 
 /* ---- Life ---- */
 
+/* The stream's state lives until the call is over and the last of its jobs is back. */
 void on_insert_start(struct rpc_call *call)
 {
     struct service *service = rpc_call_service(call);
@@ -76,6 +77,7 @@ void insert_stream_resume(struct insert_stream *stream)
     }
 }
 
+/* At the end of the list, unless it is in it already. */
 void insert_stream_park(struct insert_stream *stream, const char *why)
 {
     struct service *service = stream->service;
@@ -94,11 +96,14 @@ void insert_stream_park(struct insert_stream *stream, const char *why)
     }
 }
 
+/* What is with the inserter is written and counted all the same; the client asks for it when it
+ * opens again. */
 void insert_stream_fail(struct insert_stream *stream, status code, const char *text)
 {
     if (stream->failed || stream->call == NULL) {
         return;
     }
+    /* A refusal is the client's mistake or a full table: it is logged once, here. */
     if (code != STATUS_CLOSED) {
         log_warn("insert refused writer=%s: %s", stream->writer ? stream->writer->name : "?", text);
     }
@@ -134,6 +139,7 @@ void on_insert_done(struct rpc_call *call)
     service_settle(service);
 }
 
+/* Two streams of one writer would insert in two orders. */
 void insert_streams_fence(struct service *service, const struct writer *writer,
                           const struct insert_stream *keep)
 {
@@ -149,6 +155,8 @@ void insert_streams_fence(struct service *service, const struct writer *writer,
 
 /* ---- The first message ---- */
 
+/* The first message names table, writer and generation. Only the newest generation may insert, and
+ * only one stream of it: an older one is fenced off. */
 static status open_stream(struct insert_stream *stream, const Hindcast__InsertRequest *request,
                           struct err *err)
 {
@@ -196,6 +204,8 @@ bool insert_streams_advance(struct service *service)
     return any;
 }
 
+/* An insert that holds memory must make progress while others wait for that memory: it is cut off
+ * where it is silent, or slower than LEAST_BYTES_PER_S. */
 /* Does a stream wait for the memory of its episode? */
 static bool anyone_short_of_memory(const struct service *service)
 {
@@ -261,6 +271,7 @@ bool insert_stream_waits(struct insert_stream *stream, const struct served_table
 
 /* ---- Handlers ---- */
 
+/* The client sends no more: the call ends OK when everything has been acknowledged. */
 static void maybe_finish(struct insert_stream *stream)
 {
     if (stream->half_closed && !stream->failed && stream->n_jobs == 0 &&
@@ -283,6 +294,7 @@ void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message)
     }
     struct err err;
     status s = STATUS_OK;
+    /* The first message opens, chunk 0 begins an episode, every chunk brings rows. */
     stream->heard_ns = clock_now_ns();
     if (stream->table == NULL) {
         s = open_stream(stream, request, &err);
@@ -301,6 +313,7 @@ void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message)
     service_settle(stream->service);
 }
 
+/* The client sends no more. */
 void on_insert_half_closed(struct rpc_call *call)
 {
     struct insert_stream *stream = rpc_call_state(call);
@@ -312,6 +325,8 @@ void on_insert_half_closed(struct rpc_call *call)
 
 /* ---- Acknowledging ---- */
 
+/* Sends one acknowledgement for all that came back since the last. While several wait to be sent,
+ * what comes back is merged into the next. */
 static void acknowledge(struct insert_stream *stream)
 {
     if (stream->ack_episodes == 0 || stream->failed || stream->call == NULL ||

@@ -10,9 +10,8 @@
 
 enum insert_state { READY, RECEIVING };
 enum insert_kind {
-    KIND_STORE, /* a new episode */
-    KIND_SEEN,  /* its sequence was queued before: acknowledged when what was queued then is through
-                 */
+    KIND_STORE,     /* a new episode */
+    KIND_SEEN,      /* its sequence was queued before: acknowledged when that job is back */
     KIND_DUPLICATE, /* its identity is resident: only the writer's sequence moves */
 };
 
@@ -58,8 +57,8 @@ struct insert_stream {
 
 /* ---- insert_stream.c ---- */
 void insert_stream_resume(struct insert_stream *stream);
-/* Reads no more until resumed; `why` is what Info shows. A stream that waits already keeps its place
- * and the time since when. */
+/* Reads no more until resumed; `why` is what Info shows. A stream that waits already keeps its
+ * place and the time since when. */
 void insert_stream_park(struct insert_stream *stream, const char *why);
 /* Ends the stream with an error; what is with the inserter goes on. */
 void insert_stream_fail(struct insert_stream *stream, status code, const char *text);

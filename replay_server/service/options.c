@@ -1,5 +1,12 @@
-/* The replay server's options. The paper that Hindcast reproduces gives a value for none of them:
- * all defaults are ours. */
+/* The section `replay_server`: its options, their checks, and what they become.
+ *
+ * Options that each table may have for itself are listed once (TABLE_OPTIONS) and appear twice: in
+ * the section, where they are the defaults, and in each entry of `tables`. options_finish fills in
+ * what depends on other options or on the experiment and refuses what no range can: combinations
+ * that could never work are told before anything starts.
+ *
+ * The paper that Hindcast reproduces gives a value for none of these options: all defaults are
+ * ours. */
 #include "replay_server/service/options.h"
 
 #include <inttypes.h>
@@ -120,6 +127,7 @@ static status finish_table(struct table_options *table, const char *name,
     return s == STATUS_OK ? s : err_context(err, s, "replay_server.%s", name);
 }
 
+/* An entry of `tables`: its name must be one that a table can have. */
 static status finish_named(struct named_table *named, const struct options *options,
                            struct err *err)
 {
@@ -155,6 +163,7 @@ static status check_address_space(const struct options *options, struct err *err
 
 status options_finish(struct options *options, const struct experiment *experiment, struct err *err)
 {
+    /* Where to listen: one of the experiment's addresses, by index. */
     if (options->listen.n == 0) {
         if (options->index >= (int64_t)experiment->replay.n) {
             return err_set(err, STATUS_INVALID,
@@ -164,6 +173,7 @@ status options_finish(struct options *options, const struct experiment *experime
         options->listen.n = 1;
         strcpy(options->listen.items[0], experiment->replay.items[options->index]);
     }
+    /* Where the store lies: in the run's folder, one for each server of the machine. */
     if (options->path[0] == '\0') {
         char suffix[24] = "";
         if (experiment->replay.n > 1) {
@@ -195,6 +205,7 @@ const struct table_options *options_of_table(const struct options *options, cons
     return &options->table;
 }
 
+/* The checks of options_finish have passed. */
 struct table_settings options_table_settings(const struct table_options *options)
 {
     struct table_settings settings = {

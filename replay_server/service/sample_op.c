@@ -1,4 +1,9 @@
-/* Reads and checks a request, draws the snippets of a response, and makes its message. */
+/* One response of a Sample stream: reads and checks the request, draws the snippets, and makes the
+ * message.
+ *
+ * A request is checked once, against the table that it names, and gives the size of every response.
+ * The draws go through the table's sampler; where the snippets' rows are is the gatherer's to find.
+ * The rows and the arrays that describe them share one buffer of the sample pool. */
 #include "replay_server/service/sample_op.h"
 
 #include "common/base/memory.h"
@@ -12,6 +17,7 @@
 
 /* ---- The request ---- */
 
+/* What can be checked without the table. */
 static status check_message(const Hindcast__SampleRequest *message, struct err *err)
 {
     if (message->batch_snippets < 1 || message->batch_snippets > SNIPPETS_MAX) {
@@ -35,6 +41,7 @@ static status check_message(const Hindcast__SampleRequest *message, struct err *
 static status fit_batches(struct sample_request *request, uint32_t asked, size_t message_bytes,
                           struct err *err)
 {
+    /* One batch must fit; several are packed as far as they fit. */
     const size_t most = message_bytes - MESSAGE_SPARE / 2;
     if (request->batch_bytes > most) {
         return err_set(
@@ -59,6 +66,7 @@ status sample_request_read(struct sample_request *request, const struct service 
         return err_set(err, STATUS_NOT_FOUND, "table %s: not there yet",
                        message->table[0] ? message->table : "default");
     }
+    /* The client's signature says which rewards it wants, in which order. */
     struct signature want;
     uint32_t reward_map[SIGNATURE_TASKS_MAX];
     status s = check_message(message, err);
@@ -139,6 +147,7 @@ static void lay_out(struct sample_op *op, uint32_t n)
 
 /* ---- Drawing ---- */
 
+/* Draws snippet j of the response: snippet j % count of this client's slice of batch j / count. */
 static void draw_one(struct sample_op *op, uint32_t j)
 {
     const struct sample_request *request = op->request;
@@ -175,6 +184,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
                                   .N = request->N,
                                   .map = &request->map,
                                   .rows = (float *)(void *)buffer->bytes};
+    /* Draw, and count: what is drawn counts against the rates now, whether it is read or not. */
     uint64_t transitions = 0;
     for (uint32_t j = 0; j < op->job.n; j++) {
         draw_one(op, j);
@@ -188,6 +198,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
 bool sample_op_draw_again(struct sample_op *op, struct service *service)
 {
     struct served_table *table = op->request->table;
+    /* What could not be read leaves the table, so that it is not drawn again. */
     for (uint32_t j = 0; j < op->job.n; j++) {
         if (op->snippets[j].result == STATUS_CORRUPT) {
             service_drop_corrupt(service, table, op->snippets[j].id);
@@ -221,6 +232,7 @@ void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
     message->table_version = op->version;
     message->n_n_valid = op->job.n;
     message->n_valid = op->n_valid;
+    /* Where draws are even, the client knows all that these would tell. */
     if (!op->even) {
         message->n_episode_id = message->n_first_row = message->n_probability = op->job.n;
         message->episode_id = op->episode_id;

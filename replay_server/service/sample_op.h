@@ -50,8 +50,8 @@ struct sample_op *sample_op_new(const struct sample_request *request);
 /* Its buffer too, if it still has one. NULL is fine. */
 void sample_op_free(struct sample_op *op);
 
-/* Starts on batches first_batch .. + n_batches - 1 in `buffer` (taken) of sample_op_bytes: draws the
- * snippets, counts them, and fills in the job but for `done` and `owner`. */
+/* Starts on batches first_batch .. + n_batches - 1 in `buffer` (taken) of sample_op_bytes: draws
+ * the snippets, counts them, and fills in the job but for `done` and `owner`. */
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
                     uint32_t n_batches, struct buffer *buffer);
 /* Draws again what could not be gathered; corrupt episodes leave the table. False: given up, after

@@ -46,6 +46,7 @@ struct sample_stream {
 
 /* ---- Life ---- */
 
+/* The stream's state lives until the call is over and no gather thread has one of its ops. */
 void on_sample_start(struct rpc_call *call)
 {
     struct service *service = rpc_call_service(call);
@@ -160,6 +161,8 @@ void sample_streams_check_idle(struct service *service, uint64_t now_ns)
 
 /* ---- Sending ---- */
 
+/* Hands the response to gRPC. The buffer goes with it and returns to the pool when it has been
+ * sent. */
 static void send_op(struct sample_stream *stream, struct sample_op *op)
 {
     Hindcast__SampleResponse response;
@@ -197,7 +200,8 @@ static void gathered(struct sample_stream *stream, struct sample_op *op)
 {
     while (op->job.n_bad > 0) {
         if (!sample_op_draw_again(op, stream->service)) {
-            fail(stream, STATUS_UNAVAILABLE, "episodes went away faster than they could be read");
+            fail(stream, STATUS_UNAVAILABLE,
+                 "episodes were removed faster than they could be read");
             return;
         }
         gather_run(&op->job, stream->service->reader);
@@ -206,6 +210,7 @@ static void gathered(struct sample_stream *stream, struct sample_op *op)
     flush(stream);
 }
 
+/* A gather thread has finished an op. The call may be over by now. */
 void sample_streams_gathered(struct gather_job *job)
 {
     struct sample_stream *stream = job->owner;
@@ -225,6 +230,7 @@ void sample_streams_gathered(struct gather_job *job)
 
 /* ---- Pumping ---- */
 
+/* Notes what the stream waits for; since when is when it began to wait for anything. */
 static void wait_for(struct sample_stream *stream, const char *why)
 {
     stream->short_of_memory = false;
@@ -241,6 +247,7 @@ static bool may_draw(struct sample_stream *stream)
     struct served_table *table = stream->request.table;
     const bool sealed = table_sealed(table->table);
     char why[128];
+    /* The seal comes first, then the table's rates. */
     if (stream->request.require_sealed && !sealed) {
         snprintf(why, sizeof why, "sealed: %zu writers have said that they are done",
                  writers_n_done(&table->writers));
@@ -255,6 +262,7 @@ static bool may_draw(struct sample_stream *stream)
     return true;
 }
 
+/* An op that is free, or a new one. */
 static struct sample_op *take_op(struct sample_stream *stream)
 {
     struct sample_op *op = stream->spare;
@@ -283,6 +291,7 @@ static bool start_op(struct sample_stream *stream)
     const struct served_table *table = stream->request.table;
     /* may_draw has asked for one batch: where a draw counts against a rate, it is one at a time. */
     const bool one = limiter_couples_samples(&table->limiter) && !table_sealed(table->table);
+    /* As many batches as the client takes at once, has credit for, and may have. */
     const uint32_t k = one ? 1 : stream->request.k;
     const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
     const size_t bytes = sample_op_bytes(&stream->request, n_batches);
@@ -314,6 +323,7 @@ static bool start_op(struct sample_stream *stream)
     append_op(stream, op);
     stream->next_batch += n_batches;
     stream->credit -= n_batches;
+    /* Small batches are copied here: handing them to a thread and back would take longer. */
     if (bytes > SMALL_BYTES && gatherer_submit(service->gatherer, &op->job) == STATUS_OK) {
         stream->n_gathering++;
     } else {
@@ -323,6 +333,8 @@ static bool start_op(struct sample_stream *stream)
     return true;
 }
 
+/* Starts responses as long as credit, order of sending, rates and memory allow. True when it
+ * started one. */
 static bool pump(struct sample_stream *stream)
 {
     bool any = false;
@@ -333,6 +345,7 @@ static bool pump(struct sample_stream *stream)
         any = true;
     }
     count_wanting(stream);
+    /* The client grants no more, and all that it granted has been sent. */
     if (stream->half_closed && stream->credit == 0 && stream->n_ops == 0 && stream->call) {
         fail(stream, STATUS_OK, "");
     }
@@ -389,6 +402,7 @@ void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message)
     }
     struct err err;
     status s = STATUS_OK;
+    /* The first message says what is asked for; every message grants credit. */
     if (stream->request.table == NULL) {
         s = sample_request_read(&stream->request, stream->service, request, &err);
         stream->next_batch = stream->request.first_batch;

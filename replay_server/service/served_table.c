@@ -1,4 +1,8 @@
-/* Making a served table, and its records: counters and writers to and from the store's structs. */
+/* Making a served table, and its records in the store.
+ *
+ * A served table is a pure table with the limits, selectors and rates that its name selects in the
+ * configuration, and what the store must remember of it: counters (history) and writers. Their
+ * layout on disk is the store's (store_record.h); what each number means is decided here. */
 #include "replay_server/service/served_table.h"
 
 #include <string.h>
@@ -32,6 +36,7 @@ status served_table_new(struct served_table **out, const struct store_table *rec
         mem_free(table);
         return err_set(err, STATUS_NO_MEMORY, "table %s", record->name);
     }
+    /* Everything else follows from signature and options. */
     table->record = *record;
     table->W = signature_width(&record->signature);
     table->chunk_rows = store_chunk_rows(table->W);
@@ -65,6 +70,7 @@ void served_table_history(const struct served_table *table, struct store_history
     history->counts[EVICTED] = table->limiter.evicted;
 }
 
+/* The inverse of served_table_history, at open. */
 void served_table_set_history(struct served_table *table, const struct store_history *history)
 {
     const struct table_counts counts = {

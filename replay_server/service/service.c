@@ -1,5 +1,14 @@
-/* Life of the service: what the store holds becomes tables, threads start, calls come, everything
- * ends in order. */
+/* Life of the replay server as a whole: what the store holds becomes tables, threads start, calls
+ * are served, everything ends in order.
+ *
+ * The call thread owns all tables. Other threads (inserter, gatherers, scrubber, pools) hand it
+ * what they have by posting a function; `post_lock` and `posting` make sure that nothing is posted
+ * to a call thread that has ended. What comes back after that is settled at close.
+ *
+ * After every event on the call thread service_settle lets those go on who wait for something that
+ * the event may have changed: inserts wait for samples, memory and the store, samples wait for
+ * inserts and memory. Each of the two may free the other, so they take turns until neither moves.
+ */
 #define LOG_MODULE "replay"
 #include "replay_server/service/service.h"
 
@@ -58,6 +67,7 @@ static const struct rpc_method methods[] = {
 
 /* ---- Tables ---- */
 
+/* Tables are few: they are searched by name once a stream. */
 struct served_table *service_table(const struct service *service, const char *name)
 {
     const char *wanted = name[0] ? name : "default";
@@ -79,6 +89,7 @@ struct served_table *service_table_of_number(const struct service *service, uint
 
 /* ---- Posting to the call thread ---- */
 
+/* A group of jobs is committed, or has failed: index, writers and acknowledgements follow. */
 static void jobs_back(void *arg)
 {
     struct insert_job *job = arg;
@@ -92,6 +103,7 @@ static void jobs_back(void *arg)
     service_settle(service);
 }
 
+/* Called by the inserter's thread. A full queue of posts is waited for: a job must come back. */
 static void post_jobs(void *arg, struct insert_job *first)
 {
     struct service *service = arg;
@@ -141,6 +153,7 @@ static void post_gathered(void *arg, struct gather_job *job)
     }
 }
 
+/* Buffers of the sample pool came back while somebody waited for one. */
 static void room_again(void *arg)
 {
     struct service *service = arg;
@@ -161,6 +174,7 @@ static void post_room(void *arg)
 
 /* ---- What the scrubber finds ---- */
 
+/* A corrupt episode on its way from the scrubber's thread to the call thread. */
 struct scrubbed {
     struct service *service;
     uint32_t table;
@@ -195,6 +209,7 @@ static void post_scrubbed(void *arg, uint32_t table, uint64_t id)
 
 /* ---- Settling ---- */
 
+/* SETTLE_ROUNDS only bounds a mistake: each round needs an insert or a batch that went on. */
 void service_settle(struct service *service)
 {
     if (service->settling) {
@@ -220,8 +235,8 @@ static void save_done(struct insert_job *job)
     mem_free(job->owner);
 }
 
-/* Writes the counters of tables where they have changed: sampling alone commits nothing, and neither
- * does an insert that failed. */
+/* Writes the counters of tables where they have changed: sampling alone commits nothing, and
+ * neither does an insert that failed. */
 static void save_histories(struct service *service)
 {
     for (struct served_table *table = service->tables; table; table = table->next) {
@@ -246,6 +261,8 @@ static void save_histories(struct service *service)
     }
 }
 
+/* Five times a second: what is idle, slow or gone is noticed, and nobody waits longer than that for
+ * an event that was missed. */
 static void on_tick(void *arg)
 {
     struct service *service = arg;
@@ -266,6 +283,7 @@ static void on_slow_tick(void *arg)
 
 /* ---- Life ---- */
 
+/* Everything that the endpoint needs: addresses, methods, limits, timers. */
 static status open_server(struct service *service, struct err *err)
 {
     const char *addresses[CONFIG_LIST_MAX];
@@ -299,6 +317,7 @@ static status open_server(struct service *service, struct err *err)
     return STATUS_OK;
 }
 
+/* The inserter syncs by itself with durability `interval` only: `each` syncs in every commit. */
 static status open_threads(struct service *service, struct err *err)
 {
     const struct options *options = &service->options;
@@ -317,6 +336,8 @@ static status open_threads(struct service *service, struct err *err)
     return s;
 }
 
+/* The store is opened and loaded before the server binds its addresses: a damaged store is told
+ * before anybody connects. */
 static status open_store(struct service *service, struct err *err)
 {
     const struct options *options = &service->options;
@@ -403,6 +424,7 @@ int service_port(const struct service *service, size_t address_i)
 }
 
 /* What came back after the call thread had ended. Only this thread is left. */
+/* Jobs of threads that finished after the call thread: their `done` frees what they hold. */
 static void settle_orphans(struct service *service)
 {
     while (service->gather_orphans) {
@@ -422,6 +444,7 @@ void service_close(struct service *service)
     if (service == NULL) {
         return;
     }
+    /* Health says NOT_SERVING first, so that clients look elsewhere. */
     /* What is queued is written and acknowledged while there is still somebody to tell. */
     if (service->posting) {
         endpoint_stop_serving(service->endpoint);

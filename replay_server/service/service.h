@@ -16,7 +16,8 @@ status service_open(struct service **service, const struct options *options,
 status service_start(struct service *service, struct err *err) MUST_CHECK;
 /* endpoint_check_sockets. */
 status service_check_sockets(const struct service *service, struct err *err) MUST_CHECK;
-/* Can it not go on until it is started anew? The reason is in the log. Any thread. */
+/* Has something failed that only a restart of the process can repair? The log says what. Any
+ * thread. */
 bool service_broken(const struct service *service);
 int service_port(const struct service *service, size_t address_i); /* the port bound */
 
@@ -24,8 +25,8 @@ int service_port(const struct service *service, size_t address_i); /* the port b
  * second. */
 void service_describe(struct service *service, char *text, size_t size);
 
-/* Stops serving, writes what is queued, closes the store. Bounded by grace_ms and the store's last
- * commits. */
+/* Stops serving, writes what is queued, closes the store. Takes grace_ms and the store's last
+ * commits at most. */
 void service_close(struct service *service);
 
 #endif

@@ -1,4 +1,7 @@
-/* What the server says about itself: Info, metrics, the status line. */
+/* What the server tells about itself: the call Info, its metrics, the status line of hindcast up.
+ *
+ * Info is answered on the call thread from the tables as they are. Metrics are sums over all
+ * tables, brought up to date with every tick; metrics.h serves them from another thread. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +32,7 @@ struct table_answer {
     Hindcast__WriterInfo *writer_pointers[WRITERS_SHOWN];
 };
 
+/* Contents, counters and settings. */
 static void fill_counts(Hindcast__TableInfo *info, const struct served_table *table)
 {
     const struct table_counts *c = table_counts(table->table);
@@ -52,6 +56,7 @@ static void fill_counts(Hindcast__TableInfo *info, const struct served_table *ta
     info->transitions_sampled = table->limiter.sampled;
 }
 
+/* Each of these lists has an end: an answer stays small whoever connects. */
 static void add_waiter(struct table_answer *answer, const char *who, const char *what,
                        const char *why, uint64_t since_ns)
 {
@@ -66,6 +71,7 @@ static void add_waiter(struct table_answer *answer, const char *who, const char 
     }
 }
 
+/* Who waits at this table, for what, and since when. */
 static void fill_waiters(struct table_answer *answer, const struct service *service,
                          const struct served_table *table)
 {
@@ -121,6 +127,7 @@ static void fill_holders(struct table_answer *answer, const struct service *serv
     answer->info.holders = answer->holder_pointers;
 }
 
+/* The writers, in the order in which they came. */
 static void fill_writers(struct table_answer *answer, const struct served_table *table)
 {
     size_t n = table->writers.n < WRITERS_SHOWN ? table->writers.n : WRITERS_SHOWN;
@@ -150,6 +157,7 @@ static void fill_table(struct table_answer *answer, const struct service *servic
     fill_writers(answer, table);
 }
 
+/* What belongs to no table. */
 static void fill_server(Hindcast__InfoResponse *response, const struct service *service)
 {
     uint64_t used, file;
@@ -253,6 +261,7 @@ void service_metrics_free(struct service *service)
     service->metrics = NULL;
 }
 
+/* A gauge shows the value that it is given. */
 static void show_gauge(struct metric *metric, double value, double *shown)
 {
     metric_set(metric, value);
@@ -268,6 +277,7 @@ static void show_counter(struct metric *metric, double value, double *shown)
     }
 }
 
+/* Adds up all tables and shows the sums. */
 static void update_tables(const struct service *service)
 {
     struct service_metrics *m = service->metrics;
@@ -287,6 +297,7 @@ static void update_tables(const struct service *service)
 #undef SHOW
 }
 
+/* How many streams wait, over all tables. */
 static void count_waiters(const struct service *service, uint32_t *n_inserts, uint32_t *n_samples)
 {
     const struct served_table *table;
@@ -304,6 +315,7 @@ static void count_waiters(const struct service *service, uint32_t *n_inserts, ui
 /* 1234 -> "1,234"; 31200 per second -> "31.2k". */
 static void with_commas(char text[32], uint64_t n)
 {
+    /* Groups of three digits, from the right. */
     char digits[24];
     const size_t length = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, n);
     size_t k = 0;
@@ -316,6 +328,7 @@ static void with_commas(char text[32], uint64_t n)
     text[k] = '\0';
 }
 
+/* 1234567 -> "1.23M". */
 static void with_unit(char text[32], double n)
 {
     if (n >= 1e6) {
@@ -330,6 +343,7 @@ static void with_unit(char text[32], double n)
 /* The status line, about once a second. */
 static void describe(struct service *service, uint32_t n_waiting)
 {
+    /* Rates over the time since the last line; the first line has none. */
     const uint64_t now_ns = clock_now_ns();
     const double elapsed_s = (double)(now_ns - service->reported_ns) * 1e-9;
     if (elapsed_s < 1) {
@@ -360,6 +374,7 @@ static void describe(struct service *service, uint32_t n_waiting)
     service->reported_inserted = inserted;
 }
 
+/* Once a tick, on the call thread: everything that the metrics are made of is the call thread's. */
 void service_metrics_update(struct service *service)
 {
     struct service_metrics *m = service->metrics;

@@ -1,4 +1,9 @@
-/* What the store holds becomes tables, at open. */
+/* At open: what the store holds becomes tables.
+ *
+ * The store hands out its records in key order, tables first, so that everything else finds its
+ * table. Episodes are loaded by their records alone; their chunks are checked when they are first
+ * read, by the scrubber, or all at once where a power cut may have damaged any of them (`scan`). A
+ * record that does not fit is logged and left out: one bad record must not cost the others. */
 #define LOG_MODULE "replay"
 #include <inttypes.h>
 #include <string.h>
@@ -6,6 +11,7 @@
 #include "common/base/log.h"
 #include "replay_server/service/service_private.h"
 
+/* Tables come first: everything else refers to one by its number. */
 static status load_table(void *arg, const struct store_table *record, struct err *err)
 {
     struct service *service = arg;
@@ -30,6 +36,7 @@ static status load_history(void *arg, const struct store_history *history, struc
     return STATUS_OK;
 }
 
+/* A writer continues after the last sequence that was committed. */
 static status load_writer(void *arg, const struct store_writer *record, struct err *err)
 {
     struct served_table *table = service_table_of_number(arg, record->table);
@@ -48,6 +55,7 @@ static status load_writer(void *arg, const struct store_writer *record, struct e
     return s;
 }
 
+/* An episode goes into its table's index. */
 static status load_episode(void *arg, const struct store_episode *record, struct err *err)
 {
     struct served_table *table = service_table_of_number(arg, record->table);
@@ -80,6 +88,7 @@ static status load_episode(void *arg, const struct store_episode *record, struct
     return s == STATUS_OK ? s : err_set(err, s, "episode %" PRIu64, record->id);
 }
 
+/* A scan found the episode damaged. Nothing is served yet, so it is deleted right here. */
 static void drop_while_loading(void *arg, uint32_t number, uint64_t id)
 {
     struct service *service = arg;
@@ -122,6 +131,7 @@ status service_load(struct service *service, bool scan, struct err *err)
             s = store_mark(service->store, err);
         }
     }
+    /* Sealed tables are sealed again: they get the order and the version that they had. */
     for (struct served_table *table = service->tables; s == STATUS_OK && table;
          table = table->next) {
         if (table->record.sealed) {

@@ -8,7 +8,7 @@
  *   insert_stream.c    Insert
  *   sample_stream.c    Sample, over sample_op.c
  *
- * All of it belongs to the call thread but where a comment says otherwise. */
+ * All of it belongs to the call thread, except where a comment says otherwise. */
 #ifndef HINDCAST_REPLAY_SERVER_SERVICE_SERVICE_PRIVATE_H
 #define HINDCAST_REPLAY_SERVER_SERVICE_SERVICE_PRIVATE_H
 
@@ -75,7 +75,7 @@ struct service {
 struct served_table *service_table(const struct service *service,
                                    const char *name); /* "" is "default"; NULL: none */
 struct served_table *service_table_of_number(const struct service *service, uint32_t number);
-/* Lets everyone go on who may. At the end of every event on the call thread. */
+/* Lets the streams go on whose wait is over. At the end of every event on the call thread. */
 void service_settle(struct service *service);
 
 /* ---- service_corrupt.c ---- */
@@ -131,7 +131,8 @@ void sample_streams_gathered(struct gather_job *job); /* posted by a gather thre
 struct sample_stream *sample_stream_next(const struct sample_stream *stream);
 bool sample_stream_waits(const struct sample_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns);
-/* What does it hold of the sample pool, and since when has nothing of it been sent? False: nothing. */
+/* What does it hold of the sample pool, and since when has nothing of it been sent? False:
+ * nothing. */
 bool sample_stream_holds(const struct sample_stream *stream, const struct served_table **table,
                          const char **who, size_t *bytes, uint64_t *since_ns);
 size_t sample_streams_gathering(const struct service *service);

@@ -32,6 +32,7 @@ void on_writer_call_done(struct rpc_call *call)
     }
 }
 
+/* The state of one call: a job, and whom to answer when it is back. */
 static struct writer_call *new_call(struct rpc_call *call, void (*done)(struct insert_job *job))
 {
     struct writer_call *state = mem_new(sizeof *state);
@@ -111,12 +112,15 @@ static status find_or_make(struct service *service, const char *name,
     return s;
 }
 
+/* The writer is known on disk, and with it the table. */
 static void open_insert_done(struct insert_job *job)
 {
     struct writer_call *state = job->owner;
     Hindcast__OpenInsertResponse response = HINDCAST__OPEN_INSERT_RESPONSE__INIT;
     if (job->result == STATUS_OK) {
         state->table->stored = true;
+        /* Where the writer was, as it is known now that everything queued before has been decided.
+         */
         response.generation = job->writer.generation; /* a newer life may have opened since */
         response.last_sequence = state->writer->committed;
         response.cursor.data = state->writer->cursor;
@@ -128,6 +132,7 @@ static void open_insert_done(struct insert_job *job)
     answer(state, &response.base);
 }
 
+/* Checks names and signature, and opens the writer in memory; the record follows in the job. */
 static status open_insert(struct writer_call *state, const Hindcast__OpenInsertRequest *request,
                           struct err *err)
 {
@@ -165,7 +170,9 @@ void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, s, err.text);
         return;
     }
+    /* Whatever the writer had open before ends now: nothing of it may come in after this answer. */
     insert_streams_fence(state->service, state->writer, NULL);
+    /* A new table is stored together with its first writer. */
     if (!state->table->stored) {
         state->job.table = &state->table->record;
     }
@@ -203,6 +210,8 @@ static void seal_done(struct insert_job *job)
     answer(state, &response.base);
 }
 
+/* Notes that the writer is done. Where it was the last one, the call also seals the table
+ * (state->seal). */
 static status seal(struct writer_call *state, const Hindcast__SealRequest *request, struct err *err)
 {
     struct served_table *table = service_table(state->service, request->table);
@@ -258,6 +267,8 @@ void on_seal(struct rpc_call *call, const ProtobufCMessage *message)
     state->job.has_writer = true;
     state->job.keep_position = true;
     served_table_writer_record(state->table, state->writer, &state->job.writer);
+    /* From here on nothing new is taken, so that what the seal covers is what is in the store
+     * before it. */
     if (state->seal) {
         state->table->sealing = true;
         state->record = state->table->record;
@@ -269,6 +280,7 @@ void on_seal(struct rpc_call *call, const ProtobufCMessage *message)
 
 /* ---- UpdatePriorities ---- */
 
+/* They are on disk: a restart has them too. */
 static void priorities_done(struct insert_job *job)
 {
     struct writer_call *state = job->owner;
@@ -278,6 +290,7 @@ static void priorities_done(struct insert_job *job)
     answer(state, &response.base);
 }
 
+/* Sets priorities in the index at once and hands them to the store. */
 static status update_priorities(struct writer_call *state,
                                 const Hindcast__UpdatePrioritiesRequest *request, struct err *err)
 {
@@ -297,6 +310,7 @@ static status update_priorities(struct writer_call *state,
                            request->priority[i], TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
         }
     }
+    /* Those of episodes that are there; the others are counted. */
     state->priorities = mem_array(request->n_priority + 1, sizeof *state->priorities);
     if (state->priorities == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "out of memory");

@@ -1,12 +1,15 @@
 /* A list of free buffers, last in, first out: the next taker gets one that is still warm in cache.
- */
+ *
+ * The budget counts what is taken and what is free: a free buffer of another size is destroyed when
+ * its bytes are needed. Capacities are multiples of GRAIN, so that responses of nearly the same
+ * size share buffers. */
 #include "replay_server/store/buffer_pool.h"
 
 #include <pthread.h>
 
 #include "common/base/memory.h"
 
-#define GRAIN      65536u /* capacities are multiples of this, so that similar sizes share buffers */
+#define GRAIN      65536u /* capacities are multiples of this: similar sizes share buffers */
 #define SEARCH_MAX 32u    /* free buffers looked at before another is made */
 
 struct buffer_pool {
@@ -35,6 +38,7 @@ status buffer_pool_new(struct buffer_pool **out, size_t max_bytes, void (*freed)
     return STATUS_OK;
 }
 
+/* Frees a buffer that is in no list. */
 static void destroy(struct buffer *buffer)
 {
     mem_free(buffer->bytes);
@@ -70,6 +74,7 @@ static struct buffer *reuse(struct buffer_pool *pool, size_t size)
     return NULL;
 }
 
+/* A new buffer of exactly this capacity; NULL: out of memory. */
 static struct buffer *make(struct buffer_pool *pool, size_t size)
 {
     struct buffer *buffer = mem_new(sizeof *buffer);
@@ -91,6 +96,8 @@ struct buffer *buffer_pool_take(struct buffer_pool *pool, size_t size)
     size = (size + GRAIN - 1) / GRAIN * GRAIN;
     pthread_mutex_lock(&pool->lock);
     struct buffer *buffer = NULL;
+    /* With nothing taken, one buffer of any size is granted: a batch larger than the budget must
+     * not wait for ever. */
     if (pool->taken_bytes == 0 || pool->taken_bytes + size <= pool->max_bytes) {
         buffer = reuse(pool, size);
         if (buffer == NULL) {

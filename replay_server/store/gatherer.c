@@ -1,6 +1,11 @@
-/* Snippets are copied in blocks: first the chunks of a block are looked up and the first lines of
- * each snippet asked for, then all are copied, so that the memory's latency is paid once a block
- * and not once a snippet. */
+/* Copies snippets out of the store into an outgoing batch.
+ *
+ * Snippets are copied in blocks: first the chunks of a block are looked up and the first lines of
+ * each snippet are prefetched, then all are copied. So the latency of memory is paid once a block
+ * and not once a snippet, which is most of the time when the store is larger than the cache.
+ *
+ * The threads take jobs from one queue. A reader holds a snapshot of the store only while it works:
+ * LMDB cannot use the pages of removed episodes again as long as a snapshot sees them. */
 #define LOG_MODULE "gatherer"
 #include "replay_server/store/gatherer.h"
 
@@ -27,6 +32,7 @@ void row_map_init(struct row_map *map, const struct signature *have, const struc
         .K_out = want->K,
         .same = have->K == want->K,
     };
+    /* Rewards in the client's order; with the same order and number nothing need be picked. */
     for (uint32_t k = 0; k < want->K; k++) {
         map->rewards[k] = signature_rewards_at(have) + reward_map[k];
         map->same = map->same && reward_map[k] == k;
@@ -47,12 +53,14 @@ static void copy_mapped(float *to, const uint8_t *from, size_t n, const struct r
 
 /* ---- One snippet ---- */
 
+/* How many rows chunk chunk_i of an episode holds. */
 static uint32_t rows_of_chunk(uint32_t n_rows, uint32_t chunk_rows, uint32_t chunk_i)
 {
     const uint32_t rest = n_rows - chunk_i * chunk_rows;
     return rest < chunk_rows ? rest : chunk_rows;
 }
 
+/* The rows of a chunk of the snippet's episode, in the map. */
 static status locate(const struct gather_snippet *snippet, uint32_t chunk_i, uint32_t chunk_rows,
                      uint32_t W, struct store_reader *reader, const uint8_t **rows)
 {
@@ -68,6 +76,7 @@ static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *
     uint32_t chunk_i = snippet->first_row / chunk_rows;
     uint32_t at = snippet->first_row % chunk_rows;
     uint32_t left = snippet->n_valid + 1;
+    /* From the chunk in which it starts into the next ones, as far as it reaches. */
     for (;;) {
         const uint32_t n = left < chunk_rows - at ? left : chunk_rows - at;
         const uint8_t *from = rows + (size_t)at * map->W * 4;
@@ -87,6 +96,7 @@ static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *
             return s;
         }
     }
+    /* What follows the last valid row is defined: zero. */
     memset(to, 0, (size_t)(N - snippet->n_valid) * map->W_out * 4);
     return STATUS_OK;
 }
@@ -98,6 +108,7 @@ static void prefetch(const uint8_t *at)
     }
 }
 
+/* Snippets first .. end - 1, at most BLOCK of them. Those that have been gathered before stay. */
 static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, uint32_t chunk_rows,
                          struct store_reader *reader)
 {
@@ -105,6 +116,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
     const uint32_t W = job->map->W;
     for (uint32_t i = first; i < end; i++) {
         struct gather_snippet *snippet = &job->snippets[i];
+        /* The draw has checked these; a mistake here would read another episode's rows. */
         if (snippet->result != STATUS_OK) {
             ASSERT(snippet->n_valid >= 1 && snippet->n_valid <= job->N);
             ASSERT(snippet->first_row + snippet->n_valid < snippet->n_rows);
@@ -116,6 +128,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
             }
         }
     }
+    /* Now that their first lines are on the way, copy. */
     const size_t stride = (size_t)(job->N + 1) * job->map->W_out;
     for (uint32_t i = first; i < end; i++) {
         struct gather_snippet *snippet = &job->snippets[i];
@@ -131,6 +144,8 @@ void gather_run(struct gather_job *job, struct store_reader *reader)
 {
     struct err err;
     job->n_bad = 0;
+    /* A snapshot that has seen the commit of everything in the index. Without one nothing is
+     * gathered, and the caller draws again. */
     status s = store_reader_refresh(reader, &err);
     if (s != STATUS_OK) {
         log_warn("%s", err.text);
@@ -161,6 +176,7 @@ struct gatherer {
     } * threads;
 };
 
+/* The body of a gather thread. */
 static void *run(void *arg)
 {
     struct gather_thread *self = arg;
@@ -169,6 +185,7 @@ static void *run(void *arg)
     for (;;) {
         void *item;
         status s = queue_pop(gatherer->queue, &item, REST_MS);
+        /* Work, or a pause, in which the snapshot is let go of. */
         if (s == STATUS_OK) {
             struct gather_job *job = item;
             job->home = gatherer->arg;

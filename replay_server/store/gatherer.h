@@ -45,7 +45,7 @@ struct gatherer;
 status gatherer_open(struct gatherer **gatherer, struct store *store, uint32_t n_threads,
                      size_t queue_max, void (*post)(void *arg, struct gather_job *job), void *arg,
                      struct err *err) MUST_CHECK;
-/* QUEUE_FULL: too many wait. */
+/* QUEUE_FULL: as many jobs wait as may. */
 status gatherer_submit(struct gatherer *gatherer, struct gather_job *job) MUST_CHECK;
 size_t gatherer_queued(struct gatherer *gatherer);
 /* Finishes and posts what is queued, joins the threads. */

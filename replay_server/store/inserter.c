@@ -39,6 +39,7 @@ struct inserter {
 
 /* ---- One job ---- */
 
+/* What the job adds to its group, in bytes of rows. */
 static uint64_t job_bytes(const struct insert_job *job)
 {
     return job->has_episode ? (uint64_t)job->episode.n_rows * job->episode.W * 4 : 0;
@@ -57,6 +58,7 @@ static bool all_finite(const uint8_t *bytes, size_t n)
     return bad == 0;
 }
 
+/* How many rows chunk chunk_i of the episode holds. */
 static uint32_t rows_in_chunk(const struct store_episode *episode, uint32_t chunk_i)
 {
     const uint32_t chunk_rows = store_chunk_rows(episode->W);
@@ -64,6 +66,8 @@ static uint32_t rows_in_chunk(const struct store_episode *episode, uint32_t chun
     return rest < chunk_rows ? rest : chunk_rows;
 }
 
+/* INVALID, with row and column, where a number is not finite: it would spoil every learner that
+ * draws it. */
 static status check_rows(struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
@@ -71,6 +75,7 @@ static status check_rows(struct insert_job *job)
     for (const struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
         const uint8_t *rows = chunk->bytes + STORE_CHUNK_HEADER;
         const size_t n = (size_t)rows_in_chunk(episode, chunk_i) * episode->W;
+        /* Only now is it worth looking for the place. */
         if (!all_finite(rows, n)) {
             size_t bad = 0;
             while (all_finite(rows + 4 * bad, 1)) {
@@ -102,6 +107,7 @@ static status delete_all(struct inserter *inserter, const struct insert_removal 
     return STATUS_OK;
 }
 
+/* Its chunks, then its record: an episode that is listed has all of its rows. */
 static status write_episode(struct inserter *inserter, struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
@@ -117,9 +123,12 @@ static status write_episode(struct inserter *inserter, struct insert_job *job)
     return store_put_episode(inserter->store, episode, &job->err);
 }
 
+/* Everything that the job asks for, into the open transaction. Deletes come before the episode that
+ * needs their room. */
 static status write_job(struct inserter *inserter, struct insert_job *job)
 {
     status s = STATUS_OK;
+    /* A new table, or its seal. */
     if (job->table) {
         s = store_put_table(inserter->store, job->table, &job->err);
     }
@@ -246,6 +255,7 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
         if (job->result != STATUS_FULL) {
             break;
         }
+        /* The snapshot of the last sync may hold the pages that are missing. */
         const bool released = store_release(inserter->store);
         if (job->removal == NULL && inserter->deferred == NULL) {
             if (released) {
@@ -264,6 +274,7 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
     }
 }
 
+/* Writes a list of jobs: together where that succeeds, else one by one. */
 static void write_jobs(struct inserter *inserter, struct insert_job *first)
 {
     struct insert_job *good[GROUP_JOBS_MAX];
@@ -278,6 +289,7 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
             fail_job(inserter, job);
         }
     }
+    /* All in one transaction, which is what makes inserting fast. */
     struct err err;
     status s = n > 0 ? write_group(inserter, good, n, &err) : STATUS_OK;
     if (s == STATUS_FULL && store_release(inserter->store)) {
@@ -291,6 +303,7 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
             fail_job(inserter, good[i]);
         }
     }
+    /* What Info and the metrics say about commits. */
     const uint64_t spent_ns = clock_now_ns() - start_ns;
     metric_observe(inserter->commit_seconds, (double)spent_ns * 1e-9);
     atomic_fetch_add(&inserter->busy_ns, spent_ns);
@@ -308,6 +321,8 @@ static struct insert_job *take_group(struct inserter *inserter, status *s)
     if (*s != STATUS_OK) {
         return NULL;
     }
+    /* Whatever else waits joins the group, up to its limits: the more waits, the larger the group,
+     * the fewer syncs. */
     struct insert_job *first = item;
     struct insert_job *last = first;
     first->next = NULL;
@@ -327,6 +342,7 @@ static struct insert_job *take_group(struct inserter *inserter, status *s)
     return first;
 }
 
+/* Durability `interval`: syncs every sync_ms, or earlier where much room waits for it. */
 static void sync_when_due(struct inserter *inserter)
 {
     const uint64_t now_ns = clock_now_ns();
@@ -364,6 +380,7 @@ static void *run(void *arg)
     status s = STATUS_OK;
     while (s != STATUS_CLOSED) {
         struct insert_job *first = take_group(inserter, &s);
+        /* Jobs, or a pause in which deferred deletes and syncs may be due. */
         if (first) {
             write_jobs(inserter, first);
             inserter->settings.post(inserter->settings.arg, first);

@@ -1,4 +1,8 @@
-/* Walks over the episodes by id, one short snapshot after another, at a bounded rate. */
+/* Checks every chunk of the store once after opening.
+ *
+ * A walk over the episodes in order of id that reads each chunk as a sampler would: reading is what
+ * checks it. It works in slices of about a megabyte, each within one short snapshot so that pages
+ * of removed episodes can be used again, and naps in between to stay within its rate. */
 #define LOG_MODULE "scrubber"
 #include "replay_server/store/scrubber.h"
 
@@ -35,6 +39,7 @@ struct walk {
 static status step(struct walk *walk, struct store_reader *reader,
                    void (*corrupt)(void *arg, uint32_t table, uint64_t id), void *arg)
 {
+    /* The episode before is through: the next one. */
     if (walk->chunk_i == walk->n_chunks) {
         status s = store_reader_next_episode(reader, walk->after, &walk->episode);
         if (s != STATUS_OK) {
@@ -71,6 +76,7 @@ static status step(struct walk *walk, struct store_reader *reader,
     return STATUS_OK;
 }
 
+/* All of it at once, within one snapshot. */
 status scrub_all(struct store *store, void (*corrupt)(void *arg, uint32_t table, uint64_t id),
                  void *arg, uint64_t *n_corrupt, struct err *err)
 {
@@ -97,6 +103,7 @@ static bool slice(struct scrubber *scrubber, struct walk *walk)
         log_warn("%s", err.text);
         return true;
     }
+    /* As much as fits a slice; the snapshot is let go of afterwards. */
     const uint64_t until = walk->bytes + SLICE_BYTES;
     status s = STATUS_OK;
     while (s == STATUS_OK && walk->bytes < until && !atomic_load(&scrubber->stop)) {
@@ -106,6 +113,7 @@ static bool slice(struct scrubber *scrubber, struct walk *walk)
     return s == STATUS_OK;
 }
 
+/* The body of the scrubber's thread. */
 static void *run(void *arg)
 {
     struct scrubber *scrubber = arg;
@@ -114,6 +122,7 @@ static void *run(void *arg)
     const uint64_t start_ns = clock_now_ns();
     bool more = true;
     while (more && !atomic_load(&scrubber->stop)) {
+        /* Ahead of its rate: a nap. */
         const double elapsed_s = (double)(clock_now_ns() - start_ns) * 1e-9;
         if ((double)walk.bytes > elapsed_s * (double)scrubber->bytes_per_s) {
             clock_sleep_ms(NAP_MS);

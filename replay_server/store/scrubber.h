@@ -13,7 +13,7 @@ status scrubber_open(struct scrubber **scrubber, struct store *store, uint64_t b
                      struct err *err) MUST_CHECK;
 void scrubber_close(struct scrubber *scrubber);
 
-/* The same at once, on this thread: at open after an unclean stop of the machine. *n_corrupt
+/* The same at once, on this thread: at open after a power cut. *n_corrupt
  * counts. */
 status scrub_all(struct store *store, void (*corrupt)(void *arg, uint32_t table, uint64_t id),
                  void *arg, uint64_t *n_corrupt, struct err *err) MUST_CHECK;

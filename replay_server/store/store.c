@@ -1,5 +1,10 @@
-/* The LMDB environment: opening, records, the write transaction. Reading rows is in store_reader.c.
- */
+/* The LMDB environment: opening and closing, sizes, errors, and the records as they are loaded at
+ * open. Writing is in store_write.c, reading rows in store_reader.c, the bytes of records in
+ * store_record.c; what LMDB itself does not do is in replay_server/lmdb.
+ *
+ * Opening has an order: lock the folder; put back the snapshot of a power cut, or make the file;
+ * lock and check the file; only then let LMDB open it; and before the first commit leave the mark
+ * that says what a power cut would mean. */
 #define LOG_MODULE "store"
 #include "replay_server/store/store.h"
 
@@ -41,6 +46,7 @@ uint32_t store_n_chunks(uint32_t n_rows, uint32_t W)
 
 uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
 {
+    /* Full chunks fill 16 pages; the last one, and the record, share pages or have their own. */
     const uint32_t chunk_rows = store_chunk_rows(W);
     const uint64_t full = n_rows / chunk_rows;
     const uint64_t rest = (uint64_t)(n_rows % chunk_rows) * W * 4;
@@ -146,6 +152,7 @@ static status refuse_network(const char *path, struct err *err)
     return STATUS_OK;
 }
 
+/* LMDB's environment on a file that has been checked. */
 static status open_environment(struct store *store, struct err *err)
 {
     int rc = mdb_env_create(&store->env);
@@ -156,6 +163,8 @@ static status open_environment(struct store *store, struct err *err)
     if (store->durability != STORE_EACH) {
         flags |= MDB_NOSYNC;
     }
+    /* Readers of a process that was killed are cleared: they would keep its pages from being used
+     * again. */
     int dead = 0;
     if ((rc = mdb_env_set_maxdbs(store->env, 8)) != 0 ||
         (rc = mdb_env_set_maxreaders(store->env, READERS_MAX)) != 0 ||
@@ -168,6 +177,8 @@ static status open_environment(struct store *store, struct err *err)
     return STATUS_OK;
 }
 
+/* The four databases, made where they are absent, and the store's own record: format and next chunk
+ * key. */
 static status open_databases(struct store *store, struct err *err)
 {
     MDB_txn *txn;
@@ -182,6 +193,7 @@ static status open_databases(struct store *store, struct err *err)
         mdb_txn_abort(txn);
         return store_error(store, rc, err, "open databases");
     }
+    /* A format that this program does not know is refused before anything is written. */
     MDB_val key = {5, (void *)"store"};
     MDB_val value;
     rc = mdb_get(txn, store->meta, &key, &value);
@@ -206,6 +218,7 @@ static status open_databases(struct store *store, struct err *err)
     return store_error(store, mdb_txn_commit(txn), err, "commit");
 }
 
+/* Says on disk what the next power cut would leave, by durability. */
 status store_mark(struct store *store, struct err *err)
 {
     status s = STATUS_OK;
@@ -242,6 +255,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (store == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
     }
+    /* What is in memory, then what is on disk, in the order that the head of this file gives. */
     store->path = mem_text(settings->path);
     store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
     store->durability = settings->durability;
@@ -257,6 +271,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
         err_context(err, s, "store %s: another process has it", store->path);
         goto free_store;
     }
+    /* `unclean`: a power cut, and no snapshot to go back to: everything is to be checked. */
     bool unclean;
     s = lmdb_snapshot_prepare(store->path, store->map_bytes, &unclean, err);
     if (s != STATUS_OK) {
@@ -311,6 +326,7 @@ void store_close(struct store *store)
         return;
     }
     ASSERT(store->txn == NULL);
+    /* `interval`: what is committed becomes durable, and with it the mark goes. */
     struct err err;
     if (store->marked && store->durability == STORE_INTERVAL && !store_broken(store) &&
         (store_sync(store, &err) != STATUS_OK || lmdb_mark_clean(store->path, &err) != STATUS_OK)) {
@@ -389,6 +405,7 @@ struct table_walk {
     void *arg;
 };
 
+/* A record of `meta` that is a table. */
 static status take_table(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
 {
     const struct table_walk *w = arg;
@@ -420,6 +437,7 @@ struct history_walk {
     void *arg;
 };
 
+/* A record of `meta` that is a table's history. Counters are not worth refusing the store for. */
 static status take_history(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
 {
     const struct history_walk *w = arg;
@@ -448,6 +466,7 @@ struct writer_walk {
     void *arg;
 };
 
+/* A damaged writer is an error: without its position it would insert everything again. */
 static status take_writer(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
 {
     const struct writer_walk *w = arg;
@@ -478,6 +497,7 @@ struct episode_walk {
     uint64_t corrupt;
 };
 
+/* A damaged episode is left out; its chunks stay in the file until the folder is made anew. */
 static status take_episode(void *arg, const MDB_val *key, const MDB_val *value, struct err *err)
 {
     struct episode_walk *w = arg;

@@ -9,7 +9,7 @@
  *
  * Chunk keys rise and are never used again, so both large databases are written by appending. What
  * is committed survives kill -9 of this process in every mode, without repair; durability says what
- * a stop of the machine may take (STORE_EACH: nothing).
+ * a power cut may take (STORE_EACH: nothing).
  *
  * Threads: one writes (store_begin .. store_commit); any number read, each with its own
  * store_reader. */
@@ -28,7 +28,7 @@
 
 enum store_durability {
     STORE_EACH,     /* a commit returns when it is on the disk */
-    STORE_INTERVAL, /* store_sync every so often; a stop of the machine loses what came after the
+    STORE_INTERVAL, /* store_sync every so often; a power cut loses what came after the
                        last one, and nothing else */
     STORE_NONE,     /* never synced: scratch */
 };
@@ -87,7 +87,7 @@ struct store_writer {
 status store_check_file(const char *path, struct err *err) MUST_CHECK;
 
 /* Opens or makes it. EXISTS: another process has it; INVALID: a network file system, a format of
- * another version; CORRUPT; IO. After a stop of the machine with `interval` it is what it was when
+ * another version; CORRUPT; IO. After a power cut with `interval` it is what it was when
  * it was synced last; with `none` *scan is set: check everything before serving. */
 status store_open(struct store **store, const struct store_settings *settings, bool *scan,
                   struct err *err) MUST_CHECK;
@@ -95,9 +95,9 @@ status store_open(struct store **store, const struct store_settings *settings, b
 status store_mark(struct store *store, struct err *err) MUST_CHECK;
 /* No transaction or reader may be open. */
 void store_close(struct store *store);
-/* Does the store take nothing more until it is opened again? So it is after a write to LMDB's header
- * page, or a sync of `interval`, failed (what the disk has is then unknown), and after its files
- * were removed. Any thread. */
+/* Does the store take nothing more until it is opened again? So it is after a write to LMDB's
+ * header page, or a sync of `interval`, failed (what the disk has is then unknown), and after its
+ * files were removed. Any thread. */
 bool store_broken(const struct store *store);
 /* Are data.mdb and the lock still the files in the folder that they were at open? IO: they were
  * removed or replaced, and the store is broken. Every commit checks it. Any thread. */

@@ -1,6 +1,10 @@
 /* Reading rows: a read transaction that is renewed only when something was committed, with pointers
  * to recently used chunks kept as long as it lives. Random snippets out of a warm store then cost a
- * look into a small table instead of a walk down the tree. */
+ * look into a small table instead of a walk down the tree.
+ *
+ * A pointer into the map is good only within the snapshot in which it was got: the cache carries
+ * the number of its snapshot, so that renewing empties it at no cost. Checksums are compared once
+ * per chunk and process; `verified` in struct store, shared by all readers, remembers which. */
 #include <string.h>
 
 #include "common/base/memory.h"
@@ -66,6 +70,7 @@ status store_reader_refresh(struct store_reader *reader, struct err *err)
         return STATUS_OK;
     }
     store_reader_rest(reader);
+    /* A new snapshot: pointers into the old one are not good any more. */
     int rc = mdb_txn_renew(reader->txn);
     if (rc != 0) {
         return store_error(reader->store, rc, err, "renew read");
@@ -80,6 +85,7 @@ status store_reader_refresh(struct store_reader *reader, struct err *err)
 static status find_chunk(struct store_reader *reader, uint64_t key,
                          const struct cached_chunk **chunk)
 {
+    /* One place for each key: two chunks that share it only cost a walk. */
     struct cached_chunk *entry = &reader->cached[key % CACHED_CHUNKS];
     if (entry->key != key || entry->snapshot != reader->snapshot) {
         MDB_val k = {sizeof key, &key};
@@ -105,6 +111,7 @@ status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_
         return s;
     }
     _Atomic uint64_t *verified = &reader->store->verified[key % STORE_VERIFIED];
+    /* The checksum only the first time: two readers may both do it, which does no harm. */
     const bool full = atomic_load_explicit(verified, memory_order_relaxed) != key;
     /* Sizes are compared every time: they bound what the caller copies. */
     if (full || chunk->size != STORE_CHUNK_HEADER + (size_t)n_rows * W * 4) {
@@ -117,6 +124,7 @@ status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_
     return STATUS_OK;
 }
 
+/* Used by the scrubber; a cursor for each step costs little beside the rows. */
 status store_reader_next_episode(struct store_reader *reader, uint64_t after,
                                  struct store_episode *episode)
 {

@@ -1,4 +1,9 @@
-/* Records to bytes and back. Offsets are in store_record.h. */
+/* The store's records, to bytes and back. The offsets are drawn in store_record.h and
+ * docs/storage.md.
+ *
+ * A record is read from a disk that may have damaged it: every reader checks size, checksum, format
+ * and the ranges of all numbers before it believes any of them, and says only whether the record is
+ * sound. */
 #include "replay_server/store/store_record.h"
 
 #include <math.h>
@@ -19,6 +24,7 @@ static const char store_magic[4] = {'H', 'C', 'R', 'S'};
 /* ---- Checksums ---- */
 
 /* The last four bytes of a record of `size` bytes. */
+/* Computed over everything before it, zeros included. */
 static void seal(uint8_t *bytes, size_t size)
 {
     bytes_put32(bytes + size - 4, (uint32_t)XXH3_64bits(bytes, size - 4));
@@ -31,6 +37,8 @@ static bool sealed(const uint8_t *bytes, size_t size)
 
 /* ---- Chunks ---- */
 
+/* Over the header's first 24 bytes, and with that as the seed over the rows: a chunk with the right
+ * rows and the wrong key fails too. */
 static uint64_t chunk_sum(const uint8_t *chunk, size_t rows_bytes)
 {
     const uint64_t header = XXH3_64bits(chunk, 24);
@@ -93,6 +101,7 @@ bool episode_record_read(struct store_episode *episode, uint64_t id, const void 
                      .relabel = bytes_get64(bytes + 56)},
     };
     memcpy(&episode->priority, bytes + 24, 8);
+    /* Numbers that the rest of the program takes for granted. */
     return episode->n_rows >= 2 && episode->n_rows <= EPISODE_TRANSITIONS_MAX + 1 &&
            episode->W >= 1 && episode->W <= SIGNATURE_ROW_MAX && isfinite(episode->priority) &&
            episode->priority > 0;
@@ -117,6 +126,7 @@ size_t writer_record_write(uint8_t bytes[WRITER_RECORD_MAX], const struct store_
 bool writer_record_read(struct store_writer *writer, const void *from, size_t size)
 {
     const uint8_t *bytes = from;
+    /* Size first: everything else is read relative to it. */
     if (size < 32 || size > WRITER_RECORD_MAX || !sealed(bytes, size) ||
         bytes_get32(bytes) != STORE_FORMAT || bytes_get32(bytes + 24) != size - 32) {
         return false;
@@ -182,6 +192,7 @@ bool history_record_read(struct store_history *history, const void *from, size_t
 status table_record_write(void **out, size_t *out_size, const struct store_table *table,
                           struct err *err)
 {
+    /* The signature as in metadata.json: one text for logs, policies and stores. */
     char *json = signature_to_json(&table->signature);
     if (json == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "table %s", table->name);

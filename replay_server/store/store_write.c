@@ -1,4 +1,9 @@
-/* The write transaction: chunks and episodes by appending, records, removal, commit, sync. */
+/* The write transaction: chunks and episodes by appending, records, removal, commit, sync. One
+ * thread.
+ *
+ * `staged_next_chunk` is the next chunk key as the open transaction has it; it becomes `next_chunk`
+ * when the transaction is committed, and is forgotten when it is aborted. So keys of an aborted
+ * insert may be used by another one, and those of a committed one never are. */
 #define LOG_MODULE "store"
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +18,7 @@
 #define WRITER_KEY_MAX (4 + WRITER_NAME_SIZE)
 #define IDLE_SHARE     32 /* of the map: what may wait for a sync before it can be used again */
 
+/* LMDB waits here for another writer of the environment: there is none. */
 status store_begin(struct store *store, struct err *err)
 {
     ASSERT(store->txn == NULL);
@@ -20,6 +26,7 @@ status store_begin(struct store *store, struct err *err)
     return store_error(store, mdb_txn_begin(store->env, NULL, 0, &store->txn), err, "begin");
 }
 
+/* MDB_APPEND: keys rise, so LMDB fills pages without splitting them. */
 status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
                        struct err *err)
 {
@@ -58,6 +65,8 @@ static status get_episode(struct store *store, uint64_t id, struct store_episode
     return s;
 }
 
+/* The record says how many chunks there are. LMDB frees as many pages as a value's first page says,
+ * so that number is checked first: a damaged one would free pages in use. */
 status store_remove_episode(struct store *store, uint64_t id, struct err *err)
 {
     struct store_episode episode;
@@ -101,6 +110,7 @@ status store_put_priority(struct store *store, uint64_t id, double priority, str
     return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, 0), err, "put priority");
 }
 
+/* The key is the table's number and the writer's name. */
 status store_put_writer(struct store *store, const struct store_writer *writer, bool keep_position,
                         struct err *err)
 {
@@ -112,6 +122,7 @@ status store_put_writer(struct store *store, const struct store_writer *writer, 
     MDB_val k = {4 + length, name};
     MDB_val v;
     struct store_writer record = *writer;
+    /* OpenInsert and Seal must not move a position that an insert on its way is about to move. */
     if (keep_position) {
         struct store_writer had = {0};
         int rc = mdb_get(store->txn, store->writers, &k, &v);
@@ -131,6 +142,7 @@ status store_put_writer(struct store *store, const struct store_writer *writer, 
     return store_error(store, mdb_put(store->txn, store->writers, &k, &v, 0), err, "put writer");
 }
 
+/* Under "table:NAME" in meta. */
 status store_put_table(struct store *store, const struct store_table *table, struct err *err)
 {
     char name[6 + STORE_TABLE_NAME_SIZE];
@@ -147,6 +159,7 @@ status store_put_table(struct store *store, const struct store_table *table, str
     return s;
 }
 
+/* Under "history:NUMBER" in meta. */
 status store_put_history(struct store *store, const struct store_history *history, struct err *err)
 {
     char name[HISTORY_KEY_SIZE + 1] = "history:";
@@ -161,6 +174,7 @@ status store_put_history(struct store *store, const struct store_history *histor
 /* Pages in use by our databases, as the open transaction sees them. */
 static uint64_t pages_used(struct store *store)
 {
+    /* LMDB counts pages by database; free pages are in none. */
     const MDB_dbi all[] = {store->chunks, store->episodes, store->writers, store->meta};
     uint64_t pages = 0;
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -172,6 +186,7 @@ static uint64_t pages_used(struct store *store)
     return pages;
 }
 
+/* The record is written even where it has not changed: that is the change. */
 status store_touch(struct store *store, struct err *err)
 {
     uint8_t bytes[STORE_RECORD_SIZE];
@@ -184,7 +199,8 @@ status store_touch(struct store *store, struct err *err)
 status store_commit(struct store *store, struct err *err)
 {
     ASSERT(store->txn != NULL);
-    /* LMDB writes just as well into a file that has no name any more, which nobody will ever read. */
+    /* LMDB writes just as well into a file that has no name any more, which nobody will ever read.
+     */
     status s = store_check_present(store, err);
     if (s == STATUS_OK && store->staged_next_chunk != store->next_chunk) {
         s = store_touch(store, err);
@@ -194,6 +210,7 @@ status store_commit(struct store *store, struct err *err)
         return s;
     }
     atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
+    /* With durability `each` this returns when the disk has it. */
     int rc = mdb_txn_commit(store->txn);
     store->txn = NULL;
     if (rc != 0) {
@@ -206,6 +223,7 @@ status store_commit(struct store *store, struct err *err)
     return STATUS_OK;
 }
 
+/* Nothing of the transaction has happened. */
 void store_abort(struct store *store)
 {
     if (store->txn) {

@@ -1,5 +1,9 @@
-/* The limits of a table's rates, one function for each side of each limit. The rules are in
- * limiter.h. */
+/* The limits of a table's rates.
+ *
+ * Each kind of limit is a row of the table `kinds`: when it is on, and one function for each side
+ * that it can make wait. A limiter holds pointers to the rows that its settings turn on and asks
+ * them in order. The functions are pure: they read the counters and the question, and give a reason
+ * in numbers. The rules themselves are in limiter.h. */
 #include "replay_server/table/limiter.h"
 
 #include <inttypes.h>
@@ -108,6 +112,7 @@ static const struct limiter_kind kinds[] = {
 };
 _Static_assert(sizeof kinds / sizeof kinds[0] <= LIMITER_LIMITS_MAX, "the list has room for all");
 
+/* One number of the settings. */
 static status check_one(const char *name, double value, struct err *err)
 {
     if (!isfinite(value) || value < 0) {
@@ -140,6 +145,7 @@ void limiter_init(struct limiter *limiter, const struct limiter_settings *settin
     }
 }
 
+/* Writes the reason as Info shows it. Always false, for `return refuse(..)`. */
 static bool refuse(const struct reason *reason, char *why, size_t size)
 {
     if (why && size > 0) {
@@ -153,6 +159,7 @@ bool limiter_allow_sample(const struct limiter *limiter, uint64_t resident, bool
 {
     const struct question question = {.limiter = limiter, .resident = resident};
     struct reason reason;
+    /* From nothing nothing can be drawn, sealed or not. */
     if (resident == 0) {
         const uint64_t least = limiter->settings.min_transitions;
         reason = (struct reason){"empty", 0, least ? (double)least : 1};

@@ -7,6 +7,7 @@
 
 #include "replay_server/table/selector_private.h"
 
+/* The names are those of the options `sampler` and `remover`. */
 bool selector_kind_read(enum selector_kind *kind, const char *text)
 {
     static const struct {
@@ -64,6 +65,8 @@ static void check_item(const struct selector *selector, const struct selector_it
     ASSERT(isfinite(item->priority) && item->priority > 0);
 }
 
+/* What holds for every kind is asserted here, once: a slot has an item or none, and its mass is
+ * what the item says. */
 void selector_insert(struct selector *selector, const struct selector_item *item)
 {
     check_item(selector, item);

@@ -21,6 +21,7 @@ struct list_selector {
     uint32_t oldest, newest;
 };
 
+/* The struct begins with its base. */
 static struct list_selector *list_of(struct selector *selector)
 {
     return (struct list_selector *)selector;
@@ -59,6 +60,7 @@ static void link_node(struct list_selector *self, uint32_t slot)
     *(node->newer == NO_SLOT ? &self->newest : &self->nodes[node->newer].older) = slot;
 }
 
+/* At the newest end. */
 static void list_insert(struct selector *selector, const struct selector_item *item)
 {
     struct list_selector *self = list_of(selector);
@@ -67,6 +69,7 @@ static void list_insert(struct selector *selector, const struct selector_item *i
     ASSERT(self->newest == item->slot);
 }
 
+/* The neighbours forget the node; the node remembers them (list_restore). */
 static void list_remove(struct selector *selector, const struct selector_item *item)
 {
     struct list_selector *self = list_of(selector);
@@ -95,6 +98,7 @@ static void list_update(struct selector *selector, const struct selector_item *i
     ASSERT(list_of(selector)->nodes[item->slot].weight == item->weight);
 }
 
+/* The item is certain; the random number says where in it. */
 static void list_draw(const struct selector *selector, const struct selector_key *key,
                       struct selector_pick *pick)
 {

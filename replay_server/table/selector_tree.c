@@ -15,6 +15,7 @@ struct tree_selector {
     uint32_t n_uneven; /* items whose unit of weight has another mass than 1 */
 };
 
+/* The struct begins with its base. */
 static struct tree_selector *tree_of(struct selector *selector)
 {
     return (struct tree_selector *)selector;
@@ -43,6 +44,7 @@ static void tree_insert(struct selector *selector, const struct selector_item *i
     tree_of(selector)->n_uneven += unit != 1;
 }
 
+/* Mass 0 is absence: nothing is drawn from the leaf any more. */
 static void tree_remove(struct selector *selector, const struct selector_item *item)
 {
     sum_tree_set(&tree_of(selector)->tree, item->slot, 0);
@@ -63,6 +65,7 @@ static void tree_draw(const struct selector *selector, const struct selector_key
 {
     const struct tree_selector *self = const_tree_of(selector);
     pick->total = sum_tree_sum(&self->tree);
+    /* Whole numbers: the draw is exact, and the same on every machine. */
     if (self->n_uneven == 0) {
         pick->within = (double)noise_below((uint64_t)pick->total, key->seed, key->step,
                                            key->purpose, key->element);
@@ -71,6 +74,7 @@ static void tree_draw(const struct selector *selector, const struct selector_key
             noise_below(1ull << 53, key->seed, key->step, key->purpose, key->element);
         pick->within = (double)bits * 0x1p-53 * pick->total;
     }
+    /* What remains of the number is where it fell inside the leaf. */
     pick->slot = sum_tree_find(&self->tree, &pick->within);
 }
 

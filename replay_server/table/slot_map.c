@@ -25,6 +25,7 @@ status slot_map_reserve(struct slot_map *map)
     if (2 * (map->n + 1) <= map->capacity) {
         return STATUS_OK;
     }
+    /* Doubles, and enters everything anew. */
     struct slot_map bigger = {.capacity = map->capacity ? 2 * map->capacity : CAPACITY_MIN};
     ASSERT(bigger.capacity <= 1ull << 32); /* the hash names a place in all of it */
     bigger.entries = mem_array(bigger.capacity, sizeof *bigger.entries);
@@ -47,6 +48,7 @@ void slot_map_put(struct slot_map *map, uint32_t hash, uint32_t slot)
 {
     ASSERT(2 * (map->n + 1) <= map->capacity);
     ASSERT(slot != SLOT_NONE);
+    /* The first free entry from the place that the hash names. */
     size_t i = hash & (map->capacity - 1);
     while (map->entries[i].slot != SLOT_NONE) {
         i = (i + 1) & (map->capacity - 1);

@@ -1,7 +1,7 @@
-/* A hash map from hashes to slots, with open addressing. It does not keep the keys: equal hashes may
- * stand for different keys, so a search walks over all slots of a hash and the caller compares. Of
- * a 64-bit hash the low half is kept, which makes an entry 8 bytes and a false match rare. Memory
- * only; one thread at a time. */
+/* A hash map from hashes to slots, with open addressing. It does not keep the keys: equal hashes
+ * may stand for different keys, so a search walks over all slots of a hash and the caller compares.
+ * Of a 64-bit hash the low half is kept, which makes an entry 8 bytes and a false match rare.
+ * Memory only; one thread at a time. */
 #ifndef HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
 #define HINDCAST_REPLAY_SERVER_TABLE_SLOT_MAP_H
 

@@ -43,6 +43,7 @@ void sum_tree_set(struct sum_tree *tree, uint32_t leaf, double weight)
 {
     ASSERT(leaf < tree->capacity);
     ASSERT(weight >= 0);
+    /* Up from the leaf: every sum that contains it. */
     size_t k = (size_t)tree->capacity + leaf;
     tree->nodes[k] = weight;
     for (k /= 2; k >= 1; k /= 2) {
@@ -66,6 +67,7 @@ uint32_t sum_tree_find(const struct sum_tree *tree, double *x)
 {
     ASSERT(tree->capacity > 0);
     ASSERT(*x >= 0 && *x <= tree->nodes[1]);
+    /* Down from the root: left where the prefix falls there, else right with what is left of it. */
     size_t k = 1;
     while (k < tree->capacity) {
         const double left = tree->nodes[2 * k];

@@ -1,5 +1,12 @@
 /* The table: slots with episodes (table_slots.h), two selectors over the resident ones, and counts.
- * Everything that changes keeps the four in step; table_check says whether they are. */
+ *
+ * An episode that becomes resident enters both selectors and the counts; one that is removed leaves
+ * them and its slot. Every change goes through make_resident, end_pending, table_remove or
+ * table_set_priority, which keep slots, selectors and counts in step; table_check recomputes
+ * everything and says whether they are.
+ *
+ * Sealing is the one place where episodes change slots. It replaces the sampler, for selectors know
+ * episodes by slot only, and drops the remover. */
 #include "replay_server/table/table.h"
 
 #include <math.h>
@@ -11,6 +18,7 @@
 
 /* ---- Life ---- */
 
+/* Slots may have grown before a selector fails to: the selectors catch up with the next call. */
 /* Makes room for one more episode. */
 static status reserve(struct table *table)
 {
@@ -82,6 +90,7 @@ void table_set_history(struct table *table, const struct table_counts *history)
 
 /* ---- Finding ---- */
 
+/* The episode in a slot that is in use; NULL for SLOT_NONE. */
 static const struct table_episode *episode_of(const struct table *table, uint32_t slot_i,
                                               bool *pending)
 {
@@ -107,6 +116,7 @@ const struct table_episode *table_get(const struct table *table, uint64_t id, bo
     return episode_of(table, table_slots_of_id(&table->slots, id), pending);
 }
 
+/* The slot of an episode that one of the finding functions has handed out. */
 static uint32_t slot_of(const struct table *table, const struct table_episode *episode)
 {
     return episode ? table_slots_of_episode(&table->slots, episode) : SLOT_NONE;
@@ -169,6 +179,7 @@ status table_begin(struct table *table, const struct table_episode *episode)
     ASSERT(episode->id > table->last_id);
     ASSERT(episode->n_rows >= 2);
     ASSERT(table_priority_valid(episode->priority));
+    /* One identity, one episode: also while it is pending. */
     if (table_find(table, &episode->identity, NULL)) {
         return STATUS_EXISTS;
     }
@@ -198,6 +209,7 @@ static uint32_t end_pending(struct table *table, uint64_t id)
     return s;
 }
 
+/* Moves a pending episode into selectors and counts. */
 static void make_resident(struct table *table, uint32_t slot_i)
 {
     struct table_slot *slot = &table->slots.at[slot_i];
@@ -292,6 +304,7 @@ status table_set_priority(struct table *table, uint64_t id, double priority)
     if (s == SLOT_NONE || table->slots.at[s].state != SLOT_RESIDENT) {
         return STATUS_NOT_FOUND;
     }
+    /* Both selectors are told; those that ignore priorities do nothing. */
     const struct selector_item sampled = table_sampler_item(table, s);
     selector_update(table->sampler, &sampled, priority);
     if (table->remover != NULL) {
@@ -383,11 +396,14 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
     const struct table_slot *slot = &table->slots.at[pick.slot];
     ASSERT(slot->state == SLOT_RESIDENT);
     const uint32_t T = table_transitions(&slot->episode);
+    /* The selector speaks of slots and masses; what follows turns them into an episode and a row.
+     */
     /* Where the draw fell inside the episode, in transitions. With priorities that are not powers
      * of two, rounding may take it to the end. */
     const double unit = selector_unit(table->sampler, slot->episode.priority);
     const double start = floor(pick.within / unit);
     const uint32_t first = start < T ? (uint32_t)start : T - 1;
+    /* A snippet that starts near the end is shorter than N. */
     *draw = (struct table_draw){
         .id = slot->episode.id,
         .probability = unit / pick.total,
@@ -429,6 +445,7 @@ static bool check_slot(const struct table *table, uint32_t slot_i)
     const struct table_slot *slot = &table->slots.at[slot_i];
     const bool resident = slot->state == SLOT_RESIDENT;
     const struct table_episode *episode = &slot->episode;
+    /* The mass that the sampler should give it. */
     const double sampled =
         resident ? table_transitions(episode) * selector_unit(table->sampler, episode->priority)
                  : 0;
@@ -457,6 +474,7 @@ bool table_check(const struct table *table)
             pending_bytes += slot->episode.bytes;
         }
     }
+    /* All sums that are kept must be the sums of what is there. */
     const struct table_counts *c = &table->counts;
     return table_slots_check(&table->slots) && check_priorities(table) && n == c->episodes &&
            T == c->transitions && bytes == c->bytes && pending == c->pending_episodes &&

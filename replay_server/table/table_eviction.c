@@ -1,11 +1,15 @@
-/* Planning an eviction. The remover draws one episode after another; each is taken out of it for
- * the time of planning, so that the next draw is among the others, and all are put back before the
- * plan is handed out. */
+/* Planning an eviction: which episodes a full table would remove for a new one.
+ *
+ * The remover draws one episode after another until the new one fits. Each is taken out of the
+ * remover for the time of planning, so that the next draw is among the others; all are put back
+ * before the plan is handed out, in reverse order, which restores the remover exactly. Whether the
+ * plan is carried out is the limiter's to say: until then the table has not changed. */
 #include <inttypes.h>
 
 #include "common/base/memory.h"
 #include "replay_server/table/table_private.h"
 
+/* Would the sum be above the limit? */
 static bool over(uint64_t have, uint64_t more, uint64_t limit)
 {
     return limit > 0 && have + more > limit;
@@ -20,6 +24,7 @@ static bool fits(const struct table_limits *limits, const struct table_counts *l
            !over(left->episodes + left->pending_episodes, 1, limits->max_episodes);
 }
 
+/* Notes an episode in the plan. */
 static status add_victim(struct eviction *plan, uint32_t *capacity,
                          const struct table_episode *victim)
 {
@@ -51,6 +56,7 @@ static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, stru
             return err_set(err, STATUS_RETRY,
                            "the episodes that would have to go are still being inserted");
         }
+        /* A random remover needs a key of its own for each victim and each change of the table. */
         /* The key depends on nothing that waiting changes, so a waiting insert keeps its plan. */
         const struct selector_key key = {
             .step = table->last_id, .element = plan->n, .purpose = TABLE_EVICT_PURPOSE};
@@ -71,6 +77,7 @@ static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, stru
     return STATUS_OK;
 }
 
+/* Puts the victims back, the last one first. */
 static void restore_victims(struct table *table, const struct eviction *plan)
 {
     for (uint32_t i = plan->n; i-- > 0;) {

@@ -1,5 +1,8 @@
-/* Slots, two hash maps onto them, and two lists through them: one of those in use, in order of
- * insertion, and one of the free ones. */
+/* The slots of a table: an array, two hash maps onto it, and two lists through it: one of those in
+ * use, in order of insertion, and one of the free ones.
+ *
+ * The array doubles, so a slot's number stays while its address does not. Both maps hold 32-bit
+ * hashes, and every match is compared with the slot's episode. */
 #include "replay_server/table/table_slots.h"
 
 #include <stdlib.h>
@@ -22,6 +25,7 @@ static uint32_t identity_hash(const struct episode_identity *identity)
 
 /* ---- Life ---- */
 
+/* Puts slots first .. end - 1 at the head of the list of free ones, the first of them foremost. */
 static void free_list_add(struct table_slots *slots, uint32_t first, uint32_t end)
 {
     for (uint32_t s = end; s-- > first;) {
@@ -43,6 +47,7 @@ void table_slots_fini(struct table_slots *slots)
     mem_free(slots->at);
 }
 
+/* Doubles the array. */
 static status grow(struct table_slots *slots)
 {
     const uint32_t capacity = slots->capacity ? 2 * slots->capacity : CAPACITY_MIN;
@@ -62,6 +67,7 @@ static status grow(struct table_slots *slots)
 
 /* ---- In and out ---- */
 
+/* Puts a slot at the newest end of the list. */
 static void list_append(struct table_slots *slots, uint32_t slot_i)
 {
     ASSERT(slot_i < slots->capacity);
@@ -75,6 +81,7 @@ static void list_append(struct table_slots *slots, uint32_t slot_i)
     slots->newest = slot_i;
 }
 
+/* Takes a slot out of the list; its own links stay. */
 static void list_remove(struct table_slots *slots, uint32_t slot_i)
 {
     const struct table_slot *slot = &slots->at[slot_i];
@@ -92,6 +99,7 @@ static void list_remove(struct table_slots *slots, uint32_t slot_i)
     }
 }
 
+/* Enters a slot into both maps, which have room. */
 static void index_slot(struct table_slots *slots, uint32_t slot_i)
 {
     const struct table_episode *episode = &slots->at[slot_i].episode;
@@ -164,6 +172,7 @@ uint32_t table_slots_of_identity(const struct table_slots *slots,
 uint32_t table_slots_newer(const struct table_slots *slots, uint32_t slot_i)
 {
     uint32_t s = slot_i == SLOT_NONE ? slots->oldest : slots->at[slot_i].newer;
+    /* Pending ones are in the list and not asked for. */
     while (s != SLOT_NONE && slots->at[s].state != SLOT_RESIDENT) {
         s = slots->at[s].newer;
     }
@@ -270,11 +279,13 @@ status table_slots_sort(struct table_slots *slots, uint32_t n)
     status result = STATUS_NO_MEMORY;
     if (keys && scratch && sorted && moved && order) {
         collect_keys(slots, keys, n);
+        /* Where every slot goes. */
         const struct sort_key *by_identity = sort_keys(keys, scratch, n);
         for (uint32_t i = 0; i < n; i++) {
             sorted[i] = slots->at[by_identity[i].slot];
             moved[by_identity[i].slot] = i;
         }
+        /* The list, by new slots: read from the old ones before they are gone. */
         uint32_t k = 0;
         for (uint32_t s = slots->oldest; s != SLOT_NONE; s = slots->at[s].newer) {
             order[k++] = moved[s];
@@ -307,6 +318,7 @@ bool table_slots_check(const struct table_slots *slots)
             return false;
         }
     }
+    /* The list holds all of them, and ids rise along it. */
     for (uint32_t s = slots->oldest; s != SLOT_NONE; s = slots->at[s].newer) {
         if (slots->at[s].episode.id <= last_id) {
             return false;

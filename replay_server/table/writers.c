@@ -1,5 +1,9 @@
 /* The writers of a table: an array of pointers, searched from front to back. A table has a handful
- * of writers, and they are looked up once a stream, not once an episode. */
+ * of writers, and they are looked up once a stream, not once an episode.
+ *
+ * A writer's three numbers move like this: `queued` when an episode is handed to the store,
+ * `committed` when it is there, and after a failure `queued` falls back to `committed` while
+ * `epoch` grows, so that what comes back of the old epoch is told from what is sent again. */
 #include "replay_server/table/writers.h"
 
 #include <ctype.h>
@@ -16,6 +20,7 @@ status writers_check_name(const char *what, const char *name, size_t max, struct
         return err_set(err, STATUS_INVALID, "%s: %zu characters, expected 1..%zu", what, length,
                        max);
     }
+    /* Names appear in logs, metrics and keys of the store: only harmless characters. */
     for (const char *c = name; *c; c++) {
         if (!isalnum((unsigned char)*c) && !strchr("_./-", *c)) {
             return err_set(err, STATUS_INVALID,
@@ -54,6 +59,7 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
             return err_set(err, STATUS_FULL, "writer %s: the table has %u writers already", name,
                            WRITERS_MAX);
         }
+        /* The pointers move when the array grows; the writers themselves do not. */
         struct writer **items = mem_resize(writers->items, writers->n + 1, sizeof *items);
         if (items == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "writer %s", name);
@@ -83,6 +89,7 @@ status writer_open(struct writer *writer, uint64_t generation, struct err *err)
     if (generation == 0) {
         generation = writer->generation + 1;
     }
+    /* An older process of this writer, which has not noticed that a newer one runs. */
     if (generation < writer->generation) {
         return err_set(err, STATUS_MISMATCH,
                        "writer %s: generation %" PRIu64 " is older than %" PRIu64, writer->name,
@@ -118,6 +125,7 @@ status writer_finish(struct writer *writer, const struct writers *all, uint32_t 
 {
     ASSERT(n_writers >= 1);
     for (size_t i = 0; i < all->n; i++) {
+        /* Those that have sealed since the start of the server count. */
         const struct writer *other = all->items[i];
         if (other != writer && other->n_writers != 0 && other->n_writers != n_writers) {
             return err_set(

@@ -1,5 +1,5 @@
-/* What a sealed table's batches must be: the definition in replay_server/table/table.h, written once more
- * and as plainly as it can be. */
+/* What a sealed table's batches must be: the definition in replay_server/table/table.h, written
+ * once more and as plainly as it can be. */
 #ifndef HINDCAST_SIM_REFEREE_H
 #define HINDCAST_SIM_REFEREE_H
 

@@ -1,5 +1,5 @@
-/* The inserter: order, writer queues that fail, bad rows, a full map, all that was queued written at the
- * end. */
+/* The inserter: order, writer queues that fail, bad rows, a full map, all that was queued written
+ * at the end. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -210,8 +210,8 @@ static void an_infinity_in_a_later_chunk_is_found(void **state)
     close_fixture(&f);
 }
 
-/* The episode is out of the index already, and nothing that is removed later may be deleted from the
- * store before it. */
+/* The episode is out of the index already, and nothing that is removed later may be deleted from
+ * the store before it. */
 static void what_a_failed_job_removes_goes_with_the_next(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-/* The selectors against a plain model: arrays in order of insertion, searched from front to back. */
+/* The selectors against a plain model: arrays in order of insertion, searched from front to back.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
