@@ -239,10 +239,65 @@ status store_mark(struct store *store, struct err *err)
     return s;
 }
 
+static void free_store(struct store *store)
+{
+    mem_free(store->path);
+    mem_free(store->verified);
+    mem_free(store);
+}
+
+/* A store in memory; nothing is opened yet. */
+static status new_store(struct store **out, const struct store_settings *settings, struct err *err)
+{
+    struct store *store = mem_new(sizeof *store);
+    if (store == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    }
+    store->path = mem_text(settings->path);
+    store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
+    store->durability = settings->durability;
+    store->map_bytes = (settings->map_bytes + 4095) / 4096 * 4096;
+    if (store->path == NULL || store->verified == NULL) {
+        free_store(store);
+        return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    }
+    *out = store;
+    return STATUS_OK;
+}
+
+/* Locks the folder and the data file, which is then sound: put back after a power cut, made where
+ * it is absent, checked before LMDB follows what is in there. *unclean: there was a power cut, and
+ * nothing to go back to. */
+static status open_files(struct store *store, bool *unclean, struct err *err)
+{
+    char name[PATH_SIZE + 16];
+    snprintf(name, sizeof name, "%s/lock", store->path);
+    status s = file_lock(name, &store->lock_fd, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "store %s: another process has it", store->path);
+    }
+    snprintf(name, sizeof name, "%s/data.mdb", store->path);
+    s = lmdb_snapshot_prepare(store->path, store->map_bytes, unclean, err);
+    if (s == STATUS_OK) {
+        s = lock_data(store, name, err);
+    }
+    if (s != STATUS_OK) {
+        close(store->lock_fd);
+        return s;
+    }
+    s = store_check_file(name, err);
+    if (s != STATUS_OK) {
+        close(store->data_fd);
+        close(store->lock_fd);
+        return err_context(err, s,
+                           "the store is damaged (remove its folder, and logs are restored anew)");
+    }
+    return STATUS_OK;
+}
+
 status store_open(struct store **out, const struct store_settings *settings, bool *scan,
                   struct err *err)
 {
-    char name[PATH_SIZE + 16];
     if (strlen(settings->path) >= PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "store path: %zu characters, expected at most %d",
                        strlen(settings->path), PATH_SIZE - 1);
@@ -251,46 +306,19 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s != STATUS_OK || (s = refuse_network(settings->path, err)) != STATUS_OK) {
         return s;
     }
-    struct store *store = mem_new(sizeof *store);
-    if (store == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    struct store *store = NULL;
+    s = new_store(&store, settings, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    /* What is in memory, then what is on disk, in the order that the head of this file gives. */
-    store->path = mem_text(settings->path);
-    store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
-    store->durability = settings->durability;
-    store->map_bytes = (settings->map_bytes + 4095) / 4096 * 4096;
-    s = store->path && store->verified ? STATUS_OK
-                                       : err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
+    bool unclean = false;
+    s = open_files(store, &unclean, err);
     if (s != STATUS_OK) {
         goto free_store;
-    }
-    snprintf(name, sizeof name, "%s/lock", store->path);
-    s = file_lock(name, &store->lock_fd, err);
-    if (s != STATUS_OK) {
-        err_context(err, s, "store %s: another process has it", store->path);
-        goto free_store;
-    }
-    /* `unclean`: a power cut, and no snapshot to go back to: everything is to be checked. */
-    bool unclean;
-    s = lmdb_snapshot_prepare(store->path, store->map_bytes, &unclean, err);
-    if (s != STATUS_OK) {
-        goto close_lock;
-    }
-    /* Checked before LMDB follows what is in there. */
-    snprintf(name, sizeof name, "%s/data.mdb", store->path);
-    s = lock_data(store, name, err);
-    if (s != STATUS_OK) {
-        goto close_lock;
-    }
-    s = store_check_file(name, err);
-    if (s != STATUS_OK) {
-        err_context(err, s, "the store is damaged (remove its folder, and logs are restored anew)");
-        goto close_data;
     }
     s = open_environment(store, err);
     if (s != STATUS_OK) {
-        goto close_data;
+        goto close_files;
     }
     lmdb_snapshot_init(&store->snapshot, store->path, store->env);
     if (!unclean) { /* before the first commit, which may not be synced */
@@ -309,14 +337,11 @@ status store_open(struct store **out, const struct store_settings *settings, boo
 close_env:
     lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
-close_data:
+close_files:
     close(store->data_fd);
-close_lock:
     close(store->lock_fd);
 free_store:
-    mem_free(store->path);
-    mem_free(store->verified);
-    mem_free(store);
+    free_store(store);
     return s;
 }
 
@@ -336,9 +361,7 @@ void store_close(struct store *store)
     mdb_env_close(store->env);
     close(store->data_fd);
     close(store->lock_fd);
-    mem_free(store->path);
-    mem_free(store->verified);
-    mem_free(store);
+    free_store(store);
 }
 
 /* ---- State ---- */
