@@ -1,4 +1,6 @@
-/* A heap by (time, order). See agenda.h. */
+/* The fake clock and its events: a binary heap ordered by (time, order of scheduling), so that
+ * events due at the same time run in the order in which they were scheduled, and a seed gives the
+ * same run every time. */
 #include "tests/sim/agenda.h"
 
 #include <stddef.h>

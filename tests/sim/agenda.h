@@ -1,7 +1,7 @@
-/* The fake clock, and what is to happen when. Time moves only when nothing can be done at its
- * present point, or by the little that doing something takes (fiber.c).
+/* The fake clock and the events scheduled on it. Time advances only when no thread can run at the
+ * present time, and by the small duration that each turn of a thread takes (fiber.c).
  *
- * common/base/clock.h is this file's in a simulation. */
+ * In the simulation this file implements common/base/clock.h. */
 #ifndef HINDCAST_SIM_AGENDA_H
 #define HINDCAST_SIM_AGENDA_H
 
@@ -17,11 +17,11 @@ uint64_t agenda_now(void);
 void agenda_pass(uint64_t ns);
 void agenda_pass_until(uint64_t ns); /* not backwards */
 
-/* happen(arg) at that time; what is due at the same time comes in order of calling. */
+/* Schedules happen(arg) at that time. Events due at the same time run in order of scheduling. */
 void agenda_at(uint64_t ns, void (*happen)(void *arg), void *arg);
 void agenda_in(uint64_t ns, void (*happen)(void *arg), void *arg);
-uint64_t agenda_next_ns(void); /* AGENDA_NEVER: nothing */
-/* Lets one thing that is due happen; false: there is none. */
+uint64_t agenda_next_ns(void); /* of the next event; AGENDA_NEVER: none is scheduled */
+/* Runs one event that is due; false: none is. */
 bool agenda_run_one(void);
 
 #endif

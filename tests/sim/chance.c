@@ -1,4 +1,4 @@
-/* splitmix64. See chance.h. */
+/* The random numbers of a simulation: one splitmix64 stream per seed. */
 #include "tests/sim/chance.h"
 
 static uint64_t state;

@@ -1,5 +1,5 @@
-/* The one source of chance of a simulation: everything that may happen this way or that asks here,
- * so that a seed is the whole story. One seed at a time. */
+/* The only source of random numbers in a simulation. Everything that may turn out one way or
+ * another asks here, so that the seed alone determines the run. One seed at a time. */
 #ifndef HINDCAST_SIM_CHANCE_H
 #define HINDCAST_SIM_CHANCE_H
 

@@ -1,4 +1,5 @@
-/* Lives of writers and samplers. See clients.h. */
+/* The processes of writers and samplers: starting, killing and replacing them. What a process does
+ * is in clients_writer.c and clients_sampler.c. */
 #include "tests/sim/clients.h"
 
 #include <stdio.h>
@@ -11,17 +12,17 @@
 #include "tests/sim/network.h"
 #include "tests/sim/trace.h"
 
-#define LIVES_MAX 400u
-#define N_CLIENTS (PLAN_WRITERS_MAX + PLAN_SAMPLERS_MAX)
+#define INCARNATIONS_MAX 400u
+#define N_CLIENTS        (PLAN_WRITERS_MAX + PLAN_SAMPLERS_MAX)
 
 static const struct plan *plan;
-static struct life *all[LIVES_MAX];
+static struct incarnation *all[INCARNATIONS_MAX];
 static uint32_t n_all;
-static struct life *latest[N_CLIENTS]; /* writers, then samplers */
+static struct incarnation *latest[N_CLIENTS]; /* writers, then samplers */
 
-bool life_stopping(void *life)
+bool incarnation_stopping(void *incarnation)
 {
-    return ((struct life *)life)->stopping;
+    return ((struct incarnation *)incarnation)->stopping;
 }
 
 static bool is_writer(uint32_t i)
@@ -31,16 +32,16 @@ static bool is_writer(uint32_t i)
 
 static void begin(uint32_t i)
 {
-    ASSERT(n_all < LIVES_MAX);
-    struct life *life = mem_new(sizeof *life);
-    ASSERT(life != NULL);
-    life->plan = plan;
-    life->client = is_writer(i) ? i : i - PLAN_WRITERS_MAX;
-    life->host = CLIENTS_FIRST_HOST + (int)n_all;
-    all[n_all++] = life;
-    latest[i] = life;
-    life->fiber = fiber_start(is_writer(i) ? "writer" : "sampler", life->host,
-                              is_writer(i) ? writer_live : sampler_live, life);
+    ASSERT(n_all < INCARNATIONS_MAX);
+    struct incarnation *incarnation = mem_new(sizeof *incarnation);
+    ASSERT(incarnation != NULL);
+    incarnation->plan = plan;
+    incarnation->client = is_writer(i) ? i : i - PLAN_WRITERS_MAX;
+    incarnation->host = CLIENTS_FIRST_HOST + (int)n_all;
+    all[n_all++] = incarnation;
+    latest[i] = incarnation;
+    incarnation->fiber = fiber_start(is_writer(i) ? "writer" : "sampler", incarnation->host,
+                                     is_writer(i) ? writer_run : sampler_run, incarnation);
 }
 
 void clients_open(const struct plan *of)
@@ -67,7 +68,7 @@ static uint32_t choose(uint32_t from, uint32_t to)
             chosen = i;
         }
     }
-    return n_all < LIVES_MAX ? chosen : N_CLIENTS;
+    return n_all < INCARNATIONS_MAX ? chosen : N_CLIENTS;
 }
 
 void clients_kill_one(void)

@@ -1,6 +1,6 @@
 /* The clients of a simulation: writers that insert their episodes as a restorer or a collector
- * does, samplers that draw batches as a learner does. Each is a process that may die and come
- * again. */
+ * does, and samplers that draw batches as a learner does. Each is a process that may be killed and
+ * started again; each start is an incarnation. */
 #ifndef HINDCAST_SIM_CLIENTS_H
 #define HINDCAST_SIM_CLIENTS_H
 
@@ -9,19 +9,19 @@
 #define CLIENTS_FIRST_HOST 400
 
 void clients_open(const struct plan *plan);
-/* kill -9 of one of them, chosen by chance; its next life begins later. */
+/* Kills one of them at random (kill -9); its next incarnation starts later. */
 void clients_kill_one(void);
-/* Another life of a writer begins while the old one still runs. */
+/* Starts another incarnation of a writer while the old one still runs. */
 void clients_replace_writer(void);
-/* A sampler ends and begins again, at a batch it has had. */
+/* Ends a sampler and starts it again, at a batch that it has had before. */
 void clients_restart_sampler(void);
 bool clients_done(void);  /* all writers have inserted all, all samplers have their batches */
-void clients_close(void); /* ends what still runs, waits for it */
-/* What is not done, for people. */
+void clients_close(void); /* ends what still runs and waits for it */
+/* Lists the clients that are not done, for the failure report. */
 void clients_describe(char *text, size_t size);
 
 /* ---- clients_hostile.c ---- */
-/* Those that the plan has; they go on until they are closed. */
+/* Starts those that the plan has; they run until they are closed. */
 void hostile_open(const struct plan *plan);
 void hostile_close(void);
 

@@ -1,8 +1,7 @@
 /* Clients that hold what others need: a sampler that never reads what it was granted, and a writer
- * that announces an episode as large as all of insert_buffer_bytes and sends it at a trickle. They
- * never get anything done; the story is that everybody else does (story.c).
- *
- * They come again and again, as a program with a fault does that is supervised well. */
+ * that announces an episode as large as all of insert_buffer_bytes and sends it very slowly.
+ * Neither ever finishes; the scenario requires that everybody else does (scenario.c). Both start
+ * again whenever the server ends their stream. */
 #include <string.h>
 
 #include "common/base/memory.h"

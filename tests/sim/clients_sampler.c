@@ -1,5 +1,6 @@
-/* One life of a sampler: takes batches in order, holds one or two at a time, gives them back. The
- * next life begins at a batch that this one has had, as a learner does from its checkpoint. */
+/* One incarnation of a sampler: takes batches in order, holds one or two at a time, and returns
+ * them. The next incarnation starts at a batch that this one has had, as a learner does from its
+ * checkpoint. */
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -19,66 +20,69 @@ const char *sampler_waits(uint32_t sampler)
     return waits[sampler];
 }
 
-/* Where a rate couples both sides, sampling goes on until the writers are done: it is what they
- * wait for, and when they are done nothing lets it go on. */
-static bool is_done(const struct life *life)
+/* Where a rate couples both sides, sampling continues until the writers are done: they wait for it,
+ * and once they are done nothing would let it continue. */
+static bool is_done(const struct incarnation *incarnation)
 {
-    const struct table_options *options = &life->plan->options.table;
+    const struct table_options *options = &incarnation->plan->options.table;
     if (options->samples_per_insert > 0 || options->samples_per_eviction > 0) {
         return clients_writers_done();
     }
-    return sampler_progress[life->client].delivered >= life->plan->n_batches;
+    return sampler_progress[incarnation->client].delivered >= incarnation->plan->n_batches;
 }
 
-static status open_sampler(struct life *life, struct replay_sampler **sampler, struct err *err)
+static status open_sampler(struct incarnation *incarnation, struct replay_sampler **sampler,
+                           struct err *err)
 {
-    struct signature signature = life->plan->signature;
+    struct signature signature = incarnation->plan->signature;
     if (chance_in(2)) {
         signature = (struct signature){0}; /* the server's */
     }
     const struct replay_sampler_options options = {
-        .batch_snippets = life->plan->B,
-        .snippet_transitions = life->plan->N,
-        .seed = life->plan->seed,
-        .first_batch = sampler_progress[life->client].next,
-        .require_sealed = life->plan->require_sealed,
+        .batch_snippets = incarnation->plan->B,
+        .snippet_transitions = incarnation->plan->N,
+        .seed = incarnation->plan->seed,
+        .first_batch = sampler_progress[incarnation->client].next,
+        .require_sealed = incarnation->plan->require_sealed,
         .prefetch_batches = (uint32_t)chance_between(0, 6),
     };
-    return replay_sampler_open(sampler, &life->plan->experiment, &signature, &options,
-                               chance_skewed(100, 120000), life_stopping, life, err);
+    return replay_sampler_open(sampler, &incarnation->plan->experiment, &signature, &options,
+                               chance_skewed(100, 120000), incarnation_stopping, incarnation, err);
 }
 
-static void look_at(const struct life *life, const struct replay_batch *batch, uint64_t number)
+static void look_at(const struct incarnation *incarnation, const struct replay_batch *batch,
+                    uint64_t number)
 {
     if (batch->number != number) {
-        verdict_wrong("sampler %u: batch %" PRIu64 " comes, %" PRIu64 " was to come", life->client,
-                      batch->number, number);
+        verdict_wrong("sampler %u: batch %" PRIu64 " comes, %" PRIu64 " was to come",
+                      incarnation->client, batch->number, number);
     }
-    if (life->plan->require_sealed && batch->table_version == 0) {
+    if (incarnation->plan->require_sealed && batch->table_version == 0) {
         verdict_wrong("sampler %u: batch %" PRIu64 " is of a table that is not sealed",
-                      life->client, number);
+                      incarnation->client, number);
     }
-    ledger_batch(batch, life->plan->seed);
+    ledger_batch(batch, incarnation->plan->seed);
 }
 
-static status sample(struct life *life, struct replay_sampler *sampler, struct err *err)
+static status sample(struct incarnation *incarnation, struct replay_sampler *sampler,
+                     struct err *err)
 {
-    struct sampler_progress *progress = &sampler_progress[life->client];
+    struct sampler_progress *progress = &sampler_progress[incarnation->client];
     struct replay_batch *held[2];
     uint32_t n_held = 0;
     uint64_t number = progress->next;
     status s = STATUS_OK;
-    while (!life->stopping && !is_done(life)) {
+    while (!incarnation->stopping && !is_done(incarnation)) {
         struct replay_batch *batch;
         s = replay_sampler_next(sampler, &batch, chance_skewed(1, 5000), err);
         if (s == STATUS_TIMEOUT) {
-            snprintf(waits[life->client], sizeof waits[0], "%.150s", err->text);
+            snprintf(waits[incarnation->client], sizeof waits[0], "%.150s", err->text);
             continue;
         }
         if (s != STATUS_OK) {
             break;
         }
-        look_at(life, batch, number);
+        look_at(incarnation, batch, number);
         number++;
         progress->delivered = number > progress->delivered ? number : progress->delivered;
         if (chance_in(8)) { /* a checkpoint */
@@ -91,7 +95,7 @@ static status sample(struct life *life, struct replay_sampler *sampler, struct e
             n_held--;
         }
         if (chance_in(6)) {
-            fiber_wait(NULL, agenda_now() + chance_below(4 * life->plan->pause_ns));
+            fiber_wait(NULL, agenda_now() + chance_below(4 * incarnation->plan->pause_ns));
         }
     }
     while (n_held > 0) {
@@ -100,27 +104,27 @@ static status sample(struct life *life, struct replay_sampler *sampler, struct e
     return s == STATUS_TIMEOUT ? STATUS_OK : s;
 }
 
-void *sampler_live(void *arg)
+void *sampler_run(void *arg)
 {
-    struct life *life = arg;
+    struct incarnation *incarnation = arg;
     fiber_wait(NULL, agenda_now() + chance_skewed(1, 1000) * NS_PER_MS);
-    while (!life->stopping && !is_done(life)) {
+    while (!incarnation->stopping && !is_done(incarnation)) {
         struct replay_sampler *sampler = NULL;
         struct err err = {0};
-        status s = open_sampler(life, &sampler, &err);
+        status s = open_sampler(incarnation, &sampler, &err);
         if (s == STATUS_OK) {
-            s = sample(life, sampler, &err);
+            s = sample(incarnation, sampler, &err);
         }
         if (s != STATUS_OK) {
-            snprintf(waits[life->client], sizeof waits[0], "%.150s", err.text);
-            trace("sampler %u: %s", life->client, err.text);
+            snprintf(waits[incarnation->client], sizeof waits[0], "%.150s", err.text);
+            trace("sampler %u: %s", incarnation->client, err.text);
             if (s != STATUS_UNAVAILABLE && s != STATUS_NOT_FOUND && s != STATUS_TIMEOUT &&
                 s != STATUS_CLOSED) {
-                verdict_wrong("sampler %u is refused: %s", life->client, err.text);
+                verdict_wrong("sampler %u is refused: %s", incarnation->client, err.text);
             }
         }
         replay_sampler_close(sampler);
     }
-    life->over = is_done(life);
+    incarnation->over = is_done(incarnation);
     return NULL;
 }

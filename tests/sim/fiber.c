@@ -1,4 +1,5 @@
-/* Fibers on ucontext, and who is next. See fiber.h. */
+/* Threads of the simulation as ucontext fibers, and the scheduler that chooses which one runs next.
+ */
 #include "tests/sim/fiber.h"
 
 #include <stdio.h>
@@ -19,9 +20,9 @@
 #define STACK_BYTES  (512u << 10)
 #define GUARD_BYTES  4096u
 #define FIBERS_MAX   4096u
-#define STEP_NS_MAX  20000u /* a turn takes up to this */
+#define STEP_NS_MAX  20000u /* the longest duration of a turn */
 #define YIELD_ONE_IN 6u
-#define LAG_ONE_IN   300u /* turns after which a thread is held up, as by a busy machine */
+#define LAG_ONE_IN   300u /* turns between two random delays of a thread, as on a busy machine */
 
 enum state { READY, WAITING, ENDED };
 
@@ -248,10 +249,10 @@ void fiber_may_yield(void)
     }
 }
 
-/* ---- Whose turn it is ---- */
+/* ---- Scheduling ---- */
 
-/* Wakes whose time has come, and chooses one of those who may run; NULL: none. *next_ns: when that
- * may change. */
+/* Wakes the fibers whose time has come and chooses one that may run; NULL: none can. *next_ns: when
+ * that may change. */
 static struct fiber *choose(uint64_t *next_ns)
 {
     const uint64_t now_ns = agenda_now();
@@ -285,8 +286,8 @@ static void take_turn(struct fiber *fiber, struct fiber_run *run)
     }
 }
 
-/* What is on the agenda happens on a thread too, as gRPC has its own: it may have to wait for a
- * lock. It ends after all others. */
+/* Events run on a fiber too, as gRPC has threads of its own: they may have to wait for a lock. It
+ * ends after all others. */
 static void *keep_agenda(void *arg)
 {
     (void)arg;

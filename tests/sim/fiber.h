@@ -1,7 +1,7 @@
 /* Threads of a simulation: they take turns on one real thread. Exactly one runs; it goes on until
  * it waits, or until chance takes the turn away at one of the places where threads meet (locks,
- * queues, the clock). Which one is next is chance too. The pthread functions that Hindcast uses end
- * here (fiber_pthread.c).
+ * queues, the clock). The next one is chosen at random too. The pthread functions that Hindcast
+ * uses end here (fiber_pthread.c).
  *
  * Every fiber belongs to a host, the process it would be in; what it starts inherits it. */
 #ifndef HINDCAST_SIM_FIBER_H
@@ -29,12 +29,12 @@ struct fiber *fiber_of_number(unsigned number);
 bool fiber_wait(const void *what, uint64_t until_ns);
 void fiber_wake_one(const void *what);
 void fiber_wake_all(const void *what);
-/* A place where chance may take the turn away. */
+/* A place where the scheduler may switch to another fiber. */
 void fiber_may_yield(void);
 
 struct fiber_run {
-    uint64_t steps;  /* turns taken */
-    uint64_t digest; /* of who ran when: two runs with the same one were the same */
+    uint64_t steps;  /* turns */
+    uint64_t digest; /* of which fiber ran when: two runs with the same digest were the same */
 };
 /* Runs until every fiber has ended; `step` after each turn. NULL, or why it did not come to an end:
  * all wait for one another, or `steps_max` turns were not enough. */

@@ -1,4 +1,4 @@
-/* What was handed over and acknowledged. See ledger.h. */
+/* What the clients have handed over and what was acknowledged to them. */
 #include "tests/sim/ledger.h"
 
 #include <string.h>
@@ -89,11 +89,11 @@ void ledger_acknowledged(uint32_t w, uint32_t next)
     writer->acknowledged = next > writer->acknowledged ? next : writer->acknowledged;
 }
 
-struct episode_identity ledger_stale(uint32_t w, uint32_t life)
+struct episode_identity ledger_stale(uint32_t w, uint32_t incarnation)
 {
     struct ledger_writer *writer = &ledger.writers[w];
     ASSERT(writer->n_stale < STALE_MAX);
-    writer->stale_life[writer->n_stale] = life;
+    writer->stale_incarnation[writer->n_stale] = incarnation;
     return (struct episode_identity){.source = SOURCE_STALE + w, .episode = writer->n_stale++};
 }
 

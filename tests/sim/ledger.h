@@ -1,7 +1,8 @@
-/* What the clients were promised, and whether the servers keep it: the invariants of a simulation.
+/* What the servers have promised to the clients, and whether it holds: the invariants of a
+ * simulation.
  *
  *   - an episode that was acknowledged is in the table, once, until it is removed
- *   - nothing is there that nobody handed over; nothing of an older generation comes after a newer
+ *   - a table holds nothing that no client handed over; nothing of an older generation comes after a newer
  *     one has opened
  *   - a writer's sequence, generation and cursor never go back, whatever dies
  *   - the limiter's corridor holds at each insert and each draw; tables stay within their limits
@@ -18,26 +19,26 @@
 void ledger_begin(const struct plan *plan);
 
 /* ---- Writers ---- */
-/* A life of the writer has opened; `next` is what its cursor says comes next. Returns which life
- * it is: 1, 2, .. */
+/* An incarnation of the writer has opened, and its cursor says that `next` comes next. Returns the
+ * number of the incarnation: 1, 2, .. */
 uint32_t ledger_opened(uint32_t writer, uint32_t next);
 void ledger_handed(uint32_t writer, uint32_t number);
-/* All up to here, `next` not included. */
+/* All episodes before `next` are acknowledged. */
 void ledger_acknowledged(uint32_t writer, uint32_t next);
-/* An episode that a life of the writer hands over which will be followed by another life. */
-struct episode_identity ledger_stale(uint32_t writer, uint32_t life);
+/* The identity of an episode that an incarnation hands over although its successor has started. */
+struct episode_identity ledger_stale(uint32_t writer, uint32_t incarnation);
 void ledger_sealed(void);
 
 /* ---- Samplers ---- */
 void ledger_batch(const struct replay_batch *batch, uint64_t sampler_seed);
 
 /* ---- Looking ---- */
-/* After every step: what is cheap always, all of it now and then. */
+/* After every step: checks what is cheap, and everything now and then. */
 void ledger_step(void);
-/* All of it, now. */
+/* Checks everything now. */
 void ledger_look(void);
-/* Everything is over and the servers are closed: what the stores hold. */
+/* After the servers are closed: checks what their stores hold. */
 void ledger_look_at_stores(void);
-bool ledger_is_sealed(void); /* has a client heard so? */
+bool ledger_is_sealed(void); /* has a client been told so? */
 
 #endif

@@ -1,5 +1,5 @@
-/* Batches: every row is what was written, and of a sealed table every snippet is where the seed
- * says. */
+/* Batches: every row must be what was written, and in batches of a sealed table every snippet must
+ * be the one that the seed determines. */
 #include <inttypes.h>
 #include <string.h>
 #include <xxhash.h>

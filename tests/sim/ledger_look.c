@@ -1,4 +1,4 @@
-/* The tables of a server against what its clients were promised. */
+/* Compares the tables of a server with what its clients were promised. */
 #include <inttypes.h>
 
 #include "tests/sim/ledger_private.h"
@@ -11,8 +11,8 @@ static void check_resident(uint32_t server, const struct table_episode *episode)
     const enum ledger_kind kind = ledger_kind_of(&episode->identity, &w);
     const struct episode_identity *id = &episode->identity;
     if (kind == LEDGER_UNKNOWN || ledger_server_of(id) != server) {
-        verdict_wrong("server %u holds episode %" PRIu64 "/%" PRIu64 " that nobody gave it", server,
-                      id->source, id->episode);
+        verdict_wrong("server %u holds episode %" PRIu64 "/%" PRIu64 " that no client gave it",
+                      server, id->source, id->episode);
     }
     if (episode->n_rows != plan_T(ledger.plan, id) + 1) {
         verdict_wrong("server %u: episode %" PRIu64 "/%" PRIu64 " has %u rows", server, id->source,
@@ -22,16 +22,17 @@ static void check_resident(uint32_t server, const struct table_episode *episode)
         struct ledger_writer *writer = &ledger.writers[w];
         bool *seen = &writer->stale_seen[id->episode];
         if (!*seen && !writer->absorb[server] &&
-            writer->stale_life[id->episode] < writer->n_opened) {
-            verdict_wrong("server %u: episode %" PRIu64 "/%" PRIu64
-                          " of an older life of writer %u came in after a newer one had opened",
-                          server, id->source, id->episode, w);
+            writer->stale_incarnation[id->episode] < writer->n_opened) {
+            verdict_wrong(
+                "server %u: episode %" PRIu64 "/%" PRIu64
+                " of an older incarnation of writer %u came in after a newer one had opened",
+                server, id->source, id->episode, w);
         }
         *seen = true;
     }
 }
 
-/* Everything that was acknowledged must be there, but for what was removed. */
+/* Everything that was acknowledged must be there, except what was removed. */
 static void check_acknowledged(uint32_t server, const struct table *table)
 {
     if (ledger_removes()) {
@@ -51,7 +52,7 @@ static void check_acknowledged(uint32_t server, const struct table *table)
     }
 }
 
-/* What is removed first goes first: of each writer's acknowledged episodes the last ones stay. */
+/* fifo: of each writer's acknowledged episodes the last ones stay. */
 static void check_order_of_removal(uint32_t server, const struct table *table)
 {
     const struct plan *plan = ledger.plan;

@@ -15,19 +15,19 @@
 #define STALE_MAX 256u
 
 struct ledger_writer {
-    uint32_t handed, acknowledged;  /* number that comes next */
-    uint32_t n_opened;              /* lives */
-    uint32_t n_stale;               /* episodes of lives that others will follow */
-    uint32_t stale_life[STALE_MAX]; /* that handed it over */
-    bool stale_seen[STALE_MAX];     /* was in a table at a time when it might have come in */
-    bool absorb[PLAN_SERVERS_MAX];  /* the next look takes what stale ones are there as they are */
+    uint32_t handed, acknowledged;         /* number that comes next */
+    uint32_t n_opened;                     /* incarnations */
+    uint32_t n_stale;                      /* episodes of incarnations that others will follow */
+    uint32_t stale_incarnation[STALE_MAX]; /* that handed it over */
+    bool stale_seen[STALE_MAX];            /* was in a table at a time when it might have come in */
+    bool absorb[PLAN_SERVERS_MAX]; /* the next look takes what stale ones are there as they are */
     uint64_t committed[PLAN_SERVERS_MAX]; /* highest sequence a server had committed */
 };
 
 struct ledger {
     const struct plan *plan;
     struct ledger_writer writers[PLAN_WRITERS_MAX];
-    bool sealed;                         /* a writer has heard so */
+    bool sealed;                         /* a writer has been told so */
     bool has_contents[PLAN_SERVERS_MAX]; /* of the sealed table */
     struct referee contents[PLAN_SERVERS_MAX];
     uint64_t version[PLAN_SERVERS_MAX];
@@ -37,10 +37,10 @@ extern struct ledger ledger;
 
 /* The server whose table this episode goes to. */
 uint32_t ledger_server_of(const struct episode_identity *identity);
-/* Does somebody hand this over, and what is it? Stale ones: *writer and the number. */
+/* What kind of episode this is, and which writer's. */
 enum ledger_kind { LEDGER_UNKNOWN, LEDGER_EPISODE, LEDGER_STALE };
 enum ledger_kind ledger_kind_of(const struct episode_identity *identity, uint32_t *writer);
-bool ledger_removes(void); /* may episodes go? */
+bool ledger_removes(void); /* may the table remove episodes? */
 
 /* ---- ledger_look.c ---- */
 void ledger_look_at(uint32_t server, struct service *service);

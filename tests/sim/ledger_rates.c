@@ -1,4 +1,4 @@
-/* The limiter's corridor, seen from outside: what it had counted before a step and after it. */
+/* The limiter, checked from outside: its counters before a step and after it. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "tests/sim/verdict.h"
 
 struct seen {
-    uint32_t life;
+    uint32_t incarnation;
     struct limiter limiter;
     uint64_t transitions, removed, begun; /* of the table: there, removed, ever begun */
 };
@@ -85,10 +85,10 @@ void ledger_rates_look(uint32_t server, const struct service *service)
         return;
     }
     const struct table_counts *counts = table_counts(table->table);
-    const struct seen now = {servers_life(server), table->limiter, counts->transitions,
+    const struct seen now = {servers_incarnation(server), table->limiter, counts->transitions,
                              counts->episodes_removed,
                              counts->episodes_inserted + counts->pending_episodes};
-    if (seen[server].life == now.life) {
+    if (seen[server].incarnation == now.incarnation) {
         check_inserts(server, &seen[server], &now);
         check_samples(server, table, &seen[server], &now);
     }

@@ -1,4 +1,4 @@
-/* The stores as the servers have left them, row by row. */
+/* The stores as the servers left them, checked row by row. */
 #include <inttypes.h>
 #include <string.h>
 

@@ -27,12 +27,12 @@ void network_reset(void); /* also at the beginning; frees everything */
 void network_set(uint64_t delay_ns_max, uint64_t window_bytes);
 
 /* ---- Faults ---- */
-/* Breaks one of the connections there are, chosen by chance. */
+/* Breaks one connection at random. */
 void network_cut_one(void);
-/* Holds one up: for so long nothing arrives, neither way. */
+/* Delays one connection: nothing arrives in either direction for so long. */
 void network_stall_one(uint64_t ns);
 /* The process of this host is gone, as after kill -9: its connections break, nobody reaches it and
- * it reaches nobody. What goes on running of it talks to a wall. */
+ * it reaches nobody. Fibers of it that still run send nothing. */
 void network_kill_host(int host);
 
 void network_count(struct network_counts *counts);

@@ -1,4 +1,5 @@
-/* Channels: each has at most one connection, tries again when it is gone, and tells who watches. */
+/* Channels: each has at most one connection, reconnects when it is broken, and notifies its
+ * watchers. */
 #include <stdio.h>
 
 #include "tests/sim/network_private.h"

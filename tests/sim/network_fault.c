@@ -1,4 +1,4 @@
-/* What goes wrong with connections and hosts, and the memory of all that is on the network. */
+/* Faults of connections and hosts, and the memory of everything on the network. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Frames: they travel between the ends of a call in order, one lane each way, and wait in the
- * receiver's inbox until it reads. */
+/* Frames: they travel between the ends of a call in order, one queue in each direction, and wait in
+ * the receiver's inbox until it reads. */
 #include <string.h>
 
 #include <grpc/byte_buffer_reader.h>

@@ -1,4 +1,4 @@
-/* Servers: who listens where, calls that arrive, the end. */
+/* Servers: addresses, incoming calls, shutdown. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* Seeds to plans. See plan.h. */
+/* Makes a plan from a seed. Sizes are small, so that episodes span several chunks, tables evict and
+ * buffers fill within seconds of simulated time. */
 #include "tests/sim/plan.h"
 
 #include <inttypes.h>
@@ -81,14 +82,14 @@ uint64_t plan_transitions(const struct plan *plan)
     return sum;
 }
 
-/* Limits that no plan can get stuck on: what sampling waits for, inserting brings. */
+/* Limits on which no plan gets stuck: whatever sampling waits for, the inserts provide. */
 static void choose_limits(struct plan *plan)
 {
     struct table_options *options = &plan->options.table;
     const uint64_t transitions = plan_transitions(plan);
     options->min_transitions = 1;
     if (plan->n_servers > 1) {
-        return; /* how much of it comes to which server is nobody's choice */
+        return; /* episodes are spread by hash: no limit of one server can be planned */
     }
     if (chance_in(3)) { /* all of it, the last transition too */
         options->min_transitions =
@@ -108,7 +109,7 @@ static void choose_limits(struct plan *plan)
     } else if (!plan->online && removes && chance_in(2)) {
         options->samples_per_eviction = (double)chance_between(1, 32) / 4;
     }
-    /* A rate needs somebody who samples meanwhile. */
+    /* A rate needs a sampler. */
     if (options->samples_per_insert > 0 || options->samples_per_eviction > 0) {
         plan->n_samplers = plan->n_samplers ? plan->n_samplers : 1;
         plan->require_sealed = false;
@@ -156,10 +157,10 @@ void plan_make(struct plan *plan, uint64_t seed)
     if (plan->hoarder || plan->trickler) {
         plan->options.idle_seconds = 20;
     }
-    if (plan->hoarder) { /* what its few responses fill */
+    if (plan->hoarder) { /* small enough for its few responses to fill */
         plan->options.sample_buffer_bytes = (int64_t)(1 + mix(seed, 3) % 7) << 16;
     }
-    if (plan->trickler) { /* what takes it longer than the peace lasts */
+    if (plan->trickler) { /* so large that it takes longer than the faultless period at the end */
         plan->options.insert_buffer_bytes = 8 << 20;
     }
     plan->experiment.replay.n = plan->n_servers;

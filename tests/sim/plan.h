@@ -1,5 +1,5 @@
-/* What a seed says about a simulation before it begins: who there is, how large things are, how
- * often what goes wrong. */
+/* What a seed determines before its simulation begins: the clients and servers, their sizes and
+ * settings, and how often faults occur. */
 #ifndef HINDCAST_SIM_PLAN_H
 #define HINDCAST_SIM_PLAN_H
 
@@ -15,7 +15,7 @@
 struct plan {
     uint64_t seed;
     struct experiment experiment; /* names the servers */
-    struct options options;       /* of every server, but for listen and path */
+    struct options options;       /* of every server, except listen and path */
     struct signature signature;
     uint32_t W;
     uint32_t n_servers, n_writers, n_samplers;
@@ -34,13 +34,13 @@ struct plan {
     uint64_t delay_ns_max, window_bytes;
 };
 
-/* Where episode `number` of a writer comes from, and how long it is: functions of the seed. */
+/* The identity of episode `number` of a writer, and its length: functions of the seed. */
 void plan_make(struct plan *plan, uint64_t seed);
 struct episode_identity plan_identity(const struct plan *plan, uint32_t writer, uint32_t number);
 uint32_t plan_T(const struct plan *plan, const struct episode_identity *identity);
 /* Every number of row t; a function of the identity. Exact in a float. */
 float plan_number(const struct episode_identity *identity, uint32_t t, uint32_t column);
-/* Who the row with these first numbers belongs to. */
+/* The inverse: the episode and place of a row, from its first numbers. */
 void plan_number_read(const float *row, struct episode_identity *identity, uint32_t *t);
 /* Rows of the episode; episode_fini is the caller's. */
 void plan_episode(const struct plan *plan, struct episode *episode,

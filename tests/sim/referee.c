@@ -1,4 +1,4 @@
-/* See referee.h. */
+/* A second implementation of the draw from a sealed table: a sorted array and a linear search. */
 #include "tests/sim/referee.h"
 
 #include "common/base/noise.h"

@@ -1,4 +1,6 @@
-/* Lives of replay servers. See server.h. */
+/* Starts, stops and kills replay servers. Killing copies the store as the kernel has it at that
+ * moment: the next incarnation opens the copy, while the killed one runs on into closed connections
+ * until it has ended. */
 #include "tests/sim/server.h"
 
 #include <dirent.h>
@@ -20,93 +22,94 @@
 #include "tests/sim/trace.h"
 #include "tests/sim/verdict.h"
 
-#define PATH_MAX_SIZE 64
-#define LIVES_MAX     200
+#define PATH_MAX_SIZE    64
+#define INCARNATIONS_MAX 200
 
-struct life {
+struct incarnation {
     uint32_t server, number;
     int host;
     char path[PATH_MAX_SIZE];
-    uint64_t away_ns;    /* before it begins */
-    struct life *before; /* that must be over first; NULL: none */
+    uint64_t away_ns;           /* before it starts */
+    struct incarnation *before; /* must have ended first; NULL: none */
     struct service *service;
     bool up, asked_to_end, killed, over;
     struct fiber *fiber;
 };
 
 static const struct plan *plan;
-static struct life *lives[PLAN_SERVERS_MAX]; /* the latest of each */
-static struct life *all[LIVES_MAX];
+static struct incarnation *incarnations[PLAN_SERVERS_MAX]; /* the latest of each */
+static struct incarnation *all[INCARNATIONS_MAX];
 static uint32_t n_all;
 static int next_host;
 static bool full, was_full;
 
-/* ---- One life ---- */
+/* ---- One incarnation ---- */
 
 static void *live(void *arg)
 {
-    struct life *life = arg;
-    while (life->before && !life->before->over) {
-        fiber_wait(life->before, AGENDA_NEVER);
+    struct incarnation *incarnation = arg;
+    while (incarnation->before && !incarnation->before->over) {
+        fiber_wait(incarnation->before, AGENDA_NEVER);
     }
-    fiber_wait(NULL, agenda_now() + life->away_ns);
+    fiber_wait(NULL, agenda_now() + incarnation->away_ns);
     struct options options = plan->options;
     options.listen.n = 1;
-    strcpy(options.listen.items[0], plan->experiment.replay.items[life->server]);
-    snprintf(options.path, sizeof options.path, "%s", life->path);
+    strcpy(options.listen.items[0], plan->experiment.replay.items[incarnation->server]);
+    snprintf(options.path, sizeof options.path, "%s", incarnation->path);
     struct err err = {0};
     struct service *service;
     status s;
     while ((s = service_open(&service, &options, &plan->experiment, plan->seed, &err)) ==
                STATUS_FULL &&
            full) {
-        fiber_wait(NULL, agenda_now() + NS_PER_S); /* whoever supervises it tries again */
+        fiber_wait(NULL, agenda_now() + NS_PER_S); /* a supervisor would start it again */
     }
     if (s != STATUS_OK) {
-        verdict_wrong("server %u does not open: %s", life->server, err.text);
+        verdict_wrong("server %u does not open: %s", incarnation->server, err.text);
     }
     s = service_start(service, &err);
     ASSERT(s == STATUS_OK);
-    life->service = service;
-    life->up = !life->killed && !life->asked_to_end;
-    while (!life->asked_to_end) {
-        fiber_wait(&life->asked_to_end, AGENDA_NEVER);
+    incarnation->service = service;
+    incarnation->up = !incarnation->killed && !incarnation->asked_to_end;
+    while (!incarnation->asked_to_end) {
+        fiber_wait(&incarnation->asked_to_end, AGENDA_NEVER);
     }
-    life->up = false;
+    incarnation->up = false;
     service_close(service);
-    if (life->killed) {
-        scratch_remove(life->path);
+    if (incarnation->killed) {
+        scratch_remove(incarnation->path);
     }
-    life->over = true;
-    fiber_wake_all(life);
+    incarnation->over = true;
+    fiber_wake_all(incarnation);
     return NULL;
 }
 
-static struct life *begin(uint32_t server, uint64_t away_ns, struct life *before)
+static struct incarnation *begin(uint32_t server, uint64_t away_ns, struct incarnation *before)
 {
-    ASSERT(n_all < LIVES_MAX);
-    struct life *life = mem_new(sizeof *life);
-    ASSERT(life != NULL);
-    all[n_all++] = life;
-    life->server = server;
-    life->number = lives[server] ? lives[server]->number + 1 : 1;
-    life->host = next_host++;
-    life->away_ns = away_ns;
-    life->before = before;
-    snprintf(life->path, sizeof life->path, "replay-%u-%u", server, before ? 0 : life->number);
+    ASSERT(n_all < INCARNATIONS_MAX);
+    struct incarnation *incarnation = mem_new(sizeof *incarnation);
+    ASSERT(incarnation != NULL);
+    all[n_all++] = incarnation;
+    incarnation->server = server;
+    incarnation->number = incarnations[server] ? incarnations[server]->number + 1 : 1;
+    incarnation->host = next_host++;
+    incarnation->away_ns = away_ns;
+    incarnation->before = before;
+    snprintf(incarnation->path, sizeof incarnation->path, "replay-%u-%u", server,
+             before ? 0 : incarnation->number);
     if (before) {
-        strcpy(life->path, before->path);
+        strcpy(incarnation->path, before->path);
     }
-    lives[server] = life;
-    life->fiber = fiber_start("server", life->host, live, life);
-    return life;
+    incarnations[server] = incarnation;
+    incarnation->fiber = fiber_start("server", incarnation->host, live, incarnation);
+    return incarnation;
 }
 
-static void end(struct life *life)
+static void end(struct incarnation *incarnation)
 {
-    life->up = false;
-    life->asked_to_end = true;
-    fiber_wake_all(&life->asked_to_end);
+    incarnation->up = false;
+    incarnation->asked_to_end = true;
+    fiber_wake_all(&incarnation->asked_to_end);
 }
 
 /* ---- The interface ---- */
@@ -118,7 +121,7 @@ void servers_open(const struct plan *of)
     n_all = 0;
     next_host = 1;
     for (uint32_t i = 0; i < PLAN_SERVERS_MAX; i++) {
-        lives[i] = NULL;
+        incarnations[i] = NULL;
     }
     for (uint32_t i = 0; i < plan->n_servers; i++) {
         begin(i, 0, NULL);
@@ -159,25 +162,25 @@ static void copy_store(const char *from, const char *to)
 
 void servers_kill(uint32_t server, uint64_t away_ns)
 {
-    struct life *life = lives[server];
-    if (n_all == LIVES_MAX || (life->before && !life->before->over)) {
-        return; /* it has not begun */
+    struct incarnation *incarnation = incarnations[server];
+    if (n_all == INCARNATIONS_MAX || (incarnation->before && !incarnation->before->over)) {
+        return; /* it has not started */
     }
     trace("server %u: killed", server);
-    life->killed = true;
-    end(life);
-    network_kill_host(life->host);
-    struct life *next = begin(server, away_ns, NULL);
-    copy_store(life->path, next->path);
+    incarnation->killed = true;
+    end(incarnation);
+    network_kill_host(incarnation->host);
+    struct incarnation *next = begin(server, away_ns, NULL);
+    copy_store(incarnation->path, next->path);
 }
 
 void servers_restart(uint32_t server, uint64_t away_ns)
 {
-    struct life *life = lives[server];
-    if (n_all < LIVES_MAX && life->up) {
+    struct incarnation *incarnation = incarnations[server];
+    if (n_all < INCARNATIONS_MAX && incarnation->up) {
         trace("server %u: asked to end", server);
-        end(life);
-        begin(server, away_ns, life);
+        end(incarnation);
+        begin(server, away_ns, incarnation);
     }
 }
 
@@ -200,23 +203,23 @@ void servers_free(void)
     }
     n_all = 0;
     for (uint32_t i = 0; i < PLAN_SERVERS_MAX; i++) {
-        lives[i] = NULL;
+        incarnations[i] = NULL;
     }
 }
 
 struct service *servers_service(uint32_t server)
 {
-    return lives[server] && lives[server]->up ? lives[server]->service : NULL;
+    return incarnations[server] && incarnations[server]->up ? incarnations[server]->service : NULL;
 }
 
-uint32_t servers_life(uint32_t server)
+uint32_t servers_incarnation(uint32_t server)
 {
-    return lives[server]->number;
+    return incarnations[server]->number;
 }
 
 void servers_path(uint32_t server, char *path, size_t size)
 {
-    snprintf(path, size, "%s", lives[server]->path);
+    snprintf(path, size, "%s", incarnations[server]->path);
 }
 
 /* ---- A full disk ---- */
@@ -230,7 +233,7 @@ void servers_fill(bool now)
 
 bool servers_marked_by_full_disk(uint32_t server)
 {
-    return was_full && lives[server]->number > 1;
+    return was_full && incarnations[server]->number > 1;
 }
 
 int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags)

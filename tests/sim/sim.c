@@ -21,7 +21,7 @@
 #include "common/base/status.h"
 #include "tests/lib/scratch.h"
 #include "tests/sim/plan.h"
-#include "tests/sim/story.h"
+#include "tests/sim/scenario.h"
 #include "tests/sim/trace.h"
 
 #define STUCK_S  600 /* a seed that takes longer on the real clock hangs */
@@ -75,24 +75,24 @@ static void report_now_and_then(void)
 
 static void run_one(uint64_t seed)
 {
-    struct story story;
+    struct scenario scenario;
     alarm(STUCK_S);
-    story_run(seed, false, &story);
+    scenario_run(seed, false, &scenario);
     alarm(0);
     shared->done++;
-    shared->steps += story.steps;
-    shared->messages += story.network.messages;
-    shared->kills += story.kills;
-    shared->fake_s += story.fake_ns / 1000000000u;
+    shared->steps += scenario.steps;
+    shared->messages += scenario.network.messages;
+    shared->kills += scenario.kills;
+    shared->fake_s += scenario.fake_ns / 1000000000u;
     report_now_and_then();
 }
 
 static void run_twice(uint64_t seed)
 {
-    struct story first, second;
-    story_run(seed, true, &first);
+    struct scenario first, second;
+    scenario_run(seed, true, &first);
     trace_switch(false);
-    story_run(seed, false, &second);
+    scenario_run(seed, false, &second);
     printf("seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " messages, %.1f s, digest %016" PRIx64
            "\n",
            seed, first.steps, first.network.messages, (double)first.fake_ns * 1e-9, first.digest);

@@ -3,7 +3,7 @@
 if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only one of them runs at a time anyway
   set(sim ${CMAKE_SOURCE_DIR}/tests/sim)
   hindcast_binary(sim FOLDER tests
-    SOURCES ${sim}/sim.c ${sim}/story.c ${sim}/plan.c ${sim}/chance.c ${sim}/agenda.c ${sim}/trace.c ${sim}/verdict.c
+    SOURCES ${sim}/sim.c ${sim}/scenario.c ${sim}/plan.c ${sim}/chance.c ${sim}/agenda.c ${sim}/trace.c ${sim}/verdict.c
             ${sim}/fiber.c ${sim}/fiber_pthread.c
             ${sim}/network_queue.c ${sim}/network_channel.c ${sim}/network_server.c ${sim}/network_call.c
             ${sim}/network_frame.c ${sim}/network_fault.c ${sim}/network_slice.c

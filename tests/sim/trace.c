@@ -1,4 +1,4 @@
-/* See trace.h. */
+/* The trace: prints events with the fake time, and stands in for common/base/log.c. */
 #include "tests/sim/trace.h"
 
 #include <inttypes.h>

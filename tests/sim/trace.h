@@ -8,7 +8,7 @@
 #include "common/base/log.h"
 
 void trace_switch(bool on);
-/* Who runs from here on. */
+/* Names the fiber that runs from here on. */
 void trace_at(unsigned thread, const char *name);
 void trace(const char *format, ...) PRINTF_LIKE(1, 2);
 /* What the linker puts in place of log_write (--wrap). */

@@ -1,4 +1,4 @@
-/* See verdict.h. */
+/* Prints the violation and ends the process. */
 #include "tests/sim/verdict.h"
 
 #include <stdarg.h>

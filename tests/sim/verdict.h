@@ -1,4 +1,4 @@
-/* The first thing found wrong ends a simulation: it is printed, and the process ends with it. */
+/* The first violation that is found ends a simulation: it is printed, and the process exits. */
 #ifndef HINDCAST_SIM_VERDICT_H
 #define HINDCAST_SIM_VERDICT_H
 

@@ -1,5 +1,6 @@
-/* Trouble for a while, then peace: by its end all must have come to what they wanted. */
-#include "tests/sim/story.h"
+/* One simulation: a period with faults, then one without, by the end of which every client must be
+ * done. */
+#include "tests/sim/scenario.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #include "tests/sim/verdict.h"
 
 #define STEPS_MAX 20000000u
-#define PEACE_NS  (600 * NS_PER_S) /* of fake time that all have to finish in */
+#define CALM_NS   (600 * NS_PER_S) /* without faults, in which every client must finish */
 #define LOOK_NS   (100 * NS_PER_MS)
 
 static struct plan *plan;
@@ -33,7 +34,7 @@ static uint64_t away_ns(void)
     return chance_skewed(1, 5000) * NS_PER_MS;
 }
 
-static void make_trouble(void)
+static void inject_fault(void)
 {
     switch (chance_below(12)) {
     case 0:
@@ -66,7 +67,7 @@ static void make_trouble(void)
     }
 }
 
-/* What the servers say that streams wait for. */
+/* Prints the streams that wait at the servers, and what for. */
 static void print_waits(void)
 {
     const struct served_table *table;
@@ -89,26 +90,26 @@ static void print_waits(void)
     }
 }
 
-static void *tell(void *arg)
+static void *run(void *arg)
 {
     (void)arg;
-    const uint64_t peace_ns = agenda_now() + plan->trouble_ns;
+    const uint64_t calm_ns = agenda_now() + plan->trouble_ns;
     servers_open(plan);
     clients_open(plan);
     hostile_open(plan);
-    while (agenda_now() < peace_ns && !clients_done()) {
+    while (agenda_now() < calm_ns && !clients_done()) {
         fiber_wait(NULL, agenda_now() + chance_between(1, 2 * plan->trouble_every_ns));
-        make_trouble();
+        inject_fault();
     }
     servers_fill(false);
-    trace("peace");
-    const uint64_t end_ns = agenda_now() + PEACE_NS;
+    trace("no more faults");
+    const uint64_t end_ns = agenda_now() + CALM_NS;
     while (!clients_done()) {
         if (agenda_now() > end_ns) {
             char text[800];
             clients_describe(text, sizeof text);
             print_waits();
-            verdict_wrong("nothing goes wrong any more, and still are not done:%s", text);
+            verdict_wrong("600 s without a fault, and not done:%s", text);
         }
         fiber_wait(NULL, agenda_now() + LOOK_NS);
     }
@@ -120,7 +121,7 @@ static void *tell(void *arg)
     return NULL;
 }
 
-void story_run(uint64_t seed, bool print_plan, struct story *story)
+void scenario_run(uint64_t seed, bool print_plan, struct scenario *scenario)
 {
     chance_seed(seed);
     agenda_reset();
@@ -136,17 +137,17 @@ void story_run(uint64_t seed, bool print_plan, struct story *story)
     network_set(plan->delay_ns_max, plan->window_bytes);
     ledger_begin(plan);
     const uint64_t start_ns = agenda_now();
-    fiber_start("story", 0, tell, NULL);
+    fiber_start("scenario", 0, run, NULL);
     struct fiber_run run;
     const char *wrong = fiber_run_all(&run, STEPS_MAX, ledger_step);
     if (wrong) {
         verdict_wrong("%s", wrong);
     }
-    story->steps = run.steps;
-    story->digest = run.digest;
-    story->fake_ns = agenda_now() - start_ns;
-    story->kills = n_kills;
-    network_count(&story->network);
+    scenario->steps = run.steps;
+    scenario->digest = run.digest;
+    scenario->fake_ns = agenda_now() - start_ns;
+    scenario->kills = n_kills;
+    network_count(&scenario->network);
     ledger_look_at_stores();
     for (uint32_t i = 0; i < plan->n_servers; i++) {
         char path[256];
