@@ -34,9 +34,10 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
 }
 
-/* Whether the processor has tiles of bf16 and the kernel grants them to this process. Their state is
- * 8 KB a thread, which Linux saves only for processes that have asked; threads inherit the
- * permission. It is refused where a signal stack is too small for that state: then we do without. */
+/* Whether the processor has tiles of bf16 and the kernel grants them to this process. Their state
+ * is 8 KB a thread, which Linux saves only for processes that have asked; threads inherit the
+ * permission. It is refused where a signal stack is too small for that state: then we do without.
+ */
 static bool has_amx(void)
 {
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
@@ -81,6 +82,7 @@ static const struct kernels_table *best(void)
  * find the same answer, so no lock is needed. */
 static inline const struct kernels_table *table(void)
 {
+    /* Relaxed: the tables are constants, only the pointer is shared. */
     const struct kernels_table *now = atomic_load_explicit(&in_use, memory_order_relaxed);
     if (now == NULL) {
         now = best();
@@ -158,6 +160,7 @@ static int share(int O, int i, int n, int *end)
     const int panel = table()->panel;
     const int panels = (O + panel - 1) / panel;
     const int last = (int)((int64_t)panels * (i + 1) / n) * panel;
+    /* The last share ends with the outputs, not with a panel; a share may be empty. */
     *end = last > O ? O : last;
     return (int)((int64_t)panels * i / n) * panel;
 }

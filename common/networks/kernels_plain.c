@@ -193,6 +193,7 @@ static size_t bf16_scratch(int I, int O)
 static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                        size_t ld_x, int R, float *scratch)
 {
+    /* As float, one row at a time, so that only the rounding differs. */
     struct kernels_layer one = *layer;
     for (int r = 0; r < R; r++) {
         one.first_row = layer->first_row + (size_t)r;
@@ -264,6 +265,7 @@ static void adam_step(float *p, float *m, float *v, const float *g, size_t n,
                       const struct kernels_adam *a)
 {
     for (size_t i = 0; i < n; i++) {
+        /* Moments, then the step with both corrections. */
         const float g_i = g[i] * a->scale;
         m[i] = a->beta1 * m[i] + a->rest1 * g_i;
         v[i] = a->beta2 * v[i] + a->rest2 * g_i * g_i;

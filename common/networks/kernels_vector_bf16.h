@@ -1,8 +1,8 @@
 /* The bf16 part of the vector kernels; included by kernels_vector.h.
  *
- * In this file: the first layer, which is computed in float and rounded at its end, since its inputs
- * are floats. Later layers multiply bf16 by bf16 into floats, either by tiles or by pairs in the
- * lanes of a register. */
+ * In this file: the first layer, which is computed in float and rounded at its end, since its
+ * inputs are floats. Later layers multiply bf16 by bf16 into floats, either by tiles or by pairs
+ * in the lanes of a register. */
 
 /* y(O) <- tanh(scale normal + offset) of x(O), rounded. */
 static void norm_tanh_bf16(uint16_t *y, const float *x, float mean, float inverse_std,

@@ -90,6 +90,7 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
     memset(shape, 0, sizeof *shape);
     shape->I = I;
     shape->n_layers = n_layers;
+    /* Hidden layers; each one's outputs are the next one's inputs. */
     int fan_in = I;
     size_t at = 0;
     for (int l = 0; l < n_layers; l++) {
@@ -176,6 +177,7 @@ status network_packed_init(struct network_packed *packed, const struct network_s
                            bool bf16)
 {
     memset(packed, 0, sizeof *packed);
+    /* Count, allocate, then lay out for good. */
     packed->size_bytes = lay_out(packed, shape, bf16, NULL);
     packed->memory = mem_aligned(packed->size_bytes);
     if (packed->memory == NULL) {
@@ -227,11 +229,13 @@ void network_init(float *params, const struct network_shape *shape, uint64_t see
     for (int i = 0; i < shape->n_tensors; i++) {
         const struct network_tensor *tensor = &shape->tensors[i];
         float *to = params + tensor->at;
+        /* Weights are drawn; scales are 1; biases and offsets stay 0. */
         if (strcmp(tensor->name, "norm/scale") == 0) {
             for (size_t j = 0; j < tensor->size; j++) {
                 to[j] = 1.0f;
             }
         } else if (tensor->n_dims == 2) {
+            /* Heads begin near 0: first actions are near the middle, first values near 0. */
             const double scale = strncmp(tensor->name, "layers/", 7) == 0 ? 1.0 / 3.0 : 1e-4;
             const double limit = sqrt(3.0 * scale / tensor->shape[0]);
             for (size_t j = 0; j < tensor->size; j++) {
@@ -291,6 +295,7 @@ static void infer_rest(float *out, size_t ld_out, const struct network *net, int
 {
     const struct network_shape *shape = net->shape;
     const size_t ld = ld_of(widest(shape));
+    /* Layers alternate between the two tiles. */
     float *from = scratch;
     float *to = scratch + TILE_MAX * ld;
     for (int l = 1; l < shape->n_layers; l++) {
@@ -312,6 +317,7 @@ void network_infer(float *out, size_t ld_out, const struct network *net, const f
     const size_t ld = ld_of(widest(net->shape));
     const struct kernels_layer first = layer_of(net, 0);
     const int tile = tile_rows();
+    /* Tile by tile through all layers. */
     for (int r = 0; r < R; r += tile) {
         const int n = R - r < tile ? R - r : tile;
         kernels_linear_forward(scratch, ld, &first, x + (size_t)r * ld_x, ld_x, n);
@@ -402,6 +408,7 @@ size_t network_tape_bytes(const struct network_shape *shape, int R_max)
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
                        struct arena *arena)
 {
+    /* Two buffers for gradients on their way back: one is read while the other is written. */
     const size_t rows = (size_t)R_max;
     memset(tape, 0, sizeof *tape);
     tape->R_max = R_max;

@@ -31,8 +31,8 @@ void normalizer_apply(const struct normalizer *normalizer, float *y, const float
 /* Sums over rows in double, by Welford's update: no cancellation where the mean is large. */
 struct normalizer_sums {
     size_t O;
-    uint64_t n;         /* rows so far */
-    double *mean, *m2;  /* (O): mean, and sum of squared differences from it */
+    uint64_t n;        /* rows so far */
+    double *mean, *m2; /* (O): mean, and sum of squared differences from it */
 };
 
 status normalizer_sums_init(struct normalizer_sums *sums, size_t O) MUST_CHECK;

@@ -142,6 +142,7 @@ static Onnx__ValueInfoProto *make_value(struct value *value, const char *name, e
     value->tensor.shape = &value->shape;
     value->shape.dim = value->dim_list;
     value->shape.n_dim = (size_t)n_dims + 1;
+    /* The first dimension has a name instead of a size. */
     for (int i = 0; i <= n_dims; i++) {
         Onnx__TensorShapeProto__Dimension *dim = &value->dims[i];
         onnx__tensor_shape_proto__dimension__init(dim);
@@ -203,6 +204,7 @@ void onnx_constant(struct onnx_model *model, const char *name, enum onnx_type ty
 void onnx_scalar(struct onnx_model *model, const char *name, float value)
 {
     ASSERT(model->n_numbers < NUMBERS_MAX);
+    /* The data of a constant must outlive this call: it is copied into the model. */
     int64_t *place = &model->numbers[model->n_numbers++];
     memcpy(place, &value, sizeof value);
     onnx_constant(model, name, ONNX_F32, 0, NULL, place);
@@ -281,6 +283,7 @@ status onnx_note(struct onnx_model *model, const char *key, const char *text)
     ASSERT(i < NOTES_MAX);
     Onnx__StringStringEntryProto *note = &model->notes[i];
     onnx__string_string_entry_proto__init(note);
+    /* Counted only when both texts are there, so that freeing is safe. */
     note->key = mem_text(key);
     note->value = mem_text(text);
     if (note->key == NULL || note->value == NULL) {
@@ -295,6 +298,7 @@ status onnx_note(struct onnx_model *model, const char *key, const char *text)
 
 status onnx_encode(const struct onnx_model *model, void **bytes, size_t *size, struct err *err)
 {
+    /* protobuf-c writes exactly as many bytes as it announced. */
     const size_t need = onnx__model_proto__get_packed_size(&model->proto);
     uint8_t *made = mem_new(need);
     if (made == NULL) {

@@ -18,6 +18,7 @@ static struct parameters_group *add_group(struct parameters_layout *layout, cons
         return NULL;
     }
     struct parameters_group *group = &layout->groups[layout->n_groups++];
+    /* It begins where the block ends, which is a multiple of a line. */
     memset(group, 0, sizeof *group);
     snprintf(group->name, sizeof group->name, "%s", name);
     group->at = layout->size;
@@ -31,6 +32,7 @@ status parameters_add_network(struct parameters_layout *layout, const char *name
     if (group == NULL) {
         return STATUS_INVALID;
     }
+    /* A network's tensors keep their places within the group. */
     group->is_network = true;
     group->has_target = has_target;
     group->shape = *shape;

@@ -105,8 +105,7 @@ static status read_normalizer(struct policy *policy, struct err *err)
     }
     for (size_t i = 0; i < 2; i++) {
         float *to = policy->normalizer + i * O;
-        const status s =
-            safetensors_copy(policy->file, names[i], SAFETENSORS_F32, 1, &O, to, err);
+        const status s = safetensors_copy(policy->file, names[i], SAFETENSORS_F32, 1, &O, to, err);
         if (s != STATUS_OK) {
             return err_context(err, s, "policy");
         }
@@ -146,6 +145,7 @@ static status load(struct policy *policy, size_t size, struct err *err)
 
 status policy_parse(struct policy **out, const void *bytes, size_t size, struct err *err)
 {
+    /* Before anything is copied: sizes in the file are not trusted. */
     if (size > POLICY_BYTES_MAX) {
         return err_set(err, STATUS_CORRUPT, "policy: %zu bytes: expected at most %u", size,
                        POLICY_BYTES_MAX);
@@ -216,10 +216,9 @@ bool policy_network(const struct policy *policy, const char *prefix, struct netw
 struct normalizer policy_normalizer(const struct policy *policy)
 {
     const size_t O = policy->normalizer != NULL ? (size_t)policy->info.O : 0;
-    return (struct normalizer){
-        .mean = policy->normalizer,
-        .scale = policy->normalizer == NULL ? NULL : policy->normalizer + O,
-        .O = O};
+    return (struct normalizer){.mean = policy->normalizer,
+                               .scale = policy->normalizer == NULL ? NULL : policy->normalizer + O,
+                               .O = O};
 }
 
 const char *policy_note(const struct policy *policy, const char *key)
@@ -255,12 +254,13 @@ static struct pieces pieces_of(const struct policy *policy, int P)
 {
     const size_t n = (size_t)P * (size_t)policy->info.A;
     const size_t one_state = (size_t)policy->info.candidates * (size_t)policy->info.A;
+    /* A row of pieces, each after the one before. */
     struct pieces at;
     /* All networks have the same hidden layers, the actor the most outputs. */
     at.raw = round_up(network_scratch(&policy->actor.shape));
     at.inputs = at.raw + 2 * n;
-    at.mean = at.inputs +
-              (policy->normalizer != NULL ? (size_t)P * (size_t)policy->actor.shape.I : 0);
+    at.mean =
+        at.inputs + (policy->normalizer != NULL ? (size_t)P * (size_t)policy->actor.shape.I : 0);
     at.std = at.mean + n;
     at.part = round_up(at.std + n);
     at.end = at.part;
@@ -301,6 +301,7 @@ static void distribution(const struct policy *policy, float *mean, float *std, c
     const size_t A = (size_t)policy->info.A;
     const size_t I = (size_t)policy->actor.shape.I;
     const struct network net = network_of(&policy->actor);
+    /* The network uses the first part of the scratch, the raw outputs follow it. */
     float *raw = scratch + pieces_of(policy, P).raw;
     network_infer(raw, 2 * A, &net, inputs, I, P, scratch);
     gaussian_forward(mean, std, &policy->head, raw, 2 * A, P);
@@ -341,6 +342,7 @@ static void choose(const struct policy *policy, float *action, const float *inpu
         gaussian_clip(actions, actions, (size_t)n * A);
     }
     evaluate(policy, &policy->critic, outputs, input, actions, n, scratch + at->part, scratch);
+    /* A NaN is never larger: the first candidate wins then. */
     size_t best = 0;
     for (size_t j = 1; j < (size_t)n; j++) {
         best = outputs[j] > outputs[best] ? j : best;
@@ -392,6 +394,7 @@ static status add_network(struct safetensors_writer *writer, const char *prefix,
         const struct network_tensor *tensor = &shape->tensors[i];
         char name[NETWORK_NAME_SIZE + 8];
         snprintf(name, sizeof name, "%s/%s", prefix, tensor->name);
+        /* Names and shapes as they are read back. */
         const size_t dims[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
         s = safetensors_add(writer, name, SAFETENSORS_F32, tensor->n_dims, dims,
                             params + tensor->at, err);

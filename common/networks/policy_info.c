@@ -48,6 +48,7 @@ status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, 
     /* A policy has the mean and one rule that takes noise. */
     const enum policy_rule with_noise =
         policy_info_has_critic(info) ? POLICY_ARGMAX : POLICY_SAMPLE;
+    /* The evaluator's choice: the best of candidates where there is a critic to choose. */
     if (name == NULL) {
         *rule = with_noise == POLICY_ARGMAX ? POLICY_ARGMAX : POLICY_MEAN;
         return STATUS_OK;
@@ -84,6 +85,7 @@ static status need_whole(const struct safetensors *file, const char *key, int mi
     if (s != STATUS_OK) {
         return s;
     }
+    /* The whole text must be a number: "3x" and "" are not. */
     char *end;
     errno = 0;
     const long n = strtol(text, &end, 10);
@@ -142,6 +144,7 @@ static status need_widths(const struct safetensors *file, struct policy_info *in
     for (const char *at = text;; at++) {
         char *end;
         const long width = strtol(at, &end, 10);
+        /* A comma or the end follows each width. */
         if (end == at || (*end != 0 && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
             info->n_widths == NETWORK_LAYERS_MAX) {
             return err_set(err, STATUS_CORRUPT,
@@ -185,6 +188,7 @@ static status read_acting(const struct safetensors *file, struct policy_info *in
                     " or " POLICY_ACT_PERTURBED,
                     info->acting);
     }
+    /* One action to choose from, unless the rule is an argmax. */
     info->candidates = 1;
     if (s == STATUS_OK && policy_info_has_critic(info)) {
         s = need_whole(file, "candidates", 1, CANDIDATES_MAX, &info->candidates, err);
@@ -265,6 +269,7 @@ status policy_info_write(struct safetensors_writer *writer, const struct policy_
     /* Reals are written with 17 digits, so that they read back exactly. */
     char widths[NETWORK_LAYERS_MAX * 8] = "";
     size_t length = 0;
+    /* "256,256,256" */
     for (int i = 0; i < info->n_widths; i++) {
         length += (size_t)snprintf(widths + length, sizeof widths - length, "%s%d",
                                    i > 0 ? "," : "", info->widths[i]);

@@ -54,6 +54,7 @@ static void add_weights(struct builder *builder, const char *prefix, const struc
 {
     for (int i = 0; i < net->shape->n_tensors; i++) {
         const struct network_tensor *tensor = &net->shape->tensors[i];
+        /* The head of the std has no reader where the mean acts. */
         if (!with_std && strncmp(tensor->name, "std/", 4) == 0) {
             continue;
         }
@@ -88,6 +89,7 @@ static void add_trunk(struct builder *builder, const char *prefix, const struct 
         snprintf(part, sizeof part, "layers/%d", l);
         add_linear(builder, prefix, part, output, linear);
         join(output, prefix, part);
+        /* The first layer has a layer norm and tanh, the others elu. */
         if (l > 0) {
             NODE(builder, "Elu", output, linear);
             continue;
@@ -342,6 +344,7 @@ static void add_graph(struct builder *builder)
 static void append(struct builder *builder, const char *format, ...) PRINTF_LIKE(2, 3);
 static void append(struct builder *builder, const char *format, ...)
 {
+    /* Behind what is there already. */
     const size_t at = strlen(builder->text);
     va_list arguments;
     va_start(arguments, format);
@@ -398,6 +401,7 @@ static status add_notes(struct builder *builder)
 {
     const struct policy_info *info = builder->info;
     struct onnx_model *model = builder->model;
+    /* The evaluator adds its measurements to the package that it keeps. */
     const char *measured = policy_note(builder->policy, "evaluated/return_mean");
     status s = onnx_note(model, "hindcast_version", HINDCAST_VERSION);
     s = s != STATUS_OK ? s : onnx_note(model, "algorithm", info->algorithm);

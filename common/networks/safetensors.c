@@ -90,6 +90,7 @@ static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, s
     if (!cJSON_IsArray(shape)) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: no shape", tensor->name);
     }
+    /* The number of elements so far; a scalar has one. */
     tensor->count = 1;
     const cJSON *dim;
     cJSON_ArrayForEach(dim, shape)
@@ -119,6 +120,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
     struct safetensors_tensor *tensor = &entry->tensor;
     tensor->name = item->string;
     const size_t length = strlen(item->string);
+    /* Names go into messages and file listings: they are bounded. */
     if (length < 1 || length > SAFETENSORS_NAME_MAX) {
         return err_set(err, STATUS_CORRUPT, "a tensor's name of %zu bytes: expected 1..%d", length,
                        SAFETENSORS_NAME_MAX);
@@ -160,6 +162,7 @@ static status read_notes(struct safetensors *file, const cJSON *item, struct err
     if (!cJSON_IsObject(item)) {
         return err_set(err, STATUS_CORRUPT, "__metadata__ is not an object");
     }
+    /* Bounded before it is allocated. */
     const size_t n = (size_t)cJSON_GetArraySize(item);
     if (n > SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_CORRUPT, "%zu metadata strings: expected at most %d", n,
@@ -205,6 +208,7 @@ static status check_entries(struct safetensors *file, size_t body_size, struct e
     if (file->n_entries > 0) {
         qsort(file->entries, file->n_entries, sizeof *file->entries, by_begin);
     }
+    /* In order of offset each must begin where the one before ended. */
     size_t at = 0;
     for (size_t i = 0; i < file->n_entries; i++) {
         const struct entry *entry = &file->entries[i];
@@ -221,6 +225,7 @@ static status check_entries(struct safetensors *file, size_t body_size, struct e
     if (file->n_entries > 0) {
         qsort(file->entries, file->n_entries, sizeof *file->entries, by_name);
     }
+    /* In order of name equal ones are neighbours. */
     for (size_t i = 1; i < file->n_entries; i++) {
         if (by_name(&file->entries[i - 1], &file->entries[i]) == 0) {
             return err_set(err, STATUS_CORRUPT, "tensor %s appears twice",
@@ -267,6 +272,7 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
         return err_set(err, STATUS_CORRUPT, "safetensors: %zu bytes are too short for a header",
                        size);
     }
+    /* Little endian, whatever the machine. */
     uint64_t header_size = 0;
     for (int i = 0; i < PREFIX; i++) {
         header_size |= (uint64_t)at[i] << (8 * i);

@@ -68,6 +68,8 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
                        enum safetensors_type type, int n_dims, const size_t *shape,
                        const void *data, struct err *err)
 {
+    /* Mistakes of the program (a bad or repeated name) are reported, not asserted: names may come
+     * from a user's settings. */
     const size_t length = strlen(name);
     if (length < 1 || length > SAFETENSORS_NAME_MAX || strcmp(name, "__metadata__") == 0) {
         return err_set(err, STATUS_INVALID, "tensor name '%.64s': 1..%d bytes, not __metadata__",
@@ -106,6 +108,7 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
             return err_set(err, STATUS_EXISTS, "metadata %s: added twice", key);
         }
     }
+    /* Both texts or neither. */
     struct note note = {mem_text(key), mem_text(text)};
     if (note.key == NULL || note.text == NULL ||
         !grow((void **)&writer->notes, writer->n_notes, &writer->notes_capacity, sizeof note)) {
@@ -184,6 +187,7 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
     if (*bytes == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* The size field, little endian, without itself. */
     for (int i = 0; i < PREFIX; i++) {
         (*bytes)[i] = (char)(unsigned char)((uint64_t)(*size - PREFIX) >> (8 * i));
     }
@@ -200,6 +204,7 @@ static status make_parts(struct safetensors_writer *writer, char **header, struc
         mem_free(*parts);
         return err_set(err, STATUS_NO_MEMORY, "safetensors header");
     }
+    /* The header, then the arrays in the order in which it lists them. */
     (*parts)[0] = (struct file_part){*header, header_size};
     for (size_t i = 0; i < writer->n_tensors; i++) {
         const struct safetensors_tensor *tensor = &writer->tensors[i];

@@ -31,11 +31,14 @@ static void take_noise(float *z, const struct step *step, enum noise_kind kind,
                        const struct task_snippet *snippet, int t, int n_rows)
 {
     const struct settings *settings = step->settings;
+    /* Places of the global batch: (snippet, row, task, sample, dimension), rows 0 .. N for the
+     * value estimate, 0 .. N-1 otherwise. */
     const uint64_t rows = (uint64_t)step->batch->N + (kind == NOISE_VALUE ? 1 : 0);
     const uint64_t T = (uint64_t)settings->T;
     const uint64_t per_row = (uint64_t)actions_per_row(step, kind) * (uint64_t)settings->A;
     const size_t n = (size_t)per_row * (size_t)n_rows;
     const uint64_t within = (uint64_t)t * T + (uint64_t)snippet->tau;
+    /* Given noise has the places of this rank's batch, drawn noise those of the global one. */
     if (step->noise != NULL) {
         const float *given = given_noise(step->noise, kind);
         memcpy(z, given + ((uint64_t)snippet->b * rows * T + within) * per_row, n * sizeof *z);
@@ -52,6 +55,7 @@ void actions_noise(float *z, const struct step *step, const struct group *group,
     const struct settings *settings = step->settings;
     const size_t per_row = (size_t)actions_per_row(step, kind) * (size_t)settings->A;
     const int run_max = settings->T == 1 ? rows : 1;
+    /* With one task per snippet consecutive rows have consecutive places: one call for all. */
     for (int u = 0; u < group->n; u++) {
         const struct task_snippet *snippet = &group->snippets[u];
         for (int t = 0; t < snippet->n; t += run_max) {

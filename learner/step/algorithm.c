@@ -207,8 +207,9 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
     }
     if (s == STATUS_OK && settings->normalize == NORMALIZE_STANDARD) {
         s = parameters_add_constant(layout, "normalizer", "mean", settings->O, err);
-        s = s != STATUS_OK ? s
-                           : parameters_add_constant(layout, "normalizer", "scale", settings->O, err);
+        s = s != STATUS_OK
+                ? s
+                : parameters_add_constant(layout, "normalizer", "scale", settings->O, err);
     }
     return s;
 }

@@ -16,6 +16,7 @@ static status check_tasks(const struct batch *batch, const struct settings *sett
                           struct err *err)
 {
     const int T = settings->T;
+    /* A bit for each task that was seen. */
     uint32_t seen = 0;
     _Static_assert(SIGNATURE_TASKS_MAX <= 32, "a bit for each task");
     for (int i = 0; i < T; i++) {
@@ -66,6 +67,7 @@ void batch_draw_tasks(int32_t *tasks, const struct settings *settings, uint64_t 
     const int T = settings->T;
     ASSERT(T >= 1 && T <= K);
     for (int b = 0; b < B; b++) {
+        /* Numbers are drawn by the snippet's place in the global batch. */
         int32_t order[SIGNATURE_TASKS_MAX];
         for (int k = 0; k < K; k++) {
             order[k] = k;

@@ -48,6 +48,8 @@ void duals_gradients(float *gradients, const struct step *step,
                      const struct parameters_layout *layout, const float *params,
                      const struct sums *sums)
 {
+    /* The eta gradients were summed over states, those of a task by that task's states alone;
+     * they are divided by all states, as the loss is. */
     const struct settings *settings = step->settings;
     size_t at;
     int n;

@@ -27,6 +27,7 @@
 void failed_step_keep(const char *run_dir, const char *suffix, const struct state *state,
                       const struct settings *settings, const struct batch *batch, int threads)
 {
+    /* Both names carry the number of steps done before, as a checkpoint's does. */
     char batch_path[PATH_MAX], state_path[PATH_MAX], number[16], begin[24];
     struct err err = {0};
     snprintf(batch_path, sizeof batch_path, "%s/" BATCH_NAME "%08" PRIu64 "%s.safetensors", run_dir,
@@ -59,6 +60,7 @@ static status read_number(const struct safetensors *file, const char *key, uint6
     const char *text = safetensors_metadata(file, key);
     char *end = NULL;
     const unsigned long long value = text != NULL ? strtoull(text, &end, 10) : 0;
+    /* strtoull would accept a sign and ignore what follows the digits. */
     if (text == NULL || end == text || *end != '\0' || text[0] == '-' || value < from ||
         value > to) {
         return err_set(err, STATUS_CORRUPT,
@@ -202,6 +204,7 @@ status failed_step_load(struct failed_step *step, const char *batch_path, struct
 void failed_step_free(struct failed_step *step)
 {
     state_free(step->state);
+    /* The batch borrows its arrays as const; here they are ours. */
     mem_free((void *)(uintptr_t)step->batch.rows);
     mem_free((void *)(uintptr_t)step->batch.n_valid);
     mem_free((void *)(uintptr_t)step->batch.tasks);

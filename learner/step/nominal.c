@@ -21,6 +21,7 @@ static struct row_work row_work(const struct settings *settings)
     const double A = settings->A;
     const double H0 = settings->widths[0];
     const double last = settings->widths[settings->n_widths - 1];
+    /* Between hidden layers, the same for every network. */
     double hidden = 0.0;
     for (int l = 1; l < settings->n_widths; l++) {
         hidden += (double)settings->widths[l - 1] * (double)settings->widths[l];
@@ -39,6 +40,7 @@ static double value_work(const struct settings *settings, const struct algorithm
     if ((algorithm->draws >> NOISE_BACKUP & 1u) == 0) {
         return settings->M * R * row->critic + R * (row->state + row->actor);
     }
+    /* Candidates from the actor, evaluated by two critics, each with its state part. */
     double work = S * (row->actor + 2.0 * (row->state + C * row->critic));
     if (algorithm->has_perturb) {
         work += S * (row->state + C * row->perturb);
@@ -53,6 +55,7 @@ static void phase_work(const struct settings *settings, double S, double U, doub
     const struct row_work row = row_work(settings);
     const double n = algorithm->improve_one ? 1.0 : settings->M;
     const bool improves = (algorithm->draws >> NOISE_IMPROVE & 1u) != 0;
+    /* A trained network costs three forward passes: one, and two products back. */
     work[PHASE_VALUE] = value_work(settings, algorithm, &row, S, S + U);
     work[PHASE_EVALUATE] =
         (algorithm->has_critic2 ? 2.0 : 1.0) * 3.0 * S * (row.state + row.critic);

@@ -24,6 +24,7 @@ static status init_entry(struct packing_entry *entry, const struct parameters_gr
     struct step_network *network = entry->network;
     network->at = group->at;
     network->now = (struct network){.shape = &group->shape, .packed = &entry->now};
+    /* The networks themselves are always evaluated in float: gradients go through them. */
     status s = network_packed_init(&entry->now, &group->shape, false);
     if (s == STATUS_OK && group->has_target) {
         network->target = (struct network){.shape = &group->shape, .packed = &entry->target};
@@ -60,6 +61,8 @@ void packing_point(struct packing *packing, const struct state *state)
 {
     const float *params = state_read(state, STATE_PARAMS);
     const float *targets = state_read(state, STATE_TARGETS);
+    /* Offsets in the blocks are the same for networks and targets. Entries without a network
+     * point to the begin of the blocks and are never used. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct step_network *network = packing->entries[n].network;
         network->now.params = params + network->at;
@@ -123,6 +126,7 @@ void packing_done(struct packing *packing, const struct state *state)
 
 size_t packing_bytes(const struct packing *packing)
 {
+    /* Empty entries have size 0. */
     size_t bytes = 0;
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         bytes += packing->entries[n].now.size_bytes + packing->entries[n].target.size_bytes;

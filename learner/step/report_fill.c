@@ -96,6 +96,7 @@ void report_fill(struct report *report, const struct step *step, const struct su
     if (algorithm->report != NULL) {
         algorithm->report(report, step, sums);
     }
+    /* Norms are in the layout's order; names only for the networks that it has. */
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const struct parameters_group *group = parameters_group(layout, names[i].group);
         if (group != NULL) {
@@ -108,6 +109,7 @@ status report_check(const struct report *report, struct err *err)
 {
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
+        /* The first one that is not finite names the fault. */
         for (int j = 0; j < value->size; j++) {
             const double x = value->values[j];
             if (!isfinite(x)) {

@@ -68,7 +68,7 @@ struct settings {
      * actions; never of what gradients pass through. */
     enum settings_precision evaluation_precision;
     enum settings_normalize normalize; /* of observations (common/networks/normalizer.h) */
-    uint64_t seed; /* of the initial weights and of the noise of every step */
+    uint64_t seed;                     /* of the initial weights and of the noise of every step */
 };
 
 /* ---- The list ---- */

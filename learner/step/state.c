@@ -16,6 +16,7 @@
 
 struct state {
     struct parameters_layout layout;
+    /* The same offset means the same parameter in each. */
     float *blocks[STATE_BLOCKS]; /* (layout.size) each, 64-byte aligned */
     uint64_t step;
     uint64_t version;
@@ -170,6 +171,7 @@ uint64_t state_digest(const struct state *state)
 float *state_write(struct state *state, enum state_block block)
 {
     ASSERT(block < STATE_BLOCKS);
+    /* Before the caller writes: whoever compares versions later sees the change. */
     state->version = next_version();
     return state->blocks[block];
 }

@@ -44,6 +44,7 @@ static void pass_tensor(void *arg, const struct parameters_group *group, const c
     struct pass *pass = arg;
     const size_t shape[2] = {(size_t)tensor->shape[0], (size_t)tensor->shape[1]};
     for (int i = 0; i < STATE_BLOCKS && pass->result == STATUS_OK; i++) {
+        /* The prior and the duals have no target copy. */
         if (i == STATE_TARGETS && !group->has_target) {
             continue;
         }
@@ -126,6 +127,7 @@ static status write_others(struct safetensors_writer *writer, const struct state
                            const struct algorithm *algorithm, const struct policy_info *info,
                            struct err *err)
 {
+    /* An argmax evaluates its candidates by Q1; BCQ also perturbs them. */
     const bool has_critic = strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
     const struct {
         const char *group;
@@ -262,6 +264,7 @@ static status read_blocks(const struct state *state, const struct safetensors *f
 status state_load(struct state *state, const struct settings *settings, const char *path,
                   struct safetensors **out, struct err *err)
 {
+    /* The file is parsed whole; its tensors are copied into memory as large as the state's. */
     struct safetensors *file;
     status s = safetensors_read(&file, path, BYTES_MAX, err);
     if (s != STATUS_OK) {

@@ -15,6 +15,7 @@ void task_snippets_share(struct task_snippet *all, int *share, const uint32_t *n
 {
     ASSERT(B >= 1 && T >= 1);
     ASSERT(n_workers >= 1);
+    /* List them, and count the work. */
     const int count = B * T;
     int64_t total = 0;
     for (int u = 0; u < count; u++) {

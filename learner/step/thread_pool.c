@@ -55,9 +55,11 @@ static void *member_main(void *arg)
         if (pool->stop) {
             break;
         }
+        /* A new round: its work and argument were set under the mutex. */
         seen = pool->round;
         pthread_mutex_unlock(&pool->mutex);
         pool->work(pool->arg, member->i);
+        /* The last one wakes the caller. */
         pthread_mutex_lock(&pool->mutex);
         pool->at_work--;
         if (pool->at_work == 0) {
@@ -107,6 +109,7 @@ void thread_pool_free(struct thread_pool *pool)
     if (pool == NULL) {
         return;
     }
+    /* Threads that were never started are not joined. */
     pthread_mutex_lock(&pool->mutex);
     pool->stop = true;
     pthread_cond_broadcast(&pool->go);
@@ -132,6 +135,7 @@ void thread_pool_run(struct thread_pool *pool, void (*work)(void *arg, int i), v
     pthread_mutex_lock(&pool->mutex);
     pool->work = work;
     pool->arg = arg;
+    /* The counter first: a thread that starts at once must find it. */
     pool->at_work = pool->n - 1;
     pool->round++;
     pthread_cond_broadcast(&pool->go);

@@ -32,11 +32,13 @@ struct adam_blocks {
 };
 
 struct update {
+    /* What a step is made of; constant after update_new but for batch, noise, number and duals. */
     struct settings settings;
     struct parameters_layout layout;
     struct step step;
     int B, N;
 
+    /* One worker for each thread; the gradients of worker 0 become the total. */
     struct thread_pool *pool;
     int n_workers;
     struct worker *workers;
@@ -47,6 +49,7 @@ struct update {
 
     struct packing packing; /* weights as the kernels want them */
 
+    /* Norms of the gradients, group by group of the layout, and what Adam multiplies them by. */
     double *squares;                            /* (chunks) */
     size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
     double norms[PARAMETERS_GROUPS_MAX];
@@ -65,6 +68,7 @@ static void work_gradients(void *arg, int i)
     struct update *update = arg;
     struct worker *worker = &update->workers[i];
     kernels_thread_begin();
+    /* Sums begin at 0 in every step: nothing is left from a step that was refused. */
     memset(&worker->phases, 0, sizeof worker->phases);
     phases_start(&worker->phases);
     memset(worker->work.gradients, 0, update->layout.size * sizeof(float));
@@ -84,6 +88,7 @@ static void work_gradients(void *arg, int i)
 static void work_reduce(void *arg, int i)
 {
     struct update *update = arg;
+    /* Slices are whole cache lines, so that no two threads write to the same one. */
     const size_t lines = update->layout.size / 16;
     const size_t n = (size_t)update->n_workers;
     const size_t begin = lines * (size_t)i / n * 16;
@@ -159,6 +164,7 @@ static void share_phases(struct update *update)
 status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
                         const struct noise *noise, struct err *err)
 {
+    /* Everything that can be refused is refused before the workers start. */
     memset(&update->phases, 0, sizeof update->phases);
     phases_start(&update->phases);
     const status s = batch_check(batch, &update->settings, err);
@@ -173,6 +179,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     if (absent != NULL) {
         return err_set(err, STATUS_INVALID, "noise: %s is missing", absent);
     }
+    /* What the workers see of this step. */
     update->step.batch = batch;
     update->step.noise = noise;
     update->step.number = state_step(state);
@@ -251,6 +258,7 @@ static void work_adam(void *arg, int i)
     const float *g = update->workers[0].work.gradients;
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
+        /* The part of the slice that lies in this group, with the group's own rate and scale. */
         const size_t from = group->at > begin ? group->at : begin;
         const size_t until = group->at + group->size < end ? group->at + group->size : end;
         if (from >= until) {
@@ -404,7 +412,7 @@ static status make_networks(struct update *update, struct err *err)
 /* One worker for each thread; groups are as large as the longest snippet needs. */
 static status make_workers(struct update *update, struct err *err)
 {
-    /* A group holds at least one whole unit. */
+    /* A group holds at least one whole task snippet. */
     const int R_max = update->N + 1 > GROUP_ROWS ? update->N + 1 : GROUP_ROWS;
     update->workers = mem_array((size_t)update->n_workers, sizeof *update->workers);
     for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
@@ -459,6 +467,7 @@ void update_free(struct update *update)
     if (update == NULL) {
         return;
     }
+    /* Threads first: they use everything else. */
     thread_pool_free(update->pool);
     for (int i = 0; update->workers != NULL && i < update->n_workers; i++) {
         worker_fini(&update->workers[i]);

@@ -67,6 +67,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
         ASSERT(n < PIECES_MAX);                                                                    \
         list[n++] = (struct piece){(void **)&(field), (count_), sizeof *(field)};                  \
     } while (0)
+    /* The group; a row has a state at most. */
     PIECE(group->snippets, R);
     PIECE(group->snippet_of, R);
     PIECE(group->t_of, R);
@@ -78,6 +79,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(group->r, R);
     PIECE(group->d, R);
 
+    /* What operators pass on. */
     PIECE(value->v, R);
     PIECE(value->actor.mean, R * A);
     PIECE(value->actor.std, R * A);
@@ -87,6 +89,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(worker->prior.mean, R * A);
     PIECE(worker->prior.std, R * A);
 
+    /* The workspace of every algorithm .. */
     PIECE(work->scratch, scratch_floats(step));
     PIECE(work->raw, R * 2 * A);
     PIECE(work->dout, R * ld_out);
@@ -97,6 +100,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(work->clipped, (M > ready ? M : ready) * A);
     PIECE(work->weights, M);
     PIECE(work->advantage, R);
+    /* .. and what only some of them use. */
     if (draws(step, NOISE_BACKUP)) {
         PIECE(work->next_x, R * I);
         PIECE(work->q2, R * M);
@@ -128,6 +132,7 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
     /* Whole cache lines, and one more so that rows do not fall on the same cache sets. */
     work->ld_part = (H + 15) / 16 * 16 + 16;
 
+    /* Count, allocate, then hand out in the same order. Each piece may be rounded up to a line. */
     struct piece list[PIECES_MAX];
     const int n = pieces(list, worker, step, R_max);
     size_t bytes = network_tape_bytes(tape_shape(step), R_max);
@@ -178,6 +183,7 @@ static void load_row(struct group *group, const struct step *step, int row, int 
     } else {
         memcpy(x, batch_row(step, snippet->b, t), O * sizeof *x);
     }
+    /* The one-hot task; with a single task there is none. */
     if (settings->K > 1) {
         memset(x + O, 0, (size_t)settings->K * sizeof *x);
         x[O + (size_t)task] = 1.0f;
@@ -199,6 +205,7 @@ static void load_state(struct group *group, const struct step *step, int s)
     const struct task_snippet *snippet = &group->snippets[u];
     const float *row = batch_row(step, snippet->b, group->t_of[s]);
     memcpy(group->a + (size_t)s * A, row + O, A * sizeof *row);
+    /* Of the rewards only that of the row's task; one discount for all. */
     group->r[s] = row[O + A + (size_t)group->task[s]];
     group->d[s] = row[O + A + (size_t)settings->K];
     float *xa = group->xa + (size_t)s * (I + A);
