@@ -325,7 +325,7 @@ static void *writer_main(void *arg)
         log_error("the collector stops: %s", err.text);
     }
     worker_pool_stop(writer->parts.pool);
-    process_stop(writer->parts.process, s == STATUS_OK ? 0 : 1);
+    process_stop(writer->parts.process, status_exit_code(s));
     return NULL;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "collector/episode_writer.h"
+#include "common/clients/peer.h"
 #include "common/rpc/rpc.h"
 
 #define LOG_MODULE "main"
@@ -127,11 +128,12 @@ static int run(struct collector *collector)
         return 1;
     }
     rpc_init();
-    if (open_parts(collector, &err) == STATUS_OK) {
+    status s = open_parts(collector, &err);
+    if (s == STATUS_OK) {
         process_run(collector->process);
     } else {
         log_error("cannot start: %s", err.text);
-        process_stop(collector->process, 1);
+        process_stop(collector->process, status_exit_code(s));
     }
     close_parts(collector);
     rpc_fini();
@@ -151,6 +153,12 @@ int main(int argc, char **argv)
                     argc, argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&collector.experiment);
+        s = peer_check_replay(&collector.experiment, &err);
+    }
+    if (s == STATUS_OK && !done) {
+        s = peer_check_parameters(&collector.experiment, &err);
+    }
+    if (s == STATUS_OK && !done) {
         s = collector_options_finish(&collector.options, &collector.experiment,
                                      &collector.environment, &err);
     }
@@ -158,7 +166,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "hindcast-collector: %s\n", err.text);
         return 2;
     }
-    if (done || collector.experiment.check) {
+    if (done) {
+        return 0;
+    }
+    if (collector.experiment.check) {
+        signature_tell(&collector.environment.signature, stdout);
         return 0;
     }
     config_print(stderr, sections, 2);

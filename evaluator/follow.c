@@ -276,7 +276,7 @@ static void *follow_main(void *arg)
     if (s != STATUS_OK && s != STATUS_CLOSED) {
         log_error("the evaluator stops: %s", err.text);
     }
-    process_stop(follow->process, s == STATUS_OK || s == STATUS_CLOSED ? 0 : 1);
+    process_stop(follow->process, s == STATUS_CLOSED ? 0 : status_exit_code(s));
     return NULL;
 }
 

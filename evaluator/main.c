@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "common/base/process.h"
+#include "common/clients/peer.h"
 #include "common/environments/environment.h"
 #include "common/rpc/rpc.h"
 #include "evaluator/follow.h"
@@ -24,14 +25,15 @@ static int follow_a_run(const struct experiment *experiment,
         return 1;
     }
     rpc_init();
-    if (follow_start(&follow, process, experiment, options, &err) == STATUS_OK) {
+    status s = follow_start(&follow, process, experiment, options, &err);
+    if (s == STATUS_OK) {
         admin_add_page(process_admin(process), "/evaluations.json", "application/json", follow_page,
                        follow);
         log_info("waiting for parameters environment=%s", experiment->environment);
         process_run(process);
     } else {
         log_error("cannot start: %s", err.text);
-        process_stop(process, 1);
+        process_stop(process, status_exit_code(s));
     }
     follow_join(follow);
     rpc_fini();
@@ -57,6 +59,19 @@ static int measure_once(const struct experiment *experiment,
     return 0;
 }
 
+/* What --check prints: `hindcast up` compares it with that of the logs. */
+static int tell_signature(const struct experiment *experiment)
+{
+    static struct environment_description description;
+    struct err err;
+    if (environment_describe(&description, experiment->environment, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast-evaluator: experiment.environment: %s\n", err.text);
+        return 2;
+    }
+    signature_tell(&description.signature, stdout);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static struct experiment experiment;
@@ -71,14 +86,20 @@ int main(int argc, char **argv)
                            argc, argv, &done, &err);
     if (s == STATUS_OK && !done) {
         experiment_finish(&experiment);
+        s = peer_check_parameters(&experiment, &err);
+    }
+    if (s == STATUS_OK && !done) {
         s = evaluator_options_check(&options, &experiment, &err);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-evaluator: %s\n", err.text);
         return 2;
     }
-    if (done || experiment.check) {
+    if (done) {
         return 0;
+    }
+    if (experiment.check) {
+        return tell_signature(&experiment);
     }
     if (options.policy[0] != '\0') {
         return measure_once(&experiment, &options);

@@ -8,6 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/process.h"
+#include "common/clients/peer.h"
 #include "common/networks/kernels.h"
 #include "common/rpc/server.h"
 #include "common/service/endpoint.h"
@@ -52,6 +53,7 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     experiment_finish(&learner->experiment);
     ranks_settle(&learner->options, &learner->experiment, &learner->mpi);
     s = learner_options_check(&learner->options, err);
+    s = s == STATUS_OK ? peer_check_replay(&learner->experiment, err) : s;
     if (s != STATUS_OK) {
         return s;
     }
@@ -220,7 +222,7 @@ int main(int argc, char **argv)
     s = run(&learner, &err);
     if (s != STATUS_OK) {
         log_error("%s", err.text);
-        process_stop(learner.process, 1);
+        process_stop(learner.process, status_exit_code(s));
     }
     code = process_close(learner.process);
 free_config:

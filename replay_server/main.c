@@ -37,9 +37,9 @@ static void report(void *arg)
         process_report(program->process, -1, "%s", text);
     }
     if (service_broken(program->service)) {
-        log_error(
-            "the store takes nothing more: its disk or its files failed; ending, for only a new start "
-            "can tell what is there");
+        log_error("the store takes nothing more: its disk or its files failed; ending, for only a "
+                  "new start "
+                  "can tell what is there");
         process_stop(program->process, EXIT_FAILURE);
     }
     struct err err = {0};
@@ -98,7 +98,7 @@ int main(int argc, char **argv)
             rpc_fini();
             if (s != STATUS_OK) {
                 log_error("%s", err.text);
-                process_stop(program->process, EXIT_FAILURE);
+                process_stop(program->process, status_exit_code(s));
             }
             exit_code = process_close(program->process);
         }

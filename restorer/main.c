@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "common/clients/peer.h"
 #include "common/rpc/rpc.h"
 #include "restorer/restore.h"
 #include "restorer/run_manifest.h"
@@ -74,12 +75,13 @@ static int run(struct restorer *restorer)
         return 1;
     }
     rpc_init();
-    if (start(restorer, &err) == STATUS_OK) {
+    status s = start(restorer, &err);
+    if (s == STATUS_OK) {
         process_run(restorer->process);
         restore_join(restorer->restore);
     } else {
         log_error("cannot start: %s", err.text);
-        process_stop(restorer->process, 1);
+        process_stop(restorer->process, status_exit_code(s));
     }
     rpc_fini();
     return process_close(restorer->process);
@@ -100,13 +102,18 @@ int main(int argc, char **argv)
     }
     if (s == STATUS_OK) {
         experiment_finish(&restorer.experiment);
+        s = peer_check_replay(&restorer.experiment, &err);
+    }
+    if (s == STATUS_OK) {
         s = open_logs(&restorer, &err);
     }
     int exit_code = 0;
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-restorer: %s\n", err.text);
         exit_code = 2;
-    } else if (!restorer.experiment.check) {
+    } else if (restorer.experiment.check) {
+        signature_tell(sources_signature(restorer.sources), stdout);
+    } else {
         config_print(stderr, sections, 2);
         exit_code = run(&restorer);
     }

@@ -312,7 +312,7 @@ static void *restore_thread(void *arg)
     const status s = restore_all(restore, &err);
     if (s != STATUS_OK && !is_stopping(restore)) {
         log_error("%s", err.text);
-        exit_code = 1;
+        exit_code = status_exit_code(s);
     }
     if (s != STATUS_OK && restore->writer != NULL) {
         /* What is acknowledged need not be sent again. */

@@ -59,6 +59,22 @@ static void add_reason(struct err *err, const char *reason)
     }
 }
 
+int status_exit_code(status code)
+{
+    switch (code) {
+    case STATUS_OK:
+        return 0;
+    case STATUS_INVALID:
+    case STATUS_CORRUPT:
+    case STATUS_MISMATCH:
+    case STATUS_UNIMPLEMENTED:
+    case STATUS_TOO_LONG:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
 status err_set(struct err *err, status code, const char *format, ...)
 {
     if (err == NULL) {

@@ -63,6 +63,12 @@ struct err {
 /* "ok", "out of memory", ...; "unknown status" for a number outside the list. Never NULL. */
 const char *status_text(status code);
 
+/* The exit status of a process that ends because of `code`: 0 for OK; 2 where starting the process
+ * again cannot help, since its configuration or data must change first; 1 for others. DENIED is
+ * among the others: a token may have been replaced. `hindcast up` does not start a process again
+ * that left with 2. */
+int status_exit_code(status code);
+
 /* Sets `err` (which may be NULL) to the formatted text and returns `code`:
  *     return err_set(err, STATUS_INVALID, "width %d: expected 1..4096", width); */
 status err_set(struct err *err, status code, const char *format, ...) PRINTF_LIKE(3, 4);

@@ -41,6 +41,23 @@ static status read_token(char **token, const char *path, struct err *err)
     return STATUS_OK;
 }
 
+status peer_check_replay(const struct experiment *experiment, struct err *err)
+{
+    for (size_t i = 0; i < experiment->replay.n; i++) {
+        status s = rpc_address_check(experiment->replay.items[i], err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "experiment.replay");
+        }
+    }
+    return STATUS_OK;
+}
+
+status peer_check_parameters(const struct experiment *experiment, struct err *err)
+{
+    status s = rpc_address_check(experiment->parameters, err);
+    return s == STATUS_OK ? s : err_context(err, s, "experiment.parameters");
+}
+
 status peer_channel_open(struct rpc_channel **channel, const char *address,
                          const struct experiment *experiment, size_t max_message_bytes,
                          struct err *err)

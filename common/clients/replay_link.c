@@ -213,8 +213,7 @@ static status connect_once(struct replay_link *link, struct err *err)
 {
     status s = rpc_channel_wait(link->channel, CONNECT_SLICE_MS);
     if (s != STATUS_OK) {
-        return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable",
-                       rpc_channel_address(link->channel));
+        return rpc_address_unreachable(rpc_channel_address(link->channel), err);
     }
     s = open_writer(link, err);
     if (s != STATUS_OK) {

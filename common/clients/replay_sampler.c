@@ -62,7 +62,7 @@ static status ask(struct replay_sampler *sampler, struct server *server,
     struct rpc_message message;
     const char *address = rpc_channel_address(server->channel);
     if (rpc_channel_wait(server->channel, SLICE_MS) != STATUS_OK) {
-        return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable", address);
+        return rpc_address_unreachable(address, err);
     }
     status s = rpc_unary(server->channel, &hindcast__replay__descriptor, "Info", &request.base,
                          NULL, &options, &message, err);

@@ -91,7 +91,7 @@ static void connect_once(struct replay_share *share)
         s = rpc_stream_open(&share->stream, share->settings.channel, &hindcast__replay__descriptor,
                             "Sample", RPC_BIDI, &options, &err);
     } else {
-        err_set(&err, s, "%s: not reachable", rpc_channel_address(share->settings.channel));
+        rpc_address_unreachable(rpc_channel_address(share->settings.channel), &err);
     }
     if (s != STATUS_OK) {
         say(share, err.text);

@@ -155,6 +155,55 @@ static status check_tcp(const char *address, struct err *err)
     return STATUS_OK;
 }
 
+status rpc_address_check(const char *address, struct err *err)
+{
+    static const char expected[] = "expected HOST:PORT, [IPV6]:PORT or unix:PATH";
+    const char *path = address_unix_path(address);
+    if (path != NULL) {
+        return path[0] != '\0' ? STATUS_OK
+                               : err_set(err, STATUS_INVALID, "%s: %s", address, expected);
+    }
+    if (strncmp(address, "unix-abstract:", 14) == 0) {
+        return STATUS_OK;
+    }
+    char host[HOST_SIZE];
+    const char *port;
+    if (strstr(address, "://") != NULL && strncmp(address, "dns:", 4) != 0) {
+        return err_set(err, STATUS_INVALID, "%.200s: an address has no scheme: %s", address,
+                       expected);
+    }
+    if (!split(address, host, &port) || host[0] == '\0' || strpbrk(host, "/ \t") != NULL) {
+        return err_set(err, STATUS_INVALID, "%.200s: %s", address, expected);
+    }
+    if (strchr(host, ':') != NULL && address[strcspn(address, "[")] != '[') {
+        return err_set(err, STATUS_INVALID, "%.200s: write an IPv6 address in brackets: [::1]:PORT",
+                       address);
+    }
+    char *end;
+    const unsigned long number = strtoul(port, &end, 10);
+    if (port[0] < '0' || port[0] > '9' || *end != '\0' || number < 1 || number > 65535) {
+        return err_set(err, STATUS_INVALID, "%.200s: port: expected 1..65535", address);
+    }
+    return STATUS_OK;
+}
+
+status rpc_address_unreachable(const char *address, struct err *err)
+{
+    char host[HOST_SIZE];
+    const char *port;
+    if (address_unix_path(address) == NULL && split(address, host, &port)) {
+        const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+        struct addrinfo *found = NULL;
+        const int code = getaddrinfo(host, port, &hints, &found);
+        if (code != 0) {
+            return err_set(err, STATUS_UNAVAILABLE, "%s: the host name cannot be resolved: %s",
+                           address, code == EAI_SYSTEM ? strerror(errno) : gai_strerror(code));
+        }
+        freeaddrinfo(found);
+    }
+    return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable", address);
+}
+
 /* Unreserved in a URI's path (RFC 3986), and the slash. */
 static bool stays_in_uri(char c)
 {

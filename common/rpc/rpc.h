@@ -69,6 +69,15 @@ status rpc_status(int grpc_code);
  * machine alone? */
 bool rpc_address_is_local(const char *address);
 
+/* Can this be the address of a peer? "unix:PATH", or HOST:PORT with
+ * PORT in 1..65535, an IPv6 host in brackets. INVALID says what is wrong; the host is not looked up
+ * and need not be there. */
+status rpc_address_check(const char *address, struct err *err) MUST_CHECK;
+
+/* Sets `err` to "ADDRESS: not reachable", with the reason where a host name cannot be resolved, which
+ * is looked up now and may take seconds. Returns UNAVAILABLE. */
+status rpc_address_unreachable(const char *address, struct err *err);
+
 /* gRPC's life: counted; init before the first thread that uses rpc, signals blocked by then. */
 void rpc_init(void);
 void rpc_fini(void);

@@ -80,6 +80,13 @@ char *signature_to_json(const struct signature *signature)
     return text;
 }
 
+void signature_tell(const struct signature *signature, FILE *out)
+{
+    char *json = signature_to_json(signature);
+    fprintf(out, SIGNATURE_TOLD "%s\n", json == NULL ? "" : json);
+    mem_free(json);
+}
+
 /* ---- reading ---- */
 
 /* A text that fits, padded with zeros so that equal signatures have equal bytes. */

@@ -1,3 +1,5 @@
+/* One HTTP request over a plain socket, bounded by one deadline for all of it. The address comes from
+ * a file that the asked process wrote; the answer is checked for being JSON, no more. */
 #include "deploy/local/peek.h"
 
 #include <errno.h>
@@ -13,33 +15,38 @@
 #include "common/base/memory.h"
 
 #define ANSWER_MAX_BYTES (1u << 20)
+#define ADDRESS_SIZE     300
 
-/* Reads "host:port\n" or "[v6]:port\n"; the host comes without brackets. */
-static status read_address(const char *address_file, char *host, size_t host_size, char *port,
-                           size_t port_size, struct err *err)
+/* Splits "HOST:PORT" or "[IPV6]:PORT" at its last colon; the host is without brackets. */
+static bool split_address(char *text, char **host, char **port)
+{
+    char *colon = strrchr(text, ':');
+    if (colon == NULL || colon == text || colon[1] == '\0') {
+        return false;
+    }
+    *colon = '\0';
+    *port = colon + 1;
+    *host = text;
+    if (text[0] == '[') {
+        if (colon[-1] != ']') {
+            return false;
+        }
+        colon[-1] = '\0';
+        *host = text + 1;
+    }
+    return (*host)[0] != '\0';
+}
+
+status peek_address(char *address, size_t size, const char *address_file, struct err *err)
 {
     void *bytes;
-    size_t size;
-    status s = file_read(address_file, 1024, &bytes, &size, err);
-    if (s != STATUS_OK) {
-        return s;
+    size_t n;
+    status s = file_read(address_file, size - 1, &bytes, &n, err);
+    if (s == STATUS_OK) {
+        memcpy(address, bytes, n + 1);
+        address[strcspn(address, "\r\n")] = '\0';
+        mem_free(bytes);
     }
-    char *text = bytes;
-    text[strcspn(text, "\r\n")] = 0;
-    char *colon = strrchr(text, ':');
-    s = STATUS_INVALID;
-    if (colon && (size_t)(colon - text) < host_size && strlen(colon + 1) < port_size && colon[1]) {
-        const bool brackets = text[0] == '[' && colon > text + 1 && colon[-1] == ']';
-        const char *begin = brackets ? text + 1 : text;
-        const size_t length = (size_t)(colon - begin) - (brackets ? 1 : 0);
-        memcpy(host, begin, length);
-        host[length] = 0;
-        strcpy(port, colon + 1);
-        s = STATUS_OK;
-    } else {
-        s = err_set(err, STATUS_INVALID, "%s: \"%.40s\": expected host:port", address_file, text);
-    }
-    mem_free(bytes);
     return s;
 }
 
@@ -55,7 +62,7 @@ static bool wait_for(int fd, short events, uint64_t deadline_ns)
     return poll(&poll_fd, 1, milliseconds_left(deadline_ns)) == 1;
 }
 
-/* Connects without blocking beyond the deadline; -1 where nobody listens. */
+/* Connects without blocking beyond the deadline; -1 where no process listens. */
 static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
@@ -97,43 +104,52 @@ static size_t read_all(int fd, char *text, size_t size, uint64_t deadline_ns)
     return used;
 }
 
+/* Sends the request and reads the whole answer; TIMEOUT where nothing comes: a process that is
+ * stopped still has a kernel that accepts connections for it. */
+static status ask(int fd, const char *host, const char *page, char *answer, size_t size,
+                  uint64_t deadline_ns, struct err *err)
+{
+    char request[512];
+    const bool ipv6 = strchr(host, ':') != NULL;
+    const int n =
+        snprintf(request, sizeof request, "GET %.200s HTTP/1.0\r\nHost: %s%.200s%s\r\n\r\n", page,
+                 ipv6 ? "[" : "", host, ipv6 ? "]" : "");
+    if (write(fd, request, (size_t)n) != n || read_all(fd, answer, size, deadline_ns) == 0) {
+        return err_set(err, STATUS_TIMEOUT, "no answer: the process is stopped, or too busy");
+    }
+    return STATUS_OK;
+}
+
 status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
                  struct err *err)
 {
-    char host[256];
-    char port[16];
-    status s = read_address(address_file, host, sizeof host, port, sizeof port, err);
+    char address[ADDRESS_SIZE], text[ADDRESS_SIZE];
+    char *host, *port;
+    status s = peek_address(address, sizeof address, address_file, err);
     if (s != STATUS_OK) {
         return s;
     }
-    uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
-    int fd = connect_to(host, port, deadline_ns);
+    memcpy(text, address, sizeof text);
+    if (!split_address(text, &host, &port)) {
+        return err_set(err, STATUS_INVALID, "%s: \"%.40s\": expected HOST:PORT", address_file,
+                       address);
+    }
+    const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
+    const int fd = connect_to(host, port, deadline_ns);
     if (fd < 0) {
-        return err_set(err, STATUS_UNAVAILABLE, "%s:%s: nobody answers", host, port);
+        return err_set(err, STATUS_UNAVAILABLE, "%s: no process listens there", address);
     }
-
-    char request[512];
-    int n = snprintf(request, sizeof request, "GET %s HTTP/1.0\r\nHost: %s%s%s\r\n\r\n", page,
-                     strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "");
     char *answer = mem_new(ANSWER_MAX_BYTES);
-    cJSON *parsed = NULL;
-    size_t answered = 0;
-    if (answer && write(fd, request, (size_t)n) == n) {
-        answered = read_all(fd, answer, ANSWER_MAX_BYTES, deadline_ns);
-    }
-    if (answered > 0) {
-        const char *body = strstr(answer, "\r\n\r\n");
-        parsed = body ? cJSON_Parse(body + 4) : NULL;
-    }
+    s = answer == NULL ? err_set(err, STATUS_NO_MEMORY, "answer")
+                       : ask(fd, host, page, answer, ANSWER_MAX_BYTES, deadline_ns, err);
     close(fd);
+    if (s == STATUS_OK) {
+        const char *body = strstr(answer, "\r\n\r\n");
+        *json = body ? cJSON_Parse(body + 4) : NULL;
+        s = *json != NULL
+                ? STATUS_OK
+                : err_set(err, STATUS_INVALID, "%s%s: the answer is not JSON", address, page);
+    }
     mem_free(answer);
-    if (!parsed && answered == 0) {
-        return err_set(err, STATUS_TIMEOUT,
-                       "%s:%s: no answer: the process is stopped or overloaded", host, port);
-    }
-    if (!parsed) {
-        return err_set(err, STATUS_INVALID, "%s:%s%s: the answer is not JSON", host, port, page);
-    }
-    *json = parsed;
-    return STATUS_OK;
+    return s;
 }

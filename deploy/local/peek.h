@@ -1,7 +1,6 @@
-/* A look at a running process: GET of one page of its admin server, found by its address file.
+/* Asks a running process: GET of one page of its admin server, found by its address file.
  *
- * Blocking, for at most `timeout_ms`: call it from a worker thread where something else must go on.
- */
+ * Blocks for at most `timeout_ms`: call it from a worker thread where something else must continue. */
 #ifndef HINDCAST_LOCAL_PEEK_H
 #define HINDCAST_LOCAL_PEEK_H
 
@@ -10,9 +9,13 @@
 
 #include "common/base/status.h"
 
-/* The JSON at `page` ("/status") of the process whose address stands in `address_file`
- * ("runs/x/learner.admin"). The caller cJSON_Deletes it. UNAVAILABLE where nobody answers, INVALID
- * where it is not JSON. */
+/* The address that stands in `address_file` ("runs/x/learner.admin"): "127.0.0.1:9100",
+ * "[::1]:9100". NOT_FOUND where the process is not there. */
+status peek_address(char *address, size_t size, const char *address_file,
+                    struct err *err) MUST_CHECK;
+
+/* The JSON at `page` ("/status") of that process. The caller cJSON_Deletes it. UNAVAILABLE where no
+ * process listens, TIMEOUT where one does not answer, INVALID where the answer is not JSON. */
 status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
                  struct err *err) MUST_CHECK;
 

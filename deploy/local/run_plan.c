@@ -2,18 +2,25 @@
  * does: the tables below are all that a new role adds here. */
 #include "deploy/local/run_plan.h"
 
+#include <errno.h>
+#include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "common/base/installation.h"
+#include "common/base/memory.h"
+#include "common/trajectory/signature.h"
 
-#define MADE_MAX      8
-#define ARGUMENTS_MAX (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
-#define ARGUMENT_SIZE 1100
+#define MADE_MAX           8
+#define ARGUMENTS_MAX      (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
+#define ARGUMENT_SIZE      1100
+#define RUN_PLAN_ROLE_MAX  16u        /* processes of a role, see up_table */
+#define SIGNATURE_TEXT_MAX (1u << 20) /* bytes of what --check prints */
 
 #define OPTION(field, kind, value, low, high, text)                                                \
     {                                                                                              \
@@ -51,16 +58,18 @@ static const struct role {
     size_t count;   /* offset in struct up_options */
     unsigned flags; /* enum child_flags */
     bool group;     /* several are ranks that work together */
+    bool logs;      /* --check prints the signature of the logs */
+    bool acts;      /* --check prints the signature of the environment */
 } roles[] = {
     {"replay_server", "hindcast-replay-server", offsetof(struct up_options, replay_servers),
      .flags = CHILD_LAST},
-    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .flags = 0},
+    {"restorer", "hindcast-restorer", offsetof(struct up_options, restorers), .logs = true},
     {"collector", "hindcast-collector", offsetof(struct up_options, collectors),
-     .flags = CHILD_GOAL},
+     .flags = CHILD_GOAL, .acts = true},
     {"learner", "hindcast-learner", offsetof(struct up_options, learners),
      .flags = CHILD_GOAL | CHILD_AGAIN, .group = true},
     {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators),
-     .flags = CHILD_GOAL},
+     .flags = CHILD_GOAL, .acts = true},
 };
 
 #define N_ROLES (sizeof roles / sizeof roles[0])
@@ -131,6 +140,29 @@ static void add_argument(struct arguments *arguments, const char *format, ...)
     arguments->list[arguments->n++] = text;
 }
 
+/* Splits "HOST:PORT" of experiment.admin at the last colon. False where the port is left to the
+ * system: empty, or 0. */
+static bool fixed_admin_port(const struct run_plan *plan, size_t *host_size, unsigned *port)
+{
+    const char *admin = plan->experiment->admin;
+    const char *colon = strrchr(admin, ':');
+    char *end = NULL;
+    const unsigned long number = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+    if (number == 0 || number > 65535 || *end != '\0') {
+        return false; /* what is no port is refused by the processes, which read it themselves */
+    }
+    *host_size = (size_t)(colon - admin);
+    *port = (unsigned)number;
+    return true;
+}
+
+/* The port of one process: another for each role and index, and the same in every run with the same
+ * experiment.admin, so that a scraper may list them. */
+static unsigned admin_port(const struct role *role, int index, unsigned first)
+{
+    return first + (unsigned)(role - roles) * RUN_PLAN_ROLE_MAX + (unsigned)index;
+}
+
 /* File, then the user's flags, then what tells this process apart. */
 static void make_arguments(const struct run_plan *plan, const struct role *role, int index,
                            int count, struct arguments *arguments)
@@ -147,13 +179,52 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
     }
     add_argument(arguments, "--experiment.run_dir=%s", plan->experiment->run_dir);
     add_argument(arguments, "--experiment.seed=%lld", (long long)plan->experiment->seed);
+    size_t host_size;
+    unsigned first;
+    if (fixed_admin_port(plan, &host_size, &first)) {
+        add_argument(arguments, "--experiment.admin=%.*s:%u", (int)host_size,
+                     plan->experiment->admin, admin_port(role, index, first));
+    }
     if (count > 1) {
         add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "rank" : "index", index);
         add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "ranks" : "count", count);
     }
 }
 
-static status check_role(const struct run_plan *plan, const struct role *role, struct err *err)
+/* Runs `argv` and keeps the beginning of what it prints to stdout, terminated. Returns its wait
+ * status; -1 where it cannot be started. */
+static int run_and_read(char *const *argv, char *said, size_t size)
+{
+    int ends[2];
+    if (pipe(ends) != 0) {
+        return -1;
+    }
+    const pid_t pid = fork();
+    if (pid == 0) {
+        dup2(ends[1], STDOUT_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        execv(argv[0], argv);
+        _exit(127);
+    }
+    close(ends[1]);
+    size_t used = 0;
+    char beyond[4096];
+    ssize_t n;
+    /* Reads to the end, also what does not fit: a full pipe would keep the process from ending. */
+    while ((n = used + 1 < size ? read(ends[0], said + used, size - used - 1)
+                                : read(ends[0], beyond, sizeof beyond)) > 0) {
+        used += used + 1 < size ? (size_t)n : 0;
+    }
+    said[used] = '\0';
+    close(ends[0]);
+    int result = -1;
+    return pid > 0 && waitpid(pid, &result, 0) == pid ? result : -1;
+}
+
+/* Runs the role's program with --check. `signature` gets what it prints of one, where it does. */
+static status check_role(const struct run_plan *plan, const struct role *role,
+                         struct signature *signature, bool *told, struct err *err)
 {
     char path[PATH_MAX];
     status s = find_binary(role, path, err);
@@ -167,34 +238,116 @@ static status check_role(const struct run_plan *plan, const struct role *role, s
     for (char **argument = arguments.list; *argument; argument++) {
         argv[n++] = *argument;
     }
-    argv[n++] = "--experiment.check=true";
+    argv[n++] = (char *)"--experiment.check=true";
     argv[n] = NULL;
-    pid_t pid = fork();
-    if (pid == 0) {
-        execv(path, argv);
-        _exit(127);
-    }
-    int result;
-    if (pid < 0 || waitpid(pid, &result, 0) != pid) {
+
+    static char said[SIGNATURE_TEXT_MAX];
+    const int result = run_and_read(argv, said, sizeof said);
+    if (result == -1) {
         return err_set(err, STATUS_IO, "%s: cannot be started", path);
     }
     if (!WIFEXITED(result) || WEXITSTATUS(result) != 0) {
         return err_set(err, STATUS_INVALID, "%s refuses its configuration (see above)", role->name);
     }
-    return STATUS_OK;
+    const char *json = strstr(said, SIGNATURE_TOLD);
+    *told = json != NULL;
+    return *told ? signature_from_json(signature, json + strlen(SIGNATURE_TOLD), err) : STATUS_OK;
+}
+
+/* Does the policy that is learned from the logs fit the environment it is to act in? Rewards are left
+ * out: the restorer may relabel them, and the learner may use some of them. */
+static status compare_signatures(const struct signature *logs, const struct signature *environment,
+                                 const struct run_plan *plan, struct err *err)
+{
+    struct signature *want = mem_new(sizeof *want);
+    if (want == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "signature");
+    }
+    *want = *logs;
+    want->K = 0;
+    struct err why;
+    status s = signature_match(environment, want, NULL, &why);
+    mem_free(want);
+    if (s == STATUS_OK) {
+        return s;
+    }
+    return err_set(
+        err, s,
+        "experiment.environment %s does not fit the logs: %s (here: the environment, there: "
+        "the logs). Name the environment in which the logs were recorded, or leave it out "
+        "with up.evaluators: 0",
+        plan->experiment->environment, why.text);
+}
+
+/* Binds and closes: is the port of every process free? */
+static status check_admin_port(const char *address, size_t host_size, unsigned port,
+                               struct err *err)
+{
+    char host[256], service[16];
+    if (port > 65535) {
+        return err_set(err, STATUS_INVALID,
+                       "experiment.admin %s: ports up to %u are needed, one for each process",
+                       address, port);
+    }
+    const bool brackets = address[0] == '[' && host_size > 2;
+    snprintf(host, sizeof host, "%.*s", (int)host_size - (brackets ? 2 : 0), address + brackets);
+    snprintf(service, sizeof service, "%u", port);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    struct addrinfo *found = NULL;
+    const int code = getaddrinfo(host, service, &hints, &found);
+    if (code != 0) {
+        return err_set(err, STATUS_INVALID, "experiment.admin %s: %s", address, gai_strerror(code));
+    }
+    status s = STATUS_OK;
+    const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+                    bind(fd, found->ai_addr, found->ai_addrlen) != 0)) {
+        s = err_errno(err, errno, "experiment.admin: %s:%u", host, port);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    freeaddrinfo(found);
+    return s;
+}
+
+static status check_admin_ports(const struct run_plan *plan, struct err *err)
+{
+    size_t host_size;
+    unsigned first;
+    status s = STATUS_OK;
+    for (size_t i = 0; fixed_admin_port(plan, &host_size, &first) && i < N_ROLES; i++) {
+        for (int index = 0; s == STATUS_OK && index < role_count(plan, &roles[i]); index++) {
+            s = check_admin_port(plan->experiment->admin, host_size,
+                                 admin_port(&roles[i], index, first), err);
+        }
+    }
+    return s;
 }
 
 status run_plan_check(const struct run_plan *plan, struct err *err)
 {
+    static struct signature logs, environment;
+    bool have_logs = false, have_environment = false;
     for (size_t i = 0; i < N_ROLES; i++) {
-        if (role_count(plan, &roles[i]) > 0) {
-            status s = check_role(plan, &roles[i], err);
-            if (s != STATUS_OK) {
-                return s;
-            }
+        if (role_count(plan, &roles[i]) == 0) {
+            continue;
         }
+        struct signature *signature = roles[i].logs ? &logs : &environment;
+        bool told = false;
+        status s = check_role(plan, &roles[i], signature, &told, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        have_logs = have_logs || (told && roles[i].logs);
+        have_environment = have_environment || (told && roles[i].acts);
     }
-    return STATUS_OK;
+    status s = STATUS_OK;
+    if (have_logs && have_environment) {
+        s = compare_signatures(&logs, &environment, plan, err);
+    }
+    return s == STATUS_OK ? check_admin_ports(plan, err) : s;
 }
 
 status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, struct err *err)

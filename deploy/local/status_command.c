@@ -1,4 +1,5 @@
-/* hindcast status: what the processes of a run say of themselves, found by their address files. */
+/* hindcast status: one line for each process of a run, as it describes itself. Processes are found by
+ * the address files in the run's folder; one that was killed leaves its file and is "gone". */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,8 +23,9 @@ static void show(const char *run_dir, const char *file)
     int n = (int)(strlen(file) - strlen(".admin"));
     cJSON *json;
     struct err err;
-    if (peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err) != STATUS_OK) {
-        printf("%-16.*s gone      %s\n", n, file, err.text);
+    const status s = peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err);
+    if (s != STATUS_OK) {
+        printf("%-16.*s %-9s %s\n", n, file, s == STATUS_TIMEOUT ? "silent" : "gone", err.text);
         return;
     }
     const cJSON *text = cJSON_GetObjectItem(json, "text");

@@ -11,6 +11,7 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/text.h"
 #include "deploy/local/peek.h"
 #include "deploy/local/restart.h"
 #include "deploy/local/screen.h"
@@ -19,7 +20,9 @@
 #define PEEK_TIMEOUT_MS 400
 #define PEEK_PERIOD_NS  NS_PER_S
 #define PATH_SIZE       1200
-#define LOG_TAIL_BYTES  700
+#define TARGETS_SIZE    (SUPERVISOR_CHILDREN_MAX * 512)
+#define LOG_TAIL_BYTES  8192
+#define ADDRESS_SIZE    300
 
 struct child {
     struct supervisor *supervisor;
@@ -46,9 +49,11 @@ struct child {
         bool ok;
         double fraction;
         char text[256];
+        char address[ADDRESS_SIZE]; /* of its admin page; empty: none */
     } seen;
     double fraction;
     char text[256];
+    char address[ADDRESS_SIZE];
 };
 
 struct supervisor {
@@ -64,7 +69,9 @@ struct supervisor {
     unsigned interrupts;
     enum supervisor_end end;
     uint64_t next_peek_ns;
-    struct err err; /* why it failed */
+    struct err err;             /* why it failed */
+    struct text reason;         /* the failed child's own words, whole */
+    char targets[TARGETS_SIZE]; /* what the file of scrape targets holds */
 };
 
 static bool is(const struct child *child, enum child_flags flag)
@@ -106,6 +113,7 @@ void supervisor_free(struct supervisor *supervisor)
     for (size_t i = 0; i < supervisor->n_children; i++) {
         child_free(supervisor->children[i]);
     }
+    text_fini(&supervisor->reason);
     mem_free(supervisor);
 }
 
@@ -159,26 +167,61 @@ status supervisor_add(struct supervisor *supervisor, const struct child_spec *sp
 
 /* ---- One child: start, end ---- */
 
-static void fail(struct supervisor *supervisor, const struct child *child, const char *why)
+/* The text of the last ERROR line in `tail`, the end of a log, or NULL: behind its time, level,
+ * process and module. The line ends at its newline. */
+static char *last_error(char *tail)
+{
+    char *found = NULL;
+    for (char *at = tail; (at = strstr(at, " ERROR ")) != NULL; at += 7) {
+        found = at + 7;
+    }
+    if (found != NULL) {
+        found[strcspn(found, "\n")] = '\0';
+    }
+    return found;
+}
+
+/* Reads the end of a file, from the beginning of a line on. */
+static void read_tail(const char *path, char *tail, size_t size)
+{
+    tail[0] = '\0';
+    const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    const off_t end = lseek(fd, 0, SEEK_END);
+    const off_t most = (off_t)size - 1;
+    const off_t from = end > most ? end - most : 0;
+    const ssize_t n = pread(fd, tail, size - 1, from);
+    close(fd);
+    tail[n > 0 ? n : 0] = '\0';
+    char *line = from > 0 ? strchr(tail, '\n') : NULL;
+    if (line != NULL) {
+        memmove(tail, line + 1, strlen(line + 1) + 1);
+    }
+}
+
+/* Ends the run. The child's last error is what a user wants to see first, whole; where it logged
+ * none (a crash), the last lines of its log stand in for it. */
+static void fail(struct supervisor *supervisor, const struct child *child, const char *why,
+                 status code)
 {
     if (supervisor->end == SUPERVISOR_FAILED) {
         return;
     }
     supervisor->end = SUPERVISOR_FAILED;
     supervisor->stopping = true;
-
-    /* The end of its log is what a human wants to see first. */
-    char tail[LOG_TAIL_BYTES + 1] = "";
-    int fd = open(child->log_path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        off_t size = lseek(fd, 0, SEEK_END);
-        off_t from = size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0;
-        ssize_t n = pread(fd, tail, LOG_TAIL_BYTES, from);
-        tail[n > 0 ? n : 0] = 0;
-        close(fd);
+    char tail[LOG_TAIL_BYTES + 1];
+    read_tail(child->log_path, tail, sizeof tail);
+    const char *error = last_error(tail);
+    err_set(&supervisor->err, code, "%s %s; see %s", child->label, why, child->log_path);
+    text_fini(&supervisor->reason);
+    supervisor->reason = (struct text){0};
+    if (error != NULL) {
+        text_format(&supervisor->reason, "%s: %s", child->label, error);
+    } else {
+        text_format(&supervisor->reason, "the end of its log:\n%s", tail);
     }
-    err_set(&supervisor->err, STATUS_CLOSED, "%s %s; the end of %s:\n%s", child->label, why,
-            child->log_path, tail);
 }
 
 static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal_number)
@@ -206,9 +249,12 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
     if (supervisor->stopping) {
         return;
     }
-    bool final = signal_number == 0 && exit_status == SUPERVISOR_EXIT_FINAL;
-    if (final || !restart_died(&child->restart, clock_now_ns(), &child->start_at_ns)) {
-        fail(supervisor, child, why);
+    if (signal_number == 0 && exit_status == SUPERVISOR_EXIT_FINAL) {
+        fail(supervisor, child, why, STATUS_INVALID);
+        return;
+    }
+    if (!restart_died(&child->restart, clock_now_ns(), &child->start_at_ns)) {
+        fail(supervisor, child, why, STATUS_CLOSED);
         return;
     }
     child->state = CHILD_WAITING;
@@ -222,7 +268,7 @@ static void start(struct child *child)
         open(child->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (log_fd < 0) {
         child->state = CHILD_FAILED;
-        fail(supervisor, child, "cannot write its log");
+        fail(supervisor, child, "cannot write its log", STATUS_IO);
         return;
     }
     uv_stdio_container_t stdio[3] = {
@@ -248,7 +294,7 @@ static void start(struct child *child)
         snprintf(why, sizeof why, "cannot be started: %s: %s", child->binary, uv_strerror(code));
         uv_close((uv_handle_t *)&child->process, NULL);
         child->state = CHILD_FAILED;
-        fail(supervisor, child, why);
+        fail(supervisor, child, why, STATUS_IO);
         return;
     }
     child->state = CHILD_RUNNING;
@@ -289,6 +335,10 @@ static void peek_work(uv_work_t *work)
 {
     struct child *child = work->data;
     cJSON *json;
+    if (peek_address(child->seen.address, sizeof child->seen.address, child->admin_path, NULL) !=
+        STATUS_OK) {
+        child->seen.address[0] = '\0';
+    }
     child->seen.ok =
         peek_json(&json, child->admin_path, "/status", PEEK_TIMEOUT_MS, NULL) == STATUS_OK;
     if (!child->seen.ok) {
@@ -306,9 +356,45 @@ static void peek_done(uv_work_t *work, int cancelled)
 {
     struct child *child = work->data;
     child->peeking = false;
+    if (!cancelled) {
+        memcpy(child->address, child->seen.address, sizeof child->address);
+    }
     if (!cancelled && child->seen.ok && child->state == CHILD_RUNNING) {
         child->fraction = child->seen.fraction;
         memcpy(child->text, child->seen.text, sizeof child->text);
+    }
+}
+
+/* RUN_DIR/metrics_targets.json, for Prometheus' file_sd_configs: the admin address of each process
+ * that runs, with its role and index. Written when it changes. */
+static void write_targets(struct supervisor *supervisor)
+{
+    static char text[TARGETS_SIZE];
+    size_t used = (size_t)snprintf(text, sizeof text, "[");
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        const struct child *child = supervisor->children[i];
+        if (child->state != CHILD_RUNNING || child->address[0] == '\0') {
+            continue;
+        }
+        const int n = snprintf(text + used, sizeof text - used,
+                               "%s\n  {\"targets\": [\"%s\"], \"labels\": {\"process\": \"%s\"}}",
+                               used > 1 ? "," : "", child->address, child->label);
+        if (n < 0 || used + (size_t)n + 4 > sizeof text) {
+            break;
+        }
+        used += (size_t)n;
+    }
+    used += (size_t)snprintf(text + used, sizeof text - used, "\n]\n");
+    if (strcmp(text, supervisor->targets) == 0) {
+        return;
+    }
+    char path[PATH_SIZE];
+    snprintf(path, sizeof path, "%.1000s/metrics_targets.json", supervisor->run_dir);
+    struct err err;
+    if (file_replace(path, &(struct file_part){text, used}, 1, &err) == STATUS_OK) {
+        memcpy(supervisor->targets, text, used + 1);
+    } else {
+        screen_say(&supervisor->screen, "%s", err.text); /* tried again with the next look */
     }
 }
 
@@ -318,6 +404,7 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
         return;
     }
     supervisor->next_peek_ns = now_ns + PEEK_PERIOD_NS;
+    write_targets(supervisor);
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
         if (child->state == CHILD_RUNNING && !child->peeking) {
@@ -406,6 +493,11 @@ static void on_signal(uv_signal_t *handle, int number)
             uv_process_kill(&supervisor->children[i]->process, SIGKILL);
         }
     }
+}
+
+const char *supervisor_reason(struct supervisor *supervisor)
+{
+    return supervisor->reason.bytes != NULL ? supervisor->reason.bytes : "";
 }
 
 enum supervisor_end supervisor_run(struct supervisor *supervisor, struct err *err)

@@ -61,8 +61,12 @@ struct child_spec {
 status supervisor_add(struct supervisor *supervisor, const struct child_spec *spec,
                       struct err *err) MUST_CHECK;
 
-/* Starts all and returns when all have ended. FAILED leaves in `err` which process and why, with
- * the end of its log. */
+/* Starts all and returns when all have ended. FAILED leaves in `err` which process and why: INVALID
+ * where it left with SUPERVISOR_EXIT_FINAL. */
 enum supervisor_end supervisor_run(struct supervisor *supervisor, struct err *err);
+
+/* After FAILED, what that process said last: its last error, or the end of its log. Valid until
+ * supervisor_free. */
+const char *supervisor_reason(struct supervisor *supervisor);
 
 #endif

@@ -110,14 +110,17 @@ static int run_once(const struct run_plan *plan)
             end = SUPERVISOR_FAILED;
         }
     }
-    supervisor_free(supervisor);
     if (end == SUPERVISOR_FAILED) {
-        fprintf(stderr, "hindcast up: %s\n", err.text);
+        const char *reason = supervisor != NULL ? supervisor_reason(supervisor) : "";
+        fprintf(stderr, "hindcast up: %s%s%s\n", err.text, reason[0] != '\0' ? "\n" : "", reason);
     }
+    supervisor_free(supervisor);
     if (lock >= 0) {
         close(lock);
     }
-    return end == SUPERVISOR_OVER ? 0 : end == SUPERVISOR_INTERRUPTED ? 130 : 1;
+    return end == SUPERVISOR_OVER          ? 0
+           : end == SUPERVISOR_INTERRUPTED ? 130
+                                           : status_exit_code(err.code);
 }
 
 /* One run after another; those that have their summary are not run again. */

@@ -124,7 +124,7 @@ static void *train(void *arg)
         status_reporter_say(&follower->status, "failed: %s", err.text);
         /* A refusal, parameters that differ and numbers that are not finite come again after a
          * restart: exit code 2 says so. */
-        process_stop(follower->parts.process, s == STATUS_MISMATCH || s == STATUS_CORRUPT ? 2 : 1);
+        process_stop(follower->parts.process, status_exit_code(s));
     }
     return NULL;
 }

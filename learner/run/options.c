@@ -4,12 +4,12 @@
  * step, and the options below, which belong to a run. A hyperparameter is not named here. */
 #include "learner/run/options.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/cores.h"
 #include "common/base/memory.h"
 #include "common/rpc/rpc.h"
 #include "learner/exchange/group.h"
@@ -44,7 +44,8 @@ static const struct config_option source_options_table[] = {
     {"max_seconds", CONFIG_REAL, AT(max_seconds), "s", "0", 0, 1e12, NULL,
      "seconds of learning after which the run ends, earlier starts included; 0: no limit"},
     {"threads", CONFIG_INT, AT(threads), "threads", "0", 0, 1024, NULL,
-     "threads of the step; 0: one per core. The bits of a result depend on it"},
+     "threads of the step; 0: one for each core, or fewer where a CPU quota (cgroup) allows less. "
+     "The bits of a result depend on it"},
 };
 static const struct config_option run_options_table[] = {
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
@@ -342,8 +343,7 @@ void learner_options_slice(const struct learner_options *options, int64_t rank, 
 /* Cores for one rank. */
 static int64_t cores(const struct learner_options *options)
 {
-    cpu_set_t set;
-    const int64_t mine = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+    const int64_t mine = cores_available();
     const bool bound = mine < sysconf(_SC_NPROCESSORS_ONLN);
     const bool here = options->exchange[0] == '\0' || rpc_address_is_local(options->exchange);
     const int64_t share = bound || !here ? mine : mine / options->ranks;

@@ -261,7 +261,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     if (s != STATUS_OK) {
         log_error("%s", err->text);
         status_reporter_say(&trainer->status, "failed: %s", err->text);
-        return s == STATUS_CORRUPT ? 2 : 1; /* 2: of no use to start it again so */
+        return status_exit_code(s);
     }
     if (run->state == NULL) {
         log_info("%s before there was anything to learn from", ending ? "ended" : "stopped");

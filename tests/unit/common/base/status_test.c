@@ -68,6 +68,23 @@ static void errno_is_translated(void **state)
     assert_int_not_equal(err_errno(&err, 0, "w"), STATUS_OK);
 }
 
+static void only_what_a_restart_cannot_change_is_final(void **state)
+{
+    (void)state;
+    assert_int_equal(status_exit_code(STATUS_OK), 0);
+    const status final[] = {STATUS_INVALID, STATUS_CORRUPT, STATUS_MISMATCH, STATUS_UNIMPLEMENTED,
+                            STATUS_TOO_LONG};
+    for (size_t i = 0; i < sizeof final / sizeof final[0]; i++) {
+        assert_int_equal(status_exit_code(final[i]), 2);
+    }
+    const status others[] = {STATUS_NO_MEMORY, STATUS_IO,   STATUS_UNAVAILABLE, STATUS_DENIED,
+                             STATUS_TIMEOUT,   STATUS_FULL, STATUS_EXISTS,      STATUS_LIMIT,
+                             STATUS_INTERNAL,  -9999};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        assert_int_equal(status_exit_code(others[i]), 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -76,6 +93,7 @@ int main(void)
         cmocka_unit_test(context_without_a_reason_names_the_code),
         cmocka_unit_test(long_texts_are_cut_and_terminated),
         cmocka_unit_test(errno_is_translated),
+        cmocka_unit_test(only_what_a_restart_cannot_change_is_final),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

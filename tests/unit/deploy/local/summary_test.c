@@ -110,6 +110,43 @@ static void a_damaged_part_is_named(void **state)
     assert_false(summary_is_there(scratch_folder));
 }
 
+static void a_long_file_is_read_at_its_end(void **state)
+{
+    (void)state;
+    char path[2 * SCRATCH_SIZE];
+    FILE *file = fopen(scratch_path(path, scratch_folder, "learner.jsonl"), "w");
+    assert_non_null(file);
+    for (int i = 1; i <= 40000; i++) { /* 3 MiB, and lines that the last MiB cuts */
+        fprintf(file, "{\"step\": %d, \"learning_seconds\": %d, \"more\": \"0123456789012345\"}\n",
+                i, 2 * i);
+    }
+    assert_int_equal(fclose(file), 0);
+    struct err err = {0};
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    assert_number("learner_steps", 40000);
+    assert_number("learner_steps_per_second", 0.5);
+}
+
+static void a_cut_last_line_is_skipped(void **state)
+{
+    (void)state;
+    char path[2 * SCRATCH_SIZE];
+    scratch_write(scratch_path(path, scratch_folder, "learner.jsonl"),
+                  "{\"step\": 100, \"learning_seconds\": 4}\n\n{\"step\": 200, \"learning_sec");
+    struct err err = {0};
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    assert_number("learner_steps", 100);
+    /* One line without its end, and nothing else. */
+    scratch_write(path, "{\"step\": 7, \"learning_seconds\": 1}");
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    assert_number("learner_steps", 7);
+    scratch_write(path, "");
+    assert_int_equal(make_summary(&err), STATUS_OK);
+    scratch_write(path, "nothing of\nuse\n");
+    assert_int_equal(make_summary(&err), STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "learner.jsonl"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -117,6 +154,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_not_made_is_left_out, scratch_set_up,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_part_is_named, scratch_set_up, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_long_file_is_read_at_its_end, scratch_set_up,
+                                        scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_cut_last_line_is_skipped, scratch_set_up,
+                                        scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
