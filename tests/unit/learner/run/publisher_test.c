@@ -292,7 +292,7 @@ static void old_packages_are_bounded(void **state)
             ended++;
         } else {
             rpc_stream_cancel(streams[i]);
-            (void)rpc_stream_finish(streams[i], 1000, &why);
+            (void)!rpc_stream_finish(streams[i], 1000, &why);
         }
         rpc_channel_close(channels[i]);
     }
