@@ -411,7 +411,7 @@ static char *json_page(void *arg)
     return metrics_json();
 }
 
-/* ---- life ---- */
+/* ---- opening and closing ---- */
 
 /* Writes the address where others look for it, and keeps the path to remove it at the end. */
 static status write_port_file(struct admin *admin, const char *port_file, struct err *err)

@@ -27,7 +27,7 @@ typedef char *admin_page(void *arg);
  * password and no TLS. */
 status admin_open(struct admin **admin, const char *address, bool allow_remote,
                   const char *port_file, struct err *err) MUST_CHECK;
-/* Before or after requests came; `path` and `content_type` are borrowed for the life of `admin`. At
+/* Before or after requests came; `path` and `content_type` must stay valid until admin_close. At
  * most 32 pages. */
 void admin_add_page(struct admin *admin, const char *path, const char *content_type,
                     admin_page *page, void *arg);

@@ -130,8 +130,9 @@ static status find_flag(const struct config_section *sections, size_t n, const c
         return refuse_flag(sections, n, name, err);
     }
     if (found > 1) {
-        return err_set(err, STATUS_INVALID, "--%s: stands in %zu sections: say --SECTION.%s=..",
-                       name, found, name);
+        return err_set(err, STATUS_INVALID,
+                       "--%s: %zu sections have this option; write --SECTION.%s=..", name, found,
+                       name);
     }
     return STATUS_OK;
 }

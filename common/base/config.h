@@ -118,8 +118,8 @@ struct config_section {
  *
  * Handles itself, and then sets *done: --help; --version; --options, which prints the table for
  * programs; --sample, which prints a commented YAML file of these sections. A flag is --name=value,
- * or --section.name=value where a name stands in two sections; --name alone turns a CONFIG_BOOL on.
- * Positional arguments are INVALID.
+ * or --section.name=value where two sections have an option of that name; --name alone turns a
+ * CONFIG_BOOL on. Positional arguments are INVALID.
  *
  * After an error the values are partly set, and of no use. A default that its own option refuses is
  * a bug: ASSERT. */

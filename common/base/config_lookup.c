@@ -200,7 +200,7 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-/* Keeps `name` in *best when it is nearer to `wrong` than what stands there. */
+/* Keeps `name` in *best if it is nearer to `wrong` than the present one. */
 static void keep_nearer(const char *wrong, const char *name, const char **best, size_t *least)
 {
     const size_t d = distance(wrong, name);

@@ -22,7 +22,7 @@ bool config_is_list(const struct config_option *option);
 /* "an integer 1..65536", "true or false", "one of a, b, c". */
 void config_expected(const struct config_option *option, char *text, size_t size);
 
-/* Writes the field as it would stand in YAML. */
+/* Writes the field as YAML. */
 void config_value_print(struct text *out, const struct config_option *option, const void *field);
 
 /* Writes a text bare where YAML reads it back as the same text, else in double quotes. */

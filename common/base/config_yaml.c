@@ -276,7 +276,7 @@ static status read_group_entry(struct reader *r, const struct config_section *se
     char name[CONFIG_VIEW_NAME_SIZE];
     const struct config_section view = config_entry_view(section, group, entry, name);
     if (!added) {
-        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: stands here twice", r->path, line_of(r),
+        return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: given twice", r->path, line_of(r),
                        name);
     }
     s = next_event(r);

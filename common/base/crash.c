@@ -18,10 +18,10 @@
 static char banner[160];
 static size_t banner_size;
 static atomic_bool printed;
-/* A stack overflow leaves no room on the stack for the handler. */
+/* After a stack overflow the handler cannot run on the same stack. */
 static unsigned char handler_stack[STACK_SIZE];
 
-/* write() until all is written or nobody reads any more. Async-signal-safe. */
+/* Writes everything, unless the reader is gone. Async-signal-safe. */
 static void put(const char *text, size_t size)
 {
     while (size > 0) {

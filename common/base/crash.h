@@ -1,5 +1,5 @@
-/* The last words of a process that crashes: signal, version and backtrace on stderr, as far as
- * possible async-signal-safe. */
+/* The report of a crash on stderr: signal, version and backtrace. As far as possible
+ * async-signal-safe. */
 #ifndef HINDCAST_BASE_CRASH_H
 #define HINDCAST_BASE_CRASH_H
 
@@ -14,7 +14,7 @@ void crash_install(const char *process);
  * signal ends the process at once, without the handler: every thread must leave them unblocked. */
 void crash_unblock_faults(sigset_t *set);
 
-/* Prints the backtrace of the caller, once in the life of the process: an ASSERT prints it where it
+/* Prints the backtrace of the caller, once per process: an ASSERT prints it where it
  * failed, and the abort that follows does not print it again. */
 void crash_print_backtrace(void);
 

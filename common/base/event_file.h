@@ -24,7 +24,7 @@
 #define EVENT_SCALARS_MAX 1024 /* of one step */
 
 struct event_scalar {
-    char tag[EVENT_TAG_SIZE]; /* "critic_loss", "kl_mean/3": what stands before / is a group */
+    char tag[EVENT_TAG_SIZE]; /* "critic_loss", "kl_mean/3": the part before / is the group */
     double value;
 };
 

@@ -68,7 +68,7 @@ void experiment_offer_environments(const char *const *names)
     }
 }
 
-/* target <- "a" "b" "c". What does not fit is cut; whoever opens the path then names it. */
+/* target <- "a" "b" "c". A result that does not fit is cut, and opening it reports the path. */
 static void join(char target[CONFIG_TEXT_SIZE], const char *a, const char *b, const char *c)
 {
     const int length = snprintf(target, CONFIG_TEXT_SIZE, "%s%s%s", a, b, c);

@@ -140,7 +140,7 @@ status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
         s = err_errno(err, errno, "stat %s", path);
         goto close_fd;
     }
-    /* open() succeeds on a folder, and read() then gives a reason that nobody understands. */
+    /* open() succeeds on a folder, and the later error of read() would not explain it. */
     if (S_ISDIR(info.st_mode)) {
         s = err_set(err, STATUS_INVALID, "%s: is a folder, expected a file", path);
         goto close_fd;
@@ -299,7 +299,7 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
     if (snprintf(aside, sizeof aside, "%s.tmp", path) >= (int)sizeof aside) {
         return err_set(err, STATUS_INVALID, "%.64s..: path too long", path);
     }
-    /* Names can be exchanged whatever stands behind them: a folder must not become a file. */
+    /* An exchange of names works with folders, too: refuse to turn one into a file. */
     struct stat info;
     const bool was_there = lstat(path, &info) == 0;
     if (was_there && S_ISDIR(info.st_mode)) {
@@ -341,7 +341,7 @@ status file_lock(const char *path, int *fd, struct err *err)
      * that ends. */
     if (flock(opened, LOCK_EX | LOCK_NB) != 0) {
         const int number = errno;
-        /* Who holds it stands in the file, for the message. */
+        /* The file holds the pid of the holder, for the message. */
         char holder[32] = "";
         const ssize_t n = pread(opened, holder, sizeof holder - 1, 0);
         holder[n > 0 ? strcspn(holder, "\n") : 0] = '\0';
@@ -352,7 +352,7 @@ status file_lock(const char *path, int *fd, struct err *err)
         }
         return err_errno(err, number, "lock %s", path);
     }
-    /* For the human who wonders who has it; the lock holds without it. */
+    /* For the message above; the lock itself does not need it. */
     char text[32];
     const int length = snprintf(text, sizeof text, "pid %ld\n", (long)getpid());
     if (ftruncate(opened, 0) != 0 || pwrite(opened, text, (size_t)length, 0) != length) {

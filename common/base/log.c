@@ -119,7 +119,7 @@ static void write_out(const char *text, size_t size)
     while (size > 0) {
         const ssize_t n = write(STDERR_FILENO, text, size);
         if (n <= 0) {
-            return; /* nobody listens: nothing else to be done */
+            return; /* no reader: nothing can be done */
         }
         text += n;
         size -= (size_t)n;

@@ -14,7 +14,7 @@
 struct metric;
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
-/* Registers for the life of the process; the same name and labels again gives the same metric.
+/* Registers until the process ends; the same name and labels again gives the same metric.
  * `labels` is NULL or `task="run",statistic="mean"`. Counters' names end in _total. Aborts when out
  * of memory: start-up only. */
 struct metric *metric_counter(const char *name, const char *help, const char *labels);

@@ -37,8 +37,8 @@ void noise_normal(float *out, size_t n, uint64_t seed, uint64_t step, uint32_t p
 /* Element `i` of (seed, step, purpose), uniform in 0..n-1 (multiply-shift over 64 bits); n >= 1. */
 uint64_t noise_below(uint64_t n, uint64_t seed, uint64_t step, uint32_t purpose, uint64_t i);
 
-/* One block of Philox 4x32-10: out(4) from counter(4) and key(2). What the two above stand on; here
- * for tests. */
+/* One block of Philox 4x32-10: out(4) from counter(4) and key(2). The two functions above use it;
+ * exported for tests. */
 void noise_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
 
 /* The key that noise_normal (kind 1) and noise_below (kind 2) use; for tests. */

@@ -1,4 +1,4 @@
-/* The life of a process: signals, loop, admin page, status line, and an end that cannot hang.
+/* A process from start to end: signals, loop, admin page, status line, bounded shutdown.
  *
  * SIGTERM and SIGINT are blocked in all threads. While the process starts, a small thread waits for
  * them (start_watch): the main thread may be opening a large store, or hang in a library. From
@@ -363,7 +363,7 @@ static status end_with_supervisor(struct err *err)
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0) {
         return err_errno(err, errno, "prctl");
     }
-    /* It may have died before that; then nobody would ever tell. */
+    /* It may have died before the prctl: no signal would ever come. */
     if (strtol(supervisor, NULL, 10) != (long)getppid()) {
         return err_set(err, STATUS_CLOSED, "process %s, which started this one, is gone",
                        supervisor);

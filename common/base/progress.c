@@ -1,4 +1,4 @@
-/* Progress for a human: a bar that is redrawn on a terminal, or a log line now and then elsewhere.
+/* Progress on stderr: a bar that is redrawn on a terminal, or a log line now and then elsewhere.
  * The rule that decides when a line is due is a function of time and fraction alone (is_due), and
  * so is the bar's text (progress_bar); only progress_show writes. */
 #include "common/base/progress.h"

@@ -1,4 +1,4 @@
-/* Where a process stands, shown to a human on stderr.
+/* The progress of a process, shown on stderr.
  *
  * On a terminal, one line, redrawn in place below the log:
  *

@@ -1,7 +1,7 @@
 /* A ring of pointers under one mutex, with a condition variable for either side.
  *
  * A push signals one waiting taker, a pop one waiting pusher. Closing wakes everybody: pushers get
- * CLOSED at once, takers after the last item. Whoever polls instead of waiting (a loop) gets the
+ * CLOSED at once, takers after the last item. A loop, which cannot wait, sets a
  * wake-up function, which runs outside the lock because it may take other locks. */
 #include "common/base/queue.h"
 
@@ -135,7 +135,7 @@ status queue_push(struct queue *queue, void *item, uint64_t timeout_ms)
     while (!queue->closed && queue->length == queue->capacity && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&queue->not_full, &queue->lock, &end);
     }
-    /* Closed counts more than a place that came free: nobody would take the item. */
+    /* Closed comes before a free place: no thread would take the item. */
     if (queue->closed || queue->length == queue->capacity) {
         const status s = queue->closed ? STATUS_CLOSED : STATUS_TIMEOUT;
         pthread_mutex_unlock(&queue->lock);

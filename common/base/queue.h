@@ -1,8 +1,8 @@
 /* The one bounded queue through which threads pass whole messages.
  *
- * Elements are pointers; who takes one owns it. Any number of threads on both sides. A wake-up can
- * stand behind it: called, outside the lock, after a push into an empty queue (it must not block;
- * wake-ups coalesce, so the taker always takes all there is). */
+ * Elements are pointers; who takes one owns it. Any number of threads on both sides. An optional
+ * wake-up function is called, outside the lock, after a push into an empty queue (it must not
+ * block; wake-ups coalesce, so the taker always takes all there is). */
 #ifndef HINDCAST_BASE_QUEUE_H
 #define HINDCAST_BASE_QUEUE_H
 
@@ -20,7 +20,7 @@ void queue_set_wake(struct queue *queue, void (*wake)(void *arg), void *arg);
 
 /* QUEUE_FULL when full, CLOSED after queue_close; then the caller still owns `item`. */
 status queue_try_push(struct queue *queue, void *item) MUST_CHECK;
-/* Waits for room: OK, TIMEOUT, CLOSED. */
+/* Waits for a free place: OK, TIMEOUT, CLOSED. */
 status queue_push(struct queue *queue, void *item, uint64_t timeout_ms) MUST_CHECK;
 /* The oldest item, or NULL when there is none. */
 void *queue_try_pop(struct queue *queue);

@@ -1,7 +1,7 @@
 /* Status codes and readable errors.
  *
  * Three kinds of trouble are kept apart. What can be expected (full, closed, corrupt, peer gone) is
- * a `status` that the caller must look at. What a human will read is a `struct err` that gains
+ * a `status` that the caller must look at. What a person will read is a `struct err` that gains
  * context on its way up: "restore run-7: read header: bad checksum at byte 4096". What only a bug
  * can cause is ASSERT. Data from wire, disk, configuration or simulator is never asserted: it is
  * checked, refused. */
@@ -33,7 +33,7 @@
     X(CLOSED, -9, "closed or cancelled")                                                           \
     X(UNAVAILABLE, -10, "peer not reachable")                                                      \
     X(DENIED, -11, "not permitted")                                                                \
-    X(FULL, -12, "no room left")                                                                   \
+    X(FULL, -12, "no space left")                                                                  \
     X(IO, -13, "input or output failed")                                                           \
     X(UNIMPLEMENTED, -14, "not implemented by this peer")                                          \
     X(INTERNAL, -15, "internal error")                                                             \
@@ -53,7 +53,7 @@ enum status_code { STATUS_MAP(STATUS_ENUM) };
 
 typedef enum status_code status;
 
-/* Why something failed, for a human. `text` is always terminated; longer reasons are cut at the
+/* Why something failed, for a person. `text` is always terminated; longer reasons are cut at the
  * end. */
 struct err {
     status code;

@@ -16,7 +16,7 @@ void text_fini(struct text *text)
     *text = (struct text){0};
 }
 
-/* Room for n more and the final 0. */
+/* Makes space for n more bytes and the final 0. False: memory failed, now or before. */
 static bool reserve(struct text *text, size_t n)
 {
     if (text->failed) {

@@ -1,4 +1,4 @@
-/* New calls: which method, is there room, may the caller.
+/* New calls: find the method, check the role of the caller and the limits.
  *
  * All calls come through gRPC's catch-all request, so that an unknown method is answered like any
  * other. A few accept slots are armed at all times; each takes one call and is armed again. The
@@ -135,7 +135,8 @@ static status bearer_token(const grpc_metadata_array *metadata, char **token)
     return STATUS_OK;
 }
 
-/* Who is it, and may they? Returns 0, or the gRPC code to refuse with, and why. */
+/* Checks the caller's token against the method's roles. Returns 0, or the gRPC code to refuse
+ * with and the reason. */
 static int check_role(const struct rpc_server *server, const struct served_method *served,
                       const grpc_metadata_array *metadata, unsigned *roles, const char **why)
 {
@@ -194,8 +195,8 @@ static uint64_t monotonic_ns(gpr_timespec time)
     return seconds * NS_PER_S + nanoseconds;
 }
 
-/* Is there room? Refused calls and those without a token have bounds of their own: callers without a
- * token must not use up the calls of those who have one. */
+/* Checks the limits. Refused calls and those without a token have bounds of their own: callers
+ * without a token must not use up the calls of those who have one. */
 static int check_limits(struct rpc_server *server, bool anonymous, const char **why)
 {
     *why = "too many calls at once";

@@ -27,8 +27,8 @@ struct address_target {
 status address_open(struct address_target *target, const char *address, struct err *err) MUST_CHECK;
 void address_close(struct address_target *target); /* all zero is fine, too */
 
-/* Makes sure that the target can be listened on, before gRPC tries: a socket file that nobody
- * listens on is removed; one that somebody listens on is EXISTS; a file that is no socket is
+/* Makes sure that the target can be listened on, before gRPC tries: a socket file without a
+ * listener is removed; one with a listener is EXISTS; a file that is no socket is
  * INVALID. TCP addresses pass. */
 status address_prepare(const struct address_target *target, const char *address,
                        struct err *err) MUST_CHECK;

@@ -30,7 +30,7 @@
 #define KEEPALIVE_TIME_MS    10000
 #define KEEPALIVE_TIMEOUT_MS 10000
 
-/* ---- Life ---- */
+/* ---- Opening and closing ---- */
 
 static grpc_arg int_arg(char *key, size_t value)
 {

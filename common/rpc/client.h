@@ -66,7 +66,7 @@ status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *
 status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms) MUST_CHECK;
 /* No more will be sent. Waits as rpc_stream_send does, 10 s at most. */
 status rpc_stream_half_close(struct rpc_stream *stream) MUST_CHECK;
-/* The next message. TIMEOUT: none yet, the stream lives on and the next recv goes on waiting;
+/* The next message. TIMEOUT: none yet; the stream stays open and the next recv continues to wait;
  * CLOSED: the stream has ended. */
 status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message,
                        uint64_t timeout_ms) MUST_CHECK;

@@ -1,5 +1,5 @@
 /* Running out of file descriptors. gRPC 1.51 gives a listening socket up for good when accept fails
- * with EMFILE: the server lives on and nobody reaches it any more. This program's accept4 stands
+ * with EMFILE: the server goes on but cannot be reached any more. This program's accept4 stands
  * before the C library's: a connection for which there is no descriptor is taken with one that was
  * kept for it, closed at once, and gRPC is told that nobody is waiting. The peer sees a connection
  * that ends, and tries again later. */

@@ -53,7 +53,7 @@ static void on_check(struct rpc_call *call, const ProtobufCMessage *message)
     rpc_call_reply(call, &response.base);
 }
 
-/* A watcher that does not read what it is told is sent away, rather than told late. */
+/* Ends a watcher that does not read, instead of queueing states for it. */
 static void tell(struct health_watch *watch, health_state state)
 {
     if (watch->said == state) {

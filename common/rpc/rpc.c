@@ -1,4 +1,4 @@
-/* What server and client share: status codes, gRPC's life, received payloads. */
+/* What server and client share: status codes, gRPC's start and end, received payloads. */
 #define LOG_MODULE "rpc"
 #include "common/rpc/rpc.h"
 

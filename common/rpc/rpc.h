@@ -74,11 +74,12 @@ bool rpc_address_is_local(const char *address);
  * and need not be there. */
 status rpc_address_check(const char *address, struct err *err) MUST_CHECK;
 
-/* Sets `err` to "ADDRESS: not reachable", with the reason where a host name cannot be resolved, which
- * is looked up now and may take seconds. Returns UNAVAILABLE. */
+/* Sets `err` to "ADDRESS: not reachable", with the reason where a host name cannot be resolved,
+ * which is looked up now and may take seconds. Returns UNAVAILABLE. */
 status rpc_address_unreachable(const char *address, struct err *err);
 
-/* gRPC's life: counted; init before the first thread that uses rpc, signals blocked by then. */
+/* Start and end of gRPC, counted. Call rpc_init before the first thread that uses rpc, with signals
+ * blocked. */
 void rpc_init(void);
 void rpc_fini(void);
 

@@ -1,4 +1,5 @@
-/* A server's life: open (bind), add services, start (the call thread), close (drain, join).
+/* A server from open to close: open (bind), add services, start (the call thread), close (drain,
+ * join).
  *
  * Addresses are bound when the server is opened, so that a process which cannot serve ends before
  * it has done anything else; calls are accepted from start on. Closing runs the drain of serving.c
@@ -18,7 +19,7 @@
 
 #define MAX_CALLS_DEFAULT 1024
 
-/* A peer that vanished without a word is noticed after these. They must stand well above a second:
+/* A peer that disappeared is detected after these times. They must be well above a second:
  * a blocking client that computes between two calls answers pings from gRPC's backup poller only.
  */
 #define KEEPALIVE_TIME_MS    20000
@@ -49,7 +50,7 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
         quota_arg(GRPC_ARG_RESOURCE_QUOTA, quota),
         int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                 options->idle_ms ? options->idle_ms : RPC_SERVER_IDLE_MS),
-        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two servers share a port without a word */
+        int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two servers could share a port unnoticed */
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, server->max_message_bytes),
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, server->max_message_bytes),
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, 2 * server->max_calls),

@@ -1,11 +1,11 @@
-/* The serving side: one call thread lives in the completion queue and runs every handler.
+/* The serving side: one call thread waits in the completion queue and runs every handler.
  *
  * Everything here but rpc_server_post, rpc_call_retain and rpc_call_release is for the call thread,
  * that is: for handlers, posted functions and timers. State that only handlers touch needs no lock.
  *
- * A call's life:  start -> message* -> half_closed -> done.  `done` comes exactly once for every
- * `start`, also when the client vanished or the deadline passed; afterwards all functions on the
- * call answer CLOSED. */
+ * The states of a call: start -> message* -> half_closed -> done. `done` comes exactly once for
+ * every `start`, also when the client vanished or the deadline passed; afterwards all functions on
+ * the call answer CLOSED. */
 #ifndef HINDCAST_RPC_SERVER_H
 #define HINDCAST_RPC_SERVER_H
 
@@ -29,8 +29,9 @@ struct rpc_method {
      * exactly once. */
     void (*message)(struct rpc_call *call, const ProtobufCMessage *request);
     void (*half_closed)(struct rpc_call *call); /* the client sends no more; optional */
-    void (*sent)(struct rpc_call *call);        /* a message left: there is room again; optional */
-    void (*done)(struct rpc_call *call);        /* free rpc_call_state here; optional */
+    void (*sent)(
+        struct rpc_call *call); /* a message was sent: the queue has a free place; optional */
+    void (*done)(struct rpc_call *call); /* free rpc_call_state here; optional */
 };
 
 struct rpc_server_options {

@@ -1,4 +1,4 @@
-/* The call thread: it lives in the completion queue and runs everything that touches calls.
+/* The call thread: it waits in the completion queue and runs everything that touches calls.
  *
  * One round takes one event: an operation that ended, a wake-up (posted functions), or the time for
  * a timer. The end has an order: stop accepting; let calls end; cancel what lasts too long; run

@@ -1,6 +1,6 @@
 /* The parts of a server that its files share. Internal to common/rpc.
  *
- *   server.c   life: open, add, start, close
+ *   server.c   open, add, start, close
  *   serving.c  the call thread: its loop, posted functions, timers, drain
  *   accept.c   new calls: method table, limits, roles
  *   call.c     one call: reading, writing, its end

@@ -80,7 +80,7 @@ struct endpoint_settings {
 status endpoint_open(struct endpoint **endpoint, const struct endpoint_settings *settings,
                      struct err *err) MUST_CHECK;
 
-/* For rpc_server_add, rpc_server_every, rpc_server_post. Lives until endpoint_close. */
+/* For rpc_server_add, rpc_server_every, rpc_server_post. Valid until endpoint_close. */
 struct rpc_server *endpoint_server(const struct endpoint *endpoint);
 
 /* Starts the call thread; from now on health says SERVING. Logs each address with its port. */

@@ -1,5 +1,5 @@
-/* The names of the roles. Which role may call which method stands beside the methods of each
- * service. */
+/* The names of the roles. The table of methods of each service says which role may call
+ * which. */
 #include "common/service/roles.h"
 
 static const struct tokens_role ROLES[] = {{"insert", ROLE_INSERT},

@@ -345,7 +345,7 @@ static void mistakes_in_flags(void **state)
                         "--batch_snippets: \"many\": expected an integer 1..65536");
     assert_flag_refused("--batch_snipets=3", "--batch_snipets: unknown flag (did you mean "
                                              "\"batch_snippets\"?), see --help");
-    assert_flag_refused("--seed=3", "--seed: stands in 2 sections: say --SECTION.seed=..");
+    assert_flag_refused("--seed=3", "--seed: 2 sections have this option; write --SECTION.seed=..");
     assert_flag_refused("--evaluator.seed=3", "--evaluator.seed: unknown flag, see --help");
     assert_flag_refused("--batch_snippets",
                         "--batch_snippets: no value: expected --batch_snippets=VALUE, an integer "
@@ -639,7 +639,7 @@ static void mistakes_in_groups(void **state)
     assert_refused("learner:\n  tables:\n    a: {tables: {b: {}}}\n",
                    ":3: learner.tables.a.tables: unknown option (did you mean \"tags\"?)");
     assert_refused("learner:\n  tables:\n    a: {rows: 3}\n    a: {rows: 4}\n",
-                   ":4: learner.tables.a: stands here twice");
+                   ":4: learner.tables.a: given twice");
     assert_refused("learner:\n  tables: {}\n  tables: {}\n",
                    ":3: learner.tables: already set in line 2");
     assert_refused("learner:\n  tabels: {}\n",
