@@ -68,6 +68,7 @@ static bool processor_has(const struct kernels_table *table)
     return true;
 }
 
+/* The first table that runs here. */
 static const struct kernels_table *best(void)
 {
     for (size_t i = 0; i < N_ALL; i++) {

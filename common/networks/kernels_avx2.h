@@ -33,8 +33,8 @@ typedef __m256i lanes;
 #define v_max(a, b)              _mm256_max_ps(a, b)
 #define v_min(a, b)              _mm256_min_ps(a, b)
 #define v_round(a)               _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define v_above_0(a, x, y)       _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ))
 #define v_abs(a)                 _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a)
+#define v_above_0(a, x, y)       _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, _mm256_setzero_ps(), _CMP_GT_OQ))
 
 /* The mask of the first n lanes; n may be negative or beyond LANES. */
 static inline lanes v_lanes(int n)

@@ -113,6 +113,8 @@ static inline __m256i v_bf16(vec v)
 
 #define KERNELS_BF16_NATIVE false
 
+/* The same in two steps of float: a bf16 is the upper half of one, so that a shift and a mask make
+ * both halves of a lane floats. */
 static inline vec v_pairs_fma(ivec a, ivec b, vec c)
 {
     const ivec high = _mm512_set1_epi32(-65536);

@@ -50,6 +50,7 @@ static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_
     const int padded = padded_inputs(I);
     for (int o = first_o; o < first_o + n_o; o += TILE_O) {
         uint16_t *tile = packed + (size_t)o * (size_t)padded;
+        /* A place in a tile: row i % 32 / 2, then the pair of output j. */
         for (int i = 0; i < padded; i++) {
             uint16_t *pairs = tile + i / TILE_K * TILE_ALL + i % TILE_K / 2 * TILE_K + i % 2;
             for (int j = 0; j < TILE_O; j++) {
@@ -81,6 +82,7 @@ static struct tile_rows rows_of(const uint16_t *x, size_t ld_x, int I, int rows,
     if (I % TILE_K == 0 && rows % TILES_ROWS == 0) {
         return (struct tile_rows){x, ld_x * sizeof *x};
     }
+    /* Zeros after the inputs of each row, and whole rows of zeros after the last. */
     const size_t padded = (size_t)padded_inputs(I);
     const int whole = (rows + TILES_ROWS - 1) / TILES_ROWS * TILES_ROWS;
     for (int r = 0; r < whole; r++) {

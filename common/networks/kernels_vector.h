@@ -357,6 +357,7 @@ static void pack_rows(float *panel, const float *b, size_t ld_b, int K, int colu
     const lanes second = v_lanes(columns - LANES);
     for (int k = 0; k < K; k++) {
         const float *b_k = b + (size_t)k * ld_b;
+        /* A full row of the panel, or one cut and filled up with zeros. */
         if (columns >= PANEL) {
             v_store(panel, v_load(b_k));
             v_store(panel + LANES, v_load(b_k + LANES));

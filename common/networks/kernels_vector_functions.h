@@ -9,6 +9,7 @@
 ALWAYS vec exp_v(vec x)
 {
     x = v_min(v_set(88.0f), v_max(v_set(-87.0f), x));
+    /* ln 2 in two parts, so that r keeps its last places. */
     const vec n = v_round(v_mul(x, v_set(1.44269504f)));
     vec r = v_fma(n, v_set(-0.693359375f), x);
     r = v_fma(n, v_set(2.12194440e-4f), r);

@@ -188,6 +188,7 @@ void policy_free(struct policy *policy)
     if (policy == NULL) {
         return;
     }
+    /* Also a policy that was only half made: absent parts are NULL. */
     safetensors_free(policy->file);
     mem_free(policy->bytes);
     mem_free(policy->normalizer);

@@ -186,6 +186,7 @@ static status read_notes(struct safetensors *file, const cJSON *item, struct err
     return STATUS_OK;
 }
 
+/* By offset; of empty tensors at the same one the order does not matter. */
 static int by_begin(const void *a, const void *b)
 {
     const struct entry *x = a;
@@ -252,6 +253,7 @@ static status read_header(struct safetensors *file, const unsigned char *body, s
     cJSON_ArrayForEach(item, file->header)
     {
         status s;
+        /* The metadata is one entry among the tensors. */
         if (strcmp(item->string, "__metadata__") == 0) {
             s = file->notes != NULL ? err_set(err, STATUS_CORRUPT, "__metadata__ appears twice")
                                     : read_notes(file, item, err);

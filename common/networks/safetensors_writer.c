@@ -36,6 +36,7 @@ void safetensors_writer_free(struct safetensors_writer *writer)
     if (writer == NULL) {
         return;
     }
+    /* Names and texts are copies; the data is the callers'. */
     for (size_t i = 0; i < writer->n_tensors; i++) {
         mem_free((char *)(uintptr_t)writer->tensors[i].name);
     }

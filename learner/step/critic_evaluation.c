@@ -35,6 +35,7 @@ void critic_evaluation(struct workspace *work, float *out, const struct network 
     const size_t Q = (size_t)net->shape->Q;
     const int ready = critic_evaluation_rows();
     const int chunk = n < ready ? ready / n : 1;
+    /* Whole states at a time, so that the network sees runs of n samples of one state. */
     for (int row = 0; row < rows; row += chunk) {
         const int now = (rows - row < chunk ? rows - row : chunk) * n;
         const size_t first = (size_t)row * (size_t)n;

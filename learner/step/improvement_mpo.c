@@ -137,12 +137,14 @@ void improvement_mpo(struct workspace *work, const struct group *group, struct v
 
     network_forward(&work->tape, net, group->x, (size_t)step->I, S);
     gaussian_forward(work->policy.mean, work->policy.std, head, work->tape.out, ld_out, S);
+    /* The weights of a state are used at once, for all of its dimensions. */
     for (int s = 0; s < S; s++) {
         e_step(step, &work->sums, work->weights, value->q + (size_t)s * M, group->task[s]);
         for (int i = 0; i < A; i++) {
             m_step(work, value, s, i);
         }
     }
+    /* Back through the head and the network. */
     gaussian_backward(work->dout, ld_out, head, work->gradient.mean, work->gradient.std,
                       work->policy.mean, work->tape.out, ld_out, S);
     network_backward(work->gradients + step->policy.at, NULL, 0, net, &work->tape, work->dout, S);

@@ -18,6 +18,7 @@ static void fit(struct workspace *work, const struct group *group, const struct 
     const size_t ld_in = (size_t)(step->I + step->settings->A);
     const size_t ld_out = work->tape.ld_out;
 
+    /* Q at the logged actions, and d loss / d Q = Q - y. */
     network_forward(&work->tape, &critic->now, group->xa, ld_in, group->S);
     for (int s = 0; s < group->S; s++) {
         const double q = (double)work->tape.out[(size_t)s * ld_out];
@@ -32,6 +33,7 @@ static void fit(struct workspace *work, const struct group *group, const struct 
 void policy_evaluation(struct workspace *work, const struct group *group, const struct value *value)
 {
     fit(work, group, value, &work->step->critic, &work->sums.critic_loss);
+    /* The mean target is reported once, whatever the number of critics. */
     for (int s = 0; s < group->S; s++) {
         work->sums.target += target(work->step, group, value, s);
     }

@@ -104,11 +104,13 @@ void prior_fit(struct workspace *work, const struct group *group, const struct v
     const size_t ld_out = work->tape.ld_out;
     const int S = group->S;
 
+    /* The prior at the states is kept: the improvement samples from it or stays near it. */
     network_forward(&work->tape, net, group->x, (size_t)step->I, S);
     gaussian_forward(prior->mean, prior->std, head, work->tape.out, ld_out, S);
     for (int u = 0; u < group->n; u++) {
         fit_snippet(work, group, value, prior, u);
     }
+    /* Back through the head and the network, from the gradients by mean and std. */
     gaussian_backward(work->dout, ld_out, head, work->gradient.mean, work->gradient.std,
                       prior->mean, work->tape.out, ld_out, S);
     network_backward(work->gradients + step->prior.at, NULL, 0, net, &work->tape, work->dout, S);

@@ -72,6 +72,7 @@ static void init(struct state *state, const struct settings *settings)
                    group->size * sizeof *params);
         }
     }
+    /* Multipliers are given; their rho is stored. */
     fill_dual(state, "rho_eta", settings->init_eta);
     fill_dual(state, "rho_mean", settings->init_alpha_mean);
     fill_dual(state, "rho_std", settings->init_alpha_std);

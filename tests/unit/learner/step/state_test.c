@@ -266,9 +266,51 @@ static void no_memory_leaves_nothing_behind(void **state)
     }
 }
 
+/* Every change gives a version that no state had before; reading gives none. */
+static void changes_give_new_versions(void **unused)
+{
+    (void)unused;
+    const struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *a, *b;
+    struct err err;
+    assert_int_equal(state_new(&a, &settings, &err), STATUS_OK);
+    assert_int_equal(state_new(&b, &settings, &err), STATUS_OK);
+    uint64_t newest = state_version(b);
+    assert_true(state_version(a) != 0 && newest > state_version(a));
+
+    assert_true(state_read(a, STATE_M) != state_read(a, STATE_V));
+    assert_true(state_digest(a) == state_digest(b));
+    assert_true(state_version(b) == newest);
+
+    state_write(b, STATE_PARAMS)[0] += 1.0f;
+    assert_true(state_version(b) > newest);
+    newest = state_version(b);
+    assert_true(state_digest(a) != state_digest(b));
+    state_replace(a, STATE_PARAMS, state_read(b, STATE_PARAMS));
+    assert_true(state_version(a) > newest);
+    newest = state_version(a);
+    assert_true(state_digest(a) == state_digest(b));
+    state_set_step(a, 7);
+    assert_true(state_version(a) > newest && state_step(a) == 7);
+    newest = state_version(a);
+
+    /* A copy is the same state, and yet a change of the one that receives it. */
+    state_write(a, STATE_V)[3] = 2.0f;
+    state_copy(b, a);
+    assert_true(state_version(b) > newest && state_step(b) == 7);
+    for (int block = 0; block < STATE_BLOCKS; block++) {
+        assert_memory_equal(state_read(a, (enum state_block)block),
+                            state_read(b, (enum state_block)block),
+                            state_layout(a)->size * sizeof(float));
+    }
+    state_free(a);
+    state_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(changes_give_new_versions),
         cmocka_unit_test(a_resumed_learner_goes_on_bit_for_bit),
         cmocka_unit_test(the_same_state_gives_the_same_bytes),
         cmocka_unit_test(files_of_other_learners_are_refused),
