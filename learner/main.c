@@ -1,5 +1,8 @@
-/* hindcast-learner: reads the configuration, wires training thread, Parameters service and the
- * exchange with other ranks, runs the loop. */
+/* hindcast-learner: reads the configuration, connects the training thread, the Parameters service
+ * and the exchange with other ranks, and runs the loop thread.
+ *
+ * One program, two shapes. A learner on its own, or rank 0 of several, serves Parameters and runs a
+ * trainer; any other rank serves nothing and runs a follower. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,7 +42,7 @@ struct learner {
     struct follower *follower; /* ranks other than 0, in the trainer's place */
 };
 
-/* Reads everything; *done: there is nothing more to do (--help, --check). */
+/* Reads and checks the configuration. *done: there is nothing more to do (--help, --check). */
 static status load(struct learner *learner, int argc, char **argv, bool *done, struct err *err)
 {
     const struct config_section sections[] = {experiment_section(&learner->experiment),
@@ -62,7 +65,7 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     learner->config_digest = config_digest(&recorded);
     struct text text = {0};
     config_print_text(&text, &recorded, 1);
-    /* A run goes on bit for bit only with the same of these. */
+    /* A resumed run has the same bits only with the same threads and kernels. */
     text_format(&text, "  # %d threads, %s kernels\n", learner_options_threads(&learner->options),
                 kernels_name());
     learner->config = text_take(&text, NULL);
@@ -72,13 +75,15 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     return STATUS_OK;
 }
 
+/* Loop thread: is the process no longer needed, or no longer of use? */
 static void on_tick(void *arg)
 {
     struct learner *learner = arg;
     if (trainer_done(learner->trainer)) {
         process_stop(learner->process, 0);
     }
-    /* Evaluators that start from now on would wait for ever. A new process binds the socket again. */
+    /* Evaluators that start from now on would wait for ever. A new process binds the socket
+     * again. */
     struct err err = {0};
     if (!learner->unreachable && endpoint_check_sockets(learner->endpoint, &err) != STATUS_OK) {
         learner->unreachable = true;
@@ -87,6 +92,7 @@ static void on_tick(void *arg)
     }
 }
 
+/* Opens the server with its services: Parameters, and where ranks exchange over gRPC, Exchange. */
 static status open_service(struct learner *learner, struct err *err)
 {
     const struct experiment *experiment = &learner->experiment;
@@ -113,8 +119,8 @@ static status open_service(struct learner *learner, struct err *err)
     return s == STATUS_OK ? endpoint_start(learner->endpoint, err) : s;
 }
 
-/* One learner to a run, or one of each rank: before anything of it is touched. The lock lasts as
- * long as the process. */
+/* Allows one learner for each run and rank. Taken before any file of the run is touched, and held
+ * as long as the process lives. */
 static status lock_run(const struct experiment *experiment, int64_t rank, struct err *err)
 {
     int fd = -1;
@@ -131,7 +137,7 @@ static status lock_run(const struct experiment *experiment, int64_t rank, struct
                               : s;
 }
 
-/* A rank other than 0, from here to its end. */
+/* A rank other than 0: opens, runs to the end, closes. */
 static status run_follower(struct learner *learner, struct err *err)
 {
     const struct follower_parts parts = {.process = learner->process,
@@ -152,7 +158,7 @@ static status run_follower(struct learner *learner, struct err *err)
     return s;
 }
 
-/* A learner on its own, or rank 0 of several, from here to its end. */
+/* A learner on its own, or rank 0 of several: opens, runs to the end, closes. */
 static status run_trainer(struct learner *learner, struct err *err)
 {
     status s = open_service(learner, err);
@@ -168,6 +174,7 @@ static status run_trainer(struct learner *learner, struct err *err)
     }
     if (s == STATUS_OK) {
         process_every(learner->process, TICK_MS, on_tick, learner);
+        /* Until a signal, or until on_tick ends it. Then clients are told before calls end. */
         process_run(learner->process);
         endpoint_stop_serving(learner->endpoint);
         trainer_close(learner->trainer);
@@ -219,6 +226,7 @@ int main(int argc, char **argv)
     config_print(stderr, &shown, 1);
     fprintf(stderr, "  # %d threads, %s kernels\n", learner_options_threads(&learner.options),
             kernels_name());
+    /* The run itself. */
     s = run(&learner, &err);
     if (s != STATUS_OK) {
         log_error("%s", err.text);
@@ -226,6 +234,7 @@ int main(int argc, char **argv)
     }
     code = process_close(learner.process);
 free_config:
+    /* Over MPI an exit code alone would leave the other ranks waiting. */
     if (learner.mpi) {
         exchange_mpi_finish(code != 0);
     }

@@ -117,8 +117,8 @@ void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned c
 
 /* ---- Terms ----
  *
- * One "name: value" line for each option that all ranks must agree on. They are compared as text, so
- * that builds with different options refuse each other by name. */
+ * One "name: value" line for each option that all ranks must agree on. They are compared as text,
+ * so that builds with different options refuse each other by name. */
 
 #define TERM_SIZE 1024 /* longer lines are cut in error texts */
 

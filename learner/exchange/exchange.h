@@ -63,9 +63,9 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
 /* Ends this process's use of MPI. `failed`: all other processes of the job are ended, too. */
 void exchange_mpi_finish(bool failed);
 
-/* Brings all ranks together, with the same state. Rank 0 gives `start` complete; at the others it is
- * filled in. TIMEOUT: not all are there yet, or another process has this rank. CLOSED: the run has
- * ended (exchange_end_of). MISMATCH, INVALID, CORRUPT, DENIED: final; the text says why. */
+/* Brings all ranks together, with the same state. Rank 0 gives `start` complete; at the others it
+ * is filled in. TIMEOUT: not all are there yet, or another process has this rank. CLOSED: the run
+ * has ended (exchange_end_of). MISMATCH, INVALID, CORRUPT, DENIED: final; the text says why. */
 status exchange_form(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,
                      struct err *err) MUST_CHECK;
 
@@ -92,8 +92,8 @@ status exchange_waits(struct exchange *exchange, const char *what, struct err *e
  * CORRUPT: no; the text says which number is at fault. */
 status exchange_sums_check(struct update_sums sums, struct err *err) MUST_CHECK;
 
-/* Rank 0: takes no further step and tells all ranks. `finished`: the run is over for good; otherwise
- * it will go on later. Other ranks: this one leaves the group. */
+/* Rank 0: takes no further step and tells all ranks. `finished`: the run is over for good;
+ * otherwise it will go on later. Other ranks: this one leaves the group. */
 void exchange_end(struct exchange *exchange, bool finished, const char *reason);
 struct exchange_end {
     bool finished;

@@ -51,8 +51,8 @@ struct client {
 
 /* ---- Streams ---- */
 
-/* Finishes a stream that has ended, or cancels it because of `why`. Returns a final status as it is,
- * and GROUP_BROKEN for everything else: then client_form opens a new stream after a pause. */
+/* Finishes a stream that has ended, or cancels it because of `why`. Returns a final status as it
+ * is, and GROUP_BROKEN for everything else: then client_form opens a new stream after a pause. */
 static status end_stream(struct client *client, struct err *why, struct err *err)
 {
     struct err said = {0};
@@ -108,7 +108,8 @@ static status join(struct client *client, struct err *err)
     return s == STATUS_OK ? s : end_stream(client, NULL, err);
 }
 
-/* The next message within `timeout_ms`: OK, TIMEOUT, CLOSED after End, or what end_stream returns. */
+/* The next message within `timeout_ms`: OK, TIMEOUT, CLOSED after End, or what end_stream
+ * returns. */
 static status receive(struct client *client, struct rpc_message *message, uint64_t timeout_ms,
                       struct err *err)
 {

@@ -1,9 +1,9 @@
 /* The exchange over gRPC at rank 0: the training thread's part. See exchange.h.
  *
- * The call thread (exchange_service.c) puts what ranks send into buffers and keeps the group's state;
- * this thread waits on a condition variable until the group is complete or all sums are there, adds
- * them, and posts what is to be sent. Calls are never touched here: gRPC operations belong to the
- * call thread. */
+ * The call thread (exchange_service.c) puts what ranks send into buffers and keeps the group's
+ * state; this thread waits on a condition variable until the group is complete or all sums are
+ * there, adds them, and posts what is to be sent. Calls are never touched here: gRPC operations
+ * belong to the call thread. */
 #include "learner/exchange/exchange_host.h"
 
 #include <inttypes.h>
@@ -208,8 +208,8 @@ static void arrive(struct host *host, const struct exchange_mark *mark)
     }
 }
 
-/* All sums are there: adds them and has the total sent. Under the mutex, so that the call thread does
- * not write into the buffers. */
+/* All sums are there: adds them and has the total sent. Under the mutex, so that the call thread
+ * does not write into the buffers. */
 static status add_up(struct host *host, struct update_sums sums, struct err *err)
 {
     struct sending *sending = mem_new(sizeof *sending);

@@ -1,5 +1,5 @@
-/* The group of learners that train one model, as rank 0 sees it: which ranks have joined, which
- * are awaited at the barrier, which generation counts. Pure: events carry their time, and nothing is
+/* The group of learners that train one model, as rank 0 sees it: which ranks have joined, which are
+ * awaited at the barrier, which generation counts. Pure: events carry their time, and nothing is
  * sent from here.
  *
  *     FORMING  --all ranks in, group_open-->  STEPPING  --arrive * ranks, group_pass-->  STEPPING
@@ -7,8 +7,8 @@
  *        '---- group_form_anew <---- BROKEN <----'  a rank left, or was silent for too long
  *
  * Each opening begins a new generation. A message of another generation is refused, so that sums of
- * a group that broke up are never added. Rank 0 is a member like the others, but never absent.
- * The texts of errors are sent to the rank that is refused. */
+ * a group that broke up are never added. Rank 0 is a member like the others, but never absent. The
+ * texts of errors are sent to the rank that is refused. */
 #ifndef HINDCAST_LEARNER_EXCHANGE_GROUP_H
 #define HINDCAST_LEARNER_EXCHANGE_GROUP_H
 
@@ -53,9 +53,9 @@ struct group {
 /* FORMING, with rank 0 alone. `generation`: that of the last group; 0: there was none. */
 void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64_t timeout_ns);
 
-/* A rank asks to join. The same incarnation again takes over its own place (its connection was lost).
- * `generation`: the last one it knows. INVALID: no such rank. EXISTS: another process has this rank.
- * GROUP_BROKEN: the group is breaking up; the rank may ask again. */
+/* A rank asks to join. The same incarnation again takes over its own place (its connection was
+ * lost). `generation`: the last one it knows. INVALID: no such rank. EXISTS: another process has
+ * this rank. GROUP_BROKEN: the group is breaking up; the rank may ask again. */
 struct group_join {
     uint32_t rank, ranks;
     uint64_t incarnation;
@@ -83,7 +83,8 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
 void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char *waits);
 /* The rank is gone. A group that is STEPPING becomes BROKEN. */
 void group_leave(struct group *group, uint32_t rank, const char *why);
-/* Checks the time: a rank that rank 0 waits for and that was silent for too long breaks the group. */
+/* Checks the time: a rank that rank 0 waits for and that was silent for too long breaks the
+ * group. */
 void group_watch(struct group *group, uint64_t now_ns);
 
 /* Have all ranks arrived? Then group_pass opens the next barrier. */

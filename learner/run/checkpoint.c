@@ -1,7 +1,8 @@
-/* Files of checkpoints: written, listed, thinned out, read back. See checkpoint.h.
+/* Checkpoint files: written, listed, removed when old, read back. See checkpoint.h.
  *
- * safetensors has no checksum, and a flipped bit in a moment would go unseen for ever: the note
- * `checksum` covers every float and every other note. */
+ * safetensors has no checksum, and a flipped bit in an optimizer moment would never be noticed. So
+ * each file carries a note `checksum` over every float and every other note. A file that fails it
+ * is not used; the next older one is. */
 #include "learner/run/checkpoint.h"
 
 #include <dirent.h>
@@ -22,8 +23,8 @@
 
 #define PREFIX "step-"
 #define SUFFIX ".safetensors"
-/* The notes that every checkpoint has, in the order in which they are checked; `checksum` comes
- * last, by itself. */
+/* The notes that every checkpoint has, in the order in which they enter the checksum; `checksum`
+ * itself comes last. The order is part of the format. */
 static const char *const NOTE_NAMES[] = {
     "run_id",        "version",    "next_batch", "table_version", "learning_seconds", "finished",
     "finish_reason", "finish_who", "signature",  "config",        "config_digest"};
@@ -31,14 +32,14 @@ static const char *const NOTE_NAMES[] = {
 
 /* ---- Notes ---- */
 
-/* The notes of a checkpoint and the texts they point to. */
+/* The notes of a checkpoint, and the texts that they point to. */
 struct notes {
     struct state_note items[N_NOTES + 1];
     char version[24], next_batch[24], table_version[24], seconds[32], digest[24], checksum[24];
     char *signature;
 };
 
-/* Over everything that a resumed run depends on. */
+/* Over everything that a resumed run depends on: step, all blocks of the state, all notes. */
 static status checksum_of(uint64_t *sum, const struct state *state, const struct state_note *notes,
                           struct err *err)
 {
@@ -46,6 +47,7 @@ static status checksum_of(uint64_t *sum, const struct state *state, const struct
     if (hash == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "checksum");
     }
+    /* Tensor by tensor, since the gaps between groups are not in the file. */
     XXH64_reset(hash, 0);
     const uint64_t step = state_step(state);
     XXH64_update(hash, &step, sizeof(step));
@@ -62,6 +64,7 @@ static status checksum_of(uint64_t *sum, const struct state *state, const struct
             }
         }
     }
+    /* With their terminating 0, so that no byte can move from one text to the next. */
     for (size_t i = 0; i < N_NOTES; i++) {
         XXH64_update(hash, notes[i].name, strlen(notes[i].name) + 1);
         XXH64_update(hash, notes[i].text, strlen(notes[i].text) + 1);
@@ -71,6 +74,7 @@ static status checksum_of(uint64_t *sum, const struct state *state, const struct
     return STATUS_OK;
 }
 
+/* Fills in `notes`; notes->signature is to be freed. */
 static status notes_make(struct notes *notes, const struct state *state,
                          const struct checkpoint *about, struct err *err)
 {
@@ -79,6 +83,7 @@ static status notes_make(struct notes *notes, const struct state *state,
     if (notes->signature == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "signature");
     }
+    /* Numbers as texts that read back exactly. */
     snprintf(notes->version, sizeof(notes->version), "%" PRIu64, about->version);
     snprintf(notes->next_batch, sizeof(notes->next_batch), "%" PRIu64, about->next_batch);
     snprintf(notes->table_version, sizeof(notes->table_version), "%016" PRIx64,
@@ -105,6 +110,7 @@ static status notes_make(struct notes *notes, const struct state *state,
     return STATUS_OK;
 }
 
+/* Copies a note that must be there and fit. */
 static status note_text(const struct safetensors *file, const char *name, char *text, size_t size,
                         struct err *err)
 {
@@ -120,6 +126,7 @@ static status note_text(const struct safetensors *file, const char *name, char *
     return STATUS_OK;
 }
 
+/* Reads a note that must be a whole number in this base. */
 static status note_number(const struct safetensors *file, const char *name, int base,
                           uint64_t *number, struct err *err)
 {
@@ -138,6 +145,7 @@ static status note_number(const struct safetensors *file, const char *name, int 
     return STATUS_OK;
 }
 
+/* The inverse of notes_make. CORRUPT: a note is missing or is not what it should be. */
 static status notes_read(const struct safetensors *file, struct checkpoint *about, struct err *err)
 {
     static const struct {
@@ -175,13 +183,13 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
     about->finished = strcmp(finished, "true") == 0;
     about->learning_seconds = strtod(seconds, NULL);
     status s = signature_from_json(&about->signature, json, err);
-    if (s == STATUS_OK || s == STATUS_NO_MEMORY) { /* which says nothing about the file */
+    if (s == STATUS_OK || s == STATUS_NO_MEMORY) { /* NO_MEMORY says nothing about the file */
         return s;
     }
     return err_context(err, STATUS_CORRUPT, "note signature");
 }
 
-/* Is what was read what was written? Over the texts as they stand in the file. */
+/* Compares the checksum in the file with that of the state and the texts as they were read. */
 static status check_sum(const struct state *state, const struct safetensors *file, struct err *err)
 {
     uint64_t expected;
@@ -212,7 +220,7 @@ static void path_of(char path[PATH_MAX], const char *folder, uint64_t step)
     snprintf(path, PATH_MAX, "%s/" PREFIX "%08" PRIu64 SUFFIX, folder, step);
 }
 
-/* "step-00001200.safetensors" -> 1200. */
+/* "step-00001200.safetensors" -> 1200. False for any other file, such as one that was set aside. */
 static bool parse_name(const char *name, uint64_t *step)
 {
     if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || name[strlen(PREFIX)] < '0' ||
@@ -242,6 +250,7 @@ status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct e
     if (open_folder == NULL) {
         return err_errno(err, errno, "checkpoints: %s", folder);
     }
+    /* A folder holds few checkpoints, but whoever copies them there may keep many. */
     uint64_t *found = NULL;
     size_t count = 0, room = 0;
     status s = STATUS_OK;
@@ -272,8 +281,9 @@ close_folder:
     return s;
 }
 
-/* Removes all but the `keep` newest. That one stays is no reason to stop learning. */
-static void thin_out(const char *folder, int64_t keep)
+/* Removes all but the `keep` newest. A file that cannot be removed is no reason to stop
+ * learning. */
+static void remove_old(const char *folder, int64_t keep)
 {
     uint64_t *steps = NULL;
     size_t n = 0;
@@ -286,7 +296,7 @@ static void thin_out(const char *folder, int64_t keep)
         char path[PATH_MAX];
         path_of(path, folder, steps[i]);
         if (unlink(path) != 0 && errno != ENOENT) {
-            log_warn("old checkpoint stays: %s: %s", path, strerror(errno));
+            log_warn("an old checkpoint cannot be removed: %s: %s", path, strerror(errno));
         }
     }
     mem_free(steps);
@@ -308,14 +318,15 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
         mem_free(notes.signature);
     }
     if (s == STATUS_OK) {
-        thin_out(folder, keep);
+        remove_old(folder, keep);
     }
     return s;
 }
 
 /* ---- Resuming ---- */
 
-/* The notes come first: they say for what table the state is. */
+/* Reads the notes alone. They come first, because the sizes of the state follow from their
+ * signature. */
 static status read_about(const char *path, struct checkpoint *about, struct err *err)
 {
     struct safetensors *file = NULL;
@@ -328,6 +339,7 @@ static status read_about(const char *path, struct checkpoint *about, struct err 
     return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
 }
 
+/* One file, whole and checked, into a new state. */
 static status read_one(const char *path, const struct learner_options *options, uint64_t seed,
                        struct state **state, struct settings *settings, struct checkpoint *about,
                        struct err *err)
@@ -342,6 +354,7 @@ static status read_one(const char *path, const struct learner_options *options, 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The state, then the checksum over it. */
     struct safetensors *file = NULL;
     s = state_load(made, settings, path, &file, err);
     if (s == STATUS_OK) {
@@ -357,7 +370,7 @@ static status read_one(const char *path, const struct learner_options *options, 
     return STATUS_OK;
 }
 
-/* So that nobody trips over it again, and somebody can look at it. */
+/* Renames a damaged file, so that it is not read again but can still be examined. */
 static void set_aside(const char *path)
 {
     char aside[PATH_MAX + 16];
@@ -367,7 +380,7 @@ static void set_aside(const char *path)
     }
 }
 
-/* The newest that is sound; `tidy`: damaged ones that are newer are set aside. */
+/* Reads the newest sound checkpoint. `tidy`: newer ones that are damaged are set aside. */
 static status read_newest(const char *folder, const struct learner_options *options, uint64_t seed,
                           bool tidy, struct state **state, struct settings *settings,
                           struct checkpoint *about, struct err *err)
@@ -378,6 +391,7 @@ static status read_newest(const char *folder, const struct learner_options *opti
     if (s != STATUS_OK) {
         return s;
     }
+    /* From the newest on, until one is sound or says that the run itself cannot go on. */
     s = n > 0 ? STATUS_CORRUPT : err_set(err, STATUS_NOT_FOUND, "no checkpoint in %s", folder);
     for (size_t i = 0; i < n && (s == STATUS_CORRUPT || s == STATUS_IO); i++) {
         char path[PATH_MAX];
@@ -389,10 +403,11 @@ static status read_newest(const char *folder, const struct learner_options *opti
         }
     }
     if (n > 0 && (s == STATUS_CORRUPT || s == STATUS_IO)) {
-        /* What is left of them may be worth more than a new run: that is not ours to decide. */
-        s = err_context(err, s,
-                        "none of the %zu checkpoints is sound; move them away to begin anew", n);
+        /* What is left of them may be worth more than a new run, so none is begun here. */
+        s = err_context(
+            err, s, "none of the %zu checkpoints is sound; move them away to begin a new run", n);
     }
+    /* Only once there is a sound one are the damaged ones moved. */
     for (size_t i = 0; tidy && s == STATUS_OK && i < sound; i++) {
         char path[PATH_MAX];
         path_of(path, folder, steps[i]);

@@ -1,4 +1,8 @@
-/* The thread that writes checkpoints. See checkpointer.h. */
+/* The thread that writes checkpoints. See checkpointer.h.
+ *
+ * One copy of the state passes between the two threads: it belongs to the training thread while
+ * `busy` is false, and to the writing thread while it is true. Only that flag, and what a write
+ * resulted in, are under the mutex; encoding and syncing hold no lock. */
 #include "learner/run/checkpointer.h"
 
 #include <pthread.h>
@@ -33,6 +37,8 @@ struct checkpointer {
     uint64_t step; /* of the newest durable one */
 };
 
+/* Writes the copy and counts. A checkpoint that fails does not stop learning: the next one may
+ * succeed. */
 static void write_one(struct checkpointer *checkpointer, struct err *err, status *s)
 {
     uint64_t begin_ns = clock_now_ns();
@@ -47,11 +53,12 @@ static void write_one(struct checkpointer *checkpointer, struct err *err, status
                   (unsigned long long)state_step(checkpointer->state), seconds);
     } else {
         metric_add(checkpointer->failed, 1);
-        log_error("not written, learning goes on without: %s", err->text);
+        log_error("a checkpoint was not written; learning goes on: %s", err->text);
     }
 }
 
-static void *write_for_ever(void *arg)
+/* The thread: writes whatever is offered until it is closed. */
+static void *write_until_closed(void *arg)
 {
     struct checkpointer *checkpointer = arg;
     pthread_mutex_lock(&checkpointer->mutex);
@@ -62,6 +69,7 @@ static void *write_for_ever(void *arg)
         if (!checkpointer->busy) {
             break; /* closing, and nothing left */
         }
+        /* The copy is this thread's until `busy` is false again. */
         pthread_mutex_unlock(&checkpointer->mutex);
         struct err err = {0};
         status s = STATUS_OK;
@@ -103,13 +111,14 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
         goto free_made;
     }
     ASSERT(state_layout(made->state)->size == state_layout(like)->size);
+    /* Waits have deadlines on the monotonic clock: a step of the wall clock must not end them. */
     pthread_mutex_init(&made->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&made->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int error = pthread_create(&made->thread, NULL, write_for_ever, made);
+    int error = pthread_create(&made->thread, NULL, write_until_closed, made);
     if (error != 0) {
         s = err_errno(err, error, "checkpointer: thread");
         goto free_state;
@@ -135,6 +144,7 @@ bool checkpointer_offer(struct checkpointer *checkpointer, const struct state *s
     if (busy) {
         return false;
     }
+    /* Not busy, so the copy is the caller's; only this thread makes it busy. */
     state_copy(checkpointer->state, state);
     checkpointer->about = *about;
 
@@ -153,6 +163,7 @@ status checkpointer_wait(struct checkpointer *checkpointer, uint64_t timeout_ms,
     status s = STATUS_OK;
     pthread_mutex_lock(&checkpointer->mutex);
     while (checkpointer->busy && clock_now_ns() < deadline_ns) {
+        /* Spurious wake-ups and timeouts are told apart by the conditions of the loop. */
         (void)pthread_cond_timedwait(&checkpointer->changed, &checkpointer->mutex, &deadline);
     }
     if (checkpointer->busy) {

@@ -1,7 +1,5 @@
-/* Writing checkpoints beside the training: the state is copied, a thread of its own encodes and
- * syncs it.
- *
- * The training thread stalls for the copy alone. One checkpoint is under way at a time. */
+/* Writes checkpoints while training goes on: the state is copied, and a separate thread encodes and
+ * syncs it. The training thread waits for the copy only. One checkpoint is written at a time. */
 #ifndef HINDCAST_LEARNER_RUN_CHECKPOINTER_H
 #define HINDCAST_LEARNER_RUN_CHECKPOINTER_H
 
@@ -15,7 +13,7 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
                          const struct state *like, const struct settings *settings,
                          struct err *err) MUST_CHECK;
 
-/* Copies state and `about` and has them written; false, and nothing done, while the last one is
+/* Copies state and `about` and has them written. False, and nothing done, while the last one is
  * still being written. */
 bool checkpointer_offer(struct checkpointer *checkpointer, const struct state *state,
                         const struct checkpoint *about);

@@ -1,4 +1,8 @@
-/* Quantities for humans. See diagnostics.h. */
+/* Quantities that people read and no loss needs. See diagnostics.h.
+ *
+ * Each network is run forward once more on one row of each snippet, with its own packed copy of the
+ * weights: the step's packed weights are from before the update. That costs about one row in N + 1
+ * of a step, and only in steps with a report. All memory is made at the start. */
 #include "learner/run/diagnostics.h"
 
 #include <math.h>

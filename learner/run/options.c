@@ -37,19 +37,19 @@ static const struct config_option source_options_table[] = {
     {"require_sealed", CONFIG_BOOL, AT(require_sealed), "", "true", 0, 0, NULL,
      "wait until the table is sealed: offline learning, repeatable; false for online learning"},
     {"prefetch_batches", CONFIG_INT, AT(prefetch_batches), "batches", "4", 1, 1024, NULL,
-     "batches kept ready"},
+     "batches that are requested ahead and kept ready"},
 
     {"steps", CONFIG_INT, AT(steps), "steps", "0", 0, NUMBER_MAX, NULL,
-     "learner steps of the run; 0: until somebody says Finish"},
+     "learner steps of the run; 0: until Finish is called"},
     {"max_seconds", CONFIG_REAL, AT(max_seconds), "s", "0", 0, 1e12, NULL,
-     "seconds of learning after which the run ends, earlier starts included; 0: no limit"},
+     "seconds of learning after which the run ends, counting earlier starts; 0: no limit"},
     {"threads", CONFIG_INT, AT(threads), "threads", "0", 0, 1024, NULL,
      "threads of the step; 0: one for each core, or fewer where a CPU quota (cgroup) allows less. "
      "The bits of a result depend on it"},
 };
 static const struct config_option run_options_table[] = {
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
-     "address that Parameters is served at; empty: experiment.parameters"},
+     "address at which Parameters is served; empty: experiment.parameters"},
     ENDPOINT_OPTIONS(ENDPOINT_AT, "learn, evaluate, admin", "1000"),
     {"publish_every", CONFIG_INT, AT(publish_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between published versions"},
@@ -62,49 +62,52 @@ static const struct config_option run_options_table[] = {
     {"keep_checkpoints", CONFIG_INT, AT(keep_checkpoints), "files", "3", 1, 10000, NULL,
      "newest checkpoints that are kept"},
     {"linger_seconds", CONFIG_REAL, AT(linger_seconds), "s", "30", 0, 1e6, NULL,
-     "after the end: how long the last version is served to those who lack it"},
+     "how long after the end the last version is served to clients that lack it"},
     {"followers", CONFIG_INT, AT(followers), "", "0", 0, 65536, NULL,
-     "evaluators and collectors that will ask for parameters: the end waits for them, too, however "
-     "late they come; 0: for whoever was there"},
+     "evaluators and collectors that will ask for parameters: the learner waits with its end until "
+     "all have come, however late; 0: it waits for those that were there"},
 
     {"ranks", CONFIG_INT, AT(ranks), "learners", "1", 1, GROUP_RANKS_MAX, NULL,
-     "learners that take each step together, each with its slice of the batch (mpirun, srun: set "
-     "by "
-     "them)"},
+     "learners that take each step together, each with its slice of the batch; mpirun and srun set "
+     "it"},
     {"rank", CONFIG_INT, AT(rank), "", "0", 0, GROUP_RANKS_MAX - 1, NULL,
-     "which of them this is: 0 keeps the run, and serves parameters and the exchange"},
+     "which of them this is; rank 0 keeps the run and serves parameters and the exchange"},
     {"exchange", CONFIG_TEXT, AT(exchange), "", "", 0, 0, NULL,
-     "address of rank 0 for the others, which rank 0 then serves, too; empty: where it serves "
+     "address at which rank 0 serves the exchange and the others find it; empty: that of the "
      "parameters"},
     {"slices", CONFIG_INTS, AT(slices), "snippets", "[]", 1, 65536, NULL,
-     "snippets of the batch that each rank takes, batch_snippets in all; empty: even shares"},
+     "snippets of the batch for each rank, batch_snippets in all; empty: even shares"},
     {"exchange_timeout_seconds", CONFIG_REAL, AT(exchange_timeout_seconds), "s", "30", 0.1, 3600,
-     NULL, "a rank that rank 0 waits for and says nothing for so long is left behind"},
+     NULL, "a rank that rank 0 waits for is left behind when it is silent for this time"},
 
     {"profile", CONFIG_INT, AT(profile), "steps", "0", 0, 1000000, NULL,
-     "print where the time of so many steps goes, and leave; the run is not touched"},
+     "measure this many steps, print where their time goes, and exit; the run is not touched"},
     {"rerun_step", CONFIG_TEXT, AT(rerun_step), "", "", 0, 0, NULL,
-     "take the step that this failed-batch-N.safetensors broke again, print where its numbers stop "
-     "being finite, and leave (1: it fails again); no server needed"},
+     "take the step of this failed-batch-N.safetensors again, print where its numbers stop being "
+     "finite, and exit (with 1 if it fails again); needs no server"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
-#define N_OWN        (COUNT(batch_options_table) + COUNT(source_options_table) + COUNT(run_options_table))
+#define N_BATCH      COUNT(batch_options_table)
+#define N_SOURCE     COUNT(source_options_table)
+#define N_RUN        COUNT(run_options_table)
+#define N_OWN        (N_BATCH + N_SOURCE + N_RUN)
 
 static const struct {
     const char *after;
     const struct config_option *rows;
     size_t n;
 } own_options[] = {
-    {"algorithm", batch_options_table, COUNT(batch_options_table)},
-    {"perturb_scale", source_options_table, COUNT(source_options_table)},
-    {"evaluation_precision", run_options_table, COUNT(run_options_table)},
+    {"algorithm", batch_options_table, N_BATCH},
+    {"perturb_scale", source_options_table, N_SOURCE},
+    {"evaluation_precision", run_options_table, N_RUN},
 };
 
 static const struct config_rename renames_table[] = {{"replay_batch", "rerun_step"}};
 
 /* Built once from the lists above, at start; read-only afterwards. `recorded`: the same options
- * under the names that digests, terms and checkpoints have, which stay when an option is renamed. */
+ * under the names that digests, terms and checkpoints have, which stay when an option is
+ * renamed. */
 struct options_table {
     size_t n;
     struct config_option rows[SETTINGS_COUNT + N_OWN];
@@ -197,7 +200,7 @@ struct config_section learner_options_recorded(const struct learner_options *opt
 
 /* ---- The settings of a step ---- */
 
-/* T of K tasks from "all" or a number. */
+/* "all" or a number: how many of K tasks each snippet trains. */
 static status parse_tasks(const char *text, int K, int *T, struct err *err)
 {
     if (strcmp(text, "all") == 0) {
@@ -282,9 +285,10 @@ status learner_options_settings(const struct learner_options *options,
 
 /* ---- Ranks ---- */
 
+/* Ranks and slices, which depend on each other. */
 static status check_ranks(const struct learner_options *options, struct err *err)
 {
-    /* mpirun and srun give as many as they like. */
+    /* Set by mpirun and srun, which no range of an option limits. */
     if (options->ranks > GROUP_RANKS_MAX) {
         return err_set(err, STATUS_INVALID, "learner.ranks %lld: expected at most %d",
                        (long long)options->ranks, GROUP_RANKS_MAX);
@@ -298,6 +302,7 @@ static status check_ranks(const struct learner_options *options, struct err *err
                        "learner.ranks %lld: expected at most batch_snippets, %lld",
                        (long long)options->ranks, (long long)options->batch_snippets);
     }
+    /* Slices must cover the batch, one for each rank. */
     int64_t sum = 0;
     for (size_t i = 0; i < options->slices.n; i++) {
         sum += options->slices.items[i];
@@ -318,7 +323,8 @@ status learner_options_check(const struct learner_options *options, struct err *
     if (s != STATUS_OK) {
         return s;
     }
-    /* The smallest table that takes any number of tasks. */
+    /* The real signature comes from the table, later. This one has the fewest observations and the
+     * most tasks: options that fail with it fail with every table. */
     struct signature signature = {.n_slices = 1, .A = 1, .K = SIGNATURE_TASKS_MAX};
     signature.slices[0].size = 1;
     struct settings settings;
@@ -328,9 +334,11 @@ status learner_options_check(const struct learner_options *options, struct err *
 void learner_options_slice(const struct learner_options *options, int64_t rank, int64_t *begin,
                            int64_t *count)
 {
+    /* Even shares; the first and last ranks differ by one snippet at most. */
     const int64_t B = options->batch_snippets;
     *begin = rank * B / options->ranks;
     *count = (rank + 1) * B / options->ranks - *begin;
+    /* Or as they are given. */
     if (options->slices.n > 0) {
         *begin = 0;
         for (int64_t i = 0; i < rank; i++) {
@@ -340,7 +348,8 @@ void learner_options_slice(const struct learner_options *options, int64_t rank, 
     }
 }
 
-/* Cores for one rank. */
+/* Cores for this rank. Ranks on one machine share its cores, unless a launcher has bound each to
+ * cores of its own; ranks on other machines do not count. */
 static int64_t cores(const struct learner_options *options)
 {
     const int64_t mine = cores_available();
@@ -358,7 +367,8 @@ int learner_options_threads(const struct learner_options *options)
     return (int)(threads < count ? threads : count);
 }
 
-/* What each rank may have for itself, or rank 0 alone looks at. */
+/* Options that may differ between ranks: they concern one process, or only rank 0 reads them. Every
+ * other option is a term. */
 static bool is_own(const char *name)
 {
     static const char *const own[] = {
@@ -403,6 +413,7 @@ char *learner_options_terms(const struct learner_options *options, int64_t seed)
     }
     section.options = shared;
     section.n_options = n;
+    /* The version first: builds that differ may compute differently. */
     struct text terms = {0};
     text_format(&terms, "version: %s\nseed: %lld\n", HINDCAST_VERSION, (long long)seed);
     config_print_text(&terms, &section, 1);

@@ -49,7 +49,7 @@ struct learner_options {
     struct config_ints slices;
     double exchange_timeout_seconds;
 
-    /* In place of learning: commands.h. */
+    /* Instead of learning: learner/tools/commands.h. */
     int64_t profile;
     char rerun_step[CONFIG_TEXT_SIZE];
 };
@@ -69,19 +69,18 @@ status learner_options_settings(const struct learner_options *options,
                                 const struct signature *signature, uint64_t seed,
                                 struct settings *settings, struct err *err) MUST_CHECK;
 
-/* Threads to use: `threads`, or the cores this process may run on, shared with the other ranks
- * where all are on this machine and none is bound to cores of its own; never more than the rank's
- * snippets. */
+/* Threads to use: `threads`, or else the cores that this process may run on. Ranks on this machine
+ * share them, unless each is bound to cores of its own. Never more than the rank has snippets. */
 int learner_options_threads(const struct learner_options *options);
 
-/* The snippets of each batch that a rank takes: *begin .. *begin + *count - 1. After
+/* The snippets of each batch that belong to a rank: *begin .. *begin + *count - 1. After
  * learner_options_check. */
 void learner_options_slice(const struct learner_options *options, int64_t rank, int64_t *begin,
                            int64_t *count);
 
-/* What all ranks must have in common, as "name: value" lines: the program's version, `seed`, and
- * all options of the learner but those that each process may have for itself (docs). The caller's
- * (mem_free); NULL: out of memory. */
+/* What all ranks must have in common, as lines "name: value": the program's version, `seed`, and
+ * all options of the learner except those that may differ between processes. The caller frees it
+ * (mem_free). NULL: out of memory. */
 char *learner_options_terms(const struct learner_options *options, int64_t seed);
 
 #endif

@@ -1,4 +1,8 @@
-/* Where a step stops being finite. See post_mortem.h. */
+/* Where a step stops being finite. See post_mortem.h.
+ *
+ * Nothing is bisected: everything that a step reads or makes is scanned once, in order, and the
+ * first place with a broken number is remembered. The layers are run here, row by row, because the
+ * step keeps no activations. */
 #include "learner/run/post_mortem.h"
 
 #include <math.h>
@@ -16,7 +20,7 @@ struct search {
     char first[160]; /* the first place that is not finite; empty: none yet */
 };
 
-/* What a place holds. */
+/* The numbers of one place. */
 struct extent {
     double most;        /* largest finite magnitude */
     size_t n, n_broken; /* numbers, and those that are not finite */
@@ -42,7 +46,7 @@ static struct extent extent_of(const float *x, size_t n)
     return extent;
 }
 
-/* One line of the table; remembers the first broken place. `where` says more of it. */
+/* Prints one line of the table and remembers the first broken place. `where` gives details. */
 static void tell(struct search *search, const char *kind, const char *name,
                  const struct extent *extent, const char *where)
 {
@@ -56,8 +60,8 @@ static void tell(struct search *search, const char *kind, const char *name,
 
 /* ---- Batch and state ---- */
 
-/* Columns from .. from + count - 1 of the rows that count; observations of the bootstrap row, too.
- */
+/* Columns from .. from + count - 1 of all valid rows; `bootstrap`: also of the bootstrap row, of
+ * which only the observation is read. */
 static void tell_columns(struct search *search, const char *name, size_t from, size_t count,
                          bool bootstrap)
 {
@@ -105,8 +109,8 @@ static void tell_parameters(void *arg, const struct parameters_group *group, con
 
 /* ---- Layers ---- */
 
-/* Inputs of one snippet's rows under the first of its tasks; with the clipped action for what
- * judges actions. Returns the number of rows. */
+/* Inputs of one snippet's rows for the first of its tasks; `with_action`: followed by the clipped
+ * action, as critics take them. Returns the number of rows. */
 static int fill_inputs(const struct failed_step *step, int b, bool with_action, float *x)
 {
     const struct settings *settings = &step->settings;
@@ -139,7 +143,7 @@ static void extend_rows(struct extent *extent, const float *x, size_t ld, int ro
     }
 }
 
-/* What each layer of a network makes of the batch. */
+/* The activations of each layer of a network for the whole batch. */
 static status tell_layers(struct search *search, const struct parameters_group *group,
                           struct err *err)
 {
@@ -149,6 +153,7 @@ static status tell_layers(struct search *search, const struct parameters_group *
     const int N = step->batch.N;
     struct extent layers[NETWORK_LAYERS_MAX + 1] = {0};
     struct network_tape tape;
+    /* Memory for one snippet at a time. */
     struct arena arena;
     if (arena_init(&arena, network_tape_bytes(shape, N)) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "layers of %s", group->name);
@@ -172,6 +177,7 @@ static status tell_layers(struct search *search, const struct parameters_group *
             }
             extend_rows(&layers[shape->n_layers], tape.out, tape.ld_out, rows, shape->Q);
         }
+        /* One line for each layer, the output last. */
         for (int l = 0; l <= shape->n_layers; l++) {
             char name[64];
             if (l < shape->n_layers) {
@@ -205,7 +211,8 @@ static void tell_report(struct search *search, const struct report *report, bool
     }
 }
 
-/* A network's gradients from its output back to its first layer, as they are made. */
+/* The gradients of a network, from its output back to its first layer: the order of the backward
+ * pass. */
 static void tell_gradients(struct search *search, const struct parameters_group *group,
                            const float *gradients)
 {
@@ -219,7 +226,7 @@ static void tell_gradients(struct search *search, const struct parameters_group 
     }
 }
 
-/* All that a step leaves behind, in the order in which it was made. */
+/* Everything that a step leaves behind, in the order in which it was made. */
 static void tell_step(struct search *search, struct update *update, const struct report *report)
 {
     const struct parameters_layout *layout = state_layout(search->step->state);
@@ -233,7 +240,7 @@ static void tell_step(struct search *search, struct update *update, const struct
     tell_report(search, report, true);
 }
 
-/* Takes the step, to its end where it is finite: the state is changed then. */
+/* Takes the step. Where it is finite, the state is changed; otherwise it is what it was. */
 static status take(struct search *search, bool *finite, struct err *err)
 {
     const struct failed_step *step = search->step;

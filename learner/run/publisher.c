@@ -1,13 +1,13 @@
 /* The Parameters service. See publisher.h.
  *
  * Watchers are kept in a list on the call thread. A publication posts one visit to that thread
- * (visits coalesce). A watcher that is still being sent an older version is passed over and looked at
- * again when that message has left: so it skips versions and never queues them.
+ * (visits coalesce). A watcher that is still being sent an older version is passed over and looked
+ * at again when that message has left: so it skips versions and never queues them.
  *
  * A package lives as long as something sends it. A client that does not read would keep its package
  * for ever, and each such client may have another one. So every message with a package is a
- * `delivery`, which ends within a time that its size allows, and all packages that are not the newest
- * have a common budget. Whoever exceeds either is ended; its client may come again. */
+ * `delivery`, which ends within a time that its size allows, and all packages that are not the
+ * newest have a common budget. Whoever exceeds either is ended; its client may come again. */
 #include "learner/run/publisher.h"
 
 #include <pthread.h>
@@ -392,8 +392,8 @@ static void on_watch_done(struct rpc_call *call)
         return;
     }
     delivery_end(&watcher->delivery);
-    /* A client that leaves after the end was asked for needs no last version: often it is the one that
-     * asked. */
+    /* A client that leaves after the end was asked for needs no last version: often it is the one
+     * that asked. */
     pthread_mutex_lock(&publisher->mutex);
     if (atomic_load(&publisher->ending) && !watcher->served && publisher->watchers_most > 0) {
         publisher->watchers_most--;

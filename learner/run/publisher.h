@@ -1,9 +1,9 @@
 /* The Parameters service: the newest policy package for every client, and the end of the run.
  *
- * The training thread hands over a package and goes on: a publication is one pointer swapped under a
- * short lock. A client that is still being sent an older package keeps that one alive, for a bounded
- * time. Handlers run on the server's call thread. All functions except publisher_new, _free and
- * _set_limits may be called on any thread. docs/wire.md, "Parameters". */
+ * The training thread hands over a package and goes on: a publication is one pointer swapped under
+ * a short lock. A client that is still being sent an older package keeps that one alive, for a
+ * bounded time. Handlers run on the server's call thread. All functions except publisher_new, _free
+ * and _set_limits may be called on any thread. docs/wire.md, "Parameters". */
 #ifndef HINDCAST_LEARNER_RUN_PUBLISHER_H
 #define HINDCAST_LEARNER_RUN_PUBLISHER_H
 
@@ -69,8 +69,8 @@ void publisher_set_progress(struct publisher *publisher, const struct publisher_
 void publisher_set_state(struct publisher *publisher, const char *text);
 
 /* Has the last version been delivered? True once it was sent to as many watchers as there ever were
- * at once (those that left after the end was asked for are not waited for), and also where no client
- * ever asked for parameters. */
+ * at once (those that left after the end was asked for are not waited for), and also where no
+ * client ever asked for parameters. */
 bool publisher_delivered(struct publisher *publisher);
 /* The number of Watch calls since the start, and one more where Get was used. */
 unsigned publisher_followers(struct publisher *publisher);

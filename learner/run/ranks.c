@@ -1,4 +1,7 @@
-/* From options to an exchange. See ranks.h. */
+/* From options to an exchange. See ranks.h.
+ *
+ * The generation's counter_file (RUN_DIR/learner.generation) is written by rank 0 alone: a rank 0
+ * that is started again must not open a group under a number that other ranks have already seen. */
 #include "learner/run/ranks.h"
 
 #include <limits.h>
@@ -9,12 +12,14 @@
 
 void ranks_settle(struct learner_options *options, const struct experiment *experiment, bool *mpi)
 {
+    /* A launcher's word counts more than the options: it knows how many it has started. */
     uint32_t rank, ranks;
     *mpi = exchange_mpi_started(&rank, &ranks);
     if (*mpi) {
         options->rank = rank;
         options->ranks = ranks;
     }
+    /* By default the exchange is served where parameters are. */
     if (options->ranks > 1 && !options->exchange[0]) {
         snprintf(options->exchange, sizeof(options->exchange), "%s", experiment->parameters);
     }

@@ -6,8 +6,8 @@
 #include "learner/run/follower.h"
 #include "learner/run/options.h"
 
-/* First of all, after the options were read: rank and ranks are those that mpirun or srun gave,
- * where they started this process with others (*mpi); the exchange's address is filled in. */
+/* To be called right after the options were read. Where mpirun or srun started this process with
+ * others (*mpi), takes rank and ranks from them; fills in the exchange's address. */
 void ranks_settle(struct learner_options *options, const struct experiment *experiment, bool *mpi);
 
 /* Rank 0 has a `server`, not started yet; the others a `follower`. What is not given is NULL. */

@@ -1,4 +1,8 @@
-/* Lines, metrics, Progress. See reporter.h. */
+/* Lines, metrics, points, Progress. See reporter.h.
+ *
+ * Times are summed over the steps between two reports, so that a line tells where the time of all
+ * of them went, not only of the one that was reported. A resumed run first removes from the file
+ * what it will report again (cut_file): a step has one line, whatever happened in between. */
 #include "learner/run/reporter.h"
 
 #include <cjson/cJSON.h>
@@ -98,6 +102,7 @@ static void make_metrics(struct reporter *made)
     made->wait_seconds =
         metric_histogram("hindcast_learner_wait_seconds", "Time that one step waited for its batch",
                          NULL, bounds, n);
+    /* One counter for each phase, so that their rates add up to one second per second. */
     for (int i = 0; i < PHASES; i++) {
         char label[48];
         snprintf(label, sizeof(label), "phase=\"%s\"", phase_name((enum phase)i));
@@ -164,6 +169,7 @@ void reporter_spent(struct reporter *reporter, const struct phases *phases)
 
 void reporter_step(struct reporter *reporter, uint64_t step, const struct phases *phases)
 {
+    /* The step's own time: neither waiting for the batch nor what follows it. */
     uint64_t step_ns = 0;
     for (int i = PHASE_LOAD; i <= PHASE_APPLY; i++) {
         step_ns += phases->ns[i];
@@ -189,7 +195,7 @@ struct reporter_rates reporter_rates(const struct reporter *reporter)
 
 /* ---- Reports ---- */
 
-/* What a vector's elements are, as the label of its metrics. */
+/* The report as gauges; the elements of a vector are labelled by their index. */
 static void set_metrics(const struct report_value *value)
 {
     char name[96];
@@ -202,7 +208,7 @@ static void set_metrics(const struct report_value *value)
     }
 }
 
-/* Seven digits say all there is, and keep a long run's file small. */
+/* Floats have seven digits; more would only make the file of a long run larger. */
 static cJSON *number(double value)
 {
     char text[40];
@@ -219,7 +225,7 @@ static cJSON *numbers(const double *values, int n)
     return array;
 }
 
-/* Of a step, since the last line. */
+/* Mean of a phase over the steps since the last line. */
 static double phase_ms(const struct reporter *reporter, int phase)
 {
     const double steps = reporter->n_steps > 0 ? (double)reporter->n_steps : 1;
@@ -235,6 +241,7 @@ static cJSON *phases_of(const struct reporter *reporter)
     return object;
 }
 
+/* The line of a report, as JSON. */
 static cJSON *line_of(const struct reporter *reporter, const struct report *report,
                       double learning_seconds, uint64_t version)
 {
@@ -278,7 +285,7 @@ static void add_point(struct points *points, double value, const char *format, .
     }
 }
 
-/* The same as in a line, for TensorBoard; a vector's elements are a group. */
+/* The same values for TensorBoard, where the elements of a vector are a group of tags. */
 static void add_points(struct reporter *reporter, const struct report *report)
 {
     struct points *points = mem_new(sizeof(*points));
@@ -313,6 +320,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     for (int i = 0; i < report->n_values; i++) {
         set_metrics(&report->values[i]);
     }
+    /* The line. Where it cannot be written the others must not suffer: line_file sees to it. */
     cJSON *line = line_of(reporter, report, learning_seconds, version);
     char *text = cJSON_PrintUnformatted(line);
     cJSON_Delete(line);
@@ -324,6 +332,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
         cJSON_free(text);
     }
     add_points(reporter, report);
+    /* Counting begins again. */
     reporter->since_ns = clock_now_ns();
     reporter->n_steps = 0;
     memset(&reporter->spent, 0, sizeof(reporter->spent));

@@ -1,4 +1,9 @@
-/* What is learned, and what keeps it. See run.h. */
+/* A run on disk and in memory. See run.h.
+ *
+ * Two numbers must never go back, whatever dies: the version of the newest publication, because a
+ * client would take other parameters for those that it has; and the end of a run, which is durable
+ * before anyone is told. Checkpoints are rarer than publications, so the version has a small file
+ * of its own (learner.version, a counter_file). */
 #include "learner/run/run.h"
 
 #include <inttypes.h>
@@ -53,7 +58,7 @@ static void package_path(char path[PATH_MAX], const struct run *run)
     snprintf(path, PATH_MAX, "%s/policy_learner.safetensors", run->experiment->run_dir);
 }
 
-/* "20260131T120000-1a2b3c4d": readable, and never the same twice. */
+/* "20260131T120000-1a2b3c4d": readable, and different for each run. */
 static void name_run(char *run_id, size_t size)
 {
     uint32_t chance = 0;
@@ -68,14 +73,23 @@ static void name_run(char *run_id, size_t size)
     snprintf(run_id, size, "%s-%08" PRIx32, stamp, chance);
 }
 
-/* Names the lines of the configuration that are not in the other one. */
+/* Does a configuration have this line's option, with whatever value? */
+static bool has_option(const char *config, const char *line)
+{
+    char name[CONFIG_TEXT_SIZE + 64];
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(line, ":") + 1, line);
+    return strstr(config, name) != NULL;
+}
+
+/* Logs each option that has another value than in the checkpoint. Options that the program did not
+ * have then are not worth a warning: they have their defaults, or were set on purpose. */
 static void log_difference(const char *was, const char *is)
 {
     for (const char *line = is; *line;) {
         size_t length = strcspn(line, "\n");
         char text[CONFIG_TEXT_SIZE + 64];
         snprintf(text, sizeof(text), "%.*s", (int)length, line);
-        if (length > 0 && strstr(was, text) == NULL) {
+        if (length > 0 && strstr(was, text) == NULL && has_option(was, text)) {
             const char *key = text + strspn(text, " ");
             log_warn("differs from the checkpoint's configuration: %s", key);
         }
@@ -103,7 +117,8 @@ static void set_config(struct run *run)
     }
 }
 
-/* What resumed and new runs have in common, once there is a state. */
+/* What resumed and new runs have in common, once there is a state: the version's file, the
+ * signature's text, the checkpointer. */
 static status open_parts(struct run *run, struct err *err)
 {
     char path[PATH_MAX];
@@ -113,6 +128,7 @@ static status open_parts(struct run *run, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Publications after the checkpoint are lost, but their numbers have been seen. */
     if (run->about.version < recorded && !run->about.finished) {
         run->about.version = recorded;
     }
@@ -129,7 +145,7 @@ static status open_parts(struct run *run, struct err *err)
                              &run->settings, err);
 }
 
-/* Was it ended by limits that it has not reached any more? */
+/* Was the run ended by its own limits, and have they been raised since? */
 static bool may_go_on(const struct run *run)
 {
     const struct learner_options *options = run->options;
@@ -148,6 +164,7 @@ status run_resume(struct run *run, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The new configuration counts; the log says what differs. */
     log_difference(run->about.config, run->config);
     run->about.config_digest = digest;
     set_config(run);
@@ -155,11 +172,11 @@ status run_resume(struct run *run, struct err *err)
              run->about.run_id, state_step(run->state), run->about.next_batch, run->about.version,
              run->about.finished ? " finished: " : "", run->about.finish_reason);
     if (may_go_on(run)) {
-        log_info("the limits that ended this run are wider now: it goes on");
+        log_info("the run goes on: the limits that ended it have been raised");
         run->about.finished = false;
         char path[PATH_MAX];
         package_path(path, run);
-        unlink(path); /* it is not the last any more */
+        unlink(path); /* it is no longer the last policy */
     }
     return open_parts(run, err);
 }
@@ -217,8 +234,8 @@ status run_begin(struct run *run, const struct signature *signature,
     return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
 }
 
-/* The last package on disk, for runs that no evaluator follows. Without it the run is no less over.
- */
+/* Writes the last package to a file, for runs that no evaluator follows. A failure does not keep
+ * the run from ending. */
 static void keep_package(const struct run *run, const void *package, size_t size)
 {
     char path[PATH_MAX];
@@ -247,7 +264,7 @@ status run_publish(struct run *run, bool finished, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "publish version %" PRIu64, version);
     }
-    /* Recorded first: a number that was seen must not come again. */
+    /* Recorded before it is published: a number that a client has seen must not be used again. */
     struct err why = {0};
     if (counter_file_set(&run->record, version, &why) != STATUS_OK) {
         log_warn("%s", why.text);
@@ -279,6 +296,7 @@ void run_checkpoint_if_due(struct run *run, uint64_t now_ns)
 
 status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
 {
+    /* First the write that is under way, which may be of this very step. */
     uint64_t begin_ns = clock_now_ns();
     uint64_t durable = 0;
     status s = checkpointer_wait(run->checkpointer, timeout_ms, err);
@@ -289,9 +307,10 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
         durable == state_step(run->state) && !run->about.finished) {
         return STATUS_OK;
     }
+    /* Then one of the state as it is, in what is left of the time. */
     uint64_t spent_ms = (clock_now_ns() - begin_ns) / NS_PER_MS;
     bool taken = checkpointer_offer(run->checkpointer, run->state, &run->about);
-    ASSERT(taken); /* nobody else offers */
+    ASSERT(taken); /* only this thread offers */
     run->checkpoint_ns = clock_now_ns();
     run->checkpoint_step = state_step(run->state);
     return checkpointer_wait(run->checkpointer, timeout_ms > spent_ms ? timeout_ms - spent_ms : 0,

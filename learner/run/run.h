@@ -1,5 +1,4 @@
-/* A run: what is learned, and what keeps it: state, identity, versions, checkpoints. Training
- * thread only. */
+/* A run: its state, identity, versions and checkpoints. Training thread only. */
 #ifndef HINDCAST_LEARNER_RUN_RUN_H
 #define HINDCAST_LEARNER_RUN_RUN_H
 
@@ -32,9 +31,9 @@ void run_init(struct run *run, const struct experiment *experiment,
               struct publisher *publisher);
 void run_fini(struct run *run); /* waits for a checkpoint being written */
 
-/* Goes on from the newest checkpoint in RUN_DIR/checkpoints. NOT_FOUND: there is none, begin
- * afresh. MISMATCH, INVALID: there is one, of other sizes or another algorithm. Options that differ
- * otherwise are named in the log. */
+/* Goes on from the newest checkpoint in RUN_DIR/checkpoints. NOT_FOUND: there is none; run_begin
+ * then. MISMATCH, INVALID: there is one, of other sizes or another algorithm. Other options that
+ * differ are named in the log. */
 status run_resume(struct run *run, struct err *err) MUST_CHECK;
 /* A new run for a table with this signature, with its first checkpoint at step 0. `sums`: what its
  * observations are normalized by; NULL unless settings.normalize asks for it. */
@@ -45,13 +44,14 @@ status run_begin(struct run *run, const struct signature *signature,
  * run_end gave it, and is also in RUN_DIR/policy_learner.safetensors. */
 status run_publish(struct run *run, bool finished, struct err *err) MUST_CHECK;
 
-/* Offers a checkpoint where one is due; cheap where none is. */
+/* Offers a checkpoint if one is due; otherwise cheap. */
 void run_checkpoint_if_due(struct run *run, uint64_t now_ns);
-/* A checkpoint of the state as it is, durable within `timeout_ms`; nothing where it is already. */
+/* Makes a checkpoint of the state as it is durable, within `timeout_ms`. Does nothing where it is
+ * already. */
 status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err) MUST_CHECK;
 
-/* The run is over for good: a last version is numbered, the last checkpoint written. Then
- * run_publish(finished). */
+/* The run is over for good: numbers the last version and writes the last checkpoint. To be followed
+ * by run_publish(finished). */
 status run_end(struct run *run, const struct publisher_end *end, uint64_t timeout_ms,
                struct err *err) MUST_CHECK;
 

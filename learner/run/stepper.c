@@ -2,7 +2,8 @@
  *
  * The order within a step: gradients of this rank's slice, the barrier (where there are other
  * ranks), the update. A failure in the first or the last is a failure of the numbers: batch and
- * state are kept for --rerun_step. A failure in the barrier is one of the group, and keeps nothing. */
+ * state are kept for --rerun_step. A failure in the barrier is one of the group, and keeps
+ * nothing. */
 #include "learner/run/stepper.h"
 
 #include <inttypes.h>

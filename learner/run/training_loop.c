@@ -1,7 +1,8 @@
 /* The loop of a training thread. See training_loop.h.
  *
- * Every wait is cut into short pieces. Between two of them the loop tells people and the other ranks
- * what it waits for, and asks whether to leave; so a learner that waits for ever still reacts. */
+ * Every wait is cut into short pieces. Between two of them the loop tells people and the other
+ * ranks what it waits for, and asks whether to leave; so a learner that waits for ever still
+ * reacts. */
 #include "learner/run/training_loop.h"
 
 #include <inttypes.h>

@@ -18,8 +18,8 @@
 struct training_hooks {
     /* Is it time to stop? Cheap; asked before and during every wait. */
     bool (*leaving)(void *arg);
-    /* One attempt of at most `timeout_ms` to form the group: exchange_form. After OK the run's state
-     * and about.next_batch are those that the group begins from. */
+    /* One attempt of at most `timeout_ms` to form the group: exchange_form. After OK the run's
+     * state and about.next_batch are those that the group begins from. */
     status (*form)(void *arg, uint64_t timeout_ms, struct err *err);
     /* Time has passed without a step. `for_batch`: while waiting for a batch, not for other ranks.
      * NULL: nothing to do. */

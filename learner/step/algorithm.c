@@ -1,4 +1,9 @@
-/* The table. A new algorithm is one more line, and the operators that it does not share. */
+/* The algorithms, each a row of operators and flags. A new algorithm is a name in settings.c, a row
+ * here, and the operators that it does not share with others.
+ *
+ * Rows stand in families: MPO improves on sampled actions; SVG follows the critic's action
+ * gradients; BM and ABM alone act with the prior; BCQ and BEAR evaluate with two critics and choose
+ * among candidates. docs/maths.md has the equations, section by section. */
 #include "learner/step/algorithm.h"
 
 #include <string.h>
@@ -164,6 +169,8 @@ const struct algorithm *algorithm_of(const struct settings *settings)
     return &algorithms[settings->algorithm];
 }
 
+/* Policy and prior share one shape, both critics another. The order of groups is the order of
+ * parameters in memory, in checkpoints and in what several learners exchange. */
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,
                         struct err *err)
 {
@@ -179,6 +186,7 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The networks that this algorithm has. */
     const struct {
         bool there;
         const char *name;
@@ -198,6 +206,7 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
                                        networks[i].has_target, err);
         }
     }
+    /* Its dual variables: one eta for each task, alphas for each action dimension. */
     if (s == STATUS_OK && algorithm->has_eta) {
         s = parameters_add_dual(layout, "rho_eta", settings->K, err);
     }

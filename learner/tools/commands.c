@@ -1,4 +1,6 @@
-/* One function a command. See commands.h. */
+/* What hindcast-learner can do besides learning, one function for each command. See commands.h.
+ * They need no run of their own: no lock, no log file, no admin page. Results go to standard
+ * output, errors to standard error. */
 #include "learner/tools/commands.h"
 
 #include <stdio.h>
@@ -18,7 +20,7 @@ bool commands_asked(const struct learner_options *options)
     return options->profile > 0 || options->rerun_step[0] != '\0';
 }
 
-/* Of a profile: what was asked for, on stdout. */
+/* --profile=N. */
 static int take_profile(const struct experiment *experiment, const struct learner_options *options)
 {
     struct err err = {0};
@@ -32,6 +34,7 @@ static int take_profile(const struct experiment *experiment, const struct learne
     return 0;
 }
 
+/* --rerun_step=FILE. */
 static int rerun_step(const char *path)
 {
     struct err err = {0};
@@ -39,7 +42,7 @@ static int rerun_step(const char *path)
     bool finite = false;
     status s = failed_step_load(&step, path, &err);
     if (s == STATUS_OK) {
-        /* The same bits need the same kernels; others may fail likewise. */
+        /* Only the same kernels give the same bits; with others the step may still fail. */
         if (kernels_select(step.kernels, &err) != STATUS_OK) {
             fprintf(stderr, "hindcast-learner: %s; using %s\n", err.text, kernels_name());
         }

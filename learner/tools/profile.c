@@ -1,4 +1,8 @@
-/* Some steps, and a table. See profile.h. */
+/* Some steps, and a table. See profile.h.
+ *
+ * The step counts the time of its own phases; here they are summed, and what lies between them
+ * (waiting for batches, packages) is added, so that the shares add up to the time on the clock. The
+ * arithmetic that a phase needs at least (update_nominal_phases) gives its rate. */
 #include "learner/tools/profile.h"
 
 #include <inttypes.h>
@@ -12,7 +16,7 @@
 #include "learner/run/sampler_options.h"
 #include "learner/step/update.h"
 
-#define WARM_UP_STEPS 5 /* caches, page faults, the first batches; the clock of the processor */
+#define WARM_UP_STEPS 5 /* caches, page faults, the first batches, the processor's frequency */
 #define OPEN_MS       30000
 #define BATCH_MS      30000
 
@@ -44,7 +48,7 @@ static bool never(void *arg)
 
 /* ---- Beginning ---- */
 
-/* The state: the run's newest, or NOT_FOUND. */
+/* The newest state of the run; NOT_FOUND: there is none. */
 static status resume(struct profile *profile, struct err *err)
 {
     char folder[PATH_MAX];
@@ -53,8 +57,8 @@ static status resume(struct profile *profile, struct err *err)
                            &profile->state, &profile->settings, &profile->about, err);
 }
 
-static status begin_afresh(struct profile *profile, const struct signature *signature,
-                           struct err *err)
+/* A new state for the table's signature. */
+static status begin_new(struct profile *profile, const struct signature *signature, struct err *err)
 {
     status s = learner_options_settings(
         profile->options, signature, (uint64_t)profile->experiment->seed, &profile->settings, err);
@@ -65,7 +69,8 @@ static status open_sampler(struct profile *profile, struct signature *signature,
 {
     struct replay_sampler_options wanted = sampler_options_make(
         profile->options, profile->experiment->seed, profile->about.next_batch);
-    wanted.slice_begin = wanted.slice_count = 0; /* the whole batch, also of several ranks' run */
+    wanted.slice_begin = wanted.slice_count =
+        0; /* the whole batch, also in a run of several ranks */
     return replay_sampler_open(&profile->sampler, profile->experiment, signature, &wanted, OPEN_MS,
                                never, NULL, err);
 }
@@ -82,9 +87,10 @@ static status prepare(struct profile *profile, struct err *err)
     if (resumed) {
         signature = profile->about.signature;
     }
+    /* The table's signature decides the sizes, or must be that of the checkpoint. */
     s = open_sampler(profile, &signature, err);
     if (s == STATUS_OK && !resumed) {
-        s = begin_afresh(profile, &signature, err);
+        s = begin_new(profile, &signature, err);
     }
     if (s == STATUS_OK) {
         profile->threads = learner_options_threads(options);
@@ -101,6 +107,7 @@ static status prepare(struct profile *profile, struct err *err)
 
 /* ---- Steps ---- */
 
+/* Adds one step's times, and the work that its batch asked for. */
 static void count_step(struct profile *profile, const struct batch *batch)
 {
     uint64_t slowest = 0;
@@ -117,7 +124,7 @@ static void count_step(struct profile *profile, const struct batch *batch)
     profile->slowest_ns += slowest;
 }
 
-/* What publishing costs this thread: the package is made, and dropped. */
+/* Makes a policy package and drops it: the cost of publishing to the training thread. */
 static status make_package(struct profile *profile, struct err *err)
 {
     void *package = NULL;
@@ -130,6 +137,7 @@ static status make_package(struct profile *profile, struct err *err)
 
 static status take_step(struct profile *profile, struct err *err)
 {
+    /* The batch. */
     struct replay_batch *from = NULL;
     status s = replay_sampler_next(profile->sampler, &from, BATCH_MS, err);
     if (s != STATUS_OK) {
@@ -145,12 +153,14 @@ static status take_step(struct profile *profile, struct err *err)
         batch_draw_tasks(profile->tasks, &profile->settings, state_step(profile->state), 0,
                          batch.B);
     }
+    /* The step, without its report. */
     s = update_step(profile->update, profile->state, &batch, NULL, NULL, err);
     if (s == STATUS_OK) {
         count_step(profile, &batch);
         phases_start(&profile->phases);
     }
     replay_sampler_return(profile->sampler, from);
+    /* What a learner would do after it. */
     if (s == STATUS_OK &&
         state_step(profile->state) % (uint64_t)profile->options->publish_every == 0) {
         s = make_package(profile, err);
@@ -171,6 +181,8 @@ static void print_phase(FILE *out, const char *name, double ms, double whole_ms,
     fputc('\n', out);
 }
 
+/* The table: phases, what is left of the time, the whole step; then one line about balance and
+ * packages. */
 static void print(const struct profile *profile, uint64_t first_step, double seconds, FILE *out)
 {
     const struct learner_options *options = profile->options;
@@ -196,6 +208,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
     print_phase(out, "other", whole_ms > told_ms ? whole_ms - told_ms : 0, whole_ms, 0);
     print_phase(out, "step", whole_ms, whole_ms,
                 update_nominal_flop(&profile->settings, profile->states / n, profile->units / n));
+    /* Threads get equal shares of a step; the slowest decides when it ends. */
     const double mean_ns = (double)profile->busy_ns / profile->threads;
     fprintf(out,
             "\n%.2f steps/s; the slowest thread works %.1f%% longer than their mean; "
@@ -212,6 +225,7 @@ static status measure(struct profile *profile, FILE *out, struct err *err)
     for (int i = 0; s == STATUS_OK && i < WARM_UP_STEPS; i++) {
         s = take_step(profile, err);
     }
+    /* Everything that the warm-up counted is forgotten. */
     memset(&profile->phases, 0, sizeof(profile->phases));
     profile->states = profile->units = 0;
     profile->busy_ns = profile->slowest_ns = 0;
