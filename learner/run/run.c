@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -18,6 +19,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
+#include "learner/step/algorithm.h"
 
 #define LOG_MODULE "run"
 #include "common/base/log.h"
@@ -208,6 +210,17 @@ static status set_normalizer(struct run *run, const struct normalizer_sums *sums
     return STATUS_OK;
 }
 
+/* The weights over M samples have a KL of at most log M to them: with a larger eps no eta meets the
+ * bound, eta falls without end, and the policy follows the best of M samples (docs/maths.md). */
+static void warn_of_eps(const struct settings *settings)
+{
+    const struct algorithm *algorithm = algorithm_of(settings);
+    if (algorithm->has_alphas && settings->M > 1 && settings->eps >= log(settings->M)) {
+        log_warn("eps cannot be met by so few samples eps=%g samples=%d expected=less than %.2f",
+                 settings->eps, settings->M, log(settings->M));
+    }
+}
+
 status run_begin(struct run *run, const struct signature *signature,
                  const struct normalizer_sums *sums, struct err *err)
 {
@@ -228,6 +241,7 @@ status run_begin(struct run *run, const struct signature *signature,
     if (s != STATUS_OK) {
         return s;
     }
+    warn_of_eps(&run->settings);
     log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
              run->about.run_id, settings_algorithm_name(run->settings.algorithm), run->settings.O,
              run->settings.A, run->settings.K, state_layout(run->state)->size);

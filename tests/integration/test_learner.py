@@ -157,6 +157,14 @@ def test_every_algorithm_goes_on_bit_for_bit(sealed, options):
     assert reports(whole) == reports(broken)
 
 
+def test_an_eps_that_no_samples_can_meet_is_warned_of(sealed):
+    """log 5 = 1.61 is the largest KL that weights over 5 samples can have."""
+    for eps, warned in (("1.5", False), ("1.7", True)):
+        learner = sealed.start("learner", f"--run_dir={sealed.folder / eps}", f"--eps={eps}", "--steps=1", label=eps)
+        learner.succeed()
+        assert ("eps cannot be met by so few samples" in learner.output.read_text()) == warned
+
+
 def test_finish_ends_the_run_everywhere(sealed, wire):
     messages = wire.parameters
     learner = sealed.start("learner", "--steps=0")
