@@ -46,6 +46,8 @@ static void set_text(struct err *err, const char *format, va_list args)
     } else if ((size_t)length >= sizeof err->text) {
         end_cut_text(err);
     }
+    /* Errors quote what they refuse, and are printed: to a terminal, into logs, to a peer. */
+    utf8_clean(err->text);
 }
 
 /* Behind the text: ": reason"; cut likewise. */

@@ -53,8 +53,9 @@ enum status_code { STATUS_MAP(STATUS_ENUM) };
 
 typedef enum status_code status;
 
-/* Why something failed, for a person. `text` is always terminated; longer reasons are cut at the
- * end. */
+/* Why something failed, for a person. `text` is always terminated, one line of UTF-8 without
+ * control characters (bytes of a quoted name that are neither become '?' and spaces); longer
+ * reasons are cut at the end. */
 struct err {
     status code;
     char text[1024];

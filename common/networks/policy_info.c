@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 #include "common/trajectory/signature.h"
 
 #define FORMAT         "hindcast-policy-1"
@@ -124,6 +125,11 @@ static status need_name(const struct safetensors *file, const char *key,
     status s = need(file, key, &text, err);
     if (s != STATUS_OK) {
         return s;
+    }
+    if (!utf8_is_name(text)) { /* it is printed on terminals */
+        return err_set(err, STATUS_CORRUPT,
+                       "policy: metadata %s: '%.32s' holds control characters or is not UTF-8", key,
+                       text);
     }
     if (strlen(text) >= POLICY_TEXT_SIZE) {
         return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s..' is too long", key,

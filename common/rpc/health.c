@@ -63,7 +63,8 @@ static void tell(struct health_watch *watch, health_state state)
     health_response response = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     response.status = state;
     if (rpc_call_send(watch->call, &response.base, NULL) == STATUS_QUEUE_FULL) {
-        rpc_call_finish(watch->call, STATUS_QUEUE_FULL, "the watcher does not read");
+        /* Finishing would wait behind the messages that it does not read. */
+        rpc_call_abort(watch->call, STATUS_QUEUE_FULL, "the watcher does not read");
     }
 }
 

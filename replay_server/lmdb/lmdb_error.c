@@ -16,6 +16,7 @@
 status lmdb_error(int rc, const char *folder, struct err *err, const char *what)
 {
     status code = STATUS_IO;
+    const char *reason = mdb_strerror(rc);
     switch (rc) {
     case 0:
         return STATUS_OK;
@@ -46,12 +47,14 @@ status lmdb_error(int rc, const char *folder, struct err *err, const char *what)
     case EIO: {
         struct statvfs fs;
         if (statvfs(folder, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < FREE_BYTES_LEAST) {
+            /* LMDB saw a short write, which it reports as an input/output error. */
             code = STATUS_FULL;
+            reason = "no space left on the disk";
         }
         break;
     }
     default:
         break;
     }
-    return err_set(err, code, "store %s: %s: %s", folder, what, mdb_strerror(rc));
+    return err_set(err, code, "store %s: %s: %s", folder, what, reason);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/status.h"
+#include "common/base/utf8.h"
 #include "tests/lib/check.h"
 
 static void texts(void **state)
@@ -52,6 +53,30 @@ static void long_texts_are_cut_and_terminated(void **state)
     assert_int_equal(strlen(err.text), sizeof err.text - 1);
 }
 
+/* Errors quote what they refuse; it must not reach a terminal or a peer as it is. */
+static void texts_are_one_clean_line(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    err_set(&err, STATUS_INVALID, "name \"%s\"", "a\x1b[2Jb\nc\xff");
+    assert_string_equal(err.text, "name \"a [2Jb c?\"");
+    err_context(&err, STATUS_INVALID, "table %s", "\xc3\xa9\x7f");
+    assert_string_equal(err.text, "table \xc3\xa9 : name \"a [2Jb c?\"");
+    /* Cut between characters, wherever the end comes. */
+    char longer[3000] = "";
+    for (size_t lead = 0; lead < 4; lead++) {
+        memset(longer, 'a', lead);
+        longer[lead] = '\0';
+        for (int i = 0; i < 500; i++) {
+            strcat(longer, "\xe2\x82\xac");
+        }
+        err_set(&err, STATUS_INVALID, "%s", longer);
+        assert_true(utf8_is_name(err.text));
+        assert_null(strchr(err.text, '?'));
+        assert_string_equal(err.text + strlen(err.text) - 3, "...");
+    }
+}
+
 static void errno_is_translated(void **state)
 {
     (void)state;
@@ -92,6 +117,7 @@ int main(void)
         cmocka_unit_test(context_goes_in_front),
         cmocka_unit_test(context_without_a_reason_names_the_code),
         cmocka_unit_test(long_texts_are_cut_and_terminated),
+        cmocka_unit_test(texts_are_one_clean_line),
         cmocka_unit_test(errno_is_translated),
         cmocka_unit_test(only_what_a_restart_cannot_change_is_final),
     };

@@ -193,6 +193,8 @@ static void wrong_packages_are_refused(void **state)
         {"init_std", "inf", STATUS_CORRUPT},
         {"learner_step", "-3", STATUS_CORRUPT},
         {"algorithm", "a name that is far too long for the field", STATUS_CORRUPT},
+        {"algorithm", "mpo\x1b[2J", STATUS_CORRUPT},
+        {"algorithm", "mpo\xff", STATUS_CORRUPT},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         const status s = parse_changed(wrong[i].key, wrong[i].text, 0.0f, &err);
