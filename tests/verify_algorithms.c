@@ -1,6 +1,6 @@
-/* Runs the learner step on reference cases and says how far it is from them.
+/* Runs the learner step on reference cases and prints how far it is from them.
  *
- *     verify_algorithms FOLDER [NAME ..] [--threads=N] [--kernels=best|avx512|avx2|plain]
+ *     verify_algorithms FOLDER [NAME ..] [--threads=N] [--kernels=NAME]
  *
  * FOLDER holds *.safetensors of format abm-reference-case-2 (tests/golden/algorithms/README.md):
  * inputs in float32, expectations in float64. NAME picks cases by algorithm or file name; without
@@ -81,7 +81,8 @@ static double error_absolute(const double *got, const double *want, size_t n, do
     return worst;
 }
 
-static void judge(struct verdict *verdict, const char *tensor, enum quantity quantity, double error)
+static void note_error(struct verdict *verdict, const char *tensor, enum quantity quantity,
+                       double error)
 {
     verdict->n_checked++;
     if (!(error <= quantities[quantity].tolerance)) {
@@ -110,8 +111,8 @@ static status fail(struct err *err, const char *what, const char *name)
     return err_set(err, STATUS_CORRUPT, "%s: %s", name, what);
 }
 
-/* The tensor's elements as float (F32) or int32 (I32): heap, mem_free. NULL where it is not there
- * or of another size. */
+/* The tensor's elements as float (F32) or int32 (I32), the caller's (mem_free). NULL where it is
+ * missing or has another size. */
 static void *input(const struct safetensors *file, const char *name, enum safetensors_type type,
                    size_t count, struct err *err)
 {
@@ -142,7 +143,7 @@ static status read_int(const struct safetensors *file, const char *key, int *val
     return STATUS_OK;
 }
 
-/* Settings from the metadata; keys that are none of ours (format, steps, ..) are passed over. */
+/* Settings from the metadata; keys that are no settings (format, steps, ..) are skipped. */
 static status read_settings(struct example *example, struct err *err)
 {
     const char *format = safetensors_metadata(example->file, "format");
@@ -256,8 +257,8 @@ static void compare_report(struct example *example, const struct safetensors_ten
     }
     double *want = expected(tensor);
     const bool kl = begins(name, "kl_");
-    judge(&example->verdict, tensor->name, kl ? KL : REPORT,
-          error_relative(value->values, want, tensor->count, kl ? 1e-2 : 1.0));
+    note_error(&example->verdict, tensor->name, kl ? KL : REPORT,
+               error_relative(value->values, want, tensor->count, kl ? 1e-2 : 1.0));
     mem_free(want);
 }
 
@@ -300,22 +301,22 @@ static void compare_block(struct example *example, const struct safetensors_tens
     const double rate = dual ? example->settings.dual_lr : example->settings.lr;
     switch (quantity) {
     case GRADIENT:
-        judge(&example->verdict, tensor->name, dual ? GRADIENT_DUAL : GRADIENT,
-              error_norm(got, want, n, 1e-6));
+        note_error(&example->verdict, tensor->name, dual ? GRADIENT_DUAL : GRADIENT,
+                   error_norm(got, want, n, 1e-6));
         break;
     case ADAM:
-        judge(&example->verdict, tensor->name, dual ? ADAM_DUAL : ADAM,
-              error_norm(got, want, n, 1e-12));
+        note_error(&example->verdict, tensor->name, dual ? ADAM_DUAL : ADAM,
+                   error_norm(got, want, n, 1e-12));
         break;
     default:
-        judge(&example->verdict, tensor->name, AFTER, error_absolute(got, want, n, rate));
+        note_error(&example->verdict, tensor->name, AFTER, error_absolute(got, want, n, rate));
         break;
     }
     mem_free(got);
     mem_free(want);
 }
 
-/* Everything that the file expects after step `number`. */
+/* Compares everything that the file expects after step `number`. */
 static void compare_step(struct example *example, int number, const struct report *report)
 {
     const struct state *state = example->state;
@@ -355,7 +356,7 @@ static void compare_step(struct example *example, int number, const struct repor
 
 /* ---- Running ---- */
 
-/* Acting goes the whole way: state, package, parse, act. */
+/* Acts as an evaluator does: state, package, parse, act. */
 static status run_act(struct example *example, struct err *err)
 {
     const struct safetensors_tensor *want = safetensors_find(example->file, "act/expect/action");
@@ -393,8 +394,8 @@ static status run_act(struct example *example, struct err *err)
         for (size_t i = 0; i < P * A; i++) {
             got[i] = (double)actions[i];
         }
-        judge(&example->verdict, "act/expect/action", ACTION,
-              error_absolute(got, wanted, P * A, 1.0));
+        note_error(&example->verdict, "act/expect/action", ACTION,
+                   error_absolute(got, wanted, P * A, 1.0));
     }
     policy_free(policy);
     mem_free(bytes);
@@ -505,7 +506,7 @@ static status run_case(struct example *example, int threads, struct err *err)
     return s;
 }
 
-/* Every expectation in the file must have been looked at. */
+/* Every expectation in the file must have been compared. */
 static void check_complete(struct example *example)
 {
     int n = count_prefix(example->file, "act/expect/") + count_prefix(example->file, "after");
