@@ -1,4 +1,5 @@
-/* The table behind kernels.h: one per implementation. Only kernels*.c include this. */
+/* The table behind kernels.h: one per implementation. Only kernels*.c and their tests include
+ * this. */
 #ifndef HINDCAST_NETWORKS_KERNELS_TABLE_H
 #define HINDCAST_NETWORKS_KERNELS_TABLE_H
 

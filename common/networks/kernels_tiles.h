@@ -38,6 +38,9 @@ static inline void tile_configure(void)
         config.row_bytes[t] = TILES_BYTES;
         config.rows[t] = TILES_ROWS;
     }
+    /* gcc 12 takes the intrinsic for a reader of the first 8 bytes alone and drops the stores to
+     * the others: the barrier makes it keep them. */
+    __asm__ volatile("" ::"r"(&config) : "memory");
     _tile_loadconfig(&config);
 }
 

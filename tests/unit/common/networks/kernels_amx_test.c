@@ -1,0 +1,207 @@
+/* The instructions of kernels_amx.c themselves. Where the processor has no matrix unit each of them
+ * raises SIGILL, and a handler executes it: it decodes the instruction and does the same to tiles in
+ * plain C. So what the compiler made of the intrinsics is tested on every processor with
+ * AVX512-BF16, the configuration of the tiles included. Where there is a matrix unit, it is held
+ * against the emulation. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+
+#include "common/base/memory.h"
+#include "common/base/noise.h"
+#include "common/networks/kernels_table.h"
+#include "common/networks/kernels_tiles.h"
+#include "tests/lib/check.h"
+
+/* ---- Executing an instruction ---- */
+
+static int n_executed;
+static bool shape_is_whole; /* the last LDTILECFG asked for eight tiles in full size */
+
+/* General register 0..15 in the order of encodings. */
+static uint64_t reg(const ucontext_t *context, unsigned i)
+{
+    static const int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                  REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                  REG_R12, REG_R13, REG_R14, REG_R15};
+    return (uint64_t)context->uc_mcontext.gregs[order[i]];
+}
+
+/* A memory operand: address without the index, the index register's value times its scale, and the
+ * bytes of ModRM, SIB and displacement. */
+struct operand {
+    uint64_t address, stride;
+    size_t size;
+};
+
+static struct operand operand_of(const ucontext_t *context, const uint8_t *modrm, unsigned x,
+                                 unsigned b)
+{
+    const unsigned mod = *modrm >> 6, rm = *modrm & 7u;
+    struct operand operand = {.size = 1};
+    unsigned base = rm;
+    if (rm == 4) {
+        const uint8_t sib = modrm[operand.size++];
+        const unsigned index = (sib >> 3 & 7u) | x << 3;
+        operand.stride = index == 4 ? 0 : reg(context, index) << (sib >> 6);
+        base = sib & 7u;
+    }
+    ASSERT(mod != 3 && !(mod == 0 && base == 5)); /* neither a register nor relative to RIP */
+    operand.address = reg(context, base | b << 3);
+    if (mod == 1) {
+        operand.address += (uint64_t)(int64_t)(int8_t)modrm[operand.size++];
+    } else if (mod == 2) {
+        int32_t displacement;
+        memcpy(&displacement, modrm + operand.size, sizeof displacement);
+        operand.address += (uint64_t)(int64_t)displacement;
+        operand.size += sizeof displacement;
+    }
+    return operand;
+}
+
+/* Whether the 64 bytes ask for palette 1 and eight tiles of 16 rows of 64 bytes. */
+static bool is_whole(const uint8_t *config)
+{
+    bool whole = config[0] == 1;
+    for (int i = 1; i < 64; i++) {
+        const int want = i >= 48 && i < 56                 ? TILES_ROWS
+                         : i >= 16 && i < 32 && i % 2 == 0 ? TILES_BYTES
+                                                           : 0;
+        whole = whole && config[i] == want;
+    }
+    return whole;
+}
+
+/* Executes the instruction at `at`, a VEX instruction of map 0F38; returns its size, 0 if it is none
+ * of AMX. */
+static size_t execute(const ucontext_t *context, const uint8_t *at)
+{
+    if (at[0] != 0xc4 || (at[1] & 31u) != 2) {
+        return 0;
+    }
+    const unsigned x = (at[1] >> 6 & 1u) ^ 1u, b = (at[1] >> 5 & 1u) ^ 1u;
+    const unsigned prefix = at[2] & 3u, opcode = at[3];
+    const int first = at[4] >> 3 & 7, second = at[4] & 7, third = (at[2] >> 3 & 7) ^ 7;
+    if (opcode == 0x5c && prefix == 2) { /* TDPBF16PS */
+        tile_multiply(first, second, third);
+        return 5;
+    }
+    if (opcode == 0x49 && prefix == 0 && at[4] == 0xc0) { /* TILERELEASE */
+        tile_release();
+        return 5;
+    }
+    const struct operand operand = operand_of(context, at + 4, x, b);
+    void *memory = (void *)(uintptr_t)operand.address;
+    if (opcode == 0x49 && prefix == 0) { /* LDTILECFG */
+        shape_is_whole = is_whole(memory);
+        tile_configure();
+    } else if (opcode == 0x4b && prefix == 3) { /* TILELOADD */
+        tile_load(first, memory, operand.stride);
+    } else if (opcode == 0x4b && prefix == 2) { /* TILESTORED */
+        tile_store(first, memory, operand.stride);
+    } else {
+        return 0;
+    }
+    return 4 + operand.size;
+}
+
+static void on_illegal(int number, siginfo_t *info, void *arg)
+{
+    (void)number;
+    (void)info;
+    ucontext_t *context = arg;
+    greg_t *rip = &context->uc_mcontext.gregs[REG_RIP];
+    const size_t size = execute(context, (const uint8_t *)(uintptr_t)*rip);
+    if (size == 0) {
+        abort();
+    }
+    *rip += (greg_t)size;
+    n_executed++;
+}
+
+/* ---- The test ---- */
+
+/* y(R,O) of a layer by this table, in float or as the bits of bf16. */
+static void run(const struct kernels_table *table, void *y, bool floats, bool elu, const float *W,
+                const float *bias, const uint16_t *x, size_t ld_x, int R, int I, int O)
+{
+    uint16_t *packed = mem_aligned(table->bf16_packed_size(I, O) * sizeof *packed);
+    float *scratch = mem_aligned(table->bf16_scratch(I, O) * sizeof *scratch);
+    table->bf16_pack(packed, W, I, O, 0, O);
+    const struct kernels_layer layer = {.packed_bf16 = packed,
+                                        .I = I,
+                                        .O = O,
+                                        .count = I,
+                                        .start = bias,
+                                        .rows_per_start = 1,
+                                        .activation = elu ? KERNELS_ELU : KERNELS_PLAIN};
+    table->thread_begin();
+    table->bf16_next(floats ? NULL : y, floats ? y : NULL, (size_t)(O + O % 2), &layer, x, ld_x, R,
+                     scratch);
+    table->thread_end();
+    mem_free(packed);
+    mem_free(scratch);
+}
+
+static void check(int R, int I, int O)
+{
+    const size_t ld_x = (size_t)(I + I % 2) + 2, ld_y = (size_t)(O + O % 2);
+    const size_t n_y = (size_t)R * ld_y;
+    float *W = mem_array((size_t)I * (size_t)O, sizeof *W);
+    float *bias = mem_array((size_t)O, sizeof *bias);
+    float *noise = mem_array((size_t)R * ld_x, sizeof *noise);
+    uint16_t *x = mem_array((size_t)R * ld_x, sizeof *x);
+    float *want = mem_array(n_y, sizeof *want), *got = mem_array(n_y, sizeof *got);
+    uint16_t *want_bf16 = mem_array(n_y, sizeof *want_bf16);
+    uint16_t *got_bf16 = mem_array(n_y, sizeof *got_bf16);
+    noise_normal(W, (size_t)I * (size_t)O, 3, 0, 1, 0);
+    noise_normal(bias, (size_t)O, 3, 0, 2, 0);
+    noise_normal(noise, (size_t)R * ld_x, 3, 0, 3, 0);
+    for (size_t i = 0; i < (size_t)R * ld_x; i++) {
+        x[i] = kernels_bf16_of(noise[i]);
+    }
+    /* Without activation, whose last places differ between vectors of 256 and of 512 bits. */
+    run(&kernels_amx_emulated, want, true, false, W, bias, x, ld_x, R, I, O);
+    run(&kernels_amx, got, true, false, W, bias, x, ld_x, R, I, O);
+    run(&kernels_amx_emulated, want_bf16, false, false, W, bias, x, ld_x, R, I, O);
+    run(&kernels_amx, got_bf16, false, false, W, bias, x, ld_x, R, I, O);
+    if (memcmp(got, want, n_y * sizeof *got) != 0 ||
+        memcmp(got_bf16, want_bf16, n_y * sizeof *got_bf16) != 0) {
+        fail_msg("R %d I %d O %d: not the bits of the emulation", R, I, O);
+    }
+    void *const all[] = {W, bias, noise, x, want, got, want_bf16, got_bf16};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
+}
+
+static void the_instructions_do_what_the_emulation_does(void **state)
+{
+    (void)state;
+    if (!__builtin_cpu_supports("avx512bf16") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+        print_message("this processor cannot run the vector part of kernels_amx.c\n");
+        return;
+    }
+    const bool native = kernels_select("amx", NULL) == STATUS_OK;
+    struct sigaction before, action = {.sa_sigaction = on_illegal, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    assert_int_equal(sigaction(SIGILL, &action, &before), 0);
+    static const int sizes[][3] = {{1, 1, 1},    {2, 33, 17},  {16, 32, 16},   {17, 31, 15},
+                                   {32, 64, 32}, {33, 70, 33}, {48, 256, 256}, {45, 48, 100}};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        check(sizes[i][0], sizes[i][1], sizes[i][2]);
+    }
+    assert_int_equal(sigaction(SIGILL, &before, NULL), 0);
+    print_message("%d instructions executed by the handler\n", n_executed);
+    assert_true(native ? n_executed == 0 : n_executed > 0 && shape_is_whole);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_instructions_do_what_the_emulation_does),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
