@@ -77,6 +77,7 @@ struct admin {
 /* "host:port" or "[v6]:port" -> host, port. */
 static status split_address(const char *address, char host[128], char port[16], struct err *err)
 {
+    /* The last colon: an IPv6 host has others, in brackets. */
     const char *colon = strrchr(address, ':');
     const bool brackets = address[0] == '[' && colon != NULL && colon > address && colon[-1] == ']';
     const char *start = brackets ? address + 1 : address;
@@ -111,6 +112,7 @@ static status listen_on(const char *address, bool allow_remote, int *fd, struct 
     if (s != STATUS_OK) {
         return s;
     }
+    /* A name is resolved; the first of its addresses is used. */
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
@@ -127,6 +129,7 @@ static status listen_on(const char *address, bool allow_remote, int *fd, struct 
             address);
         goto free_found;
     }
+    /* A restart must not wait for connections of the process before it. */
     const int on = 1;
     made = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (made < 0 || setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
@@ -328,6 +331,7 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
         return MHD_NO; /* closes the connection */
     }
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    /* No cache may answer in our place, and no browser may guess another type. */
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (code == MHD_HTTP_METHOD_NOT_ALLOWED) {

@@ -118,6 +118,7 @@ static status refuse_flag(const struct config_section *sections, size_t n, const
 static status find_flag(const struct config_section *sections, size_t n, const char *name,
                         struct target *target, struct err *err)
 {
+    /* All sections are asked: a name that two of them have is ambiguous. */
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         struct target here = {0};
@@ -140,6 +141,7 @@ static status find_flag(const struct config_section *sections, size_t n, const c
 /* Sets the option; an entry that is not there yet is added. */
 static status set_target(const struct target *target, const char *value, struct err *err)
 {
+    /* An option of the section itself. */
     if (target->group == NULL) {
         return config_value_parse(target->option, config_field(target->section, target->option),
                                   value, err);
@@ -256,6 +258,7 @@ static void print_group(struct text *out, const struct config_section *section,
         }
         text_add(out, ")\n");
     }
+    /* {} where there is none, so that the page is valid YAML. */
     const size_t n = config_n_entries(section, group);
     text_format(out, "  %s:%s\n", group->name, n == 0 ? " {}" : "");
     for (size_t i = 0; i < n; i++) {
@@ -340,6 +343,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
     /* First round over the flags: pages that end the program, and the name of the file. */
     const char *file = NULL;
     for (int i = 1; i < argc; i++) {
+        /* These pages win over everything else on the command line, even over mistakes. */
         if (print_page(sections, n, program, argv[i])) {
             *done = true;
             return STATUS_OK;

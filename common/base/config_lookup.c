@@ -31,6 +31,7 @@ const struct config_option *config_find_option(const struct config_section *sect
     const struct config_option *option = option_named(section, name);
     for (size_t i = 0; option == NULL && i < section->n_renames; i++) {
         if (strcmp(section->renames[i].old_name, name) == 0) {
+            /* An old name: the option under its present name. */
             option = option_named(section, section->renames[i].name);
             ASSERT(option != NULL); /* the table of renames names an option that does not exist */
             *renamed = true;
@@ -76,6 +77,7 @@ struct config_entry *config_entry_at(const struct config_section *section,
                                      const struct config_group *group, size_t i)
 {
     ASSERT(i < group->max_entries);
+    /* entry_size is the size of the caller's struct, which begins with a struct config_entry. */
     char *entries = (char *)section->values + group->entries_offset;
     return (struct config_entry *)(void *)(entries + i * group->entry_size);
 }
@@ -118,6 +120,7 @@ status config_entry_named(const struct config_section *section, const struct con
         return err_set(err, STATUS_INVALID, "\"%.64s\": there are %zu already, and no more can be",
                        name, *count);
     }
+    /* The next free place of the array. */
     struct config_entry *made = config_entry_at(section, group, (*count)++);
     memset(made, 0, group->entry_size);
     snprintf(made->name, sizeof made->name, "%s", name);

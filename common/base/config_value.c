@@ -205,6 +205,7 @@ status config_list_add(const struct config_option *option, void *field, const ch
 static status add_items(const struct config_option *option, void *list, const char *text,
                         size_t size, struct err *err)
 {
+    /* Items between commas, with spaces around them. */
     const char *end = text + size;
     while (text < end) {
         const char *comma = memchr(text, ',', (size_t)(end - text));
@@ -241,6 +242,7 @@ static status parse_list(const struct config_option *option, void *field, const 
         struct config_texts texts;
     } list;
     config_list_clear(option, &list);
+    /* Brackets are optional in flags. */
     size_t size = strlen(text);
     if (size >= 2 && text[0] == '[' && text[size - 1] == ']') {
         text++;

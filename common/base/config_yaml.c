@@ -136,6 +136,7 @@ static status read_list(struct reader *r, const struct config_section *section,
 static status read_value(struct reader *r, const struct config_section *section,
                          const struct config_option *option)
 {
+    /* Lists are YAML lists, all others single values. */
     const bool list = config_is_list(option);
     if (list && r->event.type == YAML_SEQUENCE_START_EVENT) {
         return read_list(r, section, option);
@@ -360,6 +361,7 @@ static status read_top(struct reader *r)
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %.64s: unknown section%s", r->path,
                        line_of(r), scalar(r), suggestion);
     }
+    /* Kept: the next event replaces the scalar. */
     char name[64];
     snprintf(name, sizeof name, "%s", scalar(r));
     if (r->section_lines[slot] != 0) {

@@ -15,6 +15,7 @@
 status counter_file_open(struct counter_file *record, const char *path, const char *run_id,
                          uint64_t *version, struct err *err)
 {
+    /* Made when it is absent: the first run of a folder. */
     int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0) {
         return err_errno(err, errno, "%s", path);

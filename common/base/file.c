@@ -295,6 +295,7 @@ static int rename_onto(const char *aside, const char *path, bool *kept)
 
 status file_replace(const char *path, const struct file_part *parts, size_t n, struct err *err)
 {
+    /* Beside the file, so that the rename stays within one file system. */
     char aside[PATH_MAX];
     if (snprintf(aside, sizeof aside, "%s.tmp", path) >= (int)sizeof aside) {
         return err_set(err, STATUS_INVALID, "%.64s..: path too long", path);
@@ -309,6 +310,7 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
     if (s != STATUS_OK) {
         return s;
     }
+    /* Now the new file gets its name, and the old one, if there is one, the name aside. */
     bool kept = false;
     if (rename_onto(aside, path, &kept) != 0) {
         s = err_errno(err, errno, "rename %s", aside);

@@ -107,6 +107,7 @@ static struct metric *get(const char *name, const char *help, const char *labels
         i++;
     }
     if (i == n_metrics || compare(metrics[i], name, own_labels) != 0) {
+        /* Few metrics, registered once: the list is simply shifted. */
         metrics = mem_resize(metrics, n_metrics + 1, sizeof(struct metric *));
         ASSERT(metrics != NULL);
         memmove(metrics + i + 1, metrics + i, (n_metrics - i) * sizeof(struct metric *));
@@ -134,6 +135,7 @@ struct metric *metric_gauge(const char *name, const char *help, const char *labe
 struct metric *metric_histogram(const char *name, const char *help, const char *labels,
                                 const double *bounds, size_t n)
 {
+    /* A histogram whose bounds do not ascend would count wrongly. */
     for (size_t i = 1; i < n; i++) {
         ASSERT(bounds[i - 1] < bounds[i]);
     }

@@ -208,6 +208,7 @@ static const char *state_name(const struct process *process)
 static char *status_page(void *arg)
 {
     struct process *process = arg;
+    /* cJSON tolerates NULL, so only the last result is checked: without memory there is no page. */
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "role", process->role);
     cJSON_AddNumberToObject(json, "index", process->index);
@@ -242,6 +243,7 @@ void process_report(struct process *process, double fraction, const char *format
     pthread_mutex_lock(&process->lock);
     process->fraction = fraction;
     memcpy(process->text, text, sizeof text);
+    /* Shown here when it is due; the page always has the newest. */
     progress_show(&process->progress, clock_now_ns(), fraction, text);
     pthread_mutex_unlock(&process->lock);
 }
@@ -267,6 +269,7 @@ static void on_timer(uv_timer_t *handle)
 /* Initialising uv handles on a fresh loop fails only for want of file descriptors or memory. */
 static status open_loop(struct process *process, struct err *err)
 {
+    /* The loop first, then all handles that every process has. */
     int uv = uv_loop_init(&process->loop);
     if (uv != 0) {
         return err_set(err, STATUS_IO, "event loop: %s", uv_strerror(uv));
@@ -303,6 +306,7 @@ static void close_loop(struct process *process)
     close_own_handle((uv_handle_t *)&process->stop);
     close_own_handle((uv_handle_t *)&process->on_int);
     close_own_handle((uv_handle_t *)&process->on_term);
+    /* Closing callbacks run in the loop; give them a while. */
     const uint64_t end_ns = clock_now_ns() + CLOSE_LIMIT_MS * NS_PER_MS;
     while (uv_run(&process->loop, UV_RUN_NOWAIT) != 0 && clock_now_ns() < end_ns) {
         clock_sleep_ms(1);
@@ -461,6 +465,7 @@ struct admin *process_admin(struct process *process)
 void process_every(struct process *process, uint64_t period_ms, void (*tick)(void *arg), void *arg)
 {
     ASSERT(process->n_timers < TIMERS_MAX && period_ms > 0);
+    /* Timers live in the process, so that close_loop finds them. */
     struct timer *timer = &process->timers[process->n_timers++];
     timer->tick = tick;
     timer->arg = arg;

@@ -26,6 +26,7 @@ void progress_init(struct progress *progress, const char *what, bool terminal)
 /* "7m30s", "2h05m", "3d04h" */
 static void print_duration(char *out, size_t size, double seconds)
 {
+    /* Nonsense (negative, endless) is shown as 0. */
     const unsigned long long s = seconds > 0 && seconds < 1e9 ? (unsigned long long)seconds : 0;
     if (s < 60) {
         snprintf(out, size, "%llus", s);

@@ -53,6 +53,7 @@ static void set_text(struct err *err, const char *format, va_list args)
 /* Behind the text: ": reason"; cut likewise. */
 static void add_reason(struct err *err, const char *reason)
 {
+    /* What fits of it. */
     const size_t used = strlen(err->text);
     const size_t room = sizeof err->text - used;
     const int length = snprintf(err->text + used, room, ": %s", reason);
@@ -96,6 +97,7 @@ status err_context(struct err *err, status code, const char *format, ...)
         return code;
     }
     /* A callee that failed without saying why is described by its code. */
+    /* Copied: the text is both source and destination. */
     char reason[sizeof err->text];
     const bool said = err->code != STATUS_OK && err->text[0] != '\0';
     snprintf(reason, sizeof reason, "%s", said ? err->text : status_text(code));

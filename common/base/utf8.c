@@ -15,6 +15,7 @@ static size_t character_size(const unsigned char *bytes, size_t size)
     if (first < 0x80) {
         return 1;
     }
+    /* C0 and C1 would begin long forms, F5 and above lie beyond U+10FFFF. */
     const size_t n = first >= 0xc2 && first <= 0xdf   ? 2
                      : first >= 0xe0 && first <= 0xef ? 3
                      : first >= 0xf0 && first <= 0xf4 ? 4
@@ -47,6 +48,7 @@ size_t utf8_sound(const void *bytes, size_t size)
     const unsigned char *at = bytes;
     size_t done = 0;
     while (done < size) {
+        /* One character at a time, until one is not sound. */
         const size_t n = character_size(at + done, size - done);
         if (n == 0) {
             break;
@@ -93,6 +95,7 @@ size_t utf8_cut(const char *text, size_t most)
 void utf8_trim(char *text)
 {
     const size_t size = strlen(text);
+    /* An incomplete character has at most three bytes. */
     for (size_t back = 1; back <= 3 && back <= size; back++) {
         const unsigned char byte = (unsigned char)text[size - back];
         if ((byte & 0xc0) == 0x80) {
@@ -112,6 +115,7 @@ void utf8_clean(char *text)
     for (size_t left = strlen(text); left > 0;) {
         size_t n = character_size(at, left);
         if (n == 0) {
+            /* One byte at a time: the next one may begin a sound character. */
             *at = '?';
             n = 1;
         } else if (is_control(at, n)) {

@@ -42,6 +42,7 @@ static char *method_path(const char *service, const char *method)
 status accept_add(struct rpc_server *server, const ProtobufCServiceDescriptor *descriptor,
                   const struct rpc_method *method, void *service, struct err *err)
 {
+    /* A method that the .proto does not have is a mistake in the table of methods. */
     const ProtobufCMethodDescriptor *found =
         protobuf_c_service_descriptor_get_method_by_name(descriptor, method->name);
     if (found == NULL) {
@@ -58,6 +59,7 @@ status accept_add(struct rpc_server *server, const ProtobufCServiceDescriptor *d
         mem_free(path);
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", descriptor->name);
     }
+    /* The same service added twice. */
     for (size_t i = 0; i < server->n_methods; i++) {
         if (strcmp(methods[i].path, path) == 0) {
             mem_free(path);
@@ -85,6 +87,7 @@ static status build_table(struct rpc_server *server)
     for (size_t i = 0; i < server->n_methods; i++) {
         const char *path = server->methods[i].path;
         size_t slot = hash_path((const uint8_t *)path, strlen(path)) & (size - 1);
+        /* Linear probing. */
         while (table[slot].path != NULL) {
             slot = (slot + 1) & (size - 1);
         }
@@ -125,6 +128,7 @@ static status bearer_token(const grpc_metadata_array *metadata, char **token)
             memcmp(GRPC_SLICE_START_PTR(entry->value), BEARER, strlen(BEARER)) != 0) {
             continue;
         }
+        /* As text: metadata is not terminated. */
         *token = mem_new(size - strlen(BEARER) + 1);
         if (*token == NULL) {
             return STATUS_NO_MEMORY;
@@ -151,6 +155,7 @@ static int check_role(const struct rpc_server *server, const struct served_metho
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     }
     *roles = server->role_of(token, server->role_arg);
+    /* Only whether it was there is needed below. */
     bool shown = token != NULL;
     mem_free(token);
     if (served->method->roles == 0 || (*roles & served->method->roles) != 0) {
@@ -252,6 +257,7 @@ status accept_start(struct rpc_server *server, struct err *err)
     if (s != STATUS_OK) {
         return err_set(err, s, "rpc server: out of memory");
     }
+    /* From here on calls come. */
     grpc_server_start(server->grpc);
     for (size_t i = 0; i < SERVING_ACCEPTS; i++) {
         server->slots[i].op.complete = on_accept;

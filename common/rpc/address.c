@@ -34,17 +34,20 @@ const char *address_unix_path(const char *address)
 static bool split(const char *address, char *host, const char **port)
 {
     static const char *const PREFIXES[] = {"dns:///", "dns:", "ipv4:", "ipv6:"};
+    /* gRPC's names of resolvers are passed over. */
     for (size_t i = 0; i < sizeof PREFIXES / sizeof PREFIXES[0]; i++) {
         if (strncmp(address, PREFIXES[i], strlen(PREFIXES[i])) == 0) {
             address += strlen(PREFIXES[i]);
             break;
         }
     }
+    /* The port stands behind the last colon. */
     const char *end = strrchr(address, ':');
     if (end == NULL || end[1] == '\0') {
         return false;
     }
     *port = end + 1;
+    /* An IPv6 address has colons of its own, hence the brackets. */
     if (*address == '[') {
         address++;
         end--;
@@ -288,6 +291,7 @@ static int try_bind(const struct addrinfo *info)
     if (fd < 0) {
         return errno;
     }
+    /* As gRPC's own sockets, else a port in TIME_WAIT would look taken. */
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     int error = bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, 1) == 0 ? 0 : errno;
@@ -307,6 +311,7 @@ status address_explain(const char *address, struct err *err)
     if (!split(address, host, &port)) {
         return err_set(err, STATUS_INVALID, "%s: expected host:port or unix:path", address);
     }
+    /* As gRPC did, but with errors that are told. */
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list;
     int failed = getaddrinfo(*host ? host : NULL, port, &hints, &list);

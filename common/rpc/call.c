@@ -74,11 +74,13 @@ static void end_if_done(struct rpc_call *call)
     if (call->n_ops > 0) {
         return;
     }
+    /* Every operation has come back, so nothing of it can be left. */
     ASSERT(call->ended && call->incoming == NULL && call->outgoing == NULL && call->n_queued == 0);
     if (call->served != NULL && call->served->method->done != NULL) {
         call->served->method->done(call);
     }
     struct rpc_server *server = call->server;
+    /* Out of the server's list. */
     if (call->previous != NULL) {
         call->previous->next = call->next;
     } else {
@@ -91,6 +93,7 @@ static void end_if_done(struct rpc_call *call)
     server->n_refused -= call->refused;
     server->n_anonymous -= call->anonymous;
     atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
+    /* From here on all functions on the call answer CLOSED. */
     grpc_call_unref(call->grpc);
     call->grpc = NULL;
     free_contents(call);
@@ -138,6 +141,7 @@ static void defer(struct rpc_call *call)
     if (call->is_deferred) {
         return;
     }
+    /* The list holds a reference: the call may end before its turn comes. */
     rpc_call_retain(call);
     call->is_deferred = true;
     call->next_deferred = NULL;
@@ -153,6 +157,7 @@ static void defer(struct rpc_call *call)
 /* Sends the next message, the status, or both in one batch. */
 static void write_next(struct rpc_call *call)
 {
+    /* The status leaves with the last message, or alone when there is none. */
     bool message = call->n_queued > 0;
     bool last = call->finishing && !call->status_sent && call->n_queued <= 1;
     if (call->writing || call->ended || !(message || last)) {
@@ -160,6 +165,7 @@ static void write_next(struct rpc_call *call)
     }
     grpc_op ops[3] = {0};
     size_t n = 0;
+    /* The headers go with whatever is sent first. */
     if (!call->initial_sent) {
         ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
         call->initial_sent = true;
@@ -217,7 +223,9 @@ static status enqueue(struct rpc_call *call, const ProtobufCMessage *response,
         drop_payload(payload);
         return STATUS_CLOSED;
     }
+    /* A handler that answers with another method's type is wrong. */
     ASSERT(response->descriptor == call->served->descriptor->output);
+    /* The bound of what a client that does not read can make us keep. */
     if (rpc_call_unsent(call) >= RPC_SEND_QUEUE_MAX) {
         drop_payload(payload);
         return STATUS_QUEUE_FULL;
@@ -260,12 +268,14 @@ static void finish_code(struct rpc_call *call, int code, const char *text)
     call->finishing = true;
     call->code = code;
     if (text != NULL && text[0] != '\0') {
+        /* gRPC puts the text into a header, whose size peers limit. */
         size_t size = utf8_cut(text, TEXT_MAX);
         call->text = mem_new(size + 1); /* without memory: the code alone */
         if (call->text != NULL) {
             memcpy(call->text, text, size);
         }
     }
+    /* A request that waits will not be handled; one that is being read is dropped when it comes. */
     if (!call->reading) {
         drop_buffer(&call->incoming);
     }
@@ -331,6 +341,7 @@ static void handle_request(struct rpc_call *call)
     call->incoming = NULL;
     call->got_request = true;
     size_t size = grpc_byte_buffer_length(buffer);
+    /* The limit is for messages that came compressed; gRPC has measured the others. */
     struct message_type type = {call->served->descriptor->input, method->payload_field,
                                 call->server->max_message_bytes};
     struct err err;
@@ -341,10 +352,12 @@ static void handle_request(struct rpc_call *call)
     }
     serving_count(&call->server->counters.messages_in, 1);
     serving_count(&call->server->counters.bytes_in, size);
+    /* A resume from within the handler must not start the next request in the middle of it. */
     call->handling = true;
     method->message(call, call->request.body);
     call->handling = false;
     message_clear(&call->request);
+    /* Such a client has nothing more to say, whether it has said so or not. */
     if (single_request(call)) {
         half_close(call);
     }
@@ -363,6 +376,7 @@ static void on_read(struct rpc_op *op, bool ok)
         if (!call->held) {
             handle_request(call);
         }
+        /* No message and no failure: the client has half-closed. */
     } else if (ok && !grpc_call_failed_before_recv_message(call->grpc)) {
         if (single_request(call)) {
             finish_code(call, GRPC_STATUS_INVALID_ARGUMENT, "the request is missing");
@@ -391,6 +405,7 @@ void rpc_call_resume(struct rpc_call *call)
 void call_run_deferred(struct rpc_server *server)
 {
     while (server->deferred != NULL) {
+        /* Taken off first: what runs below may defer the call again. */
         struct rpc_call *call = server->deferred;
         server->deferred = call->next_deferred;
         call->is_deferred = false;
@@ -455,6 +470,7 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     call->anonymous = refusal == 0 && roles == 0;
     server->n_refused += call->refused;
     server->n_anonymous += call->anonymous;
+    /* Runs from the beginning on: it tells when the call is over, whatever else happens. */
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                   .data.recv_close_on_server.cancelled = &call->cancelled};
     start(call, &op, 1, &call->closed_op);
@@ -515,6 +531,7 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *key)
         if (grpc_slice_str_cmp(entry->key, key) != 0) {
             continue;
         }
+        /* Asked for before: the same text again. */
         for (struct metadata_text *text = call->texts; text != NULL; text = text->next) {
             if (text->entry == entry) {
                 return text->text;

@@ -73,6 +73,7 @@ static status set_token(struct rpc_channel *channel, const char *token, struct e
     if (token == NULL || token[0] == '\0') {
         return STATUS_OK;
     }
+    /* The copy is wiped after gRPC has made its own. */
     size_t size = strlen("Bearer ") + strlen(token) + 1;
     char *value = mem_new(size);
     if (value == NULL) {
@@ -102,6 +103,7 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
         mem_free(copy);
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", address);
     }
+    /* From here on rpc_channel_close takes down what is there. */
     channel->address = copy;
     channel->max_message_bytes =
         options->max_message_bytes ? options->max_message_bytes : RPC_MESSAGE_MAX_BYTES;
@@ -143,6 +145,7 @@ void rpc_channel_close(struct rpc_channel *channel)
     if (channel == NULL) {
         return;
     }
+    /* A stream uses the channel until it is finished. */
     ASSERT(atomic_load(&channel->n_streams) == 0);
     if (channel->grpc != NULL) {
         grpc_channel_destroy(channel->grpc);
@@ -171,6 +174,7 @@ grpc_completion_queue *channel_take_queue(struct rpc_channel *channel)
 {
     grpc_completion_queue *queue = NULL;
     pthread_mutex_lock(&channel->lock);
+    /* One that is kept, or a new one. */
     if (channel->n_spare > 0) {
         queue = channel->spare[--channel->n_spare];
     }
@@ -207,6 +211,7 @@ status rpc_channel_wait(struct rpc_channel *channel, uint64_t timeout_ms)
     uint64_t deadline = op_deadline_ns(timeout_ms);
     grpc_completion_queue *queue = channel_take_queue(channel);
     grpc_connectivity_state state;
+    /* Each change of the state ends one wait. The check asks the channel to connect. */
     while ((state = grpc_channel_check_connectivity_state(channel->grpc, 1)) !=
                GRPC_CHANNEL_READY &&
            clock_now_ns() < deadline) {
@@ -229,6 +234,7 @@ status channel_call(struct rpc_channel *channel, const ProtobufCServiceDescripto
     if (*descriptor == NULL) {
         return err_set(err, STATUS_INVALID, "%s: has no method %s", service->name, method);
     }
+    /* "/package.Service/Method", with a 0 behind it for snprintf. */
     size_t size = strlen(service->name) + strlen(method) + 2;
     grpc_slice path = grpc_slice_malloc(size + 1);
     snprintf((char *)GRPC_SLICE_START_PTR(path), size + 1, "/%s/%s", service->name, method);
@@ -242,6 +248,7 @@ status channel_call(struct rpc_channel *channel, const ProtobufCServiceDescripto
 
 grpc_op channel_initial_op(struct rpc_channel *channel, bool wait_for_ready)
 {
+    /* Explicit, so that gRPC's default for the method does not count. */
     grpc_op op = {.op = GRPC_OP_SEND_INITIAL_METADATA};
     op.flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET;
     if (wait_for_ready) {
@@ -344,6 +351,7 @@ static status unary_response(struct rpc_channel *channel,
     if (s != STATUS_OK) {
         return s;
     }
+    /* A server of another make may do so. */
     if (result->response == NULL) {
         return err_set(err, STATUS_INVALID, "%s: %s: ended well without a response",
                        channel->address, descriptor->name);
@@ -368,6 +376,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
     status s = channel_call(channel, service, method, timeout_ms, queue, &call, &descriptor, err);
     if (s == STATUS_OK) {
         ASSERT(request->descriptor == descriptor->input);
+        /* All that gRPC writes into must outlive the batch. */
         struct unary_result result = {.details = grpc_empty_slice()};
         grpc_metadata_array_init(&result.initial);
         grpc_metadata_array_init(&result.trailing);

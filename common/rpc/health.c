@@ -56,6 +56,7 @@ static void on_check(struct rpc_call *call, const ProtobufCMessage *message)
 /* Ends a watcher that does not read, instead of queueing states for it. */
 static void tell(struct health_watch *watch, health_state state)
 {
+    /* Only changes are sent. */
     if (watch->said == state) {
         return;
     }
@@ -87,6 +88,7 @@ static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
     server->watches = watch;
     rpc_call_set_state(call, watch);
     tell(watch, watch->known ? state_now(server) : HEALTH(SERVICE_UNKNOWN));
+    /* A watch that begins during the drain would otherwise hold it up. */
     if (server->draining) {
         rpc_call_finish(call, STATUS_UNAVAILABLE, "the server is closing");
     }

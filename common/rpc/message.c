@@ -38,9 +38,12 @@ static void *message_take(struct message *m, size_t size)
     if (size > m->budget_bytes - m->used_bytes) {
         return NULL;
     }
+    /* Aligned for any type that protobuf-c unpacks. */
     size = (size + 15) & ~(size_t)15;
     struct message_block *block = m->blocks;
     if (block == NULL || size > block->size - block->used) {
+        /* Each block is twice as large as the one before: few of them, however large the
+         * message. */
         size_t capacity = block == NULL ? BLOCK_BYTES : 2 * block->size;
         capacity = capacity < size ? size : capacity;
         block = mem_new(sizeof *block + capacity);
@@ -197,6 +200,7 @@ static status find_payload(const struct rpc_pieces *pieces, uint32_t field, stru
         if (!cursor_varint(&c, &tag) || tag >> 3 == 0 || tag >> 3 > FIELD_MAX) {
             return err_set(err, STATUS_INVALID, "message: bad field tag at byte %zu", start);
         }
+        /* Another field: passed over. */
         if (tag >> 3 != field) {
             if (!cursor_skip_value(&c, tag & 7)) {
                 return err_set(err, STATUS_INVALID,
@@ -205,6 +209,7 @@ static status find_payload(const struct rpc_pieces *pieces, uint32_t field, stru
             }
             continue;
         }
+        /* protobuf would take the last of two; for a payload that is never meant. */
         if (seen || (tag & 7) != 2) {
             return err_set(err, STATUS_INVALID, "message: payload field %u %s", field,
                            seen ? "comes twice" : "is not of type bytes");
@@ -229,6 +234,7 @@ static status list_pieces(struct message *m, struct rpc_pieces *all)
 {
     grpc_slice *slice;
     size_t n = 0;
+    /* Counted first, then listed: the reader begins again. */
     while (grpc_byte_buffer_reader_peek(&m->reader, &slice)) {
         n++;
     }
@@ -263,6 +269,7 @@ static status cut_pieces(struct message *m, const struct rpc_pieces *all, size_t
     size_t at = 0;
     for (size_t i = 0; i < all->n && at < end; i++) {
         size_t size = all->pieces[i].size;
+        /* The part of this piece that lies within begin .. end. */
         size_t from = begin > at ? begin - at : 0;
         size_t to = end - at < size ? end - at : size;
         if (from < to) {
@@ -282,6 +289,7 @@ static const uint8_t *rest_of(struct message *m, const struct rpc_pieces *all,
     if (payload.tag + after == 0) {
         return NOTHING;
     }
+    /* Usual: small fields in front, in the first piece, and the payload last. */
     if (after == 0 && payload.tag <= all->pieces[0].size) {
         return all->pieces[0].bytes;
     }
@@ -323,6 +331,7 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
     if (s != STATUS_OK) {
         return s;
     }
+    /* What a hostile message may make us allocate is bounded by what it took to send it. */
     m->budget_bytes = m->used_bytes + MESSAGE_MEMORY_BYTES + MESSAGE_MEMORY_PER_BYTE * rest_size;
     ProtobufCAllocator allocator = {.alloc = allocate, .free = allocate_free, .allocator_data = m};
     m->body = protobuf_c_message_unpack(descriptor, &allocator, rest_size, rest);
@@ -414,6 +423,7 @@ static grpc_slice payload_slice(const struct rpc_payload *payload)
 grpc_byte_buffer *message_write(const ProtobufCMessage *body, const struct rpc_payload *payload)
 {
     size_t size = protobuf_c_message_get_packed_size(body);
+    /* An empty payload is an absent field. */
     bool has_payload = payload != NULL && payload->size > 0;
     grpc_slice slices[2];
     slices[0] = grpc_slice_malloc(size + (has_payload ? TAG_MAX_BYTES + VARINT_MAX_BYTES : 0));
@@ -422,6 +432,8 @@ grpc_byte_buffer *message_write(const ProtobufCMessage *body, const struct rpc_p
     ASSERT(used == size);
     if (has_payload) {
         ASSERT(payload->field >= 1 && payload->field <= FIELD_MAX);
+        /* Tag and length of the payload stand behind the small fields; its bytes are a slice of
+         * their own. */
         used += put_varint(to + used, (uint64_t)payload->field << 3 | 2);
         used += put_varint(to + used, payload->size);
         GRPC_SLICE_SET_LENGTH(slices[0], used);

@@ -80,6 +80,7 @@ static status check(const ProtobufCMessageDescriptor *descriptor, struct reader 
         if (!read_varint(&r, &size) || size > (uint64_t)(r.end - r.at)) {
             return STATUS_OK;
         }
+        /* The bytes of a string, a submessage or a bytes field, or packed numbers. */
         const uint8_t *begin = r.at;
         r.at += size;
         const ProtobufCFieldDescriptor *field =

@@ -114,6 +114,7 @@ bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, s
     if (offset > pieces->size || size > pieces->size - offset) {
         return false;
     }
+    /* Pieces before the offset are passed over; of the others as much as is wanted. */
     unsigned char *out = to;
     for (size_t i = 0; i < pieces->n && size > 0; i++) {
         const struct rpc_piece *piece = &pieces->pieces[i];

@@ -43,6 +43,7 @@ static grpc_arg quota_arg(char *key, grpc_resource_quota *quota)
 /* The server, its queue, and the call that wakes it. */
 static status make_grpc_server(struct rpc_server *server, const struct rpc_server_options *options)
 {
+    /* One budget of memory for all connections of this server. */
     grpc_resource_quota *quota = grpc_resource_quota_create("server");
     grpc_resource_quota_resize(quota, options->max_memory_bytes ? options->max_memory_bytes
                                                                 : RPC_SERVER_MEMORY_BYTES);
@@ -69,6 +70,7 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
     grpc_resource_quota_unref(quota); /* the server has its own */
     server->cq = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->grpc, server->cq, NULL);
+    /* A call that leads nowhere; empty batches on it wake the queue (serving.c). */
     server->wake_channel =
         grpc_lame_client_channel_create("wake", GRPC_STATUS_INTERNAL, "not a peer");
     server->wake_call = grpc_channel_create_call(server->wake_channel, NULL, 0, server->cq,
@@ -81,6 +83,7 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
 static status listen_on(struct rpc_server *server, const char *address, size_t i,
                         const struct rpc_server_options *options, struct err *err)
 {
+    /* Before anything is bound: no moment without protection. */
     if (!rpc_address_is_local(address) && !tls_wanted(&options->tls) && !options->allow_insecure) {
         return err_set(
             err, STATUS_DENIED,
@@ -101,6 +104,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
     if (s != STATUS_OK) {
         return s;
     }
+    /* gRPC logs a failure in its own words; ours follow below. */
     op_log_quiet(true);
     int port = grpc_server_add_http2_port(server->grpc, target->uri, credentials);
     op_log_quiet(false);
@@ -133,6 +137,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     server->role_of = options->role_of;
     server->role_arg = options->role_arg;
     pthread_mutex_init(&server->lock, NULL);
+    /* From here on rpc_server_close takes down what is there. */
     rpc_init();
     status s = make_grpc_server(server, options);
     if (s != STATUS_OK) {
@@ -157,6 +162,7 @@ status rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescripto
                       struct err *err)
 {
     ASSERT(!server->has_thread);
+    /* Health answers for these names, too. */
     const char **services =
         mem_resize(server->services, server->n_services + 1, sizeof *server->services);
     if (services == NULL) {
@@ -247,6 +253,7 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
     if (server == NULL) {
         return;
     }
+    /* The call thread reads the grace after it has seen the flag. */
     pthread_mutex_lock(&server->lock);
     server->grace_ns = op_deadline_ns(grace_ms);
     atomic_store(&server->close_asked, true);

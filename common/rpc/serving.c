@@ -25,6 +25,7 @@ static void note_lag(struct rpc_server *server, uint64_t begin_ns, uint64_t end_
 {
     uint64_t lag = end_ns - begin_ns;
     bool changed = false;
+    /* The window is over: it becomes the one before, unless that was long ago. */
     if (end_ns - server->lag_window_ns >= LAG_WINDOW_NS) {
         server->lag[1] = end_ns - server->lag_window_ns < 2 * LAG_WINDOW_NS ? server->lag[0] : 0;
         server->lag[0] = 0;
@@ -46,6 +47,7 @@ static void note_lag(struct rpc_server *server, uint64_t begin_ns, uint64_t end_
 /* With `lock` held: the queue is not shut down as long as `closed` is not set. */
 static void wake_locked(struct rpc_server *server)
 {
+    /* One wake-up under way is enough: it runs all that was posted. */
     if (server->woken || server->closed) {
         return;
     }
@@ -75,6 +77,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
                : server->n_posts == RPC_POST_QUEUE_MAX ? STATUS_QUEUE_FULL
                                                        : STATUS_OK;
     if (s == STATUS_OK) {
+        /* Appended: they run in the order of posting. */
         if (server->posts == NULL) {
             server->posts = post;
         } else {
@@ -95,6 +98,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
 static void run_posts(struct rpc_server *server, bool close)
 {
     pthread_mutex_lock(&server->lock);
+    /* The whole list at once, so that the lock is not held while they run. */
     struct server_post *posts = server->posts;
     server->posts = NULL;
     server->posts_tail = NULL;
@@ -133,6 +137,7 @@ static void on_wake(struct rpc_op *op, bool ok)
 /* When the loop must wake without an event. */
 static uint64_t next_due_ns(const struct rpc_server *server, uint64_t now)
 {
+    /* While draining, look again soon even if nothing happens. */
     uint64_t due = server->draining ? now + DRAIN_CHECK_NS : UINT64_MAX;
     for (size_t i = 0; i < server->n_timers; i++) {
         due = server->timers[i].due_ns < due ? server->timers[i].due_ns : due;
@@ -147,6 +152,7 @@ static void run_timers(struct rpc_server *server)
         struct server_timer *timer = &server->timers[i];
         uint64_t begin = clock_now_ns();
         if (begin >= timer->due_ns) {
+            /* From now, and not from when it was due. */
             timer->due_ns = begin + timer->period_ns;
             timer->function(timer->arg);
             call_run_deferred(server);
@@ -182,11 +188,13 @@ static void drain(struct rpc_server *server, uint64_t now)
     } else if (server->idle_since_ns == 0) {
         server->idle_since_ns = now;
     }
+    /* No call for a while: connections have had their time to end by themselves. */
     bool idle = server->idle_since_ns != 0 && now - server->idle_since_ns >= DRAIN_IDLE_NS;
     if (!server->shut_down && !server->drain_forced && (idle || now >= server->grace_ns)) {
         server->drain_forced = true;
         grpc_server_cancel_all_calls(server->grpc);
     }
+    /* Nothing can come any more, so what was posted runs for the last time. */
     if (server->shut_down && server->n_calls == 0 && accept_idle(server)) {
         run_posts(server, true);
         grpc_call_unref(server->wake_call);
@@ -209,6 +217,7 @@ void *serving_run(void *arg)
     }
     server->wake_op.complete = on_wake;
     for (;;) {
+        /* After the end only the queue's own last event is awaited. */
         uint64_t due = server->ended ? UINT64_MAX : next_due_ns(server, now);
         grpc_event event = grpc_completion_queue_next(server->cq, op_time(due), NULL);
         uint64_t begin = clock_now_ns();

@@ -77,6 +77,7 @@ status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
     }
     stream->channel = channel;
     stream->payload_field = options->payload_field;
+    /* Its own: two threads pluck their tags from it, and no other call disturbs them. */
     stream->queue = channel_take_queue(channel);
     status s = channel_call(channel, service, method, options->timeout_ms, stream->queue,
                             &stream->call, &stream->method, err);
@@ -124,6 +125,7 @@ static status wait_sending(struct rpc_stream *stream, uint64_t deadline_ns)
         return STATUS_TIMEOUT;
     }
     stream->sending = false;
+    /* gRPC has its own reference of what it sends. */
     if (stream->outgoing != NULL) {
         grpc_byte_buffer_destroy(stream->outgoing);
         stream->outgoing = NULL;
@@ -148,6 +150,7 @@ status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *
                              const struct rpc_payload *payload)
 {
     ASSERT(request->descriptor == stream->method->input);
+    /* The payload is released in any case: callers need not look. */
     if (!may_send(stream)) {
         if (payload != NULL && payload->release != NULL) {
             payload->release(payload->arg);
@@ -229,6 +232,7 @@ static status receive(struct rpc_stream *stream, uint64_t deadline_ns, grpc_byte
     stream->receiving = false;
     *buffer = stream->incoming;
     stream->incoming = NULL;
+    /* No message: the server has sent its last one. */
     stream->drained = *buffer == NULL;
     return stream->drained ? STATUS_CLOSED : STATUS_OK;
 }
@@ -254,6 +258,7 @@ status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message, u
 /* Reads what is left until the end or the deadline; messages count for nothing any more. */
 static bool drain(struct rpc_stream *stream, uint64_t deadline_ns)
 {
+    /* Without reading, the status would not come: it lies behind the messages. */
     grpc_byte_buffer *buffer;
     status s;
     while ((s = receive(stream, deadline_ns, &buffer)) == STATUS_OK) {
@@ -270,6 +275,7 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
     }
     uint64_t deadline = op_deadline_ns(timeout_ms);
     /* CLOSED: the stream has ended, and its status says why. */
+    /* Both directions are ended, within one deadline. */
     bool in_time = half_close(stream, deadline) != STATUS_TIMEOUT && drain(stream, deadline);
     bool ok;
     if (!in_time) {

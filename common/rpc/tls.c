@@ -44,6 +44,7 @@ static status read_pem(char **pem, const char *path, const char *holds, struct e
     if (s != STATUS_OK) {
         return err_context(err, s, "TLS");
     }
+    /* A first look; gRPC parses the block itself. */
     const char *begin = strstr(bytes, "-----BEGIN ");
     if (begin == NULL || strstr(begin, holds) == NULL) {
         mem_free(bytes);
@@ -135,11 +136,13 @@ status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *t
     if (s != STATUS_OK) {
         return s;
     }
+    /* With a CA alone a server has nothing to show. */
     if (pems.cert == NULL) {
         pems_free(&pems);
         return err_set(err, STATUS_INVALID, "TLS: %s: a server needs a certificate and a key",
                        address);
     }
+    /* Where there is a CA, clients must show a certificate of it. */
     grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
     *credentials = grpc_ssl_server_credentials_create_ex(
         pems.ca, &pair, 1,

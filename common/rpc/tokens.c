@@ -66,6 +66,7 @@ static status read_line(const struct reading *reading, char *line, struct err *e
         return err_set(err, STATUS_INVALID,
                        "expected a token and its roles, as in \"TOKEN ROLE,ROLE\"");
     }
+    /* Long enough not to be guessed, short enough for a header. */
     const size_t length = strlen(token);
     if (length < TOKEN_MIN || length > TOKEN_MAX) {
         return err_set(err, STATUS_INVALID, "token of %zu characters, expected %u..%u", length,
@@ -89,6 +90,7 @@ static status read_line(const struct reading *reading, char *line, struct err *e
         if (role == 0) {
             return refuse_role(reading, name, err);
         }
+        /* Several roles of one token add up. */
         entry->roles |= role;
     }
     return entry->roles ? STATUS_OK : err_set(err, STATUS_INVALID, "a token without roles");
@@ -118,6 +120,7 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
             *end = '\0';
         }
         line_i++;
+        /* A comment reaches to the end of its line. */
         line[strcspn(line, "#")] = '\0';
         if (line[strspn(line, " \t\r")] != '\0') {
             s = read_line(&reading, line, err);

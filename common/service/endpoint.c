@@ -67,6 +67,7 @@ static void show_counts(void *arg)
 
 static void make_metrics(struct endpoint *endpoint, const char *prefix)
 {
+    /* PREFIX is chosen by the role and ends in an underscore. */
     char name[128];
     snprintf(name, sizeof name, "%scalls_active", prefix);
     endpoint->calls_active = metric_gauge(name, "Open calls.", NULL);
@@ -107,6 +108,7 @@ static status make_socket_folder(const char *address, struct err *err)
         return STATUS_OK;
     }
     char folder[CONFIG_TEXT_SIZE];
+    /* Everything before the last slash. */
     snprintf(folder, sizeof folder, "%s", address + 5);
     char *slash = strrchr(folder, '/');
     if (slash == NULL || slash == folder) {
@@ -192,6 +194,7 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
     if (endpoint == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "endpoint: out of memory");
     }
+    /* Where a step fails, endpoint_close takes down what is there. */
     endpoint->grace_ms = (uint64_t)settings->options->grace_ms;
     status s = copy_addresses(endpoint, settings, err);
     for (size_t i = 0; i < settings->n_addresses && s == STATUS_OK; i++) {
@@ -212,6 +215,7 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
             memset(&endpoint->sockets[i], 0, sizeof endpoint->sockets[i]);
         }
     }
+    /* Last: from here on a page may ask for the counts. */
     make_metrics(endpoint, settings->metrics_prefix);
     metrics_add_hook(show_counts, endpoint);
     *opened = endpoint;
