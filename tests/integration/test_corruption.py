@@ -153,7 +153,7 @@ def test_damaged_checkpoints_alone_are_no_reason_to_begin_anew(sealed):  # noqa:
     for path in files:
         assert path.name in learner.tail()
         assert path.read_bytes() == before[path]
-    assert "move them away to begin a new run" in learner.tail()
+    assert "move them away to start over" in learner.tail()
     assert "new run" not in learner.tail()
     for path in files:
         path.unlink()

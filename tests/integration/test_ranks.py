@@ -337,7 +337,7 @@ def test_tokens_decide_who_may_join(sealed, whole, wire):
 
 def own_options():
     """Options that each rank may have for itself: the list in learner/run/options.c."""
-    source = (ROOT / "learner" / "options.c").read_text()
+    source = (ROOT / "learner" / "run" / "options.c").read_text()
     return set(re.findall(r'"(\w+)"', re.search(r"own\[\] = \{(.*?)\};", source, re.S).group(1)))
 
 
@@ -347,6 +347,7 @@ def terms_of(process):
     options = re.search(r"^learner:\n((  \w+: .*\n)+)", text, re.M).group(1).splitlines(keepends=True)
     own = own_options()
     shared = "".join(line for line in options if line.split(":")[0].strip() not in own)
+    shared = shared.replace("  rerun_step:", "  replay_batch:")  # terms keep the names from before a rename
     version = re.search(r"started version=(\S+)", text).group(1)
     return f"version: {version}\nseed: 3\nlearner:\n{shared}"
 

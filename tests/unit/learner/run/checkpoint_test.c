@@ -266,7 +266,7 @@ static void only_damaged_ones_stay(void **state)
                                        &world->about, &err),
                      STATUS_CORRUPT);
     assert_null(made);
-    assert_non_null(strstr(err.text, "move them away to begin a new run"));
+    assert_non_null(strstr(err.text, "move them away to start over"));
     assert_non_null(strstr(err.text, path_of(world, 100, path)));
     assert_int_equal(access(path, F_OK), 0);
     assert_int_equal(access(path_of(world, 200, path), F_OK), 0);
