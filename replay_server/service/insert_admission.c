@@ -225,13 +225,14 @@ bool insert_stream_rate(const struct insert_stream *stream, char *why, size_t si
                                                     stream->in.episode.restored, 0, why, size);
 }
 
-/* Hundreds of streams may wait for one rate, and every batch that is drawn asks all of them: what
- * refuses the insert of any episode, and no episode has come in meanwhile that might be the same
- * one, needs no closer look. */
+/* Hundreds of streams may wait for one rate, and every batch that is drawn asks all of them. The
+ * closer look is not needed as long as the limiter refuses any insert of this kind, no episode has
+ * come in that might be the same one, and the table is not sealed, which ends the wait. */
 static bool still_waits(const struct insert_stream *stream)
 {
-    return stream->parked && stream->by_rate &&
-           stream->seen == table_counts(stream->table->table)->episodes_inserted &&
+    const struct served_table *table = stream->table;
+    return stream->parked && stream->by_rate && !table->sealing && !table_sealed(table->table) &&
+           stream->seen == table_counts(table->table)->episodes_inserted &&
            insert_stream_rate(stream, NULL, 0);
 }
 

@@ -58,7 +58,9 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         .kind = request->sequence <= stream->writer->queued ? KIND_SEEN : KIND_STORE,
     };
     in->need_bytes = (uint64_t)in->n_chunks * 65536;
-    memcpy(in->cursor, request->cursor.data, request->cursor.len);
+    if (request->cursor.len > 0) { /* an absent cursor is a null pointer */
+        memcpy(in->cursor, request->cursor.data, request->cursor.len);
+    }
     /* It must fit the budget at all: otherwise it would wait for ever. */
     if (in->need_bytes > (uint64_t)stream->service->options.insert_buffer_bytes) {
         return err_set(err, STATUS_INVALID,

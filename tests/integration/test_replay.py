@@ -539,6 +539,30 @@ def test_a_table_whose_writers_wait_leaves_memory_to_others(make_server):
             stop.set()
 
 
+def test_a_writer_that_waits_for_a_rate_hears_of_the_seal(make_server):
+    server = make_server(samples_per_insert=100, samples_per_insert_tolerance=1)
+    client = server.client()
+    client.insert("first", EPISODES[:1])
+    opened, stop = client.open_insert("waiting"), threading.Event()
+
+    def requests():
+        for number in (1, 2):  # the first crosses the tolerance
+            for request in client.chunks("waiting", opened, [(number, number, numbered_rows(number, 50))]):
+                request.restored = False
+                yield request
+        stop.wait(30)
+
+    call = client.stub.Insert(requests(), timeout=60)
+    wait_until(lambda: client.info().waiters, "it to wait")
+    assert "samples_per_insert" in client.info().waiters[0].why
+    wait_until(lambda: client.seal("first").sealed, "the seal")
+    try:
+        code, text = code_of(lambda: list(call))
+        assert code == grpc.StatusCode.FAILED_PRECONDITION and "sealed" in text
+    finally:
+        stop.set()
+
+
 def test_idle_sample_streams_hold_no_batches(make_server):
     server = make_server(sample_buffer_bytes=32 << 20)
     client = server.client()
