@@ -404,8 +404,8 @@ static status read_newest(const char *folder, const struct learner_options *opti
     }
     if (n > 0 && (s == STATUS_CORRUPT || s == STATUS_IO)) {
         /* What is left of them may be worth more than a new run, so none is begun here. */
-        s = err_context(
-            err, s, "none of the %zu checkpoints is sound; move them away to start over", n);
+        s = err_context(err, s,
+                        "none of the %zu checkpoints is sound; move them away to start over", n);
     }
     /* Only once there is a sound one are the damaged ones moved. */
     for (size_t i = 0; tidy && s == STATUS_OK && i < sound; i++) {

@@ -242,7 +242,8 @@ static void save_histories(struct service *service)
     for (struct served_table *table = service->tables; table; table = table->next) {
         struct store_history history;
         served_table_history(table, &history);
-        if (!table->stored || memcmp(&history, &table->saved, sizeof history) == 0) {
+        if (!table->stored ||
+            memcmp(history.counts, table->saved.counts, sizeof history.counts) == 0) {
             continue;
         }
         struct insert_job *job = mem_new(sizeof *job);

@@ -62,7 +62,7 @@ char *http_exchange(const char *address, const char *request)
 char *http_request(const char *address, const char *method, const char *path)
 {
     char request[512];
-    snprintf(request, sizeof request, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-             method, path);
+    snprintf(request, sizeof request,
+             "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", method, path);
     return http_exchange(address, request);
 }

@@ -114,10 +114,10 @@ static void open_parts(struct parts *parts, bool shuffle, struct plan_position u
         plan_new(&parts->plan, shards, sources_n_shards(parts->sources), &settings, NULL),
         STATUS_OK);
     const struct prefetch_settings prefetch = {.sources = parts->sources,
-                                         .plan = parts->plan,
-                                         .relabel = parts->relabel,
-                                         .until = until,
-                                         .prefetch_episodes = prefetch_episodes};
+                                               .plan = parts->plan,
+                                               .relabel = parts->relabel,
+                                               .until = until,
+                                               .prefetch_episodes = prefetch_episodes};
     assert_int_equal(prefetch_start(&parts->prefetch, &prefetch, NULL), STATUS_OK);
 }
 
@@ -226,9 +226,10 @@ static void damaged_episodes_are_not_read_twice(void **state)
     struct prefetch_item *item;
     while (prefetch_next(parts.prefetch, &item, 5000) == STATUS_OK) {
         counts[item->kind]++;
-        assert_int_equal(item->reason.code, item->kind == PREFETCH_BAD || item->kind == PREFETCH_STILL_BAD
-                                                ? STATUS_CORRUPT
-                                                : STATUS_OK);
+        assert_int_equal(item->reason.code,
+                         item->kind == PREFETCH_BAD || item->kind == PREFETCH_STILL_BAD
+                             ? STATUS_CORRUPT
+                             : STATUS_OK);
         prefetch_return(parts.prefetch, item);
     }
     assert_int_equal(counts[PREFETCH_EPISODE], 6);

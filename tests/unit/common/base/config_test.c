@@ -596,7 +596,8 @@ static void deep_nesting_is_refused_at_once(void **state)
     (void)state;
     static const struct {
         const char *level, *end;
-    } KINDS[] = {{"[", ""}, {"{a: ", ""}, {"- ", "x"}, {"? ", "x"}, {"[[[[\n     ", ""}, {"[{a: ", ""}};
+    } KINDS[] = {{"[", ""},   {"{a: ", ""},        {"- ", "x"},
+                 {"? ", "x"}, {"[[[[\n     ", ""}, {"[{a: ", ""}};
     static char yaml[1u << 20];
     for (size_t k = 0; k < sizeof KINDS / sizeof KINDS[0]; k++) {
         size_t used = (size_t)snprintf(yaml, sizeof yaml, "collector:\n  x:\n    ");

@@ -369,9 +369,9 @@ static void tokens_decide_who_may_what(void **state)
     /* A token that everybody may read is not shown. */
     struct rpc_channel *channel;
     assert_int_equal(chmod(path, 0644), 0);
-    assert_int_equal(peer_channel_open(&channel, world->experiment.replay.items[0],
-                                       &world->experiment, 0, &err),
-                     STATUS_DENIED);
+    assert_int_equal(
+        peer_channel_open(&channel, world->experiment.replay.items[0], &world->experiment, 0, &err),
+        STATUS_DENIED);
     assert_int_equal(chmod(path, 0600), 0);
     replay_world_fill(world, 0, 3);
     struct replay_sampler *sampler;
