@@ -203,6 +203,7 @@ static bool host_of(const char *header, char host[HOST_SIZE])
 static bool host_is_ours(struct admin *admin, const char *header)
 {
     char host[HOST_SIZE];
+    /* Large enough for both families. */
     struct in6_addr binary;
     if (header == NULL) {
         return true; /* HTTP/1.0; browsers always send one */
@@ -233,6 +234,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
             closed->fd = -1; /* before the library closes it: the number may be used again */
         }
     } else {
+        /* A slot for each connection: the library admits no more than there are slots. */
         for (size_t i = 0; i < CONNECTIONS_MAX && *slot == NULL; i++) {
             if (admin->connections[i].fd < 0) {
                 admin->connections[i] = (struct connection){
@@ -277,6 +279,7 @@ static void *watch_requests(void *arg)
                 shutdown(connection->fd, SHUT_RDWR);
             }
         }
+        /* Until the next look, or until the end. */
         struct timespec until;
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += (long)(WATCH_PERIOD_MS * NS_PER_MS);
@@ -371,9 +374,11 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
                           "this page does not answer under that host name; see "
                           "experiment.admin_hosts\n");
     }
+    /* Pages are read, and never change anything. */
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         return reply_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     }
+    /* For load balancers and supervisors; needs no page. */
     if (strcmp(url, "/healthz") == 0) {
         const bool serving = atomic_load(&admin->serving);
         return reply_text(connection, serving ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
@@ -391,6 +396,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     if (page.make == NULL) {
         return reply_text(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
     }
+    /* The page is made now, from a snapshot; the response owns its text. */
     char *text = page.make(page.arg);
     if (text == NULL) {
         return reply_text(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, "could not make this page\n");
@@ -441,6 +447,7 @@ static struct admin *new_admin(void)
     if (admin == NULL) {
         return NULL;
     }
+    /* The wait between two looks must not depend on the wall clock. */
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -453,6 +460,7 @@ static struct admin *new_admin(void)
     for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
         admin->connections[i].fd = -1;
     }
+    /* The pages that every process has. */
     admin_add_page(admin, "/metrics", "text/plain; version=0.0.4; charset=utf-8", prometheus_page,
                    NULL);
     admin_add_page(admin, "/metrics.json", "application/json", json_page, NULL);
@@ -491,6 +499,7 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "admin page: out of memory");
     }
+    /* The socket first: an address that is taken is the most frequent failure. */
     int fd = -1;
     status s = listen_on(address, allow_remote, &fd, err);
     if (s != STATUS_OK) {
@@ -507,6 +516,7 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
         goto end_watch;
     }
     fd = -1; /* the daemon closes it */
+    /* Only a page that answers is announced. */
     s = port_file == NULL ? STATUS_OK : write_port_file(made, port_file, err);
     if (s != STATUS_OK) {
         goto stop_daemon;

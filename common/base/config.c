@@ -54,6 +54,7 @@ static bool find_in_group(const struct config_section *section, const char *name
     if (group == NULL) {
         return false;
     }
+    /* The group's options, looked up as those of a section. */
     const struct config_section options = {.name = section->name,
                                            .options = group->options,
                                            .n_options = group->n_options,
@@ -63,6 +64,7 @@ static bool find_in_group(const struct config_section *section, const char *name
     if (option == NULL) {
         return false;
     }
+    /* Found: what lies between the dots is the entry's name. */
     target->section = section;
     target->option = option;
     target->group = group;
@@ -146,6 +148,7 @@ static status set_target(const struct target *target, const char *value, struct 
         return config_value_parse(target->option, config_field(target->section, target->option),
                                   value, err);
     }
+    /* An option of an entry, which the flag may be the first to name. */
     struct config_entry *entry = NULL;
     status s = config_entry_named(target->section, target->group, target->entry, &entry, NULL, err);
     if (s != STATUS_OK) {
@@ -206,6 +209,7 @@ static void print_help(const struct config_section *sections, size_t n, const ch
         "  --version      print the version, and leave\n"
         "  --help         this page\n",
         program);
+    /* Section by section, in the order of the tables. */
     for (size_t i = 0; i < n; i++) {
         printf("\n%s:\n", sections[i].name);
         for (size_t j = 0; j < sections[i].n_options; j++) {
@@ -216,6 +220,7 @@ static void print_help(const struct config_section *sections, size_t n, const ch
             printf("  --%s=%s\n        %s (%s%s%s)\n", option->name, option->default_text,
                    option->help, expected, unit ? "; " : "", unit ? option->unit : "");
         }
+        /* Groups have no fixed entries: show the form of their flags. */
         for (size_t j = 0; j < sections[i].n_groups; j++) {
             const struct config_group *group = &sections[i].groups[j];
             printf("  --%s.NAME.OPTION=VALUE\n        %s (OPTION is one of", group->name,

@@ -191,6 +191,7 @@ static size_t distance(const char *a, const char *b)
         row[j] = j;
     }
     for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        /* The value above and to the left, before it is overwritten. */
         size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {

@@ -18,6 +18,7 @@ void *config_field(const struct config_section *section, const struct config_opt
 
 size_t config_value_size(const struct config_option *option)
 {
+    /* The types as they are declared in config.h. */
     switch (option->type) {
     case CONFIG_BOOL:
         return sizeof(bool);
@@ -65,6 +66,7 @@ void config_expected(const struct config_option *option, char *text, size_t size
     if (has_limits(option)) {
         snprintf(limits, sizeof limits, " %.15g..%.15g", option->min, option->max);
     }
+    /* One phrase for each type, to stand behind "expected". */
     switch (option->type) {
     case CONFIG_BOOL:
         snprintf(text, size, "true or false");
@@ -117,6 +119,7 @@ static bool parse_suffix(const char *end, bool bytes, int *shift)
 /* Decimal, where bytes are counted with a suffix; the whole text, without overflow, in range. */
 static bool parse_int(const struct config_option *option, const char *text, int64_t *value)
 {
+    /* strtoll skips spaces and takes an empty text; a digit must come first. */
     const char *digits = text + (*text == '-' || *text == '+');
     if (*digits < '0' || *digits > '9') {
         return false;
@@ -128,6 +131,7 @@ static bool parse_int(const struct config_option *option, const char *text, int6
     if (errno != 0 || !parse_suffix(end, in_bytes(option), &shift)) {
         return false;
     }
+    /* Neither the suffix nor the digits may overflow. */
     int64_t scaled;
     if (__builtin_mul_overflow((int64_t)parsed, (int64_t)1 << shift, &scaled) ||
         !within(option, (double)scaled)) {
@@ -259,6 +263,7 @@ static status parse_list(const struct config_option *option, void *field, const 
 status config_value_parse(const struct config_option *option, void *field, const char *text,
                           struct err *err)
 {
+    /* Each parser leaves the field alone when it refuses. */
     bool ok = false;
     switch (option->type) {
     case CONFIG_BOOL:
@@ -299,6 +304,7 @@ void config_text_print(struct text *out, const char *text)
         text_add(out, text);
         return;
     }
+    /* Quoted, with the escapes of YAML's double quotes. */
     text_add(out, "\"");
     for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
         if (*at == '"' || *at == '\\') {
@@ -314,6 +320,7 @@ void config_text_print(struct text *out, const char *text)
 
 void config_value_print(struct text *out, const struct config_option *option, const void *field)
 {
+    /* The inverse of config_value_parse. */
     switch (option->type) {
     case CONFIG_BOOL:
         text_add(out, *(const bool *)field ? "true" : "false");

@@ -109,6 +109,7 @@ static status read_list(struct reader *r, const struct config_section *section,
                         const struct config_option *option)
 {
     void *field = config_field(section, option);
+    /* The default goes; only what the file says counts. */
     config_list_clear(option, field);
     for (;;) {
         status s = next_event(r);
@@ -118,6 +119,7 @@ static status read_list(struct reader *r, const struct config_section *section,
         if (r->event.type == YAML_SEQUENCE_END_EVENT) {
             return STATUS_OK;
         }
+        /* A quoted number is a text, here as for single values. */
         if (!is_simple_scalar(r) || (option->type == CONFIG_INTS && !is_plain(r))) {
             return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: an item is %s: expected %s",
                            r->path, line_of(r), section->name, option->name,
@@ -201,6 +203,7 @@ static status read_entry(struct reader *r, const struct config_section *section,
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: %s where an option's name was expected",
                        r->path, line_of(r), section->name, event_name(r));
     }
+    /* The key: an option under its present or an old name, or a group. */
     bool renamed = false;
     const struct config_option *option = config_find_option(section, scalar(r), &renamed);
     const struct config_group *group =
@@ -208,6 +211,7 @@ static status read_entry(struct reader *r, const struct config_section *section,
     if (option == NULL && group == NULL) {
         return refuse_unknown(r, section);
     }
+    /* An option that is given twice is a mistake, even with the same value. */
     size_t *line = option != NULL ? &lines[option - section->options]
                                   : &lines[section->n_options + (size_t)(group - section->groups)];
     if (*line != 0) {
@@ -240,6 +244,7 @@ static status read_section(struct reader *r, const struct config_section *sectio
             s = next_event(r);
         }
     }
+    /* Which options were given: the others take the section's values. */
     for (size_t i = 0; entry != NULL && i < section->n_options; i++) {
         entry->given |= (uint64_t)(lines[i] != 0) << i;
     }
@@ -267,6 +272,7 @@ static status read_group_entry(struct reader *r, const struct config_section *se
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: %s where a name was expected",
                        r->path, line_of(r), section->name, group->name, event_name(r));
     }
+    /* The entry's name. */
     struct config_entry *entry = NULL;
     bool added = false;
     status s = config_entry_named(section, group, scalar(r), &entry, &added, r->err);
@@ -280,6 +286,7 @@ static status read_group_entry(struct reader *r, const struct config_section *se
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s: given twice", r->path, line_of(r),
                        name);
     }
+    /* And its settings: none, or a mapping of options. */
     s = next_event(r);
     if (s != STATUS_OK || is_nothing(r)) {
         return s;
@@ -329,6 +336,7 @@ static status skip_section(struct reader *r)
 static const struct config_section *find_section(const struct reader *r, const char *name,
                                                  size_t *slot)
 {
+    /* Ours first: a section may be one of the roles and also ours. */
     for (size_t i = 0; i < r->n_sections; i++) {
         if (strcmp(r->sections[i].name, name) == 0) {
             *slot = N_ROLES + i;
@@ -428,6 +436,7 @@ static status read_stream(struct reader *r)
 status config_yaml_read(const struct config_section *sections, size_t n, const char *path,
                         struct err *err)
 {
+    /* Bounded: an experiment file is a few kilobytes. */
     void *bytes = NULL;
     size_t size = 0;
     status s = file_read(path, CONFIG_FILE_MAX, &bytes, &size, err);

@@ -122,6 +122,7 @@ void event_file_add(struct event_file *file, uint64_t step, const struct event_s
     /* protobuf-c wants an array of pointers to the values. */
     Hindcast__Event__Summary__Value *values = mem_array(n + 1, sizeof(*values));
     Hindcast__Event__Summary__Value **places = mem_array(n + 1, sizeof(*places));
+    /* Without memory the points of this step are missing, and nothing else happens. */
     if (values != NULL && places != NULL) {
         for (size_t i = 0; i < n; i++) {
             values[i] = (Hindcast__Event__Summary__Value)HINDCAST__EVENT__SUMMARY__VALUE__INIT;

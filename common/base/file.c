@@ -209,6 +209,7 @@ status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *
     unsigned char *at = bytes;
     size_t left = size;
     while (left > 0) {
+        /* pread may return less than was asked for, also in the middle of a file. */
         const ssize_t n = pread(fd, at, left, offset);
         if (n < 0 && errno == EINTR) {
             continue;

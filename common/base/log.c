@@ -172,6 +172,7 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     if (!is_shown(level)) {
         return;
     }
+    /* Warnings alone are limited: errors are rare, and the others are a matter of the level. */
     unsigned hidden = 0;
     if (level == LOG_WARN) {
         pthread_mutex_lock(&lock);

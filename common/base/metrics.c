@@ -77,11 +77,13 @@ static struct metric *make(const char *name, const char *help, const char *label
 {
     struct metric *made = mem_new(sizeof *made);
     ASSERT(made != NULL);
+    /* Copies: the caller may have built the name in a buffer. */
     made->name = mem_text(name);
     made->help = mem_text(help);
     made->labels = mem_text(labels);
     ASSERT(made->name != NULL && made->help != NULL && made->labels != NULL);
     made->kind = kind;
+    /* One bucket more than bounds: that of +Inf. */
     if (kind == METRIC_HISTOGRAM) {
         double *copy = mem_array(n, sizeof *copy);
         made->buckets = mem_array(n + 1, sizeof *made->buckets);
@@ -290,6 +292,7 @@ char *metrics_prometheus(void)
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {
         const struct metric *metric = metrics[i];
+        /* Metrics of one name follow each other; their help comes once. */
         if (i == 0 || strcmp(metrics[i - 1]->name, metric->name) != 0) {
             print_help(out, metric);
         }
@@ -311,6 +314,7 @@ static cJSON *histogram_json(const struct metric *metric)
     cJSON *object = cJSON_CreateObject();
     cJSON *buckets = cJSON_CreateArray();
     uint64_t total = 0;
+    /* Cumulative, as on the Prometheus page. */
     for (size_t i = 0; i <= metric->n_bounds; i++) {
         total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
         cJSON *pair = cJSON_CreateArray();

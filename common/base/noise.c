@@ -46,6 +46,7 @@ void noise_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key
     uint32_t c3 = counter[3];
     uint32_t k0 = key[0];
     uint32_t k1 = key[1];
+    /* Two multiplications a round; their upper halves cross over, and the key moves on. */
     for (int round = 0; round < ROUNDS; round++) {
         const uint64_t p0 = (uint64_t)PHILOX_M0 * c0;
         const uint64_t p1 = (uint64_t)PHILOX_M1 * c2;
@@ -173,6 +174,7 @@ void noise_normal(float *out, size_t n, uint64_t seed, uint64_t step, uint32_t p
 {
     uint32_t key[2];
     noise_key(key, seed, purpose, KIND_NORMAL);
+    /* Whole tiles directly into the output, parts of tiles through a buffer. */
     uint64_t tile = first / TILE;
     size_t skip = (size_t)(first % TILE);
     while (n > 0) {

@@ -105,6 +105,7 @@ static status check_threads(struct err *err)
     pthread_t threads[THREADS_LEAST];
     unsigned n = 0;
     int error = 0;
+    /* All of them must exist at the same time. */
     pthread_mutex_lock(&lock);
     while (n < THREADS_LEAST && error == 0) {
         error = pthread_create(&threads[n], NULL, wait_for_lock, &lock);
@@ -117,6 +118,7 @@ static status check_threads(struct err *err)
     if (error == 0) {
         return STATUS_OK;
     }
+    /* The usual reasons, since EAGAIN itself says nothing. */
     return err_errno(err, error,
                      "only %u of at least %d threads can be made (ulimit -v, ulimit -u, or the "
                      "container's limit of processes)",
@@ -131,6 +133,7 @@ static void *watch_start(void *arg)
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
+    /* The two signals are blocked in all threads: they wait here. */
     int number = 0;
     while (sigwait(&ends, &number) != 0) {
     }
@@ -347,6 +350,7 @@ static status open_admin(struct process *process, const struct experiment *exper
     const status s =
         admin_open(&process->admin, experiment->admin, experiment->allow_insecure, file, err);
     if (s == STATUS_OK) {
+        /* Names that only the configuration knows. */
         for (size_t i = 0; i < experiment->admin_hosts.n; i++) {
             admin_allow_host(process->admin, experiment->admin_hosts.items[i]);
         }

@@ -23,6 +23,7 @@ static size_t character_size(const unsigned char *bytes, size_t size)
     if (n == 0 || n > size) {
         return 0;
     }
+    /* The second byte has a smaller range after some first bytes. */
     const unsigned char least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     const unsigned char most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     if (bytes[1] < least || bytes[1] > most) {

@@ -121,6 +121,7 @@ static const struct served_method *find_method(const struct rpc_server *server,
 static status bearer_token(const grpc_metadata_array *metadata, char **token)
 {
     *token = NULL;
+    /* The first authorization header of this kind counts. */
     for (size_t i = 0; i < metadata->count; i++) {
         const grpc_metadata *entry = &metadata->metadata[i];
         size_t size = GRPC_SLICE_LENGTH(entry->value);
@@ -230,6 +231,7 @@ static void on_accept(struct rpc_op *op, bool ok)
         return;
     }
     const struct served_method *served = find_method(server, &slot->details.method);
+    /* Refused, or taken: in either case it becomes a call. */
     unsigned roles = 0;
     const char *why = "";
     int refusal = 0;
@@ -246,6 +248,7 @@ static void on_accept(struct rpc_op *op, bool ok)
                roles, refusal, why);
     grpc_call_details_destroy(&slot->details);
     grpc_metadata_array_destroy(&slot->metadata);
+    /* While draining the slot stays empty: accept_idle waits for all of them. */
     if (!server->draining) {
         arm(slot);
     }

@@ -111,12 +111,14 @@ static status shorten_path(struct address_target *target, const char *path, stru
     const char *slash = strrchr(path, '/');
     const char *name = slash == NULL ? path : slash + 1;
     const size_t size = slash == NULL ? 0 : (size_t)(slash - path);
+    /* The descriptor replaces the folder; the name itself must be short and without a comma. */
     if (size >= sizeof folder || strlen(name) > SOCKET_PATH_MAX - 32 || strchr(name, ',') != NULL) {
         return err_set(err, STATUS_INVALID,
                        "unix:%s: the socket's own name must be at most %zu bytes without a comma",
                        path, (size_t)SOCKET_PATH_MAX - 32);
     }
     snprintf(folder, sizeof folder, "%.*s", (int)size, path);
+    /* A client may come before the server that makes the folder. */
     const char *opened = slash == NULL ? "." : size == 0 ? "/" : folder;
     status s = file_make_folders(opened, err);
     if (s != STATUS_OK) {
@@ -228,6 +230,7 @@ static void write_unix_uri(char uri[ADDRESS_URI_SIZE], const char *path)
 status address_open(struct address_target *target, const char *address, struct err *err)
 {
     struct address_target made = {.folder_fd = -1};
+    /* Unix sockets are escaped, all other addresses only checked. */
     const char *path = address_unix_path(address);
     if (path != NULL) {
         const status s = open_unix(&made, path, err);
@@ -263,6 +266,7 @@ status address_prepare(const struct address_target *target, const char *address,
     if (path[0] == '\0') {
         return STATUS_OK;
     }
+    /* Nothing there: good. Something that is no socket: not ours to remove. */
     struct stat info;
     if (lstat(path, &info) != 0) {
         return errno == ENOENT ? STATUS_OK : err_errno(err, errno, "%s", address);
@@ -270,6 +274,7 @@ status address_prepare(const struct address_target *target, const char *address,
     if (!S_ISSOCK(info.st_mode)) {
         return err_set(err, STATUS_INVALID, "%s: a file that is not a socket is there", address);
     }
+    /* A socket: left over, or in use? */
     bool listening = false;
     status s = listener_at(path, &listening, err);
     if (s != STATUS_OK) {
@@ -323,6 +328,7 @@ status address_explain(const char *address, struct err *err)
         error = try_bind(info);
     }
     freeaddrinfo(list);
+    /* The usual reason has a sentence of its own. */
     if (error == EADDRINUSE) {
         return err_set(err, STATUS_EXISTS, "%s: another process listens there", address);
     }

@@ -409,6 +409,7 @@ void call_run_deferred(struct rpc_server *server)
         struct rpc_call *call = server->deferred;
         server->deferred = call->next_deferred;
         call->is_deferred = false;
+        /* Unless it has ended meanwhile: first what it wants to send, then what it may read. */
         if (call->grpc != NULL) {
             write_next(call);
             if (call->incoming != NULL && !call->held && !call->reading && !call->finishing) {
@@ -434,12 +435,14 @@ static struct rpc_call *call_new(struct rpc_server *server, const struct served_
     call->server = server;
     call->served = served;
     call->grpc = grpc;
+    /* Moved: the slot gets an empty array for its next call. */
     call->metadata = *metadata;
     grpc_metadata_array_init(metadata);
     atomic_init(&call->references, 1);
     call->closed_op.complete = on_closed;
     call->read_op.complete = on_read;
     call->write_op.complete = on_written;
+    /* In front: the list begins with the newest call. */
     call->next = server->calls;
     if (call->next != NULL) {
         call->next->previous = call;

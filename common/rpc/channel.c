@@ -80,6 +80,7 @@ static status set_token(struct rpc_channel *channel, const char *token, struct e
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
     }
     snprintf(value, size, "Bearer %s", token);
+    /* The header that every call on this channel carries. */
     channel->token.key = grpc_slice_from_static_string("authorization");
     channel->token.value = grpc_slice_from_copied_string(value);
     explicit_bzero(value, size);
@@ -107,8 +108,10 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
     channel->address = copy;
     channel->max_message_bytes =
         options->max_message_bytes ? options->max_message_bytes : RPC_MESSAGE_MAX_BYTES;
+    /* rpc_channel_close, which also cleans up after failures, ends both. */
     pthread_mutex_init(&channel->lock, NULL);
     rpc_init();
+    /* What can be wrong is found now, and not when the first call does not connect. */
     grpc_channel_credentials *credentials = NULL;
     status s = address_open(&channel->target, address, err);
     if (s == STATUS_OK) {
@@ -287,6 +290,7 @@ status channel_read(const struct rpc_channel *channel, const ProtobufCMethodDesc
         grpc_byte_buffer_destroy(buffer);
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
     }
+    /* The message keeps all its memory, which rpc_message_free gives back. */
     struct message_type type = {descriptor->output, payload_field, channel->max_message_bytes};
     status s = message_read(m, buffer, &type, err);
     if (s != STATUS_OK) {
@@ -369,6 +373,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
     static const struct rpc_call_options DEFAULTS;
     options = options != NULL ? options : &DEFAULTS;
     uint64_t timeout_ms = options->timeout_ms ? options->timeout_ms : UNARY_TIMEOUT_MS;
+    /* gRPC takes its own reference of the request; ours is dropped at the end. */
     grpc_byte_buffer *buffer = message_write(request, payload);
     grpc_completion_queue *queue = channel_take_queue(channel);
     grpc_call *call;

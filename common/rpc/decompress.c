@@ -16,6 +16,7 @@ static status inflate_input(z_stream *stream, grpc_slice_buffer *out, size_t max
                             struct err *err)
 {
     while (stream->avail_in > 0 && !*end) {
+        /* The output goes straight into slices; nothing is copied. */
         grpc_slice slice = grpc_slice_malloc(SLICE_BYTES);
         stream->next_out = GRPC_SLICE_START_PTR(slice);
         stream->avail_out = SLICE_BYTES;
@@ -43,6 +44,7 @@ static status inflate_all(z_stream *stream, grpc_byte_buffer *in, grpc_slice_buf
     if (!grpc_byte_buffer_reader_init(&reader, in)) {
         return err_set(err, STATUS_INVALID, "message: unreadable");
     }
+    /* Slice by slice: the input may be split anywhere, even within gzip's header. */
     bool end = false;
     status s = STATUS_OK;
     grpc_slice *slice;
@@ -52,6 +54,7 @@ static status inflate_all(z_stream *stream, grpc_byte_buffer *in, grpc_slice_buf
         s = inflate_input(stream, out, max_bytes, &end, err);
     }
     grpc_byte_buffer_reader_destroy(&reader);
+    /* All input is used up, but the stream did not end. */
     if (s == STATUS_OK && !end) {
         s = err_set(err, STATUS_INVALID, "message: compression is cut short");
     }

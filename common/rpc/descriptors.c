@@ -67,7 +67,9 @@ int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict size, int flags)
         if (errno != EMFILE && errno != ENFILE) {
             return peer;
         }
+        /* Usual limits are soft: the operator can raise them. */
         log_warn("no file descriptor for a connection: it is turned away (see ulimit -n)");
+        /* Nobody is waiting any more, or even this failed: gRPC tries later. */
         if (!turn_away(fd)) {
             errno = EAGAIN;
             return -1;

@@ -73,6 +73,7 @@ static void allocate_free(void *arg, void *pointer)
 
 void message_clear(struct message *m)
 {
+    /* The payload's pieces end here. */
     if (m->buffer != NULL) {
         grpc_byte_buffer_reader_destroy(&m->reader);
         grpc_byte_buffer_destroy(m->buffer);
@@ -147,6 +148,8 @@ static bool cursor_skip(struct cursor *c, uint64_t size)
         return false;
     }
     c->at += size;
+    /* Piece by piece; at the exact end of one it stays there, so that there need not be a next
+     * one. */
     while (size > 0) {
         size_t left = c->piece->size - c->in_piece;
         if (size < left) {
@@ -347,6 +350,7 @@ status message_read(struct message *m, grpc_byte_buffer *buffer, const struct me
 {
     ASSERT(m->buffer == NULL);
     status s = decompress(&buffer, type->max_bytes, err);
+    /* gRPC hands compressed messages over as they came (see decompress.c). */
     if (s == STATUS_OK && !grpc_byte_buffer_reader_init(&m->reader, buffer)) {
         s = err_set(err, STATUS_INVALID, "message: unreadable");
     }
@@ -354,6 +358,7 @@ status message_read(struct message *m, grpc_byte_buffer *buffer, const struct me
         grpc_byte_buffer_destroy(buffer);
         return s;
     }
+    /* From here on the message owns the buffer: pieces point into it. */
     m->buffer = buffer;
     s = read_fields(m, type->descriptor, type->payload_field, err);
     if (s != STATUS_OK) {

@@ -128,6 +128,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
         mem_free(targets);
         return err_set(err, STATUS_NO_MEMORY, "rpc server: out of memory");
     }
+    /* 0 in the options means the default. */
     server->ports = ports;
     server->targets = targets;
     server->n_addresses = options->n_addresses;
@@ -143,6 +144,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     if (s != STATUS_OK) {
         err_set(err, s, "rpc server: %s", status_text(s));
     }
+    /* All addresses or none. */
     for (size_t i = 0; i < options->n_addresses && s == STATUS_OK; i++) {
         s = listen_on(server, options->addresses[i], i, options, err);
     }

@@ -76,6 +76,7 @@ status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
     }
     stream->channel = channel;
+    /* The queue and the call; the operations start below, when nothing can fail any more. */
     stream->payload_field = options->payload_field;
     /* Its own: two threads pluck their tags from it, and no other call disturbs them. */
     stream->queue = channel_take_queue(channel);
@@ -192,6 +193,7 @@ static status half_close(struct rpc_stream *stream, uint64_t deadline_ns)
     if (!may_send(stream)) {
         return STATUS_CLOSED;
     }
+    /* Even when it fails: nothing may be sent behind it. */
     stream->half_closed = true;
     grpc_op op = {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT};
     start_sending(stream, &op);
@@ -222,6 +224,7 @@ static status receive(struct rpc_stream *stream, uint64_t deadline_ns, grpc_byte
     if (stream->drained) {
         return STATUS_CLOSED;
     }
+    /* After a TIMEOUT the same operation is still under way, and is only waited for. */
     if (!stream->receiving) {
         start_receiving(stream);
     }

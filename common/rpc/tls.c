@@ -68,6 +68,7 @@ static void pems_free(struct pems *pems)
 /* All files that are given. A certificate without its key, or the reverse, is INVALID. */
 static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err *err)
 {
+    /* Whatever fails, pems_free finds what there is. */
     *pems = (struct pems){0};
     if (given(tls->cert) != given(tls->key)) {
         return err_set(err, STATUS_INVALID,
@@ -160,6 +161,7 @@ status tls_channel(grpc_channel_credentials **credentials, const struct rpc_tls 
         *credentials = grpc_insecure_credentials_create();
         return STATUS_OK;
     }
+    /* A client may show a certificate, but needs none. */
     struct pems pems;
     status s = pems_read(&pems, tls, err);
     if (s != STATUS_OK) {

@@ -110,6 +110,7 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
     if (s != STATUS_OK) {
         return err_context(err, s, "tokens_file");
     }
+    /* Line by line; the first mistake ends it, with its number. */
     struct tokens *tokens = mem_new(sizeof *tokens);
     s = tokens ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "tokens_file %s", path);
     const struct reading reading = {tokens, roles, n_roles};
@@ -158,6 +159,7 @@ unsigned tokens_role_of(const char *token, void *arg)
     memcpy(shown, token, strlen(token));
     unsigned roles = 0;
     for (size_t i = 0; i < tokens->n; i++) {
+        /* All bytes of all entries, whether they differ or not. */
         unsigned char difference = 0;
         for (size_t k = 0; k < sizeof shown; k++) {
             difference |= (unsigned char)(shown[k] ^ tokens->entries[i].token[k]);

@@ -150,6 +150,7 @@ static status check_certificate(struct endpoint *endpoint, const char *cert, str
     if (s != STATUS_OK) {
         return s;
     }
+    /* By the wall clock, as the peers' check. */
     const int64_t left_s = endpoint->expires_s - (int64_t)(clock_wall_ns() / NS_PER_S);
     if (left_s <= 0) {
         log_warn("the certificate has expired, clients will refuse it file=%s expired_s_ago=%lld",
@@ -175,6 +176,7 @@ static status open_server(struct endpoint *endpoint, const struct endpoint_setti
         .max_memory_bytes = (size_t)options->max_connection_bytes,
         .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
     };
+    /* Without a file of tokens everybody who reaches the address may do everything. */
     if (options->tokens_file[0] != '\0') {
         const status s = roles_read(&endpoint->tokens, options->tokens_file, err);
         if (s != STATUS_OK) {
