@@ -1,4 +1,4 @@
-/* Ranks as processes. Rank 0 of each group takes orders by a pipe: step for so many seconds, say
+/* Ranks as processes. Rank 0 of each group takes requests by a pipe: step for so many seconds, say
  * how it went; the others just meet it at every step, and sleep while it does not come. */
 #include "bench/learner_ranks.h"
 
@@ -29,12 +29,12 @@ struct turn {
     double steps_per_s, exchange_ms, bytes_per_step;
 };
 
-/* One way for ranks to meet. */
-struct crew {
+/* The ranks of one benchmark, and how they exchange. */
+struct bench_group {
     const char *transport;
-    bool bare; /* they exchange, and learn nothing */
+    bool bare; /* exchange only, without learning */
     char address[128];
-    int order, answer; /* pipes to and from rank 0 */
+    int request, answer; /* pipes to and from rank 0 */
     pid_t pids[RANKS_MAX];
     struct turn turns[ROUNDS_MAX];
 };
@@ -89,7 +89,7 @@ static status meet(void *arg, const struct state *state, struct update_sums sums
     rank->exchange_ns += clock_now_ns() - begin_ns;
     rank->begun++;
     if (s == STATUS_CLOSED) {
-        _exit(0); /* rank 0 has no more orders */
+        _exit(0); /* rank 0 has no more requests */
     }
     return s;
 }
@@ -182,8 +182,8 @@ static struct turn take_turn(struct rank *rank, struct learner_steps *steps, dou
                              (double)(exchange_counts(rank->exchange).bytes - bytes) / n};
 }
 
-static void live(const struct crew *crew, const struct settings *settings,
-                 const struct learner_size *size, int number, int ranks, int order, int answer)
+static void run_rank(const struct bench_group *group, const struct settings *settings,
+                     const struct learner_size *size, int number, int ranks, int order, int answer)
 {
     pin(number);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -192,9 +192,9 @@ static void live(const struct crew *crew, const struct settings *settings,
     struct learner_size slice = *size;
     slice.B = (number + 1) * size->B / ranks - number * size->B / ranks;
     struct learner_steps *steps = learner_steps_new(settings, &slice, 1);
-    struct rank rank = {.settings = learner_steps_settings(steps), .bare = crew->bare};
+    struct rank rank = {.settings = learner_steps_settings(steps), .bare = group->bare};
     struct rpc_server *server = NULL;
-    open_exchange(&rank, crew->address, number, ranks, &server);
+    open_exchange(&rank, group->address, number, ranks, &server);
     /* All begin with the same state; whose first step was taken alone. */
     learner_steps_restart(steps);
     learner_steps_meet(steps, meet, &rank);
@@ -217,60 +217,60 @@ static void live(const struct crew *crew, const struct settings *settings,
 
 /* ---- Crews ---- */
 
-static void start_crew(struct crew *crew, const struct settings *settings,
-                       const struct learner_size *size, int ranks)
+static void start_group(struct bench_group *group, const struct settings *settings,
+                        const struct learner_size *size, int ranks)
 {
-    int orders[2], answers[2];
-    if (pipe(orders) != 0 || pipe(answers) != 0) {
-        stop(crew->transport, "no pipe");
+    int requests[2], answers[2];
+    if (pipe(requests) != 0 || pipe(answers) != 0) {
+        stop(group->transport, "no pipe");
     }
     fflush(NULL);
     for (int number = 0; number < ranks; number++) {
-        crew->pids[number] = fork();
-        if (crew->pids[number] == 0) {
-            close(orders[1]);
-            live(crew, settings, size, number, ranks, orders[0], answers[1]);
+        group->pids[number] = fork();
+        if (group->pids[number] == 0) {
+            close(requests[1]);
+            run_rank(group, settings, size, number, ranks, requests[0], answers[1]);
         }
-        if (crew->pids[number] < 0) {
-            stop(crew->transport, "no process");
+        if (group->pids[number] < 0) {
+            stop(group->transport, "no process");
         }
     }
-    close(orders[0]);
+    close(requests[0]);
     close(answers[1]);
-    crew->order = orders[1];
-    crew->answer = answers[0];
+    group->request = requests[1];
+    group->answer = answers[0];
 }
 
-static struct turn order_turn(const struct crew *crew, double seconds)
+static struct turn request_turn(const struct bench_group *group, double seconds)
 {
     struct turn turn;
-    if (write(crew->order, &seconds, sizeof seconds) != sizeof seconds ||
-        read(crew->answer, &turn, sizeof turn) != sizeof turn) {
-        stop(crew->transport, "rank 0 does not answer");
+    if (write(group->request, &seconds, sizeof seconds) != sizeof seconds ||
+        read(group->answer, &turn, sizeof turn) != sizeof turn) {
+        stop(group->transport, "rank 0 does not answer");
     }
     return turn;
 }
 
-static void end_crew(const struct crew *crew, int ranks)
+static void end_group(const struct bench_group *group, int ranks)
 {
     const double no_more = 0;
-    if (write(crew->order, &no_more, sizeof no_more) != sizeof no_more) {
-        stop(crew->transport, "rank 0 is gone");
+    if (write(group->request, &no_more, sizeof no_more) != sizeof no_more) {
+        stop(group->transport, "rank 0 is gone");
     }
-    close(crew->order);
-    close(crew->answer);
+    close(group->request);
+    close(group->answer);
     for (int number = 0; number < ranks; number++) {
-        (void)waitpid(crew->pids[number], NULL, 0);
+        (void)waitpid(group->pids[number], NULL, 0);
     }
 }
 
 /* ---- The comparison ---- */
 
 /* A port that was free a moment ago, or a socket file of its own. */
-static void set_address(struct crew *crew, const char *folder, size_t number)
+static void set_address(struct bench_group *group, const char *folder, size_t number)
 {
-    if (strcmp(crew->transport, "unix") == 0) {
-        snprintf(crew->address, sizeof crew->address, "unix:%s/%zu", folder, number);
+    if (strcmp(group->transport, "unix") == 0) {
+        snprintf(group->address, sizeof group->address, "unix:%s/%zu", folder, number);
         return;
     }
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -278,10 +278,10 @@ static void set_address(struct crew *crew, const char *folder, size_t number)
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        stop(crew->transport, "no port");
+        stop(group->transport, "no port");
     }
     close(fd);
-    snprintf(crew->address, sizeof crew->address, "127.0.0.1:%d", ntohs(address.sin_port));
+    snprintf(group->address, sizeof group->address, "127.0.0.1:%d", ntohs(address.sin_port));
 }
 
 static void remove_sockets(const char *folder, size_t n)
@@ -307,22 +307,22 @@ static double median_of(const double *values, int n)
     return median(sorted, n);
 }
 
-static void print(const struct learner_size *size, int ranks, const struct crew *crew,
-                  const struct crew *bare, const double *one, const double *many, int rounds)
+static void print(const struct learner_size *size, int ranks, const struct bench_group *group,
+                  const struct bench_group *bare, const double *one, const double *many, int rounds)
 {
     double rate[ROUNDS_MAX], ms[ROUNDS_MAX], bare_ms[ROUNDS_MAX];
     double over_one[ROUNDS_MAX], over_many[ROUNDS_MAX];
     for (int i = 0; i < rounds; i++) {
-        rate[i] = crew->turns[i].steps_per_s;
-        ms[i] = crew->turns[i].exchange_ms;
+        rate[i] = group->turns[i].steps_per_s;
+        ms[i] = group->turns[i].exchange_ms;
         bare_ms[i] = bare->turns[i].exchange_ms;
         over_one[i] = rate[i] / one[i];
         over_many[i] = rate[i] / many[i];
     }
     printf("bench_learner size=%s ranks=%d transport=%s steps_per_s=%.2f exchange_ms=%.2f "
            "bare_exchange_ms=%.2f bytes_per_step=%.0f over_one_thread=%.3f over_threads=%.3f\n",
-           size->name, ranks, crew->transport, median(rate, rounds), median(ms, rounds),
-           median(bare_ms, rounds), crew->turns[0].bytes_per_step, median(over_one, rounds),
+           size->name, ranks, group->transport, median(rate, rounds), median(ms, rounds),
+           median(bare_ms, rounds), group->turns[0].bytes_per_step, median(over_one, rounds),
            median(over_many, rounds));
     fflush(stdout);
 }
@@ -333,39 +333,39 @@ void learner_ranks_run(const struct settings *settings, const struct learner_siz
     if (ranks < 2 || ranks > RANKS_MAX || ranks > size->B || rounds > ROUNDS_MAX) {
         stop("ranks", "expected 2..16, a snippet for each at least, and up to 101 rounds");
     }
-    struct crew crews[] = {{.transport = "tcp"},
-                           {.transport = "tcp", .bare = true},
-                           {.transport = "unix"},
-                           {.transport = "unix", .bare = true}};
-    const size_t n_crews = sizeof crews / sizeof crews[0];
+    struct bench_group groups[] = {{.transport = "tcp"},
+                                   {.transport = "tcp", .bare = true},
+                                   {.transport = "unix"},
+                                   {.transport = "unix", .bare = true}};
+    const size_t n_crews = sizeof groups / sizeof groups[0];
     char folder[] = "/tmp/hindcast-bench-XXXXXX";
     if (mkdtemp(folder) == NULL) {
         stop(folder, "cannot be made");
     }
     for (size_t c = 0; c < n_crews; c++) {
-        set_address(&crews[c], folder, c);
-        start_crew(&crews[c], settings, size, ranks);
+        set_address(&groups[c], folder, c);
+        start_group(&groups[c], settings, size, ranks);
     }
     struct learner_steps *one_thread = learner_steps_new(settings, size, 1);
     struct learner_steps *threads = learner_steps_new(settings, size, ranks);
     double one[ROUNDS_MAX], many[ROUNDS_MAX];
     for (size_t c = 0; c < n_crews; c++) {
-        (void)order_turn(&crews[c], 0.2); /* connected, warm */
+        (void)request_turn(&groups[c], 0.2); /* connected, warm */
     }
     for (int i = 0; i < rounds; i++) {
         one[i] = learner_steps_measure(one_thread, seconds);
         many[i] = learner_steps_measure(threads, seconds);
         for (size_t c = 0; c < n_crews; c++) {
-            crews[c].turns[i] = order_turn(&crews[c], seconds);
+            groups[c].turns[i] = request_turn(&groups[c], seconds);
         }
     }
     printf("bench_learner size=%s one_thread_steps_per_s=%.2f threads_%d_steps_per_s=%.2f\n",
            size->name, median_of(one, rounds), ranks, median_of(many, rounds));
     for (size_t c = 0; c < n_crews; c += 2) {
-        print(size, ranks, &crews[c], &crews[c + 1], one, many, rounds);
+        print(size, ranks, &groups[c], &groups[c + 1], one, many, rounds);
     }
     for (size_t c = 0; c < n_crews; c++) {
-        end_crew(&crews[c], ranks);
+        end_group(&groups[c], ranks);
     }
     learner_steps_free(one_thread);
     learner_steps_free(threads);

@@ -75,7 +75,7 @@ def judge_block(net, state_part, a, dtype):
     return (h @ net["out/weight"][:, 0] + net["out/bias"]).reshape(R, M)
 
 
-def judge(net, state_part, a, dtype, way):
+def evaluate(net, state_part, a, dtype, way):
     R = a.shape[0]
     block = int(way.removeprefix("blocks")) if way.startswith("blocks") else R
     block = min(block, R)
@@ -123,7 +123,7 @@ def loss(params, targets, rows, valid, z_value, z_improve, n_states, share, sett
     part = all_s @ critic_t["layers/0/weight"][:O] + critic_t["layers/0/bias"]
     clip = lambda a: jnp.clip(a, -1, 1)
     samples = mean_t[:, None] + std_t[:, None] * z_value.reshape(-1, M, A)
-    V = judge(critic_t, part, clip(samples), dtype, way).mean(1).reshape(B, N + 1)
+    V = evaluate(critic_t, part, clip(samples), dtype, way).mean(1).reshape(B, N + 1)
     states_of = lambda x: x.reshape(B, N + 1, -1)[:, :N].reshape(B * N, -1)
     mean_t, std_t, part = states_of(mean_t), states_of(std_t), states_of(part)
 
@@ -146,7 +146,7 @@ def loss(params, targets, rows, valid, z_value, z_improve, n_states, share, sett
 
     # E-step on samples of the prior
     a = fixed(prior_mean[:, None] + prior_std[:, None] * z_improve.reshape(-1, M, A))
-    q = judge(critic_t, fixed(part), clip(a), dtype, way)
+    q = evaluate(critic_t, fixed(part), clip(a), dtype, way)
     eta = multiplier(params["dual"]["rho_eta"][0])
     scaled = q / eta
     dual_loss = share * eta * settings.eps + eta * mean_states(jax.nn.logsumexp(scaled, 1) - np.log(M))

@@ -76,7 +76,7 @@ def multiplier(rho):
 
 
 class Way:
-    """How judge() and losses() run."""
+    """How evaluate() and losses() run."""
 
     def __init__(self, text, dtype):
         self.mode, _, split = text.partition("-")
@@ -90,9 +90,9 @@ class Way:
             self.losses = torch.compile(losses, dynamic=False)
             if self.rows is not None:
                 self.block = torch.compile(judge_block, dynamic=False)
-                self.judge = torch._dynamo.disable(self.judge, recursive=False)
+                self.evaluate = torch._dynamo.disable(self.evaluate, recursive=False)
 
-    def judge(self, net, state_part, a):
+    def evaluate(self, net, state_part, a):
         if self.rows is None or self.rows >= a.shape[0]:
             return self.block(net, state_part, a, self.dtype)
         net = {name: x.to(self.dtype) if name[0] in "lo" and "/0/" not in name else x for name, x in net.items()}
@@ -123,7 +123,7 @@ def losses(params, targets, rows, valid, z_value, z_improve, settings, way):
         mean_t, std_t = gaussian(targets["policy"], all_s, settings.policy_min_std, settings.init_std, way.dtype)
         part = F.linear(all_s, critic_t["layers/0/weight"][:, :O], critic_t["layers/0/bias"])
         samples = (mean_t[:, None] + std_t[:, None] * z_value.view(-1, M, A)).clamp(-1, 1)
-        V = way.judge(critic_t, part, samples).mean(1).view(B, N + 1)
+        V = way.evaluate(critic_t, part, samples).mean(1).view(B, N + 1)
         mean_t, std_t, part = (x.view(B, N + 1, -1)[:, :N].reshape(B * N, -1) for x in (mean_t, std_t, part))
         y = reward + settings.gamma * discount * V[:, 1:]
 
@@ -145,7 +145,7 @@ def losses(params, targets, rows, valid, z_value, z_improve, settings, way):
     eta = multiplier(params["dual"]["rho_eta"][0])
     with torch.no_grad():
         a = prior_mean[:, None] + prior_std[:, None] * z_improve.view(-1, M, A)
-        q = way.judge(critic_t, part, a.clamp(-1, 1))
+        q = way.evaluate(critic_t, part, a.clamp(-1, 1))
         weights = torch.softmax(q / eta, 1)[:, :, None]
         centre = (weights * a).sum(1)
         variance = (weights * (a - centre[:, None]).square()).sum(1)
