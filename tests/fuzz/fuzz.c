@@ -1,4 +1,10 @@
-/* Mutation, the child that runs inputs, and the parent that keeps what ended it. */
+/* Mutates inputs, runs them in a child process, and saves those that end it.
+ *
+ * An input is a function of the target's name, the seed and the input's number, so a run can be
+ * repeated. The child builds each input in memory that it shares with the parent. When the child
+ * crashes, the parent therefore still has the input, saves it, and forks the next child. Coverage
+ * is not measured: the mutations know what parsers are sensitive to (edge values of integers,
+ * lengths, words of the format). */
 #include "tests/fuzz/fuzz.h"
 
 #include <inttypes.h>
@@ -15,7 +21,7 @@
 #include "common/base/log.h"
 #include "common/base/rng.h"
 
-/* What the harness and the seeds keep for ever is no leak. */
+/* Memory that the harness and the seeds never free is not reported as a leak. */
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/lsan_interface.h>
 #define NO_LEAKS_BEGIN() __lsan_disable()
@@ -25,12 +31,12 @@
 #define NO_LEAKS_END()
 #endif
 
-#define HANG_S      20 /* one input may take this long */
+#define HANG_S      20 /* time limit of one input; SIGALRM then ends the child */
 #define CRASHES_MAX 20
 
-/* Shared with the child: what it is doing survives it. */
+/* Memory shared with the child, which is still there when the child has crashed. */
 struct board {
-    uint64_t number; /* of the input that runs, or ran last */
+    uint64_t number; /* of the current input */
     uint64_t accepted;
     size_t size;
     uint8_t bytes[FUZZ_BYTES_MAX];
@@ -42,7 +48,7 @@ struct options {
     const char *keep;
 };
 
-/* ---- Help for targets ---- */
+/* ---- Helpers for targets ---- */
 
 void fuzz_must(int failed, const char *what)
 {
@@ -91,13 +97,14 @@ static size_t below(struct mutation *m, size_t n)
     return n == 0 ? 0 : (size_t)rng_below(&m->rng, n);
 }
 
-/* Mostly short. */
+/* A random length, short in most cases. */
 static size_t length(struct mutation *m)
 {
     static const size_t most[] = {1, 4, 16, 64, 1024};
     return 1 + below(m, most[below(m, 5)]);
 }
 
+/* Inserts n bytes at a random place, unless the input would become too large. */
 static void insert(struct mutation *m, const void *from, size_t n)
 {
     if (n > FUZZ_BYTES_MAX - m->size) {
@@ -109,6 +116,7 @@ static void insert(struct mutation *m, const void *from, size_t n)
     m->size += n;
 }
 
+/* Removes some bytes at a random place. */
 static void take_out(struct mutation *m)
 {
     const size_t at = below(m, m->size);
@@ -119,7 +127,7 @@ static void take_out(struct mutation *m)
     m->size -= out;
 }
 
-/* An integer that sits on an edge, in 1, 2, 4 or 8 bytes. */
+/* Overwrites 1, 2, 4 or 8 bytes with an edge value. */
 static void put_integer(struct mutation *m)
 {
     const uint64_t edges[] = {0,           1,          2,          0x7f,        0x80,
@@ -133,7 +141,7 @@ static void put_integer(struct mutation *m)
     }
 }
 
-/* Adds a little to an integer that is there. */
+/* Adds -16..16 to an integer of 1, 2, 4 or 8 bytes. */
 static void nudge(struct mutation *m)
 {
     const size_t n = (size_t)1 << below(m, 4);
@@ -146,6 +154,7 @@ static void nudge(struct mutation *m)
     }
 }
 
+/* Inserts one of the target's words, or overwrites bytes with it. */
 static void insert_word(struct mutation *m, const char *const *words)
 {
     size_t n = 0;
@@ -163,7 +172,7 @@ static void insert_word(struct mutation *m, const char *const *words)
     }
 }
 
-/* A piece of another sound input, or of this one. */
+/* Inserts a piece of a valid input. */
 static void splice(struct mutation *m, const struct fuzz_input *other)
 {
     if (other->size > 0) {
@@ -176,6 +185,8 @@ static void splice(struct mutation *m, const struct fuzz_input *other)
 static void mutate_once(struct mutation *m, const struct fuzz_target *target,
                         const struct fuzz_input *seeds, size_t n_seeds)
 {
+    /* Flip a bit, set a byte, edge value, small change, remove, cut the end off, noise, a piece of
+     * a seed, a word. */
     uint8_t noise[16];
     switch (below(m, 9)) {
     case 0:
@@ -215,7 +226,8 @@ static void mutate_once(struct mutation *m, const struct fuzz_target *target,
     }
 }
 
-/* Input `number`: a function of (seed, number) alone. The first ones are the sound ones. */
+/* Makes input board->number, a function of (seed, number) alone. The first n_seeds inputs are the
+ * unchanged valid ones; the others have 1 to 6 mutations. */
 static void make_input(struct board *board, const struct fuzz_target *target,
                        const struct fuzz_input *seeds, size_t n_seeds, uint64_t seed)
 {
@@ -240,7 +252,7 @@ static double now_s(void)
     return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 
-/* In a block of its own size, whose ends ASan guards. */
+/* Runs one input from a block of exactly its size, so that ASan detects reads beyond either end. */
 static bool run_input(const struct fuzz_target *target, const void *from, size_t size)
 {
     uint8_t *bytes = malloc(size > 0 ? size : 1);
@@ -257,13 +269,13 @@ static void run_child(struct board *board, const struct fuzz_target *target,
                       const struct fuzz_input *seeds, size_t n_seeds, const struct options *options,
                       double until_s)
 {
-    /* All sound inputs run, however short the time. */
+    /* All valid inputs run, even if the time is too short for more. */
     for (; board->number < n_seeds || now_s() < until_s; board->number++) {
         make_input(board, target, seeds, n_seeds, options->seed);
         const bool accepted = run_input(target, board->bytes, board->size);
         board->accepted += accepted;
         if (board->number < n_seeds && !accepted) {
-            fprintf(stderr, "%s: sound input %" PRIu64 " is refused\n", target->name,
+            fprintf(stderr, "%s: valid input %" PRIu64 " is rejected\n", target->name,
                     board->number);
             abort();
         }
@@ -278,11 +290,12 @@ static void keep_input(const struct board *board, const struct fuzz_target *targ
              board->number);
     const char *path = fuzz_path(options->keep, name);
     fuzz_write_file(path, board->bytes, board->size);
-    printf("%s: input %" PRIu64 " ended it (%s %d), kept as %s\n", target->name, board->number,
+    printf("%s: input %" PRIu64 " crashed (%s %d), saved as %s\n", target->name, board->number,
            WIFSIGNALED(end) ? "signal" : "exit",
            WIFSIGNALED(end) ? WTERMSIG(end) : WEXITSTATUS(end), path);
 }
 
+/* Fuzzes until the time is over or there are CRASHES_MAX crashes. Returns 1 after a crash. */
 static int fuzz(const struct fuzz_target *target, const struct options *options,
                 const char *scratch)
 {
@@ -296,16 +309,17 @@ static int fuzz(const struct fuzz_target *target, const struct options *options,
     struct board *board =
         mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     fuzz_must(board == MAP_FAILED, "shared memory");
+
     const double until_s = now_s() + options->seconds;
     int crashes = 0;
     bool more = true;
     while (more && crashes < CRASHES_MAX) {
-        fflush(NULL);
+        fflush(NULL); /* otherwise the child would print buffered text a second time */
         const pid_t child = fork();
         fuzz_must(child < 0, "fork");
         if (child == 0) {
             run_child(board, target, seeds, n_seeds, options, until_s);
-            exit(0); /* and the leak check runs */
+            exit(0); /* not _exit: the leak check runs at exit */
         }
         int end = 0;
         fuzz_must(waitpid(child, &end, 0) != child, "wait");
@@ -331,7 +345,7 @@ static int run_files(const struct fuzz_target *target, int n, char **paths, cons
     for (int i = 0; i < n; i++) {
         struct fuzz_input input = fuzz_read_file(paths[i]);
         printf("%s: %s\n", paths[i],
-               run_input(target, input.bytes, input.size) ? "accepted" : "refused");
+               run_input(target, input.bytes, input.size) ? "accepted" : "rejected");
         free(input.bytes);
     }
     return 0;

@@ -1,7 +1,7 @@
-"""Fixtures of the integration tests: real processes on loopback, and Python clients made from our .proto files.
+"""Fixtures of the integration tests: real processes on loopback, and Python clients generated from the .proto files.
 
-    third_party/venv/bin/python -m pytest tests/integration          binaries of build/
-    HINDCAST_BUILD=other/build ... -k replay                         or of another build
+    third_party/venv/bin/python -m pytest tests/integration          tests the binaries of build/
+    HINDCAST_BUILD=other/build ... -k replay                         tests those of another build
 """
 
 import pytest
@@ -16,7 +16,7 @@ def pytest_report_header():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Shows, for a test that failed, what its processes said last."""
+    """Adds the last output of the processes to the report of a failed test."""
     report = yield
     workspace = item.funcargs.get("workspace")
     if report.failed and workspace is not None:
@@ -34,5 +34,5 @@ def workspace():
 
 @pytest.fixture(scope="session")
 def wire(tmp_path_factory):
-    """Messages and stubs of our .proto files: wire.replay, wire.replay_grpc, wire.parameters, .."""
+    """Messages and stubs of the .proto files: wire.replay, wire.replay_grpc, wire.parameters, .."""
     return stubs.make(tmp_path_factory.mktemp("stubs"))

@@ -1,4 +1,4 @@
-"""Logs as a user of h5py would write them: the layout of Minari, with our metadata.json or with Minari's."""
+"""Writes logs with h5py in Minari's layout, with Hindcast's metadata.json or with Minari's."""
 
 import json
 
@@ -12,7 +12,7 @@ SIGNATURE = {
 
 
 def episode(number, T, K=1, terminated=False):
-    """A dict of arrays; every observation's first element tells number and row: 1000 * number + t."""
+    """Returns a dict of arrays. The first element of each observation identifies it: 1000 * number + t."""
     random = np.random.default_rng(number)
     observations = random.standard_normal((T + 1, O)).astype(np.float32)
     observations[:, 0] = 1000 * number + np.arange(T + 1)
@@ -24,7 +24,7 @@ def episode(number, T, K=1, terminated=False):
 
 
 def rows(one):
-    """What an episode must be in the replay: (T + 1, W)."""
+    """The rows that the replay must hold for an episode, of shape (T + 1, W)."""
     T = len(one["actions"])
     made = np.zeros((T + 1, O + A + one["rewards"].reshape(T, -1).shape[1] + 1), np.float32)
     made[:, :O] = one["observations"]
@@ -49,7 +49,7 @@ def write_file(path, episodes, first=0):
 
 
 def write_dataset(folder, files, signature=SIGNATURE):
-    """files: a list of lists of episodes; a metadata.json that gives the signature alone."""
+    """Writes one file for each list of episodes in `files`, and a metadata.json with the signature only."""
     for i, episodes in enumerate(files):
         write_file(folder / f"log-{i:03}.hdf5", episodes)
     (folder / "metadata.json").write_text(json.dumps({"signature": signature}))

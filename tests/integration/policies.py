@@ -1,4 +1,7 @@
-"""Policy packages in Python: a safetensors file is 8 bytes of length, JSON, and arrays; a policy a few lines of numpy."""
+"""Reads, writes and evaluates policy packages in Python, independently of the C code.
+
+A safetensors file consists of 8 bytes of length, JSON, and arrays. A policy is a few lines of numpy.
+"""
 
 import json
 import struct
@@ -7,7 +10,7 @@ import numpy as np
 
 
 def load(path):
-    """(arrays by name, metadata) of a safetensors file of float32."""
+    """Returns (arrays by name, metadata) of a safetensors file of float32."""
     raw = path.read_bytes()
     size, = struct.unpack("<Q", raw[:8])
     header = json.loads(raw[8:8 + size])
@@ -30,7 +33,7 @@ def save(path, arrays, notes):
 
 
 def mean_action(arrays, inputs, network="policy"):
-    """clip(tanh(Wm h + bm)) of docs/maths.md, section 2; inputs (N, I)."""
+    """clip(tanh(Wm h + bm)) as in docs/maths.md, section 2. `inputs` has shape (N, I)."""
     part = {name.removeprefix(network + "/"): array.astype(np.float64) for name, array in arrays.items()}
     if "normalizer/mean" in arrays:
         mean, scale = arrays["normalizer/mean"], arrays["normalizer/scale"]
@@ -47,7 +50,7 @@ def mean_action(arrays, inputs, network="policy"):
 
 
 def make(rng, inputs, outputs, widths, network="policy", heads=("mean", "std")):
-    """Random weights, large enough that actions differ between states. Heads have `outputs` each."""
+    """Random weights, large enough that actions differ between states. Each head has `outputs` outputs."""
     arrays, fan_in = {}, inputs
     for layer, width in enumerate(widths):
         arrays[f"{network}/layers/{layer}/weight"] = rng.normal(size=(width, fan_in)) * 0.3

@@ -1,8 +1,8 @@
-"""Our binaries as a test sees them: started with an experiment file, watched, and always ended.
+"""Starts the binaries with an experiment file, observes them, and ends them with the test.
 
-A Workspace is one run: a folder under /tmp (Unix socket paths hold at most 107 bytes), an experiment.yaml in it, and
-the processes started with that file. Nothing here outlives its test: whatever still carries the folder's name on its
-command line when the test ends is killed, by pid.
+A Workspace is one run: a folder under /tmp (Unix socket paths are limited to 107 bytes), an experiment.yaml in it, and
+the processes started with that file. No process outlives its test: when the test ends, every process that has the
+folder's name on its command line is killed, by pid.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("HINDCAST_BUILD", ROOT / "build")).resolve()
 TAIL_BYTES = 6000
-SLOW = float(os.environ.get("HINDCAST_SLOW", 1))  # how much longer to wait for a build that is so many times slower
+SLOW = float(os.environ.get("HINDCAST_SLOW", 1))  # factor for all time limits, for slower builds
 
 BINARIES = {
     "hindcast": BUILD / "hindcast",
@@ -32,7 +32,7 @@ BINARIES = {
 
 
 def wait_until(condition, what, seconds=60, alive=None):
-    """The first true value of condition(); fails when time is over, or when process `alive` has ended before."""
+    """Returns the first true value of condition(). Fails after `seconds`, or as soon as process `alive` has ended."""
     seconds *= SLOW
     end = time.monotonic() + seconds
     while True:
@@ -40,9 +40,9 @@ def wait_until(condition, what, seconds=60, alive=None):
         if value:
             return value
         if alive is not None and alive.ended() is not None:
-            raise AssertionError(f"{alive.name} left with {alive.ended()} while we waited for {what}")
+            raise AssertionError(f"{alive.name} exited with {alive.ended()} while waiting for {what}")
         if time.monotonic() > end:
-            raise AssertionError(f"{seconds} s are over: {what}")
+            raise AssertionError(f"timeout after {seconds} s while waiting for {what}")
         time.sleep(0.02)
 
 
@@ -54,7 +54,7 @@ def tail(path):
 
 
 def carrying(text):
-    """Pids of living processes with `text` on their command line."""
+    """Pids of running processes with `text` on their command line."""
     pids = []
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -65,7 +65,7 @@ def carrying(text):
 
 
 class Process:
-    """One started binary; its output goes to a file."""
+    """A started binary. Its output goes to a file."""
 
     def __init__(self, name, command, output):
         self.name = name
@@ -77,7 +77,7 @@ class Process:
         self.pid = self.popen.pid
 
     def ended(self):
-        """Exit status (negative: a signal's number), or None while it lives."""
+        """Exit status (negative: a signal's number), or None while the process runs."""
         return self.popen.poll()
 
     def wait(self, seconds=60):
@@ -89,18 +89,18 @@ class Process:
 
     def succeed(self, seconds=60):
         status = self.wait(seconds)
-        assert status == 0, f"{self.name} left with {status}"
+        assert status == 0, f"{self.name} exited with {status}"
 
     def signal(self, number):
         self.popen.send_signal(number)
 
     def stop(self, seconds=20):
-        """SIGTERM: it must drain and leave with 0 in that time."""
+        """Sends SIGTERM. The process must shut down within `seconds` and exit with 0."""
         self.signal(signal.SIGTERM)
         self.succeed(seconds)
 
     def kill(self):
-        """SIGKILL, and gone when this returns."""
+        """Sends SIGKILL and waits for the end of the process."""
         self.popen.kill()
         self.popen.wait(20)
 
@@ -116,7 +116,7 @@ class Workspace:
         self.processes = []
 
     def configure(self, **sections):
-        """Writes the experiment file: JSON values are YAML too. The run_dir is ours unless one is given."""
+        """Writes the experiment file; JSON values are valid YAML. run_dir is set unless a section gives one."""
         sections = {"experiment": {}, **sections}
         sections["experiment"] = {"run_dir": str(self.run_dir), **sections["experiment"]}
         lines = []
@@ -126,11 +126,11 @@ class Workspace:
         self.config.write_text("\n".join(lines) + "\n")
 
     def start(self, role, *flags, label=None):
-        """Starts a role with the experiment file; returns at once."""
+        """Starts a role with the experiment file and returns at once."""
         return self.start_command(label or role, BINARIES[role], f"--config={self.config}", *flags)
 
     def up(self, *flags):
-        """hindcast up with the experiment file."""
+        """Starts `hindcast up` with the experiment file."""
         return self.start_command("up", BINARIES["hindcast"], "up", self.config, *flags)
 
     def start_command(self, name, *command):
@@ -139,7 +139,7 @@ class Workspace:
         return process
 
     def serve(self, role, *flags):
-        """Starts a role and waits until it runs."""
+        """Starts a role and waits until its state is "running"."""
         process = self.start(role, *flags)
         self.wait_running(role, process)
         return process
@@ -151,10 +151,10 @@ class Workspace:
                 (process is None or status["pid"] == process.pid)
         wait_until(running, f"{role} to run", alive=process)
 
-    # ---- a look from outside, through the admin page ----
+    # ---- the admin pages ----
 
     def page(self, role, path):
-        """Text of a page of the role's admin server; None while there is nobody."""
+        """Text of a page of the role's admin server, or None if it does not answer."""
         try:
             address = (self.run_dir / f"{role}.admin").read_text().strip()
             with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
@@ -175,13 +175,13 @@ class Workspace:
                 values[name] = float(value)
         return values
 
-    # ---- what was left ----
+    # ---- files and processes of the run ----
 
     def json(self, name):
         return json.loads((self.run_dir / name).read_text())
 
     def json_lines(self, name):
-        """Whole lines only: a file may be growing."""
+        """The complete lines of a file that may be growing, parsed."""
         path = self.run_dir / name
         text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -190,7 +190,7 @@ class Workspace:
         return carrying(str(self.folder))
 
     def outputs(self):
-        """(name, end of the text) of everything that processes said."""
+        """(name, end of the text) of all output and log files."""
         paths = sorted(self.folder.glob("*.out")) + sorted(self.run_dir.rglob("*.log"))
         return [(path.name, tail(path)) for path in paths]
 

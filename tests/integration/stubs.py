@@ -1,4 +1,4 @@
-"""Messages and stubs of our .proto files, made when they are asked for."""
+"""Generates the Python messages and stubs of the .proto files on demand."""
 
 import importlib
 import pathlib
@@ -13,11 +13,11 @@ PROTO_FILES = ("proto/replay.proto", "proto/parameters.proto", "proto/exchange.p
 
 
 def make(folder):
-    """wire.replay, wire.replay_grpc, wire.parameters, ..: generated into `folder`, which must stay."""
+    """Generates replay, replay_grpc, parameters, .. into `folder`, which must not be removed, and returns them."""
     for file in map(pathlib.Path, PROTO_FILES):
         command = ["protoc", f"--proto_path={ROOT / file.parent}", f"--python_out={folder}",
                    f"--grpc_python_out={folder}", file.name]
-        assert protoc.main(command) == 0, f"protoc refuses {file}"
+        assert protoc.main(command) == 0, f"protoc rejects {file}"
     sys.path.insert(0, str(folder))
     names = [pathlib.Path(file).stem for file in PROTO_FILES]
     modules = {name: importlib.import_module(f"{name}_pb2") for name in names}

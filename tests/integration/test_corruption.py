@@ -1,5 +1,7 @@
-"""Bytes that went bad on disk, as the real binaries meet them: found, named, counted; what is sound goes on being used; no
-process dies of them by a signal."""
+"""Corrupt files of real binaries: the damage is found, reported and counted, and intact data remains in use.
+
+No process may be ended by a signal.
+"""
 
 import random
 import shutil
@@ -13,7 +15,7 @@ from processes import wait_until
 from replay_client import Client, cheetah_signature, numbered_rows
 from test_learner import checkpoints, last_step, logged, newest, reached, sealed  # noqa: F401 (fixtures too)
 
-LENGTHS = [3] * 40 + [1500, 660]  # many small ones within pages, two in pages of their own
+LENGTHS = [3] * 40 + [1500, 660]  # many small episodes that share pages, two on overflow pages
 EPISODES = [(i + 1, i, numbered_rows(i, T)) for i, T in enumerate(LENGTHS)]
 PAGE = 4096
 ROUNDS = 30
@@ -21,7 +23,7 @@ ROUNDS = 30
 
 @pytest.fixture
 def stored(workspace, wire):
-    """The bytes of a store with EPISODES, and the workspace that it belongs to."""
+    """The workspace of a store with EPISODES, and the contents of its file."""
     workspace.configure(replay_server={"map_bytes": 64 << 20})
     server = workspace.serve("replay_server")
     client = make_client(workspace, wire)
@@ -37,22 +39,22 @@ def make_client(workspace, wire):
 
 
 def outcome(workspace, label):
-    """The server started on what is there: "refused" with a sentence that names the file, or the process, serving."""
+    """Starts the server on the store. Returns the process, or "refused" if it exits with an error that names the store."""
     process = workspace.start("replay_server", label=label)
 
     def serves_or_left():
         status = workspace.status("replay_server") or {}
         return process.ended() is not None or (status.get("pid"), status.get("state")) == (process.pid, "running")
-    wait_until(serves_or_left, f"{label} to serve or leave")
+    wait_until(serves_or_left, f"{label} to serve or exit")
     if process.ended() is None:
         return process
-    assert process.ended() > 0, f"{label} left with {process.ended()}"
+    assert process.ended() > 0, f"{label} exited with {process.ended()}"
     assert str(workspace.store.parent) in process.tail() and "ERROR" in process.tail()
     return "refused"
 
 
-def serves_only_the_truth(workspace, wire):
-    """Draws, and compares every row with what was once inserted. Returns episodes counted as corrupt."""
+def check_served_rows(workspace, wire):
+    """Samples and compares every row with what was inserted. Returns the number of episodes counted as corrupt."""
     client = make_client(workspace, wire)
     try:
         for n_valid, rows in client.draw(4, batch_snippets=64, snippet_transitions=4, seed=1):
@@ -61,7 +63,7 @@ def serves_only_the_truth(workspace, wire):
                 assert np.array_equal(snippet[:n + 1], EPISODES[number][2][first:first + n + 1])
         return client.info().episodes_corrupt
     except grpc.RpcError as error:
-        assert error.code() != grpc.StatusCode.UNAVAILABLE, "the server is gone"
+        assert error.code() != grpc.StatusCode.UNAVAILABLE, "the server has exited"
         return 0
     finally:
         client.close()
@@ -70,7 +72,7 @@ def serves_only_the_truth(workspace, wire):
 def test_flipped_bits_anywhere_in_the_store(stored, wire):
     workspace, sound = stored
     chance = random.Random(5)
-    # By turns anywhere, and where LMDB's own pages begin: branches, leaves, headers.
+    # Alternately anywhere, and at the start of LMDB's own pages (branch, leaf and meta pages).
     heads = {page: struct.unpack_from("<QHH", sound, page * PAGE) for page in range(len(sound) // PAGE)}
     tree = [page for page, (number, _, kind) in heads.items() if number == page and kind in (1, 2, 8)]
     refused = served = corrupt = 0
@@ -87,25 +89,25 @@ def test_flipped_bits_anywhere_in_the_store(stored, wire):
             refused += 1
             continue
         served += 1
-        corrupt += serves_only_the_truth(workspace, wire)
+        corrupt += check_served_rows(workspace, wire)
         server.stop()
     print(f"{ROUNDS} stores: {refused} refused, {served} served, {corrupt} episodes counted as corrupt")
     assert refused and served and corrupt
 
 
 @pytest.mark.parametrize("pages", [0.5, 1, 2, 3, 10, -0.5, -1, -20])
-def test_a_cut_store_is_refused(stored, wire, pages):
+def test_a_truncated_store_is_refused(stored, wire, pages):
     workspace, sound = stored
     size = int(pages * PAGE) + (len(sound) if pages < 0 else 0)
     workspace.store.write_bytes(sound[:size])
     result = outcome(workspace, "cut")
-    if result != "refused":  # nothing that is in use was cut off
-        assert serves_only_the_truth(workspace, wire) == 0
+    if result != "refused":  # only unused pages were cut off
+        assert check_served_rows(workspace, wire) == 0
         result.stop()
         assert pages < 0
 
 
-def test_a_damaged_store_can_be_taken_away(stored, wire):
+def test_a_damaged_store_can_be_removed_and_filled_again(stored, wire):
     workspace, sound = stored
     workspace.store.write_bytes(b"\0" * len(sound))
     assert outcome(workspace, "zeros") == "refused"
@@ -118,7 +120,7 @@ def test_a_damaged_store_can_be_taken_away(stored, wire):
 
 
 def flip(path, at):
-    """One bit of the byte at `at`, a share of the file."""
+    """Flips one bit at a relative position (0 to 1) of the file."""
     content = bytearray(path.read_bytes())
     content[int(len(content) * at)] ^= 16
     path.write_bytes(content)
@@ -142,7 +144,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_older_one_used(sealed):  # no
     assert newest(sealed.run_dir) == steps
 
 
-def test_damaged_checkpoints_alone_are_no_reason_to_begin_anew(sealed):  # noqa: F811
+def test_a_learner_does_not_start_over_if_all_checkpoints_are_damaged(sealed):  # noqa: F811
     sealed.start("learner", "--steps=100", label="first").succeed()
     files = checkpoints(sealed.run_dir).values()
     for path in files:
@@ -165,7 +167,7 @@ def test_damaged_checkpoints_alone_are_no_reason_to_begin_anew(sealed):  # noqa:
 
 @pytest.fixture
 def collected(workspace):
-    """A collector that was killed with episodes in its journal, and how many there shall be in the end."""
+    """The workspace of a collector that was killed with episodes in its journal. `episodes` is the number to collect."""
     workspace.configure(experiment={"environment": "cheetah-run", "seed": 2},
                         collector={"act": "random", "shard_episodes": 10000},
                         restorer={"folder": str(workspace.run_dir / "logs")},
@@ -185,7 +187,7 @@ def collect_the_rest(workspace):
 
 
 def restored(workspace, wire):
-    """Restores the logs; (what the restorer said, episodes in the replay)."""
+    """Restores the logs. Returns (output of the restorer, episodes in the replay)."""
     server = workspace.serve("replay_server")
     restorer = workspace.start("restorer")
     restorer.succeed()
@@ -206,7 +208,7 @@ def test_a_damaged_shard_costs_one_episode(collected, wire):
 
 def test_a_damaged_journal_costs_one_episode(collected, wire):
     journal = collected.run_dir / "logs" / "journal"
-    flip(journal, 0.02)  # in one of the first
+    flip(journal, 0.02)  # in one of the first episodes
     with open(journal, "ab") as file:
         file.write(b"HCEPISOD and then the power went")
     assert "the journal was damaged" in collect_the_rest(collected)

@@ -1,4 +1,4 @@
-"""What a learner lets us see of itself: points for TensorBoard, the bar on a terminal, the profile, a replayed step."""
+"""How to observe a learner: TensorBoard points, the progress bar, the profile, and rerunning a failed step."""
 
 import contextlib
 import fcntl
@@ -28,26 +28,26 @@ def lines(run_dir):
 
 
 def same_points(points, reports, name, pick):
-    """TensorBoard has of `name` what the lines have: one in float32, the other in seven digits."""
+    """The TensorBoard points of `name` equal those of the lines, up to rounding to float32 and to seven digits."""
     assert [step for step, _ in points[name]] == [report["step"] for report in reports], name
     np.testing.assert_allclose([value for _, value in points[name]], [pick(report) for report in reports], rtol=1e-6,
                                err_msg=name)
 
 
-def test_points_are_the_lines_also_after_kills(sealed):
+def test_points_match_the_lines_even_after_kills(sealed):
     folder = sealed.run_dir / "tensorboard" / "learner"
     for _ in range(2):
         learner = sealed.start("learner", "--steps=0")
         wait_until(further(sealed.run_dir), "60 more steps", alive=learner)
         learner.kill()
-    # A record that was cut short: whoever reads goes on with the next file.
+    # Readers continue with the next file after a truncated record.
     newest = max(folder.iterdir())
     newest.write_bytes(newest.read_bytes() + b"\x40\0\0\0\0\0\0\0\1\2")
     end = last_step(sealed.run_dir) // 10 * 10 + 60
     sealed.start("learner", f"--steps={end}").succeed()
     reports, points = lines(sealed.run_dir), tensorboard_points.read(folder)
     assert [report["step"] for report in reports] == list(range(10, end + 1, 10))
-    # Of what is before the last start, the newest seconds may have been in memory when the kill came.
+    # The points of the last seconds before a kill may be missing, since they were still in memory.
     last_start = int(re.findall(r"resumed run=\S+ step=(\d+)", (sealed.folder / "learner.out").read_text())[-1])
     steps = [step for step, _ in points["critic_loss"]]
     assert steps == sorted(set(steps)) and set(range(last_start + 10, end + 1, 10)) <= set(steps)
@@ -57,15 +57,15 @@ def test_points_are_the_lines_also_after_kills(sealed):
     same_points(points, there, "kl_mean/01", lambda report: report["kl_mean"][1])
     assert len(list(folder.iterdir())) == 3
 
-    # The same folder taken for another run: what was there is void.
+    # A new run in the same folder discards the points of the old one.
     for path in (sealed.run_dir / "checkpoints").iterdir():
         path.unlink()
     sealed.start("learner", "--steps=30").succeed()
     assert [step for step, _ in tensorboard_points.read(folder)["critic_loss"]] == [10, 20, 30]
 
 
-def test_the_evaluators_points_are_its_lines(running):
-    """Over two starts, of one evaluator."""
+def test_points_of_the_evaluator_match_its_lines(running):
+    """Across a restart of the evaluator."""
     def evaluations(n):
         return lambda: len(running.json_lines("evaluator.jsonl")) >= n
     evaluator = running.processes[list(WORK).index("evaluator")]
@@ -87,9 +87,9 @@ def test_the_evaluators_points_are_its_lines(running):
     np.testing.assert_allclose(best, np.maximum.accumulate([line["return_mean"] for line in lines_there]), rtol=1e-6)
 
 
-def test_phases_are_all_of_the_time(sealed):
+def test_phases_add_up_to_the_time_of_a_step(sealed):
     sealed.start("learner", "--steps=300", "--report_every=100").succeed()
-    for line in lines(sealed.run_dir)[1:]:  # the first has the start in it
+    for line in lines(sealed.run_dir)[1:]:  # the first line includes the start of the process
         phases = line["phase_ms"]
         assert all(value >= 0 for value in phases.values())
         assert all(phases[name] > 0 for name in ("value", "evaluate", "prior", "improve", "reduce", "apply", "publish"))
@@ -98,14 +98,14 @@ def test_phases_are_all_of_the_time(sealed):
 
 
 def run_command(workspace, *flags):
-    """hindcast-learner with a command in place of learning: (exit status, stdout, stderr)."""
+    """Runs hindcast-learner with a flag that replaces learning. Returns (exit status, stdout, stderr)."""
     made = subprocess.run([BINARIES["learner"], f"--config={workspace.config}", *flags], capture_output=True, text=True,
                           timeout=120)
     return made.returncode, made.stdout, made.stderr
 
 
 def everything(folder):
-    """What lies in a folder, byte by byte."""
+    """The contents of all files in a folder."""
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -115,8 +115,8 @@ def table(text):
             for line in text.splitlines()[3:] if line and line.split()[1:] and "steps/s" not in line}
 
 
-def test_profile_says_where_time_goes_and_leaves_the_run_alone(sealed):
-    # Of a run that does not exist yet: it is not begun.
+def test_profile_reports_times_and_does_not_change_the_run(sealed):
+    # Profiling a run that does not exist yet does not create it.
     status, text, errors = run_command(sealed, "--profile=40")
     assert (status, errors) == (0, ""), errors
     assert not (sealed.run_dir / "checkpoints").exists() and not (sealed.run_dir / "learner.jsonl").exists()
@@ -128,7 +128,7 @@ def test_profile_says_where_time_goes_and_leaves_the_run_alone(sealed):
     assert sum(parts) == pytest.approx(rows["step"][0], rel=0.02)
     assert all(rows[name][2] > 0 for name in ("value", "evaluate", "prior", "improve", "step"))
 
-    # Of one that has stopped: from where it stands, and it stays there.
+    # Profiling a stopped run continues from its last step and leaves its files unchanged.
     sealed.start("learner", "--steps=60").succeed()
     before = everything(sealed.run_dir / "checkpoints") | everything(sealed.run_dir / "tensorboard")
     status, text, errors = run_command(sealed, "--profile=10")
@@ -136,8 +136,8 @@ def test_profile_says_where_time_goes_and_leaves_the_run_alone(sealed):
     assert everything(sealed.run_dir / "checkpoints") | everything(sealed.run_dir / "tensorboard") == before
 
 
-def test_a_step_that_is_not_finite_is_kept_and_replayed(logged):
-    """Rewards that are finite, and sums of which are not: what a broken sensor may log."""
+def test_a_step_that_is_not_finite_is_saved_and_rerun(logged):
+    """The rewards are finite but their sums are not, as a broken sensor may produce them."""
     for path in (logged.folder / "logs").glob("*.hdf5"):
         with h5py.File(path, "a") as file:
             for group in file.values():
@@ -145,36 +145,36 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(logged):
     logged.serve("replay_server")
     logged.start("restorer").succeed(30)
     learner = logged.start("learner", "--steps=50")
-    assert learner.wait(30) == 2  # of no use to start it again: the same batch would come
+    assert learner.wait(30) == 2  # not to be restarted: the same batch would fail again
     said = learner.tail()
     assert re.search("learner step 1: grad_norm_critic is -?(inf|nan)", said)
     command = re.search(r"to see where: hindcast-learner (--rerun_step=\S+)", said)[1]
     batch, state = (logged.run_dir / f"failed-{what}-00000000.safetensors" for what in ("batch", "state"))
     assert command == f"--rerun_step={batch}" and state.exists()
 
-    # The command as it was printed, with nothing else: no configuration, no server.
+    # The printed command needs no configuration and no server.
     made = subprocess.run([BINARIES["learner"], command], capture_output=True, text=True, timeout=60, cwd=logged.folder)
     assert (made.returncode, made.stderr) == (1, "")
     assert re.search("fails again: learner step 1: grad_norm_critic is -?(inf|nan)", made.stdout)
     first = re.search(r"first not finite: gradient (critic/\S+), element \d+", made.stdout)
     assert first, made.stdout
-    assert re.search(r"batch +reward +3e\+38 +0 of", made.stdout)  # the culprit's size
+    assert re.search(r"batch +reward +3e\+38 +0 of", made.stdout)  # the value that causes the failure
     assert re.search(r"layer +critic/layers/0 +\S+ +0 of", made.stdout)
     assert re.search(r"norm +grad_norm_critic +0 +1 of 1", made.stdout)
     assert len(list(logged.folder.iterdir())) == len({"logs", "run", "experiment.yaml"}) + 3  # three outputs
 
-    # The same files with rewards that are in order: the step is finite.
+    # With normal rewards in the same files the step is finite.
     arrays = safetensors.numpy.load_file(batch)
     arrays["rows"][..., -2] = 0.5
     safetensors.numpy.save_file(arrays, batch)
     status, text, errors = run_command(logged, command)
     assert (status, errors) == (0, "") and "all of it is finite here" in text
-    # NaN in one place is named with its place.
+    # A single NaN is reported with its position.
     arrays["rows"][3, 0, 1] = np.nan
     safetensors.numpy.save_file(arrays, batch)
     status, text, _ = run_command(logged, command)
     assert status == 1 and "first not finite: batch observation, snippet 3, transition 0" in text
-    # And what is no such file is refused.
+    # Other files and truncated ones are rejected.
     state.write_bytes(state.read_bytes()[:-4])
     status, _, errors = run_command(logged, command)
     assert status == 2 and str(state) in errors
@@ -183,11 +183,11 @@ def test_a_step_that_is_not_finite_is_kept_and_replayed(logged):
 
 
 class Screen:
-    """What stands on a terminal's lines after these bytes: carriage return, newline, erase to the end of a line."""
+    """The lines of a terminal after these bytes. Knows carriage return, newline and erasing to the end of the line."""
 
     def __init__(self, data):
         self.lines, self.column = [""], 0
-        self.bars = []  # the last line each time that it was redrawn
+        self.bars = []  # the last line, each time before it is redrawn
         at = 0
         while at < len(data):
             escape = re.compile(r"\x1b\[[0-9;]*[A-Za-z]").match(data, at)
@@ -212,8 +212,8 @@ class Screen:
             self.column += 1
 
 
-def test_the_bar_on_a_terminal(sealed):
-    """What a human sees: log lines stay whole, the bar below them says how learning goes."""
+def test_the_progress_bar_on_a_terminal(sealed):
+    """Log lines stay intact, and the bar below them shows the progress of learning."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 170, 0, 0))
     learner = subprocess.Popen([BINARIES["learner"], f"--config={sealed.config}", "--steps=6000", "--linger_seconds=0"],

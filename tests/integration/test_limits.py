@@ -1,4 +1,4 @@
-"""What servers refuse: calls without the right token, too many calls, connections and descriptors."""
+"""Limits of the servers: tokens, and the number of calls, connections and descriptors."""
 
 import contextlib
 import pathlib
@@ -16,7 +16,7 @@ CONNECTIONS = 200
 
 
 def codes_of(stub, messages, metadata):
-    """The status of each method of Parameters; Finish last, for it ends the run."""
+    """The status of each method of Parameters. Finish comes last, since it ends the run."""
     def outcome(call):
         try:
             call()
@@ -38,7 +38,7 @@ def codes_of(stub, messages, metadata):
     }
 
 
-def test_tokens_decide_who_may_ask_a_learner(workspace, wire):
+def test_learner_calls_require_tokens(workspace, wire):
     tokens = workspace.folder / "tokens"
     tokens.write_text("sampler-0123456789 sample,insert\nwatcher-0123456789 evaluate\n")
     tokens.chmod(0o600)
@@ -52,7 +52,7 @@ def test_tokens_decide_who_may_ask_a_learner(workspace, wire):
             return codes_of(stub, wire.parameters, metadata)
 
         assert set(codes(None).values()) == {"UNAUTHENTICATED"}
-        assert set(codes("stranger-0123456789").values()) == {"UNAUTHENTICATED"}
+        assert set(codes("unknown-0123456789").values()) == {"UNAUTHENTICATED"}
         assert set(codes("sampler-0123456789").values()) == {"PERMISSION_DENIED"}
         assert learner.ended() is None
         got = codes("watcher-0123456789")
@@ -61,11 +61,11 @@ def test_tokens_decide_who_may_ask_a_learner(workspace, wire):
     learner.succeed()  # Finish has ended it
 
 
-def test_an_evaluator_without_a_learner_says_so_and_leaves_in_time(workspace):
+def test_an_evaluator_without_a_learner_reports_it_and_exits_in_time(workspace):
     workspace.configure(experiment={"environment": "cheetah-run"}, evaluator={"learner_timeout_s": 8})
     evaluator = workspace.serve("evaluator")
-    wait_until(lambda: "no learner at" in (workspace.status("evaluator") or {}).get("text", ""), "the reason to be shown",
-               alive=evaluator)
+    wait_until(lambda: "no learner at" in (workspace.status("evaluator") or {}).get("text", ""),
+               "the reason to be shown", alive=evaluator)
     assert evaluator.wait(40) == 1
     assert "no learner at" in evaluator.tail() and "learner_timeout_s" in evaluator.tail()
 
@@ -83,7 +83,7 @@ def resident_bytes(process):
 
 @contextlib.contextmanager
 def channels_to(address, n):
-    """Channels with a connection each."""
+    """n channels, each with its own connection."""
     made = [grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(n)]
     try:
         yield made
@@ -112,7 +112,7 @@ def serve(workspace, port, **options):
     return workspace.serve("replay_server")
 
 
-def test_idle_connections_are_closed_and_come_back(workspace, wire, tcp_port):
+def test_idle_connections_are_closed_and_reconnect(workspace, wire, tcp_port):
     server = serve(workspace, tcp_port, idle_connection_seconds=2)
     before = descriptors(server)
     memory = resident_bytes(server)
@@ -124,7 +124,7 @@ def test_idle_connections_are_closed_and_come_back(workspace, wire, tcp_port):
     server.stop()
 
 
-def test_more_streams_than_calls_allowed_are_refused(workspace, wire, tcp_port):
+def test_streams_beyond_max_calls_are_refused(workspace, wire, tcp_port):
     server = serve(workspace, tcp_port, max_calls=20)
     with channels_to(f"127.0.0.1:{tcp_port}", 10) as channels:
         streams = [wire.replay_grpc.ReplayStub(channels[i % 10]).Insert(iter_that_waits()) for i in range(60)]
@@ -137,22 +137,22 @@ def test_more_streams_than_calls_allowed_are_refused(workspace, wire, tcp_port):
         assert len(ended()) == 40
         for stream in streams:
             stream.cancel()
-        wait_until(lambda: info_code(wire, channels[0]) == "OK", "room for calls again", alive=server)
+        wait_until(lambda: info_code(wire, channels[0]) == "OK", "calls to be accepted again", alive=server)
     server.stop()
 
 
 def iter_that_waits():
-    """Requests that do not come."""
+    """An iterator of requests that sends none for 20 s."""
     threading.Event().wait(20)
     yield from ()
 
 
-def test_running_out_of_descriptors_is_no_end(workspace, wire, tcp_port):
+def test_a_server_survives_running_out_of_descriptors(workspace, wire, tcp_port):
     server = serve(workspace, tcp_port)
     limit = descriptors(server) + 20
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (limit, limit))
     peers = []
-    for _ in range(60):  # more than it can hold; the rest waits in the kernel's queue
+    for _ in range(60):  # more than the server can accept; the rest waits in the kernel's queue
         peer = socket.socket()
         peer.settimeout(5)
         with contextlib.suppress(OSError):
@@ -163,5 +163,5 @@ def test_running_out_of_descriptors_is_no_end(workspace, wire, tcp_port):
     for peer in peers:
         peer.close()
     with channels_to(f"127.0.0.1:{tcp_port}", 1) as (channel,):
-        wait_until(lambda: info_code(wire, channel) == "OK", "it to serve again", alive=server)
+        wait_until(lambda: info_code(wire, channel) == "OK", "the server to answer again", alive=server)
     server.stop()

@@ -1,4 +1,4 @@
-"""What monitoring sees of a run: the metrics of all five processes, and the health of those that serve."""
+"""Monitoring of a run: the metrics of all five processes and the health checks of the servers."""
 
 import re
 import subprocess
@@ -11,11 +11,11 @@ import logs
 import prometheus
 from processes import ROOT, wait_until
 
-# One that counts what the process is there for, and must rise in a run.
+# A counter of each role's main work, which must increase during a run.
 WORK = {"replay_server": "hindcast_replay_episodes_inserted_total", "restorer": "hindcast_restorer_episodes_total",
         "learner": "hindcast_learner_steps_total", "evaluator": "hindcast_evaluator_evaluations_total",
         "collector": "hindcast_collector_episodes_total"}
-# One that is there from the first report or evaluation on, as the last.
+# A metric that appears with the first report or evaluation, after all others.
 LAST = {"learner": "hindcast_learner_critic_loss", "evaluator": "hindcast_evaluator_return"}
 OF_ALL = {"hindcast_build_info", "hindcast_process_cpu_seconds_total", "hindcast_process_resident_bytes",
           "hindcast_process_start_time_seconds", "hindcast_process_open_fds"}
@@ -35,7 +35,7 @@ h_seconds_count 3
 
 @pytest.fixture
 def running(workspace):
-    """All roles at work: logs go round and round, a collector adds to them, nobody ends the run."""
+    """All roles at work: the restorer inserts logs in a loop, a collector adds episodes, and the run does not end."""
     logs.write_dataset(workspace.folder / "logs", [[logs.episode(number, 50) for number in range(8)]])
     workspace.configure(
         experiment={"environment": "cheetah-run", "seed": 2},
@@ -51,14 +51,14 @@ def running(workspace):
 
 
 def promtool(text):
-    """(exit status, output) of Prometheus' own check."""
+    """(exit status, output) of Prometheus' own checker."""
     said = subprocess.run([ROOT / "third_party" / "promtool" / "promtool", "check", "metrics"], input=text,
                           capture_output=True, text=True, timeout=30)
     return said.returncode, said.stdout + said.stderr
 
 
 def documented():
-    """{role: {name: kind}} of the tables in docs/metrics.md; the role is the section's."""
+    """{role: {name: kind}} from the tables in docs/metrics.md. The section gives the role."""
     roles, role = {}, None
     for line in (ROOT / "docs" / "metrics.md").read_text().splitlines():
         if match := re.match(r"## (\w+)", line):
@@ -70,7 +70,7 @@ def documented():
 
 
 def shown(run_dir, role):
-    """{name: kind} of a process' metrics; nothing while it is not there."""
+    """{name: kind} of a process' metrics; empty if it does not answer."""
     try:
         address = (run_dir / f"{role}.admin").read_text().strip()
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
@@ -83,7 +83,7 @@ def total(families, name):
     return sum(value for _, _, value in families[name].samples) if name in families else 0
 
 
-def test_every_process_is_measured_and_the_servers_are_healthy(running, wire):
+def test_every_process_has_metrics_and_the_servers_are_healthy(running, wire):
     for role, counter in WORK.items():
         def working():
             text = running.page(role, "/metrics")
@@ -105,14 +105,14 @@ def test_every_process_is_measured_and_the_servers_are_healthy(running, wire):
                 assert answer.status == wire.health.HealthCheckResponse.SERVING, (address, name)
 
 
-def test_promtool_tells_good_from_bad():
+def test_promtool_rejects_invalid_metrics():
     assert promtool(SOUND) == (0, "")
     status, words = promtool(SOUND.replace("# HELP a_total Count.\n", ""))
     assert status != 0 and "no help text" in words
 
 
-def test_the_page_of_metrics_is_true(running):
-    """docs/metrics.md names every metric of every process, with its kind, and none that is not there."""
+def test_the_documented_metrics_are_those_of_the_processes(running):
+    """docs/metrics.md lists every metric of every process with its kind, and no others."""
     roles = documented()
     of_all = roles.pop("every")
     assert roles.keys() == WORK.keys()
@@ -122,7 +122,7 @@ def test_the_page_of_metrics_is_true(running):
         last = LAST.get(role, counter)
         seen[role] = wait_until(lambda: (found := shown(running.run_dir, role)) and last in found and found,
                                 f"{role} to show {last}")
-    # What a learner reports depends on the algorithm: these have all of it between them.
+    # The metrics of a learner depend on the algorithm. These algorithms together have all of them.
     replay = f"unix:{running.run_dir}/replay.sock"
     for algorithm in ("abm+mpo", "svg", "bm+svg", "bcq", "bear"):
         folder = running.folder / algorithm
@@ -136,14 +136,14 @@ def test_the_page_of_metrics_is_true(running):
         assert found == of_all | roles[role], role
 
 
-def test_the_reader_of_metrics_reads():
+def test_the_metrics_parser_reads_valid_text():
     families = prometheus.parse(SOUND)
     assert families["a_total"].samples[0] == ("a_total", {"x": "1", "y": 'q\\"{}'}, 3)
     assert families["h_seconds"].kind == "histogram"
 
 
 @pytest.mark.parametrize("good, bad", [
-    ("3\n", "3"),                                           # the last newline
+    ("3\n", "3"),                                           # no newline at the end
     ("# HELP a_total Count.\n", ""),
     ("# TYPE a_total counter\n", ""),
     ("a_total counter", "a_total gauge"),                   # _total, but no counter
@@ -161,7 +161,7 @@ def test_the_reader_of_metrics_reads():
     ("h_seconds_sum 4.5\n", ""),
     ("Times.\n# TYPE h_seconds histogram", "Times.\n# TYPE h_seconds summary"),
 ])
-def test_the_reader_of_metrics_is_strict(good, bad):
+def test_the_metrics_parser_rejects_invalid_text(good, bad):
     text = SOUND.replace(good, bad) if good != "3\n" else SOUND[:-1]
     assert text != SOUND
     with pytest.raises(prometheus.FormatError):

@@ -1,4 +1,4 @@
-"""The whole system by one command: `hindcast up` from logs to policy, interrupted, disturbed, and going on."""
+"""The whole system: `hindcast up` from logs to policy, with interruptions, killed processes and restarts."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from processes import BINARIES, wait_until
 from test_learner import further, last_step, reached
 
 LENGTHS = [60] * 9 + [1] + [45] * 10
-SPOILT = 13  # has a NaN among its observations
+SPOILT = 13  # number of the episode that has a NaN in its observations
 STEPS = 200
 ROLES = {"replay_server", "restorer", "learner", "evaluator"}
 
@@ -25,7 +25,7 @@ ROLES = {"replay_server", "restorer", "learner", "evaluator"}
 def experiment(workspace):
     episodes = [logs.episode(number, length) for number, length in enumerate(LENGTHS)]
     for episode in episodes:
-        episode["observations"][:, 0] %= 7  # where it stands is no fit input for a network
+        episode["observations"][:, 0] %= 7  # the numbering of the rows is too large for an input of a network
     workspace.returns = [episode["rewards"].sum() for number, episode in enumerate(episodes) if number != SPOILT]
     episodes[SPOILT]["observations"][20, 3] = np.nan
     logs.write_dataset(workspace.folder / "logs", [episodes[:10], episodes[10:]])
@@ -41,7 +41,7 @@ def experiment(workspace):
 
 
 def final_parameters(run_dir, steps):
-    """{name: bytes} of the newest checkpoint, which must be the last."""
+    """{name: bytes} of the newest checkpoint, which must be that of the finished run."""
     [*_, path] = sorted((run_dir / "checkpoints").glob("step-*.safetensors"))
     with safetensors.safe_open(path, "np") as file:
         assert file.metadata()["finished"] == "true" and file.metadata()["learner_step"] == str(steps)
@@ -49,10 +49,10 @@ def final_parameters(run_dir, steps):
 
 
 def endless(workspace):
-    """A run that only Ctrl-C ends, once it learns and was evaluated."""
+    """Starts a run without a last step, and returns it once it learns and has been evaluated."""
     up = workspace.up("--learner.steps=0")
-    wait_until(lambda: reached(workspace.run_dir, 100)() and workspace.json_lines("evaluator.jsonl"), "a first evaluation",
-               alive=up)
+    wait_until(lambda: reached(workspace.run_dir, 100)() and workspace.json_lines("evaluator.jsonl"),
+               "a first evaluation", alive=up)
     return up
 
 
@@ -107,7 +107,7 @@ def test_from_logs_to_policy(experiment):
         action = policies.mean_action(arrays, np.zeros((1, 17)))
         assert action.shape == (1, 6) and np.isfinite(action).all()
 
-    # The run is over: the same command only says so again.
+    # Repeating the command on a finished run changes nothing.
     again = experiment.up()
     again.succeed()
     assert [line["step"] for line in experiment.json_lines("learner.jsonl")] == steps
@@ -131,10 +131,10 @@ def test_the_other_algorithms_learn_and_act(experiment, algorithm, acting, netwo
         assert {name.split("/")[0] for name in file.keys()} == networks
 
 
-def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
+def test_ctrl_c_shuts_down_cleanly_and_the_same_command_continues(experiment):
     up = endless(experiment)
     status = [line.split()[:2] for line in say("status", experiment.run_dir).splitlines()]
-    assert status == [[role, "running"] for role in ("evaluator", "learner", "replay_server")]  # restored once
+    assert status == [[role, "running"] for role in ("evaluator", "learner", "replay_server")]  # the restorer is done
     up.signal(signal.SIGINT)
     assert up.wait(20) == 130
     assert experiment.living() == []
@@ -154,13 +154,13 @@ def test_ctrl_c_drains_and_the_same_command_goes_on(experiment):
     assert steps[-1] == goal and steps == sorted(set(steps))
     assert len(experiment.json_lines("evaluator.jsonl")) > evaluations
     assert experiment.json("summary.json")["learner_steps"] == steps[-1]
-    assert (experiment.run_dir / "restorer.log").read_text().count("left out") <= 2  # not inserted a second time
+    assert (experiment.run_dir / "restorer.log").read_text().count("left out") <= 2  # the logs are not inserted again
 
 
-def test_what_is_killed_is_started_again_and_changes_nothing(experiment):
-    """Learner, replay server and evaluator are killed by turns: the run ends with the same bits as an undisturbed one."""
+def test_killed_processes_are_restarted_without_changing_the_result(experiment):
+    """Learner, replay server and evaluator are killed in turn. The run ends with the bits of an undisturbed one."""
     slower = ("--learner.batch_snippets=32", "--learner.snippet_transitions=6", "--learner.samples=10")
-    up = experiment.up("--learner.steps=0", *slower)  # no end of its own: it is not over before it was disturbed
+    up = experiment.up("--learner.steps=0", *slower)  # unlimited, so that it does not end before all kills
     for role in ("learner", "replay_server", "evaluator", "learner"):
         wait_until(further(experiment.run_dir, 100), f"100 more steps before {role} is killed", alive=up)
         status = wait_until(lambda: experiment.status(role), f"{role} to answer", alive=up)
@@ -180,7 +180,7 @@ def test_what_is_killed_is_started_again_and_changes_nothing(experiment):
 
 
 def test_seeds_run_one_after_another(workspace):
-    """Logs from scratch, as experiments/collect-cheetah-run.yaml makes them, but tiny."""
+    """Collects logs from scratch, as experiments/collect-cheetah-run.yaml does, on a small scale."""
     workspace.configure(
         experiment={"environment": "cheetah-run"},
         up={"restorers": 0, "evaluators": 0, "collectors": 1, "seeds": [3, 8]},
@@ -201,39 +201,39 @@ def test_seeds_run_one_after_another(workspace):
         assert len(logged[-1]) == 1 + 5
         assert "5 " in say("dataset", "inspect", folder / "logs")
     assert logged[0] != logged[1]
-    workspace.up().succeed(10)  # both have their summary: nothing is run again
+    workspace.up().succeed(10)  # both seeds are finished, so nothing runs again
     assert [(workspace.run_dir / f"seed-{seed}" / "logs" / "returns.csv").read_text().splitlines()
             for seed in (3, 8)] == logged
 
 
-def test_up_killed_takes_its_processes_with_it(experiment):
+def test_the_processes_of_a_killed_up_end(experiment):
     up = endless(experiment)
     up.kill()
     wait_until(lambda: experiment.living() == [], "its processes to end", 20)
     experiment.up("--learner.steps=100").succeed()
 
 
-def test_an_evaluator_killed_when_the_learner_has_left_hears_of_the_end(experiment):
-    """It was still measuring an early version; who starts it again also starts the one that can tell it."""
+def test_an_evaluator_killed_after_the_learner_has_exited_still_finishes(experiment):
+    """The evaluator is still at an early version. `hindcast up` restarts it and the learner, which has the last one."""
     up = experiment.up("--learner.steps=60", "--evaluator.window_episodes=80")
     log = experiment.run_dir / "learner.log"
-    wait_until(lambda: log.exists() and "exit_code=0" in log.read_text(), "the learner to leave", alive=up)
-    assert not (experiment.run_dir / "policy_last.safetensors").exists(), "the evaluator was too fast to be late"
+    wait_until(lambda: log.exists() and "exit_code=0" in log.read_text(), "the learner to exit", alive=up)
+    assert not (experiment.run_dir / "policy_last.safetensors").exists(), "the evaluator finished too early"
     os.kill(experiment.status("evaluator")["pid"], signal.SIGKILL)
     up.succeed()
     assert "learner is asked once more" in up.tail()
     assert experiment.json("evaluation.json")["last"]["learner_step"] == 60
 
 
-def test_a_process_that_cannot_run_ends_the_run_with_its_words(experiment):
-    """The table that is there already holds the logs of another robot."""
+def test_a_process_that_cannot_run_ends_the_run_and_its_error_is_shown(experiment):
+    """The existing table has a different signature, so the restorer cannot fill it."""
     other = {**logs.SIGNATURE, "observation": [{"name": "position", "size": 4}, {"name": "velocity", "size": 13}]}
     logs.write_dataset(experiment.folder / "other", [[logs.episode(0, 20)]], other)
     server = experiment.serve("replay_server")
     experiment.start("restorer", f"--folder={experiment.folder}/other").succeed()
     server.stop()
     up = experiment.up()
-    assert up.wait() == 2  # no restart can change it, so none is tried
+    assert up.wait() == 2  # a restart would not help, so none is tried
     assert "starting it again" not in up.tail()
     assert experiment.living() == []
     for word in ("hindcast up: restorer", "restorer.log", "position", "4", "8"):

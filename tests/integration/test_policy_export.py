@@ -1,7 +1,7 @@
-"""Policies for other programs: `hindcast policy export` for onnxruntime and numpy, held against our own actions.
+"""Compares exported policies, run by onnxruntime and by numpy, with the actions of `hindcast policy act`.
 
-`hindcast policy act` says what policy_act does for the same observations and the same noise. Every acting rule, odd
-sizes, several tasks, extreme observations; policies of all ten algorithms, made by real learners; and bad input.
+`hindcast policy act` calls policy_act with the same observations and the same noise. The tests cover every acting rule,
+odd sizes, several tasks, extreme observations, policies of real learners with all ten algorithms, and invalid input.
 """
 
 import json
@@ -23,11 +23,11 @@ from processes import BINARIES, ROOT, Workspace, wait_until
 
 TOLERANCE = 1e-5
 ALGORITHMS = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bm", "abm", "bcq", "bear"]
-ACTING = {"bcq": "argmax", "bear": "argmax"}  # what evaluators do; all others take the mean
+ACTING = {"bcq": "argmax", "bear": "argmax"}  # the default acting rule; all other algorithms use the mean
 
 
 def command(*arguments, cwd=None, status=0):
-    """Runs hindcast policy; its standard output, or where it must fail, its standard error."""
+    """Runs `hindcast policy`. Returns its standard output, or its standard error if it must fail."""
     done = subprocess.run([BINARIES["hindcast"], "policy", *map(str, arguments)], capture_output=True, text=True,
                           timeout=100, cwd=cwd)
     assert done.returncode == status, done.stderr
@@ -37,7 +37,7 @@ def command(*arguments, cwd=None, status=0):
 # ---- packages ----
 
 def signature_of(slices, A, tasks):
-    """Limits that differ in every dimension and are not symmetric."""
+    """A signature whose action limits are asymmetric and differ between dimensions."""
     low = np.linspace(-2, -0.25, A)
     return {"observation": [{"name": f"part_{i}", "size": size} for i, size in enumerate(slices)],
             "action": {"min": low.tolist(), "max": (low + np.linspace(0.5, 8, A)).tolist()},
@@ -46,7 +46,7 @@ def signature_of(slices, A, tasks):
 
 def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True,
                  normalized=False):
-    """A package of random weights that acts so; its signature."""
+    """Writes a package of random weights with this acting rule and returns its signature."""
     rng = np.random.default_rng(7)
     K = len(tasks)
     I = sum(slices) + (K if K > 1 else 0)
@@ -69,10 +69,10 @@ def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33
     return made
 
 
-# ---- both sides ----
+# ---- running a policy with both implementations ----
 
 def act(policy, inputs, folder, *flags):
-    """What our own code says."""
+    """The outputs of `hindcast policy act`."""
     safetensors.numpy.save_file(inputs, folder / "in.safetensors")
     command("act", policy, f"--inputs={folder}/in.safetensors", f"--to={folder}/out.safetensors", *flags)
     return safetensors.numpy.load_file(folder / "out.safetensors")
@@ -85,7 +85,7 @@ def load(path):
 
 
 def feeds(session, rng, N, scale=1.0):
-    """Inputs of N rows for whatever the model wants."""
+    """Random inputs of N rows for all inputs of the model."""
     made = {}
     for wanted in session.get_inputs():
         assert wanted.shape[0] == "batch"
@@ -101,11 +101,13 @@ def feeds(session, rng, N, scale=1.0):
 
 
 def compare(policy, session, folder, *flags):
-    """onnxruntime's actions and ours: one row, an odd number, more than are acted on at once, and observations that
-    no controller should meet. The worst difference is shown."""
+    """Compares the outputs of onnxruntime with ours and returns onnxruntime's actions.
+
+    Uses one row, an odd number of rows, more rows than policy_act processes at once, and extreme observations.
+    """
     rng = np.random.default_rng(3)
     notes = session.get_modelmeta().custom_metadata_map
-    units = {"action": 1}  # of a difference: physical ones count by the range of their limits
+    units = {"action": 1}  # differences of physical actions are relative to the range of the limits
     if "action_min" in notes:
         low, high = (np.array(notes[key].split(","), float) for key in ("action_min", "action_max"))
         units["action_physical"] = np.maximum(1, (high - low) / 2)
@@ -118,22 +120,23 @@ def compare(policy, session, folder, *flags):
         for name in ours:
             assert theirs[name].shape == ours[name].shape and theirs[name].dtype == np.float32
             assert np.isfinite(theirs[name]).all()
-            # Beside 1e6 a critic in float32 sees no action: any candidate is as good as another.
+            # Next to observations of 1e6 the action is lost in float32, so the critic cannot rank candidates.
             if scale < 1e6 or "candidates" not in notes:
                 worst = max(worst, (np.abs(theirs[name] - ours[name]) / units[name]).max())
         assert np.abs(theirs["action"]).max() <= 1
         actions.append(theirs["action"])
     print(f"worst difference {worst:.1e}")
     assert worst < TOLERANCE
-    assert np.concatenate(actions).std(0).min() > 1e-4  # it does act
+    assert np.concatenate(actions).std(0).min() > 1e-4  # the actions do vary
     return actions
 
 
-# ---- every rule ----
+# ---- all acting rules ----
 
 RULES = [("gaussian", "mean"), ("gaussian", "sample"), ("argmax", "argmax"), ("argmax", "mean"),
          ("perturbed_argmax", "argmax"), ("perturbed_argmax", "mean")]
-SIZES = {"odd": {}, "normalized": {"normalized": True}, "one": {"slices": (1,), "A": 1, "widths": (2,), "candidates": 1},
+SIZES = {"odd": {}, "normalized": {"normalized": True},
+         "one": {"slices": (1,), "A": 1, "widths": (2,), "candidates": 1},
          "deep": {"slices": (64,), "A": 17, "widths": (40, 7, 64, 31, 16), "candidates": 100}}
 
 
@@ -156,7 +159,7 @@ def test_the_same_actions(tmp_path, size, acting, rule):
 
 @pytest.mark.parametrize("acting, rule", RULES)
 def test_several_tasks(tmp_path, acting, rule):
-    """As an input, and one chosen for good, by name or number."""
+    """The task as an input, and fixed at export by name or number."""
     policy, tasks = tmp_path / "policy.safetensors", ("stand", "walk", "run")
     make_package(policy, acting, tasks=tasks)
     command("export", policy, f"--onnx={tmp_path}/all.onnx", f"--acting={rule}")
@@ -177,10 +180,10 @@ def test_several_tasks(tmp_path, acting, rule):
     assert np.abs(taken[0] - taken[1]).max() > 0.01 and np.abs(taken[1] - taken[2]).max() > 0.01
 
 
-def test_metadata_says_what_the_numbers_are(tmp_path):
+def test_metadata_describes_inputs_and_outputs(tmp_path):
     policy = tmp_path / "policy.safetensors"
     signature = make_package(policy, "argmax", tasks=("stand", "run"))
-    command("export", policy, f"--onnx={tmp_path}/p.onnx")  # the default is what evaluators do
+    command("export", policy, f"--onnx={tmp_path}/p.onnx")  # with the default acting rule
     session = load(tmp_path / "p.onnx")
     notes = session.get_modelmeta().custom_metadata_map
     version = subprocess.run([BINARIES["hindcast"], "--version"], capture_output=True, text=True).stdout.split()[1]
@@ -201,7 +204,7 @@ def test_metadata_says_what_the_numbers_are(tmp_path):
     assert all(np.array_equal(weights[name], array) for name, array in arrays.items())
 
 
-def test_without_a_signature_there_are_no_units(tmp_path):
+def test_without_a_signature_there_are_no_physical_actions(tmp_path):
     policy = tmp_path / "policy.safetensors"
     make_package(policy, "gaussian", signature=False, tasks=("a", "b"))
     command("export", policy, f"--onnx={tmp_path}/p.onnx", "--task=1")
@@ -216,7 +219,7 @@ def test_without_a_signature_there_are_no_units(tmp_path):
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    """{algorithm: the last package of a learner that took a few steps}, of logs of two tasks."""
+    """{algorithm: path of the last package} of learners that took a few steps on logs with two tasks."""
     workspace = Workspace()
     wire = stubs.make(tmp_path_factory.mktemp("stubs"))
     folder = tmp_path_factory.mktemp("learned")
@@ -242,7 +245,7 @@ def learned(tmp_path_factory):
                         (folder / f"{algorithm}.safetensors").write_bytes(response.package)
                 assert response.finished
             learner.succeed()
-            # No evaluator was there: the learner leaves its last policy itself.
+            # Without an evaluator the learner writes its last policy itself.
             package = (folder / f"{algorithm}.safetensors").read_bytes()
             assert (run_dir / "policy_learner.safetensors").read_bytes() == package
     except BaseException:
@@ -256,7 +259,7 @@ def learned(tmp_path_factory):
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_algorithm(learned, tmp_path, algorithm):
-    """By every rule that its policies have."""
+    """Every acting rule that the algorithm's policies support."""
     policy, taken = learned[algorithm], {}
     page = command("inspect", policy)
     assert f"{algorithm}, learner step 40" in page and "position 0..7, velocity 8..16" in page
@@ -277,12 +280,12 @@ def test_every_algorithm(learned, tmp_path, algorithm):
 
 
 def documented(word):
-    """The Python of docs/policies.md that has this word."""
+    """The Python code block of docs/policies.md that contains this word."""
     text = (ROOT / "docs" / "policies.md").read_text()
     return next(block for block in re.findall(r"```python\n(.*?)```", text, re.S) if word in block)
 
 
-def test_the_documented_onnxruntime(tmp_path, capsys):
+def test_the_documented_onnxruntime_code(tmp_path, capsys):
     policy = tmp_path / "policy.safetensors"
     signature = make_package(policy, "gaussian", slices=(8, 9))
     command("export", policy, f"--onnx={tmp_path}/p.onnx")
@@ -293,8 +296,8 @@ def test_the_documented_onnxruntime(tmp_path, capsys):
     assert scope["physical"] == pytest.approx(low + (scope["action"] + 1) / 2 * (high - low), abs=TOLERANCE)
 
 
-def test_the_documented_numpy_acts_as_we_do(learned):
-    """The ten lines, with the policy of a learner."""
+def test_the_documented_numpy_code_gives_the_same_actions(learned):
+    """With the policy of a real learner."""
     folder = learned["abm+mpo"].parent
     scope = {}
     exec(documented("def act").replace("cheetah-run.safetensors", str(learned["abm+mpo"])), scope)
@@ -310,7 +313,7 @@ def test_the_documented_numpy_acts_as_we_do(learned):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run folder with a best and a last policy, as evaluators leave it, and its experiment file."""
+    """A run folder with a best and a last policy, as the evaluator writes it, and the experiment file."""
     folder = tmp_path / "runs" / "stroll"
     folder.mkdir(parents=True)
     for name, returns, step in (("policy", 31.5, 7), ("policy_last", 12.25, 90)):
@@ -346,17 +349,17 @@ def test_a_run_by_folder_and_by_experiment(run, tmp_path):
     assert (there / "last.safetensors").read_bytes() == (run / "policy_last.safetensors").read_bytes()
 
 
-# ---- what is refused ----
+# ---- invalid input ----
 
 def refuse(folder, *arguments, status=1):
-    """The command fails with a reason, and leaves the folder as it was."""
+    """Checks that the command fails and leaves the folder unchanged. Returns the error text."""
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     said = command(*arguments, cwd=folder, status=status)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     return said
 
 
-def test_what_is_no_policy_is_refused(run, tmp_path):
+def test_invalid_policy_files_are_refused(run, tmp_path):
     whole = (run / "policy.safetensors").read_bytes()
     arrays, notes = policies.load(run / "policy.safetensors")
     bad = tmp_path / "bad.safetensors"
@@ -389,7 +392,7 @@ def test_a_run_without_an_evaluator(run, tmp_path):
     assert "no policy.safetensors" in refuse(tmp_path, "inspect", run, "--version=best")
 
 
-def test_where_there_is_no_policy_it_is_said(run, tmp_path):
+def test_a_missing_policy_is_reported(run, tmp_path):
     empty, seeds = tmp_path / "empty", tmp_path / "seeds"
     empty.mkdir()
     shutil.copytree(run, seeds / "seed-4")
@@ -401,7 +404,7 @@ def test_where_there_is_no_policy_it_is_said(run, tmp_path):
     assert "broken.yaml:2" in refuse(tmp_path, "inspect", "broken.yaml")
 
 
-def test_arguments_that_make_no_sense_are_refused(run, tmp_path):
+def test_invalid_arguments_are_refused(run, tmp_path):
     policy = run / "policy.safetensors"
     for arguments, said, status in [
             (("export", run), "expected --onnx, --safetensors or both", 2),
@@ -428,7 +431,7 @@ def test_arguments_that_make_no_sense_are_refused(run, tmp_path):
     assert command("--help").startswith("usage: hindcast policy inspect")
 
 
-def test_acting_refuses_inputs_that_do_not_fit(tmp_path):
+def test_act_refuses_invalid_inputs(tmp_path):
     policy, given = tmp_path / "policy.safetensors", tmp_path / "in.safetensors"
     make_package(policy, "argmax", tasks=("a", "b"))
     ok = {"observation": np.zeros((2, 9), np.float32), "noise": np.zeros((2, 9, 3), np.float32),

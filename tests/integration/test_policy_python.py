@@ -1,4 +1,4 @@
-"""A policy file in Python and in C: both act the same, on the states that hindcast-evaluator went through."""
+"""Compares the actions of a policy in numpy and in C, on the states of episodes of hindcast-evaluator."""
 
 import json
 import os
@@ -11,15 +11,15 @@ import pytest
 import policies
 from processes import BINARIES
 
-os.environ["MUJOCO_GL"] = "disable"  # nothing is shown
+os.environ["MUJOCO_GL"] = "disable"  # no rendering
 from dm_control import suite  # noqa: E402
 
 SIZES = {"cheetah-run": (17, 6), "quadruped-walk": (78, 12)}
-WIDTHS = (48, 40, 33)  # no multiples of anything
+WIDTHS = (48, 40, 33)  # not all multiples of the kernels' block sizes
 
 
 def measure(folder, environment, *flags):
-    """(JSON of the measurement, table) of folder/policy.safetensors."""
+    """Evaluates folder/policy.safetensors. Returns (report, printed table)."""
     done = subprocess.run([BINARIES["evaluator"], f"--policy={folder}/policy.safetensors",
                            f"--environment={environment}", "--seed=3", *flags],
                           capture_output=True, text=True, timeout=100)
@@ -36,7 +36,7 @@ def make(folder, environment, prior=False):
 
 
 @pytest.mark.parametrize("environment", SIZES)
-def test_numpy_acts_as_the_evaluator(tmp_path, environment):
+def test_numpy_gives_the_actions_of_the_evaluator(tmp_path, environment):
     make(tmp_path, environment)
     report, _ = measure(tmp_path, environment, "--episodes=2", f"--save={tmp_path}/logs")
     arrays, notes = policies.load(tmp_path / "policy.safetensors")
@@ -52,14 +52,16 @@ def test_numpy_acts_as_the_evaluator(tmp_path, environment):
             worst = np.abs(logged - ours).max()
             print(f"episode {number}: worst difference {worst:.2e}")
             assert worst < 2e-5
-            assert logged.std() > 0.05  # it does act
+            assert logged.std() > 0.05  # the actions do vary
             total = episode["rewards"][:].astype(np.float64).sum()
             assert report["tasks"][0]["returns"][number] == pytest.approx(total, rel=1e-6)
 
 
 def act_in_dm_control(environment, arrays, first):
-    """Observations and rewards of one episode of dm_control's own cheetah-run, from the state of this observation on
-    (all of the state but the way covered), acted in by numpy."""
+    """Observations and rewards of an episode of dm_control's cheetah-run with the policy in numpy.
+
+    The episode starts in the state of observation `first`, which has everything but the horizontal position.
+    """
     environment.reset()
     with environment.physics.reset_context():
         environment.physics.data.qpos[:] = [0, *first[:8]]
@@ -74,7 +76,7 @@ def act_in_dm_control(environment, arrays, first):
 
 
 def test_dm_control_gives_the_same_returns(tmp_path):
-    """From the same starts: the same motion until chaos parts them, the same returns but for that."""
+    """From equal initial states the motion is equal until rounding errors have grown, and mean returns agree."""
     make(tmp_path, "cheetah-run")
     report, _ = measure(tmp_path, "cheetah-run", "--episodes=4", f"--save={tmp_path}/logs")
     arrays, _ = policies.load(tmp_path / "policy.safetensors")
@@ -96,7 +98,7 @@ def test_dm_control_gives_the_same_returns(tmp_path):
     assert abs(ours.mean() - np.mean(totals)) < 4 * noise, (ours, totals)
 
 
-def test_returns_do_not_depend_on_threads_but_on_the_seed(tmp_path):
+def test_returns_depend_on_the_seed_and_not_on_threads(tmp_path):
     make(tmp_path, "cheetah-run", prior=True)
     one, table = measure(tmp_path, "cheetah-run", "--episodes=6", "--threads=1")
     three, _ = measure(tmp_path, "cheetah-run", "--episodes=6", "--threads=3")

@@ -1,4 +1,4 @@
-"""Several learners of one model, as processes on a sealed table: what they learn, and what befalls them."""
+"""Several learners of one model, as processes on a sealed table: their results, failures and restarts."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def differing(left, right):
 
 
 def assert_near(left, right):
-    """Within what sums in another order make of it: far less than steps of Adam at its rate, 3e-4."""
+    """Equal up to the rounding of sums in another order: far less than a step of Adam, whose rate is 3e-4."""
     worst = max(np.abs(left[name] - right[name]).max() for name in left if re.match(r"(policy|prior|critic)/", name))
     print(f"parameters differ by {worst:.1e}")
     assert worst < 3e-5
@@ -58,7 +58,7 @@ def generations(process):
 
 @pytest.fixture
 def whole(sealed):
-    """Two ranks that nothing happens to: the folder of their run."""
+    """The folder of a finished, undisturbed run of two ranks."""
     folder = sealed.folder / "whole"
     for process in start_all(sealed, folder):
         process.succeed()
@@ -66,7 +66,7 @@ def whole(sealed):
 
 
 def assert_undisturbed(workspace, run_dir, processes=()):
-    """Stops a group that has no end of its own, gives it one, and holds it against a group that nothing happens to."""
+    """Stops a group that runs without limit, finishes its run, and compares it with the run of an undisturbed group."""
     for process in processes:
         process.stop()
     steps = last_step(run_dir) // 10 * 10 + 60
@@ -81,7 +81,7 @@ def assert_undisturbed(workspace, run_dir, processes=()):
 def test_two_and_three_learn_what_one_learns(sealed, whole):
     one, three = sealed.folder / "one", sealed.folder / "three"
     sealed.start("learner", f"--run_dir={one}", f"--steps={STEPS}", "--threads=1", label="one").succeed()
-    with socket.socket() as probe:  # as from other machines: parameters at a socket file, the exchange over TCP
+    with socket.socket() as probe:  # the exchange over TCP, as with several machines
         probe.bind(("127.0.0.1", 0))
         address = f"--exchange=127.0.0.1:{probe.getsockname()[1]}"
     for process in start_all(sealed, three, 3, STEPS, "--slices=1,5,2", address):
@@ -89,7 +89,7 @@ def test_two_and_three_learn_what_one_learns(sealed, whole):
     assert_near(learned(whole), learned(one))
     assert_near(learned(three), learned(one))
     assert notes(whole)["next_batch"] == str(STEPS) and notes(whole)["finished"] == "true"
-    # Rank 0 alone writes; its reports are of the whole batch.
+    # Only rank 0 writes files; its reports cover the whole batch.
     assert sorted(path.name for path in whole.iterdir()) == sorted(
         ["learner.generation", "learner-1.lock", *(path.name for path in one.iterdir())])
     assert np.allclose([report["critic_loss"] for report in reports(whole)],
@@ -97,16 +97,16 @@ def test_two_and_three_learn_what_one_learns(sealed, whole):
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_comes_again_and_nothing_is_lost(sealed, victim):
+def test_a_killed_rank_rejoins_and_nothing_is_lost(sealed, victim):
     broken = sealed.folder / "broken"
     processes = start_all(sealed, broken, 2, 0)
     for _ in range(2):
         wait_until(further(broken), "60 more steps", alive=processes[0])
         processes[victim].kill()
         if victim == 1:
-            wait_until(lambda: "waiting: for rank 1 of 2 to join" in said(processes[0]), "rank 0's word",
+            wait_until(lambda: "waiting: for rank 1 of 2 to join" in said(processes[0]), "rank 0 to wait",
                        alive=processes[0])
-            assert notes(broken)["finished"] == "false"  # and what was learned is on disk
+            assert notes(broken)["finished"] == "false"  # a checkpoint is on disk
         processes[victim] = start(sealed, broken, victim, 2, 0)
     wait_until(further(broken), "60 more steps", alive=processes[0])
     seen = generations(processes[0])
@@ -114,7 +114,7 @@ def test_a_killed_rank_comes_again_and_nothing_is_lost(sealed, victim):
     assert_undisturbed(sealed, broken, processes)
 
 
-def test_a_rank_that_is_stopped_in_order_may_come_again(sealed):
+def test_a_rank_that_is_stopped_can_rejoin(sealed):
     broken = sealed.folder / "broken"
     processes = start_all(sealed, broken, 2, 0)
     for rank in (1, 0):
@@ -126,8 +126,8 @@ def test_a_rank_that_is_stopped_in_order_may_come_again(sealed):
     assert_undisturbed(sealed, broken, processes)
 
 
-def test_a_group_forms_anew_where_nothing_can_be_written(sealed):
-    """The state comes from rank 0's memory: a checkpoint that fails is an error in the log, not the end."""
+def test_a_group_forms_again_when_no_checkpoint_can_be_written(sealed):
+    """The state comes from rank 0's memory. A failed checkpoint is logged as an error and does not end the run."""
     broken = sealed.folder / "broken"
     processes = start_all(sealed, broken, 2, 0)
     wait_until(further(broken), "60 more steps", alive=processes[0])
@@ -144,7 +144,7 @@ def test_a_group_forms_anew_where_nothing_can_be_written(sealed):
     assert_undisturbed(sealed, broken, processes)
 
 
-def test_the_end_is_the_same_step_for_all(sealed, wire):
+def test_all_ranks_end_at_the_same_step(sealed, wire):
     run_dir = sealed.folder / "run"
     processes = start_all(sealed, run_dir, 2, 0)
     wait_until(reached(run_dir, 30), "step 30", alive=processes[0])
@@ -153,21 +153,22 @@ def test_the_end_is_the_same_step_for_all(sealed, wire):
     for process in processes:
         process.succeed()
     assert f"finished step={newest(run_dir)} enough" in said(processes[1])
-    # A rank that comes late is told at once by a rank 0 that is asked again.
+    # Started again, rank 0 tells a rank that joins late that the run is finished.
     processes = start_all(sealed, run_dir, 2, 0)
     for process in processes:
         process.succeed()
 
 
 def test_up_starts_and_supervises_all_ranks(logged):
-    """The same command as for one learner; a rank that dies is started again."""
+    """The command is the same as for one learner. A killed rank is restarted."""
     up = logged.up("--up.learners=3", "--up.evaluators=0", "--learner.steps=0")
     wait_until(lambda: logged.status("learner-2") and "rank 2 of 3" in logged.status("learner-2")["text"], "rank 2",
                alive=up)
     os.kill(logged.status("learner-2")["pid"], signal.SIGKILL)
-    wait_until(lambda: "out of the group" in (logged.run_dir / "learner-1.log").read_text(), "the news", alive=up)
+    wait_until(lambda: "out of the group" in (logged.run_dir / "learner-1.log").read_text(),
+               "rank 1 to leave the group", alive=up)
     step = newest(logged.run_dir)
-    wait_until(reached(logged.run_dir, step + 30), "steps after it", alive=up)
+    wait_until(reached(logged.run_dir, step + 30), "30 more steps", alive=up)
     shown = subprocess.run([BINARIES["hindcast"], "status", logged.run_dir], capture_output=True, text=True, timeout=30)
     assert all(name in shown.stdout for name in ("learner ", "learner-1", "learner-2")), shown
     up.signal(signal.SIGINT)
@@ -183,7 +184,7 @@ def test_up_starts_and_supervises_all_ranks(logged):
     ("--slices=3,5", "slices: [3, 5], expected slices: []"),
     ("--evaluation_precision=bf16", "evaluation_precision: bf16, expected evaluation_precision: f32"),
 ])
-def test_a_rank_with_other_terms_is_refused(sealed, flag, text):
+def test_a_rank_with_different_terms_is_refused(sealed, flag, text):
     run_dir = sealed.folder / "run"
     zero = start(sealed, run_dir, 0, 2, 20)
     other = start(sealed, run_dir, 1, 2, 20, flag)
@@ -194,15 +195,15 @@ def test_a_rank_with_other_terms_is_refused(sealed, flag, text):
     one.succeed()
 
 
-def test_a_second_process_of_a_rank_waits_for_its_place(sealed):
+def test_a_second_process_of_a_rank_waits_until_the_first_ends(sealed):
     run_dir = sealed.folder / "broken"
     processes = start_all(sealed, run_dir, 2, 0)
     wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
-    assert start(sealed, run_dir, 1).wait(30) == 2  # on the same machine the lock says so
-    # From another folder, as on another machine: rank 0 says so, and it takes over when the first one dies.
+    assert start(sealed, run_dir, 1).wait(30) == 2  # in the same run folder the lock refuses it
+    # From another folder, as on another machine, rank 0 refuses it until the first process ends.
     elsewhere = sealed.folder / "elsewhere"
     second = start(sealed, elsewhere, 1, 2, 0, f"--exchange=unix:{run_dir}/parameters.sock")
-    wait_until(lambda: "rank 1 is " in said(second), "rank 0's word", alive=processes[0])
+    wait_until(lambda: "rank 1 is " in said(second), "rank 0 to refuse it", alive=processes[0])
     processes[1].kill()
     wait_until(further(run_dir), "60 more steps", alive=processes[0])
     assert_undisturbed(sealed, run_dir, [processes[0], second])
@@ -211,21 +212,21 @@ def test_a_second_process_of_a_rank_waits_for_its_place(sealed):
 # ---- Over MPI ----
 
 def mpirun(workspace, run_dir, label="mpirun", steps=STEPS, *flags):
-    return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe", "--bind-to", "none",
-                                   BINARIES["learner"], f"--config={workspace.config}", f"--run_dir={run_dir}",
+    return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe",
+                                   "--bind-to", "none", BINARIES["learner"], f"--config={workspace.config}", f"--run_dir={run_dir}",
                                    f"--steps={steps}", "--threads=1", *flags)
 
 
-def test_over_mpi_the_bits_are_the_same(sealed, whole):
+def test_over_mpi_the_result_is_the_same_to_the_bit(sealed, whole):
     run_dir = sealed.folder / "mpi"
     mpirun(sealed, run_dir).succeed()
     assert differing(learned(whole), learned(run_dir)) == []
     assert reports(whole) == reports(run_dir)
-    mpirun(sealed, run_dir).succeed()  # there is nothing left to do, for either
+    mpirun(sealed, run_dir).succeed()  # the run is finished, so both exit at once
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_one_goes_on(sealed, victim):
+def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_job_continues(sealed, victim):
     run_dir = sealed.folder / "mpi"
     job = mpirun(sealed, run_dir, "killed", 0)
     wait_until(lambda: checkpoints(run_dir) and newest(run_dir) >= 40, "a checkpoint", alive=job)
@@ -262,22 +263,22 @@ def test_over_mpi_a_rank_that_is_stopped_stops_all_and_nothing_is_lost(sealed):
 def test_over_mpi_a_rank_may_be_stopped_before_all_begin(logged):
     run_dir = logged.folder / "mpi"
     job = mpirun(logged, run_dir, "early", 0)
-    wait_until(lambda: "waiting: for rank 0 of 2" in said(job), "rank 1's word", alive=job)
+    wait_until(lambda: "waiting: for rank 0 of 2" in said(job), "rank 1 to wait", alive=job)
     address = (run_dir / "learner-1.admin").read_text().strip()
     with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
         os.kill(json.load(answer)["pid"], signal.SIGTERM)
-    wait_until(lambda: "stopping on signal" in said(job), "rank 1's end", alive=job)
-    time.sleep(1)  # by then it has left the forming for the end, where rank 0's opening finds it
+    wait_until(lambda: "stopping on signal" in said(job), "rank 1 to stop", alive=job)
+    time.sleep(1)  # rank 1 now waits in the shutdown, where rank 0 finds it when it starts
     logged.serve("replay_server")
     logged.start("restorer").succeed(30)
     job.succeed()
     assert "all ranks stop: rank 1 leaves" in said(job) and newest(run_dir) == 0
 
 
-# ---- A peer that speaks the wire by itself ----
+# ---- A client that sends messages of its own ----
 
 class Peer:
-    """One Join stream, as rank 1 of 2 or whatever it is told to be."""
+    """A client of Exchange. It joins as rank 1 of 2 unless a test says otherwise."""
 
     def __init__(self, wire, run_dir):
         self.messages = wire.exchange
@@ -286,7 +287,7 @@ class Peer:
         self.stub = wire.exchange_grpc.ExchangeStub(self.channel)
 
     def call(self, *messages, token=None):
-        """What the stream ends with, after these messages: (code, text)."""
+        """Sends these messages and returns the status of the stream: (code, text)."""
         metadata = [("authorization", f"Bearer {token}")] if token else []
         with pytest.raises(grpc.RpcError) as caught:
             for _ in self.stub.Join(iter(messages), timeout=20, wait_for_ready=True, metadata=metadata):
@@ -298,7 +299,7 @@ class Peer:
         return self.messages.RankMessage(join=self.messages.RankMessage.Join(**body))
 
 
-def test_strangers_do_not_disturb_a_group(sealed, wire):
+def test_invalid_joins_do_not_disturb_a_group(sealed, wire):
     run_dir = sealed.folder / "broken"
     processes = start_all(sealed, run_dir, 2, 0)
     wait_until(reached(run_dir, 20), "step 20", alive=processes[0])
@@ -324,9 +325,9 @@ def test_tokens_decide_who_may_join(sealed, whole, wire):
     zero = start(sealed, run_dir, 0, 2, STEPS, f"--tokens_file={tokens}")
     peer, codes = Peer(wire, run_dir), grpc.StatusCode
     assert peer.call(peer.join())[0] == codes.UNAUTHENTICATED
-    assert peer.call(peer.join(), token="stranger-0123456789")[0] == codes.UNAUTHENTICATED
+    assert peer.call(peer.join(), token="unknown-0123456789")[0] == codes.UNAUTHENTICATED
     assert peer.call(peer.join(), token="others-0123456789")[0] == codes.PERMISSION_DENIED
-    for token in ("learner-0123456789", "admin-0123456789abc"):  # may join, but lack the terms
+    for token in ("learner-0123456789", "admin-0123456789abc"):  # may join, but the message has no terms
         code, text = peer.call(peer.join(), token=token)
         assert code == codes.FAILED_PRECONDITION and "terms" in text, text
     one = start(sealed, run_dir, 1, 2, STEPS, f"--experiment.token_file={own}")
@@ -336,13 +337,13 @@ def test_tokens_decide_who_may_join(sealed, whole, wire):
 
 
 def own_options():
-    """Options that each rank may have for itself: the list in learner/run/options.c."""
+    """Options that may differ between ranks: the list in learner/run/options.c."""
     source = (ROOT / "learner" / "run" / "options.c").read_text()
     return set(re.findall(r'"(\w+)"', re.search(r"own\[\] = \{(.*?)\};", source, re.S).group(1)))
 
 
 def terms_of(process):
-    """What a rank must have in common with this one, from what it printed at its start."""
+    """The terms of a rank, from the options that it printed when it started."""
     text = wait_until(lambda: said(process) if " kernels" in said(process) else "", "the options", alive=process)
     options = re.search(r"^learner:\n((  \w+: .*\n)+)", text, re.M).group(1).splitlines(keepends=True)
     own = own_options()
@@ -353,7 +354,10 @@ def terms_of(process):
 
 
 def speak(peer, terms, make):
-    """Joins, takes the state, sends what make(generation, bytes of the sums) gives, or Join again; how it ended."""
+    """Joins, receives the state, and sends the fields that make(generation, size of the sums) returns.
+
+    Sends Join a second time if `make` is None. Returns the status of the stream: (code, text).
+    """
     outbox = queue.Queue()
     stream = peer.stub.Join(iter(outbox.get, None), timeout=20, wait_for_ready=True)
     outbox.put(peer.join(terms=terms))
@@ -370,11 +374,11 @@ def speak(peer, terms, make):
         return error.code(), error.details()
     finally:
         outbox.put(None)
-    raise AssertionError("the stream ended in order")
+    raise AssertionError("the stream ended with OK")
 
 
-def test_what_a_member_may_not_send(sealed, whole, wire):
-    """A peer in rank 1's place sends what is wrong: refused with a text; then the real rank 1 comes."""
+def test_invalid_messages_of_a_member_are_refused(sealed, whole, wire):
+    """A client that joined as rank 1 sends invalid messages and is refused with a text. Then the real rank 1 joins."""
     run_dir = sealed.folder / "broken"
     zero = start(sealed, run_dir, 0)
     peer, terms, codes = Peer(wire, run_dir), terms_of(zero), grpc.StatusCode
@@ -394,7 +398,7 @@ def test_what_a_member_may_not_send(sealed, whole, wire):
     assert differing(learned(whole), learned(run_dir)) == []
 
 
-def test_other_parameters_stop_the_group(sealed, wire):
+def test_different_parameters_stop_the_group(sealed, wire):
     run_dir = sealed.folder / "run"
     zero = start(sealed, run_dir, 0)
     ended, details = speak(Peer(wire, run_dir), terms_of(zero),

@@ -1,5 +1,7 @@
-"""The soak's own parts: what grows is told from what does not, and a store's map from other memory. The soak itself is a
-long test: tests/all/soak."""
+"""Tests the parts of the soak test: growth is detected, and a store's map is distinguished from other memory.
+
+The soak test itself takes long: tests/all/soak.
+"""
 
 import mmap
 import os
@@ -20,12 +22,12 @@ MINUTES = 10
 
 
 def steady(changes=None):
-    """Ten minutes of samples, noisy, filling at first, steady then; `changes`: {name: what is added at second s}."""
+    """Ten minutes of noisy samples that rise at first and then stay. `changes`: {name: f(s) added at second s}."""
     chance = random.Random(3)
     samples = []
     for s in range(0, 60 * MINUTES + 1, 5):
-        one = {"s": float(s), "store.file": 40 * MIB * min(1, s / 200), "store.removed": s // 2, "restorer.pass": s // 60,
-               "store.used": 39 * MIB, "call_lag": 0.002, "learner.step": 100 * s, "evaluator.step": 100 * s}
+        one = {"s": float(s), "store.file": 40 * MIB * min(1, s / 200), "store.removed": s // 2,
+               "restorer.pass": s // 60, "store.used": 39 * MIB, "call_lag": 0.002, "learner.step": 100 * s, "evaluator.step": 100 * s}
         for role in judge.ROLES:
             one[f"{role}.memory"] = (30 + min(20, s / 10) + chance.uniform(-2, 2)) * MIB
             one[f"{role}.map"], one[f"{role}.loop_lag"] = 40 * MIB, chance.uniform(0, 0.001)
@@ -44,7 +46,7 @@ def failures(samples):
     return [text for right, text in judge.judge(samples) if not right]
 
 
-def test_steady_is_found_steady():
+def test_a_steady_run_passes():
     assert failures(steady()) == []
 
 
@@ -55,15 +57,15 @@ def test_steady_is_found_steady():
     ("store.file", lambda s: 0.02 * MIB * s, "store: file"),
     ("store.file", lambda s: 100 * MIB * (s == 400), "store: file"),
     ("unary.p10", lambda s: 0.012 * s, "client: unary"),
-    ("evaluator.work", lambda s: -7 * max(0, s - 500), "evaluator: "),     # nothing more from then on
+    ("evaluator.work", lambda s: -7 * max(0, s - 500), "evaluator: "),     # no work after 500 s
     ("store.removed", lambda s: -(s // 2), "store: 0 episodes"),
 ])
-def test_what_grows_or_stands_still_is_found(name, added, words):
+def test_growth_and_stalls_are_found(name, added, words):
     [found] = failures(steady({name: added}))
     assert found.startswith(words), found
 
 
-def test_the_plot_is_a_picture():
+def test_the_plot_is_valid_svg():
     root = xml.etree.ElementTree.fromstring(plot.page(steady()))
     lines = root.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert len(lines) > 20
@@ -73,7 +75,7 @@ def test_the_plot_is_a_picture():
             assert 0 <= x <= plot.WIDTH and 0 <= y <= plot.HEIGHT
 
 
-def test_the_stores_map_is_not_memory(tmp_path):
+def test_the_store_map_is_not_counted_as_memory(tmp_path):
     other, store = watch.memory_of(os.getpid())
     assert other > 10 * MIB and store == 0
     path = tmp_path / "data.mdb"

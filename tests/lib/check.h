@@ -1,4 +1,5 @@
-/* cmocka, with the four headers it needs before it. Tests include this, so that sorting includes cannot break them. */
+/* cmocka, after the four headers that it needs. Tests include this file, so that sorting includes
+ * cannot break them. */
 #ifndef HINDCAST_TESTS_CHECK_H
 #define HINDCAST_TESTS_CHECK_H
 

@@ -1,5 +1,9 @@
-/* The C library's allocation and writing calls, with a counter in front. A definition in the
- * program goes before those in shared libraries, for all of them. */
+/* Replacements for the C library's allocation and writing calls that count down to a failure.
+ *
+ * A definition in the program takes precedence over one in a shared library, so our code and all
+ * libraries call these. Memory calls pass on to the C library (to the sanitizer's interceptors in a
+ * build with AddressSanitizer); writing calls make the system call themselves, because there is no
+ * second name for the C library's own. The state is per thread, so other threads never fail. */
 #include "tests/lib/faults.h"
 
 #include <errno.h>
@@ -14,10 +18,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static _Thread_local uint64_t left[2]; /* calls until one fails; 0: none will */
+static _Thread_local uint64_t left[2]; /* calls until one fails, by kind; 0: none fails */
 static _Thread_local int number_of_write;
 static _Thread_local bool happened;
-static _Atomic uint64_t points;
+static _Atomic uint64_t points; /* failures so far, all threads */
 
 void fault_arm(enum fault kind, uint64_t nth, int number)
 {
@@ -44,11 +48,13 @@ uint64_t fault_points(void)
     return atomic_load(&points);
 }
 
-/* Code whose allocations are left alone. */
+/* Address ranges of code whose allocations never fail: a library and the C library. */
 static struct range {
     uintptr_t begin, end;
 } spared[2];
 
+/* A dl_iterate_phdr callback: records the executable segment of the library whose path contains
+ * `arg`, and of the C library. */
 static int find_library(struct dl_phdr_info *info, size_t size, void *arg)
 {
     (void)size;
@@ -84,6 +90,8 @@ static bool is_spared(const void *caller)
            (at >= spared[1].begin && at < spared[1].end);
 }
 
+/* Counts one call. True, with errno set, if it is the one that must fail. Calls from spared code
+ * are not counted. */
 static bool fails_now(enum fault kind, const void *caller)
 {
     if (left[kind] == 0 || (kind == FAULT_MEMORY && is_spared(caller)) || --left[kind] > 0) {

@@ -1,4 +1,5 @@
-/* Sockets by hand, so that the test sees every byte of the answer. */
+/* HTTP over a plain socket without a client library, so that a test sees every byte of the answer.
+ * Running out of memory aborts the test. */
 #include "tests/lib/http.h"
 
 #include <arpa/inet.h>
@@ -9,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Connects to "127.0.0.1:port" with a receive timeout of 5 s. Returns -1 on failure. */
 static int connect_to(const char *address)
 {
     char host[64] = "";

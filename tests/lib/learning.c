@@ -1,4 +1,8 @@
-/* Random batches and settings for tests of the learner step. */
+/* Random batches and settings for tests of the learner step.
+ *
+ * A row is observation, action, K rewards and discount. Everything that the step must not read
+ * (rows beyond n_valid, and all but the observation of a snippet's last row) is NaN, so reading it
+ * shows in the results. */
 #include "tests/lib/learning.h"
 
 #include <math.h>
@@ -28,6 +32,7 @@ struct settings learning_settings(const char *algorithm, int K, int T)
     return settings;
 }
 
+/* Choices of options that the two variants of each algorithm do not cover. */
 static const struct {
     const char *algorithm, *likelihood, *f;
 } CHOICES[] = {{"abm+mpo", "gaussian", "exp"}, {"abm+mpo", "censored", "step"},
@@ -49,6 +54,7 @@ struct settings learning_variant(size_t i, char name[64])
         snprintf(name, 64, "%s, %s", algorithm, drawn ? "1 of 3 tasks" : "2 tasks");
         return learning_settings(algorithm, drawn ? 3 : 2, drawn ? 1 : 2);
     }
+
     i -= 2 * (size_t)ALGORITHM_COUNT;
     struct settings settings = learning_settings(CHOICES[i].algorithm, 2, 1);
     snprintf(name, 64, "%s, %s, %s", CHOICES[i].algorithm, CHOICES[i].likelihood, CHOICES[i].f);
@@ -60,6 +66,7 @@ struct settings learning_variant(size_t i, char name[64])
     return settings;
 }
 
+/* `bootstrap`: the row after the last transition, which has an observation only. */
 static void fill_row(float *row, const struct settings *settings, struct rng *rng, bool bootstrap)
 {
     const int O = settings->O;
@@ -67,6 +74,7 @@ static void fill_row(float *row, const struct settings *settings, struct rng *rn
     for (int i = 0; i < settings_row_width(settings); i++) {
         row[i] = (float)rng_normal(rng);
     }
+    /* Some actions lie exactly at the limit, and some transitions end their episode. */
     for (int i = O; i < O + A; i++) {
         row[i] = rng_below(rng, 4) == 0 ? 1.0f : tanhf(row[i]);
     }
@@ -89,6 +97,7 @@ struct batch learning_batch(const struct settings *settings, int B, int N, uint6
     for (size_t i = 0; i < n_rows * W; i++) {
         rows[i] = NAN;
     }
+    /* The first snippet is full, the others have 1..N transitions. */
     for (size_t b = 0; b < (size_t)B; b++) {
         n_valid[b] = b == 0 ? (uint32_t)N : 1 + (uint32_t)rng_below(&rng, (uint64_t)N);
         for (size_t t = 0; t <= n_valid[b]; t++) {

@@ -1,3 +1,4 @@
+/* Policy packages for tests, made by the writer that the learner uses. Errors abort the test. */
 #include "tests/lib/policies.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@ static void must(status s, const struct err *err)
     ASSERT(s == STATUS_OK);
 }
 
-/* Weights of a Gaussian network: normal, 0.3 wide. */
+/* Parameters drawn from a normal distribution with standard deviation 0.3. */
 static float *make_params(const struct network_shape *shape, uint64_t seed)
 {
     float *params = mem_aligned(shape->size * sizeof *params);
@@ -28,7 +29,7 @@ static float *make_params(const struct network_shape *shape, uint64_t seed)
     return params;
 }
 
-/* The critic's parameters, which the writer borrows until the file is made. */
+/* Adds a critic and returns its parameters, which the writer borrows until the file is encoded. */
 static float *add_critic(struct safetensors_writer *writer, const struct policy_info *info,
                          uint64_t seed)
 {
@@ -50,7 +51,7 @@ static void *make_package(const struct signature *signature, uint64_t seed, bool
     struct safetensors_writer *writer;
     char *json = signature_to_json(signature);
     struct policy_info info = {.algorithm = "abm+mpo",
-                               .candidates = 5, /* of an argmax */
+                               .candidates = 5, /* used by the argmax only */
                                .O = (int)signature_observation(signature),
                                .A = (int)signature->A,
                                .K = (int)signature->K,
@@ -65,6 +66,8 @@ static void *make_package(const struct signature *signature, uint64_t seed, bool
                                 &err),
          &err);
     float *params = make_params(&shape, seed), *prior = make_params(&shape, seed + 1000);
+
+    /* The writer borrows the parameters, so they are freed after it. */
     must(safetensors_writer_new(&writer), &err);
     must(policy_write(writer, &info, params, &err), &err);
     if (with_prior) {

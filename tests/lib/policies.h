@@ -1,4 +1,5 @@
-/* Policy packages for tests: random weights, large enough that actions differ between states. */
+/* Policy packages for tests. Their random weights are large enough that actions differ between
+ * states. */
 #ifndef HINDCAST_TESTS_POLICIES_H
 #define HINDCAST_TESTS_POLICIES_H
 
@@ -7,13 +8,13 @@
 #include "common/networks/policy.h"
 #include "common/trajectory/signature.h"
 
-/* A package for rows of `signature`, named in it, a function of `seed`; with prior/ tensors beside
- * it where asked. mem_free it. Aborts when it cannot be made. */
+/* Makes a package for rows of `signature`, which it contains; a function of `seed`. `with_prior`
+ * adds the prior/ tensors. Release it with mem_free. Aborts on failure. */
 void *policies_package(const struct signature *signature, uint64_t seed, bool with_prior,
                        size_t *size);
-/* One that acts by an argmax over 5 candidates, with a prior. */
+/* The same, but acting by an argmax over 5 candidates, with a critic and a prior. */
 void *policies_argmax_package(const struct signature *signature, uint64_t seed, size_t *size);
-/* The first, parsed, without a prior; policy_free it. */
+/* policies_package without a prior, parsed. Release it with policy_free. */
 struct policy *policies_make(const struct signature *signature, uint64_t seed);
 
 #endif

@@ -1,4 +1,5 @@
-/* Test folders, by way of nftw. */
+/* Scratch folders of tests, and short files in them. Every failure aborts the test program, since a
+ * test cannot continue without its folder. */
 #include "tests/lib/scratch.h"
 
 #include <ftw.h>

@@ -1,5 +1,6 @@
-/* The toy family: a random walk with counters. What is counted or failed is guarded by one mutex,
- * since workers open and step from several threads. */
+/* The toy family: the observation sums up the actions, and opens and resets are counted. Workers
+ * open and step environments in several threads, so one mutex guards the counters and the planned
+ * failures. */
 #include "tests/lib/toy_environment.h"
 
 #include <pthread.h>
@@ -18,7 +19,7 @@ struct toy {
     uint32_t task;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards all below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the variables below */
 static struct toy_counts counts;
 static uint32_t fail_step, fail_times;
 static status fail_with;
@@ -75,6 +76,8 @@ static status step(struct environment *environment, const float *action, float *
     struct toy *toy = (struct toy *)environment;
     status failure = STATUS_OK;
     toy->steps++;
+
+    /* A failure ordered by toy_environment_fail. */
     (void)pthread_mutex_lock(&lock);
     if (fail_times > 0 && toy->steps == fail_step) {
         fail_times--;
@@ -84,6 +87,7 @@ static status step(struct environment *environment, const float *action, float *
     if (failure != STATUS_OK) {
         return err_set(err, failure, "environment toy: step %u: made to fail", toy->steps);
     }
+
     toy->sum += action[0];
     observe(toy, observation);
     rewards[0] = toy->sum;
@@ -130,6 +134,9 @@ static status open_toy(struct environment **environment, const char *uri, struct
         return err_set(err, STATUS_NO_MEMORY, "environment %s: out of memory", uri);
     }
     status s = describe(&toy->environment.description, uri, err);
+
+    /* The limit is checked and the environment counted under one lock, so two threads cannot both
+     * open the last one. */
     (void)pthread_mutex_lock(&lock);
     if (s == STATUS_OK && counts.open >= toy->environment.description.open_max) {
         s = err_set(err, STATUS_LIMIT, "environment %s: %u are open already", uri, counts.open);

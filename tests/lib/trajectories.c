@@ -1,4 +1,4 @@
-/* Episodes for tests, out of the seeded generator. */
+/* Episodes for tests, drawn from the seeded generator. */
 #include "tests/lib/trajectories.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
-"""Does a run of samples grow? Each check has a bound that is stated, and says what it found.
+"""Checks that nothing grows over the samples of a run. Each check has a fixed bound and reports what it found.
 
-All look at the second half alone: the first is for tables that fill and caches that warm up. Growth is a robust slope
-(Theil and Sen: the median over all pairs of samples) times the time looked at, so a few odd samples do not matter.
+Checks of growth use the second half of the run only, since tables fill and caches warm up in the first. Growth is a
+robust slope (Theil-Sen: the median over all pairs of samples) times the duration, so single outliers do not matter.
 """
 
 import numpy as np
@@ -9,14 +9,14 @@ import numpy as np
 from system import MAP_BYTES, ROLES
 
 MIB = 1 << 20
-MEMORY_BYTES = 2 * MIB      # more than this in the second half ..
-MEMORY_SHARE = 0.03         # .. and more than this share of what it holds: growth
-HANDLES = 1.5               # file descriptors, threads
-FILE_SHARE = 0.05           # of the store's file
-DRIFT_SHARE = 0.5           # of a latency; of its 10th percentile, for others on the machine lengthen the longer waits
-DRIFT_MS = 0.5              # .. where it moves by more than this
-STALL_S = 30                # each process does something in this time
-LONGEST_PAIRS = 400         # samples that a slope is taken over; more are thinned
+MEMORY_BYTES = 2 * MIB      # memory may grow by this, or by MEMORY_SHARE, whichever is larger
+MEMORY_SHARE = 0.03         # as a share of the median
+HANDLES = 1.5               # growth of the number of file descriptors or threads
+FILE_SHARE = 0.05           # growth of the store's file, as a share of its median
+DRIFT_SHARE = 0.5           # growth of a latency's 10th percentile, which other load on the machine affects least
+DRIFT_MS = 0.5              # growth of a latency that is always allowed
+STALL_S = 30                # longest time that a process may go without doing work
+SLOPE_SAMPLES = 400         # samples used for a slope; longer series are subsampled
 
 
 class Series:
@@ -29,9 +29,9 @@ class Series:
         self.median = float(np.median(self.values))
 
     def growth(self):
-        """What the robust slope makes of the time looked at."""
-        thin = -(-len(self.s) // LONGEST_PAIRS)
-        s, values = self.s[::thin], self.values[::thin]
+        """The robust slope times the duration of the series."""
+        stride = -(-len(self.s) // SLOPE_SAMPLES)
+        s, values = self.s[::stride], self.values[::stride]
         i, j = np.triu_indices(len(s), 1)
         return float(np.median((values[j] - values[i]) / (s[j] - s[i]))) * (self.s[-1] - self.s[0])
 
@@ -60,9 +60,9 @@ def store_file(samples):
 
 
 def turnover(samples):
-    """A bounded store proves little unless what it holds was replaced."""
+    """Episodes were removed: a bounded store proves little unless its contents are replaced."""
     removed, passes = (samples[-1][key] - samples[0][key] for key in ("store.removed", "restorer.pass"))
-    return removed > 0, f"store: {removed:.0f} episodes pushed out, the logs read {passes:.0f} times over"
+    return removed > 0, f"store: {removed:.0f} episodes removed, logs read {passes:.0f} times"
 
 
 def latency(samples, kind):
@@ -73,18 +73,18 @@ def latency(samples, kind):
 
 
 def progress(samples, role):
-    """The longest time without work of this role, from first to last sample."""
+    """The longest time in which this role did no work, over all samples."""
     longest, since, before = 0.0, samples[0]["s"], samples[0][f"{role}.work"]
     for one in samples[1:]:
         if one[f"{role}.work"] > before:
             since, before = one["s"], one[f"{role}.work"]
         longest = max(longest, one["s"] - since)
     rate = (samples[-1][f"{role}.work"] - samples[0][f"{role}.work"]) / (samples[-1]["s"] - samples[0]["s"])
-    return longest <= STALL_S, f"{role}: {rate:.2f} a second, {longest:.0f} s without any at most, bound {STALL_S}"
+    return longest <= STALL_S, f"{role}: {rate:.2f} per second, longest pause {longest:.0f} s, bound {STALL_S}"
 
 
 def judge(samples):
-    """[(right?, what was found)]."""
+    """Returns [(passed, what was found)]."""
     found = [memory(samples, role) for role in ROLES]
     found += [handles(samples, role, kind) for role in ROLES for kind in ("fds", "threads")]
     found += [store_file(samples), turnover(samples)]

@@ -1,4 +1,4 @@
-"""Samples as one SVG page of small plots: lines over minutes, written by hand so that nothing needs to be installed."""
+"""Plots samples as one SVG page of small line plots over time, without a plotting library."""
 
 import html
 import math
@@ -6,15 +6,15 @@ import math
 from system import ROLES
 
 COLOURS = ("#1f5fa8", "#c2571a", "#2d7f3e", "#8c3a8c", "#7a6a00", "#444444")
-WIDTH, HEIGHT = 460, 190        # of a plot, its margins included
+WIDTH, HEIGHT = 460, 190        # of one plot, including its margins
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 40, 22
 COLUMNS = 2
-POINTS = 180                    # of a line: neighbours are put together, by their median
+POINTS = 180                    # per line; groups of neighbours are replaced by their median
 MIB = 1 << 20
 
 
 def rates(samples, name):
-    """Change a second between samples."""
+    """Change per second between samples."""
     pairs = zip(samples, samples[1:])
     return [(b["s"], (b[name] - a[name]) / (b["s"] - a["s"])) for a, b in pairs]
 
@@ -23,14 +23,14 @@ def values(samples, name, scale=1.0):
     return [(one["s"], one[name] * scale) for one in samples if one.get(name) is not None]
 
 
-def thinned(line):
+def subsampled(line):
     size = -(-len(line) // POINTS)
     groups = [line[i:i + size] for i in range(0, len(line), size)]
     return [(group[len(group) // 2][0], sorted(value for _, value in group)[len(group) // 2]) for group in groups]
 
 
 def round_steps(high):
-    """Some three round numbers up to `high`, from 0."""
+    """About three round numbers up to `high`, and 0."""
     step = 10 ** math.floor(math.log10(high / 3))
     step *= max(factor for factor in (1, 2, 5, 10) if factor * step <= max(high / 3, step))
     return [i * step for i in range(int(high / step) + 1)]
@@ -39,7 +39,7 @@ def round_steps(high):
 class Plot:
     def __init__(self, title, lines, logarithmic=False):
         self.title, self.logarithmic = title, logarithmic
-        self.lines = [(name, thinned(line)) for name, line in lines if line]
+        self.lines = [(name, subsampled(line)) for name, line in lines if line]
         all_values = [value for _, line in self.lines for _, value in line]
         if logarithmic:
             self.low = 10 ** math.floor(math.log10(min(all_values)))
@@ -87,19 +87,19 @@ def plots(samples):
                                 ("map, resident", values(samples, "replay_server.map", 1 / MIB))]),
         Plot("File descriptors", each("fds")),
         Plot("Threads", each("threads")),
-        Plot("What a Python client waits for, ms", latencies, logarithmic=True),
-        Plot("Lag of the threads that answer, ms", [("loop, longest of all", [
+        Plot("Latency of a Python client, ms", latencies, logarithmic=True),
+        Plot("Lag of the event loops, ms", [("loop, maximum of all", [
             (one["s"], 1e3 * max(one[f"{role}.loop_lag"] for role in ROLES)) for one in samples]),
             ("call thread of the server", values(samples, "call_lag", 1e3))]),
-        Plot("A second", [("learner steps", rates(samples, "learner.work"))]),
-        Plot("A second", [("transitions restored", rates(samples, "restorer.work")),
+        Plot("Per second", [("learner steps", rates(samples, "learner.work"))]),
+        Plot("Per second", [("transitions restored", rates(samples, "restorer.work")),
                           ("collected", rates(samples, "collector.work"))]),
-        Plot("Learner steps since the parameters measured last", [("evaluator", behind)]),
+        Plot("Learner steps since the last evaluated version", [("evaluator", behind)]),
     ]
 
 
 def page(samples):
-    """The text of an SVG file."""
+    """Returns the text of an SVG file."""
     all_plots = plots(samples)
     longest_s = samples[-1]["s"]
     rows = -(-len(all_plots) // COLUMNS)

@@ -1,8 +1,8 @@
-"""The system under soak: everything that `hindcast up` starts, with work that never ends and a table that is always full.
+"""The system of the soak test: everything that `hindcast up` starts, with endless work and a table that is always full.
 
-Logs go round and round (restorer), an episode after another comes fresh (collector); both push the oldest episodes out
-of a bounded table, at the pace at which the learner and the client sample. Small networks: the processes should be busy
-with one another, not with arithmetic.
+The restorer inserts the logs in a loop and the collector inserts new episodes. Both displace the oldest episodes of a
+bounded table, at the rate at which the learner and the client sample. The networks are small, so that the processes
+spend their time on communication rather than on arithmetic.
 """
 
 import signal
@@ -38,7 +38,7 @@ class System:
         self.up = self.workspace.up()
 
     def wait_working(self, seconds=120):
-        """Until all run, the learner takes steps and the evaluator has measured something. {role: pid}."""
+        """Waits until all roles run, the learner takes steps and an evaluation is finished. Returns {role: pid}."""
         def working():
             status = {role: self.workspace.status(role) for role in ROLES}
             return all(one and one["state"] == "running" for one in status.values()) and \
@@ -48,7 +48,10 @@ class System:
         return wait_until(working, "all processes to work", seconds, alive=self.up)
 
     def end(self):
-        """Ctrl-C. (exit status of up, pids left, {role: does its log end with exit code 0?}, lines of level ERROR)"""
+        """Stops the system with SIGINT.
+
+        Returns the exit status of up, the pids that remain, {role: its log ends with exit code 0}, and all ERROR lines.
+        """
         self.up.signal(signal.SIGINT)
         status = self.up.wait(60)
         logs = {role: (self.run_dir / f"{role}.log").read_text() for role in ROLES}

@@ -1,4 +1,4 @@
-"""What is seen of the processes from outside: /proc, and a scrape of every /metrics."""
+"""Observes the processes from outside: through /proc and by scraping every /metrics page."""
 
 import contextlib
 import pathlib
@@ -9,18 +9,18 @@ import numpy as np
 
 import prometheus
 
-NEVER = {  # must stay as they are: nothing may go wrong here
+NEVER = {  # counters of failures, which must stay 0
     "hindcast_replay_episodes_corrupt_total", "hindcast_restorer_bad_episodes_total",
     "hindcast_evaluator_failed_episodes_total", "hindcast_collector_failed_episodes_total",
     "hindcast_learner_checkpoints_failed_total"}
-WORK = {  # must rise all the time
+WORK = {  # counters of work, which must keep increasing
     "replay_server": "hindcast_replay_transitions_inserted_total", "restorer": "hindcast_restorer_transitions_total",
     "learner": "hindcast_learner_steps_total", "evaluator": "hindcast_evaluator_evaluations_total",
     "collector": "hindcast_collector_steps_total"}
 
 
 def memory_of(pid):
-    """(resident bytes without the store's map, those of the map)."""
+    """Returns the resident bytes outside the store's map and those of the map."""
     store = other = 0
     into_store = False
     for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
@@ -42,7 +42,7 @@ def fds_of(pid):
 
 
 def scrape(run_dir, role):
-    """What Prometheus would read: {name or name{labels}: value}; FormatError when it would not."""
+    """Returns {(name, *labels): (kind, value)}. Raises FormatError if Prometheus would reject the page."""
     address = (run_dir / f"{role}.admin").read_text().strip()
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=20) as answer:
         families = prometheus.parse(answer.read().decode())
@@ -55,7 +55,7 @@ def milliseconds(times, quantile):
 
 
 class Watch:
-    """One sample after another; `faults` collects what must never be seen, a line each."""
+    """Takes samples. `faults` collects what must never happen, one line each."""
 
     def __init__(self, run_dir, pids, client):
         self.run_dir, self.pids, self.client = run_dir, pids, client
@@ -76,7 +76,7 @@ class Watch:
                 self.fault(f"{role}: {key[0]} is {value:g}, expected 0")
 
     def sample(self):
-        """A dict of numbers (None: nothing to tell)."""
+        """Returns a dict of numbers; None where there is no value."""
         line = {"s": time.monotonic() - self.began}
         pages = {}
         for role, pid in self.pids.items():

@@ -1,4 +1,7 @@
-"""An evaluator killed again and again: its lines stay and are not doubled, its best policy is whole, the report is made."""
+"""Kills an evaluator repeatedly.
+
+Its lines must stay and must not be duplicated, its best policy must be complete, and the report must be written.
+"""
 
 import json
 
@@ -7,7 +10,7 @@ import numpy as np
 
 import logs
 import policies
-from story import same, wait_until
+from scenario import same, wait_until
 
 LEAST_KILLS = 20
 LIMIT_S = 120
@@ -26,9 +29,9 @@ def configure(workspace):
 
 
 def check_lines(workspace, before):
-    """Lines that were there stay as they were; of a run each version comes once, later ones after it."""
+    """Earlier lines are unchanged, and each version of the run occurs once, in increasing order."""
     lines = workspace.json_lines("evaluator.jsonl")
-    assert lines[:len(before)] == before, "lines that were there are gone or changed"
+    assert lines[:len(before)] == before, "earlier lines are missing or changed"
     versions = [line["version"] for line in lines]
     same(versions, sorted(set(versions)), "versions evaluated")
     same(len({line["run_id"] for line in lines}), 1 if lines else 0, "runs")
@@ -38,7 +41,7 @@ def check_lines(workspace, before):
 
 
 def check_best(workspace, lines):
-    """policy.safetensors is whole, and the best of all lines (it is written before its line)."""
+    """policy.safetensors is complete and at least as good as every line; it is written before its line."""
     if not lines:
         return
     arrays, about = policies.load(workspace.run_dir / "policy.safetensors")
@@ -48,7 +51,7 @@ def check_best(workspace, lines):
     version = int(about["evaluated/version"])
     assert best >= max(by_version.values()) - 1e-9, f"best {best}, lines {max(by_version.values())}"
     if version in by_version:
-        assert abs(by_version[version] - best) < 1e-9, f"version {version}: {best}, its line {by_version[version]}"
+        assert abs(by_version[version] - best) < 1e-9, f"version {version}: {best}, its line says {by_version[version]}"
 
 
 def check_report(workspace, lines):
@@ -60,48 +63,48 @@ def check_report(workspace, lines):
     same(str(report["version"]), about["evaluated/version"], "version reported")
     same(str(report["last"]["version"]), last["evaluated/version"], "last version reported")
     same(lines[-1]["version"], report["last"]["version"], "version evaluated last")
-    assert not list(workspace.run_dir.glob("*.tmp*")), "something was left aside"
+    assert not list(workspace.run_dir.glob("*.tmp*")), "temporary files remain"
 
 
-def kill_some(story, workspace, kills, longest_s):
-    """The evaluator, so many times, each at a moment of its own; ends with a running one."""
+def kill_some(scenario, workspace, kills, longest_s):
+    """Kills the evaluator up to `kills` times at random moments. Returns a running evaluator and the lines so far."""
     lines = workspace.json_lines("evaluator.jsonl")
     evaluator = workspace.start("evaluator")
     for _ in range(kills):
-        story.some_time(longest_s)
+        scenario.some_time(longest_s)
         if evaluator.ended() is not None:
             same(evaluator.ended(), 0, "exit status of the evaluator")
             break
-        story.kill(evaluator, "evaluator")
+        scenario.kill(evaluator, "evaluator")
         lines = check_lines(workspace, lines)
         check_best(workspace, lines)
         evaluator = workspace.start("evaluator")
     return evaluator, lines
 
 
-def one_run(story):
-    random = story.random
-    workspace = story.workspace()
+def one_run(scenario):
+    random = scenario.random
+    workspace = scenario.workspace()
     configure(workspace)
     server = workspace.serve("replay_server")
     workspace.start("restorer").succeed()
     learner = workspace.serve("learner")
-    evaluator, lines = kill_some(story, workspace, random.randint(4, 9), 2)
-    wait_until(lambda: len(workspace.json_lines("evaluator.jsonl")) > len(lines), "an evaluation more", LIMIT_S,
+    evaluator, lines = kill_some(scenario, workspace, random.randint(4, 9), 2)
+    wait_until(lambda: len(workspace.json_lines("evaluator.jsonl")) > len(lines), "another evaluation", LIMIT_S,
                alive=evaluator)
-    if random.random() < 0.5:  # the end comes while it is away
-        story.kill(evaluator, "evaluator")
+    if random.random() < 0.5:  # the run ends while no evaluator is running
+        scenario.kill(evaluator, "evaluator")
 
-    messages = story.wire.parameters
+    messages = scenario.wire.parameters
     with grpc.insecure_channel(f"unix:{workspace.run_dir}/parameters.sock") as channel:
-        client = story.wire.parameters_grpc.ParametersStub(channel)
-        assert client.Finish(messages.FinishRequest(reason="the story's end", who="test"), timeout=10).accepted
+        client = scenario.wire.parameters_grpc.ParametersStub(channel)
+        assert client.Finish(messages.FinishRequest(reason="end of the scenario", who="test"), timeout=10).accepted
     if evaluator.ended() is None:
-        story.some_time(1)
-        story.kill(evaluator, "evaluator")
+        scenario.some_time(1)
+        scenario.kill(evaluator, "evaluator")
     lines = check_lines(workspace, lines)
-    evaluator, lines = kill_some(story, workspace, random.randint(2, 5), 2)
-    if learner.ended() is not None:  # as `hindcast up` would, whose learner had left
+    evaluator, lines = kill_some(scenario, workspace, random.randint(2, 5), 2)
+    if learner.ended() is not None:  # start it again, as `hindcast up` does
         learner.succeed()
         learner = workspace.start("learner")
     evaluator.succeed(LIMIT_S)
@@ -109,19 +112,19 @@ def one_run(story):
     check_best(workspace, lines)
     check_report(workspace, lines)
     report = (workspace.run_dir / "evaluation.json").read_bytes()
-    if random.random() < 0.3:  # once more, with nobody there: the report is made again from what is kept
+    if random.random() < 0.3:  # start the evaluator without a learner: it makes the report again from its files
         learner.kill()
         workspace.start("evaluator").succeed(LIMIT_S)
-        same(check_lines(workspace, lines), lines, "lines after one start more")
+        same(check_lines(workspace, lines), lines, "lines after another start")
         check_report(workspace, lines)
         again = json.loads(report)
         same(workspace.json("evaluation.json")["return_mean"], again["return_mean"], "return reported again")
-    story.checks["reports"] += 1
-    story.checks["evaluations"] += len(lines)
+    scenario.checks["reports"] += 1
+    scenario.checks["evaluations"] += len(lines)
     server.kill()
-    story.drop(workspace)
+    scenario.drop(workspace)
 
 
-def evaluator(story):
-    while story.goes_on(story.kills["evaluator"], LEAST_KILLS):
-        one_run(story)
+def evaluator(scenario):
+    while scenario.goes_on(scenario.kills["evaluator"], LEAST_KILLS):
+        one_run(scenario)

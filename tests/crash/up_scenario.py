@@ -1,4 +1,7 @@
-"""`hindcast up` killed again and again: its processes end with it, and the same command brings the run to the same end."""
+"""Kills `hindcast up` repeatedly.
+
+Its processes must end with it, and running the same command again must bring the run to the same result.
+"""
 
 import json
 import math
@@ -6,7 +9,7 @@ import math
 import safetensors.numpy
 
 import logs
-from story import same, wait_until
+from scenario import same, wait_until
 
 LEAST_KILLS = 10
 STEPS = 2500
@@ -35,36 +38,36 @@ def parameters(run_dir):
     return {name: array.tobytes() for name, array in safetensors.numpy.load_file(path).items()}
 
 
-def kill_one_of_its_own(story, workspace, roles=ROLES):
-    role = story.random.choice(roles)
+def kill_a_process_of_up(scenario, workspace, roles=ROLES):
+    role = scenario.random.choice(roles)
     status = workspace.status(role)
     if status is not None and status["pid"] in workspace.living():
-        story.kill_pid(status["pid"], f"{role} under up")
+        scenario.kill_pid(status["pid"], f"{role} under up")
 
 
-def run_to_its_end(story, workspace):
-    """The same command until it succeeds."""
-    random = story.random
+def run_to_its_end(scenario, workspace):
+    """Repeats the same command until it succeeds."""
+    random = scenario.random
     kills_left = random.randint(5, 9)
     flag = f"--evaluator.window_episodes={random.choice((2, 20))}"
     while kills_left > 0:
         kills_left -= 1
         up = workspace.up(flag)
         for _ in range(random.randrange(3)):
-            story.some_time(2)
-            kill_one_of_its_own(story, workspace)
-        story.some_time(2.5)
+            scenario.some_time(2)
+            kill_a_process_of_up(scenario, workspace)
+        scenario.some_time(2.5)
         if up.ended() is not None:
             break
-        story.kill(up, "hindcast up")
+        scenario.kill(up, "hindcast up")
         wait_until(lambda: workspace.living() == [], "the processes of a killed `up` to end", 15)
     up = workspace.up(flag)
-    # At the end the last version is on its way from one to the other.
+    # After the last checkpoint the evaluator still has to receive and evaluate the last version.
     last = workspace.run_dir / "checkpoints" / f"step-{STEPS:08}.safetensors"
     wait_until(lambda: last.exists() or up.ended() is not None, "the last checkpoint", LIMIT_S)
     for _ in range(random.randrange(3)):
-        story.some_time(0.6)
-        kill_one_of_its_own(story, workspace, ("learner", "evaluator", "evaluator"))
+        scenario.some_time(0.6)
+        kill_a_process_of_up(scenario, workspace, ("learner", "evaluator", "evaluator"))
     up.succeed(LIMIT_S)
     same(workspace.living(), [], "processes left")
 
@@ -84,20 +87,20 @@ def check_run(workspace, expected):
     same(summary["learner_steps"], STEPS, "steps in the summary")
     assert math.isfinite(summary["policy_return_mean"]) and math.isfinite(summary["last_policy_return_mean"])
     left = [path.name for path in workspace.run_dir.rglob("*.tmp*")]
-    same(left, [], "files left aside")
+    same(left, [], "temporary files left")
 
 
-def up(story):
-    workspace = story.workspace()
+def up(scenario):
+    workspace = scenario.workspace()
     configure(workspace)
     workspace.up("--up.evaluators=0").succeed(LIMIT_S)
     expected = parameters(workspace.run_dir)
     assert len(expected) > 50
-    story.drop(workspace)
-    while story.goes_on(story.kills["hindcast up"], LEAST_KILLS):
-        workspace = story.workspace()
+    scenario.drop(workspace)
+    while scenario.goes_on(scenario.kills["hindcast up"], LEAST_KILLS):
+        workspace = scenario.workspace()
         configure(workspace)
-        run_to_its_end(story, workspace)
+        run_to_its_end(scenario, workspace)
         check_run(workspace, expected)
-        story.checks["runs equal bit for bit"] += 1
-        story.drop(workspace)
+        scenario.checks["runs equal bit for bit"] += 1
+        scenario.drop(workspace)

@@ -1,8 +1,8 @@
-"""A learner killed again and again on a sealed table ends with the bits of one that never was."""
+"""Kills a learner on a sealed table repeatedly: it must end with the same bits as one that was never killed."""
 
 import safetensors.numpy
 
-from story import same, wait_until
+from scenario import same, wait_until
 from test_learner import LEARNER, checkpoints, notes, reports, write_logs
 
 STEPS = 1500
@@ -15,42 +15,42 @@ def start(workspace, run_dir):
 
 
 def parameters(run_dir):
-    """{name: bytes} of the last checkpoint, everything that the run needs to go on among them."""
+    """{name: bytes} of the last checkpoint, which holds everything that the run needs to continue."""
     return {name: array.tobytes() for name, array in
             safetensors.numpy.load_file(checkpoints(run_dir)[STEPS]).items()}
 
 
-def disturbed(story, workspace, run_dir):
-    """Kills at random moments; the server's too. The learner's progress is in its checkpoints."""
-    random = story.random
+def disturbed(scenario, workspace, run_dir):
+    """Kills learner and replay server at random moments until the learner has taken all steps."""
+    random = scenario.random
     longest = random.choice((0.4, 0.7, 1))
     kills_left = random.randint(5, 15)
     versions = [0]
     learner = start(workspace, run_dir)
     while kills_left > 0:
         kills_left -= 1
-        story.some_time(longest)
+        scenario.some_time(longest)
         if random.random() < 0.2:
-            story.kill(workspace.server, "replay server")
+            scenario.kill(workspace.server, "replay server")
             workspace.server = workspace.start("replay_server")
             continue
         if learner.ended() is not None:
             break
-        story.kill(learner, "learner")
+        scenario.kill(learner, "learner")
         number = run_dir / "learner.version"
         if number.exists():
             versions.append(int(number.read_text().split()[-1]))
-            assert versions == sorted(versions), f"versions go back: {versions}"
+            assert versions == sorted(versions), f"versions decrease: {versions}"
         learner = start(workspace, run_dir)
     learner.succeed(LIMIT_S)
-    assert not list(run_dir.glob("checkpoints/*.corrupt")), "a checkpoint was not whole"
+    assert not list(run_dir.glob("checkpoints/*.corrupt")), "a checkpoint was incomplete"
     assert not list(run_dir.glob("failed-*")), "a step was not finite"
 
 
-def learner(story):
-    workspace = story.workspace()
+def learner(scenario):
+    workspace = scenario.workspace()
     write_logs(workspace.folder / "logs")
-    # Checkpoints often, so that many kills hit one being written.
+    # Frequent checkpoints, so that many kills happen while one is being written.
     workspace.configure(experiment={"seed": 3, "replay": [f"unix:{workspace.run_dir}/replay.sock"]},
                         learner={**LEARNER, "checkpoint_every_steps": 7, "linger_seconds": 1},
                         restorer={"folder": str(workspace.folder / "logs")})
@@ -61,14 +61,14 @@ def learner(story):
     expected = parameters(calm)
     assert len(expected) > 50
     runs = 0
-    while story.goes_on(story.kills["learner"], LEAST_KILLS):
+    while scenario.goes_on(scenario.kills["learner"], LEAST_KILLS):
         runs += 1
         run_dir = workspace.folder / f"disturbed-{runs}"
-        disturbed(story, workspace, run_dir)
+        disturbed(scenario, workspace, run_dir)
         found = parameters(run_dir)
         same(sorted(found), sorted(expected), "names of tensors")
         same([name for name in found if found[name] != expected[name]], [], "tensors that differ")
         same(reports(run_dir), reports(calm), "learner.jsonl")
         same((notes(run_dir)["next_batch"], notes(run_dir)["finished"]), (str(STEPS), "true"), "notes")
-        story.checks["runs equal bit for bit"] += 1
-    wait_until(lambda: workspace.status("replay_server"), "the server to be there still")
+        scenario.checks["runs equal bit for bit"] += 1
+    wait_until(lambda: workspace.status("replay_server"), "the replay server to be still running")

@@ -1,10 +1,12 @@
-"""A collector (and its replay server) killed again and again: every finished episode is in logs, returns.csv and replay, once."""
+"""Kills a collector and its replay server repeatedly.
 
+Every finished episode must be in the logs, in returns.csv and in the replay exactly once.
+"""
 
 import numpy as np
 
 from replay_client import Client, cheetah_signature
-from story import same, wait_until
+from scenario import same, wait_until
 from test_collector import check_logs, configure, logged, returns
 
 LEAST_KILLS = 25
@@ -13,7 +15,7 @@ AT_LEAST = 40  # episodes at the end
 
 
 def run_lines(workspace):
-    """Sequences and returns, which a restart must not change; a torn last line is none."""
+    """Episode, return and steps of each complete line of returns.csv, which a restart must not change."""
     return [(line["episode"], line["return_run"], line["steps"]) for line in returns(workspace)]
 
 
@@ -24,9 +26,9 @@ def rows_of(observations, actions, rewards):
     return made
 
 
-def check_replay(story, workspace, episodes):
-    """It has what the logs have: as many, and each drawn row is one of theirs, all episodes being drawn."""
-    client = Client(story.wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(story.wire))
+def check_replay(scenario, workspace, episodes):
+    """The replay has as many episodes as the logs, every drawn row is a row of the logs, and every episode is drawn."""
+    client = Client(scenario.wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(scenario.wire))
     table = client.info()
     n = len(episodes)
     same((table.episodes, table.episodes_inserted, table.transitions), (n, n, 1000 * n), "replay")
@@ -37,58 +39,58 @@ def check_replay(story, workspace, episodes):
         where |= {made[t].tobytes(): (sequence, t) for t in range(1000)}
     same(len(where), 1000 * n, "different rows of the logs")
     drawn = [where.get(snippet[0].tobytes()) for _, batch in
-             client.draw(8, batch_snippets=16 * n, snippet_transitions=1, seed=story.random.getrandbits(32))
+             client.draw(8, batch_snippets=16 * n, snippet_transitions=1, seed=scenario.random.getrandbits(32))
              for snippet in batch]
     client.close()
     assert None not in drawn, "the replay holds a row that the logs do not"
     same(sorted({sequence for sequence, _ in drawn}), list(range(1, n + 1)), "episodes drawn")
-    story.checks["episodes in logs and replay"] += n
+    scenario.checks["episodes in logs and replay"] += n
 
 
-def disturbed(story, workspace):
-    random = story.random
+def disturbed(scenario, workspace):
+    random = scenario.random
     server = workspace.serve("replay_server")
     collector = workspace.start("collector", f"--environments={random.choice((1, 2, 3))}")
     before = []
     kills_left = random.randint(12, 25)
     while kills_left > 0:
         kills_left -= 1
-        if random.random() < 0.7:  # else even while it starts
+        if random.random() < 0.7:  # otherwise the kill may hit a collector that is starting
             n = len(returns(workspace))
-            wait_until(lambda: len(returns(workspace)) > n, "an episode more", LIMIT_S, alive=collector)
-        story.some_time(0.3)
+            wait_until(lambda: len(returns(workspace)) > n, "another episode", LIMIT_S, alive=collector)
+        scenario.some_time(0.3)
         if random.random() < 0.25:
-            story.kill(server, "replay server")
+            scenario.kill(server, "replay server")
             server = workspace.start("replay_server")
             continue
-        assert story.kill(collector, "collector"), f"the collector left with {collector.ended()}"
+        assert scenario.kill(collector, "collector"), f"the collector exited with {collector.ended()}"
         lines = run_lines(workspace)
-        # The line comes before its episode: the last one may be taken away and come again.
+        # A line is written before its episode, so a restart may remove the last one and write it again.
         sure = before[:-1]
-        same(lines[:len(sure)], sure, "lines that were there")
+        same(lines[:len(sure)], sure, "lines written before the kill")
         before = lines
         collector = workspace.start("collector", f"--environments={random.choice((1, 2, 3))}")
-    wait_until(lambda: workspace.status("collector") is not None, "it to run", LIMIT_S, alive=collector)
+    wait_until(lambda: workspace.status("collector") is not None, "the collector to run", LIMIT_S, alive=collector)
     collector.stop()
     n = max(len(returns(workspace)) + 1, AT_LEAST)
     workspace.start("collector", f"--episodes={n}").succeed(LIMIT_S)
     episodes = check_logs(workspace, n)
-    check_replay(story, workspace, episodes)
+    check_replay(scenario, workspace, episodes)
     server.stop()
     return episodes
 
 
-def collector(story):
-    while story.goes_on(story.kills["collector"], LEAST_KILLS):
-        workspace = story.workspace()
+def collector(scenario):
+    while scenario.goes_on(scenario.kills["collector"], LEAST_KILLS):
+        workspace = scenario.workspace()
         configure(workspace, insert=True)
-        episodes = disturbed(story, workspace)
-        calm = story.workspace()
+        episodes = disturbed(scenario, workspace)
+        calm = scenario.workspace()
         configure(calm)
         calm.start("collector", f"--episodes={len(episodes)}").succeed(LIMIT_S)
         for one, other in zip(episodes, logged(calm), strict=True):
-            assert all(np.array_equal(a, b) for a, b in zip(one, other)), f"episode {one[0]} is another"
-        assert run_lines(workspace) == run_lines(calm), "returns.csv is another"
-        story.checks["logs equal to undisturbed ones"] += 1
-        story.drop(workspace)
-        story.drop(calm)
+            assert all(np.array_equal(a, b) for a, b in zip(one, other)), f"episode {one[0]} differs"
+        assert run_lines(workspace) == run_lines(calm), "returns.csv differs"
+        scenario.checks["logs equal to undisturbed ones"] += 1
+        scenario.drop(workspace)
+        scenario.drop(calm)

@@ -1,6 +1,6 @@
-"""What every story of kills works with: random moments, limits of time, counted kills, workspaces that are cleared away.
+"""What all crash scenarios share: random moments, time limits, counters of kills and checks, and temporary workspaces.
 
-A story is a function of a Story; it raises AssertionError when something was lost, doubled or left hanging.
+A scenario is a function of a Scenario. It raises AssertionError if data is lost or duplicated, or if a process hangs.
 """
 
 import collections
@@ -13,40 +13,40 @@ import time
 from processes import Workspace, wait_until
 
 
-class Story:
+class Scenario:
     def __init__(self, name, seed, seconds, wire, say):
         self.name = name
         self.wire = wire
         self.say = say
         self.random = random.Random(f"{seed}/{name}")
         self.ends_at = time.monotonic() + seconds
-        self.kills = collections.Counter()  # by what was killed
-        self.checks = collections.Counter()  # by what was found to be right
+        self.kills = collections.Counter()  # by the kind of process
+        self.checks = collections.Counter()  # passed checks, by kind
         self.stack = contextlib.ExitStack()
         self.workspaces = []
 
     def workspace(self):
-        """A fresh one, cleared away when the story ends."""
+        """Returns a new workspace, which is removed when the scenario ends."""
         made = Workspace()
         self.workspaces.append(made)
         self.stack.callback(self.drop, made)
         return made
 
     def drop(self, workspace):
-        """Clears it away now; a second time does nothing."""
+        """Removes a workspace now. Does nothing if it is already removed."""
         if workspace in self.workspaces:
             self.workspaces.remove(workspace)
             workspace.close()
 
     def goes_on(self, kills, least):
-        """Is there time, or are there fewer kills than wanted?"""
+        """True while there is time left or fewer kills than required."""
         return time.monotonic() < self.ends_at or kills < least
 
     def some_time(self, longest_s):
         time.sleep(self.random.uniform(0, longest_s))
 
     def kill(self, process, what):
-        """kill -9 by pid; counts only where it did end the process. True: it did."""
+        """Sends SIGKILL. Returns whether the signal ended the process; only such kills are counted."""
         process.kill()
         killed = process.ended() == -signal.SIGKILL
         self.kills[what] += killed
@@ -73,4 +73,4 @@ def same(found, expected, what):
     assert found == expected, f"{what}: {found!r}, expected {expected!r}"
 
 
-__all__ = ["Story", "same", "wait_until"]
+__all__ = ["Scenario", "same", "wait_until"]

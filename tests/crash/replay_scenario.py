@@ -1,8 +1,8 @@
-"""The replay server killed again and again, while writers insert, the oldest are removed, and somebody samples.
+"""Kills the replay server repeatedly while writers insert, the oldest episodes are removed, and a client samples.
 
-Every episode is a function of (writer, sequence), and its first three columns say which row it is. So whatever the
-server hands out can be compared bit for bit, and what it holds must be, for each writer, an unbroken run of sequences
-that ends with the last one committed: acknowledged ones at least, sent ones at most.
+Every episode is a function of (writer, sequence), and its first three columns identify the row, so everything that the
+server sends can be compared bit for bit. For each writer the table must hold a contiguous range of sequences that ends
+with the last one committed. That one is not below the last acknowledged sequence and not above the last one sent.
 """
 
 import collections
@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 
 from replay_client import Client, cheetah_signature
-from story import same, wait_until
+from scenario import same, wait_until
 
 W = 25
 WRITERS = 3
@@ -25,7 +25,7 @@ LONGEST = 1354  # transitions
 
 
 def transitions(writer, sequence):
-    """Mostly short; one in 32 takes several chunks."""
+    """Number of transitions of an episode. Most are short; one in 32 needs several chunks."""
     number = zlib.crc32(b"%d/%d" % (writer, sequence))
     return 655 + number % 700 if number % 32 == 0 else 1 + number % 40
 
@@ -44,11 +44,11 @@ def rows(writer, sequence):
 
 
 def connect(wire, address, until):
-    """A client of a server that listens by now; None once until() says so. Never waits in gRPC's backoff."""
+    """Waits for the server to listen and returns a client, or None once until() is true. Avoids gRPC's backoff."""
     while not until():
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(address) == 0:
-                # With subchannels of its own it shares nobody's backoff.
+                # A local subchannel pool does not share the backoff state of other channels.
                 return Client(wire, f"unix:{address}", cheetah_signature(wire),
                               options=[("grpc.use_local_subchannel_pool", 1)])
         time.sleep(0.003)
@@ -56,7 +56,7 @@ def connect(wire, address, until):
 
 
 class Worker(threading.Thread):
-    """Does turns until it is stopped; between them it can be made to rest."""
+    """A client thread that repeats turn() until it is stopped. It can be paused between turns."""
 
     def __init__(self, wire, address):
         super().__init__(daemon=True)
@@ -79,7 +79,7 @@ class Worker(threading.Thread):
             except grpc.RpcError as error:
                 if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
                     self.wrong = self.wrong or error
-            except Exception as error:  # told by the main thread
+            except Exception as error:  # reported by the main thread
                 self.wrong = self.wrong or error
                 self.over = True
             finally:
@@ -99,10 +99,10 @@ class Writer(Worker):
         self.number = number
         self.name = f"writer-{number}"
         self.acknowledged = self.sent = 0
-        self.last = 0  # sent on this stream
+        self.last = 0  # last sequence sent on this stream
         self.duplicates = 0
         self.generation = 0
-        self.ids = {}  # sequence: where it is, as far as told
+        self.ids = {}  # sequence: episode id, where known
 
     def open(self, client):
         opened = client.stub.OpenInsert(
@@ -131,7 +131,7 @@ class Writer(Worker):
 
     def turn(self, client):
         opened = self.open(client)
-        again = self.generation % 4  # so many are sent a second time
+        again = self.generation % 4  # number of episodes that are sent a second time
         first = expected = max(1, opened.last_sequence + 1 - again)
         self.last = first - 1
         for answer in client.stub.Insert(self.requests(client, opened, first), timeout=LIMIT_S):
@@ -148,7 +148,7 @@ class Writer(Worker):
 
 
 class Sampler(Worker):
-    """Draws all the time; what comes must be right whenever it comes."""
+    """Samples continuously and compares every snippet with what was sent."""
 
     def __init__(self, wire, address, writers):
         super().__init__(wire, address)
@@ -181,7 +181,10 @@ class Sampler(Worker):
 
 
 def read_all(client, seed, total):
-    """Draws until all `total` transitions were seen, each compared: {(writer, sequence): (id, weight's probability)}."""
+    """Samples until all `total` transitions have been seen, and compares each one.
+
+    Returns {(writer, sequence): (episode id, probability)}.
+    """
     seen, found = collections.defaultdict(set), {}
     stream = client.sampler(batch_snippets=4096, snippet_transitions=1, seed=seed, credit=2)
     for _ in range(100):
@@ -198,10 +201,10 @@ def read_all(client, seed, total):
             sent, starts = rows(writer, sequence), keys[at, 2]
             assert drawn[at, 0].tobytes() == sent[starts].tobytes(), f"a row of {writer}/{sequence}"
             assert drawn[at, 1].tobytes() == sent[starts + 1].tobytes(), f"a row of {writer}/{sequence}"
-            told = {*zip(ids[at].tolist(), chances[at].tolist())}
-            assert len(told) == 1, f"{writer}/{sequence} is told to be at {told}"
-            told, = told
-            same(found.setdefault((writer, sequence), told), told, f"id and probability of {writer}/{sequence}")
+            stated = {*zip(ids[at].tolist(), chances[at].tolist())}
+            assert len(stated) == 1, f"{writer}/{sequence} has several ids and probabilities: {stated}"
+            stated, = stated
+            same(found.setdefault((writer, sequence), stated), stated, f"id and probability of {writer}/{sequence}")
             seen[writer, sequence].update(starts.tolist())
         if sum(map(len, seen.values())) >= total:
             break
@@ -213,7 +216,7 @@ def read_all(client, seed, total):
 
 
 def check_all(client, writers, seed, limit):
-    """At rest: what is there is what must be there, once and whole."""
+    """With the clients paused, the table holds exactly the expected episodes. Returns their number."""
     for writer in writers:
         writer.open(client)
     info = client.info()
@@ -221,24 +224,24 @@ def check_all(client, writers, seed, limit):
     if not any(committed):
         return 0
     found = read_all(client, seed, info.transitions)
-    same(len(found), info.episodes, "episodes that were found")
+    same(len(found), info.episodes, "episodes found")
 
-    # Of each writer the last so many, none missing, none twice.
+    # The newest episodes of each writer, none missing and none duplicated.
     oldest = []
     for writer, last in zip(writers, committed):
         sequences = sorted(sequence for number, sequence in found if number == writer.number)
         oldest.append(sequences[0] if sequences else last + 1)
         same(sequences, list(range(oldest[-1], last + 1)), f"sequences of {writer.name}")
 
-    # Removed: the oldest of all, and no more than had to be.
+    # The oldest episodes were removed, and no more than the limit requires.
     for (number, sequence), (episode_id, _) in found.items():
         writers[number].note_id(sequence, episode_id)
     resident = sorted(episode_id for episode_id, _ in found.values())
     for writer, first in zip(writers, oldest):
-        told = sorted(writer.ids.items())
-        assert [i for _, i in told] == sorted({i for _, i in told}), f"{writer.name}: ids do not rise"
+        known = sorted(writer.ids.items())
+        assert [i for _, i in known] == sorted({i for _, i in known}), f"{writer.name}: ids do not increase"
         gone = [sequence for sequence in writer.ids if sequence < first]
-        assert all(writer.ids[sequence] < resident[0] for sequence in gone), f"{writer.name}: removed before its turn"
+        assert all(writer.ids[sequence] < resident[0] for sequence in gone), f"{writer.name}: removed out of order"
         for sequence in gone:
             del writer.ids[sequence]
     assert info.transitions <= limit, f"{info.transitions} transitions"
@@ -246,7 +249,7 @@ def check_all(client, writers, seed, limit):
     if removed:
         assert info.transitions > limit - LONGEST, f"only {info.transitions} transitions are left"
 
-    # The history agrees.
+    # The cumulative counters agree.
     same(info.episodes_inserted, sum(committed), "episodes_inserted")
     same(info.episodes_removed, len(removed), "episodes_removed")
     all_transitions = sum(transitions(w, s) for w, last in enumerate(committed) for s in range(1, last + 1))
@@ -260,18 +263,18 @@ def check_all(client, writers, seed, limit):
 
 
 class Run:
-    """The server and its workers."""
+    """A replay server and its client threads."""
 
-    def __init__(self, story, durability):
-        self.story = story
-        self.limit = story.random.choice((1500, 3000, 6000))
-        self.workspace = story.workspace()
+    def __init__(self, scenario, durability):
+        self.scenario = scenario
+        self.limit = scenario.random.choice((1500, 3000, 6000))
+        self.workspace = scenario.workspace()
         self.workspace.configure(replay_server={
             "map_bytes": 64 << 20, "max_transitions": self.limit, "durability": durability,
-            "sync_ms": story.random.choice((1, 20, 300)), "insert_buffer_bytes": 2 << 20})
+            "sync_ms": scenario.random.choice((1, 20, 300)), "insert_buffer_bytes": 2 << 20})
         self.address = f"{self.workspace.run_dir}/replay.sock"
-        self.writers = [Writer(story.wire, self.address, number) for number in range(WRITERS)]
-        self.workers = [*self.writers, Sampler(story.wire, self.address, self.writers)]
+        self.writers = [Writer(scenario.wire, self.address, number) for number in range(WRITERS)]
+        self.workers = [*self.writers, Sampler(scenario.wire, self.address, self.writers)]
         for worker in self.workers:
             worker.start()
         self.start()
@@ -282,47 +285,48 @@ class Run:
     def progress(self):
         return sum(writer.acknowledged for writer in self.writers)
 
-    def look(self):
+    def raise_errors(self):
+        """Raises the first error of a client thread."""
         for worker in self.workers:
             if worker.wrong is not None:
                 raise AssertionError(f"{worker.name}: {worker.wrong!r}") from worker.wrong
 
     def moved(self, before):
-        self.look()
+        self.raise_errors()
         return self.progress() > before
 
-    def rest(self):
+    def pause(self):
         for worker in self.workers:
             worker.go.clear()
-        wait_until(lambda: all(worker.idle.is_set() for worker in self.workers), "the clients to rest", LIMIT_S)
-        self.look()
+        wait_until(lambda: all(worker.idle.is_set() for worker in self.workers), "the clients to pause", LIMIT_S)
+        self.raise_errors()
 
     def resume(self):
         for worker in self.workers:
             worker.go.set()
 
     def check(self):
-        """With the server there and the clients at rest."""
-        client = connect(self.story.wire, self.address, lambda: self.server.ended() is not None)
-        assert client is not None, f"the server left with {self.server.ended()}"
-        n = check_all(client, self.writers, self.story.random.getrandbits(32), self.limit)
+        """Checks the whole table. The server runs and the clients are paused."""
+        client = connect(self.scenario.wire, self.address, lambda: self.server.ended() is not None)
+        assert client is not None, f"the server exited with {self.server.ended()}"
+        n = check_all(client, self.writers, self.scenario.random.getrandbits(32), self.limit)
         client.close()
-        self.story.checks["whole tables"] += 1
-        self.story.checks["episodes bit for bit"] += n
+        self.scenario.checks["whole tables"] += 1
+        self.scenario.checks["episodes bit for bit"] += n
 
     def one_kill(self):
-        random = self.story.random
-        if random.random() < 0.15:  # as it opens its store
-            self.story.some_time(0.08)
+        random = self.scenario.random
+        if random.random() < 0.15:  # while it opens its store
+            self.scenario.some_time(0.08)
         else:
             before = self.progress()
             wait_until(lambda: self.moved(before), "an acknowledgement", LIMIT_S, alive=self.server)
-            self.story.some_time(0.25)
-        assert self.story.kill(self.server, "replay server"), f"the server left with {self.server.ended()}"
+            self.scenario.some_time(0.25)
+        assert self.scenario.kill(self.server, "replay server"), f"the server exited with {self.server.ended()}"
         if random.random() < 0.6:
-            self.start()  # at once; its clients come back by themselves
+            self.start()  # at once; the clients reconnect by themselves
             return
-        self.rest()
+        self.pause()
         self.start()
         self.check()
         self.resume()
@@ -332,30 +336,30 @@ class Run:
             worker.end()
 
 
-def story_of(durability):
-    def tell(story):
-        run = Run(story, durability)
+def scenario_of(durability):
+    def play(scenario):
+        run = Run(scenario, durability)
         try:
             run.resume()
-            while story.goes_on(story.kills["replay server"], 55):
+            while scenario.goes_on(scenario.kills["replay server"], 55):
                 run.one_kill()
             before = run.progress()
             wait_until(lambda: run.moved(before), "an acknowledgement after the last kill", LIMIT_S, alive=run.server)
-            run.rest()
+            run.pause()
             run.check()
             run.server.stop()
             run.start()
-            run.check()  # and after an orderly end
+            run.check()  # and again after a clean shutdown
             for writer in run.writers:
                 assert writer.acknowledged > 0, f"{writer.name} inserted nothing"
-            story.checks["episodes inserted"] = run.progress()
-            story.checks["snippets drawn meanwhile"] = run.workers[-1].snippets
+            scenario.checks["episodes inserted"] = run.progress()
+            scenario.checks["snippets drawn meanwhile"] = run.workers[-1].snippets
             assert run.workers[-1].snippets > 0
         finally:
             run.close()
-    tell.__name__ = f"replay_{durability}"
-    return tell
+    play.__name__ = f"replay_{durability}"
+    return play
 
 
-replay_each = story_of("each")
-replay_interval = story_of("interval")
+replay_each = scenario_of("each")
+replay_interval = scenario_of("interval")
