@@ -213,8 +213,8 @@ def test_a_second_process_of_a_rank_waits_until_the_first_ends(sealed):
 
 def mpirun(workspace, run_dir, label="mpirun", steps=STEPS, *flags):
     return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe",
-                                   "--bind-to", "none", BINARIES["learner"], f"--config={workspace.config}", f"--run_dir={run_dir}",
-                                   f"--steps={steps}", "--threads=1", *flags)
+                                   "--bind-to", "none", BINARIES["learner"], f"--config={workspace.config}",
+                                   f"--run_dir={run_dir}", f"--steps={steps}", "--threads=1", *flags)
 
 
 def test_over_mpi_the_result_is_the_same_to_the_bit(sealed, whole):

@@ -27,7 +27,8 @@ def steady(changes=None):
     samples = []
     for s in range(0, 60 * MINUTES + 1, 5):
         one = {"s": float(s), "store.file": 40 * MIB * min(1, s / 200), "store.removed": s // 2,
-               "restorer.pass": s // 60, "store.used": 39 * MIB, "call_lag": 0.002, "learner.step": 100 * s, "evaluator.step": 100 * s}
+               "restorer.pass": s // 60, "store.used": 39 * MIB, "call_lag": 0.002,
+               "learner.step": 100 * s, "evaluator.step": 100 * s}
         for role in judge.ROLES:
             one[f"{role}.memory"] = (30 + min(20, s / 10) + chance.uniform(-2, 2)) * MIB
             one[f"{role}.map"], one[f"{role}.loop_lag"] = 40 * MIB, chance.uniform(0, 0.001)
