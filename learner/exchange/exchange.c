@@ -15,6 +15,7 @@
 
 /* ---- Buffers ---- */
 
+/* The first hold is the caller's. */
 struct exchange_buffer *exchange_buffer_new(size_t size)
 {
     struct exchange_buffer *buffer = mem_new(sizeof *buffer);
@@ -93,6 +94,7 @@ void exchange_sums_write(unsigned char *to, struct update_sums sums)
     memcpy(to + sums.n_gradients * sizeof(float), sums.scalars, sums.n_scalars * sizeof(double));
 }
 
+/* Needs parts that are aligned like the sums themselves. */
 void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned char *const *parts,
                        size_t n_parts)
 {
@@ -136,12 +138,15 @@ static const char *line_of(const char *text, const char *name, size_t n)
 }
 
 /* Every line of `is` must be in `expected`. */
+/* Are all lines of `is` also in `expected`, with the same values? MISMATCH names the first that is
+ * not. */
 static status compare_lines(const char *is, const char *expected, struct err *err)
 {
     for (const char *line = is; *line;) {
         const size_t length = strcspn(line, "\n");
         /* Find the line with the same name and compare it whole. */
         const size_t name = strcspn(line, ":\n");
+        /* With its colon, so that `rank` does not find `ranks`. */
         const char *other = line_of(expected, line, name < length ? name + 1 : length);
         const size_t other_length = other != NULL ? strcspn(other, "\n") : 0;
         if (other == NULL || other_length != length || strncmp(other, line, length) != 0) {
@@ -163,6 +168,7 @@ status exchange_compare_terms(const char *mine, const char *theirs, struct err *
         return s;
     }
     /* All lines that they have are ours; there may be more of ours. */
+    /* Every line of theirs was found in ours: a difference can only be one that they lack. */
     return strcmp(mine, theirs) == 0
                ? STATUS_OK
                : err_set(err, STATUS_MISMATCH, "terms without some of rank 0's options");
@@ -187,6 +193,7 @@ status exchange_form(struct exchange *exchange, struct exchange_start *start, ui
 status exchange_sum(struct exchange *exchange, const struct exchange_mark *mark,
                     struct update_sums sums, uint64_t timeout_ms, struct err *err)
 {
+    /* The time of this call is what a step costs more than alone. */
     const uint64_t begin_ns = clock_now_ns();
     const status s = exchange->kind->sum(exchange, mark, sums, timeout_ms, err);
     exchange->counts.wait_ns += clock_now_ns() - begin_ns;

@@ -93,6 +93,7 @@ static status join(struct client *client, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* What rank 0 checks: this rank's place, its process, its run if it has one, its terms. */
     Hindcast__RankMessage__Join body = HINDCAST__RANK_MESSAGE__JOIN__INIT;
     body.rank = client->base.rank;
     body.ranks = client->base.ranks;
@@ -113,6 +114,7 @@ static status join(struct client *client, struct err *err)
 static status receive(struct client *client, struct rpc_message *message, uint64_t timeout_ms,
                       struct err *err)
 {
+    /* A timeout leaves the stream open; everything else but a message ends it. */
     *message = (struct rpc_message){0};
     status s = rpc_stream_recv(client->stream, message, timeout_ms);
     if (s == STATUS_TIMEOUT) {
@@ -169,6 +171,7 @@ static status take_block(struct client *client, float *block, size_t floats, str
     if (s != STATUS_OK) {
         return s;
     }
+    /* Sizes were agreed on in Start; a block of another size is a fault of rank 0. */
     const size_t size = floats * sizeof(float);
     struct err why = {0};
     if (message.payload.size != size) {
@@ -187,6 +190,7 @@ static status read_start(struct client *client, const Hindcast__GroupMessage *bo
                          struct exchange_start *start, struct err *err)
 {
     const Hindcast__GroupMessage__Start *from = body->start;
+    /* Texts of a message are checked before they are copied. */
     if (from == NULL) {
         return err_set(err, STATUS_INVALID, "a total before Start");
     }
@@ -229,6 +233,7 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
     if (s != STATUS_OK) {
         return give_up(client, &why, err);
     }
+    /* The blocks follow. `body` does not outlive its message, so its numbers are kept. */
     const uint64_t generation = body->generation, step = body->step;
     for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS; i++) {
         s = take_block(client, state_write(start->state, (enum state_block)i),
@@ -277,6 +282,7 @@ static status client_form(struct exchange *exchange, struct exchange_start *star
             clock_sleep_ms(10);
             continue;
         }
+        /* Join once for each stream, then wait for Start in as many calls as it takes. */
         status s = client->stream == NULL ? join(client, err) : STATUS_OK;
         struct rpc_message message;
         if (s == STATUS_OK) {
@@ -317,6 +323,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     if (s != STATUS_OK) {
         return s;
     }
+    /* A copy: the sums of the next step are computed while gRPC may still send these. */
     exchange_sums_write(client->sums->bytes, sums);
     Hindcast__RankMessage message = HINDCAST__RANK_MESSAGE__INIT;
     message.generation = client->generation;
@@ -337,6 +344,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
 static status take_total(const struct client *client, const struct rpc_message *message,
                          const struct exchange_mark *mark, struct update_sums sums, struct err *err)
 {
+    /* It must be of this step: a total of another one would be applied to the wrong state. */
     const Hindcast__GroupMessage *body = (const void *)message->body;
     const size_t gradients = sums.n_gradients * sizeof(float);
     const size_t scalars = sums.n_scalars * sizeof(double);
@@ -395,6 +403,7 @@ static status say_waits(struct client *client, const char *what)
     return rpc_stream_send(client->stream, &message.base, NULL, SEND_TIMEOUT_MS);
 }
 
+/* See exchange_waits. In the barrier there is nothing to say: the sums have been sent. */
 static status client_waits(struct exchange *exchange, const char *what, struct err *err)
 {
     struct client *client = (struct client *)exchange;
@@ -477,6 +486,7 @@ status exchange_open_client(struct exchange **exchange, const struct exchange_op
         mem_free(terms);
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* The stream is opened by client_form; here is only what must not fail later. */
     client->base = (struct exchange){.kind = &KIND, .rank = options->rank, .ranks = options->ranks};
     client->terms = terms;
     client->incarnation = incarnation();
@@ -485,6 +495,7 @@ status exchange_open_client(struct exchange **exchange, const struct exchange_op
     client->n_scalars = options->n_scalars;
     client->backoff_ms = BACKOFF_FIRST_MS;
     rng_init(&client->rng, client->incarnation, "exchange", options->rank);
+    /* How this process is named in rank 0's log and errors. */
     char host[64] = "unknown";
     (void)gethostname(host, sizeof host - 1);
     snprintf(client->who, sizeof client->who, "%s pid %ld", host, (long)getpid());

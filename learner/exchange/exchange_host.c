@@ -70,6 +70,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
     sending->signature = signature_to_json(&start->signature);
     sending->start = mem_new(sizeof *sending->start);
     bool whole = sending->signature != NULL && sending->start != NULL;
+    /* One buffer for each block, shared by the messages to all ranks. */
     const size_t bytes = state_layout(start->state)->size * sizeof(float);
     for (size_t i = 0; i < EXCHANGE_BLOCKS && whole; i++) {
         sending->buffers[i] = exchange_buffer_new(bytes);
@@ -83,6 +84,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
         sending_free(sending);
         return NULL;
     }
+    /* What the ranks need before they can make room for the blocks. */
     *sending->start = (Hindcast__GroupMessage__Start)HINDCAST__GROUP_MESSAGE__START__INIT;
     snprintf(sending->run_id, sizeof sending->run_id, "%s", start->run_id);
     sending->start->run_id = sending->run_id;
@@ -150,6 +152,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
 static status host_form(struct exchange *exchange, struct exchange_start *start,
                         uint64_t timeout_ms, struct err *err)
 {
+    /* The run is known from the first call on; ranks of another one are refused then. */
     struct host *host = (struct host *)exchange;
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     status s = STATUS_TIMEOUT;
@@ -237,6 +240,7 @@ static status host_sum(struct exchange *exchange, const struct exchange_mark *ma
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     pthread_mutex_lock(&host->mutex);
     ASSERT(exchange_sums_size(sums.n_gradients, sums.n_scalars) == host->sums_size);
+    /* Rank 0's own sums are in `sums`; those of the others are awaited. */
     arrive(host, mark);
     status s = obstacle(host, err);
     while (s == STATUS_TIMEOUT) {
@@ -250,10 +254,12 @@ static status host_sum(struct exchange *exchange, const struct exchange_mark *ma
             err_set(err, s, "%s", text);
             break;
         }
+        /* News, the deadline, or the time to look for silent ranks. */
         wait_until(host, deadline_ns);
         group_watch(&host->group, clock_now_ns());
         s = obstacle(host, err);
     }
+    /* The group may have broken here, by the clock or by parameters that differ. */
     if (host_to_dissolve(host)) {
         post_dissolve(host);
     }
@@ -333,6 +339,7 @@ status exchange_open_host(struct exchange **exchange, const struct exchange_opti
         mem_free(terms);
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* Everything that host_close undoes is in a state that it can undo before anything can fail. */
     host->base = (struct exchange){.kind = &KIND, .rank = 0, .ranks = options->ranks};
     host->server = options->server;
     host->terms = terms;
@@ -343,6 +350,7 @@ status exchange_open_host(struct exchange **exchange, const struct exchange_opti
     if (options->record_path != NULL) {
         s = counter_file_open(&host->record, options->record_path, "generation", &generation, err);
     }
+    /* Deadlines are on the monotonic clock. */
     pthread_mutex_init(&host->mutex, NULL);
     pthread_condattr_t monotonic;
     pthread_condattr_init(&monotonic);

@@ -128,6 +128,7 @@ static status check_words(struct over_mpi *mpi, const struct exchange_mark *mark
     return STATUS_OK;
 }
 
+/* The header of rank 0's answer. */
 static void set_answer(struct over_mpi *mpi, enum answer_kind kind, bool finished, const char *text)
 {
     struct answer answer = {.kind = kind, .finished = finished};
@@ -192,6 +193,7 @@ static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mar
         exchange->counts.bytes +=
             2 * mpi->sums_size * (exchange->rank == 0 ? exchange->ranks - 1 : 1);
     }
+    /* Gather, then answer: each is polled until it is complete or the deadline has come. */
     while (over_mpi_done(&mpi->request, deadline_ns)) {
         if (mpi->stage == STAGE_ANSWER) {
             return read_answer(mpi, sums, err);
@@ -221,6 +223,8 @@ static status mpi_waits(struct exchange *exchange, const char *what, struct err 
 /* Rank 0 ends the group, wherever the others are: in the opening, or in the barrier. */
 static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
 {
+    /* In the opening the end takes the place of the first broadcast; in the barrier, of the
+     * total. */
     bool told = true;
     if (mpi->stage == STAGE_FORMING) {
         mpi->opening = (struct opening){.ends = 1, .finished = finished};
@@ -254,6 +258,7 @@ static void end_other(struct over_mpi *mpi)
             log_info("left before all began: %s", err.text);
         }
     }
+    /* It takes part in one more barrier, with a word instead of sums. */
     const uint64_t deadline_ns = over_mpi_deadline(END_MS);
     if (mpi->stage == STAGE_SUMS && !mpi->begun) {
         const struct word word = {.leaves = 1};
@@ -362,6 +367,8 @@ static bool launched(void)
 
 bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)
 {
+    /* One thread of each process calls MPI at a time: the main thread here, then the training
+     * thread. */
     int level, own, all;
     if (!launched() || MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS) {
         return false;

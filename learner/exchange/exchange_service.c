@@ -81,6 +81,8 @@ static void unlock_with_news(struct host *host)
 
 /* ---- What ranks send: call thread ---- */
 
+/* Tells a rank that the run has ended. Where it only stops for now, the stream ends as if rank 0
+ * had died: the rank waits for it to come back. */
 static void send_end(struct rpc_call *call, struct member_call *member,
                      const struct exchange_end *end)
 {
@@ -109,6 +111,7 @@ static void on_start(struct rpc_call *call)
 /* May this rank join? Terms and run must be rank 0's. Under the mutex. */
 static status admit(struct host *host, const Hindcast__RankMessage__Join *join, struct err *err)
 {
+    /* A rank that joins for the first time has no run yet, and rank 0 may not know its own. */
     if (strlen(join->run_id) >= sizeof host->run_id) {
         return err_set(err, STATUS_INVALID, "run_id of %zu bytes", strlen(join->run_id));
     }
@@ -131,6 +134,7 @@ static status admit(struct host *host, const Hindcast__RankMessage__Join *join, 
     return s;
 }
 
+/* The first message of a stream. */
 static void on_join(struct rpc_call *call, struct host *host, struct member_call *member,
                     const Hindcast__RankMessage__Join *join)
 {
@@ -182,6 +186,7 @@ static bool payload_fits(const struct host *host, const struct rpc_pieces *paylo
 static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMessage *message,
                         const struct rpc_pieces *payload, struct err *err)
 {
+    /* The size says how much may be copied; messages of another generation may have any. */
     const struct group_mark mark = {message->generation, message->step, message->batch,
                                     message->digest};
     if (mark.generation == host->group.generation && payload->size != host->sums_size) {
@@ -198,6 +203,7 @@ static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMe
     if (s == STATUS_CORRUPT) {
         host->fatal = *err;
     } else if (s == STATUS_OK) {
+        /* Accepted: the training thread adds them when all are there. */
         const bool whole = rpc_pieces_copy(payload, host->sums[rank], 0, host->sums_size);
         ASSERT(whole);
     }
@@ -223,6 +229,7 @@ static void on_word(struct rpc_call *call, struct host *host, const struct membe
     }
 }
 
+/* Sorts a message by what its stream may send: Join first and once, then words of a member. */
 static void on_message(struct rpc_call *call, const ProtobufCMessage *body)
 {
     struct host *host = rpc_call_service(call);
@@ -254,6 +261,7 @@ static void on_half_closed(struct rpc_call *call)
     rpc_call_finish(call, STATUS_OK, "");
 }
 
+/* The stream has ended, whoever ended it. A member that leaves breaks its group. */
 static void on_done(struct rpc_call *call)
 {
     struct host *host = rpc_call_service(call);
@@ -287,6 +295,7 @@ void sending_free(struct sending *sending)
     mem_free(sending);
 }
 
+/* One sending to one rank: Start and the blocks, or the total. */
 static status send_one(struct rpc_call *call, struct sending *sending)
 {
     Hindcast__GroupMessage message = HINDCAST__GROUP_MESSAGE__INIT;

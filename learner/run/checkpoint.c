@@ -163,6 +163,7 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
         {"table_version", offsetof(struct checkpoint, table_version), 0, 16},
         {"config_digest", offsetof(struct checkpoint, config_digest), 0, 16},
     };
+    /* Texts and whole numbers, by the table. */
     memset(about, 0, sizeof(*about));
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
         char *field = (char *)about + fields[i].at;
@@ -173,6 +174,7 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
             return s;
         }
     }
+    /* The rest: a truth value, a real number, JSON. */
     const char *finished = safetensors_metadata(file, "finished");
     const char *seconds = safetensors_metadata(file, "learning_seconds");
     const char *json = safetensors_metadata(file, "signature");
@@ -192,6 +194,7 @@ static status notes_read(const struct safetensors *file, struct checkpoint *abou
 /* Compares the checksum in the file with that of the state and the texts as they were read. */
 static status check_sum(const struct state *state, const struct safetensors *file, struct err *err)
 {
+    /* A file without the note was not written by a learner. */
     uint64_t expected;
     status s = note_number(file, "checksum", 16, &expected, err);
     if (s != STATUS_OK) {
@@ -241,6 +244,7 @@ static int newest_first(const void *a, const void *b)
 
 status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct err *err)
 {
+    /* A run that has not written anything yet has no folder. */
     DIR *open_folder = opendir(folder);
     if (open_folder == NULL && errno == ENOENT) {
         *steps = NULL;
@@ -271,6 +275,7 @@ status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct e
         }
         found[count++] = step;
     }
+    /* Newest first: the order in which they are tried, and kept. */
     if (count > 1) {
         qsort(found, count, sizeof(*found), newest_first);
     }
@@ -306,6 +311,7 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
                         const struct settings *settings, const struct checkpoint *about,
                         struct err *err)
 {
+    /* state_save writes aside, syncs and renames: the file is whole or absent. */
     char path[PATH_MAX];
     path_of(path, folder, state_step(state));
     struct notes notes;

@@ -115,6 +115,7 @@ struct options_table {
     char choices[SETTINGS_COUNT][CHOICES_SIZE]; /* "a|b|c" of each that has them */
 };
 
+/* "a|b|c", the form that config expects. */
 static void join_choices(char text[CHOICES_SIZE], const char *const *choices)
 {
     size_t length = 0;
@@ -151,6 +152,8 @@ static void add_setting(struct options_table *table, size_t i)
     };
 }
 
+/* Builds the table on the first call: hyperparameters in the order of their list, each followed by
+ * the options that belong behind it. */
 static const struct options_table *options_table(void)
 {
     static struct options_table table;
@@ -167,6 +170,7 @@ static const struct options_table *options_table(void)
             }
         }
     }
+    /* The recorded form differs in the names of renamed options alone. */
     memcpy(table.recorded, table.rows, sizeof table.rows);
     for (size_t i = 0; i < table.n; i++) {
         for (size_t r = 0; r < COUNT(renames_table); r++) {
@@ -259,6 +263,7 @@ status learner_options_settings(const struct learner_options *options,
                                 const struct signature *signature, uint64_t seed,
                                 struct settings *settings, struct err *err)
 {
+    /* The hyperparameters that are options. */
     struct settings made = settings_default();
     for (size_t i = 0; i < SETTINGS_COUNT && settings_at(i)->option != NULL; i++) {
         const status s = set_one(&made, settings_at(i), &options->values[i], err);
@@ -403,6 +408,8 @@ static bool is_own(const char *name)
 
 char *learner_options_terms(const struct learner_options *options, int64_t seed)
 {
+    /* The options that all ranks must agree on, under their recorded names: ranks of two releases
+     * must not refuse each other because an option was renamed. */
     struct config_section section = learner_options_recorded(options);
     struct config_option shared[SETTINGS_COUNT + N_OWN];
     size_t n = 0;

@@ -154,6 +154,7 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
 
 /* ---- Deliveries ---- */
 
+/* Counts a package as being sent to `call`, and holds it. */
 static void delivery_begin(struct publisher *publisher, struct delivery *delivery,
                            struct rpc_call *call, struct publication *publication)
 {
@@ -170,6 +171,7 @@ static void delivery_begin(struct publisher *publisher, struct delivery *deliver
     publisher->deliveries = delivery;
 }
 
+/* The package has left, or its call has ended. Does nothing where nothing is being sent. */
 static void delivery_end(struct delivery *delivery)
 {
     if (delivery->link == NULL) {
@@ -183,6 +185,7 @@ static void delivery_end(struct delivery *delivery)
     release(delivery->publication);
 }
 
+/* Ends a call whose client does not read. The client sees TIMEOUT and may call again. */
 static void delivery_abort(struct delivery *delivery, const char *why)
 {
     struct rpc_call *call = delivery->call;
@@ -215,6 +218,7 @@ static void check_deliveries(void *arg)
 {
     struct publisher *publisher = arg;
     const uint64_t now_ns = clock_now_ns();
+    /* Those that take too long, whatever others hold. */
     struct delivery *next;
     for (struct delivery *d = publisher->deliveries; d != NULL; d = next) {
         next = d->next;
@@ -226,6 +230,8 @@ static void check_deliveries(void *arg)
     pthread_mutex_lock(&publisher->mutex);
     const uint64_t newest = publisher->newest != NULL ? publisher->newest->version : 0;
     pthread_mutex_unlock(&publisher->mutex);
+    /* Then the budget. Version by version, for ending one of two clients that share a package frees
+     * nothing. */
     uint64_t oldest;
     while (old_bytes(publisher, newest, &oldest) > publisher->old_max_bytes) {
         for (struct delivery *d = publisher->deliveries; d != NULL; d = next) {
@@ -239,6 +245,7 @@ static void check_deliveries(void *arg)
 
 /* ---- Get ---- */
 
+/* Get was used. */
 static void note_getter(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
@@ -258,12 +265,14 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct publisher *publisher = rpc_call_service(call);
     const Hindcast__ParametersRequest *request = (const void *)message;
+    /* The end waits for a client that uses Get as for one that watches. */
     note_getter(publisher);
     struct publication *newest = hold_newest(publisher);
     if (newest == NULL) {
         rpc_call_finish(call, STATUS_UNAVAILABLE, "no parameters yet");
         return;
     }
+    /* Versions of another run are not comparable: then the client has none. */
     uint64_t has = same_run(publisher, request->run_id) ? request->newer_than : 0;
     bool modified = newest->version > has;
     struct delivery *delivery = modified ? mem_new(sizeof(*delivery)) : NULL;
@@ -304,6 +313,7 @@ static void on_watch_start(struct rpc_call *call)
         rpc_call_finish(call, STATUS_NO_MEMORY, "watch");
         return;
     }
+    /* Into the list. It is served when its request has come. */
     watcher->call = call;
     watcher->next = publisher->watchers;
     watcher->link = &publisher->watchers;
@@ -315,6 +325,7 @@ static void on_watch_start(struct rpc_call *call)
     metric_set(publisher->watching, publisher->n_watchers);
     rpc_call_set_state(call, watcher);
 
+    /* The end of the run waits for as many clients as ever watched at the same time. */
     pthread_mutex_lock(&publisher->mutex);
     publisher->watches++;
     if (publisher->watchers_most < publisher->n_watchers) {
@@ -333,6 +344,7 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
     if (newest == NULL) {
         return;
     }
+    /* The end is news even for a client that has this version already. */
     bool modified = newest->version > watcher->version;
     if (modified || newest->finished) {
         status s = send_publication(publisher, watcher->call, newest, modified);
@@ -371,6 +383,7 @@ static void on_watch_sent(struct rpc_call *call)
     if (watcher == NULL) {
         return;
     }
+    /* The last version ends the stream; otherwise there may be a newer one by now. */
     watcher->sending = false;
     delivery_end(&watcher->delivery);
     if (watcher->ended) {
@@ -430,6 +443,7 @@ static void set_text(char *to, size_t size, const char *from)
     utf8_trim(to);
 }
 
+/* Sets the reason of the end, once. False where there was one already. */
 static bool set_end(struct publisher *publisher, const struct publisher_end *end)
 {
     pthread_mutex_lock(&publisher->mutex);
@@ -459,6 +473,7 @@ static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
     set_text(end.reason, sizeof(end.reason), request->reason[0] ? request->reason : "asked");
     set_text(end.who, sizeof(end.who), request->who[0] ? request->who : "unknown");
     Hindcast__FinishResponse response = HINDCAST__FINISH_RESPONSE__INIT;
+    /* The first call decides; later ones learn what it said. */
     response.accepted = set_end(publisher, &end);
     if (response.accepted) {
         log_info("finish asked for by=%s version=%llu: %s", end.who,
@@ -473,6 +488,7 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
 {
     (void)message;
     struct publisher *publisher = rpc_call_service(call);
+    /* Everything is copied under the lock; the message is made outside it. */
     char run_id[PUBLISHER_RUN_ID_SIZE], reason[PUBLISHER_TEXT_SIZE], state[PUBLISHER_TEXT_SIZE];
     Hindcast__ProgressResponse response = HINDCAST__PROGRESS_RESPONSE__INIT;
     pthread_mutex_lock(&publisher->mutex);
@@ -580,6 +596,7 @@ status publisher_publish(struct publisher *publisher, void *package, size_t size
         return err_set(err, STATUS_INVALID, "a package of %zu bytes, at most %u can be sent", size,
                        PUBLISHER_PACKAGE_MAX_BYTES);
     }
+    /* The first hold is the publisher's own. */
     struct publication *made = mem_new(sizeof(*made));
     if (made == NULL) {
         mem_free(package);
@@ -592,6 +609,7 @@ status publisher_publish(struct publisher *publisher, void *package, size_t size
     made->package = package;
     made->size = size;
 
+    /* The swap. Whoever sends the old one holds it. */
     pthread_mutex_lock(&publisher->mutex);
     struct publication *old = publisher->newest;
     ASSERT(version >= 1 && (old == NULL || version > old->version));
@@ -599,6 +617,7 @@ status publisher_publish(struct publisher *publisher, void *package, size_t size
     pthread_mutex_unlock(&publisher->mutex);
     release(old);
 
+    /* One visit to the watchers serves all versions published until it runs. */
     metric_set(publisher->published, (double)version);
     if (!atomic_exchange(&publisher->visit_posted, true) &&
         rpc_server_post(publisher->server, visit_watchers, publisher) != STATUS_OK) {
@@ -647,6 +666,7 @@ void publisher_set_state(struct publisher *publisher, const char *text)
 bool publisher_delivered(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
+    /* Clients of Get cannot be counted; one delivery stands for them. */
     unsigned followers = publisher->watchers_most;
     if (followers == 0 && publisher->got) {
         followers = 1;

@@ -46,6 +46,7 @@ void status_reporter_say(struct status_reporter *reporter, const char *format, .
     }
 }
 
+/* The first wait is logged at once, so that a log without it says that nothing was awaited. */
 void status_reporter_waiting(struct status_reporter *reporter, const char *what)
 {
     uint64_t now_ns = clock_now_ns();
@@ -68,6 +69,8 @@ static void add_text(char *text, size_t size, const struct report *report, const
     }
 }
 
+/* The status line of a step: progress, rate, and the quantities that show at a glance whether
+ * learning goes well. */
 static void say_step(struct status_reporter *reporter, const struct report *report,
                      const struct report *shown, struct reporter_rates rates)
 {
@@ -88,6 +91,7 @@ static void say_step(struct status_reporter *reporter, const struct report *repo
     status_reporter_say(reporter, "%s", text);
 }
 
+/* What Progress answers. */
 static void set_progress(struct status_reporter *reporter, const struct report *shown,
                          uint64_t step, double steps_per_second)
 {

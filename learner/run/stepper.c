@@ -117,6 +117,7 @@ static void keep_failure(const struct stepper *stepper, const struct batch *batc
                      learner_options_threads(stepper->options));
 }
 
+/* Also at the last step, so that a short run has a report at all. */
 bool stepper_report_due(const struct stepper *stepper)
 {
     const struct learner_options *options = stepper->options;
@@ -153,6 +154,7 @@ void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg)
 
 status stepper_take(struct stepper *stepper, const struct replay_batch *from, struct err *err)
 {
+    /* The batch in place: rows and lengths stay in the received message. */
     struct run *run = stepper->run;
     struct batch batch = {.rows = from->rows,
                           .n_valid = from->n_valid,
@@ -161,6 +163,8 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
                           .N = (int)stepper->options->snippet_transitions,
                           .begin = (uint64_t)stepper->begin};
     check_table(run, from->table_version);
+    /* Tasks are a function of step and place in the global batch: the same for any number of
+     * ranks. */
     if (stepper->tasks != NULL) {
         batch_draw_tasks(stepper->tasks, &run->settings, state_step(run->state), batch.begin,
                          batch.B);

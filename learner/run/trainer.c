@@ -49,6 +49,7 @@ static bool leaving(void *arg)
     return atomic_load(&trainer->stopping) || publisher_ending(trainer->parts.publisher, NULL);
 }
 
+/* The run's seconds of learning: those of earlier starts, and those since begin_ns. */
 static void count_time(struct trainer *trainer)
 {
     trainer->run.about.learning_seconds =
@@ -70,6 +71,7 @@ static void check_limits(struct trainer *trainer)
     }
 }
 
+/* Rank 0 brings its state and its place in the run. */
 static status form(void *arg, uint64_t timeout_ms, struct err *err)
 {
     struct trainer *trainer = arg;
@@ -82,6 +84,7 @@ static status form(void *arg, uint64_t timeout_ms, struct err *err)
     return exchange_form(trainer->parts.exchange, &start, timeout_ms, err);
 }
 
+/* Limits in seconds hold while the run waits, too; and a wait for batches is time of the run. */
 static void waited(void *arg, bool for_batch)
 {
     struct trainer *trainer = arg;
@@ -124,6 +127,7 @@ static status stepped(void *arg, struct err *err)
     struct run *run = &trainer->run;
     struct phases *phases = &trainer->loop.phases;
     const struct stepper *stepper = trainer->loop.stepper;
+    /* A new version. */
     count_time(trainer);
     if (state_step(run->state) % (uint64_t)options->publish_every == 0) {
         status s = run_publish(run, false, err);
@@ -132,8 +136,10 @@ static status stepped(void *arg, struct err *err)
         }
         phases_lap(phases, PHASE_PUBLISH);
     }
+    /* A copy for the checkpointer, which writes it beside the next steps. */
     run_checkpoint_if_due(run, clock_now_ns());
     phases_lap(phases, PHASE_CHECKPOINT);
+    /* Metrics and status line; the time of this report counts to the next step. */
     reporter_step(trainer->reporter, state_step(run->state), phases);
     memset(phases->ns, 0, sizeof(phases->ns));
     const struct report *report = stepper_report(stepper);
@@ -180,6 +186,7 @@ static status begin(struct trainer *trainer, struct err *err)
 /* The run: resumed, or new for the table's signature; and batches for it. */
 static status prepare(struct trainer *trainer, struct err *err)
 {
+    /* A resumed run publishes at once: evaluators need not wait for the replay server. */
     status s = run_resume(&trainer->run, err);
     const bool resumed = s == STATUS_OK;
     if (!resumed && s != STATUS_NOT_FOUND) {
@@ -204,6 +211,7 @@ static status prepare(struct trainer *trainer, struct err *err)
     return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
 }
 
+/* Takes steps until leaving, and accounts for the time. */
 static status learn(struct trainer *trainer, struct err *err)
 {
     const status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
@@ -222,6 +230,7 @@ static status learn(struct trainer *trainer, struct err *err)
 /* The run is over for good, now or since an earlier start: serves the last version. */
 static status finish(struct trainer *trainer, struct err *err)
 {
+    /* The end is durable before anyone hears of it: a crash must not revive the run. */
     struct run *run = &trainer->run;
     status kept = STATUS_OK;
     if (run->about.finished) {
@@ -233,6 +242,7 @@ static status finish(struct trainer *trainer, struct err *err)
         status_reporter_say(&trainer->status, "ending: %s", end.reason);
         kept = run_end(run, &end, LAST_CHECKPOINT_MS, err);
     }
+    /* The last version is published even where the checkpoint could not be written. */
     struct err publish_err = {0};
     status s = run_publish(run, true, &publish_err);
     if (s != STATUS_OK) {
@@ -245,6 +255,7 @@ static status finish(struct trainer *trainer, struct err *err)
     log_info("finished step=%" PRIu64 " version=%" PRIu64 " seconds=%.1f: %s",
              state_step(run->state), run->about.version, run->about.learning_seconds,
              run->about.finish_reason);
+    /* From here on trainer_done decides when the process may go. */
     atomic_store(&trainer->finished_ns, clock_now_ns());
     atomic_store(&trainer->finished, true);
     return kept;
@@ -258,6 +269,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     if (s == STATUS_CLOSED && leaving(trainer)) {
         s = STATUS_OK; /* asked to leave while waiting */
     }
+    /* Learning failed: the state is not written, its last checkpoint stands. */
     if (s != STATUS_OK) {
         log_error("%s", err->text);
         status_reporter_say(&trainer->status, "failed: %s", err->text);
@@ -281,6 +293,7 @@ static int leave(struct trainer *trainer, status s, struct err *err)
     return 0;
 }
 
+/* The training thread, from beginning to end. */
 static void *train(void *arg)
 {
     struct trainer *trainer = arg;
@@ -289,6 +302,7 @@ static void *train(void *arg)
     if (s == STATUS_OK && !trainer->run.about.finished) {
         s = learn(trainer, &err);
     }
+    /* The other ranks hear of the end when it is on disk. */
     int code = leave(trainer, s, &err);
     if (trainer->parts.exchange != NULL) {
         const bool finished = trainer->run.about.finished && code == 0;
@@ -344,14 +358,14 @@ bool trainer_done(struct trainer *trainer)
     if (seconds >= trainer->parts.options->linger_seconds) {
         return true;
     }
-    /* Found finished, it was started for somebody who is still to come; and a short run may be over
-     * before those who are known to follow have begun to. */
+    /* A learner that found its run finished was started for a client that is still to come. And a
+     * short run may be over before its clients have started. */
     int64_t expected = trainer->parts.options->followers;
     if (expected == 0 && atomic_load(&trainer->found_finished)) {
         expected = 1;
     }
     bool came = publisher_followers(trainer->parts.publisher) >= expected;
-    /* The other ranks wait for nothing but our word; later, they are where they should be. */
+    /* The other ranks wait only to be told. Those of a run that was found finished have ended. */
     bool told = trainer->parts.exchange == NULL || atomic_load(&trainer->found_finished) ||
                 exchange_told(trainer->parts.exchange);
     return came && told && publisher_delivered(trainer->parts.publisher) &&

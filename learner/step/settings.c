@@ -157,6 +157,7 @@ static status not_a_value(const struct setting *setting, const char *text, const
     return err_set(err, STATUS_INVALID, "%s '%.64s': expected %s", setting->name, text, expected);
 }
 
+/* "prior_f ste: expected step|exp". */
 static status not_a_choice(const struct setting *setting, const char *text, struct err *err)
 {
     char names[160] = "";
@@ -177,6 +178,7 @@ static status set_widths(struct settings *settings, const struct setting *settin
     int n = 0;
     const bool brackets = text[0] == '[';
     const char stop = brackets ? ']' : '\0';
+    /* Number by number; strtol skips the spaces after commas. */
     for (const char *at = text + (brackets ? 1 : 0);; at++) {
         char *end;
         const long width = strtol(at, &end, 10);
@@ -195,6 +197,7 @@ static status set_widths(struct settings *settings, const struct setting *settin
     return STATUS_OK;
 }
 
+/* The index of a name in the list of choices is the value of its enum. */
 static status set_choice(void *at, const struct setting *setting, const char *text, struct err *err)
 {
     for (int i = 0; setting->choices[i] != NULL; i++) {
@@ -206,6 +209,7 @@ static status set_choice(void *at, const struct setting *setting, const char *te
     return not_a_choice(setting, text, err);
 }
 
+/* Infinities and NaN are numbers here; no range contains them. */
 static status set_real(void *at, const struct setting *setting, const char *text, struct err *err)
 {
     char *end = NULL;
@@ -217,6 +221,7 @@ static status set_real(void *at, const struct setting *setting, const char *text
     return STATUS_OK;
 }
 
+/* A whole number that fits the field. */
 static status set_whole(void *at, const struct setting *setting, const char *text, struct err *err)
 {
     char *end = NULL;
@@ -229,6 +234,7 @@ static status set_whole(void *at, const struct setting *setting, const char *tex
         memcpy(at, &x, sizeof x);
         return STATUS_OK;
     }
+    /* Fields of 32 bits would take the low half of a larger number. */
     const int64_t x = strtoll(text, &end, 10);
     const bool fits = setting->kind == SETTING_INT64 || (x >= INT_MIN && x <= INT_MAX);
     if (end == text || *end != 0 || errno != 0 || !fits) {
@@ -243,6 +249,7 @@ static status set_whole(void *at, const struct setting *setting, const char *tex
     return STATUS_OK;
 }
 
+/* Sets the field of an entry from its text. */
 static status set_one(struct settings *settings, const struct setting *setting, const char *text,
                       struct err *err)
 {
@@ -284,6 +291,7 @@ struct settings settings_default(void)
 
 /* ---- Checks ---- */
 
+/* INVALID: "gamma 1.5: expected 0..1". */
 static status check_number(const struct setting *setting, double x, struct err *err)
 {
     /* NaN fails both comparisons. */
@@ -294,6 +302,7 @@ static status check_number(const struct setting *setting, double x, struct err *
                    setting->max);
 }
 
+/* Is this the value of one of the entry's choices? */
 static bool is_choice(const struct setting *setting, int value)
 {
     int n = 0;
@@ -303,6 +312,7 @@ static bool is_choice(const struct setting *setting, int value)
     return value >= 0 && value < n;
 }
 
+/* Is the field of an entry within its range? */
 static status check_one(const struct setting *setting, const struct settings *settings,
                         struct err *err)
 {
@@ -351,6 +361,7 @@ status settings_check(struct settings *settings, struct err *err)
             return s;
         }
     }
+    /* The one limit between two settings. */
     if (checked.T > checked.K) {
         return err_set(err, STATUS_INVALID, "tasks trained per snippet %d: expected 1..%d (K)",
                        checked.T, checked.K);
@@ -371,6 +382,7 @@ int settings_row_width(const struct settings *settings)
 
 /* ---- Text out ---- */
 
+/* "256,256,256". */
 static void widths_text(char *text, size_t size, const struct settings *settings)
 {
     size_t length = 0;

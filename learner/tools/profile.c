@@ -75,6 +75,7 @@ static status open_sampler(struct profile *profile, struct signature *signature,
                                never, NULL, err);
 }
 
+/* The state, batches for it, and the machinery of a step. */
 static status prepare(struct profile *profile, struct err *err)
 {
     const struct learner_options *options = profile->options;
@@ -135,6 +136,7 @@ static status make_package(struct profile *profile, struct err *err)
     return s;
 }
 
+/* One step as a learner takes it, with its times. */
 static status take_step(struct profile *profile, struct err *err)
 {
     /* The batch. */
@@ -172,6 +174,7 @@ static status take_step(struct profile *profile, struct err *err)
 
 /* ---- The table ---- */
 
+/* One row; a rate only where the phase has nominal work. */
 static void print_phase(FILE *out, const char *name, double ms, double whole_ms, double flop)
 {
     fprintf(out, "%-10s %10.3f %7.1f%%", name, ms, 100 * ms / whole_ms);
@@ -217,6 +220,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
             (double)profile->package_ns / 1e6, (double)update_bytes(profile->update) / 1e6);
 }
 
+/* Warm-up, the measured steps, the table. */
 static status measure(struct profile *profile, FILE *out, struct err *err)
 {
     status s = prepare(profile, err);
