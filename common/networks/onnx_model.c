@@ -35,7 +35,7 @@ struct constant {
     int64_t dims[DIMS_MAX];
 };
 
-struct value {
+struct graph_value {
     Onnx__ValueInfoProto proto;
     Onnx__TypeProto type;
     Onnx__TypeProto__Tensor tensor;
@@ -54,7 +54,7 @@ struct onnx_model {
     Onnx__NodeProto *node_list[NODES_MAX];
     struct constant constants[CONSTANTS_MAX];
     Onnx__TensorProto *constant_list[CONSTANTS_MAX];
-    struct value inputs[VALUES_MAX], outputs[VALUES_MAX];
+    struct graph_value inputs[VALUES_MAX], outputs[VALUES_MAX];
     Onnx__ValueInfoProto *input_list[VALUES_MAX], *output_list[VALUES_MAX];
     Onnx__StringStringEntryProto notes[NOTES_MAX]; /* texts are ours */
     Onnx__StringStringEntryProto *note_list[NOTES_MAX];
@@ -125,8 +125,9 @@ void onnx_model_free(struct onnx_model *model)
 /* ---- Inputs and outputs ---- */
 
 /* Fills in an input or output: its type, and the shape (batch, dims ..). */
-static Onnx__ValueInfoProto *make_value(struct value *value, const char *name, enum onnx_type type,
-                                        int n_dims, const int64_t *dims, const char *doc)
+static Onnx__ValueInfoProto *make_value(struct graph_value *value, const char *name,
+                                        enum onnx_type type, int n_dims, const int64_t *dims,
+                                        const char *doc)
 {
     ASSERT(n_dims >= 0 && n_dims < DIMS_MAX);
     onnx__value_info_proto__init(&value->proto);

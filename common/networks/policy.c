@@ -1,8 +1,8 @@
 /* The policy package: parse with checks, act, write.
  *
- * A policy is immutable after parsing: its weights are copied, checked and packed once. Acting uses
- * the caller's scratch only, which pieces_of() divides. The metadata is in policy_info.c, the file
- * format in safetensors.c. */
+ * A policy is immutable after parsing: its weights are copied, checked and packed once. Acting
+ * uses the caller's scratch only, which scratch_places() divides. The metadata is in
+ * policy_info.c, the file format in safetensors.c. */
 #include "common/networks/policy.h"
 
 #include <math.h>
@@ -240,7 +240,7 @@ static size_t round_up(size_t n)
 }
 
 /* How scratch is shared out; pieces begin at cache lines. */
-struct pieces {
+struct scratch_places {
     size_t raw;              /* (P,2A); the networks' own scratch lies before it */
     size_t inputs;           /* (P,I) normalized */
     size_t mean, std;        /* (P,A) */
@@ -251,12 +251,12 @@ struct pieces {
 
 /* The pieces for P states. Those of an argmax are for one state: it goes through states one by
  * one. */
-static struct pieces pieces_of(const struct policy *policy, int P)
+static struct scratch_places scratch_places(const struct policy *policy, int P)
 {
     const size_t n = (size_t)P * (size_t)policy->info.A;
     const size_t one_state = (size_t)policy->info.candidates * (size_t)policy->info.A;
     /* A row of pieces, each after the one before. */
-    struct pieces at;
+    struct scratch_places at;
     /* All networks have the same hidden layers, the actor the most outputs. */
     at.raw = round_up(network_scratch(&policy->actor.shape));
     at.inputs = at.raw + 2 * n;
@@ -275,7 +275,7 @@ static struct pieces pieces_of(const struct policy *policy, int P)
 
 size_t policy_scratch(const struct policy *policy, int P)
 {
-    return pieces_of(policy, P).end;
+    return scratch_places(policy, P).end;
 }
 
 /* What the networks get: `inputs` themselves, or a copy with the observations normalized. */
@@ -286,7 +286,7 @@ static const float *prepare(const struct policy *policy, const float *inputs, in
     }
     const struct normalizer normalizer = policy_normalizer(policy);
     const size_t I = (size_t)policy->actor.shape.I;
-    float *to = scratch + pieces_of(policy, P).inputs;
+    float *to = scratch + scratch_places(policy, P).inputs;
     for (size_t p = 0; p < (size_t)P; p++) {
         normalizer_apply(&normalizer, to + p * I, inputs + p * I);
         memcpy(to + p * I + normalizer.O, inputs + p * I + normalizer.O,
@@ -303,7 +303,7 @@ static void distribution(const struct policy *policy, float *mean, float *std, c
     const size_t I = (size_t)policy->actor.shape.I;
     const struct network net = network_of(&policy->actor);
     /* The network uses the first part of the scratch, the raw outputs follow it. */
-    float *raw = scratch + pieces_of(policy, P).raw;
+    float *raw = scratch + scratch_places(policy, P).raw;
     network_infer(raw, 2 * A, &net, inputs, I, P, scratch);
     gaussian_forward(mean, std, &policy->head, raw, 2 * A, P);
 }
@@ -329,7 +329,7 @@ static void evaluate(const struct policy *policy, const struct part *part, float
 /* action(A) <- of n clipped actions(n,A) at one state the one with the largest Q1, the first of
  * equals. Where there is a perturbation network it moves them first. */
 static void choose(const struct policy *policy, float *action, const float *input, float *actions,
-                   int n, const struct pieces *at, float *scratch)
+                   int n, const struct scratch_places *at, float *scratch)
 {
     const size_t A = (size_t)policy->info.A;
     float *outputs = scratch + at->outputs;
@@ -357,7 +357,7 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
     const size_t A = (size_t)policy->info.A;
     const size_t I = (size_t)policy->actor.shape.I;
     const size_t C = (size_t)policy->info.candidates;
-    const struct pieces at = pieces_of(policy, P);
+    const struct scratch_places at = scratch_places(policy, P);
     const float *mean = scratch + at.mean;
     const float *std = scratch + at.std;
     inputs = prepare(policy, inputs, P, scratch);

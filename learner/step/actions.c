@@ -48,32 +48,32 @@ static void take_noise(float *z, const struct step *step, enum noise_kind kind,
     }
 }
 
-void actions_noise(float *z, const struct step *step, const struct group *group,
+void actions_noise(float *z, const struct step *step, const struct states *states,
                    enum noise_kind kind, int rows)
 {
-    ASSERT(rows == group->S || rows == group->R);
+    ASSERT(rows == states->S || rows == states->R);
     const struct settings *settings = step->settings;
     const size_t per_row = (size_t)actions_per_row(step, kind) * (size_t)settings->A;
     const int run_max = settings->T == 1 ? rows : 1;
     /* With one task per snippet consecutive rows have consecutive places: one call for all. */
-    for (int u = 0; u < group->n; u++) {
-        const struct task_snippet *snippet = &group->snippets[u];
+    for (int u = 0; u < states->n; u++) {
+        const struct task_snippet *snippet = &states->snippets[u];
         for (int t = 0; t < snippet->n; t += run_max) {
             const int run = snippet->n - t < run_max ? snippet->n - t : run_max;
             take_noise(z + (size_t)(snippet->first + t) * per_row, step, kind, snippet, t, run);
         }
-        if (rows > group->S) {
-            take_noise(z + (size_t)(group->S + u) * per_row, step, kind, snippet, snippet->n, 1);
+        if (rows > states->S) {
+            take_noise(z + (size_t)(states->S + u) * per_row, step, kind, snippet, snippet->n, 1);
         }
     }
 }
 
-void actions_sample(float *samples, const struct step *step, const struct group *group,
+void actions_sample(float *samples, const struct step *step, const struct states *states,
                     enum noise_kind kind, const struct gaussians *at, int rows)
 {
     const int A = step->settings->A;
     const int n = actions_per_row(step, kind);
-    actions_noise(samples, step, group, kind, rows);
+    actions_noise(samples, step, states, kind, rows);
     for (size_t row = 0; row < (size_t)rows; row++) {
         const size_t first = row * (size_t)A;
         float *a = samples + first * (size_t)n;
@@ -81,14 +81,14 @@ void actions_sample(float *samples, const struct step *step, const struct group 
     }
 }
 
-void actions_join(float *xa, const struct step *step, const struct group *group,
+void actions_join(float *xa, const struct step *step, const struct states *states,
                   const float *actions, size_t first, int rows, int n)
 {
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;
     for (size_t j = 0; j < (size_t)rows; j++) {
         float *to = xa + j * (I + A);
-        memcpy(to, group->x + (first + j) / (size_t)n * I, I * sizeof *to);
+        memcpy(to, states->x + (first + j) / (size_t)n * I, I * sizeof *to);
         gaussian_clip(to + I, actions + (first + j) * A, A);
     }
 }

@@ -9,7 +9,7 @@
 #include "learner/step/settings.h"
 
 struct gaussians;
-struct group;
+struct states;
 struct report;
 struct step;
 struct sums;
@@ -20,21 +20,21 @@ struct workspace;
  * gradients of its workspace. */
 
 /* Fills in `value`: V(s), and what it was estimated from. */
-typedef void algorithm_value(struct workspace *work, const struct group *group,
+typedef void algorithm_value(struct workspace *work, const struct states *states,
                              struct value *value);
 /* Gradients of the critics. */
-typedef void algorithm_evaluation(struct workspace *work, const struct group *group,
+typedef void algorithm_evaluation(struct workspace *work, const struct states *states,
                                   const struct value *value);
 /* Gradients of the prior; *prior <- the prior at the states. */
-typedef void algorithm_prior_fit(struct workspace *work, const struct group *group,
+typedef void algorithm_prior_fit(struct workspace *work, const struct states *states,
                                  const struct value *value, struct gaussians *prior);
 /* Gradients of what is improved; may replace the samples of `value`. `prior` means nothing where
  * the algorithm has none. */
-typedef void algorithm_improvement(struct workspace *work, const struct group *group,
+typedef void algorithm_improvement(struct workspace *work, const struct states *states,
                                    struct value *value, const struct gaussians *prior);
 /* Adds its own gradients by the policy's mean and std to `gradient`, and its losses to `sums`. */
 typedef void algorithm_regularizer(const struct step *step, struct sums *sums,
-                                   const struct group *group, const struct gaussians *policy,
+                                   const struct states *states, const struct gaussians *policy,
                                    const struct gaussians *prior, struct gaussians *gradient);
 
 /* Adds what only some improvements have to a report. */

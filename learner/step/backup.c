@@ -14,19 +14,20 @@
 #include "learner/step/operators.h"
 
 /* value->samples(S,C,A) of a Gaussian network at the states that follow. */
-static void draw_candidates(struct workspace *work, const struct group *group, struct value *value,
-                            const struct network *actor, const struct gaussian_head *head)
+static void draw_candidates(struct workspace *work, const struct states *states,
+                            struct value *value, const struct network *actor,
+                            const struct gaussian_head *head)
 {
     const size_t I = (size_t)work->step->I;
     const size_t ld_raw = 2 * (size_t)work->step->settings->A;
-    const int S = group->S;
+    const int S = states->S;
     for (int s = 0; s < S; s++) {
-        memcpy(work->next_x + (size_t)s * I, group->x + (size_t)group->next[s] * I,
-               I * sizeof *group->x);
+        memcpy(work->next_x + (size_t)s * I, states->x + (size_t)states->next[s] * I,
+               I * sizeof *states->x);
     }
     network_infer(work->raw, ld_raw, actor, work->next_x, I, S, work->scratch);
     gaussian_forward(value->actor.mean, value->actor.std, head, work->raw, ld_raw, S);
-    actions_sample(value->samples, work->step, group, NOISE_BACKUP, &value->actor, S);
+    actions_sample(value->samples, work->step, states, NOISE_BACKUP, &value->actor, S);
 }
 
 /* out(S,C,Q) <- net at the candidates. */
@@ -47,45 +48,45 @@ static double mix(double q1, double q2)
 }
 
 /* v(next[s]) <- the best candidate's value. */
-static void take_best(struct workspace *work, const struct group *group, struct value *value)
+static void take_best(struct workspace *work, const struct states *states, struct value *value)
 {
     ASSERT(work->q2 != NULL);
     const size_t C = (size_t)work->step->settings->candidates;
     const float *q = value->q;
-    evaluate_candidates(work, value->q, &work->step->critic.target, value, group->S);
-    evaluate_candidates(work, work->q2, &work->step->critic2.target, value, group->S);
-    for (size_t s = 0; s < (size_t)group->S; s++) {
+    evaluate_candidates(work, value->q, &work->step->critic.target, value, states->S);
+    evaluate_candidates(work, work->q2, &work->step->critic2.target, value, states->S);
+    for (size_t s = 0; s < (size_t)states->S; s++) {
         double best = mix((double)q[s * C], (double)work->q2[s * C]);
         for (size_t j = s * C + 1; j < (s + 1) * C; j++) {
             const double candidate = mix((double)q[j], (double)work->q2[j]);
             best = candidate > best || isnan(candidate) ? candidate : best;
         }
-        value->v[group->next[s]] = (float)best;
+        value->v[states->next[s]] = (float)best;
         work->sums.value += best;
     }
-    work->sums.values += group->S;
+    work->sums.values += states->S;
 }
 
-void backup_bcq(struct workspace *work, const struct group *group, struct value *value)
+void backup_bcq(struct workspace *work, const struct states *states, struct value *value)
 {
     const struct step *step = work->step;
     const size_t n =
-        (size_t)group->S * (size_t)step->settings->candidates * (size_t)step->settings->A;
+        (size_t)states->S * (size_t)step->settings->candidates * (size_t)step->settings->A;
     const float scale = (float)step->settings->perturb_scale;
-    draw_candidates(work, group, value, &step->prior.now, &step->prior_head);
+    draw_candidates(work, states, value, &step->prior.now, &step->prior_head);
 
     /* The samples are clipped first, so that xi' can move an action off the edge. */
     gaussian_clip(value->samples, value->samples, n);
-    evaluate_candidates(work, work->moves, &step->perturb.target, value, group->S);
+    evaluate_candidates(work, work->moves, &step->perturb.target, value, states->S);
     kernels_tanh(work->moves, work->moves, n);
     for (size_t i = 0; i < n; i++) {
         value->samples[i] += scale * work->moves[i];
     }
-    take_best(work, group, value);
+    take_best(work, states, value);
 }
 
-void backup_bear(struct workspace *work, const struct group *group, struct value *value)
+void backup_bear(struct workspace *work, const struct states *states, struct value *value)
 {
-    draw_candidates(work, group, value, &work->step->policy.target, &work->step->policy_head);
-    take_best(work, group, value);
+    draw_candidates(work, states, value, &work->step->policy.target, &work->step->policy_head);
+    take_best(work, states, value);
 }

@@ -46,7 +46,7 @@ void critic_evaluation(struct workspace *work, float *out, const struct network 
 }
 
 void critic_evaluation_gradients(struct workspace *work, float *q, float *action_gradients,
-                                 const struct network *net, const struct group *group,
+                                 const struct network *net, const struct states *states,
                                  const float *samples, int n)
 {
     ASSERT(action_gradients != NULL);
@@ -55,12 +55,12 @@ void critic_evaluation_gradients(struct workspace *work, float *q, float *action
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;
     const size_t ld_out = work->tape.ld_out;
-    const size_t total = (size_t)group->S * (size_t)n;
+    const size_t total = (size_t)states->S * (size_t)n;
     for (size_t first = 0; first < total; first += (size_t)work->R_max) {
         /* As many rows as the tape holds: forward, and back from dQ = 1 to the inputs alone. */
         const size_t left = total - first;
         const size_t rows = left < (size_t)work->R_max ? left : (size_t)work->R_max;
-        actions_join(work->xs, step, group, samples, first, (int)rows, n);
+        actions_join(work->xs, step, states, samples, first, (int)rows, n);
         network_forward(&work->tape, net, work->xs, I + A, (int)rows);
         for (size_t j = 0; j < rows; j++) {
             q[first + j] = work->tape.out[j * ld_out];

@@ -19,7 +19,7 @@ void critic_evaluation(struct workspace *work, float *out, const struct network 
  * samples(S,n,A). clip passes the gradient on [-1, 1], ends included, and 0 outside. Uses the
  * workspace's tape. */
 void critic_evaluation_gradients(struct workspace *work, float *q, float *action_gradients,
-                                 const struct network *net, const struct group *group,
+                                 const struct network *net, const struct states *states,
                                  const float *samples, int n);
 
 #endif

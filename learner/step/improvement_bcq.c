@@ -7,35 +7,35 @@
 #include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_bcq(struct workspace *work, const struct group *group, struct value *value,
+void improvement_bcq(struct workspace *work, const struct states *states, struct value *value,
                      const struct gaussians *prior)
 {
     ASSERT(work->step->perturb.now.shape != NULL);
     const struct step *step = work->step;
     const struct network *net = &step->perturb.now;
     const size_t A = (size_t)step->settings->A;
-    const size_t n = (size_t)group->S * A;
+    const size_t n = (size_t)states->S * A;
     const size_t ld_in = (size_t)step->I + A;
     const size_t ld_out = work->tape.ld_out;
     const float scale = (float)step->settings->perturb_scale;
     float *samples = value->samples;
 
     /* One sample a state, and where xi moves it. */
-    actions_sample(samples, step, group, NOISE_IMPROVE, prior, group->S);
+    actions_sample(samples, step, states, NOISE_IMPROVE, prior, states->S);
     gaussian_clip(samples, samples, n);
-    actions_join(work->xp, step, group, samples, 0, group->S, 1);
-    network_infer(work->moves, A, net, work->xp, ld_in, group->S, work->scratch);
+    actions_join(work->xp, step, states, samples, 0, states->S, 1);
+    network_infer(work->moves, A, net, work->xp, ld_in, states->S, work->scratch);
     kernels_tanh(work->moves, work->moves, n);
     for (size_t i = 0; i < n; i++) {
         samples[i] += scale * work->moves[i];
     }
-    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.now, group,
+    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.now, states,
                                 samples, 1);
 
     /* The critic's action gradients have overwritten the tape: forward again, then back through
      * tanh. */
-    network_forward(&work->tape, net, work->xp, ld_in, group->S);
-    for (size_t s = 0; s < (size_t)group->S; s++) {
+    network_forward(&work->tape, net, work->xp, ld_in, states->S);
+    for (size_t s = 0; s < (size_t)states->S; s++) {
         work->sums.q += (double)value->q[s];
         for (size_t i = 0; i < A; i++) {
             const float move = work->moves[s * A + i];
@@ -44,5 +44,5 @@ void improvement_bcq(struct workspace *work, const struct group *group, struct v
         }
     }
     network_backward(work->gradients + step->perturb.at, NULL, 0, net, &work->tape, work->dout,
-                     group->S);
+                     states->S);
 }

@@ -6,25 +6,25 @@
 #include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_bear(struct workspace *work, const struct group *group, struct value *value,
+void improvement_bear(struct workspace *work, const struct states *states, struct value *value,
                       const struct gaussians *prior)
 {
     const struct step *step = work->step;
     const size_t A = (size_t)step->settings->A;
     float *q = value->q;
-    policy_gradient_sample(work, group, value->samples);
-    critic_evaluation_gradients(work, q, work->action_gradients, &step->critic.now, group,
+    policy_gradient_sample(work, states, value->samples);
+    critic_evaluation_gradients(work, q, work->action_gradients, &step->critic.now, states,
                                 value->samples, 1);
-    critic_evaluation_gradients(work, work->q2, work->action_gradients2, &step->critic2.now, group,
+    critic_evaluation_gradients(work, work->q2, work->action_gradients2, &step->critic2.now, states,
                                 value->samples, 1);
 
     /* The lower critic's value, and its gradients. */
-    for (size_t s = 0; s < (size_t)group->S; s++) {
+    for (size_t s = 0; s < (size_t)states->S; s++) {
         if (work->q2[s] < q[s]) {
             q[s] = work->q2[s];
             memcpy(work->action_gradients + s * A, work->action_gradients2 + s * A,
                    A * sizeof *work->action_gradients);
         }
     }
-    policy_gradient_follow(work, group, q, work->action_gradients, prior);
+    policy_gradient_follow(work, states, q, work->action_gradients, prior);
 }

@@ -116,7 +116,7 @@ static void m_step(struct workspace *work, const struct value *value, int s, int
         (float)((var - spread + step->alpha_std[i] * (std - std_t) * (std + std_t)) / (var * std));
 }
 
-void improvement_mpo(struct workspace *work, const struct group *group, struct value *value,
+void improvement_mpo(struct workspace *work, const struct states *states, struct value *value,
                      const struct gaussians *prior)
 {
     ASSERT(work->step->policy.now.shape != NULL);
@@ -126,20 +126,20 @@ void improvement_mpo(struct workspace *work, const struct group *group, struct v
     const size_t ld_out = work->tape.ld_out;
     const size_t M = (size_t)step->settings->M;
     const int A = step->settings->A;
-    const int S = group->S;
+    const int S = states->S;
 
     /* Without a prior the samples and Q' of the value estimate are used again. */
     if (step->algorithm->prior_fit != NULL) {
-        actions_sample(value->samples, step, group, NOISE_IMPROVE, prior, S);
+        actions_sample(value->samples, step, states, NOISE_IMPROVE, prior, S);
         critic_evaluation(work, value->q, &step->critic.target, value->part, value->samples, S,
                           step->settings->M);
     }
 
-    network_forward(&work->tape, net, group->x, (size_t)step->I, S);
+    network_forward(&work->tape, net, states->x, (size_t)step->I, S);
     gaussian_forward(work->policy.mean, work->policy.std, head, work->tape.out, ld_out, S);
     /* The weights of a state are used at once, for all of its dimensions. */
     for (int s = 0; s < S; s++) {
-        e_step(step, &work->sums, work->weights, value->q + (size_t)s * M, group->task[s]);
+        e_step(step, &work->sums, work->weights, value->q + (size_t)s * M, states->task[s]);
         for (int i = 0; i < A; i++) {
             m_step(work, value, s, i);
         }

@@ -3,12 +3,12 @@
 #include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void improvement_svg(struct workspace *work, const struct group *group, struct value *value,
+void improvement_svg(struct workspace *work, const struct states *states, struct value *value,
                      const struct gaussians *prior)
 {
     const struct step *step = work->step;
-    policy_gradient_sample(work, group, value->samples);
-    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.target, group,
-                                value->samples, step->settings->M);
-    policy_gradient_follow(work, group, value->q, work->action_gradients, prior);
+    policy_gradient_sample(work, states, value->samples);
+    critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.target,
+                                states, value->samples, step->settings->M);
+    policy_gradient_follow(work, states, value->q, work->action_gradients, prior);
 }

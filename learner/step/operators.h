@@ -67,11 +67,12 @@ struct sums {
 
 /* ---- What operators pass to each other ---- */
 
-/* The rows that a worker works on. Those that are used together lie together:
+/* A group: the states, and bootstrap rows, that a worker works on. Those that are used together lie
+ * together:
  *
  *     rows 0 .. S-1     the states, one task snippet after another, t = 0 .. n-1 within it
  *     rows S .. R-1     the bootstrap rows (t = n), one for each task snippet */
-struct group {
+struct states {
     int n, S, R;                   /* task snippets, states, rows */
     struct task_snippet *snippets; /* (n) */
     int *snippet_of;               /* (R) */
@@ -150,10 +151,10 @@ algorithm_regularizer regularizer_kl, regularizer_entropy;
 
 /* The two halves of an improvement along action gradients (policy_gradient.c). The first draws
  * samples(S,n,A) from the policy and leaves the policy and the noise in the workspace. */
-void policy_gradient_sample(struct workspace *work, const struct group *group, float *samples);
+void policy_gradient_sample(struct workspace *work, const struct states *states, float *samples);
 /* The second takes q(S,n) and action_gradients(S,n,A) at these samples and adds the regularizer and
  * the policy's gradients. */
-void policy_gradient_follow(struct workspace *work, const struct group *group, const float *q,
+void policy_gradient_follow(struct workspace *work, const struct states *states, const float *q,
                             const float *action_gradients, const struct gaussians *prior);
 
 /* advantage(n) of one task snippet, in double since it is compared with 0 (Eq. 4):

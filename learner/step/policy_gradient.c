@@ -6,7 +6,7 @@
 #include "learner/step/actions.h"
 #include "learner/step/operators.h"
 
-void policy_gradient_sample(struct workspace *work, const struct group *group, float *samples)
+void policy_gradient_sample(struct workspace *work, const struct states *states, float *samples)
 {
     ASSERT(work->z != NULL);
     const struct step *step = work->step;
@@ -14,13 +14,13 @@ void policy_gradient_sample(struct workspace *work, const struct group *group, f
     const int A = step->settings->A;
     const int n = actions_per_row(step, NOISE_IMPROVE);
     const size_t ld_raw = 2 * (size_t)A;
-    const int S = group->S;
-    network_infer(work->raw, ld_raw, &step->policy.now, group->x, (size_t)step->I, S,
+    const int S = states->S;
+    network_infer(work->raw, ld_raw, &step->policy.now, states->x, (size_t)step->I, S,
                   work->scratch);
     gaussian_forward(policy->mean, policy->std, &step->policy_head, work->raw, ld_raw, S);
 
     /* The noise is kept: it is the gradient by std. */
-    actions_noise(work->z, step, group, NOISE_IMPROVE, S);
+    actions_noise(work->z, step, states, NOISE_IMPROVE, S);
     for (size_t s = 0; s < (size_t)S; s++) {
         const size_t at = s * (size_t)A;
         gaussian_sample(samples + at * (size_t)n, policy->mean + at, policy->std + at,
@@ -44,7 +44,7 @@ static void gather(struct workspace *work, size_t s, const float *action_gradien
     }
 }
 
-void policy_gradient_follow(struct workspace *work, const struct group *group, const float *q,
+void policy_gradient_follow(struct workspace *work, const struct states *states, const float *q,
                             const float *action_gradients, const struct gaussians *prior)
 {
     ASSERT(work->step->algorithm->regularizer != NULL);
@@ -52,7 +52,7 @@ void policy_gradient_follow(struct workspace *work, const struct group *group, c
     const struct network *net = &step->policy.now;
     const size_t n = (size_t)actions_per_row(step, NOISE_IMPROVE);
     const size_t ld_out = work->tape.ld_out;
-    const int S = group->S;
+    const int S = states->S;
     for (size_t s = 0; s < (size_t)S; s++) {
         double sum = 0.0;
         for (size_t j = s * n; j < (s + 1) * n; j++) {
@@ -61,10 +61,10 @@ void policy_gradient_follow(struct workspace *work, const struct group *group, c
         work->sums.q += sum / (double)n;
         gather(work, s, action_gradients, n);
     }
-    step->algorithm->regularizer(step, &work->sums, group, &work->policy, prior, &work->gradient);
+    step->algorithm->regularizer(step, &work->sums, states, &work->policy, prior, &work->gradient);
 
     /* The critic's action gradients have overwritten the tape: the policy goes forward again. */
-    network_forward(&work->tape, net, group->x, (size_t)step->I, S);
+    network_forward(&work->tape, net, states->x, (size_t)step->I, S);
     gaussian_backward(work->dout, ld_out, &step->policy_head, work->gradient.mean,
                       work->gradient.std, work->policy.mean, work->tape.out, ld_out, S);
     network_backward(work->gradients + step->policy.at, NULL, 0, net, &work->tape, work->dout, S);

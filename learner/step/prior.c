@@ -53,7 +53,7 @@ static double fit_dimension(float *dmean, float *dstd, double f, double a, doubl
 }
 
 /* Loss and gradients of state s with weight f. */
-static void fit_state(struct workspace *work, const struct group *group,
+static void fit_state(struct workspace *work, const struct states *states,
                       const struct gaussians *prior, int s, double f)
 {
     const struct settings *settings = work->step->settings;
@@ -62,7 +62,7 @@ static void fit_state(struct workspace *work, const struct group *group,
     double log_likelihood = 0.0;
     for (size_t i = (size_t)s * A; i < (size_t)(s + 1) * A; i++) {
         log_likelihood +=
-            fit_dimension(&work->gradient.mean[i], &work->gradient.std[i], f, (double)group->a[i],
+            fit_dimension(&work->gradient.mean[i], &work->gradient.std[i], f, (double)states->a[i],
                           (double)prior->mean[i], (double)prior->std[i], censored);
     }
     work->sums.prior_loss -= f * log_likelihood;
@@ -70,18 +70,18 @@ static void fit_state(struct workspace *work, const struct group *group,
 }
 
 /* f(A_t) for the states of task snippet u, and their losses. */
-static void fit_snippet(struct workspace *work, const struct group *group,
+static void fit_snippet(struct workspace *work, const struct states *states,
                         const struct value *value, const struct gaussians *prior, int u)
 {
     const struct step *step = work->step;
     const struct settings *settings = step->settings;
-    const struct task_snippet *snippet = &group->snippets[u];
+    const struct task_snippet *snippet = &states->snippets[u];
     const bool advantage_weighted = step->algorithm->prior_kind == PRIOR_ABM;
     const int s0 = snippet->first;
     double *advantage = work->advantage;
     if (advantage_weighted) {
-        const double next_v = (double)value->v[group->S + u];
-        prior_advantages(advantage, group->r + s0, group->d + s0, value->v + s0, next_v,
+        const double next_v = (double)value->v[states->S + u];
+        prior_advantages(advantage, states->r + s0, states->d + s0, value->v + s0, next_v,
                          settings->gamma, snippet->n);
     }
     for (int t = 0; t < snippet->n; t++) {
@@ -90,11 +90,11 @@ static void fit_snippet(struct workspace *work, const struct group *group,
             f = weight_of(settings, advantage[t]);
             work->sums.advantage += advantage[t];
         }
-        fit_state(work, group, prior, s0 + t, f);
+        fit_state(work, states, prior, s0 + t, f);
     }
 }
 
-void prior_fit(struct workspace *work, const struct group *group, const struct value *value,
+void prior_fit(struct workspace *work, const struct states *states, const struct value *value,
                struct gaussians *prior)
 {
     ASSERT(work->step->prior.now.shape != NULL);
@@ -102,13 +102,13 @@ void prior_fit(struct workspace *work, const struct group *group, const struct v
     const struct network *net = &step->prior.now;
     const struct gaussian_head *head = &step->prior_head;
     const size_t ld_out = work->tape.ld_out;
-    const int S = group->S;
+    const int S = states->S;
 
     /* The prior at the states is kept: the improvement samples from it or stays near it. */
-    network_forward(&work->tape, net, group->x, (size_t)step->I, S);
+    network_forward(&work->tape, net, states->x, (size_t)step->I, S);
     gaussian_forward(prior->mean, prior->std, head, work->tape.out, ld_out, S);
-    for (int u = 0; u < group->n; u++) {
-        fit_snippet(work, group, value, prior, u);
+    for (int u = 0; u < states->n; u++) {
+        fit_snippet(work, states, value, prior, u);
     }
     /* Back through the head and the network, from the gradients by mean and std. */
     gaussian_backward(work->dout, ld_out, head, work->gradient.mean, work->gradient.std,

@@ -11,13 +11,13 @@
  * dual loss, with the KL held fixed:
  *
  *     eta mean_s KL(policy || prior),   eta (eps - mean_s KL) */
-void regularizer_kl(const struct step *step, struct sums *sums, const struct group *group,
+void regularizer_kl(const struct step *step, struct sums *sums, const struct states *states,
                     const struct gaussians *policy, const struct gaussians *prior,
                     struct gaussians *gradient)
 {
     const int A = step->settings->A;
-    for (int s = 0; s < group->S; s++) {
-        const double eta = step->eta[group->task[s]];
+    for (int s = 0; s < states->S; s++) {
+        const double eta = step->eta[states->task[s]];
         double divergence = 0.0;
         for (int i = s * A; i < (s + 1) * A; i++) {
             const double std = (double)policy->std[i];
@@ -32,18 +32,18 @@ void regularizer_kl(const struct step *step, struct sums *sums, const struct gro
         const double slack = step->settings->eps - divergence;
         sums->kl_prior += divergence;
         sums->dual_loss += eta * slack;
-        sums->eta_gradient[group->task[s]] += slack;
+        sums->eta_gradient[states->task[s]] += slack;
     }
 }
 
 /* Loss - entropy_cost mean_s sum_i (ln std_i + 1/2 ln(2 pi e)). */
-void regularizer_entropy(const struct step *step, struct sums *sums, const struct group *group,
+void regularizer_entropy(const struct step *step, struct sums *sums, const struct states *states,
                          const struct gaussians *policy, const struct gaussians *prior,
                          struct gaussians *gradient)
 {
     (void)prior;
     const double cost = step->settings->entropy_cost;
-    const int n = group->S * step->settings->A;
+    const int n = states->S * step->settings->A;
     for (int i = 0; i < n; i++) {
         const double std = (double)policy->std[i];
         sums->entropy += log(std) + HALF_LN_2PIE;

@@ -7,9 +7,9 @@
 #include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-void value_estimate(struct workspace *work, const struct group *group, struct value *value)
+void value_estimate(struct workspace *work, const struct states *states, struct value *value)
 {
-    ASSERT(group->S >= 1 && group->R <= work->R_max);
+    ASSERT(states->S >= 1 && states->R <= work->R_max);
     const struct step *step = work->step;
     const bool from_prior = step->algorithm->value_from_prior;
     const struct network *actor = from_prior ? &step->prior.now : &step->policy.target;
@@ -18,13 +18,13 @@ void value_estimate(struct workspace *work, const struct group *group, struct va
     const size_t I = (size_t)step->I;
     const size_t M = (size_t)step->settings->M;
     const size_t ld_raw = 2 * (size_t)step->settings->A;
-    const int R = group->R;
+    const int R = states->R;
 
     /* M actions at each row, and what critic' makes of them. */
-    network_infer(work->raw, ld_raw, actor, group->x, I, R, work->scratch);
+    network_infer(work->raw, ld_raw, actor, states->x, I, R, work->scratch);
     gaussian_forward(value->actor.mean, value->actor.std, head, work->raw, ld_raw, R);
-    critic_evaluation_part(work, value->part, critic, group->x, R);
-    actions_sample(value->samples, step, group, NOISE_VALUE, &value->actor, R);
+    critic_evaluation_part(work, value->part, critic, states->x, R);
+    actions_sample(value->samples, step, states, NOISE_VALUE, &value->actor, R);
     critic_evaluation(work, value->q, critic, value->part, value->samples, R, step->settings->M);
     work->sums.values += R;
 

@@ -52,7 +52,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
                   int R_max)
 {
     struct workspace *work = &worker->work;
-    struct group *group = &worker->group;
+    struct states *states = &worker->states;
     struct value *value = &worker->value;
     const size_t R = (size_t)R_max;
     const size_t I = (size_t)step->I;
@@ -68,16 +68,16 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
         list[n++] = (struct piece){(void **)&(field), (count_), sizeof *(field)};                  \
     } while (0)
     /* The group; a row has a state at most. */
-    PIECE(group->snippets, R);
-    PIECE(group->snippet_of, R);
-    PIECE(group->t_of, R);
-    PIECE(group->task, R);
-    PIECE(group->next, R);
-    PIECE(group->x, R * I);
-    PIECE(group->xa, R * (I + A));
-    PIECE(group->a, R * A);
-    PIECE(group->r, R);
-    PIECE(group->d, R);
+    PIECE(states->snippets, R);
+    PIECE(states->snippet_of, R);
+    PIECE(states->t_of, R);
+    PIECE(states->task, R);
+    PIECE(states->next, R);
+    PIECE(states->x, R * I);
+    PIECE(states->xa, R * (I + A));
+    PIECE(states->a, R * A);
+    PIECE(states->r, R);
+    PIECE(states->d, R);
 
     /* What operators pass on. */
     PIECE(value->v, R);
@@ -171,13 +171,13 @@ static int task_of(const struct step *step, const struct task_snippet *snippet)
 }
 
 /* Row `row` of the group is row t of task snippet u: its observation, and the one-hot task. */
-static void load_row(struct group *group, const struct step *step, int row, int u, int t)
+static void load_row(struct states *states, const struct step *step, int row, int u, int t)
 {
     const struct settings *settings = step->settings;
     const size_t O = (size_t)settings->O;
-    const struct task_snippet *snippet = &group->snippets[u];
+    const struct task_snippet *snippet = &states->snippets[u];
     const int task = task_of(step, snippet);
-    float *x = group->x + (size_t)row * (size_t)step->I;
+    float *x = states->x + (size_t)row * (size_t)step->I;
     if (step->normalizer.O > 0) {
         normalizer_apply(&step->normalizer, x, batch_row(step, snippet->b, t));
     } else {
@@ -188,58 +188,58 @@ static void load_row(struct group *group, const struct step *step, int row, int 
         memset(x + O, 0, (size_t)settings->K * sizeof *x);
         x[O + (size_t)task] = 1.0f;
     }
-    group->snippet_of[row] = u;
-    group->t_of[row] = t;
-    group->task[row] = task;
+    states->snippet_of[row] = u;
+    states->t_of[row] = t;
+    states->task[row] = task;
 }
 
 /* What only a state has: action, reward of its task, discount, the critic's input, the row that
  * follows. */
-static void load_state(struct group *group, const struct step *step, int s)
+static void load_state(struct states *states, const struct step *step, int s)
 {
     const struct settings *settings = step->settings;
     const size_t O = (size_t)settings->O;
     const size_t A = (size_t)settings->A;
     const size_t I = (size_t)step->I;
-    const int u = group->snippet_of[s];
-    const struct task_snippet *snippet = &group->snippets[u];
-    const float *row = batch_row(step, snippet->b, group->t_of[s]);
-    memcpy(group->a + (size_t)s * A, row + O, A * sizeof *row);
+    const int u = states->snippet_of[s];
+    const struct task_snippet *snippet = &states->snippets[u];
+    const float *row = batch_row(step, snippet->b, states->t_of[s]);
+    memcpy(states->a + (size_t)s * A, row + O, A * sizeof *row);
     /* Of the rewards only that of the row's task; one discount for all. */
-    group->r[s] = row[O + A + (size_t)group->task[s]];
-    group->d[s] = row[O + A + (size_t)settings->K];
-    float *xa = group->xa + (size_t)s * (I + A);
-    memcpy(xa, group->x + (size_t)s * I, I * sizeof *xa);
+    states->r[s] = row[O + A + (size_t)states->task[s]];
+    states->d[s] = row[O + A + (size_t)settings->K];
+    float *xa = states->xa + (size_t)s * (I + A);
+    memcpy(xa, states->x + (size_t)s * I, I * sizeof *xa);
     gaussian_clip(xa + I, row + O, A);
-    group->next[s] = group->t_of[s] + 1 < snippet->n ? s + 1 : group->S + u;
+    states->next[s] = states->t_of[s] + 1 < snippet->n ? s + 1 : states->S + u;
 }
 
 void worker_load(struct worker *worker, const struct task_snippet *snippets, int n)
 {
-    struct group *group = &worker->group;
+    struct states *states = &worker->states;
     const struct step *step = worker->work.step;
     ASSERT(n >= 1);
 
     /* States first, then the bootstrap rows. */
-    group->n = n;
-    group->S = 0;
+    states->n = n;
+    states->S = 0;
     for (int u = 0; u < n; u++) {
-        group->snippets[u] = snippets[u];
-        group->snippets[u].first = group->S;
-        group->S += snippets[u].n;
+        states->snippets[u] = snippets[u];
+        states->snippets[u].first = states->S;
+        states->S += snippets[u].n;
     }
-    group->R = group->S + n;
-    ASSERT(group->R <= worker->work.R_max);
+    states->R = states->S + n;
+    ASSERT(states->R <= worker->work.R_max);
     for (int u = 0; u < n; u++) {
         for (int t = 0; t < snippets[u].n; t++) {
-            load_row(group, step, group->snippets[u].first + t, u, t);
+            load_row(states, step, states->snippets[u].first + t, u, t);
         }
-        load_row(group, step, group->S + u, u, snippets[u].n);
+        load_row(states, step, states->S + u, u, snippets[u].n);
     }
-    for (int s = 0; s < group->S; s++) {
-        load_state(group, step, s);
+    for (int s = 0; s < states->S; s++) {
+        load_state(states, step, s);
     }
-    worker->work.sums.states += group->S;
+    worker->work.sums.states += states->S;
 }
 
 /* ---- One step of one group: docs/maths.md, section 3 ---- */
@@ -248,27 +248,27 @@ void worker_run(struct worker *worker)
 {
     struct workspace *work = &worker->work;
     const struct algorithm *algorithm = work->step->algorithm;
-    const struct group *group = &worker->group;
+    const struct states *states = &worker->states;
     struct value *value = &worker->value;
 
     /* 1. V(s), from the target critic. */
-    algorithm->value_estimate(work, group, value);
+    algorithm->value_estimate(work, states, value);
     phases_lap(&worker->phases, PHASE_VALUE);
 
     /* 2. The critic moves towards r + gamma d V(s'). */
-    algorithm->evaluation(work, group, value);
+    algorithm->evaluation(work, states, value);
     phases_lap(&worker->phases, PHASE_EVALUATE);
 
     /* 3. The prior moves towards what was logged, where that was good. */
     if (algorithm->prior_fit != NULL) {
-        algorithm->prior_fit(work, group, value, &worker->prior);
+        algorithm->prior_fit(work, states, value, &worker->prior);
         phases_lap(&worker->phases, PHASE_PRIOR);
     }
 
     /* 4. The policy moves towards the better of the samples. (5. is in update_apply: duals are
      * few.) */
     if (algorithm->improvement != NULL) {
-        algorithm->improvement(work, group, value, &worker->prior);
+        algorithm->improvement(work, states, value, &worker->prior);
         phases_lap(&worker->phases, PHASE_IMPROVE);
     }
 }

@@ -8,7 +8,7 @@
 
 struct worker {
     struct workspace work;  /* its sums and gradients are the worker's result */
-    struct group group;     /* that it works on */
+    struct states states;   /* that it works on */
     struct value value;     /* what the operators of a step pass on */
     struct gaussians prior; /* (S,A) */
     struct phases phases;   /* of the step under way */

@@ -1,6 +1,6 @@
-/* The instructions of kernels_amx.c themselves. Where the processor has no matrix unit each of them
- * raises SIGILL, and a handler executes it: it decodes the instruction and does the same to tiles in
- * plain C. So what the compiler made of the intrinsics is tested on every processor with
+/* The instructions of kernels_amx.c themselves. Where the processor has no matrix unit each of
+ * them raises SIGILL, and a handler executes it: it decodes the instruction and does the same to
+ * tiles in plain C. So what the compiler made of the intrinsics is tested on every processor with
  * AVX512-BF16, the configuration of the tiles included. Where there is a matrix unit, it is held
  * against the emulation. */
 #include <signal.h>
@@ -73,8 +73,8 @@ static bool is_whole(const uint8_t *config)
     return whole;
 }
 
-/* Executes the instruction at `at`, a VEX instruction of map 0F38; returns its size, 0 if it is none
- * of AMX. */
+/* Executes the instruction at `at`, a VEX instruction of map 0F38; returns its size, 0 if it is
+ * none of AMX. */
 static size_t execute(const ucontext_t *context, const uint8_t *at)
 {
     if (at[0] != 0xc4 || (at[1] & 31u) != 2) {
