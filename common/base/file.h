@@ -31,9 +31,9 @@ status file_replace(const char *path, const struct file_part *parts, size_t n,
 /* fsyncs the folder that holds `path`: makes a rename or unlink durable. */
 status file_sync_folder(const char *path, struct err *err) MUST_CHECK;
 
-/* For files that hold secrets: can nobody but owner and group read it, nobody but the owner write
- * it? DENIED says which and which chmod is needed; NOT_FOUND, IO. A link is followed: what it leads
- * to counts. */
+/* For files with secrets: only owner and group may be able to read it, and only the owner to write
+ * it. DENIED names the chmod that is needed; NOT_FOUND, IO. Links are followed, to the file that
+ * counts. */
 status file_check_private(const char *path, struct err *err) MUST_CHECK;
 
 /* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else
@@ -43,8 +43,8 @@ status file_sync(int fd, struct err *err) MUST_CHECK;
 /* Returns STATUS_CLOSED when the file ends before `size` bytes. */
 status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *err) MUST_CHECK;
 
-/* Takes a lock on `path` (made if absent) until `fd` is closed or the process ends: EXISTS, naming
- * the holder's pid, when it is taken, also by this process. */
+/* Locks `path` (created if absent) until `fd` is closed or the process ends. EXISTS with the pid of
+ * the holder if it is locked already, even by this process. */
 status file_lock(const char *path, int *fd, struct err *err) MUST_CHECK;
 
 /* From now on the `nth` write, sync or rename of this process fails with `error_number`, once; 0

@@ -1,4 +1,5 @@
-/* One event a line on stderr: 2026-01-31T12:00:00.123Z INFO learner update: sentence key=value
+/* One line for each event, on stderr: 2026-01-31T12:00:00.123Z INFO learner update: sentence
+ * key=value
  *
  * ERROR means that somebody should look at it. WARN from one place is limited to a few a second,
  * the rest counted. In inner loops count, and report from a timer. Any thread may log; a line is

@@ -22,7 +22,8 @@ void mem_free(void *memory);          /* NULL is fine */
  * off. */
 void memory_fail_at(uint64_t nth);
 
-/* A fixed block handed out from front to back and taken back whole: a step's activations.
+/* A fixed block that is handed out from front to back and reset as a whole: for the activations of
+ * a step.
  * Every piece is 64-byte aligned. One thread at a time. */
 struct arena {
     unsigned char *base;

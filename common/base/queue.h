@@ -1,8 +1,8 @@
 /* The one bounded queue through which threads pass whole messages.
  *
- * Elements are pointers; who takes one owns it. Any number of threads on both sides. An optional
- * wake-up function is called, outside the lock, after a push into an empty queue (it must not
- * block; wake-ups coalesce, so the taker always takes all there is). */
+ * Elements are pointers; the thread that takes one owns it. Any number of threads may push and pop.
+ * An optional wake-up function is called, outside the lock, after a push into an empty queue (it
+ * must not block; wake-ups coalesce, so the taker always takes all there is). */
 #ifndef HINDCAST_BASE_QUEUE_H
 #define HINDCAST_BASE_QUEUE_H
 

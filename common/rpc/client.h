@@ -18,7 +18,7 @@ struct rpc_channel_options {
     size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
 };
 
-/* Connects lazily: a server that is not there yet is not an error here. `options` may be NULL. */
+/* Connects lazily: it is no error if the server does not run yet. `options` may be NULL. */
 status rpc_channel_open(struct rpc_channel **channel, const char *address,
                         const struct rpc_channel_options *options, struct err *err) MUST_CHECK;
 void rpc_channel_close(struct rpc_channel *channel); /* after its streams */
@@ -37,7 +37,7 @@ void rpc_message_free(struct rpc_message *message);
 
 struct rpc_call_options {
     uint64_t timeout_ms;    /* of the whole call; 0: none for streams, 10 s for rpc_unary */
-    bool wait_for_ready;    /* for the server, within the deadline; else UNAVAILABLE at once */
+    bool wait_for_ready;    /* wait for the server until the deadline; else UNAVAILABLE at once */
     uint32_t payload_field; /* responses carry this bytes field as a payload; 0: none */
 };
 
@@ -58,9 +58,9 @@ status rpc_stream_open(struct rpc_stream **stream, struct rpc_channel *channel,
  * TIMEOUT leaves the stream cancelled; CLOSED: the stream has ended, rpc_stream_finish says why. */
 status rpc_stream_send(struct rpc_stream *stream, const ProtobufCMessage *request,
                        const struct rpc_payload *payload, uint64_t timeout_ms) MUST_CHECK;
-/* The same in two steps, for who has other things to do while the peer makes it wait: start hands
- * the message over, wait says whether gRPC has taken it: OK, CLOSED, or TIMEOUT, after which it
- * goes on and wait may be called again. One at a time, by the sending thread. */
+/* The same in two steps, for callers that have other work while the peer delays them: start hands
+ * the message over, wait returns whether gRPC has taken it: OK, CLOSED, or TIMEOUT, after which the
+ * send continues and wait may be called again. One message at a time, by the sending thread. */
 status rpc_stream_send_start(struct rpc_stream *stream, const ProtobufCMessage *request,
                              const struct rpc_payload *payload) MUST_CHECK;
 status rpc_stream_send_wait(struct rpc_stream *stream, uint64_t timeout_ms) MUST_CHECK;
@@ -71,8 +71,8 @@ status rpc_stream_half_close(struct rpc_stream *stream) MUST_CHECK;
 status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message,
                        uint64_t timeout_ms) MUST_CHECK;
 void rpc_stream_cancel(struct rpc_stream *stream); /* any thread; recv and send return CLOSED */
-/* Half-closes, reads on and waits for the end (cancelling what is not over after `timeout_ms`),
- * gives the server's status and text, frees the stream. */
+/* Half-closes, reads and drops what still comes, waits for the end (after `timeout_ms` it cancels),
+ * returns the server's status with its text, and frees the stream. */
 status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms,
                          struct err *err) MUST_CHECK;
 

@@ -1,9 +1,9 @@
 /* Messages between protobuf-c and gRPC's byte buffers. Internal to common/rpc.
  *
  * Out: small fields are packed into one slice, the payload follows as a slice of the sender's own
- * memory. In: the payload field is cut out of the received slices and left where it is; what
- * remains is unpacked. Foreign bytes: every length is checked, and unpacking may use only so much
- * memory. */
+ * memory. In: the payload field is cut out of the received slices and left where it is; the rest
+ * is unpacked. The bytes are not trusted: every length is checked, and the memory for unpacking is
+ * bounded. */
 #ifndef HINDCAST_RPC_MESSAGE_H
 #define HINDCAST_RPC_MESSAGE_H
 
@@ -41,7 +41,7 @@ struct message_type {
  * After an error the message is empty. */
 status message_read(struct message *message, grpc_byte_buffer *buffer,
                     const struct message_type *type, struct err *err) MUST_CHECK;
-/* Forgets the message; keeps a little memory for the next one. */
+/* Empties the message, but keeps a little memory for the next one. */
 void message_clear(struct message *message);
 void message_fini(struct message *message);
 

@@ -1,11 +1,11 @@
 /* The serving side: one call thread waits in the completion queue and runs every handler.
  *
- * Everything here but rpc_server_post, rpc_call_retain and rpc_call_release is for the call thread,
- * that is: for handlers, posted functions and timers. State that only handlers touch needs no lock.
+ * All functions except rpc_server_post, rpc_call_retain and rpc_call_release belong to the call
+ * thread: to handlers, posted functions and timers. State that only handlers touch needs no lock.
  *
  * The states of a call: start -> message* -> half_closed -> done. `done` comes exactly once for
- * every `start`, also when the client vanished or the deadline passed; afterwards all functions on
- * the call answer CLOSED. */
+ * every `start`, even if the client disappeared or the deadline passed; afterwards all functions on
+ * the call return CLOSED. */
 #ifndef HINDCAST_RPC_SERVER_H
 #define HINDCAST_RPC_SERVER_H
 
@@ -23,7 +23,7 @@ struct rpc_method {
     const char *name; /* as in the .proto: "Check" */
     enum rpc_kind kind;
     uint32_t payload_field; /* requests carry this bytes field as a payload; 0: none */
-    unsigned roles;         /* bits of those who may call it (role_of below); 0: anyone */
+    unsigned roles;         /* bits of the roles that may call it (role_of below); 0: all callers */
     void (*start)(struct rpc_call *call); /* optional */
     /* One request, unpacked and borrowed (ProtobufCMessage of the method's input type). Unary:
      * exactly once. */
@@ -41,12 +41,13 @@ struct rpc_server_options {
     bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
     size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
     size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
-    /* What gRPC may hold for all connections together. As it runs out, gRPC reads less, and then
-     * turns new connections away. 0: RPC_SERVER_MEMORY_BYTES. */
+    /* Memory that gRPC may use for all connections together. Near the limit it reads
+     * more slowly and then refuses new connections. 0: RPC_SERVER_MEMORY_BYTES. */
     size_t max_memory_bytes;
     uint64_t idle_ms; /* a connection without calls is closed after this; 0: RPC_SERVER_IDLE_MS */
-    /* The role bits of who shows this bearer token (NULL: none shown); 0 refuses UNAUTHENTICATED.
-     * NULL: all may do all. Health needs no token. */
+    /* The role bits of a caller with this bearer token (NULL: the caller sent none); 0 refuses the
+     * call with UNAUTHENTICATED. Without this function every caller may do everything. Health needs
+     * no token. */
     unsigned (*role_of)(const char *token, void *arg);
     void *role_arg;
 };
@@ -84,15 +85,15 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);
 struct rpc_server_counts {
     uint64_t calls_started, calls_active, calls_refused;
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
-    uint64_t lag_ns; /* the longest that a handler kept the call thread, lately */
+    uint64_t lag_ns; /* the longest time that a handler recently kept the call thread busy */
 };
 /* Any thread. */
 void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts *counts);
 
 /* ---- One call ---- */
 
-void *rpc_call_service(const struct rpc_call *call); /* what rpc_server_add was given */
-void *rpc_call_state(const struct rpc_call *call);   /* the handler's own; NULL at start */
+void *rpc_call_service(const struct rpc_call *call); /* the argument of rpc_server_add */
+void *rpc_call_state(const struct rpc_call *call);   /* for the handlers; NULL at start */
 void rpc_call_set_state(struct rpc_call *call, void *state);
 /* "ipv4:127.0.0.1:40000"; "" where it was not asked for before done. */
 const char *rpc_call_peer(struct rpc_call *call);
