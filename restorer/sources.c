@@ -59,7 +59,7 @@ const struct dataset *sources_shard(const struct sources *sources, size_t i, siz
         }
         i -= n;
     }
-    ASSERT(!"shard within the list");
+    UNREACHABLE("shard within the list");
     return NULL;
 }
 

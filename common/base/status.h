@@ -90,6 +90,10 @@ status err_errno(struct err *err, int number, const char *format, ...) PRINTF_LI
         }                                                                                          \
     } while (0)
 
+/* A place that cannot be reached; `what` is a literal that says what would have to hold:
+ *     UNREACHABLE("shard within the list"); */
+#define UNREACHABLE(what) assert_failed("unreachable: " what, __FILE__, __LINE__)
+
 /* Slow checks of invariants: on in debug and test builds (HINDCAST_AUDIT). */
 #ifdef HINDCAST_AUDIT
 #define AUDIT(condition) ASSERT(condition)

@@ -78,7 +78,7 @@ static void randomize_joint(const mjModel *model, double *qpos, int joint,
         random_free_orientation(at + 3, random); /* the position comes first and stays */
         return;
     default:
-        ASSERT(!"MuJoCo has four types of joint");
+        UNREACHABLE("MuJoCo has four types of joint");
     }
 }
 

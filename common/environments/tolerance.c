@@ -31,6 +31,6 @@ double tolerance(double x, const struct tolerance *shape)
         scaled = d * sqrt(1.0 / v - 1.0);
         return 1.0 / (scaled * scaled + 1.0);
     }
-    ASSERT(!"a shape of the list");
+    UNREACHABLE("a shape of the list");
     return 0.0;
 }

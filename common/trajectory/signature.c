@@ -52,7 +52,7 @@ void signature_name_observation(const struct signature *signature, uint32_t i, c
         }
         i -= signature->slices[s].size;
     }
-    ASSERT(!"element within the observation");
+    UNREACHABLE("element within the observation");
 }
 
 /* ---- checking ---- */

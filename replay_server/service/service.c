@@ -242,6 +242,7 @@ static void save_histories(struct service *service)
     for (struct served_table *table = service->tables; table; table = table->next) {
         struct store_history history;
         served_table_history(table, &history);
+        /* The counts alone: the struct has padding, which holds anything. */
         if (!table->stored ||
             memcmp(history.counts, table->saved.counts, sizeof history.counts) == 0) {
             continue;
