@@ -36,7 +36,7 @@ static const char *const prefixes[] = {DOMAINS(PREFIX) NULL};
 
 struct control_suite {
     struct environment environment; /* first: environment.c passes this address around */
-    const struct control_suite_domain *domain;
+    const struct control_suite_domain *domain = NULL;
     const struct control_suite_task *task;
     const struct shared_model *shared;
     struct simulation simulation;
@@ -256,7 +256,7 @@ status control_suite_open_task(struct control_suite **suite,
 
 status control_suite_open(struct control_suite **suite, const char *name, struct err *err)
 {
-    const struct control_suite_domain *domain;
+    const struct control_suite_domain *domain = NULL;
     const struct control_suite_task *task;
     status s = find_task(&domain, &task, name, err);
     return s == STATUS_OK ? control_suite_open_task(suite, domain, task, err) : s;
@@ -466,7 +466,7 @@ static const struct environment_operations operations = {
 static status describe(struct environment_description *description, const char *uri,
                        struct err *err)
 {
-    const struct control_suite_domain *domain;
+    const struct control_suite_domain *domain = NULL;
     const struct control_suite_task *task;
     const struct shared_model *shared;
     int at[CONTROL_SUITE_PARTS_MAX];
