@@ -243,17 +243,10 @@ static void start_group(struct bench_group *group, const struct settings *settin
 
 static struct turn request_turn(const struct bench_group *group, double seconds)
 {
-<<<<<<< HEAD
     struct turn turn;
     if (write(group->request, &seconds, sizeof seconds) != sizeof seconds ||
         read(group->answer, &turn, sizeof turn) != sizeof turn) {
         stop(group->transport, "rank 0 does not answer");
-=======
-    struct turn turn = {0};
-    if (write(crew->order, &seconds, sizeof seconds) != sizeof seconds ||
-        read(crew->answer, &turn, sizeof turn) != sizeof turn) {
-        stop(crew->transport, "rank 0 does not answer");
->>>>>>> 0861fdc (cmake: clang without -Wdouble-promotion)
     }
     return turn;
 }

@@ -36,7 +36,7 @@ static const char *const prefixes[] = {DOMAINS(PREFIX) NULL};
 
 struct control_suite {
     struct environment environment; /* first: environment.c passes this address around */
-    const struct control_suite_domain *domain = NULL;
+    const struct control_suite_domain *domain;
     const struct control_suite_task *task;
     const struct shared_model *shared;
     struct simulation simulation;
