@@ -10,7 +10,7 @@
 static struct mapping proposed(const char *csv, struct text *notes)
 {
     struct logs *logs;
-    struct mapping mapping;
+    struct mapping mapping = {0};
     struct err err = {0};
     scratch_write(scratch_at("log.csv"), csv);
     if (logs_open(&logs, scratch_at("log.csv"), &err) != STATUS_OK ||
