@@ -243,7 +243,7 @@ static void start_group(struct bench_group *group, const struct settings *settin
 
 static struct turn request_turn(const struct bench_group *group, double seconds)
 {
-    struct turn turn;
+    struct turn turn = {0};
     if (write(group->request, &seconds, sizeof seconds) != sizeof seconds ||
         read(group->answer, &turn, sizeof turn) != sizeof turn) {
         stop(group->transport, "rank 0 does not answer");

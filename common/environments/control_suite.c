@@ -257,7 +257,7 @@ status control_suite_open_task(struct control_suite **suite,
 status control_suite_open(struct control_suite **suite, const char *name, struct err *err)
 {
     const struct control_suite_domain *domain = NULL;
-    const struct control_suite_task *task;
+    const struct control_suite_task *task = NULL;
     status s = find_task(&domain, &task, name, err);
     return s == STATUS_OK ? control_suite_open_task(suite, domain, task, err) : s;
 }
@@ -467,7 +467,7 @@ static status describe(struct environment_description *description, const char *
                        struct err *err)
 {
     const struct control_suite_domain *domain = NULL;
-    const struct control_suite_task *task;
+    const struct control_suite_task *task = NULL;
     const struct shared_model *shared;
     int at[CONTROL_SUITE_PARTS_MAX];
     status s = find_task(&domain, &task, uri, err);
