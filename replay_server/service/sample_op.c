@@ -177,6 +177,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->first_batch = first_batch;
     op->n_batches = n_batches;
     op->version = table_version(table->table);
+    op->bytes = sample_op_bytes(request, n_batches);
     op->even = table_draws_evenly(table->table);
     lay_out(op, n_batches * request->count);
     op->job = (struct gather_job){.snippets = op->snippets,

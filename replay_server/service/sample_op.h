@@ -31,6 +31,7 @@ struct sample_op {
     /* The rows, and behind them these arrays of (n_batches * count): what a response takes counts
      * against sample_buffer_bytes, and a stream without a response on its way holds nothing. */
     struct buffer *buffer;
+    size_t bytes; /* its size, as asked for */
     struct gather_snippet *snippets;
     uint32_t *n_valid;
     uint64_t *episode_id;

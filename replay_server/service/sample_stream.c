@@ -38,6 +38,9 @@ struct sample_stream {
     uint32_t n_gathering;           /* with a gather thread */
     bool wants;                     /* counted in service->sample_wanting: has credit */
     uint64_t moved_ns;              /* when a response left, or began to wait for that */
+    size_t held_bytes;              /* of the pool: ops under way, and responses not sent yet .. */
+    size_t unsent_bytes[RPC_SEND_QUEUE_MAX + 1]; /* .. whose sizes are these, in order: a ring */
+    unsigned unsent_begin, n_unsent;
     /* Waiting, for memory or for what `why` says: */
     bool waiting, short_of_memory;
     uint64_t since_ns;
@@ -127,13 +130,6 @@ static void fail(struct sample_stream *stream, status code, const char *text)
     }
 }
 
-/* What the stream holds of the pool, at most: responses under way and those not sent yet. */
-static size_t held_bytes(const struct sample_stream *stream)
-{
-    const size_t n = stream->n_ops + (stream->call ? rpc_call_unsent(stream->call) : 0);
-    return n > 0 ? n * sample_op_bytes(&stream->request, stream->request.k) : 0;
-}
-
 /* While somebody waits for memory, ends the streams of which nothing has left for too long. Their
  * clients may come again. */
 void sample_streams_check_idle(struct service *service, uint64_t now_ns)
@@ -147,7 +143,7 @@ void sample_streams_check_idle(struct service *service, uint64_t now_ns)
         if (rpc_call_unsent(s->call) > 0 && now_ns > s->moved_ns &&
             now_ns - s->moved_ns > limit_ns) {
             log_warn("a sampler does not read what it was granted and is ended peer=%s bytes=%zu",
-                     rpc_call_peer(s->call), held_bytes(s));
+                     rpc_call_peer(s->call), s->held_bytes);
             s->failed = true;
             s->waiting = s->short_of_memory = false;
             count_wanting(s);
@@ -170,6 +166,9 @@ static void send_op(struct sample_stream *stream, struct sample_op *op)
     if (rpc_call_unsent(stream->call) == 0) {
         stream->moved_ns = clock_now_ns(); /* from now on it depends on the client */
     }
+    ASSERT(stream->n_unsent <= RPC_SEND_QUEUE_MAX);
+    stream->unsent_bytes[(stream->unsent_begin + stream->n_unsent++) % (RPC_SEND_QUEUE_MAX + 1)] =
+        op->bytes;
     sample_op_fill(op, &response, &payload);
     status s = rpc_call_send(stream->call, &response.base, &payload);
     if (s != STATUS_OK) {
@@ -295,7 +294,7 @@ static bool start_op(struct sample_stream *stream)
     const uint32_t k = one ? 1 : stream->request.k;
     const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
     const size_t bytes = sample_op_bytes(&stream->request, n_batches);
-    const size_t held = held_bytes(stream);
+    const size_t held = stream->held_bytes;
     const size_t share = (size_t)service->options.sample_buffer_bytes /
                          (service->sample_wanting ? service->sample_wanting : 1);
     if (held > 0 && held + bytes > share) {
@@ -318,6 +317,7 @@ static bool start_op(struct sample_stream *stream)
         stream->moved_ns = clock_now_ns();
     }
     sample_op_draw(op, service, stream->next_batch, n_batches, buffer);
+    stream->held_bytes += op->bytes;
     op->job.done = sample_streams_gathered;
     op->job.owner = stream;
     append_op(stream, op);
@@ -376,7 +376,7 @@ bool sample_stream_holds(const struct sample_stream *stream, const struct served
 {
     *table = stream->request.table;
     *who = rpc_call_peer(stream->call);
-    *bytes = held_bytes(stream);
+    *bytes = stream->held_bytes;
     *since_ns = stream->moved_ns;
     return *bytes > 0;
 }
@@ -434,6 +434,10 @@ void on_sample_sent(struct rpc_call *call)
     struct sample_stream *stream = rpc_call_state(call);
     if (stream) {
         stream->moved_ns = clock_now_ns();
+        ASSERT(stream->n_unsent > 0);
+        stream->held_bytes -= stream->unsent_bytes[stream->unsent_begin];
+        stream->unsent_begin = (stream->unsent_begin + 1) % (RPC_SEND_QUEUE_MAX + 1);
+        stream->n_unsent--;
         flush(stream);
         (void)pump(stream);
         service_settle(stream->service);
