@@ -12,7 +12,7 @@
 #define MESSAGE_SPARE   (1u << 20) /* of max_message_bytes, for everything but the rows */
 #define SNIPPETS_MAX    65536u
 #define TRANSITIONS_MAX 1024u
-#define ATTEMPTS_MAX    64u
+#define ROUNDS_MAX      64u
 #define PAYLOAD_FIELD   15 /* SampleResponse.rows */
 
 /* ---- The request ---- */
@@ -172,7 +172,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     struct served_table *table = request->table;
     op->next = NULL;
     op->gathered = false;
-    op->attempt = 0;
+    op->attempt = op->rounds = 0;
     op->buffer = buffer;
     op->first_batch = first_batch;
     op->n_batches = n_batches;
@@ -210,12 +210,17 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
             service_drop_corrupt(service, table, op->snippets[j].id);
         }
     }
-    if (++op->attempt > ATTEMPTS_MAX || table_counts(table->table)->transitions == 0) {
+    if (++op->rounds > ROUNDS_MAX || table_counts(table->table)->transitions == 0) {
         return false;
     }
+    /* Where the table was sealed meanwhile, or a sealed one has lost a corrupt episode, all is drawn
+     * anew: a response that carries a version holds that version's draws and no others. */
+    const bool all = op->version != table_version(table->table);
     op->version = table_version(table->table);
+    op->even = table_draws_evenly(table->table);
+    op->attempt = all ? 0 : op->attempt + 1;
     for (uint32_t j = 0; j < op->job.n; j++) {
-        if (op->snippets[j].result != STATUS_OK) {
+        if (all || op->snippets[j].result != STATUS_OK) {
             draw_one(op, j);
         }
     }

@@ -23,7 +23,8 @@ struct sample_op {
     const struct sample_request *request;
     struct sample_op *next;
     bool gathered;
-    uint32_t attempt;
+    uint32_t attempt; /* as table_draw takes it */
+    uint32_t rounds;  /* of drawing again */
     uint64_t first_batch;
     uint32_t n_batches;
     uint64_t version;
