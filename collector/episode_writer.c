@@ -24,6 +24,8 @@
 #define FINISH_MS       10000
 #define INSERT_RETRY_MS 500
 #define NEXT_MS         500
+#define CONNECT_MS      5000  /* a server may be away so long before a call returns and says so */
+#define WAIT_LOG_MS     60000 /* a wait that goes on is logged this often */
 
 /* The replay writer accepts no more episodes while this many bytes are not acknowledged: an episode
  * or two. With more in flight the server's samples_per_insert would delay the inserts, and acting
@@ -39,6 +41,7 @@ struct episode_writer {
     uint64_t written;             /* by this process */
     double recent[RECENT];        /* mean return over tasks of the last episodes */
     uint64_t started_ns;
+    uint64_t wait_logged_ns; /* when a wait was last logged; 0: nothing is waited for */
     struct metric *written_total, *inserted_total, *version, *episode_return[SIGNATURE_TASKS_MAX];
 };
 
@@ -57,6 +60,26 @@ static void cursor_of_sequence(unsigned char cursor[8], uint64_t sequence)
     for (size_t i = 0; i < 8; i++) {
         cursor[i] = (unsigned char)(sequence >> (8 * i));
     }
+}
+
+/* ---- Waiting ---- */
+
+/* Says what is waited for: on the status line each time, in the log at first and then once a minute.
+ * No wait of this thread is bounded in time, since the peer may return; each is visible. */
+static void report_wait(struct episode_writer *writer, const char *what, const char *reason)
+{
+    uint64_t now_ns = clock_now_ns();
+    process_report(writer->parts.process, -1, "waiting for %s: %s", what, reason);
+    if (writer->wait_logged_ns == 0 || now_ns - writer->wait_logged_ns > WAIT_LOG_MS * NS_PER_MS) {
+        writer->wait_logged_ns = now_ns;
+        log_warn("waiting for %s: %s", what, reason);
+    }
+}
+
+/* Progress was made: the next wait is logged at once. */
+static void end_wait(struct episode_writer *writer)
+{
+    writer->wait_logged_ns = 0;
 }
 
 /* ---- Inserting ---- */
@@ -80,11 +103,12 @@ static status insert_episode(struct episode_writer *writer, const struct episode
         status s = replay_writer_insert(writer->replay, episode, cursor, sizeof cursor, err);
         if (s == STATUS_OK) {
             metric_add(writer->inserted_total, 1);
+            end_wait(writer);
         }
         if (s != STATUS_UNAVAILABLE && s != STATUS_TIMEOUT && s != STATUS_FULL) {
             return s;
         }
-        log_warn("the replay server does not accept episodes; retrying: %s", err->text);
+        report_wait(writer, "the replay server", err->text);
         if (insert_should_stop(writer)) {
             return STATUS_CLOSED;
         }
@@ -138,6 +162,7 @@ static status open_replay(struct episode_writer *writer, struct err *err)
                                             .writer = writer->name,
                                             .restored = false,
                                             .max_in_flight_bytes = IN_FLIGHT_BYTES,
+                                            .connect_timeout_ms = CONNECT_MS,
                                             .stopping = insert_should_stop,
                                             .stopping_arg = writer};
     unsigned char cursor[REPLAY_CURSOR_MAX];
@@ -150,7 +175,11 @@ static status open_replay(struct episode_writer *writer, struct err *err)
         if (insert_should_stop(writer)) {
             return s == STATUS_OK ? s : STATUS_CLOSED;
         }
+        if (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
+            report_wait(writer, "the replay server", err->text);
+        }
     }
+    end_wait(writer);
     if (s != STATUS_OK) {
         return err_context(err, s, "open replay");
     }
@@ -239,11 +268,18 @@ static status write_all(struct episode_writer *writer, struct err *err)
         struct finished_episode *finished;
         status s = worker_pool_next(writer->parts.pool, NEXT_MS, &finished, err);
         if (s == STATUS_TIMEOUT) {
+            if (worker_pool_waits_for_policy(writer->parts.pool)) {
+                report_wait(writer, "the first parameters",
+                            parameters_client_connected(writer->parts.client)
+                                ? "the learner has published none yet"
+                                : "the learner is not reachable");
+            }
             continue;
         }
         if (s != STATUS_OK) {
             return s;
         }
+        end_wait(writer);
         s = write_episode(writer, finished, err);
         finished_episode_free(finished);
         if (s == STATUS_CLOSED) {
@@ -267,6 +303,9 @@ static status finish_run(struct episode_writer *writer, struct err *err)
     status s = STATUS_UNAVAILABLE;
     while ((s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) && !process_stopping(parts->process)) {
         s = parameters_client_finish(parts->client, 0, reason, writer->name, FINISH_MS, err);
+        if (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
+            report_wait(writer, "the learner, to end the run", err->text);
+        }
     }
     if (s != STATUS_OK && process_stopping(parts->process)) {
         return STATUS_OK; /* the next start asks again */
@@ -288,6 +327,7 @@ static void wait_for_replay(struct episode_writer *writer)
                      err.text);
             return;
         }
+        report_wait(writer, "the replay server to acknowledge the last episodes", err.text);
     }
 }
 

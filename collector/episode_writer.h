@@ -23,7 +23,7 @@ struct episode_writer_parts {
     struct log_store *store;
     struct worker_pool *pool;
     struct policy_cache *policies;    /* NULL: no learner to follow */
-    struct parameters_client *client; /* for finish_run; NULL otherwise */
+    struct parameters_client *client; /* that `policies` uses; NULL: no learner to follow */
 };
 
 /* Starts the thread; it stops the process when there is nothing more to write. All parts are

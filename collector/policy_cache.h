@@ -1,4 +1,5 @@
-/* The newest policy, parsed once and shared by all workers.
+/* The newest policy, parsed once and shared by all workers. At most one policy per worker and the
+ * newest are in memory: a worker takes the newest before it acts, and returns the one it had.
  *
  * Any thread may call; a mutex guards what is newest, and counts keep a policy alive while a worker
  * acts with it. */

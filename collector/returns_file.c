@@ -1,23 +1,22 @@
-/* Reading back is a search for the first line that should not be there; everything from it on is
- * cut off. */
+/* At each start the file is brought in line with the journal: lines that cannot be read, and lines of
+ * episodes that the journal does not have, are removed. Then lines are only appended. */
 #include "collector/returns_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/file.h"
+#include "common/base/line_file.h"
 #include "common/base/memory.h"
 
+#define FIXED_COLUMNS    7u /* before the returns: episode .. steps */
 #define RETURNS_FILE_MAX (1u << 30)
 #define LINE_MAX_SIZE    (512 + SIGNATURE_TASKS_MAX * (SIGNATURE_NAME_SIZE + 16))
 
 struct returns_file {
-    int fd;
+    struct line_file lines;
     const struct signature *signature;
 };
 
@@ -31,52 +30,63 @@ static int format_header(char *line, const struct signature *signature)
     return n;
 }
 
-/* Bytes of `text` up to and without the first line that is torn or of an episode after `last`. */
-static size_t good_part(const char *text, size_t header_size, uint64_t last)
+/* Is it the line of an episode up to `last`? Half a line has too few columns. */
+static bool keep_line(const char *line, size_t length, uint32_t n_columns, uint64_t last)
 {
-    size_t good = header_size;
-    for (;;) {
-        const char *line = text + good;
-        const char *end = strchr(line, '\n');
-        char *comma;
-        if (end == NULL) {
-            return good;
-        }
-        uint64_t episode = strtoull(line, &comma, 10);
-        if (comma == line || *comma != ',' || episode > last) {
-            return good;
-        }
-        good = (size_t)(end - text) + 1;
+    char *comma;
+    uint64_t episode = strtoull(line, &comma, 10); /* ends at the newline, if not before */
+    if (comma == line || *comma != ',' || episode > last) {
+        return false;
     }
+    uint32_t n = 1;
+    for (size_t i = 0; i < length; i++) {
+        n += line[i] == ',';
+    }
+    return n == n_columns;
 }
 
-static status start_or_go_on(struct returns_file *file, const char *path, uint64_t last,
-                             struct err *err)
+/* Moves the lines to keep to the front of `text`, which ends with a 0; returns their size. */
+static size_t keep_lines(char *text, size_t header_size, uint32_t n_columns, uint64_t last)
+{
+    size_t kept = header_size;
+    const char *line = text + header_size;
+    const char *end;
+    while ((end = strchr(line, '\n')) != NULL) {
+        size_t length = (size_t)(end - line) + 1;
+        if (keep_line(line, length, n_columns, last)) {
+            memmove(text + kept, line, length);
+            kept += length;
+        }
+        line = end + 1;
+    }
+    return kept;
+}
+
+/* Leaves in the file the header and the lines to keep. An absent file counts as empty. */
+static status clean_file(const char *path, const struct signature *signature, uint64_t last,
+                         struct err *err)
 {
     char header[LINE_MAX_SIZE];
-    size_t header_size = (size_t)format_header(header, file->signature);
-    void *text;
-    size_t size;
+    size_t header_size = (size_t)format_header(header, signature);
+    void *text = NULL;
+    size_t size = 0, kept = 0;
     status s = file_read(path, RETURNS_FILE_MAX, &text, &size, err);
-    if (s != STATUS_OK) {
+    if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
         return s;
     }
-    size_t good = 0;
-    if (size >= header_size) {
+    if (s == STATUS_OK && size >= header_size) {
         if (memcmp(text, header, header_size) != 0) {
-            s = err_set(err, STATUS_INVALID, "%s: expected the columns %.*s", path,
-                        (int)header_size - 1, header);
-        } else {
-            good = good_part(text, header_size, last);
+            mem_free(text);
+            return err_set(err, STATUS_INVALID, "%s: expected the columns %.*s", path,
+                           (int)header_size - 1, header);
         }
+        kept = keep_lines(text, header_size, FIXED_COLUMNS + signature->K, last);
     }
+    /* Nothing to keep: a new file, or a header that was not written completely. */
+    const struct file_part part =
+        kept > 0 ? (struct file_part){text, kept} : (struct file_part){header, header_size};
+    s = kept > 0 && kept == size ? STATUS_OK : file_replace(path, &part, 1, err);
     mem_free(text);
-    if (s == STATUS_OK && good < size && ftruncate(file->fd, (off_t)good) != 0) {
-        s = err_errno(err, errno, "truncate %s", path);
-    }
-    if (s == STATUS_OK && good == 0) {
-        s = file_write_all(file->fd, header, header_size, err);
-    }
     return s;
 }
 
@@ -88,14 +98,10 @@ status returns_file_open(struct returns_file **file, const char *path,
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
     opened->signature = signature;
-    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (opened->fd < 0) {
-        mem_free(opened);
-        return err_errno(err, errno, "open %s", path);
-    }
-    status s = start_or_go_on(opened, path, last, err);
+    status s = clean_file(path, signature, last, err);
+    s = s != STATUS_OK ? s : line_file_open(&opened->lines, path, err);
     if (s != STATUS_OK) {
-        returns_file_close(opened);
+        mem_free(opened);
         return s;
     }
     *file = opened;
@@ -115,14 +121,13 @@ status returns_file_append(struct returns_file *file, const struct finished_epis
         n += snprintf(line + n, sizeof line - (size_t)n, ",%.9g",
                       episode_return(finished->episode, signature, k));
     }
-    n += snprintf(line + n, sizeof line - (size_t)n, "\n");
-    return file_write_all(file->fd, line, (size_t)n, err);
+    return line_file_append(&file->lines, line, (size_t)n, err);
 }
 
 void returns_file_close(struct returns_file *file)
 {
     if (file != NULL) {
-        close(file->fd);
+        line_file_close(&file->lines);
         mem_free(file);
     }
 }

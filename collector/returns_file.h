@@ -1,12 +1,13 @@
-/* returns.csv: one line per kept episode, for plots and eyes.
+/* returns.csv: one line per kept episode, for plots and for people.
  *
  *     episode,wall_s,version,learner_step,acting,task,steps,return_run
  *     1,0.412,0,0,random,run,1000,3.25
  *     2,0.815,7,350,policy,run,1000,12.5
  *
  * wall_s counts from the first start of this collector. A line is written before its episode goes
- * to the journal; a restart takes away what the journal does not have, so after a crash of the
- * process lines and episodes agree. */
+ * to the journal; a restart removes lines whose episodes the journal does not have, so that after a
+ * crash of the process lines and episodes agree. Half-written lines are removed as well; they cost no
+ * other line. */
 #ifndef HINDCAST_COLLECTOR_RETURNS_FILE_H
 #define HINDCAST_COLLECTOR_RETURNS_FILE_H
 
@@ -14,8 +15,8 @@
 
 struct returns_file;
 
-/* Makes the file, or goes on in it after `last` (the last sequence in journal and shards; 0:
- * none). INVALID where it has other columns. `signature` is borrowed. */
+/* Creates the file, or continues in it after `last` (the last sequence in journal and shards; 0:
+ * none). INVALID: it has other columns. `signature` is borrowed. */
 status returns_file_open(struct returns_file **file, const char *path,
                          const struct signature *signature, uint64_t last,
                          struct err *err) MUST_CHECK;

@@ -39,6 +39,7 @@ struct worker_pool {
     uint32_t n_started; /* threads to join */
     _Atomic bool stopping;
     _Atomic uint64_t steps;
+    _Atomic uint32_t n_waiting; /* workers that wait for the first parameters */
     struct metric *steps_total;
     struct metric *failed_total;
 
@@ -65,6 +66,11 @@ void worker_pool_stop(struct worker_pool *pool)
 uint64_t worker_pool_steps(const struct worker_pool *pool)
 {
     return atomic_load_explicit(&pool->steps, memory_order_relaxed);
+}
+
+bool worker_pool_waits_for_policy(const struct worker_pool *pool)
+{
+    return atomic_load_explicit(&pool->n_waiting, memory_order_relaxed) > 0;
 }
 
 /* Waits until something changed or the time is `until_ns` (clock_now_ns); returns false in the
@@ -116,13 +122,19 @@ static status choose_policy(struct worker *worker, uint64_t sequence, struct err
         return use_policy(worker, NULL, err);
     }
     status s = refresh_policy(worker, err);
-    while (s == STATUS_OK && worker->policy == NULL && settings->wait_for_policy) {
-        if (pool_stopping(pool) || policy_cache_finished(settings->policies)) {
-            return STATUS_CLOSED;
-        }
-        clock_sleep_ms(POLICY_POLL_MS);
-        s = refresh_policy(worker, err);
+    if (s != STATUS_OK || worker->policy != NULL || !settings->wait_for_policy) {
+        return s;
     }
+    atomic_fetch_add(&pool->n_waiting, 1);
+    while (s == STATUS_OK && worker->policy == NULL) {
+        if (pool_stopping(pool) || policy_cache_finished(settings->policies)) {
+            s = STATUS_CLOSED;
+        } else {
+            clock_sleep_ms(POLICY_POLL_MS);
+            s = refresh_policy(worker, err);
+        }
+    }
+    atomic_fetch_sub(&pool->n_waiting, 1);
     return s;
 }
 

@@ -43,6 +43,8 @@ status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
 void worker_pool_stop(struct worker_pool *pool);
 /* Control steps taken so far. Any thread. */
 uint64_t worker_pool_steps(const struct worker_pool *pool);
+/* Does a worker wait for the first parameters at this moment? Any thread. */
+bool worker_pool_waits_for_policy(const struct worker_pool *pool);
 /* Stops, joins and frees. No thread may be in worker_pool_next. NULL is fine. */
 void worker_pool_free(struct worker_pool *pool);
 

@@ -22,6 +22,7 @@
 #define TAKE_MS        500
 #define FINISH_MS      5000
 #define ABSENT_SHOWN_S 5
+#define ABSENT_LOG_NS  (60 * NS_PER_S) /* an absence that goes on is logged this often */
 #define RESUME_MS      5000 /* how long to look for a learner that continues an ended run */
 
 struct follow {
@@ -34,6 +35,7 @@ struct follow {
     struct standing standing;
     struct parameters_client *client;
     struct environment_pool *pool;
+    uint64_t absence_logged_ns;                /* when the learner was last logged as absent */
     const struct parameters_snapshot *pending; /* taken, not yet handled; NULL: none */
 };
 
@@ -192,6 +194,12 @@ static status check_learner(struct follow *follow, uint64_t *absent_since_ns, st
                        follow->experiment->parameters, absent_s);
     }
     if (absent_s >= ABSENT_SHOWN_S) {
+        const uint64_t logged_ns = follow->absence_logged_ns;
+        if (logged_ns < *absent_since_ns || now_ns - logged_ns > ABSENT_LOG_NS) {
+            follow->absence_logged_ns = now_ns;
+            log_warn("waiting for the learner: it is not reachable address=%s seconds=%.0f",
+                     follow->experiment->parameters, absent_s);
+        }
         process_report(follow->process, -1, "no learner at %s for %.0f s%s",
                        follow->experiment->parameters, absent_s,
                        follow->standing.seen > 0 ? "; its run may have ended unnoticed" : "");

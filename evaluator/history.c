@@ -5,57 +5,62 @@
 #include "evaluator/history.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
 
+#define LOG_MODULE "history"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/line_file.h"
+#include "common/base/log.h"
 #include "common/base/memory.h"
 
 #define HISTORY_BYTES_MAX (1u << 30)
 
 struct history {
-    int fd;
+    struct line_file file;
     double started_s;
     pthread_mutex_t mutex; /* guards `page` */
     cJSON *page;           /* {"evaluations": records} */
     cJSON *records;        /* in it */
 };
 
-/* Adds the lines of `text`; *good: bytes of whole lines. */
-static status parse_lines(struct history *history, char *text, size_t *good, const char *path,
+/* Adds the records of `text`. A line that is not a JSON object, such as the remains of a failed write,
+ * is skipped: the lines around it are good. *whole: bytes up to the end of the last line. */
+static status parse_lines(struct history *history, char *text, size_t *whole, const char *path,
                           struct err *err)
 {
-    char *line = text;
-    for (int number = 1;; number++) {
-        char *end = strchr(line, '\n');
-        if (end == NULL) {
-            *good = (size_t)(line - text);
-            return STATUS_OK;
-        }
+    char *line = text, *end;
+    for (int number = 1; (end = strchr(line, '\n')) != NULL; number++, line = end + 1) {
         *end = '\0';
         cJSON *record = cJSON_Parse(line);
-        if (!cJSON_IsObject(record) || !cJSON_AddItemToArray(history->records, record)) {
+        if (!cJSON_IsObject(record)) {
             cJSON_Delete(record);
-            return err_set(err, STATUS_CORRUPT, "%s line %d: expected a JSON object", path, number);
+            log_warn("a line is unreadable and is skipped path=%s line=%d", path, number);
+            continue;
         }
-        line = end + 1;
+        if (!cJSON_AddItemToArray(history->records, record)) {
+            cJSON_Delete(record);
+            return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
+        }
     }
+    *whole = (size_t)(line - text);
+    return STATUS_OK;
 }
 
 static status read_file(struct history *history, const char *path, struct err *err)
 {
     void *text;
-    size_t size, good = 0;
+    size_t size, whole = 0;
     status s = file_read(path, HISTORY_BYTES_MAX, &text, &size, err);
     if (s != STATUS_OK) {
         return s;
     }
-    s = parse_lines(history, text, &good, path, err);
+    s = parse_lines(history, text, &whole, path, err);
     mem_free(text);
-    if (s == STATUS_OK && good < size && ftruncate(history->fd, (off_t)good) != 0) {
+    /* A crash may have left the beginning of a line. */
+    if (s == STATUS_OK && whole < size && ftruncate(history->file.fd, (off_t)whole) != 0) {
         s = err_errno(err, errno, "truncate %s", path);
     }
     return s;
@@ -82,15 +87,10 @@ status history_open(struct history **history, const char *path, struct err *err)
     pthread_mutex_init(&opened->mutex, NULL);
     opened->page = cJSON_CreateObject();
     opened->records = cJSON_AddArrayToObject(opened->page, "evaluations");
-    opened->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
-    status s = STATUS_OK;
-    if (opened->records == NULL) {
-        s = err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
-    } else if (opened->fd < 0) {
-        s = err_errno(err, errno, "open %s", path);
-    } else {
-        s = read_file(opened, path, err);
-    }
+    opened->file.fd = -1;
+    status s = opened->records != NULL ? line_file_open(&opened->file, path, err)
+                                       : err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
+    s = s != STATUS_OK ? s : read_file(opened, path, err);
     if (s != STATUS_OK) {
         history_close(opened);
         return s;
@@ -103,8 +103,8 @@ status history_open(struct history **history, const char *path, struct err *err)
 void history_close(struct history *history)
 {
     if (history != NULL) {
-        if (history->fd >= 0) {
-            close(history->fd);
+        if (history->file.fd >= 0) {
+            line_file_close(&history->file);
         }
         cJSON_Delete(history->page);
         pthread_mutex_destroy(&history->mutex);
@@ -112,17 +112,26 @@ void history_close(struct history *history)
     }
 }
 
+/* Appends one line that outlives a power cut when OK returns. */
 static status write_line(struct history *history, const cJSON *record, struct err *err)
 {
+    const int fd = history->file.fd;
     char *line = cJSON_PrintUnformatted(record);
     if (line == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
     }
-    size_t size = strlen(line);
-    line[size] = '\n'; /* in the place of the final 0: one write, one line */
-    status s = file_write_all(history->fd, line, size + 1, err);
+    const off_t before = lseek(fd, 0, SEEK_END);
+    status s = line_file_append(&history->file, line, strlen(line), err);
     cJSON_free(line);
-    return s == STATUS_OK ? file_sync(history->fd, err) : s;
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = file_sync(fd, err);
+    /* After a sync that failed nothing is known of the line: it is not counted as written. */
+    if (s != STATUS_OK && before >= 0 && ftruncate(fd, before) != 0) {
+        log_warn("the line of an evaluation that failed cannot be removed");
+    }
+    return s;
 }
 
 status history_append(struct history *history, cJSON *record, struct err *err)

@@ -2,8 +2,8 @@
  * memory for the admin page.
  *
  * Each line is complete in itself: run_id, version, learner_step, wall_s, return_mean, best, tasks
- * (docs/storage.md). Lines are appended and synced; a line torn by a crash is cut off at the next
- * start. */
+ * (docs/storage.md). Lines are appended and synced. A line that cannot be written is removed again
+ * (common/base/line_file.h); one that cannot be read is skipped. */
 #ifndef HINDCAST_EVALUATOR_HISTORY_H
 #define HINDCAST_EVALUATOR_HISTORY_H
 
@@ -11,7 +11,7 @@
 
 struct history;
 
-/* Reads the file, or creates it. CORRUPT names a line that cannot be read. */
+/* Reads the file, or creates it. Unreadable lines are logged and skipped. Errors as line_file_open. */
 status history_open(struct history **history, const char *path, struct err *err) MUST_CHECK;
 void history_close(struct history *history); /* NULL is fine */
 

@@ -12,6 +12,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 
 #define NOTE "evaluated/"
 
@@ -145,8 +146,9 @@ static status read_count(const struct policy *policy, const char *key, uint64_t 
 static status read_notes(const struct policy *policy, struct policy_notes *notes, struct err *err)
 {
     const char *run_id = policy_note(policy, NOTE "run_id");
-    if (run_id == NULL || strlen(run_id) >= sizeof notes->run_id) {
-        return err_set(err, STATUS_CORRUPT, "metadata " NOTE "run_id: absent or too long");
+    if (run_id == NULL || strlen(run_id) >= sizeof notes->run_id || !utf8_is_name(run_id)) {
+        return err_set(err, STATUS_CORRUPT,
+                       "metadata " NOTE "run_id: absent, too long, or with control characters");
     }
     strcpy(notes->run_id, run_id);
     status s = read_count(policy, NOTE "version", &notes->version, err);

@@ -1,9 +1,11 @@
 /* returns.csv: lines and journal agree after any crash. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "collector/returns_file.h"
+#include "common/base/file.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
@@ -71,32 +73,66 @@ static void lines_say_what_was_acted(void **state)
 static void a_restart_takes_away_what_the_journal_lacks(void **state)
 {
     (void)state;
-    scratch_write(path, HEADER "1,a\n2,b\n3,c\n4,d");
+    scratch_write(
+        path,
+        HEADER "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n3,c,0,0,random,run,1,1,1\n4,d");
     returns_file_close(open_file(2));
-    check_text(HEADER "1,a\n2,b\n");
+    check_text(HEADER "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n");
     struct returns_file *file = open_file(2);
     append(file, 3, true);
     returns_file_close(file);
-    check_text(HEADER "1,a\n2,b\n3,0.750,0,0,random,walk,1,1.5,-2\n");
+    check_text(
+        HEADER
+        "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n3,0.750,0,0,random,walk,1,1.5,-2\n");
 }
 
 static void torn_anywhere_it_opens_again(void **state)
 {
     (void)state;
-    const char *whole = HEADER "1,a\n2,b\n";
+    const char *whole = HEADER "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n";
     for (size_t n = 0; n <= strlen(whole); n++) {
         char torn[256];
         snprintf(torn, sizeof torn, "%.*s", (int)n, whole);
         scratch_write(path, torn);
         returns_file_close(open_file(2));
-        size_t good = n < strlen(HEADER)       ? 0
-                      : n == strlen(whole)     ? 8
-                      : n >= strlen(whole) - 4 ? 4
-                                               : 0;
+        const size_t line = strlen("1,a,0,0,random,run,1,1,1\n");
+        size_t good = n < strlen(HEADER)          ? 0
+                      : n == strlen(whole)        ? 2 * line
+                      : n >= strlen(whole) - line ? line
+                                                  : 0;
         char want[256];
-        snprintf(want, sizeof want, "%s%.*s", HEADER, (int)good, "1,a\n2,b\n");
+        snprintf(want, sizeof want, "%s%.*s", HEADER, (int)good,
+                 "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n");
         check_text(want);
     }
+}
+
+/* Half a line that could not be removed costs neither the lines before it nor those behind it. */
+static void half_a_line_costs_no_other(void **state)
+{
+    (void)state;
+    scratch_write(path, HEADER "1,a,0,0,random,run,1,1,1\n2,0.5\n\nx,y\n2,b,0,0,random,run,1,1,1\n"
+                               "3,c,0,0,random,run,1,1,1\n");
+    returns_file_close(open_file(3));
+    check_text(HEADER "1,a,0,0,random,run,1,1,1\n2,b,0,0,random,run,1,1,1\n"
+                      "3,c,0,0,random,run,1,1,1\n");
+}
+
+static void a_failed_write_leaves_whole_lines(void **state)
+{
+    (void)state;
+    struct returns_file *file = open_file(0);
+    append(file, 1, true);
+    struct finished_episode *finished = finished_episode_new(2, signature_width(&signature));
+    float observation[16] = {0};
+    assert_int_equal(episode_begin(finished->episode, &signature, observation, NULL), STATUS_OK);
+    file_fail_at(1, ENOSPC);
+    assert_int_equal(returns_file_append(file, finished, 1, NULL), STATUS_FULL);
+    file_fail_at(0, 0);
+    finished_episode_free(finished);
+    append(file, 2, true);
+    returns_file_close(file);
+    check_text(HEADER "1,0.250,0,0,random,walk,1,1.5,-2\n2,0.500,0,0,random,walk,1,1.5,-2\n");
 }
 
 static void other_columns_are_refused(void **state)
@@ -118,6 +154,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_restart_takes_away_what_the_journal_lacks, setup,
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(torn_anywhere_it_opens_again, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(half_a_line_costs_no_other, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(a_failed_write_leaves_whole_lines, setup,
+                                        scratch_tear_down),
         cmocka_unit_test_setup_teardown(other_columns_are_refused, setup, scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,34 @@ static void keep(const void *package, size_t size, double mean)
     }
 }
 
+/* A package whose metadata `key` is `text`. */
+static void *package_with(const char *key, const char *text, size_t *size)
+{
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    void *made;
+    void *package = policies_package(&signature, 1, false, size);
+    assert_int_equal(safetensors_parse(&file, package, *size, NULL), STATUS_OK);
+    assert_int_equal(safetensors_writer_new(&writer), STATUS_OK);
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const struct safetensors_tensor *tensor = safetensors_at(file, i);
+        assert_int_equal(safetensors_add(writer, tensor->name, tensor->type, tensor->n_dims,
+                                         tensor->shape, tensor->data, NULL),
+                         STATUS_OK);
+    }
+    for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
+        const char *name, *value;
+        safetensors_metadata_at(file, i, &name, &value);
+        assert_int_equal(
+            safetensors_note(writer, name, strcmp(name, key) == 0 ? text : value, NULL), STATUS_OK);
+    }
+    assert_int_equal(safetensors_encode(writer, &made, size, NULL), STATUS_OK);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    mem_free(package);
+    return made;
+}
+
 static void a_kept_policy_acts_as_it_did(void **state)
 {
     (void)state;
@@ -135,6 +163,30 @@ static void what_is_no_policy_is_refused(void **state)
     policy_free(policy);
 }
 
+/* Texts of a package end on terminals and in reports: control characters are refused. */
+static void control_characters_in_metadata_are_refused(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"abm\x1b[2Jpo", "abm\x07mpo", "a\xc2\x9bmpo"};
+    struct err err = {0};
+    struct policy *policy = NULL;
+    struct policy_notes notes = {"run\x1b]0;x", 1, 1, 0, 0};
+    size_t size;
+    void *package = policies_package(&signature, 1, false, &size);
+    assert_int_equal(policy_file_keep(path, package, size, &notes, &err), STATUS_OK);
+    assert_int_equal(policy_file_load(path, NULL, &notes, &err), STATUS_CORRUPT);
+    assert_null(strchr(err.text, 0x1b));
+    mem_free(package);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        package = package_with("algorithm", bad[i], &size);
+        assert_int_equal(policy_parse(&policy, package, size, &err), STATUS_CORRUPT);
+        assert_non_null(strstr(err.text, "algorithm"));
+        assert_null(strchr(err.text, 0x1b));
+        mem_free(package);
+    }
+    assert_null(policy);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +195,8 @@ int main(void)
                                         scratch_tear_down),
         cmocka_unit_test_setup_teardown(the_prior_is_a_policy_of_its_own, setup, scratch_tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_policy_is_refused, setup, scratch_tear_down),
+        cmocka_unit_test_setup_teardown(control_characters_in_metadata_are_refused, setup,
+                                        scratch_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
