@@ -1,11 +1,12 @@
-/* CSV: text with a header row of column names, one recording a file.
+/* CSV files: text with a header row of column names. A file is one recording.
  *
- * The separator is the one of comma, semicolon and tab that the header has most of. Cells may be
- * quoted (RFC 4180); lines end with LF or CRLF; a byte order mark is skipped. A cell is a number,
- * true or false, or empty: no value. A column whose first value is something else is text, and is
- * left out; a cell of a column of numbers that is none is an error with its line.
+ * The separator is comma, semicolon or tab, whichever occurs most often in the header. Cells may be
+ * quoted (RFC 4180), lines end with LF or CRLF, and a byte order mark is skipped. A cell holds a
+ * number, `true` or `false`; an empty cell is a missing value. A column whose first value is
+ * anything else is a text column and is left out. In a column of numbers, a later cell that is not
+ * a number is an error that names the line.
  *
- * The whole file is read and parsed once: a table of doubles, row by row. */
+ * csv_open reads and parses the whole file into a table of doubles, row by row. */
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -18,8 +19,10 @@
 #include "common/base/memory.h"
 #include "common/logs/log_file.h"
 
-#define CELL_SIZE 256u /* of a cell that is read as a number, or a name */
+#define CELL_SIZE 256u /* bytes of a cell, with the terminating 0 */
 
+/* An open file. Text columns have a place in `values` too, which keeps the index of a column
+ * simple; it holds NaN and is never read. */
 struct csv {
     struct log_file base;
     char *path;
@@ -28,7 +31,7 @@ struct csv {
     double *values; /* (rows, n columns) */
 };
 
-/* Where parsing stands. */
+/* The position of the parser in the text. */
 struct cursor {
     const char *at, *end;
     char separator;
@@ -37,7 +40,8 @@ struct cursor {
 
 static bool csv_recognise(const unsigned char *head, size_t n)
 {
-    /* Text without control characters, with a separator in its first line. */
+    /* Text without control characters and with a separator in its first line. JSON is not CSV,
+     * although it has commas. */
     bool separated = false, in_first = true;
     for (size_t i = 0; i < n; i++) {
         if (head[i] < 0x20 && head[i] != '\t' && head[i] != '\n' && head[i] != '\r') {
@@ -49,14 +53,15 @@ static bool csv_recognise(const unsigned char *head, size_t n)
     return separated && n > 0 && head[0] != '{' && head[0] != '[';
 }
 
-/* The cell at the cursor, unquoted, into `cell`; the cursor stands behind it, at a separator, a line
- * end or the end. */
+/* Stores the cell at the cursor, unquoted, in `cell`, and moves the cursor after it: to a
+ * separator, a line end or the end of the text. */
 static status next_cell(struct cursor *c, char cell[CELL_SIZE], struct err *err)
 {
     size_t n = 0;
     const bool quoted = c->at < c->end && *c->at == '"';
     c->at += quoted;
     for (;; c->at++) {
+        /* The end of the text also ends an unquoted cell. */
         if (c->at == c->end) {
             if (quoted) {
                 return err_set(err, STATUS_INVALID, "line %" PRIu64 ": a quote is not closed",
@@ -64,16 +69,19 @@ static status next_cell(struct cursor *c, char cell[CELL_SIZE], struct err *err)
             }
             break;
         }
+
+        /* The end of the cell: a single quote sign, or a separator or line end if unquoted. */
         if (quoted && *c->at == '"') {
             if (c->at + 1 == c->end || c->at[1] != '"') {
                 c->at++;
                 break;
             }
-            c->at++; /* two quotes stand for one */
+            c->at++; /* two quotes inside a quoted cell mean one quote */
         } else if (!quoted && (*c->at == c->separator || *c->at == '\n' || *c->at == '\r')) {
             break;
         }
-        c->line += *c->at == '\n';
+
+        c->line += *c->at == '\n'; /* quoted cells may contain line ends */
         if (n + 1 >= CELL_SIZE) {
             return err_set(err, STATUS_INVALID, "line %" PRIu64 ": a cell of more than %u bytes",
                            c->line, CELL_SIZE - 1);
@@ -81,14 +89,16 @@ static status next_cell(struct cursor *c, char cell[CELL_SIZE], struct err *err)
         cell[n++] = *c->at;
     }
     cell[n] = 0;
+
+    /* Nothing but a separator or a line end may follow a quoted cell. */
     if (c->at < c->end && *c->at != c->separator && *c->at != '\n' && *c->at != '\r') {
-        return err_set(err, STATUS_INVALID, "line %" PRIu64 ": text behind a closing quote",
+        return err_set(err, STATUS_INVALID, "line %" PRIu64 ": text after a closing quote",
                        c->line);
     }
     return STATUS_OK;
 }
 
-/* Steps over a separator: true. At a line end: steps over it, and false. */
+/* Moves the cursor past a separator and returns true, or past a line end and returns false. */
 static bool next_in_line(struct cursor *c)
 {
     if (c->at < c->end && *c->at == c->separator) {
@@ -103,6 +113,7 @@ static bool next_in_line(struct cursor *c)
     return false;
 }
 
+/* The candidate that occurs most often in the first line. */
 static char separator_of(const char *text, const char *end)
 {
     static const char candidates[] = ",;\t";
@@ -121,7 +132,7 @@ static char separator_of(const char *text, const char *end)
     return separator;
 }
 
-/* The cell without spaces around it. */
+/* Removes white space at both ends, in place. */
 static char *trim(char *cell)
 {
     while (isspace((unsigned char)*cell)) {
@@ -134,6 +145,8 @@ static char *trim(char *cell)
     return cell;
 }
 
+/* NaN for an empty cell, 1 or 0 for true or false, else the number. False if it is none of
+ * these. */
 static bool parse_number(const char *cell, double *value)
 {
     if (cell[0] == 0) {
@@ -144,12 +157,17 @@ static bool parse_number(const char *cell, double *value)
         *value = tolower((unsigned char)cell[0]) == 't';
         return true;
     }
+
+    /* The whole cell must be consumed. Overflow gives infinity, which is refused when an episode
+     * with this value is read. */
     char *end;
     errno = 0;
     *value = strtod(cell, &end);
     return *end == 0 && end != cell;
 }
 
+/* Adds a column for each cell of the first line. All columns hold numbers until a value says
+ * otherwise. */
 static status read_header(struct csv *csv, struct cursor *c, struct err *err)
 {
     char cell[CELL_SIZE];
@@ -165,11 +183,14 @@ static status read_header(struct csv *csv, struct cursor *c, struct err *err)
     return STATUS_OK;
 }
 
+/* Makes room for one more row. The size of the table is limited to LOG_FILE_BYTES_MAX. */
 static status make_row(struct csv *csv, struct err *err)
 {
     if (csv->rows < csv->capacity) {
         return STATUS_OK;
     }
+
+    /* Doubling keeps the cost of growing linear. The last doubling may exceed the limit. */
     const uint64_t capacity = csv->capacity == 0 ? 1024 : 2 * csv->capacity;
     const uint64_t n = csv->recording.n;
     if (capacity > LOG_FILE_ROWS_MAX || capacity > 2 * LOG_FILE_BYTES_MAX / (n * sizeof(double))) {
@@ -185,7 +206,8 @@ static status make_row(struct csv *csv, struct err *err)
     return STATUS_OK;
 }
 
-/* One row of cells. `seen` (columns): has this column had a value before? */
+/* Reads one row. `seen` (columns) tells whether a column has had a value before, since its first
+ * value decides whether it holds numbers or text. */
 static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err *err)
 {
     status s = make_row(csv, err);
@@ -194,6 +216,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
     }
     const uint64_t line = c->line;
     double *row = &csv->values[csv->rows * csv->recording.n];
+
     uint32_t i = 0;
     bool more = true;
     for (; more; i++) {
@@ -204,7 +227,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
         }
         more = next_in_line(c);
         if (i >= csv->recording.n) {
-            continue; /* counted, and refused below */
+            continue; /* counted for the error message below */
         }
         struct recording_column *column = &csv->recording.columns[i];
         const char *text = trim(cell);
@@ -212,6 +235,8 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
         if (column->kind == RECORDING_TEXT || text[0] == 0) {
             continue;
         }
+
+        /* The first value decides the kind of the column. */
         if (!parse_number(text, &row[i])) {
             if (seen[i]) {
                 return err_set(err, STATUS_INVALID,
@@ -222,6 +247,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
         }
         seen[i] = true;
     }
+
     if (i != csv->recording.n) {
         return err_set(err, STATUS_INVALID, "line %" PRIu64 ": has %u cells, the header has %u",
                        line, i, csv->recording.n);
@@ -232,6 +258,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
 
 static status parse(struct csv *csv, const char *text, size_t size, struct err *err)
 {
+    /* Skip a byte order mark, then read the header. */
     const size_t mark = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     struct cursor c = {text + mark, text + size, 0, 1};
     c.separator = separator_of(c.at, c.end);
@@ -239,12 +266,13 @@ static status parse(struct csv *csv, const char *text, size_t size, struct err *
     if (s != STATUS_OK) {
         return s;
     }
+
     bool *seen = mem_array(csv->recording.n, sizeof *seen);
     if (seen == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%u columns", csv->recording.n);
     }
     while (s == STATUS_OK && c.at < c.end) {
-        /* An empty line says nothing, unless there is one column only: then it is a missing value. */
+        /* An empty line is skipped. With a single column it is a row with a missing value. */
         if ((*c.at == '\n' || *c.at == '\r') && csv->recording.n > 1) {
             (void)next_in_line(&c);
             continue;
@@ -252,6 +280,8 @@ static status parse(struct csv *csv, const char *text, size_t size, struct err *
         s = read_row(csv, &c, seen, err);
     }
     mem_free(seen);
+
+    /* The number of rows is known only now. */
     for (uint32_t i = 0; i < csv->recording.n; i++) {
         csv->recording.columns[i].rows = csv->rows;
     }
@@ -267,6 +297,7 @@ static void csv_close(struct log_file *file)
     mem_free(csv);
 }
 
+/* Parses the whole file. Only the numbers are kept; the text is released. */
 static status csv_open(struct log_file **file, const char *path, struct err *err)
 {
     struct csv *csv = mem_new(sizeof *csv);
@@ -313,6 +344,7 @@ static status csv_describe(struct log_file *file, uint64_t recording_i, struct r
     return s;
 }
 
+/* Gathers one column from the rows. log_file_read has checked the range. */
 static status csv_read(struct log_file *file, uint64_t recording_i,
                        const struct recording_column *column, uint64_t first, uint64_t n,
                        double *values, struct err *err)

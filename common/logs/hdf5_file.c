@@ -1,9 +1,13 @@
-/* HDF5 of any layout that keeps time in the first dimension.
+/* HDF5 files of any layout whose datasets have time as their first dimension.
  *
- * Where the root, or its group `data`, holds groups called WORD_NUMBER (demo_0, demo_1, ..: a
- * robomimic file; episode_0, ..), each is a recording; else the whole file is one (a D4RL file).
- * Every dataset below is a column, called by its path ("obs/encoder"). Links that leave the file
- * are not followed (hdf5.h refuses them). */
+ * If the root or its group `data` has groups called WORD_NUMBER (such as demo_0 in robomimic
+ * files), each of them is a recording, in the order of their numbers. Otherwise the whole file is
+ * one recording (D4RL files). Every dataset in a recording is a column, named by its path, such as
+ * "obs/encoder".
+ *
+ * Soft and external links are not followed, and hdf5.h refuses datasets with external storage,
+ * so a log cannot make us read other files. HDF5 is not thread-safe: every function here that calls
+ * it holds hdf5_lock, or requires the caller to. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +18,7 @@
 #include "common/trajectory/hdf5.h"
 
 #define GROUPS_MAX 10000000u
-#define DEPTH_MAX  8
+#define DEPTH_MAX  8 /* levels of groups in a recording */
 
 struct hdf5_group {
     char *name;
@@ -26,10 +30,10 @@ struct hdf5_file {
     char *path;
     hid_t file;
     const char *container;     /* "/" or "/data" */
-    uint64_t n, capacity;      /* 0: the container itself is the one recording */
-    struct hdf5_group *groups; /* (n), in order of number */
+    uint64_t n, capacity;      /* n = 0: the container itself is the only recording */
+    struct hdf5_group *groups; /* (n), sorted by number */
     uint64_t open_i;           /* the recording whose group is open */
-    hid_t open;                /* -1: none */
+    hid_t open;                /* its group; -1 if none is open */
 };
 
 static bool hdf5_recognise(const unsigned char *head, size_t n)
@@ -39,7 +43,7 @@ static bool hdf5_recognise(const unsigned char *head, size_t n)
 
 /* ---- recordings ---- */
 
-/* "demo_12" -> 12. */
+/* Gets 12 from "demo_12". False if the name has another form. */
 static bool parse_group(const char *name, uint64_t *number)
 {
     const char *mark = strrchr(name, '_');
@@ -51,11 +55,14 @@ static bool parse_group(const char *name, uint64_t *number)
     return true;
 }
 
+/* What the iteration over groups carries along. */
 struct group_list {
     struct hdf5_file *file;
     bool no_memory;
 };
 
+/* A callback of H5Literate: adds a group whose name has the form of a recording. Returns 1, which
+ * ends the iteration, when memory runs out. */
 static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, void *arg)
 {
     struct group_list *list = arg;
@@ -72,7 +79,7 @@ static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, 
                                         : NULL;
         if (groups == NULL) {
             list->no_memory = true;
-            return 1; /* ends the iteration */
+            return 1;
         }
         file->groups = groups;
         file->capacity = capacity;
@@ -93,7 +100,7 @@ static int compare_groups(const void *a, const void *b)
                                   : strcmp(x->name, y->name);
 }
 
-/* With the lock held. */
+/* Lists the recordings in file->groups. The caller holds the lock. */
 static status list_groups(struct hdf5_file *file, struct err *err)
 {
     file->container = hdf5_kind_of(file->file, "data") == HDF5_GROUP ? "/data" : "/";
@@ -152,7 +159,7 @@ static status hdf5_file_open(struct log_file **out, const char *path, struct err
     if (s == STATUS_OK) {
         s = list_groups(file, err);
     } else {
-        file->file = -1;
+        file->file = -1; /* hdf5_file_close must not close it */
     }
     hdf5_unlock();
     if (s != STATUS_OK) {
@@ -169,7 +176,8 @@ static uint64_t hdf5_recordings(const struct log_file *base)
     return file->n > 0 ? file->n : 1;
 }
 
-/* The recording's group, opened; it stays open until another one is asked for. Lock held. */
+/* Opens the recording's group, which stays open until another recording is needed. The caller holds
+ * the lock. */
 static status open_recording(struct hdf5_file *file, uint64_t recording_i, struct err *err)
 {
     if (file->open >= 0 && file->open_i == recording_i) {
@@ -189,16 +197,18 @@ static status open_recording(struct hdf5_file *file, uint64_t recording_i, struc
 
 /* ---- columns ---- */
 
+/* What the iteration over datasets carries along. */
 struct column_list {
     struct recording *recording;
-    char prefix[RECORDING_NAME_SIZE];
+    char prefix[RECORDING_NAME_SIZE]; /* path of the group that is visited; empty at the top */
     int depth;
-    status s;
+    status s; /* the first error */
     struct err *err;
 };
 
 static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info, void *arg);
 
+/* Adds all datasets in the group and in the groups below it. */
 static status add_below(hid_t group, struct column_list *list)
 {
     if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_column, list) < 0 &&
@@ -217,8 +227,8 @@ static void add_dataset(hid_t parent, const char *name, const char *path, struct
         list->s = err_set(list->err, s, "%s", path);
         return;
     }
-    /* What cannot be opened as numbers over rows (a text, a scalar, a link that leaves the file) is
-     * named all the same, so that a mapping that asks for it gets a clear answer. */
+    /* Datasets that cannot be read as rows of numbers (text, scalars, links to other files) are
+     * listed too, so that a mapping that names one gets a clear error. */
     enum recording_kind kind = RECORDING_OTHER;
     uint64_t rows = 0, width = 1;
     if (s == STATUS_OK) {
@@ -235,11 +245,13 @@ static void add_dataset(hid_t parent, const char *name, const char *path, struct
         (void)H5Dclose(dataset);
     }
     if (width > UINT32_MAX) {
-        width = UINT32_MAX;
+        width = UINT32_MAX; /* shown only: the column is not readable */
     }
     list->s = recording_add(list->recording, path, kind, (uint32_t)width, rows, list->err);
 }
 
+/* A callback of H5Literate: adds a dataset, or descends into a group. Returns 1, which ends the
+ * iteration, after an error. */
 static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info, void *arg)
 {
     struct column_list *list = arg;
@@ -247,12 +259,13 @@ static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info,
     const int length =
         snprintf(path, sizeof path, "%s%s%s", list->prefix, list->prefix[0] != 0 ? "/" : "", name);
     if (info->type != H5L_TYPE_HARD || length < 0 || (size_t)length >= sizeof path) {
-        return 0; /* soft and external links, and paths that no mapping could name */
+        return 0; /* links, and paths that are too long for a mapping */
     }
     const enum hdf5_kind kind = hdf5_kind_of(parent, name);
     if (kind == HDF5_DATASET) {
         add_dataset(parent, name, path, list);
     } else if (kind == HDF5_GROUP && list->depth < DEPTH_MAX) {
+        /* The prefix is that of the subgroup during the recursion, and is then restored. */
         hid_t group = H5Gopen2(parent, name, H5P_DEFAULT);
         if (group >= 0) {
             char prefix[RECORDING_NAME_SIZE];
@@ -285,7 +298,8 @@ static status hdf5_describe(struct log_file *base, uint64_t recording_i,
     return s;
 }
 
-/* values (n, width) of HDF5's type `type` <- rows first .. first + n. Lock held. */
+/* Reads rows first .. first + n into values (n, width), converted to HDF5's type `type`. The caller
+ * holds the lock. */
 static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
                         hid_t type, void *values)
 {
@@ -293,7 +307,7 @@ static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t 
     const hsize_t count[2] = {n, shape->rank == 2 ? shape->dims[1] : 1};
     hid_t in_file = H5Dget_space(dataset);
     hid_t in_memory = H5Screate_simple(shape->rank, count, NULL);
-    const bool sound =
+    const bool valid =
         in_file >= 0 && in_memory >= 0 &&
         H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
         H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, values) >= 0;
@@ -303,10 +317,11 @@ static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t 
     if (in_memory >= 0) {
         (void)H5Sclose(in_memory);
     }
-    return sound ? STATUS_OK : STATUS_CORRUPT;
+    return valid ? STATUS_OK : STATUS_CORRUPT;
 }
 
-/* Booleans are an enumeration of small integers, which HDF5 converts to integers only. */
+/* Reads a column of booleans. h5py stores them as an enumeration, which HDF5 converts to integers
+ * but not to floating point. */
 static status read_flags(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
                          double *values)
 {
@@ -336,7 +351,8 @@ static status hdf5_read(struct log_file *base, uint64_t recording_i,
     }
     if (s == STATUS_OK) {
         if (shape.dims[0] != column->rows || shape.row_size != column->width) {
-            s = err_set(err, STATUS_CORRUPT, "%s: changed while it was read", column->name);
+            s = err_set(err, STATUS_CORRUPT, "%s: the shape has changed since the file was opened",
+                        column->name);
         } else if (n > 0) {
             s = shape.kind == H5T_ENUM
                     ? read_flags(dataset, &shape, first, n, values)

@@ -1,4 +1,8 @@
-/* The table of formats, and what is checked for all of them alike. */
+/* The table of formats, and the checks that all formats share.
+ *
+ * A format is recognised by the first bytes of a file, so names and suffixes do not matter. The
+ * functions of a format are called through its table, after the arguments have been checked
+ * here. */
 #include "common/logs/log_file.h"
 
 #include <errno.h>
@@ -8,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* CSV comes last: it has no magic number, so it takes what looks like text. */
+/* CSV comes last, since it has no magic number and accepts anything that looks like text. */
 static const struct log_format *const formats[] = {
     &log_format_hdf5,
     &log_format_npz,
@@ -21,6 +25,7 @@ const char *log_format_names(void)
     return "hdf5, npz, csv";
 }
 
+/* A linear search, since there are few formats. */
 const struct log_format *log_format_named(const char *name)
 {
     for (size_t i = 0; i < N_FORMATS; i++) {
@@ -31,8 +36,9 @@ const struct log_format *log_format_named(const char *name)
     return NULL;
 }
 
-/* head(LOG_FILE_HEAD_SIZE) <- the first bytes of a regular file; -1 when it is none or cannot be
- * read. O_NONBLOCK: a pipe that nobody writes to must not block the opening. */
+/* Reads the first bytes of a regular file into head(LOG_FILE_HEAD_SIZE). Returns their number, or
+ * -1 with errno set if it is not a regular file or cannot be read. O_NONBLOCK keeps open() from
+ * waiting for a writer when the path is a named pipe. */
 static ssize_t read_head(const char *path, unsigned char *head)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -48,12 +54,13 @@ static ssize_t read_head(const char *path, unsigned char *head)
             errno = EINVAL;
         }
     }
-    const int number = errno;
+    const int number = errno; /* close may change it */
     close(fd);
     errno = number;
     return n;
 }
 
+/* The first format that accepts the bytes, or NULL. */
 static const struct log_format *recognise(const unsigned char *head, size_t n)
 {
     for (size_t i = 0; i < N_FORMATS; i++) {
@@ -80,9 +87,8 @@ status log_file_open(struct log_file **file, const char *path, struct err *err)
     }
     const struct log_format *format = recognise(head, (size_t)n);
     if (format == NULL) {
-        return err_set(err, STATUS_INVALID,
-                       "%s: not a format that is known here; expected one of %s", path,
-                       log_format_names());
+        return err_set(err, STATUS_INVALID, "%s: the format is not supported; expected one of %s",
+                       path, log_format_names());
     }
     return format->open(file, path, err);
 }
@@ -112,8 +118,11 @@ status log_file_read(struct log_file *file, uint64_t recording_i,
                      double *values, struct err *err)
 {
     ASSERT(recording_i < log_file_recordings(file));
+
+    /* The column may come from a mapping, so its kind and rows are checked for all formats here.
+     * The second condition avoids the overflow of first + n. */
     if (column->kind != RECORDING_NUMBERS) {
-        return err_set(err, STATUS_INVALID, "%s: holds no numbers", column->name);
+        return err_set(err, STATUS_INVALID, "%s: does not hold numbers", column->name);
     }
     if (first > column->rows || n > column->rows - first) {
         return err_set(err, STATUS_INVALID, "%s: has %" PRIu64 " rows, expected at least %" PRIu64,

@@ -1,10 +1,10 @@
-/* One file of logs in somebody else's format, as a list of recordings.
+/* A log file in one of several formats, read as a list of recordings.
  *
  * A format is one source file that fills a `struct log_format`, and one line in log_file.c. It
- * recognises its files by their contents, not by their names. Files are foreign: every size is
- * checked before memory is taken, and a file can make a reader hold LOG_FILE_BYTES_MAX at most.
+ * recognises its files by their contents, not by their names. Files are not trusted: every size is
+ * checked before memory is allocated, and the values of one file take at most LOG_FILE_BYTES_MAX.
  *
- * A file is used by one thread at a time. */
+ * A file must be used by one thread at a time. */
 #ifndef HINDCAST_LOGS_LOG_FILE_H
 #define HINDCAST_LOGS_LOG_FILE_H
 
@@ -14,49 +14,52 @@
 #include "common/logs/recording.h"
 
 #define LOG_FILE_HEAD_SIZE 4096u        /* bytes that a format sees to recognise a file */
-#define LOG_FILE_BYTES_MAX (2ull << 30) /* of one file's values in memory */
-#define LOG_FILE_ROWS_MAX  100000000ull /* of one recording */
+#define LOG_FILE_BYTES_MAX (2ull << 30) /* bytes of one file's values in memory */
+#define LOG_FILE_ROWS_MAX  100000000ull /* rows of one recording */
 
-/* Every format's own structure begins with this. */
+/* The first member of every format's own structure. */
 struct log_file {
     const struct log_format *format;
 };
 
 struct log_format {
-    const char *name; /* "csv": in mappings and messages */
-    const char *what; /* "text with a header row": for people */
-    /* Does a file that begins with these n bytes (the whole file where it is shorter) have this
-     * format? */
+    const char *name; /* used in mappings and messages, such as "csv" */
+    const char *what; /* a description for users, such as "text with a header row" */
+    /* Returns whether a file with these first n bytes has this format. n is LOG_FILE_HEAD_SIZE, or
+     * less if the file is shorter. */
     bool (*recognise)(const unsigned char *head, size_t n);
-    /* Opens it. INVALID, CORRUPT, NOT_FOUND name the file. */
+    /* Opens a file. Errors (INVALID, CORRUPT, NOT_FOUND) name it. */
     status (*open)(struct log_file **file, const char *path, struct err *err);
     void (*close)(struct log_file *file);
     uint64_t (*n_recordings)(const struct log_file *file);
-    /* `recording` (cleared here) <- the columns of recording i, without values. */
+    /* Adds the columns of recording i, without values, to the empty `recording`. */
     status (*describe)(struct log_file *file, uint64_t recording_i, struct recording *recording,
                        struct err *err);
-    /* values (n, width) <- rows first .. first + n of a column that `describe` gave. Missing values
-     * are NaN. */
+    /* Reads rows first .. first + n of a column from `describe` into values (n, width). Missing
+     * values are NaN. */
     status (*read)(struct log_file *file, uint64_t recording_i,
                    const struct recording_column *column, uint64_t first, uint64_t n,
                    double *values, struct err *err);
 };
 
-/* The format of a file; NULL where it is none of those known. */
+/* Returns the format of a file, or NULL if the file has none of the formats or cannot be read. */
 const struct log_format *log_format_of(const char *path);
-/* By name; NULL where there is none. */
+/* Returns the format of this name, or NULL. */
 const struct log_format *log_format_named(const char *name);
-/* "csv, npz, hdf5": for messages. */
+/* Returns the names of all formats, separated by commas, for messages. */
 const char *log_format_names(void);
 
-/* NOT_FOUND, IO: the file cannot be read. INVALID: no format recognises it. */
+/* Opens a file. Returns NOT_FOUND or IO if it cannot be read, INVALID if no format recognises
+ * it. */
 status log_file_open(struct log_file **file, const char *path, struct err *err) MUST_CHECK;
-/* The rest calls the format. NULL is fine to close. */
+/* NULL is allowed. */
 void log_file_close(struct log_file *file);
+/* The functions below call those of the format; see struct log_format. */
 uint64_t log_file_recordings(const struct log_file *file);
+/* Replaces the contents of `recording`. */
 status log_file_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
                          struct err *err) MUST_CHECK;
-/* INVALID where the rows are not in the column, or the column has no numbers. */
+/* Returns INVALID if the column does not hold numbers or does not have these rows. */
 status log_file_read(struct log_file *file, uint64_t recording_i,
                      const struct recording_column *column, uint64_t first, uint64_t n,
                      double *values, struct err *err) MUST_CHECK;

@@ -1,5 +1,19 @@
-/* From files to episodes. The index holds, for each episode, its file, recording and rows; values
- * are read when an episode is. One file is open at a time. */
+/* Makes episodes from log files.
+ *
+ * logs_open lists the files, and logs_map builds an index with the file, recording and rows of each
+ * episode. Values are read only when an episode is read, column by column, into a scratch buffer.
+ * One file is open at a time, and its current recording stays described, so reading episodes in
+ * order opens each file once.
+ *
+ * Where the last observation of an episode is depends on the mapping. With n rows in an episode
+ * (o observation, o' next observation, a action; T transitions need T + 1 observations):
+ *
+ *     last_row            o0 a0   o1 a1   o2           T = n - 1, all rows have an observation
+ *     next_observation    o0 a0 o1'   o1 a1 o2'        T = n, the last one is o' of the last row
+ *     none, terminated    o0 a0   o1 a1                T = n, the last one is never used
+ *     none, otherwise     o0 a0   o1 (a1)              T = n - 1, the last action is dropped
+ *
+ * Formats are in log_file.h; the meaning of columns is in mapping.h. */
 #include "common/logs/logs.h"
 
 #include <dirent.h>
@@ -16,9 +30,10 @@
 #define PATH_SIZE 4096
 #define DEPTH_MAX 8
 
+/* The location of an episode: rows first .. first + n of a recording. */
 struct place {
     uint32_t file_i;
-    uint64_t recording_i, first, n; /* n rows of observations */
+    uint64_t recording_i, first, n;
 };
 
 struct logs {
@@ -32,29 +47,32 @@ struct logs {
     uint64_t n_episodes, episodes_capacity;
     struct place *episodes; /* (n_episodes) */
 
-    struct log_file *open; /* of file open_i; NULL: none */
+    struct log_file *open; /* the open file, files[open_i]; NULL if none is open */
     size_t open_i;
-    struct recording recording; /* of recording_i of the open file, where `described` */
+    struct recording recording; /* columns of recording_i of the open file, if `described` */
     bool described;
     uint64_t recording_i;
 
-    double *values; /* scratch: one column of one episode */
+    double *values; /* scratch buffer for one column of one episode */
     size_t values_capacity;
 };
 
 /* ---- files ---- */
 
+/* Adds a file to the list, if it has a known format. All files must have the same format. */
 static status add_file(struct logs *logs, const char *path, struct err *err)
 {
     const struct log_format *format = log_format_of(path);
     if (format == NULL) {
-        return STATUS_OK; /* README.md, videos, .. */
+        return STATUS_OK; /* folders of logs also hold README.md, videos, .. */
     }
     if (logs->format != NULL && logs->format != format) {
         return err_set(err, STATUS_INVALID,
                        "%s is %s and %s is %s: expected files of one format in a folder",
                        logs->files[0], logs->format->name, path, format->name);
     }
+
+    /* Append a copy of the path. */
     if (logs->n_files >= LOGS_FILES_MAX) {
         return err_set(err, STATUS_INVALID, "%s: more than %u files", logs->path, LOGS_FILES_MAX);
     }
@@ -78,10 +96,12 @@ static status add_file(struct logs *logs, const char *path, struct err *err)
 
 static int is_visible(const struct dirent *entry)
 {
-    /* A mapping that lies beside the logs is no log. */
+    /* The mapping file in a folder of logs is not itself a log. */
     return entry->d_name[0] != '.' && strcmp(entry->d_name, "mapping.yaml") != 0;
 }
 
+/* Adds the files of a folder and of its subfolders in order of name. Entries that disappear
+ * meanwhile are skipped. */
 static status add_folder(struct logs *logs, const char *folder, int depth, struct err *err)
 {
     struct dirent **entries = NULL;
@@ -115,6 +135,8 @@ status logs_open(struct logs **out, const char *path, struct err *err)
         mem_free(logs);
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
+
+    /* A single file is listed like a folder that contains it alone. */
     struct stat info;
     status s;
     if (stat(path, &info) != 0) {
@@ -125,8 +147,8 @@ status logs_open(struct logs **out, const char *path, struct err *err)
         s = add_file(logs, path, err);
     }
     if (s == STATUS_OK && logs->n_files == 0) {
-        s = err_set(err, STATUS_INVALID, "%s: holds no logs of a format that is known here (%s)",
-                    path, log_format_names());
+        s = err_set(err, STATUS_INVALID, "%s: contains no logs in a supported format (%s)", path,
+                    log_format_names());
     }
     if (s != STATUS_OK) {
         logs_close(logs);
@@ -172,6 +194,8 @@ const char *logs_path(const struct logs *logs, size_t file_i)
 status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struct err *err)
 {
     ASSERT(file_i < logs->n_files);
+
+    /* The description belongs to the file that is closed here, so it becomes invalid too. */
     if (logs->open == NULL || logs->open_i != file_i) {
         log_file_close(logs->open);
         logs->open = NULL;
@@ -187,7 +211,7 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struc
     return STATUS_OK;
 }
 
-/* Opens the file and describes the recording into logs->recording, where they are not yet. */
+/* Opens the file and describes the recording in logs->recording, unless that is already done. */
 static status go_to(struct logs *logs, size_t file_i, uint64_t recording_i, struct err *err)
 {
     struct log_file *file;
@@ -206,10 +230,12 @@ static status go_to(struct logs *logs, size_t file_i, uint64_t recording_i, stru
 
 /* ---- values ---- */
 
-/* logs->values (n, width) <- rows of the column. */
+/* Reads n rows of the column into logs->values (n, width), which grows as needed. */
 static status read_values(struct logs *logs, const struct recording_column *column, uint64_t first,
                           uint64_t n, struct err *err)
 {
+
+    /* No overflow: formats limit rows and width. */
     const uint64_t count = n * column->width;
     if (count > LOG_FILE_BYTES_MAX / sizeof(double)) {
         return err_set(err, STATUS_INVALID, "%s: %" PRIu64 " values, too many to read at once",
@@ -228,6 +254,7 @@ static status read_values(struct logs *logs, const struct recording_column *colu
 
 /* ---- index ---- */
 
+/* Adds n rows from `first` on as an episode. */
 static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i, uint64_t first,
                           uint64_t n, struct err *err)
 {
@@ -247,7 +274,8 @@ static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i
     return STATUS_OK;
 }
 
-/* A change of the column's value begins an episode. */
+/* Adds the episodes of the current recording. A new one starts wherever the value of the episode
+ * column changes. */
 static status split_by_column(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
 {
     const struct recording_column *column =
@@ -263,7 +291,7 @@ static status split_by_column(struct logs *logs, size_t file_i, uint64_t rows, s
     return s;
 }
 
-/* ends(rows) |= where the flag is set. */
+/* Sets ends[t] for the rows in which the flag is set. */
 static status mark_ends(struct logs *logs, const struct mapping_value *flag, uint64_t rows,
                         unsigned char *ends, struct err *err)
 {
@@ -278,8 +306,8 @@ static status mark_ends(struct logs *logs, const struct mapping_value *flag, uin
     return s;
 }
 
-/* The row with a flag is an episode's last. Rows behind the last flag are an episode without an
- * end: the recording stopped. */
+/* Adds the episodes of the current recording. Each ends with a row in which a flag is set. Rows
+ * after the last such row form an episode that was cut off by the end of the recording. */
 static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
 {
     unsigned char *ends = mem_array(rows, 1);
@@ -301,7 +329,7 @@ static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, st
     return s;
 }
 
-/* Episodes of the recording that is described; its shape must be that of all. */
+/* Adds the episodes of the current recording, which must have the same signature as all others. */
 static status index_recording(struct logs *logs, size_t file_i, struct err *err)
 {
     struct signature signature;
@@ -312,6 +340,9 @@ static status index_recording(struct logs *logs, size_t file_i, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+
+    /* The rows of the first observation column count; reading an episode fails if another column is
+     * shorter. */
     logs->signature = signature;
     const uint64_t rows =
         recording_find(&logs->recording, logs->mapping->observation[0].names[0])->rows;
@@ -332,6 +363,9 @@ status logs_map(struct logs *logs, const struct mapping *mapping, struct err *er
         return err_set(err, STATUS_INVALID, "%s: the mapping is for %s, the logs are %s",
                        logs->path, mapping->format, logs->format->name);
     }
+
+    /* Index every recording of every file. The first one that does not fit ends the import, since
+     * the mapping is then wrong for these logs. */
     logs->mapping = mapping;
     logs->n_episodes = 0;
     for (size_t i = 0; i < logs->n_files; i++) {
@@ -369,6 +403,8 @@ void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t 
     ASSERT(episode_i < logs->n_episodes);
     const struct place *place = &logs->episodes[episode_i];
     const char *path = logs->files[place->file_i];
+
+    /* The path alone identifies an episode that is a whole file. */
     if (logs->mapping->episodes == MAPPING_BY_RECORDING && place->recording_i == 0) {
         snprintf(text, size, "%s", path);
     } else {
@@ -379,16 +415,17 @@ void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t 
 
 /* ---- one episode ---- */
 
-/* What a piece of a row is made from: `columns` of rows first .. first + n of the recording, into
- * rows 0 .. n of the episode from offset `at` on. */
+/* One part of the rows of an episode and its source: rows first .. first + n of `columns` of the
+ * recording become rows row .. row + n of the episode, at offset `at` in each row. */
 struct piece {
-    const char *key;
+    const char *key; /* of the mapping, for messages */
     const struct mapping_columns *columns;
     uint64_t first, n;
-    uint64_t row; /* of the episode, for the first */
+    uint64_t row;
     uint32_t at;
 };
 
+/* Copies, scales and checks one part. Every value must be finite in the logs and as a float. */
 static status copy_piece(struct logs *logs, const struct piece *piece, struct episode *episode,
                          struct err *err)
 {
@@ -400,6 +437,8 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
         if (s != STATUS_OK) {
             return err_context(err, s, "%s", piece->key);
         }
+
+        /* Scatter the column into the rows. */
         for (uint64_t t = 0; t < piece->n; t++) {
             float *to = &episode->rows[(piece->row + t) * episode->W + at];
             for (uint32_t j = 0; j < column->width; j++) {
@@ -408,7 +447,7 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
                     return err_set(err, STATUS_INVALID,
                                    "%s: row %" PRIu64 " of column %s: %s, expected a finite number",
                                    piece->key, piece->first + t, column->name,
-                                   isnan(value) ? "no value" : "infinite, or beyond a float");
+                                   isnan(value) ? "no value" : "infinite or too large for a float");
                 }
                 to[j] = (float)(value * piece->columns->scale + piece->columns->offset);
             }
@@ -418,8 +457,9 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
     return STATUS_OK;
 }
 
-/* The value of transition t of the T in an episode whose rows start at `first`. A column of one row
- * says something of the whole recording, and so of its last transition. */
+/* Reads the values of T transitions into logs->values, for an episode whose rows start at `first`.
+ * The single value of a column with one row describes the whole recording (success, for example),
+ * so it counts for the last transition, and the others are 0. */
 static status read_transitions(struct logs *logs, const struct mapping_value *value, uint64_t first,
                                uint64_t T, const char *key, struct err *err)
 {
@@ -444,6 +484,7 @@ static status read_transitions(struct logs *logs, const struct mapping_value *va
     return s == STATUS_OK ? s : err_context(err, s, "%s", key);
 }
 
+/* Copies the rewards of all transitions. They are not scaled. */
 static status copy_rewards(struct logs *logs, uint64_t first, struct episode *episode,
                            struct err *err)
 {
@@ -466,7 +507,8 @@ static status copy_rewards(struct logs *logs, uint64_t first, struct episode *ep
     return STATUS_OK;
 }
 
-/* Is the flag set at the last of T transitions? Set before, it is an error: the episode goes on. */
+/* Stores whether the flag is set at the last of T transitions. Returns INVALID if it is set at an
+ * earlier one, since the episode would continue after its end. */
 static status read_flag(struct logs *logs, const struct mapping_value *flag, uint64_t first,
                         uint64_t T, const char *key, bool *set, struct err *err)
 {
@@ -479,7 +521,7 @@ static status read_flag(struct logs *logs, const struct mapping_value *flag, uin
         if (logs->values[t] > flag->above && t + 1 < T) {
             return err_set(err, STATUS_INVALID,
                            "%s: column %s is set at transition %" PRIu64
-                           ", and the episode goes on to %" PRIu64,
+                           ", but the episode continues to %" PRIu64,
                            key, flag->column, t, T - 1);
         }
         *set = logs->values[t] > flag->above;
@@ -487,7 +529,8 @@ static status read_flag(struct logs *logs, const struct mapping_value *flag, uin
     return s;
 }
 
-/* Canonical actions from physical ones, in place. */
+/* Converts physical actions to canonical ones in place. A value outside the limits is an error,
+ * except for rounding: float32 logs of a limit may exceed it slightly. */
 static status scale_actions(struct logs *logs, uint64_t first, struct episode *episode,
                             struct err *err)
 {
@@ -496,6 +539,7 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
     for (uint64_t t = 0; t < episode->T; t++) {
         float *action = &episode->rows[t * episode->W + at];
         for (uint32_t i = 0; i < signature->A; i++) {
+            /* The slack covers limits and values that were rounded separately. */
             const float low = signature->action_min[i], high = signature->action_max[i];
             const float slack = 1e-5f * (high - low);
             if (action[i] < low - slack || action[i] > high + slack) {
@@ -509,11 +553,14 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
     return STATUS_OK;
 }
 
-/* How many transitions the n rows hold, and whether the last one terminated. */
+/* Stores the number of transitions of an episode, and whether the last one terminates it. */
 static status count_transitions(struct logs *logs, const struct place *place, uint32_t *T,
                                 bool *terminated, struct err *err)
 {
     const struct mapping *mapping = logs->mapping;
+
+    /* Every row is a transition if it has its own next observation; otherwise the last row only
+     * holds the observation after the last action, or lacks it. */
     const bool all = mapping->last == MAPPING_LAST_NEXT;
     uint64_t n = place->n - (all ? 0 : 1);
     *terminated = false;
@@ -523,7 +570,8 @@ static status count_transitions(struct logs *logs, const struct place *place, ui
     }
     status s = STATUS_OK;
     if (mapping->last == MAPPING_LAST_NONE) {
-        /* The successor of the last row is not known, and not needed behind a termination. */
+        /* The observation after the last row is unknown, so its action is dropped, unless the
+         * episode terminates there and nothing after it is used. */
         s = read_flag(logs, &mapping->terminated, place->first, place->n, "terminated", terminated,
                       err);
         n += *terminated;
@@ -531,19 +579,22 @@ static status count_transitions(struct logs *logs, const struct place *place, ui
         s = read_flag(logs, &mapping->terminated, place->first, n, "terminated", terminated, err);
     }
     if (s == STATUS_OK && n == 0) {
-        s = err_set(err, STATUS_INVALID, "%" PRIu64 " row makes no transition", place->n);
+        s = err_set(err, STATUS_INVALID, "%" PRIu64 " row is too short for a transition", place->n);
     }
     *T = (uint32_t)n;
     return s;
 }
 
-/* All parts of the rows, in the row's order. */
+/* Fills the rows of an episode: observations, actions and rewards. */
 static status fill(struct logs *logs, const struct place *place, struct episode *episode,
                    struct err *err)
 {
     const struct mapping *mapping = logs->mapping;
     const uint32_t T = episode->T;
+    /* Whether the recording has a row for the observation after the last transition. */
     const bool last_row = mapping->last == MAPPING_LAST_ROW || place->n > T;
+
+    /* `at` is the offset in a row: slices of the observation come first, then the action. */
     uint32_t at = 0;
     status s = STATUS_OK;
     for (uint32_t i = 0; s == STATUS_OK && i < mapping->n_slices; i++) {
@@ -551,7 +602,8 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
             "observation", &mapping->observation[i], place->first, last_row ? T + 1ull : T, 0, at};
         s = copy_piece(logs, &rows, episode, err);
         if (s == STATUS_OK && !last_row) {
-            /* The last observation: logged beside the last action, or not needed. */
+            /* The last observation is in columns of its own. Without such columns the episode has
+             * terminated and the observation is not used, so the one before stands in for it. */
             const bool next = mapping->last == MAPPING_LAST_NEXT;
             const struct piece last = {next ? "next_observation" : "observation",
                                        next ? &mapping->next[i] : &mapping->observation[i],
@@ -563,6 +615,7 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
         }
         at += logs->signature.slices[i].size;
     }
+
     if (s == STATUS_OK) {
         const struct piece actions = {"action", &mapping->action, place->first, T, 0, at};
         s = copy_piece(logs, &actions, episode, err);
@@ -575,9 +628,13 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
 
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode, struct err *err)
 {
+    ASSERT(logs->mapping != NULL);
     ASSERT(episode_i < logs->n_episodes);
     ASSERT(episode->W == signature_width(&logs->signature));
     const struct place *place = &logs->episodes[episode_i];
+
+    /* Find out the length, make room for T + 1 rows, and fill them. The action, rewards and
+     * discount of the last row stay 0. */
     bool terminated = false;
     uint32_t T = 0;
     episode_clear(episode);
@@ -593,6 +650,8 @@ status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
         episode->T = T;
         s = fill(logs, place, episode, err);
     }
+
+    /* The discount is 1, and 0 at a termination. */
     if (s == STATUS_OK) {
         const uint32_t discount_at = signature_discount_at(&logs->signature);
         for (uint32_t t = 0; t < T; t++) {
@@ -604,6 +663,8 @@ status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
     if (s == STATUS_OK) {
         return s;
     }
+
+    /* Say which episode is bad. */
     char where[PATH_SIZE + 128];
     logs_place(logs, episode_i, where, sizeof where);
     return err_context(err, s, "%s", where);

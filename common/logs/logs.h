@@ -1,12 +1,12 @@
-/* Logs in somebody else's format: a file, or a folder of files of one format, read as episodes
- * through a mapping.
+/* Logs in foreign formats: a file, or a folder of files of one format, read as episodes through a
+ * mapping.
  *
  *     logs_open     finds the files and their format
- *     logs_map      finds the episodes, and checks that every recording has what the mapping names
- *     logs_read     makes one episode: rows of the signature, actions canonical
+ *     logs_map      finds the episodes, and checks that every recording fits the mapping
+ *     logs_read     reads one episode, as rows of the signature with canonical actions
  *
- * Errors name file, recording, row, column and value, in the units of the logs. One thread at a
- * time. */
+ * Errors name file, recording, row, column and value, in the units of the logs. Logs must be used
+ * by one thread at a time. */
 #ifndef HINDCAST_LOGS_LOGS_H
 #define HINDCAST_LOGS_LOGS_H
 
@@ -19,31 +19,33 @@
 
 struct logs;
 
-/* Opens a file, or every file of a known format in a folder, in order of name (subfolders too, at
- * most eight levels deep; names that begin with a dot are passed over). INVALID: there is none, or
- * they differ in format; the text names what is there. */
+/* Finds the logs: the file `path`, or all files with a known format in the folder `path` and its
+ * subfolders (at most eight levels deep), in order of name. Names that begin with a dot are
+ * skipped. Returns INVALID if there are no logs or if their formats differ. */
 status logs_open(struct logs **logs, const char *path, struct err *err) MUST_CHECK;
-void logs_close(struct logs *logs); /* NULL is fine */
+/* NULL is allowed. */
+void logs_close(struct logs *logs);
 
 const struct log_format *logs_format(const struct logs *logs);
 size_t logs_n_files(const struct logs *logs);
 const char *logs_path(const struct logs *logs, size_t file_i);
-/* File i, opened; it stays open until another one is asked for. Not to be closed. */
+/* Opens file i. It belongs to `logs` and stays open until another file is needed. */
 status logs_file(struct logs *logs, size_t file_i, struct log_file **file,
                  struct err *err) MUST_CHECK;
 
-/* Reads the logs as `mapping` says, which is borrowed until logs_close. INVALID where a recording
- * does not fit it. */
+/* Finds the episodes according to `mapping`, which must stay valid until logs_close. Returns
+ * INVALID if a recording does not fit it. */
 status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err) MUST_CHECK;
 const struct signature *logs_signature(const struct logs *logs);
 uint64_t logs_n_episodes(const struct logs *logs);
 
-/* Episode i into `episode`, which is of the signature's width. Its identity is left alone.
- * INVALID, CORRUPT: this episode is bad, others may be fine. */
+/* Reads episode i into `episode`, which has the signature's width. Its identity is not changed.
+ * Returns INVALID or CORRUPT if this episode is bad; others can still be read. */
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
                  struct err *err) MUST_CHECK;
 
-/* `text` <- where episode i stands: "rec_003.csv" or "logs.hdf5, recording 12, rows 40..81". */
+/* Stores the location of episode i in `text`: "rec_003.csv" or "logs.hdf5, recording 12, rows
+ * 40..81". */
 void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t size);
 
 #endif

@@ -1,5 +1,7 @@
-/* A mapping in memory: its columns, and the signature that follows from them. The file is
- * mapping_file.c. */
+/* Mappings in memory, and the signature that a mapping gives for a recording.
+ *
+ * mapping_signature is also the check that a recording fits a mapping: every column must exist,
+ * hold numbers and have the right width. Reading and writing mapping files is in mapping_file.c. */
 #include "common/logs/mapping.h"
 
 #include <stdio.h>
@@ -12,6 +14,7 @@ void mapping_init(struct mapping *mapping)
     *mapping = (struct mapping){.last = MAPPING_LAST_ROW};
 }
 
+/* Leaves an empty mapping, so that a second call is harmless. */
 void mapping_fini(struct mapping *mapping)
 {
     for (uint32_t i = 0; i < SIGNATURE_SLICES_MAX; i++) {
@@ -22,14 +25,18 @@ void mapping_fini(struct mapping *mapping)
     mapping_init(mapping);
 }
 
+/* Appends a copy of the name. */
 status mapping_columns_add(struct mapping_columns *columns, const char *name, struct err *err)
 {
     if (columns->n == 0) {
-        columns->scale = 1;
+        columns->scale = 1; /* columns that are all zero have no scale yet */
     }
     if (strlen(name) >= RECORDING_NAME_SIZE || columns->n >= SIGNATURE_OBSERVATION_MAX) {
-        return err_set(err, STATUS_INVALID, "\"%.40s\": no column can have this name", name);
+        return err_set(err, STATUS_INVALID,
+                       "\"%.40s\": too long for a column's name, or too many columns", name);
     }
+
+    /* Lists are short, so they grow by one name at a time. */
     void *names = mem_resize(columns->names, columns->n + 1, sizeof *columns->names);
     if (names == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "columns of a mapping");
@@ -39,7 +46,7 @@ status mapping_columns_add(struct mapping_columns *columns, const char *name, st
     return STATUS_OK;
 }
 
-/* The column that `key` of the mapping asks for. */
+/* Finds the column that `key` of the mapping names. It must hold numbers. */
 static status find(const struct recording *recording, const char *key, const char *name,
                    const struct recording_column **column, struct err *err)
 {
@@ -48,14 +55,14 @@ static status find(const struct recording *recording, const char *key, const cha
         return err_set(err, STATUS_INVALID, "%s: the logs have no column \"%s\"", key, name);
     }
     if (found->kind != RECORDING_NUMBERS) {
-        return err_set(err, STATUS_INVALID, "%s: column \"%s\" holds no numbers that can be read",
-                       key, name);
+        return err_set(err, STATUS_INVALID, "%s: column \"%s\" does not hold readable numbers", key,
+                       name);
     }
     *column = found;
     return STATUS_OK;
 }
 
-/* *width <- values in a row of the columns together. */
+/* Stores the number of values in a row of all columns together. */
 static status width_of(const struct mapping_columns *columns, const struct recording *recording,
                        const char *key, uint64_t *width, struct err *err)
 {
@@ -71,6 +78,7 @@ static status width_of(const struct mapping_columns *columns, const struct recor
     return STATUS_OK;
 }
 
+/* Checks the column of a reward or flag: one number in each row. No column is fine. */
 static status check_value(const struct mapping_value *value, const struct recording *recording,
                           const char *key, struct err *err)
 {
@@ -80,13 +88,13 @@ static status check_value(const struct mapping_value *value, const struct record
     const struct recording_column *column = NULL;
     const status s = find(recording, key, value->column, &column, err);
     if (s == STATUS_OK && column->width != 1) {
-        return err_set(err, STATUS_INVALID, "%s: column \"%s\" has %u values a row, expected 1",
+        return err_set(err, STATUS_INVALID, "%s: column \"%s\" has %u values per row, expected 1",
                        key, value->column, column->width);
     }
     return s;
 }
 
-/* Slices and their sizes; next_observation has the same shape. */
+/* Fills the slices of the signature. Columns of next_observation must have the same sizes. */
 static status observation_signature(const struct mapping *mapping,
                                     const struct recording *recording, struct signature *signature,
                                     struct err *err)
@@ -94,6 +102,7 @@ static status observation_signature(const struct mapping *mapping,
     status s = STATUS_OK;
     signature->n_slices = mapping->n_slices;
     for (uint32_t i = 0; s == STATUS_OK && i < mapping->n_slices; i++) {
+        /* `key` names the part of the mapping that an error is about. */
         uint64_t width, next_width;
         char key[SIGNATURE_NAME_SIZE + 32];
         snprintf(key, sizeof key, "observation: %s", mapping->slices[i]);
@@ -104,6 +113,8 @@ static status observation_signature(const struct mapping *mapping,
             snprintf(key, sizeof key, "next_observation: %s", mapping->slices[i]);
             s = width_of(&mapping->next[i], recording, key, &next_width, err);
         }
+
+        /* The width is checked here because the signature stores it in 32 bits. */
         if (s == STATUS_OK && (width > SIGNATURE_OBSERVATION_MAX || width != next_width)) {
             s = err_set(err, STATUS_INVALID, "%s: %llu values, expected %llu, at most %u", key,
                         (unsigned long long)next_width, (unsigned long long)width,
@@ -117,6 +128,7 @@ static status observation_signature(const struct mapping *mapping,
     return s;
 }
 
+/* Fills the actions of the signature. The limits must have one value for each component. */
 static status action_signature(const struct mapping *mapping, const struct recording *recording,
                                struct signature *signature, struct err *err)
 {
@@ -146,6 +158,8 @@ status mapping_signature(const struct mapping *mapping, const struct recording *
     if (s == STATUS_OK) {
         s = action_signature(mapping, recording, &made, err);
     }
+
+    /* Columns with one value in each row. */
     made.K = mapping->K;
     for (uint32_t k = 0; s == STATUS_OK && k < mapping->K; k++) {
         memcpy(made.rewards[k], mapping->rewards[k], SIGNATURE_NAME_SIZE);
@@ -157,12 +171,16 @@ status mapping_signature(const struct mapping *mapping, const struct recording *
     if (s == STATUS_OK) {
         s = check_value(&mapping->timeout, recording, "timeout", err);
     }
+
+    /* The column that numbers the episodes is checked like a reward. */
     if (s == STATUS_OK && mapping->episodes == MAPPING_BY_COLUMN) {
         const struct mapping_value column = {.column = {0}};
         struct mapping_value by = column;
         memcpy(by.column, mapping->episode_column, sizeof by.column);
         s = check_value(&by, recording, "episodes: column", err);
     }
+
+    /* Names, limits and sizes must make a valid signature. */
     if (s == STATUS_OK) {
         s = signature_check(&made, err);
     }

@@ -1,5 +1,9 @@
-/* A mapping as a YAML file. libyaml loads the document as a tree of nodes; each node carries its
- * line, which errors name. Unknown keys are errors: a misspelt key must not be ignored. */
+/* Reads and writes mappings as YAML.
+ *
+ * libyaml loads the document as a tree of nodes, and each node has its line, which error messages
+ * name. Every YAML mapping is read by read_keys with a function that handles one key at a time.
+ * Unknown and repeated keys are errors, so that a misspelt key is not ignored silently. Whether the
+ * columns exist is checked later, by mapping_signature. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/logs/mapping.h"
 
+/* A file that is being read. */
 struct document {
     yaml_document_t yaml;
     const char *path;
@@ -19,6 +24,7 @@ struct document {
 static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
     PRINTF_LIKE(3, 4);
 
+/* Sets an error with the file and the line of the node. */
 static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
 {
     char text[512];
@@ -34,7 +40,7 @@ static yaml_node_t *node_of(struct document *d, int id)
     return yaml_document_get_node(&d->yaml, id);
 }
 
-/* The text of a scalar; NULL for another kind, or with a zero byte inside. */
+/* Returns the text of a scalar, or NULL if the node is not a scalar or its text contains a 0. */
 static const char *scalar(const yaml_node_t *node)
 {
     if (node == NULL || node->type != YAML_SCALAR_NODE ||
@@ -44,8 +50,9 @@ static const char *scalar(const yaml_node_t *node)
     return (const char *)node->data.scalar.value;
 }
 
-/* ---- kinds of value ---- */
+/* ---- values ---- */
 
+/* Reads a text that fits `size` bytes with its terminating 0. */
 static status read_text(struct document *d, const yaml_node_t *node, const char *key, char *text,
                         size_t size)
 {
@@ -57,6 +64,7 @@ static status read_text(struct document *d, const yaml_node_t *node, const char 
     return STATUS_OK;
 }
 
+/* Reads a finite number. */
 static status read_number(struct document *d, const yaml_node_t *node, const char *key,
                           double *number)
 {
@@ -71,7 +79,7 @@ static status read_number(struct document *d, const yaml_node_t *node, const cha
     return STATUS_OK;
 }
 
-/* One of the n choices. */
+/* Reads one of n words; stores its index. The error lists all of them. */
 static status read_choice(struct document *d, const yaml_node_t *node, const char *key,
                           const char *const *choices, int n, int *choice)
 {
@@ -82,16 +90,18 @@ static status read_choice(struct document *d, const yaml_node_t *node, const cha
             *choice = i;
             return STATUS_OK;
         }
+        /* "a, b or c" */
         strncat(expected, i == 0 ? "" : i + 1 < n ? ", " : " or ", 5);
         strncat(expected, choices[i], 32);
     }
     return refuse(d, node, "%s: expected %s", key, expected);
 }
 
-/* A name, or a list of names. */
+/* Reads a name or a list of names. */
 static status read_columns(struct document *d, const yaml_node_t *node, const char *key,
                            struct mapping_columns *columns)
 {
+    /* A single name needs no brackets. */
     if (scalar(node) != NULL) {
         return mapping_columns_add(columns, scalar(node), d->err);
     }
@@ -113,6 +123,7 @@ static status read_columns(struct document *d, const yaml_node_t *node, const ch
     return STATUS_OK;
 }
 
+/* Reads a list with one number for each component of the action. */
 static status read_numbers(struct document *d, const yaml_node_t *node, const char *key,
                            double numbers[SIGNATURE_ACTIONS_MAX], uint32_t *n)
 {
@@ -133,12 +144,14 @@ static status read_numbers(struct document *d, const yaml_node_t *node, const ch
     return STATUS_OK;
 }
 
-/* ---- mappings of keys ---- */
+/* ---- keys ---- */
 
-/* What one key of a YAML mapping sets. */
+/* Handles one key of a YAML mapping. */
 typedef status (*key_reader)(struct document *d, const char *key, const yaml_node_t *key_node,
                              const yaml_node_t *value, void *arg);
 
+/* Calls `read` for each key of a YAML mapping. A key that occurs twice is an error. `where` names
+ * the mapping in errors. */
 static status read_keys(struct document *d, const yaml_node_t *node, const char *where,
                         key_reader read, void *arg)
 {
@@ -152,9 +165,11 @@ static status read_keys(struct document *d, const yaml_node_t *node, const char 
         if (scalar(key) == NULL) {
             return refuse(d, key, "%s: expected a key", where);
         }
+
+        /* libyaml accepts repeated keys. Mappings are small, so all earlier keys are compared. */
         for (yaml_node_pair_t *other = node->data.mapping.pairs.start; other < pair; other++) {
             if (strcmp(scalar(node_of(d, other->key)), scalar(key)) == 0) {
-                return refuse(d, key, "%s: %s is there twice", where, scalar(key));
+                return refuse(d, key, "%s: %s is given twice", where, scalar(key));
             }
         }
         s = read(d, scalar(key), key, node_of(d, pair->value), arg);
@@ -162,44 +177,49 @@ static status read_keys(struct document *d, const yaml_node_t *node, const char 
     return s;
 }
 
+/* A slice that is being read. The keys may come in any order, and mapping_columns_add sets the
+ * scale of the first column, so scale and offset are kept apart until all keys are read. */
+struct slice {
+    struct mapping_columns columns;
+    double scale, offset;
+};
+
+/* A key of a slice. */
 static status read_slice_key(struct document *d, const char *key, const yaml_node_t *key_node,
                              const yaml_node_t *value, void *arg)
 {
-    struct mapping_columns *columns = arg;
+    struct slice *slice = arg;
     if (strcmp(key, "columns") == 0) {
-        return read_columns(d, value, key, columns);
+        return read_columns(d, value, key, &slice->columns);
     }
     if (strcmp(key, "scale") == 0) {
-        return read_number(d, value, key, &columns->scale);
+        return read_number(d, value, key, &slice->scale);
     }
     if (strcmp(key, "offset") == 0) {
-        return read_number(d, value, key, &columns->offset);
+        return read_number(d, value, key, &slice->offset);
     }
     return refuse(d, key_node, "\"%s\": expected columns, scale or offset", key);
 }
 
-/* [a, b], or {columns: [a, b], scale: 2, offset: 1}. */
+/* Reads a slice: [a, b], or {columns: [a, b], scale: 2, offset: 1}. */
 static status read_slice(struct document *d, const char *name, const yaml_node_t *value,
                          struct mapping_columns *columns)
 {
     if (value->type != YAML_MAPPING_NODE) {
         return read_columns(d, value, name, columns);
     }
-    double scale = 1, offset = 0;
-    struct mapping_columns read = {.scale = NAN, .offset = NAN};
-    const status s = read_keys(d, value, name, read_slice_key, &read);
-    /* mapping_columns_add sets the scale with the first column, which may come after the key. */
-    scale = isnan(read.scale) ? scale : read.scale;
-    offset = isnan(read.offset) ? offset : read.offset;
-    *columns = read;
-    columns->scale = scale;
-    columns->offset = offset;
+    struct slice slice = {.scale = 1};
+    const status s = read_keys(d, value, name, read_slice_key, &slice);
+    *columns = slice.columns; /* on error too: the mapping releases them */
+    columns->scale = slice.scale;
+    columns->offset = slice.offset;
     if (s == STATUS_OK && columns->n == 0) {
         return refuse(d, value, "%s: columns are missing", name);
     }
     return s;
 }
 
+/* A key of `observation`: the name of a slice. */
 static status read_observation(struct document *d, const char *key, const yaml_node_t *key_node,
                                const yaml_node_t *value, void *arg)
 {
@@ -212,6 +232,7 @@ static status read_observation(struct document *d, const char *key, const yaml_n
     return s == STATUS_OK ? read_slice(d, key, value, &mapping->observation[i]) : s;
 }
 
+/* A key of `next_observation`, which must name a slice of `observation`. */
 static status read_next(struct document *d, const char *key, const yaml_node_t *key_node,
                         const yaml_node_t *value, void *arg)
 {
@@ -222,9 +243,11 @@ static status read_next(struct document *d, const char *key, const yaml_node_t *
         }
     }
     return refuse(d, key_node,
-                  "next_observation: \"%s\" is no slice of observation, which comes first", key);
+                  "next_observation: \"%s\" is not a slice of observation, which must come first",
+                  key);
 }
 
+/* A key of `action`. */
 static status read_action(struct document *d, const char *key, const yaml_node_t *key_node,
                           const yaml_node_t *value, void *arg)
 {
@@ -241,6 +264,8 @@ static status read_action(struct document *d, const char *key, const yaml_node_t
     } else {
         return refuse(d, key_node, "action: \"%s\": expected columns, min or max", key);
     }
+
+    /* Whichever of min and max comes second must have the length of the first. */
     if (s == STATUS_OK && mapping->A != 0 && mapping->A != n) {
         return refuse(d, value, "action: min and max differ in length");
     }
@@ -248,6 +273,7 @@ static status read_action(struct document *d, const char *key, const yaml_node_t
     return s;
 }
 
+/* A key of a reward or flag. */
 static status read_value_key(struct document *d, const char *key, const yaml_node_t *key_node,
                              const yaml_node_t *value, void *arg)
 {
@@ -268,7 +294,7 @@ static status read_value_key(struct document *d, const char *key, const yaml_nod
     return refuse(d, key_node, "\"%s\": expected column, row or above", key);
 }
 
-/* A column's name, or {column: success, row: next, above: 0.5}. */
+/* Reads a column's name, or {column: success, row: next, above: 0.5}. */
 static status read_value(struct document *d, const char *key, const yaml_node_t *node,
                          struct mapping_value *value)
 {
@@ -282,6 +308,7 @@ static status read_value(struct document *d, const char *key, const yaml_node_t 
     return s;
 }
 
+/* A key of `rewards`: the name of a reward. */
 static status read_reward(struct document *d, const char *key, const yaml_node_t *key_node,
                           const yaml_node_t *value, void *arg)
 {
@@ -294,6 +321,7 @@ static status read_reward(struct document *d, const char *key, const yaml_node_t
     return s == STATUS_OK ? read_value(d, key, value, &mapping->reward[k]) : s;
 }
 
+/* A key of `episodes`. */
 static status read_episodes(struct document *d, const char *key, const yaml_node_t *key_node,
                             const yaml_node_t *value, void *arg)
 {
@@ -311,11 +339,14 @@ static status read_episodes(struct document *d, const char *key, const yaml_node
     return refuse(d, key_node, "episodes: \"%s\": expected by or column", key);
 }
 
+/* A key at the top of the file. */
 static status read_top(struct document *d, const char *key, const yaml_node_t *key_node,
                        const yaml_node_t *value, void *arg)
 {
     static const char *const lasts[] = {"last_row", "next_observation", "none"};
     struct mapping *mapping = arg;
+
+    /* The words of a choice are in the order of its enumeration. */
     if (strcmp(key, "format") == 0) {
         return read_text(d, value, key, mapping->format, sizeof mapping->format);
     }
@@ -349,10 +380,11 @@ static status read_top(struct document *d, const char *key, const yaml_node_t *k
     if (strcmp(key, "timeout") == 0) {
         return read_value(d, key, value, &mapping->timeout);
     }
-    return refuse(d, key_node, "\"%s\" is no key of a mapping", key);
+    return refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
 }
 
-/* What must be there, and what must go together. */
+/* Checks that required keys are present and that keys agree with one another. This needs the whole
+ * file, since keys may come in any order; only next_observation must follow observation. */
 static status check_whole(struct document *d, const struct mapping *mapping)
 {
     const char *why = NULL;
@@ -376,6 +408,8 @@ static status check_whole(struct document *d, const struct mapping *mapping)
     return why == NULL ? STATUS_OK : err_set(d->err, STATUS_INVALID, "%s: %s", d->path, why);
 }
 
+/* Parses the text and reads it into an initialised mapping. On error the mapping is partly
+ * filled. */
 static status read_document(struct document *d, const char *text, size_t size,
                             struct mapping *mapping)
 {
@@ -383,6 +417,9 @@ static status read_document(struct document *d, const char *text, size_t size,
     if (yaml_parser_initialize(&parser) == 0) {
         return err_set(d->err, STATUS_NO_MEMORY, "%s", d->path);
     }
+
+    /* libyaml reports its own failures in the parser; everything else is reported by the
+     * readers. */
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     status s = STATUS_OK;
     if (yaml_parser_load(&parser, &d->yaml) == 0) {
@@ -412,6 +449,8 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+
+    /* Errors go through document.err, which must not be NULL. */
     struct err reason = {0};
     struct document document = {.path = path, .err = err != NULL ? err : &reason};
     struct mapping read;
@@ -426,8 +465,13 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
     return STATUS_OK;
 }
 
-/* ---- writing ---- */
+/* ---- writing ----
+ *
+ * Names are quoted wherever they come from the logs, since they may contain any character. The
+ * names of slices and rewards need no quotes: signature_check allows letters, digits and _./-
+ * only. */
 
+/* Writes the short form without a scale: [a, b]. */
 static void write_columns(struct text *text, const struct mapping_columns *columns)
 {
     const bool scaled = columns->scale != 1 || columns->offset != 0;
@@ -457,6 +501,7 @@ static void write_numbers(struct text *text, const char *key, const double *numb
     text_add(text, "]\n");
 }
 
+/* Writes a reward or flag, or nothing if it is not logged. */
 static void write_value(struct text *text, const char *key, const struct mapping_value *value)
 {
     if (value->column[0] == 0) {
@@ -476,6 +521,8 @@ void mapping_write(const struct mapping *mapping, struct text *text)
 {
     static const char *const ways[] = {"recording", "column", "flags"};
     static const char *const lasts[] = {"last_row", "next_observation", "none"};
+
+    /* How the logs are cut into episodes. */
     text_format(text, "format: %s\ncontrol_period_s: ", mapping->format);
     text_add_number(text, mapping->control_period_s);
     text_format(text, "\nepisodes: {by: %s", ways[mapping->episodes]);
@@ -483,6 +530,8 @@ void mapping_write(const struct mapping *mapping, struct text *text)
         text_add(text, ", column: ");
         text_add_quoted(text, mapping->episode_column);
     }
+
+    /* Observations. `next_observation` follows `observation`, as read_next requires. */
     text_add(text, "}\nobservation:\n");
     for (uint32_t i = 0; i < mapping->n_slices; i++) {
         text_format(text, "  %s: ", mapping->slices[i]);
@@ -496,6 +545,8 @@ void mapping_write(const struct mapping *mapping, struct text *text)
             write_columns(text, &mapping->next[i]);
         }
     }
+
+    /* Actions, rewards and flags. */
     text_add(text, "action:\n  columns: ");
     write_columns(text, &mapping->action);
     write_numbers(text, "min", mapping->action_min, mapping->A);

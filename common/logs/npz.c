@@ -1,11 +1,12 @@
-/* npz: a zip archive of NumPy arrays, one recording a file, one column an array.
+/* npz files: zip archives of NumPy arrays. A file is one recording and each array is a column.
  *
- * An array (T, ..) is a column of T rows; an array without dimensions (a success flag, say) is a
- * column of one row. Little-endian numbers and booleans are read; text, objects and other types are
- * left out. libzip reads the archive and checks each member's checksum. An array is decompressed
- * when it is first read, and kept: together at most LOG_FILE_BYTES_MAX.
+ * An array (T, ..) is a column of T rows; an array without dimensions, such as a success flag, is a
+ * column of one row. Little-endian numbers and booleans are read. Text, objects and other types are
+ * left out. libzip reads the archive and verifies the checksum of each member. An array is
+ * decompressed when it is first read, and then kept; all arrays together take at most
+ * LOG_FILE_BYTES_MAX.
  *
- * The .npy header inside each member is a Python dictionary in text:
+ * Each member starts with an .npy header, which contains a Python dictionary as text:
  *
  *     \x93NUMPY major minor header_size(2 or 4 bytes)
  *     {'descr': '<f8', 'fortran_order': False, 'shape': (121, 3), }
@@ -23,11 +24,12 @@
 #define HEADER_SIZE_MAX 65536u
 #define RANK_MAX        8
 
+/* The kinds of numbers that are read. Booleans are unsigned numbers of one byte. */
 enum element { ELEMENT_NONE, ELEMENT_FLOAT, ELEMENT_SIGNED, ELEMENT_UNSIGNED };
 
 struct array {
-    zip_uint64_t member;
-    uint64_t data_at; /* bytes of header before the data */
+    zip_uint64_t member; /* index in the archive */
+    uint64_t data_at;    /* bytes before the data */
     enum element element;
     uint32_t element_size;
     uint64_t rows;
@@ -41,12 +43,12 @@ struct npz {
     zip_t *zip;
     struct recording recording;
     struct array *arrays; /* one for each column */
-    uint64_t bytes;       /* of values held */
+    uint64_t bytes;       /* size of all values in memory */
 };
 
 static bool npz_recognise(const unsigned char *head, size_t n)
 {
-    /* A zip archive whose first member is called something.npy. */
+    /* A zip archive whose first member has a name that ends in .npy. */
     if (n < 30 || memcmp(head, "PK\3\4", 4) != 0) {
         return false;
     }
@@ -54,12 +56,13 @@ static bool npz_recognise(const unsigned char *head, size_t n)
     return name_size > 4 && 30 + name_size <= n && memcmp(head + 26 + name_size, ".npy", 4) == 0;
 }
 
+/* Sets an error with libzip's own text. */
 static status zip_error_of(struct npz *npz, status code, const char *what, struct err *err)
 {
     return err_set(err, code, "%s: %s: %s", npz->path, what, zip_strerror(npz->zip));
 }
 
-/* All n bytes, or false. */
+/* Reads n bytes. Returns false if there are fewer or on an error. */
 static bool read_bytes(zip_file_t *member, void *bytes, uint64_t n)
 {
     for (uint64_t at = 0; at < n;) {
@@ -72,7 +75,7 @@ static bool read_bytes(zip_file_t *member, void *bytes, uint64_t n)
     return true;
 }
 
-/* The text behind 'key': in the header's dictionary; NULL where it is not there. */
+/* Returns the text after `'key':` in the header's dictionary, or NULL if the key is missing. */
 static const char *value_of(const char *header, const char *key)
 {
     const char *at = strstr(header, key);
@@ -88,11 +91,14 @@ static const char *value_of(const char *header, const char *key)
     return at + strspn(at, " ");
 }
 
+/* Parses a type such as '<f8' or '|b1'. Leaves ELEMENT_NONE if the type is not supported. */
 static void parse_element(struct array *array, const char *text)
 {
     if (text[0] != '\'' || (text[1] != '<' && text[1] != '|')) {
         return;
     }
+
+    /* A letter for the kind and the size in bytes. */
     const unsigned long size = strtoul(text + 3, NULL, 10);
     const bool whole = size == 1 || size == 2 || size == 4 || size == 8;
     if (text[2] == 'f' && (size == 4 || size == 8)) {
@@ -105,12 +111,15 @@ static void parse_element(struct array *array, const char *text)
     array->element_size = (uint32_t)size;
 }
 
-/* rows and width from "(121, 3)"; false where it is no shape, or an absurd one. */
+/* Gets rows and width from a shape such as "(121, 3)". Returns false if the text is not a shape, or
+ * if the array would be too large. */
 static bool parse_shape(struct array *array, const char *text, int *rank)
 {
     if (*text++ != '(') {
         return false;
     }
+
+    /* The first dimension is time; the product of the others is the width. */
     array->rows = 1;
     array->width = 1;
     for (*rank = 0;; ++*rank) {
@@ -134,62 +143,69 @@ static bool parse_shape(struct array *array, const char *text, int *rank)
     }
 }
 
-/* What the member's header says. INVALID: it is no .npy. */
+/* Reads the header of a member. Returns CORRUPT if it is not a valid .npy header. */
 static status read_header(struct npz *npz, struct array *array, const char *name, struct err *err)
 {
     zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
     if (member == NULL) {
         return zip_error_of(npz, STATUS_CORRUPT, name, err);
     }
+
+    /* Version 1 has a header size of 2 bytes, later versions have 4. */
     unsigned char magic[12];
     uint64_t size = 0;
-    bool sound = read_bytes(member, magic, 10) && memcmp(magic, "\x93NUMPY", 6) == 0;
-    if (sound && magic[6] == 1) {
+    bool valid = read_bytes(member, magic, 10) && memcmp(magic, "\x93NUMPY", 6) == 0;
+    if (valid && magic[6] == 1) {
         size = (uint64_t)magic[8] | (uint64_t)magic[9] << 8;
         array->data_at = 10 + size;
-    } else if (sound && read_bytes(member, magic + 10, 2)) {
+    } else if (valid && read_bytes(member, magic + 10, 2)) {
         size = (uint64_t)magic[8] | (uint64_t)magic[9] << 8 | (uint64_t)magic[10] << 16 |
                (uint64_t)magic[11] << 24;
         array->data_at = 12 + size;
     } else {
-        sound = false;
+        valid = false;
     }
-    char *header = sound && size <= HEADER_SIZE_MAX ? mem_new(size + 1) : NULL;
-    sound = header != NULL && read_bytes(member, header, size);
+    char *header = valid && size <= HEADER_SIZE_MAX ? mem_new(size + 1) : NULL;
+    valid = header != NULL && read_bytes(member, header, size);
     (void)zip_fclose(member);
 
+    /* The type, order and shape of the array. */
     int rank = 0;
-    if (sound) {
+    if (valid) {
         const char *descr = value_of(header, "'descr'");
         const char *shape = value_of(header, "'shape'");
         const char *fortran = value_of(header, "'fortran_order'");
-        sound =
+        valid =
             descr != NULL && shape != NULL && fortran != NULL && parse_shape(array, shape, &rank);
-        if (sound) {
+        if (valid) {
             parse_element(array, descr);
-            /* Column by column: no different for a vector, else nobody writes logs so. */
+            /* Fortran order makes no difference for vectors, and is not supported for others. */
             if (strncmp(fortran, "True", 4) == 0 && rank > 1) {
                 array->element = ELEMENT_NONE;
             }
         }
     }
     mem_free(header);
-    return sound ? STATUS_OK
-                 : err_set(err, STATUS_CORRUPT, "%s: %s: not a sound .npy array", npz->path, name);
+    return valid ? STATUS_OK
+                 : err_set(err, STATUS_CORRUPT, "%s: %s: not a valid .npy array", npz->path, name);
 }
 
+/* Adds the member of the archive as a column. Members that are not .npy files are skipped. */
 static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
 {
     const char *name = zip_get_name(npz->zip, member, ZIP_FL_ENC_GUESS);
     const size_t length = name == NULL ? 0 : strlen(name);
     if (length <= 4 || strcmp(name + length - 4, ".npy") != 0) {
-        return STATUS_OK; /* something else that was put into the archive */
+        return STATUS_OK;
     }
     struct array array = {.member = member};
     status s = read_header(npz, &array, name, err);
     if (s != STATUS_OK) {
         return s;
     }
+
+    /* Arrays that cannot be read are listed too, so that a mapping that names one gets a clear
+     * error. */
     const bool readable = array.element != ELEMENT_NONE && array.width >= 1 &&
                           array.width <= RECORDING_WIDTH_MAX && array.rows <= LOG_FILE_ROWS_MAX;
     char column[RECORDING_NAME_SIZE];
@@ -199,6 +215,8 @@ static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "%s", npz->path);
     }
+
+    /* arrays[i] belongs to column i. */
     struct array *arrays = mem_resize(npz->arrays, npz->recording.n, sizeof *arrays);
     if (arrays == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: %u arrays", npz->path, npz->recording.n);
@@ -208,6 +226,7 @@ static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
     return STATUS_OK;
 }
 
+/* Also closes a file that could be opened only in part. */
 static void npz_close(struct log_file *file)
 {
     struct npz *npz = (struct npz *)file;
@@ -223,6 +242,7 @@ static void npz_close(struct log_file *file)
     mem_free(npz);
 }
 
+/* Opens the archive and reads the headers of all members, but no values. */
 static status npz_open(struct log_file **file, const char *path, struct err *err)
 {
     struct npz *npz = mem_new(sizeof *npz);
@@ -231,6 +251,7 @@ static status npz_open(struct log_file **file, const char *path, struct err *err
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     npz->base.format = &log_format_npz;
+
     int code = 0;
     npz->zip = zip_open(path, ZIP_RDONLY, &code);
     status s = STATUS_OK;
@@ -240,6 +261,7 @@ static status npz_open(struct log_file **file, const char *path, struct err *err
         s = err_set(err, STATUS_CORRUPT, "%s: %s", path, zip_error_strerror(&error));
         zip_error_fini(&error);
     }
+
     const zip_int64_t n = s == STATUS_OK ? zip_get_num_entries(npz->zip, 0) : 0;
     for (zip_int64_t i = 0; s == STATUS_OK && i < n; i++) {
         s = add_array(npz, (zip_uint64_t)i, err);
@@ -271,6 +293,7 @@ static status npz_describe(struct log_file *file, uint64_t recording_i, struct r
     return s;
 }
 
+/* Converts one element to double. */
 static double element_value(const struct array *array, const unsigned char *bytes)
 {
     union {
@@ -286,12 +309,13 @@ static double element_value(const struct array *array, const unsigned char *byte
     if (array->element == ELEMENT_UNSIGNED) {
         return (double)value.u;
     }
-    /* The sign of a smaller number moves to the top. */
+    /* Sign extension: shift the sign bit to the top, then shift back arithmetically. */
     const unsigned shift = 64 - 8 * array->element_size;
     return (double)((int64_t)(value.u << shift) >> shift);
 }
 
-/* Decompresses the whole array: what a range costs is the same. */
+/* Decompresses the whole array. Reading a range would cost as much, since zip members have no
+ * random access. */
 static status load(struct npz *npz, struct array *array, const char *name, struct err *err)
 {
     const uint64_t n = array->rows * array->width;
@@ -299,16 +323,18 @@ static status load(struct npz *npz, struct array *array, const char *name, struc
         return err_set(err, STATUS_INVALID, "%s: %s: the arrays need more than %llu bytes",
                        npz->path, name, (unsigned long long)LOG_FILE_BYTES_MAX);
     }
+
+    /* The size in the archive must match the shape before any memory is allocated for it. */
     const uint64_t size = array->data_at + n * array->element_size;
     zip_stat_t about;
     if (zip_stat_index(npz->zip, array->member, 0, &about) != 0) {
         return zip_error_of(npz, STATUS_CORRUPT, name, err);
     }
     if (about.size != size) {
-        return err_set(err, STATUS_CORRUPT,
-                       "%s: %s: has %" PRIu64 " bytes, its header tells of %" PRIu64, npz->path,
-                       name, (uint64_t)about.size, size);
+        return err_set(err, STATUS_CORRUPT, "%s: %s: has %" PRIu64 " bytes, expected %" PRIu64,
+                       npz->path, name, (uint64_t)about.size, size);
     }
+
     unsigned char *bytes = mem_array(size, 1);
     double *values = mem_array(n > 0 ? n : 1, sizeof *values);
     zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
@@ -316,9 +342,11 @@ static status load(struct npz *npz, struct array *array, const char *name, struc
     if (bytes == NULL || values == NULL) {
         s = err_set(err, STATUS_NO_MEMORY, "%s: %s", npz->path, name);
     } else if (member == NULL || !read_bytes(member, bytes, size) ||
-               zip_fread(member, &(char){0}, 1) != 0) { /* the read behind the end checks the CRC */
+               zip_fread(member, &(char){0}, 1) != 0) { /* reading at the end verifies the CRC */
         s = err_set(err, STATUS_CORRUPT, "%s: %s: damaged", npz->path, name);
     }
+
+    /* Convert all values. Only they are kept. */
     if (s == STATUS_OK) {
         for (uint64_t i = 0; i < n; i++) {
             values[i] = element_value(array, bytes + array->data_at + i * array->element_size);
@@ -335,6 +363,7 @@ static status load(struct npz *npz, struct array *array, const char *name, struc
     return s;
 }
 
+/* Copies rows of a column, after loading it on first use. log_file_read has checked the range. */
 static status npz_read(struct log_file *file, uint64_t recording_i,
                        const struct recording_column *column, uint64_t first, uint64_t n,
                        double *values, struct err *err)

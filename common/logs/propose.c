@@ -1,5 +1,9 @@
-/* Proposing a mapping, in two passes: roles from the names and shapes of the first recording's
- * columns, then ranges and ends from the values of all recordings. */
+/* Proposes a mapping in three steps.
+ *
+ * The first gives each column of the first recording a role, by its name and shape. The second
+ * reads the values of all recordings and collects findings: ranges of actions, and where rewards
+ * and flags are set. The third decides from the findings how episodes end, in which rows rewards
+ * are, and what `done` means. Decisions that the user should check are written to the notes. */
 #include "common/logs/propose.h"
 
 #include <ctype.h>
@@ -12,6 +16,7 @@
 
 #include "common/base/memory.h"
 
+/* What a column is taken for. */
 enum role {
     ROLE_OBSERVATION,
     ROLE_NEXT_OBSERVATION,
@@ -19,15 +24,15 @@ enum role {
     ROLE_REWARD,
     ROLE_TERMINATED,
     ROLE_SUCCESS,
-    ROLE_DONE,
+    ROLE_DONE, /* the end of an episode, for whatever reason */
     ROLE_TIMEOUT,
     ROLE_EPISODE,
     ROLE_TIME,
     ROLE_IGNORED,
 };
 
-/* Names that give a column its role: the whole name, or its last part behind '.' or '/', without a
- * trailing number. */
+/* Roles by name. The name is the last part of the column's name, after '.' or '/', without a
+ * trailing number. All other columns of numbers are observations. */
 static const struct {
     const char *name;
     enum role role;
@@ -75,7 +80,7 @@ static const struct {
     {"task_index", ROLE_IGNORED},
 };
 
-/* Prefixes that do. */
+/* Roles by prefix of the whole name. They take precedence. */
 static const struct {
     const char *prefix;
     enum role role;
@@ -86,18 +91,20 @@ static const struct {
     {"metadata/", ROLE_IGNORED},
 };
 
+/* A proposal in the making. */
 struct proposal {
     struct logs *logs;
     struct mapping *mapping;
     struct text *notes;
     struct err *err;
-    struct recording recording; /* the first */
-    enum role *roles;           /* of its columns */
+    struct recording recording; /* the first recording of the first file */
+    enum role *roles;           /* roles of its columns */
 };
 
-/* ---- pass one: names ---- */
+/* ---- roles of columns ---- */
 
-/* The last part of a name without a number behind it: "obs/tau_0" -> "tau". */
+/* Stores the last part of a name without a trailing number: "tau" for "obs/tau_0" and "q" for
+ * "q[3]". */
 static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
 {
     const char *last = name;
@@ -106,6 +113,8 @@ static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
             last = at + 1;
         }
     }
+
+    /* Cut off the digits and what joins them to the name, unless nothing would be left. */
     snprintf(stem, RECORDING_NAME_SIZE, "%s", last);
     size_t n = strlen(stem);
     while (n > 0 && (isdigit((unsigned char)stem[n - 1]) || stem[n - 1] == ']')) {
@@ -119,6 +128,7 @@ static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
     }
 }
 
+/* Returns the role that the name of a column suggests. Case does not matter. */
 static enum role role_of(const struct recording_column *column)
 {
     char stem[RECORDING_NAME_SIZE];
@@ -149,7 +159,7 @@ static uint32_t count_role(const struct proposal *p, enum role role)
     return n;
 }
 
-/* The first column of a role; NULL where there is none. */
+/* Returns the first column with a role, or NULL. */
 static const struct recording_column *with_role(const struct proposal *p, enum role role)
 {
     for (uint32_t i = 0; i < p->recording.n; i++) {
@@ -160,8 +170,8 @@ static const struct recording_column *with_role(const struct proposal *p, enum r
     return NULL;
 }
 
-/* Observations have as many rows as the longest of them; a column of another length (one value for
- * the whole recording, say) is none. */
+/* All observations must have the same number of rows. Shorter columns, such as a single value for
+ * the whole recording, are left out. */
 static void drop_other_lengths(struct proposal *p)
 {
     uint64_t rows = 0;
@@ -174,13 +184,15 @@ static void drop_other_lengths(struct proposal *p)
         if (p->roles[i] == ROLE_OBSERVATION && p->recording.columns[i].rows != rows) {
             p->roles[i] = ROLE_IGNORED;
             text_format(p->notes,
-                        "column \"%s\" is left out: it has %" PRIu64 " rows, others %" PRIu64 "\n",
+                        "column \"%s\" is left out: it has %" PRIu64 " rows, others have %" PRIu64
+                        "\n",
                         p->recording.columns[i].name, p->recording.columns[i].rows, rows);
         }
     }
 }
 
-/* "obs/encoder" -> "encoder": a slice's name has [a-zA-Z0-9_./-] alone. */
+/* Makes the name of a slice from that of a column: "encoder" for "obs/encoder". Characters other
+ * than [a-zA-Z0-9_./-] are replaced. `grouped` drops the number of the column. */
 static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAME_SIZE])
 {
     static const char *const prefixes[] = {"obs/", "observations/", "observation/", "observation."};
@@ -191,6 +203,7 @@ static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAM
             from = column + strlen(prefixes[i]);
         }
     }
+
     if (grouped) {
         stem_of(from, stem);
         from = stem;
@@ -203,7 +216,7 @@ static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAM
     name[n] = 0;
 }
 
-/* Do these two numbered columns ("q_0", "q_1") belong to one slice? */
+/* Returns whether two columns are numbered parts of one slice, such as "q_0" and "q_1". */
 static bool same_group(const struct recording_column *a, const struct recording_column *b)
 {
     char stem_a[RECORDING_NAME_SIZE], stem_b[RECORDING_NAME_SIZE];
@@ -214,8 +227,7 @@ static bool same_group(const struct recording_column *a, const struct recording_
            (isdigit((unsigned char)a->name[n - 1]) || a->name[n - 1] == ']');
 }
 
-/* The column that holds the successor of an observation: "next_obs/x" for "obs/x",
- * "next_observations" for "observations". */
+/* Returns the column with the next observation, such as "next_obs/x" for "obs/x", or NULL. */
 static const struct recording_column *successor_of(const struct proposal *p,
                                                    const struct recording_column *column)
 {
@@ -227,6 +239,7 @@ static const struct recording_column *successor_of(const struct proposal *p,
                : NULL;
 }
 
+/* Adds all observations to the mapping. Neighbouring numbered columns become one slice. */
 static status add_slices(struct proposal *p)
 {
     struct mapping *m = p->mapping;
@@ -238,6 +251,8 @@ static status add_slices(struct proposal *p)
             before = NULL;
             continue;
         }
+
+        /* Start a new slice unless the column continues the one before. */
         if (before == NULL || !same_group(before, column)) {
             if (m->n_slices == SIGNATURE_SLICES_MAX) {
                 return err_set(p->err, STATUS_INVALID,
@@ -245,11 +260,13 @@ static status add_slices(struct proposal *p)
                                "write a mapping by hand",
                                SIGNATURE_SLICES_MAX);
             }
+            /* "q_0" alone keeps its name; "q_0" and "q_1" together are "q". */
             const bool grouped = i + 1 < p->recording.n && p->roles[i + 1] == ROLE_OBSERVATION &&
                                  same_group(column, &p->recording.columns[i + 1]);
             slice_name(column->name, grouped, m->slices[m->n_slices]);
             m->n_slices++;
         }
+
         status s = mapping_columns_add(&m->observation[m->n_slices - 1], column->name, p->err);
         const struct recording_column *next = successor_of(p, column);
         if (s == STATUS_OK && next != NULL) {
@@ -261,10 +278,11 @@ static status add_slices(struct proposal *p)
         all_next = all_next && next != NULL;
         before = column;
     }
-    m->last = all_next ? MAPPING_LAST_NEXT : MAPPING_LAST_ROW; /* settled by the values */
+    m->last = all_next ? MAPPING_LAST_NEXT : MAPPING_LAST_ROW; /* see decide_episodes */
     return STATUS_OK;
 }
 
+/* Sets an error that lists the columns, at most 60 of them. */
 static status list_columns(const struct proposal *p, const char *missing)
 {
     struct text names = {0};
@@ -272,12 +290,13 @@ static status list_columns(const struct proposal *p, const char *missing)
         text_format(&names, "%s%s", i == 0 ? "" : ", ", p->recording.columns[i].name);
     }
     const status s = err_set(p->err, STATUS_INVALID,
-                             "%s: no column looks like %s; name it in a mapping. Columns: %s",
+                             "%s: no column looks like %s; write a mapping by hand. Columns: %s",
                              logs_path(p->logs, 0), missing, names.bytes ? names.bytes : "none");
     text_fini(&names);
     return s;
 }
 
+/* Adds all actions to the mapping. Their limits start empty and grow with the values. */
 static status add_actions(struct proposal *p)
 {
     struct mapping *m = p->mapping;
@@ -309,6 +328,7 @@ static void set_value(struct mapping_value *value, const struct recording_column
     }
 }
 
+/* Adds all rewards to the mapping, or success as the only reward. */
 static void add_rewards(struct proposal *p)
 {
     struct mapping *m = p->mapping;
@@ -323,16 +343,21 @@ static void add_rewards(struct proposal *p)
             set_value(&m->reward[m->K++], &p->recording.columns[i]);
         }
     }
+
+    /* Logs without rewards often say whether the task succeeded. */
     const struct recording_column *success = with_role(p, ROLE_SUCCESS);
     if (m->K == 0 && success != NULL) {
         memcpy(m->rewards[0], "success", sizeof "success");
         set_value(&m->reward[m->K++], success);
-        text_add(p->notes, "no reward is logged: success is taken as one\n");
+        text_add(p->notes, "no reward is logged: success is used as the reward\n");
     } else if (m->K == 0) {
-        text_add(p->notes, "no reward is logged: give one by restorer.relabel, a Lua file\n");
+        text_add(p->notes,
+                 "no reward is logged: compute one with restorer.relabel, a Lua script\n");
     }
 }
 
+/* Adds the flags that end episodes, and the column that numbers them. `done` is ambiguous and is
+ * handled by decide_done. */
 static void add_flags(struct proposal *p)
 {
     struct mapping *m = p->mapping;
@@ -343,6 +368,8 @@ static void add_flags(struct proposal *p)
         set_value(&m->terminated, success);
         text_add(p->notes, "success ends an episode; every other end counts as a time limit\n");
     }
+
+    /* A single value numbers the recording and does not separate episodes in it. */
     const struct recording_column *episode = with_role(p, ROLE_EPISODE);
     if (episode != NULL && episode->width == 1 && episode->rows > 1) {
         m->episodes = MAPPING_BY_COLUMN;
@@ -350,29 +377,30 @@ static void add_flags(struct proposal *p)
     }
 }
 
-/* ---- pass two: values ---- */
+/* ---- values ---- */
 
-/* What the values of all recordings tell. */
+/* What is known from the values of all recordings. */
 struct findings {
     uint64_t recordings;
-    bool flags_inside;    /* an end is flagged within a recording */
-    bool shorter_actions; /* one action less than observations, in every recording */
-    bool empty_last;      /* the last row's action has no value, in every recording */
-    bool last_row_pays;   /* the last row of a recording has a reward or flag that is not 0 */
-    bool last_row_counts; /* .. or at least a value */
-    bool sparse;          /* rewards are 0 but in the last row of a recording */
-    bool all_done;        /* `done` is set at the end of every recording */
-    double period;        /* of the time column's first two rows; NaN: none */
+    bool flags_inside;     /* a flag is set before the last row of some recording */
+    bool shorter_actions;  /* every recording has one action fewer than observations */
+    bool empty_last;       /* the action in the last row of every recording has no value */
+    bool last_row_nonzero; /* the last row of some recording has a reward or flag other than 0 */
+    bool last_row_valued;  /* the last row of some recording has a value for a reward or flag */
+    bool sparse;           /* rewards are 0 except in the last row of a recording */
+    bool all_done;         /* `done` is set in the last row of every recording */
+    double period;         /* control period from the time column; NaN: unknown */
 };
 
-/* values(rows, width) of a column of the open recording; mem_free. NULL with `err` set. */
+/* Returns the values (rows, width) of a column, to be released with mem_free, or NULL with *s and
+ * the error set. */
 static double *read_column(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording_column *column, status *s)
 {
     const uint64_t n = column->rows * column->width;
     double *values = NULL;
     if (n > LOG_FILE_BYTES_MAX / sizeof *values) {
-        *s = err_set(p->err, STATUS_INVALID, "%s: too large to look at", column->name);
+        *s = err_set(p->err, STATUS_INVALID, "%s: too large to read", column->name);
     } else if ((values = mem_array(n > 0 ? n : 1, sizeof *values)) == NULL) {
         *s = err_set(p->err, STATUS_NO_MEMORY, "%s", column->name);
     } else {
@@ -385,7 +413,7 @@ static double *read_column(struct proposal *p, struct log_file *file, uint64_t r
     return values;
 }
 
-/* Limits, and whether the last row has an action. */
+/* Widens the limits of the actions, and checks whether the last row has an action. */
 static status look_at_actions(struct proposal *p, struct log_file *file, uint64_t recording_i,
                               const struct recording *recording, uint64_t rows,
                               struct findings *found)
@@ -403,6 +431,8 @@ static status look_at_actions(struct proposal *p, struct log_file *file, uint64_
         if (values == NULL) {
             return s;
         }
+
+        /* A recording may have wider columns than the first; the mapping is refused later. */
         for (uint64_t t = 0; t < column->rows; t++) {
             for (uint32_t j = 0; j < column->width && at + j < m->A; j++) {
                 const double value = values[t * column->width + j];
@@ -412,6 +442,7 @@ static status look_at_actions(struct proposal *p, struct log_file *file, uint64_
                 }
             }
         }
+
         found->shorter_actions &= column->rows + 1 == rows;
         found->empty_last &=
             column->rows == rows && rows > 0 && isnan(values[(rows - 1) * column->width]);
@@ -421,7 +452,8 @@ static status look_at_actions(struct proposal *p, struct log_file *file, uint64_
     return STATUS_OK;
 }
 
-/* Where in the recording a reward or flag is not 0. `ends`: it marks the end of an episode. */
+/* Finds where in the recording a reward or a flag is set. `ends`: the value marks the end of an
+ * episode. */
 static status look_at_value(struct proposal *p, struct log_file *file, uint64_t recording_i,
                             const struct recording *recording, const char *name, uint64_t rows,
                             bool ends, bool is_reward, struct findings *found)
@@ -436,19 +468,21 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
     if (values == NULL) {
         return s;
     }
+
     const double last = values[column->rows - 1];
     for (uint64_t t = 0; t + 1 < column->rows; t++) {
         found->flags_inside |= ends && values[t] > 0;
         found->sparse &= !is_reward || values[t] == 0;
     }
     if (column->rows == rows && rows > 1) {
-        found->last_row_pays |= isfinite(last) && last != 0;
-        found->last_row_counts |= isfinite(last);
+        found->last_row_nonzero |= isfinite(last) && last != 0;
+        found->last_row_valued |= isfinite(last);
     }
     mem_free(values);
     return STATUS_OK;
 }
 
+/* Finds where `done` is set. */
 static status look_at_done(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording *recording, struct findings *found)
 {
@@ -472,6 +506,7 @@ static status look_at_done(struct proposal *p, struct log_file *file, uint64_t r
     return STATUS_OK;
 }
 
+/* Estimates the control period from the time column of the first recording that has one. */
 static status look_at_time(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording *recording, struct findings *found)
 {
@@ -485,7 +520,8 @@ static status look_at_time(struct proposal *p, struct log_file *file, uint64_t r
     status s;
     double *values = read_column(p, file, recording_i, column, &s);
     if (values != NULL) {
-        /* Over the whole recording where it is one episode; else over its first two rows. */
+        /* The mean over the recording if it is one episode, since the clock may jump between
+         * episodes; otherwise the difference of the first two rows. */
         const bool rising = values[column->rows - 1] > values[0] && !found->flags_inside &&
                             p->mapping->episodes == MAPPING_BY_RECORDING;
         found->period = rising ? (values[column->rows - 1] - values[0]) / (double)(column->rows - 1)
@@ -495,6 +531,8 @@ static status look_at_time(struct proposal *p, struct log_file *file, uint64_t r
     return s;
 }
 
+/* Collects the findings of one recording. Columns are found by name, since recordings may order
+ * them differently. */
 static status look_at_recording(struct proposal *p, struct log_file *file, uint64_t recording_i,
                                 struct recording *recording, struct findings *found)
 {
@@ -506,6 +544,7 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
         s = err_set(p->err, STATUS_INVALID, "recording %" PRIu64 ": no column \"%s\"", recording_i,
                     m->observation[0].names[0]);
     }
+
     const uint64_t rows = observation != NULL ? observation->rows : 0;
     if (s == STATUS_OK) {
         s = look_at_actions(p, file, recording_i, recording, rows, found);
@@ -532,6 +571,7 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
     return s;
 }
 
+/* Collects the findings of all recordings. */
 static status look_at_all(struct proposal *p, struct findings *found)
 {
     struct recording recording = {0};
@@ -551,15 +591,23 @@ static status look_at_all(struct proposal *p, struct findings *found)
     return s;
 }
 
-/* ---- what follows ---- */
+/* ---- decisions ---- */
 
-static void settle_episodes(struct proposal *p, const struct findings *found)
+/* Decides how episodes are told apart and where their last observation is.
+ *
+ * A flag that is set before the last row means that a recording has several episodes. Logs of this
+ * kind have no extra row after each episode, so only columns of the next observation can hold the
+ * last observation. */
+static void decide_episodes(struct proposal *p, const struct findings *found)
 {
     struct mapping *m = p->mapping;
     if (m->episodes == MAPPING_BY_RECORDING && found->flags_inside) {
         m->episodes = MAPPING_BY_FLAGS;
-        text_add(p->notes, "a recording holds several episodes: a flag ends each\n");
+        text_add(p->notes, "a recording has several episodes: each ends where a flag is set\n");
     }
+
+    /* Columns of the next observation settle the question. Otherwise a recording that is one
+     * episode has its last observation in a row without an action, if it has such a row. */
     if (m->last == MAPPING_LAST_NEXT) {
         return;
     }
@@ -569,54 +617,73 @@ static void settle_episodes(struct proposal *p, const struct findings *found)
     }
     m->last = MAPPING_LAST_NONE;
     text_add(p->notes, "the observation after the last action is not logged: that action is left "
-                       "out, unless the episode terminated there\n");
+                       "out, unless the episode terminates there\n");
 }
 
-static void settle_rows(struct proposal *p, const struct findings *found)
+/* Decides in which row the reward and flags of an action are.
+ *
+ * Some logs write what an action led to into the next row, together with the next observation:
+ *
+ *     x0 a0 -      instead of    x0 a0 r0
+ *     x1 a1 r0                   x1 a1 r1
+ *     x2 -  r1                   x2 -  -
+ */
+static void decide_rows(struct proposal *p, const struct findings *found)
 {
     struct mapping *m = p->mapping;
-    /* The last row has an observation and no action, so what it says belongs to the action before. */
-    if (m->last != MAPPING_LAST_ROW || !found->last_row_counts) {
+    /* The last row has no action, so a reward or flag in it belongs to the action before. */
+    if (m->last != MAPPING_LAST_ROW || !found->last_row_valued) {
         return;
     }
     for (uint32_t k = 0; k < m->K; k++) {
         m->reward[k].row = MAPPING_ROW_NEXT;
     }
     m->terminated.row = m->timeout.row = MAPPING_ROW_NEXT;
-    text_add(p->notes, found->last_row_pays
-                           ? "a reward or flag stands in the row behind its action\n"
-                           : "a reward or flag is taken from the row behind its action, since the "
-                             "last row has one and no action\n");
+    text_add(p->notes, found->last_row_nonzero
+                           ? "the reward and flags of an action are in the row after it\n"
+                           : "the reward and flags of an action are taken from the row after it, "
+                             "since the last row has them but no action\n");
 }
 
-static void settle_done(struct proposal *p, const struct findings *found)
+/* Decides what `done` means, unless the logs have a flag for terminations.
+ *
+ * Taking a time limit for a termination would teach the critic that nothing follows the last state,
+ * so in doubt `done` is treated as a time limit. */
+static void decide_done(struct proposal *p, const struct findings *found)
 {
     struct mapping *m = p->mapping;
     const struct recording_column *done = with_role(p, ROLE_DONE);
     if (done == NULL || m->terminated.column[0] != 0) {
         return;
     }
+
+    /* `done` is a termination if some recordings end without it, or if time limits have a flag of
+     * their own. */
     if (!found->all_done || m->timeout.column[0] != 0) {
         set_value(&m->terminated, done);
         return;
     }
-    /* Set at the end of each: it says that the log ends, not why. */
+    /* Set at the end of every recording, `done` does not tell a termination from a time limit. */
     if (found->sparse && m->K > 0) {
+        /* A sparse reward marks success, which is the reason to terminate. */
         m->terminated = m->reward[0];
         text_format(p->notes,
-                    "\"%s\" is set at the end of every episode, also where nothing was reached: an "
-                    "episode terminates where its reward is above 0\n",
+                    "\"%s\" is set at the end of every episode, whatever its outcome: an episode "
+                    "is taken to terminate where its reward is above 0\n",
                     done->name);
     } else {
         text_format(
             p->notes,
-            "\"%s\" is set at the end of every episode: it counts as a time limit; where it "
-            "means a termination, write terminated: %s\n",
+            "\"%s\" is set at the end of every episode: it counts as a time limit; if it means "
+            "a termination, write terminated: %s\n",
             done->name, done->name);
     }
 }
 
-static void settle_limits(struct proposal *p)
+/* Completes the limits of the actions, which so far are the range of the logged values. A component
+ * that never changes gets an interval around its value, since the minimum must be below the
+ * maximum. */
+static void decide_limits(struct proposal *p)
 {
     struct mapping *m = p->mapping;
     for (uint32_t i = 0; i < m->A; i++) {
@@ -629,23 +696,25 @@ static void settle_limits(struct proposal *p)
         }
     }
     text_add(p->notes,
-             "action limits are the smallest and largest values in the logs: put those of "
-             "the actuators, if they are known\n");
+             "action limits are the smallest and largest values in the logs: replace them by "
+             "those of the actuators, if known\n");
 }
 
-static void settle_period(struct proposal *p, const struct findings *found)
+/* Sets the control period, rounded to four digits, if it is plausible. */
+static void decide_period(struct proposal *p, const struct findings *found)
 {
     if (isfinite(found->period) && found->period > 0 && found->period < 100) {
         char rounded[32];
         snprintf(rounded, sizeof rounded, "%.4g", found->period);
         p->mapping->control_period_s = strtod(rounded, NULL);
     } else {
-        text_add(p->notes, "the control period is not known: put it, in seconds\n");
+        text_add(p->notes, "the control period is unknown: set it, in seconds\n");
     }
 }
 
 static status propose(struct proposal *p)
 {
+    /* Roles from the columns of the first recording. */
     struct log_file *file;
     status s = logs_file(p->logs, 0, &file, p->err);
     if (s == STATUS_OK) {
@@ -665,13 +734,14 @@ static status propose(struct proposal *p)
                         p->recording.columns[i].name,
                         p->recording.columns[i].kind == RECORDING_TEXT
                             ? "text"
-                            : "images or values that are not read");
+                            : "images or other values that cannot be read");
         }
     }
     drop_other_lengths(p);
     if (count_role(p, ROLE_OBSERVATION) == 0) {
         return list_columns(p, "an observation");
     }
+
     snprintf(p->mapping->format, sizeof p->mapping->format, "%s", logs_format(p->logs)->name);
     s = add_slices(p);
     if (s == STATUS_OK) {
@@ -683,6 +753,7 @@ static status propose(struct proposal *p)
     add_rewards(p);
     add_flags(p);
 
+    /* Findings from the values of all recordings. */
     struct findings found = {.shorter_actions = true,
                              .empty_last = true,
                              .sparse = true,
@@ -690,11 +761,11 @@ static status propose(struct proposal *p)
                              .period = NAN};
     s = look_at_all(p, &found);
     if (s == STATUS_OK) {
-        settle_episodes(p, &found);
-        settle_done(p, &found);
-        settle_rows(p, &found);
-        settle_limits(p);
-        settle_period(p, &found);
+        decide_episodes(p, &found);
+        decide_done(p, &found);
+        decide_rows(p, &found);
+        decide_limits(p);
+        decide_period(p, &found);
     }
     return s;
 }

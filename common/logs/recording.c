@@ -1,5 +1,5 @@
-/* The list of a recording's columns. Lists are short (a log of a robot has tens of columns), so a
- * name is found by looking at each. */
+/* The list of a recording's columns. Logs of robots have tens of columns, so a name is found by a
+ * linear search. */
 #include "common/logs/recording.h"
 
 #include <string.h>
@@ -30,7 +30,7 @@ const struct recording_column *recording_find(const struct recording *recording,
 status recording_add(struct recording *recording, const char *name, enum recording_kind kind,
                      uint32_t width, uint64_t rows, struct err *err)
 {
-    /* Two columns of one name could not be told apart in a mapping. */
+    /* A mapping refers to columns by name, so names must be unique and of limited length. */
     const size_t length = strlen(name);
     if (length == 0 || length >= RECORDING_NAME_SIZE) {
         return err_set(err, STATUS_INVALID,
@@ -44,6 +44,7 @@ status recording_add(struct recording *recording, const char *name, enum recordi
         return err_set(err, STATUS_INVALID, "more than %u columns", RECORDING_COLUMNS_MAX);
     }
 
+    /* Doubling the capacity keeps the cost of adding many columns linear. */
     if (recording->n == recording->capacity) {
         const uint32_t capacity = recording->capacity == 0 ? 16 : 2 * recording->capacity;
         struct recording_column *columns =
@@ -54,6 +55,7 @@ status recording_add(struct recording *recording, const char *name, enum recordi
         recording->columns = columns;
         recording->capacity = capacity;
     }
+
     struct recording_column *column = &recording->columns[recording->n];
     *column = (struct recording_column){
         .kind = kind, .width = width, .rows = rows, .index = recording->n};

@@ -1,8 +1,8 @@
-/* A recording: one run of a plant as its log shows it, a set of named columns over rows of time.
+/* A recording: the log of one run, as a set of named columns with one row for each time step.
  *
- * Nothing is interpreted here: which columns are observations, actions or rewards, and where an
- * episode ends, is what a mapping says (mapping.h). A recording describes columns; the values are
- * read by the file's format (log_file.h). */
+ * A recording describes its columns only. Which of them are observations, actions or rewards, and
+ * where episodes end, is defined by a mapping (mapping.h). Values are read by the format of the
+ * file (log_file.h). */
 #ifndef HINDCAST_LOGS_RECORDING_H
 #define HINDCAST_LOGS_RECORDING_H
 
@@ -12,35 +12,36 @@
 
 #define RECORDING_NAME_SIZE   192u /* bytes of a column's name, with the terminating 0 */
 #define RECORDING_COLUMNS_MAX 4096u
-#define RECORDING_WIDTH_MAX   4096u /* values in a row of a column that can be read */
+#define RECORDING_WIDTH_MAX   4096u /* values per row of a readable column */
 
 enum recording_kind {
-    RECORDING_NUMBERS, /* real or whole numbers, or booleans as 0 and 1 */
-    RECORDING_TEXT,    /* named, and left out */
-    RECORDING_OTHER,   /* images, compound types, more than RECORDING_WIDTH_MAX values: left out */
+    RECORDING_NUMBERS, /* floating-point numbers, integers, or booleans as 0 and 1 */
+    RECORDING_TEXT,    /* cannot be read */
+    RECORDING_OTHER,   /* images, compound types, too wide columns: cannot be read */
 };
 
 struct recording_column {
-    char name[RECORDING_NAME_SIZE]; /* "tau_0", "obs/encoder", "observation.state" */
+    char name[RECORDING_NAME_SIZE]; /* such as "tau_0", "obs/encoder" or "observation.state" */
     enum recording_kind kind;
-    uint32_t width; /* values in a row */
-    uint64_t rows;  /* 1 also where the log has one value for the whole recording */
-    uint32_t index; /* of the column in its recording: the format's own key */
+    uint32_t width; /* values per row */
+    uint64_t rows;  /* 1 if the log has a single value for the whole recording */
+    uint32_t index; /* position in the recording, by which formats find the column */
 };
 
-/* All zero: empty. */
+/* Initialise with {0}, which is an empty recording. */
 struct recording {
     uint32_t n, capacity;
     struct recording_column *columns; /* (n) */
 };
 
 void recording_fini(struct recording *recording);
-/* Forgets the columns and keeps the memory. */
+/* Removes all columns and keeps the memory. */
 void recording_clear(struct recording *recording);
-/* Adds a column. INVALID: a name that is empty, too long or there already, or too many columns. */
+/* Adds a column. Returns INVALID if the name is empty, too long or in use, or if there are too many
+ * columns. */
 status recording_add(struct recording *recording, const char *name, enum recording_kind kind,
                      uint32_t width, uint64_t rows, struct err *err) MUST_CHECK;
-/* NULL where there is no column of that name. */
+/* Returns the column of this name, or NULL. */
 const struct recording_column *recording_find(const struct recording *recording, const char *name);
 
 #endif

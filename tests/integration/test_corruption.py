@@ -39,7 +39,7 @@ def make_client(workspace, wire):
 
 
 def outcome(workspace, label):
-    """Starts the server on the store. Returns the process, or "refused" if it exits with an error that names the store."""
+    """Starts the server. Returns the process, or "refused" if it exits with an error that names the store."""
     process = workspace.start("replay_server", label=label)
 
     def serves_or_left():
@@ -70,20 +70,20 @@ def check_served_rows(workspace, wire):
 
 
 def test_flipped_bits_anywhere_in_the_store(stored, wire):
-    workspace, sound = stored
+    workspace, intact = stored
     chance = random.Random(5)
     # Alternately anywhere, and at the start of LMDB's own pages (branch, leaf and meta pages).
-    heads = {page: struct.unpack_from("<QHH", sound, page * PAGE) for page in range(len(sound) // PAGE)}
+    heads = {page: struct.unpack_from("<QHH", intact, page * PAGE) for page in range(len(intact) // PAGE)}
     tree = [page for page, (number, _, kind) in heads.items() if number == page and kind in (1, 2, 8)]
     refused = served = corrupt = 0
     for number in range(ROUNDS):
-        bytes_now = bytearray(sound)
+        damaged = bytearray(intact)
         for _ in range(1 + number % 5):
-            at = chance.randrange(len(sound))
+            at = chance.randrange(len(intact))
             if number % 2:
                 at = chance.choice(tree) * PAGE + chance.randrange(160)
-            bytes_now[at] ^= 1 << chance.randrange(8)
-        workspace.store.write_bytes(bytes_now)
+            damaged[at] ^= 1 << chance.randrange(8)
+        workspace.store.write_bytes(damaged)
         server = outcome(workspace, f"flipped-{number}")
         if server == "refused":
             refused += 1
@@ -97,9 +97,9 @@ def test_flipped_bits_anywhere_in_the_store(stored, wire):
 
 @pytest.mark.parametrize("pages", [0.5, 1, 2, 3, 10, -0.5, -1, -20])
 def test_a_truncated_store_is_refused(stored, wire, pages):
-    workspace, sound = stored
-    size = int(pages * PAGE) + (len(sound) if pages < 0 else 0)
-    workspace.store.write_bytes(sound[:size])
+    workspace, intact = stored
+    size = int(pages * PAGE) + (len(intact) if pages < 0 else 0)
+    workspace.store.write_bytes(intact[:size])
     result = outcome(workspace, "cut")
     if result != "refused":  # only unused pages were cut off
         assert check_served_rows(workspace, wire) == 0
@@ -108,8 +108,8 @@ def test_a_truncated_store_is_refused(stored, wire, pages):
 
 
 def test_a_damaged_store_can_be_removed_and_filled_again(stored, wire):
-    workspace, sound = stored
-    workspace.store.write_bytes(b"\0" * len(sound))
+    workspace, intact = stored
+    workspace.store.write_bytes(b"\0" * len(intact))
     assert outcome(workspace, "zeros") == "refused"
     shutil.rmtree(workspace.store.parent)
     server = workspace.serve("replay_server")
@@ -167,7 +167,7 @@ def test_a_learner_does_not_start_over_if_all_checkpoints_are_damaged(sealed):  
 
 @pytest.fixture
 def collected(workspace):
-    """The workspace of a collector that was killed with episodes in its journal. `episodes` is the number to collect."""
+    """The workspace of a collector killed with episodes in its journal. `episodes` is the number to collect."""
     workspace.configure(experiment={"environment": "cheetah-run", "seed": 2},
                         collector={"act": "random", "shard_episodes": 10000},
                         restorer={"folder": str(workspace.run_dir / "logs")},

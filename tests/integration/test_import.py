@@ -178,7 +178,7 @@ def test_damaged_files_are_refused(tmp_path):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    assert "holds no logs of a format that is known here" in dataset("map", tmp_path, status=1)
+    assert "contains no logs in a supported format" in dataset("map", tmp_path, status=1)
     assert "No such file" in dataset("map", tmp_path / "absent", status=1)
     source = write_csv(tmp_path / "logs")
     mapping = tmp_path / "m.yaml"

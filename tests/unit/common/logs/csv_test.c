@@ -1,4 +1,4 @@
-/* CSV: separators, quotes, missing values, kinds of columns, and every complaint with its line. */
+/* CSV files: separators, quotes, missing values, kinds of columns, and errors with their lines. */
 #include "tests/lib/check.h"
 
 #include <math.h>
@@ -22,7 +22,7 @@ static struct log_file *opened(const char *text)
     return file;
 }
 
-/* Opening fails, and the text has `part`. */
+/* Opening must fail with an error text that contains `part` and the path. */
 static void refused(const char *text, status expected, const char *part)
 {
     struct log_file *file = NULL;
@@ -73,7 +73,7 @@ static void separators_quotes_and_line_ends(void **state)
     log_file_close(file);
 }
 
-static void text_columns_are_named_and_not_read(void **state)
+static void text_columns_are_listed_and_not_read(void **state)
 {
     (void)state;
     struct log_file *file = opened("mode,x\nauto,1\nmanual,2\n");
@@ -106,18 +106,18 @@ static void ranges_of_rows(void **state)
     log_file_close(file);
 }
 
-static void complaints_name_the_line(void **state)
+static void errors_name_the_line(void **state)
 {
     (void)state;
     refused("a,b\n1,2\n3\n", STATUS_INVALID, "line 3: has 1 cells, the header has 2");
     refused("a,b\n1,2,3\n", STATUS_INVALID, "line 2: has 3 cells, the header has 2");
     refused("a,b\n1,2\n3,x4\n", STATUS_INVALID, "line 3, column b: expected a number, not \"x4\"");
     refused("a,b\n1,\"2\n", STATUS_INVALID, "a quote is not closed");
-    refused("a,b\n1,\"2\"3\n", STATUS_INVALID, "line 2: text behind a closing quote");
+    refused("a,b\n1,\"2\"3\n", STATUS_INVALID, "line 2: text after a closing quote");
     refused("a,a\n1,2\n", STATUS_INVALID, "two columns are called \"a\"");
     refused("a,\n1,2\n", STATUS_INVALID, "a column's name has 0 bytes");
-    refused("no separator here\n", STATUS_INVALID, "not a format that is known");
-    refused("\x01\x02,\x03", STATUS_INVALID, "not a format that is known");
+    refused("no separator here\n", STATUS_INVALID, "the format is not supported");
+    refused("\x01\x02,\x03", STATUS_INVALID, "the format is not supported");
 }
 
 int main(void)
@@ -125,9 +125,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_flags_and_missing_values),
         cmocka_unit_test(separators_quotes_and_line_ends),
-        cmocka_unit_test(text_columns_are_named_and_not_read),
+        cmocka_unit_test(text_columns_are_listed_and_not_read),
         cmocka_unit_test(ranges_of_rows),
-        cmocka_unit_test(complaints_name_the_line),
+        cmocka_unit_test(errors_name_the_line),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

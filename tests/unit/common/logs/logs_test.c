@@ -1,5 +1,5 @@
-/* From recordings to episodes: the three places of the last observation, the three ways to tell
- * episodes apart, rows of rewards and flags, and what is refused. The logs are CSV, written here. */
+/* Episodes from recordings: the three places of the last observation, the three ways to tell
+ * episodes apart, rows of rewards and flags, and errors. The tests write their logs as CSV. */
 #include "tests/lib/check.h"
 
 #include <string.h>
@@ -34,7 +34,7 @@ static void close_csv(struct opened *o)
     mapping_fini(&o->mapping);
 }
 
-/* Rows of [x, u, r, discount]. */
+/* Reads episode i and compares its rows, which are [x, u, r, discount]. */
 static void check_rows(struct opened *o, uint64_t i, const float (*rows)[4], uint32_t T)
 {
     struct err err = {0};
@@ -53,12 +53,13 @@ static void check_rows(struct opened *o, uint64_t i, const float (*rows)[4], uin
     }
 }
 
+/* Reading episode i must fail with an error text that contains `part`. */
 static void refused(struct opened *o, uint64_t i, const char *part)
 {
     struct err err = {0};
     assert_int_equal(logs_read(o->logs, i, &o->episode, &err), STATUS_INVALID);
     if (strstr(err.text, part) == NULL) {
-        fail_msg("\"%s\" says nothing of \"%s\"", err.text, part);
+        fail_msg("\"%s\" does not contain \"%s\"", err.text, part);
     }
 }
 
@@ -77,7 +78,7 @@ static void the_last_row_has_no_action(void **state)
     close_csv(&o);
 }
 
-static void the_next_observation_stands_beside(void **state)
+static void the_next_observation_has_its_own_columns(void **state)
 {
     (void)state;
     struct opened o = {0};
@@ -119,7 +120,7 @@ static void scale_and_offset_are_applied(void **state)
     close_csv(&o);
 }
 
-static void bad_episodes_say_where_and_what_was_expected(void **state)
+static void errors_name_the_place_and_what_was_expected(void **state)
 {
     (void)state;
     struct opened o = {0};
@@ -130,18 +131,18 @@ static void bad_episodes_say_where_and_what_was_expected(void **state)
     refused(&o, 0, "observation: row 1 of column x: no value");
     refused(&o, 1, "action: row 2, component 0: 9, expected -2..2");
     refused(&o, 2, "action: row 4 of column u: no value");
-    refused(&o, 3, "1 row makes no transition");
+    refused(&o, 3, "1 row is too short for a transition");
     refused(&o, 4, "rewards: r: transition 0 has no value in column r");
     close_csv(&o);
 
     struct opened early = {0};
     open_csv(&early, "x,u,r,end\n1,0,0,1\n2,0,0,0\n3,0,0,0\n",
              OBSERVATION_AND_ACTION "r}\nterminated: end\n");
-    refused(&early, 0, "column end is set at transition 0, and the episode goes on");
+    refused(&early, 0, "column end is set at transition 0, but the episode continues to");
     close_csv(&early);
 }
 
-static void folders_hold_one_format(void **state)
+static void a_folder_must_have_one_format(void **state)
 {
     (void)state;
     struct logs *logs = NULL;
@@ -153,18 +154,18 @@ static void folders_hold_one_format(void **state)
     assert_int_equal(logs_open(&logs, scratch_at("absent"), &err), STATUS_NOT_FOUND);
     scratch_write(scratch_at("other.hdf5"), "nothing of use");
     assert_int_equal(logs_open(&logs, scratch_at("other.hdf5"), &err), STATUS_INVALID);
-    assert_non_null(strstr(err.text, "holds no logs of a format that is known"));
+    assert_non_null(strstr(err.text, "contains no logs in a supported format"));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_row_has_no_action),
-        cmocka_unit_test(the_next_observation_stands_beside),
+        cmocka_unit_test(the_next_observation_has_its_own_columns),
         cmocka_unit_test(without_a_last_observation_only_a_termination_keeps_the_last_action),
         cmocka_unit_test(scale_and_offset_are_applied),
-        cmocka_unit_test(bad_episodes_say_where_and_what_was_expected),
-        cmocka_unit_test(folders_hold_one_format),
+        cmocka_unit_test(errors_name_the_place_and_what_was_expected),
+        cmocka_unit_test(a_folder_must_have_one_format),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
 }

@@ -1,4 +1,4 @@
-/* Mapping files: written and read back the same, and every complaint with its line. */
+/* Mapping files: every key, writing and reading back, and errors with their lines. */
 #include "tests/lib/check.h"
 
 #include <stdio.h>
@@ -39,6 +39,7 @@ static struct mapping read_text(const char *text)
     return mapping;
 }
 
+/* Reading the text must fail with an error text that contains `part`. */
 static void refused(const char *text, const char *part)
 {
     struct mapping mapping;
@@ -46,7 +47,7 @@ static void refused(const char *text, const char *part)
     scratch_write(scratch_at("mapping.yaml"), text);
     assert_int_equal(mapping_read(&mapping, scratch_at("mapping.yaml"), &err), STATUS_INVALID);
     if (strstr(err.text, part) == NULL) {
-        fail_msg("\"%s\" says nothing of \"%s\"", err.text, part);
+        fail_msg("\"%s\" does not contain \"%s\"", err.text, part);
     }
 }
 
@@ -77,7 +78,18 @@ static void every_key_is_read(void **state)
     mapping_fini(&m);
 }
 
-static void what_is_written_reads_back(void **state)
+static void keys_may_come_in_any_order(void **state)
+{
+    (void)state;
+    struct mapping m = read_text("observation: {q: {scale: 10, offset: 3, columns: [a, b]}}\n"
+                                 "action: {max: [1], columns: u, min: [-1]}\n");
+    assert_int_equal(m.observation[0].n, 2);
+    assert_true(m.observation[0].scale == 10 && m.observation[0].offset == 3);
+    assert_true(m.action_min[0] == -1 && m.action_max[0] == 1);
+    mapping_fini(&m);
+}
+
+static void a_written_mapping_reads_back_the_same(void **state)
 {
     (void)state;
     struct mapping first = read_text(whole);
@@ -95,7 +107,7 @@ static void what_is_written_reads_back(void **state)
     mapping_fini(&second);
 }
 
-static void complaints_name_line_and_key(void **state)
+static void errors_name_line_and_key(void **state)
 {
     (void)state;
     const char *const observation = "observation: {q: [a]}\n";
@@ -106,8 +118,8 @@ static void complaints_name_line_and_key(void **state)
     refused(observation, "action: columns are missing");
     refused(action, "observation: is missing");
     refused("observation: {q: []}\n", "mapping.yaml:1: q: expected a column's name");
-    refused("format: csv\nobservaton: {q: [a]}\n", "mapping.yaml:2: \"observaton\" is no key");
-    refused("observation: {q: [a], q: [b]}\n", "q is there twice");
+    refused("format: csv\nobservaton: {q: [a]}\n", "mapping.yaml:2: \"observaton\" is not a key");
+    refused("observation: {q: [a], q: [b]}\n", "q is given twice");
     refused("observation: {q: {column: a}}\n", "\"column\": expected columns, scale or offset");
     refused("observation: {q: {scale: 2}}\n", "q: columns are missing");
     refused("control_period_s: soon\n", "control_period_s: expected a number");
@@ -141,7 +153,7 @@ static void the_signature_follows_from_the_columns(void **state)
     assert_int_equal(recording_add(&recording, "u", RECORDING_NUMBERS, 2, 9, &err), STATUS_OK);
     assert_int_equal(recording_add(&recording, "r", RECORDING_TEXT, 1, 9, &err), STATUS_OK);
     assert_int_equal(mapping_signature(&m, &recording, &signature, &err), STATUS_INVALID);
-    assert_non_null(strstr(err.text, "rewards: column \"r\" holds no numbers"));
+    assert_non_null(strstr(err.text, "rewards: column \"r\" does not hold readable numbers"));
     recording.columns[4].kind = RECORDING_NUMBERS;
     assert_int_equal(mapping_signature(&m, &recording, &signature, &err), STATUS_OK);
     assert_int_equal(signature_observation(&signature), 6);
@@ -155,8 +167,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_key_is_read),
-        cmocka_unit_test(what_is_written_reads_back),
-        cmocka_unit_test(complaints_name_line_and_key),
+        cmocka_unit_test(keys_may_come_in_any_order),
+        cmocka_unit_test(a_written_mapping_reads_back_the_same),
+        cmocka_unit_test(errors_name_line_and_key),
         cmocka_unit_test(the_signature_follows_from_the_columns),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);

@@ -1,4 +1,4 @@
-/* What is proposed for logs whose names and shapes are those that people use. */
+/* Proposals for logs with common column names and shapes. */
 #include "tests/lib/check.h"
 
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "common/logs/propose.h"
 #include "tests/lib/scratch.h"
 
-/* The mapping proposed for a CSV of this text; the caller finishes it and `notes`. */
+/* Returns the mapping proposed for this CSV file. The caller releases it and `notes`. */
 static struct mapping proposed(const char *csv, struct text *notes)
 {
     struct logs *logs;
@@ -40,7 +40,7 @@ static void numbered_columns_are_one_slice(void **state)
     assert_int_equal(m.K, 1);
     assert_int_equal(m.reward[0].row, MAPPING_ROW_NEXT);
     assert_string_equal(m.terminated.column, "success");
-    assert_non_null(strstr(notes.bytes, "success is taken as one"));
+    assert_non_null(strstr(notes.bytes, "success is used as the reward"));
     mapping_fini(&m);
     text_fini(&notes);
 }
@@ -63,7 +63,7 @@ static void flags_inside_a_recording_end_episodes(void **state)
     text_fini(&notes);
 }
 
-static void done_at_every_end_is_no_termination(void **state)
+static void done_at_every_end_is_not_a_termination(void **state)
 {
     (void)state;
     struct text notes = {0};
@@ -112,7 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbered_columns_are_one_slice),
         cmocka_unit_test(flags_inside_a_recording_end_episodes),
-        cmocka_unit_test(done_at_every_end_is_no_termination),
+        cmocka_unit_test(done_at_every_end_is_not_a_termination),
         cmocka_unit_test(episodes_by_a_column),
         cmocka_unit_test(without_an_action_the_columns_are_listed),
     };
