@@ -1,5 +1,5 @@
-/* Parameters and their watchers: a learner's publisher under the real common/rpc, clients that follow
- * it, and clients that ask and never read.
+/* Parameters and their watchers: a learner's publisher under the real common/rpc, clients that
+ * follow it, and clients that ask and never read.
  *
  * A period with faults (the learner is killed and started again, connections are cut or held up),
  * then one without, in which the run ends. Required:
