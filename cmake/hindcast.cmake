@@ -81,7 +81,7 @@ function(hindcast_test name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
   endif()
-  if(HINDCAST_SANITIZE MATCHES thread) # ten times slower
+  if(HINDCAST_SANITIZE MATCHES thread OR HINDCAST_COVERAGE) # ten times slower
     math(EXPR ARG_TIMEOUT "5 * ${ARG_TIMEOUT}")
   endif()
   hindcast_binary(${name} FOLDER tests SOURCES ${ARG_SOURCES} LINK ${ARG_LINK} cmocka)

@@ -1,8 +1,9 @@
 /* hindcast completion: a script that completes the command lines of all programs.
  *
  * Options come from the option tables of the processes themselves (PROGRAM --options) and of
- * `hindcast up`, so that the script is right for the binaries that print it. What the other commands
- * take is listed here. One script serves both shells: zsh runs it through its bashcompinit. */
+ * `hindcast up`, so that the script is right for the binaries that print it. What the other
+ * commands take is listed here. One script serves both shells: zsh runs it through its
+ * bashcompinit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -29,6 +29,7 @@ static const char usage[] =
     "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
     "it finds it by name\n";
 
+/* Prints what the logs hold; 1 where an episode is bad. */
 static int inspect(int argc, char **argv)
 {
     if (argc != 1) {
@@ -47,6 +48,7 @@ static int inspect(int argc, char **argv)
     return result;
 }
 
+/* A whole number, without the leniency of strtoull (signs, trailing text). */
 static bool parse_count(const char *text, uint64_t *value)
 {
     char *end;
@@ -111,6 +113,7 @@ static bool find_reward(const struct signature *signature, const char *name, uin
     return false;
 }
 
+/* Opens the logs, finds the reward's index, and exports; 1 where episodes were left out. */
 static int export_to(const char *from, const char *to, const char *name, const char *reward)
 {
     struct err err = {0};

@@ -1,5 +1,5 @@
-/* One HTTP request over a plain socket, bounded by one deadline for all of it. The address comes from
- * a file that the asked process wrote; the answer is checked for being JSON, no more. */
+/* One HTTP request over a plain socket, bounded by one deadline for all of it. The address comes
+ * from a file that the asked process wrote; the answer is checked for being JSON, no more. */
 #include "deploy/local/peek.h"
 
 #include <errno.h>

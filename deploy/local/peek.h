@@ -1,6 +1,7 @@
 /* Asks a running process: GET of one page of its admin server, found by its address file.
  *
- * Blocks for at most `timeout_ms`: call it from a worker thread where something else must continue. */
+ * Blocks for at most `timeout_ms`: call it from a worker thread where something else must
+ * continue. */
 #ifndef HINDCAST_LOCAL_PEEK_H
 #define HINDCAST_LOCAL_PEEK_H
 

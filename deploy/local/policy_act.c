@@ -1,4 +1,7 @@
-/* Files in, policy_act, files out. */
+/* Reads observations and noise from one safetensors file, asks the policy, and writes actions to
+ * another. Names and shapes are those of the ONNX model, so that the same file can be given to
+ * it. Everything about the input is checked before the first action; the output is written whole
+ * or not. */
 #include "deploy/local/policy_act.h"
 
 #include <math.h>
@@ -41,6 +44,7 @@ static status check_names(const struct acting *acting, const struct safetensors 
     return STATUS_OK;
 }
 
+/* A network would pass NaN on into the action. */
 static status check_finite(const float *x, size_t n, const char *name, struct err *err)
 {
     for (size_t i = 0; i < n; i++) {
@@ -92,6 +96,7 @@ static status add_tasks(struct acting *acting, const struct safetensors *file, s
     return s;
 }
 
+/* inputs(N, I): each row has the observation, then the one-hot task where there are several. */
 static status read_inputs(struct acting *acting, const struct safetensors *file, struct err *err)
 {
     const size_t N = acting->N, O = (size_t)acting->info->O;
@@ -112,6 +117,7 @@ static status read_inputs(struct acting *acting, const struct safetensors *file,
     return s == STATUS_OK && acting->info->K > 1 ? add_tasks(acting, file, err) : s;
 }
 
+/* Normals of each row, as many as the rule needs; none for the mean. */
 static status read_noise(struct acting *acting, const struct safetensors *file, struct err *err)
 {
     const size_t N = acting->N, A = (size_t)acting->info->A;

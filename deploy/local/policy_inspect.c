@@ -1,4 +1,6 @@
-/* One line for each thing that a package says of itself, and what the run's evaluator measured. */
+/* The page of `hindcast policy inspect`: one line for each thing that a package says about
+ * itself, and the return that the run's evaluator measured. Only prints; policy_command.c opens
+ * the package. */
 #include "deploy/local/policy_inspect.h"
 
 #include <inttypes.h>
@@ -11,6 +13,7 @@
 
 #define EVALUATION_BYTES_MAX (64u << 20)
 
+/* How the policy chooses actions (docs/policies.md). */
 static void print_acting(const struct policy_info *info, FILE *out)
 {
     fprintf(out, "  %-15s ", "acts by");
@@ -25,6 +28,7 @@ static void print_acting(const struct policy_info *info, FILE *out)
     }
 }
 
+/* Sizes of each network in the package: inputs, widths, outputs. */
 static void print_networks(const struct policy *policy, FILE *out)
 {
     static const char *const names[] = {"policy", "critic", "perturb"};
@@ -65,6 +69,7 @@ static void print_normalizer(const struct policy *policy, FILE *out)
     }
 }
 
+/* Names and units: which elements of the observation are what, and the limits of actions. */
 static void print_signature(const struct signature *signature, FILE *out)
 {
     uint32_t begin = 0;
@@ -102,6 +107,7 @@ static void print_evaluation(const cJSON *evaluation, uint64_t learner_step, FIL
     }
 }
 
+/* What the package says of its own return, and what the run's evaluator measured in the end. */
 static status print_returns(const struct policy *policy, const struct policy_location *location,
                             FILE *out, struct err *err)
 {
@@ -137,6 +143,7 @@ status policy_inspect(const struct policy *policy, const struct policy_location 
     if (signature == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", location->path);
     }
+    /* A package of an older version has no signature: then sizes are all that is known. */
     status s = policy_info_signature(signature, info, err);
     if (s == STATUS_OK || s == STATUS_NOT_FOUND) {
         fprintf(out, "%s\n  %-15s %s, learner step %" PRIu64 "\n", location->path, "algorithm",

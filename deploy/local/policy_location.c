@@ -1,4 +1,6 @@
-/* From what a user names to the package on disk. */
+/* From what a user names (a run folder, an experiment file, a policy file) to the package on
+ * disk. The names of the files are those that evaluators and learners write; nothing is opened
+ * here. */
 #include "deploy/local/policy_location.h"
 
 #include <glob.h>
@@ -9,6 +11,7 @@
 #include "common/base/experiment.h"
 #include "common/base/memory.h"
 
+/* Copies a path that leaves room for what is appended to it. */
 static status copy_path(char to[POLICY_LOCATION_PATH_SIZE], const char *path, struct err *err)
 {
     const size_t length = strlen(path);
@@ -33,6 +36,7 @@ static void name_of(char name[POLICY_LOCATION_NAME_SIZE], const char *path, bool
     while (begin > 0 && path[begin - 1] != '/') {
         begin--;
     }
+    /* Only a file has a suffix; a run may be called "lr-0.1". */
     const char *dot = is_file ? memrchr(path + begin, '.', end - begin) : NULL;
     if (dot != NULL && dot > path + begin) {
         end = (size_t)(dot - path);
@@ -40,6 +44,7 @@ static void name_of(char name[POLICY_LOCATION_NAME_SIZE], const char *path, bool
     snprintf(name, POLICY_LOCATION_NAME_SIZE, "%.*s", (int)(end - begin), path + begin);
 }
 
+/* By its name: an experiment file and a package are both plain files. */
 static bool is_experiment(const char *path)
 {
     const char *dot = strrchr(path, '.');
@@ -54,6 +59,8 @@ static status read_experiment(char run_dir[POLICY_LOCATION_PATH_SIZE], const cha
     if (experiment == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
+    /* Only the section `experiment` is read; unknown options of the others are for their
+     * processes. */
     struct config_section section = experiment_section(experiment);
     char program[] = "hindcast", flag[POLICY_LOCATION_PATH_SIZE + 16];
     snprintf(flag, sizeof flag, "--config=%s", path);
@@ -122,6 +129,7 @@ status policy_location_find(struct policy_location *out, const char *text, const
         return err_set(err, STATUS_NOT_FOUND,
                        "%s: expected a run folder, an experiment file or a policy file", text);
     }
+    /* A folder is a run, a .yaml file names one, anything else is a package. */
     status s = copy_path(location.path, text, err);
     if (s == STATUS_OK && S_ISDIR(there.st_mode)) {
         s = copy_path(location.run_dir, text, err);

@@ -1,3 +1,5 @@
+/* Delays between starts. Pure: the time is passed in, so that tests need no clock. The supervisor
+ * decides what counts as a crash; a process that left with 2 never comes here. */
 #include "deploy/local/restart.h"
 
 #include "common/base/clock.h"
@@ -18,6 +20,7 @@ void restart_started(struct restart *restart, uint64_t now_ns)
 
 bool restart_died(struct restart *restart, uint64_t now_ns, uint64_t *at_ns)
 {
+    /* Crashes long after a start have another cause than those before it. */
     if (now_ns - restart->started_ns >= FORGIVEN_AFTER_NS) {
         restart->crashes = 0;
     }
@@ -25,6 +28,7 @@ bool restart_died(struct restart *restart, uint64_t now_ns, uint64_t *at_ns)
     if (restart->crashes > restart->max_crashes) {
         return false;
     }
+    /* Doubled for each crash in a row: a fault that lasts must not fill the log. */
     uint64_t delay_ns = FIRST_DELAY_NS;
     for (unsigned i = 1; i < restart->crashes && delay_ns < LAST_DELAY_NS; i++) {
         delay_ns *= 2;

@@ -74,6 +74,7 @@ static const struct role {
 
 #define N_ROLES (sizeof roles / sizeof roles[0])
 
+/* How many of this role the section `up` asks for. */
 static int role_count(const struct run_plan *plan, const struct role *role)
 {
     int64_t count;
@@ -129,6 +130,7 @@ struct arguments {
 
 static void add_argument(struct arguments *arguments, const char *format, ...) PRINTF_LIKE(2, 3);
 
+/* Formats one of our own arguments; MADE_MAX says how many there can be. */
 static void add_argument(struct arguments *arguments, const char *format, ...)
 {
     ASSERT(arguments->n_made < MADE_MAX && arguments->n + 1 < ARGUMENTS_MAX);
@@ -169,6 +171,7 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
 {
     *arguments = (struct arguments){0};
     add_argument(arguments, "--config=%s", plan->config_path);
+    /* The learner waits at its end until this many have the last policy. */
     if (strcmp(role->name, "learner") == 0 && plan->up->evaluators > 0) {
         add_argument(arguments, "--learner.followers=%lld", (long long)plan->up->evaluators);
     }
@@ -254,8 +257,8 @@ static status check_role(const struct run_plan *plan, const struct role *role,
     return *told ? signature_from_json(signature, json + strlen(SIGNATURE_TOLD), err) : STATUS_OK;
 }
 
-/* Does the policy that is learned from the logs fit the environment it is to act in? Rewards are left
- * out: the restorer may relabel them, and the learner may use some of them. */
+/* Does the policy that is learned from the logs fit the environment it is to act in? Rewards are
+ * left out: the restorer may relabel them, and the learner may use some of them. */
 static status compare_signatures(const struct signature *logs, const struct signature *environment,
                                  const struct run_plan *plan, struct err *err)
 {

@@ -38,10 +38,10 @@ const char *run_plan_program(size_t i);
 /* Its path: beside this program (installed) or in its role's folder of the build. NOT_FOUND. */
 status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err) MUST_CHECK;
 
-/* Checks all that can be known before anything starts. Runs every program of the plan with --check,
- * which reads the configuration and the logs and says on stderr what is wrong (INVALID then); compares
- * the signature of the logs with that of the environment (MISMATCH); and makes sure that the admin
- * ports are free, where experiment.admin names one. */
+/* Checks all that can be known before anything starts. Runs every program of the plan with
+ * --check, which reads the configuration and the logs and says on stderr what is wrong (INVALID
+ * then); compares the signature of the logs with that of the environment (MISMATCH); and makes
+ * sure that the admin ports are free, where experiment.admin names one. */
 status run_plan_check(const struct run_plan *plan, struct err *err) MUST_CHECK;
 
 /* Adds the plan's processes to `supervisor`. */

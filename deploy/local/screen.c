@@ -1,3 +1,6 @@
+/* The lines that `hindcast up` shows. On a terminal they are drawn over the last ones with the
+ * escape sequences that every terminal knows (up N lines, erase line); elsewhere they are plain
+ * lines with a time. All of it goes to stderr, so that stdout has the summary alone. */
 #include "deploy/local/screen.h"
 
 #include <stdarg.h>
@@ -9,6 +12,7 @@
 #define PLAIN_PERIOD_NS (15 * NS_PER_S)
 #define BAR_CELLS       16
 
+/* As wide as the longest of them, so that the columns stay. */
 static const char *const state_words[] = {
     [CHILD_WAITING] = "waiting",
     [CHILD_RUNNING] = "running",
@@ -21,6 +25,7 @@ void screen_init(struct screen *screen, FILE *out, uint64_t now_ns)
     *screen = (struct screen){.out = out, .terminal = isatty(fileno(out)), .started_ns = now_ns};
 }
 
+/* 100 where the terminal does not tell, as in some editors. */
 static int terminal_width(FILE *out)
 {
     struct winsize size;
@@ -30,6 +35,7 @@ static int terminal_width(FILE *out)
     return 100;
 }
 
+/* "====----" for a fraction in 0..1, blanks where the work has no end. */
 static void format_bar(char bar[BAR_CELLS + 1], double fraction)
 {
     int full = fraction < 0 ? 0 : (int)(fraction * BAR_CELLS + 0.5);
@@ -39,6 +45,8 @@ static void format_bar(char bar[BAR_CELLS + 1], double fraction)
     bar[BAR_CELLS] = 0;
 }
 
+/* One process on one line of the terminal; a longer text is cut, because a line that wraps would
+ * break the counting of lines. */
 static void draw_line(struct screen *screen, const struct child_view *view, int width)
 {
     char line[512];
@@ -58,6 +66,7 @@ void screen_draw(struct screen *screen, const struct child_view *views, size_t n
     unsigned seconds = (unsigned)((now_ns - screen->started_ns) / NS_PER_S);
     if (screen->terminal) {
         int width = terminal_width(screen->out);
+        /* Up to the first line of the last drawing, which is then written over. */
         if (screen->lines_drawn) {
             fprintf(screen->out, "\033[%dA", screen->lines_drawn);
         }
@@ -68,6 +77,7 @@ void screen_draw(struct screen *screen, const struct child_view *views, size_t n
                 seconds / 60 % 60, seconds % 60);
         screen->lines_drawn = (int)n + 1;
     } else if (now_ns >= screen->next_lines_ns) {
+        /* Into a file or a pipe: a block of lines now and then. */
         screen->next_lines_ns = now_ns + PLAIN_PERIOD_NS;
         for (size_t i = 0; i < n; i++) {
             fprintf(screen->out, "%02u:%02u:%02u %-14s %-7s %s\n", seconds / 3600,
@@ -80,6 +90,7 @@ void screen_draw(struct screen *screen, const struct child_view *views, size_t n
 
 void screen_say(struct screen *screen, const char *format, ...)
 {
+    /* The sentence takes the place of the drawing, which comes again below it. */
     if (screen->terminal && screen->lines_drawn) {
         fprintf(screen->out, "\033[%dA\r\033[J", screen->lines_drawn);
         screen->lines_drawn = 0;

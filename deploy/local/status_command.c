@@ -1,5 +1,6 @@
-/* hindcast status: one line for each process of a run, as it describes itself. Processes are found by
- * the address files in the run's folder; one that was killed leaves its file and is "gone". */
+/* hindcast status: one line for each process of a run, as it describes itself. Processes are
+ * found by the address files in the run's folder; one that was killed leaves its file and is
+ * "gone". */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,6 +10,8 @@
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/dataset_writer.h"
+#include "common/trajectory/shard_reader.h"
 
 #define SHARD_EPISODES_MAX 4096
 #define COMPRESSION        6 /* deflate: a dataset is kept for long and read once a run */
@@ -25,6 +27,7 @@ struct subsampling {
     uint64_t seen, kept, bad;
 };
 
+/* Writes the episodes that wait and forgets them. */
 static status write_shard(struct subsampling *subsampling, struct err *err)
 {
     if (subsampling->n_waiting == 0) {
@@ -45,6 +48,7 @@ static status write_shard(struct subsampling *subsampling, struct err *err)
 static status take_episode(struct subsampling *subsampling, const char *source, uint64_t episode_i,
                            struct episode *episode, struct err *err)
 {
+    /* The first of each run of `every` episodes of this source. */
     bool keep = subsampling->seen % subsampling->options->every == 0;
     subsampling->seen++;
     text_format(&subsampling->csv, "%s,%llu,%d", source, (unsigned long long)episode_i, keep);
@@ -56,6 +60,7 @@ static status take_episode(struct subsampling *subsampling, const char *source, 
     if (!keep) {
         return STATUS_OK;
     }
+    /* Its rows move: copying them would double the memory of a shard. */
     struct episode *kept = mem_new(sizeof *kept);
     if (!kept) {
         return err_set(err, STATUS_NO_MEMORY, "%s: episode %llu", source,
@@ -70,6 +75,7 @@ static status take_episode(struct subsampling *subsampling, const char *source, 
                : STATUS_OK;
 }
 
+/* Every episode of one shard. A bad one is reported and counted; other errors end all. */
 static status take_shard(struct subsampling *subsampling, const struct dataset *dataset,
                          size_t shard_i, const char *source, uint64_t *episode_i, struct err *err)
 {
@@ -116,6 +122,7 @@ static const char *short_name(const char *path)
     return name;
 }
 
+/* All shards of one dataset, whose rows must be exactly like those of the first. */
 static status take_source(struct subsampling *subsampling, const char *folder, struct err *err)
 {
     struct dataset *dataset;
@@ -136,6 +143,7 @@ static status take_source(struct subsampling *subsampling, const char *folder, s
     return s;
 }
 
+/* Takes the signature from the first source. EXISTS: never writes into a dataset. */
 static status open_writer(struct subsampling *subsampling, const char *first_source,
                           struct err *err)
 {
@@ -159,6 +167,7 @@ static status open_writer(struct subsampling *subsampling, const char *first_sou
                                &subsampling->signature, made_by, err);
 }
 
+/* returns.csv, at the end and whole: half of it would look like all. */
 static status write_returns(struct subsampling *subsampling, struct err *err)
 {
     char path[1200];
@@ -194,6 +203,7 @@ status subsample_datasets(const struct subsample_options *options, const char *c
         }
         text_add(&subsampling->csv, "\n");
     }
+    /* One source after another, in the order given; the last shard may be shorter. */
     for (size_t i = 0; s == STATUS_OK && i < n_sources; i++) {
         s = take_source(subsampling, sources[i], err);
     }

@@ -1,3 +1,9 @@
+/* One libuv loop with a timer, two signals and a process handle for each child. All state
+ * belongs to the loop thread; only asking a child's admin page runs on another one, and writes
+ * `seen` alone.
+ *
+ * A child is WAITING (to be started at start_at_ns), RUNNING, DONE or FAILED. Whether a death is
+ * answered by another start is decided in restart.h; what to start is decided in run_plan.h. */
 #include "deploy/local/supervisor.h"
 
 #include <fcntl.h>
@@ -117,6 +123,7 @@ void supervisor_free(struct supervisor *supervisor)
     mem_free(supervisor);
 }
 
+/* Copies, with the program's path as argv[0]. On an error child_free() takes what is there. */
 static status copy_arguments(struct child *child, const char *binary, char *const *arguments)
 {
     size_t n = 0;
@@ -224,11 +231,13 @@ static void fail(struct supervisor *supervisor, const struct child *child, const
     }
 }
 
+/* Decides what the end of a process means: done, to be started again, or the end of the run. */
 static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal_number)
 {
     struct child *child = process->data;
     struct supervisor *supervisor = child->supervisor;
     uv_close((uv_handle_t *)process, NULL);
+    /* A server that leaves before the others has left too early, with whatever status. */
     bool well = exit_status == 0 && signal_number == 0;
     if (well && (supervisor->stopping || !is(child, CHILD_LAST))) {
         child->state = CHILD_DONE;
@@ -249,6 +258,7 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
     if (supervisor->stopping) {
         return;
     }
+    /* It says itself that another start is of no use. */
     if (signal_number == 0 && exit_status == SUPERVISOR_EXIT_FINAL) {
         fail(supervisor, child, why, STATUS_INVALID);
         return;
@@ -264,6 +274,8 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
 static void start(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
+    /* Its log is opened by us, so that words before its first log line, or of a sanitizer, are
+     * in it. */
     int log_fd =
         open(child->log_path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (log_fd < 0) {
@@ -284,6 +296,7 @@ static void start(struct child *child)
         .stdio = stdio,
         .stdio_count = 3,
     };
+    /* A session of its own: the terminal's Ctrl-C reaches us alone, and we pass it on in order. */
     child->process.data = child;
     int code = uv_spawn(&supervisor->loop, &child->process, &options);
     close(log_fd);
@@ -316,6 +329,7 @@ static void start_again(struct child *child)
     }
 }
 
+/* SIGTERM first; SIGKILL once stop_ms are over. Called with every tick. */
 static void terminate(struct child *child, uint64_t now_ns)
 {
     if (!child->terminated) {
@@ -331,6 +345,7 @@ static void terminate(struct child *child, uint64_t now_ns)
 
 /* ---- Looking at them ---- */
 
+/* On a thread of libuv's pool: asking may take PEEK_TIMEOUT_MS, and the loop must not wait. */
 static void peek_work(uv_work_t *work)
 {
     struct child *child = work->data;
@@ -352,6 +367,7 @@ static void peek_work(uv_work_t *work)
     cJSON_Delete(json);
 }
 
+/* Back on the loop thread: takes over what was seen, unless the process has ended meanwhile. */
 static void peek_done(uv_work_t *work, int cancelled)
 {
     struct child *child = work->data;
@@ -398,6 +414,7 @@ static void write_targets(struct supervisor *supervisor)
     }
 }
 
+/* About once a second: asks every running process, and shows what the last answers were. */
 static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
 {
     if (now_ns < supervisor->next_peek_ns) {
@@ -437,6 +454,7 @@ static size_t count_running(const struct supervisor *supervisor, bool last)
     return n;
 }
 
+/* A run without goal processes (a server alone) never ends by itself. */
 static bool goals_reached(const struct supervisor *supervisor)
 {
     size_t goals = 0, done = 0;
@@ -448,6 +466,7 @@ static bool goals_reached(const struct supervisor *supervisor)
     return goals > 0 && done == goals;
 }
 
+/* The only timer: starts what is due, ends what should end, and looks at all. */
 static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *supervisor = timer->data;
@@ -455,6 +474,7 @@ static void on_tick(uv_timer_t *timer)
     if (!supervisor->stopping && goals_reached(supervisor)) {
         supervisor->stopping = true;
     }
+    /* Servers are ended only when nobody needs them any more. */
     bool others_gone = count_running(supervisor, false) == 0;
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
@@ -467,6 +487,7 @@ static void on_tick(uv_timer_t *timer)
         }
     }
     peek_at_all(supervisor, now_ns);
+    /* Closing the handles lets uv_run return. */
     if (supervisor->stopping && others_gone && count_running(supervisor, true) == 0) {
         uv_close((uv_handle_t *)&supervisor->tick, NULL);
         uv_close((uv_handle_t *)&supervisor->on_int, NULL);
@@ -482,6 +503,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (supervisor->end == SUPERVISOR_OVER) {
         supervisor->end = SUPERVISOR_INTERRUPTED;
     }
+    /* The first signal ends all in order, the second at once. */
     if (supervisor->interrupts == 1) {
         screen_say(&supervisor->screen,
                    "%s: ending all processes in order; once more to end them at once",

@@ -1,4 +1,9 @@
-/* hindcast up: all processes of an experiment on this machine, from start to summary. */
+/* hindcast up: all processes of an experiment on this machine, from start to summary.
+ *
+ * Reads the sections `experiment` and `up`, checks everything that can be known (run_plan.h),
+ * starts and watches the processes (supervisor.h), and gathers what they left (summary.h). With
+ * up.seeds it does so once for each seed. A run that was interrupted is continued by the same
+ * command: each process knows how to go on, and nothing about that is kept here but the time. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +39,7 @@ static status read_experiment(int argc, char **argv, struct experiment *experime
         return err_set(err, STATUS_INVALID, "the path of the experiment is too long");
     }
     plan->config_path = argv[1];
+    /* Every flag names its section, because it is passed on to the processes of that section. */
     for (int i = 2; i < argc; i++) {
         size_t section = strcspn(argv[i], ".=");
         if (strncmp(argv[i], "--", 2) != 0 || argv[i][section] != '.' || !strchr(argv[i], '=')) {
@@ -64,6 +70,7 @@ static status add_seconds(const char *run_dir, double *seconds, struct err *err)
     void *bytes = NULL;
     size_t size = 0;
     snprintf(path, sizeof path, "%.1000s/up.seconds", run_dir);
+    /* Earlier starts of the same run have left their time. */
     if (access(path, F_OK) == 0) {
         status s = file_read(path, sizeof text - 1, &bytes, &size, err);
         if (s != STATUS_OK) {
@@ -82,6 +89,7 @@ static status add_seconds(const char *run_dir, double *seconds, struct err *err)
     return file_replace(path, &(struct file_part){text, (size_t)length}, 1, err);
 }
 
+/* One run from its lock to its summary. Returns the exit status. */
 static int run_once(const struct run_plan *plan)
 {
     struct err err;
@@ -94,6 +102,7 @@ static int run_once(const struct run_plan *plan)
     snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
     enum supervisor_end end = SUPERVISOR_FAILED;
     uint64_t begin_ns = clock_now_ns();
+    /* The lock keeps a second `up` from the same folder. */
     if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
         file_lock(lock_path, &lock, &err) == STATUS_OK &&
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
@@ -161,6 +170,7 @@ int command_up(int argc, char **argv)
         fprintf(stderr, "hindcast up: %s\n", err.text);
         return 2;
     }
+    /* Processes compare it with their parent's, in case we die before they look. */
     char pid[24];
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("HINDCAST_SUPERVISED", pid, 1); /* children end when we do */
