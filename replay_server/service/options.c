@@ -48,9 +48,11 @@
       "evicted; 0: no limit")
 
 #define SECTION_ROW(field, type, unit, default_text, min, max, choices, help)                      \
-    {#field, type, offsetof(struct options, table.field), unit, default_text, min, max, choices, help},
+    {#field, type, offsetof(struct options, table.field), unit, default_text, min, max, choices,   \
+     help},
 #define ENTRY_ROW(field, type, unit, default_text, min, max, choices, help)                        \
-    {#field, type, offsetof(struct named_table, options.field), unit, default_text, min, max, choices, help},
+    {#field, type, offsetof(struct named_table, options.field), unit, default_text, min, max,      \
+     choices, help},
 /* clang-format on */
 
 static const struct config_option entry_options_table[] = {TABLE_OPTIONS(ENTRY_ROW)};

@@ -213,8 +213,8 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
     if (++op->rounds > ROUNDS_MAX || table_counts(table->table)->transitions == 0) {
         return false;
     }
-    /* Where the table was sealed meanwhile, or a sealed one has lost a corrupt episode, all is drawn
-     * anew: a response that carries a version holds that version's draws and no others. */
+    /* Where the table was sealed meanwhile, or a sealed one has lost a corrupt episode, everything
+     * is drawn again: a response with a version holds that version's draws and no others. */
     const bool all = op->version != table_version(table->table);
     op->version = table_version(table->table);
     op->even = table_draws_evenly(table->table);

@@ -2,14 +2,14 @@
  * simulation.
  *
  *   - an episode that was acknowledged is in the table, once, until it is removed
- *   - a table holds nothing that no client handed over; nothing of an older generation comes after a newer
- *     one has opened
+ *   - a table holds nothing that no client handed over, and takes nothing of an older generation
+ *     after a newer one has opened
  *   - a writer's sequence, generation and cursor never go back, whatever dies
  *   - the limiter's corridor holds at each insert and each draw; tables stay within their limits
  *   - the sums of a table are the sums of what it holds, in memory and on disk
  *   - a sealed table never changes, and its batches are what the seed says (referee.h)
  *
- * What is found wrong ends the simulation (verdict.h). */
+ * A violation ends the simulation (verdict.h). */
 #ifndef HINDCAST_SIM_LEDGER_H
 #define HINDCAST_SIM_LEDGER_H
 
