@@ -32,6 +32,7 @@
  * would run ahead of learning. */
 #define IN_FLIGHT_BYTES (128u << 10)
 
+/* What the thread owns: after episode_writer_start nobody else touches it. */
 struct episode_writer {
     struct episode_writer_parts parts;
     pthread_t thread;
@@ -158,6 +159,7 @@ static status insert_missing(struct episode_writer *writer, uint64_t there, stru
 static status open_replay(struct episode_writer *writer, struct err *err)
 {
     const struct collector_options *options = writer->parts.options;
+    /* Fresh data, not restored logs: the server weighs them differently. */
     struct replay_writer_options writing = {.table = options->table,
                                             .writer = writer->name,
                                             .restored = false,
@@ -183,6 +185,7 @@ static status open_replay(struct episode_writer *writer, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "open replay");
     }
+    /* Waiting would not help: a sealed table stays sealed. */
     if (sealed) {
         return err_set(err, STATUS_MISMATCH,
                        "replay table %s is sealed: nothing can be inserted; set "
@@ -194,6 +197,7 @@ static status open_replay(struct episode_writer *writer, struct err *err)
 
 /* ---- One episode ---- */
 
+/* One number per episode for the status line, whatever the number of tasks. */
 static double mean_return(const struct episode *episode, const struct signature *signature)
 {
     double sum = 0;
@@ -206,6 +210,7 @@ static double mean_return(const struct episode *episode, const struct signature 
 /* The status line. */
 static void report(struct episode_writer *writer, uint64_t sequence, const char *acting)
 {
+    /* At first there are fewer episodes than the mean wants. */
     uint64_t n = writer->written < RECENT ? writer->written : RECENT;
     uint64_t last = (uint64_t)writer->parts.options->episodes;
     double mean = 0, seconds = (double)(clock_now_ns() - writer->started_ns) / 1e9;
@@ -222,6 +227,7 @@ static void report(struct episode_writer *writer, uint64_t sequence, const char 
         sequence, total, mean, n, (double)worker_pool_steps(writer->parts.pool) / seconds, acting);
 }
 
+/* Metrics and the status line of one written episode. */
 static void count(struct episode_writer *writer, const struct finished_episode *finished)
 {
     const struct signature *signature = writer->parts.signature;
@@ -251,6 +257,7 @@ static status write_episode(struct episode_writer *writer, struct finished_episo
     if (s != STATUS_OK) {
         return err_context(err, s, "returns.csv");
     }
+    /* Synced when this returns: the episode is safe from here on. */
     s = log_store_append(parts->store, finished->episode, err);
     if (s != STATUS_OK) {
         return s;
@@ -334,6 +341,7 @@ static void wait_for_replay(struct episode_writer *writer)
 static status write_and_finish(struct episode_writer *writer, struct err *err)
 {
     const struct episode_writer_parts *parts = &writer->parts;
+    /* The three parts of a start: catch up, write, wait for the server. */
     uint64_t last = (uint64_t)parts->options->episodes;
     status s = parts->options->insert ? open_replay(writer, err) : STATUS_OK;
     if (s == STATUS_OK || s == STATUS_CLOSED) {
@@ -364,6 +372,7 @@ static void *writer_main(void *arg)
     if (s != STATUS_OK) {
         log_error("the collector stops: %s", err.text);
     }
+    /* Nobody would take the episodes of workers that went on. */
     worker_pool_stop(writer->parts.pool);
     process_stop(writer->parts.process, status_exit_code(s));
     return NULL;

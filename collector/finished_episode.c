@@ -27,6 +27,7 @@ struct finished_episode *finished_episode_new(uint64_t sequence, uint32_t W)
         return NULL;
     }
     finished->sequence = sequence;
+    /* The episode is apart, so that the rows can be taken over without a copy. */
     finished->episode = episode_new(W);
     if (finished->episode == NULL) {
         mem_free(finished);

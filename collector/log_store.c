@@ -30,6 +30,7 @@
 /* A shard is built in memory, so one is written long before the journal is full. */
 #define COMPACT_AT_BYTES (JOURNAL_BYTES_MAX / 4)
 
+/* Both stores, and the numbers that tie them together. */
 struct log_store {
     struct log_store_settings settings;
     char folder[PATH_SIZE];
@@ -64,6 +65,7 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
             "for %s, seed %" PRIu64,
             path, environment, seed, store->settings.environment, store->settings.seed);
     }
+    /* As texts, since a JSON number holds 53 bits only. */
     store->source = strtoull(source, NULL, 16);
     store->started_ns = strtoull(started, NULL, 10);
     if (store->source == 0) {
@@ -76,6 +78,7 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
 static status make_identity(struct log_store *store, const char *path, struct err *err)
 {
     char source[32], started[32];
+    /* Random, so that logs of two folders never share an identity. */
     if (getrandom(&store->source, sizeof store->source, 0) != sizeof store->source) {
         return err_errno(err, errno, "getrandom");
     }
@@ -95,6 +98,7 @@ static status make_identity(struct log_store *store, const char *path, struct er
     return s;
 }
 
+/* Reads the folder's identity, or draws one for a new folder. */
 static status open_identity(struct log_store *store, struct err *err)
 {
     char path[PATH_SIZE + 32];
@@ -132,6 +136,7 @@ static status open_dataset(struct log_store *store, struct err *err)
     return s;
 }
 
+/* Opens the journal; episodes that the last shard has are dropped from it. */
 static status open_journal(struct log_store *store, struct err *err)
 {
     char path[PATH_SIZE + 32];
@@ -141,6 +146,7 @@ static status open_journal(struct log_store *store, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* What is damaged is lost; what is behind it is not. */
     if (found.corrupt > 0) {
         log_error("the journal was damaged; the episodes affected are lost path=%s places=%" PRIu64,
                   path, found.corrupt);
@@ -163,6 +169,7 @@ static status last_of_shard(const struct dataset *dataset, size_t shard_i, uint6
     return s;
 }
 
+/* The newest shard has the highest sequences. */
 static status find_last_in_shards(struct log_store *store, struct err *err)
 {
     struct dataset *dataset;
@@ -181,6 +188,7 @@ static status find_last_in_shards(struct log_store *store, struct err *err)
 static status find_last(struct log_store *store, struct err *err)
 {
     uint64_t n = journal_episodes(store->journal);
+    /* After a compaction, or in a new folder. */
     if (n == 0) {
         return find_last_in_shards(store, err);
     }
@@ -203,6 +211,7 @@ status log_store_open(struct log_store **store, const struct log_store_settings 
     opened->signature = *signature;
     snprintf(opened->folder, sizeof opened->folder, "%s", settings->folder);
     status s = file_make_folders(opened->folder, err);
+    /* The identity comes first: a folder of another run must not be touched. */
     s = s != STATUS_OK ? s : open_identity(opened, err);
     s = s != STATUS_OK ? s : open_dataset(opened, err);
     s = s != STATUS_OK ? s : open_journal(opened, err);
@@ -257,6 +266,7 @@ status log_store_append(struct log_store *store, struct episode *episode, struct
         return err_context(err, s, "journal in %s", store->folder);
     }
     store->last++;
+    /* A shard is due when there are enough episodes, or bytes. */
     if (journal_episodes(store->journal) < store->settings.shard_episodes &&
         journal_bytes(store->journal) < COMPACT_AT_BYTES) {
         return STATUS_OK;
@@ -278,6 +288,7 @@ struct walk {
     struct episode episode; /* reused */
 };
 
+/* The episodes of one shard. */
 static status walk_reader(struct walk *walk, struct shard_reader *reader,
                           const struct shard_survey *survey, struct err *err)
 {
@@ -290,12 +301,14 @@ static status walk_reader(struct walk *walk, struct shard_reader *reader,
             log_error("an episode cannot be read and is skipped: %s", err->text);
             continue;
         }
+        /* A shard holds the identities beside the rows. */
         walk->episode.identity = survey->origins[i];
         s = walk->visit(walk->arg, &walk->episode, err);
     }
     return s;
 }
 
+/* One shard; one that is damaged costs its own episodes only. */
 static status walk_shard(struct walk *walk, const struct dataset *dataset, size_t shard_i,
                          struct err *err)
 {
@@ -335,6 +348,7 @@ static status walk_shards(struct walk *walk, const struct log_store *store, stru
     return s;
 }
 
+/* The episodes that are not in a shard yet. */
 static status walk_journal(struct walk *walk, const struct log_store *store, struct err *err)
 {
     status s = STATUS_OK;
@@ -355,6 +369,7 @@ status log_store_each(struct log_store *store, uint64_t after, log_store_visit *
     struct walk walk = {.after = after, .visit = visit, .arg = arg};
     err = err == NULL ? &own : err; /* its text is logged for episodes that are skipped */
     episode_init(&walk.episode, signature_width(&store->signature));
+    /* Shards are older than the journal, so the order is that of the sequences. */
     status s = walk_shards(&walk, store, err);
     if (s == STATUS_OK) {
         s = walk_journal(&walk, store, err);

@@ -28,6 +28,7 @@ struct collector {
 
 static status open_store(struct collector *collector, struct err *err)
 {
+    /* The store keeps pointers to these texts: they live as long as the program. */
     struct log_store_settings settings = {
         .folder = collector->options.folder,
         .writer = collector->writer_name,
@@ -61,6 +62,7 @@ static status open_parameters(struct collector *collector, struct err *err)
 static status start_pool(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
+    /* Acting at random is a policy that never comes: all episodes are random ones. */
     bool random = strcmp(options->act, "random") == 0;
     struct worker_pool_settings settings = {
         .environment = &collector->environment,
@@ -94,6 +96,7 @@ static status start_writer(struct collector *collector, struct err *err)
 
 static status open_parts(struct collector *collector, struct err *err)
 {
+    /* Each step needs those before it; close_parts ends what was made. */
     status (*const steps[])(struct collector *, struct err *) = {open_store, open_parameters,
                                                                  start_pool, start_writer};
     status s = STATUS_OK;
@@ -127,6 +130,7 @@ static int run(struct collector *collector)
         fprintf(stderr, "hindcast-collector: %s\n", err.text);
         return 1;
     }
+    /* After process_open, which blocks signals for all threads started later. */
     rpc_init();
     status s = open_parts(collector, &err);
     if (s == STATUS_OK) {

@@ -49,6 +49,7 @@ static status check_environment(const struct collector_options *options,
                                 const struct experiment *experiment,
                                 struct environment_description *environment, struct err *err)
 {
+    /* The description also tells how many environments may be open. */
     if (experiment->environment[0] == '\0') {
         return err_set(err, STATUS_INVALID,
                        "experiment.environment is empty: expected a name like cheetah-run");
@@ -68,6 +69,7 @@ static status check_environment(const struct collector_options *options,
 static status choose_folder(struct collector_options *options, const struct experiment *experiment,
                             struct err *err)
 {
+    /* Several collectors of a run each have a folder of their own. */
     char folder[2 * CONFIG_TEXT_SIZE];
     if (options->count == 1) {
         snprintf(folder, sizeof folder, "%s/logs", experiment->run_dir);
@@ -86,6 +88,7 @@ status collector_options_finish(struct collector_options *options,
                                 const struct experiment *experiment,
                                 struct environment_description *environment, struct err *err)
 {
+    /* Options against each other first, then against the environment. */
     if (options->index >= options->count) {
         return err_set(err, STATUS_INVALID,
                        "collector.index %" PRId64 ": expected less than collector.count %" PRId64,

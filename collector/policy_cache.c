@@ -11,6 +11,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+/* The newest policy and the count that the cache itself holds on it. */
 struct policy_cache {
     struct parameters_client *client;
     pthread_mutex_t mutex;        /* guards all below, and every n_users */
@@ -32,6 +33,7 @@ status policy_cache_new(struct policy_cache **cache, struct parameters_client *c
     return STATUS_OK;
 }
 
+/* One user less; the last one frees the policy. With the mutex held. */
 static void drop_user(struct shared_policy *policy)
 {
     if (policy != NULL && --policy->n_users == 0) {
@@ -50,6 +52,7 @@ void policy_cache_free(struct policy_cache *cache)
     }
 }
 
+/* NULL: it cannot be used, which is logged. The snapshot stays the caller's. */
 static struct shared_policy *parse_snapshot(const struct parameters_snapshot *snapshot)
 {
     struct err err;
@@ -67,6 +70,7 @@ static struct shared_policy *parse_snapshot(const struct parameters_snapshot *sn
     }
     shared->version = snapshot->version;
     shared->learner_step = snapshot->learner_step;
+    /* The cache's own use. */
     shared->n_users = 1;
     return shared;
 }

@@ -22,6 +22,7 @@ status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *sequence)
     if (buffer->last != 0 && buffer->next_start > buffer->last) {
         return STATUS_CLOSED;
     }
+    /* A slow episode at the front holds the others back: the ring has no more slots. */
     if (buffer->next_start - buffer->next_out >= buffer->window) {
         return STATUS_QUEUE_FULL;
     }
@@ -41,6 +42,7 @@ void reorder_buffer_finish(struct reorder_buffer *buffer, uint64_t sequence, voi
 
 void *reorder_buffer_next(struct reorder_buffer *buffer)
 {
+    /* Empty while the next episode in order is being acted. */
     void **slot = &buffer->items[buffer->next_out % buffer->window];
     void *item = *slot;
     if (item != NULL) {
@@ -58,6 +60,7 @@ bool reorder_buffer_done(const struct reorder_buffer *buffer)
 
 void *reorder_buffer_drain(struct reorder_buffer *buffer)
 {
+    /* Any order will do: nobody reads these episodes. */
     for (uint32_t i = 0; i < buffer->window; i++) {
         void *item = buffer->items[i];
         if (item != NULL) {

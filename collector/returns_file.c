@@ -15,11 +15,13 @@
 #define RETURNS_FILE_MAX (1u << 30)
 #define LINE_MAX_SIZE    (512 + SIGNATURE_TASKS_MAX * (SIGNATURE_NAME_SIZE + 16))
 
+/* The open file, and the signature that its columns come from. */
 struct returns_file {
     struct line_file lines;
     const struct signature *signature;
 };
 
+/* The first line: fixed columns, then one return per reward. */
 static int format_header(char *line, const struct signature *signature)
 {
     int n = snprintf(line, LINE_MAX_SIZE, "episode,wall_s,version,learner_step,acting,task,steps");
@@ -113,6 +115,7 @@ status returns_file_append(struct returns_file *file, const struct finished_epis
 {
     char line[LINE_MAX_SIZE];
     const struct signature *signature = file->signature;
+    /* Nine digits give a float back exactly. */
     int n = snprintf(line, sizeof line, "%" PRIu64 ",%.3f,%" PRIu64 ",%" PRIu64 ",%s,%s,%u",
                      finished->sequence, wall_s, finished->version, finished->learner_step,
                      finished->random ? "random" : "policy", signature->rewards[finished->task],

@@ -140,6 +140,7 @@ static status choose_policy(struct worker *worker, uint64_t sequence, struct err
 
 /* ---- One episode ---- */
 
+/* Counts steps, ends the episode when the pool stops, and refreshes the policy in mid-episode. */
 static status before_step(void *arg, uint32_t step, struct err *err)
 {
     struct worker *worker = arg;
@@ -189,6 +190,7 @@ static bool worth_another_attempt(status s)
            s == STATUS_INVALID;
 }
 
+/* Acts until an episode succeeds, each attempt from another stream. */
 static status act_until_good(struct worker *worker, struct finished_episode *finished,
                              struct err *err)
 {
@@ -197,6 +199,7 @@ static status act_until_good(struct worker *worker, struct finished_episode *fin
         if (s == STATUS_OK || !worth_another_attempt(s)) {
             return s;
         }
+        /* Its rows are dropped with the next attempt; nothing of them is stored. */
         metric_add(worker->pool->failed_total, 1);
         log_warn("episode failed and is acted again episode=%" PRIu64 " attempt=%u: %s",
                  finished->sequence, attempt + 1, err == NULL ? "" : err->text);
@@ -229,6 +232,7 @@ static status next_sequence(struct worker_pool *pool, uint64_t *sequence)
     return s;
 }
 
+/* Puts a finished episode into the buffer and wakes whoever waits for it. */
 static void pass_on(struct worker_pool *pool, struct finished_episode *finished)
 {
     metric_add(pool->steps_total, finished->episode->T);
@@ -260,6 +264,7 @@ static status work(struct worker *worker, struct err *err)
     return s;
 }
 
+/* All of a worker: episodes until the end, then its policy goes back. */
 static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
@@ -291,6 +296,7 @@ status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
     status s = STATUS_OK;
     uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     pthread_mutex_lock(&pool->mutex);
+    /* Finished episodes come before a failure: they are whole. */
     struct finished_episode *item = reorder_buffer_next(&pool->buffer);
     bool in_time = true;
     while (item == NULL && pool->n_working > 0 && in_time) {
@@ -333,6 +339,7 @@ static status open_workers(struct worker_pool *pool, struct err *err)
     return STATUS_OK;
 }
 
+/* Counts all workers as working first: one that ends at once must not look like the last. */
 static status start_threads(struct worker_pool *pool, struct err *err)
 {
     pool->n_working = pool->settings.n_workers;
@@ -364,6 +371,7 @@ status worker_pool_start(struct worker_pool **pool, const struct worker_pool_set
                        "Episodes in which the environment failed; acted again", NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
+    /* Waits are bounded by clock_now_ns, which a change of the wall clock does not move. */
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_mutex_init(&made->mutex, NULL);
     pthread_cond_init(&made->changed, &attributes);

@@ -8,6 +8,7 @@
 #include "common/base/event_file.h"
 #include "common/base/memory.h"
 
+/* An open file, and the points of the evaluation that is being added. */
 struct curves {
     struct event_file *file;
     size_t n;
@@ -20,6 +21,7 @@ status curves_open(struct curves **curves, const char *folder, double seen_step,
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "curves: out of memory");
     }
+    /* The file tells readers from which step on it replaces what older files say. */
     uint64_t first = seen_step >= 0 ? (uint64_t)seen_step + 1 : 0;
     status s = event_file_open(&made->file, folder, first, err);
     if (s != STATUS_OK) {
@@ -43,6 +45,7 @@ static void add_number(struct curves *curves, const cJSON *object, const char *k
                        const char *task)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+    /* A statistic that is NaN is null in JSON, and gives no point. */
     if (cJSON_IsNumber(item) && curves->n < EVENT_SCALARS_MAX) {
         struct event_scalar *point = &curves->points[curves->n++];
         snprintf(point->tag, sizeof point->tag, "%s%s%s", tag, task != NULL ? "/" : "",
@@ -56,6 +59,7 @@ void curves_add(struct curves *curves, const cJSON *record, double best)
     static const char *const keys[] = {"mean", "min", "median", "max", "std"};
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(record, "learner_step");
     const cJSON *task;
+    /* Of the whole evaluation first, then of each task. */
     curves->n = 0;
     add_number(curves, record, "return_mean", "return_mean", NULL);
     add_number(curves, record, "seconds", "evaluation_seconds", NULL);

@@ -32,6 +32,7 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
     }
     status s = environment_describe(&made->description, uri, err);
     if (s == STATUS_OK) {
+        /* Fewer environments than threads are no error: results do not depend on their number. */
         uint32_t most = made->description.open_max;
         if (wanted > most) {
             log_info("fewer environments than threads environment=%s open_max=%u threads=%u", uri,

@@ -25,6 +25,7 @@
 #define ABSENT_LOG_NS  (60 * NS_PER_S) /* an absence that goes on is logged this often */
 #define RESUME_MS      5000 /* how long to look for a learner that continues an ended run */
 
+/* The thread, what it follows, and what it holds open as long as the process runs. */
 struct follow {
     struct process *process;
     const struct experiment *experiment;
@@ -47,6 +48,8 @@ static bool follow_stopping(void *arg)
 
 /* ---- One evaluation ---- */
 
+/* Measures the policy of one snapshot and keeps the result. CORRUPT: it cannot be parsed, or its
+ * episodes failed. */
 static status evaluate(struct follow *follow, const struct parameters_snapshot *snapshot,
                        struct err *err)
 {
@@ -62,11 +65,13 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     };
     struct policy *policy;
     struct measurement *measurement;
+    /* The time of the snapshot, not of the measurement: the curve's x axis is learning time. */
     double at_s = standing_wall_s(&follow->standing); /* when the snapshot was taken */
     status s = policy_parse(&policy, snapshot->package, snapshot->package_size, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "version %" PRIu64, snapshot->version);
     }
+    /* Until the measurement ends the thread does not look at newer snapshots. */
     s = measurement_take(&measurement, policy, follow->pool, &settings, err);
     policy_free(policy);
     if (s == STATUS_OK) {
@@ -111,6 +116,7 @@ static status report_end(struct follow *follow, struct err *err)
                                        .stopping = follow_stopping,
                                        .arg = follow};
     cJSON *report;
+    /* Best and last policy, and their priors, from starts that no choice was based on. */
     process_report(follow->process, -1, "the run has ended; measuring the best policy");
     status s = report_run(&report, &follow->files, &settings, err);
     if (s != STATUS_OK) {
@@ -135,6 +141,7 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
                               bool *ended, struct err *err)
 {
     status s = STATUS_OK;
+    /* Another run than before: its evaluations are counted from zero. */
     if (strcmp(follow->standing.run_id, snapshot->run_id) != 0) {
         standing_begin(&follow->standing, snapshot->run_id);
     }
@@ -144,6 +151,7 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
     } else if (snapshot->version > follow->standing.seen) {
         s = evaluate(follow, snapshot, err);
     }
+    /* One unusable version does not end a run that goes on. */
     if (s == STATUS_CORRUPT && !snapshot->finished) {
         log_error("this version is skipped: %s", err->text);
         follow->standing.seen = snapshot->version;
@@ -161,6 +169,7 @@ static status handle_snapshot(struct follow *follow, const struct parameters_sna
 static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
                             const struct parameters_snapshot **snapshot)
 {
+    /* Taken while looking whether an ended run continues. */
     if (follow->pending != NULL) {
         *snapshot = follow->pending;
         follow->pending = NULL;
@@ -188,11 +197,13 @@ static status check_learner(struct follow *follow, uint64_t *absent_since_ns, st
     }
     const double absent_s = (double)(now_ns - *absent_since_ns) * 1e-9;
     const double most_s = follow->options->learner_timeout_s;
+    /* The option bounds the wait for a learner that never comes back. */
     if (most_s > 0 && absent_s > most_s) {
         return err_set(err, STATUS_UNAVAILABLE,
                        "no learner at %s for %.0f s (evaluator.learner_timeout_s)",
                        follow->experiment->parameters, absent_s);
     }
+    /* A restart of the learner takes a few seconds and is not reported. */
     if (absent_s >= ABSENT_SHOWN_S) {
         const uint64_t logged_ns = follow->absence_logged_ns;
         if (logged_ns < *absent_since_ns || now_ns - logged_ns > ABSENT_LOG_NS) {
@@ -232,6 +243,7 @@ static status follow_run(struct follow *follow, struct err *err)
             return s;
         }
         absent_since_ns = 0;
+        /* Counted from the start of an evaluation, so that a long one is followed at once. */
         not_before_ns = clock_now_ns() + (uint64_t)(follow->options->min_interval_s * 1e9);
         s = handle_snapshot(follow, snapshot, &ended, err);
         parameters_snapshot_release(snapshot);
@@ -251,6 +263,7 @@ static bool ended_before(struct follow *follow)
     if (policy_file_load(follow->files.policy_last, NULL, &last, &err) != STATUS_OK) {
         return false;
     }
+    /* A learner that answers decides: has it ended with the very version that is on disk? */
     uint64_t until_ns = clock_now_ns() + RESUME_MS * NS_PER_MS;
     while (clock_now_ns() < until_ns && !process_stopping(follow->process)) {
         if (parameters_client_take(follow->client, 0, TAKE_MS, &follow->pending) == STATUS_OK) {
@@ -261,6 +274,7 @@ static bool ended_before(struct follow *follow)
     return true;
 }
 
+/* All that the thread does, from the first snapshot to the report. */
 static status work(struct follow *follow, struct err *err)
 {
     if (ended_before(follow)) {
@@ -296,6 +310,7 @@ status follow_start(struct follow **follow, struct process *process,
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "follow: out of memory");
     }
+    /* In the order in which they are needed; on failure closed in reverse. */
     made->process = process;
     made->experiment = experiment;
     made->options = options;

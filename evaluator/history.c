@@ -18,6 +18,7 @@
 
 #define HISTORY_BYTES_MAX (1u << 30)
 
+/* The open file and its records, which are the items of the page. */
 struct history {
     struct line_file file;
     double started_s;
@@ -85,6 +86,7 @@ status history_open(struct history **history, const char *path, struct err *err)
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
     pthread_mutex_init(&opened->mutex, NULL);
+    /* The records live in the page, so that printing it needs no copy. */
     opened->page = cJSON_CreateObject();
     opened->records = cJSON_AddArrayToObject(opened->page, "evaluations");
     opened->file.fd = -1;
@@ -136,6 +138,7 @@ static status write_line(struct history *history, const cJSON *record, struct er
 
 status history_append(struct history *history, cJSON *record, struct err *err)
 {
+    /* First the disk: what the page shows is on it. */
     status s = write_line(history, record, err);
     pthread_mutex_lock(&history->mutex);
     if (s == STATUS_OK && !cJSON_AddItemToArray(history->records, record)) {

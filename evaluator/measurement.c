@@ -19,6 +19,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+/* One measurement: what its threads share. The mutex is for the failure only. */
 struct job {
     const struct policy *policy;
     const struct environment_pool *pool;
@@ -32,6 +33,7 @@ struct job {
     struct err failure;    /* the first; code OK: none */
 };
 
+/* One thread and the environment that it uses. */
 struct measuring_thread {
     struct job *job;
     struct environment *environment;
@@ -55,6 +57,7 @@ static void fail_job(struct job *job, status s, const struct err *err)
     atomic_store(&job->over, true);
 }
 
+/* Asked before every step, so that a measurement ends within one step. */
 static status before_step(void *arg, uint32_t step, struct err *err)
 {
     struct job *job = arg;
@@ -71,6 +74,7 @@ static status measure_episode(struct job *job, struct environment *environment, 
                               struct episode *episode, uint32_t number, struct err *err)
 {
     const struct measurement_settings *settings = job->settings;
+    /* Episodes are numbered task by task. */
     uint32_t task = number / settings->episodes;
     struct rollout_stream stream;
     /* The streams of all tasks are the same. */
@@ -88,6 +92,7 @@ static status measure_episode(struct job *job, struct environment *environment, 
             job->made->kept[number] = *episode;
             episode_init(episode, signature_width(signature_of(job)));
         }
+        /* The environment failed: the return stays NaN. */
     } else if (s != STATUS_CLOSED && s != STATUS_NO_MEMORY) {
         log_warn("episode failed and is not counted episode=%u: %s", number, err->text);
         atomic_fetch_add(&job->failed, 1);
@@ -96,11 +101,13 @@ static status measure_episode(struct job *job, struct environment *environment, 
     return s;
 }
 
+/* Takes episode numbers until there are none left. */
 static status measure_episodes(struct job *job, struct environment *environment,
                                struct actor *actor, struct episode *episode, struct err *err)
 {
     uint32_t total = job->made->n_tasks * job->settings->episodes;
     for (;;) {
+        /* Each number is taken by one thread only. */
         uint32_t number = atomic_fetch_add(&job->next, 1);
         if (number >= total) {
             return STATUS_OK;
@@ -112,6 +119,7 @@ static status measure_episodes(struct job *job, struct environment *environment,
     }
 }
 
+/* One thread: an actor of its own, and episodes until none are left. */
 static void *measure_thread(void *arg)
 {
     const struct measuring_thread *thread = arg;
@@ -137,6 +145,7 @@ static void *measure_thread(void *arg)
 
 /* ---- The measurement ---- */
 
+/* Starts one thread per environment, waits for all, and returns the first failure. */
 static status run_threads(struct job *job, struct err *err)
 {
     uint32_t started = 0;
@@ -155,6 +164,7 @@ static status run_threads(struct job *job, struct err *err)
             break;
         }
     }
+    /* Also after a failure: those that run leave at their next step. */
     for (uint32_t i = 0; i < started; i++) {
         pthread_join(threads[i].thread, NULL);
     }
@@ -177,6 +187,7 @@ static status make_measurement(struct job *job, struct err *err)
     }
     s = actor_use(actor, job->policy, job->settings->sample, err);
     if (s == STATUS_OK) {
+        /* The tasks are the policy's, named as in the environment. */
         made->n_tasks = actor_tasks(actor);
         made->episodes = job->settings->episodes;
         for (uint32_t k = 0; k < made->n_tasks; k++) {
@@ -189,6 +200,7 @@ static status make_measurement(struct job *job, struct err *err)
         s = made->returns != NULL && (made->kept != NULL || !job->settings->keep)
                 ? STATUS_OK
                 : err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
+        /* NaN: not measured yet, or failed. */
         for (size_t i = 0; s == STATUS_OK && i < n; i++) {
             made->returns[i] = NAN;
         }
@@ -227,6 +239,7 @@ static status check_complete(const struct measurement *made, struct err *err)
     return STATUS_OK;
 }
 
+/* Times the whole and collects the counts of all threads. */
 static status run_job(struct job *job, struct err *err)
 {
     uint64_t started_ns = clock_now_ns();
@@ -286,6 +299,7 @@ void measurement_free(struct measurement *measurement)
     }
 }
 
+/* Every task weighs the same, however many of its episodes failed. */
 double measurement_mean(const struct measurement *measurement)
 {
     double sum = 0;
@@ -309,6 +323,7 @@ double measurement_mean(const struct measurement *measurement)
 static cJSON *task_json(const struct measurement *measurement, uint32_t k, double *values)
 {
     cJSON *task = cJSON_CreateObject();
+    /* The list is made before statistics_of sorts the values. */
     size_t n = good_returns(measurement, k, values);
     cJSON *returns = cJSON_CreateDoubleArray(values, (int)n); /* in order of episodes */
     struct statistics of = statistics_of(values, n);
@@ -319,6 +334,7 @@ static cJSON *task_json(const struct measurement *measurement, uint32_t k, doubl
               cJSON_AddNumberToObject(task, "median", of.median) &&
               cJSON_AddNumberToObject(task, "max", of.max) &&
               cJSON_AddNumberToObject(task, "std", of.std);
+    /* Owned by the task only after the last call. */
     if (!ok || !cJSON_AddItemToObject(task, "returns", returns)) {
         cJSON_Delete(returns);
         cJSON_Delete(task);

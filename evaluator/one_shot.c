@@ -3,6 +3,7 @@
 
 #include "evaluator/report.h"
 
+/* One row per task of `measured`; nothing where it is NULL (no prior). */
 static void print_tasks(FILE *table, const char *who, const cJSON *measured)
 {
     const cJSON *task;
@@ -17,6 +18,7 @@ static void print_tasks(FILE *table, const char *who, const cJSON *measured)
     }
 }
 
+/* For people: columns, then what it cost. */
 static void print_table(FILE *table, const cJSON *report)
 {
     fprintf(table, "%-8s %-20s %4s %10s %10s %10s %10s %10s\n", "", "task", "n", "mean", "std",
@@ -43,6 +45,7 @@ status one_shot(const struct experiment *experiment, const struct evaluator_opti
     if (s != STATUS_OK) {
         return s;
     }
+    /* The JSON line is made first: without it nothing is printed. */
     char *line = cJSON_PrintUnformatted(report);
     if (line != NULL) {
         print_table(table, report);

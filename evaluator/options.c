@@ -45,6 +45,7 @@ struct config_section evaluator_section(struct evaluator_options *options)
 status evaluator_options_check(const struct evaluator_options *options,
                                const struct experiment *experiment, struct err *err)
 {
+    /* Options against each other, before anything is looked up. */
     if (options->index >= options->count) {
         return err_set(err, STATUS_INVALID, "evaluator.index %lld: expected less than count %lld",
                        (long long)options->index, (long long)options->count);

@@ -28,6 +28,7 @@ static status copy_tensors(struct safetensors_writer *writer, const struct safet
     for (size_t i = 0; i < safetensors_count(file); i++) {
         const struct safetensors_tensor *tensor = safetensors_at(file, i);
         char name[2 * SAFETENSORS_NAME_MAX];
+        /* Other tensors are left out. */
         if (strncmp(tensor->name, prefix, length) != 0) {
             continue;
         }
@@ -93,6 +94,7 @@ status policy_file_keep(const char *path, const void *package, size_t size,
     struct safetensors *file;
     struct safetensors_writer *writer;
     size_t n;
+    /* Parsed and written anew, since notes are in the file's header. */
     status s = safetensors_parse(&file, package, size, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "policy package");
@@ -121,6 +123,7 @@ static status read_number(const struct policy *policy, const char *key, double *
     if (text == NULL) {
         return err_set(err, STATUS_CORRUPT, "metadata %s: absent", key);
     }
+    /* The whole text must be the number. */
     *value = strtod(text, &end);
     if (end == text || *end != '\0') {
         return err_set(err, STATUS_CORRUPT, "metadata %s: %.32s: expected a number", key, text);
@@ -136,6 +139,7 @@ static status read_count(const struct policy *policy, const char *key, uint64_t 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Above 2^53 a double is no longer exact. */
     if (!(number >= 0 && number < 9007199254740992.0)) {
         return err_set(err, STATUS_CORRUPT, "metadata %s: %g: expected a count", key, number);
     }
@@ -166,6 +170,7 @@ status policy_file_load(const char *path, struct policy **policy, struct policy_
     if (s != STATUS_OK) {
         return s;
     }
+    /* A package that was never evaluated has no notes: an error only where they are wanted. */
     s = read_notes(loaded, &found, err);
     if (s != STATUS_OK && notes != NULL) {
         policy_free(loaded);
@@ -227,6 +232,7 @@ status policy_file_load_prior(const char *path, struct policy **prior, struct er
         safetensors_free(file);
         return err_set(err, s, "%s: out of memory", path);
     }
+    /* Encoded and parsed like any package, so that all checks apply. */
     s = make_prior_package(file, writer, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &size, err);
     s = s != STATUS_OK ? s : policy_parse(prior, package, size, err);

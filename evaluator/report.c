@@ -27,6 +27,7 @@ static status save_episodes(const struct measurement *measurement, const char *f
         return no_memory(err);
     }
     for (size_t i = 0; i < n; i++) {
+        /* Failed episodes have no rows and are left out; the numbers of the others stay. */
         if (measurement->kept[i].T > 0) {
             measurement->kept[i].identity =
                 (struct episode_identity){.source = 1, .episode = i + 1};
@@ -95,6 +96,7 @@ static status add_prior(cJSON *object, const char *path, const struct report_set
     return s;
 }
 
+/* What was measured, and how: with it a report can be repeated. */
 static status describe(cJSON *object, const struct policy *policy,
                        const struct report_settings *settings, struct err *err)
 {
@@ -139,6 +141,7 @@ status report_policy(cJSON **report, const char *path, const struct report_setti
 
 /* ---- A run ---- */
 
+/* What is known of a policy from the run: when it was published, and how it did then. */
 static status add_notes(cJSON *object, const struct policy_notes *notes, struct err *err)
 {
     bool ok = cJSON_AddStringToObject(object, "run_id", notes->run_id) &&
@@ -175,6 +178,7 @@ status report_run(cJSON **report, const struct run_files *files,
     if (s == STATUS_OK && !cJSON_AddNumberToObject(made, "time", (double)clock_wall_ns() / 1e9)) {
         s = no_memory(err);
     }
+    /* Written last: the file tells that the report is complete. */
     s = s != STATUS_OK ? s : json_write(files->report, made, err);
     if (s != STATUS_OK) {
         cJSON_Delete(made);

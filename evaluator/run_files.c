@@ -5,6 +5,7 @@
 
 void run_files_init(struct run_files *files, const char *run_dir, int index)
 {
+    /* The first evaluator's files have no number. */
     char number[16] = "";
     if (index > 0) {
         snprintf(number, sizeof number, "-%d", index);

@@ -26,6 +26,7 @@ double standing_wall_s(const struct standing *standing)
 
 /* ---- Opening ---- */
 
+/* Registered once, before the first run is known. */
 static void make_metrics(struct standing_metrics *metrics)
 {
     metrics->evaluations =
@@ -79,6 +80,7 @@ void standing_begin(struct standing *standing, const char *run_id)
     struct err err;
     const cJSON *record;
     double furthest_step = -1;
+    /* Nothing is known of the run yet, but for what the file has of it. */
     snprintf(standing->run_id, sizeof standing->run_id, "%s", run_id);
     standing->seen = 0;
     standing->seen_step = -1;
@@ -90,6 +92,7 @@ void standing_begin(struct standing *standing, const char *run_id)
     {
         const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
         double version = measurement_number(record, "version");
+        /* Lines of other runs in the same folder are left alone. */
         if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
             standing->stop_wanted =
                 stop_rule_add(&standing->rule, measurement_number(record, "return_mean"));
@@ -111,6 +114,7 @@ void standing_begin(struct standing *standing, const char *run_id)
 
 /* ---- Keeping an evaluation ---- */
 
+/* A gauge per task and statistic, named when the tasks are known. */
 static void set_task_metrics(const struct measurement *measurement, const cJSON *record)
 {
     static const char *const names[STATISTICS_N] = {"mean", "min", "median", "max", "std"};
@@ -128,6 +132,7 @@ static void set_task_metrics(const struct measurement *measurement, const cJSON 
     }
 }
 
+/* Counters and gauges of one evaluation. */
 static void count_evaluation(struct standing *standing, const struct parameters_snapshot *snapshot,
                              const struct measurement *measurement)
 {
@@ -148,6 +153,7 @@ static status record_evaluation(struct standing *standing,
                                 const struct measurement *measurement, bool best, double at_s,
                                 struct err *err)
 {
+    /* The same record goes to the curves and to the file. */
     cJSON *record = cJSON_CreateObject();
     bool ok =
         cJSON_AddStringToObject(record, "run_id", standing->run_id) &&
@@ -168,6 +174,7 @@ static status record_evaluation(struct standing *standing,
     return history_append(standing->history, record, err);
 }
 
+/* The notes that a kept policy carries. */
 static struct policy_notes notes_of(const struct standing *standing,
                                     const struct parameters_snapshot *snapshot, double mean,
                                     double at_s)
@@ -184,6 +191,7 @@ status standing_keep(struct standing *standing, const struct parameters_snapshot
                      const struct measurement *measurement, double at_s, struct err *err)
 {
     double mean = measurement_mean(measurement);
+    /* The policy is on disk before its line: see above. */
     bool best = mean > standing->best;
     if (best) {
         struct policy_notes notes = notes_of(standing, snapshot, mean, at_s);
@@ -194,6 +202,7 @@ status standing_keep(struct standing *standing, const struct parameters_snapshot
         }
         standing->best = mean;
     }
+    /* From here on the evaluation counts, on disk or not. */
     standing->seen = snapshot->version;
     standing->seen_step = (double)snapshot->learner_step;
     standing->stop_wanted = stop_rule_add(&standing->rule, mean);
@@ -207,6 +216,7 @@ status standing_keep(struct standing *standing, const struct parameters_snapshot
 status standing_keep_last(struct standing *standing, const struct parameters_snapshot *snapshot,
                           struct err *err)
 {
+    /* NaN unless the last version was evaluated while the run went on. */
     struct policy_notes notes = notes_of(standing, snapshot, NAN, standing_wall_s(standing));
     const cJSON *record;
     cJSON_ArrayForEach(record, history_records(standing->history))

@@ -13,6 +13,7 @@ static int compare(const void *a, const void *b)
 struct statistics statistics_of(double *values, size_t n)
 {
     struct statistics made = {n, NAN, NAN, NAN, NAN, NAN};
+    /* NaN rather than 0: a reader must not take it for a return. */
     if (n == 0) {
         return made;
     }
@@ -26,6 +27,7 @@ struct statistics statistics_of(double *values, size_t n)
         squares += (values[i] - made.mean) * (values[i] - made.mean);
     }
     made.std = sqrt(squares / (double)n);
+    /* The values are sorted by now. */
     made.min = values[0];
     made.max = values[n - 1];
     made.median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;

@@ -16,6 +16,7 @@ bool stop_rule_add(struct stop_rule *rule, double mean)
 {
     ASSERT(rule->without <= rule->n);
     rule->n++;
+    /* The reference moves only on an improvement: slow gains below min_delta do not add up. */
     if (isfinite(mean) && mean > rule->reference + rule->min_delta) {
         rule->reference = mean;
         rule->without = 0;

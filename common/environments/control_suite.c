@@ -34,6 +34,7 @@ static const char *const prefixes[] = {DOMAINS(PREFIX) NULL};
 
 #define NAMES_MAX 64
 
+/* An open task. The model is shared; the simulation, the generator and the buffers are its own. */
 struct control_suite {
     struct environment environment; /* first: environment.c passes this address around */
     const struct control_suite_domain *domain;
@@ -51,6 +52,7 @@ struct control_suite {
 
 static const char *names[NAMES_MAX + 1];
 
+/* Collects the names of all tasks. Run once per process: the table does not change. */
 static void list_names(void)
 {
     size_t n = 0;
@@ -92,6 +94,7 @@ static status find_task(const struct control_suite_domain **domain,
 /* The path of a domain's file: in the models' folder, unless it is absolute. */
 static status model_path(char *path, size_t size, const char *file, struct err *err)
 {
+    /* The variable wins over the folder that the build found. */
     const char *folder = getenv("HINDCAST_CONTROL_SUITE");
     char found[1024];
     if (folder == NULL || folder[0] == '\0') {
@@ -131,6 +134,7 @@ static status find_parts(int *at, const struct control_suite_domain *domain, con
     for (int i = 0; domain->parts[i].name != NULL; i++) {
         ASSERT(i < CONTROL_SUITE_PARTS_MAX);
         const struct control_suite_part *part = &domain->parts[i];
+        /* A sensor is used by its place in sensordata, anything else by its id. */
         int id = mj_name2id(model, part->type, part->name);
         if (id < 0) {
             return err_set(err, STATUS_INVALID, "%s: no %s named %s", domain->file,
@@ -147,6 +151,7 @@ static status take_model(const struct shared_model **shared, int *at,
                          const struct control_suite_task *task, struct err *err)
 {
     char path[1024];
+    /* A domain without an edit has one model for all its tasks. */
     status s = model_path(path, sizeof path, domain->file, err);
     if (s == STATUS_OK) {
         /* Only an edited model differs between the tasks of a domain. */
@@ -162,6 +167,7 @@ static status take_model(const struct shared_model **shared, int *at,
     if (s != STATUS_OK) {
         return s;
     }
+    /* From here on the model is taken, and is dropped if it does not fit. */
     s = check_model(domain, (*shared)->model, err);
     s = s != STATUS_OK ? s : find_parts(at, domain, (*shared)->model, err);
     if (s != STATUS_OK) {
@@ -170,6 +176,7 @@ static status take_model(const struct shared_model **shared, int *at,
     return s;
 }
 
+/* What a row of this task means, from the domain's declarations and the compiled model. */
 static void fill_signature(struct signature *signature, const struct control_suite_domain *domain,
                            const struct control_suite_task *task, const mjModel *model)
 {
@@ -177,11 +184,13 @@ static void fill_signature(struct signature *signature, const struct control_sui
         signature->slices[i] = domain->slices[i];
         signature->n_slices = i + 1;
     }
+    /* Action limits are those of the actuators: physical units. */
     signature->A = (uint32_t)model->nu;
     for (uint32_t a = 0; a < signature->A; a++) {
         signature->action_min[a] = (float)model->actuator_ctrlrange[2 * a];
         signature->action_max[a] = (float)model->actuator_ctrlrange[2 * a + 1];
     }
+    /* One reward per name. */
     for (uint32_t k = 0; k < CONTROL_SUITE_REWARDS_MAX && task->rewards[k] != NULL; k++) {
         (void)snprintf(signature->rewards[k], sizeof signature->rewards[k], "%s", task->rewards[k]);
         signature->K = k + 1;
@@ -193,6 +202,7 @@ static void fill_description(struct environment_description *description,
                              const struct control_suite_domain *domain,
                              const struct control_suite_task *task, const mjModel *model)
 {
+    /* Zeroed as a whole: descriptions are compared byte by byte. */
     memset(description, 0, sizeof *description);
     (void)snprintf(description->uri, sizeof description->uri, "%s", task->name);
     fill_signature(&description->signature, domain, task, model);
@@ -216,7 +226,9 @@ static status open_parts(struct control_suite *suite, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Owned by the suite from here on, so that control_suite_close drops it. */
     suite->shared = shared;
+    /* Each suite has an mjData of its own, so that threads do not meet in one. */
     s = simulation_init(&suite->simulation, suite->shared, err);
     if (s != STATUS_OK) {
         return s;
@@ -242,6 +254,7 @@ status control_suite_open_task(struct control_suite **suite,
     if (opened == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "environment %s: out of memory", task->name);
     }
+    /* Both live as long as the suite: they are constants of the program, or the caller's. */
     opened->domain = domain;
     opened->task = task;
     random_state_init(&opened->random, 0);
@@ -322,6 +335,7 @@ static status check_finite(const struct control_suite *suite, const double *valu
     return STATUS_OK;
 }
 
+/* The default state, changed by the domain's start, with all derived quantities recomputed. */
 static status draw_start(struct control_suite *suite, struct err *err)
 {
     struct simulation *simulation = &suite->simulation;
@@ -334,6 +348,7 @@ static status draw_start(struct control_suite *suite, struct err *err)
 
 status control_suite_reset(struct control_suite *suite, double *observation, struct err *err)
 {
+    /* Until the state is complete no step may be taken, whatever fails in between. */
     suite->environment.under_way = false;
     suite->steps = 0;
     status s = draw_start(suite, err);
@@ -355,6 +370,7 @@ status control_suite_place(struct control_suite *suite, const double *qpos, cons
     mjData *data = suite->simulation.data;
     suite->environment.under_way = false;
     suite->steps = 0;
+    /* Everything that mjData holds is set to its default before the given parts are written. */
     mj_resetData(model, data);
     (void)control_suite_put(data->qpos, qpos, (int)model->nq);
     (void)control_suite_put(data->qvel, qvel, (int)model->nv);
@@ -382,6 +398,7 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
         return err_set(err, STATUS_CLOSED, "environment %s: no episode under way: reset first",
                        suite->task->name);
     }
+    /* The action is not clipped here: MuJoCo clamps it where it computes forces. */
     (void)control_suite_put(suite->simulation.data->ctrl, action, suite->domain->nu);
     status s = simulation_step(&suite->simulation, suite->domain->n_sub_steps, err);
     suite->steps++;
@@ -390,6 +407,7 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
         s = check_finite(suite, observation, environment->O, "observation", err);
     }
     if (s == STATUS_OK) {
+        /* Rewards go to a buffer first: after an error the caller's are untouched. */
         control_suite_rewards(suite, values);
         s = check_finite(suite, values, K, "reward", err);
     }
@@ -409,6 +427,7 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
 
 /* ---- The family: the same in float ---- */
 
+/* Rows hold floats; the simulation computes in double. */
 static void to_floats(float *out, const double *in, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -420,6 +439,7 @@ static status reset(struct environment *environment, const struct environment_st
                     float *observation, struct err *err)
 {
     struct control_suite *suite = (struct control_suite *)environment;
+    /* The generator is seeded anew, so that nothing of earlier episodes is left in it. */
     control_suite_seed(suite, start->seed);
     status s = control_suite_reset(suite, suite->observation, err);
     if (s == STATUS_OK) {

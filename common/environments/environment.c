@@ -39,6 +39,7 @@ static const struct environment_family *family_at(size_t i)
     return i - n_built_in < n_added ? added[i - n_built_in] : NULL;
 }
 
+/* The names of all families, in the order of the table. */
 const char *const *environment_names(void)
 {
     /* Rebuilt on each call, so that added families show; one per thread, so that calls may race. */
@@ -55,6 +56,7 @@ const char *const *environment_names(void)
     return all;
 }
 
+/* The family with a prefix that `uri` begins with; NULL: none has one. */
 static const struct environment_family *find_family(const char *uri)
 {
     const struct environment_family *family;
@@ -70,6 +72,7 @@ static const struct environment_family *find_family(const char *uri)
 
 status environment_unknown(const char *uri, struct err *err)
 {
+    /* Known names, as far as they fit. */
     char list[640] = "";
     size_t used = 0;
     for (const char *const *known = environment_names(); *known != NULL; known++) {
@@ -86,6 +89,7 @@ status environment_unknown(const char *uri, struct err *err)
 static status choose_family(const struct environment_family **family, const char *uri,
                             struct err *err)
 {
+    /* A description holds the URI, so its length is bounded here for all families. */
     if (strlen(uri) >= ENVIRONMENT_URI_SIZE) {
         return err_set(err, STATUS_INVALID, "environment \"%.32s..\": longer than %d bytes", uri,
                        ENVIRONMENT_URI_SIZE - 1);
@@ -139,6 +143,7 @@ const struct signature *environment_signature(const struct environment *environm
 static status check_start(const struct environment_description *description,
                           const struct environment_start *start, struct err *err)
 {
+    /* Where there are no rewards there is one unnamed task, 0. */
     uint32_t n_tasks = description->signature.K > 0 ? description->signature.K : 1;
     if (start->task >= n_tasks) {
         return err_set(err, STATUS_INVALID, "environment %s: no task %u; it has %u",
@@ -176,6 +181,7 @@ static status clip_action(const struct environment *environment, float *clipped,
                            "environment %s: action %u is %g: expected within -1..1",
                            description->uri, a, (double)action[a]);
         }
+        /* Rounding of a float's last bits is tolerated, and removed. */
         clipped[a] = fminf(fmaxf(action[a], -1.0f), 1.0f);
     }
     return STATUS_OK;
@@ -194,6 +200,7 @@ status environment_step(struct environment *environment, const float *action, fl
     if (s != STATUS_OK) {
         return s;
     }
+    /* Stays true after an error: then the episode is over. */
     bool ended = true;
     s = environment->operations->step(environment, clipped, observation, rewards, discount, &ended,
                                       err);

@@ -19,6 +19,7 @@ static _Thread_local struct {
     char text[1024];
 } guard;
 
+/* Called by MuJoCo for each message, on the thread that called MuJoCo. */
 static void on_message(const mjLogMessage *message)
 {
     if (message->level == mjLOG_WARNING) {
@@ -28,6 +29,7 @@ static void on_message(const mjLogMessage *message)
     if (message->level != mjLOG_ERROR) {
         return; /* timings of the model compiler and the like */
     }
+    /* An error within a guarded call: keep its text and leave MuJoCo. */
     if (guard.armed) {
         (void)snprintf(guard.text, sizeof guard.text, "%s", message->subject);
         guard.armed = false;
@@ -51,6 +53,7 @@ void mujoco_guard_install(void)
 status mujoco_guard_run(void (*work)(void *arg), void *arg, struct err *err)
 {
     ASSERT(!guard.armed);
+    /* Reached a second time, with 1, when the handler jumps. */
     if (setjmp(guard.jump) != 0) {
         return err_set(err, STATUS_INTERNAL, "MuJoCo: %s", guard.text);
     }

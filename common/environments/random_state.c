@@ -24,6 +24,7 @@ static void seed_with_key(struct random_state *random, const uint32_t *key, uint
     uint32_t *mt = random->words;
     seed_with_number(random, 19650218u);
     uint32_t i = 1;
+    /* First pass: every word gets its part of the key. */
     for (uint32_t k = 0; k < WORDS; k++) {
         uint32_t key_i = k % n;
         mt[i] = (mt[i] ^ ((mt[i - 1] ^ (mt[i - 1] >> 30)) * 1664525u)) + key[key_i] + key_i;
@@ -32,6 +33,7 @@ static void seed_with_key(struct random_state *random, const uint32_t *key, uint
             i = 1;
         }
     }
+    /* Second pass: every word depends on all of them. */
     for (uint32_t k = 0; k < WORDS - 1; k++) {
         mt[i] = (mt[i] ^ ((mt[i - 1] ^ (mt[i - 1] >> 30)) * 1566083941u)) - i;
         if (++i == WORDS) {
@@ -50,6 +52,7 @@ void random_state_init(struct random_state *random, uint64_t seed)
         const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
         seed_with_key(random, key, 2);
     }
+    /* The first call makes new words; no normal is kept. */
     random->next = WORDS;
     random->has_normal = false;
     random->normal = 0.0;
@@ -86,6 +89,7 @@ double random_state_double(struct random_state *random)
     return ((double)high * 67108864.0 + (double)low) / 9007199254740992.0;
 }
 
+/* numpy's order of operations: low + (high - low) * u. */
 double random_state_uniform(struct random_state *random, double low, double high)
 {
     return low + (high - low) * random_state_double(random);

@@ -26,6 +26,7 @@ struct entry {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct entry *entries;
 
+/* Frees an entry that is in no list; its parts may be NULL. */
 static void free_entry(struct entry *entry)
 {
     if (entry->model != NULL) {
@@ -41,9 +42,11 @@ static status compile(mjModel **model, const char *path, shared_model_edit *edit
                       struct err *err)
 {
     char text[512] = "";
+    /* MuJoCo would report an absent file in words of its own. */
     if (access(path, R_OK) != 0) {
         return err_set(err, STATUS_NOT_FOUND, "model %s: no such readable file", path);
     }
+    /* The spec is MuJoCo's editable form of the file. */
     mjSpec *spec = mj_parseXML(path, NULL, text, sizeof text);
     if (spec == NULL) {
         return err_set(err, STATUS_INVALID, "model %s: %s", path, text);
@@ -53,6 +56,7 @@ static status compile(mjModel **model, const char *path, shared_model_edit *edit
         s = err_context(err, s, "model %s", path);
         goto delete_spec;
     }
+    /* Compiling checks the model as a whole; its text names what is wrong. */
     *model = mj_compile(spec, NULL);
     if (*model == NULL) {
         s = err_set(err, STATUS_INVALID, "model %s: %s", path, mjs_getError(spec));
@@ -96,6 +100,7 @@ status shared_model_take(const struct shared_model **shared, const char *path, c
 {
     mujoco_guard_install();
     (void)pthread_mutex_lock(&lock);
+    /* Both path and key must agree: tasks may edit the same file differently. */
     struct entry *entry = entries;
     while (entry != NULL && (strcmp(entry->path, path) != 0 || strcmp(entry->key, key) != 0)) {
         entry = entry->next;
@@ -128,6 +133,7 @@ void shared_model_drop(const struct shared_model *shared)
     }
     struct entry *entry = *link;
     ASSERT(entry != NULL && entry->users > 0);
+    /* The last user frees the model. */
     if (--entry->users == 0) {
         *link = entry->next;
         free_entry(entry);

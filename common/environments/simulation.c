@@ -13,6 +13,7 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
     if (data == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "simulation state: out of memory");
     }
+    /* Borrowed: whoever took the model drops it after simulation_fini. */
     simulation->shared = shared;
     simulation->model = shared->model;
     simulation->data = data;
@@ -45,6 +46,7 @@ static status run(void (*work)(void *arg), struct simulation *simulation, void *
     return s == STATUS_OK ? check_warnings(simulation->data, err) : s;
 }
 
+/* The work of each public function, in the form that the guard calls. */
 static void do_reset(void *arg)
 {
     struct simulation *simulation = arg;
@@ -74,9 +76,11 @@ static void do_step(void *arg)
     } else {
         mj_step2(model, data);
     }
+    /* The remaining physics steps of the control step. */
     for (int i = 1; i < work->n; i++) {
         mj_step(model, data);
     }
+    /* Positions, velocities and their sensors of the new state. */
     mj_step1(model, data);
 }
 
@@ -94,6 +98,7 @@ status simulation_count_contacts(struct simulation *simulation, int *n_contacts,
     if (s != STATUS_OK && s != STATUS_CORRUPT) {
         return s;
     }
+    /* A warning means that the contact buffer overflowed: there is a contact for certain. */
     *n_contacts = simulation->data->ncon + (s == STATUS_CORRUPT);
     return STATUS_OK;
 }

@@ -14,6 +14,7 @@ double tolerance(double x, const struct tolerance *shape)
     if (shape->margin == 0.0) {
         return 0.0;
     }
+    /* Distance to the interval in units of the margin, and the value wanted at distance 1. */
     double d = (x < shape->low ? shape->low - x : x - shape->high) / shape->margin;
     double v = shape->value_at_margin;
     double scaled;

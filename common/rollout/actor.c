@@ -10,6 +10,7 @@
 
 #include "common/base/memory.h"
 
+/* What acting one step needs, allocated once per policy. */
 struct actor {
     struct signature signature; /* of the environment */
     uint32_t O;
@@ -33,6 +34,7 @@ status actor_new(struct actor **actor, const struct signature *signature, struct
     made->signature = *signature;
     made->O = signature_observation(signature);
     rng_init(&made->rng, 0, "actor", 0);
+    /* At random until a policy is set. */
     status s = actor_use(made, NULL, false, err);
     if (s != STATUS_OK) {
         actor_free(made);
@@ -57,6 +59,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
                           struct err *err)
 {
     const struct policy_info *info = policy_info(policy);
+    /* A package that carries its signature is matched by names. */
     if (info->signature_json != NULL) {
         struct signature *made_for = mem_new(sizeof *made_for);
         if (made_for == NULL) {
@@ -71,6 +74,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
             return err_context(err, s, "environment and policy");
         }
     }
+    /* In any case the sizes must agree. */
     if (info->O != (int)actor->O || info->A != (int)actor->signature.A) {
         return err_set(err, STATUS_MISMATCH,
                        "policy: %d observations and %d actions, the environment has %u and %u",
@@ -92,6 +96,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
 /* Replaces the buffers by those for `policy`. On error the old ones stay. */
 static status make_buffers(struct actor *actor, const struct policy *policy, struct err *err)
 {
+    /* One set of normals for each candidate action. */
     size_t n_normals = (size_t)policy_candidates(policy) * actor->signature.A;
     float *input = mem_array((size_t)policy_inputs(policy_info(policy)), sizeof *input);
     float *normals = mem_array(n_normals, sizeof *normals);
@@ -131,8 +136,10 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample, 
             return s;
         }
     }
+    /* Nothing can fail from here on. */
     memcpy(actor->rewards, rewards, n_tasks * sizeof *rewards);
     actor->n_tasks = n_tasks;
+    /* An episode under way keeps its task where the new policy has it. */
     actor->task = actor->task < n_tasks ? actor->task : 0;
     actor->policy = policy;
     actor->draws = policy != NULL && (sample || policy_candidates(policy) > 1);
@@ -162,6 +169,7 @@ void actor_act(struct actor *actor, float *action, const float *observation)
     uint32_t A = actor->signature.A;
     ASSERT(actor->task < actor->n_tasks || actor->n_tasks == 0);
     if (actor->policy == NULL) {
+        /* Uniform in [-1, 1]. */
         for (uint32_t i = 0; i < A; i++) {
             action[i] = (float)(2.0 * rng_uniform(&actor->rng) - 1.0);
         }
@@ -173,6 +181,7 @@ void actor_act(struct actor *actor, float *action, const float *observation)
         memset(actor->input + actor->O, 0, actor->n_tasks * sizeof *actor->input);
         actor->input[actor->O + actor->task] = 1.0f;
     }
+    /* The number of draws is fixed per step, so that a stream is reproducible. */
     if (actor->draws) {
         size_t n = (size_t)policy_candidates(actor->policy) * A;
         for (size_t i = 0; i < n; i++) {

@@ -14,6 +14,7 @@ struct step_buffers {
     float rewards[SIGNATURE_TASKS_MAX];
 };
 
+/* Two names give two independent streams for the same episode. */
 void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *role, uint64_t index,
                     uint64_t episode)
 {
@@ -40,6 +41,7 @@ static status act_until_last(struct environment *environment, const struct envir
     }
     s = episode_begin(episode, signature, observation, err);
     bool last = false;
+    /* One control step each time. */
     for (uint32_t step = 0; s == STATUS_OK && !last; step++) {
         float discount;
         s = before_step == NULL ? STATUS_OK : before_step(arg, step, err);
@@ -70,6 +72,7 @@ status rollout_run(struct environment *environment, const struct environment_sta
     if (now == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "rollout: out of memory");
     }
+    /* What the last episode left in it is dropped first. */
     episode_clear(episode);
     status s = act_until_last(environment, start, actor, episode, now, before_step, arg, err);
     /* A last look: what comes from a simulator is checked before anybody stores it. */

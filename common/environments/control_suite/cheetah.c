@@ -24,6 +24,7 @@ static status start(struct simulation *simulation, struct random_state *random, 
 {
     const mjModel *model = simulation->model;
     mjData *data = simulation->data;
+    /* Only limited joints are drawn: the root stays where it is. */
     for (int joint = 0; joint < model->njnt; joint++) {
         if (model->jnt_limited[joint]) {
             const double *range = &model->jnt_range[2 * joint];
@@ -37,10 +38,12 @@ static status start(struct simulation *simulation, struct random_state *random, 
     if (s != STATUS_OK) {
         return err_context(err, s, "settling");
     }
+    /* The settling time does not count. */
     data->time = 0.0;
     return STATUS_OK;
 }
 
+/* All of the state but the distance covered, which the reward does not depend on. */
 static void observe(const struct simulation *simulation, const int *at, double *observation)
 {
     (void)at;
@@ -49,12 +52,14 @@ static void observe(const struct simulation *simulation, const int *at, double *
     (void)control_suite_put(next, data->qvel, 9);
 }
 
+/* Speed of the whole body's centre of mass, linear up to the wanted speed. */
 static void run(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const struct tolerance fast = {speed, (double)INFINITY, speed, TOLERANCE_LINEAR, 0.0};
     rewards[0] = tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
 }
 
+/* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
     {.name = "cheetah-run", .rewards = {"run"}, .speed = 10.0, .evaluate = run},
     {0},

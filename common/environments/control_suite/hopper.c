@@ -25,11 +25,13 @@ static const struct signature_slice slices[] = {
     {"", 0},
 };
 
+/* Joint state, and the logarithm of the contact forces at toe and heel. */
 static void observe(const struct simulation *simulation, const int *at, double *observation)
 {
     const mjData *data = simulation->data;
     double *next = control_suite_put(observation, &data->qpos[1], 6);
     next = control_suite_put(next, data->qvel, 7);
+    /* Forces reach thousands of newtons: the logarithm keeps them in range. */
     next[0] = log1p(data->sensordata[at[TOUCH_TOE]]);
     next[1] = log1p(data->sensordata[at[TOUCH_HEEL]]);
 }
@@ -43,6 +45,7 @@ static double standing(const struct simulation *simulation, const int *at)
     return tolerance(data->xipos[3 * at[TORSO] + 2] - data->xipos[3 * at[FOOT] + 2], &upright);
 }
 
+/* Standing, times forward speed: half the reward at half the wanted speed. */
 static void hop(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
@@ -63,6 +66,7 @@ static void stand(const struct simulation *simulation, const int *at, double spe
     rewards[0] = standing(simulation, at) * ((sum / nu + 4.0) / 5.0);
 }
 
+/* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
     {.name = "hopper-hop", .rewards = {"hop"}, .speed = HOP_SPEED, .evaluate = hop},
     {.name = "hopper-stand", .rewards = {"stand"}, .evaluate = stand},

@@ -42,6 +42,7 @@ static const struct signature_slice slices[] = {
     {"", 0},
 };
 
+/* Removes a named part of the parsed model; it is an error if there is none. */
 static status remove_part(mjSpec *spec, mjtObj type, const char *name, struct err *err)
 {
     mjsElement *element = mjs_findElement(spec, type, name);
@@ -70,6 +71,7 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
             return s;
         }
     }
+    /* The next sensor is looked up before this one is deleted. */
     mjsElement *sensor = mjs_firstElement(spec, mjOBJ_SENSOR);
     while (sensor != NULL) {
         mjsElement *next = mjs_nextElement(spec, sensor);
@@ -78,6 +80,7 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
         }
         sensor = next;
     }
+    /* A floor too small would end under a running body; one too large costs precision. */
     mjsElement *floor = mjs_findElement(spec, mjOBJ_GEOM, "floor");
     if (floor == NULL) {
         return err_set(err, STATUS_INVALID, "no geom named floor");
@@ -89,6 +92,7 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
     return STATUS_OK;
 }
 
+/* Position and orientation of the free joint. */
 static void set_pose(double *qpos, double height, const double *quaternion)
 {
     qpos[0] = 0.0;
@@ -116,6 +120,7 @@ static status start(struct simulation *simulation, struct random_state *random, 
 {
     double quaternion[4];
     control_suite_random_quaternion(quaternion, random);
+    /* Raise the body until nothing touches, then compute everything once. */
     double *qpos = simulation->data->qpos;
     set_pose(qpos, 0.0, quaternion);
     for (int drop = 0; drop < DROPS_MAX; drop++) {
@@ -132,6 +137,7 @@ static status start(struct simulation *simulation, struct random_state *random, 
     return err_set(err, STATUS_CORRUPT, "no start height without contacts below %.0f m", qpos[2]);
 }
 
+/* Joint state in the body's frame, then what its sensors measure. */
 static void observe(const struct simulation *simulation, const int *at, double *observation)
 {
     const mjData *data = simulation->data;
@@ -143,6 +149,7 @@ static void observe(const struct simulation *simulation, const int *at, double *
     *next++ = data->xmat[9 * at[TORSO] + 8];
     next = control_suite_put(next, &sensors[at[ACCELEROMETER]], 3);
     next = control_suite_put(next, &sensors[at[GYRO]], 3);
+    /* Forces and torques span decades; asinh keeps their sign. */
     for (int i = FORCE; i < TORQUE + TOES; i++) {
         for (int axis = 0; axis < 3; axis++) {
             *next++ = asinh(sensors[at[i] + axis]);
@@ -160,6 +167,7 @@ static void move(const struct simulation *simulation, const int *at, double spee
                  tolerance(data->sensordata[at[VELOCIMETER]], &fast);
 }
 
+/* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
     {.name = "quadruped-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
     {.name = "quadruped-run", .rewards = {"run"}, .speed = RUN_SPEED, .evaluate = move},

@@ -23,10 +23,12 @@ static const struct signature_slice slices[] = {
     {"", 0},
 };
 
+/* Orientation of each body, height of the torso, all velocities. */
 static void observe(const struct simulation *simulation, const int *at, double *observation)
 {
     const mjData *data = simulation->data;
     double *next = observation;
+    /* Body 0 is the world. */
     for (int body = 1; body < simulation->model->nbody; body++) {
         *next++ = data->xmat[9 * body];
         *next++ = data->xmat[9 * body + 2];
@@ -60,6 +62,7 @@ static void move(const struct simulation *simulation, const int *at, double spee
     rewards[0] = standing_upright(simulation, at) * (5.0 * moving + 1.0) / 6.0;
 }
 
+/* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
     {.name = "walker-stand", .rewards = {"stand"}, .evaluate = stand},
     {.name = "walker-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
