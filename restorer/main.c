@@ -5,7 +5,6 @@
 #include "common/clients/peer.h"
 #include "common/rpc/rpc.h"
 #include "restorer/restore.h"
-#include "restorer/run_manifest.h"
 
 #define LOG_MODULE "main"
 #include "common/base/log.h"
@@ -52,13 +51,7 @@ static status start(struct restorer *restorer, struct err *err)
              restorer->options.folder, sources_n(restorer->sources),
              sources_n_shards(restorer->sources), sources_episodes(restorer->sources),
              restorer->options.mode);
-    status s = STATUS_OK;
-    if (restorer->options.index == 0) {
-        s = run_manifest_write(restorer->experiment.run_dir, restorer->sources, NULL, err);
-    }
-    if (s == STATUS_OK) {
-        s = restore_start(&restorer->restore, &parts, err);
-    }
+    const status s = restore_start(&restorer->restore, &parts, err);
     if (s == STATUS_OK) {
         process_every(restorer->process, 500, restore_tick, restorer->restore);
     }

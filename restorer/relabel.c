@@ -125,6 +125,11 @@ const struct signature *relabel_signature(const struct relabel *relabel)
     return &relabel->signature;
 }
 
+uint64_t relabel_digest(const struct relabel *relabel)
+{
+    return relabel->script != NULL ? script_digest(relabel->script) : 0;
+}
+
 bool relabel_is_identity(const struct relabel *relabel)
 {
     bool same = relabel->script == NULL && relabel->signature.K == relabel->logged->K;
@@ -183,6 +188,6 @@ status relabel_apply(struct relabel *relabel, const struct episode *from, struct
     to->T = from->T;
     to->open_end = from->open_end;
     to->identity = from->identity;
-    to->identity.relabel = relabel->script != NULL ? script_digest(relabel->script) : 0;
+    to->identity.relabel = relabel_digest(relabel);
     return STATUS_OK;
 }

@@ -21,6 +21,8 @@ void relabel_free(struct relabel *relabel);
 /* The signature of the rows that come out. */
 const struct signature *relabel_signature(const struct relabel *relabel);
 
+/* XXH64 of the script's file; 0: there is none. */
+uint64_t relabel_digest(const struct relabel *relabel);
 /* Are the rows that come out the logged rows, so that relabel_apply would only copy them? True
  * without a script when the rewards are all the logged ones in their order. */
 bool relabel_is_identity(const struct relabel *relabel);

@@ -1,4 +1,9 @@
-/* The inserting thread: position, episodes, end. Numbers that the loop thread shows are atomics. */
+/* The restoring thread: position, episodes, end.
+ *
+ * A table that is restored once must be exactly what the logs contain, so before the first
+ * episode the thread checks that the table was not made of other logs and can hold all of these,
+ * and before sealing that it has removed none. What the loop thread shows of the progress are
+ * atomics. */
 #include "restorer/restore.h"
 #include "common/trajectory/dataset.h"
 
@@ -17,9 +22,9 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-#define LOOK_MS 200 /* between looks whether the process is stopping */
-/* A slice of waiting for acknowledgements; and all of it when stopping: the rest is sent again
- * after a restart. */
+#define LOOK_MS 200 /* how often `is_stopping` is checked */
+/* A slice of waiting for acknowledgements, and how long they are waited for when stopping: what
+ * is not acknowledged by then is sent again after a restart. */
 #define FLUSH_MS      1000
 #define LAST_FLUSH_MS 3000
 
@@ -29,7 +34,10 @@ struct restore {
     struct plan *plan;
     struct replay_writer *writer;
     struct dataset_summary *summary; /* of the first pass; NULL once it is written */
-    bool sealed;                     /* on opening: there is nothing to insert */
+    bool sealed;                     /* when the writer was opened: nothing is inserted */
+    bool used;                       /* the table has episodes of an earlier process */
+    bool final;                      /* the failure is one that no restart mends: exit code 2 */
+    uint64_t removed_before;         /* episodes that the table had removed before we began */
     uint64_t pass_good, pass_bad;    /* in this pass */
     uint64_t started_ns;
     struct restore_progress progress;
@@ -48,25 +56,27 @@ static bool is_loop(const struct restore *restore)
 
 /* ---- position ---- */
 
-/* From the cursor of the last committed episode; an unusable one means: from the start, identities
- * sort it out. */
+/* Moves the plan to the position of the last committed episode. With an unusable cursor it starts
+ * over; the identities of episodes prevent duplicates. */
 static void find_position(struct restore *restore, const void *cursor, size_t size)
 {
     struct err err = {0};
     struct plan_position position = {0};
     if (size > 0 && (plan_from_cursor(restore->plan, cursor, size, &position, &err) != STATUS_OK ||
                      plan_seek(restore->plan, position, &err) != STATUS_OK)) {
-        log_warn("starting over: %s", err.text);
+        log_warn("starting over from the first episode: %s", err.text);
         position = (struct plan_position){0};
     }
     atomic_store(&restore->progress.pass, position.pass);
     atomic_store(&restore->progress.done, plan_done(restore->plan));
     if (size > 0 && err.code == STATUS_OK) {
-        log_info("going on pass=%" PRIu64 " episodes_done=%" PRIu64 " of=%" PRIu64, position.pass,
-                 plan_done(restore->plan), plan_episodes(restore->plan));
+        log_info("going on behind the last committed episode pass=%" PRIu64
+                 " episodes_done=%" PRIu64 " of=%" PRIu64,
+                 position.pass, plan_done(restore->plan), plan_episodes(restore->plan));
     }
 }
 
+/* Opens the writer, waiting for the server, and finds the position. */
 static status connect_writer(struct restore *restore, struct err *err)
 {
     const struct restorer_options *options = restore->parts.options;
@@ -87,13 +97,104 @@ static status connect_writer(struct restore *restore, struct err *err)
                                         relabel_signature(restore->parts.relabel), &writer_options,
                                         cursor, &cursor_size, &restore->sealed, err);
     if (s == STATUS_OK) {
+        restore->used = cursor_size > 0 || restore->sealed;
         find_position(restore, cursor, cursor_size);
     }
     return s;
 }
 
+/* ---- the table and the logs ---- */
+
+static struct run_manifest_inputs inputs_of(const struct restore *restore)
+{
+    return (struct run_manifest_inputs){.sources = restore->parts.sources,
+                                        .relabel = restore->parts.relabel,
+                                        .options = restore->parts.options};
+}
+
+/* Fails with an error that no restart of this process can mend. */
+static status refuse(struct restore *restore, status code)
+{
+    restore->final = true;
+    return code;
+}
+
+/* A table that has episodes already must have them of these logs. The first restorer checks
+ * that, and says in the manifest what a new table is made of. */
+static status check_made_of(struct restore *restore, struct err *err)
+{
+    const struct run_manifest_inputs inputs = inputs_of(restore);
+    const char *run_dir = restore->parts.experiment->run_dir;
+    struct err why = {0};
+    if (restore->parts.options->index != 0) {
+        return STATUS_OK;
+    }
+    if (!is_loop(restore) && restore->used &&
+        run_manifest_check(run_dir, &inputs, &why) == STATUS_MISMATCH) {
+        return refuse(
+            restore,
+            err_set(err, STATUS_MISMATCH,
+                    "the table of this run was made of other logs: %.400s. Give the run a new "
+                    "experiment.name, or make its table anew: hindcast up .. --restore-anew",
+                    why.text));
+    }
+    return restore->sealed ? STATUS_OK : run_manifest_write(run_dir, &inputs, NULL, err);
+}
+
+/* Can the table hold all of the logs? Bytes are those of rows; what the server keeps beside them is
+ * less than a tenth. */
+static status check_room(struct restore *restore, struct err *err)
+{
+    const struct sources *sources = restore->parts.sources;
+    const uint64_t W = signature_width(relabel_signature(restore->parts.relabel));
+    const uint64_t transitions = sources_transitions(sources);
+    const uint64_t rows = transitions + sources_episodes(sources);
+    struct replay_writer_room room;
+    status s = replay_writer_room(restore->writer, &room, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    restore->removed_before = room.episodes_removed;
+    if (room.transitions_limit > 0 && transitions > room.transitions_limit) {
+        return refuse(restore, err_set(err, STATUS_FULL,
+                                       "the logs do not fit the table: they have %" PRIu64
+                                       " transitions and replay_server.max_transitions is %" PRIu64
+                                       "; give it at least %" PRIu64 ", or 0 for no limit",
+                                       transitions, room.transitions_limit, transitions));
+    }
+    if (room.bytes_limit > 0 && rows * W * sizeof(float) > room.bytes_limit) {
+        const uint64_t bytes = rows * W * sizeof(float);
+        return refuse(restore,
+                      err_set(err, STATUS_FULL,
+                              "the logs do not fit the table: they need %" PRIu64
+                              " bytes and the table may hold %" PRIu64
+                              " (replay_server.max_bytes, or four fifths of map_bytes); give "
+                              "replay_server.map_bytes at least %" PRIu64,
+                              bytes, room.bytes_limit, bytes / 3 * 4));
+    }
+    return STATUS_OK;
+}
+
+/* Before sealing: has the table kept everything? */
+static status check_kept(struct restore *restore, struct err *err)
+{
+    struct replay_writer_room room;
+    const status s = replay_writer_room(restore->writer, &room, err);
+    if (s != STATUS_OK || room.episodes_removed <= restore->removed_before) {
+        return s;
+    }
+    return refuse(
+        restore, err_set(err, STATUS_FULL,
+                         "the logs do not fit the table: it has removed %" PRIu64
+                         " episodes to make room and is not sealed; raise "
+                         "replay_server.max_transitions, max_bytes or map_bytes and make the table "
+                         "anew: hindcast up .. --restore-anew",
+                         room.episodes_removed - restore->removed_before));
+}
+
 /* ---- one item ---- */
 
+/* Counts a bad episode; fails when there are more than max_bad. */
 static status on_bad(struct restore *restore, const struct err *reason, struct err *err)
 {
     const int64_t max_bad = restore->parts.options->max_bad;
@@ -106,7 +207,7 @@ static status on_bad(struct restore *restore, const struct err *reason, struct e
     if (max_bad >= 0 && restore->pass_bad > (uint64_t)max_bad) {
         return err_set(err, STATUS_INVALID,
                        "%" PRIu64 " bad episodes, restorer.max_bad is %" PRId64
-                       "; the last: %.500s",
+                       "; the last one: %.500s",
                        restore->pass_bad, max_bad, reason->text);
     }
     return STATUS_OK;
@@ -156,11 +257,12 @@ static void warn_of_logs(void *arg, const char *text)
 static void write_summary(struct restore *restore)
 {
     struct err err = {0};
+    const struct run_manifest_inputs inputs = inputs_of(restore);
     dataset_summary_warnings(restore->summary, warn_of_logs, NULL);
     if (restore->parts.options->count == 1 &&
-        run_manifest_write(restore->parts.experiment->run_dir, restore->parts.sources,
-                           restore->summary, &err) != STATUS_OK) {
-        log_warn("no summary of the logs: %s", err.text);
+        run_manifest_write(restore->parts.experiment->run_dir, &inputs, restore->summary, &err) !=
+            STATUS_OK) {
+        log_warn("the summary of the logs cannot be written: %s", err.text);
     }
     dataset_summary_free(restore->summary);
     restore->summary = NULL;
@@ -171,7 +273,7 @@ static void write_summary(struct restore *restore)
 static status on_pass_end(struct restore *restore, struct err *err)
 {
     const uint64_t pass = atomic_fetch_add(&restore->progress.pass, 1);
-    log_info("pass is over pass=%" PRIu64 " good=%" PRIu64 " bad=%" PRIu64, pass,
+    log_info("the pass is over pass=%" PRIu64 " good=%" PRIu64 " bad=%" PRIu64, pass,
              restore->pass_good, restore->pass_bad);
     const bool whole = restore->pass_good + restore->pass_bad == plan_episodes(restore->plan);
     if (restore->pass_good == 0 && restore->pass_bad > 0 && whole) {
@@ -182,7 +284,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
         if (whole) {
             write_summary(restore);
         } else {
-            /* An earlier process began this pass: the next one counts. */
+            /* An earlier process began this pass; the next one is summarised. */
             dataset_summary_free(restore->summary);
             restore->summary = NULL;
             const status s = dataset_summary_new(&restore->summary,
@@ -216,8 +318,8 @@ static status on_item(struct restore *restore, const struct prefetch_item *item,
     return err_set(err, STATUS_INTERNAL, "an item of kind %d", (int)item->kind);
 }
 
-/* From the position to the end: of the first pass, or of the process. OK, or CLOSED when stopping.
- */
+/* Inserts everything from the position on: to the end of the first pass, or until the process
+ * stops. CLOSED when stopping. */
 static status insert_all(struct restore *restore, struct err *err)
 {
     struct prefetch *prefetch;
@@ -249,7 +351,7 @@ static status insert_all(struct restore *restore, struct err *err)
     return s == STATUS_OK && is_stopping(restore) ? STATUS_CLOSED : s;
 }
 
-/* Until all is acknowledged, or the process is stopping. */
+/* Waits until everything is acknowledged, or the process is stopping. */
 static status flush_all(struct restore *restore, struct err *err)
 {
     atomic_store(&restore->progress.state, RESTORE_FLUSHING);
@@ -261,6 +363,7 @@ static status flush_all(struct restore *restore, struct err *err)
     return s;
 }
 
+/* Seals the table for this restorer; the last of all restorers seals it. */
 static status seal(struct restore *restore, struct err *err)
 {
     bool sealed = false;
@@ -271,7 +374,8 @@ static status seal(struct restore *restore, struct err *err)
         log_info("all is inserted%s episodes=%" PRIu64 " transitions=%" PRIu64 " bad=%" PRIu64
                  " duplicates=%" PRIu64 " seconds=%.1f",
                  sealed ? " and the table sealed" : ", other restorers are not done yet",
-                 atomic_load(&restore->progress.episodes),
+                 atomic_load(&restore->progress.episodes) -
+                     atomic_load(&restore->progress.duplicates),
                  atomic_load(&restore->progress.transitions), atomic_load(&restore->progress.bad),
                  atomic_load(&restore->progress.duplicates),
                  (double)(clock_now_ns() - restore->started_ns) / 1e9);
@@ -287,12 +391,20 @@ static status restore_all(struct restore *restore, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    s = check_made_of(restore, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     if (restore->sealed) {
-        log_info("the table is sealed: what is here is there already");
+        log_info("the table is sealed and made of these logs; there is nothing to insert");
         return STATUS_OK;
     }
+    s = is_loop(restore) ? STATUS_OK : check_room(restore, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     if (plan_episodes(restore->plan) == 0) {
-        log_warn("no episodes for this restorer index=%" PRId64 " count=%" PRId64,
+        log_warn("there are no episodes for this restorer index=%" PRId64 " count=%" PRId64,
                  restore->parts.options->index, restore->parts.options->count);
     }
     if (plan_episodes(restore->plan) > 0 || !is_loop(restore)) {
@@ -300,6 +412,9 @@ static status restore_all(struct restore *restore, struct err *err)
     }
     if (s == STATUS_OK) {
         s = flush_all(restore, err);
+    }
+    if (s == STATUS_OK && !is_loop(restore)) {
+        s = check_kept(restore, err);
     }
     return s == STATUS_OK && !is_loop(restore) ? seal(restore, err) : s;
 }
@@ -312,10 +427,10 @@ static void *restore_thread(void *arg)
     const status s = restore_all(restore, &err);
     if (s != STATUS_OK && !is_stopping(restore)) {
         log_error("%s", err.text);
-        exit_code = status_exit_code(s);
+        exit_code = restore->final ? 2 : status_exit_code(s);
     }
     if (s != STATUS_OK && restore->writer != NULL) {
-        /* What is acknowledged need not be sent again. */
+        /* Episodes acknowledged now need not be sent again after a restart. */
         (void)!replay_writer_flush(restore->writer, LAST_FLUSH_MS, NULL);
     }
     if (restore->writer != NULL) {
@@ -327,8 +442,9 @@ static void *restore_thread(void *arg)
     return NULL;
 }
 
-/* ---- life ---- */
+/* ---- starting and ending ---- */
 
+/* The plan of this restorer's share of all shards. */
 static status make_plan(struct restore *restore, struct err *err)
 {
     const struct restore_parts *parts = &restore->parts;
@@ -341,8 +457,7 @@ static status make_plan(struct restore *restore, struct err *err)
         size_t shard_i;
         const struct dataset *dataset = sources_shard(parts->sources, i, &shard_i);
         const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
-        /* A file that cannot be opened counts as one episode: a bad one, told when it is its turn.
-         */
+        /* A file that cannot be opened counts as one episode, which is bad when it is read. */
         shards[i] = (struct plan_shard){.source = shard->source,
                                         .episodes = shard->episodes > 0 ? shard->episodes : 1};
     }

@@ -1,15 +1,16 @@
-/* Restoring: the thread that takes episodes read prefetch and inserts them, from opening the writer
- * to sealing the table.
+/* Restoring: the thread that takes prefetched episodes and inserts them, from opening the writer to
+ * sealing the table.
  *
- *     once   insert all, flush, seal, write restorer.json, end with exit code 0
- *     loop   insert all again and again; the server makes us wait; ends only when stopped
+ *     once   insert everything, flush, seal, write restorer.json, end with exit code 0
+ *     loop   insert everything again and again at the pace of the server; ends only when stopped
  *
- * A restart goes on behind the last committed episode: the cursor that the server gives back is the
- * position. When that belongs to other logs it starts over; what is resident already is not stored
- * twice. Bad episodes are skipped, counted and told.
+ * A restart continues behind the last committed episode: the cursor that the server returns is the
+ * position. A cursor of another plan starts over, and episodes that the table has already are not
+ * stored twice. Bad episodes are left out, counted and logged.
  *
- * Exit code 1: the server stayed away, refused, all episodes were bad, or more than max_bad
- * were. */
+ * Exit code 1: the server stayed away or refused, all episodes were bad, or more than max_bad
+ * were. Exit code 2: restoring again cannot help. In mode `once` the table was made of other
+ * logs, the logs do not fit into it, or it has removed some of them. */
 #ifndef HINDCAST_RESTORER_RESTORE_H
 #define HINDCAST_RESTORER_RESTORE_H
 

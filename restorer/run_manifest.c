@@ -1,14 +1,45 @@
-/* Writing the manifest. */
+/* Writing the manifest, and comparing one with the logs as they are now.
+ *
+ * Comparing is quick: a file with the listed size and time is taken for unchanged, as build
+ * tools do, and only one with another time is read for its digest. What is compared is contents:
+ * the metadata's digest, the names, sizes and digests of files, the script's digest, and the
+ * options that decide which rows come out. */
 #include "restorer/run_manifest.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/base/config.h"
 #include "common/base/json.h"
+#include "common/trajectory/dataset.h"
 
 #define PATH_SIZE          (CONFIG_TEXT_SIZE + 32)
-#define MANIFEST_BYTES_MAX (16u << 20)
+#define MANIFEST_BYTES_MAX (64u << 20)
+#define NUMBER_SIZE        24
+
+static void print_digest(char text[NUMBER_SIZE], uint64_t digest)
+{
+    snprintf(text, NUMBER_SIZE, "%016" PRIx64, digest);
+}
+
+static const char *file_name(const struct dataset_shard *shard)
+{
+    return strrchr(shard->path, '/') + 1; /* add_shard joined it with a folder */
+}
+
+/* Size and time of a shard's file as it is now; zeros where it is not there. */
+static void look_at(const struct dataset_shard *shard, double *bytes, char modified[NUMBER_SIZE])
+{
+    struct stat info = {0};
+    (void)!stat(shard->path, &info);
+    *bytes = (double)info.st_size;
+    snprintf(modified, NUMBER_SIZE, "%lld",
+             (long long)info.st_mtim.tv_sec * 1000000000 + info.st_mtim.tv_nsec);
+}
+
+/* ---- writing ---- */
 
 static bool add_datasets(cJSON *manifest, const struct sources *sources)
 {
@@ -21,30 +52,204 @@ static bool add_datasets(cJSON *manifest, const struct sources *sources)
     return folders != NULL;
 }
 
-/* Does the manifest at `path` tell of the same datasets? */
-static bool is_there(const char *path, const cJSON *manifest)
+/* One file; its digest only where `whole`, since it may have to be read for it. */
+static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i, bool whole)
 {
-    cJSON *there;
-    if (json_read(path, MANIFEST_BYTES_MAX, &there, NULL) != STATUS_OK) {
+    const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    double bytes;
+    uint64_t digest;
+    char modified[NUMBER_SIZE];
+    char text[NUMBER_SIZE];
+    look_at(shard, &bytes, modified);
+    cJSON *file = cJSON_CreateObject();
+    if (!cJSON_AddItemToArray(files, file) ||
+        cJSON_AddStringToObject(file, "file", file_name(shard)) == NULL ||
+        cJSON_AddNumberToObject(file, "bytes", bytes) == NULL ||
+        cJSON_AddStringToObject(file, "modified", modified) == NULL) {
         return false;
     }
-    const bool same = cJSON_Compare(cJSON_GetObjectItemCaseSensitive(there, "datasets"),
-                                    cJSON_GetObjectItemCaseSensitive(manifest, "datasets"), true);
-    cJSON_Delete(there);
-    return same;
+    if (!whole || dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
+        return true;
+    }
+    print_digest(text, digest);
+    return cJSON_AddStringToObject(file, "xxh64", text) != NULL;
 }
 
-status run_manifest_write(const char *run_dir, const struct sources *sources,
+static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
+{
+    cJSON *logs = cJSON_AddArrayToObject(made_of, "logs");
+    for (size_t d = 0; logs != NULL && d < sources_n(sources); d++) {
+        const struct dataset *dataset = sources_dataset(sources, d);
+        char metadata[NUMBER_SIZE];
+        print_digest(metadata, dataset_digest(dataset));
+        cJSON *one = cJSON_CreateObject();
+        if (!cJSON_AddItemToArray(logs, one) ||
+            cJSON_AddStringToObject(one, "metadata", metadata) == NULL) {
+            return false;
+        }
+        cJSON *files = cJSON_AddArrayToObject(one, "files");
+        for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
+            if (files == NULL || !add_file(files, dataset, i, whole)) {
+                return false;
+            }
+        }
+    }
+    return logs != NULL;
+}
+
+static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
+{
+    const struct signature *signature = relabel_signature(inputs->relabel);
+    char script[NUMBER_SIZE];
+    print_digest(script, relabel_digest(inputs->relabel));
+    cJSON *rewards = cJSON_AddArrayToObject(made_of, "rewards");
+    for (uint32_t k = 0; rewards != NULL && k < signature->K; k++) {
+        if (!cJSON_AddItemToArray(rewards, cJSON_CreateString(signature->rewards[k]))) {
+            return false;
+        }
+    }
+    return rewards != NULL && cJSON_AddStringToObject(made_of, "relabel", script) != NULL;
+}
+
+/* The manifest that is there, for cJSON_Delete; NULL: none that can be read. */
+static cJSON *read_manifest(const char *run_dir)
+{
+    char path[PATH_SIZE];
+    cJSON *manifest = NULL;
+    snprintf(path, sizeof path, "%s/restorer.json", run_dir);
+    return json_read(path, MANIFEST_BYTES_MAX, &manifest, NULL) == STATUS_OK ? manifest : NULL;
+}
+
+status run_manifest_write(const char *run_dir, const struct run_manifest_inputs *inputs,
                           struct dataset_summary *summary, struct err *err)
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/restorer.json", run_dir);
+    if (summary == NULL && run_manifest_check(run_dir, inputs, NULL) == STATUS_OK) {
+        return STATUS_OK; /* it may have a summary */
+    }
     cJSON *manifest = summary != NULL ? dataset_summary_json(summary) : cJSON_CreateObject();
-    status s = STATUS_OK;
-    if (manifest == NULL || !add_datasets(manifest, sources)) {
-        s = err_set(err, STATUS_NO_MEMORY, "%s", path);
-    } else if (summary != NULL || !is_there(path, manifest)) {
+    cJSON *made_of = manifest != NULL ? cJSON_AddObjectToObject(manifest, "made_of") : NULL;
+    status s;
+    if (made_of != NULL && add_datasets(manifest, inputs->sources) &&
+        add_logs(made_of, inputs->sources, summary != NULL) && add_rules(made_of, inputs)) {
         s = json_write(path, manifest, err);
+    } else {
+        s = err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    cJSON_Delete(manifest);
+    return s;
+}
+
+/* ---- comparing ---- */
+
+static const char *text_of(const cJSON *object, const char *key)
+{
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+    return text != NULL ? text : "";
+}
+
+/* Is the file the one that `listed` describes? */
+static bool same_file(const cJSON *listed, const struct dataset *dataset, size_t shard_i)
+{
+    double bytes;
+    uint64_t digest;
+    char modified[NUMBER_SIZE];
+    char text[NUMBER_SIZE];
+    look_at(dataset_shard(dataset, shard_i), &bytes, modified);
+    const cJSON *listed_bytes = cJSON_GetObjectItemCaseSensitive(listed, "bytes");
+    if (!cJSON_IsNumber(listed_bytes) || listed_bytes->valuedouble != bytes) {
+        return false;
+    }
+    if (strcmp(text_of(listed, "modified"), modified) == 0) {
+        return true;
+    }
+    if (dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
+        return false;
+    }
+    print_digest(text, digest);
+    return strcmp(text_of(listed, "xxh64"), text) == 0;
+}
+
+/* One dataset: its metadata and its files, in order. */
+static status check_dataset(const cJSON *listed, const struct dataset *dataset, struct err *err)
+{
+    char metadata[NUMBER_SIZE];
+    print_digest(metadata, dataset_digest(dataset));
+    if (strcmp(text_of(listed, "metadata"), metadata) != 0) {
+        return err_set(err, STATUS_MISMATCH, "the metadata.json of %s is another one",
+                       dataset_folder(dataset));
+    }
+    const cJSON *files = cJSON_GetObjectItemCaseSensitive(listed, "files");
+    const cJSON *file = files != NULL ? files->child : NULL;
+    for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
+        const struct dataset_shard *shard = dataset_shard(dataset, i);
+        if (file == NULL || strcmp(text_of(file, "file"), file_name(shard)) != 0) {
+            return err_set(err, STATUS_MISMATCH, "%s is not among the files it was made of",
+                           shard->path);
+        }
+        if (!same_file(file, dataset, i)) {
+            return err_set(err, STATUS_MISMATCH, "%s has other contents", shard->path);
+        }
+        file = file->next;
+    }
+    if (file != NULL) {
+        return err_set(err, STATUS_MISMATCH, "%s no longer has %s", dataset_folder(dataset),
+                       text_of(file, "file"));
+    }
+    return STATUS_OK;
+}
+
+static status check_logs(const cJSON *logs, const struct sources *sources, struct err *err)
+{
+    const int n = cJSON_GetArraySize(logs);
+    if ((size_t)n != sources_n(sources)) {
+        return err_set(err, STATUS_MISMATCH, "it was made of %d datasets, now there are %zu", n,
+                       sources_n(sources));
+    }
+    status s = STATUS_OK;
+    const cJSON *one = logs->child;
+    for (size_t d = 0; d < sources_n(sources) && s == STATUS_OK; d++, one = one->next) {
+        s = check_dataset(one, sources_dataset(sources, d), err);
+    }
+    return s;
+}
+
+static status check_rules(const cJSON *made_of, const struct run_manifest_inputs *inputs,
+                          struct err *err)
+{
+    static const char *const names[] = {"rewards", "relabel"};
+    static const char *const texts[] = {"the list of rewards", "the script of restorer.relabel"};
+    cJSON *now = cJSON_CreateObject();
+    status s = STATUS_OK;
+    if (now == NULL || !add_rules(now, inputs)) {
+        s = err_set(err, STATUS_NO_MEMORY, "restorer.json");
+    }
+    for (size_t i = 0; i < sizeof names / sizeof names[0] && s == STATUS_OK; i++) {
+        if (!cJSON_Compare(cJSON_GetObjectItemCaseSensitive(made_of, names[i]),
+                           cJSON_GetObjectItemCaseSensitive(now, names[i]), true)) {
+            s = err_set(err, STATUS_MISMATCH, "%s is another one", texts[i]);
+        }
+    }
+    cJSON_Delete(now);
+    return s;
+}
+
+status run_manifest_check(const char *run_dir, const struct run_manifest_inputs *inputs,
+                          struct err *err)
+{
+    cJSON *manifest = read_manifest(run_dir);
+    const cJSON *made_of = cJSON_GetObjectItemCaseSensitive(manifest, "made_of");
+    const cJSON *logs = cJSON_GetObjectItemCaseSensitive(made_of, "logs");
+    status s;
+    if (!cJSON_IsArray(logs)) {
+        s = err_set(err, STATUS_NOT_FOUND,
+                    "%s/restorer.json does not say what the table is made of", run_dir);
+    } else {
+        s = check_logs(logs, inputs->sources, err);
+        if (s == STATUS_OK) {
+            s = check_rules(made_of, inputs, err);
+        }
     }
     cJSON_Delete(manifest);
     return s;

@@ -1,19 +1,40 @@
-/* RUN_DIR/restorer.json: which logs this run learns from, and what they hold, for who looks at the
- * run afterwards.
+/* RUN_DIR/restorer.json: which logs this run learns from, what its table was made of, and what the
+ * logs contain.
  *
- *     {"datasets": ["logs/a", ..], "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}},
- * ..}
+ *     {"datasets": ["logs/a", ..],
+ *      "made_of": {"logs": [{"metadata": "<xxh64>", "files": [
+ *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
+ *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
+ *                  "actions": "refuse", "bad_rows": "refuse"},
+ *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}
  *
- * Without the numbers (dataset_summary_json) when no one restorer went through all logs in one go.
- */
+ * The summary (dataset_summary_json) is missing where no single restorer has read all logs in
+ * one pass, and a file's "xxh64" where it has not been computed yet. */
 #ifndef HINDCAST_RESTORER_RUN_MANIFEST_H
 #define HINDCAST_RESTORER_RUN_MANIFEST_H
 
 #include "common/trajectory/summary.h"
+#include "restorer/options.h"
+#include "restorer/relabel.h"
 #include "restorer/sources.h"
 
-/* `summary` may be NULL; then a manifest about the same datasets that is there already stays. */
-status run_manifest_write(const char *run_dir, const struct sources *sources,
+/* What a table is made of, borrowed. */
+struct run_manifest_inputs {
+    const struct sources *sources;
+    const struct relabel *relabel;
+    const struct restorer_options *options;
+};
+
+/* Writes the manifest. `summary` may be NULL; then one about the same inputs that is there
+ * already stays. With a summary the digests of all files are computed, which reads those that
+ * were not yet. */
+status run_manifest_write(const char *run_dir, const struct run_manifest_inputs *inputs,
                           struct dataset_summary *summary, struct err *err) MUST_CHECK;
+
+/* Is the table of this run made of these inputs? NOT_FOUND: nothing says what it is made of.
+ * MISMATCH names what has changed. Where only the time of a file differs, its contents are
+ * compared. Folders may have moved. */
+status run_manifest_check(const char *run_dir, const struct run_manifest_inputs *inputs,
+                          struct err *err) MUST_CHECK;
 
 #endif

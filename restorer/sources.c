@@ -1,4 +1,6 @@
-/* Finding datasets in a folder and numbering their shards through. */
+/* Finding datasets in a folder and numbering all their shards. Everything that concerns more
+ * than one dataset is checked here: signatures must be the same, and shards listed as the same
+ * must be. */
 #include "restorer/sources.h"
 #include "common/trajectory/dataset.h"
 
@@ -9,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define LOG_MODULE "sources"
+#include "common/base/log.h"
 #include "common/base/memory.h"
 
 #define PATH_SIZE 4096
@@ -38,6 +42,21 @@ const struct signature *sources_signature(const struct sources *sources)
 size_t sources_n_shards(const struct sources *sources)
 {
     return sources->n_shards;
+}
+
+const struct dataset *sources_dataset(const struct sources *sources, size_t i)
+{
+    ASSERT(i < sources->n);
+    return sources->datasets[i];
+}
+
+uint64_t sources_transitions(const struct sources *sources)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < sources->n; i++) {
+        n += dataset_transitions(sources->datasets[i]);
+    }
+    return n;
 }
 
 uint64_t sources_episodes(const struct sources *sources)
@@ -74,7 +93,7 @@ void sources_close(struct sources *sources)
     mem_free(sources);
 }
 
-/* Exactly the same rows: also the rewards, and their order. */
+/* The rows must be exactly the same, including the rewards and their order. */
 static status check_same(const struct sources *sources, const struct dataset *dataset,
                          struct err *err)
 {
@@ -148,6 +167,73 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
     return s;
 }
 
+/* ---- shards that are listed as the same ---- */
+
+struct listed {
+    const struct dataset *dataset;
+    size_t shard_i;
+    uint64_t source, number;
+};
+
+static int compare_listed(const void *a, const void *b)
+{
+    const struct listed *x = a;
+    const struct listed *y = b;
+    if (x->source != y->source) {
+        return x->source < y->source ? -1 : 1;
+    }
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+/* Two shards with one listed checksum and number: their episodes have the same identities, so
+ * the table would keep those of one. Right for a copy, an error when the contents differ (a
+ * metadata.json that was copied beside other files). */
+static status check_pair(const struct listed *a, const struct listed *b, struct err *err)
+{
+    const char *one = dataset_shard(a->dataset, a->shard_i)->path;
+    const char *other = dataset_shard(b->dataset, b->shard_i)->path;
+    uint64_t first;
+    uint64_t second;
+    if (dataset_shard_digest(a->dataset, a->shard_i, &first, NULL) != STATUS_OK ||
+        dataset_shard_digest(b->dataset, b->shard_i, &second, NULL) != STATUS_OK) {
+        return STATUS_OK; /* reading it gives the reason */
+    }
+    if (first != second) {
+        return err_set(err, STATUS_INVALID,
+                       "%s and %s are listed with the same xxh64 but have other contents: one of "
+                       "their metadata.json is not its own",
+                       one, other);
+    }
+    log_warn("%s is a copy of %s; its episodes count once", other, one);
+    return STATUS_OK;
+}
+
+static status check_copies(const struct sources *sources, struct err *err)
+{
+    struct listed *all = mem_array(sources->n_shards + 1, sizeof *all);
+    if (all == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "list of %zu shards", sources->n_shards);
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < sources->n_shards; i++) {
+        size_t shard_i;
+        const struct dataset *dataset = sources_shard(sources, i, &shard_i);
+        const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+        if (shard->listed) {
+            all[n++] = (struct listed){dataset, shard_i, shard->source, shard->number};
+        }
+    }
+    qsort(all, n, sizeof *all, compare_listed);
+    status s = STATUS_OK;
+    for (size_t i = 1; i < n && s == STATUS_OK; i++) {
+        if (compare_listed(&all[i - 1], &all[i]) == 0) {
+            s = check_pair(&all[i - 1], &all[i], err);
+        }
+    }
+    mem_free(all);
+    return s;
+}
+
 status sources_open(struct sources **sources, const char *folder, struct err *err)
 {
     struct sources *made = mem_new(sizeof *made);
@@ -155,6 +241,9 @@ status sources_open(struct sources **sources, const char *folder, struct err *er
         return err_set(err, STATUS_NO_MEMORY, "%s", folder);
     }
     status s = is_dataset(folder) ? add(made, folder, err) : add_subfolders(made, folder, err);
+    if (s == STATUS_OK) {
+        s = check_copies(made, err);
+    }
     if (s != STATUS_OK) {
         sources_close(made);
         return s;

@@ -419,6 +419,36 @@ status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *seal
     }
 }
 
+/* ---- Asking ---- */
+
+status replay_link_room(struct replay_link *link, struct replay_writer_room *room, struct err *err)
+{
+    Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
+    request.table = (char *)link->settings->table;
+    const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS, .wait_for_ready = true};
+    struct rpc_message message;
+    status s = rpc_unary(link->channel, &hindcast__replay__descriptor, "Info", &request.base, NULL,
+                         &options, &message, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
+    if (info->n_tables != 1) {
+        s = err_set(err, STATUS_NOT_FOUND, "%s: has no table %s",
+                    rpc_channel_address(link->channel), link->settings->table);
+    } else {
+        const Hindcast__TableInfo *table = info->tables[0];
+        *room = (struct replay_writer_room){.episodes = table->episodes,
+                                            .transitions = table->transitions,
+                                            .bytes = table->bytes,
+                                            .transitions_limit = table->transitions_limit,
+                                            .bytes_limit = table->bytes_limit,
+                                            .episodes_removed = table->episodes_removed};
+    }
+    rpc_message_free(&message);
+    return s;
+}
+
 /* ---- Opening and closing ---- */
 
 status replay_link_open(struct replay_link **out, const char *address,

@@ -52,6 +52,10 @@ size_t replay_link_unacknowledged_bytes(const struct replay_link *link);
 status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *sealed,
                         struct err *err) MUST_CHECK;
 
+/* What the table holds and may hold on this server. */
+status replay_link_room(struct replay_link *link, struct replay_writer_room *room,
+                        struct err *err) MUST_CHECK;
+
 /* Adds the counts of this link to `counts`. */
 void replay_link_counts(const struct replay_link *link, struct replay_writer_counts *counts);
 

@@ -187,6 +187,34 @@ status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool
     return s;
 }
 
+status replay_writer_room(struct replay_writer *writer, struct replay_writer_room *room,
+                          struct err *err)
+{
+    struct replay_writer_room sum = {0};
+    bool transitions_limited = true;
+    bool bytes_limited = true;
+    for (size_t i = 0; i < writer->n; i++) {
+        struct replay_writer_room one;
+        const status s = replay_link_room(writer->links[i], &one, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        sum.episodes += one.episodes;
+        sum.transitions += one.transitions;
+        sum.bytes += one.bytes;
+        sum.episodes_removed += one.episodes_removed;
+        sum.transitions_limit += one.transitions_limit;
+        sum.bytes_limit += one.bytes_limit;
+        transitions_limited = transitions_limited && one.transitions_limit > 0;
+        bytes_limited = bytes_limited && one.bytes_limit > 0;
+    }
+    /* One server without a limit could take everything. */
+    sum.transitions_limit = transitions_limited ? sum.transitions_limit : 0;
+    sum.bytes_limit = bytes_limited ? sum.bytes_limit : 0;
+    *room = sum;
+    return STATUS_OK;
+}
+
 void replay_writer_counts(const struct replay_writer *writer, struct replay_writer_counts *counts)
 {
     *counts = (struct replay_writer_counts){.waited_s = writer->waited_s};

@@ -48,6 +48,16 @@ status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms,
 status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool *sealed,
                           struct err *err) MUST_CHECK;
 
+/* What the table holds and may hold, over all servers; a limit is 0 where a server has none. */
+struct replay_writer_room {
+    uint64_t episodes, transitions, bytes;
+    uint64_t transitions_limit, bytes_limit;
+    uint64_t episodes_removed; /* since the table was made */
+};
+/* Asks the servers (Info). UNAVAILABLE, TIMEOUT, NOT_FOUND: no such table. */
+status replay_writer_room(struct replay_writer *writer, struct replay_writer_room *room,
+                          struct err *err) MUST_CHECK;
+
 struct replay_writer_counts {
     uint64_t episodes, transitions, duplicates, bytes, reconnects;
     double waited_s; /* because of the server's limits or of max_in_flight_bytes */

@@ -29,6 +29,7 @@ struct run_plan {
     const char *flags[RUN_PLAN_FLAGS_MAX]; /* --section.name=value as given, passed on to those they
                                               concern; borrowed */
     size_t n_flags;
+    bool restore_anew; /* remove the replay tables before starting */
     const struct up_options *up;
     const struct experiment *experiment; /* run_dir and seed are those of this run */
 };

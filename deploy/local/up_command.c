@@ -23,7 +23,10 @@ static const char usage[] =
     "has ended. Ctrl-C ends\n"
     "all in order; the same command goes on where it stopped. Flags override the file: "
     "--learner.seed=3,\n"
-    "--experiment.name=second. Each process explains its own options with --help.\n";
+    "--experiment.name=second. Each process explains its own options with --help.\n"
+    "  --restore-anew   removes the run's replay table first, so that it is made of the logs as "
+    "they "
+    "are now\n";
 
 /* What this command reads of the file: `experiment` and `up`. The flags of other sections are for
  * the processes. */
@@ -41,6 +44,10 @@ static status read_experiment(int argc, char **argv, struct experiment *experime
     plan->config_path = argv[1];
     /* Every flag names its section, because it is passed on to the processes of that section. */
     for (int i = 2; i < argc; i++) {
+        if (strcmp(argv[i], "--restore-anew") == 0) {
+            plan->restore_anew = true;
+            continue;
+        }
         size_t section = strcspn(argv[i], ".=");
         if (strncmp(argv[i], "--", 2) != 0 || argv[i][section] != '.' || !strchr(argv[i], '=')) {
             return err_set(err, STATUS_INVALID, "\"%s\": expected --section.name=value", argv[i]);
@@ -89,6 +96,32 @@ static status add_seconds(const char *run_dir, double *seconds, struct err *err)
     return file_replace(path, &(struct file_part){text, (size_t)length}, 1, err);
 }
 
+/* Removes the stores of the run's replay servers in RUN_DIR, and the manifest of what they were made
+ * of. NOT_FOUND: there is no store here. */
+static status remove_tables(const struct experiment *experiment, struct err *err)
+{
+    static const char *const files[] = {"data.mdb", "lock"};
+    char folder[1100], path[1200];
+    bool any = false;
+    for (size_t i = 0; i < experiment->replay.n; i++) {
+        snprintf(folder, sizeof folder, "%.1000s/replay", experiment->run_dir);
+        if (experiment->replay.n > 1) {
+            snprintf(folder, sizeof folder, "%.1000s/replay-%zu", experiment->run_dir, i);
+        }
+        for (size_t k = 0; k < sizeof files / sizeof files[0]; k++) {
+            snprintf(path, sizeof path, "%s/%s", folder, files[k]);
+            any = unlink(path) == 0 || any;
+        }
+    }
+    snprintf(path, sizeof path, "%.1000s/restorer.json", experiment->run_dir);
+    (void)!unlink(path);
+    return any ? STATUS_OK
+               : err_set(err, STATUS_NOT_FOUND,
+                         "--restore-anew: there is no replay table in %.1000s (a folder given by "
+                         "replay_server.path is yours to remove)",
+                         experiment->run_dir);
+}
+
 /* One run from its lock to its summary. Returns the exit status. */
 static int run_once(const struct run_plan *plan)
 {
@@ -105,6 +138,7 @@ static int run_once(const struct run_plan *plan)
     /* The lock keeps a second `up` from the same folder. */
     if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
         file_lock(lock_path, &lock, &err) == STATUS_OK &&
+        (!plan->restore_anew || remove_tables(plan->experiment, &err) == STATUS_OK) &&
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
         run_plan_add(plan, supervisor, &err) == STATUS_OK) {
         end = supervisor_run(supervisor, &err);

@@ -13,7 +13,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 
+#define MAP_MIN            ((int64_t)16 << 20)
+#define MAP_LEAST          ((int64_t)64 << 30) /* of a map that follows the disk */
 #define AT(field)          offsetof(struct options, field)
 #define ENDPOINT_AT(field) offsetof(struct options, endpoint.field)
 #define COUNT_MAX          9e15 /* below 2^53 */
@@ -75,8 +79,9 @@ static const struct config_option options_table[] = {
     {"path", CONFIG_TEXT, AT(path), "", "", 0, 0, NULL,
      "folder of the store, on a local disk; empty: RUN_DIR/replay, with -INDEX for several "
      "servers"},
-    {"map_bytes", CONFIG_INT, AT(map_bytes), "bytes", "64G", 16 << 20, 1e15, NULL,
-     "how large the store may become; the file is sparse and takes only what it holds"},
+    {"map_bytes", CONFIG_INT, AT(map_bytes), "bytes", "0", 0, 1e15, NULL,
+     "how large the store may become; the file is sparse and takes only what it holds; 0: the free "
+     "space of its disk, at least 64G"},
     {"durability", CONFIG_CHOICE, AT(durability), "", "each", 0, 0, "each|interval|none",
      "each: an insert is acknowledged when it is on the disk; interval: a power cut may lose the "
      "last sync_ms; none: a power cut may lose everything"},
@@ -142,6 +147,41 @@ static status finish_named(struct named_table *named, const struct options *opti
     return finish_table(&named->options, name, options, err);
 }
 
+/* map_bytes 0: what the disk has free, and what the store has of it already. At least MAP_LEAST, so
+ * that space which becomes free later can be used. The folder may not be there yet; then its nearest
+ * parent is on the same disk. */
+static status finish_map(struct options *options, struct err *err)
+{
+    if (options->map_bytes > 0) {
+        return options->map_bytes >= MAP_MIN
+                   ? STATUS_OK
+                   : err_set(err, STATUS_INVALID,
+                             "replay_server.map_bytes %" PRId64 ": expected at least %" PRId64
+                             ", or 0 for the free space of the disk",
+                             options->map_bytes, MAP_MIN);
+    }
+    char path[CONFIG_TEXT_SIZE + 16];
+    struct stat store = {0};
+    struct statvfs disk;
+    snprintf(path, sizeof path, "%s/data.mdb", options->path);
+    const uint64_t used = stat(path, &store) == 0 ? (uint64_t)store.st_blocks * 512 : 0;
+    char *slash;
+    while (statvfs(path, &disk) != 0) {
+        slash = strrchr(path, '/');
+        if (slash == NULL || slash == path) {
+            strcpy(path, slash == NULL ? "." : "/");
+            if (statvfs(path, &disk) != 0) {
+                disk = (struct statvfs){0};
+            }
+            break;
+        }
+        *slash = '\0';
+    }
+    const uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize + used;
+    options->map_bytes = room > MAP_LEAST ? (int64_t)(room / MAP_MIN * MAP_MIN) : MAP_LEAST;
+    return STATUS_OK;
+}
+
 /* The store's map needs addresses for all of map_bytes, though it takes only what it holds. */
 static status check_address_space(const struct options *options, struct err *err)
 {
@@ -187,7 +227,10 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
-    status s = check_address_space(options, err);
+    status s = finish_map(options, err);
+    if (s == STATUS_OK) {
+        s = check_address_space(options, err);
+    }
     if (s == STATUS_OK) {
         s = finish_table(&options->table, "", options, err);
     }

@@ -50,6 +50,7 @@ static void fill_counts(Hindcast__TableInfo *info, const struct served_table *ta
     info->episodes_duplicate = c->episodes_duplicate;
     info->episodes_corrupt = c->episodes_corrupt;
     info->transitions_limit = table_settings(table->table)->limits.max_transitions;
+    info->bytes_limit = table_settings(table->table)->limits.max_bytes;
     info->min_transitions = table->limiter.settings.min_transitions;
     info->samples_per_eviction = table->limiter.settings.samples_per_eviction;
     info->samples_per_insert = table->limiter.settings.samples_per_insert;
