@@ -20,6 +20,10 @@ static const struct config_option restorer_options_table[] = {
      "episodes read while others are being sent"},
     {"in_flight", CONFIG_INT, FIELD(in_flight), "bytes", "8M", 65536, 1e10, NULL,
      "bytes of rows that are sent and not yet acknowledged"},
+    {"actions", CONFIG_CHOICE, FIELD(actions), "", "refuse", 0, 0, "refuse|clip",
+     "what is done with actions beyond their limits: the episode is refused, or they are clipped "
+     "and "
+     "counted"},
     {"max_bad", CONFIG_INT, FIELD(max_bad), "episodes", "-1", -1, 1e12, NULL,
      "bad episodes that are left out before giving up; -1: any number, as long as one is good"},
     {"rewards", CONFIG_TEXTS, FIELD(rewards), "", "", 0, 0, NULL,

@@ -13,6 +13,7 @@ struct restorer_options {
     bool shuffle;
     int64_t prefetch;               /* episodes */
     int64_t in_flight;              /* bytes sent and not yet acknowledged */
+    char actions[CONFIG_TEXT_SIZE]; /* beyond their limits: refuse, clip */
     int64_t max_bad;                /* episodes; -1: any number */
     struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */
     char relabel[CONFIG_TEXT_SIZE]; /* Lua file with reward functions; empty: none */

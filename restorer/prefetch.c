@@ -62,6 +62,9 @@ static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err 
             return err_set(err, s, "%s", prefetch->shard_reason.text);
         }
         prefetch->shard_bad = s != STATUS_OK;
+        if (s == STATUS_OK) {
+            shard_reader_set_clip(prefetch->reader, prefetch->settings.clip);
+        }
     }
     return prefetch->shard_bad
                ? err_set(err, prefetch->shard_reason.code, "%s", prefetch->shard_reason.text)
@@ -87,9 +90,11 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
             dataset_shard(dataset, shard_i)->episodes);
     }
     /* Rows that keep their rewards are read where they are handed over: no copy. */
+    const uint64_t clipped = shard_reader_clipped(prefetch->reader);
     const bool keep = relabel_is_identity(prefetch->settings.relabel);
     s = shard_reader_read(prefetch->reader, step->episode_i,
                           keep ? &item->episode : &prefetch->logged, &item->reason);
+    item->clipped = shard_reader_clipped(prefetch->reader) - clipped;
     if (s != STATUS_OK || keep) {
         return s;
     }
@@ -255,6 +260,7 @@ status prefetch_start(struct prefetch **prefetch, const struct prefetch_settings
         return err_set(err, STATUS_NO_MEMORY, "prefetch");
     }
     made->settings = *settings;
+    relabel_set_stop(settings->relabel, &made->stop);
     episode_init(&made->logged, signature_width(sources_signature(settings->sources)));
     status s = make_items(made, err);
     if (s == STATUS_OK) {
@@ -277,5 +283,6 @@ void prefetch_stop(struct prefetch *prefetch)
     atomic_store(&prefetch->stop, true);
     queue_close(prefetch->empty);
     pthread_join(prefetch->thread, NULL);
+    relabel_set_stop(prefetch->settings.relabel, NULL);
     free_prefetch(prefetch);
 }

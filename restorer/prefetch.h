@@ -22,6 +22,7 @@ struct prefetch_item {
     enum prefetch_kind kind;
     struct plan_position after; /* where a restart would continue */
     struct episode episode;     /* of relabel_signature; PREFETCH_EPISODE only */
+    uint64_t clipped;           /* action values of this episode */
     struct err reason;
 };
 
@@ -30,6 +31,7 @@ struct prefetch_settings {
     struct plan *plan;             /* used by the thread only; it starts at the plan's position */
     struct relabel *relabel;       /* used by the thread only */
     struct plan_position until;    /* ends before this position */
+    bool clip;                     /* actions beyond their limits */
     size_t prefetch_episodes;      /* episodes, >= 1 */
 };
 

@@ -125,6 +125,13 @@ const struct signature *relabel_signature(const struct relabel *relabel)
     return &relabel->signature;
 }
 
+void relabel_set_stop(struct relabel *relabel, const atomic_bool *stop)
+{
+    if (relabel->script != NULL) {
+        script_set_stop(relabel->script, stop);
+    }
+}
+
 uint64_t relabel_digest(const struct relabel *relabel)
 {
     return relabel->script != NULL ? script_digest(relabel->script) : 0;

@@ -6,6 +6,8 @@
 #ifndef HINDCAST_RESTORER_RELABEL_H
 #define HINDCAST_RESTORER_RELABEL_H
 
+#include <stdatomic.h>
+
 #include "common/base/config.h"
 #include "common/trajectory/episode.h"
 
@@ -26,6 +28,9 @@ uint64_t relabel_digest(const struct relabel *relabel);
 /* Are the rows that come out the logged rows, so that relabel_apply would only copy them? True
  * without a script when the rewards are all the logged ones in their order. */
 bool relabel_is_identity(const struct relabel *relabel);
+
+/* Makes a running script end soon after *stop becomes true (CLOSED). Borrowed. */
+void relabel_set_stop(struct relabel *relabel, const atomic_bool *stop);
 
 /* `to` (of the signature's width, reused) <- `from`, which passed episode_check. INVALID: the
  * script failed. */

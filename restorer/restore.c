@@ -39,6 +39,7 @@ struct restore {
     bool final;                      /* the failure is one that no restart mends: exit code 2 */
     uint64_t removed_before;         /* episodes that the table had removed before we began */
     uint64_t pass_good, pass_bad;    /* in this pass */
+    uint64_t pass_clipped;           /* action values, in this pass */
     uint64_t started_ns;
     struct restore_progress progress;
 };
@@ -235,6 +236,7 @@ static status on_episode(struct restore *restore, const struct prefetch_item *it
     }
     if (s == STATUS_OK) {
         restore->pass_good++;
+        restore->pass_clipped += item->clipped;
         atomic_fetch_add(&restore->progress.done, 1);
         atomic_fetch_add(&restore->progress.episodes, 1);
         atomic_fetch_add(&restore->progress.transitions, item->episode.T);
@@ -281,6 +283,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
                        restore->pass_bad);
     }
     if (restore->summary != NULL) {
+        dataset_summary_add_clipped(restore->summary, restore->pass_clipped);
         if (whole) {
             write_summary(restore);
         } else {
@@ -294,6 +297,10 @@ static status on_pass_end(struct restore *restore, struct err *err)
             }
         }
     }
+    if (restore->pass_clipped > 0) {
+        log_warn("actions beyond their limits were clipped values=%" PRIu64, restore->pass_clipped);
+    }
+    restore->pass_clipped = 0;
     restore->pass_good = 0;
     restore->pass_bad = 0;
     atomic_store(&restore->progress.done, 0);
@@ -327,6 +334,7 @@ static status insert_all(struct restore *restore, struct err *err)
         .sources = restore->parts.sources,
         .plan = restore->plan,
         .relabel = restore->parts.relabel,
+        .clip = restore->parts.options->actions[0] == 'c',
         .until = is_loop(restore) ? PREFETCH_UNBOUNDED : (struct plan_position){.pass = 1},
         .prefetch_episodes = (size_t)restore->parts.options->prefetch,
     };

@@ -8,9 +8,10 @@
  * position. A cursor of another plan starts over, and episodes that the table has already are not
  * stored twice. Bad episodes are left out, counted and logged.
  *
- * Exit code 1: the server stayed away or refused, all episodes were bad, or more than max_bad
- * were. Exit code 2: restoring again cannot help. In mode `once` the table was made of other
- * logs, the logs do not fit into it, or it has removed some of them. */
+ * Exit code 2: restoring again cannot help. All episodes were bad, or more than max_bad; the
+ * table has another signature; in mode `once` it was made of other logs, cannot hold all of
+ * these, or has removed some of them. Exit code 1: everything else, such as a server that stays
+ * away. */
 #ifndef HINDCAST_RESTORER_RESTORE_H
 #define HINDCAST_RESTORER_RESTORE_H
 

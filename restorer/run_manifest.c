@@ -108,7 +108,8 @@ static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
             return false;
         }
     }
-    return rewards != NULL && cJSON_AddStringToObject(made_of, "relabel", script) != NULL;
+    return rewards != NULL && cJSON_AddStringToObject(made_of, "relabel", script) != NULL &&
+           cJSON_AddStringToObject(made_of, "actions", inputs->options->actions) != NULL;
 }
 
 /* The manifest that is there, for cJSON_Delete; NULL: none that can be read. */
@@ -218,8 +219,9 @@ static status check_logs(const cJSON *logs, const struct sources *sources, struc
 static status check_rules(const cJSON *made_of, const struct run_manifest_inputs *inputs,
                           struct err *err)
 {
-    static const char *const names[] = {"rewards", "relabel"};
-    static const char *const texts[] = {"the list of rewards", "the script of restorer.relabel"};
+    static const char *const names[] = {"rewards", "relabel", "actions"};
+    static const char *const texts[] = {"the list of rewards", "the script of restorer.relabel",
+                                        "restorer.actions"};
     cJSON *now = cJSON_CreateObject();
     status s = STATUS_OK;
     if (now == NULL || !add_rules(now, inputs)) {

@@ -5,7 +5,7 @@
  *      "made_of": {"logs": [{"metadata": "<xxh64>", "files": [
  *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
  *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
- *                  "actions": "refuse", "bad_rows": "refuse"},
+ *                  "actions": "refuse"},
  *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}
  *
  * The summary (dataset_summary_json) is missing where no single restorer has read all logs in

@@ -14,11 +14,13 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
 #define FILE_BYTES_MAX  (1u << 20)
 #define CHUNK_NAME_SIZE 4096
+#define HOOK_STEPS      10000 /* instructions between two checks of the limits */
 
 /* Positions on the Lua stack while episodes are run. */
 enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
@@ -26,6 +28,10 @@ enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
 struct script {
     lua_State *lua;
     size_t used; /* bytes allocated by Lua */
+    const atomic_bool *stop;
+    /* Of the call that is running: */
+    uint64_t steps;
+    uint64_t started_ns;
     uint64_t digest;
     const struct signature *signature;
     uint32_t n;
@@ -41,6 +47,11 @@ const char *script_task(const struct script *script, uint32_t i)
 {
     ASSERT(i < script->n);
     return script->tasks[i];
+}
+
+void script_set_stop(struct script *script, const atomic_bool *stop)
+{
+    script->stop = stop;
 }
 
 uint64_t script_digest(const struct script *script)
@@ -60,6 +71,9 @@ static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
         script->used -= old;
         return NULL;
     }
+    if (memory == NULL && old_size == LUA_TSTRING && new_size > SCRIPT_STRING_MAX) {
+        return NULL;
+    }
     if (new_size > old && script->used + (new_size - old) > SCRIPT_MEMORY_MAX) {
         return NULL;
     }
@@ -70,16 +84,41 @@ static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
     return moved;
 }
 
-static void stop_endless(lua_State *lua, lua_Debug *debug)
+static struct script *script_of(lua_State *lua)
 {
-    (void)debug;
-    luaL_error(lua, "more than %d instructions in one call", SCRIPT_STEPS_MAX);
+    return *(struct script **)lua_getextraspace(lua);
 }
 
-/* pcall with the limit on instructions; the error text stays on the stack. */
+static bool is_stopped(const struct script *script)
+{
+    return script->stop != NULL && atomic_load(script->stop);
+}
+
+/* A lua_Hook, every HOOK_STEPS instructions. Time is limited too, since instructions do not all
+ * take the same. */
+static void check_limits(lua_State *lua, lua_Debug *debug)
+{
+    (void)debug;
+    struct script *script = script_of(lua);
+    script->steps += HOOK_STEPS;
+    if (script->steps >= SCRIPT_STEPS_MAX) {
+        luaL_error(lua, "more than %d instructions in one call", SCRIPT_STEPS_MAX);
+    }
+    if (is_stopped(script)) {
+        luaL_error(lua, "stopped");
+    }
+    if (clock_now_ns() - script->started_ns > SCRIPT_SECONDS_MAX * NS_PER_S) {
+        luaL_error(lua, "more than %d seconds in one call", SCRIPT_SECONDS_MAX);
+    }
+}
+
+/* pcall within the limits; the error text stays on the stack. */
 static bool call(lua_State *lua, int n_arguments, int n_results)
 {
-    lua_sethook(lua, stop_endless, LUA_MASKCOUNT, SCRIPT_STEPS_MAX);
+    struct script *script = script_of(lua);
+    script->steps = 0;
+    script->started_ns = clock_now_ns();
+    lua_sethook(lua, check_limits, LUA_MASKCOUNT, HOOK_STEPS);
     const bool good = lua_pcall(lua, n_arguments, n_results, 0) == LUA_OK;
     lua_sethook(lua, NULL, 0, 0);
     return good;
@@ -220,6 +259,9 @@ status script_open(struct script **script, const char *path, const struct signat
     }
     made->signature = signature;
     made->lua = lua_newstate(allocate, made);
+    if (made->lua != NULL) {
+        *(struct script **)lua_getextraspace(made->lua) = made;
+    }
     status s =
         made->lua == NULL ? err_set(err, STATUS_NO_MEMORY, "%s", path) : load(made, path, err);
     if (s != STATUS_OK) {
@@ -330,6 +372,10 @@ status script_run(struct script *script, const struct episode *episode, float *r
     ASSERT(episode->W == signature_width(script->signature));
     status s = STATUS_OK;
     for (size_t t = 0; t < episode->T && s == STATUS_OK; t++) {
+        if (is_stopped(script)) {
+            s = err_set(err, STATUS_CLOSED, "relabel: stopped");
+            break;
+        }
         struct step step = {
             .signature = script->signature, .row = episode->rows + t * episode->W, .W = episode->W};
         s = run_step(script, &step, t, rewards + t * script->n, err);

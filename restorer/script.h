@@ -13,15 +13,20 @@
  * has size 1; `action` is an array, canonical (-1..1). The function returns a finite number.
  *
  * The file is foreign code. It has Lua's basic functions and math (without random), but no
- * files, no modules and no loading of code, and at most SCRIPT_MEMORY_MAX bytes and
- * SCRIPT_STEPS_MAX instructions per call. One thread. */
+ * files, no modules and no loading of code. It has at most SCRIPT_MEMORY_MAX bytes,
+ * SCRIPT_STRING_MAX of them for one text (to compare two is a single instruction), and
+ * SCRIPT_STEPS_MAX instructions and SCRIPT_SECONDS_MAX seconds per call. One thread. */
 #ifndef HINDCAST_RESTORER_SCRIPT_H
 #define HINDCAST_RESTORER_SCRIPT_H
 
+#include <stdatomic.h>
+
 #include "common/trajectory/episode.h"
 
-#define SCRIPT_MEMORY_MAX (64u << 20)
-#define SCRIPT_STEPS_MAX  1000000
+#define SCRIPT_MEMORY_MAX  (64u << 20)
+#define SCRIPT_STRING_MAX  (64u << 10)
+#define SCRIPT_STEPS_MAX   1000000
+#define SCRIPT_SECONDS_MAX 10
 
 struct script;
 
@@ -29,6 +34,9 @@ struct script;
 status script_open(struct script **script, const char *path, const struct signature *signature,
                    struct err *err) MUST_CHECK;
 void script_close(struct script *script);
+
+/* A call that is running ends with CLOSED soon after *stop becomes true. Borrowed; NULL: none. */
+void script_set_stop(struct script *script, const atomic_bool *stop);
 
 uint32_t script_n(const struct script *script); /* tasks, 1..SIGNATURE_TASKS_MAX */
 const char *script_task(const struct script *script, uint32_t i); /* in order of name */

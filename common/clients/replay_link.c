@@ -421,11 +421,12 @@ status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *seal
 
 /* ---- Asking ---- */
 
-status replay_link_room(struct replay_link *link, struct replay_writer_room *room, struct err *err)
+/* One Info call. */
+static status ask_room(struct replay_link *link, struct replay_writer_room *room, struct err *err)
 {
     Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
     request.table = (char *)link->settings->table;
-    const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS, .wait_for_ready = true};
+    const struct rpc_call_options options = {.timeout_ms = CALL_TIMEOUT_MS};
     struct rpc_message message;
     status s = rpc_unary(link->channel, &hindcast__replay__descriptor, "Info", &request.base, NULL,
                          &options, &message, err);
@@ -447,6 +448,25 @@ status replay_link_room(struct replay_link *link, struct replay_writer_room *roo
     }
     rpc_message_free(&message);
     return s;
+}
+
+status replay_link_room(struct replay_link *link, struct replay_writer_room *room, struct err *err)
+{
+    const uint64_t start_ns = clock_now_ns();
+    for (;;) {
+        const status s = ask_room(link, room, err);
+        if (s == STATUS_OK) {
+            return s;
+        }
+        if (stopping(link)) {
+            return err_set(err, STATUS_CLOSED, "stopping");
+        }
+        if (!transient(s) ||
+            clock_now_ns() - start_ns > link->settings->connect_timeout_ms * NS_PER_MS) {
+            return s;
+        }
+        clock_sleep_ms(CONNECT_SLICE_MS);
+    }
 }
 
 /* ---- Opening and closing ---- */

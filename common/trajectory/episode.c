@@ -15,8 +15,6 @@
 
 /* The capacity that the first row allocates. */
 #define ROWS_FIRST 64u
-/* Actions outside [-1, 1] by no more than this are rounding errors of a float, not bad logs. */
-#define ACTION_ROUNDING 1e-5f
 
 int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b)
 {
@@ -172,7 +170,7 @@ static status check_actions(float *actions, uint32_t A, size_t t, struct err *er
 {
     for (uint32_t i = 0; i < A; i++) {
         float a = actions[i];
-        if (fabsf(a) > 1.0f + ACTION_ROUNDING) {
+        if (fabsf(a) > 1.0f + EPISODE_ACTION_ROUNDING) {
             return err_set(
                 err, STATUS_INVALID,
                 "row %zu, action %u: %.9g is outside the limits (canonical, expected -1..1)", t, i,

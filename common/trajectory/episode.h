@@ -11,6 +11,8 @@
 
 #include "common/trajectory/signature.h"
 
+/* Canonical actions beyond [-1, 1] by no more than this are rounding errors of a float. */
+#define EPISODE_ACTION_ROUNDING 1e-5f
 #define EPISODE_TRANSITIONS_MAX 1000000u
 /* Of rows in memory: what a hostile file can make us allocate. */
 #define EPISODE_BYTES_MAX (1u << 30)

@@ -7,6 +7,7 @@
 #include "common/trajectory/dataset.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,8 @@ struct shard_reader {
     const struct dataset_shard *shard;
     hid_t file;
     bool as_listed;
+    bool clip;
+    uint64_t clipped; /* action values */
     uint64_t n;
     uint64_t *numbers; /* (n) of the groups episode_N, ascending */
     float *floats;     /* scratch: one HDF5 dataset */
@@ -110,6 +113,16 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
     }
     *reader = made;
     return STATUS_OK;
+}
+
+void shard_reader_set_clip(struct shard_reader *reader, bool clip)
+{
+    reader->clip = clip;
+}
+
+uint64_t shard_reader_clipped(const struct shard_reader *reader)
+{
+    return reader->clipped;
 }
 
 bool shard_reader_is_as_listed(const struct shard_reader *reader)
@@ -329,14 +342,34 @@ static status read_group(struct shard_reader *reader, hid_t group, struct episod
     return s;
 }
 
-/* Physical actions to canonical ones, in place. */
-static void make_canonical(struct episode *episode, const struct signature *signature)
+/* Physical actions to canonical ones, in place. Those beyond their limits (by more than the
+ * rounding of a float) are clipped, or refused in the units of the log. What is not finite is
+ * left to episode_check. */
+static status make_canonical(struct shard_reader *reader, struct episode *episode, struct err *err)
 {
-    uint32_t at = signature_action_at(signature);
+    const struct signature *signature = dataset_signature(reader->dataset);
+    const uint32_t at = signature_action_at(signature);
     for (size_t t = 0; t < episode->T; t++) {
         float *action = episode->rows + t * episode->W + at;
-        signature_to_canonical(signature, action, action);
+        float physical[SIGNATURE_ACTIONS_MAX];
+        memcpy(physical, action, signature->A * sizeof(float));
+        signature_to_canonical(signature, action, physical);
+        for (uint32_t i = 0; i < signature->A; i++) {
+            if (!isfinite(physical[i]) || fabsf(action[i]) <= 1.0f + EPISODE_ACTION_ROUNDING) {
+                continue;
+            }
+            if (!reader->clip) {
+                return err_set(err, STATUS_INVALID,
+                               "row %zu, action %u: %.9g is outside the limits %.9g..%.9g "
+                               "(restorer.actions: clip would clip it)",
+                               t, i, (double)physical[i], (double)signature->action_min[i],
+                               (double)signature->action_max[i]);
+            }
+            action[i] = action[i] > 0 ? 1.0f : -1.0f;
+            reader->clipped++;
+        }
     }
+    return STATUS_OK;
 }
 
 /* The identity of an episode that was read (see the header). */
@@ -370,7 +403,9 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     }
     hdf5_unlock();
     if (s == STATUS_OK) {
-        make_canonical(episode, signature);
+        s = make_canonical(reader, episode, err);
+    }
+    if (s == STATUS_OK) {
         s = episode_check(episode, signature, err);
     }
     if (s != STATUS_OK) {

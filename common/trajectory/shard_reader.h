@@ -29,6 +29,10 @@ bool shard_reader_is_as_listed(const struct shard_reader *reader);
  * text names file, episode, row, reason. */
 status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode *episode,
                          struct err *err) MUST_CHECK;
+/* Clip actions beyond their limits instead of refusing their episode? Off at first. */
+void shard_reader_set_clip(struct shard_reader *reader, bool clip);
+/* Action values that were clipped in the episodes read so far. */
+uint64_t shard_reader_clipped(const struct shard_reader *reader);
 void shard_reader_close(struct shard_reader *reader);
 
 #endif

@@ -67,8 +67,8 @@ status signature_same(const struct signature *have, const struct signature *want
 /* JSON, as in metadata.json and the policy package. The text is the caller's (mem_free); NULL when
  * out of memory. */
 char *signature_to_json(const struct signature *signature);
-/* Prints one line, SIGNATURE_TOLD and the JSON: what processes print with --check, and `hindcast up`
- * reads. */
+/* Prints one line, SIGNATURE_TOLD and the JSON: what processes print with --check, and `hindcast
+ * up` reads. */
 #define SIGNATURE_TOLD "signature "
 void signature_tell(const struct signature *signature, FILE *out);
 status signature_from_json(struct signature *signature, const char *json,

@@ -184,6 +184,11 @@ void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const 
     }
 }
 
+void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n)
+{
+    summary->totals.clipped += n;
+}
+
 /* Adds all episodes of one shard. */
 static status add_shard(struct dataset_summary *summary, const struct dataset *dataset,
                         size_t shard_i, struct episode *episode)
@@ -475,14 +480,14 @@ cJSON *dataset_summary_json(struct dataset_summary *summary)
 {
     static const char *const names[] = {"episodes", "transitions", "terminated", "bad",
                                         "T_min",    "T_mean",      "T_max",      "actions_at_limit",
-                                        "copies"};
+                                        "copies",   "actions_clipped"};
     struct dataset_totals totals;
     dataset_summary_totals(summary, &totals);
     const double values[] = {(double)totals.episodes,   (double)totals.transitions,
                              (double)totals.terminated, (double)totals.bad,
                              (double)totals.T_min,      totals.T_mean,
                              (double)totals.T_max,      totals.at_limit,
-                             (double)totals.copies};
+                             (double)totals.copies,     (double)totals.clipped};
     cJSON *json = cJSON_CreateObject();
     if (json == NULL || !add_numbers(json, names, values, sizeof values / sizeof values[0]) ||
         !add_returns(json, summary) || !add_reasons(json, summary) ||

@@ -28,7 +28,8 @@ struct dataset_totals {
     uint64_t terminated; /* episodes that end by termination, not by a limit */
     uint64_t
         bad; /* refused episodes; of a shard that cannot be read as many as listed, at least 1 */
-    uint64_t copies; /* good episodes whose rows are equal to those of an earlier one */
+    uint64_t clipped; /* action values beyond their limits that a reader has clipped */
+    uint64_t copies;  /* good episodes whose rows are equal to those of an earlier one */
     uint32_t T_min, T_max;
     double T_mean;
     double at_limit; /* share of action values with |a| >= 1 - 1e-6, canonical */
@@ -41,6 +42,9 @@ status dataset_summary_add(struct dataset_summary *summary,
                            const struct episode *episode) MUST_CHECK;
 /* `n` bad episodes for one reason; 0: something is wrong that makes no episode bad. */
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason);
+
+/* n action values were clipped by the reader. */
+void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n);
 
 /* Adds another dataset; MISMATCH where its signature differs. */
 status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,

@@ -180,3 +180,42 @@ def test_minari_itself_reads_an_export(workspace, monkeypatch):
         assert np.array_equal(dataset[0].observations, log["episode_0/observations"][:])
         assert np.array_equal(dataset[1].rewards, log["episode_1/rewards"][:])
     assert dataset.action_space.contains(dataset[4].actions[0])
+
+
+def test_other_files_are_not_read(workspace):
+    """An external link of a shard would be an episode of somebody else's file."""
+    folder = workspace.folder / "logs"
+    logs.write_dataset(folder, [EPISODES[:1]])
+    logs.write_file(workspace.folder / "private.hdf5", EPISODES[1:2])
+    with h5py.File(folder / "log-001.hdf5", "w") as file:
+        file["episode_0"] = h5py.ExternalLink(str(workspace.folder / "private.hdf5"), "/episode_0")
+    looked = inspect(folder)
+    assert looked.returncode == 1 and "episodes     1 (1 end by termination), 1 bad" in looked.stdout
+    assert "log-001.hdf5: episode_0: open" in looked.stdout
+
+
+def test_what_looks_like_a_mistake_is_warned_of(workspace):
+    folder = workspace.folder / "logs"
+    signature = logs.SIGNATURE | {"action": {"min": [-1e6] + [-1.0] * 5, "max": [1e6] + [1.0] * 5}}
+    episodes = [logs.episode(i, 40) for i in range(4)]
+    for one in episodes:
+        one["observations"][:, 3] = 7
+        one["observations"][:, 9] *= 1e6
+        one["actions"][:, 2] = 1
+        one["rewards"][:] = 0
+        one["truncations"][:] = False
+    logs.write_dataset(folder, [episodes, episodes[:1]], signature)
+    looked = inspect(folder)
+    assert looked.returncode == 0
+    for line in ("warning: action 0: all values are within ", "the limits -1e+06..1e+06, which are too wide",
+                 "warning: action 2: all values are within 1..1", "warning: constant observations: position[3] = 7",
+                 "warning: observation scales: ", "velocity[1]", "warning: reward run: is 0 in all 200 transitions",
+                 "warning: no episode has a flag in its last row", "warning: 1 of 5 episodes are copies"):
+        assert line in looked.stdout, looked.stdout
+
+
+def test_nothing_warned_of_without_a_reason(workspace):
+    folder = workspace.folder / "logs"
+    logs.write_dataset(folder, [[logs.episode(0, 200)]])
+    looked = inspect(folder)
+    assert looked.returncode == 0 and "warning" not in looked.stdout

@@ -1,12 +1,14 @@
 """hindcast-restorer against a real server: everything once, whatever is killed; bad logs told; rewards computed."""
 
+import json
 import signal
 import time
 
+import h5py
 import numpy as np
 
 import logs
-from processes import wait_until
+from processes import BINARIES, wait_until
 from replay_client import Client, cheetah_signature
 
 T = 50
@@ -142,7 +144,7 @@ def test_bad_logs_are_left_out_and_told(workspace, wire):
     configure(workspace, {"folder": str(folder), "max_bad": 1})
     workspace.serve("replay_server")
     strict = workspace.start("restorer", label="strict")
-    assert strict.wait() == 1 and "restorer.max_bad is 1" in strict.tail()
+    assert strict.wait() == 2 and "restorer.max_bad is 1" in strict.tail()
     restorer = workspace.start("restorer", "--max_bad=-1")
     restorer.succeed()
     # A restart goes on behind what is committed: what was told before that is not told again.
@@ -162,7 +164,7 @@ def test_nothing_good_is_a_failure(workspace):
     configure(workspace, {"folder": str(folder)})
     workspace.serve("replay_server")
     restorer = workspace.start("restorer")
-    assert restorer.wait() == 1
+    assert restorer.wait() == 2
     assert "none of 2 episodes was good" in restorer.tail() and "row 0, action 0" in restorer.tail()
 
 
@@ -227,6 +229,152 @@ def test_rewards_are_chosen_and_computed(workspace, wire):
     client.close()
 
 
+def test_equal_metadata_does_not_make_logs_the_same(workspace, wire):
+    """Two folders with one metadata.json and one file name: all episodes are there; a copy counts once, and is told."""
+    folder = workspace.folder / "logs"
+    for robot, numbers in (("a", (0, 1, 2)), ("b", (3, 4, 5)), ("copy-of-b", (3, 4, 5))):
+        logs.write_dataset(folder / robot, [[logs.episode(i, T) for i in numbers]])
+    configure(workspace, {"folder": str(folder)})
+    workspace.serve("replay_server")
+    restorer = workspace.start("restorer")
+    restorer.succeed()
+    table = client_of(workspace, wire).info()
+    assert (table.episodes, table.episodes_duplicate, table.sealed) == (6, 3, True)
+    assert "episodes=6 " in restorer.tail() and "3 of 9 episodes are copies" in restorer.tail()
+    assert workspace.json("restorer.json")["copies"] == 3
+
+
+def made_by_the_collector(workspace, name, episodes):
+    """A dataset whose metadata.json lists checksums."""
+    workspace.configure(experiment={"environment": "cheetah-run", "seed": 4 + len(name)},
+                        collector={"act": "random", "shard_episodes": episodes, "folder": str(workspace.folder / name)})
+    workspace.start("collector", f"--episodes={episodes}", label=name).succeed()
+    return workspace.folder / name
+
+
+def test_one_identity_with_other_contents_names_both_files(workspace):
+    one, other = made_by_the_collector(workspace, "one", 1), made_by_the_collector(workspace, "other", 1)
+    (other / "metadata.json").write_text((one / "metadata.json").read_text())
+    configure(workspace, {"folder": str(workspace.folder)})
+    restorer = workspace.start("restorer")
+    assert restorer.wait() == 2
+    for part in (f"{one}/shard-00000.hdf5", f"{other}/shard-00000.hdf5", "the same xxh64 but have other contents"):
+        assert part in restorer.tail()
+
+
+def test_a_table_made_of_other_logs_is_refused(workspace, wire):
+    folder, _ = write(workspace, 6, files=2)
+    script = workspace.folder / "reward.lua"
+    script.write_text("return { run = function() return 1 end }")
+    configure(workspace, {"folder": str(folder), "relabel": str(script)})
+    workspace.serve("replay_server")
+    workspace.start("restorer", label="first").succeed()
+    made_of = workspace.json("restorer.json")["made_of"]
+    assert [len(one["files"]) for one in made_of["logs"]] == [2]
+
+    def refused(label, word):
+        restorer = workspace.start("restorer", label=label)
+        assert restorer.wait() == 2
+        for part in (word, "experiment.name", "--restore-anew"):
+            assert part in restorer.tail(), restorer.tail()
+
+    # The same contents at another time or place are the same logs.
+    for path in folder.iterdir():
+        path.touch()
+    workspace.start("restorer", label="touched").succeed()
+    folder = folder.rename(workspace.folder / "moved")
+    configure(workspace, {"folder": str(folder), "relabel": str(script)})
+    workspace.start("restorer", label="moved").succeed()
+    # Another script, another file, a file more, another mapping.
+    script.write_text("return { run = function() return 5 end }")
+    refused("script", "the script of restorer.relabel is another one")
+    script.write_text("return { run = function() return 1 end }")
+    before = (folder / "log-001.hdf5").read_bytes()
+    logs.write_file(folder / "log-001.hdf5", [logs.episode(77, T) for _ in range(3)])
+    refused("file", "log-001.hdf5 has other contents")
+    (folder / "log-001.hdf5").write_bytes(before)
+    logs.write_file(folder / "log-002.hdf5", [logs.episode(78, T)])
+    refused("more", "log-002.hdf5 is not among the files it was made of")
+    (folder / "log-002.hdf5").unlink()
+    (folder / "metadata.json").write_text(json.dumps({"signature": logs.SIGNATURE, "remark": 1}))
+    refused("mapping", "the metadata.json of")
+    assert client_of(workspace, wire).info().episodes == 6
+
+
+def test_restore_anew_makes_the_table_of_the_logs_as_they_are(workspace):
+    folder = workspace.folder / "logs"
+
+    def up(label, reward, *flags):
+        episodes = [logs.episode(i, T) for i in range(3)]
+        for one in episodes:
+            one["rewards"][:] = reward
+        logs.write_dataset(folder, [episodes])
+        workspace.configure(restorer={"folder": str(folder)}, replay_server={"map_bytes": 64 << 20}, up={"evaluators": 0},
+                            learner={"batch_snippets": 8, "snippet_transitions": 4, "samples": 4, "widths": [16, 16],
+                                     "steps": 20 * reward, "publish_every": 20, "report_every": 10})
+        return workspace.start_command(label, BINARIES["hindcast"], "up", workspace.folder / "experiment.yaml", *flags)
+
+    up("first", 1).succeed()
+    assert workspace.json("restorer.json")["returns"]["run"]["mean"] == T
+    refused = up("refused", 5)
+    assert refused.wait() == 2 and "log-000.hdf5 has other contents" in refused.tail()
+    assert workspace.json("restorer.json")["returns"]["run"]["mean"] == T
+    up("anew", 5, "--restore-anew").succeed()
+    assert workspace.json("restorer.json")["returns"]["run"]["mean"] == 5 * T
+    assert workspace.json("summary.json")["logged_return_mean"] == 5 * T
+
+
+def test_logs_that_do_not_fit_the_table_are_refused(workspace, wire):
+    """At once, naming what they need and the option; and not sealed where only the server could know."""
+    folder, _ = write(workspace, 20)
+    configure(workspace, {"folder": str(folder)}, max_transitions=10 * T)
+    workspace.serve("replay_server")
+    restorer = workspace.start("restorer")
+    assert restorer.wait() == 2
+    for part in (f"{20 * T} transitions", f"max_transitions is {10 * T}", f"at least {20 * T}"):
+        assert part in restorer.tail()
+    assert client_of(workspace, wire).info().episodes == 0
+
+
+def test_bytes_that_do_not_fit_and_logs_that_do_not_tell_their_size(workspace, wire):
+    folder = workspace.folder / "logs"
+    logs.write_dataset(folder, [[logs.episode(i, 1000) for i in range(20)]])
+    configure(workspace, {"folder": str(folder)}, max_bytes=1 << 20)
+    workspace.serve("replay_server")
+    restorer = workspace.start("restorer")
+    need = 20 * 1001 * 25 * 4
+    assert restorer.wait() == 2 and f"they need {need} bytes" in restorer.tail() and "map_bytes" in restorer.tail()
+    # Without total_steps nothing is known before; the table that has removed episodes is not sealed.
+    with h5py.File(folder / "log-000.hdf5", "r+") as file:
+        for group in file.values():
+            del group.attrs["total_steps"]
+    restorer = workspace.start("restorer", label="again")
+    assert restorer.wait() == 2 and "is not sealed" in restorer.tail()
+    assert not client_of(workspace, wire).info().sealed
+
+
+def test_actions_beyond_their_limits_are_clipped_where_asked(workspace, wire):
+    folder = workspace.folder / "logs"
+    wild = logs.episode(1, T)
+    wild["actions"][3, 2], wild["actions"][4, 0] = 1.5, -7
+    logs.write_dataset(folder, [[wild]])
+    configure(workspace, {"folder": str(folder)})
+    workspace.serve("replay_server")
+    refused = workspace.start("restorer", label="refused")
+    assert refused.wait() == 2 and "row 3, action 2: 1.5 is outside the limits -1..1" in refused.tail()
+    restorer = workspace.start("restorer", "--actions=clip")
+    restorer.succeed()
+    assert "clipped values=2" in restorer.tail()
+    note = workspace.json("restorer.json")
+    assert (note["episodes"], note["bad"], note["actions_clipped"]) == (1, 0, 2)
+    wild["actions"] = wild["actions"].clip(-1, 1)
+    client = client_of(workspace, wire)
+    for n_valid, batch in client.draw(4, batch_snippets=32, snippet_transitions=5, seed=4):
+        for n, snippet in zip(n_valid, batch):
+            t = int(round(snippet[0, 0])) % 1000
+            assert np.array_equal(snippet[:n], logs.rows(wild)[t:t + n])
+
+
 def test_another_signature_is_refused(workspace, wire):
     folder, _ = write(workspace, 3)
     configure(workspace, {"folder": str(folder)})
@@ -234,6 +382,6 @@ def test_another_signature_is_refused(workspace, wire):
     other = client_of(workspace, wire, cheetah_signature(wire, velocity=8))
     other.open_insert("somebody")
     restorer = workspace.start("restorer")
-    assert restorer.wait() == 1
+    assert restorer.wait() == 2
     assert "velocity(8) here, velocity(9) there" in restorer.tail()
     other.close()

@@ -1,9 +1,12 @@
 /* Rewards chosen and computed: right columns, right numbers, and scripts that cannot get out of
  * their box. */
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "restorer/relabel.h"
 #include "tests/lib/check.h"
@@ -218,6 +221,7 @@ static void failing_functions_name_task_and_row(void **state)
         {"n = (n or 0) + 1; if n == 8 then error('eight') end return 0", "row 7, t: "},
         {"while true do end", "row 0, t: "},
         {"now.position = 3 return 0", "changed position"},
+        {"local s = 'x' for i = 1, 40 do s = s .. s end return 0", "not enough memory"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char script[256];
@@ -239,6 +243,43 @@ static void failing_functions_name_task_and_row(void **state)
         episode_fini(&to);
         relabel_free(relabel);
     }
+}
+
+/* Sets the flag while the script below is running. */
+static void *stop_soon(void *flag)
+{
+    clock_sleep_ms(20);
+    atomic_store((atomic_bool *)flag, true);
+    return NULL;
+}
+
+static void a_running_script_can_be_stopped(void **state)
+{
+    (void)state;
+    /* Comparing long texts takes long within few instructions. */
+    struct relabel *relabel = make("t", NULL,
+                                   "local a = 'x' for i = 1, 15 do a = a .. a end "
+                                   "local b = a .. 'y' b = a .. 'z' "
+                                   "return { t = function() local n = 0 for i = 1, 300000 do "
+                                   "if a < b then n = n + 1 end end return n end }");
+    struct episode to;
+    struct episode long_one;
+    struct err err = {0};
+    atomic_bool stop = false;
+    pthread_t thread;
+    trajectories_episode(&long_one, &signature, 20000, 1, false);
+    episode_init(&to, signature_width(relabel_signature(relabel)));
+    relabel_set_stop(relabel, &stop);
+    assert_int_equal(pthread_create(&thread, NULL, stop_soon, &stop), 0);
+    const uint64_t start_ns = clock_now_ns();
+    const status s = relabel_apply(relabel, &long_one, &to, &err);
+    assert_true(clock_now_ns() - start_ns < 8 * NS_PER_S);
+    assert_true(s == STATUS_CLOSED || s == STATUS_INVALID);
+    assert_non_null(strstr(err.text, "stopped"));
+    pthread_join(thread, NULL);
+    episode_fini(&to);
+    episode_fini(&long_one);
+    relabel_free(relabel);
 }
 
 static void failing_memory_is_reported(void **state)
@@ -273,9 +314,10 @@ static void failing_memory_is_reported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rewards_are_chosen_by_name),          TEST(a_script_computes_rewards),
-        TEST(slices_of_size_1_are_numbers),        TEST(what_cannot_be_is_refused),
-        TEST(failing_functions_name_task_and_row), TEST(failing_memory_is_reported),
+        TEST(rewards_are_chosen_by_name),      TEST(a_script_computes_rewards),
+        TEST(slices_of_size_1_are_numbers),    TEST(what_cannot_be_is_refused),
+        TEST(a_running_script_can_be_stopped), TEST(failing_functions_name_task_and_row),
+        TEST(failing_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

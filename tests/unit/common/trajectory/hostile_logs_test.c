@@ -263,9 +263,9 @@ static void files_without_episodes_say_what_they_are(void **state)
 /* ---- identities ---- */
 
 /* A shard of our own with one episode, in a folder whose metadata.json lists no checksum. */
-static void write_unlisted(const char *folder, const char *file, uint64_t seed)
+static void write_unlisted(const char folder[SCRATCH_SIZE], const char *file, uint64_t seed)
 {
-    char path[SCRATCH_SIZE + 64];
+    char path[2 * SCRATCH_SIZE];
     struct episode episode;
     void *image;
     size_t size;
@@ -273,7 +273,7 @@ static void write_unlisted(const char *folder, const char *file, uint64_t seed)
     const struct episode *const list[1] = {&episode};
     assert_int_equal(shard_image(&image, &size, &signature, list, 1, 0, NULL), STATUS_OK);
     assert_int_equal(file_make_folders(folder, NULL), STATUS_OK);
-    snprintf(path, sizeof path, "%.400s/%.50s", folder, file);
+    scratch_path(path, folder, file);
     const struct file_part part = {.bytes = image, .size = size};
     assert_int_equal(file_replace(path, &part, 1, NULL), STATUS_OK);
     mem_free(image);
