@@ -102,7 +102,7 @@ static void start_server(struct server *server, const char *address)
     close(out[1]);
     server->stop = in[1];
     FILE *lines = fdopen(out[0], "r");
-    int port;
+    int port = 0;
     if (lines == NULL || fscanf(lines, "%d", &port) != 1) {
         die("server", "did not start");
     }

@@ -139,7 +139,7 @@ static Onnx__ValueInfoProto *make_value(struct graph_value *value, const char *n
     value->proto.type = &value->type;
     value->type.tensor_type = &value->tensor;
     value->tensor.has_elem_type = true;
-    value->tensor.elem_type = type;
+    value->tensor.elem_type = (int32_t)type;
     value->tensor.shape = &value->shape;
     value->shape.dim = value->dim_list;
     value->shape.n_dim = (size_t)n_dims + 1;
@@ -193,7 +193,7 @@ void onnx_constant(struct onnx_model *model, const char *name, enum onnx_type ty
     onnx__tensor_proto__init(proto);
     proto->name = copy_name(constant->name, name);
     proto->has_data_type = true;
-    proto->data_type = type;
+    proto->data_type = (int32_t)type;
     proto->dims = constant->dims;
     proto->n_dims = (size_t)n_dims;
     proto->has_raw_data = true;

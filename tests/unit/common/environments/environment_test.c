@@ -443,8 +443,8 @@ static void absent_and_wrong_models_are_refused(void **state)
     scratch_path(path, folder, "walker.xml");
     static const char *const models[] = {
         "<mujoco><worldbody><body><joint/></body></worldbody></mujoco>", /* no mass: not compiled */
-        "<mujoco><worldbody><body><joint type='slide'/><geom "
-        "size='1'/></body></worldbody></mujoco>",
+        ("<mujoco><worldbody><body><joint type='slide'/><geom "
+         "size='1'/></body></worldbody></mujoco>"),
         "<mujoco><unfinished",
     };
     assert_int_equal(setenv("HINDCAST_CONTROL_SUITE", folder, 1), 0);
