@@ -31,6 +31,9 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
+/* PAGES_MAX and HOSTS_MAX size the tables in struct admin. CONNECTIONS_MAX bounds the sockets that
+ * the library admits, so that a crowd of clients cannot use up the file descriptors of the
+ * process. */
 #define PAGES_MAX       32
 #define CONNECTIONS_MAX 64
 #define IDLE_S          10
@@ -45,6 +48,8 @@ struct connection {
     uint64_t deadline_ns;
 };
 
+/* A registered page, as given to admin_add_page. The texts are the caller's, who keeps them until
+ * admin_close. */
 struct page {
     const char *path;
     const char *content_type;
@@ -54,10 +59,12 @@ struct page {
 
 struct admin {
     struct MHD_Daemon *daemon;
+    /* What /healthz says. Set by any thread, read by the HTTP thread. */
     atomic_bool serving;
     pthread_mutex_t lock; /* guards pages, n_pages */
     struct page pages[PAGES_MAX];
     size_t n_pages;
+    /* "host:port" with the port that is really bound; constant after admin_open. */
     char address[128];
     char *port_file;                  /* or NULL */
     char hosts[HOSTS_MAX][HOST_SIZE]; /* names under which the page answers; lock */
@@ -66,15 +73,20 @@ struct admin {
     /* The thread that watches requests, and what it watches. */
     pthread_t watch;
     pthread_mutex_t watch_lock; /* guards what follows */
+    /* Signalled with watch_ending, so that closing does not have to wait for a period. */
     pthread_cond_t watch_end;
     bool watch_ending;
+    /* How long a request may take in all. */
     uint64_t request_ms;
+    /* One slot for each open connection; the library keeps a pointer to it as the socket's
+     * context. */
     struct connection connections[CONNECTIONS_MAX];
 };
 
 /* ---- addresses ---- */
 
-/* "host:port" or "[v6]:port" -> host, port. */
+/* Splits "host:port" or "[v6]:port" into host and port. INVALID unless both are there, the host
+ * fits, and the port is one to five digits. Names are not resolved here. */
 static status split_address(const char *address, char host[128], char port[16], struct err *err)
 {
     /* The last colon: an IPv6 host has others, in brackets. */
@@ -103,7 +115,8 @@ static bool is_loopback(const struct sockaddr *address)
     return address->sa_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
-/* A listening socket on `address`. */
+/* Makes a listening, non-blocking socket on `address`; the caller closes *fd. DENIED for an address
+ * beyond loopback unless `allow_remote`. On failure no socket is left open. */
 static status listen_on(const char *address, bool allow_remote, int *fd, struct err *err)
 {
     char host[128];
@@ -122,6 +135,8 @@ static status listen_on(const char *address, bool allow_remote, int *fd, struct 
                        gai_strerror(gai));
     }
     int made = -1;
+    /* The page has neither a password nor TLS: the network sees it only where somebody asked for
+     * that. */
     if (!allow_remote && !is_loopback(found->ai_addr)) {
         s = err_set(
             err, STATUS_DENIED,
@@ -163,6 +178,7 @@ static void name_socket(int fd, char *out, size_t size)
 
 void admin_allow_host(struct admin *admin, const char *host)
 {
+    /* Where the table is full the name is dropped, and the page answers 403 under it. */
     pthread_mutex_lock(&admin->lock);
     if (admin->n_hosts < HOSTS_MAX && host[0] != '\0') {
         snprintf(admin->hosts[admin->n_hosts++], HOST_SIZE, "%s", host);
@@ -175,10 +191,12 @@ static void allow_own_hosts(struct admin *admin, const char *address)
 {
     char name[HOST_SIZE] = "";
     char host[128], port[16];
+    /* localhost and the machine's own name; if the name cannot be had, the others still count. */
     admin_allow_host(admin, "localhost");
     if (gethostname(name, sizeof name - 1) == 0) {
         admin_allow_host(admin, name);
     }
+    /* Where the address was given with a name, clients send that name. */
     if (split_address(address, host, port, NULL) == STATUS_OK) {
         admin_allow_host(admin, host);
     }
@@ -222,7 +240,9 @@ static bool host_is_ours(struct admin *admin, const char *header)
 
 /* ---- how long a request may take ---- */
 
-/* A request begins when its connection opens, or when the one before it is complete. */
+/* On the library's thread, when a connection opens or closes. A request begins when its connection
+ * opens, or when the one before it is complete. *slot is a pointer that the library keeps for us
+ * with the connection, NULL at first. */
 static void on_connection(void *arg, struct MHD_Connection *connection, void **slot,
                           enum MHD_ConnectionNotificationCode what)
 {
@@ -255,6 +275,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     (void)state;
     (void)why;
     struct admin *admin = arg;
+    /* The slot that on_connection left with this connection. */
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct connection *slot = info == NULL ? NULL : info->socket_context;
@@ -265,7 +286,9 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
     pthread_mutex_unlock(&admin->watch_lock);
 }
 
-/* The thread that closes connections whose request takes too long. */
+/* The thread that closes connections whose request takes too long. It holds watch_lock except while
+ * it waits: on_connection needs the lock to free a slot before the library closes the socket, so
+ * the number that is shut down here cannot belong to another file already. */
 static void *watch_requests(void *arg)
 {
     struct admin *admin = arg;
@@ -298,7 +321,7 @@ void admin_set_request_limit(struct admin *admin, uint64_t limit_ms)
     pthread_mutex_unlock(&admin->watch_lock);
 }
 
-/* Starts that thread. */
+/* Starts watch_requests. On failure there is no thread to end. */
 static status start_watch(struct admin *admin, struct err *err)
 {
     /* Signals are for other threads, as with the library's own. */
@@ -315,6 +338,7 @@ static status start_watch(struct admin *admin, struct err *err)
     return STATUS_OK;
 }
 
+/* Ends the watch thread, which must have been started, and waits for it. */
 static void end_watch(struct admin *admin)
 {
     pthread_mutex_lock(&admin->watch_lock);
@@ -340,11 +364,13 @@ static enum MHD_Result reply(struct MHD_Connection *connection, unsigned code,
     if (code == MHD_HTTP_METHOD_NOT_ALLOWED) {
         MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     }
+    /* The library's queue holds a reference of its own, so ours is given up in either case. */
     const enum MHD_Result result = MHD_queue_response(connection, code, response);
     MHD_destroy_response(response);
     return result;
 }
 
+/* A short answer in plain text, which must be static. */
 static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned code,
                                   const char *text)
 {
@@ -368,6 +394,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     (void)upload_size;
     (void)state;
     struct admin *admin = arg;
+    /* A foreign host name comes first: a web site of somebody else's must learn nothing here. */
     if (!host_is_ours(admin, MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
                                                          MHD_HTTP_HEADER_HOST))) {
         return reply_text(connection, MHD_HTTP_FORBIDDEN,
@@ -409,6 +436,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     return reply(connection, MHD_HTTP_OK, page.content_type, response);
 }
 
+/* The two pages of metrics, in the form that the page table wants. */
 static char *prometheus_page(void *arg)
 {
     (void)arg;
@@ -440,7 +468,7 @@ static status write_port_file(struct admin *admin, const char *port_file, struct
     return STATUS_OK;
 }
 
-/* All that needs no system call which may fail. */
+/* The part of opening that needs no system call which may fail. NULL: out of memory. */
 static struct admin *new_admin(void)
 {
     struct admin *admin = mem_new(sizeof *admin);
@@ -467,6 +495,7 @@ static struct admin *new_admin(void)
     return admin;
 }
 
+/* Frees what new_admin made. The daemon and the watch thread must have ended. */
 static void free_admin(struct admin *admin)
 {
     pthread_cond_destroy(&admin->watch_end);
@@ -479,6 +508,8 @@ static void free_admin(struct admin *admin)
 /* Serves on the listening socket, which is the daemon's from then on. */
 static status start_daemon(struct admin *admin, int fd, struct err *err)
 {
+    /* One thread polls all connections; MHD_USE_ITC lets MHD_stop_daemon wake it. The limits are
+     * those at the head of this file, and 32 KiB of memory for each connection. */
     admin->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_AUTO | MHD_USE_ITC, 0, NULL, NULL, on_request,
         admin, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
@@ -494,6 +525,7 @@ static status start_daemon(struct admin *admin, int fd, struct err *err)
 status admin_open(struct admin **admin, const char *address, bool allow_remote,
                   const char *port_file, struct err *err)
 {
+    /* By default only this machine can reach the page, on any free port. */
     address = address[0] == '\0' ? "127.0.0.1:0" : address;
     struct admin *made = new_admin();
     if (made == NULL) {
@@ -505,8 +537,10 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
     if (s != STATUS_OK) {
         goto free_made;
     }
+    /* With port 0 only the socket knows which port it is. */
     name_socket(fd, made->address, sizeof made->address);
     allow_own_hosts(made, address);
+    /* The watch before the daemon: there must be no connection that nobody watches. */
     s = start_watch(made, err);
     if (s != STATUS_OK) {
         goto close_fd;
@@ -560,6 +594,7 @@ void admin_close(struct admin *admin)
     if (admin == NULL) {
         return;
     }
+    /* The file goes first, so that nobody reads an address that is about to close. */
     if (admin->port_file != NULL) {
         unlink(admin->port_file);
     }

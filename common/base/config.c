@@ -1,6 +1,10 @@
 /* Loading: defaults, then the file, then the flags. And the pages made from the tables of options:
  * --help, --sample, what is logged at start. The values themselves are parsed and printed in
- * config_value, the file is read in config_yaml, names are looked up in config_lookup. */
+ * config_value, the file is read in config_yaml, names are looked up in config_lookup.
+ *
+ * The order of loading is the order of precedence: each source overwrites what the one before it
+ * set. All values live in the structs of the callers, at the offsets that their tables give;
+ * nothing is allocated that outlives a call. Everything runs at start, on one thread. */
 #include "common/base/config.h"
 
 #include <stdlib.h>
@@ -15,6 +19,8 @@
 /* Every field gets the default of its option; groups begin without entries. */
 static void set_defaults(const struct config_section *section)
 {
+    /* Defaults are texts and pass the same parser as a user's values, so a default that is out of
+     * range is found whenever the program starts. */
     for (size_t i = 0; i < section->n_options; i++) {
         const struct config_option *option = &section->options[i];
         struct err err = {0};
@@ -26,6 +32,7 @@ static void set_defaults(const struct config_section *section)
         }
         ASSERT(s == STATUS_OK);
     }
+    /* Groups start with a count of 0; their entries are filled as they are added. */
     for (size_t i = 0; i < section->n_groups; i++) {
         char *count = (char *)section->values + section->groups[i].count_offset;
         memset(count, 0, sizeof(size_t));
@@ -37,7 +44,9 @@ struct target {
     const struct config_section *section;
     const struct config_option *option;
     const struct config_group *group; /* NULL: an option of the section */
+    /* The entry's name, where there is a group. */
     char entry[CONFIG_VIEW_NAME_SIZE];
+    /* The flag used an old name of the option. */
     bool renamed;
 };
 
@@ -48,6 +57,8 @@ static bool find_in_group(const struct config_section *section, const char *name
 {
     const char *first = strchr(name, '.');
     const char *last = strrchr(name, '.');
+    /* An entry's option has two dots or more: with one dot there is no place for the entry's
+     * name. */
     const struct config_group *group =
         first == NULL || first == last ? NULL
                                        : config_find_group(section, name, (size_t)(first - name));
@@ -87,6 +98,7 @@ static bool find_in_section(const struct config_section *section, const char *na
 {
     bool named;
     const char *key = behind_section(section, name, &named);
+    /* A dot that is left after the section's name belongs to GROUP.ENTRY.OPTION. */
     if (strchr(key, '.') != NULL) {
         return find_in_group(section, key, target);
     }
@@ -103,6 +115,8 @@ static bool find_in_section(const struct config_section *section, const char *na
 static status refuse_flag(const struct config_section *sections, size_t n, const char *name,
                           struct err *err)
 {
+    /* Names of options are compared with the last part alone. Where the flag names a section, only
+     * that section may suggest something. */
     const char *dot = strrchr(name, '.');
     const char *key = dot == NULL ? name : dot + 1;
     char suggestion[128] = "";
@@ -181,12 +195,14 @@ static status apply_flag(const struct config_section *sections, size_t n, const 
     if (s != STATUS_OK) {
         return s;
     }
+    /* An old name still works, with a warning that tells the new one. */
     if (target.renamed) {
         char where[sizeof name + 2];
         snprintf(where, sizeof where, "--%s", name);
         const char *dot = strrchr(name, '.');
         config_warn_renamed(where, target.section, dot == NULL ? name : dot + 1, target.option);
     }
+    /* Only a switch may stand without a value. */
     if (*equals == '\0' && target.option->type != CONFIG_BOOL) {
         char expected[256];
         config_expected(target.option, expected, sizeof expected);
@@ -233,7 +249,8 @@ static void print_help(const struct config_section *sections, size_t n, const ch
     }
 }
 
-/* One `name: value` line for each option. */
+/* One `name: value` line for each option of the section. With `comments`, a line above it says what
+ * the option means and which values it takes. */
 static void print_options(struct text *out, const struct config_section *section,
                           const char *indent, bool comments)
 {
@@ -256,6 +273,7 @@ static void print_options(struct text *out, const struct config_section *section
 static void print_group(struct text *out, const struct config_section *section,
                         const struct config_group *group, bool comments)
 {
+    /* The options are named once, above all entries. */
     if (comments) {
         text_format(out, "  # %s (names with options below them:", group->help);
         for (size_t i = 0; i < group->n_options; i++) {
@@ -266,6 +284,7 @@ static void print_group(struct text *out, const struct config_section *section,
     /* {} where there is none, so that the page is valid YAML. */
     const size_t n = config_n_entries(section, group);
     text_format(out, "  %s:%s\n", group->name, n == 0 ? " {}" : "");
+    /* Each entry is printed as if it were a section, two levels deeper. */
     for (size_t i = 0; i < n; i++) {
         char name[CONFIG_VIEW_NAME_SIZE];
         struct config_entry *entry = config_entry_at(section, group, i);
@@ -296,6 +315,7 @@ static void put_sections(FILE *out, const struct config_section *sections, size_
     struct text text = {0};
     print_sections(&text, sections, n, comments);
     char *bytes = text_take(&text, NULL);
+    /* A page that cannot be made says so, in a comment of YAML. */
     fputs(bytes == NULL ? "# out of memory\n" : bytes, out);
     mem_free(bytes);
 }
@@ -342,6 +362,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
                    char **argv, bool *done, struct err *err)
 {
     *done = false;
+    /* Defaults first: they are what --sample shows. */
     for (size_t i = 0; i < n; i++) {
         set_defaults(&sections[i]);
     }
@@ -370,6 +391,7 @@ status config_load(const struct config_section *sections, size_t n, const char *
             s = apply_flag(sections, n, argv[i], err);
         }
     }
+    /* Last, because entries inherit values of their section, which flags may have changed. */
     for (size_t i = 0; i < n && s == STATUS_OK; i++) {
         config_complete_entries(&sections[i]);
     }
@@ -388,6 +410,8 @@ void config_print_text(struct text *out, const struct config_section *sections, 
 
 uint64_t config_digest(const struct config_section *section)
 {
+    /* The printed values are digested, not the structs, so padding does not count, nor does the
+     * order of flags, nor where a value came from. */
     struct text out = {0};
     config_print_text(&out, section, 1);
     size_t size = 0;

@@ -1,6 +1,9 @@
 /* How names are found: options under their present or an old name, groups, their entries; and what
  * is suggested for a name that does not exist. The file (config_yaml) and the flags (config) share
- * it. Nothing here parses values. */
+ * it. Nothing here parses what a user wrote as a value.
+ *
+ * Tables of options do not change here. What changes are a group's entries and their count: both
+ * lie in the caller's struct, where the table's offsets say. */
 #define LOG_MODULE "config"
 #include "common/base/config_lookup.h"
 
@@ -29,6 +32,7 @@ const struct config_option *config_find_option(const struct config_section *sect
 {
     *renamed = false;
     const struct config_option *option = option_named(section, name);
+    /* Old names are asked only when no option has this name now. */
     for (size_t i = 0; option == NULL && i < section->n_renames; i++) {
         if (strcmp(section->renames[i].old_name, name) == 0) {
             /* An old name: the option under its present name. */
@@ -63,6 +67,7 @@ const struct config_group *config_find_group(const struct config_section *sectio
     return NULL;
 }
 
+/* Where the caller's struct keeps the number of this group's entries. */
 static size_t *count_of(const struct config_section *section, const struct config_group *group)
 {
     return (size_t *)(void *)((char *)section->values + group->count_offset);
@@ -116,12 +121,15 @@ status config_entry_named(const struct config_section *section, const struct con
                        "\"%.64s\": expected a name of 1 to %d bytes without control characters",
                        name, CONFIG_ENTRY_NAME_SIZE - 1);
     }
+    /* The caller's array has a fixed size. */
     if (*count == group->max_entries) {
         return err_set(err, STATUS_INVALID, "\"%.64s\": there are %zu already, and no more can be",
                        name, *count);
     }
     /* The next free place of the array. */
     struct config_entry *made = config_entry_at(section, group, (*count)++);
+    /* The entry's options stay unset until config_complete_entries, but for those that are
+     * given. */
     memset(made, 0, group->entry_size);
     snprintf(made->name, sizeof made->name, "%s", name);
     *entry = made;
@@ -136,8 +144,11 @@ struct config_section config_entry_view(const struct config_section *section,
                                         struct config_entry *entry,
                                         char name[CONFIG_VIEW_NAME_SIZE])
 {
+    /* Errors show an entry as SECTION.GROUP.ENTRY. */
     snprintf(name, CONFIG_VIEW_NAME_SIZE, "%.64s.%.64s.%s", section->name, group->name,
              entry->name);
+    /* The entry takes the place of the section's struct, so that all functions for sections work on
+     * it. */
     return (struct config_section){.name = name,
                                    .options = group->options,
                                    .n_options = group->n_options,
@@ -157,6 +168,7 @@ static void inherit(const struct config_section *section, const struct config_op
         memcpy(field, config_field(section, source), config_value_size(option));
         return;
     }
+    /* The section has no such option: what counts is the default in the group's own table. */
     const status s = config_value_parse(option, field, option->default_text, NULL);
     ASSERT(s == STATUS_OK);
 }
@@ -168,6 +180,7 @@ void config_complete_entries(const struct config_section *section)
         for (size_t i = 0; i < config_n_entries(section, group); i++) {
             struct config_entry *entry = config_entry_at(section, group, i);
             for (size_t j = 0; j < group->n_options; j++) {
+                /* A bit of `given` means that the user set this option, and the value stays. */
                 if ((entry->given >> j & 1) == 0) {
                     inherit(section, &group->options[j], (char *)entry + group->options[j].offset);
                 }
@@ -178,7 +191,8 @@ void config_complete_entries(const struct config_section *section)
 
 /* ---- Suggestions ---- */
 
-/* The number of characters to insert, remove or replace that makes `a` into `b`. */
+/* The number of characters to insert, remove or replace that makes `a` into `b`; SIZE_MAX where `b`
+ * is too long for the row. */
 static size_t distance(const char *a, const char *b)
 {
     /* Levenshtein's, one row at a time; names are short. */
@@ -187,6 +201,7 @@ static size_t distance(const char *a, const char *b)
     if (n + 1 > sizeof row / sizeof row[0]) {
         return SIZE_MAX;
     }
+    /* From an empty text, j characters are to be inserted. */
     for (size_t j = 0; j <= n; j++) {
         row[j] = j;
     }
@@ -195,6 +210,8 @@ static size_t distance(const char *a, const char *b)
         size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {
+            /* Equal characters cost nothing to replace; the other way is to insert or to remove
+             * one. */
             const size_t replace = diagonal + (a[i - 1] != b[j - 1]);
             const size_t insert = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
             diagonal = row[j];
@@ -218,6 +235,7 @@ static void keep_nearer(const char *wrong, const char *name, const char **best, 
 static void print_suggestion(char *text, size_t size, const char *wrong, const char *best,
                              size_t least)
 {
+    /* One wrong character is always allowed, however short the name is. */
     const size_t near = 1 + strlen(wrong) / 3;
     text[0] = '\0';
     if (best != NULL && least <= near) {

@@ -2,7 +2,10 @@
  *
  * Parsing is strict: the whole text must be the value, in range, or the error says what was
  * expected. Printing is its inverse: what is printed reads back as the same value, so that a
- * configuration that was logged, or kept in a checkpoint, can be used again. */
+ * configuration that was logged, or kept in a checkpoint, can be used again.
+ *
+ * config_value_parse changes a field only when the whole value is good. config_list_add, for lists
+ * that come item by item from a file, adds to the field itself. */
 #include "common/base/config_value.h"
 
 #include <errno.h>
@@ -10,6 +13,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- Fields, and what they take ---- */
 
 void *config_field(const struct config_section *section, const struct config_option *option)
 {
@@ -48,6 +53,7 @@ static bool has_limits(const struct config_option *option)
     return option->min < option->max;
 }
 
+/* Integers are compared as doubles, which is exact up to 2^53. */
 static bool within(const struct config_option *option, double value)
 {
     return !has_limits(option) || (value >= option->min && value <= option->max);
@@ -72,6 +78,7 @@ void config_expected(const struct config_option *option, char *text, size_t size
         snprintf(text, size, "true or false");
         break;
     case CONFIG_INT:
+        /* Sizes show that suffixes are allowed. */
         snprintf(text, size, in_bytes(option) ? "bytes, such as 4096 or 64M,%s" : "an integer%s",
                  limits);
         break;
@@ -82,6 +89,7 @@ void config_expected(const struct config_option *option, char *text, size_t size
         snprintf(text, size, "text of at most %d bytes", CONFIG_TEXT_SIZE - 1);
         break;
     case CONFIG_CHOICE:
+        /* The table has choices with bars between them, which read well as they are. */
         snprintf(text, size, "one of %s", option->choices);
         break;
     case CONFIG_INTS:
@@ -93,6 +101,7 @@ void config_expected(const struct config_option *option, char *text, size_t size
     }
 }
 
+/* The error of all parsers: the text as it was given, and what would have been right. */
 static status refuse(const struct config_option *option, const char *text, struct err *err)
 {
     char expected[256];
@@ -100,7 +109,10 @@ static status refuse(const struct config_option *option, const char *text, struc
     return err_set(err, STATUS_INVALID, "\"%.64s\": expected %s", text, expected);
 }
 
-/* Powers of 1024 behind the digits, where bytes are counted. False: not a suffix. */
+/* ---- From text ---- */
+
+/* A suffix multiplies by a power of 1024 and is allowed where bytes are counted. *shift is that
+ * power as bits, 0 where there is no suffix. False: this is no suffix. */
 static bool parse_suffix(const char *end, bool bytes, int *shift)
 {
     *shift = 0;
@@ -108,6 +120,7 @@ static bool parse_suffix(const char *end, bool bytes, int *shift)
         return true;
     }
     const char *letters = "KMGT";
+    /* The place of a letter in this row is its power of 1024. */
     const char *found = strchr(letters, *end);
     if (!bytes || found == NULL || end[1] != '\0') {
         return false;
@@ -126,6 +139,7 @@ static bool parse_int(const struct config_option *option, const char *text, int6
     }
     char *end = NULL;
     int shift = 0;
+    /* Too many digits show in errno only. */
     errno = 0;
     const long long parsed = strtoll(text, &end, 10);
     if (errno != 0 || !parse_suffix(end, in_bytes(option), &shift)) {
@@ -148,6 +162,7 @@ static bool parse_real(const struct config_option *option, const char *text, dou
     if (text[0] == '\0' || strspn(text, "0123456789+-.eE") != strlen(text)) {
         return false;
     }
+    /* What is too large becomes infinite and is refused; what is too small becomes 0. */
     char *end = NULL;
     const double parsed = strtod(text, &end);
     if (*end != '\0' || !isfinite(parsed) || !within(option, parsed)) {
@@ -161,6 +176,7 @@ static bool parse_real(const struct config_option *option, const char *text, dou
 static bool is_choice(const char *choices, const char *text)
 {
     const size_t length = strlen(text);
+    /* Piece by piece between the bars, so that a part of a choice is not taken for it. */
     for (const char *at = choices; at != NULL && length > 0;) {
         const char *bar = strchrnul(at, '|');
         if ((size_t)(bar - at) == length && memcmp(at, text, length) == 0) {
@@ -178,6 +194,7 @@ static bool parse_text(const char *text, char field[CONFIG_TEXT_SIZE])
     if (length >= CONFIG_TEXT_SIZE) {
         return false;
     }
+    /* Zeros to the end, so that equal texts are equal bytes. */
     memset(field, 0, CONFIG_TEXT_SIZE);
     memcpy(field, text, length);
     return true;
@@ -193,6 +210,8 @@ status config_list_add(const struct config_option *option, void *field, const ch
                        struct err *err)
 {
     bool ok = false;
+    /* An item is parsed into the next free place and counts only when it is good. An empty text is
+     * refused: it comes from two commas in a row. */
     if (option->type == CONFIG_INTS) {
         struct config_ints *list = field;
         ok = list->n < CONFIG_LIST_MAX && parse_int(option, text, &list->items[list->n]);
@@ -214,6 +233,7 @@ static status add_items(const struct config_option *option, void *list, const ch
     while (text < end) {
         const char *comma = memchr(text, ',', (size_t)(end - text));
         const char *stop = comma == NULL ? end : comma;
+        /* Spaces on either side do not belong to the item. */
         while (text < stop && *text == ' ') {
             text++;
         }
@@ -291,6 +311,8 @@ status config_value_parse(const struct config_option *option, void *field, const
     return ok ? STATUS_OK : refuse(option, text, err);
 }
 
+/* ---- To text ---- */
+
 void config_text_print(struct text *out, const char *text)
 {
     static const char plain[] =
@@ -329,6 +351,7 @@ void config_value_print(struct text *out, const struct config_option *option, co
         text_format(out, "%" PRId64, *(const int64_t *)field);
         break;
     case CONFIG_REAL:
+        /* No more digits than are needed to read back the same number. */
         text_add_number(out, *(const double *)field);
         break;
     case CONFIG_TEXT:
@@ -336,6 +359,7 @@ void config_value_print(struct text *out, const struct config_option *option, co
         config_text_print(out, field);
         break;
     case CONFIG_INTS: {
+        /* The form that YAML and flags share: [1, 2]. */
         const struct config_ints *list = field;
         text_add(out, "[");
         for (size_t i = 0; i < list->n; i++) {
@@ -347,6 +371,7 @@ void config_value_print(struct text *out, const struct config_option *option, co
     case CONFIG_TEXTS: {
         const struct config_texts *list = field;
         text_add(out, "[");
+        /* Quoted where YAML needs it. */
         for (size_t i = 0; i < list->n; i++) {
             text_add(out, i == 0 ? "" : ", ");
             config_text_print(out, list->items[i]);

@@ -30,16 +30,18 @@ struct reader {
     const struct config_section *sections;
     size_t n_sections;
     unsigned depth; /* open lists and mappings */
-    size_t section_lines[N_ROLES +
-                         16]; /* where each section began, 0: not yet; roles first, then others */
+    /* The line in which each section began, 0: not yet. First the roles, then `sections`. */
+    size_t section_lines[N_ROLES + 16];
 };
 
+/* libyaml counts lines from 0, people from 1. */
 static size_t line_of(const struct reader *r)
 {
     return r->event.start_mark.line + 1;
 }
 
-/* Lists and mappings that are open behind the current event. */
+/* Counts the lists and mappings that are open after the current event, which must not be too
+ * many. */
 static status count_depth(struct reader *r)
 {
     const yaml_event_type_t type = r->event.type;
@@ -54,6 +56,7 @@ static status count_depth(struct reader *r)
 /* Moves on to the next event. INVALID names the line where the file is not YAML. */
 static status next_event(struct reader *r)
 {
+    /* From here on, texts of the event before are gone. */
     yaml_event_delete(&r->event);
     if (yaml_parser_parse(&r->parser, &r->event) != 0) {
         return count_depth(r);
@@ -69,6 +72,7 @@ static status next_event(struct reader *r)
                    r->parser.context == NULL ? "" : r->parser.context);
 }
 
+/* The text of the current event, which must be a scalar. Valid until the next event. */
 static const char *scalar(const struct reader *r)
 {
     return (const char *)r->event.data.scalar.value;
@@ -81,6 +85,7 @@ static bool is_simple_scalar(const struct reader *r)
            r->event.data.scalar.tag == NULL && strlen(scalar(r)) == r->event.data.scalar.length;
 }
 
+/* Without quotes. A quoted number is a text. */
 static bool is_plain(const struct reader *r)
 {
     return r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
@@ -143,12 +148,14 @@ static status read_value(struct reader *r, const struct config_section *section,
     if (list && r->event.type == YAML_SEQUENCE_START_EVENT) {
         return read_list(r, section, option);
     }
+    /* Either a list where one value belongs, or one value where a list does. */
     char expected[256];
     config_expected(option, expected, sizeof expected);
     if (list || !is_simple_scalar(r)) {
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: %s: expected %s", r->path,
                        line_of(r), section->name, option->name, event_name(r), expected);
     }
+    /* What stands in quotes is text, and only options of text can take it. */
     const bool text = option->type == CONFIG_TEXT || option->type == CONFIG_CHOICE;
     if (!text && !is_plain(r)) {
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s.%s: \"%.64s\" in quotes: expected %s",
@@ -172,6 +179,7 @@ static status read_value(struct reader *r, const struct config_section *section,
 static status read_group(struct reader *r, const struct config_section *section,
                          const struct config_group *group);
 
+/* The error for an option or group that `first_line` has set already. */
 static status refuse_twice(struct reader *r, const struct config_section *section, const char *name,
                            size_t first_line)
 {
@@ -179,6 +187,7 @@ static status refuse_twice(struct reader *r, const struct config_section *sectio
                    line_of(r), section->name, name, first_line);
 }
 
+/* The error for a key that is neither an option nor a group, with the nearest name. */
 static status refuse_unknown(struct reader *r, const struct config_section *section)
 {
     char suggestion[128];
@@ -187,6 +196,7 @@ static status refuse_unknown(struct reader *r, const struct config_section *sect
                    line_of(r), section->name, scalar(r), suggestion);
 }
 
+/* Tells the new name of an option that was given under its old one. */
 static void warn_renamed(struct reader *r, const struct config_section *section,
                          const struct config_option *option)
 {
@@ -220,6 +230,7 @@ static status read_entry(struct reader *r, const struct config_section *section,
     if (renamed) {
         warn_renamed(r, section, option);
     }
+    /* From here on the key counts as set, whatever its value is. */
     *line = line_of(r);
     const status s = next_event(r);
     if (s != STATUS_OK) {
@@ -237,6 +248,7 @@ static status read_section(struct reader *r, const struct config_section *sectio
     if (lines == NULL) {
         return err_set(r->err, STATUS_NO_MEMORY, "%s: out of memory", r->path);
     }
+    /* One key with its value at a time, until the mapping ends. */
     status s = next_event(r);
     while (s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
         s = read_entry(r, section, lines);
@@ -258,6 +270,7 @@ static bool is_nothing(const struct reader *r)
     return is_simple_scalar(r) && is_plain(r) && scalar(r)[0] == '\0';
 }
 
+/* Is the current event the start of a mapping without anchor and tag? */
 static bool is_simple_mapping(const struct reader *r)
 {
     return r->event.type == YAML_MAPPING_START_EVENT &&
@@ -299,6 +312,7 @@ static status read_group_entry(struct reader *r, const struct config_section *se
     return read_section(r, &view, entry);
 }
 
+/* All entries of a group. Nothing below the group's name means that it has none. */
 static status read_group(struct reader *r, const struct config_section *section,
                          const struct config_group *group)
 {
@@ -310,6 +324,7 @@ static status read_group(struct reader *r, const struct config_section *section,
                        "%s:%zu: %s.%s: %s: expected names with their options below them", r->path,
                        line_of(r), section->name, group->name, event_name(r));
     }
+    /* One name with its options at a time, until the mapping ends. */
     status s = next_event(r);
     while (s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
         s = read_group_entry(r, section, group);
@@ -323,6 +338,7 @@ static status read_group(struct reader *r, const struct config_section *section,
 /* Another role's mapping: not looked into. */
 static status skip_section(struct reader *r)
 {
+    /* The depth counts the mapping that has just begun: it is over when one less is open. */
     const unsigned outside = r->depth - 1;
     status s = STATUS_OK;
     while (s == STATUS_OK && r->depth > outside) {
@@ -360,6 +376,7 @@ static status read_top(struct reader *r)
         return err_set(r->err, STATUS_INVALID, "%s:%zu: %s where a section's name was expected",
                        r->path, line_of(r), event_name(r));
     }
+    /* Which section is it: ours, another process's, or nobody's? */
     size_t slot;
     const struct config_section *section = find_section(r, scalar(r), &slot);
     if (slot == SIZE_MAX) {
@@ -390,6 +407,7 @@ static status read_top(struct reader *r)
                        "%s:%zu: %s: expected a section, options indented below its name", r->path,
                        line_of(r), name);
     }
+    /* Options of another process are not known here, so its section is only stepped over. */
     return section == NULL ? skip_section(r) : read_section(r, section, NULL);
 }
 
@@ -416,6 +434,7 @@ static status read_stream(struct reader *r)
     if (!empty) {
         s = next_event(r);
     }
+    /* The sections, until the mapping of the whole file ends. */
     while (!empty && s == STATUS_OK && r->event.type != YAML_MAPPING_END_EVENT) {
         s = read_top(r);
         if (s == STATUS_OK) {
@@ -452,6 +471,7 @@ status config_yaml_read(const struct config_section *sections, size_t n, const c
     /* The whole file is in memory: libyaml does no reading of its own. */
     yaml_parser_set_input_string(&r.parser, bytes, size);
     s = read_stream(&r);
+    /* The last event is still the reader's, whether reading succeeded or not. */
     yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
     mem_free(bytes);

@@ -40,6 +40,8 @@ static int quota_of(const char *folder, int cores)
     char text[FILE_BYTES], period_text[FILE_BYTES];
     char *end;
     double quota = -1, period = 0;
+    /* Version 2 holds quota and period in one file, version 1 in two. A quota below 0 stands for
+     * none. */
     if (read_small(folder, "cpu.max", text)) {
         quota = strtod(text, &end); /* "max" is no number: no quota */
         quota = end == text ? -1 : quota;
@@ -49,9 +51,12 @@ static int quota_of(const char *folder, int cores)
         quota = strtod(text, NULL); /* -1: no quota */
         period = strtod(period_text, NULL);
     }
+    /* No quota, or one that all cores together cannot exceed. */
     if (!(quota > 0 && period > 0) || quota / period >= cores) {
         return cores;
     }
+    /* Rounded down: a thread more than the quota allows would be stopped in each period. But one
+     * thread there must be. */
     const int whole = (int)(quota / period);
     return whole > 1 ? whole : 1;
 }
@@ -62,9 +67,11 @@ static int quota_on_the_way(const char *root, const char *path, int cores)
     char folder[PATH_SIZE];
     const size_t root_size = strlen(root);
     const int n = snprintf(folder, sizeof folder, "%s%s", root, path);
+    /* A path that does not fit is not followed; its quota does not count. */
     if (n < 0 || (size_t)n >= sizeof folder) {
         return cores;
     }
+    /* The group itself, then one folder name less each time, up to the root. */
     for (;;) {
         cores = quota_of(folder, cores);
         char *slash = strrchr(folder, '/');
@@ -99,6 +106,8 @@ int cores_within_quota(int cores, const char *cgroup_folder, const char *cgroup_
                                                         (size_t)(line + size - controllers - 1));
         if (path != NULL) {
             char copy[PATH_SIZE], root[PATH_SIZE];
+            /* Version 2 names no controllers. In version 1 only the hierarchy with the cpu
+             * controller counts. */
             const size_t n_controllers = (size_t)(path - controllers - 1);
             snprintf(copy, sizeof copy, "%.*s", (int)(line + size - path - 1), path + 1);
             if (n_controllers == 0) {
@@ -117,6 +126,7 @@ int cores_within_quota(int cores, const char *cgroup_folder, const char *cgroup_
 int cores_available(void)
 {
     cpu_set_t set;
+    /* Where the mask cannot be read, as with more cores than the type holds, one core counts. */
     const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     void *text;
     size_t size;

@@ -15,7 +15,8 @@
 status counter_file_open(struct counter_file *record, const char *path, const char *run_id,
                          uint64_t *version, struct err *err)
 {
-    /* Made when it is absent: the first run of a folder. */
+    /* Made when it is absent: the first run of a folder. A symbolic link is refused, because it
+     * could lead to a file that is not ours to overwrite. */
     int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0) {
         return err_errno(err, errno, "%s", path);
@@ -43,6 +44,7 @@ status counter_file_set(struct counter_file *record, uint64_t version, struct er
     /* Always the same size: a shorter number leaves nothing of a longer one. */
     memset(line + length, ' ', (size_t)(LINE_SIZE - length));
     line[LINE_SIZE - 1] = '\n';
+    /* Not synced: what is to be survived is the end of the process, not of the machine. */
     ssize_t n = pwrite(record->fd, line, LINE_SIZE, 0);
     /* A short write without an error means that the disk is full. */
     if (n != LINE_SIZE) {

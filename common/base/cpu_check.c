@@ -1,5 +1,10 @@
 /* The check of the processor. Compiled for any x86-64 (cmake/hindcast.cmake), so it calls nothing
- * of ours and is not part of a library: an object of its own that every program links. */
+ * of ours and is not part of a library: an object of its own that every program links.
+ *
+ * It runs as the first constructor, because later ones may already use an instruction that an older
+ * processor does not know, and SIGILL would end the program without an explanation. The two
+ * functions that read and judge the words of CPUID are apart, so that tests can judge made-up
+ * words. */
 #include "common/base/cpu_check.h"
 
 #include <cpuid.h>
@@ -12,6 +17,8 @@ struct cpu_words cpu_words(void)
 {
     struct cpu_words words = {0};
     unsigned a, b, c, d;
+    /* A leaf that this processor does not have leaves its word at 0, which means: no such
+     * feature. */
     if (__get_cpuid(1, &a, &b, &c, &d)) {
         words.leaf1_ecx = c;
     }
@@ -21,6 +28,8 @@ struct cpu_words cpu_words(void)
     if (__get_cpuid(0x80000001u, &a, &b, &c, &d)) {
         words.leaf80000001_ecx = c;
     }
+    /* The system tells which registers it saves in XCR0, which may be read only where OSXSAVE is
+     * set. */
     if (words.leaf1_ecx & bit_OSXSAVE) {
         unsigned high;
         __asm__ volatile("xgetbv" : "=a"(words.xcr0), "=d"(high) : "c"(0));
@@ -34,6 +43,7 @@ const char *cpu_missing(const struct cpu_words *words)
         const char *name;
         uint32_t word, bits;
     } features[] = {
+        /* All of x86-64-v3, each with the word and the bits that show it. */
         {"ssse3", words->leaf1_ecx, bit_SSSE3},
         {"cmpxchg16b", words->leaf1_ecx, bit_CMPXCHG16B},
         {"sse4.1", words->leaf1_ecx, bit_SSE4_1},
@@ -58,6 +68,7 @@ const char *cpu_missing(const struct cpu_words *words)
     return NULL;
 }
 
+/* By the system call, since nothing else may be counted on so early. */
 static void say(const char *text)
 {
     const ssize_t written = write(STDERR_FILENO, text, strlen(text));

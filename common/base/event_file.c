@@ -21,6 +21,8 @@
 #define LOG_MODULE "events"
 #include "common/base/log.h"
 
+/* Points wait in memory for FLUSH_MS, or until BUFFER_BYTES are full. OPEN_TRIES bounds the search
+ * for a file name that is free. */
 #define FLUSH_MS     2000
 #define OPEN_TRIES   100
 #define BUFFER_BYTES (256u << 10)
@@ -31,6 +33,7 @@ struct event_file {
     int fd;
     char path[PATH_MAX];
     off_t size; /* of whole records in the file */
+    /* When flush last ran, with success or without. */
     uint64_t written_ns;
     size_t n_bytes; /* in `bytes`: whole records */
     uint8_t bytes[BUFFER_BYTES];
@@ -56,9 +59,11 @@ static uint32_t crc32c(const uint8_t *bytes, size_t size)
 uint32_t event_file_masked_crc(const void *bytes, size_t size)
 {
     const uint32_t crc = crc32c(bytes, size);
+    /* TensorBoard stores checksums rotated by 15 bits, plus a constant. */
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
+/* Little-endian, as the format wants, on any machine. */
 static void put_u32(uint8_t *to, uint32_t value)
 {
     for (int i = 0; i < 4; i++) {
@@ -70,6 +75,7 @@ static void put_u32(uint8_t *to, uint32_t value)
 static void flush(struct event_file *file)
 {
     struct err err = {0};
+    /* The time of this attempt counts even if it fails: the next one is FLUSH_MS later. */
     file->written_ns = clock_now_ns();
     if (file->n_bytes == 0) {
         return;
@@ -98,6 +104,7 @@ static void put_event(struct event_file *file, const Hindcast__Event__Event *eve
     /* Length, its checksum, message, its checksum. */
     uint8_t *record = file->bytes + file->n_bytes;
     put_u32(record, (uint32_t)size);
+    /* The length has eight bytes, of which the upper four are always 0. */
     put_u32(record + 4, 0);
     put_u32(record + 8, event_file_masked_crc(record, 8));
     protobuf_c_message_pack(&event->base, record + 12);
@@ -107,6 +114,7 @@ static void put_event(struct event_file *file, const Hindcast__Event__Event *eve
 
 /* ---- What others call ---- */
 
+/* An event of this step, at the present time. The caller says what happened. */
 static Hindcast__Event__Event event_at(uint64_t step)
 {
     Hindcast__Event__Event event = HINDCAST__EVENT__EVENT__INIT;
@@ -119,7 +127,8 @@ void event_file_add(struct event_file *file, uint64_t step, const struct event_s
                     size_t n)
 {
     ASSERT(n <= EVENT_SCALARS_MAX);
-    /* protobuf-c wants an array of pointers to the values. */
+    /* protobuf-c wants an array of pointers to the values. The event borrows them and their tags,
+     * which need to live only until it is packed. */
     Hindcast__Event__Summary__Value *values = mem_array(n + 1, sizeof(*values));
     Hindcast__Event__Summary__Value **places = mem_array(n + 1, sizeof(*places));
     /* Without memory the points of this step are missing, and nothing else happens. */
@@ -197,6 +206,7 @@ status event_file_open(struct event_file **file, const char *folder, uint64_t fi
     start.what_case = HINDCAST__EVENT__EVENT__WHAT_SESSION_LOG;
     start.session_log = &log;
     put_event(made, &start);
+    /* At once, so that the file is complete before the first points come. */
     flush(made);
     *file = made;
     return STATUS_OK;

@@ -1,10 +1,14 @@
 /* The section that all processes share: its table of options, and the values that follow from
- * others (run_dir from the name, socket addresses from run_dir). */
+ * others (run_dir from the name, socket addresses from run_dir).
+ *
+ * Those values may be empty in a file, and mostly are. experiment_finish fills them in after
+ * loading, so that all other code finds them set. Used at start, on one thread. */
 #include "common/base/experiment.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
+/* Where a field lies in the struct, as the table of options wants it. */
 #define FIELD(name) offsetof(struct experiment, name)
 
 /* Not const: a process that knows environments puts their names into the help. */
@@ -43,6 +47,7 @@ static struct config_option options[] = {
 
 struct config_section experiment_section(struct experiment *experiment)
 {
+    /* Loading writes into the caller's struct. */
     return (struct config_section){.name = "experiment",
                                    .options = options,
                                    .n_options = sizeof options / sizeof options[0],
@@ -51,6 +56,7 @@ struct config_section experiment_section(struct experiment *experiment)
 
 void experiment_offer_environments(const char *const *names)
 {
+    /* Static, because the table keeps a pointer to it. Names that do not fit are left out. */
     static char help[1024];
     size_t used = (size_t)snprintf(help, sizeof help, "environment to act in");
     for (size_t i = 0; names[i] != NULL; i++) {
@@ -61,6 +67,7 @@ void experiment_offer_environments(const char *const *names)
         }
         used += (size_t)n;
     }
+    /* The option is recognized by its field, not by its place in the table. */
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
         if (options[i].offset == FIELD(environment)) {
             options[i].help = help;
@@ -77,6 +84,7 @@ static void join(char target[CONFIG_TEXT_SIZE], const char *a, const char *b, co
 
 void experiment_finish(struct experiment *experiment)
 {
+    /* Without a folder of its own, a run has the one that its name gives. */
     if (experiment->run_dir[0] == '\0') {
         join(experiment->run_dir, "runs/", experiment->name, "");
     }

@@ -33,6 +33,7 @@ void file_fail_at(uint64_t nth, int error_number)
 static bool fails_now(void)
 {
     uint64_t left = atomic_load(&fail_in);
+    /* Counts down; the call that takes the last one fails. */
     while (left > 0 && !atomic_compare_exchange_weak(&fail_in, &left, left - 1)) {
     }
     if (left == 1) {
@@ -48,6 +49,8 @@ static status make_folder(const char *path, struct err *err)
 {
     if (mkdir(path, 0700) == 0) { /* what a run writes is its owner's until they say otherwise */
         status s = file_sync_folder(path, err);
+        /* A folder that may not outlive a power cut is removed, so that the next attempt begins
+         * anew. */
         if (s != STATUS_OK) {
             (void)rmdir(path);
         }
@@ -94,6 +97,7 @@ static status read_whole(int fd, const char *path, size_t max_bytes, size_t expe
     size_t room = expected + 2;
     size_t used = 0;
     unsigned char *buffer = mem_array(room, 1);
+    /* Until read() finds the end; a full buffer is doubled. */
     while (buffer != NULL) {
         const ssize_t n = read(fd, buffer + used, room - 1 - used);
         if (n < 0 && errno == EINTR) {
@@ -167,6 +171,7 @@ status file_check_private(const char *path, struct err *err)
     if (stat(path, &info) != 0) {
         return err_errno(err, errno, "%s", path);
     }
+    /* The group may read it, nobody else; and nobody but the owner may write. */
     if (info.st_mode & S_IROTH) {
         return err_set(err, STATUS_DENIED, "%s: everybody may read it; chmod o-r", path);
     }
@@ -180,6 +185,7 @@ status file_check_private(const char *path, struct err *err)
 status file_write_all(int fd, const void *bytes, size_t size, struct err *err)
 {
     const unsigned char *at = bytes;
+    /* write() may take only a part; the rest follows in the next round. */
     while (size > 0) {
         const ssize_t n = fails_now() ? -1 : write(fd, at, size);
         if (n < 0 && errno == EINTR) {
@@ -240,6 +246,7 @@ status file_sync_folder(const char *path, struct err *err)
     memcpy(folder, path, length);
     folder[length] = '\0';
 
+    /* A folder is synced through a descriptor that is open for reading. */
     const int fd = open(length == 0 ? "." : folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return err_errno(err, errno, "open the folder of %s", path);
@@ -286,6 +293,8 @@ static int rename_onto(const char *aside, const char *path, bool *kept)
     if (fails_now()) {
         return -1;
     }
+    /* Exchanged, so that the old file still exists until the caller knows that the new one is
+     * durable. */
     if (renameat2(AT_FDCWD, aside, AT_FDCWD, path, RENAME_EXCHANGE) == 0) {
         *kept = true;
         return 0;
@@ -327,6 +336,8 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
     } else if (s != STATUS_OK && !was_there) {
         unlink(path);
     }
+    /* The name aside now holds the file that is not wanted: the old one, or, after the exchange
+     * back, the new one. */
     if (kept) {
         unlink(aside);
     }
@@ -335,6 +346,7 @@ status file_replace(const char *path, const struct file_part *parts, size_t n, s
 
 status file_lock(const char *path, int *fd, struct err *err)
 {
+    /* Opened without truncation: the file may hold the pid of a process that has the lock. */
     const int opened = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (opened < 0) {
         return errno == ELOOP ? err_set(err, STATUS_DENIED, "lock %s: is a symbolic link", path)
@@ -343,6 +355,7 @@ status file_lock(const char *path, int *fd, struct err *err)
     /* The lock belongs to this descriptor, not to the file: it ends with the process, however
      * that ends. */
     if (flock(opened, LOCK_EX | LOCK_NB) != 0) {
+        /* Kept, because the calls below may change errno. */
         const int number = errno;
         /* The file holds the pid of the holder, for the message. */
         char holder[32] = "";

@@ -1,5 +1,6 @@
-/* Paths relative to the running program. /proc/self/exe names the file that the kernel runs, also
- * where the program was started through a symbolic link or found in PATH. */
+/* Paths relative to the running program, so that an installation may be moved as a whole.
+ * /proc/self/exe names the file that the kernel runs, also where the program was started through a
+ * symbolic link or found in PATH. */
 #include "common/base/installation.h"
 
 #include <errno.h>
@@ -11,11 +12,13 @@
 status installation_programs(char *path, size_t size, struct err *err)
 {
     char program[PATH_MAX];
+    /* readlink does not terminate its result, and one that fills the buffer may have been cut. */
     const ssize_t n = readlink("/proc/self/exe", program, sizeof program);
     if (n <= 0 || (size_t)n == sizeof program) {
         return err_errno(err, n < 0 ? errno : ENAMETOOLONG, "/proc/self/exe");
     }
     program[n] = '\0';
+    /* The path is absolute, so that there is a slash. What is left is the folder. */
     *strrchr(program, '/') = '\0';
     if (strlen(program) >= size) {
         return err_set(err, STATUS_INVALID, "%.200s: path longer than %zu bytes", program, size);
@@ -30,6 +33,7 @@ status installation_folder(char *path, size_t size, const char *name, struct err
     status s = installation_programs(programs, sizeof programs, err);
     /* PREFIX/bin/x and BUILD/role/x look one level up, BUILD/hindcast where it is. */
     static const char *const levels[] = {"/..", ""};
+    /* The first level that has the folder wins. */
     for (size_t i = 0; s == STATUS_OK && i < sizeof levels / sizeof levels[0]; i++) {
         const int n = snprintf(path, size, "%s%s/share/hindcast/%s", programs, levels[i], name);
         if (n < 0 || (size_t)n >= size) {

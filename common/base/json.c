@@ -12,10 +12,10 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
-/* cJSON answers NULL to bad text and to want of memory alike, so its allocation notes the latter.
- */
+/* Has an allocation of cJSON failed on this thread? Cleared before each parse. */
 static _Thread_local bool out_of_memory;
 
+/* What cJSON allocates with: malloc, which leaves a note when it fails. */
 static void *noting_malloc(size_t size)
 {
     void *memory = malloc(size);
@@ -35,6 +35,7 @@ status json_parse(const void *bytes, size_t size, bool terminated, cJSON **json,
     out_of_memory = false;
     cJSON *parsed = cJSON_ParseWithLengthOpts(bytes, size, end, terminated);
     if (parsed == NULL) {
+        /* Only a text for which there was enough memory may be called damaged. */
         return out_of_memory ? STATUS_NO_MEMORY : STATUS_CORRUPT;
     }
     *json = parsed;
@@ -46,6 +47,7 @@ bool json_put(cJSON *object, const char *key, cJSON *item)
     if (object != NULL && cJSON_AddItemToObject(object, key, item)) {
         return true;
     }
+    /* The object did not take the item, so it is ours to free. */
     cJSON_Delete(item);
     return false;
 }
@@ -72,6 +74,7 @@ status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *e
 
 status json_write(const char *path, const cJSON *json, struct err *err)
 {
+    /* The whole text first, so that a file is only replaced by a complete one. */
     char *text = cJSON_Print(json);
     if (text == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory while writing JSON", path);
@@ -86,6 +89,7 @@ status json_write(const char *path, const cJSON *json, struct err *err)
 status json_number(const cJSON *object, const char *key, double *value, const char *where,
                    struct err *err)
 {
+    /* The error tells a key that is missing from a value of another type. */
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
     if (!cJSON_IsNumber(item)) {
         return err_set(err, STATUS_INVALID, "%s: \"%s\" is %s: expected a number", where, key,

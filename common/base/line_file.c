@@ -28,6 +28,7 @@ status line_file_open(struct line_file *file, const char *path, struct err *err)
 
 status line_file_append(struct line_file *file, const char *bytes, size_t size, struct err *err)
 {
+    /* The size to which the file is cut back when the line cannot be written. */
     struct stat before;
     if (fstat(file->fd, &before) != 0) {
         return err_errno(err, errno, "stat");
@@ -38,6 +39,8 @@ status line_file_append(struct line_file *file, const char *bytes, size_t size, 
     if (line == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "a line of %zu bytes", size);
     }
+    /* After a torn line a newline comes first, so that the pieces do not become one line. Otherwise
+     * this byte is overwritten. */
     line[0] = '\n';
     memcpy(line + lead, bytes, size);
     line[lead + size] = '\n';
@@ -62,6 +65,7 @@ void line_file_close(struct line_file *file)
 
 /* ---- Reading from the end ---- */
 
+/* What is held of the file while it is read backwards. */
 struct window {
     int fd;
     char *bytes;
@@ -72,10 +76,12 @@ struct window {
     bool any_end; /* a newline was found: what comes before it are whole lines */
 };
 
-/* Puts the block of the file before `at` in front. */
+/* Puts the block of the file before `at` in front. After a failure the window is not to be used any
+ * more. */
 static status grow(struct window *window, struct err *err)
 {
     const size_t more = window->at < (off_t)BLOCK_SIZE ? (size_t)window->at : BLOCK_SIZE;
+    /* Twice what is needed, so that a long line does not cost a copy for each block. */
     if (window->room < window->n + more) {
         const size_t room = 2 * (window->n + more);
         char *bytes = mem_resize(window->bytes, room, 1);
@@ -85,6 +91,7 @@ static status grow(struct window *window, struct err *err)
         window->bytes = bytes;
         window->room = room;
     }
+    /* What is held moves up, and the block is read in front of it. */
     memmove(window->bytes + more, window->bytes, window->n);
     const status s = file_read_at(window->fd, window->bytes, more, window->at - (off_t)more, err);
     if (s == STATUS_OK) {
@@ -94,13 +101,15 @@ static status grow(struct window *window, struct err *err)
     return s;
 }
 
-/* Takes the line at the end off the window: where the window holds its beginning. */
+/* Takes the line at the end off the window. False: its beginning is not in the window yet. A line
+ * that is longer than allowed has *line NULL and *size 0. */
 static bool take_line(struct window *window, const char **line, size_t *size, off_t *offset)
 {
     const char *before = memrchr(window->bytes, '\n', window->n);
     if (before == NULL && window->at > 0) {
         return false;
     }
+    /* The first line of the file has no newline before it. */
     const size_t begin = before != NULL ? (size_t)(before - window->bytes) + 1 : 0;
     *line = window->skips ? NULL : window->bytes + begin;
     *size = window->skips ? 0 : window->n - begin;
@@ -120,6 +129,8 @@ static status find_end(struct window *window, off_t *whole, struct err *err)
         s = grow(window, err);
         const char *newline = s == STATUS_OK ? memrchr(window->bytes, '\n', window->n) : NULL;
         if (newline != NULL) {
+            /* Bytes after the last newline are a line that is being written, or was torn: they are
+             * not shown. */
             window->n = (size_t)(newline - window->bytes);
             window->any_end = true;
             *whole = window->at + (off_t)window->n + 1;
@@ -129,8 +140,11 @@ static status find_end(struct window *window, off_t *whole, struct err *err)
     return s;
 }
 
+/* Shows each whole line, the last one first, until `visit` has enough or the file's beginning is
+ * reached. */
 static status visit_all(struct window *window, line_file_visit *visit, void *arg, struct err *err)
 {
+    /* A file without any newline has no whole line. */
     bool done = !window->any_end;
     while (!done) {
         const char *line = NULL;
@@ -140,6 +154,7 @@ static status visit_all(struct window *window, line_file_visit *visit, void *arg
             done = !visit(arg, line, size, offset) || offset == 0;
             continue;
         }
+        /* A line that is too long: drop what is held of it, and look only for its beginning. */
         if (window->n > LINE_FILE_LINE_MAX) {
             window->skips = true;
             window->n = 0;
@@ -165,6 +180,7 @@ status line_file_backwards(const char *path, line_file_visit *visit, void *arg, 
         }
         return s;
     }
+    /* The window is empty and lies at the end of the file. */
     window.at = stat.st_size;
     status s = find_end(&window, &end, err);
     s = s == STATUS_OK ? visit_all(&window, visit, arg, err) : err_context(err, s, "%s", path);

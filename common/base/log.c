@@ -27,11 +27,14 @@
 
 static const char *const level_names[] = {"DEBUG", "INFO", "WARN", "ERROR"};
 static char process_name[64] = "hindcast";
+/* The least level that is shown; any thread may change it at any time. */
 static atomic_int least_shown = LOG_INFO;
 
 /* Guards what follows, and keeps the footer below the lines. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char footer[FOOTER_SIZE];
+/* A place that warns: the second that is counted, how many warnings it was shown in that second,
+ * and how many were hidden since the last one that was shown. */
 static struct place {
     uint64_t second;
     unsigned shown;
@@ -42,6 +45,7 @@ void log_open(const char *process, enum log_level least)
 {
     snprintf(process_name, sizeof process_name, "%s", process);
     log_set_level(least);
+    /* From here on a crash prints the name of this process. */
     crash_install(process);
 }
 
@@ -68,6 +72,8 @@ status log_level_parse(enum log_level *level, const char *text, struct err *err)
 static bool warning_allowed(const char *format, unsigned *hidden)
 {
     const uint64_t second = clock_now_ns() / NS_PER_S;
+    /* A format is a constant of the program, so its address names the place. The lowest bits are
+     * left out. */
     struct place *place = &places[((uintptr_t)format >> 3) % PLACES];
     /* A new second: the count of those shown starts anew, that of the hidden ones goes on. */
     if (place->second != second) {
@@ -130,6 +136,7 @@ static void write_out(const char *text, size_t size)
 static void write_line(enum log_level level, const char *module, unsigned hidden,
                        const char *format, va_list args)
 {
+    /* The line is made without the lock, in a buffer on the stack. */
     char line[LINE_SIZE];
     const size_t most = sizeof line - 64; /* room for the tail */
     size_t used = put_head(line, most, level, module);
@@ -149,6 +156,7 @@ static void write_line(enum log_level level, const char *module, unsigned hidden
     }
     line[used++] = '\n';
 
+    /* Under the lock, because the footer that is written with the line may change. */
     pthread_mutex_lock(&lock);
     if (footer[0] == '\0') {
         write_out(line, used);
@@ -188,6 +196,7 @@ void log_write(enum log_level level, const char *module, const char *format, ...
     va_end(args);
 }
 
+/* Without the limit of warnings, for lines of which each one counts. */
 void log_write_each(enum log_level level, const char *module, const char *format, ...)
 {
     if (!is_shown(level)) {
@@ -203,6 +212,7 @@ void log_footer(const char *text)
 {
     char out[FOOTER_SIZE + 8];
     pthread_mutex_lock(&lock);
+    /* Kept, because each line that comes later writes it anew below itself. */
     snprintf(footer, sizeof footer, "%s", text == NULL ? "" : text);
     utf8_trim(footer);
     utf8_clean(footer);

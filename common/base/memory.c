@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* With AddressSanitizer the part of an arena that is not taken is poisoned, so that an access
+ * beyond the end of a piece is reported although it stays within the block. */
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #define POISON(start, size)   __asan_poison_memory_region((start), (size))
@@ -57,12 +59,15 @@ static bool product(size_t count, size_t size_bytes, size_t *total)
 void *mem_array(size_t count, size_t size_bytes)
 {
     size_t total;
+    /* calloc, because large pieces come from the system as zeros and are not cleared a second
+     * time. */
     return fails_now() || !product(count, size_bytes, &total) ? NULL : calloc(1, total);
 }
 
 void *mem_resize(void *memory, size_t count, size_t size_bytes)
 {
     size_t total;
+    /* As with realloc, the old piece stays valid when this fails. */
     return fails_now() || !product(count, size_bytes, &total) ? NULL : realloc(memory, total);
 }
 
@@ -80,6 +85,7 @@ void *mem_aligned(size_t size_bytes)
     const size_t rounded = (size_bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
     const size_t size = rounded == 0 ? CACHE_LINE : rounded;
     void *memory = aligned_alloc(CACHE_LINE, size);
+    /* Zeros, as from the other functions. */
     if (memory != NULL) {
         memset(memory, 0, size);
     }
@@ -133,5 +139,6 @@ void *arena_take(struct arena *arena, size_t count, size_t size_bytes)
 void arena_reset(struct arena *arena)
 {
     arena->used_bytes = 0;
+    /* The pieces are void now; the sanitizer reports who still uses one. */
     POISON(arena->base, arena->size_bytes);
 }

@@ -18,6 +18,7 @@
 #include "common/base/text.h"
 
 struct metric {
+    /* Copies that are never freed: a metric lives as long as the process. */
     const char *name;
     const char *help;
     const char *labels; /* "" for none */
@@ -32,8 +33,11 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two below
 static struct metric **metrics;                          /* in order of name, then labels */
 static size_t n_metrics;
 
+/* ---- Values ---- */
+
 static double load(const _Atomic uint64_t *cell)
 {
+    /* Relaxed: a figure stands for itself, and nobody concludes from it what other memory holds. */
     const uint64_t bits = atomic_load_explicit(cell, memory_order_relaxed);
     double value;
     memcpy(&value, &bits, sizeof value);
@@ -58,6 +62,10 @@ static void add(_Atomic uint64_t *cell, double amount)
                                                     memory_order_relaxed, memory_order_relaxed));
 }
 
+/* ---- The registry ---- */
+
+/* The order of the list. Metrics of one name are neighbours, because a page prints their help
+ * once. */
 static int compare(const struct metric *metric, const char *name, const char *labels)
 {
     const int by_name = strcmp(metric->name, name);
@@ -95,7 +103,8 @@ static struct metric *make(const char *name, const char *help, const char *label
     return made;
 }
 
-/* Finds or inserts, so that the list stays sorted. */
+/* Finds the metric, or inserts it so that the list stays sorted. The same name and labels give the
+ * same metric, whoever asks. */
 static struct metric *get(const char *name, const char *help, const char *labels,
                           enum metric_kind kind, const double *bounds, size_t n)
 {
@@ -146,6 +155,7 @@ struct metric *metric_histogram(const char *name, const char *help, const char *
 
 const double *metric_latency_bounds(size_t *n)
 {
+    /* From 10 us to one minute, about three bounds to a power of ten. */
     static const double bounds[] = {10e-6,  25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3,
                                     2.5e-3, 5e-3,  10e-3, 25e-3,  50e-3,  0.1,    0.25,
                                     0.5,    1,     2.5,   5,      10,     30,     60};
@@ -156,6 +166,7 @@ const double *metric_latency_bounds(size_t *n)
 void metric_add(struct metric *metric, double amount)
 {
     ASSERT(metric->kind != METRIC_HISTOGRAM);
+    /* A counter that fell would look like a restart of the process to whoever reads it. */
     ASSERT(metric->kind == METRIC_GAUGE || amount >= 0);
     add(&metric->value, amount);
 }
@@ -173,6 +184,7 @@ void metric_observe(struct metric *metric, double value)
     while (i < metric->n_bounds && !(value <= metric->bounds[i])) {
         i++; /* NaN ends in +Inf's bucket */
     }
+    /* Two operations: a page that is made between them has the count without the sum. */
     atomic_fetch_add_explicit(&metric->buckets[i], 1, memory_order_relaxed);
     add(&metric->value, value);
 }
@@ -201,6 +213,7 @@ static void print_help(struct text *out, const struct metric *metric)
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
     text_format(out, "# HELP %s ", metric->name);
+    /* The format wants these two characters escaped, and no others. */
     for (const char *c = metric->help; *c != '\0'; c++) {
         if (*c == '\\' || *c == '\n') {
             text_add(out, *c == '\n' ? "\\n" : "\\\\");
@@ -225,6 +238,7 @@ static void print_histogram(struct text *out, const struct metric *metric)
     /* _count is the sum of the buckets as read here, so that it always agrees with +Inf's. */
     uint64_t total = 0;
     for (size_t i = 0; i <= metric->n_bounds; i++) {
+        /* `le` is the upper bound of a bucket, which belongs to it. */
         total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
         text_format(out, "%s_bucket{%s%sle=\"", metric->name, metric->labels,
                     metric->labels[0] == '\0' ? "" : ",");
@@ -265,6 +279,7 @@ bool metrics_remove_hook(metrics_hook *function, void *arg)
     pthread_mutex_lock(&hooks_lock);
     for (size_t i = 0; i < n_hooks && !removed; i++) {
         if (hooks[i].function == function && hooks[i].arg == arg) {
+            /* The last one takes its place; hooks run in no certain order. */
             hooks[i] = hooks[--n_hooks];
             removed = true;
         }
@@ -289,6 +304,7 @@ char *metrics_prometheus(void)
 {
     run_hooks();
     struct text page = {0}, *out = &page;
+    /* The lock holds the list still, not the values, which go on changing. */
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {
         const struct metric *metric = metrics[i];
@@ -336,6 +352,7 @@ char *metrics_json(void)
     pthread_mutex_lock(&lock);
     for (size_t i = 0; i < n_metrics; i++) {
         const struct metric *metric = metrics[i];
+        /* The key is the name with its labels, as on the Prometheus page. */
         char key[512];
         const bool labels = metric->labels[0] != '\0';
         snprintf(key, sizeof key, "%s%s%s%s", metric->name, labels ? "{" : "", metric->labels,

@@ -12,6 +12,7 @@
 #define BLOCKS 16 /* Philox blocks of a tile */
 #define TILE   64 /* normals of a tile: four a block */
 
+/* Part of the key, so that normals and integers of one seed and purpose have nothing in common. */
 #define KIND_NORMAL 1u
 #define KIND_BELOW  2u
 
@@ -23,6 +24,7 @@
 #define PHILOX_W1 0xBB67AE85u
 #define ROUNDS    10
 
+/* The mixing function of splitmix64: each bit of z has an effect on all bits of the result. */
 static uint64_t mix(uint64_t z)
 {
     z += 0x9e3779b97f4a7c15ull;
@@ -33,6 +35,7 @@ static uint64_t mix(uint64_t z)
 
 void noise_key(uint32_t key[2], uint64_t seed, uint32_t purpose, uint32_t kind)
 {
+    /* The seed is mixed on its own first, so that it cannot cancel against purpose and kind. */
     const uint64_t mixed = mix(mix(seed) ^ ((uint64_t)kind << 32 | purpose));
     key[0] = (uint32_t)mixed;
     key[1] = (uint32_t)(mixed >> 32);
@@ -66,6 +69,7 @@ void noise_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key
 /* w(4,BLOCKS) <- blocks first .. first + 15. The same rounds as noise_philox, side by side. */
 static void philox_tile(uint32_t w[4][BLOCKS], uint64_t first, uint64_t step, const uint32_t key[2])
 {
+    /* One array for each word: the inner loop runs over blocks and becomes vector code. */
     uint32_t c0[BLOCKS], c1[BLOCKS], c2[BLOCKS], c3[BLOCKS];
     for (uint32_t b = 0; b < BLOCKS; b++) {
         /* `first` is a multiple of 16: its low word does not overflow within a tile. */
@@ -88,12 +92,14 @@ static void philox_tile(uint32_t w[4][BLOCKS], uint64_t first, uint64_t step, co
         k0 += PHILOX_W0;
         k1 += PHILOX_W1;
     }
+    /* Word by word, as box_muller reads them. */
     memcpy(w[0], c0, sizeof c0);
     memcpy(w[1], c1, sizeof c1);
     memcpy(w[2], c2, sizeof c2);
     memcpy(w[3], c3, sizeof c3);
 }
 
+/* Between a float and its bits, by memcpy as the rules of aliasing want. */
 static float float_of(uint32_t bits)
 {
     float value;
@@ -130,6 +136,7 @@ static inline float log_unit(float u)
 static void box_muller(float *cosine, float *sine, const uint32_t *wr, const uint32_t *wa)
 {
     for (int b = 0; b < BLOCKS; b++) {
+        /* The half keeps u above 0, so that the logarithm is finite. */
         const float u = ((float)(int32_t)(wr[b] >> 1) + 0.5f) * 0x1p-31f;
         const float r = sqrtf(-2.0f * log_unit(u));
 
@@ -137,6 +144,7 @@ static void box_muller(float *cosine, float *sine, const uint32_t *wr, const uin
          */
         const float x = (float)(int32_t)(wa[b] << 2) * (1.57079633f * 0x1p-32f);
         const float x2 = x * x;
+        /* sin x up to the ninth power, then cos x up to the eighth. */
         float s = 1.0f / 362880.0f;
         s = s * x2 - 1.0f / 5040.0f;
         s = s * x2 + 1.0f / 120.0f;
@@ -165,6 +173,7 @@ static void normal_tile(float *restrict out, uint64_t tile, uint64_t step, const
 {
     uint32_t w[4][BLOCKS];
     philox_tile(w, tile * BLOCKS, step, key);
+    /* Two words give two normals, so a block of four words gives four. */
     box_muller(out, out + BLOCKS, w[0], w[1]);
     box_muller(out + 2 * BLOCKS, out + 3 * BLOCKS, w[2], w[3]);
 }
@@ -201,10 +210,13 @@ uint64_t noise_below(uint64_t n, uint64_t seed, uint64_t step, uint32_t purpose,
     ASSERT(n >= 1);
     uint32_t key[2];
     noise_key(key, seed, purpose, KIND_BELOW);
+    /* Counter: which number, then which step. */
     const uint32_t counter[4] = {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)step,
                                  (uint32_t)(step >> 32)};
     uint32_t w[4];
     noise_philox(w, counter, key);
+    /* By multiplication, and no draw is refused: number i depends on its counter alone. The
+     * probabilities differ by less than 2^-64. */
     const uint64_t random = (uint64_t)w[1] << 32 | w[0];
     return (uint64_t)((unsigned __int128)random * n >> 64);
 }

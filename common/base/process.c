@@ -39,6 +39,7 @@
  * that it cannot start. */
 #define THREADS_LEAST 8
 
+/* One call of process_every. */
 struct timer {
     uv_timer_t handle;
     void (*tick)(void *arg);
@@ -51,12 +52,17 @@ struct process {
     int count;
     char name[48]; /* "learner", "restorer/2" */
     uint64_t start_ns;
+    /* Seconds from the request to end until process_close, after which the alarm comes. */
     unsigned end_limit_s;
+    /* The thread's mask before process_open, which process_close restores. */
     sigset_t old_mask;
     uv_loop_t loop;
     uv_signal_t on_term;
     uv_signal_t on_int;
+    /* The handle by which process_stop wakes the loop from another thread. */
     uv_async_t stop;
+    /* A timer that is due each LAG_PERIOD_MS, and when it is due next: how late it comes is the
+     * lag. */
     uv_timer_t lag;
     uint64_t lag_due_ns;
     struct metric *lag_seconds;
@@ -67,10 +73,12 @@ struct process {
     bool has_start_watch;
     atomic_bool running;
     atomic_bool stopping;
+    /* The first code that is not 0, of all that process_stop was given. */
     atomic_int exit_code;
 
     pthread_mutex_t lock; /* guards what follows */
     struct progress progress;
+    /* -1 where there is no end, or no report yet. */
     double fraction;
     char text[PROGRESS_TEXT];
 };
@@ -90,6 +98,7 @@ static void on_end_limit(int number)
 
 /* ---- starting ---- */
 
+/* What the threads of check_threads run. */
 static void *wait_for_lock(void *lock)
 {
     pthread_mutex_lock(lock);
@@ -173,6 +182,7 @@ static void on_signal(uv_signal_t *handle, int number)
     begin_end(process);
 }
 
+/* process_stop was called, perhaps by another thread; this is the loop thread. */
 static void on_stop(uv_async_t *handle)
 {
     begin_end(handle->data);
@@ -220,6 +230,7 @@ static char *status_page(void *arg)
     cJSON_AddStringToObject(json, "version", HINDCAST_VERSION);
     cJSON_AddStringToObject(json, "state", state_name(process));
     cJSON_AddNumberToObject(json, "uptime_s", 1e-9 * (double)(clock_now_ns() - process->start_ns));
+    /* Fraction and text belong together, hence the lock. */
     pthread_mutex_lock(&process->lock);
     if (process->fraction >= 0) {
         cJSON_AddNumberToObject(json, "fraction", process->fraction);
@@ -235,6 +246,7 @@ static char *status_page(void *arg)
 
 void process_report(struct process *process, double fraction, const char *format, ...)
 {
+    /* Formatted without the lock, for which the HTTP thread may wait. */
     char text[PROGRESS_TEXT];
     va_list args;
     va_start(args, format);
@@ -263,6 +275,7 @@ static void on_lag_timer(uv_timer_t *handle)
     process->lag_due_ns = now_ns + LAG_PERIOD_MS * NS_PER_MS;
 }
 
+/* One period of process_every is over; loop thread. */
 static void on_timer(uv_timer_t *handle)
 {
     const struct timer *timer = handle->data;
@@ -285,6 +298,7 @@ static status open_loop(struct process *process, struct err *err)
     process->on_int.data = process;
     process->stop.data = process;
     process->lag.data = process;
+    /* The signals are blocked until process_run, so these do nothing before. */
     ASSERT(uv_signal_start(&process->on_term, on_signal, SIGTERM) == 0);
     ASSERT(uv_signal_start(&process->on_int, on_signal, SIGINT) == 0);
     return STATUS_OK;
@@ -325,6 +339,7 @@ static void close_loop(struct process *process)
 /* For this thread and all that it starts. */
 static void block_signals(struct process *process)
 {
+    /* Blocked signals wait until a thread takes them: the watch of the start, then the loop. */
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
@@ -332,6 +347,7 @@ static void block_signals(struct process *process)
     pthread_sigmask(SIG_BLOCK, &ends, &process->old_mask);
     /* A peer that went away is an error code, not a death. */
     signal(SIGPIPE, SIG_IGN);
+    /* SIGALRM comes only when the end takes too long. */
     const struct sigaction limit = {.sa_handler = on_end_limit};
     sigaction(SIGALRM, &limit, NULL);
 }
@@ -399,6 +415,7 @@ status process_open(struct process **process, const char *role, int index, int c
     if (s != STATUS_OK) {
         return s;
     }
+    /* Without the supervisor that wanted this process there is nothing to begin. */
     s = end_with_supervisor(err);
     if (s == STATUS_OK) {
         s = check_threads(err);
@@ -406,6 +423,7 @@ status process_open(struct process **process, const char *role, int index, int c
     if (s != STATUS_OK) {
         return s;
     }
+    /* Everything that a run writes lies in this folder. */
     s = file_make_folders(experiment->run_dir, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "run_dir");
@@ -414,6 +432,7 @@ status process_open(struct process **process, const char *role, int index, int c
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "process: out of memory");
     }
+    /* What needs no system call that may fail. */
     snprintf(made->role, sizeof made->role, "%s", role);
     made->index = index;
     made->count = count;
@@ -421,9 +440,11 @@ status process_open(struct process **process, const char *role, int index, int c
     made->start_ns = clock_now_ns();
     made->end_limit_s = END_LIMIT_S;
     snprintf(made->name, sizeof made->name, count > 1 ? "%s/%d" : "%s", role, index);
+    /* From here on lines carry the name, and a crash leaves its backtrace. */
     log_open(made->name, level);
     ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
     progress_init(&made->progress, made->name, isatty(STDERR_FILENO) == 1);
+    /* Before any thread starts, since threads inherit the mask. */
     block_signals(made);
     s = open_loop(made, err);
     if (s != STATUS_OK) {
@@ -436,6 +457,7 @@ status process_open(struct process **process, const char *role, int index, int c
     if (s != STATUS_OK) {
         goto close_loop;
     }
+    /* Last: until the loop runs, a thread takes the requests to end. */
     s = start_watch(made, err);
     if (s != STATUS_OK) {
         goto close_admin;
@@ -480,6 +502,7 @@ void process_every(struct process *process, uint64_t period_ms, void (*tick)(voi
 
 void process_run(struct process *process)
 {
+    /* The watch of the start ends. A request that it has taken shows in `stopping`. */
     end_start_watch(process);
     /* Only this thread takes the signals, and only while it can act on them. */
     sigset_t ends;
@@ -487,6 +510,7 @@ void process_run(struct process *process)
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
     pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    /* The lag counts from here: a long start is not a late loop. */
     process->lag_due_ns = clock_now_ns() + LAG_PERIOD_MS * NS_PER_MS;
     ASSERT(uv_timer_start(&process->lag, on_lag_timer, LAG_PERIOD_MS, LAG_PERIOD_MS) == 0);
     atomic_store(&process->running, true);
@@ -510,11 +534,14 @@ void process_set_end_limit(struct process *process, unsigned limit_s)
 int process_close(struct process *process)
 {
     const int exit_code = atomic_load(&process->exit_code);
+    /* It still runs where process_run was never reached. */
     end_start_watch(process);
+    /* The page before all that it reads. */
     admin_close(process->admin);
     (void)metrics_remove_hook(process_metrics_update, NULL);
     progress_end(&process->progress);
     close_loop(process);
+    /* The end is complete: the alarm must not come any more. */
     alarm(0);
     log_info("ended exit_code=%d after_s=%.1f", exit_code,
              1e-9 * (double)(clock_now_ns() - process->start_ns));

@@ -1,6 +1,6 @@
 /* hindcast_process_*, read from /proc and getrusage when a page of metrics is made (a
- * metrics_hook). Each reader returns 0 where the kernel does not tell: a missing figure must not
- * end a process. */
+ * metrics_hook), on the thread that makes it. Each reader returns 0 where the kernel does not tell:
+ * a missing figure must not end a process. */
 #include "common/base/process_metrics.h"
 
 #include <dirent.h>
@@ -21,6 +21,7 @@ static double resident_bytes(void)
     if (file == NULL) {
         return 0;
     }
+    /* The first field is the size of the address space, which says little. */
     unsigned long long pages = 0;
     const int n = fscanf(file, "%*u %llu", &pages);
     fclose(file);
@@ -60,6 +61,7 @@ static double start_seconds(void)
     if (file == NULL) {
         return 0;
     }
+    /* One line: the number of the process, its name in brackets, then numbers. */
     char text[1024];
     const size_t size = fread(text, 1, sizeof text - 1, file);
     fclose(file);
@@ -101,6 +103,7 @@ void process_metrics_update(void *unused)
                                 "version=\"" HINDCAST_VERSION "\""),
                    1);
     }
+    /* These change from page to page. */
     metric_set(metric_gauge("hindcast_process_resident_bytes", "Resident memory.", NULL),
                resident_bytes());
     metric_set(metric_gauge("hindcast_process_open_fds", "Open file descriptors.", NULL),

@@ -1,6 +1,8 @@
 /* Progress on stderr: a bar that is redrawn on a terminal, or a log line now and then elsewhere.
  * The rule that decides when a line is due is a function of time and fraction alone (is_due), and
- * so is the bar's text (progress_bar); only progress_show writes. */
+ * so is the bar's text (progress_bar); only progress_show writes.
+ *
+ * There is no lock here: process.c calls these functions under its own. */
 #include "common/base/progress.h"
 
 #include <stdio.h>
@@ -13,6 +15,8 @@
 #define LOG_MODULE "progress"
 #include "common/base/log.h"
 
+/* A log gets a line every LINE_EVERY_NS, or when one of its STEPS steps is complete; a bar is drawn
+ * anew every BAR_EVERY_NS. */
 #define BAR_WIDTH     24
 #define LINE_EVERY_NS (10 * NS_PER_S)
 #define BAR_EVERY_NS  (100 * NS_PER_MS)
@@ -52,6 +56,7 @@ size_t progress_bar(char *out, size_t size, const char *what, unsigned columns, 
     /* The bar itself; nothing where there is no end to measure against. */
     if (fraction >= 0) {
         const double done = clamp(fraction);
+        /* Rounded down, so that the bar is full at the end and not before. */
         const int full = (int)(done * BAR_WIDTH);
         char cells[BAR_WIDTH + 1];
         memset(cells, '.', BAR_WIDTH);
@@ -66,6 +71,7 @@ size_t progress_bar(char *out, size_t size, const char *what, unsigned columns, 
         print_duration(duration, sizeof duration, left_s);
         snprintf(left, sizeof left, "  ETA %s", duration);
     }
+    /* Name, bar, text and time left, as far as they fit. */
     const int n = snprintf(out, size, "%s%s %s%s", what, bar, text, left);
     size_t length = n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
     /* A line longer than the terminal would wrap and could not be redrawn. */
@@ -76,6 +82,7 @@ size_t progress_bar(char *out, size_t size, const char *what, unsigned columns, 
     return length;
 }
 
+/* Asked each time, because a window changes its size. 80 where there is no answer. */
 static unsigned terminal_columns(void)
 {
     struct winsize window;
@@ -86,6 +93,7 @@ static unsigned terminal_columns(void)
 static bool is_due(const struct progress *progress, uint64_t now_ns, double fraction)
 {
     const uint64_t since_ns = now_ns - progress->shown_ns;
+    /* The report that reaches the end is shown once, whenever it comes. */
     const bool finished = fraction >= 1 && progress->shown_fraction < 1;
     if (!progress->begun || finished) {
         return true;
@@ -115,9 +123,11 @@ bool progress_show(struct progress *progress, uint64_t now_ns, double fraction, 
     /* The time left, at the mean rate so far. */
     const double gained = fraction - progress->first_fraction;
     const double elapsed_s = 1e-9 * (double)(now_ns - progress->first_ns);
+    /* Without progress there is no rate that says how long the rest takes. */
     const bool known = fraction < 1 && gained > 1e-6;
     const double left_s = known ? elapsed_s * (1 - fraction) / gained : -1;
 
+    /* On a terminal the bar; elsewhere a line with as much as is known. */
     if (progress->terminal) {
         char line[PROGRESS_TEXT + 128];
         progress_bar(line, sizeof line, progress->what, terminal_columns(), fraction, text, left_s);
@@ -136,6 +146,7 @@ bool progress_show(struct progress *progress, uint64_t now_ns, double fraction, 
 
 void progress_end(struct progress *progress)
 {
+    /* Without a report there is no bar to take away. */
     if (progress->terminal && progress->begun) {
         log_footer(NULL);
     }

@@ -1,8 +1,11 @@
 /* A ring of pointers under one mutex, with a condition variable for either side.
  *
  * A push signals one waiting taker, a pop one waiting pusher. Closing wakes everybody: pushers get
- * CLOSED at once, takers after the last item. A loop, which cannot wait, sets a
- * wake-up function, which runs outside the lock because it may take other locks. */
+ * CLOSED at once, takers after the last item. A loop, which cannot wait, sets a wake-up function,
+ * which runs outside the lock because it may take other locks.
+ *
+ * The queue never looks into an item. With a push that succeeds the item passes to the queue, with
+ * a pop to the taker; a push that fails leaves it with the caller. */
 #include "common/base/queue.h"
 
 #include <errno.h>
@@ -16,6 +19,7 @@ struct queue {
     pthread_mutex_t lock; /* guards all that follows */
     pthread_cond_t not_empty;
     pthread_cond_t not_full;
+    /* Called after a push into an empty queue; NULL: no loop waits. */
     void (*wake)(void *arg);
     void *wake_arg;
     size_t capacity;
@@ -55,6 +59,7 @@ void queue_free(struct queue *queue, void (*free_item)(void *item))
     if (queue == NULL) {
         return;
     }
+    /* No other thread may use the queue any more. */
     ASSERT(queue->length == 0 || free_item != NULL);
     /* What is left belongs to the queue now. */
     for (void *item = queue_try_pop(queue); item != NULL; item = queue_try_pop(queue)) {
@@ -108,6 +113,7 @@ static void *take(struct queue *queue)
     queue->items[queue->first] = NULL;
     queue->first = (queue->first + 1) % queue->capacity;
     queue->length--;
+    /* One place is free, for one pusher that waits. */
     pthread_cond_signal(&queue->not_full);
     return item;
 }
@@ -116,6 +122,7 @@ status queue_try_push(struct queue *queue, void *item)
 {
     ASSERT(item != NULL);
     pthread_mutex_lock(&queue->lock);
+    /* A queue that is full may have room later, a closed one never. */
     if (queue->closed || queue->length == queue->capacity) {
         const status s = queue->closed ? STATUS_CLOSED : STATUS_QUEUE_FULL;
         pthread_mutex_unlock(&queue->lock);
@@ -128,6 +135,7 @@ status queue_try_push(struct queue *queue, void *item)
 status queue_push(struct queue *queue, void *item, uint64_t timeout_ms)
 {
     ASSERT(item != NULL);
+    /* Before the lock is taken, so that waiting for it counts, too. */
     const struct timespec end = deadline_in(timeout_ms);
     int waited = 0;
     pthread_mutex_lock(&queue->lock);
@@ -159,6 +167,7 @@ status queue_pop(struct queue *queue, void **item, uint64_t timeout_ms)
     int waited = 0;
     status s = STATUS_OK;
     pthread_mutex_lock(&queue->lock);
+    /* Another taker may have been faster: look again after each wake. */
     while (!queue->closed && queue->length == 0 && waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&queue->not_empty, &queue->lock, &end);
     }
@@ -184,6 +193,7 @@ void queue_close(struct queue *queue)
 
 size_t queue_length(struct queue *queue)
 {
+    /* True at this moment only: a figure for metrics and logs. */
     pthread_mutex_lock(&queue->lock);
     const size_t length = queue->length;
     pthread_mutex_unlock(&queue->lock);

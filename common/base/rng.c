@@ -1,5 +1,9 @@
 /* xoshiro256** (Blackman and Vigna 2018), seeded through splitmix64. The counter-based generator is
- * in noise.c. */
+ * in noise.c.
+ *
+ * The same seed gives the same bits on every machine: the logarithm and the cosine are written out
+ * here, since those of a C library differ from version to version. A generator belongs to one
+ * thread at a time. */
 #include "common/base/rng.h"
 
 #include <math.h>
@@ -37,6 +41,7 @@ void rng_init(struct rng *rng, uint64_t seed, const char *role, uint64_t index)
 
 uint64_t rng_u64(struct rng *rng)
 {
+    /* The algorithm as published: a result from s[1], then the next state. */
     uint64_t *s = rng->state;
     const uint64_t result = rotate(s[1] * 5, 7) * 9;
     const uint64_t t = s[1] << 17;
@@ -51,6 +56,7 @@ uint64_t rng_u64(struct rng *rng)
 
 double rng_uniform(struct rng *rng)
 {
+    /* The upper 53 bits, as many as a double holds: a multiple of 2^-53 in [0, 1). */
     return (double)(rng_u64(rng) >> 11) * 0x1p-53;
 }
 
@@ -60,6 +66,8 @@ uint64_t rng_below(struct rng *rng, uint64_t n)
     /* Lemire's multiply-shift; draws that would favour small results are thrown away. */
     unsigned __int128 product = (unsigned __int128)rng_u64(rng) * n;
     if ((uint64_t)product < n) {
+        /* The limit is 2^64 mod n, which costs a division: only where the draw could be below
+         * it. */
         const uint64_t threshold = (0 - n) % n;
         while ((uint64_t)product < threshold) {
             product = (unsigned __int128)rng_u64(rng) * n;
@@ -80,6 +88,7 @@ static double own_log(double x)
     }
     const double s = (m - 1.0) / (m + 1.0);
     const double s2 = s * s;
+    /* The odd powers of s from the last term on, in nested form. */
     double sum = 0.0;
     for (int k = 23; k >= 1; k -= 2) {
         sum = sum * s2 + 1.0 / k;
@@ -90,6 +99,7 @@ static double own_log(double x)
 /* cos(2 pi u) for u in [0, 1), by Taylor's series after folding onto [-1/8, 1/8] turns. */
 static double own_cos_turns(double u)
 {
+    /* The nearest quarter turn, and the angle from there, in radians. */
     const double quarters = u * 4.0;
     const int quadrant = (int)(quarters + 0.5);
     const double x = (quarters - quadrant) * 1.57079632679489662;
@@ -103,6 +113,7 @@ static double own_cos_turns(double u)
     }
     const double c = 1.0 - even;
     const double s = x * (1.0 - odd);
+    /* Each quarter turn exchanges the two and changes a sign. */
     const double values[4] = {c, -s, -c, s};
     return values[quadrant % 4];
 }

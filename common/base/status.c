@@ -3,7 +3,9 @@
  * An error text is built from the inside out: the innermost function says what went wrong, each
  * level puts in front what it was doing. The buffer is fixed, so that reporting an error cannot
  * itself fail; what does not fit is cut at the end, and context that was put in front stays
- * readable. */
+ * readable.
+ *
+ * Callers to whom the code is enough pass NULL for err. */
 #include "common/base/status.h"
 
 #include <errno.h>
@@ -19,6 +21,7 @@
 
 const char *status_text(status code)
 {
+    /* The cases come from the list in status.h: a new code has its text there. */
     switch (code) {
 #define STATUS_CASE(name, number, text)                                                            \
     case STATUS_##name:                                                                            \
@@ -32,6 +35,7 @@ const char *status_text(status code)
 /* A text that was cut ends in "...", between two characters. */
 static void end_cut_text(struct err *err)
 {
+    /* Room for the dots and the final 0, then back to the end of a whole character. */
     err->text[sizeof err->text - 4] = '\0';
     utf8_trim(err->text);
     strcat(err->text, "...");
@@ -41,6 +45,7 @@ static void end_cut_text(struct err *err)
 static void set_text(struct err *err, const char *format, va_list args)
 {
     const int length = vsnprintf(err->text, sizeof err->text, format, args);
+    /* A format that fails leaves no text, rather than the one from before. */
     if (length < 0) {
         err->text[0] = '\0';
     } else if ((size_t)length >= sizeof err->text) {
@@ -67,6 +72,7 @@ int status_exit_code(status code)
     switch (code) {
     case STATUS_OK:
         return 0;
+    /* Configuration or data must change first; until then, starting again fails again. */
     case STATUS_INVALID:
     case STATUS_CORRUPT:
     case STATUS_MISMATCH:
@@ -96,11 +102,12 @@ status err_context(struct err *err, status code, const char *format, ...)
     if (err == NULL) {
         return code;
     }
-    /* A callee that failed without saying why is described by its code. */
-    /* Copied: the text is both source and destination. */
+    /* A callee that failed without saying why is described by its code. The reason is copied,
+     * because the text is both source and destination. */
     char reason[sizeof err->text];
     const bool said = err->code != STATUS_OK && err->text[0] != '\0';
     snprintf(reason, sizeof reason, "%s", said ? err->text : status_text(code));
+    /* The first code stays: context says where it happened, not that something else happened. */
     if (err->code == STATUS_OK) {
         err->code = code;
     }
@@ -113,7 +120,8 @@ status err_context(struct err *err, status code, const char *format, ...)
     return err->code;
 }
 
-/* The one place where the system's numbers become ours. */
+/* The one place where the system's numbers become ours. Numbers that ask the same of a caller share
+ * a code. */
 static status from_errno(int number)
 {
     switch (number) {
@@ -184,6 +192,7 @@ status err_errno(struct err *err, int number, const char *format, ...)
 
 void assert_failed(const char *condition, const char *file, int line)
 {
+    /* The line comes first: it is out even if the backtrace fails. */
     log_error("assertion failed: %s file=%s line=%d", condition, file, line);
     crash_print_backtrace();
     abort();

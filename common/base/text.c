@@ -1,6 +1,8 @@
 /* A text that grows by doubling, with one flag for all failures: after one that could not be
  * served, further pieces are dropped, and text_take reports the loss. Callers add pieces without
- * looking and check once, at the end. */
+ * looking and check once, at the end.
+ *
+ * Once there are bytes, a final 0 follows them, which `size` does not count. */
 #include "common/base/text.h"
 
 #include <stdarg.h>
@@ -10,6 +12,7 @@
 
 #include "common/base/memory.h"
 
+/* Also for a text that was taken or never used: both are empty. */
 void text_fini(struct text *text)
 {
     mem_free(text->bytes);
@@ -24,6 +27,7 @@ static bool reserve(struct text *text, size_t n)
     }
     /* One byte more than n: the final 0 is kept at all times. */
     if (text->room - text->size <= n) {
+        /* Doubling keeps the copies small in comparison with the text. */
         const size_t room = 2 * (text->size + n) + 256;
         char *larger = mem_resize(text->bytes, room, 1);
         if (larger == NULL) {
@@ -60,6 +64,7 @@ void text_format(struct text *text, const char *format, ...)
     ASSERT(n >= 0);
     if (reserve(text, (size_t)n)) {
         va_start(args, format);
+        /* vsnprintf writes a final 0, for which reserve has made room. */
         vsnprintf(text->bytes + text->size, (size_t)n + 1, format, args);
         va_end(args);
         text->size += (size_t)n;
@@ -84,6 +89,7 @@ void text_add_quoted(struct text *text, const char *piece)
 
 void text_add_number(struct text *text, double value)
 {
+    /* Long enough for 17 digits, a sign, a point and an exponent. */
     char digits[40];
     /* 17 digits always read back as the same double; most numbers need fewer. */
     for (int n = 15; n <= 17; n++) {
@@ -103,6 +109,7 @@ char *text_take(struct text *text, size_t *size)
         text_fini(text);
         return NULL;
     }
+    /* The bytes are the caller's from here on, and the text is empty again. */
     char *bytes = text->bytes;
     if (size != NULL) {
         *size = text->size;

@@ -1,4 +1,8 @@
-/* One decoder for all questions: how many bytes does the character at this place have? */
+/* One decoder for all questions: how many bytes does the character at this place have?
+ *
+ * Texts from peers, files and command lines pass through here before they are printed or sent. A
+ * string of protobuf must be UTF-8, and a terminal must not get a control sequence that somebody
+ * else has made up. */
 #include "common/base/utf8.h"
 
 #include <stdint.h>
@@ -29,6 +33,7 @@ static size_t character_size(const unsigned char *bytes, size_t size)
     if (bytes[1] < least || bytes[1] > most) {
         return 0;
     }
+    /* All bytes after the second are 80..BF. */
     for (size_t i = 2; i < n; i++) {
         if ((bytes[i] & 0xc0) != 0x80) {
             return 0;
@@ -68,6 +73,7 @@ bool utf8_is_text(const char *text)
 bool utf8_is_name(const char *text)
 {
     const unsigned char *at = (const unsigned char *)text;
+    /* Sound characters only, and none that a terminal would obey. */
     for (size_t left = strlen(text); left > 0;) {
         const size_t n = character_size(at, left);
         if (n == 0 || is_control(at, n)) {
@@ -112,6 +118,7 @@ void utf8_trim(char *text)
 
 void utf8_clean(char *text)
 {
+    /* In place and at the same length, so that cleaning cannot fail. */
     unsigned char *at = (unsigned char *)text;
     for (size_t left = strlen(text); left > 0;) {
         size_t n = character_size(at, left);
@@ -120,6 +127,7 @@ void utf8_clean(char *text)
             *at = '?';
             n = 1;
         } else if (is_control(at, n)) {
+            /* All bytes of it: C2 80..C2 9F become two spaces. */
             memset(at, ' ', n);
         }
         at += n;
