@@ -61,7 +61,8 @@ static void spoil(struct control_suite *suite, struct rng *rng, struct buffers *
     struct simulation *simulation = control_suite_simulation(suite);
     mjData *data = simulation->data;
     double value = bad[rng_below(rng, 4)];
-    switch (rng_below(rng, 5)) {
+    uint64_t kind = rng_below(rng, 5);
+    switch (kind) {
     case 0:
         data->qvel[rng_below(rng, (uint64_t)simulation->model->nv)] = value;
         break;
@@ -79,7 +80,15 @@ static void spoil(struct control_suite *suite, struct rng *rng, struct buffers *
         assert_int_equal(mujoco_guard_run(raise_error, NULL, NULL), STATUS_INTERNAL);
         break;
     }
-    for (int i = 0; i < 5 && step(suite, rng, buffers) == STATUS_OK; i++) {
+    /* A bad position or velocity ends the episode at once, in every task. (A large component of a
+     * quaternion does not: it is normalized to a sound orientation.) */
+    status s = step(suite, rng, buffers);
+    if (kind == 0 || (kind == 1 && !isfinite(value))) {
+        assert_int_equal(s, STATUS_CORRUPT);
+        assert_int_equal(step(suite, rng, buffers), STATUS_CLOSED);
+    }
+    for (int i = 0; i < 4 && s == STATUS_OK; i++) {
+        s = step(suite, rng, buffers);
     }
 }
 
@@ -94,6 +103,9 @@ static void live_through(struct control_suite *suite, struct rng *rng, bool unst
             assert_int_equal(step(suite, rng, &buffers), STATUS_OK);
         }
         if (unstable) {
+            if (steps == 1000) { /* the episode has ended */
+                assert_int_equal(reset(suite, 1, &buffers), STATUS_OK);
+            }
             spoil(suite, rng, &buffers);
         }
     }
