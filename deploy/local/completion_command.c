@@ -15,6 +15,7 @@
 #include "deploy/local/commands.h"
 #include "deploy/local/run_plan.h"
 
+/* More than any program's table has. */
 #define TABLE_BYTES_MAX (256u << 10)
 
 static const char usage[] =
@@ -34,6 +35,8 @@ static const struct {
     {"completion", "bash zsh"},
 };
 
+/* The part of the script that is the same for every version: it finds the option or the word under
+ * the cursor and asks _hindcast_words and _hindcast_choices, which make_script() generates. */
 static const char functions[] =
     "# zsh's compgen leaves choosing to its caller, so words are compared here.\n"
     "_hindcast_offer() {\n"
@@ -81,6 +84,7 @@ static const char functions[] =
 /* What `path --options` prints, terminated; mem_free() it. */
 static char *read_table(const char *path)
 {
+    /* The program writes into a pipe, which this process reads. */
     int pipe_fds[2];
     if (pipe(pipe_fds) != 0) {
         return NULL;
@@ -91,6 +95,8 @@ static char *read_table(const char *path)
         execl(path, path, "--options", (char *)NULL);
         _exit(127);
     }
+    /* Without our copy of the writing end closed, the read below would never meet the end of the
+     * file. */
     close(pipe_fds[1]);
     char *table = pid > 0 ? mem_new(TABLE_BYTES_MAX) : NULL;
     size_t used = 0;
@@ -100,6 +106,7 @@ static char *read_table(const char *path)
         used += (size_t)n;
     }
     close(pipe_fds[0]);
+    /* Half of a table is of no use: a program that fails has none. */
     int result = 1;
     if (pid > 0 && (waitpid(pid, &result, 0) != pid || result != 0)) {
         mem_free(table);
@@ -113,10 +120,12 @@ static char *read_table(const char *path)
 static void add_choices(struct text *choices, const char *name, const char *type,
                         const char *values)
 {
+    /* A bool has its two values, though its table names none. */
     const bool is_bool = strcmp(type, "bool") == 0;
     if (!is_bool && values[0] == '\0') {
         return;
     }
+    /* One arm of the shell's `case`: the values, separated by blanks. */
     text_format(choices, "    %s) echo \"", name);
     for (const char *c = is_bool ? "true|false" : values; *c != '\0'; c++) {
         text_format(choices, "%c", *c == '|' ? ' ' : *c);
@@ -129,6 +138,8 @@ static void add_choices(struct text *choices, const char *name, const char *type
 static void add_table(struct text *words, struct text *up_words, struct text *choices, char *table,
                       bool first)
 {
+    /* Each line is NAME, TYPE, VALUES and more, separated by tabs; lines with fewer fields are
+     * skipped. */
     char *line_end;
     for (char *line = table; (line_end = strchr(line, '\n')) != NULL; line = line_end + 1) {
         *line_end = '\0';
@@ -139,6 +150,7 @@ static void add_table(struct text *words, struct text *up_words, struct text *ch
         if (type == NULL || values == NULL) {
             continue;
         }
+        /* The program itself takes all of its options; `up` takes `experiment.` only once. */
         text_format(words, " --%s=", name);
         if (first || strncmp(name, "experiment.", 11) != 0) {
             text_format(up_words, " --%s=", name);
@@ -147,6 +159,7 @@ static void add_table(struct text *words, struct text *up_words, struct text *ch
     }
 }
 
+/* The options of `up` itself, which belong to no process and thus to no table. */
 static void add_own_options(struct text *up_words)
 {
     struct up_options options;
@@ -156,10 +169,13 @@ static void add_own_options(struct text *up_words)
     }
 }
 
+/* Fills `script`. NOT_FOUND or IO where a program is missing or prints no table: a script that
+ * lacks options without a word would mislead. */
 static status make_script(struct text *script, struct err *err)
 {
     struct text words = {0}, up_words = {0}, choices = {0};
     status s = STATUS_OK;
+    /* The words and choices of every program, as it prints them. */
     for (size_t i = 0; s == STATUS_OK && run_plan_program(i) != NULL; i++) {
         char path[PATH_MAX];
         s = run_plan_find_program(i, path, err);
@@ -174,15 +190,19 @@ static status make_script(struct text *script, struct err *err)
         }
         mem_free(table);
     }
+    /* What no table holds: options of `up`, and the words of the other commands. */
     add_own_options(&up_words);
     for (size_t i = 0; i < sizeof command_words / sizeof command_words[0]; i++) {
         text_format(&words, "    %s) echo \"%s\" ;;\n", command_words[i].command,
                     command_words[i].words);
     }
+    /* The three parts are finished even after an error, so that their memory is freed below. */
     char *all[] = {text_take(&words, NULL), text_take(&up_words, NULL), text_take(&choices, NULL)};
     if (s == STATUS_OK && (all[0] == NULL || all[1] == NULL || all[2] == NULL)) {
         s = err_set(err, STATUS_NO_MEMORY, "completion");
     }
+    /* Two generated functions, the fixed ones, and the line that registers them for every
+     * program. */
     if (s == STATUS_OK) {
         text_format(script,
                     "_hindcast_words() {\n  case \"$1\" in\n%s    up) echo \"%s\" ;;\n  esac\n}\n",
@@ -203,12 +223,15 @@ static status make_script(struct text *script, struct err *err)
 
 int command_completion(int argc, char **argv)
 {
+    /* Anything but one known shell is answered with the usage. */
     const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
     const bool zsh = argc == 2 && strcmp(argv[1], "zsh") == 0;
     if (!zsh && !(argc == 2 && strcmp(argv[1], "bash") == 0)) {
         fputs(usage, help ? stdout : stderr);
         return help ? 0 : 2;
     }
+    /* The script is made whole before the first byte is printed, since a shell may read it at
+     * once. */
     struct err err;
     struct text text = {0};
     status s = make_script(&text, &err);
@@ -218,6 +241,7 @@ int command_completion(int argc, char **argv)
         mem_free(script);
         return 1;
     }
+    /* zsh learns from the first line which commands the file completes. */
     if (zsh) {
         printf("#compdef hindcast");
         for (size_t i = 0; run_plan_program(i) != NULL; i++) {

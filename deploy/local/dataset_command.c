@@ -38,6 +38,7 @@ static int inspect(int argc, char **argv)
     }
     struct err err;
     struct dataset_summary *summary;
+    /* The summary reads every episode; bad ones are part of what it prints. */
     if (dataset_summary_make(&summary, argv[0], &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
         return 1;
@@ -51,6 +52,7 @@ static int inspect(int argc, char **argv)
 /* A whole number, without the leniency of strtoull (signs, trailing text). */
 static bool parse_count(const char *text, uint64_t *value)
 {
+    /* strtoull takes "-1" as a huge number and stops silently at the first other character. */
     char *end;
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
@@ -62,8 +64,10 @@ static bool parse_count(const char *text, uint64_t *value)
     return true;
 }
 
+/* `hindcast dataset subsample`: 2 where the command line is wrong, 1 where the work fails. */
 static int subsample(int argc, char **argv)
 {
+    /* Flags stand before the folders. */
     struct subsample_options options = {.every = 1, .shard_episodes = 32};
     int first = 0;
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
@@ -83,6 +87,7 @@ static int subsample(int argc, char **argv)
             return 2;
         }
     }
+    /* Without a folder to write to and at least one source there is nothing to do. */
     if (!options.to || first == argc) {
         fputs(usage, stderr);
         return 2;
@@ -121,6 +126,8 @@ static int export_to(const char *from, const char *to, const char *name, const c
     uint64_t n_bad = 0;
     uint32_t k;
     int result = 1;
+    /* The signature of the logs is known once they are open; the reward's name is looked up in
+     * it. */
     if (dataset_open(&dataset, from, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset export: %s\n", err.text);
         return 1;
@@ -137,6 +144,7 @@ static int export_to(const char *from, const char *to, const char *name, const c
     return result;
 }
 
+/* `hindcast dataset export`: 2 where the command line is wrong, 1 where an episode is left out. */
 static int export_dataset(int argc, char **argv)
 {
     const char *to = NULL, *name = NULL, *reward = NULL;
@@ -154,6 +162,7 @@ static int export_dataset(int argc, char **argv)
             return 2;
         }
     }
+    /* Exactly one folder is exported, and Minari needs a name. */
     if (!to || !name || first + 1 != argc) {
         fputs(usage, stderr);
         return 2;
@@ -161,6 +170,7 @@ static int export_dataset(int argc, char **argv)
     return export_to(argv[first], to, name, reward);
 }
 
+/* `hindcast dataset map`: prints the mapping that would be used, and reads no episode. */
 static int map(int argc, char **argv)
 {
     if (argc != 1) {
@@ -175,6 +185,7 @@ static int map(int argc, char **argv)
     return 0;
 }
 
+/* `hindcast dataset import`: 1 where an episode is bad, though the others are imported. */
 static int import_logs(int argc, char **argv)
 {
     struct log_import_options options = {0};
@@ -190,6 +201,7 @@ static int import_logs(int argc, char **argv)
             return 2;
         }
     }
+    /* Exactly one place of logs; several kinds of logs need a mapping each. */
     if (!options.to || first + 1 != argc) {
         fputs(usage, stderr);
         return 2;
@@ -215,6 +227,7 @@ int command_dataset(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "import") == 0) {
         return import_logs(argc - 2, argv + 2);
     }
+    /* The old name of subsample works for one release and warns. */
     if (argc >= 2 && strcmp(argv[1], "thin") == 0) {
         fprintf(stderr,
                 "WARNING: `hindcast dataset thin` is now called `hindcast dataset subsample`; "

@@ -28,6 +28,8 @@ status log_import_map(const char *path, FILE *out, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The proposal and the reasons for it are made as texts first, so that an error prints
+     * nothing. */
     struct mapping mapping;
     struct text notes = {0}, yaml = {0};
     s = propose_mapping(logs, &mapping, &notes, err);
@@ -38,6 +40,7 @@ status log_import_map(const char *path, FILE *out, struct err *err)
             s = err_set(err, STATUS_NO_MEMORY, "%s: mapping", path);
         }
     }
+    /* The reasons stand as comments above the YAML: the output is a mapping file as it is. */
     if (s == STATUS_OK) {
         fprintf(out, "# How the logs in %s are read, proposed from what they hold. Please check:\n",
                 path);
@@ -55,6 +58,7 @@ status log_import_map(const char *path, FILE *out, struct err *err)
 
 /* ---- import ---- */
 
+/* All state of one import. Zero is a valid beginning: what was not opened is closed as NULL. */
 struct import {
     const struct log_import_options *options;
     FILE *out;
@@ -73,6 +77,8 @@ static status find_mapping(struct import *import, struct err *err)
     const struct log_import_options *options = import->options;
     if (options->mapping != NULL) {
         return mapping_read(&import->mapping, options->mapping, err);
+        /* A file mapping.yaml in the folder of logs needs no flag. Where `from` is a file there is
+     * none. */
     }
     char beside[PATH_SIZE];
     struct stat info;
@@ -80,6 +86,7 @@ static status find_mapping(struct import *import, struct err *err)
     if (length > 0 && (size_t)length < sizeof beside && stat(beside, &info) == 0) {
         return mapping_read(&import->mapping, beside, err);
     }
+    /* Otherwise the user is told what was assumed, with the command that shows it. */
     struct text notes = {0};
     const status s = propose_mapping(import->logs, &import->mapping, &notes, err);
     if (s == STATUS_OK && notes.bytes != NULL) {
@@ -91,6 +98,7 @@ static status find_mapping(struct import *import, struct err *err)
     return s;
 }
 
+/* Frees the episodes that wait; after an error these are ones that were never written. */
 static void free_waiting(struct import *import)
 {
     for (size_t i = 0; i < import->n_waiting; i++) {
@@ -101,6 +109,7 @@ static void free_waiting(struct import *import)
     import->waiting_bytes = 0;
 }
 
+/* Writes what waits as one shard. The episodes are freed whether or not this succeeds. */
 static status write_shard(struct import *import, struct err *err)
 {
     status s = STATUS_OK;
@@ -119,17 +128,20 @@ static status keep(struct import *import, struct episode *episode, struct err *e
     if (kept == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "episode %" PRIu64, import->episodes);
     }
+    /* The rows change their owner; `episode` is left empty, ready for the next read. */
     *kept = *episode;
     episode_init(episode, kept->W);
     import->waiting[import->n_waiting++] = kept;
     import->waiting_bytes += (kept->T + 1ull) * kept->W * sizeof *kept->rows;
     import->episodes++;
     import->transitions += kept->T;
+    /* A shard is limited in episodes and in bytes, so that memory does not depend on the logs. */
     const bool full =
         import->n_waiting == SHARD_EPISODES_MAX || import->waiting_bytes >= SHARD_ROWS_BYTES;
     return full ? write_shard(import, err) : STATUS_OK;
 }
 
+/* Opens the new dataset. EXISTS where there is one: two imports are never mixed. */
 static status open_writer(struct import *import, struct err *err)
 {
     const char *to = import->options->to;
@@ -141,6 +153,7 @@ static status open_writer(struct import *import, struct err *err)
     if (access(metadata, F_OK) == 0) {
         return err_set(err, STATUS_EXISTS, "%s: holds a dataset already", to);
     }
+    /* The metadata records the format and the whole mapping, so that the import can be repeated. */
     struct text made_by = {0};
     text_add(&made_by, "{\"program\": \"hindcast dataset import\", \"format\": ");
     text_add_quoted(&made_by, logs_format(import->logs)->name);
@@ -158,6 +171,8 @@ static status open_writer(struct import *import, struct err *err)
     return s;
 }
 
+/* Reads every episode of the logs. A bad one is named and counted; any other error ends the
+ * import. */
 static status import_all(struct import *import, struct err *err)
 {
     struct episode episode;
@@ -182,12 +197,15 @@ static status import_all(struct import *import, struct err *err)
     return s == STATUS_OK ? write_shard(import, err) : s;
 }
 
+/* The steps of an import after the logs are open. Frees the mapping, the writer and what waits, on
+ * success and on failure; the logs belong to the caller. */
 static status run_import(struct import *import, struct err *err)
 {
     status s = find_mapping(import, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* The mapping decides the signature, which the writer needs. */
     s = logs_map(import->logs, &import->mapping, err);
     if (s == STATUS_OK) {
         s = open_writer(import, err);
@@ -195,6 +213,7 @@ static status run_import(struct import *import, struct err *err)
     if (s == STATUS_OK) {
         s = import_all(import, err);
     }
+    /* A dataset without episodes would fail much later, in the restorer. */
     if (s == STATUS_OK && import->episodes == 0) {
         s = err_set(err, STATUS_INVALID, "%s: none of %" PRIu64 " episodes is good",
                     import->options->from, import->bad);

@@ -4,6 +4,8 @@
 
 #include "deploy/local/commands.h"
 
+/* The commands in the order in which usage() shows them. `run` gets the arguments from the
+ * command's own name on, and returns the exit status of the process. */
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -22,6 +24,7 @@ static const struct {
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 
+/* 0 where help was asked for (stdout), 2 where the command line was wrong (stderr). */
 static int usage(FILE *out)
 {
     fprintf(out, "usage: hindcast COMMAND ..      (COMMAND --help says more)\n");
@@ -34,6 +37,7 @@ static int usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+    /* Requests about the program itself. */
     if (argc < 2) {
         return usage(stderr);
     }
@@ -44,6 +48,7 @@ int main(int argc, char **argv)
         printf("hindcast %s\n", HINDCAST_VERSION);
         return 0;
     }
+    /* A command sees its own name as argv[0], as a program of its own would. */
     for (size_t i = 0; i < N_COMMANDS; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             return commands[i].run(argc - 1, argv + 1);

@@ -24,6 +24,7 @@ static bool split_address(char *text, char **host, char **port)
     if (colon == NULL || colon == text || colon[1] == '\0') {
         return false;
     }
+    /* Both parts are cut in place; `text` owns them. */
     *colon = '\0';
     *port = colon + 1;
     *host = text;
@@ -50,12 +51,14 @@ status peek_address(char *address, size_t size, const char *address_file, struct
     return s;
 }
 
+/* Rounded up, so that a wait does not end before the deadline. */
 static int milliseconds_left(uint64_t deadline_ns)
 {
     uint64_t now_ns = clock_now_ns();
     return now_ns >= deadline_ns ? 0 : (int)((deadline_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 
+/* False on the deadline and on an error of poll(); callers treat both as no answer. */
 static bool wait_for(int fd, short events, uint64_t deadline_ns)
 {
     struct pollfd poll_fd = {.fd = fd, .events = events};
@@ -65,6 +68,8 @@ static bool wait_for(int fd, short events, uint64_t deadline_ns)
 /* Connects without blocking beyond the deadline; -1 where no process listens. */
 static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
 {
+    /* The address is numeric, so getaddrinfo() asks no name server, which could block for
+     * longer. */
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
     struct addrinfo *found;
@@ -73,6 +78,8 @@ static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
     }
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool connected = false;
+    /* A connection under way is complete when the socket becomes writable; SO_ERROR has its
+     * outcome. */
     if (fd >= 0) {
         connected = connect(fd, found->ai_addr, found->ai_addrlen) == 0;
         if (!connected && errno == EINPROGRESS && wait_for(fd, POLLOUT, deadline_ns)) {
@@ -109,6 +116,8 @@ static size_t read_all(int fd, char *text, size_t size, uint64_t deadline_ns)
 static status ask(int fd, const char *host, const char *page, char *answer, size_t size,
                   uint64_t deadline_ns, struct err *err)
 {
+    /* HTTP/1.0, so that the server closes the connection at the end of its answer. An IPv6 host
+     * stands in brackets. */
     char request[512];
     const bool ipv6 = strchr(host, ':') != NULL;
     const int n =
@@ -125,6 +134,7 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
 {
     char address[ADDRESS_SIZE], text[ADDRESS_SIZE];
     char *host, *port;
+    /* The address file is the only thing that is known of the process. */
     status s = peek_address(address, sizeof address, address_file, err);
     if (s != STATUS_OK) {
         return s;
@@ -134,6 +144,7 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
         return err_set(err, STATUS_INVALID, "%s: \"%.40s\": expected HOST:PORT", address_file,
                        address);
     }
+    /* One deadline for connecting, sending and reading together. */
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     const int fd = connect_to(host, port, deadline_ns);
     if (fd < 0) {
@@ -143,6 +154,7 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
     s = answer == NULL ? err_set(err, STATUS_NO_MEMORY, "answer")
                        : ask(fd, host, page, answer, ANSWER_MAX_BYTES, deadline_ns, err);
     close(fd);
+    /* Everything behind the headers must be one JSON value; the status line is not looked at. */
     if (s == STATUS_OK) {
         const char *body = strstr(answer, "\r\n\r\n");
         *json = body ? cJSON_Parse(body + 4) : NULL;

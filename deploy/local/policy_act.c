@@ -9,12 +9,16 @@
 
 #include "common/base/memory.h"
 
+/* A file of inputs is read into memory whole; larger ones are refused. */
 #define IN_BYTES_MAX ((size_t)1 << 30)
+/* Rows of one call of policy_act(): enough for the kernels, and the scratch memory stays small. */
 #define ROWS_AT_ONCE 64
 
+/* What is needed between reading and writing. policy_act_files() owns the arrays and frees them. */
 struct acting {
     const struct policy *policy;
     const struct policy_info *info;
+    /* Which rule picks the action; a negative `task` means that the file has one for each row. */
     enum policy_rule rule;
     int task;
     size_t N, noise;           /* rows; normals of one */
@@ -31,6 +35,8 @@ struct acting {
 static status check_names(const struct acting *acting, const struct safetensors *file,
                           struct err *err)
 {
+    /* Noise is an input of rules that draw, and a task one of policies with several tasks, unless
+     * --task has fixed it. */
     const bool with_noise = acting->rule != POLICY_MEAN;
     const bool with_task = acting->info->K > 1 && acting->task < 0;
     for (size_t i = 0; i < safetensors_count(file); i++) {
@@ -58,6 +64,7 @@ static status check_finite(const float *x, size_t n, const char *name, struct er
 /* Rows of the file's first and foremost tensor. */
 static status count_rows(struct acting *acting, const struct safetensors *file, struct err *err)
 {
+    /* The number of rows is free; every other size is given by the policy. */
     const struct safetensors_tensor *tensor = safetensors_find(file, "observation");
     if (tensor == NULL) {
         return err_set(err, STATUS_NOT_FOUND, "tensor observation is missing");
@@ -74,15 +81,19 @@ static status count_rows(struct acting *acting, const struct safetensors *file, 
 /* The one-hot tasks behind the observations of inputs(N, I). */
 static status add_tasks(struct acting *acting, const struct safetensors *file, struct err *err)
 {
+    /* `tasks` is allocated also where one task is given for all: the code below is then the
+     * same. */
     const size_t N = acting->N, O = (size_t)acting->info->O, K = (size_t)acting->info->K;
     int64_t *tasks = mem_array(N, sizeof *tasks);
     if (tasks == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%zu rows", N);
     }
     status s = STATUS_OK;
+    /* Without --task the file names the task of each row. */
     if (acting->task < 0) {
         s = safetensors_copy(file, "task", SAFETENSORS_I64, 1, &N, tasks, err);
     }
+    /* A one-hot code needs an index within its bounds: it comes from a file. */
     for (size_t n = 0; s == STATUS_OK && n < N; n++) {
         const int64_t task = acting->task < 0 ? tasks[n] : acting->task;
         if (task < 0 || task >= (int64_t)K) {
@@ -101,6 +112,7 @@ static status read_inputs(struct acting *acting, const struct safetensors *file,
 {
     const size_t N = acting->N, O = (size_t)acting->info->O;
     const size_t I = (size_t)policy_inputs(acting->info);
+    /* The file has observations densely, while inputs have room for the task behind each. */
     float *observations = mem_array(N * O, sizeof *observations);
     acting->inputs = mem_array(N * I, sizeof *acting->inputs);
     if (observations == NULL || acting->inputs == NULL) {
@@ -110,6 +122,7 @@ static status read_inputs(struct acting *acting, const struct safetensors *file,
     const size_t shape[2] = {N, O};
     status s = safetensors_copy(file, "observation", SAFETENSORS_F32, 2, shape, observations, err);
     s = s != STATUS_OK ? s : check_finite(observations, N * O, "observation", err);
+    /* The rest of each row is zero, as mem_array() left it. */
     for (size_t n = 0; s == STATUS_OK && n < N; n++) {
         memcpy(acting->inputs + n * I, observations + n * O, O * sizeof *observations);
     }
@@ -125,11 +138,13 @@ static status read_noise(struct acting *acting, const struct safetensors *file, 
     if (acting->rule == POLICY_MEAN) {
         return STATUS_OK;
     }
+    /* One draw for each candidate and action; a sample needs the normals of one candidate. */
     acting->noise = C * A;
     acting->normals = mem_array(N, acting->noise * sizeof *acting->normals);
     if (acting->normals == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "noise of %zu rows", N);
     }
+    /* As in the ONNX model: (N, A) for a sample, (N, C, A) for the best of C candidates. */
     const size_t sample[] = {N, A}, argmax[] = {N, C, A};
     const bool is_sample = acting->rule == POLICY_SAMPLE;
     const status s = safetensors_copy(file, "noise", SAFETENSORS_F32, is_sample ? 2 : 3,
@@ -137,6 +152,7 @@ static status read_noise(struct acting *acting, const struct safetensors *file, 
     return s != STATUS_OK ? s : check_finite(acting->normals, N * acting->noise, "noise", err);
 }
 
+/* Reads and checks everything; the file is freed here, since all values are copied out of it. */
 static status read_file(struct acting *acting, const char *in, struct err *err)
 {
     struct safetensors *file;
@@ -154,6 +170,7 @@ static status read_file(struct acting *acting, const char *in, struct err *err)
 
 /* ---- Acting ---- */
 
+/* Acts in blocks of rows. Rows are independent of one another. */
 static void act(struct acting *acting)
 {
     const size_t A = (size_t)acting->info->A, I = (size_t)policy_inputs(acting->info);
@@ -165,6 +182,8 @@ static void act(struct acting *acting)
     }
 }
 
+/* Fills `physical`: the actions in the units of the logs. A policy without a signature has no
+ * limits to scale to, and none are written. */
 static status scale(struct acting *acting, struct err *err)
 {
     const size_t A = (size_t)acting->info->A;
@@ -183,6 +202,7 @@ static status scale(struct acting *acting, struct err *err)
     return s;
 }
 
+/* Writes the actions under the names that the ONNX model gives its outputs. */
 static status write_file(const struct acting *acting, const char *out, struct err *err)
 {
     const size_t shape[2] = {acting->N, (size_t)acting->info->A};
@@ -201,6 +221,7 @@ static status write_file(const struct acting *acting, const char *out, struct er
     return s;
 }
 
+/* Reads, acts, writes. On an error the caller frees what was allocated so far. */
 static status run(struct acting *acting, const char *in, const char *out, struct err *err)
 {
     status s = read_file(acting, in, err);

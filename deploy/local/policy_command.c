@@ -34,6 +34,7 @@ static const char usage[] =
 
 #define BARE "" /* a flag without =OUT */
 
+/* The command line, as it was given. All pointers point into argv. */
 struct arguments {
     const char *what; /* "export": for messages */
     const char *source;
@@ -62,6 +63,7 @@ static bool take_flag(const char *argument, const char *name, bool bare, const c
     return false;
 }
 
+/* Takes a flag of this command; the three commands know different ones. False for any other. */
 static bool take_any(const char *argument, struct arguments *arguments)
 {
     const bool is_export = strcmp(arguments->what, "export") == 0;
@@ -77,6 +79,7 @@ static bool take_any(const char *argument, struct arguments *arguments)
 
 /* Flags stand before or after RUN. */
 static bool parse_arguments(struct arguments *arguments, int argc, char **argv)
+/* One word is the policy; everything else must be a flag that this command knows. */
 {
     for (int i = 0; i < argc; i++) {
         if (strncmp(argv[i], "--", 2) != 0 && arguments->source == NULL) {
@@ -91,6 +94,7 @@ static bool parse_arguments(struct arguments *arguments, int argc, char **argv)
             return false;
         }
     }
+    /* Without a policy there is nothing to do, and the usage says how it is named. */
     if (arguments->source == NULL) {
         fputs(usage, stderr);
     }
@@ -105,6 +109,7 @@ static status find_task(int *task, const struct policy *policy, const char *text
     if (text == NULL) {
         return STATUS_OK;
     }
+    /* A number needs no signature. */
     char *end;
     errno = 0;
     const long number = strtol(text, &end, 10);
@@ -112,6 +117,7 @@ static status find_task(int *task, const struct policy *policy, const char *text
         *task = (int)number;
         return STATUS_OK;
     }
+    /* A name is looked up in the signature; all names are collected for the message. */
     char names[256] = "";
     if (info->signature_json != NULL) {
         struct signature *signature = mem_new(sizeof *signature);
@@ -127,12 +133,14 @@ static status find_task(int *task, const struct policy *policy, const char *text
             return s;
         }
     }
+    /* Without a signature, only numbers can be meant. */
     return *task >= 0 ? STATUS_OK
                       : err_set(err, STATUS_INVALID, "--task=%.64s: expected 0..%d%s", text,
                                 info->K - 1, names);
 }
 
 /* The policy that was asked for, the rule and the task. */
+/* What it opens belongs to the caller, who frees it with policy_free(). */
 static status open_policy(const struct arguments *arguments, struct policy_location *location,
                           struct policy **policy, enum policy_rule *rule, int *task,
                           struct err *err)
@@ -143,6 +151,7 @@ static status open_policy(const struct arguments *arguments, struct policy_locat
     if (s != STATUS_OK) {
         return s;
     }
+    /* The rule and the task are checked against the policy before anything is written. */
     s = policy_rule_find(rule, policy_info(made), arguments->acting, err);
     s = s != STATUS_OK ? s : find_task(task, made, arguments->task, err);
     if (s != STATUS_OK) {
@@ -155,6 +164,7 @@ static status open_policy(const struct arguments *arguments, struct policy_locat
 
 /* ---- Export ---- */
 
+/* True for two names of one file, also through links; false where one of them is not there. */
 static bool same_file(const char *a, const char *b)
 {
     struct stat there[2];
@@ -168,17 +178,20 @@ static status choose_path(char path[POLICY_LOCATION_PATH_SIZE], const char *aske
                           const struct policy_location *location, const char *suffix,
                           struct err *err)
 {
+    /* An empty `asked` stands for a flag without a value. */
     const int length =
         asked[0] != 0 ? snprintf(path, POLICY_LOCATION_PATH_SIZE, "%s", asked)
                       : snprintf(path, POLICY_LOCATION_PATH_SIZE, "%s%s", location->name, suffix);
     if (length < 0 || length >= POLICY_LOCATION_PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "\"%.64s..\": the path is too long", path);
     }
+    /* Writing there would replace what is being read. */
     return same_file(path, location->path)
                ? err_set(err, STATUS_EXISTS, "%s: is the policy itself", path)
                : STATUS_OK;
 }
 
+/* Writes a whole file or none: a reader never sees a part of it. */
 static status write_bytes(const char *path, const void *bytes, size_t size, struct err *err)
 {
     const struct file_part part = {bytes, size};
@@ -189,6 +202,7 @@ static status write_bytes(const char *path, const void *bytes, size_t size, stru
 static status export_safetensors(const struct policy_location *location, const char *path,
                                  struct err *err)
 {
+    /* The file is read again, not written from memory: the copy has the very same bytes. */
     void *bytes;
     size_t size;
     struct policy *again;
@@ -200,6 +214,8 @@ static status export_safetensors(const struct policy_location *location, const c
     if (s != STATUS_OK) {
         s = err_context(err, s, "%s", location->path);
     } else {
+        /* A run in progress may have replaced the file since; the step that is printed is that of
+         * the copy. */
         const unsigned long long step = policy_info(again)->learner_step;
         s = write_bytes(path, bytes, size, err);
         if (s == STATUS_OK) {
@@ -211,6 +227,7 @@ static status export_safetensors(const struct policy_location *location, const c
     return s;
 }
 
+/* Writes the ONNX model of the policy, with the rule and the task built in. */
 static status export_onnx(const struct policy_location *location, const struct policy *policy,
                           enum policy_rule rule, int task, const char *path, struct err *err)
 {
@@ -229,6 +246,7 @@ static status export_onnx(const struct policy_location *location, const struct p
     return s;
 }
 
+/* Writes all files that were asked for. Where one of two cannot be written, the first one stays. */
 static status export_to(const struct arguments *arguments, struct err *err)
 {
     struct policy_location location;
@@ -240,6 +258,7 @@ static status export_to(const struct arguments *arguments, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* All paths are checked before the first file is written. */
     if (arguments->onnx != NULL) {
         s = choose_path(onnx, arguments->onnx, &location, ".onnx", err);
     }
@@ -258,6 +277,7 @@ static status export_to(const struct arguments *arguments, struct err *err)
 
 /* ---- Commands ---- */
 
+/* Prints the error of a command, if any. Returns the exit status. */
 static int tell(const struct arguments *arguments, status s, const struct err *err)
 {
     if (s != STATUS_OK) {
@@ -266,6 +286,7 @@ static int tell(const struct arguments *arguments, status s, const struct err *e
     return s != STATUS_OK;
 }
 
+/* `hindcast policy export`: 2 where the flags make no sense together. */
 static int export_policy(const struct arguments *arguments)
 {
     struct err err = {0};
@@ -281,6 +302,7 @@ static int export_policy(const struct arguments *arguments)
     return tell(arguments, s, &err);
 }
 
+/* `hindcast policy inspect`: prints to stdout. */
 static int inspect(const struct arguments *arguments)
 {
     struct err err = {0};
@@ -297,6 +319,7 @@ static int inspect(const struct arguments *arguments)
     return tell(arguments, s, &err);
 }
 
+/* `hindcast policy act`: both files are required, since a policy may have many inputs. */
 static int act(const struct arguments *arguments)
 {
     struct err err = {0};
@@ -309,6 +332,7 @@ static int act(const struct arguments *arguments)
         return 2;
     }
     status s = open_policy(arguments, &location, &policy, &rule, &task, &err);
+    /* The output must not replace the policy. */
     if (s == STATUS_OK) {
         s = same_file(arguments->to, location.path)
                 ? err_set(&err, STATUS_EXISTS, "%s: is the policy itself", arguments->to)
@@ -320,6 +344,7 @@ static int act(const struct arguments *arguments)
 
 int command_policy(int argc, char **argv)
 {
+    /* Every subcommand has the same arguments, and flags that do not concern it are refused. */
     static const struct {
         const char *name;
         int (*run)(const struct arguments *arguments);

@@ -11,11 +11,13 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 
+/* More than the file of an evaluator has; a larger one is refused. */
 #define EVALUATION_BYTES_MAX (64u << 20)
 
 /* How the policy chooses actions (docs/policies.md). */
 static void print_acting(const struct policy_info *info, FILE *out)
 {
+    /* A Gaussian policy needs no critic; all others draw candidates and let the critic choose. */
     fprintf(out, "  %-15s ", "acts by");
     if (strcmp(info->acting, POLICY_ACT_GAUSSIAN) == 0) {
         fprintf(out, "mean, or sample clip(mean + std noise)\n");
@@ -31,16 +33,19 @@ static void print_acting(const struct policy_info *info, FILE *out)
 /* Sizes of each network in the package: inputs, widths, outputs. */
 static void print_networks(const struct policy *policy, FILE *out)
 {
+    /* Which networks a package has depends on its algorithm; the others are skipped. */
     static const char *const names[] = {"policy", "critic", "perturb"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         struct network net;
         if (!policy_network(policy, names[i], &net)) {
             continue;
         }
+        /* The weights and biases of all layers. */
         size_t parameters = 0;
         for (int k = 0; k < net.shape->n_tensors; k++) {
             parameters += net.shape->tensors[k].size;
         }
+        /* The widths, from the input to the output. */
         fprintf(out, "  %-15s %d ->", names[i], net.shape->I);
         for (int l = 0; l < net.shape->n_layers; l++) {
             fprintf(out, " %d", net.shape->widths[l]);
@@ -55,12 +60,14 @@ static void print_normalizer(const struct policy *policy, FILE *out)
     const struct normalizer normalizer = policy_normalizer(policy);
     size_t constant = 0;
     float least = INFINITY, most = 0.0f;
+    /* The scale is 1 / std, and 0 for a dimension that was constant in the logs. */
     for (size_t i = 0; i < normalizer.O; i++) {
         const float scale = normalizer.scale[i];
         constant += scale == 0.0f;
         least = scale != 0.0f && scale < least ? scale : least;
         most = scale > most ? scale : most;
     }
+    /* All scales are 0 where the policy does not normalize. */
     if (normalizer.O == constant) {
         fprintf(out, "  %-15s no\n", "normalized");
     } else {
@@ -72,6 +79,7 @@ static void print_normalizer(const struct policy *policy, FILE *out)
 /* Names and units: which elements of the observation are what, and the limits of actions. */
 static void print_signature(const struct signature *signature, FILE *out)
 {
+    /* Slices of the observation lie one after another; shown is where each begins and ends. */
     uint32_t begin = 0;
     fprintf(out, "  %-15s %u:", "observation", signature_observation(signature));
     for (uint32_t i = 0; i < signature->n_slices; i++) {
@@ -79,16 +87,19 @@ static void print_signature(const struct signature *signature, FILE *out)
         fprintf(out, "%s %s %u..%u", i > 0 ? "," : "", slice->name, begin, begin + slice->size - 1);
         begin += slice->size;
     }
+    /* The limits in the units of the logs, one pair for each action. */
     fprintf(out, "\n  %-15s %u: limits", "action", signature->A);
     for (uint32_t i = 0; i < signature->A; i++) {
         fprintf(out, "%s %g..%g", i > 0 ? "," : "", (double)signature->action_min[i],
                 (double)signature->action_max[i]);
     }
+    /* One task for each reward, in the order of their numbers. */
     fprintf(out, "\n  %-15s", "tasks");
     for (uint32_t k = 0; k < signature->K; k++) {
         fprintf(out, "%s %s", k > 0 ? "," : "", signature->rewards[k]);
     }
     fputc('\n', out);
+    /* Logs without a time column have no control period. */
     if (signature->control_period_s > 0) {
         fprintf(out, "  %-15s %g s\n", "control period", signature->control_period_s);
     }
@@ -100,6 +111,8 @@ static void print_evaluation(const cJSON *evaluation, uint64_t learner_step, FIL
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(evaluation, "learner_step");
     const cJSON *mean = cJSON_GetObjectItemCaseSensitive(evaluation, "return_mean");
     const cJSON *episodes = cJSON_GetObjectItemCaseSensitive(evaluation, "episodes");
+    /* The file describes the policies of the run's end; a package of another step was replaced
+     * since. */
     if (cJSON_IsNumber(step) && cJSON_IsNumber(mean) && cJSON_IsNumber(episodes) &&
         (uint64_t)step->valuedouble == learner_step) {
         fprintf(out, "  %-15s %.2f, mean of %.0f fresh episodes\n", "return", mean->valuedouble,
@@ -111,11 +124,13 @@ static void print_evaluation(const cJSON *evaluation, uint64_t learner_step, FIL
 static status print_returns(const struct policy *policy, const struct policy_location *location,
                             FILE *out, struct err *err)
 {
+    /* The package itself carries the return at which it was kept. */
     const char *kept = policy_note(policy, "evaluated/return_mean");
     if (kept != NULL) {
         fprintf(out, "  %-15s %.2f, as evaluated while the run went on\n", "return",
                 strtod(kept, NULL));
     }
+    /* A package outside a run has nothing else. */
     if (location->run_dir[0] == 0) {
         return STATUS_OK;
     }
@@ -126,6 +141,7 @@ static status print_returns(const struct policy *policy, const struct policy_loc
     if (s == STATUS_NOT_FOUND) {
         return STATUS_OK; /* the run has not ended */
     }
+    /* The file has one part for the best policy and one for the last. */
     if (s == STATUS_OK) {
         const bool last = strstr(location->path, "/policy_last.") != NULL;
         print_evaluation(last ? cJSON_GetObjectItemCaseSensitive(evaluation, "last") : evaluation,

@@ -30,6 +30,7 @@ static void name_of(char name[POLICY_LOCATION_NAME_SIZE], const char *path, bool
 {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') {
+        /* A path may end with slashes, as shells complete it. */
         end--;
     }
     size_t begin = end;
@@ -64,6 +65,7 @@ static status read_experiment(char run_dir[POLICY_LOCATION_PATH_SIZE], const cha
     struct config_section section = experiment_section(experiment);
     char program[] = "hindcast", flag[POLICY_LOCATION_PATH_SIZE + 16];
     snprintf(flag, sizeof flag, "--config=%s", path);
+    /* The loader of all programs reads the file, as if it were called with --config=FILE. */
     char *arguments[] = {program, flag, NULL};
     bool done = false;
     status s = config_load(&section, 1, "hindcast policy", 2, arguments, &done, err);
@@ -79,6 +81,7 @@ static status read_experiment(char run_dir[POLICY_LOCATION_PATH_SIZE], const cha
 static status tell_missing(const struct policy_location *location, const char *file,
                            struct err *err)
 {
+    /* With up.seeds each seed has a run of its own below the folder. */
     char pattern[POLICY_LOCATION_PATH_SIZE + 64];
     snprintf(pattern, sizeof pattern, "%s/seed-*/%s", location->run_dir, file);
     glob_t seeds = {0};
@@ -86,6 +89,7 @@ static status tell_missing(const struct policy_location *location, const char *f
     if (has_seeds) {
         err_set(err, STATUS_NOT_FOUND, "%s: a run for each seed: name one, as %s",
                 location->run_dir, seeds.gl_pathv[0]);
+        /* Otherwise the message says when and by whom the file is written. */
     } else {
         err_set(err, STATUS_NOT_FOUND,
                 "%s: no %s: an evaluator keeps the best policy there, and the last when the run "
@@ -108,6 +112,8 @@ static bool is_there(struct policy_location *location, const char *file)
 /* What evaluators keep; a run without one has what the learner left, which is its last. */
 static status find_in_run(struct policy_location *location, const char *version, struct err *err)
 {
+    /* Without --version: the best of the run, or what the learner left; with it, exactly that
+     * one. */
     const bool last = version != NULL && strcmp(version, "last") == 0;
     const bool best = version != NULL && !last;
     const char *file = last ? "policy_last.safetensors" : "policy.safetensors";
@@ -129,6 +135,7 @@ status policy_location_find(struct policy_location *out, const char *text, const
         return err_set(err, STATUS_NOT_FOUND,
                        "%s: expected a run folder, an experiment file or a policy file", text);
     }
+    /* Only the kind of a path says what it is; its content is read later. */
     /* A folder is a run, a .yaml file names one, anything else is a package. */
     status s = copy_path(location.path, text, err);
     if (s == STATUS_OK && S_ISDIR(there.st_mode)) {

@@ -4,8 +4,11 @@
 
 #include "common/base/clock.h"
 
-#define FIRST_DELAY_NS    (NS_PER_S / 2)
-#define LAST_DELAY_NS     (10 * NS_PER_S)
+/* The first delay gives a port or a lock time to become free. */
+#define FIRST_DELAY_NS (NS_PER_S / 2)
+/* No delay is longer, so that a run goes on soon after its fault is over. */
+#define LAST_DELAY_NS (10 * NS_PER_S)
+/* A process that ran for so long was healthy, and its earlier crashes no longer count. */
 #define FORGIVEN_AFTER_NS (60 * NS_PER_S)
 
 void restart_init(struct restart *restart, unsigned max_crashes)

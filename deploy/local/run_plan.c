@@ -16,12 +16,14 @@
 #include "common/base/memory.h"
 #include "common/trajectory/signature.h"
 
+/* Arguments of one process that make_arguments() makes itself, at most. */
 #define MADE_MAX           8
 #define ARGUMENTS_MAX      (RUN_PLAN_FLAGS_MAX + MADE_MAX + 1)
 #define ARGUMENT_SIZE      1100
 #define RUN_PLAN_ROLE_MAX  16u        /* processes of a role, see up_table */
 #define SIGNATURE_TEXT_MAX (1u << 20) /* bytes of what --check prints */
 
+/* One line of up_table: the field's name is the option's name. */
 #define OPTION(field, kind, value, low, high, text)                                                \
     {                                                                                              \
         .name = #field, .type = kind, .offset = offsetof(struct up_options, field), .unit = "",    \
@@ -77,6 +79,7 @@ static const struct role {
 /* How many of this role the section `up` asks for. */
 static int role_count(const struct run_plan *plan, const struct role *role)
 {
+    /* Each count is an int64_t of struct up_options, found by its offset. */
     int64_t count;
     memcpy(&count, (const char *)plan->up + role->count, sizeof count);
     return (int)count;
@@ -121,6 +124,8 @@ static bool flag_concerns(const char *flag, const struct role *role)
             (n == strlen("experiment") && strncmp(section, "experiment", n) == 0));
 }
 
+/* The arguments of one process. `list` points into `made` and to the user's flags, so this struct
+ * must outlive its use and must not be copied. */
 struct arguments {
     char made[MADE_MAX][ARGUMENT_SIZE]; /* those that are not the user's own */
     size_t n_made;
@@ -175,19 +180,24 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
     if (strcmp(role->name, "learner") == 0 && plan->up->evaluators > 0) {
         add_argument(arguments, "--learner.followers=%lld", (long long)plan->up->evaluators);
     }
+    /* The user's flags come after the file, which they override. */
     for (size_t i = 0; i < plan->n_flags; i++) {
         if (flag_concerns(plan->flags[i], role)) {
             arguments->list[arguments->n++] = (char *)plan->flags[i];
         }
     }
+    /* What `up` decides comes last and therefore wins. The run folder is the seed's own with
+     * up.seeds. */
     add_argument(arguments, "--experiment.run_dir=%s", plan->experiment->run_dir);
     add_argument(arguments, "--experiment.seed=%lld", (long long)plan->experiment->seed);
+    /* A fixed port can serve one process only; each gets a port derived from it. */
     size_t host_size;
     unsigned first;
     if (fixed_admin_port(plan, &host_size, &first)) {
         add_argument(arguments, "--experiment.admin=%.*s:%u", (int)host_size,
                      plan->experiment->admin, admin_port(role, index, first));
     }
+    /* Several processes of one role share the work and must know their place among them. */
     if (count > 1) {
         add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "rank" : "index", index);
         add_argument(arguments, "--%s.%s=%d", role->name, role->group ? "ranks" : "count", count);
@@ -198,6 +208,7 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
  * status; -1 where it cannot be started. */
 static int run_and_read(char *const *argv, char *said, size_t size)
 {
+    /* The child's stdout is a pipe; its stderr stays ours, so that the user sees its complaints. */
     int ends[2];
     if (pipe(ends) != 0) {
         return -1;
@@ -229,12 +240,15 @@ static int run_and_read(char *const *argv, char *said, size_t size)
 static status check_role(const struct run_plan *plan, const struct role *role,
                          struct signature *signature, bool *told, struct err *err)
 {
+    /* Arguments are the same as in the run itself: what passes the check is what will be
+     * started. */
     char path[PATH_MAX];
     status s = find_binary(role, path, err);
     if (s != STATUS_OK) {
         return s;
     }
     struct arguments arguments;
+    /* They are followed by the flag that makes the program stop after its checks. */
     make_arguments(plan, role, 0, role_count(plan, role), &arguments);
     char *argv[ARGUMENTS_MAX + 2] = {path};
     size_t n = 1;
@@ -244,14 +258,18 @@ static status check_role(const struct run_plan *plan, const struct role *role,
     argv[n++] = (char *)"--experiment.check=true";
     argv[n] = NULL;
 
+    /* Static: 1 MiB is much for the stack, and checks run one after another. */
     static char said[SIGNATURE_TEXT_MAX];
     const int result = run_and_read(argv, said, sizeof said);
     if (result == -1) {
         return err_set(err, STATUS_IO, "%s: cannot be started", path);
     }
+    /* The program has told the reason on stderr already. */
     if (!WIFEXITED(result) || WEXITSTATUS(result) != 0) {
         return err_set(err, STATUS_INVALID, "%s refuses its configuration (see above)", role->name);
     }
+    /* Only programs that read logs or act in an environment print a signature, behind a fixed
+     * word. */
     const char *json = strstr(said, SIGNATURE_TOLD);
     *told = json != NULL;
     return *told ? signature_from_json(signature, json + strlen(SIGNATURE_TOLD), err) : STATUS_OK;
@@ -266,6 +284,7 @@ static status compare_signatures(const struct signature *logs, const struct sign
     if (want == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "signature");
     }
+    /* With K = 0 rewards of the logs are required of nobody. */
     *want = *logs;
     want->K = 0;
     struct err why;
@@ -274,6 +293,7 @@ static status compare_signatures(const struct signature *logs, const struct sign
     if (s == STATUS_OK) {
         return s;
     }
+    /* signature_match() speaks of here and there; the message says what these are. */
     return err_set(
         err, s,
         "experiment.environment %s does not fit the logs: %s (here: the environment, there: "
@@ -286,12 +306,14 @@ static status compare_signatures(const struct signature *logs, const struct sign
 static status check_admin_port(const char *address, size_t host_size, unsigned port,
                                struct err *err)
 {
+    /* The first port plus the offset of a role may exceed what TCP has. */
     char host[256], service[16];
     if (port > 65535) {
         return err_set(err, STATUS_INVALID,
                        "experiment.admin %s: ports up to %u are needed, one for each process",
                        address, port);
     }
+    /* getaddrinfo() wants an IPv6 host without its brackets. */
     const bool brackets = address[0] == '[' && host_size > 2;
     snprintf(host, sizeof host, "%.*s", (int)host_size - (brackets ? 2 : 0), address + brackets);
     snprintf(service, sizeof service, "%u", port);
@@ -301,6 +323,7 @@ static status check_admin_port(const char *address, size_t host_size, unsigned p
     if (code != 0) {
         return err_set(err, STATUS_INVALID, "experiment.admin %s: %s", address, gai_strerror(code));
     }
+    /* With SO_REUSEADDR the port of a run that has just ended counts as free. */
     status s = STATUS_OK;
     const int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int on = 1;
@@ -315,6 +338,8 @@ static status check_admin_port(const char *address, size_t host_size, unsigned p
     return s;
 }
 
+/* Checks the port of each process that will run. Another program may still take one later; then
+ * that process says so itself. */
 static status check_admin_ports(const struct run_plan *plan, struct err *err)
 {
     size_t host_size;
@@ -331,8 +356,10 @@ static status check_admin_ports(const struct run_plan *plan, struct err *err)
 
 status run_plan_check(const struct run_plan *plan, struct err *err)
 {
+    /* Static, since a signature is large. */
     static struct signature logs, environment;
     bool have_logs = false, have_environment = false;
+    /* Every program checks its own part of the configuration. */
     for (size_t i = 0; i < N_ROLES; i++) {
         if (role_count(plan, &roles[i]) == 0) {
             continue;
@@ -343,9 +370,12 @@ status run_plan_check(const struct run_plan *plan, struct err *err)
         if (s != STATUS_OK) {
             return s;
         }
+        /* Several roles act: the last one that tells its environment's signature counts, and all
+         * have the same environment. */
         have_logs = have_logs || (told && roles[i].logs);
         have_environment = have_environment || (told && roles[i].acts);
     }
+    /* Only here are both signatures known: processes see one of them each. */
     status s = STATUS_OK;
     if (have_logs && have_environment) {
         s = compare_signatures(&logs, &environment, plan, err);
@@ -358,6 +388,8 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
     for (size_t i = 0; i < N_ROLES; i++) {
         const struct role *role = &roles[i];
         int count = role_count(plan, role);
+        /* The supervisor copies what it is given, so that path and arguments may live on the
+         * stack. */
         for (int index = 0; index < count; index++) {
             char path[PATH_MAX];
             status s = find_binary(role, path, err);

@@ -9,6 +9,7 @@
 
 #include "common/base/clock.h"
 
+/* Logs of batch systems should not fill with progress. */
 #define PLAIN_PERIOD_NS (15 * NS_PER_S)
 #define BAR_CELLS       16
 
@@ -38,6 +39,7 @@ static int terminal_width(FILE *out)
 /* "====----" for a fraction in 0..1, blanks where the work has no end. */
 static void format_bar(char bar[BAR_CELLS + 1], double fraction)
 {
+    /* A negative fraction stands for work without an end, and leaves all cells blank. */
     int full = fraction < 0 ? 0 : (int)(fraction * BAR_CELLS + 0.5);
     for (int i = 0; i < BAR_CELLS; i++) {
         bar[i] = fraction < 0 ? ' ' : i < full ? '=' : '-';
@@ -53,16 +55,19 @@ static void draw_line(struct screen *screen, const struct child_view *view, int 
     char bar[BAR_CELLS + 1];
     format_bar(bar, view->fraction);
     const char *word = state_words[view->state];
+    /* A process that was restarted says how often, since that may explain its slowness. */
     char again[32] = "";
     if (view->starts > 1) {
         snprintf(again, sizeof again, " (start %u)", view->starts);
     }
+    /* Erases the line first: the new text may be shorter than the old one. */
     snprintf(line, sizeof line, "%-14s %-7s [%s] %s%s", view->label, word, bar, view->text, again);
     fprintf(screen->out, "\r\033[K%.*s\n", width - 1, line);
 }
 
 void screen_draw(struct screen *screen, const struct child_view *views, size_t n, uint64_t now_ns)
 {
+    /* Time since the start of this `up`, not since the start of the run. */
     unsigned seconds = (unsigned)((now_ns - screen->started_ns) / NS_PER_S);
     if (screen->terminal) {
         int width = terminal_width(screen->out);

@@ -9,18 +9,23 @@
 #include "deploy/local/commands.h"
 #include "deploy/local/peek.h"
 
+/* The answers of all processes come one after another, so one that hangs must not take long. */
 #define PEEK_TIMEOUT_MS 1000
 
+/* Each process writes its admin address to RUN_DIR/LABEL.admin. */
 static int is_address_file(const struct dirent *entry)
 {
     size_t n = strlen(entry->d_name);
     return n > 6 && strcmp(entry->d_name + n - 6, ".admin") == 0;
 }
 
+/* One line for the process that wrote `file`. What does not answer is "silent" (it is stopped or
+ * too busy) or "gone" (nobody listens at its address). */
 static void show(const char *run_dir, const char *file)
 {
     char path[1300];
     snprintf(path, sizeof path, "%.1000s/%.256s", run_dir, file);
+    /* The label is the file's name without its suffix. */
     int n = (int)(strlen(file) - strlen(".admin"));
     cJSON *json;
     struct err err;
@@ -29,6 +34,7 @@ static void show(const char *run_dir, const char *file)
         printf("%-16.*s %-9s %s\n", n, file, s == STATUS_TIMEOUT ? "silent" : "gone", err.text);
         return;
     }
+    /* Its own words; without a state it counts as running. */
     const cJSON *text = cJSON_GetObjectItem(json, "text");
     const cJSON *state = cJSON_GetObjectItem(json, "state");
     printf("%-16.*s %-9s %s\n", n, file, cJSON_IsString(state) ? state->valuestring : "running",
@@ -36,6 +42,7 @@ static void show(const char *run_dir, const char *file)
     cJSON_Delete(json);
 }
 
+/* Shows the processes in the order of their names. 1 where there is no such folder. */
 static int show_run(const char *run_dir)
 {
     struct dirent **files;

@@ -1,3 +1,8 @@
+/* Some episodes of several datasets, as one new dataset with returns.csv.
+ *
+ * Episodes are read one at a time, in the order of the sources. Those that are kept wait, with
+ * their rows, until they fill a shard; so memory is bounded by one shard. returns.csv has a line
+ * for every good episode, kept or not, and is written last: a folder with it is complete. */
 #include "deploy/local/subsample.h"
 #include "common/trajectory/dataset_writer.h"
 #include "common/trajectory/shard_reader.h"
@@ -16,6 +21,8 @@
 #define SHARD_EPISODES_MAX 4096
 #define COMPRESSION        6 /* deflate: a dataset is kept for long and read once a run */
 
+/* All state of one call. `seen` counts the good episodes of the current source, the other two
+ * counters those of all sources. */
 struct subsampling {
     const struct subsample_options *options;
     FILE *out;
@@ -51,6 +58,7 @@ static status take_episode(struct subsampling *subsampling, const char *source, 
     /* The first of each run of `every` episodes of this source. */
     bool keep = subsampling->seen % subsampling->options->every == 0;
     subsampling->seen++;
+    /* Every good episode has its line, so that the subset can be compared with the whole. */
     text_format(&subsampling->csv, "%s,%llu,%d", source, (unsigned long long)episode_i, keep);
     for (uint32_t k = 0; k < subsampling->signature.K; k++) {
         text_format(&subsampling->csv, ",%.6g",
@@ -79,11 +87,14 @@ static status take_episode(struct subsampling *subsampling, const char *source, 
 static status take_shard(struct subsampling *subsampling, const struct dataset *dataset,
                          size_t shard_i, const char *source, uint64_t *episode_i, struct err *err)
 {
+    /* A shard that cannot be opened is an error of the whole dataset, not one bad episode. */
     struct shard_reader *reader;
     status s = shard_reader_open(&reader, dataset, shard_i, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* One episode's memory serves all reads; take_episode() leaves it empty where it keeps the
+     * rows. */
     struct episode episode;
     episode_init(&episode, signature_width(&subsampling->signature));
     for (uint64_t i = 0; s == STATUS_OK && i < shard_reader_episodes(reader); i++, ++*episode_i) {
@@ -107,6 +118,8 @@ static status take_shard(struct subsampling *subsampling, const struct dataset *
 /* The name by which returns.csv knows a source: its path without what all would share. */
 static const char *short_name(const char *path)
 {
+    /* The last two parts: a run's folder and the name of its logs tell sources apart, and the rest
+     * would make the file depend on where they lie. */
     size_t n = strlen(path);
     while (n > 0 && path[n - 1] == '/') {
         n--;
@@ -130,10 +143,13 @@ static status take_source(struct subsampling *subsampling, const char *folder, s
     if (s != STATUS_OK) {
         return s;
     }
+    /* Rows of another layout would be read as wrong numbers. */
     s = signature_same(&subsampling->signature, dataset_signature(dataset), err);
     if (s != STATUS_OK) {
         s = err_context(err, s, "%s", folder);
     }
+    /* Every source starts its count anew, so that adding one does not change what is taken of
+     * others. */
     uint64_t episode_i = 0;
     subsampling->seen = 0;
     for (size_t i = 0; s == STATUS_OK && i < dataset_n_shards(dataset); i++) {
@@ -152,6 +168,7 @@ static status open_writer(struct subsampling *subsampling, const char *first_sou
     if (access(metadata, F_OK) == 0) {
         return err_set(err, STATUS_EXISTS, "%s: holds a dataset already", subsampling->options->to);
     }
+    /* The new dataset has the signature of the first source; the others are held against it. */
     struct dataset *dataset;
     status s = dataset_open(&dataset, first_source, err);
     if (s != STATUS_OK) {
@@ -159,6 +176,7 @@ static status open_writer(struct subsampling *subsampling, const char *first_sou
     }
     subsampling->signature = *dataset_signature(dataset);
     dataset_close(dataset);
+    /* The metadata tell how the dataset came about. */
     char made_by[128];
     snprintf(made_by, sizeof made_by,
              "{\"program\": \"hindcast dataset subsample\", \"every\": %llu}",
@@ -173,6 +191,7 @@ static status write_returns(struct subsampling *subsampling, struct err *err)
     char path[1200];
     size_t size = 0;
     snprintf(path, sizeof path, "%.1100s/returns.csv", subsampling->options->to);
+    /* Also tells whether memory ran out while the lines were added. */
     char *csv = text_take(&subsampling->csv, &size);
     if (!csv) {
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
@@ -197,6 +216,7 @@ status subsample_datasets(const struct subsample_options *options, const char *c
     subsampling->out = out;
     status s = open_writer(subsampling, sources[0], err);
     if (s == STATUS_OK) {
+        /* The header names a column for each reward of the signature. */
         text_format(&subsampling->csv, "source,episode,kept");
         for (uint32_t k = 0; k < subsampling->signature.K; k++) {
             text_format(&subsampling->csv, ",return_%s", subsampling->signature.rewards[k]);
@@ -208,6 +228,7 @@ status subsample_datasets(const struct subsample_options *options, const char *c
         s = take_source(subsampling, sources[i], err);
     }
     if (s == STATUS_OK) {
+        /* What is left after the last source, then the file that marks the dataset as complete. */
         s = write_shard(subsampling, err);
     }
     if (s == STATUS_OK) {
@@ -217,6 +238,7 @@ status subsample_datasets(const struct subsample_options *options, const char *c
         fprintf(out, "%s: %llu episodes kept, %llu bad ones left out\n", options->to,
                 (unsigned long long)subsampling->kept, (unsigned long long)subsampling->bad);
     }
+    /* After an error, episodes may still wait; they are not written. */
     dataset_writer_close(subsampling->writer);
     for (size_t i = 0; i < subsampling->n_waiting; i++) {
         episode_fini(subsampling->waiting[i]);

@@ -1,3 +1,9 @@
+/* RUN_DIR/summary.json and the table on stdout: what a run came to.
+ *
+ * Nothing is measured here. Each part comes from a file that one role left in the run's folder
+ * (restorer.json, evaluation.json, learner.jsonl); a run without that role has no such part. A file
+ * that is there but cannot be read is an error, since a summary with a gap would look like one of a
+ * run without that role. */
 #include "deploy/local/summary.h"
 
 #include <math.h>
@@ -12,9 +18,11 @@
 #include "common/base/memory.h"
 #include "common/trajectory/summary.h"
 
-#define PATH_SIZE      1200
+#define PATH_SIZE 1200
+/* More than any of the JSON files has; a larger one is refused. */
 #define FILE_MAX_BYTES (64u << 20)
 
+/* Paths of runs are shorter than 1100 bytes: the configuration limits them. */
 static void path_of(char path[PATH_SIZE], const char *run_dir, const char *name)
 {
     snprintf(path, PATH_SIZE, "%.1100s/%s", run_dir, name);
@@ -69,11 +77,13 @@ static status summarise(struct dataset_summary **logs, const cJSON *datasets, st
  * went through all logs in one go; else they are read again. */
 static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
 {
+    /* A run without restorers has no logs of its own. */
     cJSON *restorer;
     status s = read_part(&restorer, run_dir, "restorer.json", err);
     if (s != STATUS_OK || !restorer) {
         return s;
     }
+    /* `counted` points to the numbers, `read` owns them where they are made here. */
     struct dataset_summary *logs = NULL;
     cJSON *read = NULL;
     const cJSON *counted = restorer;
@@ -81,6 +91,7 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
         s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
         counted = read = s == STATUS_OK ? dataset_summary_json(logs) : NULL;
     }
+    /* The first task stands for the run in its curves, and so it does here. */
     const cJSON *returns = cJSON_GetObjectItemCaseSensitive(counted, "returns");
     const cJSON *first = returns ? returns->child : NULL;
     copy_number(summary, "logged_return_mean", first, "mean");
@@ -95,6 +106,7 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
 /* What the evaluator measured afresh. */
 static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
 {
+    /* A run without evaluators has no measured policy. */
     cJSON *evaluation;
     status s = read_part(&evaluation, run_dir, "evaluation.json", err);
     if (s != STATUS_OK || !evaluation) {
@@ -103,6 +115,7 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
     copy_number(summary, "policy_return_mean", evaluation, "return_mean");
     copy_number(summary, "prior_return_mean", evaluation, "prior_return_mean");
     copy_number(summary, "policy_learner_step", evaluation, "learner_step");
+    /* The last policy tells how far learning came, and is written when the run ends. */
     const cJSON *last = cJSON_GetObjectItemCaseSensitive(evaluation, "last");
     copy_number(summary, "last_policy_return_mean", last, "return_mean");
     copy_number(summary, "learner_steps", last, "learner_step");
@@ -117,6 +130,7 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
 /* Keeps the first line shown that is JSON with step and learning_seconds. */
 static bool keep_report(void *arg, const char *line, size_t size, off_t offset)
 {
+    /* NULL stands for a line that could not be read; it is skipped like one that is no report. */
     (void)offset;
     cJSON **report = arg;
     cJSON *json = line != NULL ? cJSON_ParseWithLength(line, size) : NULL;
@@ -133,6 +147,7 @@ static bool keep_report(void *arg, const char *line, size_t size, off_t offset)
  * some steps after it. The file grows with the run, without a limit, so it is read from its end. */
 static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
 {
+    /* The last line may be cut by a crash, so the search goes on to the first sound one. */
     char path[PATH_SIZE];
     path_of(path, run_dir, "learner.jsonl");
     cJSON *line = NULL;
@@ -141,9 +156,11 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
     if (s != STATUS_OK) {
         return s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
+    /* Both are NULL where the search found no line, and the file may then only be empty. */
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(line, "step");
     const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(line, "learning_seconds");
     if (cJSON_IsNumber(step) && cJSON_IsNumber(seconds)) {
+        /* A report and the last policy may be of different steps; the later one is right. */
         cJSON *steps = cJSON_GetObjectItemCaseSensitive(summary, "learner_steps");
         if (!steps) {
             cJSON_AddNumberToObject(summary, "learner_steps", step->valuedouble);
@@ -161,6 +178,7 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
     return s;
 }
 
+/* Prints the summary for people: whole numbers without decimals, others with two. */
 static void print_table(const cJSON *summary, const char *run_dir, FILE *out)
 {
     fprintf(out, "\n%s\n", run_dir);
@@ -184,10 +202,12 @@ status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct 
     if (!summary) {
         return err_set(err, STATUS_NO_MEMORY, "summary");
     }
+    /* Each part adds its keys; the order is that of the table. */
     status s = add_logs(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_policy(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_learner(summary, run_dir, err);
     cJSON_AddNumberToObject(summary, "wall_seconds", wall_seconds);
+    /* The file is written before the table, so that what is shown can be read again. */
     if (s == STATUS_OK) {
         char path[PATH_SIZE];
         path_of(path, run_dir, "summary.json");

@@ -30,6 +30,7 @@
 #define LOG_TAIL_BYTES  8192
 #define ADDRESS_SIZE    300
 
+/* One process of the run. The loop thread owns it all, but for `seen` while `peeking` is set. */
 struct child {
     struct supervisor *supervisor;
     char label[64];
@@ -51,17 +52,20 @@ struct child {
      */
     uv_work_t peek;
     bool peeking;
+    /* Written on the pool's thread, and read by the loop thread only after peek_done(). */
     struct {
         bool ok;
         double fraction;
         char text[256];
         char address[ADDRESS_SIZE]; /* of its admin page; empty: none */
     } seen;
+    /* What is shown: the last answer, or the reason for which the process ended. */
     double fraction;
     char text[256];
     char address[ADDRESS_SIZE];
 };
 
+/* The whole run. `end` says how it will be reported once the loop has returned. */
 struct supervisor {
     struct supervisor_options options;
     char run_dir[PATH_SIZE];
@@ -71,6 +75,7 @@ struct supervisor {
     struct screen screen;
     struct child *children[SUPERVISOR_CHILDREN_MAX];
     size_t n_children;
+    /* Set once and never cleared: from then on nothing is started any more. */
     bool stopping;
     unsigned interrupts;
     enum supervisor_end end;
@@ -80,6 +85,7 @@ struct supervisor {
     char targets[TARGETS_SIZE]; /* what the file of scrape targets holds */
 };
 
+/* Does this process take part in that way? */
 static bool is(const struct child *child, enum child_flags flag)
 {
     return (child->flags & (unsigned)flag) != 0;
@@ -94,6 +100,7 @@ status supervisor_new(struct supervisor **supervisor, const struct supervisor_op
     if (!s) {
         return err_set(err, STATUS_NO_MEMORY, "supervisor");
     }
+    /* The paths are copied, since the caller's options may be gone when processes start. */
     s->options = *options;
     snprintf(s->run_dir, sizeof s->run_dir, "%s", options->run_dir);
     s->end = SUPERVISOR_OVER;
@@ -101,6 +108,7 @@ status supervisor_new(struct supervisor **supervisor, const struct supervisor_op
     return STATUS_OK;
 }
 
+/* Frees a process that is not running. Takes one whose making failed half-way. */
 static void child_free(struct child *child)
 {
     for (char **argument = child->argv; argument && *argument; argument++) {
@@ -149,15 +157,18 @@ status supervisor_add(struct supervisor *supervisor, const struct child_spec *sp
         return err_set(err, STATUS_FULL, "at most %d processes", SUPERVISOR_CHILDREN_MAX);
     }
     struct child *child = mem_new(sizeof *child);
+    /* copy_arguments() may fail after some of its copies; child_free() frees them. */
     if (!child || copy_arguments(child, spec->binary, spec->arguments) != STATUS_OK) {
         if (child) {
             child_free(child);
         }
         return err_set(err, STATUS_NO_MEMORY, "process %s", spec->role);
     }
+    /* Nothing is known of its progress until its first answer. */
     child->supervisor = supervisor;
     child->flags = spec->flags;
     child->fraction = -1;
+    /* The label names its files, too: it must be unique within the run. */
     if (spec->count > 1) {
         snprintf(child->label, sizeof child->label, "%s-%d", spec->role, spec->index);
     } else {
@@ -178,6 +189,7 @@ status supervisor_add(struct supervisor *supervisor, const struct child_spec *sp
  * process and module. The line ends at its newline. */
 static char *last_error(char *tail)
 {
+    /* Searches to the end: the last error is usually the one that ended the process. */
     char *found = NULL;
     for (char *at = tail; (at = strstr(at, " ERROR ")) != NULL; at += 7) {
         found = at + 7;
@@ -192,15 +204,18 @@ static char *last_error(char *tail)
 static void read_tail(const char *path, char *tail, size_t size)
 {
     tail[0] = '\0';
+    /* NOFOLLOW: the run's folder may be writable for others, and its log is never a link. */
     const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return;
     }
+    /* At most the last `size` - 1 bytes. */
     const off_t end = lseek(fd, 0, SEEK_END);
     const off_t most = (off_t)size - 1;
     const off_t from = end > most ? end - most : 0;
     const ssize_t n = pread(fd, tail, size - 1, from);
     close(fd);
+    /* A line that is cut at its beginning would be misread, so it is dropped. */
     tail[n > 0 ? n : 0] = '\0';
     char *line = from > 0 ? strchr(tail, '\n') : NULL;
     if (line != NULL) {
@@ -213,6 +228,7 @@ static void read_tail(const char *path, char *tail, size_t size)
 static void fail(struct supervisor *supervisor, const struct child *child, const char *why,
                  status code)
 {
+    /* The first process that fails is the cause; others often fail because it is gone. */
     if (supervisor->end == SUPERVISOR_FAILED) {
         return;
     }
@@ -221,6 +237,7 @@ static void fail(struct supervisor *supervisor, const struct child *child, const
     char tail[LOG_TAIL_BYTES + 1];
     read_tail(child->log_path, tail, sizeof tail);
     const char *error = last_error(tail);
+    /* `err` is one line for exit code and message, `reason` the longer text below it. */
     err_set(&supervisor->err, code, "%s %s; see %s", child->label, why, child->log_path);
     text_fini(&supervisor->reason);
     supervisor->reason = (struct text){0};
@@ -244,6 +261,7 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
         child->fraction = supervisor->stopping ? child->fraction : 1;
         return;
     }
+    /* Everything else is a failure, and `why` says it in words for the screen and the message. */
     char why[96];
     if (well) {
         snprintf(why, sizeof why, "left before the others"); /* a server that someone else ended */
@@ -253,6 +271,7 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
     } else {
         snprintf(why, sizeof why, "left with status %d", (int)exit_status);
     }
+    /* Its state for the screen, until the decision below sets another one. */
     child->state = CHILD_FAILED;
     snprintf(child->text, sizeof child->text, "%s", why);
     if (supervisor->stopping) {
@@ -263,6 +282,7 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
         fail(supervisor, child, why, STATUS_INVALID);
         return;
     }
+    /* A crash is answered by another start, after a delay and only so often in a row. */
     if (!restart_died(&child->restart, clock_now_ns(), &child->start_at_ns)) {
         fail(supervisor, child, why, STATUS_CLOSED);
         return;
@@ -271,6 +291,8 @@ static void on_child_exit(uv_process_t *process, int64_t exit_status, int signal
     screen_say(&supervisor->screen, "%s %s; starting it again", child->label, why);
 }
 
+/* Starts the process now. Where that is not possible the run fails: a missing binary or a full disk
+ * does not get better by repeating. */
 static void start(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
@@ -283,6 +305,7 @@ static void start(struct child *child)
         fail(supervisor, child, "cannot write its log", STATUS_IO);
         return;
     }
+    /* No stdin: a process of a run never asks its user. Both outputs go to the log. */
     uv_stdio_container_t stdio[3] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = log_fd},
@@ -299,9 +322,11 @@ static void start(struct child *child)
     /* A session of its own: the terminal's Ctrl-C reaches us alone, and we pass it on in order. */
     child->process.data = child;
     int code = uv_spawn(&supervisor->loop, &child->process, &options);
+    /* The child has its own copy of the descriptor. */
     close(log_fd);
     restart_started(&child->restart, clock_now_ns());
     child->starts++;
+    /* libuv requires the handle to be closed even though no process came to be. */
     if (code != 0) {
         char why[128];
         snprintf(why, sizeof why, "cannot be started: %s: %s", child->binary, uv_strerror(code));
@@ -319,6 +344,7 @@ static void start(struct child *child)
 static void start_again(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
+    /* The goal process first: it should be there when the one that tells it asks around. */
     start(child);
     for (size_t i = 0; is(child, CHILD_GOAL) && i < supervisor->n_children; i++) {
         struct child *other = supervisor->children[i];
@@ -350,6 +376,7 @@ static void peek_work(uv_work_t *work)
 {
     struct child *child = work->data;
     cJSON *json;
+    /* The address may be there while the page does not answer, for example during the start. */
     if (peek_address(child->seen.address, sizeof child->seen.address, child->admin_path, NULL) !=
         STATUS_OK) {
         child->seen.address[0] = '\0';
@@ -359,6 +386,7 @@ static void peek_work(uv_work_t *work)
     if (!child->seen.ok) {
         return;
     }
+    /* Absent fields mean work without an end, and nothing to say. */
     const cJSON *fraction = cJSON_GetObjectItem(json, "fraction");
     const cJSON *text = cJSON_GetObjectItem(json, "text");
     child->seen.fraction = cJSON_IsNumber(fraction) ? fraction->valuedouble : -1;
@@ -372,9 +400,11 @@ static void peek_done(uv_work_t *work, int cancelled)
 {
     struct child *child = work->data;
     child->peeking = false;
+    /* The address counts even where the page did not answer: the scrape list must not flicker. */
     if (!cancelled) {
         memcpy(child->address, child->seen.address, sizeof child->address);
     }
+    /* An answer that arrives after the end would overwrite the reason for it. */
     if (!cancelled && child->seen.ok && child->state == CHILD_RUNNING) {
         child->fraction = child->seen.fraction;
         memcpy(child->text, child->seen.text, sizeof child->text);
@@ -385,6 +415,7 @@ static void peek_done(uv_work_t *work, int cancelled)
  * that runs, with its role and index. Written when it changes. */
 static void write_targets(struct supervisor *supervisor)
 {
+    /* Static, as it is large; only the loop thread comes here. */
     static char text[TARGETS_SIZE];
     size_t used = (size_t)snprintf(text, sizeof text, "[");
     for (size_t i = 0; i < supervisor->n_children; i++) {
@@ -392,15 +423,18 @@ static void write_targets(struct supervisor *supervisor)
         if (child->state != CHILD_RUNNING || child->address[0] == '\0') {
             continue;
         }
+        /* One entry for each process whose address is known. */
         const int n = snprintf(text + used, sizeof text - used,
                                "%s\n  {\"targets\": [\"%s\"], \"labels\": {\"process\": \"%s\"}}",
                                used > 1 ? "," : "", child->address, child->label);
+        /* Four bytes are left for the end of the list, so that the file is always JSON. */
         if (n < 0 || used + (size_t)n + 4 > sizeof text) {
             break;
         }
         used += (size_t)n;
     }
     used += (size_t)snprintf(text + used, sizeof text - used, "\n]\n");
+    /* Unchanged: Prometheus watches the file and would read it again for nothing. */
     if (strcmp(text, supervisor->targets) == 0) {
         return;
     }
@@ -421,7 +455,9 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
         return;
     }
     supervisor->next_peek_ns = now_ns + PEEK_PERIOD_NS;
+    /* The targets come from the answers of the last look. */
     write_targets(supervisor);
+    /* At most one request for each process is under way: a slow one must not fill the pool. */
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
         if (child->state == CHILD_RUNNING && !child->peeking) {
@@ -430,6 +466,7 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
                 uv_queue_work(&supervisor->loop, &child->peek, peek_work, peek_done) == 0;
         }
     }
+    /* The screen gets copies of the answers that are known by now. */
     struct child_view views[SUPERVISOR_CHILDREN_MAX];
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
@@ -444,6 +481,7 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
 
 /* ---- The run ---- */
 
+/* Running servers (`last`) or other running processes. */
 static size_t count_running(const struct supervisor *supervisor, bool last)
 {
     size_t n = 0;
@@ -471,11 +509,13 @@ static void on_tick(uv_timer_t *timer)
 {
     struct supervisor *supervisor = timer->data;
     uint64_t now_ns = clock_now_ns();
+    /* From here on, processes are ended and none is started. */
     if (!supervisor->stopping && goals_reached(supervisor)) {
         supervisor->stopping = true;
     }
     /* Servers are ended only when nobody needs them any more. */
     bool others_gone = count_running(supervisor, false) == 0;
+    /* Starts processes whose delay is over, and ends those whose time has come. */
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
         if (!supervisor->stopping && child->state == CHILD_WAITING &&
@@ -495,6 +535,7 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
+/* SIGINT and SIGTERM, on the loop thread: libuv turns them into an event. */
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct supervisor *supervisor = handle->data;
@@ -522,18 +563,23 @@ const char *supervisor_reason(struct supervisor *supervisor)
     return supervisor->reason.bytes != NULL ? supervisor->reason.bytes : "";
 }
 
+/* The caller has added all processes; the first tick, at once, starts them, as they are WAITING
+ * with start_at_ns 0. */
 enum supervisor_end supervisor_run(struct supervisor *supervisor, struct err *err)
 {
     screen_init(&supervisor->screen, stderr, clock_now_ns());
+    /* Handles live in the supervisor, which outlives the loop. */
     ASSERT(uv_loop_init(&supervisor->loop) == 0);
     uv_timer_init(&supervisor->loop, &supervisor->tick);
     uv_signal_init(&supervisor->loop, &supervisor->on_int);
     uv_signal_init(&supervisor->loop, &supervisor->on_term);
     supervisor->tick.data = supervisor->on_int.data = supervisor->on_term.data = supervisor;
+    /* The first tick comes without a delay. */
     uv_timer_start(&supervisor->tick, on_tick, 0, TICK_MS);
     uv_signal_start(&supervisor->on_int, on_signal, SIGINT);
     uv_signal_start(&supervisor->on_term, on_signal, SIGTERM);
     uv_run(&supervisor->loop, UV_RUN_DEFAULT);
+    /* Fails where a handle is still open, which would be a mistake of ours. */
     ASSERT(uv_loop_close(&supervisor->loop) == 0);
     if (supervisor->end == SUPERVISOR_FAILED && err) {
         *err = supervisor->err;

@@ -34,6 +34,7 @@ static status read_experiment(int argc, char **argv, struct experiment *experime
                               struct up_options *up, struct run_plan *plan, struct err *err)
 {
     struct config_section sections[] = {experiment_section(experiment), up_section(up)};
+    /* The arguments of our own loader: argv[0], the file, and flags of our two sections. */
     char config_flag[1100];
     char *own[RUN_PLAN_FLAGS_MAX + 3] = {argv[0], config_flag};
     int n_own = 2;
@@ -60,6 +61,7 @@ static status read_experiment(int argc, char **argv, struct experiment *experime
             own[n_own++] = argv[i];
         }
     }
+    /* The loader knows these two sections only and ignores others in the file. */
     bool done = false;
     status s = config_load(sections, 2, "hindcast up", n_own, own, &done, err);
     if (s == STATUS_OK) {
@@ -92,6 +94,7 @@ static status add_seconds(const char *run_dir, double *seconds, struct err *err)
         }
         *seconds += before;
     }
+    /* With a line end, which tells a whole file from one that was cut. */
     const int length = snprintf(text, sizeof text, "%.3f\n", *seconds);
     return file_replace(path, &(struct file_part){text, (size_t)length}, 1, err);
 }
@@ -125,12 +128,14 @@ static status remove_tables(const struct experiment *experiment, struct err *err
 /* One run from its lock to its summary. Returns the exit status. */
 static int run_once(const struct run_plan *plan)
 {
+    /* A failure in any step below leaves its reason in `err`. */
     struct err err;
     struct supervisor_options options = {.run_dir = plan->experiment->run_dir,
                                          .max_crashes = (unsigned)plan->up->max_crashes,
                                          .stop_ms = (uint64_t)(plan->up->stop_seconds * 1000)};
     struct supervisor *supervisor = NULL;
     int lock = -1;
+    /* A lock file, which the kernel releases also when we are killed. */
     char lock_path[1200];
     snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
     enum supervisor_end end = SUPERVISOR_FAILED;
@@ -142,12 +147,15 @@ static int run_once(const struct run_plan *plan)
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
         run_plan_add(plan, supervisor, &err) == STATUS_OK) {
         end = supervisor_run(supervisor, &err);
+        /* The time of a run counts over all its starts; without it the summary is still of use. */
         double seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
         struct err why;
         if (add_seconds(options.run_dir, &seconds, &why) != STATUS_OK) {
             fprintf(stderr, "hindcast up: wall_seconds are those of this start alone: %s\n",
                     why.text);
         }
+        /* Only a run that has ended by itself has a summary; its presence tells run_seeds() to skip
+         * it. */
         if (end == SUPERVISOR_OVER &&
             summary_make(options.run_dir, seconds, stdout, &err) != STATUS_OK) {
             end = SUPERVISOR_FAILED;
@@ -157,10 +165,12 @@ static int run_once(const struct run_plan *plan)
         const char *reason = supervisor != NULL ? supervisor_reason(supervisor) : "";
         fprintf(stderr, "hindcast up: %s%s%s\n", err.text, reason[0] != '\0' ? "\n" : "", reason);
     }
+    /* The lock is given back last, when no process of the run is left. */
     supervisor_free(supervisor);
     if (lock >= 0) {
         close(lock);
     }
+    /* 130 is what shells report for a program that Ctrl-C ended. */
     return end == SUPERVISOR_OVER          ? 0
            : end == SUPERVISOR_INTERRUPTED ? 130
                                            : status_exit_code(err.code);
@@ -169,6 +179,7 @@ static int run_once(const struct run_plan *plan)
 /* One run after another; those that have their summary are not run again. */
 static int run_seeds(const struct run_plan *plan)
 {
+    /* Each seed is a run of its own, with its own folder, processes and summary. */
     for (size_t i = 0; i < plan->up->seeds.n; i++) {
         struct experiment experiment = *plan->experiment;
         struct run_plan one = *plan;
@@ -182,6 +193,7 @@ static int run_seeds(const struct run_plan *plan)
         }
         fprintf(stderr, "seed %lld (%zu of %zu) in %s\n", (long long)experiment.seed, i + 1,
                 plan->up->seeds.n, experiment.run_dir);
+        /* An interrupt, too, ends the whole series; the same command continues with this seed. */
         int result = run_once(&one);
         if (result != 0) {
             return result;
@@ -192,10 +204,12 @@ static int run_seeds(const struct run_plan *plan)
 
 int command_up(int argc, char **argv)
 {
+    /* The experiment comes first, so that flags without one are a mistake. */
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || argv[1][0] == '-') {
         fputs(usage, argc < 2 ? stderr : stdout);
         return argc < 2 || strcmp(argv[1], "--help") != 0 ? 2 : 0;
     }
+    /* Static: both are large, and the plan points to them until the end. */
     static struct experiment experiment;
     static struct up_options up;
     struct run_plan plan = {0};
@@ -209,6 +223,7 @@ int command_up(int argc, char **argv)
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
     setenv("HINDCAST_SUPERVISED", pid, 1); /* children end when we do */
 
+    /* Derived values (the run's folder, for one) are needed by the checks and by the run. */
     experiment_finish(&experiment);
     if (run_plan_check(&plan, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast up: %s\n", err.text);
