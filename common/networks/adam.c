@@ -11,6 +11,7 @@
 void adam_step(float *p, float *m, float *v, const float *g, size_t n, const struct adam *adam,
                uint64_t step, float scale)
 {
+    /* At step 0 both corrections would divide by zero. */
     ASSERT(step >= 1);
     const double t = (double)step;
     const struct kernels_adam with = {

@@ -60,6 +60,7 @@ void gaussian_backward(float *draw, size_t ld_draw, const struct gaussian_head *
 
 void gaussian_sample(float *a, const float *mean, const float *std, const float *z, int M, int A)
 {
+    /* All M samples are of the same mean(A) and std(A). */
     for (int j = 0; j < M; j++) {
         for (int i = 0; i < A; i++) {
             a[j * A + i] = mean[i] + std[i] * z[j * A + i];
@@ -100,6 +101,7 @@ double gaussian_log_tail(double u, double *hazard)
         *hazard = -u / series;
         return log_density + log(series / -u);
     }
+    /* Phi(u) by erfc, which keeps its relative precision in the tail. */
     const double mass = 0.5 * erfc(-u * M_SQRT1_2);
     *hazard = exp(log_density) / mass;
     return log(mass);

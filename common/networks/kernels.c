@@ -1,7 +1,11 @@
 /* Which implementation runs, and the calls that go through its table.
  *
  * The choice is made at the first call, from what the processor reports, and stays until
- * kernels_select. The functions here check what holds for every implementation and pass on. */
+ * kernels_select. The functions here check what holds for every implementation and pass on.
+ *
+ * Threads share only the pointer `in_use`. Calls in bf16 also assert that their thread has begun
+ * with the table in use: an instruction of a matrix unit that is not configured would end the
+ * program. */
 #include "common/networks/kernels.h"
 
 #include <cpuid.h>
@@ -12,6 +16,7 @@
 
 #include "common/networks/kernels_table.h"
 
+/* NULL until the first call. */
 static _Atomic(const struct kernels_table *) in_use;
 
 /* The table for which this thread has called kernels_thread_begin. */
@@ -40,8 +45,10 @@ static bool has_avx512(void)
  */
 static bool has_amx(void)
 {
+    /* Codes of Linux's arch_prctl, and bits of EDX in leaf 7 of CPUID. */
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
     enum { AMX_BF16 = 22, AMX_TILE = 24 };
+    /* CPUID says what the processor has, the system call whether this process may use it. */
     unsigned a, b, c, d;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || (d >> AMX_BF16 & 1u) == 0 ||
         (d >> AMX_TILE & 1u) == 0) {
@@ -53,6 +60,7 @@ static bool has_amx(void)
 /* Whether this processor can run the table's instructions. */
 static bool processor_has(const struct kernels_table *table)
 {
+    /* A table that mixes several sets of instructions needs all of them. */
     if (table == &kernels_amx) {
         return has_avx512() && __builtin_cpu_supports("avx512bf16") && has_amx();
     }
@@ -62,6 +70,7 @@ static bool processor_has(const struct kernels_table *table)
     if (table == &kernels_avx512) {
         return has_avx512();
     }
+    /* The emulation of tiles is built on the 256-bit registers. */
     if (table == &kernels_avx2 || table == &kernels_amx_emulated) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
@@ -91,6 +100,8 @@ static inline const struct kernels_table *table(void)
     }
     return now;
 }
+
+/* ---- The choice ---- */
 
 const char *kernels_name(void)
 {
@@ -154,7 +165,10 @@ void kernels_thread_end(void)
     begun = NULL;
 }
 
-/* The outputs of share i of n, in whole panels: first .. *end - 1. */
+/* ---- Layers in float ---- */
+
+/* The outputs of share i of n: first .. *end - 1. Shares are whole panels, so that no two threads
+ * write to the same panel. */
 static int share(int O, int i, int n, int *end)
 {
     ASSERT(i >= 0 && i < n);
@@ -211,6 +225,8 @@ void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *dof
                                 scale, R, H);
 }
 
+/* ---- Layers in bf16 ---- */
+
 bool kernels_bf16_native(void)
 {
     return table()->bf16_native;
@@ -238,6 +254,7 @@ size_t kernels_bf16_scratch(int I, int O)
 void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                         size_t ld_x, int R, float *scratch)
 {
+    /* Nothing is kept for a backward pass: no gradient goes through bf16. */
     ASSERT(begun == table());
     ASSERT(layer->activation == KERNELS_NORM_TANH && layer->normal == NULL);
     table()->bf16_first(y, ld_y, layer, x, ld_x, R, scratch);
@@ -246,11 +263,15 @@ void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *la
 void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                        const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
+    /* Later layers read all their inputs and start from a bias: sharing a state's part of a layer
+     * is for first layers only. */
     ASSERT(begun == table());
     ASSERT(layer->activation != KERNELS_NORM_TANH && layer->count == layer->I &&
            layer->ld_start == 0);
     table()->bf16_next(y, y_float, ld_y, layer, x, ld_x, R, scratch);
 }
+
+/* ---- Elementwise, Adam ---- */
 
 void kernels_exp(float *y, const float *x, size_t n)
 {

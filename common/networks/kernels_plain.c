@@ -1,7 +1,10 @@
 /* The kernels as one would write them down: documentation, and what the fast ones must agree with.
  *
  * One row at a time, sums in double, weights packed as they are. Nothing here is meant to be fast;
- * where a fast implementation and this file disagree, this file is right. */
+ * where a fast implementation and this file disagree, this file is right.
+ *
+ * The functions are the members of a kernels_table in its order; their contracts are in kernels.h.
+ * They keep no state, and a thread has nothing to begin. */
 #include <math.h>
 #include <string.h>
 
@@ -16,6 +19,7 @@ static size_t packed_size(int I, int O)
 static void pack(float *packed, const float *W, int I, int O, int first_o, int n_o)
 {
     (void)O;
+    /* Rows of W lie one after another, so that a range of outputs is one run of memory. */
     const size_t at = (size_t)first_o * (size_t)I;
     memcpy(packed + at, W + at, (size_t)n_o * (size_t)I * sizeof(float));
 }
@@ -31,6 +35,8 @@ static double elu(double x)
 static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
 {
     const int O = layer->O;
+    /* Mean and variance are over the row, not over the batch: rows do not see each other. Two
+     * passes, since a single sum of squares would cancel where the mean is large. */
     double mean = 0.0;
     for (int o = 0; o < O; o++) {
         mean += (double)y[o] / O;
@@ -39,7 +45,7 @@ static void norm_tanh_row(float *y, const struct kernels_layer *layer, int r)
     for (int o = 0; o < O; o++) {
         variance += ((double)y[o] - mean) * ((double)y[o] - mean) / O;
     }
-    /* Mean and variance are over the row, not over the batch: rows do not see each other. */
+    /* Normalize, scale, tanh; the normalized input is kept only for a backward pass. */
     const double inverse_std = 1.0 / sqrt(variance + (double)KERNELS_NORM_EPS);
     for (int o = 0; o < O; o++) {
         const double normal = ((double)y[o] - mean) * inverse_std;
@@ -59,6 +65,8 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
     for (int r = 0; r < R; r++) {
         const float *x_r = x + (size_t)r * ld_x;
         float *y_r = y + (size_t)r * ld_y;
+        /* Consecutive rows may share a start: a bias serves all rows, a state's part all its
+         * actions. */
         const float *start =
             layer->start + (layer->first_row + (size_t)r) / layer->rows_per_start * layer->ld_start;
         /* From the row's start, which is the bias or a share computed before. */
@@ -70,6 +78,7 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
             }
             y_r[o] = (float)(layer->activation == KERNELS_ELU ? elu(sum) : sum);
         }
+        /* The layer norm needs the whole row. */
         if (layer->activation == KERNELS_NORM_TANH) {
             norm_tanh_row(y_r, layer, r);
         }
@@ -113,6 +122,7 @@ static void linear_backward_weight(float *dW, float *db, const float *dy, size_t
     }
 }
 
+/* The derivative from the output: for x <= 0, elu'(x) = e^x = elu(x) + 1. */
 static void elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int R, int H)
 {
     for (int r = 0; r < R; r++) {
@@ -123,7 +133,8 @@ static void elu_backward(float *d, size_t ld_d, const float *h, size_t ld_h, int
     }
 }
 
-/* dz is the gradient by the tanh's argument, which is recomputed from y: tanh' = 1 - y^2. */
+/* dz is the gradient by the tanh's argument, which is recomputed from y: tanh' = 1 - y^2. Each row
+ * of d is replaced; dscale and doffset accumulate over rows. */
 static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doffset, const float *y,
                                size_t ld_y, const float *normal, size_t ld_normal,
                                const float *inverse_std, const float *scale, int R, int H)
@@ -142,7 +153,8 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
             mean += dz * (double)scale[i] / H;
             mean_normal += dz * (double)scale[i] * (double)normal_r[i] / H;
         }
-        /* Through the normalisation. */
+        /* Through the normalization: without the parts of the gradient along the constant and along
+         * the normalized row, to which the output is blind. */
         for (int i = 0; i < H; i++) {
             const double dz = (double)d_r[i] * (1.0 - (double)y_r[i] * (double)y_r[i]);
             d_r[i] = (float)((double)inverse_std[r] *
@@ -178,6 +190,7 @@ static void round_row(uint16_t *y, const float *row, int O)
     for (int o = 0; o < O; o++) {
         y[o] = kernels_bf16_of(row[o]);
     }
+    /* Fast kernels read bf16 in pairs, so that every implementation leaves a finite pad. */
     if (O % 2 == 1) {
         y[O] = 0;
     }
@@ -211,17 +224,20 @@ static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ker
         const uint16_t *x_r = x + (size_t)r * ld_x;
         for (int o = 0; o < layer->O; o++) {
             const uint16_t *w = layer->packed_bf16 + (size_t)o * (size_t)layer->I;
+            /* A product of two bf16 has no rounding error in double. */
             double sum = (double)layer->start[o];
             for (int i = 0; i < layer->I; i++) {
                 sum += (double)float_of(x_r[i]) * (double)float_of(w[i]);
             }
             const float result = (float)(layer->activation == KERNELS_ELU ? elu(sum) : sum);
+            /* Another layer in bf16 follows, or the heads, which read floats. */
             if (y != NULL) {
                 y[(size_t)r * ld_y + (size_t)o] = kernels_bf16_of(result);
             } else {
                 y_float[(size_t)r * ld_y + (size_t)o] = result;
             }
         }
+        /* The pad of an odd row, as in round_row. */
         if (y != NULL && layer->O % 2 == 1) {
             y[(size_t)r * ld_y + (size_t)layer->O] = 0;
         }
@@ -230,6 +246,7 @@ static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ker
 
 /* ---- Elementwise, Adam ---- */
 
+/* The limits are those of the fast exponentials: results are finite and not subnormal. */
 static void exp_n(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -285,6 +302,7 @@ const struct kernels_table kernels_plain = {
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
+    /* In elements a packed weight has the same size in both types. */
     .bf16_packed_size = packed_size,
     .bf16_pack = bf16_pack,
     .bf16_scratch = bf16_scratch,

@@ -2,7 +2,11 @@
  *
  * Two kinds of forward pass. `infer` keeps nothing: a tile of rows goes through all layers while it
  * is in the cache. `forward` goes through one layer after another for all rows and leaves on a tape
- * what `backward` needs. */
+ * what `backward` needs.
+ *
+ * The parameters of a network are one flat block of floats; the shape says where each tensor begins
+ * in it. The functions here keep no state of their own, so that any number of threads may run the
+ * same network, each with its own scratch or tape. */
 #include "common/networks/network.h"
 
 #include <math.h>
@@ -59,6 +63,7 @@ static size_t add_tensor(struct network_shape *shape, const char *name, int rows
  * begins on a cache line. */
 static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at)
 {
+    /* The weight [width, fan_in], then the bias. */
     char name[NETWORK_NAME_SIZE];
     const int width = shape->widths[l];
     shape->weight_at[l] = *at;
@@ -67,6 +72,7 @@ static void add_layer(struct network_shape *shape, int l, int fan_in, size_t *at
     shape->bias_at[l] = *at;
     snprintf(name, sizeof name, "layers/%d/bias", l);
     *at = round_up(add_tensor(shape, name, width, 0, *at), FLOATS_PER_LINE);
+    /* Only the first layer is followed by a layer norm. */
     if (l == 0) {
         shape->scale_at = *at;
         *at = round_up(add_tensor(shape, "norm/scale", width, 0, *at), FLOATS_PER_LINE);
@@ -80,6 +86,7 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
                                  int n_layers, const char *const *heads, const int *sizes,
                                  int n_heads, struct err *err)
 {
+    /* These bounds protect the shape's arrays and keep the sizes below far from overflow. */
     if (n_layers < 1 || n_layers > NETWORK_LAYERS_MAX) {
         return err_set(err, STATUS_INVALID, "%d layers: expected 1..%d", n_layers,
                        NETWORK_LAYERS_MAX);
@@ -117,6 +124,7 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
         snprintf(name, sizeof name, "%s/weight", heads[i]);
         at = add_tensor(shape, name, sizes[i], fan_in, at);
     }
+    /* Then their biases, side by side for the same reason. */
     at = round_up(at, FLOATS_PER_LINE);
     shape->head_bias_at = at;
     for (int i = 0; i < n_heads; i++) {
@@ -130,6 +138,7 @@ static status network_shape_make(struct network_shape *shape, int I, const int *
 status network_shape_gaussian(struct network_shape *shape, int I, const int *widths, int n_layers,
                               int A, struct err *err)
 {
+    /* The first A outputs are the raw means, the other A the raw stds. */
     static const char *const heads[] = {"mean", "std"};
     return network_shape_make(shape, I, widths, n_layers, heads, (const int[]){A, A}, 2, err);
 }
@@ -160,11 +169,13 @@ static size_t lay_out(struct network_packed *packed, const struct network_shape 
                       unsigned char *base)
 {
     size_t at = 0;
+    /* Panels of floats for every layer; the heads count as one more layer. */
     for (int l = 0; l <= shape->n_layers; l++) {
         const size_t size = kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l));
         packed->layers[l] = base != NULL ? (float *)(void *)(base + at) : NULL;
         at += round_up(size * sizeof(float), CACHE_LINE);
     }
+    /* Panels of bf16 only for the layers that run in bf16: neither the first nor the heads. */
     for (int l = 1; bf16 && l < shape->n_layers; l++) {
         const size_t size = kernels_bf16_packed_size(fan_in_of(shape, l), shape->widths[l]);
         packed->bf16[l] = base != NULL ? (uint16_t *)(void *)(base + at) : NULL;
@@ -196,6 +207,7 @@ void network_packed_fini(struct network_packed *packed)
 void network_pack(struct network_packed *packed, const struct network_shape *shape,
                   const float *params, int i, int n)
 {
+    /* The heads lie elsewhere in the block, but are packed like a layer. */
     for (int l = 0; l <= shape->n_layers; l++) {
         const size_t at = l < shape->n_layers ? shape->weight_at[l] : shape->head_weight_at;
         kernels_pack(packed->layers[l], params + at, fan_in_of(shape, l), fan_out_of(shape, l), i,
@@ -206,6 +218,7 @@ void network_pack(struct network_packed *packed, const struct network_shape *sha
 void network_pack_bf16(struct network_packed *packed, const struct network_shape *shape,
                        const float *params)
 {
+    /* The first layer and the heads always run in float and have no copy in bf16. */
     for (int l = 1; l < shape->n_layers; l++) {
         kernels_bf16_pack(packed->bf16[l], params + shape->weight_at[l], fan_in_of(shape, l),
                           shape->widths[l], 0, 1);
@@ -237,8 +250,11 @@ void network_init(float *params, const struct network_shape *shape, uint64_t see
         } else if (tensor->n_dims == 2) {
             /* Heads begin near 0: first actions are near the middle, first values near 0. */
             const double scale = strncmp(tensor->name, "layers/", 7) == 0 ? 1.0 / 3.0 : 1e-4;
+            /* Uniform numbers within +-limit have the variance limit^2 / 3, here scale /
+             * outputs. */
             const double limit = sqrt(3.0 * scale / tensor->shape[0]);
             for (size_t j = 0; j < tensor->size; j++) {
+                /* 53 random bits make a double in [0, 1) without rounding. */
                 const double u =
                     (double)noise_below(1ull << 53, seed, 0, purpose, element++) * 0x1p-53;
                 to[j] = (float)(limit * (2.0 * u - 1.0));
@@ -255,6 +271,7 @@ static struct kernels_layer layer_of(const struct network *net, int l)
     ASSERT(l >= 0 && l <= net->shape->n_layers);
     const struct network_shape *shape = net->shape;
     const bool is_head = l == shape->n_layers;
+    /* The first layer has norm and tanh, the other hidden layers have elu, the heads nothing. */
     struct kernels_layer layer = {
         .packed = net->packed->layers[l],
         .packed_bf16 = is_head ? NULL : net->packed->bf16[l],
@@ -305,6 +322,7 @@ static void infer_rest(float *out, size_t ld_out, const struct network *net, int
         from = to;
         to = swap;
     }
+    /* The heads read what the last hidden layer wrote. */
     const struct kernels_layer head = layer_of(net, shape->n_layers);
     kernels_linear_forward(out, ld_out, &head, from, ld, R);
 }
@@ -348,8 +366,11 @@ static void infer_tile_bf16(float *out, const struct network *net,
     /* Two tiles of bf16, one of floats for the last layer's outputs, the kernels' own. */
     uint16_t *from = (uint16_t *)(void *)scratch;
     uint16_t *to = from + TILE_MAX * ld;
+    /* A tile of bf16 takes half the space of a tile of floats: both lie before `floats`. */
     float *floats = scratch + TILE_MAX * ld;
     float *own = scratch + 2 * TILE_MAX * ld;
+    /* The first layer reads floats and writes bf16. The last hidden layer writes floats again,
+     * because the heads run in float. */
     kernels_bf16_first(from, ld, first, a, ld_a, R, own);
     for (int l = 1; l <= last; l++) {
         const struct kernels_layer layer = layer_of(net, l);
@@ -377,8 +398,10 @@ void network_infer_actions(float *out, const struct network *net, const float *p
     layer.start = part;
     layer.ld_start = ld_part;
     layer.rows_per_start = (size_t)M;
+    /* With one hidden layer there is nothing between the first layer and the heads, and no bf16. */
     const bool bf16 = net->shape->n_layers > 1 && net->packed->bf16[1] != NULL;
     const int tile = tile_rows();
+    /* Tile by tile; the kernels find the state of a row by its number, counted from `first`. */
     for (int r = 0; r < n; r += tile) {
         const int rows = n - r < tile ? n - r : tile;
         layer.first_row = first + (size_t)r;
@@ -408,19 +431,22 @@ size_t network_tape_bytes(const struct network_shape *shape, int R_max)
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
                        struct arena *arena)
 {
-    /* Two buffers for gradients on their way back: one is read while the other is written. */
     const size_t rows = (size_t)R_max;
     memset(tape, 0, sizeof *tape);
     tape->R_max = R_max;
+    /* Every activation of the forward pass stays until the backward pass has read it. */
     for (int l = 0; l < shape->n_layers; l++) {
         tape->ld[l] = ld_of(shape->widths[l]);
         tape->h[l] = arena_take(arena, rows * tape->ld[l], sizeof(float));
     }
+    /* What the backward pass of the layer norm needs besides its output. */
     tape->normal = arena_take(arena, rows * tape->ld[0], sizeof(float));
     tape->inverse_std = arena_take(arena, rows, sizeof(float));
+    /* Two buffers for gradients on their way back: one is read while the other is written. */
     tape->ld_d = ld_of(widest(shape));
     tape->d[0] = arena_take(arena, rows * tape->ld_d, sizeof(float));
     tape->d[1] = arena_take(arena, rows * tape->ld_d, sizeof(float));
+    /* The outputs, which callers read between the two passes. */
     tape->ld_out = ld_of(shape->Q);
     tape->out = arena_take(arena, rows * tape->ld_out, sizeof(float));
 }
@@ -446,6 +472,7 @@ void network_forward(struct network_tape *tape, const struct network *net, const
         kernels_linear_forward(tape->h[l], tape->ld[l], &layer, from,
                                l == 0 ? ld_x : tape->ld[l - 1], R);
     }
+    /* The heads; their outputs stay on the tape. */
     const int last = shape->n_layers;
     const struct kernels_layer head = layer_of(net, last);
     kernels_linear_forward(tape->out, tape->ld_out, &head, tape->h[last - 1], tape->ld[last - 1],
@@ -461,6 +488,8 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
     const float *p = net->params;
     float *g = gradients;
     const int last = shape->n_layers - 1;
+    /* `d` holds the gradient by the activation of the layer at hand, `next` receives that of the
+     * layer below. */
     float *d = tape->d[0];
     float *next = tape->d[1];
 

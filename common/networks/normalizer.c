@@ -1,5 +1,8 @@
 /* Normalization of observations. The formula is in normalizer.h; everything is plain loops, since O
- * is small beside the first layer's O x H. */
+ * is small beside the first layer's O x H.
+ *
+ * Measuring sums in double, row by row; applying is in float, with two numbers a dimension that
+ * every program reads from the same place. No function here shares anything between threads. */
 #include "common/networks/normalizer.h"
 
 #include <math.h>
@@ -12,6 +15,7 @@
 void normalizer_apply(const struct normalizer *normalizer, float *y, const float *x)
 {
     for (size_t i = 0; i < normalizer->O; i++) {
+        /* NaN fails both comparisons and passes through. */
         const float z = (x[i] - normalizer->mean[i]) * normalizer->scale[i];
         const float low = z < -NORMALIZER_LIMIT ? -NORMALIZER_LIMIT : z;
         y[i] = low > NORMALIZER_LIMIT ? NORMALIZER_LIMIT : low;
@@ -41,6 +45,7 @@ void normalizer_sums_add(struct normalizer_sums *sums, const float *x)
 {
     sums->n++;
     for (size_t i = 0; i < sums->O; i++) {
+        /* The mean moves first; m2 grows by the product of the distances before and after. */
         const double before = (double)x[i] - sums->mean[i];
         sums->mean[i] += before / (double)sums->n;
         sums->m2[i] += before * ((double)x[i] - sums->mean[i]);
@@ -50,12 +55,15 @@ void normalizer_sums_add(struct normalizer_sums *sums, const float *x)
 void normalizer_sums_finish(const struct normalizer_sums *sums, float *mean, float *scale)
 {
     for (size_t i = 0; i < sums->O; i++) {
+        /* Nothing was measured: 0 and 1 leave an observation as it is, within the limit. */
         if (sums->n == 0) {
             mean[i] = 0.0f;
             scale[i] = 1.0f;
             continue;
         }
         const double std = sqrt(sums->m2[i] / (double)sums->n);
+        /* Rounding alone can give a constant dimension a small std, whose inverse would magnify
+         * nothing but rounding. NaN counts as constant as well. */
         const bool constant = !(std > CONSTANT_SHARE * (fabs(sums->mean[i]) + std));
         /* The inverse of a subnormal std would not be finite. */
         const double inverse = constant ? 0.0 : 1.0 / std;

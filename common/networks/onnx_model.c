@@ -1,7 +1,11 @@
 /* The tree of protobuf-c messages behind an ONNX model.
  *
  * protobuf-c wants arrays of pointers to messages. All of them are members of one block, with the
- * names beside them, so that nothing has to be freed but the block and the texts of notes. */
+ * names beside them, so that nothing has to be freed but the block and the texts of notes.
+ *
+ * Members have fixed capacities, which are asserted: the graphs come from policy_onnx.c, whose
+ * sizes are bounded. Names are copied; documentation, operators and the data of constants are
+ * borrowed until onnx_encode. */
 #include "common/networks/onnx_model.h"
 
 #include <stdio.h>
@@ -10,7 +14,9 @@
 #include "common/base/memory.h"
 #include "common/networks/onnx.pb-c.h"
 
-#define IR_VERSION    8 /* the one that belongs to opset 17 */
+#define IR_VERSION 8 /* the one that belongs to opset 17 */
+/* Capacities for the largest graph of policy_onnx.c: three networks of NETWORK_LAYERS_MAX layers,
+ * and what joins them. */
 #define NODES_MAX     160
 #define NODE_INPUTS   4
 #define NODE_ATTRS    4
@@ -20,26 +26,31 @@
 #define NOTES_MAX     64
 #define NUMBERS_MAX   64 /* of onnx_scalar and onnx_integers together */
 
+/* An operator with one output. The lists are what protobuf-c wants: pointers to the members. */
 struct node {
     Onnx__NodeProto proto;
     char name[ONNX_NAME_SIZE]; /* also its output's */
     char inputs[NODE_INPUTS][ONNX_NAME_SIZE];
+    /* Pointers to `inputs` and to `name`. */
     char *input_list[NODE_INPUTS], *output_list[1];
     Onnx__AttributeProto attributes[NODE_ATTRS];
     Onnx__AttributeProto *attribute_list[NODE_ATTRS];
 };
 
+/* A tensor of the graph, which ONNX calls an initializer; its elements are borrowed. */
 struct constant {
     Onnx__TensorProto proto;
     char name[ONNX_NAME_SIZE];
     int64_t dims[DIMS_MAX];
 };
 
+/* An input or output of the graph, with the messages that its type is made of. */
 struct graph_value {
     Onnx__ValueInfoProto proto;
     Onnx__TypeProto type;
     Onnx__TypeProto__Tensor tensor;
     Onnx__TensorShapeProto shape;
+    /* The first is the batch, which has a name instead of a size. */
     Onnx__TensorShapeProto__Dimension dims[DIMS_MAX];
     Onnx__TensorShapeProto__Dimension *dim_list[DIMS_MAX];
     char name[ONNX_NAME_SIZE];
@@ -48,8 +59,10 @@ struct graph_value {
 struct onnx_model {
     Onnx__ModelProto proto;
     Onnx__GraphProto graph;
+    /* The version of the operators that the graph uses. */
     Onnx__OperatorSetIdProto opset;
     Onnx__OperatorSetIdProto *opset_list[1];
+    /* The elements are counted in `graph`, notes in `proto`. */
     struct node nodes[NODES_MAX];
     Onnx__NodeProto *node_list[NODES_MAX];
     struct constant constants[CONSTANTS_MAX];
@@ -70,6 +83,7 @@ static char *borrowed(const char *text)
 
 static char *copy_name(char to[ONNX_NAME_SIZE], const char *name)
 {
+    /* Names are built from bounded parts: a name that does not fit is a mistake of the caller. */
     const int length = snprintf(to, ONNX_NAME_SIZE, "%s", name);
     ASSERT(length >= 0 && length < ONNX_NAME_SIZE);
     return to;
@@ -83,16 +97,18 @@ status onnx_model_new(struct onnx_model **out, const char *name, const char *doc
     if (model == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* protobuf-c's messages are set up in place; nothing is allocated for them. */
     onnx__model_proto__init(&model->proto);
     onnx__graph_proto__init(&model->graph);
     onnx__operator_set_id_proto__init(&model->opset);
-    /* Who made it, with which operators. */
+    /* Who made it. */
     model->proto.has_ir_version = true;
     model->proto.ir_version = IR_VERSION;
     model->proto.producer_name = borrowed("hindcast");
     model->proto.producer_version = borrowed(HINDCAST_VERSION);
     model->proto.doc_string = borrowed(doc);
     model->proto.graph = &model->graph;
+    /* The standard operators, of the version that this program was written for. */
     model->opset.domain = borrowed("");
     model->opset.has_version = true;
     model->opset.version = ONNX_OPSET;
@@ -115,6 +131,7 @@ void onnx_model_free(struct onnx_model *model)
     if (model == NULL) {
         return;
     }
+    /* Texts of notes are the only memory outside the block. */
     for (size_t i = 0; i < model->proto.n_metadata_props; i++) {
         mem_free(model->notes[i].key);
         mem_free(model->notes[i].value);
@@ -124,7 +141,8 @@ void onnx_model_free(struct onnx_model *model)
 
 /* ---- Inputs and outputs ---- */
 
-/* Fills in an input or output: its type, and the shape (batch, dims ..). */
+/* Fills in an input or output: its type, and the shape (batch, dims ..). Returns its message, which
+ * is a member of `value`. */
 static Onnx__ValueInfoProto *make_value(struct graph_value *value, const char *name,
                                         enum onnx_type type, int n_dims, const int64_t *dims,
                                         const char *doc)
@@ -134,6 +152,7 @@ static Onnx__ValueInfoProto *make_value(struct graph_value *value, const char *n
     onnx__type_proto__init(&value->type);
     onnx__type_proto__tensor__init(&value->tensor);
     onnx__tensor_shape_proto__init(&value->shape);
+    /* Name and element type. */
     value->proto.name = copy_name(value->name, name);
     value->proto.doc_string = borrowed(doc);
     value->proto.type = &value->type;
@@ -141,9 +160,9 @@ static Onnx__ValueInfoProto *make_value(struct graph_value *value, const char *n
     value->tensor.has_elem_type = true;
     value->tensor.elem_type = (int32_t)type;
     value->tensor.shape = &value->shape;
+    /* The shape, whose first dimension has a name instead of a size: any batch will do. */
     value->shape.dim = value->dim_list;
     value->shape.n_dim = (size_t)n_dims + 1;
-    /* The first dimension has a name instead of a size. */
     for (int i = 0; i <= n_dims; i++) {
         Onnx__TensorShapeProto__Dimension *dim = &value->dims[i];
         onnx__tensor_shape_proto__dimension__init(dim);
@@ -189,6 +208,7 @@ void onnx_constant(struct onnx_model *model, const char *name, enum onnx_type ty
         constant->dims[d] = dims[d];
         count *= (size_t)dims[d];
     }
+    /* Raw data in the byte order of this machine, which is that of ONNX: little endian. */
     Onnx__TensorProto *proto = &constant->proto;
     onnx__tensor_proto__init(proto);
     proto->name = copy_name(constant->name, name);
@@ -214,6 +234,7 @@ void onnx_scalar(struct onnx_model *model, const char *name, float value)
 void onnx_integers(struct onnx_model *model, const char *name, int n, const int64_t *values)
 {
     ASSERT(n > 0 && model->n_numbers + (size_t)n <= NUMBERS_MAX);
+    /* Copied into the model, as in onnx_scalar. */
     int64_t *place = &model->numbers[model->n_numbers];
     memcpy(place, values, (size_t)n * sizeof *place);
     model->n_numbers += (size_t)n;
@@ -236,11 +257,13 @@ void onnx_node(struct onnx_model *model, const char *op, const char *output, int
     node->output_list[0] = node->name;
     node->proto.output = node->output_list;
     node->proto.n_output = 1;
+    /* Inputs are found by name: a value of the graph, or a constant. */
     for (int k = 0; k < n_inputs; k++) {
         node->input_list[k] = copy_name(node->inputs[k], inputs[k]);
     }
     node->proto.input = node->input_list;
     node->proto.n_input = (size_t)n_inputs;
+    /* Attributes come later, one by one: add_attribute. */
     node->proto.attribute = node->attribute_list;
     model->node_list[i] = &node->proto;
 }
@@ -249,6 +272,7 @@ void onnx_node(struct onnx_model *model, const char *op, const char *output, int
 static Onnx__AttributeProto *add_attribute(struct onnx_model *model, const char *name)
 {
     ASSERT(model->graph.n_node > 0);
+    /* Attributes belong to the last node, since callers add them right after it. */
     struct node *node = &model->nodes[model->graph.n_node - 1];
     const size_t i = node->proto.n_attribute++;
     ASSERT(i < NODE_ATTRS);

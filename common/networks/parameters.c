@@ -1,7 +1,10 @@
 /* The layout of a flat block: groups one after another, the duals last.
  *
  * A layout only counts: nothing is allocated here. Networks bring their own places (network.h); a
- * dual is a vector that begins on a cache line of its own. */
+ * dual is a vector that begins on a cache line of its own.
+ *
+ * Tensors know their place within their group; parameters_dual and parameters_visit add that of the
+ * group. Every group is a whole number of cache lines, so that the next one begins on a line. */
 #include "common/networks/parameters.h"
 
 #include <stdio.h>
@@ -47,6 +50,7 @@ status parameters_add_network(struct parameters_layout *layout, const char *name
 static status add_vector(struct parameters_layout *layout, struct parameters_group *group,
                          const char *name, int n, struct err *err)
 {
+    /* NULL: add_group has refused the group. */
     if (group == NULL || group->n_tensors == NETWORK_TENSORS_MAX) {
         return err_set(err, STATUS_INVALID, "parameter %s: no room", name);
     }
@@ -57,13 +61,16 @@ static status add_vector(struct parameters_layout *layout, struct parameters_gro
     tensor->shape[0] = n;
     tensor->at = group->size;
     tensor->size = (size_t)n;
+    /* The pad belongs to the group, but to no tensor. */
     const size_t padded = (tensor->size + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE * FLOATS_PER_LINE;
     group->size += padded;
     layout->size += padded;
     return STATUS_OK;
 }
 
-/* The last group where it has that name, else a new one. */
+/* The last group where it has that name, else a new one; NULL when there are too many. Only the
+ * last group can grow, since the next one begins where it ends: vectors of a group are added in one
+ * run. */
 static struct parameters_group *last_group(struct parameters_layout *layout, const char *name,
                                            struct err *err)
 {
@@ -97,6 +104,7 @@ const struct parameters_group *parameters_group(const struct parameters_layout *
 
 bool parameters_dual(const struct parameters_layout *layout, const char *name, size_t *at, int *n)
 {
+    /* A layout without duals has no such group, and the loop ends at once. */
     const struct parameters_group *group = parameters_group(layout, "dual");
     for (int i = 0; group != NULL && i < group->n_tensors; i++) {
         if (strcmp(group->tensors[i].name, name) == 0) {

@@ -2,7 +2,10 @@
  *
  * A policy is immutable after parsing: its weights are copied, checked and packed once. Acting
  * uses the caller's scratch only, which scratch_places() divides. The metadata is in
- * policy_info.c, the file format in safetensors.c. */
+ * policy_info.c, the file format in safetensors.c.
+ *
+ * A package is not trusted: load() checks the metadata and every tensor before anyone can use the
+ * policy, so that acting has nothing left to check. */
 #include "common/networks/policy.h"
 
 #include <math.h>
@@ -19,7 +22,9 @@
 
 /* One network of the package; a shape of size 0 where it has none. */
 struct part {
+    /* The sizes and places of the tensors, from the metadata. */
     struct network_shape shape;
+    /* (shape.size), cache-line aligned; NULL where the package has no such network. */
     float *params;
     struct network_packed packed;
 };
@@ -33,6 +38,7 @@ struct policy {
     float *normalizer; /* (2,O): mean, scale; NULL: observations are taken as they are */
 };
 
+/* Points into the policy and is valid for as long as that. */
 static struct network network_of(const struct part *part)
 {
     return (struct network){&part->shape, part->params, &part->packed};
@@ -62,6 +68,7 @@ static status evaluator_shape(struct network_shape *shape, const struct policy_i
 static status read_part(struct part *part, const struct safetensors *file, const char *prefix,
                         struct err *err)
 {
+    /* What is made stays in the part also on failure, where policy_free finds it. */
     part->params = mem_aligned(part->shape.size * sizeof(float));
     if (part->params == NULL ||
         network_packed_init(&part->packed, &part->shape, false) != STATUS_OK) {
@@ -86,6 +93,7 @@ static status read_part(struct part *part, const struct safetensors *file, const
             }
         }
     }
+    /* Products read the packed copy; biases and norms are read from `params`, as are exports. */
     network_pack(&part->packed, &part->shape, part->params, 0, 1);
     return STATUS_OK;
 }
@@ -94,6 +102,7 @@ static status read_part(struct part *part, const struct safetensors *file, const
 static status read_normalizer(struct policy *policy, struct err *err)
 {
     static const char *const names[] = {"normalizer/mean", "normalizer/scale"};
+    /* Both or neither: where only one is there, the copy below does not find the other. */
     if (safetensors_find(policy->file, names[0]) == NULL &&
         safetensors_find(policy->file, names[1]) == NULL) {
         return STATUS_OK;
@@ -103,6 +112,7 @@ static status read_normalizer(struct policy *policy, struct err *err)
     if (policy->normalizer == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "policy");
     }
+    /* The mean, and behind it the scale; both as finite as weights must be. */
     for (size_t i = 0; i < 2; i++) {
         float *to = policy->normalizer + i * O;
         const status s = safetensors_copy(policy->file, names[i], SAFETENSORS_F32, 1, &O, to, err);
@@ -127,10 +137,12 @@ static status load(struct policy *policy, size_t size, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "policy");
     }
+    /* The metadata gives the shapes, and the shapes say which tensors must be there. */
     struct policy_info *info = &policy->info;
     s = policy_info_read(policy->file, info, err);
     s = s != STATUS_OK ? s : actor_shape(&policy->actor.shape, info, err);
     s = s != STATUS_OK ? s : read_part(&policy->actor, policy->file, "policy", err);
+    /* What only some acting rules have: Q1, and the perturbation network. */
     if (s == STATUS_OK && policy_info_has_critic(info)) {
         s = evaluator_shape(&policy->critic.shape, info, 1, err);
         s = s != STATUS_OK ? s : read_part(&policy->critic, policy->file, "critic", err);
@@ -139,6 +151,7 @@ static status load(struct policy *policy, size_t size, struct err *err)
         s = evaluator_shape(&policy->perturb.shape, info, info->A, err);
         s = s != STATUS_OK ? s : read_part(&policy->perturb, policy->file, "perturb", err);
     }
+    /* After a failure these may be zero, but then the caller frees the policy. */
     policy->head = (struct gaussian_head){info->A, (float)info->min_std, (float)info->init_std};
     return s == STATUS_OK ? read_normalizer(policy, err) : s;
 }
@@ -178,6 +191,7 @@ status policy_read(struct policy **out, const char *path, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The policy has a copy, so that the file's bytes go in any case. */
     s = policy_parse(out, bytes, size, err);
     mem_free(bytes);
     return s == STATUS_OK ? s : err_context(err, s, "%s", path);
@@ -207,6 +221,7 @@ const struct policy_info *policy_info(const struct policy *policy)
 
 bool policy_network(const struct policy *policy, const char *prefix, struct network *net)
 {
+    /* Any other prefix than the first two means the perturbation network. */
     const struct part *part = strcmp(prefix, "policy") == 0   ? &policy->actor
                               : strcmp(prefix, "critic") == 0 ? &policy->critic
                                                               : &policy->perturb;
@@ -234,6 +249,7 @@ int policy_candidates(const struct policy *policy)
     return policy->info.candidates;
 }
 
+/* To whole cache lines. */
 static size_t round_up(size_t n)
 {
     return (n + FLOATS_PER_LINE - 1) / FLOATS_PER_LINE * FLOATS_PER_LINE;
@@ -263,6 +279,8 @@ static struct scratch_places scratch_places(const struct policy *policy, int P)
     at.mean =
         at.inputs + (policy->normalizer != NULL ? (size_t)P * (size_t)policy->actor.shape.I : 0);
     at.std = at.mean + n;
+    /* What follows is for one state: a part of a first layer, its candidates, and what a network
+     * says about them, which is A numbers a candidate at most. */
     at.part = round_up(at.std + n);
     at.end = at.part;
     if (policy_info_has_critic(&policy->info)) {
@@ -278,12 +296,14 @@ size_t policy_scratch(const struct policy *policy, int P)
     return scratch_places(policy, P).end;
 }
 
-/* What the networks get: `inputs` themselves, or a copy with the observations normalized. */
+/* What the networks get: `inputs` themselves, or a copy in `scratch` with the observations
+ * normalized. */
 static const float *prepare(const struct policy *policy, const float *inputs, int P, float *scratch)
 {
     if (policy->normalizer == NULL) {
         return inputs;
     }
+    /* The one-hot task behind an observation is copied as it is. */
     const struct normalizer normalizer = policy_normalizer(policy);
     const size_t I = (size_t)policy->actor.shape.I;
     float *to = scratch + scratch_places(policy, P).inputs;
@@ -319,6 +339,7 @@ static void evaluate(const struct policy *policy, const struct part *part, float
                      const float *input, const float *actions, int n, float *state_part,
                      float *scratch)
 {
+    /* The state's share of the first layer is computed once for all its actions. */
     const int A = policy->info.A;
     const struct network net = network_of(part);
     const int I = part->shape.I - A;
@@ -333,6 +354,7 @@ static void choose(const struct policy *policy, float *action, const float *inpu
 {
     const size_t A = (size_t)policy->info.A;
     float *outputs = scratch + at->outputs;
+    /* Candidates move by scale tanh(network), and are clipped again. */
     if (policy_info_has_perturb(&policy->info)) {
         const float scale = (float)policy->info.perturb_scale;
         evaluate(policy, &policy->perturb, outputs, input, actions, n, scratch + at->part, scratch);
@@ -342,6 +364,7 @@ static void choose(const struct policy *policy, float *action, const float *inpu
         }
         gaussian_clip(actions, actions, (size_t)n * A);
     }
+    /* Q1 at the candidates, moved or not. */
     evaluate(policy, &policy->critic, outputs, input, actions, n, scratch + at->part, scratch);
     /* A NaN is never larger: the first candidate wins then. */
     size_t best = 0;
@@ -360,6 +383,7 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
     const struct scratch_places at = scratch_places(policy, P);
     const float *mean = scratch + at.mean;
     const float *std = scratch + at.std;
+    /* The distribution at all states, in one pass. */
     inputs = prepare(policy, inputs, P, scratch);
     distribution(policy, scratch + at.mean, scratch + at.std, inputs, P, scratch);
     /* Without a critic there is one candidate: the sample, or the mean. */
@@ -372,6 +396,8 @@ void policy_act(const struct policy *policy, float *actions, const float *inputs
     }
     /* An argmax, state by state. */
     for (size_t p = 0; p < (size_t)P; p++) {
+        /* The candidates: C samples, or the mean alone. The mean goes through choose() as well,
+         * which perturbs it. */
         const int n = z != NULL ? (int)C : 1;
         float *candidates = scratch + at.actions;
         if (z != NULL) {
@@ -406,6 +432,7 @@ static status add_network(struct safetensors_writer *writer, const char *prefix,
 status policy_write(struct safetensors_writer *writer, const struct policy_info *info,
                     const float *params, struct err *err)
 {
+    /* The metadata, then the network that acts. */
     struct network_shape shape;
     status s = policy_info_write(writer, info, err);
     s = s != STATUS_OK ? s : actor_shape(&shape, info, err);
@@ -425,6 +452,7 @@ status policy_write_normalizer(struct safetensors_writer *writer,
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,
                            const float *params, struct err *err)
 {
+    /* One output: Q1 of an action. */
     struct network_shape shape;
     const status s = evaluator_shape(&shape, info, 1, err);
     return s != STATUS_OK ? s : add_network(writer, "critic", &shape, params, err);
@@ -433,6 +461,7 @@ status policy_write_critic(struct safetensors_writer *writer, const struct polic
 status policy_write_perturb(struct safetensors_writer *writer, const struct policy_info *info,
                             const float *params, struct err *err)
 {
+    /* One output for each dimension of the action. */
     struct network_shape shape;
     const status s = evaluator_shape(&shape, info, info->A, err);
     return s != STATUS_OK ? s : add_network(writer, "perturb", &shape, params, err);
@@ -441,6 +470,7 @@ status policy_write_perturb(struct safetensors_writer *writer, const struct poli
 status policy_write_prior(struct safetensors_writer *writer, const struct policy_info *info,
                           const float *params, struct err *err)
 {
+    /* The prior has the shape of the policy. */
     struct network_shape shape;
     const status s = actor_shape(&shape, info, err);
     return s != STATUS_OK ? s : add_network(writer, "prior", &shape, params, err);

@@ -2,7 +2,10 @@
  *
  * Packages come from other machines and from users. Every field is required, parsed whole and
  * checked against its range before a size is computed from it; messages name the field, what it
- * contains and what was expected. Fields of an acting rule are required by that rule only. */
+ * contains and what was expected. Fields of an acting rule are required by that rule only.
+ *
+ * Writing gives each field the form in which it is read: whole numbers in decimal, reals with as
+ * many digits as a double needs, so that no field changes when it is read and written again. */
 #include "common/networks/policy_info.h"
 
 #include <errno.h>
@@ -20,11 +23,13 @@
 
 int policy_inputs(const struct policy_info *info)
 {
+    /* A single task needs no one-hot input. */
     return info->O + (info->K > 1 ? info->K : 0);
 }
 
 bool policy_info_has_critic(const struct policy_info *info)
 {
+    /* Every rule but this one chooses among candidates by Q1. */
     return strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
 }
 
@@ -54,6 +59,7 @@ status policy_rule_find(enum policy_rule *rule, const struct policy_info *info, 
         *rule = with_noise == POLICY_ARGMAX ? POLICY_ARGMAX : POLICY_MEAN;
         return STATUS_OK;
     }
+    /* By name: one of the two that this policy has. */
     if (strcmp(name, rule_names[POLICY_MEAN]) == 0) {
         *rule = POLICY_MEAN;
         return STATUS_OK;
@@ -108,6 +114,7 @@ static status need_real(const struct safetensors *file, const char *key, double 
         return s;
     }
     char *end;
+    /* strtod also accepts "inf" and "nan"; isfinite refuses both. */
     const double x = strtod(text, &end);
     if (end == text || *end != 0 || !isfinite(x) || x < 0.0) {
         return err_set(err, STATUS_CORRUPT,
@@ -131,6 +138,7 @@ static status need_name(const struct safetensors *file, const char *key,
                        "policy: metadata %s: '%.32s' holds control characters or is not UTF-8", key,
                        text);
     }
+    /* Refused instead of cut: a cut name would be another name. */
     if (strlen(text) >= POLICY_TEXT_SIZE) {
         return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s..' is too long", key,
                        text);
@@ -139,7 +147,7 @@ static status need_name(const struct safetensors *file, const char *key,
     return STATUS_OK;
 }
 
-/* "256,256,256". */
+/* "256,256,256": appends to info->widths, which are empty before. A comma at the end is refused. */
 static status need_widths(const struct safetensors *file, struct policy_info *info, struct err *err)
 {
     const char *text;
@@ -147,6 +155,7 @@ static status need_widths(const struct safetensors *file, struct policy_info *in
     if (s != STATUS_OK) {
         return s;
     }
+    /* One width after another; a list that is too long is refused before it overruns the array. */
     for (const char *at = text;; at++) {
         char *end;
         const long width = strtol(at, &end, 10);
@@ -175,6 +184,7 @@ static status need_step(const struct safetensors *file, uint64_t *step, struct e
     }
     char *end;
     errno = 0;
+    /* strtoull wraps a negative number around, so that a minus sign is refused. */
     *step = strtoull(text, &end, 10);
     if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
         return err_set(err, STATUS_CORRUPT, "policy: metadata learner_step: '%.32s'", text);
@@ -213,6 +223,7 @@ status policy_info_read(const struct safetensors *file, struct policy_info *info
     if (s == STATUS_OK && strcmp(format, FORMAT) != 0) {
         s = err_set(err, STATUS_CORRUPT, "policy: format '%.32s', expected " FORMAT, format);
     }
+    /* Then the fields in turn, up to the first that fails. */
     s = s != STATUS_OK ? s : need_name(file, "algorithm", info->algorithm, err);
     s = s != STATUS_OK ? s : read_acting(file, info, err);
     s = s != STATUS_OK
@@ -224,6 +235,7 @@ status policy_info_read(const struct safetensors *file, struct policy_info *info
     s = s != STATUS_OK ? s : need_real(file, "min_std", &info->min_std, err);
     s = s != STATUS_OK ? s : need_real(file, "init_std", &info->init_std, err);
     s = s != STATUS_OK ? s : need_step(file, &info->learner_step, err);
+    /* Optional, and parsed only where it is wanted: policy_info_signature. */
     info->signature_json = safetensors_metadata(file, "signature");
     return s;
 }
@@ -235,6 +247,7 @@ status policy_info_signature(struct signature *signature, const struct policy_in
         return err_set(err, STATUS_NOT_FOUND, "policy: metadata signature is missing");
     }
     const status s = signature_from_json(signature, info->signature_json, err);
+    /* A lack of memory says nothing about the text; all else means that it is corrupt. */
     if (s == STATUS_NO_MEMORY) {
         return s;
     }
@@ -265,6 +278,7 @@ static status note(struct safetensors_writer *writer, struct err *err, const cha
     va_start(arguments, format);
     const int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    /* The callers' fields are bounded: a text that does not fit is a mistake in this file. */
     ASSERT(length >= 0 && (size_t)length < sizeof text);
     return safetensors_note(writer, key, text, err);
 }
@@ -280,6 +294,7 @@ status policy_info_write(struct safetensors_writer *writer, const struct policy_
         length += (size_t)snprintf(widths + length, sizeof widths - length, "%s%d",
                                    i > 0 ? "," : "", info->widths[i]);
     }
+    /* The fields that every package has. */
     status s = note(writer, err, "format", FORMAT);
     s = s != STATUS_OK ? s : note(writer, err, "algorithm", "%s", info->algorithm);
     s = s != STATUS_OK ? s : note(writer, err, "acting", "%s", info->acting);
@@ -292,6 +307,7 @@ status policy_info_write(struct safetensors_writer *writer, const struct policy_
     s = s != STATUS_OK
             ? s
             : note(writer, err, "learner_step", "%llu", (unsigned long long)info->learner_step);
+    /* What the acting rule needs, as read_acting wants it, and the signature where it is known. */
     if (s == STATUS_OK && policy_info_has_critic(info)) {
         s = note(writer, err, "candidates", "%d", info->candidates);
     }

@@ -4,7 +4,10 @@
  *
  * Values are named after what they are ("candidates/rows"), so that a viewer of ONNX models shows a
  * readable graph. The model borrows weights from the policy and small arrays from the builder; both
- * live until it is encoded. */
+ * live until it is encoded.
+ *
+ * Nodes are added in an order in which every input exists already, which ONNX requires. An export
+ * is made by one thread from a policy that does not change. */
 #include "common/networks/policy_onnx.h"
 
 #include <math.h>
@@ -24,12 +27,16 @@ struct builder {
     const struct policy *policy;
     const struct policy_info *info;
     enum policy_rule rule;
+    /* The task that is built in; below 0 the task is an input of the model. */
     int task;
+    /* Freed by policy_onnx. */
     struct onnx_model *model;
     bool has_signature;
     struct signature signature;
+    /* Rows of the unit matrix (K,K): the one-hot inputs of the tasks. */
     float one_hot[SIGNATURE_TASKS_MAX * SIGNATURE_TASKS_MAX];
     float middle[SIGNATURE_ACTIONS_MAX], half[SIGNATURE_ACTIONS_MAX]; /* physical */
+    /* A metadata string under construction: append, note_text. */
     char text[TEXT_SIZE];
 };
 
@@ -70,11 +77,13 @@ static void add_weights(struct builder *builder, const char *prefix, const struc
 static void add_linear(struct builder *builder, const char *prefix, const char *part,
                        const char *input, char output[ONNX_NAME_SIZE])
 {
+    /* The weights are those that add_weights has named. */
     char base[ONNX_NAME_SIZE], weight[ONNX_NAME_SIZE], bias[ONNX_NAME_SIZE];
     join(base, prefix, part);
     join(weight, base, "weight");
     join(bias, base, "bias");
     join(output, base, "linear");
+    /* Weights are stored as (outputs, inputs), hence transB. */
     NODE(builder, "Gemm", output, input, weight, bias);
     onnx_attribute_int(builder->model, "transB", 1);
 }
@@ -83,6 +92,7 @@ static void add_linear(struct builder *builder, const char *prefix, const char *
 static void add_trunk(struct builder *builder, const char *prefix, const struct network *net,
                       const char *input, char output[ONNX_NAME_SIZE])
 {
+    /* Within the loop `output` names the input of the layer at hand. */
     snprintf(output, ONNX_NAME_SIZE, "%s", input);
     for (int l = 0; l < net->shape->n_layers; l++) {
         char part[NETWORK_NAME_SIZE], linear[ONNX_NAME_SIZE];
@@ -94,6 +104,7 @@ static void add_trunk(struct builder *builder, const char *prefix, const struct 
             NODE(builder, "Elu", output, linear);
             continue;
         }
+        /* LayerNormalization also applies scale and offset. */
         char normal[ONNX_NAME_SIZE], scale[ONNX_NAME_SIZE], offset[ONNX_NAME_SIZE];
         join(normal, prefix, "norm");
         join(scale, prefix, "norm/scale");
@@ -115,6 +126,7 @@ static void add_evaluation(struct builder *builder, const char *prefix, const ch
     char input[ONNX_NAME_SIZE], trunk[ONNX_NAME_SIZE];
     join(input, prefix, "input");
     add_weights(builder, prefix, &net, true);
+    /* The network's input is a state beside an action. */
     NODE(builder, "Concat", input, states, rows);
     onnx_attribute_int(builder->model, "axis", -1);
     add_trunk(builder, prefix, &net, input, trunk);
@@ -137,6 +149,7 @@ static const char *add_normalizer(struct builder *builder)
     if (normalizer.O == 0) {
         return "observation";
     }
+    /* The steps of normalizer_apply: subtract the mean, multiply by the scale, clip. */
     const int64_t O = builder->info->O;
     onnx_constant(model, "normalizer/mean", ONNX_F32, 1, &O, normalizer.mean);
     onnx_constant(model, "normalizer/scale", ONNX_F32, 1, &O, normalizer.scale);
@@ -176,6 +189,7 @@ static const char *add_state(struct builder *builder)
         onnx_attribute_int(model, "end", 1);
         NODE(builder, "Expand", "task", "task/chosen", "task/batch");
     }
+    /* Each row of the batch gets the one-hot row of its task behind the observation. */
     NODE(builder, "Gather", "task/row", "task/one_hot", "task");
     onnx_attribute_int(model, "axis", 0);
     NODE(builder, "Concat", "state", observation, "task/row");
@@ -189,6 +203,7 @@ static void add_distribution(struct builder *builder, const char *state, bool wi
     struct network net;
     const bool there = policy_network(builder->policy, "policy", &net);
     ASSERT(there);
+    /* Both heads read the same trunk. */
     char trunk[ONNX_NAME_SIZE], raw[ONNX_NAME_SIZE];
     add_weights(builder, "policy", &net, with_std);
     add_trunk(builder, "policy", &net, state, trunk);
@@ -249,6 +264,8 @@ static void add_candidates(struct builder *builder, const char *state)
 {
     struct onnx_model *model = builder->model;
     const int64_t A = builder->info->A, C = builder->info->candidates;
+    /* Mean and std have an axis of length 1 for the candidates, along which the noise is
+     * broadcast. */
     onnx_input(model, "noise", ONNX_F32, 2, (const int64_t[]){C, A},
                "Standard normals, of every candidate: clip(mean + std noise).");
     add_distribution(builder, state, true);
@@ -281,6 +298,7 @@ static void add_argmax(struct builder *builder, const char *state)
         add_perturbation(builder, "perturb/rows", "candidates/states", rows);
         rows = "perturb/rows";
     }
+    /* One Q1 for each row. */
     char raw[ONNX_NAME_SIZE];
     add_evaluation(builder, "critic", "candidates/states", rows, raw);
 
@@ -299,6 +317,7 @@ static void add_argmax(struct builder *builder, const char *state)
 /* "action_physical" <- the action in the units of its limits. */
 static void add_physical(struct builder *builder)
 {
+    /* physical = middle + half action: -1 becomes the lower limit, 1 the upper. */
     const int64_t A = builder->info->A;
     for (int64_t i = 0; i < A; i++) {
         const double low = (double)builder->signature.action_min[i];
@@ -317,9 +336,11 @@ static void add_physical(struct builder *builder)
 /* All nodes, inputs and outputs. */
 static void add_graph(struct builder *builder)
 {
+    /* The limits that every clipped action shares. */
     onnx_scalar(builder->model, "lowest", -1.0f);
     onnx_scalar(builder->model, "highest", 1.0f);
     const char *state = add_state(builder);
+    /* The rule decides which networks and inputs the graph has. */
     switch (builder->rule) {
     case POLICY_MEAN:
         add_mean(builder, state);
@@ -374,6 +395,7 @@ static status note_limits(struct builder *builder, const char *key, const float 
 static status note_signature(struct builder *builder)
 {
     const struct signature *signature = &builder->signature;
+    /* The slices of an observation: name, begin and size of each. */
     uint32_t begin = 0;
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         const struct signature_slice *slice = &signature->slices[i];
@@ -381,10 +403,12 @@ static status note_signature(struct builder *builder)
         begin += slice->size;
     }
     status s = note_text(builder, "observation");
+    /* Limits and period, by which an action becomes a command. */
     s = s != STATUS_OK ? s : note_limits(builder, "action_min", signature->action_min);
     s = s != STATUS_OK ? s : note_limits(builder, "action_max", signature->action_max);
     append(builder, "%.17g", signature->control_period_s);
     s = s != STATUS_OK ? s : note_text(builder, "control_period_s");
+    /* The names of the tasks in the order of their numbers, and the name of the chosen one. */
     for (uint32_t k = 0; k < signature->K; k++) {
         append(builder, "%s%s", k > 0 ? "," : "", signature->rewards[k]);
     }
@@ -403,6 +427,7 @@ static status add_notes(struct builder *builder)
     struct onnx_model *model = builder->model;
     /* The evaluator adds its measurements to the package that it keeps. */
     const char *measured = policy_note(builder->policy, "evaluated/return_mean");
+    /* What made the policy, and how it acts. */
     status s = onnx_note(model, "hindcast_version", HINDCAST_VERSION);
     s = s != STATUS_OK ? s : onnx_note(model, "algorithm", info->algorithm);
     append(builder, "%llu", (unsigned long long)info->learner_step);
@@ -412,6 +437,7 @@ static status add_notes(struct builder *builder)
         append(builder, "%d", info->candidates);
         s = note_text(builder, "candidates");
     }
+    /* What only some packages have. */
     if (s == STATUS_OK && measured != NULL) {
         s = onnx_note(model, "evaluated_return", measured);
     }
@@ -426,6 +452,7 @@ static status add_notes(struct builder *builder)
 /* Whether the policy has the rule and the task; reads the signature. */
 static status check(struct builder *builder, struct err *err)
 {
+    /* Finding the rule by its name refuses one that this policy does not have. */
     enum policy_rule rule;
     status s = policy_rule_find(&rule, builder->info, policy_rule_name(builder->rule), err);
     if (s != STATUS_OK) {
@@ -463,6 +490,7 @@ status policy_onnx(const struct policy *policy, enum policy_rule rule, int task,
         s = s != STATUS_OK ? err_set(err, s, "ONNX model")
                            : onnx_encode(builder->model, bytes, size, err);
     }
+    /* Also after a failure; the bytes do not refer to the model. */
     onnx_model_free(builder->model);
     mem_free(builder);
     return s;

@@ -3,7 +3,10 @@
  * The header is parsed as JSON and each entry checked on its own (type, shape, range within the
  * body), then all of them together: sorted by offset they must fill the body without overlap or
  * gap, sorted by name they must be unique. Only then do pointers into the body get out. Names and
- * texts stay in the JSON tree. */
+ * texts stay in the JSON tree.
+ *
+ * A file borrows its bytes from the caller, unless safetensors_read has read them itself; then it
+ * owns and frees them. After parsing nothing changes: any number of threads may read. */
 #include "common/networks/safetensors.h"
 
 #include <stdlib.h>
@@ -15,11 +18,13 @@
 
 #define PREFIX 8 /* bytes of the header's size */
 
+/* One tensor, and the range that it takes of the body. */
 struct entry {
     struct safetensors_tensor tensor;
     size_t begin, end; /* within the arrays */
 };
 
+/* One string of the metadata; both texts are the JSON tree's. */
 struct note {
     const char *key, *text;
 };
@@ -33,6 +38,7 @@ struct safetensors {
     struct note *notes;
 };
 
+/* What the format calls the types, and the bytes of an element; by enum safetensors_type. */
 static const struct {
     const char *name;
     size_t size;
@@ -52,6 +58,8 @@ const char *safetensors_type_name(enum safetensors_type type)
     return types[type].name;
 }
 
+/* ---- The header ---- */
+
 /* Whether the JSON number is a whole number of at most `max`. NaN and fractions are not. */
 static bool whole(const cJSON *item, size_t max, size_t *value)
 {
@@ -59,6 +67,7 @@ static bool whole(const cJSON *item, size_t max, size_t *value)
         !(item->valuedouble <= (double)max)) {
         return false;
     }
+    /* JSON numbers are doubles here; a fraction does not survive the conversion. */
     *value = (size_t)item->valuedouble;
     return (double)*value == item->valuedouble;
 }
@@ -71,6 +80,7 @@ static status read_type(const cJSON *item, enum safetensors_type *type, const ch
     if (!cJSON_IsString(dtype)) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: no dtype", name);
     }
+    /* Types that we do not know may be valid elsewhere, but nobody here could use the tensor. */
     for (size_t i = 0; i < N_TYPES; i++) {
         if (strcmp(dtype->valuestring, types[i].name) == 0) {
             *type = (enum safetensors_type)i;
@@ -99,12 +109,14 @@ static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, s
             return err_set(err, STATUS_CORRUPT, "tensor %s: more than %d dimensions", tensor->name,
                            SAFETENSORS_DIMS_MAX);
         }
+        /* A dimension may be 0: the tensor is empty then. */
         size_t n;
         if (!whole(dim, body_size, &n)) {
             return err_set(err, STATUS_CORRUPT,
                            "tensor %s: dimension %d is not a whole number within the file's size",
                            tensor->name, tensor->n_dims);
         }
+        /* Even of dimensions within the file's size the product may overflow. */
         if (__builtin_mul_overflow(tensor->count, n, &tensor->count)) {
             return err_set(err, STATUS_CORRUPT, "tensor %s: shape overflows", tensor->name);
         }
@@ -113,7 +125,8 @@ static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, s
     return STATUS_OK;
 }
 
-/* One tensor of the header. */
+/* One tensor of the header into a zeroed entry. Its name stays in the JSON tree; its data points
+ * into the body, which need not be aligned. */
 static status read_entry(const cJSON *item, struct entry *entry, const unsigned char *body,
                          size_t body_size, struct err *err)
 {
@@ -128,6 +141,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
     if (!cJSON_IsObject(item)) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: not an object", tensor->name);
     }
+    /* Type and shape, which say how many bytes the tensor takes. */
     status s = read_type(item, &tensor->type, tensor->name, err);
     if (s != STATUS_OK) {
         return s;
@@ -136,7 +150,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
     if (s != STATUS_OK) {
         return s;
     }
-    /* The range lies within the body and has the size that type and shape ask for. */
+    /* The range must lie within the body. */
     const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
         !whole(cJSON_GetArrayItem(offsets, 0), body_size, &entry->begin) ||
@@ -146,6 +160,8 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
                        "tensor %s: data_offsets are not a range within %zu bytes", tensor->name,
                        body_size);
     }
+    /* And it must be exactly as long: reading a shorter one would go beyond its end, and a longer
+     * one could hide bytes. */
     size_t bytes;
     if (__builtin_mul_overflow(tensor->count, types[tensor->type].size, &bytes) ||
         bytes != entry->end - entry->begin) {
@@ -168,10 +184,13 @@ static status read_notes(struct safetensors *file, const cJSON *item, struct err
         return err_set(err, STATUS_CORRUPT, "%zu metadata strings: expected at most %d", n,
                        SAFETENSORS_TENSORS_MAX);
     }
+    /* One more than needed: an empty object also leaves `notes` set, by which read_header sees that
+     * the metadata has been there. */
     file->notes = mem_array(n + 1, sizeof *file->notes);
     if (file->notes == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "metadata");
     }
+    /* Of two texts under one key a reader would take either: such files are refused. */
     const cJSON *text;
     cJSON_ArrayForEach(text, item)
     {
@@ -197,6 +216,7 @@ static int by_begin(const void *a, const void *b)
     return (x->end > y->end) - (x->end < y->end);
 }
 
+/* By the bytes of the name, in no language's order. */
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct entry *)a)->tensor.name, ((const struct entry *)b)->tensor.name);
@@ -206,6 +226,7 @@ static int by_name(const void *a, const void *b)
  * of name. */
 static status check_entries(struct safetensors *file, size_t body_size, struct err *err)
 {
+    /* First by offset; by name at the end, which is the order that stays. */
     if (file->n_entries > 0) {
         qsort(file->entries, file->n_entries, sizeof *file->entries, by_begin);
     }
@@ -220,6 +241,7 @@ static status check_entries(struct safetensors *file, size_t body_size, struct e
         }
         at = entry->end;
     }
+    /* Nor may bytes follow the last array. */
     if (at != body_size) {
         return err_set(err, STATUS_CORRUPT, "%zu bytes after the last tensor", body_size - at);
     }
@@ -240,6 +262,7 @@ static status check_entries(struct safetensors *file, size_t body_size, struct e
 static status read_header(struct safetensors *file, const unsigned char *body, size_t body_size,
                           struct err *err)
 {
+    /* The count includes the metadata, so that the array is large enough in any case. */
     const size_t n = (size_t)cJSON_GetArraySize(file->header);
     if (n > SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_CORRUPT, "%zu tensors: expected at most %d", n,
@@ -267,6 +290,8 @@ static status read_header(struct safetensors *file, const unsigned char *body, s
     return check_entries(file, body_size, err);
 }
 
+/* ---- The file ---- */
+
 status safetensors_parse(struct safetensors **out, const void *bytes, size_t size, struct err *err)
 {
     const unsigned char *at = bytes;
@@ -279,6 +304,7 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
     for (int i = 0; i < PREFIX; i++) {
         header_size |= (uint64_t)at[i] << (8 * i);
     }
+    /* By subtraction: with a size from the file a sum could wrap around. */
     if (header_size > SAFETENSORS_HEADER_MAX || header_size > size - PREFIX) {
         return err_set(err, STATUS_CORRUPT, "safetensors: header of %llu bytes in a file of %zu",
                        (unsigned long long)header_size, size);
@@ -288,6 +314,7 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
     if (file == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "safetensors");
     }
+    /* Bytes that are not JSON leave the header NULL, which is not an object either. */
     const char *end = NULL;
     status s = json_parse(at + PREFIX, (size_t)header_size, false, &file->header, &end);
     if (s == STATUS_NO_MEMORY) {
@@ -304,8 +331,10 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
             }
         }
     }
+    /* What lies behind the header is the body. */
     if (s == STATUS_OK) {
         s = read_header(file, at + PREFIX + header_size, size - PREFIX - (size_t)header_size, err);
+        /* Entries and notes that were already read go with the file. */
         if (s != STATUS_OK) {
             s = err_context(err, s, "safetensors");
         }
@@ -327,6 +356,7 @@ status safetensors_read(struct safetensors **out, const char *path, size_t max_b
     if (s != STATUS_OK) {
         return s;
     }
+    /* After a failure the bytes are still ours. */
     struct safetensors *file;
     s = safetensors_parse(&file, bytes, size, err);
     if (s != STATUS_OK) {
@@ -344,12 +374,15 @@ void safetensors_free(struct safetensors *file)
     if (file == NULL) {
         return;
     }
+    /* Also a file that was parsed in part: what it lacks is NULL. */
     cJSON_Delete(file->header);
     mem_free(file->entries);
     mem_free(file->notes);
     mem_free(file->owned);
     mem_free(file);
 }
+
+/* ---- Looking up ---- */
 
 size_t safetensors_count(const struct safetensors *file)
 {
@@ -384,6 +417,7 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *file
 
 const char *safetensors_metadata(const struct safetensors *file, const char *key)
 {
+    /* One after another: files have a few dozen strings. */
     for (size_t i = 0; i < file->n_notes; i++) {
         if (strcmp(file->notes[i].key, key) == 0) {
             return file->notes[i].text;
@@ -428,6 +462,7 @@ status safetensors_copy(const struct safetensors *file, const char *name,
                            name, i, tensor->shape[i], shape[i]);
         }
     }
+    /* By bytes, since the data may be unaligned. */
     memcpy(out, tensor->data, tensor->count * types[type].size);
     return STATUS_OK;
 }

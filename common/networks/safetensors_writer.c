@@ -2,7 +2,10 @@
  *
  * A writer collects tensors, whose data it borrows, and metadata. Encoding sorts both, makes the
  * header, and gives out header and arrays as parts of one file, so that arrays are not copied on
- * their way to disk. */
+ * their way to disk.
+ *
+ * A writer is used by one thread. Nothing is written before safetensors_encode or
+ * safetensors_replace, and both leave the writer usable. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,10 +17,12 @@
 
 #define PREFIX 8 /* bytes of the header's size */
 
+/* Both texts are copies. */
 struct note {
     char *key, *text;
 };
 
+/* Two lists in the order of the calls, until make_header sorts them. */
 struct safetensors_writer {
     size_t n_tensors, tensors_capacity;
     struct safetensors_tensor *tensors; /* names are ours */
@@ -49,6 +54,8 @@ void safetensors_writer_free(struct safetensors_writer *writer)
     mem_free(writer);
 }
 
+/* ---- Collecting ---- */
+
 /* Makes space for one more element, by doubling. False without memory; the array is unchanged. */
 static bool grow(void **array, size_t n, size_t *capacity, size_t size)
 {
@@ -78,6 +85,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
     }
     ASSERT(n_dims >= 0 && n_dims <= SAFETENSORS_DIMS_MAX);
     for (size_t i = 0; i < writer->n_tensors; i++) {
+        /* A second tensor of that name would make a file that our own reader refuses. */
         if (strcmp(writer->tensors[i].name, name) == 0) {
             return err_set(err, STATUS_EXISTS, "tensor %s: added twice", name);
         }
@@ -91,6 +99,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
         tensor.shape[i] = shape[i];
         tensor.count *= shape[i];
     }
+    /* The name is copied; without memory the copy goes and the list stays as it was. */
     tensor.name = mem_text(name);
     if (tensor.name == NULL || !grow((void **)&writer->tensors, writer->n_tensors,
                                      &writer->tensors_capacity, sizeof *writer->tensors)) {
@@ -104,6 +113,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
 status safetensors_note(struct safetensors_writer *writer, const char *key, const char *text,
                         struct err *err)
 {
+    /* Keys are unique in a file. */
     for (size_t i = 0; i < writer->n_notes; i++) {
         if (strcmp(writer->notes[i].key, key) == 0) {
             return err_set(err, STATUS_EXISTS, "metadata %s: added twice", key);
@@ -126,6 +136,7 @@ status safetensors_note(struct safetensors_writer *writer, const char *key, cons
 /* "__metadata__":{"key":"text",..} */
 static void put_notes(struct text *out, const struct safetensors_writer *writer)
 {
+    /* The object is written even when it is empty. */
     text_format(out, "\"__metadata__\":{");
     for (size_t i = 0; i < writer->n_notes; i++) {
         text_add_bytes(out, ",", i > 0);
@@ -136,7 +147,8 @@ static void put_notes(struct text *out, const struct safetensors_writer *writer)
     text_add(out, "}");
 }
 
-/* "name":{"dtype":..,"shape":[..],"data_offsets":[..]} */
+/* "name":{"dtype":..,"shape":[..],"data_offsets":[..]}; its array begins at `at` behind the
+ * header. */
 static void put_tensor(struct text *out, const struct safetensors_tensor *tensor, size_t at)
 {
     text_add_quoted(out, tensor->name);
@@ -148,6 +160,8 @@ static void put_tensor(struct text *out, const struct safetensors_tensor *tensor
     text_format(out, "],\"data_offsets\":[%zu,%zu]}", at, at + bytes);
 }
 
+/* The enum goes from the widest type to the narrowest: in this order every array begins at a
+ * multiple of its element's size. */
 static int by_type_and_name(const void *a, const void *b)
 {
     const struct safetensors_tensor *x = a;
@@ -163,6 +177,7 @@ static int by_key(const void *a, const void *b)
 /* Size field, JSON and padding; *bytes is the caller's. Sorts the writer's lists. */
 static status make_header(struct safetensors_writer *writer, char **bytes, size_t *size)
 {
+    /* Sorting makes the file independent of the order in which things were added. */
     if (writer->n_tensors > 0) {
         qsort(writer->tensors, writer->n_tensors, sizeof *writer->tensors, by_type_and_name);
     }
@@ -175,6 +190,7 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
     text_add_bytes(&out, zeros, PREFIX);
     text_add(&out, "{");
     put_notes(&out, writer);
+    /* Arrays follow each other without gaps. */
     size_t at = 0;
     for (size_t i = 0; i < writer->n_tensors; i++) {
         text_add(&out, ",");
@@ -195,7 +211,8 @@ static status make_header(struct safetensors_writer *writer, char **bytes, size_
     return STATUS_OK;
 }
 
-/* Header and arrays as parts; both the caller's. */
+/* Header and arrays as parts; both pointers are the caller's to free. On failure there is nothing
+ * to free. */
 static status make_parts(struct safetensors_writer *writer, char **header, struct file_part **parts,
                          struct err *err)
 {
@@ -214,6 +231,8 @@ static status make_parts(struct safetensors_writer *writer, char **header, struc
     }
     return STATUS_OK;
 }
+
+/* ---- The file ---- */
 
 status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_t *size,
                           struct err *err)
@@ -243,6 +262,7 @@ status safetensors_encode(struct safetensors_writer *writer, void **bytes, size_
         *bytes = out;
         *size = total;
     }
+    /* The parts only point to header and arrays. */
     mem_free(parts);
     mem_free(header);
     return s;
@@ -256,6 +276,7 @@ status safetensors_replace(struct safetensors_writer *writer, const char *path, 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The arrays are written from where they lie, without a copy. */
     s = file_replace(path, parts, writer->n_tensors + 1, err);
     mem_free(parts);
     mem_free(header);
