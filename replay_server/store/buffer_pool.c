@@ -2,7 +2,10 @@
  *
  * The budget counts what is taken and what is free: a free buffer of another size is destroyed when
  * its bytes are needed. Capacities are multiples of GRAIN, so that responses of nearly the same
- * size share buffers. */
+ * size share buffers.
+ *
+ * Any thread takes and gives back; one mutex guards the list and the counts. A buffer that is taken
+ * belongs to its taker and is not in any list of the pool. */
 #include "replay_server/store/buffer_pool.h"
 
 #include <pthread.h>
@@ -30,6 +33,7 @@ status buffer_pool_new(struct buffer_pool **out, size_t max_bytes, void (*freed)
     if (pool == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* Nothing is allocated in advance: the pool fills with what is given back. */
     pthread_mutex_init(&pool->lock, NULL);
     pool->max_bytes = max_bytes;
     pool->freed = freed;
@@ -48,6 +52,7 @@ static void destroy(struct buffer *buffer)
 void buffer_pool_free(struct buffer_pool *pool)
 {
     if (pool) {
+        /* A buffer given back after this would write to a pool that is gone. */
         ASSERT(pool->taken_bytes == 0);
         while (pool->free) {
             struct buffer *buffer = pool->free;
@@ -61,6 +66,8 @@ void buffer_pool_free(struct buffer_pool *pool)
 
 /* Takes a free buffer of fitting size out of the list; not one much too large. */
 static struct buffer *reuse(struct buffer_pool *pool, size_t size)
+/* `at` points to the link that leads to the buffer, so that it can be taken out of the middle. The
+ * search is bounded: the lock is held, and a new buffer costs less than a long walk. */
 {
     struct buffer **at = &pool->free;
     for (unsigned i = 0; *at && i < SEARCH_MAX; i++, at = &(*at)->next) {
@@ -77,6 +84,7 @@ static struct buffer *reuse(struct buffer_pool *pool, size_t size)
 /* A new buffer of exactly this capacity; NULL: out of memory. */
 static struct buffer *make(struct buffer_pool *pool, size_t size)
 {
+    /* The header and its bytes are allocated apart, since only the bytes are aligned. */
     struct buffer *buffer = mem_new(sizeof *buffer);
     if (buffer == NULL) {
         return NULL;
@@ -93,6 +101,7 @@ static struct buffer *make(struct buffer_pool *pool, size_t size)
 
 struct buffer *buffer_pool_take(struct buffer_pool *pool, size_t size)
 {
+    /* Rounded up, so that capacities of free buffers and sizes that are asked for meet. */
     size = (size + GRAIN - 1) / GRAIN * GRAIN;
     pthread_mutex_lock(&pool->lock);
     struct buffer *buffer = NULL;
@@ -111,6 +120,7 @@ struct buffer *buffer_pool_take(struct buffer_pool *pool, size_t size)
             buffer = make(pool, size);
         }
     }
+    /* `freed` tells a taker that got nothing to ask again. */
     if (buffer) {
         pool->taken_bytes += buffer->capacity;
         buffer->next = NULL;
@@ -126,6 +136,7 @@ void buffer_give_back(void *arg)
     struct buffer *buffer = arg;
     struct buffer_pool *pool = buffer->pool;
     pthread_mutex_lock(&pool->lock);
+    /* To the front of the list. It counts against the budget as before, only as free. */
     pool->taken_bytes -= buffer->capacity;
     pool->free_bytes += buffer->capacity;
     buffer->next = pool->free;

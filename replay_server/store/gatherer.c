@@ -16,7 +16,10 @@
 #include "common/base/memory.h"
 #include "common/base/queue.h"
 
-#define BLOCK          16u
+/* As many snippets as are on their way from memory at once. */
+#define BLOCK 16u
+/* Of 64 bytes each. The hardware goes on by itself once a copy runs through the lines that
+ * follow. */
 #define PREFETCH_LINES 6u
 #define REST_MS        100 /* without work a reader lets go of its snapshot */
 
@@ -39,10 +42,13 @@ void row_map_init(struct row_map *map, const struct signature *have, const struc
     }
 }
 
-/* n rows, with the rewards picked. */
+/* n rows, with the rewards picked. Observation and action come first in a row and are the same in
+ * both; then the rewards; the last column is moved from the end of the one to the end of the
+ * other. */
 static void copy_mapped(float *to, const uint8_t *from, size_t n, const struct row_map *map)
 {
     for (size_t i = 0; i < n; i++, to += map->W_out, from += (size_t)map->W * 4) {
+        /* Bytes and not floats: rows in the map are not aligned for float. */
         memcpy(to, from, (size_t)map->n_front * 4);
         for (uint32_t k = 0; k < map->K_out; k++) {
             memcpy(to + map->n_front + k, from + (size_t)map->rewards[k] * 4, 4);
@@ -68,7 +74,9 @@ static status locate(const struct gather_snippet *snippet, uint32_t chunk_i, uin
                               rows_of_chunk(snippet->n_rows, chunk_rows, chunk_i), W, rows);
 }
 
-/* `rows` is the chunk in which the snippet starts. */
+/* Copies the snippet's n_valid + 1 rows to `to`, which has room for N + 1. `rows` is the chunk in
+ * which the snippet starts; the chunks that follow are looked up here. On an error `to` is left
+ * half filled, and the caller draws again. */
 static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *rows,
                            uint32_t chunk_rows, float *to, uint32_t N, const struct row_map *map,
                            struct store_reader *reader)
@@ -90,6 +98,7 @@ static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *
         if (left == 0) {
             break;
         }
+        /* The next chunk goes on where this one ended, from its first row. */
         at = 0;
         status s = locate(snippet, ++chunk_i, chunk_rows, map->W, reader, &rows);
         if (s != STATUS_OK) {
@@ -101,6 +110,7 @@ static status copy_snippet(const struct gather_snippet *snippet, const uint8_t *
     return STATUS_OK;
 }
 
+/* Asks for the first lines of a snippet without waiting for them. */
 static void prefetch(const uint8_t *at)
 {
     for (unsigned i = 0; i < PREFETCH_LINES; i++) {
@@ -114,6 +124,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
 {
     const uint8_t *rows[BLOCK];
     const uint32_t W = job->map->W;
+    /* Look up the chunk in which each snippet starts, and ask for its first lines. */
     for (uint32_t i = first; i < end; i++) {
         struct gather_snippet *snippet = &job->snippets[i];
         /* The draw has checked these; a mistake here would read another episode's rows. */
@@ -131,6 +142,7 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
     /* Now that their first lines are on the way, copy. */
     const size_t stride = (size_t)(job->N + 1) * job->map->W_out;
     for (uint32_t i = first; i < end; i++) {
+        /* PENDING marks those that the first loop has found; others are done or have failed. */
         struct gather_snippet *snippet = &job->snippets[i];
         if (snippet->result == STATUS_PENDING) {
             snippet->result = copy_snippet(snippet, rows[i - first], chunk_rows,
@@ -163,6 +175,7 @@ void gather_run(struct gather_job *job, struct store_reader *reader)
 
 /* ---- Threads ---- */
 
+/* `queue` and `threads` are the only things that threads share; a reader belongs to its thread. */
 struct gatherer {
     struct store *store;
     struct queue *queue;
@@ -179,6 +192,8 @@ struct gatherer {
 /* The body of a gather thread. */
 static void *run(void *arg)
 {
+    /* The loop ends when the queue is closed and empty, so that every job that was taken is
+     * posted. */
     struct gather_thread *self = arg;
     struct gatherer *gatherer = self->gatherer;
     pthread_setname_np(pthread_self(), "replay-gather");
@@ -205,6 +220,7 @@ status gatherer_open(struct gatherer **out, struct store *store, uint32_t n_thre
                      struct err *err)
 {
     struct gatherer *gatherer = mem_new(sizeof *gatherer);
+    /* Nothing else exists yet, so an error here frees by hand. */
     if (gatherer == NULL ||
         (gatherer->threads = mem_array(n_threads, sizeof *gatherer->threads)) == NULL ||
         queue_new(&gatherer->queue, queue_max) != STATUS_OK) {
@@ -217,6 +233,7 @@ status gatherer_open(struct gatherer **out, struct store *store, uint32_t n_thre
     gatherer->store = store;
     gatherer->post = post;
     gatherer->arg = arg;
+    /* `n_threads` counts those that run: after an error gatherer_close joins these and no more. */
     for (uint32_t i = 0; i < n_threads; i++) {
         struct gather_thread *self = &gatherer->threads[i];
         self->gatherer = gatherer;
@@ -251,6 +268,7 @@ size_t gatherer_queued(struct gatherer *gatherer)
 void gatherer_close(struct gatherer *gatherer)
 {
     if (gatherer) {
+        /* Closing the queue wakes all threads. They finish what is queued before they end. */
         queue_close(gatherer->queue);
         for (uint32_t i = 0; i < gatherer->n_threads; i++) {
             pthread_join(gatherer->threads[i].thread, NULL);

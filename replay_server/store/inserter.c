@@ -5,7 +5,9 @@
  * of its index and may go on to remove others, so every later transaction deletes them first: the
  * store never holds an episode that was removed before one that is gone, and a table that is sealed
  * holds on disk what it holds in memory. Where no job comes, they are tried alone every PAUSE_MS.
- */
+ *
+ * Threads: the service submits jobs, the inserter's own thread does everything else and posts them
+ * back in order of submission. Only the counts are read by other threads. */
 #define LOG_MODULE "inserter"
 #include "replay_server/store/inserter.h"
 
@@ -21,7 +23,8 @@
 #include "common/base/queue.h"
 
 #define GROUP_JOBS_MAX 512
-#define PAUSE_MS       100
+/* How long the thread waits for a job before it looks at deferred deletes and syncs. */
+#define PAUSE_MS 100
 /* Pages that one transaction frees can be used from the second one after it. */
 #define FULL_TRIES 3
 
@@ -30,16 +33,18 @@ struct inserter {
     struct inserter_settings settings;
     struct queue *queue;
     pthread_t thread;
+    /* When the last sync ended. `unsynced`: something was committed since. */
     uint64_t synced_ns;
     bool unsynced;
     struct insert_removal *deferred; /* deletes of jobs that failed; any order */
+    /* Since the inserter was opened; written by its thread, read by any. */
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
 };
 
 /* ---- One job ---- */
 
-/* What the job adds to its group, in bytes of rows. */
+/* What the job adds to its group, in bytes of rows. Records are small and do not count. */
 static uint64_t job_bytes(const struct insert_job *job)
 {
     return job->has_episode ? (uint64_t)job->episode.n_rows * job->episode.W * 4 : 0;
@@ -72,6 +77,7 @@ static status check_rows(struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
     uint32_t chunk_i = 0;
+    /* Buffers are linked in the order of their rows, one for each chunk. */
     for (const struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
         const uint8_t *rows = chunk->bytes + STORE_CHUNK_HEADER;
         const size_t n = (size_t)rows_in_chunk(episode, chunk_i) * episode->W;
@@ -89,7 +95,9 @@ static status check_rows(struct insert_job *job)
     return STATUS_OK;
 }
 
-/* An episode that is damaged in such a way that it cannot be deleted stays until the next start,
+/* Deletes the episodes of a list of removals; those that are not there have been deleted before.
+ *
+ * An episode that is damaged in such a way that it cannot be deleted stays until the next start,
  * which checks it again: trying for ever would hold up all other deletes, and Seal. */
 static status delete_all(struct inserter *inserter, const struct insert_removal *first,
                          struct err *err)
@@ -112,6 +120,7 @@ static status write_episode(struct inserter *inserter, struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
     uint32_t chunk_i = 0;
+    /* Keys of an episode's chunks are its id and the numbers that follow it. */
     for (struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
         status s = store_put_chunk(inserter->store, episode->id + chunk_i, chunk->bytes,
                                    rows_in_chunk(episode, chunk_i), episode->W, &job->err);
@@ -124,7 +133,7 @@ static status write_episode(struct inserter *inserter, struct insert_job *job)
 }
 
 /* Everything that the job asks for, into the open transaction. Deletes come before the episode that
- * needs their room. */
+ * needs their room. On an error job->err says why, and the transaction is dead. */
 static status write_job(struct inserter *inserter, struct insert_job *job)
 {
     status s = STATUS_OK;
@@ -138,11 +147,13 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
     if (s == STATUS_OK && job->has_episode) {
         s = write_episode(inserter, job);
     }
+    /* The episode may have been removed since the priority was set, which is no error. */
     for (uint32_t i = 0; s == STATUS_OK && i < job->n_priorities; i++) {
         s = store_put_priority(inserter->store, job->priorities[i].id, job->priorities[i].priority,
                                &job->err);
         s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
+    /* Counters and the writer's position last; all of it is committed together or not at all. */
     if (s == STATUS_OK && job->has_history) {
         s = store_put_history(inserter->store, &job->history, &job->err);
     }
@@ -157,12 +168,16 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
 /* May the job be written? Not where rows are bad or an earlier job of its writer queue failed. */
 static bool prepare(struct insert_job *job)
 {
+    /* Its episode has a later sequence than the one that failed. Were it stored, the client could
+     * not send the earlier one again. */
     const struct writer *queue = job->writer_queue;
     if (queue && job->epoch <= queue->failed_epoch) {
         job->result = err_set(&job->err, STATUS_RETRY,
                               "an earlier episode of writer %s was not stored", queue->name);
         return false;
     }
+    /* Rows are checked here and not where they arrive, so that the service's thread need not spend
+     * its time on it. */
     job->result = job->has_episode ? check_rows(job) : STATUS_OK;
     return job->result == STATUS_OK;
 }
@@ -172,10 +187,12 @@ static bool prepare(struct insert_job *job)
 static void fail_job(struct inserter *inserter, struct insert_job *job)
 {
     ASSERT(job->result != STATUS_OK);
+    /* Later jobs of the same epoch find this in prepare. */
     atomic_fetch_add(&inserter->failures, 1);
     if (job->writer_queue && job->epoch > job->writer_queue->failed_epoch) {
         job->writer_queue->failed_epoch = job->epoch;
     }
+    /* The removal now belongs to the inserter; the job comes back without it. */
     if (job->removal) {
         job->removal->next = inserter->deferred;
         inserter->deferred = job->removal;
@@ -183,6 +200,7 @@ static void fail_job(struct inserter *inserter, struct insert_job *job)
     }
 }
 
+/* After a commit that has deleted them, or at the end. */
 static void free_deferred(struct inserter *inserter)
 {
     while (inserter->deferred) {
@@ -202,7 +220,8 @@ static status commit(struct inserter *inserter, struct err *err)
     return s;
 }
 
-/* Writes all jobs in one transaction, or none. */
+/* Writes all jobs in one transaction, or none. The error of the job that failed is copied to `err`.
+ * Deferred deletes go first, whatever the group contains. */
 static status write_group(struct inserter *inserter, struct insert_job **jobs, size_t n,
                           struct err *err)
 {
@@ -217,6 +236,7 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
             *err = jobs[i]->err;
         }
     }
+    /* The abort takes back the deletes too, so the lists stay as they are. */
     if (s != STATUS_OK) {
         store_abort(inserter->store);
         return s;
@@ -224,7 +244,8 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
     return commit(inserter, err);
 }
 
-/* Deletes what is deferred, and what `removal` names, in a transaction of its own. */
+/* Deletes what is deferred, and what `removal` names, in a transaction of its own. The removal
+ * stays the caller's: deleting it once more with its job does nothing. */
 static status delete_alone(struct inserter *inserter, const struct insert_removal *removal,
                            struct err *err)
 {
@@ -236,6 +257,8 @@ static status delete_alone(struct inserter *inserter, const struct insert_remova
     if (s == STATUS_OK) {
         s = delete_all(inserter, removal, err);
     }
+    /* Deletes of episodes that are not there would leave it empty, and an empty transaction does
+     * not make the pages of earlier ones usable. */
     if (s == STATUS_OK) {
         s = store_touch(inserter->store, err);
     }
@@ -246,7 +269,8 @@ static status delete_alone(struct inserter *inserter, const struct insert_remova
     return commit(inserter, err);
 }
 
-/* Writes one job. Where the map is full, its deletes go first, so that their pages can be used. */
+/* Writes one job and sets its result. Where the map is full, its deletes go first, in a transaction
+ * of their own, so that their pages can be used; that takes a few tries. */
 static void write_alone(struct inserter *inserter, struct insert_job *job)
 {
     for (int try = 0; try < FULL_TRIES; try++) {
@@ -257,12 +281,14 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
         }
         /* The snapshot of the last sync may hold the pages that are missing. */
         const bool released = store_release(inserter->store);
+        /* Nothing to delete: only the sync can have made room. */
         if (job->removal == NULL && inserter->deferred == NULL) {
             if (released) {
                 continue;
             }
             break;
         }
+        /* This transaction frees the pages; the next try may use them. */
         if (delete_alone(inserter, job->removal, &err) != STATUS_OK) {
             log_warn("deleting to make room failed: %s", err.text);
         }
@@ -274,13 +300,15 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
     }
 }
 
-/* Writes a list of jobs: together where that succeeds, else one by one. */
+/* Writes a list of jobs, at most GROUP_JOBS_MAX: together where that succeeds, else one by one.
+ * Afterwards each has its result. */
 static void write_jobs(struct inserter *inserter, struct insert_job *first)
 {
     struct insert_job *good[GROUP_JOBS_MAX];
     size_t n = 0;
     uint64_t bytes = 0;
     const uint64_t start_ns = clock_now_ns();
+    /* Jobs that must not be written are sorted out first, so that they do not spoil the group. */
     for (struct insert_job *job = first; job; job = job->next) {
         if (prepare(job)) {
             good[n++] = job;
@@ -289,7 +317,8 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
             fail_job(inserter, job);
         }
     }
-    /* All in one transaction, which is what makes inserting fast. */
+    /* All in one transaction, which is what makes inserting fast: a sync costs the same for one job
+     * as for hundreds. A full map may only need the sync that lets its pages go. */
     struct err err;
     status s = n > 0 ? write_group(inserter, good, n, &err) : STATUS_OK;
     if (s == STATUS_FULL && store_release(inserter->store)) {
@@ -313,10 +342,12 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     inserter->unsynced = true;
 }
 
-/* The next jobs, as a list in order: at least one, then what is there, up to the limits. */
+/* The next jobs, as a list in order: at least one, then what is there, up to the limits. NULL: none
+ * came for PAUSE_MS, or the queue is closed and empty; *s says which. */
 static struct insert_job *take_group(struct inserter *inserter, status *s)
 {
     void *item;
+    /* Waits, so that a pause ends here. */
     *s = queue_pop(inserter->queue, &item, PAUSE_MS);
     if (*s != STATUS_OK) {
         return NULL;
@@ -357,10 +388,12 @@ static void sync_when_due(struct inserter *inserter)
     } else {
         inserter->unsynced = false;
     }
+    /* Counted from the end of the sync and after a failed one as well: a disk that fails is not
+     * asked again at once. */
     inserter->synced_ns = clock_now_ns();
 }
 
-/* Nothing has come to be written for a while. */
+/* Nothing has come to be written for a while: tries the deletes of failed jobs by themselves. */
 static void delete_deferred(struct inserter *inserter)
 {
     struct err err;
@@ -373,6 +406,7 @@ static void delete_deferred(struct inserter *inserter)
     inserter->unsynced = true;
 }
 
+/* The inserter's thread, until the queue is closed and empty. */
 static void *run(void *arg)
 {
     struct inserter *inserter = arg;
@@ -423,6 +457,7 @@ struct insert_removal *insert_removal_new(const uint64_t *ids, uint32_t n)
 {
     struct insert_removal *removal = n > 0 ? mem_new(sizeof *removal + n * sizeof *ids) : NULL;
     if (removal) {
+        /* A copy, since the ids are the caller's plan of eviction, which it frees. */
         removal->n = n;
         memcpy(removal->ids, ids, n * sizeof *ids);
     }
@@ -431,6 +466,7 @@ struct insert_removal *insert_removal_new(const uint64_t *ids, uint32_t n)
 
 status inserter_submit(struct inserter *inserter, struct insert_job *job)
 {
+    /* A removal that is in a list already would take the rest of that list along. */
     ASSERT(job->removal == NULL || job->removal->next == NULL);
     return queue_try_push(inserter->queue, job);
 }
@@ -454,9 +490,11 @@ void inserter_counts(struct inserter *inserter, struct inserter_counts *counts)
 void inserter_close(struct inserter *inserter)
 {
     if (inserter) {
+        /* The thread writes and posts what is queued, then ends. */
         queue_close(inserter->queue);
         pthread_join(inserter->thread, NULL);
         queue_free(inserter->queue, NULL);
+        /* What could not be deleted is still listed in the store. The next start finds it there. */
         free_deferred(inserter);
         mem_free(inserter);
     }

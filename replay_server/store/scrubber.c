@@ -2,7 +2,11 @@
  *
  * A walk over the episodes in order of id that reads each chunk as a sampler would: reading is what
  * checks it. It works in slices of about a megabyte, each within one short snapshot so that pages
- * of removed episodes can be used again, and naps in between to stay within its rate. */
+ * of removed episodes can be used again, and naps in between to stay within its rate.
+ *
+ * The walk has a thread and a reader of its own. Episodes that are inserted while it runs are
+ * checked as well, as far as it reaches them; chunks that a sampler has read are not checked
+ * again. */
 #define LOG_MODULE "scrubber"
 #include "replay_server/store/scrubber.h"
 
@@ -17,6 +21,7 @@
 #define SLICE_BYTES (1u << 20) /* read within one snapshot */
 #define NAP_MS      50u
 
+/* All but `stop` is set before the thread starts and does not change. */
 struct scrubber {
     struct store *store;
     struct store_reader *reader;
@@ -27,6 +32,8 @@ struct scrubber {
     _Atomic bool stop;
 };
 
+/* How far a walk has come. It survives the end of a snapshot: the next slice goes on at the same
+ * chunk. */
 struct walk {
     uint64_t after; /* id of the last episode begun */
     struct store_episode episode;
@@ -35,7 +42,8 @@ struct walk {
     uint64_t n_episodes, n_corrupt, bytes;
 };
 
-/* Checks the next chunk. NOT_FOUND: that was all. */
+/* Checks the next chunk, and reports its episode to `corrupt` where it is damaged; the rest of that
+ * episode is then passed over. NOT_FOUND: that was all. */
 static status step(struct walk *walk, struct store_reader *reader,
                    void (*corrupt)(void *arg, uint32_t table, uint64_t id), void *arg)
 {
@@ -50,6 +58,7 @@ static status step(struct walk *walk, struct store_reader *reader,
         walk->n_chunks = store_n_chunks(walk->episode.n_rows, walk->episode.W);
         walk->n_episodes++;
     }
+    /* Chunks of an episode are full, except for the last one. */
     const struct store_episode *episode = &walk->episode;
     const uint32_t chunk_rows = store_chunk_rows(episode->W);
     const uint32_t rest = episode->n_rows - walk->chunk_i * chunk_rows;
@@ -72,6 +81,7 @@ static status step(struct walk *walk, struct store_reader *reader,
         walk->n_corrupt++;
         corrupt(arg, episode->table, episode->id);
     }
+    /* Nothing more of this episode: it is gone, or reported. */
     walk->chunk_i = walk->n_chunks;
     return STATUS_OK;
 }
@@ -85,20 +95,23 @@ status scrub_all(struct store *store, void (*corrupt)(void *arg, uint32_t table,
     if (s != STATUS_OK) {
         return s;
     }
+    /* No rate and no naps: nobody is served before this is done. */
     struct walk walk = {0};
     s = store_reader_refresh(reader, err);
     while (s == STATUS_OK) {
         s = step(&walk, reader, corrupt, arg);
     }
     store_reader_close(reader);
+    /* NOT_FOUND is how the walk ends. */
     *n_corrupt = walk.n_corrupt;
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-/* A slice of work within one snapshot; false at the end. */
+/* A slice of work within one snapshot; false when the walk is at its end, or cannot go on. */
 static bool slice(struct scrubber *scrubber, struct walk *walk)
 {
     struct err err;
+    /* Where no snapshot can be had, the next slice tries again. */
     if (store_reader_refresh(scrubber->reader, &err) != STATUS_OK) {
         log_warn("%s", err.text);
         return true;
@@ -122,7 +135,8 @@ static void *run(void *arg)
     const uint64_t start_ns = clock_now_ns();
     bool more = true;
     while (more && !atomic_load(&scrubber->stop)) {
-        /* Ahead of its rate: a nap. */
+        /* Ahead of its rate, it sleeps; the nap is short, so that closing need not wait long for
+         * it. */
         const double elapsed_s = (double)(clock_now_ns() - start_ns) * 1e-9;
         if ((double)walk.bytes > elapsed_s * (double)scrubber->bytes_per_s) {
             clock_sleep_ms(NAP_MS);
@@ -130,6 +144,7 @@ static void *run(void *arg)
             more = slice(scrubber, &walk);
         }
     }
+    /* A walk that was stopped early has not checked everything and says nothing. */
     if (!more && walk.n_episodes > 0) {
         log_info("the store has been checked episodes=%" PRIu64 " bytes=%" PRIu64
                  " corrupt=%" PRIu64,
@@ -148,6 +163,7 @@ status scrubber_open(struct scrubber **out, struct store *store, uint64_t bytes_
     }
     *scrubber = (struct scrubber){
         .store = store, .bytes_per_s = bytes_per_s, .corrupt = corrupt, .arg = arg};
+    /* The reader belongs to the thread, and is opened here so that its errors reach the caller. */
     status s = store_reader_open(&scrubber->reader, store, err);
     if (s == STATUS_OK) {
         int rc = pthread_create(&scrubber->thread, NULL, run, scrubber);
@@ -167,6 +183,7 @@ status scrubber_open(struct scrubber **out, struct store *store, uint64_t bytes_
 void scrubber_close(struct scrubber *scrubber)
 {
     if (scrubber) {
+        /* The thread looks at `stop` after every chunk. */
         atomic_store(&scrubber->stop, true);
         pthread_join(scrubber->thread, NULL);
         store_reader_close(scrubber->reader);

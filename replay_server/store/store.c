@@ -4,7 +4,10 @@
  *
  * Opening has an order: lock the folder; put back the snapshot of a power cut, or make the file;
  * lock and check the file; only then let LMDB open it; and before the first commit leave the mark
- * that says what a power cut would mean. */
+ * that says what a power cut would mean.
+ *
+ * Everything here runs on the thread that opens the store, before any other thread uses it, except
+ * the functions under "Errors" and "State", which read atomics and are for any thread. */
 #define LOG_MODULE "store"
 #include "replay_server/store/store.h"
 
@@ -46,7 +49,9 @@ uint32_t store_n_chunks(uint32_t n_rows, uint32_t W)
 
 uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
 {
-    /* Full chunks fill 16 pages; the last one, and the record, share pages or have their own. */
+    /* Full chunks fill 16 pages. The last one shares a page with others where it is small and has
+     * pages of its own where it is large. The record takes its bytes and an LMDB node header of
+     * about 32. */
     const uint32_t chunk_rows = store_chunk_rows(W);
     const uint64_t full = n_rows / chunk_rows;
     const uint64_t rest = (uint64_t)(n_rows % chunk_rows) * W * 4;
@@ -74,7 +79,9 @@ bool store_broken(const struct store *store)
     return atomic_load(&store->broken);
 }
 
-/* Was this file, whose descriptor we hold, removed or replaced? */
+/* Was this file, whose descriptor we hold, removed or replaced? LMDB goes on writing to the inode
+ * that it opened, so a store that no path leads to any more would take inserts that nobody can ever
+ * read. */
 static bool is_gone(int fd, const char *path)
 {
     struct stat held, named;
@@ -90,6 +97,7 @@ status store_check_present(struct store *store, struct err *err)
         char path[PATH_SIZE + 16];
         snprintf(path, sizeof path, "%s/%s", store->path, names[i]);
         if (is_gone(fds[i], path)) {
+            /* Logged once, by whichever thread finds it first; every caller gets the error. */
             if (!atomic_exchange(&store->broken, true)) {
                 log_error("the store was removed or replaced under the server, which takes nothing "
                           "more file=%s",
@@ -109,12 +117,14 @@ status store_check_present(struct store *store, struct err *err)
 static status lock_data(struct store *store, const char *path, struct err *err)
 {
     store->data_fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* The lock lasts as long as this descriptor, which nothing is read through. */
     if (store->data_fd < 0) {
         return err_errno(err, errno, "open %s", path);
     }
     if (flock(store->data_fd, LOCK_EX | LOCK_NB) == 0) {
         return STATUS_OK;
     }
+    /* close may change errno. */
     const int number = errno;
     close(store->data_fd);
     return number == EWOULDBLOCK
@@ -123,6 +133,8 @@ static status lock_data(struct store *store, const char *path, struct err *err)
                : err_errno(err, number, "lock %s", path);
 }
 
+/* LMDB trusts what it reads from the file and follows page numbers without a check, so the file is
+ * walked first. `true` marks the databases whose keys are integers. */
 status store_check_file(const char *path, struct err *err)
 {
     static const struct lmdb_named databases[] = {
@@ -134,6 +146,7 @@ status store_check_file(const char *path, struct err *err)
 static status refuse_network(const char *path, struct err *err)
 {
     static const struct {
+        /* f_type of statfs, by the constants that Linux gives to these file systems. */
         uint32_t magic;
         const char *name;
     } network[] = {{0x6969, "NFS"},      {0x517B, "SMB"},      {0xFF534D42, "CIFS"},
@@ -155,6 +168,8 @@ static status refuse_network(const char *path, struct err *err)
 /* LMDB's environment on a file that has been checked. */
 static status open_environment(struct store *store, struct err *err)
 {
+    /* Without thread-local storage, since a reader belongs to a struct store_reader and not to a
+     * thread. In the modes `interval` and `none` a commit does not wait for the disk. */
     int rc = mdb_env_create(&store->env);
     if (rc != 0) {
         return store_error(store, rc, err, "create");
@@ -186,6 +201,8 @@ static status open_databases(struct store *store, struct err *err)
     if (rc != 0) {
         return store_error(store, rc, err, "begin");
     }
+    /* A write transaction even where all of them exist: a new store needs it, and an old one pays
+     * once. */
     if ((rc = mdb_dbi_open(txn, "meta", MDB_CREATE, &store->meta)) != 0 ||
         (rc = mdb_dbi_open(txn, "writers", MDB_CREATE, &store->writers)) != 0 ||
         (rc = mdb_dbi_open(txn, "episodes", MDB_CREATE | MDB_INTEGERKEY, &store->episodes)) != 0 ||
@@ -198,6 +215,7 @@ static status open_databases(struct store *store, struct err *err)
     MDB_val value;
     rc = mdb_get(txn, store->meta, &key, &value);
     status s = STATUS_OK;
+    /* A new store begins with key 1; 0 means "none". */
     if (rc == MDB_NOTFOUND) {
         uint8_t bytes[STORE_RECORD_SIZE];
         store->next_chunk = 1;
@@ -210,10 +228,12 @@ static status open_databases(struct store *store, struct err *err)
             err_context(err, s, "store %s", store->path);
         }
     }
+    /* Nothing reaches the file where the format is unknown. */
     if (rc != 0 || s != STATUS_OK) {
         mdb_txn_abort(txn);
         return rc != 0 ? store_error(store, rc, err, "format") : s;
     }
+    /* After the commit the handles are good for all transactions. */
     store->staged_next_chunk = store->next_chunk;
     return store_error(store, mdb_txn_commit(txn), err, "commit");
 }
@@ -221,6 +241,8 @@ static status open_databases(struct store *store, struct err *err)
 /* Says on disk what the next power cut would leave, by durability. */
 status store_mark(struct store *store, struct err *err)
 {
+    /* `marked` stays false when this fails, and then store_close does not claim that the store is
+     * clean. */
     status s = STATUS_OK;
     switch (store->durability) {
     case STORE_EACH:
@@ -253,6 +275,8 @@ static status new_store(struct store **out, const struct store_settings *setting
     if (store == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
     }
+    /* One table of checked chunks for all readers, and a map that is a whole number of pages, as
+     * LMDB demands. */
     store->path = mem_text(settings->path);
     store->verified = mem_array(STORE_VERIFIED, sizeof *store->verified);
     store->durability = settings->durability;
@@ -270,12 +294,14 @@ static status new_store(struct store **out, const struct store_settings *setting
  * nothing to go back to. */
 static status open_files(struct store *store, bool *unclean, struct err *err)
 {
+    /* The lock file comes first. Only its holder may touch the snapshot or the data file. */
     char name[PATH_SIZE + 16];
     snprintf(name, sizeof name, "%s/lock", store->path);
     status s = file_lock(name, &store->lock_fd, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "store %s: another process has it", store->path);
     }
+    /* The data file exists after this: as it was, put back from the snapshot, or new. */
     snprintf(name, sizeof name, "%s/data.mdb", store->path);
     s = lmdb_snapshot_prepare(store->path, store->map_bytes, unclean, err);
     if (s == STATUS_OK) {
@@ -285,6 +311,7 @@ static status open_files(struct store *store, bool *unclean, struct err *err)
         close(store->lock_fd);
         return s;
     }
+    /* Both locks are held. No other server changes the file while it is checked. */
     s = store_check_file(name, err);
     if (s != STATUS_OK) {
         close(store->data_fd);
@@ -298,10 +325,12 @@ static status open_files(struct store *store, bool *unclean, struct err *err)
 status store_open(struct store **out, const struct store_settings *settings, bool *scan,
                   struct err *err)
 {
+    /* A path that is too long would be cut off by snprintf below. */
     if (strlen(settings->path) >= PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "store path: %zu characters, expected at most %d",
                        strlen(settings->path), PATH_SIZE - 1);
     }
+    /* The folder has to exist before its file system can be asked for. */
     status s = file_make_folders(settings->path, err);
     if (s != STATUS_OK || (s = refuse_network(settings->path, err)) != STATUS_OK) {
         return s;
@@ -311,6 +340,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s != STATUS_OK) {
         return s;
     }
+    /* The file first, LMDB's environment second: see the top of this file. */
     bool unclean = false;
     s = open_files(store, &unclean, err);
     if (s != STATUS_OK) {
@@ -330,6 +360,7 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s != STATUS_OK) {
         goto close_env;
     }
+    /* The file's size for Info, before anything is written. */
     store_measure(store);
     *scan = unclean;
     *out = store;
@@ -378,6 +409,7 @@ uint64_t store_commits(const struct store *store)
 
 void store_measure(struct store *store)
 {
+    /* The file's size as LMDB sees it: it ends behind the last page that was ever used. */
     MDB_envinfo info;
     if (mdb_env_info(store->env, &info) == 0) {
         atomic_store_explicit(&store->file_bytes, ((uint64_t)info.me_last_pgno + 1) * 4096,
@@ -395,12 +427,15 @@ void store_sizes(const struct store *store, uint64_t *used_bytes, uint64_t *file
 
 /* ---- Loading ---- */
 
-/* Walks a database and hands every pair to `take`. */
+/* Walks a database in key order and hands every pair to `take`, within one read transaction. An
+ * error of `take` ends the walk and is returned with the store's path before it. The pointers of a
+ * pair are into the map and good only during the call. */
 static status walk(struct store *store, MDB_dbi dbi, const char *what,
                    status (*take)(void *arg, const MDB_val *key, const MDB_val *value,
                                   struct err *err),
                    void *arg, struct err *err)
 {
+    /* A read transaction of its own: at open no store_reader exists yet. */
     MDB_txn *txn;
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (rc != 0) {
@@ -416,6 +451,7 @@ static status walk(struct store *store, MDB_dbi dbi, const char *what,
         }
         mdb_cursor_close(cursor);
     }
+    /* Aborting is how a read transaction ends in either case. */
     mdb_txn_abort(txn);
     if (s != STATUS_OK) {
         return err_context(err, s, "store %s: %s", store->path, what);
@@ -423,6 +459,8 @@ static status walk(struct store *store, MDB_dbi dbi, const char *what,
     return rc == MDB_NOTFOUND ? STATUS_OK : store_error(store, rc, err, what);
 }
 
+/* The caller's function, handed through walk to take_table; likewise for the three structs
+ * below. */
 struct table_walk {
     status (*visit)(void *arg, const struct store_table *table, struct err *err);
     void *arg;
@@ -440,6 +478,7 @@ static status take_table(void *arg, const MDB_val *key, const MDB_val *value, st
     if (key->mv_size - 6 >= sizeof table.name) {
         return err_set(err, STATUS_CORRUPT, "table name of %zu characters", key->mv_size - 6);
     }
+    /* The name is the rest of the key, and carries no terminating 0 there. */
     memcpy(table.name, name + 6, key->mv_size - 6);
     status s = table_record_read(&table, value->mv_data, value->mv_size, err);
     return s == STATUS_OK ? w->visit(w->arg, &table, err)
@@ -497,6 +536,7 @@ static status take_writer(void *arg, const MDB_val *key, const MDB_val *value, s
     if (key->mv_size < 5 || key->mv_size - 4 >= sizeof writer.name) {
         return err_set(err, STATUS_CORRUPT, "writer key of %zu bytes", key->mv_size);
     }
+    /* The key is checked above: the table's number, then at least one byte of name. */
     memcpy(&writer.table, key->mv_data, 4);
     memcpy(writer.name, (const char *)key->mv_data + 4, key->mv_size - 4);
     if (!writer_record_read(&writer, value->mv_data, value->mv_size)) {
@@ -529,6 +569,7 @@ static status take_episode(void *arg, const MDB_val *key, const MDB_val *value, 
     if (key->mv_size == sizeof id) {
         memcpy(&id, key->mv_data, sizeof id);
     }
+    /* Ids begin at 1, so a key of another size, which left id at 0, is damage as well. */
     if (id == 0 || !episode_record_read(&episode, id, value->mv_data, value->mv_size)) {
         w->corrupt++;
         log_error("an episode's record fails its check and is left out id=%" PRIu64, id);
@@ -542,6 +583,8 @@ status store_each_episode(struct store *store,
                                           struct err *err),
                           void *arg, struct err *err)
 {
+    /* Unlike the other records, a bad one does not end the walk: the rest of the table can be
+     * used. */
     struct episode_walk w = {visit, arg, 0};
     return walk(store, store->episodes, "episodes", take_episode, &w, err);
 }

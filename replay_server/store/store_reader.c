@@ -4,7 +4,10 @@
  *
  * A pointer into the map is good only within the snapshot in which it was got: the cache carries
  * the number of its snapshot, so that renewing empties it at no cost. Checksums are compared once
- * per chunk and process; `verified` in struct store, shared by all readers, remembers which. */
+ * per chunk and process; `verified` in struct store, shared by all readers, remembers which.
+ *
+ * A reader belongs to one thread at a time. While it is active LMDB cannot use the pages of removed
+ * episodes again, which is why idle readers rest. */
 #include <string.h>
 
 #include "common/base/memory.h"
@@ -36,6 +39,8 @@ status store_reader_open(struct store_reader **out, struct store *store, struct 
         return err_set(err, STATUS_NO_MEMORY, "store reader");
     }
     reader->store = store;
+    /* LMDB hands out a slot of its reader table here, once; reset and renew then cost no system
+     * call. */
     int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn);
     if (rc != 0) {
         mem_free(reader);
@@ -56,6 +61,7 @@ void store_reader_close(struct store_reader *reader)
 
 void store_reader_rest(struct store_reader *reader)
 {
+    /* Reset gives up the snapshot and keeps the slot. */
     if (reader->active) {
         mdb_txn_reset(reader->txn);
         reader->active = false;
@@ -106,6 +112,8 @@ status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_
 {
     ASSERT(reader->active);
     const struct cached_chunk *chunk;
+    /* Where the episode was removed since the draw, the chunk is missing: the caller draws
+     * again. */
     status s = find_chunk(reader, key, &chunk);
     if (s != STATUS_OK) {
         return s;
@@ -129,6 +137,8 @@ status store_reader_next_episode(struct store_reader *reader, uint64_t after,
                                  struct store_episode *episode)
 {
     ASSERT(reader->active);
+    /* A cursor, because the id that follows is not known: SET_RANGE finds the first key that is not
+     * smaller. */
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(reader->txn, reader->store->episodes, &cursor);
     if (rc != 0) {
@@ -138,6 +148,7 @@ status store_reader_next_episode(struct store_reader *reader, uint64_t after,
     MDB_val key = {sizeof id, &id};
     MDB_val value;
     status s = STATUS_NOT_FOUND;
+    /* Records that fail their check are passed over, as at open: no table knows of them. */
     for (rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE); rc == 0 && s != STATUS_OK;
          rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
         memcpy(&id, key.mv_data, sizeof id);

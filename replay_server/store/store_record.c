@@ -23,13 +23,14 @@ static const char store_magic[4] = {'H', 'C', 'R', 'S'};
 
 /* ---- Checksums ---- */
 
-/* The last four bytes of a record of `size` bytes. */
-/* Computed over everything before it, zeros included. */
+/* Writes the check into the last four bytes of a record of `size` bytes, computed over everything
+ * before it, zeros included. */
 static void seal(uint8_t *bytes, size_t size)
 {
     bytes_put32(bytes + size - 4, (uint32_t)XXH3_64bits(bytes, size - 4));
 }
 
+/* Is the check right? The caller has made sure that there are at least four bytes. */
 static bool sealed(const uint8_t *bytes, size_t size)
 {
     return bytes_get32(bytes + size - 4) == (uint32_t)XXH3_64bits(bytes, size - 4);
@@ -45,6 +46,7 @@ static uint64_t chunk_sum(const uint8_t *chunk, size_t rows_bytes)
     return XXH3_64bits_withSeed(chunk + STORE_CHUNK_HEADER, rows_bytes, header);
 }
 
+/* The header's own bytes come first, because the checksum of the rows is seeded with theirs. */
 void chunk_header_write(uint8_t *chunk, uint64_t key, uint32_t n_rows, uint32_t W)
 {
     memcpy(chunk, chunk_magic, 4);
@@ -58,6 +60,8 @@ void chunk_header_write(uint8_t *chunk, uint64_t key, uint32_t n_rows, uint32_t 
 bool chunk_header_check(const uint8_t *chunk, size_t size, uint64_t key, uint32_t n_rows,
                         uint32_t W, bool full)
 {
+    /* The header is compared with what the index says and never believed: a chunk of another shape,
+     * or of another episode, is damage even if its checksum is right. */
     const size_t rows_bytes = (size_t)n_rows * W * 4;
     return size == STORE_CHUNK_HEADER + rows_bytes && memcmp(chunk, chunk_magic, 4) == 0 &&
            bytes_get32(chunk + 4) == n_rows && bytes_get32(chunk + 8) == W &&
@@ -69,6 +73,7 @@ bool chunk_header_check(const uint8_t *chunk, size_t size, uint64_t key, uint32_
 
 void episode_record_write(uint8_t bytes[EPISODE_RECORD_SIZE], const struct store_episode *episode)
 {
+    /* Fields that are not set below are 0, in every version of this format. */
     memset(bytes, 0, EPISODE_RECORD_SIZE);
     bytes_put32(bytes, STORE_FORMAT);
     bytes_put32(bytes + 4, episode->table);
@@ -86,6 +91,7 @@ void episode_record_write(uint8_t bytes[EPISODE_RECORD_SIZE], const struct store
 bool episode_record_read(struct store_episode *episode, uint64_t id, const void *from, size_t size)
 {
     const uint8_t *bytes = from;
+    /* Checksum before fields: from here on the bytes are those that were written. */
     if (size != EPISODE_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
         return false;
     }
@@ -112,6 +118,7 @@ bool episode_record_read(struct store_episode *episode, uint64_t id, const void 
 size_t writer_record_write(uint8_t bytes[WRITER_RECORD_MAX], const struct store_writer *writer)
 {
     ASSERT(writer->cursor_size <= WRITER_CURSOR_MAX);
+    /* Fixed fields and the check take 32 bytes; the cursor lies between them. */
     const size_t size = 32 + writer->cursor_size;
     bytes_put32(bytes, STORE_FORMAT);
     bytes_put32(bytes + 4, writer->done ? FLAG_DONE : 0);
@@ -153,9 +160,11 @@ void store_record_write(uint8_t bytes[STORE_RECORD_SIZE], uint64_t next_chunk)
 status store_record_read(uint64_t *next_chunk, const void *from, size_t size, struct err *err)
 {
     const uint8_t *bytes = from;
+    /* The magic first: a file of another program should not be called a damaged store. */
     if (size < 8 || memcmp(bytes, store_magic, 4) != 0) {
         return err_set(err, STATUS_INVALID, "not a replay store");
     }
+    /* Before the checksum, because another format may have another size. */
     if (bytes_get32(bytes + 4) != STORE_FORMAT) {
         return err_set(err, STATUS_INVALID, "store format %u, this program reads %u",
                        bytes_get32(bytes + 4), STORE_FORMAT);
@@ -181,6 +190,7 @@ void history_record_write(uint8_t bytes[HISTORY_RECORD_SIZE], const struct store
 bool history_record_read(struct store_history *history, const void *from, size_t size)
 {
     const uint8_t *bytes = from;
+    /* A sound record of another format counts as none; the caller starts the history anew. */
     if (size != HISTORY_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
         return false;
     }
@@ -204,6 +214,7 @@ status table_record_write(void **out, size_t *out_size, const struct store_table
         mem_free(json);
         return err_set(err, STATUS_NO_MEMORY, "table %s", table->name);
     }
+    /* A header of fixed size, the text without a terminating 0, the check. */
     bytes_put32(bytes, STORE_FORMAT);
     bytes_put32(bytes + 4, table->number);
     bytes_put32(bytes + 8, table->sealed ? FLAG_SEALED : 0);
@@ -219,11 +230,13 @@ status table_record_write(void **out, size_t *out_size, const struct store_table
 status table_record_read(struct store_table *table, const void *from, size_t size, struct err *err)
 {
     const uint8_t *bytes = from;
+    /* Sizes are compared before the text is read: the size in the header is not believed alone. */
     if (size < TABLE_HEADER + 4 || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT ||
         bytes_get32(bytes + 12) != size - TABLE_HEADER - 4) {
         return err_set(err, STATUS_CORRUPT, "table record: bad checksum");
     }
     const size_t json_size = size - TABLE_HEADER - 4;
+    /* The parser wants a terminated string, and the record has none; mem_new gives zeros. */
     char *json = mem_new(json_size + 1);
     if (json == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "table record");
@@ -234,6 +247,7 @@ status table_record_read(struct store_table *table, const void *from, size_t siz
     if (s != STATUS_OK) {
         return s;
     }
+    /* The name is not in the record: it is part of the key, and the caller has it. */
     table->number = bytes_get32(bytes + 4);
     table->sealed = bytes_get32(bytes + 8) & FLAG_SEALED;
     return STATUS_OK;

@@ -1,9 +1,11 @@
-/* The write transaction: chunks and episodes by appending, records, removal, commit, sync. One
- * thread.
+/* The write transaction: chunks and episodes by appending, records, removal, commit, sync. All of
+ * it runs on the one writing thread, which is the inserter's once it is open.
  *
  * `staged_next_chunk` is the next chunk key as the open transaction has it; it becomes `next_chunk`
  * when the transaction is committed, and is forgotten when it is aborted. So keys of an aborted
- * insert may be used by another one, and those of a committed one never are. */
+ * insert may be used by another one, and those of a committed one never are.
+ *
+ * After a put that failed, other than with NOT_FOUND, the transaction can only be aborted. */
 #define LOG_MODULE "store"
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,7 +20,8 @@
 #define WRITER_KEY_MAX (4 + WRITER_NAME_SIZE)
 #define IDLE_SHARE     32 /* of the map: what may wait for a sync before it can be used again */
 
-/* LMDB waits here for another writer of the environment: there is none. */
+/* LMDB's lock of writers is free here: no other thread or process writes to this environment. Keys
+ * that an aborted transaction had staged are forgotten. */
 status store_begin(struct store *store, struct err *err)
 {
     ASSERT(store->txn == NULL);
@@ -30,6 +33,7 @@ status store_begin(struct store *store, struct err *err)
 status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
                        struct err *err)
 {
+    /* A key below would be out of order, and MDB_APPEND would refuse it. */
     ASSERT(key >= store->staged_next_chunk);
     ASSERT(n_rows >= 1 && n_rows <= store_chunk_rows(W));
     chunk_header_write(chunk, key, n_rows, W);
@@ -40,6 +44,7 @@ status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t 
                        "put chunk");
 }
 
+/* Ids rise as chunk keys do, so this appends too. */
 status store_put_episode(struct store *store, const struct store_episode *episode, struct err *err)
 {
     uint8_t bytes[EPISODE_RECORD_SIZE];
@@ -75,6 +80,8 @@ status store_remove_episode(struct store *store, uint64_t id, struct err *err)
         return s;
     }
     const uint32_t n_chunks = store_n_chunks(episode.n_rows, episode.W);
+    /* Chunks that are missing are passed over: an earlier attempt may have stopped halfway, and
+     * what counts is that the record goes last. */
     for (uint32_t i = 0; i < n_chunks; i++) {
         uint64_t key = id + i;
         MDB_val k = {sizeof key, &key}, v;
@@ -90,11 +97,13 @@ status store_remove_episode(struct store *store, uint64_t id, struct err *err)
             return store_error(store, rc, err, "remove chunk");
         }
     }
+    /* With the record gone, the episode is no more; its chunks cannot be reached without it. */
     MDB_val k = {sizeof id, &id};
     return store_error(store, mdb_del(store->txn, store->episodes, &k, NULL), err,
                        "remove episode");
 }
 
+/* Reads the record, changes one field and writes it back. */
 status store_put_priority(struct store *store, uint64_t id, double priority, struct err *err)
 {
     struct store_episode episode;
@@ -115,6 +124,7 @@ status store_put_writer(struct store *store, const struct store_writer *writer, 
                         struct err *err)
 {
     uint8_t name[WRITER_KEY_MAX];
+    /* Checked when the writer was opened. */
     const size_t length = strlen(writer->name);
     ASSERT(length >= 1 && length < WRITER_NAME_SIZE);
     memcpy(name, &writer->table, 4);
@@ -137,6 +147,7 @@ status store_put_writer(struct store *store, const struct store_writer *writer, 
         record.cursor_size = had.cursor_size;
         memcpy(record.cursor, had.cursor, had.cursor_size);
     }
+    /* One put replaces the record, whether there was one or not. */
     uint8_t bytes[WRITER_RECORD_MAX];
     v = (MDB_val){writer_record_write(bytes, &record), bytes};
     return store_error(store, mdb_put(store->txn, store->writers, &k, &v, 0), err, "put writer");
@@ -148,6 +159,7 @@ status store_put_table(struct store *store, const struct store_table *table, str
     char name[6 + STORE_TABLE_NAME_SIZE];
     void *bytes;
     size_t size;
+    /* The record holds a JSON text and therefore has no fixed size. */
     status s = table_record_write(&bytes, &size, table, err);
     if (s != STATUS_OK) {
         return s;
@@ -163,6 +175,7 @@ status store_put_table(struct store *store, const struct store_table *table, str
 status store_put_history(struct store *store, const struct store_history *history, struct err *err)
 {
     char name[HISTORY_KEY_SIZE + 1] = "history:";
+    /* The number is binary: the key has a fixed size, and may contain bytes that are 0. */
     memcpy(name + 8, &history->table, 4);
     uint8_t bytes[HISTORY_RECORD_SIZE];
     history_record_write(bytes, history);
@@ -202,6 +215,7 @@ status store_commit(struct store *store, struct err *err)
     /* LMDB writes just as well into a file that has no name any more, which nobody will ever read.
      */
     status s = store_check_present(store, err);
+    /* The next chunk key becomes durable together with the chunks that used the keys below it. */
     if (s == STATUS_OK && store->staged_next_chunk != store->next_chunk) {
         s = store_touch(store, err);
     }
@@ -209,6 +223,7 @@ status store_commit(struct store *store, struct err *err)
         store_abort(store);
         return s;
     }
+    /* Counted while the transaction is open, since afterwards its view of the databases is gone. */
     atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
     /* With durability `each` this returns when the disk has it. */
     int rc = mdb_txn_commit(store->txn);
@@ -219,6 +234,8 @@ status store_commit(struct store *store, struct err *err)
     }
     store->next_chunk = store->staged_next_chunk;
     store_measure(store);
+    /* Readers compare `commits` to find out whether their snapshot is old, so it rises only when
+     * the commit can be seen. */
     atomic_fetch_add_explicit(&store->commits, 1, memory_order_release);
     return STATUS_OK;
 }
@@ -247,9 +264,12 @@ status store_take_snapshot(struct store *store, struct err *err)
 {
     ASSERT(store->txn == NULL);
     status s = lmdb_snapshot_take(&store->snapshot, err);
+    /* Once LMDB's pages are not known to have reached the disk, no later sync can make up for
+     * it. */
     if (store->snapshot.distrusted) {
         atomic_store(&store->broken, true);
     }
+    /* What is idle now is free: from here on only what comes on top of it waits for a sync. */
     if (s == STATUS_OK) {
         store->snapshot_idle_bytes = idle_bytes(store);
     }
@@ -258,6 +278,7 @@ status store_take_snapshot(struct store *store, struct err *err)
 
 status store_sync(struct store *store, struct err *err)
 {
+    /* Before the mark is set a plain sync is enough: there is no snapshot to move on. */
     if (store->durability == STORE_INTERVAL && store->marked) {
         return store_take_snapshot(store, err);
     }
@@ -266,6 +287,7 @@ status store_sync(struct store *store, struct err *err)
 
 bool store_wants_sync(const struct store *store)
 {
+    /* A share of the map and not a number of bytes: a small map runs full sooner. */
     return store->snapshot.held &&
            idle_bytes(store) > store->snapshot_idle_bytes + store->map_bytes / IDLE_SHARE;
 }
@@ -273,6 +295,7 @@ bool store_wants_sync(const struct store *store)
 bool store_release(struct store *store)
 {
     struct err err;
+    /* Where there is no snapshot, or it is of the newest commit, a sync frees nothing. */
     if (!lmdb_snapshot_is_old(&store->snapshot)) {
         return false;
     }
