@@ -3,7 +3,10 @@
  * Each kind of limit is a row of the table `kinds`: when it is on, and one function for each side
  * that it can make wait. A limiter holds pointers to the rows that its settings turn on and asks
  * them in order. The functions are pure: they read the counters and the question, and give a reason
- * in numbers. The rules themselves are in limiter.h. */
+ * in numbers. The rules themselves are in limiter.h.
+ *
+ * The functions that allow or refuse write their reason before they answer; the reason of a true
+ * answer is not looked at. */
 #include "replay_server/table/limiter.h"
 
 #include <inttypes.h>
@@ -41,6 +44,7 @@ static bool min_transitions_is_on(const struct limiter_settings *settings)
 
 static bool min_transitions_allow_sample(const struct question *question, struct reason *reason)
 {
+    /* What the table holds now counts, not what was ever inserted: removals lower it again. */
     const uint64_t least = question->limiter->settings.min_transitions;
     *reason = (struct reason){"min_transitions", (double)question->resident, (double)least};
     return question->resident >= least;
@@ -53,7 +57,8 @@ static bool samples_per_insert_is_on(const struct limiter_settings *settings)
     return settings->samples_per_insert > 0;
 }
 
-/* How far inserting is ahead of sampling, in transitions sampled. */
+/* How far inserting is ahead of sampling, in transitions sampled. Below 0 sampling is ahead; it
+ * begins below, since the first min_transitions do not count. */
 static double lead(const struct limiter *limiter)
 {
     const double counted =
@@ -64,6 +69,7 @@ static double lead(const struct limiter *limiter)
 static bool samples_per_insert_allow_sample(const struct question *question, struct reason *reason)
 {
     const struct limiter_settings *set = &question->limiter->settings;
+    /* How many transitions would have to be inserted before a sample may go on, rounded up. */
     const double missing = (-set->tolerance - lead(question->limiter)) / set->samples_per_insert;
     const double inserted = (double)question->limiter->fresh_inserted;
     *reason = (struct reason){"samples_per_insert: transitions inserted", inserted,
@@ -74,6 +80,7 @@ static bool samples_per_insert_allow_sample(const struct question *question, str
 static bool samples_per_insert_allow_insert(const struct question *question, struct reason *reason)
 {
     const struct limiter *limiter = question->limiter;
+    /* Restored episodes do not count as inserts, and so they do not wait here either. */
     const double sampled = (double)limiter->sampled;
     const double tolerance = limiter->settings.tolerance;
     *reason = (struct reason){"samples_per_insert: transitions sampled", sampled,
@@ -92,10 +99,12 @@ static bool samples_per_eviction_allow_insert(const struct question *question,
                                               struct reason *reason)
 {
     const struct limiter *limiter = question->limiter;
+    /* As if the eviction had been carried out already. */
     const double need =
         limiter->settings.samples_per_eviction * (double)(limiter->evicted + question->evict);
     *reason = (struct reason){"samples_per_eviction: transitions sampled", (double)limiter->sampled,
                               ceil(need)};
+    /* An insert that evicts nothing never waits. */
     return !question->restored || question->evict == 0 || (double)limiter->sampled >= need;
 }
 
@@ -123,6 +132,7 @@ static status check_one(const char *name, double value, struct err *err)
 
 status limiter_check(const struct limiter_settings *settings, struct err *err)
 {
+    /* min_transitions is an unsigned integer, every value of which is valid. */
     status s = check_one("samples_per_insert", settings->samples_per_insert, err);
     if (s == STATUS_OK) {
         s = check_one("samples_per_insert_tolerance", settings->tolerance, err);
@@ -137,6 +147,7 @@ void limiter_init(struct limiter *limiter, const struct limiter_settings *settin
 {
     *limiter = (struct limiter){.settings = *settings};
     ASSERT(settings->samples_per_insert >= 0 && settings->samples_per_eviction >= 0);
+    /* In the order of `kinds`; a limit that is off costs nothing later. */
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (kinds[i].is_on(settings)) {
             ASSERT(limiter->n_limits < LIMITER_LIMITS_MAX);
@@ -148,6 +159,7 @@ void limiter_init(struct limiter *limiter, const struct limiter_settings *settin
 /* Writes the reason as Info shows it. Always false, for `return refuse(..)`. */
 static bool refuse(const struct reason *reason, char *why, size_t size)
 {
+    /* Callers that only want the answer pass NULL. */
     if (why && size > 0) {
         snprintf(why, size, "%s: %.0f of %.0f", reason->what, reason->have, reason->need);
     }
@@ -165,6 +177,7 @@ bool limiter_allow_sample(const struct limiter *limiter, uint64_t resident, bool
         reason = (struct reason){"empty", 0, least ? (double)least : 1};
         return refuse(&reason, why, why_size);
     }
+    /* All inserts of a sealed table are over, so nothing can be waited for. */
     for (uint32_t i = 0; !sealed && i < limiter->n_limits; i++) {
         const struct limiter_kind *kind = limiter->limits[i];
         if (kind->allow_sample && !kind->allow_sample(&question, &reason)) {
@@ -179,6 +192,7 @@ bool limiter_allow_insert(const struct limiter *limiter, bool restored, uint64_t
 {
     const struct question question = {.limiter = limiter, .restored = restored, .evict = evict};
     struct reason reason;
+    /* A sealed table takes no inserts and does not ask. */
     for (uint32_t i = 0; i < limiter->n_limits; i++) {
         const struct limiter_kind *kind = limiter->limits[i];
         if (kind->allow_insert && !kind->allow_insert(&question, &reason)) {
@@ -201,6 +215,7 @@ bool limiter_couples_samples(const struct limiter *limiter)
 
 void limiter_commit_sample(struct limiter *limiter, uint64_t transitions)
 {
+    /* Sums of 64 bits do not wrap around in the life of a table; the assertion says so. */
     ASSERT(limiter->sampled + transitions >= transitions);
     limiter->sampled += transitions;
 }
@@ -209,6 +224,7 @@ void limiter_commit_insert(struct limiter *limiter, bool restored, uint64_t tran
                            uint64_t evicted)
 {
     ASSERT(transitions >= 1);
+    /* Fresh inserts move the lead, restored ones the count of evictions. */
     if (restored) {
         ASSERT(limiter->evicted + evicted >= evicted);
         limiter->evicted += evicted;
@@ -221,6 +237,7 @@ void limiter_commit_insert(struct limiter *limiter, bool restored, uint64_t tran
 void limiter_cancel_insert(struct limiter *limiter, bool restored, uint64_t transitions)
 {
     ASSERT(transitions >= 1);
+    /* An eviction stays counted: its episodes are gone, whatever became of the insert. */
     if (!restored) {
         ASSERT(limiter->fresh_inserted >= transitions);
         limiter->fresh_inserted -= transitions;

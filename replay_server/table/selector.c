@@ -1,5 +1,9 @@
 /* The interface of all selectors: finds the kind, checks the preconditions that all kinds share,
- * and counts. How items are kept and drawn is in selector_tree.c and selector_list.c. */
+ * and counts. How items are kept and drawn is in selector_tree.c and selector_list.c.
+ *
+ * A selector does not keep items as such, only what it needs of them; therefore every change is
+ * given the item again, and the assertions compare it with what the selector has. A selector that
+ * did not agree with the table would draw from slots that are empty. */
 #include "replay_server/table/selector.h"
 
 #include <math.h>
@@ -28,6 +32,7 @@ bool selector_kind_read(enum selector_kind *kind, const char *text)
 
 status selector_new(struct selector **out, enum selector_kind kind)
 {
+    /* Two of the kinds need masses and the other two an order. */
     const bool tree = kind == SELECTOR_UNIFORM || kind == SELECTOR_PRIORITIZED;
     status s = tree ? selector_tree_new(out) : selector_list_new(out);
     if (s == STATUS_OK) {
@@ -47,6 +52,7 @@ void selector_free(struct selector *selector)
 status selector_reserve(struct selector *selector, uint32_t capacity)
 {
     ASSERT(capacity > 0 && (capacity & (capacity - 1)) == 0);
+    /* Never smaller: slots that are in use keep their numbers. */
     if (capacity <= selector->capacity) {
         return STATUS_OK;
     }
@@ -88,6 +94,7 @@ void selector_remove(struct selector *selector, const struct selector_item *item
 
 void selector_restore(struct selector *selector, const struct selector_item *item)
 {
+    /* The same as an insert, except that the kind puts the item back where it was. */
     check_item(selector, item);
     ASSERT(selector_mass(selector, item->slot) == 0);
     selector->methods->restore(selector, item);
@@ -97,6 +104,7 @@ void selector_restore(struct selector *selector, const struct selector_item *ite
 void selector_update(struct selector *selector, const struct selector_item *item, double priority)
 {
     check_item(selector, item);
+    /* Mass 0 is what absence looks like, so that no item may have it. */
     ASSERT(isfinite(priority) && priority > 0);
     selector->methods->update(selector, item, priority);
     ASSERT(selector_mass(selector, item->slot) == item->weight * selector_unit(selector, priority));
@@ -107,6 +115,7 @@ void selector_draw(const struct selector *selector, const struct selector_key *k
 {
     ASSERT(selector->n > 0);
     selector->methods->draw(selector, key, pick);
+    /* The slot is the caller's to read, without another check. */
     ASSERT(pick->slot < selector->capacity);
     ASSERT(pick->within >= 0 && pick->total > 0);
 }
@@ -118,6 +127,7 @@ uint32_t selector_count(const struct selector *selector)
 
 double selector_unit(const struct selector *selector, double priority)
 {
+    /* Only `prioritized` looks at priorities; all others treat an item as if it had priority 1. */
     return selector->kind == SELECTOR_PRIORITIZED ? priority : 1;
 }
 

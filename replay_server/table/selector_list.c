@@ -3,7 +3,9 @@
  *
  * A node that is taken out keeps its links. Putting it back between them is exact as long as the
  * last one taken out is the first one put back (Knuth's dancing links): this is what lets the table
- * plan an eviction of several episodes and then give it up. */
+ * plan an eviction of several episodes and then give it up.
+ *
+ * Links are slot numbers and not pointers, because the array moves when it grows. */
 #include "common/base/memory.h"
 #include "common/base/noise.h"
 #include "replay_server/table/selector_private.h"
@@ -27,6 +29,7 @@ static struct list_selector *list_of(struct selector *selector)
     return (struct list_selector *)selector;
 }
 
+/* The casts are safe for selectors that selector_list_new made, and no others have its methods. */
 static const struct list_selector *const_list_of(const struct selector *selector)
 {
     return (const struct list_selector *)selector;
@@ -45,6 +48,7 @@ static status list_reserve(struct selector *selector, uint32_t capacity)
     if (nodes == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* Nodes of new slots are in no list. */
     for (uint32_t s = selector->capacity; s < capacity; s++) {
         nodes[s] = (struct node){NO_SLOT, NO_SLOT, 0};
     }
@@ -52,7 +56,8 @@ static status list_reserve(struct selector *selector, uint32_t capacity)
     return STATUS_OK;
 }
 
-/* Puts the node between the two that its links name. */
+/* Puts the node between the two that its links name, or at an end of the list where a link names
+ * none. */
 static void link_node(struct list_selector *self, uint32_t slot)
 {
     const struct node *node = &self->nodes[slot];
@@ -105,6 +110,7 @@ static void list_draw(const struct selector *selector, const struct selector_key
     const struct list_selector *self = const_list_of(selector);
     pick->slot = selector->kind == SELECTOR_FIFO ? self->oldest : self->newest;
     ASSERT(pick->slot != NO_SLOT);
+    /* The weight matters only for the place within the item. */
     const uint32_t weight = self->nodes[pick->slot].weight;
     pick->within = (double)noise_below(weight, key->seed, key->step, key->purpose, key->element);
     pick->total = weight;

@@ -12,6 +12,7 @@
 struct tree_selector {
     struct selector base;
     struct sum_tree tree;
+    /* While it is 0, all masses are whole numbers and draws are exact. */
     uint32_t n_uneven; /* items whose unit of weight has another mass than 1 */
 };
 
@@ -21,6 +22,7 @@ static struct tree_selector *tree_of(struct selector *selector)
     return (struct tree_selector *)selector;
 }
 
+/* The casts are safe for selectors that selector_tree_new made, and no others have its methods. */
 static const struct tree_selector *const_tree_of(const struct selector *selector)
 {
     return (const struct tree_selector *)selector;
@@ -39,6 +41,7 @@ static status tree_reserve(struct selector *selector, uint32_t capacity)
 
 static void tree_insert(struct selector *selector, const struct selector_item *item)
 {
+    /* Weight and priority are multiplied once, here; the tree knows masses only. */
     const double unit = selector_unit(selector, item->priority);
     sum_tree_set(&tree_of(selector)->tree, item->slot, item->weight * unit);
     tree_of(selector)->n_uneven += unit != 1;
@@ -55,6 +58,7 @@ static void tree_remove(struct selector *selector, const struct selector_item *i
 static void tree_update(struct selector *selector, const struct selector_item *item,
                         double priority)
 {
+    /* Out and in again, so that n_uneven stays right. */
     const struct selector_item changed = {item->slot, item->weight, priority};
     tree_remove(selector, item);
     tree_insert(selector, &changed);
@@ -70,6 +74,7 @@ static void tree_draw(const struct selector *selector, const struct selector_key
         pick->within = (double)noise_below((uint64_t)pick->total, key->seed, key->step,
                                            key->purpose, key->element);
     } else {
+        /* Rounding can bring this number to the total itself; sum_tree_find takes that too. */
         const uint64_t bits =
             noise_below(1ull << 53, key->seed, key->step, key->purpose, key->element);
         pick->within = (double)bits * 0x1p-53 * pick->total;

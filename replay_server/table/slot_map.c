@@ -1,5 +1,8 @@
-/* Linear probing, at most half full. A removal moves later entries of the same run back into the
- * gap, so there are no tombstones and a search ends at the first free entry. */
+/* Hash to slot: linear probing, at most half full. A removal moves later entries of the same run
+ * back into the gap, so there are no tombstones and a search ends at the first free entry.
+ *
+ * The map compares hashes and nothing else. Several slots may have the same hash: slot_map_next
+ * gives them one by one, and the caller looks whether it is the right one. */
 #include "replay_server/table/slot_map.h"
 
 #include "common/base/memory.h"
@@ -14,6 +17,7 @@ void slot_map_fini(struct slot_map *map)
 
 void slot_map_clear(struct slot_map *map)
 {
+    /* An entry is free where its slot is SLOT_NONE; its hash does not matter then. */
     for (size_t i = 0; i < map->capacity; i++) {
         map->entries[i].slot = SLOT_NONE;
     }
@@ -22,6 +26,7 @@ void slot_map_clear(struct slot_map *map)
 
 status slot_map_reserve(struct slot_map *map)
 {
+    /* Half of the entries stay free, which keeps runs short. */
     if (2 * (map->n + 1) <= map->capacity) {
         return STATUS_OK;
     }
@@ -39,6 +44,7 @@ status slot_map_reserve(struct slot_map *map)
         }
     }
     ASSERT(bigger.n == map->n);
+    /* The old entries are let go of only now: an error above has changed nothing. */
     mem_free(map->entries);
     *map = bigger;
     return STATUS_OK;
@@ -61,6 +67,7 @@ void slot_map_remove(struct slot_map *map, uint32_t hash, uint32_t slot)
 {
     ASSERT(map->n > 0);
     ASSERT(slot != SLOT_NONE);
+    /* Search the run for this very pair of hash and slot: others may have the same hash. */
     const size_t mask = map->capacity - 1;
     size_t i = hash & mask;
     while (map->entries[i].hash != hash || map->entries[i].slot != slot) {
@@ -76,15 +83,18 @@ void slot_map_remove(struct slot_map *map, uint32_t hash, uint32_t slot)
             i = j;
         }
     }
+    /* The last entry that was moved leaves the gap at the end of the run. */
     map->entries[i].slot = SLOT_NONE;
     map->n--;
 }
 
 uint32_t slot_map_next(const struct slot_map *map, uint32_t hash, size_t *cursor)
 {
+    /* A map that nothing was ever put into has no entries to look at. */
     if (map->capacity == 0) {
         return SLOT_NONE;
     }
+    /* `cursor` counts from the place that the hash names, so a search goes on where it stopped. */
     const size_t mask = map->capacity - 1;
     ASSERT(2 * map->n <= map->capacity); /* there is a free entry to stop at */
     for (;; (*cursor)++) {

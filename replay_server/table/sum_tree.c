@@ -1,5 +1,6 @@
-/* The sum tree: an array in heap order. Each inner node is always computed from its two children
- * and never adjusted by differences, so that rounding does not add up over time. */
+/* The sum tree: an array in heap order. Node 1 is the root, node k has the children 2k and 2k + 1,
+ * and the leaves are nodes capacity .. 2 capacity - 1. Each inner node is always computed from its
+ * two children and never adjusted by differences, so that rounding does not add up over time. */
 #include "replay_server/table/sum_tree.h"
 
 #include <string.h>
@@ -12,7 +13,7 @@ void sum_tree_fini(struct sum_tree *tree)
     *tree = (struct sum_tree){0};
 }
 
-/* Computes all inner nodes. */
+/* Computes all inner nodes, children before parents. */
 static void add_up(struct sum_tree *tree)
 {
     for (size_t k = tree->capacity - 1; k >= 1; k--) {
@@ -26,10 +27,13 @@ status sum_tree_reserve(struct sum_tree *tree, uint32_t capacity)
     if (capacity <= tree->capacity) {
         return STATUS_OK;
     }
+    /* Twice as many nodes as leaves; node 0 is not used. New leaves weigh 0. */
     double *nodes = mem_array((size_t)capacity * 2, sizeof *nodes);
     if (nodes == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* Leaves keep their numbers and move to the upper half of the new array; inner nodes are
+     * computed. */
     if (tree->capacity > 0) {
         memcpy(nodes + capacity, tree->nodes + tree->capacity, tree->capacity * sizeof *nodes);
     }
@@ -80,6 +84,7 @@ uint32_t sum_tree_find(const struct sum_tree *tree, double *x)
             k = 2 * k + 1;
         }
     }
+    /* Only a leaf that weighs something is ever found. */
     ASSERT(tree->nodes[k] > 0);
     return (uint32_t)(k - tree->capacity);
 }

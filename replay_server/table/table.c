@@ -18,8 +18,8 @@
 
 /* ---- Life ---- */
 
-/* Slots may have grown before a selector fails to: the selectors catch up with the next call. */
-/* Makes room for one more episode. */
+/* Makes room for one more episode in the slots and in both selectors. Where it fails, the slots may
+ * have grown and a selector not: the selectors catch up with the next call. */
 static status reserve(struct table *table)
 {
     status s = table_slots_reserve(&table->slots);
@@ -38,6 +38,7 @@ status table_new(struct table **out, const struct table_settings *settings)
     if (table == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* From here on table_free can take apart whatever has been made. */
     table->settings = *settings;
     table_slots_init(&table->slots);
     status s = selector_new(&table->sampler, settings->sampler);
@@ -77,6 +78,8 @@ const struct table_counts *table_counts(const struct table *table)
 
 void table_set_history(struct table *table, const struct table_counts *history)
 {
+    /* The first half of the counts is what the table holds now, which loading has counted
+     * already. */
     struct table_counts *c = &table->counts;
     ASSERT(c->pending_episodes == 0);
     c->episodes_inserted = history->episodes_inserted;
@@ -94,6 +97,7 @@ void table_set_history(struct table *table, const struct table_counts *history)
 static const struct table_episode *episode_of(const struct table *table, uint32_t slot_i,
                                               bool *pending)
 {
+    /* The maps answer SLOT_NONE for what they do not know. */
     if (slot_i == SLOT_NONE) {
         return NULL;
     }
@@ -140,6 +144,7 @@ const struct table_episode *table_older(const struct table *table,
  * corrupt episodes that were taken out, do not count. */
 static uint64_t digest_contents(const struct table *table)
 {
+    /* Streamed, since the identities do not lie next to each other. */
     XXH3_state_t *state = XXH3_createState();
     ASSERT(state != NULL);
     XXH3_64bits_reset(state);
@@ -147,6 +152,7 @@ static uint64_t digest_contents(const struct table *table)
         const struct table_slot *slot = &table->slots.at[s];
         if (slot->state == SLOT_RESIDENT) {
             const struct episode_identity *i = &slot->episode.identity;
+            /* The length is part of it: a draw depends on where each episode begins and ends. */
             const uint64_t words[5] = {i->source, i->shard, i->episode, i->relabel,
                                        slot->episode.n_rows};
             XXH3_64bits_update(state, words, sizeof words);
@@ -162,6 +168,8 @@ static uint64_t digest_contents(const struct table *table)
  * table holds. */
 static uint64_t digest_priority(const struct table *table, const struct table_episode *episode)
 {
+    /* Only what the selector makes of the priority counts: 1 for all where it ignores
+     * priorities. */
     const double unit = selector_unit(table->sampler, episode->priority);
     if (unit == 1) {
         return 0;
@@ -179,16 +187,19 @@ status table_begin(struct table *table, const struct table_episode *episode)
     ASSERT(episode->id > table->last_id);
     ASSERT(episode->n_rows >= 2);
     ASSERT(table_priority_valid(episode->priority));
-    /* One identity, one episode: also while it is pending. */
+    /* One identity, one episode: also while it is pending, or the same logs would be taken
+     * twice. */
     if (table_find(table, &episode->identity, NULL)) {
         return STATUS_EXISTS;
     }
     if (reserve(table) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
+    /* Pending episodes are in the slots and in no selector. */
     const uint32_t slot_i = table_slots_add(&table->slots, episode);
     ASSERT(table->slots.at[slot_i].state == SLOT_PENDING);
     table->last_id = episode->id;
+    /* They count against the limits, so that an insert that follows does not take their room. */
     table->counts.pending_episodes++;
     table->counts.pending_transitions += table_transitions(episode);
     table->counts.pending_bytes += episode->bytes;
@@ -198,6 +209,7 @@ status table_begin(struct table *table, const struct table_episode *episode)
 /* Takes the episode out of the pending counts. Returns its slot. */
 static uint32_t end_pending(struct table *table, uint64_t id)
 {
+    /* The caller knows that the episode is pending. */
     const uint32_t s = table_slots_of_id(&table->slots, id);
     ASSERT(s != SLOT_NONE);
     const struct table_slot *slot = &table->slots.at[s];
@@ -214,6 +226,8 @@ static void make_resident(struct table *table, uint32_t slot_i)
 {
     struct table_slot *slot = &table->slots.at[slot_i];
     slot->state = SLOT_RESIDENT;
+    /* The items are made from the slot, so that selectors and slots agree about weight and
+     * priority. */
     const struct selector_item sampled = table_sampler_item(table, slot_i);
     selector_insert(table->sampler, &sampled);
     if (table->remover != NULL) {
@@ -229,6 +243,8 @@ static void make_resident(struct table *table, uint32_t slot_i)
 void table_commit(struct table *table, uint64_t id)
 {
     ASSERT(!table->sealed);
+    /* Only now does it count as inserted: a table that is loaded has these counts from the
+     * store. */
     const uint32_t s = end_pending(table, id);
     make_resident(table, s);
     table->counts.episodes_inserted++;
@@ -244,6 +260,7 @@ void table_cancel(struct table *table, uint64_t id)
 
 status table_load(struct table *table, const struct table_episode *episode)
 {
+    /* No insert is on its way at open, so pending lasts no longer than this. */
     status s = table_begin(table, episode);
     if (s == STATUS_OK) {
         make_resident(table, end_pending(table, episode->id));
@@ -254,12 +271,14 @@ status table_load(struct table *table, const struct table_episode *episode)
 bool table_remove(struct table *table, uint64_t id, bool corrupt)
 {
     const uint32_t s = table_slots_of_id(&table->slots, id);
+    /* A pending episode cannot be removed: its write is not over. */
     if (s == SLOT_NONE || table->slots.at[s].state != SLOT_RESIDENT) {
         return false;
     }
     const struct table_episode *episode = &table->slots.at[s].episode;
     ASSERT(table->counts.episodes > 0);
     ASSERT(table->counts.transitions >= table_transitions(episode));
+    /* While its priority and its unit in the sampler are still known. */
     if (table->sealed) {
         table->priorities ^= digest_priority(table, episode);
     }
@@ -282,6 +301,7 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     }
     /* and out of the slots. */
     table_slots_drop(&table->slots, s);
+    /* A sealed table loses only corrupt episodes, so that this seldom happens. */
     if (table->sealed) {
         table->contents = digest_contents(table);
     }
@@ -297,6 +317,7 @@ bool table_priority_valid(double priority)
 
 status table_set_priority(struct table *table, uint64_t id, double priority)
 {
+    /* False for NaN too, which would spoil every sum of the sampler. */
     if (!table_priority_valid(priority)) {
         return STATUS_INVALID;
     }
@@ -312,6 +333,7 @@ status table_set_priority(struct table *table, uint64_t id, double priority)
         selector_update(table->remover, &removed, priority);
     }
     struct table_episode *episode = &table->slots.at[s].episode;
+    /* The version takes out what the old priority put in. */
     const uint64_t before = digest_priority(table, episode);
     episode->priority = priority;
     if (table->sealed) {
@@ -339,12 +361,14 @@ status table_seal(struct table *table)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Selectors grow in powers of two. */
     uint32_t capacity = 1;
     while (capacity < table->counts.episodes) {
         capacity *= 2;
     }
     s = selector_reserve(sampler, capacity);
     if (s == STATUS_OK) {
+        /* From here on nothing fails. */
         s = table_slots_sort(&table->slots, (uint32_t)table->counts.episodes);
     }
     if (s != STATUS_OK) {
@@ -376,6 +400,7 @@ bool table_sealed(const struct table *table)
 
 uint64_t table_version(const struct table *table)
 {
+    /* 0 is kept for tables that are not sealed. */
     const uint64_t version = table->contents ^ table->priorities;
     return !table->sealed ? 0 : version ? version : 1;
 }
@@ -387,6 +412,7 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
 {
     ASSERT(table->counts.transitions > 0);
     ASSERT(N >= 1);
+    /* The attempt is in the upper half, so that no attempt meets the number of another snippet. */
     const struct selector_key key = {.seed = seed,
                                      .step = batch,
                                      .element = (uint64_t)attempt << 32 | i,
@@ -416,6 +442,7 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
 
 void table_count_sampled(struct table *table, uint64_t snippets)
 {
+    /* The sum must not wrap around. */
     ASSERT(table->counts.snippets_sampled + snippets >= snippets);
     table->counts.snippets_sampled += snippets;
 }
@@ -430,6 +457,7 @@ void table_count_duplicate(struct table *table)
 /* Is the sum over priorities what it would be if it were made anew? */
 static bool check_priorities(const struct table *table)
 {
+    /* Exclusive or does not care about order, so the slots' order will do. */
     uint64_t sum = 0;
     for (uint32_t s = 0; s < table->slots.capacity; s++) {
         if (table->slots.at[s].state == SLOT_RESIDENT) {
@@ -452,6 +480,7 @@ static bool check_slot(const struct table *table, uint32_t slot_i)
     if (selector_mass(table->sampler, slot_i) != sampled) {
         return false;
     }
+    /* In the remover every episode has weight 1. */
     const double removed =
         resident && table->remover ? selector_unit(table->remover, episode->priority) : 0;
     return table->remover == NULL || selector_mass(table->remover, slot_i) == removed;
@@ -460,6 +489,7 @@ static bool check_slot(const struct table *table, uint32_t slot_i)
 bool table_check(const struct table *table)
 {
     uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0;
+    /* Count anew what the slots hold. */
     for (uint32_t s = 0; s < table->slots.capacity; s++) {
         const struct table_slot *slot = &table->slots.at[s];
         if (!check_slot(table, s)) {

@@ -3,7 +3,9 @@
  * The remover draws one episode after another until the new one fits. Each is taken out of the
  * remover for the time of planning, so that the next draw is among the others; all are put back
  * before the plan is handed out, in reverse order, which restores the remover exactly. Whether the
- * plan is carried out is the limiter's to say: until then the table has not changed. */
+ * plan is carried out is the limiter's to say: until then the table has not changed.
+ *
+ * Pure, and on the table's thread, like all of the table. */
 #include <inttypes.h>
 
 #include "common/base/memory.h"
@@ -12,6 +14,7 @@
 /* Would the sum be above the limit? */
 static bool over(uint64_t have, uint64_t more, uint64_t limit)
 {
+    /* 0 means that there is no limit. */
     return limit > 0 && have + more > limit;
 }
 
@@ -19,12 +22,14 @@ static bool over(uint64_t have, uint64_t more, uint64_t limit)
 static bool fits(const struct table_limits *limits, const struct table_counts *left, uint32_t T,
                  uint64_t bytes)
 {
+    /* Pending episodes have taken their room already. */
     return !over(left->transitions + left->pending_transitions, T, limits->max_transitions) &&
            !over(left->bytes + left->pending_bytes, bytes, limits->max_bytes) &&
            !over(left->episodes + left->pending_episodes, 1, limits->max_episodes);
 }
 
-/* Notes an episode in the plan. */
+/* Notes an episode in the plan; `capacity` is how many ids the plan has room for. NO_MEMORY leaves
+ * the plan as it was. */
 static status add_victim(struct eviction *plan, uint32_t *capacity,
                          const struct table_episode *victim)
 {
@@ -42,34 +47,40 @@ static status add_victim(struct eviction *plan, uint32_t *capacity,
     return STATUS_OK;
 }
 
-/* Draws victims until the episode fits. They are out of the remover when this returns. */
+/* Draws victims until the episode fits, and notes them in the plan. They are out of the remover
+ * when this returns, with an error too: restore_victims puts them back. */
 static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, struct eviction *plan,
                            struct err *err)
 {
     struct table_counts left = table->counts;
     uint32_t capacity = 0;
     while (!fits(&table->settings.limits, &left, T, bytes)) {
+        /* Full, and nothing may be removed: the insert is refused. */
         if (table->remover == NULL) {
             return err_set(err, STATUS_FULL, "the table is full and its remover is none");
         }
+        /* All that is left is pending. A later try finds it resident. */
         if (selector_count(table->remover) == 0) {
             return err_set(err, STATUS_RETRY,
                            "the episodes that would have to go are still being inserted");
         }
-        /* A random remover needs a key of its own for each victim and each change of the table. */
-        /* The key depends on nothing that waiting changes, so a waiting insert keeps its plan. */
+        /* A random remover needs a key of its own for each victim and each change of the table. The
+         * key depends on nothing that waiting changes, so a waiting insert keeps its plan. */
         const struct selector_key key = {
             .step = table->last_id, .element = plan->n, .purpose = TABLE_EVICT_PURPOSE};
         struct selector_pick pick;
         selector_draw(table->remover, &key, &pick);
         const struct table_slot *slot = &table->slots.at[pick.slot];
         ASSERT(slot->state == SLOT_RESIDENT);
+        /* Noted first: if that fails, the victim is still in the remover and needs no putting
+         * back. */
         status s = add_victim(plan, &capacity, &slot->episode);
         if (s != STATUS_OK) {
             return err_set(err, s, "out of memory");
         }
         const struct selector_item item = table_remover_item(table, pick.slot);
         selector_remove(table->remover, &item);
+        /* What the table would hold without it. */
         left.transitions -= table_transitions(&slot->episode);
         left.bytes -= slot->episode.bytes;
         left.episodes--;
@@ -81,6 +92,7 @@ static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, stru
 static void restore_victims(struct table *table, const struct eviction *plan)
 {
     for (uint32_t i = plan->n; i-- > 0;) {
+        /* Nothing has moved since it was drawn: the episode is found where it was. */
         const uint32_t slot_i = table_slots_of_id(&table->slots, plan->ids[i]);
         ASSERT(slot_i != SLOT_NONE);
         const struct selector_item item = table_remover_item(table, slot_i);
@@ -94,6 +106,7 @@ status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
     const struct table_limits *limits = &table->settings.limits;
     ASSERT(T >= 1);
     ASSERT(!table->sealed);
+    /* An empty table would not have room for it: no eviction helps. */
     if (over(0, T, limits->max_transitions) || over(0, bytes, limits->max_bytes)) {
         return err_set(err, STATUS_FULL,
                        "an episode of %u transitions (%" PRIu64
@@ -103,6 +116,7 @@ status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
     }
     struct eviction plan = {0};
     status s = draw_victims(table, T, bytes, &plan, err);
+    /* After an error as well: the remover must be as it was. */
     restore_victims(table, &plan);
     ASSERT(table->remover == NULL || selector_count(table->remover) == table->counts.episodes);
     if (s != STATUS_OK) {

@@ -2,7 +2,10 @@
  * use, in order of insertion, and one of the free ones.
  *
  * The array doubles, so a slot's number stays while its address does not. Both maps hold 32-bit
- * hashes, and every match is compared with the slot's episode. */
+ * hashes, and every match is compared with the slot's episode.
+ *
+ * A slot that is in use is in both maps and in the list; a free one is in the list of free ones
+ * alone. */
 #include "replay_server/table/table_slots.h"
 
 #include <stdlib.h>
@@ -13,6 +16,7 @@
 
 #define CAPACITY_MIN 256u
 
+/* The low half of the hash is enough: the maps compare what they find. */
 static uint32_t id_hash(uint64_t id)
 {
     return (uint32_t)XXH3_64bits(&id, sizeof id);
@@ -47,7 +51,8 @@ void table_slots_fini(struct table_slots *slots)
     mem_free(slots->at);
 }
 
-/* Doubles the array. */
+/* Doubles the array; the new slots are free, lowest number first. NO_MEMORY changes nothing, also
+ * when the number of slots would not fit 32 bits. */
 static status grow(struct table_slots *slots)
 {
     const uint32_t capacity = slots->capacity ? 2 * slots->capacity : CAPACITY_MIN;
@@ -58,6 +63,7 @@ static status grow(struct table_slots *slots)
     if (at == NULL) {
         return STATUS_NO_MEMORY;
     }
+    /* Slots in use keep their numbers; their addresses may change. */
     const uint32_t old = slots->capacity;
     slots->at = at;
     slots->capacity = capacity;
@@ -73,6 +79,7 @@ static void list_append(struct table_slots *slots, uint32_t slot_i)
     ASSERT(slot_i < slots->capacity);
     slots->at[slot_i].older = slots->newest;
     slots->at[slot_i].newer = SLOT_NONE;
+    /* The first one is the oldest as well. */
     if (slots->newest == SLOT_NONE) {
         slots->oldest = slot_i;
     } else {
@@ -87,6 +94,7 @@ static void list_remove(struct table_slots *slots, uint32_t slot_i)
     const struct table_slot *slot = &slots->at[slot_i];
     ASSERT(slot->older != SLOT_NONE || slots->oldest == slot_i);
     ASSERT(slot->newer != SLOT_NONE || slots->newest == slot_i);
+    /* Join its neighbours, or move the ends of the list past it. */
     if (slot->older == SLOT_NONE) {
         slots->oldest = slot->newer;
     } else {
@@ -109,6 +117,7 @@ static void index_slot(struct table_slots *slots, uint32_t slot_i)
 
 status table_slots_reserve(struct table_slots *slots)
 {
+    /* Whatever can fail happens here, so that adding cannot. */
     if (slot_map_reserve(&slots->by_id) != STATUS_OK ||
         slot_map_reserve(&slots->by_identity) != STATUS_OK ||
         (slots->free == SLOT_NONE && grow(slots) != STATUS_OK)) {
@@ -122,6 +131,7 @@ uint32_t table_slots_add(struct table_slots *slots, const struct table_episode *
     const uint32_t s = slots->free;
     ASSERT(s != SLOT_NONE);
     ASSERT(slots->at[s].state == SLOT_FREE);
+    /* The head of the list of free slots. */
     slots->free = slots->at[s].newer;
     slots->at[s].episode = *episode;
     slots->at[s].state = SLOT_PENDING;
@@ -135,6 +145,7 @@ void table_slots_drop(struct table_slots *slots, uint32_t slot_i)
     ASSERT(slot_i < slots->capacity);
     ASSERT(slots->at[slot_i].state != SLOT_FREE);
     const struct table_episode *episode = &slots->at[slot_i].episode;
+    /* Out of the maps while the episode is still there to be hashed. */
     slot_map_remove(&slots->by_id, id_hash(episode->id), slot_i);
     slot_map_remove(&slots->by_identity, identity_hash(&episode->identity), slot_i);
     list_remove(slots, slot_i);
@@ -147,6 +158,7 @@ uint32_t table_slots_of_id(const struct table_slots *slots, uint64_t id)
 {
     size_t cursor = 0;
     uint32_t s;
+    /* Other ids may have the same hash: go on until the id itself is the same. */
     while ((s = slot_map_next(&slots->by_id, id_hash(id), &cursor)) != SLOT_NONE) {
         if (slots->at[s].episode.id == id) {
             break;
@@ -191,6 +203,7 @@ uint32_t table_slots_older(const struct table_slots *slots, uint32_t slot_i)
 uint32_t table_slots_of_episode(const struct table_slots *slots,
                                 const struct table_episode *episode)
 {
+    /* The episode lies within its slot, and the slot within the array. */
     const char *slot = (const char *)episode - offsetof(struct table_slot, episode);
     const ptrdiff_t slot_i = (const struct table_slot *)(const void *)slot - slots->at;
     ASSERT(slot_i >= 0 && slot_i < (ptrdiff_t)slots->capacity);
@@ -224,10 +237,12 @@ static void merge(struct sort_key *to, const struct sort_key *from, size_t begin
  * that came in order, as from one restorer, cost one pass. */
 static struct sort_key *sort_keys(struct sort_key *keys, struct sort_key *scratch, size_t n)
 {
+    /* In order already? Then no merging. */
     bool sorted = true;
     for (size_t i = 1; sorted && i < n; i++) {
         sorted = episode_identity_compare(&keys[i - 1].identity, &keys[i].identity) < 0;
     }
+    /* Merge runs of `width` to runs of twice that, from one array to the other and back. */
     for (size_t width = 1; !sorted && width < n; width *= 2) {
         for (size_t begin = 0; begin < n; begin += 2 * width) {
             const size_t middle = begin + width < n ? begin + width : n;
@@ -245,12 +260,14 @@ static struct sort_key *sort_keys(struct sort_key *keys, struct sort_key *scratc
 static void replace_all(struct table_slots *slots, struct table_slot *sorted, uint32_t n,
                         const uint32_t *order)
 {
+    /* The caller has copied everything out of the old array. */
     mem_free(slots->at);
     slots->at = sorted;
     slots->capacity = n;
     slots->free = slots->oldest = slots->newest = SLOT_NONE;
     slot_map_clear(&slots->by_id);
     slot_map_clear(&slots->by_identity);
+    /* Maps by new numbers, and the list in the old order of insertion. */
     for (uint32_t s = 0; s < n; s++) {
         index_slot(slots, s);
         list_append(slots, order[s]);
@@ -271,6 +288,7 @@ static void collect_keys(const struct table_slots *slots, struct sort_key *keys,
 
 status table_slots_sort(struct table_slots *slots, uint32_t n)
 {
+    /* All memory that is needed, before anything changes. One element more, since n may be 0. */
     struct sort_key *keys = mem_array((size_t)n + 1, sizeof *keys);
     struct sort_key *scratch = mem_array((size_t)n + 1, sizeof *scratch);
     struct table_slot *sorted = mem_array((size_t)n + 1, sizeof *sorted);
@@ -291,6 +309,7 @@ status table_slots_sort(struct table_slots *slots, uint32_t n)
             order[k++] = moved[s];
         }
         replace_all(slots, sorted, n, order);
+        /* The slots own it now. */
         sorted = NULL;
         result = STATUS_OK;
     }
@@ -306,6 +325,7 @@ status table_slots_sort(struct table_slots *slots, uint32_t n)
 
 bool table_slots_check(const struct table_slots *slots)
 {
+    /* Every slot in use is found by its id and by its identity. */
     uint64_t used = 0, listed = 0, last_id = 0;
     for (uint32_t s = 0; s < slots->capacity; s++) {
         const struct table_slot *slot = &slots->at[s];

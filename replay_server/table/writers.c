@@ -3,7 +3,9 @@
  *
  * A writer's three numbers move like this: `queued` when an episode is handed to the store,
  * `committed` when it is there, and after a failure `queued` falls back to `committed` while
- * `epoch` grows, so that what comes back of the old epoch is told from what is sent again. */
+ * `epoch` grows, so that what comes back of the old epoch is told from what is sent again.
+ *
+ * Everything runs on the thread of the table; `failed_epoch` alone belongs to the inserter's. */
 #include "replay_server/table/writers.h"
 
 #include <ctype.h>
@@ -16,6 +18,7 @@ status writers_check_name(const char *what, const char *name, size_t max, struct
 {
     ASSERT(max < WRITER_NAME_SIZE);
     const size_t length = strlen(name);
+    /* An empty name would be a key of the store without a name in it. */
     if (length == 0 || length > max) {
         return err_set(err, STATUS_INVALID, "%s: %zu characters, expected 1..%zu", what, length,
                        max);
@@ -55,6 +58,7 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
     struct writer *writer = writers_find(writers, name);
     if (writer == NULL) {
         ASSERT(name[0] != '\0' && strlen(name) < WRITER_NAME_SIZE);
+        /* Bounded, since a client that makes up names could grow the server without end. */
         if (writers->n == WRITERS_MAX) {
             return err_set(err, STATUS_FULL, "writer %s: the table has %u writers already", name,
                            WRITERS_MAX);
@@ -70,6 +74,7 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
             return err_set(err, STATUS_NO_MEMORY, "writer %s", name);
         }
         strcpy(writer->name, name);
+        /* `failed_epoch` begins at 0, so jobs of the first epoch have not failed. */
         writer->epoch = 1;
         writers->items[writers->n++] = writer;
     }
@@ -80,12 +85,15 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
 
 status writer_open(struct writer *writer, uint64_t generation, struct err *err)
 {
+    /* A client's mistake must not use up the generations: above the maximum only the server
+     * counts. */
     if (generation > WRITER_NUMBER_MAX) {
         return err_set(err, STATUS_INVALID,
                        "writer %s: generation %" PRIu64
                        ": expected at most %llu, or 0 for the next",
                        writer->name, generation, WRITER_NUMBER_MAX);
     }
+    /* The client does not know its generation and takes the next one. */
     if (generation == 0) {
         generation = writer->generation + 1;
     }
@@ -96,6 +104,7 @@ status writer_open(struct writer *writer, uint64_t generation, struct err *err)
                        generation, writer->generation);
     }
     ASSERT(generation >= 1);
+    /* The same generation again is a process that connects anew. */
     writer->generation = generation;
     return STATUS_OK;
 }
@@ -103,6 +112,7 @@ status writer_open(struct writer *writer, uint64_t generation, struct err *err)
 void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *cursor,
                    uint32_t cursor_size)
 {
+    /* Jobs come back in the order in which they were handed in. */
     ASSERT(sequence >= writer->committed);
     ASSERT(cursor_size <= WRITER_CURSOR_MAX);
     writer->committed = sequence;
@@ -113,6 +123,7 @@ void writer_commit(struct writer *writer, uint64_t sequence, const uint8_t *curs
 void writer_fail(struct writer *writer, uint64_t epoch)
 {
     ASSERT(epoch <= writer->epoch);
+    /* Jobs of an epoch that has failed already come back later; they must not count again. */
     if (epoch == writer->epoch) {
         writer->epoch++;
         writer->queued = writer->committed;
@@ -135,6 +146,7 @@ status writer_finish(struct writer *writer, const struct writers *all, uint32_t 
                 writer->name, n_writers, other->name, other->n_writers);
         }
     }
+    /* From now on the writer counts for Seal. */
     writer->done = true;
     writer->n_writers = n_writers;
     return STATUS_OK;
