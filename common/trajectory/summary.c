@@ -478,9 +478,9 @@ static bool add_warnings(cJSON *json, const struct dataset_summary *summary)
 
 cJSON *dataset_summary_json(struct dataset_summary *summary)
 {
-    static const char *const names[] = {"episodes", "transitions", "terminated", "bad",
-                                        "T_min",    "T_mean",      "T_max",      "actions_at_limit",
-                                        "copies",   "actions_clipped"};
+    static const char *const names[] = {
+        "episodes", "transitions", "terminated",       "bad",    "T_min",
+        "T_mean",   "T_max",       "actions_at_limit", "copies", "actions_clipped"};
     struct dataset_totals totals;
     dataset_summary_totals(summary, &totals);
     const double values[] = {(double)totals.episodes,   (double)totals.transitions,

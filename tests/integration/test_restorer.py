@@ -309,7 +309,8 @@ def test_restore_anew_makes_the_table_of_the_logs_as_they_are(workspace):
         for one in episodes:
             one["rewards"][:] = reward
         logs.write_dataset(folder, [episodes])
-        workspace.configure(restorer={"folder": str(folder)}, replay_server={"map_bytes": 64 << 20}, up={"evaluators": 0},
+        workspace.configure(restorer={"folder": str(folder)}, replay_server={"map_bytes": 64 << 20},
+                            up={"evaluators": 0},
                             learner={"batch_snippets": 8, "snippet_transitions": 4, "samples": 4, "widths": [16, 16],
                                      "steps": 20 * reward, "publish_every": 20, "report_every": 10})
         return workspace.start_command(label, BINARIES["hindcast"], "up", workspace.folder / "experiment.yaml", *flags)
