@@ -2,7 +2,10 @@
  *
  * safetensors has no checksum, and a flipped bit in an optimizer moment would never be noticed. So
  * each file carries a note `checksum` over every float and every other note. A file that fails it
- * is not used; the next older one is. */
+ * is not used; the next older one is.
+ *
+ * Nothing here keeps state between calls or takes a lock. A folder has one writer, and each file
+ * appears whole or not at all, so another process may read while a learner writes. */
 #include "learner/run/checkpoint.h"
 
 #include <dirent.h>
@@ -42,6 +45,7 @@ struct notes {
 /* Over everything that a resumed run depends on: step, all blocks of the state, all notes. */
 static status checksum_of(uint64_t *sum, const struct state *state, const struct state_note *notes,
                           struct err *err)
+/* Freed at the end of this function, which has no other way out from here. */
 {
     XXH64_state_t *hash = XXH64_createState();
     if (hash == NULL) {
@@ -78,6 +82,7 @@ static status checksum_of(uint64_t *sum, const struct state *state, const struct
 static status notes_make(struct notes *notes, const struct state *state,
                          const struct checkpoint *about, struct err *err)
 {
+    /* The signature is the only text that needs memory of its own. */
     memset(notes, 0, sizeof(*notes));
     notes->signature = signature_to_json(&about->signature);
     if (notes->signature == NULL) {
@@ -90,6 +95,7 @@ static status notes_make(struct notes *notes, const struct state *state,
              about->table_version);
     snprintf(notes->seconds, sizeof(notes->seconds), "%.17g", about->learning_seconds);
     snprintf(notes->digest, sizeof(notes->digest), "%016" PRIx64, about->config_digest);
+    /* The texts stand in the order of NOTE_NAMES. */
     const char *texts[N_NOTES] = {
         about->run_id,        notes->version,    notes->next_batch,
         notes->table_version, notes->seconds,    about->finished ? "true" : "false",
@@ -98,6 +104,7 @@ static status notes_make(struct notes *notes, const struct state *state,
     for (size_t i = 0; i < N_NOTES; i++) {
         notes->items[i] = (struct state_note){.name = NOTE_NAMES[i], .text = texts[i]};
     }
+    /* The checksum covers the notes above, so it is made when they are complete. */
     uint64_t sum = 0;
     status s = checksum_of(&sum, state, notes->items, err);
     if (s != STATUS_OK) {
@@ -114,6 +121,7 @@ static status notes_make(struct notes *notes, const struct state *state,
 static status note_text(const struct safetensors *file, const char *name, char *text, size_t size,
                         struct err *err)
 {
+    /* Missing or too long, the note does not come from a learner of this format. */
     const char *found = safetensors_metadata(file, name);
     if (found == NULL) {
         return err_set(err, STATUS_CORRUPT, "note %s is missing", name);
@@ -135,6 +143,7 @@ static status note_number(const struct safetensors *file, const char *name, int 
     if (s != STATUS_OK) {
         return s;
     }
+    /* strtoull accepts a minus sign and wraps around, so the sign is refused separately. */
     char *end = NULL;
     errno = 0;
     unsigned long long value = strtoull(text, &end, base);
@@ -148,6 +157,8 @@ static status note_number(const struct safetensors *file, const char *name, int 
 /* The inverse of notes_make. CORRUPT: a note is missing or is not what it should be. */
 static status notes_read(const struct safetensors *file, struct checkpoint *about, struct err *err)
 {
+    /* Where each note goes. A text has the size of its field, a number the base that it is written
+     * in. */
     static const struct {
         const char *name;
         size_t at, size; /* size 0: a number */
@@ -200,6 +211,8 @@ static status check_sum(const struct state *state, const struct safetensors *fil
     if (s != STATUS_OK) {
         return s;
     }
+    /* The texts are taken from the file itself. A missing note counts as empty: then the sums
+     * differ. */
     struct state_note items[N_NOTES];
     for (size_t i = 0; i < N_NOTES; i++) {
         const char *text = safetensors_metadata(file, NOTE_NAMES[i]);
@@ -218,6 +231,7 @@ static status check_sum(const struct state *state, const struct safetensors *fil
 
 /* ---- Files ---- */
 
+/* Padded to eight digits, so that a listing by name is one by step for any usual run. */
 static void path_of(char path[PATH_MAX], const char *folder, uint64_t step)
 {
     snprintf(path, PATH_MAX, "%s/" PREFIX "%08" PRIu64 SUFFIX, folder, step);
@@ -226,6 +240,7 @@ static void path_of(char path[PATH_MAX], const char *folder, uint64_t step)
 /* "step-00001200.safetensors" -> 1200. False for any other file, such as one that was set aside. */
 static bool parse_name(const char *name, uint64_t *step)
 {
+    /* A digit must follow the prefix: strtoull alone would also take spaces and signs. */
     if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 || name[strlen(PREFIX)] < '0' ||
         name[strlen(PREFIX)] > '9') {
         return false;
@@ -236,6 +251,7 @@ static bool parse_name(const char *name, uint64_t *step)
     return errno == 0 && strcmp(end, SUFFIX) == 0;
 }
 
+/* For qsort. The difference of two uint64_t does not fit an int, so they are compared. */
 static int newest_first(const void *a, const void *b)
 {
     uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -297,6 +313,7 @@ static void remove_old(const char *folder, int64_t keep)
         log_warn("%s", err.text);
         return;
     }
+    /* The list begins with the newest, so what follows the first `keep` is old. */
     for (size_t i = (size_t)keep; i < n; i++) {
         char path[PATH_MAX];
         path_of(path, folder, steps[i]);
@@ -335,6 +352,7 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
  * signature. */
 static status read_about(const char *path, struct checkpoint *about, struct err *err)
 {
+    /* state_load opens the file once more when there is a state to read it into. */
     struct safetensors *file = NULL;
     status s = safetensors_read(&file, path, CHECKPOINT_MAX_BYTES, err);
     if (s != STATUS_OK) {
@@ -350,6 +368,7 @@ static status read_one(const char *path, const struct learner_options *options, 
                        struct state **state, struct settings *settings, struct checkpoint *about,
                        struct err *err)
 {
+    /* A state of the sizes that this signature and these options ask for. */
     struct state *made = NULL;
     status s = read_about(path, about, err);
     if (s == STATUS_OK) {
@@ -379,6 +398,7 @@ static status read_one(const char *path, const struct learner_options *options, 
 /* Renames a damaged file, so that it is not read again but can still be examined. */
 static void set_aside(const char *path)
 {
+    /* The new name does not end in SUFFIX, so parse_name passes over it from now on. */
     char aside[PATH_MAX + 16];
     snprintf(aside, sizeof(aside), "%s.corrupt", path);
     if (rename(path, aside) != 0) {

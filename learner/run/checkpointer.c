@@ -2,7 +2,10 @@
  *
  * One copy of the state passes between the two threads: it belongs to the training thread while
  * `busy` is false, and to the writing thread while it is true. Only that flag, and what a write
- * resulted in, are under the mutex; encoding and syncing hold no lock. */
+ * resulted in, are under the mutex; encoding and syncing hold no lock.
+ *
+ * The flag alone hands over the copy, so there is no queue: a checkpoint that falls due during a
+ * write is refused, and the caller offers a newer state after its next step. */
 #include "learner/run/checkpointer.h"
 
 #include <pthread.h>
@@ -17,6 +20,7 @@
 #include "common/base/log.h"
 
 struct checkpointer {
+    /* Set at the start, read-only afterwards. */
     char folder[CONFIG_TEXT_SIZE];
     int64_t keep;
     struct settings settings;
@@ -41,6 +45,7 @@ struct checkpointer {
  * succeed. */
 static void write_one(struct checkpointer *checkpointer, struct err *err, status *s)
 {
+    /* The time is measured for a failed write, too. */
     uint64_t begin_ns = clock_now_ns();
     *s = checkpoint_write(checkpointer->folder, checkpointer->keep, checkpointer->state,
                           &checkpointer->settings, &checkpointer->about, err);
@@ -63,6 +68,7 @@ static void *write_until_closed(void *arg)
     struct checkpointer *checkpointer = arg;
     pthread_mutex_lock(&checkpointer->mutex);
     for (;;) {
+        /* Sleeps until there is a copy to write or the owner closes. */
         while (!checkpointer->busy && !checkpointer->closing) {
             pthread_cond_wait(&checkpointer->changed, &checkpointer->mutex);
         }
@@ -74,6 +80,7 @@ static void *write_until_closed(void *arg)
         struct err err = {0};
         status s = STATUS_OK;
         write_one(checkpointer, &err, &s);
+        /* The result is set before the copy goes back, so that a waiter never sees an older one. */
         pthread_mutex_lock(&checkpointer->mutex);
         checkpointer->last = s;
         checkpointer->why = err;
@@ -95,6 +102,7 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "checkpointer");
     }
+    /* The folder, the settings and the metrics are fixed for the life of the thread. */
     snprintf(made->folder, sizeof(made->folder), "%s", folder);
     made->keep = keep;
     made->settings = *settings;
@@ -106,6 +114,7 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
                                  "Time that writing the last one took", NULL);
     made->newest_step =
         metric_gauge("hindcast_learner_checkpoint_step", "Step of the newest checkpoint", NULL);
+    /* The copy is allocated here, so that no checkpoint fails for want of memory for it. */
     status s = state_new(&made->state, settings, err);
     if (s != STATUS_OK) {
         goto free_made;
@@ -157,6 +166,7 @@ bool checkpointer_offer(struct checkpointer *checkpointer, const struct state *s
 
 status checkpointer_wait(struct checkpointer *checkpointer, uint64_t timeout_ms, struct err *err)
 {
+    /* pthread_cond_timedwait takes a point in time, here on the monotonic clock. */
     uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     struct timespec deadline = {.tv_sec = (time_t)(deadline_ns / NS_PER_S),
                                 .tv_nsec = (long)(deadline_ns % NS_PER_S)};
@@ -166,6 +176,7 @@ status checkpointer_wait(struct checkpointer *checkpointer, uint64_t timeout_ms,
         /* Spurious wake-ups and timeouts are told apart by the conditions of the loop. */
         (void)pthread_cond_timedwait(&checkpointer->changed, &checkpointer->mutex, &deadline);
     }
+    /* `last` is the result of the newest write, also where it ended before this call. */
     if (checkpointer->busy) {
         s = err_set(err, STATUS_TIMEOUT, "a checkpoint is not written after %llu ms",
                     (unsigned long long)timeout_ms);
@@ -193,6 +204,7 @@ void checkpointer_close(struct checkpointer *checkpointer)
     if (checkpointer == NULL) {
         return;
     }
+    /* The thread first writes the copy that it holds, if any; only then does it see `closing`. */
     pthread_mutex_lock(&checkpointer->mutex);
     checkpointer->closing = true;
     pthread_cond_broadcast(&checkpointer->changed);

@@ -2,7 +2,10 @@
  *
  * Each network is run forward once more on one row of each snippet, with its own packed copy of the
  * weights: the step's packed weights are from before the update. That costs about one row in N + 1
- * of a step, and only in steps with a report. All memory is made at the start. */
+ * of a step, and only in steps with a report. All memory is made at the start.
+ *
+ * One object serves one training thread. `inputs` is filled once per report and read by every
+ * network; `raw`, `mean` and `std` hold what the network that ran last gave. */
 #include "learner/run/diagnostics.h"
 
 #include <math.h>
@@ -17,7 +20,9 @@ static const char *const networks[] = {"policy", "prior", "critic"};
 
 struct diagnostics {
     struct settings settings;
+    /* The most snippets that a batch may have. */
     int B;
+    /* Of the snippets' first rows; filled by fill_inputs. */
     float *inputs;     /* (B, I) */
     float *judged;     /* (B, I+A) the critic's inputs */
     float *q;          /* (B) */
@@ -30,6 +35,7 @@ struct diagnostics {
 /* Packed copies of the networks that this algorithm has, and scratch memory for the largest. */
 static status make_networks(struct diagnostics *diagnostics, const struct state *state)
 {
+    /* At least one float, so that a null pointer always means that memory is missing. */
     size_t scratch = 1;
     status s = STATUS_OK;
     for (size_t i = 0; i < N_NETWORKS && s == STATUS_OK; i++) {
@@ -51,6 +57,7 @@ status diagnostics_new(struct diagnostics **diagnostics, const struct settings *
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "diagnostics");
     }
+    /* Room for one row of each snippet, for every intermediate result. */
     size_t rows = (size_t)B, A = (size_t)settings->A;
     made->settings = *settings;
     made->B = B;
@@ -60,6 +67,7 @@ status diagnostics_new(struct diagnostics **diagnostics, const struct settings *
     made->raw = mem_aligned(rows * 2 * A * sizeof(float));
     made->mean = mem_aligned(rows * A * sizeof(float));
     made->std = mem_aligned(rows * A * sizeof(float));
+    /* One check for all: diagnostics_free takes an object that is made only in part. */
     if (make_networks(made, state) != STATUS_OK || !made->inputs || !made->judged || !made->q ||
         !made->raw || !made->mean || !made->std) {
         diagnostics_free(made);
@@ -87,6 +95,7 @@ void diagnostics_free(struct diagnostics *diagnostics)
     mem_free(diagnostics);
 }
 
+/* The first row of snippet b. A snippet has N + 1 rows, the last for the bootstrap. */
 static const float *row_of(const struct diagnostics *diagnostics, const struct batch *batch, int b)
 {
     size_t width = (size_t)settings_row_width(&diagnostics->settings);
@@ -101,6 +110,7 @@ static void fill_inputs(struct diagnostics *diagnostics, const struct batch *bat
     for (int b = 0; b < batch->B; b++) {
         float *input = diagnostics->inputs + (size_t)b * I;
         memcpy(input, row_of(diagnostics, batch, b), O * sizeof(float));
+        /* With several tasks the network also reads which one it acts for. */
         if (settings->K > 1) {
             memset(input + O, 0, (I - O) * sizeof(float));
             input[O + (size_t)(b % settings->K)] = 1.0f;
@@ -116,10 +126,12 @@ static bool open_network(struct diagnostics *diagnostics, const struct state *st
     if (group == NULL) {
         return false;
     }
+    /* The name is one of `networks`; its place there is that of its packed copy. */
     size_t i = 0;
     while (strcmp(networks[i], name) != 0) {
         i++;
     }
+    /* Weights are packed anew on each call, since every step changes them. */
     const float *params = state_read(state, STATE_PARAMS) + group->at;
     struct network_packed *packed = &diagnostics->packed[i];
     network_pack(packed, &group->shape, params, 0, 1);
@@ -136,6 +148,7 @@ static bool distribution(struct diagnostics *diagnostics, const struct state *st
     if (!open_network(diagnostics, state, name, &network)) {
         return false;
     }
+    /* The network gives 2A raw numbers per state; the head turns them into means and stds. */
     const struct gaussian_head head = {
         .A = settings->A, .min_std = (float)min_std, .init_std = (float)settings->init_std};
     size_t I = (size_t)settings_inputs(settings), ld_raw = 2 * (size_t)settings->A;
@@ -149,6 +162,7 @@ static bool distribution(struct diagnostics *diagnostics, const struct state *st
 static double mean_std(const struct diagnostics *diagnostics, double min_std, int B, double *mean)
 {
     int A = diagnostics->settings.A;
+    /* A dimension at a time; those at the floor are counted over all of them. */
     int at_floor = 0;
     for (int i = 0; i < A; i++) {
         double sum = 0;
@@ -171,6 +185,7 @@ static void judge_logged(struct diagnostics *diagnostics, const struct state *st
     struct network critic;
     const bool found = open_network(diagnostics, state, "critic", &critic);
     ASSERT(found); /* every algorithm has one */
+    /* The critic reads the inputs followed by the action, which is clipped as in the step. */
     for (int b = 0; b < batch->B; b++) {
         float *row = diagnostics->judged + (size_t)b * (I + A);
         memcpy(row, diagnostics->inputs + (size_t)b * I, I * sizeof(float));
@@ -185,6 +200,7 @@ static void judge_logged(struct diagnostics *diagnostics, const struct state *st
     }
 }
 
+/* The share of logged action dimensions that are at an end of their range, -1 or 1. */
 static double actions_at_end(const struct diagnostics *diagnostics, const struct batch *batch)
 {
     const struct settings *settings = &diagnostics->settings;
@@ -198,6 +214,7 @@ static double actions_at_end(const struct diagnostics *diagnostics, const struct
     return (double)at_end / (settings->A * batch->B);
 }
 
+/* Keeps a value that the step itself has reported under this name. */
 static void add_new(struct report *report, const char *name, const double *values, int size)
 {
     if (report_find(report, name) == NULL) {
@@ -211,7 +228,9 @@ void diagnostics_add(struct diagnostics *diagnostics, const struct state *state,
     const struct settings *settings = &diagnostics->settings;
     double std[REPORT_ACTIONS_MAX];
     ASSERT(batch->B <= diagnostics->B);
+    /* The inputs of this batch, which all networks below read. */
     fill_inputs(diagnostics, batch);
+    /* The policy's stds, and those of the prior where the algorithm has one. */
     if (distribution(diagnostics, state, "policy", settings->policy_min_std, batch->B)) {
         (void)mean_std(diagnostics, settings->policy_min_std, batch->B, std);
         add_new(report, "policy_std", std, settings->A);
@@ -221,6 +240,7 @@ void diagnostics_add(struct diagnostics *diagnostics, const struct state *state,
         add_new(report, "prior_std", std, settings->A);
         add_new(report, "prior_floor", &floor_share, 1);
     }
+    /* The range of the critic and the share of actions at the ends of their range. */
     double q_min, q_max;
     judge_logged(diagnostics, state, batch, &q_min, &q_max);
     add_new(report, "q_min", &q_min, 1);

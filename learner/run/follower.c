@@ -2,7 +2,10 @@
  *
  * Its loop is training_loop's; here are the hooks, and the end. The state comes from rank 0 each
  * time that a group forms, so a follower that dies loses nothing, and one that comes back has
- * nothing to read. */
+ * nothing to read.
+ *
+ * The training thread owns everything but `stopping`. The main thread sets that flag in
+ * follower_close and joins. */
 #include "learner/run/follower.h"
 
 #include <inttypes.h>
@@ -20,6 +23,7 @@
 #define STATUS_PERIOD_MS 500
 
 struct follower {
+    /* Set before the thread starts. */
     struct follower_parts parts;
     pthread_t thread;
     bool started;
@@ -35,6 +39,7 @@ struct follower {
 
 /* ---- Hooks ---- */
 
+/* True once follower_close was called. The loop asks between its short waits. */
 static bool leaving(void *arg)
 {
     struct follower *follower = arg;
@@ -45,6 +50,7 @@ status follower_make(void *arg, struct exchange_start *start, struct err *err)
 {
     struct follower *follower = arg;
     struct run *run = &follower->run;
+    /* The sizes of the state follow from the options here and the signature of rank 0. */
     const uint64_t seed = (uint64_t)follower->parts.experiment->seed;
     struct settings settings;
     status s =
@@ -52,6 +58,7 @@ status follower_make(void *arg, struct exchange_start *start, struct err *err)
     if (s != STATUS_OK || run->state != NULL) {
         return s; /* the run is the same, and so is its signature */
     }
+    /* The first group: the exchange fills this state with rank 0's numbers. */
     run->settings = settings;
     s = state_new(&run->state, &settings, err);
     start->state = run->state;
@@ -63,6 +70,7 @@ static status form(void *arg, uint64_t timeout_ms, struct err *err)
 {
     struct follower *follower = arg;
     struct run *run = &follower->run;
+    /* The exchange writes rank 0's parameters and moments into run->state itself. */
     const status s = exchange_form(follower->loop.exchange, &follower->start, timeout_ms, err);
     if (s == STATUS_OK) {
         run->about.signature = follower->start.signature;
@@ -83,6 +91,7 @@ static status stepped(void *arg, struct err *err)
     if (seconds * 1e3 < STATUS_PERIOD_MS) {
         return STATUS_OK;
     }
+    /* The rate is that of the steps since the last line; a new state may have gone back. */
     const bool has_rate = follower->status_ns != 0 && step > follower->status_step;
     status_reporter_say(&follower->status,
                         "step %" PRIu64 "  %.1f steps/s  rank %" PRId64 " of %" PRId64, step,
@@ -100,12 +109,14 @@ static const struct training_hooks HOOKS = {.leaving = leaving, .form = form, .s
 /* Learning ended as asked: by a signal here, or by rank 0. */
 static void end_in_order(struct follower *follower, const struct exchange_end *end)
 {
+    /* A group that never formed has no state. */
     const uint64_t step = follower->run.state != NULL ? state_step(follower->run.state) : 0;
     const char *how = end->finished ? "finished" : "stopped";
     follower->run.about.finished = end->finished;
     status_reporter_say(&follower->status, "%s at step %" PRIu64 "%s%s", how, step,
                         end->reason[0] ? ": " : "", end->reason);
     log_info("%s step=%" PRIu64 " %s", how, step, end->reason);
+    /* Leaves the group at once, so that rank 0 need not wait until this rank counts as silent. */
     exchange_end(follower->loop.exchange, false, "asked to stop");
     process_stop(follower->parts.process, 0);
 }
@@ -114,8 +125,10 @@ static void *train(void *arg)
 {
     struct follower *follower = arg;
     struct err err = {0};
+    /* The loop returns when this rank is asked to leave, when rank 0 ends, or on a failure. */
     const status s = training_loop_run(&follower->loop, &err);
     training_loop_close_sampler(&follower->loop);
+    /* A reason tells an end that rank 0 ordered from a failure, whatever the status is. */
     const struct exchange_end end = exchange_end_of(follower->loop.exchange);
     if (leaving(follower) || end.reason[0]) {
         end_in_order(follower, &end);
@@ -137,6 +150,7 @@ status follower_new(struct follower **follower, const struct follower_parts *par
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "follower");
     }
+    /* A follower has no configuration of its own to record and publishes nothing. */
     made->parts = *parts;
     run_init(&made->run, parts->experiment, parts->options, "", 0, NULL);
     made->status = (struct status_reporter){
@@ -154,6 +168,7 @@ status follower_new(struct follower **follower, const struct follower_parts *par
 status follower_start(struct follower *follower, struct exchange *exchange, struct err *err)
 {
     follower->loop.exchange = exchange;
+    /* From here on the training thread uses the exchange; the caller only closes it later. */
     int error = pthread_create(&follower->thread, NULL, train, follower);
     if (error != 0) {
         return err_errno(err, error, "training thread");
@@ -167,6 +182,8 @@ void follower_close(struct follower *follower)
     if (follower == NULL) {
         return;
     }
+    /* The thread looks at the flag between two short waits, so the join takes no longer than a
+     * step. */
     atomic_store(&follower->stopping, true);
     if (follower->started) {
         pthread_join(follower->thread, NULL);

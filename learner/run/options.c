@@ -1,7 +1,10 @@
 /* The learner's options. See options.h.
  *
  * The table that config reads is built from two lists: the hyperparameters, which belong to the
- * step, and the options below, which belong to a run. A hyperparameter is not named here. */
+ * step, and the options below, which belong to a run. A hyperparameter is not named here.
+ *
+ * Besides the table, this file derives what follows from several options: the settings of a step,
+ * the slice and the threads of a rank, and the terms that ranks compare. */
 #include "learner/run/options.h"
 
 #include <stdio.h>
@@ -39,6 +42,7 @@ static const struct config_option source_options_table[] = {
     {"prefetch_batches", CONFIG_INT, AT(prefetch_batches), "batches", "4", 1, 1024, NULL,
      "batches that are requested ahead and kept ready"},
 
+    /* When the run ends, and how many threads take its steps. */
     {"steps", CONFIG_INT, AT(steps), "steps", "0", 0, NUMBER_MAX, NULL,
      "learner steps of the run; 0: until Finish is called"},
     {"max_seconds", CONFIG_REAL, AT(max_seconds), "s", "0", 0, 1e12, NULL,
@@ -48,9 +52,11 @@ static const struct config_option source_options_table[] = {
      "The bits of a result depend on it"},
 };
 static const struct config_option run_options_table[] = {
+    /* Where the learner listens, and to whom. */
     {"listen", CONFIG_TEXT, AT(listen), "", "", 0, 0, NULL,
      "address at which Parameters is served; empty: experiment.parameters"},
     ENDPOINT_OPTIONS(ENDPOINT_AT, "learn, evaluate, admin", "1000"),
+    /* How often something is published, reported or written. */
     {"publish_every", CONFIG_INT, AT(publish_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between published versions"},
     {"report_every", CONFIG_INT, AT(report_every), "steps", "100", 1, NUMBER_MAX, NULL,
@@ -61,6 +67,7 @@ static const struct config_option run_options_table[] = {
      NULL, "steps between checkpoints; 0: not by steps"},
     {"keep_checkpoints", CONFIG_INT, AT(keep_checkpoints), "files", "3", 1, 10000, NULL,
      "newest checkpoints that are kept"},
+    /* What happens at the end. */
     {"linger_seconds", CONFIG_REAL, AT(linger_seconds), "s", "30", 0, 1e6, NULL,
      "how long after the end the last version is served to clients that lack it"},
     {"followers", CONFIG_INT, AT(followers), "", "0", 0, 65536, NULL,
@@ -80,6 +87,7 @@ static const struct config_option run_options_table[] = {
     {"exchange_timeout_seconds", CONFIG_REAL, AT(exchange_timeout_seconds), "s", "30", 0.1, 3600,
      NULL, "a rank that rank 0 waits for is left behind when it is silent for this time"},
 
+    /* Commands that run in place of learning. */
     {"profile", CONFIG_INT, AT(profile), "steps", "0", 0, 1000000, NULL,
      "measure this many steps, print where their time goes, and exit; the run is not touched"},
     {"rerun_step", CONFIG_TEXT, AT(rerun_step), "", "", 0, 0, NULL,
@@ -93,6 +101,7 @@ static const struct config_option run_options_table[] = {
 #define N_RUN        COUNT(run_options_table)
 #define N_OWN        (N_BATCH + N_SOURCE + N_RUN)
 
+/* Each group of options above follows one hyperparameter in the table. */
 static const struct {
     const char *after;
     const struct config_option *rows;
@@ -103,6 +112,7 @@ static const struct {
     {"evaluation_precision", run_options_table, N_RUN},
 };
 
+/* Older names that config still accepts. */
 static const struct config_rename renames_table[] = {{"replay_batch", "rerun_step"}};
 
 /* Built once from the lists above, at start; read-only afterwards. `recorded`: the same options
@@ -120,6 +130,7 @@ static void join_choices(char text[CHOICES_SIZE], const char *const *choices)
 {
     size_t length = 0;
     for (size_t i = 0; choices[i] != NULL; i++) {
+        /* The separator stands before every choice but the first. */
         length += (size_t)snprintf(text + length, CHOICES_SIZE - length, "%s%s", i > 0 ? "|" : "",
                                    choices[i]);
         ASSERT(length < CHOICES_SIZE);
@@ -129,6 +140,7 @@ static void join_choices(char text[CHOICES_SIZE], const char *const *choices)
 /* The option of the i-th hyperparameter. */
 static void add_setting(struct options_table *table, size_t i)
 {
+    /* How a kind of hyperparameter is read from YAML and from the command line. */
     static const enum config_type types[] = {
         [SETTING_INT] = CONFIG_INT,     [SETTING_INT64] = CONFIG_INT,
         [SETTING_REAL] = CONFIG_REAL,   [SETTING_CHOICE] = CONFIG_CHOICE,
@@ -139,6 +151,7 @@ static void add_setting(struct options_table *table, size_t i)
     if (setting->kind == SETTING_CHOICE) {
         join_choices(table->choices[i], setting->choices);
     }
+    /* Some hyperparameters take 0 for "a value of its own", below their usual minimum. */
     table->rows[table->n++] = (struct config_option){
         .name = setting->option,
         .type = types[setting->kind],
@@ -156,10 +169,12 @@ static void add_setting(struct options_table *table, size_t i)
  * the options that belong behind it. */
 static const struct options_table *options_table(void)
 {
+    /* Static and built without a lock: the first call comes from main, before there are threads. */
     static struct options_table table;
     if (table.n > 0) {
         return &table;
     }
+    /* The hyperparameters that are options come first in the list of settings. */
     for (size_t i = 0; i < SETTINGS_COUNT && settings_at(i)->option != NULL; i++) {
         add_setting(&table, i);
         for (size_t g = 0; g < COUNT(own_options); g++) {
@@ -185,6 +200,7 @@ static const struct options_table *options_table(void)
 struct config_section learner_options_section(struct learner_options *options)
 {
     const struct options_table *table = options_table();
+    /* config writes into `values`, which is the caller's. */
     return (struct config_section){.name = "learner",
                                    .options = table->rows,
                                    .n_options = table->n,
@@ -196,6 +212,7 @@ struct config_section learner_options_section(struct learner_options *options)
 struct config_section learner_options_recorded(const struct learner_options *options)
 {
     const struct options_table *table = options_table();
+    /* config_section has no const form. Nothing writes through this one. */
     return (struct config_section){.name = "learner",
                                    .options = table->recorded,
                                    .n_options = table->n,
@@ -207,6 +224,7 @@ struct config_section learner_options_recorded(const struct learner_options *opt
 /* "all" or a number: how many of K tasks each snippet trains. */
 static status parse_tasks(const char *text, int K, int *T, struct err *err)
 {
+    /* "all" stands for whatever number the table has. */
     if (strcmp(text, "all") == 0) {
         *T = K;
         return STATUS_OK;
@@ -217,6 +235,7 @@ static status parse_tasks(const char *text, int K, int *T, struct err *err)
         return err_set(err, STATUS_INVALID, "learner.tasks '%s': expected all or a number from 1",
                        text);
     }
+    /* The table decides how many there are, so this is known only once it has answered. */
     if (n > K) {
         return err_set(err, STATUS_INVALID, "learner.tasks %ld: the table has %d task%s", n, K,
                        K == 1 ? "" : "s");
@@ -229,6 +248,7 @@ static status parse_tasks(const char *text, int K, int *T, struct err *err)
 static status set_one(struct settings *settings, const struct setting *setting,
                       const union learner_value *value, struct err *err)
 {
+    /* settings_set takes a text for every kind, and makes all checks of ranges. */
     struct text text = {0};
     switch (setting->kind) {
     case SETTING_INT:
@@ -243,6 +263,7 @@ static status set_one(struct settings *settings, const struct setting *setting,
         text_format(&text, "%s", value->text);
         break;
     case SETTING_WIDTHS:
+        /* A list without layers would otherwise give an empty text. */
         if (value->ints.n < 1 || value->ints.n > NETWORK_LAYERS_MAX) {
             return err_set(err, STATUS_INVALID, "learner.widths: %zu layers, expected 1..%d",
                            value->ints.n, NETWORK_LAYERS_MAX);
@@ -252,6 +273,7 @@ static status set_one(struct settings *settings, const struct setting *setting,
         }
         break;
     }
+    /* A text that ran out of memory gives NULL here. */
     char *made = text_take(&text, NULL);
     const status s = made != NULL ? settings_set(settings, setting->name, made, err)
                                   : err_set(err, STATUS_NO_MEMORY, "settings");
@@ -298,6 +320,7 @@ static status check_ranks(const struct learner_options *options, struct err *err
         return err_set(err, STATUS_INVALID, "learner.ranks %lld: expected at most %d",
                        (long long)options->ranks, GROUP_RANKS_MAX);
     }
+    /* Each rank has a place, and at least one snippet of the batch. */
     if (options->rank >= options->ranks) {
         return err_set(err, STATUS_INVALID, "learner.rank %lld: expected less than ranks %lld",
                        (long long)options->rank, (long long)options->ranks);
@@ -339,7 +362,8 @@ status learner_options_check(const struct learner_options *options, struct err *
 void learner_options_slice(const struct learner_options *options, int64_t rank, int64_t *begin,
                            int64_t *count)
 {
-    /* Even shares; the first and last ranks differ by one snippet at most. */
+    /* Even shares, which differ by one snippet at most. The end of one is the beginning of the
+     * next, so together they cover the batch. */
     const int64_t B = options->batch_snippets;
     *begin = rank * B / options->ranks;
     *count = (rank + 1) * B / options->ranks - *begin;
@@ -368,7 +392,9 @@ int learner_options_threads(const struct learner_options *options)
 {
     int64_t begin, count;
     learner_options_slice(options, options->rank, &begin, &count);
+    /* 0 stands for one thread for each core. */
     const int64_t threads = options->threads == 0 ? cores(options) : options->threads;
+    /* A thread without a snippet would have nothing to do. */
     return (int)(threads < count ? threads : count);
 }
 
@@ -377,6 +403,7 @@ int learner_options_threads(const struct learner_options *options)
 static bool is_own(const char *name)
 {
     static const char *const own[] = {
+        /* What belongs to one process: its place, its threads, its connections. */
         "rank",
         "threads",
         "exchange",
@@ -388,6 +415,8 @@ static bool is_own(const char *name)
         "listen",
         "followers",
         "exchange_timeout_seconds",
+        /* The end of the run and what rank 0 writes; prefetch_batches is each process's own
+         * business. */
         "steps",
         "max_seconds",
         "prefetch_batches",

@@ -2,7 +2,10 @@
  *
  * Nothing is bisected: everything that a step reads or makes is scanned once, in order, and the
  * first place with a broken number is remembered. The layers are run here, row by row, because the
- * step keeps no activations. */
+ * step keeps no activations.
+ *
+ * The order is that of a step: batch, parameters, layers, losses, gradients, norms. The first
+ * broken place in the table is therefore where a search for the cause begins. */
 #include "learner/run/post_mortem.h"
 
 #include <math.h>
@@ -14,6 +17,7 @@
 #include "learner/step/report.h"
 #include "learner/step/update.h"
 
+/* What is examined, and what was found so far. */
 struct search {
     const struct failed_step *step;
     FILE *out;
@@ -27,6 +31,7 @@ struct extent {
     size_t broken_at;   /* the first of those */
 };
 
+/* Adds one number to a place. */
 static void extend(struct extent *extent, double x)
 {
     if (isfinite(x)) {
@@ -37,6 +42,7 @@ static void extend(struct extent *extent, double x)
     extent->n++;
 }
 
+/* All of an array as one place. */
 static struct extent extent_of(const float *x, size_t n)
 {
     struct extent extent = {0};
@@ -50,6 +56,7 @@ static struct extent extent_of(const float *x, size_t n)
 static void tell(struct search *search, const char *kind, const char *name,
                  const struct extent *extent, const char *where)
 {
+    /* Every place has its line, also the sound ones: large magnitudes often come before NaN. */
     fprintf(search->out, "%-10s  %-28s  %12.6g  %9zu of %zu\n", kind, name, extent->most,
             extent->n_broken, extent->n);
     if (extent->n_broken > 0 && search->first[0] == '\0') {
@@ -67,6 +74,7 @@ static void tell_columns(struct search *search, const char *name, size_t from, s
 {
     const struct batch *batch = &search->step->batch;
     const size_t W = (size_t)settings_row_width(&search->step->settings);
+    /* All rows of a snippet that count; `from` is the column where the quantity begins. */
     struct extent extent = {0};
     char where[64] = "";
     for (size_t b = 0; b < (size_t)batch->B; b++) {
@@ -76,6 +84,7 @@ static void tell_columns(struct search *search, const char *name, size_t from, s
             for (size_t i = 0; i < count; i++) {
                 extend(&extent, (double)row[i]);
             }
+            /* The snippet and the transition where the first broken number was met. */
             if (extent.n_broken > 0 && where[0] == '\0') {
                 snprintf(where, sizeof(where), "snippet %zu, transition %zu", b, t);
             }
@@ -84,6 +93,7 @@ static void tell_columns(struct search *search, const char *name, size_t from, s
     tell(search, "batch", name, &extent, where);
 }
 
+/* The columns of a row, in the order in which batches store them. */
 static void tell_batch(struct search *search)
 {
     const struct settings *settings = &search->step->settings;
@@ -94,6 +104,7 @@ static void tell_batch(struct search *search)
     tell_columns(search, "discount", O + A + K, 1, false);
 }
 
+/* For parameters_visit: one tensor, and its copy in the target network where there is one. */
 static void tell_parameters(void *arg, const struct parameters_group *group, const char *name,
                             const struct network_tensor *tensor)
 {
@@ -117,10 +128,12 @@ static int fill_inputs(const struct failed_step *step, int b, bool with_action, 
     const struct batch *batch = &step->batch;
     const size_t O = (size_t)settings->O, A = (size_t)settings->A;
     const size_t I = (size_t)settings_inputs(settings), ld = I + (with_action ? A : 0);
+    /* Without drawn tasks every snippet trains all of them, and the first is task 0. */
     const size_t W = (size_t)settings_row_width(settings);
     const int rows = (int)batch->n_valid[b];
     const int task = batch->tasks != NULL ? batch->tasks[b * settings->T] : 0;
     for (int t = 0; t < rows; t++) {
+        /* Observation, one-hot task, action: the order in which networks read them. */
         const float *row = batch->rows + ((size_t)b * (size_t)(batch->N + 1) + (size_t)t) * W;
         float *input = x + (size_t)t * ld;
         memcpy(input, row, O * sizeof(*x));
@@ -134,6 +147,7 @@ static int fill_inputs(const struct failed_step *step, int b, bool with_action, 
     return rows;
 }
 
+/* Adds a matrix whose rows are ld numbers apart, of which the first `width` count. */
 static void extend_rows(struct extent *extent, const float *x, size_t ld, int rows, int width)
 {
     for (int r = 0; r < rows; r++) {
@@ -149,6 +163,7 @@ static status tell_layers(struct search *search, const struct parameters_group *
 {
     const struct failed_step *step = search->step;
     const struct network_shape *shape = &group->shape;
+    /* A network that reads more than observation and task is a critic. */
     const bool with_action = shape->I > settings_inputs(&step->settings);
     const int N = step->batch.N;
     struct extent layers[NETWORK_LAYERS_MAX + 1] = {0};
@@ -168,6 +183,7 @@ static status tell_layers(struct search *search, const struct parameters_group *
         const struct network network = {.shape = shape,
                                         .params = state_read(step->state, STATE_PARAMS) + group->at,
                                         .packed = &packed};
+        /* The weights are packed once, then each snippet runs through all layers. */
         network_pack(&packed, shape, network.params, 0, 1);
         for (int b = 0; b < step->batch.B; b++) {
             const int rows = fill_inputs(step, b, with_action, x);
@@ -205,6 +221,8 @@ static void tell_report(struct search *search, const struct report *report, bool
         for (int j = 0; j < value->size; j++) {
             extend(&extent, value->values[j]);
         }
+        /* The norms of gradients come after the gradients in the table, so they are told apart
+         * here. */
         if ((strncmp(value->name, "grad_norm", 9) == 0) == norms) {
             tell(search, norms ? "norm" : "quantity", value->name, &extent, "");
         }
@@ -218,6 +236,7 @@ static void tell_gradients(struct search *search, const struct parameters_group 
 {
     for (int i = group->n_tensors; i-- > 0;) {
         const struct network_tensor *tensor = &group->tensors[i];
+        /* Padded to eight digits, so that a listing by name is one by step for any usual run. */
         const struct extent extent = extent_of(gradients + group->at + tensor->at, tensor->size);
         char name[2 * NETWORK_NAME_SIZE], where[64];
         snprintf(name, sizeof(name), "%s/%s", group->name, tensor->name);
@@ -231,6 +250,7 @@ static void tell_step(struct search *search, struct update *update, const struct
 {
     const struct parameters_layout *layout = state_layout(search->step->state);
     const float *gradients = update_sums(update).gradients;
+    /* Losses first: their gradients come from them. */
     tell_report(search, report, false);
     for (int k = 0; k < layout->n_groups; k++) {
         if (layout->groups[k].is_network) {
@@ -244,6 +264,7 @@ static void tell_step(struct search *search, struct update *update, const struct
 static status take(struct search *search, bool *finite, struct err *err)
 {
     const struct failed_step *step = search->step;
+    /* Static because a report is large for a stack; there is one post-mortem in a process. */
     static struct report report;
     struct update *update = NULL;
     struct err why = {0};
@@ -251,6 +272,7 @@ static status take(struct search *search, bool *finite, struct err *err)
         update_new(&update, &step->settings, step->batch.B, step->batch.N, step->threads, err);
     s = s != STATUS_OK ? s : update_gradients(update, step->state, &step->batch, NULL, err);
     if (s == STATUS_OK) {
+        /* update_apply refuses to apply gradients that are not finite, and says why. */
         *finite = update_apply(update, step->state, &report, &why) == STATUS_OK;
         tell_step(search, update, &report);
         if (!*finite) {
@@ -266,11 +288,13 @@ status post_mortem(const struct failed_step *step, FILE *out, bool *finite, stru
     struct search search = {.step = step, .out = out};
     const struct parameters_layout *layout = state_layout(step->state);
     status s = STATUS_OK;
+    /* The heading names everything that the bits of the step depend on. */
     fprintf(out, "learner step %llu, %s, %d snippets of %d, %d threads, %s kernels\n\n",
             (unsigned long long)(state_step(step->state) + 1),
             settings_algorithm_name(step->settings.algorithm), step->batch.B, step->batch.N,
             step->threads, kernels_name());
     fprintf(out, "%-10s  %-28s  %12s  not finite\n", "what", "", "largest");
+    /* What the step reads, then what the networks make of it. */
     tell_batch(&search);
     parameters_visit(layout, tell_parameters, &search);
     for (int k = 0; k < layout->n_groups && s == STATUS_OK; k++) {
@@ -278,6 +302,7 @@ status post_mortem(const struct failed_step *step, FILE *out, bool *finite, stru
             s = tell_layers(&search, &layout->groups[k], err);
         }
     }
+    /* The step itself, and the answer. */
     s = s != STATUS_OK ? s : take(&search, finite, err);
     if (s == STATUS_OK && search.first[0] != '\0') {
         fprintf(out, "first not finite: %s\n", search.first);

@@ -33,6 +33,8 @@
 
 /* A version as published; freed when the last holder releases it. */
 struct publication {
+    /* Who needs it: the publisher, while it is the newest; each delivery; each message under
+     * way. */
     atomic_uint holders;
     uint64_t pass; /* the last check of deliveries that has counted it; call thread */
     uint64_t version;
@@ -66,7 +68,9 @@ struct watcher {
 struct publisher {
     struct rpc_server *server;
     struct metric *published, *watching;
+    /* Set once, with `end`, and never cleared. */
     atomic_bool ending;
+    /* A visit is under way to the call thread; later publications need no second one. */
     atomic_bool visit_posted;
 
     /* Call thread alone. */
@@ -92,6 +96,7 @@ struct publisher {
 
 /* ---- Publications ---- */
 
+/* Drops one hold. On any thread: gRPC calls it when it has sent the package. */
 static void release(void *arg)
 {
     struct publication *publication = arg;
@@ -129,6 +134,7 @@ static bool same_run(struct publisher *publisher, const char *run_id)
 static status send_publication(struct publisher *publisher, struct rpc_call *call,
                                struct publication *publication, bool modified)
 {
+    /* The name is copied, so that no lock is held while gRPC works. */
     char run_id[PUBLISHER_RUN_ID_SIZE];
     pthread_mutex_lock(&publisher->mutex);
     memcpy(run_id, publisher->run_id, sizeof(run_id));
@@ -140,9 +146,11 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
     response.learner_step = publication->learner_step;
     response.run_id = run_id;
     response.finished = publication->finished;
+    /* A client that has this version needs the header alone: it may say that the run has ended. */
     if (!modified) {
         return rpc_call_send(call, &response.base, NULL);
     }
+    /* The payload is a holder of its own, until gRPC calls release. */
     atomic_fetch_add(&publication->holders, 1);
     struct rpc_payload payload = {.field = PACKAGE_FIELD,
                                   .bytes = publication->package,
@@ -160,6 +168,7 @@ static void delivery_begin(struct publisher *publisher, struct delivery *deliver
 {
     ASSERT(delivery->link == NULL);
     atomic_fetch_add(&publication->holders, 1);
+    /* At the head of the list. `link` is the pointer that points to this delivery. */
     *delivery = (struct delivery){.next = publisher->deliveries,
                                   .link = &publisher->deliveries,
                                   .call = call,
@@ -188,6 +197,7 @@ static void delivery_end(struct delivery *delivery)
 /* Ends a call whose client does not read. The client sees TIMEOUT and may call again. */
 static void delivery_abort(struct delivery *delivery, const char *why)
 {
+    /* Ending the call may free the delivery, so what is needed of it is read before. */
     struct rpc_call *call = delivery->call;
     log_warn("a client does not read its parameters and is ended peer=%s version=%llu: %s",
              rpc_call_peer(call), (unsigned long long)delivery->publication->version, why);
@@ -201,6 +211,7 @@ static size_t old_bytes(struct publisher *publisher, uint64_t newest, uint64_t *
     size_t bytes = 0;
     publisher->pass++;
     *oldest = newest;
+    /* `pass` marks what was counted, so that a package that several clients read counts once. */
     for (struct delivery *d = publisher->deliveries; d != NULL; d = d->next) {
         struct publication *publication = d->publication;
         if (publication->version < newest && publication->pass != publisher->pass) {
@@ -281,18 +292,22 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
         release(newest);
         return;
     }
+    /* Counted from its beginning, so that a client that never reads does not escape the limits. */
     if (modified) {
         delivery_begin(publisher, delivery, call, newest);
         rpc_call_set_state(call, delivery);
     }
     status s = send_publication(publisher, call, newest, modified);
     rpc_call_finish(call, s, s == STATUS_OK ? "" : status_text(s));
+    /* Nothing tells when an answer to Get has left, so the last version counts as delivered
+     * here. */
     if (s == STATUS_OK && newest->finished && modified) {
         count_delivery(publisher);
     }
     release(newest);
 }
 
+/* The call is over, whether the package was read or not. */
 static void on_get_done(struct rpc_call *call)
 {
     struct delivery *delivery = rpc_call_state(call);
@@ -305,6 +320,7 @@ static void on_get_done(struct rpc_call *call)
 
 /* ---- Watch ---- */
 
+/* A new stream. The watcher lives until on_watch_done. */
 static void on_watch_start(struct rpc_call *call)
 {
     struct publisher *publisher = rpc_call_service(call);
@@ -351,6 +367,7 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
         if (modified && s == STATUS_OK) {
             delivery_begin(publisher, &watcher->delivery, watcher->call, newest);
         }
+        /* Nothing else is sent until on_watch_sent. If sending failed, the call ends here. */
         watcher->sending = true;
         watcher->late = modified;
         watcher->version = newest->version;
@@ -363,6 +380,7 @@ static void serve(struct publisher *publisher, struct watcher *watcher)
     release(newest);
 }
 
+/* The request: which version the client has. A second request is ignored. */
 static void on_watch_message(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct publisher *publisher = rpc_call_service(call);
@@ -376,6 +394,7 @@ static void on_watch_message(struct rpc_call *call, const ProtobufCMessage *mess
     serve(publisher, watcher);
 }
 
+/* The message has left, so there is room for the next one. */
 static void on_watch_sent(struct rpc_call *call)
 {
     struct publisher *publisher = rpc_call_service(call);
@@ -397,6 +416,7 @@ static void on_watch_sent(struct rpc_call *call)
     serve(publisher, watcher);
 }
 
+/* The stream is over, whoever ended it. */
 static void on_watch_done(struct rpc_call *call)
 {
     struct publisher *publisher = rpc_call_service(call);
@@ -412,6 +432,7 @@ static void on_watch_done(struct rpc_call *call)
         publisher->watchers_most--;
     }
     pthread_mutex_unlock(&publisher->mutex);
+    /* Out of the list. */
     *watcher->link = watcher->next;
     if (watcher->next != NULL) {
         watcher->next->link = watcher->link;
@@ -460,6 +481,7 @@ static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
 {
     struct publisher *publisher = rpc_call_service(call);
     const Hindcast__FinishRequest *request = (const void *)message;
+    /* A Finish that was meant for an earlier run must not end this one. */
     if (!same_run(publisher, request->run_id)) {
         rpc_call_finish(call, STATUS_MISMATCH, "another run is being learned here by now");
         return;
@@ -469,6 +491,7 @@ static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, STATUS_INVALID, "reason, who: expected no control characters");
         return;
     }
+    /* Empty texts get a default, because people read them. */
     struct publisher_end end = {.version = request->version};
     set_text(end.reason, sizeof(end.reason), request->reason[0] ? request->reason : "asked");
     set_text(end.who, sizeof(end.who), request->who[0] ? request->who : "unknown");
@@ -479,6 +502,7 @@ static void on_finish(struct rpc_call *call, const ProtobufCMessage *message)
         log_info("finish asked for by=%s version=%llu: %s", end.who,
                  (unsigned long long)end.version, end.reason);
     }
+    /* From here on `end` is the reason that counts, which may be that of an earlier call. */
     (void)publisher_ending(publisher, &end);
     response.reason = end.reason;
     rpc_call_reply(call, &response.base);
@@ -500,6 +524,7 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
     response.finished = publisher->newest != NULL && publisher->newest->finished;
     pthread_mutex_unlock(&publisher->mutex);
 
+    /* The counters, then one entry for each quantity of the last report. */
     response.learner_step = progress.learner_step;
     response.learner_steps = progress.learner_steps;
     response.steps_per_second = progress.steps_per_second;
@@ -559,6 +584,7 @@ status publisher_new(struct publisher **publisher, struct rpc_server *server, st
         mem_free(made);
         return s;
     }
+    /* Slow clients are looked for also while nothing is published. */
     rpc_server_every(server, CHECK_MS, check_deliveries, made);
     *publisher = made;
     return STATUS_OK;
@@ -575,6 +601,7 @@ void publisher_free(struct publisher *publisher)
     if (publisher == NULL) {
         return;
     }
+    /* The server is closed, so all calls have ended. */
     ASSERT(publisher->watchers == NULL && publisher->deliveries == NULL);
     release(publisher->newest);
     pthread_mutex_destroy(&publisher->mutex);
@@ -591,6 +618,7 @@ void publisher_set_run(struct publisher *publisher, const char *run_id)
 status publisher_publish(struct publisher *publisher, void *package, size_t size, uint64_t version,
                          uint64_t learner_step, bool finished, struct err *err)
 {
+    /* A larger package would exceed the limit of a message, and no client could receive it. */
     if (size > PUBLISHER_PACKAGE_MAX_BYTES) {
         mem_free(package);
         return err_set(err, STATUS_INVALID, "a package of %zu bytes, at most %u can be sent", size,
@@ -629,6 +657,7 @@ status publisher_publish(struct publisher *publisher, void *package, size_t size
 
 bool publisher_ending(struct publisher *publisher, struct publisher_end *end)
 {
+    /* The usual answer, every step, needs no lock. */
     if (!atomic_load(&publisher->ending)) {
         return false;
     }
@@ -671,6 +700,7 @@ bool publisher_delivered(struct publisher *publisher)
     if (followers == 0 && publisher->got) {
         followers = 1;
     }
+    /* Before the last version is published, nothing can have been delivered. */
     bool delivered = publisher->newest != NULL && publisher->newest->finished &&
                      publisher->ends_delivered >= followers;
     pthread_mutex_unlock(&publisher->mutex);

@@ -30,11 +30,14 @@ status ranks_open(struct exchange **exchange, const struct learner_options *opti
                   struct follower *follower, struct err *err)
 {
     char record[PATH_MAX];
+    /* The numbers of generations. Only rank 0 over gRPC uses the file. */
     snprintf(record, sizeof(record), "%s/learner.generation", experiment->run_dir);
+    /* What all ranks must agree on, as one text. */
     char *terms = learner_options_terms(options, experiment->seed);
     if (terms == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* Only ranks other than 0 make a state: rank 0 sends its own. */
     const struct exchange_options wanted = {.rank = (uint32_t)options->rank,
                                             .ranks = (uint32_t)options->ranks,
                                             .address = options->exchange,
@@ -48,6 +51,7 @@ status ranks_open(struct exchange **exchange, const struct learner_options *opti
                                             .make_arg = follower};
     const status s = mpi ? exchange_open_mpi(exchange, &wanted, err)
                          : exchange_open_grpc(exchange, &wanted, err);
+    /* Each kind keeps a copy of the terms. */
     mem_free(terms);
     return s;
 }

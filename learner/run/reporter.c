@@ -24,6 +24,7 @@
 #include "common/base/log.h"
 
 struct reporter {
+    /* learner.jsonl, and the same values for TensorBoard. */
     struct line_file lines;
     struct event_file *events;
     struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
@@ -34,6 +35,7 @@ struct reporter {
 
 /* ---- The file ---- */
 
+/* The step that a line reports; -1: none, or the line is not JSON. */
 static double step_of_line(const char *line, size_t size)
 {
     cJSON *json = cJSON_ParseWithLength(line, size);
@@ -43,6 +45,7 @@ static double step_of_line(const char *line, size_t size)
     return number;
 }
 
+/* What cut_line finds, as it reads the file backwards. */
 struct cutting {
     uint64_t step; /* of the run */
     off_t end;     /* of the lines that stay */
@@ -72,9 +75,11 @@ static status cut_file(const char *path, uint64_t step, struct err *err)
         }
         return STATUS_OK;
     }
+    /* A resumed run: where do the lines of later steps begin? */
     struct cutting cutting = {.step = step, .end = -1};
     off_t whole = 0;
     const status s = line_file_backwards(path, cut_line, &cutting, &whole, err);
+    /* Without a file there is nothing to remove. */
     if (s == STATUS_NOT_FOUND) {
         return STATUS_OK;
     }
@@ -88,6 +93,7 @@ static status cut_file(const char *path, uint64_t step, struct err *err)
     return STATUS_OK;
 }
 
+/* Finds or makes all metrics, so that they exist before the first step. */
 static void make_metrics(struct reporter *made)
 {
     size_t n = 0;
@@ -117,6 +123,7 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     char path[PATH_MAX], folder[PATH_MAX];
     snprintf(path, sizeof(path), "%s/learner.jsonl", run_dir);
     snprintf(folder, sizeof(folder), "%s/tensorboard/learner", run_dir);
+    /* The file is cut before it is opened, because an open one only grows. */
     status s = cut_file(path, step, err);
     if (s != STATUS_OK) {
         return s;
@@ -129,6 +136,7 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     if (s != STATUS_OK) {
         goto free_made;
     }
+    /* Points that this run adds again make those of an earlier start void. */
     s = event_file_open(&made->events, folder, step == 0 ? 0 : step + 1, err);
     if (s != STATUS_OK) {
         goto close_file;
@@ -164,6 +172,7 @@ void reporter_spent(struct reporter *reporter, const struct phases *phases)
             metric_add(reporter->phases[i], (double)phases->ns[i] / 1e9);
         }
     }
+    /* Points wait in memory; old ones are written now. */
     event_file_flush_if_due(reporter->events);
 }
 
@@ -184,6 +193,7 @@ void reporter_step(struct reporter *reporter, uint64_t step, const struct phases
 
 struct reporter_rates reporter_rates(const struct reporter *reporter)
 {
+    /* Everything is counted from the last report on. */
     double seconds = (double)(clock_now_ns() - reporter->since_ns) / 1e9;
     if (seconds <= 0) {
         return (struct reporter_rates){0};
@@ -216,6 +226,7 @@ static cJSON *number(double value)
     return cJSON_CreateRaw(text);
 }
 
+/* An array of numbers, each as short as a single one. */
 static cJSON *numbers(const double *values, int n)
 {
     cJSON *array = cJSON_CreateArray();
@@ -246,6 +257,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
                       double learning_seconds, uint64_t version)
 {
     struct reporter_rates rates = reporter_rates(reporter);
+    /* Which step, when, and how fast the run is. */
     cJSON *line = cJSON_CreateObject();
     cJSON_AddNumberToObject(line, "step", (double)report->step);
     /* Whole milliseconds. NOLINTNEXTLINE(bugprone-integer-division) */
@@ -255,6 +267,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
     cJSON_AddNumberToObject(line, "version", (double)version);
     cJSON_AddItemToObject(line, "phase_ms", phases_of(reporter));
+    /* The quantities of the step, each under its own name. */
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
         cJSON_AddItemToObject(line, value->name,
@@ -266,6 +279,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
 
 /* ---- Points ---- */
 
+/* The points of one report, gathered so that they are added in one call. */
 struct points {
     size_t n;
     struct event_scalar items[EVENT_SCALARS_MAX];
@@ -293,12 +307,14 @@ static void add_points(struct reporter *reporter, const struct report *report)
         log_warn("no memory for points for TensorBoard");
         return;
     }
+    /* How fast the run is, and where its time goes. */
     struct reporter_rates rates = reporter_rates(reporter);
     add_point(points, rates.steps_per_second, "steps_per_second");
     add_point(points, rates.wait_share, "wait_share");
     for (int i = 0; i < PHASES; i++) {
         add_point(points, phase_ms(reporter, i), "phase_ms/%s", phase_name((enum phase)i));
     }
+    /* The quantities of the step. */
     for (int i = 0; i < report->n_values; i++) {
         const struct report_value *value = &report->values[i];
         for (int j = 0; j < value->size; j++) {
@@ -316,6 +332,7 @@ static void add_points(struct reporter *reporter, const struct report *report)
 void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
                    uint64_t version)
 {
+    /* The gauges, for those who watch the admin page. */
     metric_set(reporter->rate, reporter_rates(reporter).steps_per_second);
     for (int i = 0; i < report->n_values; i++) {
         set_metrics(&report->values[i]);
@@ -338,6 +355,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     memset(&reporter->spent, 0, sizeof(reporter->spent));
 }
 
+/* One number for a vector, where there is no room for more. */
 static double mean_of(const struct report_value *value)
 {
     double sum = 0;

@@ -41,6 +41,7 @@ void run_init(struct run *run, const struct experiment *experiment,
 
 void run_fini(struct run *run)
 {
+    /* The checkpointer first: its thread may be writing a checkpoint. */
     checkpointer_close(run->checkpointer);
     counter_file_close(&run->record);
     state_free(run->state);
@@ -55,6 +56,7 @@ static void folder_of(char folder[PATH_MAX], const struct run *run)
     snprintf(folder, PATH_MAX, "%s/checkpoints", run->experiment->run_dir);
 }
 
+/* Where the last package is kept, for use without a learner. */
 static void package_path(char path[PATH_MAX], const struct run *run)
 {
     snprintf(path, PATH_MAX, "%s/policy_learner.safetensors", run->experiment->run_dir);
@@ -63,6 +65,7 @@ static void package_path(char path[PATH_MAX], const struct run *run)
 /* "20260131T120000-1a2b3c4d": readable, and different for each run. */
 static void name_run(char *run_id, size_t size)
 {
+    /* Without random bytes the clock must do. The time of day is in the name already. */
     uint32_t chance = 0;
     if (getrandom(&chance, sizeof(chance), 0) != (ssize_t)sizeof(chance)) {
         chance = (uint32_t)clock_now_ns();
@@ -78,6 +81,7 @@ static void name_run(char *run_id, size_t size)
 /* Does a configuration have this line's option, with whatever value? */
 static bool has_option(const char *config, const char *line)
 {
+    /* With its colon, so that `rank` is not found in `ranks`. */
     char name[CONFIG_TEXT_SIZE + 64];
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(line, ":") + 1, line);
     return strstr(config, name) != NULL;
@@ -87,6 +91,7 @@ static bool has_option(const char *config, const char *line)
  * have then are not worth a warning: they have their defaults, or were set on purpose. */
 static void log_difference(const char *was, const char *is)
 {
+    /* Line by line: lines that are not in the old text, of options that are. */
     for (const char *line = is; *line;) {
         size_t length = strcspn(line, "\n");
         char text[CONFIG_TEXT_SIZE + 64];
@@ -105,6 +110,7 @@ static void set_config(struct run *run)
 {
     char *text = run->about.config;
     snprintf(text, sizeof(run->about.config), "%s", run->config);
+    /* utf8_clean replaces line ends, too, so each line is cleaned by itself. */
     utf8_trim(text);
     for (char *line = text; line != NULL;) {
         char *end = strchr(line, '\n');
@@ -123,6 +129,7 @@ static void set_config(struct run *run)
  * signature's text, the checkpointer. */
 static status open_parts(struct run *run, struct err *err)
 {
+    /* The number that was used last, whatever the checkpoint says. */
     char path[PATH_MAX];
     uint64_t recorded = 0;
     snprintf(path, sizeof(path), "%s/learner.version", run->experiment->run_dir);
@@ -134,13 +141,16 @@ static status open_parts(struct run *run, struct err *err)
     if (run->about.version < recorded && !run->about.finished) {
         run->about.version = recorded;
     }
+    /* The signature's text is part of every package. */
     run->signature_json = signature_to_json(&run->about.signature);
     if (run->signature_json == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "signature");
     }
+    /* Clients must know the run before its first package arrives. */
     publisher_set_run(run->publisher, run->about.run_id);
     char folder[PATH_MAX];
     folder_of(folder, run);
+    /* The intervals between checkpoints are counted from here. */
     run->checkpoint_ns = clock_now_ns();
     run->checkpoint_step = state_step(run->state);
     return checkpointer_open(&run->checkpointer, folder, run->options->keep_checkpoints, run->state,
@@ -160,6 +170,7 @@ status run_resume(struct run *run, struct err *err)
 {
     char folder[PATH_MAX];
     folder_of(folder, run);
+    /* Reading a checkpoint overwrites `about`, and with it the digest of the present options. */
     uint64_t digest = run->about.config_digest;
     status s = checkpoint_resume(folder, run->options, (uint64_t)run->experiment->seed, &run->state,
                                  &run->settings, &run->about, err);
@@ -186,6 +197,7 @@ status run_resume(struct run *run, struct err *err)
 /* Mean and scale of the observations become part of the state. Dimensions that never change are
  * named by number: a learner cannot see them. */
 static status set_normalizer(struct run *run, const struct normalizer_sums *sums, struct err *err)
+/* One piece of memory for both. */
 {
     float *mean = mem_array(2 * sums->O, sizeof *mean);
     if (mean == NULL) {
@@ -194,6 +206,7 @@ static status set_normalizer(struct run *run, const struct normalizer_sums *sums
     float *scale = mean + sums->O;
     normalizer_sums_finish(sums, mean, scale);
     state_set_normalizer(run->state, mean, scale);
+    /* Backwards, so that `first` ends as the lowest number. */
     size_t n_constant = 0, first = 0;
     for (size_t i = sums->O; i-- > 0;) {
         if (scale[i] == 0.0f) {
@@ -225,8 +238,10 @@ status run_begin(struct run *run, const struct signature *signature,
                  const struct normalizer_sums *sums, struct err *err)
 {
     run->about.signature = *signature;
+    /* Who the run is, and with which options it begins. */
     name_run(run->about.run_id, sizeof(run->about.run_id));
     set_config(run);
+    /* Sizes from the signature, then the state with its first random parameters. */
     status s = learner_options_settings(run->options, signature, (uint64_t)run->experiment->seed,
                                         &run->settings, err);
     if (s == STATUS_OK) {
@@ -245,6 +260,7 @@ status run_begin(struct run *run, const struct signature *signature,
     log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
              run->about.run_id, settings_algorithm_name(run->settings.algorithm), run->settings.O,
              run->settings.A, run->settings.K, state_layout(run->state)->size);
+    /* A run that clients can see must be found again after a crash, so this write is waited for. */
     return run_checkpoint(run, FIRST_CHECKPOINT_MS, err);
 }
 
@@ -263,9 +279,11 @@ static void keep_package(const struct run *run, const void *package, size_t size
 
 status run_publish(struct run *run, bool finished, struct err *err)
 {
+    /* run_end has numbered the last version already; every other one takes the next number. */
     uint64_t version = run->about.version + (finished ? 0 : 1);
     char version_text[24];
     snprintf(version_text, sizeof(version_text), "%" PRIu64, version);
+    /* A name from the command line may hold any bytes, but the header of a package is JSON. */
     char experiment[CONFIG_TEXT_SIZE];
     snprintf(experiment, sizeof(experiment), "%s", run->experiment->name);
     utf8_clean(experiment);
@@ -297,6 +315,8 @@ status run_publish(struct run *run, bool finished, struct err *err)
 void run_checkpoint_if_due(struct run *run, uint64_t now_ns)
 {
     const struct learner_options *options = run->options;
+    /* One limit that is reached is enough. If a write is still under way, the next step asks
+     * again. */
     bool due =
         (options->checkpoint_every_steps > 0 && state_step(run->state) - run->checkpoint_step >=
                                                     (uint64_t)options->checkpoint_every_steps) ||
@@ -334,6 +354,7 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
 status run_end(struct run *run, const struct publisher_end *end, uint64_t timeout_ms,
                struct err *err)
 {
+    /* The number of the last version, which is published when this checkpoint is durable. */
     run->about.finished = true;
     run->about.version++;
     snprintf(run->about.finish_reason, sizeof(run->about.finish_reason), "%s", end->reason);

@@ -1,9 +1,13 @@
-/* From the learner's options to those of its sampler. See sampler_options.h. */
+/* From the learner's options to those of its sampler. See sampler_options.h.
+ *
+ * Learning and profiling ask for batches in the same way; only where they begin, and which slice
+ * they want, may differ. */
 #include "learner/run/sampler_options.h"
 
 struct replay_sampler_options sampler_options_make(const struct learner_options *options,
                                                    int64_t seed, uint64_t first_batch)
 {
+    /* Which snippets of each batch are this rank's. */
     int64_t begin, count;
     learner_options_slice(options, options->rank, &begin, &count);
     return (struct replay_sampler_options){
@@ -21,5 +25,7 @@ struct replay_sampler_options sampler_options_make(const struct learner_options 
 
 bool sampler_options_may_retry(status s)
 {
+    /* A server that is away, a table that does not exist yet, an answer that did not come in
+     * time. */
     return s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND || s == STATUS_TIMEOUT;
 }

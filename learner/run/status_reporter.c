@@ -23,10 +23,12 @@ static double fraction_done(const struct status_reporter *reporter)
 {
     const struct learner_options *options = reporter->options;
     const struct run *run = reporter->run;
+    /* Stays negative where the run has no limit. */
     double fraction = -1;
     if (run->state != NULL && options->steps > 0) {
         fraction = (double)state_step(run->state) / (double)options->steps;
     }
+    /* With two limits, the one that is nearer. */
     if (options->max_seconds > 0) {
         fraction = fmax(fraction, run->about.learning_seconds / options->max_seconds);
     }
@@ -41,6 +43,7 @@ void status_reporter_say(struct status_reporter *reporter, const char *format, .
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     process_report(reporter->process, fraction_done(reporter), "%s", text);
+    /* A rank other than 0 has no publisher. */
     if (reporter->publisher != NULL) {
         publisher_set_state(reporter->publisher, text);
     }
@@ -80,6 +83,7 @@ static void say_step(struct status_reporter *reporter, const struct report *repo
     }
     snprintf(text, sizeof(text), "step %" PRIu64 "%s  %.1f steps/s", report->step, of,
              rates.steps_per_second);
+    /* Quantities that this algorithm does not have are left out. */
     add_text(text, sizeof(text), report, "accepted", "accepted");
     add_text(text, sizeof(text), shown, "std", "policy_std");
     add_text(text, sizeof(text), report, "eta", "eta");
@@ -107,6 +111,7 @@ static void set_progress(struct status_reporter *reporter, const struct report *
 void status_reporter_learning(struct status_reporter *reporter, const struct report *report,
                               const struct report *shown, struct reporter_rates rates)
 {
+    /* More often than this nobody can read. */
     uint64_t now_ns = clock_now_ns();
     if (now_ns - reporter->status_ns < STATUS_PERIOD_MS * NS_PER_MS) {
         return;
@@ -119,6 +124,7 @@ void status_reporter_learning(struct status_reporter *reporter, const struct rep
 void status_reporter_finished(struct status_reporter *reporter, const struct report *shown)
 {
     const struct run *run = reporter->run;
+    /* The rate is 0: no more steps are taken. */
     set_progress(reporter, shown, state_step(run->state), 0);
     status_reporter_say(reporter, "finished at step %" PRIu64 ": %s", state_step(run->state),
                         run->about.finish_reason);

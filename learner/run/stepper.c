@@ -24,7 +24,8 @@ struct stepper {
     const struct learner_options *options;
     struct update *update;
     struct diagnostics *diagnostics;
-    int32_t *tasks;       /* (B, T), where tasks are drawn */
+    int32_t *tasks; /* (B, T), where tasks are drawn */
+    /* Large, so they live here and not on the stack. */
     struct report report; /* of the last step */
     struct report shown;  /* of the last step that was looked at closely */
     struct phases phases; /* of the last step */
@@ -44,6 +45,7 @@ static status make_parts(struct stepper *made, int threads, struct err *err)
     if (s == STATUS_OK) {
         s = diagnostics_new(&made->diagnostics, settings, made->run->state, B, err);
     }
+    /* Tasks are drawn only where a snippet trains fewer than all of them. */
     if (s == STATUS_OK && settings->T < settings->K) {
         made->tasks = mem_array((size_t)B * (size_t)settings->T, sizeof(*made->tasks));
         if (made->tasks == NULL) {
@@ -62,6 +64,7 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
     }
     made->run = run;
     made->options = options;
+    /* The slice first: it gives the sizes of all that follows. */
     learner_options_slice(options, options->rank, &made->begin, &made->B);
     const int threads = learner_options_threads(options);
     status s = make_parts(made, threads, err);
@@ -94,6 +97,7 @@ void stepper_free(struct stepper *stepper)
 static void check_table(struct run *run, uint64_t table_version)
 {
     uint64_t *known = &run->about.table_version;
+    /* 0: the run has not seen a table yet, or has seen one that was not sealed. */
     if (*known == table_version) {
         return;
     }
@@ -110,6 +114,7 @@ static void keep_failure(const struct stepper *stepper, const struct batch *batc
 {
     const struct run *run = stepper->run;
     char suffix[32] = "";
+    /* Ranks may share RUN_DIR, so each has a name of its own for what it keeps. */
     if (stepper->options->ranks > 1) {
         snprintf(suffix, sizeof(suffix), "-rank-%" PRId64, stepper->options->rank);
     }
@@ -137,6 +142,7 @@ static status step(struct stepper *stepper, const struct batch *batch, uint64_t 
         s = exchange_sums_check(update_sums(stepper->update), err);
     }
     if (s == STATUS_OK && stepper->meet != NULL) {
+        /* The barrier. The mark says where the step begins; it must be the same at all ranks. */
         const uint64_t begin_ns = clock_now_ns();
         const struct exchange_mark mark = {state_step(state), number, state_digest(state)};
         s = stepper->meet(stepper->meet_arg, &mark, update_sums(stepper->update), err);
@@ -184,6 +190,7 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
     stepper->phases = *update_phases(stepper->update);
     stepper->phases.ns[PHASE_EXCHANGE] += meeting_ns;
     phases_start(&stepper->phases);
+    /* Only rank 0 reports. The first step here is looked at, too: status lines show it at once. */
     if (stepper->options->rank == 0 && (!stepper->any_step || stepper_report_due(stepper))) {
         diagnostics_add(stepper->diagnostics, run->state, &batch, &stepper->report);
         stepper->shown = stepper->report;

@@ -32,11 +32,13 @@ struct trainer {
 
     /* The training thread alone. */
     struct run run;
+    /* Of the table; a resumed run has it from its checkpoint. */
     struct signature signature;
     struct training_loop loop;
     struct reporter *reporter;
     struct status_reporter status;
     uint64_t begin_ns; /* of learning, in this process; 0: not yet */
+    /* Of earlier starts. */
     double seconds_before;
 };
 
@@ -61,6 +63,7 @@ static void check_limits(struct trainer *trainer)
 {
     const struct learner_options *options = trainer->parts.options;
     char reason[PUBLISHER_TEXT_SIZE];
+    /* Where somebody has asked for the end before, publisher_end keeps that reason. */
     if (options->steps > 0 && state_step(trainer->run.state) >= (uint64_t)options->steps) {
         snprintf(reason, sizeof(reason), "%" PRId64 " steps done", options->steps);
         publisher_end(trainer->parts.publisher, reason, CHECKPOINT_BY_LIMITS);
@@ -91,6 +94,7 @@ static void waited(void *arg, bool for_batch)
     if (trainer->begin_ns == 0) {
         return; /* there is no run yet, or it has not begun to learn */
     }
+    /* No step will account for this time, so it is handed over now. */
     if (for_batch) {
         reporter_spent(trainer->reporter, &trainer->loop.phases);
         memset(trainer->loop.phases.ns, 0, sizeof(trainer->loop.phases.ns));
@@ -165,12 +169,14 @@ static const struct training_hooks HOOKS = {.leaving = leaving,
 /* A new run, after its observations were measured where they are to be normalized. */
 static status begin(struct trainer *trainer, struct err *err)
 {
+    /* The settings say whether observations are normalized. */
     struct settings settings;
     status s = learner_options_settings(trainer->parts.options, &trainer->signature,
                                         (uint64_t)trainer->parts.experiment->seed, &settings, err);
     if (s != STATUS_OK || settings.normalize == NORMALIZE_NONE) {
         return s == STATUS_OK ? run_begin(&trainer->run, &trainer->signature, NULL, err) : s;
     }
+    /* Measuring reads the first batches; the steps will read the same ones again. */
     struct normalizer_sums sums;
     if (normalizer_sums_init(&sums, (size_t)settings.O) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "normalizer");
@@ -194,6 +200,7 @@ static status prepare(struct trainer *trainer, struct err *err)
     }
     if (resumed) {
         trainer->signature = trainer->run.about.signature;
+        /* A run that is over needs no batches. */
         if (trainer->run.about.finished) {
             return STATUS_OK;
         }
@@ -219,6 +226,7 @@ static status learn(struct trainer *trainer, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The clock of the run starts. A resumed run may have reached a limit already. */
     trainer->begin_ns = clock_now_ns();
     trainer->seconds_before = trainer->run.about.learning_seconds;
     check_limits(trainer);
@@ -275,11 +283,13 @@ static int leave(struct trainer *trainer, status s, struct err *err)
         status_reporter_say(&trainer->status, "failed: %s", err->text);
         return status_exit_code(s);
     }
+    /* Asked to leave before there was a run: there is nothing to write. */
     if (run->state == NULL) {
         log_info("%s before there was anything to learn from", ending ? "ended" : "stopped");
         process_stop(trainer->parts.process, 0);
         return 0;
     }
+    /* Either the run is over, or it stops here and goes on later. */
     if (ending || run->about.finished) {
         s = finish(trainer, err);
     } else {
@@ -339,6 +349,7 @@ status trainer_open(struct trainer **trainer, const struct trainer_parts *parts,
                                         .exchange = parts->exchange,
                                         .run = &made->run,
                                         .status = &made->status};
+    /* Everything is set before the thread starts; from here on it owns the run. */
     int error = pthread_create(&made->thread, NULL, train, made);
     if (error != 0) {
         status s = err_errno(err, error, "training thread");
@@ -379,6 +390,7 @@ void trainer_close(struct trainer *trainer)
     }
     atomic_store(&trainer->stopping, true);
     pthread_join(trainer->thread, NULL);
+    /* The thread has ended, so its parts are this thread's now. */
     training_loop_fini(&trainer->loop);
     reporter_close(trainer->reporter);
     run_fini(&trainer->run);

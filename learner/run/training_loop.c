@@ -22,6 +22,7 @@
 #define MEASURE_ROWS_SEALED  262144u
 #define MEASURE_ROWS_GROWING 16384u
 
+/* Also a callback of the sampler, which asks it while it waits. */
 static bool leaving(void *arg)
 {
     struct training_loop *loop = arg;
@@ -50,6 +51,7 @@ static status tell_waiting(struct training_loop *loop, const char *what, struct 
 
 /* ---- The group ---- */
 
+/* Waits, in short attempts, until the group has formed. CLOSED when leaving. */
 static status form(struct training_loop *loop, struct err *err)
 {
     while (!leaving(loop)) {
@@ -67,10 +69,12 @@ static status regroup(struct training_loop *loop, struct err *err)
 {
     log_warn("step %" PRIu64 " waits for the group to form again",
              state_step(loop->run->state) + 1);
+    /* The group may be apart for long, so what was learned is kept first. */
     if (loop->hooks->keep != NULL) {
         loop->hooks->keep(loop->hooks_arg);
     }
     const status s = form(loop, err);
+    /* Does the sampler stand at another batch than the group? Then next_batch opens it anew. */
     loop->moved = s == STATUS_OK && loop->run->about.next_batch != loop->position;
     return s;
 }
@@ -85,6 +89,7 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
         if (s == STATUS_CLOSED && loop->hooks->closed != NULL) {
             loop->hooks->closed(loop->hooks_arg, err->text);
         }
+        /* TIMEOUT only says that some rank is not there yet. */
         if (s != STATUS_TIMEOUT) {
             return s;
         }
@@ -100,6 +105,7 @@ status training_loop_open_sampler(struct training_loop *loop, struct signature *
 {
     struct replay_sampler_options wanted =
         sampler_options_make(loop->options, loop->experiment->seed, loop->run->about.next_batch);
+    /* An empty slice stands for the whole batch. */
     if (loop->whole_batches) {
         wanted.slice_begin = wanted.slice_count = 0;
     }
@@ -136,14 +142,17 @@ void training_loop_close_sampler(struct training_loop *loop)
 static status next_batch(struct training_loop *loop, struct replay_batch **batch, struct err *err)
 {
     status s = STATUS_OK;
+    /* The sampler cannot go back or skip batches, so it is replaced. */
     if (loop->moved) {
         training_loop_close_sampler(loop);
     }
     if (loop->sampler == NULL) {
+        /* A copy, because opening the sampler writes to it. */
         struct signature signature = loop->run->about.signature;
         s = training_loop_open_sampler(loop, &signature, err);
     }
     while (s == STATUS_OK && !leaving(loop)) {
+        /* An old text must not be shown as the reason for this wait. */
         err->text[0] = '\0';
         s = replay_sampler_next(loop->sampler, batch, BATCH_TIMEOUT_MS, err);
         phases_lap(&loop->phases, PHASE_WAIT);
@@ -177,12 +186,14 @@ status training_loop_measure(struct training_loop *loop, const struct signature 
     const size_t W = signature_width(signature);
     uint64_t wanted = MEASURE_ROWS_SEALED;
     status s = STATUS_OK;
+    /* The batches of all ranks, from a sampler of its own. */
     training_loop_close_sampler(loop);
     loop->whole_batches = true;
     while (s == STATUS_OK && sums->n < wanted) {
         struct replay_batch *batch = NULL;
         s = next_batch(loop, &batch, err);
         if (s == STATUS_OK) {
+            /* A table that still grows may have few rows, so fewer are enough. */
             wanted = batch->table_version != 0 ? MEASURE_ROWS_SEALED : MEASURE_ROWS_GROWING;
             add_batch(sums, batch, N, W);
             replay_sampler_return(loop->sampler, batch);
@@ -200,9 +211,11 @@ static status one_step(struct training_loop *loop, struct err *err)
 {
     struct replay_batch *batch = NULL;
     status s = next_batch(loop, &batch, err);
+    /* Another rank is gone, and this step has not begun. */
     if (s == STATUS_GROUP_BROKEN) {
         return regroup(loop, err);
     }
+    /* A final failure: what was learned is kept. When leaving, the owner does that itself. */
     if (s != STATUS_OK) {
         if (!(s == STATUS_CLOSED && leaving(loop)) && loop->hooks->keep != NULL) {
             loop->hooks->keep(loop->hooks_arg);
@@ -219,6 +232,7 @@ static status one_step(struct training_loop *loop, struct err *err)
     }
     replay_sampler_return(loop->sampler, batch);
     if (taken) {
+        /* The step is taken: where its time went, then what is due after it. */
         loop->position++;
         phases_add(&loop->phases, stepper_phases(loop->stepper));
         phases_start(&loop->phases);
@@ -243,9 +257,11 @@ static status make_stepper(struct training_loop *loop, struct err *err)
 status training_loop_run(struct training_loop *loop, struct err *err)
 {
     phases_start(&loop->phases);
+    /* A learner on its own has its state already, and so has rank 0. */
     status s = make_stepper(loop, err);
     if (s == STATUS_OK && loop->exchange != NULL) {
         s = form(loop, err);
+        /* The other ranks have received theirs by now. */
         s = s == STATUS_OK ? make_stepper(loop, err) : s;
     }
     while (s == STATUS_OK && !leaving(loop)) {
