@@ -19,6 +19,8 @@
 #include "common/base/noise.h"
 #include "common/base/queue.h"
 
+/* The best of several rounds, because whatever else runs on the machine only makes a round
+ * slower. */
 #define ROUNDS   5
 #define ROUND_NS (200 * NS_PER_MS)
 #define NORMALS  (256u * 1024u)
@@ -32,6 +34,7 @@ static double best_rate(double (*body)(void *arg), void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         const uint64_t start_ns = clock_now_ns();
         double units = 0;
+        /* The clock is read once per call of `body`, which therefore does work of many units. */
         uint64_t elapsed_ns;
         do {
             units += body(arg);
@@ -43,6 +46,7 @@ static double best_rate(double (*body)(void *arg), void *arg)
     return best;
 }
 
+/* Every call continues the stream of noise at another step, as a learner does. */
 static double draw_normals(void *arg)
 {
     static uint64_t step;
@@ -50,6 +54,7 @@ static double draw_normals(void *arg)
     return NORMALS;
 }
 
+/* The taker's thread: it leaves when the queue is closed and empty. */
 static void *take_all(void *arg)
 {
     void *item = NULL;
@@ -58,6 +63,8 @@ static void *take_all(void *arg)
     return NULL;
 }
 
+/* Each call makes its own queue and thread, so that the rate includes their start, which is small
+ * beside ITEMS. */
 static double pass_items(void *arg)
 {
     (void)arg;
@@ -65,6 +72,7 @@ static double pass_items(void *arg)
     pthread_t taker;
     ASSERT(queue_new(&queue, 1024) == STATUS_OK);
     ASSERT(pthread_create(&taker, NULL, take_all, queue) == 0);
+    /* The pushing side waits where the queue is full: the rate is that of the slower of both. */
     for (unsigned i = 0; i < ITEMS; i++) {
         ASSERT(queue_push(queue, queue, 10000) == STATUS_OK);
     }
@@ -74,6 +82,7 @@ static double pass_items(void *arg)
     return ITEMS;
 }
 
+/* One thread updates; contention between threads is not measured here. */
 static double add(void *arg)
 {
     for (unsigned i = 0; i < UPDATES; i++) {
@@ -82,6 +91,7 @@ static double add(void *arg)
     return UPDATES;
 }
 
+/* It is always the same value, and thus the same bucket. */
 static double observe(void *arg)
 {
     for (unsigned i = 0; i < UPDATES; i++) {
@@ -100,6 +110,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_base: %s: expected --json or nothing\n", argv[1]);
         return 2;
     }
+    /* What the bodies work on: a buffer of normals, and a counter and a histogram in the registry
+     * of this process. */
     size_t n = 0;
     const double *bounds = metric_latency_bounds(&n);
     float *normals = mem_aligned(NORMALS * sizeof *normals);
@@ -118,6 +130,7 @@ int main(int argc, char **argv)
         {"metric_add", "updates/s", add, counter},
         {"metric_observe", "updates/s", observe, histogram},
     };
+    /* Each line is flushed at once, so that a reader sees it before the next measurement. */
     const size_t n_benches = sizeof benches / sizeof benches[0];
     for (size_t i = 0; i < n_benches; i++) {
         const double rate = best_rate(benches[i].body, benches[i].arg);

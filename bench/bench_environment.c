@@ -8,9 +8,9 @@
  *                         same model, from the same state, with the same actions: what
  *                         observation, reward and checks leave of it
  *
- * Both sides walk through each episode side by side, in turns of 50 steps and in changing order, so
- * that changes of the machine's speed affect both; the ratio is the median over turns. After each turn both must
- * have arrived at the same state, bit for bit, or the program fails. */
+ * Both sides walk through each episode side by side, in turns of 50 steps and in changing order,
+ * so that changes of the machine's speed affect both; the ratio is the median over turns. After
+ * each turn both must have arrived at the same state, bit for bit, or the program fails. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,6 +23,8 @@
 #include "common/base/rng.h"
 #include "common/environments/control_suite.h"
 
+/* A turn is short, so that both sides see the same speed of the machine, and long beside reading
+ * the clock. */
 #define STEPS       1000 /* an episode */
 #define TURN        50
 #define TURNS_MAX   1000000
@@ -55,6 +57,8 @@ struct worker {
 
 /* ---- one episode, both ways ---- */
 
+/* Draws the actions of a whole episode before it begins, so that the timed loops draw none. Both
+ * forms are kept: canonical for our side, physical for MuJoCo's. */
 static void draw_actions(struct worker *worker, struct rng *rng)
 {
     const struct signature *signature =
@@ -63,6 +67,7 @@ static void draw_actions(struct worker *worker, struct rng *rng)
     for (size_t k = 0; k < STEPS; k++) {
         float *action = worker->actions + k * signature->A;
         for (uint32_t a = 0; a < signature->A; a++) {
+            /* Uniform in -1..1, which keeps the bodies moving. */
             action[a] = (float)(2.0 * rng_uniform(rng) - 1.0);
         }
         signature_to_physical(signature, physical, action);
@@ -80,6 +85,7 @@ static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns
     float observation[SIGNATURE_OBSERVATION_MAX], rewards[SIGNATURE_TASKS_MAX], discount;
     bool last = false;
     uint64_t before_ns = clock_now_ns();
+    /* Everything between the two readings of the clock is what a user of the interface pays for. */
     for (size_t k = first; k < first + TURN; k++) {
         status s = environment_step(environment, worker->actions + k * A, observation, rewards,
                                     &discount, &last, &worker->err);
@@ -91,6 +97,7 @@ static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns
     return STATUS_OK;
 }
 
+/* The same steps with nothing but MuJoCo: controls are copied and mj_step is called. */
 static void run_bare(struct worker *worker, size_t first, uint64_t *elapsed_ns)
 {
     const mjModel *model = control_suite_simulation(worker->suite)->model;
@@ -106,9 +113,12 @@ static void run_bare(struct worker *worker, size_t first, uint64_t *elapsed_ns)
     *elapsed_ns = clock_now_ns() - before_ns;
 }
 
+/* One turn of both sides, and the check that they agree. MISMATCH where they do not: then the
+ * comparison would be of different work. */
 static status run_turn(struct worker *worker, size_t first)
 {
     uint64_t ours_ns = 0, bare_ns = 0;
+    /* Who is second finds warm caches; the sides take turns at it. */
     bool bare_first = worker->n_turns % 2 == 1;
     if (bare_first) {
         run_bare(worker, first, &bare_ns);
@@ -120,6 +130,7 @@ static status run_turn(struct worker *worker, size_t first)
     if (!bare_first) {
         run_bare(worker, first, &bare_ns);
     }
+    /* Equal positions to the last bit show that both took the same steps. */
     const struct simulation *simulation = control_suite_simulation(worker->suite);
     size_t qpos_bytes = (size_t)simulation->model->nq * sizeof(double);
     if (memcmp(worker->bare->qpos, simulation->data->qpos, qpos_bytes) != 0) {
@@ -130,10 +141,13 @@ static status run_turn(struct worker *worker, size_t first)
     return STATUS_OK;
 }
 
+/* One whole episode: a timed reset, then turns side by side. The bare side starts from the state
+ * that the reset has left. */
 static status run_episode(struct worker *worker, struct rng *rng)
 {
     float observation[SIGNATURE_OBSERVATION_MAX];
     const struct simulation *simulation = control_suite_simulation(worker->suite);
+    /* Each episode has another seed, and each worker seeds of its own. */
     draw_actions(worker, rng);
     const struct environment_start start = {.seed = worker->seed + worker->n_episodes++};
     uint64_t before_ns = clock_now_ns();
@@ -143,6 +157,8 @@ static status run_episode(struct worker *worker, struct rng *rng)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The state that MuJoCo needs to integrate, warm start included: less would let the sides drift
+     * apart. */
     mj_getState(simulation->model, simulation->data, worker->start, mjSTATE_INTEGRATION);
     mj_setState(simulation->model, worker->bare, worker->start, mjSTATE_INTEGRATION);
     for (size_t first = 0; first < STEPS && s == STATUS_OK; first += TURN) {
@@ -153,6 +169,7 @@ static status run_episode(struct worker *worker, struct rng *rng)
 
 /* ---- workers ---- */
 
+/* Allocates what a worker needs. On an error close_worker() frees what is there. */
 static status open_worker(struct worker *worker)
 {
     status s = control_suite_open(&worker->suite, worker->task, &worker->err);
@@ -161,6 +178,8 @@ static status open_worker(struct worker *worker)
     }
     const mjModel *model = control_suite_simulation(worker->suite)->model;
     size_t nu = (size_t)model->nu;
+    /* Our side steps the simulation of the suite; the bare loop has data of its own on the same
+     * model. */
     worker->bare = mj_makeData(model);
     worker->start = mem_array((size_t)mj_stateSize(model, mjSTATE_INTEGRATION), sizeof(mjtNum));
     worker->actions = mem_array(STEPS * nu, sizeof *worker->actions);
@@ -171,6 +190,7 @@ static status open_worker(struct worker *worker)
     return complete ? STATUS_OK : err_set(&worker->err, STATUS_NO_MEMORY, "out of memory");
 }
 
+/* Also frees a worker that open_worker() has left half-way. */
 static void close_worker(struct worker *worker)
 {
     if (worker->bare != NULL) {
@@ -183,12 +203,15 @@ static void close_worker(struct worker *worker)
     control_suite_close(worker->suite);
 }
 
+/* A worker's thread: episodes until its time is over, but one at least. The result is in
+ * `outcome`. */
 static void *work(void *arg)
 {
     struct worker *worker = arg;
     struct rng rng;
     rng_init(&rng, worker->seed, "bench_environment", 0);
     worker->outcome = open_worker(worker);
+    /* An episode is never cut: there must be room for all of its turns. */
     uint64_t end_ns = clock_now_ns() + (uint64_t)(worker->seconds * (double)NS_PER_S);
     while (worker->outcome == STATUS_OK && worker->n_turns <= TURNS_MAX - STEPS / TURN &&
            (worker->n_turns == 0 || clock_now_ns() < end_ns)) {
@@ -205,6 +228,7 @@ static int compare_doubles(const void *a, const void *b)
 
 /* ---- output ---- */
 
+/* Prints one figure; in JSON a comma goes before each object but the first. */
 static void print_value(const struct options *options, const char *task, const char *quantity,
                         double value, const char *unit)
 {
@@ -229,6 +253,7 @@ static bool report(const struct options *options, const char *task, struct worke
             (void)fprintf(stderr, "bench_environment: %s: %s\n", task, worker->err.text);
             return false;
         }
+        /* Every worker has its own time, so that each one's rate is right on its own. */
         double steps = (double)worker->n_turns * TURN;
         control += steps / ((double)worker->ours_ns / (double)NS_PER_S);
         episode += steps / ((double)(worker->ours_ns + worker->reset_ns) / (double)NS_PER_S);
@@ -241,6 +266,7 @@ static bool report(const struct options *options, const char *task, struct worke
     return true;
 }
 
+/* Measures one task on all threads. False where a thread or the comparison fails. */
 static bool measure(const struct options *options, const char *task)
 {
     static struct worker workers[THREADS_MAX];
@@ -249,6 +275,7 @@ static bool measure(const struct options *options, const char *task)
     int started = 0;
     for (int i = 0; i < options->threads; i++) {
         workers[i].task = task;
+        /* Seeds are far apart, so that no two workers ever play the same episode. */
         workers[i].seed = (uint64_t)i << 32;
         workers[i].seconds = options->seconds;
         if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
@@ -257,6 +284,7 @@ static bool measure(const struct options *options, const char *task)
         }
         started++;
     }
+    /* All threads that were started are waited for, whatever happened to others. */
     for (int i = 0; i < started; i++) {
         (void)pthread_join(threads[i], NULL);
     }
@@ -276,6 +304,7 @@ static int usage(void)
     return 2;
 }
 
+/* False where a flag is unknown or a number is out of its range. */
 static bool parse_options(struct options *options, int argc, char **argv)
 {
     static const struct option known[] = {
@@ -300,15 +329,18 @@ static bool parse_options(struct options *options, int argc, char **argv)
             return false;
         }
     }
+    /* strtod() and strtol() give 0 for text, which is out of range. */
     return optind == argc && options->seconds > 0.0 && options->threads >= 1 &&
            options->threads <= THREADS_MAX;
 }
 
+/* Measures the tasks of --tasks. One that fails does not keep the others from being measured. */
 static bool measure_listed(const struct options *options)
 {
     char list[4096];
     char *rest = NULL;
     bool good = true;
+    /* strtok_r() writes into what it splits. */
     (void)snprintf(list, sizeof list, "%s", options->tasks);
     for (char *task = strtok_r(list, ",", &rest); task != NULL; task = strtok_r(NULL, ",", &rest)) {
         good = measure(options, task) && good;
@@ -325,6 +357,7 @@ int main(int argc, char **argv)
     if (!parse_options(&options, argc, argv)) {
         return usage();
     }
+    /* JSON is one array over all tasks. */
     if (options.json) {
         printf("[");
     }

@@ -58,8 +58,10 @@ static const struct learner_size sizes[] = {
 
 static const char *const precisions[] = {"f32", "bf16"};
 #define N_PRECISIONS (sizeof precisions / sizeof precisions[0])
+/* For each precision: one thread, and as many as asked for. */
 #define VARIANTS_MAX (2 * N_PRECISIONS)
 
+/* The command line. `kernels` names those of common/networks, `settings` has the algorithm. */
 struct options {
     struct settings settings;
     const char *size, *precision, *kernels;
@@ -80,6 +82,7 @@ struct variant {
 
 /* ---- One size ---- */
 
+/* The variant with this precision and number of threads, or NULL. */
 static const struct variant *find(const struct variant *variants, int n, const char *precision,
                                   int threads)
 {
@@ -95,8 +98,10 @@ static const struct variant *find(const struct variant *variants, int n, const c
 static int open_variants(struct variant *variants, const struct options *options,
                          const struct learner_size *size)
 {
+    /* One thread always takes part, as the base of `scaling`. */
     int n = 0;
     for (size_t p = 0; p < N_PRECISIONS; p++) {
+        /* From 1 to --threads in a single stride; with --threads=1 there is one variant only. */
         for (int threads = 1; threads <= options->threads; threads += options->threads - 1) {
             if (strcmp(options->precision, "all") == 0 ||
                 strcmp(options->precision, precisions[p]) == 0) {
@@ -107,6 +112,8 @@ static int open_variants(struct variant *variants, const struct options *options
             }
         }
     }
+    /* The peak is measured in processes of their own, which would inherit memory that is taken
+     * here. */
     struct settings settings[VARIANTS_MAX];
     for (int i = 0; i < n; i++) {
         settings[i] = options->settings;
@@ -114,6 +121,7 @@ static int open_variants(struct variant *variants, const struct options *options
             strcmp(variants[i].precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
         variants[i].peak_mib = learner_steps_peak_mib(&settings[i], size, variants[i].threads);
     }
+    /* All learners are ready before the first round, so that rounds hold steps only. */
     for (int i = 0; i < n; i++) {
         variants[i].steps = learner_steps_new(&settings[i], size, variants[i].threads);
         variants[i].one_thread = find(variants, n, variants[i].precision, 1);
@@ -122,16 +130,20 @@ static int open_variants(struct variant *variants, const struct options *options
     return n;
 }
 
+/* One round: each variant has a turn, between two measurements of sgemm on as many threads. */
 static void measure_round(struct variant *variants, int n, int round, double turn_s)
 {
     for (int i = 0; i < n; i++) {
         struct variant *v = &variants[i];
+        /* Speeds drift within a round; the mean of before and after is sgemm's speed in the
+         * middle. */
         const double before = sgemm_measure(v->threads, 0.1 * turn_s);
         v->rate[round] = learner_steps_measure(v->steps, turn_s);
         const double after = sgemm_measure(v->threads, 0.1 * turn_s);
         const double gflops = v->rate[round] * learner_steps_gflop(v->steps);
         v->share[round] = gflops / (0.5 * (before + after));
     }
+    /* Ratios are made within the round, of turns that are close in time. */
     for (int i = 0; i < n; i++) {
         struct variant *v = &variants[i];
         v->scaling[round] = v->rate[round] / v->one_thread->rate[round];
@@ -139,6 +151,7 @@ static void measure_round(struct variant *variants, int n, int round, double tur
     }
 }
 
+/* Prints the medians over rounds. quantile() sorts the arrays in place, so it comes last. */
 static void print(const struct learner_size *size, struct variant *v, size_t rounds)
 {
     const double rate = quantile(v->rate, rounds, 0.5);
@@ -147,6 +160,7 @@ static void print(const struct learner_size *size, struct variant *v, size_t rou
            size->name, v->precision, v->threads, rate, rate * learner_steps_gflop(v->steps),
            quantile(v->share, rounds, 0.5), v->peak_mib, learner_steps_mib(v->steps),
            quantile(v->scaling, rounds, 0.5));
+    /* Without f32 there is nothing to compare with. */
     if (v->f32 != NULL) {
         printf(" over_f32=%.2f", quantile(v->gain, rounds, 0.5));
     }
@@ -154,9 +168,11 @@ static void print(const struct learner_size *size, struct variant *v, size_t rou
     fflush(stdout);
 }
 
+/* Measures one size; --seconds is the time of one variant over all its rounds. */
 static void run(const struct options *options, const struct learner_size *size)
 {
     static struct variant variants[VARIANTS_MAX];
+    /* Static: the arrays of rounds are large. */
     const int n = open_variants(variants, options, size);
     for (int round = 0; round < options->rounds; round++) {
         measure_round(variants, n, round, options->seconds / options->rounds);
@@ -171,6 +187,7 @@ static void run(const struct options *options, const struct learner_size *size)
 
 /* ---- Options ---- */
 
+/* Is it the name of a size, or "all"? */
 static bool is_size(const char *name)
 {
     bool found = strcmp(name, "all") == 0;
@@ -185,6 +202,7 @@ static const char *value_of(const char *name, int argc, char **argv, int *i)
 {
     const size_t length = strlen(name);
     if (strncmp(argv[*i], "--", 2) != 0 || strncmp(argv[*i] + 2, name, length) != 0) {
+        /* A longer name that begins alike is another option; it fails at the last line. */
         return NULL;
     }
     const char *rest = argv[*i] + 2 + length;
@@ -194,6 +212,7 @@ static const char *value_of(const char *name, int argc, char **argv, int *i)
     return *rest == 0 && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
+/* Reads the command line over the defaults. Numbers are checked in check(). */
 static status parse(struct options *options, int argc, char **argv, struct err *err)
 {
     status s = STATUS_OK;
@@ -225,6 +244,7 @@ static status parse(struct options *options, int argc, char **argv, struct err *
     return s;
 }
 
+/* Checks the options and selects the kernels. INVALID says what was expected. */
 static status check(const struct options *options, struct err *err)
 {
     if (!is_size(options->size)) {
@@ -246,9 +266,12 @@ static status check(const struct options *options, struct err *err)
     if (!(options->seconds > 0.0 && options->seconds < 1e6)) {
         return err_set(err, STATUS_INVALID, "--seconds %g: expected more than 0", options->seconds);
     }
+    /* The choice holds for the whole process, and fails where the processor lacks the
+     * instructions. */
     return kernels_select(options->kernels, err);
 }
 
+/* The cores that this process may use, which may be fewer than the machine has. */
 static int cores(void)
 {
     cpu_set_t set;
@@ -260,6 +283,7 @@ int main(int argc, char **argv)
     if (bench_version(argc, argv)) {
         return 0;
     }
+    /* First of all: it may start the program again. */
     sgemm_check_core(argv);
     struct options options = {.settings = settings_default(),
                               .size = "all",
@@ -275,11 +299,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_learner: %s\n", err.text);
         return 2;
     }
+    /* To stderr: what the figures depend on besides the code. */
     fprintf(stderr,
             "%s, kernels %s%s, OpenBLAS %s; a core's multiply-adds: %.0f GFLOP/s, of bf16 %.0f\n",
             settings_algorithm_name(options.settings.algorithm), kernels_name(),
             kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core(), fma_peak(false),
             fma_peak(true));
+    /* One size after another; with --ranks another comparison for each. */
     for (size_t i = 0; i < N_SIZES; i++) {
         if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {
             if (options.ranks > 1) {

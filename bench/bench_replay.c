@@ -42,6 +42,7 @@
 #include "common/clients/replay_writer.h"
 #include "common/clients/signature_wire.h"
 
+/* The shape of the data; the head of this file explains it. */
 #define EPISODE_T       1000u
 #define ROW_W           32u
 #define SNIPPET_N       10u
@@ -51,6 +52,7 @@
 #define TCP_BYTES       (256u << 10)
 #define LATENCY_SAMPLES 5000u
 
+/* All state of the program; there is one, which at_exit_bench points to. */
 struct bench {
     bool json;
     double seconds;
@@ -68,6 +70,7 @@ struct bench {
 
 /* ---- Showing ---- */
 
+/* Prints one figure as soon as it is known. In JSON the first one opens the object. */
 static void show(struct bench *bench, const char *name, double value, const char *unit)
 {
     if (bench->json) {
@@ -80,6 +83,8 @@ static void show(struct bench *bench, const char *name, double value, const char
     fflush(stdout);
 }
 
+/* Ends the program where a step has failed: a benchmark has nothing to fall back to. clean_up()
+ * still runs. */
 static void need(status s, const struct err *err, const char *what)
 {
     if (s != STATUS_OK) {
@@ -95,6 +100,7 @@ static double since(uint64_t start_ns)
 
 /* ---- The server ---- */
 
+/* A port that was free a moment ago: the server binds it by its number. */
 static int free_port(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -111,15 +117,18 @@ static void start_server(struct bench *bench, const char *name, unsigned max_epi
 {
     char run_dir[800], path[900], listen[64], durability[64], limit[64], log[900];
     const int port = free_port();
+    /* Each server has a folder, a port and a log file of its own. */
     snprintf(run_dir, sizeof run_dir, "--run_dir=%s/%s", bench->folder, name);
     snprintf(path, sizeof path, "--path=%s/%s/store", bench->folder, name);
     snprintf(log, sizeof log, "%s/%s.log", bench->folder, name);
     snprintf(listen, sizeof listen, "--listen=127.0.0.1:%d", port);
     snprintf(durability, sizeof durability, "--durability=%s", bench->durability);
     snprintf(limit, sizeof limit, "--max_episodes=%u", max_episodes);
+    /* Scrubbing is off: it would read the disk while we measure. */
     char *argv[] = {
         bench->binary, run_dir, path, listen, durability, limit, (char *)"--scrub_bytes_per_s=0",
         NULL};
+    /* The log goes to a file, which is removed with the folder. */
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, log, O_CREAT | O_WRONLY | O_TRUNC,
@@ -130,10 +139,12 @@ static void start_server(struct bench *bench, const char *name, unsigned max_epi
         fprintf(stderr, "bench_replay: %s: %s\n", bench->binary, strerror(rc));
         exit(EXIT_FAILURE);
     }
+    /* Clients find the server where a run has its replay server. */
     bench->experiment.replay.n = 1;
     snprintf(bench->experiment.replay.items[0], CONFIG_TEXT_SIZE, "127.0.0.1:%d", port);
 }
 
+/* Waits for the end, so that the next server has the machine alone. */
 static void stop_server(struct bench *bench)
 {
     if (bench->server > 0) {
@@ -146,6 +157,7 @@ static void stop_server(struct bench *bench)
 /* However this program ends, but for SIGKILL. */
 static struct bench *at_exit_bench;
 
+/* The callback of nftw(), which goes through folders after their contents. */
 static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *place)
 {
     (void)info;
@@ -169,6 +181,7 @@ static void on_signal(int number)
 
 /* ---- Inserting ---- */
 
+/* A writer with enough in flight to keep the server busy. */
 static struct replay_writer *open_writer(struct bench *bench)
 {
     struct err err;
@@ -182,6 +195,7 @@ static struct replay_writer *open_writer(struct bench *bench)
     return writer;
 }
 
+/* Inserts the same rows n times; another identity makes each one a new episode. */
 static void insert(struct bench *bench, struct replay_writer *writer, unsigned n)
 {
     struct err err;
@@ -191,6 +205,7 @@ static void insert(struct bench *bench, struct replay_writer *writer, unsigned n
     }
 }
 
+/* Waits until the server has acknowledged all that was inserted. */
 static void flush(struct replay_writer *writer)
 {
     struct err err;
@@ -202,6 +217,7 @@ static double insert_rate(struct bench *bench, struct replay_writer *writer)
 {
     const uint64_t start_ns = clock_now_ns();
     double steps = 0;
+    /* 50 episodes between readings of the clock; the flush counts, as its episodes do. */
     while (since(start_ns) < bench->seconds) {
         insert(bench, writer, 50);
         steps += 50.0 * EPISODE_T;
@@ -210,6 +226,8 @@ static double insert_rate(struct bench *bench, struct replay_writer *writer)
     return steps / since(start_ns);
 }
 
+/* Measures inserts twice: into an empty store, which only grows, and into a full table, which has
+ * to remove an episode for each new one. */
 static void bench_insert(struct bench *bench, double *fresh, double *warm)
 {
     start_server(bench, "insert", 4 * TABLE_EPISODES);
@@ -227,6 +245,7 @@ static void bench_insert(struct bench *bench, double *fresh, double *warm)
 
 /* ---- Sampling ---- */
 
+/* Fills the table and seals it, so that draws are reproducible and nothing is written any more. */
 static void fill_table(struct bench *bench)
 {
     struct err err;
@@ -237,6 +256,7 @@ static void fill_table(struct bench *bench)
     replay_writer_close(writer);
 }
 
+/* Snippets a second over one stream, with batches requested ahead. */
 static double bench_sample(struct bench *bench)
 {
     struct err err;
@@ -255,6 +275,7 @@ static double bench_sample(struct bench *bench)
     for (uint64_t i = 0, warm = 2000000 / bench->batch;
          start_ns == 0 || since(start_ns) < bench->seconds; i++) {
         struct replay_batch *batch;
+        /* Batches must come in order: with a gap the count of snippets would be wrong. */
         need(replay_sampler_next(sampler, &batch, 10000, &err), &err, "sample");
         if (batch->number != i) {
             fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n", i,
@@ -262,6 +283,7 @@ static double bench_sample(struct bench *bench)
             exit(EXIT_FAILURE);
         }
         replay_sampler_return(sampler, batch);
+        /* Time starts after the warm-up. */
         if (start_ns == 0 && i >= warm) {
             start_ns = clock_now_ns();
         } else if (start_ns != 0) {
@@ -274,6 +296,8 @@ static double bench_sample(struct bench *bench)
     return rate;
 }
 
+/* The time from a request for one snippet to its answer. It uses a stream directly: the sampler
+ * would request ahead, and hide just this time. */
 static void bench_latency(struct bench *bench)
 {
     struct err err;
@@ -282,6 +306,7 @@ static void bench_latency(struct bench *bench)
     const struct rpc_call_options options = {.payload_field = 15};
     struct signature_wire wire;
     static double us[LATENCY_SAMPLES];
+    /* The stream is opened once; only its first request carries the signature. */
     signature_wire_fill(&wire, &bench->signature);
     need(
         peer_channel_open(&channel, bench->experiment.replay.items[0], &bench->experiment, 0, &err),
@@ -295,6 +320,7 @@ static void bench_latency(struct bench *bench)
         request.signature = i == 0 ? &wire.message : NULL;
         request.batch_snippets = 1;
         request.snippet_transitions = SNIPPET_N;
+        /* A credit of 1 asks for exactly one batch. */
         struct rpc_message message;
         const uint64_t start_ns = clock_now_ns();
         need(rpc_stream_send(stream, &request.base, NULL, 5000), &err, "ask");
@@ -302,6 +328,8 @@ static void bench_latency(struct bench *bench)
         us[i] = since(start_ns) * 1e6;
         rpc_message_free(&message);
     }
+    /* The stream has no end of its own, so that it is cancelled, and must not end as if it were
+     * complete. */
     rpc_stream_cancel(stream);
     if (rpc_stream_finish(stream, 1000, &err) == STATUS_OK) {
         fprintf(stderr, "bench_replay: a cancelled stream ended OK\n");
@@ -313,6 +341,7 @@ static void bench_latency(struct bench *bench)
 
 /* ---- Main ---- */
 
+/* Makes the signature and the one episode that is inserted over and over. */
 static void make_data(struct bench *bench)
 {
     struct err err;
@@ -324,16 +353,21 @@ static void make_data(struct bench *bench)
         s->action_min[i] = -1;
         s->action_max[i] = 1;
     }
+    /* The width that the head of this file promises. */
     ASSERT(signature_width(s) == ROW_W);
     episode_init(&bench->episode, ROW_W);
     need(episode_reserve(&bench->episode, EPISODE_T + 1, &err), &err, "episode");
     bench->episode.T = EPISODE_T;
     bench->episode.identity = (struct episode_identity){.source = 4711};
+    /* Values that differ, in a period that does not fit the rows: nothing repeats from row to
+     * row. */
     for (size_t i = 0; i < (EPISODE_T + 1) * (size_t)ROW_W; i++) {
         bench->episode.rows[i] = (float)(i % 997) * 1e-3f;
     }
 }
 
+/* Reads the command line, makes the folder and finds the server's binary. Ends the program with 2
+ * where it cannot. */
 static void parse(struct bench *bench, int argc, char **argv)
 {
     const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
@@ -361,11 +395,13 @@ static void parse(struct bench *bench, int argc, char **argv)
             exit(2);
         }
     }
+    /* A folder of our own, since clean_up() removes it with all its contents. */
     snprintf(bench->folder, sizeof bench->folder, "%s/bench_replay_XXXXXX", base);
     if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || bench->seconds <= 0) {
         fprintf(stderr, "bench_replay: folder, batch or seconds make no sense\n");
         exit(2);
     }
+    /* The server stands in the build tree, beside the folder of benchmarks. */
     char self[900];
     const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     ASSERT(length > 0);
@@ -374,11 +410,14 @@ static void parse(struct bench *bench, int argc, char **argv)
              dirname(self));
 }
 
+/* With --only, one part alone. */
 static bool wanted(const struct bench *bench, const char *part)
 {
     return bench->only[0] == '\0' || strcmp(bench->only, part) == 0;
 }
 
+/* Measures what the machine can do, after our own figures and within the same minute. Ratios need
+ * both of these. */
 static void show_limits(struct bench *bench, double warm, double sampled)
 {
     const double copy = replay_limits_memcpy();
@@ -405,6 +444,7 @@ int main(int argc, char **argv)
     }
     static struct bench bench;
     parse(&bench, argc, argv);
+    /* From here on, every end of the program but SIGKILL cleans up. */
     at_exit_bench = &bench;
     atexit(clean_up);
     signal(SIGPIPE, SIG_IGN);
@@ -416,6 +456,7 @@ int main(int argc, char **argv)
     if (wanted(&bench, "insert")) {
         bench_insert(&bench, &fresh, &warm);
     }
+    /* The sampling server has no limit of episodes. */
     if (wanted(&bench, "sample")) {
         start_server(&bench, "sample", 0);
         fill_table(&bench);
@@ -423,6 +464,7 @@ int main(int argc, char **argv)
         bench_latency(&bench);
         stop_server(&bench);
     }
+    /* The limits are measured without the threads of gRPC. */
     rpc_fini();
     if (wanted(&bench, "limits")) {
         show_limits(&bench, warm, sampled);

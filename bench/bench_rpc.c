@@ -29,6 +29,7 @@
 #include "common/base/memory.h"
 #include "tests/lib/echo/echo_pair.h"
 
+/* Quantiles need a few thousand values. */
 #define ROUND_TRIPS  4000
 #define THREADS_MAX  64
 #define CALL_WAIT_MS 30000
@@ -40,6 +41,7 @@ struct options {
     bool json;
 };
 
+/* Ends the program: a figure with failed calls in it would mean nothing. */
 static void die(const char *what, const char *why)
 {
     fprintf(stderr, "bench_rpc: %s: %s\n", what, why);
@@ -59,6 +61,7 @@ struct server {
     char address[128];
 };
 
+/* Prints its port, which the parent waits for: then the server accepts calls. */
 /* What the child runs: serves until its standard input ends. */
 static int serve(const char *address)
 {
@@ -72,6 +75,7 @@ static int serve(const char *address)
     }
     printf("%d\n", rpc_server_port(server, 0));
     fflush(stdout);
+    /* The parent never writes; its end of the pipe closes when it stops the server or dies. */
     char byte;
     while (read(STDIN_FILENO, &byte, 1) > 0) {
     }
@@ -80,12 +84,14 @@ static int serve(const char *address)
     return 0;
 }
 
+/* Starts the server in a new process and returns when it accepts calls. */
 static void start_server(struct server *server, const char *address)
 {
     int in[2], out[2];
     if (pipe2(in, 0) != 0 || pipe2(out, 0) != 0) {
         die("pipe", strerror(errno));
     }
+    /* A new program, not just a fork: gRPC does not survive a fork with its threads. */
     server->pid = fork();
     if (server->pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -98,6 +104,7 @@ static void start_server(struct server *server, const char *address)
         execl("/proc/self/exe", "bench_rpc", "--serve", address, (char *)NULL);
         _exit(127);
     }
+    /* Our ends: one to stop the server, one to read its port from. */
     close(in[0]);
     close(out[1]);
     server->stop = in[1];
@@ -107,6 +114,7 @@ static void start_server(struct server *server, const char *address)
         die("server", "did not start");
     }
     fclose(lines);
+    /* A unix socket has no port; 0 stands for that. */
     if (port != 0) {
         snprintf(server->address, sizeof server->address, "127.0.0.1:%d", port);
     } else {
@@ -114,6 +122,7 @@ static void start_server(struct server *server, const char *address)
     }
 }
 
+/* The server ends on the end of its input; its process is waited for. */
 static void stop_server(struct server *server)
 {
     close(server->stop);
@@ -122,6 +131,7 @@ static void stop_server(struct server *server)
 
 /* ---- Calls ---- */
 
+/* Opens a channel and waits for its connection, so that no figure includes the handshake. */
 static struct rpc_channel *connect_to(const char *address)
 {
     struct rpc_channel *channel;
@@ -135,6 +145,7 @@ static struct rpc_channel *connect_to(const char *address)
     return channel;
 }
 
+/* One small call. Its answer must be there, its value does not matter. */
 static void call_once(struct rpc_channel *channel)
 {
     int64_t answer;
@@ -144,6 +155,7 @@ static void call_once(struct rpc_channel *channel)
     }
 }
 
+/* Times of calls, one at a time over one channel. */
 static void unary_times(const char *address, double *p50, double *p99)
 {
     struct rpc_channel *channel = connect_to(address);
@@ -159,11 +171,14 @@ static void unary_times(const char *address, double *p50, double *p99)
     rpc_channel_close(channel);
 }
 
+/* One thread that calls, and how many calls it made. */
 struct caller {
     const char *address;
     double seconds, calls;
 };
 
+/* The channel connects before the time begins, so that slow threads start late and do not lose
+ * time. */
 static void *call_on(void *arg)
 {
     struct caller *caller = arg;
@@ -177,6 +192,7 @@ static void *call_on(void *arg)
     return NULL;
 }
 
+/* Calls a second of all threads together, each with a channel of its own. */
 static double unary_rate(const char *address, const struct options *options)
 {
     pthread_t threads[THREADS_MAX];
@@ -195,6 +211,7 @@ static double unary_rate(const char *address, const struct options *options)
 
 /* ---- Streams ---- */
 
+/* Opens a stream whose messages carry their large field as a payload. */
 static struct rpc_stream *open_stream(struct rpc_channel *channel, const char *method,
                                       enum rpc_kind kind)
 {
@@ -208,10 +225,12 @@ static struct rpc_stream *open_stream(struct rpc_channel *channel, const char *m
     return stream;
 }
 
+/* MB/s from server to client: the server sends messages until it is cancelled. */
 static double download(const char *address, const struct options *options)
 {
     struct rpc_channel *channel = connect_to(address);
     struct rpc_stream *stream = open_stream(channel, "Count", RPC_SERVER_STREAM);
+    /* More messages than any measurement takes. */
     echo_request request = ECHO_REQUEST;
     request.number = INT64_MAX;
     request.size = options->size;
@@ -220,6 +239,7 @@ static double download(const char *address, const struct options *options)
     }
     double n = 0.0, elapsed;
     uint64_t begin = clock_now_ns();
+    /* Every message must have come whole, since its bytes are counted. */
     do {
         struct rpc_message message;
         if (rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK ||
@@ -230,6 +250,8 @@ static double download(const char *address, const struct options *options)
         n += 1.0;
         elapsed = seconds_since(begin);
     } while (elapsed < options->seconds);
+    /* A cancelled stream ends with CLOSED; anything else would mean that the server gave up
+     * before. */
     rpc_stream_cancel(stream);
     status cancelled = rpc_stream_finish(stream, CALL_WAIT_MS, NULL);
     ASSERT(cancelled == STATUS_CLOSED);
@@ -242,6 +264,7 @@ static void keep(void *arg)
     (void)arg; /* the bytes outlive everything */
 }
 
+/* MB/s from client to server, which answers with the sum of the numbers in all messages. */
 static double upload(const char *address, const struct options *options)
 {
     struct rpc_channel *channel = connect_to(address);
@@ -249,6 +272,7 @@ static double upload(const char *address, const struct options *options)
     unsigned char *bytes = mem_new(options->size);
     double n = 0.0, elapsed;
     uint64_t begin = clock_now_ns();
+    /* Every message has the number 1; so the sum is the count. Its payload is lent, not copied. */
     do {
         echo_request request = ECHO_REQUEST;
         request.number = 1;
@@ -258,6 +282,7 @@ static double upload(const char *address, const struct options *options)
         }
         n += 1.0;
     } while (seconds_since(begin) < options->seconds);
+    /* The half-close asks for the answer, which comes after the last message. */
     struct rpc_message message;
     if (rpc_stream_half_close(stream) != STATUS_OK ||
         rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK) {
@@ -279,11 +304,13 @@ static double upload(const char *address, const struct options *options)
 
 /* ---- Rounds and report ---- */
 
+/* The best of all rounds, of one kind of socket. */
 struct figures {
     double round_trip, stream; /* of a plain socket */
     double p50, p99, calls, download, upload;
 };
 
+/* The smaller one, where 0 stands for no value yet. */
 static double least(double a, double b)
 {
     return a == 0.0 || b < a ? b : a;
@@ -294,11 +321,13 @@ static double most(double a, double b)
     return b > a ? b : a;
 }
 
+/* One round of everything: the limits, then a server and all figures of it. */
 static void measure_round(struct figures *best, bool tcp, const struct options *options)
 {
     best->round_trip = least(best->round_trip, plain_socket_round_trip(tcp));
     best->stream =
         most(best->stream, 1e-6 * plain_socket_stream(tcp, options->size, options->seconds));
+    /* The path has our process number: two benchmarks may run at once. */
     char path[64];
     snprintf(path, sizeof path, "unix:/tmp/bench_rpc.%d.sock", (int)getpid());
     struct server server;
@@ -324,11 +353,13 @@ static void print_one(const struct options *options, bool *first, const char *na
     *first = false;
 }
 
+/* Prints the figures of one kind of socket beside its limits. */
 static void print_figures(const struct figures *f, bool tcp, const struct options *options,
                           bool *first)
 {
     const char *ours = tcp ? "rpc" : "rpc_unix";
     const char *theirs = tcp ? "tcp" : "unix";
+    /* In the order of the head of this file. */
     const struct {
         const char *of, *name, *unit;
         double value;
@@ -351,6 +382,7 @@ static void print_figures(const struct figures *f, bool tcp, const struct option
     }
 }
 
+/* Reads the command line. Ends the program where it makes no sense. */
 static struct options parse(int argc, char **argv)
 {
     struct options options = {.size = 256u << 10, .seconds = 1.0, .rounds = 3, .threads = 4};
@@ -378,11 +410,13 @@ int main(int argc, char **argv)
     if (bench_version(argc, argv)) {
         return 0;
     }
+    /* The server's process is this program, too. */
     if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
         return serve(argv[2]);
     }
     struct options options = parse(argc, argv);
     struct figures tcp = {0}, local = {0};
+    /* TCP and unix sockets take turns, as the speed of the machine may change. */
     for (int i = 0; i < options.rounds; i++) {
         measure_round(&tcp, true, &options);
         measure_round(&local, false, &options);

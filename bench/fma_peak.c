@@ -1,10 +1,12 @@
-/* The most that a core can multiply and add. See fma_peak.h. */
+/* The most that a core can multiply and add. The loops work on registers alone: nothing is loaded
+ * or stored, so that no kernel on this core can be faster than they are. See fma_peak.h. */
 #include "bench/fma_peak.h"
 
 #include <immintrin.h>
 
 #include "common/base/clock.h"
 
+/* The best of several tries counts, since an interrupt spoils one. */
 #define TRIES 6
 #define LOOPS 200000
 /* Independent sums: more than two units of four cycles each can have on the way. */
@@ -38,6 +40,7 @@ __attribute__((target("avx512f"))) static int avx512_loop(void)
     return 2 * 16;
 }
 
+/* A bf16 instruction makes two products for each of the 16 sums. */
 __attribute__((target("avx512f,avx512bf16"))) static int bf16_loop(void)
 {
     const __m512bh x = (__m512bh)_mm512_set1_epi16(0); /* zeros: the sums stay what they are */
@@ -46,6 +49,7 @@ __attribute__((target("avx512f,avx512bf16"))) static int bf16_loop(void)
     return 2 * 32;
 }
 
+/* The widest loop that this processor has; NULL where it has none. */
 static int (*loop_of(bool bf16))(void)
 {
     if (bf16) {
@@ -60,6 +64,7 @@ double fma_peak(bool bf16)
 {
     int (*loop)(void) = loop_of(bf16);
     double best = 0;
+    /* The first try also brings the core to its speed; the best one counts. */
     for (int i = 0; loop != NULL && i < TRIES; i++) {
         const uint64_t begin = clock_now_ns();
         const int flops = loop();

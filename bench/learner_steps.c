@@ -1,4 +1,6 @@
-/* The learner under measurement, its cores and its memory. */
+/* The learner under measurement, its cores and its memory. The caller runs on one core and the
+ * threads of the update on the others, so that the figures do not depend on where the scheduler
+ * puts them. A failure ends the program: there is nothing to fall back to. */
 #include "bench/learner_steps.h"
 
 #include <math.h>
@@ -15,6 +17,7 @@
 #include "learner/step/state.h"
 #include "learner/step/update.h"
 
+/* The arrays of `batch` belong to this struct. */
 struct learner_steps {
     struct settings settings;
     struct learner_size size;
@@ -28,6 +31,7 @@ struct learner_steps {
     void *meet_arg;
 };
 
+/* Ends the program: a benchmark without its learner has nothing to do. */
 static void stop(const char *why)
 {
     fprintf(stderr, "bench_learner: %s\n", why);
@@ -42,6 +46,7 @@ static cpu_set_t part_of(const cpu_set_t *all, bool first)
     cpu_set_t part;
     CPU_ZERO(&part);
     bool is_first = true;
+    /* Cores are counted in the order of their numbers. */
     for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
         if (CPU_ISSET(cpu, all)) {
             if (is_first == first) {
@@ -53,6 +58,7 @@ static cpu_set_t part_of(const cpu_set_t *all, bool first)
     return CPU_COUNT(&part) > 0 ? part : *all;
 }
 
+/* Moves the calling thread. A failure is reported, and only makes the figures less steady. */
 static void bind(const cpu_set_t *cores)
 {
     if (sched_setaffinity(0, sizeof *cores, cores) != 0) {
@@ -62,6 +68,7 @@ static void bind(const cpu_set_t *cores)
 
 /* ---- Life ---- */
 
+/* Makes a batch of noise: full snippets, actions within their limits, no terminations. */
 static void fill_batch(struct learner_steps *steps)
 {
     const struct settings *settings = &steps->settings;
@@ -75,14 +82,18 @@ static void fill_batch(struct learner_steps *steps)
     if (steps->rows == NULL || steps->n_valid == NULL || steps->tasks == NULL) {
         stop("out of memory");
     }
+    /* Observations and rewards are normals. */
     noise_normal(steps->rows, n_rows * W, 1, 0, 1, 0);
     for (size_t row = 0; row < n_rows; row++) {
         float *at = steps->rows + row * W;
+        /* Canonical actions lie in -1..1. */
         for (size_t i = O; i < O + (size_t)settings->A; i++) {
             at[i] = tanhf(at[i]);
         }
+        /* The discount of a step within an episode. */
         at[W - 1] = 1.0f;
     }
+    /* Every snippet has all of its transitions, so that the nominal work is the real one. */
     for (size_t b = 0; b < B; b++) {
         steps->n_valid[b] = (uint32_t)steps->size.N;
     }
@@ -107,6 +118,7 @@ struct learner_steps *learner_steps_new(const struct settings *settings,
     steps->settings.K = size->K;
     steps->settings.T = size->T;
     steps->size = *size;
+    /* The cores are set back below: later learners are to find all of them. */
     cpu_set_t all;
     struct err err;
     if (sched_getaffinity(0, sizeof all, &all) != 0) {
@@ -124,6 +136,7 @@ struct learner_steps *learner_steps_new(const struct settings *settings,
     if (s != STATUS_OK) {
         stop(err.text);
     }
+    /* The first step is slower, as it touches memory for the first time; it is not timed. */
     fill_batch(steps);
     learner_steps_measure(steps, 0.0);
     return steps;
@@ -171,6 +184,7 @@ struct update_sums learner_steps_sums(struct learner_steps *steps)
 
 /* ---- Measures ---- */
 
+/* One step as the learner takes it; with several learners they meet in the middle. */
 static status take_step(struct learner_steps *steps, struct err *err)
 {
     status s = update_gradients(steps->update, steps->state, &steps->batch, NULL, err);
@@ -187,11 +201,13 @@ double learner_steps_measure(struct learner_steps *steps, double seconds)
     if (sched_getaffinity(0, sizeof all, &all) != 0) {
         stop("the cores of this process are not known");
     }
+    /* The caller stays on the first core, where no other thread of the update runs. */
     const cpu_set_t first = part_of(&all, true);
     bind(&first);
     double n = 0.0;
     double elapsed_s;
     const uint64_t start_ns = clock_now_ns();
+    /* At least one step, also for 0 seconds. */
     do {
         if (take_step(steps, &err) != STATUS_OK) {
             stop(err.text);
@@ -205,6 +221,7 @@ double learner_steps_measure(struct learner_steps *steps, double seconds)
 
 double learner_steps_gflop(const struct learner_steps *steps)
 {
+    /* The work is counted for each snippet and task. */
     const double U = (double)steps->size.B * steps->size.T;
     return 1e-9 * update_nominal_flop(&steps->settings, U * steps->size.N, U);
 }
@@ -217,8 +234,10 @@ double learner_steps_mib(const struct learner_steps *steps)
 double learner_steps_peak_mib(const struct settings *settings, const struct learner_size *size,
                               int threads)
 {
+    /* The child would print what is buffered again. */
     fflush(NULL);
     const pid_t child = fork();
+    /* A process of its own: its peak is not that of anything else. */
     if (child == 0) {
         struct learner_steps *steps = learner_steps_new(settings, size, threads);
         for (int i = 0; i < 3; i++) {
@@ -227,6 +246,7 @@ double learner_steps_peak_mib(const struct settings *settings, const struct lear
         _exit(0);
     }
     int ended = 0;
+    /* The kernel keeps the peak of a process, in KiB, until it is waited for. */
     struct rusage usage;
     if (child < 0 || wait4(child, &ended, 0, &usage) != child || ended != 0) {
         stop("no process to measure memory in");

@@ -1,4 +1,6 @@
-/* Three short loops over memory, store and disk. */
+/* Three short loops over memory, store and disk. Each of them uses one resource that the server
+ * needs, in the way in which the server uses it, without anything else around it. A machine that is
+ * slow today makes limit and figure slow alike, and leaves their ratio. */
 #include "bench/replay_limits.h"
 
 #include <fcntl.h>
@@ -11,6 +13,7 @@
 #include "common/base/memory.h"
 #include "replay_server/store/store.h"
 
+/* As in the store: blocks of a sync, the size of a chunk's buffer, episodes of a commit. */
 #define SYNC_BYTES      (16u << 20)
 #define CHUNK_BYTES     65536u
 #define COMMIT_EPISODES 64u
@@ -30,12 +33,14 @@ static void need(status s, const struct err *err, const char *what)
 
 double replay_limits_memcpy(void)
 {
+    /* The two buffers are larger than the caches of most machines. */
     const size_t size = 64u << 20;
     char *from = mem_aligned(size);
     char *to = mem_aligned(size);
     double best = 0;
     for (int i = 0; i < 8; i++) {
         const uint64_t start_ns = clock_now_ns();
+        /* A change of the source, and the empty asm, keep the copy from being left out. */
         memset(from, i, 4096);
         memcpy(to, from, size);
         __asm__ volatile("" : : "r"(to) : "memory");
@@ -55,12 +60,14 @@ static uint32_t put_episode(struct store *store, const struct episode *episode, 
     const uint32_t n_rows = episode->T + 1, W = episode->W;
     const uint32_t chunk_rows = store_chunk_rows(W);
     const uint32_t n_chunks = store_n_chunks(n_rows, W);
+    /* An episode is a row of chunks, as the writer thread of the server stores it. */
     for (uint32_t i = 0, first = 0; i < n_chunks; i++, first += chunk_rows) {
         const uint32_t n = n_rows - first < chunk_rows ? n_rows - first : chunk_rows;
         memcpy(chunk + STORE_CHUNK_HEADER, episode->rows + (size_t)first * W,
                (size_t)n * W * sizeof(float));
         need(store_put_chunk(store, id + i, chunk, n, W, &err), &err, "put");
     }
+    /* The record of the episode makes the chunks an episode; it is put after them. */
     const struct store_episode record = {
         .id = id, .n_rows = n_rows, .W = W, .priority = 1, .identity = {1, 2, number, 0}};
     need(store_put_episode(store, &record, &err), &err, "put episode");
@@ -74,22 +81,27 @@ double replay_limits_store_write(const char *folder, double seconds, const struc
     struct err err;
     struct store *store = NULL;
     bool scan;
+    /* The map is much larger than the table. */
     snprintf(path, sizeof path, "%s/limit", folder);
     const struct store_settings settings = {
         .path = path, .map_bytes = 8ull << 30, .durability = STORE_NONE};
     need(store_open(&store, &settings, &scan, &err), &err, "store");
     uint8_t *chunk = mem_aligned(CHUNK_BYTES);
+    /* Identifiers rise: those of an episode's chunks follow one another. */
     uint64_t id = 1, oldest = 1;
     double steps = 0;
     uint64_t start_ns = clock_now_ns();
+    /* The first two tables' worth of episodes fill the store and turn it over once, untimed. */
     for (unsigned k = 0; k < 2 * table_episodes || since(start_ns) < seconds; k++) {
         if (k == 2 * table_episodes) {
             start_ns = clock_now_ns(); /* warm from here on */
             steps = 0;
         }
+        /* Many episodes share a commit, as they do in the server under load. */
         if (k % COMMIT_EPISODES == 0) {
             need(store_begin(store, &err), &err, "begin");
         }
+        /* Once the table is full, each new episode takes the place of the oldest. */
         if (k >= table_episodes) {
             need(store_remove_episode(store, oldest, &err), &err, "remove");
             oldest += store_n_chunks(episode->T + 1, episode->W);
@@ -100,6 +112,7 @@ double replay_limits_store_write(const char *folder, double seconds, const struc
             need(store_commit(store, &err), &err, "commit");
         }
     }
+    /* What was not committed is dropped. */
     const double rate = steps / since(start_ns);
     store_abort(store);
     store_close(store);
@@ -116,6 +129,8 @@ double replay_limits_disk_sync(const char *folder, double seconds)
     char *buffer = mem_aligned(SYNC_BYTES);
     memset(buffer, 1, SYNC_BYTES);
     double bytes = 0;
+    /* The first 16 blocks make the file grow, which is slower than writing it again; they do not
+     * count. */
     uint64_t start_ns = clock_now_ns();
     for (unsigned i = 0; i < 16 || since(start_ns) < seconds; i++) {
         if (i == 16) {

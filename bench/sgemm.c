@@ -1,6 +1,7 @@
-/* The yardstick: the shapes that are measured, and the kernels that OpenBLAS runs. A build of OpenBLAS
- * that is older than the processor falls back to kernels for SSE3; the program then starts itself
- * again with kernels that fit, since the library reads its environment only while it is loaded. */
+/* The yardstick: the shapes that are measured, and the kernels that OpenBLAS runs. A build of
+ * OpenBLAS that is older than the processor falls back to kernels for SSE3; the program then
+ * starts itself again with kernels that fit, since the library reads its environment only while
+ * it is loaded. */
 #include "bench/sgemm.h"
 
 #include <stdio.h>
@@ -24,8 +25,10 @@ static const struct shape {
 #define M_MAX    10240
 #define NK_MAX   256
 
+/* Of the largest shape; the smaller ones use the beginning of the same matrices. */
 static float *x, *W, *y;
 
+/* The matrices live until the program ends. Normals, since zeros may be faster to multiply. */
 static float *normals(size_t n)
 {
     float *matrix = mem_aligned(n * sizeof *matrix);
@@ -34,6 +37,7 @@ static float *normals(size_t n)
     return matrix;
 }
 
+/* Calls sgemm on one shape for about `seconds` and returns its GFLOP/s. x, W and y are there. */
 static double measure_shape(const struct shape *shape, double seconds)
 {
     double calls = -1.0; /* the first one is for warming up */
@@ -43,16 +47,19 @@ static double measure_shape(const struct shape *shape, double seconds)
         if (calls == 0.0) {
             start_ns = clock_now_ns();
         }
+        /* W is transposed, as the weights of a layer are stored. */
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, shape->M, shape->N, shape->K, 1.0f, x,
                     shape->K, W, shape->K, 0.0f, y, shape->N);
         calls += 1.0;
         elapsed_s = calls > 0.0 ? 1e-9 * (double)(clock_now_ns() - start_ns) : 0.0;
     } while (elapsed_s < seconds);
+    /* A product of M x K by K x N is M N K multiplications and as many additions. */
     return 2e-9 * (double)shape->M * (double)shape->N * (double)shape->K * calls / elapsed_s;
 }
 
 double sgemm_measure(int threads, double seconds)
 {
+    /* The matrices are made at the first call: the memory of learners is measured before it. */
     if (x == NULL) {
         x = normals((size_t)M_MAX * NK_MAX);
         W = normals((size_t)NK_MAX * NK_MAX);
@@ -60,6 +67,7 @@ double sgemm_measure(int threads, double seconds)
     }
     openblas_set_num_threads(threads);
     const double n_shapes = N_SHAPES;
+    /* The best shape counts: the yardstick is what the library can reach at all. */
     double best = 0.0;
     for (size_t i = 0; i < N_SHAPES; i++) {
         const double gflops = measure_shape(&shapes[i], seconds / n_shapes);
@@ -70,6 +78,7 @@ double sgemm_measure(int threads, double seconds)
 
 /* ---- The kernels that OpenBLAS chose ---- */
 
+/* Names are compared without regard to case, as OpenBLAS itself does. */
 static bool is_one_of(const char *name, const char *const *names)
 {
     for (; *names != NULL; names++) {
@@ -85,6 +94,7 @@ static bool core_fits(const char *core)
 {
     static const char *const avx512[] = {"SkylakeX", "Cooperlake", "SapphireRapids", NULL};
     static const char *const avx2[] = {"Haswell", "Zen", NULL};
+    /* A processor with AVX-512 has AVX2, too, so the wider one is asked first. */
     if (__builtin_cpu_supports("avx512f")) {
         return is_one_of(core, avx512);
     }
@@ -104,6 +114,7 @@ static void start_again(char **argv, const char *coretype)
     } else {
         unsetenv("OPENBLAS_CORETYPE");
     }
+    /* The link in /proc names this very program, whatever argv[0] says. */
     execv("/proc/self/exe", argv);
     perror("bench_learner: cannot start again with other kernels of OpenBLAS");
     exit(1);
@@ -111,12 +122,14 @@ static void start_again(char **argv, const char *coretype)
 
 void sgemm_check_core(char **argv)
 {
+    /* The usual case: the library knows the processor. */
     const char *core = openblas_get_corename();
     if (core_fits(core)) {
         return;
     }
     /* The choice for the case that the library does not know this processor's model number. */
     const char *choice = __builtin_cpu_supports("avx512f") ? "SkylakeX" : "Haswell";
+    /* The user has chosen nothing, so the detection has failed: choose for it. */
     const char *forced = getenv("OPENBLAS_CORETYPE");
     if (forced == NULL) {
         fprintf(stderr,
@@ -125,6 +138,7 @@ void sgemm_check_core(char **argv)
                 core, choice);
         start_again(argv, choice);
     }
+    /* The user's own choice does not fit: let the library choose. */
     if (strcasecmp(forced, choice) != 0) {
         fprintf(stderr,
                 "WARNING: OPENBLAS_CORETYPE=%s makes OpenBLAS run its %s kernels, which do not fit "
