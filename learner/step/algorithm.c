@@ -3,7 +3,11 @@
  *
  * Rows stand in families: MPO improves on sampled actions; SVG follows the critic's action
  * gradients; BM and ABM alone act with the prior; BCQ and BEAR evaluate with two critics and choose
- * among candidates. docs/maths.md has the equations, section by section. */
+ * among candidates. docs/maths.md has the equations, section by section.
+ *
+ * A row also says which noise a step draws and how often the critic is differentiated, by which
+ * workers size their memory and benchmarks count the work. The table is constant and any thread may
+ * read it. */
 #include "learner/step/algorithm.h"
 
 #include <string.h>
@@ -15,6 +19,8 @@
 #define DRAWS(kind) (1u << NOISE_##kind)
 
 static const struct algorithm algorithms[ALGORITHM_COUNT] = {
+    /* Without a prior: the improvement uses the samples of the value estimate again and draws no
+     * noise of its own. */
     [ALGORITHM_MPO] =
         {
             .prior_kind = PRIOR_NONE,
@@ -29,6 +35,8 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .has_eta = true,
             .has_alphas = true,
         },
+    /* With a prior the improvement draws its samples from it. BM's prior learns from all logged
+     * actions alike .. */
     [ALGORITHM_BM_MPO] =
         {
             .prior_kind = PRIOR_BM,
@@ -44,6 +52,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .has_eta = true,
             .has_alphas = true,
         },
+    /* .. and ABM's from those with an advantage. */
     [ALGORITHM_ABM_MPO] =
         {
             .prior_kind = PRIOR_ABM,
@@ -59,6 +68,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .has_eta = true,
             .has_alphas = true,
         },
+    /* The prior acts, and V is made of its samples: there is no policy to improve. */
     [ALGORITHM_BM] =
         {
             .prior_kind = PRIOR_BM,
@@ -81,6 +91,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .draws = DRAWS(VALUE),
             .value_from_prior = true,
         },
+    /* A regularizer stands in for the trust region: the entropy here, the KL to the prior below. */
     [ALGORITHM_SVG] =
         {
             .prior_kind = PRIOR_NONE,
@@ -95,6 +106,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .has_policy = true,
             .n_action_gradients = 1,
         },
+    /* eta weighs the KL to the prior. */
     [ALGORITHM_BM_SVG] =
         {
             .prior_kind = PRIOR_BM,
@@ -127,6 +139,8 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .n_action_gradients = 1,
             .has_eta = true,
         },
+    /* The prior acts, moved by the perturbation network, and that network is improved in place of a
+     * policy. One action a state is differentiated. */
     [ALGORITHM_BCQ] =
         {
             .prior_kind = PRIOR_BM,
@@ -143,6 +157,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .improve_one = true,
             .n_action_gradients = 1,
         },
+    /* A policy is improved along the smaller of two critics, so that both are differentiated. */
     [ALGORITHM_BEAR] =
         {
             .prior_kind = PRIOR_BM,
@@ -174,11 +189,14 @@ const struct algorithm *algorithm_of(const struct settings *settings)
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,
                         struct err *err)
 {
+    /* Sizes that come from the settings; the algorithm says which networks there are. */
     const struct algorithm *algorithm = algorithm_of(settings);
     const int I = settings_inputs(settings);
     const int A = settings->A;
     const int *widths = settings->widths;
     const int n = settings->n_widths;
+    /* Both kinds of network have the same hidden layers; the perturbation network has the critic's
+     * inputs. */
     struct network_shape actor, critic, perturb;
     status s = network_shape_gaussian(&actor, I, widths, n, A, err);
     s = s != STATUS_OK ? s : network_shape_out(&critic, I + A, widths, n, 1, err);
@@ -214,6 +232,7 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
         s = parameters_add_dual(layout, "rho_mean", A, err);
         s = s != STATUS_OK ? s : parameters_add_dual(layout, "rho_std", A, err);
     }
+    /* Mean and scale of the observations: part of the block, but nothing that is learned. */
     if (s == STATUS_OK && settings->normalize == NORMALIZE_STANDARD) {
         s = parameters_add_constant(layout, "normalizer", "mean", settings->O, err);
         s = s != STATUS_OK

@@ -21,6 +21,7 @@ static void draw_candidates(struct workspace *work, const struct states *states,
     const size_t I = (size_t)work->step->I;
     const size_t ld_raw = 2 * (size_t)work->step->settings->A;
     const int S = states->S;
+    /* The inputs of the states that follow, gathered into rows. */
     for (int s = 0; s < S; s++) {
         memcpy(work->next_x + (size_t)s * I, states->x + (size_t)states->next[s] * I,
                I * sizeof *states->x);
@@ -42,6 +43,7 @@ static void evaluate_candidates(struct workspace *work, float *out, const struct
 /* Written so that NaN stays NaN. */
 static double mix(double q1, double q2)
 {
+    /* If either is NaN, so is the sum, whichever is called min. */
     const double min = q1 < q2 ? q1 : q2;
     const double max = q1 < q2 ? q2 : q1;
     return 0.75 * min + 0.25 * max;
@@ -53,9 +55,11 @@ static void take_best(struct workspace *work, const struct states *states, struc
     ASSERT(work->q2 != NULL);
     const size_t C = (size_t)work->step->settings->candidates;
     const float *q = value->q;
+    /* Both critics at all candidates. */
     evaluate_candidates(work, value->q, &work->step->critic.target, value, states->S);
     evaluate_candidates(work, work->q2, &work->step->critic2.target, value, states->S);
     for (size_t s = 0; s < (size_t)states->S; s++) {
+        /* A NaN among the candidates becomes the value, and the step is refused. */
         double best = mix((double)q[s * C], (double)work->q2[s * C]);
         for (size_t j = s * C + 1; j < (s + 1) * C; j++) {
             const double candidate = mix((double)q[j], (double)work->q2[j]);
@@ -73,12 +77,14 @@ void backup_bcq(struct workspace *work, const struct states *states, struct valu
     const size_t n =
         (size_t)states->S * (size_t)step->settings->candidates * (size_t)step->settings->A;
     const float scale = (float)step->settings->perturb_scale;
+    /* The candidates come from the prior itself, which has no target copy. */
     draw_candidates(work, states, value, &step->prior.now, &step->prior_head);
 
     /* The samples are clipped first, so that xi' can move an action off the edge. */
     gaussian_clip(value->samples, value->samples, n);
     evaluate_candidates(work, work->moves, &step->perturb.target, value, states->S);
     kernels_tanh(work->moves, work->moves, n);
+    /* The sum may leave the range again: the critics clip what they evaluate. */
     for (size_t i = 0; i < n; i++) {
         value->samples[i] += scale * work->moves[i];
     }

@@ -2,7 +2,10 @@
  *
  * A batch comes off the wire. Its sizes and indices are checked here, once, before operators use
  * them without checks; the values of its rows are not: a NaN goes through the step, whose report is
- * then refused. */
+ * then refused.
+ *
+ * Tasks are drawn from the seed, the step and the snippet's place in the global batch alone, so
+ * that several ranks together draw what one alone would draw. */
 #include "learner/step/batch.h"
 
 #include <stdio.h>
@@ -35,7 +38,7 @@ static status check_tasks(const struct batch *batch, const struct settings *sett
 
 status batch_check(const struct batch *batch, const struct settings *settings, struct err *err)
 {
-    /* Sizes, then the indices of every snippet; each message names the snippet. */
+    /* Sizes first: the arrays are read by them. */
     if (batch->B < 1 || batch->N < 1) {
         return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected 1 or more",
                        batch->B, batch->N);
@@ -44,6 +47,7 @@ status batch_check(const struct batch *batch, const struct settings *settings, s
         return err_set(err, STATUS_INVALID, "batch without tasks, but %d of %d are trained",
                        settings->T, settings->K);
     }
+    /* Then the indices of every snippet; each message names the snippet. */
     for (int b = 0; b < batch->B; b++) {
         const uint32_t n = batch->n_valid[b];
         if (n < 1 || n > (uint32_t)batch->N) {
@@ -102,6 +106,7 @@ status batch_save(const struct batch *batch, const struct settings *settings, ui
     const size_t tasks[2] = {B, (size_t)settings->T};
     char number[32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)step);
+    /* Tasks are written only where the batch has them: without them all are trained. */
     s = safetensors_add(writer, "rows", SAFETENSORS_F32, 3, rows, batch->rows, err);
     s = s != STATUS_OK
             ? s

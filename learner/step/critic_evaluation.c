@@ -34,6 +34,7 @@ void critic_evaluation(struct workspace *work, float *out, const struct network 
     const size_t A = (size_t)work->step->settings->A;
     const size_t Q = (size_t)net->shape->Q;
     const int ready = critic_evaluation_rows();
+    /* At least one state, even if its samples are more than a call is meant for. */
     const int chunk = n < ready ? ready / n : 1;
     /* Whole states at a time, so that the network sees runs of n samples of one state. */
     for (int row = 0; row < rows; row += chunk) {
@@ -56,19 +57,21 @@ void critic_evaluation_gradients(struct workspace *work, float *q, float *action
     const size_t A = (size_t)step->settings->A;
     const size_t ld_out = work->tape.ld_out;
     const size_t total = (size_t)states->S * (size_t)n;
+    /* In parts as large as the tape. */
     for (size_t first = 0; first < total; first += (size_t)work->R_max) {
         /* As many rows as the tape holds: forward, and back from dQ = 1 to the inputs alone. */
         const size_t left = total - first;
         const size_t rows = left < (size_t)work->R_max ? left : (size_t)work->R_max;
         actions_join(work->xs, step, states, samples, first, (int)rows, n);
         network_forward(&work->tape, net, work->xs, I + A, (int)rows);
+        /* Q of each sample; its gradient by itself is 1. */
         for (size_t j = 0; j < rows; j++) {
             q[first + j] = work->tape.out[j * ld_out];
             work->dout[j * ld_out] = 1.0f;
         }
         network_backward(NULL, work->dxs, I + A, net, &work->tape, work->dout, (int)rows);
 
-        /* Through the clipping. */
+        /* Through the clipping: where an action was cut off, moving it changes nothing. */
         for (size_t j = 0; j < rows; j++) {
             const float *a = samples + (first + j) * A;
             const float *by_clipped = work->dxs + j * (I + A) + I;

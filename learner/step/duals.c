@@ -1,13 +1,17 @@
 /* Multipliers and their gradients, in double: there are few.
  *
  * softplus keeps a multiplier positive. The floor keeps rho where softplus still has a derivative
- * that Adam can follow back up: at -18 eta is 2.5e-8. */
+ * that Adam can follow back up: at -18 eta is 2.5e-8.
+ *
+ * A dual is stored as rho and used as a multiplier: eta or alpha = softplus(rho) + 1e-8. Adam moves
+ * rho; duals_floor keeps it from falling too far after each step. */
 #include "learner/step/duals.h"
 
 #include <math.h>
 
 double dual_multiplier(double rho)
 {
+    /* log(1 + e^rho) without overflow; the last term keeps divisions by eta finite. */
     return (rho > 0.0 ? rho : 0.0) + log1p(exp(-fabs(rho))) + 1e-8;
 }
 
@@ -39,6 +43,8 @@ static void read(double *multipliers, const struct parameters_layout *layout, co
 
 void duals_read(struct step *step, const struct parameters_layout *layout, const float *params)
 {
+    /* Duals that the algorithm does not have leave their multipliers as they are: nothing reads
+     * them. */
     read(step->eta, layout, "rho_eta", params);
     read(step->alpha_mean, layout, "rho_mean", params);
     read(step->alpha_std, layout, "rho_std", params);
@@ -61,6 +67,7 @@ void duals_gradients(float *gradients, const struct step *step,
                 (float)(sums->eta_gradient[k] / sums->states * dual_derivative((double)params[i]));
         }
     }
+    /* alpha grows where the mean KL is above its bound, since Adam descends along the slack. */
     if (parameters_dual(layout, "rho_mean", &at, &n)) {
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;
@@ -68,6 +75,7 @@ void duals_gradients(float *gradients, const struct step *step,
             gradients[i] = (float)(slack * dual_derivative((double)params[i]));
         }
     }
+    /* The same of the std. */
     if (parameters_dual(layout, "rho_std", &at, &n)) {
         for (int k = 0; k < n; k++) {
             const size_t i = at + (size_t)k;

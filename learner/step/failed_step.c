@@ -1,7 +1,10 @@
 /* A failed step, written and read again: see failed_step.h.
  *
  * Both files may be read on another machine and by another version, so that reading checks all that
- * it uses: every setting must be in the state's file, the batch must fit the settings. */
+ * it uses: every setting must be in the state's file, the batch must fit the settings.
+ *
+ * Keeping is best effort: whatever goes wrong is logged, since the step's own failure is what the
+ * run ends with. Reading returns a struct that owns state and batch until failed_step_free. */
 #include "learner/step/failed_step.h"
 
 #include <inttypes.h>
@@ -71,6 +74,7 @@ static status read_number(const struct safetensors *file, const char *key, uint6
     return STATUS_OK;
 }
 
+/* What read_setting, a callback, needs: where to read, what to set, and the first error. */
 struct setting_reader {
     const struct safetensors *file;
     struct settings *settings;
@@ -95,6 +99,7 @@ static void read_setting(void *arg, const char *name, const char *default_text)
 static status read_settings(const struct safetensors *file, struct settings *settings,
                             struct err *err)
 {
+    /* The defaults only give the visitor its list of names. */
     const struct settings defaults = settings_default();
     *settings = defaults;
     struct setting_reader reader = {file, settings, STATUS_OK, err};
@@ -111,11 +116,13 @@ static status load_state(struct failed_step *step, const char *path, struct err 
     if (s != STATUS_OK) {
         return s;
     }
+    /* The settings shape the state; the other numbers are part of what decides the bits. */
     s = read_settings(file, &step->settings, err);
     s = s != STATUS_OK ? s : read_number(file, "threads", 1, THREADS_MAX, &threads, err);
     s = s != STATUS_OK ? s : read_number(file, "begin", 0, UINT64_MAX, &step->batch.begin, err);
     s = s != STATUS_OK ? s : state_new(&step->state, &step->settings, err);
     s = s != STATUS_OK ? s : state_load(step->state, &step->settings, path, NULL, err);
+    /* Files without the note are run with the best kernels there are. */
     const char *kernels = safetensors_metadata(file, "kernels");
     snprintf(step->kernels, sizeof step->kernels, "%s", kernels != NULL ? kernels : "best");
     step->threads = (int)threads;
@@ -126,6 +133,7 @@ static status load_state(struct failed_step *step, const char *path, struct err 
 /* B and N of the batch, from the shape of its rows. */
 static status read_sizes(struct failed_step *step, const struct safetensors *file, struct err *err)
 {
+    /* The width of a row follows from the settings, the other two sizes are the batch's own. */
     const struct safetensors_tensor *rows = safetensors_find(file, "rows");
     const size_t W = (size_t)settings_row_width(&step->settings);
     if (rows == NULL || rows->n_dims != 3 || rows->shape[0] < 1 || rows->shape[0] > INT_MAX ||
@@ -144,6 +152,8 @@ static status read_arrays(struct failed_step *step, const struct safetensors *fi
     const size_t B = (size_t)step->batch.B, T = (size_t)step->settings.T;
     const size_t shape[3] = {B, (size_t)step->batch.N + 1,
                              (size_t)settings_row_width(&step->settings)};
+    /* All pointers go into the batch at once, so that failed_step_free finds them after any
+     * failure. */
     float *rows = mem_aligned(shape[0] * shape[1] * shape[2] * sizeof *rows);
     uint32_t *n_valid = mem_array(B, sizeof *n_valid);
     const bool has_tasks = safetensors_find(file, "tasks") != NULL;
@@ -154,6 +164,8 @@ static status read_arrays(struct failed_step *step, const struct safetensors *fi
     if (rows == NULL || n_valid == NULL || (has_tasks && tasks == NULL)) {
         return err_set(err, STATUS_NO_MEMORY, "batch");
     }
+    /* Each array must have exactly the shape that the sizes give; then indices are checked like
+     * those of a batch off the wire. */
     status s = safetensors_copy(file, "rows", SAFETENSORS_F32, 3, shape, rows, err);
     s = s != STATUS_OK ? s : safetensors_copy(file, "valid", SAFETENSORS_I32, 1, &B, n_valid, err);
     if (s == STATUS_OK && has_tasks) {
@@ -187,8 +199,10 @@ status failed_step_load(struct failed_step *step, const char *batch_path, struct
         return err_set(err, STATUS_INVALID, "%s: expected a file " BATCH_NAME "N.safetensors",
                        batch_path);
     }
+    /* Everything behind the name's begin is the same: step and suffix. */
     snprintf(state_path, sizeof state_path, "%.*s" STATE_NAME "%s", (int)(name - batch_path),
              batch_path, name + strlen(BATCH_NAME));
+    /* The state first, since its settings say how wide a row of the batch is. */
     status s = load_state(step, state_path, err);
     if (s != STATUS_OK) {
         s = err_context(err, s, "%s", state_path);
@@ -203,6 +217,7 @@ status failed_step_load(struct failed_step *step, const char *batch_path, struct
 
 void failed_step_free(struct failed_step *step)
 {
+    /* Also after a failure: what was not read is NULL. */
     state_free(step->state);
     /* The batch borrows its arrays as const; here they are ours. */
     mem_free((void *)(uintptr_t)step->batch.rows);

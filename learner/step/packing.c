@@ -1,6 +1,9 @@
 /* Packed weights: see packing.h.
  *
- * The copies belong to this module, which writes them; networks see them through const pointers. */
+ * The copies belong to this module, which writes them; networks see them through const pointers.
+ *
+ * Copies are current for one version of a state (state_version). Packing the networks is shared by
+ * threads; the targets are packed by one thread, and only when they change. */
 #include "learner/step/packing.h"
 
 #include <string.h>
@@ -21,10 +24,13 @@ static const struct {
 static status init_entry(struct packing_entry *entry, const struct parameters_group *group,
                          bool bf16)
 {
+    /* The networks point to their packed copies for good; their parameters are set for each
+     * state. */
     struct step_network *network = entry->network;
     network->at = group->at;
     network->now = (struct network){.shape = &group->shape, .packed = &entry->now};
-    /* The networks themselves are always evaluated in float: gradients go through them. */
+    /* The networks themselves are always evaluated in float: gradients go through them. Targets get
+     * panels of bf16 where they may. */
     status s = network_packed_init(&entry->now, &group->shape, false);
     if (s == STATUS_OK && group->has_target) {
         network->target = (struct network){.shape = &group->shape, .packed = &entry->target};
@@ -37,6 +43,7 @@ status packing_init(struct packing *packing, struct step *step,
                     const struct parameters_layout *layout, bool bf16, struct err *err)
 {
     *packing = (struct packing){0};
+    /* After a failure packing_fini frees what is there: entries that were not reached are zero. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
         /* Networks that the layout lacks keep a NULL shape and are skipped everywhere. */
@@ -51,6 +58,7 @@ status packing_init(struct packing *packing, struct step *step,
 
 void packing_fini(struct packing *packing)
 {
+    /* Also entries that were never filled in: packed copies of size 0. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         network_packed_fini(&packing->entries[n].now);
         network_packed_fini(&packing->entries[n].target);
@@ -75,8 +83,11 @@ bool packing_is_current(const struct packing *packing, const struct state *state
     return packing->version == state_version(state);
 }
 
+/* ---- Packing ---- */
+
 void packing_pack(struct packing *packing, int i, int n_threads)
 {
+    /* Every thread packs its share of every network, so that all have as much to do. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
         const struct network *network = &entry->network->now;
@@ -97,6 +108,7 @@ static void pack_bf16(struct packing_entry *entry)
 
 void packing_pack_targets(struct packing *packing)
 {
+    /* All targets, from their own parameters. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
         const struct network *target = &entry->network->target;
@@ -109,6 +121,8 @@ void packing_pack_targets(struct packing *packing)
 
 void packing_copy_targets(struct packing *packing)
 {
+    /* Targets that have just become copies of the networks: their panels of floats are the same
+     * bytes, and copying is cheaper than packing. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
         if (entry->network->target.shape != NULL) {

@@ -1,5 +1,8 @@
 /* The stopwatch: see phases.h. A lap costs one reading of the monotonic clock, about 20 ns, so
- * that it always runs and a profile is not another program. */
+ * that it always runs and a profile is not another program.
+ *
+ * A stopwatch belongs to one thread. The times of the workers are added up by update.c when they
+ * are done. Names come from the same list as the enum, so that no phase can lack its text. */
 #include "learner/step/phases.h"
 
 #include "common/base/clock.h"
@@ -7,6 +10,7 @@
 
 const char *phase_name(enum phase phase)
 {
+    /* In the order of the enum. */
     static const char *const names[PHASES] = {
 #define PHASE_TEXT(name, text) text,
         PHASES_MAP(PHASE_TEXT)
@@ -23,6 +27,7 @@ void phases_start(struct phases *phases)
 void phases_lap(struct phases *phases, enum phase phase)
 {
     ASSERT(phase < PHASES);
+    /* One reading ends this lap and begins the next, so that no time is lost between them. */
     const uint64_t now_ns = clock_now_ns();
     phases->ns[phase] += now_ns - phases->lap_ns;
     phases->lap_ns = now_ns;

@@ -3,6 +3,7 @@
  *     y_t = r_t + gamma d_t V(s_(t+1)),   loss 1/2 (Q(s_t, a_t) - y_t)^2 */
 #include "learner/step/operators.h"
 
+/* y of state s. The value of what follows is held fixed: no gradient goes through it. */
 static double target(const struct step *step, const struct states *states,
                      const struct value *value, int s)
 {
@@ -26,6 +27,7 @@ static void fit(struct workspace *work, const struct states *states, const struc
         work->dout[(size_t)s * ld_out] = (float)error;
         *loss += 0.5 * error * error;
     }
+    /* No gradient by the inputs: they are data. */
     network_backward(work->gradients + critic->at, NULL, 0, &critic->now, &work->tape, work->dout,
                      states->S);
 }
@@ -44,5 +46,6 @@ void policy_evaluation_both(struct workspace *work, const struct states *states,
                             const struct value *value)
 {
     policy_evaluation(work, states, value);
+    /* Both critics have the same targets and differ by their initial weights alone. */
     fit(work, states, value, &work->step->critic2, &work->sums.critic2_loss);
 }

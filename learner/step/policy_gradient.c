@@ -15,6 +15,7 @@ void policy_gradient_sample(struct workspace *work, const struct states *states,
     const int n = actions_per_row(step, NOISE_IMPROVE);
     const size_t ld_raw = 2 * (size_t)A;
     const int S = states->S;
+    /* The policy at the states, without a tape: the critic will need that first. */
     network_infer(work->raw, ld_raw, &step->policy.now, states->x, (size_t)step->I, S,
                   work->scratch);
     gaussian_forward(policy->mean, policy->std, &step->policy_head, work->raw, ld_raw, S);
@@ -35,6 +36,7 @@ static void gather(struct workspace *work, size_t s, const float *action_gradien
     for (size_t i = 0; i < A; i++) {
         double by_mean = 0.0;
         double by_std = 0.0;
+        /* Signs turn, because the critic's value is maximized and losses are minimized. */
         for (size_t j = s * n * A + i; j < (s + 1) * n * A; j += A) {
             by_mean += (double)action_gradients[j];
             by_std += (double)action_gradients[j] * (double)work->z[j];
@@ -53,6 +55,7 @@ void policy_gradient_follow(struct workspace *work, const struct states *states,
     const size_t n = (size_t)actions_per_row(step, NOISE_IMPROVE);
     const size_t ld_out = work->tape.ld_out;
     const int S = states->S;
+    /* The loss and its gradients by mean and std, which the regularizer then adds to. */
     for (size_t s = 0; s < (size_t)S; s++) {
         double sum = 0.0;
         for (size_t j = s * n; j < (s + 1) * n; j++) {

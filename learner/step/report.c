@@ -1,13 +1,17 @@
 /* The report: a list of named values, and a description of each name.
  *
  * Which quantities a step has depends on its algorithm, so that consumers look them up by name.
- * report_fill.c makes them from a step's sums. */
+ * report_fill.c makes them from a step's sums.
+ *
+ * Names are constants that live as long as the program, so that a report is plain data and can be
+ * copied by assignment. */
 #include "learner/step/report.h"
 
 #include <string.h>
 
 const struct report_value *report_find(const struct report *report, const char *name)
 {
+    /* A report has a few dozen values at most. */
     for (int i = 0; i < report->n_values; i++) {
         if (strcmp(report->values[i].name, name) == 0) {
             return &report->values[i];
@@ -18,6 +22,7 @@ const struct report_value *report_find(const struct report *report, const char *
 
 void report_add(struct report *report, const char *name, const double *values, int size)
 {
+    /* Both limits hold for every algorithm: exceeding them is a mistake in report_fill.c. */
     ASSERT(report->n_values < REPORT_VALUES_MAX);
     ASSERT(size <= REPORT_VECTOR_MAX);
     struct report_value *value = &report->values[report->n_values++];

@@ -1,7 +1,10 @@
 /* From a step's sums to its report: means over states, and the norms of gradients.
  *
  * Every loss of the step must be here: report_check, which refuses a step that is not finite, sees
- * the report alone. */
+ * the report alone.
+ *
+ * Sums are those of the whole batch, over all threads and ranks; what an algorithm does not compute
+ * is left out of its report, not reported as 0. */
 #include <math.h>
 
 #include "learner/step/operators.h"
@@ -28,6 +31,7 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
         alpha_loss += step->alpha_mean[i] * (settings->eps_mean - kl_mean[i]) +
                       step->alpha_std[i] * (settings->eps_std - kl_std[i]);
     }
+    /* Losses first, then what explains them. */
     add_one(report, "policy_loss", sums->policy_loss / sums->states);
     add_one(report, "trust_loss", trust);
     add_one(report, "dual_loss", sums->dual_loss / sums->states);
@@ -45,6 +49,7 @@ void report_svg(struct report *report, const struct step *step, const struct sum
 {
     add_one(report, "policy_loss", -sums->q / sums->states);
     add_one(report, "q_mean", sums->q / sums->states);
+    /* With a prior the regularizer is the KL to it, without one the entropy. */
     if (step->algorithm->prior_fit != NULL) {
         add_one(report, "kl_prior", sums->kl_prior / sums->states);
         add_one(report, "dual_loss", sums->dual_loss / sums->states);
@@ -78,9 +83,11 @@ void report_fill(struct report *report, const struct step *step, const struct su
     report->n_states = sums->states;
     report->n_values = 0;
     add_one(report, "critic_loss", sums->critic_loss / sums->states);
+    /* Only what the algorithm has. */
     if (algorithm->has_critic2) {
         add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
     }
+    /* V has its own count: it may be estimated at other rows than the states. */
     add_one(report, "value_mean", sums->value / sums->values);
     add_one(report, "target_mean", sums->target / sums->states);
     if (algorithm->prior_fit != NULL) {

@@ -4,7 +4,11 @@
  * except where one setting limits another (T <= K) or where 0 stands for the algorithm's own value.
  * What the algorithms do with the numbers is in algorithm.c and the operators.
  *
- * "ours" in a help text marks what the paper's main text does not give. */
+ * "ours" in a help text marks what the paper's main text does not give.
+ *
+ * A setting is an offset into struct settings and a kind, so that one loop serves all of them:
+ * there is no second list to keep in step. The table is constant; a struct settings is plain data,
+ * and belongs to whoever has it. */
 #include "learner/step/settings.h"
 
 #include <errno.h>
@@ -18,6 +22,7 @@
 
 /* ---- The list ---- */
 
+/* The texts of the choices, by the values of their enums. A NULL ends each list. */
 static const char *const algorithm_names[] = {
     [ALGORITHM_MPO] = "mpo",       [ALGORITHM_BM_MPO] = "bm+mpo",   [ALGORITHM_ABM_MPO] = "abm+mpo",
     [ALGORITHM_BM] = "bm",         [ALGORITHM_ABM] = "abm",         [ALGORITHM_SVG] = "svg",
@@ -32,7 +37,7 @@ static const char *const precision_names[] = {
 static const char *const normalize_names[] = {
     [NORMALIZE_NONE] = "none", [NORMALIZE_STANDARD] = "standard", NULL};
 
-/* What 0 stands for. */
+/* What 0 stands for, by algorithm: how many actions acting chooses from, and the first eta. */
 static const struct {
     int act_candidates;
     double init_eta;
@@ -43,10 +48,13 @@ static const struct {
     [ALGORITHM_BEAR] = {10, 1.0},
 };
 
+/* Ranges are given as doubles, which hold every whole number up to this one. */
 #define NUMBER_MAX 9007199254740992.0 /* 2^53 */
 #define AT(field)  offsetof(struct settings, field)
 
-/* The digest of a run's configuration depends on the order of the options. */
+/* Name, kind, field, option, unit, default, least and largest value, whether 0 stands for the
+ * algorithm's own, choices, help. The digest of a run's configuration depends on the order of the
+ * options. */
 static const struct setting settings_table[SETTINGS_COUNT] = {
     {"algorithm", SETTING_CHOICE, AT(algorithm), "algorithm", "", "abm+mpo", 0, 0, false,
      algorithm_names, "what is learned; bm and abm act with the prior alone"},
@@ -118,6 +126,8 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "observations as they are, or each dimension with mean 0 and standard deviation 1, measured "
      "once on the table when a run begins (ours)"},
 
+    /* Not options, but given by the table of a run or by its program. They are settings all the
+     * same, so that a state's file says them. */
     {"O", SETTING_INT, AT(O), NULL, "floats", "0", 1, SIGNATURE_OBSERVATION_MAX, false, NULL, ""},
     {"A", SETTING_INT, AT(A), NULL, "", "0", 1, SIGNATURE_ACTIONS_MAX, false, NULL, ""},
     {"K", SETTING_INT, AT(K), NULL, "tasks", "1", 1, SIGNATURE_TASKS_MAX, false, NULL, ""},
@@ -174,6 +184,7 @@ static status not_a_choice(const struct setting *setting, const char *text, stru
 static status set_widths(struct settings *settings, const struct setting *setting, const char *text,
                          struct err *err)
 {
+    /* Into a copy, so that a bad text leaves the settings as they are. */
     int widths[NETWORK_LAYERS_MAX];
     int n = 0;
     const bool brackets = text[0] == '[';
@@ -182,6 +193,7 @@ static status set_widths(struct settings *settings, const struct setting *settin
     for (const char *at = text + (brackets ? 1 : 0);; at++) {
         char *end;
         const long width = strtol(at, &end, 10);
+        /* A comma or the end follows each number. */
         if (end == at || (*end != stop && *end != ',') || width < 1 || width > NETWORK_WIDTH_MAX ||
             n == NETWORK_LAYERS_MAX) {
             return not_a_value(setting, text, "up to 8 whole numbers like 256,256,256", err);
@@ -209,7 +221,8 @@ static status set_choice(void *at, const struct setting *setting, const char *te
     return not_a_choice(setting, text, err);
 }
 
-/* Infinities and NaN are numbers here; no range contains them. */
+/* Reads a number. Infinities and NaN are numbers here; no range contains them, so that
+ * settings_check refuses them. */
 static status set_real(void *at, const struct setting *setting, const char *text, struct err *err)
 {
     char *end = NULL;
@@ -221,11 +234,13 @@ static status set_real(void *at, const struct setting *setting, const char *text
     return STATUS_OK;
 }
 
-/* A whole number that fits the field. */
+/* Reads a whole number that fits the field, whose width depends on the kind. Fields are written by
+ * memcpy, since `at` is no more than an address. */
 static status set_whole(void *at, const struct setting *setting, const char *text, struct err *err)
 {
     char *end = NULL;
     errno = 0;
+    /* strtoull would wrap a negative number around. */
     if (setting->kind == SETTING_UINT64) {
         const uint64_t x = strtoull(text, &end, 10);
         if (end == text || *end != 0 || errno != 0 || text[0] == '-') {
@@ -240,6 +255,7 @@ static status set_whole(void *at, const struct setting *setting, const char *tex
     if (end == text || *end != 0 || errno != 0 || !fits) {
         return not_a_value(setting, text, "a whole number", err);
     }
+    /* The text was good: only now is the field written. */
     if (setting->kind == SETTING_INT64) {
         memcpy(at, &x, sizeof x);
     } else {
@@ -254,6 +270,7 @@ static status set_one(struct settings *settings, const struct setting *setting, 
                       struct err *err)
 {
     void *at = (char *)settings + setting->offset;
+    /* Each kind has its own form; ranges are checked later, all together. */
     switch (setting->kind) {
     case SETTING_WIDTHS:
         return set_widths(settings, setting, text, err);
@@ -280,6 +297,7 @@ status settings_set(struct settings *settings, const char *name, const char *tex
 
 struct settings settings_default(void)
 {
+    /* From the texts, so that a default has one form only and is read like any other value. */
     struct settings settings = {0};
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         const status s =
@@ -318,6 +336,7 @@ static status check_one(const struct setting *setting, const struct settings *se
 {
     const void *at = (const char *)settings + setting->offset;
     status s = STATUS_OK;
+    /* Whole numbers are compared as doubles, exactly up to NUMBER_MAX. */
     switch (setting->kind) {
     case SETTING_INT:
         return check_number(setting, *(const int *)at, err);
@@ -334,6 +353,7 @@ static status check_one(const struct setting *setting, const struct settings *se
         /* Only settings_set and constants of the enum write here. */
         ASSERT(is_choice(setting, *(const int *)at));
         return STATUS_OK;
+    /* Any 64 bits are a seed. */
     case SETTING_UINT64:
         return STATUS_OK;
     }
@@ -343,6 +363,7 @@ static status check_one(const struct setting *setting, const struct settings *se
 status settings_check(struct settings *settings, struct err *err)
 {
     ASSERT(settings->algorithm < ALGORITHM_COUNT);
+    /* The number of layers has no entry of its own. */
     if (settings->n_widths < 1 || settings->n_widths > NETWORK_LAYERS_MAX) {
         return err_set(err, STATUS_INVALID, "widths: %d layers, expected 1..%d", settings->n_widths,
                        NETWORK_LAYERS_MAX);
@@ -355,6 +376,7 @@ status settings_check(struct settings *settings, struct err *err)
     if (checked.init_eta == 0.0) {
         checked.init_eta = own[checked.algorithm].init_eta;
     }
+    /* Each within its own range. */
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         const status s = check_one(&settings_table[i], &checked, err);
         if (s != STATUS_OK) {
@@ -372,11 +394,13 @@ status settings_check(struct settings *settings, struct err *err)
 
 int settings_inputs(const struct settings *settings)
 {
+    /* The one-hot task is an input only where there are several. */
     return settings->O + (settings->K > 1 ? settings->K : 0);
 }
 
 int settings_row_width(const struct settings *settings)
 {
+    /* observation, action, one reward for each task, discount */
     return settings->O + settings->A + settings->K + 1;
 }
 
@@ -387,6 +411,7 @@ static void widths_text(char *text, size_t size, const struct settings *settings
 {
     size_t length = 0;
     text[0] = 0;
+    /* A text that does not fit is cut short, not overrun. */
     for (int i = 0; i < settings->n_widths && length < size; i++) {
         length += (size_t)snprintf(text + length, size - length, "%s%d", i > 0 ? "," : "",
                                    settings->widths[i]);
@@ -397,6 +422,7 @@ void settings_visit(const struct settings *settings,
                     void (*visit)(void *arg, const char *name, const char *text), void *arg)
 {
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        /* Each text is one that settings_set reads back to the same value: reals have 17 digits. */
         const struct setting *setting = &settings_table[i];
         const void *at = (const char *)settings + setting->offset;
         char text[SETTINGS_TEXT_SIZE];

@@ -2,7 +2,10 @@
  * are in state_file.c, which uses these views like everyone else.
  *
  * Versions come from one counter for the whole process, so that a new state can never be taken for
- * an earlier one that had the same address. */
+ * an earlier one that had the same address.
+ *
+ * A block is changed through state_write only, which gives the state a new version. One thread at a
+ * time. */
 #include "learner/step/state.h"
 
 #include <stdatomic.h>
@@ -22,6 +25,7 @@ struct state {
     uint64_t version;
 };
 
+/* Never 0: in packing.c that version means that nothing is packed yet. */
 static uint64_t next_version(void)
 {
     static _Atomic uint64_t versions;
@@ -58,9 +62,12 @@ static void init(struct state *state, const struct settings *settings)
 {
     float *params = state->blocks[STATE_PARAMS];
     const struct parameters_group *constants = normalizer_group(state);
+    /* A normalizer begins as one that changes nothing: means 0, scales 1. */
     for (size_t i = 0; constants != NULL && i < constants->tensors[1].size; i++) {
         params[constants->at + constants->tensors[1].at + i] = 1.0f;
     }
+    /* Each network has its own purpose of noise, so that two of one shape begin differently;
+     * targets begin as copies. */
     for (int g = 0; g < state->layout.n_groups; g++) {
         const struct parameters_group *group = &state->layout.groups[g];
         if (group->is_network) {
@@ -89,7 +96,8 @@ status state_new(struct state **out, const struct settings *settings, struct err
         state_free(state);
         return s;
     }
-    /* All four blocks have the size of the layout, so that one offset serves all. */
+    /* All blocks have the size of the layout, so that one offset serves all. mem_aligned gives
+     * zeros: moments, and everything that init() leaves alone. */
     const size_t bytes = block_bytes(state);
     for (int i = 0; i < STATE_BLOCKS; i++) {
         state->blocks[i] = mem_aligned(bytes);
@@ -140,6 +148,7 @@ struct normalizer state_normalizer(const struct state *state)
     if (group == NULL) {
         return (struct normalizer){0};
     }
+    /* Two vectors of O: the mean, then the scale. */
     const float *params = state->blocks[STATE_PARAMS] + group->at;
     return (struct normalizer){.mean = params + group->tensors[0].at,
                                .scale = params + group->tensors[1].at,
@@ -163,6 +172,8 @@ uint64_t state_version(const struct state *state)
 uint64_t state_digest(const struct state *state)
 {
     const size_t bytes = block_bytes(state);
+    /* The step is the seed of the first digest, and that is the seed of the second: one number for
+     * all three. */
     const uint64_t params = XXH3_64bits_withSeed(state->blocks[STATE_PARAMS], bytes, state->step);
     return XXH3_64bits_withSeed(state->blocks[STATE_TARGETS], bytes, params);
 }
@@ -191,6 +202,7 @@ void state_replace(struct state *state, enum state_block block, const float *val
 void state_copy(struct state *to, const struct state *from)
 {
     ASSERT(to->layout.size == from->layout.size);
+    /* Offsets agree, since both states have the same layout. */
     for (int i = 0; i < STATE_BLOCKS; i++) {
         state_replace(to, (enum state_block)i, from->blocks[i]);
     }

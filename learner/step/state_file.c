@@ -6,7 +6,10 @@
  *
  * A checkpoint is one safetensors file: params under their own names (`policy/layers/0/weight`,
  * `dual/rho_eta`), targets under `target/`, Adam moments under `m/` and `v/`; metadata: format,
- * learner_step, every setting, the caller's notes. */
+ * learner_step, every setting, the caller's notes.
+ *
+ * Files are written by whichever thread has a state of its own at hand: a checkpoint is made from a
+ * copy while the learner goes on. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +29,8 @@
 static const char *const prefixes[STATE_BLOCKS] = {
     [STATE_PARAMS] = "", [STATE_TARGETS] = "target/", [STATE_M] = "m/", [STATE_V] = "v/"};
 
-/* Called by parameters_visit for each tensor; goes over the blocks that have it. Writes the file
- * from `state`, or reads it into `fresh`. */
+/* The state of one pass over the tensors, writing a file from `state` or reading it into `fresh`.
+ * The first error ends it: later tensors do nothing. */
 struct pass {
     const struct state *state;
     struct safetensors_writer *writer; /* writing; else NULL */
@@ -38,6 +41,7 @@ struct pass {
     struct err *err;
 };
 
+/* Called by parameters_visit for each tensor; goes over the blocks that have it. */
 static void pass_tensor(void *arg, const struct parameters_group *group, const char *name,
                         const struct network_tensor *tensor)
 {
@@ -64,6 +68,7 @@ static void pass_tensor(void *arg, const struct parameters_group *group, const c
 
 /* ---- Writing ---- */
 
+/* What note_setting, a callback, needs; as in struct pass the first error stays. */
 struct noting {
     struct safetensors_writer *writer;
     const char *prefix;
@@ -114,11 +119,13 @@ status state_save(const struct state *state, const struct settings *settings,
         parameters_visit(state_layout(state), pass_tensor, &pass);
         s = pass.result;
     }
+    /* The writer borrows the state's blocks until here. */
     s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
     safetensors_writer_free(writer);
     return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
 }
 
+/* One of policy_write_critic, policy_write_perturb and policy_write_prior. */
 typedef status write_network(struct safetensors_writer *writer, const struct policy_info *info,
                              const float *params, struct err *err);
 
@@ -136,6 +143,7 @@ static status write_others(struct safetensors_writer *writer, const struct state
     } others[] = {{"critic", policy_write_critic, has_critic},
                   {"perturb", policy_write_perturb, has_critic},
                   {"prior", policy_write_prior, strcmp(algorithm->acting, "prior") != 0}};
+    /* A group that this algorithm does not have is left out. */
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof others / sizeof others[0]; i++) {
         const struct parameters_group *group =
@@ -168,11 +176,13 @@ status state_package(const struct state *state, const struct settings *settings,
         .learner_step = state_step(state),
         .signature_json = signature_json,
     };
+    /* Names of the algorithm and of its acting rule, and the hidden layers. */
     snprintf(info.algorithm, sizeof info.algorithm, "%s",
              settings_algorithm_name(settings->algorithm));
     snprintf(info.acting, sizeof info.acting, "%s", algorithm->act);
     memcpy(info.widths, settings->widths, sizeof info.widths);
 
+    /* The acting network, what it needs beside it, and the metadata; encoded in memory. */
     struct safetensors_writer *writer;
     status s = safetensors_writer_new(&writer);
     if (s != STATUS_OK) {
@@ -204,6 +214,7 @@ static void compare_setting(void *arg, const char *name, const char *text)
 {
     static const char *const shaping[] = {"algorithm", "O", "A", "K", "widths", "normalize"};
     struct comparing *comparing = arg;
+    /* Other settings may change between two runs of one state. */
     for (size_t i = 0; i < sizeof shaping / sizeof shaping[0] && comparing->result == STATUS_OK;
          i++) {
         if (strcmp(name, shaping[i]) != 0) {
@@ -226,6 +237,7 @@ static status read_step(const struct safetensors *file, uint64_t *step, struct e
     const char *text = safetensors_metadata(file, "learner_step");
     char *end = NULL;
     errno = 0;
+    /* Absent, empty, signed, too large or followed by more: none is a step number. */
     if (text != NULL) {
         *step = strtoull(text, &end, 10);
     }
@@ -246,6 +258,7 @@ static status check_file(const struct safetensors *file, const struct settings *
         return err_set(err, STATUS_CORRUPT, "format %.32s, expected " FORMAT,
                        format == NULL ? "(absent)" : format);
     }
+    /* The first setting that differs names the mismatch. */
     struct comparing comparing = {file, STATUS_OK, err};
     settings_visit(settings, compare_setting, &comparing);
     return comparing.result;
@@ -256,6 +269,7 @@ static status read_blocks(const struct state *state, const struct safetensors *f
                           struct err *err)
 {
     const struct parameters_layout *layout = state_layout(state);
+    /* Every tensor of the layout must be in the file; others in it are ignored. */
     struct pass pass = {.file = file, .fresh = fresh, .size = layout->size, .err = err};
     parameters_visit(layout, pass_tensor, &pass);
     return pass.result;
@@ -270,6 +284,7 @@ status state_load(struct state *state, const struct settings *settings, const ch
     if (s != STATUS_OK) {
         return err_context(err, s, "checkpoint");
     }
+    /* Settings are checked before tensors are read, and none of this changes the state. */
     const size_t size = state_layout(state)->size;
     float *fresh = mem_aligned(STATE_BLOCKS * size * sizeof *fresh);
     uint64_t step = 0;
@@ -287,6 +302,7 @@ status state_load(struct state *state, const struct settings *settings, const ch
         s = err_context(err, s, "checkpoint %s", path);
     }
     mem_free(fresh);
+    /* The caller may want the notes: then the file is theirs. */
     if (s == STATUS_OK && out != NULL) {
         *out = file;
     } else {

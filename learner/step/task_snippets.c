@@ -1,5 +1,8 @@
 /* Sharing by work and in order, so that the same batch is always divided alike and the order of the
- * final sums does not depend on timing. */
+ * final sums does not depend on timing.
+ *
+ * A task snippet is one snippet as one of its tasks sees it, and is never divided: its returns run
+ * from its last row to its first. So it is the unit of sharing. */
 #include "learner/step/task_snippets.h"
 
 #include "common/base/status.h"
@@ -34,6 +37,7 @@ void task_snippets_share(struct task_snippet *all, int *share, const uint32_t *n
         }
         done += work;
     }
+    /* Workers without work get an empty share at the end. */
     while (worker < n_workers) {
         share[++worker] = count;
     }
@@ -51,6 +55,7 @@ int task_snippets_group(const struct task_snippet *all, int first, int end, int 
     const int target = (rows + n_groups - 1) / n_groups;
     int n = 0;
     int taken = 0;
+    /* At least one, and then up to the target, as long as the group's rows fit. */
     while (first + n < end && (n == 0 || taken < target)) {
         const int more = all[first + n].n + 1;
         if (n > 0 && taken + more > R_max) {

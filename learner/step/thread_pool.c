@@ -3,7 +3,10 @@
  *
  * A step is a handful of rounds in close succession, and waking a thread takes longer than some of
  * them. Whoever waits therefore spins for SPINS turns before it sleeps. The spinning reads atomics
- * only; every decision is made again under the mutex. */
+ * only; every decision is made again under the mutex.
+ *
+ * The caller of thread_pool_run is member 0 and works, too. One thread at a time may call it;
+ * rounds never overlap, since it returns only when all members are done. */
 #include "learner/step/thread_pool.h"
 
 #include <pthread.h>
@@ -14,12 +17,14 @@
 
 #define SPINS 1000 /* 10 to 40 us */
 
+/* What a thread of the pool is started with. */
 struct member {
     struct thread_pool *pool;
     int i;
     pthread_t thread;
 };
 
+/* The caller and n - 1 threads; a pool of one has no thread at all. */
 struct thread_pool {
     int n;
     int n_started; /* members with a thread, from 1 on */
@@ -33,6 +38,7 @@ struct thread_pool {
     void *arg;
 };
 
+/* Tells the processor that this is a waiting loop, which leaves more to the other hyperthread. */
 static void spin_once(void)
 {
     __builtin_ia32_pause();
@@ -45,6 +51,7 @@ static void *member_main(void *arg)
     struct thread_pool *pool = member->pool;
     uint64_t seen = 0;
     for (;;) {
+        /* The next round usually follows at once: look for it without sleeping. */
         for (int i = 0; i < SPINS && pool->round == seen; i++) {
             spin_once();
         }
@@ -78,6 +85,7 @@ status thread_pool_new(struct thread_pool **out, int n, struct err *err)
     if (pool == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "thread pool");
     }
+    /* Member 0 is the caller and counts as started. */
     pool->n = n;
     pool->n_started = 1;
     pthread_mutex_init(&pool->mutex, NULL);
@@ -124,6 +132,8 @@ void thread_pool_free(struct thread_pool *pool)
     mem_free(pool);
 }
 
+/* ---- Running ---- */
+
 int thread_pool_size(const struct thread_pool *pool)
 {
     return pool->n;
@@ -147,6 +157,7 @@ void thread_pool_run(struct thread_pool *pool, void (*work)(void *arg, int i), v
         spin_once();
     }
     pthread_mutex_lock(&pool->mutex);
+    /* Taking the mutex also makes all that the members wrote visible here. */
     while (pool->at_work > 0) {
         pthread_cond_wait(&pool->done, &pool->mutex);
     }

@@ -5,7 +5,11 @@
  * the sums are added in the order of threads, each thread adding a slice of all. Applying goes
  * the same way: norms by fixed chunks, Adam and packing by slices. Every sum has a fixed order,
  * so that a step is the same bits whenever it is repeated. What happens to one group of states is
- * in worker.c. */
+ * in worker.c.
+ *
+ * The caller's thread is worker 0 and runs everything that is not a work_ function. Between
+ * update_gradients and update_apply the gradients and sums can be changed: several learners add up
+ * theirs there (update_sums). */
 #include "learner/step/update.h"
 
 #include <math.h>
@@ -73,6 +77,7 @@ static void work_gradients(void *arg, int i)
     phases_start(&worker->phases);
     memset(worker->work.gradients, 0, update->layout.size * sizeof(float));
     memset(&worker->work.sums, 0, sizeof worker->work.sums);
+    /* A group is loaded, then goes through all operators while it is in the cache. */
     const int end = update->share[i + 1];
     for (int first = update->share[i]; first < end;) {
         const int n = task_snippets_group(update->snippets, first, end, worker->work.R_max);
@@ -93,6 +98,7 @@ static void work_reduce(void *arg, int i)
     const size_t n = (size_t)update->n_workers;
     const size_t begin = lines * (size_t)i / n * 16;
     const size_t end = lines * ((size_t)i + 1) / n * 16;
+    /* The order of workers is fixed, so that the sum has the same bits in every run. */
     float *restrict sum = update->workers[0].work.gradients;
     for (size_t w = 1; w < n; w++) {
         const float *restrict part = update->workers[w].work.gradients;
@@ -122,6 +128,7 @@ static void use_state(struct update *update, const struct state *state)
         packing_pack_targets(&update->packing);
         packing_done(&update->packing, state);
     }
+    /* Multipliers and the normalizer are part of the state, and are read anew for each step. */
     duals_read(&update->step, &update->layout, state_read(state, STATE_PARAMS));
     update->step.normalizer = state_normalizer(state);
 }
@@ -136,6 +143,7 @@ static const char *absent_noise(const struct algorithm *algorithm, const struct 
     } arrays[] = {{NOISE_VALUE, noise->value, "value"},
                   {NOISE_IMPROVE, noise->improve, "improve"},
                   {NOISE_BACKUP, noise->backup, "backup"}};
+    /* Arrays that the algorithm does not draw may be absent. */
     for (size_t i = 0; i < sizeof arrays / sizeof arrays[0]; i++) {
         if ((algorithm->draws >> arrays[i].kind & 1u) != 0 && arrays[i].array == NULL) {
             return arrays[i].name;
@@ -150,6 +158,7 @@ static void share_phases(struct update *update)
 {
     uint64_t *ns = update->phases.ns;
     uint64_t busy_ns = 0;
+    /* The mean over threads is what they did; the rest of the time they were waiting. */
     for (int phase = PHASE_LOAD; phase < PHASE_IDLE; phase++) {
         uint64_t sum = 0;
         for (int i = 0; i < update->n_workers; i++) {
@@ -158,6 +167,7 @@ static void share_phases(struct update *update)
         ns[phase] += sum / (uint64_t)update->n_workers;
         busy_ns += sum / (uint64_t)update->n_workers;
     }
+    /* Clocks of several threads need not add up exactly: the difference stays at 0 or above. */
     ns[PHASE_IDLE] -= busy_ns < ns[PHASE_IDLE] ? busy_ns : ns[PHASE_IDLE];
 }
 
@@ -184,9 +194,11 @@ status update_gradients(struct update *update, const struct state *state, const 
     update->step.noise = noise;
     update->step.number = state_step(state);
     use_state(update, state);
+    /* Who does what depends on the batch and the number of threads alone. */
     task_snippets_share(update->snippets, update->share, batch->n_valid, batch->B,
                         update->settings.T, update->n_workers);
     phases_lap(&update->phases, PHASE_LOAD);
+    /* The long part. Its time counts as idle until share_phases divides it. */
     thread_pool_run(update->pool, work_gradients, update);
     phases_lap(&update->phases, PHASE_IDLE);
     share_phases(update);
@@ -219,6 +231,7 @@ struct update_sums update_sums(struct update *update)
 static double sum_squares(const float *g, size_t n)
 {
     double part[8] = {0};
+    /* In double, so that squares of small gradients are not lost. */
     for (size_t j = 0; j < n; j += 8) {
         for (size_t k = 0; k < 8; k++) {
             part[k] += (double)g[j + k] * (double)g[j + k];
@@ -237,6 +250,7 @@ static void work_squares(void *arg, int i)
         const struct parameters_group *group = &update->layout.groups[k];
         const float *g = update->workers[0].work.gradients + group->at;
         const size_t n_chunks = update->chunk_of[k + 1] - update->chunk_of[k];
+        /* The last chunk of a group may be short. */
         for (size_t c = (size_t)i; c < n_chunks; c += n) {
             const size_t left = group->size - c * CHUNK;
             update->squares[update->chunk_of[k] + c] =
@@ -251,6 +265,7 @@ static void work_adam(void *arg, int i)
     struct update *update = arg;
     const struct adam_blocks *to = &update->adam;
     const struct settings *settings = &update->settings;
+    /* Slices of whole cache lines, as in work_reduce. */
     const size_t lines = update->layout.size / 16;
     const size_t n = (size_t)update->n_workers;
     const size_t begin = lines * (size_t)i / n * 16;
@@ -264,6 +279,7 @@ static void work_adam(void *arg, int i)
         if (from >= until) {
             continue;
         }
+        /* Constants have no gradients: their moments stay 0, and Adam does not move them. */
         const struct adam adam = {group->is_network ? settings->lr : settings->dual_lr,
                                   settings->beta1, settings->beta2, settings->adam_eps};
         adam_step(to->params + from, to->m + from, to->v + from, g + from, until - from, &adam,
@@ -282,10 +298,12 @@ static void clip(struct update *update)
             update->scales[k] = 1.0f; /* their gradients are means already */
             continue;
         }
+        /* Partial sums in their order, whoever has computed them. */
         double sum = 0.0;
         for (size_t c = update->chunk_of[k]; c < update->chunk_of[k + 1]; c++) {
             sum += update->squares[c];
         }
+        /* The gradients are sums over states; their mean is what is clipped. */
         const double norm = sqrt(sum) / states;
         const double limit = update->settings.clip_norm;
         update->norms[k] = norm;
@@ -298,12 +316,14 @@ static void copy_targets(struct update *update, struct state *state)
 {
     float *targets = state_write(state, STATE_TARGETS);
     const float *params = state_read(state, STATE_PARAMS);
+    /* In the state: parameters and targets have the same offsets. */
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         if (group->has_target) {
             memcpy(targets + group->at, params + group->at, group->size * sizeof *targets);
         }
     }
+    /* And in the packed copies, which were made from these parameters a moment ago. */
     packing_copy_targets(&update->packing);
 }
 
@@ -312,6 +332,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
 {
     ASSERT(packing_is_current(&update->packing, state) && !update->scaled);
     const uint64_t step = state_step(state) + 1;
+    /* Also where the sums came back from an exchange with other learners. */
     if (!(update->total.states >= 1.0)) {
         return err_set(err, STATUS_CORRUPT, "learner step %llu: sums over %g states",
                        (unsigned long long)step, update->total.states);
@@ -322,6 +343,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     clip(update);
     report_fill(&update->report, &update->step, &update->total, &update->layout, update->norms,
                 step);
+    /* The caller gets the report of a refused step, too. */
     if (report != NULL) {
         *report = update->report;
     }
@@ -332,10 +354,12 @@ status update_apply(struct update *update, struct state *state, struct report *r
     /* 5. The duals' gradients are means over all states. Then Adam, for all groups at once. */
     duals_gradients(update->workers[0].work.gradients, &update->step, &update->layout,
                     state_read(state, STATE_PARAMS), &update->total);
+    /* From here on nothing can fail. */
     update->adam = (struct adam_blocks){.params = state_write(state, STATE_PARAMS),
                                         .m = state_write(state, STATE_M),
                                         .v = state_write(state, STATE_V),
                                         .step = step};
+    /* All threads, each its slice of the block. */
     thread_pool_run(update->pool, work_adam, update);
     duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);
     state_set_step(state, step);
@@ -384,6 +408,7 @@ const float *update_last_gradients(struct update *update)
 
 size_t update_bytes(const struct update *update)
 {
+    /* Packed weights, and each worker's gradients and arena. */
     size_t bytes = packing_bytes(&update->packing);
     for (int i = 0; i < update->n_workers; i++) {
         bytes += update->layout.size * sizeof(float) + update->workers[i].arena.peak_bytes;
@@ -401,6 +426,7 @@ static status make_networks(struct update *update, struct err *err)
     step->settings = &update->settings;
     step->algorithm = algorithm_of(settings);
     step->I = settings_inputs(settings);
+    /* Both heads begin with the same std above their own floors. */
     step->policy_head = (struct gaussian_head){settings->A, (float)settings->policy_min_std,
                                                (float)settings->init_std};
     step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
@@ -432,10 +458,12 @@ status update_new(struct update **out, const struct settings *settings, int B, i
     if (update == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "learner update");
     }
+    /* A copy: the caller's may change or go. */
     update->settings = *settings;
     update->B = B;
     update->N = N;
     update->n_workers = threads;
+    /* Each part needs the one before it. */
     status s = algorithm_layout(&update->layout, settings, err);
     s = s != STATUS_OK ? s : make_networks(update, err);
     s = s != STATUS_OK ? s : make_workers(update, err);

@@ -1,7 +1,11 @@
 /* A worker's memory, the loading of its group of states, and the order of the operators.
  *
  * All buffers come from one arena, by one list that both counts and takes them, so that a size is
- * stated once. */
+ * stated once.
+ *
+ * Everything here is one thread's own. What workers share, struct step and the batch, does not
+ * change while they run. Gradients and sums accumulate over the groups of a step, and whoever runs
+ * the workers sets them to 0 before. */
 #include "learner/step/worker.h"
 
 #include <string.h>
@@ -11,6 +15,7 @@
 
 /* ---- Memory ---- */
 
+/* Whether the algorithm draws noise of this kind in a step. */
 static bool draws(const struct step *step, enum noise_kind kind)
 {
     return (step->algorithm->draws >> kind & 1u) != 0;
@@ -34,6 +39,7 @@ static const struct network_shape *tape_shape(const struct step *step)
     return step->prior.now.shape != NULL ? step->prior.now.shape : step->policy.now.shape;
 }
 
+/* All networks run in the same scratch, one after another. */
 static size_t scratch_floats(const struct step *step)
 {
     const size_t actor = network_scratch(tape_shape(step));
@@ -41,6 +47,7 @@ static size_t scratch_floats(const struct step *step)
     return actor > critic ? actor : critic;
 }
 
+/* A buffer to take: where its address goes, and its size. */
 struct piece {
     void **to;
     size_t count, size_bytes;
@@ -54,6 +61,8 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     struct workspace *work = &worker->work;
     struct states *states = &worker->states;
     struct value *value = &worker->value;
+    /* Sizes that the pieces below are made of: rows, inputs, actions; M samples at most of one row,
+     * J of an improvement. */
     const size_t R = (size_t)R_max;
     const size_t I = (size_t)step->I;
     const size_t A = (size_t)step->settings->A;
@@ -100,11 +109,14 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(work->clipped, (M > ready ? M : ready) * A);
     PIECE(work->weights, M);
     PIECE(work->advantage, R);
-    /* .. and what only some of them use. */
+    /* .. and what only some of them use: candidates at the states that follow, and what the second
+     * critic says about them. */
     if (draws(step, NOISE_BACKUP)) {
         PIECE(work->next_x, R * I);
         PIECE(work->q2, R * M);
     }
+    /* Samples along whose action gradients the policy moves: noise, gradients, the critic's
+     * inputs. */
     if (step->algorithm->n_action_gradients > 0) {
         PIECE(work->z, R * J * A);
         PIECE(work->action_gradients, R * J * A);
@@ -114,6 +126,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     if (step->algorithm->n_action_gradients > 1) {
         PIECE(work->action_gradients2, R * J * A);
     }
+    /* What the perturbation network reads and says. */
     if (step->perturb.now.shape != NULL) {
         PIECE(work->moves, R * M * A);
         PIECE(work->xp, R * (I + A));
@@ -126,6 +139,7 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
 {
     memset(worker, 0, sizeof *worker);
     struct workspace *work = &worker->work;
+    /* The state's part of a first layer is as wide as that layer. */
     const size_t H = (size_t)step->critic.now.shape->widths[0];
     work->step = step;
     work->R_max = R_max;
@@ -139,6 +153,8 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
     for (int i = 0; i < n; i++) {
         bytes += list[i].count * list[i].size_bytes + CACHE_LINE;
     }
+    /* Gradients have the size of all parameters and outlive the step: they are not in the arena.
+     * After a failure worker_fini frees what is there. */
     work->gradients = mem_aligned(n_gradients * sizeof *work->gradients);
     if (work->gradients == NULL || arena_init(&worker->arena, bytes) != STATUS_OK) {
         return STATUS_NO_MEMORY;
@@ -158,12 +174,14 @@ void worker_fini(struct worker *worker)
 
 /* ---- The group ---- */
 
+/* Row t of snippet b: observation, action, rewards, discount. */
 static const float *batch_row(const struct step *step, int b, int t)
 {
     const size_t W = (size_t)settings_row_width(step->settings);
     return step->batch->rows + ((size_t)b * (size_t)(step->batch->N + 1) + (size_t)t) * W;
 }
 
+/* Without tasks in the batch all are trained, in order. */
 static int task_of(const struct step *step, const struct task_snippet *snippet)
 {
     const int32_t *tasks = step->batch->tasks;
@@ -178,6 +196,7 @@ static void load_row(struct states *states, const struct step *step, int row, in
     const struct task_snippet *snippet = &states->snippets[u];
     const int task = task_of(step, snippet);
     float *x = states->x + (size_t)row * (size_t)step->I;
+    /* The observation, as the networks get it. */
     if (step->normalizer.O > 0) {
         normalizer_apply(&step->normalizer, x, batch_row(step, snippet->b, t));
     } else {
@@ -188,6 +207,7 @@ static void load_row(struct states *states, const struct step *step, int row, in
         memset(x + O, 0, (size_t)settings->K * sizeof *x);
         x[O + (size_t)task] = 1.0f;
     }
+    /* Where the row came from. */
     states->snippet_of[row] = u;
     states->t_of[row] = t;
     states->task[row] = task;
@@ -203,14 +223,18 @@ static void load_state(struct states *states, const struct step *step, int s)
     const size_t I = (size_t)step->I;
     const int u = states->snippet_of[s];
     const struct task_snippet *snippet = &states->snippets[u];
+    /* The action as it was logged: the prior's likelihood needs it unclipped. */
     const float *row = batch_row(step, snippet->b, states->t_of[s]);
     memcpy(states->a + (size_t)s * A, row + O, A * sizeof *row);
     /* Of the rewards only that of the row's task; one discount for all. */
     states->r[s] = row[O + A + (size_t)states->task[s]];
     states->d[s] = row[O + A + (size_t)settings->K];
+    /* The critic sees it clipped, beside the network inputs. */
     float *xa = states->xa + (size_t)s * (I + A);
     memcpy(xa, states->x + (size_t)s * I, I * sizeof *xa);
     gaussian_clip(xa + I, row + O, A);
+    /* Within a snippet the next state follows at once; after its last one comes its bootstrap
+     * row. */
     states->next[s] = states->t_of[s] + 1 < snippet->n ? s + 1 : states->S + u;
 }
 
@@ -229,13 +253,16 @@ void worker_load(struct worker *worker, const struct task_snippet *snippets, int
         states->S += snippets[u].n;
     }
     states->R = states->S + n;
+    /* A group is made to fit: task_snippets_group. */
     ASSERT(states->R <= worker->work.R_max);
+    /* Network inputs of all rows, a snippet's states and then its bootstrap row. */
     for (int u = 0; u < n; u++) {
         for (int t = 0; t < snippets[u].n; t++) {
             load_row(states, step, states->snippets[u].first + t, u, t);
         }
         load_row(states, step, states->S + u, u, snippets[u].n);
     }
+    /* Then what only states have, some of it made of the rows just loaded. */
     for (int s = 0; s < states->S; s++) {
         load_state(states, step, s);
     }
