@@ -1,5 +1,9 @@
 /* Turns a record of evaluator.jsonl into points for TensorBoard. The file format is
- * common/base/event_file's. */
+ * common/base/event_file's.
+ *
+ * The points of one evaluation are gathered in `points` and written together, all at the learner
+ * step of the record. The curves are a view for people: evaluator.jsonl has all of their numbers,
+ * so nothing here can fail an evaluation. One thread, the one that evaluates. */
 #include "evaluator/curves.h"
 
 #include <math.h>
@@ -57,6 +61,8 @@ static void add_number(struct curves *curves, const cJSON *object, const char *k
 void curves_add(struct curves *curves, const cJSON *record, double best)
 {
     static const char *const keys[] = {"mean", "min", "median", "max", "std"};
+    /* The x axis is learning progress and not time, so that runs on machines of different speed
+     * compare. */
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(record, "learner_step");
     const cJSON *task;
     /* Of the whole evaluation first, then of each task. */
@@ -72,6 +78,7 @@ void curves_add(struct curves *curves, const cJSON *record, double best)
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
         for (size_t i = 0; name != NULL && i < sizeof keys / sizeof keys[0]; i++) {
+            /* One curve per task and statistic: return_mean/walk, return_min/walk, .. */
             char tag[32];
             snprintf(tag, sizeof tag, "return_%s", keys[i]);
             add_number(curves, task, keys[i], tag, name);

@@ -1,4 +1,8 @@
-/* Opens environments and closes them; who uses which is decided by the measurement. */
+/* Opens environments and closes them; who uses which is decided by the measurement.
+ *
+ * pool->n counts the environments that are open, also while the pool is being filled, so that
+ * environment_pool_close works on a pool that is only half open. One thread opens and closes; in
+ * between each environment belongs to one measuring thread. */
 #include "evaluator/environment_pool.h"
 
 #define LOG_MODULE "environment_pool"
@@ -30,6 +34,7 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "environments: out of memory");
     }
+    /* The description first: it says how many may be open at the same time. */
     status s = environment_describe(&made->description, uri, err);
     if (s == STATUS_OK) {
         /* Fewer environments than threads are no error: results do not depend on their number. */

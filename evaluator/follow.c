@@ -19,8 +19,11 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-#define TAKE_MS        500
-#define FINISH_MS      5000
+/* The longest wait for a snapshot, after which the thread looks whether the process stops. */
+#define TAKE_MS 500
+/* How long the learner may take to answer the request to end the run. */
+#define FINISH_MS 5000
+/* An absence is shown on the status line after this many seconds. */
 #define ABSENT_SHOWN_S 5
 #define ABSENT_LOG_NS  (60 * NS_PER_S) /* an absence that goes on is logged this often */
 #define RESUME_MS      5000 /* how long to look for a learner that continues an ended run */
@@ -40,6 +43,7 @@ struct follow {
     const struct parameters_snapshot *pending; /* taken, not yet handled; NULL: none */
 };
 
+/* Asked by every measuring thread before each step, so it may only read. */
 static bool follow_stopping(void *arg)
 {
     const struct follow *follow = arg;
@@ -54,6 +58,8 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
                        struct err *err)
 {
     const struct evaluator_options *options = follow->options;
+    /* The window's stream: every evaluation of a run uses the same starts, so that two returns
+     * differ by the policy and not by luck. */
     struct measurement_settings settings = {
         .seed = (uint64_t)follow->experiment->seed,
         .stream = MEASUREMENT_WINDOW,
@@ -74,6 +80,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     /* Until the measurement ends the thread does not look at newer snapshots. */
     s = measurement_take(&measurement, policy, follow->pool, &settings, err);
     policy_free(policy);
+    /* What the measurement found goes to disk before the status line tells of it. */
     if (s == STATUS_OK) {
         s = standing_keep(&follow->standing, snapshot, measurement, at_s, err);
         if (s == STATUS_OK) {
@@ -93,6 +100,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
  * again. */
 static void ask_to_finish(struct follow *follow)
 {
+    /* The reason goes to the learner with the request, for whoever asks why the run ended. */
     char reason[128];
     struct err err;
     snprintf(reason, sizeof reason, "no improvement in %u evaluations (best mean return %.3f)",
@@ -122,6 +130,7 @@ static status report_end(struct follow *follow, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The file is complete by now; these lines only repeat its main numbers. */
     process_report(
         follow->process, 1, "done: return %.1f (last policy %.1f)",
         measurement_number(report, "return_mean"),
@@ -175,6 +184,8 @@ static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
         follow->pending = NULL;
         return STATUS_OK;
     }
+    /* Too early for an evaluation. A version that no run has makes the client wait for the end of
+     * the run or for another run. */
     uint64_t now_ns = clock_now_ns();
     if (now_ns >= not_before_ns) {
         return parameters_client_take(follow->client, follow->standing.seen, TAKE_MS, snapshot);
@@ -187,6 +198,7 @@ static status next_snapshot(struct follow *follow, uint64_t not_before_ns,
 /* No snapshot came: is the learner connected? UNAVAILABLE: it has been away for too long. */
 static status check_learner(struct follow *follow, uint64_t *absent_since_ns, struct err *err)
 {
+    /* A connection that is back ends the absence; a new one starts counting from zero. */
     const uint64_t now_ns = clock_now_ns();
     if (parameters_client_connected(follow->client)) {
         *absent_since_ns = 0;
@@ -232,6 +244,7 @@ static status follow_run(struct follow *follow, struct err *err)
         if (follow->standing.stop_wanted) {
             ask_to_finish(follow);
         }
+        /* Each wait is short, so that the two checks above are made again soon. */
         status s = next_snapshot(follow, not_before_ns, &snapshot);
         if (s == STATUS_TIMEOUT) {
             s = check_learner(follow, &absent_since_ns, err);
@@ -258,6 +271,8 @@ static status follow_run(struct follow *follow, struct err *err)
  * be gone for good, so it is looked for during RESUME_MS only. */
 static bool ended_before(struct follow *follow)
 {
+    /* The last policy is written when a run ends and removed when one begins, so it tells which of
+     * the two happened last. */
     struct policy_notes last;
     struct err err;
     if (policy_file_load(follow->files.policy_last, NULL, &last, &err) != STATUS_OK) {
@@ -271,6 +286,7 @@ static bool ended_before(struct follow *follow)
                    strcmp(follow->pending->run_id, last.run_id) == 0;
         }
     }
+    /* No learner answered. The run has ended as far as anybody can tell. */
     return true;
 }
 
@@ -292,6 +308,7 @@ static status work(struct follow *follow, struct err *err)
 
 static void *follow_main(void *arg)
 {
+    /* CLOSED is an ordered stop and not an error: the next start continues where this one was. */
     struct follow *follow = arg;
     struct err err = {0};
     status s = work(follow, &err);
@@ -341,6 +358,9 @@ status follow_start(struct follow **follow, struct process *process,
 void follow_join(struct follow *follow)
 {
     if (follow != NULL) {
+        /* After the thread has ended nobody else takes snapshots, and the rest may be closed.
+         * `standing` stays open, since the admin page prints its history until the process is
+         * closed. */
         pthread_join(follow->thread, NULL);
         if (follow->pending != NULL) {
             parameters_snapshot_release(follow->pending);

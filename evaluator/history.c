@@ -1,7 +1,11 @@
 /* A file that is only appended to, and the same records in memory for the admin page.
  *
  * The thread that appends is the only one that changes anything; the mutex is for the admin page,
- * which prints the records from another thread. */
+ * which prints the records from another thread. That is why the appending thread may read the
+ * records without the mutex.
+ *
+ * A record is in memory only if its line is on disk. What a crash leaves of a line is cut off at
+ * the next start, so a new line never continues a torn one. */
 #include "evaluator/history.h"
 
 #include <errno.h>
@@ -16,11 +20,13 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+/* A longer file is refused: it is read into memory as a whole. */
 #define HISTORY_BYTES_MAX (1u << 30)
 
 /* The open file and its records, which are the items of the page. */
 struct history {
     struct line_file file;
+    /* wall clock of the first start in this folder */
     double started_s;
     pthread_mutex_t mutex; /* guards `page` */
     cJSON *page;           /* {"evaluations": records} */
@@ -33,6 +39,7 @@ static status parse_lines(struct history *history, char *text, size_t *whole, co
                           struct err *err)
 {
     char *line = text, *end;
+    /* Text behind the last newline is not a line, and is not counted in *whole. */
     for (int number = 1; (end = strchr(line, '\n')) != NULL; number++, line = end + 1) {
         *end = '\0';
         cJSON *record = cJSON_Parse(line);
@@ -50,6 +57,8 @@ static status parse_lines(struct history *history, char *text, size_t *whole, co
     return STATUS_OK;
 }
 
+/* Reads the file that line_file_open has opened or made, and cuts off a last line that is not
+ * whole. */
 static status read_file(struct history *history, const char *path, struct err *err)
 {
     void *text;
@@ -81,6 +90,7 @@ static double find_start(const struct history *history)
 
 status history_open(struct history **history, const char *path, struct err *err)
 {
+    /* history_close ends what was opened, so from here on any failure can go through it. */
     struct history *opened = mem_new(sizeof *opened);
     if (opened == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
@@ -122,6 +132,7 @@ static status write_line(struct history *history, const cJSON *record, struct er
     if (line == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
     }
+    /* Where the line will begin, so that it can be removed again. */
     const off_t before = lseek(fd, 0, SEEK_END);
     status s = line_file_append(&history->file, line, strlen(line), err);
     cJSON_free(line);
@@ -163,6 +174,8 @@ double history_started_s(const struct history *history)
 
 char *history_page(struct history *history)
 {
+    /* Printed under the mutex, and copied outside of it into memory that the admin page can
+     * free. */
     pthread_mutex_lock(&history->mutex);
     char *printed = cJSON_PrintUnformatted(history->page);
     pthread_mutex_unlock(&history->mutex);

@@ -1,5 +1,10 @@
 /* hindcast-evaluator: acts with policies and measures their returns, following a run or once for a
- * file. Reads the options, then runs one of the two. */
+ * file.
+ *
+ * Reads the options, then runs one of the two. The main thread of an evaluator that follows a run
+ * only waits for signals and for the end; the work is done by the thread of follow.c. Exit codes: 0
+ * done or stopped, 2 where another start cannot help (the options are wrong), 1 for other
+ * failures. */
 #include <stdio.h>
 
 #include "common/base/process.h"
@@ -19,12 +24,16 @@ static int follow_a_run(const struct experiment *experiment,
     struct err err;
     struct process *process;
     struct follow *follow = NULL;
+    /* The process first: it opens the log and the admin page, and blocks signals for the threads to
+     * come. */
     if (process_open(&process, "evaluator", (int)options->index, (int)options->count, experiment,
                      &err) != STATUS_OK) {
         fprintf(stderr, "hindcast-evaluator: %s\n", err.text);
         return 1;
     }
     rpc_init();
+    /* The page is added once there is something to show. process_run returns when the process
+     * stops. */
     status s = follow_start(&follow, process, experiment, options, &err);
     if (s == STATUS_OK) {
         admin_add_page(process_admin(process), "/evaluations.json", "application/json", follow_page,
@@ -35,6 +44,7 @@ static int follow_a_run(const struct experiment *experiment,
         log_error("cannot start: %s", err.text);
         process_stop(process, status_exit_code(s));
     }
+    /* The thread has been told to stop by now, or it was never started. */
     follow_join(follow);
     rpc_fini();
     /* Closes the admin page, which uses `follow`: only then may that be freed. */
@@ -48,6 +58,7 @@ static int measure_once(const struct experiment *experiment,
                         const struct evaluator_options *options)
 {
     struct err err;
+    /* process_open was not called, so the log has not been opened yet. */
     enum log_level least = LOG_INFO;
     if (log_level_parse(&least, experiment->log_level, &err) == STATUS_OK) {
         log_open("evaluator", least);
@@ -76,6 +87,7 @@ int main(int argc, char **argv)
 {
     static struct experiment experiment;
     static struct evaluator_options options;
+    /* The family names are offered to the parser, so that its help can list them. */
     experiment_offer_environments(environment_names());
     struct config_section sections[] = {experiment_section(&experiment),
                                         evaluator_section(&options)};
@@ -84,6 +96,7 @@ int main(int argc, char **argv)
     status s = config_load(sections, 2,
                            "hindcast-evaluator: acts with policies and measures their returns",
                            argc, argv, &done, &err);
+    /* Checks that need the whole configuration, and no server. */
     if (s == STATUS_OK && !done) {
         experiment_finish(&experiment);
         s = peer_check_parameters(&experiment, &err);
@@ -95,12 +108,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "hindcast-evaluator: %s\n", err.text);
         return 2;
     }
+    /* --help or a similar option has printed all there is. */
     if (done) {
         return 0;
     }
+    /* --check tells the signature and starts nothing. */
     if (experiment.check) {
         return tell_signature(&experiment);
     }
+    /* Where a policy file is named, no run is followed. */
     if (options.policy[0] != '\0') {
         return measure_once(&experiment, &options);
     }

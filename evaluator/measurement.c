@@ -1,9 +1,11 @@
 /* Threads, one per environment, that take episode numbers off one counter until there are none.
  *
- * Which thread acts an episode does not matter: its start and its actions come from a stream that is
- * derived from its number, and the environment forgets what it did before. An episode in which the
- * environment fails is counted and left out of the statistics; it is not an error unless nothing is
- * left. */
+ * Which thread acts an episode does not matter: its start and its actions come from a stream that
+ * is derived from its number, and the environment forgets what it did before. Every thread writes
+ * only to the entries of its own episodes, so the returns need no lock.
+ *
+ * An episode in which the environment fails is counted and left out of the statistics; it is not an
+ * error unless nothing is left. */
 #include "evaluator/measurement.h"
 
 #include <math.h>
@@ -40,6 +42,7 @@ struct measuring_thread {
     pthread_t thread;
 };
 
+/* The environment's signature; all environments of a pool have the same one. */
 static const struct signature *signature_of(const struct job *job)
 {
     return &job->pool->description.signature;
@@ -64,6 +67,8 @@ static status before_step(void *arg, uint32_t step, struct err *err)
     const struct measurement_settings *settings = job->settings;
     (void)step;
     (void)err;
+    /* `over` is read without ordering: it only has to be seen soon, and the join orders the
+     * rest. */
     bool stop = atomic_load_explicit(&job->over, memory_order_relaxed) ||
                 (settings->stopping != NULL && settings->stopping(settings->arg));
     return stop ? STATUS_CLOSED : STATUS_OK;
@@ -76,10 +81,12 @@ static status measure_episode(struct job *job, struct environment *environment, 
     const struct measurement_settings *settings = job->settings;
     /* Episodes are numbered task by task. */
     uint32_t task = number / settings->episodes;
+    /* The stream has no task in it, so that tasks are compared from the same starts. */
     struct rollout_stream stream;
     /* The streams of all tasks are the same. */
     rollout_stream(&stream, settings->seed, settings->stream, settings->index,
                    number % settings->episodes);
+    /* The policy may know only some of the environment's tasks, hence two numbers for one task. */
     const uint32_t reward = actor_reward(actor, task);
     const struct environment_start start = {.seed = stream.start_seed, .task = reward};
     actor_start(actor, &stream.rng, task);
@@ -127,6 +134,8 @@ static void *measure_thread(void *arg)
     struct actor *actor;
     struct episode episode;
     struct err err = {0};
+    /* The thread that started the measurement has checked already that policy and environment
+     * fit. */
     status s = actor_new(&actor, signature_of(job), &err);
     if (s == STATUS_OK) {
         episode_init(&episode, signature_width(signature_of(job)));
@@ -153,6 +162,7 @@ static status run_threads(struct job *job, struct err *err)
     if (threads == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
     }
+    /* One environment for each thread, which nobody else touches until the join. */
     for (; started < job->pool->n; started++) {
         struct measuring_thread *thread = &threads[started];
         thread->job = job;
@@ -169,6 +179,7 @@ static status run_threads(struct job *job, struct err *err)
         pthread_join(threads[i].thread, NULL);
     }
     mem_free(threads);
+    /* No lock: all threads that could write it have ended. */
     if (job->failure.code != STATUS_OK) {
         return err_set(err, job->failure.code, "%s", job->failure.text);
     }
@@ -185,6 +196,8 @@ static status make_measurement(struct job *job, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* An actor is the only one that knows how the policy's tasks relate to the environment's, so
+     * one is made for that alone. */
     s = actor_use(actor, job->policy, job->settings->sample, err);
     if (s == STATUS_OK) {
         /* The tasks are the policy's, named as in the environment. */
@@ -212,6 +225,7 @@ static status make_measurement(struct job *job, struct err *err)
 /* Copies the returns of task k, without failed episodes, to `values`; returns how many. */
 static size_t good_returns(const struct measurement *measurement, uint32_t k, double *values)
 {
+    /* Row k of (n_tasks, episodes). */
     const double *returns = measurement->returns + (size_t)k * measurement->episodes;
     size_t n = 0;
     for (uint32_t i = 0; i < measurement->episodes; i++) {
@@ -242,6 +256,8 @@ static status check_complete(const struct measurement *made, struct err *err)
 /* Times the whole and collects the counts of all threads. */
 static status run_job(struct job *job, struct err *err)
 {
+    /* The counts are taken over even after a failure; only the caller decides what they are
+     * worth. */
     uint64_t started_ns = clock_now_ns();
     status s = make_measurement(job, err);
     if (s == STATUS_OK) {
@@ -268,6 +284,7 @@ status measurement_take(struct measurement **measurement, const struct policy *p
     if (job == NULL || made == NULL) {
         s = err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
     } else {
+        /* The job lives as long as this call; its threads end before it does. */
         job->policy = policy;
         job->settings = settings;
         job->pool = pool;
@@ -304,6 +321,7 @@ double measurement_mean(const struct measurement *measurement)
 {
     double sum = 0;
     for (uint32_t k = 0; k < measurement->n_tasks; k++) {
+        /* A task without a good return does not get here: see check_complete. */
         double task = 0;
         size_t n = 0;
         for (uint32_t i = 0; i < measurement->episodes; i++) {
@@ -320,6 +338,8 @@ double measurement_mean(const struct measurement *measurement)
 
 /* ---- JSON ---- */
 
+/* The statistics of one task and its returns; NULL: out of memory. `values` has room for `episodes`
+ * numbers and is overwritten. */
 static cJSON *task_json(const struct measurement *measurement, uint32_t k, double *values)
 {
     cJSON *task = cJSON_CreateObject();
@@ -327,6 +347,7 @@ static cJSON *task_json(const struct measurement *measurement, uint32_t k, doubl
     size_t n = good_returns(measurement, k, values);
     cJSON *returns = cJSON_CreateDoubleArray(values, (int)n); /* in order of episodes */
     struct statistics of = statistics_of(values, n);
+    /* A failed cJSON_Add.. leaves the object as it was, so a chain of them needs one check. */
     bool ok = returns != NULL && cJSON_AddStringToObject(task, "task", measurement->tasks[k]) &&
               cJSON_AddNumberToObject(task, "n", (double)n) &&
               cJSON_AddNumberToObject(task, "mean", of.mean) &&
@@ -346,6 +367,7 @@ static cJSON *task_json(const struct measurement *measurement, uint32_t k, doubl
 status measurement_to_json(const struct measurement *measurement, cJSON *object)
 {
     double *values = mem_array(measurement->episodes, sizeof *values);
+    /* The totals first, then one object per task. */
     bool ok = values != NULL &&
               cJSON_AddNumberToObject(object, "return_mean", measurement_mean(measurement)) &&
               cJSON_AddNumberToObject(object, "failed_episodes", measurement->failed) &&

@@ -1,4 +1,7 @@
-/* Prints a report twice: as a table for people and as one line of JSON for programs. */
+/* Prints a report twice: as a table for people and as one line of JSON for programs.
+ *
+ * They go to two streams, so that a script can take the JSON from stdout while the table stays on
+ * the terminal. No run is involved: there is no learner, no history and no admin page. */
 #include "evaluator/one_shot.h"
 
 #include "evaluator/report.h"
@@ -33,6 +36,7 @@ static void print_table(FILE *table, const cJSON *report)
 status one_shot(const struct experiment *experiment, const struct evaluator_options *options,
                 FILE *table, FILE *json, struct err *err)
 {
+    /* No `stopping`: the measurement runs to its end, or until a signal ends the program. */
     struct report_settings settings = {.experiment = experiment, .options = options};
     cJSON *report;
     status s = environment_pool_open(&settings.pool, experiment->environment,
@@ -41,6 +45,7 @@ status one_shot(const struct experiment *experiment, const struct evaluator_opti
         return s;
     }
     s = report_policy(&report, options->policy, &settings, err);
+    /* The report holds numbers only; the environments are no longer needed. */
     environment_pool_close(settings.pool);
     if (s != STATUS_OK) {
         return s;

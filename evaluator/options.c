@@ -5,8 +5,10 @@
 #include "common/base/memory.h"
 #include "common/environments/environment.h"
 
+/* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct evaluator_options, name)
 
+/* Name, type, place, unit, default, least, most, choices, help. */
 static const struct config_option evaluator_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
      "number of this evaluator among several"},
@@ -50,6 +52,7 @@ status evaluator_options_check(const struct evaluator_options *options,
         return err_set(err, STATUS_INVALID, "evaluator.index %lld: expected less than count %lld",
                        (long long)options->index, (long long)options->count);
     }
+    /* The report of a run measures two policies, whose episodes would go to the same folder. */
     if (options->save[0] != '\0' && options->policy[0] == '\0') {
         return err_set(err, STATUS_INVALID, "evaluator.save: needs evaluator.policy");
     }

@@ -1,7 +1,11 @@
 /* Copies of a policy package with notes added, and the notes read back.
  *
- * A package is a safetensors file: tensors and metadata. Keeping one copies all tensors byte for byte
- * and replaces the notes; the prior is loaded by copying its tensors into a package of their own. */
+ * A package is a safetensors file: tensors and metadata. Keeping one copies all tensors byte for
+ * byte and replaces the notes; the prior is loaded by copying its tensors into a package of their
+ * own.
+ *
+ * Files are replaced atomically: a reader finds the old package or the new one. Numbers are kept as
+ * texts, since metadata of a safetensors file are texts. No state, so any thread may call these. */
 #include "evaluator/policy_file.h"
 
 #include <inttypes.h>
@@ -14,6 +18,7 @@
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 
+/* What the keys of the notes begin with. */
 #define NOTE "evaluated/"
 
 /* ---- Copying ---- */
@@ -62,6 +67,7 @@ static status copy_notes(struct safetensors_writer *writer, const struct safeten
 
 /* ---- Keeping ---- */
 
+/* 17 digits give back the same double. */
 static status note_number(struct safetensors_writer *writer, const char *key, double value,
                           struct err *err)
 {
@@ -78,6 +84,7 @@ static status note_count(struct safetensors_writer *writer, const char *key, uin
     return safetensors_note(writer, key, text, err);
 }
 
+/* The keys that read_notes expects; an old package may have notes already, which are not copied. */
 static status write_notes(struct safetensors_writer *writer, const struct policy_notes *notes,
                           struct err *err)
 {
@@ -104,6 +111,8 @@ status policy_file_keep(const char *path, const void *package, size_t size,
         safetensors_free(file);
         return err_set(err, s, "%s: out of memory", path);
     }
+    /* An empty prefix matches every tensor. The old notes are left out, since the new ones replace
+     * them. */
     s = copy_tensors(writer, file, "", "", &n, err);
     s = s != STATUS_OK ? s : copy_notes(writer, file, NOTE, NOTE, err);
     s = s != STATUS_OK ? s : write_notes(writer, notes, err);
@@ -115,6 +124,7 @@ status policy_file_keep(const char *path, const void *package, size_t size,
 
 /* ---- Loading ---- */
 
+/* A note as a number, which may be nan: a policy that was not evaluated has that return. */
 static status read_number(const struct policy *policy, const char *key, double *value,
                           struct err *err)
 {
@@ -131,6 +141,7 @@ static status read_number(const struct policy *policy, const char *key, double *
     return STATUS_OK;
 }
 
+/* A note as a number of things: not negative and exact. */
 static status read_count(const struct policy *policy, const char *key, uint64_t *value,
                          struct err *err)
 {
@@ -147,6 +158,9 @@ static status read_count(const struct policy *policy, const char *key, uint64_t 
     return STATUS_OK;
 }
 
+/* The notes of an evaluated package. CORRUPT: one is absent or malformed; then *notes is half
+ * filled. The file may come from anywhere, so the run id is checked like any other text before it
+ * is logged. */
 static status read_notes(const struct policy *policy, struct policy_notes *notes, struct err *err)
 {
     const char *run_id = policy_note(policy, NOTE "run_id");
@@ -179,6 +193,7 @@ status policy_file_load(const char *path, struct policy **policy, struct policy_
     if (notes != NULL) {
         *notes = found;
     }
+    /* The caller owns the policy, where it wants one. */
     if (policy != NULL) {
         *policy = loaded;
     } else {
@@ -194,11 +209,13 @@ static status make_prior_package(const struct safetensors *file, struct safetens
                                  struct err *err)
 {
     size_t n;
+    /* Under the policy's names, so that the parser takes the prior for a policy. */
     status s = copy_tensors(writer, file, "prior/", "policy/", &n, err);
     if (s == STATUS_OK && n == 0) {
         s = err_set(err, STATUS_NOT_FOUND, "the package has no prior");
     }
     if (s == STATUS_OK) {
+        /* Both see the same observations, and so use the same normalizer. */
         s = copy_tensors(writer, file, "normalizer/", "normalizer/", &n, err);
     }
     if (s != STATUS_OK) {

@@ -2,7 +2,10 @@
  *
  * A policy file gives one measurement for its policy and one for its prior, where it has one; a run
  * gives these for its best and for its last policy. How a policy is measured is in measurement.c,
- * what a policy file holds in policy_file.c. */
+ * what a policy file holds in policy_file.c.
+ *
+ * All measurements use the stream MEASUREMENT_FINAL, whose starts no choice of a policy was based
+ * on: the best of many evaluations is too good a guess of what that policy does. */
 #include "evaluator/report.h"
 
 #include <string.h>
@@ -11,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/trajectory/dataset_writer.h"
 
+/* The one failure that most functions here share. */
 static status no_memory(struct err *err)
 {
     return err_set(err, STATUS_NO_MEMORY, "report: out of memory");
@@ -22,6 +26,7 @@ static status save_episodes(const struct measurement *measurement, const char *f
 {
     struct dataset_writer *writer;
     size_t n = (size_t)measurement->n_tasks * measurement->episodes, n_good = 0;
+    /* Only pointers are collected; the rows stay where they are. */
     const struct episode **good = mem_array(n, sizeof(struct episode *));
     if (good == NULL) {
         return no_memory(err);
@@ -34,6 +39,7 @@ static status save_episodes(const struct measurement *measurement, const char *f
             good[n_good++] = &measurement->kept[i];
         }
     }
+    /* The dataset says what made it. */
     status s = dataset_writer_open(&writer, folder, signature,
                                    "{\"program\": \"hindcast-evaluator\"}", err);
     if (s == STATUS_OK) {
@@ -50,6 +56,7 @@ static status measure_into(cJSON *object, const struct policy *policy, bool keep
                            const struct report_settings *settings, struct err *err)
 {
     struct measurement *measurement;
+    /* The final stream. The number of episodes is not that of the window. */
     struct measurement_settings how = {
         .seed = (uint64_t)settings->experiment->seed,
         .stream = MEASUREMENT_FINAL,
@@ -62,6 +69,7 @@ static status measure_into(cJSON *object, const struct policy *policy, bool keep
     };
     status s = measurement_take(&measurement, policy, settings->pool, &how, err);
     if (s == STATUS_OK) {
+        /* Saving comes last, and its failure fails the report: the episodes were asked for. */
         s = measurement_to_json(measurement, object) == STATUS_OK ? STATUS_OK : no_memory(err);
         if (s == STATUS_OK && measurement->kept != NULL) {
             s = save_episodes(measurement, settings->options->save,
@@ -84,9 +92,11 @@ static status add_prior(cJSON *object, const char *path, const struct report_set
     if (s != STATUS_OK) {
         return s;
     }
+    /* The object belongs to the report from here on, also where measuring fails. */
     cJSON *measured = cJSON_AddObjectToObject(object, "prior");
     s = measured != NULL ? measure_into(measured, prior, false, settings, err) : no_memory(err);
     policy_free(prior);
+    /* Repeated at the top level, where the policy's own mean is. */
     if (s == STATUS_OK) {
         const cJSON *mean = cJSON_GetObjectItemCaseSensitive(measured, "return_mean");
         s = cJSON_AddNumberToObject(object, "prior_return_mean", mean->valuedouble) != NULL
@@ -120,6 +130,7 @@ static status fill_policy(cJSON *object, const char *path, const struct report_s
     if (s != STATUS_OK) {
         return s;
     }
+    /* The policy's own results first; the prior's are added to them. */
     s = describe(object, policy, settings, err);
     s = s != STATUS_OK ? s : measure_into(object, policy, true, settings, err);
     policy_free(policy);
@@ -151,10 +162,13 @@ static status add_notes(cJSON *object, const struct policy_notes *notes, struct 
     return ok ? STATUS_OK : no_memory(err);
 }
 
+/* The report of a run: the best policy's at the top level, that of the last policy under "last". */
 static status fill_run(cJSON *object, const struct run_files *files,
                        const struct report_settings *settings, struct err *err)
 {
     struct policy_notes best, last;
+    /* The notes of both first: they show that both files are whole before minutes are spent on
+     * measuring. */
     status s = policy_file_load(files->policy, NULL, &best, err);
     s = s != STATUS_OK ? s : policy_file_load(files->policy_last, NULL, &last, err);
     s = s != STATUS_OK ? s : add_notes(object, &best, err);

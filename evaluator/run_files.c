@@ -1,4 +1,6 @@
-/* The file names of an evaluator, in one place. */
+/* The file names of an evaluator, in one place.
+ *
+ * docs and tools know these names, so a change here is a change of the interface. */
 #include "evaluator/run_files.h"
 
 #include <stdio.h>

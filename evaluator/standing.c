@@ -1,8 +1,13 @@
-/* The state of the run that is followed: its evaluations, best policy, stop rule, metrics and curves.
+/* The state of the run that is followed: its evaluations, best policy, stop rule, metrics and
+ * curves.
  *
  * All of it can be rebuilt from disk (standing_begin). An evaluation is written in this order: the
- * policy, where it is the best; then its line. A crash in between repeats the evaluation, which gives
- * the same result. */
+ * policy, where it is the best; then its line. A crash in between repeats the evaluation, which
+ * gives the same result. In the other order a crash would leave a line that says "best" without its
+ * policy.
+ *
+ * Everything runs on the evaluating thread. Another thread prints the history, which has a lock of
+ * its own. */
 #include "evaluator/standing.h"
 
 #include <inttypes.h>
@@ -17,8 +22,11 @@
 #include "common/base/log.h"
 #include "common/base/metrics.h"
 
+/* As many as set_task_metrics has names. */
 #define STATISTICS_N 5
 
+/* May jump with the wall clock; it has to count the time between two starts of the evaluator
+ * too. */
 double standing_wall_s(const struct standing *standing)
 {
     return (double)clock_wall_ns() / 1e9 - history_started_s(standing->history);
@@ -66,6 +74,8 @@ void standing_close(struct standing *standing)
 /* Opens the curves for the points to come. Where that fails, everything else goes on. */
 static void begin_curves(struct standing *standing, double seen_step)
 {
+    /* A restart writes into a new file of the folder; TensorBoard shows all of them as one
+     * curve. */
     struct err err = {0};
     curves_close(standing->curves);
     standing->curves = NULL;
@@ -80,7 +90,8 @@ void standing_begin(struct standing *standing, const char *run_id)
     struct err err;
     const cJSON *record;
     double furthest_step = -1;
-    /* Nothing is known of the run yet, but for what the file has of it. */
+    /* Nothing is known of the run yet, but for what the file has of it. A run that is seen for the
+     * first time starts like this; one that is continued finds its lines below. */
     snprintf(standing->run_id, sizeof standing->run_id, "%s", run_id);
     standing->seen = 0;
     standing->seen_step = -1;
@@ -92,7 +103,8 @@ void standing_begin(struct standing *standing, const char *run_id)
     {
         const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));
         double version = measurement_number(record, "version");
-        /* Lines of other runs in the same folder are left alone. */
+        /* Lines of other runs in the same folder are left alone. The rule takes the returns in
+         * their order, and so arrives at the state that it had. */
         if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
             standing->stop_wanted =
                 stop_rule_add(&standing->rule, measurement_number(record, "return_mean"));
@@ -121,6 +133,8 @@ static void set_task_metrics(const struct measurement *measurement, const cJSON 
     const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(record, "tasks");
     for (uint32_t k = 0; k < measurement->n_tasks; k++) {
         const cJSON *task = cJSON_GetArrayItem(tasks, (int)k);
+        /* metric_gauge gives the same gauge for the same labels, so this does not add one per
+         * evaluation. */
         for (size_t i = 0; i < STATISTICS_N; i++) {
             char labels[SIGNATURE_NAME_SIZE + 48];
             snprintf(labels, sizeof labels, "task=\"%s\",statistic=\"%s\"", measurement->tasks[k],
@@ -137,10 +151,12 @@ static void count_evaluation(struct standing *standing, const struct parameters_
                              const struct measurement *measurement)
 {
     struct standing_metrics *metrics = &standing->metrics;
+    /* Totals, which only grow. */
     metric_add(metrics->evaluations, 1);
     metric_add(metrics->episodes, (double)measurement->n_tasks * measurement->episodes);
     metric_add(metrics->failed, measurement->failed);
     metric_add(metrics->steps, (double)measurement->steps);
+    /* The last evaluation. */
     metric_set(metrics->seconds, measurement->seconds);
     metric_set(metrics->version, (double)snapshot->version);
     metric_set(metrics->learner_step, (double)snapshot->learner_step);
@@ -148,6 +164,8 @@ static void count_evaluation(struct standing *standing, const struct parameters_
     metric_set(metrics->best, standing->best);
 }
 
+/* Adds the line of one evaluation to the history, and its points to the curves. `at_s`: when the
+ * snapshot was taken. */
 static status record_evaluation(struct standing *standing,
                                 const struct parameters_snapshot *snapshot,
                                 const struct measurement *measurement, bool best, double at_s,
@@ -167,6 +185,8 @@ static status record_evaluation(struct standing *standing,
         cJSON_Delete(record);
         return err_set(err, STATUS_NO_MEMORY, "evaluation: out of memory");
     }
+    /* What is lost when the append below fails is on the metrics and the curves already; the
+     * evaluator stops then, and its next start continues from the lines that are on disk. */
     set_task_metrics(measurement, record);
     if (standing->curves != NULL) {
         curves_add(standing->curves, record, standing->best);
@@ -183,6 +203,7 @@ static struct policy_notes notes_of(const struct standing *standing,
                                  .learner_step = snapshot->learner_step,
                                  .return_mean = mean,
                                  .wall_s = at_s};
+    /* Both have PARAMETERS_RUN_ID_SIZE bytes and end with a 0. */
     memcpy(notes.run_id, standing->run_id, sizeof notes.run_id);
     return notes;
 }
@@ -218,6 +239,8 @@ status standing_keep_last(struct standing *standing, const struct parameters_sna
 {
     /* NaN unless the last version was evaluated while the run went on. */
     struct policy_notes notes = notes_of(standing, snapshot, NAN, standing_wall_s(standing));
+    /* The version that ended the run may be a copy of one that was evaluated; the learner step
+     * tells, not the version. Where there are several lines the newest counts. */
     const cJSON *record;
     cJSON_ArrayForEach(record, history_records(standing->history))
     {

@@ -1,9 +1,14 @@
-/* Two passes over a sorted array: the mean first, so that the squares do not cancel. */
+/* Two passes over a sorted array: the mean first, so that the squares do not cancel.
+ *
+ * The values are sorted in place and summed in that order, so the results do not depend on the
+ * order in which threads finished episodes. The standard deviation is that of the values given
+ * (divided by n), not an estimate for a larger population. */
 #include "evaluator/statistics.h"
 
 #include <math.h>
 #include <stdlib.h>
 
+/* Not a difference: converted to int, that could become 0 or overflow. */
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

@@ -1,4 +1,7 @@
-/* A reference return and a counter of evaluations since it was set. */
+/* A reference return and a counter of evaluations since it was set.
+ *
+ * The rule sees one number per evaluation, in order, and nothing else; so it gives the same answer
+ * when a restarted evaluator feeds it the returns from the file. */
 #include "evaluator/stop_rule.h"
 
 #include <math.h>
