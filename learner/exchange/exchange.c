@@ -1,6 +1,9 @@
 /* What both kinds of exchange share: buffers that several messages hold, the bytes of sums, the
  * comparison of terms, and the functions that learners call, which pass on to the kind. See
- * exchange.h. */
+ * exchange.h.
+ *
+ * Everything but the buffers runs on the training thread. A buffer may be released by any thread,
+ * since gRPC drops its hold when a message has left. */
 #include "learner/exchange/exchange.h"
 
 #include <float.h>
@@ -22,6 +25,7 @@ struct exchange_buffer *exchange_buffer_new(size_t size)
     if (buffer == NULL) {
         return NULL;
     }
+    /* Aligned, because sums are added in place. */
     buffer->bytes = mem_aligned(size);
     if (buffer->bytes == NULL) {
         mem_free(buffer);
@@ -32,6 +36,7 @@ struct exchange_buffer *exchange_buffer_new(size_t size)
     return buffer;
 }
 
+/* One more holder, for a message that is to be sent. */
 struct exchange_buffer *exchange_buffer_hold(struct exchange_buffer *buffer)
 {
     atomic_fetch_add(&buffer->holders, 1);
@@ -40,6 +45,7 @@ struct exchange_buffer *exchange_buffer_hold(struct exchange_buffer *buffer)
 
 void exchange_buffer_release(void *arg)
 {
+    /* The last holder frees it, on whatever thread that is. */
     struct exchange_buffer *buffer = arg;
     if (buffer != NULL && atomic_fetch_sub(&buffer->holders, 1) == 1) {
         mem_free(buffer->bytes);
@@ -47,6 +53,7 @@ void exchange_buffer_release(void *arg)
     }
 }
 
+/* A payload that holds the buffer until gRPC has sent it. */
 struct rpc_payload exchange_payload(struct exchange_buffer *buffer)
 {
     return (struct rpc_payload){.field = EXCHANGE_PAYLOAD,
@@ -61,6 +68,7 @@ struct rpc_payload exchange_payload(struct exchange_buffer *buffer)
 /* Up to GROUP_RANKS_MAX numbers of this size have a finite sum. NaN compares false. */
 bool exchange_floats_fit(const float *values, size_t n)
 {
+    /* No early end: a loop without branches is faster, and almost all sums fit. */
     bool fit = true;
     for (size_t i = 0; i < n; i++) {
         fit &= fabsf(values[i]) <= FLT_MAX / GROUP_RANKS_MAX;
@@ -79,6 +87,7 @@ bool exchange_doubles_fit(const double *values, size_t n)
 
 status exchange_sums_check(struct update_sums sums, struct err *err)
 {
+    /* Gradients and losses are told apart, so that the text says where to look. */
     if (!exchange_floats_fit(sums.gradients, sums.n_gradients)) {
         return err_set(err, STATUS_CORRUPT, "the gradients of this rank's slice are not finite");
     }
@@ -88,6 +97,7 @@ status exchange_sums_check(struct update_sums sums, struct err *err)
     return STATUS_OK;
 }
 
+/* The layout in messages: all gradients, then all scalars. */
 void exchange_sums_write(unsigned char *to, struct update_sums sums)
 {
     memcpy(to, sums.gradients, sums.n_gradients * sizeof(float));
@@ -112,6 +122,7 @@ void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned c
             sums.scalars[i] += scalars[i];
         }
     }
+    /* A copy for the message to all ranks. */
     if (total != NULL) {
         exchange_sums_write(total, sums);
     }
@@ -127,6 +138,7 @@ void exchange_sums_add(unsigned char *total, struct update_sums sums, unsigned c
 /* The line of `text` that begins with the first `n` bytes of `name`; NULL where there is none. */
 static const char *line_of(const char *text, const char *name, size_t n)
 {
+    /* From line to line; what is compared is the beginning of each. */
     for (const char *line = text; line != NULL && *line;) {
         if (strncmp(line, name, n) == 0) {
             return line;
@@ -137,7 +149,6 @@ static const char *line_of(const char *text, const char *name, size_t n)
     return NULL;
 }
 
-/* Every line of `is` must be in `expected`. */
 /* Are all lines of `is` also in `expected`, with the same values? MISMATCH names the first that is
  * not. */
 static status compare_lines(const char *is, const char *expected, struct err *err)
@@ -149,6 +160,7 @@ static status compare_lines(const char *is, const char *expected, struct err *er
         /* With its colon, so that `rank` does not find `ranks`. */
         const char *other = line_of(expected, line, name < length ? name + 1 : length);
         const size_t other_length = other != NULL ? strcspn(other, "\n") : 0;
+        /* Both values go into the text, so that nobody has to look for the difference. */
         if (other == NULL || other_length != length || strncmp(other, line, length) != 0) {
             const char *there = other != NULL ? other + strspn(other, " ") : "no such option";
             const char *here = line + strspn(line, " ");
@@ -167,8 +179,7 @@ status exchange_compare_terms(const char *mine, const char *theirs, struct err *
     if (s != STATUS_OK) {
         return s;
     }
-    /* All lines that they have are ours; there may be more of ours. */
-    /* Every line of theirs was found in ours: a difference can only be one that they lack. */
+    /* All lines that they have are ours; a difference can only be a line that they lack. */
     return strcmp(mine, theirs) == 0
                ? STATUS_OK
                : err_set(err, STATUS_MISMATCH, "terms without some of rank 0's options");
@@ -179,6 +190,7 @@ status exchange_compare_terms(const char *mine, const char *theirs, struct err *
 status exchange_open_grpc(struct exchange **exchange, const struct exchange_options *options,
                           struct err *err)
 {
+    /* Rank 0 serves the others; they are its clients. */
     ASSERT(options->ranks >= 2 && options->rank < options->ranks);
     return options->rank == 0 ? exchange_open_host(exchange, options, err)
                               : exchange_open_client(exchange, options, err);

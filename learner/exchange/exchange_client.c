@@ -31,19 +31,24 @@ struct client {
     struct exchange base;
     struct rpc_channel *channel;
     char *terms;
+    /* How this process is named in texts of rank 0. */
     char who[128];
+    /* Tells this process from an earlier one with the same rank. */
     uint64_t incarnation;
+    /* Makes the state for the signature in Start. */
     exchange_make *make;
     void *make_arg;
     size_t n_scalars;
     struct rng rng;
 
     struct rpc_stream *stream; /* NULL: to be opened */
+    /* When the next stream may be opened, and how long the next pause is. */
     uint64_t backoff_ms, retry_ns;
     char said[EXCHANGE_TEXT_SIZE]; /* why the last stream ended */
     bool in;                       /* Start and state were received on this stream */
     bool sent;                     /* the sums of this step were sent, the total is awaited */
     uint64_t waits_ns;             /* when rank 0 was last told that this rank waits */
+    /* Of the group that this rank was in last; rank 0 never goes below it. */
     uint64_t generation;
     char run_id[64];
     struct exchange_buffer *sums; /* what is sent */
@@ -56,6 +61,7 @@ struct client {
 static status end_stream(struct client *client, struct err *why, struct err *err)
 {
     struct err said = {0};
+    /* A stream that rank 0 has ended is not cancelled: its own status is the reason. */
     if (why != NULL) {
         rpc_stream_cancel(client->stream);
     }
@@ -79,6 +85,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
     client->retry_ns = clock_now_ns() + pause_ms * NS_PER_MS;
     client->backoff_ms =
         client->backoff_ms * 2 < BACKOFF_MAX_MS ? client->backoff_ms * 2 : BACKOFF_MAX_MS;
+    /* Not a warning: rank 0 logs the loss of a rank as one, and names the reason. */
     log_info("out of the group generation=%" PRIu64 ": %s", client->generation, client->said);
     return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
 }
@@ -86,6 +93,7 @@ static status end_stream(struct client *client, struct err *why, struct err *err
 /* Opens the stream and sends Join. The answer, Start, comes when all ranks have joined. */
 static status join(struct client *client, struct err *err)
 {
+    /* Calls wait for rank 0's process, so that ranks may be started in any order. */
     const struct rpc_call_options options = {.wait_for_ready = true,
                                              .payload_field = EXCHANGE_PAYLOAD};
     status s = rpc_stream_open(&client->stream, client->channel, &hindcast__exchange__descriptor,
@@ -129,6 +137,7 @@ static status receive(struct client *client, struct rpc_message *message, uint64
     if (body->end == NULL) {
         return STATUS_OK;
     }
+    /* Kept for exchange_end_of, since the message is freed here. */
     client->base.end_of.finished = body->end->finished;
     snprintf(client->base.end_of.reason, sizeof client->base.end_of.reason, "%s",
              body->end->reason);
@@ -139,12 +148,14 @@ static status receive(struct client *client, struct rpc_message *message, uint64
 /* Sending failed, because the stream has ended. Its last message may be End: that is why. */
 static status read_end(struct client *client, struct err *err)
 {
+    /* A message that arrived before the stream ended, if there is one. */
     struct rpc_message message;
     const status s = receive(client, &message, FINISH_MS, err);
     if (s != STATUS_OK && s != STATUS_TIMEOUT) {
         return s;
     }
     rpc_message_free(&message);
+    /* The stream is not at its end, and still nothing could be sent. */
     struct err why = {.code = STATUS_UNAVAILABLE, .text = "rank 0 does not take what is sent"};
     return end_stream(client, &why, err);
 }
@@ -152,6 +163,7 @@ static status read_end(struct client *client, struct err *err)
 /* Rank 0 sent a message that makes no sense. Cancels the stream; the status is final. */
 static status give_up(struct client *client, struct err *why, struct err *err)
 {
+    /* The reason is that of rank 0's message, so the text names rank 0. */
     struct err copy = *why;
     (void)err_context(&copy, copy.code, "rank 0");
     return end_stream(client, &copy, err);
@@ -162,6 +174,7 @@ static status give_up(struct client *client, struct err *why, struct err *err)
 /* Receives one block of the state into `block`. */
 static status take_block(struct client *client, float *block, size_t floats, struct err *err)
 {
+    /* Blocks are large, so each has a time limit of its own. */
     struct rpc_message message;
     status s = receive(client, &message, BLOCK_TIMEOUT_MS, err);
     if (s == STATUS_TIMEOUT) {
@@ -262,6 +275,7 @@ static status take_start(struct client *client, const Hindcast__GroupMessage *bo
 /* TIMEOUT with what client_form waits for: rank 0's process, the end of a pause, or other ranks. */
 static status say_forming(struct client *client, struct err *err)
 {
+    /* Two questions: is rank 0's process there, and what did the last stream end with? */
     const bool there = rpc_channel_wait(client->channel, 0) == STATUS_OK;
     const char *said = client->stream == NULL && client->said[0] ? client->said : NULL;
     return err_set(err, STATUS_TIMEOUT, "for rank 0 at %s%s%s",
@@ -271,6 +285,8 @@ static status say_forming(struct client *client, struct err *err)
                                 : "");
 }
 
+/* One attempt of at most timeout_ms. Called again after TIMEOUT, it goes on with the same
+ * stream. */
 static status client_form(struct exchange *exchange, struct exchange_start *start,
                           uint64_t timeout_ms, struct err *err)
 {
@@ -294,6 +310,7 @@ static status client_form(struct exchange *exchange, struct exchange_start *star
             s = take_start(client, (const void *)message.body, start, err);
             rpc_message_free(&message);
         }
+        /* After GROUP_BROKEN, a new stream within the same call, if there is time. */
         if (s != STATUS_TIMEOUT && s != STATUS_GROUP_BROKEN) {
             return s;
         }
@@ -310,6 +327,7 @@ static status make_buffer(struct client *client, size_t size, struct err *err)
     if (old != NULL && old->size == size && atomic_load(&old->holders) == 1) {
         return STATUS_OK;
     }
+    /* The old buffer lives on while a message holds it. */
     exchange_buffer_release(old);
     client->sums = exchange_buffer_new(size);
     return client->sums != NULL ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "exchange: sums");
@@ -319,6 +337,7 @@ static status make_buffer(struct client *client, size_t size, struct err *err)
 static status send_sums(struct client *client, const struct exchange_mark *mark,
                         struct update_sums sums, struct err *err)
 {
+    /* One buffer serves all steps, unless gRPC is slow to release it. */
     status s = make_buffer(client, exchange_sums_size(sums.n_gradients, sums.n_scalars), err);
     if (s != STATUS_OK) {
         return s;
@@ -330,6 +349,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     message.step = mark->step;
     message.batch = mark->batch;
     message.digest = mark->digest;
+    /* Sending waits until gRPC has taken the message, or the stream has ended. */
     const struct rpc_payload payload = exchange_payload(client->sums);
     s = rpc_stream_send(client->stream, &message.base, &payload, SEND_TIMEOUT_MS);
     if (s != STATUS_OK) {
@@ -340,7 +360,8 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     return STATUS_OK;
 }
 
-/* Replaces the sums by the total of the step after `mark`. */
+/* Replaces the sums by the total of the step after `mark`. INVALID: the message is no such total,
+ * and the sums are unchanged. */
 static status take_total(const struct client *client, const struct rpc_message *message,
                          const struct exchange_mark *mark, struct update_sums sums, struct err *err)
 {
@@ -356,16 +377,19 @@ static status take_total(const struct client *client, const struct rpc_message *
                        body->generation, body->step, message->payload.size, client->generation,
                        mark->step + 1, gradients + scalars);
     }
+    /* Straight into the sums of the step, without a buffer in between. */
     const bool whole = rpc_pieces_copy(&message->payload, sums.gradients, 0, gradients) &&
                        rpc_pieces_copy(&message->payload, sums.scalars, gradients, scalars);
     ASSERT(whole);
     return STATUS_OK;
 }
 
+/* See exchange_sum. Sends this rank's sums once, then waits for the total. */
 static status client_sum(struct exchange *exchange, const struct exchange_mark *mark,
                          struct update_sums sums, uint64_t timeout_ms, struct err *err)
 {
     struct client *client = (struct client *)exchange;
+    /* The group broke in a wait between two barriers. */
     if (!client->in) {
         return err_set(err, STATUS_GROUP_BROKEN, "%s", client->said);
     }
@@ -380,6 +404,7 @@ static status client_sum(struct exchange *exchange, const struct exchange_mark *
     if (s != STATUS_OK) {
         return s;
     }
+    /* The total replaces the sums, and the next call begins another step. */
     struct err why = {0};
     s = take_total(client, &message, mark, sums, &why);
     rpc_message_free(&message);
@@ -395,6 +420,7 @@ static status say_waits(struct client *client, const char *what)
         return STATUS_OK;
     }
     client->waits_ns = now_ns;
+    /* `what` may be longer than rank 0 takes. */
     char text[EXCHANGE_TEXT_SIZE];
     snprintf(text, sizeof text, "%s", what);
     Hindcast__RankMessage message = HINDCAST__RANK_MESSAGE__INIT;
@@ -434,6 +460,7 @@ static void client_end(struct exchange *exchange, bool finished, const char *rea
     struct client *client = (struct client *)exchange;
     if (client->stream != NULL) {
         struct err err = {0};
+        /* A cancelled stream ends at once, and rank 0 sees that this rank is gone. */
         rpc_stream_cancel(client->stream);
         if (rpc_stream_finish(client->stream, FINISH_MS, &err) != STATUS_OK) {
             log_debug("left: %s", err.text);
@@ -443,6 +470,7 @@ static void client_end(struct exchange *exchange, bool finished, const char *rea
     }
 }
 
+/* Only rank 0 has someone to tell. */
 static bool client_told(struct exchange *exchange)
 {
     (void)exchange;
@@ -469,6 +497,7 @@ static const struct exchange_kind KIND = {.form = client_form,
 /* A number that distinguishes this process from any other that joins as the same rank. Not 0. */
 static uint64_t incarnation(void)
 {
+    /* Without random bytes, the clock and the process id are as good as one can do. */
     uint64_t chance = 0;
     if (getrandom(&chance, sizeof chance, 0) != (ssize_t)sizeof chance) {
         chance = clock_wall_ns() ^ (uint64_t)getpid() << 40;
@@ -480,6 +509,7 @@ status exchange_open_client(struct exchange **exchange, const struct exchange_op
                             struct err *err)
 {
     struct client *client = mem_new(sizeof *client);
+    /* `options` need not outlive this call. */
     char *terms = mem_text(options->terms);
     if (client == NULL || terms == NULL) {
         mem_free(client);
@@ -499,6 +529,7 @@ status exchange_open_client(struct exchange **exchange, const struct exchange_op
     char host[64] = "unknown";
     (void)gethostname(host, sizeof host - 1);
     snprintf(client->who, sizeof client->who, "%s pid %ld", host, (long)getpid());
+    /* Opening a channel connects to nothing yet; it checks the address and reads the files. */
     status s = peer_channel_open(&client->channel, options->address, options->experiment,
                                  EXCHANGE_MESSAGE_MAX, err);
     if (s != STATUS_OK) {

@@ -29,6 +29,8 @@ static void post_dissolve(struct host *host)
 /* Takes `sending` and has it sent. */
 static status post(struct sending *sending, struct err *err)
 {
+    /* The call thread frees `sending` when it has sent it; this thread, when it cannot be
+     * posted. */
     status s = rpc_server_post(sending->host->server, host_send_all, sending);
     if (s != STATUS_OK) {
         sending_free(sending);
@@ -47,6 +49,7 @@ static status make_buffers(struct host *host, size_t n_parameters, struct err *e
                        "%zu parameters: several learners can share at most %zu", n_parameters,
                        EXCHANGE_PARAMETERS_MAX);
     }
+    /* A buffer for each rank but rank 0, made once: the sizes of a run do not change. */
     const size_t size = exchange_sums_size(n_parameters, host->n_scalars);
     for (uint32_t r = 1; r < host->base.ranks && host->sums_size == 0; r++) {
         host->sums[r] = host->sums[r] != NULL ? host->sums[r] : mem_aligned(size);
@@ -65,6 +68,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
     if (sending == NULL) {
         return NULL;
     }
+    /* What goes into the header of every message. */
     sending->host = host;
     sending->step = state_step(start->state);
     sending->signature = signature_to_json(&start->signature);
@@ -80,6 +84,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
                    bytes);
         }
     }
+    /* Out of memory at any place above. sending_free takes what is there. */
     if (!whole) {
         sending_free(sending);
         return NULL;
@@ -99,6 +104,7 @@ static struct sending *sending_start(struct host *host, const struct exchange_st
 /* Do all ranks that have joined belong to this run? Has the others refused. Under the mutex. */
 static bool same_run(struct host *host)
 {
+    /* A rank without a run id joins for the first time, and belongs to any run. */
     bool same = true;
     for (uint32_t r = 1; r < host->base.ranks; r++) {
         const bool other = host->group.members[r].incarnation != 0 && host->run_ids[r][0] &&
@@ -119,6 +125,7 @@ static void wait_until(struct host *host, uint64_t deadline_ns)
     const uint64_t until_ns = deadline_ns < watch_ns ? deadline_ns : watch_ns;
     const struct timespec until = {.tv_sec = (time_t)(until_ns / NS_PER_S),
                                    .tv_nsec = (long)(until_ns % NS_PER_S)};
+    /* Woken by the call thread whenever something of the group has changed. */
     pthread_cond_timedwait(&host->news, &host->mutex, &until);
 }
 
@@ -126,6 +133,7 @@ static void wait_until(struct host *host, uint64_t deadline_ns)
 static status open_generation(struct host *host, const struct exchange_start *start,
                               struct err *err)
 {
+    /* All memory is made before the group changes, so that a failure leaves it forming. */
     status s = make_buffers(host, state_layout(start->state)->size, err);
     if (s != STATUS_OK) {
         return s;
@@ -134,6 +142,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
     if (sending == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange: a copy of the state");
     }
+    /* The group steps from here on, and sums that arrive belong to this generation. */
     group_open(&host->group, state_step(start->state), start->next_batch);
     host->broken = false;
     sending->generation = host->group.generation;
@@ -149,6 +158,7 @@ static status open_generation(struct host *host, const struct exchange_start *st
     return post(sending, err);
 }
 
+/* One attempt of at most timeout_ms; the group opens in the call that finds it complete. */
 static status host_form(struct exchange *exchange, struct exchange_start *start,
                         uint64_t timeout_ms, struct err *err)
 {
@@ -159,6 +169,7 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
     pthread_mutex_lock(&host->mutex);
     snprintf(host->run_id, sizeof host->run_id, "%s", start->run_id);
     do {
+        /* Parameters that differ are final; nothing forms again after them. */
         if (host->fatal.code != STATUS_OK) {
             *err = host->fatal;
             s = err->code;
@@ -172,6 +183,7 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
             wait_until(host, deadline_ns);
         }
     } while (s == STATUS_TIMEOUT && clock_now_ns() < deadline_ns);
+    /* Which rank is missing, for status lines. */
     if (s == STATUS_TIMEOUT) {
         char text[GROUP_TEXT_SIZE];
         group_waits(&host->group, text, sizeof text);
@@ -185,6 +197,7 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
 
 /* Why there will be no total; TIMEOUT where there may be one. Under the mutex. */
 static status obstacle(struct host *host, struct err *err)
+/* The text of what is final says which rank differs. */
 {
     if (host->fatal.code != STATUS_OK) {
         *err = host->fatal;
@@ -199,6 +212,7 @@ static status obstacle(struct host *host, struct err *err)
 /* Rank 0's own arrival, once. Under the mutex. */
 static void arrive(struct host *host, const struct exchange_mark *mark)
 {
+    /* A call after TIMEOUT finds rank 0 there already. */
     if (host->group.members[0].arrived || host->group.phase != GROUP_STEPPING || host->broken) {
         return;
     }
@@ -206,6 +220,7 @@ static void arrive(struct host *host, const struct exchange_mark *mark)
     struct err err = {0};
     const status s = group_arrive(&host->group, clock_now_ns(), 0, &own, &err);
     ASSERT(s != STATUS_MISMATCH && s != STATUS_INVALID); /* the mark is rank 0's own */
+    /* A rank that came earlier had other parameters. */
     if (s != STATUS_OK) {
         host->fatal = err;
     }
@@ -215,6 +230,7 @@ static void arrive(struct host *host, const struct exchange_mark *mark)
  * does not write into the buffers. */
 static status add_up(struct host *host, struct update_sums sums, struct err *err)
 {
+    /* Memory first: a failure must not leave the barrier passed and the total unsent. */
     struct sending *sending = mem_new(sizeof *sending);
     struct exchange_buffer *total = exchange_buffer_new(host->sums_size);
     if (sending == NULL || total == NULL) {
@@ -226,6 +242,8 @@ static status add_up(struct host *host, struct update_sums sums, struct err *err
     exchange_sums_add(total->bytes, sums, host->sums + 1, host->base.ranks - 1);
     group_pass(&host->group);
     host->base.counts.bytes += 2 * host->sums_size * (host->base.ranks - 1);
+    /* group_pass has counted the step, so the total carries the number of the step that it
+     * completes. */
     *sending = (struct sending){.host = host,
                                 .generation = host->group.generation,
                                 .step = host->group.step,
@@ -248,6 +266,7 @@ static status host_sum(struct exchange *exchange, const struct exchange_mark *ma
             s = add_up(host, sums, err);
             break;
         }
+        /* Which rank is late, and what it waits for. */
         if (clock_now_ns() >= deadline_ns) {
             char text[GROUP_TEXT_SIZE];
             group_waits(&host->group, text, sizeof text);
@@ -278,6 +297,7 @@ static status host_waits(struct exchange *exchange, const char *what, struct err
 
 /* ---- The end ---- */
 
+/* The first call decides. The ranks are told on the call thread. */
 static void host_end(struct exchange *exchange, bool finished, const char *reason)
 {
     struct host *host = (struct host *)exchange;
@@ -294,6 +314,7 @@ static void host_end(struct exchange *exchange, bool finished, const char *reaso
     }
 }
 
+/* Has every rank read the end? */
 static bool host_told(struct exchange *exchange)
 {
     struct host *host = (struct host *)exchange;
@@ -310,6 +331,7 @@ static bool host_told(struct exchange *exchange)
 
 static void host_close(struct exchange *exchange)
 {
+    /* After the server is closed, and with it the call thread. */
     struct host *host = (struct host *)exchange;
     for (uint32_t r = 0; r < exchange->ranks; r++) {
         ASSERT(host->calls[r] == NULL); /* the server is closed */
@@ -345,6 +367,7 @@ status exchange_open_host(struct exchange **exchange, const struct exchange_opti
     host->terms = terms;
     host->n_scalars = options->n_scalars;
     host->record.fd = -1;
+    /* The record says which generation the last process of rank 0 had reached. */
     uint64_t generation = 0;
     status s = STATUS_OK;
     if (options->record_path != NULL) {
@@ -359,6 +382,7 @@ status exchange_open_host(struct exchange **exchange, const struct exchange_opti
     pthread_condattr_destroy(&monotonic);
     group_init(&host->group, options->ranks, generation,
                (uint64_t)(options->timeout_seconds * 1e9));
+    /* The service last: from then on ranks may call. */
     if (s == STATUS_OK) {
         s = exchange_service_add(host, err);
     }

@@ -27,13 +27,15 @@
 #define SLEEP_NS   50000
 #define FINISH_MS  10 /* between polls while rank 0 lingers */
 
-/* Some rank did not come to the end: the whole job has to be aborted. */
+/* Some rank did not come to the end: the whole job has to be aborted. Read by exchange_mpi_finish,
+ * when the exchange is closed already. */
 static bool mpi_failed;
 
 /* ---- Waiting ---- */
 
 bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
 {
+    /* Most operations complete within the fast polls; long waits must not burn a processor. */
     for (unsigned polls = 0;; polls++) {
         int done = 0;
         if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
@@ -52,6 +54,7 @@ bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
     }
 }
 
+/* A point in time, for waits that consist of several operations. */
 uint64_t over_mpi_deadline(uint64_t timeout_ms)
 {
     return clock_now_ns() + timeout_ms * NS_PER_MS;
@@ -59,6 +62,7 @@ uint64_t over_mpi_deadline(uint64_t timeout_ms)
 
 bool over_mpi_broadcast(void *bytes, size_t size, uint64_t timeout_ms)
 {
+    /* An operation that does not complete is left behind: the job fails then. */
     MPI_Request request;
     MPI_Ibcast(bytes, (int)size, MPI_BYTE, 0, MPI_COMM_WORLD, &request);
     return over_mpi_done(&request, over_mpi_deadline(timeout_ms));
@@ -66,12 +70,14 @@ bool over_mpi_broadcast(void *bytes, size_t size, uint64_t timeout_ms)
 
 status over_mpi_late(const struct over_mpi *mpi, struct err *err)
 {
+    /* An internal error, because MPI would have ended the job if a rank had died. */
     return err_set(err, STATUS_INTERNAL, "rank %u of %u: the others did not come within %d s",
                    mpi->base.rank, mpi->base.ranks, OVER_MPI_LIMIT_MS / 1000);
 }
 
 status over_mpi_closed(struct over_mpi *mpi, bool finished, const char *reason, struct err *err)
 {
+    /* No more operations are begun; the reason is kept for exchange_end_of. */
     mpi->stage = STAGE_OVER;
     mpi->base.end_of.finished = finished;
     snprintf(mpi->base.end_of.reason, sizeof mpi->base.end_of.reason, "%s", reason);
@@ -83,6 +89,7 @@ status over_mpi_closed(struct over_mpi *mpi, bool finished, const char *reason, 
 /* Starts this rank's part of the gather: its word, followed by its sums. */
 static void begin_gather(struct over_mpi *mpi)
 {
+    /* Igather takes a place for the result at all ranks; only rank 0's is written. */
     MPI_Igather(mpi->own, (int)mpi->piece, MPI_BYTE, mpi->all, (int)mpi->piece, MPI_BYTE, 0,
                 MPI_COMM_WORLD, &mpi->request);
     mpi->begun = true;
@@ -90,6 +97,7 @@ static void begin_gather(struct over_mpi *mpi)
 
 /* Starts the broadcast of the answer: rank 0 sends, the others receive. */
 static void begin_answer(struct over_mpi *mpi)
+/* The header and the total are one message, whatever kind of answer it is. */
 {
     MPI_Ibcast(mpi->answer, (int)(sizeof(struct answer) + mpi->sums_size), MPI_BYTE, 0,
                MPI_COMM_WORLD, &mpi->request);
@@ -101,6 +109,7 @@ static void begin_answer(struct over_mpi *mpi)
 static void bring_sums(struct over_mpi *mpi, const struct exchange_mark *mark,
                        struct update_sums sums)
 {
+    /* The word stands in front of the sums, so one gather brings both. */
     const struct word word = {.mark = *mark};
     memcpy(mpi->own, &word, sizeof word);
     exchange_sums_write(mpi->own + sizeof word, sums);
@@ -116,6 +125,7 @@ static status check_words(struct over_mpi *mpi, const struct exchange_mark *mark
         if (word.leaves) {
             return err_set(err, STATUS_CLOSED, "rank %u leaves", r);
         }
+        /* All three must agree: step, batch, and the digest of the parameters. */
         if (memcmp(&word.mark, mark, sizeof *mark) != 0) {
             return err_set(err, STATUS_CORRUPT,
                            "rank %u of %u differs from rank 0 before step %" PRIu64
@@ -145,6 +155,7 @@ static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *ma
         mpi->gathered = true; /* the trainer ends the run, and mpi_end() answers */
         return s;
     }
+    /* Rank 0's own sums become the total, which is copied behind the header. */
     if (s == STATUS_OK) {
         set_answer(mpi, ANSWER_TOTAL, false, "");
         exchange_sums_add(mpi->answer + sizeof(struct answer), sums, mpi->parts,
@@ -152,6 +163,7 @@ static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *ma
     } else {
         set_answer(mpi, ANSWER_DIFFERENT, false, err->text);
     }
+    /* All ranks hear the answer, also one that says why there is no total. */
     begin_answer(mpi);
     if (!over_mpi_done(&mpi->request, over_mpi_deadline(OVER_MPI_LIMIT_MS))) {
         return over_mpi_late(mpi, err);
@@ -164,6 +176,7 @@ static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *ma
 /* Ranks other than 0: the total, in place of the sums, or the end. */
 static status read_answer(struct over_mpi *mpi, struct update_sums sums, struct err *err)
 {
+    /* What kind of answer is it? */
     struct answer answer;
     memcpy(&answer, mpi->answer, sizeof answer);
     mpi->begun = false;
@@ -174,6 +187,7 @@ static status read_answer(struct over_mpi *mpi, struct update_sums sums, struct 
         mpi->stage = STAGE_OVER;
         return err_set(err, STATUS_CORRUPT, "%s", answer.text);
     }
+    /* The total replaces the sums. */
     const unsigned char *total = mpi->answer + sizeof answer;
     const size_t gradients = sums.n_gradients * sizeof(float);
     memcpy(sums.gradients, total, gradients);
@@ -182,6 +196,7 @@ static status read_answer(struct over_mpi *mpi, struct update_sums sums, struct 
     return STATUS_OK;
 }
 
+/* See exchange_sum. Rank 0 returns after its answer is sent, the others when they have it. */
 static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mark,
                       struct update_sums sums, uint64_t timeout_ms, struct err *err)
 {
@@ -235,12 +250,14 @@ static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
             begin_gather(mpi);
         }
         told = mpi->gathered || over_mpi_done(&mpi->request, over_mpi_deadline(END_MS));
+        /* All ranks are in the barrier now, and wait for the answer. */
         if (told) {
             set_answer(mpi, ANSWER_END, finished, reason);
             begin_answer(mpi);
             told = over_mpi_done(&mpi->request, over_mpi_deadline(END_MS));
         }
     }
+    /* A rank that never comes cannot be waited for; the job is ended by MPI_Abort. */
     if (!told) {
         log_warn("some ranks did not come to the end within %d s", END_MS / 1000);
         mpi_failed = true;
@@ -271,6 +288,7 @@ static void end_other(struct over_mpi *mpi)
             begin_answer(mpi);
             continue;
         }
+        /* Either rank 0 has ended the group, or it has added one more step. */
         struct answer answer;
         memcpy(&answer, mpi->answer, sizeof answer);
         if (answer.kind == ANSWER_TOTAL) { /* this rank was asked after it had sent its sums */
@@ -288,6 +306,7 @@ static void end_other(struct over_mpi *mpi)
     }
 }
 
+/* Once; later calls find the stage OVER. */
 static void mpi_end(struct exchange *exchange, bool finished, const char *reason)
 {
     struct over_mpi *mpi = (struct over_mpi *)exchange;
@@ -341,6 +360,7 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
         mem_free(terms);
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* Buffers are made when the group forms and the sizes are known. */
     mpi->base = (struct exchange){.kind = &KIND, .rank = options->rank, .ranks = options->ranks};
     mpi->terms = terms;
     mpi->n_scalars = options->n_scalars;
@@ -354,6 +374,7 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
  * then: it takes a second, and must not happen in a learner on its own. */
 static bool launched(void)
 {
+    /* What the launchers of Open MPI, MPICH and Slurm set. */
     static const char *const counts[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE",
                                          "SLURM_STEP_NUM_TASKS"};
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
@@ -373,6 +394,7 @@ bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)
     if (!launched() || MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &level) != MPI_SUCCESS) {
         return false;
     }
+    /* The launcher's numbers are those of the options: rank, and ranks in all. */
     MPI_Comm_rank(MPI_COMM_WORLD, &own);
     MPI_Comm_size(MPI_COMM_WORLD, &all);
     /* A launcher of another MPI starts processes that each believe to be alone: n learners would
@@ -392,6 +414,7 @@ bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)
 
 void exchange_mpi_finish(bool failed)
 {
+    /* Abort does not return, and ends the ranks that others would wait for. */
     if (failed || mpi_failed) {
         MPI_Abort(MPI_COMM_WORLD, 1);
     }

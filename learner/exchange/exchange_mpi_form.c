@@ -2,7 +2,11 @@
  *
  * Rank 0 broadcasts the opening (sizes, step, run), then the texts (signature, terms). Each rank
  * checks them, and all ranks exchange their verdicts, so that each knows why the group is refused.
- * Then rank 0 broadcasts the four blocks of the state. */
+ * Then rank 0 broadcasts the four blocks of the state.
+ *
+ * All ranks call the same operations in the same order: MPI would wait for ever for one that takes
+ * another way. A rank that refuses therefore says so in its verdict, and all ranks stop
+ * together. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +20,7 @@
 /* Checks signature and terms of rank 0 and exchanges the verdicts. MISMATCH: a rank refuses. */
 static status agree(struct over_mpi *mpi, struct exchange_start *start, char *text, struct err *err)
 {
+    /* Every rank has a verdict of fixed size, which the gather needs. */
     char mine[EXCHANGE_TEXT_SIZE] = "";
     char *all = mem_array(mpi->base.ranks, EXCHANGE_TEXT_SIZE);
     if (all == NULL) {
@@ -33,6 +38,7 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
             s = err_set(&why, STATUS_MISMATCH, "%zu parameters, expected %" PRIu64,
                         state_layout(start->state)->size, mpi->opening.n_parameters);
         }
+        /* The rank names itself, as all ranks show the same text. */
         if (s != STATUS_OK) {
             snprintf(mine, sizeof mine, "rank %u: %.200s", mpi->base.rank, why.text);
         }
@@ -62,6 +68,7 @@ static status make_buffers(struct over_mpi *mpi, size_t n_parameters, struct err
                        "%zu parameters: several learners can share at most %zu", n_parameters,
                        EXCHANGE_PARAMETERS_MAX);
     }
+    /* The same sizes at all ranks; agree has made sure of it. */
     mpi->sums_size = exchange_sums_size(n_parameters, mpi->n_scalars);
     /* Each rank's piece begins on a cache line of its own. */
     const size_t piece = (sizeof(struct word) + mpi->sums_size + 63) / 64 * 64;
@@ -72,6 +79,7 @@ static status make_buffers(struct over_mpi *mpi, size_t n_parameters, struct err
         return err_set(err, STATUS_NO_MEMORY, "exchange: sums");
     }
     mpi->piece = piece;
+    /* The sums of the other ranks, as exchange_sums_add takes them. */
     for (uint32_t r = 1; mpi->all != NULL && r < mpi->base.ranks; r++) {
         mpi->parts[r - 1] = mpi->all + r * piece + sizeof(struct word);
     }
@@ -82,6 +90,7 @@ static status make_buffers(struct over_mpi *mpi, size_t n_parameters, struct err
 static status open_group(struct over_mpi *mpi, struct exchange_start *start, char *text,
                          struct err *err)
 {
+    /* The texts: the opening has said how long they are. */
     if (!over_mpi_broadcast(text, mpi->opening.text_size, OVER_MPI_LIMIT_MS)) {
         return over_mpi_late(mpi, err);
     }
@@ -95,6 +104,7 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
             s = over_mpi_late(mpi, err);
         }
     }
+    /* Now all ranks have the state of rank 0 and can take a step. */
     if (s == STATUS_OK) {
         state_set_step(start->state, mpi->opening.step);
         mpi->stage = STAGE_SUMS;
@@ -108,6 +118,7 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
 /* Rank 0: sends the opening, then goes on with the others. */
 static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, struct err *err)
 {
+    /* The signature and the terms are one text, each with its terminating 0. */
     char *signature = signature_to_json(&start->signature);
     const size_t n = signature != NULL ? strlen(signature) + 1 : 0;
     const size_t size = n + strlen(mpi->terms) + 1;
@@ -124,6 +135,7 @@ static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, st
                                         .text_size = size,
                                         .learning_seconds = start->learning_seconds};
         snprintf(mpi->opening.run_id, sizeof mpi->opening.run_id, "%s", start->run_id);
+        /* The others may still be starting, so this waits long. */
         s = over_mpi_broadcast(&mpi->opening, sizeof mpi->opening, OVER_MPI_LIMIT_MS)
                 ? open_group(mpi, start, text, err)
                 : over_mpi_late(mpi, err);
@@ -137,6 +149,7 @@ static status form_rank_0(struct over_mpi *mpi, struct exchange_start *start, st
 static status form_other(struct over_mpi *mpi, struct exchange_start *start, uint64_t timeout_ms,
                          struct err *err)
 {
+    /* The receive is begun once; calls after TIMEOUT poll it again. */
     if (!mpi->begun) {
         MPI_Ibcast(&mpi->opening, sizeof mpi->opening, MPI_BYTE, 0, MPI_COMM_WORLD, &mpi->request);
         mpi->begun = true;
@@ -145,6 +158,7 @@ static status form_other(struct over_mpi *mpi, struct exchange_start *start, uin
         return err_set(err, STATUS_TIMEOUT, "for rank 0 of %u", mpi->base.ranks);
     }
     mpi->begun = false;
+    /* The opening may be the end: rank 0 was asked to stop before it formed the group. */
     if (mpi->opening.ends) {
         return over_mpi_closed(mpi, mpi->opening.finished != 0, mpi->opening.reason, err);
     }
@@ -152,6 +166,7 @@ static status form_other(struct over_mpi *mpi, struct exchange_start *start, uin
     if (text == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange");
     }
+    /* Where the run stands, then the rest of the opening. */
     start->next_batch = mpi->opening.next_batch;
     start->learning_seconds = mpi->opening.learning_seconds;
     memcpy(start->run_id, mpi->opening.run_id, sizeof start->run_id);

@@ -1,5 +1,7 @@
-/* In place of exchange_mpi.c in a build without MPI: no process is ever started by it. See
- * exchange.h. */
+/* In place of exchange_mpi.c in a build without MPI. See exchange.h.
+ *
+ * No process is started by MPI in such a build, so learners ask once, hear no, and never come to
+ * the other two functions. */
 #include "learner/exchange/exchange_kind.h"
 
 bool exchange_mpi_started(uint32_t *rank, uint32_t *ranks)

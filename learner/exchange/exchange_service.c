@@ -35,6 +35,7 @@ void host_dissolve(void *arg)
     struct rpc_call *calls[GROUP_RANKS_MAX];
     memcpy(calls, host->calls, sizeof calls);
     memset(host->calls, 0, sizeof host->calls);
+    /* What is said to the ranks is copied under the mutex and sent outside it. */
     pthread_mutex_lock(&host->mutex);
     host->dissolving = false;
     const struct err fatal = host->fatal;
@@ -52,9 +53,12 @@ void host_dissolve(void *arg)
         memcpy(host->calls, calls, sizeof calls);
         return;
     }
+    /* The warning is for a group that broke; an end and a fatal difference have logs of their
+     * own. */
     if (fatal.code == STATUS_OK && !ended) {
         log_warn("the group breaks up: %s", reason);
     }
+    /* Each stream ends with the reason. The ranks come back with a new Join. */
     for (uint32_t r = 1; r < host->base.ranks; r++) {
         if (calls[r] != NULL) {
             rpc_call_finish(calls[r], fatal.code != STATUS_OK ? fatal.code : STATUS_GROUP_BROKEN,
@@ -86,10 +90,12 @@ static void unlock_with_news(struct host *host)
 static void send_end(struct rpc_call *call, struct member_call *member,
                      const struct exchange_end *end)
 {
+    /* UNAVAILABLE is what the death of rank 0 looks like, so a rank that waits goes on waiting. */
     if (!end->finished) {
         rpc_call_finish(call, STATUS_UNAVAILABLE, "rank 0 is stopping, the run goes on");
         return;
     }
+    /* The last message of the stream. It is `done` when the rank has read it. */
     Hindcast__GroupMessage__End body = HINDCAST__GROUP_MESSAGE__END__INIT;
     body.finished = true;
     body.reason = (char *)(uintptr_t)end->reason;
@@ -99,6 +105,7 @@ static void send_end(struct rpc_call *call, struct member_call *member,
     rpc_call_reply(call, &message.base);
 }
 
+/* A new stream. Nobody is a member before Join. */
 static void on_start(struct rpc_call *call)
 {
     struct member_call *member = mem_new(sizeof *member);
@@ -115,6 +122,7 @@ static status admit(struct host *host, const Hindcast__RankMessage__Join *join, 
     if (strlen(join->run_id) >= sizeof host->run_id) {
         return err_set(err, STATUS_INVALID, "run_id of %zu bytes", strlen(join->run_id));
     }
+    /* Terms first: a rank with other options must hear of them, whatever run it had. */
     status s = exchange_compare_terms(host->terms, join->terms, err);
     if (s == STATUS_OK && host->run_id[0] && join->run_id[0] &&
         strcmp(host->run_id, join->run_id) != 0) {
@@ -123,6 +131,7 @@ static status admit(struct host *host, const Hindcast__RankMessage__Join *join, 
     if (s != STATUS_OK) {
         return err_context(err, s, "rank %u", join->rank);
     }
+    /* Then its place in the group. */
     const struct group_join wanted = {join->rank, join->ranks, join->incarnation, join->generation,
                                       join->who};
     s = group_join(&host->group, &wanted, err);
@@ -138,12 +147,14 @@ static status admit(struct host *host, const Hindcast__RankMessage__Join *join, 
 static void on_join(struct rpc_call *call, struct host *host, struct member_call *member,
                     const Hindcast__RankMessage__Join *join)
 {
+    /* Admitted or not, the training thread looks at the group again. */
     struct err err = {0};
     pthread_mutex_lock(&host->mutex);
     const status s = admit(host, join, &err);
     const bool ended = host->ended;
     const struct exchange_end end = host->base.end_of;
     unlock_with_news(host);
+    /* Only this rank's stream ends; the group goes on forming. */
     if (s != STATUS_OK) {
         log_info("%s is refused: %s", rpc_call_peer(call), err.text);
         rpc_call_finish(call, s, err.text);
@@ -156,6 +167,7 @@ static void on_join(struct rpc_call *call, struct host *host, struct member_call
     if (older != NULL) {
         rpc_call_finish(older, STATUS_SUPERSEDED, "this rank has joined again");
     }
+    /* The run ended before this rank joined. */
     if (ended) {
         send_end(call, member, &end);
     }
@@ -166,10 +178,12 @@ static void on_join(struct rpc_call *call, struct host *host, struct member_call
  * accepted for this step must not be overwritten by a message that is refused. */
 static bool payload_fits(const struct host *host, const struct rpc_pieces *payload)
 {
+    /* Piece by piece through a small buffer, which is aligned for both kinds of numbers. */
     _Alignas(64) unsigned char chunk[4096];
     const size_t gradients = host->sums_size - host->n_scalars * sizeof(double);
     bool fits = true;
     for (size_t at = 0; at < host->sums_size && fits;) {
+        /* A chunk never holds both kinds: it ends where the gradients end. */
         const size_t end = at < gradients ? gradients : host->sums_size;
         const size_t n = end - at < sizeof chunk ? end - at : sizeof chunk;
         const bool whole = rpc_pieces_copy(payload, chunk, at, n);
@@ -199,6 +213,7 @@ static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMe
                        " are not finite, or too large to be added",
                        rank, host->base.ranks, host->group.members[rank].who, mark.step + 1);
     }
+    /* A rank may bring sums once for each step; group_arrive refuses everything else. */
     status s = group_arrive(&host->group, clock_now_ns(), rank, &mark, err);
     if (s == STATUS_CORRUPT) {
         host->fatal = *err;
@@ -216,6 +231,7 @@ static void on_word(struct rpc_call *call, struct host *host, const struct membe
 {
     struct err err = {0};
     status s = STATUS_OK;
+    /* A word that it waits, from an earlier generation, is taken as sums and refused below. */
     pthread_mutex_lock(&host->mutex);
     if (message->waits[0] && message->generation == host->group.generation) {
         group_heard(&host->group, clock_now_ns(), member->rank, message->waits);
@@ -223,6 +239,7 @@ static void on_word(struct rpc_call *call, struct host *host, const struct membe
         s = take_sums(host, member->rank, message, rpc_call_payload(call), &err);
     }
     unlock_with_news(host);
+    /* The stream ends, and with it a group that steps: on_done sees a member that leaves. */
     if (s != STATUS_OK) {
         log_warn("rank %u is refused: %s", member->rank, err.text);
         rpc_call_finish(call, s, err.text);
@@ -238,6 +255,7 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *body)
     if (member == NULL) {
         return;
     }
+    /* Only the newest stream of a rank speaks for it; an older one was superseded. */
     if (member->rank != 0 && host->calls[member->rank] == call && message->join == NULL) {
         on_word(call, host, member, message);
     } else if (member->rank == 0 && message->join != NULL) {
@@ -256,6 +274,7 @@ static void on_message(struct rpc_call *call, const ProtobufCMessage *body)
     }
 }
 
+/* A rank that closes its side has nothing more to say. */
 static void on_half_closed(struct rpc_call *call)
 {
     rpc_call_finish(call, STATUS_OK, "");
@@ -274,6 +293,7 @@ static void on_done(struct rpc_call *call)
     if (member->telling) {
         host->told[member->rank] = true;
     }
+    /* Where the call is not the newest of its rank, the rank has joined again and stays. */
     if (member->rank != 0 && host->calls[member->rank] == call) {
         host->calls[member->rank] = NULL;
         group_leave(&host->group, member->rank, "is gone");
@@ -301,12 +321,14 @@ static status send_one(struct rpc_call *call, struct sending *sending)
     Hindcast__GroupMessage message = HINDCAST__GROUP_MESSAGE__INIT;
     message.generation = sending->generation;
     message.step = sending->step;
+    /* First Start, without a payload. */
     status s = STATUS_OK;
     if (sending->start != NULL) {
         message.start = sending->start;
         s = rpc_call_send(call, &message.base, NULL);
         message.start = NULL;
     }
+    /* Then one message for each buffer. gRPC holds them until they have left. */
     for (size_t i = 0; s == STATUS_OK && i < EXCHANGE_BLOCKS && sending->buffers[i] != NULL; i++) {
         const struct rpc_payload payload = exchange_payload(sending->buffers[i]);
         s = rpc_call_send(call, &message.base, &payload);
@@ -318,6 +340,7 @@ void host_send_all(void *arg)
 {
     struct sending *sending = arg;
     struct host *host = sending->host;
+    /* The group may have broken since this was posted; then nobody waits for it. */
     pthread_mutex_lock(&host->mutex);
     const bool now =
         host->group.phase == GROUP_STEPPING && host->group.generation == sending->generation;
@@ -331,6 +354,7 @@ void host_send_all(void *arg)
     sending_free(sending);
 }
 
+/* Ranks that joined before this rank 0 knew its run, and belong to another one. */
 void host_refuse_other_runs(void *arg)
 {
     struct host *host = arg;
@@ -349,6 +373,7 @@ void host_refuse_other_runs(void *arg)
     }
 }
 
+/* Every rank that is here; one that joins later is told in on_join. */
 void host_end_all(void *arg)
 {
     struct host *host = arg;
@@ -361,6 +386,7 @@ void host_end_all(void *arg)
 
 /* ---- What the host calls ---- */
 
+/* One method: a rank's stream is its membership. */
 static const struct rpc_method METHODS[] = {
     {.name = "Join",
      .kind = RPC_BIDI,

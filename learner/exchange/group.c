@@ -2,7 +2,10 @@
  *
  * A small state machine over an array of members. Every change comes from one of three sources: a
  * message of a rank (join, arrive, heard), the end of its connection (leave), the clock (watch). A
- * group only ever breaks here; that ranks are told and the group forms again is the host's work. */
+ * group only ever breaks here; that ranks are told and the group forms again is the host's work.
+ *
+ * There is no lock and no clock in this file: callers hold the host's mutex and pass the time, so
+ * tests can play any order of events. */
 #include "learner/exchange/group.h"
 
 #include <inttypes.h>
@@ -19,11 +22,13 @@ void group_init(struct group *group, uint32_t ranks, uint64_t generation, uint64
     group->ranks = ranks;
     group->generation = generation;
     group->timeout_ns = timeout_ns;
+    /* Rank 0 is always a member: it keeps the group. */
     group->members[0].incarnation = 1;
 }
 
 void group_form_anew(struct group *group)
 {
+    /* All ranks have to join again, except rank 0. */
     const uint64_t own = group->members[0].incarnation;
     ASSERT(own != 0);
     memset(group->members, 0, sizeof group->members);
@@ -75,6 +80,7 @@ status group_join(struct group *group, const struct group_join *join, struct err
     if (group->phase != GROUP_FORMING) {
         return err_set(err, STATUS_GROUP_BROKEN, "the group breaks up: %s", group->reason);
     }
+    /* The place is free, or is taken again by the same process. */
     *member = (struct group_member){.incarnation = join->incarnation};
     snprintf(member->who, sizeof member->who, "%s", join->who);
     utf8_trim(member->who); /* it is part of texts that are sent */
@@ -89,6 +95,7 @@ status group_join(struct group *group, const struct group_join *join, struct err
 bool group_complete(const struct group *group)
 {
     ASSERT(group->ranks >= 1 && group->ranks <= GROUP_RANKS_MAX);
+    /* Every rank has a process. */
     for (uint32_t r = 0; r < group->ranks; r++) {
         if (group->members[r].incarnation == 0) {
             return false;
@@ -101,12 +108,14 @@ void group_waits(const struct group *group, char *text, size_t size)
 {
     ASSERT(size > 0);
     text[0] = '\0';
+    /* The first rank that is missing stands for all of them. */
     for (uint32_t r = 1; r < group->ranks; r++) {
         const struct group_member *member = &group->members[r];
         if (member->incarnation == 0) {
             snprintf(text, size, "for rank %u of %u to join", r, group->ranks);
             return;
         }
+        /* A rank that waits for something itself says what; that is the more useful text. */
         if (group->phase == GROUP_STEPPING && !member->arrived) {
             snprintf(text, size, "for rank %u of %u%s%s", r, group->ranks,
                      member->waits[0] ? ", which waits " : "", member->waits);
@@ -118,6 +127,7 @@ void group_waits(const struct group *group, char *text, size_t size)
 void group_open(struct group *group, uint64_t step, uint64_t batch)
 {
     ASSERT(group->phase == GROUP_FORMING && group_complete(group));
+    /* Nobody has arrived at the first barrier yet. */
     group->phase = GROUP_STEPPING;
     group->generation++;
     group->step = step;
@@ -133,6 +143,7 @@ void group_open(struct group *group, uint64_t step, uint64_t batch)
 static status compare(const struct group *group, uint32_t rank, struct err *err)
 {
     const struct group_member *own = &group->members[0], *member = &group->members[rank];
+    /* Without both digests there is nothing to compare yet. */
     if (!own->arrived || !member->arrived || own->digest == member->digest) {
         return STATUS_OK;
     }
@@ -154,17 +165,20 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
                        group->phase == GROUP_STEPPING ? "it is" : "the last was",
                        group->generation);
     }
+    /* The right group, but another place in the run, or a second time. */
     if (mark->step != group->step || mark->batch != group->batch || member->arrived) {
         return err_set(err, STATUS_INVALID,
                        "rank %u came with step %" PRIu64 " batch %" PRIu64
                        ", expected step %" PRIu64 " batch %" PRIu64 " once",
                        rank, mark->step, mark->batch, group->step, group->batch);
     }
+    /* The rank has arrived: it waits for nothing but the others. */
     member->arrived = true;
     member->digest = mark->digest;
     member->heard_ns = now_ns;
     member->waits[0] = '\0';
     ASSERT(member->incarnation != 0);
+    /* The other ranks are compared with rank 0 when it arrives. */
     if (rank != 0) {
         return compare(group, rank, err);
     }
@@ -180,6 +194,7 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
 void group_heard(struct group *group, uint64_t now_ns, uint32_t rank, const char *waits)
 {
     ASSERT(rank >= 1 && rank < group->ranks);
+    /* A sign of life: the timeout counts from here. */
     struct group_member *member = &group->members[rank];
     member->heard_ns = now_ns;
     snprintf(member->waits, sizeof member->waits, "%s", waits);
@@ -196,12 +211,14 @@ void group_leave(struct group *group, uint32_t rank, const char *why)
 
 void group_watch(struct group *group, uint64_t now_ns)
 {
+    /* Before rank 0 has arrived, nobody is waited for. */
     if (group->phase != GROUP_STEPPING || !group->members[0].arrived) {
         return;
     }
     for (uint32_t r = 1; r < group->ranks; r++) {
         /* A rank that waits for something says so again and again: it may take its time. */
         const struct group_member *member = &group->members[r];
+        /* The later of two moments: its last word, and when rank 0 began to wait. */
         const uint64_t since_ns =
             member->heard_ns > group->opened_ns ? member->heard_ns : group->opened_ns;
         if (!member->arrived && now_ns > since_ns && now_ns - since_ns >= group->timeout_ns) {
@@ -215,6 +232,7 @@ void group_watch(struct group *group, uint64_t now_ns)
 
 bool group_full(const struct group *group)
 {
+    /* One that is missing is enough. */
     for (uint32_t r = 0; r < group->ranks; r++) {
         if (!group->members[r].arrived) {
             return false;
@@ -226,6 +244,7 @@ bool group_full(const struct group *group)
 void group_pass(struct group *group)
 {
     ASSERT(group_full(group));
+    /* The next barrier is that of the next step, with the next batch. */
     group->step++;
     group->batch++;
     for (uint32_t r = 0; r < group->ranks; r++) {
