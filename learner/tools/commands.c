@@ -1,6 +1,9 @@
 /* What hindcast-learner can do besides learning, one function for each command. See commands.h.
  * They need no run of their own: no lock, no log file, no admin page. Results go to standard
- * output, errors to standard error. */
+ * output, errors to standard error.
+ *
+ * Exit codes: 0, the command has done its work; 1, the step fails again; 2, the command could not
+ * do its work. */
 #include "learner/tools/commands.h"
 
 #include <stdio.h>
@@ -24,6 +27,7 @@ bool commands_asked(const struct learner_options *options)
 static int take_profile(const struct experiment *experiment, const struct learner_options *options)
 {
     struct err err = {0};
+    /* Batches come from the replay servers, so gRPC is needed. */
     rpc_init();
     status s = profile_run(experiment, options, stdout, &err);
     rpc_fini();
@@ -40,6 +44,7 @@ static int rerun_step(const char *path)
     struct err err = {0};
     struct failed_step step;
     bool finite = false;
+    /* The file has everything that the step needs, so no server is asked. */
     status s = failed_step_load(&step, path, &err);
     if (s == STATUS_OK) {
         /* Only the same kernels give the same bits; with others the step may still fail. */
@@ -53,13 +58,16 @@ static int rerun_step(const char *path)
         fprintf(stderr, "hindcast-learner: rerun_step: %s\n", err.text);
         return EXIT_BROKEN;
     }
+    /* The step was taken: 1 says that it fails here, too. */
     return finite ? 0 : 1;
 }
 
 int commands_run(const struct experiment *experiment, const struct learner_options *options)
 {
     log_open("learner", LOG_WARN);
+    /* Where both commands are given, --rerun_step is the one. */
     int code = options->rerun_step[0] != '\0' ? rerun_step(options->rerun_step)
                                               : take_profile(experiment, options);
+    /* A table that was cut short by a full disk must not look complete. */
     return fflush(stdout) == 0 ? code : EXIT_BROKEN;
 }

@@ -2,7 +2,10 @@
  *
  * The step counts the time of its own phases; here they are summed, and what lies between them
  * (waiting for batches, packages) is added, so that the shares add up to the time on the clock. The
- * arithmetic that a phase needs at least (update_nominal_phases) gives its rate. */
+ * arithmetic that a phase needs at least (update_nominal_phases) gives its rate.
+ *
+ * The state is a copy in memory: checkpoints are read, nothing is written, and a learner of the
+ * same run may be at work meanwhile. */
 #include "learner/tools/profile.h"
 
 #include <inttypes.h>
@@ -28,6 +31,7 @@ struct profile {
     struct checkpoint about;
     struct replay_sampler *sampler;
     struct update *update;
+    /* (B, T); NULL: every snippet trains all tasks. */
     int32_t *tasks;
     int threads;
 
@@ -40,6 +44,7 @@ struct profile {
     uint64_t package_ns; /* what one takes, made once after the steps */
 };
 
+/* Nobody asks a profile to stop; the process is simply ended. */
 static bool never(void *arg)
 {
     (void)arg;
@@ -65,6 +70,7 @@ static status begin_new(struct profile *profile, const struct signature *signatu
     return s == STATUS_OK ? state_new(&profile->state, &profile->settings, err) : s;
 }
 
+/* Batches from where the run stands. */
 static status open_sampler(struct profile *profile, struct signature *signature, struct err *err)
 {
     struct replay_sampler_options wanted = sampler_options_make(
@@ -93,11 +99,13 @@ static status prepare(struct profile *profile, struct err *err)
     if (s == STATUS_OK && !resumed) {
         s = begin_new(profile, &signature, err);
     }
+    /* As a learner makes them: the same threads, for the whole batch. */
     if (s == STATUS_OK) {
         profile->threads = learner_options_threads(options);
         s = update_new(&profile->update, &profile->settings, (int)options->batch_snippets,
                        (int)options->snippet_transitions, profile->threads, err);
     }
+    /* Tasks are drawn only where a snippet trains fewer than all of them. */
     if (s == STATUS_OK && profile->settings.T < profile->settings.K) {
         profile->tasks = mem_array((size_t)options->batch_snippets * (size_t)profile->settings.T,
                                    sizeof(*profile->tasks));
@@ -112,11 +120,13 @@ static status prepare(struct profile *profile, struct err *err)
 static void count_step(struct profile *profile, const struct batch *batch)
 {
     uint64_t slowest = 0;
+    /* Phases, states and snippets of the step. */
     phases_add(&profile->phases, update_phases(profile->update));
     for (int b = 0; b < batch->B; b++) {
         profile->states += (double)batch->n_valid[b] * profile->settings.T;
     }
     profile->units += (double)batch->B * profile->settings.T;
+    /* How even the work of the threads was. */
     for (int i = 0; i < profile->threads; i++) {
         const uint64_t busy = update_busy_ns(profile->update, i);
         profile->busy_ns += busy;
@@ -151,6 +161,7 @@ static status take_step(struct profile *profile, struct err *err)
                                 .tasks = profile->tasks,
                                 .B = (int)from->snippets,
                                 .N = (int)profile->options->snippet_transitions};
+    /* As a learner without other ranks draws them. */
     if (profile->tasks != NULL) {
         batch_draw_tasks(profile->tasks, &profile->settings, state_step(profile->state), 0,
                          batch.B);
@@ -188,10 +199,12 @@ static void print_phase(FILE *out, const char *name, double ms, double whole_ms,
  * packages. */
 static void print(const struct profile *profile, uint64_t first_step, double seconds, FILE *out)
 {
+    /* The mean step: what it had to compute at least. */
     const struct learner_options *options = profile->options;
     const double n = (double)options->profile;
     double flop[PHASES];
     update_nominal_phases(&profile->settings, profile->states / n, profile->units / n, flop);
+    /* What was measured, in enough detail to compare two tables. */
     fprintf(out,
             "%s, %" PRId64 " snippets of %" PRId64 ", %d threads, %s kernels; %" PRId64
             " steps from step %" PRIu64 " on\n\n",
@@ -199,6 +212,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
             options->snippet_transitions, profile->threads, kernels_name(), options->profile,
             first_step);
     fprintf(out, "%-10s %10s %8s %10s\n", "phase", "ms/step", "share", "GFLOP/s");
+    /* One row for each phase that took time. */
     const double whole_ms = seconds * 1e3 / n;
     double told_ms = 0;
     for (int i = 0; i < PHASES; i++) {
@@ -208,6 +222,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
             print_phase(out, phase_name((enum phase)i), ms, whole_ms, flop[i]);
         }
     }
+    /* The rest of the time on the clock, then the sum of all rows. */
     print_phase(out, "other", whole_ms > told_ms ? whole_ms - told_ms : 0, whole_ms, 0);
     print_phase(out, "step", whole_ms, whole_ms,
                 update_nominal_flop(&profile->settings, profile->states / n, profile->units / n));
@@ -223,6 +238,7 @@ static void print(const struct profile *profile, uint64_t first_step, double sec
 /* Warm-up, the measured steps, the table. */
 static status measure(struct profile *profile, FILE *out, struct err *err)
 {
+    /* Everything that is needed, then steps that nobody counts. */
     status s = prepare(profile, err);
     const uint64_t first_step = profile->state != NULL ? state_step(profile->state) : 0;
     phases_start(&profile->phases);
@@ -234,12 +250,14 @@ static status measure(struct profile *profile, FILE *out, struct err *err)
     profile->states = profile->units = 0;
     profile->busy_ns = profile->slowest_ns = 0;
     profile->n_packages = 0;
+    /* The measured steps. */
     const uint64_t begin_ns = clock_now_ns();
     phases_start(&profile->phases);
     for (int64_t i = 0; s == STATUS_OK && i < profile->options->profile; i++) {
         s = take_step(profile, err);
     }
     const uint64_t end_ns = clock_now_ns();
+    /* A package is made in any case, as there may be none among these steps. */
     s = s == STATUS_OK ? make_package(profile, err) : s;
     if (s == STATUS_OK) {
         profile->package_ns = clock_now_ns() - end_ns;
