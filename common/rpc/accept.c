@@ -49,6 +49,7 @@ status accept_add(struct rpc_server *server, const ProtobufCServiceDescriptor *d
         return err_set(err, STATUS_INVALID, "%s: has no method %s", descriptor->name, method->name);
     }
     ASSERT(method->message != NULL);
+    /* A list for now; build_table makes a hash table of it when the server starts. */
     struct served_method *methods =
         mem_resize(server->methods, server->n_methods + 1, sizeof *server->methods);
     if (methods != NULL) {
@@ -93,6 +94,7 @@ static status build_table(struct rpc_server *server)
         }
         table[slot] = server->methods[i];
     }
+    /* The paths have moved with their entries; only the list goes. */
     mem_free(server->methods);
     server->methods = table;
     server->table_size = size;
@@ -155,13 +157,17 @@ static int check_role(const struct rpc_server *server, const struct served_metho
         *why = "out of memory";
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     }
+    /* The service says which roles a token stands for; none, where it is unknown or missing. */
     *roles = server->role_of(token, server->role_arg);
     /* Only whether it was there is needed below. */
     bool shown = token != NULL;
     mem_free(token);
+    /* A method that names no roles is open to all. */
     if (served->method->roles == 0 || (*roles & served->method->roles) != 0) {
         return 0;
     }
+    /* A caller without any role is told to show another token; one whose role is not enough learns
+     * that the token was known. */
     if (*roles == 0) {
         *why = shown ? "this token is not known here" : "a bearer token is needed";
         return GRPC_STATUS_UNAUTHENTICATED;
@@ -179,6 +185,7 @@ static void arm(struct accept_slot *slot)
     grpc_metadata_array_init(&slot->metadata);
     slot->call = NULL;
     op_give(&slot->op);
+    /* gRPC writes call, details and metadata when the next call comes. */
     grpc_call_error error =
         grpc_server_request_call(slot->server->grpc, &slot->call, &slot->details, &slot->metadata,
                                  slot->server->cq, slot->server->cq, &slot->op);
@@ -194,6 +201,7 @@ static uint64_t monotonic_ns(gpr_timespec time)
     }
     time = gpr_convert_clock_type(time, GPR_CLOCK_MONOTONIC);
     if (time.tv_sec < 0) {
+        /* A deadline that has passed may lie before the zero of our clock. */
         return 0;
     }
     uint64_t seconds = (uint64_t)time.tv_sec;
@@ -206,6 +214,7 @@ static uint64_t monotonic_ns(gpr_timespec time)
 static int check_limits(struct rpc_server *server, bool anonymous, const char **why)
 {
     *why = "too many calls at once";
+    /* Callers with a role: all calls but the two kinds that are counted apart. */
     if (!anonymous) {
         const size_t others = server->n_refused + server->n_anonymous;
         return server->n_calls - others >= server->max_calls ? GRPC_STATUS_RESOURCE_EXHAUSTED : 0;
@@ -213,6 +222,7 @@ static int check_limits(struct rpc_server *server, bool anonymous, const char **
     if (server->n_anonymous >= 2 * SERVING_ANONYMOUS_MAX) { /* those that were ended are not gone */
         return GRPC_STATUS_RESOURCE_EXHAUSTED;
     }
+    /* The oldest makes place for the new one. */
     if (server->n_anonymous >= SERVING_ANONYMOUS_MAX) {
         call_end_oldest_anonymous(server);
     }
@@ -242,6 +252,7 @@ static void on_accept(struct rpc_op *op, bool ok)
         refusal = check_role(server, served, &slot->metadata, &roles, &why);
     }
     if (refusal == 0) {
+        /* Limits are for calls that would be served. */
         refusal = check_limits(server, roles == 0, &why);
     }
     call_begin(server, served, slot->call, &slot->metadata, monotonic_ns(slot->details.deadline),
@@ -282,6 +293,7 @@ bool accept_idle(const struct rpc_server *server)
 
 void accept_fini(struct rpc_server *server)
 {
+    /* Before the start there is only the list; free slots of the table have the path NULL. */
     size_t n = server->table_size ? server->table_size : server->n_methods;
     for (size_t i = 0; i < n; i++) {
         mem_free(server->methods[i].path);

@@ -30,7 +30,8 @@ const char *address_unix_path(const char *address)
     return strncmp(path, "//", 2) == 0 ? path + 2 : path; /* unix:///absolute */
 }
 
-/* Splits "host:port", "[host]:port", either behind "dns:", "ipv4:" or "ipv6:". */
+/* Splits "host:port" or "[host]:port", also behind "dns:", "ipv4:" or "ipv6:". *port points into
+ * the address. False: there is no port, or the host is too long. */
 static bool split(const char *address, char *host, const char **port)
 {
     static const char *const PREFIXES[] = {"dns:///", "dns:", "ipv4:", "ipv6:"};
@@ -66,6 +67,7 @@ static bool split(const char *address, char *host, const char **port)
 
 bool rpc_address_is_local(const char *address)
 {
+    /* Unix sockets never leave the machine. */
     if (address_unix_path(address) != NULL || strncmp(address, "unix-abstract:", 14) == 0) {
         return true;
     }
@@ -74,6 +76,7 @@ bool rpc_address_is_local(const char *address)
     if (!split(address, host, &port)) {
         return false;
     }
+    /* Only what can be nothing but loopback, since a name could be resolved to any address. */
     unsigned b, c, d;
     char more;
     return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
@@ -95,6 +98,7 @@ static status listener_at(const char *path, bool *listening, struct err *err)
     int failed = connect(fd, (struct sockaddr *)&name, sizeof name);
     int error = failed ? errno : 0;
     close(fd);
+    /* Refused, or gone meanwhile: nobody listens. Any other error leaves the question open. */
     if (error != 0 && error != ECONNREFUSED && error != ENOENT && error != EAGAIN) {
         return err_errno(err, error, "%s", path);
     }
@@ -104,7 +108,9 @@ static status listener_at(const char *path, bool *listening, struct err *err)
 
 #define SOCKET_PATH_MAX (sizeof((struct sockaddr_un *)NULL)->sun_path - 1)
 
-/* The last part of the path through a descriptor of its folder. */
+/* A path that is too long for a socket's address, or holds a comma (which separates addresses for
+ * gRPC), is reached through a descriptor of its folder, as /proc/self/fd/N/NAME. The target keeps
+ * the descriptor open. */
 static status shorten_path(struct address_target *target, const char *path, struct err *err)
 {
     char folder[PATH_MAX];
@@ -128,6 +134,7 @@ static status shorten_path(struct address_target *target, const char *path, stru
     if (target->folder_fd < 0) {
         return err_errno(err, errno, "unix:%s: open its folder", path);
     }
+    /* Short, however long the folder's own path is. */
     snprintf(target->path, sizeof target->path, "/proc/self/fd/%d/%s", target->folder_fd, name);
     return STATUS_OK;
 }
@@ -138,6 +145,7 @@ static status open_unix(struct address_target *target, const char *path, struct 
     if (path[0] == '\0') {
         return err_set(err, STATUS_INVALID, "unix:%s: expected a path", path);
     }
+    /* The usual case: the path as it is. */
     if (strlen(path) <= SOCKET_PATH_MAX && strchr(path, ',') == NULL) {
         snprintf(target->path, sizeof target->path, "%s", path);
         return STATUS_OK;
@@ -153,6 +161,7 @@ static status check_tcp(const char *address, struct err *err)
     if (!split(address, host, &port)) {
         return err_set(err, STATUS_INVALID, "%s: expected host:port or unix:path", address);
     }
+    /* Digits only: names of services are not looked up. */
     const size_t digits = strspn(port, "0123456789");
     if (port[digits] != '\0' || digits > 5 || atoi(port) > 65535) {
         return err_set(err, STATUS_INVALID, "%s: port: expected 0..65535", address);
@@ -162,6 +171,7 @@ static status check_tcp(const char *address, struct err *err)
 
 status rpc_address_check(const char *address, struct err *err)
 {
+    /* All that the text alone can tell; nothing is opened or resolved. */
     static const char expected[] = "expected HOST:PORT, [IPV6]:PORT or unix:PATH";
     const char *path = address_unix_path(address);
     if (path != NULL) {
@@ -173,17 +183,21 @@ status rpc_address_check(const char *address, struct err *err)
     }
     char host[HOST_SIZE];
     const char *port;
+    /* A URL where an address belongs. */
     if (strstr(address, "://") != NULL && strncmp(address, "dns:", 4) != 0) {
         return err_set(err, STATUS_INVALID, "%.200s: an address has no scheme: %s", address,
                        expected);
     }
+    /* An empty host, which means every interface, is good for listening only. */
     if (!split(address, host, &port) || host[0] == '\0' || strpbrk(host, "/ \t") != NULL) {
         return err_set(err, STATUS_INVALID, "%.200s: %s", address, expected);
     }
+    /* Without brackets nobody can tell which colon begins the port. */
     if (strchr(host, ':') != NULL && address[strcspn(address, "[")] != '[') {
         return err_set(err, STATUS_INVALID, "%.200s: write an IPv6 address in brackets: [::1]:PORT",
                        address);
     }
+    /* Port 0 is good for listening only. */
     char *end;
     const unsigned long number = strtoul(port, &end, 10);
     if (port[0] < '0' || port[0] > '9' || *end != '\0' || number < 1 || number > 65535) {
@@ -196,6 +210,7 @@ status rpc_address_unreachable(const char *address, struct err *err)
 {
     char host[HOST_SIZE];
     const char *port;
+    /* A name that cannot be resolved is a frequent reason, and has a text of its own. */
     if (address_unix_path(address) == NULL && split(address, host, &port)) {
         const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
         struct addrinfo *found = NULL;
@@ -219,6 +234,7 @@ static bool stays_in_uri(char c)
 /* "unix:" and the path, escaped. */
 static void write_unix_uri(char uri[ADDRESS_URI_SIZE], const char *path)
 {
+    /* Percent and two digits for all that a URI's path may not hold as it is. */
     size_t used = (size_t)snprintf(uri, ADDRESS_URI_SIZE, "unix:");
     for (; *path != '\0'; path++) { /* at most three characters for each of its bytes */
         used += (size_t)snprintf(uri + used, ADDRESS_URI_SIZE - used,
@@ -229,6 +245,7 @@ static void write_unix_uri(char uri[ADDRESS_URI_SIZE], const char *path)
 
 status address_open(struct address_target *target, const char *address, struct err *err)
 {
+    /* Made aside: after a failure *target is as it was. */
     struct address_target made = {.folder_fd = -1};
     /* Unix sockets are escaped, all other addresses only checked. */
     const char *path = address_unix_path(address);
@@ -254,6 +271,7 @@ status address_open(struct address_target *target, const char *address, struct e
 
 void address_close(struct address_target *target)
 {
+    /* 0 is a target that was never opened. */
     if (target->folder_fd > 0) {
         close(target->folder_fd);
         target->folder_fd = -1;
@@ -263,6 +281,7 @@ void address_close(struct address_target *target)
 status address_prepare(const struct address_target *target, const char *address, struct err *err)
 {
     const char *path = target->path;
+    /* Only a socket file can stand in the way of a socket. */
     if (path[0] == '\0') {
         return STATUS_OK;
     }
@@ -283,6 +302,7 @@ status address_prepare(const struct address_target *target, const char *address,
     if (listening) {
         return err_set(err, STATUS_EXISTS, "%s: another process listens there", address);
     }
+    /* What a process left behind that ended without removing it. */
     if (unlink(path) != 0 && errno != ENOENT) {
         return err_errno(err, errno, "%s: remove stale socket", address);
     }
@@ -309,6 +329,7 @@ status address_explain(const char *address, struct err *err)
     char host[HOST_SIZE];
     const char *port;
     const char *path = address_unix_path(address);
+    /* All else that can be wrong with a socket file was found by address_prepare. */
     if (path != NULL) {
         return err_set(err, STATUS_IO, "%s: cannot make the socket (is its folder there?)",
                        address);
@@ -323,6 +344,7 @@ status address_explain(const char *address, struct err *err)
     if (failed != 0) {
         return err_set(err, STATUS_INVALID, "%s: %s", address, gai_strerror(failed));
     }
+    /* One address of the name after the other; the first that fails is the reason. */
     int error = 0;
     for (struct addrinfo *info = list; info != NULL && error == 0; info = info->ai_next) {
         error = try_bind(info);
@@ -335,5 +357,6 @@ status address_explain(const char *address, struct err *err)
     if (error != 0) {
         return err_errno(err, error, "%s", address);
     }
+    /* The address can be bound, so something else was wrong. */
     return err_set(err, STATUS_IO, "%s: cannot listen there (is the certificate usable?)", address);
 }

@@ -15,6 +15,7 @@
 
 #define TEXT_MAX 1000 /* of a status text, so that it fits into a header */
 
+/* A value of the metadata as text, kept until the call is done. */
 struct metadata_text {
     struct metadata_text *next;
     const grpc_metadata *entry;
@@ -46,6 +47,7 @@ void rpc_call_retain(struct rpc_call *call)
 
 void rpc_call_release(struct rpc_call *call)
 {
+    /* Acquire and release, so that whoever frees the call sees all that others did with it. */
     if (atomic_fetch_sub_explicit(&call->references, 1, memory_order_acq_rel) == 1) {
         mem_free(call);
     }
@@ -76,6 +78,7 @@ static void end_if_done(struct rpc_call *call)
     }
     /* Every operation has come back, so nothing of it can be left. */
     ASSERT(call->ended && call->incoming == NULL && call->outgoing == NULL && call->n_queued == 0);
+    /* The service's last look at the call, whose state is still there. */
     if (call->served != NULL && call->served->method->done != NULL) {
         call->served->method->done(call);
     }
@@ -123,6 +126,8 @@ static void on_closed(struct rpc_op *op, bool ok)
     (void)ok;
     struct rpc_call *call = RPC_CONTAINER(op, struct rpc_call, closed_op);
     call->n_ops--;
+    /* What waits to be sent has no reader any more. A read that is under way brings its buffer back
+     * in on_read. */
     call->ended = true;
     drop_queue(call);
     if (!call->reading) {
@@ -146,6 +151,7 @@ static void defer(struct rpc_call *call)
     call->is_deferred = true;
     call->next_deferred = NULL;
     struct rpc_server *server = call->server;
+    /* Appended: calls get their turns in the order in which they asked. */
     if (server->deferred == NULL) {
         server->deferred = call;
     } else {
@@ -160,6 +166,7 @@ static void write_next(struct rpc_call *call)
     /* The status leaves with the last message, or alone when there is none. */
     bool message = call->n_queued > 0;
     bool last = call->finishing && !call->status_sent && call->n_queued <= 1;
+    /* One write at a time. on_written comes here again for the rest. */
     if (call->writing || call->ended || !(message || last)) {
         return;
     }
@@ -170,6 +177,7 @@ static void write_next(struct rpc_call *call)
         ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
         call->initial_sent = true;
     }
+    /* The oldest message leaves the ring; `outgoing` keeps it until gRPC is done with it. */
     if (message) {
         call->outgoing = call->queue[call->queue_begin];
         call->queue[call->queue_begin] = NULL;
@@ -179,6 +187,7 @@ static void write_next(struct rpc_call *call)
         ops[n++].data.send_message.send_message = call->outgoing;
     }
     grpc_slice details = grpc_empty_slice();
+    /* After the status nothing can be written. */
     if (last) {
         if (call->text != NULL) {
             details = grpc_slice_from_copied_string(call->text);
@@ -190,6 +199,7 @@ static void write_next(struct rpc_call *call)
     }
     call->writing = true;
     start(call, ops, n, &call->write_op);
+    /* gRPC has taken its own reference. */
     grpc_slice_unref(details);
 }
 
@@ -201,6 +211,7 @@ static void on_written(struct rpc_op *op, bool ok)
     call->writing = false;
     bool message = call->outgoing != NULL;
     drop_buffer(&call->outgoing);
+    /* There is room for the next message now. A call that is ending is not asked for one. */
     if (message && ok && !call->ended && !call->finishing && call->served->method->sent != NULL) {
         call->served->method->sent(call);
     }
@@ -208,6 +219,7 @@ static void on_written(struct rpc_op *op, bool ok)
     end_if_done(call);
 }
 
+/* Releases a payload that will not be sent. */
 static void drop_payload(const struct rpc_payload *payload)
 {
     if (payload != NULL && payload->release != NULL) {
@@ -215,7 +227,8 @@ static void drop_payload(const struct rpc_payload *payload)
     }
 }
 
-/* Queues it without starting to send. */
+/* Queues a response without starting to send it. The payload is taken in any case: with a response
+ * that is refused it is released at once. */
 static status enqueue(struct rpc_call *call, const ProtobufCMessage *response,
                       const struct rpc_payload *payload)
 {
@@ -294,6 +307,7 @@ void rpc_call_abort(struct rpc_call *call, status code, const char *text)
     if (call->grpc == NULL || call->ended) {
         return;
     }
+    /* What is queued is dropped; the peer gets the cancellation and nothing else. */
     drop_queue(call);
     call->finishing = true;
     call->status_sent = true; /* by the cancellation */
@@ -304,6 +318,7 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
 {
     check_thread(call);
     status s = enqueue(call, response, NULL);
+    /* A client that does not read its responses gets an error in the place of this one. */
     if (s == STATUS_QUEUE_FULL) {
         rpc_call_finish(call, s, "too many responses wait to be sent");
     } else if (s == STATUS_OK) {
@@ -316,6 +331,8 @@ void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *response)
 /* Asks for the next request, unless one is under way, waiting, or not wanted any more. */
 static void read_next(struct rpc_call *call)
 {
+    /* One read at a time. Whatever stands against it now, read_next is called again when that has
+     * passed. */
     if (call->reading || call->held || call->handling || call->half_closed || call->finishing ||
         call->ended || call->incoming != NULL || (call->got_request && single_request(call))) {
         return;
@@ -325,6 +342,7 @@ static void read_next(struct rpc_call *call)
     start(call, &op, 1, &call->read_op);
 }
 
+/* The client has sent its last request. The method is told, unless the call is finishing. */
 static void half_close(struct rpc_call *call)
 {
     call->half_closed = true;
@@ -337,15 +355,18 @@ static void half_close(struct rpc_call *call)
 static void handle_request(struct rpc_call *call)
 {
     const struct rpc_method *method = call->served->method;
+    /* Out of `incoming` first, so that the same request is not handled a second time. */
     grpc_byte_buffer *buffer = call->incoming;
     call->incoming = NULL;
     call->got_request = true;
+    /* As received, which may be compressed. */
     size_t size = grpc_byte_buffer_length(buffer);
     /* The limit is for messages that came compressed; gRPC has measured the others. */
     struct message_type type = {call->served->descriptor->input, method->payload_field,
                                 call->server->max_message_bytes};
     struct err err;
     status s = message_read(&call->request, buffer, &type, &err);
+    /* A bad request ends its call, and not the connection with its other calls. */
     if (s != STATUS_OK) {
         rpc_call_finish(call, s, err.text);
         return;
@@ -373,11 +394,13 @@ static void on_read(struct rpc_op *op, bool ok)
     if (call->ended || call->finishing) {
         drop_buffer(&call->incoming);
     } else if (call->incoming != NULL) {
+        /* While held the request stays in `incoming`; a resume hands it over. */
         if (!call->held) {
             handle_request(call);
         }
         /* No message and no failure: the client has half-closed. */
     } else if (ok && !grpc_call_failed_before_recv_message(call->grpc)) {
+        /* A method with one request cannot do without it. */
         if (single_request(call)) {
             finish_code(call, GRPC_STATUS_INVALID_ARGUMENT, "the request is missing");
         } else {
@@ -396,6 +419,7 @@ void rpc_call_hold(struct rpc_call *call)
 void rpc_call_resume(struct rpc_call *call)
 {
     check_thread(call);
+    /* A request that waits is handled in its turn, and not within the handler that resumes. */
     if (call->held && call->grpc != NULL) {
         call->held = false;
         defer(call);
@@ -404,6 +428,7 @@ void rpc_call_resume(struct rpc_call *call)
 
 void call_run_deferred(struct rpc_server *server)
 {
+    /* Until the list is empty, because what runs here may add to it. */
     while (server->deferred != NULL) {
         /* Taken off first: what runs below may defer the call again. */
         struct rpc_call *call = server->deferred;
@@ -469,6 +494,7 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     }
     call->deadline_ns = deadline_ns;
     call->roles = roles;
+    /* Counted apart from the calls that are served with a role; end_if_done takes it out again. */
     call->refused = refusal != 0;
     call->anonymous = refusal == 0 && roles == 0;
     server->n_refused += call->refused;
@@ -477,10 +503,12 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
     grpc_op op = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER,
                   .data.recv_close_on_server.cancelled = &call->cancelled};
     start(call, &op, 1, &call->closed_op);
+    /* No method sees a refused call; its status is all there is to do. */
     if (refusal != 0) {
         finish_code(call, refusal, refusal_text);
         return;
     }
+    /* Before the first request, so that the method can set up its state. */
     if (served->method->start != NULL) {
         served->method->start(call);
     }
@@ -520,6 +548,7 @@ void rpc_call_set_state(struct rpc_call *call, void *state)
 
 const char *rpc_call_peer(struct rpc_call *call)
 {
+    /* Asked of gRPC when it is first wanted. */
     if (call->peer == NULL && call->grpc != NULL) {
         call->peer = grpc_call_get_peer(call->grpc);
     }
@@ -540,6 +569,7 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *key)
                 return text->text;
             }
         }
+        /* A copy with a final 0; metadata has none. */
         size_t size = GRPC_SLICE_LENGTH(entry->value);
         struct metadata_text *text = mem_new(sizeof *text + size + 1);
         if (text == NULL) {

@@ -27,11 +27,14 @@
  * machine never connects. */
 #define CONNECT_TIMEOUT_MS 3000
 
+/* While calls are open, a connection that is silent for the first time is probed, and given up when
+ * no answer comes within the second. */
 #define KEEPALIVE_TIME_MS    10000
 #define KEEPALIVE_TIMEOUT_MS 10000
 
 /* ---- Opening and closing ---- */
 
+/* gRPC's numbers are int: a larger value counts as the largest. */
 static grpc_arg int_arg(char *key, size_t value)
 {
     return (grpc_arg){.type = GRPC_ARG_INTEGER,
@@ -53,12 +56,14 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
         int_arg(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, RESOLVE_MIN_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
+        /* Any number of pings: on a quiet stream there is nothing else to send. */
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         /* Probing for the window costs a stream a quarter of its rate on a fast link. */
         int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0),
         int_arg(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, RPC_CLIENT_WINDOW_BYTES),
         int_arg(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0), /* decompress.c does it */
         int_arg(GRPC_ARG_ENABLE_RETRIES, 0), /* callers know what may be retried; gRPC would copy */
+        /* No proxy and no settings out of DNS: the connection goes where the address says. */
         int_arg(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         int_arg(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
         int_arg(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1), /* a connection for each channel */
@@ -86,6 +91,7 @@ static status set_token(struct rpc_channel *channel, const char *token, struct e
     explicit_bzero(value, size);
     mem_free(value);
     channel->has_token = true;
+    /* Checked here, because no call can start with a header that is not legal. */
     return grpc_header_nonbin_value_is_legal(channel->token.value)
                ? STATUS_OK
                : err_set(err, STATUS_INVALID,
@@ -121,6 +127,7 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
         s = tls_channel(&credentials, &options->tls, address, err);
     }
     if (s == STATUS_OK) {
+        /* The channel keeps its own reference of the credentials. */
         channel->grpc =
             connect_lazily(channel->target.uri, credentials, channel->max_message_bytes);
         grpc_channel_credentials_release(credentials);
@@ -139,6 +146,7 @@ static void destroy_queue(grpc_completion_queue *queue)
     grpc_completion_queue_shutdown(queue);
     grpc_event event =
         grpc_completion_queue_pluck(queue, NULL, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    /* Of an empty queue the shutdown is the only event. */
     ASSERT(event.type == GRPC_QUEUE_SHUTDOWN);
     grpc_completion_queue_destroy(queue);
 }
@@ -153,6 +161,7 @@ void rpc_channel_close(struct rpc_channel *channel)
     if (channel->grpc != NULL) {
         grpc_channel_destroy(channel->grpc);
     }
+    /* The spare queues are empty, so they end at once. */
     for (size_t i = 0; i < channel->n_spare; i++) {
         destroy_queue(channel->spare[i]);
     }
@@ -187,6 +196,7 @@ grpc_completion_queue *channel_take_queue(struct rpc_channel *channel)
 
 void channel_return_queue(struct rpc_channel *channel, grpc_completion_queue *queue)
 {
+    /* A few are kept; what is too many is destroyed without the lock. */
     pthread_mutex_lock(&channel->lock);
     if (channel->n_spare < CHANNEL_SPARE_QUEUES) {
         channel->spare[channel->n_spare++] = queue;
@@ -201,6 +211,7 @@ void channel_return_queue(struct rpc_channel *channel, grpc_completion_queue *qu
 bool channel_pluck(grpc_completion_queue *queue, void *tag, uint64_t deadline_ns, bool *ok)
 {
     grpc_event event = grpc_completion_queue_pluck(queue, tag, op_time(deadline_ns), NULL);
+    /* The deadline has passed, and the tag is still under way. */
     if (event.type != GRPC_OP_COMPLETE) {
         return false;
     }
@@ -213,6 +224,7 @@ status rpc_channel_wait(struct rpc_channel *channel, uint64_t timeout_ms)
 {
     uint64_t deadline = op_deadline_ns(timeout_ms);
     grpc_completion_queue *queue = channel_take_queue(channel);
+    /* gRPC connects only for a call, or when it is asked to, as below. */
     grpc_connectivity_state state;
     /* Each change of the state ends one wait. The check asks the channel to connect. */
     while ((state = grpc_channel_check_connectivity_state(channel->grpc, 1)) !=
@@ -233,6 +245,7 @@ status channel_call(struct rpc_channel *channel, const ProtobufCServiceDescripto
                     const char *method, uint64_t timeout_ms, grpc_completion_queue *queue,
                     grpc_call **call, const ProtobufCMethodDescriptor **descriptor, struct err *err)
 {
+    /* The .proto knows the methods: a wrong name does not get as far as the server. */
     *descriptor = protobuf_c_service_descriptor_get_method_by_name(service, method);
     if (*descriptor == NULL) {
         return err_set(err, STATUS_INVALID, "%s: has no method %s", service->name, method);
@@ -242,6 +255,7 @@ status channel_call(struct rpc_channel *channel, const ProtobufCServiceDescripto
     grpc_slice path = grpc_slice_malloc(size + 1);
     snprintf((char *)GRPC_SLICE_START_PTR(path), size + 1, "/%s/%s", service->name, method);
     GRPC_SLICE_SET_LENGTH(path, size);
+    /* No timeout: no deadline. */
     *call = grpc_channel_create_call(channel->grpc, NULL, 0, queue, path, NULL,
                                      op_time(timeout_ms ? op_deadline_ns(timeout_ms) : UINT64_MAX),
                                      NULL);
@@ -269,6 +283,7 @@ status channel_result(const struct rpc_channel *channel, const char *method, grp
 {
     status s = rpc_status((int)code);
     if (s != STATUS_OK) {
+        /* The server's text is not terminated. */
         int size = (int)(GRPC_SLICE_LENGTH(details) < 900 ? GRPC_SLICE_LENGTH(details) : 900);
         err_set(err, s, "%s: %s: %.*s", channel->address, method, size,
                 size > 0 ? (const char *)GRPC_SLICE_START_PTR(details) : "");
@@ -285,6 +300,7 @@ status channel_read(const struct rpc_channel *channel, const ProtobufCMethodDesc
                     uint32_t payload_field, grpc_byte_buffer *buffer, struct rpc_message *message,
                     struct err *err)
 {
+    /* On the heap: the response outlives the call that brought it. */
     struct message *m = mem_new(sizeof *m);
     if (m == NULL) {
         grpc_byte_buffer_destroy(buffer);
@@ -302,6 +318,7 @@ status channel_read(const struct rpc_channel *channel, const ProtobufCMethodDesc
     return STATUS_OK;
 }
 
+/* Also for a message that was never filled in, which is all zeros. */
 void rpc_message_free(struct rpc_message *message)
 {
     if (message->memory != NULL) {
@@ -325,6 +342,8 @@ struct unary_result {
 static void run_unary(struct rpc_channel *channel, grpc_call *call, grpc_completion_queue *queue,
                       grpc_byte_buffer *request, bool wait_for_ready, struct unary_result *result)
 {
+    /* The whole call in one batch: headers, request and half-close out, headers, response and
+     * status in. */
     grpc_op ops[6] = {0};
     ops[0] = channel_initial_op(channel, wait_for_ready);
     ops[1].op = GRPC_OP_SEND_MESSAGE;
@@ -338,6 +357,7 @@ static void run_unary(struct rpc_channel *channel, grpc_call *call, grpc_complet
     ops[5].data.recv_status_on_client.trailing_metadata = &result->trailing;
     ops[5].data.recv_status_on_client.status = &result->code;
     ops[5].data.recv_status_on_client.status_details = &result->details;
+    /* The result's address is the tag. */
     op_give(result);
     grpc_call_error error = grpc_call_start_batch(call, ops, 6, result, NULL);
     ASSERT(error == GRPC_CALL_OK);
@@ -360,6 +380,7 @@ static status unary_response(struct rpc_channel *channel,
         return err_set(err, STATUS_INVALID, "%s: %s: ended well without a response",
                        channel->address, descriptor->name);
     }
+    /* From here on the buffer is channel_read's. */
     grpc_byte_buffer *buffer = result->response;
     result->response = NULL;
     return channel_read(channel, descriptor, options->payload_field, buffer, response, err);
@@ -372,6 +393,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
 {
     static const struct rpc_call_options DEFAULTS;
     options = options != NULL ? options : &DEFAULTS;
+    /* 0 in the options means the default. */
     uint64_t timeout_ms = options->timeout_ms ? options->timeout_ms : UNARY_TIMEOUT_MS;
     /* gRPC takes its own reference of the request; ours is dropped at the end. */
     grpc_byte_buffer *buffer = message_write(request, payload);
@@ -387,6 +409,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
         grpc_metadata_array_init(&result.trailing);
         run_unary(channel, call, queue, buffer, options->wait_for_ready, &result);
         s = unary_response(channel, descriptor, options, &result, response, err);
+        /* A response that came with an error, which nobody wants. */
         if (result.response != NULL) {
             grpc_byte_buffer_destroy(result.response);
         }
@@ -396,6 +419,7 @@ status rpc_unary(struct rpc_channel *channel, const ProtobufCServiceDescriptor *
         grpc_call_unref(call);
     }
     grpc_byte_buffer_destroy(buffer);
+    /* The only tag has come back, so the queue is empty again. */
     channel_return_queue(channel, queue);
     return s;
 }

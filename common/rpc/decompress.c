@@ -15,6 +15,7 @@
 static status inflate_input(z_stream *stream, grpc_slice_buffer *out, size_t max_bytes, bool *end,
                             struct err *err)
 {
+    /* Until the input is used up or the stream ends; bytes behind its end are ignored. */
     while (stream->avail_in > 0 && !*end) {
         /* The output goes straight into slices; nothing is copied. */
         grpc_slice slice = grpc_slice_malloc(SLICE_BYTES);
@@ -63,6 +64,7 @@ static status inflate_all(z_stream *stream, grpc_byte_buffer *in, grpc_slice_buf
 
 status decompress(grpc_byte_buffer **buffer, size_t max_bytes, struct err *err)
 {
+    /* gRPC notes in the buffer how the message came. */
     grpc_compression_algorithm algorithm = (*buffer)->data.raw.compression;
     if (algorithm == GRPC_COMPRESS_NONE) {
         return STATUS_OK;
@@ -77,6 +79,7 @@ status decompress(grpc_byte_buffer **buffer, size_t max_bytes, struct err *err)
     grpc_slice_buffer_init(&out);
     status s = inflate_all(&stream, *buffer, &out, max_bytes, err);
     inflateEnd(&stream);
+    /* The caller's buffer is replaced only when all of it could be unpacked. */
     if (s == STATUS_OK) {
         grpc_byte_buffer_destroy(*buffer);
         *buffer = grpc_raw_byte_buffer_create(out.slices, out.count);

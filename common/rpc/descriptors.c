@@ -43,6 +43,7 @@ static int real_accept(int fd, struct sockaddr *address, socklen_t *size, int fl
 static bool turn_away(int fd)
 {
     pthread_mutex_lock(&lock);
+    /* Closing the spare one frees the number that the connection needs. */
     if (spare >= 0) {
         close(spare);
     }
@@ -50,6 +51,8 @@ static bool turn_away(int fd)
     if (peer >= 0) {
         close(peer);
     }
+    /* For the next time. Another thread may take the number first; then descriptors_init tries
+     * again. */
     spare = open_spare();
     pthread_mutex_unlock(&lock);
     return peer >= 0;

@@ -20,6 +20,7 @@ struct health_watch {
     health_state said; /* last */
 };
 
+/* A server that drains does not serve, whatever its owner has said. */
 static health_state state_now(const struct rpc_server *server)
 {
     return atomic_load(&server->serving) && !server->draining ? HEALTH(SERVING)
@@ -44,6 +45,8 @@ static bool is_served(const struct rpc_server *server, const char *service)
 static void on_check(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const health_request *request = (const health_request *)message;
+    /* An unknown service ends this call with an error; a watcher is told SERVICE_UNKNOWN instead,
+     * since the protocol lets it wait. */
     if (!is_served(call->server, request->service)) {
         rpc_call_finish(call, STATUS_NOT_FOUND, "no such service here");
         return;
@@ -81,11 +84,13 @@ static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
     watch->call = call;
     watch->known = is_served(server, ((const health_request *)message)->service);
     watch->said = HEALTH(UNKNOWN); /* nothing yet */
+    /* In front of the list of watchers. */
     watch->next = server->watches;
     if (watch->next != NULL) {
         watch->next->previous = watch;
     }
     server->watches = watch;
+    /* on_watch_done finds it there. */
     rpc_call_set_state(call, watch);
     tell(watch, watch->known ? state_now(server) : HEALTH(SERVICE_UNKNOWN));
     /* A watch that begins during the drain would otherwise hold it up. */
@@ -98,6 +103,7 @@ static void on_watch(struct rpc_call *call, const ProtobufCMessage *message)
 static void on_watch_done(struct rpc_call *call)
 {
     struct health_watch *watch = rpc_call_state(call);
+    /* No request had come, or there was no memory for the watch. */
     if (watch == NULL) {
         return;
     }
@@ -112,6 +118,7 @@ static void on_watch_done(struct rpc_call *call)
     mem_free(watch);
 }
 
+/* No roles: anybody may ask, also without a token. */
 static const struct rpc_method METHODS[] = {
     {.name = "Check", .kind = RPC_UNARY, .message = on_check},
     {.name = "Watch", .kind = RPC_SERVER_STREAM, .message = on_watch, .done = on_watch_done},
@@ -126,6 +133,7 @@ status health_add(struct rpc_server *server, struct err *err)
 void health_changed(struct rpc_server *server)
 {
     for (struct health_watch *watch = server->watches; watch != NULL; watch = watch->next) {
+        /* Of a service that is unknown there is nothing new. */
         if (watch->known) {
             tell(watch, state_now(server));
         }
@@ -135,6 +143,7 @@ void health_changed(struct rpc_server *server)
 void health_drain(struct rpc_server *server)
 {
     health_changed(server);
+    /* The status follows the last state, because a call sends in order. */
     for (struct health_watch *watch = server->watches; watch != NULL; watch = watch->next) {
         rpc_call_finish(watch->call, STATUS_UNAVAILABLE, "the server is closing");
     }

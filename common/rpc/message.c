@@ -2,7 +2,9 @@
  *
  * A message's memory is a list of blocks that only grows and is freed whole: protobuf-c's many
  * small allocations cost nothing, and a budget bounds what a hostile message can make it allocate.
- */
+ *
+ * A payload that was received stays in its buffer, and the pieces that describe it point there,
+ * until message_clear. One that is sent belongs to gRPC until its release function is called. */
 #include "common/rpc/message.h"
 
 #include <grpc/grpc.h>
@@ -23,6 +25,7 @@
 #define VARINT_MAX_BYTES 10
 #define FIELD_MAX        ((1u << 29) - 1)
 
+/* A block of a message's memory. The newest comes first in the list and is the largest. */
 struct message_block {
     struct message_block *next;
     size_t size;
@@ -35,6 +38,7 @@ struct message_block {
 /* Aligned, zeroed memory of the message; NULL beyond its budget or without memory. */
 static void *message_take(struct message *m, size_t size)
 {
+    /* The budget counts before memory is asked for. */
     if (size > m->budget_bytes - m->used_bytes) {
         return NULL;
     }
@@ -56,10 +60,12 @@ static void *message_take(struct message *m, size_t size)
     }
     void *bytes = block->bytes + block->used;
     block->used += size;
+    /* Rounding up must not lead beyond the budget, or the subtraction above would wrap. */
     m->used_bytes = m->used_bytes + size < m->budget_bytes ? m->used_bytes + size : m->budget_bytes;
     return bytes;
 }
 
+/* What protobuf-c allocates with. It takes NULL for a failure, so 0 bytes become one. */
 static void *allocate(void *arg, size_t size)
 {
     return message_take(arg, size == 0 ? 1 : size);
@@ -102,6 +108,7 @@ void message_fini(struct message *m)
 
 /* ---- Walking over foreign bytes that lie in pieces ---- */
 
+/* A place in a message whose bytes lie in several pieces. */
 struct cursor {
     const struct rpc_piece *piece; /* where the next byte is */
     size_t in_piece;
@@ -115,6 +122,7 @@ static bool cursor_byte(struct cursor *c, uint8_t *byte)
     if (c->at == c->size) {
         return false;
     }
+    /* The ends of pieces, and empty ones, are stepped over. */
     while (c->in_piece == c->piece->size) {
         c->piece++;
         c->in_piece = 0;
@@ -170,6 +178,7 @@ static bool cursor_skip(struct cursor *c, uint64_t size)
 static bool cursor_skip_value(struct cursor *c, unsigned wire_type)
 {
     uint64_t value;
+    /* 0: a varint; 1: eight bytes; 2: a length and as many bytes; 5: four bytes. */
     switch (wire_type) {
     case 0:
         return cursor_varint(c, &value);
@@ -197,6 +206,7 @@ static status find_payload(const struct rpc_pieces *pieces, uint32_t field, stru
     struct cursor c = {.piece = pieces->pieces, .size = pieces->size};
     *found = (struct extent){pieces->size, pieces->size, pieces->size};
     bool seen = false;
+    /* Field by field over the whole message: the payload may be anywhere in it. */
     while (c.at < c.size) {
         size_t start = c.at;
         uint64_t tag, length;
@@ -252,6 +262,7 @@ static status list_pieces(struct message *m, struct rpc_pieces *all)
     *all = (struct rpc_pieces){.pieces = pieces};
     while (all->n < n && grpc_byte_buffer_reader_peek(&m->reader, &slice)) {
         size_t size = GRPC_SLICE_LENGTH(*slice);
+        /* Empty slices get no piece. */
         if (size > 0) {
             pieces[all->n++] = (struct rpc_piece){GRPC_SLICE_START_PTR(*slice), size};
             all->size += size;
@@ -264,11 +275,13 @@ static status list_pieces(struct message *m, struct rpc_pieces *all)
 static status cut_pieces(struct message *m, const struct rpc_pieces *all, size_t begin, size_t end,
                          struct rpc_pieces *cut)
 {
+    /* A part has no more pieces than the whole. */
     struct rpc_piece *pieces = message_take(m, (all->n + 1) * sizeof *pieces);
     if (pieces == NULL) {
         return STATUS_NO_MEMORY;
     }
     *cut = (struct rpc_pieces){.pieces = pieces, .size = end - begin};
+    /* Where piece i begins in the whole message. */
     size_t at = 0;
     for (size_t i = 0; i < all->n && at < end; i++) {
         size_t size = all->pieces[i].size;
@@ -296,6 +309,7 @@ static const uint8_t *rest_of(struct message *m, const struct rpc_pieces *all,
     if (after == 0 && payload.tag <= all->pieces[0].size) {
         return all->pieces[0].bytes;
     }
+    /* Otherwise a copy without the payload, since protobuf-c wants one stretch. */
     uint8_t *rest = message_take(m, payload.tag + after);
     if (rest == NULL || !rpc_pieces_copy(all, rest, 0, payload.tag) ||
         !rpc_pieces_copy(all, rest + payload.tag, payload.end, after)) {
@@ -314,6 +328,7 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
     if (s != STATUS_OK) {
         return err_set(err, s, "message: %s", status_text(s));
     }
+    /* Without a payload field the payload is empty and lies at the end. */
     struct extent payload = {all.size, all.size, all.size};
     if (payload_field != 0) {
         s = find_payload(&all, payload_field, &payload, err);
@@ -325,11 +340,13 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
             return err_set(err, s, "message: %s", status_text(s));
         }
     }
+    /* All other fields in one stretch, which is checked and then unpacked. */
     const uint8_t *rest = rest_of(m, &all, payload);
     if (rest == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "message: out of memory");
     }
     size_t rest_size = payload.tag + (all.size - payload.end);
+    /* What is no text must not get any further. */
     s = message_check_texts(descriptor, rest, rest_size, err);
     if (s != STATUS_OK) {
         return s;
@@ -338,6 +355,8 @@ static status read_fields(struct message *m, const ProtobufCMessageDescriptor *d
     m->budget_bytes = m->used_bytes + MESSAGE_MEMORY_BYTES + MESSAGE_MEMORY_PER_BYTE * rest_size;
     ProtobufCAllocator allocator = {.alloc = allocate, .free = allocate_free, .allocator_data = m};
     m->body = protobuf_c_message_unpack(descriptor, &allocator, rest_size, rest);
+    /* Either the bytes are wrong, or they ask for more than the budget: both are the sender's
+     * fault. */
     if (m->body == NULL) {
         return err_set(err, STATUS_INVALID, "message: %zu bytes are not a %s", rest_size,
                        descriptor->name);
@@ -349,8 +368,10 @@ status message_read(struct message *m, grpc_byte_buffer *buffer, const struct me
                     struct err *err)
 {
     ASSERT(m->buffer == NULL);
+    /* gRPC hands compressed messages over as they came (see decompress.c). The buffer is taken,
+     * whatever happens to it. */
     status s = decompress(&buffer, type->max_bytes, err);
-    /* gRPC hands compressed messages over as they came (see decompress.c). */
+    /* From here on the bytes are read through the reader, piece by piece. */
     if (s == STATUS_OK && !grpc_byte_buffer_reader_init(&m->reader, buffer)) {
         s = err_set(err, STATUS_INVALID, "message: unreadable");
     }
@@ -369,10 +390,11 @@ status message_read(struct message *m, grpc_byte_buffer *buffer, const struct me
 
 /* ---- Writing ---- */
 
-/* Returns its size. */
+/* Writes a number with seven bits a byte, and returns its size. */
 static size_t put_varint(uint8_t *to, uint64_t value)
 {
     size_t n = 0;
+    /* The upper bit of a byte says that another one follows. */
     while (value >= 0x80) {
         to[n++] = (uint8_t)(value | 0x80);
         value >>= 7;
@@ -415,6 +437,7 @@ static grpc_slice slice_of(void *bytes, const struct rpc_payload *payload)
 /* The payload's bytes as a slice that releases them when gRPC is done. */
 static grpc_slice payload_slice(const struct rpc_payload *payload)
 {
+    /* Nobody wants to know when the bytes are free again: they are copied. */
     if (payload->release == NULL) {
         return grpc_slice_from_copied_buffer(payload->bytes, payload->size);
     }
@@ -431,6 +454,7 @@ grpc_byte_buffer *message_write(const ProtobufCMessage *body, const struct rpc_p
     /* An empty payload is an absent field. */
     bool has_payload = payload != NULL && payload->size > 0;
     grpc_slice slices[2];
+    /* With room for the payload's tag and length behind the body. */
     slices[0] = grpc_slice_malloc(size + (has_payload ? TAG_MAX_BYTES + VARINT_MAX_BYTES : 0));
     uint8_t *to = GRPC_SLICE_START_PTR(slices[0]);
     size_t used = protobuf_c_message_pack(body, to);
@@ -444,9 +468,11 @@ grpc_byte_buffer *message_write(const ProtobufCMessage *body, const struct rpc_p
         GRPC_SLICE_SET_LENGTH(slices[0], used);
         slices[1] = payload_slice(payload);
     } else if (payload != NULL && payload->release != NULL) {
+        /* Empty: not sent, and released at once. */
         payload->release(payload->arg);
     }
     grpc_byte_buffer *buffer = grpc_raw_byte_buffer_create(slices, has_payload ? 2 : 1);
+    /* The buffer holds references of its own. */
     grpc_slice_unref(slices[0]);
     if (has_payload) {
         grpc_slice_unref(slices[1]);

@@ -9,6 +9,7 @@
 
 #define DEPTH_MAX 32 /* of submessages */
 
+/* The bytes that are still to be read. */
 struct reader {
     const uint8_t *at, *end;
 };
@@ -63,6 +64,8 @@ static status check_string(const ProtobufCFieldDescriptor *field, const uint8_t 
 static status check(const ProtobufCMessageDescriptor *descriptor, struct reader r, unsigned depth,
                     struct err *err)
 {
+    /* The recursion is bounded: else a small message of nothing but nested headers could use up the
+     * stack. */
     if (depth == DEPTH_MAX) {
         return err_set(err, STATUS_INVALID, "message: submessages are nested too deeply");
     }
@@ -71,6 +74,7 @@ static status check(const ProtobufCMessageDescriptor *descriptor, struct reader 
         if (!read_varint(&r, &tag)) {
             return STATUS_OK; /* malformed: unpacking refuses it */
         }
+        /* Numbers hold no text. */
         if ((tag & 7) != 2) {
             if (!skip_number(&r, tag & 7)) {
                 return STATUS_OK;
@@ -83,6 +87,7 @@ static status check(const ProtobufCMessageDescriptor *descriptor, struct reader 
         /* The bytes of a string, a submessage or a bytes field, or packed numbers. */
         const uint8_t *begin = r.at;
         r.at += size;
+        /* A field that the descriptor does not know is never read, so it is not looked at. */
         const ProtobufCFieldDescriptor *field =
             tag >> 3 <= UINT32_MAX
                 ? protobuf_c_message_descriptor_get_field(descriptor, (unsigned)(tag >> 3))

@@ -1,4 +1,7 @@
-/* What server and client share: status codes, gRPC's start and end, received payloads. */
+/* What server and client share: status codes, gRPC's start and end, received payloads.
+ *
+ * gRPC counts its starts: every server and every channel calls rpc_init and rpc_fini, and the last
+ * rpc_fini ends gRPC. The settings in rpc_init are made each time, and are the same each time. */
 #define LOG_MODULE "rpc"
 #include "common/rpc/rpc.h"
 
@@ -69,6 +72,7 @@ status rpc_status(int grpc_code)
     return STATUS_INTERNAL;
 }
 
+/* Is what gRPC says on this thread for debugging only? See op_log_quiet. */
 static _Thread_local bool log_is_quiet;
 
 void op_log_quiet(bool quiet)
@@ -80,6 +84,7 @@ void op_log_quiet(bool quiet)
 static void on_grpc_log(gpr_log_func_args *args)
 {
     const char *slash = strrchr(args->file, '/');
+    /* An error of gRPC concerns one connection, so it is no more than a warning. */
     enum log_level level =
         args->severity == GPR_LOG_SEVERITY_ERROR && !log_is_quiet ? LOG_WARN : LOG_DEBUG;
     log_write(level, "grpc", "%s (%s:%d)", args->message, slash ? slash + 1 : args->file,
@@ -99,6 +104,7 @@ void rpc_init(void)
      * stream. */
     mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP_BYTES);
     mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
+    /* Before grpc_init, so that its first lines come here, too. */
     gpr_set_log_function(on_grpc_log);
     descriptors_init();
     grpc_init();

@@ -26,6 +26,7 @@
 #define KEEPALIVE_TIMEOUT_MS 10000
 #define PING_INTERVAL_MIN_MS 5000
 
+/* gRPC's numbers are int: a larger value counts as the largest. */
 static grpc_arg int_arg(char *key, size_t value)
 {
     return (grpc_arg){.type = GRPC_ARG_INTEGER,
@@ -49,15 +50,19 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
                                                                 : RPC_SERVER_MEMORY_BYTES);
     grpc_arg args[] = {
         quota_arg(GRPC_ARG_RESOURCE_QUOTA, quota),
+        /* A connection without calls is closed after a while, because it holds a descriptor. */
         int_arg(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                 options->idle_ms ? options->idle_ms : RPC_SERVER_IDLE_MS),
         int_arg(GRPC_ARG_ALLOW_REUSEPORT, 0), /* else two servers could share a port unnoticed */
         int_arg(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, server->max_message_bytes),
         int_arg(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, server->max_message_bytes),
+        /* More streams than calls are served, so that a call beyond the limit is refused with a
+         * reason, and does not wait in the client without one. */
         int_arg(GRPC_ARG_MAX_CONCURRENT_STREAMS, 2 * server->max_calls),
         int_arg(GRPC_ARG_KEEPALIVE_TIME_MS, KEEPALIVE_TIME_MS),
         int_arg(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, KEEPALIVE_TIMEOUT_MS),
         int_arg(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
+        /* A client that pings more often is cut off. */
         int_arg(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, PING_INTERVAL_MIN_MS),
         int_arg(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         int_arg(GRPC_ARG_HTTP2_BDP_PROBE, 0), /* see channel.c */
@@ -68,6 +73,7 @@ static status make_grpc_server(struct rpc_server *server, const struct rpc_serve
     grpc_channel_args all = {.num_args = sizeof args / sizeof args[0], .args = args};
     server->grpc = grpc_server_create(&all, NULL);
     grpc_resource_quota_unref(quota); /* the server has its own */
+    /* One queue for everything: the call thread waits in it. */
     server->cq = grpc_completion_queue_create_for_next(NULL);
     grpc_server_register_completion_queue(server->grpc, server->cq, NULL);
     /* A call that leads nowhere; empty batches on it wake the queue (serving.c). */
@@ -91,6 +97,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
             "or say allow_insecure",
             address);
     }
+    /* What stands in the way is found here, before gRPC would remove it. */
     struct address_target *target = &server->targets[i];
     status s = address_open(target, address, err);
     if (s == STATUS_OK) {
@@ -99,6 +106,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
     if (s != STATUS_OK) {
         return s;
     }
+    /* The files of TLS are read here, so that an unusable one is told at once. */
     grpc_server_credentials *credentials;
     s = tls_server(&credentials, &options->tls, address, err);
     if (s != STATUS_OK) {
@@ -112,6 +120,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
     if (port == 0) {
         return address_explain(address, err);
     }
+    /* With port 0 the system has chosen one. A Unix socket has none. */
     server->ports[i] = address_unix_path(address) != NULL ? 0 : port;
     return STATUS_OK;
 }
@@ -119,6 +128,7 @@ static status listen_on(struct rpc_server *server, const char *address, size_t i
 status rpc_server_open(struct rpc_server **opened, const struct rpc_server_options *options,
                        struct err *err)
 {
+    /* All memory first: what follows is taken down by rpc_server_close. */
     struct rpc_server *server = mem_new(sizeof *server);
     int *ports = mem_array(options->n_addresses + 1, sizeof *ports);
     struct address_target *targets = mem_array(options->n_addresses + 1, sizeof *targets);
@@ -148,6 +158,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     for (size_t i = 0; i < options->n_addresses && s == STATUS_OK; i++) {
         s = listen_on(server, options->addresses[i], i, options, err);
     }
+    /* Every server answers for its health. */
     if (s == STATUS_OK) {
         s = health_add(server, err);
     }
@@ -172,6 +183,7 @@ status rpc_server_add(struct rpc_server *server, const ProtobufCServiceDescripto
     }
     server->services = services;
     services[server->n_services++] = descriptor->name;
+    /* After a failure the service is served in part, so the server must only be closed. */
     for (size_t i = 0; i < n_methods; i++) {
         status s = accept_add(server, descriptor, &methods[i], service, err);
         if (s != STATUS_OK) {
@@ -208,12 +220,14 @@ static int start_thread(struct rpc_server *server)
 status rpc_server_start(struct rpc_server *server, struct err *err)
 {
     ASSERT(!server->has_thread);
+    /* From here on gRPC takes calls, which wait for the thread. */
     status s = accept_start(server, err);
     if (s != STATUS_OK) {
         return s;
     }
     server->has_thread = true;
     int error = start_thread(server);
+    /* Without the thread rpc_server_close drains on its own. */
     if (error != 0) {
         server->has_thread = false;
         return err_errno(err, error, "rpc server: start the call thread");
@@ -230,6 +244,7 @@ int rpc_server_port(const struct rpc_server *server, size_t address_i)
 
 void rpc_server_set_serving(struct rpc_server *server, bool serving)
 {
+    /* The call thread tells the watchers, and only when something has changed. */
     if (atomic_exchange(&server->serving, serving) != serving) {
         serving_wake(server);
     }
@@ -237,6 +252,7 @@ void rpc_server_set_serving(struct rpc_server *server, bool serving)
 
 void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts *counts)
 {
+    /* Figure by figure: together they are not of one moment. */
     const struct server_counters *c = &server->counters;
     *counts = (struct rpc_server_counts){
         .calls_started = atomic_load_explicit(&c->calls_started, memory_order_relaxed),
@@ -260,6 +276,7 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
     server->grace_ns = op_deadline_ns(grace_ms);
     atomic_store(&server->close_asked, true);
     pthread_mutex_unlock(&server->lock);
+    /* The call thread drains and ends. Where there is none, this thread does its work. */
     if (server->has_thread) {
         ASSERT(!pthread_equal(pthread_self(), server->thread));
         serving_wake(server);
@@ -268,6 +285,7 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms)
         serving_wake(server);
         serving_run(server); /* gRPC wants its drain also where nothing was served */
     }
+    /* The drain leaves neither a call nor a posted function. */
     ASSERT(server->n_calls == 0 && server->posts == NULL);
     grpc_server_destroy(server->grpc);
     grpc_completion_queue_destroy(server->cq);

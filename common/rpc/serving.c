@@ -108,6 +108,7 @@ static void run_posts(struct rpc_server *server, bool close)
         server->woken = false;
     }
     pthread_mutex_unlock(&server->lock);
+    /* Measured one by one, so that the lag is that of the longest function and not of all. */
     uint64_t begin = clock_now_ns();
     for (struct server_post *post = posts, *next; post != NULL; post = next) {
         next = post->next;
@@ -163,6 +164,7 @@ static void run_timers(struct rpc_server *server)
 
 /* ---- The end ---- */
 
+/* gRPC has ended the server: no connection is left. */
 static void on_shut_down(struct rpc_op *op, bool ok)
 {
     (void)ok;
@@ -183,6 +185,7 @@ static void begin_drain(struct rpc_server *server)
  * when no call is left, or the grace has passed, they are cut. */
 static void drain(struct rpc_server *server, uint64_t now)
 {
+    /* Since when has there been no call? */
     if (server->n_calls > 0) {
         server->idle_since_ns = 0;
     } else if (server->idle_since_ns == 0) {
@@ -212,10 +215,12 @@ void *serving_run(void *arg)
     server->call_thread = pthread_self();
     uint64_t now = clock_now_ns();
     server->lag_window_ns = now;
+    /* The first period of a timer begins now. */
     for (size_t i = 0; i < server->n_timers; i++) {
         server->timers[i].due_ns = now + server->timers[i].period_ns;
     }
     server->wake_op.complete = on_wake;
+    /* A round: one event, then the timers that are due, then the end if it was asked for. */
     for (;;) {
         /* After the end only the queue's own last event is awaited. */
         uint64_t due = server->ended ? UINT64_MAX : next_due_ns(server, now);
@@ -237,6 +242,7 @@ void *serving_run(void *arg)
         if (now >= due) {
             run_timers(server);
         }
+        /* The drain begins here, and never in the middle of a handler. */
         if (!server->draining && atomic_load_explicit(&server->close_asked, memory_order_acquire)) {
             begin_drain(server);
             call_run_deferred(server);

@@ -90,6 +90,7 @@ status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
     grpc_metadata_array_init(&stream->initial);
     grpc_metadata_array_init(&stream->trailing);
     stream->details = grpc_empty_slice();
+    /* Until rpc_stream_finish the channel must stay open. */
     atomic_fetch_add(&channel->n_streams, 1);
     start_opening(stream, options->wait_for_ready);
     *opened = stream;
@@ -98,6 +99,7 @@ status rpc_stream_open(struct rpc_stream **opened, struct rpc_channel *channel,
 
 void rpc_stream_cancel(struct rpc_stream *stream)
 {
+    /* First the flag, so that no send begins behind the cancellation. */
     atomic_store(&stream->cancelled, true);
     grpc_call_cancel(stream->call, NULL);
 }
@@ -131,6 +133,7 @@ static status wait_sending(struct rpc_stream *stream, uint64_t deadline_ns)
         grpc_byte_buffer_destroy(stream->outgoing);
         stream->outgoing = NULL;
     }
+    /* A send fails only when the stream is over; its status will say why. */
     stream->send_failed = !ok;
     return ok ? STATUS_OK : STATUS_CLOSED;
 }
@@ -210,6 +213,7 @@ status rpc_stream_half_close(struct rpc_stream *stream)
 /* The next message; the first time also the headers, which must have been asked for. */
 static void start_receiving(struct rpc_stream *stream)
 {
+    /* gRPC gives the headers once, before or with the first message. */
     grpc_op ops[2] = {{.op = GRPC_OP_RECV_MESSAGE}, {.op = GRPC_OP_RECV_INITIAL_METADATA}};
     ops[0].data.recv_message.recv_message = &stream->incoming;
     ops[1].data.recv_initial_metadata.recv_initial_metadata = &stream->initial;
@@ -221,6 +225,7 @@ static void start_receiving(struct rpc_stream *stream)
 /* The next message as it came; NULL with CLOSED after the last. */
 static status receive(struct rpc_stream *stream, uint64_t deadline_ns, grpc_byte_buffer **buffer)
 {
+    /* Behind the last message nothing comes. */
     if (stream->drained) {
         return STATUS_CLOSED;
     }
@@ -249,6 +254,7 @@ status rpc_stream_recv(struct rpc_stream *stream, struct rpc_message *message, u
     }
     s = channel_read(stream->channel, stream->method, stream->payload_field, buffer, message,
                      &stream->broken_err);
+    /* The rest of the stream is of no use; rpc_stream_finish gives the reason. */
     if (s != STATUS_OK) {
         stream->broken = s;
         rpc_stream_cancel(stream);
@@ -267,6 +273,7 @@ static bool drain(struct rpc_stream *stream, uint64_t deadline_ns)
     while ((s = receive(stream, deadline_ns, &buffer)) == STATUS_OK) {
         grpc_byte_buffer_destroy(buffer);
     }
+    /* The status follows the last message, if it comes in time. */
     bool ok;
     return s == STATUS_CLOSED && channel_pluck(stream->queue, &stream->ended_tag, deadline_ns, &ok);
 }
@@ -277,14 +284,16 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
         return STATUS_OK;
     }
     uint64_t deadline = op_deadline_ns(timeout_ms);
-    /* CLOSED: the stream has ended, and its status says why. */
-    /* Both directions are ended, within one deadline. */
+    /* Both directions are ended, within one deadline. CLOSED is no failure here: the stream has
+     * ended, and its status says why. */
     bool in_time = half_close(stream, deadline) != STATUS_TIMEOUT && drain(stream, deadline);
     bool ok;
+    /* Too late: after the cancellation all that is under way comes back at once. */
     if (!in_time) {
         rpc_stream_cancel(stream);
         (void)drain(stream, UINT64_MAX);
     }
+    /* The last tag. Nothing is under way any more, and the queue can serve another call. */
     (void)channel_pluck(stream->queue, &stream->opened_tag, UINT64_MAX, &ok);
     struct rpc_channel *channel = stream->channel;
     status s = channel_result(channel, stream->method->name, stream->code, stream->details, err);
@@ -296,6 +305,7 @@ status rpc_stream_finish(struct rpc_stream *stream, uint64_t timeout_ms, struct 
         s = err_set(err, STATUS_TIMEOUT, "%s: %s: did not end within %llu ms", channel->address,
                     stream->method->name, (unsigned long long)timeout_ms);
     }
+    /* gRPC wrote into these until now. */
     grpc_slice_unref(stream->details);
     grpc_metadata_array_destroy(&stream->initial);
     grpc_metadata_array_destroy(&stream->trailing);

@@ -1,7 +1,10 @@
 /* TLS credentials from PEM files.
  *
  * gRPC reports an unusable file only as a connection that never comes up, so the files are read and
- * looked at here first: is there a certificate in it, who may read the key, when does it expire. */
+ * looked at here first: is there a certificate in it, who may read the key, when does it expire.
+ *
+ * gRPC copies the texts that it is given. Ours are freed at once, the key after it has been
+ * wiped. */
 #include "common/rpc/tls.h"
 
 #include <openssl/bio.h>
@@ -17,10 +20,12 @@
 
 #define PEM_MAX_BYTES (1u << 20)
 
+/* The texts of the files; NULL where none is given. */
 struct pems {
     char *ca, *cert, *key;
 };
 
+/* NULL and the empty text both mean that there is no file. */
 static bool given(const char *path)
 {
     return path != NULL && path[0] != '\0';
@@ -79,6 +84,7 @@ static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err
     if (s == STATUS_OK) {
         s = read_pem(&pems->cert, tls->cert, "CERTIFICATE", err);
     }
+    /* Who may read the key is checked before it is read. */
     if (s == STATUS_OK && given(tls->key)) {
         s = file_check_private(tls->key, err);
         s = s == STATUS_OK ? s : err_context(err, s, "TLS");
@@ -86,6 +92,7 @@ static status pems_read(struct pems *pems, const struct rpc_tls *tls, struct err
     if (s == STATUS_OK) {
         s = read_pem(&pems->key, tls->key, "PRIVATE KEY", err);
     }
+    /* Nothing is left of the files that were read before. */
     if (s != STATUS_OK) {
         pems_free(pems);
     }
@@ -106,6 +113,7 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Without a file there is nothing to read, which is the error below. */
     BIO *bio = pem == NULL ? NULL : BIO_new_mem_buf(pem, (int)strlen(pem));
     int64_t earliest = INT64_MAX;
     X509 *certificate;
@@ -118,6 +126,7 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
     ERR_clear_error(); /* the end of the file is one */
     BIO_free(bio);
     mem_free(pem);
+    /* A date that cannot be read is 0, and so the earliest. */
     if (earliest == INT64_MAX || earliest == 0) {
         return err_set(err, STATUS_INVALID, "TLS: %s holds no certificate that can be read", cert);
     }
@@ -128,6 +137,7 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
 status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *tls,
                   const char *address, struct err *err)
 {
+    /* A Unix socket has the permissions of its file, and no bytes on a network. */
     if (!tls_wanted(tls) || address_unix_path(address) != NULL) {
         *credentials = grpc_insecure_server_credentials_create();
         return STATUS_OK;
@@ -157,6 +167,7 @@ status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *t
 status tls_channel(grpc_channel_credentials **credentials, const struct rpc_tls *tls,
                    const char *address, struct err *err)
 {
+    /* As for servers: a Unix socket needs no TLS. */
     if (!tls_wanted(tls) || address_unix_path(address) != NULL) {
         *credentials = grpc_insecure_credentials_create();
         return STATUS_OK;
@@ -167,6 +178,7 @@ status tls_channel(grpc_channel_credentials **credentials, const struct rpc_tls 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Without a CA of ours gRPC trusts the system's. */
     grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
     *credentials =
         grpc_ssl_credentials_create_ex(pems.ca, pems.cert != NULL ? &pair : NULL, NULL, NULL);

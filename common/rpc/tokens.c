@@ -14,17 +14,19 @@
 #define TOKEN_MIN 16u
 #define TOKEN_MAX 256u
 
+/* One line of the file. */
 struct entry {
     char token[TOKEN_MAX + 1]; /* padded with 0 */
     unsigned roles;
 };
 
+/* All lines of the file. Nothing changes after tokens_read, so any thread may compare. */
 struct tokens {
     size_t n;
     struct entry *entries;
 };
 
-/* The file being read, and the roles that it may name. */
+/* The file being read: where its entries go, and the roles that it may name. */
 struct reading {
     struct tokens *tokens;
     const struct tokens_role *roles;
@@ -48,6 +50,7 @@ static status refuse_role(const struct reading *reading, const char *name, struc
     char expected[256] = "";
     size_t used = 0;
     for (size_t i = 0; i < reading->n_roles && used < sizeof expected; i++) {
+        /* Commas between the names, "or" before the last. */
         const char *before = i == 0 ? "" : i + 1 == reading->n_roles ? " or " : ", ";
         used += (size_t)snprintf(expected + used, sizeof expected - used, "%s%s", before,
                                  reading->roles[i].name);
@@ -55,11 +58,13 @@ static status refuse_role(const struct reading *reading, const char *name, struc
     return err_set(err, STATUS_INVALID, "role %s: expected %s", name, expected);
 }
 
-/* Reads one line that is not empty. strtok cuts it to pieces. */
+/* Reads one line that is not empty, which strtok cuts to pieces, into a new entry. After a failure
+ * the entry may be there in part; the caller throws all of them away. */
 static status read_line(const struct reading *reading, char *line, struct err *err)
 {
     struct tokens *tokens = reading->tokens;
     char *rest = NULL;
+    /* Two words and no more: the token, and its roles. */
     const char *token = strtok_r(line, " \t\r", &rest);
     char *roles = strtok_r(NULL, " \t\r", &rest);
     if (roles == NULL || strtok_r(NULL, " \t\r", &rest) != NULL) {
@@ -72,11 +77,13 @@ static status read_line(const struct reading *reading, char *line, struct err *e
         return err_set(err, STATUS_INVALID, "token of %zu characters, expected %u..%u", length,
                        TOKEN_MIN, TOKEN_MAX);
     }
+    /* What a header can carry, without spaces. */
     for (size_t i = 0; i < length; i++) {
         if (token[i] < '!' || token[i] > '~') {
             return err_set(err, STATUS_INVALID, "token: byte %zu is not visible ASCII", i);
         }
     }
+    /* One place more; files have few lines. */
     struct entry *entries = mem_resize(tokens->entries, tokens->n + 1, sizeof *entries);
     if (entries == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "out of memory");
@@ -85,6 +92,7 @@ static status read_line(const struct reading *reading, char *line, struct err *e
     struct entry *entry = &entries[tokens->n++];
     memset(entry, 0, sizeof *entry);
     memcpy(entry->token, token, length);
+    /* Every name must be a role of this program. */
     for (char *name = strtok_r(roles, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
         const unsigned role = role_named(reading, name);
         if (role == 0) {
@@ -100,6 +108,7 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
                    size_t n_roles, struct err *err)
 {
     ASSERT(n_roles > 0);
+    /* Tokens that others can read are no secret; tokens that others can write are theirs. */
     status s = file_check_private(path, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "tokens_file");
@@ -116,6 +125,7 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
     const struct reading reading = {tokens, roles, n_roles};
     unsigned line_i = 0;
     for (char *line = bytes; s == STATUS_OK && line;) {
+        /* Each line is ended in place; the bytes are ours. */
         char *end = strchr(line, '\n');
         if (end) {
             *end = '\0';
@@ -129,6 +139,7 @@ status tokens_read(struct tokens **out, const char *path, const struct tokens_ro
         line = end ? end + 1 : NULL;
     }
     mem_free(bytes);
+    /* A file without a token would refuse everybody: surely a mistake. */
     if (s == STATUS_OK && tokens->n == 0) {
         s = err_set(err, STATUS_INVALID, "no token");
     }
@@ -152,6 +163,7 @@ unsigned tokens_role_of(const char *token, void *arg)
 {
     const struct tokens *tokens = arg;
     char shown[TOKEN_MAX + 1] = "";
+    /* No token, or one that is longer than any in the file. */
     if (token == NULL || strlen(token) > TOKEN_MAX) {
         return 0;
     }
