@@ -33,6 +33,7 @@ struct shown_counter {
 struct endpoint {
     struct rpc_server *server;
     struct tokens *tokens; /* NULL: every caller may do everything */
+    /* How long calls may still last when the endpoint is closed. */
     uint64_t grace_ms;
     int64_t expires_s; /* the certificate, since 1970; 0: no TLS */
     size_t n_addresses;
@@ -45,6 +46,7 @@ struct endpoint {
 
 /* ---- Metrics ---- */
 
+/* Raises the metric by what the counter has grown since it was last shown. */
 static void show_counter(struct shown_counter *counter, uint64_t value)
 {
     ASSERT(value >= counter->shown);
@@ -65,6 +67,7 @@ static void show_counts(void *arg)
     show_counter(&endpoint->bytes_out, counts.bytes_out);
 }
 
+/* Registers the metrics, or finds those of an earlier endpoint with the same prefix. */
 static void make_metrics(struct endpoint *endpoint, const char *prefix)
 {
     /* PREFIX is chosen by the role and ends in an underscore. */
@@ -89,6 +92,7 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
 
 /* ---- Opening ---- */
 
+/* The rpc library takes NULL for what is not given. */
 static const char *set_or_null(const char *text)
 {
     return text[0] != '\0' ? text : NULL;
@@ -118,6 +122,8 @@ static status make_socket_folder(const char *address, struct err *err)
     return file_make_folders(folder, err);
 }
 
+/* Copies, because the settings live only until endpoint_open returns. After a failure
+ * endpoint_close frees what there is. */
 static status copy_addresses(struct endpoint *endpoint, const struct endpoint_settings *settings,
                              struct err *err)
 {
@@ -162,6 +168,8 @@ static status check_certificate(struct endpoint *endpoint, const char *cert, str
     return STATUS_OK;
 }
 
+/* Reads the tokens and binds the addresses; calls are not accepted yet. The tokens are the
+ * endpoint's, also after a failure. */
 static status open_server(struct endpoint *endpoint, const struct endpoint_settings *settings,
                           struct err *err)
 {
@@ -199,9 +207,11 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
     /* Where a step fails, endpoint_close takes down what is there. */
     endpoint->grace_ms = (uint64_t)settings->options->grace_ms;
     status s = copy_addresses(endpoint, settings, err);
+    /* The folders before the sockets in them. */
     for (size_t i = 0; i < settings->n_addresses && s == STATUS_OK; i++) {
         s = make_socket_folder(settings->addresses[i], err);
     }
+    /* A certificate that cannot be used is told before anything is bound. */
     if (s == STATUS_OK) {
         s = check_certificate(endpoint, settings->experiment->tls_cert, err);
     }
@@ -212,6 +222,7 @@ status endpoint_open(struct endpoint **opened, const struct endpoint_settings *s
         endpoint_close(endpoint);
         return s;
     }
+    /* Which files the sockets are, so that endpoint_check_sockets notices a change. */
     for (size_t i = 0; i < endpoint->n_addresses; i++) {
         if (!stat_socket(endpoint->addresses[i], &endpoint->sockets[i])) {
             memset(&endpoint->sockets[i], 0, sizeof endpoint->sockets[i]);
@@ -237,7 +248,9 @@ status endpoint_start(struct endpoint *endpoint, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The health becomes SERVING when calls are accepted, and not before. */
     rpc_server_set_serving(endpoint->server, true);
+    /* With port 0 in the configuration, this is where the real one is told. */
     for (size_t i = 0; i < endpoint->n_addresses; i++) {
         log_info("serving address=%s port=%d", endpoint->addresses[i],
                  rpc_server_port(endpoint->server, i));
@@ -247,9 +260,11 @@ status endpoint_start(struct endpoint *endpoint, struct err *err)
 
 status endpoint_check_sockets(const struct endpoint *endpoint, struct err *err)
 {
+    /* A socket without its file is listened on as before, but nobody finds it. */
     for (size_t i = 0; i < endpoint->n_addresses; i++) {
         const struct stat *bound = &endpoint->sockets[i];
         struct stat now;
+        /* The same device and inode mean the file that was bound. */
         if (bound->st_ino != 0 && (!stat_socket(endpoint->addresses[i], &now) ||
                                    now.st_dev != bound->st_dev || now.st_ino != bound->st_ino)) {
             return err_set(err, STATUS_NOT_FOUND,
@@ -263,6 +278,7 @@ status endpoint_check_sockets(const struct endpoint *endpoint, struct err *err)
 
 void endpoint_stop_serving(struct endpoint *endpoint)
 {
+    /* Calls go on; only the health changes. */
     rpc_server_set_serving(endpoint->server, false);
 }
 
@@ -279,6 +295,7 @@ void endpoint_close(struct endpoint *endpoint)
         }
         rpc_server_close(endpoint->server, endpoint->grace_ms);
     }
+    /* The server is gone, so no call asks for a role any more. */
     tokens_free(endpoint->tokens);
     for (size_t i = 0; i < endpoint->n_addresses; i++) {
         mem_free(endpoint->addresses[i]);
