@@ -2,7 +2,10 @@
  *
  * The order of writes is what makes a crash harmless (see write_episode). The replay server keeps a
  * cursor for this writer, the sequence of the last episode inserted; comparing it with the logs at
- * start tells what is missing there. */
+ * start tells what is missing there.
+ *
+ * The logs are complete whatever happens to the replay server: where inserting has to end, writing
+ * goes on. Everything here runs on the writer's thread but the start and the join. */
 #include "collector/episode_writer.h"
 
 #include <inttypes.h>
@@ -19,13 +22,17 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
-#define RECENT          10 /* episodes in the mean return of the status line */
-#define FLUSH_MS        5000
-#define FINISH_MS       10000
+#define RECENT 10 /* episodes in the mean return of the status line */
+/* How long one look at the last acknowledgements takes, while the thread waits for them. */
+#define FLUSH_MS 5000
+/* How long the learner may take to answer the request to end the run. */
+#define FINISH_MS 10000
+/* The pause before an insert is tried again. */
 #define INSERT_RETRY_MS 500
-#define NEXT_MS         500
-#define CONNECT_MS      5000  /* a server may be away so long before a call returns and says so */
-#define WAIT_LOG_MS     60000 /* a wait that goes on is logged this often */
+/* The longest wait for an episode, after which a wait for parameters is reported. */
+#define NEXT_MS     500
+#define CONNECT_MS  5000  /* a server may be away so long before a call returns and says so */
+#define WAIT_LOG_MS 60000 /* a wait that goes on is logged this often */
 
 /* The replay writer accepts no more episodes while this many bytes are not acknowledged: an episode
  * or two. With more in flight the server's samples_per_insert would delay the inserts, and acting
@@ -46,7 +53,8 @@ struct episode_writer {
     struct metric *written_total, *inserted_total, *version, *episode_return[SIGNATURE_TASKS_MAX];
 };
 
-/* The cursor on the replay server is a sequence, 8 bytes little-endian. */
+/* The cursor on the replay server is a sequence, 8 bytes little-endian. An empty one, of a writer
+ * that the server does not know, is 0: nothing has been inserted. */
 static uint64_t sequence_of_cursor(const unsigned char *cursor, size_t size)
 {
     uint64_t sequence = 0;
@@ -98,6 +106,7 @@ static bool insert_should_stop(void *arg)
 static status insert_episode(struct episode_writer *writer, const struct episode *episode,
                              struct err *err)
 {
+    /* The cursor travels with the episode, so that the server never has one without the other. */
     unsigned char cursor[8];
     cursor_of_sequence(cursor, episode->identity.episode);
     for (;;) {
@@ -106,6 +115,7 @@ static status insert_episode(struct episode_writer *writer, const struct episode
             metric_add(writer->inserted_total, 1);
             end_wait(writer);
         }
+        /* Only these three go away by themselves. */
         if (s != STATUS_UNAVAILABLE && s != STATUS_TIMEOUT && s != STATUS_FULL) {
             return s;
         }
@@ -117,6 +127,7 @@ static status insert_episode(struct episode_writer *writer, const struct episode
     }
 }
 
+/* insert_episode in the form that log_store_each calls. */
 static status insert_visited(void *arg, const struct episode *episode, struct err *err)
 {
     return insert_episode(arg, episode, err);
@@ -139,6 +150,7 @@ static void close_replay(struct episode_writer *writer)
 /* Inserts the episodes after `there`, the last that the server has, up to the logs' last. */
 static status insert_missing(struct episode_writer *writer, uint64_t there, struct err *err)
 {
+    /* Where the logs are behind there is nothing to insert, and the warning says so. */
     uint64_t here = log_store_last(writer->parts.store);
     if (there > here) {
         log_warn("the replay server has episodes that the logs lack; were logs removed? "
@@ -158,6 +170,7 @@ static status insert_missing(struct episode_writer *writer, uint64_t there, stru
  * away as long as the process and the run go on. */
 static status open_replay(struct episode_writer *writer, struct err *err)
 {
+    /* The name is the same after a restart, so the server finds the cursor of this writer. */
     const struct collector_options *options = writer->parts.options;
     /* Fresh data, not restored logs: the server weighs them differently. */
     struct replay_writer_options writing = {.table = options->table,
@@ -167,6 +180,7 @@ static status open_replay(struct episode_writer *writer, struct err *err)
                                             .connect_timeout_ms = CONNECT_MS,
                                             .stopping = insert_should_stop,
                                             .stopping_arg = writer};
+    /* What the server knows of this writer comes back from the open. */
     unsigned char cursor[REPLAY_CURSOR_MAX];
     size_t cursor_size = 0;
     bool sealed = false;
@@ -174,6 +188,8 @@ static status open_replay(struct episode_writer *writer, struct err *err)
     while (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
         s = replay_writer_open(&writer->replay, writer->parts.experiment, writer->parts.signature,
                                &writing, cursor, &cursor_size, &sealed, err);
+        /* The end of the run ends the wait; a writer that is open by then is closed later like any
+         * other. */
         if (insert_should_stop(writer)) {
             return s == STATUS_OK ? s : STATUS_CLOSED;
         }
@@ -215,6 +231,7 @@ static void report(struct episode_writer *writer, uint64_t sequence, const char 
     uint64_t last = (uint64_t)writer->parts.options->episodes;
     double mean = 0, seconds = (double)(clock_now_ns() - writer->started_ns) / 1e9;
     char total[32] = "";
+    /* The mean of the last few, since single returns vary widely. */
     for (uint64_t i = 0; i < n; i++) {
         mean += writer->recent[i] / (double)n;
     }
@@ -232,6 +249,7 @@ static void count(struct episode_writer *writer, const struct finished_episode *
 {
     const struct signature *signature = writer->parts.signature;
     char acting[48] = "random";
+    /* `recent` is a ring, which the count of written episodes indexes. */
     writer->recent[writer->written % RECENT] = mean_return(finished->episode, signature);
     writer->written++;
     metric_add(writer->written_total, 1);
@@ -239,6 +257,7 @@ static void count(struct episode_writer *writer, const struct finished_episode *
     for (uint32_t k = 0; k < signature->K; k++) {
         metric_set(writer->episode_return[k], episode_return(finished->episode, signature, k));
     }
+    /* The version that the episode began with. */
     if (!finished->random) {
         snprintf(acting, sizeof acting, "policy v%" PRIu64, finished->version);
     }
@@ -252,6 +271,7 @@ static status write_episode(struct episode_writer *writer, struct finished_episo
                             struct err *err)
 {
     const struct episode_writer_parts *parts = &writer->parts;
+    /* Time since the first start, so that the column continues over restarts. */
     double wall_s = (double)(clock_wall_ns() - log_store_started_ns(parts->store)) / 1e9;
     status s = returns_file_append(writer->returns, finished, wall_s, err);
     if (s != STATUS_OK) {
@@ -262,6 +282,7 @@ static status write_episode(struct episode_writer *writer, struct finished_episo
     if (s != STATUS_OK) {
         return s;
     }
+    /* Counted once it is safe, whether or not the server takes it. */
     count(writer, finished);
     return writer->replay == NULL ? STATUS_OK : insert_episode(writer, finished->episode, err);
 }
@@ -274,6 +295,7 @@ static status write_all(struct episode_writer *writer, struct err *err)
     for (;;) {
         struct finished_episode *finished;
         status s = worker_pool_next(writer->parts.pool, NEXT_MS, &finished, err);
+        /* Nothing came. If workers wait for parameters, that is the reason, and is said. */
         if (s == STATUS_TIMEOUT) {
             if (worker_pool_waits_for_policy(writer->parts.pool)) {
                 report_wait(writer, "the first parameters",
@@ -286,6 +308,7 @@ static status write_all(struct episode_writer *writer, struct err *err)
         if (s != STATUS_OK) {
             return s;
         }
+        /* The episode is written and freed before the next one is taken. */
         end_wait(writer);
         s = write_episode(writer, finished, err);
         finished_episode_free(finished);
@@ -303,10 +326,12 @@ static status finish_run(struct episode_writer *writer, struct err *err)
 {
     const struct episode_writer_parts *parts = &writer->parts;
     char reason[64];
+    /* A run that has ended already is not ended twice. */
     if (!parts->options->finish_run || policy_cache_finished(parts->policies)) {
         return STATUS_OK;
     }
     snprintf(reason, sizeof reason, "%lld episodes collected", (long long)parts->options->episodes);
+    /* The learner may be away at this moment; the request is repeated until it is heard. */
     status s = STATUS_UNAVAILABLE;
     while ((s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) && !process_stopping(parts->process)) {
         s = parameters_client_finish(parts->client, 0, reason, writer->name, FINISH_MS, err);
@@ -338,6 +363,8 @@ static void wait_for_replay(struct episode_writer *writer)
     }
 }
 
+/* All that the thread does. OK: the logs are closed as they should be; anything else ends the
+ * collector with an error. */
 static status write_and_finish(struct episode_writer *writer, struct err *err)
 {
     const struct episode_writer_parts *parts = &writer->parts;
@@ -378,6 +405,7 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
+/* One gauge per task; all are registered before the first episode, so that a scrape finds them. */
 static void make_metrics(struct episode_writer *writer)
 {
     writer->written_total =
@@ -398,6 +426,7 @@ static void make_metrics(struct episode_writer *writer)
 status episode_writer_start(struct episode_writer **writer,
                             const struct episode_writer_parts *parts, struct err *err)
 {
+    /* Without a client there is nobody who could end the run. */
     ASSERT(!parts->options->finish_run || parts->client != NULL);
     struct episode_writer *made = mem_new(sizeof *made);
     if (made == NULL) {
@@ -407,6 +436,7 @@ status episode_writer_start(struct episode_writer **writer,
     made->started_ns = clock_now_ns();
     snprintf(made->name, sizeof made->name, "collector-%lld", (long long)parts->options->index);
     make_metrics(made);
+    /* The file is brought in line with the logs before the thread appends to it. */
     char path[CONFIG_TEXT_SIZE + 32];
     snprintf(path, sizeof path, "%s/returns.csv", parts->options->folder);
     status s = returns_file_open(&made->returns, path, parts->signature,

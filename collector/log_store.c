@@ -1,8 +1,11 @@
 /* Combines a journal and a dataset into one store of episodes numbered 1, 2, ..
  *
- * The journal takes each episode at once, with a sync; from time to time its episodes become a shard
- * of the dataset and leave it. A crash in between leaves episodes in both: journal_open drops those
- * that the last shard has. The formats are common/trajectory's. */
+ * The journal takes each episode at once, with a sync; from time to time its episodes become a
+ * shard of the dataset and leave it. A crash in between leaves episodes in both: journal_open drops
+ * those that the last shard has. The formats are common/trajectory's.
+ *
+ * Sequences only grow, and the journal always holds higher ones than the shards; both the search
+ * for the last episode and the walk over all of them rely on it. One thread at a time. */
 #include "collector/log_store.h"
 
 #include <errno.h>
@@ -37,8 +40,11 @@ struct log_store {
     struct signature signature;
     struct dataset_writer *writer;
     struct journal *journal;
+    /* The identity of all episodes of this folder */
     uint64_t source;
+    /* Wall clock of the first start */
     uint64_t started_ns;
+    /* Sequence of the last episode kept; 0: none */
     uint64_t last;
 };
 
@@ -48,6 +54,7 @@ struct log_store {
 static status check_identity(struct log_store *store, const cJSON *json, const char *path,
                              struct err *err)
 {
+    /* The texts belong to `json`. */
     const char *environment, *source, *started;
     double seed;
     status s = json_text(json, "environment", &environment, path, err);
@@ -57,6 +64,7 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
     if (s != STATUS_OK) {
         return s;
     }
+    /* A folder holds the episodes of one environment and one seed. */
     if (strcmp(environment, store->settings.environment) != 0 ||
         (uint64_t)seed != store->settings.seed) {
         return err_set(
@@ -86,6 +94,7 @@ static status make_identity(struct log_store *store, const char *path, struct er
     store->started_ns = clock_wall_ns();
     snprintf(source, sizeof source, "%016" PRIx64, store->source);
     snprintf(started, sizeof started, "%" PRIu64, store->started_ns);
+    /* The file is for programs and for people; only what check_identity reads matters. */
     cJSON *json = cJSON_CreateObject();
     bool ok = cJSON_AddStringToObject(json, "writer", store->settings.writer) &&
               cJSON_AddStringToObject(json, "environment", store->settings.environment) &&
@@ -103,6 +112,7 @@ static status open_identity(struct log_store *store, struct err *err)
 {
     char path[PATH_SIZE + 32];
     cJSON *json;
+    /* The file is there from the first start on, so its absence marks a new folder. */
     snprintf(path, sizeof path, "%s/collector.json", store->folder);
     status s = json_read(path, IDENTITY_MAX, &json, err);
     if (s == STATUS_NOT_FOUND) {
@@ -120,6 +130,7 @@ static status open_identity(struct log_store *store, struct err *err)
 /* Opens the dataset; what made it is recorded in its metadata. */
 static status open_dataset(struct log_store *store, struct err *err)
 {
+    /* Text, since the dataset does not interpret what its makers say of themselves. */
     cJSON *made_by = cJSON_CreateObject();
     bool ok = cJSON_AddStringToObject(made_by, "program", "hindcast-collector") &&
               cJSON_AddStringToObject(made_by, "version", HINDCAST_VERSION) &&
@@ -141,6 +152,7 @@ static status open_journal(struct log_store *store, struct err *err)
 {
     char path[PATH_SIZE + 32];
     struct journal_found found;
+    /* The journal asks the dataset which of its episodes are in the last shard already. */
     snprintf(path, sizeof path, "%s/journal", store->folder);
     status s = journal_open(&store->journal, path, &store->signature, store->writer, &found, err);
     if (s != STATUS_OK) {
@@ -151,6 +163,8 @@ static status open_journal(struct log_store *store, struct err *err)
         log_error("the journal was damaged; the episodes affected are lost path=%s places=%" PRIu64,
                   path, found.corrupt);
     }
+    /* What was found is logged even where all is well: after a crash these numbers tell what
+     * happened. */
     log_info("journal opened episodes=%" PRIu64 " in_last_shard=%" PRIu64 " torn_bytes=%" PRIu64,
              found.episodes, found.dropped, found.torn_bytes);
     return STATUS_OK;
@@ -160,6 +174,7 @@ static status open_journal(struct log_store *store, struct err *err)
 static status last_of_shard(const struct dataset *dataset, size_t shard_i, uint64_t *last,
                             struct err *err)
 {
+    /* The survey reads the identities only, not the rows. */
     struct shard_survey survey;
     status s = shard_survey(&survey, dataset_shard(dataset, shard_i)->path, err);
     if (s == STATUS_OK) {
@@ -169,7 +184,7 @@ static status last_of_shard(const struct dataset *dataset, size_t shard_i, uint6
     return s;
 }
 
-/* The newest shard has the highest sequences. */
+/* The newest shard has the highest sequences. In a folder without shards `last` stays 0. */
 static status find_last_in_shards(struct log_store *store, struct err *err)
 {
     struct dataset *dataset;
@@ -192,6 +207,7 @@ static status find_last(struct log_store *store, struct err *err)
     if (n == 0) {
         return find_last_in_shards(store, err);
     }
+    /* The last record of the journal. */
     struct episode episode;
     episode_init(&episode, signature_width(&store->signature));
     status s = journal_read(store->journal, n - 1, &episode, err);
@@ -207,6 +223,7 @@ status log_store_open(struct log_store **store, const struct log_store_settings 
     if (opened == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", settings->folder);
     }
+    /* The settings' texts are borrowed; only the folder is copied. */
     opened->settings = *settings;
     opened->signature = *signature;
     snprintf(opened->folder, sizeof opened->folder, "%s", settings->folder);
@@ -216,6 +233,7 @@ status log_store_open(struct log_store **store, const struct log_store_settings 
     s = s != STATUS_OK ? s : open_dataset(opened, err);
     s = s != STATUS_OK ? s : open_journal(opened, err);
     s = s != STATUS_OK ? s : find_last(opened, err);
+    /* log_store_close takes what was opened so far. */
     if (s != STATUS_OK) {
         log_store_close(opened);
         return s;
@@ -252,6 +270,7 @@ uint64_t log_store_started_ns(const struct log_store *store)
 
 status log_store_compact(struct log_store *store, struct err *err)
 {
+    /* An empty journal makes no shard, and is no error. */
     status s = journal_compact(store->journal, store->writer, err);
     return s == STATUS_OK ? s : err_context(err, s, "write a shard in %s", store->folder);
 }
@@ -259,6 +278,7 @@ status log_store_compact(struct log_store *store, struct err *err)
 status log_store_append(struct log_store *store, struct episode *episode, struct err *err)
 {
     struct err why;
+    /* The next number, which a failed append does not use up. */
     episode->identity =
         (struct episode_identity){.source = store->source, .episode = store->last + 1};
     status s = journal_append(store->journal, episode, err);
@@ -294,9 +314,11 @@ static status walk_reader(struct walk *walk, struct shard_reader *reader,
 {
     status s = STATUS_OK;
     for (uint64_t i = 0; s == STATUS_OK && i < survey->episodes; i++) {
+        /* The caller has these already. */
         if (survey->origins[i].episode <= walk->after) {
             continue;
         }
+        /* A damaged episode costs itself only; the walk goes on with the next. */
         if (shard_reader_read(reader, i, &walk->episode, err) != STATUS_OK) {
             log_error("an episode cannot be read and is skipped: %s", err->text);
             continue;
@@ -314,6 +336,7 @@ static status walk_shard(struct walk *walk, const struct dataset *dataset, size_
 {
     struct shard_reader *reader;
     struct shard_survey survey;
+    /* The survey first: it tells which episodes the shard holds. */
     status s = shard_survey(&survey, dataset_shard(dataset, shard_i)->path, err);
     if (s != STATUS_OK) {
         log_error("a shard cannot be read and is skipped: %s", err->text);
@@ -331,12 +354,14 @@ static status walk_shard(struct walk *walk, const struct dataset *dataset, size_
     return s;
 }
 
+/* All shards, oldest first. */
 static status walk_shards(struct walk *walk, const struct log_store *store, struct err *err)
 {
     struct dataset *dataset;
     if (dataset_writer_shards(store->writer) == 0) {
         return STATUS_OK;
     }
+    /* Opened for this walk only: a dataset that is open does not see shards written later. */
     status s = dataset_open(&dataset, store->folder, err);
     if (s != STATUS_OK) {
         return s;

@@ -1,5 +1,9 @@
 /* hindcast-collector: acts in an environment and writes what happens, to logs and to the replay
- * server. Reads the options, makes the parts in order, runs the loop, and ends the parts. */
+ * server. Reads the options, makes the parts in order, runs the loop, and ends the parts.
+ *
+ * Threads: main runs the loop, for signals and the admin page; each worker acts in an environment;
+ * the episode writer takes what they finish. All parts are closed by main, after the threads that
+ * use them have ended. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +30,7 @@ struct collector {
     struct episode_writer *writer;
 };
 
+/* Opens the logs, which tell how many episodes earlier starts have collected. */
 static status open_store(struct collector *collector, struct err *err)
 {
     /* The store keeps pointers to these texts: they live as long as the program. */
@@ -59,6 +64,7 @@ static status open_parameters(struct collector *collector, struct err *err)
     return s == STATUS_OK ? policy_cache_new(&collector->policies, collector->client, err) : s;
 }
 
+/* Starts the workers. From here on episodes are acted, up to the pool's window. */
 static status start_pool(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
@@ -79,6 +85,7 @@ static status start_pool(struct collector *collector, struct err *err)
     return worker_pool_start(&collector->pool, &settings, err);
 }
 
+/* Starts the episode writer, the only one that takes episodes from the pool. */
 static status start_writer(struct collector *collector, struct err *err)
 {
     struct episode_writer_parts parts = {
@@ -94,6 +101,7 @@ static status start_writer(struct collector *collector, struct err *err)
     return episode_writer_start(&collector->writer, &parts, err);
 }
 
+/* Makes all parts. On an error those made so far remain, and the caller closes them. */
 static status open_parts(struct collector *collector, struct err *err)
 {
     /* Each step needs those before it; close_parts ends what was made. */
@@ -115,12 +123,14 @@ static void close_parts(struct collector *collector)
     episode_writer_join(collector->writer);
     worker_pool_free(collector->pool);
     policy_cache_free(collector->policies);
+    /* The cache and the episode writer use the client, so it is closed after both. */
     if (collector->client != NULL) {
         parameters_client_close(collector->client);
     }
     log_store_close(collector->store);
 }
 
+/* Everything from the open process to its end; returns the exit code. */
 static int run(struct collector *collector)
 {
     struct err err;
@@ -134,6 +144,7 @@ static int run(struct collector *collector)
     rpc_init();
     status s = open_parts(collector, &err);
     if (s == STATUS_OK) {
+        /* Until a signal comes or the episode writer has nothing more to do. */
         process_run(collector->process);
     } else {
         log_error("cannot start: %s", err.text);
@@ -148,6 +159,7 @@ int main(int argc, char **argv)
 {
     static struct collector collector; /* too large for the stack */
     experiment_offer_environments(environment_names());
+    /* Each section of the configuration fills one struct. */
     struct config_section sections[] = {experiment_section(&collector.experiment),
                                         collector_section(&collector.options)};
     struct err err;
@@ -155,6 +167,7 @@ int main(int argc, char **argv)
     status s =
         config_load(sections, 2, "hindcast-collector: acts in an environment and logs the episodes",
                     argc, argv, &done, &err);
+    /* Checks that need the whole configuration; nothing is opened or connected yet. */
     if (s == STATUS_OK && !done) {
         experiment_finish(&collector.experiment);
         s = peer_check_replay(&collector.experiment, &err);
@@ -170,9 +183,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "hindcast-collector: %s\n", err.text);
         return 2;
     }
+    /* --help or a similar option has printed all there is. */
     if (done) {
         return 0;
     }
+    /* With --check the signature is told, and nothing is written or started. */
     if (collector.experiment.check) {
         signature_tell(&collector.environment.signature, stdout);
         return 0;

@@ -1,13 +1,17 @@
-/* The table behind the `collector` section, and the checks that involve more than one option. All
- * defaults are ours. */
+/* The table behind the `collector` section, and the checks that involve more than one option.
+ *
+ * All defaults are ours. The checks run before anything is made, so that a wrong option leaves no
+ * trace in the run's folder. */
 #include "collector/options.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+/* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct collector_options, name)
 
+/* Name, type, place, unit, default, least, most, choices, help. */
 static const struct config_option collector_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
      "number of this collector among several"},
@@ -45,6 +49,7 @@ struct config_section collector_section(struct collector_options *options)
                                    .values = options};
 }
 
+/* Describes the environment, which finds a wrong name or an absent model. */
 static status check_environment(const struct collector_options *options,
                                 const struct experiment *experiment,
                                 struct environment_description *environment, struct err *err)
@@ -66,6 +71,7 @@ static status check_environment(const struct collector_options *options,
     return STATUS_OK;
 }
 
+/* The default folder of the logs, below the folder of the run. */
 static status choose_folder(struct collector_options *options, const struct experiment *experiment,
                             struct err *err)
 {
@@ -77,6 +83,7 @@ static status choose_folder(struct collector_options *options, const struct expe
         snprintf(folder, sizeof folder, "%s/logs/collector-%" PRId64, experiment->run_dir,
                  options->index);
     }
+    /* The buffer above is larger than the option, so nothing has been cut off yet. */
     if (strlen(folder) >= sizeof options->folder) {
         return err_set(err, STATUS_INVALID, "collector.folder: %s is too long", folder);
     }
@@ -94,11 +101,13 @@ status collector_options_finish(struct collector_options *options,
                        "collector.index %" PRId64 ": expected less than collector.count %" PRId64,
                        options->index, options->count);
     }
+    /* A run without a last episode would never be ended. */
     if (options->finish_run && options->episodes == 0) {
         return err_set(err, STATUS_INVALID,
                        "collector.finish_run: needs collector.episodes, which is 0 (no end)");
     }
     status s = check_environment(options, experiment, environment, err);
+    /* A folder that was given is used as it is. */
     if (s == STATUS_OK && options->folder[0] == '\0') {
         s = choose_folder(options, experiment, err);
     }

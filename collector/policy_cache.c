@@ -1,7 +1,10 @@
 /* Turns snapshots from the parameters client into parsed policies.
  *
  * Whoever asks first after a snapshot has arrived parses it, under the mutex; the others wait the
- * millisecond that it takes. The policy replaced is freed when its last user returns it. */
+ * millisecond that it takes. The policy replaced is freed when its last user returns it.
+ *
+ * Every policy_cache_take has one policy_cache_return. A policy never changes after it was parsed,
+ * so its users read it without a lock. */
 #include "collector/policy_cache.h"
 
 #include <inttypes.h>
@@ -45,6 +48,7 @@ static void drop_user(struct shared_policy *policy)
 void policy_cache_free(struct policy_cache *cache)
 {
     if (cache != NULL) {
+        /* Every worker has returned what it took. */
         ASSERT(cache->newest == NULL || cache->newest->n_users == 1);
         drop_user(cache->newest);
         pthread_mutex_destroy(&cache->mutex);
@@ -61,6 +65,7 @@ static struct shared_policy *parse_snapshot(const struct parameters_snapshot *sn
         log_error("no memory for a policy version=%" PRIu64, snapshot->version);
         return NULL;
     }
+    /* The parser checks the whole package: it came over the network. */
     status s = policy_parse(&shared->policy, snapshot->package, snapshot->package_size, &err);
     if (s != STATUS_OK) {
         log_error("these parameters cannot be used version=%" PRIu64 ": %s", snapshot->version,
@@ -78,15 +83,18 @@ static struct shared_policy *parse_snapshot(const struct parameters_snapshot *sn
 /* Takes a new snapshot, if one has arrived. With the mutex held. */
 static void refresh(struct policy_cache *cache)
 {
+    /* A timeout of 0: this only looks, since the mutex is held and workers act meanwhile. */
     const struct parameters_snapshot *snapshot;
     if (parameters_client_take(cache->client, cache->seen, 0, &snapshot) != STATUS_OK) {
         return;
     }
+    /* An ended run stays ended for this cache. */
     cache->finished = cache->finished || snapshot->finished;
     /* The end of a run may come with parameters that are known already. */
     if (!snapshot->finished || snapshot->version != cache->seen) {
         cache->seen = snapshot->version;
         struct shared_policy *parsed = parse_snapshot(snapshot);
+        /* Where the new one is unusable, the workers go on with the one before. */
         if (parsed != NULL) {
             drop_user(cache->newest);
             cache->newest = parsed;
@@ -100,6 +108,7 @@ struct shared_policy *policy_cache_take(struct policy_cache *cache)
     pthread_mutex_lock(&cache->mutex);
     refresh(cache);
     struct shared_policy *newest = cache->newest;
+    /* The caller's own use, which keeps the policy alive when a newer one replaces it. */
     if (newest != NULL) {
         newest->n_users++;
     }

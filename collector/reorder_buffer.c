@@ -1,5 +1,11 @@
 /* A ring of finished episodes, indexed by sequence modulo the window: within a window no two
- * sequences share a slot. */
+ * sequences share a slot.
+ *
+ * Two counters describe it: next_start, the sequence that is handed out next, and next_out, the one
+ * that leaves next. Sequences between them are being acted or wait in their slots. Invariant:
+ * next_out <= next_start <= next_out + window.
+ *
+ * There is no lock here; the worker pool calls all of this with its mutex held. */
 #include "collector/reorder_buffer.h"
 
 #include <string.h>
@@ -19,6 +25,7 @@ void reorder_buffer_init(struct reorder_buffer *buffer, uint32_t window, uint64_
 status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *sequence)
 {
     ASSERT(buffer->next_out <= buffer->next_start);
+    /* All sequences have been handed out, though not all of them are finished yet. */
     if (buffer->last != 0 && buffer->next_start > buffer->last) {
         return STATUS_CLOSED;
     }
@@ -34,6 +41,7 @@ status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *sequence)
 void reorder_buffer_finish(struct reorder_buffer *buffer, uint64_t sequence, void *item)
 {
     ASSERT(item != NULL);
+    /* Only a sequence that was handed out, and each one once. */
     ASSERT(sequence >= buffer->next_out && sequence < buffer->next_start);
     void **slot = &buffer->items[sequence % buffer->window];
     ASSERT(*slot == NULL);
@@ -45,6 +53,7 @@ void *reorder_buffer_next(struct reorder_buffer *buffer)
     /* Empty while the next episode in order is being acted. */
     void **slot = &buffer->items[buffer->next_out % buffer->window];
     void *item = *slot;
+    /* Passing one on moves the window, so one more sequence can be handed out. */
     if (item != NULL) {
         ASSERT(buffer->next_out < buffer->next_start);
         *slot = NULL;

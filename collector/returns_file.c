@@ -1,5 +1,8 @@
-/* At each start the file is brought in line with the journal: lines that cannot be read, and lines of
- * episodes that the journal does not have, are removed. Then lines are only appended. */
+/* At each start the file is brought in line with the journal: lines that cannot be read, and lines
+ * of episodes that the journal does not have, are removed. Then lines are only appended.
+ *
+ * A line is written before its episode, and its returns can be computed from the logs again: losing
+ * the last lines in a power cut does no harm. One thread. */
 #include "collector/returns_file.h"
 
 #include <inttypes.h>
@@ -11,7 +14,8 @@
 #include "common/base/line_file.h"
 #include "common/base/memory.h"
 
-#define FIXED_COLUMNS    7u /* before the returns: episode .. steps */
+#define FIXED_COLUMNS 7u /* before the returns: episode .. steps */
+/* A longer file is refused: it is read into memory as a whole. */
 #define RETURNS_FILE_MAX (1u << 30)
 #define LINE_MAX_SIZE    (512 + SIGNATURE_TASKS_MAX * (SIGNATURE_NAME_SIZE + 16))
 
@@ -40,6 +44,7 @@ static bool keep_line(const char *line, size_t length, uint32_t n_columns, uint6
     if (comma == line || *comma != ',' || episode > last) {
         return false;
     }
+    /* A line has one comma less than columns. */
     uint32_t n = 1;
     for (size_t i = 0; i < length; i++) {
         n += line[i] == ',';
@@ -54,6 +59,8 @@ static size_t keep_lines(char *text, size_t header_size, uint32_t n_columns, uin
     const char *line = text + header_size;
     const char *end;
     while ((end = strchr(line, '\n')) != NULL) {
+        /* The newline belongs to the line. Text behind the last newline is half a line, and is
+         * dropped. */
         size_t length = (size_t)(end - line) + 1;
         if (keep_line(line, length, n_columns, last)) {
             memmove(text + kept, line, length);
@@ -76,7 +83,10 @@ static status clean_file(const char *path, const struct signature *signature, ui
     if (s != STATUS_OK && s != STATUS_NOT_FOUND) {
         return s;
     }
+    /* A file shorter than its header was cut off by a crash, and is written anew. */
     if (s == STATUS_OK && size >= header_size) {
+        /* Another header: the file is of another environment, or of something else, and is not
+         * touched. */
         if (memcmp(text, header, header_size) != 0) {
             mem_free(text);
             return err_set(err, STATUS_INVALID, "%s: expected the columns %.*s", path,
@@ -87,6 +97,7 @@ static status clean_file(const char *path, const struct signature *signature, ui
     /* Nothing to keep: a new file, or a header that was not written completely. */
     const struct file_part part =
         kept > 0 ? (struct file_part){text, kept} : (struct file_part){header, header_size};
+    /* A file that needs no change is not written. */
     s = kept > 0 && kept == size ? STATUS_OK : file_replace(path, &part, 1, err);
     mem_free(text);
     return s;
@@ -99,7 +110,9 @@ status returns_file_open(struct returns_file **file, const char *path,
     if (opened == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
+    /* Borrowed; the worker pool's environments have the same signature. */
     opened->signature = signature;
+    /* Cleaned first, and then opened for appending. */
     status s = clean_file(path, signature, last, err);
     s = s != STATUS_OK ? s : line_file_open(&opened->lines, path, err);
     if (s != STATUS_OK) {
@@ -120,6 +133,7 @@ status returns_file_append(struct returns_file *file, const struct finished_epis
                      finished->sequence, wall_s, finished->version, finished->learner_step,
                      finished->random ? "random" : "policy", signature->rewards[finished->task],
                      finished->episode->T);
+    /* One return per reward, whichever of them the episode pursued. */
     for (uint32_t k = 0; k < signature->K; k++) {
         n += snprintf(line + n, sizeof line - (size_t)n, ",%.9g",
                       episode_return(finished->episode, signature, k));

@@ -3,7 +3,11 @@
  * A worker takes the next sequence from the reorder buffer, chooses what to act with (the newest
  * policy, or chance), resets its environment and acts an episode, and puts it back into the buffer,
  * from which worker_pool_next passes episodes on in order. What is kept of an episode is
- * episode_writer.c's affair. Everything in struct worker_pool below `mutex` is guarded by it. */
+ * episode_writer.c's affair.
+ *
+ * Everything in struct worker_pool below `mutex` is guarded by it; what is above is atomic, or
+ * constant once the threads run. A struct worker belongs to its thread. The mutex is held for
+ * bookkeeping only, never while an environment steps. */
 #include "collector/worker_pool.h"
 
 #include <errno.h>
@@ -21,10 +25,12 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
-#define ATTEMPTS_MAX   10 /* failures of the environment in a row that are tolerated */
+#define ATTEMPTS_MAX 10 /* failures of the environment in a row that are tolerated */
+/* How often a worker that waits for the first parameters looks for them. */
 #define POLICY_POLL_MS 50
 #define WINDOW_POLL_MS 200 /* how often a worker that waits for the window looks at the run's end */
 
+/* One thread and what it acts with. */
 struct worker {
     struct worker_pool *pool;
     pthread_t thread;
@@ -33,6 +39,7 @@ struct worker {
     struct shared_policy *policy; /* what the actor uses; NULL: it acts at random */
 };
 
+/* What the workers and the episode writer share. */
 struct worker_pool {
     struct worker_pool_settings settings;
     struct worker *workers;
@@ -50,6 +57,7 @@ struct worker_pool {
     struct err failure; /* of the first worker that failed; code OK: none */
 };
 
+/* Relaxed: it only has to be seen soon, and nothing else is read because of it. */
 static bool pool_stopping(const struct worker_pool *pool)
 {
     return atomic_load_explicit(&pool->stopping, memory_order_relaxed);
@@ -57,6 +65,7 @@ static bool pool_stopping(const struct worker_pool *pool)
 
 void worker_pool_stop(struct worker_pool *pool)
 {
+    /* Set first, so that a thread that the broadcast wakes finds it. */
     atomic_store(&pool->stopping, true);
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->changed);
@@ -77,6 +86,7 @@ bool worker_pool_waits_for_policy(const struct worker_pool *pool)
  * latter case. With the mutex held. */
 static bool wait_changed(struct worker_pool *pool, uint64_t until_ns)
 {
+    /* In the form that pthread_cond_timedwait takes; the condition uses the same clock. */
     struct timespec until = {(time_t)(until_ns / NS_PER_S), (long)(until_ns % NS_PER_S)};
     return pthread_cond_timedwait(&pool->changed, &pool->mutex, &until) != ETIMEDOUT;
 }
@@ -87,6 +97,7 @@ static bool wait_changed(struct worker_pool *pool, uint64_t until_ns)
 static status use_policy(struct worker *worker, struct shared_policy *policy, struct err *err)
 {
     struct policy_cache *cache = worker->pool->settings.policies;
+    /* The actor keeps a pointer to the policy, so the old one may go back only afterwards. */
     status s = actor_use(worker->actor, policy == NULL ? NULL : policy->policy, true, err);
     struct shared_policy *unused = s == STATUS_OK ? worker->policy : policy;
     if (s == STATUS_OK) {
@@ -106,6 +117,7 @@ static status refresh_policy(struct worker *worker, struct err *err)
     if (newest == NULL) {
         return STATUS_OK;
     }
+    /* The same policy, taken once more: one use goes back. */
     if (newest == worker->policy) {
         policy_cache_return(cache, newest);
         return STATUS_OK;
@@ -118,13 +130,17 @@ static status choose_policy(struct worker *worker, uint64_t sequence, struct err
 {
     struct worker_pool *pool = worker->pool;
     const struct worker_pool_settings *settings = &pool->settings;
+    /* The first episodes of a run are acted at random where the options say so. */
     if (settings->policies == NULL || sequence <= settings->random_episodes) {
         return use_policy(worker, NULL, err);
     }
+    /* Without a policy and without waiting, the worker acts at random for now. */
     status s = refresh_policy(worker, err);
     if (s != STATUS_OK || worker->policy != NULL || !settings->wait_for_policy) {
         return s;
     }
+    /* Polled, since the arrival of parameters wakes nobody here. The count is for the status
+     * line. */
     atomic_fetch_add(&pool->n_waiting, 1);
     while (s == STATUS_OK && worker->policy == NULL) {
         if (pool_stopping(pool) || policy_cache_finished(settings->policies)) {
@@ -146,10 +162,12 @@ static status before_step(void *arg, uint32_t step, struct err *err)
     struct worker *worker = arg;
     struct worker_pool *pool = worker->pool;
     uint32_t refresh_steps = pool->settings.refresh_steps;
+    /* For the display; what counts for the run is added when an episode is finished. */
     atomic_fetch_add_explicit(&pool->steps, 1, memory_order_relaxed);
     if (pool_stopping(pool)) {
         return STATUS_CLOSED;
     }
+    /* A worker that began at random stays random until its episode ends, as it is recorded. */
     if (refresh_steps > 0 && step > 0 && step % refresh_steps == 0 && worker->policy != NULL) {
         return refresh_policy(worker, err);
     }
@@ -163,10 +181,12 @@ static status act_episode(struct worker *worker, struct finished_episode *finish
 {
     const struct worker_pool_settings *settings = &worker->pool->settings;
     struct rollout_stream stream;
+    /* The policy is chosen before anything is drawn: waiting for it must not use the stream. */
     status s = choose_policy(worker, finished->sequence, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* Sequences stay below 2^48, so the attempt has the upper bits for itself. */
     rollout_stream(&stream, settings->seed, "collector", settings->index,
                    finished->sequence | (uint64_t)attempt << 48);
 
@@ -178,6 +198,7 @@ static status act_episode(struct worker *worker, struct finished_episode *finish
     finished->learner_step = finished->random ? 0 : worker->policy->learner_step;
 
     const struct environment_start start = {.seed = stream.start_seed, .task = finished->task};
+    /* Task and actions come from the same stream, one after the other. */
     actor_start(worker->actor, &stream.rng, task);
     return rollout_run(worker->environment, &start, worker->actor, finished->episode, before_step,
                        worker, err);
@@ -237,6 +258,7 @@ static void pass_on(struct worker_pool *pool, struct finished_episode *finished)
 {
     metric_add(pool->steps_total, finished->episode->T);
     pthread_mutex_lock(&pool->mutex);
+    /* From here on the episode belongs to whoever takes it out of the buffer. */
     reorder_buffer_finish(&pool->buffer, finished->sequence, finished);
     pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->mutex);
@@ -250,6 +272,7 @@ static status work(struct worker *worker, struct err *err)
     uint64_t sequence;
     status s;
     while ((s = next_sequence(pool, &sequence)) == STATUS_OK) {
+        /* Made before acting, so that a lack of memory does not cost an episode. */
         struct finished_episode *finished = finished_episode_new(sequence, W);
         if (finished == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "episode %" PRIu64 ": out of memory", sequence);
@@ -292,6 +315,7 @@ static void *worker_main(void *arg)
 
 status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
                         struct finished_episode **finished, struct err *err)
+/* The loop ends with an episode, with the last worker, or with the time. */
 {
     status s = STATUS_OK;
     uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
@@ -299,6 +323,7 @@ status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
     /* Finished episodes come before a failure: they are whole. */
     struct finished_episode *item = reorder_buffer_next(&pool->buffer);
     bool in_time = true;
+    /* As long as a worker is left, an episode may still come. */
     while (item == NULL && pool->n_working > 0 && in_time) {
         in_time = wait_changed(pool, until_ns);
         item = reorder_buffer_next(&pool->buffer);
@@ -323,6 +348,7 @@ static status open_workers(struct worker_pool *pool, struct err *err)
 {
     const struct environment_description *environment = pool->settings.environment;
     uint32_t n = pool->settings.n_workers;
+    /* Its size is that of the pool from the start; worker_pool_free closes what is open of it. */
     pool->workers = mem_array(n, sizeof *pool->workers);
     if (pool->workers == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "worker pool: out of memory");
@@ -344,6 +370,7 @@ static status start_threads(struct worker_pool *pool, struct err *err)
 {
     pool->n_working = pool->settings.n_workers;
     for (uint32_t i = 0; i < pool->settings.n_workers; i++) {
+        /* A worker may run as soon as it is created, so all that it reads is set before. */
         struct worker *worker = &pool->workers[i];
         int number = pthread_create(&worker->thread, NULL, worker_main, worker);
         if (number != 0) {
@@ -364,11 +391,13 @@ status worker_pool_start(struct worker_pool **pool, const struct worker_pool_set
         return err_set(err, STATUS_NO_MEMORY, "worker pool: out of memory");
     }
     made->settings = *settings;
+    /* The metrics first: workers add to them at once. */
     made->steps_total = metric_counter("hindcast_collector_steps_total",
                                        "Control steps of finished episodes", NULL);
     made->failed_total =
         metric_counter("hindcast_collector_failed_episodes_total",
                        "Episodes in which the environment failed; acted again", NULL);
+    /* The condition's clock has to be set before the condition is made. */
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     /* Waits are bounded by clock_now_ns, which a change of the wall clock does not move. */
@@ -395,10 +424,12 @@ void worker_pool_free(struct worker_pool *pool)
     if (pool == NULL) {
         return;
     }
+    /* Threads that never started are not joined; the others leave at their next step. */
     worker_pool_stop(pool);
     for (uint32_t i = 0; i < pool->n_started; i++) {
         pthread_join(pool->workers[i].thread, NULL);
     }
+    /* No thread is left that could use these. */
     for (uint32_t i = 0; pool->workers != NULL && i < pool->settings.n_workers; i++) {
         actor_free(pool->workers[i].actor);
         environment_close(pool->workers[i].environment);
