@@ -14,6 +14,7 @@ void adam_step(float *p, float *m, float *v, const float *g, size_t n, const str
     /* At step 0 both corrections would divide by zero. */
     ASSERT(step >= 1);
     const double t = (double)step;
+    /* Everything that the elements share, computed once for all of them. */
     const struct kernels_adam with = {
         .scale = scale,
         .beta1 = (float)adam->beta1,

@@ -114,6 +114,7 @@ static void linear_backward_weight(float *dW, float *db, const float *dy, size_t
             }
             dW[(size_t)o * (size_t)I + (size_t)i] += (float)sum;
         }
+        /* A bias gets from every row what the output gets. */
         double sum = 0.0;
         for (int r = 0; r < R; r++) {
             sum += (double)dy[(size_t)r * ld_dy + (size_t)o];

@@ -273,6 +273,7 @@ static struct kernels_layer layer_of(const struct network *net, int l)
     const bool is_head = l == shape->n_layers;
     /* The first layer has norm and tanh, the other hidden layers have elu, the heads nothing. */
     struct kernels_layer layer = {
+        /* The kernels take the whole input and start from the bias. */
         .packed = net->packed->layers[l],
         .packed_bf16 = is_head ? NULL : net->packed->bf16[l],
         .I = fan_in_of(shape, l),

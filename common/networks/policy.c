@@ -86,6 +86,7 @@ static status read_part(struct part *part, const struct safetensors *file, const
         if (s != STATUS_OK) {
             return err_context(err, s, "policy");
         }
+        /* Weights come from training that may have gone wrong, not only from broken files. */
         for (size_t j = 0; j < tensor->size; j++) {
             if (!isfinite(to[j])) {
                 return err_set(err, STATUS_CORRUPT, "policy: tensor %s: element %zu is not finite",
@@ -119,6 +120,7 @@ static status read_normalizer(struct policy *policy, struct err *err)
         if (s != STATUS_OK) {
             return err_context(err, s, "policy");
         }
+        /* A NaN here would reach every layer. */
         for (size_t j = 0; j < O; j++) {
             if (!isfinite(to[j])) {
                 return err_set(err, STATUS_CORRUPT, "policy: tensor %s: element %zu is not finite",

@@ -352,6 +352,7 @@ static void add_graph(struct builder *builder)
         add_argmax(builder, state);
         break;
     }
+    /* Whatever the rule, its last value is named "action". */
     onnx_output(builder->model, "action", ONNX_F32, 1, (const int64_t[]){builder->info->A},
                 "The canonical action, in [-1, 1].");
     if (builder->has_signature) {
@@ -484,6 +485,7 @@ status policy_onnx(const struct policy *policy, enum policy_rule rule, int task,
         onnx_model_new(&builder->model, "policy", "A policy learned by Hindcast.") != STATUS_OK) {
         s = err_set(err, STATUS_NO_MEMORY, "ONNX model");
     }
+    /* Adding nodes cannot fail: their memory is part of the model. */
     if (s == STATUS_OK) {
         add_graph(builder);
         s = add_notes(builder);

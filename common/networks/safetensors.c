@@ -138,6 +138,7 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
         return err_set(err, STATUS_CORRUPT, "a tensor's name of %zu bytes: expected 1..%d", length,
                        SAFETENSORS_NAME_MAX);
     }
+    /* An entry's fields are found by name; unknown ones are ignored. */
     if (!cJSON_IsObject(item)) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: not an object", tensor->name);
     }
@@ -401,6 +402,7 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *file
     size_t low = 0;
     size_t high = file->n_entries;
     while (low < high) {
+        /* Half of the range that may contain the name is left after each turn. */
         const size_t middle = low + (high - low) / 2;
         const int order = strcmp(name, file->entries[middle].tensor.name);
         if (order == 0) {
@@ -456,6 +458,7 @@ status safetensors_copy(const struct safetensors *file, const char *name,
         return err_set(err, STATUS_MISMATCH, "tensor %s: %d dimensions, expected %d", name,
                        tensor->n_dims, n_dims);
     }
+    /* Sizes are compared one by one: equal products would not do. */
     for (int i = 0; i < n_dims; i++) {
         if (tensor->shape[i] != shape[i]) {
             return err_set(err, STATUS_MISMATCH, "tensor %s: dimension %d is %zu, expected %zu",

@@ -90,6 +90,7 @@ status safetensors_add(struct safetensors_writer *writer, const char *name,
             return err_set(err, STATUS_EXISTS, "tensor %s: added twice", name);
         }
     }
+    /* The limit is the reader's. */
     if (writer->n_tensors == SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_FULL, "tensor %s: more than %d", name, SAFETENSORS_TENSORS_MAX);
     }

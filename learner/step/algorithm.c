@@ -217,6 +217,7 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
         {algorithm->has_critic2, "critic2", &critic, true},
         {algorithm->has_perturb, "perturb", &perturb, true},
     };
+    /* In this order into the layout; only the prior has no target copy. */
     memset(layout, 0, sizeof *layout);
     for (size_t i = 0; s == STATUS_OK && i < sizeof networks / sizeof networks[0]; i++) {
         if (networks[i].there) {

@@ -28,6 +28,7 @@ static status check_tasks(const struct batch *batch, const struct settings *sett
             return err_set(err, STATUS_INVALID, "snippet %d: task %d, expected 0..%d", b, task,
                            settings->K - 1);
         }
+        /* Twice the same task would count its states twice. */
         if ((seen >> task & 1u) != 0) {
             return err_set(err, STATUS_INVALID, "snippet %d: task %d appears twice", b, task);
         }
@@ -43,6 +44,7 @@ status batch_check(const struct batch *batch, const struct settings *settings, s
         return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected 1 or more",
                        batch->B, batch->N);
     }
+    /* Without a list every task is trained. */
     if (batch->tasks == NULL && settings->T != settings->K) {
         return err_set(err, STATUS_INVALID, "batch without tasks, but %d of %d are trained",
                        settings->T, settings->K);

@@ -29,6 +29,7 @@ void improvement_bcq(struct workspace *work, const struct states *states, struct
     for (size_t i = 0; i < n; i++) {
         samples[i] += scale * work->moves[i];
     }
+    /* d Q1 / d a at the moved action: what the perturbation network follows. */
     critic_evaluation_gradients(work, value->q, work->action_gradients, &step->critic.now, states,
                                 samples, 1);
 

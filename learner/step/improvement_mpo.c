@@ -43,6 +43,7 @@ static void e_step(const struct step *step, struct sums *sums, float *weights, c
         weights[j] = (q[j] - max) * inverse_eta;
     }
     kernels_exp(weights, weights, (size_t)M);
+    /* Their sum, in double, by which they are normalized. */
     double sum = 0.0;
     for (int j = 0; j < M; j++) {
         sum += (double)weights[j];
@@ -89,6 +90,7 @@ static void m_step(struct workspace *work, const struct value *value, int s, int
     const struct step *step = work->step;
     const int M = step->settings->M;
     const int A = step->settings->A;
+    /* The policy that is improved, its target copy (_t), and the moments of the samples. */
     const size_t at = (size_t)s * (size_t)A + (size_t)i;
     const double mean = (double)work->policy.mean[at];
     const double std = (double)work->policy.std[at];
@@ -109,6 +111,7 @@ static void m_step(struct workspace *work, const struct value *value, int s, int
     work->sums.kl_mean[i] += 0.5 * (mean - mean_t) * (mean - mean_t) / var_t;
     work->sums.kl_std[i] += gaussian_kl_std(std_t, std);
 
+    /* Both gradients, the likelihood's and the trust region's, in one fraction. */
     work->gradient.mean[at] =
         (float)((mean - centre + step->alpha_mean[i] * (mean - mean_t)) / var_t);
     /* d KLs / d std = (std - std') (std + std') / std^3. */

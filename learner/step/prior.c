@@ -59,6 +59,7 @@ static void fit_state(struct workspace *work, const struct states *states,
     const struct settings *settings = work->step->settings;
     const bool censored = settings->prior_likelihood == LIKELIHOOD_CENSORED;
     const size_t A = (size_t)settings->A;
+    /* The dimensions of a Gaussian that is diagonal: their log likelihoods add up. */
     double log_likelihood = 0.0;
     for (size_t i = (size_t)s * A; i < (size_t)(s + 1) * A; i++) {
         log_likelihood +=
@@ -79,11 +80,13 @@ static void fit_snippet(struct workspace *work, const struct states *states,
     const bool advantage_weighted = step->algorithm->prior_kind == PRIOR_ABM;
     const int s0 = snippet->first;
     double *advantage = work->advantage;
+    /* The snippet's returns are bootstrapped with V at the row after its last state. */
     if (advantage_weighted) {
         const double next_v = (double)value->v[states->S + u];
         prior_advantages(advantage, states->r + s0, states->d + s0, value->v + s0, next_v,
                          settings->gamma, snippet->n);
     }
+    /* Each state with the weight of its own advantage; BM weighs all alike. */
     for (int t = 0; t < snippet->n; t++) {
         double f = 1.0;
         if (advantage_weighted) {

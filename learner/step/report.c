@@ -45,12 +45,14 @@ const char *report_meaning(const char *name)
          "Share of logged actions that the prior learns from; with prior_f exp their weight"},
         {"advantage_mean", "Advantage of the logged actions"},
         {"eta", "Temperature, by task"},
+        /* The improvement. */
         {"policy_loss", "What the policy minimises, without its regularizer"},
         {"perturb_loss", "What the perturbation network minimises"},
         {"trust_loss", "Penalty for leaving the trust region"},
         {"dual_loss", "What eta minimises"},
         {"alpha_loss", "What the alphas minimise"},
         {"q_mean", "Q of the sampled actions"},
+        /* Diagnostics, from the networks and from a sample of logged states. */
         {"q_min", "Smallest Q of the logged actions that were inspected"},
         {"q_max", "Largest Q of the logged actions that were inspected"},
         {"kl_improved", "KL of the improved weights to the samples' own"},
@@ -64,6 +66,7 @@ const char *report_meaning(const char *name)
         {"prior_std", "Std of the prior, by action"},
         {"prior_floor", "Share of the prior's stds at their floor"},
         {"actions_at_end", "Share of logged actions at an end of their range"},
+        /* Norms. */
         {"grad_norm_policy", "Norm of the policy's gradient, before clipping"},
         {"grad_norm_prior", "Norm of the prior's gradient, before clipping"},
         {"grad_norm_critic", "Norm of the critic's gradient, before clipping"},

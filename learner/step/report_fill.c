@@ -69,6 +69,7 @@ void report_bcq(struct report *report, const struct step *step, const struct sum
 void report_fill(struct report *report, const struct step *step, const struct sums *sums,
                  const struct parameters_layout *layout, const double *norms, uint64_t number)
 {
+    /* The names of norms, by the group of the layout. */
     static const struct {
         const char *group, *name;
     } names[] = {{"policy", "grad_norm_policy"},
@@ -90,6 +91,7 @@ void report_fill(struct report *report, const struct step *step, const struct su
     /* V has its own count: it may be estimated at other rows than the states. */
     add_one(report, "value_mean", sums->value / sums->values);
     add_one(report, "target_mean", sums->target / sums->states);
+    /* The prior, the duals, and what the improvement adds. */
     if (algorithm->prior_fit != NULL) {
         add_one(report, "prior_loss", sums->prior_loss / sums->states);
         add_one(report, "accepted", sums->accepted / sums->states);

@@ -426,6 +426,7 @@ void settings_visit(const struct settings *settings,
         const struct setting *setting = &settings_table[i];
         const void *at = (const char *)settings + setting->offset;
         char text[SETTINGS_TEXT_SIZE];
+        /* By kind, as set_one reads it. */
         switch (setting->kind) {
         case SETTING_INT:
             snprintf(text, sizeof text, "%d", *(const int *)at);

@@ -54,6 +54,7 @@ static void pass_tensor(void *arg, const struct parameters_group *group, const c
         }
         char full[PARAMETERS_NAME_SIZE + 16];
         snprintf(full, sizeof full, "%s%s", prefixes[i], name);
+        /* The same names and shapes in both directions. */
         if (pass->writer != NULL) {
             const float *from = state_read(pass->state, (enum state_block)i) + tensor->at;
             pass->result = safetensors_add(pass->writer, full, SAFETENSORS_F32, tensor->n_dims,

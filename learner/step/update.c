@@ -181,6 +181,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Memory was made for batches of a given size. */
     if (batch->B > update->B || batch->N > update->N) {
         return err_set(err, STATUS_INVALID, "batch of %d snippets of %d: expected at most %d of %d",
                        batch->B, batch->N, update->B, update->N);
@@ -347,6 +348,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     if (report != NULL) {
         *report = update->report;
     }
+    /* A loss or norm that is not finite ends the step here. */
     const status s = report_check(&update->report, err);
     if (s != STATUS_OK) {
         return s;

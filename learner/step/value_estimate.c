@@ -12,6 +12,7 @@ void value_estimate(struct workspace *work, const struct states *states, struct 
     ASSERT(states->S >= 1 && states->R <= work->R_max);
     const struct step *step = work->step;
     const bool from_prior = step->algorithm->value_from_prior;
+    /* The target copy of the policy, or the prior, which has none. */
     const struct network *actor = from_prior ? &step->prior.now : &step->policy.target;
     const struct gaussian_head *head = from_prior ? &step->prior_head : &step->policy_head;
     const struct network *critic = &step->critic.target;
@@ -28,6 +29,7 @@ void value_estimate(struct workspace *work, const struct states *states, struct 
     critic_evaluation(work, value->q, critic, value->part, value->samples, R, step->settings->M);
     work->sums.values += R;
 
+    /* V of a row is the mean over its samples. */
     for (int row = 0; row < R; row++) {
         double sum = 0.0;
         for (size_t j = 0; j < M; j++) {
