@@ -94,6 +94,7 @@ static status split_address(const char *address, char host[128], char port[16], 
     const bool brackets = address[0] == '[' && colon != NULL && colon > address && colon[-1] == ']';
     const char *start = brackets ? address + 1 : address;
     const size_t length = colon == NULL ? 0 : (size_t)(colon - start) - (brackets ? 1 : 0);
+    /* Lengths bound the copies below: 127 bytes of host, five digits of port. */
     if (colon == NULL || length == 0 || length >= 128 || strlen(colon + 1) == 0 ||
         strlen(colon + 1) >= 6 || strspn(colon + 1, "0123456789") != strlen(colon + 1)) {
         return err_set(err, STATUS_INVALID, "admin address \"%.64s\": expected HOST:PORT", address);
@@ -155,6 +156,7 @@ static status listen_on(const char *address, bool allow_remote, int *fd, struct 
         }
         goto free_found;
     }
+    /* From here on the socket is the caller's. */
     *fd = made;
 free_found:
     freeaddrinfo(found);
@@ -229,6 +231,7 @@ static bool host_is_ours(struct admin *admin, const char *header)
     if (!host_of(header, host)) {
         return false;
     }
+    /* An address in digits, or one of the names, in any case of letters. */
     bool ours = inet_pton(AF_INET, host, &binary) == 1 || inet_pton(AF_INET6, host, &binary) == 1;
     pthread_mutex_lock(&admin->lock);
     for (size_t i = 0; i < admin->n_hosts && !ours; i++) {

@@ -143,6 +143,7 @@ static status find_flag(const struct config_section *sections, size_t n, const c
             found++;
         }
     }
+    /* None: perhaps a typing error. Several: the section must be named. */
     if (found == 0) {
         return refuse_flag(sections, n, name, err);
     }
@@ -342,6 +343,7 @@ static void print_table(const struct config_section *sections, size_t n)
 static bool print_page(const struct config_section *sections, size_t n, const char *program,
                        const char *flag)
 {
+    /* False: this flag is none of the pages, and nothing was printed. */
     if (strcmp(flag, "--help") == 0) {
         print_help(sections, n, program);
     } else if (strcmp(flag, "--sample") == 0) {

@@ -306,6 +306,7 @@ status config_value_parse(const struct config_option *option, void *field, const
         break;
     case CONFIG_INTS:
     case CONFIG_TEXTS:
+        /* Lists tell which item is wrong, so the error is theirs. */
         return parse_list(option, field, text, err);
     }
     return ok ? STATUS_OK : refuse(option, text, err);

@@ -293,6 +293,7 @@ static status read_group_entry(struct reader *r, const struct config_section *se
         return err_context(r->err, s, "%s:%zu: %s.%s", r->path, line_of(r), section->name,
                            group->name);
     }
+    /* The entry as a section of its own, named as errors show it. */
     char name[CONFIG_VIEW_NAME_SIZE];
     const struct config_section view = config_entry_view(section, group, entry, name);
     if (!added) {

@@ -79,6 +79,7 @@ status file_make_folders(const char *path, struct err *err)
         if ((path[i] != '/' && path[i] != '\0') || path[i - 1] == '/') {
             continue;
         }
+        /* A folder that exists already is no failure, so all prefixes can be tried. */
         memcpy(part, path, i);
         part[i] = '\0';
         const status s = make_folder(part, err);
@@ -155,6 +156,7 @@ status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
                     (long long)info.st_size, max_bytes);
         goto close_fd;
     }
+    /* *bytes is set only when all of it was read. */
     unsigned char *read_bytes = NULL;
     s = read_whole(fd, path, max_bytes, (size_t)info.st_size, &read_bytes, size, err);
     if (s == STATUS_OK) {
@@ -223,6 +225,7 @@ status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *
         if (n < 0) {
             return err_errno(err, errno, "read at byte %lld", (long long)offset);
         }
+        /* The file ends before the range does: it was cut short, or the offset is wrong. */
         if (n == 0) {
             return err_set(err, STATUS_CLOSED, "file ends at byte %lld, %zu bytes early",
                            (long long)offset, left);

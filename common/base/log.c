@@ -190,6 +190,7 @@ void log_write(enum log_level level, const char *module, const char *format, ...
             return;
         }
     }
+    /* The line tells how many of its kind were hidden before it. */
     va_list args;
     va_start(args, format);
     write_line(level, module, hidden, format, args);

@@ -333,6 +333,7 @@ static cJSON *histogram_json(const struct metric *metric)
     /* Cumulative, as on the Prometheus page. */
     for (size_t i = 0; i <= metric->n_bounds; i++) {
         total += atomic_load_explicit(&metric->buckets[i], memory_order_relaxed);
+        /* One pair for each bucket: its upper bound, and the count up to there. */
         cJSON *pair = cJSON_CreateArray();
         cJSON_AddItemToArray(pair, i < metric->n_bounds ? cJSON_CreateNumber(metric->bounds[i])
                                                         : cJSON_CreateNull());

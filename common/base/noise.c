@@ -43,6 +43,7 @@ void noise_key(uint32_t key[2], uint64_t seed, uint32_t purpose, uint32_t kind)
 
 void noise_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2])
 {
+    /* In local variables, which the compiler keeps in registers. */
     uint32_t c0 = counter[0];
     uint32_t c1 = counter[1];
     uint32_t c2 = counter[2];

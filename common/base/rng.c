@@ -80,6 +80,7 @@ uint64_t rng_below(struct rng *rng, uint64_t n)
  * unlike libm's, the same bits everywhere. */
 static double own_log(double x)
 {
+    /* x = m 2^exponent, with m moved into [sqrt(1/2), sqrt(2)). */
     int exponent;
     double m = frexp(x, &exponent);
     if (m < 0.70710678118654752) {

@@ -135,6 +135,7 @@ static status from_errno(int number)
     case EAGAIN:
     case EBUSY:
         return STATUS_RETRY;
+    /* No number for one more file: of this process, or of the machine. */
     case EMFILE:
     case ENFILE:
         return STATUS_LIMIT;
@@ -146,19 +147,23 @@ static status from_errno(int number)
         return STATUS_EXISTS;
     case ETIMEDOUT:
         return STATUS_TIMEOUT;
+    /* The other side is gone. */
     case ECANCELED:
     case EPIPE:
     case ECONNRESET:
         return STATUS_CLOSED;
+    /* The other side is not there yet, or cannot be reached. */
     case ECONNREFUSED:
     case EHOSTUNREACH:
     case ENETUNREACH:
     case EADDRNOTAVAIL:
         return STATUS_UNAVAILABLE;
+    /* A right is missing. */
     case EACCES:
     case EPERM:
     case EROFS:
         return STATUS_DENIED;
+    /* No space: of the disk, of the user, or of one file. */
     case ENOSPC:
     case EDQUOT:
     case EFBIG: /* ulimit -f, or the file system's own limit */
