@@ -221,6 +221,7 @@ status rpc_address_unreachable(const char *address, struct err *err)
         }
         freeaddrinfo(found);
     }
+    /* The name, if there is one, is good: nobody answers there. */
     return err_set(err, STATUS_UNAVAILABLE, "%s: not reachable", address);
 }
 

@@ -107,6 +107,7 @@ static void on_watch_done(struct rpc_call *call)
     if (watch == NULL) {
         return;
     }
+    /* Its neighbours in the list are joined; the first has none before it. */
     if (watch->previous != NULL) {
         watch->previous->next = watch->next;
     } else {

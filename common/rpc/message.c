@@ -159,6 +159,7 @@ static bool cursor_skip(struct cursor *c, uint64_t size)
     /* Piece by piece; at the exact end of one it stays there, so that there need not be a next
      * one. */
     while (size > 0) {
+        /* Either the place is within this piece, or its rest is skipped, too. */
         size_t left = c->piece->size - c->in_piece;
         if (size < left) {
             c->in_piece += size;

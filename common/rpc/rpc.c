@@ -128,6 +128,7 @@ bool rpc_pieces_copy(const struct rpc_pieces *pieces, void *to, size_t offset, s
             offset -= piece->size;
             continue;
         }
+        /* The offset concerns the first piece that is copied, and no later one. */
         size_t part = piece->size - offset < size ? piece->size - offset : size;
         memcpy(out, piece->bytes + offset, part);
         out += part;

@@ -32,10 +32,12 @@ static void note_lag(struct rpc_server *server, uint64_t begin_ns, uint64_t end_
         server->lag_window_ns = end_ns;
         changed = true;
     }
+    /* The longest of this window so far? */
     if (lag > server->lag[0]) {
         server->lag[0] = lag;
         changed = true;
     }
+    /* Shown: the longest of both windows, so that one is seen for 10 s at least. */
     if (changed) {
         uint64_t longest = server->lag[0] > server->lag[1] ? server->lag[0] : server->lag[1];
         atomic_store_explicit(&server->counters.lag_ns, longest, memory_order_relaxed);
@@ -72,6 +74,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
         return STATUS_NO_MEMORY;
     }
     *post = (struct server_post){.function = function, .arg = arg};
+    /* Once `closed` is set nothing is posted, since the queue may be shut down at any time. */
     pthread_mutex_lock(&server->lock);
     status s = server->closed                          ? STATUS_CLOSED
                : server->n_posts == RPC_POST_QUEUE_MAX ? STATUS_QUEUE_FULL
@@ -88,6 +91,7 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg), v
         wake_locked(server);
     }
     pthread_mutex_unlock(&server->lock);
+    /* A post that is refused never runs; the caller keeps its argument. */
     if (s != STATUS_OK) {
         mem_free(post);
     }

@@ -193,6 +193,7 @@ static status half_close(struct rpc_stream *stream, uint64_t deadline_ns)
     if (stream->half_closed) {
         return STATUS_OK;
     }
+    /* Cancelled, or a send has failed: the server learns the end in another way. */
     if (!may_send(stream)) {
         return STATUS_CLOSED;
     }

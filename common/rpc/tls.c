@@ -43,6 +43,7 @@ static status read_pem(char **pem, const char *path, const char *holds, struct e
         *pem = NULL;
         return STATUS_OK;
     }
+    /* The limit is far above any chain of certificates; it bounds what a wrong path costs. */
     void *bytes;
     size_t size;
     status s = file_read(path, PEM_MAX_BYTES, &bytes, &size, err);
