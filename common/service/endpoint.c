@@ -77,10 +77,12 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     snprintf(name, sizeof name, "%scall_thread_lag_seconds", prefix);
     endpoint->lag_seconds =
         metric_gauge(name, "Longest busy stretch of the call thread, lately.", NULL);
+    /* Known when the endpoint opens, and constant. */
     snprintf(name, sizeof name, "%scertificate_expiry_timestamp_seconds", prefix);
     endpoint->certificate_expiry = metric_gauge(
         name, "When the server's certificate expires, seconds since 1970; 0: no TLS.", NULL);
     metric_set(endpoint->certificate_expiry, (double)endpoint->expires_s);
+    /* The counters, which show_counts raises. */
     snprintf(name, sizeof name, "%scalls_refused_total", prefix);
     endpoint->calls_refused.metric =
         metric_counter(name, "Calls refused by a limit, a missing role or an unknown name.", NULL);
@@ -152,6 +154,7 @@ static status check_certificate(struct endpoint *endpoint, const char *cert, str
     if (cert[0] == '\0') {
         return STATUS_OK;
     }
+    /* A file that holds no certificate ends the start here. */
     const status s = rpc_tls_expiry(cert, &endpoint->expires_s, err);
     if (s != STATUS_OK) {
         return s;

@@ -1,5 +1,6 @@
-/* The names of the roles. The table of methods of each service says which role may call
- * which. */
+/* The names of the roles, as a file of tokens gives them (common/rpc/tokens.h reads it). The table
+ * of methods of each service says which role may call which; a token may have several roles, which
+ * add up. */
 #include "common/service/roles.h"
 
 static const struct tokens_role ROLES[] = {{"insert", ROLE_INSERT},
