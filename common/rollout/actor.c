@@ -3,7 +3,10 @@
  * Whether a policy fits the environment is decided here, once per policy (actor_use), by what its
  * package says about itself: sizes, and the signature where it has one. Tasks are matched by name,
  * so that a policy of two of three tasks finds their rewards. The arithmetic is in
- * common/networks/policy. */
+ * common/networks/policy.
+ *
+ * An actor belongs to one thread; its policy is borrowed and may be used by others at the same
+ * time. Acting allocates nothing and cannot fail. */
 #include "common/rollout/actor.h"
 
 #include <string.h>
@@ -29,6 +32,7 @@ status actor_new(struct actor **actor, const struct signature *signature, struct
 {
     struct actor *made = mem_new(sizeof *made);
     if (made == NULL) {
+        /* actor_free takes what is there, so a failure below needs no other cleanup. */
         return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
     }
     made->signature = *signature;
@@ -61,6 +65,7 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
     const struct policy_info *info = policy_info(policy);
     /* A package that carries its signature is matched by names. */
     if (info->signature_json != NULL) {
+        /* On the heap, since a signature is large. */
         struct signature *made_for = mem_new(sizeof *made_for);
         if (made_for == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "policy's signature: out of memory");
@@ -119,6 +124,7 @@ static status make_buffers(struct actor *actor, const struct policy *policy, str
 
 status actor_use(struct actor *actor, const struct policy *policy, bool sample, struct err *err)
 {
+    /* Into a local array first: an error must leave the actor as it was. */
     uint32_t rewards[SIGNATURE_TASKS_MAX];
     uint32_t n_tasks = actor->signature.K;
     if (policy == NULL) {
@@ -136,7 +142,7 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample, 
             return s;
         }
     }
-    /* Nothing can fail from here on. */
+    /* Nothing can fail from here on: the actor changes to the new policy as a whole. */
     memcpy(actor->rewards, rewards, n_tasks * sizeof *rewards);
     actor->n_tasks = n_tasks;
     /* An episode under way keeps its task where the new policy has it. */

@@ -1,5 +1,8 @@
-/* The acting loop: observe, act, step, record. It owns the buffers of one step; which policy acts is
- * the actor's affair, and what becomes of the episode the caller's. */
+/* The acting loop: observe, act, step, record.
+ *
+ * It owns the buffers of one step; which policy acts is the actor's affair, and what becomes of the
+ * episode the caller's. An episode is a function of the environment's start, the actor's stream and
+ * its policy: there is no other source of chance. One thread per environment and actor. */
 #include "common/rollout/rollout.h"
 
 #include <stdio.h>
@@ -18,6 +21,7 @@ struct step_buffers {
 void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *role, uint64_t index,
                     uint64_t episode)
 {
+    /* The names keep roles, and several processes of one role, apart. */
     char name[96];
     struct rng start;
     snprintf(name, sizeof name, "%s/%llu/start", role, (unsigned long long)index);
@@ -33,6 +37,7 @@ static status act_until_last(struct environment *environment, const struct envir
                              rollout_before_step *before_step, void *arg, struct err *err)
 {
     const struct signature *signature = environment_signature(environment);
+    /* The two observations change places after each step. */
     float *observation = now->observation;
     float *next_observation = now->next_observation;
     status s = environment_reset(environment, start, observation, err);
@@ -44,6 +49,7 @@ static status act_until_last(struct environment *environment, const struct envir
     /* One control step each time. */
     for (uint32_t step = 0; s == STATUS_OK && !last; step++) {
         float discount;
+        /* The caller may end the episode here, or change the policy. */
         s = before_step == NULL ? STATUS_OK : before_step(arg, step, err);
         if (s != STATUS_OK) {
             return s;
