@@ -105,6 +105,7 @@ static bool next_in_line(struct cursor *c)
         c->at++;
         return true;
     }
+    /* The end of the text is treated as the end of a line. */
     c->at += c->at < c->end && *c->at == '\r';
     if (c->at < c->end && *c->at == '\n') {
         c->at++;
@@ -116,6 +117,8 @@ static bool next_in_line(struct cursor *c)
 /* The candidate that occurs most often in the first line. */
 static char separator_of(const char *text, const char *end)
 {
+    /* A comma inside a quoted name counts too; a header with many of those is not worth a
+     * parser. */
     static const char candidates[] = ",;\t";
     size_t most = 0;
     char separator = ',';
@@ -210,6 +213,8 @@ static status make_row(struct csv *csv, struct err *err)
  * value decides whether it holds numbers or text. */
 static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err *err)
 {
+    /* The row is filled in place, behind the rows that are complete; `rows` counts it only at the
+     * end. So a row with an error is never visible. */
     status s = make_row(csv, err);
     if (s != STATUS_OK) {
         return s;
@@ -217,6 +222,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
     const uint64_t line = c->line;
     double *row = &csv->values[csv->rows * csv->recording.n];
 
+    /* Cells beyond the header are read as well, so that the error can name their number. */
     uint32_t i = 0;
     bool more = true;
     for (; more; i++) {
@@ -231,6 +237,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
         }
         struct recording_column *column = &csv->recording.columns[i];
         const char *text = trim(cell);
+        /* NaN stands for a missing value and for the cells of text columns. */
         row[i] = NAN;
         if (column->kind == RECORDING_TEXT || text[0] == 0) {
             continue;
@@ -248,6 +255,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
         seen[i] = true;
     }
 
+    /* A row that is too short or too long usually means a wrong separator or an unquoted comma. */
     if (i != csv->recording.n) {
         return err_set(err, STATUS_INVALID, "line %" PRIu64 ": has %u cells, the header has %u",
                        line, i, csv->recording.n);
@@ -256,6 +264,8 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
     return STATUS_OK;
 }
 
+/* Parses the whole text into an empty `csv`. On an error the caller releases what has been read so
+ * far. */
 static status parse(struct csv *csv, const char *text, size_t size, struct err *err)
 {
     /* Skip a byte order mark, then read the header. */
@@ -288,6 +298,7 @@ static status parse(struct csv *csv, const char *text, size_t size, struct err *
     return s;
 }
 
+/* Also closes a file that was opened only in part. */
 static void csv_close(struct log_file *file)
 {
     struct csv *csv = (struct csv *)file;
@@ -317,6 +328,7 @@ static status csv_open(struct log_file **file, const char *path, struct err *err
             (void)err_context(err, s, "%s", path);
         }
     }
+    /* The path is part of every error, since a folder may hold thousands of files. */
     if (s != STATUS_OK) {
         csv_close(&csv->base);
         return s;
@@ -325,12 +337,14 @@ static status csv_open(struct log_file **file, const char *path, struct err *err
     return STATUS_OK;
 }
 
+/* A file is one recording, whatever its rows mean. */
 static uint64_t csv_recordings(const struct log_file *file)
 {
     (void)file;
     return 1;
 }
 
+/* Copies the columns of the table; the caller's recording stays valid after the file is closed. */
 static status csv_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
                            struct err *err)
 {
@@ -351,6 +365,7 @@ static status csv_read(struct log_file *file, uint64_t recording_i,
 {
     (void)recording_i;
     (void)err;
+    /* The table is stored by rows, as it is parsed, so a column is one value in every n. */
     const struct csv *csv = (const struct csv *)file;
     for (uint64_t i = 0; i < n; i++) {
         values[i] = csv->values[(first + i) * csv->recording.n + column->index];

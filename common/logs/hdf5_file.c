@@ -20,11 +20,13 @@
 #define GROUPS_MAX 10000000u
 #define DEPTH_MAX  8 /* levels of groups in a recording */
 
+/* A group that is a recording. `number` decides its place, so that demo_10 comes after demo_9. */
 struct hdf5_group {
     char *name;
     uint64_t number;
 };
 
+/* An open file. hdf5_lock protects the handles; the rest does not change after hdf5_file_open. */
 struct hdf5_file {
     struct log_file base;
     char *path;
@@ -36,6 +38,7 @@ struct hdf5_file {
     hid_t open;                /* its group; -1 if none is open */
 };
 
+/* Every HDF5 file without a user block starts with these bytes. */
 static bool hdf5_recognise(const unsigned char *head, size_t n)
 {
     return n >= 8 && memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0;
@@ -46,6 +49,7 @@ static bool hdf5_recognise(const unsigned char *head, size_t n)
 /* Gets 12 from "demo_12". False if the name has another form. */
 static bool parse_group(const char *name, uint64_t *number)
 {
+    /* 18 digits fit 64 bits without overflow. */
     const char *mark = strrchr(name, '_');
     const size_t digits = mark == NULL || mark == name ? 0 : strlen(mark + 1);
     if (digits < 1 || digits > 18 || strspn(mark + 1, "0123456789") != digits) {
@@ -68,10 +72,13 @@ static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, 
     struct group_list *list = arg;
     struct hdf5_file *file = list->file;
     uint64_t number;
+    /* Only hard links to groups can be recordings; a soft link could lead anywhere in the file. */
     if (info->type != H5L_TYPE_HARD || !parse_group(name, &number) ||
         hdf5_kind_of(parent, name) != HDF5_GROUP) {
         return 0;
     }
+    /* The list grows by doubling. A file can claim any number of groups, so the list has a
+     * limit. */
     if (file->n == file->capacity) {
         const uint64_t capacity = file->capacity == 0 ? 256 : 2 * file->capacity;
         struct hdf5_group *groups = capacity <= 2ull * GROUPS_MAX
@@ -84,6 +91,7 @@ static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, 
         file->groups = groups;
         file->capacity = capacity;
     }
+    /* HDF5 owns the name, and only for the time of this call. */
     char *copy = mem_text(name);
     if (copy == NULL) {
         list->no_memory = true;
@@ -93,6 +101,7 @@ static herr_t add_group(hid_t parent, const char *name, const H5L_info_t *info, 
     return 0;
 }
 
+/* By number, and by name where two groups have the same number, such as demo_1 and run_1. */
 static int compare_groups(const void *a, const void *b)
 {
     const struct hdf5_group *x = a, *y = b;
@@ -103,8 +112,11 @@ static int compare_groups(const void *a, const void *b)
 /* Lists the recordings in file->groups. The caller holds the lock. */
 static status list_groups(struct hdf5_file *file, struct err *err)
 {
+    /* A group called `data` holds the recordings in robomimic files. */
     file->container = hdf5_kind_of(file->file, "data") == HDF5_GROUP ? "/data" : "/";
     hid_t container = H5Gopen2(file->file, file->container, H5P_DEFAULT);
+    /* The order of HDF5's own index is arbitrary; sorting below makes it the order of the
+     * numbers. */
     struct group_list list = {.file = file};
     if (container < 0 ||
         H5Literate(container, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_group, &list) < 0) {
@@ -117,6 +129,7 @@ static status list_groups(struct hdf5_file *file, struct err *err)
     if (list.no_memory) {
         return err_set(err, STATUS_NO_MEMORY, "%s: list of groups", file->path);
     }
+    /* A file without such groups keeps n = 0, and is one recording. */
     if (file->n > 1) {
         qsort(file->groups, file->n, sizeof *file->groups, compare_groups);
     }
@@ -125,9 +138,11 @@ static status list_groups(struct hdf5_file *file, struct err *err)
 
 /* ---- opening ---- */
 
+/* Also closes a file that was opened only in part, without the lock held by the caller. */
 static void hdf5_file_close(struct log_file *base)
 {
     struct hdf5_file *file = (struct hdf5_file *)base;
+    /* Handles are closed in the reverse order of opening. */
     hdf5_lock();
     if (file->open >= 0) {
         (void)H5Gclose(file->open);
@@ -136,6 +151,7 @@ static void hdf5_file_close(struct log_file *base)
         (void)H5Fclose(file->file);
     }
     hdf5_unlock();
+    /* The rest is our own memory and needs no lock. */
     for (uint64_t i = 0; i < file->n; i++) {
         mem_free(file->groups[i].name);
     }
@@ -151,6 +167,7 @@ static status hdf5_file_open(struct log_file **out, const char *path, struct err
         mem_free(file);
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
+    /* -1 marks handles that are not open, for hdf5_file_close. */
     file->base.format = &log_format_hdf5;
     file->file = -1;
     file->open = -1;
@@ -162,6 +179,7 @@ static status hdf5_file_open(struct log_file **out, const char *path, struct err
         file->file = -1; /* hdf5_file_close must not close it */
     }
     hdf5_unlock();
+    /* The lock is released by now, since hdf5_file_close takes it. */
     if (s != STATUS_OK) {
         hdf5_file_close(&file->base);
         return s;
@@ -170,6 +188,7 @@ static status hdf5_file_open(struct log_file **out, const char *path, struct err
     return STATUS_OK;
 }
 
+/* Without groups of recordings, the container is the only one. */
 static uint64_t hdf5_recordings(const struct log_file *base)
 {
     const struct hdf5_file *file = (const struct hdf5_file *)base;
@@ -186,6 +205,7 @@ static status open_recording(struct hdf5_file *file, uint64_t recording_i, struc
     if (file->open >= 0) {
         (void)H5Gclose(file->open);
     }
+    /* A recording is opened by its path; an empty name stands for the container. */
     char name[1024];
     const char *group = file->n > 0 ? file->groups[recording_i].name : "";
     snprintf(name, sizeof name, "%s/%s", file->container, group);
@@ -206,11 +226,13 @@ struct column_list {
     struct err *err;
 };
 
+/* add_below and add_column call each other, once for each level of groups. */
 static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info, void *arg);
 
 /* Adds all datasets in the group and in the groups below it. */
 static status add_below(hid_t group, struct column_list *list)
 {
+    /* A negative result without an error of our own is a failure of HDF5 itself. */
     if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_column, list) < 0 &&
         list->s == STATUS_OK) {
         list->s = hdf5_error(list->err, STATUS_CORRUPT, "%s", list->prefix);
@@ -218,11 +240,13 @@ static status add_below(hid_t group, struct column_list *list)
     return list->s;
 }
 
+/* Adds one dataset as a column named `path`. An error is stored in list->s. */
 static void add_dataset(hid_t parent, const char *name, const char *path, struct column_list *list)
 {
     hid_t dataset;
     struct hdf5_shape shape;
     const status s = hdf5_dataset_open(&dataset, &shape, parent, name, UINT64_MAX, NULL);
+    /* Out of memory is the only failure of opening that ends the listing. */
     if (s == STATUS_NO_MEMORY) {
         list->s = err_set(list->err, s, "%s", path);
         return;
@@ -231,6 +255,7 @@ static void add_dataset(hid_t parent, const char *name, const char *path, struct
      * listed too, so that a mapping that names one gets a clear error. */
     enum recording_kind kind = RECORDING_OTHER;
     uint64_t rows = 0, width = 1;
+    /* Only the first two dimensions have a meaning here: time and the values in a row. */
     if (s == STATUS_OK) {
         rows = shape.dims[0];
         width = shape.row_size;
@@ -261,6 +286,7 @@ static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info,
     if (info->type != H5L_TYPE_HARD || length < 0 || (size_t)length >= sizeof path) {
         return 0; /* links, and paths that are too long for a mapping */
     }
+    /* What is neither a dataset nor a group, such as a named type, is skipped. */
     const enum hdf5_kind kind = hdf5_kind_of(parent, name);
     if (kind == HDF5_DATASET) {
         add_dataset(parent, name, path, list);
@@ -281,6 +307,7 @@ static herr_t add_column(hid_t parent, const char *name, const H5L_info_t *info,
     return list->s == STATUS_OK ? 0 : 1;
 }
 
+/* The whole group is listed at each call; `logs` keeps the result while it reads a recording. */
 static status hdf5_describe(struct log_file *base, uint64_t recording_i,
                             struct recording *recording, struct err *err)
 {
@@ -303,6 +330,7 @@ static status hdf5_describe(struct log_file *base, uint64_t recording_i,
 static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
                         hid_t type, void *values)
 {
+    /* The selection covers whole rows: all columns of the second dimension. */
     const hsize_t start[2] = {first, 0};
     const hsize_t count[2] = {n, shape->rank == 2 ? shape->dims[1] : 1};
     hid_t in_file = H5Dget_space(dataset);
@@ -311,6 +339,7 @@ static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t 
         in_file >= 0 && in_memory >= 0 &&
         H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
         H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, values) >= 0;
+    /* What could be opened is closed, whichever call failed. */
     if (in_file >= 0) {
         (void)H5Sclose(in_file);
     }
@@ -337,6 +366,7 @@ static status read_flags(hid_t dataset, const struct hdf5_shape *shape, uint64_t
     return s;
 }
 
+/* Opens the dataset, reads the rows, and closes it again. The lock is held for all of it. */
 static status hdf5_read(struct log_file *base, uint64_t recording_i,
                         const struct recording_column *column, uint64_t first, uint64_t n,
                         double *values, struct err *err)
@@ -350,6 +380,8 @@ static status hdf5_read(struct log_file *base, uint64_t recording_i,
         s = hdf5_dataset_open(&dataset, &shape, file->open, column->name, UINT64_MAX, err);
     }
     if (s == STATUS_OK) {
+        /* The description was made earlier, and another program may have written the file since.
+         * Reading with a wrong shape would overflow `values`. */
         if (shape.dims[0] != column->rows || shape.row_size != column->width) {
             s = err_set(err, STATUS_CORRUPT, "%s: the shape has changed since the file was opened",
                         column->name);

@@ -20,6 +20,7 @@ static const struct log_format *const formats[] = {
 };
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
+/* In the order of `formats`. A constant, because messages need it where nothing may fail. */
 const char *log_format_names(void)
 {
     return "hdf5, npz, csv";
@@ -45,6 +46,7 @@ static ssize_t read_head(const char *path, unsigned char *head)
     if (fd < 0) {
         return -1;
     }
+    /* Only regular files have a size and can be read again: a device or a pipe may never end. */
     struct stat info;
     ssize_t n = -1;
     if (fstat(fd, &info) == 0) {
@@ -71,6 +73,7 @@ static const struct log_format *recognise(const unsigned char *head, size_t n)
     return NULL;
 }
 
+/* Errors are not told apart here: the caller only lists the logs in a folder. */
 const struct log_format *log_format_of(const char *path)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
@@ -78,9 +81,11 @@ const struct log_format *log_format_of(const char *path)
     return n < 0 ? NULL : recognise(head, (size_t)n);
 }
 
+/* Unlike log_format_of(), this function says what is wrong with the file. */
 status log_file_open(struct log_file **file, const char *path, struct err *err)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
+    /* The head is read once to choose the format; the format then opens the file by itself. */
     const ssize_t n = read_head(path, head);
     if (n < 0) {
         return err_errno(err, errno, "%s", path);
@@ -100,6 +105,7 @@ void log_file_close(struct log_file *file)
     }
 }
 
+/* At least 1 for the formats with one recording in each file. */
 uint64_t log_file_recordings(const struct log_file *file)
 {
     return file->format->n_recordings(file);
@@ -108,6 +114,7 @@ uint64_t log_file_recordings(const struct log_file *file)
 status log_file_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
                          struct err *err)
 {
+    /* An index out of range is a mistake of the caller and not of the file. */
     ASSERT(recording_i < log_file_recordings(file));
     recording_clear(recording);
     return file->format->describe(file, recording_i, recording, err);
@@ -128,5 +135,6 @@ status log_file_read(struct log_file *file, uint64_t recording_i,
         return err_set(err, STATUS_INVALID, "%s: has %" PRIu64 " rows, expected at least %" PRIu64,
                        column->name, column->rows, first + n);
     }
+    /* The format can rely on the range, and does not check it again. */
     return file->format->read(file, recording_i, column, first, n, values, err);
 }

@@ -36,6 +36,8 @@ struct place {
     uint64_t recording_i, first, n;
 };
 
+/* The state has three levels, each valid only together with the one before: the list of files; the
+ * mapping and the index of episodes; the open file with its described recording. */
 struct logs {
     char *path;
     const struct log_format *format;
@@ -110,9 +112,11 @@ static status add_folder(struct logs *logs, const char *folder, int depth, struc
         return err_errno(err, errno, "%s", folder);
     }
     status s = STATUS_OK;
+    /* All entries are freed even after an error, since scandir() allocates each of them. */
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
         struct stat info;
+        /* Links are followed by stat(), and DEPTH_MAX also ends a cycle of links. */
         const int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
         if (s == STATUS_OK && length > 0 && (size_t)length < sizeof path &&
             stat(path, &info) == 0) {
@@ -130,6 +134,7 @@ static status add_folder(struct logs *logs, const char *folder, int depth, struc
 
 status logs_open(struct logs **out, const char *path, struct err *err)
 {
+    /* logs_close releases whatever has been built when an error occurs. */
     struct logs *logs = mem_new(sizeof *logs);
     if (logs == NULL || (logs->path = mem_text(path)) == NULL) {
         mem_free(logs);
@@ -146,6 +151,7 @@ status logs_open(struct logs **out, const char *path, struct err *err)
     } else {
         s = add_file(logs, path, err);
     }
+    /* A folder without logs is most likely a mistyped path. */
     if (s == STATUS_OK && logs->n_files == 0) {
         s = err_set(err, STATUS_INVALID, "%s: contains no logs in a supported format (%s)", path,
                     log_format_names());
@@ -214,11 +220,13 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struc
 /* Opens the file and describes the recording in logs->recording, unless that is already done. */
 static status go_to(struct logs *logs, size_t file_i, uint64_t recording_i, struct err *err)
 {
+    /* Reading episodes in order makes both steps no-ops most of the time. */
     struct log_file *file;
     status s = logs_file(logs, file_i, &file, err);
     if (s != STATUS_OK || (logs->described && logs->recording_i == recording_i)) {
         return s;
     }
+    /* An error in between must not leave a recording that looks described. */
     logs->described = false;
     s = log_file_describe(file, recording_i, &logs->recording, err);
     if (s == STATUS_OK) {
@@ -241,6 +249,7 @@ static status read_values(struct logs *logs, const struct recording_column *colu
         return err_set(err, STATUS_INVALID, "%s: %" PRIu64 " values, too many to read at once",
                        column->name, count);
     }
+    /* The buffer only grows: episodes of one length need a single allocation. */
     if (count > logs->values_capacity) {
         double *values = mem_resize(logs->values, count, sizeof *values);
         if (values == NULL) {
@@ -261,6 +270,7 @@ static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i
     if (logs->n_episodes >= LOGS_EPISODES_MAX) {
         return err_set(err, STATUS_INVALID, "more than %u episodes", LOGS_EPISODES_MAX);
     }
+    /* Doubling keeps the cost of growing linear. */
     if (logs->n_episodes == logs->episodes_capacity) {
         const uint64_t capacity = logs->episodes_capacity == 0 ? 256 : 2 * logs->episodes_capacity;
         struct place *episodes = mem_resize(logs->episodes, capacity, sizeof *episodes);
@@ -278,9 +288,12 @@ static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i
  * column changes. */
 static status split_by_column(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
 {
+    /* mapping_signature has checked that the column exists and has one value in each row. */
     const struct recording_column *column =
         recording_find(&logs->recording, logs->mapping->episode_column);
     status s = read_values(logs, column, 0, rows, err);
+    /* NaN differs from itself: each row without a value becomes an episode of one row, which most
+     * mappings refuse as too short. */
     uint64_t first = 0;
     for (uint64_t t = 1; s == STATUS_OK && t <= rows; t++) {
         if (t == rows || logs->values[t] != logs->values[t - 1]) {
@@ -300,6 +313,7 @@ static status mark_ends(struct logs *logs, const struct mapping_value *flag, uin
     }
     const status s =
         read_values(logs, recording_find(&logs->recording, flag->column), 0, rows, err);
+    /* Both flags mark the same array: an episode ends where either is set. */
     for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
         ends[t] |= logs->values[t] > flag->above;
     }
@@ -310,6 +324,7 @@ static status mark_ends(struct logs *logs, const struct mapping_value *flag, uin
  * after the last such row form an episode that was cut off by the end of the recording. */
 static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, struct err *err)
 {
+    /* One byte for each row, for the time of this recording only. */
     unsigned char *ends = mem_array(rows, 1);
     if (ends == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "flags of %" PRIu64 " rows", rows);
@@ -318,6 +333,7 @@ static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, st
     if (s == STATUS_OK) {
         s = mark_ends(logs, &logs->mapping->timeout, rows, ends, err);
     }
+    /* Rows between two ends, the later one included, are an episode. */
     uint64_t first = 0;
     for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
         if (ends[t] || t + 1 == rows) {
@@ -332,6 +348,7 @@ static status split_by_flags(struct logs *logs, size_t file_i, uint64_t rows, st
 /* Adds the episodes of the current recording, which must have the same signature as all others. */
 static status index_recording(struct logs *logs, size_t file_i, struct err *err)
 {
+    /* Columns may have other widths in another file, which would make rows of another size. */
     struct signature signature;
     status s = mapping_signature(logs->mapping, &logs->recording, &signature, err);
     if (s == STATUS_OK && logs->n_episodes > 0) {
@@ -359,6 +376,7 @@ static status index_recording(struct logs *logs, size_t file_i, struct err *err)
 
 status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err)
 {
+    /* A mapping without a format fits logs of any format. */
     if (mapping->format[0] != 0 && strcmp(mapping->format, logs->format->name) != 0) {
         return err_set(err, STATUS_INVALID, "%s: the mapping is for %s, the logs are %s",
                        logs->path, mapping->format, logs->format->name);
@@ -429,6 +447,7 @@ struct piece {
 static status copy_piece(struct logs *logs, const struct piece *piece, struct episode *episode,
                          struct err *err)
 {
+    /* Columns are put side by side, each with its own width. */
     uint32_t at = piece->at;
     for (uint32_t i = 0; i < piece->columns->n; i++) {
         const struct recording_column *column =
@@ -443,6 +462,7 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
             float *to = &episode->rows[(piece->row + t) * episode->W + at];
             for (uint32_t j = 0; j < column->width; j++) {
                 const double value = logs->values[t * column->width + j];
+                /* A network would carry NaN or infinity into all of its weights. */
                 if (!isfinite(value) || fabs(value) > 3e38) {
                     return err_set(err, STATUS_INVALID,
                                    "%s: row %" PRIu64 " of column %s: %s, expected a finite number",
@@ -464,6 +484,7 @@ static status read_transitions(struct logs *logs, const struct mapping_value *va
                                uint64_t T, const char *key, struct err *err)
 {
     const struct recording_column *column = recording_find(&logs->recording, value->column);
+    /* The value is read before the buffer is enlarged and overwritten. */
     if (column->rows == 1 && T > 1) {
         status s = read_values(logs, column, 0, 1, err);
         if (s != STATUS_OK) {
@@ -480,6 +501,7 @@ static status read_transitions(struct logs *logs, const struct mapping_value *va
         values[T - 1] = last;
         return STATUS_OK;
     }
+    /* With `next`, the values start one row later. */
     const status s = read_values(logs, column, first + (value->row == MAPPING_ROW_NEXT), T, err);
     return s == STATUS_OK ? s : err_context(err, s, "%s", key);
 }
@@ -488,6 +510,7 @@ static status read_transitions(struct logs *logs, const struct mapping_value *va
 static status copy_rewards(struct logs *logs, uint64_t first, struct episode *episode,
                            struct err *err)
 {
+    /* Rewards follow the action in each row; one component for each task. */
     const uint32_t at = signature_rewards_at(&logs->signature);
     for (uint32_t k = 0; k < logs->mapping->K; k++) {
         const struct mapping_value *value = &logs->mapping->reward[k];
@@ -516,6 +539,7 @@ static status read_flag(struct logs *logs, const struct mapping_value *flag, uin
     if (flag->column[0] == 0 || T == 0) {
         return STATUS_OK;
     }
+    /* All values are looked at, so that the last one decides and an earlier one is an error. */
     const status s = read_transitions(logs, flag, first, T, key, err);
     for (uint64_t t = 0; s == STATUS_OK && t < T; t++) {
         if (logs->values[t] > flag->above && t + 1 < T) {
@@ -548,6 +572,7 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
                                first + t, i, (double)action[i], (double)low, (double)high);
             }
         }
+        /* Canonical actions lie in -1..1, or beyond it by no more than the slack. */
         signature_to_canonical(signature, action, action);
     }
     return STATUS_OK;
@@ -564,6 +589,7 @@ static status count_transitions(struct logs *logs, const struct place *place, ui
     const bool all = mapping->last == MAPPING_LAST_NEXT;
     uint64_t n = place->n - (all ? 0 : 1);
     *terminated = false;
+    /* The limit holds before anything is read, because T must fit 32 bits. */
     if (place->n > EPISODE_TRANSITIONS_MAX) {
         return err_set(err, STATUS_INVALID, "%" PRIu64 " rows, expected at most %u", place->n,
                        EPISODE_TRANSITIONS_MAX);
@@ -578,6 +604,7 @@ static status count_transitions(struct logs *logs, const struct place *place, ui
     } else {
         s = read_flag(logs, &mapping->terminated, place->first, n, "terminated", terminated, err);
     }
+    /* An episode needs an observation, an action, and what follows it. */
     if (s == STATUS_OK && n == 0) {
         s = err_set(err, STATUS_INVALID, "%" PRIu64 " row is too short for a transition", place->n);
     }
@@ -616,6 +643,7 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
         at += logs->signature.slices[i].size;
     }
 
+    /* Behind the observation comes the action, first in the units of the logs. */
     if (s == STATUS_OK) {
         const struct piece actions = {"action", &mapping->action, place->first, T, 0, at};
         s = copy_piece(logs, &actions, episode, err);
@@ -653,6 +681,7 @@ status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
 
     /* The discount is 1, and 0 at a termination. */
     if (s == STATUS_OK) {
+        /* Rows with a discount of 0 have no successor in the critic's targets. */
         const uint32_t discount_at = signature_discount_at(&logs->signature);
         for (uint32_t t = 0; t < T; t++) {
             episode->rows[(size_t)t * episode->W + discount_at] =

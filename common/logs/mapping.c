@@ -9,6 +9,7 @@
 
 #include "common/base/memory.h"
 
+/* The defaults of keys that a file leaves out. Scales are set when columns are added. */
 void mapping_init(struct mapping *mapping)
 {
     *mapping = (struct mapping){.last = MAPPING_LAST_ROW};
@@ -50,6 +51,7 @@ status mapping_columns_add(struct mapping_columns *columns, const char *name, st
 static status find(const struct recording *recording, const char *key, const char *name,
                    const struct recording_column **column, struct err *err)
 {
+    /* Two errors, since they have different causes: a misspelt name, and a column of text. */
     const struct recording_column *found = recording_find(recording, name);
     if (found == NULL) {
         return err_set(err, STATUS_INVALID, "%s: the logs have no column \"%s\"", key, name);
@@ -66,6 +68,7 @@ static status find(const struct recording *recording, const char *key, const cha
 static status width_of(const struct mapping_columns *columns, const struct recording *recording,
                        const char *key, uint64_t *width, struct err *err)
 {
+    /* 64 bits cannot overflow: lists and widths are limited. */
     *width = 0;
     for (uint32_t i = 0; i < columns->n; i++) {
         const struct recording_column *column = NULL;
@@ -85,6 +88,7 @@ static status check_value(const struct mapping_value *value, const struct record
     if (value->column[0] == 0) {
         return STATUS_OK;
     }
+    /* A column may have fewer rows than the observations; this is checked when values are read. */
     const struct recording_column *column = NULL;
     const status s = find(recording, key, value->column, &column, err);
     if (s == STATUS_OK && column->width != 1) {
@@ -133,10 +137,12 @@ static status action_signature(const struct mapping *mapping, const struct recor
                                struct signature *signature, struct err *err)
 {
     uint64_t width;
+    /* A column with several values in a row is several components. */
     const status s = width_of(&mapping->action, recording, "action: columns", &width, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* The limits come from the file and the width from the logs; they must agree. */
     if (width != mapping->A) {
         return err_set(err, STATUS_INVALID,
                        "action: the columns have %llu values, min and max have %u",
@@ -153,6 +159,7 @@ static status action_signature(const struct mapping *mapping, const struct recor
 status mapping_signature(const struct mapping *mapping, const struct recording *recording,
                          struct signature *signature, struct err *err)
 {
+    /* The result is stored only when all checks have passed. */
     struct signature made = {.control_period_s = mapping->control_period_s};
     status s = observation_signature(mapping, recording, &made, err);
     if (s == STATUS_OK) {
@@ -174,6 +181,7 @@ status mapping_signature(const struct mapping *mapping, const struct recording *
 
     /* The column that numbers the episodes is checked like a reward. */
     if (s == STATUS_OK && mapping->episodes == MAPPING_BY_COLUMN) {
+        /* The same check, for a value that has only a column. */
         const struct mapping_value column = {.column = {0}};
         struct mapping_value by = column;
         memcpy(by.column, mapping->episode_column, sizeof by.column);

@@ -35,6 +35,7 @@ static status refuse(struct document *d, const yaml_node_t *node, const char *fo
     return err_set(d->err, STATUS_INVALID, "%s:%zu: %s", d->path, node->start_mark.line + 1, text);
 }
 
+/* Returns NULL for a number that is no node's. */
 static yaml_node_t *node_of(struct document *d, int id)
 {
     return yaml_document_get_node(&d->yaml, id);
@@ -43,6 +44,7 @@ static yaml_node_t *node_of(struct document *d, int id)
 /* Returns the text of a scalar, or NULL if the node is not a scalar or its text contains a 0. */
 static const char *scalar(const yaml_node_t *node)
 {
+    /* A name with a 0 inside would be cut, and could then be mistaken for another. */
     if (node == NULL || node->type != YAML_SCALAR_NODE ||
         strlen((const char *)node->data.scalar.value) != node->data.scalar.length) {
         return NULL;
@@ -68,6 +70,7 @@ static status read_text(struct document *d, const yaml_node_t *node, const char 
 static status read_number(struct document *d, const yaml_node_t *node, const char *key,
                           double *number)
 {
+    /* The whole text must be a number: "0.02s" is refused, not read as 0.02. */
     const char *value = scalar(node);
     char *end = NULL;
     errno = 0;
@@ -83,6 +86,7 @@ static status read_number(struct document *d, const yaml_node_t *node, const cha
 static status read_choice(struct document *d, const yaml_node_t *node, const char *key,
                           const char *const *choices, int n, int *choice)
 {
+    /* The list of choices is built on the way, for the case that none of them matches. */
     const char *value = scalar(node);
     char expected[128] = "";
     for (int i = 0; i < n; i++) {
@@ -109,6 +113,7 @@ static status read_columns(struct document *d, const yaml_node_t *node, const ch
         node->data.sequence.items.start == node->data.sequence.items.top) {
         return refuse(d, node, "%s: expected a column's name, or a list of them", key);
     }
+    /* The position in the file is added here, as mapping_columns_add does not know it. */
     for (yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++) {
         const yaml_node_t *name = node_of(d, *item);
@@ -130,6 +135,7 @@ static status read_numbers(struct document *d, const yaml_node_t *node, const ch
     if (node->type != YAML_SEQUENCE_NODE) {
         return refuse(d, node, "%s: expected a list of numbers, one for each action", key);
     }
+    /* Items are counted as they are read, and the limit is checked before each is stored. */
     *n = 0;
     for (yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++, ++*n) {
@@ -158,6 +164,7 @@ static status read_keys(struct document *d, const yaml_node_t *node, const char 
     if (node->type != YAML_MAPPING_NODE) {
         return refuse(d, node, "%s: expected keys and values", where);
     }
+    /* Pairs come in the order of the file, so of two equal keys the second one is reported. */
     status s = STATUS_OK;
     for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
          s == STATUS_OK && pair < node->data.mapping.pairs.top; pair++) {
@@ -227,6 +234,7 @@ static status read_observation(struct document *d, const char *key, const yaml_n
     if (mapping->n_slices == SIGNATURE_SLICES_MAX) {
         return refuse(d, key_node, "observation: more than %d slices", SIGNATURE_SLICES_MAX);
     }
+    /* The slice is counted before it is read, so that mapping_fini releases it after an error. */
     const uint32_t i = mapping->n_slices++;
     const status s = read_text(d, key_node, "observation", mapping->slices[i], SIGNATURE_NAME_SIZE);
     return s == STATUS_OK ? read_slice(d, key, value, &mapping->observation[i]) : s;
@@ -236,6 +244,7 @@ static status read_observation(struct document *d, const char *key, const yaml_n
 static status read_next(struct document *d, const char *key, const yaml_node_t *key_node,
                         const yaml_node_t *value, void *arg)
 {
+    /* Slices are matched by name, so their order may differ from that of the observation. */
     struct mapping *mapping = arg;
     for (uint32_t i = 0; i < mapping->n_slices; i++) {
         if (strcmp(mapping->slices[i], key) == 0) {
@@ -252,6 +261,7 @@ static status read_action(struct document *d, const char *key, const yaml_node_t
                           const yaml_node_t *value, void *arg)
 {
     struct mapping *mapping = arg;
+    /* All three keys are required, in any order; check_whole reports a missing one. */
     uint32_t n = 0;
     status s;
     if (strcmp(key, "columns") == 0) {
@@ -298,6 +308,7 @@ static status read_value_key(struct document *d, const char *key, const yaml_nod
 static status read_value(struct document *d, const char *key, const yaml_node_t *node,
                          struct mapping_value *value)
 {
+    /* A plain name is the short form, with the defaults of the other keys. */
     if (node->type != YAML_MAPPING_NODE) {
         return read_text(d, node, key, value->column, sizeof value->column);
     }
@@ -316,6 +327,7 @@ static status read_reward(struct document *d, const char *key, const yaml_node_t
     if (mapping->K == SIGNATURE_TASKS_MAX) {
         return refuse(d, key_node, "rewards: more than %d", SIGNATURE_TASKS_MAX);
     }
+    /* Like slices, rewards are counted before they are read. */
     const uint32_t k = mapping->K++;
     const status s = read_text(d, key_node, "rewards", mapping->rewards[k], SIGNATURE_NAME_SIZE);
     return s == STATUS_OK ? read_value(d, key, value, &mapping->reward[k]) : s;
@@ -387,6 +399,7 @@ static status read_top(struct document *d, const char *key, const yaml_node_t *k
  * file, since keys may come in any order; only next_observation must follow observation. */
 static status check_whole(struct document *d, const struct mapping *mapping)
 {
+    /* The first problem is reported; each message starts with the key to look at. */
     const char *why = NULL;
     if (mapping->n_slices == 0) {
         why = "observation: is missing";
@@ -400,6 +413,7 @@ static status check_whole(struct document *d, const struct mapping *mapping)
                mapping->timeout.column[0] == 0) {
         why = "episodes: by flags needs terminated or timeout";
     }
+    /* A slice without its next observation would have no last row. */
     for (uint32_t i = 0; why == NULL && i < mapping->n_slices; i++) {
         if (mapping->last == MAPPING_LAST_NEXT && mapping->next[i].n == 0) {
             why = "next_observation: every slice of observation must be there";
@@ -445,6 +459,7 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
 {
     void *text;
     size_t size;
+    /* The whole file is read first; its size is limited. */
     status s = file_read(path, MAPPING_BYTES_MAX, &text, &size, err);
     if (s != STATUS_OK) {
         return s;
@@ -491,6 +506,7 @@ static void write_columns(struct text *text, const struct mapping_columns *colum
     text_add(text, "\n");
 }
 
+/* Numbers are written so that reading gives the same bits again. */
 static void write_numbers(struct text *text, const char *key, const double *numbers, uint32_t n)
 {
     text_format(text, "  %s: [", key);

@@ -37,6 +37,7 @@ struct array {
     double *values; /* (rows, width); NULL until read */
 };
 
+/* An open archive. Headers are read at once, values when a column is first used. */
 struct npz {
     struct log_file base;
     char *path;
@@ -52,6 +53,8 @@ static bool npz_recognise(const unsigned char *head, size_t n)
     if (n < 30 || memcmp(head, "PK\3\4", 4) != 0) {
         return false;
     }
+    /* The fields of zip's local header: the size of the name at byte 26, the name from byte 30
+     * on. */
     const size_t name_size = (size_t)head[26] | (size_t)head[27] << 8;
     return name_size > 4 && 30 + name_size <= n && memcmp(head + 26 + name_size, ".npy", 4) == 0;
 }
@@ -65,6 +68,7 @@ static status zip_error_of(struct npz *npz, status code, const char *what, struc
 /* Reads n bytes. Returns false if there are fewer or on an error. */
 static bool read_bytes(zip_file_t *member, void *bytes, uint64_t n)
 {
+    /* libzip may return fewer bytes than asked for. */
     for (uint64_t at = 0; at < n;) {
         const zip_int64_t got = zip_fread(member, (char *)bytes + at, n - at);
         if (got <= 0) {
@@ -78,6 +82,7 @@ static bool read_bytes(zip_file_t *member, void *bytes, uint64_t n)
 /* Returns the text after `'key':` in the header's dictionary, or NULL if the key is missing. */
 static const char *value_of(const char *header, const char *key)
 {
+    /* A search for text is enough, because NumPy writes the dictionary in one fixed form. */
     const char *at = strstr(header, key);
     if (at == NULL) {
         return NULL;
@@ -94,6 +99,8 @@ static const char *value_of(const char *header, const char *key)
 /* Parses a type such as '<f8' or '|b1'. Leaves ELEMENT_NONE if the type is not supported. */
 static void parse_element(struct array *array, const char *text)
 {
+    /* '<' is little-endian and '|' is a single byte, which has no order. Big-endian arrays are not
+     * read. */
     if (text[0] != '\'' || (text[1] != '<' && text[1] != '|')) {
         return;
     }
@@ -115,6 +122,7 @@ static void parse_element(struct array *array, const char *text)
  * if the array would be too large. */
 static bool parse_shape(struct array *array, const char *text, int *rank)
 {
+    /* A shape without dimensions, "()", is one row with one value. */
     if (*text++ != '(') {
         return false;
     }
@@ -135,6 +143,7 @@ static bool parse_shape(struct array *array, const char *text, int *rank)
         text = end;
         if (*rank == 0) {
             array->rows = n;
+            /* The product is checked before it is formed, as a file may claim any size. */
         } else if (n != 0 && array->width > LOG_FILE_BYTES_MAX / n) {
             return false;
         } else {
@@ -165,6 +174,7 @@ static status read_header(struct npz *npz, struct array *array, const char *name
     } else {
         valid = false;
     }
+    /* A header is a few hundred bytes; a large size is damage or an attack. */
     char *header = valid && size <= HEADER_SIZE_MAX ? mem_new(size + 1) : NULL;
     valid = header != NULL && read_bytes(member, header, size);
     (void)zip_fclose(member);
@@ -193,6 +203,7 @@ static status read_header(struct npz *npz, struct array *array, const char *name
 /* Adds the member of the archive as a column. Members that are not .npy files are skipped. */
 static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
 {
+    /* NumPy names the member of array `x` "x.npy". */
     const char *name = zip_get_name(npz->zip, member, ZIP_FL_ENC_GUESS);
     const size_t length = name == NULL ? 0 : strlen(name);
     if (length <= 4 || strcmp(name + length - 4, ".npy") != 0) {
@@ -210,6 +221,7 @@ static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
                           array.width <= RECORDING_WIDTH_MAX && array.rows <= LOG_FILE_ROWS_MAX;
     char column[RECORDING_NAME_SIZE];
     snprintf(column, sizeof column, "%.*s", (int)(length - 4), name);
+    /* The width of an array that is not readable is only shown. */
     s = recording_add(&npz->recording, column, readable ? RECORDING_NUMBERS : RECORDING_OTHER,
                       (uint32_t)array.width, array.rows, err);
     if (s != STATUS_OK) {
@@ -233,6 +245,7 @@ static void npz_close(struct log_file *file)
     for (uint32_t i = 0; npz->arrays != NULL && i < npz->recording.n; i++) {
         mem_free(npz->arrays[i].values);
     }
+    /* The archive is open for reading only, so there is nothing to write back. */
     if (npz->zip != NULL) {
         zip_discard(npz->zip);
     }
@@ -252,6 +265,7 @@ static status npz_open(struct log_file **file, const char *path, struct err *err
     }
     npz->base.format = &log_format_npz;
 
+    /* The code of libzip becomes a text; there is no archive yet that could have one. */
     int code = 0;
     npz->zip = zip_open(path, ZIP_RDONLY, &code);
     status s = STATUS_OK;
@@ -262,6 +276,7 @@ static status npz_open(struct log_file **file, const char *path, struct err *err
         zip_error_fini(&error);
     }
 
+    /* The order of members in the archive is the order of the columns. */
     const zip_int64_t n = s == STATUS_OK ? zip_get_num_entries(npz->zip, 0) : 0;
     for (zip_int64_t i = 0; s == STATUS_OK && i < n; i++) {
         s = add_array(npz, (zip_uint64_t)i, err);
@@ -274,12 +289,14 @@ static status npz_open(struct log_file **file, const char *path, struct err *err
     return STATUS_OK;
 }
 
+/* An archive is one recording. */
 static uint64_t npz_recordings(const struct log_file *file)
 {
     (void)file;
     return 1;
 }
 
+/* Copies the columns, which npz_open has already found. */
 static status npz_describe(struct log_file *file, uint64_t recording_i, struct recording *recording,
                            struct err *err)
 {
@@ -296,6 +313,7 @@ static status npz_describe(struct log_file *file, uint64_t recording_i, struct r
 /* Converts one element to double. */
 static double element_value(const struct array *array, const unsigned char *bytes)
 {
+    /* All types are read through one union; the bytes beyond the element stay 0. */
     union {
         float f;
         double d;
@@ -318,6 +336,7 @@ static double element_value(const struct array *array, const unsigned char *byte
  * random access. */
 static status load(struct npz *npz, struct array *array, const char *name, struct err *err)
 {
+    /* No overflow: rows and width of a readable column are limited. */
     const uint64_t n = array->rows * array->width;
     if (n > (LOG_FILE_BYTES_MAX - npz->bytes) / sizeof(double)) {
         return err_set(err, STATUS_INVALID, "%s: %s: the arrays need more than %llu bytes",
@@ -335,6 +354,7 @@ static status load(struct npz *npz, struct array *array, const char *name, struc
                        npz->path, name, (uint64_t)about.size, size);
     }
 
+    /* Both buffers exist at the same time; the raw bytes are freed at the end. */
     unsigned char *bytes = mem_array(size, 1);
     double *values = mem_array(n > 0 ? n : 1, sizeof *values);
     zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
@@ -371,6 +391,8 @@ static status npz_read(struct log_file *file, uint64_t recording_i,
     (void)recording_i;
     struct npz *npz = (struct npz *)file;
     struct array *array = &npz->arrays[column->index];
+    /* The values stay in memory until the file is closed, since every episode in it reads the same
+     * columns at other rows. */
     if (array->values == NULL) {
         const status s = load(npz, array, column->name, err);
         if (s != STATUS_OK) {

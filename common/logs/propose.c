@@ -107,6 +107,7 @@ struct proposal {
  * "q[3]". */
 static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
 {
+    /* The last part starts after the last separator that is not at the very end. */
     const char *last = name;
     for (const char *at = name; *at != 0; at++) {
         if ((*at == '/' || *at == '.') && at[1] != 0) {
@@ -135,12 +136,15 @@ static enum role role_of(const struct recording_column *column)
     if (column->kind != RECORDING_NUMBERS) {
         return ROLE_IGNORED;
     }
+    /* A prefix is compared with the whole name, since "next_obs/action" is no action. */
     for (size_t i = 0; i < sizeof known_prefixes / sizeof known_prefixes[0]; i++) {
         const char *prefix = known_prefixes[i].prefix;
         if (strncasecmp(column->name, prefix, strlen(prefix)) == 0) {
             return known_prefixes[i].role;
         }
     }
+    /* A name that nothing is known about is an observation: it is easier to delete a line than to
+     * notice that one is missing. */
     stem_of(column->name, stem);
     for (size_t i = 0; i < sizeof known_names / sizeof known_names[0]; i++) {
         if (strcasecmp(stem, known_names[i].name) == 0) {
@@ -174,6 +178,7 @@ static const struct recording_column *with_role(const struct proposal *p, enum r
  * the whole recording, are left out. */
 static void drop_other_lengths(struct proposal *p)
 {
+    /* The largest number of rows is taken for the length of the recording. */
     uint64_t rows = 0;
     for (uint32_t i = 0; i < p->recording.n; i++) {
         if (p->roles[i] == ROLE_OBSERVATION && p->recording.columns[i].rows > rows) {
@@ -198,6 +203,8 @@ static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAM
     static const char *const prefixes[] = {"obs/", "observations/", "observation/", "observation."};
     char stem[RECORDING_NAME_SIZE];
     const char *from = column;
+    /* The prefix says only that the column is an observation, which its place in the mapping says,
+     * too. */
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
         if (strncmp(column, prefixes[i], strlen(prefixes[i])) == 0) {
             from = column + strlen(prefixes[i]);
@@ -219,6 +226,7 @@ static void slice_name(const char *column, bool grouped, char name[SIGNATURE_NAM
 /* Returns whether two columns are numbered parts of one slice, such as "q_0" and "q_1". */
 static bool same_group(const struct recording_column *a, const struct recording_column *b)
 {
+    /* Only single values are joined: a column with several values is a slice already. */
     char stem_a[RECORDING_NAME_SIZE], stem_b[RECORDING_NAME_SIZE];
     stem_of(a->name, stem_a);
     stem_of(b->name, stem_b);
@@ -244,6 +252,7 @@ static status add_slices(struct proposal *p)
 {
     struct mapping *m = p->mapping;
     const struct recording_column *before = NULL;
+    /* Columns of the next observation are used only if every observation has one. */
     bool all_next = count_role(p, ROLE_NEXT_OBSERVATION) > 0;
     for (uint32_t i = 0; i < p->recording.n; i++) {
         const struct recording_column *column = &p->recording.columns[i];
@@ -267,6 +276,8 @@ static status add_slices(struct proposal *p)
             m->n_slices++;
         }
 
+        /* A slice and its next observation are filled together, so that their columns
+         * correspond. */
         status s = mapping_columns_add(&m->observation[m->n_slices - 1], column->name, p->err);
         const struct recording_column *next = successor_of(p, column);
         if (s == STATUS_OK && next != NULL) {
@@ -300,6 +311,7 @@ static status list_columns(const struct proposal *p, const char *missing)
 static status add_actions(struct proposal *p)
 {
     struct mapping *m = p->mapping;
+    /* The order of the columns is the order of the components. */
     for (uint32_t i = 0; i < p->recording.n; i++) {
         const struct recording_column *column = &p->recording.columns[i];
         if (p->roles[i] != ROLE_ACTION) {
@@ -313,6 +325,7 @@ static status add_actions(struct proposal *p)
             return err_set(p->err, STATUS_INVALID, "%s: more than %d action values", column->name,
                            SIGNATURE_ACTIONS_MAX);
         }
+        /* An empty interval: any value that is seen becomes both limits. */
         for (uint32_t j = 0; j < column->width; j++, m->A++) {
             m->action_min[m->A] = INFINITY;
             m->action_max[m->A] = -INFINITY;
@@ -321,6 +334,7 @@ static status add_actions(struct proposal *p)
     return m->A > 0 ? STATUS_OK : list_columns(p, "an action");
 }
 
+/* Sets the column of a reward or flag; NULL leaves it as it is, which means not logged. */
 static void set_value(struct mapping_value *value, const struct recording_column *column)
 {
     if (column != NULL) {
@@ -330,6 +344,7 @@ static void set_value(struct mapping_value *value, const struct recording_column
 
 /* Adds all rewards to the mapping, or success as the only reward. */
 static void add_rewards(struct proposal *p)
+/* A single reward needs no name of its own; several are told apart by those of their columns. */
 {
     struct mapping *m = p->mapping;
     const uint32_t n = count_role(p, ROLE_REWARD);
@@ -362,6 +377,7 @@ static void add_flags(struct proposal *p)
 {
     struct mapping *m = p->mapping;
     const struct recording_column *success = with_role(p, ROLE_SUCCESS);
+    /* Flags are taken as they are; what they mean for the episodes is decided later. */
     set_value(&m->timeout, with_role(p, ROLE_TIMEOUT));
     set_value(&m->terminated, with_role(p, ROLE_TERMINATED));
     if (m->terminated.column[0] == 0 && success != NULL) {
@@ -397,6 +413,7 @@ struct findings {
 static double *read_column(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording_column *column, status *s)
 {
+    /* The size is checked first: a recording may be larger than memory. */
     const uint64_t n = column->rows * column->width;
     double *values = NULL;
     if (n > LOG_FILE_BYTES_MAX / sizeof *values) {
@@ -419,6 +436,7 @@ static status look_at_actions(struct proposal *p, struct log_file *file, uint64_
                               struct findings *found)
 {
     struct mapping *m = p->mapping;
+    /* `at` is the component with which the column begins. */
     uint32_t at = 0;
     for (uint32_t i = 0; i < m->action.n; i++) {
         const struct recording_column *column = recording_find(recording, m->action.names[i]);
@@ -443,6 +461,7 @@ static status look_at_actions(struct proposal *p, struct log_file *file, uint64_
             }
         }
 
+        /* These hold only if they hold for all columns of all recordings. */
         found->shorter_actions &= column->rows + 1 == rows;
         found->empty_last &=
             column->rows == rows && rows > 0 && isnan(values[(rows - 1) * column->width]);
@@ -458,6 +477,7 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
                             const struct recording *recording, const char *name, uint64_t rows,
                             bool ends, bool is_reward, struct findings *found)
 {
+    /* A column that is missing or of another shape says nothing; the mapping is checked later. */
     const struct recording_column *column = recording_find(recording, name);
     if (column == NULL || column->kind != RECORDING_NUMBERS || column->width != 1 ||
         column->rows == 0) {
@@ -469,6 +489,7 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
         return s;
     }
 
+    /* The last row is looked at separately, since it may lie behind the last action. */
     const double last = values[column->rows - 1];
     for (uint64_t t = 0; t + 1 < column->rows; t++) {
         found->flags_inside |= ends && values[t] > 0;
@@ -486,6 +507,7 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
 static status look_at_done(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording *recording, struct findings *found)
 {
+    /* The column is known by its role in the first recording, and looked up by name in this one. */
     const struct recording_column *first = with_role(p, ROLE_DONE);
     const struct recording_column *column =
         first == NULL ? NULL : recording_find(recording, first->name);
@@ -498,6 +520,7 @@ static status look_at_done(struct proposal *p, struct log_file *file, uint64_t r
     if (values == NULL) {
         return s;
     }
+    /* Set in the last row only, `done` says that a recording is an episode. */
     found->all_done &= values[column->rows - 1] > 0;
     for (uint64_t t = 0; t + 1 < column->rows; t++) {
         found->flags_inside |= values[t] > 0;
@@ -510,6 +533,7 @@ static status look_at_done(struct proposal *p, struct log_file *file, uint64_t r
 static status look_at_time(struct proposal *p, struct log_file *file, uint64_t recording_i,
                            const struct recording *recording, struct findings *found)
 {
+    /* Later recordings are not asked once the period is known. */
     const struct recording_column *first = with_role(p, ROLE_TIME);
     const struct recording_column *column =
         first == NULL ? NULL : recording_find(recording, first->name);
@@ -537,6 +561,7 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
                                 struct recording *recording, struct findings *found)
 {
     const struct mapping *m = p->mapping;
+    /* The first observation column stands for the length of the recording. */
     status s = log_file_describe(file, recording_i, recording, p->err);
     const struct recording_column *observation =
         s == STATUS_OK ? recording_find(recording, m->observation[0].names[0]) : NULL;
@@ -545,6 +570,7 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
                     m->observation[0].names[0]);
     }
 
+    /* Everything in the mapping so far is looked at: actions, rewards, flags, and the time. */
     const uint64_t rows = observation != NULL ? observation->rows : 0;
     if (s == STATUS_OK) {
         s = look_at_actions(p, file, recording_i, recording, rows, found);
@@ -574,6 +600,7 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
 /* Collects the findings of all recordings. */
 static status look_at_all(struct proposal *p, struct findings *found)
 {
+    /* One description is used for all recordings, to save its memory. */
     struct recording recording = {0};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < logs_n_files(p->logs); i++) {
@@ -686,6 +713,7 @@ static void decide_done(struct proposal *p, const struct findings *found)
 static void decide_limits(struct proposal *p)
 {
     struct mapping *m = p->mapping;
+    /* A component without any finite value has infinite limits, and is treated as 0. */
     for (uint32_t i = 0; i < m->A; i++) {
         if (!(m->action_min[i] < m->action_max[i])) {
             const double value = isfinite(m->action_min[i]) ? m->action_min[i] : 0;
@@ -703,6 +731,7 @@ static void decide_limits(struct proposal *p)
 /* Sets the control period, rounded to four digits, if it is plausible. */
 static void decide_period(struct proposal *p, const struct findings *found)
 {
+    /* The mean of time stamps has more digits than anyone would write. */
     if (isfinite(found->period) && found->period > 0 && found->period < 100) {
         char rounded[32];
         snprintf(rounded, sizeof rounded, "%.4g", found->period);
@@ -712,6 +741,7 @@ static void decide_period(struct proposal *p, const struct findings *found)
     }
 }
 
+/* The three steps. On an error the caller releases the mapping, which may be filled in part. */
 static status propose(struct proposal *p)
 {
     /* Roles from the columns of the first recording. */
@@ -742,6 +772,7 @@ static status propose(struct proposal *p)
         return list_columns(p, "an observation");
     }
 
+    /* The mapping is built from names and shapes alone; nothing has been read so far. */
     snprintf(p->mapping->format, sizeof p->mapping->format, "%s", logs_format(p->logs)->name);
     s = add_slices(p);
     if (s == STATUS_OK) {
@@ -760,6 +791,7 @@ static status propose(struct proposal *p)
                              .all_done = true,
                              .period = NAN};
     s = look_at_all(p, &found);
+    /* Later decisions use earlier ones: `done` needs the kind of episodes, rows need all flags. */
     if (s == STATUS_OK) {
         decide_episodes(p, &found);
         decide_done(p, &found);
@@ -773,6 +805,7 @@ static status propose(struct proposal *p)
 status propose_mapping(struct logs *logs, struct mapping *mapping, struct text *notes,
                        struct err *err)
 {
+    /* Errors are extended on the way, which needs a place even if the caller wants none. */
     struct err reason = {0};
     struct proposal p = {
         .logs = logs, .mapping = mapping, .notes = notes, .err = err != NULL ? err : &reason};

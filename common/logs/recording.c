@@ -56,6 +56,7 @@ status recording_add(struct recording *recording, const char *name, enum recordi
         recording->capacity = capacity;
     }
 
+    /* `index` is the place of the column in its recording, by which a format finds its own data. */
     struct recording_column *column = &recording->columns[recording->n];
     *column = (struct recording_column){
         .kind = kind, .width = width, .rows = rows, .index = recording->n};
