@@ -406,7 +406,7 @@ int settings_row_width(const struct settings *settings)
 
 /* ---- Text out ---- */
 
-/* "256,256,256". */
+/* text <- "256,256,256", the form that set_widths reads. */
 static void widths_text(char *text, size_t size, const struct settings *settings)
 {
     size_t length = 0;

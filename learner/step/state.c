@@ -4,8 +4,8 @@
  * Versions come from one counter for the whole process, so that a new state can never be taken for
  * an earlier one that had the same address.
  *
- * A block is changed through state_write only, which gives the state a new version. One thread at a
- * time. */
+ * Once a state is made its blocks are changed through state_write only, which gives the state a new
+ * version. One thread at a time. */
 #include "learner/step/state.h"
 
 #include <stdatomic.h>
@@ -157,6 +157,7 @@ struct normalizer state_normalizer(const struct state *state)
 
 void state_set_normalizer(struct state *state, const float *mean, const float *scale)
 {
+    /* The group is there where the setting normalize is standard. */
     const struct parameters_group *group = normalizer_group(state);
     ASSERT(group != NULL);
     float *params = state_write(state, STATE_PARAMS) + group->at;
@@ -190,6 +191,7 @@ float *state_write(struct state *state, enum state_block block)
 
 void state_set_step(struct state *state, uint64_t step)
 {
+    /* Noise is drawn by the step: a state of another step is another state. */
     state->step = step;
     state->version = next_version();
 }
