@@ -1,6 +1,9 @@
 /* Channels to the other processes of an experiment, with the TLS files and the token that the
  * `experiment` section names. The token is read for each channel, so a changed file takes effect
- * with the next connection that is opened. */
+ * with the next connection that is opened.
+ *
+ * The token is a secret: its file must be private to this user, it appears in no text, and it is
+ * freed when the channel has its copy. */
 #include "common/clients/peer.h"
 
 #include <string.h>
@@ -15,6 +18,7 @@
  * is accepted. */
 static status read_token(char **token, const char *path, struct err *err)
 {
+    /* A file that others can read is refused before it is read. */
     void *bytes = NULL;
     size_t size = 0;
     status s = file_check_private(path, err);
@@ -24,6 +28,7 @@ static status read_token(char **token, const char *path, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "token_file");
     }
+    /* Only the first line counts; an editor may have added a line end. */
     char *text = bytes;
     text[strcspn(text, "\r\n")] = '\0';
     for (const char *c = text; *c; c++) {
@@ -43,6 +48,7 @@ static status read_token(char **token, const char *path, struct err *err)
 
 status peer_check_replay(const struct experiment *experiment, struct err *err)
 {
+    /* Every address is checked, so that a mistake is told before anything starts. */
     for (size_t i = 0; i < experiment->replay.n; i++) {
         status s = rpc_address_check(experiment->replay.items[i], err);
         if (s != STATUS_OK) {
@@ -62,6 +68,7 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
                          const struct experiment *experiment, size_t max_message_bytes,
                          struct err *err)
 {
+    /* Without a token_file, calls carry no token. */
     char *token = NULL;
     if (experiment->token_file[0]) {
         status s = read_token(&token, experiment->token_file, err);
@@ -69,6 +76,7 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
             return s;
         }
     }
+    /* TLS is used when the section names its files. */
     struct rpc_channel_options options = {
         .tls = endpoint_tls(experiment), .token = token, .max_message_bytes = max_message_bytes};
     status s = rpc_channel_open(channel, address, &options, err);

@@ -30,6 +30,7 @@
 #define LOOK_EVERY_NS    (20 * NS_PER_MS)
 #define ROWS_FIELD       15
 
+/* An episode on its way. It lives until the server has stored it and gRPC has read it. */
 struct outgoing {
     struct outgoing *next;
     atomic_int references; /* the link's own, and one for each payload that gRPC still reads */
@@ -38,6 +39,7 @@ struct outgoing {
     uint32_t n_rows;
     size_t bytes;
     size_t cursor_size;
+    /* What the server keeps with the episode: our counter, then the caller's cursor. */
     uint8_t cursor[8 + REPLAY_CURSOR_MAX];
     float rows[];
 };
@@ -48,7 +50,10 @@ struct replay_link {
     struct rpc_channel *channel;
     struct rpc_stream *stream; /* NULL: not connected */
     bool sending;              /* a message is on its way into gRPC */
+    /* Given by the server. A writer that opens later gets a higher one, which shuts this one
+     * out. */
     uint64_t generation;
+    /* Rows of a chunk, as the server wants them. */
     uint32_t chunk_rows;
     struct outgoing *first, *last;
     struct outgoing *next_to_send; /* NULL: all sent */
@@ -92,18 +97,21 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
                              .n_rows = n_rows,
                              .bytes = bytes};
     atomic_init(&out->references, 1);
+    /* The counter comes first in the cursor, where the next start finds it. */
     memcpy(out->cursor, &counter, 8);
     if (cursor_size > 0) {
         memcpy(out->cursor + 8, cursor, cursor_size);
     }
     out->cursor_size = 8 + cursor_size;
     memcpy(out->rows, episode->rows, bytes);
+    /* To the end of the list. */
     if (link->last) {
         link->last->next = out;
     } else {
         link->first = out;
     }
     link->last = out;
+    /* Everything before it was sent, so it is the next one. */
     if (link->next_to_send == NULL) {
         link->next_to_send = out;
         link->next_chunk = 0;
@@ -115,8 +123,10 @@ status replay_link_add(struct replay_link *link, const struct episode *episode, 
 /* Drops everything up to `sequence`: the server has stored it. */
 static void acknowledge(struct replay_link *link, uint64_t sequence)
 {
+    /* From the front: the server commits episodes in the order of their sequence. */
     while (link->first && link->first->sequence <= sequence) {
         struct outgoing *out = link->first;
+        /* An episode that was to be sent again, but had arrived, is passed over. */
         if (link->next_to_send == out) {
             link->next_to_send = out->next;
             link->next_chunk = 0;
@@ -125,6 +135,7 @@ static void acknowledge(struct replay_link *link, uint64_t sequence)
         if (link->first == NULL) {
             link->last = NULL;
         }
+        /* Counted now, as only a stored episode is a result. */
         link->unacknowledged_bytes -= out->bytes;
         link->counts.episodes++;
         link->counts.transitions += out->n_rows - 1;
@@ -145,6 +156,7 @@ bool replay_link_sendable(const struct replay_link *link)
 
 /* ---- Connecting ---- */
 
+/* The caller may be asked to stop while the server is away. */
 static bool stopping(const struct replay_link *link)
 {
     return link->settings->stopping && link->settings->stopping(link->settings->stopping_arg);
@@ -162,11 +174,13 @@ static bool transient(status code)
 /* OpenInsert: takes over the writer and learns what the server has of it. */
 static status open_writer(struct replay_link *link, struct err *err)
 {
+    /* Too large for a stack, and needed only until the request is packed. */
     struct signature_wire *wire = mem_new(sizeof *wire);
     if (wire == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "OpenInsert");
     }
     signature_wire_fill(wire, &link->signature);
+    /* Who writes, to which table, and rows of which form. */
     Hindcast__OpenInsertRequest request = HINDCAST__OPEN_INSERT_REQUEST__INIT;
     request.table = (char *)link->settings->table;
     request.writer = (char *)link->settings->writer;
@@ -180,6 +194,7 @@ static status open_writer(struct replay_link *link, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* What comes from a server is checked before it is used. */
     const Hindcast__OpenInsertResponse *response =
         (const Hindcast__OpenInsertResponse *)message.body;
     struct replay_link_position *position = &link->position;
@@ -189,8 +204,10 @@ static status open_writer(struct replay_link *link, struct err *err)
         s = err_set(err, STATUS_INVALID, "%s: OpenInsert: chunk_rows %u, cursor of %zu bytes",
                     rpc_channel_address(link->channel), response->chunk_rows, response->cursor.len);
     } else {
+        /* From here on the server takes nothing from an older generation. */
         link->generation = response->generation;
         link->chunk_rows = response->chunk_rows;
+        /* Where an earlier process of this writer had come to. */
         position->sealed = response->sealed;
         position->counter = 0;
         position->cursor_size = response->cursor.len >= 8 ? response->cursor.len - 8 : 0;
@@ -200,6 +217,7 @@ static status open_writer(struct replay_link *link, struct err *err)
         }
         /* Acknowledgements of the last connection that were lost on their way. */
         acknowledge(link, response->last_sequence);
+        /* This process is new: it goes on counting where the last one ended. */
         if (response->last_sequence > link->last_sequence) {
             link->last_sequence = response->last_sequence;
         }
@@ -211,6 +229,7 @@ static status open_writer(struct replay_link *link, struct err *err)
 /* OpenInsert, then a new stream that starts with the first unacknowledged episode. */
 static status connect_once(struct replay_link *link, struct err *err)
 {
+    /* A short wait, so that the caller can ask whether to stop. */
     status s = rpc_channel_wait(link->channel, CONNECT_SLICE_MS);
     if (s != STATUS_OK) {
         return rpc_address_unreachable(rpc_channel_address(link->channel), err);
@@ -221,6 +240,7 @@ static status connect_once(struct replay_link *link, struct err *err)
     }
     s = rpc_stream_open(&link->stream, link->channel, &hindcast__replay__descriptor, "Insert",
                         RPC_BIDI, NULL, err);
+    /* Everything that is not acknowledged is sent again, from the first chunk on. */
     link->stream_opened = false;
     link->next_to_send = link->first;
     link->next_chunk = 0;
@@ -232,6 +252,7 @@ static status connect_once(struct replay_link *link, struct err *err)
 static status connect_or_wait(struct replay_link *link, struct err *err)
 {
     const uint64_t now_ns = clock_now_ns();
+    /* The first attempt since the connection was lost. */
     if (link->away_since_ns == 0) {
         link->away_since_ns = now_ns;
         link->backoff_ms = BACKOFF_MIN_MS;
@@ -242,14 +263,17 @@ static status connect_or_wait(struct replay_link *link, struct err *err)
         link->away_since_ns = 0;
         return STATUS_OK;
     }
+    /* A refusal comes again, however long one waits. */
     if (!transient(s)) {
         link->away_since_ns = 0;
         return err_set(err, s, "%s", why.text);
     }
+    /* The server is away for too long. */
     if (now_ns - link->away_since_ns > link->settings->connect_timeout_ms * NS_PER_MS) {
         link->away_since_ns = 0;
         return err_set(err, STATUS_UNAVAILABLE, "%s", why.text);
     }
+    /* Half of the backoff to all of it, so that writers do not come back all at once. */
     clock_sleep_ms((unsigned)(link->backoff_ms * (0.5 + 0.5 * rng_uniform(&link->rng))));
     link->backoff_ms =
         link->backoff_ms * 2 < BACKOFF_MAX_MS ? link->backoff_ms * 2 : BACKOFF_MAX_MS;
@@ -260,6 +284,7 @@ static status connect_or_wait(struct replay_link *link, struct err *err)
 static status disconnect(struct replay_link *link, struct err *err)
 {
     struct err why = {0};
+    /* Why the server ended the stream, if it did. */
     status s = rpc_stream_finish(link->stream, FINISH_MS, &why);
     link->stream = NULL;
     link->sending = false;
@@ -281,10 +306,12 @@ static status start_chunk(struct replay_link *link)
     struct outgoing *out = link->next_to_send;
     Hindcast__InsertRequest request = HINDCAST__INSERT_REQUEST__INIT;
     Hindcast__Identity identity = HINDCAST__IDENTITY__INIT;
+    /* Which rows of the episode this chunk has. */
     const uint32_t begin = link->next_chunk * link->chunk_rows;
     const uint32_t rest = out->n_rows - begin;
     const uint32_t n = rest < link->chunk_rows ? rest : link->chunk_rows;
     const size_t row_bytes = out->bytes / out->n_rows;
+    /* The first message of a stream says who writes. */
     if (!link->stream_opened) {
         request.table = (char *)link->settings->table;
         request.writer = (char *)link->settings->writer;
@@ -312,6 +339,7 @@ static status start_chunk(struct replay_link *link)
                                         .size = n * row_bytes,
                                         .release = release,
                                         .arg = out};
+    /* Where gRPC refuses the message, it releases the payload, too. */
     status s = rpc_stream_send_start(link->stream, &request.base, &payload);
     if (s == STATUS_OK) {
         link->sending = true;
@@ -330,6 +358,7 @@ static status start_chunk(struct replay_link *link)
  * coarse), so without need there is one only every LOOK_EVERY_NS. */
 static status receive(struct replay_link *link, uint64_t wait_ms, bool needed)
 {
+    /* The last look was a moment ago, and looking costs time. */
     const uint64_t now_ns = clock_now_ns();
     if (wait_ms == 0 && !needed && now_ns - link->received_ns < LOOK_EVERY_NS) {
         return STATUS_OK;
@@ -337,6 +366,7 @@ static status receive(struct replay_link *link, uint64_t wait_ms, bool needed)
     link->received_ns = now_ns;
     struct rpc_message message;
     status s;
+    /* Without a wait, everything that has arrived is taken; with one, a single message. */
     while ((s = rpc_stream_recv(link->stream, &message, wait_ms)) == STATUS_OK) {
         const Hindcast__InsertResponse *response = (const Hindcast__InsertResponse *)message.body;
         link->counts.duplicates += response->n_duplicates;
@@ -355,6 +385,7 @@ static status send_some(struct replay_link *link, uint64_t wait_ms)
 {
     status s = STATUS_OK;
     for (int i = 0; s == STATUS_OK && i < MESSAGES_AT_ONCE; i++) {
+        /* A message that gRPC did not take at once is waited for before the next one is begun. */
         if (!link->sending) {
             if (link->next_to_send == NULL) {
                 break;
@@ -372,6 +403,7 @@ static status send_some(struct replay_link *link, uint64_t wait_ms)
 status replay_link_pump(struct replay_link *link, uint64_t send_ms, uint64_t receive_ms,
                         struct err *err)
 {
+    /* One round: connect where needed, send, then look for acknowledgements. */
     if (stopping(link)) {
         return err_set(err, STATUS_CLOSED, "stopping");
     }
@@ -393,6 +425,7 @@ status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *seal
 {
     ASSERT(link->first == NULL); /* everything is acknowledged */
     const uint64_t start_ns = clock_now_ns();
+    /* The request is the same for every attempt, except for the generation. */
     Hindcast__SealRequest request = HINDCAST__SEAL_REQUEST__INIT;
     request.table = (char *)link->settings->table;
     request.writer = (char *)link->settings->writer;
@@ -408,6 +441,7 @@ status replay_link_seal(struct replay_link *link, uint32_t n_writers, bool *seal
             rpc_message_free(&message);
             return STATUS_OK;
         }
+        /* Not sealed yet: is it worth another attempt? */
         if (stopping(link)) {
             return err_set(err, STATUS_CLOSED, "stopping");
         }
@@ -433,6 +467,7 @@ static status ask_room(struct replay_link *link, struct replay_writer_room *room
     if (s != STATUS_OK) {
         return s;
     }
+    /* Room of the one table that was asked for. */
     const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
     if (info->n_tables != 1) {
         s = err_set(err, STATUS_NOT_FOUND, "%s: has no table %s",
@@ -450,6 +485,7 @@ static status ask_room(struct replay_link *link, struct replay_writer_room *room
     return s;
 }
 
+/* Asks again while the server is away, as for sealing. */
 status replay_link_room(struct replay_link *link, struct replay_writer_room *room, struct err *err)
 {
     const uint64_t start_ns = clock_now_ns();
@@ -482,12 +518,14 @@ status replay_link_open(struct replay_link **out, const char *address,
     }
     link->settings = settings;
     link->signature = *signature;
+    /* The seed is the time, so two processes of one writer differ. */
     rng_init(&link->rng, clock_wall_ns(), settings->writer, 0);
     status s = peer_channel_open(&link->channel, address, experiment, 0, err);
     if (s != STATUS_OK) {
         mem_free(link);
         return s;
     }
+    /* connect_or_wait returns OK after a pause, too; the stream tells whether it has connected. */
     while (s == STATUS_OK && link->stream == NULL) {
         s = stopping(link) ? err_set(err, STATUS_CLOSED, "stopping") : connect_or_wait(link, err);
     }
@@ -495,6 +533,7 @@ status replay_link_open(struct replay_link **out, const char *address,
         replay_link_close(link);
         return s;
     }
+    /* As OpenInsert said it. */
     *position = link->position;
     *out = link;
     return STATUS_OK;
@@ -516,6 +555,7 @@ void replay_link_close(struct replay_link *link)
         }
     }
     rpc_channel_close(link->channel);
+    /* The link's own holds. Where gRPC still reads an episode, its hold is the last one. */
     while (link->first) {
         struct outgoing *next = link->first->next;
         release(link->first);
@@ -524,6 +564,7 @@ void replay_link_close(struct replay_link *link)
     mem_free(link);
 }
 
+/* Adds to what is there: a writer sums over its links. */
 void replay_link_counts(const struct replay_link *link, struct replay_writer_counts *counts)
 {
     counts->episodes += link->counts.episodes;

@@ -17,6 +17,7 @@
 
 enum slot_state { SLOT_EMPTY, SLOT_FILLING, SLOT_TAKEN };
 
+/* A place for one batch at a time. Its memory is used again for every depth-th batch. */
 struct slot {
     struct replay_batch batch; /* first: a pointer to the batch is a pointer to its slot */
     enum slot_state state;
@@ -41,6 +42,7 @@ struct replay_ring {
     struct slot *slots;
 };
 
+/* The place of a batch, whichever batch is there now. */
 static struct slot *slot_of(struct replay_ring *ring, uint64_t number)
 {
     return &ring->slots[number % ring->settings.depth];
@@ -48,6 +50,7 @@ static struct slot *slot_of(struct replay_ring *ring, uint64_t number)
 
 status replay_ring_new(struct replay_ring **out, const struct replay_ring_settings *settings)
 {
+    /* The slots are zero at first, which is SLOT_EMPTY. */
     struct replay_ring *ring = mem_new(sizeof *ring);
     if (ring == NULL || (ring->slots = mem_array(settings->depth, sizeof *ring->slots)) == NULL) {
         mem_free(ring);
@@ -66,6 +69,7 @@ status replay_ring_new(struct replay_ring **out, const struct replay_ring_settin
     /* All memory is allocated here; filling and returning batches allocates nothing. */
     const size_t n = settings->snippets;
     status s = STATUS_OK;
+    /* A slot without its memory is noticed below, so that all of them can be freed in one place. */
     for (uint32_t i = 0; i < settings->depth; i++) {
         struct slot *slot = &ring->slots[i];
         slot->batch.snippets = settings->snippets;
@@ -85,6 +89,7 @@ status replay_ring_new(struct replay_ring **out, const struct replay_ring_settin
     return STATUS_OK;
 }
 
+/* No thread uses the ring any more. */
 void replay_ring_free(struct replay_ring *ring)
 {
     if (ring == NULL) {
@@ -129,11 +134,13 @@ bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t ti
 {
     struct timespec until;
     deadline_in(&until, timeout_ms);
+    /* The window moves when the caller returns its oldest batch. */
     pthread_mutex_lock(&ring->lock);
     int rc = 0;
     while (rc == 0 && !ring->closed && ring->oldest + ring->settings.depth <= end) {
         rc = pthread_cond_timedwait(&ring->returned, &ring->lock, &until);
     }
+    /* Also true when the window moved at the last moment. */
     const bool moved = ring->oldest + ring->settings.depth > end;
     pthread_mutex_unlock(&ring->lock);
     return moved;
@@ -143,6 +150,8 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
                                             uint64_t **episode_id, double **probability)
 {
     pthread_mutex_lock(&ring->lock);
+    /* The receiver asks only for numbers that have a slot, and a batch that is out is not written
+     * to. */
     ASSERT(number >= ring->oldest && number < ring->oldest + ring->settings.depth);
     struct slot *slot = slot_of(ring, number);
     ASSERT(slot->state != SLOT_TAKEN);
@@ -156,6 +165,7 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
     }
     ASSERT(slot->batch.number == number && slot->parts_missing > 0);
     pthread_mutex_unlock(&ring->lock);
+    /* The caller writes its own range of these without the lock. */
     *episode_id = slot->episode_id;
     *probability = slot->probability;
     return &slot->batch;
@@ -166,12 +176,14 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
 {
     struct slot *slot = (struct slot *)batch;
     pthread_mutex_lock(&ring->lock);
+    /* One part that is not sealed, or that has priorities, decides for the whole batch. */
     slot->unsealed = slot->unsealed || version == 0;
     slot->prioritized = slot->prioritized || prioritized;
     /* One server: its table's version as it is. Several: a sum of hashes, which does not depend on
      * the order in which the parts arrive. */
     const uint64_t words[2] = {part, version};
     slot->versions += ring->settings.n_parts == 1 ? version : XXH3_64bits(words, sizeof words);
+    /* The last part publishes the batch: the lock orders its rows before `ready`. */
     if (--slot->parts_missing == 0) {
         /* 0 means "not sealed", so a combined version of 0 becomes 1. */
         batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
@@ -184,6 +196,7 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
 
 void replay_ring_fail(struct replay_ring *ring, const struct err *error)
 {
+    /* Later errors are consequences of the first, or come too late to matter. */
     pthread_mutex_lock(&ring->lock);
     if (ring->error.code == STATUS_OK) {
         ring->error = *error;
@@ -195,6 +208,7 @@ void replay_ring_fail(struct replay_ring *ring, const struct err *error)
 void replay_ring_close(struct replay_ring *ring)
 {
     pthread_mutex_lock(&ring->lock);
+    /* Only the threads that fill wait for `returned`. */
     ring->closed = true;
     pthread_cond_broadcast(&ring->returned);
     pthread_mutex_unlock(&ring->lock);
@@ -214,12 +228,14 @@ status replay_ring_next(struct replay_ring *ring, struct replay_batch **batch, u
     struct timespec until;
     deadline_in(&until, timeout_ms);
     pthread_mutex_lock(&ring->lock);
+    /* The slot of the next number, even while an older batch is still in it. */
     struct slot *slot = slot_of(ring, ring->next);
     int rc = 0;
     while (rc == 0 && !complete(slot) && ring->error.code == STATUS_OK) {
         rc = pthread_cond_timedwait(&ring->ready, &ring->lock, &until);
     }
     status s = STATUS_OK;
+    /* A batch that is complete is handed out before an error is told. */
     if (complete(slot)) {
         slot->state = SLOT_TAKEN;
         ring->next++;
@@ -241,6 +257,7 @@ void replay_ring_return(struct replay_ring *ring, struct replay_batch *batch)
 {
     struct slot *slot = (struct slot *)batch;
     pthread_mutex_lock(&ring->lock);
+    /* Returned twice, or never taken: a mistake of the caller. */
     ASSERT(slot->state == SLOT_TAKEN);
     slot->state = SLOT_EMPTY;
     /* The window moves past every batch that was handed out and is back. */

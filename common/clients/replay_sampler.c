@@ -1,10 +1,13 @@
 /* Sampling from several servers as if they were one.
  *
  * Opening waits until every server is reachable and has the table, then divides each batch among
- * the servers in proportion to their transitions. A thread per server (replay_share) fills its
- * part of the batches in a ring (replay_ring); this file hands complete batches to the caller.
- * Tables that grow are measured again now and then, and the shares are started anew when the
- * proportions have changed. */
+ * the servers in proportion to their transitions. A thread per server (replay_share) fills its part
+ * of the batches in a ring (replay_ring); this file hands complete batches to the caller. Tables
+ * that grow are measured again now and then, and the shares are started anew when the proportions
+ * have changed.
+ *
+ * Everything here runs on the caller's thread; what the threads of the shares need is in the
+ * ring. */
 #define LOG_MODULE "replay_sampler"
 #include "common/clients/replay_sampler.h"
 
@@ -29,6 +32,7 @@
 #define REFRESH_NS      (10 * NS_PER_S)
 #define MESSAGE_SPARE   (2u << 20)
 
+/* One replay server, and its part in the batches. */
 struct server {
     struct rpc_channel *channel;
     struct replay_share *share; /* NULL: this server contributes nothing to our slice */
@@ -44,6 +48,7 @@ struct replay_sampler {
     bool (*stopping)(void *arg);
     void *stopping_arg;
     struct replay_ring *ring;
+    /* When the sizes were last asked for, or the shares started. */
     uint64_t refreshed_ns;
     uint32_t n_taken; /* batches with the caller */
     size_t n;
@@ -56,11 +61,13 @@ struct replay_sampler {
 static status ask(struct replay_sampler *sampler, struct server *server,
                   struct signature *signature, struct err *err)
 {
+    /* The table is asked for by name; the answer has it alone, or nothing. */
     Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
     request.table = sampler->table;
     const struct rpc_call_options options = {.timeout_ms = INFO_MS};
     struct rpc_message message;
     const char *address = rpc_channel_address(server->channel);
+    /* A short wait first, so that an absent server does not cost the whole time of a call. */
     if (rpc_channel_wait(server->channel, SLICE_MS) != STATUS_OK) {
         return rpc_address_unreachable(address, err);
     }
@@ -69,6 +76,7 @@ static status ask(struct replay_sampler *sampler, struct server *server,
     if (s != STATUS_OK) {
         return s;
     }
+    /* What the server has, as it is at this moment. */
     const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
     if (info->n_tables != 1) {
         s = err_set(err, STATUS_NOT_FOUND, "%s: no table %s yet", address, sampler->table);
@@ -87,6 +95,7 @@ static status ask_all(struct replay_sampler *sampler, struct signature *signatur
 {
     for (size_t i = 0; i < sampler->n; i++) {
         struct signature have;
+        /* The first server's signature becomes the one that is wanted, where none is. */
         status s = ask(sampler, &sampler->servers[i], &have, err);
         if (s != STATUS_OK) {
             return s;
@@ -94,6 +103,7 @@ static status ask_all(struct replay_sampler *sampler, struct signature *signatur
         if (signature->A == 0) {
             *signature = have;
         }
+        /* Rewards may stand in another order in the table; the map is of no use here. */
         uint32_t map[SIGNATURE_TASKS_MAX];
         s = signature_match(&have, signature, map, err);
         if (s != STATUS_OK) {
@@ -115,6 +125,7 @@ static status wait_for_servers(struct replay_sampler *sampler, struct signature 
 {
     const uint64_t start_ns = clock_now_ns();
     for (;;) {
+        /* The reason is kept apart: `err` is set only when waiting ends. */
         struct err why = {0};
         status s = ask_all(sampler, signature, &why);
         if (s == STATUS_OK) {
@@ -123,6 +134,7 @@ static status wait_for_servers(struct replay_sampler *sampler, struct signature 
         if (sampler->stopping && sampler->stopping(sampler->stopping_arg)) {
             return err_set(err, STATUS_CLOSED, "stopping");
         }
+        /* Absence is waited for, everything else is final. */
         const bool wait = s == STATUS_UNAVAILABLE || s == STATUS_NOT_FOUND || s == STATUS_TIMEOUT ||
                           s == STATUS_CLOSED;
         if (!wait || clock_now_ns() - start_ns > timeout_ms * NS_PER_MS) {
@@ -142,9 +154,11 @@ static void deal(struct replay_sampler *sampler)
     double sum = 0;
     double remainder[CONFIG_LIST_MAX];
     uint32_t left = B;
+    /* What each server has, of all that there is. */
     for (size_t i = 0; i < sampler->n; i++) {
         sum += (double)sampler->servers[i].transitions;
     }
+    /* Rounded down, with the remainder kept. */
     for (size_t i = 0; i < sampler->n; i++) {
         const double part =
             sum > 0 ? (double)sampler->servers[i].transitions / sum : 1.0 / (double)sampler->n;
@@ -152,6 +166,7 @@ static void deal(struct replay_sampler *sampler)
         remainder[i] = part * B - sampler->servers[i].dealt;
         left -= sampler->servers[i].dealt;
     }
+    /* One snippet each to the largest remainders, until nothing is left. */
     for (; left > 0; left--) {
         size_t best = 0;
         for (size_t i = 1; i < sampler->n; i++) {
@@ -167,10 +182,12 @@ static void deal(struct replay_sampler *sampler)
 static void slice_of(const struct replay_sampler *sampler, uint32_t from, uint32_t dealt,
                      uint32_t *begin, uint32_t *count)
 {
+    /* The two ranges, in numbers of the global batch. */
     const uint32_t want_begin = sampler->options.slice_begin;
     const uint32_t want_end = want_begin + sampler->options.slice_count;
     const uint32_t lo = from > want_begin ? from : want_begin;
     const uint32_t hi = from + dealt < want_end ? from + dealt : want_end;
+    /* Where they do not meet, `count` is 0 and `begin` has no meaning. */
     *begin = lo - from;
     *count = hi > lo ? hi - lo : 0;
 }
@@ -178,6 +195,7 @@ static void slice_of(const struct replay_sampler *sampler, uint32_t from, uint32
 /* Joins the threads of all shares. Batches in the ring are lost; they can be drawn again. */
 static void stop_shares(struct replay_sampler *sampler)
 {
+    /* The threads may wait for the ring; closing it wakes them. */
     if (sampler->ring) {
         replay_ring_close(sampler->ring);
     }
@@ -185,6 +203,7 @@ static void stop_shares(struct replay_sampler *sampler)
         replay_share_close(sampler->servers[i].share);
         sampler->servers[i].share = NULL;
     }
+    /* No thread uses the ring now. */
     replay_ring_free(sampler->ring);
     sampler->ring = NULL;
 }
@@ -195,6 +214,7 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
 {
     const struct replay_sampler_options *options = &sampler->options;
     uint32_t begin[CONFIG_LIST_MAX], count[CONFIG_LIST_MAX];
+    /* Deep enough for the batches that are requested ahead and those that the caller holds. */
     struct replay_ring_settings ring = {.depth = options->prefetch_batches + WITH_THE_CALLER,
                                         .snippets = options->slice_count,
                                         .N = options->snippet_transitions,
@@ -211,6 +231,7 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
     if (s != STATUS_OK) {
         return err_set(err, s, "%u batches of %u snippets", ring.depth, ring.snippets);
     }
+    /* The parts lie in the batch in the order of the servers. */
     uint32_t at = 0;
     uint32_t part = 0;
     for (size_t i = 0; s == STATUS_OK && i < sampler->n; i++) {
@@ -232,6 +253,7 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
         s = replay_share_open(&sampler->servers[i].share, &share, err);
         at += count[i];
     }
+    /* The sizes are those of now. */
     sampler->refreshed_ns = clock_now_ns();
     return s;
 }
@@ -241,12 +263,14 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
  * reproducible anyway; and only while the caller holds no batch, since the ring is replaced. */
 static status refresh(struct replay_sampler *sampler, struct err *err)
 {
+    /* What is dealt now, to compare with what would be dealt. */
     bool all_sealed = true;
     uint32_t before[CONFIG_LIST_MAX];
     for (size_t i = 0; i < sampler->n; i++) {
         all_sealed = all_sealed && sampler->servers[i].sealed;
         before[i] = sampler->servers[i].dealt;
     }
+    /* Is it time, and is it possible? */
     if (sampler->n == 1 || all_sealed || sampler->n_taken > 0 ||
         clock_now_ns() - sampler->refreshed_ns < REFRESH_NS) {
         return STATUS_OK;
@@ -257,17 +281,20 @@ static status refresh(struct replay_sampler *sampler, struct err *err)
     if (ask_all(sampler, &sampler->signature, &ignored) != STATUS_OK) {
         return STATUS_OK;
     }
+    /* How many snippets of a batch would another server draw? */
     deal(sampler);
     uint32_t moved = 0;
     for (size_t i = 0; i < sampler->n; i++) {
         moved += sampler->servers[i].dealt > before[i] ? sampler->servers[i].dealt - before[i] : 0;
     }
+    /* Too few to lose the batches in the ring for. */
     if (20 * moved <= sampler->options.batch_snippets) {
         for (size_t i = 0; i < sampler->n; i++) {
             sampler->servers[i].dealt = before[i];
         }
         return STATUS_OK;
     }
+    /* The new ring begins with the batch that the caller expects next. */
     const uint64_t next = replay_ring_next_number(sampler->ring);
     log_info("the sizes of the servers have changed; batches are divided anew batch=%" PRIu64,
              next);
@@ -280,11 +307,13 @@ static status refresh(struct replay_sampler *sampler, struct err *err)
 /* Fills in defaults and checks the slice. */
 static status check_options(struct replay_sampler_options *options, struct err *err)
 {
+    /* No slice means the whole batch, no number of batches the default. */
     if (options->slice_count == 0 && options->slice_begin == 0) {
         options->slice_count = options->batch_snippets;
     }
     options->prefetch_batches =
         options->prefetch_batches ? options->prefetch_batches : PREFETCH_DEFAULT;
+    /* The sum slice_begin + slice_count might overflow, so it is not formed. */
     if (options->batch_snippets < 1 || options->snippet_transitions < 1 ||
         options->slice_count < 1 || options->slice_begin > options->batch_snippets ||
         options->slice_count > options->batch_snippets - options->slice_begin) {
@@ -295,6 +324,7 @@ static status check_options(struct replay_sampler_options *options, struct err *
     return STATUS_OK;
 }
 
+/* One channel for each server; sampler->n counts those that are to be closed. */
 static status open_channels(struct replay_sampler *sampler, const struct experiment *experiment,
                             struct err *err)
 {
@@ -305,6 +335,7 @@ static status open_channels(struct replay_sampler *sampler, const struct experim
                             sizeof(float) +
                         (size_t)sampler->options.slice_count * 32 + MESSAGE_SPARE;
     const size_t limit = (size_t)1 << 30;
+    /* Messages are bounded by 1 GiB, however large a batch may be. */
     for (size_t i = 0; i < experiment->replay.n; i++) {
         status s = peer_channel_open(&sampler->servers[i].channel, experiment->replay.items[i],
                                      experiment, most < limit ? most : limit, err);
@@ -326,6 +357,7 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     if (sampler == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "replay sampler");
     }
+    /* The options are copied; the name of the table, too. */
     sampler->options = *options;
     sampler->stopping = stopping;
     sampler->stopping_arg = stopping_arg;
@@ -333,6 +365,7 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     sampler->signature = *signature;
     status s = sampler->table ? check_options(&sampler->options, err)
                               : err_set(err, STATUS_NO_MEMORY, "replay sampler");
+    /* Channels, then servers, then shares: each needs what comes before it. */
     if (s == STATUS_OK) {
         s = open_channels(sampler, experiment, err);
     }
@@ -343,6 +376,7 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
         deal(sampler);
         s = start_shares(sampler, options->first_batch, err);
     }
+    /* Whatever was opened is closed again. */
     if (s != STATUS_OK) {
         replay_sampler_close(sampler);
         return s;
@@ -370,6 +404,7 @@ static void describe_wait(struct replay_sampler *sampler, struct err *err)
 status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch,
                            uint64_t timeout_ms, struct err *err)
 {
+    /* Between two batches is the only time when shares can be divided anew. */
     status s = refresh(sampler, err);
     if (s != STATUS_OK) {
         return s;
@@ -379,6 +414,7 @@ status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch *
     struct err why;
     for (;;) {
         const uint64_t now_ns = clock_now_ns();
+        /* Rounded up, so that a wait of less than a millisecond does not become a busy loop. */
         const uint64_t left_ms =
             until_ns > now_ns ? (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS : 0;
         s = replay_ring_next(sampler->ring, batch, left_ms < SLICE_MS ? left_ms : SLICE_MS, &why);
@@ -386,12 +422,14 @@ status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch *
             sampler->n_taken++;
             return STATUS_OK;
         }
+        /* An error of a share is final. */
         if (s != STATUS_TIMEOUT) {
             return err_set(err, s, "%s", why.text);
         }
         if (sampler->stopping && sampler->stopping(sampler->stopping_arg)) {
             return err_set(err, STATUS_CLOSED, "stopping");
         }
+        /* The time is over: what does the server wait for? */
         if (left_ms <= SLICE_MS) {
             err_set(err, s, "%s", why.text);
             describe_wait(sampler, err);
@@ -402,6 +440,7 @@ status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch *
 
 void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *batch)
 {
+    /* refresh must know when the ring is free. */
     ASSERT(sampler->n_taken > 0);
     sampler->n_taken--;
     replay_ring_return(sampler->ring, batch);
@@ -409,6 +448,7 @@ void replay_sampler_return(struct replay_sampler *sampler, struct replay_batch *
 
 void replay_sampler_close(struct replay_sampler *sampler)
 {
+    /* The shares use the channels, so they end first. */
     if (sampler) {
         stop_shares(sampler);
         for (size_t i = 0; i < sampler->n; i++) {

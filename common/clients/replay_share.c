@@ -31,6 +31,7 @@
 
 struct replay_share {
     struct replay_share_settings settings;
+    /* The signature as a message; requests point into it, so it lives as long as the share. */
     struct signature_wire wire;
     size_t part_bytes; /* rows of one batch's part */
     pthread_t thread;
@@ -55,6 +56,7 @@ static void say(struct replay_share *share, const char *text)
     pthread_mutex_unlock(&share->lock);
 }
 
+/* On the caller's thread, hence the lock. */
 void replay_share_waits(struct replay_share *share, char *text, size_t size)
 {
     pthread_mutex_lock(&share->lock);
@@ -76,6 +78,7 @@ static bool transient(status code)
 /* Sleeps for half to all of the backoff, then doubles it. */
 static void back_off(struct replay_share *share)
 {
+    /* Random, so that the clients of a server that was away do not come back all at once. */
     clock_sleep_ms((unsigned)(share->backoff_ms * (0.5 + 0.5 * rng_uniform(&share->rng))));
     share->backoff_ms =
         share->backoff_ms * 2 < BACKOFF_MAX_MS ? share->backoff_ms * 2 : BACKOFF_MAX_MS;
@@ -85,6 +88,7 @@ static void back_off(struct replay_share *share)
 static void connect_once(struct replay_share *share)
 {
     struct err err = {0};
+    /* A server that is away is the most common case, and has its own text. */
     status s = rpc_channel_wait(share->settings.channel, SLICE_MS);
     if (s == STATUS_OK) {
         const struct rpc_call_options options = {.payload_field = ROWS_FIELD};
@@ -93,6 +97,7 @@ static void connect_once(struct replay_share *share)
     } else {
         rpc_address_unreachable(rpc_channel_address(share->settings.channel), &err);
     }
+    /* Status lines show the reason until batches come. */
     if (s != STATUS_OK) {
         say(share, err.text);
         back_off(share);
@@ -110,13 +115,16 @@ static bool disconnect(struct replay_share *share)
     struct err err = {0};
     status s = rpc_stream_finish(share->stream, FINISH_MS, &err);
     share->stream = NULL;
+    /* A stream that we cancelled has nothing to say. */
     if (atomic_load(&share->stop)) {
         return true;
     }
+    /* An end without an error is unexpected, too: nobody has asked for it. */
     if (s == STATUS_OK) {
         err_set(&err, STATUS_UNAVAILABLE, "%s: the stream ended",
                 rpc_channel_address(share->settings.channel));
     }
+    /* A refusal comes again on every stream, so the caller hears of it. */
     if (!transient(s)) {
         replay_ring_fail(share->settings.ring, &err);
         return false;
@@ -134,6 +142,7 @@ static bool disconnect(struct replay_share *share)
 static status grant(struct replay_share *share)
 {
     const struct replay_share_settings *set = &share->settings;
+    /* Credit is what the window has grown by since the last request. */
     const uint64_t end = replay_ring_window_end(set->ring);
     if (end <= share->granted) {
         return STATUS_OK;
@@ -154,6 +163,7 @@ static status grant(struct replay_share *share)
         const size_t pack = PACK_BYTES / share->part_bytes;
         request.batches_per_response = pack > 1 ? (uint32_t)pack : 1;
     }
+    /* After a failure the stream is over, whatever the reason; disconnect asks for it. */
     status s = rpc_stream_send(share->stream, &request.base, NULL, SEND_MS);
     if (s == STATUS_OK) {
         share->opened = true;
@@ -170,6 +180,7 @@ static status check_response(const struct replay_share *share,
 {
     const struct replay_share_settings *set = &share->settings;
     const char *address = rpc_channel_address(set->channel);
+    /* The batches must be the next ones, and no more than were asked for. */
     if (response->first_batch != share->next || response->n_batches < 1 ||
         response->n_batches > share->granted - share->next) {
         return err_set(err, STATUS_INVALID,
@@ -177,17 +188,20 @@ static status check_response(const struct replay_share *share,
                        address, response->first_batch, response->n_batches, share->next,
                        share->granted - share->next);
     }
+    /* Every snippet has a length, and the rows have exactly the size of these batches. */
     const size_t n = (size_t)response->n_batches * set->count;
     if (response->n_n_valid != n || rows->size != response->n_batches * share->part_bytes) {
         return err_set(err, STATUS_INVALID, "%s: %zu snippets in %zu bytes: expected %zu in %zu",
                        address, response->n_n_valid, rows->size, n,
                        response->n_batches * share->part_bytes);
     }
+    /* Either all snippets have a probability, or none has. */
     if (response->n_probability != 0 &&
         (response->n_probability != n || response->n_episode_id != n)) {
         return err_set(err, STATUS_INVALID, "%s: %zu probabilities, %zu episodes: expected %zu",
                        address, response->n_probability, response->n_episode_id, n);
     }
+    /* A longer snippet would be read beyond its rows. */
     for (size_t i = 0; i < n; i++) {
         if (response->n_valid[i] < 1 || response->n_valid[i] > set->N) {
             return err_set(err, STATUS_INVALID, "%s: n_valid %u: expected 1..%u", address,
@@ -202,18 +216,22 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
                     const struct rpc_pieces *rows)
 {
     const struct replay_share_settings *set = &share->settings;
+    /* Floats of one snippet, with all its rows. */
     const size_t row_floats = share->part_bytes / sizeof(float) / set->count;
+    /* Batch by batch, each into its slot of the ring. */
     for (uint32_t b = 0; b < response->n_batches; b++) {
         uint64_t *episode_id;
         double *probability;
         struct replay_batch *batch =
             replay_ring_begin_part(set->ring, share->next, &episode_id, &probability);
+        /* Where the snippets of this batch begin in the response. */
         const size_t from = (size_t)b * set->count;
         const bool copied = rpc_pieces_copy(rows, batch->rows + set->at * row_floats,
                                             b * share->part_bytes, share->part_bytes);
         ASSERT(copied);
         memcpy(batch->n_valid + set->at, response->n_valid + from,
                set->count * sizeof *batch->n_valid);
+        /* Ids and probabilities come only from a prioritized table. */
         const bool prioritized = response->n_probability > 0;
         if (prioritized) {
             memcpy(episode_id + set->at, response->episode_id + from,
@@ -234,12 +252,14 @@ static void ask_why(struct replay_share *share)
     const struct rpc_call_options options = {.timeout_ms = INFO_MS};
     struct rpc_message message;
     struct err err;
+    /* One question for each time of silence, whatever the answer is. */
     share->heard_ns = clock_now_ns();
     if (rpc_unary(share->settings.channel, &hindcast__replay__descriptor, "Info", &request.base,
                   NULL, &options, &message, &err) != STATUS_OK) {
         say(share, err.text);
         return;
     }
+    /* The reason that the server gives for those who wait to sample. */
     const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
     for (size_t i = 0; info->n_tables == 1 && i < info->tables[0]->n_waiters; i++) {
         const Hindcast__Waiter *waiter = info->tables[0]->waiters[i];
@@ -258,6 +278,7 @@ static void ask_why(struct replay_share *share)
 static bool receive(struct replay_share *share)
 {
     struct rpc_message message;
+    /* A short wait, so that `stop` is noticed. */
     status s = rpc_stream_recv(share->stream, &message, SLICE_MS);
     if (s == STATUS_TIMEOUT) {
         if (clock_now_ns() - share->heard_ns > ASK_AFTER_NS) {
@@ -265,9 +286,11 @@ static bool receive(struct replay_share *share)
         }
         return true;
     }
+    /* The stream has ended. */
     if (s != STATUS_OK) {
         return disconnect(share);
     }
+    /* Nothing of a response is used before all of it is checked. */
     const Hindcast__SampleResponse *response = (const Hindcast__SampleResponse *)message.body;
     struct err err;
     s = check_response(share, response, &message.payload, &err);
@@ -280,6 +303,7 @@ static bool receive(struct replay_share *share)
             say(share, "");
         }
     } else {
+        /* A response that is wrong will be wrong again, so this is final. */
         replay_ring_fail(share->settings.ring, &err);
     }
     rpc_message_free(&message);
@@ -291,6 +315,7 @@ static void *run(void *arg)
 {
     struct replay_share *share = arg;
     pthread_setname_np(pthread_self(), "replay-sample");
+    /* Each turn does the first thing that can be done. */
     bool more = true;
     while (more && !atomic_load(&share->stop)) {
         if (share->stream == NULL) {
@@ -304,6 +329,7 @@ static void *run(void *arg)
             more = receive(share);
         }
     }
+    /* Stopped, or failed for good. */
     if (share->stream) {
         rpc_stream_cancel(share->stream);
         (void)disconnect(share);
@@ -321,9 +347,11 @@ status replay_share_open(struct replay_share **out, const struct replay_share_se
         return err_set(err, STATUS_NO_MEMORY, "replay sampler");
     }
     ASSERT(settings->count >= 1);
+    /* Everything that the thread reads is set before it starts. */
     share->settings = *settings;
     share->part_bytes = (size_t)settings->count * (settings->N + 1) *
                         signature_width(settings->signature) * sizeof(float);
+    /* The ring knows where the caller goes on. */
     share->next = replay_ring_next_number(settings->ring);
     share->backoff_ms = BACKOFF_MIN_MS;
     rng_init(&share->rng, clock_wall_ns(), "replay_share", settings->part);
@@ -341,6 +369,7 @@ status replay_share_open(struct replay_share **out, const struct replay_share_se
 
 void replay_share_close(struct replay_share *share)
 {
+    /* The thread looks at `stop` between short waits. */
     if (share) {
         atomic_store(&share->stop, true);
         pthread_join(share->thread, NULL);

@@ -23,6 +23,7 @@ struct replay_writer {
     char *writer;
     struct replay_link_settings settings;
     struct signature signature;
+    /* How much each server may have to store before the writer waits. */
     size_t max_in_flight_bytes; /* of each link */
     uint64_t counter;           /* of the last episode handed over */
     double waited_s;
@@ -40,6 +41,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
         mem_free(writer);
         return err_set(err, STATUS_INVALID, "experiment.replay: no server");
     }
+    /* The links borrow the two names and the settings, so they live here. */
     writer->table = mem_text(options->table ? options->table : "default");
     writer->writer = mem_text(options->writer);
     writer->signature = *signature;
@@ -79,6 +81,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
         replay_writer_close(writer);
         return s;
     }
+    /* Where the caller goes on: the cursor of the server that is furthest behind. */
     if (cursor) {
         memcpy(cursor, behind.cursor, behind.cursor_size);
     }
@@ -94,6 +97,7 @@ status replay_writer_open(struct replay_writer **out, const struct experiment *e
 static status pump(struct replay_writer *writer, const struct replay_link *on, uint64_t send_ms,
                    uint64_t receive_ms, struct err *err)
 {
+    /* Every link gets its turn, so that all servers are served while one is waited for. */
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < writer->n; i++) {
         struct replay_link *link = writer->links[i];
@@ -105,6 +109,7 @@ static status pump(struct replay_writer *writer, const struct replay_link *on, u
 status replay_writer_insert(struct replay_writer *writer, const struct episode *episode,
                             const void *cursor, size_t cursor_size, struct err *err)
 {
+    /* An episode must have the rows of the table that was opened. */
     if (episode->W != signature_width(&writer->signature) || episode->T < 1) {
         return err_set(err, STATUS_INVALID,
                        "episode of %u transitions, width %u: expected at least 1, width %u",
@@ -114,6 +119,7 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d", cursor_size,
                        REPLAY_CURSOR_MAX);
     }
+    /* By identity and not in turn: a restart must choose the same server. */
     struct replay_link *link =
         writer->links[XXH3_64bits(&episode->identity, sizeof episode->identity) % writer->n];
     /* Wait for room. A single episode larger than the limit is sent alone. */
@@ -125,9 +131,11 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
         start_ns = start_ns ? start_ns : clock_now_ns();
         s = pump(writer, link, WAIT_MS, WAIT_MS, err);
     }
+    /* Time that the servers cost the caller. */
     if (start_ns) {
         writer->waited_s += (double)(clock_now_ns() - start_ns) * 1e-9;
     }
+    /* From here on the link owns a copy of the episode. */
     if (s == STATUS_OK) {
         s = replay_link_add(link, episode, writer->counter + 1, cursor, cursor_size, err);
     }
@@ -153,6 +161,7 @@ status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms, st
             i++;
             continue;
         }
+        /* The text says how much is missing at the first server that is behind. */
         if (clock_now_ns() - start_ns > timeout_ms * NS_PER_MS) {
             return err_set(err, STATUS_TIMEOUT, "%zu bytes are not acknowledged after %llu ms",
                            replay_link_unacknowledged_bytes(writer->links[i]),
@@ -163,6 +172,7 @@ status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms, st
             return s;
         }
     }
+    /* Flushing is waiting, too. */
     writer->waited_s += (double)(clock_now_ns() - start_ns) * 1e-9;
     return STATUS_OK;
 }
@@ -175,6 +185,7 @@ status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool
     while ((s = replay_writer_flush(writer, writer->settings.connect_timeout_ms, err)) ==
            STATUS_TIMEOUT) {
     }
+    /* The table is sealed when every server says so. */
     bool all = true;
     for (size_t i = 0; s == STATUS_OK && i < writer->n; i++) {
         bool one = false;
@@ -190,6 +201,7 @@ status replay_writer_seal(struct replay_writer *writer, uint32_t n_writers, bool
 status replay_writer_room(struct replay_writer *writer, struct replay_writer_room *room,
                           struct err *err)
 {
+    /* The sums over all servers, each of which is asked in turn. */
     struct replay_writer_room sum = {0};
     bool transitions_limited = true;
     bool bytes_limited = true;
@@ -199,6 +211,7 @@ status replay_writer_room(struct replay_writer *writer, struct replay_writer_roo
         if (s != STATUS_OK) {
             return s;
         }
+        /* What the tables hold, and what they may hold. */
         sum.episodes += one.episodes;
         sum.transitions += one.transitions;
         sum.bytes += one.bytes;
@@ -217,6 +230,7 @@ status replay_writer_room(struct replay_writer *writer, struct replay_writer_roo
 
 void replay_writer_counts(const struct replay_writer *writer, struct replay_writer_counts *counts)
 {
+    /* The waiting is the writer's; all other counts are those of its links. */
     *counts = (struct replay_writer_counts){.waited_s = writer->waited_s};
     for (size_t i = 0; i < writer->n; i++) {
         replay_link_counts(writer->links[i], counts);

@@ -1,11 +1,15 @@
 /* Signatures as messages and back. What comes from a peer is checked before it is copied: counts
- * first, then names, then signature_check. */
+ * first, then names, then signature_check.
+ *
+ * The message of `fill` points into the signature, which must outlive it; `read` copies everything,
+ * so a message can be freed at once. */
 #include "common/clients/signature_wire.h"
 
 #include <string.h>
 
 void signature_wire_fill(struct signature_wire *wire, const struct signature *signature)
 {
+    /* One message for each slice of the observation. */
     hindcast__signature__init(&wire->message);
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         hindcast__signature__slice__init(&wire->slices[i]);
@@ -14,6 +18,7 @@ void signature_wire_fill(struct signature_wire *wire, const struct signature *si
         wire->slices[i].size = signature->slices[i].size;
         wire->slice_pointers[i] = &wire->slices[i];
     }
+    /* Names of rewards, then the arrays, which are used in place. */
     for (uint32_t k = 0; k < signature->K; k++) {
         wire->rewards[k] = (char *)signature->rewards[k];
     }
@@ -37,6 +42,7 @@ static status copy_name(char to[SIGNATURE_NAME_SIZE], const char *from, const ch
                        "signature: %s %zu: name of %zu characters, expected at most %d", what, i,
                        strlen(from), SIGNATURE_NAME_SIZE - 1);
     }
+    /* It fits, as was checked above. */
     strcpy(to, from);
     return STATUS_OK;
 }
@@ -55,10 +61,12 @@ status signature_wire_read(struct signature *out, const Hindcast__Signature *m, 
                        m->n_observation, m->n_action_min, m->n_rewards, SIGNATURE_SLICES_MAX,
                        SIGNATURE_ACTIONS_MAX, SIGNATURE_TASKS_MAX);
     }
+    /* One count for both, as each action dimension has two limits. */
     if (m->n_action_min != m->n_action_max) {
         return err_set(err, STATUS_INVALID, "signature: %zu action_min, %zu action_max",
                        m->n_action_min, m->n_action_max);
     }
+    /* Built apart, so that `out` is unchanged after an error. */
     struct signature signature = {0};
     status s = STATUS_OK;
     signature.n_slices = (uint32_t)m->n_observation;
@@ -76,6 +84,7 @@ status signature_wire_read(struct signature *out, const Hindcast__Signature *m, 
         s = copy_name(signature.rewards[k], m->rewards[k], "reward", k, err);
     }
     signature.control_period_s = m->control_period_s;
+    /* Then what every signature must be, whoever made it. */
     if (s == STATUS_OK) {
         s = signature_check(&signature, err);
     }
