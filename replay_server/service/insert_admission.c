@@ -1,6 +1,10 @@
 /* The way of an episode to the store and back. On the way there, memory, duplicates, the table's
  * size and its rate limits decide whether the episode goes to the inserter now or its stream waits
- * (parks). On the way back, the result settles index and writer and is acknowledged. */
+ * (parks). On the way back, the result settles index and writer and is acknowledged.
+ *
+ * The index runs ahead of the store: an episode is pending, and what it evicts is gone, as soon as
+ * its job is submitted. All decisions are made on the call thread, so nothing changes between the
+ * check of a limit and the insert that it allows. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +16,8 @@
 #define IN_FLIGHT_MAX 1024u /* episodes of one stream with the inserter */
 #define QUEUE_SPARE   256u  /* of the inserter's queue, kept for unary calls and records */
 
+/* What is needed when the job of an episode is back. The stream it came on may have lost its call
+ * by then, but still exists. */
 struct insert_op {
     struct insert_job job;
     struct insert_stream *stream;
@@ -19,6 +25,7 @@ struct insert_op {
     struct writer *writer;
     enum insert_kind kind;
     uint64_t sequence;
+    /* Of the insert pool; given back with the job. */
     uint64_t reserved_bytes;
     uint64_t episode_id; /* of the resident one for KIND_DUPLICATE */
 };
@@ -45,6 +52,7 @@ static bool reserve(struct insert_stream *stream)
     if (stream->by_share || service->insert_reserved + in->need_bytes > budget) {
         return false;
     }
+    /* Counted for the whole server and for the table. */
     service->insert_reserved += in->need_bytes;
     table->reserved_bytes += in->need_bytes;
     in->reserved = true;
@@ -71,6 +79,8 @@ static struct insert_op *new_op(struct insert_stream *stream)
         op->writer = stream->writer;
         op->kind = stream->in.kind;
         op->sequence = stream->in.sequence;
+        /* The inserter fails the job where an earlier one of this writer has failed in the same
+         * epoch. */
         op->job.writer_queue = stream->writer;
         op->job.epoch = stream->writer->epoch;
         op->job.done = insert_done;
@@ -84,6 +94,7 @@ static void fill_writer(struct insert_op *op, const struct incoming *in)
 {
     op->job.has_writer = true;
     served_table_writer_record(op->table, op->writer, &op->job.writer);
+    /* Position and cursor move with the episode, in its transaction. */
     op->job.writer.last_sequence = in->sequence;
     op->job.writer.cursor_size = in->cursor_size;
     memcpy(op->job.writer.cursor, in->cursor, in->cursor_size);
@@ -98,6 +109,7 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
     struct incoming *in = &stream->in;
     struct served_table *table = stream->table;
     const uint32_t T = in->episode.n_rows - 1;
+    /* The key of its first chunk, which is the episode's id. */
     in->episode.id = service->next_chunk;
     const struct table_episode episode = {
         .identity = in->episode.identity,
@@ -131,6 +143,7 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
     served_table_history(table, &op->job.history);
     op->reserved_bytes = in->need_bytes;
     op->episode_id = in->episode.id;
+    /* Buffers and reservation belong to the job now, and not to the episode that comes in. */
     in->first = in->last = NULL;
     in->reserved = false;
     return STATUS_OK;
@@ -148,9 +161,11 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
         stream->n_jobs >= IN_FLIGHT_MAX) {
         return err_set(err, STATUS_RETRY, "the store is writing");
     }
+    /* What is only acknowledged takes no room in the table. */
     if (in->kind != KIND_STORE) {
         return STATUS_OK;
     }
+    /* This ends a wait, too, that began before the seal. */
     if (table->sealing || table_sealed(table->table)) {
         return err_set(err, STATUS_MISMATCH, "table %s is sealed, and this episode is not in it",
                        table->record.name);
@@ -162,10 +177,12 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     if (s == STATUS_FULL) {
         return err_context(err, s, "table %s", table->record.name);
     }
+    /* Now that it is known how much would be evicted, the rates. */
     char why[128];
     if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
                                                 eviction->transitions, why, sizeof why)) {
         mem_free(eviction->ids);
+        /* For still_waits. */
         stream->by_rate = true;
         stream->seen = table_counts(table->table)->episodes_inserted;
         return err_set(err, STATUS_RETRY, "%s", why);
@@ -179,6 +196,7 @@ static status submit(struct insert_stream *stream, struct eviction *eviction)
     struct incoming *in = &stream->in;
     struct insert_op *op = new_op(stream);
     status s = op ? STATUS_OK : STATUS_NO_MEMORY;
+    /* Only a new episode changes the index. */
     if (s == STATUS_OK && in->kind == KIND_STORE) {
         s = fill_episode(op, stream, eviction);
     }
@@ -187,11 +205,13 @@ static status submit(struct insert_stream *stream, struct eviction *eviction)
         mem_free(op);
         return s;
     }
+    /* The acknowledgement names the episode that is resident. */
     if (in->kind == KIND_DUPLICATE) {
         const struct table_episode *resident =
             table_find(op->table->table, &in->episode.identity, NULL);
         op->episode_id = resident ? resident->id : 0; /* it may have been removed since chunk 0 */
     }
+    /* A sequence that was seen before has moved the writer already. */
     if (in->kind != KIND_SEEN) {
         fill_writer(op, in);
         stream->writer->queued = in->sequence;
@@ -212,6 +232,7 @@ static bool await_duplicate(struct insert_stream *stream)
     if (in->kind != KIND_STORE) {
         return false;
     }
+    /* It has arrived: the rows that came in here are not needed. */
     if (table_find(stream->table->table, &in->episode.identity, &pending) && !pending) {
         insert_incoming_drop(stream);
         in->kind = KIND_DUPLICATE;
@@ -219,6 +240,8 @@ static bool await_duplicate(struct insert_stream *stream)
     return pending;
 }
 
+/* Asks for an insert that evicts nothing. Who waits for samples_per_eviction is therefore not
+ * covered: false, and the closer look is taken. */
 bool insert_stream_rate(const struct insert_stream *stream, char *why, size_t size)
 {
     return stream->by_rate && !limiter_allow_insert(&stream->table->limiter,
@@ -251,6 +274,7 @@ bool insert_stream_advance(struct insert_stream *stream)
                                                     : "memory: replay_server.insert_buffer_bytes");
         return false;
     }
+    /* More chunks are to come; with its memory reserved, the episode can be read to its end. */
     if (!in->complete) {
         const bool was_parked = stream->parked;
         insert_stream_resume(stream);
@@ -261,6 +285,7 @@ bool insert_stream_advance(struct insert_stream *stream)
         insert_stream_park(stream, "the same episode is on its way from another writer");
         return false;
     }
+    /* Room in the table, the rates, and then the inserter. */
     struct err err;
     struct eviction eviction;
     status s = admit(stream, &eviction, &err);
@@ -276,6 +301,7 @@ bool insert_stream_advance(struct insert_stream *stream)
         insert_stream_fail(stream, s, err.text);
         return false;
     }
+    /* The next episode may come in while this one is being written. */
     stream->state = READY;
     insert_stream_resume(stream);
     return true;
@@ -288,6 +314,7 @@ static void settle_op(struct insert_op *op)
 {
     struct insert_job *job = &op->job;
     struct writer *writer = op->writer;
+    /* What was pending becomes resident, or disappears without having counted. */
     if (op->kind == KIND_STORE) {
         if (job->result == STATUS_OK) {
             table_commit(op->table->table, op->episode_id);
@@ -297,6 +324,7 @@ static void settle_op(struct insert_op *op)
                                   job->episode.n_rows - 1);
         }
     }
+    /* The writer's position moves; or it falls back, with everything that is queued behind. */
     if (job->result != STATUS_OK) {
         writer_fail(writer, job->epoch);
     } else if (job->has_writer) {
@@ -304,6 +332,7 @@ static void settle_op(struct insert_op *op)
     }
 }
 
+/* The job's `done`: on the call thread, in order of submission. */
 static void insert_done(struct insert_job *job)
 {
     struct insert_op *op = job->owner;
@@ -337,6 +366,7 @@ static void insert_done(struct insert_job *job)
         job->chunks = chunk->next;
         buffer_give_back(chunk);
     }
+    /* The table's reservation, even where the stream is gone. */
     insert_unreserve(service, op->table, op->reserved_bytes);
     if (stream->call == NULL && stream->n_jobs == 0) {
         mem_free(stream);

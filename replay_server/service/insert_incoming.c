@@ -15,7 +15,9 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
 {
     /* What chunk 0 claims, field by field. */
     struct served_table *table = stream->table;
+    /* A message without a priority has 0 there. */
     const double priority = request->priority == 0 ? 1 : request->priority;
+    /* Within a stream sequences rise, also over episodes that are not stored. */
     if (request->sequence <= stream->last_sequence) {
         return err_set(err, STATUS_INVALID, "sequence %" PRIu64 " after %" PRIu64 ": must rise",
                        request->sequence, stream->last_sequence);
@@ -28,6 +30,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "sequence %" PRIu64 ": chunk 0 without identity",
                        request->sequence);
     }
+    /* At least one transition. */
     if (request->n_rows < 2 || request->n_rows > EPISODE_TRANSITIONS_MAX + 1) {
         return err_set(err, STATUS_INVALID, "n_rows %u: expected 2..%u", request->n_rows,
                        EPISODE_TRANSITIONS_MAX + 1);
@@ -36,6 +39,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "priority %g: expected %g..%g", priority,
                        TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
     }
+    /* The cursor is the client's own text: it is kept and given back, and never read. */
     if (request->cursor.len > WRITER_CURSOR_MAX) {
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
                        request->cursor.len, WRITER_CURSOR_MAX);
@@ -57,6 +61,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         .cursor_size = (uint32_t)request->cursor.len,
         .kind = request->sequence <= stream->writer->queued ? KIND_SEEN : KIND_STORE,
     };
+    /* Counted as the pool counts: each chunk takes a buffer of 64 KiB. */
     in->need_bytes = (uint64_t)in->n_chunks * 65536;
     if (request->cursor.len > 0) { /* an absent cursor is a null pointer */
         memcpy(in->cursor, request->cursor.data, request->cursor.len);
@@ -75,6 +80,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         !pending) {
         in->kind = KIND_DUPLICATE;
     }
+    /* From here on only chunks of this episode are taken. */
     stream->last_sequence = request->sequence;
     stream->state = RECEIVING;
     return STATUS_OK;
@@ -110,6 +116,7 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
         }
         const bool copied = rpc_pieces_copy(rows, chunk->bytes + STORE_CHUNK_HEADER, 0, size);
         ASSERT(copied);
+        /* To the end of the list: buffers stay in the order of their rows. */
         if (in->last) {
             in->last->next = chunk;
         } else {
@@ -122,6 +129,8 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
     return STATUS_OK;
 }
 
+/* Gives back what has come in, and the memory that was reserved for the rest. Nothing to drop is
+ * fine. */
 void insert_incoming_drop(struct insert_stream *stream)
 {
     struct incoming *in = &stream->in;

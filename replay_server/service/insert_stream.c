@@ -37,6 +37,7 @@ void on_insert_start(struct rpc_call *call)
     stream->service = service;
     stream->call = call;
     stream->heard_ns = clock_now_ns();
+    /* To the head of the list of streams. */
     stream->next = service->insert_streams;
     if (stream->next) {
         stream->next->previous = stream;
@@ -60,6 +61,7 @@ static void unpark(struct insert_stream *stream)
     if (service->advancing == stream) { /* insert_streams_advance goes on behind it */
         service->advancing = stream->parked_next;
     }
+    /* Its neighbours are linked with each other; at either end the list itself is. */
     *(stream->parked_previous ? &stream->parked_previous->parked_next : &service->parked_first) =
         stream->parked_next;
     *(stream->parked_next ? &stream->parked_next->parked_previous : &service->parked_last) =
@@ -68,6 +70,7 @@ static void unpark(struct insert_stream *stream)
     stream->parked = false;
 }
 
+/* Ends the wait, if there is one, and lets messages come again where the call still exists. */
 void insert_stream_resume(struct insert_stream *stream)
 {
     unpark(stream);
@@ -90,6 +93,7 @@ void insert_stream_park(struct insert_stream *stream, const char *why)
         service->parked_last = stream;
     }
     snprintf(stream->why, sizeof stream->why, "%s", why);
+    /* The call's messages are not read until it is resumed. */
     if (!stream->held) {
         stream->held = true;
         rpc_call_hold(stream->call);
@@ -107,6 +111,7 @@ void insert_stream_fail(struct insert_stream *stream, status code, const char *t
     if (code != STATUS_CLOSED) {
         log_warn("insert refused writer=%s: %s", stream->writer ? stream->writer->name : "?", text);
     }
+    /* Without an episode under way nothing advances the stream any more. */
     stream->failed = true;
     stream->state = READY;
     insert_incoming_drop(stream);
@@ -114,6 +119,8 @@ void insert_stream_fail(struct insert_stream *stream, status code, const char *t
     insert_stream_resume(stream);
 }
 
+/* The call is over, for whatever reason. Jobs that are still with the inserter refer to the stream,
+ * and the last of them frees it. */
 void on_insert_done(struct rpc_call *call)
 {
     struct insert_stream *stream = rpc_call_state(call);
@@ -122,6 +129,7 @@ void on_insert_done(struct rpc_call *call)
     }
     struct service *service = stream->service;
     insert_incoming_drop(stream);
+    /* Out of the list of streams. */
     if (stream->previous) {
         stream->previous->next = stream->next;
     } else {
@@ -130,11 +138,13 @@ void on_insert_done(struct rpc_call *call)
     if (stream->next) {
         stream->next->previous = stream->previous;
     }
+    /* From here on there is nobody to acknowledge to. */
     stream->call = NULL;
     unpark(stream);
     if (stream->n_jobs == 0) {
         mem_free(stream);
     }
+    /* Its memory may be what others wait for. */
     service->inserts_may_go = true;
     service_settle(service);
 }
@@ -143,6 +153,7 @@ void on_insert_done(struct rpc_call *call)
 void insert_streams_fence(struct service *service, const struct writer *writer,
                           const struct insert_stream *keep)
 {
+    /* A stream of an older generation is told so; one of the same generation has been replaced. */
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
         if (stream->writer == writer && stream != keep) {
             insert_stream_fail(stream,
@@ -160,6 +171,7 @@ void insert_streams_fence(struct service *service, const struct writer *writer,
 static status open_stream(struct insert_stream *stream, const Hindcast__InsertRequest *request,
                           struct err *err)
 {
+    /* OpenInsert has made table and writer, and has stored both. */
     struct served_table *table = service_table(stream->service, request->table);
     if (table == NULL || !table->stored) {
         return err_set(err, STATUS_NOT_FOUND, "table %s: not there; OpenInsert makes it",
@@ -174,6 +186,7 @@ static status open_stream(struct insert_stream *stream, const Hindcast__InsertRe
         return err_set(err, STATUS_MISMATCH, "writer %s: generation %" PRIu64 ", now is %" PRIu64,
                        writer->name, request->generation, writer->generation);
     }
+    /* Known and current. Whatever stream this writer had before ends. */
     stream->table = table;
     stream->writer = writer;
     stream->generation = request->generation;
@@ -183,6 +196,7 @@ static status open_stream(struct insert_stream *stream, const Hindcast__InsertRe
 
 /* ---- Parked streams ---- */
 
+/* Tries every parked stream once, in order of parking. */
 bool insert_streams_advance(struct service *service)
 {
     bool any = false;
@@ -204,8 +218,6 @@ bool insert_streams_advance(struct service *service)
     return any;
 }
 
-/* An insert that holds memory must make progress while others wait for that memory: it is cut off
- * where it is silent, or slower than LEAST_BYTES_PER_S. */
 /* Does a stream wait for the memory of its episode? */
 static bool anyone_short_of_memory(const struct service *service)
 {
@@ -220,17 +232,21 @@ static bool anyone_short_of_memory(const struct service *service)
 static bool is_trickling(const struct insert_stream *stream, uint64_t now_ns, uint64_t idle_ns)
 {
     const struct incoming *in = &stream->in;
+    /* The time allowed grows with what has come in. */
     const uint64_t bytes = (uint64_t)in->next_chunk * STORE_CHUNK_BYTES;
     const uint64_t allowed_ns = idle_ns + bytes * NS_PER_S / LEAST_BYTES_PER_S;
     return in->reserved && !in->complete && now_ns > in->reserved_ns &&
            now_ns - in->reserved_ns > allowed_ns;
 }
 
+/* An insert that holds memory must make progress while others wait for that memory: it is cut off
+ * where it is silent, or slower than LEAST_BYTES_PER_S. */
 void insert_streams_check_idle(struct service *service, uint64_t now_ns)
 {
     const uint64_t limit_ns = (uint64_t)service->options.idle_seconds * NS_PER_S;
     const bool memory_short = anyone_short_of_memory(service);
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
+        /* A parked stream is not being read: its silence is not the client's. */
         if (stream->state != RECEIVING || stream->parked) {
             continue;
         }
@@ -246,6 +262,7 @@ void insert_streams_check_idle(struct service *service, uint64_t now_ns)
     }
 }
 
+/* For Info: what the episode under way has reserved. */
 bool insert_stream_holds(const struct insert_stream *stream, const struct served_table **table,
                          const char **who, size_t *bytes, uint64_t *since_ns)
 {
@@ -259,6 +276,7 @@ bool insert_stream_holds(const struct insert_stream *stream, const struct served
 bool insert_stream_waits(struct insert_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns)
 {
+    /* The numbers in the reason change while the stream waits. */
     if (stream->parked) {
         (void)insert_stream_rate(stream, stream->why, sizeof stream->why);
     }
@@ -274,6 +292,7 @@ bool insert_stream_waits(struct insert_stream *stream, const struct served_table
 /* The client sends no more: the call ends OK when everything has been acknowledged. */
 static void maybe_finish(struct insert_stream *stream)
 {
+    /* Nothing is with the inserter, and nothing waits to be acknowledged. */
     if (stream->half_closed && !stream->failed && stream->n_jobs == 0 &&
         stream->ack_episodes == 0 && stream->call) {
         if (stream->state == RECEIVING && !stream->in.complete) {
@@ -289,6 +308,7 @@ void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Hindcast__InsertRequest *request = (const Hindcast__InsertRequest *)message;
     struct insert_stream *stream = rpc_call_state(call);
+    /* What was on its way when the stream failed is dropped. */
     if (stream == NULL || stream->failed) {
         return;
     }
@@ -305,6 +325,7 @@ void on_insert_message(struct rpc_call *call, const ProtobufCMessage *message)
     if (s == STATUS_OK) {
         s = insert_incoming_take(stream, request, &err);
     }
+    /* On to memory, limits and the inserter, as far as the episode can go now. */
     if (s == STATUS_OK) {
         (void)insert_stream_advance(stream);
     } else {
@@ -333,17 +354,20 @@ static void acknowledge(struct insert_stream *stream)
         rpc_call_unsent(stream->call) >= UNSENT_MAX) {
         return;
     }
+    /* One message, whatever has come back: sequences rise, so the last one stands for all. */
     Hindcast__InsertResponse response = HINDCAST__INSERT_RESPONSE__INIT;
     response.sequence = stream->ack_sequence;
     response.n_episodes = stream->ack_episodes;
     response.n_duplicates = stream->ack_duplicates;
     response.episode_id = stream->ack_episode_id;
+    /* What could not be sent stays counted and goes with the next. */
     if (rpc_call_send(stream->call, &response.base, NULL) == STATUS_OK) {
         stream->ack_episodes = stream->ack_duplicates = 0;
     }
     maybe_finish(stream);
 }
 
+/* After a group of jobs has come back. */
 void insert_streams_acknowledge(struct service *service)
 {
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {
@@ -352,6 +376,7 @@ void insert_streams_acknowledge(struct service *service)
     }
 }
 
+/* An acknowledgement has left: there is place for the next. */
 void on_insert_sent(struct rpc_call *call)
 {
     struct insert_stream *stream = rpc_call_state(call);

@@ -51,6 +51,7 @@
       "an insert from logs that evicts waits until so many transitions were sampled per one "      \
       "evicted; 0: no limit")
 
+/* From a row of the list to an option of the section, and to one of an entry. */
 #define SECTION_ROW(field, type, unit, default_text, min, max, choices, help)                      \
     {#field, type, offsetof(struct options, table.field), unit, default_text, min, max, choices,   \
      help},
@@ -61,6 +62,7 @@
 
 static const struct config_option entry_options_table[] = {TABLE_OPTIONS(ENTRY_ROW)};
 
+/* The map `tables`, from names to options. */
 static const struct config_group groups[] = {
     {.name = "tables",
      .help = "tables with settings of their own, by name; other tables have those above",
@@ -118,9 +120,11 @@ struct config_section options_section(struct options *options)
 static status finish_table(struct table_options *table, const char *name,
                            const struct options *options, struct err *err)
 {
+    /* Less than the map: what has been removed takes its room a little longer. */
     if (table->max_bytes == 0) {
         table->max_bytes = options->map_bytes / 5 * 4;
     }
+    /* Each number is in its range, but together they could never work. */
     if (table->max_transitions > 0 && table->min_transitions > table->max_transitions) {
         return err_set(err, STATUS_INVALID,
                        "replay_server.%smin_transitions %" PRId64
@@ -129,6 +133,7 @@ static status finish_table(struct table_options *table, const char *name,
                        "the second",
                        name, table->min_transitions, table->max_transitions);
     }
+    /* What the limiter itself would refuse. */
     const struct limiter_settings limiter = options_limiter_settings(table);
     status s = limiter_check(&limiter, err);
     return s == STATUS_OK ? s : err_context(err, s, "replay_server.%s", name);
@@ -143,15 +148,17 @@ static status finish_named(struct named_table *named, const struct options *opti
     if (s != STATUS_OK) {
         return err_context(err, s, "replay_server.tables.%s", named->entry.name);
     }
+    /* Errors name the option with its table. */
     snprintf(name, sizeof name, "tables.%s.", named->entry.name);
     return finish_table(&named->options, name, options, err);
 }
 
 /* map_bytes 0: what the disk has free, and what the store has of it already. At least MAP_LEAST, so
- * that space which becomes free later can be used. The folder may not be there yet; then its nearest
- * parent is on the same disk. */
+ * that space which becomes free later can be used. The folder may not be there yet; then its
+ * nearest parent is on the same disk. */
 static status finish_map(struct options *options, struct err *err)
 {
+    /* A number that was given only has to be large enough. */
     if (options->map_bytes > 0) {
         return options->map_bytes >= MAP_MIN
                    ? STATUS_OK
@@ -163,8 +170,10 @@ static status finish_map(struct options *options, struct err *err)
     char path[CONFIG_TEXT_SIZE + 16];
     struct stat store = {0};
     struct statvfs disk;
+    /* What the store's file takes already is part of the map, and counts as free. */
     snprintf(path, sizeof path, "%s/data.mdb", options->path);
     const uint64_t used = stat(path, &store) == 0 ? (uint64_t)store.st_blocks * 512 : 0;
+    /* Up the path to the nearest folder that exists. */
     char *slash;
     while (statvfs(path, &disk) != 0) {
         slash = strrchr(path, '/');
@@ -178,6 +187,7 @@ static status finish_map(struct options *options, struct err *err)
         *slash = '\0';
     }
     const uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize + used;
+    /* A multiple of MAP_MIN, and so of the page size. */
     options->map_bytes = room > MAP_LEAST ? (int64_t)(room / MAP_MIN * MAP_MIN) : MAP_LEAST;
     return STATUS_OK;
 }
@@ -186,6 +196,7 @@ static status finish_map(struct options *options, struct err *err)
 static status check_address_space(const struct options *options, struct err *err)
 {
     struct rlimit limit;
+    /* Nothing to compare with. */
     if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
         return STATUS_OK;
     }
@@ -193,6 +204,7 @@ static status check_address_space(const struct options *options, struct err *err
     if (limit.rlim_cur >= needed) {
         return STATUS_OK;
     }
+    /* The text says which map would fit. */
     const uint64_t limit_bytes = (uint64_t)limit.rlim_cur;
     const uint64_t most =
         limit_bytes > ADDRESSES_BESIDE_MAP ? limit_bytes - ADDRESSES_BESIDE_MAP : 16u << 20;
@@ -227,6 +239,7 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
+    /* The map comes first: limits of tables depend on it. */
     status s = finish_map(options, err);
     if (s == STATUS_OK) {
         s = check_address_space(options, err);
@@ -240,6 +253,7 @@ status options_finish(struct options *options, const struct experiment *experime
     return s;
 }
 
+/* The entry of that name, or the section's own options. */
 const struct table_options *options_of_table(const struct options *options, const char *name)
 {
     for (size_t i = 0; i < options->n_named; i++) {

@@ -3,7 +3,9 @@
  *
  * A request is checked once, against the table that it names, and gives the size of every response.
  * The draws go through the table's sampler; where the snippets' rows are is the gatherer's to find.
- * The rows and the arrays that describe them share one buffer of the sample pool. */
+ * The rows and the arrays that describe them share one buffer of the sample pool.
+ *
+ * An op is used for one response after another of the same stream. */
 #include "replay_server/service/sample_op.h"
 
 #include "common/base/memory.h"
@@ -28,6 +30,7 @@ static status check_message(const Hindcast__SampleRequest *message, struct err *
         return err_set(err, STATUS_INVALID, "snippet_transitions %u: expected 1..%u",
                        message->snippet_transitions, TRANSITIONS_MAX);
     }
+    /* A client may ask for a slice of each batch; a count of 0 is all of it. */
     if (message->slice_begin > message->batch_snippets ||
         message->slice_count > message->batch_snippets - message->slice_begin ||
         (message->slice_count == 0 && message->slice_begin > 0)) {
@@ -52,6 +55,7 @@ static status fit_batches(struct sample_request *request, uint32_t asked, size_t
     const size_t fits = most / request->batch_bytes;
     const uint32_t k = asked ? asked : 1;
     request->k = k < fits ? k : (uint32_t)fits;
+    /* The number of snippets has a limit too, however small they are. */
     if ((uint64_t)request->k * request->count > SNIPPETS_MAX) {
         request->k = SNIPPETS_MAX / request->count;
     }
@@ -61,6 +65,7 @@ static status fit_batches(struct sample_request *request, uint32_t asked, size_t
 status sample_request_read(struct sample_request *request, const struct service *service,
                            const Hindcast__SampleRequest *message, struct err *err)
 {
+    /* An empty name means the default table. */
     struct served_table *table = service_table(service, message->table);
     if (table == NULL || !table->stored) {
         return err_set(err, STATUS_NOT_FOUND, "table %s: not there yet",
@@ -77,6 +82,7 @@ status sample_request_read(struct sample_request *request, const struct service 
     if (s != STATUS_OK) {
         return err_context(err, s, "table %s", table->record.name);
     }
+    /* Checked. `*request` is written only where the rest succeeds as well. */
     struct sample_request read = {
         .table = table,
         .B = message->batch_snippets,
@@ -87,6 +93,7 @@ status sample_request_read(struct sample_request *request, const struct service 
         .first_batch = message->first_batch,
         .require_sealed = message->require_sealed,
     };
+    /* Which columns are sent, and from that the size of a batch. */
     row_map_init(&read.map, &table->record.signature, &want, reward_map);
     read.batch_bytes = (size_t)read.count * (read.N + 1) * read.map.W_out * sizeof(float);
     s = fit_batches(&read, message->batches_per_response,
@@ -170,6 +177,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
 {
     const struct sample_request *request = op->request;
     struct served_table *table = request->table;
+    /* The op may have carried another response before. */
     op->next = NULL;
     op->gathered = false;
     op->attempt = op->rounds = 0;
@@ -210,6 +218,7 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
             service_drop_corrupt(service, table, op->snippets[j].id);
         }
     }
+    /* Nothing is left to draw from, or episodes go faster than they can be read. */
     if (++op->rounds > ROUNDS_MAX || table_counts(table->table)->transitions == 0) {
         return false;
     }
@@ -219,6 +228,7 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
     op->version = table_version(table->table);
     op->even = table_draws_evenly(table->table);
     op->attempt = all ? 0 : op->attempt + 1;
+    /* What has been gathered stays, unless all is drawn again. */
     for (uint32_t j = 0; j < op->job.n; j++) {
         if (all || op->snippets[j].result != STATUS_OK) {
             draw_one(op, j);
@@ -236,6 +246,7 @@ void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
     message->first_batch = op->first_batch;
     message->n_batches = op->n_batches;
     message->table_version = op->version;
+    /* Arrays are borrowed from the op until the message is packed. */
     message->n_n_valid = op->job.n;
     message->n_valid = op->n_valid;
     /* Where draws are even, the client knows all that these would tell. */
@@ -245,10 +256,12 @@ void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
         message->first_row = op->first_row;
         message->probability = op->probability;
     }
+    /* The rows are not copied into the message: they follow it out of the buffer. */
     *payload = (struct rpc_payload){.field = PAYLOAD_FIELD,
                                     .bytes = op->buffer->bytes,
                                     .size = op->n_batches * op->request->batch_bytes,
                                     .release = buffer_give_back,
                                     .arg = op->buffer};
+    /* It is the payload's now. */
     op->buffer = NULL;
 }

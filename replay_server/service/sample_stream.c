@@ -60,6 +60,7 @@ void on_sample_start(struct rpc_call *call)
     }
     stream->service = service;
     stream->call = call;
+    /* To the head of the list of streams. */
     stream->next = service->sample_streams;
     if (stream->next) {
         stream->next->previous = stream;
@@ -82,6 +83,7 @@ static void count_wanting(struct sample_stream *stream)
     stream->wants = wants;
 }
 
+/* Frees the stream with its ops, under way and spare; those under way give their buffers back. */
 static void stream_free(struct sample_stream *stream)
 {
     ASSERT(stream->n_gathering == 0);
@@ -103,6 +105,7 @@ void on_sample_done(struct rpc_call *call)
         return;
     }
     struct service *service = stream->service;
+    /* Out of the list of streams. */
     if (stream->previous) {
         stream->previous->next = stream->next;
     } else {
@@ -111,6 +114,7 @@ void on_sample_done(struct rpc_call *call)
     if (stream->next) {
         stream->next->previous = stream->previous;
     }
+    /* Ops that are with a gather thread keep the stream; the last of them to come back frees it. */
     stream->call = NULL;
     count_wanting(stream);
     if (stream->n_gathering == 0) {
@@ -120,6 +124,7 @@ void on_sample_done(struct rpc_call *call)
     service_settle(service);
 }
 
+/* Ends the call, once. Ops that have not been handed to gRPC are not sent any more. */
 static void fail(struct sample_stream *stream, status code, const char *text)
 {
     if (!stream->failed && stream->call) {
@@ -136,6 +141,7 @@ void sample_streams_check_idle(struct service *service, uint64_t now_ns)
 {
     const uint64_t limit_ns = (uint64_t)service->options.idle_seconds * NS_PER_S;
     bool short_of_memory = false;
+    /* Is there anybody who waits for memory? Otherwise a client may take its time. */
     for (const struct sample_stream *s = service->sample_streams; s; s = s->next) {
         short_of_memory = short_of_memory || s->short_of_memory;
     }
@@ -147,6 +153,7 @@ void sample_streams_check_idle(struct service *service, uint64_t now_ns)
             s->failed = true;
             s->waiting = s->short_of_memory = false;
             count_wanting(s);
+            /* Finishing would wait for what the client does not read. */
             rpc_call_abort(
                 s->call, STATUS_TIMEOUT,
                 "nothing was read for replay_server.idle_seconds while others waited for "
@@ -166,6 +173,7 @@ static void send_op(struct sample_stream *stream, struct sample_op *op)
     if (rpc_call_unsent(stream->call) == 0) {
         stream->moved_ns = clock_now_ns(); /* from now on it depends on the client */
     }
+    /* The size is needed when the response has left; they leave in this order. */
     ASSERT(stream->n_unsent <= RPC_SEND_QUEUE_MAX);
     stream->unsent_bytes[(stream->unsent_begin + stream->n_unsent++) % (RPC_SEND_QUEUE_MAX + 1)] =
         op->bytes;
@@ -181,6 +189,8 @@ static void flush(struct sample_stream *stream)
 {
     while (stream->first && stream->first->gathered && stream->call && !stream->failed &&
            rpc_call_unsent(stream->call) < RPC_SEND_QUEUE_MAX) {
+        /* Off the head of the list; what has been handed to gRPC leaves the op free for another
+         * response. */
         struct sample_op *op = stream->first;
         stream->first = op->next;
         if (stream->first == NULL) {
@@ -217,6 +227,7 @@ void sample_streams_gathered(struct gather_job *job)
     struct sample_op *op = (struct sample_op *)job;
     struct service *service = stream->service;
     stream->n_gathering--;
+    /* The call has ended meanwhile. */
     if (stream->call == NULL) {
         if (stream->n_gathering == 0) {
             stream_free(stream);
@@ -224,6 +235,7 @@ void sample_streams_gathered(struct gather_job *job)
         return;
     }
     gathered(stream, op);
+    /* The stream may have place for another op. */
     service->samples_may_go = true;
 }
 
@@ -297,9 +309,13 @@ static bool start_op(struct sample_stream *stream)
     const size_t held = stream->held_bytes;
     const size_t share = (size_t)service->options.sample_buffer_bytes /
                          (service->sample_wanting ? service->sample_wanting : 1);
+    /* The first response of a stream is always tried, so that a share which is smaller than a
+     * response stops nobody. */
     if (held > 0 && held + bytes > share) {
         return false; /* goes on when one of its own has been sent */
     }
+    /* All that may fail comes before the draw: draws are counted against the rates and cannot be
+     * taken back. */
     struct buffer *buffer = buffer_pool_take(service->sample_pool, bytes);
     if (buffer == NULL) {
         wait_for(stream, "memory: replay_server.sample_buffer_bytes");
@@ -313,6 +329,7 @@ static bool start_op(struct sample_stream *stream)
         return false;
     }
     stream->waiting = stream->short_of_memory = false;
+    /* It held nothing before: the time in which nothing of it leaves begins now. */
     if (held == 0) {
         stream->moved_ns = clock_now_ns();
     }
@@ -352,6 +369,7 @@ static bool pump(struct sample_stream *stream)
     return any;
 }
 
+/* The newest stream first; its share of the pool keeps it from taking everything. */
 bool sample_streams_advance(struct service *service)
 {
     bool any = false;
@@ -361,6 +379,7 @@ bool sample_streams_advance(struct service *service)
     return any;
 }
 
+/* For Info: does the stream wait, for what, and since when? */
 bool sample_stream_waits(const struct sample_stream *stream, const struct served_table **table,
                          const char **who, const char **why, uint64_t *since_ns)
 {
@@ -381,6 +400,7 @@ bool sample_stream_holds(const struct sample_stream *stream, const struct served
     return *bytes > 0;
 }
 
+/* Jobs that are with gather threads, over all streams. */
 size_t sample_streams_gathering(const struct service *service)
 {
     size_t n = 0;
@@ -407,6 +427,7 @@ void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message)
         s = sample_request_read(&stream->request, stream->service, request, &err);
         stream->next_batch = stream->request.first_batch;
     }
+    /* Credit adds up over messages, and the sum must not wrap around. */
     if (s == STATUS_OK && request->credit > CREDIT_MAX - stream->credit) {
         s = err_set(&err, STATUS_INVALID, "credit %" PRIu64 ": too much", request->credit);
     }
@@ -420,6 +441,7 @@ void on_sample_message(struct rpc_call *call, const ProtobufCMessage *message)
     service_settle(stream->service);
 }
 
+/* No more credit will come: the call ends when all that was granted has been sent. */
 void on_sample_half_closed(struct rpc_call *call)
 {
     struct sample_stream *stream = rpc_call_state(call);
@@ -429,6 +451,8 @@ void on_sample_half_closed(struct rpc_call *call)
     }
 }
 
+/* A response has left. Its memory, its place in the send queue and its share may let something go
+ * on, here or in another stream. */
 void on_sample_sent(struct rpc_call *call)
 {
     struct sample_stream *stream = rpc_call_state(call);

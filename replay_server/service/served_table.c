@@ -28,6 +28,7 @@ _Static_assert(HISTORY_PLACES <= STORE_HISTORY, "the record has room for all cou
 status served_table_new(struct served_table **out, const struct store_table *record,
                         const struct options *options, struct err *err)
 {
+    /* An entry of `tables` with this name, or the options of the section. */
     const struct table_options *own = options_of_table(options, record->name);
     const struct table_settings settings = options_table_settings(own);
     const struct limiter_settings limiter = options_limiter_settings(own);
@@ -58,6 +59,8 @@ void served_table_history(const struct served_table *table, struct store_history
 {
     const struct table_counts *c = table_counts(table->table);
     *history = (struct store_history){.table = table->record.number};
+    /* Pending episodes count as inserted here, because this record is written together with
+     * theirs. */
     history->counts[EPISODES_INSERTED] = c->episodes_inserted + c->pending_episodes;
     history->counts[TRANSITIONS_INSERTED] = c->transitions_inserted + c->pending_transitions;
     history->counts[EPISODES_REMOVED] = c->episodes_removed;
@@ -82,10 +85,12 @@ void served_table_set_history(struct served_table *table, const struct store_his
         .episodes_corrupt = history->counts[EPISODES_CORRUPT],
         .snippets_sampled = history->counts[SNIPPETS_SAMPLED],
     };
+    /* The counters of the index, then those of the limiter. */
     table_set_history(table->table, &counts);
     table->limiter.sampled = history->counts[TRANSITIONS_SAMPLED];
     table->limiter.fresh_inserted = history->counts[FRESH_INSERTED];
     table->limiter.evicted = history->counts[EVICTED];
+    /* What the store has already need not be written again. */
     table->saved = *history;
 }
 
@@ -96,6 +101,7 @@ void served_table_writer_record(const struct served_table *table, const struct w
     strcpy(record->name, writer->name);
     record->done = writer->done;
     record->generation = writer->generation;
+    /* Not `queued`: what is on its way may still fail. */
     record->last_sequence = writer->committed;
     record->cursor_size = writer->cursor_size;
     memcpy(record->cursor, writer->cursor, writer->cursor_size);

@@ -22,10 +22,13 @@
 #include "common/service/roles.h"
 #include "replay_server/service/service_private.h"
 
+/* Of rows in one transaction of the inserter, about. */
 #define GROUP_BYTES       (16u << 20)
 #define INSERT_POOL_SLACK (64ull << 20) /* first chunks of episodes that wait for their memory */
 #define SETTLE_ROUNDS     1000u
 
+/* The calls of the Replay service: which roles may make them, and which functions of the other
+ * files serve them. Field 15 of Insert holds the rows, which are not copied out of the message. */
 static const struct rpc_method methods[] = {
     {.name = "Info",
      .kind = RPC_UNARY,
@@ -94,11 +97,13 @@ static void jobs_back(void *arg)
 {
     struct insert_job *job = arg;
     struct service *service = job->home;
+    /* `done` frees a job, so its link is read first. */
     while (job) {
         struct insert_job *next = job->next;
         job->done(job);
         job = next;
     }
+    /* One acknowledgement for all jobs of a stream in this group. */
     insert_streams_acknowledge(service);
     service_settle(service);
 }
@@ -109,9 +114,11 @@ static void post_jobs(void *arg, struct insert_job *first)
     struct service *service = arg;
     for (;;) {
         pthread_mutex_lock(&service->post_lock);
+        /* Under the lock: the call thread cannot end between the question and the post. */
         status s =
             service->posting ? rpc_server_post(service->server, jobs_back, first) : STATUS_CLOSED;
         if (s == STATUS_CLOSED) {
+            /* At the end: orphans stay in the order of submission. */
             struct insert_job **end = &service->insert_orphans;
             while (*end) {
                 end = &(*end)->next;
@@ -126,6 +133,7 @@ static void post_jobs(void *arg, struct insert_job *first)
     }
 }
 
+/* A gather thread has finished a job: its response goes out, or parts of it are drawn again. */
 static void gather_back(void *arg)
 {
     struct gather_job *job = arg;
@@ -134,6 +142,7 @@ static void gather_back(void *arg)
     service_settle(service);
 }
 
+/* Called by the gather threads; waits as post_jobs does. */
 static void post_gathered(void *arg, struct gather_job *job)
 {
     struct service *service = arg;
@@ -161,6 +170,8 @@ static void room_again(void *arg)
     service_settle(service);
 }
 
+/* Called by the sample pool, on the thread that gave a buffer back and within the pool's lock: it
+ * may do no more than post. */
 static void post_room(void *arg)
 {
     struct service *service = arg;
@@ -181,6 +192,7 @@ struct scrubbed {
     uint64_t id;
 };
 
+/* On the call thread: the episode leaves index and store. */
 static void drop_scrubbed(void *arg)
 {
     struct scrubbed *found = arg;
@@ -192,6 +204,8 @@ static void drop_scrubbed(void *arg)
     mem_free(found);
 }
 
+/* Called by the scrubber's thread. Where the finding gets lost here, a sampler that reads the
+ * episode finds it again. */
 static void post_scrubbed(void *arg, uint32_t table, uint64_t id)
 {
     struct service *service = arg;
@@ -216,6 +230,8 @@ void service_settle(struct service *service)
         return; /* the round under way goes on */
     }
     service->settling = true;
+    /* Inserts, then samples; what one of them makes possible for the other is done in the next half
+     * of the round or in the next round. */
     for (unsigned round = 0;
          round < SETTLE_ROUNDS && (service->inserts_may_go || service->samples_may_go); round++) {
         if (service->inserts_may_go) {
@@ -230,6 +246,7 @@ void service_settle(struct service *service)
     service->settling = false;
 }
 
+/* The job is its own owner. */
 static void save_done(struct insert_job *job)
 {
     mem_free(job->owner);
@@ -247,6 +264,7 @@ static void save_histories(struct service *service)
             memcmp(history.counts, table->saved.counts, sizeof history.counts) == 0) {
             continue;
         }
+        /* A job with nothing but the counters. */
         struct insert_job *job = mem_new(sizeof *job);
         if (job == NULL) {
             return;
@@ -259,6 +277,8 @@ static void save_histories(struct service *service)
             mem_free(job);
             return;
         }
+        /* Once it is handed over: should the write fail, the next change of a counter brings all of
+         * them. */
         table->saved = history;
     }
 }
@@ -278,6 +298,7 @@ static void on_tick(void *arg)
     service_settle(service);
 }
 
+/* Every ten seconds. */
 static void on_slow_tick(void *arg)
 {
     save_histories(arg);
@@ -290,6 +311,7 @@ static status open_server(struct service *service, struct err *err)
 {
     const char *addresses[CONFIG_LIST_MAX];
     const struct options *options = &service->options;
+    /* The endpoint takes pointers; the options hold the texts. */
     for (size_t i = 0; i < options->listen.n; i++) {
         addresses[i] = options->listen.items[i];
     }
@@ -306,6 +328,7 @@ static status open_server(struct service *service, struct err *err)
         return s;
     }
     service->server = endpoint_server(service->endpoint);
+    /* The calls are added before the server starts, so that the first client finds all of them. */
     s = rpc_server_add(service->server, &hindcast__replay__descriptor, methods,
                        sizeof methods / sizeof methods[0], service, err);
     if (s != STATUS_OK) {
@@ -314,6 +337,7 @@ static status open_server(struct service *service, struct err *err)
         service->server = NULL;
         return s;
     }
+    /* Both timers run on the call thread. */
     rpc_server_every(service->server, TICK_MS, on_tick, service);
     rpc_server_every(service->server, 10000, on_slow_tick, service);
     return STATUS_OK;
@@ -351,6 +375,7 @@ static status open_store(struct service *service, struct err *err)
     if (s == STATUS_OK) {
         s = service_load(service, scan, err);
     }
+    /* The call thread's own reader, for batches that are too small for a gather thread. */
     if (s == STATUS_OK) {
         s = store_reader_open(&service->reader, service->store, err);
     }
@@ -368,9 +393,12 @@ status service_open(struct service **out, const struct options *options,
     service->experiment = *experiment;
     service->config_digest = config_digest;
     service->start_ns = clock_now_ns();
+    /* Locks first: service_close destroys them, whatever else exists. */
     pthread_mutex_init(&service->post_lock, NULL);
     pthread_mutex_init(&service->text_lock, NULL);
     status s = STATUS_OK;
+    /* Rows on their way in and batches on their way out. Nobody waits for a buffer of the first
+     * pool: inserts reserve their memory before they take it. */
     if (buffer_pool_new(&service->insert_pool,
                         (size_t)options->insert_buffer_bytes + INSERT_POOL_SLACK, NULL,
                         NULL) != STATUS_OK ||
@@ -378,6 +406,7 @@ status service_open(struct service **out, const struct options *options,
                         service) != STATUS_OK) {
         s = err_set(err, STATUS_NO_MEMORY, "service");
     }
+    /* Each of these uses what was made before it. */
     if (s == STATUS_OK) {
         s = service_metrics_new(service, err);
     }
@@ -391,6 +420,7 @@ status service_open(struct service **out, const struct options *options,
         s = open_threads(service, err);
     }
     if (s != STATUS_OK) {
+        /* It takes apart whatever has been made. */
         service_close(service);
         return s;
     }
@@ -401,6 +431,8 @@ status service_open(struct service **out, const struct options *options,
 status service_start(struct service *service, struct err *err)
 {
     service->posting = true; /* nobody posts yet: the scrubber starts last, others wait for calls */
+    /* Clients are served from here on; the scrubber comes last, because it only needs spare
+     * time. */
     status s = endpoint_start(service->endpoint, err);
     if (s == STATUS_OK && service->options.scrub_bytes_per_s > 0) {
         s = scrubber_open(&service->scrubber, service->store,
@@ -425,8 +457,8 @@ int service_port(const struct service *service, size_t address_i)
     return rpc_server_port(service->server, address_i);
 }
 
-/* What came back after the call thread had ended. Only this thread is left. */
-/* Jobs of threads that finished after the call thread: their `done` frees what they hold. */
+/* Jobs of threads that finished after the call thread had ended. Only this thread is left; their
+ * `done` frees what they hold. */
 static void settle_orphans(struct service *service)
 {
     while (service->gather_orphans) {
@@ -446,8 +478,8 @@ void service_close(struct service *service)
     if (service == NULL) {
         return;
     }
-    /* Health says NOT_SERVING first, so that clients look elsewhere. */
-    /* What is queued is written and acknowledged while there is still somebody to tell. */
+    /* Health says NOT_SERVING first, so that clients look elsewhere. What is queued is then written
+     * and acknowledged while there is still somebody to tell. */
     if (service->posting) {
         endpoint_stop_serving(service->endpoint);
         const uint64_t until_ns =
@@ -456,9 +488,12 @@ void service_close(struct service *service)
             clock_sleep_ms(2);
         }
     }
+    /* From here on what comes back becomes an orphan. */
     pthread_mutex_lock(&service->post_lock);
     service->posting = false;
     pthread_mutex_unlock(&service->post_lock);
+    /* The call thread ends first, then the threads that used to post to it. The inserter is the
+     * last of them, since the final counters go through it. */
     endpoint_close(service->endpoint);
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);
@@ -467,6 +502,7 @@ void service_close(struct service *service)
     }
     inserter_close(service->inserter);
     settle_orphans(service);
+    /* No thread reads or writes the store any more. */
     store_reader_close(service->reader);
     store_close(service->store);
     while (service->tables) {
@@ -474,6 +510,7 @@ void service_close(struct service *service)
         service->tables = table->next;
         served_table_free(table);
     }
+    /* All buffers are back, those of orphans too: the pools assert it. */
     buffer_pool_free(service->insert_pool);
     buffer_pool_free(service->sample_pool);
     service_metrics_free(service);

@@ -1,5 +1,8 @@
 /* Corrupt episodes: what a read or the scrubber finds damaged leaves the index at once and the
- * store soon after. */
+ * store soon after.
+ *
+ * The order matters: once it is out of the index nothing draws the episode again, and a delete that
+ * fails costs room on the disk and nothing else. Call thread only. */
 #define LOG_MODULE "replay"
 #include <inttypes.h>
 
@@ -7,6 +10,7 @@
 #include "common/base/memory.h"
 #include "replay_server/service/service_private.h"
 
+/* Where the delete failed the inserter has kept the removal, and job->removal is NULL. */
 static void deleted(struct insert_job *job)
 {
     if (job->result != STATUS_OK) {
@@ -27,6 +31,7 @@ static void delete_episode(struct service *service, struct served_table *table, 
         mem_free(job);
         return;
     }
+    /* The counter of corrupt episodes goes into the same transaction. */
     job->removal = removal;
     job->has_history = true;
     served_table_history(table, &job->history);
@@ -44,5 +49,6 @@ void service_drop_corrupt(struct service *service, struct served_table *table, u
     }
     log_error("a corrupt episode is taken out table=%s id=%" PRIu64, table->record.name, id);
     delete_episode(service, table, id);
+    /* A stream whose draw fell on the episode can draw again. */
     service->samples_may_go = true;
 }

@@ -1,7 +1,10 @@
 /* What the server tells about itself: the call Info, its metrics, the status line of hindcast up.
  *
  * Info is answered on the call thread from the tables as they are. Metrics are sums over all
- * tables, brought up to date with every tick; metrics.h serves them from another thread. */
+ * tables, brought up to date with every tick; metrics.h serves them from another thread. The status
+ * line is made on the call thread too, as a text that any thread may copy under `text_lock`.
+ *
+ * Nothing here changes a table. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +39,7 @@ struct table_answer {
 static void fill_counts(Hindcast__TableInfo *info, const struct served_table *table)
 {
     const struct table_counts *c = table_counts(table->table);
+    /* Texts are borrowed, here and below: the answer is packed before they can change. */
     info->name = (char *)table->record.name;
     info->episodes = c->episodes;
     info->transitions = c->transitions;
@@ -79,6 +83,7 @@ static void fill_waiters(struct table_answer *answer, const struct service *serv
     const struct served_table *of;
     const char *who, *why;
     uint64_t since_ns;
+    /* Streams of both kinds, of this table alone. */
     for (struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
         if (insert_stream_waits(s, &of, &who, &why, &since_ns) && of == table) {
             add_waiter(answer, who, "insert", why, since_ns);
@@ -93,6 +98,7 @@ static void fill_waiters(struct table_answer *answer, const struct service *serv
     answer->info.waiters = answer->waiter_pointers;
 }
 
+/* Beyond HOLDERS_SHOWN nothing is added. */
 static void add_holder(struct table_answer *answer, const char *who, const char *what, size_t bytes,
                        uint64_t since_ns)
 {
@@ -107,6 +113,7 @@ static void add_holder(struct table_answer *answer, const char *who, const char 
     }
 }
 
+/* Who holds memory of the pools on behalf of this table, how much, and since when. */
 static void fill_holders(struct table_answer *answer, const struct service *service,
                          const struct served_table *table)
 {
@@ -131,6 +138,7 @@ static void fill_holders(struct table_answer *answer, const struct service *serv
 /* The writers, in the order in which they came. */
 static void fill_writers(struct table_answer *answer, const struct served_table *table)
 {
+    /* The first ones, should there be more than an answer shows. */
     size_t n = table->writers.n < WRITERS_SHOWN ? table->writers.n : WRITERS_SHOWN;
     for (size_t i = 0; i < n; i++) {
         const struct writer *writer = table->writers.items[i];
@@ -146,6 +154,7 @@ static void fill_writers(struct table_answer *answer, const struct served_table 
     answer->info.writers = answer->writer_pointers;
 }
 
+/* All about one table. The message points into `answer`, which must stay where it is. */
 static void fill_table(struct table_answer *answer, const struct service *service,
                        const struct served_table *table)
 {
@@ -178,15 +187,18 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Hindcast__InfoRequest *request = (const Hindcast__InfoRequest *)message;
     const struct service *service = rpc_call_service(call);
+    /* One element more, since there may be no table yet. */
     struct table_answer *answers = mem_array(service->n_tables + 1, sizeof *answers);
     Hindcast__TableInfo **pointers =
         mem_array(service->n_tables + 1, sizeof(Hindcast__TableInfo *));
     if (answers == NULL || pointers == NULL) {
         rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
     } else {
+        /* The answers are filled one after the other, and the message points to them. */
         Hindcast__InfoResponse response = HINDCAST__INFO_RESPONSE__INIT;
         fill_server(&response, service);
         response.tables = pointers;
+        /* A table that is not stored may yet fail to be made: it is not shown. */
         for (const struct served_table *table = service->tables; table; table = table->next) {
             if (table->stored &&
                 (request->table[0] == '\0' || strcmp(request->table, table->record.name) == 0)) {
@@ -232,6 +244,7 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
     X(gauge, store_used, "store_used_bytes", "Of these, in use.", used)                            \
     X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)
 
+/* Each metric and the value that it was given last, from which counters find out what is new. */
 struct service_metrics {
 #define FIELD(kind, field, name, help, value)                                                      \
     struct metric *field;                                                                          \
@@ -247,6 +260,7 @@ status service_metrics_new(struct service *service, struct err *err)
     if (m == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "metrics");
     }
+/* The metrics themselves belong to metrics.h; only pointers to them are kept. */
 #define REGISTER(kind, field, name, help, value)                                                   \
     m->field = metric_##kind("hindcast_replay_" name, help, NULL);
     TABLE_METRICS(REGISTER)
@@ -282,6 +296,7 @@ static void show_counter(struct metric *metric, double value, double *shown)
 static void update_tables(const struct service *service)
 {
     struct service_metrics *m = service->metrics;
+    /* One sum for each row of TABLE_METRICS. */
     struct sums {
 #define FIELD(kind, field, name, help, value) double field;
         TABLE_METRICS(FIELD)
@@ -304,6 +319,7 @@ static void count_waiters(const struct service *service, uint32_t *n_inserts, ui
     const struct served_table *table;
     const char *who, *why;
     uint64_t since_ns;
+    /* Every stream is asked, whichever table it is of. */
     *n_inserts = *n_samples = 0;
     for (struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
         *n_inserts += insert_stream_waits(s, &table, &who, &why, &since_ns);
@@ -350,6 +366,7 @@ static void describe(struct service *service, uint32_t n_waiting)
     if (elapsed_s < 1) {
         return;
     }
+    /* Sums over all tables. */
     uint64_t episodes = 0, transitions = 0, sampled = 0, inserted = 0, n_sealed = 0;
     for (const struct served_table *table = service->tables; table; table = table->next) {
         const struct table_counts *c = table_counts(table->table);
@@ -362,14 +379,17 @@ static void describe(struct service *service, uint32_t n_waiting)
     char e[32], t[32], s[32], i[32];
     with_commas(e, episodes);
     with_commas(t, transitions);
+    /* Without a line before, there is no time over which to take a rate. */
     const bool first = service->reported_ns == 0;
     with_unit(s, first ? 0 : (double)(sampled - service->reported_sampled) / elapsed_s);
     with_unit(i, first ? 0 : (double)(inserted - service->reported_inserted) / elapsed_s);
+    /* The text is made under the lock, which is all that the reading thread waits for. */
     pthread_mutex_lock(&service->text_lock);
     snprintf(service->text, sizeof service->text,
              "%s episodes  %s transitions%s  in %s steps/s  out %s snippets/s  %u waiting", e, t,
              n_sealed > 0 && n_sealed == service->n_tables ? " sealed" : "", i, s, n_waiting);
     pthread_mutex_unlock(&service->text_lock);
+    /* The next rates are taken from here. */
     service->reported_ns = now_ns;
     service->reported_sampled = sampled;
     service->reported_inserted = inserted;
@@ -384,6 +404,7 @@ void service_metrics_update(struct service *service)
     update_tables(service);
     count_waiters(service, &n_inserts, &n_samples);
     store_sizes(service->store, &used, &file, &map);
+    /* These names are those that SERVER_METRICS uses for its values. */
     const size_t queued = inserter_queued(service->inserter);
     const size_t out = buffer_pool_taken_bytes(service->sample_pool);
 #define SHOW(kind, field, name, help, value)                                                       \
@@ -393,6 +414,7 @@ void service_metrics_update(struct service *service)
     describe(service, n_inserts + n_samples);
 }
 
+/* A copy of the line that describe has made last; it may be a second old. */
 void service_describe(struct service *service, char *text, size_t size)
 {
     pthread_mutex_lock(&service->text_lock);

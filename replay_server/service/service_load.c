@@ -14,6 +14,7 @@
 /* Tables come first: everything else refers to one by its number. */
 static status load_table(void *arg, const struct store_table *record, struct err *err)
 {
+    /* Its settings are those of today's configuration, not those with which it was made. */
     struct service *service = arg;
     struct served_table *table;
     status s = served_table_new(&table, record, &service->options, err);
@@ -26,6 +27,7 @@ static status load_table(void *arg, const struct store_table *record, struct err
     return s;
 }
 
+/* Counters whose table is not there are left out. */
 static status load_history(void *arg, const struct store_history *history, struct err *err)
 {
     (void)err;
@@ -40,6 +42,7 @@ static status load_history(void *arg, const struct store_history *history, struc
 static status load_writer(void *arg, const struct store_writer *record, struct err *err)
 {
     struct served_table *table = service_table_of_number(arg, record->table);
+    /* A writer of a table that is not there. */
     if (table == NULL) {
         return STATUS_OK;
     }
@@ -59,6 +62,7 @@ static status load_writer(void *arg, const struct store_writer *record, struct e
 static status load_episode(void *arg, const struct store_episode *record, struct err *err)
 {
     struct served_table *table = service_table_of_number(arg, record->table);
+    /* W says how rows are laid out: with another one they could not be read. */
     if (table == NULL || record->W != table->W) {
         log_error("an episode belongs to no table and is left out id=%" PRIu64 " table=%u",
                   record->id, record->table);
@@ -94,9 +98,11 @@ static void drop_while_loading(void *arg, uint32_t number, uint64_t id)
     struct service *service = arg;
     struct served_table *table = service_table_of_number(service, number);
     struct err err;
+    /* Out of the index, so that it is never served, and then out of the store. */
     if (table) {
         (void)table_remove(table->table, id, true);
     }
+    /* A transaction of its own: there are few such episodes. */
     status s = store_begin(service->store, &err);
     if (s == STATUS_OK) {
         s = store_remove_episode(service->store, id, &err);
@@ -113,6 +119,7 @@ static void drop_while_loading(void *arg, uint32_t number, uint64_t id)
 
 status service_load(struct service *service, bool scan, struct err *err)
 {
+    /* Tables, and then what refers to them. */
     status s = store_each_table(service->store, load_table, service, err);
     if (s == STATUS_OK) {
         s = store_each_history(service->store, load_history, service, err);
@@ -123,6 +130,7 @@ status service_load(struct service *service, bool scan, struct err *err)
     if (s == STATUS_OK) {
         s = store_each_episode(service->store, load_episode, service, err);
     }
+    /* After a power cut anything may be damaged: everything is read before anything is served. */
     if (s == STATUS_OK && scan) {
         uint64_t n_corrupt = 0;
         log_warn("the machine stopped while the store was not synced: checking all of it");
@@ -142,6 +150,7 @@ status service_load(struct service *service, bool scan, struct err *err)
                  table->record.name, c->episodes, c->transitions, table->writers.n,
                  table->record.sealed ? " sealed" : "");
     }
+    /* From here on the service numbers chunks itself, ahead of the store. */
     service->next_chunk = store_next_chunk(service->store);
     return s;
 }

@@ -1,6 +1,10 @@
 /* The unary calls that change the store: OpenInsert, Seal, UpdatePriorities. Each hands a job to
  * the inserter and answers when it is back; since jobs come back in order, the answer knows of
- * everything that was queued before it. */
+ * everything that was queued before it.
+ *
+ * A call and its job have one state, `struct writer_call`. The job owns it while it is with the
+ * inserter; a client that leaves meanwhile only sets `call` to NULL. All of this is on the call
+ * thread. */
 #define LOG_MODULE "writers"
 #include <inttypes.h>
 #include <string.h>
@@ -20,10 +24,12 @@ struct writer_call {
     struct writer *writer;
     bool seal;                 /* this call completes the seal */
     struct store_table record; /* with `sealed` set */
+    /* UpdatePriorities: how many episodes were there, and how many were not. */
     uint32_t updated, absent;
     struct insert_priority *priorities;
 };
 
+/* The call is over before its job is back. The job goes on, and nobody is answered. */
 void on_writer_call_done(struct rpc_call *call)
 {
     struct writer_call *state = rpc_call_state(call);
@@ -58,6 +64,7 @@ static void submit(struct writer_call *state)
 {
     struct rpc_call *call = state->call;
     rpc_call_set_state(call, state);
+    /* A full queue. The client may try again, and no seal is under way. */
     if (inserter_submit(state->service->inserter, &state->job) != STATUS_OK) {
         rpc_call_set_state(call, NULL);
         if (state->seal) {
@@ -90,6 +97,7 @@ static status find_or_make(struct service *service, const char *name,
                            struct err *err)
 {
     struct served_table *table = service_table(service, name);
+    /* It is there: only the signature must be the same. */
     if (table) {
         *out = table;
         return signature_same(&table->record.signature, signature, err);
@@ -99,11 +107,13 @@ static status find_or_make(struct service *service, const char *name,
     }
     struct store_table record = {.signature = *signature};
     strcpy(record.name, name[0] ? name : "default");
+    /* A number that no other table has: it becomes part of keys in the store. */
     for (const struct served_table *t = service->tables; t; t = t->next) {
         record.number = t->record.number >= record.number ? t->record.number + 1 : record.number;
     }
     status s = served_table_new(&table, &record, &service->options, err);
     if (s == STATUS_OK) {
+        /* In memory alone, until the job that stores it is back. */
         table->next = service->tables;
         service->tables = table;
         service->n_tables++;
@@ -144,6 +154,7 @@ static status open_insert(struct writer_call *state, const Hindcast__OpenInsertR
     if (s == STATUS_OK) {
         s = signature_wire_read(&signature, request->signature, err);
     }
+    /* Table, writer and generation, made where they are absent. */
     if (s == STATUS_OK) {
         s = find_or_make(state->service, request->table, &signature, &state->table, err);
     }
@@ -163,6 +174,7 @@ void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
         return;
     }
+    /* What is wrong with the request is told at once; only what has to be stored becomes a job. */
     struct err err;
     status s = open_insert(state, (const Hindcast__OpenInsertRequest *)message, &err);
     if (s != STATUS_OK) {
@@ -179,6 +191,7 @@ void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
     state->job.has_writer = true;
     state->job.keep_position = true;
     served_table_writer_record(state->table, state->writer, &state->job.writer);
+    /* submit may free the state. */
     struct service *service = state->service;
     submit(state);
     service_settle(service);
@@ -186,11 +199,13 @@ void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
 
 /* ---- Seal ---- */
 
+/* The writer's record, and with state->seal the table's, is on the disk, or the job has failed. */
 static void seal_done(struct insert_job *job)
 {
     struct writer_call *state = job->owner;
     struct served_table *table = state->table;
     Hindcast__SealResponse response = HINDCAST__SEAL_RESPONSE__INIT;
+    /* Only the call that completes the seal changes the table. */
     if (state->seal) {
         table->sealing = false;
         if (job->result == STATUS_OK) {
@@ -214,6 +229,7 @@ static void seal_done(struct insert_job *job)
  * (state->seal). */
 static status seal(struct writer_call *state, const Hindcast__SealRequest *request, struct err *err)
 {
+    /* The caller must be a writer of the table, in its newest generation. */
     struct served_table *table = service_table(state->service, request->table);
     struct writer *writer =
         table && table->stored ? writers_find(&table->writers, request->writer) : NULL;
@@ -230,6 +246,7 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
         return err_set(err, STATUS_INVALID, "n_writers %u: expected 1..%u", request->n_writers,
                        WRITERS_MAX);
     }
+    /* Sealed already: the call is a repetition, and is answered like the first one. */
     status s = table_sealed(table->table)
                    ? STATUS_OK
                    : writer_finish(writer, &table->writers, request->n_writers, err);
@@ -239,6 +256,7 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
     writer->done = true;
     state->table = table;
     state->writer = writer;
+    /* The last of the writers completes the seal, unless another call is about to. */
     state->seal = !table_sealed(table->table) && !table->sealing &&
                   writers_n_done(&table->writers) >= request->n_writers;
     /* What is sealed must be what the store holds. What is on its way there may yet fail; what has
@@ -264,6 +282,7 @@ void on_seal(struct rpc_call *call, const ProtobufCMessage *message)
         rpc_call_finish(call, s, err.text);
         return;
     }
+    /* That the writer is done is stored; its position stays what the inserts make it. */
     state->job.has_writer = true;
     state->job.keep_position = true;
     served_table_writer_record(state->table, state->writer, &state->job.writer);
@@ -324,6 +343,7 @@ static status update_priorities(struct writer_call *state,
             state->absent++;
         }
     }
+    /* Only those that were found go to the store. */
     state->job.priorities = state->priorities;
     state->job.n_priorities = state->updated;
     return STATUS_OK;
