@@ -2,7 +2,10 @@
  * in double, and the same as a family of environments in float.
  *
  * What a domain observes, rewards and starts from is in its file in control_suite/; how MuJoCo is
- * stepped is in simulation.c. */
+ * stepped is in simulation.c.
+ *
+ * An open task belongs to one thread at a time; only the compiled model is shared, and nobody
+ * writes to it. After an error no step is taken until the next reset, since the state is bad. */
 #include "common/environments/control_suite.h"
 
 #include <math.h>
@@ -23,6 +26,7 @@
     X(walker)                                                                                      \
     X(quadruped)
 
+/* Each domain file defines a constant struct, which is all that this file knows of it. */
 #define DECLARE(name) extern const struct control_suite_domain name##_domain;
 #define ADDRESS(name) &name##_domain,
 #define PREFIX(name)  #name "-",
@@ -32,6 +36,7 @@ DOMAINS(DECLARE)
 static const struct control_suite_domain *const domains[] = {DOMAINS(ADDRESS) NULL};
 static const char *const prefixes[] = {DOMAINS(PREFIX) NULL};
 
+/* Tasks of all domains together; list_names checks it. */
 #define NAMES_MAX 64
 
 /* An open task. The model is shared; the simulation, the generator and the buffers are its own. */
@@ -42,6 +47,7 @@ struct control_suite {
     const struct shared_model *shared;
     struct simulation simulation;
     struct random_state random;
+    /* Where the domain's parts are: at[i] belongs to domain->parts[i], see find_parts. */
     int at[CONTROL_SUITE_PARTS_MAX];
     uint32_t steps;      /* of this episode */
     double *observation; /* (O), for the float side */
@@ -50,6 +56,7 @@ struct control_suite {
 
 /* ---- The table ---- */
 
+/* Ends with NULL, as it is zero from the start. */
 static const char *names[NAMES_MAX + 1];
 
 /* Collects the names of all tasks. Run once per process: the table does not change. */
@@ -66,6 +73,7 @@ static void list_names(void)
     }
 }
 
+/* Any thread: the list is made once and never changes. */
 const char *const *control_suite_names(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -77,6 +85,7 @@ const char *const *control_suite_names(void)
 static status find_task(const struct control_suite_domain **domain,
                         const struct control_suite_task **task, const char *name, struct err *err)
 {
+    /* A linear search, since there are few tasks and this is done when an environment is opened. */
     for (size_t d = 0; domains[d] != NULL; d++) {
         for (const struct control_suite_task *t = domains[d]->tasks; t->name != NULL; t++) {
             if (strcmp(t->name, name) == 0) {
@@ -106,6 +115,7 @@ static status model_path(char *path, size_t size, const char *file, struct err *
     }
     int n = file[0] == '/' ? snprintf(path, size, "%s", file)
                            : snprintf(path, size, "%s/%s", folder, file);
+    /* A path that was cut off would name another file, or none. */
     if (n < 0 || (size_t)n >= size) {
         return err_set(err, STATUS_INVALID, "HINDCAST_CONTROL_SUITE: path longer than %zu bytes",
                        size);
@@ -158,6 +168,7 @@ static status take_model(const struct shared_model **shared, int *at,
         const char *key = domain->edit == NULL ? domain->file : task->name;
         s = shared_model_take(shared, path, key, domain->edit, task, err);
     }
+    /* An absent file is the usual case on a new machine, so the message says what to do. */
     if (s == STATUS_NOT_FOUND) {
         return err_set(err, s,
                        "no model %s: run deploy/install_dependencies, or set "
@@ -180,6 +191,8 @@ static status take_model(const struct shared_model **shared, int *at,
 static void fill_signature(struct signature *signature, const struct control_suite_domain *domain,
                            const struct control_suite_task *task, const mjModel *model)
 {
+    /* The slices keep their order, which is the order in which the domain writes its
+     * observation. */
     for (uint32_t i = 0; domain->slices[i].size != 0; i++) {
         signature->slices[i] = domain->slices[i];
         signature->n_slices = i + 1;
@@ -198,6 +211,7 @@ static void fill_signature(struct signature *signature, const struct control_sui
     signature->control_period_s = model->opt.timestep * domain->n_sub_steps;
 }
 
+/* What users see of the task: its name, its signature and its limits. */
 static void fill_description(struct environment_description *description,
                              const struct control_suite_domain *domain,
                              const struct control_suite_task *task, const mjModel *model)
@@ -214,6 +228,7 @@ static void fill_description(struct environment_description *description,
 
 /* ---- Opening ---- */
 
+/* Defined below; an open environment points to it. */
 static const struct environment_operations operations;
 
 /* Fills `suite`, whose domain and task are set. After an error control_suite_close frees what was
@@ -222,6 +237,7 @@ static status open_parts(struct control_suite *suite, struct err *err)
 {
     struct environment *environment = &suite->environment;
     const struct shared_model *shared;
+    /* Set in the suite only when it is taken: on failure there is nothing to drop. */
     status s = take_model(&shared, suite->at, suite->domain, suite->task, err);
     if (s != STATUS_OK) {
         return s;
@@ -233,6 +249,7 @@ static status open_parts(struct control_suite *suite, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The sizes of the buffers come from the description, so it is filled first. */
     fill_description(&environment->description, suite->domain, suite->task, shared->model);
     environment->operations = &operations;
     environment->O = signature_observation(&environment->description.signature);
@@ -280,6 +297,7 @@ void control_suite_close(struct control_suite *suite)
     if (suite == NULL) {
         return;
     }
+    /* The simulation refers to the model, so it ends before the model is dropped. */
     if (suite->simulation.data != NULL) {
         simulation_fini(&suite->simulation);
     }
@@ -294,6 +312,7 @@ struct environment *control_suite_environment(struct control_suite *suite)
     return &suite->environment;
 }
 
+/* For tests and for tools that compare states with dm_control. */
 struct simulation *control_suite_simulation(struct control_suite *suite)
 {
     return &suite->simulation;
@@ -325,6 +344,7 @@ void control_suite_rewards(const struct control_suite *suite, double *rewards)
  * not. */
 static status check_finite(const struct control_suite *suite, const double *values, uint32_t n,
                            const char *what, struct err *err)
+/* The first bad number is named, which is usually enough to find the cause. */
 {
     for (uint32_t i = 0; i < n; i++) {
         if (!isfinite(values[i])) {
@@ -363,6 +383,7 @@ status control_suite_reset(struct control_suite *suite, double *observation, str
     return STATUS_OK;
 }
 
+/* Begins an episode in a given state, for comparisons with dm_control; nothing is drawn. */
 status control_suite_place(struct control_suite *suite, const double *qpos, const double *qvel,
                            const double *act, const double *qacc_warmstart, struct err *err)
 {
@@ -377,6 +398,7 @@ status control_suite_place(struct control_suite *suite, const double *qpos, cons
     if (model->na > 0) {
         (void)control_suite_put(data->act, act, (int)model->na);
     }
+    /* The solver starts from these accelerations, and its last bits depend on them. */
     if (qacc_warmstart != NULL) {
         (void)control_suite_put(data->qacc_warmstart, qacc_warmstart, (int)model->nv);
     }
@@ -393,6 +415,7 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
 {
     struct environment *environment = &suite->environment;
     const uint32_t K = environment->description.signature.K;
+    /* For K rewards; a domain may not have more. */
     double values[CONTROL_SUITE_REWARDS_MAX];
     if (!environment->under_way) {
         return err_set(err, STATUS_CLOSED, "environment %s: no episode under way: reset first",
@@ -401,6 +424,8 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
     /* The action is not clipped here: MuJoCo clamps it where it computes forces. */
     (void)control_suite_put(suite->simulation.data->ctrl, action, suite->domain->nu);
     status s = simulation_step(&suite->simulation, suite->domain->n_sub_steps, err);
+    /* Counted whether or not the step succeeds: messages give the number of the step that
+     * failed. */
     suite->steps++;
     if (s == STATUS_OK) {
         control_suite_observe(suite, observation);
@@ -435,9 +460,12 @@ static void to_floats(float *out, const double *in, uint32_t n)
     }
 }
 
+/* The operations below are called by environment.c, which has checked the arguments and the
+ * order. */
 static status reset(struct environment *environment, const struct environment_start *start,
                     float *observation, struct err *err)
 {
+    /* The environment is the first field of the suite, so the addresses are the same. */
     struct control_suite *suite = (struct control_suite *)environment;
     /* The generator is seeded anew, so that nothing of earlier episodes is left in it. */
     control_suite_seed(suite, start->seed);
@@ -490,6 +518,7 @@ static status describe(struct environment_description *description, const char *
     const struct control_suite_task *task = NULL;
     const struct shared_model *shared;
     int at[CONTROL_SUITE_PARTS_MAX];
+    /* The name is looked up first: an unknown one must not start the compiler. */
     status s = find_task(&domain, &task, uri, err);
     if (s != STATUS_OK) {
         return s;
@@ -503,6 +532,7 @@ static status describe(struct environment_description *description, const char *
     return STATUS_OK;
 }
 
+/* Opens a suite, and shows it as an environment. */
 static status open_environment(struct environment **environment, const char *uri, struct err *err)
 {
     struct control_suite *suite;

@@ -1,7 +1,9 @@
 /* What the domains share: random joints as dm_control draws them, and observations put together.
  *
  * The order of draws and of floating-point operations is dm_control's, so that a seed gives the
- * same start state to the last bit. */
+ * same start state to the last bit. A draw that is added, left out or moved changes all start
+ * states of every domain that uses it, and with them the results. No state but the caller's
+ * generator. */
 #include "common/environments/control_suite_task.h"
 
 #include <math.h>
@@ -51,6 +53,8 @@ static void random_free_orientation(double *quaternion, struct random_state *ran
     normalize(quaternion, 4);
 }
 
+/* Writes the position of one joint: one number, a quaternion, or a position and a quaternion. How
+ * many numbers are drawn depends on the type and on whether the joint has limits. */
 static void randomize_joint(const mjModel *model, double *qpos, int joint,
                             struct random_state *random)
 {
@@ -63,6 +67,7 @@ static void randomize_joint(const mjModel *model, double *qpos, int joint,
                       : random_state_uniform(random, -M_PI, M_PI);
         return;
     case mjJNT_SLIDE:
+        /* A slide without limits stays where it is, and nothing is drawn for it. */
         if (limited) {
             *at = random_state_uniform(random, range[0], range[1]);
         }

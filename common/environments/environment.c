@@ -2,7 +2,10 @@
  *
  * A URI's prefix selects its family. Arguments and the order of calls (reset before step, no step
  * after the last) are checked here once, so that no family repeats it. What an episode is made of
- * does not belong here. */
+ * does not belong here.
+ *
+ * Families are added before other threads use environments; after that the registry is only read,
+ * without a lock. An environment belongs to one thread at a time. */
 #include "common/environments/environment.h"
 
 #include <math.h>
@@ -12,13 +15,15 @@
 #include "common/environments/environment_family.h"
 
 #define ACTION_SLACK 1e-5f /* a float's rounding; episode_check allows the same */
-#define NAMES_MAX    128
+/* Names of all families together; environment_names checks it. */
+#define NAMES_MAX 128
 
 /* ---- The registry ---- */
 
 static const struct environment_family *added[ENVIRONMENT_FAMILIES_ADDED_MAX];
 static size_t n_added;
 
+/* No lock: before any other thread uses environments. */
 void environment_add_family(const struct environment_family *family)
 {
     ASSERT(n_added < ENVIRONMENT_FAMILIES_ADDED_MAX);
@@ -29,6 +34,7 @@ void environment_add_family(const struct environment_family *family)
 /* The families of the build, then those added; NULL past the end. */
 static const struct environment_family *family_at(size_t i)
 {
+    /* Counted each time: the table is short and ends with NULL. */
     size_t n_built_in = 0;
     while (environment_families[n_built_in] != NULL) {
         n_built_in++;
@@ -61,6 +67,7 @@ static const struct environment_family *find_family(const char *uri)
 {
     const struct environment_family *family;
     for (size_t f = 0; (family = family_at(f)) != NULL; f++) {
+        /* The first match is the only one, since no prefix may begin with another family's. */
         for (const char *const *prefix = family->prefixes; *prefix != NULL; prefix++) {
             if (strncmp(uri, *prefix, strlen(*prefix)) == 0) {
                 return family;
@@ -77,6 +84,7 @@ status environment_unknown(const char *uri, struct err *err)
     size_t used = 0;
     for (const char *const *known = environment_names(); *known != NULL; known++) {
         int n = snprintf(list + used, sizeof list - used, "%s%s", used == 0 ? "" : ", ", *known);
+        /* A list that is cut off in the middle of a name would be misleading. */
         if (n < 0 || (size_t)n >= sizeof list - used) {
             break;
         }
@@ -114,6 +122,7 @@ status environment_open(struct environment **environment, const char *uri, struc
         s = family->open(environment, uri, err);
     }
     if (s == STATUS_OK) {
+        /* What a family must have filled in, and must leave to this file. */
         ASSERT((*environment)->O == signature_observation(environment_signature(*environment)));
         ASSERT(!(*environment)->under_way);
     }
@@ -160,6 +169,7 @@ static status check_start(const struct environment_description *description,
 status environment_reset(struct environment *environment, const struct environment_start *start,
                          float *observation, struct err *err)
 {
+    /* Whatever comes of this reset, the episode before it is over. */
     environment->under_way = false;
     status s = check_start(&environment->description, start, err);
     if (s == STATUS_OK) {

@@ -52,11 +52,14 @@ void mujoco_guard_install(void)
 
 status mujoco_guard_run(void (*work)(void *arg), void *arg, struct err *err)
 {
+    /* A guarded call within another would overwrite the place to return to. */
     ASSERT(!guard.armed);
     /* Reached a second time, with 1, when the handler jumps. */
     if (setjmp(guard.jump) != 0) {
         return err_set(err, STATUS_INTERNAL, "MuJoCo: %s", guard.text);
     }
+    /* From here to the end of `work` an error returns to the setjmp above. What MuJoCo had
+     * allocated by then may be lost; this is rare, and better than the end of the process. */
     guard.armed = true;
     work(arg);
     guard.armed = false;

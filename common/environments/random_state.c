@@ -1,8 +1,14 @@
-/* MT19937 and the distributions on it, in the order of operations of numpy's legacy RandomState. */
+/* MT19937 and the distributions on it, in the order of operations of numpy's legacy RandomState.
+ *
+ * The names init_genrand and init_by_array are those of Matsumoto and Nishimura's code. Every
+ * constant and every order of evaluation matters: the tests compare with numbers of numpy. The
+ * state is the caller's, so threads need nothing but a state of their own. */
 #include "common/environments/random_state.h"
 
 #include <math.h>
 
+/* The constants of MT19937, by the names that the paper's recurrence gives them: its degree n =
+ * 624, its middle word m = 397, the matrix a, and the bit that separates upper from lower parts. */
 #define WORDS     RANDOM_STATE_WORDS
 #define SHIFT     397u
 #define MATRIX    0x9908b0dfu
@@ -22,6 +28,7 @@ static void seed_with_number(struct random_state *random, uint32_t seed)
 static void seed_with_key(struct random_state *random, const uint32_t *key, uint32_t n)
 {
     uint32_t *mt = random->words;
+    /* The state that init_by_array begins with, whatever the key. */
     seed_with_number(random, 19650218u);
     uint32_t i = 1;
     /* First pass: every word gets its part of the key. */
@@ -41,11 +48,13 @@ static void seed_with_key(struct random_state *random, const uint32_t *key, uint
             i = 1;
         }
     }
+    /* Never all zero: the recurrence would stay there. */
     mt[0] = UPPER_BIT;
 }
 
 void random_state_init(struct random_state *random, uint64_t seed)
 {
+    /* numpy takes a small seed as one number and a larger one as a list of two words. */
     if (seed <= UINT32_MAX) {
         seed_with_number(random, (uint32_t)seed);
     } else {
@@ -62,6 +71,8 @@ void random_state_init(struct random_state *random, uint64_t seed)
 static void make_words(struct random_state *random)
 {
     uint32_t *mt = random->words;
+    /* In place: a word that was replaced already is used where the index wraps around, as it should
+     * be. */
     for (uint32_t i = 0; i < WORDS; i++) {
         uint32_t y = (mt[i] & UPPER_BIT) | (mt[(i + 1) % WORDS] & ~UPPER_BIT);
         mt[i] = mt[(i + SHIFT) % WORDS] ^ (y >> 1) ^ ((y & 1u) ? MATRIX : 0u);
@@ -84,6 +95,7 @@ uint32_t random_state_u32(struct random_state *random)
 
 double random_state_double(struct random_state *random)
 {
+    /* 53 bits, the precision of a double: 27 from one word and 26 from the next. */
     uint32_t high = random_state_u32(random) >> 5;
     uint32_t low = random_state_u32(random) >> 6;
     return ((double)high * 67108864.0 + (double)low) / 9007199254740992.0;

@@ -1,7 +1,10 @@
 /* The process's list of compiled models, with reference counts.
  *
  * A model takes 20 to 200 ms to compile and megabytes to hold; a process that acts in fifty
- * environments of a task has it once. The list is short, so it is searched linearly. */
+ * environments of a task has it once. The list is short, so it is searched linearly.
+ *
+ * An entry is in the list as long as it has users, and its model does not change after make_entry:
+ * that is why any number of threads may simulate with it at once, without the lock. */
 #include "common/environments/shared_model.h"
 
 #include <pthread.h>
@@ -11,10 +14,12 @@
 #include "common/base/memory.h"
 #include "common/environments/mujoco_guard.h"
 
+/* One compiled model: made when the first user takes it, freed when the last one drops it. */
 struct entry {
     struct shared_model shared; /* first: what users hold points here */
     mjModel *model;
     mjModel passive; /* a copy of the struct, not of its arrays */
+    /* Path and key together name the model. */
     char *path;
     char *key;
     size_t users;
@@ -74,6 +79,7 @@ static status make_entry(struct entry **made, const char *path, const char *key,
     if (entry == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", path);
     }
+    /* Copies, since the caller's texts need not live as long as the entry. */
     entry->path = mem_text(path);
     entry->key = mem_text(key);
     if (entry->path == NULL || entry->key == NULL) {
@@ -98,6 +104,8 @@ static status make_entry(struct entry **made, const char *path, const char *key,
 status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
                          shared_model_edit *edit, const void *arg, struct err *err)
 {
+    /* Before the first call to MuJoCo, whose errors would otherwise end the process without a log
+     * line. */
     mujoco_guard_install();
     (void)pthread_mutex_lock(&lock);
     /* Both path and key must agree: tasks may edit the same file differently. */
@@ -127,6 +135,8 @@ void shared_model_drop(const struct shared_model *shared)
         return;
     }
     (void)pthread_mutex_lock(&lock);
+    /* A pointer to the link rather than to the entry, so that the first entry is no special
+     * case. */
     struct entry **link = &entries;
     while (*link != NULL && &(*link)->shared != shared) {
         link = &(*link)->next;

@@ -1,5 +1,8 @@
-/* MuJoCo called in the control suite's order, each call guarded and followed by a look at the warning
- * counters. What an episode is does not belong here. */
+/* MuJoCo called in the control suite's order, each call guarded and followed by a look at the
+ * warning counters.
+ *
+ * What an episode is does not belong here. The work that is guarded must not hold locks or memory
+ * of its own: after an error of MuJoCo it is left by a longjmp. One thread per simulation. */
 #include "common/environments/simulation.h"
 
 #include <string.h>
@@ -9,6 +12,7 @@
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
                        struct err *err)
 {
+    /* Made with the model; `passive` has the same sizes, so this serves for both. */
     mjData *data = mj_makeData(shared->model);
     if (data == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "simulation state: out of memory");
@@ -42,6 +46,7 @@ static status check_warnings(const mjData *data, struct err *err)
 static status run(void (*work)(void *arg), struct simulation *simulation, void *arg,
                   struct err *err)
 {
+    /* INTERNAL from the guard comes first: the counters mean nothing then. */
     status s = mujoco_guard_run(work, arg, err);
     return s == STATUS_OK ? check_warnings(simulation->data, err) : s;
 }
@@ -60,6 +65,7 @@ static void do_forward(void *arg)
     mj_forward(simulation->shared->passive, simulation->data);
 }
 
+/* The arguments of simulation_step, since the guard passes one pointer only. */
 struct step_work {
     struct simulation *simulation;
     int n;

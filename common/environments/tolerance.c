@@ -1,5 +1,8 @@
-/* The formulas of the header, in dm_control's order of operations, so that rewards agree to the last
- * bit. */
+/* The formulas of the header, in dm_control's order of operations, so that rewards agree to the
+ * last bit.
+ *
+ * A formula that is equal on paper but rounds differently is a bug here: logged rewards would
+ * differ from those of dm_control. */
 #include "common/environments/tolerance.h"
 
 #include <math.h>
@@ -11,12 +14,14 @@ double tolerance(double x, const struct tolerance *shape)
     if (shape->low <= x && x <= shape->high) {
         return 1.0;
     }
+    /* Without a margin the value falls to 0 at once, and the division below would be by 0. */
     if (shape->margin == 0.0) {
         return 0.0;
     }
     /* Distance to the interval in units of the margin, and the value wanted at distance 1. */
     double d = (x < shape->low ? shape->low - x : x - shape->high) / shape->margin;
     double v = shape->value_at_margin;
+    /* Each formula scales the distance so that its value at distance 1 is v. */
     double scaled;
     switch (shape->shape) {
     case TOLERANCE_GAUSSIAN:

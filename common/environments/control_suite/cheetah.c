@@ -6,12 +6,14 @@
 
 #define SETTLE_STEPS 200 /* physics steps in which the dropped cheetah comes to rest */
 
+/* The parts that are looked up, as indices of `at`. */
 enum { TORSO_VELOCITY };
 static const struct control_suite_part parts[] = {
     [TORSO_VELOCITY] = {mjOBJ_SENSOR, "torso_subtreelinvel"},
     {0, NULL},
 };
 
+/* The observation, in the order in which observe writes it. */
 static const struct signature_slice slices[] = {
     {"position", 8}, /* all of qpos but the distance covered */
     {"velocity", 9},

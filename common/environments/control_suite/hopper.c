@@ -8,6 +8,7 @@
 #define STAND_HEIGHT_M 0.6 /* of the torso above the foot */
 #define HOP_SPEED      2.0 /* m/s */
 
+/* The parts that are looked up, as indices of `at`. */
 enum { TORSO, FOOT, TORSO_VELOCITY, TOUCH_TOE, TOUCH_HEEL };
 static const struct control_suite_part parts[] = {
     [TORSO] = {mjOBJ_BODY, "torso"},
@@ -18,6 +19,7 @@ static const struct control_suite_part parts[] = {
     {0, NULL},
 };
 
+/* The observation, in the order in which observe writes it. */
 static const struct signature_slice slices[] = {
     {"position", 6}, /* all of qpos but the distance covered */
     {"velocity", 7},

@@ -16,6 +16,8 @@
 #define HINGES      16 /* yaw, pitch, knee, ankle of four legs */
 #define TOES        4  /* front left, front right, back right, back left */
 
+/* The parts that are looked up, as indices of `at`. The toes are in the same order in both
+ * groups. */
 enum { TORSO, VELOCIMETER, ACCELEROMETER, GYRO, FORCE, TORQUE = FORCE + TOES };
 static const struct control_suite_part parts[] = {
     [TORSO] = {mjOBJ_BODY, "torso"},
@@ -33,6 +35,7 @@ static const struct control_suite_part parts[] = {
     {0, NULL},
 };
 
+/* The observation, in the order in which observe writes it. */
 static const struct signature_slice slices[] = {
     {"egocentric_state", 44}, /* hinge angles 16, hinge velocities 16, activations 12 */
     {"torso_velocity", 3},
@@ -122,6 +125,7 @@ static status start(struct simulation *simulation, struct random_state *random, 
     control_suite_random_quaternion(quaternion, random);
     /* Raise the body until nothing touches, then compute everything once. */
     double *qpos = simulation->data->qpos;
+    /* The search starts inside the floor, where there are contacts. */
     set_pose(qpos, 0.0, quaternion);
     for (int drop = 0; drop < DROPS_MAX; drop++) {
         int n_contacts;
@@ -142,6 +146,8 @@ static void observe(const struct simulation *simulation, const int *at, double *
 {
     const mjData *data = simulation->data;
     const double *sensors = data->sensordata;
+    /* The joints' own state; the free joint of the root is left out, since the reward does not
+     * depend on where the body is. */
     double *next = control_suite_put(observation, &data->qpos[ROOT_QPOS], HINGES);
     next = control_suite_put(next, &data->qvel[ROOT_QVEL], HINGES);
     next = control_suite_put(next, data->act, (int)simulation->model->na);

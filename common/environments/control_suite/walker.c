@@ -9,6 +9,7 @@
 #define WALK_SPEED     1.0 /* m/s */
 #define RUN_SPEED      8.0
 
+/* The parts that are looked up, as indices of `at`. */
 enum { TORSO, TORSO_VELOCITY };
 static const struct control_suite_part parts[] = {
     [TORSO] = {mjOBJ_BODY, "torso"},
@@ -16,6 +17,7 @@ static const struct control_suite_part parts[] = {
     {0, NULL},
 };
 
+/* The observation, in the order in which observe writes it. */
 static const struct signature_slice slices[] = {
     {"orientations", 14}, /* cosine and sine of the pitch of each of 7 bodies */
     {"height", 1},
@@ -48,6 +50,7 @@ static double standing_upright(const struct simulation *simulation, const int *a
     return (3.0 * standing + upright) / 4.0;
 }
 
+/* For standing alone; the speed is not used. */
 static void stand(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     (void)speed;
