@@ -66,11 +66,11 @@ double sgemm_measure(int threads, double seconds)
         y = normals((size_t)M_MAX * NK_MAX);
     }
     openblas_set_num_threads(threads);
-    const double n_shapes = N_SHAPES;
+    const size_t n_shapes = N_SHAPES;
     /* The best shape counts: the yardstick is what the library can reach at all. */
     double best = 0.0;
     for (size_t i = 0; i < N_SHAPES; i++) {
-        const double gflops = measure_shape(&shapes[i], seconds / n_shapes);
+        const double gflops = measure_shape(&shapes[i], seconds / (double)n_shapes);
         best = gflops > best ? gflops : best;
     }
     return best;
