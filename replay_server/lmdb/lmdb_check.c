@@ -70,6 +70,7 @@ static status use_pages(struct check *check, uint64_t first, uint64_t n)
         check->page = first;
         return damaged(check, "beyond the last page");
     }
+    /* Pages beyond the end of the file have no bit (PAGES_BEYOND). */
     for (uint64_t page = first; page < first + n && page < check->n_pages; page++) {
         uint8_t *byte = &check->used[page / 8];
         const uint8_t bit = (uint8_t)(1u << page % 8);
@@ -91,6 +92,7 @@ static int compare(const struct walk *walk, const uint8_t *key, size_t size)
         const uint64_t a = bytes_get64(key), b = bytes_get64(walk->key);
         return a < b ? -1 : a > b;
     }
+    /* Other keys byte by byte; a prefix comes before what it is a prefix of. */
     const int c = memcmp(key, walk->key, size < walk->key_size ? size : walk->key_size);
     return c != 0 ? c : size < walk->key_size ? -1 : size > walk->key_size;
 }
@@ -104,6 +106,7 @@ static status take_key(struct check *check, struct walk *walk, const uint8_t *ke
         ((walk->database->flags & LMDB_INTEGER_KEYS) && size != 8)) {
         return damaged(check, "a key of a wrong size");
     }
+    /* The first key of a leaf may be that of the branch above it. No other key may come twice. */
     if (walk->key_seen) {
         const int c = compare(walk, key, size);
         if (c < 0 || (c == 0 && (of_branch || !walk->key_may_repeat))) {
@@ -123,14 +126,18 @@ static status take_key(struct check *check, struct walk *walk, const uint8_t *ke
 static status check_page(struct check *check, const uint8_t *page, bool leaf, size_t *n)
 {
     const size_t lower = bytes_get16(page + 12), upper = bytes_get16(page + 14);
+    /* A page that says another number was written to the wrong place, or the right one never
+     * was. */
     if (bytes_get64(page) != check->page ||
         bytes_get16(page + 10) != (leaf ? LMDB_LEAF : LMDB_BRANCH)) {
         return damaged(check, leaf ? "is not the leaf that should be here"
                                    : "is not the branch that should be here");
     }
+    /* Offsets grow from below and nodes from above; they must not meet. */
     if (lower < LMDB_PAGE_HEADER || lower % 2 != 0 || lower > upper || upper > check->page_size) {
         return damaged(check, "bad bounds");
     }
+    /* A leaf has at least one entry, a branch at least two. */
     *n = (lower - LMDB_PAGE_HEADER) / 2;
     return *n < (leaf ? 1u : 2u) ? damaged(check, "too few entries") : STATUS_OK;
 }
@@ -152,9 +159,11 @@ static status check_nodes(struct check *check, const uint8_t *page, bool leaf, s
     for (size_t i = 0; i < n; i++) {
         const uint8_t *node = node_of(page, i);
         const size_t at = (size_t)(node - page);
+        /* Its header lies among the nodes, at an even place. */
         if (at < upper || at % 2 != 0 || at + LMDB_NODE_HEADER > check->page_size) {
             return damaged(check, "an entry outside of its page");
         }
+        /* It takes its key, and in a leaf the value or the number of the value's first page. */
         size_t size = LMDB_NODE_HEADER + bytes_get16(node + 6);
         if (leaf) {
             size += bytes_get16(node + 4) & LMDB_NODE_BIG ? sizeof(uint64_t) : bytes_get32(node);
@@ -163,6 +172,7 @@ static status check_nodes(struct check *check, const uint8_t *page, bool leaf, s
         if (size > check->page_size - at) {
             return damaged(check, "an entry outside of its page");
         }
+        /* Nodes begin at even places, so that pairs of bytes are enough. */
         for (size_t pair = at / 2; pair < (at + size) / 2; pair++) {
             if (check->taken[pair]) {
                 return damaged(check, "entries overlap");
@@ -186,6 +196,7 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
         if (s != STATUS_OK) {
             return s;
         }
+        /* The value is in the leaf, in pages of its own, or the record of a database. */
         if (flags != 0 && flags != LMDB_NODE_BIG && flags != LMDB_NODE_DATABASE) {
             return damaged(check, "an entry of no known kind");
         }
@@ -204,6 +215,8 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
             }
             walk->overflows += pages;
         }
+        /* What the value means is for the function of this tree to check. It may walk another tree,
+         * which changes check->page. */
         s = walk->value(check, node + LMDB_NODE_HEADER, key_size, flags, value, size);
         if (s != STATUS_OK) {
             return s;
@@ -218,9 +231,12 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
 /* The page `number` at `level` (0: the root) and all below it. */
 static status walk_page(struct check *check, struct walk *walk, uint64_t number, unsigned level)
 {
+    /* One page for each level is kept: a branch is still read while the levels below it are
+     * walked. */
     uint8_t *page = walk->pages + (size_t)level * check->page_size;
     const bool leaf = level + 1 == walk->database->depth;
     size_t n = 0;
+    /* The page itself is checked first; only then are its entries followed. */
     status s = use_pages(check, number, 1);
     if (s != STATUS_OK || (s = read_bytes(check, number, page, check->page_size)) != STATUS_OK ||
         (s = check_page(check, page, leaf, &n)) != STATUS_OK ||
@@ -239,6 +255,7 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
             s = take_key(check, walk, node + LMDB_NODE_HEADER, bytes_get16(node + 6), true);
         }
         if (s == STATUS_OK) {
+            /* A page number of 48 bits, where a leaf has the value's size and the flags. */
             const uint64_t child = bytes_get32(node) | (uint64_t)bytes_get16(node + 4) << 32;
             s = walk_page(check, walk, child, level + 1);
         }
@@ -264,6 +281,7 @@ static status walk_database(struct check *check, struct walk *walk)
                                 : walk_page(check, walk, database->root, 0);
         mem_free(walk->pages);
     }
+    /* LMDB keeps these counts with every change: others mean that a part is missing or old. */
     if (s == STATUS_OK &&
         (walk->branches != database->branches || walk->leaves != database->leaves ||
          walk->overflows != database->overflows || walk->entries != database->entries)) {
@@ -294,6 +312,8 @@ static status take_name(struct check *check, const uint8_t *key, size_t key_size
         if (key_size != strlen(known->name) || memcmp(key, known->name, key_size) != 0) {
             continue;
         }
+        /* The flags say how keys are ordered, and must be those with which the database is
+         * opened. */
         const uint16_t known_flags = known->integer_keys ? LMDB_INTEGER_KEYS : 0;
         if (flags != LMDB_NODE_DATABASE || size != LMDB_DATABASE_SIZE ||
             bytes_get16(value + 4) != known_flags) {
@@ -318,6 +338,7 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
         return err_set(check->err, STATUS_NO_MEMORY, "out of memory");
     }
     status s = STATUS_OK;
+    /* From its own pages; nobody has looked at their header yet. */
     if (flags == LMDB_NODE_BIG) {
         const uint64_t first = bytes_get64(value);
         uint8_t header[LMDB_PAGE_HEADER];
@@ -333,10 +354,12 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
     } else {
         memcpy(list, value, size);
     }
+    /* The first number says how many follow. */
     if (s == STATUS_OK && (flags & LMDB_NODE_DATABASE || size < 8 || size % 8 != 0 ||
                            bytes_get64(list) != size / 8 - 1)) {
         s = damaged(check, "a free list of a wrong size");
     }
+    /* A free page may have no other use: LMDB would write over it. */
     for (size_t i = 1; s == STATUS_OK && i < size / 8; i++) {
         const uint64_t page = bytes_get64(list + 8 * i);
         if (i > 1 && page >= bytes_get64(list + 8 * (i - 1))) {
@@ -359,6 +382,7 @@ static status read_header(struct check *check, unsigned i, struct lmdb_header *h
     if (s != STATUS_OK) {
         return s;
     }
+    /* On page 0 this is another kind of file; on page 1 it is damage. */
     if (bytes_get32(bytes + 16) != LMDB_MAGIC || bytes_get32(bytes + 20) != LMDB_VERSION) {
         return err_set(check->err, i == 0 ? STATUS_INVALID : STATUS_CORRUPT,
                        "page %u: no header of LMDB's format %u", i, LMDB_VERSION);
@@ -368,6 +392,7 @@ static status read_header(struct check *check, unsigned i, struct lmdb_header *h
                                    .names = lmdb_get_database(bytes + 88),
                                    .last_page = bytes_get64(bytes + 136),
                                    .transaction = bytes_get64(bytes + 144)};
+    /* A header knows which of the two pages it is on. */
     if (bytes_get64(bytes) != i || bytes_get16(bytes + 10) != LMDB_HEADER) {
         return damaged(check, "is not the header that should be here");
     }
@@ -383,6 +408,7 @@ static status read_header(struct check *check, unsigned i, struct lmdb_header *h
 static status read_headers(struct check *check)
 {
     struct lmdb_header both[2] = {0};
+    /* LMDB takes the machine's page size when it makes a file, and so the two must agree. */
     check->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
     ASSERT(check->page_size <= LMDB_PAGE_MAX);
     for (unsigned i = 0; i < 2; i++) {
@@ -413,6 +439,7 @@ static status check_all(struct check *check, uint64_t size)
         return s;
     }
     check->n_pages = size / check->page_size;
+    /* All page numbers are compared with the last page, so that it must itself be plausible. */
     if (check->header.last_page >= 2 * check->n_pages + PAGES_BEYOND) {
         return damaged(check, "bad number of pages");
     }
@@ -435,9 +462,11 @@ status lmdb_check_file(const char *path, const struct lmdb_named *databases, siz
                        struct err *err)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* No file yet: there is nothing to check. */
     if (fd < 0) {
         return errno == ENOENT ? STATUS_OK : err_errno(err, errno, "open %s", path);
     }
+    /* On the heap: `taken` alone has 32 KiB. */
     struct check *check = mem_new(sizeof *check);
     if (check == NULL) {
         close(fd);
@@ -449,6 +478,7 @@ status lmdb_check_file(const char *path, const struct lmdb_named *databases, siz
     check->err = err;
     struct stat info;
     status s = fstat(fd, &info) != 0 ? err_errno(err, errno, "stat") : STATUS_OK;
+    /* An empty file counts as none. */
     if (s == STATUS_OK && info.st_size > 0) {
         s = check_all(check, (uint64_t)info.st_size);
     }
@@ -461,9 +491,12 @@ bool lmdb_check_value(const void *value, size_t size)
 {
     const size_t page_size = (size_t)sysconf(_SC_PAGESIZE);
     const size_t node_max = (page_size - LMDB_PAGE_HEADER) / 2 - 2;
+    /* Where LMDB puts a value: with key and header it either takes at most half of a page, or gets
+     * pages of its own. */
     if (LMDB_NODE_HEADER + sizeof(uint64_t) + size <= node_max) {
         return true; /* in a leaf, beside others */
     }
+    /* A value in pages of its own begins behind the header of the first one. */
     const uint8_t *page = (const uint8_t *)value - LMDB_PAGE_HEADER;
     return bytes_get16(page + 10) == LMDB_OVERFLOW &&
            bytes_get32(page + 12) == (LMDB_PAGE_HEADER + size + page_size - 1) / page_size;

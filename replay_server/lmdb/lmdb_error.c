@@ -15,6 +15,7 @@
 
 status lmdb_error(int rc, const char *folder, struct err *err, const char *what)
 {
+    /* IO and LMDB's own text, unless something better is known. */
     status code = STATUS_IO;
     const char *reason = mdb_strerror(rc);
     switch (rc) {
@@ -23,6 +24,7 @@ status lmdb_error(int rc, const char *folder, struct err *err, const char *what)
     case MDB_NOTFOUND:
         code = STATUS_NOT_FOUND;
         break;
+    /* No room: in the map, on the disk, in the quota, or in a file of this size. */
     case MDB_MAP_FULL:
     case ENOSPC:
     case EDQUOT:
@@ -38,6 +40,7 @@ status lmdb_error(int rc, const char *folder, struct err *err, const char *what)
     case MDB_INCOMPATIBLE:
         code = STATUS_INVALID;
         break;
+    /* Every slot of the table of readers is taken. */
     case MDB_READERS_FULL:
         code = STATUS_LIMIT;
         break;

@@ -29,6 +29,7 @@
 #define PAGE_SIZE_AT   40 /* lmdb_format.h */
 #define TRANSACTION_AT 144
 
+/* Writes FOLDER/NAME into `path` and returns it. */
 static const char *path_in(char path[PATH_SIZE], const char *folder, const char *name)
 {
     snprintf(path, PATH_SIZE, "%s/%s", folder, name);
@@ -59,6 +60,7 @@ static status write_mark(const char *folder, const char *id, const uint8_t *head
     if (header) {
         bytes_put64(check, XXH3_64bits(header, LMDB_HEADER_SIZE));
     }
+    /* Replaced as a whole: a power cut leaves the old mark or the new one. */
     const struct file_part parts[] = {
         {id, strlen(id)}, {"\n", 1}, {header, LMDB_HEADER_SIZE}, {check, sizeof check}};
     return file_replace(path_in(path, folder, "unclean"), parts, header ? 4 : 1, err);
@@ -88,8 +90,11 @@ static void read_mark(const char *folder, struct mark *mark)
     const uint8_t *newline = memchr(bytes, '\n', size);
     const size_t id_size = newline ? (size_t)(newline - bytes) : size;
     read_boot_id(id);
+    /* A boot without a name is never the same one: going back too often costs less than believing
+     * pages that were lost. */
     mark->same_boot =
         id_size == strlen(id) && memcmp(bytes, id, id_size) == 0 && strcmp(id, "unknown") != 0;
+    /* A header with a wrong checksum is as good as none. */
     if (newline && size - id_size - 1 == SNAPSHOT_BYTES &&
         bytes_get64(newline + 1 + LMDB_HEADER_SIZE) == XXH3_64bits(newline + 1, LMDB_HEADER_SIZE)) {
         mark->has_header = true;
@@ -129,12 +134,14 @@ static status write_headers(int fd, const uint8_t header[LMDB_HEADER_SIZE], stru
         return err_set(err, STATUS_NO_MEMORY, "header pages");
     }
     for (unsigned i = 0; i < 2; i++) {
+        /* Only the page's own number and the transaction's differ between the two. */
         uint8_t *page = pages + i * page_size;
         memcpy(page, header, LMDB_HEADER_SIZE);
         bytes_put64(page, i);
         bytes_put64(page + TRANSACTION_AT,
                     transaction == 0 || transaction % 2 == i ? transaction : transaction - 1);
     }
+    /* Both pages lie at the beginning of the file, one behind the other. */
     status s = file_write_all(fd, pages, 2 * page_size, err);
     if (s == STATUS_OK) {
         s = file_sync(fd, err);
@@ -147,6 +154,7 @@ static status write_headers(int fd, const uint8_t header[LMDB_HEADER_SIZE], stru
  * no name for it under commits that count as durable. */
 static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
 {
+    /* All that is not 0: there are no trees yet, and no pages but the two headers. */
     uint8_t header[LMDB_HEADER_SIZE] = {[10] = LMDB_HEADER};
     char aside[PATH_SIZE], path[PATH_SIZE];
     bytes_put32(header + 16, LMDB_MAGIC);
@@ -157,6 +165,7 @@ static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
     bytes_put64(header + 80, LMDB_NO_PAGE);      /* roots: free list, names */
     bytes_put64(header + 128, LMDB_NO_PAGE);
     bytes_put64(header + 136, 1);
+    /* Under another name first; the right one comes when the content is durable. */
     const int fd = open(path_in(aside, folder, "data.mdb.tmp"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0) {
@@ -171,6 +180,7 @@ static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
         unlink(aside);
         return err_context(err, s, "%s", aside);
     }
+    /* Without this the name could be lost, and with it the file. */
     return file_sync_folder(path, err);
 }
 
@@ -179,6 +189,7 @@ static status put_back(const char *folder, const uint8_t header[LMDB_HEADER_SIZE
 {
     char path[PATH_SIZE];
     const uint32_t page_size = bytes_get32(header + PAGE_SIZE_AT);
+    /* LMDB could not open such a store here either. */
     if (page_size != (uint32_t)sysconf(_SC_PAGESIZE)) {
         return err_set(err, STATUS_INVALID, "%s: of pages of %u bytes, this machine's have %ld",
                        path_in(path, folder, "unclean"), page_size, sysconf(_SC_PAGESIZE));
@@ -219,6 +230,7 @@ status lmdb_snapshot_prepare(const char *folder, uint64_t map_bytes, bool *scan,
 
 /* ---- The snapshot ---- */
 
+/* lmdb_error, for the folder of this snapshot. */
 static status failed(const struct lmdb_snapshot *snapshot, int rc, struct err *err,
                      const char *what)
 {
@@ -253,6 +265,7 @@ static void distrust(struct lmdb_snapshot *snapshot)
     struct mark mark;
     struct err err;
     snapshot->distrusted = true;
+    /* The header stays as it is; only the name of the boot changes. */
     read_mark(snapshot->folder, &mark);
     if (mark.has_header &&
         write_mark(snapshot->folder, "a sync failed", mark.header, &err) != STATUS_OK) {
@@ -270,8 +283,10 @@ static status read_header(const struct lmdb_snapshot *snapshot, MDB_txn *txn,
     if (rc != 0) {
         return failed(snapshot, rc, err, "file");
     }
+    /* Transaction n has written header page n % 2. */
     status s = file_read_at(fd, header, LMDB_HEADER_SIZE,
                             (off_t)(transaction % 2) * sysconf(_SC_PAGESIZE), err);
+    /* Somebody else would have to have written for another one to be there. */
     if (s == STATUS_OK && bytes_get64(header + TRANSACTION_AT) != transaction) {
         s = err_set(err, STATUS_CORRUPT, "store %s: page %d: not the header of transaction %zu",
                     snapshot->folder, (int)(transaction % 2), (size_t)transaction);
@@ -327,6 +342,7 @@ bool lmdb_snapshot_is_old(const struct lmdb_snapshot *snapshot)
 
 void lmdb_snapshot_close(struct lmdb_snapshot *snapshot)
 {
+    /* Aborting lets go of the pages, and of the reader's slot in LMDB's table. */
     for (int i = 0; i < 2; i++) {
         if (snapshot->txns[i]) {
             mdb_txn_abort(snapshot->txns[i]);
