@@ -1,4 +1,10 @@
-/* hindcast-replay-server: reads the configuration, opens the service, runs the loop. */
+/* hindcast-replay-server: reads the configuration, opens the service, runs the loop.
+ *
+ * The main thread has nothing to do with calls, which the service's own threads serve. It waits for
+ * signals, and once a second it reports and looks whether the service can still do its work.
+ *
+ * The exit code is for whoever starts the process again: 2 where the configuration is at fault and
+ * another start would fail in the same way, 0 after a regular end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,12 +28,15 @@ struct program {
     bool unreachable; /* its socket was removed */
 };
 
-/* A name of its own for each of several servers; 0 for the only one. */
+/* Of how many replay servers this is one: with several, each has an index in its name. */
 static int server_count(const struct program *program)
 {
     return program->experiment.replay.n > 1 ? (int)program->experiment.replay.n : 1;
 }
 
+/* Every second, on the loop thread: the status line, and whether the service has failed for good.
+ * It ends the process where only a new start can help: the store's disk or files have failed, or no
+ * client can reach its sockets any more. */
 static void report(void *arg)
 {
     struct program *program = arg;
@@ -43,6 +52,7 @@ static void report(void *arg)
         process_stop(program->process, EXIT_FAILURE);
     }
     struct err err = {0};
+    /* Told once; the next report may come before the process has stopped. */
     if (!program->unreachable && service_check_sockets(program->service, &err) != STATUS_OK) {
         program->unreachable = true;
         log_error("%s", err.text);
@@ -50,6 +60,8 @@ static void report(void *arg)
     }
 }
 
+/* Opens the service, serves until the process is told to stop, and closes the service. After an
+ * error nothing is left open. */
 static status serve(struct program *program, const struct config_section *sections, size_t n,
                     struct err *err)
 {
@@ -74,20 +86,24 @@ int main(int argc, char **argv)
     if (program == NULL) {
         return EXIT_FAILURE;
     }
+    /* In this order: the options of the server follow from those of the experiment. */
     const struct config_section sections[] = {experiment_section(&program->experiment),
                                               options_section(&program->options)};
     const size_t n = sizeof sections / sizeof sections[0];
     struct err err;
     bool done = false;
+    /* `done`: the command line asked for something that has been answered, such as --help. */
     status s = config_load(sections, n,
                            "hindcast-replay-server: holds episodes, serves batches of snippets",
                            argc, argv, &done, &err);
+    /* What ranges cannot check. With `check` this was all that was asked for. */
     if (s == STATUS_OK && !done) {
         experiment_finish(&program->experiment);
         s = options_finish(&program->options, &program->experiment, &err);
         done = program->experiment.check;
     }
     int exit_code = EXIT_SUCCESS;
+    /* With the process open, errors are logged, and the exit code is what the process says. */
     if (s == STATUS_OK && !done) {
         s = process_open(&program->process, "replay_server", (int)program->options.index,
                          server_count(program), &program->experiment, &err);
@@ -103,6 +119,7 @@ int main(int argc, char **argv)
             exit_code = process_close(program->process);
         }
     }
+    /* Before there is a process there is no log either. */
     if (s != STATUS_OK && program->process == NULL) {
         fprintf(stderr, "hindcast-replay-server: %s\n", err.text);
         exit_code = 2; /* starting it again with this configuration is of no use */
