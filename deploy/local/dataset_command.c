@@ -1,5 +1,8 @@
 /* hindcast dataset: shows what logs hold (inspect), makes a smaller dataset of several (subsample),
- * or one for Minari (export). This file parses arguments; the work is done elsewhere. */
+ * or one for Minari (export). Logs of other formats become a dataset by `map`, which proposes how
+ * to read them, and `import`. This file parses arguments and prints errors; the work is done
+ * elsewhere. Every command returns 2 where the command line is wrong, and 1 where the work failed;
+ * inspect, import and export return 1 also where an episode is bad. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +46,7 @@ static int inspect(int argc, char **argv)
         fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
         return 1;
     }
+    /* The page is printed for bad logs too: it says which episodes are bad, and why. */
     dataset_summary_print(summary, stdout);
     int result = !dataset_summary_is_sound(summary);
     dataset_summary_free(summary);
@@ -67,7 +71,7 @@ static bool parse_count(const char *text, uint64_t *value)
 /* `hindcast dataset subsample`: 2 where the command line is wrong, 1 where the work fails. */
 static int subsample(int argc, char **argv)
 {
-    /* Flags stand before the folders. */
+    /* Flags stand before the folders. Without any, every episode is kept, in shards of 32. */
     struct subsample_options options = {.every = 1, .shard_episodes = 32};
     int first = 0;
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
@@ -93,6 +97,7 @@ static int subsample(int argc, char **argv)
         return 2;
     }
     struct err err;
+    /* subsample.c does the work and prints what was left out. */
     if (subsample_datasets(&options, (const char *const *)argv + first, (size_t)(argc - first),
                            stdout, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset subsample: %s\n", err.text);
@@ -104,10 +109,12 @@ static int subsample(int argc, char **argv)
 /* The place of a reward in the signature; the first without a name. */
 static bool find_reward(const struct signature *signature, const char *name, uint32_t *k)
 {
+    /* Most logs have one reward, and need no --reward. */
     *k = 0;
     if (!name) {
         return true;
     }
+    /* Names are those of the signature, which `inspect` shows. */
     for (uint32_t i = 0; i < signature->K; i++) {
         if (strcmp(signature->rewards[i], name) == 0) {
             *k = i;
@@ -178,6 +185,7 @@ static int map(int argc, char **argv)
         return 2;
     }
     struct err err = {0};
+    /* stdout has the mapping alone, so that it can be redirected into a file. */
     if (log_import_map(argv[0], stdout, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset map: %s\n", err.text);
         return 1;
@@ -188,6 +196,7 @@ static int map(int argc, char **argv)
 /* `hindcast dataset import`: 1 where an episode is bad, though the others are imported. */
 static int import_logs(int argc, char **argv)
 {
+    /* Without --mapping the importer looks for one beside the logs, and then proposes one. */
     struct log_import_options options = {0};
     int first = 0;
     for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
@@ -209,6 +218,7 @@ static int import_logs(int argc, char **argv)
     options.from = argv[first];
     struct err err = {0};
     uint64_t n_bad = 0;
+    /* Episodes that were left out are in the exit status, too, for scripts. */
     if (log_import(&options, stdout, &n_bad, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast dataset import: %s\n", err.text);
         return 1;
@@ -216,6 +226,7 @@ static int import_logs(int argc, char **argv)
     return n_bad > 0;
 }
 
+/* The first word chooses the function, which gets the words behind it. */
 int command_dataset(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "inspect") == 0) {
@@ -240,6 +251,7 @@ int command_dataset(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "export") == 0) {
         return export_dataset(argc - 2, argv + 2);
     }
+    /* Help goes to stdout and is no error. */
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
     fputs(usage, help ? stdout : stderr);
     return help ? 0 : 2;

@@ -105,6 +105,7 @@ static void free_waiting(struct import *import)
         episode_fini(import->waiting[i]);
         mem_free(import->waiting[i]);
     }
+    /* The array is used again for the next shard. */
     import->n_waiting = 0;
     import->waiting_bytes = 0;
 }
@@ -113,6 +114,7 @@ static void free_waiting(struct import *import)
 static status write_shard(struct import *import, struct err *err)
 {
     status s = STATUS_OK;
+    /* Nothing may wait: at the end of the logs, for example. */
     if (import->n_waiting > 0) {
         s = dataset_writer_shard(import->writer, (const struct episode *const *)import->waiting,
                                  import->n_waiting, err);
@@ -162,6 +164,7 @@ static status open_writer(struct import *import, struct err *err)
     mapping_write(&import->mapping, &yaml);
     text_add_quoted(&made_by, yaml.bytes != NULL ? yaml.bytes : "");
     text_add(&made_by, "}");
+    /* A text remembers that memory ran out, so it is asked once, at the end. */
     const bool failed = yaml.failed || made_by.failed;
     const status s = failed ? err_set(err, STATUS_NO_MEMORY, "%s", to)
                             : dataset_writer_open(&import->writer, to, logs_signature(import->logs),
@@ -179,6 +182,7 @@ static status import_all(struct import *import, struct err *err)
     episode_init(&episode, signature_width(logs_signature(import->logs)));
     status s = STATUS_OK;
     for (uint64_t i = 0; s == STATUS_OK && i < logs_n_episodes(import->logs); i++) {
+        /* The reason of a bad episode goes to `out`, and leaves the caller's `err` alone. */
         struct err why = {0};
         s = logs_read(import->logs, i, &episode, &why);
         if (s == STATUS_OK) {
@@ -237,6 +241,7 @@ status log_import(const struct log_import_options *options, FILE *out, uint64_t 
     if (import == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "import");
     }
+    /* The struct is large because of the mapping and the list of episodes, so it is on the heap. */
     import->options = options;
     import->out = out;
     status s = logs_open(&import->logs, options->from, err);

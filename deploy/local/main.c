@@ -1,4 +1,6 @@
-/* hindcast: the front end of one machine. Each command is one file; this one chooses among them. */
+/* hindcast: the front end of one machine. Each command is one file; this one chooses among them. To
+ * add a command, write its file, declare it in commands.h, and add a line to the table below and to
+ * completion_command.c. The exit status is 2 for a wrong command line. */
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +56,7 @@ int main(int argc, char **argv)
             return commands[i].run(argc - 1, argv + 1);
         }
     }
+    /* A misspelt command is answered with the list of all. */
     fprintf(stderr, "hindcast: unknown command \"%s\"\n", argv[1]);
     return usage(stderr);
 }

@@ -1,5 +1,7 @@
 /* One HTTP request over a plain socket, bounded by one deadline for all of it. The address comes
- * from a file that the asked process wrote; the answer is checked for being JSON, no more. */
+ * from a file that the asked process wrote; the answer is checked for being JSON, no more. The
+ * socket does not block: every wait goes through poll() with what is left until the deadline, so
+ * that a process that hangs costs its caller the timeout and not more. */
 #include "deploy/local/peek.h"
 
 #include <errno.h>
@@ -28,6 +30,7 @@ static bool split_address(char *text, char **host, char **port)
     *colon = '\0';
     *port = colon + 1;
     *host = text;
+    /* An IPv6 host has colons of its own, and therefore brackets. */
     if (text[0] == '[') {
         if (colon[-1] != ']') {
             return false;
@@ -45,6 +48,7 @@ status peek_address(char *address, size_t size, const char *address_file, struct
     status s = file_read(address_file, size - 1, &bytes, &n, err);
     if (s == STATUS_OK) {
         memcpy(address, bytes, n + 1);
+        /* A newline at the end is not part of the address. */
         address[strcspn(address, "\r\n")] = '\0';
         mem_free(bytes);
     }
@@ -81,6 +85,7 @@ static int connect_to(const char *host, const char *port, uint64_t deadline_ns)
     /* A connection under way is complete when the socket becomes writable; SO_ERROR has its
      * outcome. */
     if (fd >= 0) {
+        /* A local connection may be there at once; any other one is waited for. */
         connected = connect(fd, found->ai_addr, found->ai_addrlen) == 0;
         if (!connected && errno == EINPROGRESS && wait_for(fd, POLLOUT, deadline_ns)) {
             int error = 0;
@@ -101,6 +106,8 @@ static size_t read_all(int fd, char *text, size_t size, uint64_t deadline_ns)
 {
     size_t used = 0;
     while (used + 1 < size && wait_for(fd, POLLIN, deadline_ns)) {
+        /* 0 is the end of the answer; an error ends it as well, and what came is judged by the
+         * caller. */
         ssize_t n = read(fd, text + used, size - used - 1);
         if (n <= 0) {
             break;

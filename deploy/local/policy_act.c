@@ -40,6 +40,7 @@ static status check_names(const struct acting *acting, const struct safetensors 
     const bool with_noise = acting->rule != POLICY_MEAN;
     const bool with_task = acting->info->K > 1 && acting->task < 0;
     for (size_t i = 0; i < safetensors_count(file); i++) {
+        /* Missing tensors are found later, when they are read. */
         const char *name = safetensors_at(file, i)->name;
         if (strcmp(name, "observation") != 0 && !(with_noise && strcmp(name, "noise") == 0) &&
             !(with_task && strcmp(name, "task") == 0)) {
@@ -119,6 +120,7 @@ static status read_inputs(struct acting *acting, const struct safetensors *file,
         mem_free(observations);
         return err_set(err, STATUS_NO_MEMORY, "%zu rows", N);
     }
+    /* The shape is checked by the copy, which fails where the file has another. */
     const size_t shape[2] = {N, O};
     status s = safetensors_copy(file, "observation", SAFETENSORS_F32, 2, shape, observations, err);
     s = s != STATUS_OK ? s : check_finite(observations, N * O, "observation", err);
@@ -156,6 +158,7 @@ static status read_noise(struct acting *acting, const struct safetensors *file, 
 static status read_file(struct acting *acting, const char *in, struct err *err)
 {
     struct safetensors *file;
+    /* Each check relies on those before it: names, then the number of rows, then the tensors. */
     status s = safetensors_read(&file, in, IN_BYTES_MAX, err);
     if (s != STATUS_OK) {
         return s;
@@ -176,6 +179,7 @@ static void act(struct acting *acting)
     const size_t A = (size_t)acting->info->A, I = (size_t)policy_inputs(acting->info);
     for (size_t n = 0; n < acting->N; n += ROWS_AT_ONCE) {
         const size_t left = acting->N - n;
+        /* The last block may have fewer rows than the others. */
         policy_act(acting->policy, acting->actions + n * A, acting->inputs + n * I,
                    acting->normals != NULL ? acting->normals + n * acting->noise : NULL,
                    (int)(left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE), acting->scratch);
@@ -229,6 +233,7 @@ static status run(struct acting *acting, const char *in, const char *out, struct
         return s;
     }
     acting->actions = mem_array(acting->N * (size_t)acting->info->A, sizeof *acting->actions);
+    /* Aligned for the kernels, and sized for one block of rows. */
     acting->scratch =
         mem_aligned(policy_scratch(acting->policy, ROWS_AT_ONCE) * sizeof *acting->scratch);
     if (acting->actions == NULL || acting->scratch == NULL) {
@@ -242,6 +247,7 @@ static status run(struct acting *acting, const char *in, const char *out, struct
 status policy_act_files(const struct policy *policy, enum policy_rule rule, int task,
                         const char *in, const char *out, struct err *err)
 {
+    /* All arrays begin as NULL, which mem_free() accepts. */
     struct acting acting = {
         .policy = policy, .info = policy_info(policy), .rule = rule, .task = task};
     const status s = run(&acting, in, out, err);

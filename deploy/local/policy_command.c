@@ -1,5 +1,7 @@
 /* hindcast policy: look at a policy (inspect), give it to others (export), ask for its actions
- * (act). */
+ * (act). The policy that is meant is found by policy_location.h and read whole before anything else
+ * happens, so that a damaged package is refused by all three. Output files are written whole or not
+ * at all, and never over the policy itself. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +50,7 @@ struct arguments {
 /* One --name=value or, where that is allowed, --name. */
 static bool take_flag(const char *argument, const char *name, bool bare, const char **value)
 {
+    /* The caller has checked for the two dashes. */
     const size_t n = strlen(name);
     if (strncmp(argument + 2, name, n) != 0) {
         return false;
@@ -124,6 +127,7 @@ static status find_task(int *task, const struct policy *policy, const char *text
         status s = signature == NULL ? err_set(err, STATUS_NO_MEMORY, "signature")
                                      : policy_info_signature(signature, info, err);
         for (uint32_t k = 0; s == STATUS_OK && k < signature->K; k++) {
+            /* A list that is too long for the message is cut. */
             const size_t at = strlen(names);
             snprintf(names + at, sizeof names - at, ", %s", signature->rewards[k]);
             *task = strcmp(signature->rewards[k], text) == 0 ? (int)k : *task;
@@ -210,6 +214,7 @@ static status export_safetensors(const struct policy_location *location, const c
     if (s != STATUS_OK) {
         return s;
     }
+    /* A damaged copy must not reach other programs. */
     s = policy_parse(&again, bytes, size, err);
     if (s != STATUS_OK) {
         s = err_context(err, s, "%s", location->path);
@@ -290,10 +295,12 @@ static int tell(const struct arguments *arguments, status s, const struct err *e
 static int export_policy(const struct arguments *arguments)
 {
     struct err err = {0};
+    /* An export without a format would do nothing and look like success. */
     if (arguments->onnx == NULL && arguments->safetensors == NULL) {
         fputs("hindcast policy export: expected --onnx, --safetensors or both\n", stderr);
         return 2;
     }
+    /* A package holds all rules and tasks; only the ONNX model has a fixed choice. */
     if (arguments->onnx == NULL && (arguments->acting != NULL || arguments->task != NULL)) {
         fputs("hindcast policy export: --acting and --task concern --onnx alone\n", stderr);
         return 2;

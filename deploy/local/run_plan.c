@@ -1,5 +1,8 @@
-/* Which processes a run has, with which arguments. Knows every role by name and nothing of what it
- * does: the tables below are all that a new role adds here. */
+/* Which processes a run has, with which arguments, and the checks before any of them starts. Every
+ * process gets the experiment file, the user's flags for its section, and what `up` alone knows:
+ * its number among those of its role, the seed, the run's folder. The plan is made again for each
+ * seed. Knows every role by name and nothing of what it does: the tables below are all that a new
+ * role adds here. */
 #include "deploy/local/run_plan.h"
 
 #include <errno.h>
@@ -30,6 +33,7 @@
         .default_text = value, .min = low, .max = high, .help = text                               \
     }
 
+/* The options of the section `up`. A count may be 0 for a role that runs on another machine. */
 static const struct config_option up_table[] = {
     OPTION(replay_servers, CONFIG_INT, "1", 0, 1,
            "replay servers here; 0: they run elsewhere (experiment.replay)"),
@@ -93,6 +97,7 @@ static status find_binary(const struct role *role, char path[PATH_MAX], struct e
     if (s != STATUS_OK) {
         return s;
     }
+    /* Installed programs stand in one folder, built ones in one folder each. */
     const char *const folders[] = {".", role->name};
     for (size_t i = 0; i < 2; i++) {
         if (snprintf(path, PATH_MAX, "%s/%s/%s", here, folders[i], role->binary) < PATH_MAX &&
@@ -118,6 +123,7 @@ status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err)
 static bool flag_concerns(const char *flag, const struct role *role)
 {
     const char *section = flag + 2;
+    /* `experiment` concerns every role; other sections belong to one. */
     size_t n = strcspn(section, ".=");
     return section[n] == '.' &&
            ((n == strlen(role->name) && strncmp(section, role->name, n) == 0) ||
@@ -213,6 +219,7 @@ static int run_and_read(char *const *argv, char *said, size_t size)
     if (pipe(ends) != 0) {
         return -1;
     }
+    /* A failed fork gives -1, which is found at the end; until then the pipe is simply empty. */
     const pid_t pid = fork();
     if (pid == 0) {
         dup2(ends[1], STDOUT_FILENO);
@@ -252,6 +259,7 @@ static status check_role(const struct run_plan *plan, const struct role *role,
     make_arguments(plan, role, 0, role_count(plan, role), &arguments);
     char *argv[ARGUMENTS_MAX + 2] = {path};
     size_t n = 1;
+    /* The program's path comes first, as argv[0]. */
     for (char **argument = arguments.list; *argument; argument++) {
         argv[n++] = *argument;
     }

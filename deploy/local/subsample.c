@@ -47,6 +47,7 @@ static status write_shard(struct subsampling *subsampling, struct err *err)
         episode_fini(subsampling->waiting[i]);
         mem_free(subsampling->waiting[i]);
     }
+    /* Also after an error, since the episodes are freed by now. */
     subsampling->n_waiting = 0;
     return s;
 }
@@ -204,6 +205,7 @@ static status write_returns(struct subsampling *subsampling, struct err *err)
 status subsample_datasets(const struct subsample_options *options, const char *const *sources,
                           size_t n_sources, FILE *out, struct err *err)
 {
+    /* The limit is the size of `waiting`. */
     if (options->shard_episodes < 1 || options->shard_episodes > SHARD_EPISODES_MAX) {
         return err_set(err, STATUS_INVALID, "shard_episodes %llu: expected 1..%d",
                        (unsigned long long)options->shard_episodes, SHARD_EPISODES_MAX);

@@ -59,6 +59,7 @@ static status summarise(struct dataset_summary **logs, const cJSON *datasets, st
 {
     *logs = NULL;
     status s = STATUS_OK;
+    /* The first folder makes the summary, the others are added to it. */
     const cJSON *folder;
     cJSON_ArrayForEach(folder, datasets)
     {
@@ -87,6 +88,7 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
     struct dataset_summary *logs = NULL;
     cJSON *read = NULL;
     const cJSON *counted = restorer;
+    /* Reading all logs again takes a while, but the numbers are the same. */
     if (!cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(restorer, "returns"))) {
         s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
         counted = read = s == STATUS_OK ? dataset_summary_json(logs) : NULL;
@@ -133,6 +135,7 @@ static bool keep_report(void *arg, const char *line, size_t size, off_t offset)
     /* NULL stands for a line that could not be read; it is skipped like one that is no report. */
     (void)offset;
     cJSON **report = arg;
+    /* The line is not terminated, so its size is passed. */
     cJSON *json = line != NULL ? cJSON_ParseWithLength(line, size) : NULL;
     if (cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "step")) &&
         cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(json, "learning_seconds"))) {
@@ -167,6 +170,7 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
         } else if (steps->valuedouble < step->valuedouble) {
             cJSON_SetNumberValue(steps, step->valuedouble);
         }
+        /* The report has both numbers over the whole run, restarts included. */
         cJSON_AddNumberToObject(summary, "learner_steps_per_second",
                                 seconds->valuedouble > 0 ? step->valuedouble / seconds->valuedouble
                                                          : 0);

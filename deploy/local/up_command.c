@@ -99,13 +99,16 @@ static status add_seconds(const char *run_dir, double *seconds, struct err *err)
     return file_replace(path, &(struct file_part){text, (size_t)length}, 1, err);
 }
 
-/* Removes the stores of the run's replay servers in RUN_DIR, and the manifest of what they were made
- * of. NOT_FOUND: there is no store here. */
+/* Removes the stores of the run's replay servers in RUN_DIR, and the manifest of what they were
+ * made of. The caller holds the lock of the run, so that no other `up` is using them. NOT_FOUND:
+ * there is no store here. */
 static status remove_tables(const struct experiment *experiment, struct err *err)
 {
     static const char *const files[] = {"data.mdb", "lock"};
     char folder[1100], path[1200];
     bool any = false;
+    /* Several servers have a folder each, as their own option replay_server.path says by
+     * default. */
     for (size_t i = 0; i < experiment->replay.n; i++) {
         snprintf(folder, sizeof folder, "%.1000s/replay", experiment->run_dir);
         if (experiment->replay.n > 1) {
@@ -117,6 +120,7 @@ static status remove_tables(const struct experiment *experiment, struct err *err
         }
     }
     snprintf(path, sizeof path, "%.1000s/restorer.json", experiment->run_dir);
+    /* A run that was never restored has no manifest. */
     (void)!unlink(path);
     return any ? STATUS_OK
                : err_set(err, STATUS_NOT_FOUND,
