@@ -219,6 +219,7 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
     if (s != STATUS_OK) {
         return s;
     }
+    /* A quoted cell may span lines; errors name the line on which the row begins. */
     const uint64_t line = c->line;
     double *row = &csv->values[csv->rows * csv->recording.n];
 

@@ -32,6 +32,7 @@ status mapping_columns_add(struct mapping_columns *columns, const char *name, st
     if (columns->n == 0) {
         columns->scale = 1; /* columns that are all zero have no scale yet */
     }
+    /* The limit on the number of columns keeps a hostile file from taking all memory. */
     if (strlen(name) >= RECORDING_NAME_SIZE || columns->n >= SIGNATURE_OBSERVATION_MAX) {
         return err_set(err, STATUS_INVALID,
                        "\"%.40s\": too long for a column's name, or too many columns", name);
@@ -60,6 +61,7 @@ static status find(const struct recording *recording, const char *key, const cha
         return err_set(err, STATUS_INVALID, "%s: column \"%s\" does not hold readable numbers", key,
                        name);
     }
+    /* The pointer is into the recording, and valid until that changes. */
     *column = found;
     return STATUS_OK;
 }

@@ -18,6 +18,7 @@
 struct document {
     yaml_document_t yaml;
     const char *path;
+    /* Never NULL, so that the readers can add their context. */
     struct err *err;
 };
 
@@ -28,6 +29,7 @@ static status refuse(struct document *d, const yaml_node_t *node, const char *fo
 static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
 {
     char text[512];
+    /* The message comes first, since the place is put in front of it. */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -90,6 +92,7 @@ static status read_choice(struct document *d, const yaml_node_t *node, const cha
     const char *value = scalar(node);
     char expected[128] = "";
     for (int i = 0; i < n; i++) {
+        /* The words are those of the file format, in the order of an enumeration. */
         if (value != NULL && strcmp(value, choices[i]) == 0) {
             *choice = i;
             return STATUS_OK;
@@ -116,6 +119,7 @@ static status read_columns(struct document *d, const yaml_node_t *node, const ch
     /* The position in the file is added here, as mapping_columns_add does not know it. */
     for (yaml_node_item_t *item = node->data.sequence.items.start;
          item < node->data.sequence.items.top; item++) {
+        /* Every item is checked by itself, so that an error names its line. */
         const yaml_node_t *name = node_of(d, *item);
         if (scalar(name) == NULL) {
             return refuse(d, name, "%s: expected a column's name", key);
@@ -179,6 +183,7 @@ static status read_keys(struct document *d, const yaml_node_t *node, const char 
                 return refuse(d, key, "%s: %s is given twice", where, scalar(key));
             }
         }
+        /* The key's node goes along, for errors about the key itself. */
         s = read(d, scalar(key), key, node_of(d, pair->value), arg);
     }
     return s;
@@ -489,6 +494,7 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
 /* Writes the short form without a scale: [a, b]. */
 static void write_columns(struct text *text, const struct mapping_columns *columns)
 {
+    /* Most columns need no scale, and then the short form is easier to read and edit. */
     const bool scaled = columns->scale != 1 || columns->offset != 0;
     text_add(text, scaled ? "{columns: [" : "[");
     for (uint32_t i = 0; i < columns->n; i++) {
@@ -523,6 +529,7 @@ static void write_value(struct text *text, const char *key, const struct mapping
     if (value->column[0] == 0) {
         return;
     }
+    /* The long form is always written: it shows the user which keys there are. */
     text_format(text, "%s: {column: ", key);
     text_add_quoted(text, value->column);
     text_format(text, ", row: %s", value->row == MAPPING_ROW_SAME ? "same" : "next");

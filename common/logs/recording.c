@@ -1,11 +1,13 @@
 /* The list of a recording's columns. Logs of robots have tens of columns, so a name is found by a
- * linear search. */
+ * linear search. The order of the columns is that in which the format has added them, and names are
+ * unique. */
 #include "common/logs/recording.h"
 
 #include <string.h>
 
 #include "common/base/memory.h"
 
+/* Leaves an empty recording, which may be filled again. */
 void recording_fini(struct recording *recording)
 {
     mem_free(recording->columns);
@@ -14,6 +16,7 @@ void recording_fini(struct recording *recording)
 
 void recording_clear(struct recording *recording)
 {
+    /* The names stay in memory, but nothing finds them any more. */
     recording->n = 0;
 }
 
