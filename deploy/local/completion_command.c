@@ -95,7 +95,7 @@ static char *read_table(const char *path)
         execl(path, path, "--options", (char *)NULL);
         _exit(127);
     }
-    /* Without our copy of the writing end closed, the read below would never meet the end of the
+    /* Our copy of the writing end must be closed, or the read below would never meet the end of the
      * file. */
     close(pipe_fds[1]);
     char *table = pid > 0 ? mem_new(TABLE_BYTES_MAX) : NULL;

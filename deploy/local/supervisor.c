@@ -52,7 +52,8 @@ struct child {
      */
     uv_work_t peek;
     bool peeking;
-    /* Written on the pool's thread, and read by the loop thread only after peek_done(). */
+    /* Written on the pool's thread, and read by the loop thread in peek_done(), when that thread is
+     * through. */
     struct {
         bool ok;
         double fraction;
@@ -100,7 +101,7 @@ status supervisor_new(struct supervisor **supervisor, const struct supervisor_op
     if (!s) {
         return err_set(err, STATUS_NO_MEMORY, "supervisor");
     }
-    /* The paths are copied, since the caller's options may be gone when processes start. */
+    /* The path is copied, since the caller may free its own before the run ends. */
     s->options = *options;
     snprintf(s->run_dir, sizeof s->run_dir, "%s", options->run_dir);
     s->end = SUPERVISOR_OVER;
@@ -344,7 +345,7 @@ static void start(struct child *child)
 static void start_again(struct child *child)
 {
     struct supervisor *supervisor = child->supervisor;
-    /* The goal process first: it should be there when the one that tells it asks around. */
+    /* The goal process starts first, so that it is there when the other one looks for it. */
     start(child);
     for (size_t i = 0; is(child, CHILD_GOAL) && i < supervisor->n_children; i++) {
         struct child *other = supervisor->children[i];
@@ -455,7 +456,7 @@ static void peek_at_all(struct supervisor *supervisor, uint64_t now_ns)
         return;
     }
     supervisor->next_peek_ns = now_ns + PEEK_PERIOD_NS;
-    /* The targets come from the answers of the last look. */
+    /* The addresses are those of the last look, as the answers of this one come later. */
     write_targets(supervisor);
     /* At most one request for each process is under way: a slow one must not fill the pool. */
     for (size_t i = 0; i < supervisor->n_children; i++) {
