@@ -92,7 +92,7 @@ static int compare(const struct walk *walk, const uint8_t *key, size_t size)
         const uint64_t a = bytes_get64(key), b = bytes_get64(walk->key);
         return a < b ? -1 : a > b;
     }
-    /* Other keys byte by byte; a prefix comes before what it is a prefix of. */
+    /* Other keys are compared byte by byte; a prefix comes before what it is a prefix of. */
     const int c = memcmp(key, walk->key, size < walk->key_size ? size : walk->key_size);
     return c != 0 ? c : size < walk->key_size ? -1 : size > walk->key_size;
 }
@@ -338,7 +338,7 @@ static status take_free(struct check *check, const uint8_t *key, size_t key_size
         return err_set(check->err, STATUS_NO_MEMORY, "out of memory");
     }
     status s = STATUS_OK;
-    /* From its own pages; nobody has looked at their header yet. */
+    /* It is read from pages of its own, whose header nobody has looked at yet. */
     if (flags == LMDB_NODE_BIG) {
         const uint64_t first = bytes_get64(value);
         uint8_t header[LMDB_PAGE_HEADER];

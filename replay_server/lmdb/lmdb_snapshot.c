@@ -60,7 +60,7 @@ static status write_mark(const char *folder, const char *id, const uint8_t *head
     if (header) {
         bytes_put64(check, XXH3_64bits(header, LMDB_HEADER_SIZE));
     }
-    /* Replaced as a whole: a power cut leaves the old mark or the new one. */
+    /* The file is replaced as a whole: a power cut leaves the old mark or the new one. */
     const struct file_part parts[] = {
         {id, strlen(id)}, {"\n", 1}, {header, LMDB_HEADER_SIZE}, {check, sizeof check}};
     return file_replace(path_in(path, folder, "unclean"), parts, header ? 4 : 1, err);
@@ -165,7 +165,7 @@ static status make_file(const char *folder, uint64_t map_bytes, struct err *err)
     bytes_put64(header + 80, LMDB_NO_PAGE);      /* roots: free list, names */
     bytes_put64(header + 128, LMDB_NO_PAGE);
     bytes_put64(header + 136, 1);
-    /* Under another name first; the right one comes when the content is durable. */
+    /* The file is made under another name, and gets its own when the content is durable. */
     const int fd = open(path_in(aside, folder, "data.mdb.tmp"),
                         O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (fd < 0) {
@@ -286,7 +286,7 @@ static status read_header(const struct lmdb_snapshot *snapshot, MDB_txn *txn,
     /* Transaction n has written header page n % 2. */
     status s = file_read_at(fd, header, LMDB_HEADER_SIZE,
                             (off_t)(transaction % 2) * sysconf(_SC_PAGESIZE), err);
-    /* Somebody else would have to have written for another one to be there. */
+    /* Only another writer could have put another header there. */
     if (s == STATUS_OK && bytes_get64(header + TRANSACTION_AT) != transaction) {
         s = err_set(err, STATUS_CORRUPT, "store %s: page %d: not the header of transaction %zu",
                     snapshot->folder, (int)(transaction % 2), (size_t)transaction);

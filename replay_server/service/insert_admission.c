@@ -165,7 +165,7 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     if (in->kind != KIND_STORE) {
         return STATUS_OK;
     }
-    /* This ends a wait, too, that began before the seal. */
+    /* This also ends a wait that began before the seal. */
     if (table->sealing || table_sealed(table->table)) {
         return err_set(err, STATUS_MISMATCH, "table %s is sealed, and this episode is not in it",
                        table->record.name);
@@ -177,12 +177,12 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     if (s == STATUS_FULL) {
         return err_context(err, s, "table %s", table->record.name);
     }
-    /* Now that it is known how much would be evicted, the rates. */
+    /* The rates can be asked now that it is known how much would be evicted. */
     char why[128];
     if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
                                                 eviction->transitions, why, sizeof why)) {
         mem_free(eviction->ids);
-        /* For still_waits. */
+        /* still_waits compares with what is noted here. */
         stream->by_rate = true;
         stream->seen = table_counts(table->table)->episodes_inserted;
         return err_set(err, STATUS_RETRY, "%s", why);
@@ -285,7 +285,7 @@ bool insert_stream_advance(struct insert_stream *stream)
         insert_stream_park(stream, "the same episode is on its way from another writer");
         return false;
     }
-    /* Room in the table, the rates, and then the inserter. */
+    /* Table and rates are asked, and then it goes to the inserter. */
     struct err err;
     struct eviction eviction;
     status s = admit(stream, &eviction, &err);

@@ -39,7 +39,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "priority %g: expected %g..%g", priority,
                        TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
     }
-    /* The cursor is the client's own text: it is kept and given back, and never read. */
+    /* What the cursor says is the client's business: it is kept and given back, and never read. */
     if (request->cursor.len > WRITER_CURSOR_MAX) {
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
                        request->cursor.len, WRITER_CURSOR_MAX);

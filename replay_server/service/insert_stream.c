@@ -37,7 +37,7 @@ void on_insert_start(struct rpc_call *call)
     stream->service = service;
     stream->call = call;
     stream->heard_ns = clock_now_ns();
-    /* To the head of the list of streams. */
+    /* The stream goes to the head of the list. */
     stream->next = service->insert_streams;
     if (stream->next) {
         stream->next->previous = stream;
@@ -129,7 +129,7 @@ void on_insert_done(struct rpc_call *call)
     }
     struct service *service = stream->service;
     insert_incoming_drop(stream);
-    /* Out of the list of streams. */
+    /* The stream leaves the list. */
     if (stream->previous) {
         stream->previous->next = stream->next;
     } else {
@@ -186,7 +186,7 @@ static status open_stream(struct insert_stream *stream, const Hindcast__InsertRe
         return err_set(err, STATUS_MISMATCH, "writer %s: generation %" PRIu64 ", now is %" PRIu64,
                        writer->name, request->generation, writer->generation);
     }
-    /* Known and current. Whatever stream this writer had before ends. */
+    /* The writer is known and current: whatever stream it had before ends. */
     stream->table = table;
     stream->writer = writer;
     stream->generation = request->generation;
@@ -367,7 +367,7 @@ static void acknowledge(struct insert_stream *stream)
     maybe_finish(stream);
 }
 
-/* After a group of jobs has come back. */
+/* Called after a group of jobs has come back. */
 void insert_streams_acknowledge(struct service *service)
 {
     for (struct insert_stream *stream = service->insert_streams; stream; stream = stream->next) {

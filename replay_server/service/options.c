@@ -120,7 +120,8 @@ struct config_section options_section(struct options *options)
 static status finish_table(struct table_options *table, const char *name,
                            const struct options *options, struct err *err)
 {
-    /* Less than the map: what has been removed takes its room a little longer. */
+    /* The default is less than the map, because what has been removed takes its room a little
+     * longer. */
     if (table->max_bytes == 0) {
         table->max_bytes = options->map_bytes / 5 * 4;
     }
@@ -173,7 +174,7 @@ static status finish_map(struct options *options, struct err *err)
     /* What the store's file takes already is part of the map, and counts as free. */
     snprintf(path, sizeof path, "%s/data.mdb", options->path);
     const uint64_t used = stat(path, &store) == 0 ? (uint64_t)store.st_blocks * 512 : 0;
-    /* Up the path to the nearest folder that exists. */
+    /* Go up the path to the nearest folder that exists. */
     char *slash;
     while (statvfs(path, &disk) != 0) {
         slash = strrchr(path, '/');

@@ -82,7 +82,8 @@ status sample_request_read(struct sample_request *request, const struct service 
     if (s != STATUS_OK) {
         return err_context(err, s, "table %s", table->record.name);
     }
-    /* Checked. `*request` is written only where the rest succeeds as well. */
+    /* The message has passed its checks. `*request` is written only where the rest succeeds as
+     * well. */
     struct sample_request read = {
         .table = table,
         .B = message->batch_snippets,

@@ -60,7 +60,7 @@ void on_sample_start(struct rpc_call *call)
     }
     stream->service = service;
     stream->call = call;
-    /* To the head of the list of streams. */
+    /* The stream goes to the head of the list. */
     stream->next = service->sample_streams;
     if (stream->next) {
         stream->next->previous = stream;
@@ -105,7 +105,7 @@ void on_sample_done(struct rpc_call *call)
         return;
     }
     struct service *service = stream->service;
-    /* Out of the list of streams. */
+    /* The stream leaves the list. */
     if (stream->previous) {
         stream->previous->next = stream->next;
     } else {
@@ -189,8 +189,8 @@ static void flush(struct sample_stream *stream)
 {
     while (stream->first && stream->first->gathered && stream->call && !stream->failed &&
            rpc_call_unsent(stream->call) < RPC_SEND_QUEUE_MAX) {
-        /* Off the head of the list; what has been handed to gRPC leaves the op free for another
-         * response. */
+        /* The op leaves the list. Once its response has been handed to gRPC it is free for another
+         * one. */
         struct sample_op *op = stream->first;
         stream->first = op->next;
         if (stream->first == NULL) {

@@ -22,13 +22,14 @@
 #include "common/service/roles.h"
 #include "replay_server/service/service_private.h"
 
-/* Of rows in one transaction of the inserter, about. */
+/* How many bytes of rows the inserter writes in one transaction, about. */
 #define GROUP_BYTES       (16u << 20)
 #define INSERT_POOL_SLACK (64ull << 20) /* first chunks of episodes that wait for their memory */
 #define SETTLE_ROUNDS     1000u
 
 /* The calls of the Replay service: which roles may make them, and which functions of the other
- * files serve them. Field 15 of Insert holds the rows, which are not copied out of the message. */
+ * files serve them. Field 15 of Insert holds the rows, which come as a payload beside the
+ * message. */
 static const struct rpc_method methods[] = {
     {.name = "Info",
      .kind = RPC_UNARY,
@@ -118,7 +119,7 @@ static void post_jobs(void *arg, struct insert_job *first)
         status s =
             service->posting ? rpc_server_post(service->server, jobs_back, first) : STATUS_CLOSED;
         if (s == STATUS_CLOSED) {
-            /* At the end: orphans stay in the order of submission. */
+            /* They go to the end: orphans stay in the order of submission. */
             struct insert_job **end = &service->insert_orphans;
             while (*end) {
                 end = &(*end)->next;
@@ -277,8 +278,8 @@ static void save_histories(struct service *service)
             mem_free(job);
             return;
         }
-        /* Once it is handed over: should the write fail, the next change of a counter brings all of
-         * them. */
+        /* Noted as saved once it is handed over: should the write fail, the next change of a
+         * counter brings all of them. */
         table->saved = history;
     }
 }
@@ -298,7 +299,7 @@ static void on_tick(void *arg)
     service_settle(service);
 }
 
-/* Every ten seconds. */
+/* Runs every ten seconds. */
 static void on_slow_tick(void *arg)
 {
     save_histories(arg);
@@ -397,8 +398,8 @@ status service_open(struct service **out, const struct options *options,
     pthread_mutex_init(&service->post_lock, NULL);
     pthread_mutex_init(&service->text_lock, NULL);
     status s = STATUS_OK;
-    /* Rows on their way in and batches on their way out. Nobody waits for a buffer of the first
-     * pool: inserts reserve their memory before they take it. */
+    /* One pool is for rows on their way in, the other for batches on their way out. Nobody waits
+     * for a buffer of the first: inserts reserve their memory before they take it. */
     if (buffer_pool_new(&service->insert_pool,
                         (size_t)options->insert_buffer_bytes + INSERT_POOL_SLACK, NULL,
                         NULL) != STATUS_OK ||

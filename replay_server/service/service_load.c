@@ -98,7 +98,7 @@ static void drop_while_loading(void *arg, uint32_t number, uint64_t id)
     struct service *service = arg;
     struct served_table *table = service_table_of_number(service, number);
     struct err err;
-    /* Out of the index, so that it is never served, and then out of the store. */
+    /* It leaves the index, so that it is never served, and then the store. */
     if (table) {
         (void)table_remove(table->table, id, true);
     }

@@ -64,7 +64,7 @@ static void submit(struct writer_call *state)
 {
     struct rpc_call *call = state->call;
     rpc_call_set_state(call, state);
-    /* A full queue. The client may try again, and no seal is under way. */
+    /* Where the queue is full the client may try again, and no seal is under way. */
     if (inserter_submit(state->service->inserter, &state->job) != STATUS_OK) {
         rpc_call_set_state(call, NULL);
         if (state->seal) {
@@ -113,7 +113,7 @@ static status find_or_make(struct service *service, const char *name,
     }
     status s = served_table_new(&table, &record, &service->options, err);
     if (s == STATUS_OK) {
-        /* In memory alone, until the job that stores it is back. */
+        /* The table exists in memory alone until the job that stores it is back. */
         table->next = service->tables;
         service->tables = table;
         service->n_tables++;

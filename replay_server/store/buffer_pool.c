@@ -66,9 +66,9 @@ void buffer_pool_free(struct buffer_pool *pool)
 
 /* Takes a free buffer of fitting size out of the list; not one much too large. */
 static struct buffer *reuse(struct buffer_pool *pool, size_t size)
-/* `at` points to the link that leads to the buffer, so that it can be taken out of the middle. The
- * search is bounded: the lock is held, and a new buffer costs less than a long walk. */
 {
+    /* `at` points to the link that leads to the buffer, so that it can be taken out of the middle.
+     * The search is bounded: the lock is held, and a new buffer costs less than a long walk. */
     struct buffer **at = &pool->free;
     for (unsigned i = 0; *at && i < SEARCH_MAX; i++, at = &(*at)->next) {
         struct buffer *buffer = *at;

@@ -18,7 +18,7 @@
 
 /* As many snippets as are on their way from memory at once. */
 #define BLOCK 16u
-/* Of 64 bytes each. The hardware goes on by itself once a copy runs through the lines that
+/* Lines of 64 bytes. The hardware goes on by itself once a copy runs through the lines that
  * follow. */
 #define PREFETCH_LINES 6u
 #define REST_MS        100 /* without work a reader lets go of its snapshot */

@@ -200,7 +200,7 @@ static void fail_job(struct inserter *inserter, struct insert_job *job)
     }
 }
 
-/* After a commit that has deleted them, or at the end. */
+/* Called after a commit that has deleted them, and at the end. */
 static void free_deferred(struct inserter *inserter)
 {
     while (inserter->deferred) {
@@ -457,7 +457,7 @@ struct insert_removal *insert_removal_new(const uint64_t *ids, uint32_t n)
 {
     struct insert_removal *removal = n > 0 ? mem_new(sizeof *removal + n * sizeof *ids) : NULL;
     if (removal) {
-        /* A copy, since the ids are the caller's plan of eviction, which it frees. */
+        /* The ids are copied: the caller frees its plan of eviction. */
         removal->n = n;
         memcpy(removal->ids, ids, n * sizeof *ids);
     }

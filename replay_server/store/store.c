@@ -6,8 +6,8 @@
  * lock and check the file; only then let LMDB open it; and before the first commit leave the mark
  * that says what a power cut would mean.
  *
- * Everything here runs on the thread that opens the store, before any other thread uses it, except
- * the functions under "Errors" and "State", which read atomics and are for any thread. */
+ * Opening, loading and closing run on one thread, while no other uses the store. What store.h
+ * promises to any thread (errors, commits, sizes) is kept in atomics. */
 #define LOG_MODULE "store"
 #include "replay_server/store/store.h"
 
@@ -50,8 +50,8 @@ uint32_t store_n_chunks(uint32_t n_rows, uint32_t W)
 uint64_t store_episode_bytes(uint32_t n_rows, uint32_t W)
 {
     /* Full chunks fill 16 pages. The last one shares a page with others where it is small and has
-     * pages of its own where it is large. The record takes its bytes and an LMDB node header of
-     * about 32. */
+     * pages of its own where it is large. The record takes its bytes and about 32 more for its
+     * place in the tree. */
     const uint32_t chunk_rows = store_chunk_rows(W);
     const uint64_t full = n_rows / chunk_rows;
     const uint64_t rest = (uint64_t)(n_rows % chunk_rows) * W * 4;

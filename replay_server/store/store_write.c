@@ -124,7 +124,7 @@ status store_put_writer(struct store *store, const struct store_writer *writer, 
                         struct err *err)
 {
     uint8_t name[WRITER_KEY_MAX];
-    /* Checked when the writer was opened. */
+    /* The name was checked when the writer was opened. */
     const size_t length = strlen(writer->name);
     ASSERT(length >= 1 && length < WRITER_NAME_SIZE);
     memcpy(name, &writer->table, 4);

@@ -58,7 +58,7 @@ static void tree_remove(struct selector *selector, const struct selector_item *i
 static void tree_update(struct selector *selector, const struct selector_item *item,
                         double priority)
 {
-    /* Out and in again, so that n_uneven stays right. */
+    /* The item goes out and in again, so that n_uneven stays right. */
     const struct selector_item changed = {item->slot, item->weight, priority};
     tree_remove(selector, item);
     tree_insert(selector, &changed);

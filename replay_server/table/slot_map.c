@@ -83,7 +83,7 @@ void slot_map_remove(struct slot_map *map, uint32_t hash, uint32_t slot)
             i = j;
         }
     }
-    /* The last entry that was moved leaves the gap at the end of the run. */
+    /* The place that the last of them has left is free now. */
     map->entries[i].slot = SLOT_NONE;
     map->n--;
 }

@@ -27,7 +27,7 @@ status sum_tree_reserve(struct sum_tree *tree, uint32_t capacity)
     if (capacity <= tree->capacity) {
         return STATUS_OK;
     }
-    /* Twice as many nodes as leaves; node 0 is not used. New leaves weigh 0. */
+    /* There are twice as many nodes as leaves, and node 0 is not used. New leaves weigh 0. */
     double *nodes = mem_array((size_t)capacity * 2, sizeof *nodes);
     if (nodes == NULL) {
         return STATUS_NO_MEMORY;

@@ -78,8 +78,7 @@ const struct table_counts *table_counts(const struct table *table)
 
 void table_set_history(struct table *table, const struct table_counts *history)
 {
-    /* The first half of the counts is what the table holds now, which loading has counted
-     * already. */
+    /* The first half of the counts is what the table holds; loading its episodes counts that. */
     struct table_counts *c = &table->counts;
     ASSERT(c->pending_episodes == 0);
     c->episodes_inserted = history->episodes_inserted;
@@ -144,7 +143,7 @@ const struct table_episode *table_older(const struct table *table,
  * corrupt episodes that were taken out, do not count. */
 static uint64_t digest_contents(const struct table *table)
 {
-    /* Streamed, since the identities do not lie next to each other. */
+    /* The digest is streamed, since the identities do not lie next to each other. */
     XXH3_state_t *state = XXH3_createState();
     ASSERT(state != NULL);
     XXH3_64bits_reset(state);
@@ -278,7 +277,7 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     const struct table_episode *episode = &table->slots.at[s].episode;
     ASSERT(table->counts.episodes > 0);
     ASSERT(table->counts.transitions >= table_transitions(episode));
-    /* While its priority and its unit in the sampler are still known. */
+    /* This comes first, while the priority is still in the slot. */
     if (table->sealed) {
         table->priorities ^= digest_priority(table, episode);
     }

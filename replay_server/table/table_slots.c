@@ -145,7 +145,7 @@ void table_slots_drop(struct table_slots *slots, uint32_t slot_i)
     ASSERT(slot_i < slots->capacity);
     ASSERT(slots->at[slot_i].state != SLOT_FREE);
     const struct table_episode *episode = &slots->at[slot_i].episode;
-    /* Out of the maps while the episode is still there to be hashed. */
+    /* It leaves the maps while the episode is still there to be hashed. */
     slot_map_remove(&slots->by_id, id_hash(episode->id), slot_i);
     slot_map_remove(&slots->by_identity, identity_hash(&episode->identity), slot_i);
     list_remove(slots, slot_i);
@@ -237,7 +237,7 @@ static void merge(struct sort_key *to, const struct sort_key *from, size_t begin
  * that came in order, as from one restorer, cost one pass. */
 static struct sort_key *sort_keys(struct sort_key *keys, struct sort_key *scratch, size_t n)
 {
-    /* In order already? Then no merging. */
+    /* Keys that are in order already need no merging. */
     bool sorted = true;
     for (size_t i = 1; sorted && i < n; i++) {
         sorted = episode_identity_compare(&keys[i - 1].identity, &keys[i].identity) < 0;

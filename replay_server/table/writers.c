@@ -58,7 +58,8 @@ status writers_add(struct writers *writers, const char *name, struct writer **ou
     struct writer *writer = writers_find(writers, name);
     if (writer == NULL) {
         ASSERT(name[0] != '\0' && strlen(name) < WRITER_NAME_SIZE);
-        /* Bounded, since a client that makes up names could grow the server without end. */
+        /* Their number is bounded, since a client that makes up names could grow the server without
+         * end. */
         if (writers->n == WRITERS_MAX) {
             return err_set(err, STATUS_FULL, "writer %s: the table has %u writers already", name,
                            WRITERS_MAX);
