@@ -1,3 +1,9 @@
+/* hindcast-restorer: reads logs, checks them, streams them into the replay.
+ *
+ * The logs are opened before the process is: logs that cannot be used, or options that do not fit
+ * them, end the program with exit code 2 before it has touched the run's folder. After that the
+ * main thread runs the loop (signals, admin page, progress), the restoring thread inserts, and a
+ * reader thread prefetches. */
 /* hindcast-restorer: reads logs, checks them, streams them into the replay. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,6 +25,8 @@ struct restorer {
     struct restore *restore;
 };
 
+/* Checks the options and opens the logs and the choice of rewards. What was opened stays open on an
+ * error; close_logs ends it. */
 static status open_logs(struct restorer *restorer, struct err *err)
 {
     status s = restorer_options_check(&restorer->options, err);
@@ -32,12 +40,14 @@ static status open_logs(struct restorer *restorer, struct err *err)
     return s;
 }
 
+/* Both are NULL where they were not opened. */
 static void close_logs(struct restorer *restorer)
 {
     relabel_free(restorer->relabel);
     sources_close(restorer->sources);
 }
 
+/* Starts the restoring thread, and the timer that shows how far it is. */
 static status start(struct restorer *restorer, struct err *err)
 {
     const struct restore_parts parts = {
@@ -47,6 +57,7 @@ static status start(struct restorer *restorer, struct err *err)
         .sources = restorer->sources,
         .relabel = restorer->relabel,
     };
+    /* What will be restored, before the server is even connected. */
     log_info("restoring folder=%s datasets=%zu shards=%zu episodes=%" PRIu64 " mode=%s",
              restorer->options.folder, sources_n(restorer->sources),
              sources_n_shards(restorer->sources), sources_episodes(restorer->sources),
@@ -58,6 +69,7 @@ static status start(struct restorer *restorer, struct err *err)
     return s;
 }
 
+/* Everything from the open process to its end; returns the exit code. */
 static int run(struct restorer *restorer)
 {
     struct err err = {0};
@@ -68,6 +80,8 @@ static int run(struct restorer *restorer)
         return 1;
     }
     rpc_init();
+    /* process_run returns when the restoring thread is done or a signal came; the join then takes a
+     * moment. */
     status s = start(restorer, &err);
     if (s == STATUS_OK) {
         process_run(restorer->process);
@@ -82,6 +96,7 @@ static int run(struct restorer *restorer)
 
 int main(int argc, char **argv)
 {
+    /* Both sections are filled by one call; --help prints and ends there. */
     static struct restorer restorer;
     const struct config_section sections[] = {experiment_section(&restorer.experiment),
                                               restorer_section(&restorer.options)};
@@ -93,6 +108,7 @@ int main(int argc, char **argv)
     if (s == STATUS_OK && done) {
         return 0;
     }
+    /* Checks that need no server: the address of the replay, then the logs. */
     if (s == STATUS_OK) {
         experiment_finish(&restorer.experiment);
         s = peer_check_replay(&restorer.experiment, &err);
@@ -100,6 +116,7 @@ int main(int argc, char **argv)
     if (s == STATUS_OK) {
         s = open_logs(&restorer, &err);
     }
+    /* --check needs the signature alone, which is known since the logs were opened. */
     int exit_code = 0;
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-restorer: %s\n", err.text);

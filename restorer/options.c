@@ -1,9 +1,13 @@
-/* The options of the `restorer` section. All defaults are our own: the paper gives none of
- * these. */
+/* The options of the `restorer` section. All defaults are our own: the paper gives none of these.
+ *
+ * What depends on one option alone is bounded by the table; the function below checks the rest,
+ * before any file is opened. */
 #include "restorer/options.h"
 
+/* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct restorer_options, name)
 
+/* Name, type, place, unit, default, least, most, choices, help. */
 static const struct config_option restorer_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
      "which of several restorers this is"},
@@ -54,11 +58,13 @@ status restorer_options_check(const struct restorer_options *options, struct err
         return err_set(err, STATUS_INVALID,
                        "restorer.folder is empty: give the folder with the logs");
     }
+    /* Several restorers share the logs by these two numbers. */
     if (options->index >= options->count) {
         return err_set(err, STATUS_INVALID,
                        "restorer.index is %lld, expected less than restorer.count, %lld",
                        (long long)options->index, (long long)options->count);
     }
+    /* As many as a signature can have. */
     if (options->rewards.n > 32) {
         return err_set(err, STATUS_INVALID, "restorer.rewards: %zu names, expected at most 32",
                        options->rewards.n);

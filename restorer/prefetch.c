@@ -2,7 +2,11 @@
  *
  * A fixed number of items circulates between two queues, `full` and `empty`. Each queue has room
  * for all of them, so a push fails only when the queue was closed. Items live in one array; the
- * queues hold pointers into it, and closing a queue loses nothing. */
+ * queues hold pointers into it, and closing a queue loses nothing.
+ *
+ * An item belongs to the reader thread between the pop from `empty` and the push to `full`, and to
+ * the restoring thread between prefetch_next and prefetch_return. Everything else in the struct is
+ * the reader's alone, except `stop`. */
 #include "restorer/prefetch.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/shard_reader.h"
@@ -17,10 +21,13 @@
 #define KNOWN_MAX 65536 /* the most damaged episodes that are remembered */
 #define WAIT_MS   1000  /* how often `stop` is checked; closing a queue wakes at once */
 
+/* The reader thread's state, and the queues that connect it with the restoring thread. */
 struct prefetch {
     struct prefetch_settings settings;
     pthread_t thread;
+    /* Set by the restoring thread; also ends a script that is running. */
     atomic_bool stop;
+    /* Filled items, in the plan's order; and those to be filled. */
     struct queue *full, *empty;
     size_t n;
     struct prefetch_item *items; /* (n) */
@@ -39,6 +46,7 @@ struct prefetch {
 
 /* ---- reading ---- */
 
+/* After this no shard is open, and none is known to be bad. */
 static void close_reader(struct prefetch *prefetch)
 {
     shard_reader_close(prefetch->reader);
@@ -50,6 +58,7 @@ static void close_reader(struct prefetch *prefetch)
  * each of its episodes. */
 static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err *err)
 {
+    /* A new shard, or none open after the end of a pass: the one before is closed first. */
     if (prefetch->reader_shard != shard || (prefetch->reader == NULL && !prefetch->shard_bad)) {
         close_reader(prefetch);
         size_t shard_i;
@@ -58,6 +67,7 @@ static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err 
         prefetch->shard_reason = (struct err){0};
         const status s =
             shard_reader_open(&prefetch->reader, dataset, shard_i, &prefetch->shard_reason);
+        /* A lack of memory is no property of the shard, so it is not remembered as one. */
         if (s == STATUS_NO_MEMORY) {
             return err_set(err, s, "%s", prefetch->shard_reason.text);
         }
@@ -75,6 +85,7 @@ static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err 
 static status read_episode(struct prefetch *prefetch, const struct plan_step *step,
                            struct prefetch_item *item)
 {
+    /* A shard that cannot be opened makes each of its episodes bad, with the same reason. */
     status s = open_reader(prefetch, step->shard_i, &item->reason);
     if (s != STATUS_OK) {
         return s;
@@ -98,8 +109,10 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
     if (s != STATUS_OK || keep) {
         return s;
     }
+    /* The rewards are chosen or computed on the way from `logged` to the item. */
     s = relabel_apply(prefetch->settings.relabel, &prefetch->logged, &item->episode, &item->reason);
     if (s != STATUS_OK) {
+        /* The script's error names the row; this adds the file and the episode. */
         size_t shard_i;
         const struct dataset *dataset =
             sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
@@ -110,6 +123,7 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
     return s;
 }
 
+/* Was this episode found damaged in an earlier pass? */
 static bool is_known(const struct prefetch *prefetch, const struct plan_step *step)
 {
     for (size_t i = 0; i < prefetch->n_known; i++) {
@@ -125,6 +139,7 @@ static bool is_known(const struct prefetch *prefetch, const struct plan_step *st
  * leaks a little memory, no more. */
 static void remember(struct prefetch *prefetch, const struct plan_step *step)
 {
+    /* The list doubles up to its limit. */
     if (prefetch->n_known == prefetch->known_capacity) {
         const size_t capacity = prefetch->known_capacity == 0 ? 64 : 2 * prefetch->known_capacity;
         struct known *known =
@@ -142,9 +157,12 @@ static void remember(struct prefetch *prefetch, const struct plan_step *step)
 static void fill(struct prefetch *prefetch, struct prefetch_item *item)
 {
     struct plan_step step;
+    /* The position behind the step is what a restart would continue from, once this item is
+     * committed. */
     plan_next(prefetch->settings.plan, &step);
     item->after = plan_position(prefetch->settings.plan);
     item->reason = (struct err){0};
+    /* The next pass opens its first shard anew. */
     if (step.pass_end) {
         item->kind = PREFETCH_PASS_END;
         close_reader(prefetch);
@@ -156,6 +174,7 @@ static void fill(struct prefetch *prefetch, struct prefetch_item *item)
                 step.shard_i, step.episode_i);
         return;
     }
+    /* Only damage is remembered. A shard that is bad as a whole is not opened again anyway. */
     const status s = read_episode(prefetch, &step, item);
     if (s == STATUS_CORRUPT && !prefetch->shard_bad) {
         remember(prefetch, &step);
@@ -170,6 +189,7 @@ static void *read_all(void *arg)
 {
     struct prefetch *prefetch = arg;
     bool failed = false;
+    /* `stop` is looked at before each item, so prefetch_stop waits for one episode at most. */
     while (!failed && !atomic_load(&prefetch->stop) &&
            plan_compare(plan_position(prefetch->settings.plan), prefetch->settings.until) < 0) {
         void *item;
@@ -187,6 +207,7 @@ static void *read_all(void *arg)
             break;
         }
     }
+    /* A closed `full` still gives what is in it; after that prefetch_next returns CLOSED. */
     close_reader(prefetch);
     queue_close(prefetch->full);
     return NULL;
@@ -210,11 +231,13 @@ void prefetch_return(struct prefetch *prefetch, struct prefetch_item *item)
     (void)!queue_try_push(prefetch->empty, item);
 }
 
+/* For queue_free, which hands over what is left in a queue. */
 static void forget(void *item)
 {
     (void)item; /* items belong to the array */
 }
 
+/* Frees what there is; the thread has ended or was never started. */
 static void free_prefetch(struct prefetch *prefetch)
 {
     if (prefetch->full != NULL) {
@@ -232,6 +255,8 @@ static void free_prefetch(struct prefetch *prefetch)
     mem_free(prefetch);
 }
 
+/* Makes the items and the queues, all items empty. On an error free_prefetch takes what was
+ * made. */
 static status make_items(struct prefetch *prefetch, struct err *err)
 {
     const size_t n = prefetch->settings.prefetch_episodes;
@@ -259,6 +284,7 @@ status prefetch_start(struct prefetch **prefetch, const struct prefetch_settings
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "prefetch");
     }
+    /* The script looks at `stop` too, so that a long computation does not delay the end. */
     made->settings = *settings;
     relabel_set_stop(settings->relabel, &made->stop);
     episode_init(&made->logged, signature_width(sources_signature(settings->sources)));
@@ -280,9 +306,11 @@ void prefetch_stop(struct prefetch *prefetch)
     if (prefetch == NULL) {
         return;
     }
+    /* The closed queue wakes the thread where it waits for an item to fill. */
     atomic_store(&prefetch->stop, true);
     queue_close(prefetch->empty);
     pthread_join(prefetch->thread, NULL);
+    /* The flag is freed with this struct, and the script outlives it. */
     relabel_set_stop(prefetch->settings.relabel, NULL);
     free_prefetch(prefetch);
 }

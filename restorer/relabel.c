@@ -1,6 +1,11 @@
-/* Choosing rewards: each reward that comes out is a logged column or a result of the script. The
- * choice is made once when the restorer starts, so a reward that does not exist is an error before
- * anything is read. */
+/* Choosing rewards: each reward that comes out is a logged column or a result of the script.
+ *
+ * The choice is made once when the restorer starts, so a reward that does not exist is an error
+ * before anything is read. Observation, action and discount pass through unchanged; only the
+ * columns of rewards differ between the two signatures.
+ *
+ * The scratch memory and the script's interpreter belong to one thread, the reader; what the
+ * signature says may be read by any. */
 #include "restorer/relabel.h"
 
 #include <string.h>
@@ -8,8 +13,10 @@
 #include "common/base/memory.h"
 #include "restorer/script.h"
 
+/* The choice, and what is needed to apply it. */
 struct relabel {
     const struct signature *logged;
+    /* Of what comes out: the logs' with other rewards. */
     struct signature signature;
     struct script *script; /* NULL: none */
     /* Of reward k of `signature`: */
@@ -39,6 +46,7 @@ static bool find_source(const struct relabel *relabel, const char *name, struct 
     return false;
 }
 
+/* Adds one reward to the outgoing signature. NOT_FOUND: neither the logs nor the script have it. */
 static status add_reward(struct relabel *relabel, const char *name, struct err *err)
 {
     struct signature *signature = &relabel->signature;
@@ -59,15 +67,18 @@ static status add_reward(struct relabel *relabel, const char *name, struct err *
 static status choose(struct relabel *relabel, const struct config_texts *rewards, struct err *err)
 {
     status s = STATUS_OK;
+    /* In the order of the list, which becomes the order of the columns. */
     for (size_t i = 0; i < rewards->n && s == STATUS_OK; i++) {
         s = add_reward(relabel, rewards->items[i], err);
     }
+    /* A list was given and nothing is added to it. */
     if (rewards->n > 0) {
         return s;
     }
     for (uint32_t k = 0; k < relabel->logged->K && s == STATUS_OK; k++) {
         s = add_reward(relabel, relabel->logged->rewards[k], err);
     }
+    /* The script's own rewards follow the logged ones. */
     for (uint32_t i = 0; relabel->script != NULL && i < script_n(relabel->script); i++) {
         const char *name = script_task(relabel->script, i);
         bool there = false;
@@ -88,6 +99,7 @@ status relabel_new(struct relabel **relabel, const struct signature *logged,
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "relabel");
     }
+    /* The logs' signature without its rewards, which `choose` fills in. */
     made->logged = logged;
     made->signature = *logged;
     made->signature.K = 0;
@@ -99,6 +111,7 @@ status relabel_new(struct relabel **relabel, const struct signature *logged,
     if (s == STATUS_OK) {
         s = choose(made, rewards, err);
     }
+    /* Checked like any signature: a reward that was named twice is found here. */
     if (s == STATUS_OK) {
         s = signature_check(&made->signature, err);
     }
@@ -127,6 +140,7 @@ const struct signature *relabel_signature(const struct relabel *relabel)
 
 void relabel_set_stop(struct relabel *relabel, const atomic_bool *stop)
 {
+    /* Without a script nothing takes long enough to be stopped. */
     if (relabel->script != NULL) {
         script_set_stop(relabel->script, stop);
     }
@@ -134,11 +148,13 @@ void relabel_set_stop(struct relabel *relabel, const atomic_bool *stop)
 
 uint64_t relabel_digest(const struct relabel *relabel)
 {
+    /* 0 stands for rewards as they were logged. */
     return relabel->script != NULL ? script_digest(relabel->script) : 0;
 }
 
 bool relabel_is_identity(const struct relabel *relabel)
 {
+    /* The same columns in the same places: rows may be handed over as they were read. */
     bool same = relabel->script == NULL && relabel->signature.K == relabel->logged->K;
     for (uint32_t k = 0; same && k < relabel->signature.K; k++) {
         same = relabel->sources[k].k == k;
@@ -149,6 +165,7 @@ bool relabel_is_identity(const struct relabel *relabel)
 /* Runs the script over the episode into `computed`. */
 static status compute(struct relabel *relabel, const struct episode *from, struct err *err)
 {
+    /* The memory grows to the longest episode and is kept. */
     const size_t needed = (size_t)from->T * script_n(relabel->script);
     if (needed > relabel->capacity) {
         float *computed = mem_resize(relabel->computed, needed, sizeof *computed);
@@ -179,6 +196,7 @@ status relabel_apply(struct relabel *relabel, const struct episode *from, struct
 {
     ASSERT(from->W == signature_width(relabel->logged));
     ASSERT(to->W == signature_width(&relabel->signature));
+    /* T steps and the last row. The rewards are computed before a row is copied. */
     status s = episode_reserve(to, (size_t)from->T + 1, err);
     if (s == STATUS_OK && relabel->script != NULL) {
         s = compute(relabel, from, err);
@@ -187,11 +205,13 @@ status relabel_apply(struct relabel *relabel, const struct episode *from, struct
         return s;
     }
     static const float nothing[SIGNATURE_TASKS_MAX]; /* the last row has no rewards */
+    /* Row by row; in the last one everything but the observation is 0. */
     const uint32_t n = relabel->script != NULL ? script_n(relabel->script) : 0;
     for (size_t t = 0; t <= from->T; t++) {
         copy_row(relabel, from->rows + t * from->W, to->rows + t * to->W,
                  t < from->T && n > 0 ? relabel->computed + t * n : nothing);
     }
+    /* The identity names the script too: episodes relabelled by two scripts are two episodes. */
     to->T = from->T;
     to->open_end = from->open_end;
     to->identity = from->identity;

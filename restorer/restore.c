@@ -1,9 +1,12 @@
 /* The restoring thread: position, episodes, end.
  *
- * A table that is restored once must be exactly what the logs contain, so before the first
- * episode the thread checks that the table was not made of other logs and can hold all of these,
- * and before sealing that it has removed none. What the loop thread shows of the progress are
- * atomics. */
+ * A table that is restored once must be exactly what the logs contain, so before the first episode
+ * the thread checks that the table was not made of other logs and can hold all of these, and before
+ * sealing that it has removed none.
+ *
+ * The cursor of an item is sent with its episode, so what the server has committed and where a
+ * restart goes on never disagree. What the loop thread shows of the progress are atomics; all else
+ * belongs to the restoring thread once it runs. */
 #include "restorer/restore.h"
 #include "common/trajectory/dataset.h"
 
@@ -28,6 +31,7 @@
 #define FLUSH_MS      1000
 #define LAST_FLUSH_MS 3000
 
+/* All that the restoring thread has. */
 struct restore {
     struct restore_parts parts;
     pthread_t thread;
@@ -44,12 +48,14 @@ struct restore {
     struct restore_progress progress;
 };
 
+/* Asked by the writer too, while it waits for the server. */
 static bool is_stopping(void *arg)
 {
     const struct restore *restore = arg;
     return process_stopping(restore->parts.process);
 }
 
+/* The mode is "loop" or "once". */
 static bool is_loop(const struct restore *restore)
 {
     return restore->parts.options->mode[0] == 'l';
@@ -63,6 +69,8 @@ static void find_position(struct restore *restore, const void *cursor, size_t si
 {
     struct err err = {0};
     struct plan_position position = {0};
+    /* Both the cursor and the position in it may be refused; the plan stays at its beginning
+     * then. */
     if (size > 0 && (plan_from_cursor(restore->plan, cursor, size, &position, &err) != STATUS_OK ||
                      plan_seek(restore->plan, position, &err) != STATUS_OK)) {
         log_warn("starting over from the first episode: %s", err.text);
@@ -84,6 +92,7 @@ static status connect_writer(struct restore *restore, struct err *err)
     char name[64];
     unsigned char cursor[REPLAY_CURSOR_MAX];
     size_t cursor_size = 0;
+    /* The name is the same after a restart, so the server finds this restorer's cursor. */
     snprintf(name, sizeof name, "restorer-%" PRId64, options->index);
     const struct replay_writer_options writer_options = {
         .table = options->table,
@@ -98,6 +107,7 @@ static status connect_writer(struct restore *restore, struct err *err)
                                         relabel_signature(restore->parts.relabel), &writer_options,
                                         cursor, &cursor_size, &restore->sealed, err);
     if (s == STATUS_OK) {
+        /* Somebody has inserted before: the table may be of other logs. */
         restore->used = cursor_size > 0 || restore->sealed;
         find_position(restore, cursor, cursor_size);
     }
@@ -106,6 +116,7 @@ static status connect_writer(struct restore *restore, struct err *err)
 
 /* ---- the table and the logs ---- */
 
+/* What the manifest is made from. */
 static struct run_manifest_inputs inputs_of(const struct restore *restore)
 {
     return (struct run_manifest_inputs){.sources = restore->parts.sources,
@@ -127,9 +138,12 @@ static status check_made_of(struct restore *restore, struct err *err)
     const struct run_manifest_inputs inputs = inputs_of(restore);
     const char *run_dir = restore->parts.experiment->run_dir;
     struct err why = {0};
+    /* One restorer speaks for all: they share one table and one manifest. */
     if (restore->parts.options->index != 0) {
         return STATUS_OK;
     }
+    /* A table that is filled in a loop may be fed with other logs; one that is restored once may
+     * not. */
     if (!is_loop(restore) && restore->used &&
         run_manifest_check(run_dir, &inputs, &why) == STATUS_MISMATCH) {
         return refuse(
@@ -139,6 +153,7 @@ static status check_made_of(struct restore *restore, struct err *err)
                     "experiment.name, or make its table anew: hindcast up .. --restore-anew",
                     why.text));
     }
+    /* Written before the first episode of this restorer. */
     return restore->sealed ? STATUS_OK : run_manifest_write(run_dir, &inputs, NULL, err);
 }
 
@@ -146,6 +161,7 @@ static status check_made_of(struct restore *restore, struct err *err)
  * less than a tenth. */
 static status check_room(struct restore *restore, struct err *err)
 {
+    /* A row more than transitions in each episode, the last observation. */
     const struct sources *sources = restore->parts.sources;
     const uint64_t W = signature_width(relabel_signature(restore->parts.relabel));
     const uint64_t transitions = sources_transitions(sources);
@@ -155,7 +171,9 @@ static status check_room(struct restore *restore, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Episodes removed later than this were removed to make room for ours. */
     restore->removed_before = room.episodes_removed;
+    /* A limit of 0 means that there is none. */
     if (room.transitions_limit > 0 && transitions > room.transitions_limit) {
         return refuse(restore, err_set(err, STATUS_FULL,
                                        "the logs do not fit the table: they have %" PRIu64
@@ -199,9 +217,11 @@ static status check_kept(struct restore *restore, struct err *err)
 static status on_bad(struct restore *restore, const struct err *reason, struct err *err)
 {
     const int64_t max_bad = restore->parts.options->max_bad;
+    /* A bad episode is done with, so that the fraction shown reaches 1. */
     atomic_fetch_add(&restore->progress.bad, 1);
     atomic_fetch_add(&restore->progress.done, 1);
     restore->pass_bad++;
+    /* The summary keeps the first reasons. */
     if (restore->summary != NULL) {
         dataset_summary_add_bad(restore->summary, 1, reason->text);
     }
@@ -214,6 +234,7 @@ static status on_bad(struct restore *restore, const struct err *reason, struct e
     return STATUS_OK;
 }
 
+/* What the writer has counted so far, for the loop thread. */
 static void copy_counts(struct restore *restore)
 {
     struct replay_writer_counts counts;
@@ -223,10 +244,13 @@ static void copy_counts(struct restore *restore)
     atomic_store(&restore->progress.waited_ms, (uint64_t)(counts.waited_s * 1e3));
 }
 
+/* Inserts an episode, adds it to the summary and counts it. The cursor is that of the position
+ * behind it. */
 static status on_episode(struct restore *restore, const struct prefetch_item *item, struct err *err)
 {
     unsigned char cursor[PLAN_CURSOR_SIZE];
     plan_cursor(restore->plan, item->after, cursor);
+    /* May wait: for acknowledgements of earlier episodes, or for the server. */
     status s = replay_writer_insert(restore->writer, &item->episode, cursor, sizeof cursor, err);
     if (s == STATUS_OK && restore->summary != NULL) {
         s = dataset_summary_add(restore->summary, &item->episode);
@@ -234,6 +258,7 @@ static status on_episode(struct restore *restore, const struct prefetch_item *it
             return err_set(err, s, "summary: out of memory");
         }
     }
+    /* Counted when it is handed to the writer, not when it is committed. */
     if (s == STATUS_OK) {
         restore->pass_good++;
         restore->pass_clipped += item->clipped;
@@ -260,6 +285,7 @@ static void write_summary(struct restore *restore)
 {
     struct err err = {0};
     const struct run_manifest_inputs inputs = inputs_of(restore);
+    /* Every restorer logs the warnings of its share; the file is for the summary of all logs. */
     dataset_summary_warnings(restore->summary, warn_of_logs, NULL);
     if (restore->parts.options->count == 1 &&
         run_manifest_write(restore->parts.experiment->run_dir, &inputs, restore->summary, &err) !=
@@ -272,11 +298,13 @@ static void write_summary(struct restore *restore)
 
 /* ---- passes ---- */
 
+/* A pass over the share is complete: judges it, writes the summary, and starts the counts anew. */
 static status on_pass_end(struct restore *restore, struct err *err)
 {
     const uint64_t pass = atomic_fetch_add(&restore->progress.pass, 1);
     log_info("the pass is over pass=%" PRIu64 " good=%" PRIu64 " bad=%" PRIu64, pass,
              restore->pass_good, restore->pass_bad);
+    /* Not whole: an earlier process inserted the beginning of this pass. */
     const bool whole = restore->pass_good + restore->pass_bad == plan_episodes(restore->plan);
     if (restore->pass_good == 0 && restore->pass_bad > 0 && whole) {
         return err_set(err, STATUS_INVALID, "none of %" PRIu64 " episodes was good",
@@ -300,6 +328,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
     if (restore->pass_clipped > 0) {
         log_warn("actions beyond their limits were clipped values=%" PRIu64, restore->pass_clipped);
     }
+    /* The next pass counts from zero; what the process has done in all stays in `progress`. */
     restore->pass_clipped = 0;
     restore->pass_good = 0;
     restore->pass_bad = 0;
@@ -307,6 +336,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
     return STATUS_OK;
 }
 
+/* What the reader found at one step of the plan. */
 static status on_item(struct restore *restore, const struct prefetch_item *item, struct err *err)
 {
     switch (item->kind) {
@@ -338,6 +368,7 @@ static status insert_all(struct restore *restore, struct err *err)
         .until = is_loop(restore) ? PREFETCH_UNBOUNDED : (struct plan_position){.pass = 1},
         .prefetch_episodes = (size_t)restore->parts.options->prefetch,
     };
+    /* The reader runs ahead by at most prefetch_episodes from here on. */
     status s = prefetch_start(&prefetch, &settings, err);
     if (s != STATUS_OK) {
         return s;
@@ -346,15 +377,18 @@ static status insert_all(struct restore *restore, struct err *err)
     while (s == STATUS_OK && !is_stopping(restore)) {
         struct prefetch_item *item;
         const status next = prefetch_next(prefetch, &item, LOOK_MS);
+        /* Short waits, so that the loop looks whether the process stops. */
         if (next == STATUS_TIMEOUT) {
             continue;
         }
+        /* The reader has reached the end of the plan and all its items were taken. */
         if (next != STATUS_OK) {
             break;
         }
         s = on_item(restore, item, err);
         prefetch_return(prefetch, item);
     }
+    /* Before the plan is used again: it belongs to the reader until then. */
     prefetch_stop(prefetch);
     return s == STATUS_OK && is_stopping(restore) ? STATUS_CLOSED : s;
 }
@@ -364,6 +398,8 @@ static status flush_all(struct restore *restore, struct err *err)
 {
     atomic_store(&restore->progress.state, RESTORE_FLUSHING);
     status s;
+    /* One flush may take longer than a status line should stay old, so the wait is cut into
+     * slices. */
     do {
         s = replay_writer_flush(restore->writer, FLUSH_MS, err);
         copy_counts(restore);
@@ -378,6 +414,7 @@ static status seal(struct restore *restore, struct err *err)
     atomic_store(&restore->progress.state, RESTORE_SEALING);
     const status s =
         replay_writer_seal(restore->writer, (uint32_t)restore->parts.options->count, &sealed, err);
+    /* The duplicates were in the table before, and are not counted as inserted. */
     if (s == STATUS_OK) {
         log_info("all is inserted%s episodes=%" PRIu64 " transitions=%" PRIu64 " bad=%" PRIu64
                  " duplicates=%" PRIu64 " seconds=%.1f",
@@ -393,6 +430,8 @@ static status seal(struct restore *restore, struct err *err)
 
 /* ---- the thread ---- */
 
+/* The whole of a restore, in the order that the top of this file gives. OK in mode `once`: this
+ * share is complete and sealed. */
 static status restore_all(struct restore *restore, struct err *err)
 {
     status s = connect_writer(restore, err);
@@ -403,14 +442,17 @@ static status restore_all(struct restore *restore, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Nothing to do, as after a restart that came late. */
     if (restore->sealed) {
         log_info("the table is sealed and made of these logs; there is nothing to insert");
         return STATUS_OK;
     }
+    /* In a loop the table is meant to remove old episodes, so the logs need not fit. */
     s = is_loop(restore) ? STATUS_OK : check_room(restore, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* With more restorers than episodes some have none; they still take part in the sealing. */
     if (plan_episodes(restore->plan) == 0) {
         log_warn("there are no episodes for this restorer index=%" PRId64 " count=%" PRId64,
                  restore->parts.options->index, restore->parts.options->count);
@@ -418,6 +460,7 @@ static status restore_all(struct restore *restore, struct err *err)
     if (plan_episodes(restore->plan) > 0 || !is_loop(restore)) {
         s = insert_all(restore, err);
     }
+    /* Everything is acknowledged before anything is judged or sealed. */
     if (s == STATUS_OK) {
         s = flush_all(restore, err);
     }
@@ -427,6 +470,7 @@ static status restore_all(struct restore *restore, struct err *err)
     return s == STATUS_OK && !is_loop(restore) ? seal(restore, err) : s;
 }
 
+/* The thread: restores, closes the writer, and ends the process with the right exit code. */
 static void *restore_thread(void *arg)
 {
     struct restore *restore = arg;
@@ -441,6 +485,8 @@ static void *restore_thread(void *arg)
         /* Episodes acknowledged now need not be sent again after a restart. */
         (void)!replay_writer_flush(restore->writer, LAST_FLUSH_MS, NULL);
     }
+    /* The writer's last counts, then its end; what is not acknowledged is sent again by the next
+     * start. */
     if (restore->writer != NULL) {
         copy_counts(restore);
         replay_writer_close(restore->writer);
@@ -457,6 +503,7 @@ static status make_plan(struct restore *restore, struct err *err)
 {
     const struct restore_parts *parts = &restore->parts;
     const size_t n = sources_n_shards(parts->sources);
+    /* A copy of what the plan needs to know of the shards, which plan_new copies again. */
     struct plan_shard *shards = mem_array(n, sizeof *shards);
     if (shards == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "plan of %zu shards", n);
@@ -480,12 +527,14 @@ static status make_plan(struct restore *restore, struct err *err)
     return s;
 }
 
+/* Runs on the loop thread, and so reads atomics only. */
 void restore_tick(void *arg)
 {
     struct restore *restore = arg;
     restore_progress_show(&restore->progress, restore->parts.process);
 }
 
+/* The thread has ended, or was never started. */
 static void free_restore(struct restore *restore)
 {
     dataset_summary_free(restore->summary);
@@ -499,6 +548,7 @@ status restore_start(struct restore **restore, const struct restore_parts *parts
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "restore");
     }
+    /* What the loop thread reads is set before the thread starts. */
     made->parts = *parts;
     made->started_ns = clock_now_ns();
     status s = make_plan(made, err);
@@ -525,6 +575,7 @@ void restore_join(struct restore *restore)
     if (restore == NULL) {
         return;
     }
+    /* The thread closes the writer itself. */
     pthread_join(restore->thread, NULL);
     free_restore(restore);
 }

@@ -1,5 +1,8 @@
-/* Turns the counts of the restoring thread into metrics and one line of text. Counters of this
- * process are metrics; what concerns the current pass is in the text only. */
+/* Turns the counts of the restoring thread into metrics and one line of text.
+ *
+ * Counters of this process are metrics; what concerns the current pass is in the text only. The
+ * restoring thread writes the atomics, the loop thread reads them, each for itself: the numbers of
+ * one line may be a moment apart. */
 #include "restorer/restore_progress.h"
 
 #include <inttypes.h>
@@ -7,6 +10,7 @@
 #include "common/base/clock.h"
 #include "common/base/metrics.h"
 
+/* The text for each state but inserting, which has numbers. */
 static const char *const state_texts[] = {
     [RESTORE_CONNECTING] = "waiting for the replay server",
     [RESTORE_INSERTING] = "inserting",
@@ -30,6 +34,7 @@ void restore_progress_start(struct restore_progress *progress)
     waited = metric_counter("hindcast_restorer_waited_seconds_total",
                             "Time spent waiting for the server or the network", NULL);
     passes = metric_gauge("hindcast_restorer_pass", "Completed passes over the logs", NULL);
+    /* The rate of the first line counts from here. */
     progress->last_ns = clock_now_ns();
 }
 
@@ -45,6 +50,7 @@ static void raise_to(struct metric *metric, double value)
 /* Transitions per second between two calls. */
 static void measure_rate(struct restore_progress *progress, uint64_t inserted)
 {
+    /* Without time between two calls the last rate stays. */
     const uint64_t now = clock_now_ns();
     if (now > progress->last_ns) {
         progress->rate = (double)(inserted - progress->last_transitions) * 1e9 /
@@ -56,6 +62,7 @@ static void measure_rate(struct restore_progress *progress, uint64_t inserted)
 
 void restore_progress_show(struct restore_progress *progress, struct process *process)
 {
+    /* Each is read once, so that text and metrics show the same. */
     const uint64_t inserted = atomic_load(&progress->transitions);
     const uint64_t refused = atomic_load(&progress->bad);
     const uint64_t pass = atomic_load(&progress->pass);

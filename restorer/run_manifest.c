@@ -1,9 +1,12 @@
 /* Writing the manifest, and comparing one with the logs as they are now.
  *
- * Comparing is quick: a file with the listed size and time is taken for unchanged, as build
- * tools do, and only one with another time is read for its digest. What is compared is contents:
- * the metadata's digest, the names, sizes and digests of files, the script's digest, and the
- * options that decide which rows come out. */
+ * Comparing is quick: a file with the listed size and time is taken for unchanged, as build tools
+ * do, and only one with another time is read for its digest. What is compared is contents: the
+ * metadata's digest, the names, sizes and digests of files, the script's digest, and the options
+ * that decide which rows come out.
+ *
+ * The manifest says what the table of a run was made of, and is written atomically. Folders are
+ * listed for people and not compared: logs may be moved. One thread. */
 #include "restorer/run_manifest.h"
 
 #include <inttypes.h>
@@ -15,15 +18,20 @@
 #include "common/base/json.h"
 #include "common/trajectory/dataset.h"
 
-#define PATH_SIZE          (CONFIG_TEXT_SIZE + 32)
+/* Room for the run's folder and the file's name. */
+#define PATH_SIZE (CONFIG_TEXT_SIZE + 32)
+/* A larger file is no manifest of ours. */
 #define MANIFEST_BYTES_MAX (64u << 20)
-#define NUMBER_SIZE        24
+/* Enough for 64 bits as text, in hexadecimal digits or as nanoseconds. */
+#define NUMBER_SIZE 24
 
+/* As text, since a JSON number holds 53 bits only. */
 static void print_digest(char text[NUMBER_SIZE], uint64_t digest)
 {
     snprintf(text, NUMBER_SIZE, "%016" PRIx64, digest);
 }
 
+/* Names are compared without their folder, which may have moved. */
 static const char *file_name(const struct dataset_shard *shard)
 {
     return strrchr(shard->path, '/') + 1; /* add_shard joined it with a folder */
@@ -41,6 +49,7 @@ static void look_at(const struct dataset_shard *shard, double *bytes, char modif
 
 /* ---- writing ---- */
 
+/* The folders of the logs, for whoever reads the file. */
 static bool add_datasets(cJSON *manifest, const struct sources *sources)
 {
     cJSON *folders = cJSON_AddArrayToObject(manifest, "datasets");
@@ -61,6 +70,7 @@ static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i
     char modified[NUMBER_SIZE];
     char text[NUMBER_SIZE];
     look_at(shard, &bytes, modified);
+    /* What was added belongs to `files`, which the caller frees on failure too. */
     cJSON *file = cJSON_CreateObject();
     if (!cJSON_AddItemToArray(files, file) ||
         cJSON_AddStringToObject(file, "file", file_name(shard)) == NULL ||
@@ -68,6 +78,7 @@ static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i
         cJSON_AddStringToObject(file, "modified", modified) == NULL) {
         return false;
     }
+    /* A file that cannot be read has no digest; restoring it reports that. */
     if (!whole || dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
         return true;
     }
@@ -75,6 +86,7 @@ static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i
     return cJSON_AddStringToObject(file, "xxh64", text) != NULL;
 }
 
+/* Per dataset: the digest of its metadata, and its files. */
 static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
 {
     cJSON *logs = cJSON_AddArrayToObject(made_of, "logs");
@@ -97,6 +109,7 @@ static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
     return logs != NULL;
 }
 
+/* The choices that decide which rows come out of the logs. */
 static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
 {
     const struct signature *signature = relabel_signature(inputs->relabel);
@@ -126,9 +139,11 @@ status run_manifest_write(const char *run_dir, const struct run_manifest_inputs 
 {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s/restorer.json", run_dir);
+    /* Without a summary nothing is written where the manifest is right already. */
     if (summary == NULL && run_manifest_check(run_dir, inputs, NULL) == STATUS_OK) {
         return STATUS_OK; /* it may have a summary */
     }
+    /* The summary is the manifest's upper part; `made_of` is added to it. */
     cJSON *manifest = summary != NULL ? dataset_summary_json(summary) : cJSON_CreateObject();
     cJSON *made_of = manifest != NULL ? cJSON_AddObjectToObject(manifest, "made_of") : NULL;
     status s;
@@ -144,6 +159,7 @@ status run_manifest_write(const char *run_dir, const struct run_manifest_inputs 
 
 /* ---- comparing ---- */
 
+/* Never NULL, so that a value that is absent compares as different. */
 static const char *text_of(const cJSON *object, const char *key)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
@@ -158,13 +174,16 @@ static bool same_file(const cJSON *listed, const struct dataset *dataset, size_t
     char modified[NUMBER_SIZE];
     char text[NUMBER_SIZE];
     look_at(dataset_shard(dataset, shard_i), &bytes, modified);
+    /* Another size: other contents, without reading the file. */
     const cJSON *listed_bytes = cJSON_GetObjectItemCaseSensitive(listed, "bytes");
     if (!cJSON_IsNumber(listed_bytes) || listed_bytes->valuedouble != bytes) {
         return false;
     }
+    /* The same time as well: taken for the same file. */
     if (strcmp(text_of(listed, "modified"), modified) == 0) {
         return true;
     }
+    /* Another time, as after a copy: the contents decide. */
     if (dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
         return false;
     }
@@ -181,6 +200,7 @@ static status check_dataset(const cJSON *listed, const struct dataset *dataset, 
         return err_set(err, STATUS_MISMATCH, "the metadata.json of %s is another one",
                        dataset_folder(dataset));
     }
+    /* Both lists have the order of metadata.json, so they are walked together. */
     const cJSON *files = cJSON_GetObjectItemCaseSensitive(listed, "files");
     const cJSON *file = files != NULL ? files->child : NULL;
     for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
@@ -194,6 +214,7 @@ static status check_dataset(const cJSON *listed, const struct dataset *dataset, 
         }
         file = file->next;
     }
+    /* What is left over was removed from the dataset. */
     if (file != NULL) {
         return err_set(err, STATUS_MISMATCH, "%s no longer has %s", dataset_folder(dataset),
                        text_of(file, "file"));
@@ -201,6 +222,7 @@ static status check_dataset(const cJSON *listed, const struct dataset *dataset, 
     return STATUS_OK;
 }
 
+/* The datasets one by one, in the order of their folders' names. */
 static status check_logs(const cJSON *logs, const struct sources *sources, struct err *err)
 {
     const int n = cJSON_GetArraySize(logs);
@@ -216,6 +238,7 @@ static status check_logs(const cJSON *logs, const struct sources *sources, struc
     return s;
 }
 
+/* The options are written as they would be now, and compared with what is there. */
 static status check_rules(const cJSON *made_of, const struct run_manifest_inputs *inputs,
                           struct err *err)
 {
@@ -244,6 +267,7 @@ status run_manifest_check(const char *run_dir, const struct run_manifest_inputs 
     const cJSON *made_of = cJSON_GetObjectItemCaseSensitive(manifest, "made_of");
     const cJSON *logs = cJSON_GetObjectItemCaseSensitive(made_of, "logs");
     status s;
+    /* Without a manifest, or in one without these, there is nothing to compare with. */
     if (!cJSON_IsArray(logs)) {
         s = err_set(err, STATUS_NOT_FOUND,
                     "%s/restorer.json does not say what the table is made of", run_dir);

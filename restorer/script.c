@@ -2,7 +2,10 @@
  *
  * Everything that may raise a Lua error, including out of memory, runs below lua_pcall. Libraries
  * that reach files or modules, or that make results differ between runs, are not loaded. Memory is
- * limited by the allocator; instructions and time by a hook (see script.h). */
+ * limited by the allocator; instructions and time by a hook (see script.h).
+ *
+ * A Lua error is a longjmp: functions that run below lua_pcall hold no memory or lock of ours.
+ * Between two steps the stack has exactly the values of the enum below. */
 #include "restorer/script.h"
 
 #include <lauxlib.h>
@@ -18,16 +21,20 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
-#define FILE_BYTES_MAX  (1u << 20)
+/* Larger files are refused. */
+#define FILE_BYTES_MAX (1u << 20)
+/* Room for the path, by which Lua's messages name the file. */
 #define CHUNK_NAME_SIZE 4096
 #define HOOK_STEPS      10000 /* instructions between two checks of the limits */
 
 /* Positions on the Lua stack while episodes are run. */
 enum { AT_FUNCTIONS = 1, AT_NOW, AT_ACTION, AT_AFTER, AT_LAST = AT_AFTER };
 
+/* One interpreter, with its limits and the tasks of its file. */
 struct script {
     lua_State *lua;
     size_t used; /* bytes allocated by Lua */
+    /* Asked by the hook; NULL: nobody stops it. Borrowed. */
     const atomic_bool *stop;
     /* Of the call that is running: */
     uint64_t steps;
@@ -66,17 +73,21 @@ static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
 {
     struct script *script = arg;
     const size_t old = memory != NULL ? old_size : 0; /* else it is the kind of object */
+    /* A free; Lua counts on it to succeed. */
     if (new_size == 0) {
         mem_free(memory);
         script->used -= old;
         return NULL;
     }
+    /* Lua tells the kind of a new object in old_size. Comparing two long texts takes one
+     * instruction, which the hook could not interrupt. */
     if (memory == NULL && old_size == LUA_TSTRING && new_size > SCRIPT_STRING_MAX) {
         return NULL;
     }
     if (new_size > old && script->used + (new_size - old) > SCRIPT_MEMORY_MAX) {
         return NULL;
     }
+    /* Counted only when it succeeded. */
     void *moved = mem_resize(memory, new_size, 1);
     if (moved != NULL) {
         script->used = script->used - old + new_size;
@@ -84,6 +95,7 @@ static void *allocate(void *arg, void *memory, size_t old_size, size_t new_size)
     return moved;
 }
 
+/* Lua keeps a pointer of ours beside each state; the hook gets nothing else. */
 static struct script *script_of(lua_State *lua)
 {
     return *(struct script **)lua_getextraspace(lua);
@@ -115,6 +127,7 @@ static void check_limits(lua_State *lua, lua_Debug *debug)
 /* pcall within the limits; the error text stays on the stack. */
 static bool call(lua_State *lua, int n_arguments, int n_results)
 {
+    /* Each call has the whole of its limits to itself. */
     struct script *script = script_of(lua);
     script->steps = 0;
     script->started_ns = clock_now_ns();
@@ -124,6 +137,7 @@ static bool call(lua_State *lua, int n_arguments, int n_results)
     return good;
 }
 
+/* An error may be any Lua value. */
 static const char *error_text(lua_State *lua)
 {
     const char *text = lua_tostring(lua, -1);
@@ -139,6 +153,7 @@ static int open_libraries(lua_State *lua)
                                          "print",  "collectgarbage", "pcall", "xpcall",
                                          "warn",   "setmetatable"};
     static const char *const banned_math[] = {"random", "randomseed"};
+    /* The libraries are opened, and what is banned is set to nil. */
     luaL_requiref(lua, LUA_GNAME, luaopen_base, 1);
     luaL_requiref(lua, LUA_MATHLIBNAME, luaopen_math, 1);
     for (size_t i = 0; i < sizeof banned_math / sizeof banned_math[0]; i++) {
@@ -155,6 +170,7 @@ static int open_libraries(lua_State *lua)
 
 /* ---- opening ---- */
 
+/* For qsort: each element is a name. */
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(a, b);
@@ -169,6 +185,7 @@ static status list_tasks(struct script *script, const char *path, struct err *er
                        "%s: the file returns %s, expected a table of functions", path,
                        luaL_typename(lua, -1));
     }
+    /* lua_next leaves the key below the value; the value is taken off before the next round. */
     lua_pushnil(lua);
     while (lua_next(lua, -2) != 0) {
         const char *name = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : NULL;
@@ -187,6 +204,7 @@ static status list_tasks(struct script *script, const char *path, struct err *er
         return err_set(err, STATUS_INVALID,
                        "%s: the file returns an empty table, expected a table of functions", path);
     }
+    /* Lua gives keys in no fixed order, and the order of tasks must not depend on it. */
     qsort(script->tasks, script->n, SIGNATURE_NAME_SIZE, compare_names);
     return STATUS_OK;
 }
@@ -195,14 +213,17 @@ static status list_tasks(struct script *script, const char *path, struct err *er
  * are allocated once and refilled for each step. */
 static int lay_out(lua_State *lua)
 {
+    /* Called with the table of functions and the script below each other. */
     const struct script *script = lua_touserdata(lua, -1);
     const struct signature *signature = script->signature;
     lua_pop(lua, 1);
+    /* An array of functions is found by number, without a look-up by name in each step. */
     lua_createtable(lua, (int)script->n, 0);
     for (uint32_t i = 0; i < script->n; i++) {
         lua_getfield(lua, 1, script->tasks[i]);
         lua_rawseti(lua, -2, (int)i + 1);
     }
+    /* Slices of one number need no table: the number is the field itself. */
     for (int at = AT_NOW; at <= AT_LAST; at++) {
         lua_createtable(lua, at == AT_ACTION ? (int)signature->A : 0, 0);
         for (uint32_t s = 0; at != AT_ACTION && s < signature->n_slices; s++) {
@@ -215,6 +236,7 @@ static int lay_out(lua_State *lua)
     return AT_LAST;
 }
 
+/* Reads, compiles and runs the file once, and lays out the stack. INVALID has Lua's own message. */
 static status load(struct script *script, const char *path, struct err *err)
 {
     void *text;
@@ -224,6 +246,7 @@ static status load(struct script *script, const char *path, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* 0 would mean that there is no script, so that value is avoided. */
     script->digest = XXH64(text, size, 0);
     script->digest += script->digest == 0;
     lua_pushcfunction(lua, open_libraries);
@@ -240,6 +263,7 @@ static status load(struct script *script, const char *path, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* Laying out allocates, so it runs below lua_pcall. */
     lua_pushcfunction(lua, lay_out);
     lua_insert(lua, -2);
     lua_pushlightuserdata(lua, script);
@@ -258,6 +282,7 @@ status script_open(struct script **script, const char *path, const struct signat
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     made->signature = signature;
+    /* The allocator is given the script, since it counts for it. */
     made->lua = lua_newstate(allocate, made);
     if (made->lua != NULL) {
         *(struct script **)lua_getextraspace(made->lua) = made;
@@ -285,6 +310,7 @@ void script_close(struct script *script)
 
 /* ---- running ---- */
 
+/* Fills the array on top of the stack, whose elements count from 1. */
 static void fill_array(lua_State *lua, const float *values, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -315,6 +341,7 @@ static void fill_observation(lua_State *lua, int at, const struct signature *sig
     }
 }
 
+/* What fill_tables needs to know of one step. */
 struct step {
     const struct signature *signature;
     const float *row;
@@ -324,9 +351,11 @@ struct step {
 /* A lua_CFunction. Arguments: now, action, after, and a light userdata with the step. */
 static int fill_tables(lua_State *lua)
 {
+    /* Both observations are in the rows: the one before the action, and the one after it. */
     const struct step *step = lua_touserdata(lua, 4);
     fill_observation(lua, 1, step->signature, step->row);
     fill_observation(lua, 3, step->signature, step->row + step->W);
+    /* The action's table is on top now. */
     lua_settop(lua, 2);
     fill_array(lua, step->row + signature_action_at(step->signature), step->signature->A);
     return 0;
@@ -337,6 +366,7 @@ static status run_step(struct script *script, struct step *step, size_t t, float
                        struct err *err)
 {
     lua_State *lua = script->lua;
+    /* Filled below lua_pcall: a script may have left anything in its tables. */
     lua_pushcfunction(lua, fill_tables);
     for (int at = AT_NOW; at <= AT_LAST; at++) {
         lua_pushvalue(lua, at);
@@ -345,6 +375,7 @@ static status run_step(struct script *script, struct step *step, size_t t, float
     if (lua_pcall(lua, 4, 0, 0) != LUA_OK) {
         return err_set(err, STATUS_INVALID, "relabel: row %zu: %s", t, error_text(lua));
     }
+    /* Each function gets the same three tables, as the functions before it left them. */
     for (uint32_t i = 0; i < script->n; i++) {
         lua_rawgeti(lua, AT_FUNCTIONS, (int)i + 1);
         for (int at = AT_NOW; at <= AT_LAST; at++) {
@@ -354,6 +385,7 @@ static status run_step(struct script *script, struct step *step, size_t t, float
             return err_set(err, STATUS_INVALID, "relabel: row %zu, %s: %s", t, script->tasks[i],
                            error_text(lua));
         }
+        /* Anything but a finite number would end up in the rows, so it is an error here. */
         rewards[i] = lua_type(lua, -1) == LUA_TNUMBER ? (float)lua_tonumber(lua, -1) : NAN;
         if (!isfinite(rewards[i])) {
             return err_set(
@@ -376,10 +408,12 @@ status script_run(struct script *script, const struct episode *episode, float *r
             s = err_set(err, STATUS_CLOSED, "relabel: stopped");
             break;
         }
+        /* Row t and the one behind it. */
         struct step step = {
             .signature = script->signature, .row = episode->rows + t * episode->W, .W = episode->W};
         s = run_step(script, &step, t, rewards + t * script->n, err);
     }
+    /* An error may have left its text or arguments on the stack. */
     lua_settop(script->lua, AT_LAST);
     return s;
 }

@@ -1,6 +1,10 @@
-/* Finding datasets in a folder and numbering all their shards. Everything that concerns more
- * than one dataset is checked here: signatures must be the same, and shards listed as the same
- * must be. */
+/* Finding datasets in a folder and numbering all their shards.
+ *
+ * Everything that concerns more than one dataset is checked here: signatures must be the same, and
+ * shards listed as the same must be.
+ *
+ * Shards are numbered through, dataset after dataset, in the order of the subfolders' names; a plan
+ * refers to them by these numbers. After sources_open nothing changes, so any thread may ask. */
 #include "restorer/sources.h"
 #include "common/trajectory/dataset.h"
 
@@ -15,8 +19,10 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+/* Longer paths are passed over. */
 #define PATH_SIZE 4096
 
+/* All datasets of the folder; n >= 1 once it is open. */
 struct sources {
     size_t n;
     struct dataset *datasets[SOURCES_MAX];
@@ -34,6 +40,7 @@ const char *sources_folder(const struct sources *sources, size_t i)
     return dataset_folder(sources->datasets[i]);
 }
 
+/* The first dataset's; all others have the same. */
 const struct signature *sources_signature(const struct sources *sources)
 {
     return dataset_signature(sources->datasets[0]);
@@ -50,6 +57,7 @@ const struct dataset *sources_dataset(const struct sources *sources, size_t i)
     return sources->datasets[i];
 }
 
+/* From the metadata or the survey, without reading the episodes. */
 uint64_t sources_transitions(const struct sources *sources)
 {
     uint64_t n = 0;
@@ -70,6 +78,7 @@ uint64_t sources_episodes(const struct sources *sources)
 
 const struct dataset *sources_shard(const struct sources *sources, size_t i, size_t *shard_i)
 {
+    /* Passes over whole datasets until the number lies within one. */
     for (size_t d = 0; d < sources->n; d++) {
         const size_t n = dataset_n_shards(sources->datasets[d]);
         if (i < n) {
@@ -104,12 +113,14 @@ static status check_same(const struct sources *sources, const struct dataset *da
                              dataset_folder(sources->datasets[0]), dataset_folder(dataset));
 }
 
+/* Opens a dataset and appends it. On an error it is not in the list. */
 static status add(struct sources *sources, const char *folder, struct err *err)
 {
     struct dataset *dataset;
     if (sources->n == SOURCES_MAX) {
         return err_set(err, STATUS_INVALID, "%s: more than %d datasets", folder, SOURCES_MAX);
     }
+    /* The first dataset is what the others are compared with. */
     status s = dataset_open(&dataset, folder, err);
     if (s == STATUS_OK && sources->n > 0) {
         s = check_same(sources, dataset, err);
@@ -124,6 +135,7 @@ static status add(struct sources *sources, const char *folder, struct err *err)
     return s;
 }
 
+/* Is there metadata, ours or Minari's? */
 static bool is_dataset(const char *folder)
 {
     static const char *const names[] = {"metadata.json", "data/metadata.json"};
@@ -131,6 +143,7 @@ static bool is_dataset(const char *folder)
         char path[PATH_SIZE];
         struct stat info;
         const int length = snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        /* A path that does not fit is not opened, and so is no dataset. */
         if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0) {
             return true;
         }
@@ -138,11 +151,13 @@ static bool is_dataset(const char *folder)
     return false;
 }
 
+/* For scandir: without "." and "..", and without hidden folders. */
 static int is_visible(const struct dirent *entry)
 {
     return entry->d_name[0] != '.';
 }
 
+/* Every subfolder that is a dataset, in order of name, with numbers in it compared as numbers. */
 static status add_subfolders(struct sources *sources, const char *folder, struct err *err)
 {
     struct dirent **entries = NULL;
@@ -151,6 +166,7 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
         return err_errno(err, errno, "%s", folder);
     }
     status s = STATUS_OK;
+    /* After an error the rest of the list is only freed. */
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
         const int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
@@ -160,6 +176,7 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
         free(entries[i]);
     }
     free(entries);
+    /* A folder without logs is a mistake, and not an empty list. */
     if (s == STATUS_OK && sources->n == 0) {
         s = err_set(err, STATUS_NOT_FOUND,
                     "%s: no dataset: neither it nor a subfolder has a metadata.json", folder);
@@ -169,6 +186,7 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
 
 /* ---- shards that are listed as the same ---- */
 
+/* A shard whose checksum metadata.json lists. */
 struct listed {
     const struct dataset *dataset;
     size_t shard_i;
@@ -190,6 +208,8 @@ static int compare_listed(const void *a, const void *b)
  * metadata.json that was copied beside other files). */
 static status check_pair(const struct listed *a, const struct listed *b, struct err *err)
 {
+    /* Their digests are computed here, which costs time only where two shards are listed as the
+     * same. */
     const char *one = dataset_shard(a->dataset, a->shard_i)->path;
     const char *other = dataset_shard(b->dataset, b->shard_i)->path;
     uint64_t first;
@@ -208,6 +228,8 @@ static status check_pair(const struct listed *a, const struct listed *b, struct 
     return STATUS_OK;
 }
 
+/* Sorts the listed shards by checksum and number, so that those listed as the same are
+ * neighbours. */
 static status check_copies(const struct sources *sources, struct err *err)
 {
     struct listed *all = mem_array(sources->n_shards + 1, sizeof *all);
@@ -215,6 +237,7 @@ static status check_copies(const struct sources *sources, struct err *err)
         return err_set(err, STATUS_NO_MEMORY, "list of %zu shards", sources->n_shards);
     }
     size_t n = 0;
+    /* Shards without a listed checksum have identities from their contents, and need no check. */
     for (size_t i = 0; i < sources->n_shards; i++) {
         size_t shard_i;
         const struct dataset *dataset = sources_shard(sources, i, &shard_i);
@@ -223,6 +246,7 @@ static status check_copies(const struct sources *sources, struct err *err)
             all[n++] = (struct listed){dataset, shard_i, shard->source, shard->number};
         }
     }
+    /* The sort brings equal ones together; each is compared with the one before it. */
     qsort(all, n, sizeof *all, compare_listed);
     status s = STATUS_OK;
     for (size_t i = 1; i < n && s == STATUS_OK; i++) {
@@ -240,6 +264,7 @@ status sources_open(struct sources **sources, const char *folder, struct err *er
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", folder);
     }
+    /* A dataset itself, or a folder of datasets. */
     status s = is_dataset(folder) ? add(made, folder, err) : add_subfolders(made, folder, err);
     if (s == STATUS_OK) {
         s = check_copies(made, err);
