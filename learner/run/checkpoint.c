@@ -45,7 +45,6 @@ struct notes {
 /* Over everything that a resumed run depends on: step, all blocks of the state, all notes. */
 static status checksum_of(uint64_t *sum, const struct state *state, const struct state_note *notes,
                           struct err *err)
-/* Freed at the end of this function, which has no other way out from here. */
 {
     XXH64_state_t *hash = XXH64_createState();
     if (hash == NULL) {
@@ -222,6 +221,7 @@ static status check_sum(const struct state *state, const struct safetensors *fil
     if ((s = checksum_of(&found, state, items, err)) != STATUS_OK) {
         return s;
     }
+    /* A flipped bit anywhere, in the state or in a note. */
     if (found != expected) {
         return err_set(err, STATUS_CORRUPT, "checksum %016" PRIx64 ", expected %016" PRIx64, found,
                        expected);
@@ -279,6 +279,7 @@ status checkpoint_list(const char *folder, uint64_t **steps, size_t *n, struct e
         if (!parse_name(entry->d_name, &step)) {
             continue;
         }
+        /* Room doubles, so that a folder of many files does not cost a copy for each. */
         if (count == room) {
             room = room ? 2 * room : 16;
             uint64_t *more = mem_resize(found, room, sizeof(*found));
@@ -341,6 +342,7 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
         mem_free(notes.signature);
     }
     if (s == STATUS_OK) {
+        /* Old files go only when the new one is durable. */
         remove_old(folder, keep);
     }
     return s;
@@ -372,6 +374,7 @@ static status read_one(const char *path, const struct learner_options *options, 
     struct state *made = NULL;
     status s = read_about(path, about, err);
     if (s == STATUS_OK) {
+        /* The options must fit the run: another algorithm is refused when the state is read. */
         s = learner_options_settings(options, &about->signature, seed, settings, err);
         s = s == STATUS_OK ? state_new(&made, settings, err) : s;
         s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
@@ -423,8 +426,10 @@ static status read_newest(const char *folder, const struct learner_options *opti
         char path[PATH_MAX];
         path_of(path, folder, steps[i]);
         s = read_one(path, options, seed, state, settings, about, err);
+        /* The one that was looked at last. It is sound where the loop ends with OK. */
         sound = i;
         if (s == STATUS_CORRUPT || s == STATUS_IO) {
+            /* Each file that is passed over is named, whether an older one is sound or not. */
             log_error("%s", err != NULL ? err->text : path);
         }
     }

@@ -37,6 +37,7 @@ struct checkpointer {
     bool closing;
     status last; /* how the last write ended */
     struct err why;
+    /* Was any written since the start? */
     bool any;
     uint64_t step; /* of the newest durable one */
 };
@@ -51,6 +52,7 @@ static void write_one(struct checkpointer *checkpointer, struct err *err, status
                           &checkpointer->settings, &checkpointer->about, err);
     double seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
     metric_set(checkpointer->seconds, seconds);
+    /* A failure is counted and told; the checkpoint that was durable before stays the newest. */
     if (*s == STATUS_OK) {
         metric_add(checkpointer->written, 1);
         metric_set(checkpointer->newest_step, (double)state_step(checkpointer->state));
@@ -88,6 +90,7 @@ static void *write_until_closed(void *arg)
             checkpointer->any = true;
             checkpointer->step = state_step(checkpointer->state);
         }
+        /* From here on the copy is the training thread's. */
         checkpointer->busy = false;
         pthread_cond_broadcast(&checkpointer->changed);
     }
@@ -127,6 +130,7 @@ status checkpointer_open(struct checkpointer **checkpointer, const char *folder,
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_cond_init(&made->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    /* The last thing that can fail, so a thread that runs is never stopped here. */
     int error = pthread_create(&made->thread, NULL, write_until_closed, made);
     if (error != 0) {
         s = err_errno(err, error, "checkpointer: thread");
@@ -158,6 +162,7 @@ bool checkpointer_offer(struct checkpointer *checkpointer, const struct state *s
     checkpointer->about = *about;
 
     pthread_mutex_lock(&checkpointer->mutex);
+    /* From here on the copy is the writing thread's. */
     checkpointer->busy = true;
     pthread_cond_broadcast(&checkpointer->changed);
     pthread_mutex_unlock(&checkpointer->mutex);
@@ -193,6 +198,7 @@ status checkpointer_wait(struct checkpointer *checkpointer, uint64_t timeout_ms,
 bool checkpointer_step(struct checkpointer *checkpointer, uint64_t *step)
 {
     pthread_mutex_lock(&checkpointer->mutex);
+    /* Both from the same write. */
     bool any = checkpointer->any;
     *step = checkpointer->step;
     pthread_mutex_unlock(&checkpointer->mutex);

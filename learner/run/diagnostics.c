@@ -40,6 +40,7 @@ static status make_networks(struct diagnostics *diagnostics, const struct state 
     status s = STATUS_OK;
     for (size_t i = 0; i < N_NETWORKS && s == STATUS_OK; i++) {
         const struct parameters_group *group = parameters_group(state_layout(state), networks[i]);
+        /* Networks run one after the other, so the largest scratch memory serves all. */
         if (group != NULL) {
             const size_t more = network_scratch(&group->shape);
             scratch = more > scratch ? more : scratch;
@@ -191,6 +192,7 @@ static void judge_logged(struct diagnostics *diagnostics, const struct state *st
         memcpy(row, diagnostics->inputs + (size_t)b * I, I * sizeof(float));
         gaussian_clip(row + I, row_of(diagnostics, batch, b) + settings->O, A);
     }
+    /* One value for each snippet. */
     network_infer(diagnostics->q, 1, &critic, diagnostics->judged, I + A, batch->B,
                   diagnostics->scratch);
     *least = *most = (double)diagnostics->q[0];

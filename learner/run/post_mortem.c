@@ -236,7 +236,7 @@ static void tell_gradients(struct search *search, const struct parameters_group 
 {
     for (int i = group->n_tensors; i-- > 0;) {
         const struct network_tensor *tensor = &group->tensors[i];
-        /* Padded to eight digits, so that a listing by name is one by step for any usual run. */
+        /* Tensors of several networks have the same names, so the network goes first. */
         const struct extent extent = extent_of(gradients + group->at + tensor->at, tensor->size);
         char name[2 * NETWORK_NAME_SIZE], where[64];
         snprintf(name, sizeof(name), "%s/%s", group->name, tensor->name);

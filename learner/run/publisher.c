@@ -78,6 +78,7 @@ struct publisher {
     unsigned n_watchers;
     struct delivery *deliveries;
     uint64_t pass; /* number of the last check of deliveries */
+    /* Limits for clients that do not read; see publisher_set_limits. */
     uint64_t delivery_ms;
     size_t old_max_bytes;
 
@@ -140,6 +141,7 @@ static status send_publication(struct publisher *publisher, struct rpc_call *cal
     memcpy(run_id, publisher->run_id, sizeof(run_id));
     pthread_mutex_unlock(&publisher->mutex);
 
+    /* The header: which version this is, and of which run. */
     Hindcast__ParametersResponse response = HINDCAST__PARAMETERS_RESPONSE__INIT;
     response.modified = modified;
     response.version = publication->version;
@@ -233,6 +235,7 @@ static void check_deliveries(void *arg)
     struct delivery *next;
     for (struct delivery *d = publisher->deliveries; d != NULL; d = next) {
         next = d->next;
+        /* A large package may take longer than a small one. */
         const uint64_t limit_ms = publisher->delivery_ms + d->publication->size / DELIVERY_RATE;
         if (now_ns - d->begin_ns > limit_ms * NS_PER_MS) {
             delivery_abort(d, "the parameters were not read in time");
@@ -280,6 +283,7 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
     note_getter(publisher);
     struct publication *newest = hold_newest(publisher);
     if (newest == NULL) {
+        /* The client asks again; a Watch would wait. */
         rpc_call_finish(call, STATUS_UNAVAILABLE, "no parameters yet");
         return;
     }
@@ -299,7 +303,7 @@ static void on_get(struct rpc_call *call, const ProtobufCMessage *message)
     }
     status s = send_publication(publisher, call, newest, modified);
     rpc_call_finish(call, s, s == STATUS_OK ? "" : status_text(s));
-    /* Nothing tells when an answer to Get has left, so the last version counts as delivered
+    /* Nothing tells whether an answer to Get was read, so the last version counts as delivered
      * here. */
     if (s == STATUS_OK && newest->finished && modified) {
         count_delivery(publisher);
@@ -326,6 +330,7 @@ static void on_watch_start(struct rpc_call *call)
     struct publisher *publisher = rpc_call_service(call);
     struct watcher *watcher = mem_new(sizeof(*watcher));
     if (watcher == NULL) {
+        /* Without a watcher the other callbacks do nothing. */
         rpc_call_finish(call, STATUS_NO_MEMORY, "watch");
         return;
     }
@@ -353,6 +358,7 @@ static void on_watch_start(struct rpc_call *call)
 /* Sends the newest version to a watcher that lacks it and is not sending. */
 static void serve(struct publisher *publisher, struct watcher *watcher)
 {
+    /* Not yet, or not now: on_watch_sent comes here again when the message has left. */
     if (!watcher->asked || watcher->sending || watcher->ended) {
         return;
     }
@@ -389,6 +395,7 @@ static void on_watch_message(struct rpc_call *call, const ProtobufCMessage *mess
     if (watcher == NULL || watcher->asked) {
         return;
     }
+    /* Versions of another run are not comparable, as in Get. */
     watcher->asked = true;
     watcher->version = same_run(publisher, request->run_id) ? request->newer_than : 0;
     serve(publisher, watcher);
@@ -424,6 +431,7 @@ static void on_watch_done(struct rpc_call *call)
     if (watcher == NULL) {
         return;
     }
+    /* Where a package was still being sent, nobody reads it now. */
     delivery_end(&watcher->delivery);
     /* A client that leaves after the end was asked for needs no last version: often it is the one
      * that asked. */
@@ -447,6 +455,8 @@ static void on_watch_done(struct rpc_call *call)
 static void visit_watchers(void *arg)
 {
     struct publisher *publisher = arg;
+    /* First of all: a version that is published from here on posts another visit, so that no
+     * version is missed. */
     atomic_store(&publisher->visit_posted, false);
     for (struct watcher *watcher = publisher->watchers; watcher != NULL; watcher = watcher->next) {
         serve(publisher, watcher);
@@ -470,6 +480,7 @@ static bool set_end(struct publisher *publisher, const struct publisher_end *end
     pthread_mutex_lock(&publisher->mutex);
     bool first = !atomic_load(&publisher->ending);
     if (first) {
+        /* The reason before the flag, because the flag is read without the mutex. */
         publisher->end = *end;
         atomic_store(&publisher->ending, true);
     }
@@ -710,6 +721,7 @@ bool publisher_delivered(struct publisher *publisher)
 unsigned publisher_followers(struct publisher *publisher)
 {
     pthread_mutex_lock(&publisher->mutex);
+    /* Callers of Get cannot be told apart, so all of them count as one. */
     unsigned followers = publisher->watches + (publisher->got ? 1 : 0);
     pthread_mutex_unlock(&publisher->mutex);
     return followers;

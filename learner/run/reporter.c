@@ -30,6 +30,7 @@ struct reporter {
     struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
     uint64_t since_ns; /* of the counts below */
     uint64_t n_steps;
+    /* Where the time of those steps went. */
     struct phases spent;
 };
 
@@ -60,6 +61,7 @@ static bool cut_line(void *arg, const char *line, size_t size, off_t offset)
     if (number > (double)cutting->step) {
         cutting->end = offset;
     }
+    /* True: the search goes on with the line before. */
     return number < 0 || number > (double)cutting->step;
 }
 
@@ -142,6 +144,7 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
         goto close_file;
     }
     make_metrics(made);
+    /* Times count from here on, so the wait for the first batch is among them. */
     made->since_ns = clock_now_ns();
     *reporter = made;
     return STATUS_OK;
@@ -183,6 +186,7 @@ void reporter_step(struct reporter *reporter, uint64_t step, const struct phases
     for (int i = PHASE_LOAD; i <= PHASE_APPLY; i++) {
         step_ns += phases->ns[i];
     }
+    /* The metrics, then the phases, which also hold what is not the step's own time. */
     reporter->n_steps++;
     metric_add(reporter->steps, 1);
     metric_set(reporter->step, (double)step);
@@ -198,6 +202,7 @@ struct reporter_rates reporter_rates(const struct reporter *reporter)
     if (seconds <= 0) {
         return (struct reporter_rates){0};
     }
+    /* Waiting is a share of the time on the clock, not of that in steps. */
     return (struct reporter_rates){.steps_per_second = (double)reporter->n_steps / seconds,
                                    .wait_share =
                                        (double)reporter->spent.ns[PHASE_WAIT] / 1e9 / seconds};
@@ -211,6 +216,7 @@ static void set_metrics(const struct report_value *value)
     char name[96];
     snprintf(name, sizeof(name), "hindcast_learner_%s", value->name);
     for (int i = 0; i < value->size; i++) {
+        /* A single number needs no label. */
         char label[32];
         snprintf(label, sizeof(label), "index=\"%d\"", i);
         metric_set(metric_gauge(name, report_meaning(value->name), value->size > 1 ? label : NULL),
@@ -239,6 +245,7 @@ static cJSON *numbers(const double *values, int n)
 /* Mean of a phase over the steps since the last line. */
 static double phase_ms(const struct reporter *reporter, int phase)
 {
+    /* Before the first step there is nothing to divide by. */
     const double steps = reporter->n_steps > 0 ? (double)reporter->n_steps : 1;
     return (double)reporter->spent.ns[phase] / 1e6 / steps;
 }
@@ -285,6 +292,7 @@ struct points {
     struct event_scalar items[EVENT_SCALARS_MAX];
 };
 
+/* Adds a point under this tag. Points beyond EVENT_SCALARS_MAX are left out. */
 static void add_point(struct points *points, double value, const char *format, ...)
     PRINTF_LIKE(3, 4);
 static void add_point(struct points *points, double value, const char *format, ...)
@@ -343,6 +351,7 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     cJSON_Delete(line);
     if (text != NULL) {
         struct err err = {0};
+        /* A full disk costs lines of the report, but does not stop learning. */
         if (line_file_append(&reporter->lines, text, strlen(text), &err) != STATUS_OK) {
             log_warn("a line of learner.jsonl is lost: %s", err.text);
         }
@@ -368,6 +377,7 @@ static double mean_of(const struct report_value *value)
 double reporter_mean(const struct report *report, const char *name)
 {
     const struct report_value *value = report_find(report, name);
+    /* NAN says that the report has no such quantity. */
     return value != NULL ? mean_of(value) : (double)NAN;
 }
 

@@ -197,13 +197,14 @@ status run_resume(struct run *run, struct err *err)
 /* Mean and scale of the observations become part of the state. Dimensions that never change are
  * named by number: a learner cannot see them. */
 static status set_normalizer(struct run *run, const struct normalizer_sums *sums, struct err *err)
-/* One piece of memory for both. */
 {
+    /* One piece of memory for mean and scale. */
     float *mean = mem_array(2 * sums->O, sizeof *mean);
     if (mean == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "normalizer");
     }
     float *scale = mean + sums->O;
+    /* From sums to the mean and scale of each dimension. */
     normalizer_sums_finish(sums, mean, scale);
     state_set_normalizer(run->state, mean, scale);
     /* Backwards, so that `first` ends as the lowest number. */
@@ -304,6 +305,7 @@ status run_publish(struct run *run, bool finished, struct err *err)
     if (finished) {
         keep_package(run, package, size);
     }
+    /* The publisher takes the package, whatever it answers. */
     s = publisher_publish(run->publisher, package, size, version, state_step(run->state), finished,
                           err);
     if (s == STATUS_OK) {
@@ -333,10 +335,12 @@ status run_checkpoint(struct run *run, uint64_t timeout_ms, struct err *err)
     /* First the write that is under way, which may be of this very step. */
     uint64_t begin_ns = clock_now_ns();
     uint64_t durable = 0;
+    /* If that write fails, the one below may still succeed. */
     status s = checkpointer_wait(run->checkpointer, timeout_ms, err);
     if (s == STATUS_TIMEOUT) {
         return s;
     }
+    /* This step may be durable already. An end has notes of its own and is always written. */
     if (s == STATUS_OK && checkpointer_step(run->checkpointer, &durable) &&
         durable == state_step(run->state) && !run->about.finished) {
         return STATUS_OK;

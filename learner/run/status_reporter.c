@@ -42,6 +42,7 @@ void status_reporter_say(struct status_reporter *reporter, const char *format, .
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    /* For whoever looks at the process, and for clients that ask for Progress. */
     process_report(reporter->process, fraction_done(reporter), "%s", text);
     /* A rank other than 0 has no publisher. */
     if (reporter->publisher != NULL) {
@@ -91,6 +92,7 @@ static void say_step(struct status_reporter *reporter, const struct report *repo
     add_text(text, sizeof(text), report, "value", "value_mean");
     add_text(text, sizeof(text), report, "q", "q_mean");
     size_t length = strlen(text);
+    /* A large share says that steps wait for batches. */
     snprintf(text + length, sizeof(text) - length, "  wait %.0f%%", 100 * rates.wait_share);
     status_reporter_say(reporter, "%s", text);
 }
@@ -117,6 +119,7 @@ void status_reporter_learning(struct status_reporter *reporter, const struct rep
         return;
     }
     reporter->status_ns = now_ns;
+    /* The same numbers for people and for Progress. */
     say_step(reporter, report, shown, rates);
     set_progress(reporter, shown, report->step, rates.steps_per_second);
 }

@@ -40,6 +40,7 @@ static status make_parts(struct stepper *made, int threads, struct err *err)
 {
     const struct settings *settings = &made->run->settings;
     const int B = (int)made->B;
+    /* For this rank's slice of the batch alone. */
     status s = update_new(&made->update, settings, B, (int)made->options->snippet_transitions,
                           threads, err);
     if (s == STATUS_OK) {
@@ -72,6 +73,7 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
         stepper_free(made);
         return s;
     }
+    /* An option that gains nothing on this machine is worth a warning, not a refusal. */
     if (run->settings.evaluation_precision == PRECISION_BF16 && !kernels_bf16_native()) {
         log_warn(
             "evaluation_precision bf16 gains nothing: this processor has no instructions for bf16");
@@ -101,6 +103,7 @@ static void check_table(struct run *run, uint64_t table_version)
     if (*known == table_version) {
         return;
     }
+    /* Learning goes on, but the run cannot be repeated from its start any more. */
     if (*known != 0) {
         log_warn("the table is not the one this run learned from: version %016" PRIx64
                  ", was %016" PRIx64 "; learning goes on with what is there",
@@ -118,6 +121,7 @@ static void keep_failure(const struct stepper *stepper, const struct batch *batc
     if (stepper->options->ranks > 1) {
         snprintf(suffix, sizeof(suffix), "-rank-%" PRId64, stepper->options->rank);
     }
+    /* All that --rerun_step needs. */
     failed_step_keep(run->experiment->run_dir, suffix, run->state, &run->settings, batch,
                      learner_options_threads(stepper->options));
 }
@@ -135,6 +139,7 @@ static status step(struct stepper *stepper, const struct batch *batch, uint64_t 
                    uint64_t *meeting_ns, struct err *err)
 {
     struct state *state = stepper->run->state;
+    /* NULL: the step draws its noise from the seed and its own number. */
     status s = update_gradients(stepper->update, state, batch, NULL, err);
     /* Numbers that are not finite would spoil the total of all ranks. They stop this rank instead,
      * which has the batch that they come from. */
@@ -149,6 +154,7 @@ static status step(struct stepper *stepper, const struct batch *batch, uint64_t 
         *met = s == STATUS_OK;
         *meeting_ns = clock_now_ns() - begin_ns;
     }
+    /* All ranks apply the same total to the same state, so they stay equal. */
     return s == STATUS_OK ? update_apply(stepper->update, state, &stepper->report, err) : s;
 }
 
@@ -180,6 +186,7 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
     bool met = true;
     status s = step(stepper, &batch, from->number, &met, &meeting_ns, err);
     if (s != STATUS_OK) {
+        /* A failure of the numbers is kept. One of the group says nothing about them. */
         if (met) {
             keep_failure(stepper, &batch);
         }

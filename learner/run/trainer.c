@@ -79,6 +79,7 @@ static status form(void *arg, uint64_t timeout_ms, struct err *err)
 {
     struct trainer *trainer = arg;
     const struct run *run = &trainer->run;
+    /* All that the other ranks need to become equal to this one. */
     struct exchange_start start = {.next_batch = run->about.next_batch,
                                    .learning_seconds = run->about.learning_seconds,
                                    .signature = run->about.signature,
@@ -194,6 +195,7 @@ static status prepare(struct trainer *trainer, struct err *err)
 {
     /* A resumed run publishes at once: evaluators need not wait for the replay server. */
     status s = run_resume(&trainer->run, err);
+    /* Without a checkpoint the run is new; every other failure is final. */
     const bool resumed = s == STATUS_OK;
     if (!resumed && s != STATUS_NOT_FOUND) {
         return s;
@@ -308,6 +310,7 @@ static void *train(void *arg)
 {
     struct trainer *trainer = arg;
     struct err err = {0};
+    /* A run that is found finished goes straight to its end. */
     status s = prepare(trainer, &err);
     if (s == STATUS_OK && !trainer->run.about.finished) {
         s = learn(trainer, &err);
@@ -365,6 +368,7 @@ bool trainer_done(struct trainer *trainer)
     if (!atomic_load(&trainer->finished)) {
         return false;
     }
+    /* After linger_seconds the process may go, whoever is missing. */
     double seconds = (double)(clock_now_ns() - atomic_load(&trainer->finished_ns)) / 1e9;
     if (seconds >= trainer->parts.options->linger_seconds) {
         return true;
@@ -375,6 +379,7 @@ bool trainer_done(struct trainer *trainer)
     if (expected == 0 && atomic_load(&trainer->found_finished)) {
         expected = 1;
     }
+    /* Have all come that were announced? */
     bool came = publisher_followers(trainer->parts.publisher) >= expected;
     /* The other ranks wait only to be told. Those of a run that was found finished have ended. */
     bool told = trainer->parts.exchange == NULL || atomic_load(&trainer->found_finished) ||

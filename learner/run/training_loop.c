@@ -86,6 +86,7 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
     struct training_loop *loop = arg;
     while (!leaving(loop)) {
         const status s = exchange_sum(loop->exchange, mark, sums, MEET_TIMEOUT_MS, err);
+        /* Another rank has ended the group, and the owner has to know. */
         if (s == STATUS_CLOSED && loop->hooks->closed != NULL) {
             loop->hooks->closed(loop->hooks_arg, err->text);
         }
@@ -124,6 +125,7 @@ status training_loop_open_sampler(struct training_loop *loop, struct signature *
         if (s != STATUS_OK) {
             return s;
         }
+        /* A pause, because some failures come at once. */
         clock_sleep_ms(RETRY_MS);
     }
     return err_set(err, STATUS_CLOSED, "asked to stop while waiting for the replay server");
@@ -230,6 +232,7 @@ static status one_step(struct training_loop *loop, struct err *err)
         taken = s == STATUS_OK;
         s = s == STATUS_GROUP_BROKEN ? regroup(loop, err) : s;
     }
+    /* The batch goes back, whether the step was taken or not. */
     replay_sampler_return(loop->sampler, batch);
     if (taken) {
         /* The step is taken: where its time went, then what is due after it. */
