@@ -26,6 +26,7 @@ struct replay_writer {
     /* How much each server may have to store before the writer waits. */
     size_t max_in_flight_bytes; /* of each link */
     uint64_t counter;           /* of the last episode handed over */
+    /* In insert and flush, for the counts. */
     double waited_s;
     size_t n;
     struct replay_link *links[CONFIG_LIST_MAX];
@@ -241,6 +242,7 @@ void replay_writer_close(struct replay_writer *writer)
 {
     if (writer) {
         for (size_t i = 0; i < writer->n; i++) {
+            /* Before the names and the settings, which the links borrow. */
             replay_link_close(writer->links[i]);
         }
         mem_free(writer->table);

@@ -197,8 +197,8 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
 
 /* Why there will be no total; TIMEOUT where there may be one. Under the mutex. */
 static status obstacle(struct host *host, struct err *err)
-/* The text of what is final says which rank differs. */
 {
+    /* The text of what is final says which rank differs. */
     if (host->fatal.code != STATUS_OK) {
         *err = host->fatal;
         return err->code;

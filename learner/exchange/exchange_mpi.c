@@ -97,8 +97,8 @@ static void begin_gather(struct over_mpi *mpi)
 
 /* Starts the broadcast of the answer: rank 0 sends, the others receive. */
 static void begin_answer(struct over_mpi *mpi)
-/* The header and the total are one message, whatever kind of answer it is. */
 {
+    /* The header and the total are one message, whatever kind of answer it is. */
     MPI_Ibcast(mpi->answer, (int)(sizeof(struct answer) + mpi->sums_size), MPI_BYTE, 0,
                MPI_COMM_WORLD, &mpi->request);
     mpi->begun = true;

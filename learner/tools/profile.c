@@ -199,9 +199,9 @@ static void print_phase(FILE *out, const char *name, double ms, double whole_ms,
  * packages. */
 static void print(const struct profile *profile, uint64_t first_step, double seconds, FILE *out)
 {
-    /* The mean step: what it had to compute at least. */
     const struct learner_options *options = profile->options;
     const double n = (double)options->profile;
+    /* What the mean step had to compute at least. */
     double flop[PHASES];
     update_nominal_phases(&profile->settings, profile->states / n, profile->units / n, flop);
     /* What was measured, in enough detail to compare two tables. */
