@@ -71,8 +71,8 @@ static const struct config_option run_options_table[] = {
     {"linger_seconds", CONFIG_REAL, AT(linger_seconds), "s", "30", 0, 1e6, NULL,
      "how long after the end the last version is served to clients that lack it"},
     {"followers", CONFIG_INT, AT(followers), "", "0", 0, 65536, NULL,
-     "evaluators and collectors that will ask for parameters: the learner waits with its end until "
-     "all have come, however late; 0: it waits for those that were there"},
+     "evaluators and collectors that will ask for parameters: the learner ends once all of them "
+     "have the last version, or after linger_seconds; 0: those that have asked so far"},
 
     {"ranks", CONFIG_INT, AT(ranks), "learners", "1", 1, GROUP_RANKS_MAX, NULL,
      "learners that take each step together, each with its slice of the batch; mpirun and srun set "
