@@ -2,8 +2,12 @@
  *
  * metadata.json decides. Ours lists the shards with counts and checksums, or gives a signature
  * alone; then the shards are the .hdf5 files of the folder, or Minari's one file. Minari's own
- * metadata gives the signature by its spaces. No episode is read here: shards that nobody lists
- * are surveyed for their number of episodes only. */
+ * metadata gives the signature by its spaces. No episode is read here: shards that nobody lists are
+ * surveyed for their number of episodes only.
+ *
+ * The folder may come from anyone. Counts and names in metadata.json are checked for what they may
+ * be, and what they claim about a file is checked by whoever reads it. A dataset that is open does
+ * not change but for the digests, which any thread may ask for. */
 #include "common/trajectory/dataset.h"
 
 #include <dirent.h>
@@ -23,11 +27,14 @@
 #include "common/trajectory/minari_metadata.h"
 #include "common/trajectory/shard_survey.h"
 
+/* Longer paths are refused. */
 #define PATH_SIZE 4096
 
+/* An open folder. Shards keep the order of the list, or of their names. */
 struct dataset {
     char *folder;
     struct signature signature;
+    /* Of the bytes of metadata.json. */
     uint64_t digest;
     size_t n_shards;
     struct dataset_shard *shards; /* paths are ours */
@@ -61,6 +68,7 @@ size_t dataset_n_shards(const struct dataset *dataset)
     return dataset->n_shards;
 }
 
+/* Valid until dataset_close. */
 const struct dataset_shard *dataset_shard(const struct dataset *dataset, size_t shard_i)
 {
     ASSERT(shard_i < dataset->n_shards);
@@ -85,12 +93,14 @@ uint64_t dataset_transitions(const struct dataset *dataset)
     return n;
 }
 
+/* Also for a dataset whose opening failed half-way. */
 void dataset_close(struct dataset *dataset)
 {
     if (dataset == NULL) {
         return;
     }
     for (size_t i = 0; i < dataset->n_shards; i++) {
+        /* The paths are const for readers, and ours to free. */
         mem_free((void *)(uintptr_t)dataset->shards[i].path);
     }
     mem_free(dataset->digests);
@@ -105,6 +115,7 @@ void dataset_close(struct dataset *dataset)
 static status add_shard(struct dataset *dataset, const char *folder, const char *file,
                         struct dataset_shard **shard, struct err *err)
 {
+    /* A metadata.json that lists millions of files is a mistake, or hostile. */
     if (dataset->n_shards >= DATASET_SHARDS_MAX) {
         return err_set(err, STATUS_INVALID, "%s: more than %u shards", folder, DATASET_SHARDS_MAX);
     }
@@ -113,6 +124,7 @@ static status add_shard(struct dataset *dataset, const char *folder, const char 
     if (length < 0 || (size_t)length >= sizeof path) {
         return err_set(err, STATUS_INVALID, "%s: path too long", folder);
     }
+    /* One more place. The list is short, and made once. */
     struct dataset_shard *shards =
         mem_resize(dataset->shards, dataset->n_shards + 1, sizeof *shards);
     if (shards == NULL) {
@@ -123,6 +135,7 @@ static status add_shard(struct dataset *dataset, const char *folder, const char 
     if (copy == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: list of shards", folder);
     }
+    /* Counted only now, so that dataset_close frees what is there and nothing else. */
     *shard = &shards[dataset->n_shards++];
     **shard = (struct dataset_shard){.path = copy, .number = dataset->n_shards - 1};
     return STATUS_OK;
@@ -132,6 +145,7 @@ static status add_shard(struct dataset *dataset, const char *folder, const char 
 static status entry_number(const cJSON *entry, const char *key, uint64_t *value, const char *where,
                            struct err *err)
 {
+    /* Numbers in JSON are doubles; above 9e15 they are no longer exact. */
     double number;
     status s = json_number(entry, key, &number, where, err);
     if (s == STATUS_OK && !(number >= 0 && number < 9e15 && number == (double)(uint64_t)number)) {
@@ -162,6 +176,7 @@ static status add_listed(struct dataset *dataset, const cJSON *entry, const char
     struct dataset_shard *shard;
     uint64_t number;
     status s = json_text(entry, "file", &file, where, err);
+    /* Only a plain name: no path may lead out of the folder, and no hidden file is a shard. */
     if (s == STATUS_OK && (file[0] == 0 || file[0] == '.' || strchr(file, '/') != NULL)) {
         s = err_set(err, STATUS_INVALID, "%s: file: expected a name in this folder, not \"%s\"",
                     where, file);
@@ -169,6 +184,8 @@ static status add_listed(struct dataset *dataset, const cJSON *entry, const char
     if (s == STATUS_OK) {
         s = add_shard(dataset, dataset->folder, file, &shard, err);
     }
+    /* The counts are needed to plan the reading; the size, where it is listed, finds a file that
+     * was cut. */
     if (s == STATUS_OK) {
         s = entry_number(entry, "episodes", &shard->episodes, where, err);
     }
@@ -181,13 +198,16 @@ static status add_listed(struct dataset *dataset, const cJSON *entry, const char
     if (s != STATUS_OK) {
         return s;
     }
+    /* Our own names carry the number, which is part of an episode's identity. */
     if (sscanf(file, "shard-%5lu.hdf5", &number) == 1) {
         shard->number = number;
     }
+    /* Without a checksum the shard is identified by its name, its size and the metadata. */
     if (!cJSON_HasObjectItem(entry, "xxh64")) {
         shard->source = XXH64(file, strlen(file), dataset->digest + shard->bytes);
         return STATUS_OK;
     }
+    /* Listed with a checksum: that is its identity, and it is compared when the shard is opened. */
     shard->listed = true;
     s = json_text(entry, "xxh64", &checksum, where, err);
     if (s == STATUS_OK && !parse_hex(checksum, &shard->source)) {
@@ -196,6 +216,7 @@ static status add_listed(struct dataset *dataset, const cJSON *entry, const char
     return s;
 }
 
+/* Adds all shards of the list, in its order. `path` is for messages. */
 static status list_from_metadata(struct dataset *dataset, const cJSON *shards, const char *path,
                                  struct err *err)
 {
@@ -203,6 +224,7 @@ static status list_from_metadata(struct dataset *dataset, const cJSON *shards, c
         return err_set(err, STATUS_INVALID, "%s: shards: expected an array", path);
     }
     size_t i = 0;
+    /* An error names the entry, since one of thousands may be wrong. */
     for (const cJSON *entry = shards->child; entry != NULL; entry = entry->next, i++) {
         char where[PATH_SIZE + 40];
         snprintf(where, sizeof where, "%s: shards[%zu]", path, i);
@@ -224,9 +246,11 @@ static status add_plain(struct dataset *dataset, const char *folder, const char 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Name, size and metadata identify it, as above: reading the whole file would take too long. */
     struct stat info;
     const uint64_t size = stat(shard->path, &info) == 0 ? (uint64_t)info.st_size : 0;
     shard->source = XXH64(file, strlen(file), dataset->digest + size);
+    /* A file that cannot be surveyed has 0 episodes here, and an error when it is read. */
     struct shard_survey survey;
     if (shard_survey(&survey, shard->path, NULL) == STATUS_OK) {
         shard->episodes = survey.episodes;
@@ -236,6 +260,7 @@ static status add_plain(struct dataset *dataset, const char *folder, const char 
     return STATUS_OK;
 }
 
+/* For scandir: visible files whose name ends in .hdf5. */
 static int is_hdf5(const struct dirent *entry)
 {
     size_t length = strlen(entry->d_name);
@@ -252,6 +277,7 @@ static status list_from_folder(struct dataset *dataset, struct err *err)
         return err_errno(err, errno, "%s", dataset->folder);
     }
     status s = STATUS_OK;
+    /* After an error the rest of the list is only freed. */
     for (int i = 0; i < n; i++) {
         if (s == STATUS_OK) {
             s = add_plain(dataset, dataset->folder, entries[i]->d_name, err);
@@ -280,6 +306,7 @@ static status digest_file(const char *path, uint64_t *digest, struct err *err)
         }
         return s;
     }
+    /* Anything but a regular file may have no end. */
     XXH64_state_t *state = S_ISREG(info.st_mode) ? XXH64_createState() : NULL;
     if (state == NULL) {
         close(fd);
@@ -287,6 +314,7 @@ static status digest_file(const char *path, uint64_t *digest, struct err *err)
                    ? err_set(err, STATUS_NO_MEMORY, "%s", path)
                    : err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
     }
+    /* In pieces, since a shard may be larger than the memory that is left. */
     (void)!XXH64_reset(state, 0);
     unsigned char piece[64 << 10];
     status s = STATUS_OK;
@@ -316,12 +344,14 @@ status dataset_shard_digest(const struct dataset *dataset, size_t shard_i, uint6
 {
     ASSERT(shard_i < dataset->n_shards);
     struct known_digest *known = &dataset->digests[shard_i];
+    /* Computed once per dataset: several parts of the program ask. */
     if (atomic_load(&known->known)) {
         *digest = atomic_load(&known->value);
         return STATUS_OK;
     }
     const status s = digest_file(dataset->shards[shard_i].path, digest, err);
     if (s == STATUS_OK) {
+        /* The value first: whoever sees `known` must find it. */
         atomic_store(&known->value, *digest);
         atomic_store(&known->known, true);
     }
@@ -330,6 +360,7 @@ status dataset_shard_digest(const struct dataset *dataset, size_t shard_i, uint6
 
 /* ---- metadata ---- */
 
+/* Is there such a file or folder? Its path goes to `path`, which is valid only then. */
 static bool is_there(const char *folder, const char *name, char path[PATH_SIZE])
 {
     struct stat info;
@@ -337,6 +368,8 @@ static bool is_there(const char *folder, const char *name, char path[PATH_SIZE])
     return length > 0 && length < PATH_SIZE && stat(path, &info) == 0;
 }
 
+/* The parsed metadata.json, for cJSON_Delete, and the digest of its bytes. CORRUPT: no JSON
+ * object. */
 static status read_metadata(const char *path, cJSON **json, uint64_t *digest, struct err *err)
 {
     void *bytes;
@@ -350,6 +383,7 @@ static status read_metadata(const char *path, cJSON **json, uint64_t *digest, st
     if (s != STATUS_OK) {
         return s;
     }
+    /* What the values mean is checked where they are used. */
     cJSON *read = NULL;
     s = json_parse(bytes, size, false, &read, NULL);
     if (s == STATUS_NO_MEMORY) {
@@ -365,6 +399,8 @@ static status read_metadata(const char *path, cJSON **json, uint64_t *digest, st
     return s;
 }
 
+/* The signature of our own metadata. It is parsed from text, since that is what the parser
+ * takes. */
 static status read_signature(struct signature *signature, const cJSON *json, const char *path,
                              struct err *err)
 {
@@ -382,6 +418,7 @@ static status read_signature(struct signature *signature, const cJSON *json, con
 static status open_minari(struct dataset *dataset, const char *data, const cJSON *metadata,
                           const char *path, struct err *err)
 {
+    /* Beside a metadata.json of ours the signature has been read already. */
     status s = STATUS_OK;
     if (metadata != NULL) {
         s = minari_signature(&dataset->signature, metadata, err);
@@ -389,6 +426,7 @@ static status open_minari(struct dataset *dataset, const char *data, const cJSON
             return err_context(err, s, "%s", path);
         }
     }
+    /* Minari keeps all episodes in one file. */
     char main_file[PATH_SIZE];
     if (!is_there(data, MINARI_MAIN_FILE, main_file)) {
         return err_set(err, STATUS_NOT_FOUND, "%s/%s: is not there", data, MINARI_MAIN_FILE);
@@ -400,6 +438,7 @@ static status open_minari(struct dataset *dataset, const char *data, const cJSON
 static status open_folder(struct dataset *dataset, const cJSON *metadata, const char *path,
                           struct err *err)
 {
+    /* The one thing that our metadata must have. */
     const cJSON *signature = cJSON_GetObjectItemCaseSensitive(metadata, "signature");
     if (signature == NULL) {
         return err_set(err, STATUS_INVALID, "%s: signature: is not there", path);
@@ -408,6 +447,7 @@ static status open_folder(struct dataset *dataset, const cJSON *metadata, const 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Three kinds, by what is there: a list of shards, Minari's file, or files in the folder. */
     const cJSON *shards = cJSON_GetObjectItemCaseSensitive(metadata, "shards");
     char data[PATH_SIZE];
     if (shards != NULL) {
@@ -434,11 +474,13 @@ static status open_any(struct dataset *dataset, struct err *err)
                 dataset->folder);
         }
     }
+    /* The digest is kept: it identifies shards that have no checksum. */
     cJSON *metadata = NULL;
     status s = read_metadata(path, &metadata, &dataset->digest, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* Minari's metadata may lie in the folder itself, where that is the data/ folder. */
     if (in_data || minari_is_metadata(metadata)) {
         char data[PATH_SIZE];
         memcpy(data, path, sizeof data);
@@ -460,6 +502,7 @@ status dataset_open(struct dataset **dataset, const char *folder, struct err *er
     }
     status s = open_any(made, err);
     if (s == STATUS_OK) {
+        /* One place more than shards, so that an empty list is no special case. */
         made->digests = mem_array(made->n_shards + 1, sizeof *made->digests);
         s = made->digests != NULL ? s : err_set(err, STATUS_NO_MEMORY, "%s: open dataset", folder);
     }

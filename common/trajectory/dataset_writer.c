@@ -1,5 +1,12 @@
 /* Shards and metadata.json on their way to disk. The order is the whole idea: shard first, list
- * second. */
+ * second.
+ *
+ * A crash between the two leaves a whole shard that is not listed; the next opening finds and lists
+ * it. A crash within a write leaves a temporary file, which the next opening removes. So a listed
+ * shard is always there and whole, and no episode that was written is lost.
+ *
+ * The folder is locked as long as the writer is open: there is one writer per folder. One
+ * thread. */
 #include "common/trajectory/dataset_writer.h"
 
 #include <dirent.h>
@@ -20,21 +27,27 @@
 #include "common/trajectory/shard_survey.h"
 #include "common/trajectory/shard_writer.h"
 
-#define PATH_SIZE      4096
+/* Longer paths are refused. */
+#define PATH_SIZE 4096
+/* What the metadata says of itself. */
 #define FORMAT         "hindcast-dataset"
 #define FORMAT_VERSION 1
 
+/* The open folder, and what it needs to know to continue. */
 struct dataset_writer {
     char *folder;
     struct signature signature;
     cJSON *metadata; /* what metadata.json holds, or will hold after the next shard */
     uint64_t next;   /* number of the next shard */
+    /* 0 to 9, as deflate has it; 0: none. */
     int compression;
+    /* Holds the lock as long as it is open; -1: not locked. */
     int lock_fd;
     size_t n_last; /* identities in the last shard, for dataset_writer_last_has */
     struct episode_identity *last;
 };
 
+/* The path of a file in the folder. INVALID: too long. */
 static status make_path(const struct dataset_writer *writer, const char *name, char path[PATH_SIZE],
                         struct err *err)
 {
@@ -45,11 +58,13 @@ static status make_path(const struct dataset_writer *writer, const char *name, c
     return STATUS_OK;
 }
 
+/* Five digits at least, so that names sort as numbers as long as there are fewer than 100000. */
 static void shard_name(uint64_t number, char name[64])
 {
     snprintf(name, 64, "shard-%05" PRIu64 ".hdf5", number);
 }
 
+/* In the metadata, where new shards are appended. */
 static cJSON *shard_list(const struct dataset_writer *writer)
 {
     return cJSON_GetObjectItemCaseSensitive(writer->metadata, "shards");
@@ -69,6 +84,7 @@ void dataset_writer_set_compression(struct dataset_writer *writer, int level)
 bool dataset_writer_last_has(const struct dataset_writer *writer,
                              const struct episode_identity *identity)
 {
+    /* A linear search: the journal asks for a shard's worth of episodes, once per opening. */
     for (size_t i = 0; i < writer->n_last; i++) {
         if (episode_identity_compare(&writer->last[i], identity) == 0) {
             return true;
@@ -84,6 +100,7 @@ static cJSON *list_shard(struct dataset_writer *writer, const char *file, uint64
                          uint64_t transitions, uint64_t bytes, uint64_t checksum)
 {
     char text[24];
+    /* As text, since a JSON number holds 53 bits only. */
     snprintf(text, sizeof text, "%016" PRIx64, checksum);
     cJSON *entry = cJSON_CreateObject();
     if (cJSON_AddStringToObject(entry, "file", file) == NULL ||
@@ -107,16 +124,20 @@ static status commit_shard(struct dataset_writer *writer, const char *file, uint
     if (s != STATUS_OK) {
         return s;
     }
+    /* In memory first, since that is what is written. */
     if (list_shard(writer, file, episodes, transitions, bytes, checksum) == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: list %s", path, file);
     }
     s = json_write(path, writer->metadata, err);
+    /* The list must not have what the file does not have. */
     if (s != STATUS_OK) {
         cJSON_DeleteItemFromArray(shard_list(writer), cJSON_GetArraySize(shard_list(writer)) - 1);
     }
     return s;
 }
 
+/* Do these episodes make a shard? *transitions: theirs together. INVALID: none, one without
+ * transitions or of another signature, or too many bytes. */
 static status check_episodes(const struct dataset_writer *writer,
                              const struct episode *const *episodes, size_t n, uint64_t *transitions,
                              struct err *err)
@@ -127,6 +148,7 @@ static status check_episodes(const struct dataset_writer *writer,
     if (n < 1) {
         return err_set(err, STATUS_INVALID, "a shard of 0 episodes");
     }
+    /* Sizes are added up as the rows have them, before compression. */
     for (size_t i = 0; i < n; i++) {
         if (episodes[i]->W != W || episodes[i]->T < 1) {
             return err_set(err, STATUS_INVALID,
@@ -144,12 +166,14 @@ static status check_episodes(const struct dataset_writer *writer,
     return STATUS_OK;
 }
 
+/* Builds the shard in memory, writes it and lists it. On an error it is not listed. */
 static status write_shard(struct dataset_writer *writer, const char *path, const char *name,
                           const struct episode *const *episodes, size_t n, uint64_t transitions,
                           struct err *err)
 {
     void *image;
     size_t size;
+    /* The whole file in memory: so it can be checksummed and written at once. */
     status s =
         shard_image(&image, &size, &writer->signature, episodes, n, writer->compression, err);
     if (s != STATUS_OK) {
@@ -157,6 +181,7 @@ static status write_shard(struct dataset_writer *writer, const char *path, const
     }
     const struct file_part part = {.bytes = image, .size = size};
     const uint64_t checksum = XXH64(image, size, 0);
+    /* Atomically, and synced: when this returns OK the shard survives a power cut. */
     s = file_replace(path, &part, 1, err);
     mem_free(image);
     if (s != STATUS_OK) {
@@ -173,11 +198,13 @@ status dataset_writer_shard(struct dataset_writer *writer, const struct episode 
     char name[64];
     char path[PATH_SIZE];
     uint64_t transitions = 0;
+    /* The number is used up only when the shard is listed. */
     shard_name(writer->next, name);
     status s = make_path(writer, name, path, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* All that may fail for lack of memory comes before the write. */
     s = check_episodes(writer, episodes, n, &transitions, err);
     struct episode_identity *last = s == STATUS_OK ? mem_array(n, sizeof *last) : NULL;
     if (s == STATUS_OK && last == NULL) {
@@ -190,6 +217,7 @@ status dataset_writer_shard(struct dataset_writer *writer, const struct episode 
         mem_free(last);
         return err_context(err, s, "write %s", path);
     }
+    /* From here on this is the last shard, whose episodes the journal may ask for. */
     for (size_t i = 0; i < n; i++) {
         last[i] = episodes[i]->identity;
     }
@@ -202,6 +230,8 @@ status dataset_writer_shard(struct dataset_writer *writer, const struct episode 
 
 /* ---- opening a folder ---- */
 
+/* The metadata of a new folder. `made_by` is JSON text of the caller, or NULL. INVALID: it is not
+ * an object. */
 static status new_metadata(struct dataset_writer *writer, const char *made_by, struct err *err)
 {
     cJSON *made = NULL;
@@ -212,6 +242,7 @@ static status new_metadata(struct dataset_writer *writer, const char *made_by, s
         cJSON_Delete(made);
         return err_set(err, STATUS_INVALID, "made_by: expected a JSON object");
     }
+    /* The signature as JSON, in the form that signature_json.c writes. */
     char *text = signature_to_json(&writer->signature);
     cJSON *signature = text != NULL ? cJSON_Parse(text) : NULL;
     mem_free(text);
@@ -229,6 +260,8 @@ static status new_metadata(struct dataset_writer *writer, const char *made_by, s
     return STATUS_OK;
 }
 
+/* The metadata of a folder that is continued, with its list of shards. MISMATCH: of another
+ * signature. */
 static status read_metadata(struct dataset_writer *writer, const char *path, struct err *err)
 {
     cJSON *json;
@@ -236,6 +269,7 @@ static status read_metadata(struct dataset_writer *writer, const char *path, str
     if (s != STATUS_OK) {
         return s;
     }
+    /* Printed and parsed again, since the parser takes text. */
     char *text = cJSON_PrintUnformatted(cJSON_GetObjectItemCaseSensitive(json, "signature"));
     struct signature there;
     if (text == NULL || !cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(json, "shards"))) {
@@ -245,6 +279,7 @@ static status read_metadata(struct dataset_writer *writer, const char *path, str
     } else {
         s = signature_from_json(&there, text, err);
     }
+    /* One folder has rows of one kind only. */
     if (s == STATUS_OK) {
         s = signature_same(&there, &writer->signature, err);
     }
@@ -271,6 +306,7 @@ static status remember_last(struct dataset_writer *writer, const char *path,
     return s;
 }
 
+/* A linear search: this is asked once per file when a folder is opened. */
 static bool is_listed(const struct dataset_writer *writer, const char *file)
 {
     const cJSON *entry;
@@ -296,7 +332,10 @@ static status adopt(struct dataset_writer *writer, const char *file, struct err 
     if (s != STATUS_OK) {
         return s;
     }
+    /* Its errors are warnings here: an unlisted file that cannot be read must not stop the
+     * collector. */
     struct err why = {0};
+    /* Read as a whole for its checksum, which the list has to have. */
     s = file_read(path, 2 * SHARD_BYTES_MAX, &bytes, &size, &why);
     if (s != STATUS_OK) {
         log_warn("a shard that is not listed cannot be read, left as it is: %s", why.text);
@@ -304,6 +343,7 @@ static status adopt(struct dataset_writer *writer, const char *file, struct err 
     }
     const uint64_t checksum = XXH64(bytes, size, 0);
     mem_free(bytes);
+    /* It is the newest shard so far, so its identities replace those of the one before. */
     if (remember_last(writer, path, &survey, &why) != STATUS_OK) {
         log_warn("a shard that is not listed cannot be read, left as it is: %s", why.text);
         return STATUS_OK;
@@ -328,6 +368,7 @@ static int is_ours(const struct dirent *entry)
 static status scan_folder(struct dataset_writer *writer, struct err *err)
 {
     struct dirent **entries = NULL;
+    /* versionsort, so that numbers sort as numbers. */
     int n = scandir(writer->folder, &entries, is_ours, versionsort);
     if (n < 0) {
         return err_errno(err, errno, "%s", writer->folder);
@@ -336,12 +377,14 @@ static status scan_folder(struct dataset_writer *writer, struct err *err)
     for (int i = 0; i < n; i++) {
         const char *name = entries[i]->d_name;
         char path[PATH_SIZE];
+        /* Half a shard, from a crash while it was written. */
         if (s == STATUS_OK && strstr(name, ".tmp") != NULL) {
             s = make_path(writer, name, path, err);
             if (s == STATUS_OK) {
                 unlink(path); /* what stays is overwritten later */
             }
         } else if (s == STATUS_OK) {
+            /* Its number is taken, listed or not. */
             uint64_t number = strtoull(name + 6, NULL, 10);
             writer->next = number + 1 > writer->next ? number + 1 : writer->next;
             s = is_listed(writer, name) ? STATUS_OK : adopt(writer, name, err);
@@ -355,6 +398,7 @@ static status scan_folder(struct dataset_writer *writer, struct err *err)
 /* The last listed shard's identities, before unlisted ones follow. */
 static void survey_last_listed(struct dataset_writer *writer)
 {
+    /* The last entry of the list is the shard that was written last. */
     int n = cJSON_GetArraySize(shard_list(writer));
     const cJSON *entry = n > 0 ? cJSON_GetArrayItem(shard_list(writer), n - 1) : NULL;
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "file"));
@@ -367,11 +411,14 @@ static void survey_last_listed(struct dataset_writer *writer)
     }
 }
 
+/* Locks the folder, reads or makes the metadata, and brings both in line with the files. On an
+ * error dataset_writer_close ends what was begun. */
 static status open_folder(struct dataset_writer *writer, const char *made_by, struct err *err)
 {
     char path[PATH_SIZE];
     status s = file_make_folders(writer->folder, err);
     if (s == STATUS_OK) {
+        /* The lock comes before anything is read or changed. */
         s = make_path(writer, ".lock", path, err);
     }
     if (s == STATUS_OK) {
@@ -383,6 +430,7 @@ static status open_folder(struct dataset_writer *writer, const char *made_by, st
     if (s != STATUS_OK) {
         return s;
     }
+    /* A folder with metadata is continued, any other one becomes a dataset. */
     if (access(path, F_OK) == 0) {
         s = read_metadata(writer, path, err);
     } else {
@@ -391,6 +439,7 @@ static status open_folder(struct dataset_writer *writer, const char *made_by, st
             s = json_write(path, writer->metadata, err);
         }
     }
+    /* The listed ones first, since those that are adopted are newer. */
     if (s == STATUS_OK) {
         survey_last_listed(writer);
         s = scan_folder(writer, err);
@@ -401,6 +450,7 @@ static status open_folder(struct dataset_writer *writer, const char *made_by, st
 status dataset_writer_open(struct dataset_writer **writer, const char *folder,
                            const struct signature *signature, const char *made_by, struct err *err)
 {
+    /* A signature that breaks the rules must not get into a file. */
     status s = signature_check(signature, err);
     if (s != STATUS_OK) {
         return s;
@@ -410,6 +460,7 @@ status dataset_writer_open(struct dataset_writer **writer, const char *folder,
         mem_free(made);
         return err_set(err, STATUS_NO_MEMORY, "%s: open for writing", folder);
     }
+    /* 0 is a file descriptor, so "not open" has to be said. */
     made->lock_fd = -1;
     made->signature = *signature;
     s = open_folder(made, made_by, err);
@@ -426,6 +477,7 @@ void dataset_writer_close(struct dataset_writer *writer)
     if (writer == NULL) {
         return;
     }
+    /* Closing the file ends the lock. */
     if (writer->lock_fd >= 0) {
         close(writer->lock_fd);
     }

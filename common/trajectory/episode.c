@@ -3,7 +3,10 @@
  *
  * Rows are one block that only grows, so an episode that is reused allocates nothing once the
  * longest one was seen. The last row always holds an observation only: begin and step keep that
- * true after every call. */
+ * true after every call.
+ *
+ * Checking is the gate for everything that comes from files, the network or a simulator: what has
+ * passed episode_check is within all limits. One thread per episode. */
 #include "common/trajectory/episode.h"
 
 #include <math.h>
@@ -18,6 +21,7 @@
 
 int episode_identity_compare(const struct episode_identity *a, const struct episode_identity *b)
 {
+    /* All four parts, in the order of their weight. */
     const uint64_t x[4] = {a->source, a->shard, a->episode, a->relabel};
     const uint64_t y[4] = {b->source, b->shard, b->episode, b->relabel};
     for (int i = 0; i < 4; i++) {
@@ -42,6 +46,7 @@ void episode_fini(struct episode *episode)
     episode->T = 0;
 }
 
+/* The memory stays for the next episode. */
 void episode_clear(struct episode *episode)
 {
     episode->T = 0;
@@ -49,11 +54,14 @@ void episode_clear(struct episode *episode)
     episode->identity = (struct episode_identity){0};
 }
 
+/* Exactly n rows, for a reader that knows the length. TOO_LONG and NO_MEMORY leave the episode as
+ * it was. */
 status episode_reserve(struct episode *episode, size_t n_rows, struct err *err)
 {
     if (n_rows <= episode->capacity) {
         return STATUS_OK;
     }
+    /* Both limits, written so that nothing can overflow. */
     size_t row_bytes = (size_t)episode->W * sizeof(float);
     if (n_rows > (size_t)EPISODE_TRANSITIONS_MAX + 1 || n_rows > EPISODE_BYTES_MAX / row_bytes) {
         return err_set(err, STATUS_TOO_LONG,
@@ -88,6 +96,7 @@ static status make_room(struct episode *episode, size_t n_rows, struct err *err)
     return episode_reserve(episode, room > n_rows ? room : n_rows, err);
 }
 
+/* Row t; it must have been allocated. */
 static float *row_of(const struct episode *episode, size_t t)
 {
     return episode->rows + t * episode->W;
@@ -111,6 +120,7 @@ status episode_begin(struct episode *episode, const struct signature *signature,
     if (s != STATUS_OK) {
         return s;
     }
+    /* Only now, so that an error leaves the episode as it was. */
     episode_clear(episode);
     set_last_row(episode, signature, 0, observation);
     return STATUS_OK;
@@ -122,12 +132,14 @@ status episode_step(struct episode *episode, const struct signature *signature, 
 {
     ASSERT(episode->W == signature_width(signature));
     ASSERT(episode->capacity > episode->T); /* episode_begin came first */
+    /* The step, and the last row behind it. */
     status s = make_room(episode, (size_t)episode->T + 2, err);
     if (s != STATUS_OK) {
         return s;
     }
     /* The last row becomes a step; the next observation becomes the last row. */
     float *row = row_of(episode, episode->T);
+    /* Each part goes to its columns; the observation is there already. */
     memcpy(row + signature_action_at(signature), action, signature->A * sizeof(float));
     if (signature->K > 0) {
         memcpy(row + signature_rewards_at(signature), rewards, signature->K * sizeof(float));
@@ -140,6 +152,7 @@ status episode_step(struct episode *episode, const struct signature *signature, 
 
 /* ---- checking ---- */
 
+/* Are the first n numbers of row t finite? INVALID names the part of the row and the element. */
 static status check_finite(const float *row, const struct signature *signature, uint32_t n,
                            size_t t, struct err *err)
 {
@@ -147,6 +160,7 @@ static status check_finite(const float *row, const struct signature *signature, 
         if (isfinite(row[i])) {
             continue;
         }
+        /* The place in the row tells which part the number belongs to. */
         uint32_t action_at = signature_action_at(signature);
         uint32_t rewards_at = signature_rewards_at(signature);
         char part[SIGNATURE_NAME_SIZE + 40];
@@ -166,9 +180,11 @@ static status check_finite(const float *row, const struct signature *signature, 
     return STATUS_OK;
 }
 
+/* Are the actions within -1..1? Those beyond by a rounding only are set to the limit. */
 static status check_actions(float *actions, uint32_t A, size_t t, struct err *err)
 {
     for (uint32_t i = 0; i < A; i++) {
+        /* NaN does not get here: check_finite comes first. */
         float a = actions[i];
         if (fabsf(a) > 1.0f + EPISODE_ACTION_ROUNDING) {
             return err_set(
@@ -181,6 +197,7 @@ static status check_actions(float *actions, uint32_t A, size_t t, struct err *er
     return STATUS_OK;
 }
 
+/* A discount is 0 only at the end: an episode cannot go on after it has terminated. */
 static status check_discount(float discount, size_t t, uint32_t T, struct err *err)
 {
     if (discount < 0 || discount > 1) {
@@ -197,6 +214,7 @@ static status check_discount(float discount, size_t t, uint32_t T, struct err *e
 
 status episode_check(struct episode *episode, const struct signature *signature, struct err *err)
 {
+    /* Sizes first, since they say where the numbers are. */
     uint32_t W = signature_width(signature);
     if (episode->W != W) {
         return err_set(err, STATUS_INVALID, "rows of %u floats, the signature has %u", episode->W,
@@ -209,6 +227,7 @@ status episode_check(struct episode *episode, const struct signature *signature,
     ASSERT(episode->capacity > episode->T);
     uint32_t action_at = signature_action_at(signature);
     uint32_t discount_at = signature_discount_at(signature);
+    /* All of each step, and of the last row the observation. */
     for (uint32_t t = 0; t < episode->T; t++) {
         float *row = row_of(episode, t);
         status s = check_finite(row, signature, W, t, err);
@@ -235,6 +254,7 @@ double episode_return(const struct episode *episode, const struct signature *sig
 {
     ASSERT(k < signature->K);
     uint32_t at = signature_rewards_at(signature) + k;
+    /* In double: thousands of floats lose digits when they are added up as floats. */
     double sum = 0;
     for (uint32_t t = 0; t < episode->T; t++) {
         sum += (double)row_of(episode, t)[at];

@@ -2,9 +2,12 @@
  *
  * A file is opened only if it is a regular file. HDF5 itself would follow external links and
  * virtual datasets into other files, take raw bytes of any file (external storage), load filter
- * plugins, fill in values that were never written, and unpack a chunk of any size. All of this
- * is refused before a value is read: what a dataset gives is what its own file contains. What
- * groups and datasets mean is decided by the callers. */
+ * plugins, fill in values that were never written, and unpack a chunk of any size. All of this is
+ * refused before a value is read: what a dataset gives is what its own file contains. What groups
+ * and datasets mean is decided by the callers.
+ *
+ * HDF5 is not used by two threads at once: callers hold hdf5_lock around every call of this file
+ * and of HDF5. Errors of HDF5 are collected by hdf5_error and never printed. */
 #include "common/trajectory/hdf5.h"
 
 #include <errno.h>
@@ -23,6 +26,7 @@
 #define PACKED_FREE   (64u << 20)
 #define PACKED_FACTOR 200u
 
+/* Held around all calls of HDF5, whose build may not be safe for threads. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* Makes HDF5 refuse what reaches out of the file. Once per process. */
@@ -38,6 +42,7 @@ static void close_ways_out(void)
 
 void hdf5_lock(void)
 {
+    /* The first caller closes the ways out, with the lock held. */
     pthread_mutex_lock(&lock);
     static bool closed = false;
     if (!closed) {
@@ -71,6 +76,7 @@ static herr_t keep_first(unsigned n, const H5E_error2_t *error, void *arg)
 
 status hdf5_error(struct err *err, status code, const char *format, ...)
 {
+    /* The caller's words first, then HDF5's reason where there is one. */
     char text[512];
     va_list args;
     va_start(args, format);
@@ -80,6 +86,7 @@ status hdf5_error(struct err *err, status code, const char *format, ...)
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, keep_first, &reason);
     code = reason != NULL ? err_set(err, code, "%s: %s", text, reason)
                           : err_set(err, code, "%s", text);
+    /* The stack is emptied, so that the next error does not show this one. */
     H5Eclear2(H5E_DEFAULT);
     return code;
 }
@@ -105,6 +112,7 @@ status hdf5_open(hid_t *file, const char *path, struct err *err)
     H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG);
     /* Datasets are read whole: the sieve buffer, 64 KiB zeroed for each of them, has no use. */
     H5Pset_sieve_buf_size(access_list, 1);
+    /* Read-only: even a damaged file is never changed. */
     hid_t opened = H5Fopen(path, H5F_ACC_RDONLY, access_list);
     status s = STATUS_OK;
     if (opened < 0) {
@@ -116,8 +124,10 @@ status hdf5_open(hid_t *file, const char *path, struct err *err)
     return s;
 }
 
+/* What is the object called `name`? No error: whatever cannot be opened is HDF5_OTHER. */
 enum hdf5_kind hdf5_kind_of(hid_t parent, const char *name)
 {
+    /* HDF5_ABSENT until it is found. */
     enum hdf5_kind kind = HDF5_ABSENT;
     hid_t object = H5Oopen(parent, name, H5P_DEFAULT);
     if (object >= 0) {
@@ -137,6 +147,7 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
                             const struct hdf5_shape *shape, uint64_t bytes, size_t value_bytes,
                             const char *name, struct err *err)
 {
+    /* Layouts by what they would read: other files, this file whole, or chunks. */
     const H5D_layout_t kind = H5Pget_layout(layout);
     if (kind == H5D_VIRTUAL) {
         return err_set(
@@ -152,6 +163,7 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
             "this file",
             name);
     }
+    /* Compact values are in the header of the dataset, and small. */
     if (kind == H5D_COMPACT) {
         return STATUS_OK;
     }
@@ -168,6 +180,7 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
         H5Dget_num_chunks(dataset, space, &stored) < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: chunks", name);
     }
+    /* The bytes of a chunk, and how many chunks the shape needs. */
     for (int i = 0; i < shape->rank; i++) {
         if (chunk[i] == 0 || chunk[i] > UINT64_MAX / chunk_bytes) {
             return err_set(err, STATUS_CORRUPT, "%s: chunks: impossible size", name);
@@ -181,12 +194,14 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
             "%s: only %llu of its %llu chunks were written; the other values do not exist", name,
             (unsigned long long)stored, (unsigned long long)expected);
     }
+    /* A chunk is unpacked whole, even where one value of it is wanted. */
     if (chunk_bytes > CHUNK_BYTES_MAX && chunk_bytes > bytes) {
         return err_set(err, STATUS_INVALID,
                        "%s: chunks of %llu bytes for %llu bytes of values, expected at most %u",
                        name, (unsigned long long)chunk_bytes, (unsigned long long)bytes,
                        CHUNK_BYTES_MAX);
     }
+    /* Deflate makes gigabytes of zeros from a few megabytes. */
     const uint64_t packed = H5Dget_storage_size(dataset);
     if (bytes > PACKED_FREE && packed < bytes / PACKED_FACTOR) {
         return err_set(err, STATUS_INVALID,
@@ -204,6 +219,7 @@ static status check_values(hid_t dataset, hid_t space, hid_t type, const struct 
     if (H5Dget_offset(dataset) != HADDR_UNDEF) {
         return STATUS_OK;
     }
+    /* Contiguous values that were never written have no address, so they come here too. */
     const size_t value_bytes = H5Tget_size(type);
     hid_t layout = H5Dget_create_plist(dataset);
     if (layout < 0 || value_bytes == 0) {
@@ -219,11 +235,14 @@ static status check_values(hid_t dataset, hid_t space, hid_t type, const struct 
 static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *name,
                          uint64_t max_values, struct err *err)
 {
+    /* Handles are closed at the end, whatever happens in between. */
     hid_t space = H5Dget_space(dataset);
     hid_t type = H5Dget_type(dataset);
     hsize_t dims[H5S_MAX_RANK] = {0};
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
     status s = STATUS_OK;
+    /* From the outside in: is there a shape, is its rank one of ours, and are its sizes
+     * possible. */
     if (type < 0 || rank < 0 || (rank > 0 && H5Sget_simple_extent_dims(space, dims, NULL) < 0)) {
         s = hdf5_error(err, STATUS_CORRUPT, "%s: shape", name);
     } else if (rank < 1 || rank > HDF5_RANK_MAX) {
@@ -231,6 +250,7 @@ static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *na
                     HDF5_RANK_MAX);
     } else {
         *shape = (struct hdf5_shape){.rank = rank, .row_size = 1, .kind = H5Tget_class(type)};
+        /* The total is bounded before it is multiplied, so it cannot overflow. */
         uint64_t total = 1;
         for (int i = 0; i < rank && s == STATUS_OK; i++) {
             shape->dims[i] = dims[i];
@@ -242,6 +262,7 @@ static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *na
             total *= dims[i];
             shape->row_size *= i == 0 ? 1 : dims[i];
         }
+        /* How the values are stored decides whether they may be read at all. */
         if (s == STATUS_OK) {
             s = check_values(dataset, space, type, shape, name, err);
         }
@@ -258,6 +279,7 @@ static status read_shape(struct hdf5_shape *shape, hid_t dataset, const char *na
 status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent, const char *name,
                          uint64_t max_values, struct err *err)
 {
+    /* An absent dataset is no damage, and is told apart from one that cannot be opened. */
     htri_t there = H5Lexists(parent, name, H5P_DEFAULT);
     if (there == 0) {
         return err_set(err, STATUS_NOT_FOUND, "%s: is not there", name);
@@ -266,6 +288,7 @@ status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent,
     if (opened < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: open", name);
     }
+    /* The shape goes out only with a dataset that is open. */
     struct hdf5_shape read;
     status s = read_shape(&read, opened, name, max_values, err);
     if (s != STATUS_OK) {
@@ -303,6 +326,7 @@ status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *s
     if (s != STATUS_OK) {
         return s;
     }
+    /* HDF5 converts whatever numbers the file has to floats. */
     if (H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
     }
@@ -312,6 +336,7 @@ status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *s
 status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shape, const char *name,
                        struct err *err)
 {
+    /* Booleans are an enumeration in h5py's files. */
     if (shape->kind != H5T_ENUM && shape->kind != H5T_INTEGER) {
         return wrong_kind(shape, name, "booleans or integers", err);
     }
@@ -321,6 +346,8 @@ status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shap
     return STATUS_OK;
 }
 
+/* An attribute of n whole numbers. NOT_FOUND also where it has another type or size: attributes are
+ * hints, and a wrong one counts as absent. */
 status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char *name)
 {
     status s = STATUS_NOT_FOUND;
@@ -331,6 +358,7 @@ status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char 
         H5Tget_class(type) == H5T_INTEGER && H5Aread(attribute, H5T_NATIVE_UINT64, values) >= 0) {
         s = STATUS_OK;
     }
+    /* Whatever was opened is closed, in either case. */
     if (type >= 0) {
         H5Tclose(type);
     }
