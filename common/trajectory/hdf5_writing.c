@@ -1,5 +1,9 @@
 /* Building HDF5 files in memory, so that their bytes can be written atomically by common/base/file.
- * What the groups and datasets mean is decided by the caller. */
+ * What the groups and datasets mean is decided by the caller.
+ *
+ * The same contents give the same bytes: no times are stored, and the version of the format is
+ * fixed. Callers hold hdf5_lock around every function here. What fails in memory fails for lack of
+ * it, hence NO_MEMORY for errors that HDF5 does not explain. */
 #include "common/trajectory/hdf5_writing.h"
 
 #include <string.h>
@@ -9,6 +13,7 @@
 #define CHUNK_BYTES_MAX (1u << 20) /* HDF5's chunk cache holds 1 MiB; larger chunks bypass it */
 #define IMAGE_INCREMENT (4u << 20)
 
+/* The type that h5py reads as booleans. Negative: error. */
 static hid_t make_bool_type(void)
 {
     hid_t type = H5Tenum_create(H5T_STD_I8LE);
@@ -33,6 +38,8 @@ struct hdf5_image {
     bool keep;
 };
 
+/* HDF5 allocates the memory of the file through this, and lets it grow through image_realloc. Both
+ * tell the image where it is. */
 static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *arg)
 {
     (void)op;
@@ -42,6 +49,7 @@ static void *image_malloc(size_t size, H5FD_file_image_op_t op, void *arg)
     return image->bytes;
 }
 
+/* HDF5 copies through this; nothing is special about it. */
 static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_image_op_t op,
                           void *arg)
 {
@@ -62,6 +70,8 @@ static void *image_realloc(void *memory, size_t size, H5FD_file_image_op_t op, v
     return bytes;
 }
 
+/* Called when the file is closed, and for memory that HDF5 gives up on the way. Only the close may
+ * leave the bytes, and only when they are wanted. */
 static herr_t image_free(void *memory, H5FD_file_image_op_t op, void *arg)
 {
     struct hdf5_image *image = arg;
@@ -72,6 +82,8 @@ static herr_t image_free(void *memory, H5FD_file_image_op_t op, void *arg)
     return 0;
 }
 
+/* HDF5 copies the pointer to the image along with the properties; there is one image, so both
+ * copies share it, and nothing is freed with a copy. */
 static void *image_share(void *arg)
 {
     return arg;
@@ -108,6 +120,7 @@ static hid_t image_access(struct hdf5_image *image)
 status hdf5_writing_begin(struct hdf5_writing *writing, int compression, struct err *err)
 {
     ASSERT(compression >= 0 && compression <= 9);
+    /* The image has to outlive the file, which allocates through it. */
     struct hdf5_image *image = mem_new(sizeof *image);
     hid_t access_list = image != NULL ? image_access(image) : -1;
     hid_t create_list = H5Pcreate(H5P_FILE_CREATE);
@@ -115,6 +128,7 @@ status hdf5_writing_begin(struct hdf5_writing *writing, int compression, struct 
     if (access_list >= 0 && create_list >= 0 && H5Pset_obj_track_times(create_list, 0) >= 0) {
         file = H5Fcreate("image", H5F_ACC_TRUNC, create_list, access_list);
     }
+    /* The last thing that can fail; what was made before is undone there. */
     hid_t bool_type = file >= 0 ? make_bool_type() : -1;
     status s = STATUS_OK;
     if (bool_type < 0) {
@@ -136,6 +150,7 @@ status hdf5_writing_begin(struct hdf5_writing *writing, int compression, struct 
     return s;
 }
 
+/* Closing without `keep` frees the bytes as well. */
 void hdf5_writing_abort(struct hdf5_writing *writing)
 {
     H5Tclose(writing->bool_type);
@@ -157,6 +172,7 @@ static uint64_t end_of_file(const struct hdf5_image *image)
 status hdf5_writing_end(struct hdf5_writing *writing, void **bytes, size_t *size, struct err *err)
 {
     struct hdf5_image *image = writing->image;
+    /* From here on the close leaves the bytes to the image. */
     H5Tclose(writing->bool_type);
     image->keep = true;
     status s = STATUS_OK;
@@ -167,6 +183,7 @@ status hdf5_writing_end(struct hdf5_writing *writing, void **bytes, size_t *size
     if (s == STATUS_OK && end == 0) {
         s = err_set(err, STATUS_INTERNAL, "end an HDF5 file in memory: it has no end");
     }
+    /* The memory may be larger than the file: its size is what the superblock says. */
     if (s == STATUS_OK) {
         *bytes = image->bytes;
         *size = (size_t)end;
@@ -202,11 +219,14 @@ status hdf5_writing_group(hid_t *group, hid_t parent, const char *name, struct e
 static hid_t make_layout(const struct hdf5_writing *writing, const hsize_t *dims, int rank,
                          size_t value_bytes)
 {
+    /* As many whole rows as fit a chunk, at least one. */
     hsize_t chunk[2] = {dims[0], dims[1]};
     size_t row_bytes = value_bytes * (rank > 1 ? (size_t)dims[1] : 1);
     if (chunk[0] * row_bytes > CHUNK_BYTES_MAX) {
         chunk[0] = row_bytes >= CHUNK_BYTES_MAX ? 1 : CHUNK_BYTES_MAX / row_bytes;
     }
+    /* The order of the filters is the order in which they are applied: shuffle, deflate,
+     * checksum. */
     hid_t layout = H5Pcreate(H5P_DATASET_CREATE);
     bool good = layout >= 0 && H5Pset_obj_track_times(layout, 0) >= 0 &&
                 H5Pset_chunk(layout, rank, chunk) >= 0;
@@ -223,6 +243,8 @@ static hid_t make_layout(const struct hdf5_writing *writing, const hsize_t *dims
     return layout;
 }
 
+/* Writes one dataset of n rows with this layout. The values are converted from memory_type to
+ * file_type. */
 static status write_dataset(const struct hdf5_writing *writing, hid_t group, const char *name,
                             hid_t file_type, hid_t memory_type, const void *values,
                             const hsize_t *dims, int rank, struct err *err)
@@ -237,6 +259,7 @@ static status write_dataset(const struct hdf5_writing *writing, hid_t group, con
     if (dataset < 0 || H5Dwrite(dataset, memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         s = hdf5_error(err, STATUS_NO_MEMORY, "%s: write", name);
     }
+    /* Closing flushes the chunks, so it may fail too. */
     if (dataset >= 0 && H5Dclose(dataset) < 0 && s == STATUS_OK) {
         s = hdf5_error(err, STATUS_NO_MEMORY, "%s: write", name);
     }
@@ -252,6 +275,7 @@ static status write_dataset(const struct hdf5_writing *writing, hid_t group, con
 status hdf5_writing_floats(const struct hdf5_writing *writing, hid_t group, const char *name,
                            const float *values, uint64_t n, uint64_t row_size, struct err *err)
 {
+    /* A row size of 0 makes a dataset of one dimension. */
     const hsize_t dims[2] = {n, row_size};
     return write_dataset(writing, group, name, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, values, dims,
                          row_size == 0 ? 1 : 2, err);
@@ -269,6 +293,7 @@ status hdf5_writing_attribute(hid_t object, const char *name, const uint64_t *va
                               struct err *err)
 {
     const hsize_t dims[1] = {n};
+    /* One number is a scalar, as h5py writes attributes. */
     hid_t space = n == 1 ? H5Screate(H5S_SCALAR) : H5Screate_simple(1, dims, NULL);
     hid_t attribute = -1;
     if (space >= 0) {

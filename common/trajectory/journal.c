@@ -3,7 +3,11 @@
  *
  * `end` is the end of the last acknowledged record. Nothing behind it counts, so an append that
  * failed is undone by leaving `end` where it is; the bytes are cut off when possible and otherwise
- * overwritten by the next append or cut by the next open. */
+ * overwritten by the next append or cut by the next open.
+ *
+ * An acknowledged record was synced. It leaves the file only when a shard has its episode; until
+ * then a crash at any moment loses nothing. The journal is locked as long as it is open, and used
+ * by one thread. */
 #include "common/trajectory/journal.h"
 #include "common/trajectory/dataset_writer.h"
 
@@ -22,11 +26,14 @@
 #include "common/base/memory.h"
 #include "common/trajectory/journal_format.h"
 
+/* Longer paths are refused. */
 #define PATH_SIZE 4096
 
+/* An open journal: the file, and where its records are. */
 struct journal {
     char *path;
     int fd;
+    /* Of a file beside the journal, which stays when the journal is replaced. */
     int lock_fd;
     struct journal_format format;
     uint64_t end; /* of the last acknowledged record, bytes; what lies behind it does not count */
@@ -44,6 +51,7 @@ struct journal {
 static status add_record(struct journal *journal, const struct journal_record *place,
                          struct err *err)
 {
+    /* The list doubles, so that adding is cheap on average. */
     if (journal->n == journal->capacity) {
         uint64_t capacity = journal->capacity == 0 ? 256 : 2 * journal->capacity;
         struct journal_record *records = mem_resize(journal->records, capacity, sizeof *records);
@@ -65,6 +73,7 @@ static status scan(struct journal *journal, const unsigned char *bytes, uint64_t
                    const struct dataset_writer *writer, struct journal_found *found,
                    struct err *err)
 {
+    /* Record by record; what is not a record is skipped or ends the scan. */
     uint64_t at = JOURNAL_FORMAT_FILE_HEADER;
     journal->end = at;
     while (at < size) {
@@ -110,6 +119,7 @@ static status start_empty(struct journal *journal, struct err *err)
     if (s != STATUS_OK) {
         return s;
     }
+    /* The descriptor of the old file would go on writing to a file without a name. */
     int fd = open(journal->path, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
         return err_errno(err, errno, "open %s", journal->path);
@@ -128,6 +138,7 @@ static status start_empty(struct journal *journal, struct err *err)
 /* Cuts off what lies behind the last record. */
 static status cut_end(struct journal *journal, struct err *err)
 {
+    /* Synced, so that the torn bytes do not come back after a power cut. */
     if (ftruncate(journal->fd, (off_t)journal->end) != 0) {
         return err_errno(err, errno, "cut %s at byte %" PRIu64, journal->path, journal->end);
     }
@@ -143,6 +154,7 @@ static status keep_listed(struct journal *journal, const unsigned char *bytes, s
     if (parts == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " records", journal->path, journal->n);
     }
+    /* The header first, then each record as it is; only its place changes. */
     parts[0] = (struct file_part){.bytes = bytes, .size = JOURNAL_FORMAT_FILE_HEADER};
     uint64_t end = JOURNAL_FORMAT_FILE_HEADER;
     for (uint64_t i = 0; i < journal->n; i++) {
@@ -165,12 +177,14 @@ static status open_existing(struct journal *journal, const struct dataset_writer
 {
     void *bytes;
     size_t size;
+    /* Read as a whole: a journal is bounded, and looking for records needs all of it. */
     /* The limit is checked before a record is appended, so the last one may extend beyond it. */
     status s =
         file_read(journal->path, JOURNAL_BYTES_MAX + EPISODE_BYTES_MAX + 4096, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
     }
+    /* A file that is too short has lost its header; what it was cannot be told. */
     if (size < JOURNAL_FORMAT_FILE_HEADER) {
         s = err_set(err, STATUS_CORRUPT, "%s: %zu bytes, a journal has at least %u", journal->path,
                     size, JOURNAL_FORMAT_FILE_HEADER);
@@ -181,6 +195,7 @@ static status open_existing(struct journal *journal, const struct dataset_writer
     if (s == STATUS_OK) {
         s = scan(journal, bytes, size, writer, found, err);
     }
+    /* Rewritten only where something has to leave it. */
     if (s == STATUS_OK && found->dropped > 0) {
         s = keep_listed(journal, bytes, err);
     }
@@ -188,10 +203,12 @@ static status open_existing(struct journal *journal, const struct dataset_writer
     if (s != STATUS_OK) {
         return s;
     }
+    /* Opened after keep_listed, which may have replaced the file. */
     journal->fd = open(journal->path, O_RDWR | O_CLOEXEC);
     if (journal->fd < 0) {
         return err_errno(err, errno, "open %s", journal->path);
     }
+    /* keep_listed leaves no torn bytes. */
     if (found->torn_bytes > 0 && found->dropped == 0) {
         log_warn("%s: cutting off the last %" PRIu64 " bytes, an episode that was not finished",
                  journal->path, found->torn_bytes);
@@ -209,6 +226,7 @@ static status open_file(struct journal *journal, const struct dataset_writer *wr
     if (length < 0 || (size_t)length >= sizeof lock_path) {
         return err_set(err, STATUS_INVALID, "%s: path too long", journal->path);
     }
+    /* The lock first: what another process is writing looks like damage. */
     status s = file_lock(lock_path, &journal->lock_fd, err);
     if (s != STATUS_OK) {
         return s;
@@ -225,12 +243,14 @@ status journal_open(struct journal **journal, const char *path, const struct sig
 {
     struct journal_found counts = {0};
     struct journal *made = mem_new(sizeof *made);
+    /* The signature's digest goes to the header, so that rows of another meaning are refused. */
     char *json = signature_to_json(signature);
     if (made == NULL || json == NULL || (made->path = mem_text(path)) == NULL) {
         mem_free(json);
         mem_free(made);
         return err_set(err, STATUS_NO_MEMORY, "%s: open journal", path);
     }
+    /* 0 is a file descriptor, so "not open" has to be said. */
     made->fd = -1;
     made->lock_fd = -1;
     made->format.W = signature_width(signature);
@@ -286,6 +306,7 @@ static status write_record(struct journal *journal, const struct episode *episod
 {
     unsigned char header[JOURNAL_FORMAT_RECORD_HEADER];
     journal_format_make_record_header(episode, header);
+    /* Always at `end`, whatever a failed append left behind it. */
     if (lseek(journal->fd, (off_t)journal->end, SEEK_SET) < 0) {
         return err_errno(err, errno, "seek to byte %" PRIu64, journal->end);
     }
@@ -294,6 +315,7 @@ static status write_record(struct journal *journal, const struct episode *episod
         s = file_write_all(journal->fd, episode->rows,
                            journal_format_rows_size(episode->T, episode->W), err);
     }
+    /* Acknowledged means synced: only after this may the caller count on the record. */
     return s == STATUS_OK ? file_sync(journal->fd, err) : s;
 }
 
@@ -301,11 +323,13 @@ status journal_append(struct journal *journal, const struct episode *episode, st
 {
     ASSERT(episode->W == journal->format.W);
     ASSERT(episode->T >= 1);
+    /* The file of a compacted journal is emptied before anything new goes to it. */
     status s = journal->stale ? start_empty(journal, err) : STATUS_OK;
     if (s != STATUS_OK) {
         return s;
     }
     uint64_t size = JOURNAL_FORMAT_RECORD_HEADER + journal_format_rows_size(episode->T, episode->W);
+    /* An episode that is larger than the limit still fits an empty journal. */
     if (journal->n > 0 && journal->end + size > JOURNAL_BYTES_MAX) {
         return err_set(err, STATUS_FULL,
                        "%s: %" PRIu64 " bytes, and %" PRIu64 " more do not fit: compact it first",
@@ -341,6 +365,7 @@ status journal_read(struct journal *journal, uint64_t i, struct episode *episode
     const struct journal_record *place = &journal->records[i];
     unsigned char header[JOURNAL_FORMAT_RECORD_HEADER];
     uint64_t size = journal_format_rows_size(place->T, journal->format.W);
+    /* The rows are read to where the caller wants them. */
     episode_clear(episode);
     status s = episode_reserve(episode, (size_t)place->T + 1, err);
     if (s == STATUS_OK) {
@@ -371,6 +396,7 @@ static status read_all(struct journal *journal, struct episode *episodes,
     *n = 0;
     for (uint64_t i = 0; i < journal->n; i++) {
         struct err why = {0};
+        /* Each episode has memory of its own, since the shard is made from all of them. */
         episode_init(&episodes[*n], journal->format.W);
         status s = journal_read(journal, i, &episodes[*n], &why);
         if (s == STATUS_OK) {
@@ -378,6 +404,7 @@ static status read_all(struct journal *journal, struct episode *episodes,
             (*n)++;
             continue;
         }
+        /* Its place is taken by the next episode. */
         episode_fini(&episodes[*n]);
         if (s != STATUS_CORRUPT) {
             return err_set(err, s, "%s", why.text);
@@ -390,6 +417,7 @@ static status read_all(struct journal *journal, struct episode *episodes,
 status journal_compact(struct journal *journal, struct dataset_writer *writer, struct err *err)
 {
     if (journal->n == 0) {
+        /* The shard of an earlier call is there, but the file could not be emptied then. */
         return journal->stale ? start_empty(journal, err) : STATUS_OK;
     }
     struct episode *episodes = mem_array(journal->n, sizeof *episodes);
@@ -401,9 +429,11 @@ status journal_compact(struct journal *journal, struct dataset_writer *writer, s
     } else {
         s = read_all(journal, episodes, list, &n, err);
     }
+    /* All may have been damaged; then there is nothing to write, and the journal is emptied. */
     if (s == STATUS_OK && n > 0) {
         s = dataset_writer_shard(writer, list, n, err);
     }
+    /* Freed whether or not the shard was written. */
     for (size_t i = 0; i < n; i++) {
         episode_fini(&episodes[i]);
     }

@@ -1,4 +1,8 @@
-/* Making and checking the headers of a journal's file and records. */
+/* Making and checking the headers of a journal's file and records.
+ *
+ * The layout is in the header. All numbers are little-endian, whatever the machine; rows are the
+ * bytes of the floats as they are in memory. Every byte is covered by a checksum, so a torn or
+ * damaged record is not taken for a good one. No state and no files here. */
 #include "common/trajectory/journal_format.h"
 
 #include <string.h>
@@ -6,8 +10,10 @@
 
 #include "common/base/bytes.h"
 
+/* Increased when the layout changes; a journal of another version is refused, not guessed at. */
 #define VERSION 1u
 
+/* The magic of records is long enough to be searched for in damaged files. */
 static const char file_magic[8] = {'H', 'C', 'J', 'O', 'U', 'R', 'N', '1'};
 static const char record_magic[8] = {'H', 'C', 'E', 'P', 'I', 'S', 'O', 'D'};
 
@@ -27,6 +33,7 @@ status journal_format_check_file_header(const struct journal_format *format,
                                         const unsigned char header[JOURNAL_FORMAT_FILE_HEADER],
                                         struct err *err)
 {
+    /* Damage first: the fields below mean something only if the header is whole. */
     if (memcmp(header, file_magic, sizeof file_magic) != 0 ||
         XXH64(header, 24, 0) != bytes_get64(header + 24)) {
         return err_set(err, STATUS_CORRUPT, "no journal, or its header is damaged");
@@ -35,6 +42,7 @@ status journal_format_check_file_header(const struct journal_format *format,
         return err_set(err, STATUS_MISMATCH, "version %u, expected %u", bytes_get32(header + 8),
                        VERSION);
     }
+    /* Rows of another width or meaning must not be appended to. */
     if (bytes_get32(header + 12) != format->W || bytes_get64(header + 16) != format->digest) {
         return err_set(err, STATUS_MISMATCH,
                        "written with another signature (rows of %u floats, here %u)",
@@ -59,6 +67,7 @@ static uint64_t record_checksum(const unsigned char *header, const void *rows, s
 void journal_format_make_record_header(const struct episode *episode,
                                        unsigned char header[JOURNAL_FORMAT_RECORD_HEADER])
 {
+    /* The checksum is the last field and covers all those before it. */
     const uint64_t size = journal_format_rows_size(episode->T, episode->W);
     memcpy(header, record_magic, sizeof record_magic);
     bytes_put32(header + 8, episode->T);
@@ -78,6 +87,7 @@ uint64_t journal_format_read_record(const struct journal_format *format, const u
         memcmp(bytes, record_magic, sizeof record_magic) != 0) {
         return 0;
     }
+    /* Plausible sizes first, so that the checksum never runs over memory that is not there. */
     const uint32_t T = bytes_get32(bytes + 8);
     if (T < 1 || T > EPISODE_TRANSITIONS_MAX || bytes_get32(bytes + 12) != format->W) {
         return 0;
@@ -99,6 +109,7 @@ uint64_t journal_format_read_record(const struct journal_format *format, const u
 uint64_t journal_format_find_record(const struct journal_format *format, const unsigned char *bytes,
                                     uint64_t size, uint64_t from)
 {
+    /* A magic within rows is possible; only a record with a good checksum counts. */
     struct journal_record record;
     while (from < size) {
         const unsigned char *found =
@@ -121,6 +132,8 @@ bool journal_format_same_record(const struct journal_format *format,
                                 const float *rows)
 {
     const uint64_t size = journal_format_rows_size(record->T, format->W);
+    /* T was listed when the journal was opened. The rows in memory have that size, so it is
+     * compared before the checksum. */
     return bytes_get32(header + 8) == record->T &&
            record_checksum(header, rows, size) == bytes_get64(header + 56);
 }

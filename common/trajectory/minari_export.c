@@ -2,7 +2,11 @@
  *
  * The HDF5 file is made in memory and written whole, then metadata.json beside it: a folder with a
  * metadata.json is complete. Reading goes through shard_reader, so an episode that the restorer
- * refuses is left out here too. */
+ * refuses is left out here too.
+ *
+ * Minari knows one reward, so one of the dataset's is chosen. The layout of an episode is that of
+ * our shards, which is Minari's. One thread; hdf5_lock is held for each call that writes, and not
+ * while shards are read. */
 #include "common/trajectory/minari_export.h"
 #include "common/trajectory/dataset.h"
 
@@ -23,6 +27,7 @@
 #include "common/trajectory/shard_reader.h"
 #include "common/trajectory/shard_writer.h"
 
+/* Longer paths are refused. */
 #define PATH_SIZE 4096
 
 /* "[-1, -1]" or "[-Infinity, ..]": written by hand, since JSON has no word for what Python reads
@@ -54,9 +59,11 @@ static char *box_text(uint32_t size, const float *low, const float *high)
     return text_take(&out, NULL);
 }
 
+/* Writes Minari's metadata.json. Spaces are texts within the JSON, as Minari keeps them. */
 static status write_metadata(const char *path, const struct signature *signature, const char *id,
                              uint64_t episodes, uint64_t transitions, size_t bytes, struct err *err)
 {
+    /* Observations have no limits here; actions have those of the signature, in physical units. */
     char *observations = box_text(signature_observation(signature), NULL, NULL);
     char *actions = box_text(signature->A, signature->action_min, signature->action_max);
     cJSON *json = cJSON_CreateObject();
@@ -69,6 +76,7 @@ static status write_metadata(const char *path, const struct signature *signature
         cJSON_AddStringToObject(json, "action_space", actions) != NULL &&
         cJSON_AddStringToObject(json, "dataset_id", id) != NULL &&
         cJSON_AddStringToObject(json, "minari_version", MINARI_VERSION) != NULL &&
+        /* In megabytes with one digit. */
         cJSON_AddNumberToObject(json, "dataset_size", round((double)bytes / 1e5) / 10) != NULL) {
         s = json_write(path, json, err);
     } else {
@@ -80,15 +88,20 @@ static status write_metadata(const char *path, const struct signature *signature
     return s;
 }
 
+/* An export under way: where from, where to, and what it has so far. */
 struct export
 {
     const struct dataset *dataset;
     struct hdf5_writing writing;
+    /* The reward that is exported. */
     uint32_t reward_k;
+    /* Written so far, and left out. */
     uint64_t episodes, transitions, bad;
     uint64_t bytes; /* of rows so far */
 };
 
+/* Adds the good episodes of one shard. Bad ones are logged and counted; an error of writing, or too
+ * many bytes, ends the export. */
 static status export_shard(struct export *to, size_t shard_i, struct episode *episode,
                            struct err *err)
 {
@@ -97,10 +110,12 @@ static status export_shard(struct export *to, size_t shard_i, struct episode *ep
     struct err why = {0};
     if (shard_reader_open(&reader, to->dataset, shard_i, &why) != STATUS_OK) {
         log_warn("left out: %s", why.text);
+        /* As many as metadata.json lists; nobody can count them better. */
         to->bad += dataset_shard(to->dataset, shard_i)->episodes;
         return STATUS_OK;
     }
     status s = STATUS_OK;
+    /* Read, checked against the limit of a file in memory, and written. */
     for (uint64_t i = 0; i < shard_reader_episodes(reader) && s == STATUS_OK; i++) {
         if (shard_reader_read(reader, i, episode, &why) != STATUS_OK) {
             log_warn("left out: %s", why.text);
@@ -114,6 +129,7 @@ static status export_shard(struct export *to, size_t shard_i, struct episode *ep
                         SHARD_BYTES_MAX);
             break;
         }
+        /* Minari's episodes have no identity, so none is written. */
         episode->identity = (struct episode_identity){0};
         hdf5_lock();
         s = shard_write_episode(&to->writing, signature, episode, to->episodes, to->reward_k, err);
@@ -125,6 +141,8 @@ static status export_shard(struct export *to, size_t shard_i, struct episode *ep
     return s;
 }
 
+/* Makes the whole file in memory; *image is the caller's, for mem_free. On an error nothing is
+ * left. */
 static status export_episodes(struct export *to, void **image, size_t *size, struct err *err)
 {
     hdf5_lock();
@@ -133,12 +151,14 @@ static status export_episodes(struct export *to, void **image, size_t *size, str
     if (s != STATUS_OK) {
         return s;
     }
+    /* One episode in memory at a time, beside the file that is being made. */
     struct episode episode;
     episode_init(&episode, signature_width(dataset_signature(to->dataset)));
     for (size_t i = 0; i < dataset_n_shards(to->dataset) && s == STATUS_OK; i++) {
         s = export_shard(to, i, &episode, err);
     }
     episode_fini(&episode);
+    /* Exactly one of the two ends the file, also after an error. */
     hdf5_lock();
     if (s == STATUS_OK) {
         s = hdf5_writing_end(&to->writing, image, size, err);
@@ -161,6 +181,7 @@ status minari_export(const struct dataset *dataset, const char *folder, const ch
                      uint32_t reward_k, uint64_t *n_bad, struct err *err)
 {
     const struct signature *signature = dataset_signature(dataset);
+    /* The buffer serves for all three paths: the folder, the file and metadata.json. */
     char path[PATH_SIZE];
     int length = snprintf(path, sizeof path, "%s/data/metadata.json", folder);
     if (length < 0 || (size_t)length + 1 >= sizeof path || !id_valid(id) ||
@@ -170,8 +191,10 @@ status minari_export(const struct dataset *dataset, const char *folder, const ch
                        "or no reward %u",
                        folder, id, reward_k);
     }
+    /* Without the file name it is the folder data/. */
     char *data_end = strrchr(path, '/');
     *data_end = 0;
+    /* Nothing that is there is overwritten. */
     if (access(path, F_OK) == 0) {
         return err_set(err, STATUS_EXISTS, "%s: is there already", path);
     }
@@ -182,6 +205,7 @@ status minari_export(const struct dataset *dataset, const char *folder, const ch
     if (s != STATUS_OK) {
         return s;
     }
+    /* The folder is made only when there is something to put into it. */
     s = file_make_folders(path, err);
     if (s == STATUS_OK) {
         const struct file_part part = {.bytes = image, .size = size};
@@ -190,6 +214,7 @@ status minari_export(const struct dataset *dataset, const char *folder, const ch
     }
     mem_free(image);
     if (s == STATUS_OK) {
+        /* The last step: with it the dataset is complete. */
         memcpy(data_end, "/metadata.json", sizeof "/metadata.json");
         s = write_metadata(path, signature, id, to.episodes, to.transitions, size, err);
     }

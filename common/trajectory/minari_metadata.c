@@ -2,7 +2,10 @@
  *
  * Minari keeps each Gymnasium space as JSON text inside the JSON. Only Box spaces, and Dict spaces
  * of them, describe rows of floats; every other space is refused with its type and with the way
- * out, a metadata.json of our own that gives the signature. */
+ * out, a metadata.json of our own that gives the signature.
+ *
+ * The file may come from anyone: sizes, depth and the number of parts are bounded before anything
+ * is filled in. Pure functions. */
 #include "common/trajectory/minari_metadata.h"
 
 #include <math.h>
@@ -13,8 +16,10 @@
 #include "common/base/json.h"
 #include "common/base/memory.h"
 
+/* The end of every message about a space that cannot be read. */
 #define HINT "; a metadata.json of ours beside data/ can give the signature instead"
 
+/* Ours has neither of these two. */
 bool minari_is_metadata(const cJSON *metadata)
 {
     return cJSON_HasObjectItem(metadata, "data_format") ||
@@ -30,6 +35,7 @@ static void make_readable(char *json)
     bool in_text = false;
     for (char *c = json; *c != 0; c++) {
         if (in_text) {
+            /* A character after a backslash does not end the text. */
             if (*c == '\\' && c[1] != 0) {
                 c++;
             } else if (*c == '"') {
@@ -48,6 +54,7 @@ static void make_readable(char *json)
 /* A space: JSON's text within the JSON (Minari), or an object. *parsed is for cJSON_Delete. */
 static status read_space(const cJSON *metadata, const char *key, cJSON **parsed, struct err *err)
 {
+    /* The space of observations, or that of actions. */
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(metadata, key);
     if (item == NULL) {
         return err_set(err, STATUS_INVALID, "%s: is not there" HINT, key);
@@ -58,6 +65,7 @@ static status read_space(const cJSON *metadata, const char *key, cJSON **parsed,
     }
     status s = STATUS_OK;
     cJSON *space = NULL;
+    /* A text is parsed once more; an object is copied. */
     if (text != NULL) {
         s = json_parse(text, strlen(text) + 1, false, &space, NULL);
     } else {
@@ -68,6 +76,7 @@ static status read_space(const cJSON *metadata, const char *key, cJSON **parsed,
     if (s == STATUS_NO_MEMORY) {
         return err_set(err, s, "%s: out of memory", key);
     }
+    /* A number or a text is valid JSON, and is no space. */
     if (!cJSON_IsObject(space)) {
         cJSON_Delete(space);
         return err_set(err, STATUS_INVALID, "%s: not a space that can be read" HINT, key);
@@ -76,6 +85,7 @@ static status read_space(const cJSON *metadata, const char *key, cJSON **parsed,
     return STATUS_OK;
 }
 
+/* Never NULL, for comparisons and messages. */
 static const char *space_type(const cJSON *space)
 {
     const char *type = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(space, "type"));
@@ -90,6 +100,7 @@ static status box_size(const cJSON *box, uint32_t max, uint32_t *size, const cha
         return err_set(err, STATUS_INVALID, "%s: a %s space, expected Box" HINT, where,
                        space_type(box));
     }
+    /* A shape that is not an array, or holds something else than numbers, makes the product 0. */
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(box, "shape");
     double product = cJSON_IsArray(shape) ? 1 : 0;
     const cJSON *dim;
@@ -109,6 +120,7 @@ static status box_size(const cJSON *box, uint32_t max, uint32_t *size, const cha
 static status add_slices(struct signature *signature, const cJSON *space, const char *name,
                          int depth, struct err *err)
 {
+    /* A leaf: one slice, named by its path through the Dicts. */
     if (strcmp(space_type(space), "Dict") != 0) {
         const char *where = name[0] == 0 ? "observation" : name;
         if (signature->n_slices == SIGNATURE_SLICES_MAX || strlen(where) >= SIGNATURE_NAME_SIZE) {
@@ -123,9 +135,11 @@ static status add_slices(struct signature *signature, const cJSON *space, const 
         }
         return s;
     }
+    /* This bounds the recursion. */
     if (depth > 4) {
         return err_set(err, STATUS_INVALID, "observation_space: %s: too deep" HINT, name);
     }
+    /* In the file's order, which is the order of the columns. */
     const cJSON *part;
     cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(space, "subspaces"))
     {
@@ -146,6 +160,7 @@ static status add_slices(struct signature *signature, const cJSON *space, const 
 /* One number for all dimensions, or an array (also nested) of one each. */
 static uint32_t read_limits(const cJSON *item, float *limits, uint32_t n, uint32_t A)
 {
+    /* Numbers beyond A are counted and not stored. */
     if (cJSON_IsNumber(item)) {
         if (n < A) {
             limits[n] = (float)item->valuedouble;
@@ -160,11 +175,14 @@ static uint32_t read_limits(const cJSON *item, float *limits, uint32_t n, uint32
     return n;
 }
 
+/* One of the two arrays of limits, for all A actions. INVALID: another number of them, or one that
+ * is not finite, without which actions have no canonical form. */
 static status read_action_limits(const cJSON *space, const char *key, float *limits, uint32_t A,
                                  struct err *err)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(space, key);
     uint32_t n = read_limits(item, limits, 0, A);
+    /* One number stands for all. */
     if (cJSON_IsNumber(item)) {
         for (uint32_t i = 1; i < A; i++) {
             limits[i] = limits[0];
@@ -184,6 +202,7 @@ static status read_action_limits(const cJSON *space, const char *key, float *lim
     return STATUS_OK;
 }
 
+/* The number of actions and their limits. An action space is one Box. */
 static status read_actions(struct signature *signature, const cJSON *metadata, struct err *err)
 {
     cJSON *space;
@@ -204,12 +223,14 @@ static status read_actions(struct signature *signature, const cJSON *metadata, s
 
 status minari_signature(struct signature *signature, const cJSON *metadata, struct err *err)
 {
+    /* Minari also knows Arrow files. */
     const char *format =
         cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(metadata, "data_format"));
     if (format != NULL && strcmp(format, "hdf5") != 0) {
         return err_set(err, STATUS_INVALID, "data_format: \"%s\": only \"hdf5\" can be read",
                        format);
     }
+    /* Minari has one reward and no control period. */
     struct signature made = {.K = 1, .rewards = {"reward"}};
     cJSON *space;
     status s = read_space(metadata, "observation_space", &space, err);

@@ -1,8 +1,11 @@
 /* From a group of an HDF5 file to checked rows.
  *
- * The file may come from anyone: shapes and types are checked against the signature before a
- * value is read, and values by episode_check afterwards. The number of observations determines
- * the length of the episode, and every other part must agree with it. */
+ * The file may come from anyone: shapes and types are checked against the signature before a value
+ * is read, and values by episode_check afterwards. The number of observations determines the length
+ * of the episode, and every other part must agree with it.
+ *
+ * A reader has one file open and belongs to one thread; hdf5_lock is held around all calls of HDF5.
+ * The scratch memory grows to the largest part that was seen and is kept. */
 #include "common/trajectory/shard_reader.h"
 #include "common/trajectory/dataset.h"
 
@@ -18,14 +21,19 @@
 #include "common/trajectory/hdf5.h"
 #include "common/trajectory/shard_survey.h"
 
+/* No dataset may have more values than the largest episode. */
 #define VALUES_MAX (EPISODE_BYTES_MAX / sizeof(float))
-#define NAME_SIZE  (SIGNATURE_NAME_SIZE + 32)
+/* Room for the name of a slice or of a group. */
+#define NAME_SIZE (SIGNATURE_NAME_SIZE + 32)
 
+/* An open shard, with its episodes by number. */
 struct shard_reader {
     const struct dataset *dataset;
     const struct dataset_shard *shard;
     hid_t file;
+    /* Is the file the one that metadata.json lists? */
     bool as_listed;
+    /* Clip actions beyond their limits, rather than refuse the episode. */
     bool clip;
     uint64_t clipped; /* action values */
     uint64_t n;
@@ -40,6 +48,7 @@ struct shard_reader {
 /* What kind of file this is when it has no episodes of ours, for the message. */
 static status no_episodes(hid_t file, const char *path, struct err *err)
 {
+    /* The layouts of two other libraries, told by what only they have. */
     const char *found = "";
     if (hdf5_kind_of(file, "data/demo_0") == HDF5_GROUP) {
         found = "; groups data/demo_<number> are the layout of robomimic";
@@ -56,6 +65,7 @@ static status check_listed(const struct dataset *dataset, size_t shard_i, bool *
                            struct err *err)
 {
     const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    /* A shard that is not listed with a checksum is always as listed. */
     uint64_t digest = shard->source;
     const status s =
         shard->listed ? dataset_shard_digest(dataset, shard_i, &digest, err) : STATUS_OK;
@@ -67,6 +77,7 @@ static status check_listed(const struct dataset *dataset, size_t shard_i, bool *
 static status check_size(const struct dataset_shard *shard, struct err *err)
 {
     struct stat info;
+    /* A size of 0 was not listed. */
     if (shard->bytes > 0 && stat(shard->path, &info) == 0 &&
         (uint64_t)info.st_size != shard->bytes) {
         return err_set(err, STATUS_CORRUPT, "%s: %" PRIu64 " bytes, metadata.json lists %" PRIu64,
@@ -79,6 +90,7 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
                          size_t shard_i, struct err *err)
 {
     const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    /* The cheap check first: the checksum reads the whole file. */
     status s = check_size(shard, err);
     if (s != STATUS_OK) {
         return s;
@@ -94,6 +106,7 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
         mem_free(made);
         return s;
     }
+    /* The groups are listed now, so that episodes can be asked for by number. */
     hdf5_lock();
     s = hdf5_open(&made->file, shard->path, err);
     if (s == STATUS_OK) {
@@ -106,6 +119,7 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
         }
     }
     hdf5_unlock();
+    /* The file is closed already where it was open. */
     if (s != STATUS_OK) {
         mem_free(made->numbers);
         mem_free(made);
@@ -140,6 +154,7 @@ void shard_reader_close(struct shard_reader *reader)
     if (reader == NULL) {
         return;
     }
+    /* Closing is a call of HDF5, too. */
     hdf5_lock();
     H5Fclose(reader->file);
     H5Eclear2(H5E_DEFAULT);
@@ -152,6 +167,7 @@ void shard_reader_close(struct shard_reader *reader)
 
 /* ---- reading the parts of an episode ---- */
 
+/* Room for n values in the scratch memory. It only grows. */
 static status need_floats(struct shard_reader *reader, uint64_t n, struct err *err)
 {
     if (n > reader->floats_capacity) {
@@ -182,6 +198,8 @@ static status read_columns(struct shard_reader *reader, hid_t group, const char 
         H5Dclose(dataset);
         return s;
     }
+    /* The number of rows must agree. The usual mistake, T observations for T actions, has a message
+     * of its own. */
     if (*n != 0 && shape.dims[0] == *n + 1 && strcmp(name, "actions") == 0) {
         s = err_set(err, STATUS_INVALID,
                     "observations: %" PRIu64 " rows for %" PRIu64 " actions, expected %" PRIu64
@@ -196,6 +214,7 @@ static status read_columns(struct shard_reader *reader, hid_t group, const char 
     } else {
         s = need_floats(reader, shape.dims[0] * size, err);
     }
+    /* All sizes are known to be right: now the rows may grow, and the values be read. */
     if (s == STATUS_OK) {
         s = episode_reserve(episode, shape.dims[0], err);
     }
@@ -206,6 +225,7 @@ static status read_columns(struct shard_reader *reader, hid_t group, const char 
     if (s != STATUS_OK) {
         return s;
     }
+    /* From an array of its own to the columns of the rows. */
     for (size_t t = 0; t < shape.dims[0]; t++) {
         memcpy(episode->rows + t * episode->W + at, reader->floats + t * size,
                size * sizeof(float));
@@ -222,6 +242,7 @@ static status read_observations(struct shard_reader *reader, hid_t group, struct
     const struct signature *signature = dataset_signature(reader->dataset);
     uint64_t n = 0;
     status s = STATUS_OK;
+    /* Both forms end up in the same columns. */
     if (hdf5_kind_of(group, "observations") != HDF5_GROUP) {
         s = read_columns(reader, group, "observations", &n, signature_observation(signature), 0,
                          episode, err);
@@ -235,6 +256,7 @@ static status read_observations(struct shard_reader *reader, hid_t group, struct
             at += slice->size;
         }
     }
+    /* At least one step, and so at least two observations. */
     if (s == STATUS_OK && (n < 2 || n > (uint64_t)EPISODE_TRANSITIONS_MAX + 1)) {
         s = err_set(err, STATUS_INVALID, "observations: %" PRIu64 " rows, expected 2..%u", n,
                     EPISODE_TRANSITIONS_MAX + 1);
@@ -255,6 +277,7 @@ static status read_flags(struct shard_reader *reader, hid_t group, const char *n
     if (s != STATUS_OK) {
         return s;
     }
+    /* As many flags as steps, in one column. */
     if (shape.dims[0] != T || shape.row_size != 1) {
         s = err_set(err, STATUS_INVALID, "%s: %" PRIu64 " rows of %" PRIu64 ", expected %u of 1",
                     name, shape.dims[0], shape.row_size, T);
@@ -271,6 +294,7 @@ static status read_flags(struct shard_reader *reader, hid_t group, const char *n
         s = hdf5_read_flags(reader->flags, dataset, &shape, name, err);
     }
     H5Dclose(dataset);
+    /* A flag before the last step would end the episode there. */
     for (uint32_t t = 0; s == STATUS_OK && t < T; t++) {
         int flag = reader->flags[t];
         if (flag != 0 && flag != 1) {
@@ -293,6 +317,7 @@ static status fill_discounts(struct shard_reader *reader, hid_t group, struct ep
     const struct signature *signature = dataset_signature(reader->dataset);
     bool terminated = false;
     bool truncated = false;
+    /* Both are read even where the first decides, since both must be sound. */
     status s = read_flags(reader, group, "terminations", episode->T, &terminated, err);
     if (s == STATUS_OK) {
         s = read_flags(reader, group, "truncations", episode->T, &truncated, err);
@@ -303,17 +328,22 @@ static status fill_discounts(struct shard_reader *reader, hid_t group, struct ep
     uint32_t W = episode->W;
     uint32_t O = signature_observation(signature);
     uint32_t discount_at = signature_discount_at(signature);
+    /* 1 everywhere, and 0 at the end only where the episode has terminated. */
     for (size_t t = 0; t < episode->T; t++) {
         episode->rows[t * W + discount_at] = 1.0f;
     }
+    /* Neither flag is set: the log does not say how the episode ended, which counts as a limit. */
     episode->open_end = !terminated && !truncated;
     if (terminated) {
         episode->rows[(size_t)(episode->T - 1) * W + discount_at] = 0.0f;
     }
+    /* The rest of the last row is unspecified so far. */
     memset(episode->rows + (size_t)episode->T * W + O, 0, (W - O) * sizeof(float));
     return STATUS_OK;
 }
 
+/* The parts of one episode, in an order in which each can be checked against those before it. The
+ * rows hold physical actions afterwards. */
 static status read_group(struct shard_reader *reader, hid_t group, struct episode *episode,
                          struct err *err)
 {
@@ -322,6 +352,7 @@ static status read_group(struct shard_reader *reader, hid_t group, struct episod
     if (s != STATUS_OK) {
         return s;
     }
+    /* The attribute is optional, and must be right where it is there. */
     uint64_t T = episode->T;
     uint64_t listed;
     if (hdf5_read_attribute(&listed, 1, group, "total_steps") == STATUS_OK && listed != T) {
@@ -330,6 +361,7 @@ static status read_group(struct shard_reader *reader, hid_t group, struct episod
                        " observations, expected %" PRIu64 " (T + 1)",
                        listed, T + 1, listed + 1);
     }
+    /* Actions, rewards and flags have one row per step. */
     s = read_columns(reader, group, "actions", &T, signature->A, signature_action_at(signature),
                      episode, err);
     if (s == STATUS_OK && signature->K > 0) {
@@ -349,6 +381,7 @@ static status make_canonical(struct shard_reader *reader, struct episode *episod
 {
     const struct signature *signature = dataset_signature(reader->dataset);
     const uint32_t at = signature_action_at(signature);
+    /* From the units of the log to -1..1. */
     for (size_t t = 0; t < episode->T; t++) {
         float *action = episode->rows + t * episode->W + at;
         float physical[SIGNATURE_ACTIONS_MAX];
@@ -376,6 +409,7 @@ static status make_canonical(struct shard_reader *reader, struct episode *episod
 static void identify(const struct shard_reader *reader, uint64_t number, struct episode *episode)
 {
     const struct dataset_shard *shard = reader->shard;
+    /* As listed: the shard and the number identify it. Otherwise its contents do. */
     if (shard->listed && reader->as_listed) {
         episode->identity = (struct episode_identity){
             .source = shard->source, .shard = shard->number, .episode = number};
@@ -393,6 +427,7 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     ASSERT(episode->W == signature_width(signature));
     char name[NAME_SIZE];
     snprintf(name, sizeof name, SHARD_EPISODE_PREFIX "%" PRIu64, reader->numbers[i]);
+    /* Nothing of an episode that was read before may remain. */
     episode_clear(episode);
     hdf5_lock();
     hid_t group = H5Gopen2(reader->file, name, H5P_DEFAULT);
@@ -402,12 +437,14 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
         H5Gclose(group);
     }
     hdf5_unlock();
+    /* These two need no HDF5, so other threads may use it meanwhile. */
     if (s == STATUS_OK) {
         s = make_canonical(reader, episode, err);
     }
     if (s == STATUS_OK) {
         s = episode_check(episode, signature, err);
     }
+    /* After an error the episode is empty, and the message names file and group. */
     if (s != STATUS_OK) {
         episode_clear(episode);
         return err_context(err, s, "%s: %s", reader->shard->path, name);

@@ -15,6 +15,7 @@
 
 #define EPISODES_MAX 50000000u /* of one file */
 
+/* The numbers found so far, as H5Literate gives them one by one. */
 struct episode_list {
     uint64_t *items;
     uint64_t n, capacity;
@@ -33,6 +34,7 @@ static bool parse_name(const char *name, uint64_t *number)
     return true;
 }
 
+/* An H5L_iterate_t. Links are told by their names; what they lead to is not opened here. */
 static herr_t add_episode(hid_t group, const char *name, const H5L_info_t *info, void *arg)
 {
     (void)group;
@@ -42,6 +44,7 @@ static herr_t add_episode(hid_t group, const char *name, const H5L_info_t *info,
     if (!parse_name(name, &number)) {
         return 0;
     }
+    /* The list doubles, up to the bound. */
     if (list->n == list->capacity) {
         uint64_t capacity = list->capacity == 0 ? 1024 : 2 * list->capacity;
         uint64_t *items = capacity <= 2ull * EPISODES_MAX
@@ -69,6 +72,7 @@ status shard_survey_list(hid_t file, const char *path, uint64_t **items, uint64_
                          struct err *err)
 {
     struct episode_list list = {0};
+    /* In whatever order is fastest; they are sorted below. */
     herr_t code = H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_episode, &list);
     if (list.no_memory || code < 0) {
         mem_free(list.items);
@@ -83,6 +87,8 @@ status shard_survey_list(hid_t file, const char *path, uint64_t **items, uint64_
     return STATUS_OK;
 }
 
+/* Adds what the attributes of one episode say. One without attributes counts as well: they are
+ * hints. */
 static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, uint64_t number)
 {
     char name[SHARD_EPISODE_NAME_SIZE];
@@ -93,6 +99,7 @@ static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, 
         H5Eclear2(H5E_DEFAULT);
         return;
     }
+    /* A number that cannot be true is not added, since sums of it decide about room in a table. */
     uint64_t T;
     uint64_t v[4];
     if (hdf5_read_attribute(&T, 1, group, "total_steps") == STATUS_OK &&
@@ -106,6 +113,7 @@ static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, 
     H5Gclose(group);
 }
 
+/* Surveys an open file. On an error *survey is untouched and nothing is left allocated. */
 static status survey_file(struct shard_survey *survey, hid_t file, const char *path,
                           struct err *err)
 {
@@ -115,6 +123,7 @@ static status survey_file(struct shard_survey *survey, hid_t file, const char *p
     if (s != STATUS_OK) {
         return s;
     }
+    /* One place at least, so that an empty file is no special case. */
     made.origins = mem_array(made.episodes > 0 ? made.episodes : 1, sizeof *made.origins);
     if (made.origins == NULL) {
         s = err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " episodes", path, made.episodes);

@@ -1,6 +1,11 @@
-/* Episodes as HDF5: one group per episode, one dataset per part of its rows. Shards and exports use
- * the same layout (dataset.h). Actions are written in physical units and discounts as the two flags
- * that other libraries know, which is why only the discounts 0 and 1 can be written. */
+/* Episodes as HDF5: one group per episode, one dataset per part of its rows.
+ *
+ * Shards and exports use the same layout (dataset.h). Actions are written in physical units and
+ * discounts as the two flags that other libraries know, which is why only the discounts 0 and 1 can
+ * be written.
+ *
+ * Columns are gathered in scratch memory, since HDF5 wants each dataset in one piece. Callers of
+ * shard_write_episode hold hdf5_lock; shard_image takes it itself. */
 #include "common/trajectory/shard_writer.h"
 
 #include <inttypes.h>
@@ -10,6 +15,7 @@
 #include "common/base/memory.h"
 #include "common/trajectory/hdf5_writing.h"
 
+/* An episode without an identity gets no such attribute. */
 static bool is_zero(const struct episode_identity *identity)
 {
     const struct episode_identity zero = {0};
@@ -21,12 +27,14 @@ static status write_columns(struct hdf5_writing *writing, hid_t group, const cha
                             const struct episode *episode, float *scratch, uint32_t n, uint32_t at,
                             uint32_t size, uint64_t row_size, struct err *err)
 {
+    /* The columns of each row, one behind the other. */
     for (size_t t = 0; t < n; t++) {
         memcpy(scratch + t * size, episode->rows + t * episode->W + at, size * sizeof(float));
     }
     return hdf5_writing_floats(writing, group, name, scratch, n, row_size, err);
 }
 
+/* The actions of T steps, in the units of the robot. */
 static status write_actions(struct hdf5_writing *writing, hid_t group,
                             const struct signature *signature, const struct episode *episode,
                             float *scratch, struct err *err)
@@ -63,6 +71,7 @@ static status write_ends(struct hdf5_writing *writing, hid_t group,
 {
     uint32_t T = episode->T;
     uint32_t at = signature_discount_at(signature);
+    /* Checked before anything is written: a discount of another value would be lost. */
     for (size_t t = 0; t < T; t++) {
         float discount = episode->rows[t * episode->W + at];
         if (discount != 1.0f && !(discount == 0.0f && t + 1 == T)) {
@@ -73,6 +82,7 @@ static status write_ends(struct hdf5_writing *writing, hid_t group,
         }
     }
     bool terminated = episode->rows[(size_t)(T - 1) * episode->W + at] == 0.0f;
+    /* The same memory serves for both flags, one after the other. */
     memset(flags, 0, T);
     flags[T - 1] = terminated;
     status s = hdf5_writing_flags(writing, group, "terminations", flags, T, err);
@@ -80,6 +90,7 @@ static status write_ends(struct hdf5_writing *writing, hid_t group,
     return s == STATUS_OK ? hdf5_writing_flags(writing, group, "truncations", flags, T, err) : s;
 }
 
+/* The number of the episode, its length, and its identity where it has one. */
 static status write_attributes(hid_t group, const struct episode *episode, uint64_t number,
                                struct err *err)
 {
@@ -105,6 +116,7 @@ status shard_write_episode(struct hdf5_writing *writing, const struct signature 
     char name[64];
     snprintf(name, sizeof name, "episode_%" PRIu64, number);
     uint32_t O = signature_observation(signature);
+    /* One block, large enough for the largest part and used for each of them. */
     float *scratch = mem_array((size_t)episode->T + 1, episode->W * sizeof(float));
     if (scratch == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: %u rows", name, episode->T + 1);
@@ -115,6 +127,7 @@ status shard_write_episode(struct hdf5_writing *writing, const struct signature 
         mem_free(scratch);
         return s;
     }
+    /* Observations have one row more than all other parts. */
     s = write_columns(writing, group, "observations", episode, scratch, episode->T + 1, 0, O, O,
                       err);
     if (s == STATUS_OK) {
@@ -142,6 +155,7 @@ status shard_image(void **image, size_t *size, const struct signature *signature
     hdf5_lock();
     status s = hdf5_writing_begin(&writing, compression, err);
     if (s == STATUS_OK) {
+        /* Episodes are numbered from 0 in each shard. */
         for (size_t i = 0; i < n && s == STATUS_OK; i++) {
             s = shard_write_episode(&writing, signature, episodes[i], i, UINT32_MAX, err);
         }

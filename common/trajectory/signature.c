@@ -1,5 +1,9 @@
-/* The signature: sizes and offsets, validity, comparison, and the units of actions. A signature is
- * plain data, and nothing here allocates. Its JSON is in signature_json.c. */
+/* The signature: sizes and offsets, validity, comparison, and the units of actions.
+ *
+ * A signature is plain data, and nothing here allocates. Its JSON is in signature_json.c. A row is
+ * observation, actions, rewards and discount, in this order; each offset is the end of the part
+ * before it. In messages "here" is what we have and "there" what somebody wants. Pure functions,
+ * for any thread. */
 #include "common/trajectory/signature.h"
 
 #include <math.h>
@@ -15,6 +19,7 @@ _Static_assert(SIGNATURE_ROW_MAX ==
 
 uint32_t signature_observation(const struct signature *signature)
 {
+    /* The slices lie one behind the other. */
     uint32_t O = 0;
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         O += signature->slices[i].size;
@@ -45,6 +50,7 @@ uint32_t signature_discount_at(const struct signature *signature)
 void signature_name_observation(const struct signature *signature, uint32_t i, char *text,
                                 size_t size)
 {
+    /* Goes through the slices until the element lies within one. */
     for (uint32_t s = 0; s < signature->n_slices; s++) {
         if (i < signature->slices[s].size) {
             snprintf(text, size, "%s[%u]", signature->slices[s].name, i);
@@ -60,6 +66,7 @@ void signature_name_observation(const struct signature *signature, uint32_t i, c
 /* [a-zA-Z0-9_./-]+ that fits, with its terminating 0. */
 static bool name_valid(const char *name)
 {
+    /* strnlen, since the array may lack its 0. */
     size_t length = strnlen(name, SIGNATURE_NAME_SIZE);
     if (length == 0 || length == SIGNATURE_NAME_SIZE) {
         return false;
@@ -74,6 +81,7 @@ static bool name_valid(const char *name)
     return true;
 }
 
+/* Slices: their number, names, sizes, and the size of all together. */
 static status check_slices(const struct signature *signature, struct err *err)
 {
     if (signature->n_slices < 1 || signature->n_slices > SIGNATURE_SLICES_MAX) {
@@ -95,6 +103,7 @@ static status check_slices(const struct signature *signature, struct err *err)
                            "signature: observation %s has size %u, expected 1..%d", slice->name,
                            slice->size, SIGNATURE_OBSERVATION_MAX);
         }
+        /* With few slices comparing each with those before it is fast enough. */
         for (uint32_t j = 0; j < i; j++) {
             if (strcmp(slice->name, signature->slices[j].name) == 0) {
                 return err_set(err, STATUS_INVALID, "signature: observation %s is there twice",
@@ -111,6 +120,7 @@ static status check_slices(const struct signature *signature, struct err *err)
     return STATUS_OK;
 }
 
+/* Actions: their number and their limits. */
 static status check_actions(const struct signature *signature, struct err *err)
 {
     if (signature->A < 1 || signature->A > SIGNATURE_ACTIONS_MAX) {
@@ -130,6 +140,7 @@ static status check_actions(const struct signature *signature, struct err *err)
     return STATUS_OK;
 }
 
+/* Rewards: their number and names. There may be none. */
 static status check_rewards(const struct signature *signature, struct err *err)
 {
     if (signature->K > SIGNATURE_TASKS_MAX) {
@@ -161,6 +172,7 @@ status signature_check(const struct signature *signature, struct err *err)
     if (s == STATUS_OK) {
         s = check_rewards(signature, err);
     }
+    /* 0 stands for "unknown". */
     if (s == STATUS_OK &&
         (!isfinite(signature->control_period_s) || signature->control_period_s < 0)) {
         s = err_set(err, STATUS_INVALID, "signature: control period %g s, expected finite and >= 0",
@@ -175,6 +187,7 @@ status signature_check(const struct signature *signature, struct err *err)
 static status match_observation(const struct signature *have, const struct signature *want,
                                 struct err *err)
 {
+    /* Both lists as far as the shorter one goes. */
     for (uint32_t i = 0; i < have->n_slices && i < want->n_slices; i++) {
         const struct signature_slice *h = &have->slices[i];
         const struct signature_slice *w = &want->slices[i];
@@ -216,6 +229,7 @@ static status match_actions(const struct signature *have, const struct signature
     return STATUS_OK;
 }
 
+/* Index of the reward of this name; false: there is none, and *k is untouched. */
 static bool find_reward(const struct signature *signature, const char *name, uint32_t *k)
 {
     for (uint32_t i = 0; i < signature->K; i++) {
@@ -232,6 +246,7 @@ static void list_rewards(const struct signature *signature, char *text, size_t s
 {
     size_t used = 0;
     text[0] = 0;
+    /* Stops where the text is full; snprintf has ended it with a 0. */
     for (uint32_t k = 0; k < signature->K && used < size; k++) {
         int n =
             snprintf(text + used, size - used, "%s%s", k == 0 ? "" : ", ", signature->rewards[k]);
@@ -248,6 +263,7 @@ static bool same_period(double a, double b)
 status signature_match(const struct signature *have, const struct signature *want,
                        uint32_t *reward_map, struct err *err)
 {
+    /* From the left of a row to its right; the first difference is reported. */
     status s = match_observation(have, want, err);
     if (s == STATUS_OK) {
         s = match_actions(have, want, err);
@@ -269,12 +285,14 @@ status signature_match(const struct signature *have, const struct signature *wan
                            want->rewards[k], names);
         }
     }
+    /* Only when all were found. */
     if (reward_map != NULL) {
         memcpy(reward_map, map, want->K * sizeof map[0]);
     }
     return STATUS_OK;
 }
 
+/* As signature_match, and also the same rewards in the same order: rows may be mixed. */
 status signature_same(const struct signature *have, const struct signature *want, struct err *err)
 {
     uint32_t map[SIGNATURE_TASKS_MAX];

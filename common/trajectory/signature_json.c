@@ -16,6 +16,7 @@
 
 /* ---- writing ---- */
 
+/* An array of these numbers; NULL: out of memory. */
 static cJSON *floats_to_json(const float *values, uint32_t n)
 {
     cJSON *array = cJSON_CreateArray();
@@ -30,6 +31,7 @@ static cJSON *floats_to_json(const float *values, uint32_t n)
     return array;
 }
 
+/* The three below add one member each. False: out of memory, and the caller deletes the root. */
 static bool add_slices(cJSON *root, const struct signature *signature)
 {
     cJSON *slices = cJSON_AddArrayToObject(root, "observation");
@@ -65,6 +67,7 @@ static bool add_rewards(cJSON *root, const struct signature *signature)
 
 char *signature_to_json(const struct signature *signature)
 {
+    /* cJSON's memory is copied to ours, so that callers need not know which it is. */
     char *text = NULL;
     cJSON *root = cJSON_CreateObject();
     if (root != NULL && add_slices(root, signature) && add_action(root, signature) &&
@@ -93,6 +96,7 @@ void signature_tell(const struct signature *signature, FILE *out)
 static status read_name(const cJSON *item, char name[SIGNATURE_NAME_SIZE], const char *where,
                         struct err *err)
 {
+    /* A value that is not a text is NULL here. */
     const char *text = cJSON_GetStringValue(item);
     if (text == NULL || strlen(text) >= SIGNATURE_NAME_SIZE) {
         return err_set(err, STATUS_INVALID, "signature: %s: expected a name of at most %d bytes",
@@ -117,6 +121,7 @@ static status read_array(const cJSON *object, const char *key, int max, const cJ
     return STATUS_OK;
 }
 
+/* The slices, in the order of the columns. Names are checked by signature_check. */
 static status read_slices(struct signature *signature, const cJSON *root, struct err *err)
 {
     const cJSON *array;
@@ -125,6 +130,7 @@ static status read_slices(struct signature *signature, const cJSON *root, struct
     uint32_t i = 0;
     for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL;
          item = item->next) {
+        /* A whole number within the limits, before it is converted. */
         const cJSON *size = cJSON_GetObjectItemCaseSensitive(item, "size");
         if (!cJSON_IsNumber(size) || !(size->valuedouble >= 1) ||
             size->valuedouble > SIGNATURE_OBSERVATION_MAX ||
@@ -143,6 +149,7 @@ static status read_slices(struct signature *signature, const cJSON *root, struct
     return s;
 }
 
+/* One array of limits; *n is its length. */
 static status read_limits(const cJSON *action, const char *key, float *limits, uint32_t *n,
                           struct err *err)
 {
@@ -177,6 +184,7 @@ static status read_actions(struct signature *signature, const cJSON *root, struc
     return s;
 }
 
+/* Names only; signature_check finds those that are there twice. */
 static status read_rewards(struct signature *signature, const cJSON *root, struct err *err)
 {
     const cJSON *array;
@@ -200,6 +208,7 @@ status signature_from_json(struct signature *signature, const char *json, struct
         cJSON_Delete(root);
         return err_set(err, STATUS_INVALID, "signature: expected a JSON object");
     }
+    /* Zeroed as a whole, so that equal signatures have equal bytes. */
     struct signature read = {0};
     s = read_slices(&read, root, err);
     if (s == STATUS_OK) {
@@ -208,6 +217,7 @@ status signature_from_json(struct signature *signature, const char *json, struct
     if (s == STATUS_OK) {
         s = read_rewards(&read, root, err);
     }
+    /* The only member that is a plain number; 0 stands for "unknown". */
     const cJSON *period = cJSON_GetObjectItemCaseSensitive(root, "control_period_s");
     if (s == STATUS_OK && !cJSON_IsNumber(period)) {
         s = err_set(err, STATUS_INVALID, "signature: control_period_s: expected a number");
@@ -216,6 +226,7 @@ status signature_from_json(struct signature *signature, const char *json, struct
         read.control_period_s = period->valuedouble;
         s = signature_check(&read, err);
     }
+    /* Given out only when all of it is sound. */
     if (s == STATUS_OK) {
         *signature = read;
     }

@@ -1,6 +1,11 @@
-/* Gathering and showing what logs contain. The returns of all episodes are kept, since
- * percentiles need them, and a digest of each episode, to count copies; everything else is a sum
- * or an extreme. What looks like a mistake is judged in summary_warnings.c. */
+/* Gathering and showing what logs contain.
+ *
+ * The returns of all episodes are kept, since percentiles need them, and a digest of each episode,
+ * to count copies; everything else is a sum or an extreme. What looks like a mistake is judged in
+ * summary_warnings.c.
+ *
+ * Only good episodes are in the numbers; bad ones are counted, and the first reasons kept. Showing
+ * sorts the returns in place, which is why it takes a summary that is not const. One thread. */
 #include "common/trajectory/summary.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/shard_reader.h"
@@ -21,6 +26,7 @@ status dataset_summary_new(struct dataset_summary **summary, const struct signat
         return err_set(err, STATUS_NO_MEMORY, "summary");
     }
     made->signature = *signature;
+    /* Beyond all values, so that the first action sets both. */
     for (uint32_t i = 0; i < signature->A; i++) {
         made->action_min[i] = 1;
         made->action_max[i] = -1;
@@ -47,10 +53,12 @@ void dataset_summary_free(struct dataset_summary *summary)
 /* Room for one more return of each task. */
 static status grow(struct dataset_summary *summary)
 {
+    /* All tasks have as many returns as there are episodes. */
     const uint64_t n = summary->totals.episodes;
     if (n < summary->capacity) {
         return STATUS_OK;
     }
+    /* The returns of a task lie together, so all of them move when the room grows. */
     const uint64_t capacity = summary->capacity == 0 ? 1024 : 2 * summary->capacity;
     const uint32_t K = summary->signature.K;
     double *returns = mem_array(capacity, (K > 0 ? K : 1) * sizeof *returns);
@@ -71,12 +79,14 @@ static status grow(struct dataset_summary *summary)
  * place. NO_MEMORY. */
 static status add_digest(struct dataset_summary *summary, uint64_t digest, bool *seen)
 {
+    /* Grown before it is more than half full, since a search ends at an empty place. */
     if (2 * (summary->totals.episodes + 1) > summary->n_digests) {
         const uint64_t n = summary->n_digests == 0 ? 1024 : 2 * summary->n_digests;
         uint64_t *digests = mem_array(n, sizeof *digests);
         if (digests == NULL) {
             return STATUS_NO_MEMORY;
         }
+        /* Every digest is put in its place of the larger table. */
         for (uint64_t i = 0; i < summary->n_digests; i++) {
             uint64_t at = summary->digests[i] & (n - 1);
             while (summary->digests[i] != 0 && digests[at] != 0) {
@@ -88,6 +98,7 @@ static status add_digest(struct dataset_summary *summary, uint64_t digest, bool 
         summary->digests = digests;
         summary->n_digests = n;
     }
+    /* 0 means "empty", so a digest of 0 counts as 1. */
     digest += digest == 0;
     uint64_t at = digest & (summary->n_digests - 1);
     while (summary->digests[at] != 0 && summary->digests[at] != digest) {
@@ -102,11 +113,13 @@ static status add_digest(struct dataset_summary *summary, uint64_t digest, bool 
 static void add_observations(struct dataset_summary *summary, const struct episode *episode)
 {
     const uint32_t O = signature_observation(&summary->signature);
+    /* The first row sets both extremes. */
     if (summary->rows == 0) {
         for (uint32_t i = 0; i < O; i++) {
             summary->observation_min[i] = summary->observation_max[i] = episode->rows[i];
         }
     }
+    /* The last row has an observation too. */
     for (size_t t = 0; t <= episode->T; t++) {
         const float *row = episode->rows + t * episode->W;
         for (uint32_t i = 0; i < O; i++) {
@@ -148,6 +161,7 @@ status dataset_summary_add(struct dataset_summary *summary, const struct episode
     struct dataset_totals *totals = &summary->totals;
     ASSERT(episode->W == signature_width(signature) && episode->T >= 1);
     bool seen = false;
+    /* What can fail comes first: an error leaves the numbers as they were. */
     status s = grow(summary);
     if (s == STATUS_OK) {
         s = add_digest(summary, episode_digest(episode), &seen);
@@ -157,12 +171,14 @@ status dataset_summary_add(struct dataset_summary *summary, const struct episode
     }
     totals->copies += seen;
     summary->open_ends += episode->open_end;
+    /* Undiscounted, one per task, at the place of this episode. */
     for (uint32_t k = 0; k < signature->K; k++) {
         summary->returns[k * summary->capacity + totals->episodes] =
             episode_return(episode, signature, k);
     }
     add_observations(summary, episode);
     add_steps(summary, episode);
+    /* The discount of the last step tells how the episode ended. */
     const float *last = episode->rows + (size_t)(episode->T - 1) * episode->W;
     totals->terminated += last[signature_discount_at(signature)] == 0.0f;
     totals->T_min =
@@ -176,6 +192,7 @@ status dataset_summary_add(struct dataset_summary *summary, const struct episode
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason)
 {
     summary->totals.bad += n;
+    /* All are counted; only so many reasons are kept. */
     if (summary->n_reasons < DATASET_SUMMARY_REASONS_MAX) {
         char *copy = mem_text(reason);
         if (copy != NULL) {
@@ -200,10 +217,12 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
     if (s == STATUS_NO_MEMORY) {
         return s;
     }
+    /* The shard is bad as a whole: as many episodes as are listed, and one where nothing is. */
     if (s != STATUS_OK) {
         dataset_summary_add_bad(summary, listed > 0 ? listed : 1, err.text);
         return STATUS_OK;
     }
+    /* The file and the list may disagree in two ways: fewer episodes, or other contents. */
     const uint64_t n = shard_reader_episodes(reader);
     if (n < listed) {
         err_set(&err, STATUS_CORRUPT, "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64,
@@ -216,6 +235,7 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
                 dataset_shard(dataset, shard_i)->path);
         dataset_summary_add_bad(summary, 0, err.text);
     }
+    /* A bad episode is counted and passed over; a lack of memory ends it. */
     s = STATUS_OK;
     for (uint64_t i = 0; i < n && s == STATUS_OK; i++) {
         s = shard_reader_read(reader, i, episode, &err);
@@ -253,6 +273,7 @@ status dataset_summary_add_folder(struct dataset_summary *summary, const char *f
     if (s != STATUS_OK) {
         return s;
     }
+    /* The rows must have the same columns, or the sums would mean nothing. */
     s = signature_same(&summary->signature, dataset_signature(dataset), err);
     s = s == STATUS_OK ? add_dataset(summary, dataset, err) : err_context(err, s, "%s", folder);
     dataset_close(dataset);
@@ -301,6 +322,7 @@ double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t 
 
 void dataset_summary_totals(const struct dataset_summary *summary, struct dataset_totals *totals)
 {
+    /* What is kept as a sum is turned into means and shares here. */
     const uint32_t A = summary->signature.A;
     double at_limit = 0;
     for (uint32_t i = 0; i < A; i++) {
@@ -322,6 +344,7 @@ static int compare_doubles(const void *a, const void *b)
 /* Of n >= 1 ascending values; q in 0..1. */
 static double percentile(const double *values, uint64_t n, double q)
 {
+    /* Between two values the percentile is interpolated. */
     const double at = q * (double)(n - 1);
     const uint64_t below = (uint64_t)at;
     const uint64_t above = below + 1 < n ? below + 1 : below;
@@ -337,8 +360,10 @@ void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
     if (n == 0) {
         return;
     }
+    /* Sorted in place: their order means nothing. */
     double *values = summary->returns + k * summary->capacity;
     qsort(values, n, sizeof *values, compare_doubles);
+    /* The mean first, so that the squares do not cancel. */
     double sum = 0;
     for (uint64_t i = 0; i < n; i++) {
         sum += values[i];
@@ -357,6 +382,7 @@ void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
 
 /* ---- showing ---- */
 
+/* The columns of a row, in words. */
 static void print_signature(const struct signature *signature, FILE *out)
 {
     fprintf(out, "observation  %u floats:", signature_observation(signature));
@@ -376,12 +402,14 @@ struct remarks {
     bool any;
 };
 
+/* A line below the figures. */
 static void print_remark(struct remarks *remarks, const char *kind, const char *text)
 {
     fprintf(remarks->out, "%s%s: %s\n", remarks->any ? "" : "\n", kind, text);
     remarks->any = true;
 }
 
+/* A dataset_summary_warnings callback. */
 static void print_warning(void *remarks, const char *text)
 {
     print_remark(remarks, "warning", text);
@@ -390,6 +418,7 @@ static void print_warning(void *remarks, const char *text)
 void dataset_summary_print(struct dataset_summary *summary, FILE *out)
 {
     struct dataset_totals totals;
+    /* The figures of the whole, then one line per task, then what is to be remarked. */
     dataset_summary_totals(summary, &totals);
     fprintf(out, "episodes     %" PRIu64 " (%" PRIu64 " end by termination), %" PRIu64 " bad\n",
             totals.episodes, totals.terminated, totals.bad);
@@ -418,6 +447,7 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
     }
 }
 
+/* values[i] under names[i]. False: out of memory, here and in those below. */
 static bool add_numbers(cJSON *object, const char *const *names, const double *values, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -428,6 +458,7 @@ static bool add_numbers(cJSON *object, const char *const *names, const double *v
     return true;
 }
 
+/* The returns, as an object of tasks. */
 static bool add_returns(cJSON *json, struct dataset_summary *summary)
 {
     static const char *const names[] = {"mean", "std", "min", "median", "p90", "max"};
@@ -444,6 +475,7 @@ static bool add_returns(cJSON *json, struct dataset_summary *summary)
     return all != NULL;
 }
 
+/* The reasons why episodes were bad. */
 static bool add_reasons(cJSON *json, const struct dataset_summary *summary)
 {
     cJSON *reasons = cJSON_AddArrayToObject(json, "reasons");
@@ -455,6 +487,7 @@ static bool add_reasons(cJSON *json, const struct dataset_summary *summary)
     return reasons != NULL;
 }
 
+/* Where warnings are collected, since the callback cannot return an error. */
 struct warning_list {
     cJSON *array;
     bool failed; /* out of memory */
@@ -466,6 +499,7 @@ static void add_warning(void *arg, const char *text)
     list->failed = list->failed || !cJSON_AddItemToArray(list->array, cJSON_CreateString(text));
 }
 
+/* What looks like a mistake, as a list of sentences. */
 static bool add_warnings(cJSON *json, const struct dataset_summary *summary)
 {
     struct warning_list list = {.array = cJSON_AddArrayToObject(json, "warnings")};
@@ -478,6 +512,7 @@ static bool add_warnings(cJSON *json, const struct dataset_summary *summary)
 
 cJSON *dataset_summary_json(struct dataset_summary *summary)
 {
+    /* The names of `values` below, in the same order. */
     static const char *const names[] = {
         "episodes", "transitions", "terminated",       "bad",    "T_min",
         "T_mean",   "T_max",       "actions_at_limit", "copies", "actions_clipped"};

@@ -1,7 +1,10 @@
 /* What looks like a mistake in valid logs.
  *
  * Each rule is one function with its threshold above it. A rule speaks once, in the units of the
- * user (slice and element, physical action), and says what follows for learning. */
+ * user (slice and element, physical action), and says what follows for learning.
+ *
+ * Nothing here changes the summary or refuses anything: logs may be unusual for a good reason. A
+ * new rule is a function and a line in dataset_summary_warnings. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -18,6 +21,7 @@
 #define SCALES_RATIO 1000.0
 #define NAMES_MAX    8u /* elements that one warning names */
 
+/* What the rules judge, and whom they tell. */
 struct warner {
     const struct dataset_summary *summary;
     void (*each)(void *arg, const char *text);
@@ -43,11 +47,13 @@ static double physical(const struct signature *signature, uint32_t i, float cano
     return 0.5 * (min + max) + 0.5 * (max - min) * (double)canonical;
 }
 
+/* Limits that are too wide, or actions that are nearly always at them. */
 static void warn_of_actions(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
     const struct signature *signature = &summary->signature;
     for (uint32_t i = 0; i < signature->A; i++) {
+        /* Of a width of 2, the canonical range. */
         const double used = 0.5 * ((double)summary->action_max[i] - (double)summary->action_min[i]);
         const double at_limit = dataset_summary_at_limit(summary, i);
         char text[TEXT_SIZE];
@@ -70,6 +76,7 @@ static void warn_of_actions(const struct warner *warner)
     }
 }
 
+/* Elements that never change: nothing can be learned from them. */
 static void warn_of_constants(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
@@ -77,6 +84,7 @@ static void warn_of_constants(const struct warner *warner)
     char text[TEXT_SIZE];
     int used = snprintf(text, sizeof text, "constant observations:");
     uint32_t n = 0;
+    /* The first ones are named, the others counted. */
     for (uint32_t i = 0; i < O; i++) {
         if (summary->observation_min[i] != summary->observation_max[i] || n++ >= NAMES_MAX) {
             continue;
@@ -94,12 +102,14 @@ static void warn_of_constants(const struct warner *warner)
     }
 }
 
+/* Elements of very different scales, which should be standardised before learning. */
 static void warn_of_scales(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
     const uint32_t O = signature_observation(&summary->signature);
     uint32_t low = O;
     uint32_t high = O;
+    /* The elements with the smallest and the largest deviation; constant ones do not count. */
     for (uint32_t i = 0; i < O; i++) {
         const double d = deviation(summary, i);
         if (d > 0) {
@@ -123,6 +133,7 @@ static void warn_of_scales(const struct warner *warner)
     warner->each(warner->arg, text);
 }
 
+/* Tasks that nobody was ever rewarded for. */
 static void warn_of_rewards(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
@@ -138,6 +149,7 @@ static void warn_of_rewards(const struct warner *warner)
     }
 }
 
+/* Ends that are not marked, and episodes that are there twice. */
 static void warn_of_episodes(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
@@ -162,6 +174,7 @@ void dataset_summary_warnings(const struct dataset_summary *summary,
                               void (*each)(void *arg, const char *text), void *arg)
 {
     const struct warner warner = {.summary = summary, .each = each, .arg = arg};
+    /* Without episodes every rule would speak. */
     if (summary->totals.episodes == 0) {
         return;
     }
