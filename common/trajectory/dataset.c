@@ -75,6 +75,7 @@ const struct dataset_shard *dataset_shard(const struct dataset *dataset, size_t 
     return &dataset->shards[shard_i];
 }
 
+/* As listed or surveyed; bad episodes are among them. */
 uint64_t dataset_episodes(const struct dataset *dataset)
 {
     uint64_t n = 0;
@@ -84,6 +85,7 @@ uint64_t dataset_episodes(const struct dataset *dataset)
     return n;
 }
 
+/* Of shards that could not be surveyed nothing is counted. */
 uint64_t dataset_transitions(const struct dataset *dataset)
 {
     uint64_t n = 0;
@@ -454,6 +456,7 @@ static status open_folder(struct dataset *dataset, const cJSON *metadata, const 
         return list_from_metadata(dataset, shards, path, err);
     }
     if (is_there(dataset->folder, "data/" MINARI_MAIN_FILE, data)) {
+        /* Cut down to the folder data/, where Minari's file is. */
         *strrchr(data, '/') = 0;
         return open_minari(dataset, data, NULL, path, err);
     }
@@ -465,6 +468,7 @@ static status open_any(struct dataset *dataset, struct err *err)
 {
     char path[PATH_SIZE];
     bool in_data = false;
+    /* Minari keeps its metadata in data/, ours is in the folder itself. */
     if (!is_there(dataset->folder, "metadata.json", path)) {
         in_data = is_there(dataset->folder, "data/metadata.json", path);
         if (!in_data) {

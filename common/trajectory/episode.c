@@ -38,6 +38,7 @@ void episode_init(struct episode *episode, uint32_t W)
     *episode = (struct episode){.W = W};
 }
 
+/* The struct may be used again after another episode_init, or closed a second time. */
 void episode_fini(struct episode *episode)
 {
     mem_free(episode->rows);
@@ -102,7 +103,8 @@ static float *row_of(const struct episode *episode, size_t t)
     return episode->rows + t * episode->W;
 }
 
-/* Row t becomes a last row: the observation, and 0 for everything else. */
+/* Row t becomes a last row: the observation, and 0 for everything else, so that equal episodes have
+ * equal bytes. */
 static void set_last_row(struct episode *episode, const struct signature *signature, size_t t,
                          const float *observation)
 {
@@ -244,6 +246,7 @@ status episode_check(struct episode *episode, const struct signature *signature,
     return check_finite(row_of(episode, episode->T), signature, action_at, episode->T, err);
 }
 
+/* Of the rows alone, the last one included: two logs of one episode have one digest. */
 uint64_t episode_digest(const struct episode *episode)
 {
     ASSERT(episode->T >= 1);

@@ -11,6 +11,7 @@
 #include "common/base/memory.h"
 
 #define CHUNK_BYTES_MAX (1u << 20) /* HDF5's chunk cache holds 1 MiB; larger chunks bypass it */
+/* The step in which the memory of a file grows. */
 #define IMAGE_INCREMENT (4u << 20)
 
 /* The type that h5py reads as booleans. Negative: error. */
@@ -58,6 +59,7 @@ static void *image_memcpy(void *to, const void *from, size_t size, H5FD_file_ima
     return memcpy(to, from, size);
 }
 
+/* On failure the old memory stays, and the image goes on pointing to it. */
 static void *image_realloc(void *memory, size_t size, H5FD_file_image_op_t op, void *arg)
 {
     (void)op;
@@ -179,6 +181,8 @@ status hdf5_writing_end(struct hdf5_writing *writing, void **bytes, size_t *size
     if (H5Fclose(writing->file) < 0) {
         s = hdf5_error(err, STATUS_NO_MEMORY, "end an HDF5 file in memory");
     }
+    /* The driver grows its memory in steps of IMAGE_INCREMENT, hence the look into the
+     * superblock. */
     uint64_t end = end_of_file(image);
     if (s == STATUS_OK && end == 0) {
         s = err_set(err, STATUS_INTERNAL, "end an HDF5 file in memory: it has no end");
@@ -281,6 +285,7 @@ status hdf5_writing_floats(const struct hdf5_writing *writing, hid_t group, cons
                          row_size == 0 ? 1 : 2, err);
 }
 
+/* Flags have the type that Minari's files have for them. */
 status hdf5_writing_flags(const struct hdf5_writing *writing, hid_t group, const char *name,
                           const int8_t *values, uint64_t n, struct err *err)
 {

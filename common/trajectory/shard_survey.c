@@ -25,6 +25,7 @@ struct episode_list {
 /* "episode_12" -> 12; other names are not episodes. */
 static bool parse_name(const char *name, uint64_t *number)
 {
+    /* At most 18 digits, so that the number fits 64 bits. */
     size_t prefix = strlen(SHARD_EPISODE_PREFIX);
     size_t digits = strncmp(name, SHARD_EPISODE_PREFIX, prefix) == 0 ? strlen(name + prefix) : 0;
     if (digits < 1 || digits > 18 || strspn(name + prefix, "0123456789") != digits) {
@@ -41,6 +42,7 @@ static herr_t add_episode(hid_t group, const char *name, const H5L_info_t *info,
     (void)info;
     struct episode_list *list = arg;
     uint64_t number;
+    /* Other members of the file are passed over. */
     if (!parse_name(name, &number)) {
         return 0;
     }
@@ -74,11 +76,13 @@ status shard_survey_list(hid_t file, const char *path, uint64_t **items, uint64_
     struct episode_list list = {0};
     /* In whatever order is fastest; they are sorted below. */
     herr_t code = H5Literate(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, add_episode, &list);
+    /* Both kinds of failure free the list; HDF5's own leaves its reason behind. */
     if (list.no_memory || code < 0) {
         mem_free(list.items);
         return list.no_memory ? err_set(err, STATUS_NO_MEMORY, "%s: list of episodes", path)
                               : hdf5_error(err, STATUS_CORRUPT, "%s: list of episodes", path);
     }
+    /* qsort must not be given NULL, which the list of an empty file is. */
     if (list.n > 0) {
         qsort(list.items, list.n, sizeof *list.items, compare_numbers);
     }
@@ -94,6 +98,7 @@ static void survey_episode(struct shard_survey *survey, hid_t file, uint64_t i, 
     char name[SHARD_EPISODE_NAME_SIZE];
     snprintf(name, sizeof name, SHARD_EPISODE_PREFIX "%" PRIu64, number);
     survey->origins[i] = (struct episode_identity){0};
+    /* A link may be there and lead to nothing; then the episode counts, without attributes. */
     hid_t group = H5Gopen2(file, name, H5P_DEFAULT);
     if (group < 0) {
         H5Eclear2(H5E_DEFAULT);
@@ -137,6 +142,8 @@ static status survey_file(struct shard_survey *survey, hid_t file, const char *p
     return s;
 }
 
+/* Opens, surveys and closes within one hold of the lock, so that the handle is never seen outside
+ * of it. */
 status shard_survey(struct shard_survey *survey, const char *path, struct err *err)
 {
     hid_t file;

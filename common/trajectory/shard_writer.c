@@ -58,6 +58,7 @@ static status write_rewards(struct hdf5_writing *writing, hid_t group,
         memset(scratch, 0, episode->T * sizeof(float));
         return hdf5_writing_floats(writing, group, "rewards", scratch, episode->T, 0, err);
     }
+    /* A reward_k that is none of them stands for all. */
     bool one = reward_k < signature->K;
     uint32_t size = one ? 1 : signature->K;
     return write_columns(writing, group, "rewards", episode, scratch, episode->T,
@@ -151,6 +152,7 @@ status shard_image(void **image, size_t *size, const struct signature *signature
                    const struct episode *const *episodes, size_t n, int compression,
                    struct err *err)
 {
+    /* One hold of the lock for the whole file: its handles are never seen outside. */
     struct hdf5_writing writing;
     hdf5_lock();
     status s = hdf5_writing_begin(&writing, compression, err);

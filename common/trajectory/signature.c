@@ -32,6 +32,7 @@ uint32_t signature_width(const struct signature *signature)
     return signature_discount_at(signature) + 1;
 }
 
+/* Observation first, at column 0, so the actions begin where it ends. */
 uint32_t signature_action_at(const struct signature *signature)
 {
     return signature_observation(signature);
@@ -42,6 +43,7 @@ uint32_t signature_rewards_at(const struct signature *signature)
     return signature_action_at(signature) + signature->A;
 }
 
+/* The discount is the last column: it is 0 where the episode terminates. */
 uint32_t signature_discount_at(const struct signature *signature)
 {
     return signature_rewards_at(signature) + signature->K;
@@ -71,6 +73,7 @@ static bool name_valid(const char *name)
     if (length == 0 || length == SIGNATURE_NAME_SIZE) {
         return false;
     }
+    /* Letters are told from other bytes by their values: isalpha depends on the locale. */
     for (size_t i = 0; i < length; i++) {
         char c = name[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
@@ -112,6 +115,7 @@ static status check_slices(const struct signature *signature, struct err *err)
         }
         O += slice->size;
     }
+    /* Summed in 64 bits, so that sizes from a file cannot overflow. */
     if (O > SIGNATURE_OBSERVATION_MAX) {
         return err_set(err, STATUS_INVALID,
                        "signature: observation of %llu floats, expected at most %d",
@@ -127,6 +131,8 @@ static status check_actions(const struct signature *signature, struct err *err)
         return err_set(err, STATUS_INVALID, "signature: %u action dimensions, expected 1..%d",
                        signature->A, SIGNATURE_ACTIONS_MAX);
     }
+    /* Both limits are needed, since canonical actions are relative to the middle and the half
+     * width. */
     for (uint32_t i = 0; i < signature->A; i++) {
         float min = signature->action_min[i];
         float max = signature->action_max[i];
@@ -140,7 +146,8 @@ static status check_actions(const struct signature *signature, struct err *err)
     return STATUS_OK;
 }
 
-/* Rewards: their number and names. There may be none. */
+/* Rewards: their number and names. There may be none, as in logs from which rewards are computed
+ * later. */
 static status check_rewards(const struct signature *signature, struct err *err)
 {
     if (signature->K > SIGNATURE_TASKS_MAX) {
@@ -163,6 +170,8 @@ static status check_rewards(const struct signature *signature, struct err *err)
     return STATUS_OK;
 }
 
+/* Checks in the order of the columns; the first error is returned. Whoever reads a signature from
+ * outside calls this before anything is allocated by it. */
 status signature_check(const struct signature *signature, struct err *err)
 {
     status s = check_slices(signature, err);
@@ -213,6 +222,7 @@ static status match_observation(const struct signature *have, const struct signa
 static status match_actions(const struct signature *have, const struct signature *want,
                             struct err *err)
 {
+    /* Compared exactly: limits that differ in the last bit give other canonical actions. */
     if (have->A != want->A) {
         return err_set(err, STATUS_MISMATCH, "action: %u dimensions here, %u there", have->A,
                        want->A);
@@ -254,6 +264,8 @@ static void list_rewards(const struct signature *signature, char *text, size_t s
     }
 }
 
+/* Control periods are compared with a tolerance, unlike limits, since no number is computed from
+ * them here. */
 static bool same_period(double a, double b)
 {
     /* 0: unknown, matches every period. */
@@ -263,7 +275,7 @@ static bool same_period(double a, double b)
 status signature_match(const struct signature *have, const struct signature *want,
                        uint32_t *reward_map, struct err *err)
 {
-    /* From the left of a row to its right; the first difference is reported. */
+    /* Observation, actions, period, rewards; the first difference is reported. */
     status s = match_observation(have, want, err);
     if (s == STATUS_OK) {
         s = match_actions(have, want, err);
@@ -275,7 +287,7 @@ status signature_match(const struct signature *have, const struct signature *wan
         return err_set(err, STATUS_MISMATCH, "control period: %g s here, %g s there",
                        have->control_period_s, want->control_period_s);
     }
-    /* Rewards match by name; the table may hold more of them. */
+    /* Rewards match by name; what we have may be more than what is wanted. */
     uint32_t map[SIGNATURE_TASKS_MAX];
     for (uint32_t k = 0; k < want->K; k++) {
         if (!find_reward(have, want->rewards[k], &map[k])) {
@@ -300,6 +312,7 @@ status signature_same(const struct signature *have, const struct signature *want
     if (s == STATUS_OK && have->K != want->K) {
         s = err_set(err, STATUS_MISMATCH, "rewards: %u here, %u there", have->K, want->K);
     }
+    /* The same names, each at the same place. */
     for (uint32_t k = 0; s == STATUS_OK && k < want->K; k++) {
         if (map[k] != k) {
             s = err_set(err, STATUS_MISMATCH, "reward %u: %s here, %s there", k, have->rewards[k],
@@ -321,6 +334,7 @@ static void range_of(const struct signature *signature, uint32_t i, double *midd
     *half = 0.5 * (max - min);
 }
 
+/* In double, and rounded once at the end. */
 void signature_to_canonical(const struct signature *signature, float *canonical,
                             const float *physical)
 {
@@ -332,6 +346,7 @@ void signature_to_canonical(const struct signature *signature, float *canonical,
     }
 }
 
+/* The inverse of the function above, to within one rounding. */
 void signature_to_physical(const struct signature *signature, float *physical,
                            const float *canonical)
 {

@@ -19,6 +19,7 @@
 /* An array of these numbers; NULL: out of memory. */
 static cJSON *floats_to_json(const float *values, uint32_t n)
 {
+    /* Of floats, since limits are floats: 17 digits give them back exactly. */
     cJSON *array = cJSON_CreateArray();
     for (uint32_t i = 0; array != NULL && i < n; i++) {
         cJSON *number = cJSON_CreateNumber((double)values[i]);
@@ -46,6 +47,7 @@ static bool add_slices(cJSON *root, const struct signature *signature)
     return slices != NULL;
 }
 
+/* Limits are two arrays, in the order of the actions. */
 static bool add_action(cJSON *root, const struct signature *signature)
 {
     cJSON *action = cJSON_AddObjectToObject(root, "action");
@@ -83,6 +85,7 @@ char *signature_to_json(const struct signature *signature)
     return text;
 }
 
+/* A line for programs that started this one: a prefix, then the signature as JSON. */
 void signature_tell(const struct signature *signature, FILE *out)
 {
     char *json = signature_to_json(signature);
@@ -111,6 +114,7 @@ static status read_name(const cJSON *item, char name[SIGNATURE_NAME_SIZE], const
 static status read_array(const cJSON *object, const char *key, int max, const cJSON **array,
                          uint32_t *n, struct err *err)
 {
+    /* An object that is NULL, or no object, has no such member, and so is refused here. */
     *array = cJSON_GetObjectItemCaseSensitive(object, key);
     int size = cJSON_IsArray(*array) ? cJSON_GetArraySize(*array) : -1;
     if (size < 0 || size > max) {
@@ -192,6 +196,7 @@ static status read_rewards(struct signature *signature, const cJSON *root, struc
     uint32_t k = 0;
     for (const cJSON *item = s == STATUS_OK ? array->child : NULL; item != NULL && s == STATUS_OK;
          item = item->next) {
+        /* A name that does not fit ends the loop by its status. */
         s = read_name(item, signature->rewards[k++], "rewards", err);
     }
     return s;

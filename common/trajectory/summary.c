@@ -201,12 +201,14 @@ void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const 
     }
 }
 
+/* Told by whoever read the episodes: the rows themselves no longer show it. */
 void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n)
 {
     summary->totals.clipped += n;
 }
 
-/* Adds all episodes of one shard. */
+/* Adds all episodes of one shard. The reader's errors become reasons: NO_MEMORY is the only status
+ * but OK. */
 static status add_shard(struct dataset_summary *summary, const struct dataset *dataset,
                         size_t shard_i, struct episode *episode)
 {
@@ -255,6 +257,7 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
 static status add_dataset(struct dataset_summary *summary, const struct dataset *dataset,
                           struct err *err)
 {
+    /* One episode in memory, whatever the size of the dataset. */
     struct episode episode;
     episode_init(&episode, signature_width(&summary->signature));
     status s = STATUS_OK;
@@ -268,6 +271,7 @@ static status add_dataset(struct dataset_summary *summary, const struct dataset 
 status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,
                                   struct err *err)
 {
+    /* Another folder in the same summary, as for logs that are spread over several. */
     struct dataset *dataset;
     status s = dataset_open(&dataset, folder, err);
     if (s != STATUS_OK) {
@@ -284,6 +288,7 @@ status dataset_summary_make(struct dataset_summary **summary, const char *folder
 {
     struct dataset *dataset;
     struct dataset_summary *made;
+    /* The signature of the summary is that of the dataset, so the folder is opened first. */
     status s = dataset_open(&dataset, folder, err);
     if (s != STATUS_OK) {
         return s;
@@ -310,12 +315,14 @@ uint64_t dataset_summary_bad(const struct dataset_summary *summary)
 
 bool dataset_summary_is_sound(const struct dataset_summary *summary)
 {
+    /* Reasons without a bad episode count too, as for a file that is not the listed one. */
     return summary->totals.episodes > 0 && summary->totals.bad == 0 && summary->n_reasons == 0;
 }
 
 double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i)
 {
     ASSERT(i < summary->signature.A);
+    /* Per action value of this dimension, over all steps. */
     const uint64_t n = summary->totals.transitions;
     return n == 0 ? 0 : (double)summary->at_limit[i] / (double)n;
 }
@@ -386,6 +393,7 @@ void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
 static void print_signature(const struct signature *signature, FILE *out)
 {
     fprintf(out, "observation  %u floats:", signature_observation(signature));
+    /* Each slice with its size, in the order of the columns. */
     for (uint32_t i = 0; i < signature->n_slices; i++) {
         fprintf(out, " %s(%u)", signature->slices[i].name, signature->slices[i].size);
     }
@@ -420,6 +428,7 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
     struct dataset_totals totals;
     /* The figures of the whole, then one line per task, then what is to be remarked. */
     dataset_summary_totals(summary, &totals);
+    /* Line by line; the columns of the figures below are aligned with the head. */
     fprintf(out, "episodes     %" PRIu64 " (%" PRIu64 " end by termination), %" PRIu64 " bad\n",
             totals.episodes, totals.terminated, totals.bad);
     fprintf(out, "transitions  %" PRIu64 "; an episode has %u to %u, mean %.1f\n",
@@ -437,6 +446,7 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
         fprintf(out, "%-20s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f\n", r.task, r.mean, r.std,
                 r.min, r.median, r.p90, r.max);
     }
+    /* Warnings first, then what was bad and why. */
     struct remarks remarks = {.out = out};
     dataset_summary_warnings(summary, print_warning, &remarks);
     for (size_t i = 0; i < summary->n_reasons; i++) {
@@ -467,6 +477,7 @@ static bool add_returns(cJSON *json, struct dataset_summary *summary)
         struct dataset_returns r;
         dataset_summary_returns(summary, k, &r);
         const double values[] = {r.mean, r.std, r.min, r.median, r.p90, r.max};
+        /* By the task's name, since the order of tasks means nothing to a reader. */
         cJSON *one = cJSON_AddObjectToObject(all, r.task);
         if (one == NULL || !add_numbers(one, names, values, 6)) {
             return false;
@@ -523,6 +534,7 @@ cJSON *dataset_summary_json(struct dataset_summary *summary)
                              (double)totals.T_min,      totals.T_mean,
                              (double)totals.T_max,      totals.at_limit,
                              (double)totals.copies,     (double)totals.clipped};
+    /* On any failure the whole is deleted; its parts belong to it. */
     cJSON *json = cJSON_CreateObject();
     if (json == NULL || !add_numbers(json, names, values, sizeof values / sizeof values[0]) ||
         !add_returns(json, summary) || !add_reasons(json, summary) ||

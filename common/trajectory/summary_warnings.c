@@ -28,7 +28,8 @@ struct warner {
     void *arg;
 };
 
-/* The standard deviation of observation element i; 0 where it is constant. */
+/* The standard deviation of observation element i; 0 where it is constant. The sums may cancel to a
+ * small negative number, which counts as 0. */
 static double deviation(const struct dataset_summary *summary, uint32_t i)
 {
     if (summary->observation_min[i] == summary->observation_max[i]) {
@@ -97,6 +98,7 @@ static void warn_of_constants(const struct warner *warner)
     if (n > NAMES_MAX) {
         snprintf(text + used, sizeof text - (size_t)used, " and %u others", n - NAMES_MAX);
     }
+    /* One warning for all of them, since they often come in groups. */
     if (n > 0) {
         warner->each(warner->arg, text);
     }
@@ -120,6 +122,7 @@ static void warn_of_scales(const struct warner *warner)
     if (low == O || deviation(summary, high) <= SCALES_RATIO * deviation(summary, low)) {
         return;
     }
+    /* The two extreme elements are named: where one of them is wrong, that is the cause. */
     char text[TEXT_SIZE];
     char small[SIGNATURE_NAME_SIZE + 16];
     char large[SIGNATURE_NAME_SIZE + 16];
@@ -155,12 +158,14 @@ static void warn_of_episodes(const struct warner *warner)
     const struct dataset_summary *summary = warner->summary;
     const struct dataset_totals *totals = &summary->totals;
     char text[TEXT_SIZE];
+    /* Flags that nobody set are more likely forgotten than true. */
     if (summary->open_ends == totals->episodes) {
         snprintf(text, sizeof text,
                  "no episode has a flag in its last row; all ends count as time limits, none as "
                  "a termination");
         warner->each(warner->arg, text);
     }
+    /* Copies are no error: logs may have been merged twice. */
     if (totals->copies > 0) {
         snprintf(text, sizeof text,
                  "%" PRIu64 " of %" PRIu64
