@@ -35,6 +35,7 @@
 
 /* The open folder, and what it needs to know to continue. */
 struct dataset_writer {
+    /* The folder as it was given; messages name it. */
     char *folder;
     struct signature signature;
     cJSON *metadata; /* what metadata.json holds, or will hold after the next shard */
@@ -70,6 +71,7 @@ static cJSON *shard_list(const struct dataset_writer *writer)
     return cJSON_GetObjectItemCaseSensitive(writer->metadata, "shards");
 }
 
+/* Those that are listed: what readers see. */
 uint64_t dataset_writer_shards(const struct dataset_writer *writer)
 {
     return (uint64_t)cJSON_GetArraySize(shard_list(writer));
@@ -102,6 +104,8 @@ static cJSON *list_shard(struct dataset_writer *writer, const char *file, uint64
     char text[24];
     /* As text, since a JSON number holds 53 bits only. */
     snprintf(text, sizeof text, "%016" PRIx64, checksum);
+    /* The members that dataset.c expects of an entry. A failed cJSON_Add.. leaves the entry as it
+     * was, so the chain needs one check. */
     cJSON *entry = cJSON_CreateObject();
     if (cJSON_AddStringToObject(entry, "file", file) == NULL ||
         cJSON_AddNumberToObject(entry, "episodes", (double)episodes) == NULL ||
@@ -128,6 +132,7 @@ static status commit_shard(struct dataset_writer *writer, const char *file, uint
     if (list_shard(writer, file, episodes, transitions, bytes, checksum) == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: list %s", path, file);
     }
+    /* json_write replaces the file atomically: readers see the old list or the new one. */
     s = json_write(path, writer->metadata, err);
     /* The list must not have what the file does not have. */
     if (s != STATUS_OK) {
@@ -234,6 +239,7 @@ status dataset_writer_shard(struct dataset_writer *writer, const struct episode 
  * an object. */
 static status new_metadata(struct dataset_writer *writer, const char *made_by, struct err *err)
 {
+    /* What made the dataset is kept as it is, for people who wonder later. */
     cJSON *made = NULL;
     if (made_by == NULL) {
         made = cJSON_CreateObject();
@@ -297,6 +303,7 @@ static status read_metadata(struct dataset_writer *writer, const char *path, str
 static status remember_last(struct dataset_writer *writer, const char *path,
                             struct shard_survey *survey, struct err *err)
 {
+    /* The survey reads attributes only, so this is cheap for a shard of any size. */
     status s = shard_survey(survey, path, err);
     if (s == STATUS_OK) {
         mem_free(writer->last);
@@ -356,6 +363,8 @@ static status adopt(struct dataset_writer *writer, const char *file, struct err 
 /* Shards, and what a crash may have left of one. */
 static int is_ours(const struct dirent *entry)
 {
+    /* Other files in the folder are not ours, and are neither listed nor removed. 18 digits fit 64
+     * bits. */
     const char *name = entry->d_name;
     size_t digits = strncmp(name, "shard-", 6) == 0 ? strspn(name + 6, "0123456789") : 0;
     const char *rest = name + 6 + digits;
@@ -402,6 +411,7 @@ static void survey_last_listed(struct dataset_writer *writer)
     int n = cJSON_GetArraySize(shard_list(writer));
     const cJSON *entry = n > 0 ? cJSON_GetArrayItem(shard_list(writer), n - 1) : NULL;
     const char *file = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(entry, "file"));
+    /* Failing is no error: the folder can be continued without these identities. */
     char path[PATH_SIZE];
     struct shard_survey survey;
     struct err why = {0};

@@ -22,6 +22,7 @@ static const char record_magic[8] = {'H', 'C', 'E', 'P', 'I', 'S', 'O', 'D'};
 void journal_format_make_file_header(const struct journal_format *format,
                                      unsigned char header[JOURNAL_FORMAT_FILE_HEADER])
 {
+    /* The checksum comes last, since it covers all fields before it. */
     memcpy(header, file_magic, sizeof file_magic);
     bytes_put32(header + 8, VERSION);
     bytes_put32(header + 12, format->W);
@@ -58,6 +59,7 @@ uint64_t journal_format_rows_size(uint32_t T, uint32_t W)
     return ((uint64_t)T + 1) * W * sizeof(float);
 }
 
+/* Of the header without its checksum, and of the rows. */
 static uint64_t record_checksum(const unsigned char *header, const void *rows, size_t size)
 {
     /* Two rounds instead of a streaming state: the first is the seed of the second. */
@@ -83,6 +85,7 @@ void journal_format_make_record_header(const struct episode *episode,
 uint64_t journal_format_read_record(const struct journal_format *format, const unsigned char *bytes,
                                     uint64_t left, struct journal_record *record)
 {
+    /* Too little is left for a header, or there is none here. */
     if (left < JOURNAL_FORMAT_RECORD_HEADER ||
         memcmp(bytes, record_magic, sizeof record_magic) != 0) {
         return 0;
@@ -98,6 +101,7 @@ uint64_t journal_format_read_record(const struct journal_format *format, const u
             bytes_get64(bytes + 56)) {
         return 0;
     }
+    /* Only now: without a record *record is untouched. */
     record->T = T;
     record->identity = (struct episode_identity){.source = bytes_get64(bytes + 24),
                                                  .shard = bytes_get64(bytes + 32),

@@ -59,6 +59,7 @@ static status read_space(const cJSON *metadata, const char *key, cJSON **parsed,
     if (item == NULL) {
         return err_set(err, STATUS_INVALID, "%s: is not there" HINT, key);
     }
+    /* A copy, since the text is changed in place. */
     char *text = cJSON_IsString(item) ? mem_text(item->valuestring) : NULL;
     if (text != NULL) {
         make_readable(text);
@@ -122,6 +123,7 @@ static status add_slices(struct signature *signature, const cJSON *space, const 
 {
     /* A leaf: one slice, named by its path through the Dicts. */
     if (strcmp(space_type(space), "Dict") != 0) {
+        /* A space that is a Box as a whole has no name, and becomes one slice "observation". */
         const char *where = name[0] == 0 ? "observation" : name;
         if (signature->n_slices == SIGNATURE_SLICES_MAX || strlen(where) >= SIGNATURE_NAME_SIZE) {
             return err_set(err, STATUS_INVALID,

@@ -28,6 +28,7 @@
 
 /* An open shard, with its episodes by number. */
 struct shard_reader {
+    /* Borrowed, as is the shard in it. */
     const struct dataset *dataset;
     const struct dataset_shard *shard;
     hid_t file;
@@ -38,7 +39,8 @@ struct shard_reader {
     uint64_t clipped; /* action values */
     uint64_t n;
     uint64_t *numbers; /* (n) of the groups episode_N, ascending */
-    float *floats;     /* scratch: one HDF5 dataset */
+    /* Grown to the largest array so far, like `flags`. */
+    float *floats; /* scratch: one HDF5 dataset */
     int *flags;
     size_t floats_capacity, flags_capacity;
 };
@@ -55,6 +57,7 @@ static status no_episodes(hid_t file, const char *path, struct err *err)
     } else if (hdf5_kind_of(file, "observations") == HDF5_DATASET) {
         found = "; one array \"observations\" for all episodes is the layout of D4RL";
     }
+    /* Without a guess the message says what is expected. */
     return err_set(err, STATUS_INVALID,
                    "%s: has no episode, expected groups " SHARD_EPISODE_PREFIX "<number>%s", path,
                    found);
@@ -64,6 +67,7 @@ static status no_episodes(hid_t file, const char *path, struct err *err)
 static status check_listed(const struct dataset *dataset, size_t shard_i, bool *as_listed,
                            struct err *err)
 {
+    /* The digest is computed once per dataset, whoever asks. */
     const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
     /* A shard that is not listed with a checksum is always as listed. */
     uint64_t digest = shard->source;
@@ -172,6 +176,7 @@ static status need_floats(struct shard_reader *reader, uint64_t n, struct err *e
 {
     if (n > reader->floats_capacity) {
         float *floats = mem_resize(reader->floats, n, sizeof *floats);
+        /* On failure the old memory stays. */
         if (floats == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "%" PRIu64 " values", n);
         }
@@ -186,6 +191,7 @@ static status need_floats(struct shard_reader *reader, uint64_t n, struct err *e
 static status read_columns(struct shard_reader *reader, hid_t group, const char *name, uint64_t *n,
                            uint32_t size, uint32_t at, struct episode *episode, struct err *err)
 {
+    /* An absent dataset and one of a wrong shape have errors of their own, which name it. */
     hid_t dataset;
     struct hdf5_shape shape;
     status s = hdf5_dataset_open(&dataset, &shape, group, name, VALUES_MAX, err);

@@ -100,6 +100,7 @@ static status add_digest(struct dataset_summary *summary, uint64_t digest, bool 
     }
     /* 0 means "empty", so a digest of 0 counts as 1. */
     digest += digest == 0;
+    /* The digest is at its own place or behind it, before the first empty one. */
     uint64_t at = digest & (summary->n_digests - 1);
     while (summary->digests[at] != 0 && summary->digests[at] != digest) {
         at = (at + 1) & (summary->n_digests - 1);
@@ -123,6 +124,7 @@ static void add_observations(struct dataset_summary *summary, const struct episo
     for (size_t t = 0; t <= episode->T; t++) {
         const float *row = episode->rows + t * episode->W;
         for (uint32_t i = 0; i < O; i++) {
+            /* Sums are in double, which is good enough for the deviation in a warning. */
             const double value = (double)row[i];
             summary->observation_sum[i] += value;
             summary->observation_squares[i] += value * value;
@@ -144,11 +146,13 @@ static void add_steps(struct dataset_summary *summary, const struct episode *epi
     for (size_t t = 0; t < episode->T; t++) {
         const float *row = episode->rows + t * episode->W;
         for (uint32_t i = 0; i < signature->A; i++) {
+            /* Canonical, so the limits are the same in every dimension. */
             const float a = row[action_at + i];
             summary->at_limit[i] += fabsf(a) >= DATASET_SUMMARY_AT_LIMIT;
             summary->action_min[i] = a < summary->action_min[i] ? a : summary->action_min[i];
             summary->action_max[i] = a > summary->action_max[i] ? a : summary->action_max[i];
         }
+        /* A reward that is never anything but 0 gets a warning. */
         for (uint32_t k = 0; k < signature->K; k++) {
             summary->rewarded[k] += row[rewards_at + k] != 0.0f;
         }
