@@ -73,8 +73,8 @@ static void cursor_of_sequence(unsigned char cursor[8], uint64_t sequence)
 
 /* ---- Waiting ---- */
 
-/* Says what is waited for: on the status line each time, in the log at first and then once a minute.
- * No wait of this thread is bounded in time, since the peer may return; each is visible. */
+/* Says what is waited for: on the status line each time, in the log at first and then once a
+ * minute. No wait of this thread is bounded in time, since the peer may return; each is visible. */
 static void report_wait(struct episode_writer *writer, const char *what, const char *reason)
 {
     uint64_t now_ns = clock_now_ns();
@@ -166,8 +166,8 @@ static status insert_missing(struct episode_writer *writer, uint64_t there, stru
     return log_store_each(writer->parts.store, there, insert_visited, writer, err);
 }
 
-/* Opens the replay writer and brings the server up to date with the logs. Waits for a server that is
- * away as long as the process and the run go on. */
+/* Opens the replay writer and brings the server up to date with the logs. Waits for a server that
+ * is away as long as the process and the run go on. */
 static status open_replay(struct episode_writer *writer, struct err *err)
 {
     /* The name is the same after a restart, so the server finds the cursor of this writer. */
@@ -264,8 +264,8 @@ static void count(struct episode_writer *writer, const struct finished_episode *
     report(writer, finished->sequence, acting);
 }
 
-/* Writes one episode. The order matters: a line in returns.csv without its episode is removed at the
- * next start; an episode that is inserted is in the journal already, so the replay server never
+/* Writes one episode. The order matters: a line in returns.csv without its episode is removed at
+ * the next start; an episode that is inserted is in the journal already, so the replay server never
  * knows more than the logs. */
 static status write_episode(struct episode_writer *writer, struct finished_episode *finished,
                             struct err *err)

@@ -315,13 +315,13 @@ static void *worker_main(void *arg)
 
 status worker_pool_next(struct worker_pool *pool, uint64_t timeout_ms,
                         struct finished_episode **finished, struct err *err)
-/* The loop ends with an episode, with the last worker, or with the time. */
 {
     status s = STATUS_OK;
     uint64_t until_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
     pthread_mutex_lock(&pool->mutex);
     /* Finished episodes come before a failure: they are whole. */
     struct finished_episode *item = reorder_buffer_next(&pool->buffer);
+    /* Until there is an episode, no worker is left, or the time is up. */
     bool in_time = true;
     /* As long as a worker is left, an episode may still come. */
     while (item == NULL && pool->n_working > 0 && in_time) {

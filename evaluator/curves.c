@@ -44,7 +44,8 @@ void curves_close(struct curves *curves)
     }
 }
 
-/* Adds the number `key` of `object` as a point `tag`, or `tag`/`task`; nothing where it is absent. */
+/* Adds the number `key` of `object` as a point `tag`, or `tag`/`task`; nothing where it is
+ * absent. */
 static void add_number(struct curves *curves, const cJSON *object, const char *key, const char *tag,
                        const char *task)
 {

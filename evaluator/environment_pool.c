@@ -9,7 +9,8 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
-/* Opens one environment after another into pool->environments; pool->n counts those that are open. */
+/* Opens one environment after another into pool->environments; pool->n counts those that are
+ * open. */
 static status open_all(struct environment_pool *pool, uint32_t n, struct err *err)
 {
     pool->environments = mem_array(n, sizeof(struct environment *));

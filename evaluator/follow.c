@@ -1,8 +1,8 @@
 /* One thread: take a snapshot, measure it, write a line, and again until the run has ended.
  *
  * It waits for three things: a newer snapshot, the run's end, and a learner that is away; all waits
- * are bounded (TAKE_MS) so that it notices when the process stops. What is known of the run, and what
- * of it is on disk, is in standing.c; what is measured in the end in report.c. */
+ * are bounded (TAKE_MS) so that it notices when the process stops. What is known of the run, and
+ * what of it is on disk, is in standing.c; what is measured in the end in report.c. */
 #include "evaluator/follow.h"
 
 #include <inttypes.h>
@@ -267,8 +267,8 @@ static status follow_run(struct follow *follow, struct err *err)
     return STATUS_OK;
 }
 
-/* Had the run in this folder ended before this start, and does no learner continue it? A learner may
- * be gone for good, so it is looked for during RESUME_MS only. */
+/* Had the run in this folder ended before this start, and does no learner continue it? A learner
+ * may be gone for good, so it is looked for during RESUME_MS only. */
 static bool ended_before(struct follow *follow)
 {
     /* The last policy is written when a run ends and removed when one begins, so it tells which of

@@ -33,8 +33,8 @@ struct history {
     cJSON *records;        /* in it */
 };
 
-/* Adds the records of `text`. A line that is not a JSON object, such as the remains of a failed write,
- * is skipped: the lines around it are good. *whole: bytes up to the end of the last line. */
+/* Adds the records of `text`. A line that is not a JSON object, such as the remains of a failed
+ * write, is skipped: the lines around it are good. *whole: bytes up to the end of the last line. */
 static status parse_lines(struct history *history, char *text, size_t *whole, const char *path,
                           struct err *err)
 {

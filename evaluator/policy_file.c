@@ -23,8 +23,8 @@
 
 /* ---- Copying ---- */
 
-/* Copies the tensors whose names begin with `prefix`, replaced by `new_prefix`, into `writer`. *n: how
- * many. */
+/* Copies the tensors whose names begin with `prefix`, replaced by `new_prefix`, into `writer`. *n:
+ * how many. */
 static status copy_tensors(struct safetensors_writer *writer, const struct safetensors *file,
                            const char *prefix, const char *new_prefix, size_t *n, struct err *err)
 {

@@ -4,7 +4,6 @@
  * them, end the program with exit code 2 before it has touched the run's folder. After that the
  * main thread runs the loop (signals, admin page, progress), the restoring thread inserts, and a
  * reader thread prefetches. */
-/* hindcast-restorer: reads logs, checks them, streams them into the replay. */
 #include <inttypes.h>
 #include <stdio.h>
 

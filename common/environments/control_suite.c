@@ -344,8 +344,8 @@ void control_suite_rewards(const struct control_suite *suite, double *rewards)
  * not. */
 static status check_finite(const struct control_suite *suite, const double *values, uint32_t n,
                            const char *what, struct err *err)
-/* The first bad number is named, which is usually enough to find the cause. */
 {
+    /* The first bad number is named, which is usually enough to find the cause. */
     for (uint32_t i = 0; i < n; i++) {
         if (!isfinite(values[i])) {
             return err_set(err, STATUS_CORRUPT, "step %u: %s %u is %g", suite->steps, what, i,

@@ -177,8 +177,8 @@ static status open_existing(struct journal *journal, const struct dataset_writer
 {
     void *bytes;
     size_t size;
-    /* Read as a whole: a journal is bounded, and looking for records needs all of it. */
-    /* The limit is checked before a record is appended, so the last one may extend beyond it. */
+    /* Read as a whole: looking for records needs all of it. The limit is checked before a record is
+     * appended, so the last one may extend beyond it. */
     status s =
         file_read(journal->path, JOURNAL_BYTES_MAX + EPISODE_BYTES_MAX + 4096, &bytes, &size, err);
     if (s != STATUS_OK) {

@@ -55,8 +55,8 @@ static status remove_part(mjSpec *spec, mjtObj type, const char *name, struct er
     return STATUS_OK;
 }
 
-/* Removes what only the suite's fetch and escape tasks need: the range finders over the height field
- * would make a step fourteen times slower. Sizes the floor for the wanted speed. */
+/* Removes what only the suite's fetch and escape tasks need: the range finders over the height
+ * field would make a step fourteen times slower. Sizes the floor for the wanted speed. */
 static status edit(mjSpec *spec, const void *arg, struct err *err)
 {
     static const struct {
