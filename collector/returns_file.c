@@ -1,8 +1,9 @@
 /* At each start the file is brought in line with the journal: lines that cannot be read, and lines
  * of episodes that the journal does not have, are removed. Then lines are only appended.
  *
- * A line is written before its episode, and its returns can be computed from the logs again: losing
- * the last lines in a power cut does no harm. One thread. */
+ * A line is written before its episode, and without a sync: a power cut may cost the last lines.
+ * That is accepted, since the file is for plots and tables, and the logs have the episodes. One
+ * thread. */
 #include "collector/returns_file.h"
 
 #include <inttypes.h>

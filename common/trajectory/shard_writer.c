@@ -40,6 +40,7 @@ static status write_actions(struct hdf5_writing *writing, hid_t group,
                             float *scratch, struct err *err)
 {
     uint32_t at = signature_action_at(signature);
+    /* Logs hold physical units, as other libraries expect. */
     for (size_t t = 0; t < episode->T; t++) {
         signature_to_physical(signature, scratch + t * signature->A,
                               episode->rows + t * episode->W + at);
@@ -95,6 +96,7 @@ static status write_ends(struct hdf5_writing *writing, hid_t group,
 static status write_attributes(hid_t group, const struct episode *episode, uint64_t number,
                                struct err *err)
 {
+    /* The members are numbers of 64 bits, as hdf5_read_attribute reads them. */
     const struct episode_identity *id = &episode->identity;
     const uint64_t total_steps = episode->T;
     const uint64_t identity[4] = {id->source, id->shard, id->episode, id->relabel};

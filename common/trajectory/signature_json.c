@@ -56,6 +56,7 @@ static bool add_action(cJSON *root, const struct signature *signature)
            json_put(action, "max", floats_to_json(signature->action_max, signature->A));
 }
 
+/* In order: the place of a name is the column of its reward. */
 static bool add_rewards(cJSON *root, const struct signature *signature)
 {
     cJSON *rewards = cJSON_AddArrayToObject(root, "rewards");

@@ -218,6 +218,7 @@ static status add_shard(struct dataset_summary *summary, const struct dataset *d
 {
     struct shard_reader *reader;
     struct err err = {0};
+    /* What the list or the survey says the file has. */
     const uint64_t listed = dataset_shard(dataset, shard_i)->episodes;
     status s = shard_reader_open(&reader, dataset, shard_i, &err);
     if (s == STATUS_NO_MEMORY) {
@@ -327,6 +328,7 @@ double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t 
 {
     ASSERT(i < summary->signature.A);
     /* Per action value of this dimension, over all steps. */
+    /* Values beyond a rounding of the limit cannot be there: the episode's check refuses them. */
     const uint64_t n = summary->totals.transitions;
     return n == 0 ? 0 : (double)summary->at_limit[i] / (double)n;
 }
@@ -438,6 +440,7 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
     fprintf(out, "transitions  %" PRIu64 "; an episode has %u to %u, mean %.1f\n",
             totals.transitions, totals.T_min, totals.T_max, totals.T_mean);
     print_signature(&summary->signature, out);
+    /* The mean over all dimensions, then each dimension. */
     fprintf(out, "at limits    %.2f%% of action values;", 100 * totals.at_limit);
     for (uint32_t i = 0; i < summary->signature.A; i++) {
         fprintf(out, " %.2f%%", 100 * dataset_summary_at_limit(summary, i));
