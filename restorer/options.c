@@ -54,6 +54,7 @@ struct config_section restorer_section(struct restorer_options *options)
 
 status restorer_options_check(const struct restorer_options *options, struct err *err)
 {
+    /* Whether there are logs in the folder is found when it is opened. */
     if (options->folder[0] == '\0') {
         return err_set(err, STATUS_INVALID,
                        "restorer.folder is empty: give the folder with the logs");

@@ -207,8 +207,8 @@ static void *read_all(void *arg)
             break;
         }
     }
-    /* A closed `full` still gives what is in it; after that prefetch_next returns CLOSED. */
     close_reader(prefetch);
+    /* A closed `full` still gives what is in it; after that prefetch_next returns CLOSED. */
     queue_close(prefetch->full);
     return NULL;
 }

@@ -182,6 +182,7 @@ static status compute(struct relabel *relabel, const struct episode *from, struc
 static void copy_row(const struct relabel *relabel, const float *from, float *to,
                      const float *computed)
 {
+    /* Everything before the rewards has the same place in both rows; the discount follows them. */
     const uint32_t at = signature_rewards_at(relabel->logged); /* the same on both sides */
     memcpy(to, from, at * sizeof(float));
     for (uint32_t k = 0; k < relabel->signature.K; k++) {

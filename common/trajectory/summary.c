@@ -328,7 +328,6 @@ double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t 
 {
     ASSERT(i < summary->signature.A);
     /* Per action value of this dimension, over all steps. */
-    /* Values beyond a rounding of the limit cannot be there: the episode's check refuses them. */
     const uint64_t n = summary->totals.transitions;
     return n == 0 ? 0 : (double)summary->at_limit[i] / (double)n;
 }
