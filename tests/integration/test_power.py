@@ -6,39 +6,39 @@ A failure names the disk's seed. More of them: tests/all/power.
 
 import pytest
 
-from power_story import MAP_BYTES, Life, Story
+from power_scenario import MAP_BYTES, Run, Scenario
 from replay_client import Client, cheetah_signature, numbered_rows
 
 DISKS = 150
 
-STORIES = {
-    "each": [Life("each", 45, "kill"), Life("each", 15, "stop")],
-    "interval": [Life("interval", 60, "kill"), Life("interval", 30, "stop"), Life("interval", 10, "kill")],
-    "by turns": [Life("interval", 30, "kill"), Life("each", 30, "kill"), Life("interval", 30, "kill")],
+SCENARIOS = {
+    "each": [Run("each", 45, "kill"), Run("each", 15, "stop")],
+    "interval": [Run("interval", 60, "kill"), Run("interval", 30, "stop"), Run("interval", 10, "kill")],
+    "by turns": [Run("interval", 30, "kill"), Run("each", 30, "kill"), Run("interval", 30, "kill")],
 }
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_a_power_cut_takes_nothing_that_was_promised(workspace, wire, name):
-    story = Story(workspace, wire)
-    story.tell(STORIES[name])
-    durability = STORIES[name][-1].durability
-    found = story.disks(range(DISKS), durability)
-    print(f"{len(story.records)} records, {len(story.finished)} syncs finished, {DISKS} disks, {found} episodes found")
+    scenario = Scenario(workspace, wire)
+    scenario.play(SCENARIOS[name])
+    durability = SCENARIOS[name][-1].durability
+    found = scenario.disks(range(DISKS), durability)
+    print(f"{len(scenario.records)} records, {len(scenario.finished)} syncs finished, {DISKS} disks, {found} episodes found")
     assert found > DISKS
     for seed in (1000, 1001):
-        story.serve(seed, durability)
+        scenario.serve(seed, durability)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_power_cut_after_a_power_cut(workspace, wire, seed):
     """The second one at any moment from when the server opens what the first one left."""
-    story = Story(workspace, wire)
-    story.tell([Life("interval", 60, "kill")])
-    story.cut(seed)
-    story.tell([Life("interval", 10, "kill"), Life("each", 5, "kill")])
-    found = story.disks(range(DISKS), "interval")
-    print(f"{len(story.records)} records, {len(story.finished)} syncs finished, {DISKS} disks, {found} episodes found")
+    scenario = Scenario(workspace, wire)
+    scenario.play([Run("interval", 60, "kill")])
+    scenario.cut(seed)
+    scenario.play([Run("interval", 10, "kill"), Run("each", 5, "kill")])
+    found = scenario.disks(range(DISKS), "interval")
+    print(f"{len(scenario.records)} records, {len(scenario.finished)} syncs finished, {DISKS} disks, {found} episodes found")
     assert found > DISKS
 
 

@@ -1,4 +1,4 @@
-"""A replay server's lives under tests/power/power_trace.c, and what each disk that a power cut may leave must still hold."""
+"""A replay server's runs under tests/power/power_trace.c, and what each disk that a power cut may leave must still hold."""
 
 import collections
 import fcntl
@@ -24,7 +24,7 @@ BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip().encod
 NEXT_BOOT = b"00000000-1111-2222-3333-444444444444"
 LOOK_AT_ONCE = 40
 
-Life = collections.namedtuple("Life", "durability episodes end")  # end: "kill" or "stop"
+Run = collections.namedtuple("Run", "durability episodes end")  # end: "kill" or "stop"
 Acknowledged = collections.namedtuple("Acknowledged", "position sequence durability")
 
 
@@ -35,8 +35,8 @@ def rows_of(sequence):
     return numbered_rows(sequence, 700 + number % 900 if number % 6 == 0 else 1 + number % 60)
 
 
-class Story:
-    """Takes the trace, life by life, then makes disks of it."""
+class Scenario:
+    """Takes the trace, run by run, then makes disks of it."""
 
     def __init__(self, workspace, wire):
         self.workspace, self.wire = workspace, wire
@@ -46,7 +46,7 @@ class Story:
         self.acknowledged = []
         self.sent = 0
 
-    # ---- The lives ----
+    # ---- The runs ----
 
     def configure(self, durability):
         self.workspace.configure(replay_server={
@@ -56,8 +56,8 @@ class Story:
         return Client(self.wire, f"unix:{self.workspace.run_dir}/replay.sock", cheetah_signature(self.wire),
                       options=[("grpc.use_local_subchannel_pool", 1)])
 
-    def live(self, life):
-        self.configure(life.durability)
+    def run_server(self, run):
+        self.configure(run.durability)
         server = self.workspace.start_command(
             "replay_server", "env", f"LD_PRELOAD={BUILD}/tests/libpower_trace.so", f"POWER_FOLDER={self.folder}",
             f"POWER_TRACE={self.trace}", BINARIES["replay_server"], f"--config={self.workspace.config}")
@@ -69,11 +69,11 @@ class Story:
         # What a server opens is synced before it serves.
         self.acknowledged.append(Acknowledged(self.trace.stat().st_size, opened.last_sequence, "each"))
         first = opened.last_sequence + 1
-        for answer in client.stub.Insert(client.chunks("writer", opened, self.paced(first, life.episodes)), timeout=60):
-            self.acknowledged.append(Acknowledged(self.trace.stat().st_size, answer.sequence, life.durability))
-        assert self.acknowledged[-1].sequence == first + life.episodes - 1
+        for answer in client.stub.Insert(client.chunks("writer", opened, self.paced(first, run.episodes)), timeout=60):
+            self.acknowledged.append(Acknowledged(self.trace.stat().st_size, answer.sequence, run.durability))
+        assert self.acknowledged[-1].sequence == first + run.episodes - 1
         client.close()
-        if life.end == "stop":
+        if run.end == "stop":
             server.stop()
         else:
             with open(self.trace) as trace:
@@ -86,15 +86,15 @@ class Story:
             self.sent = sequence
             yield sequence, sequence, rows_of(sequence)
 
-    def tell(self, lives):
-        for life in lives:
-            self.live(life)
+    def play(self, runs):
+        for run in runs:
+            self.run_server(run)
         self.records = power_cut.read_trace(self.trace.read_bytes())
         self.finished = list(self.find_syncs())
         self.check_trace()
 
     def cut(self, seed):
-        """The power is cut: the next lives begin with this seed's disk, and make a trace of their own."""
+        """The power is cut: the next runs begin with this seed's disk, and make a trace of their own."""
         [(_, position, files)] = power_cut.disks(self.records, [seed], self.base)
         shutil.rmtree(self.folder)
         self.put(self.folder, files)
