@@ -125,7 +125,8 @@ def test_profile_reports_times_and_does_not_change_the_run(sealed):
     assert {"wait", "load", "value", "evaluate", "prior", "improve", "idle", "reduce", "apply", "publish", "other",
             "step"} == rows.keys()
     parts = [values[0] for name, values in rows.items() if name != "step"]
-    assert sum(parts) == pytest.approx(rows["step"][0], rel=0.02)
+    rounding = 0.0005 * (len(parts) + 1)  # each is printed in microseconds, and a step may take less than a hundred
+    assert sum(parts) == pytest.approx(rows["step"][0], rel=0.02, abs=rounding)
     assert all(rows[name][2] > 0 for name in ("value", "evaluate", "prior", "improve", "step"))
 
     # Profiling a stopped run continues from its last step and leaves its files unchanged.

@@ -215,7 +215,7 @@ def test_the_processes_of_a_killed_up_end(experiment):
 
 def test_an_evaluator_killed_after_the_learner_has_exited_still_finishes(experiment):
     """The evaluator is still at an early version. `hindcast up` restarts it and the learner, which has the last one."""
-    up = experiment.up("--learner.steps=60", "--evaluator.window_episodes=80")
+    up = experiment.up("--learner.steps=60", "--evaluator.window_episodes=800")
     log = experiment.run_dir / "learner.log"
     wait_until(lambda: log.exists() and "exit_code=0" in log.read_text(), "the learner to exit", alive=up)
     assert not (experiment.run_dir / "policy_last.safetensors").exists(), "the evaluator finished too early"
