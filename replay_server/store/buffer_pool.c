@@ -52,8 +52,11 @@ static void destroy(struct buffer *buffer)
 void buffer_pool_free(struct buffer_pool *pool)
 {
     if (pool) {
-        /* A buffer given back after this would write to a pool that is gone. */
+        /* A buffer given back after this would write to a pool that is gone. The last one may have
+         * come back on a thread of gRPC's a moment ago: the lock waits until that call has ended. */
+        pthread_mutex_lock(&pool->lock);
         ASSERT(pool->taken_bytes == 0);
+        pthread_mutex_unlock(&pool->lock);
         while (pool->free) {
             struct buffer *buffer = pool->free;
             pool->free = buffer->next;
