@@ -145,7 +145,7 @@ static status read_number(const struct policy *policy, const char *key, double *
 static status read_count(const struct policy *policy, const char *key, uint64_t *value,
                          struct err *err)
 {
-    double number;
+    double number = 0;
     status s = read_number(policy, key, &number, err);
     if (s != STATUS_OK) {
         return s;

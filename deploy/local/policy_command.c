@@ -255,7 +255,7 @@ static status export_onnx(const struct policy_location *location, const struct p
 static status export_to(const struct arguments *arguments, struct err *err)
 {
     struct policy_location location;
-    struct policy *policy;
+    struct policy *policy = NULL;
     enum policy_rule rule;
     int task;
     char onnx[POLICY_LOCATION_PATH_SIZE], safetensors[POLICY_LOCATION_PATH_SIZE];
@@ -314,7 +314,7 @@ static int inspect(const struct arguments *arguments)
 {
     struct err err = {0};
     struct policy_location location;
-    struct policy *policy;
+    struct policy *policy = NULL;
     enum policy_rule rule;
     int task;
     status s = open_policy(arguments, &location, &policy, &rule, &task, &err);
@@ -331,7 +331,7 @@ static int act(const struct arguments *arguments)
 {
     struct err err = {0};
     struct policy_location location;
-    struct policy *policy;
+    struct policy *policy = NULL;
     enum policy_rule rule;
     int task;
     if (arguments->inputs == NULL || arguments->to == NULL) {

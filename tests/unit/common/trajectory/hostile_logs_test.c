@@ -22,7 +22,7 @@ static struct signature signature; /* position(3), velocity(2); 2 actions; K = 1
 
 static void write_metadata(const char *folder)
 {
-    char path[2 * SCRATCH_SIZE];
+    char path[2048];
     char metadata[4096];
     char *text = signature_to_json(&signature);
     snprintf(metadata, sizeof metadata, "{\"signature\": %s}", text);
