@@ -258,7 +258,7 @@ static void pass_on(struct worker_pool *pool, struct finished_episode *finished)
 {
     metric_add(pool->steps_total, finished->episode->T);
     pthread_mutex_lock(&pool->mutex);
-    /* From here on the episode belongs to whoever takes it out of the buffer. */
+    /* From here on the episode belongs to the thread that takes it out of the buffer. */
     reorder_buffer_finish(&pool->buffer, finished->sequence, finished);
     pthread_cond_broadcast(&pool->changed);
     pthread_mutex_unlock(&pool->mutex);

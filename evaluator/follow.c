@@ -100,7 +100,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
  * again. */
 static void ask_to_finish(struct follow *follow)
 {
-    /* The reason goes to the learner with the request, for whoever asks why the run ended. */
+    /* The learner keeps the reason that comes with the request and reports why the run ended. */
     char reason[128];
     struct err err;
     snprintf(reason, sizeof reason, "no improvement in %u evaluations (best mean return %.3f)",

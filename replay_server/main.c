@@ -3,8 +3,8 @@
  * The main thread has nothing to do with calls, which the service's own threads serve. It waits for
  * signals, and once a second it reports and looks whether the service can still do its work.
  *
- * The exit code is for whoever starts the process again: 2 where the configuration is at fault and
- * another start would fail in the same way, 0 after a regular end. */
+ * The exit code tells a supervisor whether to start the process again: 2 where the configuration is
+ * at fault and another start would fail in the same way, 0 after a regular end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -166,7 +166,7 @@ const double *metric_latency_bounds(size_t *n)
 void metric_add(struct metric *metric, double amount)
 {
     ASSERT(metric->kind != METRIC_HISTOGRAM);
-    /* A counter that fell would look like a restart of the process to whoever reads it. */
+    /* A counter that fell would look like a restart of the process. */
     ASSERT(metric->kind == METRIC_GAUGE || amount >= 0);
     add(&metric->value, amount);
 }

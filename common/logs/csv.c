@@ -351,12 +351,7 @@ static status csv_describe(struct log_file *file, uint64_t recording_i, struct r
 {
     (void)recording_i;
     const struct csv *csv = (const struct csv *)file;
-    status s = STATUS_OK;
-    for (uint32_t i = 0; s == STATUS_OK && i < csv->recording.n; i++) {
-        const struct recording_column *column = &csv->recording.columns[i];
-        s = recording_add(recording, column->name, column->kind, 1, column->rows, err);
-    }
-    return s;
+    return recording_append(recording, &csv->recording, err);
 }
 
 /* Gathers one column from the rows. log_file_read has checked the range. */

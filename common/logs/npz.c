@@ -302,12 +302,7 @@ static status npz_describe(struct log_file *file, uint64_t recording_i, struct r
 {
     (void)recording_i;
     const struct npz *npz = (const struct npz *)file;
-    status s = STATUS_OK;
-    for (uint32_t i = 0; s == STATUS_OK && i < npz->recording.n; i++) {
-        const struct recording_column *column = &npz->recording.columns[i];
-        s = recording_add(recording, column->name, column->kind, column->width, column->rows, err);
-    }
-    return s;
+    return recording_append(recording, &npz->recording, err);
 }
 
 /* Converts one element to double. */

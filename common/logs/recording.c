@@ -67,3 +67,13 @@ status recording_add(struct recording *recording, const char *name, enum recordi
     recording->n++;
     return STATUS_OK;
 }
+
+status recording_append(struct recording *recording, const struct recording *from, struct err *err)
+{
+    status s = STATUS_OK;
+    for (uint32_t i = 0; s == STATUS_OK && i < from->n; i++) {
+        const struct recording_column *column = &from->columns[i];
+        s = recording_add(recording, column->name, column->kind, column->width, column->rows, err);
+    }
+    return s;
+}

@@ -41,6 +41,9 @@ void recording_clear(struct recording *recording);
  * columns. */
 status recording_add(struct recording *recording, const char *name, enum recording_kind kind,
                      uint32_t width, uint64_t rows, struct err *err) MUST_CHECK;
+/* Adds all columns of `from`, in their order. Errors as recording_add. */
+status recording_append(struct recording *recording, const struct recording *from,
+                        struct err *err) MUST_CHECK;
 /* Returns the column of this name, or NULL. */
 const struct recording_column *recording_find(const struct recording *recording, const char *name);
 

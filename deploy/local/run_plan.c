@@ -292,7 +292,7 @@ static status compare_signatures(const struct signature *logs, const struct sign
     if (want == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "signature");
     }
-    /* With K = 0 rewards of the logs are required of nobody. */
+    /* With K = 0 no reward is required of the logs. */
     *want = *logs;
     want->K = 0;
     struct err why;

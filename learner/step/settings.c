@@ -8,7 +8,7 @@
  *
  * A setting is an offset into struct settings and a kind, so that one loop serves all of them:
  * there is no second list to keep in step. The table is constant; a struct settings is plain data,
- * and belongs to whoever has it. */
+ * copied by assignment. */
 #include "learner/step/settings.h"
 
 #include <errno.h>
