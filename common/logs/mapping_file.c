@@ -1,193 +1,15 @@
 /* Reads and writes mappings as YAML.
  *
  * libyaml loads the document as a tree of nodes, and each node has its line, which error messages
- * name. Every YAML mapping is read by read_keys with a function that handles one key at a time.
+ * name. Every YAML mapping is read by mapping_read_keys with a function that handles one key at a time.
  * Unknown and repeated keys are errors, so that a misspelt key is not ignored silently. Whether the
  * columns exist is checked later, by mapping_signature. */
-#include <errno.h>
-#include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <yaml.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/logs/mapping.h"
-
-/* A file that is being read. */
-struct document {
-    yaml_document_t yaml;
-    const char *path;
-    /* Never NULL, so that the readers can add their context. */
-    struct err *err;
-};
-
-static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
-    PRINTF_LIKE(3, 4);
-
-/* Sets an error with the file and the line of the node. */
-static status refuse(struct document *d, const yaml_node_t *node, const char *format, ...)
-{
-    char text[512];
-    /* The message comes first, since the place is put in front of it. */
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    return err_set(d->err, STATUS_INVALID, "%s:%zu: %s", d->path, node->start_mark.line + 1, text);
-}
-
-/* Returns NULL for a number that is no node's. */
-static yaml_node_t *node_of(struct document *d, int id)
-{
-    return yaml_document_get_node(&d->yaml, id);
-}
-
-/* Returns the text of a scalar, or NULL if the node is not a scalar or its text contains a 0. */
-static const char *scalar(const yaml_node_t *node)
-{
-    /* A name with a 0 inside would be cut, and could then be mistaken for another. */
-    if (node == NULL || node->type != YAML_SCALAR_NODE ||
-        strlen((const char *)node->data.scalar.value) != node->data.scalar.length) {
-        return NULL;
-    }
-    return (const char *)node->data.scalar.value;
-}
-
-/* ---- values ---- */
-
-/* Reads a text that fits `size` bytes with its terminating 0. */
-static status read_text(struct document *d, const yaml_node_t *node, const char *key, char *text,
-                        size_t size)
-{
-    const char *value = scalar(node);
-    if (value == NULL || strlen(value) >= size) {
-        return refuse(d, node, "%s: expected a text of at most %zu bytes", key, size - 1);
-    }
-    memcpy(text, value, strlen(value) + 1);
-    return STATUS_OK;
-}
-
-/* Reads a finite number. */
-static status read_number(struct document *d, const yaml_node_t *node, const char *key,
-                          double *number)
-{
-    /* The whole text must be a number: "0.02s" is refused, not read as 0.02. */
-    const char *value = scalar(node);
-    char *end = NULL;
-    errno = 0;
-    const double parsed = value == NULL ? 0 : strtod(value, &end);
-    if (value == NULL || end == value || *end != 0 || !isfinite(parsed)) {
-        return refuse(d, node, "%s: expected a number", key);
-    }
-    *number = parsed;
-    return STATUS_OK;
-}
-
-/* Reads one of n words; stores its index. The error lists all of them. */
-static status read_choice(struct document *d, const yaml_node_t *node, const char *key,
-                          const char *const *choices, int n, int *choice)
-{
-    /* The list of choices is built on the way, for the case that none of them matches. */
-    const char *value = scalar(node);
-    char expected[128] = "";
-    for (int i = 0; i < n; i++) {
-        /* The words are those of the file format, in the order of an enumeration. */
-        if (value != NULL && strcmp(value, choices[i]) == 0) {
-            *choice = i;
-            return STATUS_OK;
-        }
-        /* "a, b or c" */
-        strncat(expected, i == 0 ? "" : i + 1 < n ? ", " : " or ", 5);
-        strncat(expected, choices[i], 32);
-    }
-    return refuse(d, node, "%s: expected %s", key, expected);
-}
-
-/* Reads a name or a list of names. */
-static status read_columns(struct document *d, const yaml_node_t *node, const char *key,
-                           struct mapping_columns *columns)
-{
-    /* A single name needs no brackets. */
-    if (scalar(node) != NULL) {
-        return mapping_columns_add(columns, scalar(node), d->err);
-    }
-    if (node->type != YAML_SEQUENCE_NODE ||
-        node->data.sequence.items.start == node->data.sequence.items.top) {
-        return refuse(d, node, "%s: expected a column's name, or a list of them", key);
-    }
-    /* The position in the file is added here, as mapping_columns_add does not know it. */
-    for (yaml_node_item_t *item = node->data.sequence.items.start;
-         item < node->data.sequence.items.top; item++) {
-        /* Every item is checked by itself, so that an error names its line. */
-        const yaml_node_t *name = node_of(d, *item);
-        if (scalar(name) == NULL) {
-            return refuse(d, name, "%s: expected a column's name", key);
-        }
-        const status s = mapping_columns_add(columns, scalar(name), d->err);
-        if (s != STATUS_OK) {
-            return err_context(d->err, s, "%s:%zu", d->path, name->start_mark.line + 1);
-        }
-    }
-    return STATUS_OK;
-}
-
-/* Reads a list with one number for each component of the action. */
-static status read_numbers(struct document *d, const yaml_node_t *node, const char *key,
-                           double numbers[SIGNATURE_ACTIONS_MAX], uint32_t *n)
-{
-    if (node->type != YAML_SEQUENCE_NODE) {
-        return refuse(d, node, "%s: expected a list of numbers, one for each action", key);
-    }
-    /* Items are counted as they are read, and the limit is checked before each is stored. */
-    *n = 0;
-    for (yaml_node_item_t *item = node->data.sequence.items.start;
-         item < node->data.sequence.items.top; item++, ++*n) {
-        if (*n == SIGNATURE_ACTIONS_MAX) {
-            return refuse(d, node, "%s: more than %d numbers", key, SIGNATURE_ACTIONS_MAX);
-        }
-        const status s = read_number(d, node_of(d, *item), key, &numbers[*n]);
-        if (s != STATUS_OK) {
-            return s;
-        }
-    }
-    return STATUS_OK;
-}
-
-/* ---- keys ---- */
-
-/* Handles one key of a YAML mapping. */
-typedef status (*key_reader)(struct document *d, const char *key, const yaml_node_t *key_node,
-                             const yaml_node_t *value, void *arg);
-
-/* Calls `read` for each key of a YAML mapping. A key that occurs twice is an error. `where` names
- * the mapping in errors. */
-static status read_keys(struct document *d, const yaml_node_t *node, const char *where,
-                        key_reader read, void *arg)
-{
-    if (node->type != YAML_MAPPING_NODE) {
-        return refuse(d, node, "%s: expected keys and values", where);
-    }
-    /* Pairs come in the order of the file, so of two equal keys the second one is reported. */
-    status s = STATUS_OK;
-    for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-         s == STATUS_OK && pair < node->data.mapping.pairs.top; pair++) {
-        const yaml_node_t *key = node_of(d, pair->key);
-        if (scalar(key) == NULL) {
-            return refuse(d, key, "%s: expected a key", where);
-        }
-
-        /* libyaml accepts repeated keys. Mappings are small, so all earlier keys are compared. */
-        for (yaml_node_pair_t *other = node->data.mapping.pairs.start; other < pair; other++) {
-            if (strcmp(scalar(node_of(d, other->key)), scalar(key)) == 0) {
-                return refuse(d, key, "%s: %s is given twice", where, scalar(key));
-            }
-        }
-        /* The key's node goes along, for errors about the key itself. */
-        s = read(d, scalar(key), key, node_of(d, pair->value), arg);
-    }
-    return s;
-}
+#include "common/logs/mapping_yaml.h"
 
 /* A slice that is being read. The keys may come in any order, and mapping_columns_add sets the
  * scale of the first column, so scale and offset are kept apart until all keys are read. */
@@ -197,56 +19,58 @@ struct slice {
 };
 
 /* A key of a slice. */
-static status read_slice_key(struct document *d, const char *key, const yaml_node_t *key_node,
-                             const yaml_node_t *value, void *arg)
+static status read_slice_key(struct mapping_document *d, const char *key,
+                             const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
     struct slice *slice = arg;
     if (strcmp(key, "columns") == 0) {
-        return read_columns(d, value, key, &slice->columns);
+        return mapping_read_columns(d, value, key, &slice->columns);
     }
     if (strcmp(key, "scale") == 0) {
-        return read_number(d, value, key, &slice->scale);
+        return mapping_read_number(d, value, key, &slice->scale);
     }
     if (strcmp(key, "offset") == 0) {
-        return read_number(d, value, key, &slice->offset);
+        return mapping_read_number(d, value, key, &slice->offset);
     }
-    return refuse(d, key_node, "\"%s\": expected columns, scale or offset", key);
+    return mapping_refuse(d, key_node, "\"%s\": expected columns, scale or offset", key);
 }
 
 /* Reads a slice: [a, b], or {columns: [a, b], scale: 2, offset: 1}. */
-static status read_slice(struct document *d, const char *name, const yaml_node_t *value,
+static status read_slice(struct mapping_document *d, const char *name, const yaml_node_t *value,
                          struct mapping_columns *columns)
 {
     if (value->type != YAML_MAPPING_NODE) {
-        return read_columns(d, value, name, columns);
+        return mapping_read_columns(d, value, name, columns);
     }
     struct slice slice = {.scale = 1};
-    const status s = read_keys(d, value, name, read_slice_key, &slice);
+    const status s = mapping_read_keys(d, value, name, read_slice_key, &slice);
     *columns = slice.columns; /* on error too: the mapping releases them */
     columns->scale = slice.scale;
     columns->offset = slice.offset;
     if (s == STATUS_OK && columns->n == 0) {
-        return refuse(d, value, "%s: columns are missing", name);
+        return mapping_refuse(d, value, "%s: columns are missing", name);
     }
     return s;
 }
 
 /* A key of `observation`: the name of a slice. */
-static status read_observation(struct document *d, const char *key, const yaml_node_t *key_node,
-                               const yaml_node_t *value, void *arg)
+static status read_observation(struct mapping_document *d, const char *key,
+                               const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
     struct mapping *mapping = arg;
     if (mapping->n_slices == SIGNATURE_SLICES_MAX) {
-        return refuse(d, key_node, "observation: more than %d slices", SIGNATURE_SLICES_MAX);
+        return mapping_refuse(d, key_node, "observation: more than %d slices",
+                              SIGNATURE_SLICES_MAX);
     }
     /* The slice is counted before it is read, so that mapping_fini releases it after an error. */
     const uint32_t i = mapping->n_slices++;
-    const status s = read_text(d, key_node, "observation", mapping->slices[i], SIGNATURE_NAME_SIZE);
+    const status s =
+        mapping_read_text(d, key_node, "observation", mapping->slices[i], SIGNATURE_NAME_SIZE);
     return s == STATUS_OK ? read_slice(d, key, value, &mapping->observation[i]) : s;
 }
 
 /* A key of `next_observation`, which must name a slice of `observation`. */
-static status read_next(struct document *d, const char *key, const yaml_node_t *key_node,
+static status read_next(struct mapping_document *d, const char *key, const yaml_node_t *key_node,
                         const yaml_node_t *value, void *arg)
 {
     /* Slices are matched by name, so their order may differ from that of the observation. */
@@ -256,13 +80,13 @@ static status read_next(struct document *d, const char *key, const yaml_node_t *
             return read_slice(d, key, value, &mapping->next[i]);
         }
     }
-    return refuse(d, key_node,
-                  "next_observation: \"%s\" is not a slice of observation, which must come first",
-                  key);
+    return mapping_refuse(
+        d, key_node,
+        "next_observation: \"%s\" is not a slice of observation, which must come first", key);
 }
 
 /* A key of `action`. */
-static status read_action(struct document *d, const char *key, const yaml_node_t *key_node,
+static status read_action(struct mapping_document *d, const char *key, const yaml_node_t *key_node,
                           const yaml_node_t *value, void *arg)
 {
     struct mapping *mapping = arg;
@@ -270,94 +94,96 @@ static status read_action(struct document *d, const char *key, const yaml_node_t
     uint32_t n = 0;
     status s;
     if (strcmp(key, "columns") == 0) {
-        return read_columns(d, value, "action", &mapping->action);
+        return mapping_read_columns(d, value, "action", &mapping->action);
     }
     if (strcmp(key, "min") == 0) {
-        s = read_numbers(d, value, key, mapping->action_min, &n);
+        s = mapping_read_numbers(d, value, key, mapping->action_min, &n);
     } else if (strcmp(key, "max") == 0) {
-        s = read_numbers(d, value, key, mapping->action_max, &n);
+        s = mapping_read_numbers(d, value, key, mapping->action_max, &n);
     } else {
-        return refuse(d, key_node, "action: \"%s\": expected columns, min or max", key);
+        return mapping_refuse(d, key_node, "action: \"%s\": expected columns, min or max", key);
     }
 
     /* Whichever of min and max comes second must have the length of the first. */
     if (s == STATUS_OK && mapping->A != 0 && mapping->A != n) {
-        return refuse(d, value, "action: min and max differ in length");
+        return mapping_refuse(d, value, "action: min and max differ in length");
     }
     mapping->A = n;
     return s;
 }
 
 /* A key of a reward or flag. */
-static status read_value_key(struct document *d, const char *key, const yaml_node_t *key_node,
-                             const yaml_node_t *value, void *arg)
+static status read_value_key(struct mapping_document *d, const char *key,
+                             const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
     static const char *const rows[] = {"same", "next"};
     struct mapping_value *read = arg;
     if (strcmp(key, "column") == 0) {
-        return read_text(d, value, key, read->column, sizeof read->column);
+        return mapping_read_text(d, value, key, read->column, sizeof read->column);
     }
     if (strcmp(key, "row") == 0) {
         int row = 0;
-        const status s = read_choice(d, value, key, rows, 2, &row);
+        const status s = mapping_read_choice(d, value, key, rows, 2, &row);
         read->row = row == 0 ? MAPPING_ROW_SAME : MAPPING_ROW_NEXT;
         return s;
     }
     if (strcmp(key, "above") == 0) {
-        return read_number(d, value, key, &read->above);
+        return mapping_read_number(d, value, key, &read->above);
     }
-    return refuse(d, key_node, "\"%s\": expected column, row or above", key);
+    return mapping_refuse(d, key_node, "\"%s\": expected column, row or above", key);
 }
 
 /* Reads a column's name, or {column: success, row: next, above: 0.5}. */
-static status read_value(struct document *d, const char *key, const yaml_node_t *node,
+static status read_value(struct mapping_document *d, const char *key, const yaml_node_t *node,
                          struct mapping_value *value)
 {
     /* A plain name is the short form, with the defaults of the other keys. */
     if (node->type != YAML_MAPPING_NODE) {
-        return read_text(d, node, key, value->column, sizeof value->column);
+        return mapping_read_text(d, node, key, value->column, sizeof value->column);
     }
-    const status s = read_keys(d, node, key, read_value_key, value);
+    const status s = mapping_read_keys(d, node, key, read_value_key, value);
     if (s == STATUS_OK && value->column[0] == 0) {
-        return refuse(d, node, "%s: column is missing", key);
+        return mapping_refuse(d, node, "%s: column is missing", key);
     }
     return s;
 }
 
 /* A key of `rewards`: the name of a reward. */
-static status read_reward(struct document *d, const char *key, const yaml_node_t *key_node,
+static status read_reward(struct mapping_document *d, const char *key, const yaml_node_t *key_node,
                           const yaml_node_t *value, void *arg)
 {
     struct mapping *mapping = arg;
     if (mapping->K == SIGNATURE_TASKS_MAX) {
-        return refuse(d, key_node, "rewards: more than %d", SIGNATURE_TASKS_MAX);
+        return mapping_refuse(d, key_node, "rewards: more than %d", SIGNATURE_TASKS_MAX);
     }
     /* Like slices, rewards are counted before they are read. */
     const uint32_t k = mapping->K++;
-    const status s = read_text(d, key_node, "rewards", mapping->rewards[k], SIGNATURE_NAME_SIZE);
+    const status s =
+        mapping_read_text(d, key_node, "rewards", mapping->rewards[k], SIGNATURE_NAME_SIZE);
     return s == STATUS_OK ? read_value(d, key, value, &mapping->reward[k]) : s;
 }
 
 /* A key of `episodes`. */
-static status read_episodes(struct document *d, const char *key, const yaml_node_t *key_node,
-                            const yaml_node_t *value, void *arg)
+static status read_episodes(struct mapping_document *d, const char *key,
+                            const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
     static const char *const ways[] = {"recording", "column", "flags"};
     struct mapping *mapping = arg;
     if (strcmp(key, "by") == 0) {
         int way = 0;
-        const status s = read_choice(d, value, key, ways, 3, &way);
+        const status s = mapping_read_choice(d, value, key, ways, 3, &way);
         mapping->episodes = (enum mapping_episodes)way;
         return s;
     }
     if (strcmp(key, "column") == 0) {
-        return read_text(d, value, key, mapping->episode_column, sizeof mapping->episode_column);
+        return mapping_read_text(d, value, key, mapping->episode_column,
+                                 sizeof mapping->episode_column);
     }
-    return refuse(d, key_node, "episodes: \"%s\": expected by or column", key);
+    return mapping_refuse(d, key_node, "episodes: \"%s\": expected by or column", key);
 }
 
 /* A key at the top of the file. */
-static status read_top(struct document *d, const char *key, const yaml_node_t *key_node,
+static status read_top(struct mapping_document *d, const char *key, const yaml_node_t *key_node,
                        const yaml_node_t *value, void *arg)
 {
     static const char *const lasts[] = {"last_row", "next_observation", "none"};
@@ -365,31 +191,31 @@ static status read_top(struct document *d, const char *key, const yaml_node_t *k
 
     /* The words of a choice are in the order of its enumeration. */
     if (strcmp(key, "format") == 0) {
-        return read_text(d, value, key, mapping->format, sizeof mapping->format);
+        return mapping_read_text(d, value, key, mapping->format, sizeof mapping->format);
     }
     if (strcmp(key, "control_period_s") == 0) {
-        return read_number(d, value, key, &mapping->control_period_s);
+        return mapping_read_number(d, value, key, &mapping->control_period_s);
     }
     if (strcmp(key, "episodes") == 0) {
-        return read_keys(d, value, key, read_episodes, mapping);
+        return mapping_read_keys(d, value, key, read_episodes, mapping);
     }
     if (strcmp(key, "observation") == 0) {
-        return read_keys(d, value, key, read_observation, mapping);
+        return mapping_read_keys(d, value, key, read_observation, mapping);
     }
     if (strcmp(key, "next_observation") == 0) {
-        return read_keys(d, value, key, read_next, mapping);
+        return mapping_read_keys(d, value, key, read_next, mapping);
     }
     if (strcmp(key, "last_observation") == 0) {
         int last = 0;
-        const status s = read_choice(d, value, key, lasts, 3, &last);
+        const status s = mapping_read_choice(d, value, key, lasts, 3, &last);
         mapping->last = (enum mapping_last)last;
         return s;
     }
     if (strcmp(key, "action") == 0) {
-        return read_keys(d, value, key, read_action, mapping);
+        return mapping_read_keys(d, value, key, read_action, mapping);
     }
     if (strcmp(key, "rewards") == 0) {
-        return read_keys(d, value, key, read_reward, mapping);
+        return mapping_read_keys(d, value, key, read_reward, mapping);
     }
     if (strcmp(key, "terminated") == 0) {
         return read_value(d, key, value, &mapping->terminated);
@@ -397,12 +223,12 @@ static status read_top(struct document *d, const char *key, const yaml_node_t *k
     if (strcmp(key, "timeout") == 0) {
         return read_value(d, key, value, &mapping->timeout);
     }
-    return refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
+    return mapping_refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
 }
 
 /* Checks that required keys are present and that keys agree with one another. This needs the whole
  * file, since keys may come in any order; only next_observation must follow observation. */
-static status check_whole(struct document *d, const struct mapping *mapping)
+static status check_whole(struct mapping_document *d, const struct mapping *mapping)
 {
     /* The first problem is reported; each message starts with the key to look at. */
     const char *why = NULL;
@@ -429,7 +255,7 @@ static status check_whole(struct document *d, const struct mapping *mapping)
 
 /* Parses the text and reads it into an initialised mapping. On error the mapping is partly
  * filled. */
-static status read_document(struct document *d, const char *text, size_t size,
+static status read_document(struct mapping_document *d, const char *text, size_t size,
                             struct mapping *mapping)
 {
     yaml_parser_t parser;
@@ -450,7 +276,7 @@ static status read_document(struct document *d, const char *text, size_t size,
     } else {
         const yaml_node_t *root = yaml_document_get_root_node(&d->yaml);
         s = root == NULL ? err_set(d->err, STATUS_INVALID, "%s: is empty", d->path)
-                         : read_keys(d, root, "mapping", read_top, mapping);
+                         : mapping_read_keys(d, root, "mapping", read_top, mapping);
         if (s == STATUS_OK) {
             s = check_whole(d, mapping);
         }
@@ -472,7 +298,7 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
 
     /* Errors go through document.err, which must not be NULL. */
     struct err reason = {0};
-    struct document document = {.path = path, .err = err != NULL ? err : &reason};
+    struct mapping_document document = {.path = path, .err = err != NULL ? err : &reason};
     struct mapping read;
     mapping_init(&read);
     s = read_document(&document, text, size, &read);
