@@ -489,9 +489,11 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
         return s;
     }
 
-    /* The last row is looked at separately, since it may lie behind the last action. */
+    /* The last row is looked at separately, since it may lie behind the last action. It does where
+     * it has no value; the row before it is then the last one of an action. */
     const double last = values[column->rows - 1];
-    for (uint64_t t = 0; t + 1 < column->rows; t++) {
+    const uint64_t n = column->rows - (isnan(last) && column->rows > 1);
+    for (uint64_t t = 0; t + 1 < n; t++) {
         found->flags_inside |= ends && values[t] > 0;
         found->sparse &= !is_reward || values[t] == 0;
     }

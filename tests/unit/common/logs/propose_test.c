@@ -63,6 +63,20 @@ static void flags_inside_a_recording_end_episodes(void **state)
     text_fini(&notes);
 }
 
+/* The flag of the last action is in the last row but one, where the last row holds only the
+ * observation after it. */
+static void a_flag_before_an_empty_last_row_is_at_the_end(void **state)
+{
+    (void)state;
+    struct text notes = {0};
+    struct mapping m = proposed("x,action,reward,terminated\n1,0,1,0\n2,1,1,1\n3,,,\n", &notes);
+    assert_int_equal(m.episodes, MAPPING_BY_RECORDING);
+    assert_int_equal(m.last, MAPPING_LAST_ROW);
+    assert_int_equal(m.terminated.row, MAPPING_ROW_SAME);
+    mapping_fini(&m);
+    text_fini(&notes);
+}
+
 static void done_at_every_end_is_not_a_termination(void **state)
 {
     (void)state;
@@ -112,6 +126,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbered_columns_are_one_slice),
         cmocka_unit_test(flags_inside_a_recording_end_episodes),
+        cmocka_unit_test(a_flag_before_an_empty_last_row_is_at_the_end),
         cmocka_unit_test(done_at_every_end_is_not_a_termination),
         cmocka_unit_test(episodes_by_a_column),
         cmocka_unit_test(without_an_action_the_columns_are_listed),
