@@ -1,16 +1,22 @@
-/* How fast the learner steps, and what share that is of OpenBLAS's sgemm on the same cores in the
- * same run.
+/* How fast the learner steps, and what share that is of OpenBLAS's sgemm and of the peak of the unit
+ * that multiplies, on the same cores in the same run.
  *
- *   bench_learner [--size=all|quick|large|sawyer] [--precision=all|f32|bf16] [--threads=CORES]
- *                 [--algorithm=abm+mpo] [--kernels=best] [--seconds=2] [--rounds=9] [--ranks=R]
+ *   bench_learner [--size=all|quick|large|sawyer] [--precision=all|f32|bf16-evaluation|bf16]
+ *                 [--threads=CORES] [--algorithm=abm+mpo] [--kernels=best] [--seconds=2]
+ *                 [--rounds=9] [--ranks=R]
  *
- * Prints a line for each size, precision, and number of threads (1, and --threads):
+ * precision: bf16 is `learner.precision: bf16`, all passes; bf16-evaluation is
+ * `learner.evaluation_precision: bf16`. Prints a line for each size, precision, and number of
+ * threads (1, and --threads):
  *
  *   bench_learner size=quick precision=bf16 threads=2 steps_per_s=.. gflops=.. share_of_sgemm=..
- *       peak_mib=.. update_mib=.. scaling=.. over_f32=..                             (on one line)
+ *       share_of_peak=.. peak_mib=.. update_mib=.. scaling=.. over_f32=..            (on one line)
  *
  *   gflops          steps_per_s times the nominal work of a step (docs/maths.md, section 6)
  *   share_of_sgemm  of sgemm in float on as many threads, for bf16 too: it may be above 1
+ *   share_of_peak   of what that many cores can multiply and add in registers: floats for f32, tiles
+ *                   or pairs of bf16 for the others where the kernels use them. A step in bf16 has
+ *                   its first layers and heads in float, and of bf16-evaluation a fifth of the work
  *   peak_mib        resident memory of a process that takes such steps, at its peak
  *   update_mib      of that, what the update took for itself: it never takes more
  *   scaling         steps_per_s over that of one thread
@@ -36,7 +42,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/fma_peak.h"
 #include "bench/learner_ranks.h"
 #include "bench/learner_steps.h"
 #include "bench/quantile.h"
@@ -44,8 +49,10 @@
 #include "bench/version.h"
 #include "common/base/status.h"
 #include "common/networks/kernels.h"
+#include "common/networks/kernels_peak.h"
 
 #define ROUNDS_MAX 101
+#define PEAK_TRIES 30 /* 6 ms: the first also bring the core to its speed */
 
 /* docs/maths.md, section 6; `sawyer` has the observation, action and tasks of the stacking domain,
  * all tasks trained with each snippet. */
@@ -56,7 +63,7 @@ static const struct learner_size sizes[] = {
 };
 #define N_SIZES (sizeof sizes / sizeof sizes[0])
 
-static const char *const precisions[] = {"f32", "bf16"};
+static const char *const precisions[] = {"f32", "bf16-evaluation", "bf16"};
 #define N_PRECISIONS (sizeof precisions / sizeof precisions[0])
 /* For each precision: one thread, and as many as asked for. */
 #define VARIANTS_MAX (2 * N_PRECISIONS)
@@ -75,7 +82,8 @@ struct variant {
     int threads;
     struct learner_steps *steps;
     double peak_mib;
-    double rate[ROUNDS_MAX], share[ROUNDS_MAX];   /* of each round */
+    double rate[ROUNDS_MAX], share[ROUNDS_MAX]; /* of each round */
+    double of_peak[ROUNDS_MAX];
     double scaling[ROUNDS_MAX], gain[ROUNDS_MAX]; /* over one thread; over f32 */
     const struct variant *one_thread, *f32;       /* what it is compared with; NULL: not there */
 };
@@ -92,6 +100,22 @@ static const struct variant *find(const struct variant *variants, int n, const c
         }
     }
     return NULL;
+}
+
+/* Sets what the name of a precision stands for. */
+static void set_precision(struct settings *settings, const char *precision)
+{
+    settings->precision = strcmp(precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
+    settings->evaluation_precision = strcmp(precision, "f32") == 0 ? PRECISION_F32 : PRECISION_BF16;
+}
+
+/* The unit that makes most products of a precision with the kernels in use. */
+static enum kernels_unit unit_of(const char *precision)
+{
+    if (strcmp(precision, "f32") == 0 || !kernels_bf16_native()) {
+        return KERNELS_UNIT_FLOAT;
+    }
+    return strcmp(kernels_name(), "amx") == 0 ? KERNELS_UNIT_TILES : KERNELS_UNIT_PAIRS;
 }
 
 /* Memory first: nothing else has taken any then. */
@@ -117,8 +141,7 @@ static int open_variants(struct variant *variants, const struct options *options
     struct settings settings[VARIANTS_MAX];
     for (int i = 0; i < n; i++) {
         settings[i] = options->settings;
-        settings[i].evaluation_precision =
-            strcmp(variants[i].precision, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
+        set_precision(&settings[i], variants[i].precision);
         variants[i].peak_mib = learner_steps_peak_mib(&settings[i], size, variants[i].threads);
     }
     /* All learners are ready before the first round, so that rounds hold steps only. */
@@ -142,6 +165,7 @@ static void measure_round(struct variant *variants, int n, int round, double tur
         const double after = sgemm_measure(v->threads, 0.1 * turn_s);
         const double gflops = v->rate[round] * learner_steps_gflop(v->steps);
         v->share[round] = gflops / (0.5 * (before + after));
+        v->of_peak[round] = gflops / (v->threads * kernels_peak(unit_of(v->precision), 4));
     }
     /* Ratios are made within the round, of turns that are close in time. */
     for (int i = 0; i < n; i++) {
@@ -156,10 +180,10 @@ static void print(const struct learner_size *size, struct variant *v, size_t rou
 {
     const double rate = quantile(v->rate, rounds, 0.5);
     printf("bench_learner size=%s precision=%s threads=%d steps_per_s=%.4g gflops=%.4g "
-           "share_of_sgemm=%.3f peak_mib=%.1f update_mib=%.1f scaling=%.2f",
+           "share_of_sgemm=%.3f share_of_peak=%.3f peak_mib=%.1f update_mib=%.1f scaling=%.2f",
            size->name, v->precision, v->threads, rate, rate * learner_steps_gflop(v->steps),
-           quantile(v->share, rounds, 0.5), v->peak_mib, learner_steps_mib(v->steps),
-           quantile(v->scaling, rounds, 0.5));
+           quantile(v->share, rounds, 0.5), quantile(v->of_peak, rounds, 0.5), v->peak_mib,
+           learner_steps_mib(v->steps), quantile(v->scaling, rounds, 0.5));
     /* Without f32 there is nothing to compare with. */
     if (v->f32 != NULL) {
         printf(" over_f32=%.2f", quantile(v->gain, rounds, 0.5));
@@ -193,6 +217,16 @@ static bool is_size(const char *name)
     bool found = strcmp(name, "all") == 0;
     for (size_t i = 0; i < N_SIZES; i++) {
         found = found || strcmp(name, sizes[i].name) == 0;
+    }
+    return found;
+}
+
+/* Is it the name of a precision, or "all"? */
+static bool is_precision(const char *name)
+{
+    bool found = strcmp(name, "all") == 0;
+    for (size_t i = 0; i < N_PRECISIONS; i++) {
+        found = found || strcmp(name, precisions[i]) == 0;
     }
     return found;
 }
@@ -251,9 +285,9 @@ static status check(const struct options *options, struct err *err)
         return err_set(err, STATUS_INVALID, "--size %s: expected all, quick, large or sawyer",
                        options->size);
     }
-    if (strcmp(options->precision, "all") != 0 && strcmp(options->precision, "f32") != 0 &&
-        strcmp(options->precision, "bf16") != 0) {
-        return err_set(err, STATUS_INVALID, "--precision %s: expected all, f32 or bf16",
+    if (!is_precision(options->precision)) {
+        return err_set(err, STATUS_INVALID,
+                       "--precision %s: expected all, f32, bf16-evaluation or bf16",
                        options->precision);
     }
     if (options->threads < 1 || options->threads > 1024) {
@@ -300,11 +334,14 @@ int main(int argc, char **argv)
         return 2;
     }
     /* To stderr: what the figures depend on besides the code. */
-    fprintf(stderr,
-            "%s, kernels %s%s, OpenBLAS %s; a core's multiply-adds: %.0f GFLOP/s, of bf16 %.0f\n",
-            settings_algorithm_name(options.settings.algorithm), kernels_name(),
-            kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core(), fma_peak(false),
-            fma_peak(true));
+    fprintf(
+        stderr,
+        "%s, kernels %s%s, OpenBLAS %s; a core's multiply-adds in GFLOP/s: floats %.0f, pairs of "
+        "bf16 %.0f, tiles of bf16 %.0f\n",
+        settings_algorithm_name(options.settings.algorithm), kernels_name(),
+        kernels_bf16_native() ? "" : " (bf16 by hand)", sgemm_core(),
+        kernels_peak(KERNELS_UNIT_FLOAT, PEAK_TRIES), kernels_peak(KERNELS_UNIT_PAIRS, PEAK_TRIES),
+        kernels_peak(KERNELS_UNIT_TILES, PEAK_TRIES));
     /* One size after another; with --ranks another comparison for each. */
     for (size_t i = 0; i < N_SIZES; i++) {
         if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {

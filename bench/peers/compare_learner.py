@@ -16,7 +16,10 @@ import environment
 from environment import PEERS, ROOT
 
 SIZES = {"quick": (64, 8), "large": (512, 10)}  # snippets, transitions
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "bf16")  # of the peers; "bf16" is theirs where no gradient is needed
+# Ours beside each of them: bench_learner's names, and those of the ratios
+OURS = {"f32": ("f32",), "bf16": ("bf16-evaluation", "bf16")}
+RATIOS = {"f32": "ratio", "bf16-evaluation": "ratio_bf16_evaluation", "bf16": "ratio_bf16"}
 
 # Every way a peer's program knows, those that have won so far, and those that a user would write down first.
 WAYS = {
@@ -188,14 +191,14 @@ def compare(args, interpreters, size, threads):
                 peer = fastest(name, interpreter, ways, precision, size, threads)
                 if peer is not None:
                     contestants.append(peer)
-            contestants.append(Ours(args.program, precision, size, threads))
+            contestants += [Ours(args.program, ours, size, threads) for ours in OURS[precision]]
         speeds = take_turns(contestants, args.rounds, args.seconds)
     finally:
         for contestant in contestants:
             contestant.close()
 
     ours = {precision: statistics.median(speeds["ours", precision])
-            for precision in PRECISIONS if ("ours", precision) in speeds}
+            for precision in RATIOS if ("ours", precision) in speeds}
     results = []
     for contestant in contestants:
         values = speeds.get((contestant.name, contestant.precision))
@@ -204,10 +207,7 @@ def compare(args, interpreters, size, threads):
         median = statistics.median(values)
         result = {"peer": contestant.name, "precision": contestant.precision, "size": size, "threads": threads,
                   "steps_per_s": median}
-        if "f32" in ours:
-            result["ratio"] = ours["f32"] / median
-        if "bf16" in ours:
-            result["ratio_bf16"] = ours["bf16"] / median
+        result |= {RATIOS[precision]: speed / median for precision, speed in ours.items()}
         result |= {"low": min(values), "high": max(values)}
         if contestant.way is not None:
             result["way"] = contestant.way

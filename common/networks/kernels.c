@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "common/networks/kernels_peak.h"
 #include "common/networks/kernels_table.h"
 
 /* NULL until the first call. */
@@ -24,9 +25,10 @@ static _Thread_local const struct kernels_table *begun;
 
 /* The best first. `plain` runs everywhere, so that what follows it is used by name only.
  *
- * The order is a rule, not a measurement: each table has the bits of float of the next one with the
- * same registers, and adds instructions that make more products each: 16 lanes for 8, pairs of
- * bf16, then tiles, whose peak is 16 times that of pairs. */
+ * In float amx, avx512bf16 and avx512 are the same code and the same bits, and 512-bit registers
+ * make twice the products of 256-bit ones. In bf16 tiles make 8 to 16 times the products of floats
+ * and come first by rule. Pairs of bf16 have twice the rate of floats on some processors (AMD from
+ * Zen 4) and half of it on others (Intel with AMX): there they are measured (pairs_pay). */
 static const struct kernels_table *const all[] = {&kernels_amx,    &kernels_avx512bf16,
                                                   &kernels_avx512, &kernels_avx2,
                                                   &kernels_plain,  &kernels_amx_emulated};
@@ -57,12 +59,48 @@ static bool has_amx(void)
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 }
 
+bool kernels_have_tiles(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512bf16") && has_amx();
+}
+
+/* Tries of each loop: 3 ms in all. They take turns, so that a change of the core's clock meets both
+ * loops, and the best of each counts. The ratio is near 2 or near 1/2: no run comes close to 1. */
+#define PEAK_TRIES 8
+
+double kernels_pairs_over_floats(void)
+{
+    /* Negative: not measured yet. Threads that come at the same time measure the same. */
+    static _Atomic double known = -1.0;
+    double ratio = atomic_load(&known);
+    if (ratio >= 0.0) {
+        return ratio;
+    }
+    double floats = 0.0, pairs = 0.0;
+    for (int i = 0; i < PEAK_TRIES; i++) {
+        const double f = kernels_peak(KERNELS_UNIT_FLOAT, 1);
+        const double p = kernels_peak(KERNELS_UNIT_PAIRS, 1);
+        floats = f > floats ? f : floats;
+        pairs = p > pairs ? p : pairs;
+    }
+    ratio = floats > 0.0 ? pairs / floats : 0.0;
+    atomic_store(&known, ratio);
+    return ratio;
+}
+
+/* Whether instructions for pairs of bf16 are worth having. Where they are slower than floats a
+ * user is better off with float; and what rounding in software gives is no slower than they are. */
+static bool pairs_pay(void)
+{
+    return kernels_pairs_over_floats() > 1.0;
+}
+
 /* Whether this processor can run the table's instructions. */
 static bool processor_has(const struct kernels_table *table)
 {
     /* A table that mixes several sets of instructions needs all of them. */
     if (table == &kernels_amx) {
-        return has_avx512() && __builtin_cpu_supports("avx512bf16") && has_amx();
+        return kernels_have_tiles();
     }
     if (table == &kernels_avx512bf16) {
         return has_avx512() && __builtin_cpu_supports("avx512bf16");
@@ -77,11 +115,11 @@ static bool processor_has(const struct kernels_table *table)
     return true;
 }
 
-/* The first table that runs here. */
+/* The first table that runs here and is worth it. */
 static const struct kernels_table *best(void)
 {
     for (size_t i = 0; i < N_ALL; i++) {
-        if (processor_has(all[i])) {
+        if (processor_has(all[i]) && (all[i] != &kernels_avx512bf16 || pairs_pay())) {
             return all[i];
         }
     }
@@ -232,6 +270,12 @@ bool kernels_bf16_native(void)
     return table()->bf16_native;
 }
 
+bool kernels_bf16_pays(void)
+{
+    const struct kernels_table *now = table();
+    return now == &kernels_amx || (now == &kernels_avx512bf16 && pairs_pay());
+}
+
 size_t kernels_bf16_packed_size(int I, int O)
 {
     return table()->bf16_packed_size(I, O);
@@ -246,9 +290,26 @@ void kernels_bf16_pack(uint16_t *packed, const float *W, int I, int O, int i, in
     }
 }
 
+void kernels_bf16_pack_back(uint16_t *packed, const float *W, int I, int O, int i, int n)
+{
+    /* The outputs of the transpose are the inputs. */
+    int end;
+    const int first = share(I, i, n, &end);
+    if (end > first) {
+        table()->bf16_pack_back(packed, W, I, O, first, end - first);
+    }
+}
+
 size_t kernels_bf16_scratch(int I, int O)
 {
-    return table()->bf16_scratch(I, O);
+    const size_t forward = table()->bf16_scratch(I, O);
+    const size_t back = table()->bf16_scratch(O, I);
+    return forward > back ? forward : back;
+}
+
+void kernels_bf16_round(uint16_t *y, size_t ld_y, const float *x, size_t ld_x, int R, int I)
+{
+    table()->bf16_round(y, ld_y, x, ld_x, R, I);
 }
 
 void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
@@ -269,6 +330,13 @@ void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ke
     ASSERT(layer->activation != KERNELS_NORM_TANH && layer->count == layer->I &&
            layer->ld_start == 0);
     table()->bf16_next(y, y_float, ld_y, layer, x, ld_x, R, scratch);
+}
+
+void kernels_bf16_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                  const float *x, size_t ld_x, int R, int I, int O, float *scratch)
+{
+    ASSERT(begun == table());
+    table()->bf16_backward_weight(dW, db, dy, ld_dy, x, ld_x, R, I, O, scratch);
 }
 
 /* ---- Elementwise, Adam ---- */

@@ -29,7 +29,8 @@
 /* ---- Implementations ---- */
 
 /* The name of the implementation in use. The best that this processor has, unless kernels_select
- * said otherwise. */
+ * said otherwise. Where it has instructions for pairs of bf16, but no tiles, the first call measures
+ * for 3 ms whether they are faster than those for floats; where they are not, they are not used. */
 const char *kernels_name(void);
 /* What it is made of, in a few words for the log: "tiles of bf16, 512-bit registers". */
 const char *kernels_description(void);
@@ -101,23 +102,34 @@ void kernels_norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *dof
 
 /* ---- Layers in bf16 ----
  *
- * For passes that no gradient goes through. Weights and the activations between layers are
- * rounded to bf16 (the upper half of a float; to nearest, ties to even). Products are summed and
- * activations computed in float, though only to 7e-5, which bf16 does not show. Rows of bf16 have
- * space up to the next even element: what is written there is finite, and has no weight when
+ * Operands of products are rounded to bf16 (the upper half of a float; to nearest, ties to even):
+ * weights, the activations between layers, and gradients on their way back. Products are summed
+ * and activations computed in float, though only to 7e-5, which bf16 does not show. Rows of bf16
+ * have space up to the next even element: what is written there is finite, and has no weight when
  * read.
  *
  * The calling thread must be between kernels_thread_begin and kernels_thread_end. */
 
 /* Whether this implementation has instructions for bf16. Otherwise the same roundings are made in
- * software, and bf16 is no faster than float. */
+ * software. */
 bool kernels_bf16_native(void);
+/* Whether bf16 is faster than float with this implementation on this processor. */
+bool kernels_bf16_pays(void);
+/* The rate of the instructions for pairs of bf16 over that of floats, measured once; 0 where there
+ * are none. */
+double kernels_pairs_over_floats(void);
+
 /* uint16_t that a packed W(O,I) takes; packing as kernels_pack does. */
 size_t kernels_bf16_packed_size(int I, int O);
 void kernels_bf16_pack(uint16_t *packed, const float *W, int I, int O, int i, int n);
-/* Floats of scratch memory that both functions below need for up to I inputs and O outputs. Each
- * thread has its own, 64-byte aligned. */
+/* Packs the transpose of W(O,I), of kernels_bf16_packed_size(O, I): as a layer of O inputs and I
+ * outputs, from a start of 0, kernels_bf16_next makes dx(R,I) = dy(R,O) W of it. */
+void kernels_bf16_pack_back(uint16_t *packed, const float *W, int I, int O, int i, int n);
+/* Floats of scratch memory that the functions below need for up to I inputs and O outputs, or O
+ * inputs and I outputs. Each thread has its own, 64-byte aligned. */
 size_t kernels_bf16_scratch(int I, int O);
+/* y(R,I) <- x(R,I), rounded. */
+void kernels_bf16_round(uint16_t *y, size_t ld_y, const float *x, size_t ld_x, int R, int I);
 /* A first layer (NORM_TANH, nothing kept), float in: y(R,O) <- bf16. */
 void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                         size_t ld_x, int R, float *scratch);
@@ -125,6 +137,10 @@ void kernels_bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *la
  * NULL, y_float(R,O) <- float. */
 void kernels_bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                        const uint16_t *x, size_t ld_x, int R, float *scratch);
+/* As kernels_linear_backward_weight, with dy and x rounded on the way into the products; db is the
+ * sum of the floats. */
+void kernels_bf16_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                  const float *x, size_t ld_x, int R, int I, int O, float *scratch);
 
 /* ---- Elementwise ---- */
 

@@ -97,4 +97,25 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     memcpy(p, &halves, n >= LANES ? sizeof halves : (size_t)n * sizeof *p);
 }
 
+/* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
+static inline void v_store_pairs(uint16_t *p, vec first, vec second)
+{
+    const ivec low = _mm256_cvtepu16_epi32(v_bf16(first));
+    const ivec high = _mm256_slli_epi32(_mm256_cvtepu16_epi32(v_bf16(second)), 16);
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm256_or_si256(low, high));
+}
+
+/* Transposes 16 rows of 16 pairs in place. */
+static inline void v_transpose_pairs(uint16_t *tile)
+{
+    uint32_t pairs[16][16], transposed[16][16];
+    memcpy(pairs, tile, sizeof pairs);
+    for (int i = 0; i < 16; i++) {
+        for (int j = 0; j < 16; j++) {
+            transposed[j][i] = pairs[i][j];
+        }
+    }
+    memcpy(tile, transposed, sizeof transposed);
+}
+
 #endif

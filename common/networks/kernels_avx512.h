@@ -148,4 +148,43 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     }
 }
 
+/* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
+static inline void v_store_pairs(uint16_t *p, vec first, vec second)
+{
+    const ivec low = _mm512_cvtepu16_epi32(v_bf16(first));
+    const ivec high = _mm512_slli_epi32(_mm512_cvtepu16_epi32(v_bf16(second)), 16);
+    _mm512_storeu_si512(p, _mm512_or_si512(low, high));
+}
+
+/* Transposes 16 rows of 16 pairs in place. First within each quarter of the registers, 4 x 4 pairs
+ * at a time, then the quarters. */
+static inline void v_transpose_pairs(uint16_t *tile)
+{
+    ivec r[16], t[16];
+    for (int i = 0; i < 16; i++) {
+        r[i] = _mm512_loadu_si512(tile + 32 * i);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        const ivec low01 = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        const ivec high01 = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+        const ivec low23 = _mm512_unpacklo_epi32(r[i + 2], r[i + 3]);
+        const ivec high23 = _mm512_unpackhi_epi32(r[i + 2], r[i + 3]);
+        t[i] = _mm512_unpacklo_epi64(low01, low23);
+        t[i + 1] = _mm512_unpackhi_epi64(low01, low23);
+        t[i + 2] = _mm512_unpacklo_epi64(high01, high23);
+        t[i + 3] = _mm512_unpackhi_epi64(high01, high23);
+    }
+    /* t[4 a + b] holds, in quarter q, column 4 q + b of rows 4 a .. 4 a + 3. */
+    for (int b = 0; b < 4; b++) {
+        const ivec even01 = _mm512_shuffle_i32x4(t[b], t[4 + b], 0x88);
+        const ivec odd01 = _mm512_shuffle_i32x4(t[b], t[4 + b], 0xdd);
+        const ivec even23 = _mm512_shuffle_i32x4(t[8 + b], t[12 + b], 0x88);
+        const ivec odd23 = _mm512_shuffle_i32x4(t[8 + b], t[12 + b], 0xdd);
+        _mm512_storeu_si512(tile + 32 * b, _mm512_shuffle_i32x4(even01, even23, 0x88));
+        _mm512_storeu_si512(tile + 32 * (8 + b), _mm512_shuffle_i32x4(even01, even23, 0xdd));
+        _mm512_storeu_si512(tile + 32 * (4 + b), _mm512_shuffle_i32x4(odd01, odd23, 0x88));
+        _mm512_storeu_si512(tile + 32 * (12 + b), _mm512_shuffle_i32x4(odd01, odd23, 0xdd));
+    }
+}
+
 #endif

@@ -1,4 +1,4 @@
-/* Later layers of bf16 by pairs in the lanes of a register; included by kernels_vector_bf16.h.
+/* Products of bf16 by pairs in the lanes of a register; included by kernels_vector_bf16.h.
  *
  * Packed W(O,I): as in float, but two inputs lie next to each other for each of the PANEL outputs,
  * so that a lane of a register holds a pair and one instruction adds both products. An odd I gets a
@@ -7,6 +7,9 @@
 #define KERNELS_BLOCK_ROWS   ROWS
 #define KERNELS_THREAD_BEGIN NULL
 #define KERNELS_THREAD_END   NULL
+#define DEPTH_R              128 /* rows whose gradients are packed together; even */
+
+/* ---- Packing ---- */
 
 static size_t bf16_packed_size(int I, int O)
 {
@@ -32,11 +35,47 @@ static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_
     }
 }
 
-static size_t bf16_scratch(int I, int O)
+/* One panel of x(R,..), whose pairs lie down its columns: `columns` of them at x, an odd R filled up
+ * with zeros. Returns where the next panel begins. */
+static uint16_t *pack_down(uint16_t *panel, const float *x, size_t ld_x, int R, int columns)
 {
-    (void)I;
-    return bf16_first_scratch(O);
+    for (int r = 0; r < R; r += 2) {
+        for (int v = 0; v < PANEL; v += LANES) {
+            const float *first = x + (size_t)r * ld_x + v;
+            const lanes second = v_lanes(r + 1 < R ? columns - v : 0);
+            v_store_pairs(panel + 2 * v, v_load_part(v_lanes(columns - v), first),
+                          v_load_part(second, first + ld_x));
+        }
+        panel += 2 * PANEL;
+    }
+    return panel;
 }
+
+static void bf16_pack_back(uint16_t *packed, const float *W, int I, int O, int first_i, int n_i)
+{
+    for (int i = first_i; i < first_i + n_i; i += PANEL) {
+        pack_down(packed + (size_t)i * (size_t)(O + O % 2), W + i, (size_t)I, O, I - i);
+    }
+}
+
+/* rows(O, DEPTH_R) <- the transpose of dy(R,O), rounded, an odd R filled up with zeros. */
+static void pack_transposed(uint16_t *rows, const float *dy, size_t ld_dy, int R, int O)
+{
+    for (int r = 0; r < R; r += 2) {
+        for (int o = 0; o < O; o += LANES) {
+            uint16_t pairs[2 * LANES];
+            const float *first = dy + (size_t)r * ld_dy + o;
+            const lanes inside = v_lanes(O - o);
+            v_store_pairs(pairs, v_load_part(inside, first),
+                          v_load_part(r + 1 < R ? inside : v_lanes(0), first + ld_dy));
+            for (int j = 0; j < LANES && o + j < O; j++) {
+                memcpy(rows + (size_t)(o + j) * DEPTH_R + r, pairs + 2 * j, 2 * sizeof *pairs);
+            }
+        }
+    }
+}
+
+/* ---- A block ---- */
 
 /* Where a block's results go, and what becomes of them on the way. */
 struct bf16_to {
@@ -44,23 +83,23 @@ struct bf16_to {
     float *y_float;
     size_t ld;
     bool elu;
+    bool add; /* to what y_float holds, in the place of a bias */
 };
 
-/* to(rows, columns) <- bias + sum over `pairs` of x(row, pair) panel(pair, column). rows and
+/* to(rows, columns) <- bias (or what is there) + sum over `pairs` of x(row, pair) panel(pair, column). rows and
  * `whole` (two full vectors) are constants where this is inlined. */
 ALWAYS void bf16_block(const int rows, const int whole, const struct bf16_to *to, int r, int o,
                        const float *bias, const uint16_t *x, size_t ld_x, const uint16_t *panel,
                        int pairs, int columns)
 {
     vec sum[ROWS][2];
-    const vec bias0 = whole ? v_load(bias) : v_load_part(v_lanes(columns), bias);
-    const vec bias1 = whole             ? v_load(bias + LANES)
-                      : columns > LANES ? v_load_part(v_lanes(columns - LANES), bias + LANES)
-                                        : v_set(0.0f);
+    const lanes in0 = v_lanes(whole ? LANES : columns);
+    const lanes in1 = v_lanes(whole ? LANES : columns - LANES);
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
-        sum[i][0] = bias0;
-        sum[i][1] = bias1;
+        const float *start = to->add ? to->y_float + (size_t)(r + i) * to->ld + o : bias;
+        sum[i][0] = v_load_part(in0, start);
+        sum[i][1] = v_load_part(in1, start + LANES);
     }
     for (int k = 0; k < pairs; k++) {
         const ivec b0 = v_pairs_load(panel);
@@ -94,9 +133,8 @@ ALWAYS void bf16_block(const int rows, const int whole, const struct bf16_to *to
                 v_store_bf16(to->y + at + LANES, sum[i][1], whole ? LANES : n - LANES);
             }
         } else {
-            v_store_part(v_lanes(whole ? LANES : columns), to->y_float + at, sum[i][0]);
-            v_store_part(v_lanes(whole ? LANES : columns - LANES), to->y_float + at + LANES,
-                         sum[i][1]);
+            v_store_part(in0, to->y_float + at, sum[i][0]);
+            v_store_part(in1, to->y_float + at + LANES, sum[i][1]);
         }
     }
 }
@@ -121,13 +159,13 @@ BLOCK(4)
 BLOCK(ROWS)
 #undef BLOCK
 
-/* Blocks of rows over all panels; sums stay in registers from the bias to the rounding. */
-static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
-                      const uint16_t *x, size_t ld_x, int R, float *scratch)
+/* ---- Products ---- */
+
+/* Blocks of rows over all panels; sums stay in registers from their start to the rounding. bias:
+ * NULL where `to` is added to. */
+static void multiply_pairs(const struct bf16_to *to, const float *bias, const uint16_t *x,
+                           size_t ld_x, const uint16_t *packed, int R, int O, int pairs)
 {
-    (void)scratch;
-    const struct bf16_to to = {y, y_float, ld_y, layer->activation == KERNELS_ELU};
-    const int pairs = (layer->I + 1) / 2;
     int rows;
     for (int r = 0; r < R; r += rows) {
         const int left = R - r;
@@ -140,11 +178,47 @@ static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ker
             function = left >= 4 ? bf16_block_4 : bf16_block_1;
             rows = left >= 4 ? 4 : 1;
         }
-        const uint16_t *panel = layer->packed_bf16;
-        for (int o = 0; o < layer->O; o += PANEL) {
-            function(&to, r, o, layer->start + o, x + (size_t)r * ld_x, ld_x, panel, pairs,
-                     layer->O - o);
+        const uint16_t *panel = packed;
+        for (int o = 0; o < O; o += PANEL) {
+            function(to, r, o, bias != NULL ? bias + o : NULL, x + (size_t)r * ld_x, ld_x, panel,
+                     pairs, O - o);
             panel += 2 * PANEL * pairs;
         }
     }
+}
+
+static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                      const uint16_t *x, size_t ld_x, int R, float *scratch)
+{
+    (void)scratch;
+    const struct bf16_to to = {
+        .y = y, .y_float = y_float, .ld = ld_y, .elu = layer->activation == KERNELS_ELU};
+    multiply_pairs(&to, layer->start, x, ld_x, layer->packed_bf16, R, layer->O, (layer->I + 1) / 2);
+}
+
+static void bf16_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                 const float *x, size_t ld_x, int R, int I, int O, float *scratch)
+{
+    uint16_t *a = (uint16_t *)(void *)scratch;
+    uint16_t *b = a + (size_t)O * DEPTH_R;
+    const struct bf16_to to = {.y_float = dW, .ld = (size_t)I, .add = true};
+    for (int r = 0; r < R; r += DEPTH_R) {
+        const int depth = MINIMUM(DEPTH_R, R - r);
+        pack_transposed(a, dy + (size_t)r * ld_dy, ld_dy, depth, O);
+        uint16_t *panel = b;
+        for (int i = 0; i < I; i += PANEL) {
+            panel = pack_down(panel, x + (size_t)r * ld_x + i, ld_x, depth, I - i);
+        }
+        multiply_pairs(&to, NULL, a, DEPTH_R, b, O, I, (depth + 1) / 2);
+    }
+    add_rows(db, dy, ld_dy, R, O);
+}
+
+/* What the first layer needs, or packed gradients and rows. */
+static size_t bf16_scratch(int I, int O)
+{
+    const size_t panels = ((size_t)I + PANEL - 1) / PANEL;
+    const size_t packed = ((size_t)O + panels * PANEL) * DEPTH_R / 2;
+    const size_t first = bf16_first_scratch(O);
+    return packed > first ? packed : first;
 }

@@ -185,6 +185,17 @@ static void bf16_pack(uint16_t *packed, const float *W, int I, int O, int first_
     }
 }
 
+/* The transpose, W(I,O) rounded. */
+static void bf16_pack_back(uint16_t *packed, const float *W, int I, int O, int first_i, int n_i)
+{
+    for (int i = first_i; i < first_i + n_i; i++) {
+        for (int o = 0; o < O; o++) {
+            packed[(size_t)i * (size_t)O + (size_t)o] =
+                kernels_bf16_of(W[(size_t)o * (size_t)I + (size_t)i]);
+        }
+    }
+}
+
 /* y(O) <- row(O), rounded, and a 0 up to the next even element. */
 static void round_row(uint16_t *y, const float *row, int O)
 {
@@ -194,6 +205,13 @@ static void round_row(uint16_t *y, const float *row, int O)
     /* Fast kernels read bf16 in pairs, so that every implementation leaves a finite pad. */
     if (O % 2 == 1) {
         y[O] = 0;
+    }
+}
+
+static void bf16_round(uint16_t *y, size_t ld_y, const float *x, size_t ld_x, int R, int I)
+{
+    for (int r = 0; r < R; r++) {
+        round_row(y + (size_t)r * ld_y, x + (size_t)r * ld_x, I);
     }
 }
 
@@ -241,6 +259,29 @@ static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct ker
         /* The pad of an odd row, as in round_row. */
         if (y != NULL && layer->O % 2 == 1) {
             y[(size_t)r * ld_y + (size_t)layer->O] = 0;
+        }
+    }
+}
+
+/* As in float, over rounded numbers; the bias's gradient has no product, and no rounding. */
+static void bf16_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                 const float *x, size_t ld_x, int R, int I, int O, float *scratch)
+{
+    (void)scratch;
+    for (int o = 0; o < O; o++) {
+        double db_o = 0.0;
+        for (int r = 0; r < R; r++) {
+            db_o += (double)dy[(size_t)r * ld_dy + (size_t)o];
+        }
+        db[o] += (float)db_o;
+        for (int i = 0; i < I; i++) {
+            double sum = 0.0;
+            for (int r = 0; r < R; r++) {
+                const uint16_t dy_r = kernels_bf16_of(dy[(size_t)r * ld_dy + (size_t)o]);
+                const uint16_t x_r = kernels_bf16_of(x[(size_t)r * ld_x + (size_t)i]);
+                sum += (double)float_of(dy_r) * (double)float_of(x_r);
+            }
+            dW[(size_t)o * (size_t)I + (size_t)i] += (float)sum;
         }
     }
 }
@@ -306,9 +347,12 @@ const struct kernels_table kernels_plain = {
     /* In elements a packed weight has the same size in both types. */
     .bf16_packed_size = packed_size,
     .bf16_pack = bf16_pack,
+    .bf16_pack_back = bf16_pack_back,
+    .bf16_round = bf16_round,
     .bf16_scratch = bf16_scratch,
     .bf16_first = bf16_first,
     .bf16_next = bf16_next,
+    .bf16_backward_weight = bf16_backward_weight,
     .exp = exp_n,
     .tanh = tanh_n,
     .softplus = softplus_n,

@@ -43,11 +43,16 @@ struct kernels_table {
     bool bf16_native;
     size_t (*bf16_packed_size)(int I, int O);
     void (*bf16_pack)(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
+    /* Inputs first_i .. first_i + n_i - 1, first_i a multiple of `panel`. */
+    void (*bf16_pack_back)(uint16_t *packed, const float *W, int I, int O, int first_i, int n_i);
+    void (*bf16_round)(uint16_t *y, size_t ld_y, const float *x, size_t ld_x, int R, int I);
     size_t (*bf16_scratch)(int I, int O);
     void (*bf16_first)(uint16_t *y, size_t ld_y, const struct kernels_layer *layer, const float *x,
                        size_t ld_x, int R, float *scratch);
     void (*bf16_next)(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                       const uint16_t *x, size_t ld_x, int R, float *scratch);
+    void (*bf16_backward_weight)(float *dW, float *db, const float *dy, size_t ld_dy,
+                                 const float *x, size_t ld_x, int R, int I, int O, float *scratch);
 
     void (*exp)(float *y, const float *x, size_t n);
     void (*tanh)(float *y, const float *x, size_t n);
@@ -63,5 +68,8 @@ extern const struct kernels_table kernels_avx512;
 extern const struct kernels_table kernels_avx512bf16;
 extern const struct kernels_table kernels_amx;
 extern const struct kernels_table kernels_amx_emulated;
+
+/* Whether kernels_amx can run: the processor has tiles and Linux grants them (kernels.c). */
+bool kernels_have_tiles(void);
 
 #endif

@@ -346,8 +346,6 @@ static void linear_forward(float *y, size_t ld_y, const struct kernels_layer *la
     }
 }
 
-#include "common/networks/kernels_vector_bf16.h"
-
 /* ---- Backward ---- */
 
 /* panel(K, PANEL) <- b(K, columns), zeros beyond `columns`. */
@@ -405,12 +403,9 @@ static void linear_backward_input(float *dx, size_t ld_dx, const float *dy, size
     multiply(dx, ld_dx, dy, ld_dy, 1, W, (size_t)I, R, I, O, false);
 }
 
-/* Weights by one product of transposed dy and x; the bias by sums down the columns of dy. */
-static void linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
-                                   const float *x, size_t ld_x, int R, int I, int O)
+/* db(O) += the sum of the rows of dy(R,O). */
+static void add_rows(float *db, const float *dy, size_t ld_dy, int R, int O)
 {
-    /* dy^T x: dy is read across its rows. The bias's sums follow. */
-    multiply(dW, (size_t)I, dy, 1, ld_dy, x, ld_x, O, I, R, true);
     for (int o = 0; o < O; o += LANES) {
         const lanes rest = v_lanes(O - o);
         vec sum = v_set(0.0f);
@@ -419,6 +414,15 @@ static void linear_backward_weight(float *dW, float *db, const float *dy, size_t
         }
         v_store_part(rest, db + o, v_add(v_load_part(rest, db + o), sum));
     }
+}
+
+/* Weights by one product of transposed dy and x; the bias by sums down the columns of dy. */
+static void linear_backward_weight(float *dW, float *db, const float *dy, size_t ld_dy,
+                                   const float *x, size_t ld_x, int R, int I, int O)
+{
+    /* dy^T x: dy is read across its rows. */
+    multiply(dW, (size_t)I, dy, 1, ld_dy, x, ld_x, O, I, R, true);
+    add_rows(db, dy, ld_dy, R, O);
 }
 
 /* elu' from elu itself: exp(x) = h + 1 where h <= 0. */
@@ -481,6 +485,8 @@ static void norm_tanh_backward(float *d, size_t ld_d, float *dscale, float *doff
     }
 }
 
+#include "common/networks/kernels_vector_bf16.h"
+
 /* ---- Adam ---- */
 
 /* Every lane is one element; the order of operations is that of kernels_plain.c. */
@@ -521,9 +527,12 @@ const struct kernels_table KERNELS_TABLE = {
     .bf16_native = KERNELS_BF16_NATIVE,
     .bf16_packed_size = bf16_packed_size,
     .bf16_pack = bf16_pack,
+    .bf16_pack_back = bf16_pack_back,
+    .bf16_round = bf16_round,
     .bf16_scratch = bf16_scratch,
     .bf16_first = bf16_first,
     .bf16_next = bf16_next,
+    .bf16_backward_weight = bf16_backward_weight,
     .exp = exp_n,
     .tanh = tanh_n,
     .softplus = softplus_n,

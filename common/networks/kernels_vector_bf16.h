@@ -1,8 +1,20 @@
 /* The bf16 part of the vector kernels; included by kernels_vector.h.
  *
- * In this file: the first layer, which is computed in float and rounded at its end, since its
- * inputs are floats. Later layers multiply bf16 by bf16 into floats, either by tiles or by pairs
- * in the lanes of a register. */
+ * In this file: rounding, and the first layer, which is computed in float and rounded at its end,
+ * since its inputs are floats. Products of bf16 are made by tiles (kernels_tiles_pack.h,
+ * kernels_tiles_bf16.h) or by pairs in the lanes of a register (kernels_pairs_bf16.h). */
+
+static void bf16_round(uint16_t *y, size_t ld_y, const float *x, size_t ld_x, int R, int I)
+{
+    for (int r = 0; r < R; r++) {
+        for (int i = 0; i < I; i += LANES) {
+            const int left = MINIMUM(LANES, I - i);
+            /* An odd row ends with a 0. */
+            v_store_bf16(y + (size_t)r * ld_y + i,
+                         v_load_part(v_lanes(left), x + (size_t)r * ld_x + i), left + left % 2);
+        }
+    }
+}
 
 /* y(O) <- tanh(scale normal + offset) of x(O), rounded. */
 static void norm_tanh_bf16(uint16_t *y, const float *x, float mean, float inverse_std,
@@ -66,6 +78,8 @@ static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *lay
 /* ---- Later layers ---- */
 
 #ifdef KERNELS_TILES
+#include "common/networks/kernels_tiles_pack.h"
+
 #include "common/networks/kernels_tiles_bf16.h"
 #else
 #include "common/networks/kernels_pairs_bf16.h"

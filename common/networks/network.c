@@ -163,38 +163,69 @@ static int fan_out_of(const struct network_shape *shape, int l)
     return l == shape->n_layers ? shape->Q : shape->widths[l];
 }
 
-/* Lays the parts of a packed copy out from `base` on, each on cache lines of its own; NULL only
- * counts. Returns the bytes taken. */
-static size_t lay_out(struct network_packed *packed, const struct network_shape *shape, bool bf16,
+/* Where layer l of a network has its weights; n_layers: the heads. */
+static size_t weight_at(const struct network_shape *shape, int l)
+{
+    return l < shape->n_layers ? shape->weight_at[l] : shape->head_weight_at;
+}
+
+/* Is it one of the layers that may run in bf16? */
+static bool is_hidden(const struct network_shape *shape, int l)
+{
+    return l > 0 && l < shape->n_layers;
+}
+
+/* Floats of layer l in a packed copy: none where all passes run in bf16. */
+static size_t packed_floats(const struct network_shape *shape, int l, enum network_bf16 kind)
+{
+    return kind == NETWORK_BF16_ALL && is_hidden(shape, l)
+               ? 0
+               : kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l));
+}
+
+/* Takes `size` bytes on cache lines of their own; NULL where `base` is NULL or there are none. */
+static void *take(unsigned char *base, size_t *at, size_t size)
+{
+    void *taken = base != NULL && size > 0 ? base + *at : NULL;
+    *at += round_up(size, CACHE_LINE);
+    return taken;
+}
+
+/* Lays the parts of a packed copy out from `base` on; NULL only counts. Returns the bytes taken. */
+static size_t lay_out(struct network_packed *packed, const struct network_shape *shape,
                       unsigned char *base)
 {
     size_t at = 0;
-    /* Panels of floats for every layer; the heads count as one more layer. */
+    /* Panels of floats; the heads count as one more layer. */
     for (int l = 0; l <= shape->n_layers; l++) {
-        const size_t size = kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l));
-        packed->layers[l] = base != NULL ? (float *)(void *)(base + at) : NULL;
-        at += round_up(size * sizeof(float), CACHE_LINE);
+        packed->layers[l] = take(base, &at, packed_floats(shape, l, packed->kind) * sizeof(float));
     }
-    /* Panels of bf16 only for the layers that run in bf16: neither the first nor the heads. */
-    for (int l = 1; bf16 && l < shape->n_layers; l++) {
-        const size_t size = kernels_bf16_packed_size(fan_in_of(shape, l), shape->widths[l]);
-        packed->bf16[l] = base != NULL ? (uint16_t *)(void *)(base + at) : NULL;
-        at += round_up(size * sizeof(uint16_t), CACHE_LINE);
+    /* Panels of bf16, and of the transposes, which gradients go back through. */
+    for (int l = 1; l < shape->n_layers; l++) {
+        const int I = fan_in_of(shape, l);
+        const int O = fan_out_of(shape, l);
+        const bool any = packed->kind != NETWORK_BF16_NONE;
+        const bool all = packed->kind == NETWORK_BF16_ALL;
+        const size_t forward = any ? kernels_bf16_packed_size(I, O) : 0;
+        const size_t back = all ? kernels_bf16_packed_size(O, I) : 0;
+        packed->bf16[l] = take(base, &at, forward * sizeof(uint16_t));
+        packed->back[l] = take(base, &at, back * sizeof(uint16_t));
     }
     return at;
 }
 
 status network_packed_init(struct network_packed *packed, const struct network_shape *shape,
-                           bool bf16)
+                           enum network_bf16 kind)
 {
     memset(packed, 0, sizeof *packed);
+    packed->kind = kind;
     /* Count, allocate, then lay out for good. */
-    packed->size_bytes = lay_out(packed, shape, bf16, NULL);
+    packed->size_bytes = lay_out(packed, shape, NULL);
     packed->memory = mem_aligned(packed->size_bytes);
     if (packed->memory == NULL) {
         return STATUS_NO_MEMORY;
     }
-    lay_out(packed, shape, bf16, packed->memory);
+    lay_out(packed, shape, packed->memory);
     return STATUS_OK;
 }
 
@@ -207,31 +238,48 @@ void network_packed_fini(struct network_packed *packed)
 void network_pack(struct network_packed *packed, const struct network_shape *shape,
                   const float *params, int i, int n)
 {
-    /* The heads lie elsewhere in the block, but are packed like a layer. */
     for (int l = 0; l <= shape->n_layers; l++) {
-        const size_t at = l < shape->n_layers ? shape->weight_at[l] : shape->head_weight_at;
-        kernels_pack(packed->layers[l], params + at, fan_in_of(shape, l), fan_out_of(shape, l), i,
-                     n);
+        const int I = fan_in_of(shape, l);
+        const int O = fan_out_of(shape, l);
+        const float *W = params + weight_at(shape, l);
+        if (packed->layers[l] != NULL) {
+            kernels_pack(packed->layers[l], W, I, O, i, n);
+        }
+        if (is_hidden(shape, l) && packed->bf16[l] != NULL) {
+            kernels_bf16_pack(packed->bf16[l], W, I, O, i, n);
+        }
+        if (is_hidden(shape, l) && packed->back[l] != NULL) {
+            kernels_bf16_pack_back(packed->back[l], W, I, O, i, n);
+        }
     }
 }
 
-void network_pack_bf16(struct network_packed *packed, const struct network_shape *shape,
-                       const float *params)
+/* Copies `size` bytes that `to` needs; whether `from` had them. */
+static bool copy_part(void *to, const void *from, size_t size)
 {
-    /* The first layer and the heads always run in float and have no copy in bf16. */
-    for (int l = 1; l < shape->n_layers; l++) {
-        kernels_bf16_pack(packed->bf16[l], params + shape->weight_at[l], fan_in_of(shape, l),
-                          shape->widths[l], 0, 1);
+    if (to != NULL && from != NULL) {
+        memcpy(to, from, size);
     }
+    return to == NULL || from != NULL;
 }
 
-void network_packed_copy(struct network_packed *to, const struct network_packed *from,
+bool network_packed_copy(struct network_packed *to, const struct network_packed *from,
                          const struct network_shape *shape)
 {
+    bool complete = true;
     for (int l = 0; l <= shape->n_layers; l++) {
-        memcpy(to->layers[l], from->layers[l],
-               kernels_packed_size(fan_in_of(shape, l), fan_out_of(shape, l)) * sizeof(float));
+        const size_t floats = packed_floats(shape, l, to->kind);
+        complete &= copy_part(to->layers[l], from->layers[l], floats * sizeof(float));
     }
+    for (int l = 1; l < shape->n_layers; l++) {
+        const int I = fan_in_of(shape, l);
+        const int O = fan_out_of(shape, l);
+        complete &= copy_part(to->bf16[l], from->bf16[l],
+                              kernels_bf16_packed_size(I, O) * sizeof(uint16_t));
+        complete &= copy_part(to->back[l], from->back[l],
+                              kernels_bf16_packed_size(O, I) * sizeof(uint16_t));
+    }
+    return complete;
 }
 
 void network_init(float *params, const struct network_shape *shape, uint64_t seed, uint32_t purpose)
@@ -307,12 +355,14 @@ size_t network_scratch(const struct network_shape *shape)
     return 2 * TILE_MAX * ld_of(width) + kernels_bf16_scratch(width, width);
 }
 
-/* Layers 1.. and heads over a tile whose first layer is done and lies in the first part of
- * `scratch`. */
-static void infer_rest(float *out, size_t ld_out, const struct network *net, int R, float *scratch)
+/* All layers over a tile x(R,..), from the first layer, given as `first`, to the heads. */
+static void infer_tile(float *out, size_t ld_out, const struct network *net,
+                       const struct kernels_layer *first, const float *x, size_t ld_x, int R,
+                       float *scratch)
 {
     const struct network_shape *shape = net->shape;
     const size_t ld = ld_of(widest(shape));
+    kernels_linear_forward(scratch, ld, first, x, ld_x, R);
     /* Layers alternate between the two tiles. */
     float *from = scratch;
     float *to = scratch + TILE_MAX * ld;
@@ -328,19 +378,58 @@ static void infer_rest(float *out, size_t ld_out, const struct network *net, int
     kernels_linear_forward(out, ld_out, &head, from, ld, R);
 }
 
+/* All layers over a tile x(R,..), with bf16 between the first layer, given as `first`, and the
+ * heads. */
+static void infer_tile_bf16(float *out, size_t ld_out, const struct network *net,
+                            const struct kernels_layer *first, const float *x, size_t ld_x, int R,
+                            float *scratch)
+{
+    const struct network_shape *shape = net->shape;
+    const size_t ld = ld_of(widest(shape));
+    const int last = shape->n_layers - 1;
+    /* Two tiles of bf16, one of floats for the last layer's outputs, the kernels' own. */
+    uint16_t *from = (uint16_t *)(void *)scratch;
+    uint16_t *to = from + TILE_MAX * ld;
+    /* A tile of bf16 takes half the space of a tile of floats: both lie before `floats`. */
+    float *floats = scratch + TILE_MAX * ld;
+    float *own = scratch + 2 * TILE_MAX * ld;
+    /* The first layer reads floats and writes bf16. The last hidden layer writes floats again,
+     * because the heads run in float. */
+    kernels_bf16_first(from, ld, first, x, ld_x, R, own);
+    for (int l = 1; l <= last; l++) {
+        const struct kernels_layer layer = layer_of(net, l);
+        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R, own);
+        uint16_t *swap = from;
+        from = to;
+        to = swap;
+    }
+    const struct kernels_layer head = layer_of(net, shape->n_layers);
+    kernels_linear_forward(out, ld_out, &head, floats, ld, R);
+}
+
+typedef void infer_function(float *out, size_t ld_out, const struct network *net,
+                            const struct kernels_layer *first, const float *x, size_t ld_x, int R,
+                            float *scratch);
+
+/* How a pass runs that is in bf16 where the packed copy is of `kind` or beyond. */
+static infer_function *infer_with(const struct network *net, enum network_bf16 kind)
+{
+    return net->shape->n_layers > 1 && net->packed->kind >= kind ? infer_tile_bf16 : infer_tile;
+}
+
 void network_infer(float *out, size_t ld_out, const struct network *net, const float *x,
                    size_t ld_x, int R, float *scratch)
 {
     ASSERT(R >= 1);
     ASSERT(ld_x >= (size_t)net->shape->I && ld_out >= (size_t)net->shape->Q);
-    const size_t ld = ld_of(widest(net->shape));
     const struct kernels_layer first = layer_of(net, 0);
+    infer_function *function = infer_with(net, NETWORK_BF16_ALL);
     const int tile = tile_rows();
     /* Tile by tile through all layers. */
     for (int r = 0; r < R; r += tile) {
         const int n = R - r < tile ? R - r : tile;
-        kernels_linear_forward(scratch, ld, &first, x + (size_t)r * ld_x, ld_x, n);
-        infer_rest(out + (size_t)r * ld_out, ld_out, net, n, scratch);
+        function(out + (size_t)r * ld_out, ld_out, net, &first, x + (size_t)r * ld_x, ld_x, n,
+                 scratch);
     }
 }
 
@@ -355,42 +444,12 @@ void network_state_part(float *part, size_t ld_part, const struct network *net, 
     kernels_linear_forward(part, ld_part, &layer, x, ld_x, R);
 }
 
-/* All layers over a tile of actions, with bf16 between the first layer, given as `first`, and the
- * heads. */
-static void infer_tile_bf16(float *out, const struct network *net,
-                            const struct kernels_layer *first, const float *a, size_t ld_a, int R,
-                            float *scratch)
-{
-    const struct network_shape *shape = net->shape;
-    const size_t ld = ld_of(widest(shape));
-    const int last = shape->n_layers - 1;
-    /* Two tiles of bf16, one of floats for the last layer's outputs, the kernels' own. */
-    uint16_t *from = (uint16_t *)(void *)scratch;
-    uint16_t *to = from + TILE_MAX * ld;
-    /* A tile of bf16 takes half the space of a tile of floats: both lie before `floats`. */
-    float *floats = scratch + TILE_MAX * ld;
-    float *own = scratch + 2 * TILE_MAX * ld;
-    /* The first layer reads floats and writes bf16. The last hidden layer writes floats again,
-     * because the heads run in float. */
-    kernels_bf16_first(from, ld, first, a, ld_a, R, own);
-    for (int l = 1; l <= last; l++) {
-        const struct kernels_layer layer = layer_of(net, l);
-        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R, own);
-        uint16_t *swap = from;
-        from = to;
-        to = swap;
-    }
-    const struct kernels_layer head = layer_of(net, shape->n_layers);
-    kernels_linear_forward(out, (size_t)shape->Q, &head, floats, ld, R);
-}
-
 void network_infer_actions(float *out, const struct network *net, const float *part, size_t ld_part,
                            const float *a, size_t ld_a, size_t first, int n, int M, int A,
                            float *scratch)
 {
     ASSERT(M >= 1);
     ASSERT(A >= 1 && A < net->shape->I);
-    const size_t ld = ld_of(widest(net->shape));
     const size_t Q = (size_t)net->shape->Q;
     /* The last A inputs, on top of the state's share, of which M rows use one row. */
     struct kernels_layer layer = layer_of(net, 0);
@@ -399,26 +458,27 @@ void network_infer_actions(float *out, const struct network *net, const float *p
     layer.start = part;
     layer.ld_start = ld_part;
     layer.rows_per_start = (size_t)M;
-    /* With one hidden layer there is nothing between the first layer and the heads, and no bf16. */
-    const bool bf16 = net->shape->n_layers > 1 && net->packed->bf16[1] != NULL;
+    infer_function *function = infer_with(net, NETWORK_BF16_ACTIONS);
     const int tile = tile_rows();
     /* Tile by tile; the kernels find the state of a row by its number, counted from `first`. */
     for (int r = 0; r < n; r += tile) {
         const int rows = n - r < tile ? n - r : tile;
         layer.first_row = first + (size_t)r;
-        const float *a_r = a + (size_t)r * ld_a;
-        if (bf16) {
-            infer_tile_bf16(out + (size_t)r * Q, net, &layer, a_r, ld_a, rows, scratch);
-            continue;
-        }
-        kernels_linear_forward(scratch, ld, &layer, a_r, ld_a, rows);
-        infer_rest(out + (size_t)r * Q, Q, net, rows, scratch);
+        function(out + (size_t)r * Q, Q, net, &layer, a + (size_t)r * ld_a, ld_a, rows, scratch);
     }
 }
 
 /* ---- Forward and backward ---- */
 
-size_t network_tape_bytes(const struct network_shape *shape, int R_max)
+/* Bytes of what the tape holds for products in bf16. */
+static size_t tape_bf16_bytes(const struct network_shape *shape, int R_max)
+{
+    const int width = widest(shape);
+    const size_t floats = ld_of(width) + kernels_bf16_scratch(width, width);
+    return floats * sizeof(float) + (size_t)R_max * ld_of(width) * sizeof(uint16_t);
+}
+
+size_t network_tape_bytes(const struct network_shape *shape, int R_max, bool bf16)
 {
     /* A row of everything that network_tape_init takes. */
     size_t floats = ld_of(shape->widths[0]) + ld_of(shape->Q) + 2 * ld_of(widest(shape)) + 1;
@@ -426,11 +486,12 @@ size_t network_tape_bytes(const struct network_shape *shape, int R_max)
         floats += ld_of(shape->widths[l]);
     }
     /* Every piece may be rounded up to a cache line. */
-    return floats * (size_t)R_max * sizeof(float) + (NETWORK_LAYERS_MAX + 5) * CACHE_LINE;
+    return floats * (size_t)R_max * sizeof(float) + (NETWORK_LAYERS_MAX + 8) * CACHE_LINE +
+           (bf16 ? tape_bf16_bytes(shape, R_max) : 0);
 }
 
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
-                       struct arena *arena)
+                       bool bf16, struct arena *arena)
 {
     const size_t rows = (size_t)R_max;
     memset(tape, 0, sizeof *tape);
@@ -450,6 +511,28 @@ void network_tape_init(struct network_tape *tape, const struct network_shape *sh
     /* The outputs, which callers read between the two passes. */
     tape->ld_out = ld_of(shape->Q);
     tape->out = arena_take(arena, rows * tape->ld_out, sizeof(float));
+    if (bf16) {
+        const int width = widest(shape);
+        tape->rounded = arena_take(arena, rows * tape->ld_d, sizeof(uint16_t));
+        tape->zeros = arena_take(arena, tape->ld_d, sizeof(float));
+        tape->scratch = arena_take(arena, kernels_bf16_scratch(width, width), sizeof(float));
+        memset(tape->zeros, 0, tape->ld_d * sizeof(float));
+    }
+}
+
+/* Whether layer l of this network is computed in bf16 on a tape. */
+static bool runs_in_bf16(const struct network *net, int l)
+{
+    return is_hidden(net->shape, l) && net->packed->kind == NETWORK_BF16_ALL;
+}
+
+/* A hidden layer forward in bf16: its input is rounded, its output stays float. */
+static void forward_bf16(struct network_tape *tape, const struct kernels_layer *layer, int l, int R)
+{
+    ASSERT(tape->rounded != NULL);
+    kernels_bf16_round(tape->rounded, tape->ld_d, tape->h[l - 1], tape->ld[l - 1], R, layer->I);
+    kernels_bf16_next(NULL, tape->h[l], tape->ld[l], layer, tape->rounded, tape->ld_d, R,
+                      tape->scratch);
 }
 
 void network_forward(struct network_tape *tape, const struct network *net, const float *x,
@@ -469,6 +552,10 @@ void network_forward(struct network_tape *tape, const struct network *net, const
             layer.ld_normal = tape->ld[0];
             layer.inverse_std = tape->inverse_std;
         }
+        if (runs_in_bf16(net, l)) {
+            forward_bf16(tape, &layer, l, R);
+            continue;
+        }
         const float *from = l == 0 ? x : tape->h[l - 1];
         kernels_linear_forward(tape->h[l], tape->ld[l], &layer, from,
                                l == 0 ? ld_x : tape->ld[l - 1], R);
@@ -478,6 +565,45 @@ void network_forward(struct network_tape *tape, const struct network *net, const
     const struct kernels_layer head = layer_of(net, last);
     kernels_linear_forward(tape->out, tape->ld_out, &head, tape->h[last - 1], tape->ld[last - 1],
                            R);
+}
+
+/* A hidden layer backward in bf16: as a layer of its own, whose weights are the transpose. */
+static void backward_input_bf16(float *dx, const struct network *net, struct network_tape *tape,
+                                const float *dy, int l, int R)
+{
+    const struct kernels_layer layer = {.packed_bf16 = net->packed->back[l],
+                                        .I = net->shape->widths[l],
+                                        .O = net->shape->widths[l - 1],
+                                        .count = net->shape->widths[l],
+                                        .start = tape->zeros,
+                                        .rows_per_start = 1,
+                                        .activation = KERNELS_PLAIN};
+    kernels_bf16_round(tape->rounded, tape->ld_d, dy, tape->ld_d, R, layer.I);
+    kernels_bf16_next(NULL, dx, tape->ld_d, &layer, tape->rounded, tape->ld_d, R, tape->scratch);
+}
+
+/* Gradients of hidden layer l: those of its weights, where g is not NULL, and dx(R,I) from dy(R,O),
+ * the gradient by what its elu gets. */
+static void backward_hidden(float *g, float *dx, const struct network *net,
+                            struct network_tape *tape, const float *dy, int l, int R)
+{
+    const struct network_shape *shape = net->shape;
+    const int I = shape->widths[l - 1];
+    const int O = shape->widths[l];
+    const bool bf16 = runs_in_bf16(net, l);
+    if (g != NULL && bf16) {
+        kernels_bf16_backward_weight(g + shape->weight_at[l], g + shape->bias_at[l], dy, tape->ld_d,
+                                     tape->h[l - 1], tape->ld[l - 1], R, I, O, tape->scratch);
+    } else if (g != NULL) {
+        kernels_linear_backward_weight(g + shape->weight_at[l], g + shape->bias_at[l], dy,
+                                       tape->ld_d, tape->h[l - 1], tape->ld[l - 1], R, I, O);
+    }
+    if (bf16) {
+        backward_input_bf16(dx, net, tape, dy, l, R);
+    } else {
+        kernels_linear_backward_input(dx, tape->ld_d, dy, tape->ld_d,
+                                      net->params + shape->weight_at[l], R, I, O);
+    }
 }
 
 void network_backward(float *gradients, float *dx, size_t ld_dx, const struct network *net,
@@ -504,15 +630,8 @@ void network_backward(float *gradients, float *dx, size_t ld_dx, const struct ne
                                   shape->widths[last], shape->Q);
     /* From the last hidden layer to the second: through elu, weights, then inputs. */
     for (int l = last; l > 0; l--) {
-        const int I = shape->widths[l - 1];
-        const int O = shape->widths[l];
-        kernels_elu_backward(d, tape->ld_d, tape->h[l], tape->ld[l], R, O);
-        if (g != NULL) {
-            kernels_linear_backward_weight(g + shape->weight_at[l], g + shape->bias_at[l], d,
-                                           tape->ld_d, tape->h[l - 1], tape->ld[l - 1], R, I, O);
-        }
-        kernels_linear_backward_input(next, tape->ld_d, d, tape->ld_d, p + shape->weight_at[l], R,
-                                      I, O);
+        kernels_elu_backward(d, tape->ld_d, tape->h[l], tape->ld[l], R, shape->widths[l]);
+        backward_hidden(g, next, net, tape, d, l, R);
         float *swap = d;
         d = next;
         next = swap;

@@ -51,32 +51,38 @@ status network_shape_gaussian(struct network_shape *shape, int I, const int *wid
 status network_shape_out(struct network_shape *shape, int I, const int *widths, int n_layers, int Q,
                          struct err *err) MUST_CHECK;
 
+/* Which passes compute the hidden layers, those between the first and the heads, in bf16. The first
+ * layer, which reads observations and actions, and the heads are always in float. A network of one
+ * layer has nothing in bf16. */
+enum network_bf16 {
+    NETWORK_BF16_NONE,
+    NETWORK_BF16_ACTIONS, /* network_infer_actions, which no gradient goes through */
+    NETWORK_BF16_ALL      /* all passes, forward and backward */
+};
+
 /* A copy of a network's weights in the layout of the kernels in use (kernels.h). */
 struct network_packed {
-    float *layers[NETWORK_LAYERS_MAX + 1]; /* layers, then heads */
-    uint16_t *bf16[NETWORK_LAYERS_MAX];    /* layers from 1 on; NULL where bf16 is not kept */
+    enum network_bf16 kind;
+    float *layers[NETWORK_LAYERS_MAX + 1]; /* layers, then heads; NULL where only bf16 is kept */
+    uint16_t *bf16[NETWORK_LAYERS_MAX];    /* hidden layers; NULL without bf16 */
+    uint16_t *back[NETWORK_LAYERS_MAX];    /* their transposes; NULL but for all passes */
     void *memory;
     size_t size_bytes;
 };
 
-/* Memory for the copy, with layers from 1 on in bf16 as well where `bf16` says so. NO_MEMORY.
- * network_packed_fini takes a zeroed struct, too. */
+/* Memory for the copy. NO_MEMORY. network_packed_fini takes a zeroed struct, too. */
 status network_packed_init(struct network_packed *packed, const struct network_shape *shape,
-                           bool bf16) MUST_CHECK;
+                           enum network_bf16 kind) MUST_CHECK;
 void network_packed_fini(struct network_packed *packed);
 /* Packs the weights of `params`: share `i` of `n`, for threads that pack together. */
 void network_pack(struct network_packed *packed, const struct network_shape *shape,
                   const float *params, int i, int n);
-/* Packs the layers between the first and the heads, rounded. */
-void network_pack_bf16(struct network_packed *packed, const struct network_shape *shape,
-                       const float *params);
-/* The float part of `to` <- that of `from`, of the same shape. */
-void network_packed_copy(struct network_packed *to, const struct network_packed *from,
+/* `to` <- the parts that `from`, of the same shape, has as well; whether that is all of it. */
+bool network_packed_copy(struct network_packed *to, const struct network_packed *from,
                          const struct network_shape *shape);
 
-/* Parameters to compute with; whoever changes `params` packs again. Where the packed copy has bf16,
- * network_infer_actions computes the layers between the first and the heads in bf16. Borrowed
- * pointers. */
+/* Parameters to compute with; whoever changes `params` packs again. Passes that the packed copy has
+ * in bf16 are between kernels_thread_begin and kernels_thread_end. Borrowed pointers. */
 struct network {
     const struct network_shape *shape;
     const float *params; /* (shape->size) */
@@ -100,9 +106,7 @@ void network_infer(float *out, size_t ld_out, const struct network *net, const f
  *     part(R,H0) = W0[:, :I] x + b0,   rows ld_part floats apart */
 void network_state_part(float *part, size_t ld_part, const struct network *net, const float *x,
                         size_t ld_x, int R, int I);
-/* Then out(n) is computed for actions a(n,A), where row j belongs to state (first + j) / M. Where
- * the packed copy has bf16 the calling thread is between kernels_thread_begin and
- * kernels_thread_end. */
+/* Then out(n) is computed for actions a(n,A), where row j belongs to state (first + j) / M. */
 void network_infer_actions(float *out, const struct network *net, const float *part, size_t ld_part,
                            const float *a, size_t ld_a, size_t first, int n, int M, int A,
                            float *scratch);
@@ -118,11 +122,14 @@ struct network_tape {
     float *d[2];                  /* (R,max H) gradients on their way back */
     float *out;                   /* (R,ld_out) */
     size_t ld[NETWORK_LAYERS_MAX], ld_out, ld_d;
+    uint16_t *rounded; /* (R,ld_d) what enters the next product in bf16 */
+    float *zeros;      /* (max H) what gradients by inputs begin with */
+    float *scratch;    /* of the kernels; all three NULL where bf16 is not wanted */
 };
-/* Takes its floats from `arena`. */
+/* Takes its floats from `arena`. bf16: for networks whose packed copies have all passes in bf16. */
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,
-                       struct arena *arena);
-size_t network_tape_bytes(const struct network_shape *shape, int R_max);
+                       bool bf16, struct arena *arena);
+size_t network_tape_bytes(const struct network_shape *shape, int R_max, bool bf16);
 
 /* Fills `tape`, tape->out above all. `x` must stay until the backward pass is done. */
 void network_forward(struct network_tape *tape, const struct network *net, const float *x,

@@ -71,7 +71,7 @@ static status read_part(struct part *part, const struct safetensors *file, const
     /* What is made stays in the part also on failure, where policy_free finds it. */
     part->params = mem_aligned(part->shape.size * sizeof(float));
     if (part->params == NULL ||
-        network_packed_init(&part->packed, &part->shape, false) != STATUS_OK) {
+        network_packed_init(&part->packed, &part->shape, NETWORK_BF16_NONE) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "policy");
     }
     /* Every tensor must exist with exactly its shape, and be finite: one NaN would make every

@@ -44,7 +44,7 @@ static status make_networks(struct diagnostics *diagnostics, const struct state 
         if (group != NULL) {
             const size_t more = network_scratch(&group->shape);
             scratch = more > scratch ? more : scratch;
-            s = network_packed_init(&diagnostics->packed[i], &group->shape, false);
+            s = network_packed_init(&diagnostics->packed[i], &group->shape, NETWORK_BF16_NONE);
         }
     }
     diagnostics->scratch = mem_aligned(scratch * sizeof(float));

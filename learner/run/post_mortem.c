@@ -170,13 +170,13 @@ static status tell_layers(struct search *search, const struct parameters_group *
     struct network_tape tape;
     /* Memory for one snippet at a time. */
     struct arena arena;
-    if (arena_init(&arena, network_tape_bytes(shape, N)) != STATUS_OK) {
+    if (arena_init(&arena, network_tape_bytes(shape, N, false)) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "layers of %s", group->name);
     }
-    network_tape_init(&tape, shape, N, &arena);
+    network_tape_init(&tape, shape, N, false, &arena);
     float *x = mem_aligned((size_t)N * (size_t)shape->I * sizeof(*x));
     struct network_packed packed = {0};
-    status s = x != NULL && network_packed_init(&packed, shape, false) == STATUS_OK
+    status s = x != NULL && network_packed_init(&packed, shape, NETWORK_BF16_NONE) == STATUS_OK
                    ? STATUS_OK
                    : err_set(err, STATUS_NO_MEMORY, "layers of %s", group->name);
     if (s == STATUS_OK) {

@@ -56,6 +56,29 @@ static status make_parts(struct stepper *made, int threads, struct err *err)
     return s;
 }
 
+/* An option that gains nothing on this machine is worth a warning, not a refusal. */
+static void warn_of_bf16(const struct settings *settings)
+{
+    if (settings->evaluation_precision != PRECISION_BF16 || kernels_bf16_pays()) {
+        return;
+    }
+    const char *option =
+        settings->precision == PRECISION_BF16 ? "precision" : "evaluation_precision";
+    const double ratio = kernels_pairs_over_floats();
+    if (ratio > 1.0) {
+        log_warn("%s bf16 gains nothing with kernels %s; kernels avx512bf16 would", option,
+                 kernels_name());
+    } else if (ratio > 0.0) {
+        log_warn("%s bf16 gains nothing: this processor multiplies bf16 at %.2f of the rate of "
+                 "floats; f32 is faster",
+                 option, ratio);
+    } else {
+        log_warn(
+            "%s bf16 gains nothing: this processor has no instructions for bf16; f32 is faster",
+            option);
+    }
+}
+
 status stepper_new(struct stepper **stepper, struct run *run, const struct learner_options *options,
                    struct err *err)
 {
@@ -73,11 +96,7 @@ status stepper_new(struct stepper **stepper, struct run *run, const struct learn
         stepper_free(made);
         return s;
     }
-    /* An option that gains nothing on this machine is worth a warning, not a refusal. */
-    if (run->settings.evaluation_precision == PRECISION_BF16 && !kernels_bf16_native()) {
-        log_warn(
-            "evaluation_precision bf16 gains nothing: this processor has no instructions for bf16");
-    }
+    warn_of_bf16(&run->settings);
     log_info("learning threads=%d batch=%" PRId64 "x%" PRId64 " kernels=%s: %s", threads, made->B,
              options->snippet_transitions, kernels_name(), kernels_description());
     *stepper = made;

@@ -20,27 +20,36 @@ static const struct {
                              {offsetof(struct step, critic2), "critic2", true},
                              {offsetof(struct step, perturb), "perturb", true}};
 
+/* What the settings ask of a network's own copy, and of its target's where it `evaluates`. */
+static enum network_bf16 kind_of(const struct settings *settings, bool is_target, bool evaluates)
+{
+    if (settings->precision == PRECISION_BF16) {
+        return NETWORK_BF16_ALL;
+    }
+    return is_target && evaluates && settings->evaluation_precision == PRECISION_BF16
+               ? NETWORK_BF16_ACTIONS
+               : NETWORK_BF16_NONE;
+}
+
 /* Shape, place in the gradients and packed copies of a network that the layout has. */
 static status init_entry(struct packing_entry *entry, const struct parameters_group *group,
-                         bool bf16)
+                         enum network_bf16 now, enum network_bf16 target)
 {
     /* The networks point to their packed copies for good; their parameters are set for each
      * state. */
     struct step_network *network = entry->network;
     network->at = group->at;
     network->now = (struct network){.shape = &group->shape, .packed = &entry->now};
-    /* The networks themselves are always evaluated in float: gradients go through them. Targets get
-     * panels of bf16 where they may. */
-    status s = network_packed_init(&entry->now, &group->shape, false);
+    status s = network_packed_init(&entry->now, &group->shape, now);
     if (s == STATUS_OK && group->has_target) {
         network->target = (struct network){.shape = &group->shape, .packed = &entry->target};
-        s = network_packed_init(&entry->target, &group->shape, bf16);
+        s = network_packed_init(&entry->target, &group->shape, target);
     }
     return s;
 }
 
 status packing_init(struct packing *packing, struct step *step,
-                    const struct parameters_layout *layout, bool bf16, struct err *err)
+                    const struct parameters_layout *layout, struct err *err)
 {
     *packing = (struct packing){0};
     /* After a failure packing_fini frees what is there: entries that were not reached are zero. */
@@ -49,7 +58,9 @@ status packing_init(struct packing *packing, struct step *step,
         /* Networks that the layout lacks keep a NULL shape and are skipped everywhere. */
         entry->network = (struct step_network *)(void *)((unsigned char *)step + known[n].at);
         const struct parameters_group *group = parameters_group(layout, known[n].name);
-        if (group != NULL && init_entry(entry, group, bf16 && known[n].evaluates) != STATUS_OK) {
+        const enum network_bf16 now = kind_of(step->settings, false, known[n].evaluates);
+        const enum network_bf16 target = kind_of(step->settings, true, known[n].evaluates);
+        if (group != NULL && init_entry(entry, group, now, target) != STATUS_OK) {
             return err_set(err, STATUS_NO_MEMORY, "learner: packed weights of %s", group->name);
         }
     }
@@ -97,15 +108,6 @@ void packing_pack(struct packing *packing, int i, int n_threads)
     }
 }
 
-/* Targets in bf16 are always packed from the state: the networks have no such copy. */
-static void pack_bf16(struct packing_entry *entry)
-{
-    const struct network *target = &entry->network->target;
-    if (target->shape->n_layers > 1 && entry->target.bf16[1] != NULL) {
-        network_pack_bf16(&entry->target, target->shape, target->params);
-    }
-}
-
 void packing_pack_targets(struct packing *packing)
 {
     /* All targets, from their own parameters. */
@@ -113,7 +115,6 @@ void packing_pack_targets(struct packing *packing)
         struct packing_entry *entry = &packing->entries[n];
         const struct network *target = &entry->network->target;
         if (target->shape != NULL) {
-            pack_bf16(entry);
             network_pack(&entry->target, target->shape, target->params, 0, 1);
         }
     }
@@ -121,13 +122,14 @@ void packing_pack_targets(struct packing *packing)
 
 void packing_copy_targets(struct packing *packing)
 {
-    /* Targets that have just become copies of the networks: their panels of floats are the same
-     * bytes, and copying is cheaper than packing. */
+    /* Targets that have just become copies of the networks: their panels are the same bytes, and
+     * copying is cheaper than packing. Where only the target has panels of bf16 it is packed. */
     for (size_t n = 0; n < PACKING_NETWORKS; n++) {
         struct packing_entry *entry = &packing->entries[n];
-        if (entry->network->target.shape != NULL) {
-            pack_bf16(entry);
-            network_packed_copy(&entry->target, &entry->now, entry->network->now.shape);
+        const struct network *target = &entry->network->target;
+        if (target->shape != NULL &&
+            !network_packed_copy(&entry->target, &entry->now, target->shape)) {
+            network_pack(&entry->target, target->shape, target->params, 0, 1);
         }
     }
 }

@@ -22,11 +22,10 @@ struct packing {
     uint64_t version; /* of the state whose weights the copies are; 0: none yet */
 };
 
-/* Fills in the step's networks: their shapes, and packed copies that belong to `packing`. With
- * `bf16`, target copies that evaluate sampled actions have their hidden layers in bf16, too.
- * NO_MEMORY; call packing_fini all the same. */
+/* Fills in the step's networks: their shapes, and packed copies that belong to `packing`, in the
+ * precision that the step's settings ask for. NO_MEMORY; call packing_fini all the same. */
 status packing_init(struct packing *packing, struct step *step,
-                    const struct parameters_layout *layout, bool bf16, struct err *err) MUST_CHECK;
+                    const struct parameters_layout *layout, struct err *err) MUST_CHECK;
 void packing_fini(struct packing *packing);
 
 /* Makes the networks point to the weights of `state` as they are now. */

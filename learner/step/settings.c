@@ -119,12 +119,17 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
     {"evaluation_precision", SETTING_CHOICE, AT(evaluation_precision), "evaluation_precision", "",
      "f32", 0, 0, false, precision_names,
      "arithmetic of critics that evaluate sampled actions (V, the E-step, candidates of bcq and "
-     "bear), not of gradients: bf16 is faster on a processor with AVX512-BF16; on others the same "
-     "rounding is done in software, and nothing is gained"},
+     "bear), not of gradients: bf16 is faster on processors with AMX and, from AMD, with "
+     "AVX512-BF16; on others the same rounding is done in software, and nothing is gained"},
     {"normalize", SETTING_CHOICE, AT(normalize), "normalize", "", "none", 0, 0, false,
      normalize_names,
      "observations as they are, or each dimension with mean 0 and standard deviation 1, measured "
      "once on the table when a run begins (ours)"},
+    {"precision", SETTING_CHOICE, AT(precision), "precision", "", "f32", 0, 0, false,
+     precision_names,
+     "arithmetic of the hidden layers of all networks, forward and backward: bf16 rounds what "
+     "enters their products and sums in float, and implies evaluation_precision: bf16; parameters, "
+     "Adam, first layers, heads and losses stay in float (ours)"},
 
     /* Not options, but given by the table of a run or by its program. They are settings all the
      * same, so that a state's file says them. */
@@ -375,6 +380,9 @@ status settings_check(struct settings *settings, struct err *err)
     }
     if (checked.init_eta == 0.0) {
         checked.init_eta = own[checked.algorithm].init_eta;
+    }
+    if (checked.precision == PRECISION_BF16) {
+        checked.evaluation_precision = PRECISION_BF16;
     }
     /* Each within its own range. */
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {

@@ -65,10 +65,14 @@ struct settings {
     double init_eta; /* 0 until settings_check: the algorithm's own */
     double init_alpha_mean, init_alpha_std;
     /* Of the hidden layers of target critics (bcq: and of perturb') that evaluate sampled
-     * actions; never of what gradients pass through. */
+     * actions; never of what gradients pass through. settings_check makes it bf16 where
+     * `precision` is. */
     enum settings_precision evaluation_precision;
     enum settings_normalize normalize; /* of observations (common/networks/normalizer.h) */
-    uint64_t seed;                     /* of the initial weights and of the noise of every step */
+    /* Of the hidden layers of all networks, forward and backward. Parameters, moments, first
+     * layers, heads and everything between products are float in any case. */
+    enum settings_precision precision;
+    uint64_t seed; /* of the initial weights and of the noise of every step */
 };
 
 /* ---- The list ---- */
@@ -96,7 +100,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 36
+#define SETTINGS_COUNT 37
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */
@@ -107,8 +111,8 @@ const struct setting *settings_find(const char *name);
 /* The defaults. O and A are 0 and must be set; K = T = 1. */
 struct settings settings_default(void);
 
-/* Checks every range and fills in what 0 stands for (act_candidates, init_eta). INVALID names
- * setting, value and what was expected. Must be called before any other use of `settings`. */
+/* Checks every range and fills in what 0 stands for (act_candidates, init_eta) and what follows
+ * from another setting (evaluation_precision). INVALID names setting, value and what was expected. Must be called before any other use of `settings`. */
 status settings_check(struct settings *settings, struct err *err) MUST_CHECK;
 
 /* Inputs of policy and prior: O, or O + K with several tasks. */

@@ -433,8 +433,7 @@ static status make_networks(struct update *update, struct err *err)
                                                (float)settings->init_std};
     step->prior_head = (struct gaussian_head){settings->A, (float)settings->prior_min_std,
                                               (float)settings->init_std};
-    const bool bf16 = settings->evaluation_precision == PRECISION_BF16;
-    return packing_init(&update->packing, step, &update->layout, bf16, err);
+    return packing_init(&update->packing, step, &update->layout, err);
 }
 
 /* One worker for each thread; groups are as large as the longest snippet needs. */

@@ -149,7 +149,8 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
     /* Count, allocate, then hand out in the same order. Each piece may be rounded up to a line. */
     struct piece list[PIECES_MAX];
     const int n = pieces(list, worker, step, R_max);
-    size_t bytes = network_tape_bytes(tape_shape(step), R_max);
+    const bool bf16 = step->settings->precision == PRECISION_BF16;
+    size_t bytes = network_tape_bytes(tape_shape(step), R_max, bf16);
     for (int i = 0; i < n; i++) {
         bytes += list[i].count * list[i].size_bytes + CACHE_LINE;
     }
@@ -162,7 +163,7 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
     for (int i = 0; i < n; i++) {
         *list[i].to = arena_take(&worker->arena, list[i].count, list[i].size_bytes);
     }
-    network_tape_init(&work->tape, tape_shape(step), R_max, &worker->arena);
+    network_tape_init(&work->tape, tape_shape(step), R_max, bf16, &worker->arena);
     return STATUS_OK;
 }
 

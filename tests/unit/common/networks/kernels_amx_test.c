@@ -122,55 +122,121 @@ static void on_illegal(int number, siginfo_t *info, void *arg)
 
 /* ---- The test ---- */
 
-/* y(R,O) of a layer by this table, in float or as the bits of bf16. */
-static void run(const struct kernels_table *table, void *y, bool floats, bool elu, const float *W,
-                const float *bias, const uint16_t *x, size_t ld_x, int R, int I, int O)
+/* What a table makes of the same numbers: a layer in float and as the bits of bf16, the gradients by
+ * its inputs and by its weights. */
+struct result {
+    float *y, *dx, *dW, *db;
+    uint16_t *y_bf16;
+};
+
+/* x(R,I), dy(R,O) and their roundings, with leading dimensions of their own. */
+struct numbers {
+    int R, I, O;
+    size_t ld_x, ld_y;
+    float *W, *bias, *x, *dy;
+    uint16_t *x_bf16, *dy_bf16;
+};
+
+static float *normals(size_t n, uint32_t purpose)
 {
-    uint16_t *packed = mem_aligned(table->bf16_packed_size(I, O) * sizeof *packed);
-    float *scratch = mem_aligned(table->bf16_scratch(I, O) * sizeof *scratch);
-    table->bf16_pack(packed, W, I, O, 0, O);
-    const struct kernels_layer layer = {.packed_bf16 = packed,
+    float *x = mem_array(n, sizeof *x);
+    assert_non_null(x);
+    noise_normal(x, n, 3, 0, purpose, 0);
+    return x;
+}
+
+static uint16_t *rounded(const float *x, size_t n)
+{
+    uint16_t *y = mem_array(n, sizeof *y);
+    assert_non_null(y);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = kernels_bf16_of(x[i]);
+    }
+    return y;
+}
+
+/* Without activation, whose last places differ between vectors of 256 and of 512 bits. */
+static struct result run(const struct kernels_table *table, const struct numbers *in)
+{
+    const int R = in->R, I = in->I, O = in->O;
+    const size_t size_forward = table->bf16_packed_size(I, O);
+    const size_t size_back = table->bf16_packed_size(O, I);
+    uint16_t *forward = mem_aligned(size_forward * sizeof *forward);
+    uint16_t *back = mem_aligned(size_back * sizeof *back);
+    const size_t own = table->bf16_scratch(I, O), turned = table->bf16_scratch(O, I);
+    float *scratch = mem_aligned((own > turned ? own : turned) * sizeof *scratch);
+    float *zeros = mem_array((size_t)I, sizeof *zeros);
+    table->bf16_pack(forward, in->W, I, O, 0, O);
+    table->bf16_pack_back(back, in->W, I, O, 0, I);
+    const struct kernels_layer layer = {.packed_bf16 = forward,
                                         .I = I,
                                         .O = O,
                                         .count = I,
-                                        .start = bias,
+                                        .start = in->bias,
                                         .rows_per_start = 1,
-                                        .activation = elu ? KERNELS_ELU : KERNELS_PLAIN};
+                                        .activation = KERNELS_PLAIN};
+    const struct kernels_layer turned_layer = {.packed_bf16 = back,
+                                               .I = O,
+                                               .O = I,
+                                               .count = O,
+                                               .start = zeros,
+                                               .rows_per_start = 1,
+                                               .activation = KERNELS_PLAIN};
+    const size_t n_y = (size_t)R * in->ld_y, n_x = (size_t)R * in->ld_x;
+    struct result out = {
+        .y = mem_array(n_y, sizeof *out.y),
+        .dx = mem_array(n_x, sizeof *out.dx),
+        .dW = normals((size_t)I * (size_t)O, 9), /* is added to */
+        .db = normals((size_t)O, 10),
+        .y_bf16 = mem_array(n_y, sizeof *out.y_bf16),
+    };
     table->thread_begin();
-    table->bf16_next(floats ? NULL : y, floats ? y : NULL, (size_t)(O + O % 2), &layer, x, ld_x, R,
-                     scratch);
+    table->bf16_next(NULL, out.y, in->ld_y, &layer, in->x_bf16, in->ld_x, R, scratch);
+    table->bf16_next(out.y_bf16, NULL, in->ld_y, &layer, in->x_bf16, in->ld_x, R, scratch);
+    table->bf16_next(NULL, out.dx, in->ld_x, &turned_layer, in->dy_bf16, in->ld_y, R, scratch);
+    table->bf16_backward_weight(out.dW, out.db, in->dy, in->ld_y, in->x, in->ld_x, R, I, O,
+                                scratch);
     table->thread_end();
-    mem_free(packed);
+    mem_free(forward);
+    mem_free(back);
     mem_free(scratch);
+    mem_free(zeros);
+    return out;
+}
+
+static void free_result(struct result *result)
+{
+    void *const all[] = {result->y, result->dx, result->dW, result->db, result->y_bf16};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
 }
 
 static void check(int R, int I, int O)
 {
-    const size_t ld_x = (size_t)(I + I % 2) + 2, ld_y = (size_t)(O + O % 2);
-    const size_t n_y = (size_t)R * ld_y;
-    float *W = mem_array((size_t)I * (size_t)O, sizeof *W);
-    float *bias = mem_array((size_t)O, sizeof *bias);
-    float *noise = mem_array((size_t)R * ld_x, sizeof *noise);
-    uint16_t *x = mem_array((size_t)R * ld_x, sizeof *x);
-    float *want = mem_array(n_y, sizeof *want), *got = mem_array(n_y, sizeof *got);
-    uint16_t *want_bf16 = mem_array(n_y, sizeof *want_bf16);
-    uint16_t *got_bf16 = mem_array(n_y, sizeof *got_bf16);
-    noise_normal(W, (size_t)I * (size_t)O, 3, 0, 1, 0);
-    noise_normal(bias, (size_t)O, 3, 0, 2, 0);
-    noise_normal(noise, (size_t)R * ld_x, 3, 0, 3, 0);
-    for (size_t i = 0; i < (size_t)R * ld_x; i++) {
-        x[i] = kernels_bf16_of(noise[i]);
-    }
-    /* Without activation, whose last places differ between vectors of 256 and of 512 bits. */
-    run(&kernels_amx_emulated, want, true, false, W, bias, x, ld_x, R, I, O);
-    run(&kernels_amx, got, true, false, W, bias, x, ld_x, R, I, O);
-    run(&kernels_amx_emulated, want_bf16, false, false, W, bias, x, ld_x, R, I, O);
-    run(&kernels_amx, got_bf16, false, false, W, bias, x, ld_x, R, I, O);
-    if (memcmp(got, want, n_y * sizeof *got) != 0 ||
-        memcmp(got_bf16, want_bf16, n_y * sizeof *got_bf16) != 0) {
+    struct numbers in = {.R = R, .I = I, .O = O};
+    in.ld_x = (size_t)(I + I % 2) + 2;
+    in.ld_y = (size_t)(O + O % 2);
+    const size_t n_x = (size_t)R * in.ld_x, n_y = (size_t)R * in.ld_y;
+    in.W = normals((size_t)I * (size_t)O, 1);
+    in.bias = normals((size_t)O, 2);
+    in.x = normals(n_x, 3);
+    in.dy = normals(n_y, 4);
+    in.x_bf16 = rounded(in.x, n_x);
+    in.dy_bf16 = rounded(in.dy, n_y);
+    struct result want = run(&kernels_amx_emulated, &in);
+    struct result got = run(&kernels_amx, &in);
+    const size_t n_W = (size_t)I * (size_t)O;
+    if (memcmp(got.y, want.y, n_y * sizeof *got.y) != 0 ||
+        memcmp(got.y_bf16, want.y_bf16, n_y * sizeof *got.y_bf16) != 0 ||
+        memcmp(got.dx, want.dx, n_x * sizeof *got.dx) != 0 ||
+        memcmp(got.dW, want.dW, n_W * sizeof *got.dW) != 0 ||
+        memcmp(got.db, want.db, (size_t)O * sizeof *got.db) != 0) {
         fail_msg("R %d I %d O %d: not the bits of the emulation", R, I, O);
     }
-    void *const all[] = {W, bias, noise, x, want, got, want_bf16, got_bf16};
+    free_result(&want);
+    free_result(&got);
+    void *const all[] = {in.W, in.bias, in.x, in.dy, in.x_bf16, in.dy_bf16};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         mem_free(all[i]);
     }
@@ -188,8 +254,9 @@ static void the_instructions_do_what_the_emulation_does(void **state)
     struct sigaction before, action = {.sa_sigaction = on_illegal, .sa_flags = SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     assert_int_equal(sigaction(SIGILL, &action, &before), 0);
-    static const int sizes[][3] = {{1, 1, 1},    {2, 33, 17},  {16, 32, 16},   {17, 31, 15},
-                                   {32, 64, 32}, {33, 70, 33}, {48, 256, 256}, {45, 48, 100}};
+    static const int sizes[][3] = {{1, 1, 1},       {2, 33, 17},   {16, 32, 16},
+                                   {17, 31, 15},    {32, 64, 32},  {33, 70, 33},
+                                   {144, 256, 256}, {45, 48, 100}, {129, 40, 33}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         check(sizes[i][0], sizes[i][1], sizes[i][2]);
     }

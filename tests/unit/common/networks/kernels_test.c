@@ -8,6 +8,7 @@
 #include "common/base/memory.h"
 #include "common/base/noise.h"
 #include "common/networks/kernels.h"
+#include "common/networks/kernels_peak.h"
 #include "tests/lib/check.h"
 
 static const int sizes[] = {1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 32, 33, 64, 100, 257, 300};
@@ -356,6 +357,86 @@ static void bf16_agrees_with_plain(void **state)
             }
         }
     }
+}
+
+/* dx, dW and db of one implementation; beyond them markers. */
+struct bf16_gradients {
+    float *dx, *dW, *db;
+    uint16_t *dy_bf16;
+};
+
+static struct bf16_gradients run_bf16_backward(const char *name, int R, int I, int O,
+                                               const float *W, const float *x, const float *dy)
+{
+    use(name);
+    const size_t ld_x = (size_t)I + SPARE;
+    const size_t ld_y = (size_t)O + SPARE + (size_t)O % 2;
+    uint16_t *back = mem_aligned(kernels_bf16_packed_size(O, I) * sizeof *back);
+    float *scratch = mem_aligned(kernels_bf16_scratch(I, O) * sizeof *scratch);
+    float *zeros = mem_array((size_t)I, sizeof *zeros);
+    struct bf16_gradients result = {mem_aligned((size_t)R * ld_x * sizeof *result.dx),
+                                    copy_of(W, (size_t)I * (size_t)O), copy_of(x, (size_t)O),
+                                    marked((size_t)R * ld_y)};
+    for (size_t i = 0; i < (size_t)R * ld_x; i++) {
+        result.dx[i] = 77.0f;
+    }
+    for (int i = 0; i < 3; i++) {
+        kernels_bf16_pack_back(back, W, I, O, i, 3);
+    }
+    const struct kernels_layer layer = {.packed_bf16 = back,
+                                        .I = O,
+                                        .O = I,
+                                        .count = O,
+                                        .start = zeros,
+                                        .rows_per_start = 1,
+                                        .activation = KERNELS_PLAIN};
+    kernels_thread_begin();
+    kernels_bf16_round(result.dy_bf16, ld_y, dy, ld_y, R, O);
+    kernels_bf16_next(NULL, result.dx, ld_x, &layer, result.dy_bf16, ld_y, R, scratch);
+    kernels_bf16_backward_weight(result.dW, result.db, dy, ld_y, x, ld_x, R, I, O, scratch);
+    kernels_thread_end();
+    mem_free(back);
+    mem_free(scratch);
+    mem_free(zeros);
+    return result;
+}
+
+/* Rows have numbers beyond their ends, which must have no weight. */
+static void check_bf16_backward(const char *name, int R, int I, int O)
+{
+    const size_t n_x = (size_t)R * ((size_t)I + SPARE);
+    const size_t n_y = (size_t)R * ((size_t)O + SPARE + (size_t)O % 2);
+    float *W = normals((size_t)I * (size_t)O);
+    float *x = normals(n_x + (size_t)O);
+    float *dy = normals(n_y);
+    struct bf16_gradients want = run_bf16_backward("plain", R, I, O, W, x, dy);
+    struct bf16_gradients got = run_bf16_backward(name, R, I, O, W, x, dy);
+    char what[96];
+    snprintf(what, sizeof what, "%s bf16 backward R %d I %d O %d", name, R, I, O);
+    assert_memory_equal(got.dy_bf16, want.dy_bf16, n_y * sizeof *got.dy_bf16);
+    assert_close(got.dx, want.dx, n_x, 2e-5, what);
+    assert_close(got.dW, want.dW, (size_t)I * (size_t)O, 2e-5, what);
+    assert_close(got.db, want.db, (size_t)O, 2e-5, what);
+    float *all[] = {W, x, dy, want.dx, want.dW, want.db, got.dx, got.dW, got.db};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
+    mem_free(want.dy_bf16);
+    mem_free(got.dy_bf16);
+}
+
+static void bf16_backward_agrees_with_plain(void **state)
+{
+    (void)state;
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t r = 0; have(kernels_at(f)) && r < N_SIZES; r++) {
+            for (size_t o = 0; o < N_SIZES; o++) {
+                check_bf16_backward(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES],
+                                    sizes[o]);
+            }
+        }
+    }
+    use("best");
 }
 
 /* Rounding, of biases that pass through a layer: ties go to the even neighbour, NaN and infinity
@@ -718,6 +799,41 @@ static void adam_agrees_with_plain(void **state)
     mem_free(g);
 }
 
+/* The best is never one whose bf16 is slower than its float, and what is said of it holds. */
+static void the_choice_has_a_reason(void **state)
+{
+    (void)state;
+    const bool tiles = have("amx"), pairs = have("avx512bf16"), wide = have("avx512");
+    use("best");
+    const double ratio = kernels_pairs_over_floats();
+    print_message("%s; pairs of bf16 over floats: %.2f\n", kernels_name(), ratio);
+    assert_true(pairs ? ratio > 0.1 && ratio < 10.0 : ratio == 0.0 || wide);
+    if (tiles) {
+        assert_string_equal(kernels_name(), "amx");
+    } else if (wide) {
+        assert_string_equal(kernels_name(), ratio > 1.0 ? "avx512bf16" : "avx512");
+    }
+    assert_true(kernels_bf16_pays() == (tiles || (pairs && ratio > 1.0)));
+    assert_true(kernels_bf16_native() == kernels_bf16_pays());
+    use("plain");
+    assert_false(kernels_bf16_pays());
+    use("best");
+}
+
+/* What is measured as a peak is one: tiles make more than pairs, pairs more than nothing. */
+static void peaks_are_measured_where_there_is_a_unit(void **state)
+{
+    (void)state;
+    const double floats = kernels_peak(KERNELS_UNIT_FLOAT, 4);
+    const double pairs = kernels_peak(KERNELS_UNIT_PAIRS, 4);
+    const double tiles = kernels_peak(KERNELS_UNIT_TILES, 4);
+    print_message("GFLOP/s: floats %.0f, pairs %.0f, tiles %.0f\n", floats, pairs, tiles);
+    assert_true((floats > 0.0) == have("avx2"));
+    assert_true((pairs > 0.0) == have("avx512bf16"));
+    assert_true(have("amx") ? tiles > 2.0 * pairs : tiles == 0.0);
+    use("best");
+}
+
 static void unknown_names_are_refused(void **state)
 {
     (void)state;
@@ -734,6 +850,7 @@ int main(void)
         cmocka_unit_test(forward_agrees_with_plain),
         cmocka_unit_test(a_row_does_not_depend_on_the_others),
         cmocka_unit_test(bf16_agrees_with_plain),
+        cmocka_unit_test(bf16_backward_agrees_with_plain),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(tiles_sum_in_the_order_of_the_manual),
         cmocka_unit_test(backward_agrees_with_plain),
@@ -741,6 +858,8 @@ int main(void)
         cmocka_unit_test(functions_are_accurate),
         cmocka_unit_test(nan_and_infinity_are_kept),
         cmocka_unit_test(adam_agrees_with_plain),
+        cmocka_unit_test(the_choice_has_a_reason),
+        cmocka_unit_test(peaks_are_measured_where_there_is_a_unit),
         cmocka_unit_test(unknown_names_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

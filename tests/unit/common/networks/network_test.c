@@ -14,7 +14,7 @@
 struct made {
     struct network_shape shape;
     struct network net;
-    struct network_packed packed, floats; /* `floats`: the same without bf16 */
+    struct network_packed packed, floats, all; /* actions in bf16; nothing; all passes */
     float *params, *scratch;
     struct arena arena;
     struct network_tape tape;
@@ -28,19 +28,23 @@ static void make(struct made *made, int I, const int *widths, int n, int A, int 
                            : network_shape_out(&made->shape, I, widths, n, Q, &err);
     assert_int_equal(s, STATUS_OK);
     made->params = mem_aligned(made->shape.size * sizeof(float));
-    assert_int_equal(network_packed_init(&made->packed, &made->shape, true), STATUS_OK);
+    struct network_packed *const packed[] = {&made->floats, &made->packed, &made->all};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(network_packed_init(packed[i], &made->shape, (enum network_bf16)i),
+                         STATUS_OK);
+    }
     made->scratch = mem_aligned(network_scratch(&made->shape) * sizeof(float));
     noise_normal(made->params, made->shape.size, seed, 0, 1, 0);
     for (size_t i = 0; i < made->shape.size; i++) {
         made->params[i] *= 0.4f;
     }
-    network_pack(&made->packed, &made->shape, made->params, 0, 1);
-    network_pack_bf16(&made->packed, &made->shape, made->params);
-    made->floats = made->packed;
-    memset(made->floats.bf16, 0, sizeof made->floats.bf16);
+    for (int i = 0; i < 3; i++) {
+        network_pack(packed[i], &made->shape, made->params, 0, 1);
+    }
     made->net = (struct network){&made->shape, made->params, &made->floats};
-    assert_int_equal(arena_init(&made->arena, network_tape_bytes(&made->shape, R)), STATUS_OK);
-    network_tape_init(&made->tape, &made->shape, R, &made->arena);
+    assert_int_equal(arena_init(&made->arena, network_tape_bytes(&made->shape, R, true)),
+                     STATUS_OK);
+    network_tape_init(&made->tape, &made->shape, R, true, &made->arena);
 }
 
 static void unmake(struct made *made)
@@ -48,6 +52,8 @@ static void unmake(struct made *made)
     arena_fini(&made->arena);
     mem_free(made->params);
     network_packed_fini(&made->packed);
+    network_packed_fini(&made->floats);
+    network_packed_fini(&made->all);
     mem_free(made->scratch);
 }
 
@@ -281,6 +287,138 @@ static void bf16_is_near_float(void **state)
     assert_int_equal(kernels_select("best", NULL), STATUS_OK);
 }
 
+/* |a - b| / |b|, norms. */
+static double distance(const float *a, const float *b, size_t n)
+{
+    double squares = 0.0;
+    double errors = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        squares += (double)b[i] * (double)b[i];
+        errors += (double)(a[i] - b[i]) * (double)(a[i] - b[i]);
+    }
+    return sqrt(errors / squares);
+}
+
+/* Outputs, gradients and gradients by the inputs of a network on a tape. */
+struct passes {
+    float *out, *gradients, *dx, *inferred;
+};
+
+static struct passes run_passes(struct made *made, const struct network_packed *packed,
+                                const float *x, const float *dout, int R)
+{
+    const struct network_shape *shape = &made->shape;
+    const size_t I = (size_t)shape->I;
+    const size_t Q = (size_t)shape->Q;
+    const struct network net = {shape, made->params, packed};
+    struct passes made_passes = {
+        mem_array((size_t)R * Q, sizeof(float)), mem_aligned(shape->size * sizeof(float)),
+        mem_array((size_t)R * I, sizeof(float)), mem_array((size_t)R * Q, sizeof(float))};
+    kernels_thread_begin();
+    network_infer(made_passes.inferred, Q, &net, x, I, R, made->scratch);
+    network_forward(&made->tape, &net, x, I, R);
+    for (size_t r = 0; r < (size_t)R; r++) {
+        memcpy(made_passes.out + r * Q, made->tape.out + r * made->tape.ld_out, Q * sizeof(float));
+    }
+    network_backward(made_passes.gradients, made_passes.dx, I, &net, &made->tape, dout, R);
+    kernels_thread_end();
+    return made_passes;
+}
+
+static void free_passes(struct passes *passes)
+{
+    float *const all[] = {passes->out, passes->gradients, passes->dx, passes->inferred};
+    for (int i = 0; i < 4; i++) {
+        mem_free(all[i]);
+    }
+}
+
+/* All passes in bf16 against float, and implementations against each other: an output has three
+ * roundings behind it and a gradient six. */
+static void passes_in_bf16_are_near_float(void **state)
+{
+    (void)state;
+    enum { R = 150, I = 6 };
+    static const int widths[][3] = {{40, 33, 24}, {64, 96, 32}, {5, 7, 1}, {20, 0, 0}};
+    for (int w = 0; w < 4; w++) {
+        const int n_layers = widths[w][1] == 0 ? 1 : 3;
+        float x[R * I];
+        noise_normal(x, R * I, 5, 0, 1, 0);
+        struct passes plain = {0};
+        for (size_t k = 0; k < 6; k++) {
+            static const char *const kernels[] = {"plain",      "avx2", "avx512",
+                                                  "avx512bf16", "amx",  "amx-emulated"};
+            if (kernels_select(kernels[k], NULL) != STATUS_OK) {
+                continue;
+            }
+            struct made made;
+            make(&made, I, widths[w], n_layers, 2, 0, R, 31);
+            float *dout = mem_aligned(R * made.tape.ld_out * sizeof *dout);
+            noise_normal(dout, R * made.tape.ld_out, 5, 0, 2, 0);
+            const size_t n_out = R * (size_t)made.shape.Q;
+            struct passes want = run_passes(&made, &made.floats, x, dout, R);
+            struct passes got = run_passes(&made, &made.all, x, dout, R);
+            plain = k == 0 ? run_passes(&made, &made.all, x, dout, R) : plain;
+            const double out = distance(got.out, want.out, n_out);
+            const double gradients = distance(got.gradients, want.gradients, made.shape.size);
+            const double dx = distance(got.dx, want.dx, R * I);
+            const double between = distance(got.gradients, plain.gradients, made.shape.size);
+            print_message("%s, %d layers of %d: outputs %.1e, gradients %.1e, by inputs %.1e of "
+                          "float; gradients %.1e of plain\n",
+                          kernels[k], n_layers, widths[w][0], out, gradients, dx, between);
+            assert_true(out < 8e-3 && gradients < 1.2e-2 && dx < 1.2e-2);
+            assert_true(n_layers == 1 ? gradients == 0.0 : gradients > 1e-5);
+            assert_true(between < 3e-3 && distance(got.out, plain.out, n_out) < 3e-3);
+            /* Nothing kept: the same up to what a rounded tanh makes of it. */
+            assert_true(distance(got.inferred, got.out, n_out) < 4e-3);
+            /* The same call again: the same bits. */
+            struct passes again = run_passes(&made, &made.all, x, dout, R);
+            assert_memory_equal(again.gradients, got.gradients, made.shape.size * sizeof(float));
+            assert_memory_equal(again.dx, got.dx, R * I * sizeof(float));
+            free_passes(&again);
+            free_passes(&want);
+            free_passes(&got);
+            mem_free(dout);
+            unmake(&made);
+        }
+        free_passes(&plain);
+    }
+    assert_int_equal(kernels_select("best", NULL), STATUS_OK);
+}
+
+/* A copy is complete where the other has all that it needs. */
+static void a_packed_copy_says_whether_it_is_complete(void **state)
+{
+    (void)state;
+    static const int widths[] = {24, 40};
+    struct made made;
+    make(&made, 5, widths, 2, 0, 1, 3, 4);
+    struct network_packed *const packed[] = {&made.floats, &made.packed, &made.all};
+    for (int to = 0; to < 3; to++) {
+        for (int from = 0; from < 3; from++) {
+            struct network_packed copy;
+            assert_int_equal(network_packed_init(&copy, &made.shape, (enum network_bf16)to),
+                             STATUS_OK);
+            memset(copy.memory, 0, copy.size_bytes);
+            const bool complete = network_packed_copy(&copy, packed[from], &made.shape);
+            /* With all passes in bf16 there are no floats of hidden layers. */
+            assert_true(complete == (to == from || (to == 0 && from == 1)));
+            if (complete) {
+                network_pack(&copy, &made.shape, made.params, 0, 1);
+                struct network_packed again;
+                assert_int_equal(network_packed_init(&again, &made.shape, (enum network_bf16)to),
+                                 STATUS_OK);
+                memset(again.memory, 0, again.size_bytes);
+                assert_true(network_packed_copy(&again, packed[from], &made.shape));
+                assert_memory_equal(copy.memory, again.memory, copy.size_bytes);
+                network_packed_fini(&again);
+            }
+            network_packed_fini(&copy);
+        }
+    }
+    unmake(&made);
+}
+
 /* sum_r weights . out(x_r) in double. */
 static double objective(const struct network_shape *shape, const double *p, const double *x,
                         const double *weights, int R)
@@ -397,6 +535,8 @@ int main(void)
         cmocka_unit_test(forward_agrees_with_loops_in_double),
         cmocka_unit_test(actions_share_the_states_part),
         cmocka_unit_test(bf16_is_near_float),
+        cmocka_unit_test(passes_in_bf16_are_near_float),
+        cmocka_unit_test(a_packed_copy_says_whether_it_is_complete),
         cmocka_unit_test(gradients_are_central_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -276,7 +276,7 @@ static void evaluate_plainly(float *out, const float *params, const float *input
     const struct policy_info info = an_info();
     assert_int_equal(network_shape_out(&shape, I + A, info.widths, 2, Q, &err), STATUS_OK);
     struct network_packed packed;
-    assert_int_equal(network_packed_init(&packed, &shape, false), STATUS_OK);
+    assert_int_equal(network_packed_init(&packed, &shape, NETWORK_BF16_NONE), STATUS_OK);
     float *scratch = mem_aligned(network_scratch(&shape) * sizeof *scratch);
     network_pack(&packed, &shape, params, 0, 1);
     const struct network net = {&shape, params, &packed};

@@ -118,7 +118,7 @@ static void the_digest_is_that_of_0_1_0(void **state)
 {
     (void)state;
     static const char *const later[] = {"max_connection_bytes", "idle_connection_seconds",
-                                        "grace_ms", "normalize"};
+                                        "grace_ms", "normalize", "precision"};
     check_load(NULL, 0);
     struct config_section recorded = learner_options_recorded(&options);
     struct config_option rows[128];
@@ -152,7 +152,7 @@ static void the_terms_are_those_of_0_1_0(void **state)
     if (file_read(GOLDEN "terms.txt", 1 << 16, &golden, &size, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    static const char later[] = "  normalize: none\n";
+    static const char later[] = "  normalize: none\n  precision: f32\n";
     if (strlen(terms) != size + strlen(later) || memcmp(terms, golden, size) != 0 ||
         strcmp(terms + size, later) != 0) {
         fail_msg("the terms are\n%s", terms);
@@ -182,6 +182,9 @@ static void compare(void *arg, const char *name, const char *text)
     const char *found = safetensors_metadata(comparing->file, name);
     if (found == NULL && strcmp(name, "normalize") == 0) {
         found = "none"; /* 0.1.0 had no choice */
+    }
+    if (found == NULL && strcmp(name, "precision") == 0) {
+        found = "f32"; /* nor here */
     }
     if (found == NULL || strcmp(found, text) != 0) {
         fail_msg("%s is '%s', in the file '%s'", name, text, found != NULL ? found : "(absent)");

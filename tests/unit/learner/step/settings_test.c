@@ -56,6 +56,7 @@ static void values_out_of_range_are_named(void **state)
         {"prior_likelihood", "laplace", "prior_likelihood laplace: expected gaussian|censored"},
         {"prior_f", "ste", "prior_f ste: expected step|exp"},
         {"evaluation_precision", "half", "evaluation_precision half: expected f32|bf16"},
+        {"precision", "f16", "precision f16: expected f32|bf16"},
         {"widths", "256,5000", "widths"},
         {"target_period", "0", "target_period 0"},
         {"clip_norm", "0", "clip_norm 0"},

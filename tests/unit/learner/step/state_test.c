@@ -86,12 +86,13 @@ static void check_resumed(const struct settings *settings)
 static void a_resumed_learner_goes_on_bit_for_bit(void **state)
 {
     (void)state;
-    static const char *const precisions[] = {"f32", "bf16"};
-    for (size_t i = 0; i < 2 * learning_variants(); i++) {
+    static const char *const precisions[] = {"f32", "bf16 evaluations", "bf16"};
+    for (size_t i = 0; i < 3 * learning_variants(); i++) {
         char name[64];
-        struct settings settings = learning_variant(i / 2, name);
-        settings.evaluation_precision = i % 2 == 0 ? PRECISION_F32 : PRECISION_BF16;
-        print_message("%s, %s\n", name, precisions[i % 2]);
+        struct settings settings = learning_variant(i / 3, name);
+        settings.evaluation_precision = i % 3 == 0 ? PRECISION_F32 : PRECISION_BF16;
+        settings.precision = i % 3 == 2 ? PRECISION_BF16 : PRECISION_F32;
+        print_message("%s, %s\n", name, precisions[i % 3]);
         check_resumed(&settings);
     }
 }
