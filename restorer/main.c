@@ -6,6 +6,7 @@
  * reader thread prefetches. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clients/peer.h"
 #include "common/rpc/rpc.h"
@@ -19,6 +20,7 @@ struct restorer {
     struct experiment experiment;
     struct restorer_options options;
     struct sources *sources;
+    struct text notes; /* about a mapping that was proposed */
     struct relabel *relabel;
     struct process *process;
     struct restore *restore;
@@ -30,7 +32,8 @@ static status open_logs(struct restorer *restorer, struct err *err)
 {
     status s = restorer_options_check(&restorer->options, err);
     if (s == STATUS_OK) {
-        s = sources_open(&restorer->sources, restorer->options.folder, err);
+        s = sources_open(&restorer->sources, restorer->options.folder, restorer->options.mapping,
+                         &restorer->notes, err);
     }
     if (s == STATUS_OK) {
         s = relabel_new(&restorer->relabel, sources_signature(restorer->sources),
@@ -44,6 +47,22 @@ static void close_logs(struct restorer *restorer)
 {
     relabel_free(restorer->relabel);
     sources_close(restorer->sources);
+    text_fini(&restorer->notes);
+}
+
+/* The mapping that was proposed because none was given, and the reasons for it, line by line. */
+static void log_notes(const struct restorer *restorer)
+{
+    const char *line = restorer->notes.bytes;
+    if (line != NULL && line[0] != '\0') {
+        log_info("no mapping was given; the proposed one is used (hindcast dataset map %s):",
+                 restorer->options.folder);
+    }
+    while (line != NULL && line[0] != '\0') {
+        const size_t length = strcspn(line, "\n");
+        log_info("mapping: %.*s", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
 }
 
 /* Starts the restoring thread, and the timer that shows how far it is. */
@@ -56,8 +75,9 @@ static status start(struct restorer *restorer, struct err *err)
         .sources = restorer->sources,
         .relabel = restorer->relabel,
     };
+    log_notes(restorer);
     /* What will be restored, before the server is even connected. */
-    log_info("restoring folder=%s datasets=%zu shards=%zu episodes=%" PRIu64 " mode=%s",
+    log_info("restoring folder=%s sources=%zu shards=%zu episodes=%" PRIu64 " mode=%s",
              restorer->options.folder, sources_n(restorer->sources),
              sources_n_shards(restorer->sources), sources_episodes(restorer->sources),
              restorer->options.mode);

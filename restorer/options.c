@@ -14,7 +14,11 @@ static const struct config_option restorer_options_table[] = {
     {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL,
      "how many restorers share the logs; the table is sealed when all are done"},
     {"folder", CONFIG_TEXT, FIELD(folder), "", "", 0, 0, NULL,
-     "the logs: a dataset, or a folder whose subfolders are datasets"},
+     "the logs: a dataset, a folder whose subfolders are datasets, or logs of another format "
+     "(docs/logs.md)"},
+    {"mapping", CONFIG_TEXT, FIELD(mapping), "", "", 0, 0, NULL,
+     "how logs of another format are read: a file that `hindcast dataset map` proposes; empty: "
+     "FOLDER/mapping.yaml, or the proposal where nothing in it has to be confirmed"},
     {"mode", CONFIG_CHOICE, FIELD(mode), "", "once", 0, 0, "once|loop",
      "insert everything once and seal the table, or repeat without end at the pace of the server"},
     {"table", CONFIG_TEXT, FIELD(table), "", "default", 0, 0, NULL, "replay table to insert into"},

@@ -5,11 +5,12 @@
 #include "common/base/experiment.h"
 
 struct restorer_options {
-    int64_t index;                 /* which of several restorers this is */
-    int64_t count;                 /* how many there are */
-    char folder[CONFIG_TEXT_SIZE]; /* a dataset, or a folder of datasets */
-    char mode[CONFIG_TEXT_SIZE];   /* once, loop */
-    char table[CONFIG_TEXT_SIZE];  /* of the replay */
+    int64_t index;                  /* which of several restorers this is */
+    int64_t count;                  /* how many there are */
+    char folder[CONFIG_TEXT_SIZE];  /* a dataset, a folder of datasets, or other logs */
+    char mapping[CONFIG_TEXT_SIZE]; /* how other logs are read; empty: see source.h */
+    char mode[CONFIG_TEXT_SIZE];    /* once, loop */
+    char table[CONFIG_TEXT_SIZE];   /* of the replay */
     bool shuffle;
     int64_t prefetch;               /* episodes */
     int64_t in_flight;              /* bytes sent and not yet acknowledged */

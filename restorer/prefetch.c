@@ -8,8 +8,6 @@
  * the restoring thread between prefetch_next and prefetch_return. Everything else in the struct is
  * the reader's alone, except `stop`. */
 #include "restorer/prefetch.h"
-#include "common/trajectory/dataset.h"
-#include "common/trajectory/shard_reader.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -32,7 +30,7 @@ struct prefetch {
     size_t n;
     struct prefetch_item *items; /* (n) */
     struct episode logged;       /* as read, before relabelling */
-    struct shard_reader *reader;
+    struct source_reader *reader;
     uint64_t reader_shard; /* the shard that `reader` has open */
     bool shard_bad;        /* .. or that could not be opened, for this reason: */
     struct err shard_reason;
@@ -49,7 +47,7 @@ struct prefetch {
 /* After this no shard is open, and none is known to be bad. */
 static void close_reader(struct prefetch *prefetch)
 {
-    shard_reader_close(prefetch->reader);
+    source_reader_close(prefetch->reader);
     prefetch->reader = NULL;
     prefetch->shard_bad = false;
 }
@@ -62,23 +60,33 @@ static status open_reader(struct prefetch *prefetch, uint64_t shard, struct err 
     if (prefetch->reader_shard != shard || (prefetch->reader == NULL && !prefetch->shard_bad)) {
         close_reader(prefetch);
         size_t shard_i;
-        const struct dataset *dataset = sources_shard(prefetch->settings.sources, shard, &shard_i);
+        struct source *source = sources_shard(prefetch->settings.sources, shard, &shard_i);
         prefetch->reader_shard = shard;
         prefetch->shard_reason = (struct err){0};
         const status s =
-            shard_reader_open(&prefetch->reader, dataset, shard_i, &prefetch->shard_reason);
+            source_reader_open(&prefetch->reader, source, shard_i, &prefetch->shard_reason);
         /* A lack of memory is no property of the shard, so it is not remembered as one. */
         if (s == STATUS_NO_MEMORY) {
             return err_set(err, s, "%s", prefetch->shard_reason.text);
         }
         prefetch->shard_bad = s != STATUS_OK;
         if (s == STATUS_OK) {
-            shard_reader_set_clip(prefetch->reader, prefetch->settings.clip);
+            source_reader_set_clip(prefetch->reader, prefetch->settings.clip);
         }
     }
     return prefetch->shard_bad
                ? err_set(err, prefetch->shard_reason.code, "%s", prefetch->shard_reason.text)
                : STATUS_OK;
+}
+
+/* The shard that a step reads from. */
+static const struct dataset_shard *shard_of(const struct prefetch *prefetch,
+                                            const struct plan_step *step)
+{
+    size_t shard_i;
+    const struct source *source =
+        sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
+    return source_shard(source, shard_i);
 }
 
 /* Reads and relabels one episode. Any error but NO_MEMORY makes it a bad episode. */
@@ -91,21 +99,18 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
         return s;
     }
     /* metadata.json may list more episodes than the file has. */
-    if (step->episode_i >= shard_reader_episodes(prefetch->reader)) {
-        size_t shard_i;
-        const struct dataset *dataset =
-            sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
-        return err_set(
-            &item->reason, STATUS_CORRUPT, "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64,
-            dataset_shard(dataset, shard_i)->path, shard_reader_episodes(prefetch->reader),
-            dataset_shard(dataset, shard_i)->episodes);
+    if (step->episode_i >= source_reader_episodes(prefetch->reader)) {
+        const struct dataset_shard *shard = shard_of(prefetch, step);
+        return err_set(&item->reason, STATUS_CORRUPT,
+                       "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64, shard->path,
+                       source_reader_episodes(prefetch->reader), shard->episodes);
     }
     /* Rows that keep their rewards are read where they are handed over: no copy. */
-    const uint64_t clipped = shard_reader_clipped(prefetch->reader);
+    const uint64_t clipped = source_reader_clipped(prefetch->reader);
     const bool keep = relabel_is_identity(prefetch->settings.relabel);
-    s = shard_reader_read(prefetch->reader, step->episode_i,
-                          keep ? &item->episode : &prefetch->logged, &item->reason);
-    item->clipped = shard_reader_clipped(prefetch->reader) - clipped;
+    s = source_reader_read(prefetch->reader, step->episode_i,
+                           keep ? &item->episode : &prefetch->logged, &item->reason);
+    item->clipped = source_reader_clipped(prefetch->reader) - clipped;
     if (s != STATUS_OK || keep) {
         return s;
     }
@@ -113,11 +118,7 @@ static status read_episode(struct prefetch *prefetch, const struct plan_step *st
     s = relabel_apply(prefetch->settings.relabel, &prefetch->logged, &item->episode, &item->reason);
     if (s != STATUS_OK) {
         /* The script's error names the row; this adds the file and the episode. */
-        size_t shard_i;
-        const struct dataset *dataset =
-            sources_shard(prefetch->settings.sources, step->shard_i, &shard_i);
-        return err_context(&item->reason, s, "%s: episode_%" PRIu64,
-                           dataset_shard(dataset, shard_i)->path,
+        return err_context(&item->reason, s, "%s: episode_%" PRIu64, shard_of(prefetch, step)->path,
                            prefetch->logged.identity.episode);
     }
     return s;

@@ -8,7 +8,6 @@
  * restart goes on never disagree. What the loop thread shows of the progress are atomics; all else
  * belongs to the restoring thread once it runs. */
 #include "restorer/restore.h"
-#include "common/trajectory/dataset.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -510,8 +509,8 @@ static status make_plan(struct restore *restore, struct err *err)
     }
     for (size_t i = 0; i < n; i++) {
         size_t shard_i;
-        const struct dataset *dataset = sources_shard(parts->sources, i, &shard_i);
-        const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+        const struct source *source = sources_shard(parts->sources, i, &shard_i);
+        const struct dataset_shard *shard = source_shard(source, shard_i);
         /* A file that cannot be opened counts as one episode, which is bad when it is read. */
         shards[i] = (struct plan_shard){.source = shard->source,
                                         .episodes = shard->episodes > 0 ? shard->episodes : 1};

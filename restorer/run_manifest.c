@@ -16,7 +16,6 @@
 
 #include "common/base/config.h"
 #include "common/base/json.h"
-#include "common/trajectory/dataset.h"
 
 /* Room for the run's folder and the file's name. */
 #define PATH_SIZE (CONFIG_TEXT_SIZE + 32)
@@ -34,7 +33,8 @@ static void print_digest(char text[NUMBER_SIZE], uint64_t digest)
 /* Names are compared without their folder, which may have moved. */
 static const char *file_name(const struct dataset_shard *shard)
 {
-    return strrchr(shard->path, '/') + 1; /* add_shard joined it with a folder */
+    const char *name = strrchr(shard->path, '/');
+    return name != NULL ? name + 1 : shard->path;
 }
 
 /* Size and time of a shard's file as it is now; zeros where it is not there. */
@@ -54,17 +54,21 @@ static bool add_datasets(cJSON *manifest, const struct sources *sources)
 {
     cJSON *folders = cJSON_AddArrayToObject(manifest, "datasets");
     for (size_t i = 0; folders != NULL && i < sources_n(sources); i++) {
-        if (!cJSON_AddItemToArray(folders, cJSON_CreateString(sources_folder(sources, i)))) {
+        if (!cJSON_AddItemToArray(folders,
+                                  cJSON_CreateString(source_path(sources_at(sources, i))))) {
             return false;
         }
     }
-    return folders != NULL;
+    /* Where the mapping is a file of the user's, it is needed to read the logs again. */
+    const char *mapping = source_mapping(sources_at(sources, 0));
+    return folders != NULL &&
+           (mapping[0] == '\0' || cJSON_AddStringToObject(manifest, "mapping", mapping) != NULL);
 }
 
 /* One file; its digest only where `whole`, since it may have to be read for it. */
-static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i, bool whole)
+static bool add_file(cJSON *files, const struct source *source, size_t shard_i, bool whole)
 {
-    const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+    const struct dataset_shard *shard = source_shard(source, shard_i);
     double bytes;
     uint64_t digest;
     char modified[NUMBER_SIZE];
@@ -79,29 +83,29 @@ static bool add_file(cJSON *files, const struct dataset *dataset, size_t shard_i
         return false;
     }
     /* A file that cannot be read has no digest; restoring it reports that. */
-    if (!whole || dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
+    if (!whole || source_shard_digest(source, shard_i, &digest, NULL) != STATUS_OK) {
         return true;
     }
     print_digest(text, digest);
     return cJSON_AddStringToObject(file, "xxh64", text) != NULL;
 }
 
-/* Per dataset: the digest of its metadata, and its files. */
+/* Per source: the digest of its metadata or mapping, and its files. */
 static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
 {
     cJSON *logs = cJSON_AddArrayToObject(made_of, "logs");
     for (size_t d = 0; logs != NULL && d < sources_n(sources); d++) {
-        const struct dataset *dataset = sources_dataset(sources, d);
+        const struct source *source = sources_at(sources, d);
         char metadata[NUMBER_SIZE];
-        print_digest(metadata, dataset_digest(dataset));
+        print_digest(metadata, source_digest(source));
         cJSON *one = cJSON_CreateObject();
         if (!cJSON_AddItemToArray(logs, one) ||
             cJSON_AddStringToObject(one, "metadata", metadata) == NULL) {
             return false;
         }
         cJSON *files = cJSON_AddArrayToObject(one, "files");
-        for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
-            if (files == NULL || !add_file(files, dataset, i, whole)) {
+        for (size_t i = 0; i < source_n_shards(source); i++) {
+            if (files == NULL || !add_file(files, source, i, whole)) {
                 return false;
             }
         }
@@ -167,13 +171,13 @@ static const char *text_of(const cJSON *object, const char *key)
 }
 
 /* Is the file the one that `listed` describes? */
-static bool same_file(const cJSON *listed, const struct dataset *dataset, size_t shard_i)
+static bool same_file(const cJSON *listed, const struct source *source, size_t shard_i)
 {
     double bytes;
     uint64_t digest;
     char modified[NUMBER_SIZE];
     char text[NUMBER_SIZE];
-    look_at(dataset_shard(dataset, shard_i), &bytes, modified);
+    look_at(source_shard(source, shard_i), &bytes, modified);
     /* Another size: other contents, without reading the file. */
     const cJSON *listed_bytes = cJSON_GetObjectItemCaseSensitive(listed, "bytes");
     if (!cJSON_IsNumber(listed_bytes) || listed_bytes->valuedouble != bytes) {
@@ -184,7 +188,7 @@ static bool same_file(const cJSON *listed, const struct dataset *dataset, size_t
         return true;
     }
     /* Another time, as after a copy: the contents decide. */
-    if (dataset_shard_digest(dataset, shard_i, &digest, NULL) != STATUS_OK) {
+    if (source_shard_digest(source, shard_i, &digest, NULL) != STATUS_OK) {
         return false;
     }
     print_digest(text, digest);
@@ -192,31 +196,31 @@ static bool same_file(const cJSON *listed, const struct dataset *dataset, size_t
 }
 
 /* One dataset: its metadata and its files, in order. */
-static status check_dataset(const cJSON *listed, const struct dataset *dataset, struct err *err)
+static status check_source(const cJSON *listed, const struct source *source, struct err *err)
 {
     char metadata[NUMBER_SIZE];
-    print_digest(metadata, dataset_digest(dataset));
+    print_digest(metadata, source_digest(source));
     if (strcmp(text_of(listed, "metadata"), metadata) != 0) {
-        return err_set(err, STATUS_MISMATCH, "the metadata.json of %s is another one",
-                       dataset_folder(dataset));
+        return err_set(err, STATUS_MISMATCH, "the %s of %s is another one", source_rules(source),
+                       source_path(source));
     }
     /* Both lists have the order of metadata.json, so they are walked together. */
     const cJSON *files = cJSON_GetObjectItemCaseSensitive(listed, "files");
     const cJSON *file = files != NULL ? files->child : NULL;
-    for (size_t i = 0; i < dataset_n_shards(dataset); i++) {
-        const struct dataset_shard *shard = dataset_shard(dataset, i);
+    for (size_t i = 0; i < source_n_shards(source); i++) {
+        const struct dataset_shard *shard = source_shard(source, i);
         if (file == NULL || strcmp(text_of(file, "file"), file_name(shard)) != 0) {
             return err_set(err, STATUS_MISMATCH, "%s is not among the files it was made of",
                            shard->path);
         }
-        if (!same_file(file, dataset, i)) {
+        if (!same_file(file, source, i)) {
             return err_set(err, STATUS_MISMATCH, "%s has other contents", shard->path);
         }
         file = file->next;
     }
     /* What is left over was removed from the dataset. */
     if (file != NULL) {
-        return err_set(err, STATUS_MISMATCH, "%s no longer has %s", dataset_folder(dataset),
+        return err_set(err, STATUS_MISMATCH, "%s no longer has %s", source_path(source),
                        text_of(file, "file"));
     }
     return STATUS_OK;
@@ -233,7 +237,7 @@ static status check_logs(const cJSON *logs, const struct sources *sources, struc
     status s = STATUS_OK;
     const cJSON *one = logs->child;
     for (size_t d = 0; d < sources_n(sources) && s == STATUS_OK; d++, one = one->next) {
-        s = check_dataset(one, sources_dataset(sources, d), err);
+        s = check_source(one, sources_at(sources, d), err);
     }
     return s;
 }

@@ -1,14 +1,15 @@
 /* RUN_DIR/restorer.json: which logs this run learns from, what its table was made of, and what the
  * logs contain.
  *
- *     {"datasets": ["logs/a", ..],
+ *     {"datasets": ["logs/a", ..], "mapping": "mine.yaml",
  *      "made_of": {"logs": [{"metadata": "<xxh64>", "files": [
  *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
  *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
  *                  "actions": "refuse"},
  *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}
  *
- * The summary (dataset_summary_json) is missing where no single restorer has read all logs in
+ * "mapping" is there where restorer.mapping names a file; for logs of other formats "metadata" is
+ * the digest of the mapping. The summary (dataset_summary_json) is missing where no single restorer has read all logs in
  * one pass, and a file's "xxh64" where it has not been computed yet. */
 #ifndef HINDCAST_RESTORER_RUN_MANIFEST_H
 #define HINDCAST_RESTORER_RUN_MANIFEST_H

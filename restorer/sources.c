@@ -1,4 +1,4 @@
-/* Finding datasets in a folder and numbering all their shards.
+/* Finding logs in a folder and numbering all their shards.
  *
  * Everything that concerns more than one dataset is checked here: signatures must be the same, and
  * shards listed as the same must be.
@@ -6,14 +6,12 @@
  * Shards are numbered through, dataset after dataset, in the order of the subfolders' names; a plan
  * refers to them by these numbers. After sources_open nothing changes, so any thread may ask. */
 #include "restorer/sources.h"
-#include "common/trajectory/dataset.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define LOG_MODULE "sources"
 #include "common/base/log.h"
@@ -22,10 +20,10 @@
 /* Longer paths are passed over. */
 #define PATH_SIZE 4096
 
-/* All datasets of the folder; n >= 1 once it is open. */
+/* All sources in the folder; n >= 1 once it is open. */
 struct sources {
     size_t n;
-    struct dataset *datasets[SOURCES_MAX];
+    struct source *list[SOURCES_MAX];
     size_t n_shards;
 };
 
@@ -34,16 +32,10 @@ size_t sources_n(const struct sources *sources)
     return sources->n;
 }
 
-const char *sources_folder(const struct sources *sources, size_t i)
-{
-    ASSERT(i < sources->n);
-    return dataset_folder(sources->datasets[i]);
-}
-
-/* The first dataset's; all others have the same. */
+/* The first one's; all others have the same. */
 const struct signature *sources_signature(const struct sources *sources)
 {
-    return dataset_signature(sources->datasets[0]);
+    return source_signature(sources->list[0]);
 }
 
 size_t sources_n_shards(const struct sources *sources)
@@ -51,10 +43,10 @@ size_t sources_n_shards(const struct sources *sources)
     return sources->n_shards;
 }
 
-const struct dataset *sources_dataset(const struct sources *sources, size_t i)
+struct source *sources_at(const struct sources *sources, size_t i)
 {
     ASSERT(i < sources->n);
-    return sources->datasets[i];
+    return sources->list[i];
 }
 
 /* From the metadata or the survey, without reading the episodes. */
@@ -62,7 +54,7 @@ uint64_t sources_transitions(const struct sources *sources)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < sources->n; i++) {
-        n += dataset_transitions(sources->datasets[i]);
+        n += source_transitions(sources->list[i]);
     }
     return n;
 }
@@ -71,19 +63,19 @@ uint64_t sources_episodes(const struct sources *sources)
 {
     uint64_t n = 0;
     for (size_t i = 0; i < sources->n; i++) {
-        n += dataset_episodes(sources->datasets[i]);
+        n += source_episodes(sources->list[i]);
     }
     return n;
 }
 
-const struct dataset *sources_shard(const struct sources *sources, size_t i, size_t *shard_i)
+struct source *sources_shard(const struct sources *sources, size_t i, size_t *shard_i)
 {
-    /* Passes over whole datasets until the number lies within one. */
+    /* Passes over whole sources until the number lies within one. */
     for (size_t d = 0; d < sources->n; d++) {
-        const size_t n = dataset_n_shards(sources->datasets[d]);
+        const size_t n = source_n_shards(sources->list[d]);
         if (i < n) {
             *shard_i = i;
-            return sources->datasets[d];
+            return sources->list[d];
         }
         i -= n;
     }
@@ -97,58 +89,42 @@ void sources_close(struct sources *sources)
         return;
     }
     for (size_t i = 0; i < sources->n; i++) {
-        dataset_close(sources->datasets[i]);
+        source_close(sources->list[i]);
     }
     mem_free(sources);
 }
 
 /* The rows must be exactly the same, including the rewards and their order. */
-static status check_same(const struct sources *sources, const struct dataset *dataset,
+static status check_same(const struct sources *sources, const struct source *source,
                          struct err *err)
 {
-    status s = signature_same(sources_signature(sources), dataset_signature(dataset), err);
-    return s == STATUS_OK
-               ? s
-               : err_context(err, s, "%s (here) and %s (there) differ",
-                             dataset_folder(sources->datasets[0]), dataset_folder(dataset));
+    status s = signature_same(sources_signature(sources), source_signature(source), err);
+    return s == STATUS_OK ? s
+                          : err_context(err, s, "%s (here) and %s (there) differ",
+                                        source_path(sources->list[0]), source_path(source));
 }
 
-/* Opens a dataset and appends it. On an error it is not in the list. */
-static status add(struct sources *sources, const char *folder, struct err *err)
+/* Opens a source and appends it. On an error it is not in the list. */
+static status add(struct sources *sources, const char *folder, const char *mapping,
+                  struct text *notes, struct err *err)
 {
-    struct dataset *dataset;
+    struct source *source;
     if (sources->n == SOURCES_MAX) {
         return err_set(err, STATUS_INVALID, "%s: more than %d datasets", folder, SOURCES_MAX);
     }
-    /* The first dataset is what the others are compared with. */
-    status s = dataset_open(&dataset, folder, err);
+    /* The first source is what the others are compared with. */
+    status s = source_open(&source, folder, mapping, notes, err);
     if (s == STATUS_OK && sources->n > 0) {
-        s = check_same(sources, dataset, err);
+        s = check_same(sources, source, err);
         if (s != STATUS_OK) {
-            dataset_close(dataset);
+            source_close(source);
         }
     }
     if (s == STATUS_OK) {
-        sources->datasets[sources->n++] = dataset;
-        sources->n_shards += dataset_n_shards(dataset);
+        sources->list[sources->n++] = source;
+        sources->n_shards += source_n_shards(source);
     }
     return s;
-}
-
-/* Is there metadata, ours or Minari's? */
-static bool is_dataset(const char *folder)
-{
-    static const char *const names[] = {"metadata.json", "data/metadata.json"};
-    for (size_t i = 0; i < 2; i++) {
-        char path[PATH_SIZE];
-        struct stat info;
-        const int length = snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        /* A path that does not fit is not opened, and so is no dataset. */
-        if (length > 0 && (size_t)length < sizeof path && stat(path, &info) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* For scandir: without "." and "..", and without hidden folders. */
@@ -162,6 +138,10 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
 {
     struct dirent **entries = NULL;
     const int n = scandir(folder, &entries, is_visible, versionsort);
+    /* A file has no subfolders; whether it can be read is found when it is opened. */
+    if (n < 0 && errno == ENOTDIR) {
+        return STATUS_OK;
+    }
     if (n < 0) {
         return err_errno(err, errno, "%s", folder);
     }
@@ -170,17 +150,13 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
         const int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
-        if (s == STATUS_OK && length > 0 && (size_t)length < sizeof path && is_dataset(path)) {
-            s = add(sources, path, err);
+        if (s == STATUS_OK && length > 0 && (size_t)length < sizeof path &&
+            source_is_dataset(path)) {
+            s = add(sources, path, NULL, NULL, err);
         }
         free(entries[i]);
     }
     free(entries);
-    /* A folder without logs is a mistake, and not an empty list. */
-    if (s == STATUS_OK && sources->n == 0) {
-        s = err_set(err, STATUS_NOT_FOUND,
-                    "%s: no dataset: neither it nor a subfolder has a metadata.json", folder);
-    }
     return s;
 }
 
@@ -188,7 +164,7 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
 
 /* A shard whose checksum metadata.json lists. */
 struct listed {
-    const struct dataset *dataset;
+    const struct source *of;
     size_t shard_i;
     uint64_t source, number;
 };
@@ -210,12 +186,12 @@ static status check_pair(const struct listed *a, const struct listed *b, struct 
 {
     /* Their digests are computed here, which costs time only where two shards are listed as the
      * same. */
-    const char *one = dataset_shard(a->dataset, a->shard_i)->path;
-    const char *other = dataset_shard(b->dataset, b->shard_i)->path;
+    const char *one = source_shard(a->of, a->shard_i)->path;
+    const char *other = source_shard(b->of, b->shard_i)->path;
     uint64_t first;
     uint64_t second;
-    if (dataset_shard_digest(a->dataset, a->shard_i, &first, NULL) != STATUS_OK ||
-        dataset_shard_digest(b->dataset, b->shard_i, &second, NULL) != STATUS_OK) {
+    if (source_shard_digest(a->of, a->shard_i, &first, NULL) != STATUS_OK ||
+        source_shard_digest(b->of, b->shard_i, &second, NULL) != STATUS_OK) {
         return STATUS_OK; /* reading it gives the reason */
     }
     if (first != second) {
@@ -240,10 +216,10 @@ static status check_copies(const struct sources *sources, struct err *err)
     /* Shards without a listed checksum have identities from their contents, and need no check. */
     for (size_t i = 0; i < sources->n_shards; i++) {
         size_t shard_i;
-        const struct dataset *dataset = sources_shard(sources, i, &shard_i);
-        const struct dataset_shard *shard = dataset_shard(dataset, shard_i);
+        const struct source *source = sources_shard(sources, i, &shard_i);
+        const struct dataset_shard *shard = source_shard(source, shard_i);
         if (shard->listed) {
-            all[n++] = (struct listed){dataset, shard_i, shard->source, shard->number};
+            all[n++] = (struct listed){source, shard_i, shard->source, shard->number};
         }
     }
     /* The sort brings equal ones together; each is compared with the one before it. */
@@ -258,14 +234,23 @@ static status check_copies(const struct sources *sources, struct err *err)
     return s;
 }
 
-status sources_open(struct sources **sources, const char *folder, struct err *err)
+status sources_open(struct sources **sources, const char *folder, const char *mapping,
+                    struct text *notes, struct err *err)
 {
     struct sources *made = mem_new(sizeof *made);
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", folder);
     }
-    /* A dataset itself, or a folder of datasets. */
-    status s = is_dataset(folder) ? add(made, folder, err) : add_subfolders(made, folder, err);
+    /* A folder of datasets, or else one source: a dataset, or logs of another format. */
+    status s = source_is_dataset(folder) ? STATUS_OK : add_subfolders(made, folder, err);
+    if (s == STATUS_OK && made->n == 0) {
+        s = add(made, folder, mapping, notes, err);
+    } else if (s == STATUS_OK && mapping[0] != '\0') {
+        s = err_set(err, STATUS_INVALID,
+                    "%s: holds datasets, which their metadata.json describe; the mapping %s is for "
+                    "logs of other formats",
+                    folder, mapping);
+    }
     if (s == STATUS_OK) {
         s = check_copies(made, err);
     }

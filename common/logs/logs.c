@@ -55,6 +55,9 @@ struct logs {
     bool described;
     uint64_t recording_i;
 
+    bool clip;        /* actions beyond their limits */
+    uint64_t clipped; /* action values so far */
+
     double *values; /* scratch buffer for one column of one episode */
     size_t values_capacity;
 };
@@ -416,6 +419,45 @@ uint64_t logs_n_episodes(const struct logs *logs)
     return logs->n_episodes;
 }
 
+/* Returns the first episode that is in file i or a later one. Episodes are in the order of files. */
+static uint64_t first_of(const struct logs *logs, size_t file_i)
+{
+    uint64_t low = 0, high = logs->n_episodes;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        if (logs->episodes[middle].file_i < file_i) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+void logs_file_episodes(const struct logs *logs, size_t file_i, uint64_t *first, uint64_t *n,
+                        uint64_t *transitions)
+{
+    ASSERT(logs->mapping != NULL && file_i < logs->n_files);
+    *first = first_of(logs, file_i);
+    *n = first_of(logs, file_i + 1) - *first;
+    *transitions = 0;
+    for (uint64_t i = *first; i < *first + *n; i++) {
+        /* A row that holds the last observation only is no transition. */
+        const uint64_t rows = logs->episodes[i].n;
+        *transitions += rows > 0 && logs->mapping->last == MAPPING_LAST_ROW ? rows - 1 : rows;
+    }
+}
+
+void logs_set_clip(struct logs *logs, bool clip)
+{
+    logs->clip = clip;
+}
+
+uint64_t logs_clipped(const struct logs *logs)
+{
+    return logs->clipped;
+}
+
 void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t size)
 {
     ASSERT(episode_i < logs->n_episodes);
@@ -553,8 +595,8 @@ static status read_flag(struct logs *logs, const struct mapping_value *flag, uin
     return s;
 }
 
-/* Converts physical actions to canonical ones in place. A value outside the limits is an error,
- * except for rounding: float32 logs of a limit may exceed it slightly. */
+/* Converts physical actions to canonical ones in place. A value outside the limits is an error, or
+ * is clipped, except for rounding: float32 logs of a limit may exceed it slightly. */
 static status scale_actions(struct logs *logs, uint64_t first, struct episode *episode,
                             struct err *err)
 {
@@ -566,11 +608,16 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
             /* The slack covers limits and values that were rounded separately. */
             const float low = signature->action_min[i], high = signature->action_max[i];
             const float slack = 1e-5f * (high - low);
-            if (action[i] < low - slack || action[i] > high + slack) {
+            if (action[i] >= low - slack && action[i] <= high + slack) {
+                continue;
+            }
+            if (!logs->clip) {
                 return err_set(err, STATUS_INVALID,
                                "action: row %" PRIu64 ", component %u: %g, expected %g..%g",
                                first + t, i, (double)action[i], (double)low, (double)high);
             }
+            action[i] = action[i] < low ? low : high;
+            logs->clipped++;
         }
         /* Canonical actions lie in -1..1, or beyond it by no more than the slack. */
         signature_to_canonical(signature, action, action);

@@ -38,11 +38,21 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file,
 status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err) MUST_CHECK;
 const struct signature *logs_signature(const struct logs *logs);
 uint64_t logs_n_episodes(const struct logs *logs);
+/* Stores which episodes are in file i, first .. first + n, and how many transitions they have; that
+ * number may be too large by one for each episode whose last observation is not logged. */
+void logs_file_episodes(const struct logs *logs, size_t file_i, uint64_t *first, uint64_t *n,
+                        uint64_t *transitions);
 
 /* Reads episode i into `episode`, which has the signature's width. Its identity is not changed.
  * Returns INVALID or CORRUPT if this episode is bad; others can still be read. */
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
                  struct err *err) MUST_CHECK;
+
+/* Actions beyond their limits are clipped and counted, instead of making their episode bad. Off at
+ * first. */
+void logs_set_clip(struct logs *logs, bool clip);
+/* Returns the number of action values that were clipped so far. */
+uint64_t logs_clipped(const struct logs *logs);
 
 /* Stores the location of episode i in `text`: "rec_003.csv" or "logs.hdf5, recording 12, rows
  * 40..81". */

@@ -91,6 +91,11 @@ static const struct {
     {"metadata/", ROLE_IGNORED},
 };
 
+/* What observations are called in the layouts that name them. */
+static const char *const observation_names[] = {"obs", "observation", "observations", "state"};
+
+#define NAMES_MAX 12 /* names that one note lists */
+
 /* A proposal in the making. */
 struct proposal {
     struct logs *logs;
@@ -127,6 +132,56 @@ static void stem_of(const char *name, char stem[RECORDING_NAME_SIZE])
     if (n > 0) {
         stem[n] = 0;
     }
+}
+
+/* Returns whether the name says that a column is an observation: "obs/x", "observations". */
+static bool is_named_observation(const char *name)
+{
+    for (size_t i = 0; i < sizeof observation_names / sizeof observation_names[0]; i++) {
+        const size_t n = strlen(observation_names[i]);
+        if (strncasecmp(name, observation_names[i], n) == 0 && strchr("/.", name[n]) != NULL) {
+            return true; /* strchr finds the 0 at the end of a name, too */
+        }
+    }
+    return false;
+}
+
+/* Tells which columns are observations only because nothing is known about their names. */
+static void note_guesses(struct proposal *p)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        const char *name = p->recording.columns[i].name;
+        if (p->roles[i] != ROLE_OBSERVATION || is_named_observation(name)) {
+            continue;
+        }
+        if (n == 0) {
+            text_add(p->notes,
+                     PROPOSE_CONFIRM "taken for observations, since their names say nothing else:");
+        }
+        /* Some names are enough to see what is meant; the mapping has all of them. */
+        if (n < NAMES_MAX) {
+            text_format(p->notes, "%s %s", n == 0 ? "" : ",", name);
+        }
+        n++;
+    }
+    if (n > 0) {
+        text_add(p->notes, n > NAMES_MAX ? ", ..\n" : "\n");
+    }
+}
+
+bool propose_is_certain(const struct text *notes, char *guess, size_t size)
+{
+    const char *line = notes->bytes;
+    while (line != NULL && strncmp(line, PROPOSE_CONFIRM, strlen(PROPOSE_CONFIRM)) != 0) {
+        const char *end = strchr(line, '\n');
+        line = end != NULL && end[1] != '\0' ? end + 1 : NULL;
+    }
+    if (line != NULL) {
+        line += strlen(PROPOSE_CONFIRM);
+        snprintf(guess, size, "%.*s", (int)strcspn(line, "\n"), line);
+    }
+    return line == NULL;
 }
 
 /* Returns the role that the name of a column suggests. Case does not matter. */
@@ -670,8 +725,9 @@ static void decide_rows(struct proposal *p, const struct findings *found)
     m->terminated.row = m->timeout.row = MAPPING_ROW_NEXT;
     text_add(p->notes, found->last_row_nonzero
                            ? "the reward and flags of an action are in the row after it\n"
-                           : "the reward and flags of an action are taken from the row after it, "
-                             "since the last row has them but no action\n");
+                           : PROPOSE_CONFIRM
+                           "the reward and flags of an action are taken from the row after it, "
+                           "since the last row has them but no action\n");
 }
 
 /* Decides what `done` means, unless the logs have a flag for terminations.
@@ -719,7 +775,8 @@ static void decide_limits(struct proposal *p)
     for (uint32_t i = 0; i < m->A; i++) {
         if (!(m->action_min[i] < m->action_max[i])) {
             const double value = isfinite(m->action_min[i]) ? m->action_min[i] : 0;
-            text_format(p->notes, "action %u never changes (%g): its limits are a guess\n", i,
+            text_format(p->notes,
+                        PROPOSE_CONFIRM "action %u never changes (%g): its limits are a guess\n", i,
                         value);
             m->action_min[i] = value - 1;
             m->action_max[i] = value + 1;
@@ -770,6 +827,7 @@ static status propose(struct proposal *p)
         }
     }
     drop_other_lengths(p);
+    note_guesses(p);
     if (count_role(p, ROLE_OBSERVATION) == 0) {
         return list_columns(p, "an observation");
     }

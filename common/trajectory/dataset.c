@@ -12,18 +12,16 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/memory.h"
+#include "common/trajectory/file_digest.h"
 #include "common/trajectory/minari_metadata.h"
 #include "common/trajectory/shard_survey.h"
 
@@ -38,14 +36,7 @@ struct dataset {
     uint64_t digest;
     size_t n_shards;
     struct dataset_shard *shards; /* paths are ours */
-    struct known_digest *digests; /* (n_shards), filled by dataset_shard_digest */
-};
-
-/* The digest of a shard's file, once somebody asked for it. Threads that ask at the same time
- * compute the same value. */
-struct known_digest {
-    _Atomic bool known;
-    _Atomic uint64_t value;
+    struct file_digest *digests;  /* (n_shards), filled by dataset_shard_digest */
 };
 
 const char *dataset_folder(const struct dataset *dataset)
@@ -293,71 +284,11 @@ static status list_from_folder(struct dataset *dataset, struct err *err)
     return s;
 }
 
-/* ---- digests ---- */
-
-/* XXH64 of a regular file, in pieces. */
-static status digest_file(const char *path, uint64_t *digest, struct err *err)
-{
-    struct stat info;
-    /* Not blocking: opening a FIFO would wait for its writer. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        const status s = err_errno(err, errno, "%s", path);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return s;
-    }
-    /* Anything but a regular file may have no end. */
-    XXH64_state_t *state = S_ISREG(info.st_mode) ? XXH64_createState() : NULL;
-    if (state == NULL) {
-        close(fd);
-        return S_ISREG(info.st_mode)
-                   ? err_set(err, STATUS_NO_MEMORY, "%s", path)
-                   : err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
-    }
-    /* In pieces, since a shard may be larger than the memory that is left. */
-    (void)!XXH64_reset(state, 0);
-    unsigned char piece[64 << 10];
-    status s = STATUS_OK;
-    for (;;) {
-        const ssize_t n = read(fd, piece, sizeof piece);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            s = err_errno(err, errno, "read %s", path);
-        }
-        if (n <= 0) {
-            break;
-        }
-        (void)!XXH64_update(state, piece, (size_t)n);
-    }
-    if (s == STATUS_OK) {
-        *digest = XXH64_digest(state);
-    }
-    XXH64_freeState(state);
-    close(fd);
-    return s;
-}
-
 status dataset_shard_digest(const struct dataset *dataset, size_t shard_i, uint64_t *digest,
                             struct err *err)
 {
     ASSERT(shard_i < dataset->n_shards);
-    struct known_digest *known = &dataset->digests[shard_i];
-    /* Computed once per dataset: several parts of the program ask. */
-    if (atomic_load(&known->known)) {
-        *digest = atomic_load(&known->value);
-        return STATUS_OK;
-    }
-    const status s = digest_file(dataset->shards[shard_i].path, digest, err);
-    if (s == STATUS_OK) {
-        /* The value first: whoever sees `known` must find it. */
-        atomic_store(&known->value, *digest);
-        atomic_store(&known->known, true);
-    }
-    return s;
+    return file_digest_get(&dataset->digests[shard_i], dataset->shards[shard_i].path, digest, err);
 }
 
 /* ---- metadata ---- */

@@ -7,8 +7,6 @@
  * Only good episodes are in the numbers; bad ones are counted, and the first reasons kept. Showing
  * sorts the returns in place, which is why it takes a summary that is not const. One thread. */
 #include "common/trajectory/summary.h"
-#include "common/trajectory/dataset.h"
-#include "common/trajectory/shard_reader.h"
 #include "common/trajectory/summary_private.h"
 
 #include <inttypes.h>
@@ -46,6 +44,11 @@ void dataset_summary_free(struct dataset_summary *summary)
     mem_free(summary->digests);
     mem_free(summary->returns);
     mem_free(summary);
+}
+
+const struct signature *dataset_summary_signature(const struct dataset_summary *summary)
+{
+    return &summary->signature;
 }
 
 /* ---- gathering ---- */
@@ -209,106 +212,6 @@ void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const 
 void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n)
 {
     summary->totals.clipped += n;
-}
-
-/* Adds all episodes of one shard. The reader's errors become reasons: NO_MEMORY is the only status
- * but OK. */
-static status add_shard(struct dataset_summary *summary, const struct dataset *dataset,
-                        size_t shard_i, struct episode *episode)
-{
-    struct shard_reader *reader;
-    struct err err = {0};
-    /* What the list or the survey says the file has. */
-    const uint64_t listed = dataset_shard(dataset, shard_i)->episodes;
-    status s = shard_reader_open(&reader, dataset, shard_i, &err);
-    if (s == STATUS_NO_MEMORY) {
-        return s;
-    }
-    /* The shard is bad as a whole: as many episodes as are listed, and one where nothing is. */
-    if (s != STATUS_OK) {
-        dataset_summary_add_bad(summary, listed > 0 ? listed : 1, err.text);
-        return STATUS_OK;
-    }
-    /* The file and the list may disagree in two ways: fewer episodes, or other contents. */
-    const uint64_t n = shard_reader_episodes(reader);
-    if (n < listed) {
-        err_set(&err, STATUS_CORRUPT, "%s: %" PRIu64 " episodes, metadata.json lists %" PRIu64,
-                dataset_shard(dataset, shard_i)->path, n, listed);
-        dataset_summary_add_bad(summary, listed - n, err.text);
-    }
-    if (!shard_reader_is_as_listed(reader)) {
-        err_set(&err, STATUS_CORRUPT,
-                "%s: is not the file that metadata.json lists: its xxh64 is another one",
-                dataset_shard(dataset, shard_i)->path);
-        dataset_summary_add_bad(summary, 0, err.text);
-    }
-    /* A bad episode is counted and passed over; a lack of memory ends it. */
-    s = STATUS_OK;
-    for (uint64_t i = 0; i < n && s == STATUS_OK; i++) {
-        s = shard_reader_read(reader, i, episode, &err);
-        if (s == STATUS_OK) {
-            s = dataset_summary_add(summary, episode);
-        } else if (s != STATUS_NO_MEMORY) {
-            dataset_summary_add_bad(summary, 1, err.text);
-            s = STATUS_OK;
-        }
-    }
-    shard_reader_close(reader);
-    return s;
-}
-
-/* Adds all shards of `dataset`. What cannot be read is counted as bad; only NO_MEMORY is an
- * error. */
-static status add_dataset(struct dataset_summary *summary, const struct dataset *dataset,
-                          struct err *err)
-{
-    /* One episode in memory, whatever the size of the dataset. */
-    struct episode episode;
-    episode_init(&episode, signature_width(&summary->signature));
-    status s = STATUS_OK;
-    for (size_t i = 0; i < dataset_n_shards(dataset) && s == STATUS_OK; i++) {
-        s = add_shard(summary, dataset, i, &episode);
-    }
-    episode_fini(&episode);
-    return s == STATUS_OK ? s : err_set(err, s, "%s: out of memory", dataset_folder(dataset));
-}
-
-status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,
-                                  struct err *err)
-{
-    /* Another folder in the same summary, as for logs that are spread over several. */
-    struct dataset *dataset;
-    status s = dataset_open(&dataset, folder, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* The rows must have the same columns, or the sums would mean nothing. */
-    s = signature_same(&summary->signature, dataset_signature(dataset), err);
-    s = s == STATUS_OK ? add_dataset(summary, dataset, err) : err_context(err, s, "%s", folder);
-    dataset_close(dataset);
-    return s;
-}
-
-status dataset_summary_make(struct dataset_summary **summary, const char *folder, struct err *err)
-{
-    struct dataset *dataset;
-    struct dataset_summary *made;
-    /* The signature of the summary is that of the dataset, so the folder is opened first. */
-    status s = dataset_open(&dataset, folder, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    s = dataset_summary_new(&made, dataset_signature(dataset), err);
-    if (s == STATUS_OK) {
-        s = add_dataset(made, dataset, err);
-        if (s == STATUS_OK) {
-            *summary = made;
-        } else {
-            dataset_summary_free(made);
-        }
-    }
-    dataset_close(dataset);
-    return s;
 }
 
 /* ---- asking ---- */

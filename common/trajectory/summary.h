@@ -1,8 +1,8 @@
 /* A summary of logs: sizes, returns per task, how often actions are at their limits, what is bad,
  * and what looks like a mistake.
  *
- * Made from a whole dataset (dataset_summary_make), or episode by episode by a caller that reads
- * them anyway. One thread. */
+ * Made episode by episode by a caller that reads them; common/logs/source_summary.h reads all of a
+ * source. One thread. */
 #ifndef HINDCAST_TRAJECTORY_SUMMARY_H
 #define HINDCAST_TRAJECTORY_SUMMARY_H
 
@@ -38,6 +38,7 @@ struct dataset_totals {
 status dataset_summary_new(struct dataset_summary **summary, const struct signature *signature,
                            struct err *err) MUST_CHECK;
 void dataset_summary_free(struct dataset_summary *summary); /* NULL is fine */
+const struct signature *dataset_summary_signature(const struct dataset_summary *summary);
 status dataset_summary_add(struct dataset_summary *summary,
                            const struct episode *episode) MUST_CHECK;
 /* `n` bad episodes for one reason; 0: something is wrong that makes no episode bad. */
@@ -45,14 +46,6 @@ void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const 
 
 /* n action values were clipped by the reader. */
 void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n);
-
-/* Adds another dataset; MISMATCH where its signature differs. */
-status dataset_summary_add_folder(struct dataset_summary *summary, const char *folder,
-                                  struct err *err) MUST_CHECK;
-
-/* Reads all of FOLDER. Bad episodes are counted, not an error. */
-status dataset_summary_make(struct dataset_summary **summary, const char *folder,
-                            struct err *err) MUST_CHECK;
 
 void dataset_summary_totals(const struct dataset_summary *summary, struct dataset_totals *totals);
 uint64_t dataset_summary_bad(const struct dataset_summary *summary);

@@ -7,12 +7,12 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/memory.h"
 #include "common/logs/logs.h"
 #include "common/logs/propose.h"
+#include "common/logs/source.h"
 #include "common/trajectory/dataset_writer.h"
 
 #define SHARD_EPISODES_MAX 1024
@@ -75,21 +75,12 @@ struct import {
 static status find_mapping(struct import *import, struct err *err)
 {
     const struct log_import_options *options = import->options;
-    if (options->mapping != NULL) {
-        return mapping_read(&import->mapping, options->mapping, err);
-        /* A file mapping.yaml in the folder of logs needs no flag. Where `from` is a file there is
-     * none. */
-    }
-    char beside[PATH_SIZE];
-    struct stat info;
-    const int length = snprintf(beside, sizeof beside, "%s/mapping.yaml", options->from);
-    if (length > 0 && (size_t)length < sizeof beside && stat(beside, &info) == 0) {
-        return mapping_read(&import->mapping, beside, err);
-    }
-    /* Otherwise the user is told what was assumed, with the command that shows it. */
     struct text notes = {0};
-    const status s = propose_mapping(import->logs, &import->mapping, &notes, err);
-    if (s == STATUS_OK && notes.bytes != NULL) {
+    bool proposed;
+    const status s = source_find_mapping(import->logs, options->from, options->mapping,
+                                         &import->mapping, &proposed, &notes, err);
+    /* The user is told what was assumed, with the command that shows it. */
+    if (s == STATUS_OK && proposed && notes.bytes != NULL) {
         fprintf(import->out,
                 "no mapping was given; the proposed one is used (hindcast dataset map %s):\n%s",
                 options->from, notes.bytes);

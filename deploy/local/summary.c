@@ -16,7 +16,7 @@
 #include "common/base/json.h"
 #include "common/base/line_file.h"
 #include "common/base/memory.h"
-#include "common/trajectory/summary.h"
+#include "common/logs/source_summary.h"
 
 #define PATH_SIZE 1200
 /* More than any of the JSON files has; a larger one is refused. */
@@ -55,8 +55,11 @@ static status read_part(cJSON **json, const char *run_dir, const char *name, str
 }
 
 /* One summary of all datasets that the restorer named. */
-static status summarise(struct dataset_summary **logs, const cJSON *datasets, struct err *err)
+static status summarise(struct dataset_summary **logs, const cJSON *manifest, struct err *err)
 {
+    const cJSON *datasets = cJSON_GetObjectItemCaseSensitive(manifest, "datasets");
+    const cJSON *mapping = cJSON_GetObjectItemCaseSensitive(manifest, "mapping");
+    struct text notes = {0};
     *logs = NULL;
     status s = STATUS_OK;
     /* The first folder makes the summary, the others are added to it. */
@@ -64,10 +67,17 @@ static status summarise(struct dataset_summary **logs, const cJSON *datasets, st
     cJSON_ArrayForEach(folder, datasets)
     {
         if (s == STATUS_OK && cJSON_IsString(folder)) {
-            s = *logs ? dataset_summary_add_folder(*logs, folder->valuestring, err)
-                      : dataset_summary_make(logs, folder->valuestring, err);
+            struct source *source;
+            s = source_open(&source, folder->valuestring, cJSON_GetStringValue(mapping), &notes,
+                            err);
+            if (s == STATUS_OK) {
+                s = *logs ? source_summary_add(*logs, source, err)
+                          : source_summary_make(logs, source, err);
+                source_close(source);
+            }
         }
     }
+    text_fini(&notes);
     if (s == STATUS_OK && !*logs) {
         s = err_set(err, STATUS_CORRUPT, "restorer.json: datasets: expected a list of folders");
     }
@@ -90,7 +100,7 @@ static status add_logs(cJSON *summary, const char *run_dir, struct err *err)
     const cJSON *counted = restorer;
     /* Reading all logs again takes a while, but the numbers are the same. */
     if (!cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(restorer, "returns"))) {
-        s = summarise(&logs, cJSON_GetObjectItemCaseSensitive(restorer, "datasets"), err);
+        s = summarise(&logs, restorer, err);
         counted = read = s == STATUS_OK ? dataset_summary_json(logs) : NULL;
     }
     /* The first task stands for the run in its curves, and so it does here. */

@@ -60,25 +60,27 @@ static void sources_are_one_dataset_or_several(void **state)
 {
     (void)state;
     struct sources *sources;
+    struct text notes = {0};
     struct err err = {0};
-    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_NOT_FOUND);
-    assert_non_null(strstr(err.text, "neither it nor a subfolder"));
-    assert_int_equal(sources_open(&sources, scratch_at("nowhere"), &err), STATUS_NOT_FOUND);
+    assert_int_equal(sources_open(&sources, scratch_folder, "", &notes, &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "contains no logs"));
+    assert_int_equal(sources_open(&sources, scratch_at("nowhere"), "", &notes, &err),
+                     STATUS_NOT_FOUND);
     write_shard("b", 1, false);
     write_shard("b", 2, false);
     write_shard("a", 3, false);
-    assert_int_equal(sources_open(&sources, scratch_at("b"), &err), STATUS_OK);
+    assert_int_equal(sources_open(&sources, scratch_at("b"), "", &notes, &err), STATUS_OK);
     assert_int_equal(sources_n(sources), 1);
     assert_int_equal(sources_n_shards(sources), 2);
     sources_close(sources);
-    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_OK);
+    assert_int_equal(sources_open(&sources, scratch_folder, "", &notes, &err), STATUS_OK);
     assert_int_equal(sources_n(sources), 2);
     assert_int_equal(sources_n_shards(sources), 3);
     assert_int_equal(sources_episodes(sources), 9);
     size_t shard_i = 9;
-    const struct dataset *first = sources_shard(sources, 0, &shard_i);
+    const struct source *first = sources_shard(sources, 0, &shard_i);
     assert_int_equal(shard_i, 0);
-    assert_non_null(strstr(dataset_folder(first), "/a"));
+    assert_non_null(strstr(source_path(first), "/a"));
     assert_true(sources_shard(sources, 2, &shard_i) != first);
     assert_int_equal(shard_i, 1);
     sources_close(sources);
@@ -86,7 +88,7 @@ static void sources_are_one_dataset_or_several(void **state)
     strcpy(signature.rewards[0], "walk");
     strcpy(signature.rewards[1], "run");
     write_shard("c", 4, false);
-    assert_int_equal(sources_open(&sources, scratch_folder, &err), STATUS_MISMATCH);
+    assert_int_equal(sources_open(&sources, scratch_folder, "", &notes, &err), STATUS_MISMATCH);
     assert_non_null(strstr(err.text, "reward 0: run here, walk there"));
 }
 
@@ -103,7 +105,8 @@ static void open_parts(struct parts *parts, bool shuffle, struct plan_position u
     const struct config_texts none = {0};
     const struct plan_settings settings = {5, shuffle, 0, 1};
     struct plan_shard shards[8];
-    assert_int_equal(sources_open(&parts->sources, scratch_folder, NULL), STATUS_OK);
+    assert_int_equal(sources_open(&parts->sources, scratch_folder, "", &(struct text){0}, NULL),
+                     STATUS_OK);
     assert_int_equal(
         relabel_new(&parts->relabel, sources_signature(parts->sources), &none, "", NULL),
         STATUS_OK);

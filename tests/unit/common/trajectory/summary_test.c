@@ -1,16 +1,12 @@
-/* The summary of a dataset: numbers worked out by hand, and bad episodes told with their reasons.
- */
+/* The summary of logs: numbers worked out by hand, and bad episodes told with their reasons. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "common/base/memory.h"
-#include "common/trajectory/dataset_writer.h"
 #include "common/trajectory/summary.h"
 #include "tests/lib/check.h"
-#include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
 
 /* Episode i of n: `T` steps with reward `reward` each; actions at both limits in dimension 0, at
@@ -83,59 +79,6 @@ static void numbers_are_those_of_numpy(void **state)
     dataset_summary_free(summary);
 }
 
-static void a_dataset_is_read_and_what_is_bad_is_told(void **state)
-{
-    (void)state;
-    char folder[SCRATCH_SIZE];
-    char path[2 * SCRATCH_SIZE];
-    struct signature signature;
-    struct dataset_writer *writer;
-    struct dataset_summary *summary;
-    scratch_make(folder);
-    trajectories_signature(&signature, 2);
-    assert_int_equal(dataset_writer_open(&writer, folder, &signature, NULL, NULL), STATUS_OK);
-    for (uint64_t i = 0; i < 3; i++) {
-        struct episode episodes[2];
-        trajectories_episode(&episodes[0], &signature, 5, 2 * i, true);
-        trajectories_episode(&episodes[1], &signature, 9, 2 * i + 1, false);
-        if (i == 1) {
-            episodes[1].rows[4 * episodes[1].W + 2] = NAN;
-        }
-        const struct episode *const list[2] = {&episodes[0], &episodes[1]};
-        assert_int_equal(dataset_writer_shard(writer, list, 2, NULL), STATUS_OK);
-        episode_fini(&episodes[0]);
-        episode_fini(&episodes[1]);
-    }
-    dataset_writer_close(writer);
-    unlink(scratch_path(path, folder, "shard-00002.hdf5"));
-    assert_int_equal(dataset_summary_make(&summary, folder, NULL), STATUS_OK);
-    assert_int_equal(dataset_summary_bad(summary), 3);
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    dataset_summary_print(summary, out);
-    fclose(out);
-    static const char *const words[] = {
-        "episodes     3 (2 end by termination), 3 bad",
-        "transitions  19; an episode has 5 to 9, mean 6.3",
-        "position(3) velocity(2)",
-        "every 0.02 s",
-        "walk",
-        "shard-00001.hdf5: episode_1: row 4, observation position[2]: nan is not finite",
-        "shard-00002.hdf5: No such file",
-    };
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (strstr(text, words[i]) == NULL) {
-            fail_msg("expected \"%s\" in:\n%s", words[i], text);
-        }
-    }
-    free(text);
-    dataset_summary_free(summary);
-    struct err err = {0};
-    assert_int_equal(dataset_summary_make(&summary, path, &err), STATUS_NOT_FOUND);
-    scratch_remove(folder);
-}
-
 static void failing_memory_is_reported(void **state)
 {
     (void)state;
@@ -166,7 +109,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_those_of_numpy),
-        cmocka_unit_test(a_dataset_is_read_and_what_is_bad_is_told),
         cmocka_unit_test(failing_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
