@@ -182,7 +182,7 @@ static struct turn take_turn(struct rank *rank, struct learner_steps *steps, dou
 {
     const uint64_t begun = rank->begun, begin_ns = clock_now_ns();
     rank->exchange_ns = 0;
-    const uint64_t bytes = exchange_counts(rank->exchange).bytes;
+    const uint64_t bytes = exchange_counts(rank->exchange).sent_bytes;
     double n = 0;
     if (rank->bare) {
         exchange_for(rank, steps, seconds, &n);
@@ -193,7 +193,7 @@ static struct turn take_turn(struct rank *rank, struct learner_steps *steps, dou
     return (struct turn){.steps_per_s = n / (1e-9 * (double)(clock_now_ns() - begin_ns)),
                          .exchange_ms = 1e-6 * (double)rank->exchange_ns / n,
                          .bytes_per_step =
-                             (double)(exchange_counts(rank->exchange).bytes - bytes) / n};
+                             (double)(exchange_counts(rank->exchange).sent_bytes - bytes) / n};
 }
 
 /* The process of one rank. Never returns. */

@@ -107,9 +107,9 @@ bool exchange_told(struct exchange *exchange);
 /* What the exchange has cost at this rank. */
 struct exchange_counts {
     uint64_t generation;
-    uint64_t sums;    /* barriers passed */
-    uint64_t bytes;   /* payloads sent and received */
-    uint64_t wait_ns; /* in exchange_sum */
+    uint64_t sums;                       /* barriers passed */
+    uint64_t sent_bytes, received_bytes; /* payloads of sums and totals */
+    uint64_t wait_ns;                    /* in exchange_sum */
 };
 struct exchange_counts exchange_counts(const struct exchange *exchange);
 

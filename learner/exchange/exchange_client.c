@@ -132,7 +132,7 @@ static status receive(struct client *client, struct rpc_message *message, uint64
         return end_stream(client, NULL, err);
     }
     /* End may take the place of any other message. */
-    client->base.counts.bytes += message->payload.size;
+    client->base.counts.received_bytes += message->payload.size;
     const Hindcast__GroupMessage *body = (const void *)message->body;
     if (body->end == NULL) {
         return STATUS_OK;
@@ -355,7 +355,7 @@ static status send_sums(struct client *client, const struct exchange_mark *mark,
     if (s != STATUS_OK) {
         return read_end(client, err);
     }
-    client->base.counts.bytes += client->sums->size;
+    client->base.counts.sent_bytes += client->sums->size;
     client->sent = true;
     return STATUS_OK;
 }

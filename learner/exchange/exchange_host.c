@@ -241,7 +241,8 @@ static status add_up(struct host *host, struct update_sums sums, struct err *err
     /* The barrier is passed before the total is sent: a rank's next sums may follow at once. */
     exchange_sums_add(total->bytes, sums, host->sums + 1, host->base.ranks - 1);
     group_pass(&host->group);
-    host->base.counts.bytes += 2 * host->sums_size * (host->base.ranks - 1);
+    host->base.counts.sent_bytes += host->sums_size * (host->base.ranks - 1);
+    host->base.counts.received_bytes += host->sums_size * (host->base.ranks - 1);
     /* group_pass has counted the step, so the total carries the number of the step that it
      * completes. */
     *sending = (struct sending){.host = host,

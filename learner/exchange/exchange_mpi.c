@@ -1,8 +1,9 @@
 /* The exchange over MPI. See exchange.h.
  *
  * Rank 0 opens the group with three broadcasts (an opening, texts, the state; exchange_mpi_form.c).
- * Then each step is a gather of all ranks' sums to rank 0 and a broadcast of its answer: the total,
- * or the end. Rank 0 adds the sums in the order of ranks, which gives the same bits as over gRPC.
+ * Then each step is a barrier (exchange_mpi_barrier.c) in which each rank adds a slice of the sums,
+ * in the order of ranks, which gives the same bits as over gRPC. Here are the waiting that both
+ * share, and the beginning and end of MPI in a process.
  *
  * All operations are started without waiting and polled, so that a rank can say what it waits for.
  * MPI ends all ranks when one dies; when the job is started again, it goes on from rank 0's
@@ -22,8 +23,7 @@
 #define LOG_MODULE "exchange"
 #include "common/base/log.h"
 
-#define END_MS     30000 /* for a rank that is busy with its step */
-#define POLLS_FAST 2000  /* polls that only yield the processor; later ones sleep first */
+#define POLLS_FAST 2000 /* polls that only yield the processor; later ones sleep first */
 #define SLEEP_NS   50000
 #define FINISH_MS  10 /* between polls while rank 0 lingers */
 
@@ -33,9 +33,18 @@ static bool mpi_failed;
 
 /* ---- Waiting ---- */
 
-bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
+void over_mpi_pause(unsigned polls)
 {
     /* Most operations complete within the fast polls; long waits must not burn a processor. */
+    if (polls < POLLS_FAST) {
+        sched_yield();
+    } else {
+        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
+    }
+}
+
+bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
+{
     for (unsigned polls = 0;; polls++) {
         int done = 0;
         if (MPI_Test(request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
@@ -44,13 +53,10 @@ bool over_mpi_done(MPI_Request *request, uint64_t deadline_ns)
         if (done) {
             return true;
         }
-        if (polls < POLLS_FAST) {
-            sched_yield();
-        } else if (clock_now_ns() >= deadline_ns) {
+        if (polls >= POLLS_FAST && clock_now_ns() >= deadline_ns) {
             return false;
-        } else {
-            nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
         }
+        over_mpi_pause(polls);
     }
 }
 
@@ -84,275 +90,49 @@ status over_mpi_closed(struct over_mpi *mpi, bool finished, const char *reason, 
     return err_set(err, STATUS_CLOSED, "rank 0 has ended: %s", reason);
 }
 
-/* ---- The barrier ---- */
-
-/* Starts this rank's part of the gather: its word, followed by its sums. */
-static void begin_gather(struct over_mpi *mpi)
+void over_mpi_fail(struct over_mpi *mpi)
 {
-    /* Igather takes a place for the result at all ranks; only rank 0's is written. */
-    MPI_Igather(mpi->own, (int)mpi->piece, MPI_BYTE, mpi->all, (int)mpi->piece, MPI_BYTE, 0,
-                MPI_COMM_WORLD, &mpi->request);
-    mpi->begun = true;
-}
-
-/* Starts the broadcast of the answer: rank 0 sends, the others receive. */
-static void begin_answer(struct over_mpi *mpi)
-{
-    /* The header and the total are one message, whatever kind of answer it is. */
-    MPI_Ibcast(mpi->answer, (int)(sizeof(struct answer) + mpi->sums_size), MPI_BYTE, 0,
-               MPI_COMM_WORLD, &mpi->request);
-    mpi->begun = true;
-    mpi->stage = STAGE_ANSWER;
-}
-
-/* Starts the barrier of a step with this rank's sums. */
-static void bring_sums(struct over_mpi *mpi, const struct exchange_mark *mark,
-                       struct update_sums sums)
-{
-    /* The word stands in front of the sums, so one gather brings both. */
-    const struct word word = {.mark = *mark};
-    memcpy(mpi->own, &word, sizeof word);
-    exchange_sums_write(mpi->own + sizeof word, sums);
-    begin_gather(mpi);
-}
-
-/* Rank 0, when all words are there: may the sums be added? CLOSED: a rank leaves. */
-static status check_words(struct over_mpi *mpi, const struct exchange_mark *mark, struct err *err)
-{
-    for (uint32_t r = 1; r < mpi->base.ranks; r++) {
-        struct word word;
-        memcpy(&word, mpi->all + r * mpi->piece, sizeof word);
-        if (word.leaves) {
-            return err_set(err, STATUS_CLOSED, "rank %u leaves", r);
-        }
-        /* All three must agree: step, batch, and the digest of the parameters. */
-        if (memcmp(&word.mark, mark, sizeof *mark) != 0) {
-            return err_set(err, STATUS_CORRUPT,
-                           "rank %u of %u differs from rank 0 before step %" PRIu64
-                           ": step %" PRIu64 " batch %" PRIu64 " parameters %016" PRIx64
-                           ", expected batch %" PRIu64 " parameters %016" PRIx64,
-                           r, mpi->base.ranks, mark->step + 1, word.mark.step + 1, word.mark.batch,
-                           word.mark.digest, mark->batch, mark->digest);
-        }
-    }
-    return STATUS_OK;
-}
-
-/* The header of rank 0's answer. */
-static void set_answer(struct over_mpi *mpi, enum answer_kind kind, bool finished, const char *text)
-{
-    struct answer answer = {.kind = kind, .finished = finished};
-    snprintf(answer.text, sizeof answer.text, "%s", text);
-    memcpy(mpi->answer, &answer, sizeof answer);
-}
-
-/* Rank 0: adds and answers, or tells all why there is no total. */
-static status answer_rank_0(struct over_mpi *mpi, const struct exchange_mark *mark,
-                            struct update_sums sums, struct err *err)
-{
-    status s = check_words(mpi, mark, err);
-    if (s == STATUS_CLOSED) {
-        mpi->gathered = true; /* the trainer ends the run, and mpi_end() answers */
-        return s;
-    }
-    /* Rank 0's own sums become the total, which is copied behind the header. */
-    if (s == STATUS_OK) {
-        set_answer(mpi, ANSWER_TOTAL, false, "");
-        exchange_sums_add(mpi->answer + sizeof(struct answer), sums, mpi->parts,
-                          mpi->base.ranks - 1);
-    } else {
-        set_answer(mpi, ANSWER_DIFFERENT, false, err->text);
-    }
-    /* All ranks hear the answer, also one that says why there is no total. */
-    begin_answer(mpi);
-    if (!over_mpi_done(&mpi->request, over_mpi_deadline(OVER_MPI_LIMIT_MS))) {
-        return over_mpi_late(mpi, err);
-    }
-    mpi->begun = false;
-    mpi->stage = s == STATUS_OK ? STAGE_SUMS : STAGE_OVER;
-    return s;
-}
-
-/* Ranks other than 0: the total, in place of the sums, or the end. */
-static status read_answer(struct over_mpi *mpi, struct update_sums sums, struct err *err)
-{
-    /* What kind of answer is it? */
-    struct answer answer;
-    memcpy(&answer, mpi->answer, sizeof answer);
-    mpi->begun = false;
-    if (answer.kind == ANSWER_END) {
-        return over_mpi_closed(mpi, answer.finished != 0, answer.text, err);
-    }
-    if (answer.kind != ANSWER_TOTAL) {
-        mpi->stage = STAGE_OVER;
-        return err_set(err, STATUS_CORRUPT, "%s", answer.text);
-    }
-    /* The total replaces the sums. */
-    const unsigned char *total = mpi->answer + sizeof answer;
-    const size_t gradients = sums.n_gradients * sizeof(float);
-    memcpy(sums.gradients, total, gradients);
-    memcpy(sums.scalars, total + gradients, sums.n_scalars * sizeof(double));
-    mpi->stage = STAGE_SUMS;
-    return STATUS_OK;
-}
-
-/* See exchange_sum. Rank 0 returns after its answer is sent, the others when they have it. */
-static status mpi_sum(struct exchange *exchange, const struct exchange_mark *mark,
-                      struct update_sums sums, uint64_t timeout_ms, struct err *err)
-{
-    struct over_mpi *mpi = (struct over_mpi *)exchange;
-    const uint64_t deadline_ns = over_mpi_deadline(timeout_ms);
-    /* A call after TIMEOUT goes on polling; the sums are sent once. */
-    if (mpi->stage == STAGE_SUMS && !mpi->begun) {
-        bring_sums(mpi, mark, sums);
-        exchange->counts.bytes +=
-            2 * mpi->sums_size * (exchange->rank == 0 ? exchange->ranks - 1 : 1);
-    }
-    /* Gather, then answer: each is polled until it is complete or the deadline has come. */
-    while (over_mpi_done(&mpi->request, deadline_ns)) {
-        if (mpi->stage == STAGE_ANSWER) {
-            return read_answer(mpi, sums, err);
-        }
-        /* The gather is complete: rank 0 answers, the others receive the answer. */
-        mpi->begun = false;
-        if (exchange->rank == 0) {
-            return answer_rank_0(mpi, mark, sums, err);
-        }
-        begin_answer(mpi);
-    }
-    return err_set(err, STATUS_TIMEOUT, "for the other ranks of %u at step %" PRIu64,
-                   exchange->ranks, mark->step + 1);
-}
-
-/* Nothing to do: MPI has no messages outside the barrier. */
-static status mpi_waits(struct exchange *exchange, const char *what, struct err *err)
-{
-    (void)exchange;
-    (void)what;
-    (void)err;
-    return STATUS_OK;
-}
-
-/* ---- The end ---- */
-
-/* Rank 0 ends the group, wherever the others are: in the opening, or in the barrier. */
-static void end_rank_0(struct over_mpi *mpi, bool finished, const char *reason)
-{
-    /* In the opening the end takes the place of the first broadcast; in the barrier, of the
-     * total. */
-    bool told = true;
-    if (mpi->stage == STAGE_FORMING) {
-        mpi->opening = (struct opening){.ends = 1, .finished = finished};
-        snprintf(mpi->opening.reason, sizeof mpi->opening.reason, "%s", reason);
-        told = over_mpi_broadcast(&mpi->opening, sizeof mpi->opening, END_MS);
-    } else if (mpi->stage == STAGE_SUMS) {
-        if (!mpi->gathered && !mpi->begun) {
-            begin_gather(mpi);
-        }
-        told = mpi->gathered || over_mpi_done(&mpi->request, over_mpi_deadline(END_MS));
-        /* All ranks are in the barrier now, and wait for the answer. */
-        if (told) {
-            set_answer(mpi, ANSWER_END, finished, reason);
-            begin_answer(mpi);
-            told = over_mpi_done(&mpi->request, over_mpi_deadline(END_MS));
-        }
-    }
-    /* A rank that never comes cannot be waited for; the job is ended by MPI_Abort. */
-    if (!told) {
-        log_warn("some ranks did not come to the end within %d s", END_MS / 1000);
-        mpi_failed = true;
-    }
-}
-
-/* A rank other than 0 was asked to stop: it says so in the place of its sums, and rank 0 ends the
- * group. A rank that simply left would keep the others in the barrier. */
-static void end_other(struct over_mpi *mpi)
-{
-    struct err err = {0};
-    if (mpi->stage == STAGE_FORMING) { /* rank 0 may be about to form the group with this rank */
-        struct exchange_start start = {0};
-        if (over_mpi_form(&mpi->base, &start, END_MS, &err) != STATUS_OK) {
-            log_info("left before all began: %s", err.text);
-        }
-    }
-    /* It takes part in one more barrier, with a word instead of sums. */
-    const uint64_t deadline_ns = over_mpi_deadline(END_MS);
-    if (mpi->stage == STAGE_SUMS && !mpi->begun) {
-        const struct word word = {.leaves = 1};
-        memcpy(mpi->own, &word, sizeof word);
-        begin_gather(mpi);
-    }
-    while ((mpi->stage == STAGE_SUMS || mpi->stage == STAGE_ANSWER) &&
-           over_mpi_done(&mpi->request, deadline_ns)) {
-        if (mpi->stage == STAGE_SUMS) {
-            begin_answer(mpi);
-            continue;
-        }
-        /* Either rank 0 has ended the group, or it has added one more step. */
-        struct answer answer;
-        memcpy(&answer, mpi->answer, sizeof answer);
-        if (answer.kind == ANSWER_TOTAL) { /* this rank was asked after it had sent its sums */
-            const struct word word = {.leaves = 1};
-            memcpy(mpi->own, &word, sizeof word);
-            mpi->stage = STAGE_SUMS;
-            begin_gather(mpi);
-        } else {
-            (void)over_mpi_closed(mpi, answer.finished != 0, answer.text, &err);
-        }
-    }
-    if (mpi->stage != STAGE_OVER) {
-        log_warn("rank 0 has not answered within %d s", END_MS / 1000);
-        mpi_failed = true;
-    }
-}
-
-/* Once; later calls find the stage OVER. */
-static void mpi_end(struct exchange *exchange, bool finished, const char *reason)
-{
-    struct over_mpi *mpi = (struct over_mpi *)exchange;
-    if (mpi->stage == STAGE_OVER) {
-        return;
-    }
-    if (exchange->rank == 0) {
-        end_rank_0(mpi, finished, reason);
-    } else {
-        end_other(mpi);
-    }
     mpi->stage = STAGE_OVER;
-}
-
-static bool mpi_told(struct exchange *exchange)
-{
-    (void)exchange;
-    return true; /* mpi_end() has waited for it */
+    mpi_failed = true;
 }
 
 /* ---- Opening and closing ---- */
 
+static bool mpi_told(struct exchange *exchange)
+{
+    (void)exchange;
+    return true; /* over_mpi_end has waited for it */
+}
+
 static void mpi_close(struct exchange *exchange)
 {
     struct over_mpi *mpi = (struct over_mpi *)exchange;
-    /* MPI may still write into buffers of an operation that did not complete: then they stay until
-     * the process ends. */
-    if (mpi->stage == STAGE_OVER && !mpi_failed) {
-        mem_free(mpi->own);
-        mem_free(mpi->all);
-        mem_free(mpi->answer);
+    /* MPI may still use buffers of an operation that did not complete: then they stay until the
+     * process ends. */
+    if (mpi->stage == STAGE_OVER && !mpi_failed && over_mpi_said(mpi)) {
+        mem_free(mpi->out);
+        mem_free(mpi->in);
+        mem_free(mpi->total);
+        mem_free(mpi->saying);
         mem_free(mpi->terms);
         mem_free(mpi);
     }
 }
 
 static const struct exchange_kind KIND = {.form = over_mpi_form,
-                                          .sum = mpi_sum,
-                                          .waits = mpi_waits,
-                                          .end = mpi_end,
+                                          .sum = over_mpi_sum,
+                                          .waits = over_mpi_waits,
+                                          .end = over_mpi_end,
                                           .told = mpi_told,
                                           .close = mpi_close};
 
 status exchange_open_mpi(struct exchange **exchange, const struct exchange_options *options,
                          struct err *err)
 {
+    if (options->ranks > GROUP_RANKS_MAX) {
+        return err_set(err, STATUS_INVALID, "%u ranks: several learners are at most %d",
+                       options->ranks, GROUP_RANKS_MAX);
+    }
     struct over_mpi *mpi = mem_new(sizeof *mpi);
     char *terms = mem_text(options->terms);
     if (mpi == NULL || terms == NULL) {
@@ -366,6 +146,11 @@ status exchange_open_mpi(struct exchange **exchange, const struct exchange_optio
     mpi->n_scalars = options->n_scalars;
     mpi->make = options->make;
     mpi->make_arg = options->make_arg;
+    mpi->timeout_ns = (uint64_t)(options->timeout_seconds * 1e9);
+    for (uint32_t r = 0; r < GROUP_RANKS_MAX; r++) {
+        struct other_rank *other = &mpi->others[r];
+        other->receive = other->part = other->total = other->said = MPI_REQUEST_NULL;
+    }
     *exchange = &mpi->base;
     return STATUS_OK;
 }

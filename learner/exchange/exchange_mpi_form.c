@@ -69,19 +69,16 @@ static status make_buffers(struct over_mpi *mpi, size_t n_parameters, struct err
                        EXCHANGE_PARAMETERS_MAX);
     }
     /* The same sizes at all ranks; agree has made sure of it. */
-    mpi->sums_size = exchange_sums_size(n_parameters, mpi->n_scalars);
-    /* Each rank's piece begins on a cache line of its own. */
-    const size_t piece = (sizeof(struct word) + mpi->sums_size + 63) / 64 * 64;
-    mpi->own = mem_aligned(piece);
-    mpi->answer = mem_aligned(sizeof(struct answer) + mpi->sums_size);
-    mpi->all = mpi->base.rank == 0 ? mem_aligned(piece * mpi->base.ranks) : NULL;
-    if (mpi->own == NULL || mpi->answer == NULL || (mpi->base.rank == 0 && mpi->all == NULL)) {
+    slices_init(&mpi->slices, n_parameters, mpi->n_scalars, mpi->base.ranks);
+    const size_t after =
+        mpi->slices.size > EXCHANGE_TEXT_SIZE ? mpi->slices.size : EXCHANGE_TEXT_SIZE;
+    mpi->message = sizeof(struct word) + after;
+    mpi->out = mem_aligned(mpi->message * mpi->base.ranks);
+    mpi->in = mem_aligned(mpi->message * mpi->base.ranks);
+    mpi->total = mem_aligned(mpi->message);
+    mpi->saying = mem_aligned(mpi->message);
+    if (mpi->out == NULL || mpi->in == NULL || mpi->total == NULL || mpi->saying == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange: sums");
-    }
-    mpi->piece = piece;
-    /* The sums of the other ranks, as exchange_sums_add takes them. */
-    for (uint32_t r = 1; mpi->all != NULL && r < mpi->base.ranks; r++) {
-        mpi->parts[r - 1] = mpi->all + r * piece + sizeof(struct word);
     }
     return STATUS_OK;
 }
@@ -107,7 +104,7 @@ static status open_group(struct over_mpi *mpi, struct exchange_start *start, cha
     /* Now all ranks have the state of rank 0 and can take a step. */
     if (s == STATUS_OK) {
         state_set_step(start->state, mpi->opening.step);
-        mpi->stage = STAGE_SUMS;
+        mpi->stage = STAGE_READY;
         mpi->base.counts.generation = 1;
         log_info("rank %u of %u learns over MPI step=%" PRIu64 " batch=%" PRIu64, mpi->base.rank,
                  mpi->base.ranks, mpi->opening.step, mpi->opening.next_batch);

@@ -85,7 +85,8 @@ static const struct config_option run_options_table[] = {
     {"slices", CONFIG_INTS, AT(slices), "snippets", "[]", 1, 65536, NULL,
      "snippets of the batch for each rank, batch_snippets in all; empty: even shares"},
     {"exchange_timeout_seconds", CONFIG_REAL, AT(exchange_timeout_seconds), "s", "30", 0.1, 3600,
-     NULL, "a rank that rank 0 waits for is left behind when it is silent for this time"},
+     NULL,
+     "a rank that is waited for and silent for this time is left behind; over MPI the job ends"},
 
     /* Commands that run in place of learning. */
     {"profile", CONFIG_INT, AT(profile), "steps", "0", 0, 1000000, NULL,

@@ -90,6 +90,10 @@ static status meet(void *arg, const struct exchange_mark *mark, struct update_su
         if (s == STATUS_CLOSED && loop->hooks->closed != NULL) {
             loop->hooks->closed(loop->hooks_arg, err->text);
         }
+        /* The group will not form again in this process, so what was learned is kept. */
+        if (s == STATUS_UNAVAILABLE && loop->hooks->keep != NULL) {
+            loop->hooks->keep(loop->hooks_arg);
+        }
         /* TIMEOUT only says that some rank is not there yet. */
         if (s != STATUS_TIMEOUT) {
             return s;
