@@ -17,6 +17,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/logs/decimal.h"
 #include "common/logs/log_file.h"
 
 #define CELL_SIZE 256u /* bytes of a cell, with the terminating 0 */
@@ -209,6 +210,19 @@ static status make_row(struct csv *csv, struct err *err)
     return STATUS_OK;
 }
 
+/* Reads a plain number at the cursor, up to a separator or line end. Otherwise the cursor stays, and
+ * the cell needs next_cell. */
+static bool quick_number(struct cursor *c, double *value)
+{
+    const char *after;
+    if (!decimal_read(c->at, c->end, value, &after) ||
+        (after < c->end && *after != c->separator && *after != '\n' && *after != '\r')) {
+        return false;
+    }
+    c->at = after;
+    return true;
+}
+
 /* Reads one row. `seen` (columns) tells whether a column has had a value before, since its first
  * value decides whether it holds numbers or text. */
 static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err *err)
@@ -227,6 +241,13 @@ static status read_row(struct csv *csv, struct cursor *c, bool *seen, struct err
     uint32_t i = 0;
     bool more = true;
     for (; more; i++) {
+        /* Nearly all cells are plain numbers in a column of numbers. */
+        if (i < csv->recording.n && csv->recording.columns[i].kind == RECORDING_NUMBERS &&
+            quick_number(c, &row[i])) {
+            seen[i] = true;
+            more = next_in_line(c);
+            continue;
+        }
         char cell[CELL_SIZE];
         s = next_cell(c, cell, err);
         if (s != STATUS_OK) {
@@ -369,6 +390,13 @@ static status csv_read(struct log_file *file, uint64_t recording_i,
     return STATUS_OK;
 }
 
+/* The table; names and kinds of columns are small beside it. */
+static uint64_t csv_memory(const struct log_file *file)
+{
+    const struct csv *csv = (const struct csv *)file;
+    return csv->capacity * csv->recording.n * sizeof *csv->values;
+}
+
 const struct log_format log_format_csv = {
     .name = "csv",
     .what = "text with a header row",
@@ -378,4 +406,5 @@ const struct log_format log_format_csv = {
     .n_recordings = csv_recordings,
     .describe = csv_describe,
     .read = csv_read,
+    .memory = csv_memory,
 };

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/logs/hdf5_columns.h"
 #include "common/logs/log_file.h"
 #include "common/trajectory/hdf5.h"
 
@@ -31,11 +32,12 @@ struct hdf5_file {
     struct log_file base;
     char *path;
     hid_t file;
-    const char *container;     /* "/" or "/data" */
-    uint64_t n, capacity;      /* n = 0: the container itself is the only recording */
-    struct hdf5_group *groups; /* (n), sorted by number */
-    uint64_t open_i;           /* the recording whose group is open */
-    hid_t open;                /* its group; -1 if none is open */
+    const char *container;       /* "/" or "/data" */
+    uint64_t n, capacity;        /* n = 0: the container itself is the only recording */
+    struct hdf5_group *groups;   /* (n), sorted by number */
+    uint64_t open_i;             /* the recording whose group is open */
+    hid_t open;                  /* its group; -1 if none is open */
+    struct hdf5_columns columns; /* those of its datasets that were read */
 };
 
 /* Every HDF5 file without a user block starts with these bytes. */
@@ -144,6 +146,7 @@ static void hdf5_file_close(struct log_file *base)
     struct hdf5_file *file = (struct hdf5_file *)base;
     /* Handles are closed in the reverse order of opening. */
     hdf5_lock();
+    hdf5_columns_close(&file->columns);
     if (file->open >= 0) {
         (void)H5Gclose(file->open);
     }
@@ -202,6 +205,7 @@ static status open_recording(struct hdf5_file *file, uint64_t recording_i, struc
     if (file->open >= 0 && file->open_i == recording_i) {
         return STATUS_OK;
     }
+    hdf5_columns_close(&file->columns);
     if (file->open >= 0) {
         (void)H5Gclose(file->open);
     }
@@ -325,75 +329,19 @@ static status hdf5_describe(struct log_file *base, uint64_t recording_i,
     return s;
 }
 
-/* Reads rows first .. first + n into values (n, width), converted to HDF5's type `type`. The caller
- * holds the lock. */
-static status read_rows(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
-                        hid_t type, void *values)
-{
-    /* The selection covers whole rows: all columns of the second dimension. */
-    const hsize_t start[2] = {first, 0};
-    const hsize_t count[2] = {n, shape->rank == 2 ? shape->dims[1] : 1};
-    hid_t in_file = H5Dget_space(dataset);
-    hid_t in_memory = H5Screate_simple(shape->rank, count, NULL);
-    const bool valid =
-        in_file >= 0 && in_memory >= 0 &&
-        H5Sselect_hyperslab(in_file, H5S_SELECT_SET, start, NULL, count, NULL) >= 0 &&
-        H5Dread(dataset, type, in_memory, in_file, H5P_DEFAULT, values) >= 0;
-    /* What could be opened is closed, whichever call failed. */
-    if (in_file >= 0) {
-        (void)H5Sclose(in_file);
-    }
-    if (in_memory >= 0) {
-        (void)H5Sclose(in_memory);
-    }
-    return valid ? STATUS_OK : STATUS_CORRUPT;
-}
-
-/* Reads a column of booleans. h5py stores them as an enumeration, which HDF5 converts to integers
- * but not to floating point. */
-static status read_flags(hid_t dataset, const struct hdf5_shape *shape, uint64_t first, uint64_t n,
-                         double *values)
-{
-    int *flags = mem_array(n * shape->row_size, sizeof *flags);
-    if (flags == NULL) {
-        return STATUS_NO_MEMORY;
-    }
-    const status s = read_rows(dataset, shape, first, n, H5T_NATIVE_INT, flags);
-    for (uint64_t i = 0; s == STATUS_OK && i < n * shape->row_size; i++) {
-        values[i] = (double)flags[i];
-    }
-    mem_free(flags);
-    return s;
-}
-
-/* Opens the dataset, reads the rows, and closes it again. The lock is held for all of it. */
+/* Datasets of the recording that was read before are closed by open_recording. */
 static status hdf5_read(struct log_file *base, uint64_t recording_i,
                         const struct recording_column *column, uint64_t first, uint64_t n,
                         double *values, struct err *err)
 {
     struct hdf5_file *file = (struct hdf5_file *)base;
-    hid_t dataset;
-    struct hdf5_shape shape;
+    if (n == 0) {
+        return STATUS_OK;
+    }
     hdf5_lock();
     status s = open_recording(file, recording_i, err);
     if (s == STATUS_OK) {
-        s = hdf5_dataset_open(&dataset, &shape, file->open, column->name, UINT64_MAX, err);
-    }
-    if (s == STATUS_OK) {
-        /* The description was made earlier, and another program may have written the file since.
-         * Reading with a wrong shape would overflow `values`. */
-        if (shape.dims[0] != column->rows || shape.row_size != column->width) {
-            s = err_set(err, STATUS_CORRUPT, "%s: the shape has changed since the file was opened",
-                        column->name);
-        } else if (n > 0) {
-            s = shape.kind == H5T_ENUM
-                    ? read_flags(dataset, &shape, first, n, values)
-                    : read_rows(dataset, &shape, first, n, H5T_NATIVE_DOUBLE, values);
-            if (s != STATUS_OK) {
-                (void)hdf5_error(err, s, "%s", column->name);
-            }
-        }
-        (void)H5Dclose(dataset);
+        s = hdf5_columns_read(&file->columns, file->open, column, first, n, values, err);
     }
     hdf5_unlock();
     return s == STATUS_OK ? s : err_context(err, s, "%s", file->path);

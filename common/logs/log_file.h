@@ -40,6 +40,9 @@ struct log_format {
     status (*read)(struct log_file *file, uint64_t recording_i,
                    const struct recording_column *column, uint64_t first, uint64_t n,
                    double *values, struct err *err);
+    /* Bytes that an open file takes, for formats that read a whole file when it is opened: those
+     * files are kept open while there is memory. NULL: opening a file again costs little. */
+    uint64_t (*memory)(const struct log_file *file);
 };
 
 /* Returns the format of a file, or NULL if the file has none of the formats or cannot be read. */

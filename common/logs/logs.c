@@ -2,8 +2,9 @@
  *
  * logs_open lists the files, and logs_map builds an index with the file, recording and rows of each
  * episode. Values are read only when an episode is read, column by column, into a scratch buffer.
- * One file is open at a time, and its current recording stays described, so reading episodes in
- * order opens each file once.
+ * One file is in use at a time, and its current recording stays described, so reading episodes in
+ * order opens each file once. Files of formats that read a whole file when they open it (CSV) stay
+ * open as long as there is memory.
  *
  * Where the last observation of an episode is depends on the mapping. With n rows in an episode
  * (o observation, o' next observation, a action; T transitions need T + 1 observations):
@@ -25,10 +26,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/base/elements.h"
 #include "common/base/memory.h"
 
-#define PATH_SIZE 4096
-#define DEPTH_MAX 8
+#define PATH_SIZE      4096
+#define DEPTH_MAX      8
+#define KEPT_BYTES_MAX (512ull << 20) /* of files that stay open */
 
 /* The location of an episode: rows first .. first + n of a recording. */
 struct place {
@@ -51,6 +54,8 @@ struct logs {
 
     struct log_file *open; /* the open file, files[open_i]; NULL if none is open */
     size_t open_i;
+    struct log_file **kept; /* (n_files) files that stay open (see put_away), NULL: none of them */
+    uint64_t kept_bytes;
     struct recording recording; /* columns of recording_i of the open file, if `described` */
     bool described;
     uint64_t recording_i;
@@ -167,15 +172,42 @@ status logs_open(struct logs **out, const char *path, struct err *err)
     return STATUS_OK;
 }
 
+/* Ends the use of the open file: closes it, or keeps it for its next use where opening it again is
+ * expensive. The first files are kept, and none is given up for another: files are read in order,
+ * once for the index and once for the values, and then most of them would be given up just before
+ * they are needed. */
+static void put_away(struct logs *logs)
+{
+    struct log_file *file = logs->open;
+    logs->open = NULL;
+    if (file == NULL || (logs->kept != NULL && logs->kept[logs->open_i] == file)) {
+        return;
+    }
+    const uint64_t bytes = file->format->memory != NULL ? file->format->memory(file) : UINT64_MAX;
+    if (logs->kept == NULL && bytes <= KEPT_BYTES_MAX) {
+        logs->kept = mem_array(logs->n_files, sizeof(*logs->kept)); /* without it none is kept */
+    }
+    if (logs->kept == NULL || bytes > KEPT_BYTES_MAX - logs->kept_bytes) {
+        log_file_close(file);
+        return;
+    }
+    logs->kept[logs->open_i] = file;
+    logs->kept_bytes += bytes;
+}
+
 void logs_close(struct logs *logs)
 {
     if (logs == NULL) {
         return;
     }
-    log_file_close(logs->open);
+    put_away(logs);
     for (size_t i = 0; i < logs->n_files; i++) {
+        if (logs->kept != NULL) {
+            log_file_close(logs->kept[i]);
+        }
         mem_free(logs->files[i]);
     }
+    mem_free(logs->kept);
     mem_free(logs->files);
     mem_free(logs->episodes);
     mem_free(logs->values);
@@ -204,12 +236,16 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struc
 {
     ASSERT(file_i < logs->n_files);
 
-    /* The description belongs to the file that is closed here, so it becomes invalid too. */
+    /* The description belongs to the file that is put away here, so it becomes invalid too. */
     if (logs->open == NULL || logs->open_i != file_i) {
-        log_file_close(logs->open);
-        logs->open = NULL;
+        put_away(logs);
         logs->described = false;
-        const status s = log_file_open(&logs->open, logs->files[file_i], err);
+        status s = STATUS_OK;
+        if (logs->kept != NULL && logs->kept[file_i] != NULL) {
+            logs->open = logs->kept[file_i];
+        } else {
+            s = log_file_open(&logs->open, logs->files[file_i], err);
+        }
         if (s != STATUS_OK) {
             logs->open = NULL;
             return s;
@@ -485,6 +521,21 @@ struct piece {
     uint32_t at;
 };
 
+/* Sets an error that names the first value of the column, in logs->values, that is not finite in the
+ * logs or as a float. */
+static status not_finite(const struct logs *logs, const struct piece *piece,
+                         const struct recording_column *column, struct err *err)
+{
+    uint64_t i = 0;
+    while (fabs(logs->values[i]) <= 3e38) {
+        i++;
+    }
+    return err_set(err, STATUS_INVALID,
+                   "%s: row %" PRIu64 " of column %s: %s, expected a finite number", piece->key,
+                   piece->first + i / column->width, column->name,
+                   isnan(logs->values[i]) ? "no value" : "infinite or too large for a float");
+}
+
 /* Copies, scales and checks one part. Every value must be finite in the logs and as a float. */
 static status copy_piece(struct logs *logs, const struct piece *piece, struct episode *episode,
                          struct err *err)
@@ -499,20 +550,11 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
             return err_context(err, s, "%s", piece->key);
         }
 
-        /* Scatter the column into the rows. */
-        for (uint64_t t = 0; t < piece->n; t++) {
-            float *to = &episode->rows[(piece->row + t) * episode->W + at];
-            for (uint32_t j = 0; j < column->width; j++) {
-                const double value = logs->values[t * column->width + j];
-                /* A network would carry NaN or infinity into all of its weights. */
-                if (!isfinite(value) || fabs(value) > 3e38) {
-                    return err_set(err, STATUS_INVALID,
-                                   "%s: row %" PRIu64 " of column %s: %s, expected a finite number",
-                                   piece->key, piece->first + t, column->name,
-                                   isnan(value) ? "no value" : "infinite or too large for a float");
-                }
-                to[j] = (float)(value * piece->columns->scale + piece->columns->offset);
-            }
+        /* A network would carry NaN or infinity into all of its weights. */
+        float *to = &episode->rows[piece->row * episode->W + at];
+        if (!elements_scatter(to, episode->W, logs->values, piece->n, column->width,
+                              piece->columns->scale, piece->columns->offset)) {
+            return not_finite(logs, piece, column, err);
         }
         at += column->width;
     }

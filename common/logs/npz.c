@@ -18,23 +18,20 @@
 #include <string.h>
 #include <zip.h>
 
+#include "common/base/elements.h"
 #include "common/base/memory.h"
 #include "common/logs/log_file.h"
 
 #define HEADER_SIZE_MAX 65536u
 #define RANK_MAX        8
 
-/* The kinds of numbers that are read. Booleans are unsigned numbers of one byte. */
-enum element { ELEMENT_NONE, ELEMENT_FLOAT, ELEMENT_SIGNED, ELEMENT_UNSIGNED };
-
 struct array {
     zip_uint64_t member; /* index in the archive */
     uint64_t data_at;    /* bytes before the data */
-    enum element element;
-    uint32_t element_size;
+    struct element element;
     uint64_t rows;
     uint64_t width;
-    double *values; /* (rows, width); NULL until read */
+    unsigned char *bytes; /* the whole member, decompressed; NULL until read */
 };
 
 /* An open archive. Headers are read at once, values when a column is first used. */
@@ -44,7 +41,7 @@ struct npz {
     zip_t *zip;
     struct recording recording;
     struct array *arrays; /* one for each column */
-    uint64_t bytes;       /* size of all values in memory */
+    uint64_t bytes;       /* size of all arrays in memory */
 };
 
 static bool npz_recognise(const unsigned char *head, size_t n)
@@ -106,16 +103,11 @@ static void parse_element(struct array *array, const char *text)
     }
 
     /* A letter for the kind and the size in bytes. */
-    const unsigned long size = strtoul(text + 3, NULL, 10);
-    const bool whole = size == 1 || size == 2 || size == 4 || size == 8;
-    if (text[2] == 'f' && (size == 4 || size == 8)) {
-        array->element = ELEMENT_FLOAT;
-    } else if (text[2] == 'i' && whole) {
-        array->element = ELEMENT_SIGNED;
-    } else if ((text[2] == 'u' && whole) || (text[2] == 'b' && size == 1)) {
-        array->element = ELEMENT_UNSIGNED;
-    }
-    array->element_size = (uint32_t)size;
+    enum element_kind kind = text[2] == 'f'                     ? ELEMENT_FLOAT
+                             : text[2] == 'i'                   ? ELEMENT_SIGNED
+                             : text[2] == 'u' || text[2] == 'b' ? ELEMENT_UNSIGNED
+                                                                : ELEMENT_NONE;
+    array->element = element_make(kind, strtoul(text + 3, NULL, 10));
 }
 
 /* Gets rows and width from a shape such as "(121, 3)". Returns false if the text is not a shape, or
@@ -191,7 +183,7 @@ static status read_header(struct npz *npz, struct array *array, const char *name
             parse_element(array, descr);
             /* Fortran order makes no difference for vectors, and is not supported for others. */
             if (strncmp(fortran, "True", 4) == 0 && rank > 1) {
-                array->element = ELEMENT_NONE;
+                array->element.kind = ELEMENT_NONE;
             }
         }
     }
@@ -217,7 +209,7 @@ static status add_array(struct npz *npz, zip_uint64_t member, struct err *err)
 
     /* Arrays that cannot be read are listed too, so that a mapping that names one gets a clear
      * error. */
-    const bool readable = array.element != ELEMENT_NONE && array.width >= 1 &&
+    const bool readable = array.element.kind != ELEMENT_NONE && array.width >= 1 &&
                           array.width <= RECORDING_WIDTH_MAX && array.rows <= LOG_FILE_ROWS_MAX;
     char column[RECORDING_NAME_SIZE];
     snprintf(column, sizeof column, "%.*s", (int)(length - 4), name);
@@ -243,7 +235,7 @@ static void npz_close(struct log_file *file)
 {
     struct npz *npz = (struct npz *)file;
     for (uint32_t i = 0; npz->arrays != NULL && i < npz->recording.n; i++) {
-        mem_free(npz->arrays[i].values);
+        mem_free(npz->arrays[i].bytes);
     }
     /* The archive is open for reading only, so there is nothing to write back. */
     if (npz->zip != NULL) {
@@ -305,42 +297,18 @@ static status npz_describe(struct log_file *file, uint64_t recording_i, struct r
     return recording_append(recording, &npz->recording, err);
 }
 
-/* Converts one element to double. */
-static double element_value(const struct array *array, const unsigned char *bytes)
-{
-    /* All types are read through one union; the bytes beyond the element stay 0. */
-    union {
-        float f;
-        double d;
-        int64_t i;
-        uint64_t u;
-    } value = {.u = 0};
-    memcpy(&value, bytes, array->element_size);
-    if (array->element == ELEMENT_FLOAT) {
-        return array->element_size == 4 ? (double)value.f : value.d;
-    }
-    if (array->element == ELEMENT_UNSIGNED) {
-        return (double)value.u;
-    }
-    /* Sign extension: shift the sign bit to the top, then shift back arithmetically. */
-    const unsigned shift = 64 - 8 * array->element_size;
-    return (double)((int64_t)(value.u << shift) >> shift);
-}
-
 /* Decompresses the whole array. Reading a range would cost as much, since zip members have no
  * random access. */
 static status load(struct npz *npz, struct array *array, const char *name, struct err *err)
 {
-    /* No overflow: rows and width of a readable column are limited. */
-    const uint64_t n = array->rows * array->width;
-    if (n > (LOG_FILE_BYTES_MAX - npz->bytes) / sizeof(double)) {
+    /* No overflow: rows and width of a readable column are limited. The size in the archive must
+     * match the shape before any memory is allocated for it. */
+    const uint64_t size = array->data_at + array->rows * array->width * array->element.size;
+    zip_stat_t about;
+    if (size > LOG_FILE_BYTES_MAX - npz->bytes) {
         return err_set(err, STATUS_INVALID, "%s: %s: the arrays need more than %llu bytes",
                        npz->path, name, (unsigned long long)LOG_FILE_BYTES_MAX);
     }
-
-    /* The size in the archive must match the shape before any memory is allocated for it. */
-    const uint64_t size = array->data_at + n * array->element_size;
-    zip_stat_t about;
     if (zip_stat_index(npz->zip, array->member, 0, &about) != 0) {
         return zip_error_of(npz, STATUS_CORRUPT, name, err);
     }
@@ -349,33 +317,25 @@ static status load(struct npz *npz, struct array *array, const char *name, struc
                        npz->path, name, (uint64_t)about.size, size);
     }
 
-    /* Both buffers exist at the same time; the raw bytes are freed at the end. */
-    unsigned char *bytes = mem_array(size, 1);
-    double *values = mem_array(n > 0 ? n : 1, sizeof *values);
+    unsigned char *bytes = mem_resize(NULL, size, 1); /* not zeroed: all of it is read */
     zip_file_t *member = zip_fopen_index(npz->zip, array->member, 0);
     status s = STATUS_OK;
-    if (bytes == NULL || values == NULL) {
+    if (bytes == NULL) {
         s = err_set(err, STATUS_NO_MEMORY, "%s: %s", npz->path, name);
     } else if (member == NULL || !read_bytes(member, bytes, size) ||
                zip_fread(member, &(char){0}, 1) != 0) { /* reading at the end verifies the CRC */
         s = err_set(err, STATUS_CORRUPT, "%s: %s: damaged", npz->path, name);
     }
-
-    /* Convert all values. Only they are kept. */
-    if (s == STATUS_OK) {
-        for (uint64_t i = 0; i < n; i++) {
-            values[i] = element_value(array, bytes + array->data_at + i * array->element_size);
-        }
-        array->values = values;
-        npz->bytes += n * sizeof *values;
-    } else {
-        mem_free(values);
-    }
     if (member != NULL) {
         (void)zip_fclose(member);
     }
-    mem_free(bytes);
-    return s;
+    if (s != STATUS_OK) {
+        mem_free(bytes);
+        return s;
+    }
+    array->bytes = bytes;
+    npz->bytes += size;
+    return STATUS_OK;
 }
 
 /* Copies rows of a column, after loading it on first use. log_file_read has checked the range. */
@@ -388,15 +348,15 @@ static status npz_read(struct log_file *file, uint64_t recording_i,
     struct array *array = &npz->arrays[column->index];
     /* The values stay in memory until the file is closed, since every episode in it reads the same
      * columns at other rows. */
-    if (array->values == NULL) {
+    if (array->bytes == NULL) {
         const status s = load(npz, array, column->name, err);
         if (s != STATUS_OK) {
             return s;
         }
     }
-    if (n > 0) {
-        memcpy(values, array->values + first * array->width, n * array->width * sizeof *values);
-    }
+    const uint64_t row_size = array->width * array->element.size;
+    elements_to_doubles(values, array->bytes + array->data_at + first * row_size, n * array->width,
+                        array->element);
     return STATUS_OK;
 }
 

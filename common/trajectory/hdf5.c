@@ -280,13 +280,13 @@ status hdf5_dataset_open(hid_t *dataset, struct hdf5_shape *shape, hid_t parent,
                          uint64_t max_values, struct err *err)
 {
     /* An absent dataset is no damage, and is told apart from one that cannot be opened. */
-    htri_t there = H5Lexists(parent, name, H5P_DEFAULT);
-    if (there == 0) {
-        return err_set(err, STATUS_NOT_FOUND, "%s: is not there", name);
-    }
-    hid_t opened = there < 0 ? -1 : H5Dopen2(parent, name, H5P_DEFAULT);
+    hid_t opened = H5Dopen2(parent, name, H5P_DEFAULT);
     if (opened < 0) {
-        return hdf5_error(err, STATUS_CORRUPT, "%s: open", name);
+        struct err reason = {0};
+        const status s = hdf5_error(&reason, STATUS_CORRUPT, "%s: open", name);
+        return H5Lexists(parent, name, H5P_DEFAULT) == 0
+                   ? err_set(err, STATUS_NOT_FOUND, "%s: is not there", name)
+                   : err_set(err, s, "%s", reason.text);
     }
     /* The shape goes out only with a dataset that is open. */
     struct hdf5_shape read;
@@ -333,12 +333,67 @@ status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *s
     return STATUS_OK;
 }
 
+struct element hdf5_element_of(hid_t dataset)
+{
+    struct element element = {ELEMENT_NONE, 0};
+    hid_t type = H5Dget_type(dataset);
+    /* An enumeration, such as h5py's booleans, is stored as its base type. */
+    hid_t base = type >= 0 && H5Tget_class(type) == H5T_ENUM ? H5Tget_super(type) : -1;
+    hid_t number = base >= 0 ? base : type;
+    if (number >= 0 && H5Tget_class(number) == H5T_INTEGER) {
+        const size_t size = H5Tget_size(number);
+        const bool plain = H5Tget_precision(number) == 8 * size && H5Tget_offset(number) == 0;
+        const bool native = size == 1 || H5Tget_order(number) == H5T_ORDER_LE;
+        const bool has_sign = H5Tget_sign(number) == H5T_SGN_2;
+        element = element_make(!plain || !native ? ELEMENT_NONE
+                               : has_sign        ? ELEMENT_SIGNED
+                                                 : ELEMENT_UNSIGNED,
+                               size);
+    } else if (number >= 0 &&
+               (H5Tequal(number, H5T_IEEE_F32LE) > 0 || H5Tequal(number, H5T_IEEE_F64LE) > 0)) {
+        element = element_make(ELEMENT_FLOAT, H5Tget_size(number));
+    }
+    if (base >= 0) {
+        H5Tclose(base);
+    }
+    if (type >= 0) {
+        H5Tclose(type);
+    }
+    return element;
+}
+
+/* Flags of one byte, as they are: HDF5 would convert them one by one, with a buffer of a megabyte
+ * that it clears each time. They are read into the end of `values` and spread from the front, which
+ * never overtakes what is still to be read. */
+static status read_bytes(int *values, hid_t dataset, size_t n, struct element element,
+                         const char *name, struct err *err)
+{
+    signed char *bytes = (signed char *)values + 3 * n;
+    hid_t type = H5Dget_type(dataset);
+    if (type < 0 || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0) {
+        if (type >= 0) {
+            H5Tclose(type);
+        }
+        return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
+    }
+    H5Tclose(type);
+    for (size_t i = 0; i < n; i++) {
+        const int value = element.kind == ELEMENT_SIGNED ? bytes[i] : (unsigned char)bytes[i];
+        memcpy((char *)values + i * sizeof value, &value, sizeof value);
+    }
+    return STATUS_OK;
+}
+
 status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shape, const char *name,
                        struct err *err)
 {
     /* Booleans are an enumeration in h5py's files. */
     if (shape->kind != H5T_ENUM && shape->kind != H5T_INTEGER) {
         return wrong_kind(shape, name, "booleans or integers", err);
+    }
+    const struct element element = hdf5_element_of(dataset);
+    if (element.kind != ELEMENT_NONE && element.size == 1) {
+        return read_bytes(values, dataset, shape->dims[0] * shape->row_size, element, name, err);
     }
     if (H5Dread(dataset, H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
         return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);

@@ -9,6 +9,7 @@
 #include <hdf5.h>
 #include <stdint.h>
 
+#include "common/base/elements.h"
 #include "common/base/status.h"
 
 #define HDF5_RANK_MAX 8
@@ -52,6 +53,9 @@ status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *s
 /* The same for flags: booleans or whole numbers; the values are as stored. */
 status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shape, const char *name,
                        struct err *err) MUST_CHECK;
+/* How the file stores the values, where they can be read as they are: little-endian IEEE numbers,
+ * integers, and booleans. ELEMENT_NONE otherwise; HDF5 can still convert those. */
+struct element hdf5_element_of(hid_t dataset);
 /* An attribute of n whole numbers. NOT_FOUND where absent or of another shape. */
 status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char *name) MUST_CHECK;
 

@@ -34,6 +34,8 @@ struct shard_reader {
     hid_t file;
     /* Is the file the one that metadata.json lists? */
     bool as_listed;
+    /* The observations of the last episode were a group with one dataset a slice. */
+    bool sliced;
     /* Clip actions beyond their limits, rather than refuse the episode. */
     bool clip;
     uint64_t clipped; /* action values */
@@ -247,12 +249,18 @@ static status read_observations(struct shard_reader *reader, hid_t group, struct
 {
     const struct signature *signature = dataset_signature(reader->dataset);
     uint64_t n = 0;
-    status s = STATUS_OK;
+    /* Looking what it is costs as much as opening it, so the usual form is tried first. An episode
+     * of the other form may follow. */
+    reader->sliced = reader->sliced && hdf5_kind_of(group, "observations") == HDF5_GROUP;
+    status s = reader->sliced ? STATUS_OK
+                              : read_columns(reader, group, "observations", &n,
+                                             signature_observation(signature), 0, episode, err);
+    if (s != STATUS_OK && hdf5_kind_of(group, "observations") == HDF5_GROUP) {
+        reader->sliced = true;
+        s = STATUS_OK;
+    }
     /* Both forms end up in the same columns. */
-    if (hdf5_kind_of(group, "observations") != HDF5_GROUP) {
-        s = read_columns(reader, group, "observations", &n, signature_observation(signature), 0,
-                         episode, err);
-    } else {
+    if (reader->sliced) {
         uint32_t at = 0;
         for (uint32_t i = 0; i < signature->n_slices && s == STATUS_OK; i++) {
             const struct signature_slice *slice = &signature->slices[i];

@@ -1,4 +1,4 @@
 # common/logs, module by module. What other programs write is read in tests/integration/test_import.py.
-foreach(module csv mapping logs propose source)
+foreach(module csv decimal mapping logs propose source)
   hindcast_test(logs_${module}_test SOURCES unit/common/logs/${module}_test.c LINK hindcast_logs hindcast_test_base hindcast_test_trajectory)
 endforeach()
