@@ -644,21 +644,26 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
 {
     const struct signature *signature = &logs->signature;
     const uint32_t at = signature_action_at(signature);
+    /* The slack covers limits and values that were rounded separately. */
+    float low[SIGNATURE_ACTIONS_MAX], high[SIGNATURE_ACTIONS_MAX];
+    for (uint32_t i = 0; i < signature->A; i++) {
+        const float slack = 1e-5f * (signature->action_max[i] - signature->action_min[i]);
+        low[i] = signature->action_min[i] - slack;
+        high[i] = signature->action_max[i] + slack;
+    }
     for (uint64_t t = 0; t < episode->T; t++) {
         float *action = &episode->rows[t * episode->W + at];
         for (uint32_t i = 0; i < signature->A; i++) {
-            /* The slack covers limits and values that were rounded separately. */
-            const float low = signature->action_min[i], high = signature->action_max[i];
-            const float slack = 1e-5f * (high - low);
-            if (action[i] >= low - slack && action[i] <= high + slack) {
+            if (action[i] >= low[i] && action[i] <= high[i]) {
                 continue;
             }
+            const float min = signature->action_min[i], max = signature->action_max[i];
             if (!logs->clip) {
                 return err_set(err, STATUS_INVALID,
                                "action: row %" PRIu64 ", component %u: %g, expected %g..%g",
-                               first + t, i, (double)action[i], (double)low, (double)high);
+                               first + t, i, (double)action[i], (double)min, (double)max);
             }
-            action[i] = action[i] < low ? low : high;
+            action[i] = action[i] < min ? min : max;
             logs->clipped++;
         }
         /* Canonical actions lie in -1..1, or beyond it by no more than the slack. */
