@@ -77,6 +77,23 @@ if(HINDCAST_MPI)
   endif()
 endif()
 
+# carquet reads and writes Parquet files: -DCARQUET_DIR=, or what deploy/install_dependencies fetched. The folder holds
+# include/carquet/carquet.h, lib/libcarquet.so and, beside lib/, carquet.libs/, which the library loads.
+set(HINDCAST_PARQUET AUTO CACHE STRING "Parquet files (LeRobot): AUTO (where carquet is found), ON or OFF")
+set(CARQUET_DIR ${CMAKE_SOURCE_DIR}/third_party/carquet CACHE PATH "Folder with include/carquet/carquet.h, lib/libcarquet.so")
+if(HINDCAST_PARQUET)
+  if(EXISTS ${CARQUET_DIR}/include/carquet/carquet.h AND EXISTS ${CARQUET_DIR}/lib/libcarquet.so)
+    add_library(carquet INTERFACE)
+    target_include_directories(carquet SYSTEM INTERFACE ${CARQUET_DIR}/include)
+    target_link_libraries(carquet INTERFACE ${CARQUET_DIR}/lib/libcarquet.so)
+  elseif(HINDCAST_PARQUET STREQUAL AUTO)
+    message(STATUS "No carquet in ${CARQUET_DIR}: Parquet files and LeRobot datasets cannot be read. "
+                   "deploy/install_dependencies fetches it")
+  else()
+    list(APPEND HINDCAST_MISSING "carquet in ${CARQUET_DIR} (HINDCAST_PARQUET)")
+  endif()
+endif()
+
 if(HINDCAST_MISSING)
   list(JOIN HINDCAST_MISSING ", " HINDCAST_MISSING)
   message(FATAL_ERROR "Missing: ${HINDCAST_MISSING}. Run ./deploy/install_dependencies (or set MUJOCO_DIR, CONTROL_SUITE_DIR).")

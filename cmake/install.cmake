@@ -3,6 +3,7 @@
 #
 #   bin/hindcast, bin/hindcast-learner, ..    programs
 #   lib/hindcast/libmujoco.so.*               beside them: not a system library
+#   lib/hindcast/carquet/, carquet.libs/      libcarquet.so and what it loads, for Parquet files
 #   share/hindcast/control_suite/             models
 #   share/hindcast/experiments/               one YAML file per experiment
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
@@ -11,9 +12,17 @@ include(GNUInstallDirs)
 
 set(HINDCAST_PROGRAMS hindcast hindcast-replay-server hindcast-restorer hindcast-learner hindcast-evaluator
     hindcast-collector)
-set_target_properties(${HINDCAST_PROGRAMS} PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/hindcast")
+set_target_properties(${HINDCAST_PROGRAMS} PROPERTIES
+  INSTALL_RPATH "$ORIGIN/../lib/hindcast;$ORIGIN/../lib/hindcast/carquet")
 install(TARGETS ${HINDCAST_PROGRAMS} RUNTIME DESTINATION bin)
 install(PROGRAMS ${MUJOCO_LIBRARY} DESTINATION lib/hindcast)
+if(TARGET carquet)
+  install(PROGRAMS ${CARQUET_DIR}/lib/libcarquet.so DESTINATION lib/hindcast/carquet)
+  install(FILES ${CARQUET_DIR}/LICENSE DESTINATION lib/hindcast/carquet OPTIONAL)
+  if(EXISTS ${CARQUET_DIR}/carquet.libs)
+    install(DIRECTORY ${CARQUET_DIR}/carquet.libs DESTINATION lib/hindcast)
+  endif()
+endif()
 install(DIRECTORY ${CONTROL_SUITE_DIR}/ DESTINATION share/hindcast/control_suite PATTERN ".stamp" EXCLUDE)
 install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml")
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/hindcast)

@@ -16,6 +16,7 @@
 static const struct log_format *const formats[] = {
     &log_format_hdf5,
     &log_format_npz,
+    &log_format_parquet,
     &log_format_csv,
 };
 #define N_FORMATS (sizeof formats / sizeof formats[0])
@@ -23,7 +24,7 @@ static const struct log_format *const formats[] = {
 /* In the order of `formats`. A constant, because messages need it where nothing may fail. */
 const char *log_format_names(void)
 {
-    return "hdf5, npz, csv";
+    return "hdf5, npz, parquet, csv";
 }
 
 /* A linear search, since there are few formats. */

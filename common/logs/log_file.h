@@ -70,6 +70,7 @@ status log_file_read(struct log_file *file, uint64_t recording_i,
 /* The formats. */
 extern const struct log_format log_format_csv;
 extern const struct log_format log_format_npz;
+extern const struct log_format log_format_parquet;
 extern const struct log_format log_format_hdf5;
 
 #endif
