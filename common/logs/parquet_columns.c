@@ -19,10 +19,11 @@ struct walk {
     int32_t element_i; /* the next element of the list */
     int32_t depth;
     const carquet_schema_node_t *path[DEPTH_MAX];
+    const char *names[DEPTH_MAX];
 };
 
-/* Moves to the next leaf of the list, which is `leaf_i`. Returns false if the path that carquet
- * gives for the leaf is another one. */
+/* Moves to the next leaf of the list, which is `leaf_i`. Returns false if its path does not fit the
+ * list, or lacks a name. */
 static bool next_leaf(struct walk *walk, int32_t leaf_i)
 {
     /* Groups come before the leaf. */
@@ -31,8 +32,7 @@ static bool next_leaf(struct walk *walk, int32_t leaf_i)
     while (node != NULL && !carquet_schema_node_is_leaf(node)) {
         node = carquet_schema_get_element(walk->schema, ++walk->element_i);
     }
-    const char *names[DEPTH_MAX];
-    const int32_t depth = carquet_schema_column_path(walk->schema, leaf_i, names, DEPTH_MAX);
+    const int32_t depth = carquet_schema_column_path(walk->schema, leaf_i, walk->names, DEPTH_MAX);
     const int32_t fresh = ++walk->element_i - first;
     if (node == NULL || depth <= 0 || depth >= DEPTH_MAX || fresh > depth ||
         depth - fresh > walk->depth) {
@@ -44,7 +44,7 @@ static bool next_leaf(struct walk *walk, int32_t leaf_i)
         walk->path[depth - fresh + i] = carquet_schema_get_element(walk->schema, first + i);
     }
     for (int32_t i = 0; i < depth; i++) {
-        if (strcmp(carquet_schema_node_name(walk->path[i]), names[i]) != 0) {
+        if (walk->names[i] == NULL) { /* carquet_schema_node_name would promise that it is not */
             return false;
         }
     }
@@ -86,7 +86,7 @@ static bool find_name(const struct walk *walk, bool whole, char name[RECORDING_N
         const bool repeated =
             carquet_schema_node_repetition(walk->path[i]) == CARQUET_REPETITION_REPEATED;
         if (!repeated || whole || (i == 0 && i + 1 == walk->depth)) {
-            fits = append_name(name, carquet_schema_node_name(walk->path[i]));
+            fits = append_name(name, walk->names[i]);
         } else {
             i++;
         }

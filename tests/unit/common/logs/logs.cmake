@@ -2,3 +2,7 @@
 foreach(module csv decimal mapping logs propose source)
   hindcast_test(logs_${module}_test SOURCES unit/common/logs/${module}_test.c LINK hindcast_logs hindcast_test_base hindcast_test_trajectory)
 endforeach()
+if(TARGET carquet)
+  hindcast_test(logs_parquet_test SOURCES unit/common/logs/parquet_test.c
+                LINK hindcast_logs hindcast_test_parquet hindcast_test_base)
+endif()

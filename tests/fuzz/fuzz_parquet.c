@@ -1,0 +1,76 @@
+/* Parquet files: whatever a file holds, it is described and read, or refused with a text. */
+#include <stdlib.h>
+
+#include "common/base/memory.h"
+#include "common/logs/log_file.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/lib/parquet_samples.h"
+
+#define VALUES_MAX 65536
+
+static const char *path;
+
+/* All forms of pages, without checksums, which would stop most inputs early. */
+static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
+{
+    static const carquet_compression_t compressions[] = {
+        CARQUET_COMPRESSION_UNCOMPRESSED, CARQUET_COMPRESSION_SNAPPY, CARQUET_COMPRESSION_GZIP,
+        CARQUET_COMPRESSION_ZSTD};
+    path = fuzz_path(scratch, "log");
+    for (size_t i = 0; i < 16; i++) {
+        const struct parquet_sample sample = {compressions[i / 4], 1 + (int)(i % 2), i / 2 % 2 == 1,
+                                              false};
+        parquet_sample_write(path, &sample);
+        seeds[i] = fuzz_read_file(path);
+    }
+    return 16;
+}
+
+static void read_column(struct log_file *file, const struct recording_column *column)
+{
+    static double values[VALUES_MAX];
+    struct err err = {0};
+    if (column->kind != RECORDING_NUMBERS) {
+        return;
+    }
+    /* The first rows and the last ones, which may be in different row groups. */
+    const uint64_t most = VALUES_MAX / column->width;
+    const uint64_t n = column->rows < most ? column->rows : most;
+    for (int end = 0; n > 0 && end < 2; end++) {
+        const uint64_t first = end == 0 ? 0 : column->rows - n;
+        if (log_file_read(file, 0, column, first, n, values, &err) != STATUS_OK) {
+            fuzz_must(err.text[0] == '\0', "no text");
+        }
+    }
+}
+
+static bool run(const void *input, size_t size)
+{
+    struct log_file *file;
+    struct err err = {0};
+    fuzz_write_file(path, input, size);
+    if (log_file_open(&file, path, &err) != STATUS_OK) {
+        fuzz_must(err.text[0] == '\0', "no text");
+        return false;
+    }
+    struct recording recording = {0};
+    if (log_file_describe(file, 0, &recording, &err) == STATUS_OK) {
+        for (uint32_t i = 0; i < recording.n && i < 16; i++) {
+            read_column(file, &recording.columns[i]);
+        }
+    }
+    recording_fini(&recording);
+    log_file_close(file);
+    return true;
+}
+
+/* Thrift's encodings of large numbers and long lists, and the magic bytes. */
+static const char *const words[] = {
+    "PAR1",     "PARE",     "\xff\xff\xff\xff\x0f",     "\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+    "\x19\xfc", "\x15\x00", "\x16\x80\x80\x80\x80\x10", NULL};
+
+int main(int argc, char **argv)
+{
+    const struct fuzz_target target = {"parquet", make_seeds, run, words};
+    return fuzz_main(&target, argc, argv);
+}
