@@ -36,6 +36,12 @@ if(HINDCAST_TESTS)
   hindcast_need(cmocka cmocka libcmocka-dev)
 endif()
 
+# jsmn is one header without a .pc file.
+find_path(JSMN_INCLUDE jsmn.h)
+if(NOT JSMN_INCLUDE)
+  list(APPEND HINDCAST_MISSING libjsmn-dev)
+endif()
+
 find_program(PROTOC_C protoc-c)
 if(NOT PROTOC_C)
   list(APPEND HINDCAST_MISSING protobuf-c-compiler)

@@ -3,7 +3,7 @@
  * The header is parsed as JSON and each entry checked on its own (type, shape, range within the
  * body), then all of them together: sorted by offset they must fill the body without overlap or
  * gap, sorted by name they must be unique. Only then do pointers into the body get out. Names and
- * texts stay in the JSON tree.
+ * texts stay in the view of the JSON.
  *
  * A file borrows its bytes from the caller, unless safetensors_read has read them itself; then it
  * owns and frees them. After parsing nothing changes: any number of threads may read. */
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "common/base/file.h"
-#include "common/base/json.h"
+#include "common/base/json_view.h"
 #include "common/base/memory.h"
 
 #define PREFIX 8 /* bytes of the header's size */
@@ -24,14 +24,14 @@ struct entry {
     size_t begin, end; /* within the arrays */
 };
 
-/* One string of the metadata; both texts are the JSON tree's. */
+/* One string of the metadata; both texts are the header's. */
 struct note {
     const char *key, *text;
 };
 
 struct safetensors {
-    void *owned;   /* the file's bytes, when we read them */
-    cJSON *header; /* keeps the names and texts */
+    void *owned;              /* the file's bytes, when we read them */
+    struct json_view *header; /* keeps the names and texts */
     size_t n_entries;
     struct entry *entries; /* in order of name */
     size_t n_notes;
@@ -61,57 +61,56 @@ const char *safetensors_type_name(enum safetensors_type type)
 /* ---- The header ---- */
 
 /* Whether the JSON number is a whole number of at most `max`. NaN and fractions are not. */
-static bool whole(const cJSON *item, size_t max, size_t *value)
+static bool whole(const struct json_view *json, int item, size_t max, size_t *value)
 {
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0.0) ||
-        !(item->valuedouble <= (double)max)) {
+    double number;
+    if (!json_view_number(json, item, &number) || !(number >= 0.0) || !(number <= (double)max)) {
         return false;
     }
     /* JSON numbers are doubles here; a fraction does not survive the conversion. */
-    *value = (size_t)item->valuedouble;
-    return (double)*value == item->valuedouble;
+    *value = (size_t)number;
+    return (double)*value == number;
 }
 
 /* One of the types that we know; others (F16, BOOL) are refused by name. */
-static status read_type(const cJSON *item, enum safetensors_type *type, const char *name,
-                        struct err *err)
+static status read_type(const struct json_view *json, int item, enum safetensors_type *type,
+                        const char *name, struct err *err)
 {
-    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(item, "dtype");
-    if (!cJSON_IsString(dtype)) {
+    const char *dtype = json_view_text(json, json_view_member(json, item, "dtype"));
+    if (dtype == NULL) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: no dtype", name);
     }
     /* Types that we do not know may be valid elsewhere, but nobody here could use the tensor. */
     for (size_t i = 0; i < N_TYPES; i++) {
-        if (strcmp(dtype->valuestring, types[i].name) == 0) {
+        if (strcmp(dtype, types[i].name) == 0) {
             *type = (enum safetensors_type)i;
             return STATUS_OK;
         }
     }
     return err_set(err, STATUS_CORRUPT, "tensor %s: dtype %.16s: expected F64, I64, F32, I32 or U8",
-                   name, dtype->valuestring);
+                   name, dtype);
 }
 
 /* Dimensions and their product, which must not overflow. A dimension beyond the body's size
  * cannot be right. */
-static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, size_t body_size,
-                         struct err *err)
+static status read_shape(const struct json_view *json, int item, struct safetensors_tensor *tensor,
+                         size_t body_size, struct err *err)
 {
-    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape");
-    if (!cJSON_IsArray(shape)) {
+    const int shape = json_view_member(json, item, "shape");
+    if (json_view_type(json, shape) != JSON_ARRAY) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: no shape", tensor->name);
     }
     /* The number of elements so far; a scalar has one. */
     tensor->count = 1;
-    const cJSON *dim;
-    cJSON_ArrayForEach(dim, shape)
-    {
+    for (int dim = json_view_first(json, shape); dim != JSON_NONE;
+         dim = json_view_next(json, dim)) {
         if (tensor->n_dims == SAFETENSORS_DIMS_MAX) {
             return err_set(err, STATUS_CORRUPT, "tensor %s: more than %d dimensions", tensor->name,
                            SAFETENSORS_DIMS_MAX);
         }
         /* A dimension may be 0: the tensor is empty then. */
         size_t n;
-        if (!whole(dim, body_size, &n)) {
+        if (!whole(json, dim, body_size, &n)) {
             return err_set(err, STATUS_CORRUPT,
                            "tensor %s: dimension %d is not a whole number within the file's size",
                            tensor->name, tensor->n_dims);
@@ -125,37 +124,38 @@ static status read_shape(const cJSON *item, struct safetensors_tensor *tensor, s
     return STATUS_OK;
 }
 
-/* One tensor of the header into a zeroed entry. Its name stays in the JSON tree; its data points
- * into the body, which need not be aligned. */
-static status read_entry(const cJSON *item, struct entry *entry, const unsigned char *body,
-                         size_t body_size, struct err *err)
+/* One tensor of the header into a zeroed entry. Its name stays in the header; its data points into
+ * the body, which need not be aligned. */
+static status read_entry(const struct json_view *json, int item, struct entry *entry,
+                         const unsigned char *body, size_t body_size, struct err *err)
 {
     struct safetensors_tensor *tensor = &entry->tensor;
-    tensor->name = item->string;
-    const size_t length = strlen(item->string);
+    tensor->name = json_view_key(json, item);
+    const size_t length = strlen(tensor->name);
     /* Names go into messages and file listings: they are bounded. */
     if (length < 1 || length > SAFETENSORS_NAME_MAX) {
         return err_set(err, STATUS_CORRUPT, "a tensor's name of %zu bytes: expected 1..%d", length,
                        SAFETENSORS_NAME_MAX);
     }
     /* An entry's fields are found by name; unknown ones are ignored. */
-    if (!cJSON_IsObject(item)) {
+    if (json_view_type(json, item) != JSON_OBJECT) {
         return err_set(err, STATUS_CORRUPT, "tensor %s: not an object", tensor->name);
     }
     /* Type and shape, which say how many bytes the tensor takes. */
-    status s = read_type(item, &tensor->type, tensor->name, err);
+    status s = read_type(json, item, &tensor->type, tensor->name, err);
     if (s != STATUS_OK) {
         return s;
     }
-    s = read_shape(item, tensor, body_size, err);
+    s = read_shape(json, item, tensor, body_size, err);
     if (s != STATUS_OK) {
         return s;
     }
     /* The range must lie within the body. */
-    const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
-    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
-        !whole(cJSON_GetArrayItem(offsets, 0), body_size, &entry->begin) ||
-        !whole(cJSON_GetArrayItem(offsets, 1), body_size, &entry->end) ||
+    const int offsets = json_view_member(json, item, "data_offsets");
+    const int first = json_view_first(json, offsets);
+    if (json_view_type(json, offsets) != JSON_ARRAY || json_view_size(json, offsets) != 2 ||
+        !whole(json, first, body_size, &entry->begin) ||
+        !whole(json, json_view_next(json, first), body_size, &entry->end) ||
         entry->begin > entry->end) {
         return err_set(err, STATUS_CORRUPT,
                        "tensor %s: data_offsets are not a range within %zu bytes", tensor->name,
@@ -174,13 +174,14 @@ static status read_entry(const cJSON *item, struct entry *entry, const unsigned 
 }
 
 /* The metadata strings; keys are unique. */
-static status read_notes(struct safetensors *file, const cJSON *item, struct err *err)
+static status read_notes(struct safetensors *file, int item, struct err *err)
 {
-    if (!cJSON_IsObject(item)) {
+    const struct json_view *json = file->header;
+    if (json_view_type(json, item) != JSON_OBJECT) {
         return err_set(err, STATUS_CORRUPT, "__metadata__ is not an object");
     }
     /* Bounded before it is allocated. */
-    const size_t n = (size_t)cJSON_GetArraySize(item);
+    const size_t n = (size_t)json_view_size(json, item);
     if (n > SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_CORRUPT, "%zu metadata strings: expected at most %d", n,
                        SAFETENSORS_TENSORS_MAX);
@@ -192,16 +193,16 @@ static status read_notes(struct safetensors *file, const cJSON *item, struct err
         return err_set(err, STATUS_NO_MEMORY, "metadata");
     }
     /* Of two texts under one key a reader would take either: such files are refused. */
-    const cJSON *text;
-    cJSON_ArrayForEach(text, item)
-    {
-        if (!cJSON_IsString(text)) {
-            return err_set(err, STATUS_CORRUPT, "metadata %.64s is not a string", text->string);
+    for (int value = json_view_first(json, item); value != JSON_NONE;
+         value = json_view_next(json, value)) {
+        const struct note note = {json_view_key(json, value), json_view_text(json, value)};
+        if (note.text == NULL) {
+            return err_set(err, STATUS_CORRUPT, "metadata %.64s is not a string", note.key);
         }
-        if (safetensors_metadata(file, text->string) != NULL) {
-            return err_set(err, STATUS_CORRUPT, "metadata %.64s appears twice", text->string);
+        if (safetensors_metadata(file, note.key) != NULL) {
+            return err_set(err, STATUS_CORRUPT, "metadata %.64s appears twice", note.key);
         }
-        file->notes[file->n_notes++] = (struct note){text->string, text->valuestring};
+        file->notes[file->n_notes++] = note;
     }
     return STATUS_OK;
 }
@@ -264,7 +265,8 @@ static status read_header(struct safetensors *file, const unsigned char *body, s
                           struct err *err)
 {
     /* The count includes the metadata, so that the array is large enough in any case. */
-    const size_t n = (size_t)cJSON_GetArraySize(file->header);
+    const struct json_view *json = file->header;
+    const size_t n = (size_t)json_view_size(json, 0);
     if (n > SAFETENSORS_TENSORS_MAX) {
         return err_set(err, STATUS_CORRUPT, "%zu tensors: expected at most %d", n,
                        SAFETENSORS_TENSORS_MAX);
@@ -273,16 +275,15 @@ static status read_header(struct safetensors *file, const unsigned char *body, s
     if (file->entries == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%zu tensors", n);
     }
-    const cJSON *item;
-    cJSON_ArrayForEach(item, file->header)
-    {
+    for (int item = json_view_first(json, 0); item != JSON_NONE;
+         item = json_view_next(json, item)) {
         status s;
         /* The metadata is one entry among the tensors. */
-        if (strcmp(item->string, "__metadata__") == 0) {
+        if (strcmp(json_view_key(json, item), "__metadata__") == 0) {
             s = file->notes != NULL ? err_set(err, STATUS_CORRUPT, "__metadata__ appears twice")
                                     : read_notes(file, item, err);
         } else {
-            s = read_entry(item, &file->entries[file->n_entries++], body, body_size, err);
+            s = read_entry(json, item, &file->entries[file->n_entries++], body, body_size, err);
         }
         if (s != STATUS_OK) {
             return s;
@@ -315,22 +316,14 @@ status safetensors_parse(struct safetensors **out, const void *bytes, size_t siz
     if (file == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "safetensors");
     }
-    /* Bytes that are not JSON leave the header NULL, which is not an object either. */
-    const char *end = NULL;
-    status s = json_parse(at + PREFIX, (size_t)header_size, false, &file->header, &end);
+    /* The format pads with spaces only, which are white space to JSON. */
+    status s = json_view_parse(&file->header, (const char *)at + PREFIX, (size_t)header_size, err);
     if (s == STATUS_NO_MEMORY) {
-        err_set(err, s, "safetensors: header");
-    } else if (!cJSON_IsObject(file->header)) {
+        s = err_context(err, s, "safetensors: header");
+    } else if (s != STATUS_OK) {
+        s = err_context(err, s, "safetensors: the header is not a JSON object");
+    } else if (json_view_type(file->header, 0) != JSON_OBJECT) {
         s = err_set(err, STATUS_CORRUPT, "safetensors: the header is not a JSON object");
-    } else {
-        /* Only padding may follow. */
-        for (const char *c = end; c < (const char *)at + PREFIX + header_size; c++) {
-            if (*c != ' ') {
-                s = err_set(err, STATUS_CORRUPT,
-                            "safetensors: unexpected bytes after the header's JSON");
-                break;
-            }
-        }
     }
     /* What lies behind the header is the body. */
     if (s == STATUS_OK) {
@@ -376,7 +369,7 @@ void safetensors_free(struct safetensors *file)
         return;
     }
     /* Also a file that was parsed in part: what it lacks is NULL. */
-    cJSON_Delete(file->header);
+    json_view_free(file->header);
     mem_free(file->entries);
     mem_free(file->notes);
     mem_free(file->owned);
