@@ -13,11 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/crash.h"
 #include "common/base/utf8.h"
-
-#define LOG_MODULE "status"
-#include "common/base/log.h"
 
 const char *status_text(status code)
 {
@@ -193,12 +189,4 @@ status err_errno(struct err *err, int number, const char *format, ...)
     add_reason(err, strerror_r(number, buffer, sizeof buffer));
     err->code = code;
     return code;
-}
-
-void assert_failed(const char *condition, const char *file, int line)
-{
-    /* The line comes first: it is out even if the backtrace fails. */
-    log_error("assertion failed: %s file=%s line=%d", condition, file, line);
-    crash_print_backtrace();
-    abort();
 }

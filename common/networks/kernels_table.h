@@ -69,7 +69,14 @@ extern const struct kernels_table kernels_avx512bf16;
 extern const struct kernels_table kernels_amx;
 extern const struct kernels_table kernels_amx_emulated;
 
-/* Whether kernels_amx can run: the processor has tiles and Linux grants them (kernels.c). */
+/* The table to use when nobody has selected one (kernels_choice.c). The same at each call. */
+const struct kernels_table *kernels_best(void);
+/* From now on calls go to this table. Under the conditions of kernels_select. */
+void kernels_use(const struct kernels_table *table);
+/* Where they go now. */
+const struct kernels_table *kernels_in_use(void);
+
+/* Whether kernels_amx can run: the processor has tiles and Linux grants them (kernels_choice.c). */
 bool kernels_have_tiles(void);
 
 #endif

@@ -50,7 +50,7 @@ void trace(const char *format, ...)
 void __wrap_log_write(enum log_level level, const char *module, const char *format, ...)
 {
     (void)level;
-    const bool fatal = strcmp(module, "status") == 0; /* a failed assertion */
+    const bool fatal = strcmp(module, "assert") == 0; /* a failed assertion */
     if (on || fatal) {
         va_list args;
         va_start(args, format);

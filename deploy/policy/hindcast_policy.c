@@ -1,0 +1,371 @@
+/* The policy library: common/networks/policy with a plain C interface.
+ *
+ * What computes is the code of the evaluator, compiled into the library once more (CMakeLists.txt
+ * lists the files) with hidden names. So the bits are the same, and nothing of it can collide with
+ * the program that the library is linked into. The function at the end stands for the
+ * part of Hindcast that a library must not have: its log and its crash reports. */
+#include "deploy/policy/hindcast_policy.h"
+
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/base/rng.h"
+#include "common/networks/policy.h"
+
+struct hindcast_policy {
+    struct policy *policy;
+    const struct policy_info *info;
+    struct signature signature; /* the package's, or one without names */
+};
+
+struct hindcast_actor {
+    const struct hindcast_policy *policy;
+    enum policy_rule rule;
+    struct rng rng;
+    size_t n_normals; /* drawn for each action */
+    float *input;     /* (I): observation and one-hot task */
+    float *normals;   /* (candidates, A) */
+    float *canonical; /* (A) */
+    float *scratch;   /* policy_scratch() */
+};
+
+/* ---- Errors ---- */
+
+static int public_status(status s)
+{
+    switch (s) {
+    case STATUS_OK:
+        return HINDCAST_POLICY_OK;
+    case STATUS_NO_MEMORY:
+        return HINDCAST_POLICY_NO_MEMORY;
+    case STATUS_NOT_FOUND:
+    case STATUS_IO:
+    case STATUS_DENIED:
+    case STATUS_LIMIT:
+        return HINDCAST_POLICY_NO_FILE;
+    default:
+        return HINDCAST_POLICY_BAD_FILE;
+    }
+}
+
+/* Hands the reason out, and returns the status. */
+static int report(int code, const struct err *err, char *error)
+{
+    if (error != NULL) {
+        snprintf(error, HINDCAST_POLICY_ERROR_SIZE, "%s", err->text);
+    }
+    return code;
+}
+
+const char *hindcast_policy_status_text(int code)
+{
+    static const char *const texts[] = {
+        [HINDCAST_POLICY_OK] = "ok",
+        [HINDCAST_POLICY_NO_MEMORY] = "out of memory",
+        [HINDCAST_POLICY_NO_FILE] = "the file cannot be read",
+        [HINDCAST_POLICY_BAD_FILE] = "the file is not a sound policy",
+        [HINDCAST_POLICY_NOT_ALLOWED] = "an argument does not fit this policy",
+        [HINDCAST_POLICY_NOT_FINITE] =
+            "the observation, or what the networks make of it, is not finite",
+    };
+    const bool known = code >= 0 && (size_t)code < sizeof texts / sizeof texts[0];
+    return known ? texts[code] : "unknown status";
+}
+
+const char *hindcast_policy_version(void)
+{
+    return HINDCAST_VERSION;
+}
+
+/* ---- Policies ---- */
+
+/* The signature of a package that has none: one slice, actions in [-1, 1], tasks without names. */
+static void make_signature(struct signature *signature, const struct policy_info *info)
+{
+    memset(signature, 0, sizeof *signature);
+    signature->n_slices = 1;
+    snprintf(signature->slices[0].name, SIGNATURE_NAME_SIZE, "observation");
+    signature->slices[0].size = (uint32_t)info->O;
+    signature->A = (uint32_t)info->A;
+    for (uint32_t i = 0; i < signature->A; i++) {
+        signature->action_min[i] = -1;
+        signature->action_max[i] = 1;
+    }
+    signature->K = (uint32_t)info->K;
+    for (uint32_t k = 0; k < signature->K; k++) {
+        snprintf(signature->rewards[k], SIGNATURE_NAME_SIZE, "task_%u", k);
+    }
+}
+
+/* Numbers in the file have the decimal point of the C locale, and the program may have set
+ * another one: for this thread, and for as long as it parses, C's is in force. */
+static status parse_in_c_locale(struct policy **policy, const void *bytes, size_t size,
+                                struct signature *signature, struct err *err)
+{
+    const locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (c_locale == (locale_t)0) {
+        return err_set(err, STATUS_NO_MEMORY, "policy: locale");
+    }
+    const locale_t before = uselocale(c_locale);
+    status s = policy_parse(policy, bytes, size, err);
+    if (s == STATUS_OK) {
+        const struct policy_info *info = policy_info(*policy);
+        if (info->signature_json != NULL) {
+            s = policy_info_signature(signature, info, err);
+        } else {
+            make_signature(signature, info);
+        }
+        if (s != STATUS_OK) {
+            policy_free(*policy);
+        }
+    }
+    uselocale(before);
+    freelocale(c_locale);
+    return s;
+}
+
+int hindcast_policy_parse(hindcast_policy **out, const void *bytes, size_t size, char *error)
+{
+    struct err err = {0};
+    struct hindcast_policy *policy = mem_new(sizeof *policy);
+    status s = policy != NULL ? STATUS_OK : err_set(&err, STATUS_NO_MEMORY, "policy");
+    if (s == STATUS_OK) {
+        s = parse_in_c_locale(&policy->policy, bytes, size, &policy->signature, &err);
+    }
+    if (s != STATUS_OK) {
+        mem_free(policy);
+        return report(public_status(s), &err, error);
+    }
+    policy->info = policy_info(policy->policy);
+    *out = policy;
+    return HINDCAST_POLICY_OK;
+}
+
+int hindcast_policy_load(hindcast_policy **policy, const char *path, char *error)
+{
+    struct err err = {0};
+    void *bytes;
+    size_t size;
+    const status s = file_read(path, POLICY_BYTES_MAX, &bytes, &size, &err);
+    if (s != STATUS_OK) {
+        return report(public_status(s), &err, error);
+    }
+    char reason[HINDCAST_POLICY_ERROR_SIZE];
+    const int code = hindcast_policy_parse(policy, bytes, size, reason);
+    mem_free(bytes);
+    if (code != HINDCAST_POLICY_OK) {
+        err_set(&err, STATUS_CORRUPT, "%s: %s", path, reason);
+        return report(code, &err, error);
+    }
+    return code;
+}
+
+void hindcast_policy_free(hindcast_policy *policy)
+{
+    if (policy != NULL) {
+        policy_free(policy->policy);
+        mem_free(policy);
+    }
+}
+
+uint32_t hindcast_policy_observation_size(const hindcast_policy *policy)
+{
+    return (uint32_t)policy->info->O;
+}
+
+uint32_t hindcast_policy_action_size(const hindcast_policy *policy)
+{
+    return (uint32_t)policy->info->A;
+}
+
+uint32_t hindcast_policy_tasks(const hindcast_policy *policy)
+{
+    return (uint32_t)policy->info->K;
+}
+
+uint32_t hindcast_policy_slices(const hindcast_policy *policy)
+{
+    return policy->signature.n_slices;
+}
+
+const char *hindcast_policy_slice(const hindcast_policy *policy, uint32_t i, uint32_t *begin,
+                                  uint32_t *size)
+{
+    const struct signature *signature = &policy->signature;
+    if (i >= signature->n_slices) {
+        return NULL;
+    }
+    uint32_t at = 0;
+    for (uint32_t s = 0; s < i; s++) {
+        at += signature->slices[s].size;
+    }
+    if (begin != NULL) {
+        *begin = at;
+    }
+    if (size != NULL) {
+        *size = signature->slices[i].size;
+    }
+    return signature->slices[i].name;
+}
+
+int hindcast_policy_find_slice(const hindcast_policy *policy, const char *name, uint32_t *begin,
+                               uint32_t *size)
+{
+    for (uint32_t i = 0; i < policy->signature.n_slices; i++) {
+        if (strcmp(policy->signature.slices[i].name, name) == 0) {
+            hindcast_policy_slice(policy, i, begin, size);
+            return HINDCAST_POLICY_OK;
+        }
+    }
+    return HINDCAST_POLICY_NOT_ALLOWED;
+}
+
+float hindcast_policy_action_min(const hindcast_policy *policy, uint32_t i)
+{
+    return i < policy->signature.A ? policy->signature.action_min[i] : (float)NAN;
+}
+
+float hindcast_policy_action_max(const hindcast_policy *policy, uint32_t i)
+{
+    return i < policy->signature.A ? policy->signature.action_max[i] : (float)NAN;
+}
+
+double hindcast_policy_control_period_s(const hindcast_policy *policy)
+{
+    return policy->signature.control_period_s;
+}
+
+const char *hindcast_policy_task(const hindcast_policy *policy, uint32_t i)
+{
+    return i < policy->signature.K ? policy->signature.rewards[i] : NULL;
+}
+
+int hindcast_policy_find_task(const hindcast_policy *policy, const char *name, uint32_t *task)
+{
+    for (uint32_t k = 0; k < policy->signature.K; k++) {
+        if (strcmp(policy->signature.rewards[k], name) == 0) {
+            *task = k;
+            return HINDCAST_POLICY_OK;
+        }
+    }
+    return HINDCAST_POLICY_NOT_ALLOWED;
+}
+
+const char *hindcast_policy_note(const hindcast_policy *policy, const char *key)
+{
+    return policy_note(policy->policy, key);
+}
+
+/* ---- Acting ---- */
+
+/* Allocates all that acting will need. */
+static status make_buffers(struct hindcast_actor *actor)
+{
+    const struct policy *policy = actor->policy->policy;
+    const size_t A = (size_t)actor->policy->info->A;
+    const size_t candidates = (size_t)policy_candidates(policy) * A;
+    actor->n_normals = actor->rule == POLICY_MEAN ? 0 : candidates;
+    actor->input = mem_array((size_t)policy_inputs(actor->policy->info), sizeof *actor->input);
+    actor->normals = mem_array(candidates, sizeof *actor->normals);
+    actor->canonical = mem_array(A, sizeof *actor->canonical);
+    actor->scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *actor->scratch);
+    return actor->input != NULL && actor->normals != NULL && actor->canonical != NULL &&
+                   actor->scratch != NULL
+               ? STATUS_OK
+               : STATUS_NO_MEMORY;
+}
+
+int hindcast_actor_new(hindcast_actor **out, const hindcast_policy *policy, const char *rule,
+                       char *error)
+{
+    struct err err = {0};
+    enum policy_rule found;
+    if (policy_rule_find(&found, policy->info, rule, &err) != STATUS_OK) {
+        return report(HINDCAST_POLICY_NOT_ALLOWED, &err, error);
+    }
+    struct hindcast_actor *actor = mem_new(sizeof *actor);
+    if (actor != NULL) {
+        actor->policy = policy;
+        actor->rule = found;
+    }
+    if (actor == NULL || make_buffers(actor) != STATUS_OK) {
+        hindcast_actor_free(actor);
+        err_set(&err, STATUS_NO_MEMORY, "actor: out of memory");
+        return report(HINDCAST_POLICY_NO_MEMORY, &err, error);
+    }
+    const int code = hindcast_actor_start(actor, 0, 0, 0);
+    ASSERT(code == HINDCAST_POLICY_OK);
+    *out = actor;
+    return code;
+}
+
+void hindcast_actor_free(hindcast_actor *actor)
+{
+    if (actor != NULL) {
+        mem_free(actor->input);
+        mem_free(actor->normals);
+        mem_free(actor->canonical);
+        mem_free(actor->scratch);
+        mem_free(actor);
+    }
+}
+
+int hindcast_actor_start(hindcast_actor *actor, uint64_t seed, uint64_t episode, uint32_t task)
+{
+    const struct policy_info *info = actor->policy->info;
+    if (task >= (uint32_t)info->K) {
+        return HINDCAST_POLICY_NOT_ALLOWED;
+    }
+    rng_init(&actor->rng, seed, "policy", episode);
+    /* A policy of several tasks is told which one by a one-hot behind the observation. */
+    if (info->K > 1) {
+        float *one_hot = actor->input + info->O;
+        memset(one_hot, 0, (size_t)info->K * sizeof *one_hot);
+        one_hot[task] = 1.0f;
+    }
+    return HINDCAST_POLICY_OK;
+}
+
+/* A value that is not finite differs from itself by NaN. No branch in the loop. */
+static bool all_finite(const float *x, size_t n)
+{
+    float difference = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += x[i] - x[i];
+    }
+    return difference == 0;
+}
+
+int hindcast_actor_act(hindcast_actor *actor, const float *observation, float *action)
+{
+    const struct hindcast_policy *policy = actor->policy;
+    const size_t O = (size_t)policy->info->O;
+    if (!all_finite(observation, O)) {
+        return HINDCAST_POLICY_NOT_FINITE;
+    }
+    memcpy(actor->input, observation, O * sizeof *observation);
+    for (size_t i = 0; i < actor->n_normals; i++) {
+        actor->normals[i] = (float)rng_normal(&actor->rng);
+    }
+    policy_act(policy->policy, actor->canonical, actor->input,
+               actor->n_normals > 0 ? actor->normals : NULL, 1, actor->scratch);
+    /* Sums of observations as large as floats go may overflow on the way. */
+    if (!all_finite(actor->canonical, (size_t)policy->info->A)) {
+        return HINDCAST_POLICY_NOT_FINITE;
+    }
+    signature_to_physical(&policy->signature, action, actor->canonical);
+    return HINDCAST_POLICY_OK;
+}
+
+/* ---- What stands for the rest of Hindcast ---- */
+
+void assert_failed(const char *condition, const char *file, int line)
+{
+    fprintf(stderr, "libhindcast_policy: %s:%d: assertion failed: %s\n", file, line, condition);
+    abort();
+}
