@@ -1,21 +1,27 @@
 /* Products of bf16 by tiles; included by kernels_vector_bf16.h after kernels_tiles_pack.h.
  *
  * A block of 32 rows and 32 outputs is four tiles of sums; a step adds 32 inputs to them by two
- * tiles of rows and two of weights. Forward, sums begin at the bias, which a tile loads with stride
- * 0. They are then stored, 4 KB that stay in the first cache, and the vector unit applies activation
- * and rounding. For the gradients by weights, sums begin at the gradients so far and go back to
- * them. */
+ * tiles of rows and two of weights. Blocks go down the rows first, so that 32 outputs' weights stay
+ * in the first cache.
+ *
+ * Forward, sums begin at the bias, which a tile loads with stride 0, and are stored to one of two
+ * buffers. While the matrix unit is at the next block the vector unit applies activation and
+ * rounding to the last one: between the steps of a block stand the rows of the one before.
+ *
+ * For the gradients by weights, sums begin at the gradients so far and go back to them. */
 
-#define BLOCK_R 32  /* rows of a block */
-#define BLOCK_O 32  /* outputs of a block */
-#define DEPTH_R 128 /* rows whose gradients are packed together: whole steps */
+#define BLOCK_R 32 /* rows of a block */
+#define BLOCK_O 32 /* outputs of a block */
+#define CHUNK_R                                                                                    \
+    128 /* rows that are padded, or whose gradients are packed, together: whole blocks */
 
-/* Whole blocks of the vector kernels, which make the first layer, and whole tiles. */
-#define KERNELS_BLOCK_ROWS   48
+/* Rows that go through a network together: whole blocks of tiles. The vector kernels, which make
+ * the first layer, divide them as it comes. */
+#define KERNELS_BLOCK_ROWS   64
 #define KERNELS_THREAD_BEGIN thread_begin
 #define KERNELS_THREAD_END   thread_end
-_Static_assert(KERNELS_BLOCK_ROWS % ROWS == 0 && KERNELS_BLOCK_ROWS % TILES_ROWS == 0, "both");
-_Static_assert(DEPTH_R % TILE_K == 0, "whole steps");
+_Static_assert(KERNELS_BLOCK_ROWS % BLOCK_R == 0, "whole blocks");
+_Static_assert(CHUNK_R % TILE_K == 0 && CHUNK_R % BLOCK_R == 0, "whole steps and blocks");
 
 static void thread_begin(void)
 {
@@ -27,85 +33,21 @@ static void thread_end(void)
     tile_release();
 }
 
-/* ---- A block ---- */
+/* ---- What becomes of a block's sums ---- */
 
-/* Floats of a block: sums, or what they begin with. */
-struct tile_floats {
-    float *at;
-    size_t stride; /* bytes from row to row; 0: one row for all */
+/* A block whose sums are there and whose rows have yet to go to y or y_float, through activation
+ * and rounding. */
+struct tile_rest {
+    const float *sums; /* (rows, BLOCK_O) */
+    uint16_t *y;       /* the block's first element; NULL: y_float */
+    float *y_float;
+    size_t ld;
+    int rows, n; /* n outputs */
+    bool elu;
 };
 
-/* sums(32,32) <- start + a b. more_rows: 32 rows, else 16; more_outputs: 32 outputs, else 16. Both
- * are constants where this is inlined. w0 and w1 are packed `b` of 16 outputs each. */
-ALWAYS void tile_block(const int more_rows, const int more_outputs, struct tile_floats sums,
-                       struct tile_floats start, const struct tile_rows *rows, const uint16_t *w0,
-                       const uint16_t *w1, int steps)
-{
-    const unsigned char *x0 = (const unsigned char *)rows->x;
-    const unsigned char *x1 = x0 + rows->below;
-    const size_t below = TILES_ROWS * start.stride / sizeof(float);
-
-    /* Tiles 0 to 3 are the sums, 4 and 5 rows, 6 and 7 weights. */
-    tile_load(0, start.at, start.stride);
-    if (more_outputs) {
-        tile_load(1, start.at + TILE_O, start.stride);
-    }
-    if (more_rows) {
-        tile_load(2, start.at + below, start.stride);
-    }
-    if (more_rows && more_outputs) {
-        tile_load(3, start.at + below + TILE_O, start.stride);
-    }
-    for (int step = 0; step < steps; step++) {
-        const size_t x_at = (size_t)step * rows->tile;
-        tile_load(4, x0 + x_at, rows->stride);
-        tile_load(6, w0 + step * TILE_ALL, TILES_BYTES);
-        tile_multiply(0, 4, 6);
-        if (more_rows) {
-            tile_load(5, x1 + x_at, rows->stride);
-            tile_multiply(2, 5, 6);
-        }
-        if (more_outputs) {
-            tile_load(7, w1 + step * TILE_ALL, TILES_BYTES);
-            tile_multiply(1, 4, 7);
-        }
-        if (more_rows && more_outputs) {
-            tile_multiply(3, 5, 7);
-        }
-    }
-    const size_t below_sums = TILES_ROWS * sums.stride / sizeof(float);
-    tile_store(0, sums.at, sums.stride);
-    if (more_outputs) {
-        tile_store(1, sums.at + TILE_O, sums.stride);
-    }
-    if (more_rows) {
-        tile_store(2, sums.at + below_sums, sums.stride);
-    }
-    if (more_rows && more_outputs) {
-        tile_store(3, sums.at + below_sums + TILE_O, sums.stride);
-    }
-}
-
-/* The same for a block of `rows` rows and n outputs: picks the constants. */
-static void tile_block_any(int rows, int n, struct tile_floats sums, struct tile_floats start,
-                           const struct tile_rows *at, const uint16_t *w0, const uint16_t *w1,
-                           int steps)
-{
-    if (rows > TILES_ROWS && n > TILE_O) {
-        tile_block(1, 1, sums, start, at, w0, w1, steps);
-    } else if (rows > TILES_ROWS) {
-        tile_block(1, 0, sums, start, at, w0, w1, steps);
-    } else if (n > TILE_O) {
-        tile_block(0, 1, sums, start, at, w0, w1, steps);
-    } else {
-        tile_block(0, 0, sums, start, at, w0, w1, steps);
-    }
-}
-
-/* ---- Later layers ---- */
-
-/* Row `sums` of a block, of n outputs, to its place in y or y_float: activation and rounding. */
-static void finish_row(uint16_t *y, float *y_float, const float *sums, int n, bool elu)
+/* n outputs of a row of sums to y or, where it is NULL, to y_float. */
+ALWAYS void finish_row(uint16_t *y, float *y_float, const float *sums, int n, bool elu)
 {
     for (int i = 0; i < n; i += LANES) {
         vec v = v_load(sums + i);
@@ -122,35 +64,191 @@ static void finish_row(uint16_t *y, float *y_float, const float *sums, int n, bo
     }
 }
 
+/* The first `rows` rows of the rest, or as many as there are, which then begins after them. to_bf16,
+ * elu and n are those of the rest, and constants where speed matters. */
+ALWAYS void finish_rows(const bool to_bf16, const bool elu, const int n, struct tile_rest *rest,
+                        int rows)
+{
+    const int end = MINIMUM(rows, rest->rows);
+    for (int i = 0; i < end; i++) {
+        finish_row(to_bf16 ? rest->y : NULL, to_bf16 ? NULL : rest->y_float, rest->sums, n, elu);
+        rest->sums += BLOCK_O;
+        if (to_bf16) {
+            rest->y += rest->ld;
+        } else {
+            rest->y_float += rest->ld;
+        }
+    }
+    rest->rows -= end;
+}
+
+/* All rows. */
+static void finish(struct tile_rest rest)
+{
+    finish_rows(rest.y != NULL, rest.elu, rest.n, &rest, rest.rows);
+}
+
+/* ---- A block ---- */
+
+/* Floats of a block: sums, or what they begin with. */
+struct tile_floats {
+    float *at;
+    size_t stride; /* bytes from row to row; 0: one row for all */
+};
+
+/* What a block does between its steps. */
+enum tile_meanwhile {
+    MEANWHILE_NOTHING,
+    MEANWHILE_ELU_BF16,  /* a rest of 32 outputs through elu to bf16: evaluations */
+    MEANWHILE_ELU_FLOAT, /* the same to float: passes that keep their activations */
+    MEANWHILE_FLOAT      /* without elu: gradients on their way back */
+};
+
+/* sums(32,32) <- start + a b, and meanwhile `rest`. more_rows: 32 rows, else 16; more_outputs: 32
+ * outputs, else 16. These and `meanwhile` are constants where this is inlined. w0 and w1 are packed
+ * `b` of 16 outputs each. */
+ALWAYS void tile_block(const int more_rows, const int more_outputs,
+                       const enum tile_meanwhile meanwhile, struct tile_floats sums,
+                       struct tile_floats start, const struct tile_rows *rows, const uint16_t *w0,
+                       const uint16_t *w1, int steps, struct tile_rest rest)
+{
+    /* In variables of its own, since every tile operation may write to memory. */
+    const unsigned char *x0 = (const unsigned char *)rows->x;
+    const unsigned char *x1 = x0 + rows->below;
+    const size_t stride = rows->stride;
+    const size_t next = rows->tile;
+    const size_t below = TILES_ROWS * start.stride / sizeof(float);
+    const int share = (rest.rows + steps - 1) / steps;
+
+    /* Tiles 0 to 3 are the sums, 4 and 5 rows, 6 and 7 weights. */
+    tile_load(0, start.at, start.stride);
+    if (more_outputs) {
+        tile_load(1, start.at + TILE_O, start.stride);
+    }
+    if (more_rows) {
+        tile_load(2, start.at + below, start.stride);
+    }
+    if (more_rows && more_outputs) {
+        tile_load(3, start.at + below + TILE_O, start.stride);
+    }
+    for (int step = 0; step < steps; step++) {
+        tile_load(4, x0, stride);
+        tile_load(6, w0, TILES_BYTES);
+        tile_multiply(0, 4, 6);
+        if (more_rows) {
+            tile_load(5, x1, stride);
+            tile_multiply(2, 5, 6);
+        }
+        if (more_outputs) {
+            tile_load(7, w1, TILES_BYTES);
+            tile_multiply(1, 4, 7);
+        }
+        if (more_rows && more_outputs) {
+            tile_multiply(3, 5, 7);
+        }
+        x0 += next;
+        x1 += next;
+        w0 += TILE_ALL;
+        w1 += TILE_ALL;
+        if (meanwhile != MEANWHILE_NOTHING) {
+            finish_rows(meanwhile == MEANWHILE_ELU_BF16, meanwhile != MEANWHILE_FLOAT, BLOCK_O,
+                        &rest, share);
+        }
+    }
+    const size_t below_sums = TILES_ROWS * sums.stride / sizeof(float);
+    tile_store(0, sums.at, sums.stride);
+    if (more_outputs) {
+        tile_store(1, sums.at + TILE_O, sums.stride);
+    }
+    if (more_rows) {
+        tile_store(2, sums.at + below_sums, sums.stride);
+    }
+    if (more_rows && more_outputs) {
+        tile_store(3, sums.at + below_sums + TILE_O, sums.stride);
+    }
+}
+
+/* The same for a block of `rows` rows and n outputs, with nothing meanwhile: picks the constants. */
+static void tile_block_any(int rows, int n, struct tile_floats sums, struct tile_floats start,
+                           const struct tile_rows *at, const uint16_t *w0, const uint16_t *w1,
+                           int steps)
+{
+    const struct tile_rest none = {.rows = 0};
+    if (rows > TILES_ROWS && n > TILE_O) {
+        tile_block(1, 1, MEANWHILE_NOTHING, sums, start, at, w0, w1, steps, none);
+    } else if (rows > TILES_ROWS) {
+        tile_block(1, 0, MEANWHILE_NOTHING, sums, start, at, w0, w1, steps, none);
+    } else if (n > TILE_O) {
+        tile_block(0, 1, MEANWHILE_NOTHING, sums, start, at, w0, w1, steps, none);
+    } else {
+        tile_block(0, 0, MEANWHILE_NOTHING, sums, start, at, w0, w1, steps, none);
+    }
+}
+
+/* A block of `rows` rows and n outputs, and `rest`: at the same time where both are whole. */
+static void tile_block_and_rest(int rows, int n, struct tile_floats sums, struct tile_floats start,
+                                const struct tile_rows *at, const uint16_t *w0, const uint16_t *w1,
+                                int steps, struct tile_rest rest)
+{
+    if (rows <= TILES_ROWS || n <= TILE_O || rest.n != BLOCK_O || (rest.y != NULL && !rest.elu)) {
+        finish(rest);
+        tile_block_any(rows, n, sums, start, at, w0, w1, steps);
+    } else if (rest.y != NULL) {
+        tile_block(1, 1, MEANWHILE_ELU_BF16, sums, start, at, w0, w1, steps, rest);
+    } else if (rest.elu) {
+        tile_block(1, 1, MEANWHILE_ELU_FLOAT, sums, start, at, w0, w1, steps, rest);
+    } else {
+        tile_block(1, 1, MEANWHILE_FLOAT, sums, start, at, w0, w1, steps, rest);
+    }
+}
+
+/* ---- Later layers ---- */
+
+/* y or y_float(R,O) <- a layer of `rows`, R of them. sums: two blocks. */
+static void next_chunk(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
+                       const struct tile_rows *rows, int R, float *sums)
+{
+    const int O = layer->O;
+    const int steps = padded_inputs(layer->I) / TILE_K;
+    struct tile_rest rest = {.rows = 0};
+    int buffer = 0;
+    for (int o = 0; o < O; o += BLOCK_O) {
+        const int n = MINIMUM(BLOCK_O, O - o);
+        const uint16_t *w = layer->packed_bf16 + (size_t)o * (size_t)(steps * TILE_K);
+        /* The last bias may end before its tile does. */
+        float bias[BLOCK_O] ALIGNED = {0};
+        memcpy(bias, layer->start + o, (size_t)n * sizeof *bias);
+        for (int r = 0; r < R; r += BLOCK_R) {
+            struct tile_rows at = *rows;
+            at.x += (size_t)(r / TILES_ROWS) * rows->below / sizeof *at.x;
+            const struct tile_floats block = {sums + buffer * BLOCK_R * BLOCK_O,
+                                              BLOCK_O * sizeof *sums};
+            tile_block_and_rest(R - r, n, block, (struct tile_floats){bias, 0}, &at, w,
+                                w + steps * TILE_ALL, steps, rest);
+            const size_t to = (size_t)r * ld_y + (size_t)o;
+            rest = (struct tile_rest){.sums = block.at,
+                                      .y = y != NULL ? y + to : NULL,
+                                      .y_float = y != NULL ? NULL : y_float + to,
+                                      .ld = ld_y,
+                                      .rows = MINIMUM(BLOCK_R, R - r),
+                                      .n = n,
+                                      .elu = layer->activation == KERNELS_ELU};
+            buffer = 1 - buffer; /* while this one is read */
+        }
+    }
+    finish(rest);
+}
+
 static void bf16_next(uint16_t *y, float *y_float, size_t ld_y, const struct kernels_layer *layer,
                       const uint16_t *x, size_t ld_x, int R, float *scratch)
 {
-    const int I = layer->I;
-    const int O = layer->O;
-    const int steps = padded_inputs(I) / TILE_K;
-    const bool elu = layer->activation == KERNELS_ELU;
-    const struct tile_floats sums = {scratch, BLOCK_O * sizeof *scratch};
-    uint16_t *copy = (uint16_t *)(void *)(scratch + BLOCK_R * BLOCK_O);
-    for (int r = 0; r < R; r += BLOCK_R) {
-        const int rows = MINIMUM(BLOCK_R, R - r);
-        const struct tile_rows at = rows_of(x + (size_t)r * ld_x, ld_x, I, rows, copy);
-        for (int o = 0; o < O; o += BLOCK_O) {
-            const int n = MINIMUM(BLOCK_O, O - o);
-            const uint16_t *w = layer->packed_bf16 + (size_t)o * (size_t)(steps * TILE_K);
-
-            /* The last bias may end before its tile does. */
-            float bias[BLOCK_O] ALIGNED = {0};
-            memcpy(bias, layer->start + o, (size_t)n * sizeof *bias);
-            tile_block_any(rows, n, sums, (struct tile_floats){bias, 0}, &at, w,
-                           w + steps * TILE_ALL, steps);
-
-            /* The block is still in the first cache. */
-            for (int i = 0; i < rows; i++) {
-                const size_t to = (size_t)(r + i) * ld_y + (size_t)o;
-                finish_row(y != NULL ? y + to : NULL, y != NULL ? NULL : y_float + to,
-                           sums.at + i * BLOCK_O, n, elu);
-            }
-        }
+    uint16_t *copy = (uint16_t *)(void *)(scratch + 2 * BLOCK_R * BLOCK_O);
+    for (int r = 0; r < R; r += CHUNK_R) {
+        const int n = MINIMUM(CHUNK_R, R - r);
+        const struct tile_rows rows = rows_of(x + (size_t)r * ld_x, ld_x, n, layer->I, copy);
+        const size_t to = (size_t)r * ld_y;
+        next_chunk(y != NULL ? y + to : NULL, y != NULL ? NULL : y_float + to, ld_y, layer, &rows,
+                   n, scratch);
     }
 }
 
@@ -180,7 +278,7 @@ static void add_product(float *dW, const uint16_t *a, const uint16_t *b, int I, 
             float *to = dW + (size_t)o * (size_t)I + i;
             if (rows == BLOCK_R && n == BLOCK_O) {
                 const struct tile_floats whole = {to, (size_t)I * sizeof *to};
-                tile_block(1, 1, whole, whole, &at, w, w + panel, steps);
+                tile_block_any(rows, n, whole, whole, &at, w, w + panel, steps);
             } else {
                 /* Tiles are always whole: what is beyond dW stays in scratch. */
                 copy_block(sums, BLOCK_O, to, (size_t)I, rows, n);
@@ -196,26 +294,26 @@ static void bf16_backward_weight(float *dW, float *db, const float *dy, size_t l
 {
     float *sums = scratch;
     uint16_t *a = (uint16_t *)(void *)(scratch + BLOCK_R * BLOCK_O);
-    uint16_t *b = a + bf16_packed_size(DEPTH_R, O);
+    uint16_t *b = a + bf16_packed_size(CHUNK_R, O);
     memset(sums, 0, BLOCK_R * BLOCK_O * sizeof *sums);
-    for (int r = 0; r < R; r += DEPTH_R) {
-        const int depth = MINIMUM(DEPTH_R, R - r);
-        pack_down(a, dy + (size_t)r * ld_dy, ld_dy, depth, O, true);
-        pack_down(b, x + (size_t)r * ld_x, ld_x, depth, I, false);
-        add_product(dW, a, b, I, O, padded_inputs(depth) / TILE_K, sums);
+    for (int r = 0; r < R; r += CHUNK_R) {
+        const int n = MINIMUM(CHUNK_R, R - r);
+        pack_down(a, dy + (size_t)r * ld_dy, ld_dy, n, O, true);
+        pack_down(b, x + (size_t)r * ld_x, ld_x, n, I, false);
+        add_product(dW, a, b, I, O, padded_inputs(n) / TILE_K, sums);
     }
     add_rows(db, dy, ld_dy, R, O);
 }
 
 /* ---- Scratch ---- */
 
-/* A block's sums, and then what one of the functions above needs: a block of rows with padding, or
- * packed gradients and rows. */
+/* Two blocks of sums, and then what one of the functions above needs: rows with padding, or packed
+ * gradients and rows. */
 static size_t bf16_scratch(int I, int O)
 {
-    const size_t sums = BLOCK_R * BLOCK_O;
-    const size_t rows = BLOCK_R * (size_t)padded_inputs(I) / 2;
-    const size_t packed = (bf16_packed_size(DEPTH_R, O) + bf16_packed_size(DEPTH_R, I)) / 2;
+    const size_t sums = 2 * BLOCK_R * BLOCK_O;
+    const size_t rows = CHUNK_R * (size_t)padded_inputs(I) / 2;
+    const size_t packed = (bf16_packed_size(CHUNK_R, O) + bf16_packed_size(CHUNK_R, I)) / 2;
     const size_t first = bf16_first_scratch(O);
     const size_t products = sums + (rows > packed ? rows : packed);
     return products > first ? products : first;

@@ -95,7 +95,7 @@ static void pack_down(uint16_t *packed, const float *x, size_t ld_x, int R, int 
     }
 }
 
-/* A block's rows of `a` as tiles read them: where they are, or a padded copy. */
+/* Rows of `a` as tiles read them: where they are, or a padded copy. */
 struct tile_rows {
     const uint16_t *x;
     size_t stride; /* bytes between rows of a tile */
@@ -103,20 +103,20 @@ struct tile_rows {
     size_t below;  /* bytes to the 16 rows below */
 };
 
-/* Rows and inputs that fill no tile are copied and padded with 0: memory beyond a row may hold
- * anything, and 0 times NaN is NaN. */
-static struct tile_rows rows_of(const uint16_t *x, size_t ld_x, int I, int rows, uint16_t *copy)
+/* x(R,I) as it is, or copied and padded with 0 where it fills no whole tiles: memory beyond a row
+ * may hold anything, and 0 times NaN is NaN. */
+static struct tile_rows rows_of(const uint16_t *x, size_t ld_x, int R, int I, uint16_t *copy)
 {
-    if (I % TILE_K == 0 && rows % TILES_ROWS == 0) {
+    if (I % TILE_K == 0 && R % TILES_ROWS == 0) {
         const size_t stride = ld_x * sizeof *x;
         return (struct tile_rows){x, stride, TILES_BYTES, TILES_ROWS * stride};
     }
     /* Zeros after the inputs of each row, and whole rows of zeros after the last. */
     const size_t padded = (size_t)padded_inputs(I);
-    const int whole = (rows + TILES_ROWS - 1) / TILES_ROWS * TILES_ROWS;
+    const int whole = (R + TILES_ROWS - 1) / TILES_ROWS * TILES_ROWS;
     for (int r = 0; r < whole; r++) {
         uint16_t *to = copy + (size_t)r * padded;
-        const size_t n = r < rows ? (size_t)I : 0;
+        const size_t n = r < R ? (size_t)I : 0;
         memcpy(to, x + (size_t)r * (n > 0 ? ld_x : 0), n * sizeof *to);
         memset(to + n, 0, (padded - n) * sizeof *to);
     }

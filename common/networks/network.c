@@ -19,7 +19,7 @@
 #define FLOATS_PER_LINE 16
 /* Most rows that go through all layers together when nothing is kept: two such tiles of the widest
  * layer and the weights should fit the second cache. */
-#define TILE_MAX 48
+#define TILE_MAX 64
 
 static size_t round_up(size_t n, size_t to)
 {
@@ -31,6 +31,12 @@ static size_t round_up(size_t n, size_t to)
 static size_t ld_of(int width)
 {
     return round_up((size_t)width, FLOATS_PER_LINE) + FLOATS_PER_LINE;
+}
+
+/* The same for activations of bf16, in elements of theirs. */
+static size_t ld_bf16_of(int width)
+{
+    return round_up((size_t)width, 2 * FLOATS_PER_LINE) + 2 * FLOATS_PER_LINE;
 }
 
 /* The widest activation, outputs included. */
@@ -348,11 +354,14 @@ static int tile_rows(void)
     return TILE_MAX / block * block;
 }
 
-/* Two tiles of the widest layer, and what the kernels need for themselves. */
+/* Two tiles of the widest layer, of floats or, before one of floats, of bf16; and what the kernels
+ * need for themselves. */
 size_t network_scratch(const struct network_shape *shape)
 {
     const int width = widest(shape);
-    return 2 * TILE_MAX * ld_of(width) + kernels_bf16_scratch(width, width);
+    const size_t tiles = TILE_MAX * (ld_bf16_of(width) + ld_of(width));
+    ASSERT(tiles >= 2 * TILE_MAX * ld_of(width));
+    return tiles + kernels_bf16_scratch(width, width);
 }
 
 /* All layers over a tile x(R,..), from the first layer, given as `first`, to the heads. */
@@ -385,26 +394,28 @@ static void infer_tile_bf16(float *out, size_t ld_out, const struct network *net
                             float *scratch)
 {
     const struct network_shape *shape = net->shape;
-    const size_t ld = ld_of(widest(shape));
+    const size_t ld = ld_bf16_of(widest(shape));
+    const size_t ld_floats = ld_of(widest(shape));
     const int last = shape->n_layers - 1;
-    /* Two tiles of bf16, one of floats for the last layer's outputs, the kernels' own. */
+    /* Two tiles of bf16, which take the place of one of floats, one of floats for the last layer's
+     * outputs, the kernels' own. */
     uint16_t *from = (uint16_t *)(void *)scratch;
     uint16_t *to = from + TILE_MAX * ld;
-    /* A tile of bf16 takes half the space of a tile of floats: both lie before `floats`. */
     float *floats = scratch + TILE_MAX * ld;
-    float *own = scratch + 2 * TILE_MAX * ld;
+    float *own = floats + TILE_MAX * ld_floats;
     /* The first layer reads floats and writes bf16. The last hidden layer writes floats again,
      * because the heads run in float. */
     kernels_bf16_first(from, ld, first, x, ld_x, R, own);
     for (int l = 1; l <= last; l++) {
         const struct kernels_layer layer = layer_of(net, l);
-        kernels_bf16_next(l < last ? to : NULL, floats, ld, &layer, from, ld, R, own);
+        kernels_bf16_next(l < last ? to : NULL, floats, l < last ? ld : ld_floats, &layer, from, ld,
+                          R, own);
         uint16_t *swap = from;
         from = to;
         to = swap;
     }
     const struct kernels_layer head = layer_of(net, shape->n_layers);
-    kernels_linear_forward(out, ld_out, &head, floats, ld, R);
+    kernels_linear_forward(out, ld_out, &head, floats, ld_floats, R);
 }
 
 typedef void infer_function(float *out, size_t ld_out, const struct network *net,
@@ -475,7 +486,7 @@ static size_t tape_bf16_bytes(const struct network_shape *shape, int R_max)
 {
     const int width = widest(shape);
     const size_t floats = ld_of(width) + kernels_bf16_scratch(width, width);
-    return floats * sizeof(float) + (size_t)R_max * ld_of(width) * sizeof(uint16_t);
+    return floats * sizeof(float) + (size_t)R_max * ld_bf16_of(width) * sizeof(uint16_t);
 }
 
 size_t network_tape_bytes(const struct network_shape *shape, int R_max, bool bf16)
@@ -513,7 +524,8 @@ void network_tape_init(struct network_tape *tape, const struct network_shape *sh
     tape->out = arena_take(arena, rows * tape->ld_out, sizeof(float));
     if (bf16) {
         const int width = widest(shape);
-        tape->rounded = arena_take(arena, rows * tape->ld_d, sizeof(uint16_t));
+        tape->ld_rounded = ld_bf16_of(width);
+        tape->rounded = arena_take(arena, rows * tape->ld_rounded, sizeof(uint16_t));
         tape->zeros = arena_take(arena, tape->ld_d, sizeof(float));
         tape->scratch = arena_take(arena, kernels_bf16_scratch(width, width), sizeof(float));
         memset(tape->zeros, 0, tape->ld_d * sizeof(float));
@@ -530,8 +542,9 @@ static bool runs_in_bf16(const struct network *net, int l)
 static void forward_bf16(struct network_tape *tape, const struct kernels_layer *layer, int l, int R)
 {
     ASSERT(tape->rounded != NULL);
-    kernels_bf16_round(tape->rounded, tape->ld_d, tape->h[l - 1], tape->ld[l - 1], R, layer->I);
-    kernels_bf16_next(NULL, tape->h[l], tape->ld[l], layer, tape->rounded, tape->ld_d, R,
+    kernels_bf16_round(tape->rounded, tape->ld_rounded, tape->h[l - 1], tape->ld[l - 1], R,
+                       layer->I);
+    kernels_bf16_next(NULL, tape->h[l], tape->ld[l], layer, tape->rounded, tape->ld_rounded, R,
                       tape->scratch);
 }
 
@@ -578,8 +591,9 @@ static void backward_input_bf16(float *dx, const struct network *net, struct net
                                         .start = tape->zeros,
                                         .rows_per_start = 1,
                                         .activation = KERNELS_PLAIN};
-    kernels_bf16_round(tape->rounded, tape->ld_d, dy, tape->ld_d, R, layer.I);
-    kernels_bf16_next(NULL, dx, tape->ld_d, &layer, tape->rounded, tape->ld_d, R, tape->scratch);
+    kernels_bf16_round(tape->rounded, tape->ld_rounded, dy, tape->ld_d, R, layer.I);
+    kernels_bf16_next(NULL, dx, tape->ld_d, &layer, tape->rounded, tape->ld_rounded, R,
+                      tape->scratch);
 }
 
 /* Gradients of hidden layer l: those of its weights, where g is not NULL, and dx(R,I) from dy(R,O),

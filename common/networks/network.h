@@ -122,9 +122,10 @@ struct network_tape {
     float *d[2];                  /* (R,max H) gradients on their way back */
     float *out;                   /* (R,ld_out) */
     size_t ld[NETWORK_LAYERS_MAX], ld_out, ld_d;
-    uint16_t *rounded; /* (R,ld_d) what enters the next product in bf16 */
-    float *zeros;      /* (max H) what gradients by inputs begin with */
-    float *scratch;    /* of the kernels; all three NULL where bf16 is not wanted */
+    uint16_t *rounded; /* (R,ld_rounded) what enters the next product in bf16 */
+    size_t ld_rounded;
+    float *zeros;   /* (max H) what gradients by inputs begin with */
+    float *scratch; /* of the kernels; all three NULL where bf16 is not wanted */
 };
 /* Takes its floats from `arena`. bf16: for networks whose packed copies have all passes in bf16. */
 void network_tape_init(struct network_tape *tape, const struct network_shape *shape, int R_max,

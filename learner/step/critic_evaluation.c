@@ -11,7 +11,7 @@
 #include "learner/step/actions.h"
 
 /* Their clipped actions and first layers stay in the first two caches. */
-#define ROWS_MAX 240
+#define ROWS_MAX 320
 
 int critic_evaluation_rows(void)
 {

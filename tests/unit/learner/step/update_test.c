@@ -199,7 +199,7 @@ static void bf16_gives_the_same_bits_and_its_kernels_agree(void **unused)
         struct settings settings =
             bf16_settings(settings_algorithm_name((enum settings_algorithm)(i / 2)), 2, 2);
         set_bf16(&settings, (int)(i % 2));
-        check_bf16_agrees(&settings, i % 2 == 0 ? 2e-3 : 2e-2);
+        check_bf16_agrees(&settings, 2e-3);
     }
 }
 
