@@ -57,6 +57,7 @@ static status load(struct learner *learner, int argc, char **argv, bool *done, s
     ranks_settle(&learner->options, &learner->experiment, &learner->mpi);
     s = learner_options_check(&learner->options, err);
     s = s == STATUS_OK ? peer_check_replay(&learner->experiment, err) : s;
+    s = s == STATUS_OK ? kernels_select(learner->options.kernels, err) : s;
     if (s != STATUS_OK) {
         return s;
     }

@@ -50,6 +50,10 @@ static const struct config_option source_options_table[] = {
     {"threads", CONFIG_INT, AT(threads), "threads", "0", 0, 1024, NULL,
      "threads of the step; 0: one for each core, or fewer where a CPU quota (cgroup) allows less. "
      "The bits of a result depend on it"},
+    {"kernels", CONFIG_CHOICE, AT(kernels), "", "best", 0, 0,
+     "best|amx|avx512bf16|avx512|avx2|plain|amx-emulated",
+     "instructions of the step; best: what this processor has and gains from. The bits of a result "
+     "depend on them"},
 };
 static const struct config_option run_options_table[] = {
     /* Where the learner listens, and to whom. */
@@ -407,6 +411,7 @@ static bool is_own(const char *name)
         /* What belongs to one process: its place, its threads, its connections. */
         "rank",
         "threads",
+        "kernels",
         "exchange",
         "tokens_file",
         "max_calls",

@@ -33,6 +33,7 @@ struct learner_options {
     int64_t steps;
     double max_seconds;
     int64_t threads;
+    char kernels[CONFIG_TEXT_SIZE]; /* a name that kernels_select takes */
 
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];

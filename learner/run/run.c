@@ -78,6 +78,10 @@ static void name_run(char *run_id, size_t size)
     snprintf(run_id, size, "%s-%08" PRIx32, stamp, chance);
 }
 
+/* Begins the line of the effective configuration that says what its bits depend on besides:
+ * "  # 2 threads, amx kernels". Options have no comments in this form. */
+#define MACHINE_COMMENT "\n  # "
+
 /* Does a configuration have this line's option, with whatever value? */
 static bool has_option(const char *config, const char *line)
 {
@@ -85,6 +89,26 @@ static bool has_option(const char *config, const char *line)
     char name[CONFIG_TEXT_SIZE + 64];
     snprintf(name, sizeof(name), "%.*s", (int)strcspn(line, ":") + 1, line);
     return strstr(config, name) != NULL;
+}
+
+/* Warns where threads or kernels are others than in the checkpoint: the comment that main.c puts
+ * after the options says which they are. */
+static void log_other_bits(const char *was, const char *is)
+{
+    const char *before = strstr(was, MACHINE_COMMENT);
+    const char *now = strstr(is, MACHINE_COMMENT);
+    if (before == NULL || now == NULL) {
+        return; /* a checkpoint whose configuration was cut short */
+    }
+    before += strlen(MACHINE_COMMENT);
+    now += strlen(MACHINE_COMMENT);
+    const int n_before = (int)strcspn(before, "\n");
+    const int n_now = (int)strcspn(now, "\n");
+    if (n_before != n_now || memcmp(before, now, (size_t)n_now) != 0) {
+        log_warn("the run goes on with other bits than an undisturbed one: %.*s, the checkpoint "
+                 "was made with %.*s",
+                 n_now, now, n_before, before);
+    }
 }
 
 /* Logs each option that has another value than in the checkpoint. Options that the program did not
@@ -179,6 +203,7 @@ status run_resume(struct run *run, struct err *err)
     }
     /* The new configuration counts; the log says what differs. */
     log_difference(run->about.config, run->config);
+    log_other_bits(run->about.config, run->config);
     run->about.config_digest = digest;
     set_config(run);
     log_info("resumed run=%s step=%" PRIu64 " batch=%" PRIu64 " version=%" PRIu64 "%s%s",

@@ -109,9 +109,9 @@ def stub(workspace, wire):
     return wire.parameters_grpc.ParametersStub(channel)
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_killed_and_resumed_is_bit_exact(sealed, precision):
-    precision_flag = f"--evaluation_precision={precision}"
+@pytest.mark.parametrize("precision, precision_flag", [
+    ("f32", "--precision=f32"), ("f32", "--evaluation_precision=bf16"), ("bf16", "--precision=bf16")])
+def test_killed_and_resumed_is_bit_exact(sealed, precision, precision_flag):
     whole, broken = sealed.folder / "whole", sealed.folder / "broken"
     for with_server in (False, True, False, False):
         learner = sealed.start("learner", f"--run_dir={broken}", "--steps=0", precision_flag, label="broken")
@@ -129,7 +129,8 @@ def test_killed_and_resumed_is_bit_exact(sealed, precision):
     assert left.keys() == right.keys() and len(left) > 50
     assert [name for name in left if left[name].tobytes() != right[name].tobytes()] == []
     assert reports(whole) == reports(broken)
-    assert notes(broken)["evaluation_precision"] == precision
+    assert notes(broken)["precision"] == precision
+    assert notes(broken)["evaluation_precision"] == ("f32" if precision_flag == "--precision=f32" else "bf16")
     assert notes(broken)["next_batch"] == str(steps) and notes(broken)["finished"] == "true"
     assert int(notes(broken)["version"]) > int(notes(whole)["version"])  # no number was given twice
 
@@ -245,6 +246,26 @@ def test_waits_for_what_is_missing_and_says_so(logged, wire):
 def test_sigterm_while_waiting(logged):
     learner = logged.serve("learner", "--steps=20")
     learner.stop(5)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_other_kernels_go_on_with_a_warning(sealed, precision):
+    """The tables compute the same within rounding: a run may be taken to another machine, and is told what that means."""
+    flags = [f"--precision={precision}", "--threads=1"]
+    sealed.start("learner", "--steps=20", "--kernels=avx2", *flags, label="first").succeed()
+    for kernels, warned in (("avx2", False), ("plain", True)):
+        learner = sealed.start("learner", f"--steps={newest(sealed.run_dir) + 10}", f"--kernels={kernels}", *flags,
+                               label=kernels)
+        learner.succeed()
+        text = learner.output.read_text()
+        assert ("the run goes on with other bits than an undisturbed one: 1 threads, plain kernels, the checkpoint was "
+                "made with 1 threads, avx2 kernels" in text) == warned
+        assert f"kernels={kernels}:" in text
+        gains = "precision bf16 gains nothing" in text  # neither table has instructions for it
+        assert gains == (precision == "bf16")
+    assert newest(sealed.run_dir) == 40
+    refused = sealed.start("learner", "--kernels=sse", *flags, label="refused")
+    assert refused.wait(20) == 2 and "kernels" in refused.tail()
 
 
 def test_another_configuration_is_refused(sealed):

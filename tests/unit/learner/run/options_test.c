@@ -117,8 +117,12 @@ static void values_out_of_range_are_refused(void **state)
 static void the_digest_is_that_of_0_1_0(void **state)
 {
     (void)state;
-    static const char *const later[] = {"max_connection_bytes", "idle_connection_seconds",
-                                        "grace_ms", "normalize", "precision"};
+    static const char *const later[] = {"max_connection_bytes",
+                                        "idle_connection_seconds",
+                                        "grace_ms",
+                                        "normalize",
+                                        "precision",
+                                        "kernels"};
     check_load(NULL, 0);
     struct config_section recorded = learner_options_recorded(&options);
     struct config_option rows[128];
