@@ -3,7 +3,7 @@
  *
  *   bench_learner [--size=all|quick|large|sawyer] [--precision=all|f32|bf16-evaluation|bf16]
  *                 [--threads=CORES] [--algorithm=abm+mpo] [--kernels=best] [--seconds=2]
- *                 [--rounds=9] [--ranks=R]
+ *                 [--rounds=9] [--ranks=R,..]
  *
  * precision: bf16 is `learner.precision: bf16`, all passes; bf16-evaluation is
  * `learner.evaluation_precision: bf16`. Prints a line for each size, precision, and number of
@@ -22,17 +22,22 @@
  *   scaling         steps_per_s over that of one thread
  *   over_f32        steps_per_s over that of f32; left out where f32 was not measured
  *
- * With --ranks R (2 or more) instead: several learners that share the batch, each a process pinned
- * to a core, beside one process with 1 and with R threads; a line for each way to meet:
+ * With --ranks R, or 2,4,8, instead: several learners that share the batch, each a process pinned
+ * to a core (in turn, where there are fewer cores), beside one process with 1 thread and with a
+ * thread for each rank or core. Two lines for each way to meet: grpc-tcp, grpc-unix, mpi, mpi-tcp:
  *
- *   bench_learner size=quick ranks=2 transport=unix steps_per_s=.. exchange_ms=..
- * bare_exchange_ms=.. bytes_per_step=.. over_one_thread=.. over_threads=..                      (on
- * one line)
+ *   bench_learner size=quick ranks=2 transport=mpi steps_per_s=.. gradients_ms=.. digest_ms=..
+ *       wait_ms=.. exchange_ms=.. apply_ms=.. bare_exchange_ms=.. rank_0_bytes=.. other_bytes=..
+ *       over_one_thread=.. over_threads=..                                         (on one line)
+ *   bench_learner size=quick ranks=2 one_thread_ms=.. threads_ms=.. part_ms=..
  *
- *   exchange_ms       of a step, at rank 0: digest, waiting for the slowest rank, sums and total
- *   bare_exchange_ms  the same where nobody computes anything in between
- *   bytes_per_step    received and sent by rank 0
- *   over_..           steps_per_s over that of one process with 1, with R threads
+ *   gradients_ms ..   pieces of a step, means over the ranks: gradients of the rank's part, digest of
+ *                     the state, waiting for the last rank, exchange from then on, the step itself
+ *   bare_exchange_ms  exchange_ms where nobody computes anything in between
+ *   .._bytes          sent and received in a step by rank 0, and by the busiest of the others
+ *   over_..           steps_per_s over that of one process with 1, with several threads
+ *   .._ms             of a step of one process with 1 thread, with several, and with a rank's part
+ *                     of the batch on one thread, which is a step without an exchange
  *
  * All that is compared takes turns, --rounds of them, --seconds long together, sgemm before and
  * after each; a figure is the median over rounds, and a ratio the median of the rounds' ratios, so
@@ -52,6 +57,7 @@
 #include "common/networks/kernels_peak.h"
 
 #define ROUNDS_MAX 101
+#define RANKS_MAX  8
 #define PEAK_TRIES 30 /* 6 ms: the first also bring the core to its speed */
 
 /* docs/maths.md, section 6; `sawyer` has the observation, action and tasks of the stacking domain,
@@ -72,7 +78,9 @@ static const char *const precisions[] = {"f32", "bf16-evaluation", "bf16"};
 struct options {
     struct settings settings;
     const char *size, *precision, *kernels;
-    int threads, rounds, ranks;
+    int threads, rounds;
+    int ranks[RANKS_MAX], n_ranks; /* numbers of ranks; none: threads are compared */
+    const char *rank_page;         /* this process is a rank that mpirun has started */
     double seconds;
 };
 
@@ -246,6 +254,23 @@ static const char *value_of(const char *name, int argc, char **argv, int *i)
     return *rest == 0 && *i + 1 < argc ? argv[++*i] : NULL;
 }
 
+/* "2,4,8": several numbers of ranks, one after the other. */
+static status parse_ranks(struct options *options, const char *text, struct err *err)
+{
+    options->n_ranks = 0;
+    for (const char *at = text; *at;) {
+        char *end;
+        const long ranks = strtol(at, &end, 10);
+        if (end == at || (*end && *end != ',') || ranks < 2 || options->n_ranks == RANKS_MAX) {
+            return err_set(err, STATUS_INVALID, "--ranks %s: expected up to %d numbers above 1",
+                           text, RANKS_MAX);
+        }
+        options->ranks[options->n_ranks++] = (int)ranks;
+        at = end + (*end == ',');
+    }
+    return STATUS_OK;
+}
+
 /* Reads the command line over the defaults. Numbers are checked in check(). */
 static status parse(struct options *options, int argc, char **argv, struct err *err)
 {
@@ -265,7 +290,9 @@ static status parse(struct options *options, int argc, char **argv, struct err *
         } else if ((text = value_of("rounds", argc, argv, &i)) != NULL) {
             options->rounds = atoi(text);
         } else if ((text = value_of("ranks", argc, argv, &i)) != NULL) {
-            options->ranks = atoi(text);
+            s = parse_ranks(options, text, err);
+        } else if ((text = value_of("rank_page", argc, argv, &i)) != NULL) {
+            options->rank_page = text;
         } else if ((text = value_of("seconds", argc, argv, &i)) != NULL) {
             options->seconds = atof(text);
         } else {
@@ -333,6 +360,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "bench_learner: %s\n", err.text);
         return 2;
     }
+    for (size_t i = 0; options.rank_page != NULL && i < N_SIZES; i++) {
+        if (strcmp(options.size, sizes[i].name) == 0) {
+            learner_ranks_serve(&options.settings, &sizes[i], options.rank_page);
+        }
+    }
     /* To stderr: what the figures depend on besides the code. */
     fprintf(
         stderr,
@@ -345,10 +377,11 @@ int main(int argc, char **argv)
     /* One size after another; with --ranks another comparison for each. */
     for (size_t i = 0; i < N_SIZES; i++) {
         if (strcmp(options.size, "all") == 0 || strcmp(options.size, sizes[i].name) == 0) {
-            if (options.ranks > 1) {
-                learner_ranks_run(&options.settings, &sizes[i], options.ranks, options.rounds,
-                                  options.seconds);
-            } else {
+            for (int k = 0; k < options.n_ranks; k++) {
+                learner_ranks_run(&options.settings, &sizes[i], options.ranks[k], options.rounds,
+                                  options.seconds, argv);
+            }
+            if (options.n_ranks == 0) {
                 run(&options, &sizes[i]);
             }
         }

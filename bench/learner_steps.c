@@ -194,10 +194,10 @@ static status take_step(struct learner_steps *steps, struct err *err)
     return s == STATUS_OK ? update_apply(steps->update, steps->state, NULL, err) : s;
 }
 
-double learner_steps_measure(struct learner_steps *steps, double seconds)
+status learner_steps_take(struct learner_steps *steps, double seconds, double *rate,
+                          struct err *err)
 {
     cpu_set_t all;
-    struct err err;
     if (sched_getaffinity(0, sizeof all, &all) != 0) {
         stop("the cores of this process are not known");
     }
@@ -207,16 +207,31 @@ double learner_steps_measure(struct learner_steps *steps, double seconds)
     double n = 0.0;
     double elapsed_s;
     const uint64_t start_ns = clock_now_ns();
+    status s;
     /* At least one step, also for 0 seconds. */
     do {
-        if (take_step(steps, &err) != STATUS_OK) {
-            stop(err.text);
-        }
+        s = take_step(steps, err);
         n += 1.0;
         elapsed_s = 1e-9 * (double)(clock_now_ns() - start_ns);
-    } while (elapsed_s < seconds);
+    } while (s == STATUS_OK && elapsed_s < seconds);
     bind(&all);
-    return n / elapsed_s;
+    *rate = n / elapsed_s;
+    return s;
+}
+
+double learner_steps_measure(struct learner_steps *steps, double seconds)
+{
+    struct err err;
+    double rate;
+    if (learner_steps_take(steps, seconds, &rate, &err) != STATUS_OK) {
+        stop(err.text);
+    }
+    return rate;
+}
+
+const struct phases *learner_steps_phases(const struct learner_steps *steps)
+{
+    return update_phases(steps->update);
 }
 
 double learner_steps_gflop(const struct learner_steps *steps)

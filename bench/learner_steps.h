@@ -27,8 +27,11 @@ void learner_steps_free(struct learner_steps *steps);
 
 /* Steps a second over about `seconds`, one step at least: noise drawn, optimiser included. */
 double learner_steps_measure(struct learner_steps *steps, double seconds);
+/* The same, where a meeting may fail: returns its status. */
+status learner_steps_take(struct learner_steps *steps, double seconds, double *rate,
+                          struct err *err) MUST_CHECK;
 /* For several learners: called between gradients and step of each step from here on, may put totals
- * in the place of the sums; anything but OK ends the program. */
+ * in the place of the sums; anything but OK ends learner_steps_take. */
 typedef status learner_steps_meeting(void *arg, const struct state *state, struct update_sums sums,
                                      struct err *err);
 void learner_steps_meet(struct learner_steps *steps, learner_steps_meeting *meet, void *arg);
@@ -37,6 +40,8 @@ void learner_steps_restart(struct learner_steps *steps);
 const struct settings *learner_steps_settings(const struct learner_steps *steps);
 const struct state *learner_steps_state(const struct learner_steps *steps);
 struct update_sums learner_steps_sums(struct learner_steps *steps); /* of the last step */
+/* Of the gradients that were computed last; without APPLY before the step is taken. */
+const struct phases *learner_steps_phases(const struct learner_steps *steps);
 
 /* Nominal GFLOP of a step (docs/maths.md, section 6). */
 double learner_steps_gflop(const struct learner_steps *steps);
