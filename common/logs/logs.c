@@ -44,6 +44,7 @@ struct place {
 struct logs {
     char *path;
     const struct log_format *format;
+    struct lerobot *lerobot; /* NULL: the logs are no LeRobot dataset */
     size_t n_files, files_capacity;
     char **files; /* (n_files) paths */
 
@@ -128,7 +129,11 @@ static status add_folder(struct logs *logs, const char *folder, int depth, struc
         const int length = snprintf(path, sizeof path, "%s/%s", folder, entries[i]->d_name);
         if (s == STATUS_OK && length > 0 && (size_t)length < sizeof path &&
             stat(path, &info) == 0) {
-            if (S_ISDIR(info.st_mode) && depth < DEPTH_MAX) {
+            if (S_ISDIR(info.st_mode) && lerobot_is(path)) {
+                s = err_set(err, STATUS_INVALID,
+                            "%s: is a LeRobot dataset within the folder: expected its own path",
+                            path);
+            } else if (S_ISDIR(info.st_mode) && depth < DEPTH_MAX) {
                 s = add_folder(logs, path, depth + 1, err);
             } else if (S_ISREG(info.st_mode)) {
                 s = add_file(logs, path, err);
@@ -138,6 +143,16 @@ static status add_folder(struct logs *logs, const char *folder, int depth, struc
     }
     free(entries);
     return s;
+}
+
+/* Adds the data files of a LeRobot dataset. Its other files are Parquet, too, and not logs. */
+static status add_lerobot(struct logs *logs, struct err *err)
+{
+    status s = lerobot_open(&logs->lerobot, logs->path, err);
+    if (s == STATUS_OK) {
+        s = add_folder(logs, lerobot_data(logs->lerobot), 0, err);
+    }
+    return s == STATUS_OK ? lerobot_check(logs->lerobot, logs->files, logs->n_files, err) : s;
 }
 
 status logs_open(struct logs **out, const char *path, struct err *err)
@@ -155,7 +170,7 @@ status logs_open(struct logs **out, const char *path, struct err *err)
     if (stat(path, &info) != 0) {
         s = err_errno(err, errno, "%s", path);
     } else if (S_ISDIR(info.st_mode)) {
-        s = add_folder(logs, path, 0, err);
+        s = lerobot_is(path) ? add_lerobot(logs, err) : add_folder(logs, path, 0, err);
     } else {
         s = add_file(logs, path, err);
     }
@@ -212,6 +227,7 @@ void logs_close(struct logs *logs)
     mem_free(logs->episodes);
     mem_free(logs->values);
     recording_fini(&logs->recording);
+    lerobot_close(logs->lerobot);
     mem_free(logs->path);
     mem_free(logs);
 }
@@ -219,6 +235,11 @@ void logs_close(struct logs *logs)
 const struct log_format *logs_format(const struct logs *logs)
 {
     return logs->format;
+}
+
+const struct lerobot *logs_lerobot(const struct logs *logs)
+{
+    return logs->lerobot;
 }
 
 size_t logs_n_files(const struct logs *logs)

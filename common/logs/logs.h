@@ -10,6 +10,7 @@
 #ifndef HINDCAST_LOGS_LOGS_H
 #define HINDCAST_LOGS_LOGS_H
 
+#include "common/logs/lerobot.h"
 #include "common/logs/log_file.h"
 #include "common/logs/mapping.h"
 #include "common/trajectory/episode.h"
@@ -21,12 +22,15 @@ struct logs;
 
 /* Finds the logs: the file `path`, or all files with a known format in the folder `path` and its
  * subfolders (at most eight levels deep), in order of name. Names that begin with a dot are
- * skipped. Returns INVALID if there are no logs or if their formats differ. */
+ * skipped. Of a LeRobot dataset only the data files are logs, and they are compared with what its
+ * meta folder says. Returns INVALID if there are no logs or if their formats differ. */
 status logs_open(struct logs **logs, const char *path, struct err *err) MUST_CHECK;
 /* NULL is allowed. */
 void logs_close(struct logs *logs);
 
 const struct log_format *logs_format(const struct logs *logs);
+/* Returns the LeRobot dataset that the logs are, or NULL. */
+const struct lerobot *logs_lerobot(const struct logs *logs);
 size_t logs_n_files(const struct logs *logs);
 const char *logs_path(const struct logs *logs, size_t file_i);
 /* Opens file i. It belongs to `logs` and stays open until another file is needed. */

@@ -104,6 +104,8 @@ struct proposal {
     struct err *err;
     struct recording recording; /* the first recording of the first file */
     enum role *roles;           /* roles of its columns */
+    unsigned char *ends;        /* (n_ends) last rows of episodes, if a column numbers them */
+    uint64_t n_ends;
 };
 
 /* ---- roles of columns ---- */
@@ -485,6 +487,42 @@ static double *read_column(struct proposal *p, struct log_file *file, uint64_t r
     return values;
 }
 
+/* Finds the last rows of episodes in the recording, if a column numbers them. */
+static status find_ends(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                        const struct recording *recording)
+{
+    mem_free(p->ends);
+    p->ends = NULL;
+    const struct recording_column *column =
+        p->mapping->episodes == MAPPING_BY_COLUMN
+            ? recording_find(recording, p->mapping->episode_column)
+            : NULL;
+    if (column == NULL || column->kind != RECORDING_NUMBERS || column->width != 1) {
+        return STATUS_OK;
+    }
+    status s;
+    double *values = read_column(p, file, recording_i, column, &s);
+    if (values == NULL) {
+        return s;
+    }
+    p->ends = mem_array(column->rows + 1, 1);
+    p->n_ends = column->rows;
+    if (p->ends == NULL) {
+        s = err_set(p->err, STATUS_NO_MEMORY, "ends of episodes");
+    }
+    for (uint64_t t = 0; s == STATUS_OK && t + 1 < column->rows; t++) {
+        p->ends[t] = values[t] != values[t + 1];
+    }
+    mem_free(values);
+    return s;
+}
+
+/* Returns whether row t of n is the last of the recording, or of an episode. */
+static bool is_last(const struct proposal *p, uint64_t t, uint64_t n)
+{
+    return t + 1 == n || (p->ends != NULL && t < p->n_ends && p->ends[t] != 0);
+}
+
 /* Widens the limits of the actions, and checks whether the last row has an action. */
 static status look_at_actions(struct proposal *p, struct log_file *file, uint64_t recording_i,
                               const struct recording *recording, uint64_t rows,
@@ -548,9 +586,10 @@ static status look_at_value(struct proposal *p, struct log_file *file, uint64_t 
      * it has no value; the row before it is then the last one of an action. */
     const double last = values[column->rows - 1];
     const uint64_t n = column->rows - (isnan(last) && column->rows > 1);
-    for (uint64_t t = 0; t + 1 < n; t++) {
-        found->flags_inside |= ends && values[t] > 0;
-        found->sparse &= !is_reward || values[t] == 0;
+    for (uint64_t t = 0; t < n; t++) {
+        const bool is_end = is_last(p, t, n);
+        found->flags_inside |= !is_end && ends && values[t] > 0;
+        found->sparse &= is_end || !is_reward || values[t] == 0;
     }
     if (column->rows == rows && rows > 1) {
         found->last_row_nonzero |= isfinite(last) && last != 0;
@@ -578,9 +617,10 @@ static status look_at_done(struct proposal *p, struct log_file *file, uint64_t r
         return s;
     }
     /* Set in the last row only, `done` says that a recording is an episode. */
-    found->all_done &= values[column->rows - 1] > 0;
-    for (uint64_t t = 0; t + 1 < column->rows; t++) {
-        found->flags_inside |= values[t] > 0;
+    for (uint64_t t = 0; t < column->rows; t++) {
+        const bool is_end = is_last(p, t, column->rows);
+        found->all_done &= !is_end || values[t] > 0;
+        found->flags_inside |= !is_end && values[t] > 0;
     }
     mem_free(values);
     return STATUS_OK;
@@ -629,6 +669,9 @@ static status look_at_recording(struct proposal *p, struct log_file *file, uint6
 
     /* Everything in the mapping so far is looked at: actions, rewards, flags, and the time. */
     const uint64_t rows = observation != NULL ? observation->rows : 0;
+    if (s == STATUS_OK) {
+        s = find_ends(p, file, recording_i, recording);
+    }
     if (s == STATUS_OK) {
         s = look_at_actions(p, file, recording_i, recording, rows, found);
     }
@@ -790,6 +833,11 @@ static void decide_limits(struct proposal *p)
 /* Sets the control period, rounded to four digits, if it is plausible. */
 static void decide_period(struct proposal *p, const struct findings *found)
 {
+    const struct lerobot *lerobot = logs_lerobot(p->logs);
+    if (lerobot != NULL) {
+        p->mapping->control_period_s = 1 / lerobot_fps(lerobot);
+        return;
+    }
     /* The mean of time stamps has more digits than anyone would write. */
     if (isfinite(found->period) && found->period > 0 && found->period < 100) {
         char rounded[32];
@@ -798,6 +846,50 @@ static void decide_period(struct proposal *p, const struct findings *found)
     } else {
         text_add(p->notes, "the control period is unknown: set it, in seconds\n");
     }
+}
+
+/* Returns whether the column belongs to a feature of a LeRobot dataset that is images or video. */
+static bool is_lerobot_image(const struct proposal *p, const char *name)
+{
+    const struct lerobot *lerobot = logs_lerobot(p->logs);
+    char feature[RECORDING_NAME_SIZE];
+    snprintf(feature, sizeof feature, "%.*s", (int)strcspn(name, "/"), name);
+    return lerobot != NULL && lerobot_is_image(lerobot, feature);
+}
+
+/* In LeRobot datasets the names of observations begin with "observation". What else is not known is
+ * left out. */
+static void narrow_lerobot(struct proposal *p)
+{
+    for (uint32_t i = 0; i < p->recording.n; i++) {
+        const char *name = p->recording.columns[i].name;
+        if (p->roles[i] == ROLE_OBSERVATION && !is_named_observation(name)) {
+            p->roles[i] = ROLE_IGNORED;
+            text_format(p->notes,
+                        "column \"%s\" is left out: its name does not begin with observation\n",
+                        name);
+        }
+    }
+}
+
+/* Sets an error for logs without observations that are numbers. */
+static status no_observations(const struct proposal *p)
+{
+    const struct lerobot *lerobot = logs_lerobot(p->logs);
+    struct text images = {0};
+    if (lerobot != NULL) {
+        lerobot_images(lerobot, &images);
+    }
+    if (images.size == 0) {
+        text_fini(&images);
+        return list_columns(p, "an observation");
+    }
+    const status s = err_set(p->err, STATUS_INVALID,
+                             "%s: the only observations are images or video (%s), which cannot be "
+                             "read: expected a feature of numbers, such as observation.state",
+                             lerobot_data(lerobot), images.bytes);
+    text_fini(&images);
+    return s;
 }
 
 /* The three steps. On an error the caller releases the mapping, which may be filled in part. */
@@ -818,7 +910,8 @@ static status propose(struct proposal *p)
     }
     for (uint32_t i = 0; i < p->recording.n; i++) {
         p->roles[i] = role_of(&p->recording.columns[i]);
-        if (p->recording.columns[i].kind != RECORDING_NUMBERS) {
+        if (p->recording.columns[i].kind != RECORDING_NUMBERS &&
+            !is_lerobot_image(p, p->recording.columns[i].name)) {
             text_format(p->notes, "column \"%s\" is left out: it holds %s\n",
                         p->recording.columns[i].name,
                         p->recording.columns[i].kind == RECORDING_TEXT
@@ -826,10 +919,14 @@ static status propose(struct proposal *p)
                             : "images or other values that cannot be read");
         }
     }
+    if (logs_lerobot(p->logs) != NULL) {
+        lerobot_describe(logs_lerobot(p->logs), p->notes);
+        narrow_lerobot(p);
+    }
     drop_other_lengths(p);
     note_guesses(p);
     if (count_role(p, ROLE_OBSERVATION) == 0) {
-        return list_columns(p, "an observation");
+        return no_observations(p);
     }
 
     /* The mapping is built from names and shapes alone; nothing has been read so far. */
@@ -876,5 +973,6 @@ status propose_mapping(struct logs *logs, struct mapping *mapping, struct text *
     }
     recording_fini(&p.recording);
     mem_free(p.roles);
+    mem_free(p.ends);
     return s;
 }

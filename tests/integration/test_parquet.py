@@ -1,15 +1,11 @@
 """Parquet files written by pyarrow: imported value for value, or refused with file, column and row."""
 
-import json
-import subprocess
-
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from processes import BINARIES
+from test_import import dataset, imported, whole
 
 LENGTHS = [12, 1, 40, 7]
 T = sum(LENGTHS)
@@ -56,25 +52,6 @@ def table():
     return pa.table(columns)
 
 
-def dataset(*arguments, status=0):
-    done = subprocess.run([BINARIES["hindcast"], "dataset", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=120, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def imported(folder):
-    """The episodes of a dataset of ours, as h5py reads them, and its metadata."""
-    metadata = json.loads((folder / "metadata.json").read_text())
-    episodes = []
-    for shard in metadata["shards"]:
-        with h5py.File(folder / shard["file"]) as file:
-            for name in sorted(file, key=lambda one: int(one.split("_")[1])):
-                episodes.append({key: values[()] if isinstance(values, h5py.Dataset) else
-                                 {part: values[part][()] for part in values} for key, values in file[name].items()})
-    return metadata, episodes
-
-
 def flat(values):
     return np.asarray(values, np.float64).astype(np.float32).reshape(len(values), -1)
 
@@ -111,9 +88,7 @@ def test_every_value_comes_back(tmp_path, form):
     for ours, length in zip(episodes, LENGTHS):
         rows = slice(first, first + length)
         row = np.concatenate([flat(expected[name][rows]) for name in slices], 1)
-        seen = ours["observations"]
-        seen = np.concatenate([seen[key] for key in seen], 1) if isinstance(seen, dict) else seen
-        assert np.array_equal(seen[:-1], row)
+        assert np.array_equal(whole(ours["observations"])[:-1], row)
         np.testing.assert_allclose(ours["actions"], ACTIONS[rows], rtol=0, atol=1e-6)
         assert np.array_equal(ours["rewards"].ravel(), REWARDS[rows].astype(np.float32))
         assert ours["terminations"].tolist() == [False] * (length - 1) + [True]
