@@ -1,7 +1,8 @@
-/* verify_tasks FOLDER [task ..]: do our control suite tasks compute what dm_control recorded?
+/* verify_tasks [--same-machine] FOLDER [task ..]: do our control suite tasks compute what dm_control
+ * recorded?
  *
  * Reads every <task>_<tag>.bin of FOLDER (layouts at struct recording below): trajectories
- * ("DMCPAR1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file,
+ * ("DMCPAR1"), start states ("DMCSTA1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file,
  * then "N passed, N failed"; exits 0 only if there were files, all passed, and every task named on
  * the command line had one. An error is |ours - recorded| / max(1, |recorded|).
  *
@@ -19,8 +20,15 @@
  *           are printed but prove nothing: contacts are chaotic and amplify one last bit to order 1
  *           within some hundred steps. Where start and libm agree to the bit the whole replay is
  *           equal, and the output says so.
+ * A file of start states passes where each of them, drawn one after the other from one seed, passes
+ * as the start of a trajectory.
  * A state file passes where observation and reward of each state are within STATE_TOLERANCE (no
- * dynamics: only the contact solver's residual). */
+ * dynamics: only the contact solver's residual).
+ *
+ * --same-machine: the recordings were made on this machine, with numpy's own vector code for exp,
+ * log1p and arctan2 turned off (its results differ from libm's in the last bit). Then start states,
+ * and states throughout the replay, must be equal to the last bit, and observations and rewards
+ * within SAME_TOLERANCE (numpy adds up products of matrices in another order). */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -36,20 +44,25 @@
 #define REPLAY_TOLERANCE 1e-6
 #define REPLAY_STEPS     20
 #define STATE_TOLERANCE  1e-6
+#define SAME_TOLERANCE   1e-14
 #define FILE_BYTES_MAX   ((size_t)1 << 30)
 #define FILES_MAX        4096
 #define HEADER_BYTES     72
 
 enum step_type { STEP_FIRST, STEP_MID, STEP_LAST };
-enum file_kind { FILE_TRAJECTORY, FILE_STATES };
+enum file_kind { FILE_TRAJECTORY, FILE_STARTS, FILE_STATES };
+
+/* --same-machine; set once, before the first file. */
+static bool same_machine;
 
 /* A file in memory. Little-endian:
  *
- *     0   char[8]   "DMCPAR1\0" or "DMCOBS1\0"
+ *     0   char[8]   "DMCPAR1\0", "DMCSTA1\0" or "DMCOBS1\0"
  *     8   char[32]  task, NUL padded
  *     40  int32[8]  seed, n, sub-steps (0 in states), nq, nv, na, nu, nobs
  *     72  trajectory: float64 qpos qvel act warmstart(nv) obs,
  *                     then n x { action obs reward discount step_type qpos qvel act }
+ *         starts:     n x float64 { qpos qvel act warmstart(nv) obs }
  *         states:     n x float64 { qpos qvel act ctrl obs reward } */
 struct recording {
     const char *path;
@@ -147,10 +160,12 @@ static status parse(struct recording *r, size_t size, struct err *err)
     }
     if (memcmp(bytes, "DMCPAR1", 8) == 0) {
         r->kind = FILE_TRAJECTORY;
+    } else if (memcmp(bytes, "DMCSTA1", 8) == 0) {
+        r->kind = FILE_STARTS;
     } else if (memcmp(bytes, "DMCOBS1", 8) == 0) {
         r->kind = FILE_STATES;
     } else {
-        return err_set(err, STATUS_CORRUPT, "magic: expected DMCPAR1 or DMCOBS1");
+        return err_set(err, STATUS_CORRUPT, "magic: expected DMCPAR1, DMCSTA1 or DMCOBS1");
     }
     memcpy(r->task, bytes + 8, 32);
     r->task[32] = '\0';
@@ -167,10 +182,12 @@ static status parse(struct recording *r, size_t size, struct err *err)
     if (!sizes_are_sane(r)) {
         return err_set(err, STATUS_CORRUPT, "header: sizes out of range");
     }
-    bool trajectory = r->kind == FILE_TRAJECTORY;
-    size_t state = (size_t)(r->nq + r->nv + r->na);
-    size_t start = trajectory ? state + (size_t)(r->nv + r->n_obs) : 0;
-    r->width = state + (size_t)(r->nu + r->n_obs) + (trajectory ? 3 : 1);
+    size_t state = (size_t)(r->nq + r->nv + r->na),
+           start_width = state + (size_t)(r->nv + r->n_obs);
+    size_t start = r->kind == FILE_TRAJECTORY ? start_width : 0;
+    r->width = r->kind == FILE_STARTS
+                   ? start_width
+                   : state + (size_t)(r->nu + r->n_obs) + (r->kind == FILE_TRAJECTORY ? 3 : 1);
     size_t expected = HEADER_BYTES + 8 * (start + (size_t)r->n * r->width);
     if (size != expected) {
         return err_set(err, STATUS_CORRUPT, "%zu bytes: expected %zu by its header", size,
@@ -232,25 +249,71 @@ static void compare_state(struct errors *errors, struct control_suite *suite,
     compare(&errors->act, data->act, record->act, r->na, step);
 }
 
+/* The worst errors of some start states. */
+struct start_errors {
+    struct errors errors;
+    struct worst warm_start;
+};
+
+/* Draws the next start state and compares it with the one at `recorded`. */
+static status compare_start(struct start_errors *worst, const double *recorded,
+                            const struct recording *r, struct control_suite *suite,
+                            double *observation, int i, struct err *err)
+{
+    status s = control_suite_reset(suite, observation, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const struct record record = {
+        .qpos = recorded, .qvel = recorded + r->nq, .act = recorded + r->nq + r->nv};
+    const double *warmstart = record.act + r->na;
+    compare_state(&worst->errors, suite, r, &record, i);
+    compare(&worst->errors.observation, observation, warmstart + r->nv, r->n_obs, i);
+    compare(&worst->warm_start, control_suite_simulation(suite)->data->qacc_warmstart, warmstart,
+            r->nv, i);
+    return STATUS_OK;
+}
+
+/* The largest error of what the simulation goes on from. */
+static double largest_of_state(const struct errors *errors)
+{
+    return fmax(fmax(errors->qpos.error, errors->qvel.error), errors->act.error);
+}
+
+static bool print_start(const struct start_errors *worst)
+{
+    const struct errors *errors = &worst->errors;
+    bool good = largest(errors) <= START_TOLERANCE && worst->warm_start.error <= START_TOLERANCE;
+    if (same_machine) {
+        good = largest_of_state(errors) == 0.0 && worst->warm_start.error == 0.0 &&
+               errors->observation.error <= SAME_TOLERANCE;
+    }
+    printf("  start   qpos %.2g  qvel %.2g  act %.2g  obs %.2g  warm start %.2g  (<= %.0e)%s\n",
+           errors->qpos.error, errors->qvel.error, errors->act.error, errors->observation.error,
+           worst->warm_start.error, same_machine ? 0.0 : START_TOLERANCE, good ? "" : "  FAILED");
+    return good;
+}
+
 static bool verify_start(const struct recording *r, struct control_suite *suite,
                          double *observation, struct err *err)
 {
-    if (control_suite_reset(suite, observation, err) != STATUS_OK) {
-        return false;
+    struct start_errors worst = {0};
+    return compare_start(&worst, r->start, r, suite, observation, 0, err) == STATUS_OK &&
+           print_start(&worst);
+}
+
+/* All of a file of start states, drawn one after the other. */
+static bool verify_starts(const struct recording *r, struct control_suite *suite,
+                          double *observation, struct err *err)
+{
+    struct start_errors worst = {0};
+    for (int k = 0; k < r->n; k++) {
+        const double *recorded = r->records + (size_t)k * r->width;
+        if (compare_start(&worst, recorded, r, suite, observation, k, err) != STATUS_OK) {
+            return false;
+        }
     }
-    const struct record recorded = {
-        .qpos = r->start, .qvel = r->start + r->nq, .act = r->start + r->nq + r->nv};
-    const double *warmstart = recorded.act + r->na;
-    struct errors errors = {0};
-    struct worst warm = {0};
-    compare_state(&errors, suite, r, &recorded, 0);
-    compare(&errors.observation, observation, warmstart + r->nv, r->n_obs, 0);
-    compare(&warm, control_suite_simulation(suite)->data->qacc_warmstart, warmstart, r->nv, 0);
-    bool good = largest(&errors) <= START_TOLERANCE && warm.error <= START_TOLERANCE;
-    printf("  start   qpos %.2g  qvel %.2g  act %.2g  obs %.2g  warm start %.2g  (<= %.0e)%s\n",
-           errors.qpos.error, errors.qvel.error, errors.act.error, errors.observation.error,
-           warm.error, START_TOLERANCE, good ? "" : "  FAILED");
-    return good;
+    return print_start(&worst);
 }
 
 /* Follows the whole recording after verify_start. A recording longer than an episode goes on with
@@ -285,6 +348,9 @@ static bool verify_replay(const struct recording *r, struct control_suite *suite
         }
     }
     bool good = largest(&early) <= REPLAY_TOLERANCE && wrong_types == 0;
+    if (same_machine) {
+        good = wrong_types == 0 && largest_of_state(&all) == 0.0 && largest(&all) <= SAME_TOLERANCE;
+    }
     print_errors("replay", &all);
     printf("          first %d steps %.2g (<= %.0e)  wrong step types or discounts %d%s%s\n",
            r->n < REPLAY_STEPS ? r->n : REPLAY_STEPS, largest(&early), REPLAY_TOLERANCE,
@@ -317,15 +383,23 @@ static status resync(const struct recording *r, struct control_suite *suite, int
     return STATUS_OK;
 }
 
-/* Each step by itself, from the state recorded before it. */
+/* Each step by itself, from the state recorded before it. Episodes begin with a reset, for what it
+ * draws into the model: where a target is, for example. */
 static bool verify_resync(const struct recording *r, struct control_suite *suite,
                           double *observation, struct err *err)
 {
     struct errors errors = {0};
+    control_suite_seed(suite, r->seed);
+    if (control_suite_reset(suite, observation, err) != STATUS_OK) {
+        return false;
+    }
     for (int k = 0; k < r->n; k++) {
         struct record record = record_at(r, k);
         if (*record.step_type == (double)STEP_FIRST) {
-            continue; /* a reset: verify_replay has looked at it */
+            if (control_suite_reset(suite, observation, err) != STATUS_OK) {
+                return false;
+            }
+            continue; /* verify_replay has looked at it */
         }
         double reward, discount;
         bool last;
@@ -352,6 +426,10 @@ static bool verify_states(const struct recording *r, struct control_suite *suite
 {
     struct simulation *simulation = control_suite_simulation(suite);
     struct errors errors = {0};
+    /* They were recorded within the first episode of their seed: this draws its model. */
+    if (control_suite_reset(suite, observation, err) != STATUS_OK) {
+        return false;
+    }
     for (int k = 0; k < r->n; k++) {
         const double *qpos = r->records + (size_t)k * r->width;
         const double *ctrl = qpos + r->nq + r->nv + r->na;
@@ -404,6 +482,8 @@ static bool verify_recording(const struct recording *r, struct err *err)
     }
     if (r->kind == FILE_STATES) {
         good = verify_states(r, suite, observation, err);
+    } else if (r->kind == FILE_STARTS) {
+        good = verify_starts(r, suite, observation, err);
     } else {
         good = verify_start(r, suite, observation, err);
         good = err->text[0] == '\0' && verify_replay(r, suite, observation, err) && good;
@@ -480,8 +560,13 @@ static bool wanted(const char *task, char **names, int n, bool *seen)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--same-machine") == 0) {
+        same_machine = true;
+        argc--;
+        argv++;
+    }
     if (argc < 2 || argc > FILES_MAX || argv[1][0] == '-') {
-        (void)fprintf(stderr, "usage: verify_tasks FOLDER [task ..]\n");
+        (void)fprintf(stderr, "usage: verify_tasks [--same-machine] FOLDER [task ..]\n");
         return 2;
     }
     int n_names = argc - 2;

@@ -24,7 +24,9 @@
     X(cheetah)                                                                                     \
     X(hopper)                                                                                      \
     X(walker)                                                                                      \
-    X(quadruped)
+    X(quadruped)                                                                                   \
+    X(cartpole)                                                                                    \
+    X(pendulum)
 
 /* Each domain file defines a constant struct, which is all that this file knows of it. */
 #define DECLARE(name) extern const struct control_suite_domain name##_domain;
@@ -47,7 +49,7 @@ struct control_suite {
     const struct shared_model *shared;
     struct simulation simulation;
     struct random_state random;
-    /* Where the domain's parts are: at[i] belongs to domain->parts[i], see find_parts. */
+    /* Where the parts are: at[i] belongs to parts_of(..)[i], see find_parts. */
     int at[CONTROL_SUITE_PARTS_MAX];
     uint32_t steps;      /* of this episode */
     double *observation; /* (O), for the float side */
@@ -137,13 +139,27 @@ static status check_model(const struct control_suite_domain *domain, const mjMod
     return STATUS_OK;
 }
 
-/* Looks up the domain's parts: at[i] for parts[i]. */
-static status find_parts(int *at, const struct control_suite_domain *domain, const mjModel *model,
+/* What holds for a task: its own, or else its domain's. */
+static const struct control_suite_part *parts_of(const struct control_suite_domain *domain,
+                                                 const struct control_suite_task *task)
+{
+    return task->parts != NULL ? task->parts : domain->parts;
+}
+
+static const struct signature_slice *slices_of(const struct control_suite_domain *domain,
+                                               const struct control_suite_task *task)
+{
+    return task->slices != NULL ? task->slices : domain->slices;
+}
+
+/* Looks up the parts: at[i] for parts[i]. */
+static status find_parts(int *at, const struct control_suite_domain *domain,
+                         const struct control_suite_part *parts, const mjModel *model,
                          struct err *err)
 {
-    for (int i = 0; domain->parts[i].name != NULL; i++) {
+    for (int i = 0; parts[i].name != NULL; i++) {
         ASSERT(i < CONTROL_SUITE_PARTS_MAX);
-        const struct control_suite_part *part = &domain->parts[i];
+        const struct control_suite_part *part = &parts[i];
         /* A sensor is used by its place in sensordata, anything else by its id. */
         int id = mj_name2id(model, part->type, part->name);
         if (id < 0) {
@@ -180,7 +196,7 @@ static status take_model(const struct shared_model **shared, int *at,
     }
     /* From here on the model is taken, and is dropped if it does not fit. */
     s = check_model(domain, (*shared)->model, err);
-    s = s != STATUS_OK ? s : find_parts(at, domain, (*shared)->model, err);
+    s = s != STATUS_OK ? s : find_parts(at, domain, parts_of(domain, task), (*shared)->model, err);
     if (s != STATUS_OK) {
         shared_model_drop(*shared);
     }
@@ -193,8 +209,9 @@ static void fill_signature(struct signature *signature, const struct control_sui
 {
     /* The slices keep their order, which is the order in which the domain writes its
      * observation. */
-    for (uint32_t i = 0; domain->slices[i].size != 0; i++) {
-        signature->slices[i] = domain->slices[i];
+    const struct signature_slice *slices = slices_of(domain, task);
+    for (uint32_t i = 0; slices[i].size != 0; i++) {
+        signature->slices[i] = slices[i];
         signature->n_slices = i + 1;
     }
     /* Action limits are those of the actuators: physical units. */
@@ -245,7 +262,7 @@ static status open_parts(struct control_suite *suite, struct err *err)
     /* Owned by the suite from here on, so that control_suite_close drops it. */
     suite->shared = shared;
     /* Each suite has an mjData of its own, so that threads do not meet in one. */
-    s = simulation_init(&suite->simulation, suite->shared, err);
+    s = simulation_init(&suite->simulation, suite->shared, suite->domain->varies, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -332,12 +349,14 @@ void control_suite_seed(struct control_suite *suite, uint64_t seed)
 
 void control_suite_observe(const struct control_suite *suite, double *observation)
 {
-    suite->domain->observe(&suite->simulation, suite->at, observation);
+    control_suite_observer *observe =
+        suite->task->observe != NULL ? suite->task->observe : suite->domain->observe;
+    observe(&suite->simulation, suite->at, observation);
 }
 
 void control_suite_rewards(const struct control_suite *suite, double *rewards)
 {
-    suite->task->evaluate(&suite->simulation, suite->at, suite->task->speed, rewards);
+    suite->task->evaluate(&suite->simulation, suite->at, suite->task->goal, rewards);
 }
 
 /* Refuses numbers that are not finite: the state may be finite where what is computed from it is
@@ -355,13 +374,17 @@ static status check_finite(const struct control_suite *suite, const double *valu
     return STATUS_OK;
 }
 
-/* The default state, changed by the domain's start, with all derived quantities recomputed. */
+/* The default state of the model as compiled, changed by the start, with all derived quantities
+ * recomputed. */
 static status draw_start(struct control_suite *suite, struct err *err)
 {
     struct simulation *simulation = &suite->simulation;
+    control_suite_start *start =
+        suite->task->start != NULL ? suite->task->start : suite->domain->start;
+    simulation_restore_model(simulation);
     status s = simulation_reset(simulation, err);
     if (s == STATUS_OK) {
-        s = suite->domain->start(simulation, &suite->random, err);
+        s = start(simulation, suite->at, &suite->random, err);
     }
     return s == STATUS_OK ? simulation_forward(simulation, err) : s;
 }

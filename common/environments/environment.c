@@ -80,7 +80,7 @@ static const struct environment_family *find_family(const char *uri)
 status environment_unknown(const char *uri, struct err *err)
 {
     /* Known names, as far as they fit. */
-    char list[640] = "";
+    char list[900] = "";
     size_t used = 0;
     for (const char *const *known = environment_names(); *known != NULL; known++) {
         int n = snprintf(list + used, sizeof list - used, "%s%s", used == 0 ? "" : ", ", *known);

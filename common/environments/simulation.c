@@ -10,16 +10,23 @@
 #include "common/environments/mujoco_guard.h"
 
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
-                       struct err *err)
+                       unsigned varies, struct err *err)
 {
-    /* Made with the model; `passive` has the same sizes, so this serves for both. */
+    struct varied_model *varied = NULL;
+    status s = varies == 0 ? STATUS_OK : varied_model_new(&varied, shared, varies, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* Made with the shared model; the others have the same sizes, so this serves for all. */
     mjData *data = mj_makeData(shared->model);
     if (data == NULL) {
+        varied_model_free(varied);
         return err_set(err, STATUS_NO_MEMORY, "simulation state: out of memory");
     }
     /* Borrowed: whoever took the model drops it after simulation_fini. */
-    simulation->shared = shared;
-    simulation->model = shared->model;
+    simulation->model = varied == NULL ? shared->model : varied_model_model(varied);
+    simulation->passive = varied == NULL ? shared->passive : varied_model_passive(varied);
+    simulation->varied = varied;
     simulation->data = data;
     return STATUS_OK;
 }
@@ -27,7 +34,16 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
 void simulation_fini(struct simulation *simulation)
 {
     mj_deleteData(simulation->data);
+    varied_model_free(simulation->varied);
     simulation->data = NULL;
+    simulation->varied = NULL;
+}
+
+void simulation_restore_model(struct simulation *simulation)
+{
+    if (simulation->varied != NULL) {
+        varied_model_restore(simulation->varied);
+    }
 }
 
 /* With automatic reset disabled, these counters are the only sign that a state went bad. */
@@ -56,13 +72,13 @@ static void do_reset(void *arg)
 {
     struct simulation *simulation = arg;
     mj_resetData(simulation->model, simulation->data);
-    mj_forward(simulation->shared->passive, simulation->data);
+    mj_forward(simulation->passive, simulation->data);
 }
 
 static void do_forward(void *arg)
 {
     struct simulation *simulation = arg;
-    mj_forward(simulation->shared->passive, simulation->data);
+    mj_forward(simulation->passive, simulation->data);
 }
 
 /* The arguments of simulation_step, since the guard passes one pointer only. */
@@ -71,14 +87,25 @@ struct step_work {
     int n;
 };
 
+/* mj_step where mj_step1 was called for this state already: all of it but the position and velocity
+ * stages, which would compute the same again. Equal to mj_step to the last bit, and the mj_step1 after
+ * the last physics step then costs nothing. mj_step2 is for other integrators. */
+static void finish_runge_kutta(const mjModel *model, mjData *data)
+{
+    mj_checkPos(model, data);
+    mj_checkVel(model, data);
+    mj_forwardSkip(model, data, mjSTAGE_VEL, 0);
+    mj_checkAcc(model, data);
+    mj_RungeKutta(model, data, 4);
+}
+
 static void do_step(void *arg)
 {
     const struct step_work *work = arg;
     const mjModel *model = work->simulation->model;
     mjData *data = work->simulation->data;
-    /* Runge-Kutta evaluates the model at four states itself, so its step cannot be split. */
     if (model->opt.integrator == mjINT_RK4) {
-        mj_step(model, data);
+        finish_runge_kutta(model, data);
     } else {
         mj_step2(model, data);
     }

@@ -11,17 +11,23 @@
 #include <mujoco/mujoco.h>
 
 #include "common/environments/shared_model.h"
+#include "common/environments/varied_model.h"
 
 struct simulation {
-    const struct shared_model *shared; /* taken by the owner of the simulation */
-    const mjModel *model;              /* = shared->model */
+    const mjModel *model;        /* the shared one, or that of `varied` */
+    const mjModel *passive;      /* the same, actuation disabled: for start states */
+    struct varied_model *varied; /* where start states change parts of the model; else NULL */
     mjData *data;
 };
 
-/* Borrows `shared` until simulation_fini. */
+/* Borrows `shared` until simulation_fini. `varies`: the arrays of the model that this simulation may
+ * change (VARIES(..) | ..), or 0. */
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
-                       struct err *err) MUST_CHECK;
+                       unsigned varies, struct err *err) MUST_CHECK;
 void simulation_fini(struct simulation *simulation);
+
+/* The model as it was compiled; what derives from it is recomputed by those below. */
+void simulation_restore_model(struct simulation *simulation);
 
 /* Those below return CORRUPT when MuJoCo counted a warning (bad position, velocity,
  * acceleration or control; contact or constraint buffer full), INTERNAL when it raised an error.

@@ -50,27 +50,21 @@ static double standing(const struct simulation *simulation, const int *at)
 /* Standing, times forward speed: half the reward at half the wanted speed. */
 static void hop(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
-    const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
     rewards[0] = standing(simulation, at) *
-                 tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
+                 control_suite_at_least(simulation->data->sensordata[at[TORSO_VELOCITY]], speed,
+                                        speed / 2.0, 0.5);
 }
 
 /* Standing, and more of it with small controls (those of the step just taken, not clamped). */
-static void stand(const struct simulation *simulation, const int *at, double speed, double *rewards)
+static void stand(const struct simulation *simulation, const int *at, double goal, double *rewards)
 {
-    (void)speed;
-    const struct tolerance small = {0.0, 0.0, 1.0, TOLERANCE_QUADRATIC, 0.0};
-    int nu = (int)simulation->model->nu;
-    double sum = 0.0;
-    for (int i = 0; i < nu; i++) {
-        sum += tolerance(simulation->data->ctrl[i], &small);
-    }
-    rewards[0] = standing(simulation, at) * ((sum / nu + 4.0) / 5.0);
+    (void)goal;
+    rewards[0] = standing(simulation, at) * control_suite_small_control(simulation);
 }
 
 /* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
-    {.name = "hopper-hop", .rewards = {"hop"}, .speed = HOP_SPEED, .evaluate = hop},
+    {.name = "hopper-hop", .rewards = {"hop"}, .goal = HOP_SPEED, .evaluate = hop},
     {.name = "hopper-stand", .rewards = {"stand"}, .evaluate = stand},
     {0},
 };

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "common/environments/control_suite_task.h"
-#include "common/environments/tolerance.h"
 
 #define WALK_SPEED  0.5 /* m/s */
 #define RUN_SPEED   5.0
@@ -45,16 +44,6 @@ static const struct signature_slice slices[] = {
     {"", 0},
 };
 
-/* Removes a named part of the parsed model; it is an error if there is none. */
-static status remove_part(mjSpec *spec, mjtObj type, const char *name, struct err *err)
-{
-    mjsElement *element = mjs_findElement(spec, type, name);
-    if (element == NULL || mjs_delete(spec, element) != 0) {
-        return err_set(err, STATUS_INVALID, "cannot remove %s %s", mju_type2Str((int)type), name);
-    }
-    return STATUS_OK;
-}
-
 /* Removes what only the suite's fetch and escape tasks need: the range finders over the height
  * field would make a step fourteen times slower. Sizes the floor for the wanted speed. */
 static status edit(mjSpec *spec, const void *arg, struct err *err)
@@ -69,7 +58,7 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
     };
     const struct control_suite_task *task = arg;
     for (size_t i = 0; i < sizeof unused / sizeof unused[0]; i++) {
-        status s = remove_part(spec, unused[i].type, unused[i].name, err);
+        status s = control_suite_remove(spec, unused[i].type, unused[i].name, err);
         if (s != STATUS_OK) {
             return s;
         }
@@ -84,13 +73,14 @@ static status edit(mjSpec *spec, const void *arg, struct err *err)
         sensor = next;
     }
     /* A floor too small would end under a running body; one too large costs precision. */
-    mjsElement *floor = mjs_findElement(spec, mjOBJ_GEOM, "floor");
-    if (floor == NULL) {
-        return err_set(err, STATUS_INVALID, "no geom named floor");
+    mjsElement *floor;
+    status s = control_suite_find(&floor, spec, mjOBJ_GEOM, "floor", err);
+    if (s != STATUS_OK) {
+        return s;
     }
     mjsGeom *geom = mjs_asGeom(floor);
-    geom->size[0] = task->speed * FLOOR_TIME;
-    geom->size[1] = task->speed * FLOOR_TIME;
+    geom->size[0] = task->goal * FLOOR_TIME;
+    geom->size[1] = task->goal * FLOOR_TIME;
     geom->size[2] = 0.5;
     return STATUS_OK;
 }
@@ -119,8 +109,10 @@ static status place(struct simulation *simulation, double height, const double *
 /* Draws an orientation, and places the body at the lowest height, in steps of 1 cm, without
  * contacts. dm_control computes everything at each height; contacts depend on positions alone, so
  * here only those are computed until a height is found. */
-static status start(struct simulation *simulation, struct random_state *random, struct err *err)
+static status start(struct simulation *simulation, const int *at, struct random_state *random,
+                    struct err *err)
 {
+    (void)at;
     double quaternion[4];
     control_suite_random_quaternion(quaternion, random);
     /* Raise the body until nothing touches, then compute everything once. */
@@ -167,16 +159,14 @@ static void observe(const struct simulation *simulation, const int *at, double *
 static void move(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
     const mjData *data = simulation->data;
-    const struct tolerance upright = {1.0, (double)INFINITY, 2.0, TOLERANCE_LINEAR, 0.0};
-    const struct tolerance fast = {speed, (double)INFINITY, speed, TOLERANCE_LINEAR, 0.5};
-    rewards[0] = tolerance(data->xmat[9 * at[TORSO] + 8], &upright) *
-                 tolerance(data->sensordata[at[VELOCIMETER]], &fast);
+    rewards[0] = control_suite_at_least(data->xmat[9 * at[TORSO] + 8], 1.0, 2.0, 0.0) *
+                 control_suite_at_least(data->sensordata[at[VELOCIMETER]], speed, speed, 0.5);
 }
 
 /* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
-    {.name = "quadruped-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
-    {.name = "quadruped-run", .rewards = {"run"}, .speed = RUN_SPEED, .evaluate = move},
+    {.name = "quadruped-walk", .rewards = {"walk"}, .goal = WALK_SPEED, .evaluate = move},
+    {.name = "quadruped-run", .rewards = {"run"}, .goal = RUN_SPEED, .evaluate = move},
     {0},
 };
 

@@ -60,16 +60,16 @@ static void stand(const struct simulation *simulation, const int *at, double spe
 /* Standing, times speed (5 parts) and a constant (1 part). */
 static void move(const struct simulation *simulation, const int *at, double speed, double *rewards)
 {
-    const struct tolerance fast = {speed, (double)INFINITY, speed / 2.0, TOLERANCE_LINEAR, 0.5};
-    double moving = tolerance(simulation->data->sensordata[at[TORSO_VELOCITY]], &fast);
+    double moving = control_suite_at_least(simulation->data->sensordata[at[TORSO_VELOCITY]], speed,
+                                           speed / 2.0, 0.5);
     rewards[0] = standing_upright(simulation, at) * (5.0 * moving + 1.0) / 6.0;
 }
 
 /* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
     {.name = "walker-stand", .rewards = {"stand"}, .evaluate = stand},
-    {.name = "walker-walk", .rewards = {"walk"}, .speed = WALK_SPEED, .evaluate = move},
-    {.name = "walker-run", .rewards = {"run"}, .speed = RUN_SPEED, .evaluate = move},
+    {.name = "walker-walk", .rewards = {"walk"}, .goal = WALK_SPEED, .evaluate = move},
+    {.name = "walker-run", .rewards = {"run"}, .goal = RUN_SPEED, .evaluate = move},
     {0},
 };
 

@@ -1,6 +1,7 @@
 """Records what dm_control computes, for build/tests/verify_tasks to compare with.
 
     make_recordings.py FOLDER [--tasks a,b] [--tag t] [--seed s] [--steps n] [--actions uniform|smooth|bang]
+    make_recordings.py FOLDER --starts n
     make_recordings.py FOLDER --states n
 
 Needs dm_control 1.0.50 and mujoco 3.17.0. The layout is drawn in tests/verify_tasks.c.
@@ -16,7 +17,9 @@ from dm_control import suite
 
 TASKS = (
     "cheetah-run hopper-hop hopper-stand walker-stand walker-walk walker-run "
-    "quadruped-walk quadruped-run"
+    "quadruped-walk quadruped-run "
+    "cartpole-balance cartpole-balance_sparse cartpole-swingup cartpole-swingup_sparse "
+    "pendulum-swingup"
 ).split()
 
 
@@ -48,13 +51,29 @@ def action_source(kind, spec, seed):
         yield middle + half * unit
 
 
+def record_start(environment):
+    """The next start state that the environment draws, as a list of arrays."""
+    data = environment.physics.data
+    first = environment.reset()
+    parts = state(data) + [data.qacc_warmstart, flat(first.observation)]
+    return [np.array(part, dtype=float) for part in parts]
+
+
+def record_starts(task, seed, n):
+    """The start states of n episodes, drawn one after the other."""
+    environment = suite.load(*task.split("-"), task_kwargs={"random": seed})
+    starts = [record_start(environment) for _ in range(n)]
+    body = np.concatenate(sum(starts, [])).astype("<f8").tobytes()
+    sub_steps = round(environment.control_timestep() / environment.physics.timestep())
+    sizes = (sub_steps, environment.physics.model, starts[0][-1].size)
+    return header(b"DMCSTA1\0", task, seed, n, *sizes) + body
+
+
 def record_trajectory(task, seed, n, kind):
     """One environment from its first reset; where an episode ends the next begins."""
     environment = suite.load(*task.split("-"), task_kwargs={"random": seed})
     physics = environment.physics
-    first = environment.reset()
-    parts = state(physics.data) + [physics.data.qacc_warmstart, flat(first.observation)]
-    parts = [np.array(part, dtype=float) for part in parts]
+    parts = record_start(environment)
     n_obs = parts[-1].size
     actions = action_source(kind, environment.action_spec(), seed)
     for _ in range(n):
@@ -109,6 +128,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--actions", choices=("uniform", "smooth", "bang"), default="uniform")
+    parser.add_argument("--starts", type=int, default=0, help="start states instead of a trajectory")
     parser.add_argument("--states", type=int, default=0, help="single states instead of a trajectory")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +136,9 @@ def main():
         if options.states:
             path = options.folder / f"{task}_states.bin"
             path.write_bytes(record_states(task, options.seed, options.states))
+        elif options.starts:
+            path = options.folder / f"{task}_starts.bin"
+            path.write_bytes(record_starts(task, options.seed, options.starts))
         else:
             path = options.folder / f"{task}_{options.tag}.bin"
             path.write_bytes(record_trajectory(task, options.seed, options.steps, options.actions))

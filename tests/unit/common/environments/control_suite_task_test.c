@@ -60,7 +60,7 @@ static bool fallen(const struct simulation *simulation, const int *at)
 static const struct control_suite_task tasks[] = {
     {.name = "joints-fall",
      .rewards = {"height", "depth"},
-     .speed = 2.0,
+     .goal = 2.0,
      .evaluate = evaluate,
      .terminated = fallen},
     {0},
