@@ -28,6 +28,7 @@ struct exchange_start {
     uint64_t next_batch;
     double learning_seconds;
     struct signature signature; /* of the table */
+    uint64_t n_parameters;      /* of rank 0's state; set before exchange_make is called */
     struct state *state;
 };
 

@@ -219,6 +219,7 @@ static status read_start(struct client *client, const Hindcast__GroupMessage *bo
     snprintf(start->run_id, sizeof start->run_id, "%s", from->run_id);
     start->next_batch = from->next_batch;
     start->learning_seconds = from->learning_seconds;
+    start->n_parameters = from->n_parameters;
     s = client->make(client->make_arg, start, err);
     if (s != STATUS_OK) {
         return s;

@@ -32,6 +32,7 @@ static status agree(struct over_mpi *mpi, struct exchange_start *start, char *te
         const char *terms = text + strlen(text) + 1;
         status s = exchange_compare_terms(terms, mpi->terms, &why);
         s = s != STATUS_OK ? s : signature_from_json(&start->signature, text, &why);
+        start->n_parameters = mpi->opening.n_parameters;
         s = s != STATUS_OK ? s : mpi->make(mpi->make_arg, start, &why);
         if (s == STATUS_OK && (state_layout(start->state)->size != mpi->opening.n_parameters ||
                                mpi->n_scalars != mpi->opening.n_scalars)) {

@@ -350,9 +350,10 @@ status checkpoint_write(const char *folder, int64_t keep, const struct state *st
 
 /* ---- Resuming ---- */
 
-/* Reads the notes alone. They come first, because the sizes of the state follow from their
- * signature. */
-static status read_about(const char *path, struct checkpoint *about, struct err *err)
+/* Reads the notes alone, and whether the state normalizes. They come first, because the sizes of the
+ * state follow from their signature and from that. */
+static status read_about(const char *path, struct checkpoint *about, bool *normalized,
+                         struct err *err)
 {
     /* state_load opens the file once more when there is a state to read it into. */
     struct safetensors *file = NULL;
@@ -361,6 +362,8 @@ static status read_about(const char *path, struct checkpoint *about, struct err 
         return err_context(err, s, "checkpoint"); /* it names the path */
     }
     s = notes_read(file, about, err);
+    /* A state has a normalizer or it has not, whatever the setting was called. */
+    *normalized = safetensors_find(file, "normalizer/mean") != NULL;
     safetensors_free(file);
     return s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
 }
@@ -372,10 +375,14 @@ static status read_one(const char *path, const struct learner_options *options, 
 {
     /* A state of the sizes that this signature and these options ask for. */
     struct state *made = NULL;
-    status s = read_about(path, about, err);
+    bool normalized = false;
+    status s = read_about(path, about, &normalized, err);
     if (s == STATUS_OK) {
         /* The options must fit the run: another algorithm is refused when the state is read. */
         s = learner_options_settings(options, &about->signature, seed, settings, err);
+        if (learner_options_normalize_auto(options)) {
+            settings->normalize = normalized ? NORMALIZE_STANDARD : NORMALIZE_NONE;
+        }
         s = s == STATUS_OK ? state_new(&made, settings, err) : s;
         s = s == STATUS_OK ? s : err_context(err, s, "checkpoint %s", path);
     }

@@ -59,8 +59,16 @@ status follower_make(void *arg, struct exchange_start *start, struct err *err)
         return s; /* the run is the same, and so is its signature */
     }
     /* The first group: the exchange fills this state with rank 0's numbers. */
-    run->settings = settings;
     s = state_new(&run->state, &settings, err);
+    /* A run that was begun without normalizing goes on so: rank 0's state is the smaller one. */
+    if (s == STATUS_OK && learner_options_normalize_auto(follower->parts.options) &&
+        state_layout(run->state)->size != start->n_parameters) {
+        state_free(run->state);
+        run->state = NULL;
+        settings.normalize = NORMALIZE_NONE;
+        s = state_new(&run->state, &settings, err);
+    }
+    run->settings = settings;
     start->state = run->state;
     return s;
 }

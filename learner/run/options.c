@@ -99,12 +99,20 @@ static const struct config_option run_options_table[] = {
      "take the step of this failed-batch-N.safetensors again, print where its numbers stop being "
      "finite, and exit (with 1 if it fails again); needs no server"},
 };
+/* Behind what 0.1.0 had. */
+static const struct config_option observation_options_table[] = {
+    {"normalize", CONFIG_CHOICE, AT(normalize), "", "auto", 0, 0, "auto|none|standard",
+     "observations as they are (none), or each dimension with mean 0 and standard deviation 1, "
+     "measured once on the table when a run begins (standard); auto: standard, but a run that was "
+     "begun with none goes on with it (ours)"},
+};
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define N_BATCH      COUNT(batch_options_table)
 #define N_SOURCE     COUNT(source_options_table)
 #define N_RUN        COUNT(run_options_table)
-#define N_OWN        (N_BATCH + N_SOURCE + N_RUN)
+#define N_OBSERVE    COUNT(observation_options_table)
+#define N_OWN        (N_BATCH + N_SOURCE + N_RUN + N_OBSERVE)
 
 /* Each group of options above follows one hyperparameter in the table. */
 static const struct {
@@ -115,6 +123,7 @@ static const struct {
     {"algorithm", batch_options_table, N_BATCH},
     {"perturb_scale", source_options_table, N_SOURCE},
     {"evaluation_precision", run_options_table, N_RUN},
+    {"evaluation_precision", observation_options_table, N_OBSERVE},
 };
 
 /* Older names that config still accepts. */
@@ -303,6 +312,7 @@ status learner_options_settings(const struct learner_options *options,
     made.A = (int)signature->A;
     made.K = (int)signature->K;
     made.seed = seed;
+    made.normalize = strcmp(options->normalize, "none") == 0 ? NORMALIZE_NONE : NORMALIZE_STANDARD;
     status s = parse_tasks(options->tasks, made.K, &made.T, err);
     if (s != STATUS_OK) {
         return s;
@@ -313,6 +323,11 @@ status learner_options_settings(const struct learner_options *options,
     }
     *settings = made;
     return STATUS_OK;
+}
+
+bool learner_options_normalize_auto(const struct learner_options *options)
+{
+    return strcmp(options->normalize, "auto") == 0;
 }
 
 /* ---- Ranks ---- */

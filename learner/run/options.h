@@ -23,6 +23,7 @@ struct learner_options {
 
     char tasks[CONFIG_TEXT_SIZE]; /* "all", or how many are drawn per snippet */
     int64_t batch_snippets, snippet_transitions;
+    char normalize[CONFIG_TEXT_SIZE]; /* auto, none, standard: the setting of this name */
 
     /* Where the batches come from. */
     char table[CONFIG_TEXT_SIZE];
@@ -65,10 +66,15 @@ struct config_section learner_options_recorded(const struct learner_options *opt
 /* What can be checked before the table is known. INVALID names the option. */
 status learner_options_check(const struct learner_options *options, struct err *err) MUST_CHECK;
 
-/* The settings for a table with this signature, checked. INVALID names the option. */
+/* The settings for a table with this signature, checked. INVALID names the option. Where `normalize`
+ * is auto they are those of a new run; a run that goes on keeps what it began with. */
 status learner_options_settings(const struct learner_options *options,
                                 const struct signature *signature, uint64_t seed,
                                 struct settings *settings, struct err *err) MUST_CHECK;
+
+/* Does the run decide whether observations are normalized? A run that goes on keeps what it began
+ * with, as the state tells; a new one normalizes. */
+bool learner_options_normalize_auto(const struct learner_options *options);
 
 /* Threads to use: `threads`, or else the cores that this process may run on. Ranks on this machine
  * share them, unless each is bound to cores of its own. Never more than the rank has snippets. */

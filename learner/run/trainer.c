@@ -167,24 +167,29 @@ static const struct training_hooks HOOKS = {.leaving = leaving,
 
 /* ---- Before the first step ---- */
 
-/* A new run, after its observations were measured where they are to be normalized. */
+/* A new run, after its rewards were measured, and its observations where they are to be
+ * normalized. */
 static status begin(struct trainer *trainer, struct err *err)
 {
     /* The settings say whether observations are normalized. */
     struct settings settings;
     status s = learner_options_settings(trainer->parts.options, &trainer->signature,
                                         (uint64_t)trainer->parts.experiment->seed, &settings, err);
-    if (s != STATUS_OK || settings.normalize == NORMALIZE_NONE) {
-        return s == STATUS_OK ? run_begin(&trainer->run, &trainer->signature, NULL, err) : s;
+    const bool normalize = s == STATUS_OK && settings.normalize == NORMALIZE_STANDARD;
+    /* Measuring reads the first batches; the steps read the same ones again, if the table is
+     * sealed. From one that still grows nothing is drawn without need: draws count there. */
+    struct normalizer_sums sums = {0};
+    struct reward_sums rewards = {0};
+    const struct training_measures measures = {normalize ? &sums : NULL, &rewards};
+    if (normalize && normalizer_sums_init(&sums, (size_t)settings.O) != STATUS_OK) {
+        s = err_set(err, STATUS_NO_MEMORY, "normalizer");
     }
-    /* Measuring reads the first batches; the steps will read the same ones again. */
-    struct normalizer_sums sums;
-    if (normalizer_sums_init(&sums, (size_t)settings.O) != STATUS_OK) {
-        return err_set(err, STATUS_NO_MEMORY, "normalizer");
+    if (s == STATUS_OK && (normalize || trainer->parts.options->require_sealed)) {
+        s = training_loop_measure(&trainer->loop, &trainer->signature, &measures, err);
     }
-    s = training_loop_measure(&trainer->loop, &trainer->signature, &sums, err);
     if (s == STATUS_OK) {
-        s = run_begin(&trainer->run, &trainer->signature, &sums, err);
+        reward_sums_log(&rewards, &trainer->signature, &settings);
+        s = run_begin(&trainer->run, &trainer->signature, measures.observations, err);
     }
     normalizer_sums_fini(&sums);
     return s;

@@ -7,6 +7,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/clock.h"
 #include "learner/run/sampler_options.h"
@@ -19,8 +20,8 @@
 #define MEET_TIMEOUT_MS  250
 #define RETRY_MS         100
 
-#define MEASURE_ROWS_SEALED  262144u
-#define MEASURE_ROWS_GROWING 16384u
+#define MEASURE_ROWS_SEALED 262144u
+#define MEASURE_ROWS_FEW    16384u
 
 /* Also a callback of the sampler, which asks it while it waits. */
 static bool leaving(void *arg)
@@ -173,40 +174,57 @@ static status next_batch(struct training_loop *loop, struct replay_batch **batch
     return s == STATUS_OK ? STATUS_CLOSED : s;
 }
 
-/* Adds the observations of a batch: rows 0 .. n_valid of each snippet. */
-static void add_batch(struct normalizer_sums *sums, const struct replay_batch *batch, size_t N,
-                      size_t W)
+/* Adds what a batch holds: the observations of rows 0 .. n_valid of each snippet, and the rewards of
+ * all rows but the last. Returns the number of rows. */
+static uint64_t add_batch(const struct training_measures *measures,
+                          const struct replay_batch *batch, const struct signature *signature,
+                          size_t N)
 {
+    const size_t W = signature_width(signature);
+    const uint32_t rewards_at = signature_rewards_at(signature);
+    uint64_t n = 0;
     for (uint32_t b = 0; b < batch->snippets; b++) {
         const float *rows = batch->rows + b * (N + 1) * W;
         for (uint32_t t = 0; t <= batch->n_valid[b]; t++) {
-            normalizer_sums_add(sums, rows + t * W);
+            if (measures->observations != NULL) {
+                normalizer_sums_add(measures->observations, rows + t * W);
+            }
+            if (t < batch->n_valid[b]) {
+                reward_sums_add(measures->rewards, rows + t * W + rewards_at, signature->K);
+            }
+            n++;
         }
     }
+    return n;
 }
 
 status training_loop_measure(struct training_loop *loop, const struct signature *signature,
-                             struct normalizer_sums *sums, struct err *err)
+                             const struct training_measures *measures, struct err *err)
 {
     const size_t N = (size_t)loop->options->snippet_transitions;
-    const size_t W = signature_width(signature);
-    uint64_t wanted = MEASURE_ROWS_SEALED;
+    uint64_t n = 0, wanted = MEASURE_ROWS_SEALED;
     status s = STATUS_OK;
     /* The batches of all ranks, from a sampler of its own. */
     training_loop_close_sampler(loop);
     loop->whole_batches = true;
-    while (s == STATUS_OK && sums->n < wanted) {
+    while (s == STATUS_OK && n < wanted) {
         struct replay_batch *batch = NULL;
         s = next_batch(loop, &batch, err);
         if (s == STATUS_OK) {
-            /* A table that still grows may have few rows, so fewer are enough. */
-            wanted = batch->table_version != 0 ? MEASURE_ROWS_SEALED : MEASURE_ROWS_GROWING;
-            add_batch(sums, batch, N, W);
+            /* A table that still grows may have few rows, so fewer are enough; and the size of
+             * rewards alone needs no more. */
+            wanted = batch->table_version != 0 && measures->observations != NULL
+                         ? MEASURE_ROWS_SEALED
+                         : MEASURE_ROWS_FEW;
+            n += add_batch(measures, batch, signature, N);
             replay_sampler_return(loop->sampler, batch);
         }
     }
     loop->whole_batches = false;
     training_loop_close_sampler(loop);
+    /* What it took is no wait of the first step. */
+    phases_start(&loop->phases);
+    memset(loop->phases.ns, 0, sizeof loop->phases.ns);
     return s;
 }
 

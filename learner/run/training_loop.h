@@ -11,6 +11,7 @@
 #define HINDCAST_LEARNER_RUN_TRAINING_LOOP_H
 
 #include "learner/exchange/exchange.h"
+#include "learner/run/reward_sums.h"
 #include "learner/run/run.h"
 #include "learner/run/status_reporter.h"
 #include "learner/run/stepper.h"
@@ -57,13 +58,19 @@ struct training_loop {
 status training_loop_open_sampler(struct training_loop *loop, struct signature *signature,
                                   struct err *err) MUST_CHECK;
 
-/* sums (of the table's O) <- the observations of the first batches of the run, of all their valid
- * rows: at least 262144 rows of a sealed table, whose batches are the same whenever they are asked
- * for, or 16384 rows of one that still grows. The batches are those of all ranks together, so the
- * sums do not depend on how many there are. Closes the sampler, so that steps begin with the first
- * batch. CLOSED when leaving. */
+/* What is measured before a run begins. */
+struct training_measures {
+    struct normalizer_sums *observations; /* of the table's O; NULL: not asked for */
+    struct reward_sums *rewards;          /* all zero */
+};
+
+/* measures <- the first batches of the run, all their valid rows: at least 262144 rows of a sealed
+ * table, whose batches are the same whenever they are asked for, or 16384 rows of one that still
+ * grows, or for rewards alone. The batches are those of all ranks together, so the sums do not
+ * depend on how many there are. Closes the sampler, so that steps begin with the first batch.
+ * CLOSED when leaving. */
 status training_loop_measure(struct training_loop *loop, const struct signature *signature,
-                             struct normalizer_sums *sums, struct err *err) MUST_CHECK;
+                             const struct training_measures *measures, struct err *err) MUST_CHECK;
 
 /* Runs until hooks->leaving (OK or CLOSED), until another rank ends the group (CLOSED), or until
  * something fails for good. */

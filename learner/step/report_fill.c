@@ -14,6 +14,13 @@ static void add_one(struct report *report, const char *name, double value)
     report_add(report, name, &value, 1);
 }
 
+/* A value of states or actions, in the units of the logged rewards. */
+static void add_value(struct report *report, const struct step *step, const char *name,
+                      double value)
+{
+    add_one(report, name, value / step->settings->reward_scale);
+}
+
 /* MPO: the E-step, the M-step and its trust region. */
 void report_mpo(struct report *report, const struct step *step, const struct sums *sums)
 {
@@ -36,7 +43,7 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
     add_one(report, "trust_loss", trust);
     add_one(report, "dual_loss", sums->dual_loss / sums->states);
     add_one(report, "alpha_loss", alpha_loss);
-    add_one(report, "q_mean", sums->q / sums->states);
+    add_value(report, step, "q_mean", sums->q / sums->states);
     add_one(report, "kl_improved", sums->kl_improved / sums->states);
     report_add(report, "kl_mean", kl_mean, A);
     report_add(report, "kl_std", kl_std, A);
@@ -48,7 +55,7 @@ void report_mpo(struct report *report, const struct step *step, const struct sum
 void report_svg(struct report *report, const struct step *step, const struct sums *sums)
 {
     add_one(report, "policy_loss", -sums->q / sums->states);
-    add_one(report, "q_mean", sums->q / sums->states);
+    add_value(report, step, "q_mean", sums->q / sums->states);
     /* With a prior the regularizer is the KL to it, without one the entropy. */
     if (step->algorithm->prior_fit != NULL) {
         add_one(report, "kl_prior", sums->kl_prior / sums->states);
@@ -61,9 +68,8 @@ void report_svg(struct report *report, const struct step *step, const struct sum
 /* BCQ: the critic's value that the perturbation network maximises. */
 void report_bcq(struct report *report, const struct step *step, const struct sums *sums)
 {
-    (void)step;
     add_one(report, "perturb_loss", -sums->q / sums->states);
-    add_one(report, "q_mean", sums->q / sums->states);
+    add_value(report, step, "q_mean", sums->q / sums->states);
 }
 
 void report_fill(struct report *report, const struct step *step, const struct sums *sums,
@@ -89,15 +95,15 @@ void report_fill(struct report *report, const struct step *step, const struct su
         add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
     }
     /* V has its own count: it may be estimated at other rows than the states. */
-    add_one(report, "value_mean", sums->value / sums->values);
-    add_one(report, "target_mean", sums->target / sums->states);
+    add_value(report, step, "value_mean", sums->value / sums->values);
+    add_value(report, step, "target_mean", sums->target / sums->states);
     /* The prior, the duals, and what the improvement adds. */
     if (algorithm->prior_fit != NULL) {
         add_one(report, "prior_loss", sums->prior_loss / sums->states);
         add_one(report, "accepted", sums->accepted / sums->states);
     }
     if (algorithm->prior_kind == PRIOR_ABM) {
-        add_one(report, "advantage_mean", sums->advantage / sums->states);
+        add_value(report, step, "advantage_mean", sums->advantage / sums->states);
     }
     if (algorithm->has_eta) {
         report_add(report, "eta", step->eta, step->settings->K);

@@ -121,15 +121,15 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "arithmetic of critics that evaluate sampled actions (V, the E-step, candidates of bcq and "
      "bear), not of gradients: bf16 is faster on processors with AMX and, from AMD, with "
      "AVX512-BF16; on others the same rounding is done in software, and nothing is gained"},
-    {"normalize", SETTING_CHOICE, AT(normalize), "normalize", "", "none", 0, 0, false,
-     normalize_names,
-     "observations as they are, or each dimension with mean 0 and standard deviation 1, measured "
-     "once on the table when a run begins (ours)"},
     {"precision", SETTING_CHOICE, AT(precision), "precision", "", "f32", 0, 0, false,
      precision_names,
      "arithmetic of the hidden layers of all networks, forward and backward: bf16 rounds what "
      "enters their products and sums in float, and implies evaluation_precision: bf16; parameters, "
      "Adam, first layers, heads and losses stay in float (ours)"},
+    {"reward_scale", SETTING_REAL, AT(reward_scale), "reward_scale", "", "1", 1e-12, 1e12, false,
+     NULL,
+     "factor by which rewards are multiplied before anything is learned from them; values and "
+     "returns are reported in the units of the logs (ours)"},
 
     /* Not options, but given by the table of a run or by its program. They are settings all the
      * same, so that a state's file says them. */
@@ -138,6 +138,8 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
     {"K", SETTING_INT, AT(K), NULL, "tasks", "1", 1, SIGNATURE_TASKS_MAX, false, NULL, ""},
     {"T", SETTING_INT, AT(T), NULL, "tasks", "1", 1, SIGNATURE_TASKS_MAX, false, NULL, ""},
     {"seed", SETTING_UINT64, AT(seed), NULL, "", "0", 0, 0, false, NULL, ""},
+    {"normalize", SETTING_CHOICE, AT(normalize), NULL, "", "none", 0, 0, false, normalize_names,
+     ""},
 };
 #undef AT
 

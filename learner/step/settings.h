@@ -72,7 +72,8 @@ struct settings {
     /* Of the hidden layers of all networks, forward and backward. Parameters, moments, first
      * layers, heads and everything between products are float in any case. */
     enum settings_precision precision;
-    uint64_t seed; /* of the initial weights and of the noise of every step */
+    double reward_scale; /* multiplies every reward */
+    uint64_t seed;       /* of the initial weights and of the noise of every step */
 };
 
 /* ---- The list ---- */
@@ -91,7 +92,7 @@ struct setting {
     enum setting_kind kind;
     size_t offset;            /* in struct settings */
     const char *option;       /* its name as an option; NULL: it follows from the table's signature,
-                                   from `tasks` or from the experiment's seed */
+                                   from `tasks` or `normalize`, or from the experiment's seed */
     const char *unit;         /* "steps", "nats", "" */
     const char *default_text; /* as it would be written in YAML */
     double min, max;          /* inclusive; of numbers */
@@ -100,7 +101,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 37
+#define SETTINGS_COUNT 38
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */
@@ -112,7 +113,8 @@ const struct setting *settings_find(const char *name);
 struct settings settings_default(void);
 
 /* Checks every range and fills in what 0 stands for (act_candidates, init_eta) and what follows
- * from another setting (evaluation_precision). INVALID names setting, value and what was expected. Must be called before any other use of `settings`. */
+ * from another setting (evaluation_precision). INVALID names setting, value and what was expected.
+ * Must be called before any other use of `settings`. */
 status settings_check(struct settings *settings, struct err *err) MUST_CHECK;
 
 /* Inputs of policy and prior: O, or O + K with several tasks. */

@@ -228,7 +228,7 @@ static void load_state(struct states *states, const struct step *step, int s)
     const float *row = batch_row(step, snippet->b, states->t_of[s]);
     memcpy(states->a + (size_t)s * A, row + O, A * sizeof *row);
     /* Of the rewards only that of the row's task; one discount for all. */
-    states->r[s] = row[O + A + (size_t)states->task[s]];
+    states->r[s] = (float)(settings->reward_scale * (double)row[O + A + (size_t)states->task[s]]);
     states->d[s] = row[O + A + (size_t)settings->K];
     /* The critic sees it clipped, beside the network inputs. */
     float *xa = states->xa + (size_t)s * (I + A);

@@ -59,6 +59,43 @@ def test_the_policy_carries_mean_and_scale_of_the_table(sealed):
     assert np.array_equal(kept["normalizer/mean"], mean) and np.array_equal(kept["normalizer/scale"], scale)
 
 
+def test_auto_normalizes_a_new_run_and_keeps_what_an_old_one_has(sealed):
+    """A run that was begun without goes on without, with one learner and with two ranks."""
+    sealed.start("learner", "--steps=10", "--normalize=none", label="none").succeed()
+    old = safetensors.numpy.load_file(checkpoints(sealed.run_dir)[10])
+    assert not [name for name in old if name.startswith("normalizer/")]
+    learner = sealed.start("learner", "--steps=20", "--normalize=auto", label="auto")
+    learner.succeed()
+    assert "resumed" in learner.output.read_text() and "observations are normalized" not in learner.output.read_text()
+    ranks = [sealed.start("learner", "--steps=30", "--normalize=auto", "--ranks=2", f"--rank={rank}",
+                          f"--exchange=unix:{sealed.run_dir}/exchange.sock", label=f"rank{rank}") for rank in range(2)]
+    for rank in ranks:
+        rank.succeed()
+    kept = safetensors.numpy.load_file(checkpoints(sealed.run_dir)[30])
+    assert sorted(kept) == sorted(old)
+    # A new run under auto; then the same as standard, which it is.
+    fresh = sealed.folder / "fresh"
+    sealed.start("learner", f"--run_dir={fresh}", "--steps=10", "--normalize=auto", label="fresh").succeed()
+    assert "normalizer/mean" in safetensors.numpy.load_file(checkpoints(fresh)[10])
+    sealed.start("learner", f"--run_dir={fresh}", "--steps=20", "--normalize=standard", label="standard").succeed()
+
+
+def test_the_size_of_rewards_is_told_and_scaled(sealed):
+    """Values are reported in the units of the logs, whatever the scale; a size far from 1 is warned of."""
+    plain = sealed.start("learner", "--steps=30", "--report_every=1", label="plain")
+    plain.succeed()
+    assert "reward=run mean=" in plain.output.read_text() and "far from 1" not in plain.output.read_text()
+    values = sealed.json_lines("learner.jsonl")
+    scaled = sealed.folder / "scaled"
+    learner = sealed.start("learner", f"--run_dir={scaled}", "--steps=30", "--report_every=1", "--reward_scale=1000",
+                           label="scaled")
+    learner.succeed()
+    assert "try learner.reward_scale: 1" in learner.output.read_text()
+    first = json.loads((scaled / "learner.jsonl").read_text().splitlines()[0])
+    assert np.isclose(first["target_mean"], values[0]["target_mean"], atol=0.02)
+    assert first["critic_loss"] > 1e4 * values[0]["critic_loss"]
+
+
 def test_ranks_share_what_rank_0_measured(sealed):
     one, two = sealed.folder / "one", sealed.folder / "two"
     sealed.start("learner", f"--run_dir={one}", "--steps=20", label="one").succeed()

@@ -5,8 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/memory.h"
 #include "common/base/noise.h"
 #include "common/networks/normalizer.h"
+#include "common/networks/safetensors.h"
 
 enum { O = 5, ROWS = 4000 };
 
@@ -89,6 +91,71 @@ static void without_rows_nothing_changes(void **state)
     }
 }
 
+/* What an independent program computed in double: tests/golden/normalizer/make_cases.py. */
+static const double *golden(const struct safetensors *file, const char *name, size_t count)
+{
+    const struct safetensors_tensor *tensor = safetensors_find(file, name);
+    assert_non_null(tensor);
+    assert_int_equal(tensor->type, SAFETENSORS_F64);
+    assert_int_equal(tensor->count, count);
+    double *copy = mem_array(count, sizeof *copy);
+    assert_non_null(copy);
+    memcpy(copy, tensor->data, count * sizeof *copy);
+    return copy;
+}
+
+static void the_golden_case_is_met(void **state)
+{
+    (void)state;
+    enum { D = 6 };
+    struct safetensors *file = NULL;
+    struct normalizer_sums sums;
+    struct err err = {0};
+    float mean[D], scale[D];
+    if (safetensors_read(&file, "tests/golden/normalizer/measured.safetensors", 1 << 20, &err) !=
+        STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    const struct safetensors_tensor *rows = safetensors_find(file, "rows");
+    const struct safetensors_tensor *probes = safetensors_find(file, "probes");
+    assert_true(rows->type == SAFETENSORS_F32 && rows->shape[1] == D);
+    assert_true(probes->type == SAFETENSORS_F32 && probes->shape[1] == D);
+    /* Measured as the learner measures it. */
+    assert_int_equal(normalizer_sums_init(&sums, D), STATUS_OK);
+    for (size_t t = 0; t < rows->shape[0]; t++) {
+        float row[D];
+        memcpy(row, (const char *)rows->data + t * sizeof row, sizeof row);
+        normalizer_sums_add(&sums, row);
+    }
+    normalizer_sums_finish(&sums, mean, scale);
+    normalizer_sums_fini(&sums);
+    const double *want_mean = golden(file, "expect/mean", D);
+    const double *want_scale = golden(file, "expect/scale", D);
+    for (int i = 0; i < D; i++) {
+        assert_true(fabs((double)mean[i] - want_mean[i]) <= 1e-7 * fabs(want_mean[i]) + 1e-9);
+        assert_true(fabs((double)scale[i] - want_scale[i]) <= 1e-6 * want_scale[i]);
+        assert_int_equal(scale[i] == 0.0f, want_scale[i] == 0.0);
+    }
+    /* Applied, clipped at both ends. */
+    const struct normalizer normalizer = {mean, scale, D};
+    const double *want = golden(file, "expect/normalized", probes->count);
+    double worst = 0;
+    for (size_t t = 0; t < probes->shape[0]; t++) {
+        float row[D];
+        memcpy(row, (const char *)probes->data + t * sizeof row, sizeof row);
+        normalizer_apply(&normalizer, row, row);
+        for (int i = 0; i < D; i++) {
+            worst = fmax(worst, fabs((double)row[i] - want[t * D + (size_t)i]));
+        }
+    }
+    print_message("worst error %.1e\n", worst);
+    assert_true(worst <= 1e-5);
+    mem_free((void *)(uintptr_t)want_mean);
+    mem_free((void *)(uintptr_t)want_scale);
+    mem_free((void *)(uintptr_t)want);
+    safetensors_free(file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -96,6 +163,7 @@ int main(void)
         cmocka_unit_test(values_are_centered_scaled_and_clipped),
         cmocka_unit_test(not_a_number_stays_one),
         cmocka_unit_test(without_rows_nothing_changes),
+        cmocka_unit_test(the_golden_case_is_met),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,8 +82,10 @@ static void the_defaults_agree(void **state)
     assert_int_equal(learner_options_settings(&options, &signature, 0, &settings, &err), STATUS_OK);
     expected.O = 5;
     expected.A = 2;
+    expected.normalize = NORMALIZE_STANDARD; /* of a new run, where the option says auto */
     assert_int_equal(settings_check(&expected, &err), STATUS_OK);
     assert_memory_equal(&settings, &expected, sizeof settings);
+    assert_true(learner_options_normalize_auto(&options));
 }
 
 static void values_out_of_range_are_refused(void **state)
@@ -122,7 +124,8 @@ static void the_digest_is_that_of_0_1_0(void **state)
                                         "grace_ms",
                                         "normalize",
                                         "precision",
-                                        "kernels"};
+                                        "kernels",
+                                        "reward_scale"};
     check_load(NULL, 0);
     struct config_section recorded = learner_options_recorded(&options);
     struct config_option rows[128];
@@ -156,7 +159,7 @@ static void the_terms_are_those_of_0_1_0(void **state)
     if (file_read(GOLDEN "terms.txt", 1 << 16, &golden, &size, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    static const char later[] = "  normalize: none\n  precision: f32\n";
+    static const char later[] = "  normalize: auto\n  precision: f32\n  reward_scale: 1\n";
     if (strlen(terms) != size + strlen(later) || memcmp(terms, golden, size) != 0 ||
         strcmp(terms + size, later) != 0) {
         fail_msg("the terms are\n%s", terms);
@@ -189,6 +192,9 @@ static void compare(void *arg, const char *name, const char *text)
     }
     if (found == NULL && strcmp(name, "precision") == 0) {
         found = "f32"; /* nor here */
+    }
+    if (found == NULL && strcmp(name, "reward_scale") == 0) {
+        found = "1";
     }
     if (found == NULL || strcmp(found, text) != 0) {
         fail_msg("%s is '%s', in the file '%s'", name, text, found != NULL ? found : "(absent)");

@@ -149,6 +149,49 @@ static void normalizing_is_learning_from_normalized_rows(void **unused)
     }
 }
 
+/* A step with a reward scale is the step on rewards that were multiplied before: the same bits of
+ * everything; but values are reported in the units of the logs. The factor is a power of 2, so that
+ * no rounding differs. */
+static void a_reward_scale_is_learning_from_scaled_rewards(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        const struct settings settings = learning_variant(i, name);
+        struct settings scaled = settings;
+        scaled.reward_scale = 8;
+        struct state *state = new_state(&settings), *scaling = new_state(&scaled);
+        struct update *update = new_update(&settings, 2), *other = new_update(&scaled, 2);
+        for (uint64_t t = 0; t < STEPS; t++) {
+            struct batch raw = learning_batch(&settings, B, N, 100 + t);
+            struct batch before = learning_batch(&settings, B, N, 100 + t);
+            const size_t W = (size_t)settings_row_width(&settings);
+            float *rows = (float *)(uintptr_t)before.rows;
+            for (size_t r = 0; r < (size_t)B * (N + 1); r++) {
+                for (int k = 0; k < settings.K; k++) {
+                    rows[r * W + (size_t)(settings.O + settings.A + k)] *= 8.0f;
+                }
+            }
+            struct err err;
+            struct report report, scaled_report;
+            assert_int_equal(update_step(update, state, &before, NULL, &report, &err), STATUS_OK);
+            assert_int_equal(update_step(other, scaling, &raw, NULL, &scaled_report, &err),
+                             STATUS_OK);
+            assert_true(report_find(&report, "target_mean")->values[0] ==
+                        8 * report_find(&scaled_report, "target_mean")->values[0]);
+            assert_true(report_find(&report, "critic_loss")->values[0] ==
+                        report_find(&scaled_report, "critic_loss")->values[0]);
+            learning_free(&raw);
+            learning_free(&before);
+        }
+        assert_int_equal(state_digest(state), state_digest(scaling));
+        update_free(update);
+        update_free(other);
+        state_free(state);
+        state_free(scaling);
+    }
+}
+
 /* The i-th of two ways to learn in bf16: evaluations of sampled actions, or all passes. */
 static void set_bf16(struct settings *settings, int i)
 {
@@ -530,6 +573,7 @@ int main(void)
         cmocka_unit_test(the_same_run_gives_the_same_bits),
         cmocka_unit_test(thread_counts_and_kernels_agree),
         cmocka_unit_test(normalizing_is_learning_from_normalized_rows),
+        cmocka_unit_test(a_reward_scale_is_learning_from_scaled_rewards),
         cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
         cmocka_unit_test(bf16_is_near_f32),
         cmocka_unit_test(two_ranks_equal_one),
