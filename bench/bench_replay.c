@@ -1,5 +1,5 @@
-/* bench_replay [--json] [--seconds=S] [--folder=F] [--durability=each|interval|none] [--batch=B]
- *              [--only=insert|sample|limits]
+/* bench_replay [--json] [--rounds=R] [--seconds=S] [--folder=F] [--batch=B] [--only=insert|sample|limits]
+ *              [--durability=each|interval|none]
  *
  * The real server binary in a process of its own, over gRPC on loopback TCP, against what this
  * machine could do in the same minute. Rows of 24 + 6 + 1 + 1 floats, episodes of 1000 transitions,
@@ -8,14 +8,19 @@
  *   insert_steps_fresh   transitions inserted a second into a new store, one writer
  *   insert_steps         the same into a full table, where every insert evicts the oldest
  *   sample_snippets      snippets a second out of 1,000,000 transitions, one sampler
+ *   .._cpu               processor time of server and client together
  *   sample_one_p50/p99   a batch of one snippet on an open stream: asked for, received
- *   limit_memcpy         copying memory, one thread
- *   limit_tcp            raw loopback TCP, 256 KiB writes, one connection
- *   limit_store_write    transitions a second of such episodes put into LMDB, no server, no sync
+ *   limit_rpc_upload     our gRPC binding, a client stream of 256 KiB messages
+ *   limit_rpc_stream     the same from the server
  *   limit_disk_sync      bytes a second written and synced, 16 MiB at a time
+ *   limit_store_write    transitions a second of such episodes put into LMDB, no server, no sync
+ *   limit_tcp            raw loopback TCP, 256 KiB writes, one connection
+ *   limit_memcpy         copying memory, one thread
  *   ratio_..             ours over the limit, both as bytes
  *
- * The store lies in a folder of its own under --folder (default $TMPDIR or /tmp), which is removed.
+ * Inserts, uploads and syncs take turns, as do samples and streams: R rounds (3) of S seconds (2).
+ * Shown are the medians. The store lies in a folder of its own under --folder (default $TMPDIR or
+ * /tmp), which is removed.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -29,11 +34,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/plain_socket.h"
 #include "bench/quantile.h"
 #include "bench/replay_limits.h"
+#include "bench/rpc_streams.h"
 #include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -49,13 +56,15 @@
 #define TABLE_EPISODES  1000u
 #define STEP_BYTES      (ROW_W * 4.0)
 #define SNIPPET_BYTES   ((SNIPPET_N + 1) * ROW_W * 4.0)
-#define TCP_BYTES       (256u << 10)
+#define MESSAGE_BYTES   (256u << 10) /* of streams that are limits */
 #define LATENCY_SAMPLES 5000u
+#define ROUNDS_MAX      99
 
 /* All state of the program; there is one, which at_exit_bench points to. */
 struct bench {
     bool json;
     double seconds;
+    int rounds;
     const char *durability;
     uint32_t batch;
     const char *only;
@@ -96,6 +105,31 @@ static void need(status s, const struct err *err, const char *what)
 static double since(uint64_t start_ns)
 {
     return (double)(clock_now_ns() - start_ns) * 1e-9;
+}
+
+/* Processor time of this process and of the server so far, in seconds. */
+static double cpu_seconds(const struct bench *bench)
+{
+    struct timespec client, server;
+    clockid_t clock;
+    ASSERT(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &client) == 0);
+    ASSERT(clock_getcpuclockid(bench->server, &clock) == 0 && clock_gettime(clock, &server) == 0);
+    return (double)(client.tv_sec + server.tv_sec) +
+           1e-9 * (double)(client.tv_nsec + server.tv_nsec);
+}
+
+/* What one kind of work and its limits reach, round by round. */
+struct rounds {
+    int n;
+    double rate[ROUNDS_MAX], cpu_ns[ROUNDS_MAX]; /* ours: items a second, time of one item */
+    double stream[ROUNDS_MAX], disk[ROUNDS_MAX]; /* limits: bytes a second */
+};
+
+static double median(const double *values, int n)
+{
+    double sorted[ROUNDS_MAX];
+    memcpy(sorted, values, (size_t)n * sizeof *values);
+    return quantile(sorted, (size_t)n, 0.5);
 }
 
 /* ---- The server ---- */
@@ -226,21 +260,38 @@ static double insert_rate(struct bench *bench, struct replay_writer *writer)
     return steps / since(start_ns);
 }
 
-/* Measures inserts twice: into an empty store, which only grows, and into a full table, which has
- * to remove an episode for each new one. */
-static void bench_insert(struct bench *bench, double *fresh, double *warm)
+/* Measures inserts into an empty store, which only grows, and into a full table, which has to
+ * remove an episode for each new one. The full table takes turns with its limits. */
+static void bench_insert(struct bench *bench, const char *echo)
 {
+    static struct rounds rounds;
     start_server(bench, "insert", 4 * TABLE_EPISODES);
     struct replay_writer *writer = open_writer(bench);
-    *fresh = insert_rate(bench, writer);
+    show(bench, "insert_steps_fresh", insert_rate(bench, writer), "steps/s");
     /* Until the table has been full for a while. */
     insert(bench, writer, 6 * TABLE_EPISODES);
     flush(writer);
-    *warm = insert_rate(bench, writer);
+    for (int r = 0; r < bench->rounds; r++) {
+        const double cpu = cpu_seconds(bench);
+        const uint64_t n = bench->episode.identity.episode;
+        rounds.rate[r] = insert_rate(bench, writer);
+        const double steps = (double)(bench->episode.identity.episode - n) * EPISODE_T;
+        rounds.cpu_ns[r] = 1e9 * (cpu_seconds(bench) - cpu) / steps;
+        rounds.stream[r] = rpc_streams_upload(echo, MESSAGE_BYTES, bench->seconds);
+        rounds.disk[r] = replay_limits_disk_sync(bench->folder, bench->seconds);
+    }
     replay_writer_close(writer);
     stop_server(bench);
-    show(bench, "insert_steps_fresh", *fresh, "steps/s");
-    show(bench, "insert_steps", *warm, "steps/s");
+    /* Both as bytes of rows. */
+    const double rate = median(rounds.rate, bench->rounds);
+    const double stream = median(rounds.stream, bench->rounds);
+    const double disk = median(rounds.disk, bench->rounds);
+    show(bench, "insert_steps", rate, "steps/s");
+    show(bench, "insert_cpu", median(rounds.cpu_ns, bench->rounds), "ns/step");
+    show(bench, "limit_rpc_upload", stream * 1e-6, "MB/s");
+    show(bench, "limit_disk_sync", disk * 1e-6, "MB/s");
+    show(bench, "ratio_insert_to_rpc_upload", rate * STEP_BYTES / stream, "ratio");
+    show(bench, "ratio_insert_to_disk_sync", rate * STEP_BYTES / disk, "ratio");
 }
 
 /* ---- Sampling ---- */
@@ -256,10 +307,35 @@ static void fill_table(struct bench *bench)
     replay_writer_close(writer);
 }
 
-/* Snippets a second over one stream, with batches requested ahead. */
-static double bench_sample(struct bench *bench)
+/* Takes batches and returns them for `seconds`, and at least `least` of them; the number of
+ * snippets. */
+static double sample(struct bench *bench, struct replay_sampler *sampler, uint64_t *next,
+                     double seconds, uint64_t least)
 {
     struct err err;
+    double snippets = 0;
+    const uint64_t start_ns = clock_now_ns();
+    for (uint64_t i = 0; i < least || since(start_ns) < seconds; i++) {
+        struct replay_batch *batch;
+        /* Batches must come in order: with a gap the count of snippets would be wrong. */
+        need(replay_sampler_next(sampler, &batch, 10000, &err), &err, "sample");
+        if (batch->number != *next) {
+            fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n", *next,
+                    batch->number);
+            exit(EXIT_FAILURE);
+        }
+        (*next)++;
+        replay_sampler_return(sampler, batch);
+        snippets += bench->batch;
+    }
+    return snippets;
+}
+
+/* Snippets a second over one stream, with batches requested ahead, in turns with a plain stream. */
+static void bench_sample(struct bench *bench, const char *echo)
+{
+    struct err err;
+    static struct rounds rounds;
     struct replay_sampler *sampler = NULL;
     const struct replay_sampler_options options = {.batch_snippets = bench->batch,
                                                    .snippet_transitions = SNIPPET_N,
@@ -269,31 +345,24 @@ static double bench_sample(struct bench *bench)
     need(replay_sampler_open(&sampler, &bench->experiment, &bench->signature, &options, 10000, NULL,
                              NULL, &err),
          &err, "open sampler");
-    double snippets = 0;
-    uint64_t start_ns = 0;
     /* The first batches read the store into memory and check it. */
-    for (uint64_t i = 0, warm = 2000000 / bench->batch;
-         start_ns == 0 || since(start_ns) < bench->seconds; i++) {
-        struct replay_batch *batch;
-        /* Batches must come in order: with a gap the count of snippets would be wrong. */
-        need(replay_sampler_next(sampler, &batch, 10000, &err), &err, "sample");
-        if (batch->number != i) {
-            fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n", i,
-                    batch->number);
-            exit(EXIT_FAILURE);
-        }
-        replay_sampler_return(sampler, batch);
-        /* Time starts after the warm-up. */
-        if (start_ns == 0 && i >= warm) {
-            start_ns = clock_now_ns();
-        } else if (start_ns != 0) {
-            snippets += bench->batch;
-        }
+    uint64_t next = 0;
+    (void)sample(bench, sampler, &next, 0, 2000000 / bench->batch);
+    for (int r = 0; r < bench->rounds; r++) {
+        const double cpu = cpu_seconds(bench);
+        const uint64_t start_ns = clock_now_ns();
+        const double snippets = sample(bench, sampler, &next, bench->seconds, 1);
+        rounds.rate[r] = snippets / since(start_ns);
+        rounds.cpu_ns[r] = 1e9 * (cpu_seconds(bench) - cpu) / snippets;
+        rounds.stream[r] = rpc_streams_download(echo, MESSAGE_BYTES, bench->seconds);
     }
-    const double rate = snippets / since(start_ns);
     replay_sampler_close(sampler);
+    const double rate = median(rounds.rate, bench->rounds);
+    const double stream = median(rounds.stream, bench->rounds);
     show(bench, "sample_snippets", rate, "snippets/s");
-    return rate;
+    show(bench, "sample_cpu", median(rounds.cpu_ns, bench->rounds), "ns/snippet");
+    show(bench, "limit_rpc_stream", stream * 1e-6, "MB/s");
+    show(bench, "ratio_sample_to_rpc_stream", rate * SNIPPET_BYTES / stream, "ratio");
 }
 
 /* The time from a request for one snippet to its answer. It uses a stream directly: the sampler
@@ -371,7 +440,8 @@ static void make_data(struct bench *bench)
 static void parse(struct bench *bench, int argc, char **argv)
 {
     const char *base = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-    bench->seconds = 3;
+    bench->seconds = 2;
+    bench->rounds = 3;
     bench->durability = "each";
     bench->batch = 512;
     bench->only = "";
@@ -380,6 +450,8 @@ static void parse(struct bench *bench, int argc, char **argv)
             bench->json = true;
         } else if (strncmp(argv[i], "--seconds=", 10) == 0) {
             bench->seconds = atof(argv[i] + 10);
+        } else if (strncmp(argv[i], "--rounds=", 9) == 0) {
+            bench->rounds = atoi(argv[i] + 9);
         } else if (strncmp(argv[i], "--folder=", 9) == 0) {
             base = argv[i] + 9;
         } else if (strncmp(argv[i], "--durability=", 13) == 0) {
@@ -397,8 +469,9 @@ static void parse(struct bench *bench, int argc, char **argv)
     }
     /* A folder of our own, since clean_up() removes it with all its contents. */
     snprintf(bench->folder, sizeof bench->folder, "%s/bench_replay_XXXXXX", base);
-    if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || bench->seconds <= 0) {
-        fprintf(stderr, "bench_replay: folder, batch or seconds make no sense\n");
+    if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || !(bench->seconds > 0) ||
+        bench->rounds < 1 || bench->rounds > ROUNDS_MAX) {
+        fprintf(stderr, "bench_replay: folder, batch, rounds or seconds make no sense\n");
         exit(2);
     }
     /* The server stands in the build tree, beside the folder of benchmarks. */
@@ -416,31 +489,25 @@ static bool wanted(const struct bench *bench, const char *part)
     return bench->only[0] == '\0' || strcmp(bench->only, part) == 0;
 }
 
-/* Measures what the machine can do, after our own figures and within the same minute. Ratios need
- * both of these. */
-static void show_limits(struct bench *bench, double warm, double sampled)
+/* What the machine can do without any of our calls. */
+static void show_limits(struct bench *bench)
 {
-    const double copy = replay_limits_memcpy();
-    const double tcp = plain_socket_stream(true, TCP_BYTES, bench->seconds / 2);
     const double store =
         replay_limits_store_write(bench->folder, bench->seconds, &bench->episode, TABLE_EPISODES);
-    const double disk = replay_limits_disk_sync(bench->folder, bench->seconds);
-    show(bench, "limit_memcpy", copy * 1e-6, "MB/s");
-    show(bench, "limit_tcp", tcp * 1e-6, "MB/s");
     show(bench, "limit_store_write", store, "steps/s");
-    show(bench, "limit_disk_sync", disk * 1e-6, "MB/s");
-    if (warm > 0 && sampled > 0) {
-        show(bench, "ratio_sample_to_tcp", sampled * SNIPPET_BYTES / tcp, "ratio");
-        show(bench, "ratio_insert_to_tcp", warm * STEP_BYTES / tcp, "ratio");
-        show(bench, "ratio_insert_to_store_write", warm / store, "ratio");
-        show(bench, "ratio_insert_to_disk_sync", warm * STEP_BYTES / disk, "ratio");
-    }
+    show(bench, "limit_tcp", 1e-6 * plain_socket_stream(true, MESSAGE_BYTES, bench->seconds),
+         "MB/s");
+    show(bench, "limit_memcpy", replay_limits_memcpy() * 1e-6, "MB/s");
 }
 
 int main(int argc, char **argv)
 {
     if (bench_version(argc, argv)) {
         return 0;
+    }
+    /* The process that streams are measured with is this program, too. */
+    if (argc == 3 && strcmp(argv[1], ECHO_PROCESS_ARGUMENT) == 0) {
+        return echo_process_serve(argv[2]);
     }
     static struct bench bench;
     parse(&bench, argc, argv);
@@ -452,22 +519,24 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_signal);
     make_data(&bench);
     rpc_init();
-    double fresh = 0, warm = 0, sampled = 0;
+    struct echo_process echo;
+    echo_process_start(&echo, "127.0.0.1:0");
     if (wanted(&bench, "insert")) {
-        bench_insert(&bench, &fresh, &warm);
+        bench_insert(&bench, echo.address);
     }
     /* The sampling server has no limit of episodes. */
     if (wanted(&bench, "sample")) {
         start_server(&bench, "sample", 0);
         fill_table(&bench);
-        sampled = bench_sample(&bench);
+        bench_sample(&bench, echo.address);
         bench_latency(&bench);
         stop_server(&bench);
     }
-    /* The limits are measured without the threads of gRPC. */
+    echo_process_stop(&echo);
+    /* These are measured without the threads of gRPC. */
     rpc_fini();
     if (wanted(&bench, "limits")) {
-        show_limits(&bench, warm, sampled);
+        show_limits(&bench);
     }
     if (bench.json) {
         printf("}\n");

@@ -12,27 +12,23 @@
  * messages
  *   .._ratio                ours / the limit: streams towards 1 from below, round trips from above
  */
-#include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench/plain_socket.h"
 #include "bench/quantile.h"
+#include "bench/rpc_streams.h"
 #include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "tests/lib/echo/echo_pair.h"
 
 /* Quantiles need a few thousand values. */
-#define ROUND_TRIPS  4000
-#define THREADS_MAX  64
-#define CALL_WAIT_MS 30000
+#define ROUND_TRIPS 4000
+#define THREADS_MAX 64
 
 struct options {
     size_t size;
@@ -53,97 +49,7 @@ static double seconds_since(uint64_t begin_ns)
     return 1e-9 * (double)(clock_now_ns() - begin_ns);
 }
 
-/* ---- The echo server, in a process of its own ---- */
-
-struct server {
-    pid_t pid;
-    int stop; /* closing it ends the server */
-    char address[128];
-};
-
-/* Prints its port, which the parent waits for: then the server accepts calls. */
-/* What the child runs: serves until its standard input ends. */
-static int serve(const char *address)
-{
-    struct rpc_server_options options = {.addresses = &address, .n_addresses = 1};
-    struct rpc_server *server;
-    struct echo echo = {0};
-    struct err err;
-    if (rpc_server_open(&server, &options, &err) != STATUS_OK ||
-        echo_add(&echo, server, &err) != STATUS_OK || rpc_server_start(server, &err) != STATUS_OK) {
-        die("server", err.text);
-    }
-    printf("%d\n", rpc_server_port(server, 0));
-    fflush(stdout);
-    /* The parent never writes; its end of the pipe closes when it stops the server or dies. */
-    char byte;
-    while (read(STDIN_FILENO, &byte, 1) > 0) {
-    }
-    rpc_server_close(server, 1000);
-    echo_fini(&echo);
-    return 0;
-}
-
-/* Starts the server in a new process and returns when it accepts calls. */
-static void start_server(struct server *server, const char *address)
-{
-    int in[2], out[2];
-    if (pipe2(in, 0) != 0 || pipe2(out, 0) != 0) {
-        die("pipe", strerror(errno));
-    }
-    /* A new program, not just a fork: gRPC does not survive a fork with its threads. */
-    server->pid = fork();
-    if (server->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(in[0], STDIN_FILENO);
-        dup2(out[1], STDOUT_FILENO);
-        close(in[0]);
-        close(in[1]);
-        close(out[0]);
-        close(out[1]);
-        execl("/proc/self/exe", "bench_rpc", "--serve", address, (char *)NULL);
-        _exit(127);
-    }
-    /* Our ends: one to stop the server, one to read its port from. */
-    close(in[0]);
-    close(out[1]);
-    server->stop = in[1];
-    FILE *lines = fdopen(out[0], "r");
-    int port = 0;
-    if (lines == NULL || fscanf(lines, "%d", &port) != 1) {
-        die("server", "did not start");
-    }
-    fclose(lines);
-    /* A unix socket has no port; 0 stands for that. */
-    if (port != 0) {
-        snprintf(server->address, sizeof server->address, "127.0.0.1:%d", port);
-    } else {
-        snprintf(server->address, sizeof server->address, "%s", address);
-    }
-}
-
-/* The server ends on the end of its input; its process is waited for. */
-static void stop_server(struct server *server)
-{
-    close(server->stop);
-    waitpid(server->pid, NULL, 0);
-}
-
 /* ---- Calls ---- */
-
-/* Opens a channel and waits for its connection, so that no figure includes the handshake. */
-static struct rpc_channel *connect_to(const char *address)
-{
-    struct rpc_channel *channel;
-    struct err err;
-    if (rpc_channel_open(&channel, address, NULL, &err) != STATUS_OK) {
-        die("channel", err.text);
-    }
-    if (rpc_channel_wait(channel, CALL_WAIT_MS) != STATUS_OK) {
-        die("channel", "does not connect");
-    }
-    return channel;
-}
 
 /* One small call. Its answer must be there, its value does not matter. */
 static void call_once(struct rpc_channel *channel)
@@ -158,7 +64,7 @@ static void call_once(struct rpc_channel *channel)
 /* Times of calls, one at a time over one channel. */
 static void unary_times(const char *address, double *p50, double *p99)
 {
-    struct rpc_channel *channel = connect_to(address);
+    struct rpc_channel *channel = rpc_streams_connect(address);
     double *times = mem_array(ROUND_TRIPS, sizeof *times);
     for (size_t i = 0; i < ROUND_TRIPS; i++) {
         uint64_t begin = clock_now_ns();
@@ -182,7 +88,7 @@ struct caller {
 static void *call_on(void *arg)
 {
     struct caller *caller = arg;
-    struct rpc_channel *channel = connect_to(caller->address);
+    struct rpc_channel *channel = rpc_streams_connect(caller->address);
     uint64_t begin = clock_now_ns();
     while (seconds_since(begin) < caller->seconds) {
         call_once(channel);
@@ -207,99 +113,6 @@ static double unary_rate(const char *address, const struct options *options)
         calls += callers[i].calls;
     }
     return calls / options->seconds;
-}
-
-/* ---- Streams ---- */
-
-/* Opens a stream whose messages carry their large field as a payload. */
-static struct rpc_stream *open_stream(struct rpc_channel *channel, const char *method,
-                                      enum rpc_kind kind)
-{
-    struct rpc_call_options options = {.payload_field = ECHO_PAYLOAD};
-    struct rpc_stream *stream;
-    struct err err;
-    if (rpc_stream_open(&stream, channel, ECHO_SERVICE, method, kind, &options, &err) !=
-        STATUS_OK) {
-        die("stream", err.text);
-    }
-    return stream;
-}
-
-/* MB/s from server to client: the server sends messages until it is cancelled. */
-static double download(const char *address, const struct options *options)
-{
-    struct rpc_channel *channel = connect_to(address);
-    struct rpc_stream *stream = open_stream(channel, "Count", RPC_SERVER_STREAM);
-    /* More messages than any measurement takes. */
-    echo_request request = ECHO_REQUEST;
-    request.number = INT64_MAX;
-    request.size = options->size;
-    if (rpc_stream_send(stream, &request.base, NULL, CALL_WAIT_MS) != STATUS_OK) {
-        die("download", "cannot send");
-    }
-    double n = 0.0, elapsed;
-    uint64_t begin = clock_now_ns();
-    /* Every message must have come whole, since its bytes are counted. */
-    do {
-        struct rpc_message message;
-        if (rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK ||
-            message.payload.size != options->size) {
-            die("download", "message did not come whole");
-        }
-        rpc_message_free(&message);
-        n += 1.0;
-        elapsed = seconds_since(begin);
-    } while (elapsed < options->seconds);
-    /* A cancelled stream ends with CLOSED; anything else would mean that the server gave up
-     * before. */
-    rpc_stream_cancel(stream);
-    status cancelled = rpc_stream_finish(stream, CALL_WAIT_MS, NULL);
-    ASSERT(cancelled == STATUS_CLOSED);
-    rpc_channel_close(channel);
-    return 1e-6 * n * (double)options->size / elapsed;
-}
-
-static void keep(void *arg)
-{
-    (void)arg; /* the bytes outlive everything */
-}
-
-/* MB/s from client to server, which answers with the sum of the numbers in all messages. */
-static double upload(const char *address, const struct options *options)
-{
-    struct rpc_channel *channel = connect_to(address);
-    struct rpc_stream *stream = open_stream(channel, "Sum", RPC_CLIENT_STREAM);
-    unsigned char *bytes = mem_new(options->size);
-    double n = 0.0, elapsed;
-    uint64_t begin = clock_now_ns();
-    /* Every message has the number 1; so the sum is the count. Its payload is lent, not copied. */
-    do {
-        echo_request request = ECHO_REQUEST;
-        request.number = 1;
-        struct rpc_payload payload = {ECHO_PAYLOAD, bytes, options->size, keep, NULL};
-        if (rpc_stream_send(stream, &request.base, &payload, CALL_WAIT_MS) != STATUS_OK) {
-            die("upload", "cannot send");
-        }
-        n += 1.0;
-    } while (seconds_since(begin) < options->seconds);
-    /* The half-close asks for the answer, which comes after the last message. */
-    struct rpc_message message;
-    if (rpc_stream_half_close(stream) != STATUS_OK ||
-        rpc_stream_recv(stream, &message, CALL_WAIT_MS) != STATUS_OK) {
-        die("upload", "no answer");
-    }
-    elapsed = seconds_since(begin); /* until the last byte was counted by the server */
-    if (((echo_response *)message.body)->number != (int64_t)n) {
-        die("upload", "messages were lost");
-    }
-    rpc_message_free(&message);
-    struct err err;
-    if (rpc_stream_finish(stream, CALL_WAIT_MS, &err) != STATUS_OK) {
-        die("upload", err.text);
-    }
-    rpc_channel_close(channel);
-    mem_free(bytes);
-    return 1e-6 * n * (double)options->size / elapsed;
 }
 
 /* ---- Rounds and report ---- */
@@ -330,16 +143,18 @@ static void measure_round(struct figures *best, bool tcp, const struct options *
     /* The path has our process number: two benchmarks may run at once. */
     char path[64];
     snprintf(path, sizeof path, "unix:/tmp/bench_rpc.%d.sock", (int)getpid());
-    struct server server;
-    start_server(&server, tcp ? "127.0.0.1:0" : path);
+    struct echo_process server;
+    echo_process_start(&server, tcp ? "127.0.0.1:0" : path);
     double p50, p99;
     unary_times(server.address, &p50, &p99);
     best->p50 = least(best->p50, p50);
     best->p99 = least(best->p99, p99);
     best->calls = most(best->calls, unary_rate(server.address, options));
-    best->download = most(best->download, download(server.address, options));
-    best->upload = most(best->upload, upload(server.address, options));
-    stop_server(&server);
+    best->download = most(best->download, 1e-6 * rpc_streams_download(server.address, options->size,
+                                                                      options->seconds));
+    best->upload = most(best->upload,
+                        1e-6 * rpc_streams_upload(server.address, options->size, options->seconds));
+    echo_process_stop(&server);
 }
 
 static void print_one(const struct options *options, bool *first, const char *name, double value,
@@ -411,8 +226,8 @@ int main(int argc, char **argv)
         return 0;
     }
     /* The server's process is this program, too. */
-    if (argc == 3 && strcmp(argv[1], "--serve") == 0) {
-        return serve(argv[2]);
+    if (argc == 3 && strcmp(argv[1], ECHO_PROCESS_ARGUMENT) == 0) {
+        return echo_process_serve(argv[2]);
     }
     struct options options = parse(argc, argv);
     struct figures tcp = {0}, local = {0};
