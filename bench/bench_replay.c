@@ -222,7 +222,7 @@ static struct replay_writer *open_writer(struct bench *bench)
     bool sealed;
     struct replay_writer *writer = NULL;
     const struct replay_writer_options options = {
-        .writer = "bench", .restored = true, .max_in_flight_bytes = 32u << 20};
+        .writer = "bench", .restored = true, .max_in_flight_bytes = 64u << 20};
     need(replay_writer_open(&writer, &bench->experiment, &bench->signature, &options, NULL, NULL,
                             &sealed, &err),
          &err, "open writer");

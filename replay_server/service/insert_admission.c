@@ -15,6 +15,9 @@
 
 #define IN_FLIGHT_MAX 1024u /* episodes of one stream with the inserter */
 #define QUEUE_SPARE   256u  /* of the inserter's queue, kept for unary calls and records */
+/* Up to here an episode is checked on the call thread, which has just received it and has it in its
+ * cache; longer ones would hold up other calls. */
+#define PREPARE_CHUNKS 16u
 
 /* What is needed when the job of an episode is back. The stream it came on may have lost its call
  * by then, but still exists. */
@@ -146,6 +149,9 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
     /* Buffers and reservation belong to the job now, and not to the episode that comes in. */
     in->first = in->last = NULL;
     in->reserved = false;
+    if (in->n_chunks <= PREPARE_CHUNKS) {
+        insert_job_prepare(&op->job);
+    }
     return STATUS_OK;
 }
 

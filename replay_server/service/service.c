@@ -23,7 +23,7 @@
 #include "replay_server/service/service_private.h"
 
 /* How many bytes of rows the inserter writes in one transaction, about. */
-#define GROUP_BYTES       (16u << 20)
+#define GROUP_BYTES       (32u << 20)
 #define INSERT_POOL_SLACK (64ull << 20) /* first chunks of episodes that wait for their memory */
 #define SETTLE_ROUNDS     1000u
 

@@ -50,17 +50,24 @@ static uint64_t job_bytes(const struct insert_job *job)
     return job->has_episode ? (uint64_t)job->episode.n_rows * job->episode.W * 4 : 0;
 }
 
-/* NaN and infinities have all exponent bits set. One pass without branches, which the compiler
- * turns into vector code. */
+/* Eight numbers at a time; the compiler takes the processor's vectors, or does without. */
+typedef uint32_t lanes __attribute__((vector_size(32)));
+
+/* NaN and infinities have all exponent bits set. One pass without branches; what does not fill a
+ * vector is padded with 0, which is finite. */
 static bool all_finite(const uint8_t *bytes, size_t n)
 {
-    uint32_t bad = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, bytes + 4 * i, sizeof bits);
-        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    const lanes exponent = {0x7f800000u, 0x7f800000u, 0x7f800000u, 0x7f800000u,
+                            0x7f800000u, 0x7f800000u, 0x7f800000u, 0x7f800000u};
+    lanes bits, bad = {0};
+    for (; n >= 8; n -= 8, bytes += sizeof bits) {
+        memcpy(&bits, bytes, sizeof bits);
+        bad |= (lanes)((bits & exponent) == exponent);
     }
-    return bad == 0;
+    bits = (lanes){0};
+    memcpy(&bits, bytes, 4 * n);
+    bad |= (lanes)((bits & exponent) == exponent);
+    return (bad[0] | bad[1] | bad[2] | bad[3] | bad[4] | bad[5] | bad[6] | bad[7]) == 0;
 }
 
 /* How many rows chunk chunk_i of the episode holds. */
@@ -71,28 +78,44 @@ static uint32_t rows_in_chunk(const struct store_episode *episode, uint32_t chun
     return rest < chunk_rows ? rest : chunk_rows;
 }
 
-/* INVALID, with row and column, where a number is not finite: it would spoil every learner that
- * draws it. */
-static status check_rows(struct insert_job *job)
+/* INVALID, with row and column, where a number of the chunk is not finite: it would spoil every
+ * learner that draws it. */
+static status check_rows(const struct store_episode *episode, const struct buffer *chunk,
+                         uint32_t chunk_i, struct err *err)
+{
+    const uint8_t *rows = chunk->bytes + STORE_CHUNK_HEADER;
+    const size_t n = (size_t)rows_in_chunk(episode, chunk_i) * episode->W;
+    if (all_finite(rows, n)) {
+        return STATUS_OK;
+    }
+    /* Only now is it worth looking for the place. */
+    size_t bad = 0;
+    while (all_finite(rows + 4 * bad, 1)) {
+        bad++;
+    }
+    return err_set(err, STATUS_INVALID, "row %zu, column %zu is not finite",
+                   (size_t)chunk_i * store_chunk_rows(episode->W) + bad / episode->W,
+                   bad % episode->W);
+}
+
+/* Chunk by chunk, so that the checksum finds in the cache what the check has read. Keys of an
+ * episode's chunks are its id and the numbers that follow it. */
+void insert_job_prepare(struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
+    ASSERT(job->has_episode && !job->prepared && job->refused == STATUS_OK);
+    job->prepared = true;
     uint32_t chunk_i = 0;
     /* Buffers are linked in the order of their rows, one for each chunk. */
-    for (const struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
-        const uint8_t *rows = chunk->bytes + STORE_CHUNK_HEADER;
-        const size_t n = (size_t)rows_in_chunk(episode, chunk_i) * episode->W;
-        /* Only now is it worth looking for the place. */
-        if (!all_finite(rows, n)) {
-            size_t bad = 0;
-            while (all_finite(rows + 4 * bad, 1)) {
-                bad++;
-            }
-            return err_set(&job->err, STATUS_INVALID, "row %zu, column %zu is not finite",
-                           (size_t)chunk_i * store_chunk_rows(episode->W) + bad / episode->W,
-                           bad % episode->W);
+    for (struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
+        job->refused = check_rows(episode, chunk, chunk_i, &job->why);
+        if (job->refused != STATUS_OK) {
+            return;
         }
+        store_seal_chunk(chunk->bytes, episode->id + chunk_i, rows_in_chunk(episode, chunk_i),
+                         episode->W);
     }
-    return STATUS_OK;
+    ASSERT(chunk_i == store_n_chunks(episode->n_rows, episode->W));
 }
 
 /* Deletes the episodes of a list of removals; those that are not there have been deleted before.
@@ -120,15 +143,13 @@ static status write_episode(struct inserter *inserter, struct insert_job *job)
 {
     const struct store_episode *episode = &job->episode;
     uint32_t chunk_i = 0;
-    /* Keys of an episode's chunks are its id and the numbers that follow it. */
     for (struct buffer *chunk = job->chunks; chunk; chunk = chunk->next, chunk_i++) {
-        status s = store_put_chunk(inserter->store, episode->id + chunk_i, chunk->bytes,
-                                   rows_in_chunk(episode, chunk_i), episode->W, &job->err);
+        status s = store_put_sealed_chunk(inserter->store, episode->id + chunk_i, chunk->bytes,
+                                          rows_in_chunk(episode, chunk_i), episode->W, &job->err);
         if (s != STATUS_OK) {
             return s;
         }
     }
-    ASSERT(chunk_i == store_n_chunks(episode->n_rows, episode->W));
     return store_put_episode(inserter->store, episode, &job->err);
 }
 
@@ -165,29 +186,33 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
 
 /* ---- Groups ---- */
 
-/* May the job be written? Not where rows are bad or an earlier job of its writer queue failed. */
-static bool prepare(struct insert_job *job)
+/* May the job be written? Not where rows are bad or an earlier job of its writer queue failed:
+ * INVALID, RETRY, and job->err says why. */
+static status check_job(struct insert_job *job)
 {
     /* Its episode has a later sequence than the one that failed. Were it stored, the client could
      * not send the earlier one again. */
     const struct writer *queue = job->writer_queue;
     if (queue && job->epoch <= queue->failed_epoch) {
-        job->result = err_set(&job->err, STATUS_RETRY,
-                              "an earlier episode of writer %s was not stored", queue->name);
-        return false;
+        return err_set(&job->err, STATUS_RETRY, "an earlier episode of writer %s was not stored",
+                       queue->name);
     }
-    /* Rows are checked here and not where they arrive, so that the service's thread need not spend
-     * its time on it. */
-    job->result = job->has_episode ? check_rows(job) : STATUS_OK;
-    return job->result == STATUS_OK;
+    if (job->has_episode && !job->prepared) {
+        insert_job_prepare(job);
+    }
+    if (job->refused != STATUS_OK) {
+        job->err = job->why;
+    }
+    return job->refused;
 }
 
 /* The job is not written: neither is what follows it in its writer queue, and its deletes are
  * deferred. */
-static void fail_job(struct inserter *inserter, struct insert_job *job)
+static void fail_job(struct inserter *inserter, struct insert_job *job, status reason)
 {
-    ASSERT(job->result != STATUS_OK);
-    /* Later jobs of the same epoch find this in prepare. */
+    ASSERT(reason != STATUS_OK && job->result == STATUS_PENDING);
+    job->result = reason;
+    /* Later jobs of the same epoch find this in check_job. */
     atomic_fetch_add(&inserter->failures, 1);
     if (job->writer_queue && job->epoch > job->writer_queue->failed_epoch) {
         job->writer_queue->failed_epoch = job->epoch;
@@ -220,8 +245,28 @@ static status commit(struct inserter *inserter, struct err *err)
     return s;
 }
 
-/* Writes all jobs in one transaction, or none. The error of the job that failed is copied to `err`.
- * Deferred deletes go first, whatever the group contains. */
+/* The job into the open transaction, unless it has failed before. One that may not be written fails
+ * here and spoils nothing: its deletes are made at its place among those of the other jobs. */
+static status write_or_fail(struct inserter *inserter, struct insert_job *job, struct err *err)
+{
+    if (job->result != STATUS_PENDING) {
+        return STATUS_OK;
+    }
+    status s = check_job(job);
+    if (s != STATUS_OK) {
+        fail_job(inserter, job, s);
+        return delete_all(inserter, inserter->deferred, err);
+    }
+    s = write_job(inserter, job);
+    if (s != STATUS_OK) {
+        *err = job->err;
+    }
+    return s;
+}
+
+/* Writes all jobs that may be written in one transaction, or none; `err`: why none. Deferred
+ * deletes go first, whatever the group contains. A job that is not prepared yet is so just before
+ * it is written, so that its rows are in the cache when they are copied. */
 static status write_group(struct inserter *inserter, struct insert_job **jobs, size_t n,
                           struct err *err)
 {
@@ -231,17 +276,18 @@ static status write_group(struct inserter *inserter, struct insert_job **jobs, s
     }
     s = delete_all(inserter, inserter->deferred, err);
     for (size_t i = 0; s == STATUS_OK && i < n; i++) {
-        s = write_job(inserter, jobs[i]);
-        if (s != STATUS_OK) {
-            *err = jobs[i]->err;
-        }
+        s = write_or_fail(inserter, jobs[i], err);
     }
     /* The abort takes back the deletes too, so the lists stay as they are. */
     if (s != STATUS_OK) {
         store_abort(inserter->store);
         return s;
     }
-    return commit(inserter, err);
+    s = commit(inserter, err);
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+        jobs[i]->result = jobs[i]->result == STATUS_PENDING ? STATUS_OK : jobs[i]->result;
+    }
+    return s;
 }
 
 /* Deletes what is deferred, and what `removal` names, in a transaction of its own. The removal
@@ -273,10 +319,11 @@ static status delete_alone(struct inserter *inserter, const struct insert_remova
  * of their own, so that their pages can be used; that takes a few tries. */
 static void write_alone(struct inserter *inserter, struct insert_job *job)
 {
+    struct err err = {0};
+    status s = STATUS_FULL;
     for (int try = 0; try < FULL_TRIES; try++) {
-        struct err err;
-        job->result = write_group(inserter, &job, 1, &job->err);
-        if (job->result != STATUS_FULL) {
+        s = write_group(inserter, &job, 1, &err);
+        if (s != STATUS_FULL) {
             break;
         }
         /* The snapshot of the last sync may hold the pages that are missing. */
@@ -289,14 +336,16 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
             break;
         }
         /* This transaction frees the pages; the next try may use them. */
-        if (delete_alone(inserter, job->removal, &err) != STATUS_OK) {
-            log_warn("deleting to make room failed: %s", err.text);
+        struct err why;
+        if (delete_alone(inserter, job->removal, &why) != STATUS_OK) {
+            log_warn("deleting to make room failed: %s", why.text);
         }
         (void)store_release(inserter->store);
     }
-    if (job->result != STATUS_OK) {
-        log_warn("write failed: %s", job->err.text);
-        fail_job(inserter, job);
+    if (s != STATUS_OK && job->result == STATUS_PENDING) {
+        log_warn("write failed: %s", err.text);
+        job->err = err;
+        fail_job(inserter, job, s);
     }
 }
 
@@ -304,32 +353,30 @@ static void write_alone(struct inserter *inserter, struct insert_job *job)
  * Afterwards each has its result. */
 static void write_jobs(struct inserter *inserter, struct insert_job *first)
 {
-    struct insert_job *good[GROUP_JOBS_MAX];
-    size_t n = 0;
+    struct insert_job *jobs[GROUP_JOBS_MAX];
+    size_t n = 0, n_written = 0;
     uint64_t bytes = 0;
     const uint64_t start_ns = clock_now_ns();
-    /* Jobs that must not be written are sorted out first, so that they do not spoil the group. */
     for (struct insert_job *job = first; job; job = job->next) {
-        if (prepare(job)) {
-            good[n++] = job;
-            bytes += job_bytes(job);
-        } else {
-            fail_job(inserter, job);
-        }
+        job->result = STATUS_PENDING;
+        jobs[n++] = job;
     }
     /* All in one transaction, which is what makes inserting fast: a sync costs the same for one job
      * as for hundreds. A full map may only need the sync that lets its pages go. */
     struct err err;
-    status s = n > 0 ? write_group(inserter, good, n, &err) : STATUS_OK;
+    status s = write_group(inserter, jobs, n, &err);
     if (s == STATUS_FULL && store_release(inserter->store)) {
-        s = write_group(inserter, good, n, &err);
+        s = write_group(inserter, jobs, n, &err);
     }
-    for (size_t i = 0; s != STATUS_OK && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         /* One by one; a job that fails takes the later ones of its writer queue along. */
-        if (prepare(good[i])) {
-            write_alone(inserter, good[i]);
-        } else {
-            fail_job(inserter, good[i]);
+        if (s != STATUS_OK && jobs[i]->result == STATUS_PENDING) {
+            write_alone(inserter, jobs[i]);
+        }
+        ASSERT(jobs[i]->result != STATUS_PENDING);
+        if (jobs[i]->result == STATUS_OK) {
+            n_written++;
+            bytes += job_bytes(jobs[i]);
         }
     }
     /* What Info and the metrics say about commits. */
@@ -337,7 +384,7 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     metric_observe(inserter->commit_seconds, (double)spent_ns * 1e-9);
     atomic_fetch_add(&inserter->busy_ns, spent_ns);
     atomic_fetch_add(&inserter->commits, 1);
-    atomic_fetch_add(&inserter->jobs, n);
+    atomic_fetch_add(&inserter->jobs, n_written);
     atomic_fetch_add(&inserter->bytes, bytes);
     inserter->unsynced = true;
 }

@@ -47,6 +47,9 @@ struct insert_job {
      * with its epoch. NULL: the job belongs to no queue. */
     struct writer *writer_queue;
     uint64_t epoch;
+    bool prepared;  /* by insert_job_prepare; zero in a new job, as are the two that follow */
+    status refused; /* OK: its rows may be stored; else why not .. */
+    struct err why; /* .. in words */
 
     /* Filled in when it comes back: OK, FULL, INVALID (a row that is not finite), RETRY (an earlier
      * job of its writer queue failed), IO .. */
@@ -72,6 +75,11 @@ struct inserter_counts {
     uint64_t commits, jobs, bytes, failures;
     double busy_s; /* spent in transactions */
 };
+
+/* Checks the rows of the job's episode and fills in the headers of its chunks. Whoever has the rows
+ * in its cache calls it before it submits the job; for a job that is not prepared the inserter does
+ * so. Takes about 0.1 ms a MiB. */
+void insert_job_prepare(struct insert_job *job);
 
 status inserter_open(struct inserter **inserter, struct store *store,
                      const struct inserter_settings *settings, struct err *err) MUST_CHECK;

@@ -357,6 +357,10 @@ status store_open(struct store **out, const struct store_settings *settings, boo
     if (s == STATUS_OK) {
         s = open_databases(store, err);
     }
+    /* Only commits that wait for the disk have something to gain. */
+    if (s == STATUS_OK && store->durability == STORE_EACH) {
+        s = writeback_open(&store->writeback, store->data_fd, err);
+    }
     if (s != STATUS_OK) {
         goto close_env;
     }
@@ -390,6 +394,7 @@ void store_close(struct store *store)
     }
     lmdb_snapshot_close(&store->snapshot);
     mdb_env_close(store->env);
+    writeback_close(store->writeback);
     close(store->data_fd);
     close(store->lock_fd);
     free_store(store);

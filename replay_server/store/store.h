@@ -135,6 +135,11 @@ status store_begin(struct store *store, struct err *err) MUST_CHECK;
  * filled in here. Keys must rise from put to put. */
 status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
                        struct err *err) MUST_CHECK;
+/* The same in two steps: fill the header in (any thread), and put what has its header for this key
+ * already. */
+void store_seal_chunk(void *chunk, uint64_t key, uint32_t n_rows, uint32_t W);
+status store_put_sealed_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows,
+                              uint32_t W, struct err *err) MUST_CHECK;
 /* After its chunks. */
 status store_put_episode(struct store *store, const struct store_episode *episode,
                          struct err *err) MUST_CHECK;

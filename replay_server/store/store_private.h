@@ -7,6 +7,7 @@
 
 #include "replay_server/lmdb/lmdb_snapshot.h"
 #include "replay_server/store/store.h"
+#include "replay_server/store/writeback.h"
 
 #define STORE_VERIFIED (1u << 20) /* entries of `verified`: 8 MiB */
 
@@ -27,6 +28,7 @@ struct store {
     uint64_t staged_next_chunk;    /* of the open transaction */
     struct lmdb_snapshot snapshot; /* `interval`: what a power cut leaves */
     uint64_t snapshot_idle_bytes;  /* store_idle_bytes when it was taken */
+    struct writeback *writeback;   /* `each`: starts the disk while a commit is copied; else NULL */
     /* Any thread's: */
     atomic_bool broken; /* nothing is taken any more: store_broken */
     _Atomic uint64_t commits;

@@ -29,19 +29,33 @@ status store_begin(struct store *store, struct err *err)
     return store_error(store, mdb_txn_begin(store->env, NULL, 0, &store->txn), err, "begin");
 }
 
+void store_seal_chunk(void *chunk, uint64_t key, uint32_t n_rows, uint32_t W)
+{
+    ASSERT(n_rows >= 1 && n_rows <= store_chunk_rows(W));
+    chunk_header_write(chunk, key, n_rows, W);
+}
+
 /* MDB_APPEND: keys rise, so LMDB fills pages without splitting them. */
-status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
-                       struct err *err)
+status store_put_sealed_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows,
+                              uint32_t W, struct err *err)
 {
     /* A key below would be out of order, and MDB_APPEND would refuse it. */
     ASSERT(key >= store->staged_next_chunk);
-    ASSERT(n_rows >= 1 && n_rows <= store_chunk_rows(W));
-    chunk_header_write(chunk, key, n_rows, W);
+    const size_t size = STORE_CHUNK_HEADER + (size_t)n_rows * W * 4;
+    /* A chunk with another header would be found damaged when it is read. */
+    ASSERT(chunk_header_check(chunk, size, key, n_rows, W, false));
     MDB_val k = {sizeof key, &key};
-    MDB_val v = {STORE_CHUNK_HEADER + (size_t)n_rows * W * 4, chunk};
+    MDB_val v = {size, chunk};
     store->staged_next_chunk = key + 1;
     return store_error(store, mdb_put(store->txn, store->chunks, &k, &v, MDB_APPEND), err,
                        "put chunk");
+}
+
+status store_put_chunk(struct store *store, uint64_t key, void *chunk, uint32_t n_rows, uint32_t W,
+                       struct err *err)
+{
+    store_seal_chunk(chunk, key, n_rows, W);
+    return store_put_sealed_chunk(store, key, chunk, n_rows, W, err);
 }
 
 /* Ids rise as chunk keys do, so this appends too. */
@@ -226,8 +240,14 @@ status store_commit(struct store *store, struct err *err)
     /* Counted while the transaction is open, since afterwards its view of the databases is gone. */
     atomic_store_explicit(&store->used_bytes, pages_used(store) * 4096, memory_order_relaxed);
     /* With durability `each` this returns when the disk has it. */
+    if (store->writeback) {
+        writeback_begin(store->writeback);
+    }
     int rc = mdb_txn_commit(store->txn);
     store->txn = NULL;
+    if (store->writeback) {
+        writeback_end(store->writeback);
+    }
     if (rc != 0) {
         store->staged_next_chunk = store->next_chunk;
         return store_error(store, rc, err, "commit");
