@@ -5,6 +5,9 @@
  * returned out of order keeps its slot until all older ones are returned, so the window of numbers
  * that may be filled moves in one piece.
  *
+ * There is memory for `depth` batches. The one returned last is filled next, because it is still in
+ * the cache: a caller that keeps up uses little of the ring's memory, however deep it is.
+ *
  * The mutex guards states and numbers only. Rows and arrays of a slot that is being filled are
  * written without it: each part owns its own range, and the last end_part publishes them all. */
 #include <pthread.h>
@@ -17,16 +20,24 @@
 
 enum slot_state { SLOT_EMPTY, SLOT_FILLING, SLOT_TAKEN };
 
-/* A place for one batch at a time. Its memory is used again for every depth-th batch. */
+/* Memory for one batch. */
+struct storage {
+    struct storage *next; /* free ones: the one returned last comes first */
+    float *rows;
+    uint32_t *n_valid;
+    uint64_t *episode_id;
+    double *probability;
+};
+
+/* A place for one batch at a time. */
 struct slot {
     struct replay_batch batch; /* first: a pointer to the batch is a pointer to its slot */
     enum slot_state state;
     uint32_t parts_missing;
-    bool unsealed;     /* a part came from a table that is not sealed */
-    bool prioritized;  /* a part came with ids and probabilities */
-    uint64_t versions; /* table versions of the parts, combined */
-    uint64_t *episode_id;
-    double *probability;
+    bool unsealed;           /* a part came from a table that is not sealed */
+    bool prioritized;        /* a part came with ids and probabilities */
+    uint64_t versions;       /* table versions of the parts, combined */
+    struct storage *storage; /* NULL: empty */
 };
 
 struct replay_ring {
@@ -40,6 +51,8 @@ struct replay_ring {
     bool closed;
     struct err error; /* the first error, which is final; code OK: none */
     struct slot *slots;
+    struct storage *free;
+    struct storage *storages; /* all of them, free or not */
 };
 
 /* The place of a batch, whichever batch is there now. */
@@ -48,11 +61,31 @@ static struct slot *slot_of(struct replay_ring *ring, uint64_t number)
     return &ring->slots[number % ring->settings.depth];
 }
 
+/* Memory for one batch, put before the free ones. */
+static status add_storage(struct replay_ring *ring, struct storage *storage)
+{
+    const size_t n = ring->settings.snippets;
+    storage->rows =
+        mem_aligned(n * (ring->settings.N + 1) * ring->settings.W * sizeof *storage->rows);
+    storage->n_valid = mem_array(n, sizeof *storage->n_valid);
+    storage->episode_id = mem_array(n, sizeof *storage->episode_id);
+    storage->probability = mem_array(n, sizeof *storage->probability);
+    storage->next = ring->free;
+    ring->free = storage;
+    return storage->rows && storage->n_valid && storage->episode_id && storage->probability
+               ? STATUS_OK
+               : STATUS_NO_MEMORY;
+}
+
 status replay_ring_new(struct replay_ring **out, const struct replay_ring_settings *settings)
 {
     /* The slots are zero at first, which is SLOT_EMPTY. */
     struct replay_ring *ring = mem_new(sizeof *ring);
-    if (ring == NULL || (ring->slots = mem_array(settings->depth, sizeof *ring->slots)) == NULL) {
+    if (ring == NULL || (ring->slots = mem_array(settings->depth, sizeof *ring->slots)) == NULL ||
+        (ring->storages = mem_array(settings->depth, sizeof *ring->storages)) == NULL) {
+        if (ring) {
+            mem_free(ring->slots);
+        }
         mem_free(ring);
         return STATUS_NO_MEMORY;
     }
@@ -67,19 +100,9 @@ status replay_ring_new(struct replay_ring **out, const struct replay_ring_settin
     pthread_cond_init(&ring->returned, &attributes);
     pthread_condattr_destroy(&attributes);
     /* All memory is allocated here; filling and returning batches allocates nothing. */
-    const size_t n = settings->snippets;
     status s = STATUS_OK;
-    /* A slot without its memory is noticed below, so that all of them can be freed in one place. */
-    for (uint32_t i = 0; i < settings->depth; i++) {
-        struct slot *slot = &ring->slots[i];
-        slot->batch.snippets = settings->snippets;
-        slot->batch.rows = mem_aligned(n * (settings->N + 1) * settings->W * sizeof(float));
-        slot->batch.n_valid = mem_array(n, sizeof *slot->batch.n_valid);
-        slot->episode_id = mem_array(n, sizeof *slot->episode_id);
-        slot->probability = mem_array(n, sizeof *slot->probability);
-        if (!slot->batch.rows || !slot->batch.n_valid || !slot->episode_id || !slot->probability) {
-            s = STATUS_NO_MEMORY;
-        }
+    for (uint32_t i = 0; s == STATUS_OK && i < settings->depth; i++) {
+        s = add_storage(ring, &ring->storages[i]);
     }
     if (s != STATUS_OK) {
         replay_ring_free(ring);
@@ -96,14 +119,15 @@ void replay_ring_free(struct replay_ring *ring)
         return;
     }
     for (uint32_t i = 0; i < ring->settings.depth; i++) {
-        mem_free(ring->slots[i].batch.rows);
-        mem_free(ring->slots[i].batch.n_valid);
-        mem_free(ring->slots[i].episode_id);
-        mem_free(ring->slots[i].probability);
+        mem_free(ring->storages[i].rows);
+        mem_free(ring->storages[i].n_valid);
+        mem_free(ring->storages[i].episode_id);
+        mem_free(ring->storages[i].probability);
     }
     pthread_cond_destroy(&ring->ready);
     pthread_cond_destroy(&ring->returned);
     pthread_mutex_destroy(&ring->lock);
+    mem_free(ring->storages);
     mem_free(ring->slots);
     mem_free(ring);
 }
@@ -121,6 +145,22 @@ static void deadline_in(struct timespec *at, uint64_t timeout_ms)
 }
 
 /* ---- The receiving side ---- */
+
+/* Prepares an empty slot for a batch. There is memory, since there is as much as there are slots.
+ * Under the lock. */
+static void fill_slot(struct replay_ring *ring, struct slot *slot, uint64_t number)
+{
+    struct storage *storage = ring->free;
+    ASSERT(storage != NULL && slot->storage == NULL);
+    ring->free = storage->next;
+    *slot = (struct slot){.state = SLOT_FILLING,
+                          .parts_missing = ring->settings.n_parts,
+                          .storage = storage,
+                          .batch = {.number = number,
+                                    .snippets = ring->settings.snippets,
+                                    .rows = storage->rows,
+                                    .n_valid = storage->n_valid}};
+}
 
 uint64_t replay_ring_window_end(struct replay_ring *ring)
 {
@@ -157,17 +197,13 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
     ASSERT(slot->state != SLOT_TAKEN);
     /* The part that comes first prepares the slot for its number. */
     if (slot->state == SLOT_EMPTY) {
-        slot->state = SLOT_FILLING;
-        slot->parts_missing = ring->settings.n_parts;
-        slot->unsealed = slot->prioritized = false;
-        slot->versions = 0;
-        slot->batch.number = number;
+        fill_slot(ring, slot, number);
     }
     ASSERT(slot->batch.number == number && slot->parts_missing > 0);
     pthread_mutex_unlock(&ring->lock);
     /* The caller writes its own range of these without the lock. */
-    *episode_id = slot->episode_id;
-    *probability = slot->probability;
+    *episode_id = slot->storage->episode_id;
+    *probability = slot->storage->probability;
     return &slot->batch;
 }
 
@@ -187,8 +223,8 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
     if (--slot->parts_missing == 0) {
         /* 0 means "not sealed", so a combined version of 0 becomes 1. */
         batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
-        batch->episode_id = slot->prioritized ? slot->episode_id : NULL;
-        batch->probability = slot->prioritized ? slot->probability : NULL;
+        batch->episode_id = slot->prioritized ? slot->storage->episode_id : NULL;
+        batch->probability = slot->prioritized ? slot->storage->probability : NULL;
         pthread_cond_broadcast(&ring->ready);
     }
     pthread_mutex_unlock(&ring->lock);
@@ -260,6 +296,9 @@ void replay_ring_return(struct replay_ring *ring, struct replay_batch *batch)
     /* Returned twice, or never taken: a mistake of the caller. */
     ASSERT(slot->state == SLOT_TAKEN);
     slot->state = SLOT_EMPTY;
+    slot->storage->next = ring->free;
+    ring->free = slot->storage;
+    slot->storage = NULL;
     /* The window moves past every batch that was handed out and is back. */
     while (ring->oldest < ring->next && slot_of(ring, ring->oldest)->state == SLOT_EMPTY) {
         ring->oldest++;

@@ -328,7 +328,7 @@ static status check_options(struct replay_sampler_options *options, struct err *
 static status open_channels(struct replay_sampler *sampler, const struct experiment *experiment,
                             struct err *err)
 {
-    /* A message holds one batch, or several up to 128 KiB. The width of a row is not known yet, so
+    /* A message holds one batch, or several up to 256 KiB. The width of a row is not known yet, so
      * the limit is that of the widest. */
     const size_t most = (size_t)sampler->options.slice_count *
                             (sampler->options.snippet_transitions + 1) * SIGNATURE_ROW_MAX *

@@ -26,7 +26,7 @@
 #define ASK_AFTER_NS   (2 * NS_PER_S) /* without a batch: ask the server what it is waiting for */
 #define BACKOFF_MIN_MS 50.0
 #define BACKOFF_MAX_MS 1000.0
-#define PACK_BYTES     (128u << 10) /* small batches share a message up to this size */
+#define PACK_BYTES     (256u << 10) /* small batches share a message up to this size */
 #define ROWS_FIELD     15
 
 struct replay_share {

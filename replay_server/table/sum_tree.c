@@ -77,12 +77,11 @@ uint32_t sum_tree_find(const struct sum_tree *tree, double *x)
         const double left = tree->nodes[2 * k];
         /* The second condition: with weights that do not add up exactly, *x may pass the sum of
          * what is left; that must not lead into an empty subtree. */
-        if (*x < left || tree->nodes[2 * k + 1] <= 0) {
-            k = 2 * k;
-        } else {
-            *x -= left;
-            k = 2 * k + 1;
-        }
+        const bool right = (*x >= left) & (tree->nodes[2 * k + 1] > 0);
+        /* No branch, for nothing could predict it: & evaluates both sides, and the product with 0
+         * or 1 is exact. */
+        *x -= left * (double)right;
+        k = 2 * k + right;
     }
     /* Only a leaf that weighs something is ever found. */
     ASSERT(tree->nodes[k] > 0);
