@@ -143,6 +143,11 @@ bool kernels_bf16_native(void)
     return table()->bf16_native;
 }
 
+int kernels_bf16_parts(void)
+{
+    return table()->bf16_parts;
+}
+
 size_t kernels_bf16_packed_size(int I, int O)
 {
     return table()->bf16_packed_size(I, O);

@@ -119,6 +119,11 @@ bool kernels_bf16_pays(void);
  * are none. */
 double kernels_pairs_over_floats(void);
 
+/* 1, or 2 where this implementation has two bf16 for each number, its rounding and that of what is
+ * left: these functions then have float's accuracy but for the last 7 bits, and rows of bf16 of `ld`
+ * elements, an even number, have the second parts ld / 2 after the first ones. */
+int kernels_bf16_parts(void);
+
 /* uint16_t that a packed W(O,I) takes; packing as kernels_pack does. */
 size_t kernels_bf16_packed_size(int I, int O);
 void kernels_bf16_pack(uint16_t *packed, const float *W, int I, int O, int i, int n);

@@ -97,6 +97,12 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     memcpy(p, &halves, n >= LANES ? sizeof halves : (size_t)n * sizeof *p);
 }
 
+/* What the bf16 of v leaves of it. */
+static inline vec v_rest(vec v)
+{
+    return v_sub(v, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v_bf16(v)), 16)));
+}
+
 /* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
 static inline void v_store_pairs(uint16_t *p, vec first, vec second)
 {

@@ -148,6 +148,12 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     }
 }
 
+/* What the bf16 of v leaves of it. */
+static inline vec v_rest(vec v)
+{
+    return v_sub(v, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v_bf16(v)), 16)));
+}
+
 /* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
 static inline void v_store_pairs(uint16_t *p, vec first, vec second)
 {

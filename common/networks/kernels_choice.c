@@ -16,9 +16,9 @@
  * make twice the products of 256-bit ones. In bf16 tiles make 8 to 16 times the products of floats
  * and come first by rule. Pairs of bf16 have twice the rate of floats on some processors (AMD from
  * Zen 4) and half of it on others (Intel with AMX): there they are measured (pairs_pay). */
-static const struct kernels_table *const all[] = {&kernels_amx,    &kernels_avx512bf16,
-                                                  &kernels_avx512, &kernels_avx2,
-                                                  &kernels_plain,  &kernels_amx_emulated};
+static const struct kernels_table *const all[] = {
+    &kernels_amx,   &kernels_avx512bf16,   &kernels_avx512, &kernels_avx2,
+    &kernels_plain, &kernels_amx_emulated, &kernels_amx_x2, &kernels_amx_x2_emulated};
 #define N_ALL (sizeof all / sizeof all[0])
 
 /* All that kernels_avx512.h uses. */
@@ -86,7 +86,7 @@ static bool pairs_pay(void)
 static bool processor_has(const struct kernels_table *table)
 {
     /* A table that mixes several sets of instructions needs all of them. */
-    if (table == &kernels_amx) {
+    if (table == &kernels_amx || table == &kernels_amx_x2) {
         return kernels_have_tiles();
     }
     if (table == &kernels_avx512bf16) {
@@ -96,7 +96,8 @@ static bool processor_has(const struct kernels_table *table)
         return has_avx512();
     }
     /* The emulation of tiles is built on the 256-bit registers. */
-    if (table == &kernels_avx2 || table == &kernels_amx_emulated) {
+    if (table == &kernels_avx2 || table == &kernels_amx_emulated ||
+        table == &kernels_amx_x2_emulated) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
     return true;
@@ -132,7 +133,9 @@ status kernels_select(const char *name, struct err *err)
     }
     return err_set(
         err, STATUS_INVALID,
-        "kernels %s: expected best, amx, avx512bf16, avx512, avx2, plain or amx-emulated", name);
+        "kernels %s: expected best, amx, amx-x2, avx512bf16, avx512, avx2, plain or one of the "
+        "emulations amx-emulated, amx-x2-emulated",
+        name);
 }
 
 const char *kernels_at(size_t i)

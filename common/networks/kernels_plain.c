@@ -344,6 +344,7 @@ const struct kernels_table kernels_plain = {
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
+    .bf16_parts = 1,
     /* In elements a packed weight has the same size in both types. */
     .bf16_packed_size = packed_size,
     .bf16_pack = bf16_pack,

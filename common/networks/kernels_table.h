@@ -41,6 +41,7 @@ struct kernels_table {
                                const float *inverse_std, const float *scale, int R, int H);
 
     bool bf16_native;
+    int bf16_parts; /* bf16 that stand for a number: 1, or 2 to keep float's accuracy */
     size_t (*bf16_packed_size)(int I, int O);
     void (*bf16_pack)(uint16_t *packed, const float *W, int I, int O, int first_o, int n_o);
     /* Inputs first_i .. first_i + n_i - 1, first_i a multiple of `panel`. */
@@ -68,6 +69,8 @@ extern const struct kernels_table kernels_avx512;
 extern const struct kernels_table kernels_avx512bf16;
 extern const struct kernels_table kernels_amx;
 extern const struct kernels_table kernels_amx_emulated;
+extern const struct kernels_table kernels_amx_x2;
+extern const struct kernels_table kernels_amx_x2_emulated;
 
 /* The table to use when nobody has selected one (kernels_choice.c). The same at each call. */
 const struct kernels_table *kernels_best(void);

@@ -8,7 +8,10 @@
  * buffers. While the matrix unit is at the next block the vector unit applies activation and
  * rounding to the last one: between the steps of a block stand the rows of the one before.
  *
- * For the gradients by weights, sums begin at the gradients so far and go back to them. */
+ * For the gradients by weights, sums begin at the gradients so far and go back to them.
+ *
+ * With two parts of each number, a = a1 + a2 and b = b1 + b2, a step adds a1 b2, a2 b1 and a1 b1, the
+ * smallest first; a2 b2 is under 2^-17 of the sum. */
 
 #define BLOCK_R 32 /* rows of a block */
 #define BLOCK_O 32 /* outputs of a block */
@@ -46,18 +49,19 @@ struct tile_rest {
     bool elu;
 };
 
-/* n outputs of a row of sums to y or, where it is NULL, to y_float. */
-ALWAYS void finish_row(uint16_t *y, float *y_float, const float *sums, int n, bool elu)
+/* n outputs of a row of sums to y, whose parts are `part` elements apart, or to y_float where it is
+ * NULL. */
+ALWAYS void finish_row(uint16_t *y, float *y_float, size_t part, const float *sums, int n, bool elu)
 {
     for (int i = 0; i < n; i += LANES) {
         vec v = v_load(sums + i);
         if (elu) {
-            v = v_rough_elu(v);
+            v = elu_for_bf16(v);
         }
         const int left = n - i < LANES ? n - i : LANES;
         if (y != NULL) {
             /* An odd row ends with a 0: its weight and bias are 0. */
-            v_store_bf16(y + i, v, left + left % 2);
+            store_parts(y + i, part, v, left + left % 2);
         } else {
             v_store_part(v_lanes(left), y_float + i, v);
         }
@@ -71,7 +75,8 @@ ALWAYS void finish_rows(const bool to_bf16, const bool elu, const int n, struct 
 {
     const int end = MINIMUM(rows, rest->rows);
     for (int i = 0; i < end; i++) {
-        finish_row(to_bf16 ? rest->y : NULL, to_bf16 ? NULL : rest->y_float, rest->sums, n, elu);
+        finish_row(to_bf16 ? rest->y : NULL, to_bf16 ? NULL : rest->y_float,
+                   rest->ld / KERNELS_PARTS, rest->sums, n, elu);
         rest->sums += BLOCK_O;
         if (to_bf16) {
             rest->y += rest->ld;
@@ -104,6 +109,40 @@ enum tile_meanwhile {
     MEANWHILE_FLOAT      /* without elu: gradients on their way back */
 };
 
+/* Tiles 4 and 5 <- 16 rows of `a`, and the 16 below. */
+ALWAYS void load_rows(const int more_rows, const unsigned char *x0, const unsigned char *x1,
+                      size_t stride)
+{
+    tile_load(4, x0, stride);
+    if (more_rows) {
+        tile_load(5, x1, stride);
+    }
+}
+
+/* Tiles 6 and 7 <- `b` of 16 outputs, and of the next 16. */
+ALWAYS void load_weights(const int more_outputs, const uint16_t *w0, const uint16_t *w1)
+{
+    tile_load(6, w0, TILES_BYTES);
+    if (more_outputs) {
+        tile_load(7, w1, TILES_BYTES);
+    }
+}
+
+/* Adds the products of what is loaded to tiles 0 to 3. */
+ALWAYS void multiply_tiles(const int more_rows, const int more_outputs)
+{
+    tile_multiply(0, 4, 6);
+    if (more_rows) {
+        tile_multiply(2, 5, 6);
+    }
+    if (more_outputs) {
+        tile_multiply(1, 4, 7);
+    }
+    if (more_rows && more_outputs) {
+        tile_multiply(3, 5, 7);
+    }
+}
+
 /* sums(32,32) <- start + a b, and meanwhile `rest`. more_rows: 32 rows, else 16; more_outputs: 32
  * outputs, else 16. These and `meanwhile` are constants where this is inlined. w0 and w1 are packed
  * `b` of 16 outputs each. */
@@ -117,6 +156,7 @@ ALWAYS void tile_block(const int more_rows, const int more_outputs,
     const unsigned char *x1 = x0 + rows->below;
     const size_t stride = rows->stride;
     const size_t next = rows->tile;
+    const size_t part = rows->part;
     const size_t below = TILES_ROWS * start.stride / sizeof(float);
     const int share = (rest.rows + steps - 1) / steps;
 
@@ -132,24 +172,22 @@ ALWAYS void tile_block(const int more_rows, const int more_outputs,
         tile_load(3, start.at + below + TILE_O, start.stride);
     }
     for (int step = 0; step < steps; step++) {
-        tile_load(4, x0, stride);
-        tile_load(6, w0, TILES_BYTES);
-        tile_multiply(0, 4, 6);
-        if (more_rows) {
-            tile_load(5, x1, stride);
-            tile_multiply(2, 5, 6);
+        load_rows(more_rows, x0, x1, stride);
+        if (KERNELS_PARTS == 2) {
+            load_weights(more_outputs, w0 + TILE_ALL, w1 + TILE_ALL);
+            multiply_tiles(more_rows, more_outputs);
+            load_rows(more_rows, x0 + part, x1 + part, stride);
+            load_weights(more_outputs, w0, w1);
+            multiply_tiles(more_rows, more_outputs);
+            load_rows(more_rows, x0, x1, stride);
+        } else {
+            load_weights(more_outputs, w0, w1);
         }
-        if (more_outputs) {
-            tile_load(7, w1, TILES_BYTES);
-            tile_multiply(1, 4, 7);
-        }
-        if (more_rows && more_outputs) {
-            tile_multiply(3, 5, 7);
-        }
+        multiply_tiles(more_rows, more_outputs);
         x0 += next;
         x1 += next;
-        w0 += TILE_ALL;
-        w1 += TILE_ALL;
+        w0 += TILE_SET;
+        w1 += TILE_SET;
         if (meanwhile != MEANWHILE_NOTHING) {
             finish_rows(meanwhile == MEANWHILE_ELU_BF16, meanwhile != MEANWHILE_FLOAT, BLOCK_O,
                         &rest, share);
@@ -214,7 +252,7 @@ static void next_chunk(uint16_t *y, float *y_float, size_t ld_y, const struct ke
     int buffer = 0;
     for (int o = 0; o < O; o += BLOCK_O) {
         const int n = MINIMUM(BLOCK_O, O - o);
-        const uint16_t *w = layer->packed_bf16 + (size_t)o * (size_t)(steps * TILE_K);
+        const uint16_t *w = layer->packed_bf16 + bf16_packed_size(layer->I, o);
         /* The last bias may end before its tile does. */
         float bias[BLOCK_O] ALIGNED = {0};
         memcpy(bias, layer->start + o, (size_t)n * sizeof *bias);
@@ -224,7 +262,7 @@ static void next_chunk(uint16_t *y, float *y_float, size_t ld_y, const struct ke
             const struct tile_floats block = {sums + buffer * BLOCK_R * BLOCK_O,
                                               BLOCK_O * sizeof *sums};
             tile_block_and_rest(R - r, n, block, (struct tile_floats){bias, 0}, &at, w,
-                                w + steps * TILE_ALL, steps, rest);
+                                w + steps * TILE_SET, steps, rest);
             const size_t to = (size_t)r * ld_y + (size_t)o;
             rest = (struct tile_rest){.sums = block.at,
                                       .y = y != NULL ? y + to : NULL,
@@ -266,12 +304,15 @@ static void copy_block(float *to, size_t ld_to, const float *from, size_t ld_fro
 static void add_product(float *dW, const uint16_t *a, const uint16_t *b, int I, int O, int steps,
                         float *sums)
 {
-    const size_t panel = (size_t)steps * TILE_ALL;
+    const size_t panel = (size_t)steps * TILE_SET;
     const struct tile_floats part = {sums, BLOCK_O * sizeof *sums};
     for (int o = 0; o < O; o += BLOCK_R) {
         const int rows = MINIMUM(BLOCK_R, O - o);
-        const struct tile_rows at = {a + (size_t)(o / TILE_O) * panel, TILES_BYTES,
-                                     TILE_ALL * sizeof *a, panel * sizeof *a};
+        const struct tile_rows at = {.x = a + (size_t)(o / TILE_O) * panel,
+                                     .stride = TILES_BYTES,
+                                     .tile = TILE_SET * sizeof *a,
+                                     .part = TILE_ALL * sizeof *a,
+                                     .below = panel * sizeof *a};
         for (int i = 0; i < I; i += BLOCK_O) {
             const int n = MINIMUM(BLOCK_O, I - i);
             const uint16_t *w = b + (size_t)(i / TILE_O) * panel;
@@ -312,7 +353,7 @@ static void bf16_backward_weight(float *dW, float *db, const float *dy, size_t l
 static size_t bf16_scratch(int I, int O)
 {
     const size_t sums = 2 * BLOCK_R * BLOCK_O;
-    const size_t rows = CHUNK_R * (size_t)padded_inputs(I) / 2;
+    const size_t rows = CHUNK_R * KERNELS_PARTS * (size_t)padded_inputs(I) / 2;
     const size_t packed = (bf16_packed_size(CHUNK_R, O) + bf16_packed_size(CHUNK_R, I)) / 2;
     const size_t first = bf16_first_scratch(O);
     const size_t products = sums + (rows > packed ? rows : packed);

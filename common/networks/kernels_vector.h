@@ -525,6 +525,7 @@ const struct kernels_table KERNELS_TABLE = {
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
     .bf16_native = KERNELS_BF16_NATIVE,
+    .bf16_parts = KERNELS_PARTS,
     .bf16_packed_size = bf16_packed_size,
     .bf16_pack = bf16_pack,
     .bf16_pack_back = bf16_pack_back,

@@ -33,10 +33,11 @@ static size_t ld_of(int width)
     return round_up((size_t)width, FLOATS_PER_LINE) + FLOATS_PER_LINE;
 }
 
-/* The same for activations of bf16, in elements of theirs. */
+/* The same for activations of bf16, in elements of theirs, with room for all parts. */
 static size_t ld_bf16_of(int width)
 {
-    return round_up((size_t)width, 2 * FLOATS_PER_LINE) + 2 * FLOATS_PER_LINE;
+    const size_t part = round_up((size_t)width, 2 * FLOATS_PER_LINE) + 2 * FLOATS_PER_LINE;
+    return (size_t)kernels_bf16_parts() * part;
 }
 
 /* The widest activation, outputs included. */

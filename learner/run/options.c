@@ -51,9 +51,10 @@ static const struct config_option source_options_table[] = {
      "threads of the step; 0: one for each core, or fewer where a CPU quota (cgroup) allows less. "
      "The bits of a result depend on it"},
     {"kernels", CONFIG_CHOICE, AT(kernels), "", "best", 0, 0,
-     "best|amx|avx512bf16|avx512|avx2|plain|amx-emulated",
-     "instructions of the step; best: what this processor has and gains from. The bits of a result "
-     "depend on them"},
+     "best|amx|amx-x2|avx512bf16|avx512|avx2|plain|amx-emulated|amx-x2-emulated",
+     "instructions of the step; best: what this processor has and gains from. amx-x2: float from "
+     "two "
+     "parts of bf16, faster than f32 and less exact. The bits of a result depend on them"},
 };
 static const struct config_option run_options_table[] = {
     /* Where the learner listens, and to whom. */

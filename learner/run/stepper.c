@@ -65,7 +65,10 @@ static void warn_of_bf16(const struct settings *settings)
     const char *option =
         settings->precision == PRECISION_BF16 ? "precision" : "evaluation_precision";
     const double ratio = kernels_pairs_over_floats();
-    if (ratio > 1.0) {
+    if (kernels_bf16_parts() > 1) {
+        log_warn("%s bf16 gains nothing with kernels %s, which have two parts for each number",
+                 option, kernels_name());
+    } else if (ratio > 1.0) {
         log_warn("%s bf16 gains nothing with kernels %s; kernels avx512bf16 would", option,
                  kernels_name());
     } else if (ratio > 0.0) {

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "common/networks/kernels.h"
+
 /* Which network of the step has which name in the layout, and whether its target copy evaluates
  * sampled actions, where bf16 is precise enough. */
 static const struct {
@@ -20,10 +22,15 @@ static const struct {
                              {offsetof(struct step, critic2), "critic2", true},
                              {offsetof(struct step, perturb), "perturb", true}};
 
+bool packing_all_bf16(const struct settings *settings)
+{
+    return settings->precision == PRECISION_BF16 || kernels_bf16_parts() > 1;
+}
+
 /* What the settings ask of a network's own copy, and of its target's where it `evaluates`. */
 static enum network_bf16 kind_of(const struct settings *settings, bool is_target, bool evaluates)
 {
-    if (settings->precision == PRECISION_BF16) {
+    if (packing_all_bf16(settings)) {
         return NETWORK_BF16_ALL;
     }
     return is_target && evaluates && settings->evaluation_precision == PRECISION_BF16

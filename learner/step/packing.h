@@ -22,6 +22,10 @@ struct packing {
     uint64_t version; /* of the state whose weights the copies are; 0: none yet */
 };
 
+/* Whether all passes go through the kernels' functions of bf16: where `precision` asks for it, and
+ * for float, too, with kernels that have several parts of bf16 for each number. */
+bool packing_all_bf16(const struct settings *settings);
+
 /* Fills in the step's networks: their shapes, and packed copies that belong to `packing`, in the
  * precision that the step's settings ask for. NO_MEMORY; call packing_fini all the same. */
 status packing_init(struct packing *packing, struct step *step,

@@ -12,6 +12,7 @@
 
 #include "learner/step/actions.h"
 #include "learner/step/critic_evaluation.h"
+#include "learner/step/packing.h"
 
 /* ---- Memory ---- */
 
@@ -149,7 +150,7 @@ status worker_init(struct worker *worker, const struct step *step, size_t n_grad
     /* Count, allocate, then hand out in the same order. Each piece may be rounded up to a line. */
     struct piece list[PIECES_MAX];
     const int n = pieces(list, worker, step, R_max);
-    const bool bf16 = step->settings->precision == PRECISION_BF16;
+    const bool bf16 = packing_all_bf16(step->settings);
     size_t bytes = network_tape_bytes(tape_shape(step), R_max, bf16);
     for (int i = 0; i < n; i++) {
         bytes += list[i].count * list[i].size_bytes + CACHE_LINE;

@@ -129,12 +129,11 @@ struct result {
     uint16_t *y_bf16;
 };
 
-/* x(R,I), dy(R,O) and their roundings, with leading dimensions of their own. */
+/* x(R,I) and dy(R,O), with leading dimensions of their own. */
 struct numbers {
     int R, I, O;
     size_t ld_x, ld_y;
     float *W, *bias, *x, *dy;
-    uint16_t *x_bf16, *dy_bf16;
 };
 
 static float *normals(size_t n, uint32_t purpose)
@@ -145,13 +144,13 @@ static float *normals(size_t n, uint32_t purpose)
     return x;
 }
 
-static uint16_t *rounded(const float *x, size_t n)
+/* x(R,n) as the table's functions of bf16 read it, rows of parts times ld. */
+static uint16_t *rounded(const struct kernels_table *table, const float *x, size_t ld, int R, int n)
 {
-    uint16_t *y = mem_array(n, sizeof *y);
+    const size_t ld_bf16 = (size_t)table->bf16_parts * ld;
+    uint16_t *y = mem_array((size_t)R * ld_bf16, sizeof *y);
     assert_non_null(y);
-    for (size_t i = 0; i < n; i++) {
-        y[i] = kernels_bf16_of(x[i]);
-    }
+    table->bf16_round(y, ld_bf16, x, ld, R, n);
     return y;
 }
 
@@ -159,6 +158,7 @@ static uint16_t *rounded(const float *x, size_t n)
 static struct result run(const struct kernels_table *table, const struct numbers *in)
 {
     const int R = in->R, I = in->I, O = in->O;
+    const size_t parts = (size_t)table->bf16_parts;
     const size_t size_forward = table->bf16_packed_size(I, O);
     const size_t size_back = table->bf16_packed_size(O, I);
     uint16_t *forward = mem_aligned(size_forward * sizeof *forward);
@@ -188,12 +188,15 @@ static struct result run(const struct kernels_table *table, const struct numbers
         .dx = mem_array(n_x, sizeof *out.dx),
         .dW = normals((size_t)I * (size_t)O, 9), /* is added to */
         .db = normals((size_t)O, 10),
-        .y_bf16 = mem_array(n_y, sizeof *out.y_bf16),
+        .y_bf16 = mem_array(parts * n_y, sizeof *out.y_bf16),
     };
+    uint16_t *x_bf16 = rounded(table, in->x, in->ld_x, R, I);
+    uint16_t *dy_bf16 = rounded(table, in->dy, in->ld_y, R, O);
     table->thread_begin();
-    table->bf16_next(NULL, out.y, in->ld_y, &layer, in->x_bf16, in->ld_x, R, scratch);
-    table->bf16_next(out.y_bf16, NULL, in->ld_y, &layer, in->x_bf16, in->ld_x, R, scratch);
-    table->bf16_next(NULL, out.dx, in->ld_x, &turned_layer, in->dy_bf16, in->ld_y, R, scratch);
+    table->bf16_next(NULL, out.y, in->ld_y, &layer, x_bf16, parts * in->ld_x, R, scratch);
+    table->bf16_next(out.y_bf16, NULL, parts * in->ld_y, &layer, x_bf16, parts * in->ld_x, R,
+                     scratch);
+    table->bf16_next(NULL, out.dx, in->ld_x, &turned_layer, dy_bf16, parts * in->ld_y, R, scratch);
     table->bf16_backward_weight(out.dW, out.db, in->dy, in->ld_y, in->x, in->ld_x, R, I, O,
                                 scratch);
     table->thread_end();
@@ -201,6 +204,8 @@ static struct result run(const struct kernels_table *table, const struct numbers
     mem_free(back);
     mem_free(scratch);
     mem_free(zeros);
+    mem_free(x_bf16);
+    mem_free(dy_bf16);
     return out;
 }
 
@@ -212,7 +217,8 @@ static void free_result(struct result *result)
     }
 }
 
-static void check(int R, int I, int O)
+static void check(const struct kernels_table *real, const struct kernels_table *emulated, int R,
+                  int I, int O)
 {
     struct numbers in = {.R = R, .I = I, .O = O};
     in.ld_x = (size_t)(I + I % 2) + 2;
@@ -222,21 +228,19 @@ static void check(int R, int I, int O)
     in.bias = normals((size_t)O, 2);
     in.x = normals(n_x, 3);
     in.dy = normals(n_y, 4);
-    in.x_bf16 = rounded(in.x, n_x);
-    in.dy_bf16 = rounded(in.dy, n_y);
-    struct result want = run(&kernels_amx_emulated, &in);
-    struct result got = run(&kernels_amx, &in);
+    struct result want = run(emulated, &in);
+    struct result got = run(real, &in);
     const size_t n_W = (size_t)I * (size_t)O;
     if (memcmp(got.y, want.y, n_y * sizeof *got.y) != 0 ||
-        memcmp(got.y_bf16, want.y_bf16, n_y * sizeof *got.y_bf16) != 0 ||
+        memcmp(got.y_bf16, want.y_bf16, (size_t)real->bf16_parts * n_y * sizeof *got.y_bf16) != 0 ||
         memcmp(got.dx, want.dx, n_x * sizeof *got.dx) != 0 ||
         memcmp(got.dW, want.dW, n_W * sizeof *got.dW) != 0 ||
         memcmp(got.db, want.db, (size_t)O * sizeof *got.db) != 0) {
-        fail_msg("R %d I %d O %d: not the bits of the emulation", R, I, O);
+        fail_msg("%s R %d I %d O %d: not the bits of the emulation", real->name, R, I, O);
     }
     free_result(&want);
     free_result(&got);
-    void *const all[] = {in.W, in.bias, in.x, in.dy, in.x_bf16, in.dy_bf16};
+    void *const all[] = {in.W, in.bias, in.x, in.dy};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         mem_free(all[i]);
     }
@@ -258,7 +262,8 @@ static void the_instructions_do_what_the_emulation_does(void **state)
                                    {17, 31, 15},    {32, 64, 32},  {33, 70, 33},
                                    {144, 256, 256}, {45, 48, 100}, {129, 40, 33}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        check(sizes[i][0], sizes[i][1], sizes[i][2]);
+        check(&kernels_amx, &kernels_amx_emulated, sizes[i][0], sizes[i][1], sizes[i][2]);
+        check(&kernels_amx_x2, &kernels_amx_x2_emulated, sizes[i][0], sizes[i][1], sizes[i][2]);
     }
     assert_int_equal(sigaction(SIGILL, &before, NULL), 0);
     print_message("%d instructions executed by the handler\n", n_executed);

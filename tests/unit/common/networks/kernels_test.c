@@ -15,7 +15,7 @@ static const int sizes[] = {1, 2, 5, 6, 7, 8, 12, 13, 15, 16, 17, 31, 32, 33, 64
 #define N_SIZES (sizeof sizes / sizeof sizes[0])
 #define SPARE   40 /* floats after each row that must not change */
 
-#define N_KERNELS_MAX 8
+#define N_KERNELS_MAX 12
 
 /* Implementations; tests skip those that this processor cannot run. */
 static size_t n_kernels(void)
@@ -57,6 +57,15 @@ static void use(const char *name)
 static bool have(const char *name)
 {
     const bool yes = kernels_select(name, NULL) == STATUS_OK;
+    use("plain");
+    return yes;
+}
+
+/* Whether it is there and has as many bf16 for each number. */
+static bool have_parts(const char *name, int parts)
+{
+    bool yes = kernels_select(name, NULL) == STATUS_OK;
+    yes = yes && kernels_bf16_parts() == parts;
     use("plain");
     return yes;
 }
@@ -351,7 +360,7 @@ static void bf16_agrees_with_plain(void **state)
 {
     (void)state;
     for (size_t f = 0; f < n_kernels(); f++) {
-        for (size_t r = 0; have(kernels_at(f)) && r < N_SIZES; r++) {
+        for (size_t r = 0; have_parts(kernels_at(f), 1) && r < N_SIZES; r++) {
             for (size_t o = 0; o < N_SIZES; o++) {
                 check_bf16(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES], sizes[o]);
             }
@@ -429,13 +438,105 @@ static void bf16_backward_agrees_with_plain(void **state)
 {
     (void)state;
     for (size_t f = 0; f < n_kernels(); f++) {
-        for (size_t r = 0; have(kernels_at(f)) && r < N_SIZES; r++) {
+        for (size_t r = 0; have_parts(kernels_at(f), 1) && r < N_SIZES; r++) {
             for (size_t o = 0; o < N_SIZES; o++) {
                 check_bf16_backward(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES],
                                     sizes[o]);
             }
         }
     }
+    use("best");
+}
+
+/* With two parts for each number the functions of bf16 are those of float, but for the last places: a
+ * hidden layer to float and to parts, and both of its gradients. */
+static void check_two_parts(const char *name, int R, int I, int O)
+{
+    const size_t ld_x = (size_t)(I + I % 2), ld_y = (size_t)(O + O % 2);
+    const size_t n_W = (size_t)I * (size_t)O, n_x = (size_t)R * ld_x, n_y = (size_t)R * ld_y;
+    float *W = normals(n_W), *x = normals(n_x), *dy = normals(n_y), *bias = normals((size_t)O);
+    float *y_want = mem_array(n_y, sizeof(float)), *y = mem_array(n_y, sizeof(float));
+    float *dx_want = mem_array(n_x, sizeof(float)), *dx = mem_array(n_x, sizeof(float));
+    float *dW_want = copy_of(W, n_W), *dW = copy_of(W, n_W);
+    float *db_want = copy_of(bias, (size_t)O), *db = copy_of(bias, (size_t)O);
+    float *zeros = mem_array((size_t)I, sizeof(float));
+    struct kernels_layer layer = {.packed = W,
+                                  .I = I,
+                                  .O = O,
+                                  .count = I,
+                                  .start = bias,
+                                  .rows_per_start = 1,
+                                  .activation = KERNELS_ELU};
+    use("plain"); /* whose packed weights are W */
+    kernels_linear_forward(y_want, ld_y, &layer, x, ld_x, R);
+    kernels_linear_backward_input(dx_want, ld_x, dy, ld_y, W, R, I, O);
+    kernels_linear_backward_weight(dW_want, db_want, dy, ld_y, x, ld_x, R, I, O);
+
+    use(name);
+    uint16_t *packed = mem_aligned(kernels_bf16_packed_size(I, O) * sizeof *packed);
+    uint16_t *back = mem_aligned(kernels_bf16_packed_size(O, I) * sizeof *back);
+    uint16_t *x_parts = marked(2 * n_x), *dy_parts = marked(2 * n_y), *y_parts = marked(2 * n_y);
+    float *scratch = mem_aligned(kernels_bf16_scratch(I, O) * sizeof *scratch);
+    for (int i = 0; i < 3; i++) {
+        kernels_bf16_pack(packed, W, I, O, i, 3);
+        kernels_bf16_pack_back(back, W, I, O, i, 3);
+    }
+    layer.packed_bf16 = packed;
+    const struct kernels_layer turned = {.packed_bf16 = back,
+                                         .I = O,
+                                         .O = I,
+                                         .count = O,
+                                         .start = zeros,
+                                         .rows_per_start = 1,
+                                         .activation = KERNELS_PLAIN};
+    kernels_thread_begin();
+    kernels_bf16_round(x_parts, 2 * ld_x, x, ld_x, R, I);
+    kernels_bf16_round(dy_parts, 2 * ld_y, dy, ld_y, R, O);
+    kernels_bf16_next(NULL, y, ld_y, &layer, x_parts, 2 * ld_x, R, scratch);
+    kernels_bf16_next(y_parts, NULL, 2 * ld_y, &layer, x_parts, 2 * ld_x, R, scratch);
+    kernels_bf16_next(NULL, dx, ld_x, &turned, dy_parts, 2 * ld_y, R, scratch);
+    kernels_bf16_backward_weight(dW, db, dy, ld_y, x, ld_x, R, I, O, scratch);
+    kernels_thread_end();
+    char what[96];
+    snprintf(what, sizeof what, "%s R %d I %d O %d", name, R, I, O);
+    assert_close(y, y_want, n_y, 2e-4, what);
+    assert_close(dx, dx_want, n_x, 2e-4, what);
+    assert_close(dW, dW_want, n_W, 2e-4, what);
+    assert_close(db, db_want, (size_t)O, 2e-5, what);
+    /* Both parts together are the float, to 2^-17. */
+    for (size_t i = 0; i < n_y; i++) {
+        const size_t at = i / ld_y * 2 * ld_y + i % ld_y;
+        const float sum = float_of(y_parts[at]) + float_of(y_parts[at + ld_y]);
+        if (i % ld_y < (size_t)O && !(fabsf(sum - y[i]) <= 0x1p-16f * fabsf(y[i]))) {
+            fail_msg("%s: parts of element %zu are %.9g, expected %.9g", what, i, (double)sum,
+                     (double)y[i]);
+        }
+    }
+    float *all[] = {W,  x,       dy, bias,    y_want, y,     dx_want,
+                    dx, dW_want, dW, db_want, db,     zeros, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        mem_free(all[i]);
+    }
+    uint16_t *parts[] = {packed, back, x_parts, dy_parts, y_parts};
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        mem_free(parts[i]);
+    }
+}
+
+static void two_parts_have_the_accuracy_of_float(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    for (size_t f = 0; f < n_kernels(); f++) {
+        for (size_t r = 0; have_parts(kernels_at(f), 2) && r < N_SIZES; r++) {
+            for (size_t o = 0; o < N_SIZES; o += 2) {
+                check_two_parts(kernels_at(f), sizes[r], sizes[(r * 5 + o * 7) % N_SIZES],
+                                sizes[o]);
+                n++;
+            }
+        }
+    }
+    assert_true(n > 0 || !have("avx2"));
     use("best");
 }
 
@@ -459,7 +560,7 @@ static void bf16_rounds_to_nearest_even(void **state)
         {0x7f800000, 0x7f80}, /* infinity */
     };
     for (size_t k = 0; k < n_kernels(); k++) {
-        if (!have(kernels_at(k))) {
+        if (!have_parts(kernels_at(k), 1)) {
             continue;
         }
         use(kernels_at(k));
@@ -851,6 +952,7 @@ int main(void)
         cmocka_unit_test(a_row_does_not_depend_on_the_others),
         cmocka_unit_test(bf16_agrees_with_plain),
         cmocka_unit_test(bf16_backward_agrees_with_plain),
+        cmocka_unit_test(two_parts_have_the_accuracy_of_float),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(tiles_sum_in_the_order_of_the_manual),
         cmocka_unit_test(backward_agrees_with_plain),

@@ -1,6 +1,6 @@
 # The learner step against reference cases: the tool, and a run over the cases in golden/.
 hindcast_binary(verify_algorithms FOLDER tests SOURCES verify_algorithms.c LINK hindcast_learner_step)
-foreach(kernels best avx2 plain)
+foreach(kernels best avx2 plain amx-x2-emulated)
   add_test(NAME verify_algorithms_${kernels}
            COMMAND verify_algorithms ${CMAKE_SOURCE_DIR}/tests/golden/algorithms --kernels=${kernels})
   set_tests_properties(verify_algorithms_${kernels} PROPERTIES TIMEOUT 120)
