@@ -6,6 +6,7 @@
  * reader thread prefetches. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/clients/peer.h"
@@ -21,6 +22,7 @@ struct restorer {
     struct restorer_options options;
     struct sources *sources;
     struct text notes; /* about a mapping that was proposed */
+    struct selection selection;
     struct relabel *relabel;
     struct process *process;
     struct restore *restore;
@@ -42,12 +44,33 @@ static status open_logs(struct restorer *restorer, struct err *err)
     return s;
 }
 
+/* Told while the rules look at all episodes, before there is a log. */
+static void tell_selection(void *arg, uint64_t done, uint64_t all)
+{
+    (void)arg;
+    fprintf(stderr, "hindcast-restorer: looking at the episodes, %" PRIu64 " of %" PRIu64 "\n",
+            done, all);
+}
+
+/* Applies the rules about which episodes are used, which may read all of them. */
+static status select_episodes(struct restorer *restorer, struct err *err)
+{
+    struct episode_rules rules;
+    status s = restorer_options_rules(&restorer->options, &rules, err);
+    if (s == STATUS_OK) {
+        s = sources_select(restorer->sources, &restorer->selection, &rules,
+                           restorer->options.actions[0] == 'c', tell_selection, err);
+    }
+    return s;
+}
+
 /* Both are NULL where they were not opened. */
 static void close_logs(struct restorer *restorer)
 {
     relabel_free(restorer->relabel);
     sources_close(restorer->sources);
     text_fini(&restorer->notes);
+    selection_fini(&restorer->selection);
 }
 
 /* The mapping that was proposed because none was given, and the reasons for it, line by line. */
@@ -65,6 +88,23 @@ static void log_notes(const struct restorer *restorer)
     }
 }
 
+/* What the rules about episodes have done, line by line. */
+static void log_selection(const struct selection *selection)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) {
+        return;
+    }
+    selection_print(selection, out);
+    fclose(out);
+    for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+        log_info("%.*s", (int)(end - line), line);
+    }
+    free(text);
+}
+
 /* Starts the restoring thread, and the timer that shows how far it is. */
 static status start(struct restorer *restorer, struct err *err)
 {
@@ -74,8 +114,10 @@ static status start(struct restorer *restorer, struct err *err)
         .options = &restorer->options,
         .sources = restorer->sources,
         .relabel = restorer->relabel,
+        .selection = &restorer->selection,
     };
     log_notes(restorer);
+    log_selection(&restorer->selection);
     /* What will be restored, before the server is even connected. */
     log_info("restoring folder=%s sources=%zu shards=%zu episodes=%" PRIu64 " mode=%s",
              restorer->options.folder, sources_n(restorer->sources),
@@ -134,6 +176,9 @@ int main(int argc, char **argv)
     }
     if (s == STATUS_OK) {
         s = open_logs(&restorer, &err);
+    }
+    if (s == STATUS_OK && !restorer.experiment.check) {
+        s = select_episodes(&restorer, &err);
     }
     /* --check needs the signature alone, which is known since the logs were opened. */
     int exit_code = 0;

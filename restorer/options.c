@@ -32,6 +32,14 @@ static const struct config_option restorer_options_table[] = {
      "what is done with actions beyond their limits: the episode is refused, or they are clipped "
      "and "
      "counted"},
+    {"bad_rows", CONFIG_CHOICE, FIELD(bad_rows), "", "refuse", 0, 0, "refuse|split",
+     "what is done with rows with missing or infinite values: the episode is refused, or it is cut "
+     "around them, and told how often"},
+    {"min_piece", CONFIG_INT, FIELD(min_piece), "transitions", "2", 1, 1e6, NULL,
+     "shorter pieces of episodes that were cut are left out"},
+    {"filter", CONFIG_TEXTS, FIELD(filter), "", "", 0, 0, NULL,
+     "conditions on the episodes that are used: success, min_return=, max_return=, min_length=, "
+     "max_length=, tag=NAME=VALUE, best=, every=, reward= (docs/logs.md); empty: all"},
     {"max_bad", CONFIG_INT, FIELD(max_bad), "episodes", "-1", -1, 1e12, NULL,
      "bad episodes that are left out before giving up; -1: any number, as long as one is good"},
     {"rewards", CONFIG_TEXTS, FIELD(rewards), "", "", 0, 0, NULL,
@@ -56,6 +64,19 @@ struct config_section restorer_section(struct restorer_options *options)
                                    .n_renames = sizeof renames / sizeof renames[0]};
 }
 
+status restorer_options_rules(const struct restorer_options *options, struct episode_rules *rules,
+                              struct err *err)
+{
+    episode_rules_init(rules);
+    rules->split_bad_rows = options->bad_rows[0] == 's';
+    rules->min_piece = (uint32_t)options->min_piece;
+    status s = STATUS_OK;
+    for (size_t i = 0; i < options->filter.n && s == STATUS_OK; i++) {
+        s = episode_filter_add(&rules->filter, options->filter.items[i], err);
+    }
+    return s == STATUS_OK ? s : err_context(err, s, "restorer.filter");
+}
+
 status restorer_options_check(const struct restorer_options *options, struct err *err)
 {
     /* Whether there are logs in the folder is found when it is opened. */
@@ -68,6 +89,11 @@ status restorer_options_check(const struct restorer_options *options, struct err
         return err_set(err, STATUS_INVALID,
                        "restorer.index is %lld, expected less than restorer.count, %lld",
                        (long long)options->index, (long long)options->count);
+    }
+    struct episode_rules rules;
+    const status s = restorer_options_rules(options, &rules, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     /* As many as a signature can have. */
     if (options->rewards.n > 32) {

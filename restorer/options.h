@@ -3,6 +3,7 @@
 #define HINDCAST_RESTORER_OPTIONS_H
 
 #include "common/base/experiment.h"
+#include "common/trajectory/episode_rules.h"
 
 struct restorer_options {
     int64_t index;                  /* which of several restorers this is */
@@ -12,17 +13,24 @@ struct restorer_options {
     char mode[CONFIG_TEXT_SIZE];    /* once, loop */
     char table[CONFIG_TEXT_SIZE];   /* of the replay */
     bool shuffle;
-    int64_t prefetch;               /* episodes */
-    int64_t in_flight;              /* bytes sent and not yet acknowledged */
-    char actions[CONFIG_TEXT_SIZE]; /* beyond their limits: refuse, clip */
-    int64_t max_bad;                /* episodes; -1: any number */
-    struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */
-    char relabel[CONFIG_TEXT_SIZE]; /* Lua file with reward functions; empty: none */
-    double connect_timeout;         /* seconds */
+    int64_t prefetch;                /* episodes */
+    int64_t in_flight;               /* bytes sent and not yet acknowledged */
+    char actions[CONFIG_TEXT_SIZE];  /* beyond their limits: refuse, clip */
+    char bad_rows[CONFIG_TEXT_SIZE]; /* refuse, split */
+    int64_t min_piece;               /* transitions */
+    struct config_texts filter;      /* conditions of episode_filter.h; empty: all episodes */
+    int64_t max_bad;                 /* episodes; -1: any number */
+    struct config_texts rewards;     /* to keep, in this order; empty: all that are logged */
+    char relabel[CONFIG_TEXT_SIZE];  /* Lua file with reward functions; empty: none */
+    double connect_timeout;          /* seconds */
 };
 
 /* The table for config_load, with `values` pointing to `options`. */
 struct config_section restorer_section(struct restorer_options *options);
+
+/* Stores the rules about which episodes are used. INVALID: a condition of the filter. */
+status restorer_options_rules(const struct restorer_options *options, struct episode_rules *rules,
+                              struct err *err) MUST_CHECK;
 
 /* Checks what spans several options. After config_load. */
 status restorer_options_check(const struct restorer_options *options, struct err *err) MUST_CHECK;

@@ -120,7 +120,8 @@ static struct run_manifest_inputs inputs_of(const struct restore *restore)
 {
     return (struct run_manifest_inputs){.sources = restore->parts.sources,
                                         .relabel = restore->parts.relabel,
-                                        .options = restore->parts.options};
+                                        .options = restore->parts.options,
+                                        .selection = restore->parts.selection};
 }
 
 /* Fails with an error that no restart of this process can mend. */
@@ -511,9 +512,11 @@ static status make_plan(struct restore *restore, struct err *err)
         size_t shard_i;
         const struct source *source = sources_shard(parts->sources, i, &shard_i);
         const struct dataset_shard *shard = source_shard(source, shard_i);
-        /* A file that cannot be opened counts as one episode, which is bad when it is read. */
-        shards[i] = (struct plan_shard){.source = shard->source,
-                                        .episodes = shard->episodes > 0 ? shard->episodes : 1};
+        /* A file that cannot be opened counts as one episode, which is bad when it is read. After a
+         * selection, a file without episodes has none that are used. */
+        const bool as_told = shard->episodes > 0 || parts->selection->active;
+        shards[i] =
+            (struct plan_shard){.source = shard->source, .episodes = as_told ? shard->episodes : 1};
     }
     const struct plan_settings settings = {
         .seed = (uint64_t)parts->experiment->seed,

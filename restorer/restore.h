@@ -28,6 +28,7 @@ struct restore_parts {
     const struct restorer_options *options;
     const struct sources *sources;
     struct relabel *relabel;
+    const struct selection *selection; /* what the rules about episodes have done */
 };
 
 /* Starts the thread; it calls process_stop when it is done. */

@@ -113,6 +113,15 @@ static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
     return logs != NULL;
 }
 
+/* The rules about episodes in words; empty for those that use all. */
+static const char *rules_of(const struct run_manifest_inputs *inputs)
+{
+    const struct selection *selection = inputs->selection;
+    return selection != NULL && selection->active && selection->rules.bytes != NULL
+               ? selection->rules.bytes
+               : "";
+}
+
 /* The choices that decide which rows come out of the logs. */
 static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
 {
@@ -126,7 +135,18 @@ static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
         }
     }
     return rewards != NULL && cJSON_AddStringToObject(made_of, "relabel", script) != NULL &&
-           cJSON_AddStringToObject(made_of, "actions", inputs->options->actions) != NULL;
+           cJSON_AddStringToObject(made_of, "actions", inputs->options->actions) != NULL &&
+           cJSON_AddStringToObject(made_of, "rules", rules_of(inputs)) != NULL;
+}
+
+/* What the rules about episodes have done, where there are any. */
+static bool add_selection(cJSON *manifest, const struct selection *selection)
+{
+    if (selection == NULL || !selection->active) {
+        return true;
+    }
+    cJSON *json = selection_json(selection);
+    return json != NULL && cJSON_AddItemToObject(manifest, "selection", json);
 }
 
 /* The manifest that is there, for cJSON_Delete; NULL: none that can be read. */
@@ -152,7 +172,8 @@ status run_manifest_write(const char *run_dir, const struct run_manifest_inputs 
     cJSON *made_of = manifest != NULL ? cJSON_AddObjectToObject(manifest, "made_of") : NULL;
     status s;
     if (made_of != NULL && add_datasets(manifest, inputs->sources) &&
-        add_logs(made_of, inputs->sources, summary != NULL) && add_rules(made_of, inputs)) {
+        add_logs(made_of, inputs->sources, summary != NULL) && add_rules(made_of, inputs) &&
+        add_selection(manifest, inputs->selection)) {
         s = json_write(path, manifest, err);
     } else {
         s = err_set(err, STATUS_NO_MEMORY, "%s", path);
@@ -259,6 +280,13 @@ static status check_rules(const cJSON *made_of, const struct run_manifest_inputs
                            cJSON_GetObjectItemCaseSensitive(now, names[i]), true)) {
             s = err_set(err, STATUS_MISMATCH, "%s is another one", texts[i]);
         }
+    }
+    /* Manifests of earlier releases have no rules, as if all episodes were used. */
+    if (s == STATUS_OK && strcmp(text_of(made_of, "rules"), rules_of(inputs)) != 0) {
+        s = err_set(err, STATUS_MISMATCH,
+                    "the rules about episodes (restorer.filter, restorer.bad_rows, or those of the "
+                    "mapping) were \"%s\" and are \"%s\"",
+                    text_of(made_of, "rules"), rules_of(inputs));
     }
     cJSON_Delete(now);
     return s;

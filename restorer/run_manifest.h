@@ -5,10 +5,11 @@
  *      "made_of": {"logs": [{"metadata": "<xxh64>", "files": [
  *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
  *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
- *                  "actions": "refuse"},
+ *                  "actions": "refuse", "rules": "filter: success"},
+ *      "selection": {"rules": .., "episodes": .., "kept": .., "left_out": {..}, ..},
  *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}
  *
- * "mapping" is there where restorer.mapping names a file; for logs of other formats "metadata" is
+ * "selection" is there where rules about episodes change something (selection.h). "mapping" is there where restorer.mapping names a file; for logs of other formats "metadata" is
  * the digest of the mapping. The summary (dataset_summary_json) is missing where no single restorer has read all logs in
  * one pass, and a file's "xxh64" where it has not been computed yet. */
 #ifndef HINDCAST_RESTORER_RUN_MANIFEST_H
@@ -24,6 +25,7 @@ struct run_manifest_inputs {
     const struct sources *sources;
     const struct relabel *relabel;
     const struct restorer_options *options;
+    const struct selection *selection;
 };
 
 /* Writes the manifest. `summary` may be NULL; then one about the same inputs that is there

@@ -261,3 +261,13 @@ status sources_open(struct sources **sources, const char *folder, const char *ma
     *sources = made;
     return STATUS_OK;
 }
+
+status sources_select(struct sources *sources, struct selection *selection,
+                      const struct episode_rules *rules, bool clip, selection_progress progress,
+                      struct err *err)
+{
+    for (size_t i = 0; i < sources->n; i++) {
+        source_set_clip(sources->list[i], clip);
+    }
+    return selection_make(selection, sources->list, sources->n, rules, progress, NULL, err);
+}

@@ -3,6 +3,7 @@
 #ifndef HINDCAST_RESTORER_SOURCES_H
 #define HINDCAST_RESTORER_SOURCES_H
 
+#include "common/logs/selection.h"
 #include "common/logs/source.h"
 
 #define SOURCES_MAX 1024
@@ -16,6 +17,10 @@ struct sources;
  * identities. */
 status sources_open(struct sources **sources, const char *folder, const char *mapping,
                     struct text *notes, struct err *err) MUST_CHECK;
+/* Applies the rules to all sources together; see selection.h. */
+status sources_select(struct sources *sources, struct selection *selection,
+                      const struct episode_rules *rules, bool clip, selection_progress progress,
+                      struct err *err) MUST_CHECK;
 void sources_close(struct sources *sources);
 size_t sources_n(const struct sources *sources);
 struct source *sources_at(const struct sources *sources, size_t i);

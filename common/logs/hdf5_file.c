@@ -347,6 +347,20 @@ static status hdf5_read(struct log_file *base, uint64_t recording_i,
     return s == STATUS_OK ? s : err_context(err, s, "%s", file->path);
 }
 
+/* An attribute of the recording's group. */
+static status hdf5_attribute(struct log_file *base, uint64_t recording_i, const char *name,
+                             char *value, size_t size)
+{
+    struct hdf5_file *file = (struct hdf5_file *)base;
+    hdf5_lock();
+    status s = open_recording(file, recording_i, NULL);
+    if (s == STATUS_OK) {
+        s = hdf5_read_text(value, size, file->open, name);
+    }
+    hdf5_unlock();
+    return s;
+}
+
 const struct log_format log_format_hdf5 = {
     .name = "hdf5",
     .what = "HDF5: robomimic, D4RL and others",
@@ -356,4 +370,5 @@ const struct log_format log_format_hdf5 = {
     .n_recordings = hdf5_recordings,
     .describe = hdf5_describe,
     .read = hdf5_read,
+    .attribute = hdf5_attribute,
 };

@@ -40,6 +40,9 @@ struct log_format {
     status (*read)(struct log_file *file, uint64_t recording_i,
                    const struct recording_column *column, uint64_t first, uint64_t n,
                    double *values, struct err *err);
+    /* Stores the text of an attribute of a recording. NOT_FOUND. NULL: the format has none. */
+    status (*attribute)(struct log_file *file, uint64_t recording_i, const char *name, char *value,
+                        size_t size);
     /* Bytes that an open file takes, for formats that read a whole file when it is opened: those
      * files are kept open while there is memory. NULL: opening a file again costs little. */
     uint64_t (*memory)(const struct log_file *file);

@@ -63,6 +63,8 @@ struct logs {
 
     bool clip;        /* actions beyond their limits */
     uint64_t clipped; /* action values so far */
+    bool keep_bad;    /* values that are missing, for whoever cuts episodes around them */
+    struct logs_gaps gaps;
 
     double *values; /* scratch buffer for one column of one episode */
     size_t values_capacity;
@@ -510,6 +512,38 @@ void logs_set_clip(struct logs *logs, bool clip)
     logs->clip = clip;
 }
 
+void logs_set_keep_bad(struct logs *logs, bool keep)
+{
+    logs->keep_bad = keep;
+}
+
+const struct logs_gaps *logs_gaps(const struct logs *logs)
+{
+    return &logs->gaps;
+}
+
+status logs_tag(struct logs *logs, uint64_t episode_i, const char *name, char *value, size_t size)
+{
+    ASSERT(episode_i < logs->n_episodes);
+    const struct place *place = &logs->episodes[episode_i];
+    status s = go_to(logs, place->file_i, place->recording_i, NULL);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* A column, by its value in the first row, or one value for the whole recording. */
+    const struct recording_column *column = recording_find(&logs->recording, name);
+    if (column != NULL && column->kind == RECORDING_NUMBERS && column->width == 1) {
+        s = read_values(logs, column, column->rows == 1 ? 0 : place->first, 1, NULL);
+        if (s == STATUS_OK) {
+            snprintf(value, size, "%.17g", logs->values[0]);
+        }
+        return s;
+    }
+    return logs->format->attribute != NULL
+               ? logs->format->attribute(logs->open, place->recording_i, name, value, size)
+               : STATUS_NOT_FOUND;
+}
+
 uint64_t logs_clipped(const struct logs *logs)
 {
     return logs->clipped;
@@ -574,7 +608,8 @@ static status copy_piece(struct logs *logs, const struct piece *piece, struct ep
         /* A network would carry NaN or infinity into all of its weights. */
         float *to = &episode->rows[piece->row * episode->W + at];
         if (!elements_scatter(to, episode->W, logs->values, piece->n, column->width,
-                              piece->columns->scale, piece->columns->offset)) {
+                              piece->columns->scale, piece->columns->offset) &&
+            !logs->keep_bad) {
             return not_finite(logs, piece, column, err);
         }
         at += column->width;
@@ -624,7 +659,7 @@ static status copy_rewards(struct logs *logs, uint64_t first, struct episode *ep
             return s;
         }
         for (uint64_t t = 0; t < episode->T; t++) {
-            if (!isfinite(logs->values[t])) {
+            if (!isfinite(logs->values[t]) && !logs->keep_bad) {
                 return err_set(err, STATUS_INVALID,
                                "rewards: %s: transition %" PRIu64 " has no value in column %s",
                                logs->mapping->rewards[k], t, value->column);
@@ -675,8 +710,8 @@ static status scale_actions(struct logs *logs, uint64_t first, struct episode *e
     for (uint64_t t = 0; t < episode->T; t++) {
         float *action = &episode->rows[t * episode->W + at];
         for (uint32_t i = 0; i < signature->A; i++) {
-            if (action[i] >= low[i] && action[i] <= high[i]) {
-                continue;
+            if ((action[i] >= low[i] && action[i] <= high[i]) || !isfinite(action[i])) {
+                continue; /* a missing value was allowed when it was copied */
             }
             const float min = signature->action_min[i], max = signature->action_max[i];
             if (!logs->clip) {
@@ -769,6 +804,54 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
     return s == STATUS_OK ? copy_rewards(logs, place->first, episode, err) : s;
 }
 
+/* Counts the gap behind row t of the episode, and does with it what the mapping says. */
+static status on_gap(struct logs *logs, const struct place *place, struct episode *episode,
+                     uint32_t t, double seconds, struct err *err)
+{
+    struct logs_gaps *gaps = &logs->gaps;
+    const struct mapping *mapping = logs->mapping;
+    gaps->n++;
+    if (gaps->n == 1 || seconds > gaps->longest_s) {
+        gaps->longest_s = seconds;
+        snprintf(gaps->place, sizeof gaps->place, "%s, row %" PRIu64, logs->files[place->file_i],
+                 place->first + t);
+    }
+    if (mapping->gaps == MAPPING_GAPS_REFUSE) {
+        return err_set(err, STATUS_INVALID,
+                       "column %s: %.6g s between rows %" PRIu64 " and %" PRIu64
+                       ", the control period is %g s (time_gaps: split would cut the episode here)",
+                       mapping->time_column, seconds, place->first + t, place->first + t + 1,
+                       mapping->control_period_s);
+    }
+    /* A step that took longer than the others cannot be used; it is marked like one without an
+     * action. */
+    if (mapping->gaps == MAPPING_GAPS_SPLIT) {
+        episode->rows[(size_t)t * episode->W + signature_action_at(&logs->signature)] = NAN;
+    }
+    return STATUS_OK;
+}
+
+/* Looks at the intervals between the rows of the episode. A missing time gives no interval. */
+static status look_at_times(struct logs *logs, const struct place *place, struct episode *episode,
+                            struct err *err)
+{
+    const struct mapping *mapping = logs->mapping;
+    if (mapping->time_column[0] == 0 || !(mapping->control_period_s > 0)) {
+        return STATUS_OK;
+    }
+    /* Steps whose both rows are logged. */
+    const struct recording_column *column = recording_find(&logs->recording, mapping->time_column);
+    const uint64_t n = place->n < episode->T + 1ull ? place->n : episode->T + 1ull;
+    status s = read_values(logs, column, place->first, n, err);
+    for (uint32_t t = 0; s == STATUS_OK && t + 1 < n; t++) {
+        const double seconds = (logs->values[t + 1] - logs->values[t]) * mapping->time_scale;
+        if (seconds > mapping->gap_periods * mapping->control_period_s || seconds <= 0) {
+            s = on_gap(logs, place, episode, t, seconds, err);
+        }
+    }
+    return s == STATUS_OK ? s : err_context(err, s, "time");
+}
+
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode, struct err *err)
 {
     ASSERT(logs->mapping != NULL);
@@ -802,6 +885,10 @@ status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
             episode->rows[(size_t)t * episode->W + discount_at] =
                 t + 1 == T && terminated ? 0.0f : 1.0f;
         }
+        s = look_at_times(logs, place, episode, err);
+    }
+    /* Rows that somebody cuts around are checked when they are cut. */
+    if (s == STATUS_OK && !logs->keep_bad && logs->mapping->gaps != MAPPING_GAPS_SPLIT) {
         s = episode_check(episode, &logs->signature, err);
     }
     if (s == STATUS_OK) {

@@ -52,6 +52,24 @@ void logs_file_episodes(const struct logs *logs, size_t file_i, uint64_t *first,
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
                  struct err *err) MUST_CHECK;
 
+/* Intervals between rows that are gaps (see mapping.h), in all episodes read so far. */
+struct logs_gaps {
+    uint64_t n;
+    double longest_s;
+    char place[512]; /* "rec_003.csv, row 40", of the longest */
+};
+
+/* Stores the text of what is called `name` in the log of episode i: a column with one value for each
+ * row, by its value in the first row of the episode, or an attribute of the recording (HDF5).
+ * NOT_FOUND where there is no such thing. */
+status logs_tag(struct logs *logs, uint64_t episode_i, const char *name, char *value,
+                size_t size) MUST_CHECK;
+const struct logs_gaps *logs_gaps(const struct logs *logs);
+/* Values that are missing or infinite stay in the rows as such, instead of making their episode bad,
+ * and the rows are not checked: the caller cuts the episode around them (episode_pieces.h). Off at
+ * first. With `time_gaps: split` in the mapping, the first action of a step before a gap becomes NaN
+ * and rows are not checked either. */
+void logs_set_keep_bad(struct logs *logs, bool keep);
 /* Actions beyond their limits are clipped and counted, instead of making their episode bad. Off at
  * first. */
 void logs_set_clip(struct logs *logs, bool clip);

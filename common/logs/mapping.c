@@ -12,7 +12,9 @@
 /* The defaults of keys that a file leaves out. Scales are set when columns are added. */
 void mapping_init(struct mapping *mapping)
 {
-    *mapping = (struct mapping){.last = MAPPING_LAST_ROW};
+    *mapping = (struct mapping){
+        .last = MAPPING_LAST_ROW, .time_scale = 1, .gap_periods = MAPPING_GAP_PERIODS};
+    episode_rules_init(&mapping->rules);
 }
 
 /* Leaves an empty mapping, so that a second call is harmless. */
@@ -188,6 +190,12 @@ status mapping_signature(const struct mapping *mapping, const struct recording *
         struct mapping_value by = column;
         memcpy(by.column, mapping->episode_column, sizeof by.column);
         s = check_value(&by, recording, "episodes: column", err);
+    }
+
+    if (s == STATUS_OK) {
+        struct mapping_value time = {.column = {0}};
+        memcpy(time.column, mapping->time_column, sizeof time.column);
+        s = check_value(&time, recording, "time", err);
     }
 
     /* Names, limits and sizes must make a valid signature. */

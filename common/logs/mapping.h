@@ -33,9 +33,10 @@
 
 #include "common/base/text.h"
 #include "common/logs/recording.h"
-#include "common/trajectory/signature.h"
+#include "common/trajectory/episode_rules.h"
 
-#define MAPPING_BYTES_MAX (1u << 20) /* size of a mapping file */
+#define MAPPING_BYTES_MAX   (1u << 20) /* size of a mapping file */
+#define MAPPING_GAP_PERIODS 3.0        /* default of gap_periods */
 
 enum mapping_episodes {
     MAPPING_BY_RECORDING, /* each recording is one episode */
@@ -44,6 +45,14 @@ enum mapping_episodes {
 };
 
 enum mapping_last { MAPPING_LAST_ROW, MAPPING_LAST_NEXT, MAPPING_LAST_NONE };
+/* What is done with a gap: an interval between two rows that is longer than `gap_periods` control
+ * periods, or not positive. */
+enum mapping_gaps {
+    MAPPING_GAPS_IGNORE, /* counted only */
+    MAPPING_GAPS_REFUSE, /* the episode is bad */
+    MAPPING_GAPS_SPLIT,  /* the episode is cut there */
+};
+
 enum mapping_row { MAPPING_ROW_SAME, MAPPING_ROW_NEXT };
 
 /* A list of columns whose values are put side by side. */
@@ -80,6 +89,12 @@ struct mapping {
     char rewards[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
     struct mapping_value reward[SIGNATURE_TASKS_MAX];
     struct mapping_value terminated, timeout;
+
+    char time_column[RECORDING_NAME_SIZE]; /* empty: not logged */
+    double time_scale;                     /* seconds = logged * scale */
+    enum mapping_gaps gaps;
+    double gap_periods;
+    struct episode_rules rules;
 };
 
 void mapping_init(struct mapping *mapping);

@@ -9,6 +9,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/logs/mapping_rules.h"
 #include "common/logs/mapping_yaml.h"
 
 /* A slice that is being read. The keys may come in any order, and mapping_columns_add sets the
@@ -223,7 +224,9 @@ static status read_top(struct mapping_document *d, const char *key, const yaml_n
     if (strcmp(key, "timeout") == 0) {
         return read_value(d, key, value, &mapping->timeout);
     }
-    return mapping_refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
+    bool known;
+    const status s = mapping_rules_read(d, key, value, mapping, &known);
+    return known ? s : mapping_refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
 }
 
 /* Checks that required keys are present and that keys agree with one another. This needs the whole
@@ -249,6 +252,9 @@ static status check_whole(struct mapping_document *d, const struct mapping *mapp
         if (mapping->last == MAPPING_LAST_NEXT && mapping->next[i].n == 0) {
             why = "next_observation: every slice of observation must be there";
         }
+    }
+    if (why == NULL) {
+        why = mapping_rules_check(mapping);
     }
     return why == NULL ? STATUS_OK : err_set(d->err, STATUS_INVALID, "%s: %s", d->path, why);
 }
@@ -410,4 +416,5 @@ void mapping_write(const struct mapping *mapping, struct text *text)
     }
     write_value(text, "terminated", &mapping->terminated);
     write_value(text, "timeout", &mapping->timeout);
+    mapping_rules_write(mapping, text);
 }

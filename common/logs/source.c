@@ -14,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/logs/logs.h"
 #include "common/logs/propose.h"
+#include "common/trajectory/episode_pieces.h"
 #include "common/trajectory/file_digest.h"
 #include "common/trajectory/shard_reader.h"
 
@@ -28,10 +29,22 @@ struct source {
     size_t n_shards;
     struct dataset_shard *shards; /* (n_shards), one for each file */
     struct file_digest *digests;  /* (n_shards) */
+
+    /* What source_take_units gave; NULL: all episodes as they were logged. */
+    struct source_unit *units;
+    uint64_t *firsts;               /* (n_shards + 1) */
+    struct dataset_shard *selected; /* (n_shards), with the numbers of the units */
+    bool split;                     /* readers keep rows with bad values */
+    uint64_t rules;                 /* digest of the rules */
+    bool clip;                      /* of readers that are opened */
 };
 
 struct source_reader {
     struct source *source;
+    size_t shard_i;
+    struct episode logged; /* of units: the episode that was read last, logged_i, if it is there */
+    uint64_t logged_i;
+    bool has_logged;
     struct shard_reader *shard; /* of a dataset */
     uint64_t first, n;          /* of logs: the episodes of the file */
     uint64_t identity;          /* of logs: digest of file and mapping */
@@ -83,21 +96,14 @@ static status check_certain(const char *path, const struct text *notes, struct e
         folder ? "" : " with restorer.mapping: mapping.yaml");
 }
 
-/* Reads or proposes the mapping and finds the episodes. */
-static status map_logs(struct source *source, struct text *notes, struct err *err)
+/* Finds the episodes by the mapping, whose text is appended to `notes` if it is a proposal. */
+static status use_mapping(struct source *source, bool proposed, struct text *notes, struct err *err)
 {
-    bool proposed;
-    status s = source_find_mapping(source->logs, source->path, source->mapping_path,
-                                   &source->mapping, &proposed, notes, err);
-    if (s == STATUS_OK && proposed) {
-        s = check_certain(source->path, notes, err);
-    }
     /* The digest is that of the mapping as we would write it, so comments in a file do not count. */
     struct text yaml = {0};
     mapping_write(&source->mapping, &yaml);
-    if (s == STATUS_OK && yaml.failed) {
-        s = err_set(err, STATUS_NO_MEMORY, "%s: mapping", source->path);
-    }
+    status s =
+        yaml.failed ? err_set(err, STATUS_NO_MEMORY, "%s: mapping", source->path) : STATUS_OK;
     if (s == STATUS_OK) {
         source->digest = XXH64(yaml.bytes, yaml.size, 0);
         if (proposed) {
@@ -107,6 +113,18 @@ static status map_logs(struct source *source, struct text *notes, struct err *er
     }
     text_fini(&yaml);
     return s;
+}
+
+/* Reads or proposes the mapping and finds the episodes. */
+static status map_logs(struct source *source, struct text *notes, struct err *err)
+{
+    bool proposed;
+    status s = source_find_mapping(source->logs, source->path, source->mapping_path,
+                                   &source->mapping, &proposed, notes, err);
+    if (s == STATUS_OK && proposed) {
+        s = check_certain(source->path, notes, err);
+    }
+    return s == STATUS_OK ? use_mapping(source, proposed, notes, err) : s;
 }
 
 /* ---- opening ---- */
@@ -182,11 +200,42 @@ status source_open(struct source **source, const char *path, const char *mapping
     return STATUS_OK;
 }
 
+status source_of_logs(struct source **source, const char *path, struct logs *logs,
+                      struct mapping *mapping, struct err *err)
+{
+    struct source *made = mem_new(sizeof *made);
+    if (made == NULL) {
+        logs_close(logs);
+        mapping_fini(mapping);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    made->logs = logs;
+    made->mapping = *mapping;
+    mapping_init(mapping);
+    made->path = mem_text(path);
+    made->mapping_path = mem_text("");
+    status s = made->path == NULL || made->mapping_path == NULL
+                   ? err_set(err, STATUS_NO_MEMORY, "%s", path)
+                   : use_mapping(made, false, NULL, err);
+    if (s == STATUS_OK) {
+        s = list_shards(made, err);
+    }
+    if (s != STATUS_OK) {
+        source_close(made);
+        return s;
+    }
+    *source = made;
+    return STATUS_OK;
+}
+
 void source_close(struct source *source)
 {
     if (source == NULL) {
         return;
     }
+    mem_free(source->units);
+    mem_free(source->firsts);
+    mem_free(source->selected);
     dataset_close(source->dataset);
     logs_close(source->logs);
     mapping_fini(&source->mapping);
@@ -233,6 +282,9 @@ size_t source_n_shards(const struct source *source)
 const struct dataset_shard *source_shard(const struct source *source, size_t shard_i)
 {
     ASSERT(shard_i < source_n_shards(source));
+    if (source->selected != NULL) {
+        return &source->selected[shard_i];
+    }
     return source->dataset != NULL ? dataset_shard(source->dataset, shard_i)
                                    : &source->shards[shard_i];
 }
@@ -265,6 +317,72 @@ uint64_t source_transitions(const struct source *source)
     return n;
 }
 
+/* ---- rules ---- */
+
+void source_set_clip(struct source *source, bool clip)
+{
+    source->clip = clip;
+}
+
+void source_add_rules(const struct source *source, struct episode_rules *rules)
+{
+    if (source->dataset != NULL) {
+        return;
+    }
+    const struct episode_rules *own = &source->mapping.rules;
+    rules->split_bad_rows |= own->split_bad_rows;
+    rules->split_gaps |= own->split_gaps;
+    rules->min_piece = own->min_piece > rules->min_piece ? own->min_piece : rules->min_piece;
+    if (episode_filter_keeps_all(&rules->filter)) {
+        rules->filter = own->filter;
+    }
+}
+
+void source_set_rules(struct source *source, const struct episode_rules *rules)
+{
+    struct text text = {0};
+    episode_rules_write(rules, &text);
+    source->rules = XXH64(text.bytes, text.size, 0);
+    text_fini(&text);
+    source->split = episode_rules_split(rules);
+    if (source->logs != NULL) {
+        logs_set_keep_bad(source->logs, rules->split_bad_rows);
+    }
+}
+
+status source_take_units(struct source *source, struct source_unit *units, uint64_t *firsts,
+                         struct err *err)
+{
+    const size_t n = source_n_shards(source);
+    struct dataset_shard *selected = mem_array(n, sizeof *selected);
+    if (selected == NULL) {
+        mem_free(units);
+        mem_free(firsts);
+        return err_set(err, STATUS_NO_MEMORY, "%s: list of %zu files", source->path, n);
+    }
+    /* The shards as they are, but with other episodes. Their number tells plans of other rules
+     * apart. */
+    for (size_t i = 0; i < n; i++) {
+        selected[i] = *source_shard(source, i);
+        selected[i].source = XXH64(&selected[i].source, sizeof selected[i].source, source->rules);
+        selected[i].episodes = firsts[i + 1] - firsts[i];
+        selected[i].transitions = 0;
+        for (uint64_t j = firsts[i]; j < firsts[i + 1]; j++) {
+            selected[i].transitions += units[j].T;
+        }
+    }
+    ASSERT(source->units == NULL);
+    source->selected = selected;
+    source->units = units;
+    source->firsts = firsts;
+    return STATUS_OK;
+}
+
+const struct logs_gaps *source_gaps(const struct source *source)
+{
+    return source->logs != NULL ? logs_gaps(source->logs) : NULL;
+}
+
 /* ---- reading ---- */
 
 /* The part of an identity that all episodes of a file share. */
@@ -287,9 +405,14 @@ status source_reader_open(struct source_reader **reader, struct source *source, 
         return err_set(err, STATUS_NO_MEMORY, "reader");
     }
     made->source = source;
+    made->shard_i = shard_i;
+    episode_init(&made->logged, signature_width(source_signature(source)));
     status s;
     if (source->dataset != NULL) {
         s = shard_reader_open(&made->shard, source->dataset, shard_i, err);
+        if (s == STATUS_OK) {
+            shard_reader_set_keep_bad(made->shard, source->split);
+        }
     } else {
         uint64_t transitions;
         logs_file_episodes(source->logs, shard_i, &made->first, &made->n, &transitions);
@@ -303,6 +426,7 @@ status source_reader_open(struct source_reader **reader, struct source *source, 
         mem_free(made);
         return s;
     }
+    source_reader_set_clip(made, source->clip);
     *reader = made;
     return STATUS_OK;
 }
@@ -311,13 +435,23 @@ void source_reader_close(struct source_reader *reader)
 {
     if (reader != NULL) {
         shard_reader_close(reader->shard);
+        episode_fini(&reader->logged);
         mem_free(reader);
     }
 }
 
-uint64_t source_reader_episodes(const struct source_reader *reader)
+/* Episodes of the shard as they were logged. */
+static uint64_t logged_episodes(const struct source_reader *reader)
 {
     return reader->shard != NULL ? shard_reader_episodes(reader->shard) : reader->n;
+}
+
+uint64_t source_reader_episodes(const struct source_reader *reader)
+{
+    const struct source *source = reader->source;
+    return source->units != NULL
+               ? source->firsts[reader->shard_i + 1] - source->firsts[reader->shard_i]
+               : logged_episodes(reader);
 }
 
 bool source_reader_is_as_listed(const struct source_reader *reader)
@@ -325,10 +459,10 @@ bool source_reader_is_as_listed(const struct source_reader *reader)
     return reader->shard == NULL || shard_reader_is_as_listed(reader->shard);
 }
 
-status source_reader_read(struct source_reader *reader, uint64_t i, struct episode *episode,
+/* Reads an episode as it was logged. */
+static status read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
                           struct err *err)
 {
-    ASSERT(i < source_reader_episodes(reader));
     if (reader->shard != NULL) {
         return shard_reader_read(reader->shard, i, episode, err);
     }
@@ -337,6 +471,73 @@ status source_reader_read(struct source_reader *reader, uint64_t i, struct episo
         episode->identity = (struct episode_identity){.source = reader->identity, .episode = i};
     }
     return s;
+}
+
+/* Reads the episode that a unit is part of into reader->logged, unless it is there. */
+static status read_whole(struct source_reader *reader, const struct source_unit *unit,
+                         struct err *err)
+{
+    const struct dataset_shard *shard = source_shard(reader->source, reader->shard_i);
+    if (reader->has_logged && reader->logged_i == unit->episode_i) {
+        return STATUS_OK;
+    }
+    /* metadata.json may list more episodes than the file has. */
+    const uint64_t n = logged_episodes(reader);
+    reader->has_logged = false;
+    if (unit->episode_i >= n) {
+        return err_set(err, STATUS_CORRUPT, "%s: %llu episodes, metadata.json lists more",
+                       shard->path, (unsigned long long)n);
+    }
+    const status s = read_logged(reader, unit->episode_i, &reader->logged, err);
+    reader->has_logged = s == STATUS_OK;
+    reader->logged_i = unit->episode_i;
+    return s;
+}
+
+/* Cuts a unit out of its episode. */
+static status read_unit(struct source_reader *reader, const struct source_unit *unit,
+                        struct episode *episode, struct err *err)
+{
+    const struct signature *signature = source_signature(reader->source);
+    status s = read_whole(reader, unit, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* What could not be read before, or has another length now, was changed meanwhile. */
+    const struct episode_piece piece = {unit->first, unit->T};
+    if (unit->T == 0 || unit->first + unit->T > reader->logged.T) {
+        s = err_set(err, STATUS_CORRUPT, "the file was changed while it was in use");
+    }
+    if (s == STATUS_OK) {
+        s = episode_piece_copy(episode, &reader->logged, signature, piece, err);
+    }
+    if (s == STATUS_OK && reader->source->split) {
+        s = episode_check(episode, signature, err);
+    }
+    return s == STATUS_OK ? s
+                          : err_context(err, s, "%s: episode %llu, row %u",
+                                        source_shard(reader->source, reader->shard_i)->path,
+                                        (unsigned long long)unit->episode_i, unit->first);
+}
+
+status source_reader_read(struct source_reader *reader, uint64_t i, struct episode *episode,
+                          struct err *err)
+{
+    const struct source *source = reader->source;
+    ASSERT(i < source_reader_episodes(reader));
+    return source->units != NULL
+               ? read_unit(reader, &source->units[source->firsts[reader->shard_i] + i], episode,
+                           err)
+               : read_logged(reader, i, episode, err);
+}
+
+status source_reader_tag(struct source_reader *reader, uint64_t i, const char *name, char *value,
+                         size_t size)
+{
+    ASSERT(reader->source->units == NULL && i < logged_episodes(reader));
+    return reader->shard != NULL
+               ? shard_reader_tag(reader->shard, i, name, value, size)
+               : logs_tag(reader->source->logs, reader->first + i, name, value, size);
 }
 
 void source_reader_set_clip(struct source_reader *reader, bool clip)

@@ -36,6 +36,11 @@ bool source_is_dataset(const char *path);
  * Errors name the file and the field. Logs are read once in order to find their episodes. */
 status source_open(struct source **source, const char *path, const char *mapping,
                    struct text *notes, struct err *err) MUST_CHECK;
+/* Makes a source of logs and their mapping, which need no confirmation. Takes both, also on an error.
+ * `path` names the logs in messages. */
+struct logs;
+status source_of_logs(struct source **source, const char *path, struct logs *logs,
+                      struct mapping *mapping, struct err *err) MUST_CHECK;
 /* After its readers. NULL is allowed. */
 void source_close(struct source *source);
 
@@ -55,6 +60,34 @@ const struct dataset_shard *source_shard(const struct source *source, size_t sha
 /* Stores the XXH64 of the shard's whole file; see dataset_shard_digest. */
 status source_shard_digest(const struct source *source, size_t shard_i, uint64_t *digest,
                            struct err *err) MUST_CHECK;
+/* Readers that are opened from now on clip actions, as after source_reader_set_clip. */
+void source_set_clip(struct source *source, bool clip);
+
+/* ---- Rules and selection; used by selection.c, before the source is shared ---- */
+
+/* A part of an episode as it was logged. */
+struct source_unit {
+    uint64_t episode_i; /* in the shard */
+    uint32_t first, T;  /* rows first .. first + T; T = 0: an episode that could not be read */
+};
+
+/* Adds the rules that the mapping of the source contains, if any. */
+void source_add_rules(const struct source *source, struct episode_rules *rules);
+/* From now on readers leave values that are not finite in the rows if the rules cut episodes, and do
+ * not check such rows (logs_set_keep_bad). */
+void source_set_rules(struct source *source, const struct episode_rules *rules);
+/* From now on the source has these units only, as its episodes; shard i has units[firsts[i]] ..
+ * units[firsts[i + 1] - 1]. Reading one cuts it out and checks it. Takes both arrays, also on
+ * error. `source_shard` tells the new numbers, and another `source`. */
+status source_take_units(struct source *source, struct source_unit *units, uint64_t *firsts,
+                         struct err *err) MUST_CHECK;
+/* What is called `name` in the log of episode i: see logs_tag, shard_reader_tag. */
+struct source_reader;
+status source_reader_tag(struct source_reader *reader, uint64_t i, const char *name, char *value,
+                         size_t size) MUST_CHECK;
+/* Gaps in the times of all episodes read so far, or NULL for a dataset, which has no times. */
+const struct logs_gaps *source_gaps(const struct source *source);
+
 /* Of all shards together. */
 uint64_t source_episodes(const struct source *source);
 uint64_t source_transitions(const struct source *source);
@@ -64,7 +97,6 @@ uint64_t source_transitions(const struct source *source);
 /* Initialises `mapping` for the logs: from the file `given`, or, if it is NULL or empty, from
  * PATH/mapping.yaml if that exists, or from a proposal, whose notes are appended to `notes`.
  * *proposed says that it is a proposal. */
-struct logs;
 status source_find_mapping(struct logs *logs, const char *path, const char *given,
                            struct mapping *mapping, bool *proposed, struct text *notes,
                            struct err *err) MUST_CHECK;

@@ -47,6 +47,7 @@ static status add_shard(struct dataset_summary *summary, struct source *source, 
     compare_with_list(summary, source, shard_i, reader);
     /* A bad episode is counted and passed over; a lack of memory ends it. */
     const uint64_t n = source_reader_episodes(reader);
+    const uint64_t clipped = source_reader_clipped(reader);
     for (uint64_t i = 0; i < n && s == STATUS_OK; i++) {
         s = source_reader_read(reader, i, episode, &err);
         if (s == STATUS_OK) {
@@ -56,6 +57,7 @@ static status add_shard(struct dataset_summary *summary, struct source *source, 
             s = STATUS_OK;
         }
     }
+    dataset_summary_add_clipped(summary, source_reader_clipped(reader) - clipped);
     source_reader_close(reader);
     return s;
 }

@@ -426,3 +426,69 @@ status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char 
     H5Eclear2(H5E_DEFAULT);
     return s;
 }
+
+/* Reads the text of an attribute of type `type`, a string. */
+static status read_string(char *text, size_t size, hid_t attribute, hid_t type)
+{
+    /* A text of variable length is allocated by HDF5. */
+    if (H5Tis_variable_str(type) > 0) {
+        char *read = NULL;
+        hid_t memory = H5Tcopy(H5T_C_S1);
+        const bool good = memory >= 0 && H5Tset_size(memory, H5T_VARIABLE) >= 0 &&
+                          H5Tset_cset(memory, H5Tget_cset(type)) >= 0 &&
+                          H5Aread(attribute, memory, &read) >= 0 && read != NULL;
+        if (good) {
+            snprintf(text, size, "%s", read);
+        }
+        if (read != NULL) {
+            H5free_memory(read);
+        }
+        if (memory >= 0) {
+            H5Tclose(memory);
+        }
+        return good ? STATUS_OK : STATUS_NOT_FOUND;
+    }
+    /* One of fixed length need not end with a 0. */
+    const size_t length = H5Tget_size(type);
+    char *read = length > 0 && length <= 65536 ? mem_new(length + 1) : NULL;
+    const bool good = read != NULL && H5Aread(attribute, type, read) >= 0;
+    if (good) {
+        snprintf(text, size, "%s", read);
+    }
+    mem_free(read);
+    return good ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+status hdf5_read_text(char *text, size_t size, hid_t object, const char *name)
+{
+    status s = STATUS_NOT_FOUND;
+    hid_t attribute = H5Aexists(object, name) > 0 ? H5Aopen(object, name, H5P_DEFAULT) : -1;
+    hid_t space = attribute >= 0 ? H5Aget_space(attribute) : -1;
+    hid_t type = attribute >= 0 ? H5Aget_type(attribute) : -1;
+    if (space >= 0 && type >= 0 && H5Sget_simple_extent_npoints(space) == 1) {
+        const H5T_class_t kind = H5Tget_class(type);
+        double number;
+        int64_t whole;
+        if (kind == H5T_STRING) {
+            s = read_string(text, size, attribute, type);
+        } else if (kind == H5T_FLOAT && H5Aread(attribute, H5T_NATIVE_DOUBLE, &number) >= 0) {
+            snprintf(text, size, "%.17g", number);
+            s = STATUS_OK;
+        } else if ((kind == H5T_INTEGER || kind == H5T_ENUM) &&
+                   H5Aread(attribute, H5T_NATIVE_INT64, &whole) >= 0) {
+            snprintf(text, size, "%lld", (long long)whole);
+            s = STATUS_OK;
+        }
+    }
+    if (type >= 0) {
+        H5Tclose(type);
+    }
+    if (space >= 0) {
+        H5Sclose(space);
+    }
+    if (attribute >= 0) {
+        H5Aclose(attribute);
+    }
+    H5Eclear2(H5E_DEFAULT);
+    return s;
+}

@@ -59,4 +59,8 @@ struct element hdf5_element_of(hid_t dataset);
 /* An attribute of n whole numbers. NOT_FOUND where absent or of another shape. */
 status hdf5_read_attribute(uint64_t *values, size_t n, hid_t object, const char *name) MUST_CHECK;
 
+/* An attribute with one text, number or boolean, as text: numbers with all their digits, booleans as
+ * 0 and 1. Cut where it does not fit. NOT_FOUND where absent or of another kind. */
+status hdf5_read_text(char *text, size_t size, hid_t object, const char *name) MUST_CHECK;
+
 #endif

@@ -39,6 +39,7 @@ struct shard_reader {
     /* Clip actions beyond their limits, rather than refuse the episode. */
     bool clip;
     uint64_t clipped; /* action values */
+    bool keep_bad;    /* values that are not finite stay, and rows are not checked */
     uint64_t n;
     uint64_t *numbers; /* (n) of the groups episode_N, ascending */
     /* Grown to the largest array so far, like `flags`. */
@@ -138,6 +139,11 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
 void shard_reader_set_clip(struct shard_reader *reader, bool clip)
 {
     reader->clip = clip;
+}
+
+void shard_reader_set_keep_bad(struct shard_reader *reader, bool keep)
+{
+    reader->keep_bad = keep;
 }
 
 uint64_t shard_reader_clipped(const struct shard_reader *reader)
@@ -455,7 +461,7 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     if (s == STATUS_OK) {
         s = make_canonical(reader, episode, err);
     }
-    if (s == STATUS_OK) {
+    if (s == STATUS_OK && !reader->keep_bad) {
         s = episode_check(episode, signature, err);
     }
     /* After an error the episode is empty, and the message names file and group. */
@@ -465,4 +471,20 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     }
     identify(reader, reader->numbers[i], episode);
     return STATUS_OK;
+}
+
+status shard_reader_tag(struct shard_reader *reader, uint64_t i, const char *name, char *value,
+                        size_t size)
+{
+    ASSERT(i < reader->n);
+    char group_name[NAME_SIZE];
+    snprintf(group_name, sizeof group_name, SHARD_EPISODE_PREFIX "%" PRIu64, reader->numbers[i]);
+    hdf5_lock();
+    hid_t group = H5Gopen2(reader->file, group_name, H5P_DEFAULT);
+    const status s = group < 0 ? STATUS_NOT_FOUND : hdf5_read_text(value, size, group, name);
+    if (group >= 0) {
+        H5Gclose(group);
+    }
+    hdf5_unlock();
+    return s;
 }

@@ -31,6 +31,12 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
                          struct err *err) MUST_CHECK;
 /* Clip actions beyond their limits instead of refusing their episode? Off at first. */
 void shard_reader_set_clip(struct shard_reader *reader, bool clip);
+/* Leave values that are not finite in the rows, without episode_check, instead of refusing their
+ * episode? For whoever cuts episodes around them (episode_pieces.h). Off at first. */
+void shard_reader_set_keep_bad(struct shard_reader *reader, bool keep);
+/* The attribute `name` of episode i's group, as text (hdf5_read_text). NOT_FOUND. */
+status shard_reader_tag(struct shard_reader *reader, uint64_t i, const char *name, char *value,
+                        size_t size) MUST_CHECK;
 /* Action values that were clipped in the episodes read so far. */
 uint64_t shard_reader_clipped(const struct shard_reader *reader);
 void shard_reader_close(struct shard_reader *reader);

@@ -8,18 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/logs/source_summary.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/minari_export.h"
 #include "deploy/local/commands.h"
+#include "deploy/local/dataset_inspect.h"
 #include "deploy/local/log_import.h"
 #include "deploy/local/subsample.h"
 
 static const char usage[] =
-    "usage: hindcast dataset inspect [--mapping=FILE] LOGS\n"
+    "usage: hindcast dataset inspect [--mapping=FILE] [--filter=CONDITION,..] [--bad_rows=split] "
+    "[--min_piece=N]\n"
+    "                                [--actions=clip] LOGS\n"
     "           what a dataset, or logs of another format, holds: sizes, returns, actions, and "
     "every "
-    "episode that is bad, and why\n"
+    "episode that is bad, and why; with the options of the restorer: what it would use\n"
     "       hindcast dataset map LOGS\n"
     "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5, Parquet, LeRobot) would "
     "be read: a "
@@ -34,60 +36,13 @@ static const char usage[] =
     "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
     "it finds it by name\n";
 
-/* Opens a dataset or other logs and reads all of it into a summary. A mapping that was proposed is
- * printed to stderr. */
-static status read_source(const char *path, const char *mapping, struct source **source,
-                          struct dataset_summary **summary, struct err *err)
-{
-    struct text notes = {0};
-    status s = source_open(source, path, mapping, &notes, err);
-    if (s == STATUS_OK && notes.bytes != NULL) {
-        fprintf(stderr,
-                "no mapping was given; the proposed one is used (hindcast dataset map %s):\n%s",
-                path, notes.bytes);
-    }
-    text_fini(&notes);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* The summary reads every episode; bad ones are part of what it tells. */
-    s = source_summary_make(summary, *source, err);
-    if (s != STATUS_OK) {
-        source_close(*source);
-    }
-    return s;
-}
-
-/* The arguments of a command that reads one place of logs: [--mapping=FILE] LOGS. */
-static bool parse_logs(int argc, char **argv, const char **mapping)
-{
-    *mapping = argc == 2 && strncmp(argv[0], "--mapping=", 10) == 0 ? argv[0] + 10 : NULL;
-    if (argc != (*mapping != NULL ? 2 : 1)) {
-        fputs(usage, stderr);
-        return false;
-    }
-    return true;
-}
-
-/* Prints what the logs hold; 1 where an episode is bad. */
+/* Looks at logs; 2 where the command line is wrong. */
 static int inspect(int argc, char **argv)
 {
-    const char *mapping;
-    if (!parse_logs(argc, argv, &mapping)) {
-        return 2;
+    const int result = dataset_inspect(argc, argv);
+    if (result == 2) {
+        fputs(usage, stderr);
     }
-    struct err err;
-    struct source *source;
-    struct dataset_summary *summary;
-    if (read_source(argv[argc - 1], mapping, &source, &summary, &err) != STATUS_OK) {
-        fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
-        return 1;
-    }
-    /* The page is printed for bad logs too: it says which episodes are bad, and why. */
-    dataset_summary_print(summary, stdout);
-    int result = !dataset_summary_is_sound(summary);
-    dataset_summary_free(summary);
-    source_close(source);
     return result;
 }
 

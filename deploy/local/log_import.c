@@ -12,6 +12,7 @@
 #include "common/base/memory.h"
 #include "common/logs/logs.h"
 #include "common/logs/propose.h"
+#include "common/logs/selection.h"
 #include "common/logs/source.h"
 #include "common/trajectory/dataset_writer.h"
 
@@ -62,8 +63,8 @@ status log_import_map(const char *path, FILE *out, struct err *err)
 struct import {
     const struct log_import_options *options;
     FILE *out;
-    struct logs *logs;
-    struct mapping mapping;
+    struct source *source;
+    struct selection selection;
     struct dataset_writer *writer;
     struct episode *waiting[SHARD_EPISODES_MAX]; /* for the next shard */
     size_t n_waiting;
@@ -72,13 +73,14 @@ struct import {
 };
 
 /* The mapping that the user gave, or lies beside the logs, or is proposed. */
-static status find_mapping(struct import *import, struct err *err)
+static status find_mapping(struct import *import, struct logs *logs, struct mapping *mapping,
+                           struct err *err)
 {
     const struct log_import_options *options = import->options;
     struct text notes = {0};
     bool proposed;
-    const status s = source_find_mapping(import->logs, options->from, options->mapping,
-                                         &import->mapping, &proposed, &notes, err);
+    const status s =
+        source_find_mapping(logs, options->from, options->mapping, mapping, &proposed, &notes, err);
     /* The user is told what was assumed, with the command that shows it. */
     if (s == STATUS_OK && proposed && notes.bytes != NULL) {
         fprintf(import->out,
@@ -134,8 +136,44 @@ static status keep(struct import *import, struct episode *episode, struct err *e
     return full ? write_shard(import, err) : STATUS_OK;
 }
 
+/* Opens the logs and chooses the episodes by the rules of the mapping. Appends what the metadata say
+ * of the import to `made_by`. */
+static status open_source(struct import *import, struct text *made_by, struct err *err)
+{
+    struct logs *logs;
+    struct mapping mapping;
+    struct episode_rules rules;
+    status s = logs_open(&logs, import->options->from, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = find_mapping(import, logs, &mapping, err);
+    if (s != STATUS_OK) {
+        logs_close(logs);
+        return s;
+    }
+    /* The metadata record the format and the whole mapping, so that the import can be repeated. */
+    struct text yaml = {0};
+    mapping_write(&mapping, &yaml);
+    text_add(made_by, "{\"program\": \"hindcast dataset import\", \"format\": ");
+    text_add_quoted(made_by, logs_format(logs)->name);
+    text_add(made_by, ", \"mapping\": ");
+    text_add_quoted(made_by, yaml.bytes != NULL ? yaml.bytes : "");
+    text_add(made_by, "}");
+    made_by->failed |= yaml.failed;
+    text_fini(&yaml);
+
+    s = source_of_logs(&import->source, import->options->from, logs, &mapping, err);
+    if (s == STATUS_OK) {
+        episode_rules_init(&rules);
+        s = selection_make(&import->selection, &import->source, 1, &rules, NULL, NULL, err);
+        selection_print(&import->selection, import->out);
+    }
+    return s;
+}
+
 /* Opens the new dataset. EXISTS where there is one: two imports are never mixed. */
-static status open_writer(struct import *import, struct err *err)
+static status open_writer(struct import *import, const struct text *made_by, struct err *err)
 {
     const char *to = import->options->to;
     char metadata[PATH_SIZE];
@@ -146,40 +184,34 @@ static status open_writer(struct import *import, struct err *err)
     if (access(metadata, F_OK) == 0) {
         return err_set(err, STATUS_EXISTS, "%s: holds a dataset already", to);
     }
-    /* The metadata records the format and the whole mapping, so that the import can be repeated. */
-    struct text made_by = {0};
-    text_add(&made_by, "{\"program\": \"hindcast dataset import\", \"format\": ");
-    text_add_quoted(&made_by, logs_format(import->logs)->name);
-    text_add(&made_by, ", \"mapping\": ");
-    struct text yaml = {0};
-    mapping_write(&import->mapping, &yaml);
-    text_add_quoted(&made_by, yaml.bytes != NULL ? yaml.bytes : "");
-    text_add(&made_by, "}");
     /* A text remembers that memory ran out, so it is asked once, at the end. */
-    const bool failed = yaml.failed || made_by.failed;
-    const status s = failed ? err_set(err, STATUS_NO_MEMORY, "%s", to)
-                            : dataset_writer_open(&import->writer, to, logs_signature(import->logs),
-                                                  made_by.bytes, err);
-    text_fini(&yaml);
-    text_fini(&made_by);
-    return s;
+    return made_by->failed
+               ? err_set(err, STATUS_NO_MEMORY, "%s", to)
+               : dataset_writer_open(&import->writer, to, source_signature(import->source),
+                                     made_by->bytes, err);
 }
 
-/* Reads every episode of the logs. A bad one is named and counted; any other error ends the
+/* Reads every episode of one file. A bad one is named and counted; any other error ends the
  * import. */
-static status import_all(struct import *import, struct err *err)
+static status import_shard(struct import *import, size_t shard_i, struct episode *episode,
+                           struct err *err)
 {
-    struct episode episode;
-    episode_init(&episode, signature_width(logs_signature(import->logs)));
-    status s = STATUS_OK;
-    for (uint64_t i = 0; s == STATUS_OK && i < logs_n_episodes(import->logs); i++) {
+    struct source_reader *reader;
+    if (source_shard(import->source, shard_i)->episodes == 0) {
+        return STATUS_OK;
+    }
+    status s = source_reader_open(&reader, import->source, shard_i, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    for (uint64_t i = 0; s == STATUS_OK && i < source_reader_episodes(reader); i++) {
         /* The reason of a bad episode goes to `out`, and leaves the caller's `err` alone. */
         struct err why = {0};
-        s = logs_read(import->logs, i, &episode, &why);
+        s = source_reader_read(reader, i, episode, &why);
         if (s == STATUS_OK) {
             /* The writer's own numbers become the episode's identity when it is read again. */
-            episode.identity = (struct episode_identity){.episode = i};
-            s = keep(import, &episode, err);
+            episode->identity = (struct episode_identity){.episode = import->episodes};
+            s = keep(import, episode, err);
         } else if (s == STATUS_INVALID || s == STATUS_CORRUPT) {
             fprintf(import->out, "left out: %s\n", why.text);
             import->bad++;
@@ -188,23 +220,32 @@ static status import_all(struct import *import, struct err *err)
             *err = why;
         }
     }
+    source_reader_close(reader);
+    return s;
+}
+
+/* Reads all files in order; the last shard may be shorter than the others. */
+static status import_all(struct import *import, struct err *err)
+{
+    struct episode episode;
+    episode_init(&episode, signature_width(source_signature(import->source)));
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < source_n_shards(import->source); i++) {
+        s = import_shard(import, i, &episode, err);
+    }
     episode_fini(&episode);
     return s == STATUS_OK ? write_shard(import, err) : s;
 }
 
-/* The steps of an import after the logs are open. Frees the mapping, the writer and what waits, on
- * success and on failure; the logs belong to the caller. */
+/* The steps of an import, in order. */
 static status run_import(struct import *import, struct err *err)
 {
-    status s = find_mapping(import, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* The mapping decides the signature, which the writer needs. */
-    s = logs_map(import->logs, &import->mapping, err);
+    struct text made_by = {0};
+    status s = open_source(import, &made_by, err);
     if (s == STATUS_OK) {
-        s = open_writer(import, err);
+        s = open_writer(import, &made_by, err);
     }
+    text_fini(&made_by);
     if (s == STATUS_OK) {
         s = import_all(import, err);
     }
@@ -219,9 +260,6 @@ static status run_import(struct import *import, struct err *err)
                 " bad episodes left out\n",
                 import->options->to, import->episodes, import->transitions, import->bad);
     }
-    free_waiting(import);
-    dataset_writer_close(import->writer);
-    mapping_fini(&import->mapping);
     return s;
 }
 
@@ -232,15 +270,15 @@ status log_import(const struct log_import_options *options, FILE *out, uint64_t 
     if (import == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "import");
     }
-    /* The struct is large because of the mapping and the list of episodes, so it is on the heap. */
+    /* The struct is large because of the list of episodes, so it is on the heap. */
     import->options = options;
     import->out = out;
-    status s = logs_open(&import->logs, options->from, err);
-    if (s == STATUS_OK) {
-        s = run_import(import, err);
-        *n_bad = import->bad;
-    }
-    logs_close(import->logs);
+    const status s = run_import(import, err);
+    *n_bad = import->bad;
+    free_waiting(import);
+    dataset_writer_close(import->writer);
+    selection_fini(&import->selection);
+    source_close(import->source);
     mem_free(import);
     return s;
 }

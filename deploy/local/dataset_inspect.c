@@ -1,0 +1,160 @@
+/* Reads all logs into a summary and prints it, after the rules about episodes have been applied. The
+ * options are those of the restorer, so that one sees what it would use. */
+#include "deploy/local/dataset_inspect.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/memory.h"
+#include "common/logs/logs.h"
+#include "common/logs/selection.h"
+#include "common/logs/source_summary.h"
+
+/* What to look at, and how. */
+struct look {
+    const char *path, *mapping;
+    bool clip;
+    struct episode_rules rules;
+};
+
+/* ---- the command line ---- */
+
+/* Adds the conditions of a list like that of restorer.filter. */
+static status read_filter(struct look *look, const char *list, struct err *err)
+{
+    char *copy = mem_text(list);
+    if (copy == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "filter");
+    }
+    status s = STATUS_OK;
+    for (char *rest = copy, *one; s == STATUS_OK && (one = strsep(&rest, ",")) != NULL;) {
+        s = episode_filter_add(&look->rules.filter, one, err);
+    }
+    mem_free(copy);
+    return s;
+}
+
+/* Reads one option. INVALID: there is no such option, or not with this value. */
+static status read_option(struct look *look, const char *argument, struct err *err)
+{
+    if (strncmp(argument, "--mapping=", 10) == 0) {
+        look->mapping = argument + 10;
+        return STATUS_OK;
+    }
+    if (strncmp(argument, "--filter=", 9) == 0) {
+        return read_filter(look, argument + 9, err);
+    }
+    if (strcmp(argument, "--bad_rows=split") == 0 || strcmp(argument, "--bad_rows=refuse") == 0) {
+        look->rules.split_bad_rows = argument[11] == 's';
+        return STATUS_OK;
+    }
+    if (strcmp(argument, "--actions=clip") == 0 || strcmp(argument, "--actions=refuse") == 0) {
+        look->clip = argument[10] == 'c';
+        return STATUS_OK;
+    }
+    if (strncmp(argument, "--min_piece=", 12) == 0) {
+        char *end;
+        const unsigned long number = strtoul(argument + 12, &end, 10);
+        if (*end == '\0' && argument[12] != '-' && number >= 1 &&
+            number <= EPISODE_TRANSITIONS_MAX) {
+            look->rules.min_piece = (uint32_t)number;
+            return STATUS_OK;
+        }
+        return err_set(err, STATUS_INVALID, "%s: expected a whole number 1..%u", argument,
+                       EPISODE_TRANSITIONS_MAX);
+    }
+    return err_set(err, STATUS_INVALID, "unknown option \"%s\"", argument);
+}
+
+/* Exactly one place of logs, after the options. */
+static status read_arguments(struct look *look, int argc, char **argv, struct err *err)
+{
+    episode_rules_init(&look->rules);
+    for (int i = 0; i < argc; i++) {
+        if (strncmp(argv[i], "--", 2) == 0) {
+            const status s = read_option(look, argv[i], err);
+            if (s != STATUS_OK) {
+                return s;
+            }
+        } else if (look->path != NULL) {
+            return err_set(err, STATUS_INVALID, "%s: expected one place of logs", argv[i]);
+        } else {
+            look->path = argv[i];
+        }
+    }
+    return look->path != NULL ? STATUS_OK
+                              : err_set(err, STATUS_INVALID, "expected a place of logs");
+}
+
+/* ---- the work ---- */
+
+/* Opens a dataset or other logs. A mapping that was proposed is printed to stderr. */
+static status open_source(const struct look *look, struct source **source, struct err *err)
+{
+    struct text notes = {0};
+    const status s = source_open(source, look->path, look->mapping, &notes, err);
+    if (s == STATUS_OK && notes.bytes != NULL) {
+        fprintf(stderr,
+                "no mapping was given; the proposed one is used (hindcast dataset map %s):\n%s",
+                look->path, notes.bytes);
+    }
+    text_fini(&notes);
+    return s;
+}
+
+/* Intervals between rows that are too long. */
+static void print_gaps(const struct logs_gaps *gaps)
+{
+    if (gaps != NULL && gaps->n > 0) {
+        printf("warning      time gaps: %" PRIu64
+               " intervals between rows are much longer than the control period, or not positive; "
+               "the longest is %.6g s (%s)\n",
+               gaps->n, gaps->longest_s, gaps->place);
+    }
+}
+
+/* Reads everything and prints it. *sound: every episode is good. */
+static status look_at(const struct look *look, struct source *source, bool *sound, struct err *err)
+{
+    struct selection selection;
+    struct dataset_summary *summary;
+    source_set_clip(source, look->clip);
+    status s = selection_make(&selection, &source, 1, &look->rules, NULL, NULL, err);
+    /* The summary reads every episode; bad ones are part of what it tells. */
+    if (s == STATUS_OK) {
+        s = source_summary_make(&summary, source, err);
+    }
+    /* The page is printed for bad logs too: it says which episodes are bad, and why. */
+    if (s == STATUS_OK) {
+        selection_print(&selection, stdout);
+        dataset_summary_print(summary, stdout);
+        print_gaps(selection.active ? &selection.gaps : source_gaps(source));
+        *sound = dataset_summary_is_sound(summary);
+        dataset_summary_free(summary);
+    }
+    selection_fini(&selection);
+    return s;
+}
+
+int dataset_inspect(int argc, char **argv)
+{
+    struct err err = {0};
+    struct look look = {0};
+    if (read_arguments(&look, argc, argv, &err) != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
+        return 2;
+    }
+    bool sound = false;
+    struct source *source;
+    status s = open_source(&look, &source, &err);
+    if (s == STATUS_OK) {
+        s = look_at(&look, source, &sound, &err);
+        source_close(source);
+    }
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);
+    }
+    return s == STATUS_OK && sound ? 0 : 1;
+}
