@@ -14,17 +14,14 @@
 
 /* CSV comes last, since it has no magic number and accepts anything that looks like text. */
 static const struct log_format *const formats[] = {
-    &log_format_hdf5,
-    &log_format_npz,
-    &log_format_parquet,
-    &log_format_csv,
+    &log_format_hdf5, &log_format_npz, &log_format_parquet, &log_format_mcap, &log_format_csv,
 };
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
 /* In the order of `formats`. A constant, because messages need it where nothing may fail. */
 const char *log_format_names(void)
 {
-    return "hdf5, npz, parquet, csv";
+    return "hdf5, npz, parquet, mcap, csv";
 }
 
 /* A linear search, since there are few formats. */
@@ -138,4 +135,12 @@ status log_file_read(struct log_file *file, uint64_t recording_i,
     }
     /* The format can rely on the range, and does not check it again. */
     return file->format->read(file, recording_i, column, first, n, values, err);
+}
+
+/* Most formats have nothing to say. */
+void log_file_notes(const struct log_file *file, bool warnings, struct text *notes)
+{
+    if (file->format->notes != NULL) {
+        file->format->notes(file, warnings, notes);
+    }
 }

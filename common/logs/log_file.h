@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "common/base/text.h"
 #include "common/logs/recording.h"
 
 #define LOG_FILE_HEAD_SIZE 4096u        /* bytes that a format sees to recognise a file */
@@ -46,6 +47,10 @@ struct log_format {
     /* Bytes that an open file takes, for formats that read a whole file when it is opened: those
      * files are kept open while there is memory. NULL: opening a file again costs little. */
     uint64_t (*memory)(const struct log_file *file);
+    /* Appends lines, each ending in a newline, about what the file holds and columns do not show.
+     * `warnings`: only what the user must know even where the mapping is confirmed, such as data
+     * that is missing. NULL: there is never anything to say. */
+    void (*notes)(const struct log_file *file, bool warnings, struct text *notes);
 };
 
 /* Returns the format of a file, or NULL if the file has none of the formats or cannot be read. */
@@ -69,11 +74,13 @@ status log_file_describe(struct log_file *file, uint64_t recording_i, struct rec
 status log_file_read(struct log_file *file, uint64_t recording_i,
                      const struct recording_column *column, uint64_t first, uint64_t n,
                      double *values, struct err *err) MUST_CHECK;
+void log_file_notes(const struct log_file *file, bool warnings, struct text *notes);
 
 /* The formats. */
 extern const struct log_format log_format_csv;
 extern const struct log_format log_format_npz;
 extern const struct log_format log_format_parquet;
 extern const struct log_format log_format_hdf5;
+extern const struct log_format log_format_mcap;
 
 #endif

@@ -28,6 +28,7 @@
 
 #include "common/base/elements.h"
 #include "common/base/memory.h"
+#include "common/logs/resample.h"
 
 #define PATH_SIZE      4096
 #define DEPTH_MAX      8
@@ -37,6 +38,7 @@
 struct place {
     uint32_t file_i;
     uint64_t recording_i, first, n;
+    double start_s; /* of its first row, if it is resampled */
 };
 
 /* The state has three levels, each valid only together with the one before: the list of files; the
@@ -56,6 +58,7 @@ struct logs {
     struct log_file *open; /* the open file, files[open_i]; NULL if none is open */
     size_t open_i;
     struct log_file **kept; /* (n_files) files that stay open (see put_away), NULL: none of them */
+    uint64_t *kept_sizes;   /* (n_files) bytes of each */
     uint64_t kept_bytes;
     struct recording recording; /* columns of recording_i of the open file, if `described` */
     bool described;
@@ -65,6 +68,9 @@ struct logs {
     uint64_t clipped; /* action values so far */
     bool keep_bad;    /* values that are missing, for whoever cuts episodes around them */
     struct logs_gaps gaps;
+
+    struct resample_findings findings; /* of all files, from logs_map */
+    bool indexing;                     /* logs_map is at work, which fills the findings */
 
     double *values; /* scratch buffer for one column of one episode */
     size_t values_capacity;
@@ -107,6 +113,15 @@ static status add_file(struct logs *logs, const char *path, struct err *err)
     return STATUS_OK;
 }
 
+/* Adds the metadata.yaml of a rosbag2 folder, which stands for the files of that folder. */
+static status add_bag(struct logs *logs, const char *folder, bool *is_bag, struct err *err)
+{
+    char path[PATH_SIZE];
+    const int length = snprintf(path, sizeof path, "%s/metadata.yaml", folder);
+    *is_bag = length > 0 && (size_t)length < sizeof path && log_format_of(path) == &log_format_mcap;
+    return *is_bag ? add_file(logs, path, err) : STATUS_OK;
+}
+
 static int is_visible(const struct dirent *entry)
 {
     /* The mapping file in a folder of logs is not itself a log. */
@@ -117,12 +132,16 @@ static int is_visible(const struct dirent *entry)
  * meanwhile are skipped. */
 static status add_folder(struct logs *logs, const char *folder, int depth, struct err *err)
 {
+    bool is_bag;
+    status s = add_bag(logs, folder, &is_bag, err);
+    if (s != STATUS_OK || is_bag) {
+        return s;
+    }
     struct dirent **entries = NULL;
     const int n = scandir(folder, &entries, is_visible, alphasort);
     if (n < 0) {
         return err_errno(err, errno, "%s", folder);
     }
-    status s = STATUS_OK;
     /* All entries are freed even after an error, since scandir() allocates each of them. */
     for (int i = 0; i < n; i++) {
         char path[PATH_SIZE];
@@ -189,6 +208,22 @@ status logs_open(struct logs **out, const char *path, struct err *err)
     return STATUS_OK;
 }
 
+/* Makes room for the list of files that are kept. Without it none is kept. */
+static bool may_keep(struct logs *logs)
+{
+    if (logs->kept == NULL) {
+        logs->kept = mem_array(logs->n_files, sizeof(*logs->kept));
+        logs->kept_sizes = mem_array(logs->n_files, sizeof *logs->kept_sizes);
+    }
+    if (logs->kept == NULL || logs->kept_sizes == NULL) {
+        mem_free(logs->kept);
+        mem_free(logs->kept_sizes);
+        logs->kept = NULL;
+        logs->kept_sizes = NULL;
+    }
+    return logs->kept != NULL;
+}
+
 /* Ends the use of the open file: closes it, or keeps it for its next use where opening it again is
  * expensive. The first files are kept, and none is given up for another: files are read in order,
  * once for the index and once for the values, and then most of them would be given up just before
@@ -197,19 +232,25 @@ static void put_away(struct logs *logs)
 {
     struct log_file *file = logs->open;
     logs->open = NULL;
-    if (file == NULL || (logs->kept != NULL && logs->kept[logs->open_i] == file)) {
+    if (file == NULL) {
         return;
     }
     const uint64_t bytes = file->format->memory != NULL ? file->format->memory(file) : UINT64_MAX;
-    if (logs->kept == NULL && bytes <= KEPT_BYTES_MAX) {
-        logs->kept = mem_array(logs->n_files, sizeof(*logs->kept)); /* without it none is kept */
-    }
-    if (logs->kept == NULL || bytes > KEPT_BYTES_MAX - logs->kept_bytes) {
+    if (bytes > KEPT_BYTES_MAX || bytes > KEPT_BYTES_MAX - logs->kept_bytes || !may_keep(logs)) {
         log_file_close(file);
         return;
     }
     logs->kept[logs->open_i] = file;
+    logs->kept_sizes[logs->open_i] = bytes;
     logs->kept_bytes += bytes;
+}
+
+static void forget_findings(struct logs *logs)
+{
+    clock_report_fini(&logs->findings.clocks);
+    text_fini(&logs->findings.notes);
+    mem_free(logs->findings.times_seen);
+    logs->findings.times_seen = NULL;
 }
 
 void logs_close(struct logs *logs)
@@ -225,9 +266,11 @@ void logs_close(struct logs *logs)
         mem_free(logs->files[i]);
     }
     mem_free(logs->kept);
+    mem_free(logs->kept_sizes);
     mem_free(logs->files);
     mem_free(logs->episodes);
     mem_free(logs->values);
+    forget_findings(logs);
     recording_fini(&logs->recording);
     lerobot_close(logs->lerobot);
     mem_free(logs->path);
@@ -255,6 +298,55 @@ const char *logs_path(const struct logs *logs, size_t file_i)
     return logs->files[file_i];
 }
 
+/* Opens file i, or takes it from the files that are kept. */
+static status open_plain(struct logs *logs, size_t file_i, struct log_file **file, struct err *err)
+{
+    if (logs->kept == NULL || logs->kept[file_i] == NULL) {
+        return log_file_open(file, logs->files[file_i], err);
+    }
+    *file = logs->kept[file_i];
+    logs->kept[file_i] = NULL;
+    logs->kept_bytes -= logs->kept_sizes[file_i];
+    return STATUS_OK;
+}
+
+/* Opens file i as the mapping sees it: with rows at the control period, if it resamples. */
+static status open_file(struct logs *logs, size_t file_i, struct err *err)
+{
+    struct resample_findings *findings = logs->indexing ? &logs->findings : NULL;
+    struct log_file *file;
+    status s = open_plain(logs, file_i, &file, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (findings != NULL) {
+        log_file_notes(file, true, &findings->notes);
+    }
+    if (logs->mapping != NULL && logs->mapping->resample.on && !resample_is(file)) {
+        s = resample_open(&file, file, logs->mapping, findings, err);
+        if (s != STATUS_OK) {
+            return err_context(err, s, "%s", logs->files[file_i]);
+        }
+    }
+    logs->open = file;
+    logs->open_i = file_i;
+    return STATUS_OK;
+}
+
+/* Closes the files that are resampled, whose mapping is given up. */
+static void forget_resampled(struct logs *logs)
+{
+    put_away(logs);
+    logs->described = false;
+    for (size_t i = 0; i < logs->n_files && logs->kept != NULL; i++) {
+        if (logs->kept[i] != NULL && resample_is(logs->kept[i])) {
+            log_file_close(logs->kept[i]);
+            logs->kept[i] = NULL;
+            logs->kept_bytes -= logs->kept_sizes[i];
+        }
+    }
+}
+
 status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struct err *err)
 {
     ASSERT(file_i < logs->n_files);
@@ -263,17 +355,10 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file, struc
     if (logs->open == NULL || logs->open_i != file_i) {
         put_away(logs);
         logs->described = false;
-        status s = STATUS_OK;
-        if (logs->kept != NULL && logs->kept[file_i] != NULL) {
-            logs->open = logs->kept[file_i];
-        } else {
-            s = log_file_open(&logs->open, logs->files[file_i], err);
-        }
+        const status s = open_file(logs, file_i, err);
         if (s != STATUS_OK) {
-            logs->open = NULL;
             return s;
         }
-        logs->open_i = file_i;
     }
     *file = logs->open;
     return STATUS_OK;
@@ -342,7 +427,12 @@ static status add_episode(struct logs *logs, size_t file_i, uint64_t recording_i
         logs->episodes = episodes;
         logs->episodes_capacity = capacity;
     }
-    logs->episodes[logs->n_episodes++] = (struct place){(uint32_t)file_i, recording_i, first, n};
+    const double start_s = logs->mapping->resample.on
+                               ? resample_start(logs->open, recording_i) +
+                                     (double)first * logs->mapping->control_period_s
+                               : 0;
+    logs->episodes[logs->n_episodes++] =
+        (struct place){(uint32_t)file_i, recording_i, first, n, start_s};
     return STATUS_OK;
 }
 
@@ -427,6 +517,8 @@ static status index_recording(struct logs *logs, size_t file_i, struct err *err)
         recording_find(&logs->recording, logs->mapping->observation[0].names[0])->rows;
     switch (logs->mapping->episodes) {
     case MAPPING_BY_RECORDING:
+    case MAPPING_BY_GAPS:
+    case MAPPING_BY_TIMES: /* each stretch of time is a recording of the resampled file */
         return add_episode(logs, file_i, logs->recording_i, 0, rows, err);
     case MAPPING_BY_COLUMN:
         return split_by_column(logs, file_i, rows, err);
@@ -436,18 +528,10 @@ static status index_recording(struct logs *logs, size_t file_i, struct err *err)
     return STATUS_INTERNAL;
 }
 
-status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err)
+/* Indexes every recording of every file. The first one that does not fit ends this, since the
+ * mapping is then wrong for these logs. */
+static status index_all(struct logs *logs, struct err *err)
 {
-    /* A mapping without a format fits logs of any format. */
-    if (mapping->format[0] != 0 && strcmp(mapping->format, logs->format->name) != 0) {
-        return err_set(err, STATUS_INVALID, "%s: the mapping is for %s, the logs are %s",
-                       logs->path, mapping->format, logs->format->name);
-    }
-
-    /* Index every recording of every file. The first one that does not fit ends the import, since
-     * the mapping is then wrong for these logs. */
-    logs->mapping = mapping;
-    logs->n_episodes = 0;
     for (size_t i = 0; i < logs->n_files; i++) {
         struct log_file *file;
         status s = logs_file(logs, i, &file, err);
@@ -466,6 +550,46 @@ status logs_map(struct logs *logs, const struct mapping *mapping, struct err *er
         }
     }
     return STATUS_OK;
+}
+
+status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err)
+{
+    /* A mapping without a format fits logs of any format. */
+    if (mapping->format[0] != 0 && strcmp(mapping->format, logs->format->name) != 0) {
+        return err_set(err, STATUS_INVALID, "%s: the mapping is for %s, the logs are %s",
+                       logs->path, mapping->format, logs->format->name);
+    }
+
+    forget_resampled(logs);
+    forget_findings(logs);
+    logs->mapping = mapping;
+    logs->n_episodes = 0;
+    const uint32_t n_times = mapping->episodes == MAPPING_BY_TIMES ? mapping->resample.n_times : 0;
+    logs->findings.times_seen = mem_new(n_times + 1);
+    if (logs->findings.times_seen == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "table of times");
+    }
+    logs->indexing = true;
+    const status s = index_all(logs, err);
+    logs->indexing = false;
+    for (uint32_t i = 0; s == STATUS_OK && i < n_times; i++) {
+        if (!logs->findings.times_seen[i]) {
+            text_format(&logs->findings.notes,
+                        "episodes: times: no file has messages between %.6f s and %.6f s\n",
+                        mapping->resample.times[i][0], mapping->resample.times[i][1]);
+        }
+    }
+    return s;
+}
+
+void logs_findings(const struct logs *logs, struct text *text)
+{
+    if (logs->findings.clocks.n > 0) {
+        clock_report_print(&logs->findings.clocks, text);
+    }
+    if (logs->findings.notes.bytes != NULL) {
+        text_add(text, logs->findings.notes.bytes);
+    }
 }
 
 const struct signature *logs_signature(const struct logs *logs)
@@ -555,6 +679,12 @@ void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t 
     const struct place *place = &logs->episodes[episode_i];
     const char *path = logs->files[place->file_i];
 
+    if (logs->mapping->resample.on) {
+        const double dt = logs->mapping->control_period_s;
+        snprintf(text, size, "%s, %.6f..%.6f s", path, place->start_s,
+                 place->start_s + dt * (double)(place->n - 1));
+        return;
+    }
     /* The path alone identifies an episode that is a whole file. */
     if (logs->mapping->episodes == MAPPING_BY_RECORDING && place->recording_i == 0) {
         snprintf(text, size, "%s", path);

@@ -23,7 +23,8 @@ struct logs;
 /* Finds the logs: the file `path`, or all files with a known format in the folder `path` and its
  * subfolders (at most eight levels deep), in order of name. Names that begin with a dot are
  * skipped. Of a LeRobot dataset only the data files are logs, and they are compared with what its
- * meta folder says. Returns INVALID if there are no logs or if their formats differ. */
+ * meta folder says. A folder with the metadata.yaml of a ROS 2 bag is one file. Returns INVALID if
+ * there are no logs or if their formats differ. */
 status logs_open(struct logs **logs, const char *path, struct err *err) MUST_CHECK;
 /* NULL is allowed. */
 void logs_close(struct logs *logs);
@@ -40,6 +41,9 @@ status logs_file(struct logs *logs, size_t file_i, struct log_file **file,
 /* Finds the episodes according to `mapping`, which must stay valid until logs_close. Returns
  * INVALID if a recording does not fit it. */
 status logs_map(struct logs *logs, const struct mapping *mapping, struct err *err) MUST_CHECK;
+/* Appends what logs_map has found besides episodes: a table of the clocks where the mapping
+ * resamples, and lines about data that is missing. Each ends in a newline. */
+void logs_findings(const struct logs *logs, struct text *text);
 const struct signature *logs_signature(const struct logs *logs);
 uint64_t logs_n_episodes(const struct logs *logs);
 /* Stores which episodes are in file i, first .. first + n, and how many transitions they have; that

@@ -25,6 +25,7 @@ void mapping_fini(struct mapping *mapping)
         mem_free(mapping->next[i].names);
     }
     mem_free(mapping->action.names);
+    mapping_resample_fini(&mapping->resample);
     mapping_init(mapping);
 }
 

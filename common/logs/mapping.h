@@ -32,6 +32,7 @@
 #define HINDCAST_LOGS_MAPPING_H
 
 #include "common/base/text.h"
+#include "common/logs/mapping_resample.h"
 #include "common/logs/recording.h"
 #include "common/trajectory/episode_rules.h"
 
@@ -42,6 +43,8 @@ enum mapping_episodes {
     MAPPING_BY_RECORDING, /* each recording is one episode */
     MAPPING_BY_COLUMN,    /* an episode starts where the value of `episode_column` changes */
     MAPPING_BY_FLAGS,     /* an episode ends with a row where `terminated` or `timeout` is set */
+    MAPPING_BY_GAPS,      /* an episode ends where a topic pauses; needs `resample` */
+    MAPPING_BY_TIMES,     /* a table has the times of the episodes; needs `resample` */
 };
 
 enum mapping_last { MAPPING_LAST_ROW, MAPPING_LAST_NEXT, MAPPING_LAST_NONE };
@@ -95,6 +98,8 @@ struct mapping {
     enum mapping_gaps gaps;
     double gap_periods;
     struct episode_rules rules;
+
+    struct mapping_resample resample; /* columns that have clocks of their own */
 };
 
 void mapping_init(struct mapping *mapping);

@@ -168,11 +168,11 @@ static status read_reward(struct mapping_document *d, const char *key, const yam
 static status read_episodes(struct mapping_document *d, const char *key,
                             const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
-    static const char *const ways[] = {"recording", "column", "flags"};
+    static const char *const ways[] = {"recording", "column", "flags", "gaps", "times"};
     struct mapping *mapping = arg;
     if (strcmp(key, "by") == 0) {
         int way = 0;
-        const status s = mapping_read_choice(d, value, key, ways, 3, &way);
+        const status s = mapping_read_choice(d, value, key, ways, 5, &way);
         mapping->episodes = (enum mapping_episodes)way;
         return s;
     }
@@ -180,7 +180,17 @@ static status read_episodes(struct mapping_document *d, const char *key,
         return mapping_read_text(d, value, key, mapping->episode_column,
                                  sizeof mapping->episode_column);
     }
-    return mapping_refuse(d, key_node, "episodes: \"%s\": expected by or column", key);
+    if (strcmp(key, "gap_s") == 0) {
+        return mapping_resample_read_gap(d, value, &mapping->resample);
+    }
+    if (strcmp(key, "times") == 0) {
+        return mapping_resample_read_times(d, value, &mapping->resample);
+    }
+    if (strcmp(key, "file") == 0) {
+        return mapping_resample_read_file(d, value, &mapping->resample);
+    }
+    return mapping_refuse(d, key_node,
+                          "episodes: \"%s\": expected by, column, gap_s, times or file", key);
 }
 
 /* A key at the top of the file. */
@@ -224,6 +234,9 @@ static status read_top(struct mapping_document *d, const char *key, const yaml_n
     if (strcmp(key, "timeout") == 0) {
         return read_value(d, key, value, &mapping->timeout);
     }
+    if (strcmp(key, "resample") == 0) {
+        return mapping_resample_read(d, value, &mapping->resample);
+    }
     bool known;
     const status s = mapping_rules_read(d, key, value, mapping, &known);
     return known ? s : mapping_refuse(d, key_node, "\"%s\" is not a key of a mapping", key);
@@ -246,6 +259,18 @@ static status check_whole(struct mapping_document *d, const struct mapping *mapp
     } else if (mapping->episodes == MAPPING_BY_FLAGS && mapping->terminated.column[0] == 0 &&
                mapping->timeout.column[0] == 0) {
         why = "episodes: by flags needs terminated or timeout";
+    } else if (mapping->episodes >= MAPPING_BY_GAPS && !mapping->resample.on) {
+        why = "episodes: by gaps or times needs resample, which names the clock";
+    } else if (mapping->episodes == MAPPING_BY_GAPS && mapping->resample.gap_s == 0) {
+        why = "episodes: by gaps needs gap_s";
+    } else if (mapping->episodes == MAPPING_BY_TIMES && mapping->resample.n_times == 0) {
+        why = "episodes: by times needs times or file";
+    } else if (mapping->resample.on && !(mapping->control_period_s > 0)) {
+        why = "resample: needs control_period_s above 0";
+    } else if (mapping->resample.on && mapping->time_column[0] != 0) {
+        why = "time: is for rows at the control period; with resample, the clocks are in resample";
+    } else if (mapping->resample.on && mapping->last != MAPPING_LAST_ROW) {
+        why = "resample: needs last_observation: last_row, since every row has an observation";
     }
     /* A slice without its next observation would have no last row. */
     for (uint32_t i = 0; why == NULL && i < mapping->n_slices; i++) {
@@ -374,7 +399,7 @@ static void write_value(struct text *text, const char *key, const struct mapping
 
 void mapping_write(const struct mapping *mapping, struct text *text)
 {
-    static const char *const ways[] = {"recording", "column", "flags"};
+    static const char *const ways[] = {"recording", "column", "flags", "gaps", "times"};
     static const char *const lasts[] = {"last_row", "next_observation", "none"};
 
     /* How the logs are cut into episodes. */
@@ -384,10 +409,17 @@ void mapping_write(const struct mapping *mapping, struct text *text)
     if (mapping->episodes == MAPPING_BY_COLUMN) {
         text_add(text, ", column: ");
         text_add_quoted(text, mapping->episode_column);
+    } else if (mapping->episodes == MAPPING_BY_GAPS) {
+        text_add(text, ", gap_s: ");
+        text_add_number(text, mapping->resample.gap_s);
+    } else if (mapping->episodes == MAPPING_BY_TIMES) {
+        mapping_resample_write_times(&mapping->resample, text);
     }
 
     /* Observations. `next_observation` follows `observation`, as read_next requires. */
-    text_add(text, "}\nobservation:\n");
+    text_add(text, "}\n");
+    mapping_resample_write(&mapping->resample, text);
+    text_add(text, "observation:\n");
     for (uint32_t i = 0; i < mapping->n_slices; i++) {
         text_format(text, "  %s: ", mapping->slices[i]);
         write_columns(text, &mapping->observation[i]);

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "common/base/memory.h"
+#include "common/logs/propose_topics.h"
 
 /* What a column is taken for. */
 enum role {
@@ -967,7 +968,9 @@ status propose_mapping(struct logs *logs, struct mapping *mapping, struct text *
     struct proposal p = {
         .logs = logs, .mapping = mapping, .notes = notes, .err = err != NULL ? err : &reason};
     mapping_init(mapping);
-    const status s = propose(&p);
+    /* Topics with clocks of their own have rules of their own. */
+    const bool topics = logs_format(logs) == &log_format_mcap;
+    const status s = topics ? propose_topics(logs, mapping, notes, p.err) : propose(&p);
     if (s != STATUS_OK) {
         mapping_fini(mapping);
     }

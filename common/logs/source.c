@@ -248,6 +248,13 @@ void source_close(struct source *source)
 
 /* ---- asking ---- */
 
+void source_findings(const struct source *source, struct text *text)
+{
+    if (source->dataset == NULL) {
+        logs_findings(source->logs, text);
+    }
+}
+
 const char *source_path(const struct source *source)
 {
     return source->path;

@@ -44,6 +44,8 @@ status source_of_logs(struct source **source, const char *path, struct logs *log
 /* After its readers. NULL is allowed. */
 void source_close(struct source *source);
 
+/* Appends what is found besides episodes, for people: see logs_findings. Nothing for a dataset. */
+void source_findings(const struct source *source, struct text *text);
 const char *source_path(const struct source *source);
 /* Returns the path of the mapping file that was given, or "". */
 const char *source_mapping(const struct source *source);

@@ -136,6 +136,17 @@ static status keep(struct import *import, struct episode *episode, struct err *e
     return full ? write_shard(import, err) : STATUS_OK;
 }
 
+/* Prints what the logs hold besides episodes: clocks, and what is missing. */
+static status print_findings(const struct import *import, struct err *err)
+{
+    struct text text = {0};
+    source_findings(import->source, &text);
+    const bool failed = text.failed;
+    fputs(text.bytes != NULL ? text.bytes : "", import->out);
+    text_fini(&text);
+    return failed ? err_set(err, STATUS_NO_MEMORY, "%s", import->options->from) : STATUS_OK;
+}
+
 /* Opens the logs and chooses the episodes by the rules of the mapping. Appends what the metadata say
  * of the import to `made_by`. */
 static status open_source(struct import *import, struct text *made_by, struct err *err)
@@ -164,6 +175,9 @@ static status open_source(struct import *import, struct text *made_by, struct er
     text_fini(&yaml);
 
     s = source_of_logs(&import->source, import->options->from, logs, &mapping, err);
+    if (s == STATUS_OK) {
+        s = print_findings(import, err);
+    }
     if (s == STATUS_OK) {
         episode_rules_init(&rules);
         s = selection_make(&import->selection, &import->source, 1, &rules, NULL, NULL, err);

@@ -126,7 +126,7 @@ static void errors_name_line_and_key(void **state)
     refused("control_period_s: .inf\n", "control_period_s: expected a number");
     refused("last_observation: first\n", "expected last_row, next_observation or none");
     refused("terminated: {row: next}\n", "terminated: column is missing");
-    refused("episodes: {by: magic}\n", "by: expected recording, column or flags");
+    refused("episodes: {by: magic}\n", "by: expected recording, column, flags, gaps or times");
     refused("action: {columns: [u], min: [-1, -1], max: [1]}\n", "min and max differ in length");
     snprintf(text, sizeof text, "%s%sepisodes: {by: flags}\n", observation, action);
     refused(text, "by flags needs terminated or timeout");
