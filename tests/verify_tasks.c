@@ -1,5 +1,5 @@
 /* verify_tasks [--same-machine] FOLDER [task ..]: do our control suite tasks compute what dm_control
- * recorded?
+ * recorded? verify_tasks --list prints their names.
  *
  * Reads every <task>_<tag>.bin of FOLDER (layouts at struct recording below): trajectories
  * ("DMCPAR1"), start states ("DMCSTA1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file,
@@ -560,13 +560,19 @@ static bool wanted(const char *task, char **names, int n, bool *seen)
 
 int main(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        for (const char *const *name = control_suite_names(); *name != NULL; name++) {
+            (void)puts(*name);
+        }
+        return 0;
+    }
     if (argc > 1 && strcmp(argv[1], "--same-machine") == 0) {
         same_machine = true;
         argc--;
         argv++;
     }
     if (argc < 2 || argc > FILES_MAX || argv[1][0] == '-') {
-        (void)fprintf(stderr, "usage: verify_tasks [--same-machine] FOLDER [task ..]\n");
+        (void)fprintf(stderr, "usage: verify_tasks --list | [--same-machine] FOLDER [task ..]\n");
         return 2;
     }
     int n_names = argc - 2;

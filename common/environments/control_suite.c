@@ -21,12 +21,20 @@
 
 /* One line per domain: NAME_domain is defined in control_suite/NAME.c, its tasks are NAME-... */
 #define DOMAINS(X)                                                                                 \
-    X(cheetah)                                                                                     \
-    X(hopper)                                                                                      \
-    X(walker)                                                                                      \
-    X(quadruped)                                                                                   \
+    X(acrobot)                                                                                     \
+    X(ball_in_cup)                                                                                 \
     X(cartpole)                                                                                    \
-    X(pendulum)
+    X(cheetah)                                                                                     \
+    X(finger)                                                                                      \
+    X(fish)                                                                                        \
+    X(hopper)                                                                                      \
+    X(humanoid)                                                                                    \
+    X(manipulator)                                                                                 \
+    X(pendulum)                                                                                    \
+    X(point_mass)                                                                                  \
+    X(quadruped)                                                                                   \
+    X(reacher)                                                                                     \
+    X(walker)
 
 /* Each domain file defines a constant struct, which is all that this file knows of it. */
 #define DECLARE(name) extern const struct control_suite_domain name##_domain;

@@ -1,11 +1,9 @@
 /* pendulum-swingup: a pendulum whose motor is too weak to lift it at once, from a random angle.
  * Source: dm_control.suite.pendulum. */
-#include <math.h>
-
 #include "common/environments/control_suite_task.h"
 #include "common/environments/tolerance.h"
 
-#define UPRIGHT_RAD (8.0 * (M_PI / 180.0)) /* from upright, on either side */
+#define UPRIGHT_COSINE 0.9902680687415704 /* of 8 degrees from upright, on either side */
 
 /* The parts that are looked up, as indices of `at`. */
 enum { POLE };
@@ -33,13 +31,16 @@ static void observe(const struct simulation *simulation, const int *at, double *
 static void swing_up(const struct simulation *simulation, const int *at, double goal,
                      double *rewards)
 {
-    const struct tolerance upright = {cos(goal), 1.0, 0.0, TOLERANCE_GAUSSIAN, 0.1};
+    const struct tolerance upright = {goal, 1.0, 0.0, TOLERANCE_GAUSSIAN, 0.1};
     rewards[0] = tolerance(simulation->data->xmat[9 * at[POLE] + 8], &upright);
 }
 
 /* The tasks of this domain. */
 static const struct control_suite_task tasks[] = {
-    {.name = "pendulum-swingup", .rewards = {"swingup"}, .goal = UPRIGHT_RAD, .evaluate = swing_up},
+    {.name = "pendulum-swingup",
+     .rewards = {"swingup"},
+     .goal = UPRIGHT_COSINE,
+     .evaluate = swing_up},
     {0},
 };
 

@@ -3,6 +3,7 @@
     make_recordings.py FOLDER [--tasks a,b] [--tag t] [--seed s] [--steps n] [--actions uniform|smooth|bang]
     make_recordings.py FOLDER --starts n
     make_recordings.py FOLDER --states n
+    make_recordings.py FOLDER --every    a short trajectory, start states and single states of each task
 
 Needs dm_control 1.0.50 and mujoco 3.17.0. The layout is drawn in tests/verify_tasks.c.
 """
@@ -16,10 +17,13 @@ import numpy as np
 from dm_control import suite
 
 TASKS = (
-    "cheetah-run hopper-hop hopper-stand walker-stand walker-walk walker-run "
-    "quadruped-walk quadruped-run "
+    "acrobot-swingup acrobot-swingup_sparse ball_in_cup-catch "
     "cartpole-balance cartpole-balance_sparse cartpole-swingup cartpole-swingup_sparse "
-    "pendulum-swingup"
+    "cheetah-run finger-spin finger-turn_easy finger-turn_hard fish-upright fish-swim "
+    "hopper-hop hopper-stand humanoid-stand humanoid-walk humanoid-run "
+    "manipulator-bring_ball manipulator-bring_peg manipulator-insert_ball manipulator-insert_peg "
+    "pendulum-swingup point_mass-easy point_mass-hard quadruped-walk quadruped-run reacher-easy reacher-hard "
+    "walker-stand walker-walk walker-run"
 ).split()
 
 
@@ -120,6 +124,19 @@ def record_states(task, seed, n):
     return header(b"DMCOBS1\0", task, seed, n, 0, physics.model, observation.size) + body
 
 
+def write(folder, task, kind, recording):
+    path = folder / f"{task}_{kind}.bin"
+    path.write_bytes(recording)
+    print(path, path.stat().st_size, "bytes")
+
+
+def write_every(folder, task, seed):
+    write(folder, task, "a", record_trajectory(task, seed, 60, "uniform"))
+    write(folder, task, "b", record_trajectory(task, seed + 1, 40, "bang"))
+    write(folder, task, "starts", record_starts(task, seed + 2, 40))
+    write(folder, task, "states", record_states(task, seed + 3, 10))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
@@ -130,19 +147,19 @@ def main():
     parser.add_argument("--actions", choices=("uniform", "smooth", "bang"), default="uniform")
     parser.add_argument("--starts", type=int, default=0, help="start states instead of a trajectory")
     parser.add_argument("--states", type=int, default=0, help="single states instead of a trajectory")
+    parser.add_argument("--every", action="store_true", help="some of all three")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
+    folder, seed = options.folder, options.seed
+    folder.mkdir(parents=True, exist_ok=True)
     for task in options.tasks.split(","):
-        if options.states:
-            path = options.folder / f"{task}_states.bin"
-            path.write_bytes(record_states(task, options.seed, options.states))
+        if options.every:
+            write_every(folder, task, seed)
+        elif options.states:
+            write(folder, task, "states", record_states(task, seed, options.states))
         elif options.starts:
-            path = options.folder / f"{task}_starts.bin"
-            path.write_bytes(record_starts(task, options.seed, options.starts))
+            write(folder, task, "starts", record_starts(task, seed, options.starts))
         else:
-            path = options.folder / f"{task}_{options.tag}.bin"
-            path.write_bytes(record_trajectory(task, options.seed, options.steps, options.actions))
-        print(path, path.stat().st_size, "bytes")
+            write(folder, task, options.tag, record_trajectory(task, seed, options.steps, options.actions))
 
 
 if __name__ == "__main__":

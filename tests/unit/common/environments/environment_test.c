@@ -76,7 +76,7 @@ static void every_name_opens_and_steps(void **state)
         assert_true(buffers.discount == 1.0f && !buffers.last);
         environment_close(environment);
     }
-    assert_true(n >= 8);
+    assert_true(n >= 32);
 }
 
 static void signatures_say_what_dm_control_says(void **state)
@@ -87,14 +87,38 @@ static void signatures_say_what_dm_control_says(void **state)
         uint32_t O, A, n_slices;
         double period_s;
     } expected[] = {
+        {"acrobot-swingup", "swingup", "velocity", 6, 1, 2, 0.01},
+        {"acrobot-swingup_sparse", "swingup_sparse", "velocity", 6, 1, 2, 0.01},
+        {"ball_in_cup-catch", "catch", "velocity", 8, 2, 2, 0.02},
+        {"cartpole-balance", "balance", "velocity", 5, 1, 2, 0.01},
+        {"cartpole-balance_sparse", "balance_sparse", "velocity", 5, 1, 2, 0.01},
+        {"cartpole-swingup", "swingup", "velocity", 5, 1, 2, 0.01},
+        {"cartpole-swingup_sparse", "swingup_sparse", "velocity", 5, 1, 2, 0.01},
         {"cheetah-run", "run", "velocity", 17, 6, 2, 0.01},
+        {"finger-spin", "spin", "velocity", 9, 2, 3, 0.02},
+        {"finger-turn_easy", "turn_easy", "velocity", 12, 2, 5, 0.02},
+        {"finger-turn_hard", "turn_hard", "velocity", 12, 2, 5, 0.02},
+        {"fish-upright", "upright", "upright", 21, 5, 3, 0.04},
+        {"fish-swim", "swim", "upright", 24, 5, 4, 0.04},
         {"hopper-hop", "hop", "velocity", 15, 4, 3, 0.02},
         {"hopper-stand", "stand", "velocity", 15, 4, 3, 0.02},
+        {"humanoid-stand", "stand", "head_height", 67, 21, 6, 0.025},
+        {"humanoid-walk", "walk", "head_height", 67, 21, 6, 0.025},
+        {"humanoid-run", "run", "head_height", 67, 21, 6, 0.025},
+        {"manipulator-bring_ball", "bring_ball", "arm_vel", 44, 5, 7, 0.01},
+        {"manipulator-bring_peg", "bring_peg", "arm_vel", 44, 5, 7, 0.01},
+        {"manipulator-insert_ball", "insert_ball", "arm_vel", 44, 5, 7, 0.01},
+        {"manipulator-insert_peg", "insert_peg", "arm_vel", 44, 5, 7, 0.01},
+        {"pendulum-swingup", "swingup", "velocity", 3, 1, 2, 0.02},
+        {"point_mass-easy", "easy", "velocity", 4, 2, 2, 0.02},
+        {"point_mass-hard", "hard", "velocity", 4, 2, 2, 0.02},
+        {"quadruped-walk", "walk", "torso_velocity", 78, 12, 5, 0.02},
+        {"quadruped-run", "run", "torso_velocity", 78, 12, 5, 0.02},
+        {"reacher-easy", "easy", "to_target", 6, 2, 3, 0.02},
+        {"reacher-hard", "hard", "to_target", 6, 2, 3, 0.02},
         {"walker-stand", "stand", "height", 24, 6, 3, 0.025},
         {"walker-walk", "walk", "height", 24, 6, 3, 0.025},
         {"walker-run", "run", "height", 24, 6, 3, 0.025},
-        {"quadruped-walk", "walk", "torso_velocity", 78, 12, 5, 0.02},
-        {"quadruped-run", "run", "torso_velocity", 78, 12, 5, 0.02},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         struct environment *environment = open_or_fail(expected[i].name);

@@ -11,7 +11,7 @@
 #include "common/environments/mujoco_guard.h"
 #include "tests/lib/check.h"
 
-#define HISTORIES 6
+#define HISTORIES 3
 #define COMPARED  150 /* steps of the episode that is compared */
 
 struct buffers {

@@ -1,6 +1,7 @@
 /* The checker, checked: verify_tasks must refuse recordings that were tampered with.
  *
- * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop. */
+ * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop, and one of start
+ * states of finger-turn_easy. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,20 +17,25 @@
 #define START        36 /* doubles before the first record: qpos 7, qvel 7, warm start 7, obs 15 */
 #define RECORD       36 /* action 4, obs 15, reward, discount, step type, qpos 7, qvel 7 */
 
-static const char *program, *recording;
+static const char *program, *recording, *starts;
 static char path[2 * SCRATCH_SIZE];
 static unsigned char *good;
 static size_t size;
 
-/* Runs verify_tasks on the folder (and one task, where not NULL); its exit status. */
-static int verify(const char *task)
+/* Runs verify_tasks with an option on the folder (and one task, where not NULL); its exit status. */
+static int verify_option(const char *option, const char *task)
 {
     char command[1024];
-    (void)snprintf(command, sizeof command, "'%s' %s %s > /dev/null", program, scratch_folder,
-                   task == NULL ? "" : task);
+    (void)snprintf(command, sizeof command, "'%s' %s %s %s > /dev/null", program, option,
+                   scratch_folder, task == NULL ? "" : task);
     int result = system(command); /* NOLINT: fixed words and our own paths */
     assert_true(WIFEXITED(result));
     return WEXITSTATUS(result);
+}
+
+static int verify(const char *task)
+{
+    return verify_option("", task);
 }
 
 static void write_recording(const unsigned char *bytes, size_t n)
@@ -122,20 +128,52 @@ static void absent_files_fail(void **state)
     assert_int_not_equal(verify(NULL), 0);
 }
 
+/* Start states: all of them are looked at, to the last bit where that is asked for. */
+static void start_states_are_looked_at(void **state)
+{
+    (void)state;
+    enum { NQ = 3, NV = 3, OBSERVED = 12, WIDTH = NQ + NV + NV + OBSERVED, STARTS = 8 };
+    static const size_t places[] = {
+        1, NQ, NQ + NV, NQ + NV + NV + 9, (STARTS - 1) * WIDTH, STARTS * WIDTH - 1};
+    char starts_path[2 * SCRATCH_SIZE];
+    struct err err = {0};
+    void *bytes = NULL;
+    size_t n_bytes;
+    assert_int_equal(file_read(starts, (size_t)1 << 20, &bytes, &n_bytes, &err), STATUS_OK);
+    assert_int_equal(n_bytes, HEADER_BYTES + 8 * STARTS * WIDTH);
+    scratch_path(starts_path, scratch_folder, "finger-turn_easy_starts.bin");
+    const struct file_part part = {bytes, n_bytes};
+    assert_int_equal(file_replace(starts_path, &part, 1, &err), STATUS_OK);
+    assert_int_equal(verify("finger-turn_easy"), 0);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        static const double changes[] = {1e-4, 1e-12};
+        double *value = (double *)(void *)((char *)bytes + HEADER_BYTES) + places[i], kept = *value;
+        for (size_t k = 0; k < 2; k++) {
+            *value = kept + changes[k];
+            assert_int_equal(file_replace(starts_path, &part, 1, &err), STATUS_OK);
+            assert_int_equal(verify("finger-turn_easy") != 0, k == 0);
+            assert_int_not_equal(verify_option("--same-machine", "finger-turn_easy"), 0);
+        }
+        *value = kept;
+    }
+    assert_int_equal(unlink(starts_path), 0);
+    mem_free(bytes);
+}
+
 int main(int argc, char **argv)
 {
     struct err err = {0};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_recordings_pass),
-        cmocka_unit_test(every_quantity_is_looked_at),
-        cmocka_unit_test(headers_are_checked),
-        cmocka_unit_test(absent_files_fail),
+        cmocka_unit_test(good_recordings_pass),       cmocka_unit_test(every_quantity_is_looked_at),
+        cmocka_unit_test(headers_are_checked),        cmocka_unit_test(absent_files_fail),
+        cmocka_unit_test(start_states_are_looked_at),
     };
-    if (argc != 3) {
+    if (argc != 4) {
         return 2;
     }
     program = argv[1];
     recording = argv[2];
+    starts = argv[3];
     scratch_make(scratch_folder);
     scratch_path(path, scratch_folder, "hopper-hop_x.bin");
     void *bytes = NULL;
