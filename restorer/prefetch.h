@@ -6,7 +6,7 @@
 
 #include "restorer/plan.h"
 #include "restorer/relabel.h"
-#include "restorer/sources.h"
+#include "common/logs/sources.h"
 
 struct prefetch;
 

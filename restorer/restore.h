@@ -18,7 +18,7 @@
 #include "common/base/process.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"
-#include "restorer/sources.h"
+#include "common/logs/sources.h"
 
 struct restore;
 

@@ -18,7 +18,7 @@
 #include "common/trajectory/summary.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"
-#include "restorer/sources.h"
+#include "common/logs/sources.h"
 
 /* What a table is made of, borrowed. */
 struct run_manifest_inputs {

@@ -79,14 +79,17 @@ status source_summary_add(struct dataset_summary *summary, struct source *source
     return s == STATUS_OK ? s : err_set(err, s, "%s: out of memory", source_path(source));
 }
 
-status source_summary_make(struct dataset_summary **summary, struct source *source, struct err *err)
+status source_summary_make(struct dataset_summary **summary, const struct sources *sources,
+                           struct err *err)
 {
     struct dataset_summary *made;
-    status s = dataset_summary_new(&made, source_signature(source), err);
+    status s = dataset_summary_new(&made, sources_signature(sources), err);
     if (s != STATUS_OK) {
         return s;
     }
-    s = source_summary_add(made, source, err);
+    for (size_t i = 0; i < sources_n(sources) && s == STATUS_OK; i++) {
+        s = source_summary_add(made, sources_at(sources, i), err);
+    }
     if (s != STATUS_OK) {
         dataset_summary_free(made);
         return s;

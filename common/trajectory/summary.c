@@ -157,7 +157,10 @@ static void add_steps(struct dataset_summary *summary, const struct episode *epi
         }
         /* A reward that is never anything but 0 gets a warning. */
         for (uint32_t k = 0; k < signature->K; k++) {
-            summary->rewarded[k] += row[rewards_at + k] != 0.0f;
+            const double r = (double)row[rewards_at + k];
+            summary->rewarded[k] += r != 0.0;
+            summary->reward_sum[k] += r;
+            summary->reward_squares[k] += r * r;
         }
     }
 }
@@ -295,6 +298,21 @@ void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
     returns->p90 = percentile(values, n, 0.9);
 }
 
+struct dataset_rewards dataset_summary_rewards(const struct dataset_summary *summary, uint32_t k)
+{
+    ASSERT(k < summary->signature.K);
+    const double n = (double)summary->totals.transitions;
+    struct dataset_rewards rewards = {0};
+    if (n > 0) {
+        const double squares = summary->reward_squares[k];
+        rewards.mean = summary->reward_sum[k] / n;
+        rewards.std = sqrt(fmax(squares / n - rewards.mean * rewards.mean, 0));
+        rewards.nonzero = (double)summary->rewarded[k] / n;
+        rewards.size = summary->rewarded[k] > 0 ? sqrt(squares / (double)summary->rewarded[k]) : 0;
+    }
+    return rewards;
+}
+
 /* ---- showing ---- */
 
 /* The columns of a row, in words. */
@@ -354,6 +372,13 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
         dataset_summary_returns(summary, k, &r);
         fprintf(out, "%-20s %10.3f %10.3f %10.3f %10.3f %10.3f %10.3f\n", r.task, r.mean, r.std,
                 r.min, r.median, r.p90, r.max);
+    }
+    fprintf(out, "\n%-20s %10s %10s %10s %10s\n", "reward of a step", "mean", "std", "not 0",
+            "size");
+    for (uint32_t k = 0; k < summary->signature.K; k++) {
+        const struct dataset_rewards r = dataset_summary_rewards(summary, k);
+        fprintf(out, "%-20s %10.4g %10.4g %9.3g%% %10.4g\n", summary->signature.rewards[k], r.mean,
+                r.std, 100 * r.nonzero, r.size);
     }
     /* Warnings first, then what was bad and why. */
     struct remarks remarks = {.out = out};

@@ -60,6 +60,13 @@ void dataset_summary_warnings(const struct dataset_summary *summary,
 /* Task k < K of the signature; *returns borrows the name. Sorts in place. */
 void dataset_summary_returns(struct dataset_summary *summary, uint32_t k,
                              struct dataset_returns *returns);
+/* The rewards of task k, step by step; all 0 without episodes. */
+struct dataset_rewards {
+    double mean, std;
+    double nonzero; /* share of steps whose reward is not 0 */
+    double size;    /* root mean square of those */
+};
+struct dataset_rewards dataset_summary_rewards(const struct dataset_summary *summary, uint32_t k);
 /* Share of action dimension i at its limits. */
 double dataset_summary_at_limit(const struct dataset_summary *summary, uint32_t i);
 

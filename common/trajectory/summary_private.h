@@ -20,8 +20,9 @@ struct dataset_summary {
     float action_min[SIGNATURE_ACTIONS_MAX]; /* canonical */
     float action_max[SIGNATURE_ACTIONS_MAX];
     uint64_t rewarded[SIGNATURE_TASKS_MAX]; /* steps whose reward is not 0 */
-    uint64_t n_digests;                     /* places in `digests`, a power of 2 */
-    uint64_t *digests;                      /* set of the episodes' digests, 0: empty place */
+    double reward_sum[SIGNATURE_TASKS_MAX], reward_squares[SIGNATURE_TASKS_MAX];
+    uint64_t n_digests; /* places in `digests`, a power of 2 */
+    uint64_t *digests;  /* set of the episodes' digests, 0: empty place */
     uint64_t capacity;
     double *returns; /* (K, capacity), the first `episodes` of each are used; their order changes */
     size_t n_reasons;

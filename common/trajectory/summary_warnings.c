@@ -104,7 +104,7 @@ static void warn_of_constants(const struct warner *warner)
     }
 }
 
-/* Elements of very different scales, which should be standardised before learning. */
+/* Elements of very different scales, which the learner has to normalize. */
 static void warn_of_scales(const struct warner *warner)
 {
     const struct dataset_summary *summary = warner->summary;
@@ -131,7 +131,7 @@ static void warn_of_scales(const struct warner *warner)
     snprintf(
         text, sizeof text,
         "observation scales: the standard deviation is %.2g for %s and %.2g for %s; observations "
-        "this far apart should be standardised",
+        "this far apart have to be normalized (learner.normalize does unless it is none)",
         deviation(summary, low), small, deviation(summary, high), large);
     warner->each(warner->arg, text);
 }

@@ -28,8 +28,9 @@ static const char usage[] =
 static const struct {
     const char *command, *words;
 } command_words[] = {
-    {"dataset", "inspect map import subsample export --to= --every= --shard_episodes= --minari= "
-                "--reward= --mapping="},
+    {"dataset",
+     "inspect start map import subsample export --to= --every= --shard_episodes= --minari= "
+     "--reward= --mapping="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},
     {"completion", "bash zsh"},

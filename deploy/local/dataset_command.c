@@ -1,4 +1,4 @@
-/* hindcast dataset: shows what logs hold (inspect), makes a smaller dataset of several (subsample),
+/* hindcast dataset: shows what logs hold (inspect), proposes an experiment (start), makes a smaller dataset of several (subsample),
  * or one for Minari (export). Logs of other formats become a dataset by `map`, which proposes how
  * to read them, and `import`. This file parses arguments and prints errors; the work is done
  * elsewhere. Every command returns 2 where the command line is wrong, and 1 where the work failed;
@@ -13,6 +13,7 @@
 #include "deploy/local/commands.h"
 #include "deploy/local/dataset_inspect.h"
 #include "deploy/local/log_import.h"
+#include "deploy/local/start_experiment.h"
 #include "deploy/local/subsample.h"
 
 static const char usage[] =
@@ -22,6 +23,9 @@ static const char usage[] =
     "           what a dataset, or logs of another format, holds: sizes, returns, actions, and "
     "every "
     "episode that is bad, and why; with the options of the restorer: what it would use\n"
+    "       hindcast dataset start [--mapping=FILE] LOGS\n"
+    "           an experiment for these logs, to be redirected into a file and given to hindcast "
+    "up\n"
     "       hindcast dataset map LOGS\n"
     "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5, Parquet, LeRobot) would "
     "be read: a "
@@ -36,6 +40,48 @@ static const char usage[] =
     "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
     "it finds it by name\n";
 
+/* What a command knows of logs that it has read whole. */
+struct looked {
+    struct sources *sources;
+    struct dataset_summary *summary;
+    struct selection selection; /* by rules that a mapping file has */
+    struct text notes;          /* about a mapping that was proposed */
+};
+
+/* Also after look_at has failed. */
+static void look_away(struct looked *looked)
+{
+    dataset_summary_free(looked->summary);
+    sources_close(looked->sources);
+    selection_fini(&looked->selection);
+    text_fini(&looked->notes);
+}
+
+/* Opens a dataset or other logs and reads all of it. Bad episodes are part of what is seen. */
+static status look_at(const char *path, const char *mapping, struct looked *looked, struct err *err)
+{
+    *looked = (struct looked){0};
+    struct episode_rules rules;
+    episode_rules_init(&rules);
+    status s =
+        sources_open(&looked->sources, path, mapping != NULL ? mapping : "", &looked->notes, err);
+    if (s == STATUS_OK) {
+        s = sources_select(looked->sources, &looked->selection, &rules, false, NULL, err);
+    }
+    return s == STATUS_OK ? source_summary_make(&looked->summary, looked->sources, err) : s;
+}
+
+/* The arguments of a command that reads one place of logs: [--mapping=FILE] LOGS. */
+static bool parse_logs(int argc, char **argv, const char **mapping)
+{
+    *mapping = argc == 2 && strncmp(argv[0], "--mapping=", 10) == 0 ? argv[0] + 10 : NULL;
+    if (argc != (*mapping != NULL ? 2 : 1) || strncmp(argv[argc - 1], "--", 2) == 0) {
+        fputs(usage, stderr);
+        return false;
+    }
+    return true;
+}
+
 /* Looks at logs; 2 where the command line is wrong. */
 static int inspect(int argc, char **argv)
 {
@@ -44,6 +90,30 @@ static int inspect(int argc, char **argv)
         fputs(usage, stderr);
     }
     return result;
+}
+
+/* `hindcast dataset start`: prints an experiment, and on stderr what the user has to confirm. */
+static int start(int argc, char **argv)
+{
+    struct start_inputs inputs = {0};
+    if (!parse_logs(argc, argv, &inputs.mapping)) {
+        return 2;
+    }
+    struct err err;
+    struct looked looked;
+    inputs.path = argv[argc - 1];
+    status s = look_at(inputs.path, inputs.mapping, &looked, &err);
+    if (s == STATUS_OK) {
+        inputs.notes = looked.notes.bytes;
+        inputs.signature = sources_signature(looked.sources);
+        inputs.summary = looked.summary;
+        s = start_experiment(&inputs, stdout, stderr, &err);
+    }
+    look_away(&looked);
+    if (s != STATUS_OK) {
+        fprintf(stderr, "hindcast dataset start: %s\n", err.text);
+    }
+    return s != STATUS_OK;
 }
 
 /* A whole number, without the leniency of strtoull (signs, trailing text). */
@@ -224,6 +294,9 @@ int command_dataset(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "inspect") == 0) {
         return inspect(argc - 2, argv + 2);
+    }
+    if (argc >= 2 && strcmp(argv[1], "start") == 0) {
+        return start(argc - 2, argv + 2);
     }
     if (argc >= 2 && strcmp(argv[1], "map") == 0) {
         return map(argc - 2, argv + 2);

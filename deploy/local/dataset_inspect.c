@@ -90,11 +90,12 @@ static status read_arguments(struct look *look, int argc, char **argv, struct er
 
 /* ---- the work ---- */
 
-/* Opens a dataset or other logs. A mapping that was proposed is printed to stderr. */
-static status open_source(const struct look *look, struct source **source, struct err *err)
+/* Opens a dataset, several, or other logs. A mapping that was proposed is printed to stderr. */
+static status open_sources(const struct look *look, struct sources **sources, struct err *err)
 {
     struct text notes = {0};
-    const status s = source_open(source, look->path, look->mapping, &notes, err);
+    const char *mapping = look->mapping != NULL ? look->mapping : "";
+    const status s = sources_open(sources, look->path, mapping, &notes, err);
     if (s == STATUS_OK && notes.bytes != NULL) {
         fprintf(stderr,
                 "no mapping was given; the proposed one is used (hindcast dataset map %s):\n%s",
@@ -116,21 +117,24 @@ static void print_gaps(const struct logs_gaps *gaps)
 }
 
 /* Reads everything and prints it. *sound: every episode is good. */
-static status look_at(const struct look *look, struct source *source, bool *sound, struct err *err)
+static status look_at(const struct look *look, struct sources *sources, bool *sound,
+                      struct err *err)
 {
     struct selection selection;
     struct dataset_summary *summary;
-    source_set_clip(source, look->clip);
-    status s = selection_make(&selection, &source, 1, &look->rules, NULL, NULL, err);
+    status s = sources_select(sources, &selection, &look->rules, look->clip, NULL, err);
     /* The summary reads every episode; bad ones are part of what it tells. */
     if (s == STATUS_OK) {
-        s = source_summary_make(&summary, source, err);
+        s = source_summary_make(&summary, sources, err);
     }
     /* The page is printed for bad logs too: it says which episodes are bad, and why. */
     if (s == STATUS_OK) {
         selection_print(&selection, stdout);
         dataset_summary_print(summary, stdout);
-        print_gaps(selection.active ? &selection.gaps : source_gaps(source));
+        for (size_t i = 0; i < sources_n(sources) && !selection.active; i++) {
+            print_gaps(source_gaps(sources_at(sources, i)));
+        }
+        print_gaps(selection.active ? &selection.gaps : NULL);
         *sound = dataset_summary_is_sound(summary);
         dataset_summary_free(summary);
     }
@@ -147,11 +151,11 @@ int dataset_inspect(int argc, char **argv)
         return 2;
     }
     bool sound = false;
-    struct source *source;
-    status s = open_source(&look, &source, &err);
+    struct sources *sources;
+    status s = open_sources(&look, &sources, &err);
     if (s == STATUS_OK) {
-        s = look_at(&look, source, &sound, &err);
-        source_close(source);
+        s = look_at(&look, sources, &sound, &err);
+        sources_close(sources);
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast dataset inspect: %s\n", err.text);

@@ -54,7 +54,7 @@ static status read_part(cJSON **json, const char *run_dir, const char *name, str
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-/* One summary of all datasets that the restorer named. */
+/* One summary of all sources that the restorer named. */
 static status summarise(struct dataset_summary **logs, const cJSON *manifest, struct err *err)
 {
     const cJSON *datasets = cJSON_GetObjectItemCaseSensitive(manifest, "datasets");
@@ -62,20 +62,21 @@ static status summarise(struct dataset_summary **logs, const cJSON *manifest, st
     struct text notes = {0};
     *logs = NULL;
     status s = STATUS_OK;
-    /* The first folder makes the summary, the others are added to it. */
+    /* The first one gives the signature. */
     const cJSON *folder;
     cJSON_ArrayForEach(folder, datasets)
     {
-        if (s == STATUS_OK && cJSON_IsString(folder)) {
-            struct source *source;
-            s = source_open(&source, folder->valuestring, cJSON_GetStringValue(mapping), &notes,
-                            err);
-            if (s == STATUS_OK) {
-                s = *logs ? source_summary_add(*logs, source, err)
-                          : source_summary_make(logs, source, err);
-                source_close(source);
-            }
+        struct source *source;
+        if (s != STATUS_OK || !cJSON_IsString(folder)) {
+            continue;
         }
+        s = source_open(&source, folder->valuestring, cJSON_GetStringValue(mapping), &notes, err);
+        if (s != STATUS_OK) {
+            continue;
+        }
+        s = *logs ? STATUS_OK : dataset_summary_new(logs, source_signature(source), err);
+        s = s == STATUS_OK ? source_summary_add(*logs, source, err) : s;
+        source_close(source);
     }
     text_fini(&notes);
     if (s == STATUS_OK && !*logs) {

@@ -38,10 +38,10 @@ static void a_dataset_is_read_and_what_is_bad_is_told(void **state)
     }
     dataset_writer_close(writer);
     unlink(scratch_path(path, folder, "shard-00002.hdf5"));
-    struct source *source;
-    assert_int_equal(source_open(&source, folder, NULL, NULL, NULL), STATUS_OK);
-    assert_int_equal(source_summary_make(&summary, source, NULL), STATUS_OK);
-    source_close(source);
+    struct sources *sources;
+    assert_int_equal(sources_open(&sources, folder, "", NULL, NULL), STATUS_OK);
+    assert_int_equal(source_summary_make(&summary, sources, NULL), STATUS_OK);
+    sources_close(sources);
     assert_int_equal(dataset_summary_bad(summary), 3);
     char *text = NULL;
     size_t size;
@@ -65,6 +65,7 @@ static void a_dataset_is_read_and_what_is_bad_is_told(void **state)
     free(text);
     dataset_summary_free(summary);
     struct err err = {0};
+    struct source *source;
     struct text notes = {0};
     assert_int_equal(source_open(&source, path, NULL, &notes, &err), STATUS_NOT_FOUND);
     scratch_remove(folder);

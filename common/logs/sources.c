@@ -5,7 +5,7 @@
  *
  * Shards are numbered through, dataset after dataset, in the order of the subfolders' names; a plan
  * refers to them by these numbers. After sources_open nothing changes, so any thread may ask. */
-#include "restorer/sources.h"
+#include "common/logs/sources.h"
 
 #include <dirent.h>
 #include <errno.h>

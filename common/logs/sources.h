@@ -1,7 +1,7 @@
-/* The logs that a restorer reads: one source, or several datasets with one signature, as a single
- * list of shards. */
-#ifndef HINDCAST_RESTORER_SOURCES_H
-#define HINDCAST_RESTORER_SOURCES_H
+/* All logs in one place, as a restorer reads them: one source, or several datasets with one
+ * signature, as a single list of shards. */
+#ifndef HINDCAST_LOGS_SOURCES_H
+#define HINDCAST_LOGS_SOURCES_H
 
 #include "common/logs/selection.h"
 #include "common/logs/source.h"
