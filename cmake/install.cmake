@@ -2,6 +2,7 @@
 # library by $ORIGIN and models by common/base/installation.h; Debian's libraries come from the system.
 #
 #   bin/hindcast, bin/hindcast-learner, ..    programs
+#   include/hindcast_policy.h, lib/libhindcast_policy.*, lib/pkgconfig/  the policy library (deploy/policy/CMakeLists.txt)
 #   lib/hindcast/libmujoco.so.*               beside them: not a system library
 #   lib/hindcast/carquet/, carquet.libs/      libcarquet.so and what it loads, for Parquet files
 #   share/hindcast/control_suite/             models

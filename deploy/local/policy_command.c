@@ -1,6 +1,6 @@
 /* hindcast policy: look at a policy (inspect), give it to others (export), ask for its actions
- * (act). The policy that is meant is found by policy_location.h and read whole before anything else
- * happens, so that a damaged package is refused by all three. Output files are written whole or not
+ * (act), time it (bench). The policy that is meant is found by policy_location.h and read whole before anything else
+ * happens, so that a damaged package is refused by all of them. Output files are written whole or not
  * at all, and never over the policy itself. */
 #include <errno.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "common/networks/policy_onnx.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/policy_act.h"
+#include "deploy/local/policy_bench.h"
 #include "deploy/local/policy_inspect.h"
 #include "deploy/local/policy_location.h"
 
@@ -27,6 +28,10 @@ static const char usage[] =
     "[--version=best|last] RUN|FILE\n"
     "           its actions at the observations (and noise) in IN, to hold others against; both "
     "are safetensors files\n"
+    "       hindcast policy bench [--rate=HZ] [--seconds=S] [--acting=RULE] [--version=best|last] "
+    "RUN|FILE\n"
+    "           how long libhindcast_policy takes for an action, in a control loop of 1000 Hz or "
+    "HZ; 0: in a row\n"
     "RUN is a run folder (runs/cheetah-run) or an experiment file, FILE a policy.safetensors. RULE "
     "is mean, sample (given\n"
     "noise) or argmax (of candidates, given noise); the default is what evaluators do. With "
@@ -43,6 +48,7 @@ struct arguments {
     const char *version, *acting, *task; /* NULL: not given */
     const char *onnx, *safetensors;      /* BARE: the default name */
     const char *inputs, *to;
+    const char *rate, *seconds;
 };
 
 /* ---- Arguments ---- */
@@ -66,18 +72,22 @@ static bool take_flag(const char *argument, const char *name, bool bare, const c
     return false;
 }
 
-/* Takes a flag of this command; the three commands know different ones. False for any other. */
+/* Takes a flag of this command; the commands know different ones. False for any other. */
 static bool take_any(const char *argument, struct arguments *arguments)
 {
     const bool is_export = strcmp(arguments->what, "export") == 0;
     const bool is_act = strcmp(arguments->what, "act") == 0;
+    const bool is_bench = strcmp(arguments->what, "bench") == 0;
     return take_flag(argument, "version", false, &arguments->version) ||
            ((is_export || is_act) && (take_flag(argument, "acting", false, &arguments->acting) ||
                                       take_flag(argument, "task", false, &arguments->task))) ||
            (is_export && (take_flag(argument, "onnx", true, &arguments->onnx) ||
                           take_flag(argument, "safetensors", true, &arguments->safetensors))) ||
            (is_act && (take_flag(argument, "inputs", false, &arguments->inputs) ||
-                       take_flag(argument, "to", false, &arguments->to)));
+                       take_flag(argument, "to", false, &arguments->to))) ||
+           (is_bench && (take_flag(argument, "acting", false, &arguments->acting) ||
+                         take_flag(argument, "rate", false, &arguments->rate) ||
+                         take_flag(argument, "seconds", false, &arguments->seconds)));
 }
 
 /* Flags stand before or after RUN. */
@@ -349,13 +359,49 @@ static int act(const struct arguments *arguments)
     return tell(arguments, s, &err);
 }
 
+/* *value <- what the flag says, from `min` to `max`, or what it is now if there is no flag. */
+static status take_number(double *value, const char *name, const char *text, double min, double max,
+                          struct err *err)
+{
+    if (text == NULL) {
+        return STATUS_OK;
+    }
+    char *end;
+    *value = strtod(text, &end);
+    return end != text && *end == 0 && *value >= min && *value <= max
+               ? STATUS_OK
+               : err_set(err, STATUS_INVALID, "--%s=%.32s: expected a number from %g to %g", name,
+                         text, min, max);
+}
+
+/* `hindcast policy bench`: prints to stdout. */
+static int bench(const struct arguments *arguments)
+{
+    struct err err = {0};
+    struct policy_location location;
+    struct policy_bench settings = {.acting = arguments->acting, .rate_hz = 1000, .seconds = 5};
+    status s = take_number(&settings.rate_hz, "rate", arguments->rate, 0, 100000, &err);
+    if (s == STATUS_OK) {
+        s = take_number(&settings.seconds, "seconds", arguments->seconds, 0.01, 3600, &err);
+    }
+    if (s == STATUS_OK) {
+        s = policy_location_find(&location, arguments->source, arguments->version, &err);
+    }
+    if (s == STATUS_OK) {
+        settings.path = location.path;
+        s = policy_bench(&settings, stdout, &err);
+    }
+    return tell(arguments, s, &err);
+}
+
 int command_policy(int argc, char **argv)
 {
     /* Every subcommand has the same arguments, and flags that do not concern it are refused. */
     static const struct {
         const char *name;
         int (*run)(const struct arguments *arguments);
-    } commands[] = {{"inspect", inspect}, {"export", export_policy}, {"act", act}};
+    } commands[] = {
+        {"inspect", inspect}, {"export", export_policy}, {"act", act}, {"bench", bench}};
     for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             struct arguments arguments = {.what = commands[i].name};

@@ -5,11 +5,12 @@
 #include "common/base/memory.h"
 #include "common/base/noise.h"
 #include "common/networks/policy.h"
+#include "deploy/policy/hindcast_policy.h"
 #include "tests/fuzz/fuzz.h"
 
 enum { O = 3, A = 2 };
 
-static struct fuzz_input a_package(int K)
+static struct fuzz_input a_package(int K, const char *signature_json)
 {
     struct policy_info info = {.O = O,
                                .A = A,
@@ -20,7 +21,8 @@ static struct fuzz_input a_package(int K)
                                .init_std = 0.4,
                                .learner_step = 12,
                                .algorithm = "abm+mpo",
-                               .acting = "gaussian"};
+                               .acting = "gaussian",
+                               .signature_json = signature_json};
     struct network_shape shape;
     struct safetensors_writer *writer;
     struct fuzz_input input;
@@ -41,9 +43,12 @@ static struct fuzz_input a_package(int K)
 static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
 {
     (void)scratch;
-    seeds[0] = a_package(1);
-    seeds[1] = a_package(3);
-    return 2;
+    seeds[0] = a_package(1, NULL);
+    seeds[1] = a_package(3, NULL);
+    seeds[2] = a_package(1, "{\"observation\": [{\"name\": \"x\", \"size\": 3}], \"action\": "
+                            "{\"min\": [-1, 0], \"max\": [1, 2]}, \"rewards\": [\"run\"], "
+                            "\"control_period_s\": 0.02}");
+    return 3;
 }
 
 /* Reads every byte that the tables point to. */
@@ -86,6 +91,46 @@ static void act(const struct policy *policy)
     mem_free(scratch);
 }
 
+/* What the policy library says of the same bytes: it accepts what the evaluator would act with, and
+ * its actions are within the limits, or refused. */
+static void act_by_library(const void *bytes, size_t size, const struct policy *policy)
+{
+    static const float values[] = {0.0f, 1.0f, -3e38f};
+    struct err err = {0};
+    struct signature signature;
+    hindcast_policy *loaded;
+    hindcast_actor *actor;
+    const struct policy_info *info = policy_info(policy);
+    const bool sound =
+        info->signature_json == NULL || policy_info_signature(&signature, info, &err) == STATUS_OK;
+    const int code = hindcast_policy_parse(&loaded, bytes, size, NULL);
+    fuzz_must((code == HINDCAST_POLICY_OK) != sound, "the library disagrees");
+    if (code != HINDCAST_POLICY_OK) {
+        return;
+    }
+    const uint32_t n = hindcast_policy_observation_size(loaded);
+    const uint32_t n_actions = hindcast_policy_action_size(loaded);
+    float *observation = mem_array(n, sizeof *observation);
+    float *action = mem_array(n_actions, sizeof *action);
+    fuzz_must(hindcast_actor_new(&actor, loaded, NULL, NULL) != HINDCAST_POLICY_OK, "actor");
+    for (size_t v = 0; v < sizeof values / sizeof values[0]; v++) {
+        for (uint32_t i = 0; i < n; i++) {
+            observation[i] = i % 2 == 0 ? values[v] : -values[v];
+        }
+        if (hindcast_actor_act(actor, observation, action) == HINDCAST_POLICY_OK) {
+            for (uint32_t i = 0; i < n_actions; i++) {
+                fuzz_must(!(action[i] >= hindcast_policy_action_min(loaded, i) &&
+                            action[i] <= hindcast_policy_action_max(loaded, i)),
+                          "an action out of limits");
+            }
+        }
+    }
+    mem_free(observation);
+    mem_free(action);
+    hindcast_actor_free(actor);
+    hindcast_policy_free(loaded);
+}
+
 static bool run(const void *bytes, size_t size)
 {
     struct safetensors *file;
@@ -99,6 +144,7 @@ static bool run(const void *bytes, size_t size)
         return false;
     }
     act(policy);
+    act_by_library(bytes, size, policy);
     policy_free(policy);
     return true;
 }

@@ -69,3 +69,36 @@ def notes(observations, actions, widths):
             "observation": str(observations), "actions": str(actions), "tasks": "1",
             "widths": ",".join(map(str, widths)), "min_std": "0.01", "init_std": "0.5", "learner_step": "7",
             "setting/prior_min_std": "0.05"}
+
+
+def signature_of(slices, A, tasks):
+    """A signature whose action limits are asymmetric and differ between dimensions."""
+    low = np.linspace(-2, -0.25, A)
+    return {"observation": [{"name": f"part_{i}", "size": size} for i, size in enumerate(slices)],
+            "action": {"min": low.tolist(), "max": (low + np.linspace(0.5, 8, A)).tolist()},
+            "rewards": list(tasks), "control_period_s": 0.025}
+
+
+def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True,
+                 normalized=False):
+    """Writes a package of random weights with this acting rule and returns its signature."""
+    rng = np.random.default_rng(7)
+    K = len(tasks)
+    I = sum(slices) + (K if K > 1 else 0)
+    arrays = make(rng, I, A, widths)
+    text = {**notes(sum(slices), A, widths), "acting": acting, "tasks": str(K)}
+    if acting != "gaussian":
+        arrays |= make(rng, I + A, 1, widths, "critic", ["out"])
+        text["candidates"] = str(candidates)
+    if acting == "perturbed_argmax":
+        arrays |= make(rng, I + A, A, widths, "perturb", ["out"])
+        text["perturb_scale"] = "0.25"
+    if normalized:
+        arrays["normalizer/mean"] = rng.normal(0, 2, sum(slices)).astype(np.float32)
+        arrays["normalizer/scale"] = rng.uniform(0.1, 4, sum(slices)).astype(np.float32)
+        arrays["normalizer/scale"][1] = 0  # a dimension that never changed
+    made = signature_of(slices, A, tasks)
+    if signature:
+        text["signature"] = json.dumps(made)
+    save(path, arrays, text)
+    return made

@@ -34,41 +34,6 @@ def command(*arguments, cwd=None, status=0):
     return done.stderr if status else done.stdout
 
 
-# ---- packages ----
-
-def signature_of(slices, A, tasks):
-    """A signature whose action limits are asymmetric and differ between dimensions."""
-    low = np.linspace(-2, -0.25, A)
-    return {"observation": [{"name": f"part_{i}", "size": size} for i, size in enumerate(slices)],
-            "action": {"min": low.tolist(), "max": (low + np.linspace(0.5, 8, A)).tolist()},
-            "rewards": list(tasks), "control_period_s": 0.025}
-
-
-def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True,
-                 normalized=False):
-    """Writes a package of random weights with this acting rule and returns its signature."""
-    rng = np.random.default_rng(7)
-    K = len(tasks)
-    I = sum(slices) + (K if K > 1 else 0)
-    arrays = policies.make(rng, I, A, widths)
-    notes = {**policies.notes(sum(slices), A, widths), "acting": acting, "tasks": str(K)}
-    if acting != "gaussian":
-        arrays |= policies.make(rng, I + A, 1, widths, "critic", ["out"])
-        notes["candidates"] = str(candidates)
-    if acting == "perturbed_argmax":
-        arrays |= policies.make(rng, I + A, A, widths, "perturb", ["out"])
-        notes["perturb_scale"] = "0.25"
-    if normalized:
-        arrays["normalizer/mean"] = rng.normal(0, 2, sum(slices)).astype(np.float32)
-        arrays["normalizer/scale"] = rng.uniform(0.1, 4, sum(slices)).astype(np.float32)
-        arrays["normalizer/scale"][1] = 0  # a dimension that never changed
-    made = signature_of(slices, A, tasks)
-    if signature:
-        notes["signature"] = json.dumps(made)
-    policies.save(path, arrays, notes)
-    return made
-
-
 # ---- running a policy with both implementations ----
 
 def act(policy, inputs, folder, *flags):
@@ -144,7 +109,7 @@ SIZES = {"odd": {}, "normalized": {"normalized": True},
 @pytest.mark.parametrize("size", SIZES)
 def test_the_same_actions(tmp_path, size, acting, rule):
     policy = tmp_path / "policy.safetensors"
-    signature = make_package(policy, acting, **SIZES[size])
+    signature = policies.make_package(policy, acting, **SIZES[size])
     said = command("export", policy, f"--onnx={tmp_path}/p.onnx", f"--acting={rule}")
     assert f"{tmp_path}/p.onnx: abm+mpo, learner step 7, {rule}" in said
     session = load(tmp_path / "p.onnx")
@@ -161,7 +126,7 @@ def test_the_same_actions(tmp_path, size, acting, rule):
 def test_several_tasks(tmp_path, acting, rule):
     """The task as an input, and fixed at export by name or number."""
     policy, tasks = tmp_path / "policy.safetensors", ("stand", "walk", "run")
-    make_package(policy, acting, tasks=tasks)
+    policies.make_package(policy, acting, tasks=tasks)
     command("export", policy, f"--onnx={tmp_path}/all.onnx", f"--acting={rule}")
     every = load(tmp_path / "all.onnx")
     compare(policy, every, tmp_path, f"--acting={rule}")
@@ -182,7 +147,7 @@ def test_several_tasks(tmp_path, acting, rule):
 
 def test_metadata_describes_inputs_and_outputs(tmp_path):
     policy = tmp_path / "policy.safetensors"
-    signature = make_package(policy, "argmax", tasks=("stand", "run"))
+    signature = policies.make_package(policy, "argmax", tasks=("stand", "run"))
     command("export", policy, f"--onnx={tmp_path}/p.onnx")  # with the default acting rule
     session = load(tmp_path / "p.onnx")
     notes = session.get_modelmeta().custom_metadata_map
@@ -206,7 +171,7 @@ def test_metadata_describes_inputs_and_outputs(tmp_path):
 
 def test_without_a_signature_there_are_no_physical_actions(tmp_path):
     policy = tmp_path / "policy.safetensors"
-    make_package(policy, "gaussian", signature=False, tasks=("a", "b"))
+    policies.make_package(policy, "gaussian", signature=False, tasks=("a", "b"))
     command("export", policy, f"--onnx={tmp_path}/p.onnx", "--task=1")
     session = load(tmp_path / "p.onnx")
     assert [output.name for output in session.get_outputs()] == ["action"]
@@ -287,7 +252,7 @@ def documented(word):
 
 def test_the_documented_onnxruntime_code(tmp_path, capsys):
     policy = tmp_path / "policy.safetensors"
-    signature = make_package(policy, "gaussian", slices=(8, 9))
+    signature = policies.make_package(policy, "gaussian", slices=(8, 9))
     command("export", policy, f"--onnx={tmp_path}/p.onnx")
     scope = {}
     exec(documented("InferenceSession").replace("cheetah-run.onnx", f"{tmp_path}/p.onnx"), scope)
@@ -317,7 +282,7 @@ def run(tmp_path):
     folder = tmp_path / "runs" / "stroll"
     folder.mkdir(parents=True)
     for name, returns, step in (("policy", 31.5, 7), ("policy_last", 12.25, 90)):
-        make_package(folder / f"{name}.safetensors", "gaussian")
+        policies.make_package(folder / f"{name}.safetensors", "gaussian")
         arrays, notes = policies.load(folder / f"{name}.safetensors")
         policies.save(folder / f"{name}.safetensors", arrays,
                       {**notes, "learner_step": str(step), "evaluated/return_mean": str(returns)})
@@ -372,7 +337,7 @@ def test_invalid_policy_files_are_refused(run, tmp_path):
     for change, said in [
             ({"format": "hindcast-checkpoint-1"}, "format"), ({"acting": "dice"}, "acting 'dice'"),
             ({"observation": "8"}, "policy/layers/0/weight"), ({"signature": "{"}, "metadata signature"),
-            ({"signature": json.dumps(signature_of((9,), 4, ["run"]))}, "4 actions"),
+            ({"signature": json.dumps(policies.signature_of((9,), 4, ["run"]))}, "4 actions"),
             ({"widths": "33,x"}, "widths"), ({"acting": "argmax", "candidates": "5"}, "critic/layers/0/weight")]:
         policies.save(bad, arrays, {**notes, **change})
         text = refuse(tmp_path, *export, bad)
@@ -433,7 +398,7 @@ def test_invalid_arguments_are_refused(run, tmp_path):
 
 def test_act_refuses_invalid_inputs(tmp_path):
     policy, given = tmp_path / "policy.safetensors", tmp_path / "in.safetensors"
-    make_package(policy, "argmax", tasks=("a", "b"))
+    policies.make_package(policy, "argmax", tasks=("a", "b"))
     ok = {"observation": np.zeros((2, 9), np.float32), "noise": np.zeros((2, 9, 3), np.float32),
           "task": np.array([0, 1])}
     assert act(policy, ok, tmp_path)["action"].shape == (2, 3)
