@@ -185,8 +185,8 @@ static status host_form(struct exchange *exchange, struct exchange_start *start,
     } while (s == STATUS_TIMEOUT && clock_now_ns() < deadline_ns);
     /* Which rank is missing, for status lines. */
     if (s == STATUS_TIMEOUT) {
-        char text[GROUP_TEXT_SIZE];
-        group_waits(&host->group, text, sizeof text);
+        char text[GROUP_WAITS_SIZE];
+        group_waits(&host->group, text);
         err_set(err, s, "%s", text[0] ? text : "for the other ranks");
     }
     pthread_mutex_unlock(&host->mutex);
@@ -220,8 +220,8 @@ static void arrive(struct host *host, const struct exchange_mark *mark)
     struct err err = {0};
     const status s = group_arrive(&host->group, clock_now_ns(), 0, &own, &err);
     ASSERT(s != STATUS_MISMATCH && s != STATUS_INVALID); /* the mark is rank 0's own */
-    /* A rank that came earlier had other parameters. */
-    if (s != STATUS_OK) {
+    /* A rank that came earlier had other parameters. Where that breaks the group, it is refused. */
+    if (s != STATUS_OK && host->group.phase == GROUP_STEPPING) {
         host->fatal = err;
     }
 }
@@ -269,8 +269,8 @@ static status host_sum(struct exchange *exchange, const struct exchange_mark *ma
         }
         /* Which rank is late, and what it waits for. */
         if (clock_now_ns() >= deadline_ns) {
-            char text[GROUP_TEXT_SIZE];
-            group_waits(&host->group, text, sizeof text);
+            char text[GROUP_WAITS_SIZE];
+            group_waits(&host->group, text);
             err_set(err, s, "%s", text);
             break;
         }

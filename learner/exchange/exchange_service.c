@@ -42,6 +42,12 @@ void host_dissolve(void *arg)
     const bool ended = host->ended;
     char reason[sizeof host->group.reason];
     memcpy(reason, host->group.reason, sizeof reason);
+    char refusals[GROUP_RANKS_MAX][GROUP_WAITS_SIZE] = {""};
+    for (uint32_t r = 1; r < host->base.ranks; r++) {
+        if (host->group.members[r].refused) {
+            memcpy(refusals[r], host->group.refusals[r], sizeof refusals[r]);
+        }
+    }
     const bool break_up = host->group.phase == GROUP_BROKEN || fatal.code != STATUS_OK;
     if (break_up) {
         host->broken = true;
@@ -58,9 +64,12 @@ void host_dissolve(void *arg)
     if (fatal.code == STATUS_OK && !ended) {
         log_warn("the group breaks up: %s", reason);
     }
-    /* Each stream ends with the reason. The ranks come back with a new Join. */
+    /* Each stream ends with the reason. The ranks come back with a new Join, but for one that did
+     * not have rank 0's state: its process ends. */
     for (uint32_t r = 1; r < host->base.ranks; r++) {
-        if (calls[r] != NULL) {
+        if (calls[r] != NULL && refusals[r][0]) {
+            rpc_call_finish(calls[r], STATUS_CORRUPT, refusals[r]);
+        } else if (calls[r] != NULL) {
             rpc_call_finish(calls[r], fatal.code != STATUS_OK ? fatal.code : STATUS_GROUP_BROKEN,
                             fatal.code != STATUS_OK ? fatal.text : reason);
         }
@@ -151,6 +160,9 @@ static void on_join(struct rpc_call *call, struct host *host, struct member_call
     struct err err = {0};
     pthread_mutex_lock(&host->mutex);
     const status s = admit(host, join, &err);
+    if (s != STATUS_OK && s != STATUS_EXISTS && s != STATUS_GROUP_BROKEN) {
+        group_refuse(&host->group, join->rank, join->incarnation, err.text);
+    }
     const bool ended = host->ended;
     const struct exchange_end end = host->base.end_of;
     unlock_with_news(host);
@@ -215,8 +227,8 @@ static status take_sums(struct host *host, uint32_t rank, const Hindcast__RankMe
     }
     /* A rank may bring sums once for each step; group_arrive refuses everything else. */
     status s = group_arrive(&host->group, clock_now_ns(), rank, &mark, err);
-    if (s == STATUS_CORRUPT) {
-        host->fatal = *err;
+    if (s == STATUS_CORRUPT && host->group.phase == GROUP_STEPPING) {
+        host->fatal = *err; /* where it breaks the group, the rank alone is refused */
     } else if (s == STATUS_OK) {
         /* Accepted: the training thread adds them when all are there. */
         const bool whole = rpc_pieces_copy(payload, host->sums[rank], 0, host->sums_size);
@@ -237,6 +249,11 @@ static void on_word(struct rpc_call *call, struct host *host, const struct membe
         group_heard(&host->group, clock_now_ns(), member->rank, message->waits);
     } else {
         s = take_sums(host, member->rank, message, rpc_call_payload(call), &err);
+    }
+    /* Sums of an older group are no fault of the rank. */
+    if (s != STATUS_OK && s != STATUS_MISMATCH) {
+        group_refuse(&host->group, member->rank, host->group.members[member->rank].incarnation,
+                     err.text);
     }
     unlock_with_news(host);
     /* The stream ends, and with it a group that steps: on_done sees a member that leaves. */

@@ -43,7 +43,8 @@ static void break_up(struct group *group, uint32_t rank, const char *why)
     ASSERT(rank < group->ranks);
     if (group->phase == GROUP_STEPPING) {
         group->phase = GROUP_BROKEN;
-        snprintf(group->reason, sizeof group->reason, "rank %u of %u %s", rank, group->ranks, why);
+        snprintf(group->reason, sizeof group->reason, "rank %u of %u %.200s", rank, group->ranks,
+                 why);
     }
 }
 
@@ -84,6 +85,7 @@ status group_join(struct group *group, const struct group_join *join, struct err
     *member = (struct group_member){.incarnation = join->incarnation};
     snprintf(member->who, sizeof member->who, "%s", join->who);
     utf8_trim(member->who); /* it is part of texts that are sent */
+    group->refusals[join->rank][0] = '\0';
     /* Rank 0 may have lost its record of the generations; the others remember. */
     if (group->generation < join->generation) {
         group->generation = join->generation;
@@ -104,24 +106,37 @@ bool group_complete(const struct group *group)
     return true;
 }
 
-void group_waits(const struct group *group, char *text, size_t size)
+void group_waits(const struct group *group, char text[GROUP_WAITS_SIZE])
 {
-    ASSERT(size > 0);
     text[0] = '\0';
     /* The first rank that is missing stands for all of them. */
     for (uint32_t r = 1; r < group->ranks; r++) {
         const struct group_member *member = &group->members[r];
         if (member->incarnation == 0) {
-            snprintf(text, size, "for rank %u of %u to join", r, group->ranks);
+            const char *refusal = group->refusals[r];
+            snprintf(text, GROUP_WAITS_SIZE, "for rank %u of %u to join%s%.190s", r, group->ranks,
+                     refusal[0] ? "; refused: " : "", refusal);
+            utf8_trim(text);
             return;
         }
         /* A rank that waits for something itself says what; that is the more useful text. */
         if (group->phase == GROUP_STEPPING && !member->arrived) {
-            snprintf(text, size, "for rank %u of %u%s%s", r, group->ranks,
+            snprintf(text, GROUP_WAITS_SIZE, "for rank %u of %u%s%s", r, group->ranks,
                      member->waits[0] ? ", which waits " : "", member->waits);
             return;
         }
     }
+}
+
+void group_refuse(struct group *group, uint32_t rank, uint64_t incarnation, const char *why)
+{
+    if (rank < 1 || rank >= group->ranks ||
+        (group->members[rank].incarnation != 0 &&
+         group->members[rank].incarnation != incarnation)) {
+        return;
+    }
+    snprintf(group->refusals[rank], sizeof group->refusals[rank], "%s", why);
+    utf8_trim(group->refusals[rank]);
 }
 
 void group_open(struct group *group, uint64_t step, uint64_t batch)
@@ -132,6 +147,7 @@ void group_open(struct group *group, uint64_t step, uint64_t batch)
     group->generation++;
     group->step = step;
     group->batch = batch;
+    group->passed = 0;
     for (uint32_t r = 0; r < group->ranks; r++) {
         group->members[r].arrived = false;
         group->members[r].waits[0] = '\0';
@@ -140,17 +156,28 @@ void group_open(struct group *group, uint64_t step, uint64_t batch)
 }
 
 /* Compares a rank's parameters with those of rank 0, once both have arrived. */
-static status compare(const struct group *group, uint32_t rank, struct err *err)
+static status compare(struct group *group, uint32_t rank, struct err *err)
 {
-    const struct group_member *own = &group->members[0], *member = &group->members[rank];
+    const struct group_member *own = &group->members[0];
+    struct group_member *member = &group->members[rank];
     /* Without both digests there is nothing to compare yet. */
     if (!own->arrived || !member->arrived || own->digest == member->digest) {
         return STATUS_OK;
     }
-    return err_set(err, STATUS_CORRUPT,
-                   "rank %u of %u (%s) differs from rank 0 before step %" PRIu64
-                   ": parameters %016" PRIx64 ", expected %016" PRIx64,
-                   rank, group->ranks, member->who, group->step + 1, member->digest, own->digest);
+    struct err why;
+    const status s = err_set(
+        &why, STATUS_CORRUPT,
+        "differs from rank 0 before step %" PRIu64 ": %s %016" PRIx64 ", expected %016" PRIx64,
+        group->step + 1, group->passed > 0 ? "parameters" : "the state it was sent has digest",
+        member->digest, own->digest);
+    (void)err_set(err, s, "rank %u of %u (%s) %s", rank, group->ranks, member->who, why.text);
+    /* No step was taken together: the state of rank 0 is the group's. */
+    if (group->passed == 0) {
+        member->refused = true;
+        group_refuse(group, rank, member->incarnation, err->text);
+        break_up(group, rank, why.text);
+    }
+    return s;
 }
 
 status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
@@ -188,6 +215,7 @@ status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
     for (uint32_t r = 1; r < group->ranks && s == STATUS_OK; r++) {
         s = compare(group, r, err);
     }
+    ASSERT(s != STATUS_CORRUPT || group->phase == GROUP_BROKEN || group->passed > 0);
     return s;
 }
 
@@ -247,6 +275,7 @@ void group_pass(struct group *group)
     /* The next barrier is that of the next step, with the next batch. */
     group->step++;
     group->batch++;
+    group->passed++;
     for (uint32_t r = 0; r < group->ranks; r++) {
         group->members[r].arrived = false;
     }

@@ -18,6 +18,7 @@
 
 #define GROUP_RANKS_MAX      64
 #define GROUP_TEXT_SIZE      128
+#define GROUP_WAITS_SIZE     256
 #define GROUP_GENERATION_MAX (UINT64_C(1) << 53)
 
 enum group_phase { GROUP_FORMING, GROUP_STEPPING, GROUP_BROKEN };
@@ -37,6 +38,7 @@ struct group_member {
     uint64_t digest;             /* of its state, when it arrived */
     uint64_t heard_ns;           /* time of its last message */
     char waits[GROUP_TEXT_SIZE]; /* what it says it waits for; empty: nothing */
+    bool refused;                /* at its first barrier, for its state */
 };
 
 struct group {
@@ -45,9 +47,12 @@ struct group {
     enum group_phase phase;
     uint64_t generation;                          /* of this group, or of the last one */
     uint64_t step, batch;                         /* of the barrier */
+    uint64_t passed;                              /* barriers of this generation */
     uint64_t opened_ns;                           /* when rank 0 arrived there */
     struct group_member members[GROUP_RANKS_MAX]; /* [0]: rank 0 */
     char reason[2 * GROUP_TEXT_SIZE];             /* why it broke */
+    /* Why the last process of each rank was refused; empty: it was not, or another has joined. */
+    char refusals[GROUP_RANKS_MAX][GROUP_WAITS_SIZE];
 };
 
 /* FORMING, with rank 0 alone. `generation`: that of the last group; 0: there was none. */
@@ -66,8 +71,12 @@ status group_join(struct group *group, const struct group_join *join, struct err
 
 /* Have all ranks joined? */
 bool group_complete(const struct group *group);
-/* "for rank 2 of 3 to join", "for rank 1 of 3, which waits for a batch"; empty: for none. */
-void group_waits(const struct group *group, char *text, size_t size);
+/* "for rank 2 of 3 to join", "for rank 1 of 3, which waits for a batch"; empty: for none. Where the
+ * last process of a missing rank was refused, says why. */
+void group_waits(const struct group *group, char text[GROUP_WAITS_SIZE]);
+/* This process, which is or wants to be this rank, is refused. Ignored where another one has its
+ * place, or where there is no such rank. */
+void group_refuse(struct group *group, uint32_t rank, uint64_t incarnation, const char *why);
 
 /* All ranks begin from this step and batch, as a new generation. Needs FORMING and
  * group_complete. */
@@ -76,7 +85,8 @@ void group_open(struct group *group, uint64_t step, uint64_t batch);
 /* The sums of a rank have arrived. MISMATCH: they belong to another generation, or no group steps.
  * INVALID: they belong to another step or batch, or came before. CORRUPT: the rank's parameters
  * differ from rank 0's. They are compared when both have arrived, so rank 0's own arrival may also
- * return this. */
+ * return this. At the first barrier of a generation the rank does not have the state that it was
+ * sent: it is refused, and the group BROKEN. Later, nobody knows which of the two is right. */
 status group_arrive(struct group *group, uint64_t now_ns, uint32_t rank,
                     const struct group_mark *mark, struct err *err) MUST_CHECK;
 /* The rank is alive, and waits for something. */

@@ -1,5 +1,6 @@
 """Several learners of one model, as processes on a sealed table: their results, failures and restarts."""
 
+import contextlib
 import json
 import os
 import queue
@@ -7,6 +8,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 
@@ -50,6 +52,21 @@ def assert_near(left, right):
 
 def said(process):
     return process.output.read_text()
+
+
+def status_of(run_dir, name):
+    address = (run_dir / f"{name}.admin").read_text().strip()
+    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
+        return json.load(answer)
+
+
+def shown(run_dir, name="learner"):
+    """The status line of a process, as its admin page and `hindcast status` show it."""
+    return status_of(run_dir, name)["text"]
+
+
+def pid_of(run_dir, name="learner"):
+    return status_of(run_dir, name)["pid"]
 
 
 def generations(process):
@@ -126,6 +143,98 @@ def test_a_rank_that_is_stopped_can_rejoin(sealed):
     assert_undisturbed(sealed, broken, processes)
 
 
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_hangs_is_waited_for_with_a_limit(sealed, victim):
+    """SIGSTOP: the connection is there, and nothing comes. After SIGCONT the ranks go on from the same step."""
+    broken = sealed.folder / "broken"
+    processes = start_all(sealed, broken, 2, 0, "--exchange_timeout_seconds=1")
+    wait_until(further(broken), "60 more steps", alive=processes[0])
+    processes[victim].signal(signal.SIGSTOP)
+    try:
+        if victim == 1:
+            wait_until(lambda: "the group breaks up: rank 1 of 2 said nothing for 1" in said(processes[0]),
+                       "rank 0 to give up", 20, alive=processes[0])
+            wait_until(lambda: "waiting: for rank 1 of 2 to join" in said(processes[0]), "rank 0 to wait",
+                       alive=processes[0])
+            assert notes(broken)["finished"] == "false"  # a checkpoint is on disk
+        else:
+            wait_until(lambda: "for rank 0" in shown(broken, "learner-1"), "rank 1 to say so", 20)
+    finally:
+        processes[victim].signal(signal.SIGCONT)
+    wait_until(further(broken), "60 more steps", alive=processes[0])
+    assert processes[1].ended() is None
+    assert_undisturbed(sealed, broken, processes)
+
+
+class Link:
+    """A TCP proxy in front of rank 0. It can be silent, as a network that loses all packets, or cut."""
+
+    def __init__(self, target):
+        self.target = target
+        self.silent = threading.Event()
+        self.sockets = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                try:
+                    far = socket.create_connection(self.target)
+                except OSError:
+                    near.close()
+                    continue
+                self.sockets += [near, far]
+                for pair in ((near, far), (far, near)):
+                    threading.Thread(target=self.pump, args=pair, daemon=True).start()
+
+    def pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                while self.silent.is_set():
+                    time.sleep(0.01)
+                sink.sendall(data)
+        self.close(source, sink)
+
+    def cut(self):
+        """All connections end; new ones work."""
+        held, self.sockets = self.sockets, []
+        self.close(*held)
+
+    @staticmethod
+    def close(*sockets):
+        for one in sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+def test_a_link_that_breaks_is_made_again(sealed, how):
+    broken = sealed.folder / "broken"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    link = Link(("127.0.0.1", port))
+    flag = "--exchange_timeout_seconds=1"
+    zero = start(sealed, broken, 0, 2, 0, flag, f"--exchange=127.0.0.1:{port}")
+    one = start(sealed, broken, 1, 2, 0, flag, f"--exchange={link.address}")
+    wait_until(further(broken), "60 more steps", alive=zero)
+    if how == "cut":
+        link.cut()
+    else:
+        link.silent.set()
+    reason = "rank 1 of 2 is gone" if how == "cut" else "rank 1 of 2 said nothing for 1"
+    wait_until(lambda: f"the group breaks up: {reason}" in said(zero), "rank 0 to notice", 20, alive=zero)
+    link.silent.clear()
+    wait_until(further(broken), "60 more steps", alive=zero)
+    assert len(generations(zero)) >= 2 and one.ended() is None
+    assert_undisturbed(sealed, broken, [zero, one])
+    link.listener.close()
+
+
 def test_a_group_forms_again_when_no_checkpoint_can_be_written(sealed):
     """The state comes from rank 0's memory. A failed checkpoint is logged as an error and does not end the run."""
     broken = sealed.folder / "broken"
@@ -190,6 +299,8 @@ def test_a_rank_with_different_terms_is_refused(sealed, flag, text):
     other = start(sealed, run_dir, 1, 2, 20, flag)
     assert other.wait(30) == 2
     assert text in said(other)
+    # Rank 0 goes on waiting, and shows why.
+    wait_until(lambda: f"for rank 1 of 2 to join; refused: rank 1: {text}" in shown(run_dir), "the reason", alive=zero)
     one = start(sealed, run_dir, 1, 2, 20)
     zero.succeed()
     one.succeed()
@@ -211,10 +322,14 @@ def test_a_second_process_of_a_rank_waits_until_the_first_ends(sealed):
 
 # ---- Over MPI ----
 
-def mpirun(workspace, run_dir, label="mpirun", steps=STEPS, *flags):
-    return workspace.start_command(label, "mpirun", "-n", "2", "--allow-run-as-root", "--oversubscribe",
-                                   "--bind-to", "none", BINARIES["learner"], f"--config={workspace.config}",
-                                   f"--run_dir={run_dir}", f"--steps={steps}", "--threads=1", *flags)
+def mpirun(workspace, run_dir, label="mpirun", steps=STEPS, *flags, ranks=2, other=None):
+    """`other`: the flags of the last rank, where they differ."""
+    def some(n, more):
+        return ["-n", n, "--bind-to", "none", BINARIES["learner"], f"--config={workspace.config}",
+                f"--run_dir={run_dir}", f"--steps={steps}", "--threads=1", *more]
+    command = ["mpirun", "--allow-run-as-root", "--oversubscribe"]
+    command += some(ranks, flags) if other is None else [*some(ranks - 1, flags), ":", *some(1, other)]
+    return workspace.start_command(label, *command)
 
 
 def test_over_mpi_the_result_is_the_same_to_the_bit(sealed, whole):
@@ -225,14 +340,46 @@ def test_over_mpi_the_result_is_the_same_to_the_bit(sealed, whole):
     mpirun(sealed, run_dir).succeed()  # the run is finished, so both exit at once
 
 
+def test_over_mpi_each_of_many_ranks_adds_a_slice(sealed):
+    """Over gRPC rank 0 adds all sums; over MPI each rank adds a slice. The bits are the same for uneven parts, too."""
+    gathered, sliced = sealed.folder / "gathered", sealed.folder / "sliced"
+    flag = "--slices=1,2,1,3,1"
+    for process in start_all(sealed, gathered, 5, 60, flag):
+        process.succeed()
+    mpirun(sealed, sliced, "mpirun", 60, flag, ranks=5).succeed()
+    assert differing(learned(gathered, 60), learned(sliced, 60)) == []
+    assert reports(gathered) == reports(sliced)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_over_mpi_a_rank_that_hangs_ends_the_job_and_nothing_is_lost(sealed, victim):
+    run_dir = sealed.folder / "mpi"
+    job = mpirun(sealed, run_dir, "hangs", 0, "--exchange_timeout_seconds=1", "--checkpoint_every_seconds=3600",
+                 "--checkpoint_every_steps=0")
+    wait_until(reached(run_dir, 30), "step 30", alive=job)
+    os.kill(pid_of(run_dir, "learner-1" if victim else "learner"), signal.SIGSTOP)
+    assert job.wait(30) != 0
+    assert f"rank {victim} of 2 said nothing for" in said(job)
+    if victim == 1:  # rank 0 has written what was learned
+        assert newest(run_dir) >= 30
+    mpirun(sealed, run_dir, "again", last_step(run_dir) // 10 * 10 + 60).succeed()
+    assert_undisturbed(sealed, run_dir)
+
+
+def test_over_mpi_a_rank_with_different_terms_ends_the_job(sealed):
+    run_dir = sealed.folder / "mpi"
+    job = mpirun(sealed, run_dir, "differs", 20, other=["--batch_snippets=6"])
+    assert job.wait(30) != 0
+    assert "rank 1: batch_snippets: 6, expected batch_snippets: 8" in said(job)
+    assert set(checkpoints(run_dir)) == {0}  # no step was taken
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_over_mpi_a_killed_rank_ends_the_job_and_the_next_job_continues(sealed, victim):
     run_dir = sealed.folder / "mpi"
     job = mpirun(sealed, run_dir, "killed", 0)
     wait_until(lambda: checkpoints(run_dir) and newest(run_dir) >= 40, "a checkpoint", alive=job)
-    address = (run_dir / ("learner-1.admin" if victim else "learner.admin")).read_text().strip()
-    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
-        os.kill(json.load(answer)["pid"], signal.SIGKILL)
+    os.kill(pid_of(run_dir, "learner-1" if victim else "learner"), signal.SIGKILL)
     assert job.wait(60) != 0
     mpirun(sealed, run_dir, "again", last_step(run_dir) // 10 * 10 + 60).succeed()
     assert_undisturbed(sealed, run_dir)
@@ -252,9 +399,7 @@ def test_over_mpi_a_rank_that_is_stopped_stops_all_and_nothing_is_lost(sealed):
     run_dir = sealed.folder / "mpi"
     job = mpirun(sealed, run_dir, "stopped", 0, "--checkpoint_every_seconds=3600", "--checkpoint_every_steps=0")
     wait_until(reached(run_dir, 30), "step 30", alive=job)
-    address = (run_dir / "learner-1.admin").read_text().strip()
-    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
-        os.kill(json.load(answer)["pid"], signal.SIGTERM)
+    os.kill(pid_of(run_dir, "learner-1"), signal.SIGTERM)
     job.succeed()
     assert "all ranks stop: rank 1 leaves" in said(job)
     assert newest(run_dir) >= reports(run_dir)[-1]["step"] and notes(run_dir)["finished"] == "false"
@@ -264,9 +409,7 @@ def test_over_mpi_a_rank_may_be_stopped_before_all_begin(logged):
     run_dir = logged.folder / "mpi"
     job = mpirun(logged, run_dir, "early", 0)
     wait_until(lambda: "waiting: for rank 0 of 2" in said(job), "rank 1 to wait", alive=job)
-    address = (run_dir / "learner-1.admin").read_text().strip()
-    with urllib.request.urlopen(f"http://{address}/status", timeout=5) as answer:
-        os.kill(json.load(answer)["pid"], signal.SIGTERM)
+    os.kill(pid_of(run_dir, "learner-1"), signal.SIGTERM)
     wait_until(lambda: "stopping on signal" in said(job), "rank 1 to stop", alive=job)
     time.sleep(1)  # rank 1 now waits in the shutdown, where rank 0 finds it when it starts
     logged.serve("replay_server")
@@ -398,12 +541,17 @@ def test_invalid_messages_of_a_member_are_refused(sealed, whole, wire):
     assert differing(learned(whole), learned(run_dir)) == []
 
 
-def test_different_parameters_stop_the_group(sealed, wire):
-    run_dir = sealed.folder / "run"
+def test_a_rank_that_joins_with_another_state_is_refused(sealed, whole, wire):
+    """It says before its first step that it does not have what rank 0 sent. The group waits for another process."""
+    run_dir = sealed.folder / "broken"
     zero = start(sealed, run_dir, 0)
     ended, details = speak(Peer(wire, run_dir), terms_of(zero),
                            lambda g, n: {"generation": g, "digest": 1, "sums": bytes(n)})
     assert ended == grpc.StatusCode.DATA_LOSS
-    assert "rank 1 of 2" in details and "differs from rank 0 before step 1" in details
-    assert zero.wait(30) == 2
-    assert "differs from rank 0 before step 1" in said(zero)
+    text = "rank 1 of 2 (a test) differs from rank 0 before step 1: the state it was sent has digest 0000000000000001"
+    assert text in details
+    wait_until(lambda: f"for rank 1 of 2 to join; refused: {text}" in shown(run_dir), "the reason", alive=zero)
+    one = start(sealed, run_dir, 1)
+    zero.succeed()
+    one.succeed()
+    assert differing(learned(whole), learned(run_dir)) == []

@@ -18,7 +18,7 @@
 #include "tests/lib/learning.h"
 #include "tests/lib/scratch.h"
 
-enum { B = 30, N = 7, STEPS = 6, RANKS_MAX = 3, FIRST_BATCH = 40 };
+enum { B = 30, N = 7, STEPS = 6, RANKS_MAX = 3, FIRST_BATCH = 40, FIRST_STEP = 1 };
 
 #define SLICE_MS  100
 #define TERMS     "seed: 11\nbatch_snippets: 30\nwidths: [16, 12]\n"
@@ -190,9 +190,10 @@ static void *play(void *arg)
         }
         suffer(player);
         s = player->exchange != NULL ? step(player) : STATUS_GROUP_BROKEN;
-        if (s == STATUS_INVALID && player->spoils_at != 0) {
+        if ((s == STATUS_INVALID && player->spoils_at != 0) ||
+            (s == STATUS_CORRUPT && player->differs_at == FIRST_STEP)) {
             /* Refused for good. Another process comes as this rank, and sends what it should. */
-            player->spoils_at = 0;
+            player->spoils_at = player->differs_at = 0;
             snprintf(player->refusal, sizeof player->refusal, "%s", player->err.text);
             close_exchange(player);
             open_exchange(player);
@@ -467,6 +468,30 @@ static void differing_parameters_stop_all(void **state)
     scratch_remove(world.folder);
 }
 
+/* A rank that does not have the state that it was sent is refused by name; the group goes on with
+ * another process in its place, and learns what it would have learned. */
+static void a_rank_that_joins_with_another_state_is_refused(void **state)
+{
+    (void)state;
+    make_world("abm+mpo", 3, THIRDS);
+    struct state *whole = undisturbed();
+    for (uint32_t rank = 1; rank < 3; rank++) {
+        prepare_all();
+        players[rank].differs_at = FIRST_STEP;
+        struct state *again = play_all(players);
+        char who[32];
+        snprintf(who, sizeof who, "rank %u of 3 (", rank);
+        assert_non_null(strstr(players[rank].refusal, who));
+        assert_non_null(strstr(players[rank].refusal,
+                               "differs from rank 0 before step 1: the state it was sent has"));
+        assert_true(players[0].broken == 1);
+        assert_true(state_digest(again) == state_digest(whole));
+        state_free(again);
+    }
+    state_free(whole);
+    scratch_remove(world.folder);
+}
+
 /* Sums that would make the total useless are refused, whoever sends them; the group goes on with
  * those of an honest rank, and learns what it would have learned. */
 static void sums_that_are_not_finite_are_refused(void **state)
@@ -545,6 +570,7 @@ int main(void)
         cmocka_unit_test(a_silent_rank_is_left_behind_until_it_wakes),
         cmocka_unit_test(rank_0_comes_again),
         cmocka_unit_test(differing_parameters_stop_all),
+        cmocka_unit_test(a_rank_that_joins_with_another_state_is_refused),
         cmocka_unit_test(sums_that_are_not_finite_are_refused),
         cmocka_unit_test(other_terms_are_refused),
     };

@@ -33,16 +33,26 @@ static void open_three(void)
     group_open(&group, 10, 20);
 }
 
+/* The same after a step. */
+static void step_three(void)
+{
+    open_three();
+    for (uint32_t r = 0; r < 3; r++) {
+        assert_int_equal(arrive(r, 1, 0x9), STATUS_OK);
+    }
+    group_pass(&group);
+}
+
 static void forms_when_all_are_in(void **state)
 {
     (void)state;
-    char text[GROUP_TEXT_SIZE];
+    char text[GROUP_WAITS_SIZE];
     group_init(&group, 3, 6, TIMEOUT_NS);
     assert_false(group_complete(&group));
-    group_waits(&group, text, sizeof text);
+    group_waits(&group, text);
     assert_string_equal(text, "for rank 1 of 3 to join");
     assert_int_equal(join(1, 101), STATUS_OK);
-    group_waits(&group, text, sizeof text);
+    group_waits(&group, text);
     assert_string_equal(text, "for rank 2 of 3 to join");
     assert_int_equal(join(2, 102), STATUS_OK);
     assert_true(group_complete(&group));
@@ -118,16 +128,67 @@ static void other_generations_steps_and_batches_are_refused(void **state)
 static void differing_parameters_are_found_whoever_comes_last(void **state)
 {
     (void)state;
-    open_three();
+    step_three();
     assert_int_equal(arrive(0, 1, 0xa), STATUS_OK);
     assert_int_equal(arrive(1, 1, 0xa), STATUS_OK);
     assert_int_equal(arrive(2, 1, 0xb), STATUS_CORRUPT);
-    assert_string_equal(err.text, "rank 2 of 3 (host pid 1) differs from rank 0 before step 11: "
+    assert_string_equal(err.text, "rank 2 of 3 (host pid 1) differs from rank 0 before step 12: "
                                   "parameters 000000000000000b, expected 000000000000000a");
-    open_three();
+    assert_int_equal(group.phase, GROUP_STEPPING); /* nobody is at fault */
+    step_three();
     assert_int_equal(arrive(1, 1, 0xb), STATUS_OK); /* rank 0's are not known yet */
     assert_int_equal(arrive(0, 1, 0xa), STATUS_CORRUPT);
     assert_non_null(strstr(err.text, "rank 1 of 3"));
+}
+
+/* A rank that joins and does not have the state that it was sent is refused by itself. */
+static void a_rank_without_rank_0s_state_is_refused(void **state)
+{
+    (void)state;
+    static const char *const why =
+        "for rank 2 of 3 to join; refused: rank 2 of 3 (host pid 1) differs from rank 0 before "
+        "step "
+        "11: the state it was sent has digest 000000000000000b, expected 000000000000000a";
+    for (int late = 0; late < 2; late++) {
+        char text[GROUP_WAITS_SIZE];
+        open_three();
+        /* Whoever comes last. */
+        assert_int_equal(late ? arrive(0, 1, 0xa) : arrive(2, 1, 0xb), STATUS_OK);
+        assert_int_equal(late ? arrive(2, 1, 0xb) : arrive(0, 1, 0xa), STATUS_CORRUPT);
+        assert_int_equal(group.phase, GROUP_BROKEN);
+        assert_true(group.members[2].refused && !group.members[1].refused);
+        group_form_anew(&group);
+        assert_int_equal(join(1, 101), STATUS_OK);
+        group_waits(&group, text);
+        assert_string_equal(text, why);
+        /* The text goes when another process has its place. */
+        assert_int_equal(join(2, 103), STATUS_OK);
+        group_leave(&group, 2, "is gone");
+        group_waits(&group, text);
+        assert_string_equal(text, "for rank 2 of 3 to join");
+        assert_int_equal(join(2, 104), STATUS_OK);
+        group_open(&group, 10, 20);
+        assert_int_equal(arrive(2, 1, 0xa), STATUS_OK);
+        assert_int_equal(arrive(0, 1, 0xa), STATUS_OK);
+    }
+}
+
+static void refusals_are_shown_where_nobody_has_the_place(void **state)
+{
+    (void)state;
+    char text[GROUP_WAITS_SIZE];
+    group_init(&group, 2, 6, TIMEOUT_NS);
+    group_refuse(&group, 1, 77, "rank 1: seed: 4, expected seed: 3 as rank 0 has it");
+    group_refuse(&group, 0, 77, "no rank that joins");
+    group_refuse(&group, 2, 77, "no such rank");
+    group_waits(&group, text);
+    assert_string_equal(text, "for rank 1 of 2 to join; refused: rank 1: seed: 4, expected seed: 3 "
+                              "as rank 0 has it");
+    assert_int_equal(join(1, 101), STATUS_OK);
+    group_refuse(&group, 1, 77, "not the one that is there");
+    group_leave(&group, 1, "is gone");
+    group_waits(&group, text);
+    assert_string_equal(text, "for rank 1 of 2 to join");
 }
 
 static void a_rank_that_leaves_breaks_the_group(void **state)
@@ -186,8 +247,8 @@ static void silence_has_a_limit(void **state)
     assert_int_equal(group.phase, GROUP_STEPPING);
     /* A word gives it as much again. */
     group_heard(&group, t + TIMEOUT_NS - 1, 2, "for a batch");
-    char text[GROUP_TEXT_SIZE];
-    group_waits(&group, text, sizeof text);
+    char text[GROUP_WAITS_SIZE];
+    group_waits(&group, text);
     assert_string_equal(text, "for rank 2 of 3, which waits for a batch");
     group_watch(&group, t + 2 * TIMEOUT_NS - 2);
     assert_int_equal(group.phase, GROUP_STEPPING);
@@ -277,6 +338,8 @@ int main(void)
         cmocka_unit_test(a_barrier_needs_all),
         cmocka_unit_test(other_generations_steps_and_batches_are_refused),
         cmocka_unit_test(differing_parameters_are_found_whoever_comes_last),
+        cmocka_unit_test(a_rank_without_rank_0s_state_is_refused),
+        cmocka_unit_test(refusals_are_shown_where_nobody_has_the_place),
         cmocka_unit_test(a_rank_that_leaves_breaks_the_group),
         cmocka_unit_test(leaving_before_the_group_steps_costs_nothing),
         cmocka_unit_test(joining_again_breaks_a_group_that_steps),
