@@ -38,6 +38,13 @@ static status open_logs(struct restorer *restorer, struct err *err)
                          &restorer->notes, err);
     }
     if (s == STATUS_OK) {
+        struct episode_rules rules;
+        s = restorer_options_rules(&restorer->options, &rules, err);
+        if (s == STATUS_OK) {
+            s = sources_set_history(restorer->sources, &rules.history, err);
+        }
+    }
+    if (s == STATUS_OK) {
         s = relabel_new(&restorer->relabel, sources_signature(restorer->sources),
                         &restorer->options.rewards, restorer->options.relabel, err);
     }

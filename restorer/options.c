@@ -40,6 +40,10 @@ static const struct config_option restorer_options_table[] = {
     {"filter", CONFIG_TEXTS, FIELD(filter), "", "", 0, 0, NULL,
      "conditions on the episodes that are used: success, min_return=, max_return=, min_length=, "
      "max_length=, tag=NAME=VALUE, best=, every=, reward= (docs/logs.md); empty: all"},
+    {"history", CONFIG_INT, FIELD(history), "steps", "1", 1, EPISODE_HISTORY_MAX, NULL,
+     "observations that are stacked into one, the current one included (docs/logs.md)"},
+    {"history_actions", CONFIG_BOOL, FIELD(history_actions), "", "false", 0, 0, NULL,
+     "stack the actions between these observations, too"},
     {"max_bad", CONFIG_INT, FIELD(max_bad), "episodes", "-1", -1, 1e12, NULL,
      "bad episodes that are left out before giving up; -1: any number, as long as one is good"},
     {"rewards", CONFIG_TEXTS, FIELD(rewards), "", "", 0, 0, NULL,
@@ -70,6 +74,7 @@ status restorer_options_rules(const struct restorer_options *options, struct epi
     episode_rules_init(rules);
     rules->split_bad_rows = options->bad_rows[0] == 's';
     rules->min_piece = (uint32_t)options->min_piece;
+    rules->history = (struct episode_history){(uint32_t)options->history, options->history_actions};
     status s = STATUS_OK;
     for (size_t i = 0; i < options->filter.n && s == STATUS_OK; i++) {
         s = episode_filter_add(&rules->filter, options->filter.items[i], err);

@@ -19,10 +19,12 @@ struct restorer_options {
     char bad_rows[CONFIG_TEXT_SIZE]; /* refuse, split */
     int64_t min_piece;               /* transitions */
     struct config_texts filter;      /* conditions of episode_filter.h; empty: all episodes */
-    int64_t max_bad;                 /* episodes; -1: any number */
-    struct config_texts rewards;     /* to keep, in this order; empty: all that are logged */
-    char relabel[CONFIG_TEXT_SIZE];  /* Lua file with reward functions; empty: none */
-    double connect_timeout;          /* seconds */
+    int64_t history;                 /* steps in an observation */
+    bool history_actions;
+    int64_t max_bad;                /* episodes; -1: any number */
+    struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */
+    char relabel[CONFIG_TEXT_SIZE]; /* Lua file with reward functions; empty: none */
+    double connect_timeout;         /* seconds */
 };
 
 /* The table for config_load, with `values` pointing to `options`. */

@@ -117,7 +117,7 @@ static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
 static const char *rules_of(const struct run_manifest_inputs *inputs)
 {
     const struct selection *selection = inputs->selection;
-    return selection != NULL && selection->active && selection->rules.bytes != NULL
+    return selection != NULL && selection->rules.bytes != NULL
                ? selection->rules.bytes
                : "";
 }

@@ -20,6 +20,41 @@ static status read_time_key(struct mapping_document *d, const char *key,
     return mapping_refuse(d, key_node, "time: \"%s\": expected column or scale", key);
 }
 
+/* Reads the number of steps. */
+static status read_steps(struct mapping_document *d, const yaml_node_t *node,
+                         struct mapping *mapping)
+{
+    double number = 0;
+    const status s = mapping_read_number(d, node, "history", &number);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    if (!(number >= 1 && number <= EPISODE_HISTORY_MAX && number == floor(number))) {
+        return mapping_refuse(d, node, "history: expected a whole number 1..%d",
+                              EPISODE_HISTORY_MAX);
+    }
+    mapping->rules.history.steps = (uint32_t)number;
+    return STATUS_OK;
+}
+
+/* A key of `history`. */
+static status read_history_key(struct mapping_document *d, const char *key,
+                               const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
+{
+    static const char *const words[] = {"false", "true"};
+    struct mapping *mapping = arg;
+    if (strcmp(key, "steps") == 0) {
+        return read_steps(d, value, mapping);
+    }
+    if (strcmp(key, "actions") == 0) {
+        int word = 0;
+        const status s = mapping_read_choice(d, value, key, words, 2, &word);
+        mapping->rules.history.actions = word == 1;
+        return s;
+    }
+    return mapping_refuse(d, key_node, "history: \"%s\": expected steps or actions", key);
+}
+
 /* Reads a list of conditions, or a single one. */
 static status read_filter(struct mapping_document *d, const yaml_node_t *node,
                           struct mapping *mapping)
@@ -75,6 +110,10 @@ status mapping_rules_read(struct mapping_document *d, const char *key, const yam
         mapping->rules.min_piece = (uint32_t)number;
     } else if (strcmp(key, "filter") == 0) {
         s = read_filter(d, value, mapping);
+    } else if (strcmp(key, "history") == 0 && mapping_scalar(value) != NULL) {
+        s = read_steps(d, value, mapping);
+    } else if (strcmp(key, "history") == 0) {
+        s = mapping_read_keys(d, value, key, read_history_key, mapping);
     } else {
         *known = false;
     }
@@ -116,6 +155,10 @@ void mapping_rules_write(const struct mapping *mapping, struct text *text)
     }
     if (episode_rules_split(&mapping->rules)) {
         text_format(text, "min_piece: %u\n", mapping->rules.min_piece);
+    }
+    if (mapping->rules.history.steps > 1) {
+        text_format(text, "history: {steps: %u, actions: %s}\n", mapping->rules.history.steps,
+                    mapping->rules.history.actions ? "true" : "false");
     }
     /* Quoted, since a tag may hold any character; conditions are written in one text and split
      * here. */

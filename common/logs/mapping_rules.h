@@ -6,6 +6,7 @@
  *     bad_rows: split                         refuse (the default), or split
  *     min_piece: 2                            transitions
  *     filter: [success, best=0.1]             see episode_filter.h
+ *     history: {steps: 3, actions: true}      see episode_history.h; or the number of steps
  */
 #ifndef HINDCAST_LOGS_MAPPING_RULES_H
 #define HINDCAST_LOGS_MAPPING_RULES_H

@@ -89,7 +89,7 @@ static status add_episode(struct pass *pass, struct source_reader *reader,
 {
     struct selection *selection = pass->selection;
     struct err why = {0};
-    status s = source_reader_read(reader, i, &pass->episode, &why);
+    status s = source_reader_read_logged(reader, i, &pass->episode, &why);
     if (s == STATUS_NO_MEMORY) {
         return err_set(pass->err, s, "%s", why.text);
     }
@@ -150,7 +150,7 @@ static status add_shard(struct pass *pass, struct source *source, size_t shard_i
     const uint64_t n = source_reader_episodes(reader);
     for (uint64_t i = 0; (i < n || i < listed) && s == STATUS_OK; i++) {
         /* Episodes that are listed and not there. */
-        s = i < n ? add_episode(pass, reader, source_signature(source), i)
+        s = i < n ? add_episode(pass, reader, source_logged_signature(source), i)
                   : add_unit(pass, (struct source_unit){.episode_i = i}, NULL);
         tell(pass);
     }
@@ -258,12 +258,12 @@ status selection_make(struct selection *selection, struct source *const *sources
                         .told_ns = clock_now_ns(),
                         .err = err};
     source_add_rules(sources[0], &pass.rules);
-    if (episode_rules_are_plain(&pass.rules)) {
+    episode_rules_write(&pass.rules, &selection->rules);
+    if (episode_rules_use_all(&pass.rules)) {
         return STATUS_OK;
     }
     selection->active = true;
-    episode_rules_write(&pass.rules, &selection->rules);
-    const struct signature *signature = source_signature(sources[0]);
+    const struct signature *signature = source_logged_signature(sources[0]);
     status s = episode_filter_reward(&pass.rules.filter, signature, &pass.reward, err);
     if (s != STATUS_OK) {
         return s;
@@ -292,10 +292,9 @@ void selection_fini(struct selection *selection)
 
 void selection_print(const struct selection *selection, FILE *out)
 {
-    if (!selection->active) {
-        return;
+    if (selection->rules.size > 0) {
+        fprintf(out, "rules: %s\n", selection->rules.bytes);
     }
-    fprintf(out, "rules: %s\n", selection->rules.bytes != NULL ? selection->rules.bytes : "");
     if (selection->cut > 0) {
         fprintf(out,
                 "%" PRIu64 " of %" PRIu64 " episodes were cut around %" PRIu64

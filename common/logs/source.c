@@ -37,11 +37,15 @@ struct source {
     bool split;                     /* readers keep rows with bad values */
     uint64_t rules;                 /* digest of the rules */
     bool clip;                      /* of readers that are opened */
+    struct episode_history history; /* steps > 1: stacked into `stacked` */
+    struct signature stacked;
 };
 
 struct source_reader {
     struct source *source;
     size_t shard_i;
+    struct episode_window window; /* of the history */
+    struct episode plain;         /* an episode before its history is stacked */
     struct episode logged; /* of units: the episode that was read last, logged_i, if it is there */
     uint64_t logged_i;
     bool has_logged;
@@ -277,6 +281,11 @@ uint64_t source_digest(const struct source *source)
 
 const struct signature *source_signature(const struct source *source)
 {
+    return source->history.steps > 1 ? &source->stacked : source_logged_signature(source);
+}
+
+const struct signature *source_logged_signature(const struct source *source)
+{
     return source->dataset != NULL ? dataset_signature(source->dataset)
                                    : logs_signature(source->logs);
 }
@@ -331,8 +340,28 @@ void source_set_clip(struct source *source, bool clip)
     source->clip = clip;
 }
 
+status source_set_history(struct source *source, const struct episode_history *history,
+                          struct err *err)
+{
+    struct episode_history used = *history;
+    if (used.steps <= 1 && source->logs != NULL) {
+        used = source->mapping.rules.history;
+    }
+    if (used.steps <= 1) {
+        return STATUS_OK;
+    }
+    const status s =
+        episode_history_signature(&used, source_logged_signature(source), &source->stacked, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "%s", source->path);
+    }
+    source->history = used;
+    return s;
+}
+
 void source_add_rules(const struct source *source, struct episode_rules *rules)
 {
+    rules->history = source->history.steps > 1 ? source->history : rules->history;
     if (source->dataset != NULL) {
         return;
     }
@@ -413,8 +442,16 @@ status source_reader_open(struct source_reader **reader, struct source *source, 
     }
     made->source = source;
     made->shard_i = shard_i;
-    episode_init(&made->logged, signature_width(source_signature(source)));
-    status s;
+    const struct signature *logged = source_logged_signature(source);
+    episode_init(&made->logged, signature_width(logged));
+    episode_init(&made->plain, signature_width(logged));
+    status s = source->history.steps > 1
+                   ? episode_window_init(&made->window, &source->history, logged, err)
+                   : STATUS_OK;
+    if (s != STATUS_OK) {
+        mem_free(made);
+        return s;
+    }
     if (source->dataset != NULL) {
         s = shard_reader_open(&made->shard, source->dataset, shard_i, err);
         if (s == STATUS_OK) {
@@ -430,6 +467,7 @@ status source_reader_open(struct source_reader **reader, struct source *source, 
         }
     }
     if (s != STATUS_OK) {
+        episode_window_fini(&made->window);
         mem_free(made);
         return s;
     }
@@ -443,6 +481,8 @@ void source_reader_close(struct source_reader *reader)
     if (reader != NULL) {
         shard_reader_close(reader->shard);
         episode_fini(&reader->logged);
+        episode_fini(&reader->plain);
+        episode_window_fini(&reader->window);
         mem_free(reader);
     }
 }
@@ -505,7 +545,7 @@ static status read_whole(struct source_reader *reader, const struct source_unit 
 static status read_unit(struct source_reader *reader, const struct source_unit *unit,
                         struct episode *episode, struct err *err)
 {
-    const struct signature *signature = source_signature(reader->source);
+    const struct signature *signature = source_logged_signature(reader->source);
     status s = read_whole(reader, unit, err);
     if (s != STATUS_OK) {
         return s;
@@ -532,10 +572,25 @@ status source_reader_read(struct source_reader *reader, uint64_t i, struct episo
 {
     const struct source *source = reader->source;
     ASSERT(i < source_reader_episodes(reader));
-    return source->units != NULL
-               ? read_unit(reader, &source->units[source->firsts[reader->shard_i] + i], episode,
-                           err)
-               : read_logged(reader, i, episode, err);
+    /* History is stacked from an episode of its own; otherwise the rows are read where they are
+     * wanted. */
+    const bool stack = source->history.steps > 1;
+    struct episode *plain = stack ? &reader->plain : episode;
+    const status s =
+        source->units != NULL
+            ? read_unit(reader, &source->units[source->firsts[reader->shard_i] + i], plain, err)
+            : read_logged(reader, i, plain, err);
+    return s == STATUS_OK && stack
+               ? episode_history_stack(&reader->window, source_logged_signature(source), plain,
+                                       episode, err)
+               : s;
+}
+
+status source_reader_read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
+                                 struct err *err)
+{
+    ASSERT(reader->source->units == NULL && i < logged_episodes(reader));
+    return read_logged(reader, i, episode, err);
 }
 
 status source_reader_tag(struct source_reader *reader, uint64_t i, const char *name, char *value,

@@ -54,6 +54,8 @@ const char *source_rules(const struct source *source);
 /* Returns the digest of the rules. */
 uint64_t source_digest(const struct source *source);
 const struct signature *source_signature(const struct source *source);
+/* Returns the signature without the history that is stacked. */
+const struct signature *source_logged_signature(const struct source *source);
 
 size_t source_n_shards(const struct source *source);
 /* The fields as dataset.h has them. For logs, `source` depends on the file's name, its size and the
@@ -64,6 +66,12 @@ status source_shard_digest(const struct source *source, size_t shard_i, uint64_t
                            struct err *err) MUST_CHECK;
 /* Readers that are opened from now on clip actions, as after source_reader_set_clip. */
 void source_set_clip(struct source *source, bool clip);
+
+/* Stacks the history into the observations of every episode, and into the signature (see
+ * episode_history.h). Without steps in `history`, that of the mapping counts, if there is one. Before
+ * the source is read. INVALID: the signature has no room for it. */
+status source_set_history(struct source *source, const struct episode_history *history,
+                          struct err *err) MUST_CHECK;
 
 /* ---- Rules and selection; used by selection.c, before the source is shared ---- */
 
@@ -119,6 +127,9 @@ bool source_reader_is_as_listed(const struct source_reader *reader);
 /* Reads episode i of the shard; see shard_reader_read. */
 status source_reader_read(struct source_reader *reader, uint64_t i, struct episode *episode,
                           struct err *err) MUST_CHECK;
+/* Reads an episode of the shard as it was logged, without history; before source_take_units. */
+status source_reader_read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
+                                 struct err *err) MUST_CHECK;
 /* Actions beyond their limits are clipped and counted, instead of making their episode bad. */
 void source_reader_set_clip(struct source_reader *reader, bool clip);
 uint64_t source_reader_clipped(const struct source_reader *reader);

@@ -262,6 +262,16 @@ status sources_open(struct sources **sources, const char *folder, const char *ma
     return STATUS_OK;
 }
 
+status sources_set_history(struct sources *sources, const struct episode_history *history,
+                           struct err *err)
+{
+    status s = STATUS_OK;
+    for (size_t i = 0; i < sources->n && s == STATUS_OK; i++) {
+        s = source_set_history(sources->list[i], history, err);
+    }
+    return s;
+}
+
 status sources_select(struct sources *sources, struct selection *selection,
                       const struct episode_rules *rules, bool clip, selection_progress progress,
                       struct err *err)

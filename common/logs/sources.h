@@ -17,6 +17,9 @@ struct sources;
  * identities. */
 status sources_open(struct sources **sources, const char *folder, const char *mapping,
                     struct text *notes, struct err *err) MUST_CHECK;
+/* Stacks history into the observations of all sources; see source_set_history. */
+status sources_set_history(struct sources *sources, const struct episode_history *history,
+                           struct err *err) MUST_CHECK;
 /* Applies the rules to all sources together; see selection.h. */
 status sources_select(struct sources *sources, struct selection *selection,
                       const struct episode_rules *rules, bool clip, selection_progress progress,

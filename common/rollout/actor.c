@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/trajectory/episode_history.h"
 
 /* What acting one step needs, allocated once per policy. */
 struct actor {
@@ -23,9 +24,11 @@ struct actor {
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
     struct rng rng;
     uint32_t task;
-    float *input;   /* (I): observation and one-hot task */
-    float *normals; /* (candidates, A) */
-    float *scratch; /* policy_scratch() */
+    struct episode_window window; /* values are NULL where the policy uses no history */
+    float *action;                /* (A) of the step before */
+    float *input;                 /* (I): observation and one-hot task */
+    float *normals;               /* (candidates, A) */
+    float *scratch;               /* policy_scratch() */
 };
 
 status actor_new(struct actor **actor, const struct signature *signature, struct err *err)
@@ -37,6 +40,11 @@ status actor_new(struct actor **actor, const struct signature *signature, struct
     }
     made->signature = *signature;
     made->O = signature_observation(signature);
+    made->action = mem_array(signature->A, sizeof *made->action);
+    if (made->action == NULL) {
+        actor_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
+    }
     rng_init(&made->rng, 0, "actor", 0);
     /* At random until a policy is set. */
     status s = actor_use(made, NULL, false, err);
@@ -51,6 +59,8 @@ status actor_new(struct actor **actor, const struct signature *signature, struct
 void actor_free(struct actor *actor)
 {
     if (actor != NULL) {
+        episode_window_fini(&actor->window);
+        mem_free(actor->action);
         mem_free(actor->input);
         mem_free(actor->normals);
         mem_free(actor->scratch);
@@ -60,19 +70,28 @@ void actor_free(struct actor *actor)
 
 /* rewards(tasks of the policy) <- their indices in the environment. MISMATCH: it does not fit. */
 static status match_tasks(const struct actor *actor, const struct policy *policy, uint32_t *rewards,
-                          struct err *err)
+                          struct episode_history *history, struct err *err)
 {
+    *history = (struct episode_history){1, false};
+    uint32_t O = actor->O;
     const struct policy_info *info = policy_info(policy);
     /* A package that carries its signature is matched by names. */
     if (info->signature_json != NULL) {
         /* On the heap, since a signature is large. */
-        struct signature *made_for = mem_new(sizeof *made_for);
+        struct signature *made_for = mem_new(2 * sizeof *made_for);
         if (made_for == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "policy's signature: out of memory");
         }
         status s = signature_from_json(made_for, info->signature_json, err);
+        /* The environment as a policy with this history sees it. */
+        struct signature *seen = made_for + 1;
         if (s == STATUS_OK) {
-            s = signature_match(&actor->signature, made_for, rewards, err);
+            *history = episode_history_of(made_for, &actor->signature);
+            s = episode_history_signature(history, &actor->signature, seen, err);
+        }
+        if (s == STATUS_OK) {
+            O = signature_observation(seen);
+            s = signature_match(seen, made_for, rewards, err);
         }
         mem_free(made_for);
         if (s != STATUS_OK) {
@@ -80,10 +99,10 @@ static status match_tasks(const struct actor *actor, const struct policy *policy
         }
     }
     /* In any case the sizes must agree. */
-    if (info->O != (int)actor->O || info->A != (int)actor->signature.A) {
+    if (info->O != (int)O || info->A != (int)actor->signature.A) {
         return err_set(err, STATUS_MISMATCH,
                        "policy: %d observations and %d actions, the environment has %u and %u",
-                       info->O, info->A, actor->O, actor->signature.A);
+                       info->O, info->A, O, actor->signature.A);
     }
     if (info->signature_json == NULL) {
         /* Nothing names the policy's tasks: they must be the environment's, in its order. */
@@ -127,20 +146,33 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample, 
     /* Into a local array first: an error must leave the actor as it was. */
     uint32_t rewards[SIGNATURE_TASKS_MAX];
     uint32_t n_tasks = actor->signature.K;
+    struct episode_history history = {1, false};
+    struct episode_window window = {0};
     if (policy == NULL) {
         for (uint32_t k = 0; k < n_tasks; k++) {
             rewards[k] = k;
         }
     } else {
         n_tasks = (uint32_t)policy_info(policy)->K;
-        status s = match_tasks(actor, policy, rewards, err);
+        status s = match_tasks(actor, policy, rewards, &history, err);
+        if (s == STATUS_OK && history.steps > 1) {
+            s = episode_window_init(&window, &history, &actor->signature, err);
+        }
+        if (s == STATUS_OK) {
+            s = make_buffers(actor, policy, err);
+        }
         if (s != STATUS_OK) {
+            episode_window_fini(&window);
             return s;
         }
-        s = make_buffers(actor, policy, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
+    }
+    /* A newer policy with the same history goes on with what was seen so far. */
+    if (window.values != NULL && actor->window.history.steps == history.steps &&
+        actor->window.history.actions == history.actions) {
+        episode_window_fini(&window);
+    } else {
+        episode_window_fini(&actor->window);
+        actor->window = window;
     }
     /* Nothing can fail from here on: the actor changes to the new policy as a whole. */
     memcpy(actor->rewards, rewards, n_tasks * sizeof *rewards);
@@ -168,6 +200,7 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
     ASSERT(task < actor->n_tasks);
     actor->rng = *rng;
     actor->task = task;
+    episode_window_begin(&actor->window);
 }
 
 void actor_act(struct actor *actor, float *action, const float *observation)
@@ -181,11 +214,17 @@ void actor_act(struct actor *actor, float *action, const float *observation)
         }
         return;
     }
-    memcpy(actor->input, observation, actor->O * sizeof *observation);
+    /* The observation, with those before it where the policy uses them. */
+    const size_t O = (size_t)policy_info(actor->policy)->O;
+    if (actor->window.values != NULL) {
+        episode_window_add(&actor->window, observation, actor->action);
+        observation = actor->window.values;
+    }
+    memcpy(actor->input, observation, O * sizeof *observation);
     /* A policy of several tasks is told which one by a one-hot behind the observation. */
     if (actor->n_tasks > 1) {
-        memset(actor->input + actor->O, 0, actor->n_tasks * sizeof *actor->input);
-        actor->input[actor->O + actor->task] = 1.0f;
+        memset(actor->input + O, 0, actor->n_tasks * sizeof *actor->input);
+        actor->input[O + actor->task] = 1.0f;
     }
     /* The number of draws is fixed per step, so that a stream is reproducible. */
     if (actor->draws) {
@@ -196,4 +235,5 @@ void actor_act(struct actor *actor, float *action, const float *observation)
     }
     policy_act(actor->policy, action, actor->input, actor->draws ? actor->normals : NULL, 1,
                actor->scratch);
+    memcpy(actor->action, action, A * sizeof *action);
 }

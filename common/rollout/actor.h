@@ -13,7 +13,8 @@
 
 struct actor;
 
-/* For an environment of this signature (copied). Acts at random until actor_use gives it a policy. */
+/* For an environment of this signature (copied). A policy whose signature has history
+ * (episode_history.h) is given the stacked observations of its episode. Acts at random until actor_use gives it a policy. */
 status actor_new(struct actor **actor, const struct signature *signature,
                  struct err *err) MUST_CHECK;
 void actor_free(struct actor *actor);

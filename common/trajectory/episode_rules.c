@@ -3,7 +3,7 @@
 
 void episode_rules_init(struct episode_rules *rules)
 {
-    *rules = (struct episode_rules){.min_piece = 2};
+    *rules = (struct episode_rules){.min_piece = 2, .history = {.steps = 1}};
     episode_filter_init(&rules->filter);
 }
 
@@ -12,7 +12,7 @@ bool episode_rules_split(const struct episode_rules *rules)
     return rules->split_bad_rows || rules->split_gaps;
 }
 
-bool episode_rules_are_plain(const struct episode_rules *rules)
+bool episode_rules_use_all(const struct episode_rules *rules)
 {
     return !episode_rules_split(rules) && episode_filter_keeps_all(&rules->filter);
 }
@@ -35,5 +35,10 @@ void episode_rules_write(const struct episode_rules *rules, struct text *text)
     if (!episode_filter_keeps_all(&rules->filter)) {
         text_format(text, "%sfilter: ", between);
         episode_filter_write(&rules->filter, text);
+        between = ", ";
+    }
+    if (rules->history.steps > 1) {
+        text_format(text, "%shistory: %u%s", between, rules->history.steps,
+                    rules->history.actions ? " with actions" : "");
     }
 }

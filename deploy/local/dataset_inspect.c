@@ -36,6 +36,19 @@ static status read_filter(struct look *look, const char *list, struct err *err)
     return s;
 }
 
+/* Reads a whole number 1..most behind the first `at` bytes of an argument. */
+static status read_count(const char *argument, size_t at, uint32_t most, uint32_t *count,
+                         struct err *err)
+{
+    char *end;
+    const unsigned long number = strtoul(argument + at, &end, 10);
+    if (*end != '\0' || argument[at] == '-' || number < 1 || number > most) {
+        return err_set(err, STATUS_INVALID, "%s: expected a whole number 1..%u", argument, most);
+    }
+    *count = (uint32_t)number;
+    return STATUS_OK;
+}
+
 /* Reads one option. INVALID: there is no such option, or not with this value. */
 static status read_option(struct look *look, const char *argument, struct err *err)
 {
@@ -55,15 +68,14 @@ static status read_option(struct look *look, const char *argument, struct err *e
         return STATUS_OK;
     }
     if (strncmp(argument, "--min_piece=", 12) == 0) {
-        char *end;
-        const unsigned long number = strtoul(argument + 12, &end, 10);
-        if (*end == '\0' && argument[12] != '-' && number >= 1 &&
-            number <= EPISODE_TRANSITIONS_MAX) {
-            look->rules.min_piece = (uint32_t)number;
-            return STATUS_OK;
-        }
-        return err_set(err, STATUS_INVALID, "%s: expected a whole number 1..%u", argument,
-                       EPISODE_TRANSITIONS_MAX);
+        return read_count(argument, 12, EPISODE_TRANSITIONS_MAX, &look->rules.min_piece, err);
+    }
+    if (strncmp(argument, "--history=", 10) == 0) {
+        return read_count(argument, 10, EPISODE_HISTORY_MAX, &look->rules.history.steps, err);
+    }
+    if (strcmp(argument, "--history_actions=true") == 0) {
+        look->rules.history.actions = true;
+        return STATUS_OK;
     }
     return err_set(err, STATUS_INVALID, "unknown option \"%s\"", argument);
 }
@@ -122,7 +134,11 @@ static status look_at(const struct look *look, struct sources *sources, bool *so
 {
     struct selection selection;
     struct dataset_summary *summary;
-    status s = sources_select(sources, &selection, &look->rules, look->clip, NULL, err);
+    status s = sources_set_history(sources, &look->rules.history, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = sources_select(sources, &selection, &look->rules, look->clip, NULL, err);
     /* The summary reads every episode; bad ones are part of what it tells. */
     if (s == STATUS_OK) {
         s = source_summary_make(&summary, sources, err);

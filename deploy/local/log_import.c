@@ -180,6 +180,9 @@ static status open_source(struct import *import, struct text *made_by, struct er
     }
     if (s == STATUS_OK) {
         episode_rules_init(&rules);
+        s = source_set_history(import->source, &rules.history, err);
+    }
+    if (s == STATUS_OK) {
         s = selection_make(&import->selection, &import->source, 1, &rules, NULL, NULL, err);
         selection_print(&import->selection, import->out);
     }

@@ -17,6 +17,7 @@
 
 #include "common/base/installation.h"
 #include "common/base/memory.h"
+#include "common/trajectory/episode_history.h"
 #include "common/trajectory/signature.h"
 
 /* Arguments of one process that make_arguments() makes itself, at most. */
@@ -288,15 +289,23 @@ static status check_role(const struct run_plan *plan, const struct role *role,
 static status compare_signatures(const struct signature *logs, const struct signature *environment,
                                  const struct run_plan *plan, struct err *err)
 {
-    struct signature *want = mem_new(sizeof *want);
+    struct signature *want = mem_new(2 * sizeof *want);
     if (want == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "signature");
+    }
+    /* Logs with history are for policies that stack what the environment gives. */
+    struct signature *have = want + 1;
+    const struct episode_history history = episode_history_of(logs, environment);
+    status s = episode_history_signature(&history, environment, have, err);
+    if (s != STATUS_OK) {
+        mem_free(want);
+        return s;
     }
     /* With K = 0 no reward is required of the logs. */
     *want = *logs;
     want->K = 0;
     struct err why;
-    status s = signature_match(environment, want, NULL, &why);
+    s = signature_match(have, want, NULL, &why);
     mem_free(want);
     if (s == STATUS_OK) {
         return s;

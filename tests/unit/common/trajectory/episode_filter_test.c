@@ -89,7 +89,7 @@ static void equal_filters_have_equal_texts(void **state)
     /* A filter that keeps everything has no text, and neither have its rules. */
     struct episode_rules rules;
     episode_rules_init(&rules);
-    assert_true(episode_rules_are_plain(&rules));
+    assert_true(episode_rules_use_all(&rules));
     episode_rules_write(&rules, &written);
     assert_int_equal(written.size, 0);
     rules.split_bad_rows = true;
