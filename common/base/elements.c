@@ -72,6 +72,32 @@ void elements_to_doubles(double *values, const void *bytes, size_t n, struct ele
     }
 }
 
+/* Normal numbers are 1.fraction * 2^(exponent - 15), and those with exponent 0 are
+ * 0.fraction * 2^-14. */
+static double half_value(uint16_t bits)
+{
+    const int exponent = bits >> 10 & 31;
+    const int fraction = bits & 1023;
+    double value;
+    if (exponent == 31) {
+        value = fraction == 0 ? (double)INFINITY : (double)NAN;
+    } else if (exponent == 0) {
+        value = ldexp(fraction, -24);
+    } else {
+        value = ldexp(fraction + 1024, exponent - 25);
+    }
+    return bits >> 15 ? -value : value;
+}
+
+void elements_halves_to_doubles(double *values, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t bits;
+        memcpy(&bits, (const unsigned char *)bytes + 2 * i, 2);
+        values[i] = half_value(bits);
+    }
+}
+
 bool elements_scatter(float *rows, size_t W, const double *values, size_t n, uint32_t width,
                       double scale, double offset)
 {

@@ -25,6 +25,9 @@ struct element element_make(enum element_kind kind, uint64_t size);
  * 2^53 are rounded. `element` is not ELEMENT_NONE. */
 void elements_to_doubles(double *values, const void *bytes, size_t n, struct element element);
 
+/* The same for floats of 16 bits (IEEE 754). */
+void elements_halves_to_doubles(double *values, const void *bytes, size_t n);
+
 /* Puts an array (n, width) into the columns at .. at + width of rows (n, W) as
  * (float)(value * scale + offset). Returns whether every value is a finite number that a float can
  * hold, that is |value| <= 3e38; where one is not, the rows are still written. */

@@ -14,14 +14,15 @@
 
 /* CSV comes last, since it has no magic number and accepts anything that looks like text. */
 static const struct log_format *const formats[] = {
-    &log_format_hdf5, &log_format_npz, &log_format_parquet, &log_format_mcap, &log_format_csv,
+    &log_format_hdf5,  &log_format_npz,  &log_format_parquet,
+    &log_format_arrow, &log_format_mcap, &log_format_csv,
 };
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
 /* In the order of `formats`. A constant, because messages need it where nothing may fail. */
 const char *log_format_names(void)
 {
-    return "hdf5, npz, parquet, mcap, csv";
+    return "hdf5, npz, parquet, arrow, mcap, csv";
 }
 
 /* A linear search, since there are few formats. */

@@ -80,6 +80,7 @@ void log_file_notes(const struct log_file *file, bool warnings, struct text *not
 extern const struct log_format log_format_csv;
 extern const struct log_format log_format_npz;
 extern const struct log_format log_format_parquet;
+extern const struct log_format log_format_arrow;
 extern const struct log_format log_format_hdf5;
 extern const struct log_format log_format_mcap;
 

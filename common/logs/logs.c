@@ -46,7 +46,8 @@ struct place {
 struct logs {
     char *path;
     const struct log_format *format;
-    struct lerobot *lerobot; /* NULL: the logs are no LeRobot dataset */
+    struct lerobot *lerobot;    /* NULL: the logs are no LeRobot dataset */
+    struct minari_logs *minari; /* NULL: nor one of Minari */
     size_t n_files, files_capacity;
     char **files; /* (n_files) paths */
 
@@ -138,7 +139,7 @@ static status add_folder(struct logs *logs, const char *folder, int depth, struc
         return s;
     }
     struct dirent **entries = NULL;
-    const int n = scandir(folder, &entries, is_visible, alphasort);
+    const int n = scandir(folder, &entries, is_visible, versionsort);
     if (n < 0) {
         return err_errno(err, errno, "%s", folder);
     }
@@ -176,6 +177,28 @@ static status add_lerobot(struct logs *logs, struct err *err)
     return s == STATUS_OK ? lerobot_check(logs->lerobot, logs->files, logs->n_files, err) : s;
 }
 
+/* Adds the files of a Minari dataset in its Arrow form. */
+static status add_minari(struct logs *logs, struct err *err)
+{
+    status s = minari_logs_open(&logs->minari, logs->path, err);
+    if (s == STATUS_OK) {
+        s = add_folder(logs, minari_logs_data(logs->minari), 0, err);
+    }
+    return s == STATUS_OK ? minari_logs_check(logs->minari, logs->n_files, err) : s;
+}
+
+/* Adds the files of a folder, whatever it holds. */
+static status add_any_folder(struct logs *logs, struct err *err)
+{
+    if (lerobot_is(logs->path)) {
+        return add_lerobot(logs, err);
+    }
+    if (minari_logs_is(logs->path)) {
+        return add_minari(logs, err);
+    }
+    return add_folder(logs, logs->path, 0, err);
+}
+
 status logs_open(struct logs **out, const char *path, struct err *err)
 {
     /* logs_close releases whatever has been built when an error occurs. */
@@ -191,7 +214,7 @@ status logs_open(struct logs **out, const char *path, struct err *err)
     if (stat(path, &info) != 0) {
         s = err_errno(err, errno, "%s", path);
     } else if (S_ISDIR(info.st_mode)) {
-        s = lerobot_is(path) ? add_lerobot(logs, err) : add_folder(logs, path, 0, err);
+        s = add_any_folder(logs, err);
     } else {
         s = add_file(logs, path, err);
     }
@@ -273,6 +296,7 @@ void logs_close(struct logs *logs)
     forget_findings(logs);
     recording_fini(&logs->recording);
     lerobot_close(logs->lerobot);
+    minari_logs_close(logs->minari);
     mem_free(logs->path);
     mem_free(logs);
 }
@@ -285,6 +309,11 @@ const struct log_format *logs_format(const struct logs *logs)
 const struct lerobot *logs_lerobot(const struct logs *logs)
 {
     return logs->lerobot;
+}
+
+const struct minari_logs *logs_minari(const struct logs *logs)
+{
+    return logs->minari;
 }
 
 size_t logs_n_files(const struct logs *logs)

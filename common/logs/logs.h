@@ -13,6 +13,7 @@
 #include "common/logs/lerobot.h"
 #include "common/logs/log_file.h"
 #include "common/logs/mapping.h"
+#include "common/logs/minari_logs.h"
 #include "common/trajectory/episode.h"
 
 #define LOGS_FILES_MAX    1000000u
@@ -21,17 +22,18 @@
 struct logs;
 
 /* Finds the logs: the file `path`, or all files with a known format in the folder `path` and its
- * subfolders (at most eight levels deep), in order of name. Names that begin with a dot are
- * skipped. Of a LeRobot dataset only the data files are logs, and they are compared with what its
- * meta folder says. A folder with the metadata.yaml of a ROS 2 bag is one file. Returns INVALID if
- * there are no logs or if their formats differ. */
+ * subfolders (at most eight levels deep), in order of name, numbers by their value. Names that begin
+ * with a dot are skipped. Of a LeRobot dataset only the data files are logs, and they are compared with what its
+ * meta folder says; likewise for Minari's Arrow form. A folder with the metadata.yaml of a ROS 2 bag
+ * is one file. Returns INVALID if there are no logs or if their formats differ. */
 status logs_open(struct logs **logs, const char *path, struct err *err) MUST_CHECK;
 /* NULL is allowed. */
 void logs_close(struct logs *logs);
 
 const struct log_format *logs_format(const struct logs *logs);
-/* Returns the LeRobot dataset that the logs are, or NULL. */
+/* Return the dataset that the logs are, or NULL. */
 const struct lerobot *logs_lerobot(const struct logs *logs);
+const struct minari_logs *logs_minari(const struct logs *logs);
 size_t logs_n_files(const struct logs *logs);
 const char *logs_path(const struct logs *logs, size_t file_i);
 /* Opens file i. It belongs to `logs` and stays open until another file is needed. */

@@ -5,7 +5,6 @@
  * the path, and the others are shared with that leaf. */
 #include "common/logs/parquet_columns.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -107,7 +106,9 @@ static enum recording_kind find_number(const carquet_schema_node_t *node,
     const carquet_physical_type_t type = carquet_schema_node_physical_type(node);
     const carquet_logical_type_t *logical = carquet_schema_node_logical_type(node);
     const carquet_logical_type_id_t id = logical == NULL ? CARQUET_LOGICAL_UNKNOWN : logical->id;
-    const bool is_unsigned = id == CARQUET_LOGICAL_INTEGER && !logical->params.integer.is_signed;
+    const enum element_kind integer =
+        id == CARQUET_LOGICAL_INTEGER && !logical->params.integer.is_signed ? ELEMENT_UNSIGNED
+                                                                            : ELEMENT_SIGNED;
 
     /* Decimals would need a scale, and columns of the type null have no values. */
     column->divisor = 1;
@@ -121,22 +122,23 @@ static enum recording_kind find_number(const carquet_schema_node_t *node,
     }
     switch (type) {
     case CARQUET_PHYSICAL_BOOLEAN:
-        column->number = PARQUET_BOOLEAN;
+        column->element = element_make(ELEMENT_UNSIGNED, 1);
         return RECORDING_NUMBERS;
     case CARQUET_PHYSICAL_INT32:
-        column->number = is_unsigned ? PARQUET_UINT32 : PARQUET_INT32;
+        column->element = element_make(integer, 4);
         return RECORDING_NUMBERS;
     case CARQUET_PHYSICAL_INT64:
-        column->number = is_unsigned ? PARQUET_UINT64 : PARQUET_INT64;
+        column->element = element_make(integer, 8);
         return RECORDING_NUMBERS;
     case CARQUET_PHYSICAL_FLOAT:
-        column->number = PARQUET_FLOAT;
+        column->element = element_make(ELEMENT_FLOAT, 4);
         return RECORDING_NUMBERS;
     case CARQUET_PHYSICAL_DOUBLE:
-        column->number = PARQUET_DOUBLE;
+        column->element = element_make(ELEMENT_FLOAT, 8);
         return RECORDING_NUMBERS;
     case CARQUET_PHYSICAL_FIXED_LEN_BYTE_ARRAY:
-        column->number = PARQUET_FLOAT16;
+        column->half = true;
+        column->element = element_make(ELEMENT_UNSIGNED, 2);
         return id == CARQUET_LOGICAL_FLOAT16 && carquet_schema_node_type_length(node) == 2
                    ? RECORDING_NUMBERS
                    : RECORDING_OTHER;
@@ -192,63 +194,15 @@ status parquet_columns_of(const carquet_schema_t *schema, uint64_t rows,
     return STATUS_OK;
 }
 
-/* Converts an IEEE 754 number of 16 bits. */
-static double half_value(uint16_t bits)
-{
-    const int exponent = bits >> 10 & 31;
-    const int fraction = bits & 1023;
-    double value;
-    if (exponent == 31) {
-        value = fraction == 0 ? INFINITY : NAN;
-    } else if (exponent == 0) {
-        value = ldexp(fraction, -24);
-    } else {
-        value = ldexp(fraction + 1024, exponent - 25);
-    }
-    return bits >> 15 ? -value : value;
-}
-
-/* One loop for each type, so that the compiler can make each fast. */
 void parquet_convert(const struct parquet_column *column, const void *stored, uint64_t n,
                      double *values)
 {
-#define CONVERT(type, expression)                                                                  \
-    do {                                                                                           \
-        const type *from = stored;                                                                 \
-        for (uint64_t i = 0; i < n; i++) {                                                         \
-            values[i] = (expression);                                                              \
-        }                                                                                          \
-    } while (0)
-    switch (column->number) {
-    case PARQUET_BOOLEAN:
-        CONVERT(uint8_t, from[i] != 0);
-        break;
-    case PARQUET_INT32:
-        CONVERT(int32_t, from[i]);
-        break;
-    case PARQUET_UINT32:
-        CONVERT(uint32_t, from[i]);
-        break;
-    case PARQUET_INT64:
-        CONVERT(int64_t, (double)from[i]);
-        break;
-    case PARQUET_UINT64:
-        CONVERT(uint64_t, (double)from[i]);
-        break;
-    case PARQUET_FLOAT16:
-        CONVERT(uint16_t, half_value(from[i]));
-        break;
-    case PARQUET_FLOAT:
-        CONVERT(float, (double)from[i]);
-        break;
-    case PARQUET_DOUBLE:
-        CONVERT(double, from[i]);
-        break;
+    if (column->half) {
+        elements_halves_to_doubles(values, stored, n);
+    } else {
+        elements_to_doubles(values, stored, n, column->element);
     }
-#undef CONVERT
-    if (column->divisor != 1) {
-        for (uint64_t i = 0; i < n; i++) {
-            values[i] /= column->divisor;
-        }
+    for (uint64_t i = 0; column->divisor != 1 && i < n; i++) {
+        values[i] /= column->divisor;
     }
 }

@@ -12,24 +12,14 @@
 
 #include <carquet/carquet.h>
 
+#include "common/base/elements.h"
 #include "common/logs/recording.h"
 
-/* How the values of a leaf are stored. */
-enum parquet_number {
-    PARQUET_BOOLEAN,
-    PARQUET_INT32,
-    PARQUET_UINT32,
-    PARQUET_INT64,
-    PARQUET_UINT64,
-    PARQUET_FLOAT16,
-    PARQUET_FLOAT,
-    PARQUET_DOUBLE,
-};
-
 struct parquet_column {
-    int32_t leaf_i; /* carquet's number of the column */
-    enum parquet_number number;
-    double divisor; /* timestamps and times: units per second; others: 1 */
+    int32_t leaf_i;         /* carquet's number of the column */
+    struct element element; /* as carquet returns values: booleans have 1 byte */
+    bool half;              /* floats of 16 bits, which `element` has as integers */
+    double divisor;         /* timestamps and times: units per second; others: 1 */
     int32_t definition_max;
     int32_t repetition_max;     /* 0: one value per row */
     int32_t element_definition; /* from this level on, a list has an element, which may be null */

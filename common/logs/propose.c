@@ -849,6 +849,27 @@ static void decide_period(struct proposal *p, const struct findings *found)
     }
 }
 
+/* Decides what the layout of Minari's Arrow form says: files are episodes, with a last row that has
+ * no action, and the space of the actions has their limits. */
+static void decide_minari(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const struct signature *limits = minari_logs_limits(logs_minari(p->logs));
+    m->episodes = MAPPING_BY_RECORDING;
+    m->last = MAPPING_LAST_ROW;
+    text_add(p->notes, "Minari's Arrow form: each file is an episode\n");
+    /* Parts of a Dict may be in another order than in the metadata. */
+    if (limits == NULL || m->action.n != 1 || m->A != limits->A) {
+        decide_limits(p);
+    } else {
+        for (uint32_t i = 0; i < m->A; i++) {
+            m->action_min[i] = (double)limits->action_min[i];
+            m->action_max[i] = (double)limits->action_max[i];
+        }
+    }
+    text_add(p->notes, "the control period is unknown: set it, in seconds\n");
+}
+
 /* Returns whether the column belongs to a feature of a LeRobot dataset that is images or video. */
 static bool is_lerobot_image(const struct proposal *p, const char *name)
 {
@@ -949,6 +970,10 @@ static status propose(struct proposal *p)
                              .all_done = true,
                              .period = NAN};
     s = look_at_all(p, &found);
+    if (s == STATUS_OK && logs_minari(p->logs) != NULL) {
+        decide_minari(p);
+        return s;
+    }
     /* Later decisions use earlier ones: `done` needs the kind of episodes, rows need all flags. */
     if (s == STATUS_OK) {
         decide_episodes(p, &found);

@@ -136,7 +136,9 @@ static status map_logs(struct source *source, struct text *notes, struct err *er
 bool source_is_dataset(const char *path)
 {
     char found[PATH_SIZE];
-    return is_there(path, "metadata.json", found) || is_there(path, "data/metadata.json", found);
+    return (is_there(path, "metadata.json", found) ||
+            is_there(path, "data/metadata.json", found)) &&
+           !minari_logs_is(path);
 }
 
 /* One shard for each file. */

@@ -23,7 +23,8 @@
 
 struct source;
 
-/* Returns whether there is metadata in the folder, ours or Minari's. */
+/* Returns whether there is metadata in the folder, ours or Minari's. Minari's Arrow form is read as
+ * logs. */
 bool source_is_dataset(const char *path);
 
 /* Opens the dataset or the logs (a file or a folder) at `path`.

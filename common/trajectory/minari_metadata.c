@@ -223,6 +223,16 @@ static status read_actions(struct signature *signature, const cJSON *metadata, s
     return s;
 }
 
+status minari_actions(struct signature *signature, const cJSON *metadata, struct err *err)
+{
+    struct signature made = {0};
+    const status s = read_actions(&made, metadata, err);
+    if (s == STATUS_OK) {
+        *signature = made;
+    }
+    return s;
+}
+
 status minari_signature(struct signature *signature, const cJSON *metadata, struct err *err)
 {
     /* Minari also knows Arrow files. */

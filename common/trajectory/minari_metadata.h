@@ -20,4 +20,8 @@ bool minari_is_metadata(const cJSON *metadata);
 status minari_signature(struct signature *signature, const cJSON *metadata,
                         struct err *err) MUST_CHECK;
 
+/* Stores A, action_min and action_max alone. The errors of minari_signature for the action. */
+status minari_actions(struct signature *signature, const cJSON *metadata,
+                      struct err *err) MUST_CHECK;
+
 #endif
