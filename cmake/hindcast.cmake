@@ -1,4 +1,5 @@
 # How Hindcast compiles, and the three kinds of target it has.
+include(own_tasks) # hindcast_own_tasks()
 set(CMAKE_C_STANDARD 17)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)

@@ -6,6 +6,7 @@
 #   lib/hindcast/libmujoco.so.*               beside them: not a system library
 #   lib/hindcast/carquet/, carquet.libs/      libcarquet.so and what it loads, for Parquet files
 #   share/hindcast/control_suite/             models
+#   share/hindcast/tasks/NAME/                models and other files of HINDCAST_TASKS
 #   share/hindcast/experiments/               one YAML file per experiment
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
 #   share/bash-completion/, share/zsh/        completion, made by the programs themselves
@@ -25,6 +26,12 @@ if(TARGET carquet)
   endif()
 endif()
 install(DIRECTORY ${CONTROL_SUITE_DIR}/ DESTINATION share/hindcast/control_suite PATTERN ".stamp" EXCLUDE)
+foreach(file ${HINDCAST_TASKS})
+  get_filename_component(path ${file} ABSOLUTE)
+  get_filename_component(name ${path} NAME_WE)
+  get_filename_component(folder ${path} DIRECTORY)
+  install(DIRECTORY ${folder}/ DESTINATION share/hindcast/tasks/${name} PATTERN "*.c" EXCLUDE)
+endforeach()
 install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml")
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/hindcast)
 install(DIRECTORY docs DESTINATION share/doc/hindcast)

@@ -66,68 +66,116 @@ struct control_suite {
 
 /* ---- The table ---- */
 
-/* Ends with NULL, as it is zero from the start. */
-static const char *names[NAMES_MAX + 1];
+/* The names of the tasks of some domains; ends with NULL, as it is zero from the start. */
+struct names {
+    const char *list[NAMES_MAX + 1];
+};
 
-/* Collects the names of all tasks. Run once per process: the table does not change. */
-static void list_names(void)
+static struct names suite_names, own_names;
+
+/* Collects names, and checks that each begins as its domain's must. */
+static void list_names(struct names *names, const struct control_suite_domain *const *list,
+                       const char *const *prefix)
 {
     size_t n = 0;
-    for (size_t d = 0; domains[d] != NULL; d++) {
-        for (const struct control_suite_task *task = domains[d]->tasks; task->name != NULL;
-             task++) {
+    for (; *list != NULL; list++, prefix++) {
+        for (const struct control_suite_task *task = (*list)->tasks; task->name != NULL; task++) {
             ASSERT(n < NAMES_MAX);
-            ASSERT(strncmp(task->name, prefixes[d], strlen(prefixes[d])) == 0);
-            names[n++] = task->name;
+            ASSERT(strncmp(task->name, *prefix, strlen(*prefix)) == 0);
+            names->list[n++] = task->name;
         }
     }
 }
 
-/* Any thread: the list is made once and never changes. */
-const char *const *control_suite_names(void)
+/* Run once per process: the tables do not change. */
+static void list_all(void)
+{
+    list_names(&suite_names, domains, prefixes);
+    list_names(&own_names, control_suite_own_domains, control_suite_own_prefixes);
+}
+
+/* Any thread: the lists are made once and never change. */
+static const char *const *names_of(const struct names *names)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, list_names);
-    return names;
+    (void)pthread_once(&once, list_all);
+    return names->list;
+}
+
+const char *const *control_suite_names(void)
+{
+    return names_of(&suite_names);
+}
+
+static const char *const *list_own(void)
+{
+    return names_of(&own_names);
+}
+
+/* The task of this name in a list of domains. A linear search, since there are few tasks and this is
+ * done when an environment is opened. */
+static bool find_in(const struct control_suite_domain *const *list,
+                    const struct control_suite_domain **domain,
+                    const struct control_suite_task **task, const char *name)
+{
+    for (; *list != NULL; list++) {
+        for (const struct control_suite_task *t = (*list)->tasks; t->name != NULL; t++) {
+            if (strcmp(t->name, name) == 0) {
+                *domain = *list;
+                *task = t;
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* The task of this name and its domain, or an error that lists what is known. */
 static status find_task(const struct control_suite_domain **domain,
                         const struct control_suite_task **task, const char *name, struct err *err)
 {
-    /* A linear search, since there are few tasks and this is done when an environment is opened. */
-    for (size_t d = 0; domains[d] != NULL; d++) {
-        for (const struct control_suite_task *t = domains[d]->tasks; t->name != NULL; t++) {
-            if (strcmp(t->name, name) == 0) {
-                *domain = domains[d];
-                *task = t;
-                return STATUS_OK;
-            }
-        }
-    }
-    return environment_unknown(name, err);
+    bool found = find_in(domains, domain, task, name) ||
+                 find_in(control_suite_own_domains, domain, task, name);
+    return found ? STATUS_OK : environment_unknown(name, err);
 }
 
 /* ---- Models ---- */
 
-/* The path of a domain's file: in the models' folder, unless it is absolute. */
-static status model_path(char *path, size_t size, const char *file, struct err *err)
+/* The folder of a domain's models: below share/hindcast, but for the control suite's where the
+ * variable names another. */
+static status model_folder(char *folder, size_t size, const struct control_suite_domain *domain,
+                           struct err *err)
 {
-    /* The variable wins over the folder that the build found. */
-    const char *folder = getenv("HINDCAST_CONTROL_SUITE");
-    char found[1024];
-    if (folder == NULL || folder[0] == '\0') {
-        status s = installation_folder(found, sizeof found, "control_suite", err);
-        if (s != STATUS_OK) {
-            return err_context(err, s, "models of the control suite (HINDCAST_CONTROL_SUITE)");
-        }
-        folder = found;
+    const char *named = domain->folder == NULL ? getenv("HINDCAST_CONTROL_SUITE") : NULL;
+    if (named == NULL || named[0] == '\0') {
+        const char *name = domain->folder == NULL ? "control_suite" : domain->folder;
+        status s = installation_folder(folder, size, name, err);
+        return s == STATUS_OK || domain->folder != NULL
+                   ? s
+                   : err_context(err, s, "models of the control suite (HINDCAST_CONTROL_SUITE)");
     }
-    int n = file[0] == '/' ? snprintf(path, size, "%s", file)
-                           : snprintf(path, size, "%s/%s", folder, file);
     /* A path that was cut off would name another file, or none. */
-    if (n < 0 || (size_t)n >= size) {
+    if (strlen(named) >= size) {
         return err_set(err, STATUS_INVALID, "HINDCAST_CONTROL_SUITE: path longer than %zu bytes",
+                       size);
+    }
+    strcpy(folder, named);
+    return STATUS_OK;
+}
+
+/* The path of a domain's file: in the models' folder, unless it is absolute. */
+static status model_path(char *path, size_t size, const struct control_suite_domain *domain,
+                         struct err *err)
+{
+    char folder[1024] = "";
+    bool absolute = domain->file[0] == '/';
+    status s = absolute ? STATUS_OK : model_folder(folder, sizeof folder, domain, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    int n = snprintf(path, size, "%s%s%s", folder, absolute ? "" : "/", domain->file);
+    if (n < 0 || (size_t)n >= size) {
+        return err_set(err, STATUS_INVALID, "model %s: path longer than %zu bytes", domain->file,
                        size);
     }
     return STATUS_OK;
@@ -184,9 +232,9 @@ static status take_model(const struct shared_model **shared, int *at,
                          const struct control_suite_domain *domain,
                          const struct control_suite_task *task, struct err *err)
 {
-    char path[1024];
+    char path[2048];
     /* A domain without an edit has one model for all its tasks. */
-    status s = model_path(path, sizeof path, domain->file, err);
+    status s = model_path(path, sizeof path, domain, err);
     if (s == STATUS_OK) {
         /* Only an edited model differs between the tasks of a domain. */
         const char *key = domain->edit == NULL ? domain->file : task->name;
@@ -574,10 +622,17 @@ static status open_environment(struct environment **environment, const char *uri
     return s;
 }
 
-extern const struct environment_family control_suite_family; /* for families.c */
+/* For families.c: the same machinery for the suite's domains and for those of HINDCAST_TASKS. */
+extern const struct environment_family control_suite_family, own_tasks_family;
 const struct environment_family control_suite_family = {
     .prefixes = prefixes,
     .names = control_suite_names,
+    .describe = describe,
+    .open = open_environment,
+};
+const struct environment_family own_tasks_family = {
+    .prefixes = control_suite_own_prefixes,
+    .names = list_own,
     .describe = describe,
     .open = open_environment,
 };

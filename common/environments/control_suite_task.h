@@ -7,8 +7,9 @@
  * `at[TORSO]`.
  *
  * A new domain is a file in control_suite/ that defines `const struct control_suite_domain
- * NAME_domain`, and one line in control_suite.c; its tasks are called NAME-.... A new task of an
- * existing domain is one entry in the domain's list. */
+ * NAME_domain`, and one line in control_suite.c; its tasks are called NAME-.... A file that lies
+ * elsewhere is named to CMake instead (HINDCAST_TASKS). A new task of an existing domain is one entry
+ * in the domain's list. */
 #ifndef HINDCAST_ENVIRONMENTS_CONTROL_SUITE_TASK_H
 #define HINDCAST_ENVIRONMENTS_CONTROL_SUITE_TASK_H
 
@@ -53,7 +54,8 @@ struct control_suite_task {
 };
 
 struct control_suite_domain {
-    const char *file; /* within the models' folder, or an absolute path */
+    const char *folder; /* below share/hindcast; NULL: the control suite's models */
+    const char *file;   /* within the folder, or an absolute path */
     double time_limit_s;
     int n_sub_steps;                        /* physics steps in a control step */
     int nq, nv, na, nu;                     /* what the compiled model must have */
@@ -65,6 +67,11 @@ struct control_suite_domain {
     control_suite_start *start;
     control_suite_observer *observe;
 };
+
+/* The domains of HINDCAST_TASKS and what their tasks' names begin with, each then NULL. CMake writes
+ * own_domains.c, which defines both; a program that defines them itself has its own. */
+extern const struct control_suite_domain *const control_suite_own_domains[];
+extern const char *const control_suite_own_prefixes[];
 
 /* Opens a task that need not be in the table of control_suite.c. Both arguments are borrowed until
  * control_suite_close. Errors as control_suite_open. */

@@ -4,7 +4,9 @@
 
 #include "common/environments/environment_family.h"
 
-#define FAMILIES(X) X(control_suite_family) /* cheetah-run, hopper-hop, .. */
+#define FAMILIES(X)                                                                                \
+    X(control_suite_family) /* cheetah-run, hopper-hop, .. */                                      \
+    X(own_tasks_family)     /* those of HINDCAST_TASKS */
 
 #define DECLARE(family) extern const struct environment_family family;
 #define ADDRESS(family) &family,

@@ -15,3 +15,10 @@ hindcast_test(verify_tasks_test SOURCES unit/common/environments/verify_tasks_te
   ARGS $<TARGET_FILE:verify_tasks> ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/hopper-hop_b.bin
        ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/finger-turn_easy_starts.bin)
 add_dependencies(verify_tasks_test verify_tasks)
+
+# The example of docs/own_task.md: in a unit test, and in a collector of its own.
+hindcast_own_tasks(example experiments/own_task/ball_plate.c)
+hindcast_test(own_task_test SOURCES unit/common/environments/own_task_test.c ${example}
+              LINK hindcast_environments hindcast_test_base)
+hindcast_binary(own_task_collector FOLDER tests SOURCES ${CMAKE_SOURCE_DIR}/collector/main.c ${example}
+                LINK hindcast_collector_core)
