@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 import environment
-from environment import PEERS, ROOT
+from environment import PEERS, ROOT, line_of
 
 SIZES = {"quick": (64, 8), "large": (512, 10)}  # snippets, transitions
 PRECISIONS = ("f32", "bf16")  # of the peers; "bf16" is theirs where no gradient is needed
@@ -218,10 +218,6 @@ def compare(args, interpreters, size, threads):
     return results
 
 
-def line_of(result):
-    return " ".join(f"{name}={f'{value:.4g}' if isinstance(value, float) else value}" for name, value in result.items())
-
-
 def second_core(results):
     """Two threads over one, where both were measured."""
     at = {(r["peer"], r["precision"], r["size"], r["threads"]): r["steps_per_s"] for r in results}
@@ -289,9 +285,7 @@ def main(arguments):
     report = {"machine": machine, "rounds": args.rounds, "seconds": args.seconds, "results": results,
               "second_core": second_core(results)}
     if args.json is not None:
-        aside = args.json.with_name(args.json.name + ".part")
-        aside.write_text(json.dumps(report, indent=1) + "\n")
-        aside.replace(args.json)
+        environment.write_json(args.json, report)
     wanted = {(name, "f32") for name in [*args.peers, "ours"]} if "f32" in args.precisions else set()
     missing = wanted - {(r["peer"], r["precision"]) for r in results}
     for name, precision in sorted(missing):

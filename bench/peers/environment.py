@@ -1,6 +1,8 @@
-"""A peer's Python: a virtual environment in third_party/, made from its hash-pinned requirements file."""
+"""What all comparisons share: a peer's Python (a virtual environment in third_party/, made from its hash-pinned
+requirements file), and how results are written."""
 
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -9,12 +11,24 @@ import sys
 
 PEERS = pathlib.Path(__file__).resolve().parent
 ROOT = PEERS.parents[1]
-NEEDS_GB = {"jax": 1, "torch": 8}
+NEEDS_GB = {"jax": 1, "torch": 8, "reverb": 3}
 INSTALL_TIMEOUT_S = 1800
 
 
 def fail(text):
     raise SystemExit(f"bench/peers/run: {text}")
+
+
+def line_of(result):
+    """name=value of each, floats with four digits."""
+    return " ".join(f"{name}={f'{value:.4g}' if isinstance(value, float) else value}" for name, value in result.items())
+
+
+def write_json(path, report):
+    """Written aside and renamed."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(json.dumps(report, indent=1) + "\n")
+    aside.replace(path)
 
 
 def run(what, log, *command):
