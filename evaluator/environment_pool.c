@@ -1,4 +1,5 @@
-/* Opens environments and closes them; who uses which is decided by the measurement.
+/* Opens environments, starts their threads, and closes both; who uses which is decided by the
+ * measurement.
  *
  * pool->n counts the environments that are open, also while the pool is being filled, so that
  * environment_pool_close works on a pool that is only half open. One thread opens and closes; in
@@ -46,6 +47,9 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
         }
         s = open_all(made, wanted < most ? wanted : most, err);
     }
+    if (s == STATUS_OK) {
+        s = thread_pool_new(&made->threads, (int)made->n, err);
+    }
     if (s != STATUS_OK) {
         environment_pool_close(made);
         return s;
@@ -57,6 +61,7 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
 void environment_pool_close(struct environment_pool *pool)
 {
     if (pool != NULL) {
+        thread_pool_free(pool->threads);
         for (uint32_t i = 0; i < pool->n; i++) {
             environment_close(pool->environments[i]);
         }

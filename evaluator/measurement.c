@@ -1,4 +1,5 @@
-/* Threads, one per environment, that take episode numbers off one counter until there are none.
+/* The threads of the pool, one per environment, take episode numbers off one counter until there are
+ * none.
  *
  * Which thread acts an episode does not matter: its start and its actions come from a stream that
  * is derived from its number, and the environment forgets what it did before. Every thread writes
@@ -33,13 +34,6 @@ struct job {
     _Atomic bool over;     /* stopping, or an error: the threads leave */
     pthread_mutex_t mutex; /* guards `failure` */
     struct err failure;    /* the first; code OK: none */
-};
-
-/* One thread and the environment that it uses. */
-struct measuring_thread {
-    struct job *job;
-    struct environment *environment;
-    pthread_t thread;
 };
 
 /* The environment's signature; all environments of a pool have the same one. */
@@ -126,11 +120,11 @@ static status measure_episodes(struct job *job, struct environment *environment,
     }
 }
 
-/* One thread: an actor of its own, and episodes until none are left. */
-static void *measure_thread(void *arg)
+/* Thread i of the pool: its environment, an actor of its own, and episodes until none are left. */
+static void work_episodes(void *arg, int i)
 {
-    const struct measuring_thread *thread = arg;
-    struct job *job = thread->job;
+    struct job *job = arg;
+    struct environment *environment = job->pool->environments[i];
     struct actor *actor;
     struct episode episode;
     struct err err = {0};
@@ -141,7 +135,7 @@ static void *measure_thread(void *arg)
         episode_init(&episode, signature_width(signature_of(job)));
         s = actor_use(actor, job->policy, job->settings->sample, &err);
         if (s == STATUS_OK) {
-            s = measure_episodes(job, thread->environment, actor, &episode, &err);
+            s = measure_episodes(job, environment, actor, &episode, &err);
         }
         episode_fini(&episode);
         actor_free(actor);
@@ -149,37 +143,15 @@ static void *measure_thread(void *arg)
     if (s != STATUS_OK) {
         fail_job(job, s, &err);
     }
-    return NULL;
 }
 
 /* ---- The measurement ---- */
 
-/* Starts one thread per environment, waits for all, and returns the first failure. */
+/* Measures on all threads and returns the first failure. */
 static status run_threads(struct job *job, struct err *err)
 {
-    uint32_t started = 0;
-    struct measuring_thread *threads = mem_array(job->pool->n, sizeof *threads);
-    if (threads == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
-    }
-    /* One environment for each thread, which nobody else touches until the join. */
-    for (; started < job->pool->n; started++) {
-        struct measuring_thread *thread = &threads[started];
-        thread->job = job;
-        thread->environment = job->pool->environments[started];
-        int number = pthread_create(&thread->thread, NULL, measure_thread, thread);
-        if (number != 0) {
-            struct err why;
-            fail_job(job, err_errno(&why, number, "start thread %u", started), &why);
-            break;
-        }
-    }
-    /* Also after a failure: those that run leave at their next step. */
-    for (uint32_t i = 0; i < started; i++) {
-        pthread_join(threads[i].thread, NULL);
-    }
-    mem_free(threads);
-    /* No lock: all threads that could write it have ended. */
+    thread_pool_run(job->pool->threads, work_episodes, job);
+    /* No lock: no thread works on the job any more. */
     if (job->failure.code != STATUS_OK) {
         return err_set(err, job->failure.code, "%s", job->failure.text);
     }

@@ -1,5 +1,5 @@
-/* Measuring a policy: a number of episodes per task, on several threads, each episode from its own
- * random stream.
+/* Measuring a policy: a number of episodes per task, on the threads of a pool, each episode from its
+ * own random stream.
  *
  * The returns are a function of (policy, environment, seed, stream, index, episodes), whatever the
  * number of threads. */
@@ -41,7 +41,7 @@ struct measurement {
     double seconds;       /* wall time of the measurement */
 };
 
-/* Measures with one thread per environment of the pool. CLOSED: it was time to stop. MISMATCH: policy
+/* Measures on all threads of the pool, each with its environment. CLOSED: it was time to stop. MISMATCH: policy
  * and environment do not fit. CORRUPT: the environment failed in every episode of a task. */
 status measurement_take(struct measurement **measurement, const struct policy *policy,
                         struct environment_pool *pool, const struct measurement_settings *settings,

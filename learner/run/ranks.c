@@ -10,6 +10,11 @@
 #include "common/base/memory.h"
 #include "learner/step/operators.h"
 
+#define LOG_MODULE "ranks"
+#include "common/base/log.h"
+
+#define GRPC_RANKS_WELL 8 /* beyond that rank 0's link takes longer than a step */
+
 void ranks_settle(struct learner_options *options, const struct experiment *experiment, bool *mpi)
 {
     /* A launcher's word counts more than the options: it knows how many it has started. */
@@ -36,6 +41,11 @@ status ranks_open(struct exchange **exchange, const struct learner_options *opti
     char *terms = learner_options_terms(options, experiment->seed);
     if (terms == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "exchange");
+    }
+    if (!mpi && options->rank == 0 && options->ranks > GRPC_RANKS_WELL) {
+        log_warn("%lld ranks over gRPC: rank 0 sends and receives %lld times the gradients in each "
+                 "step; over MPI each rank less than twice (docs/several_learners.md)",
+                 (long long)options->ranks, (long long)options->ranks - 1);
     }
     /* Only ranks other than 0 make a state: rank 0 sends its own. */
     const struct exchange_options wanted = {.rank = (uint32_t)options->rank,

@@ -16,12 +16,12 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/base/thread_pool.h"
 #include "common/networks/adam.h"
 #include "common/networks/kernels.h"
 #include "learner/step/duals.h"
 #include "learner/step/operators.h"
 #include "learner/step/packing.h"
-#include "learner/step/thread_pool.h"
 #include "learner/step/worker.h"
 
 /* Rows that a worker takes at a time: about what the second cache holds the activations of. */

@@ -2,9 +2,12 @@
  * environments that are opened once. */
 #include "evaluator/measurement.h"
 
+#include <dirent.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "evaluator/options.h"
 #include "tests/lib/check.h"
@@ -147,6 +150,74 @@ static void it_stops_between_steps(void **state)
     assert_true(asked < 510);
 }
 
+#define THREADS_MAX 16
+
+/* Which threads have acted. */
+static struct {
+    pthread_mutex_t mutex;
+    pid_t ids[THREADS_MAX];
+    size_t n;
+} seen = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static bool note_thread(void *arg)
+{
+    (void)arg;
+    const pid_t id = gettid();
+    pthread_mutex_lock(&seen.mutex);
+    size_t i = 0;
+    while (i < seen.n && seen.ids[i] != id) {
+        i++;
+    }
+    if (i == seen.n && seen.n < THREADS_MAX) {
+        seen.ids[seen.n++] = id;
+    }
+    pthread_mutex_unlock(&seen.mutex);
+    return false;
+}
+
+static size_t count_threads(void)
+{
+    DIR *folder = opendir("/proc/self/task");
+    size_t n = 0;
+    assert_non_null(folder);
+    while (readdir(folder) != NULL) {
+        n++;
+    }
+    closedir(folder);
+    return n;
+}
+
+/* Threads are started with the pool, act in all of its measurements, and end with it. */
+static void measurements_share_the_threads_of_the_pool(void **state)
+{
+    (void)state;
+    enum { THREADS = 3, MEASUREMENTS = 4 };
+    struct err err = {0};
+    struct measurement_settings settings = settings_of(MEASUREMENT_WINDOW, false);
+    settings.stopping = note_thread;
+    const size_t before = count_threads();
+    struct environment_pool *pool = open_pool("cheetah-run", THREADS);
+    assert_int_equal(count_threads(), before + THREADS - 1);
+    seen.n = 0;
+    struct measurement *first = NULL;
+    for (int i = 0; i < MEASUREMENTS; i++) {
+        struct measurement *measurement;
+        assert_int_equal(measurement_take(&measurement, policy, pool, &settings, &err), STATUS_OK);
+        assert_int_equal(count_threads(), before + THREADS - 1);
+        /* An environment that was used before gives the same returns. */
+        assert_true(first == NULL || same(first, measurement));
+        if (first == NULL) {
+            first = measurement;
+        } else {
+            measurement_free(measurement);
+        }
+    }
+    assert_int_equal(seen.n, THREADS);
+    measurement_free(first);
+    environment_pool_close(pool);
+    assert_int_equal(count_threads(), before);
+}
+
 static void what_does_not_fit_is_refused(void **state)
 {
     (void)state;
@@ -265,6 +336,7 @@ int main(void)
         cmocka_unit_test(sampling_differs_from_the_mean),
         cmocka_unit_test(json_holds_returns_and_statistics),
         cmocka_unit_test(it_stops_between_steps),
+        cmocka_unit_test(measurements_share_the_threads_of_the_pool),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(environments_are_opened_once_and_reset),
         cmocka_unit_test(no_more_are_opened_than_may_be),

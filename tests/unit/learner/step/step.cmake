@@ -6,7 +6,7 @@ foreach(kernels best avx2 plain amx-x2-emulated)
   set_tests_properties(verify_algorithms_${kernels} PROPERTIES TIMEOUT 120)
 endforeach()
 
-foreach(module settings thread_pool task_snippets batch state update operators)
+foreach(module settings task_snippets batch state update operators)
   hindcast_test(step_${module}_test SOURCES unit/learner/step/${module}_test.c
                 LINK hindcast_test_learning hindcast_test_base TIMEOUT 120)
 endforeach()

@@ -2,7 +2,7 @@
 #include <stdatomic.h>
 
 #include "common/base/memory.h"
-#include "learner/step/thread_pool.h"
+#include "common/base/thread_pool.h"
 #include "tests/lib/check.h"
 
 enum { N_MAX = 9 };

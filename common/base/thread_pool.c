@@ -1,13 +1,13 @@
 /* The thread pool: a round number starts a round of work, a count of the threads still at work
  * ends it.
  *
- * A step is a handful of rounds in close succession, and waking a thread takes longer than some of
- * them. Whoever waits therefore spins for SPINS turns before it sleeps. The spinning reads atomics
+ * A learner step is a handful of rounds in close succession, and waking a thread takes longer than
+ * some of them. Whoever waits therefore spins for SPINS turns before it sleeps. The spinning reads atomics
  * only; every decision is made again under the mutex.
  *
  * The caller of thread_pool_run is member 0 and works, too. One thread at a time may call it;
  * rounds never overlap, since it returns only when all members are done. */
-#include "learner/step/thread_pool.h"
+#include "common/base/thread_pool.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,8 +1,8 @@
 /* A pool of threads that run one function together, one thread per core: the caller is thread 0.
  * Threads spin briefly, then sleep on a condition variable: an idle pool costs nothing. Used from
  * one thread. */
-#ifndef HINDCAST_LEARNER_STEP_THREAD_POOL_H
-#define HINDCAST_LEARNER_STEP_THREAD_POOL_H
+#ifndef HINDCAST_BASE_THREAD_POOL_H
+#define HINDCAST_BASE_THREAD_POOL_H
 
 #include "common/base/status.h"
 
