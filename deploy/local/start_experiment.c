@@ -12,10 +12,11 @@
 
 #define NAME_SIZE 64
 
-/* The discount looks as far ahead as an episode is long, within these bounds. A run of 8000 steps
- * copies its targets 320 times, and each copy carries values one step of the horizon further. */
+/* The discount looks as far ahead as an episode is long, within these bounds; the upper one is the
+ * quick start's. A longer horizon makes actions differ less in value, and a short run has few target
+ * copies to carry values over it. */
 #define HORIZON_MIN 20.0
-#define HORIZON_MAX 200.0
+#define HORIZON_MAX 100.0
 /* Steps: every transition is drawn this often, but within these bounds. */
 #define PASSES    20.0
 #define STEPS_MIN 8000.0

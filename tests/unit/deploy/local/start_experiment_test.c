@@ -7,10 +7,10 @@
 static void the_horizon_is_an_episode_within_bounds(void **state)
 {
     (void)state;
-    assert_int_equal(start_settings(148.6, 5943, 1).horizon, 150);
+    assert_int_equal(start_settings(148.6, 5943, 1).horizon, 100);
     assert_int_equal(start_settings(30, 5943, 1).horizon, 30);
     assert_int_equal(start_settings(1, 5943, 1).horizon, 20);
-    assert_int_equal(start_settings(1000, 400000, 1).horizon, 200);
+    assert_int_equal(start_settings(64.4, 400000, 1).horizon, 64);
 }
 
 static void snippets_fit_short_episodes(void **state)
