@@ -8,7 +8,6 @@
 #include "common/environments/control_suite_task.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "common/environments/numpy_sums.h"
 #include "common/environments/tolerance.h"
@@ -135,12 +134,6 @@ status control_suite_remove(mjSpec *spec, mjtObj type, const char *name, struct 
         s = err_set(err, STATUS_INVALID, "cannot remove %s %s", mju_type2Str((int)type), name);
     }
     return s;
-}
-
-double *control_suite_put(double *out, const double *values, int n)
-{
-    memcpy(out, values, (size_t)n * sizeof *values);
-    return out + n;
 }
 
 double control_suite_small_control(const struct simulation *simulation)

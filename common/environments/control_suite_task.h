@@ -13,6 +13,8 @@
 #ifndef HINDCAST_ENVIRONMENTS_CONTROL_SUITE_TASK_H
 #define HINDCAST_ENVIRONMENTS_CONTROL_SUITE_TASK_H
 
+#include <string.h>
+
 #include "common/environments/control_suite.h"
 #include "common/environments/random_state.h"
 #include "common/environments/simulation.h"
@@ -109,8 +111,13 @@ status control_suite_remove(mjSpec *spec, mjtObj type, const char *name,
 
 /* ---- Observations and rewards ---- */
 
-/* Appends n values to an observation under construction: at = control_suite_put(at, values, n). */
-double *control_suite_put(double *out, const double *values, int n);
+/* Appends n values to an observation under construction: at = control_suite_put(at, values, n).
+ * Inline: n is mostly a small constant. */
+static inline double *control_suite_put(double *out, const double *values, int n)
+{
+    memcpy(out, values, (size_t)n * sizeof *values);
+    return out + n;
+}
 
 /* between 0.8 and 1: (4 + mean over the controls of max(0, 1 - u^2)) / 5. */
 double control_suite_small_control(const struct simulation *simulation);
