@@ -143,6 +143,14 @@ static status make_buffers(struct actor *actor, const struct policy *policy, str
 
 status actor_use(struct actor *actor, const struct policy *policy, bool sample, struct err *err)
 {
+    /* Where there are candidates they are drawn in both cases. */
+    const bool draws = sample || (policy != NULL && policy_candidates(policy) > 1);
+    return actor_use_rule(actor, policy, draws ? POLICY_SAMPLE : POLICY_MEAN, err);
+}
+
+status actor_use_rule(struct actor *actor, const struct policy *policy, enum policy_rule rule,
+                      struct err *err)
+{
     /* Into a local array first: an error must leave the actor as it was. */
     uint32_t rewards[SIGNATURE_TASKS_MAX];
     uint32_t n_tasks = actor->signature.K;
@@ -180,7 +188,7 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample, 
     /* An episode under way keeps its task where the new policy has it. */
     actor->task = actor->task < n_tasks ? actor->task : 0;
     actor->policy = policy;
-    actor->draws = policy != NULL && (sample || policy_candidates(policy) > 1);
+    actor->draws = policy != NULL && rule != POLICY_MEAN;
     return STATUS_OK;
 }
 

@@ -14,7 +14,8 @@
 struct actor;
 
 /* For an environment of this signature (copied). A policy whose signature has history
- * (episode_history.h) is given the stacked observations of its episode. Acts at random until actor_use gives it a policy. */
+ * (episode_history.h) is given the stacked observations of its episode. Acts at random until
+ * actor_use gives it a policy. */
 status actor_new(struct actor **actor, const struct signature *signature,
                  struct err *err) MUST_CHECK;
 void actor_free(struct actor *actor);
@@ -25,6 +26,10 @@ void actor_free(struct actor *actor);
  * observations, actions or tasks than the environment has; then nothing has changed. */
 status actor_use(struct actor *actor, const struct policy *policy, bool sample,
                  struct err *err) MUST_CHECK;
+/* The same by one of the policy's rules (policy_rule_find). Of a policy that acts by an argmax, the
+ * mean is a rule that no evaluator uses. */
+status actor_use_rule(struct actor *actor, const struct policy *policy, enum policy_rule rule,
+                      struct err *err) MUST_CHECK;
 
 /* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's. */
 uint32_t actor_tasks(const struct actor *actor);

@@ -80,6 +80,27 @@ struct episode_history episode_history_of(const struct signature *stacked,
     return (struct episode_history){1, false};
 }
 
+struct episode_history episode_history_split(const struct signature *stacked,
+                                             struct signature *signature)
+{
+    /* The step's own slices come first: those of the step before begin where a name ends in t-1. */
+    *signature = *stacked;
+    uint32_t n = 0;
+    for (; n < stacked->n_slices; n++) {
+        const char *end = strrchr(stacked->slices[n].name, '/');
+        if (end != NULL && strcmp(end, "/t-1") == 0) {
+            break;
+        }
+    }
+    memset(&signature->slices[n], 0, (stacked->n_slices - n) * sizeof *signature->slices);
+    signature->n_slices = n;
+    const struct episode_history history = episode_history_of(stacked, signature);
+    if (history.steps == 1) {
+        *signature = *stacked;
+    }
+    return history;
+}
+
 /* ---- the window ---- */
 
 /* Numbers in all observations, and in all actions. */
@@ -93,13 +114,17 @@ static size_t actions_of(const struct episode_window *window)
     return window->history.actions ? (size_t)window->A * (window->history.steps - 1) : 0;
 }
 
+uint32_t episode_window_size(const struct episode_window *window)
+{
+    return (uint32_t)(observations_of(window) + actions_of(window));
+}
+
 status episode_window_init(struct episode_window *window, const struct episode_history *history,
                            const struct signature *signature, struct err *err)
 {
     *window = (struct episode_window){
         .history = *history, .O = signature_observation(signature), .A = signature->A};
-    window->values =
-        mem_array(observations_of(window) + actions_of(window), sizeof *window->values);
+    window->values = mem_array(episode_window_size(window), sizeof *window->values);
     return window->values != NULL ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "history");
 }
 
@@ -136,29 +161,4 @@ void episode_window_add(struct episode_window *window, const float *observation,
         memmove(actions + A, actions, (actions_of(window) - A) * sizeof *values);
         memcpy(actions, action, A * sizeof *values);
     }
-}
-
-status episode_history_stack(struct episode_window *window, const struct signature *signature,
-                             const struct episode *from, struct episode *to, struct err *err)
-{
-    const uint32_t O = window->O;
-    const uint32_t stacked = (uint32_t)(observations_of(window) + actions_of(window));
-    ASSERT(from->W == signature_width(signature) && to->W == from->W - O + stacked);
-    const status s = episode_reserve(to, from->T + (size_t)1, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* What follows the observation in a row stays as it is. */
-    episode_window_begin(window);
-    for (size_t t = 0; t <= from->T; t++) {
-        const float *row = from->rows + t * from->W;
-        float *made = to->rows + t * to->W;
-        episode_window_add(window, row, t > 0 ? row - from->W + O : NULL);
-        memcpy(made, window->values, stacked * sizeof *made);
-        memcpy(made + stacked, row + O, (from->W - O) * sizeof *made);
-    }
-    to->T = from->T;
-    to->open_end = from->open_end;
-    to->identity = from->identity;
-    return STATUS_OK;
 }

@@ -32,13 +32,19 @@ status episode_history_signature(const struct episode_history *history,
 struct episode_history episode_history_of(const struct signature *stacked,
                                           const struct signature *signature);
 
+/* Divides a signature into the one without history, and the history. */
+struct episode_history episode_history_split(const struct signature *stacked,
+                                             struct signature *signature);
+
 /* The observation in the making while an episode goes on. */
 struct episode_window {
     struct episode_history history;
     uint32_t O, A;
     bool begun;
-    float *values; /* (O steps + A (steps - 1) if actions): the stacked observation */
+    float *values; /* (episode_window_size): the stacked observation */
 };
+/* O steps + A (steps - 1) if actions. */
+uint32_t episode_window_size(const struct episode_window *window);
 
 /* NO_MEMORY. */
 status episode_window_init(struct episode_window *window, const struct episode_history *history,

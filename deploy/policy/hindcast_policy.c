@@ -1,6 +1,6 @@
 /* The policy library: common/networks/policy with a plain C interface.
  *
- * What computes is the code of the evaluator, compiled into the library once more (CMakeLists.txt
+ * What computes is the actor of the evaluator, compiled into the library once more (CMakeLists.txt
  * lists the files) with hidden names. So the bits are the same, and nothing of it can collide with
  * the program that the library is linked into. The function at the end stands for the
  * part of Hindcast that a library must not have: its log and its crash reports. */
@@ -16,22 +16,20 @@
 #include "common/base/memory.h"
 #include "common/base/rng.h"
 #include "common/networks/policy.h"
+#include "common/rollout/actor.h"
+#include "common/trajectory/episode_history.h"
 
 struct hindcast_policy {
     struct policy *policy;
     const struct policy_info *info;
-    struct signature signature; /* the package's, or one without names */
+    struct signature signature; /* what the user observes: without history */
+    struct episode_history history;
 };
 
 struct hindcast_actor {
     const struct hindcast_policy *policy;
-    enum policy_rule rule;
-    struct rng rng;
-    size_t n_normals; /* drawn for each action */
-    float *input;     /* (I): observation and one-hot task */
-    float *normals;   /* (candidates, A) */
+    struct actor *actor;
     float *canonical; /* (A) */
-    float *scratch;   /* policy_scratch() */
 };
 
 /* ---- Errors ---- */
@@ -142,6 +140,9 @@ int hindcast_policy_parse(hindcast_policy **out, const void *bytes, size_t size,
         return report(public_status(s), &err, error);
     }
     policy->info = policy_info(policy->policy);
+    /* The actor stacks observations by itself. */
+    const struct signature stacked = policy->signature;
+    policy->history = episode_history_split(&stacked, &policy->signature);
     *out = policy;
     return HINDCAST_POLICY_OK;
 }
@@ -175,7 +176,7 @@ void hindcast_policy_free(hindcast_policy *policy)
 
 uint32_t hindcast_policy_observation_size(const hindcast_policy *policy)
 {
-    return (uint32_t)policy->info->O;
+    return signature_observation(&policy->signature);
 }
 
 uint32_t hindcast_policy_action_size(const hindcast_policy *policy)
@@ -186,6 +187,11 @@ uint32_t hindcast_policy_action_size(const hindcast_policy *policy)
 uint32_t hindcast_policy_tasks(const hindcast_policy *policy)
 {
     return (uint32_t)policy->info->K;
+}
+
+uint32_t hindcast_policy_history(const hindcast_policy *policy)
+{
+    return policy->history.steps;
 }
 
 uint32_t hindcast_policy_slices(const hindcast_policy *policy)
@@ -263,21 +269,17 @@ const char *hindcast_policy_note(const hindcast_policy *policy, const char *key)
 
 /* ---- Acting ---- */
 
-/* Allocates all that acting will need. */
-static status make_buffers(struct hindcast_actor *actor)
+/* All that acting will need is allocated here. */
+static status open_actor(struct hindcast_actor *actor, const hindcast_policy *policy,
+                         enum policy_rule rule, struct err *err)
 {
-    const struct policy *policy = actor->policy->policy;
-    const size_t A = (size_t)actor->policy->info->A;
-    const size_t candidates = (size_t)policy_candidates(policy) * A;
-    actor->n_normals = actor->rule == POLICY_MEAN ? 0 : candidates;
-    actor->input = mem_array((size_t)policy_inputs(actor->policy->info), sizeof *actor->input);
-    actor->normals = mem_array(candidates, sizeof *actor->normals);
-    actor->canonical = mem_array(A, sizeof *actor->canonical);
-    actor->scratch = mem_aligned(policy_scratch(policy, 1) * sizeof *actor->scratch);
-    return actor->input != NULL && actor->normals != NULL && actor->canonical != NULL &&
-                   actor->scratch != NULL
-               ? STATUS_OK
-               : STATUS_NO_MEMORY;
+    actor->policy = policy;
+    actor->canonical = mem_array(policy->signature.A, sizeof *actor->canonical);
+    if (actor->canonical == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
+    }
+    const status s = actor_new(&actor->actor, &policy->signature, err);
+    return s == STATUS_OK ? actor_use_rule(actor->actor, policy->policy, rule, err) : s;
 }
 
 int hindcast_actor_new(hindcast_actor **out, const hindcast_policy *policy, const char *rule,
@@ -289,14 +291,11 @@ int hindcast_actor_new(hindcast_actor **out, const hindcast_policy *policy, cons
         return report(HINDCAST_POLICY_NOT_ALLOWED, &err, error);
     }
     struct hindcast_actor *actor = mem_new(sizeof *actor);
-    if (actor != NULL) {
-        actor->policy = policy;
-        actor->rule = found;
-    }
-    if (actor == NULL || make_buffers(actor) != STATUS_OK) {
+    const status s = actor != NULL ? open_actor(actor, policy, found, &err)
+                                   : err_set(&err, STATUS_NO_MEMORY, "actor: out of memory");
+    if (s != STATUS_OK) {
         hindcast_actor_free(actor);
-        err_set(&err, STATUS_NO_MEMORY, "actor: out of memory");
-        return report(HINDCAST_POLICY_NO_MEMORY, &err, error);
+        return report(public_status(s), &err, error);
     }
     const int code = hindcast_actor_start(actor, 0, 0, 0);
     ASSERT(code == HINDCAST_POLICY_OK);
@@ -307,27 +306,20 @@ int hindcast_actor_new(hindcast_actor **out, const hindcast_policy *policy, cons
 void hindcast_actor_free(hindcast_actor *actor)
 {
     if (actor != NULL) {
-        mem_free(actor->input);
-        mem_free(actor->normals);
+        actor_free(actor->actor);
         mem_free(actor->canonical);
-        mem_free(actor->scratch);
         mem_free(actor);
     }
 }
 
 int hindcast_actor_start(hindcast_actor *actor, uint64_t seed, uint64_t episode, uint32_t task)
 {
-    const struct policy_info *info = actor->policy->info;
-    if (task >= (uint32_t)info->K) {
+    if (task >= actor_tasks(actor->actor)) {
         return HINDCAST_POLICY_NOT_ALLOWED;
     }
-    rng_init(&actor->rng, seed, "policy", episode);
-    /* A policy of several tasks is told which one by a one-hot behind the observation. */
-    if (info->K > 1) {
-        float *one_hot = actor->input + info->O;
-        memset(one_hot, 0, (size_t)info->K * sizeof *one_hot);
-        one_hot[task] = 1.0f;
-    }
+    struct rng rng;
+    rng_init(&rng, seed, "policy", episode);
+    actor_start(actor->actor, &rng, task);
     return HINDCAST_POLICY_OK;
 }
 
@@ -343,22 +335,16 @@ static bool all_finite(const float *x, size_t n)
 
 int hindcast_actor_act(hindcast_actor *actor, const float *observation, float *action)
 {
-    const struct hindcast_policy *policy = actor->policy;
-    const size_t O = (size_t)policy->info->O;
-    if (!all_finite(observation, O)) {
+    const struct signature *signature = &actor->policy->signature;
+    if (!all_finite(observation, signature_observation(signature))) {
         return HINDCAST_POLICY_NOT_FINITE;
     }
-    memcpy(actor->input, observation, O * sizeof *observation);
-    for (size_t i = 0; i < actor->n_normals; i++) {
-        actor->normals[i] = (float)rng_normal(&actor->rng);
-    }
-    policy_act(policy->policy, actor->canonical, actor->input,
-               actor->n_normals > 0 ? actor->normals : NULL, 1, actor->scratch);
+    actor_act(actor->actor, actor->canonical, observation);
     /* Sums of observations as large as floats go may overflow on the way. */
-    if (!all_finite(actor->canonical, (size_t)policy->info->A)) {
+    if (!all_finite(actor->canonical, signature->A)) {
         return HINDCAST_POLICY_NOT_FINITE;
     }
-    signature_to_physical(&policy->signature, action, actor->canonical);
+    signature_to_physical(signature, action, actor->canonical);
     return HINDCAST_POLICY_OK;
 }
 

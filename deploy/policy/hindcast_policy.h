@@ -80,6 +80,10 @@ HINDCAST_POLICY_API uint32_t hindcast_policy_observation_size(const hindcast_pol
 HINDCAST_POLICY_API uint32_t hindcast_policy_action_size(const hindcast_policy *policy);
 HINDCAST_POLICY_API uint32_t hindcast_policy_tasks(const hindcast_policy *policy);
 
+/* How many steps of the episode the policy looks at, the current one included; 1: no history. An
+ * actor keeps those before by itself: what it is given is the observation of one step. */
+HINDCAST_POLICY_API uint32_t hindcast_policy_history(const hindcast_policy *policy);
+
 /* An observation consists of named slices, in this order. Slice i < hindcast_policy_slices():
  * its name (the policy's), and where it lies: floats begin .. begin + size - 1. `begin` and `size`
  * may be NULL. Returns NULL for a slice that is not there. */
@@ -125,8 +129,10 @@ HINDCAST_POLICY_API void hindcast_actor_free(hindcast_actor *actor);
 HINDCAST_POLICY_API int hindcast_actor_start(hindcast_actor *actor, uint64_t seed, uint64_t episode,
                                              uint32_t task);
 
-/* action(action size) for observation(observation size). NOT_FINITE: the observation holds NaN or
- * infinity, or values so large that the networks overflow; the action is not written. */
+/* action(action size) for observation(observation size). NOT_FINITE: the action is not written,
+ * because the observation holds NaN or infinity, and then the actor is as before the call; or
+ * because its values are so large that the networks overflow, and then a policy with history has to
+ * begin anew (hindcast_actor_start). */
 HINDCAST_POLICY_API int hindcast_actor_act(hindcast_actor *actor, const float *observation,
                                            float *action);
 

@@ -13,6 +13,7 @@
 
 #include "common/base/memory.h"
 #include "common/rollout/actor.h"
+#include "common/trajectory/episode_history.h"
 #include "deploy/policy/hindcast_policy.h"
 #include "tests/lib/check.h"
 #include "tests/lib/policies.h"
@@ -102,6 +103,30 @@ static void it_acts_as_the_evaluator_does_bit_for_bit(void **state)
     mem_free(package);
 }
 
+/* A policy that was made for stacked observations is given those of one step. */
+static void it_keeps_the_history_by_itself(void **state)
+{
+    (void)state;
+    size_t size;
+    struct err err = {0};
+    struct signature stacked;
+    const struct signature signature = an_arm(2);
+    for (int actions = 0; actions < 2; actions++) {
+        const struct episode_history history = {3, actions == 1};
+        assert_int_equal(episode_history_signature(&history, &signature, &stacked, &err),
+                         STATUS_OK);
+        void *package = policies_package(&stacked, 4, false, &size);
+        compare(package, size, &signature, "sample", true, 1);
+        hindcast_policy *policy;
+        assert_int_equal(hindcast_policy_parse(&policy, package, size, NULL), HINDCAST_POLICY_OK);
+        assert_int_equal(hindcast_policy_history(policy), 3);
+        assert_int_equal(hindcast_policy_observation_size(policy), 8);
+        assert_int_equal(hindcast_policy_slices(policy), 3);
+        hindcast_policy_free(policy);
+        mem_free(package);
+    }
+}
+
 static hindcast_policy *load(uint32_t K)
 {
     size_t size;
@@ -120,6 +145,7 @@ static void it_says_what_it_is(void **state)
     uint32_t begin, size, task;
     assert_int_equal(hindcast_policy_observation_size(policy), 8);
     assert_int_equal(hindcast_policy_action_size(policy), 3);
+    assert_int_equal(hindcast_policy_history(policy), 1);
     assert_int_equal(hindcast_policy_slices(policy), 3);
     assert_string_equal(hindcast_policy_slice(policy, 1, &begin, &size), "velocity");
     assert_int_equal(begin, 3);
@@ -256,6 +282,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_acts_as_the_evaluator_does_bit_for_bit),
+        cmocka_unit_test(it_keeps_the_history_by_itself),
         cmocka_unit_test(it_says_what_it_is),
         cmocka_unit_test(bad_numbers_are_errors),
         cmocka_unit_test(bad_arguments_are_errors),
