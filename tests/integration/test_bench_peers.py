@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import policies
 from processes import BUILD, ROOT, SLOW
 
 PYTHON = ROOT / "third_party/venv/bin/python"
@@ -43,6 +44,17 @@ def test_environment(tmp_path):
         # Both count control steps of the same model: a factor of four is a count of something else.
         assert 0.25 < result["over_rollout"] < 4
         assert result["over_dm_control"] > 1 or SLOW > 1
+
+
+def test_policy(tmp_path):
+    policies.make_package(tmp_path / "policy.safetensors", "gaussian")
+    results = report(tmp_path, "policy", str(tmp_path / "policy.safetensors"), "--rates=500,0", "--rounds=1",
+                     "--seconds=0.2")
+    assert [(result["rate_hz"], result["way"]) for result in results] == [
+        (rate, way) for rate in (500, 0) for way in ("ours", "onnxruntime")]
+    for result in results:
+        assert 0 < result["p50_us"] <= result["p99_us"] <= result["p999_us"]
+        assert result["way"] != "ours" or result["ratio"] == 1
 
 
 @pytest.mark.skipif(not REVERB.exists(), reason="bench/peers/run replay has not fetched Reverb")
