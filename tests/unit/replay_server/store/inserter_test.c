@@ -210,6 +210,47 @@ static void an_infinity_in_a_later_chunk_is_found(void **state)
     close_fixture(&f);
 }
 
+/* A submitter may prepare its jobs: what comes of them is the same. */
+static void jobs_are_prepared_by_their_submitter_too(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, 64 << 20);
+    struct writer queue = {.name = "a", .epoch = 1};
+    for (unsigned i = 0; i < 6; i++) {
+        struct insert_job *job = new_job(&f, 2000, &queue);
+        if (i == 3) {
+            ((float *)(void *)(job->chunks->bytes + STORE_CHUNK_HEADER))[12] = NAN;
+        }
+        if (i % 2 == 1) {
+            insert_job_prepare(job);
+            assert_int_equal(job->refused, i == 3 ? STATUS_INVALID : STATUS_OK);
+        }
+        submit(&f, job);
+    }
+    finish(&f);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(f.back[i]->result, i < 3    ? STATUS_OK
+                                            : i == 3 ? STATUS_INVALID
+                                                     : STATUS_RETRY);
+    }
+    assert_string_equal(f.back[3]->err.text, "row 1, column 2 is not finite");
+    assert_int_equal(stored(&f), 3);
+    /* Rows and checksums are as they should be, whoever made them. */
+    struct store_reader *reader;
+    struct err err;
+    const uint8_t *rows;
+    assert_int_equal(store_reader_open(&reader, f.store, &err), STATUS_OK);
+    assert_int_equal(store_reader_refresh(reader, &err), STATUS_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(store_reader_chunk(reader, f.back[i]->episode.id, store_chunk_rows(WIDTH),
+                                            WIDTH, &rows),
+                         STATUS_OK);
+    }
+    store_reader_close(reader);
+    close_fixture(&f);
+}
+
 /* The episode is out of the index already, and nothing that is removed later may be deleted from
  * the store before it. */
 static void what_a_failed_job_removes_goes_with_the_next(void **state)
@@ -333,6 +374,7 @@ int main(void)
         cmocka_unit_test(jobs_come_back_in_order_and_are_stored),
         cmocka_unit_test(a_writer_queue_that_failed_stores_no_more),
         cmocka_unit_test(an_infinity_in_a_later_chunk_is_found),
+        cmocka_unit_test(jobs_are_prepared_by_their_submitter_too),
         cmocka_unit_test(what_a_failed_job_removes_goes_with_the_next),
         cmocka_unit_test(what_a_failed_job_removes_goes_without_a_next),
         cmocka_unit_test(a_full_map_fails_one_job_alone),
