@@ -331,9 +331,13 @@ static status list_topics(const struct proposal *p, const char *missing)
     for (size_t i = 0; i < p->n_topics && i < LISTED_MAX; i++) {
         text_format(&names, "%s%s", i == 0 ? "" : ", ", p->topics[i].name);
     }
-    const status s = err_set(p->err, STATUS_INVALID,
-                             "%s: no topic looks like %s; write a mapping by hand. Topics: %s",
-                             logs_path(p->logs, 0), missing, names.bytes ? names.bytes : "none");
+    /* Why a topic is left out may be why there is none. */
+    const char *notes = p->notes->bytes != NULL ? p->notes->bytes : "";
+    const status s =
+        err_set(p->err, STATUS_INVALID,
+                "%s: no topic looks like %s; write a mapping by hand. Topics: %.400s%s%.400s",
+                logs_path(p->logs, 0), missing, names.bytes ? names.bytes : "none",
+                notes[0] != 0 ? ". " : "", notes);
     text_fini(&names);
     return s;
 }

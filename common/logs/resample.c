@@ -13,6 +13,7 @@
 
 #define SLACK_S        1e-6  /* rounding of stamps to doubles */
 #define PHASE_STRENGTH 0.5   /* length of the mean vector from which the actions have a phase */
+#define HELD_SHARE     0.75  /* of its period that the last observation is valid for */
 #define NORM_TOLERANCE 0.01  /* of quaternions */
 #define USES_MAX       16384 /* columns that a mapping names */
 #define NO_GROUP       UINT32_MAX
@@ -588,13 +589,14 @@ static status runs_of(const struct resampled *r, const struct group *group, stru
     }
     double period;
     status s = median_period(group, &period, err);
-    /* An action is valid from half a step before its message on, and its last step has one more
-     * observation. */
+    /* An action is valid until the next one, from half a step before its message on, and its last
+     * step has one more observation. */
     const double half = group->action ? m->control_period_s / 2 : 0;
+    const double valid = fmin(group->action ? period : HELD_SHARE * period, split);
     uint64_t first = 0;
     for (uint64_t i = 0; s == STATUS_OK && i < group->n; i++) {
         if (i + 1 == group->n || group->stamps[i + 1] - group->stamps[i] > split) {
-            const double end = group->stamps[i] + fmin(period, split) + half;
+            const double end = group->stamps[i] + valid + half;
             const double next = i + 1 == group->n ? end : group->stamps[i + 1] - half;
             s = add_span(runs, group->stamps[first] - half, fmin(end, next), err);
             first = i + 1;

@@ -5,7 +5,9 @@
  * in which all topics have messages:
  *
  *     start    the latest first message of the topics
- *     end      the earliest last message, plus the topic's median period: until then it is valid
+ *     end      the earliest last message, plus 3/4 of the topic's median period, for which a value
+ *              is still taken to be valid; the last action is valid for a whole period, and the
+ *              observation after it may come half a control period later
  *     t_k      start + phase + k * control_period_s
  *
  * `phase` puts the steps where the actions are, in the middle of their jitter: it is the circular
