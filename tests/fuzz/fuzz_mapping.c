@@ -16,11 +16,19 @@ static const char seed[] =
     "rewards:\n  reach: {column: \"r: each\", row: next}\n"
     "terminated: {column: done, above: 0.5}\ntimeout: late\n";
 
+static const char clocks[] =
+    "format: mcap\ncontrol_period_s: 0.02\nepisodes: {by: times, times: [[1, 2.5], [3, 4]]}\n"
+    "resample:\n  clock: header\n  time: t\n  method: linear\n  max_gap_s: 0.5\n  gaps: bad\n"
+    "  groups:\n    /imu: {clock: log, time: t, method: hold, delay_s: -0.1, max_gap_s: 1}\n"
+    "  columns:\n    /imu/q: slerp\n    /done: sum\n"
+    "observation:\n  q: /imu/q\naction:\n  columns: /cmd/u\n  min: [0]\n  max: [1]\n";
+
 static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
 {
     path = fuzz_path(scratch, "mapping.yaml");
     seeds[0] = (struct fuzz_input){(void *)seed, sizeof seed - 1};
-    return 1;
+    seeds[1] = (struct fuzz_input){(void *)clocks, sizeof clocks - 1};
+    return 2;
 }
 
 static bool run(const void *input, size_t size)
@@ -40,9 +48,25 @@ static bool run(const void *input, size_t size)
     return true;
 }
 
-static const char *const words[] = {
-    "&a ",     "*a",           "!!binary ",         "{",          "[",  "}",    "]", ": ", "- ",
-    "\"\\0\"", "scale: 1e308", "next_observation:", "columns: [", "? ", "| \n", NULL};
+static const char *const words[] = {"&a ",
+                                    "*a",
+                                    "!!binary ",
+                                    "{",
+                                    "[",
+                                    "}",
+                                    "]",
+                                    ": ",
+                                    "- ",
+                                    "\"\\0\"",
+                                    "scale: 1e308",
+                                    "next_observation:",
+                                    "columns: [",
+                                    "? ",
+                                    "| \n",
+                                    "resample:\n",
+                                    "{by: gaps, gap_s: 1}",
+                                    "file: mapping.yaml",
+                                    NULL};
 
 int main(int argc, char **argv)
 {

@@ -2,6 +2,7 @@
 set(lib ${CMAKE_SOURCE_DIR}/tests/lib)
 hindcast_library(hindcast_test_base SOURCES ${lib}/scratch.c ${lib}/http.c LINK hindcast_base cmocka)
 hindcast_library(hindcast_test_trajectory SOURCES ${lib}/trajectories.c LINK hindcast_trajectory cmocka)
+hindcast_library(hindcast_test_bags SOURCES ${lib}/bags.c LINK hindcast_base lz4 z zstd)
 if(TARGET carquet)
   hindcast_library(hindcast_test_parquet SOURCES ${lib}/parquet_samples.c LINK carquet)
 endif()
