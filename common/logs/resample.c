@@ -39,6 +39,7 @@ struct group {
     bool topic;                           /* otherwise rows without a value are passed over */
     bool bounds;      /* some column is not summed, so it needs values all the time */
     bool action;      /* some column is an action */
+    bool observed;    /* some column is an observation that is not summed */
     double max_gap_s; /* INFINITY: pauses may be of any length */
     uint64_t n;
     double *stamps;  /* (n) ascending, with the delay */
@@ -347,6 +348,7 @@ static status find_use(struct resampled *r, struct use *use, struct err *err)
     }
     group->bounds |= use->method != RESAMPLE_SUM;
     group->action |= use->action;
+    group->observed |= use->method != RESAMPLE_SUM && !use->action;
     if (use->method != RESAMPLE_SLERP) {
         return STATUS_OK;
     }
@@ -591,8 +593,8 @@ static status runs_of(const struct resampled *r, const struct group *group, stru
     status s = median_period(group, &period, err);
     /* An action is valid until the next one, from half a step before its message on, and its last
      * step has one more observation. */
-    const double half = group->action ? m->control_period_s / 2 : 0;
-    const double valid = fmin(group->action ? period : HELD_SHARE * period, split);
+    const double half = group->observed ? 0 : m->control_period_s / 2;
+    const double valid = fmin(group->observed ? HELD_SHARE * period : period, split);
     uint64_t first = 0;
     for (uint64_t i = 0; s == STATUS_OK && i < group->n; i++) {
         if (i + 1 == group->n || group->stamps[i + 1] - group->stamps[i] > split) {

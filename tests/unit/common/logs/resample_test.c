@@ -79,8 +79,9 @@ static void sensors_that_fill_their_own_cells(void **state)
 static void linear_between_values(void **state)
 {
     (void)state;
-    open_with(mixed, "resample: {time: t, columns: {x: linear}}\n");
-    check("x", (double[]){0, 1, 2, 3}, 4);
+    open_with("t,x,u,r\n1,0,5,0\n1.08,2,5,0\n1.12,3,6,0\n1.18,4,6,0\n1.24,10,6,0\n",
+              "resample: {time: t, columns: {x: linear}}\n");
+    check("x", (double[]){0, 2.5, 6}, 3);
     close_all();
 }
 
