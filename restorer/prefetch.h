@@ -4,9 +4,9 @@
 #ifndef HINDCAST_RESTORER_PREFETCH_H
 #define HINDCAST_RESTORER_PREFETCH_H
 
+#include "common/logs/sources.h"
 #include "restorer/plan.h"
 #include "restorer/relabel.h"
-#include "common/logs/sources.h"
 
 struct prefetch;
 

@@ -16,9 +16,9 @@
 #define HINDCAST_RESTORER_RESTORE_H
 
 #include "common/base/process.h"
+#include "common/logs/sources.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"
-#include "common/logs/sources.h"
 
 struct restore;
 

@@ -117,9 +117,7 @@ static bool add_logs(cJSON *made_of, const struct sources *sources, bool whole)
 static const char *rules_of(const struct run_manifest_inputs *inputs)
 {
     const struct selection *selection = inputs->selection;
-    return selection != NULL && selection->rules.bytes != NULL
-               ? selection->rules.bytes
-               : "";
+    return selection != NULL && selection->rules.bytes != NULL ? selection->rules.bytes : "";
 }
 
 /* The choices that decide which rows come out of the logs. */

@@ -15,10 +15,10 @@
 #ifndef HINDCAST_RESTORER_RUN_MANIFEST_H
 #define HINDCAST_RESTORER_RUN_MANIFEST_H
 
+#include "common/logs/sources.h"
 #include "common/trajectory/summary.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"
-#include "common/logs/sources.h"
 
 /* What a table is made of, borrowed. */
 struct run_manifest_inputs {

@@ -38,8 +38,7 @@ static void numbers_equal_those_of_strtod(void **state)
     rng_init(&rng, 1, "decimal_test", 0);
     for (int i = 0; i < 200000; i++) {
         char text[64];
-        const double value =
-            ldexp((double)(int64_t)rng_u64(&rng), (int)(rng_u64(&rng) % 80) - 100);
+        const double value = ldexp((double)(int64_t)rng_u64(&rng), (int)(rng_u64(&rng) % 80) - 100);
         snprintf(text, sizeof text, "%.*g", 1 + (int)(rng_u64(&rng) % 18), value);
         check_equal(text);
         snprintf(text, sizeof text, "%.*f", (int)(rng_u64(&rng) % 8), value);
