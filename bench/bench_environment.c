@@ -3,14 +3,15 @@
  * How fast the control suite's tasks step, as "name value unit" lines:
  *
  *   <task>_control_steps  environment_step() calls a second, all threads together, without resets
- *   <task>_episode_steps  the same over whole episodes of 1000 steps, with their resets
+ *   <task>_episode_steps  the same over whole episodes, with their resets
  *   <task>_bare_ratio     speed of environment_step() relative to a bare loop over mj_step on the
  *                         same model, from the same state, with the same actions: what
  *                         observation, reward and checks leave of it
  *
  * Both sides walk through each episode side by side, in turns of 50 steps and in changing order,
  * so that changes of the machine's speed affect both; the ratio is the median over turns. After
- * each turn both must have arrived at the same state, bit for bit, or the program fails. */
+ * each turn both must have arrived at the same state, bit for bit, or the program fails. A turn in
+ * which the task terminates is not counted. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +26,7 @@
 
 /* A turn is short, so that both sides see the same speed of the machine, and long beside reading
  * the clock. */
-#define STEPS       1000 /* an episode */
+#define STEPS       1000 /* of an episode, at most */
 #define TURN        50
 #define TURNS_MAX   1000000
 #define THREADS_MAX 256
@@ -49,6 +50,8 @@ struct worker {
     double *ctrl;   /* (STEPS, A) the same, physical */
     double *ratios; /* (n_turns) bare time / our time */
     size_t n_turns;
+    size_t n_steps; /* of an episode: whole turns within the task's limit */
+    bool ended;     /* with the last turn */
     uint64_t n_episodes;
     uint64_t ours_ns, reset_ns;
     status outcome;
@@ -77,8 +80,8 @@ static void draw_actions(struct worker *worker, struct rng *rng)
     }
 }
 
-/* Steps first .. first + TURN - 1 of the episode. */
-static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns)
+/* Steps first .. first + TURN - 1 of the episode, or up to its last: then it has `ended`. */
+static status run_ours(struct worker *worker, size_t first, size_t *n, uint64_t *elapsed_ns)
 {
     struct environment *environment = control_suite_environment(worker->suite);
     uint32_t A = environment_signature(environment)->A;
@@ -86,7 +89,8 @@ static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns
     bool last = false;
     uint64_t before_ns = clock_now_ns();
     /* Everything between the two readings of the clock is what a user of the interface pays for. */
-    for (size_t k = first; k < first + TURN; k++) {
+    size_t k = first;
+    for (; k < first + TURN && !last; k++) {
         status s = environment_step(environment, worker->actions + k * A, observation, rewards,
                                     &discount, &last, &worker->err);
         if (s != STATUS_OK) {
@@ -94,6 +98,8 @@ static status run_ours(struct worker *worker, size_t first, uint64_t *elapsed_ns
         }
     }
     *elapsed_ns = clock_now_ns() - before_ns;
+    worker->ended = last;
+    *n = k - first;
     return STATUS_OK;
 }
 
@@ -123,8 +129,9 @@ static status run_turn(struct worker *worker, size_t first)
     if (bare_first) {
         run_bare(worker, first, &bare_ns);
     }
-    status s = run_ours(worker, first, &ours_ns);
-    if (s != STATUS_OK) {
+    size_t n = 0;
+    status s = run_ours(worker, first, &n, &ours_ns);
+    if (s != STATUS_OK || n < TURN) {
         return s;
     }
     if (!bare_first) {
@@ -161,7 +168,9 @@ static status run_episode(struct worker *worker, struct rng *rng)
      * apart. */
     mj_getState(simulation->model, simulation->data, worker->start, mjSTATE_INTEGRATION);
     mj_setState(simulation->model, worker->bare, worker->start, mjSTATE_INTEGRATION);
-    for (size_t first = 0; first < STEPS && s == STATUS_OK; first += TURN) {
+    worker->ended = false;
+    for (size_t first = 0; first < worker->n_steps && s == STATUS_OK && !worker->ended;
+         first += TURN) {
         s = run_turn(worker, first);
     }
     return s;
@@ -181,6 +190,8 @@ static status open_worker(struct worker *worker)
     /* Our side steps the simulation of the suite; the bare loop has data of its own on the same
      * model. */
     worker->bare = mj_makeData(model);
+    uint32_t limit = environment_description(control_suite_environment(worker->suite))->step_limit;
+    worker->n_steps = (limit < STEPS ? limit : STEPS) / TURN * TURN;
     worker->start = mem_array((size_t)mj_stateSize(model, mjSTATE_INTEGRATION), sizeof(mjtNum));
     worker->actions = mem_array(STEPS * nu, sizeof *worker->actions);
     worker->ctrl = mem_array(STEPS * nu, sizeof *worker->ctrl);
