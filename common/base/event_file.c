@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <nmmintrin.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,17 +44,19 @@ _Static_assert(EVENT_SCALARS_MAX *POINT_BYTES + 2 * FRAME_BYTES + 64 < BUFFER_BY
 
 /* ---- Records ---- */
 
-/* Bit by bit: a few kilobytes a minute need no table. */
+/* The processor has an instruction for it: SSE 4.2, which x86-64-v3 includes. */
 static uint32_t crc32c(const uint8_t *bytes, size_t size)
 {
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < size; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++) {
-            crc = crc >> 1 ^ (0x82f63b78u & (0u - (crc & 1u)));
-        }
+    uint64_t crc = UINT32_MAX;
+    for (; size >= 8; bytes += 8, size -= 8) {
+        uint64_t word;
+        memcpy(&word, bytes, sizeof word);
+        crc = _mm_crc32_u64(crc, word);
     }
-    return ~crc;
+    for (; size > 0; bytes++, size--) {
+        crc = _mm_crc32_u8((uint32_t)crc, *bytes);
+    }
+    return ~(uint32_t)crc;
 }
 
 uint32_t event_file_masked_crc(const void *bytes, size_t size)

@@ -14,15 +14,15 @@
 
 /* CSV comes last, since it has no magic number and accepts anything that looks like text. */
 static const struct log_format *const formats[] = {
-    &log_format_hdf5,  &log_format_npz,  &log_format_parquet,
-    &log_format_arrow, &log_format_mcap, &log_format_csv,
+    &log_format_hdf5, &log_format_npz,      &log_format_parquet, &log_format_arrow,
+    &log_format_mcap, &log_format_tfrecord, &log_format_csv,
 };
 #define N_FORMATS (sizeof formats / sizeof formats[0])
 
 /* In the order of `formats`. A constant, because messages need it where nothing may fail. */
 const char *log_format_names(void)
 {
-    return "hdf5, npz, parquet, arrow, mcap, csv";
+    return "hdf5, npz, parquet, arrow, mcap, tfrecord, csv";
 }
 
 /* A linear search, since there are few formats. */
@@ -78,6 +78,12 @@ const struct log_format *log_format_of(const char *path)
     unsigned char head[LOG_FILE_HEAD_SIZE];
     const ssize_t n = read_head(path, head);
     return n < 0 ? NULL : recognise(head, (size_t)n);
+}
+
+bool log_file_is_gzip(const char *path)
+{
+    unsigned char head[LOG_FILE_HEAD_SIZE];
+    return read_head(path, head) >= 2 && head[0] == 0x1f && head[1] == 0x8b;
 }
 
 /* Unlike log_format_of(), this function says what is wrong with the file. */

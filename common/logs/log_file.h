@@ -55,6 +55,8 @@ struct log_format {
 
 /* Returns the format of a file, or NULL if the file has none of the formats or cannot be read. */
 const struct log_format *log_format_of(const char *path);
+/* Returns whether the file begins like one that gzip has made, which no format reads. */
+bool log_file_is_gzip(const char *path);
 /* Returns the format of this name, or NULL. */
 const struct log_format *log_format_named(const char *name);
 /* Returns the names of all formats, separated by commas, for messages. */
@@ -79,6 +81,7 @@ void log_file_notes(const struct log_file *file, bool warnings, struct text *not
 /* The formats. */
 extern const struct log_format log_format_csv;
 extern const struct log_format log_format_npz;
+extern const struct log_format log_format_tfrecord;
 extern const struct log_format log_format_parquet;
 extern const struct log_format log_format_arrow;
 extern const struct log_format log_format_hdf5;

@@ -49,7 +49,8 @@ struct logs {
     struct lerobot *lerobot;    /* NULL: the logs are no LeRobot dataset */
     struct minari_logs *minari; /* NULL: nor one of Minari */
     size_t n_files, files_capacity;
-    char **files; /* (n_files) paths */
+    char *gzip_path; /* the first file that gzip has made, NULL: none */
+    char **files;    /* (n_files) paths */
 
     const struct mapping *mapping;
     struct signature signature;
@@ -83,6 +84,9 @@ struct logs {
 static status add_file(struct logs *logs, const char *path, struct err *err)
 {
     const struct log_format *format = log_format_of(path);
+    if (format == NULL && logs->gzip_path == NULL && log_file_is_gzip(path)) {
+        logs->gzip_path = mem_text(path); /* for a message, if there are no other logs */
+    }
     if (format == NULL) {
         return STATUS_OK; /* folders of logs also hold README.md, videos, .. */
     }
@@ -219,7 +223,10 @@ status logs_open(struct logs **out, const char *path, struct err *err)
         s = add_file(logs, path, err);
     }
     /* A folder without logs is most likely a mistyped path. */
-    if (s == STATUS_OK && logs->n_files == 0) {
+    if (s == STATUS_OK && logs->n_files == 0 && logs->gzip_path != NULL) {
+        s = err_set(err, STATUS_INVALID, "%s: is compressed with gzip: unpack it first (gunzip)",
+                    logs->gzip_path);
+    } else if (s == STATUS_OK && logs->n_files == 0) {
         s = err_set(err, STATUS_INVALID, "%s: contains no logs in a supported format (%s)", path,
                     log_format_names());
     }
@@ -297,6 +304,7 @@ void logs_close(struct logs *logs)
     recording_fini(&logs->recording);
     lerobot_close(logs->lerobot);
     minari_logs_close(logs->minari);
+    mem_free(logs->gzip_path);
     mem_free(logs->path);
     mem_free(logs);
 }
@@ -496,7 +504,7 @@ static status mark_ends(struct logs *logs, const struct mapping_value *flag, uin
         read_values(logs, recording_find(&logs->recording, flag->column), 0, rows, err);
     /* Both flags mark the same array: an episode ends where either is set. */
     for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
-        ends[t] |= logs->values[t] > flag->above;
+        ends[t] |= mapping_is_set(flag, logs->values[t]);
     }
     return s;
 }
@@ -841,13 +849,13 @@ static status read_flag(struct logs *logs, const struct mapping_value *flag, uin
     /* All values are looked at, so that the last one decides and an earlier one is an error. */
     const status s = read_transitions(logs, flag, first, T, key, err);
     for (uint64_t t = 0; s == STATUS_OK && t < T; t++) {
-        if (logs->values[t] > flag->above && t + 1 < T) {
+        if (mapping_is_set(flag, logs->values[t]) && t + 1 < T) {
             return err_set(err, STATUS_INVALID,
                            "%s: column %s is set at transition %" PRIu64
                            ", but the episode continues to %" PRIu64,
                            key, flag->column, t, T - 1);
         }
-        *set = logs->values[t] > flag->above;
+        *set = mapping_is_set(flag, logs->values[t]);
     }
     return s;
 }
@@ -954,11 +962,13 @@ static status fill(struct logs *logs, const struct place *place, struct episode 
 
     /* Behind the observation comes the action, first in the units of the logs. */
     if (s == STATUS_OK) {
-        const struct piece actions = {"action", &mapping->action, place->first, T, 0, at};
+        const uint64_t first = place->first + (mapping->action_row == MAPPING_ROW_NEXT);
+        const struct piece actions = {"action", &mapping->action, first, T, 0, at};
         s = copy_piece(logs, &actions, episode, err);
     }
     if (s == STATUS_OK) {
-        s = scale_actions(logs, place->first, episode, err);
+        s = scale_actions(logs, place->first + (mapping->action_row == MAPPING_ROW_NEXT), episode,
+                          err);
     }
     return s == STATUS_OK ? copy_rewards(logs, place->first, episode, err) : s;
 }
@@ -970,6 +980,12 @@ static status on_gap(struct logs *logs, const struct place *place, struct episod
     struct logs_gaps *gaps = &logs->gaps;
     const struct mapping *mapping = logs->mapping;
     gaps->n++;
+    static const double bounds[LOGS_GAP_SIZES - 1] = {0, 10, 30, 100, 1000};
+    int size = 0;
+    while (size < LOGS_GAP_SIZES - 1 && seconds > bounds[size] * mapping->control_period_s) {
+        size++;
+    }
+    gaps->sizes[size]++;
     if (gaps->n == 1 || seconds > gaps->longest_s) {
         gaps->longest_s = seconds;
         snprintf(gaps->place, sizeof gaps->place, "%s, row %" PRIu64, logs->files[place->file_i],
@@ -998,6 +1014,7 @@ static status look_at_times(struct logs *logs, const struct place *place, struct
     if (mapping->time_column[0] == 0 || !(mapping->control_period_s > 0)) {
         return STATUS_OK;
     }
+    logs->gaps.has_times = true;
     /* Steps whose both rows are logged. */
     const struct recording_column *column = recording_find(&logs->recording, mapping->time_column);
     const uint64_t n = place->n < episode->T + 1ull ? place->n : episode->T + 1ull;

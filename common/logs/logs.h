@@ -59,8 +59,12 @@ status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
                  struct err *err) MUST_CHECK;
 
 /* Intervals between rows that are gaps (see mapping.h), in all episodes read so far. */
+#define LOGS_GAP_SIZES 6
 struct logs_gaps {
+    bool has_times; /* the mapping names a column of times, and the control period is known */
     uint64_t n;
+    /* Of these: not positive; up to 10, 30, 100, 1000 control periods; longer. */
+    uint64_t sizes[LOGS_GAP_SIZES];
     double longest_s;
     char place[512]; /* "rec_003.csv, row 40", of the longest */
 };

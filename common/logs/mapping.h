@@ -65,11 +65,13 @@ struct mapping_columns {
     double scale, offset; /* value = logged * scale + offset */
 };
 
-/* One value per transition: a reward, or a flag, which is set where the value is above `above`. */
+/* One value per transition: a reward, or a flag, which is set where the value is above `above`, or
+ * below it if is_below is set. */
 struct mapping_value {
     char column[RECORDING_NAME_SIZE]; /* empty: not logged */
     enum mapping_row row;
     double above;
+    bool is_below;
 };
 
 struct mapping {
@@ -85,7 +87,8 @@ struct mapping {
     enum mapping_last last;
 
     struct mapping_columns action;
-    uint32_t A; /* number of values in action_min and action_max */
+    enum mapping_row action_row; /* the action of transition t is in row t (`same`) or t + 1 */
+    uint32_t A;                  /* number of values in action_min and action_max */
     double action_min[SIGNATURE_ACTIONS_MAX], action_max[SIGNATURE_ACTIONS_MAX];
 
     uint32_t K;
@@ -104,6 +107,8 @@ struct mapping {
 
 void mapping_init(struct mapping *mapping);
 void mapping_fini(struct mapping *mapping);
+/* Is a flag set where its column has this value? Not where it has none (NaN). */
+bool mapping_is_set(const struct mapping_value *flag, double value);
 /* Appends a column. Returns NO_MEMORY, or INVALID if the name is too long or there are too many. */
 status mapping_columns_add(struct mapping_columns *columns, const char *name,
                            struct err *err) MUST_CHECK;

@@ -86,6 +86,17 @@ static status read_next(struct mapping_document *d, const char *key, const yaml_
         "next_observation: \"%s\" is not a slice of observation, which must come first", key);
 }
 
+/* Reads in which row a value is. */
+static status read_row(struct mapping_document *d, const yaml_node_t *value, const char *key,
+                       enum mapping_row *read)
+{
+    static const char *const rows[] = {"same", "next"};
+    int row = 0;
+    const status s = mapping_read_choice(d, value, key, rows, 2, &row);
+    *read = row == 0 ? MAPPING_ROW_SAME : MAPPING_ROW_NEXT;
+    return s;
+}
+
 /* A key of `action`. */
 static status read_action(struct mapping_document *d, const char *key, const yaml_node_t *key_node,
                           const yaml_node_t *value, void *arg)
@@ -101,8 +112,11 @@ static status read_action(struct mapping_document *d, const char *key, const yam
         s = mapping_read_numbers(d, value, key, mapping->action_min, &n);
     } else if (strcmp(key, "max") == 0) {
         s = mapping_read_numbers(d, value, key, mapping->action_max, &n);
+    } else if (strcmp(key, "row") == 0) {
+        return read_row(d, value, key, &mapping->action_row);
     } else {
-        return mapping_refuse(d, key_node, "action: \"%s\": expected columns, min or max", key);
+        return mapping_refuse(d, key_node, "action: \"%s\": expected columns, min, max or row",
+                              key);
     }
 
     /* Whichever of min and max comes second must have the length of the first. */
@@ -117,21 +131,18 @@ static status read_action(struct mapping_document *d, const char *key, const yam
 static status read_value_key(struct mapping_document *d, const char *key,
                              const yaml_node_t *key_node, const yaml_node_t *value, void *arg)
 {
-    static const char *const rows[] = {"same", "next"};
     struct mapping_value *read = arg;
     if (strcmp(key, "column") == 0) {
         return mapping_read_text(d, value, key, read->column, sizeof read->column);
     }
     if (strcmp(key, "row") == 0) {
-        int row = 0;
-        const status s = mapping_read_choice(d, value, key, rows, 2, &row);
-        read->row = row == 0 ? MAPPING_ROW_SAME : MAPPING_ROW_NEXT;
-        return s;
+        return read_row(d, value, key, &read->row);
     }
-    if (strcmp(key, "above") == 0) {
+    if (strcmp(key, "above") == 0 || strcmp(key, "below") == 0) {
+        read->is_below = key[0] == 'b';
         return mapping_read_number(d, value, key, &read->above);
     }
-    return mapping_refuse(d, key_node, "\"%s\": expected column, row or above", key);
+    return mapping_refuse(d, key_node, "\"%s\": expected column, row, above or below", key);
 }
 
 /* Reads a column's name, or {column: success, row: next, above: 0.5}. */
@@ -278,6 +289,10 @@ static status check_whole(struct mapping_document *d, const struct mapping *mapp
             why = "next_observation: every slice of observation must be there";
         }
     }
+    if (why == NULL && mapping->action_row == MAPPING_ROW_NEXT &&
+        mapping->last != MAPPING_LAST_ROW) {
+        why = "action: row: next needs last_observation: last_row";
+    }
     if (why == NULL) {
         why = mapping_rules_check(mapping);
     }
@@ -390,8 +405,8 @@ static void write_value(struct text *text, const char *key, const struct mapping
     text_format(text, "%s: {column: ", key);
     text_add_quoted(text, value->column);
     text_format(text, ", row: %s", value->row == MAPPING_ROW_SAME ? "same" : "next");
-    if (value->above != 0) {
-        text_add(text, ", above: ");
+    if (value->above != 0 || value->is_below) {
+        text_add(text, value->is_below ? ", below: " : ", above: ");
         text_add_number(text, value->above);
     }
     text_add(text, "}\n");
@@ -438,6 +453,9 @@ void mapping_write(const struct mapping *mapping, struct text *text)
     write_columns(text, &mapping->action);
     write_numbers(text, "min", mapping->action_min, mapping->A);
     write_numbers(text, "max", mapping->action_max, mapping->A);
+    if (mapping->action_row == MAPPING_ROW_NEXT) {
+        text_add(text, "  row: next\n");
+    }
     if (mapping->K > 0) {
         text_add(text, "rewards:\n");
     }

@@ -15,6 +15,7 @@
 #include <strings.h>
 
 #include "common/base/memory.h"
+#include "common/logs/propose_exorl.h"
 #include "common/logs/propose_topics.h"
 
 /* What a column is taken for. */
@@ -27,6 +28,7 @@ enum role {
     ROLE_SUCCESS,
     ROLE_DONE, /* the end of an episode, for whatever reason */
     ROLE_TIMEOUT,
+    ROLE_DISCOUNT,
     ROLE_EPISODE,
     ROLE_TIME,
     ROLE_IGNORED,
@@ -63,6 +65,8 @@ static const struct {
     {"timeouts", ROLE_TIMEOUT},
     {"truncated", ROLE_TIMEOUT},
     {"truncations", ROLE_TIMEOUT},
+    {"discount", ROLE_DISCOUNT},
+    {"discounts", ROLE_DISCOUNT},
     {"episode", ROLE_EPISODE},
     {"episode_index", ROLE_EPISODE},
     {"episode_id", ROLE_EPISODE},
@@ -78,6 +82,7 @@ static const struct {
     {"index", ROLE_IGNORED},
     {"frame_index", ROLE_IGNORED},
     {"step", ROLE_IGNORED},
+    {"step_type", ROLE_IGNORED},
     {"task_index", ROLE_IGNORED},
 };
 
@@ -774,6 +779,21 @@ static void decide_rows(struct proposal *p, const struct findings *found)
                            "since the last row has them but no action\n");
 }
 
+/* Where nothing else says so, an episode terminates where its last discount is 0. */
+static void decide_discount(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const struct recording_column *discount = with_role(p, ROLE_DISCOUNT);
+    if (discount == NULL || discount->width != 1 || m->terminated.column[0] != 0) {
+        return;
+    }
+    set_value(&m->terminated, discount);
+    m->terminated.is_below = true;
+    m->terminated.above = 0.5;
+    text_format(p->notes, "an episode terminates where its last \"%s\" is below 0.5\n",
+                discount->name);
+}
+
 /* Decides what `done` means, unless the logs have a flag for terminations.
  *
  * Taking a time limit for a termination would teach the critic that nothing follows the last state,
@@ -978,6 +998,7 @@ static status propose(struct proposal *p)
     if (s == STATUS_OK) {
         decide_episodes(p, &found);
         decide_done(p, &found);
+        decide_discount(p);
         decide_rows(p, &found);
         decide_limits(p);
         decide_period(p, &found);
@@ -995,7 +1016,12 @@ status propose_mapping(struct logs *logs, struct mapping *mapping, struct text *
     mapping_init(mapping);
     /* Topics with clocks of their own have rules of their own. */
     const bool topics = logs_format(logs) == &log_format_mcap;
-    const status s = topics ? propose_topics(logs, mapping, notes, p.err) : propose(&p);
+    bool exorl = false;
+    status s = topics ? propose_topics(logs, mapping, notes, p.err)
+                      : propose_exorl(logs, &exorl, mapping, notes, p.err);
+    if (s == STATUS_OK && !topics && !exorl) {
+        s = propose(&p);
+    }
     if (s != STATUS_OK) {
         mapping_fini(mapping);
     }

@@ -11,10 +11,12 @@
 #include "common/logs/logs.h"
 #include "common/logs/selection.h"
 #include "common/logs/source_summary.h"
+#include "deploy/local/log_plot.h"
 
 /* What to look at, and how. */
 struct look {
     const char *path, *mapping;
+    const char *plot; /* a file for the picture; NULL: none */
     bool clip;
     struct episode_rules rules;
 };
@@ -55,6 +57,14 @@ static status read_option(struct look *look, const char *argument, struct err *e
     if (strncmp(argument, "--mapping=", 10) == 0) {
         look->mapping = argument + 10;
         return STATUS_OK;
+    }
+    if (strncmp(argument, "--plot=", 7) == 0) {
+        const size_t n = strlen(argument);
+        look->plot = argument + 7;
+        return n > 11 && strcmp(argument + n - 4, ".svg") == 0
+                   ? STATUS_OK
+                   : err_set(err, STATUS_INVALID, "%s: expected the name of an .svg file",
+                             argument);
     }
     if (strncmp(argument, "--filter=", 9) == 0) {
         return read_filter(look, argument + 9, err);
@@ -147,12 +157,19 @@ static status look_at(const struct look *look, struct sources *sources, bool *so
     if (s == STATUS_OK) {
         selection_print(&selection, stdout);
         dataset_summary_print(summary, stdout);
-        for (size_t i = 0; i < sources_n(sources) && !selection.active; i++) {
-            print_gaps(source_gaps(sources_at(sources, i)));
+        /* Counted by the first pass over the logs. Only a single source of logs has times. */
+        struct logs_gaps gaps = {0};
+        const struct logs_gaps *counted = source_gaps(sources_at(sources, 0));
+        if (counted != NULL) {
+            gaps = selection.active ? selection.gaps : *counted;
+            counted = gaps.has_times ? &gaps : NULL;
         }
-        print_gaps(selection.active ? &selection.gaps : NULL);
+        print_gaps(counted);
         *sound = dataset_summary_is_sound(summary);
         dataset_summary_free(summary);
+        if (look->plot != NULL) {
+            s = log_plot(look->plot, look->path, sources, counted, err);
+        }
     }
     selection_fini(&selection);
     return s;
