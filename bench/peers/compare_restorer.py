@@ -19,7 +19,7 @@ from environment import PEERS, ROOT
 
 # What is written for each layout, in episodes of 1000 transitions: text is slow to write.
 EPISODES = {"shards": 2000, "shards-gzip": 500, "robomimic": 500, "d4rl": 500, "d4rl-gzip": 300, "npz": 500,
-            "npz-deflate": 200, "csv": 100}
+            "npz-deflate": 200, "csv": 100, "parquet": 500, "mcap": 40}
 RESTORED = ("shards", "shards-gzip")
 TURN_S = 300  # limit of one turn
 

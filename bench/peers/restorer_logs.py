@@ -95,6 +95,47 @@ def write_csv(folder, n):
             writer.writerow([f"{value:.6g}" for value in one["observations"][T]] + [""] * (A + 2))
 
 
+def write_parquet(folder, n):
+    """One file with a row a step, as LeRobot's."""
+    import pyarrow as pa
+    import pyarrow.parquet
+    folder.mkdir(parents=True)
+    episodes = [episode(number) for number in range(n)]
+
+    def lists(name, width):
+        flat = np.concatenate([one[name][:T] for one in episodes]).ravel()
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat), width).cast(pa.list_(pa.float32()))
+    table = pa.table({
+        "observation.state": lists("observations", O), "action": lists("actions", A),
+        "next.reward": np.concatenate([one["rewards"] for one in episodes]),
+        "next.done": np.concatenate([one["terminations"] | one["truncations"] for one in episodes]),
+        "timestamp": np.tile(np.arange(T, dtype=np.float32) / 50, n),
+        "episode_index": np.repeat(np.arange(n), T)})
+    pa.parquet.write_table(table, folder / "episodes.parquet", row_group_size=100 * T)
+
+
+def write_mcap(folder, n):
+    """A file an episode: JSON messages of two topics with one clock."""
+    from mcap.writer import CompressionType, Writer
+    folder.mkdir(parents=True)
+    for number in range(n):
+        one = episode(number)
+        with open(folder / f"run_{number:05}.mcap", "wb") as file:
+            writer = Writer(file, compression=CompressionType.LZ4)
+            writer.start()
+            schema = writer.register_schema(name="Values", encoding="jsonschema", data=b'{"type": "object"}')
+            topics = [writer.register_channel(topic=topic, message_encoding="json", schema_id=schema)
+                      for topic in ("/state", "/action", "/reward")]
+            for t in range(T):
+                stamp = t * 20_000_000
+                for channel, values in zip(topics, ({"q": one["observations"][t].tolist()},
+                                                    {"tau": one["actions"][t].tolist()},
+                                                    {"reward": float(one["rewards"][t])})):
+                    writer.add_message(channel_id=channel, log_time=stamp, publish_time=stamp,
+                                       data=json.dumps(values).encode())
+            writer.finish()
+
+
 GZIP = {"compression": "gzip", "compression_opts": 6, "chunks": True}
 # Layout: how it is written, and the packages that read it.
 LAYOUTS = {
@@ -106,6 +147,8 @@ LAYOUTS = {
     "npz": (write_npz, ["numpy"]),
     "npz-deflate": (lambda folder, n: write_npz(folder, n, np.savez_compressed), ["numpy"]),
     "csv": (write_csv, ["csv", "pyarrow"]),
+    "parquet": (write_parquet, ["pyarrow"]),
+    "mcap": (write_mcap, ["mcap"]),
 }
 
 
@@ -143,16 +186,34 @@ def read_csv(folder):
             np.array([[float(cell) if cell else np.nan for cell in row] for row in rows])
 
 
+def read_mcap(folder):
+    from mcap.reader import make_reader
+    yield
+    for path in sorted(folder.glob("*.mcap")):
+        with open(path, "rb") as file:
+            values = {}
+            for _, channel, message in make_reader(file).iter_messages():
+                for name, value in json.loads(message.data).items():
+                    values.setdefault((channel.topic, name), []).append(value)
+            for value in values.values():
+                np.array(value)
+
+
 def read_pyarrow(folder):
     import pyarrow.csv
+    import pyarrow.parquet
     yield
+    for path in sorted(folder.glob("*.parquet")):
+        for column in pyarrow.parquet.read_table(path, use_threads=False).columns:
+            for chunk in column.chunks:
+                getattr(chunk, "flatten", lambda one=chunk: one)().to_numpy(zero_copy_only=False)
     for path in sorted(folder.glob("*.csv")):
         table = pyarrow.csv.read_csv(path, read_options=pyarrow.csv.ReadOptions(use_threads=False))
         for column in table.columns:
             column.to_numpy()
 
 
-READERS = {"h5py": read_h5py, "numpy": read_numpy, "csv": read_csv, "pyarrow": read_pyarrow}
+READERS = {"h5py": read_h5py, "numpy": read_numpy, "csv": read_csv, "pyarrow": read_pyarrow, "mcap": read_mcap}
 
 
 def main(command, layout, *rest):

@@ -276,7 +276,7 @@ static void draw_axis(struct text *svg, double y, double bottom, double center, 
             const double value = sign * unit * pow(10, d);
             const double x = center + half * symmetric(value, unit, decades);
             svg_line(svg, x, y + 4, x, bottom, SVG_SOFT);
-            snprintf(words, sizeof words, "%.0e", value);
+            snprintf(words, sizeof words, "%g", value);
             svg_text(svg, x, y, 10, SVG_MIDDLE, words);
         }
     }
