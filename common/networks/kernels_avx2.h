@@ -64,19 +64,7 @@ static inline vec v_power_of_2(vec n)
 
 /* ---- bf16 ---- */
 
-#define KERNELS_BF16_NATIVE false
-#define v_pairs_load(p)     _mm256_loadu_si256((const __m256i *)(const void *)(p))
-#define v_pairs_set(s)      _mm256_set1_epi32(s)
-
-/* c + the products of the two bf16 in each lane. */
-static inline vec v_pairs_fma(ivec a, ivec b, vec c)
-{
-    const ivec high = _mm256_set1_epi32(-65536);
-    const vec even = v_fma(_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)),
-                           _mm256_castsi256_ps(_mm256_slli_epi32(b, 16)), c);
-    return v_fma(_mm256_castsi256_ps(_mm256_and_si256(a, high)),
-                 _mm256_castsi256_ps(_mm256_and_si256(b, high)), even);
-}
+#define KERNELS_BF16_NATIVE 0
 
 /* Adds half of the last place kept, less where that bit is even; a NaN becomes the quiet one. */
 static inline __m128i v_bf16(vec v)
@@ -97,11 +85,14 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     memcpy(p, &halves, n >= LANES ? sizeof halves : (size_t)n * sizeof *p);
 }
 
-/* What the bf16 of v leaves of it. */
-static inline vec v_rest(vec v)
+/* Eight bf16 as floats. */
+static inline vec v_expanded(__m128i halves)
 {
-    return v_sub(v, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v_bf16(v)), 16)));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
+#define v_load_bf16(p) v_expanded(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+/* The bf16 of v, as floats. */
+#define v_rounded(v) v_expanded(v_bf16(v))
 
 /* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
 static inline void v_store_pairs(uint16_t *p, vec first, vec second)

@@ -91,12 +91,11 @@ static inline vec v_rough_tanh(vec x)
 
 /* ---- bf16 ---- */
 
-#define v_pairs_load(p) _mm512_loadu_si512(p)
-#define v_pairs_set(s)  _mm512_set1_epi32(s)
-
 #ifdef __AVX512BF16__
 
-#define KERNELS_BF16_NATIVE true
+#define KERNELS_BF16_NATIVE 1
+#define v_pairs_load(p)     _mm512_loadu_si512(p)
+#define v_pairs_set(s)      _mm512_set1_epi32(s)
 
 /* c + the products of the two bf16 in each lane. */
 static inline vec v_pairs_fma(ivec a, ivec b, vec c)
@@ -111,18 +110,7 @@ static inline __m256i v_bf16(vec v)
 
 #else
 
-#define KERNELS_BF16_NATIVE false
-
-/* The same in two steps of float: a bf16 is the upper half of one, so that a shift and a mask make
- * both halves of a lane floats. */
-static inline vec v_pairs_fma(ivec a, ivec b, vec c)
-{
-    const ivec high = _mm512_set1_epi32(-65536);
-    const vec even = v_fma(_mm512_castsi512_ps(_mm512_slli_epi32(a, 16)),
-                           _mm512_castsi512_ps(_mm512_slli_epi32(b, 16)), c);
-    return v_fma(_mm512_castsi512_ps(_mm512_and_si512(a, high)),
-                 _mm512_castsi512_ps(_mm512_and_si512(b, high)), even);
-}
+#define KERNELS_BF16_NATIVE 0
 
 /* Adds half of the last place kept, less where that bit is even; a NaN becomes the quiet one. */
 static inline __m256i v_bf16(vec v)
@@ -148,11 +136,14 @@ static inline void v_store_bf16(uint16_t *p, vec v, int n)
     }
 }
 
-/* What the bf16 of v leaves of it. */
-static inline vec v_rest(vec v)
+/* Sixteen bf16 as floats. */
+static inline vec v_expanded(__m256i halves)
 {
-    return v_sub(v, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v_bf16(v)), 16)));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
+#define v_load_bf16(p) v_expanded(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+/* The bf16 of v, as floats. */
+#define v_rounded(v) v_expanded(v_bf16(v))
 
 /* p(2 LANES) <- bf16 of both, lane by lane next to each other. */
 static inline void v_store_pairs(uint16_t *p, vec first, vec second)

@@ -49,8 +49,8 @@ static void tile_of_pairs(uint16_t *tile, const float *from, size_t ld, int rows
             vec second = v_load_part(v_lanes(2 * k + 1 < rows ? columns - n : 0), row + ld + n);
             v_store_pairs(tile + k * TILE_K + 2 * n, first, second);
             for (int p = 1; p < KERNELS_PARTS; p++) {
-                first = v_rest(first);
-                second = v_rest(second);
+                first = v_sub(first, v_rounded(first));
+                second = v_sub(second, v_rounded(second));
                 v_store_pairs(tile + p * TILE_ALL + k * TILE_K + 2 * n, first, second);
             }
         }

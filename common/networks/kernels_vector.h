@@ -524,7 +524,7 @@ const struct kernels_table KERNELS_TABLE = {
     .linear_backward_weight = linear_backward_weight,
     .elu_backward = elu_backward,
     .norm_tanh_backward = norm_tanh_backward,
-    .bf16_native = KERNELS_BF16_NATIVE,
+    .bf16_native = KERNELS_BF16_NATIVE != 0,
     .bf16_parts = KERNELS_PARTS,
     .bf16_packed_size = bf16_packed_size,
     .bf16_pack = bf16_pack,

@@ -2,7 +2,8 @@
  *
  * In this file: rounding, and the first layer, which is computed in float and rounded at its end,
  * since its inputs are floats. Products of bf16 are made by tiles (kernels_tiles_pack.h,
- * kernels_tiles_bf16.h) or by pairs in the lanes of a register (kernels_pairs_bf16.h).
+ * kernels_tiles_bf16.h), by pairs in the lanes of a register (kernels_pairs_bf16.h) or, where there
+ * are no instructions for bf16, by the loops of float (kernels_floats_bf16.h).
  *
  * With KERNELS_PARTS 2 a float is the sum of two bf16, its rounding and the rounding of what that
  * leaves, to 2^-17: a row of `ld` elements has the second parts ld / 2 after the first ones. */
@@ -25,7 +26,7 @@ ALWAYS void store_parts(uint16_t *y, size_t part, vec v, int n)
 {
     v_store_bf16(y, v, n);
     for (int p = 1; p < KERNELS_PARTS; p++) {
-        v = v_rest(v);
+        v = v_sub(v, v_rounded(v)); /* what is left of it */
         y += part;
         v_store_bf16(y, v, n);
     }
@@ -104,10 +105,12 @@ static void bf16_first(uint16_t *y, size_t ld_y, const struct kernels_layer *lay
 
 /* ---- Later layers ---- */
 
-#ifdef KERNELS_TILES
+#if defined KERNELS_TILES
 #include "common/networks/kernels_tiles_pack.h"
 
 #include "common/networks/kernels_tiles_bf16.h"
-#else
+#elif KERNELS_BF16_NATIVE
 #include "common/networks/kernels_pairs_bf16.h"
+#else
+#include "common/networks/kernels_floats_bf16.h"
 #endif
