@@ -869,6 +869,63 @@ static void decide_period(struct proposal *p, const struct findings *found)
     }
 }
 
+/* Counts the gaps between the times of one recording. False: it has no such column of times. */
+static status count_gaps(struct proposal *p, struct log_file *file, uint64_t recording_i,
+                         struct recording *recording, const char *name, uint64_t *gaps, bool *has)
+{
+    const struct mapping *m = p->mapping;
+    status s = log_file_describe(file, recording_i, recording, p->err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* One time for each row, also in later recordings, or the mapping would not fit them. */
+    const struct recording_column *time = recording_find(recording, name);
+    const struct recording_column *first = recording_find(recording, m->observation[0].names[0]);
+    *has = time != NULL && time->kind == RECORDING_NUMBERS && time->width == 1 && first != NULL &&
+           time->rows == first->rows;
+    if (!*has || m->episodes != MAPPING_BY_RECORDING) {
+        return STATUS_OK; /* between two episodes of a recording the clock may jump */
+    }
+    double *values = read_column(p, file, recording_i, time, &s);
+    for (uint64_t t = 1; values != NULL && t < time->rows; t++) {
+        const double seconds = values[t] - values[t - 1];
+        *gaps += seconds > m->gap_periods * m->control_period_s || seconds <= 0;
+    }
+    mem_free(values);
+    return s;
+}
+
+/* Names the column of times if the period comes from one, and warns of gaps. */
+static status decide_time(struct proposal *p)
+{
+    struct mapping *m = p->mapping;
+    const struct recording_column *time = with_role(p, ROLE_TIME);
+    struct recording recording = {0};
+    bool has = time != NULL && m->control_period_s > 0;
+    uint64_t gaps = 0;
+    status s = STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && has && i < logs_n_files(p->logs); i++) {
+        struct log_file *file;
+        s = logs_file(p->logs, i, &file, p->err);
+        const uint64_t n = s == STATUS_OK ? log_file_recordings(file) : 0;
+        for (uint64_t j = 0; s == STATUS_OK && has && j < n; j++) {
+            s = count_gaps(p, file, j, &recording, time->name, &gaps, &has);
+        }
+    }
+    recording_fini(&recording);
+    if (s == STATUS_OK && has) {
+        snprintf(m->time_column, sizeof m->time_column, "%s", time->name);
+    }
+    if (s == STATUS_OK && gaps > 0) {
+        text_format(p->notes,
+                    "time gaps: %" PRIu64
+                    " intervals between rows are much longer than the control "
+                    "period, or not positive; time_gaps: split cuts the episodes there\n",
+                    gaps);
+    }
+    return s;
+}
+
 /* Decides what the layout of Minari's Arrow form says: files are episodes, with a last row that has
  * no action, and the space of the actions has their limits. */
 static void decide_minari(struct proposal *p)
@@ -1002,6 +1059,7 @@ static status propose(struct proposal *p)
         decide_rows(p, &found);
         decide_limits(p);
         decide_period(p, &found);
+        s = decide_time(p);
     }
     return s;
 }

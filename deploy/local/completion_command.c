@@ -30,6 +30,7 @@ static const struct {
 } command_words[] = {
     {"dataset",
      "inspect start map import subsample export --to= --every= --shard_episodes= --minari= "
+     "--filter= --bad_rows= --min_piece= --actions= --history= --history_actions= --plot= "
      "--reward= --mapping="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},

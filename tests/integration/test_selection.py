@@ -257,6 +257,20 @@ def test_time_gaps(tmp_path):
     assert len(imported(tmp_path / "whole")) == 2
 
 
+def test_a_proposal_names_the_times_and_warns_of_gaps(tmp_path):
+    for number, gap in enumerate((0, 0.5)):
+        with open(tmp_path / f"run_{number}.csv", "w", newline="", encoding="ascii") as file:
+            writer = csv.writer(file)
+            writer.writerow(["t", "q", "tau", "reward"])
+            for t in range(30):
+                writer.writerow([round(t * 0.02 + gap * (t > 9), 3), t, t % 3 - 1 if t < 29 else "", 1 if t < 29 else ""])
+    mapped = dataset("map", tmp_path)
+    assert "time gaps: 1 intervals between rows" in mapped and 'time: {column: "t"}\ntime_gaps: ignore\n' in mapped
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text(mapped.replace("time_gaps: ignore", "time_gaps: split"))
+    assert "1 of 2 episodes were cut around 1 bad rows into 2 pieces" in dataset("inspect", tmp_path)
+
+
 def test_filters_of_a_mapping(tmp_path, workspace, wire):
     del wire
     source = write_csv(tmp_path / "logs", n=6)
