@@ -550,12 +550,22 @@ static uint64_t bag_memory(const struct log_file *file)
 
 /* ---- notes ---- */
 
+/* Returns whether the texts of a field say what the values of other fields are, as in a JointState
+ * of a single joint. */
+static bool names_others(const struct message_field *field)
+{
+    const char *slash = strrchr(field->name, '/');
+    const char *last = slash == NULL ? field->name : slash + 1;
+    return strcmp(last, "name") == 0 || strcmp(last, "names") == 0 ||
+           strcmp(last, "joint_names") == 0;
+}
+
 /* Says which fields of a topic are no columns, and the texts of those that name others. */
 static void note_fields(const struct topic *topic, struct text *notes)
 {
     for (uint32_t i = 0; i < topic->fields.n; i++) {
         const struct message_field *field = &topic->fields.fields[i];
-        if (field->text && field->texts != NULL && field->most > 1) {
+        if (field->text && field->texts != NULL && (field->most > 1 || names_others(field))) {
             text_format(notes, "%s/%s is: %s%s\n", topic->name, field->name, field->texts,
                         field->changing ? " (in the first message; it changes, so check the fields "
                                           "that it names)"

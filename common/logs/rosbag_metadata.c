@@ -11,10 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <xxhash.h>
 #include <yaml.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/trajectory/file_digest.h"
 
 #define METADATA_BYTES_MAX (16u << 20)
 #define ROOT_KEY           "rosbag2_bagfile_information"
@@ -149,4 +151,38 @@ status rosbag_metadata_read(const char *path, char ***files, size_t *n, struct e
     *files = made;
     *n = count;
     return STATUS_OK;
+}
+
+bool rosbag_metadata_is(const char *path)
+{
+    static const char name[] = "/metadata.yaml";
+    const size_t n = strlen(path), own = sizeof name - 1;
+    return strcmp(path, name + 1) == 0 || (n > own && strcmp(path + n - own, name) == 0);
+}
+
+status rosbag_metadata_digest(const char *path, uint64_t *digest, struct err *err)
+{
+    char **files = NULL;
+    size_t n = 0;
+    struct file_digest own = {0};
+    uint64_t made = 0;
+    status s = file_digest_get(&own, path, &made, err);
+    if (s == STATUS_OK) {
+        s = rosbag_metadata_read(path, &files, &n, err);
+    }
+    /* The order counts: each digest is the seed of the next. */
+    for (size_t i = 0; i < n; i++) {
+        struct file_digest part = {0};
+        uint64_t value = 0;
+        if (s == STATUS_OK) {
+            s = file_digest_get(&part, files[i], &value, err);
+            made = XXH64(&value, sizeof value, made);
+        }
+        mem_free(files[i]);
+    }
+    mem_free(files);
+    if (s == STATUS_OK) {
+        *digest = made;
+    }
+    return s;
 }

@@ -14,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/logs/logs.h"
 #include "common/logs/propose.h"
+#include "common/logs/rosbag_metadata.h"
 #include "common/trajectory/episode_pieces.h"
 #include "common/trajectory/file_digest.h"
 #include "common/trajectory/shard_reader.h"
@@ -160,6 +161,8 @@ static status list_shards(struct source *source, struct err *err)
         /* Name, size and mapping tell the file from others; its contents count when it is read. */
         const char *name = strrchr(shard->path, '/');
         name = name != NULL ? name + 1 : shard->path;
+        /* All bags have a metadata.yaml, so the whole path tells them apart. */
+        name = rosbag_metadata_is(shard->path) ? shard->path : name;
         const uint64_t size = stat(shard->path, &info) == 0 ? (uint64_t)info.st_size : 0;
         shard->source = XXH64(name, strlen(name), source->digest + size);
     }
@@ -314,7 +317,18 @@ status source_shard_digest(const struct source *source, size_t shard_i, uint64_t
         return dataset_shard_digest(source->dataset, shard_i, digest, err);
     }
     ASSERT(shard_i < source->n_shards);
-    return file_digest_get(&source->digests[shard_i], source->shards[shard_i].path, digest, err);
+    struct file_digest *known = &source->digests[shard_i];
+    const char *path = source->shards[shard_i].path;
+    if (!rosbag_metadata_is(path) || known->known) {
+        return file_digest_get(known, path, digest, err);
+    }
+    /* A bag is its metadata and the files that these name. */
+    const status s = rosbag_metadata_digest(path, digest, err);
+    if (s == STATUS_OK) {
+        known->value = *digest;
+        known->known = true;
+    }
+    return s;
 }
 
 uint64_t source_episodes(const struct source *source)

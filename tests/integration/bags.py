@@ -102,10 +102,10 @@ class Bag:
     def json(self, topic, message, log):
         self.raw(topic, "json", json.dumps(message).encode(), log)
 
-    def joints(self, topic, log, position, velocity, seconds=None, names=("a", "b")):
+    def joints(self, topic, log, position, velocity, seconds=None, names=("a", "b"), effort=()):
         self.ros(topic, "sensor_msgs/msg/JointState", JOINT_STATE,
                  {"header": header(log if seconds is None else seconds), "name": list(names),
-                  "position": list(position), "velocity": list(velocity), "effort": []}, log)
+                  "position": list(position), "velocity": list(velocity), "effort": list(effort)}, log)
 
     def command(self, topic, log, data):
         self.ros(topic, "std_msgs/msg/Float64MultiArray", COMMAND,

@@ -9,8 +9,10 @@ import zstandard
 from mcap.writer import CompressionType
 from rosbags.rosbag2 import StoragePlugin, Writer as RosbagWriter
 
+import plant
 from bags import ALL_WHOLE, Bag, header, ns, plain_mcap, rosbags_store, write_metadata
 from test_import import dataset, imported, whole
+from test_start import hindcast
 
 T0 = 1_700_000_000.0
 FIELDS = ["header/stamp/sec", "header/stamp/nanosec", "flag", "raw", "letter", "i8", "u8", "i16", "u16", "i32", "u32",
@@ -493,3 +495,55 @@ def test_a_message_that_holds_itself(tmp_path):
             bag.json("/cmd", {"u": k}, T0 + k)
     said = dataset("map", path, status=1)
     assert "no topic looks like an observation" in said and "messages in messages, more than 32 deep" in said
+
+
+# ---- from a bag to a policy ----
+
+def write_plant(folder, episodes):
+    """A bag for each episode: joint states at 500 Hz, commands at the control rate with jitter, in ROS 2 messages."""
+    random = np.random.default_rng(5)
+    for i, (observations, actions, _, succeeded) in enumerate(episodes):
+        with Bag(folder / f"run_{i:03}" / "run_0.mcap") as bag:
+            for t, (ticks, speed, strain) in enumerate(observations):
+                begin = T0 + t * plant.PERIOD
+                for j in range(25):
+                    at = begin + j * 0.002
+                    bag.joints("/joint_states", at + 0.0012, [ticks], [speed], at, ["cart"], [strain])
+                if t < len(actions):
+                    bag.command("/force_controller/commands", begin + 0.01 + random.uniform(-0.004, 0.004), actions[t])
+            if succeeded:
+                bag.ros("/success", "std_msgs/msg/Bool", "bool data\n", {"data": True},
+                        T0 + len(actions) * plant.PERIOD + 0.001)
+        write_metadata(folder / f"run_{i:03}", ["run_0.mcap"])
+    return folder
+
+
+def test_from_a_bag_to_a_policy(workspace):
+    """map, import, inspect, start and up; docs/logs.md has the commands."""
+    episodes = plant.records(12)
+    source = write_plant(workspace.folder / "bags", episodes)
+    assert "has to be confirmed" in hindcast("dataset", "start", source, status=1).stderr
+    proposal = hindcast("dataset", "map", source).stdout
+    for expected in (f"control_period_s: {plant.PERIOD}\n", "clock: header\n",
+                     '"/force_controller/commands": {clock: log}', "/joint_states/name is: cart",
+                     'columns: ["/force_controller/commands/data"]',
+                     'success: {column: "/success/data", row: next}', "success ends an episode"):
+        assert expected in proposal, proposal
+    rates = {one.split()[1]: one.split() for one in proposal.splitlines() if one.startswith("#   /")}
+    assert abs(float(rates["/joint_states"][3]) - 500) < 1 and abs(float(rates["/joint_states"][-2]) + 1.2) < 0.01
+    (source / "mapping.yaml").write_text(proposal)
+
+    hindcast("dataset", "import", f"--to={workspace.folder / 'data'}", source)
+    for ours, (observations, actions, rewards, succeeded) in zip(imported(workspace.folder / "data")[1], episodes):
+        assert np.array_equal(whole(ours["observations"]), observations.astype(np.float32))
+        np.testing.assert_allclose(ours["actions"], actions, atol=1e-5)
+        assert np.array_equal(ours["rewards"].ravel(), rewards.astype(np.float32))
+        assert ours["terminations"][-1] == succeeded
+    said = hindcast("dataset", "inspect", source).stdout
+    assert f"transitions  {sum(len(one[1]) for one in episodes)};" in said
+
+    experiment = workspace.folder / "my.yaml"
+    experiment.write_text(hindcast("dataset", "start", source).stdout)
+    hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", cwd=workspace.folder)
+    hindcast("policy", "export", "runs/bags", "--onnx=out.onnx", cwd=workspace.folder)
+    assert (workspace.folder / "out.onnx").stat().st_size > 1000
