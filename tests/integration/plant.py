@@ -5,9 +5,16 @@ It records itself as users' programs do (CSV, robomimic, npz) and measures a pol
 
 import csv
 import json
+import os
+import warnings
 
+import gymnasium
 import h5py
+import minari
 import numpy as np
+import pyarrow
+import pyarrow.parquet
+from minari.data_collector import EpisodeBuffer
 
 PERIOD = 0.05             # s
 LOW, HIGH = -6.0, 10.0    # N
@@ -106,3 +113,57 @@ def write_d4rl(path, episodes):
         file["terminals"] = np.concatenate([l & s for l, (_, _, _, s) in zip(last, episodes)])
         file["timeouts"] = np.concatenate([l & ~np.bool_(s) for l, (_, _, _, s) in zip(last, episodes)])
     return path
+
+
+def write_minari(folder, episodes):
+    """By the minari package, with Dict observations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.environ["MINARI_DATASETS_PATH"] = str(folder)
+        folder.mkdir()
+        box = gymnasium.spaces.Box
+        buffers = []
+        for i, (observations, actions, rewards, succeeded) in enumerate(episodes):
+            last = np.arange(1, len(actions) + 1) == len(actions)
+            parts = {name: observations[:, j:j + 1] for j, (name, _) in enumerate(SLICES)}
+            buffers.append(EpisodeBuffer(id=i, observations=parts, actions=actions, rewards=rewards,
+                                         terminations=last & bool(succeeded), truncations=last & (not succeeded)))
+        minari.create_dataset_from_buffers(
+            "cart/records-v0", buffer=buffers, env=None, eval_env=None, algorithm_name="hand", author="x",
+            author_email="x@example.org", code_permalink="none", description="x",
+            observation_space=gymnasium.spaces.Dict({name: box(-np.inf, np.inf, (1,), np.float64) for name, _ in SLICES}),
+            action_space=box(LOW, HIGH, (1,), np.float64))
+    return folder / "cart" / "records-v0"
+
+
+def write_lerobot(folder, episodes):
+    """Version 3: one Parquet file, no observation after the last action."""
+    (folder / "data/chunk-000").mkdir(parents=True)
+    (folder / "meta/episodes/chunk-000").mkdir(parents=True)
+    lengths = [len(actions) for _, actions, _, _ in episodes]
+    ends = np.cumsum(lengths)
+    states = np.concatenate([o[:-1] for o, _, _, _ in episodes]).astype(np.float32)
+    actions = np.concatenate([a for _, a, _, _ in episodes]).astype(np.float32)
+    last = np.concatenate([np.arange(1, n + 1) == n for n in lengths])
+    pyarrow.parquet.write_table(pyarrow.table({
+        "observation.state": pyarrow.array(states.tolist(), pyarrow.list_(pyarrow.float32(), 3)),
+        "action": pyarrow.array(actions.tolist(), pyarrow.list_(pyarrow.float32(), 1)),
+        "timestamp": np.concatenate([np.arange(n) * PERIOD for n in lengths]).astype(np.float32),
+        "frame_index": np.concatenate([np.arange(n) for n in lengths]),
+        "episode_index": np.repeat(np.arange(len(lengths)), lengths), "index": np.arange(ends[-1]),
+        "task_index": np.zeros(ends[-1], int),
+        "next.reward": np.concatenate([r for _, _, r, _ in episodes]).astype(np.float32), "next.done": last,
+        "next.success": last & np.repeat([bool(s) for _, _, _, s in episodes], lengths),
+    }), folder / "data/chunk-000/file-000.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([
+        {"episode_index": i, "length": n, "dataset_from_index": int(end - n), "dataset_to_index": int(end),
+         "data/chunk_index": 0, "data/file_index": 0} for i, (n, end) in enumerate(zip(lengths, ends))]),
+        folder / "meta/episodes/chunk-000/file-000.parquet")
+    number = {"dtype": "float32", "names": None}
+    (folder / "meta/info.json").write_text(json.dumps({
+        "codebase_version": "v3.0", "robot_type": "cart", "total_episodes": len(lengths), "total_frames": int(ends[-1]),
+        "fps": round(1 / PERIOD), "chunks_size": 1000,
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "features": {"observation.state": {**number, "shape": [3], "names": [name for name, _ in SLICES]},
+                     "action": {**number, "shape": [1]}, "next.reward": {**number, "shape": [1]}}}))
+    return folder

@@ -52,14 +52,15 @@ def policy_of(path):
 
 
 LAYOUTS = {"csv": plant.write_csv, "npz": plant.write_npz, "robomimic.hdf5": plant.write_robomimic,
-           "d4rl.hdf5": plant.write_d4rl}
+           "d4rl.hdf5": plant.write_d4rl, "minari": plant.write_minari,
+           "lerobot": plant.write_lerobot}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_proposed_experiment_runs_as_it_is(workspace, layout):
     """From every layout, and with no line by hand but those of a mapping that has to be confirmed."""
     source = LAYOUTS[layout](workspace.folder / layout, plant.records(12))
-    if source.is_dir():
+    if layout in ("csv", "npz"):
         refused = hindcast("dataset", "start", source, status=1)
         assert "has to be confirmed" in refused.stderr and refused.stdout == ""
         (source / "mapping.yaml").write_text(hindcast("dataset", "map", source).stdout)
