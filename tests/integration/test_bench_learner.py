@@ -39,6 +39,22 @@ def test_a_line_for_each_precision_and_number_of_threads():
         assert float(line["peak_mib"]) > float(line["update_mib"]) > 1
 
 
+def test_the_bytes_of_each_link_between_ranks():
+    """Over gRPC rank 0 moves R-1 times the sums each way; over MPI each rank moves less than twice, whatever R is."""
+    for ranks in (2, 3):
+        found = lines(bench("--size=quick", f"--ranks={ranks}", "--rounds=1", "--seconds=0.1"))
+        moved = {line["transport"]: (int(line["rank_0_bytes"]), int(line["other_bytes"]))
+                 for line in found if "transport" in line}
+        assert moved.keys() == {"grpc-tcp", "grpc-unix", "mpi", "mpi-tcp"}
+        sums = moved["grpc-tcp"][1] // 2
+        assert sums > 1_000_000
+        for transport in ("grpc-tcp", "grpc-unix"):
+            assert moved[transport] == (2 * (ranks - 1) * sums, 2 * sums)
+        for transport in ("mpi", "mpi-tcp"):
+            for both_ways in moved[transport]:  # a word of 64 bytes, and up to a line for each slice, besides
+                assert 0 <= both_ways - 2 * 2 * (ranks - 1) / ranks * sums < 4 * ranks * 192
+
+
 def test_a_wrong_core_is_said_and_undone():
     result = bench("--size=quick", "--precision=f32", "--threads=1", "--seconds=0.1", "--rounds=1",
                    OPENBLAS_CORETYPE="Prescott")
