@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/logs/log_file.h"
+#include "common/logs/parquet_writer.h"
 
 static bool parquet_recognise(const unsigned char *head, size_t n)
 {
@@ -25,3 +26,17 @@ const struct log_format log_format_parquet = {
     .recognise = parquet_recognise,
     .open = parquet_open,
 };
+
+status parquet_write(const char *path, const struct parquet_field *fields, size_t n, uint64_t rows,
+                     const char *key, const char *value, struct err *err)
+{
+    (void)fields;
+    (void)n;
+    (void)rows;
+    (void)key;
+    (void)value;
+    return err_set(err, STATUS_INVALID,
+                   "%s: this build of Hindcast cannot write Parquet files: it was built without "
+                   "carquet (deploy/install_dependencies, then cmake -DHINDCAST_PARQUET=ON)",
+                   path);
+}

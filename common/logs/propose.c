@@ -92,6 +92,7 @@ static const struct {
     enum role role;
 } known_prefixes[] = {
     {"next_obs", ROLE_NEXT_OBSERVATION},
+    {"next.obs", ROLE_NEXT_OBSERVATION},
     {"action", ROLE_ACTION},
     {"infos/", ROLE_IGNORED},
     {"metadata/", ROLE_IGNORED},
@@ -298,13 +299,18 @@ static bool same_group(const struct recording_column *a, const struct recording_
            (isdigit((unsigned char)a->name[n - 1]) || a->name[n - 1] == ']');
 }
 
-/* Returns the column with the next observation, such as "next_obs/x" for "obs/x", or NULL. */
+/* Returns the column with the next observation, such as "next_obs/x" for "obs/x" or
+ * "next.observation.x" for "observation.x", or NULL. */
 static const struct recording_column *successor_of(const struct proposal *p,
                                                    const struct recording_column *column)
 {
     char name[RECORDING_NAME_SIZE + 8];
     snprintf(name, sizeof name, "next_%s", column->name);
     const struct recording_column *found = recording_find(&p->recording, name);
+    if (found == NULL) {
+        snprintf(name, sizeof name, "next.%s", column->name);
+        found = recording_find(&p->recording, name);
+    }
     return found != NULL && found->kind == RECORDING_NUMBERS && found->width == column->width
                ? found
                : NULL;

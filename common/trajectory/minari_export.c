@@ -15,16 +15,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_MODULE "minari"
 #include "common/base/file.h"
 #include "common/base/json.h"
-#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
+#include "common/trajectory/dataset_export.h"
 #include "common/trajectory/dataset_writer.h"
 #include "common/trajectory/hdf5_writing.h"
 #include "common/trajectory/minari_metadata.h"
-#include "common/trajectory/shard_reader.h"
 #include "common/trajectory/shard_writer.h"
 
 /* Longer paths are refused. */
@@ -100,44 +98,24 @@ struct export
     uint64_t bytes; /* of rows so far */
 };
 
-/* Adds the good episodes of one shard. Bad ones are logged and counted; an error of writing, or too
- * many bytes, ends the export. */
-static status export_shard(struct export *to, size_t shard_i, struct episode *episode,
-                           struct err *err)
+/* Adds an episode, unless the file would become too large. */
+static status add_episode(void *context, struct episode *episode, struct err *err)
 {
-    const struct signature *signature = dataset_signature(to->dataset);
-    struct shard_reader *reader;
-    struct err why = {0};
-    if (shard_reader_open(&reader, to->dataset, shard_i, &why) != STATUS_OK) {
-        log_warn("left out: %s", why.text);
-        /* As many as metadata.json lists; nobody can count them better. */
-        to->bad += dataset_shard(to->dataset, shard_i)->episodes;
-        return STATUS_OK;
+    struct export *to = context;
+    to->bytes += ((uint64_t)episode->T + 1) * episode->W * sizeof(float);
+    if (to->bytes > SHARD_BYTES_MAX) {
+        return err_set(err, STATUS_FULL,
+                       "more than %llu bytes of rows: export a part of the shards",
+                       SHARD_BYTES_MAX);
     }
-    status s = STATUS_OK;
-    /* Read, checked against the limit of a file in memory, and written. */
-    for (uint64_t i = 0; i < shard_reader_episodes(reader) && s == STATUS_OK; i++) {
-        if (shard_reader_read(reader, i, episode, &why) != STATUS_OK) {
-            log_warn("left out: %s", why.text);
-            to->bad++;
-            continue;
-        }
-        to->bytes += ((uint64_t)episode->T + 1) * episode->W * sizeof(float);
-        if (to->bytes > SHARD_BYTES_MAX) {
-            s = err_set(err, STATUS_FULL,
-                        "more than %llu bytes of rows: export a part of the shards",
-                        SHARD_BYTES_MAX);
-            break;
-        }
-        /* Minari's episodes have no identity, so none is written. */
-        episode->identity = (struct episode_identity){0};
-        hdf5_lock();
-        s = shard_write_episode(&to->writing, signature, episode, to->episodes, to->reward_k, err);
-        hdf5_unlock();
-        to->episodes += s == STATUS_OK;
-        to->transitions += episode->T;
-    }
-    shard_reader_close(reader);
+    /* Minari's episodes have no identity, so none is written. */
+    episode->identity = (struct episode_identity){0};
+    hdf5_lock();
+    const status s = shard_write_episode(&to->writing, dataset_signature(to->dataset), episode,
+                                         to->episodes, to->reward_k, err);
+    hdf5_unlock();
+    to->episodes += s == STATUS_OK;
+    to->transitions += episode->T;
     return s;
 }
 
@@ -152,12 +130,7 @@ static status export_episodes(struct export *to, void **image, size_t *size, str
         return s;
     }
     /* One episode in memory at a time, beside the file that is being made. */
-    struct episode episode;
-    episode_init(&episode, signature_width(dataset_signature(to->dataset)));
-    for (size_t i = 0; i < dataset_n_shards(to->dataset) && s == STATUS_OK; i++) {
-        s = export_shard(to, i, &episode, err);
-    }
-    episode_fini(&episode);
+    s = dataset_export_episodes(to->dataset, add_episode, to, &to->bad, err);
     /* Exactly one of the two ends the file, also after an error. */
     hdf5_lock();
     if (s == STATUS_OK) {

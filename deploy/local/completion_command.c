@@ -29,9 +29,9 @@ static const struct {
     const char *command, *words;
 } command_words[] = {
     {"dataset",
-     "inspect start map import subsample export --to= --every= --shard_episodes= --minari= "
+     "inspect start map import subsample export --to= --every= --shard_episodes= --format= --name= "
      "--filter= --bad_rows= --min_piece= --actions= --history= --history_actions= --plot= "
-     "--reward= --mapping="},
+     "--reward= --mapping= --task= --fps="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},
     {"completion", "bash zsh"},

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "common/trajectory/dataset.h"
-#include "common/trajectory/minari_export.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/dataset_inspect.h"
+#include "deploy/local/export_dataset.h"
 #include "deploy/local/log_import.h"
 #include "deploy/local/start_experiment.h"
 #include "deploy/local/subsample.h"
@@ -38,10 +38,7 @@ static const char usage[] =
     "           all good episodes of LOGS as a dataset, read as the mapping says\n"
     "       hindcast dataset subsample --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
     "           the first of each K episodes of every FOLDER, one after another, into a new "
-    "dataset with returns.csv\n"
-    "       hindcast dataset export --minari=NAME-vN --to=FOLDER [--reward=TASK] FOLDER\n"
-    "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
-    "it finds it by name\n";
+    "dataset with returns.csv\n";
 
 /* What a command knows of logs that it has read whole. */
 struct looked {
@@ -172,77 +169,6 @@ static int subsample(int argc, char **argv)
     return 0;
 }
 
-/* The place of a reward in the signature; the first without a name. */
-static bool find_reward(const struct signature *signature, const char *name, uint32_t *k)
-{
-    /* Most logs have one reward, and need no --reward. */
-    *k = 0;
-    if (!name) {
-        return true;
-    }
-    /* Names are those of the signature, which `inspect` shows. */
-    for (uint32_t i = 0; i < signature->K; i++) {
-        if (strcmp(signature->rewards[i], name) == 0) {
-            *k = i;
-            return true;
-        }
-    }
-    fprintf(stderr, "hindcast dataset export: --reward=%s: no such reward in the logs\n", name);
-    return false;
-}
-
-/* Opens the logs, finds the reward's index, and exports; 1 where episodes were left out. */
-static int export_to(const char *from, const char *to, const char *name, const char *reward)
-{
-    struct err err = {0};
-    struct dataset *dataset;
-    uint64_t n_bad = 0;
-    uint32_t k;
-    int result = 1;
-    /* The signature of the logs is known once they are open; the reward's name is looked up in
-     * it. */
-    if (dataset_open(&dataset, from, &err) != STATUS_OK) {
-        fprintf(stderr, "hindcast dataset export: %s\n", err.text);
-        return 1;
-    }
-    if (!find_reward(dataset_signature(dataset), reward, &k)) {
-        result = 2;
-    } else if (minari_export(dataset, to, name, k, &n_bad, &err) != STATUS_OK) {
-        fprintf(stderr, "hindcast dataset export: %s\n", err.text);
-    } else {
-        printf("%s: %llu episodes were bad and left out\n", to, (unsigned long long)n_bad);
-        result = n_bad > 0;
-    }
-    dataset_close(dataset);
-    return result;
-}
-
-/* `hindcast dataset export`: 2 where the command line is wrong, 1 where an episode is left out. */
-static int export_dataset(int argc, char **argv)
-{
-    const char *to = NULL, *name = NULL, *reward = NULL;
-    int first = 0;
-    for (; first < argc && strncmp(argv[first], "--", 2) == 0; first++) {
-        const char *argument = argv[first];
-        if (strncmp(argument, "--to=", 5) == 0) {
-            to = argument + 5;
-        } else if (strncmp(argument, "--minari=", 9) == 0) {
-            name = argument + 9;
-        } else if (strncmp(argument, "--reward=", 9) == 0) {
-            reward = argument + 9;
-        } else {
-            fprintf(stderr, "hindcast dataset export: unknown flag \"%s\"\n", argument);
-            return 2;
-        }
-    }
-    /* Exactly one folder is exported, and Minari needs a name. */
-    if (!to || !name || first + 1 != argc) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    return export_to(argv[first], to, name, reward);
-}
-
 /* `hindcast dataset map`: prints the mapping that would be used, and reads no episode. */
 static int map(int argc, char **argv)
 {
@@ -322,6 +248,6 @@ int command_dataset(int argc, char **argv)
     }
     /* Help goes to stdout and is no error. */
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
-    fputs(usage, help ? stdout : stderr);
+    fprintf(help ? stdout : stderr, "%s%s", usage, export_dataset_usage);
     return help ? 0 : 2;
 }
