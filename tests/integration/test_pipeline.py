@@ -186,8 +186,8 @@ def test_seeds_run_one_after_another(workspace):
         up={"restorers": 0, "evaluators": 0, "collectors": 1, "seeds": [3, 8]},
         replay_server={"map_bytes": 64 << 20, "min_transitions": 2000, "samples_per_insert": 4,
                        "samples_per_insert_tolerance": 2000},
-        learner={"algorithm": "mpo", "require_sealed": False, "widths": [16, 16], "samples": 4, "threads": 1,
-                 "batch_snippets": 16, "snippet_transitions": 4, "publish_every": 20, "report_every": 20},
+        learner={"algorithm": "mpo", "normalize": "none", "require_sealed": False, "widths": [16, 16], "samples": 4,
+                 "threads": 1, "batch_snippets": 16, "snippet_transitions": 4, "publish_every": 20, "report_every": 20},
         collector={"insert": True, "episodes": 5, "shard_episodes": 2, "finish_run": True})
     workspace.up().succeed()
     assert workspace.living() == []

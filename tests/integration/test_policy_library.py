@@ -64,7 +64,8 @@ def binding(library):
 def act(path, folder, observation, *flags, **more):
     """action_physical of `hindcast policy act`."""
     safetensors.numpy.save_file({"observation": observation, **more}, folder / "in.safetensors")
-    run(BINARIES["hindcast"], "policy", "act", path, f"--inputs={folder}/in.safetensors", f"--to={folder}/out.safetensors", *flags)
+    run(BINARIES["hindcast"], "policy", "act", path, f"--inputs={folder}/in.safetensors",
+        f"--to={folder}/out.safetensors", *flags)
     return safetensors.numpy.load_file(folder / "out.safetensors")["action_physical"]
 
 
