@@ -23,12 +23,20 @@ static const char clocks[] =
     "  columns:\n    /imu/q: slerp\n    /done: sum\n"
     "observation:\n  q: /imu/q\naction:\n  columns: /cmd/u\n  min: [0]\n  max: [1]\n";
 
+static const char rules[] =
+    "format: csv\ncontrol_period_s: 0.02\nepisodes: {by: recording}\nobservation: {q: q}\n"
+    "action: {columns: u, min: [-1], max: [1], row: next}\n"
+    "terminated: {column: d, row: next, below: 0.5}\n"
+    "time: {column: t, scale: 1e-9}\ntime_gaps: split\ngap_periods: 5\nbad_rows: split\n"
+    "min_piece: 3\nfilter: [success, best=0.1, tag=a=b]\nhistory: {steps: 3, actions: true}\n";
+
 static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
 {
     path = fuzz_path(scratch, "mapping.yaml");
     seeds[0] = (struct fuzz_input){(void *)seed, sizeof seed - 1};
     seeds[1] = (struct fuzz_input){(void *)clocks, sizeof clocks - 1};
-    return 2;
+    seeds[2] = (struct fuzz_input){(void *)rules, sizeof rules - 1};
+    return 3;
 }
 
 static bool run(const void *input, size_t size)
