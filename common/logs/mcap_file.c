@@ -198,7 +198,8 @@ static status find_topic(struct bag *bag, struct mcap_channel *channel, struct e
 
 static double seconds(uint64_t ns)
 {
-    return (double)(ns / NS_IN_S) + (double)(ns % NS_IN_S) * 1e-9;
+    const uint64_t whole = ns / NS_IN_S;
+    return (double)whole + (double)(ns % NS_IN_S) * 1e-9;
 }
 
 /* Puts the fields of a message, and its clocks where the topic is being loaded. */

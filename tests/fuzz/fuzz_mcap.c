@@ -64,6 +64,9 @@ static bool run(const void *input, size_t size)
     return s == STATUS_OK;
 }
 
+static const char bag[] = "rosbag2_bagfile_information:\n  storage_identifier: mcap\n"
+                          "  relative_file_paths:\n    - bag.mcap\n";
+
 static const char *const words[] = {"\x89MCAP0\r\n",
                                     "zstd",
                                     "lz4",
@@ -72,10 +75,9 @@ static const char *const words[] = {"\x89MCAP0\r\n",
                                     "cdr",
                                     "jsonschema",
                                     "{\"x\": 1e308}",
-                                    "\3\0\0\0\0\0\0\0",
+                                    "\3\0\0\0\0\0\0",
                                     "\xff\xff\xff\xff\xff\xff\xff\x7f",
-                                    "rosbag2_bagfile_information:\n  storage_identifier: mcap\n  "
-                                    "relative_file_paths:\n    - bag.mcap\n",
+                                    bag,
                                     NULL};
 
 int main(int argc, char **argv)
