@@ -238,6 +238,64 @@ static void a_model_that_does_not_fit_the_domain_is_refused(void **state)
     assert_null(suite);
 }
 
+/* The free body within the hinged one, whatever is drawn. */
+static status draw_overlap(struct simulation *simulation, const int *at,
+                           struct random_state *random, struct err *err)
+{
+    static const double hinged[3] = {0.0, 5.0, 3.0};
+    memcpy(simulation->data->qpos, hinged, sizeof hinged);
+    return control_suite_randomize_joints(simulation, at, random, err);
+}
+
+static status start_apart(struct simulation *simulation, const int *at, struct random_state *random,
+                          struct err *err)
+{
+    return control_suite_draw_apart(simulation, at, random, draw_overlap, err);
+}
+
+/* A search for a start state ends, and a task's own start is the one that is called. */
+static void a_start_that_cannot_be_found_is_an_error(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    double observation[NQ];
+    struct control_suite *suite = NULL;
+    struct control_suite_task task = tasks[0];
+    task.start = start_apart;
+    assert_int_equal(control_suite_open_task(&suite, &domain, &task, &err), STATUS_OK);
+    assert_int_equal(control_suite_reset(suite, observation, &err), STATUS_CORRUPT);
+    assert_non_null(strstr(err.text, "joints-fall: reset: no start state without contacts"));
+    control_suite_close(suite);
+}
+
+static status edit_absent(mjSpec *spec, const void *arg, struct err *err)
+{
+    (void)arg;
+    return control_suite_remove(spec, mjOBJ_BODY, "tail", err);
+}
+
+static status edit_present(mjSpec *spec, const void *arg, struct err *err)
+{
+    (void)arg;
+    return control_suite_remove(spec, mjOBJ_BODY, "bounded", err);
+}
+
+static void edits_name_what_is_absent(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct control_suite *suite = NULL;
+    struct control_suite_domain edited = domain;
+    edited.edit = edit_absent;
+    assert_int_equal(control_suite_open_task(&suite, &edited, &tasks[0], &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "no body named tail"));
+    edited.edit = edit_present;
+    edited.nq = NQ - 1;
+    edited.nv = 15;
+    assert_int_equal(control_suite_open_task(&suite, &edited, &tasks[0], &err), STATUS_OK);
+    control_suite_close(suite);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +303,8 @@ int main(void)
         cmocka_unit_test(all_rewards_come_and_a_fall_terminates),
         cmocka_unit_test(a_reset_forgets_every_type_of_joint),
         cmocka_unit_test(a_model_that_does_not_fit_the_domain_is_refused),
+        cmocka_unit_test(a_start_that_cannot_be_found_is_an_error),
+        cmocka_unit_test(edits_name_what_is_absent),
     };
     char folder[SCRATCH_SIZE];
     scratch_make(folder);
