@@ -10,6 +10,7 @@ function(hindcast_fuzz parser)
   add_dependencies(fuzz fuzz_${parser})
 endfunction()
 
+hindcast_fuzz(arrow hindcast_logs)
 hindcast_fuzz(checkpoint hindcast_learner_run)
 hindcast_fuzz(config hindcast_learner_tools)
 hindcast_fuzz(journal hindcast_test_trajectory)
