@@ -137,6 +137,22 @@ static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
            cJSON_AddStringToObject(made_of, "rules", rules_of(inputs)) != NULL;
 }
 
+/* The options about episodes, so that others can read the logs by the same rules. */
+static bool add_episodes(cJSON *manifest, const struct restorer_options *options)
+{
+    cJSON *episodes = cJSON_AddObjectToObject(manifest, "rules");
+    cJSON *filter = cJSON_AddArrayToObject(episodes, "filter");
+    for (size_t i = 0; filter != NULL && i < options->filter.n; i++) {
+        if (!cJSON_AddItemToArray(filter, cJSON_CreateString(options->filter.items[i]))) {
+            return false;
+        }
+    }
+    return filter != NULL &&
+           cJSON_AddStringToObject(episodes, "bad_rows", options->bad_rows) != NULL &&
+           cJSON_AddNumberToObject(episodes, "min_piece", (double)options->min_piece) != NULL &&
+           cJSON_AddStringToObject(episodes, "actions", options->actions) != NULL;
+}
+
 /* What the rules about episodes have done, where there are any. */
 static bool add_selection(cJSON *manifest, const struct selection *selection)
 {
@@ -171,7 +187,7 @@ status run_manifest_write(const char *run_dir, const struct run_manifest_inputs 
     status s;
     if (made_of != NULL && add_datasets(manifest, inputs->sources) &&
         add_logs(made_of, inputs->sources, summary != NULL) && add_rules(made_of, inputs) &&
-        add_selection(manifest, inputs->selection)) {
+        add_selection(manifest, inputs->selection) && add_episodes(manifest, inputs->options)) {
         s = json_write(path, manifest, err);
     } else {
         s = err_set(err, STATUS_NO_MEMORY, "%s", path);

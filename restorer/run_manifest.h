@@ -6,6 +6,7 @@
  *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
  *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
  *                  "actions": "refuse", "rules": "filter: success"},
+ *      "rules": {"filter": [..], "bad_rows": .., "min_piece": .., "actions": ..},
  *      "selection": {"rules": .., "episodes": .., "kept": .., "left_out": {..}, ..},
  *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}
  *

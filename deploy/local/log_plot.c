@@ -225,10 +225,12 @@ static double draw_episodes(struct text *svg, double y, struct gathered *gathere
         if (k < K) {
             snprintf(name, sizeof name, "return, %s", gathered->signature.rewards[k]);
         }
-        draw_histogram(svg, MARGIN + (k % 2) * (width + MARGIN), y + (k / 2) * PANEL_HEIGHT, width,
+        const uint32_t row = k / 2;
+        draw_histogram(svg, MARGIN + (k % 2) * (width + MARGIN), y + row * PANEL_HEIGHT, width,
                        k < K ? &gathered->returns[k] : &gathered->lengths, name);
     }
-    return y + (K / 2 + 1) * PANEL_HEIGHT + 30;
+    const uint32_t rows = K / 2 + 1;
+    return y + rows * PANEL_HEIGHT + 30;
 }
 
 /* The place of a value on an axis that is linear within +-unit and logarithmic beyond; `decades` of
@@ -363,10 +365,12 @@ static double draw_actions(struct text *svg, double y, const struct gathered *ga
     svg_heading(svg, MARGIN, y, "Actions between their limits");
     y += 14;
     for (uint32_t i = 0; i < A; i++) {
-        draw_action(svg, MARGIN + (i % ACTION_COLUMNS) * (width + MARGIN),
-                    y + (double)(i / ACTION_COLUMNS) * PANEL_HEIGHT, width, gathered, i);
+        const uint32_t row = i / ACTION_COLUMNS;
+        draw_action(svg, MARGIN + (i % ACTION_COLUMNS) * (width + MARGIN), y + row * PANEL_HEIGHT,
+                    width, gathered, i);
     }
-    return y + ((A - 1) / ACTION_COLUMNS + 1) * PANEL_HEIGHT + 20;
+    const uint32_t rows = (A - 1) / ACTION_COLUMNS + 1;
+    return y + rows * PANEL_HEIGHT + 20;
 }
 
 /* How many intervals between rows are how long. */

@@ -16,6 +16,7 @@
 #include "common/base/json.h"
 #include "common/base/line_file.h"
 #include "common/base/memory.h"
+#include "common/logs/selection.h"
 #include "common/logs/source_summary.h"
 
 #define PATH_SIZE 1200
@@ -54,34 +55,89 @@ static status read_part(cJSON **json, const char *run_dir, const char *name, str
     return s == STATUS_NOT_FOUND ? STATUS_OK : s;
 }
 
-/* One summary of all sources that the restorer named. */
-static status summarise(struct dataset_summary **logs, const cJSON *manifest, struct err *err)
+/* The rules about episodes by which the restorers read, from the manifest; *clip as well. */
+static status read_rules(const cJSON *manifest, struct episode_rules *rules, bool *clip,
+                         struct err *err)
 {
-    const cJSON *datasets = cJSON_GetObjectItemCaseSensitive(manifest, "datasets");
+    const cJSON *options = cJSON_GetObjectItemCaseSensitive(manifest, "rules");
+    const char *bad_rows =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(options, "bad_rows"));
+    const char *actions =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(options, "actions"));
+    const cJSON *min_piece = cJSON_GetObjectItemCaseSensitive(options, "min_piece");
+    episode_rules_init(rules);
+    *clip = actions != NULL && strcmp(actions, "clip") == 0;
+    rules->split_bad_rows = bad_rows != NULL && strcmp(bad_rows, "split") == 0;
+    if (cJSON_IsNumber(min_piece) && min_piece->valuedouble >= 1 &&
+        min_piece->valuedouble <= EPISODE_TRANSITIONS_MAX) {
+        rules->min_piece = (uint32_t)min_piece->valuedouble;
+    }
+    status s = STATUS_OK;
+    const cJSON *condition;
+    cJSON_ArrayForEach(condition, cJSON_GetObjectItemCaseSensitive(options, "filter"))
+    {
+        if (s == STATUS_OK && cJSON_IsString(condition)) {
+            s = episode_filter_add(&rules->filter, condition->valuestring, err);
+        }
+    }
+    return s;
+}
+
+/* Opens all sources that the restorer named. */
+static status open_sources(struct source **sources, size_t *n, const cJSON *manifest, bool clip,
+                           struct err *err)
+{
     const cJSON *mapping = cJSON_GetObjectItemCaseSensitive(manifest, "mapping");
     struct text notes = {0};
-    *logs = NULL;
     status s = STATUS_OK;
-    /* The first one gives the signature. */
     const cJSON *folder;
-    cJSON_ArrayForEach(folder, datasets)
+    cJSON_ArrayForEach(folder, cJSON_GetObjectItemCaseSensitive(manifest, "datasets"))
     {
-        struct source *source;
         if (s != STATUS_OK || !cJSON_IsString(folder)) {
             continue;
         }
-        s = source_open(&source, folder->valuestring, cJSON_GetStringValue(mapping), &notes, err);
-        if (s != STATUS_OK) {
-            continue;
+        s = source_open(&sources[*n], folder->valuestring, cJSON_GetStringValue(mapping), &notes,
+                        err);
+        if (s == STATUS_OK) {
+            source_set_clip(sources[(*n)++], clip);
         }
-        s = *logs ? STATUS_OK : dataset_summary_new(logs, source_signature(source), err);
-        s = s == STATUS_OK ? source_summary_add(*logs, source, err) : s;
-        source_close(source);
     }
     text_fini(&notes);
-    if (s == STATUS_OK && !*logs) {
-        s = err_set(err, STATUS_CORRUPT, "restorer.json: datasets: expected a list of folders");
+    return s == STATUS_OK && *n == 0
+               ? err_set(err, STATUS_CORRUPT, "restorer.json: datasets: expected a list of folders")
+               : s;
+}
+
+/* One summary of all sources, read by the restorers' rules. */
+static status summarise(struct dataset_summary **logs, const cJSON *manifest, struct err *err)
+{
+    const int most = cJSON_GetArraySize(cJSON_GetObjectItemCaseSensitive(manifest, "datasets"));
+    struct source **sources = mem_array((size_t)most + 1, sizeof(*sources));
+    struct selection selection = {0};
+    struct episode_rules rules;
+    size_t n = 0;
+    bool clip;
+    *logs = NULL;
+    if (sources == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "restorer.json");
     }
+    status s = read_rules(manifest, &rules, &clip, err);
+    if (s == STATUS_OK) {
+        s = open_sources(sources, &n, manifest, clip, err);
+    }
+    if (s == STATUS_OK) {
+        s = selection_make(&selection, sources, n, &rules, NULL, NULL, err);
+    }
+    /* The first one gives the signature. */
+    if (s == STATUS_OK) {
+        s = dataset_summary_new(logs, source_signature(sources[0]), err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        s = s == STATUS_OK ? source_summary_add(*logs, sources[i], err) : s;
+        source_close(sources[i]);
+    }
+    selection_fini(&selection);
+    mem_free(sources);
     return s;
 }
 

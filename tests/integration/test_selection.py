@@ -170,6 +170,17 @@ def test_a_killed_restorer_goes_on_with_the_same_choice(workspace, wire):
     assert (info.episodes, info.transitions, info.sealed) == (2 * 43, 43 * 19, True)
 
 
+def test_two_restorers_choose_together(workspace):
+    """The best of all logs, whoever reads them, also in the summary that no single restorer can make."""
+    folder = workspace.folder / "logs"
+    write(folder, RETURNS)
+    workspace.configure(
+        restorer={"folder": str(folder), "filter": ["best=0.25"]}, replay_server={"map_bytes": 64 << 20},
+        learner={"steps": 3, "widths": [8, 8], "batch_snippets": 4}, up={"restorers": 2, "evaluators": 0})
+    workspace.up().succeed(120)
+    assert workspace.json("summary.json")["logged_return_mean"] == pytest.approx((9 + 8) / 2)
+
+
 def test_what_is_wrong_is_said(workspace):
     folder = workspace.folder / "logs"
     write(folder, RETURNS)
