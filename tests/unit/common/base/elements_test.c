@@ -76,6 +76,23 @@ static void values_that_are_not_finite_are_told(void **state)
     }
 }
 
+/* Against the values that the standard gives for these bits. */
+static void halves_become_doubles(void **state)
+{
+    (void)state;
+    static const uint16_t bits[] = {0x0000, 0x8000, 0x3c00, 0xc000, 0x7bff, 0x0400,
+                                    0x0001, 0x83ff, 0x7c00, 0xfc00, 0x7e00};
+    static const double expected[] = {
+        0,        -0.0,     1, -2, 65504, 1.0 / 16384, 1.0 / 16777216, -1023.0 / 16777216,
+        INFINITY, -INFINITY};
+    double values[11];
+    elements_halves_to_doubles(values, bits, 11);
+    for (int i = 0; i < 10; i++) {
+        assert_true(values[i] == expected[i] && signbit(values[i]) == signbit(expected[i]));
+    }
+    assert_true(isnan(values[10]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +100,7 @@ int main(void)
         cmocka_unit_test(impossible_types_are_none),
         cmocka_unit_test(columns_are_scattered_and_scaled),
         cmocka_unit_test(values_that_are_not_finite_are_told),
+        cmocka_unit_test(halves_become_doubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
