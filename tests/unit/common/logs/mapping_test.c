@@ -107,6 +107,32 @@ static void a_written_mapping_reads_back_the_same(void **state)
     mapping_fini(&second);
 }
 
+static void keys_about_time_read_back_the_same(void **state)
+{
+    (void)state;
+    struct text once = {0}, twice = {0};
+    struct mapping first = read_text(
+        "format: mcap\ncontrol_period_s: 0.02\nepisodes: {by: times, times: [[1, 2.5], [3, 4]]}\n"
+        "resample:\n  clock: header\n  time: t\n  method: linear\n  max_gap_s: 0.5\n  gaps: bad\n"
+        "  groups:\n    \"/imu\": {clock: log, time: u, method: hold, delay_s: -0.1, max_gap_s: "
+        "1}\n"
+        "    \"/a\": {}\n  columns: {\"/imu/q\": slerp, \"/r\": sum}\n"
+        "observation:\n  q: [\"/imu/q\"]\naction:\n  columns: u\n  min: [0]\n  max: [1]\n");
+    mapping_write(&first, &once);
+    struct mapping second = read_text(once.bytes);
+    mapping_write(&second, &twice);
+    assert_string_equal(once.bytes, twice.bytes);
+    const struct mapping_resample *resample = &second.resample;
+    assert_true(resample->on && resample->gaps_are_bad && resample->max_gap_s == 0.5);
+    assert_true(resample->n_times == 2 && resample->times[1][1] == 4);
+    assert_true(resample->n_groups == 2 && resample->groups[0].delay_s == -0.1);
+    assert_int_equal(resample->columns[0].method, RESAMPLE_SLERP);
+    text_fini(&once);
+    text_fini(&twice);
+    mapping_fini(&first);
+    mapping_fini(&second);
+}
+
 static void errors_name_line_and_key(void **state)
 {
     (void)state;
@@ -169,6 +195,7 @@ int main(void)
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(keys_may_come_in_any_order),
         cmocka_unit_test(a_written_mapping_reads_back_the_same),
+        cmocka_unit_test(keys_about_time_read_back_the_same),
         cmocka_unit_test(errors_name_line_and_key),
         cmocka_unit_test(the_signature_follows_from_the_columns),
     };
