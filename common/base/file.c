@@ -133,12 +133,10 @@ static status read_whole(int fd, const char *path, size_t max_bytes, size_t expe
     return err_set(err, STATUS_NO_MEMORY, "read %s: out of memory", path);
 }
 
-status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size, struct err *err)
+/* Reads from `fd` and closes it. */
+static status read_opened(int fd, const char *path, size_t max_bytes, void **bytes, size_t *size,
+                          struct err *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_errno(err, errno, "open %s", path);
-    }
     struct stat info;
     status s;
     if (fstat(fd, &info) != 0) {
@@ -165,6 +163,41 @@ status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
 close_fd:
     close(fd);
     return s;
+}
+
+status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size, struct err *err)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_errno(err, errno, "open %s", path)
+                  : read_opened(fd, path, max_bytes, bytes, size, err);
+}
+
+status file_open_regular(const char *path, int *fd, struct err *err)
+{
+    /* Without O_NONBLOCK, open() waits for a writer where the path is a named pipe. */
+    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat info;
+    if (opened < 0 || fstat(opened, &info) != 0) {
+        const status s = err_errno(err, errno, "open %s", path);
+        if (opened >= 0) {
+            close(opened);
+        }
+        return s;
+    }
+    if (!S_ISREG(info.st_mode)) {
+        close(opened);
+        return err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
+    }
+    *fd = opened;
+    return STATUS_OK;
+}
+
+status file_read_regular(const char *path, size_t max_bytes, void **bytes, size_t *size,
+                         struct err *err)
+{
+    int fd;
+    const status s = file_open_regular(path, &fd, err);
+    return s == STATUS_OK ? read_opened(fd, path, max_bytes, bytes, size, err) : s;
 }
 
 status file_check_private(const char *path, struct err *err)

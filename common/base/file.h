@@ -17,6 +17,13 @@ status file_make_folders(const char *path, struct err *err) MUST_CHECK;
 status file_read(const char *path, size_t max_bytes, void **bytes, size_t *size,
                  struct err *err) MUST_CHECK;
 
+/* The same for a path that may lead anywhere, as in a folder of logs: INVALID unless it is a regular
+ * file. A named pipe or a device is not waited for. */
+status file_read_regular(const char *path, size_t max_bytes, void **bytes, size_t *size,
+                         struct err *err) MUST_CHECK;
+/* Opens such a file for reading; *fd is the caller's. */
+status file_open_regular(const char *path, int *fd, struct err *err) MUST_CHECK;
+
 struct file_part {
     const void *bytes;
     size_t size;

@@ -56,7 +56,7 @@ status json_read(const char *path, size_t max_bytes, cJSON **json, struct err *e
 {
     void *bytes = NULL;
     size_t size = 0;
-    status s = file_read(path, max_bytes, &bytes, &size, err);
+    status s = file_read_regular(path, max_bytes, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
     }

@@ -168,7 +168,7 @@ static status arrow_open(struct log_file **file, const char *path, struct err *e
     }
     arrow->base.format = &log_format_arrow;
     void *bytes = NULL;
-    status s = file_read(path, LOG_FILE_BYTES_MAX, &bytes, &arrow->size, err);
+    status s = file_read_regular(path, LOG_FILE_BYTES_MAX, &bytes, &arrow->size, err);
     arrow->bytes = bytes;
     if (s == STATUS_OK) {
         s = read_footer(arrow, err);

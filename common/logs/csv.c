@@ -342,7 +342,7 @@ static status csv_open(struct log_file **file, const char *path, struct err *err
 
     void *text;
     size_t size;
-    status s = file_read(path, LOG_FILE_BYTES_MAX, &text, &size, err);
+    status s = file_read_regular(path, LOG_FILE_BYTES_MAX, &text, &size, err);
     if (s == STATUS_OK) {
         s = parse(csv, text, size, err);
         mem_free(text);

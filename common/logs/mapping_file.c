@@ -337,7 +337,7 @@ status mapping_read(struct mapping *mapping, const char *path, struct err *err)
     void *text;
     size_t size;
     /* The whole file is read first; its size is limited. */
-    status s = file_read(path, MAPPING_BYTES_MAX, &text, &size, err);
+    status s = file_read_regular(path, MAPPING_BYTES_MAX, &text, &size, err);
     if (s != STATUS_OK) {
         return s;
     }

@@ -19,10 +19,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "common/base/bytes.h"
+#include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 
@@ -574,11 +576,13 @@ status mcap_open(struct mcap **out, const char *path, bool check, struct err *er
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     file->check = check;
-    status s;
-    file->stream = fopen(path, "rbe");
-    if (file->stream == NULL) {
-        s = err_errno(err, errno, "%s", path);
-    } else {
+    int fd;
+    status s = file_open_regular(path, &fd, err);
+    if (s == STATUS_OK && (file->stream = fdopen(fd, "rb")) == NULL) {
+        close(fd);
+        s = err_set(err, STATUS_NO_MEMORY, "%s", path);
+    }
+    if (s == STATUS_OK) {
         (void)setvbuf(file->stream, NULL, _IOFBF, READ_BUFFER);
         s = look_at(file, err);
     }

@@ -16,7 +16,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 #include "common/logs/log_file.h"
@@ -374,10 +376,12 @@ static void bag_close(struct log_file *file)
 static status find_parts(struct bag *bag, struct err *err)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
-    FILE *stream = fopen(bag->path, "rbe");
-    const size_t n = stream == NULL ? 0 : fread(head, 1, sizeof head, stream);
-    if (stream != NULL) {
-        (void)fclose(stream);
+    int fd;
+    size_t n = 0;
+    if (file_open_regular(bag->path, &fd, NULL) == STATUS_OK) {
+        const ssize_t got = pread(fd, head, sizeof head, 0);
+        n = got > 0 ? (size_t)got : 0;
+        close(fd);
     }
     if (is_sqlite_bag(head, n)) {
         return err_set(

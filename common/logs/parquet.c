@@ -8,15 +8,13 @@
  *
  * carquet checks sizes and checksums of pages. What it returns is checked here against the schema:
  * types, levels, and the number of rows and values. Null is a missing value. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/logs/carquet_memory.h"
 #include "common/logs/log_file.h"
@@ -78,14 +76,10 @@ static status library_error(const struct parquet *parquet, const struct recordin
 /* Opens a regular file. A named pipe must not make it wait. */
 static status open_file(struct parquet *parquet, struct err *err)
 {
-    const int fd = open(parquet->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return err_errno(err, errno, "%s", parquet->path);
-    }
-    struct stat info;
-    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        close(fd);
-        return err_set(err, STATUS_INVALID, "%s: not a regular file", parquet->path);
+    int fd;
+    const status s = file_open_regular(parquet->path, &fd, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     parquet->file = fdopen(fd, "rb");
     if (parquet->file == NULL) {

@@ -118,7 +118,7 @@ status rosbag_metadata_read(const char *path, char ***files, size_t *n, struct e
 {
     void *text;
     size_t size;
-    status s = file_read(path, METADATA_BYTES_MAX, &text, &size, err);
+    status s = file_read_regular(path, METADATA_BYTES_MAX, &text, &size, err);
     if (s != STATUS_OK) {
         return s;
     }

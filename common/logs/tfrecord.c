@@ -459,7 +459,7 @@ static status tfrecord_open(struct log_file **out, const char *path, struct err 
     file->base.format = &log_format_tfrecord;
     void *bytes;
     size_t size;
-    status s = file_read(path, LOG_FILE_BYTES_MAX, &bytes, &size, err);
+    status s = file_read_regular(path, LOG_FILE_BYTES_MAX, &bytes, &size, err);
     if (s == STATUS_OK) {
         s = read_all(file, bytes, size, err);
         mem_free(bytes);

@@ -307,12 +307,8 @@ static status read_metadata(const char *path, cJSON **json, uint64_t *digest, st
 {
     void *bytes;
     size_t size;
-    struct stat info;
     /* A FIFO (archives may contain them) would make us wait for ever. */
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) {
-        return err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
-    }
-    status s = file_read(path, DATASET_METADATA_MAX, &bytes, &size, err);
+    status s = file_read_regular(path, DATASET_METADATA_MAX, &bytes, &size, err);
     if (s != STATUS_OK) {
         return s;
     }

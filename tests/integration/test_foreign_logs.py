@@ -1,12 +1,13 @@
 """Logs of other formats in restorer.folder: read as they are, through a mapping, with all that holds for datasets."""
 
+import os
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
 
-from processes import BINARIES
+from processes import BINARIES, SLOW
 from replay_client import Client
 from test_import import EPISODES, HIGH, LOW, WRITERS, write_csv, write_robomimic
 
@@ -230,3 +231,16 @@ def test_damaged_and_missing_logs_are_told_before_the_run(workspace):
     (workspace.folder / "empty").mkdir()
     restorer = workspace.start("restorer", label="empty")
     assert restorer.wait() == 2 and "contains no logs in a supported format" in restorer.tail()
+
+
+@pytest.mark.parametrize("name", ["metadata.json", "data/metadata.json", "meta/info.json", "metadata.yaml", "mapping.yaml",
+                                  "bag.mcap", "a.parquet", "a.arrow", "a.csv", "a.tfrecord"])
+@pytest.mark.parametrize("command", ["inspect", "map"])
+def test_a_named_pipe_is_not_waited_for(tmp_path, command, name):
+    """Archives may contain pipes. Nobody writes to this one."""
+    folder = write_csv(tmp_path / "logs")
+    (folder / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(folder / name)
+    done = subprocess.run([BINARIES["hindcast"], "dataset", command, folder], capture_output=True, text=True,
+                          timeout=20 * SLOW, check=False)
+    assert done.returncode in (0, 1, 2), done.stderr
