@@ -129,9 +129,36 @@ struct tokens {
     int *last;     /* (n) the last child so far, by value; JSON_NONE */
 };
 
+/* Whether arrays and objects are nested too deeply. jsmn looks for the beginning of what a bracket
+ * closes level by level, which takes the square of the depth. */
+static bool is_deep(const char *text, size_t size)
+{
+    int depth = 0;
+    bool in_text = false;
+    for (size_t i = 0; i < size; i++) {
+        const char c = text[i];
+        if (in_text) {
+            i += c == '\\'; /* what is escaped ends no text */
+            in_text = c != '"';
+        } else if (c == '"') {
+            in_text = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > JSON_VIEW_DEPTH_MAX) {
+                return true;
+            }
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return false;
+}
+
 /* Parses in two passes: jsmn counts, then fills. */
 static status tokenize(struct tokens *tokens, const char *text, size_t size, struct err *err)
 {
+    if (is_deep(text, size)) {
+        return err_set(err, STATUS_CORRUPT, "JSON: more than %d levels", JSON_VIEW_DEPTH_MAX);
+    }
     jsmn_parser parser;
     jsmn_init(&parser);
     const int n = jsmn_parse(&parser, text, size, NULL, 0);

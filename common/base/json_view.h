@@ -4,7 +4,7 @@
  * Every function takes JSON_NONE and answers as for a value of the wrong type, so that a path of
  * lookups needs one check, at its end.
  *
- * Parsing takes memory in proportion to the text and no recursion. Numbers are read by strtod(), so
+ * Parsing takes time and memory in proportion to the text, and no recursion. Numbers are read by strtod(), so
  * the calling thread must have the C locale, as all programs of Hindcast do. Nothing changes
  * afterwards: any number of threads may look. Unlike json.h, this needs no library at run time and no state of the
  * process, so that the policy library (policy_library/) can be part of any program. */
@@ -16,7 +16,8 @@
 
 #include "common/base/status.h"
 
-#define JSON_NONE (-1)
+#define JSON_NONE           (-1)
+#define JSON_VIEW_DEPTH_MAX 64 /* arrays and objects within each other */
 
 enum json_type {
     JSON_OTHER, /* null, true, false; and JSON_NONE */
@@ -30,7 +31,8 @@ struct json_view;
 
 /* Parses `text`(size), of which it keeps a copy: one value, before and after which only white space
  * may stand. CORRUPT, with the byte where it went wrong if that is known; NO_MEMORY. Refused as
- * corrupt, too: texts that hold NUL, numbers beyond a double's range. */
+ * corrupt, too: texts that hold NUL, numbers beyond a double's range, more than JSON_VIEW_DEPTH_MAX
+ * levels. */
 status json_view_parse(struct json_view **view, const char *text, size_t size,
                        struct err *err) MUST_CHECK;
 /* NULL is fine. */

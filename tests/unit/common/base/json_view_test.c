@@ -153,21 +153,37 @@ static void what_is_no_json_is_refused(void **state)
     assert_int_equal(json_view_parse(&json, "[\"a\0b\"]", 7, &err), STATUS_CORRUPT);
 }
 
-static void deep_and_long_texts_take_no_stack(void **state)
+/* `levels` arrays within each other, and one beside them with brackets in texts. */
+static char *nested(size_t levels)
+{
+    char *text = mem_new(2 * levels + 64);
+    memset(text, '[', levels);
+    memset(text + levels, ']', levels);
+    strcpy(text + levels + levels - 1, ", [\"[[[\\\"[[[\", \"]]]\"]]");
+    return text;
+}
+
+static void depth_is_limited(void **state)
 {
     (void)state;
-    enum { N = 200000 };
-    char *text = mem_new(2 * N + 1);
-    memset(text, '[', N);
-    memset(text + N, ']', N);
+    char *text = nested(JSON_VIEW_DEPTH_MAX);
     struct json_view *json = parse(text);
     int depth = 0;
     for (int value = 0; value != JSON_NONE; value = json_view_first(json, value)) {
         depth++;
     }
-    assert_int_equal(depth, N);
+    assert_int_equal(depth, JSON_VIEW_DEPTH_MAX);
     json_view_free(json);
     mem_free(text);
+    /* Deeper ones are refused, at once however long they are. */
+    static const size_t levels[] = {JSON_VIEW_DEPTH_MAX + 1, 4000000};
+    for (size_t i = 0; i < 2; i++) {
+        struct err err = {0};
+        text = nested(levels[i]);
+        assert_int_equal(json_view_parse(&json, text, strlen(text), &err), STATUS_CORRUPT);
+        assert_non_null(strstr(err.text, "levels"));
+        mem_free(text);
+    }
 }
 
 static void a_lack_of_memory_is_no_bad_text(void **state)
@@ -192,12 +208,9 @@ static void a_lack_of_memory_is_no_bad_text(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_are_found),
-        cmocka_unit_test(what_is_not_there_is_none),
-        cmocka_unit_test(texts_are_unescaped),
-        cmocka_unit_test(what_is_no_json_is_refused),
-        cmocka_unit_test(deep_and_long_texts_take_no_stack),
-        cmocka_unit_test(a_lack_of_memory_is_no_bad_text),
+        cmocka_unit_test(values_are_found),    cmocka_unit_test(what_is_not_there_is_none),
+        cmocka_unit_test(texts_are_unescaped), cmocka_unit_test(what_is_no_json_is_refused),
+        cmocka_unit_test(depth_is_limited),    cmocka_unit_test(a_lack_of_memory_is_no_bad_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
