@@ -175,7 +175,11 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
 {
     fprintf(out, "learner:\n"
                  "  algorithm: abm+mpo           # a prior of the actions that went well, and MPO "
-                 "near it\n");
+                 "near it\n"
+                 "  prior_f: exp                 # other actions count, too, if little: a prior of "
+                 "few data\n"
+                 "  temperature: 0.05            # is then sound everywhere; in units of scaled "
+                 "rewards\n");
     fprintf(out,
             "  gamma: %-6.4g                # looks 1 / (1 - gamma) = %u steps ahead; an episode "
             "has %.0f on average\n",
@@ -191,10 +195,10 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
         "  batch_snippets: %d           # the quick start's, for two cores\n"
         "  snippet_transitions: %-2u      # N: how far a snippet tells what its actions led to\n",
         BATCH_SNIPPETS, settings->snippet_transitions);
-    fprintf(out, "  samples: 10                  # the quick start's, as are the next three\n"
+    fprintf(out, "  samples: 10                  # the quick start's, as are the next two\n"
                  "  target_period: 25            # a short run has few target copies\n"
-                 "  lr: 1e-3\n"
-                 "  init_eta: 1\n");
+                 "  init_eta: 1\n"
+                 "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n");
     fprintf(out,
             "  steps: %-7" PRIu64 "               # %.0f draws of each of the %" PRIu64
             " transitions, and at least %.0f steps\n"
