@@ -17,6 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/text.h"
 #include "common/logs/logs.h"
@@ -164,6 +165,9 @@ static int run_peers(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    if (bench_version(argc, argv)) {
+        return EXIT_SUCCESS;
+    }
     const char *path = NULL, *mapping = NULL;
     for (int i = 1; i < argc; i++) {
         if (strncmp(argv[i], "--read=", 7) == 0) {

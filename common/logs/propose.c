@@ -835,6 +835,21 @@ static void decide_done(struct proposal *p, const struct findings *found)
     }
 }
 
+/* Says so if these are files of a dataset of ours or of Minari without their metadata, which has the
+ * limits of the actions. */
+static void note_lost_metadata(struct proposal *p)
+{
+    static const char *const names[] = {"actions", "rewards", "terminations", "truncations"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (recording_find(&p->recording, names[i]) == NULL) {
+            return;
+        }
+    }
+    text_add(p->notes, PROPOSE_CONFIRM
+             "these look like files of a dataset whose metadata.json, with the limits of the "
+             "actions, is missing\n");
+}
+
 /* Completes the limits of the actions, which so far are the range of the logged values. A component
  * that never changes gets an interval around its value, since the minimum must be below the
  * maximum. */
@@ -1064,6 +1079,7 @@ static status propose(struct proposal *p)
         decide_discount(p);
         decide_rows(p, &found);
         decide_limits(p);
+        note_lost_metadata(p);
         decide_period(p, &found);
         s = decide_time(p);
     }

@@ -100,30 +100,46 @@ static void make_signature(struct signature *signature, const struct policy_info
     }
 }
 
-/* Numbers in the file have the decimal point of the C locale, and the program may have set
- * another one: for this thread, and for as long as it parses, C's is in force. */
-static status parse_in_c_locale(struct policy **policy, const void *bytes, size_t size,
-                                struct signature *signature, struct err *err)
+/* Numbers in the file have the decimal point of the C locale, and the program may have set another
+ * one: between these two calls C's is in force for the calling thread. */
+struct c_locale {
+    locale_t c, before;
+};
+
+static status enter_c_locale(struct c_locale *locale, struct err *err)
 {
-    const locale_t c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (c_locale == (locale_t)0) {
+    locale->c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    if (locale->c == (locale_t)0) {
         return err_set(err, STATUS_NO_MEMORY, "policy: locale");
     }
-    const locale_t before = uselocale(c_locale);
-    status s = policy_parse(policy, bytes, size, err);
+    locale->before = uselocale(locale->c);
+    return STATUS_OK;
+}
+
+static void leave_c_locale(const struct c_locale *locale)
+{
+    uselocale(locale->before);
+    freelocale(locale->c);
+}
+
+/* Parses the package and the signature in it. */
+static status parse(struct hindcast_policy *policy, const void *bytes, size_t size, struct err *err)
+{
+    struct c_locale locale = {0};
+    status s = enter_c_locale(&locale, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = policy_parse(&policy->policy, bytes, size, err);
     if (s == STATUS_OK) {
-        const struct policy_info *info = policy_info(*policy);
-        if (info->signature_json != NULL) {
-            s = policy_info_signature(signature, info, err);
+        policy->info = policy_info(policy->policy);
+        if (policy->info->signature_json != NULL) {
+            s = policy_info_signature(&policy->signature, policy->info, err);
         } else {
-            make_signature(signature, info);
-        }
-        if (s != STATUS_OK) {
-            policy_free(*policy);
+            make_signature(&policy->signature, policy->info);
         }
     }
-    uselocale(before);
-    freelocale(c_locale);
+    leave_c_locale(&locale);
     return s;
 }
 
@@ -133,13 +149,12 @@ int hindcast_policy_parse(hindcast_policy **out, const void *bytes, size_t size,
     struct hindcast_policy *policy = mem_new(sizeof *policy);
     status s = policy != NULL ? STATUS_OK : err_set(&err, STATUS_NO_MEMORY, "policy");
     if (s == STATUS_OK) {
-        s = parse_in_c_locale(&policy->policy, bytes, size, &policy->signature, &err);
+        s = parse(policy, bytes, size, &err);
     }
     if (s != STATUS_OK) {
-        mem_free(policy);
+        hindcast_policy_free(policy);
         return report(public_status(s), &err, error);
     }
-    policy->info = policy_info(policy->policy);
     /* The actor stacks observations by itself. */
     const struct signature stacked = policy->signature;
     policy->history = episode_history_split(&stacked, &policy->signature);
@@ -278,8 +293,15 @@ static status open_actor(struct hindcast_actor *actor, const hindcast_policy *po
     if (actor->canonical == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
     }
-    const status s = actor_new(&actor->actor, &policy->signature, err);
-    return s == STATUS_OK ? actor_use_rule(actor->actor, policy->policy, rule, err) : s;
+    status s = actor_new(&actor->actor, &policy->signature, err);
+    /* The actor parses the package's signature once more. */
+    struct c_locale locale = {0};
+    s = s != STATUS_OK ? s : enter_c_locale(&locale, err);
+    if (s == STATUS_OK) {
+        s = actor_use_rule(actor->actor, policy->policy, rule, err);
+        leave_c_locale(&locale);
+    }
+    return s;
 }
 
 int hindcast_actor_new(hindcast_actor **out, const hindcast_policy *policy, const char *rule,
