@@ -7,13 +7,16 @@
 #include "common/base/process.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
@@ -71,6 +74,7 @@ struct process {
     struct admin *admin;
     pthread_t start_watch; /* until process_run or process_close */
     bool has_start_watch;
+    int start_signals, start_end; /* signalfd, eventfd; open while it has the watch */
     atomic_bool running;
     atomic_bool stopping;
     /* The first code that is not 0, of all that process_stop was given. */
@@ -134,22 +138,22 @@ static status check_threads(struct err *err)
                      n, THREADS_LEAST);
 }
 
-/* Takes the request to end while the process starts. */
+/* Takes the request to end while the process starts, until `start_end` is written. A signal that is
+ * not read stays pending, for the loop: on the way from one to the other none is lost. */
 static void *watch_start(void *arg)
 {
     struct process *process = arg;
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    /* The two signals are blocked in all threads: they wait here. */
-    int number = 0;
-    while (sigwait(&ends, &number) != 0) {
+    struct pollfd waits[2] = {{.fd = process->start_end, .events = POLLIN},
+                              {.fd = process->start_signals, .events = POLLIN}};
+    while (poll(waits, 2, -1) < 0) {
     }
-    /* From here to the end without cancellation: end_start_watch must not cancel within the log. */
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    struct signalfd_siginfo taken;
+    if (waits[0].revents != 0 ||
+        read(process->start_signals, &taken, sizeof taken) != (ssize_t)sizeof taken) {
+        return NULL;
+    }
     log_info("stopping on signal=%s before the start was complete",
-             number == SIGTERM ? "SIGTERM" : "SIGINT");
+             taken.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
     atomic_store(&process->stopping, true);
     alarm(START_LIMIT_S);
     return NULL;
@@ -159,8 +163,12 @@ static void *watch_start(void *arg)
 static void end_start_watch(struct process *process)
 {
     if (process->has_start_watch) {
-        pthread_cancel(process->start_watch); /* it waits in sigwait, or has ended */
+        const uint64_t one = 1;
+        const ssize_t written = write(process->start_end, &one, sizeof one);
+        ASSERT(written == (ssize_t)sizeof one);
         pthread_join(process->start_watch, NULL);
+        close(process->start_end);
+        close(process->start_signals);
         process->has_start_watch = false;
     }
 }
@@ -398,8 +406,19 @@ static status end_with_supervisor(struct err *err)
 /* Starts watch_start. */
 static status start_watch(struct process *process, struct err *err)
 {
-    const int error = pthread_create(&process->start_watch, NULL, watch_start, process);
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    process->start_end = eventfd(0, EFD_CLOEXEC);
+    process->start_signals = signalfd(-1, &ends, SFD_CLOEXEC);
+    int error = process->start_end < 0 || process->start_signals < 0 ? errno : 0;
+    if (error == 0) {
+        error = pthread_create(&process->start_watch, NULL, watch_start, process);
+    }
     if (error != 0) {
+        close(process->start_end);
+        close(process->start_signals);
         return err_errno(err, error, "start a thread");
     }
     process->has_start_watch = true;
