@@ -49,7 +49,7 @@ static void look_at(const struct dataset_shard *shard, double *bytes, char modif
 
 /* ---- writing ---- */
 
-/* The folders of the logs, for whoever reads the file. */
+/* The folders of the logs, for people who read the file. */
 static bool add_datasets(cJSON *manifest, const struct sources *sources)
 {
     cJSON *folders = cJSON_AddArrayToObject(manifest, "datasets");

@@ -6,11 +6,11 @@
 #include "common/logs/log_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "common/base/file.h"
 
 /* CSV comes last, since it has no magic number and accepts anything that looks like text. */
 static const struct log_format *const formats[] = {
@@ -36,29 +36,22 @@ const struct log_format *log_format_named(const char *name)
     return NULL;
 }
 
-/* Reads the first bytes of a regular file into head(LOG_FILE_HEAD_SIZE). Returns their number, or
- * -1 with errno set if it is not a regular file or cannot be read. O_NONBLOCK keeps open() from
- * waiting for a writer when the path is a named pipe. */
-static ssize_t read_head(const char *path, unsigned char *head)
+/* Reads the first bytes of a regular file into head(LOG_FILE_HEAD_SIZE); *n is their number. A device
+ * or a pipe, which may never end, is refused. */
+static status read_head(const char *path, unsigned char *head, size_t *n, struct err *err)
 {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return -1;
+    int fd;
+    status s = file_open_regular(path, &fd, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    /* Only regular files have a size and can be read again: a device or a pipe may never end. */
-    struct stat info;
-    ssize_t n = -1;
-    if (fstat(fd, &info) == 0) {
-        if (S_ISREG(info.st_mode)) {
-            n = pread(fd, head, LOG_FILE_HEAD_SIZE, 0);
-        } else {
-            errno = EINVAL;
-        }
+    const ssize_t got = pread(fd, head, LOG_FILE_HEAD_SIZE, 0);
+    if (got < 0) {
+        s = err_errno(err, errno, "%s", path);
     }
-    const int number = errno; /* close may change it */
+    *n = got < 0 ? 0 : (size_t)got;
     close(fd);
-    errno = number;
-    return n;
+    return s;
 }
 
 /* The first format that accepts the bytes, or NULL. */
@@ -76,14 +69,16 @@ static const struct log_format *recognise(const unsigned char *head, size_t n)
 const struct log_format *log_format_of(const char *path)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
-    const ssize_t n = read_head(path, head);
-    return n < 0 ? NULL : recognise(head, (size_t)n);
+    size_t n;
+    return read_head(path, head, &n, NULL) == STATUS_OK ? recognise(head, n) : NULL;
 }
 
 bool log_file_is_gzip(const char *path)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
-    return read_head(path, head) >= 2 && head[0] == 0x1f && head[1] == 0x8b;
+    size_t n;
+    return read_head(path, head, &n, NULL) == STATUS_OK && n >= 2 && head[0] == 0x1f &&
+           head[1] == 0x8b;
 }
 
 /* Unlike log_format_of(), this function says what is wrong with the file. */
@@ -91,11 +86,12 @@ status log_file_open(struct log_file **file, const char *path, struct err *err)
 {
     unsigned char head[LOG_FILE_HEAD_SIZE];
     /* The head is read once to choose the format; the format then opens the file by itself. */
-    const ssize_t n = read_head(path, head);
-    if (n < 0) {
-        return err_errno(err, errno, "%s", path);
+    size_t n;
+    const status s = read_head(path, head, &n, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    const struct log_format *format = recognise(head, (size_t)n);
+    const struct log_format *format = recognise(head, n);
     if (format == NULL) {
         return err_set(err, STATUS_INVALID, "%s: the format is not supported; expected one of %s",
                        path, log_format_names());

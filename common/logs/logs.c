@@ -68,7 +68,7 @@ struct logs {
 
     bool clip;        /* actions beyond their limits */
     uint64_t clipped; /* action values so far */
-    bool keep_bad;    /* values that are missing, for whoever cuts episodes around them */
+    bool keep_bad;    /* keep missing values, so that episodes can be cut around them */
     struct logs_gaps gaps;
 
     struct resample_findings findings; /* of all files, from logs_map */

@@ -5,31 +5,23 @@
 #include "common/trajectory/file_digest.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "common/base/file.h"
 
 /* XXH64 of a regular file, in pieces. */
 static status digest_file(const char *path, uint64_t *digest, struct err *err)
 {
-    struct stat info;
-    /* Not blocking: opening a FIFO would wait for its writer. */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &info) != 0) {
-        const status s = err_errno(err, errno, "%s", path);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return s;
+    int fd;
+    const status opened = file_open_regular(path, &fd, err);
+    if (opened != STATUS_OK) {
+        return opened;
     }
-    /* Anything but a regular file may have no end. */
-    XXH64_state_t *state = S_ISREG(info.st_mode) ? XXH64_createState() : NULL;
+    XXH64_state_t *state = XXH64_createState();
     if (state == NULL) {
         close(fd);
-        return S_ISREG(info.st_mode)
-                   ? err_set(err, STATUS_NO_MEMORY, "%s", path)
-                   : err_set(err, STATUS_INVALID, "%s: is not a regular file", path);
+        return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
     /* In pieces, since a shard may be larger than the memory that is left. */
     (void)!XXH64_reset(state, 0);
