@@ -3,6 +3,10 @@ hindcast_library(hindcast_test_fuzz SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz.
 add_custom_target(fuzz)
 set_target_properties(hindcast_test_fuzz PROPERTIES EXCLUDE_FROM_ALL ON)
 
+hindcast_library(hindcast_test_fuzz_log_file SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_log_file.c
+                 LINK hindcast_test_fuzz hindcast_logs)
+set_target_properties(hindcast_test_fuzz_log_file PROPERTIES EXCLUDE_FROM_ALL ON)
+
 function(hindcast_fuzz parser)
   hindcast_binary(fuzz_${parser} FOLDER tests SOURCES ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_${parser}.c
                   LINK hindcast_test_fuzz ${ARGN})
@@ -10,18 +14,18 @@ function(hindcast_fuzz parser)
   add_dependencies(fuzz fuzz_${parser})
 endfunction()
 
-hindcast_fuzz(arrow hindcast_logs)
+hindcast_fuzz(arrow hindcast_test_fuzz_log_file)
 hindcast_fuzz(checkpoint hindcast_learner_run)
 hindcast_fuzz(config hindcast_learner_tools)
 hindcast_fuzz(journal hindcast_test_trajectory)
-hindcast_fuzz(logs hindcast_logs hindcast_test_trajectory)
+hindcast_fuzz(logs hindcast_test_fuzz_log_file hindcast_test_trajectory)
 hindcast_fuzz(mapping hindcast_logs)
 hindcast_fuzz(mcap hindcast_logs hindcast_test_bags)
 hindcast_fuzz(message hindcast_clients)
 hindcast_fuzz(messages hindcast_logs)
 hindcast_fuzz(metadata hindcast_test_trajectory)
 if(TARGET carquet)
-  hindcast_fuzz(parquet hindcast_logs hindcast_test_parquet)
+  hindcast_fuzz(parquet hindcast_test_fuzz_log_file hindcast_test_parquet)
 endif()
 hindcast_fuzz(policy hindcast_networks hindcast_policy_archive)
 hindcast_fuzz(script hindcast_restorer_core hindcast_test_trajectory)

@@ -3,11 +3,9 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/logs/log_file.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/fuzz_arrow_seeds.h"
-
-#define VALUES_MAX 65536
+#include "tests/fuzz/fuzz_log_file.h"
 
 static const char *path;
 
@@ -28,42 +26,10 @@ static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
     return 3;
 }
 
-static void read_column(struct log_file *file, const struct recording_column *column)
-{
-    static double values[VALUES_MAX];
-    struct err err = {0};
-    if (column->kind != RECORDING_NUMBERS) {
-        return;
-    }
-    /* The first rows and the last ones, which may be in different record batches. */
-    const uint64_t most = VALUES_MAX / column->width;
-    const uint64_t n = column->rows < most ? column->rows : most;
-    for (int end = 0; n > 0 && end < 2; end++) {
-        const uint64_t first = end == 0 ? 0 : column->rows - n;
-        if (log_file_read(file, 0, column, first, n, values, &err) != STATUS_OK) {
-            fuzz_must(err.text[0] == '\0', "no text");
-        }
-    }
-}
-
 static bool run(const void *input, size_t size)
 {
-    struct log_file *file;
-    struct err err = {0};
     fuzz_write_file(path, input, size);
-    if (log_file_open(&file, path, &err) != STATUS_OK) {
-        fuzz_must(err.text[0] == '\0', "no text");
-        return false;
-    }
-    struct recording recording = {0};
-    if (log_file_describe(file, 0, &recording, &err) == STATUS_OK) {
-        for (uint32_t i = 0; i < recording.n && i < 16; i++) {
-            read_column(file, &recording.columns[i]);
-        }
-    }
-    recording_fini(&recording);
-    log_file_close(file);
-    return true;
+    return fuzz_log_file(path);
 }
 
 /* Prefixes of messages, and large sizes. */

@@ -6,12 +6,10 @@
 #include <zip.h>
 
 #include "common/base/memory.h"
-#include "common/logs/log_file.h"
 #include "common/trajectory/dataset_writer.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_log_file.h"
 #include "tests/lib/trajectories.h"
-
-#define VALUES_MAX 4096
 
 /* HDF5 leaks a little when it gives up on a file. */
 const char *__lsan_default_suppressions(void);
@@ -73,43 +71,10 @@ static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
     return 3;
 }
 
-static void read_column(struct log_file *file, uint64_t i, const struct recording_column *column)
-{
-    static double values[VALUES_MAX];
-    struct err err = {0};
-    if (column->kind != RECORDING_NUMBERS) {
-        return;
-    }
-    const uint64_t most = VALUES_MAX / column->width;
-    const uint64_t n = column->rows < most ? column->rows : most;
-    if (n > 0 && log_file_read(file, i, column, column->rows - n, n, values, &err) != STATUS_OK) {
-        fuzz_must(err.text[0] == '\0', "no text");
-    }
-}
-
 static bool run(const void *input, size_t size)
 {
-    struct log_file *file;
-    struct err err = {0};
     fuzz_write_file(path, input, size);
-    if (log_file_open(&file, path, &err) != STATUS_OK) {
-        fuzz_must(err.text[0] == '\0', "no text");
-        return false;
-    }
-    struct recording recording = {0};
-    const uint64_t n = log_file_recordings(file);
-    for (uint64_t i = 0; i < n && i < 4; i++) {
-        if (log_file_describe(file, i, &recording, &err) != STATUS_OK) {
-            fuzz_must(err.text[0] == '\0', "no text");
-            continue;
-        }
-        for (uint32_t j = 0; j < recording.n && j < 16; j++) {
-            read_column(file, i, &recording.columns[j]);
-        }
-    }
-    recording_fini(&recording);
-    log_file_close(file);
-    return true;
+    return fuzz_log_file(path);
 }
 
 static const char *const words[] = {"'descr': '<f4'",

@@ -2,11 +2,9 @@
 #include <stdlib.h>
 
 #include "common/base/memory.h"
-#include "common/logs/log_file.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_log_file.h"
 #include "tests/lib/parquet_samples.h"
-
-#define VALUES_MAX 65536
 
 /* carquet compresses the seeds in threads of its own, which keep their state. */
 const char *__lsan_default_suppressions(void);
@@ -33,42 +31,10 @@ static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
     return 16;
 }
 
-static void read_column(struct log_file *file, const struct recording_column *column)
-{
-    static double values[VALUES_MAX];
-    struct err err = {0};
-    if (column->kind != RECORDING_NUMBERS) {
-        return;
-    }
-    /* The first rows and the last ones, which may be in different row groups. */
-    const uint64_t most = VALUES_MAX / column->width;
-    const uint64_t n = column->rows < most ? column->rows : most;
-    for (int end = 0; n > 0 && end < 2; end++) {
-        const uint64_t first = end == 0 ? 0 : column->rows - n;
-        if (log_file_read(file, 0, column, first, n, values, &err) != STATUS_OK) {
-            fuzz_must(err.text[0] == '\0', "no text");
-        }
-    }
-}
-
 static bool run(const void *input, size_t size)
 {
-    struct log_file *file;
-    struct err err = {0};
     fuzz_write_file(path, input, size);
-    if (log_file_open(&file, path, &err) != STATUS_OK) {
-        fuzz_must(err.text[0] == '\0', "no text");
-        return false;
-    }
-    struct recording recording = {0};
-    if (log_file_describe(file, 0, &recording, &err) == STATUS_OK) {
-        for (uint32_t i = 0; i < recording.n && i < 16; i++) {
-            read_column(file, &recording.columns[i]);
-        }
-    }
-    recording_fini(&recording);
-    log_file_close(file);
-    return true;
+    return fuzz_log_file(path);
 }
 
 /* Thrift's encodings of large numbers and long lists, and the magic bytes. */
