@@ -1,15 +1,13 @@
 """`run environment`: the control suite in dm_control, in mujoco.rollout and in ours, one core, in turns."""
 
-import argparse
 import json
 import os
-import pathlib
 import statistics
 import subprocess
 
 import environment
 from compare_learner import processor, say
-from environment import PEERS, ROOT
+from environment import PEERS
 
 TASKS = ("cheetah-run", "walker-walk", "quadruped-walk")
 TURN_S = 120  # limit of a turn beyond its seconds
@@ -69,23 +67,9 @@ def compare(args, suite, task):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/peers/run environment", description=__doc__)
+    parser = environment.parser_of("environment", __doc__, 5, 2.0, python_with="dm_control and mujoco")
     parser.add_argument("--tasks", default=",".join(TASKS), help="a list")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where bench/bench_environment is")
-    parser.add_argument("--python", type=pathlib.Path, default=ROOT / "third_party/venv/bin/python",
-                        help="with dm_control and mujoco (deploy/install_dependencies --tests)")
-    args = parser.parse_args(arguments)
-    args.program = args.build.resolve() / "bench/bench_environment"
-    if not os.access(args.program, os.X_OK):
-        environment.fail(f"{args.program} is not there: cmake --build {args.build} --target bench_environment")
-    if not args.python.exists():
-        environment.fail(f"{args.python} is not there: deploy/install_dependencies --tests")
-    if args.rounds < 1 or not args.seconds > 0:
-        parser.error("--rounds and --seconds: expected more than 0")
-    return args
+    return environment.parse(parser, arguments, "bench/bench_environment", "bench_environment")
 
 
 def main(arguments):

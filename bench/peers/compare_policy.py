@@ -1,6 +1,5 @@
 """`run policy`: one action at a time, by libhindcast_policy and by onnxruntime under Python, one core, in turns."""
 
-import argparse
 import json
 import os
 import pathlib
@@ -12,7 +11,7 @@ import tempfile
 import environment
 from compare_environment import one_core
 from compare_learner import processor, say
-from environment import PEERS, ROOT
+from environment import PEERS
 
 TURN_S = 60  # limit of a turn beyond its seconds
 
@@ -48,24 +47,10 @@ def compare(args, model, rate):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/peers/run policy", description=__doc__)
+    parser = environment.parser_of("policy", __doc__, 3, 3.0, python_with="onnxruntime")
     parser.add_argument("policy", help="a run folder or a policy file")
     parser.add_argument("--rates", default="1000,0", help="a list; 0: one action after another")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where hindcast is")
-    parser.add_argument("--python", type=pathlib.Path, default=ROOT / "third_party/venv/bin/python",
-                        help="with onnxruntime (deploy/install_dependencies --tests)")
-    args = parser.parse_args(arguments)
-    args.program = args.build.resolve() / "hindcast"
-    if not os.access(args.program, os.X_OK):
-        environment.fail(f"{args.program} is not there: cmake --build {args.build}")
-    if not args.python.exists():
-        environment.fail(f"{args.python} is not there: deploy/install_dependencies --tests")
-    if args.rounds < 1 or not args.seconds > 0:
-        parser.error("--rounds and --seconds: expected more than 0")
-    return args
+    return environment.parse(parser, arguments, "hindcast", "hindcast")
 
 
 def main(arguments):

@@ -1,10 +1,8 @@
 """`run replay`: Reverb and our replay server, inserting, sampling and answering one sample, in turns."""
 
-import argparse
 import contextlib
 import json
 import os
-import pathlib
 import select
 import socket
 import statistics
@@ -13,7 +11,7 @@ import tempfile
 
 import environment
 from compare_learner import processor, say
-from environment import PEERS, ROOT
+from environment import PEERS
 
 STEPS = 10  # of a snippet
 TABLES = ("steps", "arrays")
@@ -139,18 +137,11 @@ def compare(args, reverb):
 
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/peers/run replay", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+    parser = environment.parser_of("replay", __doc__, 3, 3.0)
     parser.add_argument("--fill", type=int, default=100_000, help="items in each of Reverb's tables before it is timed")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where bench/bench_replay is")
-    args = parser.parse_args(arguments)
-    args.program = args.build.resolve() / "bench/bench_replay"
-    if not os.access(args.program, os.X_OK):
-        environment.fail(f"{args.program} is not there: cmake --build {args.build} --target bench_replay")
-    if args.rounds < 1 or args.fill < 1 or not args.seconds > 0:
-        parser.error("--rounds, --seconds and --fill: expected more than 0")
+    args = environment.parse(parser, arguments, "bench/bench_replay", "bench_replay")
+    if args.fill < 1:
+        parser.error("--fill: expected more than 0")
     return args
 
 

@@ -1,9 +1,7 @@
 """`run restorer`: logs of every format, read by ours and by Python packages, and restored into a warm server."""
 
-import argparse
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import signal
@@ -15,7 +13,7 @@ import time
 import urllib.request
 
 import environment
-from environment import PEERS, ROOT
+from environment import PEERS
 
 # What is written for each layout, in episodes of 1000 transitions: text is slow to write.
 EPISODES = {"shards": 2000, "shards-gzip": 500, "robomimic": 500, "d4rl": 500, "d4rl-gzip": 300, "npz": 500,
@@ -140,24 +138,12 @@ def compare_restoring(args, layout):
 # ---- command line ----
 
 def parse(arguments):
-    parser = argparse.ArgumentParser(prog="bench/peers/run restorer", description=__doc__)
+    parser = environment.parser_of("restorer", __doc__, 3, 3.0, "of each restore", "h5py and numpy")
     parser.add_argument("--layouts", default=",".join(EPISODES), help="a list")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each restore")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of episodes")
     parser.add_argument("--parts", default="read,restore")
-    parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the logs, which stay there")
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
-    parser.add_argument("--python", type=pathlib.Path, default=ROOT / "third_party/venv/bin/python",
-                        help="with h5py and numpy (deploy/install_dependencies --tests)")
-    args = parser.parse_args(arguments)
-    args.build = args.build.resolve()
-    args.program = args.build / "bench/bench_restorer"
-    if not os.access(args.program, os.X_OK):
-        environment.fail(f"{args.program} is not there: cmake --build {args.build} --target bench_restorer")
-    if not args.python.exists():
-        environment.fail(f"{args.python} is not there: deploy/install_dependencies --tests")
+    args = environment.parse(parser, arguments, "bench/bench_restorer", "bench_restorer")
     args.layouts = args.layouts.split(",")
     unknown = set(args.layouts) - set(EPISODES)
     if unknown:
@@ -195,5 +181,5 @@ def main(arguments):
             if args.keep is None:
                 shutil.rmtree(args.folder / layout)
     if args.json is not None:
-        args.json.write_text(json.dumps({"rounds": args.rounds, "seconds": args.seconds, "results": results}, indent=1) + "\n")
+        environment.write_json(args.json, {"rounds": args.rounds, "seconds": args.seconds, "results": results})
     return 0

@@ -1,6 +1,7 @@
 """What all comparisons share: a peer's Python (a virtual environment in third_party/, made from its hash-pinned
 requirements file), and how results are written."""
 
+import argparse
 import hashlib
 import json
 import os
@@ -29,6 +30,33 @@ def write_json(path, report):
     aside = path.with_name(path.name + ".part")
     aside.write_text(json.dumps(report, indent=1) + "\n")
     aside.replace(path)
+
+
+def parser_of(part, doc, rounds, seconds, of="of each turn", python_with=None):
+    """What these comparisons take alike. `python_with`: the package for which they need the tests' Python."""
+    parser = argparse.ArgumentParser(prog=f"bench/peers/run {part}", description=doc)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=seconds, help=of)
+    parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where our program is")
+    if python_with is not None:
+        parser.add_argument("--python", type=pathlib.Path, default=ROOT / "third_party/venv/bin/python",
+                            help=f"with {python_with} (deploy/install_dependencies --tests)")
+    return parser
+
+
+def parse(parser, arguments, program, target):
+    """The arguments; args.program is `program` of the build, which the CMake target `target` makes."""
+    args = parser.parse_args(arguments)
+    args.build = args.build.resolve()
+    args.program = args.build / program
+    if not os.access(args.program, os.X_OK):
+        fail(f"{args.program} is not there: cmake --build {args.build} --target {target}")
+    if "python" in args and not args.python.exists():
+        fail(f"{args.python} is not there: deploy/install_dependencies --tests")
+    if args.rounds < 1 or not args.seconds > 0:
+        parser.error("--rounds and --seconds: expected more than 0")
+    return args
 
 
 def run(what, log, *command):
