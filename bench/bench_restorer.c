@@ -20,8 +20,8 @@
 #include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/text.h"
-#include "common/logs/logs.h"
-#include "common/logs/propose.h"
+#include "common/logs/episodes/logs.h"
+#include "common/logs/propose/propose.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/shard_reader.h"
 

@@ -4,7 +4,7 @@
 #ifndef HINDCAST_RESTORER_PREFETCH_H
 #define HINDCAST_RESTORER_PREFETCH_H
 
-#include "common/logs/sources.h"
+#include "common/logs/source/sources.h"
 #include "restorer/plan.h"
 #include "restorer/relabel.h"
 

@@ -16,7 +16,7 @@
 #define HINDCAST_RESTORER_RESTORE_H
 
 #include "common/base/process.h"
-#include "common/logs/sources.h"
+#include "common/logs/source/sources.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"
 

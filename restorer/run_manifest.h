@@ -16,7 +16,7 @@
 #ifndef HINDCAST_RESTORER_RUN_MANIFEST_H
 #define HINDCAST_RESTORER_RUN_MANIFEST_H
 
-#include "common/logs/sources.h"
+#include "common/logs/source/sources.h"
 #include "common/trajectory/summary.h"
 #include "restorer/options.h"
 #include "restorer/relabel.h"

@@ -1,7 +1,7 @@
 /* A summary of logs: sizes, returns per task, how often actions are at their limits, what is bad,
  * and what looks like a mistake.
  *
- * Made episode by episode by a caller that reads them; common/logs/source_summary.h reads all of a
+ * Made episode by episode by a caller that reads them; common/logs/source/source_summary.h reads all of a
  * source. One thread. */
 #ifndef HINDCAST_TRAJECTORY_SUMMARY_H
 #define HINDCAST_TRAJECTORY_SUMMARY_H

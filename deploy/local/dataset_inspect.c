@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/logs/logs.h"
-#include "common/logs/selection.h"
-#include "common/logs/source_summary.h"
+#include "common/logs/episodes/logs.h"
+#include "common/logs/source/selection.h"
+#include "common/logs/source/source_summary.h"
 #include "deploy/local/log_plot.h"
 
 /* What to look at, and how. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/logs/lerobot_export.h"
+#include "common/logs/source/lerobot_export.h"
 #include "common/trajectory/d4rl_export.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/minari_export.h"

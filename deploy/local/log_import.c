@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include "common/base/memory.h"
-#include "common/logs/logs.h"
-#include "common/logs/propose.h"
-#include "common/logs/selection.h"
-#include "common/logs/source.h"
+#include "common/logs/episodes/logs.h"
+#include "common/logs/propose/propose.h"
+#include "common/logs/source/selection.h"
+#include "common/logs/source/source.h"
 #include "common/trajectory/dataset_writer.h"
 
 #define SHARD_EPISODES_MAX 1024

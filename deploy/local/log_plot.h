@@ -3,8 +3,8 @@
 #ifndef HINDCAST_DEPLOY_LOCAL_LOG_PLOT_H
 #define HINDCAST_DEPLOY_LOCAL_LOG_PLOT_H
 
-#include "common/logs/logs.h"
-#include "common/logs/sources.h"
+#include "common/logs/episodes/logs.h"
+#include "common/logs/source/sources.h"
 
 /* Reads all episodes of the sources, and writes the picture to `file` (whole or not at all). `gaps`
  * is NULL where times are not logged. Bad episodes are not in it. INVALID: no episode is good. */

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-#include "common/logs/source_summary.h"
+#include "common/logs/source/source_summary.h"
 
 struct start_inputs {
     const char *path;    /* of the logs, as the user gave it */

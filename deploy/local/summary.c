@@ -16,8 +16,8 @@
 #include "common/base/json.h"
 #include "common/base/line_file.h"
 #include "common/base/memory.h"
-#include "common/logs/selection.h"
-#include "common/logs/source_summary.h"
+#include "common/logs/source/selection.h"
+#include "common/logs/source/source_summary.h"
 
 #define PATH_SIZE 1200
 /* More than any of the JSON files has; a larger one is refused. */

@@ -2,7 +2,7 @@
 #ifndef HINDCAST_TESTS_FUZZ_LOG_FILE_H
 #define HINDCAST_TESTS_FUZZ_LOG_FILE_H
 
-#include "common/logs/log_file.h"
+#include "common/logs/files/log_file.h"
 
 /* Reads the first rows and the last ones of the first columns of the first recordings. Everything
  * that is refused must have a text. Returns whether the file was opened; then it is closed again. */

@@ -1,7 +1,7 @@
 /* Mapping files: what is read is written, and reads back as the same text. */
 #include <string.h>
 
-#include "common/logs/mapping.h"
+#include "common/logs/mapping/mapping.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char *path;

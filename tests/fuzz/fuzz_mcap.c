@@ -2,8 +2,8 @@
  * a text. */
 #include <string.h>
 
-#include "common/logs/logs.h"
-#include "common/logs/propose.h"
+#include "common/logs/episodes/logs.h"
+#include "common/logs/propose/propose.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/bags.h"
 

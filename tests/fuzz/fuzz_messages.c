@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/logs/message_json.h"
-#include "common/logs/ros_definition.h"
+#include "common/logs/messages/message_json.h"
+#include "common/logs/messages/ros_definition.h"
 #include "tests/fuzz/fuzz.h"
 
 static const char nested[] =

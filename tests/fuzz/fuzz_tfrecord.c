@@ -6,7 +6,7 @@
 
 #include "common/base/event_file.h"
 #include "common/base/memory.h"
-#include "common/logs/log_file.h"
+#include "common/logs/files/log_file.h"
 #include "tests/fuzz/fuzz.h"
 
 #define VALUES_MAX 4096
