@@ -198,7 +198,9 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
     fprintf(out, "  samples: 10                  # the quick start's, as are the next two\n"
                  "  target_period: 25            # a short run has few target copies\n"
                  "  init_eta: 1\n"
-                 "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n");
+                 "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n"
+                 "  init_std: 0.2                # the policy begins about as noisy as logs are\n"
+                 "  policy_average: 0.999        # policies are averages over about 1000 steps\n");
     fprintf(out,
             "  steps: %-7" PRIu64 "               # %.0f draws of each of the %" PRIu64
             " transitions, and at least %.0f steps\n"

@@ -6,8 +6,9 @@
 
 #include "learner/exchange/exchange.h"
 
-#define EXCHANGE_BLOCKS  STATE_BLOCKS /* in their order */
-#define EXCHANGE_PAYLOAD 15           /* the field of both messages */
+/* Those before STATE_AVERAGE, in their order: only rank 0 publishes, and averages. */
+#define EXCHANGE_BLOCKS  STATE_AVERAGE
+#define EXCHANGE_PAYLOAD 15 /* the field of both messages */
 
 struct exchange_kind {
     status (*form)(struct exchange *exchange, struct exchange_start *start, uint64_t timeout_ms,

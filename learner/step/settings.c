@@ -130,6 +130,11 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      NULL,
      "factor by which rewards are multiplied before anything is learned from them; values and "
      "returns are reported in the units of the logs (ours)"},
+    {"policy_average", SETTING_REAL, AT(policy_average), "policy_average", "", "0", 0, 0.999999,
+     false, NULL,
+     "policies are published with an exponential moving average of their weights, of this decay "
+     "per "
+     "step; 0: as they are (ours)"},
 
     /* Not options, but given by the table of a run or by its program. They are settings all the
      * same, so that a state's file says them. */

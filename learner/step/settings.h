@@ -73,6 +73,7 @@ struct settings {
      * layers, heads and everything between products are float in any case. */
     enum settings_precision precision;
     double reward_scale; /* multiplies every reward */
+    double policy_average; /* decay of the average of weights that packages hold; 0: no average */
     uint64_t seed;       /* of the initial weights and of the noise of every step */
 };
 
@@ -101,7 +102,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 38
+#define SETTINGS_COUNT 39
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */

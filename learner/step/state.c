@@ -78,6 +78,8 @@ static void init(struct state *state, const struct settings *settings)
             memcpy(state->blocks[STATE_TARGETS] + group->at, params + group->at,
                    group->size * sizeof *params);
         }
+        memcpy(state->blocks[STATE_AVERAGE] + group->at, params + group->at,
+               group->size * sizeof *params);
     }
     /* Multipliers are given; their rho is stored. */
     fill_dual(state, "rho_eta", settings->init_eta);

@@ -1,5 +1,5 @@
-/* All that a learner has learned: parameters, target copies, duals, Adam moments, the number of
- * steps done. Four flat blocks of floats under one layout (common/networks/parameters.h), so that
+/* All that a learner has learned: parameters, target copies, duals, Adam moments, averages, the
+ * number of steps done. Five flat blocks of floats under one layout (common/networks/parameters.h), so that
  * optimiser, checkpoint and publishing are one loop each.
  *
  * The struct is private to state.c. Everyone else reads a block through a view, or replaces one:
@@ -30,12 +30,13 @@ enum state_block {
     STATE_TARGETS, /* meaningful for groups with a target copy only */
     STATE_M,       /* Adam's first moments */
     STATE_V,       /* Adam's second moments */
+    STATE_AVERAGE, /* of the networks' parameters, with `policy_average`; else the initial ones */
     STATE_BLOCKS
 };
 
 struct state;
 
-/* Initial weights from settings->seed, zero biases and moments, targets equal to the networks.
+/* Initial weights from settings->seed, zero biases and moments, targets and averages equal to the networks.
  * NO_MEMORY, INVALID. */
 status state_new(struct state **state, const struct settings *settings, struct err *err) MUST_CHECK;
 void state_free(struct state *state);

@@ -5,8 +5,8 @@
  * state as it was.
  *
  * A checkpoint is one safetensors file: params under their own names (`policy/layers/0/weight`,
- * `dual/rho_eta`), targets under `target/`, Adam moments under `m/` and `v/`; metadata: format,
- * learner_step, every setting, the caller's notes.
+ * `dual/rho_eta`), targets under `target/`, Adam moments under `m/` and `v/`, with `policy_average`
+ * the averages under `average/`; metadata: format, learner_step, every setting, the caller's notes.
  *
  * Files are written by whichever thread has a state of its own at hand: a checkpoint is made from a
  * copy while the learner goes on. */
@@ -25,9 +25,12 @@
 
 /* ---- One visitor for both directions ---- */
 
-/* Prefixes of the four blocks. */
-static const char *const prefixes[STATE_BLOCKS] = {
-    [STATE_PARAMS] = "", [STATE_TARGETS] = "target/", [STATE_M] = "m/", [STATE_V] = "v/"};
+/* Prefixes of the blocks. */
+static const char *const prefixes[STATE_BLOCKS] = {[STATE_PARAMS] = "",
+                                                   [STATE_TARGETS] = "target/",
+                                                   [STATE_M] = "m/",
+                                                   [STATE_V] = "v/",
+                                                   [STATE_AVERAGE] = "average/"};
 
 /* The state of one pass over the tensors, writing a file from `state` or reading it into `fresh`.
  * The first error ends it: later tensors do nothing. */
@@ -37,6 +40,7 @@ struct pass {
     const struct safetensors *file;    /* reading */
     float *fresh;                      /* (STATE_BLOCKS, size) */
     size_t size;                       /* of a block */
+    bool averages;                     /* the file has them */
     status result;
     struct err *err;
 };
@@ -50,6 +54,9 @@ static void pass_tensor(void *arg, const struct parameters_group *group, const c
     for (int i = 0; i < STATE_BLOCKS && pass->result == STATUS_OK; i++) {
         /* The prior and the duals have no target copy. */
         if (i == STATE_TARGETS && !group->has_target) {
+            continue;
+        }
+        if (i == STATE_AVERAGE && (!group->is_network || !pass->averages)) {
             continue;
         }
         char full[PARAMETERS_NAME_SIZE + 16];
@@ -116,7 +123,10 @@ status state_save(const struct state *state, const struct settings *settings,
     s = s != STATUS_OK ? s : safetensors_note(writer, "learner_step", step, err);
     s = s != STATUS_OK ? s : note_all(writer, "", settings, notes, n_notes, err);
     if (s == STATUS_OK) {
-        struct pass pass = {.state = state, .writer = writer, .err = err};
+        struct pass pass = {.state = state,
+                            .writer = writer,
+                            .averages = settings->policy_average > 0.0,
+                            .err = err};
         parameters_visit(state_layout(state), pass_tensor, &pass);
         s = pass.result;
     }
@@ -130,10 +140,11 @@ status state_save(const struct state *state, const struct settings *settings,
 typedef status write_network(struct safetensors_writer *writer, const struct policy_info *info,
                              const float *params, struct err *err);
 
-/* Writes what the package has beside the acting network: all that acting needs, and the prior. */
+/* Writes what the package has beside the acting network: all that acting needs, and the prior. The
+ * weights are those of the block. */
 static status write_others(struct safetensors_writer *writer, const struct state *state,
-                           const struct algorithm *algorithm, const struct policy_info *info,
-                           struct err *err)
+                           enum state_block weights, const struct algorithm *algorithm,
+                           const struct policy_info *info, struct err *err)
 {
     /* An argmax evaluates its candidates by Q1; BCQ also perturbs them. */
     const bool has_critic = strcmp(info->acting, POLICY_ACT_GAUSSIAN) != 0;
@@ -150,7 +161,7 @@ static status write_others(struct safetensors_writer *writer, const struct state
         const struct parameters_group *group =
             parameters_group(state_layout(state), others[i].group);
         if (group != NULL && others[i].wanted) {
-            s = others[i].write(writer, info, state_read(state, STATE_PARAMS) + group->at, err);
+            s = others[i].write(writer, info, state_read(state, weights) + group->at, err);
         }
     }
     return s;
@@ -190,11 +201,12 @@ status state_package(const struct state *state, const struct settings *settings,
         return err_set(err, s, "policy package");
     }
     const struct normalizer normalizer = state_normalizer(state);
-    s = policy_write(writer, &info, state_read(state, STATE_PARAMS) + group->at, err);
+    const enum state_block weights = settings->policy_average > 0.0 ? STATE_AVERAGE : STATE_PARAMS;
+    s = policy_write(writer, &info, state_read(state, weights) + group->at, err);
     if (s == STATUS_OK && normalizer.O > 0) {
         s = policy_write_normalizer(writer, &normalizer, err);
     }
-    s = s != STATUS_OK ? s : write_others(writer, state, algorithm, &info, err);
+    s = s != STATUS_OK ? s : write_others(writer, state, weights, algorithm, &info, err);
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);
     s = s != STATUS_OK ? s : safetensors_encode(writer, bytes, size, err);
     safetensors_writer_free(writer);
@@ -265,14 +277,20 @@ static status check_file(const struct safetensors *file, const struct settings *
     return comparing.result;
 }
 
-/* Reads all blocks into `fresh`, which is as large as four of them. */
+/* Reads all blocks into `fresh`, which is as large as they are. In a file without averages these
+ * begin at the parameters. */
 static status read_blocks(const struct state *state, const struct safetensors *file, float *fresh,
                           struct err *err)
 {
     const struct parameters_layout *layout = state_layout(state);
     /* Every tensor of the layout must be in the file; others in it are ignored. */
+    const char *decay = safetensors_metadata(file, "policy_average");
     struct pass pass = {.file = file, .fresh = fresh, .size = layout->size, .err = err};
+    pass.averages = decay != NULL && strtod(decay, NULL) > 0.0;
     parameters_visit(layout, pass_tensor, &pass);
+    if (!pass.averages) {
+        memcpy(fresh + STATE_AVERAGE * layout->size, fresh, layout->size * sizeof *fresh);
+    }
     return pass.result;
 }
 

@@ -32,6 +32,7 @@
 /* What Adam works on, and the number of its step, from 1. */
 struct adam_blocks {
     float *params, *m, *v;
+    float *average; /* NULL: no average is kept */
     uint64_t step;
 };
 
@@ -260,6 +261,17 @@ static void work_squares(void *arg, int i)
     }
 }
 
+/* average <- the moving average of the parameters p(n) after a step of this number (from 1). While
+ * there are few steps the decay is less, (1 + step) / (10 + step), so that initial weights fade. */
+static void move_average(float *average, const float *p, size_t n, double decay, uint64_t step)
+{
+    const double early = (1.0 + (double)step) / (10.0 + (double)step);
+    const float rate = (float)(1.0 - (decay < early ? decay : early));
+    for (size_t i = 0; i < n; i++) {
+        average[i] += rate * (p[i] - average[i]);
+    }
+}
+
 /* Thread i: one Adam step of its slice of the block, which may lie across several groups. */
 static void work_adam(void *arg, int i)
 {
@@ -285,6 +297,10 @@ static void work_adam(void *arg, int i)
                                   settings->beta1, settings->beta2, settings->adam_eps};
         adam_step(to->params + from, to->m + from, to->v + from, g + from, until - from, &adam,
                   to->step, update->scales[k]);
+        if (to->average != NULL && group->is_network) {
+            move_average(to->average + from, to->params + from, until - from,
+                         settings->policy_average, to->step);
+        }
     }
 }
 
@@ -361,6 +377,9 @@ status update_apply(struct update *update, struct state *state, struct report *r
                                         .m = state_write(state, STATE_M),
                                         .v = state_write(state, STATE_V),
                                         .step = step};
+    if (update->settings.policy_average > 0.0) {
+        update->adam.average = state_write(state, STATE_AVERAGE);
+    }
     /* All threads, each its slice of the block. */
     thread_pool_run(update->pool, work_adam, update);
     duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);

@@ -125,7 +125,8 @@ static void the_digest_is_that_of_0_1_0(void **state)
                                         "normalize",
                                         "precision",
                                         "kernels",
-                                        "reward_scale"};
+                                        "reward_scale",
+                                        "policy_average"};
     check_load(NULL, 0);
     struct config_section recorded = learner_options_recorded(&options);
     struct config_option rows[128];
@@ -159,7 +160,8 @@ static void the_terms_are_those_of_0_1_0(void **state)
     if (file_read(GOLDEN "terms.txt", 1 << 16, &golden, &size, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    static const char later[] = "  normalize: auto\n  precision: f32\n  reward_scale: 1\n";
+    static const char later[] = "  normalize: auto\n  precision: f32\n  reward_scale: 1\n"
+                                "  policy_average: 0\n";
     if (strlen(terms) != size + strlen(later) || memcmp(terms, golden, size) != 0 ||
         strcmp(terms + size, later) != 0) {
         fail_msg("the terms are\n%s", terms);
@@ -195,6 +197,9 @@ static void compare(void *arg, const char *name, const char *text)
     }
     if (found == NULL && strcmp(name, "reward_scale") == 0) {
         found = "1";
+    }
+    if (found == NULL && strcmp(name, "policy_average") == 0) {
+        found = "0";
     }
     if (found == NULL || strcmp(found, text) != 0) {
         fail_msg("%s is '%s', in the file '%s'", name, text, found != NULL ? found : "(absent)");

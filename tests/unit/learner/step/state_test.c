@@ -46,6 +46,7 @@ static void assert_same(const struct state *a, const struct state *b)
     assert_memory_equal(state_read(a, STATE_TARGETS), state_read(b, STATE_TARGETS), bytes);
     assert_memory_equal(state_read(a, STATE_M), state_read(b, STATE_M), bytes);
     assert_memory_equal(state_read(a, STATE_V), state_read(b, STATE_V), bytes);
+    assert_memory_equal(state_read(a, STATE_AVERAGE), state_read(b, STATE_AVERAGE), bytes);
     assert_int_equal(state_digest(a), state_digest(b));
 }
 
@@ -92,9 +93,54 @@ static void a_resumed_learner_goes_on_bit_for_bit(void **state)
         struct settings settings = learning_variant(i / 3, name);
         settings.evaluation_precision = i % 3 == 0 ? PRECISION_F32 : PRECISION_BF16;
         settings.precision = i % 3 == 2 ? PRECISION_BF16 : PRECISION_F32;
+        settings.policy_average = 0.9;
         print_message("%s, %s\n", name, precisions[i % 3]);
         check_resumed(&settings);
     }
+}
+
+/* A file of a run without averages, taken up with them: they begin at its parameters. And packages
+ * hold the average, where there is one. */
+static void averages_begin_at_the_parameters(void **unused)
+{
+    (void)unused;
+    struct settings settings = learning_settings("abm+mpo", 1, 1);
+    struct state *state, *later;
+    struct update *update;
+    struct err err;
+    assert_int_equal(state_new(&state, &settings, &err), STATUS_OK);
+    assert_int_equal(update_new(&update, &settings, 6, 4, 2, &err), STATUS_OK);
+    run(update, state, &settings, 3);
+    update_free(update);
+    assert_int_equal(state_save(state, &settings, NULL, 0, path, &err), STATUS_OK);
+    settings.policy_average = 0.9;
+    assert_int_equal(state_new(&later, &settings, &err), STATUS_OK);
+    assert_int_equal(state_load(later, &settings, path, NULL, &err), STATUS_OK);
+    const size_t n = state_layout(later)->size;
+    assert_memory_equal(state_read(later, STATE_AVERAGE), state_read(state, STATE_PARAMS),
+                        n * sizeof(float));
+
+    /* Another average than the parameters. */
+    const struct parameters_group *policy = parameters_group(state_layout(later), "policy");
+    float *average = state_write(later, STATE_AVERAGE) + policy->at;
+    for (size_t i = 0; i < policy->size; i++) {
+        average[i] += (float)i;
+    }
+    void *package;
+    size_t size;
+    struct safetensors *file;
+    float weight[16 * 5];
+    assert_int_equal(state_package(later, &settings, "{}", NULL, 0, &package, &size, &err),
+                     STATUS_OK);
+    assert_int_equal(safetensors_parse(&file, package, size, &err), STATUS_OK);
+    assert_int_equal(safetensors_copy(file, "policy/layers/0/weight", SAFETENSORS_F32, 2,
+                                      (const size_t[]){16, 5}, weight, &err),
+                     STATUS_OK);
+    assert_memory_equal(weight, average, sizeof weight);
+    safetensors_free(file);
+    mem_free(package);
+    state_free(later);
+    state_free(state);
 }
 
 static void the_same_state_gives_the_same_bytes(void **state)
@@ -260,7 +306,7 @@ static void no_memory_leaves_nothing_behind(void **state)
         memory_fail_at(0);
         if (s == STATUS_OK) {
             state_free(learner);
-            assert_int_equal(nth, 6);
+            assert_int_equal(nth, 7);
             break;
         }
         assert_int_equal(s, STATUS_NO_MEMORY);
@@ -313,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_give_new_versions),
         cmocka_unit_test(a_resumed_learner_goes_on_bit_for_bit),
+        cmocka_unit_test(averages_begin_at_the_parameters),
         cmocka_unit_test(the_same_state_gives_the_same_bytes),
         cmocka_unit_test(files_of_other_learners_are_refused),
         cmocka_unit_test(the_package_is_what_acts),

@@ -158,6 +158,58 @@ static void normalizing_is_learning_from_normalized_rows(void **unused)
     }
 }
 
+/* Averages follow the parameters, which they do not change: checked in double after each step. The
+ * duals have none. */
+static void averages_follow_the_parameters(void **unused)
+{
+    (void)unused;
+    for (size_t v = 0; v < learning_variants(); v++) {
+        char name[64];
+        const struct settings settings = learning_variant(v, name);
+        struct settings averaging = settings;
+        averaging.policy_average = 0.3;
+        struct state *state = new_state(&settings), *averaged = new_state(&averaging);
+        struct update *update = new_update(&settings, 2), *other = new_update(&averaging, 3);
+        const struct parameters_layout *layout = state_layout(state);
+        const size_t n = layout->size;
+        double *expected = mem_array(n, sizeof *expected);
+        assert_non_null(expected);
+        for (size_t i = 0; i < n; i++) {
+            expected[i] = (double)state_read(averaged, STATE_PARAMS)[i];
+        }
+        for (int t = 1; t <= STEPS; t++) {
+            struct batch batch = learning_batch(&settings, B, N, 100 + (uint64_t)t);
+            struct err err;
+            assert_int_equal(update_step(update, state, &batch, NULL, NULL, &err), STATUS_OK);
+            learning_free(&batch);
+            batch = learning_batch(&settings, B, N, 100 + (uint64_t)t);
+            assert_int_equal(update_step(other, averaged, &batch, NULL, NULL, &err), STATUS_OK);
+            learning_free(&batch);
+            const double decay = fmin(0.3, (1.0 + t) / (10.0 + t));
+            for (int k = 0; k < layout->n_groups; k++) {
+                const struct parameters_group *group = &layout->groups[k];
+                for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
+                    expected[i] = decay * expected[i] +
+                                  (1.0 - decay) * (double)state_read(averaged, STATE_PARAMS)[i];
+                }
+            }
+        }
+        for (int k = 0; k < layout->n_groups; k++) {
+            const struct parameters_group *group = &layout->groups[k];
+            for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
+                const double average = (double)state_read(averaged, STATE_AVERAGE)[i];
+                assert_true(fabs(average - expected[i]) <= 1e-6 * fmax(1.0, fabs(expected[i])));
+            }
+        }
+        assert_near(averaged, state, 2e-3, name); /* the same steps, on other threads */
+        mem_free(expected);
+        update_free(update);
+        update_free(other);
+        state_free(state);
+        state_free(averaged);
+    }
+}
+
 /* A step with a reward scale is the step on rewards that were multiplied before: the same bits of
  * everything; but values are reported in the units of the logs. The factor is a power of 2, so that
  * no rounding differs. */
@@ -582,6 +634,7 @@ int main(void)
         cmocka_unit_test(the_same_run_gives_the_same_bits),
         cmocka_unit_test(thread_counts_and_kernels_agree),
         cmocka_unit_test(normalizing_is_learning_from_normalized_rows),
+        cmocka_unit_test(averages_follow_the_parameters),
         cmocka_unit_test(a_reward_scale_is_learning_from_scaled_rewards),
         cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
         cmocka_unit_test(bf16_is_near_f32),
