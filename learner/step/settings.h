@@ -72,9 +72,9 @@ struct settings {
     /* Of the hidden layers of all networks, forward and backward. Parameters, moments, first
      * layers, heads and everything between products are float in any case. */
     enum settings_precision precision;
-    double reward_scale; /* multiplies every reward */
+    double reward_scale;   /* multiplies every reward */
     double policy_average; /* decay of the average of weights that packages hold; 0: no average */
-    uint64_t seed;       /* of the initial weights and of the noise of every step */
+    uint64_t seed;         /* of the initial weights and of the noise of every step */
 };
 
 /* ---- The list ---- */
