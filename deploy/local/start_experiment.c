@@ -10,6 +10,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/networks/kernels.h"
+
 #define NAME_SIZE 64
 
 /* The discount looks as far ahead as an episode is long, within these bounds; the upper one is the
@@ -201,6 +203,10 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
                  "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n"
                  "  init_std: 0.2                # the policy begins about as noisy as logs are\n"
                  "  policy_average: 0.999        # policies are averages over about 1000 steps\n");
+    if (kernels_bf16_pays()) {
+        fputs("  precision: bf16              # faster on this processor; on others write f32\n",
+              out);
+    }
     fprintf(out,
             "  steps: %-7" PRIu64 "               # %.0f draws of each of the %" PRIu64
             " transitions, and at least %.0f steps\n"

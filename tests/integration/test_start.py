@@ -76,6 +76,8 @@ def test_a_proposed_experiment_runs_as_it_is(workspace, layout):
     assert 1 / (1 - options["learner"]["gamma"]) == pytest.approx(np.mean(lengths), rel=0.1)
     run = workspace.folder / "runs" / options["experiment"]["name"]
     hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", cwd=workspace.folder)
+    # bf16 is proposed only where it is faster.
+    assert "gains nothing" not in (run / "learner.log").read_text()
     hindcast("policy", "export", run, "--onnx=out.onnx", cwd=workspace.folder)
     act = policy_of(workspace.folder / "out.onnx")
     assert plant.LOW <= act(plant.records(1)[0][0][0]) <= plant.HIGH
