@@ -67,9 +67,15 @@ set(CONTROL_SUITE_DIR ${CMAKE_SOURCE_DIR}/third_party/control_suite CACHE PATH "
 if(NOT EXISTS ${CONTROL_SUITE_DIR}/cheetah.xml)
   list(APPEND HINDCAST_MISSING "control suite models in ${CONTROL_SUITE_DIR}")
 endif()
+# Models of the Sawyer domain, from the dm-robotics-moma wheel. Only its environments need them.
+set(SAWYER_DIR ${CMAKE_SOURCE_DIR}/third_party/sawyer CACHE PATH "Folder with rethink/, robotiq_beta_robots/")
+if(NOT EXISTS ${SAWYER_DIR}/rethink/sawyer_description/mjcf/sawyer.xml)
+  message(STATUS "No models in ${SAWYER_DIR}: sawyer-stack cannot be opened. deploy/install_dependencies fetches them")
+endif()
 # Programs look for data relative to themselves (common/base/installation.h): the build folder is laid out like a prefix.
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/share/hindcast)
 file(CREATE_LINK ${CONTROL_SUITE_DIR} ${CMAKE_BINARY_DIR}/share/hindcast/control_suite SYMBOLIC)
+file(CREATE_LINK ${SAWYER_DIR} ${CMAKE_BINARY_DIR}/share/hindcast/sawyer SYMBOLIC)
 
 # MPI, for several learners under mpirun or srun: used where it is found.
 set(HINDCAST_MPI AUTO CACHE STRING "Several learners over MPI: AUTO (where it is found), ON or OFF")

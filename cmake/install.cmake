@@ -5,7 +5,7 @@
 #   include/hindcast_policy.h, lib/libhindcast_policy.*, lib/pkgconfig/  the policy library (deploy/policy/CMakeLists.txt)
 #   lib/hindcast/libmujoco.so.*               beside them: not a system library
 #   lib/hindcast/carquet/, carquet.libs/      libcarquet.so and what it loads, for Parquet files
-#   share/hindcast/control_suite/             models
+#   share/hindcast/control_suite/, sawyer/    models
 #   share/hindcast/tasks/NAME/                models and other files of HINDCAST_TASKS
 #   share/hindcast/experiments/               one YAML file per experiment
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
@@ -26,6 +26,7 @@ if(TARGET carquet)
   endif()
 endif()
 install(DIRECTORY ${CONTROL_SUITE_DIR}/ DESTINATION share/hindcast/control_suite PATTERN ".stamp" EXCLUDE)
+install(DIRECTORY ${SAWYER_DIR}/ DESTINATION share/hindcast/sawyer OPTIONAL PATTERN ".stamp" EXCLUDE)
 foreach(file ${HINDCAST_TASKS})
   get_filename_component(path ${file} ABSOLUTE)
   get_filename_component(name ${path} NAME_WE)

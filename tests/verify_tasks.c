@@ -1,7 +1,8 @@
-/* verify_tasks [--same-machine] FOLDER [task ..]: do our control suite tasks compute what dm_control
- * recorded? verify_tasks --list prints their names.
+/* verify_tasks [--same-machine] FOLDER [task ..]: do our tasks compute what their referee recorded?
+ * verify_tasks --list prints the names of the control suite's.
  *
- * Reads every <task>_<tag>.bin of FOLDER (layouts at struct recording below): trajectories
+ * Reads every <task>_<tag>.bin of FOLDER. Those of the Sawyer domain are verify_sawyer.c's affair;
+ * those of the control suite (layouts at struct recording below) dm_control has made: trajectories
  * ("DMCPAR1"), start states ("DMCSTA1") and single states ("DMCOBS1"). Prints the worst error per quantity for each file,
  * then "N passed, N failed"; exits 0 only if there were files, all passed, and every task named on
  * the command line had one. An error is |ours - recorded| / max(1, |recorded|).
@@ -38,6 +39,8 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/environments/control_suite.h"
+#include "tests/verify_errors.h"
+#include "tests/verify_sawyer.h"
 
 #define START_TOLERANCE  1e-9
 #define RESYNC_TOLERANCE 1e-6
@@ -65,12 +68,11 @@ static bool same_machine;
  *         starts:     n x float64 { qpos qvel act warmstart(nv) obs }
  *         states:     n x float64 { qpos qvel act ctrl obs reward } */
 struct recording {
-    const char *path;
     enum file_kind kind;
     char task[33];
     uint32_t seed;
     int n, n_sub, nq, nv, na, nu, n_obs;
-    void *bytes;
+    const void *bytes;
     const double *start;   /* trajectories only */
     const double *records; /* (n, width) */
     size_t width;
@@ -81,32 +83,9 @@ struct record {
     const double *action, *observation, *reward, *discount, *step_type, *qpos, *qvel, *act;
 };
 
-/* The worst error of one quantity, and where. */
-struct worst {
-    double error;
-    int step;
-};
-
 struct errors {
     struct worst qpos, qvel, act, observation, reward;
 };
-
-static double relative(double ours, double theirs)
-{
-    double error = fabs(ours - theirs) / fmax(1.0, fabs(theirs));
-    return isnan(error) ? (double)INFINITY : error;
-}
-
-static void compare(struct worst *worst, const double *ours, const double *theirs, int n, int step)
-{
-    for (int i = 0; i < n; i++) {
-        double error = relative(ours[i], theirs[i]);
-        if (error > worst->error) {
-            worst->error = error;
-            worst->step = step;
-        }
-    }
-}
 
 static double largest(const struct errors *errors)
 {
@@ -196,22 +175,6 @@ static status parse(struct recording *r, size_t size, struct err *err)
     r->start = (const double *)(const void *)(bytes + HEADER_BYTES);
     r->records = r->start + start;
     return STATUS_OK;
-}
-
-static status load(struct recording *recording, const char *path, struct err *err)
-{
-    memset(recording, 0, sizeof *recording);
-    recording->path = path;
-    size_t size;
-    status s = file_read(path, FILE_BYTES_MAX, &recording->bytes, &size, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    s = parse(recording, size, err);
-    if (s != STATUS_OK) {
-        mem_free(recording->bytes);
-    }
-    return s;
 }
 
 static status check_sizes(const struct recording *r, struct control_suite *suite, struct err *err)
@@ -511,26 +474,35 @@ static bool task_of(char *task, size_t size, const char *name)
     return true;
 }
 
+/* A recording of the control suite. */
+static bool verify_suite(void *bytes, size_t size, const char *task, struct err *err)
+{
+    struct recording recording = {.bytes = bytes};
+    if (parse(&recording, size, err) != STATUS_OK) {
+        return false;
+    }
+    printf("  n %d  seed %u\n", recording.n, recording.seed);
+    if (strcmp(recording.task, task) != 0) {
+        (void)err_set(err, STATUS_CORRUPT, "task %s in the header, %s in the name", recording.task,
+                      task);
+        return false;
+    }
+    return verify_recording(&recording, err);
+}
+
 static bool verify_file(const char *folder, const char *name, const char *task)
 {
     char path[4096];
     struct err err = {0};
-    struct recording recording;
+    void *bytes = NULL;
+    size_t size;
     (void)snprintf(path, sizeof path, "%s/%s", folder, name);
-    printf("%s", name);
-    bool good = load(&recording, path, &err) == STATUS_OK;
+    printf("%s\n", name);
+    bool good = file_read(path, FILE_BYTES_MAX, &bytes, &size, &err) == STATUS_OK;
     if (good) {
-        printf("  n %d  seed %u\n", recording.n, recording.seed);
-        if (strcmp(recording.task, task) != 0) {
-            (void)err_set(&err, STATUS_CORRUPT, "task %s in the header, %s in the name",
-                          recording.task, task);
-            good = false;
-        } else {
-            good = verify_recording(&recording, &err);
-        }
-        mem_free(recording.bytes);
-    } else {
-        printf("\n");
+        good = verify_sawyer_knows(bytes, size) ? verify_sawyer(bytes, size, same_machine, &err)
+                                                : verify_suite(bytes, size, task, &err);
+        mem_free(bytes);
     }
     if (err.text[0] != '\0') {
         printf("  error   %s\n", err.text);

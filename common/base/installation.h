@@ -4,7 +4,7 @@
  * folder have the same layout:
  *
  *     PREFIX/bin/hindcast, hindcast-learner, ..     BUILD/hindcast, BUILD/learner/hindcast-learner, ..
- *     PREFIX/share/hindcast/control_suite/          BUILD/share/hindcast/control_suite/ */
+ *     PREFIX/share/hindcast/control_suite/, sawyer/  BUILD/share/hindcast/control_suite/, sawyer/ */
 #ifndef HINDCAST_BASE_INSTALLATION_H
 #define HINDCAST_BASE_INSTALLATION_H
 

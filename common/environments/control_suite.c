@@ -11,13 +11,12 @@
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "common/base/installation.h"
 #include "common/base/memory.h"
 #include "common/environments/control_suite_task.h"
 #include "common/environments/environment_family.h"
+#include "common/environments/model_folder.h"
 
 /* One line per domain: NAME_domain is defined in control_suite/NAME.c, its tasks are NAME-... */
 #define DOMAINS(X)                                                                                 \
@@ -141,35 +140,17 @@ static status find_task(const struct control_suite_domain **domain,
 
 /* ---- Models ---- */
 
-/* The folder of a domain's models: below share/hindcast, but for the control suite's where the
- * variable names another. */
-static status model_folder(char *folder, size_t size, const struct control_suite_domain *domain,
-                           struct err *err)
-{
-    const char *named = domain->folder == NULL ? getenv("HINDCAST_CONTROL_SUITE") : NULL;
-    if (named == NULL || named[0] == '\0') {
-        const char *name = domain->folder == NULL ? "control_suite" : domain->folder;
-        status s = installation_folder(folder, size, name, err);
-        return s == STATUS_OK || domain->folder != NULL
-                   ? s
-                   : err_context(err, s, "models of the control suite (HINDCAST_CONTROL_SUITE)");
-    }
-    /* A path that was cut off would name another file, or none. */
-    if (strlen(named) >= size) {
-        return err_set(err, STATUS_INVALID, "HINDCAST_CONTROL_SUITE: path longer than %zu bytes",
-                       size);
-    }
-    strcpy(folder, named);
-    return STATUS_OK;
-}
-
 /* The path of a domain's file: in the models' folder, unless it is absolute. */
 static status model_path(char *path, size_t size, const struct control_suite_domain *domain,
                          struct err *err)
 {
     char folder[1024] = "";
     bool absolute = domain->file[0] == '/';
-    status s = absolute ? STATUS_OK : model_folder(folder, sizeof folder, domain, err);
+    bool suite = domain->folder == NULL;
+    status s = absolute ? STATUS_OK
+                        : model_folder_find(folder, sizeof folder,
+                                            suite ? "control_suite" : domain->folder,
+                                            suite ? "HINDCAST_CONTROL_SUITE" : NULL, err);
     if (s != STATUS_OK) {
         return s;
     }

@@ -6,6 +6,7 @@
 
 #define FAMILIES(X)                                                                                \
     X(control_suite_family) /* cheetah-run, hopper-hop, .. */                                      \
+    X(sawyer_family)        /* sawyer-stack, sawyer-stack_blue */                                  \
     X(own_tasks_family)     /* those of HINDCAST_TASKS */
 
 #define DECLARE(family) extern const struct environment_family family;

@@ -42,51 +42,70 @@ static void free_entry(struct entry *entry)
     mem_free(entry);
 }
 
-/* Parses, edits and compiles. Without the edit it is MuJoCo's mj_loadXML. */
-static status compile(mjModel **model, const char *path, shared_model_edit *edit, const void *arg,
-                      struct err *err)
+/* How the spec of a model is made. */
+struct recipe {
+    const char *path; /* of the file, or of the folder for `assemble` */
+    const char *key;
+    shared_model_edit *edit;         /* of the parsed file; NULL: as it is */
+    shared_model_assemble *assemble; /* instead of parsing a file; NULL: a file */
+    const void *arg;
+};
+
+/* Parses and edits one file. */
+static status parse(mjSpec **spec, const struct recipe *recipe, struct err *err)
 {
     char text[512] = "";
     /* MuJoCo would report an absent file in words of its own. */
-    if (access(path, R_OK) != 0) {
-        return err_set(err, STATUS_NOT_FOUND, "model %s: no such readable file", path);
+    if (access(recipe->path, R_OK) != 0) {
+        return err_set(err, STATUS_NOT_FOUND, "model %s: no such readable file", recipe->path);
     }
-    /* The spec is MuJoCo's editable form of the file. */
-    mjSpec *spec = mj_parseXML(path, NULL, text, sizeof text);
-    if (spec == NULL) {
-        return err_set(err, STATUS_INVALID, "model %s: %s", path, text);
+    mjSpec *parsed = mj_parseXML(recipe->path, NULL, text, sizeof text);
+    if (parsed == NULL) {
+        return err_set(err, STATUS_INVALID, "model %s: %s", recipe->path, text);
     }
-    status s = edit == NULL ? STATUS_OK : edit(spec, arg, err);
+    status s = recipe->edit == NULL ? STATUS_OK : recipe->edit(parsed, recipe->arg, err);
     if (s != STATUS_OK) {
-        s = err_context(err, s, "model %s", path);
-        goto delete_spec;
+        mj_deleteSpec(parsed);
+        return err_context(err, s, "model %s", recipe->path);
+    }
+    *spec = parsed;
+    return STATUS_OK;
+}
+
+/* Makes the spec, which is MuJoCo's editable form of a model, and compiles it. A parsed file without
+ * an edit gives what MuJoCo's mj_loadXML gives. */
+static status compile(mjModel **model, const struct recipe *recipe, struct err *err)
+{
+    mjSpec *spec;
+    status s = recipe->assemble == NULL ? parse(&spec, recipe, err)
+                                        : recipe->assemble(&spec, recipe->path, recipe->arg, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     /* Compiling checks the model as a whole; its text names what is wrong. */
     *model = mj_compile(spec, NULL);
     if (*model == NULL) {
-        s = err_set(err, STATUS_INVALID, "model %s: %s", path, mjs_getError(spec));
+        s = err_set(err, STATUS_INVALID, "model %s: %s", recipe->path, mjs_getError(spec));
     }
-delete_spec:
     mj_deleteSpec(spec);
     return s;
 }
 
 /* A new entry with its compiled model, not yet in the list. */
-static status make_entry(struct entry **made, const char *path, const char *key,
-                         shared_model_edit *edit, const void *arg, struct err *err)
+static status make_entry(struct entry **made, const struct recipe *recipe, struct err *err)
 {
     struct entry *entry = mem_new(sizeof *entry);
     if (entry == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", path);
+        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", recipe->path);
     }
     /* Copies, since the caller's texts need not live as long as the entry. */
-    entry->path = mem_text(path);
-    entry->key = mem_text(key);
+    entry->path = mem_text(recipe->path);
+    entry->key = mem_text(recipe->key);
     if (entry->path == NULL || entry->key == NULL) {
         free_entry(entry);
-        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", path);
+        return err_set(err, STATUS_NO_MEMORY, "model %s: out of memory", recipe->path);
     }
-    status s = compile(&entry->model, path, edit, arg, err);
+    status s = compile(&entry->model, recipe, err);
     if (s != STATUS_OK) {
         free_entry(entry);
         return s;
@@ -101,8 +120,7 @@ static status make_entry(struct entry **made, const char *path, const char *key,
     return STATUS_OK;
 }
 
-status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
-                         shared_model_edit *edit, const void *arg, struct err *err)
+static status take(const struct shared_model **shared, const struct recipe *recipe, struct err *err)
 {
     /* Before the first call to MuJoCo, whose errors would otherwise end the process without a log
      * line. */
@@ -110,12 +128,13 @@ status shared_model_take(const struct shared_model **shared, const char *path, c
     (void)pthread_mutex_lock(&lock);
     /* Both path and key must agree: tasks may edit the same file differently. */
     struct entry *entry = entries;
-    while (entry != NULL && (strcmp(entry->path, path) != 0 || strcmp(entry->key, key) != 0)) {
+    while (entry != NULL &&
+           (strcmp(entry->path, recipe->path) != 0 || strcmp(entry->key, recipe->key) != 0)) {
         entry = entry->next;
     }
     status s = STATUS_OK;
     if (entry == NULL) {
-        s = make_entry(&entry, path, key, edit, arg, err);
+        s = make_entry(&entry, recipe, err);
         if (s == STATUS_OK) {
             entry->next = entries;
             entries = entry;
@@ -127,6 +146,21 @@ status shared_model_take(const struct shared_model **shared, const char *path, c
     }
     (void)pthread_mutex_unlock(&lock);
     return s;
+}
+
+status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
+                         shared_model_edit *edit, const void *arg, struct err *err)
+{
+    const struct recipe recipe = {.path = path, .key = key, .edit = edit, .arg = arg};
+    return take(shared, &recipe, err);
+}
+
+status shared_model_take_assembled(const struct shared_model **shared, const char *folder,
+                                   const char *key, shared_model_assemble *assemble,
+                                   const void *arg, struct err *err)
+{
+    const struct recipe recipe = {.path = folder, .key = key, .assemble = assemble, .arg = arg};
+    return take(shared, &recipe, err);
 }
 
 void shared_model_drop(const struct shared_model *shared)

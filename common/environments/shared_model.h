@@ -13,6 +13,11 @@
  * shared_model_take. */
 typedef status shared_model_edit(mjSpec *spec, const void *arg, struct err *err);
 
+/* Makes the spec of a model that consists of several files in `folder`; the caller deletes it. `arg`
+ * as given to shared_model_take_assembled. */
+typedef status shared_model_assemble(mjSpec **spec, const char *folder, const void *arg,
+                                     struct err *err);
+
 struct shared_model {
     const mjModel *model;
     const mjModel *passive; /* the same arrays, actuation disabled: for start states */
@@ -23,6 +28,10 @@ struct shared_model {
  * INVALID: MuJoCo refuses it (its text is in `err`). */
 status shared_model_take(const struct shared_model **shared, const char *path, const char *key,
                          shared_model_edit *edit, const void *arg, struct err *err) MUST_CHECK;
+/* The same of a model that `assemble` makes from the files in `folder`. */
+status shared_model_take_assembled(const struct shared_model **shared, const char *folder,
+                                   const char *key, shared_model_assemble *assemble,
+                                   const void *arg, struct err *err) MUST_CHECK;
 void shared_model_drop(const struct shared_model *shared); /* NULL is fine; the last one frees */
 
 #endif

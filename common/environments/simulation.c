@@ -59,8 +59,8 @@ static status check_warnings(const mjData *data, struct err *err)
 }
 
 /* Runs `work` within the guard, then looks for warnings. */
-static status run(void (*work)(void *arg), struct simulation *simulation, void *arg,
-                  struct err *err)
+status simulation_run(struct simulation *simulation, void (*work)(void *arg), void *arg,
+                      struct err *err)
 {
     /* INTERNAL from the guard comes first: the counters mean nothing then. */
     status s = mujoco_guard_run(work, arg, err);
@@ -99,22 +99,27 @@ static void finish_runge_kutta(const mjModel *model, mjData *data)
     mj_RungeKutta(model, data, 4);
 }
 
-static void do_step(void *arg)
+void simulation_sub_steps(const struct simulation *simulation, int n_sub_steps)
 {
-    const struct step_work *work = arg;
-    const mjModel *model = work->simulation->model;
-    mjData *data = work->simulation->data;
+    const mjModel *model = simulation->model;
+    mjData *data = simulation->data;
     if (model->opt.integrator == mjINT_RK4) {
         finish_runge_kutta(model, data);
     } else {
         mj_step2(model, data);
     }
     /* The remaining physics steps of the control step. */
-    for (int i = 1; i < work->n; i++) {
+    for (int i = 1; i < n_sub_steps; i++) {
         mj_step(model, data);
     }
     /* Positions, velocities and their sensors of the new state. */
     mj_step1(model, data);
+}
+
+static void do_step(void *arg)
+{
+    const struct step_work *work = arg;
+    simulation_sub_steps(work->simulation, work->n);
 }
 
 /* Earlier warnings are forgotten, so that the caller sees those of this call only. */
@@ -127,7 +132,7 @@ static void do_positions(void *arg)
 
 status simulation_count_contacts(struct simulation *simulation, int *n_contacts, struct err *err)
 {
-    status s = run(do_positions, simulation, simulation, err);
+    status s = simulation_run(simulation, do_positions, simulation, err);
     if (s != STATUS_OK && s != STATUS_CORRUPT) {
         return s;
     }
@@ -138,16 +143,16 @@ status simulation_count_contacts(struct simulation *simulation, int *n_contacts,
 
 status simulation_reset(struct simulation *simulation, struct err *err)
 {
-    return run(do_reset, simulation, simulation, err);
+    return simulation_run(simulation, do_reset, simulation, err);
 }
 
 status simulation_forward(struct simulation *simulation, struct err *err)
 {
-    return run(do_forward, simulation, simulation, err);
+    return simulation_run(simulation, do_forward, simulation, err);
 }
 
 status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err)
 {
     struct step_work work = {.simulation = simulation, .n = n_sub_steps};
-    return run(do_step, simulation, &work, err);
+    return simulation_run(simulation, do_step, &work, err);
 }

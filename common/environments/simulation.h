@@ -42,6 +42,11 @@ status simulation_forward(struct simulation *simulation, struct err *err) MUST_C
  * the contact buffer may overflow. */
 status simulation_count_contacts(struct simulation *simulation, int *n_contacts,
                                  struct err *err) MUST_CHECK;
+/* Runs work(arg), which calls MuJoCo on this simulation, under the conditions of mujoco_guard_run. */
+status simulation_run(struct simulation *simulation, void (*work)(void *arg), void *arg,
+                      struct err *err) MUST_CHECK;
+/* What simulation_step does, for use within simulation_run. */
+void simulation_sub_steps(const struct simulation *simulation, int n_sub_steps);
 /* n >= 1 physics steps under data->ctrl. */
 status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err) MUST_CHECK;
 

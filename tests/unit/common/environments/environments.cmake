@@ -1,5 +1,5 @@
 # Environments: unit tests, and the control suite against what dm_control recorded.
-foreach(module random_state numpy_sums tolerance varied_model environment control_suite_task)
+foreach(module random_state numpy_sums tolerance varied_model environment control_suite_task sawyer)
   hindcast_test(${module}_test SOURCES unit/common/environments/${module}_test.c
                 LINK hindcast_environments hindcast_test_base hindcast_test_environments)
 endforeach()
@@ -8,9 +8,10 @@ endforeach()
 hindcast_test(reset_state_test SOURCES unit/common/environments/reset_state_test.c TIMEOUT 180
               LINK hindcast_environments hindcast_test_base)
 
-hindcast_binary(verify_tasks FOLDER tests SOURCES verify_tasks.c LINK hindcast_environments)
+hindcast_binary(verify_tasks FOLDER tests SOURCES verify_tasks.c verify_sawyer.c LINK hindcast_environments)
 add_test(NAME verify_tasks COMMAND verify_tasks ${CMAKE_SOURCE_DIR}/tests/golden/control_suite)
-set_tests_properties(verify_tasks PROPERTIES TIMEOUT 60)
+add_test(NAME verify_sawyer COMMAND verify_tasks ${CMAKE_SOURCE_DIR}/tests/golden/sawyer)
+set_tests_properties(verify_tasks verify_sawyer PROPERTIES TIMEOUT 60)
 hindcast_test(verify_tasks_test SOURCES unit/common/environments/verify_tasks_test.c LINK hindcast_base hindcast_test_base
   ARGS $<TARGET_FILE:verify_tasks> ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/hopper-hop_b.bin
        ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/finger-turn_easy_starts.bin)
