@@ -4,6 +4,10 @@
  * before any file is opened. */
 #include "restorer/options.h"
 
+#include <string.h>
+
+#define TABLE_NAME_MAX 64u /* proto/replay.proto */
+
 /* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct restorer_options, name)
 
@@ -44,6 +48,14 @@ static const struct config_option restorer_options_table[] = {
      "observations that are stacked into one, the current one included (docs/logs.md)"},
     {"history_actions", CONFIG_BOOL, FIELD(history_actions), "", "false", 0, 0, NULL,
      "stack the actions between these observations, too"},
+    {"holdout", CONFIG_REAL, FIELD(holdout), "", "0", 0, EPISODE_HOLDOUT_MAX, NULL,
+     "share of the episodes that is held out: they go to the table <table>_holdout and are not "
+     "learned from (docs/held_out.md)"},
+    {"folds", CONFIG_INT, FIELD(folds), "", "0", 0, EPISODE_HOLDOUT_FOLDS_MAX, NULL,
+     "in place of a share: the episodes are divided into so many folds, one of which is held out; "
+     "0: none"},
+    {"fold", CONFIG_INT, FIELD(fold), "", "0", 0, EPISODE_HOLDOUT_FOLDS_MAX - 1, NULL,
+     "which of the folds is held out: 0 .. folds - 1"},
     {"max_bad", CONFIG_INT, FIELD(max_bad), "episodes", "-1", -1, 1e12, NULL,
      "bad episodes that are left out before giving up; -1: any number, as long as one is good"},
     {"rewards", CONFIG_TEXTS, FIELD(rewards), "", "", 0, 0, NULL,
@@ -82,6 +94,50 @@ status restorer_options_rules(const struct restorer_options *options, struct epi
     return s == STATUS_OK ? s : err_context(err, s, "restorer.filter");
 }
 
+struct episode_holdout restorer_options_holdout(const struct restorer_options *options)
+{
+    return (struct episode_holdout){.fraction = options->holdout,
+                                    .folds = (uint32_t)options->folds,
+                                    .fold = (uint32_t)options->fold};
+}
+
+/* The options about held-out episodes. */
+static status check_holdout(const struct restorer_options *options, struct err *err)
+{
+    const struct episode_holdout holdout = restorer_options_holdout(options);
+    if (options->folds == 1) {
+        return err_set(err, STATUS_INVALID,
+                       "restorer.folds is 1, expected at least 2, or 0 for none: a single fold "
+                       "would leave no episode to learn from");
+    }
+    if (options->fold > 0 && options->fold >= options->folds) {
+        return err_set(err, STATUS_INVALID,
+                       "restorer.fold is %lld, expected less than restorer.folds, %lld",
+                       (long long)options->fold, (long long)options->folds);
+    }
+    if (options->folds > 0 && options->holdout > 0) {
+        return err_set(err, STATUS_INVALID,
+                       "restorer.holdout is %g and restorer.folds is %lld, expected one of them: "
+                       "folds hold out one of %lld",
+                       options->holdout, (long long)options->folds, (long long)options->folds);
+    }
+    /* In a loop the tables change for ever, and there is nothing to compare with. */
+    if (episode_holdout_any(&holdout) && options->mode[0] == 'l') {
+        return err_set(err, STATUS_INVALID,
+                       "restorer.mode is loop, expected once where restorer.holdout or "
+                       "restorer.folds holds episodes out");
+    }
+    if (episode_holdout_any(&holdout) &&
+        strlen(options->table) + strlen(EPISODE_HOLDOUT_TABLE_SUFFIX) > TABLE_NAME_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "restorer.table is \"%.80s\", expected at most %zu characters where "
+                       "episodes are held out: their table is called "
+                       "<table>" EPISODE_HOLDOUT_TABLE_SUFFIX,
+                       options->table, TABLE_NAME_MAX - strlen(EPISODE_HOLDOUT_TABLE_SUFFIX));
+    }
+    return STATUS_OK;
+}
+
 status restorer_options_check(const struct restorer_options *options, struct err *err)
 {
     /* Whether there are logs in the folder is found when it is opened. */
@@ -96,7 +152,10 @@ status restorer_options_check(const struct restorer_options *options, struct err
                        (long long)options->index, (long long)options->count);
     }
     struct episode_rules rules;
-    const status s = restorer_options_rules(options, &rules, err);
+    status s = restorer_options_rules(options, &rules, err);
+    if (s == STATUS_OK) {
+        s = check_holdout(options, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }

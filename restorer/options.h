@@ -3,6 +3,7 @@
 #define HINDCAST_RESTORER_OPTIONS_H
 
 #include "common/base/experiment.h"
+#include "common/trajectory/episode_holdout.h"
 #include "common/trajectory/episode_rules.h"
 
 struct restorer_options {
@@ -21,6 +22,8 @@ struct restorer_options {
     struct config_texts filter;      /* conditions of episode_filter.h; empty: all episodes */
     int64_t history;                 /* steps in an observation */
     bool history_actions;
+    double holdout;                 /* share of the episodes, 0: none */
+    int64_t folds, fold;            /* in place of a share; 0 folds: none */
     int64_t max_bad;                /* episodes; -1: any number */
     struct config_texts rewards;    /* to keep, in this order; empty: all that are logged */
     char relabel[CONFIG_TEXT_SIZE]; /* Lua file with reward functions; empty: none */
@@ -33,6 +36,9 @@ struct config_section restorer_section(struct restorer_options *options);
 /* Stores the rules about which episodes are used. INVALID: a condition of the filter. */
 status restorer_options_rules(const struct restorer_options *options, struct episode_rules *rules,
                               struct err *err) MUST_CHECK;
+
+/* The rule about which episodes are held out. */
+struct episode_holdout restorer_options_holdout(const struct restorer_options *options);
 
 /* Checks what spans several options. After config_load. */
 status restorer_options_check(const struct restorer_options *options, struct err *err) MUST_CHECK;

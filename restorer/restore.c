@@ -4,8 +4,13 @@
  * the thread checks that the table was not made of other logs and can hold all of these, and before
  * sealing that it has removed none.
  *
+ * Episodes that are held out go to a table of their own, by a writer of its own; everything here that
+ * is said of the table is done for both. That table is sealed first: where the table to learn from is
+ * sealed, the other one is.
+ *
  * The cursor of an item is sent with its episode, so what the server has committed and where a
- * restart goes on never disagree. What the loop thread shows of the progress are atomics; all else
+ * restart goes on never disagree. With two tables it goes on from the one that is further behind,
+ * and passes over what the other one has. What the loop thread shows of the progress are atomics; all else
  * belongs to the restoring thread once it runs. */
 #include "restorer/restore.h"
 
@@ -30,17 +35,28 @@
 #define FLUSH_MS      1000
 #define LAST_FLUSH_MS 3000
 
+/* A table that is filled. */
+struct filling {
+    char table[2 * CONFIG_TEXT_SIZE];
+    struct replay_writer *writer;
+    struct plan_position from; /* episodes up to here are in the table */
+    bool sealed;               /* when the writer was opened: nothing is inserted */
+    uint64_t removed_before;   /* episodes that the table had removed before we began */
+};
+enum { TO_LEARN_FROM, HELD_OUT, TABLES };
+
 /* All that the restoring thread has. */
 struct restore {
     struct restore_parts parts;
     pthread_t thread;
     struct plan *plan;
-    struct replay_writer *writer;
+    struct episode_holdout holdout;
+    size_t n_tables; /* 2 where episodes are held out */
+    struct filling tables[TABLES];
     struct dataset_summary *summary; /* of the first pass; NULL once it is written */
-    bool sealed;                     /* when the writer was opened: nothing is inserted */
-    bool used;                       /* the table has episodes of an earlier process */
+    bool sealed;                     /* all tables are: there is nothing to do */
+    bool used;                       /* a table has episodes of an earlier process */
     bool final;                      /* the failure is one that no restart mends: exit code 2 */
-    uint64_t removed_before;         /* episodes that the table had removed before we began */
     uint64_t pass_good, pass_bad;    /* in this pass */
     uint64_t pass_clipped;           /* action values, in this pass */
     uint64_t started_ns;
@@ -62,30 +78,52 @@ static bool is_loop(const struct restore *restore)
 
 /* ---- position ---- */
 
-/* Moves the plan to the position of the last committed episode. With an unusable cursor it starts
- * over; the identities of episodes prevent duplicates. */
-static void find_position(struct restore *restore, const void *cursor, size_t size)
+/* The position of the last committed episode of a table. With an unusable cursor it is that of the
+ * first one; the identities of episodes prevent duplicates. */
+static struct plan_position position_of(const struct restore *restore, const void *cursor,
+                                        size_t size)
 {
     struct err err = {0};
     struct plan_position position = {0};
-    /* Both the cursor and the position in it may be refused; the plan stays at its beginning
-     * then. */
-    if (size > 0 && (plan_from_cursor(restore->plan, cursor, size, &position, &err) != STATUS_OK ||
-                     plan_seek(restore->plan, position, &err) != STATUS_OK)) {
+    if (size > 0 && plan_from_cursor(restore->plan, cursor, size, &position, &err) != STATUS_OK) {
         log_warn("starting over from the first episode: %s", err.text);
         position = (struct plan_position){0};
     }
+    return position;
+}
+
+/* Moves the plan to where the table that is furthest behind goes on. A sealed one needs nothing. */
+static void find_position(struct restore *restore)
+{
+    struct err err = {0};
+    struct plan_position position = PREFETCH_UNBOUNDED;
+    for (size_t i = 0; i < restore->n_tables; i++) {
+        const struct filling *filling = &restore->tables[i];
+        if (!filling->sealed && plan_compare(filling->from, position) < 0) {
+            position = filling->from;
+        }
+    }
+    /* A position that does not exist is refused; the plan stays at its beginning then. */
+    if (restore->sealed || plan_seek(restore->plan, position, &err) != STATUS_OK) {
+        position = (struct plan_position){0};
+    }
+    if (err.code != STATUS_OK) {
+        log_warn("starting over from the first episode: %s", err.text);
+        for (size_t i = 0; i < restore->n_tables; i++) {
+            restore->tables[i].from = position;
+        }
+    }
     atomic_store(&restore->progress.pass, position.pass);
     atomic_store(&restore->progress.done, plan_done(restore->plan));
-    if (size > 0 && err.code == STATUS_OK) {
+    if (restore->used && err.code == STATUS_OK) {
         log_info("going on behind the last committed episode pass=%" PRIu64
                  " episodes_done=%" PRIu64 " of=%" PRIu64,
                  position.pass, plan_done(restore->plan), plan_episodes(restore->plan));
     }
 }
 
-/* Opens the writer, waiting for the server, and finds the position. */
-static status connect_writer(struct restore *restore, struct err *err)
+/* Opens the writer of one table, waiting for the server, and finds out what the table has. */
+static status connect_writer(struct restore *restore, struct filling *filling, struct err *err)
 {
     const struct restorer_options *options = restore->parts.options;
     char name[64];
@@ -94,7 +132,7 @@ static status connect_writer(struct restore *restore, struct err *err)
     /* The name is the same after a restart, so the server finds this restorer's cursor. */
     snprintf(name, sizeof name, "restorer-%" PRId64, options->index);
     const struct replay_writer_options writer_options = {
-        .table = options->table,
+        .table = filling->table,
         .writer = name,
         .restored = true,
         .max_in_flight_bytes = (size_t)options->in_flight,
@@ -102,13 +140,28 @@ static status connect_writer(struct restore *restore, struct err *err)
         .stopping = is_stopping,
         .stopping_arg = restore,
     };
-    const status s = replay_writer_open(&restore->writer, restore->parts.experiment,
+    const status s = replay_writer_open(&filling->writer, restore->parts.experiment,
                                         relabel_signature(restore->parts.relabel), &writer_options,
-                                        cursor, &cursor_size, &restore->sealed, err);
+                                        cursor, &cursor_size, &filling->sealed, err);
     if (s == STATUS_OK) {
         /* Somebody has inserted before: the table may be of other logs. */
-        restore->used = cursor_size > 0 || restore->sealed;
-        find_position(restore, cursor, cursor_size);
+        restore->used = restore->used || cursor_size > 0 || filling->sealed;
+        filling->from = position_of(restore, cursor, cursor_size);
+    }
+    return s;
+}
+
+/* Opens the writers of all tables, and finds the position. */
+static status connect_writers(struct restore *restore, struct err *err)
+{
+    status s = STATUS_OK;
+    restore->sealed = true;
+    for (size_t i = 0; i < restore->n_tables && s == STATUS_OK; i++) {
+        s = connect_writer(restore, &restore->tables[i], err);
+        restore->sealed = restore->sealed && restore->tables[i].sealed;
+    }
+    if (s == STATUS_OK) {
+        find_position(restore);
     }
     return s;
 }
@@ -157,22 +210,23 @@ static status check_made_of(struct restore *restore, struct err *err)
     return restore->sealed ? STATUS_OK : run_manifest_write(run_dir, &inputs, NULL, err);
 }
 
-/* Can the table hold all of the logs? Bytes are those of rows; what the server keeps beside them is
- * less than a tenth. */
-static status check_room(struct restore *restore, struct err *err)
+/* Can the table hold its share of the logs? Bytes are those of rows; what the server keeps beside
+ * them is less than a tenth. */
+static status check_room(struct restore *restore, struct filling *filling, double share,
+                         struct err *err)
 {
     /* A row more than transitions in each episode, the last observation. */
     const struct sources *sources = restore->parts.sources;
     const uint64_t W = signature_width(relabel_signature(restore->parts.relabel));
-    const uint64_t transitions = sources_transitions(sources);
-    const uint64_t rows = transitions + sources_episodes(sources);
+    const uint64_t transitions = (uint64_t)(share * (double)sources_transitions(sources));
+    const uint64_t rows = transitions + (uint64_t)(share * (double)sources_episodes(sources));
     struct replay_writer_room room;
-    status s = replay_writer_room(restore->writer, &room, err);
+    status s = replay_writer_room(filling->writer, &room, err);
     if (s != STATUS_OK) {
         return s;
     }
     /* Episodes removed later than this were removed to make room for ours. */
-    restore->removed_before = room.episodes_removed;
+    filling->removed_before = room.episodes_removed;
     /* A limit of 0 means that there is none. */
     if (room.transitions_limit > 0 && transitions > room.transitions_limit) {
         return refuse(restore, err_set(err, STATUS_FULL,
@@ -194,12 +248,23 @@ static status check_room(struct restore *restore, struct err *err)
     return STATUS_OK;
 }
 
+/* The room of all tables. */
+static status check_rooms(struct restore *restore, struct err *err)
+{
+    const double held_out = episode_holdout_share(&restore->holdout);
+    status s = STATUS_OK;
+    for (size_t i = 0; i < restore->n_tables && s == STATUS_OK; i++) {
+        s = check_room(restore, &restore->tables[i], i == HELD_OUT ? held_out : 1 - held_out, err);
+    }
+    return s;
+}
+
 /* Before sealing: has the table kept everything? */
-static status check_kept(struct restore *restore, struct err *err)
+static status check_kept(struct restore *restore, const struct filling *filling, struct err *err)
 {
     struct replay_writer_room room;
-    const status s = replay_writer_room(restore->writer, &room, err);
-    if (s != STATUS_OK || room.episodes_removed <= restore->removed_before) {
+    const status s = replay_writer_room(filling->writer, &room, err);
+    if (s != STATUS_OK || room.episodes_removed <= filling->removed_before) {
         return s;
     }
     return refuse(
@@ -208,7 +273,31 @@ static status check_kept(struct restore *restore, struct err *err)
                          " episodes to make room and is not sealed; raise "
                          "replay_server.max_transitions, max_bytes or map_bytes and make the table "
                          "anew: hindcast up .. --restore-anew",
-                         room.episodes_removed - restore->removed_before));
+                         room.episodes_removed - filling->removed_before));
+}
+
+/* Once all restorers have inserted all they have: is there an episode on each side? */
+static status check_sides(struct restore *restore, struct err *err)
+{
+    struct replay_writer_room learn, held_out;
+    status s = replay_writer_room(restore->tables[TO_LEARN_FROM].writer, &learn, err);
+    s = s != STATUS_OK ? s : replay_writer_room(restore->tables[HELD_OUT].writer, &held_out, err);
+    if (s != STATUS_OK || (learn.episodes > 0 && held_out.episodes > 0)) {
+        return s;
+    }
+    struct text rule = {0};
+    episode_holdout_write(&restore->holdout, &rule);
+    s = refuse(restore,
+               err_set(err, STATUS_INVALID,
+                       "restorer.%s is \"%s\": %s of %" PRIu64 " episodes %s held out, expected at "
+                       "least one to be held out and one to learn from; choose another share "
+                       "(restorer.holdout) or number of folds (restorer.folds) and make the table "
+                       "anew: hindcast up .. --restore-anew",
+                       restore->holdout.folds > 0 ? "fold" : "holdout",
+                       rule.bytes != NULL ? rule.bytes : "", learn.episodes > 0 ? "none" : "all",
+                       learn.episodes + held_out.episodes, learn.episodes > 0 ? "is" : "are"));
+    text_fini(&rule);
+    return s;
 }
 
 /* ---- one item ---- */
@@ -237,34 +326,59 @@ static status on_bad(struct restore *restore, const struct err *reason, struct e
 /* What the writer has counted so far, for the loop thread. */
 static void copy_counts(struct restore *restore)
 {
-    struct replay_writer_counts counts;
-    replay_writer_counts(restore->writer, &counts);
-    atomic_store(&restore->progress.bytes, counts.bytes);
-    atomic_store(&restore->progress.duplicates, counts.duplicates);
-    atomic_store(&restore->progress.waited_ms, (uint64_t)(counts.waited_s * 1e3));
+    struct replay_writer_counts sum = {0};
+    for (size_t i = 0; i < restore->n_tables && restore->tables[i].writer != NULL; i++) {
+        struct replay_writer_counts counts;
+        replay_writer_counts(restore->tables[i].writer, &counts);
+        sum.bytes += counts.bytes;
+        sum.duplicates += counts.duplicates;
+        sum.waited_s += counts.waited_s;
+    }
+    atomic_store(&restore->progress.bytes, sum.bytes);
+    atomic_store(&restore->progress.duplicates, sum.duplicates);
+    atomic_store(&restore->progress.waited_ms, (uint64_t)(sum.waited_s * 1e3));
 }
 
-/* Inserts an episode, adds it to the summary and counts it. The cursor is that of the position
- * behind it. */
-static status on_episode(struct restore *restore, const struct prefetch_item *item, struct err *err)
+/* Inserts an episode into its table. The cursor is that of the position behind it. */
+static status insert(struct restore *restore, const struct prefetch_item *item, struct err *err)
 {
     unsigned char cursor[PLAN_CURSOR_SIZE];
+    const bool held_out = episode_holdout_has(&restore->holdout, &item->episode.identity);
+    const struct filling *to = &restore->tables[held_out ? HELD_OUT : TO_LEARN_FROM];
+    /* An earlier process has inserted it: that of the other table is behind. */
+    if (to->sealed || plan_compare(item->after, to->from) <= 0) {
+        return STATUS_OK;
+    }
     plan_cursor(restore->plan, item->after, cursor);
     /* May wait: for acknowledgements of earlier episodes, or for the server. */
-    status s = replay_writer_insert(restore->writer, &item->episode, cursor, sizeof cursor, err);
+    status s = replay_writer_insert(to->writer, &item->episode, cursor, sizeof cursor, err);
+    /* Episodes of the other table that are on their way are not left lying meanwhile. */
+    for (size_t i = 0; i < restore->n_tables && s == STATUS_OK; i++) {
+        s = to == &restore->tables[i] ? s : replay_writer_poll(restore->tables[i].writer, err);
+    }
+    /* Counted when it is handed to the writer, not when it is committed. */
+    if (s == STATUS_OK) {
+        atomic_fetch_add(&restore->progress.episodes, 1);
+        atomic_fetch_add(&restore->progress.held_out, held_out);
+        atomic_fetch_add(&restore->progress.transitions, item->episode.T);
+    }
+    return s;
+}
+
+/* Inserts an episode, adds it to the summary and counts it. */
+static status on_episode(struct restore *restore, const struct prefetch_item *item, struct err *err)
+{
+    status s = insert(restore, item, err);
     if (s == STATUS_OK && restore->summary != NULL) {
         s = dataset_summary_add(restore->summary, &item->episode);
         if (s != STATUS_OK) {
             return err_set(err, s, "summary: out of memory");
         }
     }
-    /* Counted when it is handed to the writer, not when it is committed. */
     if (s == STATUS_OK) {
         restore->pass_good++;
         restore->pass_clipped += item->clipped;
         atomic_fetch_add(&restore->progress.done, 1);
-        atomic_fetch_add(&restore->progress.episodes, 1);
-        atomic_fetch_add(&restore->progress.transitions, item->episode.T);
         copy_counts(restore);
     }
     return s;
@@ -277,6 +391,17 @@ static void warn_of_logs(void *arg, const char *text)
 {
     (void)arg;
     log_warn("%s", text);
+}
+
+/* An empty summary of the logs. */
+static status make_summary(struct restore *restore, struct err *err)
+{
+    const status s =
+        dataset_summary_new(&restore->summary, relabel_signature(restore->parts.relabel), err);
+    if (s == STATUS_OK) {
+        dataset_summary_set_holdout(restore->summary, &restore->holdout);
+    }
+    return s;
 }
 
 /* At the end of the first pass that this process has gone through from its beginning: what the logs
@@ -318,8 +443,7 @@ static status on_pass_end(struct restore *restore, struct err *err)
             /* An earlier process began this pass; the next one is summarised. */
             dataset_summary_free(restore->summary);
             restore->summary = NULL;
-            const status s = dataset_summary_new(&restore->summary,
-                                                 relabel_signature(restore->parts.relabel), err);
+            const status s = make_summary(restore, err);
             if (s != STATUS_OK) {
                 return s;
             }
@@ -397,33 +521,44 @@ static status insert_all(struct restore *restore, struct err *err)
 static status flush_all(struct restore *restore, struct err *err)
 {
     atomic_store(&restore->progress.state, RESTORE_FLUSHING);
-    status s;
-    /* One flush may take longer than a status line should stay old, so the wait is cut into
-     * slices. */
-    do {
-        s = replay_writer_flush(restore->writer, FLUSH_MS, err);
-        copy_counts(restore);
-    } while (s == STATUS_TIMEOUT && !is_stopping(restore));
+    status s = STATUS_OK;
+    for (size_t i = 0; i < restore->n_tables && s == STATUS_OK; i++) {
+        /* One flush may take longer than a status line should stay old, so the wait is cut into
+         * slices. */
+        do {
+            s = replay_writer_flush(restore->tables[i].writer, FLUSH_MS, err);
+            copy_counts(restore);
+        } while (s == STATUS_TIMEOUT && !is_stopping(restore));
+    }
     return s;
 }
 
-/* Seals the table for this restorer; the last of all restorers seals it. */
+/* Seals the tables for this restorer, the one to learn from last; the last of all restorers seals
+ * them. */
 static status seal(struct restore *restore, struct err *err)
 {
+    const uint32_t count = (uint32_t)restore->parts.options->count;
     bool sealed = false;
+    status s = STATUS_OK;
     atomic_store(&restore->progress.state, RESTORE_SEALING);
-    const status s =
-        replay_writer_seal(restore->writer, (uint32_t)restore->parts.options->count, &sealed, err);
+    /* Where the first one is sealed all restorers have inserted all they have into both. */
+    if (restore->n_tables == TABLES) {
+        s = replay_writer_seal(restore->tables[HELD_OUT].writer, count, &sealed, err);
+        s = s == STATUS_OK && sealed ? check_sides(restore, err) : s;
+    }
+    if (s == STATUS_OK) {
+        s = replay_writer_seal(restore->tables[TO_LEARN_FROM].writer, count, &sealed, err);
+    }
     /* The duplicates were in the table before, and are not counted as inserted. */
     if (s == STATUS_OK) {
-        log_info("all is inserted%s episodes=%" PRIu64 " transitions=%" PRIu64 " bad=%" PRIu64
-                 " duplicates=%" PRIu64 " seconds=%.1f",
-                 sealed ? " and the table sealed" : ", other restorers are not done yet",
-                 atomic_load(&restore->progress.episodes) -
-                     atomic_load(&restore->progress.duplicates),
-                 atomic_load(&restore->progress.transitions), atomic_load(&restore->progress.bad),
-                 atomic_load(&restore->progress.duplicates),
-                 (double)(clock_now_ns() - restore->started_ns) / 1e9);
+        log_info(
+            "all is inserted%s episodes=%" PRIu64 " held_out=%" PRIu64 " transitions=%" PRIu64
+            " bad=%" PRIu64 " duplicates=%" PRIu64 " seconds=%.1f",
+            sealed ? " and the table sealed" : ", other restorers are not done yet",
+            atomic_load(&restore->progress.episodes) - atomic_load(&restore->progress.duplicates),
+            atomic_load(&restore->progress.held_out), atomic_load(&restore->progress.transitions),
+            atomic_load(&restore->progress.bad), atomic_load(&restore->progress.duplicates),
+            (double)(clock_now_ns() - restore->started_ns) / 1e9);
     }
     return s;
 }
@@ -434,7 +569,7 @@ static status seal(struct restore *restore, struct err *err)
  * share is complete and sealed. */
 static status restore_all(struct restore *restore, struct err *err)
 {
-    status s = connect_writer(restore, err);
+    status s = connect_writers(restore, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -448,7 +583,7 @@ static status restore_all(struct restore *restore, struct err *err)
         return STATUS_OK;
     }
     /* In a loop the table is meant to remove old episodes, so the logs need not fit. */
-    s = is_loop(restore) ? STATUS_OK : check_room(restore, err);
+    s = is_loop(restore) ? STATUS_OK : check_rooms(restore, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -464,8 +599,8 @@ static status restore_all(struct restore *restore, struct err *err)
     if (s == STATUS_OK) {
         s = flush_all(restore, err);
     }
-    if (s == STATUS_OK && !is_loop(restore)) {
-        s = check_kept(restore, err);
+    for (size_t i = 0; i < restore->n_tables && s == STATUS_OK && !is_loop(restore); i++) {
+        s = check_kept(restore, &restore->tables[i], err);
     }
     return s == STATUS_OK && !is_loop(restore) ? seal(restore, err) : s;
 }
@@ -481,15 +616,17 @@ static void *restore_thread(void *arg)
         log_error("%s", err.text);
         exit_code = restore->final ? 2 : status_exit_code(s);
     }
-    if (s != STATUS_OK && restore->writer != NULL) {
+    for (size_t i = 0; i < restore->n_tables && s != STATUS_OK; i++) {
         /* Episodes acknowledged now need not be sent again after a restart. */
-        (void)!replay_writer_flush(restore->writer, LAST_FLUSH_MS, NULL);
+        if (restore->tables[i].writer != NULL) {
+            (void)!replay_writer_flush(restore->tables[i].writer, LAST_FLUSH_MS, NULL);
+        }
     }
-    /* The writer's last counts, then its end; what is not acknowledged is sent again by the next
+    /* The writers' last counts, then their end; what is not acknowledged is sent again by the next
      * start. */
-    if (restore->writer != NULL) {
-        copy_counts(restore);
-        replay_writer_close(restore->writer);
+    copy_counts(restore);
+    for (size_t i = 0; i < restore->n_tables; i++) {
+        replay_writer_close(restore->tables[i].writer);
     }
     atomic_store(&restore->progress.state, RESTORE_DONE);
     process_stop(restore->parts.process, exit_code);
@@ -553,9 +690,15 @@ status restore_start(struct restore **restore, const struct restore_parts *parts
     /* What the loop thread reads is set before the thread starts. */
     made->parts = *parts;
     made->started_ns = clock_now_ns();
+    made->holdout = restorer_options_holdout(parts->options);
+    made->n_tables = episode_holdout_any(&made->holdout) ? TABLES : 1;
+    for (size_t i = 0; i < made->n_tables; i++) {
+        snprintf(made->tables[i].table, sizeof made->tables[i].table, "%s%s", parts->options->table,
+                 i == HELD_OUT ? EPISODE_HOLDOUT_TABLE_SUFFIX : "");
+    }
     status s = make_plan(made, err);
     if (s == STATUS_OK) {
-        s = dataset_summary_new(&made->summary, relabel_signature(parts->relabel), err);
+        s = make_summary(made, err);
     }
     if (s == STATUS_OK) {
         made->progress.all = plan_episodes(made->plan);

@@ -20,11 +20,14 @@ static const char *const state_texts[] = {
 };
 
 /* One restorer per process, so the metrics are static. */
-static struct metric *episodes, *transitions, *bad, *bytes, *duplicates, *waited, *passes;
+static struct metric *episodes, *held_out, *transitions, *bad, *bytes, *duplicates, *waited,
+    *passes;
 
 void restore_progress_start(struct restore_progress *progress)
 {
     episodes = metric_counter("hindcast_restorer_episodes_total", "Episodes inserted", NULL);
+    held_out = metric_counter("hindcast_restorer_held_out_episodes_total",
+                              "Episodes inserted into the table of those held out", NULL);
     transitions =
         metric_counter("hindcast_restorer_transitions_total", "Transitions inserted", NULL);
     bad = metric_counter("hindcast_restorer_bad_episodes_total", "Episodes refused", NULL);
@@ -68,6 +71,7 @@ void restore_progress_show(struct restore_progress *progress, struct process *pr
     const uint64_t pass = atomic_load(&progress->pass);
     const uint64_t done = atomic_load(&progress->done);
     raise_to(episodes, (double)atomic_load(&progress->episodes));
+    raise_to(held_out, (double)atomic_load(&progress->held_out));
     raise_to(transitions, (double)inserted);
     raise_to(bad, (double)refused);
     raise_to(bytes, (double)atomic_load(&progress->bytes));

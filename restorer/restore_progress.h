@@ -22,6 +22,7 @@ struct restore_progress {
     _Atomic uint64_t pass;     /* passes completed */
     _Atomic uint64_t done;     /* episodes of this pass, good and bad, earlier processes included */
     _Atomic uint64_t episodes; /* inserted by this process; so are those below */
+    _Atomic uint64_t held_out; /* of these episodes */
     _Atomic uint64_t transitions;
     _Atomic uint64_t bad;
     _Atomic uint64_t bytes;

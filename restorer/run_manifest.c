@@ -16,6 +16,8 @@
 
 #include "common/base/config.h"
 #include "common/base/json.h"
+#include "common/base/memory.h"
+#include "common/base/text.h"
 
 /* Room for the run's folder and the file's name. */
 #define PATH_SIZE (CONFIG_TEXT_SIZE + 32)
@@ -120,6 +122,19 @@ static const char *rules_of(const struct run_manifest_inputs *inputs)
     return selection != NULL && selection->rules.bytes != NULL ? selection->rules.bytes : "";
 }
 
+/* Which episodes are held out, in words; empty for none. */
+static bool add_holdout(cJSON *made_of, const struct run_manifest_inputs *inputs)
+{
+    const struct episode_holdout holdout = restorer_options_holdout(inputs->options);
+    struct text text = {0};
+    text_add(&text, "");
+    episode_holdout_write(&holdout, &text);
+    char *words = text_take(&text, NULL);
+    const bool added = words != NULL && cJSON_AddStringToObject(made_of, "holdout", words) != NULL;
+    mem_free(words);
+    return added;
+}
+
 /* The choices that decide which rows come out of the logs. */
 static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
 {
@@ -134,7 +149,8 @@ static bool add_rules(cJSON *made_of, const struct run_manifest_inputs *inputs)
     }
     return rewards != NULL && cJSON_AddStringToObject(made_of, "relabel", script) != NULL &&
            cJSON_AddStringToObject(made_of, "actions", inputs->options->actions) != NULL &&
-           cJSON_AddStringToObject(made_of, "rules", rules_of(inputs)) != NULL;
+           cJSON_AddStringToObject(made_of, "rules", rules_of(inputs)) != NULL &&
+           add_holdout(made_of, inputs);
 }
 
 /* The options about episodes, so that others can read the logs by the same rules. */
@@ -301,6 +317,13 @@ static status check_rules(const cJSON *made_of, const struct run_manifest_inputs
                     "the rules about episodes (restorer.filter, restorer.bad_rows, or those of the "
                     "mapping) were \"%s\" and are \"%s\"",
                     text_of(made_of, "rules"), rules_of(inputs));
+    }
+    /* Nor a rule about held-out episodes: none were. */
+    if (s == STATUS_OK && strcmp(text_of(made_of, "holdout"), text_of(now, "holdout")) != 0) {
+        s = err_set(err, STATUS_MISMATCH,
+                    "restorer.holdout (or restorer.fold of restorer.folds) was \"%s\" and is "
+                    "\"%s\"",
+                    text_of(made_of, "holdout"), text_of(now, "holdout"));
     }
     cJSON_Delete(now);
     return s;

@@ -5,7 +5,7 @@
  *      "made_of": {"logs": [{"metadata": "<xxh64>", "files": [
  *                      {"file": "a.hdf5", "bytes": .., "modified": "<ns>", "xxh64": ".."}, ..]}],
  *                  "relabel": "<xxh64 of the script>", "rewards": ["run", ..],
- *                  "actions": "refuse", "rules": "filter: success"},
+ *                  "actions": "refuse", "rules": "filter: success", "holdout": "0.1"},
  *      "rules": {"filter": [..], "bad_rows": .., "min_piece": .., "actions": ..},
  *      "selection": {"rules": .., "episodes": .., "kept": .., "left_out": {..}, ..},
  *      "episodes": .., "returns": {"run": {"mean": .., "p90": .., ..}}, ..}

@@ -153,6 +153,11 @@ status replay_writer_insert(struct replay_writer *writer, const struct episode *
     return s;
 }
 
+status replay_writer_poll(struct replay_writer *writer, struct err *err)
+{
+    return pump(writer, NULL, 0, 0, err);
+}
+
 status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms, struct err *err)
 {
     const uint64_t start_ns = clock_now_ns();

@@ -40,6 +40,9 @@ status replay_writer_open(struct replay_writer **writer, const struct experiment
 status replay_writer_insert(struct replay_writer *writer, const struct episode *episode,
                             const void *cursor, size_t cursor_size, struct err *err) MUST_CHECK;
 
+/* Sends and receives what it can without waiting: for a writer that is not called for long. */
+status replay_writer_poll(struct replay_writer *writer, struct err *err) MUST_CHECK;
+
 /* Waits until every inserted episode is acknowledged. TIMEOUT. */
 status replay_writer_flush(struct replay_writer *writer, uint64_t timeout_ms,
                            struct err *err) MUST_CHECK;

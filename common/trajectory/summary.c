@@ -194,9 +194,19 @@ status dataset_summary_add(struct dataset_summary *summary, const struct episode
     totals->T_min =
         totals->episodes == 0 || episode->T < totals->T_min ? episode->T : totals->T_min;
     totals->T_max = episode->T > totals->T_max ? episode->T : totals->T_max;
+    if (episode_holdout_has(&summary->holdout, &episode->identity)) {
+        totals->held_out++;
+        totals->held_out_transitions += episode->T;
+    }
     totals->transitions += episode->T;
     totals->episodes++;
     return STATUS_OK;
+}
+
+void dataset_summary_set_holdout(struct dataset_summary *summary,
+                                 const struct episode_holdout *holdout)
+{
+    summary->holdout = *holdout;
 }
 
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason)
@@ -359,6 +369,10 @@ void dataset_summary_print(struct dataset_summary *summary, FILE *out)
             totals.episodes, totals.terminated, totals.bad);
     fprintf(out, "transitions  %" PRIu64 "; an episode has %u to %u, mean %.1f\n",
             totals.transitions, totals.T_min, totals.T_max, totals.T_mean);
+    if (episode_holdout_any(&summary->holdout)) {
+        fprintf(out, "held out     %" PRIu64 " episodes, %" PRIu64 " transitions\n",
+                totals.held_out, totals.held_out_transitions);
+    }
     print_signature(&summary->signature, out);
     /* The mean over all dimensions, then each dimension. */
     fprintf(out, "at limits    %.2f%% of action values;", 100 * totals.at_limit);
@@ -420,6 +434,15 @@ static bool add_returns(cJSON *json, struct dataset_summary *summary)
     return all != NULL;
 }
 
+/* How many episodes are held out, where there is a rule about them. */
+static bool add_held_out(cJSON *json, const struct dataset_summary *summary)
+{
+    static const char *const names[] = {"held_out_episodes", "held_out_transitions"};
+    const double values[] = {(double)summary->totals.held_out,
+                             (double)summary->totals.held_out_transitions};
+    return !episode_holdout_any(&summary->holdout) || add_numbers(json, names, values, 2);
+}
+
 /* The reasons why episodes were bad. */
 static bool add_reasons(cJSON *json, const struct dataset_summary *summary)
 {
@@ -471,8 +494,8 @@ cJSON *dataset_summary_json(struct dataset_summary *summary)
     /* On any failure the whole is deleted; its parts belong to it. */
     cJSON *json = cJSON_CreateObject();
     if (json == NULL || !add_numbers(json, names, values, sizeof values / sizeof values[0]) ||
-        !add_returns(json, summary) || !add_reasons(json, summary) ||
-        !add_warnings(json, summary)) {
+        !add_held_out(json, summary) || !add_returns(json, summary) ||
+        !add_reasons(json, summary) || !add_warnings(json, summary)) {
         cJSON_Delete(json);
         return NULL;
     }

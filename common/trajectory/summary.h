@@ -9,7 +9,7 @@
 #include <cjson/cJSON.h>
 #include <stdio.h>
 
-#include "common/trajectory/episode.h"
+#include "common/trajectory/episode_holdout.h"
 
 #define DATASET_SUMMARY_REASONS_MAX 100 /* reasons that are kept; all bad episodes are counted */
 
@@ -30,6 +30,7 @@ struct dataset_totals {
         bad; /* refused episodes; of a shard that cannot be read as many as listed, at least 1 */
     uint64_t clipped; /* action values beyond their limits that a reader has clipped */
     uint64_t copies;  /* good episodes whose rows are equal to those of an earlier one */
+    uint64_t held_out, held_out_transitions; /* of the good ones, by the rule that was set */
     uint32_t T_min, T_max;
     double T_mean;
     double at_limit; /* share of action values with |a| >= 1 - 1e-6, canonical */
@@ -43,6 +44,11 @@ status dataset_summary_add(struct dataset_summary *summary,
                            const struct episode *episode) MUST_CHECK;
 /* `n` bad episodes for one reason; 0: something is wrong that makes no episode bad. */
 void dataset_summary_add_bad(struct dataset_summary *summary, uint64_t n, const char *reason);
+
+/* Before the first episode: counts those that this rule holds out. They are in all other numbers,
+ * too. */
+void dataset_summary_set_holdout(struct dataset_summary *summary,
+                                 const struct episode_holdout *holdout);
 
 /* n action values were clipped by the reader. */
 void dataset_summary_add_clipped(struct dataset_summary *summary, uint64_t n);

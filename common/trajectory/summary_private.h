@@ -9,6 +9,7 @@
 
 struct dataset_summary {
     struct signature signature;
+    struct episode_holdout holdout;
     struct dataset_totals totals; /* means and shares are computed when asked for */
     uint64_t open_ends;           /* good episodes whose log does not say how they ended */
     uint64_t rows;                /* of all good episodes */

@@ -31,6 +31,7 @@ static const struct {
     {"dataset",
      "inspect start map import subsample export --to= --every= --shard_episodes= --format= --name= "
      "--filter= --bad_rows= --min_piece= --actions= --history= --history_actions= --plot= "
+     "--holdout= --folds= --fold= "
      "--reward= --mapping= --task= --fps="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},

@@ -20,7 +20,8 @@ static const char usage[] =
     "usage: hindcast dataset inspect [--mapping=FILE] [--filter=CONDITION,..] [--bad_rows=split] "
     "[--min_piece=N]\n"
     "                                [--actions=clip] [--history=N] [--history_actions=true]\n"
-    "                                [--plot=FILE.svg] LOGS\n"
+    "                                [--holdout=SHARE | --folds=K --fold=I] [--plot=FILE.svg] "
+    "LOGS\n"
     "           what a dataset, or logs of another format, holds: sizes, returns, actions, and "
     "every "
     "episode that is bad, and why; with the options of the restorer: what it would use; --plot "
@@ -68,7 +69,7 @@ static status look_at(const char *path, const char *mapping, struct looked *look
     if (s == STATUS_OK) {
         s = sources_select(looked->sources, &looked->selection, &rules, false, NULL, err);
     }
-    return s == STATUS_OK ? source_summary_make(&looked->summary, looked->sources, err) : s;
+    return s == STATUS_OK ? source_summary_make(&looked->summary, looked->sources, NULL, err) : s;
 }
 
 /* The arguments of a command that reads one place of logs: [--mapping=FILE] LOGS. */

@@ -19,6 +19,7 @@ struct look {
     const char *plot; /* a file for the picture; NULL: none */
     bool clip;
     struct episode_rules rules;
+    struct episode_holdout holdout;
 };
 
 /* ---- the command line ---- */
@@ -49,6 +50,28 @@ static status read_count(const char *argument, size_t at, uint32_t most, uint32_
     }
     *count = (uint32_t)number;
     return STATUS_OK;
+}
+
+/* Reads a rule about held-out episodes: a share, or two whole numbers. */
+static status read_holdout(struct look *look, const char *argument, struct err *err)
+{
+    char *end;
+    if (strncmp(argument, "--holdout=", 10) == 0) {
+        look->holdout.fraction = strtod(argument + 10, &end);
+        return *end == '\0' && look->holdout.fraction > 0 &&
+                       look->holdout.fraction <= EPISODE_HOLDOUT_MAX
+                   ? STATUS_OK
+                   : err_set(err, STATUS_INVALID, "%s: expected a number above 0, at most %g",
+                             argument, EPISODE_HOLDOUT_MAX);
+    }
+    if (strncmp(argument, "--folds=", 8) == 0) {
+        return read_count(argument, 8, EPISODE_HOLDOUT_FOLDS_MAX, &look->holdout.folds, err);
+    }
+    /* Folds count from 0. */
+    look->holdout.fold = (uint32_t)strtoul(argument + 7, &end, 10);
+    return *end == '\0' && end > argument + 7 && look->holdout.fold < EPISODE_HOLDOUT_FOLDS_MAX
+               ? STATUS_OK
+               : err_set(err, STATUS_INVALID, "%s: expected a whole number from 0", argument);
 }
 
 /* Reads one option. INVALID: there is no such option, or not with this value. */
@@ -83,6 +106,10 @@ static status read_option(struct look *look, const char *argument, struct err *e
     if (strncmp(argument, "--history=", 10) == 0) {
         return read_count(argument, 10, EPISODE_HISTORY_MAX, &look->rules.history.steps, err);
     }
+    if (strncmp(argument, "--holdout=", 10) == 0 || strncmp(argument, "--folds=", 8) == 0 ||
+        strncmp(argument, "--fold=", 7) == 0) {
+        return read_holdout(look, argument, err);
+    }
     if (strcmp(argument, "--history_actions=true") == 0) {
         look->rules.history.actions = true;
         return STATUS_OK;
@@ -105,6 +132,10 @@ static status read_arguments(struct look *look, int argc, char **argv, struct er
         } else {
             look->path = argv[i];
         }
+    }
+    if (look->holdout.fold > 0 && look->holdout.fold >= look->holdout.folds) {
+        return err_set(err, STATUS_INVALID, "--fold=%u: expected less than --folds, %u",
+                       look->holdout.fold, look->holdout.folds);
     }
     return look->path != NULL ? STATUS_OK
                               : err_set(err, STATUS_INVALID, "expected a place of logs");
@@ -151,7 +182,7 @@ static status look_at(const struct look *look, struct sources *sources, bool *so
     s = sources_select(sources, &selection, &look->rules, look->clip, NULL, err);
     /* The summary reads every episode; bad ones are part of what it tells. */
     if (s == STATUS_OK) {
-        s = source_summary_make(&summary, sources, err);
+        s = source_summary_make(&summary, sources, &look->holdout, err);
     }
     /* The page is printed for bad logs too: it says which episodes are bad, and why. */
     if (s == STATUS_OK) {

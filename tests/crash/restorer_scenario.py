@@ -25,43 +25,46 @@ def make_logs(scenario):
     return folder
 
 
-def configure(scenario, folder, restorers):
+def configure(scenario, folder, restorers, holdout):
     workspace = scenario.workspace()
     workspace.configure(experiment={"seed": 5}, replay_server={"map_bytes": 256 << 20},
                         restorer={"folder": str(folder), "count": restorers, "in_flight": 65536, "prefetch": 2,
-                                  "shuffle": scenario.random.random() < 0.5})
+                                  "shuffle": scenario.random.random() < 0.5, "holdout": holdout})
     return workspace
 
 
-def contents(scenario, workspace):
-    """Version of the sealed table according to Info, and batches drawn from it."""
-    client = Client(scenario.wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(scenario.wire))
-    table = client.info()
-    drawn = client.draw(8, **DRAW)
-    client.close()
-    assert table.sealed and table.sealed_version != 0, "the table is not sealed"
-    counts = (table.episodes, table.transitions, table.episodes_inserted, table.transitions_inserted,
-              table.episodes_removed, table.episodes_corrupt)
+def contents(scenario, workspace, holdout):
+    """Versions of the sealed tables according to Info, and batches drawn from them."""
+    versions, drawn, counts = [], [], np.zeros(6, int)
+    for name in ("default", "default_holdout")[:2 if holdout else 1]:
+        client = Client(scenario.wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(scenario.wire), name)
+        table = client.info()
+        drawn += [(n.tobytes(), rows.tobytes()) for n, rows in client.draw(8, **DRAW)]
+        client.close()
+        assert table.sealed and table.sealed_version != 0, f"the table {name} is not sealed"
+        versions.append(f"{table.sealed_version:016x}")
+        counts += (table.episodes, table.transitions, table.episodes_inserted, table.transitions_inserted,
+                   table.episodes_removed, table.episodes_corrupt)
     total = sum(map(length, range(EPISODES)))
-    same(counts, (EPISODES, total, EPISODES, total, 0, 0), "counts of the table")
-    return f"{table.sealed_version:016x}", [(n.tobytes(), rows.tobytes()) for n, rows in drawn]
+    same(tuple(counts), (EPISODES, total, EPISODES, total, 0, 0), "counts of the tables")
+    return versions, drawn
 
 
-def undisturbed(scenario, folder):
-    workspace = configure(scenario, folder, 1)
+def undisturbed(scenario, folder, holdout):
+    workspace = configure(scenario, folder, 1, holdout)
     server = workspace.serve("replay_server")
     workspace.start("restorer").succeed()
-    found = contents(scenario, workspace)
+    found = contents(scenario, workspace, holdout)
     server.stop()
     scenario.drop(workspace)
     return found
 
 
-def one_filling(scenario, folder):
+def one_filling(scenario, folder, holdout):
     """Fills a table, killing processes until all restorers have succeeded or a random number of kills is reached."""
     random = scenario.random
     count = random.choice((1, 1, 3))
-    workspace = configure(scenario, folder, count)
+    workspace = configure(scenario, folder, count, holdout)
     server = workspace.serve("replay_server")
     restorers = [None] * count
 
@@ -93,7 +96,7 @@ def one_filling(scenario, folder):
     same(manifest["datasets"], [str(folder)], "datasets in restorer.json")
     if "episodes" in manifest:  # written by a process that read all episodes
         same((manifest["episodes"], manifest["bad"]), (EPISODES, 0), "restorer.json")
-    found = contents(scenario, workspace)
+    found = contents(scenario, workspace, holdout)
     server.stop()
     scenario.drop(workspace)
     return found
@@ -101,10 +104,11 @@ def one_filling(scenario, folder):
 
 def restorer(scenario):
     folder = make_logs(scenario)
-    version, drawn = undisturbed(scenario, folder)
+    holdout = scenario.random.choice((0, 0.1))
+    versions, drawn = undisturbed(scenario, folder, holdout)
     while scenario.goes_on(scenario.kills["restorer"], LEAST_KILLS):
-        found = one_filling(scenario, folder)
-        same(found[0], version, "version of the sealed table")
-        assert found[1] == drawn, "draws from the sealed table differ"
+        found = one_filling(scenario, folder, holdout)
+        same(found[0], versions, "versions of the sealed tables")
+        assert found[1] == drawn, "draws from the sealed tables differ"
         scenario.checks["sealed tables"] += 1
     assert np.frombuffer(drawn[0][1], "<f4").any()

@@ -80,12 +80,15 @@ status source_summary_add(struct dataset_summary *summary, struct source *source
 }
 
 status source_summary_make(struct dataset_summary **summary, const struct sources *sources,
-                           struct err *err)
+                           const struct episode_holdout *holdout, struct err *err)
 {
     struct dataset_summary *made;
     status s = dataset_summary_new(&made, sources_signature(sources), err);
     if (s != STATUS_OK) {
         return s;
+    }
+    if (holdout != NULL) {
+        dataset_summary_set_holdout(made, holdout);
     }
     for (size_t i = 0; i < sources_n(sources) && s == STATUS_OK; i++) {
         s = source_summary_add(made, sources_at(sources, i), err);

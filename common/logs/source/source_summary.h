@@ -10,8 +10,9 @@
 status source_summary_add(struct dataset_summary *summary, struct source *source,
                           struct err *err) MUST_CHECK;
 
-/* Makes the summary of all sources, to be released with dataset_summary_free. */
+/* Makes the summary of all sources, to be released with dataset_summary_free. `holdout` may be NULL;
+ * see dataset_summary_set_holdout. */
 status source_summary_make(struct dataset_summary **summary, const struct sources *sources,
-                           struct err *err) MUST_CHECK;
+                           const struct episode_holdout *holdout, struct err *err) MUST_CHECK;
 
 #endif

@@ -40,7 +40,7 @@ static void a_dataset_is_read_and_what_is_bad_is_told(void **state)
     unlink(scratch_path(path, folder, "shard-00002.hdf5"));
     struct sources *sources;
     assert_int_equal(sources_open(&sources, folder, "", NULL, NULL), STATUS_OK);
-    assert_int_equal(source_summary_make(&summary, sources, NULL), STATUS_OK);
+    assert_int_equal(source_summary_make(&summary, sources, NULL, NULL), STATUS_OK);
     sources_close(sources);
     assert_int_equal(dataset_summary_bad(summary), 3);
     char *text = NULL;
