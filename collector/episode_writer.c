@@ -186,8 +186,9 @@ static status open_replay(struct episode_writer *writer, struct err *err)
     bool sealed = false;
     status s = STATUS_UNAVAILABLE;
     while (s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT) {
-        s = replay_writer_open(&writer->replay, writer->parts.experiment, writer->parts.signature,
-                               &writing, cursor, &cursor_size, &sealed, err);
+        s = replay_writer_open(&writer->replay, writer->parts.experiment,
+                               &writer->parts.environment->signature, &writing, cursor,
+                               &cursor_size, &sealed, err);
         /* The end of the run ends the wait; a writer that is open by then is closed later like any
          * other. */
         if (insert_should_stop(writer)) {
@@ -247,8 +248,8 @@ static void report(struct episode_writer *writer, uint64_t sequence, const char 
 /* Metrics and the status line of one written episode. */
 static void count(struct episode_writer *writer, const struct finished_episode *finished)
 {
-    const struct signature *signature = writer->parts.signature;
-    char acting[48] = "random";
+    const struct signature *signature = &writer->parts.environment->signature;
+    char acting[48];
     /* `recent` is a ring, which the count of written episodes indexes. */
     writer->recent[writer->written % RECENT] = mean_return(finished->episode, signature);
     writer->written++;
@@ -257,9 +258,10 @@ static void count(struct episode_writer *writer, const struct finished_episode *
     for (uint32_t k = 0; k < signature->K; k++) {
         metric_set(writer->episode_return[k], episode_return(finished->episode, signature, k));
     }
-    /* The version that the episode began with. */
-    if (!finished->random) {
-        snprintf(acting, sizeof acting, "policy v%" PRIu64, finished->version);
+    /* With the version that the episode began with. */
+    int n = snprintf(acting, sizeof acting, "%s", acting_text(finished->acting));
+    if (finished->acting == ACTING_POLICY) {
+        snprintf(acting + n, sizeof acting - (size_t)n, " v%" PRIu64, finished->version);
     }
     report(writer, finished->sequence, acting);
 }
@@ -415,9 +417,10 @@ static void make_metrics(struct episode_writer *writer)
     writer->version =
         metric_gauge("hindcast_collector_policy_version",
                      "Version that the last episode was acted with; 0: at random", NULL);
-    for (uint32_t k = 0; k < writer->parts.signature->K; k++) {
+    for (uint32_t k = 0; k < writer->parts.environment->signature.K; k++) {
         char labels[SIGNATURE_NAME_SIZE + 16];
-        snprintf(labels, sizeof labels, "task=\"%s\"", writer->parts.signature->rewards[k]);
+        snprintf(labels, sizeof labels, "task=\"%s\"",
+                 writer->parts.environment->signature.rewards[k]);
         writer->episode_return[k] =
             metric_gauge("hindcast_collector_episode_return", "Return of the last episode", labels);
     }
@@ -439,7 +442,7 @@ status episode_writer_start(struct episode_writer **writer,
     /* The file is brought in line with the logs before the thread appends to it. */
     char path[CONFIG_TEXT_SIZE + 32];
     snprintf(path, sizeof path, "%s/returns.csv", parts->options->folder);
-    status s = returns_file_open(&made->returns, path, parts->signature,
+    status s = returns_file_open(&made->returns, path, parts->environment,
                                  log_store_last(parts->store), err);
     if (s == STATUS_OK) {
         int number = pthread_create(&made->thread, NULL, writer_main, made);

@@ -19,7 +19,7 @@ struct episode_writer_parts {
     struct process *process;
     const struct experiment *experiment;
     const struct collector_options *options;
-    const struct signature *signature;
+    const struct environment_description *environment;
     struct log_store *store;
     struct worker_pool *pool;
     struct policy_cache *policies;    /* NULL: no learner to follow */

@@ -1,10 +1,17 @@
-/* Allocation only; what the fields mean is in the header.
+/* Allocation, and a name; what the fields mean is in the header.
  *
  * A finished episode is made by a worker, filled by it, and passed on through the reorder buffer;
  * whoever takes it out frees it. At each moment one thread owns it, so there is no lock. */
 #include "collector/finished_episode.h"
 
 #include "common/base/memory.h"
+
+const char *acting_text(enum acting acting)
+{
+    static const char *const texts[] = {
+        [ACTING_POLICY] = "policy", [ACTING_RANDOM] = "random", [ACTING_SCRIPT] = "script"};
+    return texts[acting];
+}
 
 /* On the heap, since its rows are handed from thread to thread. */
 struct episode *episode_new(uint32_t W)

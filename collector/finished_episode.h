@@ -6,11 +6,16 @@
 
 #include "common/trajectory/episode.h"
 
+enum acting { ACTING_POLICY, ACTING_RANDOM, ACTING_SCRIPT };
+
+/* "policy", "random", "script". */
+const char *acting_text(enum acting acting);
+
 struct finished_episode {
     uint64_t sequence;       /* 1, 2, .. of this collector */
     struct episode *episode; /* owned; NULL once taken */
-    bool random;             /* acted uniformly at random; then version and learner_step are 0 */
-    uint64_t version;        /* of the parameters when it began */
+    enum acting acting;
+    uint64_t version; /* of the parameters when it began; 0 without a policy */
     uint64_t learner_step;
     uint32_t task; /* pursued: index of its reward in the environment's signature */
 };

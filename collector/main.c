@@ -53,7 +53,7 @@ static status open_store(struct collector *collector, struct err *err)
     return s;
 }
 
-/* A collector that only acts at random, and does not end the run, needs no learner. */
+/* A collector that acts at random or by a script, and does not end the run, needs no learner. */
 static status open_parameters(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
@@ -80,6 +80,11 @@ static status start_pool(struct collector *collector, struct err *err)
         .random_episodes = random ? UINT64_MAX : (uint64_t)options->random_episodes,
         .refresh_steps = (uint32_t)options->refresh_steps,
         .wait_for_policy = strcmp(options->initial, "wait") == 0,
+        .script = strcmp(options->act, "script") == 0,
+        .script_noise = options->noise,
+        .n_script_noise = (uint32_t)options->script_noise.n,
+        .reset_episodes = (uint32_t)options->reset_episodes,
+        .advanced = options->advanced,
         .policies = collector->policies,
     };
     return worker_pool_start(&collector->pool, &settings, err);
@@ -92,7 +97,7 @@ static status start_writer(struct collector *collector, struct err *err)
         .process = collector->process,
         .experiment = &collector->experiment,
         .options = &collector->options,
-        .signature = &collector->environment.signature,
+        .environment = &collector->environment,
         .store = collector->store,
         .pool = collector->pool,
         .policies = collector->policies,

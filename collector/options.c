@@ -6,7 +6,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define NOISE_MAX 10.0 /* ten times the range of an action: beyond, all actions are clipped */
 
 /* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct collector_options, name)
@@ -16,12 +19,20 @@ static const struct config_option collector_options_table[] = {
     {"index", CONFIG_INT, FIELD(index), "", "0", 0, 1023, NULL,
      "number of this collector among several"},
     {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL, "number of collectors in the run"},
-    {"act", CONFIG_CHOICE, FIELD(act), "", "policy", 0, 0, "policy|random",
-     "act with the learner's policy, sampled, or uniformly at random"},
+    {"act", CONFIG_CHOICE, FIELD(act), "", "policy", 0, 0, "policy|random|script",
+     "act with the learner's policy, sampled, uniformly at random, or by the environment's script"},
     {"initial", CONFIG_CHOICE, FIELD(initial), "", "random", 0, 0, "random|wait",
      "until the first parameters arrive: act at random, or wait"},
     {"random_episodes", CONFIG_INT, FIELD(random_episodes), "episodes", "0", 0, 1e9, NULL,
      "act at random in this many first episodes"},
+    {"script_noise", CONFIG_TEXTS, FIELD(script_noise), "", "[0]", 0, 0, NULL,
+     "standard deviations of the script's AR(1) noise; each episode draws one of them"},
+    {"reset_episodes", CONFIG_INT, FIELD(reset_episodes), "episodes", "1", 1, 1e9, NULL,
+     "a new start state every so many episodes; the others go on in the scene that the last one "
+     "left"},
+    {"advanced", CONFIG_REAL, FIELD(advanced), "", "0", 0, 1, NULL,
+     "probability that a new start state is one further along the task, such as a block in the "
+     "hand"},
     {"environments", CONFIG_INT, FIELD(environments), "", "1", 1, 256, NULL,
      "environments to act in at the same time, one thread each"},
     {"episodes", CONFIG_INT, FIELD(episodes), "episodes", "0", 0, 1e12, NULL,
@@ -71,6 +82,48 @@ static status check_environment(const struct collector_options *options,
     return STATUS_OK;
 }
 
+/* noise <- script_noise. */
+static status parse_noise(struct collector_options *options, struct err *err)
+{
+    if (options->script_noise.n == 0) {
+        return err_set(err, STATUS_INVALID, "collector.script_noise: empty, expected numbers");
+    }
+    for (size_t i = 0; i < options->script_noise.n; i++) {
+        const char *text = options->script_noise.items[i];
+        char *end;
+        double value = strtod(text, &end);
+        /* Written so that NaN fails too. */
+        if (end == text || *end != '\0' || !(value >= 0.0 && value <= NOISE_MAX)) {
+            return err_set(err, STATUS_INVALID,
+                           "collector.script_noise: \"%.40s\": expected a number in 0..%g", text,
+                           NOISE_MAX);
+        }
+        options->noise[i] = value;
+    }
+    return STATUS_OK;
+}
+
+/* Options that only some environments support. */
+static status check_support(const struct collector_options *options,
+                            const struct environment_description *environment, struct err *err)
+{
+    if (strcmp(options->act, "script") == 0 && !environment->scripted) {
+        return err_set(err, STATUS_INVALID, "collector.act script: %s has no script",
+                       environment->uri);
+    }
+    if (options->reset_episodes > 1 && !(environment->start_flags & ENVIRONMENT_START_KEEP)) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.reset_episodes %" PRId64 ": %s cannot go on from its last scene",
+                       options->reset_episodes, environment->uri);
+    }
+    if (options->advanced > 0.0 && !(environment->start_flags & ENVIRONMENT_START_ADVANCED)) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.advanced %g: %s has no start states further along",
+                       options->advanced, environment->uri);
+    }
+    return STATUS_OK;
+}
+
 /* The default folder of the logs, below the folder of the run. */
 static status choose_folder(struct collector_options *options, const struct experiment *experiment,
                             struct err *err)
@@ -106,7 +159,9 @@ status collector_options_finish(struct collector_options *options,
         return err_set(err, STATUS_INVALID,
                        "collector.finish_run: needs collector.episodes, which is 0 (no end)");
     }
-    status s = check_environment(options, experiment, environment, err);
+    status s = parse_noise(options, err);
+    s = s != STATUS_OK ? s : check_environment(options, experiment, environment, err);
+    s = s != STATUS_OK ? s : check_support(options, environment, err);
     /* A folder that was given is used as it is. */
     if (s == STATUS_OK && options->folder[0] == '\0') {
         s = choose_folder(options, experiment, err);

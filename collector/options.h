@@ -8,11 +8,15 @@
 struct collector_options {
     int64_t index; /* of several collectors of a run: 0 .. count - 1 */
     int64_t count;
-    char act[CONFIG_TEXT_SIZE];     /* "policy" or "random" */
+    char act[CONFIG_TEXT_SIZE];     /* "policy", "random" or "script" */
     char initial[CONFIG_TEXT_SIZE]; /* until the first parameters arrive: "random" or "wait" */
     int64_t random_episodes;        /* this many first episodes are acted at random */
-    int64_t environments;           /* acted in at the same time, a thread each */
-    int64_t episodes;               /* of this collector, over all its starts; 0: no limit */
+    struct config_texts script_noise;
+    double noise[CONFIG_LIST_MAX]; /* the same as numbers, by collector_options_finish */
+    int64_t reset_episodes;        /* a new start state every so many episodes of an environment */
+    double advanced;               /* probability that it is one further along the task */
+    int64_t environments;          /* acted in at the same time, a thread each */
+    int64_t episodes;              /* of this collector, over all its starts; 0: no limit */
     int64_t refresh_steps; /* take the newest parameters every so many steps; 0: per episode */
     bool insert;           /* into the replay server, besides writing logs */
     char table[CONFIG_TEXT_SIZE];

@@ -14,26 +14,34 @@
 #include "common/base/file.h"
 #include "common/base/line_file.h"
 #include "common/base/memory.h"
+#include "common/rollout/rollout.h"
 
 #define FIXED_COLUMNS 7u /* before the returns: episode .. steps */
 /* A longer file is refused: it is read into memory as a whole. */
 #define RETURNS_FILE_MAX (1u << 30)
 #define LINE_MAX_SIZE    (512 + SIGNATURE_TASKS_MAX * (SIGNATURE_NAME_SIZE + 16))
 
-/* The open file, and the signature that its columns come from. */
+/* The open file, and what its columns come from. */
 struct returns_file {
     struct line_file lines;
-    const struct signature *signature;
+    const struct environment_description *environment;
 };
 
-/* The first line: fixed columns, then one return per reward. */
-static int format_header(char *line, const struct signature *signature)
+static bool has_success(const struct environment_description *environment)
 {
+    return environment->success_steps > 0;
+}
+
+/* The first line: fixed columns, then one return per reward, and success where it is defined. */
+static int format_header(char *line, const struct environment_description *environment)
+{
+    const struct signature *signature = &environment->signature;
     int n = snprintf(line, LINE_MAX_SIZE, "episode,wall_s,version,learner_step,acting,task,steps");
     for (uint32_t k = 0; k < signature->K; k++) {
         n += snprintf(line + n, LINE_MAX_SIZE - (size_t)n, ",return_%s", signature->rewards[k]);
     }
-    n += snprintf(line + n, LINE_MAX_SIZE - (size_t)n, "\n");
+    n += snprintf(line + n, LINE_MAX_SIZE - (size_t)n, "%s\n",
+                  has_success(environment) ? ",success" : "");
     return n;
 }
 
@@ -73,11 +81,12 @@ static size_t keep_lines(char *text, size_t header_size, uint32_t n_columns, uin
 }
 
 /* Leaves in the file the header and the lines to keep. An absent file counts as empty. */
-static status clean_file(const char *path, const struct signature *signature, uint64_t last,
-                         struct err *err)
+static status clean_file(const char *path, const struct environment_description *environment,
+                         uint64_t last, struct err *err)
 {
     char header[LINE_MAX_SIZE];
-    size_t header_size = (size_t)format_header(header, signature);
+    size_t header_size = (size_t)format_header(header, environment);
+    uint32_t n_columns = FIXED_COLUMNS + environment->signature.K + has_success(environment);
     void *text = NULL;
     size_t size = 0, kept = 0;
     status s = file_read(path, RETURNS_FILE_MAX, &text, &size, err);
@@ -93,7 +102,7 @@ static status clean_file(const char *path, const struct signature *signature, ui
             return err_set(err, STATUS_INVALID, "%s: expected the columns %.*s", path,
                            (int)header_size - 1, header);
         }
-        kept = keep_lines(text, header_size, FIXED_COLUMNS + signature->K, last);
+        kept = keep_lines(text, header_size, n_columns, last);
     }
     /* Nothing to keep: a new file, or a header that was not written completely. */
     const struct file_part part =
@@ -105,16 +114,16 @@ static status clean_file(const char *path, const struct signature *signature, ui
 }
 
 status returns_file_open(struct returns_file **file, const char *path,
-                         const struct signature *signature, uint64_t last, struct err *err)
+                         const struct environment_description *environment, uint64_t last,
+                         struct err *err)
 {
     struct returns_file *opened = mem_new(sizeof *opened);
     if (opened == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
     }
-    /* Borrowed; the worker pool's environments have the same signature. */
-    opened->signature = signature;
+    opened->environment = environment; /* that of the worker pool */
     /* Cleaned first, and then opened for appending. */
-    status s = clean_file(path, signature, last, err);
+    status s = clean_file(path, environment, last, err);
     s = s != STATUS_OK ? s : line_file_open(&opened->lines, path, err);
     if (s != STATUS_OK) {
         mem_free(opened);
@@ -128,16 +137,20 @@ status returns_file_append(struct returns_file *file, const struct finished_epis
                            double wall_s, struct err *err)
 {
     char line[LINE_MAX_SIZE];
-    const struct signature *signature = file->signature;
+    const struct signature *signature = &file->environment->signature;
     /* Nine digits give a float back exactly. */
     int n = snprintf(line, sizeof line, "%" PRIu64 ",%.3f,%" PRIu64 ",%" PRIu64 ",%s,%s,%u",
                      finished->sequence, wall_s, finished->version, finished->learner_step,
-                     finished->random ? "random" : "policy", signature->rewards[finished->task],
+                     acting_text(finished->acting), signature->rewards[finished->task],
                      finished->episode->T);
     /* One return per reward, whichever of them the episode pursued. */
     for (uint32_t k = 0; k < signature->K; k++) {
         n += snprintf(line + n, sizeof line - (size_t)n, ",%.9g",
                       episode_return(finished->episode, signature, k));
+    }
+    if (has_success(file->environment)) {
+        n += snprintf(line + n, sizeof line - (size_t)n, ",%d",
+                      rollout_success(file->environment, finished->episode, finished->task));
     }
     return line_file_append(&file->lines, line, (size_t)n, err);
 }

@@ -12,13 +12,17 @@
 #define HINDCAST_COLLECTOR_RETURNS_FILE_H
 
 #include "collector/finished_episode.h"
+#include "common/environments/environment.h"
 
 struct returns_file;
 
+/* Where the environment defines success (environment.h), a last column tells whether the episode
+ * succeeded in its task: 1 or 0. */
+
 /* Creates the file, or continues in it after `last` (the last sequence in journal and shards; 0:
- * none). INVALID: it has other columns. `signature` is borrowed. */
+ * none). INVALID: it has other columns. `environment` is borrowed. */
 status returns_file_open(struct returns_file **file, const char *path,
-                         const struct signature *signature, uint64_t last,
+                         const struct environment_description *environment, uint64_t last,
                          struct err *err) MUST_CHECK;
 status returns_file_append(struct returns_file *file, const struct finished_episode *finished,
                            double wall_s, struct err *err) MUST_CHECK;

@@ -36,7 +36,8 @@ struct worker {
     pthread_t thread;
     struct environment *environment; /* open as long as the pool is */
     struct actor *actor;
-    struct shared_policy *policy; /* what the actor uses; NULL: it acts at random */
+    struct shared_policy *policy; /* what the actor uses; NULL: no policy */
+    uint32_t kept;                /* episodes in this scene; 0: the next one has a new start */
 };
 
 /* What the workers and the episode writer share. */
@@ -131,7 +132,7 @@ static status choose_policy(struct worker *worker, uint64_t sequence, struct err
     struct worker_pool *pool = worker->pool;
     const struct worker_pool_settings *settings = &pool->settings;
     /* The first episodes of a run are acted at random where the options say so. */
-    if (settings->policies == NULL || sequence <= settings->random_episodes) {
+    if (settings->policies == NULL || settings->script || sequence <= settings->random_episodes) {
         return use_policy(worker, NULL, err);
     }
     /* Without a policy and without waiting, the worker acts at random for now. */
@@ -174,6 +175,34 @@ static status before_step(void *arg, uint32_t step, struct err *err)
     return STATUS_OK;
 }
 
+/* Is this sequence acted by the environment's script? */
+static bool by_script(const struct worker *worker, uint64_t sequence)
+{
+    const struct worker_pool_settings *settings = &worker->pool->settings;
+    return settings->script && sequence > settings->random_episodes;
+}
+
+/* Draws a level of noise and makes the worker act by the script. */
+static void use_script(struct worker *worker, struct rng *rng)
+{
+    const struct worker_pool_settings *settings = &worker->pool->settings;
+    uint64_t level = rng_below(rng, settings->n_script_noise);
+    actor_use_script(worker->actor, rollout_script, worker->environment,
+                     settings->script_noise[level]);
+}
+
+/* How the episode starts: in the scene that the last one left, or anew, perhaps further along. */
+static uint32_t draw_start_flags(const struct worker *worker, struct rng *rng)
+{
+    const struct worker_pool_settings *settings = &worker->pool->settings;
+    if (worker->kept > 0) {
+        return ENVIRONMENT_START_KEEP;
+    }
+    /* Nothing is drawn where there is nothing to choose. */
+    bool advanced = settings->advanced > 0.0 && rng_uniform(rng) < settings->advanced;
+    return advanced ? ENVIRONMENT_START_ADVANCED : 0;
+}
+
 /* Acts one episode. Attempt 0 of a sequence always has the same stream; later attempts, after a
  * failure of the environment, have others. */
 static status act_episode(struct worker *worker, struct finished_episode *finished,
@@ -193,15 +222,25 @@ static status act_episode(struct worker *worker, struct finished_episode *finish
     /* Which task, and what it is acted with, is recorded with the episode. */
     uint32_t task = (uint32_t)rng_below(&stream.rng, actor_tasks(worker->actor));
     finished->task = actor_reward(worker->actor, task);
-    finished->random = worker->policy == NULL;
-    finished->version = finished->random ? 0 : worker->policy->version;
-    finished->learner_step = finished->random ? 0 : worker->policy->learner_step;
-
-    const struct environment_start start = {.seed = stream.start_seed, .task = finished->task};
+    finished->acting = by_script(worker, finished->sequence) ? ACTING_SCRIPT
+                       : worker->policy == NULL              ? ACTING_RANDOM
+                                                             : ACTING_POLICY;
+    finished->version = worker->policy == NULL ? 0 : worker->policy->version;
+    finished->learner_step = worker->policy == NULL ? 0 : worker->policy->learner_step;
+    if (finished->acting == ACTING_SCRIPT) {
+        use_script(worker, &stream.rng);
+    }
+    const struct environment_start start = {.seed = stream.start_seed,
+                                            .task = finished->task,
+                                            .flags = draw_start_flags(worker, &stream.rng)};
     /* Task and actions come from the same stream, one after the other. */
     actor_start(worker->actor, &stream.rng, task);
-    return rollout_run(worker->environment, &start, worker->actor, finished->episode, before_step,
-                       worker, err);
+    s = rollout_run(worker->environment, &start, worker->actor, finished->episode, before_step,
+                    worker, err);
+    /* After a failure the scene is not to be relied on. */
+    worker->kept =
+        s == STATUS_OK && worker->kept + 1 < settings->reset_episodes ? worker->kept + 1 : 0;
+    return s;
 }
 
 /* Can another attempt succeed? Yes after a bad simulated state, or a robot that did not answer. */
@@ -386,6 +425,7 @@ status worker_pool_start(struct worker_pool **pool, const struct worker_pool_set
 {
     ASSERT(settings->n_workers >= 1 && settings->n_workers < REORDER_WINDOW_MAX);
     ASSERT(settings->n_workers <= settings->environment->open_max);
+    ASSERT(!settings->script || (settings->environment->scripted && settings->n_script_noise > 0));
     struct worker_pool *made = mem_new(sizeof *made);
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "worker pool: out of memory");

@@ -3,7 +3,8 @@
  *
  * What happens in episode n is a function of (seed, index, n) and of the parameters that were
  * there: start state, task and exploration come from a stream derived from these, so a restarted
- * collector continues with new episodes and does not repeat old ones. Each worker opens its
+ * collector continues with new episodes and does not repeat old ones. With reset_episodes above 1 it
+ * is also one of what the worker's episodes before it left. Each worker opens its
  * environment once and resets it for each episode. An episode in which the environment fails is
  * counted, discarded and acted again from another stream. */
 #ifndef HINDCAST_COLLECTOR_WORKER_POOL_H
@@ -24,6 +25,11 @@ struct worker_pool_settings {
     uint64_t last;      /* no sequence after this one; 0: no end */
     uint64_t random_episodes;
     uint32_t refresh_steps;
+    bool script;                   /* by the environment's script, behind the random_episodes */
+    const double *script_noise;    /* (n_script_noise) each episode draws one; borrowed */
+    uint32_t n_script_noise;       /* >= 1 where `script` */
+    uint32_t reset_episodes;       /* a worker's new start states: each so many episodes; 0 is 1 */
+    double advanced;               /* probability that they are ADVANCED (environment.h) */
     bool wait_for_policy;          /* rather than act at random until there is one */
     struct policy_cache *policies; /* borrowed; NULL: always at random */
 };

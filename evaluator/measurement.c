@@ -87,6 +87,10 @@ static status measure_episode(struct job *job, struct environment *environment, 
     status s = rollout_run(environment, &start, actor, episode, before_step, job, err);
     if (s == STATUS_OK) {
         job->made->returns[number] = episode_return(episode, signature_of(job), reward);
+        if (job->made->success != NULL) {
+            job->made->success[number] =
+                rollout_success(&job->pool->description, episode, reward) ? 1.0 : 0.0;
+        }
         atomic_fetch_add(&job->steps, episode->T);
         if (job->made->kept != NULL) {
             /* The rows move to the measurement; the thread goes on with an empty episode. */
@@ -182,27 +186,33 @@ static status make_measurement(struct job *job, struct err *err)
         size_t n = (size_t)made->n_tasks * made->episodes;
         made->returns = mem_array(n, sizeof *made->returns);
         made->kept = job->settings->keep ? mem_array(n, sizeof *made->kept) : NULL;
-        s = made->returns != NULL && (made->kept != NULL || !job->settings->keep)
+        const bool defined = job->pool->description.success_steps > 0;
+        made->success = defined ? mem_array(n, sizeof *made->success) : NULL;
+        s = made->returns != NULL && (made->kept != NULL || !job->settings->keep) &&
+                    (made->success != NULL || !defined)
                 ? STATUS_OK
                 : err_set(err, STATUS_NO_MEMORY, "measurement: out of memory");
         /* NaN: not measured yet, or failed. */
         for (size_t i = 0; s == STATUS_OK && i < n; i++) {
             made->returns[i] = NAN;
+            if (defined) {
+                made->success[i] = NAN;
+            }
         }
     }
     actor_free(actor);
     return s;
 }
 
-/* Copies the returns of task k, without failed episodes, to `values`; returns how many. */
-static size_t good_returns(const struct measurement *measurement, uint32_t k, double *values)
+/* Copies row k of `all` (n_tasks, episodes), without failed episodes, to `values`; returns how many. */
+static size_t good_values(const struct measurement *measurement, const double *all, uint32_t k,
+                          double *values)
 {
-    /* Row k of (n_tasks, episodes). */
-    const double *returns = measurement->returns + (size_t)k * measurement->episodes;
+    const double *row = all + (size_t)k * measurement->episodes;
     size_t n = 0;
     for (uint32_t i = 0; i < measurement->episodes; i++) {
-        if (!isnan(returns[i])) {
-            values[n++] = returns[i];
+        if (!isnan(row[i])) {
+            values[n++] = row[i];
         }
     }
     return n;
@@ -284,6 +294,7 @@ void measurement_free(struct measurement *measurement)
         }
         mem_free(measurement->kept);
         mem_free(measurement->returns);
+        mem_free(measurement->success);
         mem_free(measurement);
     }
 }
@@ -310,13 +321,32 @@ double measurement_mean(const struct measurement *measurement)
 
 /* ---- JSON ---- */
 
+/* How often task k succeeded, where success is defined; false: out of memory. Overwrites `values`. */
+static bool add_success(cJSON *task, const struct measurement *measurement, uint32_t k,
+                        double *values)
+{
+    if (measurement->success == NULL) {
+        return true;
+    }
+    size_t n = good_values(measurement, measurement->success, k, values);
+    double successes = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        successes += values[i];
+    }
+    /* A task without a good episode does not get here: see check_complete. */
+    struct rate_interval interval = rate_interval_of(successes, (double)n);
+    return cJSON_AddNumberToObject(task, "success_rate", successes / (double)n) &&
+           cJSON_AddNumberToObject(task, "success_low", interval.low) &&
+           cJSON_AddNumberToObject(task, "success_high", interval.high);
+}
+
 /* The statistics of one task and its returns; NULL: out of memory. `values` has room for `episodes`
  * numbers and is overwritten. */
 static cJSON *task_json(const struct measurement *measurement, uint32_t k, double *values)
 {
     cJSON *task = cJSON_CreateObject();
     /* The list is made before statistics_of sorts the values. */
-    size_t n = good_returns(measurement, k, values);
+    size_t n = good_values(measurement, measurement->returns, k, values);
     cJSON *returns = cJSON_CreateDoubleArray(values, (int)n); /* in order of episodes */
     struct statistics of = statistics_of(values, n);
     /* A failed cJSON_Add.. leaves the object as it was, so a chain of them needs one check. */
@@ -327,6 +357,7 @@ static cJSON *task_json(const struct measurement *measurement, uint32_t k, doubl
               cJSON_AddNumberToObject(task, "median", of.median) &&
               cJSON_AddNumberToObject(task, "max", of.max) &&
               cJSON_AddNumberToObject(task, "std", of.std);
+    ok = ok && add_success(task, measurement, k, values);
     /* Owned by the task only after the last call. */
     if (!ok || !cJSON_AddItemToObject(task, "returns", returns)) {
         cJSON_Delete(returns);

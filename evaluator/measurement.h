@@ -32,9 +32,12 @@ struct measurement_settings {
 struct measurement {
     uint32_t n_tasks; /* the policy's */
     char tasks[SIGNATURE_TASKS_MAX][SIGNATURE_NAME_SIZE];
-    uint32_t episodes;    /* per task, as asked for */
-    double *returns;      /* (n_tasks, episodes): of task k in the episodes that pursued it; NaN
+    uint32_t episodes; /* per task, as asked for */
+    double *returns;   /* (n_tasks, episodes): of task k in the episodes that pursued it; NaN
                            * where the environment failed */
+    double
+        *success; /* (n_tasks, episodes): 1 or 0, whether that episode succeeded in task k; NaN as
+                           * above; NULL where the environment defines no success */
     struct episode *kept; /* the same, with T = 0 where it failed; NULL: not asked for */
     uint32_t failed;      /* episodes in which the environment failed; not counted anywhere */
     uint64_t steps;       /* control steps of all episodes */
@@ -52,7 +55,8 @@ void measurement_free(struct measurement *measurement); /* NULL is fine */
 double measurement_mean(const struct measurement *measurement);
 
 /* Adds to `object`: return_mean, failed_episodes, steps, seconds, and "tasks", a list of {task, n,
- * mean, min, median, max, std, returns}. NO_MEMORY. */
+ * mean, min, median, max, std, returns}; where success is defined, each also has success_rate and its
+ * 95% interval success_low, success_high. NO_MEMORY. */
 status measurement_to_json(const struct measurement *measurement, cJSON *object) MUST_CHECK;
 /* A number of what it added, or of the lines and reports made of it; NaN where there is none. */
 double measurement_number(const cJSON *object, const char *key);

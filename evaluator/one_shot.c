@@ -13,11 +13,19 @@ static void print_tasks(FILE *table, const char *who, const cJSON *measured)
     cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(measured, "tasks"))
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
-        fprintf(table, "%-8s %-20s %4.0f %10.3f %10.3f %10.3f %10.3f %10.3f\n", who,
+        fprintf(table, "%-8s %-20s %4.0f %10.3f %10.3f %10.3f %10.3f %10.3f", who,
                 name == NULL ? "" : name, measurement_number(task, "n"),
                 measurement_number(task, "mean"), measurement_number(task, "std"),
                 measurement_number(task, "min"), measurement_number(task, "median"),
                 measurement_number(task, "max"));
+        /* Only some environments define it. */
+        if (cJSON_HasObjectItem(task, "success_rate")) {
+            fprintf(table, "   success %5.1f%% (%.1f .. %.1f)",
+                    100.0 * measurement_number(task, "success_rate"),
+                    100.0 * measurement_number(task, "success_low"),
+                    100.0 * measurement_number(task, "success_high"));
+        }
+        fprintf(table, "\n");
     }
 }
 

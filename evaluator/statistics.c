@@ -38,3 +38,12 @@ struct statistics statistics_of(double *values, size_t n)
     made.median = n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
     return made;
 }
+
+struct rate_interval rate_interval_of(double k, double n)
+{
+    const double z = 1.959963984540054; /* the normal distribution's quantile at 0.975 */
+    double rate = k / n, weight = 1.0 + z * z / n;
+    double middle = (rate + z * z / (2.0 * n)) / weight;
+    double half = z / weight * sqrt(rate * (1.0 - rate) / n + z * z / (4.0 * n * n));
+    return (struct rate_interval){fmax(0.0, middle - half), fmin(1.0, middle + half)};
+}

@@ -125,6 +125,8 @@ status environment_open(struct environment **environment, const char *uri, struc
         /* What a family must have filled in, and must leave to this file. */
         ASSERT((*environment)->O == signature_observation(environment_signature(*environment)));
         ASSERT(!(*environment)->under_way);
+        ASSERT((*environment)->description.scripted ==
+               ((*environment)->operations->script != NULL));
     }
     return s;
 }
@@ -219,4 +221,12 @@ status environment_step(struct environment *environment, const float *action, fl
         *last = ended;
     }
     return s;
+}
+
+void environment_script(const struct environment *environment, uint32_t task,
+                        const float *observation, float *action)
+{
+    ASSERT(environment->description.scripted);
+    ASSERT(task < environment->description.signature.K);
+    environment->operations->script(environment, task, observation, action);
 }

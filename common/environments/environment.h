@@ -39,6 +39,11 @@ struct environment_description {
     uint32_t open_max;          /* how many may be open at once, in all processes; or UNLIMITED */
     bool real_time;             /* a step takes the control period: a robot, not a simulation */
     uint32_t start_flags;       /* enum environment_start_flags that reset accepts */
+    bool scripted;              /* environment_script has a behaviour for each task */
+    /* An episode succeeds in task k where the mean of its last success_steps rewards (of all, where
+     * it is shorter) is at least success[k]. success_steps 0: success is not defined. */
+    uint32_t success_steps;
+    double success[SIGNATURE_TASKS_MAX];
 };
 
 /* Where an episode begins. The same start gives the same episode for the same actions, bit for bit
@@ -80,6 +85,11 @@ status environment_reset(struct environment *environment, const struct environme
  * not be stored, and only environment_reset goes on. */
 status environment_step(struct environment *environment, const float *action, float *observation,
                         float *rewards, float *discount, bool *last, struct err *err) MUST_CHECK;
+
+/* A scripted behaviour: action(A), canonical, towards task (< K), a function of observation(O) alone.
+ * The description says `scripted`. */
+void environment_script(const struct environment *environment, uint32_t task,
+                        const float *observation, float *action);
 
 /* What can be opened, or the pattern of it ("robot:HOST:PORT"); then NULL. Valid until
  * environment_add_family; any thread. */

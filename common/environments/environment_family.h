@@ -15,6 +15,9 @@ struct environment_operations {
     status (*step)(struct environment *environment, const float *action, float *observation,
                    float *rewards, float *discount, bool *last, struct err *err);
     void (*close)(struct environment *environment); /* frees it */
+    /* As environment_script; NULL where the description does not say `scripted`. */
+    void (*script)(const struct environment *environment, uint32_t task, const float *observation,
+                   float *action);
 };
 
 struct environment {

@@ -12,7 +12,7 @@
 #include "common/base/memory.h"
 #include "common/environments/environment_family.h"
 #include "common/environments/model_folder.h"
-#include "common/environments/sawyer/sawyer_rewards.h"
+#include "common/environments/sawyer/sawyer_script.h"
 
 #define STEP_LIMIT 200
 /* Blocks that left the basket's opening, or fell through its floor, end a continued scene. */
@@ -84,10 +84,13 @@ static void fill_description(struct environment_description *description, const 
         signature->action_min[a] = -1.0f;
         signature->action_max[a] = 1.0f;
     }
-#define TASK(task, success)                                                                        \
-    (void)snprintf(signature->rewards[SAWYER_##task], sizeof signature->rewards[0], "%s", #task);
+#define TASK(task, threshold)                                                                      \
+    (void)snprintf(signature->rewards[SAWYER_##task], sizeof signature->rewards[0], "%s", #task);  \
+    description->success[SAWYER_##task] = threshold;
     SAWYER_TASKS(TASK)
 #undef TASK
+    description->success_steps = SAWYER_SUCCESS_STEPS;
+    description->scripted = true;
     signature->K = SAWYER_N_TASKS;
     signature->control_period_s = model->opt.timestep * SAWYER_SUB_STEPS;
     description->step_limit = STEP_LIMIT;
@@ -302,6 +305,18 @@ static status step(struct environment *environment, const float *action, float *
     return STATUS_OK;
 }
 
+static void script(const struct environment *environment, uint32_t task, const float *observation,
+                   float *action)
+{
+    const struct sawyer *sawyer = (const struct sawyer *)environment;
+    double values[SAWYER_OBSERVATION_MAX], wanted[SAWYER_ACTIONS];
+    for (uint32_t i = 0; i < environment->O; i++) {
+        values[i] = (double)observation[i];
+    }
+    sawyer_script(wanted, (enum sawyer_task)task, values, sawyer->parts.n_blocks);
+    to_floats(action, wanted, SAWYER_ACTIONS);
+}
+
 static void close_sawyer(struct environment *environment)
 {
     sawyer_close((struct sawyer *)environment);
@@ -311,6 +326,7 @@ static const struct environment_operations operations = {
     .reset = reset,
     .step = step,
     .close = close_sawyer,
+    .script = script,
 };
 
 static const char *const *list_names(void)

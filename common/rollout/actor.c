@@ -1,4 +1,4 @@
-/* Actors: a policy, the buffers to evaluate it on one observation, and a random stream.
+/* Actors: a policy or a script, the buffers to evaluate it on one observation, and a random stream.
  *
  * Whether a policy fits the environment is decided here, once per policy (actor_use), by what its
  * package says about itself: sizes, and the signature where it has one. Tasks are matched by name,
@@ -9,16 +9,22 @@
  * time. Acting allocates nothing and cannot fail. */
 #include "common/rollout/actor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "common/base/memory.h"
 #include "common/trajectory/episode_history.h"
 
+#define NOISE_CORRELATION 0.9 /* of the script's noise, from step to step */
+
 /* What acting one step needs, allocated once per policy. */
 struct actor {
     struct signature signature; /* of the environment */
     uint32_t O;
-    const struct policy *policy;           /* NULL: at random */
+    const struct policy *policy; /* NULL: at random */
+    actor_script *script;        /* acts by it; NULL: it does not */
+    const void *script_arg;
+    double noise;                          /* standard deviation of the script's noise */
     bool draws;                            /* acting takes normals */
     uint32_t n_tasks;                      /* of the policy, or the environment's K */
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
@@ -26,6 +32,7 @@ struct actor {
     uint32_t task;
     struct episode_window window; /* values are NULL where the policy uses no history */
     float *action;                /* (A) of the step before */
+    double *disturbance;          /* (A) the script's noise */
     float *input;                 /* (I): observation and one-hot task */
     float *normals;               /* (candidates, A) */
     float *scratch;               /* policy_scratch() */
@@ -41,7 +48,8 @@ status actor_new(struct actor **actor, const struct signature *signature, struct
     made->signature = *signature;
     made->O = signature_observation(signature);
     made->action = mem_array(signature->A, sizeof *made->action);
-    if (made->action == NULL) {
+    made->disturbance = mem_array(signature->A, sizeof *made->disturbance);
+    if (made->action == NULL || made->disturbance == NULL) {
         actor_free(made);
         return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
     }
@@ -61,6 +69,7 @@ void actor_free(struct actor *actor)
     if (actor != NULL) {
         episode_window_fini(&actor->window);
         mem_free(actor->action);
+        mem_free(actor->disturbance);
         mem_free(actor->input);
         mem_free(actor->normals);
         mem_free(actor->scratch);
@@ -188,8 +197,20 @@ status actor_use_rule(struct actor *actor, const struct policy *policy, enum pol
     /* An episode under way keeps its task where the new policy has it. */
     actor->task = actor->task < n_tasks ? actor->task : 0;
     actor->policy = policy;
+    actor->script = NULL;
     actor->draws = policy != NULL && rule != POLICY_MEAN;
     return STATUS_OK;
+}
+
+void actor_use_script(struct actor *actor, actor_script *script, const void *arg, double noise)
+{
+    ASSERT(noise >= 0.0);
+    /* Without a policy the tasks are the environment's, and nothing can fail. */
+    status s = actor_use(actor, NULL, false, NULL);
+    ASSERT(s == STATUS_OK);
+    actor->script = script;
+    actor->script_arg = arg;
+    actor->noise = noise;
 }
 
 uint32_t actor_tasks(const struct actor *actor)
@@ -209,12 +230,32 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task)
     actor->rng = *rng;
     actor->task = task;
     episode_window_begin(&actor->window);
+    for (uint32_t i = 0; actor->script != NULL && i < actor->signature.A; i++) {
+        actor->disturbance[i] = actor->noise * rng_normal(&actor->rng);
+    }
+}
+
+/* The script's action with its noise, which is drawn also where it is 0. */
+static void act_by_script(struct actor *actor, float *action, const float *observation)
+{
+    actor->script(actor->script_arg, actor->rewards[actor->task], observation, action);
+    for (uint32_t i = 0; i < actor->signature.A; i++) {
+        double disturbed = (double)action[i] + actor->disturbance[i];
+        action[i] = (float)fmin(fmax(disturbed, -1.0), 1.0);
+        actor->disturbance[i] = NOISE_CORRELATION * actor->disturbance[i] +
+                                sqrt(1.0 - NOISE_CORRELATION * NOISE_CORRELATION) * actor->noise *
+                                    rng_normal(&actor->rng);
+    }
 }
 
 void actor_act(struct actor *actor, float *action, const float *observation)
 {
     uint32_t A = actor->signature.A;
     ASSERT(actor->task < actor->n_tasks || actor->n_tasks == 0);
+    if (actor->script != NULL) {
+        act_by_script(actor, action, observation);
+        return;
+    }
     if (actor->policy == NULL) {
         /* Uniform in [-1, 1]. */
         for (uint32_t i = 0; i < A; i++) {

@@ -1,5 +1,6 @@
 /* An actor chooses actions: by a policy (its mean action, or a sample of its distribution; a policy
- * that acts by an argmax over candidates draws them in both cases) or uniformly at random.
+ * that acts by an argmax over candidates draws them in both cases), by the environment's script with
+ * noise, or uniformly at random.
  *
  * An actor belongs to one thread. Everything it draws comes from the stream given to actor_start,
  * so an episode is a function of (environment, its start, policy, stream), whichever thread runs it.
@@ -30,6 +31,17 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample,
  * mean is a rule that no evaluator uses. */
 status actor_use_rule(struct actor *actor, const struct policy *policy, enum policy_rule rule,
                       struct err *err) MUST_CHECK;
+
+/* Writes action(A), canonical, towards task (index of its reward), from observation(O). */
+typedef void actor_script(const void *arg, uint32_t task, const float *observation, float *action);
+
+/* From the next actor_act on, acts by a script of the environment's own (environment_script), called
+ * with `arg` and the actor's task. To each dimension of its action AR(1) noise is added,
+ *
+ *     x_t = 0.9 x_(t-1) + sqrt(1 - 0.81) noise n_t,   n_t and x_0 / noise standard normal
+ *
+ * so that its standard deviation is `noise` (>= 0); the sum is clipped. Ours. Not within an episode. */
+void actor_use_script(struct actor *actor, actor_script *script, const void *arg, double noise);
 
 /* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's. */
 uint32_t actor_tasks(const struct actor *actor);

@@ -31,6 +31,24 @@ void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *ro
     rng_init(&stream->rng, seed, name, episode);
 }
 
+bool rollout_success(const struct environment_description *environment,
+                     const struct episode *episode, uint32_t reward)
+{
+    const struct signature *signature = &environment->signature;
+    uint32_t n = environment->success_steps < episode->T ? environment->success_steps : episode->T;
+    double sum = 0.0;
+    for (uint32_t t = episode->T - n; t < episode->T; t++) {
+        const float *row = episode->rows + (size_t)t * episode->W;
+        sum += (double)row[signature_rewards_at(signature) + reward];
+    }
+    return n > 0 && sum / n >= environment->success[reward];
+}
+
+void rollout_script(const void *arg, uint32_t task, const float *observation, float *action)
+{
+    environment_script(arg, task, observation, action);
+}
+
 /* Acts one episode and appends its rows to `episode`, which is empty. */
 static status act_until_last(struct environment *environment, const struct environment_start *start,
                              struct actor *actor, struct episode *episode, struct step_buffers *now,

@@ -7,6 +7,14 @@
 #include "common/rollout/actor.h"
 #include "common/trajectory/episode.h"
 
+/* Did the episode succeed in the task with reward k? False where the description does not define
+ * success (environment.h), or the episode has no steps. */
+bool rollout_success(const struct environment_description *environment,
+                     const struct episode *episode, uint32_t reward);
+
+/* environment_script of the environment that `arg` points to: an actor_script. */
+void rollout_script(const void *arg, uint32_t task, const float *observation, float *action);
+
 /* Called before each step (step 0: before the first). On OK the episode goes on; any other status
  * ends it and is returned. It may give the actor another policy of the same tasks. */
 typedef status rollout_before_step(void *arg, uint32_t step, struct err *err);

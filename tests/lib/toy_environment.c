@@ -106,7 +106,8 @@ static void close_toy(struct environment *environment)
     mem_free(environment);
 }
 
-static const struct environment_operations operations = {reset, step, close_toy};
+static const struct environment_operations operations = {
+    .reset = reset, .step = step, .close = close_toy};
 
 static const char *const names[] = {"toy:walk", "toy:single", NULL};
 

@@ -9,8 +9,6 @@
 #define JOINTS      SAWYER_ARM_JOINTS
 #define FINGER_RAD  0.8 /* of the driver joint from open to closed */
 #define TICKS       255.0
-#define LINEAR_M_S  0.07 /* at action 1 */
-#define ANGULAR_R_S 1.0
 #define YAW_MAX_RAD (M_PI / 2.0)
 #define WALL_GAIN   4.0 /* 1/s: how fast the tool returns into its workspace */
 #define ALIGN_GAIN  4.0 /* 1/s: how fast it turns down */
@@ -142,15 +140,16 @@ static void twist_of(double *twist, const double *action, const double *tool,
                      const double *rotation)
 {
     for (int i = 0; i < 3; i++) {
-        twist[i] = fmin(WALL_GAIN * (workspace_high[i] - tool[i]),
-                        fmax(WALL_GAIN * (workspace_low[i] - tool[i]), LINEAR_M_S * action[i]));
+        twist[i] =
+            fmin(WALL_GAIN * (workspace_high[i] - tool[i]),
+                 fmax(WALL_GAIN * (workspace_low[i] - tool[i]), SAWYER_LINEAR_M_S * action[i]));
     }
     /* The cross product of the tool's axis and the downward vertical. */
     double yaw = sawyer_yaw(rotation);
     twist[3] = ALIGN_GAIN * -rotation[5];
     twist[4] = ALIGN_GAIN * rotation[2];
     twist[5] = fmin(WALL_GAIN * (YAW_MAX_RAD - yaw),
-                    fmax(WALL_GAIN * (-YAW_MAX_RAD - yaw), ANGULAR_R_S * action[3]));
+                    fmax(WALL_GAIN * (-YAW_MAX_RAD - yaw), SAWYER_ANGULAR_RAD_S * action[3]));
 }
 
 void sawyer_control(const double *action, const struct sawyer_parts *parts, const mjModel *model,

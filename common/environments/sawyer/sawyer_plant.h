@@ -24,6 +24,8 @@
 #include "common/environments/sawyer/sawyer_scene.h"
 #include "common/trajectory/signature.h"
 
+#define SAWYER_LINEAR_M_S      0.07 /* speed of the tool at action 1 */
+#define SAWYER_ANGULAR_RAD_S   1.0
 #define SAWYER_ACTIONS         5
 #define SAWYER_OBSERVATION(n)  (26 + 16 * (n)) /* with n blocks */
 #define SAWYER_OBSERVATION_MAX SAWYER_OBSERVATION(SAWYER_BLOCKS_MAX)

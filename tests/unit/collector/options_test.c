@@ -17,6 +17,10 @@ static void set(const char *name, int64_t environments)
     strcpy(experiment.run_dir, "runs/x");
     options.count = 1;
     options.environments = environments;
+    strcpy(options.act, "policy");
+    options.script_noise.n = 1;
+    strcpy(options.script_noise.items[0], "0");
+    options.reset_episodes = 1;
 }
 
 /* What --check and every start do. */
@@ -70,12 +74,52 @@ static void what_does_not_fit_together_is_refused(void **state)
     assert_non_null(strstr(err.text, "collector.episodes"));
 }
 
+static void refused(const char *what)
+{
+    struct err err = {0};
+    assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                     STATUS_INVALID);
+    if (strstr(err.text, what) == NULL) {
+        fail_msg("\"%s\" lacks \"%s\"", err.text, what);
+    }
+}
+
+static void scripts_and_starts_are_for_environments_that_have_them(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    set("cheetah-run", 1);
+    strcpy(options.act, "script");
+    refused("collector.act script: cheetah-run has no script");
+    set("cheetah-run", 1);
+    options.reset_episodes = 20;
+    refused("collector.reset_episodes 20");
+    set("cheetah-run", 1);
+    options.advanced = 0.5;
+    refused("collector.advanced 0.5");
+    set("sawyer-stack", 1);
+    strcpy(options.act, "script");
+    options.reset_episodes = 20;
+    options.advanced = 0.5;
+    options.script_noise.n = 2;
+    strcpy(options.script_noise.items[1], "0.3");
+    assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                     STATUS_OK);
+    assert_true(options.noise[0] == 0.0 && options.noise[1] == 0.3);
+    static const char *const bad[] = {"", "a", "0.3x", "-1", "nan", "1e9"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        strcpy(options.script_noise.items[1], bad[i]);
+        refused("collector.script_noise");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_environment_is_described_and_not_opened),
         cmocka_unit_test(more_environments_than_may_be_open_are_refused),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
+        cmocka_unit_test(scripts_and_starts_are_for_environments_that_have_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,7 @@ static size_t collect(struct worker_pool *pool, uint64_t done, struct finished_e
             fail_msg("%s %s", status_text(s), err.text);
         }
         assert_int_equal(all[n]->sequence, done + n + 1);
-        assert_true(all[n]->random);
+        assert_int_equal(all[n]->acting, ACTING_RANDOM);
         n++;
     }
 }
@@ -202,9 +202,51 @@ static void an_environment_that_always_fails_ends_the_pool(void **state)
     toy_environment_install();
 }
 
+/* Does `next` begin where `before` ended? */
+static bool goes_on(const struct finished_episode *before, const struct finished_episode *next,
+                    uint32_t O)
+{
+    const struct episode *a = before->episode, *b = next->episode;
+    return memcmp(a->rows + (size_t)a->T * a->W, b->rows, O * sizeof(float)) == 0;
+}
+
+/* Episodes 1, 2 and 3, 4 share a scene; all are acted by the script, with the one or the other noise. */
+static void scripted_episodes_go_on_until_there_is_a_new_start(void **state)
+{
+    (void)state;
+    static const double noise[] = {0.0, 0.5};
+    struct environment_description sawyer;
+    struct err err = {0};
+    struct worker_pool *pool;
+    assert_int_equal(environment_describe(&sawyer, "sawyer-stack", &err), STATUS_OK);
+    struct worker_pool_settings settings = {.environment = &sawyer,
+                                            .seed = 1,
+                                            .n_workers = 1,
+                                            .last = 4,
+                                            .script = true,
+                                            .script_noise = noise,
+                                            .n_script_noise = 2,
+                                            .reset_episodes = 2};
+    if (worker_pool_start(&pool, &settings, &err) != STATUS_OK) {
+        fail_msg("%s", err.text);
+    }
+    struct finished_episode *all[4];
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(worker_pool_next(pool, 60000, &all[i], &err), STATUS_OK);
+        assert_int_equal(all[i]->acting, ACTING_SCRIPT);
+    }
+    const uint32_t O = signature_observation(&sawyer.signature);
+    assert_true(goes_on(all[0], all[1], O));
+    assert_false(goes_on(all[1], all[2], O));
+    assert_true(goes_on(all[2], all[3], O));
+    free_all(all, 4);
+    worker_pool_free(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scripted_episodes_go_on_until_there_is_a_new_start),
         cmocka_unit_test(the_log_does_not_depend_on_workers_or_restarts),
         cmocka_unit_test(stopping_leaves_nothing_behind),
         cmocka_unit_test(an_environment_that_cannot_be_opened_is_reported_at_start),

@@ -42,6 +42,18 @@ static void one_and_none(void **state)
     assert_true(isnan(of.mean) && isnan(of.std) && isnan(of.median));
 }
 
+/* Of 8 in 10: Agresti and Coull 1998 print 0.490 to 0.943. Of none and of all it ends at 0 and 1. */
+static void intervals_of_rates(void **state)
+{
+    (void)state;
+    struct rate_interval of = rate_interval_of(8, 10);
+    assert_true(fabs(of.low - 0.4901625) < 1e-6 && fabs(of.high - 0.9433178) < 1e-6);
+    of = rate_interval_of(0, 10);
+    assert_true(of.low == 0.0 && fabs(of.high - 0.2775328) < 1e-6);
+    of = rate_interval_of(50, 50);
+    assert_true(of.high == 1.0 && fabs(of.low - 0.9286524) < 1e-6);
+}
+
 /* Large values with small differences: a one-pass formula would say 0, or less. */
 static void far_from_nought(void **state)
 {
@@ -55,6 +67,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_and_even_numbers),
         cmocka_unit_test(one_and_none),
+        cmocka_unit_test(intervals_of_rates),
         cmocka_unit_test(far_from_nought),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
