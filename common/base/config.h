@@ -116,7 +116,7 @@ struct config_section {
 
 /* Fills every section's values. `program` is one line for --help.
  *
- * Handles itself, and then sets *done: --help; --version; --options, which prints the table for
+ * Handles itself, and then sets *done: --help (-h); --version; --options, which prints the table for
  * programs; --sample, which prints a commented YAML file of these sections. A flag is --name=value,
  * or --section.name=value where two sections have an option of that name; --name alone turns a
  * CONFIG_BOOL on. Positional arguments are INVALID.
@@ -126,6 +126,8 @@ struct config_section {
 status config_load(const struct config_section *sections, size_t n, const char *program, int argc,
                    char **argv, bool *done, struct err *err) MUST_CHECK;
 
+/* What --help says about the options of these sections, in lines of at most 100 characters. */
+void config_help(FILE *out, const struct config_section *sections, size_t n);
 /* The effective values as YAML, one option a line in table order: what is logged at start. */
 void config_print(FILE *out, const struct config_section *sections, size_t n);
 void config_print_text(struct text *out, const struct config_section *sections, size_t n);

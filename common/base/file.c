@@ -415,3 +415,34 @@ status file_lock(const char *path, int *fd, struct err *err)
     *fd = opened;
     return STATUS_OK;
 }
+
+bool file_is_locked(const char *path)
+{
+    char holder[32] = "";
+    struct stat about;
+    const int opened = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    const bool readable = opened >= 0 && fstat(opened, &about) == 0 &&
+                          pread(opened, holder, sizeof holder - 1, 0) > 0;
+    if (opened >= 0) {
+        close(opened);
+    }
+    FILE *locks = readable ? fopen("/proc/locks", "re") : NULL;
+    if (locks == NULL) {
+        return false;
+    }
+    /* "1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF". Device numbers are not those of stat on every
+     * file system: the inode and the pid that the holder has written must do. */
+    bool found = false;
+    char line[256];
+    while (!found && fgets(line, sizeof line, locks) != NULL) {
+        long pid;
+        unsigned long long inode;
+        char expected[32];
+        if (sscanf(line, "%*s FLOCK ADVISORY WRITE %ld %*x:%*x:%llu", &pid, &inode) == 2) {
+            snprintf(expected, sizeof expected, "pid %ld\n", pid);
+            found = inode == (unsigned long long)about.st_ino && strcmp(expected, holder) == 0;
+        }
+    }
+    (void)fclose(locks);
+    return found;
+}

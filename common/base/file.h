@@ -53,6 +53,8 @@ status file_read_at(int fd, void *bytes, size_t size, off_t offset, struct err *
 /* Locks `path` (created if absent) until `fd` is closed or the process ends. EXISTS with the pid of
  * the holder if it is locked already, even by this process. */
 status file_lock(const char *path, int *fd, struct err *err) MUST_CHECK;
+/* Whether a process of this machine holds that lock now. Does not take it, not even for a moment. */
+bool file_is_locked(const char *path);
 
 /* From now on the `nth` write, sync or rename of this process fails with `error_number`, once; 0
  * turns it off. */

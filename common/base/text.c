@@ -87,6 +87,25 @@ void text_add_quoted(struct text *text, const char *piece)
     text_add(text, "\"");
 }
 
+void text_add_wrapped(struct text *text, const char *paragraph, size_t indent, size_t width)
+{
+    size_t column = 0; /* 0: the line has no word yet */
+    for (const char *word = paragraph; *word != '\0';) {
+        const size_t length = strcspn(word, " ");
+        if (column > 0 && column + 1 + length <= width) {
+            text_add(text, " ");
+            column++;
+        } else {
+            text_format(text, "%s%*s", column > 0 ? "\n" : "", (int)indent, "");
+            column = indent;
+        }
+        text_add_bytes(text, word, length);
+        column += length;
+        word += length + (word[length] == ' ');
+    }
+    text_add(text, "\n");
+}
+
 void text_add_number(struct text *text, double value)
 {
     /* Long enough for 17 digits, a sign, a point and an exponent. */

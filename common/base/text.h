@@ -22,6 +22,9 @@ void text_format(struct text *text, const char *format, ...) __attribute__((form
 /* As a JSON string, in quotes; UTF-8 passes as it is. */
 void text_add_quoted(struct text *text, const char *piece);
 
+/* The words of a paragraph, between single spaces, in lines of at most `width` characters (longer where
+ * one word is), each indented by `indent` spaces and ended by a newline. */
+void text_add_wrapped(struct text *text, const char *paragraph, size_t indent, size_t width);
 /* Finite: with as few of 15 to 17 digits as read back as the same double. */
 void text_add_number(struct text *text, double value);
 

@@ -12,12 +12,12 @@
 #include "common/trajectory/minari_export.h"
 
 const char export_dataset_usage[] =
-    "       hindcast dataset export --format=minari --name=NAME-vN --to=FOLDER [--reward=TASK] "
-    "FOLDER\n"
-    "           all good episodes as a dataset of Python's minari; in MINARI_DATASETS_PATH/NAME-vN "
-    "it finds it by name\n"
-    "       hindcast dataset export --format=lerobot --to=FOLDER [--reward=TASK] [--task=TEXT] "
-    "[--fps=N] FOLDER\n"
+    "       hindcast dataset export --format=minari --name=NAME-vN --to=FOLDER [--reward=TASK]\n"
+    "                               FOLDER\n"
+    "           all good episodes as a dataset of Python's minari, which finds it by name in\n"
+    "           MINARI_DATASETS_PATH/NAME-vN\n"
+    "       hindcast dataset export --format=lerobot --to=FOLDER [--reward=TASK] [--task=TEXT]\n"
+    "                               [--fps=N] FOLDER\n"
     "           the same in LeRobot's layout (v3.0); --task says in words what the robot does\n"
     "       hindcast dataset export --format=d4rl --to=FILE.hdf5 [--reward=TASK] FOLDER\n"
     "           the same as one HDF5 file in D4RL's layout\n";

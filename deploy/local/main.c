@@ -1,6 +1,7 @@
 /* hindcast: the front end of one machine. Each command is one file; this one chooses among them. To
  * add a command, write its file, declare it in commands.h, and add a line to the table below and to
  * completion_command.c. The exit status is 2 for a wrong command line. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ static const struct {
 } commands[] = {
     {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]",
      "run all processes of an experiment"},
-    {"status", command_status, "RUN_DIR", "show what the processes of a run are doing"},
+    {"status", command_status, "[RUN_DIR]", "show what the processes of a run are doing"},
     {"dataset", command_dataset, "inspect | start | map ..",
      "look at logs, propose an experiment for them, select some of them, export them"},
     {"policy", command_policy, "inspect | export | act ..",
@@ -25,6 +26,11 @@ static const struct {
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
+
+static bool asks_for_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
+}
 
 /* 0 where help was asked for (stdout), 2 where the command line was wrong (stderr). */
 static int usage(FILE *out)
@@ -43,12 +49,21 @@ int main(int argc, char **argv)
     if (argc < 2) {
         return usage(stderr);
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+    if (asks_for_help(argv[1]) || strcmp(argv[1], "help") == 0) {
         return usage(stdout);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("hindcast %s\n", HINDCAST_VERSION);
         return 0;
+    }
+    /* Wherever it stands, --help or -h asks for the page of the command alone. */
+    char help[] = "--help";
+    for (int i = 2; i < argc; i++) {
+        if (asks_for_help(argv[i])) {
+            argc = 3;
+            argv[2] = help;
+            break;
+        }
     }
     /* A command sees its own name as argv[0], as a program of its own would. */
     for (size_t i = 0; i < N_COMMANDS; i++) {

@@ -7,12 +7,19 @@
 
 #include "deploy/local/supervisor.h"
 
+/* When a process was first seen at work, and how far it was. */
+struct screen_rate {
+    uint64_t since_ns; /* 0: not yet */
+    double fraction;
+};
+
 struct screen {
     FILE *out;
     bool terminal;
     int lines_drawn; /* on a terminal: to go up again */
     uint64_t started_ns;
-    uint64_t next_lines_ns; /* otherwise: when to print next */
+    struct screen_rate rates[SUPERVISOR_CHILDREN_MAX]; /* of the processes, in their order */
+    uint64_t next_lines_ns;                            /* otherwise: when to print next */
 };
 
 void screen_init(struct screen *screen, FILE *out, uint64_t now_ns);

@@ -21,7 +21,7 @@
 #define HORIZON_MAX 100.0
 /* Steps: every transition is drawn this often, but within these bounds. */
 #define PASSES    20.0
-#define STEPS_MIN 8000.0
+#define STEPS_MIN 12000.0
 #define STEPS_MAX 200000.0
 /* The quick start's batch. */
 #define BATCH_SNIPPETS      32

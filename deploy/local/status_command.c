@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "common/base/file.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/peek.h"
+#include "deploy/local/summary.h"
 
 /* The answers of all processes come one after another, so one that hangs must not take long. */
 #define PEEK_TIMEOUT_MS 1000
@@ -62,11 +65,52 @@ static int show_run(const char *run_dir)
     return 0;
 }
 
+static int is_run(const struct dirent *entry)
+{
+    char path[300];
+    snprintf(path, sizeof path, "runs/%.255s/up.lock", entry->d_name);
+    return entry->d_name[0] != '.' && access(path, F_OK) == 0;
+}
+
+/* Without a folder: every run of runs/, and whether `hindcast up` is at work on it. Only that holds
+ * the lock, which the kernel releases whatever becomes of the process. */
+static int show_runs(void)
+{
+    struct dirent **runs;
+    const int n = scandir("runs", &runs, is_run, alphasort);
+    if (n <= 0) {
+        printf("no runs in runs/ (hindcast up EXPERIMENT.yaml makes one)\n");
+    }
+    for (int i = 0; i < n; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "runs/%.255s/up.lock", runs[i]->d_name);
+        const bool running = file_is_locked(path);
+        snprintf(path, sizeof path, "runs/%.255s", runs[i]->d_name);
+        printf("%-40s %s\n", path,
+               running                  ? "running: hindcast status says more"
+               : summary_is_there(path) ? "ended"
+                                        : "stopped: hindcast up goes on with it");
+        free(runs[i]);
+    }
+    if (n >= 0) {
+        free(runs);
+    }
+    return 0;
+}
+
 int command_status(int argc, char **argv)
 {
+    static const char usage[] = "usage: hindcast status [RUN_DIR]\n"
+                                "What the processes of a run are doing, one line for each (RUN_DIR "
+                                "is runs/cheetah-run, for\n"
+                                "example); without RUN_DIR: which runs there are in runs/.\n";
+    if (argc == 1) {
+        return show_runs();
+    }
+    const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
     if (argc != 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: hindcast status RUN_DIR     (for example runs/cheetah-run)\n");
-        return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+        fputs(usage, help ? stdout : stderr);
+        return help ? 0 : 2;
     }
     return show_run(argv[1]);
 }

@@ -17,16 +17,17 @@
 #include "deploy/local/run_plan.h"
 #include "deploy/local/summary.h"
 
-static const char usage[] =
-    "usage: hindcast up EXPERIMENT.yaml [--section.name=value ..]\n"
-    "Runs the experiment's processes on this machine, shows what they do, and ends when the run "
-    "has ended. Ctrl-C ends\n"
-    "all in order; the same command goes on where it stopped. Flags override the file: "
-    "--learner.seed=3,\n"
-    "--experiment.name=second. Each process explains its own options with --help.\n"
-    "  --restore-anew   removes the run's replay table first, so that it is made of the logs as "
-    "they "
-    "are now\n";
+static const char usage[] = "usage: hindcast up EXPERIMENT.yaml [--section.name=value ..]\n"
+                            "Runs the experiment's processes on this machine, shows what they do, "
+                            "and ends when the run has\n"
+                            "ended. Ctrl-C ends all in order; the same command goes on where it "
+                            "stopped. Flags override the\n"
+                            "file: --learner.steps=3000, --experiment.name=second. The options "
+                            "below are this command's; each\n"
+                            "process explains its own with --help.\n"
+                            "  --restore-anew\n"
+                            "        removes the run's replay table first, so that it is made of "
+                            "the logs as they are now\n";
 
 /* What this command reads of the file: `experiment` and `up`. The flags of other sections are for
  * the processes. */
@@ -129,6 +130,27 @@ static status remove_tables(const struct experiment *experiment, struct err *err
                          experiment->run_dir);
 }
 
+/* What the run has made, and what is usually done with it. On stderr, like all that is not a result. */
+static void say_what_next(const char *run_dir)
+{
+    static const struct {
+        const char *file, *what;
+    } made[] = {{"policy.safetensors", "the policy with the best evaluation"},
+                {"policy_learner.safetensors", "the policy after the last step"},
+                {"curves.html", "learning curves"},
+                {"summary.json", "the figures above"},
+                {"tensorboard", "for tensorboard --logdir"}};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+        char path[1200];
+        snprintf(path, sizeof path, "%.1000s/%s", run_dir, made[i].file);
+        if (access(path, F_OK) == 0) {
+            fprintf(stderr, "  %-50s %s\n", path, made[i].what);
+        }
+    }
+    fprintf(stderr, "next: hindcast policy inspect %s; hindcast policy export --onnx %s\n", run_dir,
+            run_dir);
+}
+
 /* One run from its lock to its summary. Returns the exit status. */
 static int run_once(const struct run_plan *plan)
 {
@@ -144,6 +166,13 @@ static int run_once(const struct run_plan *plan)
     snprintf(lock_path, sizeof lock_path, "%.1000s/up.lock", options.run_dir);
     enum supervisor_end end = SUPERVISOR_FAILED;
     uint64_t begin_ns = clock_now_ns();
+    /* Whoever starts a run again may expect a new one. */
+    if (summary_is_there(options.run_dir)) {
+        fprintf(stderr,
+                "%s has ended before; it is taken up where it stopped. For a new run add "
+                "--experiment.name=NAME, or remove the folder.\n",
+                options.run_dir);
+    }
     /* The lock keeps a second `up` from the same folder. */
     if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
         file_lock(lock_path, &lock, &err) == STATUS_OK &&
@@ -163,6 +192,9 @@ static int run_once(const struct run_plan *plan)
         if (end == SUPERVISOR_OVER &&
             summary_make(options.run_dir, seconds, stdout, &err) != STATUS_OK) {
             end = SUPERVISOR_FAILED;
+        }
+        if (end == SUPERVISOR_OVER) {
+            say_what_next(options.run_dir);
         }
     }
     if (end == SUPERVISOR_FAILED) {
@@ -206,12 +238,26 @@ static int run_seeds(const struct run_plan *plan)
     return 0;
 }
 
+/* The usage, and the options that this command reads itself. */
+static int help(void)
+{
+    static struct experiment experiment;
+    static struct up_options up;
+    const struct config_section sections[] = {experiment_section(&experiment), up_section(&up)};
+    fputs(usage, stdout);
+    config_help(stdout, sections, 2);
+    return 0;
+}
+
 int command_up(int argc, char **argv)
 {
     /* The experiment comes first, so that flags without one are a mistake. */
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || argv[1][0] == '-') {
-        fputs(usage, argc < 2 ? stderr : stdout);
-        return argc < 2 || strcmp(argv[1], "--help") != 0 ? 2 : 0;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        return help();
+    }
+    if (argc < 2 || argv[1][0] == '-') {
+        fputs(usage, stderr);
+        return 2;
     }
     /* Static: both are large, and the plan points to them until the end. */
     static struct experiment experiment;

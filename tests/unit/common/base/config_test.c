@@ -351,7 +351,7 @@ static void mistakes_in_flags(void **state)
                         "--batch_snippets: no value: expected --batch_snippets=VALUE, an integer "
                         "1..65536");
     assert_flag_refused("batch_snippets=3", "batch_snippets=3: expected --name=value");
-    assert_flag_refused("-h", "-h: expected --name=value");
+    assert_flag_refused("-v", "-v: expected --name=value");
     assert_flag_refused("--", "--: expected --name=value");
     assert_flag_refused("--=3", "--=3: expected --name=value");
     assert_flag_refused("--layers=1,,2",
@@ -383,6 +383,12 @@ static void help_shows_every_option(void **state)
 {
     (void)state;
     char *text = printed_by("--help");
+    char *short_form = printed_by("-h");
+    assert_string_equal(text, short_form);
+    free(short_form);
+    for (const char *line = text; line != NULL && *line != '\0'; line = strchr(line, '\n') + 1) {
+        assert_true(strcspn(line, "\n") <= 100);
+    }
     assert_non_null(strstr(text, "program: tests"));
     assert_non_null(strstr(text, "--config=FILE"));
     assert_non_null(strstr(text, "--batch_snippets=64"));

@@ -25,7 +25,7 @@ static void snippets_fit_short_episodes(void **state)
 static void every_transition_is_drawn_often_within_bounds(void **state)
 {
     (void)state;
-    assert_int_equal(start_settings(150, 5943, 1).steps, 8000);
+    assert_int_equal(start_settings(150, 5943, 1).steps, 12000);
     /* 20 draws in batches of 32 x 8. */
     assert_int_equal(start_settings(150, 1000000, 1).steps, 79000);
     assert_int_equal(start_settings(150, 100000000, 1).steps, 200000);

@@ -150,24 +150,6 @@ static void range_of(struct text *out, const struct setting *setting)
                 setting->zero_is_own ? ", or 0" : "", setting->unit[0] ? ", " : "", setting->unit);
 }
 
-/* Lines of at most PAGE_WIDTH, each indented. */
-static void wrap(struct text *out, const char *help)
-{
-    size_t column = 0;
-    for (const char *word = help; *word != '\0';) {
-        const size_t length = strcspn(word, " ");
-        const bool fits = column > 0 && column + 1 + length <= PAGE_WIDTH;
-        text_format(out, "%s%.*s",
-                    fits         ? " "
-                    : column > 0 ? "\n        "
-                                 : "        ",
-                    (int)length, word);
-        column = (fits ? column + 1 : 8) + length;
-        word += length + (word[length] == ' ');
-    }
-    text_format(out, "\n");
-}
-
 /* The block of the page is made from the list: when this fails, it prints the block to be put
  * there. */
 static void the_page_shows_the_list(void **state)
@@ -179,7 +161,7 @@ static void the_page_shows_the_list(void **state)
         text_format(&block, "    %s: %s    # ", setting->option, setting->default_text);
         range_of(&block, setting);
         text_format(&block, "\n");
-        wrap(&block, setting->help);
+        text_add_wrapped(&block, setting->help, 8, PAGE_WIDTH);
     }
     char *expected = text_take(&block, NULL);
     assert_non_null(expected);

@@ -1,0 +1,94 @@
+"""What `hindcast` shows: its screen on terminals of any width, its pages of help, and what it says at the end of a run."""
+
+import fcntl
+import os
+import re
+import select
+import struct
+import subprocess
+import termios
+
+import pytest
+
+from processes import BINARIES, SLOW
+from test_up import experiment  # noqa: F401 (a fixture)
+
+
+def on_a_terminal(columns, command, cwd, seconds=60):
+    """Runs the command on a terminal of that width; (all that it drew there, what it wrote to stdout)."""
+    outer, inner = os.openpty()
+    fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=inner, cwd=cwd)
+    os.close(inner)
+    drawn = b""
+    while select.select([outer], [], [], seconds * SLOW)[0]:
+        try:
+            drawn += os.read(outer, 1 << 16)
+        except OSError:  # EIO: nobody has the other side any more
+            break
+    os.close(outer)
+    result = process.communicate(timeout=seconds * SLOW)[0].decode()
+    assert process.returncode == 0, drawn.decode()
+    return drawn.decode(), result
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_screen_fits_the_terminal(experiment, columns):  # noqa: F811
+    experiment.sections(learner={"steps": 1000000, "max_seconds": 6, "publish_every": 1000, "report_every": 100})
+    drawn, result = on_a_terminal(columns, [BINARIES["hindcast"], "up", str(experiment.config)], experiment.folder)
+    lines = [re.sub(r"\x1b\[[0-9]*[A-Z]", "", line).strip("\r") for line in drawn.split("\n")]
+    rows = [line for line in lines if line.startswith(("learner", "evaluator", "replay_server", "restorer"))]
+    assert rows and max(map(len, rows)) < columns
+    # The figures that the quick start tells its users to watch are there at any width, and none is cut in half.
+    learner = [line for line in rows if "step " in line and line.startswith("learner")]
+    assert any(re.search(r"\[[=-]+\] step \d+/1000000  [\d.]+ steps/s  accepted [\d.e+-]+", line) for line in learner), rows
+    assert all(re.search(r"(?:  \w[^ ]*(?: [^ ]+)+)?$", line) for line in rows)
+    # At the end: what was made, and what usually comes next.
+    run = str(experiment.run_dir)
+    assert any(line.split()[:1] == [f"{run}/policy.safetensors"] for line in lines)
+    assert any(line.startswith("next: ") and f"hindcast policy export --onnx {run}" in line for line in lines)
+    assert "policy_return_mean" in result
+    # The same command again does not show the old result as if it were a new one.
+    drawn, _ = on_a_terminal(columns, [BINARIES["hindcast"], "up", str(experiment.config)], experiment.folder)
+    assert f"{run} has ended before" in drawn
+
+
+def shown(*arguments, cwd=None, status=0):
+    done = subprocess.run([BINARIES["hindcast"], *arguments], capture_output=True, text=True, timeout=30 * SLOW, cwd=cwd,
+                          check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"],
+                                     ["completion"], ["up", "no-such.yaml"]])
+def test_help_is_everywhere_and_narrow(command):
+    page = shown(*command, "--help")
+    assert page.startswith("usage: hindcast") and page == shown(*command, "-h")
+    assert max(map(len, page.splitlines())) <= 100
+
+
+def test_the_help_of_up_has_its_options():
+    assert "--evaluators=" in shown("up", "-h")
+
+
+@pytest.mark.parametrize("role", ["learner", "replay_server", "restorer", "evaluator", "collector"])
+def test_the_help_of_processes_is_narrow(role):
+    page = subprocess.run([BINARIES[role], "-h"], capture_output=True, text=True, timeout=60 * SLOW, check=True).stdout
+    assert f"\n{role}:\n" in page and max(len(line) for line in page.splitlines() if " " in line.strip()) <= 100
+
+
+def test_status_without_a_run_lists_all(tmp_path):
+    assert "no runs" in shown("status", cwd=tmp_path)
+    for name, files in {"done": ["up.lock", "summary.json"], "half": ["up.lock"], "other": []}.items():
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        for file in files:
+            (tmp_path / "runs" / name / file).touch()
+    (tmp_path / "runs" / "live").mkdir()
+    with open(tmp_path / "runs" / "live" / "up.lock", "w", encoding="ascii") as lock:
+        lock.write(f"pid {os.getpid()}\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        rows = dict(line.split(maxsplit=1) for line in shown("status", cwd=tmp_path).splitlines())
+    assert list(rows) == ["runs/done", "runs/half", "runs/live"]
+    assert [rows[f"runs/{name}"].split(":")[0] for name in ("done", "half", "live")] == ["ended", "stopped", "running"]
