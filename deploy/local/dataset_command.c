@@ -17,30 +17,25 @@
 #include "deploy/local/subsample.h"
 
 static const char usage[] =
-    "usage: hindcast dataset inspect [--mapping=FILE] [--filter=CONDITION,..] [--bad_rows=split]
-"
-    "                                [--min_piece=N] [--actions=clip] [--history=N]
-"
-    "                                [--history_actions=true] [--plot=FILE.svg]
-"
-    "                                [--holdout=SHARE | --folds=K --fold=I] LOGS
-"
-    "           what a dataset, or logs of another format, holds: sizes, returns, actions, and "
-    "every\n"
-    "           episode that is bad, and why; with options of the restorer: what it would use;\n"
-    "           --plot draws it\n"
+    "usage: hindcast dataset inspect [--mapping=FILE] [--filter=CONDITION,..]\n"
+    "                                [--bad_rows=split] [--min_piece=N] [--actions=clip]\n"
+    "                                [--history=N] [--history_actions=true]\n"
+    "                                [--holdout=SHARE | --folds=K --fold=I]\n"
+    "                                [--plot=FILE.svg] LOGS\n"
+    "           what a dataset, or logs of another format, holds: sizes, returns, actions,\n"
+    "           and every episode that is bad, and why; with options of the restorer: what\n"
+    "           it would use; --plot draws it\n"
     "       hindcast dataset start [--mapping=FILE] LOGS\n"
-    "           an experiment for these logs, to be redirected into a file and given to hindcast "
-    "up\n"
+    "           an experiment for these logs, to be redirected into a file and given to\n"
+    "           hindcast up\n"
     "       hindcast dataset map LOGS\n"
-    "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5, Parquet, LeRobot, MCAP)\n"
-    "           would be read: a mapping, to be checked\n"
+    "           how the logs in LOGS (a file or a folder: CSV, npz, HDF5, Parquet, LeRobot,\n"
+    "           MCAP) would be read: a mapping, to be checked\n"
     "       hindcast dataset import --to=FOLDER [--mapping=FILE] LOGS\n"
     "           all good episodes of LOGS as a dataset, read as the mapping says\n"
     "       hindcast dataset subsample --to=FOLDER [--every=K] [--shard_episodes=M] FOLDER ..\n"
-    "           the first of each K episodes of every FOLDER, one after another, into a new "
-    "dataset\n"
-    "           with returns.csv\n";
+    "           the first of each K episodes of every FOLDER, one after another, into a new\n"
+    "           dataset with returns.csv\n";
 
 /* What a command knows of logs that it has read whole. */
 struct looked {

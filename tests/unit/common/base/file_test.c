@@ -181,6 +181,7 @@ static void lock_is_exclusive_and_ends_with_its_process(void **state)
     (void)state;
     struct err err = {0};
     int fd = -1;
+    assert_false(file_is_locked(path));
     const pid_t pid = fork();
     if (pid == 0) {
         const bool got = file_lock(path, &fd, NULL) == STATUS_OK;
@@ -201,8 +202,10 @@ static void lock_is_exclusive_and_ends_with_its_process(void **state)
     char holder[32];
     snprintf(holder, sizeof holder, "(pid %ld)", (long)pid);
     assert_non_null(strstr(err.text, holder));
+    assert_true(file_is_locked(path));
     kill(pid, SIGKILL);
     waitpid(pid, NULL, 0);
+    assert_false(file_is_locked(path));
     assert_int_equal(file_lock(path, &fd, &err), STATUS_OK);
     int second = -1;
     assert_int_equal(file_lock(path, &second, &err), STATUS_EXISTS);
