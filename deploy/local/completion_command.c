@@ -7,16 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "deploy/local/commands.h"
+#include "deploy/local/program_output.h"
 #include "deploy/local/run_plan.h"
-
-/* More than any program's table has. */
-#define TABLE_BYTES_MAX (256u << 10)
 
 static const char usage[] =
     "usage: hindcast completion bash|zsh\n"
@@ -71,7 +67,7 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dataset policy completion --help --version\"\n"
+    "    words=\"up status dataset policy doctor completion --help --version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"
     "  else\n"
@@ -83,40 +79,6 @@ static const char functions[] =
     "    \"\") [ \"$COMP_CWORD\" -eq 1 ] || COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
     "  esac\n"
     "}\n";
-
-/* What `path --options` prints, terminated; mem_free() it. */
-static char *read_table(const char *path)
-{
-    /* The program writes into a pipe, which this process reads. */
-    int pipe_fds[2];
-    if (pipe(pipe_fds) != 0) {
-        return NULL;
-    }
-    const pid_t pid = fork();
-    if (pid == 0) {
-        dup2(pipe_fds[1], STDOUT_FILENO);
-        execl(path, path, "--options", (char *)NULL);
-        _exit(127);
-    }
-    /* Our copy of the writing end must be closed, or the read below would never meet the end of the
-     * file. */
-    close(pipe_fds[1]);
-    char *table = pid > 0 ? mem_new(TABLE_BYTES_MAX) : NULL;
-    size_t used = 0;
-    ssize_t n = 0;
-    while (table != NULL && used + 1 < TABLE_BYTES_MAX &&
-           (n = read(pipe_fds[0], table + used, TABLE_BYTES_MAX - used - 1)) > 0) {
-        used += (size_t)n;
-    }
-    close(pipe_fds[0]);
-    /* Half of a table is of no use: a program that fails has none. */
-    int result = 1;
-    if (pid > 0 && (waitpid(pid, &result, 0) != pid || result != 0)) {
-        mem_free(table);
-        table = NULL;
-    }
-    return table;
-}
 
 /* Adds an option with a few values to the script's function of choices; others are left out. Two
  * programs that know the same option make two entries, of which the shell takes the first. */
@@ -182,7 +144,7 @@ static status make_script(struct text *script, struct err *err)
     for (size_t i = 0; s == STATUS_OK && run_plan_program(i) != NULL; i++) {
         char path[PATH_MAX];
         s = run_plan_find_program(i, path, err);
-        char *table = s == STATUS_OK ? read_table(path) : NULL;
+        char *table = s == STATUS_OK ? program_output(path, "--options") : NULL;
         if (s == STATUS_OK && table == NULL) {
             s = err_set(err, STATUS_IO, "%s --options does not print its options", path);
         }

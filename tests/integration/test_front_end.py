@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import select
+import shutil
 import struct
 import subprocess
 import termios
@@ -61,7 +62,7 @@ def shown(*arguments, cwd=None, status=0):
 
 
 @pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"],
-                                     ["completion"], ["up", "no-such.yaml"]])
+                                     ["doctor"], ["completion"], ["up", "no-such.yaml"]])
 def test_help_is_everywhere_and_narrow(command):
     page = shown(*command, "--help")
     assert page.startswith("usage: hindcast") and page == shown(*command, "-h")
@@ -92,3 +93,26 @@ def test_status_without_a_run_lists_all(tmp_path):
         rows = dict(line.split(maxsplit=1) for line in shown("status", cwd=tmp_path).splitlines())
     assert list(rows) == ["runs/done", "runs/half", "runs/live"]
     assert [rows[f"runs/{name}"].split(":")[0] for name in ("done", "half", "live")] == ["ended", "stopped", "running"]
+
+
+def test_the_doctor_looks_at_this_machine(tmp_path):
+    rows = shown("doctor", cwd=tmp_path).splitlines()
+    assert [row.split()[1] for row in rows] == ["processor", "bf16", "memory", "disk", "writing", "open", "sockets", "ports",
+                                                "clock", "programs", "models"]
+    assert not any(row.startswith("BAD") for row in rows)
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(tmp_path):
+    alone = tmp_path / "a" / "hindcast"
+    alone.parent.mkdir()
+    shutil.copy(BINARIES["hindcast"], alone)
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    done = subprocess.run(["bash", "-c", 'ulimit -n 100; exec "$0" doctor', alone], capture_output=True, text=True, cwd=folder,
+                          timeout=60 * SLOW, check=False)
+    rows = {row[6:18].strip(): row for row in done.stdout.splitlines()}
+    assert done.returncode == 1 and done.stderr == ""
+    assert rows["open files"].startswith("BAD") and "ulimit -n" in rows["open files"]
+    assert rows["programs"].startswith("BAD") and "hindcast-" in rows["programs"]
+    assert rows["sockets"].startswith("note") and rows["models"].startswith("note")
+    assert rows["ports"].startswith("ok")
