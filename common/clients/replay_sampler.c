@@ -36,7 +36,7 @@
 struct server {
     struct rpc_channel *channel;
     struct replay_share *share; /* NULL: this server contributes nothing to our slice */
-    uint64_t transitions;
+    uint64_t episodes, transitions;
     bool sealed;
     uint32_t dealt; /* snippets of the global batch */
 };
@@ -81,6 +81,7 @@ static status ask(struct replay_sampler *sampler, struct server *server,
     if (info->n_tables != 1) {
         s = err_set(err, STATUS_NOT_FOUND, "%s: no table %s yet", address, sampler->table);
     } else {
+        server->episodes = info->tables[0]->episodes;
         server->transitions = info->tables[0]->transitions;
         server->sealed = info->tables[0]->sealed;
         s = signature_wire_read(signature, info->tables[0]->signature, err);
@@ -384,6 +385,17 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     *signature = sampler->signature;
     *out = sampler;
     return STATUS_OK;
+}
+
+struct replay_sampler_table replay_sampler_table(const struct replay_sampler *sampler)
+{
+    struct replay_sampler_table table = {.sealed = true};
+    for (size_t i = 0; i < sampler->n; i++) {
+        table.sealed = table.sealed && sampler->servers[i].sealed;
+        table.episodes += sampler->servers[i].episodes;
+        table.transitions += sampler->servers[i].transitions;
+    }
+    return table;
 }
 
 /* Sets `err` to what the first server that waits is waiting for. */

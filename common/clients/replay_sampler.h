@@ -43,6 +43,13 @@ status replay_sampler_open(struct replay_sampler **sampler, const struct experim
                            bool (*stopping)(void *arg), void *stopping_arg,
                            struct err *err) MUST_CHECK;
 
+/* What the table had when the sampler was opened, on all servers together. */
+struct replay_sampler_table {
+    bool sealed; /* on every server */
+    uint64_t episodes, transitions;
+};
+struct replay_sampler_table replay_sampler_table(const struct replay_sampler *sampler);
+
 /* The next batch; return it with replay_sampler_return, which makes its buffer available again. OK;
  * TIMEOUT: none yet, and `err` says what is being waited for; MISMATCH and others are final. */
 status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch **batch,

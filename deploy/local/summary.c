@@ -1,7 +1,7 @@
 /* RUN_DIR/summary.json and the table on stdout: what a run came to.
  *
  * Nothing is measured here. Each part comes from a file that one role left in the run's folder
- * (restorer.json, evaluation.json, learner.jsonl); a run without that role has no such part. A file
+ * (restorer.json, evaluation.json, learner.jsonl, holdout.jsonl); a run without that role has no such part. A file
  * that is there but cannot be read is an error, since a summary with a gap would look like one of a
  * run without that role. */
 #include "deploy/local/summary.h"
@@ -249,6 +249,63 @@ static status add_learner(cJSON *summary, const char *run_dir, struct err *err)
     return s;
 }
 
+/* Keeps the first line shown that has both sides of a validation. */
+static bool keep_validation(void *arg, const char *line, size_t size, off_t offset)
+{
+    (void)offset;
+    cJSON **validation = arg;
+    cJSON *json = line != NULL ? cJSON_ParseWithLength(line, size) : NULL;
+    if (cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(json, "train")) &&
+        cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(json, "holdout"))) {
+        *validation = json;
+        return false;
+    }
+    cJSON_Delete(json);
+    return true;
+}
+
+/* The figures of one side under its name; vectors, one number for each task, as their mean. */
+static void add_side(cJSON *summary, const char *side, const cJSON *figures)
+{
+    const cJSON *figure;
+    cJSON_ArrayForEach(figure, figures)
+    {
+        char name[80];
+        snprintf(name, sizeof name, "%s_%.60s", side, figure->string);
+        const int n = cJSON_GetArraySize(figure);
+        double sum = 0;
+        const cJSON *one;
+        cJSON_ArrayForEach(one, figure)
+        {
+            sum += cJSON_IsNumber(one) ? one->valuedouble : (double)NAN;
+        }
+        if (cJSON_IsNumber(figure)) {
+            cJSON_AddNumberToObject(summary, name, figure->valuedouble);
+        } else if (n > 0 && isfinite(sum)) {
+            cJSON_AddNumberToObject(summary, name, sum / n);
+        }
+    }
+}
+
+/* Where episodes are held out: how the last version did on both sides. */
+static status add_validation(cJSON *summary, const char *run_dir, struct err *err)
+{
+    char path[PATH_SIZE];
+    path_of(path, run_dir, "holdout.jsonl");
+    cJSON *line = NULL;
+    off_t size = 0;
+    const status s = line_file_backwards(path, keep_validation, &line, &size, err);
+    if (s != STATUS_OK) {
+        return s == STATUS_NOT_FOUND ? STATUS_OK : s;
+    }
+    static const char *const sides[] = {"train", "holdout"};
+    for (size_t i = 0; i < 2; i++) {
+        add_side(summary, sides[i], cJSON_GetObjectItemCaseSensitive(line, sides[i]));
+    }
+    cJSON_Delete(line);
+    return STATUS_OK;
+}
+
 /* Prints the summary for people: whole numbers without decimals, others with two. */
 static void print_table(const cJSON *summary, const char *run_dir, FILE *out)
 {
@@ -277,6 +334,7 @@ status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct 
     status s = add_logs(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_policy(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_learner(summary, run_dir, err);
+    s = s != STATUS_OK ? s : add_validation(summary, run_dir, err);
     cJSON_AddNumberToObject(summary, "wall_seconds", wall_seconds);
     /* The file is written before the table, so that what is shown can be read again. */
     if (s == STATUS_OK) {

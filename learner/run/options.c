@@ -66,6 +66,9 @@ static const struct config_option run_options_table[] = {
      "steps between published versions"},
     {"report_every", CONFIG_INT, AT(report_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between lines of learner.jsonl"},
+    {"validation_snippets", CONFIG_INT, AT(validation_snippets), "snippets", "512", 0, 65536, NULL,
+     "where episodes are held out: snippets of them, and of those that are learned from, on which "
+     "each published version is judged (docs/held_out.md); 0: none"},
     {"checkpoint_every_seconds", CONFIG_REAL, AT(checkpoint_every_seconds), "s", "60", 0, 1e9, NULL,
      "seconds between checkpoints; 0: not by time"},
     {"checkpoint_every_steps", CONFIG_INT, AT(checkpoint_every_steps), "steps", "0", 0, NUMBER_MAX,
@@ -444,6 +447,7 @@ static bool is_own(const char *name)
         "prefetch_batches",
         "publish_every",
         "report_every",
+        "validation_snippets",
         "checkpoint_every_seconds",
         "linger_seconds",
         "keep_checkpoints",

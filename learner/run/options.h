@@ -40,6 +40,7 @@ struct learner_options {
     char listen[CONFIG_TEXT_SIZE];
     struct endpoint_options endpoint;
     int64_t publish_every, report_every;
+    int64_t validation_snippets; /* of each side; 0: none */
     double checkpoint_every_seconds;
     int64_t checkpoint_every_steps, keep_checkpoints;
     double linger_seconds;

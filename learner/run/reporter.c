@@ -27,6 +27,10 @@ struct reporter {
     /* learner.jsonl, and the same values for TensorBoard. */
     struct line_file lines;
     struct event_file *events;
+    /* holdout.jsonl, which is there where episodes are held out: opened for its first line. */
+    struct line_file validations;
+    char validations_path[PATH_MAX];
+    bool validates;
     struct metric *steps, *step, *step_seconds, *wait_seconds, *rate, *phases[PHASES];
     uint64_t since_ns; /* of the counts below */
     uint64_t n_steps;
@@ -134,7 +138,9 @@ status reporter_open(struct reporter **reporter, const char *run_dir, uint64_t s
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "reporter");
     }
-    s = line_file_open(&made->lines, path, err);
+    snprintf(made->validations_path, sizeof(made->validations_path), "%s/holdout.jsonl", run_dir);
+    s = cut_file(made->validations_path, step, err);
+    s = s != STATUS_OK ? s : line_file_open(&made->lines, path, err);
     if (s != STATUS_OK) {
         goto free_made;
     }
@@ -161,6 +167,9 @@ void reporter_close(struct reporter *reporter)
     if (reporter != NULL) {
         event_file_close(reporter->events);
         line_file_close(&reporter->lines);
+        if (reporter->validates) {
+            line_file_close(&reporter->validations);
+        }
         mem_free(reporter);
     }
 }
@@ -211,10 +220,10 @@ struct reporter_rates reporter_rates(const struct reporter *reporter)
 /* ---- Reports ---- */
 
 /* The report as gauges; the elements of a vector are labelled by their index. */
-static void set_metrics(const struct report_value *value)
+static void set_metrics(const char *prefix, const struct report_value *value)
 {
     char name[96];
-    snprintf(name, sizeof(name), "hindcast_learner_%s", value->name);
+    snprintf(name, sizeof(name), "hindcast_learner_%s%s", prefix, value->name);
     for (int i = 0; i < value->size; i++) {
         /* A single number needs no label. */
         char label[32];
@@ -259,6 +268,17 @@ static cJSON *phases_of(const struct reporter *reporter)
     return object;
 }
 
+/* The quantities of a report, each under its own name. */
+static void add_quantities(cJSON *to, const struct report *report)
+{
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        cJSON_AddItemToObject(to, value->name,
+                              value->size == 1 ? number(value->values[0])
+                                               : numbers(value->values, value->size));
+    }
+}
+
 /* The line of a report, as JSON. */
 static cJSON *line_of(const struct reporter *reporter, const struct report *report,
                       double learning_seconds, uint64_t version)
@@ -274,13 +294,7 @@ static cJSON *line_of(const struct reporter *reporter, const struct report *repo
     cJSON_AddItemToObject(line, "wait_share", number(rates.wait_share));
     cJSON_AddNumberToObject(line, "version", (double)version);
     cJSON_AddItemToObject(line, "phase_ms", phases_of(reporter));
-    /* The quantities of the step, each under its own name. */
-    for (int i = 0; i < report->n_values; i++) {
-        const struct report_value *value = &report->values[i];
-        cJSON_AddItemToObject(line, value->name,
-                              value->size == 1 ? number(value->values[0])
-                                               : numbers(value->values, value->size));
-    }
+    add_quantities(line, report);
     return line;
 }
 
@@ -307,7 +321,22 @@ static void add_point(struct points *points, double value, const char *format, .
     }
 }
 
-/* The same values for TensorBoard, where the elements of a vector are a group of tags. */
+/* The values of a report for TensorBoard, where the elements of a vector are a group of tags. */
+static void add_values(struct points *points, const char *prefix, const struct report *report)
+{
+    for (int i = 0; i < report->n_values; i++) {
+        const struct report_value *value = &report->values[i];
+        for (int j = 0; j < value->size; j++) {
+            if (value->size == 1) {
+                add_point(points, value->values[j], "%s%s", prefix, value->name);
+            } else {
+                add_point(points, value->values[j], "%s%s/%02d", prefix, value->name, j);
+            }
+        }
+    }
+}
+
+/* The same values for TensorBoard. */
 static void add_points(struct reporter *reporter, const struct report *report)
 {
     struct points *points = mem_new(sizeof(*points));
@@ -322,19 +351,24 @@ static void add_points(struct reporter *reporter, const struct report *report)
     for (int i = 0; i < PHASES; i++) {
         add_point(points, phase_ms(reporter, i), "phase_ms/%s", phase_name((enum phase)i));
     }
-    /* The quantities of the step. */
-    for (int i = 0; i < report->n_values; i++) {
-        const struct report_value *value = &report->values[i];
-        for (int j = 0; j < value->size; j++) {
-            if (value->size == 1) {
-                add_point(points, value->values[j], "%s", value->name);
-            } else {
-                add_point(points, value->values[j], "%s/%02d", value->name, j);
-            }
-        }
-    }
+    add_values(points, "", report);
     event_file_add(reporter->events, report->step, points->items, points->n);
     mem_free(points);
+}
+
+/* Appends a line and deletes it. Where it cannot be written the others must not suffer: line_file
+ * sees to it. A full disk costs lines of the report, but does not stop learning. */
+static void append(struct line_file *lines, cJSON *line, const char *name)
+{
+    char *text = cJSON_PrintUnformatted(line);
+    cJSON_Delete(line);
+    if (text != NULL) {
+        struct err err = {0};
+        if (line_file_append(lines, text, strlen(text), &err) != STATUS_OK) {
+            log_warn("a line of %s is lost: %s", name, err.text);
+        }
+        cJSON_free(text);
+    }
 }
 
 void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
@@ -343,25 +377,67 @@ void reporter_line(struct reporter *reporter, const struct report *report, doubl
     /* The gauges, for those who watch the admin page. */
     metric_set(reporter->rate, reporter_rates(reporter).steps_per_second);
     for (int i = 0; i < report->n_values; i++) {
-        set_metrics(&report->values[i]);
+        set_metrics("", &report->values[i]);
     }
-    /* The line. Where it cannot be written the others must not suffer: line_file sees to it. */
-    cJSON *line = line_of(reporter, report, learning_seconds, version);
-    char *text = cJSON_PrintUnformatted(line);
-    cJSON_Delete(line);
-    if (text != NULL) {
-        struct err err = {0};
-        /* A full disk costs lines of the report, but does not stop learning. */
-        if (line_file_append(&reporter->lines, text, strlen(text), &err) != STATUS_OK) {
-            log_warn("a line of learner.jsonl is lost: %s", err.text);
-        }
-        cJSON_free(text);
-    }
+    append(&reporter->lines, line_of(reporter, report, learning_seconds, version), "learner.jsonl");
     add_points(reporter, report);
     /* Counting begins again. */
     reporter->since_ns = clock_now_ns();
     reporter->n_steps = 0;
     memset(&reporter->spent, 0, sizeof(reporter->spent));
+}
+
+/* One side of a validation, as JSON. */
+static cJSON *side_of(const struct validation *validation, enum validation_side side)
+{
+    const struct replay_sampler_table table = validation_table(validation, side);
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddNumberToObject(object, "episodes", (double)table.episodes);
+    cJSON_AddNumberToObject(object, "transitions", (double)table.transitions);
+    add_quantities(object, validation_report(validation, side));
+    return object;
+}
+
+void reporter_validation(struct reporter *reporter, const struct validation *validation,
+                         double learning_seconds, uint64_t version)
+{
+    const uint64_t step = validation_report(validation, VALIDATION_TRAIN)->step;
+    struct err err = {0};
+    if (!reporter->validates) {
+        reporter->validates =
+            line_file_open(&reporter->validations, reporter->validations_path, &err) == STATUS_OK;
+    }
+    cJSON *line = cJSON_CreateObject();
+    cJSON_AddNumberToObject(line, "step", (double)step);
+    /* Whole milliseconds. NOLINTNEXTLINE(bugprone-integer-division) */
+    cJSON_AddNumberToObject(line, "time", (double)(clock_wall_ns() / NS_PER_MS) / 1e3);
+    cJSON_AddItemToObject(line, "learning_seconds", number(learning_seconds));
+    cJSON_AddNumberToObject(line, "version", (double)version);
+    struct points *points = mem_new(sizeof(*points));
+    for (int side = 0; side < VALIDATION_SIDES; side++) {
+        const char *name = validation_side_name((enum validation_side)side);
+        const struct report *report = validation_report(validation, (enum validation_side)side);
+        char prefix[16];
+        snprintf(prefix, sizeof(prefix), "%s_", name);
+        for (int i = 0; i < report->n_values; i++) {
+            set_metrics(prefix, &report->values[i]);
+        }
+        snprintf(prefix, sizeof(prefix), "%s/", name);
+        if (points != NULL) {
+            add_values(points, prefix, report);
+        }
+        cJSON_AddItemToObject(line, name, side_of(validation, (enum validation_side)side));
+    }
+    if (points != NULL) {
+        event_file_add(reporter->events, step, points->items, points->n);
+    }
+    mem_free(points);
+    if (reporter->validates) {
+        append(&reporter->validations, line, "holdout.jsonl");
+    } else {
+        log_warn("a line of holdout.jsonl is lost: %s", err.text);
+        cJSON_Delete(line);
+    }
 }
 
 /* One number for a vector, where there is no room for more. */

@@ -14,12 +14,13 @@
 
 #include "common/base/status.h"
 #include "learner/run/publisher.h"
+#include "learner/run/validation.h"
 #include "learner/step/phases.h"
 #include "learner/step/report.h"
 
 struct reporter;
 
-/* Appends to RUN_DIR/learner.jsonl and begins an event file in RUN_DIR/tensorboard/learner. Lines
+/* Appends to RUN_DIR/learner.jsonl and holdout.jsonl, and begins an event file in RUN_DIR/tensorboard/learner. Lines
  * of steps after `step`, which a resumed run takes again, are removed, as is a line that a crash
  * left unfinished; lines that cannot be read stay where they are. TensorBoard drops points of such
  * steps. A file of another run (step 0) is renamed to learner.jsonl.previous. */
@@ -43,6 +44,17 @@ struct reporter_rates reporter_rates(const struct reporter *reporter);
  * warning. */
 void reporter_line(struct reporter *reporter, const struct report *report, double learning_seconds,
                    uint64_t version);
+
+/* Writes one line of RUN_DIR/holdout.jsonl, sets gauges and adds points for both sides of a
+ * validation:
+ *
+ *     {"step":1200,"time":..,"learning_seconds":..,"version":13,
+ *      "train":{"episodes":90,"transitions":9000,"critic_loss":0.31,..,"q_bias":[0.02],..},
+ *      "holdout":{..}}                                                             on one line
+ *
+ * On a full disk the line is lost, with a warning. */
+void reporter_validation(struct reporter *reporter, const struct validation *validation,
+                         double learning_seconds, uint64_t version);
 
 /* The reports as Progress shows them: vectors as their means. */
 void reporter_progress(const struct report *report, struct publisher_progress *progress);

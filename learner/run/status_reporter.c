@@ -93,7 +93,8 @@ static void say_step(struct status_reporter *reporter, const struct report *repo
     add_text(text, sizeof(text), report, "q", "q_mean");
     size_t length = strlen(text);
     /* A large share says that steps wait for batches. */
-    snprintf(text + length, sizeof(text) - length, "  wait %.0f%%", 100 * rates.wait_share);
+    snprintf(text + length, sizeof(text) - length, "  wait %.0f%%%s", 100 * rates.wait_share,
+             reporter->held_out);
     status_reporter_say(reporter, "%s", text);
 }
 
@@ -122,6 +123,15 @@ void status_reporter_learning(struct status_reporter *reporter, const struct rep
     /* The same numbers for people and for Progress. */
     say_step(reporter, report, shown, rates);
     set_progress(reporter, shown, report->step, rates.steps_per_second);
+}
+
+void status_reporter_validated(struct status_reporter *reporter, const struct report *train,
+                               const struct report *holdout)
+{
+    snprintf(reporter->held_out, sizeof(reporter->held_out),
+             "  held out: critic %.3g (train %.3g)  q-return corr %.2f (train %.2f)",
+             reporter_mean(holdout, "critic_loss"), reporter_mean(train, "critic_loss"),
+             reporter_mean(holdout, "q_correlation"), reporter_mean(train, "q_correlation"));
 }
 
 void status_reporter_finished(struct status_reporter *reporter, const struct report *shown)

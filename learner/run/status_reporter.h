@@ -17,6 +17,7 @@ struct status_reporter {
     const struct run *run;
     uint64_t status_ns;   /* of the last status_reporter_learning */
     uint64_t wait_log_ns; /* of the last line in the log about waiting */
+    char held_out[128];   /* of the last version that was judged */
 };
 
 /* Sets the text of the status line and of Progress. */
@@ -28,6 +29,9 @@ void status_reporter_waiting(struct status_reporter *reporter, const char *what)
  * within half a second of the last call that did. */
 void status_reporter_learning(struct status_reporter *reporter, const struct report *report,
                               const struct report *shown, struct reporter_rates rates);
+/* What the status line says from here on about both sides of a validation. */
+void status_reporter_validated(struct status_reporter *reporter, const struct report *train,
+                               const struct report *holdout);
 /* Shows that the run is over; says nothing about its steps where `shown` is empty. */
 void status_reporter_finished(struct status_reporter *reporter, const struct report *shown);
 

@@ -14,7 +14,6 @@
 #include "common/networks/kernels.h"
 #include "learner/run/diagnostics.h"
 #include "learner/step/failed_step.h"
-#include "learner/step/update.h"
 
 #define LOG_MODULE "stepper"
 #include "common/base/log.h"
@@ -227,6 +226,11 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
     stepper->any_step = true;
     phases_lap(&stepper->phases, PHASE_REPORT);
     return STATUS_OK;
+}
+
+struct update *stepper_update(struct stepper *stepper)
+{
+    return stepper->update;
 }
 
 const struct phases *stepper_phases(const struct stepper *stepper)

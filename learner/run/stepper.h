@@ -9,6 +9,7 @@
 #include "learner/run/options.h"
 #include "learner/run/run.h"
 #include "learner/step/report.h"
+#include "learner/step/update.h"
 
 struct stepper;
 
@@ -27,6 +28,9 @@ void stepper_set_meeting(struct stepper *stepper, stepper_meet *meet, void *arg)
  * where it was the meeting that failed; the state is what it was. */
 status stepper_take(struct stepper *stepper, const struct replay_batch *from,
                     struct err *err) MUST_CHECK;
+
+/* What the steps are taken with, for update_judge between two of them. */
+struct update *stepper_update(struct stepper *stepper);
 
 /* Where its time went, from PHASE_LOAD to PHASE_REPORT. */
 const struct phases *stepper_phases(const struct stepper *stepper);

@@ -15,6 +15,7 @@
 #include "common/base/memory.h"
 #include "learner/run/reporter.h"
 #include "learner/run/training_loop.h"
+#include "learner/run/validation.h"
 
 #define LOG_MODULE "trainer"
 #include "common/base/log.h"
@@ -36,6 +37,7 @@ struct trainer {
     struct signature signature;
     struct training_loop loop;
     struct reporter *reporter;
+    struct validation *validation; /* NULL: no episodes are held out */
     struct status_reporter status;
     uint64_t begin_ns; /* of learning, in this process; 0: not yet */
     /* Of earlier starts. */
@@ -124,6 +126,30 @@ static void closed(void *arg, const char *why)
     process_stop(trainer->parts.process, 0);
 }
 
+/* Judges the state on both sides, where episodes are held out. */
+static status validate(struct trainer *trainer, struct err *err)
+{
+    struct stepper *stepper = trainer->loop.stepper;
+    const struct learner_options *options = trainer->parts.options;
+    if (trainer->validation == NULL || stepper == NULL) {
+        return STATUS_OK;
+    }
+    int64_t begin, count;
+    learner_options_slice(options, options->rank, &begin, &count);
+    const status s = validation_judge(trainer->validation, stepper_update(stepper), (int)count,
+                                      trainer->run.state, err);
+    /* The version is that of the publication that follows. */
+    if (s == STATUS_OK) {
+        reporter_validation(trainer->reporter, trainer->validation,
+                            trainer->run.about.learning_seconds,
+                            trainer->run.about.version + !trainer->run.about.finished);
+        status_reporter_validated(&trainer->status,
+                                  validation_report(trainer->validation, VALIDATION_TRAIN),
+                                  validation_report(trainer->validation, VALIDATION_HOLDOUT));
+    }
+    return s;
+}
+
 /* What is due after a step: a version, a checkpoint, a report. */
 static status stepped(void *arg, struct err *err)
 {
@@ -135,7 +161,9 @@ static status stepped(void *arg, struct err *err)
     /* A new version. */
     count_time(trainer);
     if (state_step(run->state) % (uint64_t)options->publish_every == 0) {
-        status s = run_publish(run, false, err);
+        status s = validate(trainer, err);
+        phases_lap(phases, PHASE_REPORT);
+        s = s != STATUS_OK ? s : run_publish(run, false, err);
         if (s != STATUS_OK) {
             return s;
         }
@@ -225,11 +253,50 @@ static status prepare(struct trainer *trainer, struct err *err)
     return s == STATUS_OK ? run_publish(&trainer->run, false, err) : s;
 }
 
+/* A validation_draw's: shows what is waited for. */
+static void tell_waiting(void *arg, const char *what)
+{
+    struct trainer *trainer = arg;
+    status_reporter_waiting(&trainer->status, what);
+}
+
+/* The samples of both sides, where episodes are held out from a table that does not change. */
+static status open_validation(struct trainer *trainer, struct err *err)
+{
+    const struct learner_options *options = trainer->parts.options;
+    const struct validation_draw draw = {.experiment = trainer->parts.experiment,
+                                         .options = options,
+                                         .settings = &trainer->run.settings,
+                                         .signature = &trainer->signature,
+                                         .table = options->table,
+                                         .leaving = leaving,
+                                         .waiting = tell_waiting,
+                                         .arg = trainer};
+    if (options->validation_snippets == 0 || !options->require_sealed) {
+        return STATUS_OK;
+    }
+    struct err why = {0};
+    const status s = validation_new(&trainer->validation, &draw, trainer->run.state, &why);
+    if (s == STATUS_NOT_FOUND) {
+        log_info("no held-out episodes: %s", why.text);
+        return STATUS_OK;
+    }
+    if (s != STATUS_OK) {
+        return err_set(err, s, "held-out episodes: %s", why.text);
+    }
+    log_info("versions are judged on held-out episodes episodes=%" PRIu64 " of=%" PRIu64,
+             validation_table(trainer->validation, VALIDATION_HOLDOUT).episodes,
+             validation_table(trainer->validation, VALIDATION_HOLDOUT).episodes +
+                 validation_table(trainer->validation, VALIDATION_TRAIN).episodes);
+    return STATUS_OK;
+}
+
 /* Takes steps until leaving, and accounts for the time. */
 static status learn(struct trainer *trainer, struct err *err)
 {
-    const status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
-                                   state_step(trainer->run.state), err);
+    status s = reporter_open(&trainer->reporter, trainer->parts.experiment->run_dir,
+                             state_step(trainer->run.state), err);
+    s = s != STATUS_OK ? s : open_validation(trainer, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -256,6 +323,12 @@ static status finish(struct trainer *trainer, struct err *err)
         (void)publisher_ending(trainer->parts.publisher, &end);
         status_reporter_say(&trainer->status, "ending: %s", end.reason);
         kept = run_end(run, &end, LAST_CHECKPOINT_MS, err);
+        /* The last version is judged like the others. */
+        struct err why = {0};
+        if (state_step(run->state) % (uint64_t)trainer->parts.options->publish_every != 0 &&
+            validate(trainer, &why) != STATUS_OK) {
+            log_warn("the last version is not judged: %s", why.text);
+        }
     }
     /* The last version is published even where the checkpoint could not be written. */
     struct err publish_err = {0};
@@ -403,6 +476,7 @@ void trainer_close(struct trainer *trainer)
     /* The thread has ended, so its parts are this thread's now. */
     training_loop_fini(&trainer->loop);
     reporter_close(trainer->reporter);
+    validation_free(trainer->validation);
     run_fini(&trainer->run);
     mem_free(trainer);
 }

@@ -66,6 +66,11 @@ const char *report_meaning(const char *name)
         {"prior_std", "Std of the prior, by action"},
         {"prior_floor", "Share of the prior's stds at their floor"},
         {"actions_at_end", "Share of logged actions at an end of their range"},
+        /* Of a sample of logged snippets (learner/run/validation.h). */
+        {"prior_log_likelihood", "Log likelihood of logged actions under the prior"},
+        {"policy_log_likelihood", "Log likelihood of logged actions under the policy"},
+        {"q_bias", "Q of logged actions less their discounted logged return, by task"},
+        {"q_correlation", "Correlation of Q with the discounted logged return, by task"},
         /* Norms. */
         {"grad_norm_policy", "Norm of the policy's gradient, before clipping"},
         {"grad_norm_prior", "Norm of the prior's gradient, before clipping"},

@@ -402,6 +402,18 @@ status update_step(struct update *update, struct state *state, const struct batc
     return s != STATUS_OK ? s : update_apply(update, state, report, err);
 }
 
+status update_judge(struct update *update, const struct state *state, const struct batch *batch,
+                    struct report *report, struct err *err)
+{
+    static const double no_norms[PARAMETERS_GROUPS_MAX];
+    const status s = update_gradients(update, state, batch, NULL, err);
+    if (s == STATUS_OK) {
+        report_fill(report, &update->step, &update->total, &update->layout, no_norms,
+                    state_step(state));
+    }
+    return s;
+}
+
 const struct phases *update_phases(const struct update *update)
 {
     return &update->phases;

@@ -55,6 +55,12 @@ status update_apply(struct update *update, struct state *state, struct report *r
 status update_step(struct update *update, struct state *state, const struct batch *batch,
                    const struct noise *noise, struct report *report, struct err *err) MUST_CHECK;
 
+/* What the report of a step from `state` on this batch would say, its norms aside; nothing is learned.
+ * Not between update_gradients and update_apply, whose gradients it overwrites. The state, the noise
+ * of steps and what they compute stay as they are. */
+status update_judge(struct update *update, const struct state *state, const struct batch *batch,
+                    struct report *report, struct err *err) MUST_CHECK;
+
 /* The means of the gradients, before clipping, of the last update_apply, under the state's layout,
  * duals included. For checks against reference cases; valid until the next update_gradients. */
 const float *update_last_gradients(struct update *update);

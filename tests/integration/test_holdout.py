@@ -1,14 +1,20 @@
 """Held-out episodes: decided by what they contain, in a table of their own, never learned from."""
 
+import json
 import os
+import signal
 import struct
 import subprocess
 import time
 
+import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 import logs
-from processes import BINARIES
+import tensorboard_points
+from processes import BINARIES, wait_until
 from replay_client import Client, cheetah_signature
 from xxh64 import xxh64
 
@@ -214,3 +220,141 @@ def is_sealed(workspace, wire):
         return client.info().sealed
     finally:
         client.close()
+
+
+LEARNER = {"algorithm": "abm+mpo", "batch_snippets": 8, "snippet_transitions": 4, "samples": 4, "widths": [16, 16],
+           "gamma": 0.9, "threads": 1, "steps": 45, "publish_every": 20, "report_every": 20, "linger_seconds": 0,
+           "prior_likelihood": "gaussian", "validation_snippets": 300}
+O, A = logs.O, logs.A
+
+
+def learn(workspace, label, **learner):
+    """One learner on the tables that are there, in a folder of its own; returns the lines of holdout.jsonl."""
+    workspace.configure(experiment={"seed": 5, "run_dir": str(workspace.run_dir / label),
+                                    "replay": [f"unix:{workspace.run_dir}/replay.sock"]},
+                        learner={**LEARNER, **learner})
+    workspace.start("learner", label=label).succeed()
+    path = workspace.run_dir / label / "holdout.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def checkpoint(workspace, label):
+    return max((workspace.run_dir / label / "checkpoints").glob("*.safetensors"))
+
+
+@pytest.fixture
+def tables(workspace):
+    """Episodes of which some terminate, a quarter held out."""
+    folder = workspace.folder / "logs"
+    episodes = [logs.episode(i, 30 + i, terminated=i % 2 == 0) for i in range(24)]
+    for one in episodes:
+        one["observations"][:, 0] /= 1000
+        one["rewards"][:] = one["observations"][:-1, 1] > 0
+    logs.write_dataset(folder, [episodes])
+    configure(workspace, folder, holdout=0.25)
+    workspace.serve("replay_server")
+    workspace.start("restorer").succeed()
+
+
+def network(p, prefix, x):
+    h = x @ p[f"{prefix}/layers/0/weight"].T + p[f"{prefix}/layers/0/bias"]
+    h = (h - h.mean(1, keepdims=True)) / np.sqrt(h.var(1, keepdims=True) + 1e-5)
+    h = np.tanh(h * p[f"{prefix}/norm/scale"] + p[f"{prefix}/norm/offset"])
+    for layer in range(1, sum(name.startswith(f"{prefix}/layers/") for name in p) // 2):
+        h = h @ p[f"{prefix}/layers/{layer}/weight"].T + p[f"{prefix}/layers/{layer}/bias"]
+        h = np.where(h > 0, h, np.expm1(np.minimum(h, 0)))
+    return {name: h @ p[f"{prefix}/{name}/weight"].T + p[f"{prefix}/{name}/bias"]
+            for name in ("mean", "std", "out") if f"{prefix}/{name}/weight" in p}
+
+
+def gaussian(p, notes, prefix, x):
+    out = network(p, prefix, x)
+    scale = float(notes["init_std"]) / np.log(2)
+    return np.tanh(out["mean"]), float(notes[f"{prefix}_min_std"]) + np.logaddexp(0, out["std"]) * scale
+
+
+def test_figures_are_those_of_another_program(workspace, wire, tables):
+    """Likelihoods, bias and correlation, from the last checkpoint and the same draws, in float64."""
+    lines = learn(workspace, "run-a")
+    assert [line["step"] for line in lines] == [20, 40, 45]
+    path = checkpoint(workspace, "run-a")
+    p = {name: values.astype(np.float64) for name, values in load_file(path).items()}
+    with safe_open(path, "np") as file:
+        notes = file.metadata()
+    N = int(np.ceil(np.log(0.01) / np.log(0.9)))
+    size = min((4 << 20) // ((N + 1) * 25 * 4), 300)
+    for side, table in (("train", "default"), ("holdout", "default_holdout")):
+        client = Client(wire, f"unix:{workspace.run_dir}/replay.sock", cheetah_signature(wire), table)
+        info = client.info()
+        drawn = client.draw(-(-300 // size), batch_snippets=size, snippet_transitions=N, seed=5 + 0x76616c6964617465)
+        client.close()
+        n = np.concatenate([n for n, _ in drawn])[:300]
+        rows = np.concatenate([rows for _, rows in drawn])[:300].astype(np.float64)
+
+        def inputs(x):
+            return np.clip((x - p["normalizer/mean"]) * p["normalizer/scale"], -10, 10)
+
+        starts, actions, ends = inputs(rows[:, 0, :O]), rows[:, 0, O:O + A], inputs(rows[np.arange(300), n, :O])
+        returns, carry = np.zeros(300), np.ones(300)
+        for t in range(N):
+            on = t < n
+            returns[on] += carry[on] * rows[on, t, O + A]
+            carry[on] *= 0.9 * rows[on, t, -1]
+        assert 0 < (carry == 0).sum() < 300
+        q = network(p, "critic", np.hstack([starts, np.clip(actions, -1, 1)]))["out"][:, 0]
+        r = returns + carry * network(p, "critic", np.hstack([ends, gaussian(p, notes, "policy", ends)[0]]))["out"][:, 0]
+        found = lines[-1][side]
+        assert (found["episodes"], found["transitions"]) == (info.episodes, info.transitions)
+        assert np.isclose(found["q_bias"], np.mean(q - r), rtol=1e-4)
+        assert np.isclose(found["q_correlation"], np.corrcoef(q, r)[0, 1], rtol=1e-4)
+        for name in ("policy", "prior"):
+            mean, std = gaussian(p, notes, name, starts)
+            density = -0.5 * ((actions - mean) / std)**2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+            assert np.isclose(found[f"{name}_log_likelihood"], density.sum(1).mean(), rtol=1e-4)
+        assert found["critic_loss"] > 0
+
+
+def test_judging_changes_no_bit_and_is_the_same_after_a_resume(workspace, tables):
+    """Parameters with it and without; and the lines of a run that was ended and went on."""
+    options = {"threads": 2, "algorithm": "bcq"}
+    lines = learn(workspace, "judged", **options)
+    assert learn(workspace, "unjudged", **options, validation_snippets=0) == []
+    judged, unjudged = (load_file(checkpoint(workspace, label)) for label in ("judged", "unjudged"))
+    assert judged.keys() == unjudged.keys()
+    for name, values in judged.items():
+        assert values.tobytes() == unjudged[name].tobytes(), name
+    learn(workspace, "ended", **{**options, "steps": 25})
+    resumed = learn(workspace, "ended", **options)
+    assert [line["step"] for line in resumed] == [20, 25, 40, 45]
+    for line, same in zip(lines, (resumed[0], resumed[2], resumed[3])):
+        assert (same["step"], same["train"], same["holdout"]) == (line["step"], line["train"], line["holdout"])
+    assert "critic2_loss" in lines[0]["train"] and "policy_log_likelihood" not in lines[0]["train"]
+
+
+def test_all_that_shows_a_run_shows_both_sides(workspace):
+    folder = workspace.folder / "logs"
+    logs.write_dataset(folder, [[logs.episode(i, T, K=2) for i in range(16)]],
+                       logs.SIGNATURE | {"rewards": ["run", "walk"]})
+    workspace.configure(experiment={"seed": 5}, restorer={"folder": str(folder), "folds": 2, "fold": 1},
+                        replay_server={"map_bytes": 64 << 20}, up={"evaluators": 0},
+                        learner={**LEARNER, "tasks": "1", "report_every": 5, "publish_every": 5})
+    up = workspace.up("--learner.steps=1000000")
+    wait_until(lambda: len(workspace.json_lines("holdout.jsonl")) >= 2, "a version to be judged", alive=up)
+    wait_until(lambda: "held out: critic" in (workspace.status("learner") or {"text": ""})["text"], "the status line")
+    metrics = workspace.metrics("learner")
+    for side in ("train", "holdout"):
+        for name in ("critic_loss", "prior_log_likelihood", "policy_log_likelihood", 'q_bias{index="0"}',
+                     'q_correlation{index="1"}'):
+            assert f"hindcast_learner_{side}_{name}" in metrics
+    up.signal(signal.SIGTERM)
+    assert up.wait() != 0  # it was not over
+    workspace.up(f"--learner.steps={workspace.json_lines('learner.jsonl')[-1]['step'] + 50}").succeed()
+    line = workspace.json_lines("holdout.jsonl")[-1]
+    summary = workspace.json("summary.json")
+    assert summary["holdout_episodes"] == line["holdout"]["episodes"] > 0
+    assert summary["holdout_episodes"] + summary["train_episodes"] == 16
+    for side in ("train", "holdout"):
+        assert np.isclose(summary[f"{side}_q_bias"], np.mean(line[side]["q_bias"]))
+        assert summary[f"{side}_critic_loss"] == line[side]["critic_loss"]
+    points = tensorboard_points.read(workspace.run_dir / "tensorboard" / "learner")
+    assert {"train/critic_loss", "holdout/critic_loss", "holdout/q_bias/01"} <= set(points)
