@@ -5,8 +5,8 @@
 #define HINDCAST_RESTORER_PREFETCH_H
 
 #include "common/logs/source/sources.h"
+#include "common/relabel/relabel.h"
 #include "restorer/plan.h"
-#include "restorer/relabel.h"
 
 struct prefetch;
 

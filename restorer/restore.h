@@ -17,8 +17,8 @@
 
 #include "common/base/process.h"
 #include "common/logs/source/sources.h"
+#include "common/relabel/relabel.h"
 #include "restorer/options.h"
-#include "restorer/relabel.h"
 
 struct restore;
 

@@ -17,9 +17,9 @@
 #define HINDCAST_RESTORER_RUN_MANIFEST_H
 
 #include "common/logs/source/sources.h"
+#include "common/relabel/relabel.h"
 #include "common/trajectory/summary.h"
 #include "restorer/options.h"
-#include "restorer/relabel.h"
 
 /* What a table is made of, borrowed. */
 struct run_manifest_inputs {

@@ -25,7 +25,8 @@ static const struct {
     const char *command, *words;
 } command_words[] = {
     {"dataset",
-     "inspect start map import subsample export --to= --every= --shard_episodes= --format= --name= "
+     "inspect start map import subsample relabel export --to= --script= --rewards= --every= "
+     "--shard_episodes= --format= --name= "
      "--filter= --bad_rows= --min_piece= --actions= --history= --history_actions= --plot= "
      "--holdout= --folds= --fold= "
      "--reward= --mapping= --task= --fps="},

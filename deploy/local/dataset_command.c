@@ -1,5 +1,5 @@
 /* hindcast dataset: shows what logs hold (inspect), proposes an experiment (start), makes a smaller dataset of several (subsample),
- * or one for Minari (export). Logs of other formats become a dataset by `map`, which proposes how
+ * one with other rewards (relabel), or one for Minari (export). Logs of other formats become a dataset by `map`, which proposes how
  * to read them, and `import`. This file parses arguments and prints errors; the work is done
  * elsewhere. Every command returns 2 where the command line is wrong, and 1 where the work failed;
  * inspect, import and export return 1 also where an episode is bad. */
@@ -11,6 +11,7 @@
 #include "common/trajectory/dataset.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/dataset_inspect.h"
+#include "deploy/local/dataset_relabel.h"
 #include "deploy/local/export_dataset.h"
 #include "deploy/local/log_import.h"
 #include "deploy/local/start_experiment.h"
@@ -240,11 +241,14 @@ int command_dataset(int argc, char **argv)
     if (argc >= 2 && strcmp(argv[1], "subsample") == 0) {
         return subsample(argc - 2, argv + 2);
     }
+    if (argc >= 2 && strcmp(argv[1], "relabel") == 0) {
+        return dataset_relabel(argc - 2, argv + 2);
+    }
     if (argc >= 2 && strcmp(argv[1], "export") == 0) {
         return export_dataset(argc - 2, argv + 2);
     }
     /* Help goes to stdout and is no error. */
     bool help = argc >= 2 && strcmp(argv[1], "--help") == 0;
-    fprintf(help ? stdout : stderr, "%s%s", usage, export_dataset_usage);
+    fprintf(help ? stdout : stderr, "%s%s%s", usage, dataset_relabel_usage, export_dataset_usage);
     return help ? 0 : 2;
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "restorer/script.h"
+#include "common/relabel/script.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/lib/trajectories.h"
 

@@ -8,7 +8,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "restorer/relabel.h"
+#include "common/relabel/relabel.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"

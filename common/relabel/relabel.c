@@ -6,12 +6,12 @@
  *
  * The scratch memory and the script's interpreter belong to one thread, the reader; what the
  * signature says may be read by any. */
-#include "restorer/relabel.h"
+#include "common/relabel/relabel.h"
 
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "restorer/script.h"
+#include "common/relabel/script.h"
 
 /* The choice, and what is needed to apply it. */
 struct relabel {
@@ -57,7 +57,7 @@ static status add_reward(struct relabel *relabel, const char *name, struct err *
     }
     if (!find_source(relabel, name, &relabel->sources[signature->K])) {
         return err_set(err, STATUS_NOT_FOUND,
-                       "reward %s: is neither logged nor computed by restorer.relabel", name);
+                       "reward %s: is neither logged nor computed by the script", name);
     }
     memcpy(signature->rewards[signature->K++], name, strlen(name) + 1);
     return STATUS_OK;

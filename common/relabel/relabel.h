@@ -3,8 +3,8 @@
  *
  * The other parts of a row stay as they are. With a script, the identity's `relabel` is the
  * script's digest: the same episode with other rewards is another episode. One thread. */
-#ifndef HINDCAST_RESTORER_RELABEL_H
-#define HINDCAST_RESTORER_RELABEL_H
+#ifndef HINDCAST_RELABEL_RELABEL_H
+#define HINDCAST_RELABEL_RELABEL_H
 
 #include <stdatomic.h>
 
