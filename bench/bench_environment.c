@@ -1,6 +1,6 @@
 /* bench_environment [--tasks=a,b] [--seconds=2] [--threads=1] [--json]
  *
- * How fast the control suite's tasks step, as "name value unit" lines:
+ * How fast the tasks of the control suite and of the Sawyer domain step, as "name value unit" lines:
  *
  *   <task>_control_steps  environment_step() calls a second, all threads together, without resets
  *   <task>_episode_steps  the same over whole episodes, with their resets
@@ -11,7 +11,11 @@
  * Both sides walk through each episode side by side, in turns of 50 steps and in changing order,
  * so that changes of the machine's speed affect both; the ratio is the median over turns. After
  * each turn both must have arrived at the same state, bit for bit, or the program fails. A turn in
- * which the task terminates is not counted. */
+ * which the task terminates is not counted.
+ *
+ * sawyer-stack moves at random above the blocks; sawyer-stack:held starts with a block in the hand
+ * and keeps it. Their bare loop also takes its commands from the control law, outside the measured
+ * time. */
 #include <getopt.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -23,6 +27,7 @@
 #include "common/base/memory.h"
 #include "common/base/rng.h"
 #include "common/environments/control_suite.h"
+#include "common/environments/sawyer.h"
 
 /* A turn is short, so that both sides see the same speed of the machine, and long beside reading
  * the clock. */
@@ -43,7 +48,14 @@ struct worker {
     const char *task;
     uint64_t seed;
     double seconds;
+    /* One of the two; what follows from it. */
     struct control_suite *suite;
+    struct sawyer *sawyer;
+    struct environment *environment;
+    struct simulation *simulation;
+    int n_sub_steps;
+    bool held; /* a block is in the hand */
+    struct sawyer_parts parts;
     mjData *bare;
     mjtNum *start;  /* integration state at the episode's start */
     float *actions; /* (STEPS, A) canonical */
@@ -64,14 +76,16 @@ struct worker {
  * forms are kept: canonical for our side, physical for MuJoCo's. */
 static void draw_actions(struct worker *worker, struct rng *rng)
 {
-    const struct signature *signature =
-        environment_signature(control_suite_environment(worker->suite));
+    const struct signature *signature = environment_signature(worker->environment);
     float physical[SIGNATURE_ACTIONS_MAX];
     for (size_t k = 0; k < STEPS; k++) {
         float *action = worker->actions + k * signature->A;
         for (uint32_t a = 0; a < signature->A; a++) {
             /* Uniform in -1..1, which keeps the bodies moving. */
             action[a] = (float)(2.0 * rng_uniform(rng) - 1.0);
+        }
+        if (worker->held) {
+            action[SAWYER_ACTIONS - 1] = -1.0f; /* the fingers stay closed */
         }
         signature_to_physical(signature, physical, action);
         for (uint32_t a = 0; a < signature->A; a++) {
@@ -83,7 +97,7 @@ static void draw_actions(struct worker *worker, struct rng *rng)
 /* Steps first .. first + TURN - 1 of the episode, or up to its last: then it has `ended`. */
 static status run_ours(struct worker *worker, size_t first, size_t *n, uint64_t *elapsed_ns)
 {
-    struct environment *environment = control_suite_environment(worker->suite);
+    struct environment *environment = worker->environment;
     uint32_t A = environment_signature(environment)->A;
     float observation[SIGNATURE_OBSERVATION_MAX], rewards[SIGNATURE_TASKS_MAX], discount;
     bool last = false;
@@ -103,12 +117,29 @@ static status run_ours(struct worker *worker, size_t first, size_t *n, uint64_t 
     return STATUS_OK;
 }
 
+/* The same steps of the Sawyer domain: the physics is timed, the control law is not. */
+static void run_bare_sawyer(struct worker *worker, size_t first, uint64_t *elapsed_ns)
+{
+    const mjModel *model = worker->simulation->model;
+    const struct simulation bare = {.model = model, .data = worker->bare};
+    for (size_t k = first; k < first + TURN; k++) {
+        sawyer_control(worker->ctrl + k * SAWYER_ACTIONS, &worker->parts, model, worker->bare);
+        uint64_t before_ns = clock_now_ns();
+        simulation_sub_steps(&bare, worker->n_sub_steps);
+        *elapsed_ns += clock_now_ns() - before_ns;
+    }
+}
+
 /* The same steps with nothing but MuJoCo: controls are copied and mj_step is called. */
 static void run_bare(struct worker *worker, size_t first, uint64_t *elapsed_ns)
 {
-    const mjModel *model = control_suite_simulation(worker->suite)->model;
+    if (worker->sawyer != NULL) {
+        run_bare_sawyer(worker, first, elapsed_ns);
+        return;
+    }
+    const mjModel *model = worker->simulation->model;
     size_t nu = (size_t)model->nu;
-    int n_sub = control_suite_sub_steps(worker->suite);
+    int n_sub = worker->n_sub_steps;
     uint64_t before_ns = clock_now_ns();
     for (size_t k = first; k < first + TURN; k++) {
         memcpy(worker->bare->ctrl, worker->ctrl + k * nu, nu * sizeof(double));
@@ -138,7 +169,7 @@ static status run_turn(struct worker *worker, size_t first)
         run_bare(worker, first, &bare_ns);
     }
     /* Equal positions to the last bit show that both took the same steps. */
-    const struct simulation *simulation = control_suite_simulation(worker->suite);
+    const struct simulation *simulation = worker->simulation;
     size_t qpos_bytes = (size_t)simulation->model->nq * sizeof(double);
     if (memcmp(worker->bare->qpos, simulation->data->qpos, qpos_bytes) != 0) {
         return err_set(&worker->err, STATUS_MISMATCH, "the bare loop arrived at another state");
@@ -148,19 +179,32 @@ static status run_turn(struct worker *worker, size_t first)
     return STATUS_OK;
 }
 
+/* Resets, timed; again where a block is to be held and the start has none in the hand. */
+static status start_episode(struct worker *worker)
+{
+    float observation[SIGNATURE_OBSERVATION_MAX];
+    status s;
+    uint64_t elapsed_ns;
+    do {
+        /* Each episode has another seed, and each worker seeds of its own. */
+        const struct environment_start start = {.seed = worker->seed + worker->n_episodes++,
+                                                .flags =
+                                                    worker->held ? ENVIRONMENT_START_ADVANCED : 0};
+        uint64_t before_ns = clock_now_ns();
+        s = environment_reset(worker->environment, &start, observation, &worker->err);
+        elapsed_ns = clock_now_ns() - before_ns;
+    } while (s == STATUS_OK && worker->held && observation[SAWYER_GRASP] == 0.0f);
+    worker->reset_ns += elapsed_ns;
+    return s;
+}
+
 /* One whole episode: a timed reset, then turns side by side. The bare side starts from the state
  * that the reset has left. */
 static status run_episode(struct worker *worker, struct rng *rng)
 {
-    float observation[SIGNATURE_OBSERVATION_MAX];
-    const struct simulation *simulation = control_suite_simulation(worker->suite);
-    /* Each episode has another seed, and each worker seeds of its own. */
+    const struct simulation *simulation = worker->simulation;
     draw_actions(worker, rng);
-    const struct environment_start start = {.seed = worker->seed + worker->n_episodes++};
-    uint64_t before_ns = clock_now_ns();
-    status s = environment_reset(control_suite_environment(worker->suite), &start, observation,
-                                 &worker->err);
-    worker->reset_ns += clock_now_ns() - before_ns;
+    status s = start_episode(worker);
     if (s != STATUS_OK) {
         return s;
     }
@@ -168,6 +212,9 @@ static status run_episode(struct worker *worker, struct rng *rng)
      * apart. */
     mj_getState(simulation->model, simulation->data, worker->start, mjSTATE_INTEGRATION);
     mj_setState(simulation->model, worker->bare, worker->start, mjSTATE_INTEGRATION);
+    if (worker->sawyer != NULL) {
+        mj_step1(simulation->model, worker->bare); /* its control law reads what derives from it */
+    }
     worker->ended = false;
     for (size_t first = 0; first < worker->n_steps && s == STATUS_OK && !worker->ended;
          first += TURN) {
@@ -178,23 +225,58 @@ static status run_episode(struct worker *worker, struct rng *rng)
 
 /* ---- workers ---- */
 
-/* Allocates what a worker needs. On an error close_worker() frees what is there. */
-static status open_worker(struct worker *worker)
+static bool is_sawyer(const char *task)
 {
-    status s = control_suite_open(&worker->suite, worker->task, &worker->err);
+    return strncmp(task, "sawyer-", strlen("sawyer-")) == 0;
+}
+
+/* Opens the task: of the Sawyer domain, perhaps followed by ":held", or of the control suite. */
+static status open_task(struct worker *worker)
+{
+    char name[ENVIRONMENT_URI_SIZE];
+    if (!is_sawyer(worker->task)) {
+        status s = control_suite_open(&worker->suite, worker->task, &worker->err);
+        if (s == STATUS_OK) {
+            worker->environment = control_suite_environment(worker->suite);
+            worker->simulation = control_suite_simulation(worker->suite);
+            worker->n_sub_steps = control_suite_sub_steps(worker->suite);
+        }
+        return s;
+    }
+    (void)snprintf(name, sizeof name, "%s", worker->task);
+    char *colon = strchr(name, ':');
+    worker->held = colon != NULL && strcmp(colon, ":held") == 0;
+    if (worker->held) {
+        *colon = '\0';
+    }
+    status s = sawyer_open(&worker->sawyer, name, &worker->err);
     if (s != STATUS_OK) {
         return s;
     }
-    const mjModel *model = control_suite_simulation(worker->suite)->model;
-    size_t nu = (size_t)model->nu;
+    worker->environment = sawyer_environment(worker->sawyer);
+    worker->simulation = sawyer_simulation(worker->sawyer);
+    worker->n_sub_steps = SAWYER_SUB_STEPS;
+    int n_blocks = ((int)worker->simulation->model->nq - 15) / 7;
+    return sawyer_parts_find(&worker->parts, worker->simulation->model, n_blocks, &worker->err);
+}
+
+/* Allocates what a worker needs. On an error close_worker() frees what is there. */
+static status open_worker(struct worker *worker)
+{
+    status s = open_task(worker);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const mjModel *model = worker->simulation->model;
+    size_t A = environment_signature(worker->environment)->A;
     /* Our side steps the simulation of the suite; the bare loop has data of its own on the same
      * model. */
     worker->bare = mj_makeData(model);
-    uint32_t limit = environment_description(control_suite_environment(worker->suite))->step_limit;
+    uint32_t limit = environment_description(worker->environment)->step_limit;
     worker->n_steps = (limit < STEPS ? limit : STEPS) / TURN * TURN;
     worker->start = mem_array((size_t)mj_stateSize(model, mjSTATE_INTEGRATION), sizeof(mjtNum));
-    worker->actions = mem_array(STEPS * nu, sizeof *worker->actions);
-    worker->ctrl = mem_array(STEPS * nu, sizeof *worker->ctrl);
+    worker->actions = mem_array(STEPS * A, sizeof *worker->actions);
+    worker->ctrl = mem_array(STEPS * A, sizeof *worker->ctrl);
     worker->ratios = mem_array(TURNS_MAX, sizeof *worker->ratios);
     bool complete = worker->bare != NULL && worker->start != NULL && worker->actions != NULL &&
                     worker->ctrl != NULL && worker->ratios != NULL;
@@ -212,6 +294,7 @@ static void close_worker(struct worker *worker)
     mem_free(worker->ctrl);
     mem_free(worker->ratios);
     control_suite_close(worker->suite);
+    sawyer_close(worker->sawyer);
 }
 
 /* A worker's thread: episodes until its time is over, but one at least. The result is in
@@ -379,6 +462,8 @@ int main(int argc, char **argv)
         for (const char *const *task = control_suite_names(); *task != NULL; task++) {
             good = measure(&options, *task) && good;
         }
+        good = measure(&options, "sawyer-stack") && good;
+        good = measure(&options, "sawyer-stack:held") && good;
     }
     if (options.json) {
         printf("\n]\n");

@@ -7,7 +7,7 @@
 #   lib/hindcast/carquet/, carquet.libs/      libcarquet.so and what it loads, for Parquet files
 #   share/hindcast/control_suite/, sawyer/    models
 #   share/hindcast/tasks/NAME/                models and other files of HINDCAST_TASKS
-#   share/hindcast/experiments/               one YAML file per experiment
+#   share/hindcast/experiments/               one YAML file per experiment; rewards in Lua
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
 #   share/bash-completion/, share/zsh/        completion, made by the programs themselves
 include(GNUInstallDirs)
@@ -33,7 +33,7 @@ foreach(file ${HINDCAST_TASKS})
   get_filename_component(folder ${path} DIRECTORY)
   install(DIRECTORY ${folder}/ DESTINATION share/hindcast/tasks/${name} PATTERN "*.c" EXCLUDE)
 endforeach()
-install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml")
+install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml" PATTERN "*.lua")
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/hindcast)
 install(DIRECTORY docs DESTINATION share/doc/hindcast)
 

@@ -64,6 +64,16 @@ def test_an_installed_tree_that_was_moved_runs_alone(prefix, tmp_path):
     assert (run_dir / "policy.safetensors").exists()
 
 
+def test_the_models_of_the_sawyer_domain_are_installed(prefix, tmp_path):
+    collected = subprocess.run([*hidden(BUILD, os.path.realpath(ROOT / "third_party")), prefix / "bin" / "hindcast-collector",
+                                "--environment=sawyer-stack", "--act=script", "--episodes=1", f"--run_dir={tmp_path}"],
+                               env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=120 * SLOW)
+    assert collected.returncode == 0, collected.stdout + collected.stderr
+    models = prefix / "share" / "hindcast" / "sawyer"
+    assert len(list(models.glob("*/LICENSE"))) == 2  # the models' own
+    assert (prefix / "share" / "hindcast" / "experiments" / "sawyer" / "rewards.lua").exists()
+
+
 def test_nothing_of_the_build_is_named_in_the_programs(prefix):
     for name in PROGRAMS:
         dynamic = subprocess.run(["readelf", "-d", prefix / "bin" / name], capture_output=True, text=True, check=True).stdout
