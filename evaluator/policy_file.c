@@ -1,8 +1,7 @@
 /* Copies of a policy package with notes added, and the notes read back.
  *
  * A package is a safetensors file: tensors and metadata. Keeping one copies all tensors byte for
- * byte and replaces the notes; the prior is loaded by copying its tensors into a package of their
- * own.
+ * byte and replaces the notes.
  *
  * Files are replaced atomically: a reader finds the old package or the new one. Numbers are kept as
  * texts, since metadata of a safetensors file are texts. No state, so any thread may call these. */
@@ -17,53 +16,10 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
+#include "common/networks/policy_copy.h"
 
 /* What the keys of the notes begin with. */
 #define NOTE "evaluated/"
-
-/* ---- Copying ---- */
-
-/* Copies the tensors whose names begin with `prefix`, replaced by `new_prefix`, into `writer`. *n:
- * how many. */
-static status copy_tensors(struct safetensors_writer *writer, const struct safetensors *file,
-                           const char *prefix, const char *new_prefix, size_t *n, struct err *err)
-{
-    size_t length = strlen(prefix);
-    *n = 0;
-    for (size_t i = 0; i < safetensors_count(file); i++) {
-        const struct safetensors_tensor *tensor = safetensors_at(file, i);
-        char name[2 * SAFETENSORS_NAME_MAX];
-        /* Other tensors are left out. */
-        if (strncmp(tensor->name, prefix, length) != 0) {
-            continue;
-        }
-        snprintf(name, sizeof name, "%s%s", new_prefix, tensor->name + length);
-        status s = safetensors_add(writer, name, tensor->type, tensor->n_dims, tensor->shape,
-                                   tensor->data, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        (*n)++;
-    }
-    return STATUS_OK;
-}
-
-/* Copies all metadata but keys that begin with `without` or with `nor`. */
-static status copy_notes(struct safetensors_writer *writer, const struct safetensors *file,
-                         const char *without, const char *nor, struct err *err)
-{
-    for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
-        const char *key, *text;
-        safetensors_metadata_at(file, i, &key, &text);
-        if (strncmp(key, without, strlen(without)) != 0 && strncmp(key, nor, strlen(nor)) != 0) {
-            status s = safetensors_note(writer, key, text, err);
-            if (s != STATUS_OK) {
-                return s;
-            }
-        }
-    }
-    return STATUS_OK;
-}
 
 /* ---- Keeping ---- */
 
@@ -113,8 +69,8 @@ status policy_file_keep(const char *path, const void *package, size_t size,
     }
     /* An empty prefix matches every tensor. The old notes are left out, since the new ones replace
      * them. */
-    s = copy_tensors(writer, file, "", "", &n, err);
-    s = s != STATUS_OK ? s : copy_notes(writer, file, NOTE, NOTE, err);
+    s = policy_copy_tensors(writer, file, "", "", &n, err);
+    s = s != STATUS_OK ? s : policy_copy_notes(writer, file, NOTE, NOTE, err);
     s = s != STATUS_OK ? s : write_notes(writer, notes, err);
     s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
     safetensors_writer_free(writer);
@@ -200,61 +156,4 @@ status policy_file_load(const char *path, struct policy **policy, struct policy_
         policy_free(loaded);
     }
     return STATUS_OK;
-}
-
-/* ---- The prior ---- */
-
-/* Fills `writer` with a package whose policy is the prior of `file`. */
-static status make_prior_package(const struct safetensors *file, struct safetensors_writer *writer,
-                                 struct err *err)
-{
-    size_t n;
-    /* Under the policy's names, so that the parser takes the prior for a policy. */
-    status s = copy_tensors(writer, file, "prior/", "policy/", &n, err);
-    if (s == STATUS_OK && n == 0) {
-        s = err_set(err, STATUS_NOT_FOUND, "the package has no prior");
-    }
-    if (s == STATUS_OK) {
-        /* Both see the same observations, and so use the same normalizer. */
-        s = copy_tensors(writer, file, "normalizer/", "normalizer/", &n, err);
-    }
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* The prior acts by its distribution, even where the policy acts by an argmax. */
-    s = copy_notes(writer, file, "min_std", "acting", err);
-    s = s != STATUS_OK ? s : safetensors_note(writer, "acting", POLICY_ACT_GAUSSIAN, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    const char *min_std = safetensors_metadata(file, "setting/prior_min_std");
-    if (min_std == NULL) {
-        return err_set(err, STATUS_CORRUPT, "metadata setting/prior_min_std: absent");
-    }
-    return safetensors_note(writer, "min_std", min_std, err);
-}
-
-status policy_file_load_prior(const char *path, struct policy **prior, struct err *err)
-{
-    struct safetensors *file;
-    struct safetensors_writer *writer;
-    void *package = NULL;
-    size_t size;
-    status s = safetensors_read(&file, path, POLICY_BYTES_MAX, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    s = safetensors_writer_new(&writer);
-    if (s != STATUS_OK) {
-        safetensors_free(file);
-        return err_set(err, s, "%s: out of memory", path);
-    }
-    /* Encoded and parsed like any package, so that all checks apply. */
-    s = make_prior_package(file, writer, err);
-    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &size, err);
-    s = s != STATUS_OK ? s : policy_parse(prior, package, size, err);
-    mem_free(package);
-    safetensors_writer_free(writer);
-    safetensors_free(file);
-    return s == STATUS_OK ? s : err_context(err, s, "%s", path);
 }

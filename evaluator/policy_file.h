@@ -1,4 +1,4 @@
-/* Policy packages on disk, with the results of their evaluation, and the prior that one may contain.
+/* Policy packages on disk, with the results of their evaluation.
  *
  * A kept policy is the package as published, its tensors byte for byte, with notes added to its
  * metadata:
@@ -30,9 +30,5 @@ status policy_file_keep(const char *path, const void *package, size_t size,
  * note is missing. */
 status policy_file_load(const char *path, struct policy **policy, struct policy_notes *notes,
                         struct err *err) MUST_CHECK;
-
-/* Reads the prior of the package at `path` (its tensors prior/..) as a policy of its own, whose least
- * standard deviation is setting/prior_min_std. NOT_FOUND: the package has no prior. */
-status policy_file_load_prior(const char *path, struct policy **prior, struct err *err) MUST_CHECK;
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/networks/policy_copy.h"
 #include "common/trajectory/dataset_writer.h"
 
 /* The one failure that most functions here share. */
@@ -85,7 +86,7 @@ static status add_prior(cJSON *object, const char *path, const struct report_set
                         struct err *err)
 {
     struct policy *prior;
-    status s = policy_file_load_prior(path, &prior, err);
+    status s = policy_read_prior(&prior, path, err);
     if (s == STATUS_NOT_FOUND) {
         return STATUS_OK;
     }

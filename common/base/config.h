@@ -30,7 +30,8 @@
 #include "common/base/text.h"
 
 #define CONFIG_ROLES                                                                               \
-    "experiment", "replay_server", "restorer", "learner", "evaluator", "collector", "up"
+    "experiment", "replay_server", "restorer", "learner", "evaluator", "offline_evaluator",        \
+        "collector", "up"
 #define CONFIG_TEXT_SIZE 512 /* a CONFIG_TEXT field is char[CONFIG_TEXT_SIZE] */
 #define CONFIG_LIST_MAX  64
 

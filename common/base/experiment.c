@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 /* Where a field lies in the struct, as the table of options wants it. */
 #define FIELD(name) offsetof(struct experiment, name)
@@ -21,6 +22,9 @@ static struct config_option options[] = {
      "environment to act in; hindcast-evaluator --help lists them"},
     {"seed", CONFIG_INT, FIELD(seed), "", "1", 0, 9007199254740992.0, NULL,
      "every random number of the run follows from it"},
+    {"choose", CONFIG_CHOICE, FIELD(choose), "", "last", 0, 0, "last|offline",
+     "which policy a run without evaluators leaves: the last, or the best of those that it kept by "
+     "what they are worth from the logs alone"},
     {"replay", CONFIG_TEXTS, FIELD(replay), "", "[]", 0, 0, NULL,
      "addresses of the replay servers; empty: unix:RUN_DIR/replay.sock"},
     {"parameters", CONFIG_TEXT, FIELD(parameters), "", "", 0, 0, NULL,
@@ -52,6 +56,11 @@ struct config_section experiment_section(struct experiment *experiment)
                                    .options = options,
                                    .n_options = sizeof options / sizeof options[0],
                                    .values = experiment};
+}
+
+bool experiment_chooses_offline(const struct experiment *experiment)
+{
+    return strcmp(experiment->choose, "offline") == 0;
 }
 
 void experiment_offer_environments(const char *const *names)

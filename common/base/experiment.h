@@ -9,6 +9,7 @@ struct experiment {
     char run_dir[CONFIG_TEXT_SIZE];     /* all a run writes; empty: runs/NAME */
     char environment[CONFIG_TEXT_SIZE]; /* "cheetah-run" */
     int64_t seed;
+    char choose[CONFIG_TEXT_SIZE];     /* "last", "offline": experiment_chooses_offline */
     struct config_texts replay;        /* of the replay servers; empty: unix:RUN_DIR/replay.sock */
     char parameters[CONFIG_TEXT_SIZE]; /* the learner's; empty: unix:RUN_DIR/parameters.sock */
     char tls_ca[CONFIG_TEXT_SIZE];     /* PEM files; all empty: no TLS */
@@ -27,6 +28,9 @@ struct config_section experiment_section(struct experiment *experiment);
 
 /* Lists these names (then NULL) in the help of `environment`. Before config_load; one thread. */
 void experiment_offer_environments(const char *const *names);
+
+/* Is the run's policy chosen by an off-policy evaluation? */
+bool experiment_chooses_offline(const struct experiment *experiment);
 
 /* Fills in what depends on other values (run_dir, addresses). After config_load, before use. */
 void experiment_finish(struct experiment *experiment);

@@ -25,8 +25,7 @@ struct storage {
     struct storage *next; /* free ones: the one returned last comes first */
     float *rows;
     uint32_t *n_valid;
-    uint64_t *episode_id;
-    double *probability;
+    struct replay_origins origins;
 };
 
 /* A place for one batch at a time. */
@@ -68,11 +67,14 @@ static status add_storage(struct replay_ring *ring, struct storage *storage)
     storage->rows =
         mem_aligned(n * (ring->settings.N + 1) * ring->settings.W * sizeof *storage->rows);
     storage->n_valid = mem_array(n, sizeof *storage->n_valid);
-    storage->episode_id = mem_array(n, sizeof *storage->episode_id);
-    storage->probability = mem_array(n, sizeof *storage->probability);
+    storage->origins =
+        (struct replay_origins){mem_array(n, sizeof(uint64_t)), mem_array(n, sizeof(uint32_t)),
+                                mem_array(n, sizeof(double))};
     storage->next = ring->free;
     ring->free = storage;
-    return storage->rows && storage->n_valid && storage->episode_id && storage->probability
+    const struct replay_origins *origins = &storage->origins;
+    return storage->rows && storage->n_valid && origins->episode_id && origins->first_row &&
+                   origins->probability
                ? STATUS_OK
                : STATUS_NO_MEMORY;
 }
@@ -121,8 +123,9 @@ void replay_ring_free(struct replay_ring *ring)
     for (uint32_t i = 0; i < ring->settings.depth; i++) {
         mem_free(ring->storages[i].rows);
         mem_free(ring->storages[i].n_valid);
-        mem_free(ring->storages[i].episode_id);
-        mem_free(ring->storages[i].probability);
+        mem_free(ring->storages[i].origins.episode_id);
+        mem_free(ring->storages[i].origins.first_row);
+        mem_free(ring->storages[i].origins.probability);
     }
     pthread_cond_destroy(&ring->ready);
     pthread_cond_destroy(&ring->returned);
@@ -187,7 +190,7 @@ bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t ti
 }
 
 struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number,
-                                            uint64_t **episode_id, double **probability)
+                                            struct replay_origins *origins)
 {
     pthread_mutex_lock(&ring->lock);
     /* The receiver asks only for numbers that have a slot, and a batch that is out is not written
@@ -202,8 +205,7 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
     ASSERT(slot->batch.number == number && slot->parts_missing > 0);
     pthread_mutex_unlock(&ring->lock);
     /* The caller writes its own range of these without the lock. */
-    *episode_id = slot->storage->episode_id;
-    *probability = slot->storage->probability;
+    *origins = slot->storage->origins;
     return &slot->batch;
 }
 
@@ -223,8 +225,11 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
     if (--slot->parts_missing == 0) {
         /* 0 means "not sealed", so a combined version of 0 becomes 1. */
         batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
-        batch->episode_id = slot->prioritized ? slot->storage->episode_id : NULL;
-        batch->probability = slot->prioritized ? slot->storage->probability : NULL;
+        const struct replay_origins none = {NULL, NULL, NULL};
+        const struct replay_origins *origins = slot->prioritized ? &slot->storage->origins : &none;
+        batch->episode_id = origins->episode_id;
+        batch->first_row = origins->first_row;
+        batch->probability = origins->probability;
         pthread_cond_broadcast(&ring->ready);
     }
     pthread_mutex_unlock(&ring->lock);

@@ -31,8 +31,13 @@ uint64_t replay_ring_window_end(struct replay_ring *ring);
 bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t timeout_ms);
 /* The batch that a part of `number` is written into; `number` must have a slot. The caller writes
  * its own range of snippets only. */
+struct replay_origins {
+    uint64_t *episode_id;
+    uint32_t *first_row;
+    double *probability;
+};
 struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number,
-                                            uint64_t **episode_id, double **probability);
+                                            struct replay_origins *origins);
 void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, uint32_t part,
                           uint64_t version, bool prioritized);
 /* Sampling has failed for good: replay_ring_next returns this error. Only the first one counts. */

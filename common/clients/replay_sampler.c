@@ -250,7 +250,8 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
                                                     .count = count[i],
                                                     .N = options->snippet_transitions,
                                                     .seed = options->seed,
-                                                    .require_sealed = options->require_sealed};
+                                                    .require_sealed = options->require_sealed,
+                                                    .in_order = options->in_order};
         s = replay_share_open(&sampler->servers[i].share, &share, err);
         at += count[i];
     }
@@ -366,6 +367,10 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     sampler->signature = *signature;
     status s = sampler->table ? check_options(&sampler->options, err)
                               : err_set(err, STATUS_NO_MEMORY, "replay sampler");
+    if (s == STATUS_OK && options->in_order && experiment->replay.n != 1) {
+        s = err_set(err, STATUS_INVALID, "%zu servers: in order there is one",
+                    experiment->replay.n);
+    }
     /* Channels, then servers, then shares: each needs what comes before it. */
     if (s == STATUS_OK) {
         s = open_channels(sampler, experiment, err);

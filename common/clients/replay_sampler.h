@@ -20,6 +20,9 @@ struct replay_sampler_options {
     uint64_t first_batch;
     uint32_t slice_begin, slice_count; /* this rank's share; 0, 0: all */
     bool require_sealed;
+    bool
+        in_order; /* no draws: snippet i of batch b starts at transition b B + i mod all of a sealed
+                      table, counted over its episodes in order of identity. One server */
     uint32_t prefetch_batches; /* 0: 4 */
 };
 
@@ -30,8 +33,10 @@ struct replay_batch {
     uint32_t snippets;      /* B, or slice_count */
     float *rows;            /* (snippets, N + 1, W) */
     uint32_t *n_valid;      /* (snippets) */
-    uint64_t *episode_id;   /* (snippets), or NULL when the table is not prioritized */
-    double *probability;    /* (snippets), or NULL: uniform */
+    uint64_t
+        *episode_id; /* (snippets), or NULL when the table is not prioritized nor in_order set */
+    uint32_t *first_row; /* (snippets), likewise: where in the episode it starts */
+    double *probability; /* (snippets), or NULL: uniform */
 };
 
 /* Learns the table's signature from the server when `signature` has A == 0 on entry (then it is

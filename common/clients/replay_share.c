@@ -160,6 +160,7 @@ static status grant(struct replay_share *share)
         request.slice_begin = set->begin;
         request.slice_count = set->count;
         request.require_sealed = set->require_sealed;
+        request.in_order = set->in_order;
         const size_t pack = PACK_BYTES / share->part_bytes;
         request.batches_per_response = pack > 1 ? (uint32_t)pack : 1;
     }
@@ -197,9 +198,16 @@ static status check_response(const struct replay_share *share,
     }
     /* Either all snippets have a probability, or none has. */
     if (response->n_probability != 0 &&
-        (response->n_probability != n || response->n_episode_id != n)) {
-        return err_set(err, STATUS_INVALID, "%s: %zu probabilities, %zu episodes: expected %zu",
-                       address, response->n_probability, response->n_episode_id, n);
+        (response->n_probability != n || response->n_episode_id != n ||
+         response->n_first_row != n)) {
+        return err_set(err, STATUS_INVALID,
+                       "%s: %zu probabilities, %zu episodes, %zu first rows: expected %zu", address,
+                       response->n_probability, response->n_episode_id, response->n_first_row, n);
+    }
+    /* A server of an earlier version does not know in_order, and draws. */
+    if (set->in_order && response->n_probability == 0) {
+        return err_set(err, STATUS_UNIMPLEMENTED, "%s: does not send transitions in order",
+                       address);
     }
     /* A longer snippet would be read beyond its rows. */
     for (size_t i = 0; i < n; i++) {
@@ -220,10 +228,8 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
     const size_t row_floats = share->part_bytes / sizeof(float) / set->count;
     /* Batch by batch, each into its slot of the ring. */
     for (uint32_t b = 0; b < response->n_batches; b++) {
-        uint64_t *episode_id;
-        double *probability;
-        struct replay_batch *batch =
-            replay_ring_begin_part(set->ring, share->next, &episode_id, &probability);
+        struct replay_origins origins;
+        struct replay_batch *batch = replay_ring_begin_part(set->ring, share->next, &origins);
         /* Where the snippets of this batch begin in the response. */
         const size_t from = (size_t)b * set->count;
         const bool copied = rpc_pieces_copy(rows, batch->rows + set->at * row_floats,
@@ -234,10 +240,12 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
         /* Ids and probabilities come only from a prioritized table. */
         const bool prioritized = response->n_probability > 0;
         if (prioritized) {
-            memcpy(episode_id + set->at, response->episode_id + from,
-                   set->count * sizeof *episode_id);
-            memcpy(probability + set->at, response->probability + from,
-                   set->count * sizeof *probability);
+            memcpy(origins.episode_id + set->at, response->episode_id + from,
+                   set->count * sizeof *origins.episode_id);
+            memcpy(origins.first_row + set->at, response->first_row + from,
+                   set->count * sizeof *origins.first_row);
+            memcpy(origins.probability + set->at, response->probability + from,
+                   set->count * sizeof *origins.probability);
         }
         replay_ring_end_part(set->ring, batch, set->part, response->table_version, prioritized);
         share->next++;

@@ -20,7 +20,7 @@ struct replay_share_settings {
     uint32_t begin, count; /* its slice that is ours; count >= 1 */
     uint32_t N;
     uint64_t seed;
-    bool require_sealed;
+    bool require_sealed, in_order;
 };
 
 status replay_share_open(struct replay_share **share, const struct replay_share_settings *settings,

@@ -1,5 +1,5 @@
 /* hindcast policy: look at a policy (inspect), give it to others (export), ask for its actions
- * (act), time it (bench). The policy that is meant is found by policy_location.h and read whole before anything else
+ * (act), time it (bench), ask what several are worth (evaluate, in policy_evaluate.c). The policy that is meant is found by policy_location.h and read whole before anything else
  * happens, so that a damaged package is refused by all of them. Output files are written whole or not
  * at all, and never over the policy itself. */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "deploy/local/commands.h"
 #include "deploy/local/policy_act.h"
 #include "deploy/local/policy_bench.h"
+#include "deploy/local/policy_evaluate.h"
 #include "deploy/local/policy_inspect.h"
 #include "deploy/local/policy_location.h"
 
@@ -32,6 +33,10 @@ static const char usage[] =
     "RUN|FILE\n"
     "           how long libhindcast_policy takes for an action, in a control loop of 1000 Hz or "
     "HZ; 0: in a row\n"
+    "       hindcast policy evaluate --offline [--to=OUT.json] [--offline_evaluator.NAME=VALUE ..] "
+    "RUN "
+    "[--policies FILE ..]\n"
+    "           what policies are worth, from the logs of RUN alone\n"
     "RUN is a run folder (runs/cheetah-run) or an experiment file, FILE a policy.safetensors. RULE "
     "is mean, sample (given\n"
     "noise) or argmax (of candidates, given noise); the default is what evaluators do. With "
@@ -402,6 +407,10 @@ int command_policy(int argc, char **argv)
         int (*run)(const struct arguments *arguments);
     } commands[] = {
         {"inspect", inspect}, {"export", export_policy}, {"act", act}, {"bench", bench}};
+    /* Its arguments are those of the process that does the work. */
+    if (argc >= 2 && strcmp(argv[1], "evaluate") == 0) {
+        return policy_evaluate(argc - 2, argv + 2);
+    }
     for (size_t i = 0; argc >= 2 && i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
             struct arguments arguments = {.what = commands[i].name};

@@ -77,6 +77,8 @@ static const struct role {
      .flags = CHILD_GOAL | CHILD_AGAIN, .group = true},
     {"evaluator", "hindcast-evaluator", offsetof(struct up_options, evaluators),
      .flags = CHILD_GOAL, .acts = true},
+    {"offline_evaluator", "hindcast-offline-evaluator",
+     offsetof(struct up_options, offline_evaluators), .flags = CHILD_GOAL | CHILD_AFTER},
 };
 
 #define N_ROLES (sizeof roles / sizeof roles[0])
@@ -182,7 +184,9 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
                            int count, struct arguments *arguments)
 {
     *arguments = (struct arguments){0};
-    add_argument(arguments, "--config=%s", plan->config_path);
+    if (plan->config_path != NULL) {
+        add_argument(arguments, "--config=%s", plan->config_path);
+    }
     /* The learner waits at its end until this many have the last policy. */
     if (strcmp(role->name, "learner") == 0 && plan->up->evaluators > 0) {
         add_argument(arguments, "--learner.followers=%lld", (long long)plan->up->evaluators);
@@ -192,6 +196,9 @@ static void make_arguments(const struct run_plan *plan, const struct role *role,
         if (flag_concerns(plan->flags[i], role)) {
             arguments->list[arguments->n++] = (char *)plan->flags[i];
         }
+    }
+    if (strcmp(role->name, "offline_evaluator") == 0 && plan->up->learners > 0) {
+        add_argument(arguments, "--offline_evaluator.choose=true");
     }
     /* What `up` decides comes last and therefore wins. The run folder is the seed's own with
      * up.seeds. */

@@ -15,6 +15,7 @@ struct up_options {
     int64_t restorers;
     int64_t learners;
     int64_t evaluators;
+    int64_t offline_evaluators; /* 1 where experiment.choose is offline; not an option */
     int64_t collectors;
     struct config_ints seeds; /* one run after another, each in RUN_DIR/seed-S; empty: one run with
                                  experiment.seed */
@@ -25,7 +26,7 @@ struct up_options {
 struct config_section up_section(struct up_options *options);
 
 struct run_plan {
-    const char *config_path;
+    const char *config_path;               /* NULL: none, all else is given by flags */
     const char *flags[RUN_PLAN_FLAGS_MAX]; /* --section.name=value as given, passed on to those they
                                               concern; borrowed */
     size_t n_flags;

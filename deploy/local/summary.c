@@ -1,7 +1,8 @@
 /* RUN_DIR/summary.json and the table on stdout: what a run came to.
  *
  * Nothing is measured here. Each part comes from a file that one role left in the run's folder
- * (restorer.json, evaluation.json, learner.jsonl, holdout.jsonl); a run without that role has no such part. A file
+ * (restorer.json, evaluation.json, learner.jsonl, holdout.jsonl, offline_evaluation.json); a run
+ * without that role has no such part. A file
  * that is there but cannot be read is an error, since a summary with a gap would look like one of a
  * run without that role. */
 #include "deploy/local/summary.h"
@@ -18,6 +19,7 @@
 #include "common/base/memory.h"
 #include "common/logs/source/selection.h"
 #include "common/logs/source/source_summary.h"
+#include "deploy/local/offline_table.h"
 
 #define PATH_SIZE 1200
 /* More than any of the JSON files has; a larger one is refused. */
@@ -196,6 +198,36 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
     return STATUS_OK;
 }
 
+/* The ranking of an off-policy evaluation, and the policy that it chose. */
+static status add_choice(cJSON *summary, const char *run_dir, FILE *out, struct err *err)
+{
+    cJSON *report;
+    status s = read_part(&report, run_dir, "offline_evaluation.json", err);
+    if (s != STATUS_OK || !report) {
+        return s;
+    }
+    const cJSON *policies = cJSON_GetObjectItemCaseSensitive(report, "policies");
+    const cJSON *best = cJSON_GetArrayItem(policies, 0);
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(best, "name");
+    if (!cJSON_IsString(name)) {
+        cJSON_Delete(report);
+        return err_set(err, STATUS_CORRUPT,
+                       "offline_evaluation.json: expected policies with names");
+    }
+    fputc('\n', out);
+    offline_table_print(report, out);
+    cJSON_AddStringToObject(summary, "chosen_policy", name->valuestring);
+    copy_number(summary, "offline_value", best, "value");
+    copy_number(summary, "offline_value_low", best, "value_low");
+    copy_number(summary, "offline_value_high", best, "value_high");
+    copy_number(summary, "policy_learner_step", best, "learner_step");
+    cJSON *ranking = cJSON_Duplicate(policies, true);
+    s = json_put(summary, "ranking", ranking) ? STATUS_OK
+                                              : err_set(err, STATUS_NO_MEMORY, "ranking");
+    cJSON_Delete(report);
+    return s;
+}
+
 /* Keeps the first line shown that is JSON with step and learning_seconds. */
 static bool keep_report(void *arg, const char *line, size_t size, off_t offset)
 {
@@ -335,6 +367,7 @@ status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct 
     s = s != STATUS_OK ? s : add_policy(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_learner(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_validation(summary, run_dir, err);
+    s = s != STATUS_OK ? s : add_choice(summary, run_dir, out, err);
     cJSON_AddNumberToObject(summary, "wall_seconds", wall_seconds);
     /* The file is written before the table, so that what is shown can be read again. */
     if (s == STATUS_OK) {

@@ -347,7 +347,8 @@ static void start_again(struct child *child)
     struct supervisor *supervisor = child->supervisor;
     /* The goal process starts first, so that it is there when the other one looks for it. */
     start(child);
-    for (size_t i = 0; is(child, CHILD_GOAL) && i < supervisor->n_children; i++) {
+    const bool tells = is(child, CHILD_GOAL) && !is(child, CHILD_AFTER);
+    for (size_t i = 0; tells && i < supervisor->n_children; i++) {
         struct child *other = supervisor->children[i];
         if (is(other, CHILD_AGAIN) && other->state == CHILD_DONE && !supervisor->stopping) {
             screen_say(&supervisor->screen, "%s is asked once more", other->label);
@@ -505,6 +506,18 @@ static bool goals_reached(const struct supervisor *supervisor)
     return goals > 0 && done == goals;
 }
 
+/* Is it this process's turn? */
+static bool may_start(const struct supervisor *supervisor, const struct child *child)
+{
+    bool others_done = true;
+    for (size_t i = 0; i < supervisor->n_children; i++) {
+        const struct child *other = supervisor->children[i];
+        others_done = others_done && (!is(other, CHILD_GOAL) || is(other, CHILD_AFTER) ||
+                                      other->state == CHILD_DONE);
+    }
+    return others_done || !is(child, CHILD_AFTER);
+}
+
 /* The only timer: starts what is due, ends what should end, and looks at all. */
 static void on_tick(uv_timer_t *timer)
 {
@@ -520,7 +533,7 @@ static void on_tick(uv_timer_t *timer)
     for (size_t i = 0; i < supervisor->n_children; i++) {
         struct child *child = supervisor->children[i];
         if (!supervisor->stopping && child->state == CHILD_WAITING &&
-            now_ns >= child->start_at_ns) {
+            now_ns >= child->start_at_ns && may_start(supervisor, child)) {
             start_again(child);
         } else if (supervisor->stopping && child->state == CHILD_RUNNING &&
                    (!is(child, CHILD_LAST) || others_gone)) {

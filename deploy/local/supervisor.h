@@ -47,6 +47,7 @@ enum child_flags {
     CHILD_LAST = 2,  /* a server: it is ended after the others */
     CHILD_AGAIN = 4, /* though done, it is started again with every goal process that is restarted:
                         that one may have died before it learned from this one that the run ended */
+    CHILD_AFTER = 8, /* it is started when all other goal processes are done */
 };
 
 struct child_spec {

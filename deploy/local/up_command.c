@@ -249,6 +249,27 @@ static int help(void)
     return 0;
 }
 
+/* Who chooses the run's policy: evaluators by its returns, or an offline evaluator. INVALID where
+ * both would, or where what it needs is not here. */
+static status plan_choice(const struct experiment *experiment, struct up_options *up,
+                          struct err *err)
+{
+    up->offline_evaluators = experiment_chooses_offline(experiment);
+    if (up->offline_evaluators > 0 && up->evaluators > 0) {
+        return err_set(err, STATUS_INVALID,
+                       "experiment.choose: offline: expected up.evaluators 0, not %lld: evaluators "
+                       "choose the policy by its returns",
+                       (long long)up->evaluators);
+    }
+    if (up->offline_evaluators > 0 && (up->replay_servers == 0 || up->learners == 0)) {
+        return err_set(err, STATUS_INVALID,
+                       "experiment.choose: offline: expected a replay server and a learner here, "
+                       "not up.replay_servers %lld, up.learners %lld",
+                       (long long)up->replay_servers, (long long)up->learners);
+    }
+    return STATUS_OK;
+}
+
 int command_up(int argc, char **argv)
 {
     /* The experiment comes first, so that flags without one are a mistake. */
@@ -275,7 +296,8 @@ int command_up(int argc, char **argv)
 
     /* Derived values (the run's folder, for one) are needed by the checks and by the run. */
     experiment_finish(&experiment);
-    if (run_plan_check(&plan, &err) != STATUS_OK) {
+    if (plan_choice(&experiment, &up, &err) != STATUS_OK ||
+        run_plan_check(&plan, &err) != STATUS_OK) {
         fprintf(stderr, "hindcast up: %s\n", err.text);
         return 2;
     }

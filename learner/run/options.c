@@ -64,6 +64,10 @@ static const struct config_option run_options_table[] = {
     /* How often something is published, reported or written. */
     {"publish_every", CONFIG_INT, AT(publish_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between published versions"},
+    {"keep_policies", CONFIG_INT, AT(keep_policies), "policies", "0", 0, 1000, NULL,
+     "published policies that are kept at most, spread over the run, for a choice at its end; 0: "
+     "none, or 12 "
+     "where experiment.choose is offline"},
     {"report_every", CONFIG_INT, AT(report_every), "steps", "100", 1, NUMBER_MAX, NULL,
      "steps between lines of learner.jsonl"},
     {"validation_snippets", CONFIG_INT, AT(validation_snippets), "snippets", "512", 0, 65536, NULL,
@@ -446,6 +450,7 @@ static bool is_own(const char *name)
         "max_seconds",
         "prefetch_batches",
         "publish_every",
+        "keep_policies",
         "report_every",
         "validation_snippets",
         "checkpoint_every_seconds",

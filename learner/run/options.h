@@ -39,7 +39,7 @@ struct learner_options {
     /* What is written and served. */
     char listen[CONFIG_TEXT_SIZE];
     struct endpoint_options endpoint;
-    int64_t publish_every, report_every;
+    int64_t publish_every, report_every, keep_policies;
     int64_t validation_snippets; /* of each side; 0: none */
     double checkpoint_every_seconds;
     int64_t checkpoint_every_steps, keep_checkpoints;

@@ -19,12 +19,14 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
+#include "learner/run/candidates.h"
 #include "learner/step/algorithm.h"
 
 #define LOG_MODULE "run"
 #include "common/base/log.h"
 
 #define FIRST_CHECKPOINT_MS 60000
+#define KEPT_FOR_CHOICE     12
 
 void run_init(struct run *run, const struct experiment *experiment,
               const struct learner_options *options, const char *config, uint64_t config_digest,
@@ -282,6 +284,7 @@ status run_begin(struct run *run, const struct signature *signature,
     if (s != STATUS_OK) {
         return s;
     }
+    candidates_clear(run->experiment->run_dir);
     warn_of_eps(&run->settings);
     log_info("new run=%s algorithm=%s observation=%d actions=%d tasks=%d parameters=%zu",
              run->about.run_id, settings_algorithm_name(run->settings.algorithm), run->settings.O,
@@ -301,6 +304,14 @@ static void keep_package(const struct run *run, const void *package, size_t size
     if (file_replace(path, &part, 1, &err) != STATUS_OK) {
         log_warn("the last policy is not kept: %s", err.text);
     }
+}
+
+/* How many publications are kept for a choice at the end. */
+static uint64_t policies_kept(const struct run *run)
+{
+    const int64_t asked = run->options->keep_policies;
+    return asked > 0 ? (uint64_t)asked
+                     : (experiment_chooses_offline(run->experiment) ? KEPT_FOR_CHOICE : 0);
 }
 
 status run_publish(struct run *run, bool finished, struct err *err)
@@ -329,6 +340,11 @@ status run_publish(struct run *run, bool finished, struct err *err)
     }
     if (finished) {
         keep_package(run, package, size);
+    } else if (policies_kept(run) > 0 &&
+               candidates_keep(run->experiment->run_dir, state_step(run->state),
+                               (uint64_t)run->options->publish_every, policies_kept(run), package,
+                               size, &why) != STATUS_OK) {
+        log_warn("a policy to choose from is not kept: %s", why.text);
     }
     /* The publisher takes the package, whatever it answers. */
     s = publisher_publish(run->publisher, package, size, version, state_step(run->state), finished,

@@ -82,6 +82,10 @@ status sample_request_read(struct sample_request *request, const struct service 
     if (s != STATUS_OK) {
         return err_context(err, s, "table %s", table->record.name);
     }
+    if (message->in_order && !table_sealed(table->table)) {
+        return err_set(err, STATUS_MISMATCH, "table %s: in_order: expected a sealed table",
+                       table->record.name);
+    }
     /* The message has passed its checks. `*request` is written only where the rest succeeds as
      * well. */
     struct sample_request read = {
@@ -93,6 +97,7 @@ status sample_request_read(struct sample_request *request, const struct service 
         .seed = message->seed,
         .first_batch = message->first_batch,
         .require_sealed = message->require_sealed,
+        .in_order = message->in_order,
     };
     /* Which columns are sent, and from that the size of a batch. */
     row_map_init(&read.map, &table->record.signature, &want, reward_map);
@@ -160,8 +165,14 @@ static void draw_one(struct sample_op *op, uint32_t j)
 {
     const struct sample_request *request = op->request;
     struct table_draw draw;
-    table_draw(request->table->table, request->seed, op->first_batch + j / request->count,
-               request->begin + j % request->count, op->attempt, request->N, &draw);
+    const uint64_t batch = op->first_batch + j / request->count;
+    const uint32_t i = request->begin + j % request->count;
+    if (request->in_order) {
+        table_draw_in_order(request->table->table, batch * request->B + i, request->N, &op->place,
+                            &draw);
+    } else {
+        table_draw(request->table->table, request->seed, batch, i, op->attempt, request->N, &draw);
+    }
     op->snippets[j] = (struct gather_snippet){.id = draw.id,
                                               .first_row = draw.first_row,
                                               .n_valid = draw.n_valid,
@@ -187,7 +198,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->n_batches = n_batches;
     op->version = table_version(table->table);
     op->bytes = sample_op_bytes(request, n_batches);
-    op->even = table_draws_evenly(table->table);
+    op->even = table_draws_evenly(table->table) && !request->in_order;
     lay_out(op, n_batches * request->count);
     op->job = (struct gather_job){.snippets = op->snippets,
                                   .n = n_batches * request->count,
@@ -227,7 +238,7 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
      * is drawn again: a response with a version holds that version's draws and no others. */
     const bool all = op->version != table_version(table->table);
     op->version = table_version(table->table);
-    op->even = table_draws_evenly(table->table);
+    op->even = table_draws_evenly(table->table) && !op->request->in_order;
     op->attempt = all ? 0 : op->attempt + 1;
     /* What has been gathered stays, unless all is drawn again. */
     for (uint32_t j = 0; j < op->job.n; j++) {

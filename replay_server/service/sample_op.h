@@ -15,6 +15,7 @@ struct sample_request {
     uint64_t seed;
     uint64_t first_batch;
     bool require_sealed;
+    bool in_order;      /* no draws: one transition after another */
     size_t batch_bytes; /* of the rows */
 };
 
@@ -28,6 +29,7 @@ struct sample_op {
     uint64_t first_batch;
     uint32_t n_batches;
     uint64_t version;
+    struct table_place place; /* with in_order: of the last snippet */
     bool even; /* every transition was equally likely: the response leaves out the last three */
     /* The rows, and behind them these arrays of (n_batches * count): what a response takes counts
      * against sample_buffer_bytes, and a stream without a response on its way holds nothing. */

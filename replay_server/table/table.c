@@ -439,6 +439,36 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
     ASSERT(draw->first_row + draw->n_valid < draw->n_rows);
 }
 
+void table_draw_in_order(const struct table *table, uint64_t transition, uint32_t N,
+                         struct table_place *place, struct table_draw *draw)
+{
+    ASSERT(table->sealed && table->counts.transitions > 0);
+    ASSERT(N >= 1);
+    const uint64_t number = transition % table->counts.transitions;
+    /* From the first episode again where the contents have changed, or the place lies beyond. */
+    if (place->version != table_version(table) || number < place->before) {
+        *place = (struct table_place){.version = table_version(table)};
+    }
+    /* Sealing has put the slots in order of identity; a corrupt episode leaves a free one. */
+    const struct table_slot *slot = &table->slots.at[place->slot_i];
+    while (slot->state != SLOT_RESIDENT ||
+           number - place->before >= table_transitions(&slot->episode)) {
+        place->before += slot->state == SLOT_RESIDENT ? table_transitions(&slot->episode) : 0;
+        place->slot_i++;
+        ASSERT(place->slot_i < table->slots.capacity);
+        slot = &table->slots.at[place->slot_i];
+    }
+    const uint32_t first = (uint32_t)(number - place->before);
+    const uint32_t T = table_transitions(&slot->episode);
+    *draw = (struct table_draw){
+        .id = slot->episode.id,
+        .probability = 1,
+        .first_row = first,
+        .n_valid = N < T - first ? N : T - first,
+        .n_rows = slot->episode.n_rows,
+    };
+}
+
 void table_count_sampled(struct table *table, uint64_t snippets)
 {
     /* The sum must not wrap around. */

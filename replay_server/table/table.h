@@ -146,6 +146,17 @@ struct table_draw {
  * what is made of it. */
 void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32_t i,
                 uint32_t attempt, uint32_t N, struct table_draw *draw);
+/* The same for the snippet that starts at transition number `transition` mod all, counted over the
+ * episodes of a sealed table in order of identity; its probability is 1. *place, zeroed before the
+ * first call, is where the last one was found: a call for one of the next transitions begins there.
+ */
+struct table_place {
+    uint64_t version; /* of the table, 0: none yet */
+    uint64_t before;  /* transitions before the episode in slot_i */
+    uint32_t slot_i;
+};
+void table_draw_in_order(const struct table *table, uint64_t transition, uint32_t N,
+                         struct table_place *place, struct table_draw *draw);
 void table_count_sampled(struct table *table, uint64_t snippets);
 void table_count_duplicate(struct table *table);
 

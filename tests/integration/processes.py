@@ -27,6 +27,7 @@ BINARIES = {
     "restorer": BUILD / "restorer" / "hindcast-restorer",
     "learner": BUILD / "learner" / "hindcast-learner",
     "evaluator": BUILD / "evaluator" / "hindcast-evaluator",
+    "offline_evaluator": BUILD / "offline_evaluator" / "hindcast-offline-evaluator",
     "collector": BUILD / "collector" / "hindcast-collector",
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/networks/policy_copy.h"
 #include "evaluator/policy_file.h"
 #include "tests/lib/check.h"
 #include "tests/lib/policies.h"
@@ -118,7 +119,7 @@ static void the_prior_is_a_policy_of_its_own(void **state)
     float want[ACTIONS], got[ACTIONS];
     void *package = policies_package(&signature, 5, true, &size);
     keep(package, size, 1);
-    assert_int_equal(policy_file_load_prior(path, &prior, &err), STATUS_OK);
+    assert_int_equal(policy_read_prior(&prior, path, &err), STATUS_OK);
     act(expected, want);
     act(prior, got);
     assert_memory_equal(got, want, sizeof want);
@@ -129,14 +130,14 @@ static void the_prior_is_a_policy_of_its_own(void **state)
     /* It does not choose among candidates, where the policy does. */
     package = policies_argmax_package(&signature, 5, &size);
     keep(package, size, 1);
-    assert_int_equal(policy_file_load_prior(path, &prior, &err), STATUS_OK);
+    assert_int_equal(policy_read_prior(&prior, path, &err), STATUS_OK);
     assert_int_equal(policy_candidates(prior), 1);
     assert_string_equal(policy_info(prior)->acting, POLICY_ACT_GAUSSIAN);
     policy_free(prior);
     mem_free(package);
     package = policies_package(&signature, 5, false, &size);
     keep(package, size, 1);
-    assert_int_equal(policy_file_load_prior(path, &prior, &err), STATUS_NOT_FOUND);
+    assert_int_equal(policy_read_prior(&prior, path, &err), STATUS_NOT_FOUND);
     mem_free(package);
 }
 

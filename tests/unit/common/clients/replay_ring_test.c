@@ -20,11 +20,10 @@ static struct replay_ring *make(uint32_t depth, uint32_t n_parts, uint64_t first
 static void fill(struct replay_ring *ring, uint64_t number, uint32_t part, uint64_t version,
                  bool prioritized)
 {
-    uint64_t *ids;
-    double *probabilities;
-    struct replay_batch *batch = replay_ring_begin_part(ring, number, &ids, &probabilities);
+    struct replay_origins origins;
+    struct replay_batch *batch = replay_ring_begin_part(ring, number, &origins);
     batch->rows[part] = (float)number;
-    ids[part] = number;
+    origins.episode_id[part] = number;
     replay_ring_end_part(ring, batch, part, version, prioritized);
 }
 

@@ -127,7 +127,8 @@ static void the_digest_is_that_of_0_1_0(void **state)
                                         "kernels",
                                         "reward_scale",
                                         "policy_average",
-                                        "validation_snippets"};
+                                        "validation_snippets",
+                                        "keep_policies"};
     check_load(NULL, 0);
     struct config_section recorded = learner_options_recorded(&options);
     struct config_option rows[128];

@@ -1,5 +1,5 @@
 # The learner process around its step, and the client of its Parameters.
-foreach(module publisher checkpoint reward_sums)
+foreach(module publisher checkpoint reward_sums candidates)
   hindcast_test(${module}_test SOURCES unit/learner/run/${module}_test.c
                 LINK hindcast_learner_run hindcast_test_base hindcast_test_trajectory)
 endforeach()

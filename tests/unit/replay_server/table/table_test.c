@@ -130,6 +130,34 @@ static void sealed_draws_do_not_depend_on_arrival(void **state)
     table_free(b);
 }
 
+/* In order of identity, whatever the order of arrival, and again from the first; a corrupt episode
+ * that is taken out meanwhile is passed over. */
+static void transitions_in_order_come_once_each(void **state)
+{
+    (void)state;
+    struct table *table;
+    struct table_place place = {0};
+    struct table_draw draw;
+    assert_int_equal(table_new(&table, &settings), STATUS_OK);
+    add(table, 1, 30, 2);
+    add(table, 2, 10, 3);
+    add(table, 3, 20, 1);
+    assert_int_equal(table_seal(table), STATUS_OK);
+    static const uint64_t ids[] = {2, 2, 2, 3, 1, 1};
+    static const uint32_t rows[] = {0, 1, 2, 0, 0, 1};
+    for (uint64_t i = 0; i < 14; i++) {
+        table_draw_in_order(table, i, 2, &place, &draw);
+        assert_int_equal(draw.id, ids[i % 6]);
+        assert_int_equal(draw.first_row, rows[i % 6]);
+        assert_int_equal(draw.n_valid, draw.first_row + 2 < draw.n_rows ? 2 : 1);
+    }
+    assert_true(table_remove(table, 3, true));
+    table_draw_in_order(table, 3, 2, &place, &draw);
+    assert_int_equal(draw.id, 1);
+    assert_int_equal(draw.first_row, 0);
+    table_free(table);
+}
+
 static void all_transitions_are_equally_likely(void **state)
 {
     (void)state;
@@ -365,6 +393,7 @@ int main(void)
         cmocka_unit_test(pending_episodes_are_known_and_not_drawn),
         cmocka_unit_test(a_draw_is_the_transition_with_that_number),
         cmocka_unit_test(sealed_draws_do_not_depend_on_arrival),
+        cmocka_unit_test(transitions_in_order_come_once_each),
         cmocka_unit_test(all_transitions_are_equally_likely),
         cmocka_unit_test(priorities_weigh_transitions),
         cmocka_unit_test(priorities_change_the_version_of_a_sealed_table),

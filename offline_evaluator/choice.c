@@ -1,0 +1,100 @@
+/* Writing the chosen policy: see choice.h. */
+#include "offline_evaluator/choice.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "common/base/file.h"
+#include "common/base/memory.h"
+#include "common/networks/policy_copy.h"
+#include "offline_evaluator/report.h"
+
+#define LOG_MODULE "offline_evaluator"
+#include "common/base/log.h"
+
+/* The names of the notes begin like this. */
+#define NOTE "offline_value"
+
+static status note(struct safetensors_writer *writer, const char *key, double value,
+                   struct err *err)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    return safetensors_note(writer, key, text, err);
+}
+
+/* Tensors and notes of the file, or of its prior as a policy. */
+static status copy(struct safetensors_writer *writer, const struct safetensors *file, bool prior,
+                   struct err *err)
+{
+    size_t n;
+    if (prior) {
+        return policy_copy_prior(writer, file, err);
+    }
+    const status s = policy_copy_tensors(writer, file, "", "", &n, err);
+    return s == STATUS_OK ? policy_copy_notes(writer, file, NOTE, NOTE, err) : s;
+}
+
+/* path <- the policy with what it is worth. */
+static status write_best(const struct evaluated_policy *item, const struct estimate *value,
+                         const char *path, struct err *err)
+{
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    status s = safetensors_read(&file, item->path, POLICY_BYTES_MAX, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        safetensors_free(file);
+        return err_set(err, s, "%s", path);
+    }
+    s = copy(writer, file, item->is_prior, err);
+    s = s != STATUS_OK ? s : note(writer, NOTE, value->mean, err);
+    s = s != STATUS_OK ? s : note(writer, NOTE "_low", value->low, err);
+    s = s != STATUS_OK ? s : note(writer, NOTE "_high", value->high, err);
+    s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    return s;
+}
+
+static status copy_file(const char *from, const char *to, struct err *err)
+{
+    void *bytes;
+    size_t size;
+    status s = file_read(from, POLICY_BYTES_MAX, &bytes, &size, err);
+    if (s == STATUS_OK) {
+        s = file_replace(to, &(struct file_part){bytes, size}, 1, err);
+        mem_free(bytes);
+    }
+    return s;
+}
+
+status choice_make(const struct evaluation *evaluation, struct err *err)
+{
+    char path[PATH_MAX];
+    size_t order[POLICIES_MAX];
+    const struct evaluated_policy *last = NULL;
+    for (size_t p = 0; p < evaluation->policies.n; p++) {
+        last = evaluation->policies.items[p].is_last ? &evaluation->policies.items[p] : last;
+    }
+    if (last == NULL) {
+        return err_set(err, STATUS_NOT_FOUND,
+                       "%s/policy_learner.safetensors: absent: expected a run that has ended",
+                       evaluation->experiment->run_dir);
+    }
+    report_order(evaluation, order);
+    const struct evaluated_policy *best = &evaluation->policies.items[order[0]];
+    snprintf(path, sizeof path, "%s/policy_last.safetensors", evaluation->experiment->run_dir);
+    status s = copy_file(last->path, path, err);
+    if (s == STATUS_OK) {
+        snprintf(path, sizeof path, "%s/policy.safetensors", evaluation->experiment->run_dir);
+        s = write_best(best, &evaluation->values.values[order[0]], path, err);
+    }
+    if (s == STATUS_OK) {
+        log_info("chosen policy=%s value=%g", best->name, evaluation->values.values[order[0]].mean);
+    }
+    return s;
+}

@@ -1,0 +1,42 @@
+/* From values at start states to means with intervals. Pure.
+ *
+ * An interval is a bootstrap over what was chance: the start states (episodes) are drawn again with
+ * replacement, and so are the critics. All policies see the same draws, so that differences are
+ * those at the same starts. It holds what the critics agree on for true: it does not cover an error
+ * that all of them share. */
+#ifndef HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
+#define HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/status.h"
+
+struct estimate {
+    double mean, low, high;
+};
+
+struct estimates_settings {
+    size_t n_critics, n_policies, n_starts;
+    size_t resamples;
+    double level; /* of the intervals */
+    uint64_t seed;
+};
+
+struct estimates {
+    size_t n;
+    struct estimate *values;      /* (n) */
+    struct estimate *differences; /* (n,n): of row's value less column's */
+    double *best; /* (n): in which share of the resamples it has the largest value */
+};
+
+/* From values(critics, policies, starts). NO_MEMORY. Free with estimates_fini. */
+status estimates_make(struct estimates *estimates, const double *values,
+                      const struct estimates_settings *settings, struct err *err) MUST_CHECK;
+void estimates_fini(struct estimates *estimates);
+
+/* The same for one quantity alone: x(n), resampled with replacement. */
+status estimate_mean(struct estimate *estimate, const double *x, size_t n, size_t resamples,
+                     double level, uint64_t seed, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,19 @@
+/* Do a policy's actions leave what was logged?
+ *
+ * For states of the logs, the distance of (state, the policy's action) to the nearest logged pair of
+ * another episode, over that of the pair that was logged; the median. About 1: the policy's actions
+ * are like those of the logs. Observations and actions are normalized to a std of 1. Ours. */
+#ifndef HINDCAST_OFFLINE_EVALUATOR_SUPPORT_H
+#define HINDCAST_OFFLINE_EVALUATOR_SUPPORT_H
+
+#include "offline_evaluator/policies.h"
+
+/* Above this a report warns. Ours. */
+#define SUPPORT_LIMIT 1.5
+
+/* support(C) <- of each column but the last, which is set to 1. x(n_rows,O) normalized observations. */
+status support_measure(double *support, const struct logged_data *data, const float *x,
+                       const struct columns *columns, uint64_t seed, struct thread_pool *pool,
+                       struct err *err) MUST_CHECK;
+
+#endif
