@@ -14,7 +14,7 @@
 
 #include "common/base/json.h"
 #include "common/base/memory.h"
-#include "common/logs/episodes/logs.h"
+#include "common/logs/episodes/logs_list.h"
 #include "common/logs/files/log_file.h"
 
 #define PATH_SIZE      4096
@@ -378,19 +378,19 @@ static status check_episodes_file(const struct lerobot *lerobot, const char *pat
 static status check_files_3(const struct lerobot *lerobot, struct err *err)
 {
     char path[PATH_SIZE];
-    struct logs *episodes;
+    struct logs_list episodes = {0};
     struct stat info;
     if (!join(path, lerobot->folder, "meta/episodes") || stat(path, &info) != 0) {
         return STATUS_OK;
     }
-    status s = logs_open(&episodes, path, err);
-    if (s != STATUS_OK) {
-        return s;
+    status s = logs_list_add_folder(&episodes, path, NULL, err);
+    if (s == STATUS_OK) {
+        s = logs_list_check(&episodes, path, err);
     }
-    for (size_t i = 0; s == STATUS_OK && i < logs_n_files(episodes); i++) {
-        s = check_episodes_file(lerobot, logs_path(episodes, i), err);
+    for (size_t i = 0; s == STATUS_OK && i < episodes.n; i++) {
+        s = check_episodes_file(lerobot, episodes.paths[i], err);
     }
-    logs_close(episodes);
+    logs_list_fini(&episodes);
     return s;
 }
 

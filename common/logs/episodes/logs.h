@@ -11,21 +11,18 @@
 #define HINDCAST_LOGS_LOGS_H
 
 #include "common/logs/episodes/lerobot.h"
+#include "common/logs/episodes/logs_gaps.h"
 #include "common/logs/episodes/minari_logs.h"
 #include "common/logs/files/log_file.h"
 #include "common/logs/mapping/mapping.h"
 #include "common/trajectory/episode.h"
 
-#define LOGS_FILES_MAX    1000000u
-#define LOGS_EPISODES_MAX 50000000u
-
 struct logs;
 
-/* Finds the logs: the file `path`, or all files with a known format in the folder `path` and its
- * subfolders (at most eight levels deep), in order of name, numbers by their value. Names that begin
- * with a dot are skipped. Of a LeRobot dataset only the data files are logs, and they are compared with what its
- * meta folder says; likewise for Minari's Arrow form. A folder with the metadata.yaml of a ROS 2 bag
- * is one file. Returns INVALID if there are no logs or if their formats differ. */
+/* Finds the logs: the file `path`, or the files of the folder `path` as logs_list.h has them. Of a
+ * LeRobot dataset only the data files are logs, and they are compared with what its meta folder
+ * says; likewise for Minari's Arrow form. Returns INVALID if there are no logs or if their formats
+ * differ. */
 status logs_open(struct logs **logs, const char *path, struct err *err) MUST_CHECK;
 /* NULL is allowed. */
 void logs_close(struct logs *logs);
@@ -58,22 +55,12 @@ void logs_file_episodes(const struct logs *logs, size_t file_i, uint64_t *first,
 status logs_read(struct logs *logs, uint64_t episode_i, struct episode *episode,
                  struct err *err) MUST_CHECK;
 
-/* Intervals between rows that are gaps (see mapping.h), in all episodes read so far. */
-#define LOGS_GAP_SIZES 6
-struct logs_gaps {
-    bool has_times; /* the mapping names a column of times, and the control period is known */
-    uint64_t n;
-    /* Of these: not positive; up to 10, 30, 100, 1000 control periods; longer. */
-    uint64_t sizes[LOGS_GAP_SIZES];
-    double longest_s;
-    char place[512]; /* "rec_003.csv, row 40", of the longest */
-};
-
 /* Stores the text of what is called `name` in the log of episode i: a column with one value for each
  * row, by its value in the first row of the episode, or an attribute of the recording (HDF5).
  * NOT_FOUND where there is no such thing. */
 status logs_tag(struct logs *logs, uint64_t episode_i, const char *name, char *value,
                 size_t size) MUST_CHECK;
+/* Gaps in all episodes read so far. */
 const struct logs_gaps *logs_gaps(const struct logs *logs);
 /* Values that are missing or infinite stay in the rows as such, instead of making their episode bad,
  * and the rows are not checked: the caller cuts the episode around them (episode_pieces.h). Off at
