@@ -20,39 +20,16 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/utf8.h"
 #include "common/logs/files/log_file.h"
+#include "common/logs/files/mcap_topic.h"
 #include "common/logs/files/rosbag_metadata.h"
 #include "common/logs/messages/mcap.h"
-#include "common/logs/messages/message_json.h"
-#include "common/logs/messages/ros_definition.h"
 
 #define EAGER_BYTES_MAX (1ull << 30) /* bytes of topics that are kept before they are needed */
-#define NS_IN_S         1000000000u
-
-/* What a column of a topic is, besides the fields. */
-enum clock { CLOCK_LOG, CLOCK_PUBLISH, CLOCK_HEADER, N_CLOCKS };
-static const char *const clock_names[] = {"@log", "@publish", "@header"};
-
-struct topic {
-    char *name, *encoding; /* of its first channel */
-    char *schema_name, *schema_encoding;
-    char *definition; /* (definition_size) */
-    size_t definition_size;
-    struct ros_definition ros;
-    bool is_ros;
-    struct message_fields fields;
-    char *unread; /* why its messages are not read; NULL: they are */
-    uint64_t messages;
-    uint32_t sec, nanosec; /* fields of the header's stamp, if `has_stamp` */
-    bool has_stamp;
-    double *stamps[N_CLOCKS]; /* (rows) seconds; NULL: not loaded */
-    bool loaded, wanted;
-};
 
 /* A column: a field of a topic, or one of its clocks. */
 struct place {
-    struct topic *topic;
+    struct mcap_topic *topic;
     bool is_clock;
     uint32_t i; /* field or enum clock */
 };
@@ -62,7 +39,7 @@ struct bag {
     char *path;
     char **parts; /* (n_parts) files in order */
     size_t n_parts;
-    struct topic **topics; /* (n_topics) in the order of their first messages */
+    struct mcap_topic **topics; /* (n_topics) in the order of their first messages */
     size_t n_topics;
     struct recording recording;
     struct place *places; /* one for each column */
@@ -70,6 +47,8 @@ struct bag {
     struct text warnings;
     uint32_t columns_left_out;
 };
+
+static const char *const clock_names[MCAP_CLOCKS] = {"@log", "@publish", "@header"};
 
 static bool is_sqlite_bag(const unsigned char *head, size_t n)
 {
@@ -85,143 +64,35 @@ static bool bag_recognise(const unsigned char *head, size_t n)
 
 /* ---- topics ---- */
 
-static void topic_free(struct topic *topic)
-{
-    if (topic == NULL) {
-        return;
-    }
-    for (int i = 0; i < N_CLOCKS; i++) {
-        mem_free(topic->stamps[i]);
-    }
-    message_fields_fini(&topic->fields);
-    ros_definition_fini(&topic->ros);
-    mem_free(topic->name);
-    mem_free(topic->encoding);
-    mem_free(topic->schema_name);
-    mem_free(topic->schema_encoding);
-    mem_free(topic->definition);
-    mem_free(topic->unread);
-    mem_free(topic);
-}
-
-/* Copies what a channel says. Returns NULL if memory fails. */
-static struct topic *topic_new(const struct mcap_channel *channel)
-{
-    const struct mcap_schema *schema = channel->schema;
-    struct topic *topic = mem_new(sizeof *topic);
-    if (topic == NULL) {
-        return NULL;
-    }
-    topic->name = mem_text(channel->topic);
-    topic->encoding = mem_text(channel->encoding);
-    topic->schema_name = mem_text(schema == NULL ? "" : schema->name);
-    topic->schema_encoding = mem_text(schema == NULL ? "" : schema->encoding);
-    topic->definition_size = schema == NULL ? 0 : schema->size;
-    topic->definition = mem_new(topic->definition_size + 1);
-    if (topic->name == NULL || topic->encoding == NULL || topic->schema_name == NULL ||
-        topic->schema_encoding == NULL || topic->definition == NULL) {
-        topic_free(topic);
-        return NULL;
-    }
-    if (topic->definition_size > 0) {
-        memcpy(topic->definition, schema->data, topic->definition_size);
-    }
-    return topic;
-}
-
-/* Decides how the messages are read, or why they are not. */
-static status prepare(struct topic *topic, struct err *err)
-{
-    char why[256] = "";
-    struct err reason = {0};
-    if (strcmp(topic->encoding, "json") == 0) {
-        return STATUS_OK;
-    }
-    if (strcmp(topic->encoding, "cdr") != 0) {
-        snprintf(why, sizeof why, "its messages are in %.40s, expected cdr or json",
-                 topic->encoding[0] != 0 ? topic->encoding : "an unnamed encoding");
-    } else if (strcmp(topic->schema_encoding, "ros2msg") != 0) {
-        snprintf(why, sizeof why, "its definition is in %.40s, expected ros2msg",
-                 topic->schema_encoding[0] != 0 ? topic->schema_encoding : "no language");
-    } else {
-        const status s = ros_definition_parse(&topic->ros, topic->schema_name, topic->definition,
-                                              topic->definition_size, &topic->fields, &reason);
-        if (s == STATUS_OK) {
-            topic->is_ros = true;
-            return s;
-        }
-        if (s != STATUS_INVALID) {
-            return err_set(err, s, "%s", reason.text);
-        }
-        snprintf(why, sizeof why, "%.250s", reason.text);
-    }
-    topic->unread = mem_text(why);
-    return topic->unread != NULL ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "topic");
-}
-
-/* Two channels may write to one topic, but only in the same way. */
-static bool same_definition(const struct topic *topic, const struct mcap_channel *channel)
-{
-    const struct mcap_schema *schema = channel->schema;
-    const size_t size = schema == NULL ? 0 : schema->size;
-    return strcmp(topic->encoding, channel->encoding) == 0 &&
-           strcmp(topic->schema_name, schema == NULL ? "" : schema->name) == 0 &&
-           topic->definition_size == size &&
-           (size == 0 || memcmp(topic->definition, schema->data, size) == 0);
-}
-
-/* Finds or adds the topic of a channel, which then points to it. */
+/* Finds or adds the topic of a channel, which then points to it. Two channels may write to one topic,
+ * but only in the same way. */
 static status find_topic(struct bag *bag, struct mcap_channel *channel, struct err *err)
 {
     for (size_t i = 0; i < bag->n_topics; i++) {
         if (strcmp(bag->topics[i]->name, channel->topic) == 0) {
-            if (!same_definition(bag->topics[i], channel)) {
+            if (!mcap_topic_same(bag->topics[i], channel)) {
                 return err_set(err, STATUS_INVALID, "has two definitions of its messages");
             }
             channel->user = bag->topics[i];
             return STATUS_OK;
         }
     }
-    struct topic **grown = mem_resize(bag->topics, bag->n_topics + 1, sizeof(struct topic *));
+    struct mcap_topic **grown =
+        mem_resize(bag->topics, bag->n_topics + 1, sizeof(struct mcap_topic *));
     if (grown == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "list of topics");
     }
     bag->topics = grown;
-    struct topic *topic = topic_new(channel);
-    if (topic == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "topic");
-    }
-    bag->topics[bag->n_topics++] = topic;
-    channel->user = topic;
-    return prepare(topic, err);
-}
-
-/* ---- messages ---- */
-
-static double seconds(uint64_t ns)
-{
-    const uint64_t whole = ns / NS_IN_S;
-    return (double)whole + (double)(ns % NS_IN_S) * 1e-9;
-}
-
-/* Puts the fields of a message, and its clocks where the topic is being loaded. */
-static status read_message(struct topic *topic, const struct mcap_message *message, struct err *err)
-{
-    struct message_fields *fields = &topic->fields;
-    message_fields_begin(fields);
-    status s = topic->is_ros
-                   ? ros_message_read(&topic->ros, message->data, message->size, fields, err)
-                   : message_json_read(message->data, message->size, fields, err);
-    const uint64_t row = fields->row;
+    struct mcap_topic *topic;
+    const status s = mcap_topic_new(&topic, channel, err);
     if (s == STATUS_OK) {
-        s = message_fields_end(fields, err);
-    }
-    if (s == STATUS_OK && fields->loading) {
-        topic->stamps[CLOCK_LOG][row] = seconds(message->log_time_ns);
-        topic->stamps[CLOCK_PUBLISH][row] = seconds(message->publish_time_ns);
+        bag->topics[bag->n_topics++] = topic;
+        channel->user = topic;
     }
     return s;
 }
+
+/* ---- messages ---- */
 
 /* Hands one message to its topic. `survey`: all topics are read, otherwise those that are wanted. */
 static status on_message(struct bag *bag, const struct mcap_message *message, bool survey,
@@ -231,11 +102,11 @@ static status on_message(struct bag *bag, const struct mcap_message *message, bo
     if (message->channel->user == NULL) {
         s = find_topic(bag, message->channel, err);
     }
-    struct topic *topic = message->channel->user;
+    struct mcap_topic *topic = message->channel->user;
     if (s == STATUS_OK) {
         topic->messages += survey;
         if (topic->unread == NULL && (survey || topic->wanted)) {
-            s = read_message(topic, message, err);
+            s = mcap_topic_read(topic, message, err);
         }
     }
     return s;
@@ -255,7 +126,8 @@ static status read_part(struct bag *bag, const char *path, bool survey, struct e
         s = on_message(bag, &message, survey, err);
         if (s != STATUS_OK) {
             (void)err_context(err, s, "%s: byte %" PRIu64 ": topic %s: message at %.6f s", path,
-                              message.at, message.channel->topic, seconds(message.log_time_ns));
+                              message.at, message.channel->topic,
+                              mcap_seconds(message.log_time_ns));
             break;
         }
         n++;
@@ -285,7 +157,7 @@ static status read_parts(struct bag *bag, bool survey, struct err *err)
 /* ---- columns ---- */
 
 /* Adds a column, unless its name is too long, is taken or there are too many. */
-static status add_column(struct bag *bag, struct topic *topic, const char *name,
+static status add_column(struct bag *bag, struct mcap_topic *topic, const char *name,
                          enum recording_kind kind, uint32_t width, struct place place,
                          struct err *err)
 {
@@ -309,32 +181,13 @@ static status add_column(struct bag *bag, struct topic *topic, const char *name,
     return STATUS_OK;
 }
 
-/* Finds the fields with the stamp of the message itself. */
-static void find_stamp(struct topic *topic)
-{
-    static const char *const pairs[][2] = {
-        {"header/stamp/sec", "header/stamp/nanosec"},
-        {"header/stamp/secs", "header/stamp/nsecs"},
-        {"timestamp/sec", "timestamp/nsec"},
-        {"stamp/sec", "stamp/nanosec"},
-    };
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0] && !topic->has_stamp; i++) {
-        topic->has_stamp = message_fields_find(&topic->fields, pairs[i][0], &topic->sec) &&
-                           message_fields_find(&topic->fields, pairs[i][1], &topic->nanosec) &&
-                           message_field_is_column(&topic->fields.fields[topic->sec]) &&
-                           topic->fields.fields[topic->sec].width == 1 &&
-                           message_field_is_column(&topic->fields.fields[topic->nanosec]) &&
-                           topic->fields.fields[topic->nanosec].width == 1;
-    }
-}
-
 /* Adds the clocks and fields of a topic as columns. */
-static status add_columns(struct bag *bag, struct topic *topic, struct err *err)
+static status add_columns(struct bag *bag, struct mcap_topic *topic, struct err *err)
 {
-    find_stamp(topic);
+    mcap_topic_find_stamp(topic);
     status s = STATUS_OK;
-    for (uint32_t i = 0; s == STATUS_OK && i < N_CLOCKS; i++) {
-        if (i != CLOCK_HEADER || topic->has_stamp) {
+    for (uint32_t i = 0; s == STATUS_OK && i < MCAP_CLOCKS; i++) {
+        if (i != MCAP_CLOCK_HEADER || topic->has_stamp) {
             s = add_column(bag, topic, clock_names[i], RECORDING_NUMBERS, 1,
                            (struct place){topic, true, i}, err);
         }
@@ -358,7 +211,7 @@ static void bag_close(struct log_file *file)
 {
     struct bag *bag = (struct bag *)file;
     for (size_t i = 0; i < bag->n_topics; i++) {
-        topic_free(bag->topics[i]);
+        mcap_topic_free(bag->topics[i]);
     }
     for (size_t i = 0; i < bag->n_parts; i++) {
         mem_free(bag->parts[i]);
@@ -446,7 +299,7 @@ static status bag_describe(struct log_file *file, uint64_t recording_i, struct r
 }
 
 /* Marks the topics to load: the one that is needed, and the smallest of the others. */
-static status choose(struct bag *bag, struct topic *needed, struct err *err)
+static status choose(struct bag *bag, struct mcap_topic *needed, struct err *err)
 {
     uint64_t bytes = bag->bytes + message_fields_bytes(&needed->fields);
     if (bytes > LOG_FILE_BYTES_MAX) {
@@ -457,9 +310,9 @@ static status choose(struct bag *bag, struct topic *needed, struct err *err)
     }
     needed->wanted = true;
     for (;;) {
-        struct topic *smallest = NULL;
+        struct mcap_topic *smallest = NULL;
         for (size_t i = 0; i < bag->n_topics; i++) {
-            struct topic *topic = bag->topics[i];
+            struct mcap_topic *topic = bag->topics[i];
             const bool open = topic->unread == NULL && !topic->loaded && !topic->wanted;
             if (open && (smallest == NULL || message_fields_bytes(&topic->fields) <
                                                  message_fields_bytes(&smallest->fields))) {
@@ -474,34 +327,21 @@ static status choose(struct bag *bag, struct topic *needed, struct err *err)
     }
 }
 
-/* Makes room for the values of a wanted topic. */
-static status make_room(struct bag *bag, struct topic *topic, struct err *err)
-{
-    const uint64_t rows = topic->fields.rows;
-    bag->bytes += message_fields_bytes(&topic->fields);
-    for (int i = 0; i < N_CLOCKS; i++) {
-        if (topic->stamps[i] == NULL &&
-            (topic->stamps[i] = mem_array(rows > 0 ? rows : 1, sizeof **topic->stamps)) == NULL) {
-            return err_set(err, STATUS_NO_MEMORY, "%s: %" PRIu64 " messages", topic->name, rows);
-        }
-    }
-    return message_fields_load(&topic->fields, err);
-}
-
 /* Reads the file a second time for the values of the topic. */
-static status load(struct bag *bag, struct topic *needed, struct err *err)
+static status load(struct bag *bag, struct mcap_topic *needed, struct err *err)
 {
     status s = choose(bag, needed, err);
     for (size_t i = 0; s == STATUS_OK && i < bag->n_topics; i++) {
         if (bag->topics[i]->wanted) {
-            s = make_room(bag, bag->topics[i], err);
+            bag->bytes += message_fields_bytes(&bag->topics[i]->fields);
+            s = mcap_topic_load(bag->topics[i], err);
         }
     }
     if (s == STATUS_OK) {
         s = read_parts(bag, false, err);
     }
     for (size_t i = 0; i < bag->n_topics; i++) {
-        struct topic *topic = bag->topics[i];
+        struct mcap_topic *topic = bag->topics[i];
         if (s == STATUS_OK && topic->wanted && topic->fields.row != topic->fields.rows) {
             s = err_set(err, STATUS_CORRUPT, "%s: topic %s: changed while it was read", bag->path,
                         topic->name);
@@ -510,15 +350,9 @@ static status load(struct bag *bag, struct topic *needed, struct err *err)
         topic->wanted = false;
     }
 
-    /* The stamp of the message itself is the sum of two fields. */
     for (size_t i = 0; s == STATUS_OK && i < bag->n_topics; i++) {
-        struct topic *topic = bag->topics[i];
-        if (topic->loaded && topic->has_stamp) {
-            for (uint64_t row = 0; row < topic->fields.rows; row++) {
-                topic->stamps[CLOCK_HEADER][row] =
-                    topic->fields.fields[topic->sec].values[row] +
-                    topic->fields.fields[topic->nanosec].values[row] * 1e-9;
-            }
+        if (bag->topics[i]->loaded) {
+            mcap_topic_set_header(bag->topics[i]);
         }
     }
     return s;
@@ -553,38 +387,6 @@ static uint64_t bag_memory(const struct log_file *file)
                             (sizeof(struct recording_column) + 2 * sizeof(struct message_field));
 }
 
-/* ---- notes ---- */
-
-/* Returns whether the texts of a field say what the values of other fields are, as in a JointState
- * of a single joint. */
-static bool names_others(const struct message_field *field)
-{
-    const char *slash = strrchr(field->name, '/');
-    const char *last = slash == NULL ? field->name : slash + 1;
-    return strcmp(last, "name") == 0 || strcmp(last, "names") == 0 ||
-           strcmp(last, "joint_names") == 0;
-}
-
-/* Says which fields of a topic are no columns, and the texts of those that name others. */
-static void note_fields(const struct topic *topic, struct text *notes)
-{
-    for (uint32_t i = 0; i < topic->fields.n; i++) {
-        const struct message_field *field = &topic->fields.fields[i];
-        if (field->text && field->texts != NULL && (field->most > 1 || names_others(field))) {
-            text_format(notes, "%s/%s is: %s%s\n", topic->name, field->name, field->texts,
-                        field->changing ? " (in the first message; it changes, so check the fields "
-                                          "that it names)"
-                                        : "");
-        } else if (!field->text && field->varying) {
-            text_format(notes, "%s/%s is left out: its length varies, up to %u values\n",
-                        topic->name, field->name, field->most);
-        } else if (!field->text && field->width > RECORDING_WIDTH_MAX) {
-            text_format(notes, "%s/%s is left out: it has %u values in each message\n", topic->name,
-                        field->name, field->width);
-        }
-    }
-}
-
 static void bag_notes(const struct log_file *file, bool warnings, struct text *notes)
 {
     const struct bag *bag = (const struct bag *)file;
@@ -595,13 +397,7 @@ static void bag_notes(const struct log_file *file, bool warnings, struct text *n
         return;
     }
     for (size_t i = 0; i < bag->n_topics; i++) {
-        const struct topic *topic = bag->topics[i];
-        if (topic->unread != NULL) {
-            text_format(notes, "topic %s (%s) is left out: %s\n", topic->name, topic->schema_name,
-                        topic->unread);
-        } else {
-            note_fields(topic, notes);
-        }
+        mcap_topic_notes(bag->topics[i], notes);
     }
     if (bag->columns_left_out > 0) {
         text_format(notes,

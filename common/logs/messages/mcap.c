@@ -26,7 +26,8 @@
 #include "common/base/bytes.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/utf8.h"
+#include "common/logs/messages/mcap_cursor.h"
+#include "common/logs/messages/mcap_definitions.h"
 
 static const unsigned char magic[MCAP_MAGIC_SIZE] = {0x89, 'M', 'C', 'A', 'P', '0', '\r', '\n'};
 
@@ -39,19 +40,11 @@ enum opcode {
     OPCODE_DATA_END = 15,
 };
 
-#define RECORD_HEAD      9u    /* opcode and size */
-#define MESSAGE_HEAD     22u   /* bytes of a message before its data */
-#define IDS              65536 /* of channels and of schemas */
+#define RECORD_HEAD      9u  /* opcode and size */
+#define MESSAGE_HEAD     22u /* bytes of a message before its data */
 #define READ_BUFFER      (1u << 20)
-#define DEFINITIONS_MAX  (64ull << 20) /* bytes of all schemas and channels */
 #define RATIO_MAX        1000u         /* unpacked over compressed bytes, .. */
 #define RATIO_FREE_BYTES (64ull << 20) /* .. beyond this many, which anything may have */
-
-/* Bytes that are taken apart from front to back. */
-struct cursor {
-    const uint8_t *at;
-    size_t left;
-};
 
 struct mcap {
     char *path;
@@ -63,17 +56,15 @@ struct mcap {
     bool check; /* the checksum of the data section */
     uLong crc;  /* of the bytes before `at`, if `check` */
 
-    struct mcap_schema **schemas;   /* (IDS) by id; NULL: not defined */
-    struct mcap_channel **channels; /* (IDS) */
-    uint64_t definition_bytes;
+    struct mcap_definitions definitions;
 
     uint8_t *record; /* content of the current record of the file */
     size_t record_capacity;
     uint64_t record_at;
     uint8_t *unpacked; /* records of the current chunk */
     size_t unpacked_capacity;
-    uint64_t unpacked_total; /* of all chunks so far */
-    struct cursor chunk;     /* what is left of the current chunk */
+    uint64_t unpacked_total;  /* of all chunks so far */
+    struct mcap_cursor chunk; /* what is left of the current chunk */
 
     LZ4F_dctx *lz4;
     ZSTD_DCtx *zstd;
@@ -90,160 +81,22 @@ static status corrupt(const struct mcap *file, const char *what, struct err *err
                    what);
 }
 
-/* ---- taking bytes apart ---- */
-
-/* Returns the next n bytes, or NULL if fewer are left. */
-static const uint8_t *take(struct cursor *c, uint64_t n)
+/* Adds to an error where the current record is. */
+static status located(const struct mcap *file, status s, struct err *err)
 {
-    if (n > c->left) {
-        return NULL;
-    }
-    const uint8_t *at = c->at;
-    c->at += n;
-    c->left -= n;
-    return at;
-}
-
-/* Takes bytes that have their size(4) in front. */
-static const uint8_t *take_sized(struct cursor *c, size_t *size)
-{
-    const uint8_t *head = take(c, 4);
-    if (head == NULL) {
-        return NULL;
-    }
-    *size = bytes_get32(head);
-    return take(c, *size);
-}
-
-/* Takes a text as a copy that ends with 0. Returns false if it is not there, holds a 0, or memory
- * fails (*memory is then set). */
-static bool take_text(struct cursor *c, char **text, bool *memory)
-{
-    size_t size = 0;
-    const uint8_t *bytes = take_sized(c, &size);
-    if (bytes == NULL || memchr(bytes, 0, size) != NULL) {
-        return false;
-    }
-    *text = mem_new(size + 1);
-    if (*text == NULL) {
-        *memory = true;
-        return false;
-    }
-    memcpy(*text, bytes, size);
-    return true;
-}
-
-/* ---- definitions ---- */
-
-static void schema_free(struct mcap_schema *schema)
-{
-    if (schema != NULL) {
-        mem_free(schema->name);
-        mem_free(schema->encoding);
-        mem_free((void *)schema->data);
-        mem_free(schema);
-    }
-}
-
-static void channel_free(struct mcap_channel *channel)
-{
-    if (channel != NULL) {
-        mem_free(channel->topic);
-        mem_free(channel->encoding);
-        mem_free(channel);
-    }
-}
-
-/* Counts a definition. They are kept, so that all together must be small. */
-static status count_definition(struct mcap *file, size_t size, struct err *err)
-{
-    file->definition_bytes += size;
-    return file->definition_bytes <= DEFINITIONS_MAX
-               ? STATUS_OK
-               : corrupt(file, "definitions of messages of more than 64 MiB", err);
-}
-
-/* Keeps a schema. A repetition (each chunk may have one) must be the same. */
-static status read_schema(struct mcap *file, struct cursor c, struct err *err)
-{
-    const size_t whole = c.left;
-    const uint8_t *id = take(&c, 2);
-    struct mcap_schema *schema = mem_new(sizeof *schema);
-    bool memory = schema == NULL;
-    size_t size = 0;
-    const uint8_t *data = NULL;
-    const bool sound = schema != NULL && id != NULL && bytes_get16(id) != 0 &&
-                       take_text(&c, &schema->name, &memory) &&
-                       take_text(&c, &schema->encoding, &memory) &&
-                       (data = take_sized(&c, &size)) != NULL;
-    status s = sound ? STATUS_OK : corrupt(file, "a damaged schema", err);
-
-    /* The first one of an id is kept. */
-    struct mcap_schema **place = sound ? &file->schemas[bytes_get16(id)] : NULL;
-    if (sound && *place != NULL) {
-        if (strcmp((*place)->name, schema->name) != 0 || (*place)->size != size ||
-            (size > 0 && memcmp((*place)->data, data, size) != 0)) {
-            s = corrupt(file, "two different schemas have one id", err);
-        }
-    } else if (sound) {
-        s = count_definition(file, whole, err);
-        uint8_t *copy = s == STATUS_OK ? mem_new(size + 1) : NULL;
-        memory = s == STATUS_OK && copy == NULL;
-        if (copy != NULL) {
-            memcpy(copy, data, size);
-            schema->data = copy;
-            schema->size = size;
-            *place = schema;
-            return STATUS_OK;
-        }
-    }
-    schema_free(schema);
-    return memory ? err_set(err, STATUS_NO_MEMORY, "%s: schema", file->path) : s;
-}
-
-/* Keeps a channel. A repetition must be the same. The map of metadata is not looked at. */
-static status read_channel(struct mcap *file, struct cursor c, struct err *err)
-{
-    const size_t whole = c.left;
-    const uint8_t *ids = take(&c, 4);
-    struct mcap_channel *channel = mem_new(sizeof *channel);
-    bool memory = channel == NULL;
-    const bool sound = channel != NULL && ids != NULL && take_text(&c, &channel->topic, &memory) &&
-                       utf8_is_name(channel->topic) && take_text(&c, &channel->encoding, &memory);
-    status s = sound ? STATUS_OK : corrupt(file, "a damaged channel", err);
-    if (sound) {
-        const uint16_t schema_id = bytes_get16(ids + 2);
-        channel->schema = file->schemas[schema_id];
-        struct mcap_channel **place = &file->channels[bytes_get16(ids)];
-        if (schema_id != 0 && channel->schema == NULL) {
-            s = err_set(err, STATUS_CORRUPT,
-                        "%s: byte %" PRIu64 ": topic %s: its schema %u is not defined before it",
-                        file->path, file->record_at, channel->topic, schema_id);
-        } else if (*place == NULL) {
-            s = count_definition(file, whole, err);
-            if (s == STATUS_OK) {
-                *place = channel;
-                return STATUS_OK;
-            }
-        } else if (strcmp((*place)->topic, channel->topic) != 0 ||
-                   strcmp((*place)->encoding, channel->encoding) != 0 ||
-                   (*place)->schema != channel->schema) {
-            s = corrupt(file, "two different channels have one id", err);
-        }
-    }
-    channel_free(channel);
-    return memory ? err_set(err, STATUS_NO_MEMORY, "%s: channel", file->path) : s;
+    return s == STATUS_OK ? s
+                          : err_context(err, s, "%s: byte %" PRIu64, file->path, file->record_at);
 }
 
 /* Fills `message` from the content of a message record. */
-static status read_message(struct mcap *file, struct cursor c, struct mcap_message *message,
+static status read_message(struct mcap *file, struct mcap_cursor c, struct mcap_message *message,
                            struct err *err)
 {
-    const uint8_t *head = take(&c, MESSAGE_HEAD);
+    const uint8_t *head = mcap_cursor_take(&c, MESSAGE_HEAD);
     if (head == NULL) {
         return corrupt(file, "a message that is too short", err);
     }
-    struct mcap_channel *channel = file->channels[bytes_get16(head)];
+    struct mcap_channel *channel = file->definitions.channels[bytes_get16(head)];
     if (channel == NULL) {
         return err_set(err, STATUS_CORRUPT,
                        "%s: byte %" PRIu64 ": a message of channel %u, which is not defined",
@@ -279,7 +132,7 @@ static status make_room(struct mcap *file, uint8_t **buffer, size_t *capacity, u
 }
 
 /* Unpacks lz4 frames. Returns whether they give exactly n bytes. */
-static bool unpack_lz4(struct mcap *file, struct cursor packed, uint8_t *to, size_t n)
+static bool unpack_lz4(struct mcap *file, struct mcap_cursor packed, uint8_t *to, size_t n)
 {
     if (file->lz4 == NULL &&
         LZ4F_isError(LZ4F_createDecompressionContext(&file->lz4, LZ4F_VERSION))) {
@@ -295,14 +148,14 @@ static bool unpack_lz4(struct mcap *file, struct cursor packed, uint8_t *to, siz
         if (LZ4F_isError(hint) || (in == 0 && out == 0)) {
             return false;
         }
-        (void)take(&packed, in);
+        (void)mcap_cursor_take(&packed, in);
         made += out;
     }
     return made == n && (hint == 0 || n == 0); /* 0: the frame is complete */
 }
 
 /* Unpacks zstd frames. Returns whether they give exactly n bytes. */
-static bool unpack_zstd(struct mcap *file, struct cursor packed, uint8_t *to, size_t n)
+static bool unpack_zstd(struct mcap *file, struct mcap_cursor packed, uint8_t *to, size_t n)
 {
     if (file->zstd == NULL && (file->zstd = ZSTD_createDCtx()) == NULL) {
         return false;
@@ -331,12 +184,12 @@ static status check_size(struct mcap *file, uint64_t packed, uint64_t unpacked, 
 }
 
 /* Unpacks a chunk, so that file->chunk holds its records. */
-static status open_chunk(struct mcap *file, struct cursor c, struct err *err)
+static status open_chunk(struct mcap *file, struct mcap_cursor c, struct err *err)
 {
-    const uint8_t *head = take(&c, 28);
+    const uint8_t *head = mcap_cursor_take(&c, 28);
     size_t name_size = 0;
-    const uint8_t *name = head == NULL ? NULL : take_sized(&c, &name_size);
-    const uint8_t *size = name == NULL ? NULL : take(&c, 8);
+    const uint8_t *name = head == NULL ? NULL : mcap_cursor_sized(&c, &name_size);
+    const uint8_t *size = name == NULL ? NULL : mcap_cursor_take(&c, 8);
     if (size == NULL || bytes_get64(size) != c.left) {
         return corrupt(file, "a damaged chunk", err);
     }
@@ -372,7 +225,7 @@ static status open_chunk(struct mcap *file, struct cursor c, struct err *err)
                                : "a chunk that zstd cannot unpack, or of another size",
                            err);
         }
-        file->chunk = (struct cursor){file->unpacked, n};
+        file->chunk = (struct mcap_cursor){file->unpacked, n};
     }
 
     if (crc != 0 && crc32(0, file->chunk.at, (uInt)n) != crc) {
@@ -421,9 +274,9 @@ static status cut_off(struct mcap *file)
 }
 
 /* Checks the checksum of all that was read before the record `data end`. */
-static status end_of_data(struct mcap *file, uLong crc, struct cursor c, struct err *err)
+static status end_of_data(struct mcap *file, uLong crc, struct mcap_cursor c, struct err *err)
 {
-    const uint8_t *expected = take(&c, 4);
+    const uint8_t *expected = mcap_cursor_take(&c, 4);
     if (expected == NULL) {
         return corrupt(file, "a damaged end of the data", err);
     }
@@ -436,7 +289,7 @@ static status end_of_data(struct mcap *file, uLong crc, struct cursor c, struct 
 
 /* Reads the next record of the file into file->record. Returns CLOSED where the file ends without
  * `data end`; see cut_off. */
-static status next_record(struct mcap *file, uint8_t *opcode, struct cursor *content,
+static status next_record(struct mcap *file, uint8_t *opcode, struct mcap_cursor *content,
                           struct err *err)
 {
     /* What belongs to the data ends where the magic begins, if that is there. */
@@ -463,7 +316,7 @@ static status next_record(struct mcap *file, uint8_t *opcode, struct cursor *con
     }
 
     /* Attachments, indexes and what later versions may add are passed over. */
-    *content = (struct cursor){0};
+    *content = (struct mcap_cursor){0};
     if (*opcode != OPCODE_SCHEMA && *opcode != OPCODE_CHANNEL && *opcode != OPCODE_MESSAGE &&
         *opcode != OPCODE_CHUNK && *opcode != OPCODE_DATA_END) {
         return *opcode == OPCODE_NONE ? corrupt(file, "expected a record", err)
@@ -477,24 +330,24 @@ static status next_record(struct mcap *file, uint8_t *opcode, struct cursor *con
     s = make_room(file, &file->record, &file->record_capacity, size > 0 ? size : 1, err);
     if (s == STATUS_OK) {
         s = read_bytes(file, file->record, size, err);
-        *content = (struct cursor){file->record, size};
+        *content = (struct mcap_cursor){file->record, size};
     }
     return s;
 }
 
 /* Takes the next record out of the current chunk. */
-static status next_in_chunk(struct mcap *file, uint8_t *opcode, struct cursor *content,
+static status next_in_chunk(struct mcap *file, uint8_t *opcode, struct mcap_cursor *content,
                             struct err *err)
 {
-    const uint8_t *head = take(&file->chunk, RECORD_HEAD);
+    const uint8_t *head = mcap_cursor_take(&file->chunk, RECORD_HEAD);
     const uint64_t size = head == NULL ? 0 : bytes_get64(head + 1);
-    const uint8_t *bytes = head == NULL ? NULL : take(&file->chunk, size);
+    const uint8_t *bytes = head == NULL ? NULL : mcap_cursor_take(&file->chunk, size);
     if (bytes == NULL) {
         file->chunk.left = 0;
         return corrupt(file, "a chunk that ends within a record", err);
     }
     *opcode = head[0];
-    *content = (struct cursor){bytes, size};
+    *content = (struct mcap_cursor){bytes, size};
     return STATUS_OK;
 }
 
@@ -508,7 +361,7 @@ status mcap_next(struct mcap *file, struct mcap_message *message, struct err *er
         const bool in_chunk = file->chunk.left > 0;
         const uLong crc = file->crc;
         uint8_t opcode = 0;
-        struct cursor content = {0};
+        struct mcap_cursor content = {0};
         s = in_chunk ? next_in_chunk(file, &opcode, &content, err)
                      : next_record(file, &opcode, &content, err);
         if (s != STATUS_OK) {
@@ -516,10 +369,10 @@ status mcap_next(struct mcap *file, struct mcap_message *message, struct err *er
         }
         switch (opcode) {
         case OPCODE_SCHEMA:
-            s = read_schema(file, content, err);
+            s = located(file, mcap_definitions_schema(&file->definitions, content, err), err);
             break;
         case OPCODE_CHANNEL:
-            s = read_channel(file, content, err);
+            s = located(file, mcap_definitions_channel(&file->definitions, content, err), err);
             break;
         case OPCODE_MESSAGE:
             return read_message(file, content, message, err);
@@ -570,8 +423,7 @@ status mcap_open(struct mcap **out, const char *path, bool check, struct err *er
 {
     struct mcap *file = mem_new(sizeof *file);
     if (file == NULL || (file->path = mem_text(path)) == NULL ||
-        (file->schemas = mem_array(IDS, sizeof(struct mcap_schema *))) == NULL ||
-        (file->channels = mem_array(IDS, sizeof(struct mcap_channel *))) == NULL) {
+        !mcap_definitions_init(&file->definitions)) {
         mcap_close(file);
         return err_set(err, STATUS_NO_MEMORY, "%s", path);
     }
@@ -599,17 +451,12 @@ void mcap_close(struct mcap *file)
     if (file == NULL) {
         return;
     }
-    for (uint32_t i = 0; file->schemas != NULL && file->channels != NULL && i < IDS; i++) {
-        schema_free(file->schemas[i]);
-        channel_free(file->channels[i]);
-    }
+    mcap_definitions_fini(&file->definitions);
     if (file->stream != NULL) {
         (void)fclose(file->stream);
     }
     LZ4F_freeDecompressionContext(file->lz4);
     ZSTD_freeDCtx(file->zstd);
-    mem_free(file->schemas);
-    mem_free(file->channels);
     mem_free(file->record);
     mem_free(file->unpacked);
     mem_free(file->path);
