@@ -425,17 +425,14 @@ static status start_watch(struct process *process, struct err *err)
     return STATUS_OK;
 }
 
-status process_open(struct process **process, const char *role, int index, int count,
-                    const struct experiment *experiment, struct err *err)
+/* Checks and makes what a process needs before there is one; nothing has to be undone. */
+static status prepare(const struct experiment *experiment, enum log_level *level, struct err *err)
 {
-    enum log_level level;
-    /* All that can fail without leaving anything behind comes first. */
-    status s = log_level_parse(&level, experiment->log_level, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
+    status s = log_level_parse(level, experiment->log_level, err);
     /* Without the supervisor that wanted this process there is nothing to begin. */
-    s = end_with_supervisor(err);
+    if (s == STATUS_OK) {
+        s = end_with_supervisor(err);
+    }
     if (s == STATUS_OK) {
         s = check_threads(err);
     }
@@ -444,14 +441,16 @@ status process_open(struct process **process, const char *role, int index, int c
     }
     /* Everything that a run writes lies in this folder. */
     s = file_make_folders(experiment->run_dir, err);
-    if (s != STATUS_OK) {
-        return err_context(err, s, "run_dir");
-    }
+    return s == STATUS_OK ? s : err_context(err, s, "run_dir");
+}
+
+/* Opens the log, and fills what needs no system call that may fail. Returns NULL if memory fails. */
+static struct process *make(const char *role, int index, int count, enum log_level level)
+{
     struct process *made = mem_new(sizeof *made);
     if (made == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "process: out of memory");
+        return NULL;
     }
-    /* What needs no system call that may fail. */
     snprintf(made->role, sizeof made->role, "%s", role);
     made->index = index;
     made->count = count;
@@ -463,6 +462,21 @@ status process_open(struct process **process, const char *role, int index, int c
     log_open(made->name, level);
     ASSERT(pthread_mutex_init(&made->lock, NULL) == 0);
     progress_init(&made->progress, made->name, isatty(STDERR_FILENO) == 1);
+    return made;
+}
+
+status process_open(struct process **process, const char *role, int index, int count,
+                    const struct experiment *experiment, struct err *err)
+{
+    enum log_level level;
+    status s = prepare(experiment, &level, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    struct process *made = make(role, index, count, level);
+    if (made == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "process: out of memory");
+    }
     /* Before any thread starts, since threads inherit the mask. */
     block_signals(made);
     s = open_loop(made, err);
