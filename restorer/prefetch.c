@@ -15,6 +15,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/queue.h"
+#include "common/logs/source/source_reader.h"
 
 #define KNOWN_MAX 65536 /* the most damaged episodes that are remembered */
 #define WAIT_MS   1000  /* how often `stop` is checked; closing a queue wakes at once */

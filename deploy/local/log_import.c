@@ -14,6 +14,9 @@
 #include "common/logs/propose/propose.h"
 #include "common/logs/source/selection.h"
 #include "common/logs/source/source.h"
+#include "common/logs/source/source_location.h"
+#include "common/logs/source/source_mapping.h"
+#include "common/logs/source/source_reader.h"
 #include "common/trajectory/dataset_writer.h"
 
 #define SHARD_EPISODES_MAX 1024
@@ -24,8 +27,17 @@
 
 status log_import_map(const char *path, FILE *out, struct err *err)
 {
+    char found[SOURCE_PATH_SIZE];
     struct logs *logs;
-    status s = logs_open(&logs, path, err);
+    status s = source_location(path, found, err);
+    if (s == STATUS_OK && source_location_is_hdf5(found)) {
+        s = err_set(err, STATUS_INVALID,
+                    "%s: is a dataset, which its metadata.json describes: it needs no mapping",
+                    found);
+    }
+    if (s == STATUS_OK) {
+        s = logs_open(&logs, found, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -44,7 +56,7 @@ status log_import_map(const char *path, FILE *out, struct err *err)
     /* The reasons stand as comments above the YAML: the output is a mapping file as it is. */
     if (s == STATUS_OK) {
         fprintf(out, "# How the logs in %s are read, proposed from what they hold. Please check:\n",
-                path);
+                found);
         char *line = notes.bytes;
         for (char *end; line != NULL && (end = strchr(line, '\n')) != NULL; line = end + 1) {
             fprintf(out, "#   %.*s\n", (int)(end - line), line);

@@ -12,6 +12,7 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/logs/source/source_reader.h"
 #include "deploy/local/svg.h"
 
 #define WIDTH            960.0

@@ -10,6 +10,7 @@
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/logs/source/source_reader.h"
 #include "common/trajectory/episode_pieces.h"
 
 /* All state of a pass. */

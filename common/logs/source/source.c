@@ -6,100 +6,17 @@
  * inserted; the values of an episode are read when it is asked for. */
 #include "common/logs/source/source.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
 #include "common/base/memory.h"
-#include "common/logs/episodes/logs.h"
 #include "common/logs/files/rosbag_metadata.h"
-#include "common/logs/propose/propose.h"
-#include "common/trajectory/episode_pieces.h"
-#include "common/trajectory/file_digest.h"
-#include "common/trajectory/shard_reader.h"
+#include "common/logs/source/source_location.h"
+#include "common/logs/source/source_mapping.h"
+#include "common/logs/source/source_parts.h"
 
-#define PATH_SIZE 4096
-
-struct source {
-    char *path, *mapping_path;
-    struct dataset *dataset; /* NULL: logs of another format, which have all that follows */
-    struct logs *logs;
-    struct mapping mapping;
-    uint64_t digest; /* of the mapping */
-    size_t n_shards;
-    struct dataset_shard *shards; /* (n_shards), one for each file */
-    struct file_digest *digests;  /* (n_shards) */
-
-    /* What source_take_units gave; NULL: all episodes as they were logged. */
-    struct source_unit *units;
-    uint64_t *firsts;               /* (n_shards + 1) */
-    struct dataset_shard *selected; /* (n_shards), with the numbers of the units */
-    bool split;                     /* readers keep rows with bad values */
-    uint64_t rules;                 /* digest of the rules */
-    bool clip;                      /* of readers that are opened */
-    struct episode_history history; /* steps > 1: stacked into `stacked` */
-    struct signature stacked;
-};
-
-struct source_reader {
-    struct source *source;
-    size_t shard_i;
-    struct episode_window window; /* of the history */
-    struct episode plain;         /* an episode before its history is stacked */
-    struct episode logged; /* of units: the episode that was read last, logged_i, if it is there */
-    uint64_t logged_i;
-    bool has_logged;
-    struct shard_reader *shard; /* of a dataset */
-    uint64_t first, n;          /* of logs: the episodes of the file */
-    uint64_t identity;          /* of logs: digest of file and mapping */
-};
-
-/* ---- the mapping ---- */
-
-/* Is there such a file or folder? Its path goes to `path`, which is valid only then. */
-static bool is_there(const char *folder, const char *name, char path[PATH_SIZE])
-{
-    struct stat info;
-    const int length = snprintf(path, PATH_SIZE, "%s/%s", folder, name);
-    return length > 0 && length < PATH_SIZE && stat(path, &info) == 0;
-}
-
-status source_find_mapping(struct logs *logs, const char *path, const char *given,
-                           struct mapping *mapping, bool *proposed, struct text *notes,
-                           struct err *err)
-{
-    char beside[PATH_SIZE];
-    *proposed = false;
-    if (given != NULL && given[0] != '\0') {
-        return mapping_read(mapping, given, err);
-    }
-    /* A mapping.yaml in the folder of logs needs no option. Where `path` is a file there is none. */
-    if (is_there(path, "mapping.yaml", beside)) {
-        return mapping_read(mapping, beside, err);
-    }
-    *proposed = true;
-    return propose_mapping(logs, mapping, notes, err);
-}
-
-/* Refuses a proposal that the user has to confirm, with the commands for that. */
-static status check_certain(const char *path, const struct text *notes, struct err *err)
-{
-    char guess[192];
-    struct stat info;
-    if (propose_is_certain(notes, guess, sizeof guess)) {
-        return STATUS_OK;
-    }
-    /* A mapping beside the logs is found; one elsewhere has to be named. */
-    const bool folder = stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-    return err_set(
-        err, STATUS_INVALID,
-        "%.400s: there is no mapping, and the proposed one has to be confirmed (%s). Run "
-        "hindcast dataset map %.400s > %.400s%smapping.yaml, check that file, and try "
-        "again%s",
-        path, guess, path, folder ? path : "", folder ? "/" : "",
-        folder ? "" : " with restorer.mapping: mapping.yaml");
-}
+/* ---- opening ---- */
 
 /* Finds the episodes by the mapping, whose text is appended to `notes` if it is a proposal. */
 static status use_mapping(struct source *source, bool proposed, struct text *notes, struct err *err)
@@ -127,19 +44,9 @@ static status map_logs(struct source *source, struct text *notes, struct err *er
     status s = source_find_mapping(source->logs, source->path, source->mapping_path,
                                    &source->mapping, &proposed, notes, err);
     if (s == STATUS_OK && proposed) {
-        s = check_certain(source->path, notes, err);
+        s = source_mapping_check(source->path, notes, err);
     }
     return s == STATUS_OK ? use_mapping(source, proposed, notes, err) : s;
-}
-
-/* ---- opening ---- */
-
-bool source_is_dataset(const char *path)
-{
-    char found[PATH_SIZE];
-    return (is_there(path, "metadata.json", found) ||
-            is_there(path, "data/metadata.json", found)) &&
-           !minari_logs_is(path);
 }
 
 /* One shard for each file. */
@@ -433,202 +340,4 @@ status source_take_units(struct source *source, struct source_unit *units, uint6
 const struct logs_gaps *source_gaps(const struct source *source)
 {
     return source->logs != NULL ? logs_gaps(source->logs) : NULL;
-}
-
-/* ---- reading ---- */
-
-/* The part of an identity that all episodes of a file share. */
-static status identify_file(struct source_reader *reader, size_t shard_i, struct err *err)
-{
-    const struct source *source = reader->source;
-    uint64_t digest;
-    const status s = source_shard_digest(source, shard_i, &digest, err);
-    if (s == STATUS_OK) {
-        reader->identity = XXH64(&digest, sizeof digest, source->digest);
-    }
-    return s;
-}
-
-status source_reader_open(struct source_reader **reader, struct source *source, size_t shard_i,
-                          struct err *err)
-{
-    struct source_reader *made = mem_new(sizeof *made);
-    if (made == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "reader");
-    }
-    made->source = source;
-    made->shard_i = shard_i;
-    const struct signature *logged = source_logged_signature(source);
-    episode_init(&made->logged, signature_width(logged));
-    episode_init(&made->plain, signature_width(logged));
-    status s = source->history.steps > 1
-                   ? episode_window_init(&made->window, &source->history, logged, err)
-                   : STATUS_OK;
-    if (s != STATUS_OK) {
-        mem_free(made);
-        return s;
-    }
-    if (source->dataset != NULL) {
-        s = shard_reader_open(&made->shard, source->dataset, shard_i, err);
-        if (s == STATUS_OK) {
-            shard_reader_set_keep_bad(made->shard, source->split);
-        }
-    } else {
-        uint64_t transitions;
-        logs_file_episodes(source->logs, shard_i, &made->first, &made->n, &transitions);
-        s = identify_file(made, shard_i, err);
-        if (s == STATUS_OK && made->n == 0) {
-            s = err_set(err, STATUS_INVALID, "%s: there is no episode in it",
-                        source->shards[shard_i].path);
-        }
-    }
-    if (s != STATUS_OK) {
-        episode_window_fini(&made->window);
-        mem_free(made);
-        return s;
-    }
-    source_reader_set_clip(made, source->clip);
-    *reader = made;
-    return STATUS_OK;
-}
-
-void source_reader_close(struct source_reader *reader)
-{
-    if (reader != NULL) {
-        shard_reader_close(reader->shard);
-        episode_fini(&reader->logged);
-        episode_fini(&reader->plain);
-        episode_window_fini(&reader->window);
-        mem_free(reader);
-    }
-}
-
-/* Episodes of the shard as they were logged. */
-static uint64_t logged_episodes(const struct source_reader *reader)
-{
-    return reader->shard != NULL ? shard_reader_episodes(reader->shard) : reader->n;
-}
-
-uint64_t source_reader_episodes(const struct source_reader *reader)
-{
-    const struct source *source = reader->source;
-    return source->units != NULL
-               ? source->firsts[reader->shard_i + 1] - source->firsts[reader->shard_i]
-               : logged_episodes(reader);
-}
-
-bool source_reader_is_as_listed(const struct source_reader *reader)
-{
-    return reader->shard == NULL || shard_reader_is_as_listed(reader->shard);
-}
-
-/* Reads an episode as it was logged. */
-static status read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
-                          struct err *err)
-{
-    if (reader->shard != NULL) {
-        return shard_reader_read(reader->shard, i, episode, err);
-    }
-    const status s = logs_read(reader->source->logs, reader->first + i, episode, err);
-    if (s == STATUS_OK) {
-        episode->identity = (struct episode_identity){.source = reader->identity, .episode = i};
-    }
-    return s;
-}
-
-/* Reads the episode that a unit is part of into reader->logged, unless it is there. */
-static status read_whole(struct source_reader *reader, const struct source_unit *unit,
-                         struct err *err)
-{
-    const struct dataset_shard *shard = source_shard(reader->source, reader->shard_i);
-    if (reader->has_logged && reader->logged_i == unit->episode_i) {
-        return STATUS_OK;
-    }
-    /* metadata.json may list more episodes than the file has. */
-    const uint64_t n = logged_episodes(reader);
-    reader->has_logged = false;
-    if (unit->episode_i >= n) {
-        return err_set(err, STATUS_CORRUPT, "%s: %llu episodes, metadata.json lists more",
-                       shard->path, (unsigned long long)n);
-    }
-    const status s = read_logged(reader, unit->episode_i, &reader->logged, err);
-    reader->has_logged = s == STATUS_OK;
-    reader->logged_i = unit->episode_i;
-    return s;
-}
-
-/* Cuts a unit out of its episode. */
-static status read_unit(struct source_reader *reader, const struct source_unit *unit,
-                        struct episode *episode, struct err *err)
-{
-    const struct signature *signature = source_logged_signature(reader->source);
-    status s = read_whole(reader, unit, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* What could not be read before, or has another length now, was changed meanwhile. */
-    const struct episode_piece piece = {unit->first, unit->T};
-    if (unit->T == 0 || unit->first + unit->T > reader->logged.T) {
-        s = err_set(err, STATUS_CORRUPT, "the file was changed while it was in use");
-    }
-    if (s == STATUS_OK) {
-        s = episode_piece_copy(episode, &reader->logged, signature, piece, err);
-    }
-    if (s == STATUS_OK && reader->source->split) {
-        s = episode_check(episode, signature, err);
-    }
-    return s == STATUS_OK ? s
-                          : err_context(err, s, "%s: episode %llu, row %u",
-                                        source_shard(reader->source, reader->shard_i)->path,
-                                        (unsigned long long)unit->episode_i, unit->first);
-}
-
-status source_reader_read(struct source_reader *reader, uint64_t i, struct episode *episode,
-                          struct err *err)
-{
-    const struct source *source = reader->source;
-    ASSERT(i < source_reader_episodes(reader));
-    /* History is stacked from an episode of its own; otherwise the rows are read where they are
-     * wanted. */
-    const bool stack = source->history.steps > 1;
-    struct episode *plain = stack ? &reader->plain : episode;
-    const status s =
-        source->units != NULL
-            ? read_unit(reader, &source->units[source->firsts[reader->shard_i] + i], plain, err)
-            : read_logged(reader, i, plain, err);
-    return s == STATUS_OK && stack
-               ? episode_history_stack(&reader->window, source_logged_signature(source), plain,
-                                       episode, err)
-               : s;
-}
-
-status source_reader_read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
-                                 struct err *err)
-{
-    ASSERT(reader->source->units == NULL && i < logged_episodes(reader));
-    return read_logged(reader, i, episode, err);
-}
-
-status source_reader_tag(struct source_reader *reader, uint64_t i, const char *name, char *value,
-                         size_t size)
-{
-    ASSERT(reader->source->units == NULL && i < logged_episodes(reader));
-    return reader->shard != NULL
-               ? shard_reader_tag(reader->shard, i, name, value, size)
-               : logs_tag(reader->source->logs, reader->first + i, name, value, size);
-}
-
-void source_reader_set_clip(struct source_reader *reader, bool clip)
-{
-    if (reader->shard != NULL) {
-        shard_reader_set_clip(reader->shard, clip);
-    } else {
-        logs_set_clip(reader->source->logs, clip);
-    }
-}
-
-uint64_t source_reader_clipped(const struct source_reader *reader)
-{
-    return reader->shard != NULL ? shard_reader_clipped(reader->shard)
-                                 : logs_clipped(reader->source->logs);
 }

@@ -12,8 +12,7 @@
  * or another byte in a file, gives other episodes. Files may be renamed and copied.
  *
  * Thread-safety: what does not read files may be called by any thread once the source is open.
- * source_shard_digest may be called by any thread. Readers of one source are used by one thread at a
- * time. */
+ * source_shard_digest may be called by any thread. */
 #ifndef HINDCAST_LOGS_SOURCE_H
 #define HINDCAST_LOGS_SOURCE_H
 
@@ -22,10 +21,6 @@
 #include "common/trajectory/dataset.h"
 
 struct source;
-
-/* Returns whether there is metadata in the folder, ours or Minari's. Minari's Arrow form is read as
- * logs. */
-bool source_is_dataset(const char *path);
 
 /* Opens the dataset or the logs (a file or a folder) at `path`.
  *
@@ -92,47 +87,11 @@ void source_set_rules(struct source *source, const struct episode_rules *rules);
  * error. `source_shard` tells the new numbers, and another `source`. */
 status source_take_units(struct source *source, struct source_unit *units, uint64_t *firsts,
                          struct err *err) MUST_CHECK;
-/* What is called `name` in the log of episode i: see logs_tag, shard_reader_tag. */
-struct source_reader;
-status source_reader_tag(struct source_reader *reader, uint64_t i, const char *name, char *value,
-                         size_t size) MUST_CHECK;
 /* Gaps in the times of all episodes read so far, or NULL for a dataset, which has no times. */
 const struct logs_gaps *source_gaps(const struct source *source);
 
 /* Of all shards together. */
 uint64_t source_episodes(const struct source *source);
 uint64_t source_transitions(const struct source *source);
-
-/* ---- Finding a mapping ---- */
-
-/* Initialises `mapping` for the logs: from the file `given`, or, if it is NULL or empty, from
- * PATH/mapping.yaml if that exists, or from a proposal, whose notes are appended to `notes`.
- * *proposed says that it is a proposal. */
-status source_find_mapping(struct logs *logs, const char *path, const char *given,
-                           struct mapping *mapping, bool *proposed, struct text *notes,
-                           struct err *err) MUST_CHECK;
-
-/* ---- Reading ---- */
-
-struct source_reader;
-
-/* Returns errors as shard_reader_open does: nothing of this shard can be read. The whole file is
- * read once for its digest. */
-status source_reader_open(struct source_reader **reader, struct source *source, size_t shard_i,
-                          struct err *err) MUST_CHECK;
-/* NULL is allowed. */
-void source_reader_close(struct source_reader *reader);
-uint64_t source_reader_episodes(const struct source_reader *reader);
-/* Returns false if the file is not the one whose checksum the dataset lists. */
-bool source_reader_is_as_listed(const struct source_reader *reader);
-/* Reads episode i of the shard; see shard_reader_read. */
-status source_reader_read(struct source_reader *reader, uint64_t i, struct episode *episode,
-                          struct err *err) MUST_CHECK;
-/* Reads an episode of the shard as it was logged, without history; before source_take_units. */
-status source_reader_read_logged(struct source_reader *reader, uint64_t i, struct episode *episode,
-                                 struct err *err) MUST_CHECK;
-/* Actions beyond their limits are clipped and counted, instead of making their episode bad. */
-void source_reader_set_clip(struct source_reader *reader, bool clip);
-uint64_t source_reader_clipped(const struct source_reader *reader);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+#include "common/logs/source/source_reader.h"
+
 /* Compares the file with what the metadata lists, which may differ in two ways: fewer episodes, or
  * other contents. */
 static void compare_with_list(struct dataset_summary *summary, const struct source *source,

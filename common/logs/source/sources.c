@@ -16,6 +16,7 @@
 #define LOG_MODULE "sources"
 #include "common/base/log.h"
 #include "common/base/memory.h"
+#include "common/logs/source/source_location.h"
 
 /* Longer paths are passed over. */
 #define PATH_SIZE 4096
@@ -160,6 +161,19 @@ static status add_subfolders(struct sources *sources, const char *folder, struct
     return s;
 }
 
+/* Adds one source: the dataset or the logs in the folder, or the dataset further down in it. A mapping
+ * says that these are logs, which are where it was given for. */
+static status add_one(struct sources *sources, const char *folder, const char *mapping,
+                      struct text *notes, struct err *err)
+{
+    char found[SOURCE_PATH_SIZE];
+    if (mapping[0] != '\0') {
+        return add(sources, folder, mapping, notes, err);
+    }
+    const status s = source_location(folder, found, err);
+    return s == STATUS_OK ? add(sources, found, mapping, notes, err) : s;
+}
+
 /* ---- shards that are listed as the same ---- */
 
 /* A shard whose checksum metadata.json lists. */
@@ -244,7 +258,7 @@ status sources_open(struct sources **sources, const char *folder, const char *ma
     /* A folder of datasets, or else one source: a dataset, or logs of another format. */
     status s = source_is_dataset(folder) ? STATUS_OK : add_subfolders(made, folder, err);
     if (s == STATUS_OK && made->n == 0) {
-        s = add(made, folder, mapping, notes, err);
+        s = add_one(made, folder, mapping, notes, err);
     } else if (s == STATUS_OK && mapping[0] != '\0') {
         s = err_set(err, STATUS_INVALID,
                     "%s: holds datasets, which their metadata.json describe; the mapping %s is for "

@@ -12,7 +12,7 @@ struct sources;
 
 /* FOLDER is a dataset, contains datasets as subfolders (taken in order of name), or holds logs of
  * another format (it may be a file then), for which `mapping` and `notes` are as source_open has
- * them. MISMATCH names two datasets whose signatures differ; INVALID two shards that are listed
+ * them. Without a mapping, a single dataset further down is found (source_location.h). MISMATCH names two datasets whose signatures differ; INVALID two shards that are listed
  * with one checksum and number but have other contents, so that their episodes would have the same
  * identities. */
 status sources_open(struct sources **sources, const char *folder, const char *mapping,

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/logs/source/source_location.h"
+#include "common/logs/source/source_reader.h"
 #include "common/logs/source/source_summary.h"
 #include "common/trajectory/dataset_writer.h"
 #include "tests/lib/check.h"
