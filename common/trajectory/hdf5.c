@@ -141,36 +141,10 @@ enum hdf5_kind hdf5_kind_of(hid_t parent, const char *name)
     return kind;
 }
 
-/* Is every value of a dataset stored in this file, and is reading it bounded? `bytes` is the
- * size of all its values in the file's type. */
-static status check_storage(hid_t dataset, hid_t space, hid_t layout,
-                            const struct hdf5_shape *shape, uint64_t bytes, size_t value_bytes,
-                            const char *name, struct err *err)
+/* Is every chunk there, and is unpacking them bounded? See check_storage. */
+static status check_chunks(hid_t dataset, hid_t space, hid_t layout, const struct hdf5_shape *shape,
+                           uint64_t bytes, size_t value_bytes, const char *name, struct err *err)
 {
-    /* Layouts by what they would read: other files, this file whole, or chunks. */
-    const H5D_layout_t kind = H5Pget_layout(layout);
-    if (kind == H5D_VIRTUAL) {
-        return err_set(
-            err, STATUS_INVALID,
-            "%s: is a virtual dataset, whose values are in other files; expected values in "
-            "this file (h5repack makes such a copy)",
-            name);
-    }
-    if (H5Pget_external_count(layout) > 0) {
-        return err_set(
-            err, STATUS_INVALID,
-            "%s: has external storage, its values are in other files; expected values in "
-            "this file",
-            name);
-    }
-    /* Compact values are in the header of the dataset, and small. */
-    if (kind == H5D_COMPACT) {
-        return STATUS_OK;
-    }
-    if (kind != H5D_CHUNKED) {
-        return err_set(err, STATUS_INVALID, "%s: was created, but its values were never written",
-                       name);
-    }
     /* HDF5 unpacks whole chunks, and gives the fill value for chunks that are not there. */
     hsize_t chunk[HDF5_RANK_MAX];
     hsize_t stored = 0;
@@ -209,6 +183,39 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
                        name, (unsigned long long)packed, (unsigned long long)bytes, PACKED_FACTOR);
     }
     return STATUS_OK;
+}
+
+/* Is every value of a dataset stored in this file, and is reading it bounded? `bytes` is the
+ * size of all its values in the file's type. */
+static status check_storage(hid_t dataset, hid_t space, hid_t layout,
+                            const struct hdf5_shape *shape, uint64_t bytes, size_t value_bytes,
+                            const char *name, struct err *err)
+{
+    /* Layouts by what they would read: other files, this file whole, or chunks. */
+    const H5D_layout_t kind = H5Pget_layout(layout);
+    if (kind == H5D_VIRTUAL) {
+        return err_set(
+            err, STATUS_INVALID,
+            "%s: is a virtual dataset, whose values are in other files; expected values in "
+            "this file (h5repack makes such a copy)",
+            name);
+    }
+    if (H5Pget_external_count(layout) > 0) {
+        return err_set(
+            err, STATUS_INVALID,
+            "%s: has external storage, its values are in other files; expected values in "
+            "this file",
+            name);
+    }
+    /* Compact values are in the header of the dataset, and small. */
+    if (kind == H5D_COMPACT) {
+        return STATUS_OK;
+    }
+    if (kind != H5D_CHUNKED) {
+        return err_set(err, STATUS_INVALID, "%s: was created, but its values were never written",
+                       name);
+    }
+    return check_chunks(dataset, space, layout, shape, bytes, value_bytes, name, err);
 }
 
 /* check_storage where it is needed: not for contiguous values in this file, the usual case, which
