@@ -206,12 +206,6 @@ def test_damaged_metadata_is_refused(tmp_path, field, value, why):
     assert "info.json" in said and why in said
 
 
-def test_a_dataset_within_a_folder_is_named(tmp_path):
-    write_v3(tmp_path / "logs" / "one")
-    assert f"{tmp_path / 'logs' / 'one'}: is a LeRobot dataset within the folder" in dataset(
-        "map", tmp_path / "logs", status=1)
-
-
 def test_a_damaged_data_file_is_named(tmp_path):
     source = write_v3(tmp_path / "logs")
     path = source / "data" / "chunk-000" / "file-001.parquet"
