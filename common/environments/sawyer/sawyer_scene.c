@@ -158,7 +158,7 @@ static status change_gripper(mjSpec *gripper, struct err *err)
 
 /* ---- Robot ---- */
 
-/* Attaches the body `name` of `child` at `place`. From then on the scene owns `child`. */
+/* Attaches the body `name` of `child` at `place`. */
 static status attach(mjSpec *scene, mjsElement *place, mjSpec *child, const char *name,
                      const char *prefix, struct err *err)
 {
@@ -343,7 +343,8 @@ static void set_options(mjSpec *scene)
     scene->option.disableflags |= mjDSBL_SENSOR | mjDSBL_AUTORESET;
 }
 
-/* Parses a model, changes it and attaches it; the scene owns it afterwards. */
+/* Parses a model, changes it and attaches it. The scene keeps what is attached; a reference of our own
+ * to the child is dropped in any case. */
 static status add_arm(mjSpec *scene, const char *folder, struct err *err)
 {
     mjSpec *arm;
@@ -352,13 +353,13 @@ static status add_arm(mjSpec *scene, const char *folder, struct err *err)
         return s;
     }
     s = change_arm(arm, err);
-    if (s != STATUS_OK) {
-        mj_deleteSpec(arm);
-        return s;
+    if (s == STATUS_OK) {
+        mjsFrame *frame = mjs_addFrame(mjs_findBody(scene, "world"), NULL);
+        frame->pos[2] = -.0498;
+        s = attach(scene, frame->element, arm, "arm_base_link", "arm/", err);
     }
-    mjsFrame *frame = mjs_addFrame(mjs_findBody(scene, "world"), NULL);
-    frame->pos[2] = -.0498;
-    return attach(scene, frame->element, arm, "arm_base_link", "arm/", err);
+    mj_deleteSpec(arm);
+    return s;
 }
 
 static status add_gripper(mjSpec *scene, const char *folder, struct err *err)
@@ -371,11 +372,9 @@ static status add_gripper(mjSpec *scene, const char *folder, struct err *err)
     }
     s = change_gripper(gripper, err);
     s = s != STATUS_OK ? s : find(&flange, scene, mjOBJ_SITE, "arm/flange", err);
-    if (s != STATUS_OK) {
-        mj_deleteSpec(gripper);
-        return s;
-    }
-    return attach(scene, flange, gripper, "base_mount", "gripper/", err);
+    s = s != STATUS_OK ? s : attach(scene, flange, gripper, "base_mount", "gripper/", err);
+    mj_deleteSpec(gripper);
+    return s;
 }
 
 static status add_parts(mjSpec *scene, const char *folder, int n_blocks, struct err *err)

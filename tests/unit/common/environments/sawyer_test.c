@@ -3,12 +3,17 @@
 #include "common/environments/sawyer.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "common/base/installation.h"
 #include "common/base/rng.h"
 #include "common/environments/sawyer/sawyer_rewards.h"
 #include "tests/lib/check.h"
+#include "tests/lib/scratch.h"
 
 #define O2 SAWYER_OBSERVATION(2)
 
@@ -109,6 +114,29 @@ static void absent_models_are_named(void **state)
     assert_int_equal(s, STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "/nowhere"));
     assert_non_null(strstr(err.text, "deploy/install_dependencies"));
+}
+
+/* The arm alone, and a folder whose name is no text of XML. */
+static void broken_models_are_refused(void **state)
+{
+    (void)state;
+    char models[1024], path[2 * SCRATCH_SIZE], arm[1100];
+    struct err err = {0};
+    struct environment *environment = NULL;
+    assert_int_equal(installation_folder(models, sizeof models, "sawyer", &err), STATUS_OK);
+    (void)snprintf(arm, sizeof arm, "%s/rethink", models);
+    scratch_make(scratch_folder);
+    scratch_path(path, scratch_folder, "rethink");
+    assert_int_equal(symlink(arm, path), 0);
+    assert_int_equal(setenv("HINDCAST_SAWYER", scratch_folder, 1), 0);
+    assert_int_equal(environment_open(&environment, "sawyer-stack", &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "environment sawyer-stack: gripper: "));
+    scratch_path(path, scratch_folder, "a&b");
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(setenv("HINDCAST_SAWYER", path, 1), 0);
+    assert_int_equal(environment_open(&environment, "sawyer-stack", &err), STATUS_INVALID);
+    assert_non_null(strstr(err.text, "a&b: expected"));
+    assert_int_equal(unsetenv("HINDCAST_SAWYER"), 0);
 }
 
 static void an_episode_has_200_steps(void **state)
@@ -275,6 +303,7 @@ int main(void)
         cmocka_unit_test(describes_itself),
         cmocka_unit_test(an_unknown_name_is_refused),
         cmocka_unit_test(absent_models_are_named),
+        cmocka_unit_test_setup_teardown(broken_models_are_refused, NULL, scratch_tear_down),
         cmocka_unit_test(an_episode_has_200_steps),
         cmocka_unit_test(a_seed_gives_the_same_episode_whatever_came_before),
         cmocka_unit_test(starts_further_along_are_held_or_stacked),
