@@ -84,6 +84,9 @@ void curves_add(struct curves *curves, const cJSON *record, double best)
             snprintf(tag, sizeof tag, "return_%s", keys[i]);
             add_number(curves, task, keys[i], tag, name);
         }
+        if (name != NULL) {
+            add_number(curves, task, "success_rate", "success_rate", name);
+        }
     }
     event_file_add(curves->file, cJSON_IsNumber(step) ? (uint64_t)step->valuedouble : 0,
                    curves->points, curves->n);

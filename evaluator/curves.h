@@ -14,7 +14,8 @@ status curves_open(struct curves **curves, const char *folder, double seen_step,
 void curves_close(struct curves *curves); /* NULL is fine */
 
 /* Adds one evaluation, a record of evaluator.jsonl: return_mean, best_return_mean, seconds, and for
- * each task return_mean/TASK, .. for min, median, max and std. */
+ * each task return_mean/TASK, .. for min, median, max and std, and success_rate/TASK where success is
+ * defined. */
 void curves_add(struct curves *curves, const cJSON *record, double best);
 
 #endif

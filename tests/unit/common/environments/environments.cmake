@@ -12,9 +12,10 @@ hindcast_binary(verify_tasks FOLDER tests SOURCES verify_tasks.c verify_sawyer.c
 add_test(NAME verify_tasks COMMAND verify_tasks ${CMAKE_SOURCE_DIR}/tests/golden/control_suite)
 add_test(NAME verify_sawyer COMMAND verify_tasks ${CMAKE_SOURCE_DIR}/tests/golden/sawyer)
 set_tests_properties(verify_tasks verify_sawyer PROPERTIES TIMEOUT 60)
-hindcast_test(verify_tasks_test SOURCES unit/common/environments/verify_tasks_test.c LINK hindcast_base hindcast_test_base
+hindcast_test(verify_tasks_test SOURCES unit/common/environments/verify_tasks_test.c LINK hindcast_base hindcast_test_base TIMEOUT 120
   ARGS $<TARGET_FILE:verify_tasks> ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/hopper-hop_b.bin
-       ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/finger-turn_easy_starts.bin)
+       ${CMAKE_SOURCE_DIR}/tests/golden/control_suite/finger-turn_easy_starts.bin
+       ${CMAKE_SOURCE_DIR}/tests/golden/sawyer/sawyer_c.bin)
 add_dependencies(verify_tasks_test verify_tasks)
 
 # The example of docs/own_task.md: in a unit test, and in a collector of its own.

@@ -1,7 +1,7 @@
 /* The checker, checked: verify_tasks must refuse recordings that were tampered with.
  *
- * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop, and one of start
- * states of finger-turn_easy. */
+ * Arguments: the verify_tasks program, a good recording of 60 steps of hopper-hop, one of start
+ * states of finger-turn_easy, and one of 30 steps of sawyer-stack. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 #define START        36 /* doubles before the first record: qpos 7, qvel 7, warm start 7, obs 15 */
 #define RECORD       36 /* action 4, obs 15, reward, discount, step type, qpos 7, qvel 7 */
 
-static const char *program, *recording, *starts;
+static const char *program, *recording, *starts, *sawyer;
 static char path[2 * SCRATCH_SIZE];
 static unsigned char *good;
 static size_t size;
@@ -160,20 +160,78 @@ static void start_states_are_looked_at(void **state)
     mem_free(bytes);
 }
 
+/* Everything that a recording of the Sawyer domain holds of a step, and its header. */
+static void sawyer_recordings_are_looked_at(void **state)
+{
+    (void)state;
+    enum {
+        STATE = 29 + 27 + 8 + 27,
+        STEPS_AT = STATE + 58 + 9,
+        WIDTH = 5 + 58 + 9 + 2 + STATE + 8
+    };
+    enum { TENTH = STEPS_AT + 10 * WIDTH, TENTH_STATE = TENTH + 5 + 58 + 9 + 2 };
+    static const size_t places[] = {2,
+                                    STATE + 3,
+                                    STATE + 58 + 2,
+                                    TENTH,
+                                    TENTH + 5 + 26,
+                                    TENTH + 63 + 7,
+                                    TENTH + 72,
+                                    TENTH + 73,
+                                    TENTH_STATE + 20,
+                                    TENTH_STATE + 30,
+                                    TENTH_STATE + 60,
+                                    TENTH_STATE + STATE + 1};
+    static const size_t header[] = {0, 3, 8, 40, 44, 48, 52, 56, 60, 64, 68};
+    char sawyer_path[2 * SCRATCH_SIZE];
+    struct err err = {0};
+    void *bytes = NULL;
+    size_t n_bytes;
+    assert_int_equal(file_read(sawyer, (size_t)1 << 20, &bytes, &n_bytes, &err), STATUS_OK);
+    assert_int_equal(n_bytes, HEADER_BYTES + 8 * (STEPS_AT + 30 * WIDTH));
+    scratch_path(sawyer_path, scratch_folder, "sawyer_x.bin");
+    const struct file_part part = {bytes, n_bytes};
+    assert_int_equal(file_replace(sawyer_path, &part, 1, &err), STATUS_OK);
+    assert_int_equal(verify("sawyer"), 0);
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        double *value = (double *)(void *)((char *)bytes + HEADER_BYTES) + places[i], kept = *value;
+        *value = kept + 1e-2;
+        assert_int_equal(file_replace(sawyer_path, &part, 1, &err), STATUS_OK);
+        if (verify("sawyer") == 0) {
+            fail_msg("number %zu changed, and passed", places[i]);
+        }
+        *value = kept;
+    }
+    for (size_t i = 0; i < sizeof header / sizeof header[0]; i++) {
+        ((char *)bytes)[header[i]] ^= 1;
+        assert_int_equal(file_replace(sawyer_path, &part, 1, &err), STATUS_OK);
+        if (verify("sawyer") == 0) {
+            fail_msg("byte %zu of the header changed, and passed", header[i]);
+        }
+        ((char *)bytes)[header[i]] ^= 1;
+    }
+    assert_int_equal(unlink(sawyer_path), 0);
+    mem_free(bytes);
+}
+
 int main(int argc, char **argv)
 {
     struct err err = {0};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_recordings_pass),       cmocka_unit_test(every_quantity_is_looked_at),
-        cmocka_unit_test(headers_are_checked),        cmocka_unit_test(absent_files_fail),
+        cmocka_unit_test(good_recordings_pass),
+        cmocka_unit_test(every_quantity_is_looked_at),
+        cmocka_unit_test(headers_are_checked),
+        cmocka_unit_test(absent_files_fail),
         cmocka_unit_test(start_states_are_looked_at),
+        cmocka_unit_test(sawyer_recordings_are_looked_at),
     };
-    if (argc != 4) {
+    if (argc != 5) {
         return 2;
     }
     program = argv[1];
     recording = argv[2];
     starts = argv[3];
+    sawyer = argv[4];
     scratch_make(scratch_folder);
     scratch_path(path, scratch_folder, "hopper-hop_x.bin");
     void *bytes = NULL;
