@@ -431,7 +431,7 @@ static bool step_noise(const struct example *example, int number, int i, float *
     } kinds[] = {
         {"noise/value", N + 1, (size_t)settings->M},
         {"noise/improve", N, algorithm->improve_one ? 1 : (size_t)settings->M},
-        {"noise/backup", N, (size_t)settings->candidates},
+        {"noise/backup", N, algorithm->backup_one ? 1 : (size_t)settings->candidates},
     };
     char full[64];
     snprintf(full, sizeof full, "step%d/%s", number, kinds[i].name);

@@ -16,7 +16,7 @@ int actions_per_row(const struct step *step, enum noise_kind kind)
 {
     const struct settings *settings = step->settings;
     if (kind == NOISE_BACKUP) {
-        return settings->candidates;
+        return step->algorithm->backup_one ? 1 : settings->candidates;
     }
     return kind == NOISE_IMPROVE && step->algorithm->improve_one ? 1 : settings->M;
 }

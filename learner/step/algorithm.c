@@ -3,7 +3,9 @@
  *
  * Rows stand in families: MPO improves on sampled actions; SVG follows the critic's action
  * gradients; BM and ABM alone act with the prior; BCQ and BEAR evaluate with two critics and choose
- * among candidates. docs/maths.md has the equations, section by section.
+ * among candidates. CRR and IQL fit a policy to the better of the logged actions, and TD3+BC keeps
+ * one near them; these three are not of the paper, but baselines that users know. docs/maths.md has
+ * the equations, section by section.
  *
  * A row also says which noise a step draws and how often the critic is differentiated, by which
  * workers size their memory and benchmarks count the work. The table is constant and any thread may
@@ -176,6 +178,52 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .n_action_gradients = 2,
             .has_eta = true,
         },
+    /* The policy is fitted to logged actions, weighted by their advantage over its own samples. */
+    [ALGORITHM_CRR] =
+        {
+            .prior_kind = PRIOR_NONE,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_estimate,
+            .evaluation = policy_evaluation,
+            .improvement = improvement_crr,
+            .report = report_regression,
+            .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
+            .has_policy = true,
+        },
+    /* The same with an advantage over V, which is a network: no action is sampled. */
+    [ALGORITHM_IQL] =
+        {
+            .prior_kind = PRIOR_NONE,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = value_expectile,
+            .evaluation = policy_evaluation_both,
+            .improvement = improvement_iql,
+            .report = report_regression,
+            .has_policy = true,
+            .has_critic2 = true,
+            .has_value = true,
+        },
+    /* A policy without noise of its own follows the critic and stays near the logged actions. */
+    [ALGORITHM_TD3_BC] =
+        {
+            .prior_kind = PRIOR_NONE,
+            .acting = "policy",
+            .act = POLICY_ACT_GAUSSIAN,
+            .value_estimate = backup_td3_bc,
+            .evaluation = policy_evaluation_both,
+            .improvement = improvement_td3_bc,
+            .regularizer = regularizer_bc,
+            .report = report_td3_bc,
+            .draws = DRAWS(BACKUP),
+            .has_policy = true,
+            .has_critic2 = true,
+            .improve_one = true,
+            .backup_one = true,
+            .n_action_gradients = 1,
+            .has_q_scale = true,
+        },
 };
 
 const struct algorithm *algorithm_of(const struct settings *settings)
@@ -184,7 +232,7 @@ const struct algorithm *algorithm_of(const struct settings *settings)
     return &algorithms[settings->algorithm];
 }
 
-/* Policy and prior share one shape, both critics another. The order of groups is the order of
+/* Policy and prior share one shape, both critics another; V has no action as input. The order of groups is the order of
  * parameters in memory, in checkpoints and in what several learners exchange. */
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,
                         struct err *err)
@@ -197,10 +245,11 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
     const int n = settings->n_widths;
     /* Both kinds of network have the same hidden layers; the perturbation network has the critic's
      * inputs. */
-    struct network_shape actor, critic, perturb;
+    struct network_shape actor, critic, perturb, value;
     status s = network_shape_gaussian(&actor, I, widths, n, A, err);
     s = s != STATUS_OK ? s : network_shape_out(&critic, I + A, widths, n, 1, err);
     s = s != STATUS_OK ? s : network_shape_out(&perturb, I + A, widths, n, A, err);
+    s = s != STATUS_OK ? s : network_shape_out(&value, I, widths, n, 1, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -216,8 +265,9 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
         {true, "critic", &critic, true},
         {algorithm->has_critic2, "critic2", &critic, true},
         {algorithm->has_perturb, "perturb", &perturb, true},
+        {algorithm->has_value, "value", &value, false},
     };
-    /* In this order into the layout; only the prior has no target copy. */
+    /* In this order into the layout; prior and V have no target copy. */
     memset(layout, 0, sizeof *layout);
     for (size_t i = 0; s == STATUS_OK && i < sizeof networks / sizeof networks[0]; i++) {
         if (networks[i].there) {
@@ -233,7 +283,11 @@ status algorithm_layout(struct parameters_layout *layout, const struct settings 
         s = parameters_add_dual(layout, "rho_mean", A, err);
         s = s != STATUS_OK ? s : parameters_add_dual(layout, "rho_std", A, err);
     }
-    /* Mean and scale of the observations: part of the block, but nothing that is learned. */
+    /* What follows is part of the block, but no gradient changes it: the mean size of Q, and mean
+     * and scale of the observations. */
+    if (s == STATUS_OK && algorithm->has_q_scale) {
+        s = parameters_add_constant(layout, "scale", "q", 1, err);
+    }
     if (s == STATUS_OK && settings->normalize == NORMALIZE_STANDARD) {
         s = parameters_add_constant(layout, "normalizer", "mean", settings->O, err);
         s = s != STATUS_OK

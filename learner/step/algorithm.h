@@ -19,7 +19,8 @@ struct workspace;
 /* The operators of a step (operators.h). Each works on a group of states and adds to the sums and
  * gradients of its workspace. */
 
-/* Fills in `value`: V(s), and what it was estimated from. */
+/* Fills in `value`: V(s), and what it was estimated from. Gradients of the value network, where
+ * there is one. */
 typedef void algorithm_value(struct workspace *work, const struct states *states,
                              struct value *value);
 /* Gradients of the critics. */
@@ -47,18 +48,21 @@ struct algorithm {
     enum algorithm_prior prior_kind;
     const char *acting;                 /* the network that acts: "policy" or "prior" */
     const char *act;                    /* and how: `acting` of common/networks/policy.h */
-    algorithm_value *value_estimate;    /* Eq. 1, or the best of some candidates */
+    algorithm_value *value_estimate;    /* Eq. 1, the best of some candidates, or a network's */
     algorithm_evaluation *evaluation;   /* TD(0), of one critic or two */
     algorithm_prior_fit *prior_fit;     /* Eq. 3, 4; NULL: none */
     algorithm_improvement *improvement; /* Eq. 2, 5; Eq. 6; NULL: none */
     algorithm_regularizer *regularizer; /* of an improvement along action gradients; NULL: none */
     algorithm_report *report;           /* of the improvement; NULL: nothing */
     unsigned draws;                     /* bits 1 << noise_kind */
-    bool has_policy, has_critic2, has_perturb; /* networks beside critic and prior */
+    /* Networks beside critic and prior. */
+    bool has_policy, has_critic2, has_perturb, has_value;
     bool value_from_prior;    /* V is made of the prior's samples; else of policy's target copy's */
     bool improve_one;         /* the improvement takes one sample a state, not M */
+    bool backup_one;          /* the backup takes one action a state, not C candidates */
     int n_action_gradients;   /* critics whose action gradients it follows */
     bool has_eta, has_alphas; /* duals */
+    bool has_q_scale;         /* Q is divided by its mean size in the step before */
 };
 
 const struct algorithm *algorithm_of(const struct settings *settings);

@@ -1,8 +1,9 @@
 /* The value of s_(t+1) by a maximum over C candidate actions (BCQ; BEAR in the same way):
  *
- *     V(s') = max_j mix(Q1', Q2')(s', clip(a_j)),   mix(q1, q2) = 0.75 min + 0.25 max
+ *     V(s') = max_j mix(Q1', Q2')(s', clip(a_j)),   mix(q1, q2) = w min + (1 - w) max
  *
- * Candidates of BCQ are clip(a) + xi'(s', clip(a)), a from the prior; of BEAR samples of policy'.
+ * Candidates of BCQ are clip(a) + xi'(s', clip(a)), a from the prior; of BEAR samples of policy',
+ * both with w = 0.75. TD3+BC has one, policy's mean under clipped noise, and w = 1.
  * Rows of this file's buffers are states s, and what lies there belongs to the state that follows.
  */
 #include <math.h>
@@ -13,10 +14,11 @@
 #include "learner/step/critic_evaluation.h"
 #include "learner/step/operators.h"
 
-/* value->samples(S,C,A) of a Gaussian network at the states that follow. */
-static void draw_candidates(struct workspace *work, const struct states *states,
-                            struct value *value, const struct network *actor,
-                            const struct gaussian_head *head)
+#define BCQ_MIN_WEIGHT 0.75 /* of the lower critic, in BCQ and BEAR */
+
+/* value->actor(S,A) <- a Gaussian network at the states that follow. */
+static void act_next(struct workspace *work, const struct states *states, struct value *value,
+                     const struct network *actor, const struct gaussian_head *head)
 {
     const size_t I = (size_t)work->step->I;
     const size_t ld_raw = 2 * (size_t)work->step->settings->A;
@@ -28,7 +30,15 @@ static void draw_candidates(struct workspace *work, const struct states *states,
     }
     network_infer(work->raw, ld_raw, actor, work->next_x, I, S, work->scratch);
     gaussian_forward(value->actor.mean, value->actor.std, head, work->raw, ld_raw, S);
-    actions_sample(value->samples, work->step, states, NOISE_BACKUP, &value->actor, S);
+}
+
+/* value->samples(S,C,A) of a Gaussian network at the states that follow. */
+static void draw_candidates(struct workspace *work, const struct states *states,
+                            struct value *value, const struct network *actor,
+                            const struct gaussian_head *head)
+{
+    act_next(work, states, value, actor, head);
+    actions_sample(value->samples, work->step, states, NOISE_BACKUP, &value->actor, states->S);
 }
 
 /* out(S,C,Q) <- net at the candidates. */
@@ -37,32 +47,33 @@ static void evaluate_candidates(struct workspace *work, float *out, const struct
 {
     critic_evaluation_part(work, value->part, net, work->next_x, S);
     critic_evaluation(work, out, net, value->part, value->samples, S,
-                      work->step->settings->candidates);
+                      actions_per_row(work->step, NOISE_BACKUP));
 }
 
 /* Written so that NaN stays NaN. */
-static double mix(double q1, double q2)
+static double mix(double q1, double q2, double w)
 {
     /* If either is NaN, so is the sum, whichever is called min. */
     const double min = q1 < q2 ? q1 : q2;
     const double max = q1 < q2 ? q2 : q1;
-    return 0.75 * min + 0.25 * max;
+    return w * min + (1.0 - w) * max;
 }
 
-/* v(next[s]) <- the best candidate's value. */
-static void take_best(struct workspace *work, const struct states *states, struct value *value)
+/* v(next[s]) <- the best candidate's value, with weight w of the lower critic. */
+static void take_best(struct workspace *work, const struct states *states, struct value *value,
+                      double w)
 {
     ASSERT(work->q2 != NULL);
-    const size_t C = (size_t)work->step->settings->candidates;
+    const size_t C = (size_t)actions_per_row(work->step, NOISE_BACKUP);
     const float *q = value->q;
     /* Both critics at all candidates. */
     evaluate_candidates(work, value->q, &work->step->critic.target, value, states->S);
     evaluate_candidates(work, work->q2, &work->step->critic2.target, value, states->S);
     for (size_t s = 0; s < (size_t)states->S; s++) {
         /* A NaN among the candidates becomes the value, and the step is refused. */
-        double best = mix((double)q[s * C], (double)work->q2[s * C]);
+        double best = mix((double)q[s * C], (double)work->q2[s * C], w);
         for (size_t j = s * C + 1; j < (s + 1) * C; j++) {
-            const double candidate = mix((double)q[j], (double)work->q2[j]);
+            const double candidate = mix((double)q[j], (double)work->q2[j], w);
             best = candidate > best || isnan(candidate) ? candidate : best;
         }
         value->v[states->next[s]] = (float)best;
@@ -88,11 +99,30 @@ void backup_bcq(struct workspace *work, const struct states *states, struct valu
     for (size_t i = 0; i < n; i++) {
         value->samples[i] += scale * work->moves[i];
     }
-    take_best(work, states, value);
+    take_best(work, states, value, BCQ_MIN_WEIGHT);
 }
 
 void backup_bear(struct workspace *work, const struct states *states, struct value *value)
 {
     draw_candidates(work, states, value, &work->step->policy.target, &work->step->policy_head);
-    take_best(work, states, value);
+    take_best(work, states, value, BCQ_MIN_WEIGHT);
+}
+
+void backup_td3_bc(struct workspace *work, const struct states *states, struct value *value)
+{
+    const struct settings *settings = work->step->settings;
+    const float std = (float)settings->smoothing_std;
+    const float limit = (float)settings->smoothing_clip;
+    const size_t n = (size_t)states->S * (size_t)settings->A;
+    float *samples = value->samples;
+    /* Target policy smoothing: the noise is clipped, and the critics clip the sum. */
+    act_next(work, states, value, &work->step->policy.target, &work->step->policy_head);
+    actions_noise(samples, work->step, states, NOISE_BACKUP, states->S);
+    for (size_t i = 0; i < n; i++) {
+        const float noise = std * samples[i];
+        samples[i] = value->actor.mean[i] + (noise > limit    ? limit
+                                             : noise < -limit ? -limit
+                                                              : noise);
+    }
+    take_best(work, states, value, 1.0);
 }

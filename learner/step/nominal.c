@@ -8,10 +8,10 @@
 #include "learner/step/operators.h"
 #include "learner/step/update.h"
 
-/* Multiply-adds of one row through each network; of `critic` and `perturb` without `state`, the
- * state's share of their first layer. */
+/* Multiply-adds of one row through each network; of `critic`, `perturb` and `value` without `state`,
+ * the state's share of their first layer. */
 struct row_work {
-    double actor, state, critic, perturb;
+    double actor, state, critic, perturb, value;
 };
 
 /* All networks have the same hidden layers; they differ in inputs and outputs. */
@@ -29,14 +29,19 @@ static struct row_work row_work(const struct settings *settings)
     return (struct row_work){.actor = I * H0 + hidden + 2.0 * A * last,
                              .state = I * H0,
                              .critic = A * H0 + hidden + last,
-                             .perturb = A * H0 + hidden + A * last};
+                             .perturb = A * H0 + hidden + A * last,
+                             .value = hidden + last};
 }
 
-/* The work of V: at R rows by M samples, or at S states by the best of C candidates. */
+/* The work of V: a network that is trained at S of R rows, on two critics at the logged actions; or
+ * M samples at R rows; or the best of C candidates at S states. */
 static double value_work(const struct settings *settings, const struct algorithm *algorithm,
                          const struct row_work *row, double S, double R)
 {
-    const double C = settings->candidates;
+    const double C = algorithm->backup_one ? 1.0 : settings->candidates;
+    if (algorithm->has_value) {
+        return 2.0 * S * (row->state + row->critic) + (R + 2.0 * S) * (row->state + row->value);
+    }
     if ((algorithm->draws >> NOISE_BACKUP & 1u) == 0) {
         return settings->M * R * row->critic + R * (row->state + row->actor);
     }
@@ -76,6 +81,10 @@ static void phase_work(const struct settings *settings, double S, double U, doub
             algorithm->n_action_gradients * n * S * 2.0 * (row.state + row.critic);
     } else if (improves) {
         work[PHASE_IMPROVE] += n * S * row.critic;
+    }
+    if (algorithm->improvement == improvement_crr) {
+        /* By the online critic: its state part, and the logged action. */
+        work[PHASE_IMPROVE] += S * (2.0 * row.state + row.critic);
     }
 }
 

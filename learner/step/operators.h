@@ -46,20 +46,21 @@ struct step {
     const struct noise *noise; /* NULL: drawn */
     uint64_t number;           /* steps done before this one */
     int I;
-    struct step_network policy, prior, critic, critic2, perturb;
+    struct step_network policy, prior, critic, critic2, perturb, value;
     struct gaussian_head policy_head, prior_head;
     struct normalizer normalizer; /* O 0: observations are taken as they are */
     double eta[REPORT_TASKS_MAX];
     double alpha_mean[REPORT_ACTIONS_MAX], alpha_std[REPORT_ACTIONS_MAX];
+    double q_weight; /* td3+bc: alpha / mean |Q| of the step before; 0 in the first one */
 };
 
 /* Sums over the states of a batch or of a part of one; `value` over the `values` rows at which V
  * was estimated. Doubles only, so that it can be added up and sent as an array. */
 struct sums {
     double states, values;
-    double critic_loss, critic2_loss, value, target;
+    double critic_loss, critic2_loss, value_loss, value, target;
     double prior_loss, accepted, advantage;
-    double policy_loss, dual_loss, q, kl_improved, kl_prior, entropy;
+    double policy_loss, dual_loss, q, q_size, kl_improved, kl_prior, entropy, bc_loss;
     double kl_mean[REPORT_ACTIONS_MAX], kl_std[REPORT_ACTIONS_MAX];
     double eta_gradient[REPORT_TASKS_MAX]; /* of dual_loss by eta */
 };
@@ -116,9 +117,10 @@ struct workspace {
     struct gaussians policy;   /* (S,A) of the policy that is improved */
     float *clipped;            /* a few rows of actions */
     float *weights;            /* (M) */
-    double *advantage;         /* (R) of one task snippet */
+    double *advantage;         /* (R) of one task snippet, or of all states */
+    float *q_logged;           /* (S) Q of the logged actions */
 
-    /* Backups over candidates, and improvements by two critics. */
+    /* Backups over actions, and improvements by two critics. */
     float *next_x; /* (S,I) inputs of s_(t+1) */
     float *q2;     /* (S,C) the second critic's */
     /* Improvements along action gradients, n samples a state. */
@@ -134,8 +136,11 @@ struct workspace {
 
 /* V(s) at all rows; value_estimate.c. */
 algorithm_value value_estimate;
-/* V(s) at the rows that are some state's next: the best of C candidates; backup.c. */
-algorithm_value backup_bcq, backup_bear;
+/* V(s) at the rows that are some state's next: the best of C candidates, or the policy's action
+ * under noise; backup.c. */
+algorithm_value backup_bcq, backup_bear, backup_td3_bc;
+/* V(s) at all rows by the value network, its gradients, and q_logged; value_expectile.c. */
+algorithm_value value_expectile;
 /* Gradients of the critic, or of both; policy_evaluation.c. */
 algorithm_evaluation policy_evaluation, policy_evaluation_both;
 /* Gradients of the prior, and the prior at the states; prior.c. */
@@ -143,19 +148,29 @@ algorithm_prior_fit prior_fit;
 /* Gradients of the policy, sums for the duals. Needs the value estimate's actor and part; without a
  * prior also its samples and q. */
 algorithm_improvement improvement_mpo;
-/* Gradients of the policy along the action gradients of Q' or of min(Q1, Q2); of the perturbation
- * network along those of Q1. */
-algorithm_improvement improvement_svg, improvement_bear, improvement_bcq;
-/* What keeps a policy near the prior, or wide; regularizer.c. */
-algorithm_regularizer regularizer_kl, regularizer_entropy;
+/* Gradients of the policy along the action gradients of Q', of min(Q1, Q2) or of Q1; of the
+ * perturbation network along those of Q1. */
+algorithm_improvement improvement_svg, improvement_bear, improvement_td3_bc, improvement_bcq;
+/* Gradients of the policy towards logged actions, weighted by their advantage. */
+algorithm_improvement improvement_crr, improvement_iql;
+/* What keeps a policy near the prior or the logged actions, or wide; regularizer.c. */
+algorithm_regularizer regularizer_kl, regularizer_bc, regularizer_entropy;
 
 /* The two halves of an improvement along action gradients (policy_gradient.c). The first draws
- * samples(S,n,A) from the policy and leaves the policy and the noise in the workspace. */
+ * samples(S,n,A) from the policy, its means where the algorithm draws no noise for them, and leaves
+ * the policy and the noise in the workspace. */
 void policy_gradient_sample(struct workspace *work, const struct states *states, float *samples);
 /* The second takes q(S,n) and action_gradients(S,n,A) at these samples and adds the regularizer and
  * the policy's gradients. */
 void policy_gradient_follow(struct workspace *work, const struct states *states, const float *q,
                             const float *action_gradients, const struct gaussians *prior);
+
+/* The two halves of a regression on logged actions (policy_regression.c). The first leaves the
+ * policy in the workspace, and the tape that the second needs. The second takes the workspace's
+ * advantage(S), weighs each state by f of it, and adds losses and the policy's gradients. */
+void policy_regression_forward(struct workspace *work, const struct states *states);
+void policy_regression_follow(struct workspace *work, const struct states *states,
+                              enum settings_prior_f f);
 
 /* advantage(n) of one task snippet, in double since it is compared with 0 (Eq. 4):
  *
@@ -166,7 +181,7 @@ void prior_advantages(double *advantage, const float *r, const float *d, const f
 /* ---- Reports (report_fill.c) ---- */
 
 /* What an improvement adds to the report, as the table names it. */
-algorithm_report report_mpo, report_svg, report_bcq;
+algorithm_report report_mpo, report_svg, report_bcq, report_regression, report_td3_bc;
 
 /* Means and norms as a report; `norms`: of each group of the layout. */
 void report_fill(struct report *report, const struct step *step, const struct sums *sums,

@@ -20,7 +20,8 @@ static const struct {
                              {offsetof(struct step, prior), "prior", false},
                              {offsetof(struct step, critic), "critic", true},
                              {offsetof(struct step, critic2), "critic2", true},
-                             {offsetof(struct step, perturb), "perturb", true}};
+                             {offsetof(struct step, perturb), "perturb", true},
+                             {offsetof(struct step, value), "value", false}};
 
 bool packing_all_bf16(const struct settings *settings)
 {

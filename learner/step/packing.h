@@ -9,7 +9,7 @@
 #include "learner/step/operators.h"
 #include "learner/step/state.h"
 
-#define PACKING_NETWORKS 5
+#define PACKING_NETWORKS 6
 
 /* One network of the step and its packed copies. */
 struct packing_entry {

@@ -2,7 +2,10 @@
  *
  *     loss - mean_s 1/n sum_j Q(s, clip(a_j))  +  the regularizer's
  *
- * so that d a / d mean = 1 and d a / d std = z. */
+ * so that d a / d mean = 1 and d a / d std = z. An algorithm that draws no noise here follows its
+ * mean, z = 0, and its std has no gradient. */
+#include <string.h>
+
 #include "learner/step/actions.h"
 #include "learner/step/operators.h"
 
@@ -21,7 +24,11 @@ void policy_gradient_sample(struct workspace *work, const struct states *states,
     gaussian_forward(policy->mean, policy->std, &step->policy_head, work->raw, ld_raw, S);
 
     /* The noise is kept: it is the gradient by std. */
-    actions_noise(work->z, step, states, NOISE_IMPROVE, S);
+    if ((step->algorithm->draws >> NOISE_IMPROVE & 1u) != 0) {
+        actions_noise(work->z, step, states, NOISE_IMPROVE, S);
+    } else {
+        memset(work->z, 0, (size_t)S * (size_t)n * (size_t)A * sizeof *work->z);
+    }
     for (size_t s = 0; s < (size_t)S; s++) {
         const size_t at = s * (size_t)A;
         gaussian_sample(samples + at * (size_t)n, policy->mean + at, policy->std + at,

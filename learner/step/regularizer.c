@@ -1,5 +1,5 @@
 /* What is added to the loss of a policy that follows action gradients: the KL to the prior, with
- * its dual, or an entropy bonus where there is no prior. Without it the policy would leave the
+ * its dual, the distance to the logged action, or an entropy bonus. Without it the policy would leave the
  * logged actions, where the critic is not to be trusted, or collapse to a point. */
 #include <math.h>
 
@@ -33,6 +33,21 @@ void regularizer_kl(const struct step *step, struct sums *sums, const struct sta
         sums->kl_prior += divergence;
         sums->dual_loss += eta * slack;
         sums->eta_gradient[states->task[s]] += slack;
+    }
+}
+
+/* Loss mean_s 1/A |mean - a|^2, a being the logged action. The mean over the dimensions is that of
+ * the authors' program; their paper writes |mean - a|^2. */
+void regularizer_bc(const struct step *step, struct sums *sums, const struct states *states,
+                    const struct gaussians *policy, const struct gaussians *prior,
+                    struct gaussians *gradient)
+{
+    (void)prior;
+    const int A = step->settings->A;
+    for (int i = 0; i < states->S * A; i++) {
+        const double apart = (double)policy->mean[i] - (double)states->a[i];
+        sums->bc_loss += apart * apart / A;
+        gradient->mean[i] += (float)(2.0 * apart / A);
     }
 }
 

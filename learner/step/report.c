@@ -38,20 +38,23 @@ const char *report_meaning(const char *name)
     } meanings[] = {
         {"critic_loss", "Half the squared error of the critic to its targets"},
         {"critic2_loss", "The same of the second critic"},
+        {"value_loss", "What V minimises: the asymmetric squared error to Q of the logged actions"},
         {"value_mean", "V, mean over all rows"},
         {"target_mean", "The critic's targets, mean over states"},
         {"prior_loss", "Negative log likelihood of the accepted actions under the prior"},
         {"accepted",
-         "Share of logged actions that the prior learns from; with prior_f exp their weight"},
+         "Share of logged actions that prior or policy learn from; with prior_f exp their weight"},
         {"advantage_mean", "Advantage of the logged actions"},
         {"eta", "Temperature, by task"},
         /* The improvement. */
         {"policy_loss", "What the policy minimises, without its regularizer"},
+        {"bc_loss", "Squared distance of the policy's mean to the logged action, by dimension"},
+        {"q_weight", "Weight of Q against the distance to the logged action"},
         {"perturb_loss", "What the perturbation network minimises"},
         {"trust_loss", "Penalty for leaving the trust region"},
         {"dual_loss", "What eta minimises"},
         {"alpha_loss", "What the alphas minimise"},
-        {"q_mean", "Q of the sampled actions"},
+        {"q_mean", "Q of the sampled actions; in iql of the logged ones"},
         /* Diagnostics, from the networks and from a sample of logged states. */
         {"q_min", "Smallest Q of the logged actions that were inspected"},
         {"q_max", "Largest Q of the logged actions that were inspected"},
@@ -77,6 +80,7 @@ const char *report_meaning(const char *name)
         {"grad_norm_critic", "Norm of the critic's gradient, before clipping"},
         {"grad_norm_critic2", "Norm of the second critic's gradient, before clipping"},
         {"grad_norm_perturb", "Norm of the perturbation network's gradient, before clipping"},
+        {"grad_norm_value", "Norm of the value network's gradient, before clipping"},
     };
     for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++) {
         if (strcmp(meanings[i].name, name) == 0) {

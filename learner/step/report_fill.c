@@ -72,17 +72,33 @@ void report_bcq(struct report *report, const struct step *step, const struct sum
     add_value(report, step, "q_mean", sums->q / sums->states);
 }
 
+/* CRR and IQL: the weighted likelihood of what was logged, and the weights. */
+void report_regression(struct report *report, const struct step *step, const struct sums *sums)
+{
+    add_one(report, "policy_loss", sums->policy_loss / sums->states);
+    add_value(report, step, "q_mean", sums->q / sums->states);
+    add_one(report, "accepted", sums->accepted / sums->states);
+    add_value(report, step, "advantage_mean", sums->advantage / sums->states);
+}
+
+/* TD3+BC: the critic's weighted value that the policy maximises, and its regularizer. */
+void report_td3_bc(struct report *report, const struct step *step, const struct sums *sums)
+{
+    add_one(report, "policy_loss", -step->q_weight * sums->q / sums->states);
+    add_one(report, "bc_loss", sums->bc_loss / sums->states);
+    add_value(report, step, "q_mean", sums->q / sums->states);
+    add_one(report, "q_weight", step->q_weight);
+}
+
 void report_fill(struct report *report, const struct step *step, const struct sums *sums,
                  const struct parameters_layout *layout, const double *norms, uint64_t number)
 {
     /* The names of norms, by the group of the layout. */
     static const struct {
         const char *group, *name;
-    } names[] = {{"policy", "grad_norm_policy"},
-                 {"prior", "grad_norm_prior"},
-                 {"critic", "grad_norm_critic"},
-                 {"critic2", "grad_norm_critic2"},
-                 {"perturb", "grad_norm_perturb"}};
+    } names[] = {{"policy", "grad_norm_policy"},   {"prior", "grad_norm_prior"},
+                 {"critic", "grad_norm_critic"},   {"critic2", "grad_norm_critic2"},
+                 {"perturb", "grad_norm_perturb"}, {"value", "grad_norm_value"}};
     const struct algorithm *algorithm = step->algorithm;
     ASSERT(sums->states >= 1.0);
     /* What all algorithms have, then the prior's, the duals, the improvement's, the norms. */
@@ -93,6 +109,9 @@ void report_fill(struct report *report, const struct step *step, const struct su
     /* Only what the algorithm has. */
     if (algorithm->has_critic2) {
         add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
+    }
+    if (algorithm->has_value) {
+        add_one(report, "value_loss", sums->value_loss / sums->states);
     }
     /* V has its own count: it may be estimated at other rows than the states. */
     add_value(report, step, "value_mean", sums->value / sums->values);

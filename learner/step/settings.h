@@ -29,6 +29,9 @@ enum settings_algorithm {
     ALGORITHM_ABM_SVG,
     ALGORITHM_BCQ,
     ALGORITHM_BEAR,
+    ALGORITHM_CRR,
+    ALGORITHM_IQL,
+    ALGORITHM_TD3_BC,
     ALGORITHM_COUNT
 };
 enum settings_likelihood { LIKELIHOOD_GAUSSIAN, LIKELIHOOD_CENSORED };
@@ -46,18 +49,22 @@ struct settings {
     int n_widths;                   /* hidden layers of every network */
     int widths[NETWORK_LAYERS_MAX]; /* units of each */
     double gamma;
-    double init_std;
+    double init_std; /* 0 until settings_check: the algorithm's own */
     double policy_min_std, prior_min_std;
     enum settings_likelihood prior_likelihood;
     enum settings_prior_f prior_f;
-    double temperature, max_weight; /* of prior_f exp */
-    double eps;                     /* KL bound of the E-step, and of SVG and BEAR */
-    double eps_mean, eps_std;       /* trust region of MPO, per dimension */
-    double entropy_cost;            /* svg without a prior */
-    int candidates;                 /* bcq, bear: of the backup's maximum */
-    double perturb_scale;           /* bcq */
-    int act_candidates;             /* 0 until settings_check: the algorithm's own */
-    double lr, dual_lr;             /* of the networks; of eta and the alphas */
+    /* Of the exponential; 0 until settings_check: the algorithm's own. */
+    double temperature, max_weight;
+    double eps;                           /* KL bound of the E-step, and of SVG and BEAR */
+    double eps_mean, eps_std;             /* trust region of MPO, per dimension */
+    double entropy_cost;                  /* svg without a prior */
+    int candidates;                       /* bcq, bear: of the backup's maximum */
+    double perturb_scale;                 /* bcq */
+    double expectile;                     /* iql */
+    double bc_alpha;                      /* td3+bc: weight of Q */
+    double smoothing_std, smoothing_clip; /* td3+bc: noise of the backup's action */
+    int act_candidates;                   /* 0 until settings_check: the algorithm's own */
+    double lr, dual_lr;                   /* of the networks; of eta and the alphas */
     double beta1, beta2, adam_eps;
     double clip_norm;      /* global gradient norm of each network */
     int64_t target_period; /* steps between copies to the targets */
@@ -102,7 +109,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 39
+#define SETTINGS_COUNT 43
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */
@@ -113,8 +120,8 @@ const struct setting *settings_find(const char *name);
 /* The defaults. O and A are 0 and must be set; K = T = 1. */
 struct settings settings_default(void);
 
-/* Checks every range and fills in what 0 stands for (act_candidates, init_eta) and what follows
- * from another setting (evaluation_precision). INVALID names setting, value and what was expected.
+/* Checks every range and fills in what 0 stands for (zero_is_own) and what follows from another
+ * setting (evaluation_precision). INVALID names setting, value and what was expected.
  * Must be called before any other use of `settings`. */
 status settings_check(struct settings *settings, struct err *err) MUST_CHECK;
 

@@ -22,6 +22,7 @@
 #include "learner/step/duals.h"
 #include "learner/step/operators.h"
 #include "learner/step/packing.h"
+#include "learner/step/q_scale.h"
 #include "learner/step/worker.h"
 
 /* Rows that a worker takes at a time: about what the second cache holds the activations of. */
@@ -131,6 +132,8 @@ static void use_state(struct update *update, const struct state *state)
     }
     /* Multipliers and the normalizer are part of the state, and are read anew for each step. */
     duals_read(&update->step, &update->layout, state_read(state, STATE_PARAMS));
+    update->step.q_weight =
+        q_scale_weight(&update->settings, &update->layout, state_read(state, STATE_PARAMS));
     update->step.normalizer = state_normalizer(state);
 }
 
@@ -383,6 +386,7 @@ status update_apply(struct update *update, struct state *state, struct report *r
     /* All threads, each its slice of the block. */
     thread_pool_run(update->pool, work_adam, update);
     duals_floor(update->adam.params, &update->layout, update->settings.rho_floor);
+    q_scale_note(update->adam.params, &update->layout, &update->total);
     state_set_step(state, step);
     /* The weights changed: pack them for the next step. 6. Targets, where due. */
     packing_point(&update->packing, state);

@@ -110,6 +110,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(work->clipped, (M > ready ? M : ready) * A);
     PIECE(work->weights, M);
     PIECE(work->advantage, R);
+    PIECE(work->q_logged, R);
     /* .. and what only some of them use: candidates at the states that follow, and what the second
      * critic says about them. */
     if (draws(step, NOISE_BACKUP)) {

@@ -137,7 +137,8 @@ def test_killed_and_resumed_is_bit_exact(sealed, precision, precision_flag):
 
 @pytest.mark.parametrize("options", [
     ["mpo"], ["svg"], ["bm+mpo"], ["abm+mpo", "--prior_f=exp", "--prior_likelihood=censored"], ["bm+svg"], ["abm+svg"],
-    ["bm"], ["abm"], ["bcq"], ["bear"], ["abm+mpo", "--normalize=standard"]], ids=lambda options: options[0])
+    ["bm"], ["abm"], ["bcq"], ["bear"], ["crr"], ["iql"], ["td3+bc"],
+    ["abm+mpo", "--normalize=standard"]], ids=lambda options: options[0])
 def test_every_algorithm_goes_on_bit_for_bit(sealed, options):
     """Also where the other start has its own process, and was killed before a checkpoint was due."""
     flags = [f"--algorithm={options[0]}", *options[1:], "--checkpoint_every_steps=20", "--keep_checkpoints=1000"]

@@ -124,7 +124,7 @@ def test_the_documented_metrics_are_those_of_the_processes(running):
                                 f"{role} to show {last}")
     # The metrics of a learner depend on the algorithm. These algorithms together have all of them.
     replay = f"unix:{running.run_dir}/replay.sock"
-    for algorithm in ("abm+mpo", "svg", "bm+svg", "bcq", "bear"):
+    for algorithm in ("abm+mpo", "svg", "bm+svg", "bcq", "bear", "iql", "td3+bc"):
         folder = running.folder / algorithm
         learner = running.start("learner", f"--run_dir={folder}", f"--replay={replay}", f"--algorithm={algorithm}",
                                 "--report_every=2", label=algorithm)

@@ -118,6 +118,9 @@ def test_from_logs_to_policy(experiment):
     ("abm+svg", "gaussian", {"policy", "prior"}),
     ("bcq", "perturbed_argmax", {"policy", "critic", "perturb"}),
     ("bear", "argmax", {"policy", "critic", "prior"}),
+    ("crr", "gaussian", {"policy"}),
+    ("iql", "gaussian", {"policy"}),
+    ("td3+bc", "gaussian", {"policy"}),
 ])
 def test_the_other_algorithms_learn_and_act(experiment, algorithm, acting, networks):
     up = experiment.up(f"--learner.algorithm={algorithm}", "--learner.steps=60", "--learner.publish_every=60")

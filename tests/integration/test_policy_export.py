@@ -1,7 +1,7 @@
 """Compares exported policies, run by onnxruntime and by numpy, with the actions of `hindcast policy act`.
 
 `hindcast policy act` calls policy_act with the same observations and the same noise. The tests cover every acting rule,
-odd sizes, several tasks, extreme observations, policies of real learners with all ten algorithms, and invalid input.
+odd sizes, several tasks, extreme observations, policies of real learners with all algorithms, and invalid input.
 """
 
 import json
@@ -22,7 +22,8 @@ import stubs
 from processes import BINARIES, ROOT, Workspace, wait_until
 
 TOLERANCE = 1e-5
-ALGORITHMS = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bm", "abm", "bcq", "bear"]
+ALGORITHMS = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bm", "abm", "bcq", "bear",
+              "crr", "iql", "td3+bc"]
 ACTING = {"bcq": "argmax", "bear": "argmax"}  # the default acting rule; all other algorithms use the mean
 
 

@@ -35,10 +35,10 @@ struct settings learning_settings(const char *algorithm, int K, int T)
 /* Choices of options that the two variants of each algorithm do not cover. */
 static const struct {
     const char *algorithm, *likelihood, *f;
-} CHOICES[] = {{"abm+mpo", "gaussian", "exp"}, {"abm+mpo", "censored", "step"},
-               {"abm", "censored", "exp"},     {"abm+svg", "censored", "exp"},
-               {"bm+mpo", "censored", "step"}, {"bear", "censored", "step"},
-               {"bcq", "censored", "step"}};
+} CHOICES[] = {
+    {"abm+mpo", "gaussian", "exp"}, {"abm+mpo", "censored", "step"}, {"abm", "censored", "exp"},
+    {"abm+svg", "censored", "exp"}, {"bm+mpo", "censored", "step"},  {"bear", "censored", "step"},
+    {"bcq", "censored", "step"},    {"crr", "censored", "exp"},      {"iql", "censored", "step"}};
 
 size_t learning_variants(void)
 {

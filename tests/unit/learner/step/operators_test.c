@@ -100,6 +100,13 @@ static const struct check {
     {"bear", "critic2", {"critic2_loss"}, {1.0}},
     {"bear", "policy", {"policy_loss", "kl_prior"}, {1.0, 0.0}},
     {"bear", "dual", {"dual_loss"}, {1.0}},
+    {"crr", "critic", {"critic_loss"}, {1.0}},
+    {"crr", "policy", {"policy_loss"}, {1.0}},
+    {"iql", "critic2", {"critic2_loss"}, {1.0}},
+    {"iql", "value", {"value_loss"}, {1.0}},
+    {"iql", "policy", {"policy_loss"}, {1.0}},
+    {"td3+bc", "critic2", {"critic2_loss"}, {1.0}},
+    {"td3+bc", "policy", {"policy_loss", "bc_loss"}, {1.0, 1.0}},
 };
 
 static double loss_of(const struct probe *probe, const struct check *check)
@@ -148,6 +155,11 @@ static void gradients_are_central_differences(void **state)
         struct err err;
         if (strcmp(checks[i].algorithm, "bm+mpo") == 0) {
             probe.settings.prior_likelihood = LIKELIHOOD_CENSORED;
+        }
+        if (strcmp(checks[i].algorithm, "crr") == 0) {
+            /* The advantage moves with the policy; at its cap the weight does not. */
+            probe.settings.prior_f = PRIOR_F_EXP;
+            probe.settings.max_weight = 0.2;
         }
         probe.settings.clip_norm = 1e9;
         probe.settings.entropy_cost = 0.05;

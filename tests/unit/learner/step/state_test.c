@@ -225,8 +225,11 @@ static void the_package_is_what_acts(void **state)
                  {"svg", "policy", 0.01, "gaussian", 1, ""},
                  {"abm+svg", "policy", 0.01, "gaussian", 1, "prior"},
                  {"bcq", "prior", 0.05, "perturbed_argmax", 100, "critic perturb"},
-                 {"bear", "policy", 0.01, "argmax", 10, "critic prior"}};
-    static const char *const networks[] = {"prior", "critic", "critic2", "perturb"};
+                 {"bear", "policy", 0.01, "argmax", 10, "critic prior"},
+                 {"crr", "policy", 0.01, "gaussian", 1, ""},
+                 {"iql", "policy", 0.01, "gaussian", 1, ""},
+                 {"td3+bc", "policy", 0.01, "gaussian", 1, ""}};
+    static const char *const networks[] = {"prior", "critic", "critic2", "perturb", "value"};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const struct settings settings = learning_settings(cases[i].algorithm, 1, 1);
         struct state *learner;

@@ -1,0 +1,330 @@
+"""Writes the cases of the baselines crr, iql and td3+bc: inputs in float32, expectations computed in float64 by numpy.
+
+    make_baselines.py [FOLDER]        crr*.safetensors, iql*.safetensors, td3_bc*.safetensors; by default beside this file
+
+Nothing here is taken from our C code: it is docs/maths.md, section 4, written down a second time. No gradient is derived
+by hand, either. A loss is an analytic function of the parameters, so its derivative by one of them is the imaginary part
+of the loss at that parameter plus i 1e-30, divided by 1e-30, to the last digits of a double. What a loss holds fixed is
+computed before.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import safetensors.numpy
+import scipy.special
+
+HERE = pathlib.Path(__file__).resolve().parent
+STEP = 1e-30      # of a complex derivative
+MARGIN = 2e-4     # how far an advantage must be from the step function's jump
+
+COMMON = {"O": 5, "A": 2, "K": 1, "T": 1, "B": 3, "N": 4, "M": 5, "widths": (16, 16, 16), "gamma": 0.99,
+          "init_std": 0.5, "policy_min_std": 0.01, "prior_likelihood": "gaussian", "prior_f": "step",
+          "temperature": 1.0, "max_weight": 20.0, "expectile": 0.7, "bc_alpha": 2.5, "smoothing_std": 0.2,
+          "smoothing_clip": 0.5, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "adam_eps": 1e-8, "clip_norm": 40.0,
+          "target_period": 2, "steps": 3}
+CASES = {
+    "crr_step": {"algorithm": "crr", "N": 5, "clip_norm": 1.5},
+    "crr_exp": {"algorithm": "crr", "prior_f": "exp", "temperature": 0.5, "max_weight": 3.0, "B": 4,
+                "widths": (16, 12, 8)},
+    "crr_tasks_censored": {"algorithm": "crr", "K": 3, "T": 2, "N": 3, "prior_likelihood": "censored",
+                           "policy_min_std": 0.1},
+    "iql": {"algorithm": "iql", "temperature": 1 / 3, "max_weight": 100.0},
+    "iql_tasks": {"algorithm": "iql", "K": 2, "T": 2, "temperature": 0.25, "max_weight": 2.0, "expectile": 0.9,
+                  "prior_likelihood": "censored", "B": 2},
+    "td3_bc": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.7},
+    "td3_bc_tasks": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.0, "K": 3, "T": 1, "smoothing_std": 0.6,
+                     "bc_alpha": 1.5, "B": 4},
+}
+NETWORKS = {"crr": ("policy", "critic"), "iql": ("policy", "critic", "critic2", "value"),
+            "td3+bc": ("policy", "critic", "critic2")}
+
+
+# ---- Networks: dictionaries of matrices (out, in) and vectors ----
+
+def inputs_of(c):
+    return c["O"] + (c["K"] if c["K"] > 1 else 0)
+
+
+def shapes(c, network):
+    heads = {"mean": c["A"], "std": c["A"]} if network == "policy" else {"out": 1}
+    width = inputs_of(c) + (c["A"] if network.startswith("critic") else 0)
+    made = {}
+    for layer, units in enumerate(c["widths"]):
+        made |= {f"layers/{layer}/weight": (units, width), f"layers/{layer}/bias": (units,)}
+        if layer == 0:
+            made |= {"norm/scale": (units,), "norm/offset": (units,)}
+        width = units
+    for head, units in heads.items():
+        made |= {f"{head}/weight": (units, width), f"{head}/bias": (units,)}
+    return made
+
+
+def linear(p, name, x):
+    return x @ p[name + "/weight"].T + p[name + "/bias"]
+
+
+def trunk(p, x):
+    h = linear(p, "layers/0", x)
+    h = h - h.mean(-1, keepdims=True)
+    h = h / np.sqrt((h * h).mean(-1, keepdims=True) + 1e-5)
+    h = np.tanh(h * p["norm/scale"] + p["norm/offset"])
+    layer = 1
+    while f"layers/{layer}/weight" in p:
+        h = linear(p, f"layers/{layer}", h)
+        h = np.where(h.real > 0, h, np.expm1(np.where(h.real > 0, 0, h)))
+        layer += 1
+    return h
+
+
+def clip(a):
+    return np.where(np.abs(a.real) <= 1, a, np.sign(a.real))
+
+
+def critic(p, x, a):
+    return linear(p, "out", trunk(p, np.concatenate([x, clip(a)], -1)))[..., 0]
+
+
+def value(p, x):
+    return linear(p, "out", trunk(p, x))[..., 0]
+
+
+def gaussian(c, p, x):
+    h = trunk(p, x)
+    return np.tanh(linear(p, "mean", h)), c["policy_min_std"] + np.log1p(np.exp(linear(p, "std", h))) * (
+        c["init_std"] / np.log(2))
+
+
+def samples(mean, std, z):
+    """mean, std (S, A), z (S, M, A)."""
+    return mean[:, None] + std[:, None] * z
+
+
+def critic_of_samples(p, x, a):
+    return critic(p, np.broadcast_to(x[:, None], (*a.shape[:2], x.shape[-1])), a)
+
+
+def log_likelihood(c, mean, std, a):
+    density = -0.5 * ((a - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)
+    if c["prior_likelihood"] == "censored":
+        beyond = scipy.special.log_ndtr((np.sign(a) * mean - 1) / std)
+        density = np.where(np.abs(a) >= 1, beyond, density)
+    return density.sum(-1)
+
+
+# ---- A step ----
+
+def gather(c, batch, noise):
+    """The states of a batch, task by task: s, a, r, d, and s' = next; all rows 0..n; their noise."""
+    rows, valid, tasks = batch["rows"].astype(float), batch["valid"], batch["tasks"]
+    O, A = c["O"], c["A"]
+    states, everywhere = [], []
+    for b, n in enumerate(valid):
+        for tau, task in enumerate(tasks[b]):
+            one_hot = np.eye(c["K"])[task] if c["K"] > 1 else np.zeros(0)
+            x = [np.concatenate([rows[b, t, :O], one_hot]) for t in range(n + 1)]
+            at = len(everywhere)
+            everywhere += [(x[t], noise["value"][b, t, tau] if "value" in noise else 0) for t in range(n + 1)]
+            for t in range(n):
+                states.append((x[t], rows[b, t, O:O + A], rows[b, t, O + A + task], rows[b, t, -1], at + t, at + t + 1,
+                               *[noise[k][b, t, tau] if k in noise else 0 for k in ("improve", "backup")]))
+    names = ("x", "a", "r", "d", "row", "next_row", "improve", "backup")
+    made = dict(zip(names, map(np.array, zip(*states))))
+    made["rows_x"], made["rows_z"] = map(np.array, zip(*everywhere))
+    return made
+
+
+def derivative(loss, p):
+    """The gradient of loss(p) by complex steps."""
+    made = {}
+    for name in p:
+        made[name] = np.zeros_like(p[name])
+        moved = {k: v.astype(complex) for k, v in p.items()}
+        for i in np.ndindex(p[name].shape):
+            moved[name][i] += 1j * STEP
+            made[name][i] = loss(moved).imag / STEP
+            moved[name][i] = p[name][i]
+    return made
+
+
+def weight_of(c, advantage):
+    if c["algorithm"] == "crr" and c["prior_f"] == "step":
+        return (advantage >= 0).astype(float)
+    return np.minimum(np.exp(advantage / c["temperature"]), c["max_weight"])
+
+
+def evaluate(c, p, targets, s):
+    """V at s', what it reports, and the advantage of the logged actions: what the losses hold fixed."""
+    report = {}
+    if c["algorithm"] == "crr":
+        v = critic_of_samples(targets["critic"], s["rows_x"],
+                              samples(*gaussian(c, targets["policy"], s["rows_x"]), s["rows_z"])).mean(-1)
+        q = critic_of_samples(p["critic"], s["x"], samples(*gaussian(c, p["policy"], s["x"]), s["improve"])).mean(-1)
+        advantage = critic(p["critic"], s["x"], s["a"]) - q
+    elif c["algorithm"] == "iql":
+        v = value(p["value"], s["rows_x"])
+        q = np.minimum(*(critic(targets[n], s["x"], s["a"]) for n in ("critic", "critic2")))
+        advantage = q - v[s["row"]]
+    else:
+        x = s["rows_x"][s["next_row"]]
+        noise = np.clip(c["smoothing_std"] * s["backup"][:, 0], -c["smoothing_clip"], c["smoothing_clip"])
+        a = gaussian(c, targets["policy"], x)[0] + noise
+        best = np.minimum(*(critic(targets[n], x, a) for n in ("critic", "critic2")))
+        v = np.full(len(s["rows_x"]), np.nan)
+        v[s["next_row"]] = best
+        q, advantage = critic(p["critic"], s["x"], gaussian(c, p["policy"], s["x"])[0]), None
+    y = s["r"] + c["gamma"] * s["d"] * v[s["next_row"]]
+    report = {"value_mean": np.nanmean(v), "target_mean": y.mean(), "q_mean": q.mean()}
+    if advantage is not None:
+        report |= {"advantage_mean": advantage.mean(), "accepted": weight_of(c, advantage).mean()}
+    return y, q, advantage, report
+
+
+def losses_of(c, p, y, q, advantage, s):
+    """{network: (its loss as a function of its parameters, the report's name)}"""
+    made = {n: ((lambda w: (0.5 * (critic(w, s["x"], s["a"]) - y) ** 2).mean()), n + "_loss")
+            for n in NETWORKS[c["algorithm"]] if n.startswith("critic")}
+    if c["algorithm"] == "td3+bc":
+        size = p["scale"]["q"][0]
+        weight = c["bc_alpha"] / size if size else 0.0
+
+        def policy_loss(w):
+            mean = gaussian(c, w, s["x"])[0]
+            return (-weight * critic(p["critic"], s["x"], mean) + ((mean - s["a"]) ** 2).mean(-1)).mean()
+    else:
+        f = weight_of(c, advantage)
+
+        def policy_loss(w):
+            return (-f * log_likelihood(c, *gaussian(c, w, s["x"]), s["a"])).mean()
+    made["policy"] = policy_loss, "policy_loss"
+    if c["algorithm"] == "iql":
+        def value_loss(w):
+            u = q - value(w, s["x"])
+            return (np.where(u.real < 0, 1 - c["expectile"], c["expectile"]) * u * u).mean()
+        made["value"] = value_loss, "value_loss"
+    return made
+
+
+def step(c, state, batch, noise):
+    """(the state after it, report, gradients)"""
+    p, s = state["params"], gather(c, batch, noise)
+    y, q, advantage, report = evaluate(c, p, state["targets"], s)
+    gradients = {}
+    for network, (loss, name) in losses_of(c, p, y, q, advantage, s).items():
+        report[name] = loss(p[network])
+        gradients[network] = derivative(loss, p[network])
+        report["grad_norm_" + network] = np.sqrt(sum((g * g).sum() for g in gradients[network].values()))
+    if c["algorithm"] == "td3+bc":
+        size = p["scale"]["q"][0]
+        report["q_weight"] = c["bc_alpha"] / size if size else 0.0
+        report["bc_loss"] = ((gaussian(c, p["policy"], s["x"])[0] - s["a"]) ** 2).mean()
+        report["policy_loss"] = -report["q_weight"] * q.mean()
+
+    # Adam, each network's gradient clipped first.
+    number = state["number"] + 1
+    new = {"params": {}, "m": {}, "v": {}, "targets": dict(state["targets"]), "number": number}
+    for network, group in gradients.items():
+        factor = min(1.0, c["clip_norm"] / report["grad_norm_" + network])
+        parts = {k: {} for k in ("params", "m", "v")}
+        for name, g in group.items():
+            m = c["beta1"] * state["m"][network][name] + (1 - c["beta1"]) * factor * g
+            v = c["beta2"] * state["v"][network][name] + (1 - c["beta2"]) * (factor * g) ** 2
+            corrected = np.sqrt(v / (1 - c["beta2"] ** number)) + c["adam_eps"]
+            parts["params"][name] = p[network][name] - c["lr"] * m / (1 - c["beta1"] ** number) / corrected
+            parts["m"][name], parts["v"][name] = m, v
+        for k in parts:
+            new[k][network] = parts[k]
+    if number % c["target_period"] == 0:
+        new["targets"] = {n: new["params"][n] for n in state["targets"]}
+    if "scale" in p:
+        new["params"]["scale"] = {"q": np.array([np.abs(q).mean()])}
+        new["m"]["scale"] = new["v"]["scale"] = {"q": np.zeros(1)}
+    return new, report, gradients, advantage
+
+
+# ---- A case ----
+
+def flat(prefix, tree):
+    return {f"{prefix}/{group}/{name}": a for group, one in tree.items() for name, a in one.items()}
+
+
+def make_batch(c, random):
+    """Lengths 1, N and between; ends by termination and by a time limit; actions at the ends; 99 where nothing is read."""
+    B, N, O, A = c["B"], c["N"], c["O"], c["A"]
+    rows = np.zeros((B, N + 1, O + A + c["K"] + 1))
+    rows[..., :O] = random.standard_normal((B, N + 1, O))
+    a = random.uniform(-1, 1, (B, N + 1, A))
+    rows[..., O:O + A] = np.where(random.uniform(size=a.shape) < 0.25, np.sign(a), a)
+    rows[..., O + A:-1] = 0.5 * random.standard_normal((B, N + 1, c["K"]))
+    rows[..., -1] = random.uniform(size=(B, N + 1)) < 0.8
+    valid = np.array([1, N, *random.integers(2, N, B)][:B], np.int32)
+    for b, n in enumerate(valid):
+        rows[b, n - 1, -1] = b % 2
+        rows[b, n, O:] = 99
+        rows[b, n + 1:] = 99
+    tasks = [random.permutation(c["K"])[:c["T"]] if c["T"] < c["K"] else np.arange(c["K"]) for _ in range(B)]
+    return {"rows": rows.astype(np.float32), "valid": valid, "tasks": np.array(tasks, np.int32)}
+
+
+def make_noise(c, random):
+    B, N, T, M, A = (c[k] for k in "BNTMA")
+    sizes = {"crr": {"value": (B, N + 1, T, M, A), "improve": (B, N, T, M, A)}, "iql": {},
+             "td3+bc": {"backup": (B, N, T, 1, A)}}[c["algorithm"]]
+    return {k: random.standard_normal(size).astype(np.float32) for k, size in sizes.items()}
+
+
+def make(name, c, random):
+    """The tensors of a case, or None where an advantage is too near to the step function's jump."""
+    draw = lambda shape, scale: scale * random.standard_normal(shape)
+    start = {n: {k: (draw(shape, shape[-1] ** -0.5 if len(shape) == 2 else 0.2) + (k == "norm/scale")).astype(np.float32)
+                 for k, shape in shapes(c, n).items()} for n in NETWORKS[c["algorithm"]]}
+    targets = {n: {k: (a + draw(a.shape, 0.05 * a.std())).astype(np.float32) for k, a in start[n].items()}
+               for n in start if n != "value"}
+    if "scale_q" in c:
+        start["scale"] = {"q": np.array([c["scale_q"]], np.float32)}
+    tensors = flat("init", start) | flat("init_target", targets)
+    double = lambda tree: {n: {k: a.astype(float) for k, a in one.items()} for n, one in tree.items()}
+    zeros = {n: {k: np.zeros(a.shape) for k, a in one.items()} for n, one in start.items()}
+    state = {"params": double(start), "targets": double(targets), "m": zeros, "v": zeros, "number": 0}
+
+    x = random.standard_normal((4, inputs_of(c)))
+    x[:, c["O"]:] = np.eye(c["K"])[np.arange(4) % c["K"]] if c["K"] > 1 else 0
+    z = random.standard_normal((4, 1, c["A"]))
+    tensors["act/input"], tensors["act/noise"] = x.astype(np.float32), z.astype(np.float32)
+    acts = samples(*gaussian(c, state["params"]["policy"], tensors["act/input"].astype(float)),
+                   tensors["act/noise"].astype(float))[:, 0]
+    tensors["act/expect/action"] = np.clip(acts, -1, 1)
+
+    for number in range(1, c["steps"] + 1):
+        batch, noise = make_batch(c, random), make_noise(c, random)
+        tensors |= {f"step{number}/batch/{k}": v for k, v in batch.items()}
+        tensors |= {f"step{number}/noise/{k}": v for k, v in noise.items()}
+        state, report, gradients, advantage = step(c, state, batch, {k: v.astype(float) for k, v in noise.items()})
+        if c["algorithm"] == "crr" and c["prior_f"] == "step":
+            if np.abs(advantage).min() < MARGIN or not 0 < report["accepted"] < 1:
+                return None
+        tensors |= {f"step{number}/expect/{k}": np.array([v]) for k, v in report.items()}
+        if number == 1:
+            tensors |= flat("step1/grad", gradients)
+        if number in (1, 3):
+            tensors |= flat(f"after{number}", state["params"])
+        if number == 3:
+            tensors |= flat("after3_target", state["targets"]) | flat("after3_m", state["m"]) | flat("after3_v", state["v"])
+    return tensors
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
+    text = lambda value: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    for index, (name, case) in enumerate(CASES.items()):
+        c = COMMON | case
+        tensors = next(t for t in (make(name, c, np.random.default_rng([3, index, i])) for i in range(100)) if t)
+        metadata = {"format": "abm-reference-case-2"} | {k: text(v) for k, v in c.items() if k != "scale_q"}
+        path = folder / f"{name}.safetensors"
+        safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
+        print(f"{name:20s} {path.stat().st_size / 1024:6.1f} KiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
