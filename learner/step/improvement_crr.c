@@ -6,6 +6,7 @@
  * f is the step function or the capped exponential. No gradient goes through A. */
 #include "learner/step/actions.h"
 #include "learner/step/critic_evaluation.h"
+#include "learner/step/likelihood.h"
 #include "learner/step/operators.h"
 
 void improvement_crr(struct workspace *work, const struct states *states, struct value *value,
@@ -34,5 +35,5 @@ void improvement_crr(struct workspace *work, const struct states *states, struct
         work->sums.q += sum / (double)M;
         work->advantage[s] = (double)work->q_logged[s] - sum / (double)M;
     }
-    policy_regression_follow(work, states, step->settings->prior_f);
+    policy_regression_follow(work, states, likelihood_weight);
 }

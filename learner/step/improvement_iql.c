@@ -1,10 +1,10 @@
 /* IQL's improvement (Kostrikov et al. 2021): the policy is fitted to logged actions, weighted by
  * their advantage over V:
  *
- *     loss - min(exp(A / temperature), max_weight) log policy(a | s),
- *     A = min(Q1', Q2')(s, a) - V(s)
+ *     loss - min(exp(beta A), iql_max_weight) log policy(a | s),   A = min(Q1', Q2')(s, a) - V(s)
  *
- * that paper's beta being 1 / temperature. No gradient goes through A. */
+ * No gradient goes through A. */
+#include "learner/step/likelihood.h"
 #include "learner/step/operators.h"
 
 void improvement_iql(struct workspace *work, const struct states *states, struct value *value,
@@ -17,5 +17,5 @@ void improvement_iql(struct workspace *work, const struct states *states, struct
         work->advantage[s] = (double)work->q_logged[s] - (double)value->v[s];
     }
     policy_regression_forward(work, states);
-    policy_regression_follow(work, states, PRIOR_F_EXP);
+    policy_regression_follow(work, states, likelihood_weight_iql);
 }

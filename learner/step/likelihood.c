@@ -8,14 +8,23 @@
 
 #include <math.h>
 
-double likelihood_weight(const struct settings *settings, enum settings_prior_f f, double advantage)
+/* In both weights a NaN is returned as it is: the step is then refused. */
+static double capped(double weight, double max)
 {
-    /* A NaN is returned as it is: the step is then refused. */
-    if (f == PRIOR_F_EXP) {
-        const double weight = exp(advantage / settings->temperature);
-        return weight > settings->max_weight ? settings->max_weight : weight;
+    return weight > max ? max : weight;
+}
+
+double likelihood_weight(const struct settings *settings, double advantage)
+{
+    if (settings->prior_f == PRIOR_F_EXP) {
+        return capped(exp(advantage / settings->temperature), settings->max_weight);
     }
     return advantage >= 0.0 ? 1.0 : advantage < 0.0 ? 0.0 : advantage;
+}
+
+double likelihood_weight_iql(const struct settings *settings, double advantage)
+{
+    return capped(exp(settings->beta * advantage), settings->iql_max_weight);
 }
 
 /* Returns the log likelihood of one logged dimension; *dmean, *dstd <- -f times its gradients. */

@@ -5,10 +5,11 @@
 
 #include "learner/step/operators.h"
 
-/* The weight f(advantage) of a logged action. `f` step: 1 for an advantage of 0 or more, else 0.
- * exp: min(exp(advantage / temperature), max_weight). NaN gives NaN. */
-double likelihood_weight(const struct settings *settings, enum settings_prior_f f,
-                         double advantage);
+/* The weight f(advantage) of a logged action, by prior_f. step: 1 for an advantage of 0 or more,
+ * else 0. exp: min(exp(advantage / temperature), max_weight). NaN gives NaN. */
+double likelihood_weight(const struct settings *settings, double advantage);
+/* The weight in iql: min(exp(beta advantage), iql_max_weight). NaN gives NaN. */
+double likelihood_weight_iql(const struct settings *settings, double advantage);
 
 /* Returns log N(a_s; mean_s, std_s) of the logged action of state s under `at`, and sets row s of
  * `gradient` to -weight times its gradients by mean and std. With prior_likelihood censored a

@@ -167,10 +167,12 @@ void policy_gradient_follow(struct workspace *work, const struct states *states,
 
 /* The two halves of a regression on logged actions (policy_regression.c). The first leaves the
  * policy in the workspace, and the tape that the second needs. The second takes the workspace's
- * advantage(S), weighs each state by f of it, and adds losses and the policy's gradients. */
+ * advantage(S), weighs each state by f of it (likelihood.h), and adds losses and the policy's
+ * gradients. */
+typedef double regression_weight(const struct settings *settings, double advantage);
 void policy_regression_forward(struct workspace *work, const struct states *states);
 void policy_regression_follow(struct workspace *work, const struct states *states,
-                              enum settings_prior_f f);
+                              regression_weight *f);
 
 /* advantage(n) of one task snippet, in double since it is compared with 0 (Eq. 4):
  *

@@ -16,14 +16,14 @@ void policy_regression_forward(struct workspace *work, const struct states *stat
 }
 
 void policy_regression_follow(struct workspace *work, const struct states *states,
-                              enum settings_prior_f f)
+                              regression_weight *f)
 {
     const struct step *step = work->step;
     const size_t ld_out = work->tape.ld_out;
     const int S = states->S;
     /* Losses and gradients of each state, by mean and std. */
     for (int s = 0; s < S; s++) {
-        const double weight = likelihood_weight(step->settings, f, work->advantage[s]);
+        const double weight = f(step->settings, work->advantage[s]);
         work->sums.policy_loss -= weight * likelihood_fit(&work->gradient, step->settings, states,
                                                           &work->policy, s, weight);
         work->sums.accepted += weight;

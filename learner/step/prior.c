@@ -38,7 +38,7 @@ static void fit_snippet(struct workspace *work, const struct states *states,
     for (int t = 0; t < snippet->n; t++) {
         double f = 1.0;
         if (advantage_weighted) {
-            f = likelihood_weight(settings, settings->prior_f, advantage[t]);
+            f = likelihood_weight(settings, advantage[t]);
             work->sums.advantage += advantage[t];
         }
         work->sums.prior_loss -=

@@ -38,21 +38,16 @@ static const char *const precision_names[] = {
 static const char *const normalize_names[] = {
     [NORMALIZE_NONE] = "none", [NORMALIZE_STANDARD] = "standard", NULL};
 
-/* What 0 stands for: how many actions acting chooses from, the first eta, the first std, and the
- * exponential's temperature and largest weight. An algorithm's own values, where not 0, come before
- * those of all. */
-struct own {
-    double act_candidates, init_eta, init_std, temperature, max_weight;
-};
-static const struct own of_all = {1.0, 10.0, 0.5, 1.0, 20.0};
-static const struct own own[ALGORITHM_COUNT] = {
-    [ALGORITHM_SVG] = {.init_eta = 1.0},
-    [ALGORITHM_BM_SVG] = {.init_eta = 1.0},
-    [ALGORITHM_ABM_SVG] = {.init_eta = 1.0},
-    [ALGORITHM_BCQ] = {.act_candidates = 100.0, .init_eta = 1.0},
-    [ALGORITHM_BEAR] = {.act_candidates = 10.0, .init_eta = 1.0},
-    [ALGORITHM_IQL] = {.temperature = 1.0 / 3.0, .max_weight = 100.0},
-    [ALGORITHM_TD3_BC] = {.init_std = 0.1},
+/* What 0 stands for, by algorithm: how many actions acting chooses from, and the first eta. */
+static const struct {
+    int act_candidates;
+    double init_eta;
+} own[ALGORITHM_COUNT] = {
+    [ALGORITHM_MPO] = {1, 10.0},    [ALGORITHM_BM_MPO] = {1, 10.0}, [ALGORITHM_ABM_MPO] = {1, 10.0},
+    [ALGORITHM_BM] = {1, 10.0},     [ALGORITHM_ABM] = {1, 10.0},    [ALGORITHM_SVG] = {1, 1.0},
+    [ALGORITHM_BM_SVG] = {1, 1.0},  [ALGORITHM_ABM_SVG] = {1, 1.0}, [ALGORITHM_BCQ] = {100, 1.0},
+    [ALGORITHM_BEAR] = {10, 1.0},   [ALGORITHM_CRR] = {1, 10.0},    [ALGORITHM_IQL] = {1, 10.0},
+    [ALGORITHM_TD3_BC] = {1, 10.0},
 };
 
 /* Ranges are given as doubles, which hold every whole number up to this one. */
@@ -99,13 +94,12 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "(ours)"},
     {"prior_f", SETTING_CHOICE, AT(prior_f), "prior_f", "", "step", 0, 0, false, prior_f_names,
      "abm, crr: how the advantage weighs an action (the paper's step)"},
-    {"temperature", SETTING_REAL, AT(temperature), "temperature", "", "0", 1e-9, 1e9, true, NULL,
-     "iql, and prior_f exp: divides the advantage; 0: 1/3 for iql (its beta is 3), else 1 (ours)"},
-    {"max_weight", SETTING_REAL, AT(max_weight), "max_weight", "", "0", 1e-9, 1e9, true, NULL,
-     "iql, and prior_f exp: largest weight; 0: 100 for iql, else 20 (ours)"},
-    {"init_std", SETTING_REAL, AT(init_std), "init_std", "", "0", 1e-6, 1e3, true, NULL,
-     "initial std of policy and prior, above its floor; 0: 0.1 for td3+bc, which does not learn "
-     "it, else 0.5 (ours)"},
+    {"temperature", SETTING_REAL, AT(temperature), "temperature", "", "1", 1e-9, 1e9, false, NULL,
+     "prior_f exp: divides the advantage (ours)"},
+    {"max_weight", SETTING_REAL, AT(max_weight), "max_weight", "", "20", 1e-9, 1e9, false, NULL,
+     "prior_f exp: largest weight (ours)"},
+    {"init_std", SETTING_REAL, AT(init_std), "init_std", "", "0.5", 1e-6, 1e3, false, NULL,
+     "initial std of policy and prior, above its floor (ours)"},
     {"policy_min_std", SETTING_REAL, AT(policy_min_std), "policy_min_std", "", "0.01", 1e-6, 1e3,
      false, NULL, "floor of the policy's std (ours)"},
     {"prior_min_std", SETTING_REAL, AT(prior_min_std), "prior_min_std", "", "0.05", 1e-6, 1e3,
@@ -124,15 +118,6 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      true, NULL, "bcq, bear: actions that acting chooses from; 0: 100 for bcq, 10 for bear (ours)"},
     {"perturb_scale", SETTING_REAL, AT(perturb_scale), "perturb_scale", "", "0.05", 0, 2, false,
      NULL, "bcq: largest perturbation of an action (ours)"},
-    {"expectile", SETTING_REAL, AT(expectile), "expectile", "", "0.7", 1e-6, 0.999999, false, NULL,
-     "iql: the expectile tau of Q that V learns (Kostrikov et al.)"},
-    {"bc_alpha", SETTING_REAL, AT(bc_alpha), "bc_alpha", "", "2.5", 0, 1e9, false, NULL,
-     "td3+bc: weight alpha of Q, divided by its mean size, against the squared distance to the "
-     "logged action (Fujimoto & Gu)"},
-    {"smoothing_std", SETTING_REAL, AT(smoothing_std), "smoothing_std", "", "0.2", 0, 1e3, false,
-     NULL, "td3+bc: std of the noise on the backup's action (Fujimoto & Gu)"},
-    {"smoothing_clip", SETTING_REAL, AT(smoothing_clip), "smoothing_clip", "", "0.5", 0, 2, false,
-     NULL, "td3+bc: largest noise on the backup's action (Fujimoto & Gu)"},
     {"evaluation_precision", SETTING_CHOICE, AT(evaluation_precision), "evaluation_precision", "",
      "f32", 0, 0, false, precision_names,
      "arithmetic of critics that evaluate sampled actions (V, the E-step, candidates of bcq and "
@@ -152,6 +137,19 @@ static const struct setting settings_table[SETTINGS_COUNT] = {
      "policies are published with an exponential moving average of their weights, of this decay "
      "per "
      "step; 0: as they are (ours)"},
+    {"expectile", SETTING_REAL, AT(expectile), "expectile", "", "0.7", 1e-6, 0.999999, false, NULL,
+     "iql: the expectile tau of Q that V learns (Kostrikov et al.)"},
+    {"beta", SETTING_REAL, AT(beta), "beta", "", "3", 1e-9, 1e9, false, NULL,
+     "iql: an action of advantage A has the weight exp(beta A) (Kostrikov et al.)"},
+    {"iql_max_weight", SETTING_REAL, AT(iql_max_weight), "iql_max_weight", "", "100", 1e-9, 1e9,
+     false, NULL, "iql: largest weight (Kostrikov et al.)"},
+    {"bc_alpha", SETTING_REAL, AT(bc_alpha), "bc_alpha", "", "2.5", 0, 1e9, false, NULL,
+     "td3+bc: weight alpha of Q, divided by its mean size, against the squared distance to the "
+     "logged action (Fujimoto & Gu)"},
+    {"smoothing_std", SETTING_REAL, AT(smoothing_std), "smoothing_std", "", "0.2", 0, 1e3, false,
+     NULL, "td3+bc: std of the noise on the backup's action (Fujimoto & Gu)"},
+    {"smoothing_clip", SETTING_REAL, AT(smoothing_clip), "smoothing_clip", "", "0.5", 0, 2, false,
+     NULL, "td3+bc: largest noise on the backup's action (Fujimoto & Gu)"},
 
     /* Not options, but given by the table of a run or by its program. They are settings all the
      * same, so that a state's file says them. */
@@ -389,25 +387,6 @@ static status check_one(const struct setting *setting, const struct settings *se
     return STATUS_OK;
 }
 
-/* What a setting is: its own value, or what 0 stands for. */
-static double filled(double value, double of_algorithm, double of_every)
-{
-    return value != 0.0 ? value : of_algorithm != 0.0 ? of_algorithm : of_every;
-}
-
-/* Replaces each 0 that stands for the algorithm's own value. */
-static void fill_own(struct settings *settings)
-{
-    const struct own *algorithm = &own[settings->algorithm];
-    settings->act_candidates =
-        (int)filled(settings->act_candidates, algorithm->act_candidates, of_all.act_candidates);
-    settings->init_eta = filled(settings->init_eta, algorithm->init_eta, of_all.init_eta);
-    settings->init_std = filled(settings->init_std, algorithm->init_std, of_all.init_std);
-    settings->temperature =
-        filled(settings->temperature, algorithm->temperature, of_all.temperature);
-    settings->max_weight = filled(settings->max_weight, algorithm->max_weight, of_all.max_weight);
-}
-
 status settings_check(struct settings *settings, struct err *err)
 {
     ASSERT(settings->algorithm < ALGORITHM_COUNT);
@@ -418,7 +397,12 @@ status settings_check(struct settings *settings, struct err *err)
     }
     /* Fill in on a copy: after an error the caller's settings are what they were. */
     struct settings checked = *settings;
-    fill_own(&checked);
+    if (checked.act_candidates == 0) {
+        checked.act_candidates = own[checked.algorithm].act_candidates;
+    }
+    if (checked.init_eta == 0.0) {
+        checked.init_eta = own[checked.algorithm].init_eta;
+    }
     if (checked.precision == PRECISION_BF16) {
         checked.evaluation_precision = PRECISION_BF16;
     }

@@ -49,22 +49,21 @@ struct settings {
     int n_widths;                   /* hidden layers of every network */
     int widths[NETWORK_LAYERS_MAX]; /* units of each */
     double gamma;
-    double init_std; /* 0 until settings_check: the algorithm's own */
+    double init_std;
     double policy_min_std, prior_min_std;
     enum settings_likelihood prior_likelihood;
     enum settings_prior_f prior_f;
-    /* Of the exponential; 0 until settings_check: the algorithm's own. */
-    double temperature, max_weight;
-    double eps;                           /* KL bound of the E-step, and of SVG and BEAR */
-    double eps_mean, eps_std;             /* trust region of MPO, per dimension */
-    double entropy_cost;                  /* svg without a prior */
-    int candidates;                       /* bcq, bear: of the backup's maximum */
-    double perturb_scale;                 /* bcq */
-    double expectile;                     /* iql */
-    double bc_alpha;                      /* td3+bc: weight of Q */
-    double smoothing_std, smoothing_clip; /* td3+bc: noise of the backup's action */
-    int act_candidates;                   /* 0 until settings_check: the algorithm's own */
-    double lr, dual_lr;                   /* of the networks; of eta and the alphas */
+    double temperature, max_weight;         /* of prior_f exp */
+    double eps;                             /* KL bound of the E-step, and of SVG and BEAR */
+    double eps_mean, eps_std;               /* trust region of MPO, per dimension */
+    double entropy_cost;                    /* svg without a prior */
+    int candidates;                         /* bcq, bear: of the backup's maximum */
+    double perturb_scale;                   /* bcq */
+    double expectile, beta, iql_max_weight; /* iql */
+    double bc_alpha;                        /* td3+bc: weight of Q */
+    double smoothing_std, smoothing_clip;   /* td3+bc: noise of the backup's action */
+    int act_candidates;                     /* 0 until settings_check: the algorithm's own */
+    double lr, dual_lr;                     /* of the networks; of eta and the alphas */
     double beta1, beta2, adam_eps;
     double clip_norm;      /* global gradient norm of each network */
     int64_t target_period; /* steps between copies to the targets */
@@ -109,7 +108,7 @@ struct setting {
     const char *help;           /* of the option */
 };
 
-#define SETTINGS_COUNT 43
+#define SETTINGS_COUNT 45
 /* The entries in the order of the options; those that are no options come last. */
 const struct setting *settings_at(size_t i);
 /* NULL for an unknown name. */

@@ -21,7 +21,7 @@ MARGIN = 2e-4     # how far an advantage must be from the step function's jump
 
 COMMON = {"O": 5, "A": 2, "K": 1, "T": 1, "B": 3, "N": 4, "M": 5, "widths": (16, 16, 16), "gamma": 0.99,
           "init_std": 0.5, "policy_min_std": 0.01, "prior_likelihood": "gaussian", "prior_f": "step",
-          "temperature": 1.0, "max_weight": 20.0, "expectile": 0.7, "bc_alpha": 2.5, "smoothing_std": 0.2,
+          "temperature": 1.0, "max_weight": 20.0, "expectile": 0.7, "beta": 3.0, "iql_max_weight": 100.0, "bc_alpha": 2.5, "smoothing_std": 0.2,
           "smoothing_clip": 0.5, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "adam_eps": 1e-8, "clip_norm": 40.0,
           "target_period": 2, "steps": 3}
 CASES = {
@@ -30,8 +30,8 @@ CASES = {
                 "widths": (16, 12, 8)},
     "crr_tasks_censored": {"algorithm": "crr", "K": 3, "T": 2, "N": 3, "prior_likelihood": "censored",
                            "policy_min_std": 0.1},
-    "iql": {"algorithm": "iql", "temperature": 1 / 3, "max_weight": 100.0},
-    "iql_tasks": {"algorithm": "iql", "K": 2, "T": 2, "temperature": 0.25, "max_weight": 2.0, "expectile": 0.9,
+    "iql": {"algorithm": "iql"},
+    "iql_tasks": {"algorithm": "iql", "K": 2, "T": 2, "beta": 4.0, "iql_max_weight": 2.0, "expectile": 0.9,
                   "prior_likelihood": "censored", "B": 2},
     "td3_bc": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.7},
     "td3_bc_tasks": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.0, "K": 3, "T": 1, "smoothing_std": 0.6,
@@ -151,6 +151,8 @@ def derivative(loss, p):
 def weight_of(c, advantage):
     if c["algorithm"] == "crr" and c["prior_f"] == "step":
         return (advantage >= 0).astype(float)
+    if c["algorithm"] == "iql":
+        return np.minimum(np.exp(c["beta"] * advantage), c["iql_max_weight"])
     return np.minimum(np.exp(advantage / c["temperature"]), c["max_weight"])
 
 

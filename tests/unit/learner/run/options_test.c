@@ -127,6 +127,12 @@ static void the_digest_is_that_of_0_1_0(void **state)
                                         "kernels",
                                         "reward_scale",
                                         "policy_average",
+                                        "expectile",
+                                        "beta",
+                                        "iql_max_weight",
+                                        "bc_alpha",
+                                        "smoothing_std",
+                                        "smoothing_clip",
                                         "validation_snippets",
                                         "keep_policies"};
     check_load(NULL, 0);
@@ -163,7 +169,9 @@ static void the_terms_are_those_of_0_1_0(void **state)
         fail_msg("%s", err.text);
     }
     static const char later[] = "  normalize: auto\n  precision: f32\n  reward_scale: 1\n"
-                                "  policy_average: 0\n";
+                                "  policy_average: 0\n  expectile: 0.7\n  beta: 3\n"
+                                "  iql_max_weight: 100\n  bc_alpha: 2.5\n  smoothing_std: 0.2\n"
+                                "  smoothing_clip: 0.5\n";
     if (strlen(terms) != size + strlen(later) || memcmp(terms, golden, size) != 0 ||
         strcmp(terms + size, later) != 0) {
         fail_msg("the terms are\n%s", terms);
@@ -191,17 +199,20 @@ static void compare(void *arg, const char *name, const char *text)
 {
     struct comparing *comparing = arg;
     const char *found = safetensors_metadata(comparing->file, name);
-    if (found == NULL && strcmp(name, "normalize") == 0) {
-        found = "none"; /* 0.1.0 had no choice */
-    }
-    if (found == NULL && strcmp(name, "precision") == 0) {
-        found = "f32"; /* nor here */
-    }
-    if (found == NULL && strcmp(name, "reward_scale") == 0) {
-        found = "1";
-    }
-    if (found == NULL && strcmp(name, "policy_average") == 0) {
-        found = "0";
+    /* What 0.1.0 did not have: it took observations as they were, and the other defaults are what it
+     * did, or belong to algorithms that came later. */
+    static const char *const later[][2] = {{"normalize", "none"},
+                                           {"precision", "f32"},
+                                           {"reward_scale", "1"},
+                                           {"policy_average", "0"},
+                                           {"expectile", "0.69999999999999996"},
+                                           {"beta", "3"},
+                                           {"iql_max_weight", "100"},
+                                           {"bc_alpha", "2.5"},
+                                           {"smoothing_std", "0.20000000000000001"},
+                                           {"smoothing_clip", "0.5"}};
+    for (size_t i = 0; found == NULL && i < sizeof later / sizeof later[0]; i++) {
+        found = strcmp(name, later[i][0]) == 0 ? later[i][1] : NULL;
     }
     if (found == NULL || strcmp(found, text) != 0) {
         fail_msg("%s is '%s', in the file '%s'", name, text, found != NULL ? found : "(absent)");

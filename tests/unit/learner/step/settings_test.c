@@ -32,10 +32,6 @@ static void defaults_depend_on_the_algorithm(void **state)
         const bool svg = strstr(name, "svg") != NULL;
         assert_int_equal(settings.act_candidates, bcq ? 100 : bear ? 10 : 1);
         assert_true(settings.init_eta == (bcq || bear || svg ? 1.0 : 10.0));
-        const bool iql = strcmp(name, "iql") == 0;
-        assert_true(settings.temperature == (iql ? 1.0 / 3.0 : 1.0));
-        assert_true(settings.max_weight == (iql ? 100.0 : 20.0));
-        assert_true(settings.init_std == (strcmp(name, "td3+bc") == 0 ? 0.1 : 0.5));
         struct settings named = some();
         assert_int_equal(settings_set(&named, "algorithm", name, &err), STATUS_OK);
         assert_int_equal(named.algorithm, i);
