@@ -8,7 +8,7 @@
 
 #include <math.h>
 #include <string.h>
-#include <xxhash.h>
+#include <xxh_x86dispatch.h>
 
 #include "common/base/bytes.h"
 #include "common/base/memory.h"
