@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "common/base/memory.h"
+#include "common/trajectory/hdf5_chunks.h"
 
 /* The largest chunk that may be unpacked for a dataset that is itself smaller. */
 #define CHUNK_BYTES_MAX (64u << 20)
@@ -187,9 +188,8 @@ static status check_chunks(hid_t dataset, hid_t space, hid_t layout, const struc
 
 /* Is every value of a dataset stored in this file, and is reading it bounded? `bytes` is the
  * size of all its values in the file's type. */
-static status check_storage(hid_t dataset, hid_t space, hid_t layout,
-                            const struct hdf5_shape *shape, uint64_t bytes, size_t value_bytes,
-                            const char *name, struct err *err)
+static status check_storage(hid_t dataset, hid_t space, hid_t layout, struct hdf5_shape *shape,
+                            uint64_t bytes, size_t value_bytes, const char *name, struct err *err)
 {
     /* Layouts by what they would read: other files, this file whole, or chunks. */
     const H5D_layout_t kind = H5Pget_layout(layout);
@@ -215,12 +215,13 @@ static status check_storage(hid_t dataset, hid_t space, hid_t layout,
         return err_set(err, STATUS_INVALID, "%s: was created, but its values were never written",
                        name);
     }
+    shape->chunked = true;
     return check_chunks(dataset, space, layout, shape, bytes, value_bytes, name, err);
 }
 
 /* check_storage where it is needed: not for contiguous values in this file, the usual case, which
  * have an address. */
-static status check_values(hid_t dataset, hid_t space, hid_t type, const struct hdf5_shape *shape,
+static status check_values(hid_t dataset, hid_t space, hid_t type, struct hdf5_shape *shape,
                            const char *name, struct err *err)
 {
     if (H5Dget_offset(dataset) != HADDR_UNDEF) {
@@ -326,6 +327,22 @@ status hdf5_check_floats(const struct hdf5_shape *shape, const char *name, struc
                : wrong_kind(shape, name, "floats or integers", err);
 }
 
+/* All values, as `type` in memory. as_stored: that is how the file has them, so that compressed
+ * chunks can be unpacked without HDF5. */
+static status read_all(void *values, hid_t dataset, const struct hdf5_shape *shape, bool as_stored,
+                       hid_t type, const char *name, struct err *err)
+{
+    struct hdf5_chunks chunks;
+    status s;
+    if (as_stored && shape->chunked && hdf5_chunks_find(&chunks, dataset, shape)) {
+        s = hdf5_chunks_read(&chunks, dataset, 0, shape->dims[0], values);
+    } else {
+        const herr_t code = H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
+        s = code < 0 ? STATUS_CORRUPT : STATUS_OK;
+    }
+    return s == STATUS_OK ? s : hdf5_error(err, s, "%s: read", name);
+}
+
 status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *shape,
                         const char *name, struct err *err)
 {
@@ -334,10 +351,9 @@ status hdf5_read_floats(float *values, hid_t dataset, const struct hdf5_shape *s
         return s;
     }
     /* HDF5 converts whatever numbers the file has to floats. */
-    if (H5Dread(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-        return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
-    }
-    return STATUS_OK;
+    const struct element element = shape->chunked ? hdf5_element_of(dataset) : (struct element){0};
+    const bool as_stored = element.kind == ELEMENT_FLOAT && element.size == sizeof *values;
+    return read_all(values, dataset, shape, as_stored, H5T_NATIVE_FLOAT, name, err);
 }
 
 struct element hdf5_element_of(hid_t dataset)
@@ -372,18 +388,20 @@ struct element hdf5_element_of(hid_t dataset)
 /* Flags of one byte, as they are: HDF5 would convert them one by one, with a buffer of a megabyte
  * that it clears each time. They are read into the end of `values` and spread from the front, which
  * never overtakes what is still to be read. */
-static status read_bytes(int *values, hid_t dataset, size_t n, struct element element,
-                         const char *name, struct err *err)
+static status read_bytes(int *values, hid_t dataset, const struct hdf5_shape *shape,
+                         struct element element, const char *name, struct err *err)
 {
+    const size_t n = shape->dims[0] * shape->row_size;
     signed char *bytes = (signed char *)values + 3 * n;
     hid_t type = H5Dget_type(dataset);
-    if (type < 0 || H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes) < 0) {
-        if (type >= 0) {
-            H5Tclose(type);
-        }
-        return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
+    if (type < 0) {
+        return hdf5_error(err, STATUS_CORRUPT, "%s: type", name);
     }
+    const status s = read_all(bytes, dataset, shape, true, type, name, err);
     H5Tclose(type);
+    if (s != STATUS_OK) {
+        return s;
+    }
     for (size_t i = 0; i < n; i++) {
         const int value = element.kind == ELEMENT_SIGNED ? bytes[i] : (unsigned char)bytes[i];
         memcpy((char *)values + i * sizeof value, &value, sizeof value);
@@ -400,12 +418,9 @@ status hdf5_read_flags(int *values, hid_t dataset, const struct hdf5_shape *shap
     }
     const struct element element = hdf5_element_of(dataset);
     if (element.kind != ELEMENT_NONE && element.size == 1) {
-        return read_bytes(values, dataset, shape->dims[0] * shape->row_size, element, name, err);
+        return read_bytes(values, dataset, shape, element, name, err);
     }
-    if (H5Dread(dataset, H5T_NATIVE_INT, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
-        return hdf5_error(err, STATUS_CORRUPT, "%s: read", name);
-    }
-    return STATUS_OK;
+    return read_all(values, dataset, shape, false, H5T_NATIVE_INT, name, err);
 }
 
 /* An attribute of n whole numbers. NOT_FOUND also where it has another type or size: attributes are

@@ -32,6 +32,7 @@ struct hdf5_shape {
     uint64_t dims[HDF5_RANK_MAX];
     uint64_t row_size; /* product of all dims but the first */
     H5T_class_t kind;  /* H5T_FLOAT, H5T_INTEGER, H5T_ENUM, .. */
+    bool chunked;      /* stored in chunks, maybe compressed */
 };
 
 enum hdf5_kind { HDF5_ABSENT, HDF5_GROUP, HDF5_DATASET, HDF5_OTHER };

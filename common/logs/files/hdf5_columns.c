@@ -2,12 +2,13 @@
  *
  * Numbers are read as they are stored and converted by elements.h, which is several times faster
  * than the conversion of HDF5; only what elements.h does not know (big-endian numbers, floats of 2
- * bytes) is left to HDF5, which then gives doubles. */
+ * bytes) is left to HDF5, which then gives doubles. Compressed chunks are unpacked by hdf5_chunks. */
 #include "common/logs/files/hdf5_columns.h"
 
 #include <string.h>
 
 #include "common/base/memory.h"
+#include "common/trajectory/hdf5_chunks.h"
 
 /* An open dataset. */
 struct hdf5_column {
@@ -16,10 +17,12 @@ struct hdf5_column {
     struct hdf5_shape shape;
     struct element element; /* as in the file; doubles where HDF5 converts */
     bool as_stored;         /* HDF5 does not convert */
-    uint64_t row_bytes;     /* of a row of `element` */
-    uint64_t window_rows;   /* a multiple of the rows of a chunk; 0: no window */
-    uint64_t first, n;      /* rows that are in the window */
-    unsigned char *window;  /* (window_rows, row_bytes); NULL until used */
+    bool compressed;        /* read by `chunks` and not by HDF5 */
+    struct hdf5_chunks chunks;
+    uint64_t row_bytes;    /* of a row of `element` */
+    uint64_t window_rows;  /* a multiple of the rows of a chunk; 0: no window */
+    uint64_t first, n;     /* rows that are in the window */
+    unsigned char *window; /* (window_rows, row_bytes); NULL until used */
 };
 
 void hdf5_columns_close(struct hdf5_columns *columns)
@@ -110,6 +113,8 @@ static status open_column(struct hdf5_columns *columns, hid_t recording,
     if (!column->as_stored) {
         column->element = element_make(ELEMENT_FLOAT, sizeof(double));
     }
+    column->compressed =
+        column->as_stored && shape.chunked && hdf5_chunks_find(&column->chunks, dataset, &shape);
     column->row_bytes = shape.row_size * column->element.size;
     plan_window(columns, column);
     return STATUS_OK;
@@ -120,6 +125,9 @@ static status open_column(struct hdf5_columns *columns, hid_t recording,
 /* Reads rows first .. first + n as `column->element`. */
 static status read_rows(const struct hdf5_column *column, uint64_t first, uint64_t n, void *bytes)
 {
+    if (column->compressed) {
+        return hdf5_chunks_read(&column->chunks, column->dataset, first, n, bytes);
+    }
     /* The selection covers whole rows: all columns of the second dimension. */
     const struct hdf5_shape *shape = &column->shape;
     const hsize_t start[2] = {first, 0};
