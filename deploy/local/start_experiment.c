@@ -19,6 +19,10 @@
  * copies to carry values over it. */
 #define HORIZON_MIN 20.0
 #define HORIZON_MAX 100.0
+/* The KL bound to the prior: the policy may be 0.45 of the prior's stds away in each dimension
+ * (docs/maths.md, section 8). Of many dimensions less: samples of the prior cannot show more. */
+#define EPS_PER_DIMENSION 0.1
+#define EPS_MAX           1.0
 /* Steps: every transition is drawn this often, but within these bounds. */
 #define PASSES    20.0
 #define STEPS_MIN 12000.0
@@ -47,9 +51,11 @@ static double bounded(double x, double low, double high)
     return x < low ? low : x > high ? high : x;
 }
 
-struct start_settings start_settings(double T_mean, uint64_t transitions, double reward_size)
+struct start_settings start_settings(double T_mean, uint64_t transitions, uint32_t A,
+                                     double reward_size)
 {
     struct start_settings settings = {.reward_scale = 1};
+    settings.eps = rounded(bounded(EPS_PER_DIMENSION * (double)A, EPS_PER_DIMENSION, EPS_MAX), 2);
     settings.horizon = (uint32_t)rounded(bounded(T_mean, HORIZON_MIN, HORIZON_MAX), 2);
     /* A snippet longer than half an episode would hardly ever be full. */
     settings.snippet_transitions = (uint32_t)bounded(T_mean / 2, 1, SNIPPET_TRANSITIONS);
@@ -197,12 +203,17 @@ static void write_learner(const struct start_inputs *inputs, const struct datase
         "  batch_snippets: %d           # the quick start's, for two cores\n"
         "  snippet_transitions: %-2u      # N: how far a snippet tells what its actions led to\n",
         BATCH_SNIPPETS, settings->snippet_transitions);
-    fprintf(out, "  samples: 10                  # the quick start's, as are the next two\n"
-                 "  target_period: 25            # a short run has few target copies\n"
-                 "  init_eta: 1\n"
-                 "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n"
-                 "  init_std: 0.2                # the policy begins about as noisy as logs are\n"
-                 "  policy_average: 0.999        # policies are averages over about 1000 steps\n");
+    fprintf(
+        out,
+        "  samples: 10                  # the quick start's, as are the next two\n"
+        "  target_period: 25            # a short run has few target copies\n"
+        "  init_eta: 1\n"
+        "  lr: 3e-4                     # with 1e-3 a prior of few data may diverge\n"
+        "  eps: %-6.3g                  # reach of the policy around the prior, 0.1 nats for each "
+        "action dimension\n"
+        "  init_std: 0.2                # the policy begins about as noisy as logs are\n"
+        "  policy_average: 0.999        # policies are averages over about 1000 steps\n",
+        settings->eps);
     if (kernels_bf16_pays()) {
         fputs("  precision: bf16              # faster on this processor; on others write f32\n",
               out);
@@ -247,7 +258,8 @@ status start_experiment(const struct start_inputs *inputs, FILE *out, FILE *ques
     /* The first reward counts, as in all figures that show one number. */
     const double size =
         inputs->signature->K > 0 ? dataset_summary_rewards(inputs->summary, 0).size : 0;
-    const struct start_settings settings = start_settings(totals.T_mean, totals.transitions, size);
+    const struct start_settings settings =
+        start_settings(totals.T_mean, totals.transitions, inputs->signature->A, size);
     char name[NAME_SIZE];
     name_of(inputs->path, name);
     fprintf(out,

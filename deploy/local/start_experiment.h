@@ -28,11 +28,13 @@ struct start_settings {
     uint32_t horizon; /* steps that count: 1 / (1 - gamma) */
     uint32_t snippet_transitions;
     uint64_t steps;
+    double eps;
     double reward_scale;
 };
 
 /* The settings that follow from sizes alone: `T_mean` transitions in an episode, `transitions` in
- * all, and rewards of root mean square `reward_size` (0: there are none). */
-struct start_settings start_settings(double T_mean, uint64_t transitions, double reward_size);
+ * all, A action dimensions, and rewards of root mean square `reward_size` (0: there are none). */
+struct start_settings start_settings(double T_mean, uint64_t transitions, uint32_t A,
+                                     double reward_size);
 
 #endif
