@@ -25,6 +25,7 @@
 #define HELD_OUT_MS           2000        /* for a table that may not be there */
 #define VALUE_ROWS            256         /* starts whose values are computed at once */
 #define START_SAMPLES_PURPOSE 0x66717374u /* "fqst" */
+#define SUCCESS_EPISODES      4
 #define CRITIC_SEED           0x9e3779b97f4a7c15u
 
 void evaluation_report_path(char *path, size_t size, const struct experiment *experiment,
@@ -161,16 +162,30 @@ static status normalize(struct evaluation *evaluation, struct err *err)
 
 /* ---- Heads ---- */
 
-/* A head for a column and a reward, scaled by the logged returns. */
-static status make_head(struct fitted_q_head *head, const struct logged_data *data, int column,
-                        size_t k, double gamma, double *returns, bool success)
+/* What no value can leave: a reward of the logs at every step, or, where it comes at the ends of
+ * episodes only, once. */
+static void bound(struct fitted_q_head *head, const struct logged_data *data, bool sparse)
+{
+    double least = 0, most = 0; /* what follows an end */
+    for (size_t t = 0; t < data->n_transitions; t++) {
+        const double r = logged_reward(data, data->transitions[t], (size_t)head->reward);
+        least = r < least ? r : least;
+        most = r > most ? r : most;
+    }
+    const double steps = sparse ? 1 : 1 / (1 - head->gamma); /* infinite for gamma 1 */
+    head->low = least < 0 ? least * steps : 0;
+    head->high = most > 0 ? most * steps : 0;
+}
+
+/* A head for a column and a reward, centered and scaled by the logged returns. */
+static void make_head(struct fitted_q_head *head, const struct logged_data *data, int column,
+                      size_t k, double gamma, bool sparse, double *returns)
 {
     logged_data_returns(data, k, gamma, returns);
-    double sum = 0, squares = 0, most = 0;
+    double sum = 0, squares = 0;
     for (size_t t = 0; t < data->n_transitions; t++) {
         sum += returns[t];
         squares += returns[t] * returns[t];
-        most = returns[t] > most ? returns[t] : most;
     }
     const double n = (double)data->n_transitions;
     const double variance = squares / n - sum / n * (sum / n);
@@ -179,15 +194,19 @@ static status make_head(struct fitted_q_head *head, const struct logged_data *da
                                    .reward = (int)k,
                                    .gamma = gamma,
                                    .offset = sum / n,
-                                   .scale = std > 1e-9 ? std : 1,
-                                   .low = success ? 0 : (double)-INFINITY,
-                                   .high = success ? most : (double)INFINITY};
-    return STATUS_OK;
+                                   .scale = std > 1e-9 ? std : 1};
+    bound(head, data, sparse);
+}
+
+/* The success score is a value with a horizon of SUCCESS_EPISODES mean episodes. */
+static double success_gamma(const struct logged_data *data)
+{
+    const double mean = (double)data->n_transitions / (double)data->n_episodes;
+    return 1 - 1 / (1 + SUCCESS_EPISODES * mean);
 }
 
 /* For each policy and task, and for the behaviour: a head for its value and, where the reward says
- * when an episode succeeded, one for the undiscounted reward, which is the share of successes. They
- * come in this order, task by task. */
+ * when an episode succeeded, one for the success score. They come in this order, task by task. */
 static status make_heads(struct evaluation *evaluation, struct err *err)
 {
     const struct logged_data *data = &evaluation->data;
@@ -198,22 +217,23 @@ static status make_heads(struct evaluation *evaluation, struct err *err)
         mem_free(returns);
         return err_set(err, STATUS_NO_MEMORY, "%zu heads", columns);
     }
-    status s = STATUS_OK;
     for (size_t k = 0; k < data->K; k++) {
         evaluation->sparse[k] = logged_data_is_sparse(data, k);
     }
-    for (size_t c = 0; s == STATUS_OK && c < columns + data->K; c++) {
+    for (size_t c = 0; c < columns + data->K; c++) {
         const size_t k = c % data->K;
         /* All tasks of the behaviour are in one column, the last. */
         const int column = (int)(c < columns ? c : columns);
-        s = make_head(&evaluation->heads[evaluation->H++], data, column, k, evaluation->gamma,
-                      returns, false);
-        if (s == STATUS_OK && evaluation->sparse[k]) {
-            s = make_head(&evaluation->heads[evaluation->H++], data, column, k, 1, returns, true);
+        const bool sparse = evaluation->sparse[k];
+        make_head(&evaluation->heads[evaluation->H++], data, column, k, evaluation->gamma, sparse,
+                  returns);
+        if (sparse) {
+            make_head(&evaluation->heads[evaluation->H++], data, column, k, success_gamma(data),
+                      true, returns);
         }
     }
     mem_free(returns);
-    return s;
+    return STATUS_OK;
 }
 
 /* The head of policy p (n: the behaviour) for task k; `success`: the second one of a sparse reward. */

@@ -24,6 +24,8 @@ static const struct config_option table[] = {
      "policies act by their mean action, as evaluators do, or by samples"},
     {"samples", CONFIG_INT, AT(samples), "", "4", 1, 100, NULL,
      "actions of a policy that acts by samples, of which a value is the mean"},
+    {"candidates", CONFIG_INT, AT(candidates), "", "10", 2, 1000, NULL,
+     "a policy that acts by the best of more candidate actions is evaluated with so many"},
     {"steps", CONFIG_INT, AT(steps), "steps", "6000", 1, 1e9, NULL, "of each critic"},
     {"batch_transitions", CONFIG_INT, AT(batch_transitions), "transitions", "256", 1, 65536, NULL,
      "transitions of a step"},

@@ -12,7 +12,7 @@ struct offline_evaluator_options {
     int64_t max_transitions;
     double gamma;
     char acting[CONFIG_TEXT_SIZE];
-    int64_t samples;
+    int64_t samples, candidates;
     int64_t steps, batch_transitions, critics;
     double warm_up;
     struct config_ints widths;

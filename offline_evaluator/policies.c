@@ -39,9 +39,45 @@ static void name_policy(struct evaluated_policy *item, const char *run_dir)
              item->is_prior ? " prior" : "");
 }
 
+/* Replaces *policy by the same one that chooses among fewer candidates: bcq's 100 at every logged
+ * state would take longer than all else. */
+static status limit_candidates(struct policy **policy, const void *bytes, size_t size, int most,
+                               struct err *err)
+{
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    struct policy *limited = NULL;
+    void *package = NULL;
+    size_t n;
+    char text[24];
+    status s = safetensors_parse(&file, bytes, size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = safetensors_writer_new(&writer);
+    if (s != STATUS_OK) {
+        safetensors_free(file);
+        return err_set(err, s, "package");
+    }
+    snprintf(text, sizeof text, "%d", most);
+    s = policy_copy_tensors(writer, file, "", "", &n, err);
+    s = s != STATUS_OK ? s : policy_copy_notes(writer, file, "candidates", "candidates", err);
+    s = s != STATUS_OK ? s : safetensors_note(writer, "candidates", text, err);
+    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &n, err);
+    s = s != STATUS_OK ? s : policy_parse(&limited, package, n, err);
+    mem_free(package);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    if (s == STATUS_OK) {
+        policy_free(*policy);
+        *policy = limited;
+    }
+    return s;
+}
+
 /* Adds the policy of a file, or its prior. NOT_FOUND: the file has no prior. */
 static status add(struct policies *policies, const char *run_dir, const char *path, bool prior,
-                  struct err *err)
+                  int candidates, struct err *err)
 {
     if (policies->n == POLICIES_MAX) {
         return err_set(err, STATUS_TOO_LONG, "%s: one of more than %d policies", path,
@@ -63,23 +99,28 @@ static status add(struct policies *policies, const char *run_dir, const char *pa
         s = policy_read_prior(&item->policy, path, err);
     } else {
         s = policy_parse(&item->policy, bytes, size, err);
+        if (s == STATUS_OK && policy_candidates(item->policy) > candidates) {
+            s = limit_candidates(&item->policy, bytes, size, candidates, err);
+        }
         s = s == STATUS_OK ? s : err_context(err, s, "%s", path);
     }
     mem_free(bytes);
     if (s == STATUS_OK) {
         name_policy(item, run_dir);
         policies->n++;
+    } else {
+        policy_free(item->policy);
     }
     return s;
 }
 
 /* A policy and, where wanted and there, its prior. */
 static status add_both(struct policies *policies, const char *run_dir, const char *path,
-                       bool priors, struct err *err)
+                       const struct offline_evaluator_options *options, struct err *err)
 {
-    status s = add(policies, run_dir, path, false, err);
-    if (s == STATUS_OK && priors) {
-        s = add(policies, run_dir, path, true, err);
+    status s = add(policies, run_dir, path, false, (int)options->candidates, err);
+    if (s == STATUS_OK && options->priors) {
+        s = add(policies, run_dir, path, true, (int)options->candidates, err);
         s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
     return s;
@@ -87,7 +128,8 @@ static status add_both(struct policies *policies, const char *run_dir, const cha
 
 /* What the learner of a run leaves: its last policy, and the candidates but for one that is the same
  * step. */
-static status load_run(struct policies *policies, const char *run_dir, bool priors, struct err *err)
+static status load_run(struct policies *policies, const char *run_dir,
+                       const struct offline_evaluator_options *options, struct err *err)
 {
     char path[CONFIG_TEXT_SIZE + 64];
     glob_t found = {0};
@@ -95,7 +137,7 @@ static status load_run(struct policies *policies, const char *run_dir, bool prio
     status s = STATUS_OK;
     snprintf(path, sizeof path, "%s/policy_learner.safetensors", run_dir);
     if (access(path, F_OK) == 0) {
-        s = add_both(policies, run_dir, path, priors, err);
+        s = add_both(policies, run_dir, path, options, err);
     }
     if (s == STATUS_OK && policies->n > 0) {
         policies->items[0].is_last = true;
@@ -106,7 +148,7 @@ static status load_run(struct policies *policies, const char *run_dir, bool prio
         for (size_t i = 0; s == STATUS_OK && i < found.gl_pathc; i++) {
             const char *number = strrchr(found.gl_pathv[i], '-') + 1;
             if (strtoull(number, NULL, 10) != last_step) {
-                s = add_both(policies, run_dir, found.gl_pathv[i], priors, err);
+                s = add_both(policies, run_dir, found.gl_pathv[i], options, err);
             }
         }
     }
@@ -124,11 +166,11 @@ status policies_load(struct policies *policies, const char *run_dir,
 {
     *policies = (struct policies){0};
     if (options->policies.n == 0) {
-        return load_run(policies, run_dir, options->priors, err);
+        return load_run(policies, run_dir, options, err);
     }
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < options->policies.n; i++) {
-        s = add_both(policies, run_dir, options->policies.items[i], options->priors, err);
+        s = add_both(policies, run_dir, options->policies.items[i], options, err);
     }
     return s;
 }

@@ -36,25 +36,27 @@ def known_value(s, c):
     return s + (0.3 * c + GAMMA * (1 + c) / 2) / (1 - GAMMA)
 
 
-def write_policy(path, c, signature=SIGNATURE, O=1):
-    """A policy that always takes action c: no weights, one bias."""
+def write_policy(path, c, signature=SIGNATURE, O=1, acting="gaussian"):
+    """A policy whose mean action is always c: no weights, one bias."""
     arrays = policies.make(np.random.default_rng(0), O + (len(signature["rewards"]) > 1) * len(signature["rewards"]),
                            1, (8, 8))
     arrays = {name: np.zeros_like(array) for name, array in arrays.items()}
     arrays["policy/mean/bias"][:] = math.atanh(c)
-    notes = {**policies.notes(O, 1, (8, 8)), "signature": json.dumps(signature), "setting/gamma": str(GAMMA),
+    if acting == "argmax":
+        arrays |= policies.make(np.random.default_rng(1), O + 1, 1, (8, 8), "critic", ["out"])
+    notes = {**policies.notes(O, 1, (8, 8)), "acting": acting, "candidates": "20", "signature": json.dumps(signature), "setting/gamma": str(GAMMA),
              "tasks": str(len(signature["rewards"]))}
     policies.save(path, arrays, notes)
     return path
 
 
-def configure(workspace, episodes, signature=SIGNATURE, **experiment):
-    logs.write_dataset(workspace.folder / "logs", [episodes], signature)
+def configure(workspace, episodes, holdout=0, **experiment):
+    logs.write_dataset(workspace.folder / "logs", [episodes], SIGNATURE)
     workspace.configure(
         experiment={"name": "plant", "seed": 3, **experiment},
         up={"evaluators": 0},
         replay_server={"map_bytes": 64 << 20},
-        restorer={"folder": str(workspace.folder / "logs")},
+        restorer={"folder": str(workspace.folder / "logs"), "holdout": holdout},
         learner={"algorithm": "abm+mpo", "widths": [16, 16], "batch_snippets": 8, "snippet_transitions": 4,
                  "samples": 4, "steps": 60, "threads": 1, "gamma": GAMMA, "target_period": 5, "publish_every": 10,
                  "report_every": 20, "keep_policies": 3},
@@ -67,7 +69,7 @@ def run():
     workspace = Workspace()
     rng = np.random.default_rng(1)
     workspace.episodes = [plant_episode(rng) for _ in range(40)]
-    configure(workspace, workspace.episodes, choose="offline")
+    configure(workspace, workspace.episodes, holdout=0.3, choose="offline")
     up = workspace.up()
     up.succeed(120)
     workspace.said = up.tail()
@@ -102,7 +104,7 @@ def test_the_best_of_the_kept_policies_is_left(run):
     assert (arrays["policy/mean/weight"] == kept[f"{network}/mean/weight"]).all()
     assert (run.run_dir / "policy_last.safetensors").read_bytes() == (
         run.run_dir / "policy_learner.safetensors").read_bytes()
-    assert "no episodes are held out" in run.said and best["name"] in run.said
+    assert "no episodes are held out" not in run.said and best["name"] in run.said
 
 
 def test_values_of_known_policies_are_found(run):
@@ -111,10 +113,10 @@ def test_values_of_known_policies_are_found(run):
     out = run.folder / "known.json"
     done = evaluate(run, f"--to={out}", *SMALL, "--offline_evaluator.steps=1500", run.run_dir, "--policies", *files)
     report = json.loads(out.read_text())
-    starts = [episode["observations"][0, 0] for episode in run.episodes]
+    mean_start = np.mean([episode["observations"][0, 0] for episode in run.episodes])
     for policy in report["policies"]:
         c = float(policy["path"].rpartition("always")[2].removesuffix(".safetensors"))
-        want = np.mean([known_value(s, c) for s in starts])
+        want = known_value(mean_start, c)
         assert policy["value"] == pytest.approx(want, abs=0.5), (c, want)
         assert policy["value_low"] < policy["value"] < policy["value_high"]
         assert not policy["leaves_data"]
@@ -122,15 +124,17 @@ def test_values_of_known_policies_are_found(run):
     assert order == [str(path) for path in reversed(files)]
     [behaviour] = report["behaviour"]
     returns = [sum(GAMMA ** t * r for t, r in enumerate(episode["rewards"])) for episode in run.episodes]
-    assert behaviour["known"] == pytest.approx(np.mean(returns), rel=1e-5) and behaviour["fits"]
-    assert report["held_out"] is False and report["starts"] == len(run.episodes)
+    assert behaviour["known"] == pytest.approx(np.mean(returns), abs=0.5) and behaviour["fits"]
+    assert report["held_out"] is True and report["starts_table"] == "default_holdout"
+    assert report["starts"] > 1 and report["episodes"] + report["starts"] == len(run.episodes)
     pair = report["differences"][0]
     assert pair["difference_low"] <= pair["difference"] <= pair["difference_high"]
     assert "always0.6" in done.stdout and "the logs' own run" in done.stdout
 
 
 def test_a_killed_evaluation_goes_on_with_the_same_bits(run):
-    files = [write_policy(run.folder / f"k{c}.safetensors", c) for c in (-0.4, 0.4)]
+    files = [write_policy(run.folder / f"k{c}.safetensors", c, acting=acting)
+             for c, acting in ((-0.4, "gaussian"), (0.4, "argmax"))]
     flags = (*SMALL, "--offline_evaluator.steps=2500", "--offline_evaluator.checkpoint_every_seconds=0.05")
     whole, cut = run.folder / "whole.json", run.folder / "cut.json"
     evaluate(run, f"--to={whole}", *flags, run.run_dir, "--policies", *files)
@@ -170,11 +174,27 @@ def test_policies_for_other_rows_are_refused(run):
     assert 'lr: "7": expected a number' in evaluate(run, "--offline_evaluator.lr=7", run.run_dir, status=2).stderr
 
 
+def test_without_held_out_episodes_the_starts_are_those_of_training(workspace):
+    rng = np.random.default_rng(5)
+    episodes = [plant_episode(rng) for _ in range(6)]
+    configure(workspace, episodes)
+    workspace.up("--learner.steps=10", "--learner.keep_policies=0").succeed(60)
+    done = evaluate(workspace, "--offline_evaluator.acting=sample", workspace.config)
+    report = json.loads((workspace.run_dir / "offline_evaluation.json").read_text())
+    assert report["held_out"] is False and report["starts"] == report["episodes"] == 6
+    assert report["acting"] == "sample" and len(report["policies"]) == 2  # the last policy, and its prior
+    assert "no episodes are held out" in done.stdout
+    # Here the returns of all episodes are known.
+    [behaviour] = report["behaviour"]
+    returns = [sum(GAMMA ** t * r for t, r in enumerate(episode["rewards"])) for episode in episodes]
+    assert behaviour["known"] == pytest.approx(np.mean(returns), rel=1e-5)
+
+
 def test_logs_that_cannot_tell_are_refused(workspace):
     rng = np.random.default_rng(2)
     configure(workspace, [plant_episode(rng, reward=0.5) for _ in range(4)])
     workspace.up("--learner.steps=5").succeed(60)
-    refused = evaluate(workspace, workspace.run_dir, status=2).stderr
+    refused = evaluate(workspace, workspace.config, status=2).stderr
     assert "table default: reward run: 0.5 in all 240 transitions, and no episode terminates" in refused
     refused = evaluate(workspace, "--offline_evaluator.gamma=1", workspace.run_dir, status=2).stderr
     assert "gamma 1: expected below 1, since none of the 4 episodes of table default terminates" in refused
