@@ -44,8 +44,8 @@ def write_policy(path, c, signature=SIGNATURE, O=1, acting="gaussian"):
     arrays["policy/mean/bias"][:] = math.atanh(c)
     if acting == "argmax":
         arrays |= policies.make(np.random.default_rng(1), O + 1, 1, (8, 8), "critic", ["out"])
-    notes = {**policies.notes(O, 1, (8, 8)), "acting": acting, "candidates": "20", "signature": json.dumps(signature), "setting/gamma": str(GAMMA),
-             "tasks": str(len(signature["rewards"]))}
+    notes = {**policies.notes(O, 1, (8, 8)), "acting": acting, "candidates": "20", "setting/gamma": str(GAMMA),
+             "signature": json.dumps(signature), "tasks": str(len(signature["rewards"]))}
     policies.save(path, arrays, notes)
     return path
 
