@@ -60,10 +60,12 @@ status sawyer_parts_find(struct sawyer_parts *parts, const mjModel *model, int n
     s = s != STATUS_OK ? s : find(&finger, model, mjOBJ_JOINT, "gripper/left_driver_joint", err);
     s = s != STATUS_OK ? s : find(&parts->tips[0], model, mjOBJ_GEOM, "right_tip", err);
     s = s != STATUS_OK ? s : find(&parts->tips[1], model, mjOBJ_GEOM, "left_tip", err);
-    parts->finger_qpos = model->jnt_qposadr[finger];
-    parts->finger_dof = model->jnt_dofadr[finger];
     for (int i = 0; i < n_blocks && s == STATUS_OK; i++) {
         s = find_block(parts, i, model, err);
+    }
+    if (s == STATUS_OK) {
+        parts->finger_qpos = model->jnt_qposadr[finger];
+        parts->finger_dof = model->jnt_dofadr[finger];
     }
     return s;
 }
@@ -108,16 +110,16 @@ double sawyer_yaw(const double *tool_rotation)
 void sawyer_solve(double *dq, const double *twist, const double *pull,
                   const struct sawyer_parts *parts, const mjModel *model, const mjData *data)
 {
-    /* nv is at most 15 - 1 + 6 blocks, and a quaternion is one number longer than its rotation. */
+    /* Seven joints of the arm, eight of the fingers, and six numbers per block. */
     enum { NV_MAX = 15 + 6 * SAWYER_BLOCKS_MAX };
-    double all[6][NV_MAX], jacobian[6 * JOINTS], square[36], rest[6], y[6];
+    double all[6 * NV_MAX], jacobian[6 * JOINTS], square[36], rest[6], y[6];
     const size_t nv = (size_t)model->nv;
     ASSERT(nv <= NV_MAX);
     /* mj_jacSite writes 3 rows of nv numbers each. */
-    double *linear = all[0], *angular = all[0] + 3 * nv;
+    double *linear = all, *angular = all + 3 * nv;
     mj_jacSite(model, data, linear, angular, parts->tool);
     for (size_t row = 0; row < 6; row++) {
-        memcpy(jacobian + row * JOINTS, all[0] + row * nv, JOINTS * sizeof(double));
+        memcpy(jacobian + row * JOINTS, all + row * nv, JOINTS * sizeof(double));
     }
     mju_mulMatMatT(square, jacobian, jacobian, 6, JOINTS, 6);
     for (int i = 0; i < 6; i++) {
