@@ -10,6 +10,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/file.h"
@@ -36,6 +37,9 @@ struct policy {
     struct gaussian_head head;
     struct part actor, critic, perturb;
     float *normalizer; /* (2,O): mean, scale; NULL: observations are taken as they are */
+    float *ranges;     /* (2,O): min, max; NULL: not known */
+    bool has_offline_value;
+    double offline_value[3]; /* the value, the ends of its interval */
 };
 
 /* Points into the policy and is valid for as long as that. */
@@ -99,23 +103,23 @@ static status read_part(struct part *part, const struct safetensors *file, const
     return STATUS_OK;
 }
 
-/* Mean and scale, where the package has them. */
-static status read_normalizer(struct policy *policy, struct err *err)
+/* *pair(2,O) <- two vectors over the observation, where the package has them; else NULL stays. */
+static status read_pair(const struct policy *policy, const char *const names[2], float **pair,
+                        struct err *err)
 {
-    static const char *const names[] = {"normalizer/mean", "normalizer/scale"};
     /* Both or neither: where only one is there, the copy below does not find the other. */
     if (safetensors_find(policy->file, names[0]) == NULL &&
         safetensors_find(policy->file, names[1]) == NULL) {
         return STATUS_OK;
     }
     const size_t O = (size_t)policy->info.O;
-    policy->normalizer = mem_array(2 * O, sizeof *policy->normalizer);
-    if (policy->normalizer == NULL) {
+    *pair = mem_array(2 * O, sizeof **pair);
+    if (*pair == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "policy");
     }
-    /* The mean, and behind it the scale; both as finite as weights must be. */
+    /* One, and behind it the other; both as finite as weights must be. */
     for (size_t i = 0; i < 2; i++) {
-        float *to = policy->normalizer + i * O;
+        float *to = *pair + i * O;
         const status s = safetensors_copy(policy->file, names[i], SAFETENSORS_F32, 1, &O, to, err);
         if (s != STATUS_OK) {
             return err_context(err, s, "policy");
@@ -128,6 +132,58 @@ static status read_normalizer(struct policy *policy, struct err *err)
             }
         }
     }
+    return STATUS_OK;
+}
+
+/* Mean and scale, where the package has them. */
+static status read_normalizer(struct policy *policy, struct err *err)
+{
+    static const char *const names[] = {"normalizer/mean", "normalizer/scale"};
+    return read_pair(policy, names, &policy->normalizer, err);
+}
+
+/* The ranges of observations. Packages of earlier releases have none. */
+static status read_ranges(struct policy *policy, struct err *err)
+{
+    static const char *const names[] = {"observed/min", "observed/max"};
+    const status s = read_pair(policy, names, &policy->ranges, err);
+    const size_t O = (size_t)policy->info.O;
+    for (size_t i = 0; s == STATUS_OK && policy->ranges != NULL && i < O; i++) {
+        if (policy->ranges[i] > policy->ranges[O + i]) {
+            return err_set(err, STATUS_CORRUPT,
+                           "policy: tensor %s: element %zu is %g, expected at most that of %s, %g",
+                           names[0], i, (double)policy->ranges[i], names[1],
+                           (double)policy->ranges[O + i]);
+        }
+    }
+    return s;
+}
+
+/* The value of an offline evaluation: three finite numbers in order, or none. */
+static status read_offline_value(struct policy *policy, struct err *err)
+{
+    static const char *const keys[] = {"offline_value", "offline_value_low", "offline_value_high"};
+    double *values = policy->offline_value;
+    if (safetensors_metadata(policy->file, keys[0]) == NULL) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < 3; i++) {
+        const char *text = safetensors_metadata(policy->file, keys[i]);
+        char *end = NULL;
+        if (text != NULL) {
+            values[i] = strtod(text, &end);
+        }
+        if (text == NULL || end == text || *end != '\0' || !isfinite(values[i])) {
+            return err_set(err, STATUS_CORRUPT, "policy: metadata %s: '%.32s', expected a number",
+                           keys[i], text != NULL ? text : "(absent)");
+        }
+    }
+    if (values[1] > values[0] || values[0] > values[2]) {
+        return err_set(err, STATUS_CORRUPT,
+                       "policy: metadata %s: %g, expected from %s, %g, to %s, %g", keys[0],
+                       values[0], keys[1], values[1], keys[2], values[2]);
+    }
+    policy->has_offline_value = true;
     return STATUS_OK;
 }
 
@@ -155,7 +211,9 @@ static status load(struct policy *policy, size_t size, struct err *err)
     }
     /* After a failure these may be zero, but then the caller frees the policy. */
     policy->head = (struct gaussian_head){info->A, (float)info->min_std, (float)info->init_std};
-    return s == STATUS_OK ? read_normalizer(policy, err) : s;
+    s = s != STATUS_OK ? s : read_normalizer(policy, err);
+    s = s != STATUS_OK ? s : read_ranges(policy, err);
+    return s != STATUS_OK ? s : read_offline_value(policy, err);
 }
 
 status policy_parse(struct policy **out, const void *bytes, size_t size, struct err *err)
@@ -208,6 +266,7 @@ void policy_free(struct policy *policy)
     safetensors_free(policy->file);
     mem_free(policy->bytes);
     mem_free(policy->normalizer);
+    mem_free(policy->ranges);
     struct part *parts[] = {&policy->actor, &policy->critic, &policy->perturb};
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         mem_free(parts[i]->params);
@@ -237,6 +296,23 @@ struct normalizer policy_normalizer(const struct policy *policy)
     return (struct normalizer){.mean = policy->normalizer,
                                .scale = policy->normalizer == NULL ? NULL : policy->normalizer + O,
                                .O = O};
+}
+
+struct policy_ranges policy_ranges(const struct policy *policy)
+{
+    const size_t O = policy->ranges != NULL ? (size_t)policy->info.O : 0;
+    return (struct policy_ranges){
+        .min = policy->ranges, .max = policy->ranges == NULL ? NULL : policy->ranges + O, .O = O};
+}
+
+bool policy_offline_value(const struct policy *policy, double *value, double *low, double *high)
+{
+    if (policy->has_offline_value) {
+        *value = policy->offline_value[0];
+        *low = policy->offline_value[1];
+        *high = policy->offline_value[2];
+    }
+    return policy->has_offline_value;
 }
 
 const char *policy_note(const struct policy *policy, const char *key)
@@ -449,6 +525,16 @@ status policy_write_normalizer(struct safetensors_writer *writer,
     return s != STATUS_OK ? s
                           : safetensors_add(writer, "normalizer/scale", SAFETENSORS_F32, 1,
                                             &normalizer->O, normalizer->scale, err);
+}
+
+status policy_write_ranges(struct safetensors_writer *writer, const struct policy_ranges *ranges,
+                           struct err *err)
+{
+    const status s =
+        safetensors_add(writer, "observed/min", SAFETENSORS_F32, 1, &ranges->O, ranges->min, err);
+    return s != STATUS_OK ? s
+                          : safetensors_add(writer, "observed/max", SAFETENSORS_F32, 1, &ranges->O,
+                                            ranges->max, err);
 }
 
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,

@@ -13,11 +13,18 @@
  *     perturb_scale     perturbed_argmax
  *     observation, actions, tasks, widths ("256,256,256"), min_std, init_std
  *     learner_step      steps done when it was taken
+ *     offline_value, offline_value_low, offline_value_high
+ *                       of an offline evaluation: the value and its interval, where there was one
+ *     hindcast_version  of the learner
+ *     made_of           JSON: what its table was made of (learner/run/made_of.h)
  *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
  *     and all settings of the learner under setting/..
  *
  * Where the learner normalized observations there are `normalizer/mean` and `normalizer/scale`, (O)
  * each (normalizer.h); acting applies them, so inputs are always observations as they are logged.
+ *
+ * Where they were measured there are `observed/min` and `observed/max`, (O) each: the least and the
+ * largest value of each dimension in a sample of the rows that were learned from, as logged.
  *
  * For an argmax there is also Q1 as `critic/`, and the perturbation network as `perturb/`.
  *
@@ -87,6 +94,16 @@ const struct policy_info *policy_info(const struct policy *policy);
 bool policy_network(const struct policy *policy, const char *prefix, struct network *net);
 /* What acting normalizes observations with, the policy's; O is 0 where it does not. */
 struct normalizer policy_normalizer(const struct policy *policy);
+/* The ranges of observations that were seen in learning, min <= max in each of O dimensions; O is 0
+ * where the package does not say. */
+struct policy_ranges {
+    const float *min, *max; /* (O) */
+    size_t O;
+};
+struct policy_ranges policy_ranges(const struct policy *policy);
+/* The value that an offline evaluation gave the policy, with its interval; false where there is
+ * none. */
+bool policy_offline_value(const struct policy *policy, double *value, double *low, double *high);
 /* A metadata string of the package ("setting/gamma"), or NULL. */
 const char *policy_note(const struct policy *policy, const char *key);
 
@@ -110,6 +127,9 @@ status policy_write(struct safetensors_writer *writer, const struct policy_info 
 
 status policy_write_normalizer(struct safetensors_writer *writer,
                                const struct normalizer *normalizer, struct err *err) MUST_CHECK;
+
+status policy_write_ranges(struct safetensors_writer *writer, const struct policy_ranges *ranges,
+                           struct err *err) MUST_CHECK;
 
 /* Add what an argmax needs beside the policy, under `critic/` and `perturb/`. */
 status policy_write_critic(struct safetensors_writer *writer, const struct policy_info *info,

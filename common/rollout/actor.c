@@ -286,3 +286,8 @@ void actor_act(struct actor *actor, float *action, const float *observation)
                actor->scratch);
     memcpy(actor->action, action, A * sizeof *action);
 }
+
+void actor_did(struct actor *actor, const float *action)
+{
+    memcpy(actor->action, action, actor->signature.A * sizeof *action);
+}

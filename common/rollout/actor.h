@@ -32,6 +32,10 @@ status actor_use(struct actor *actor, const struct policy *policy, bool sample,
 status actor_use_rule(struct actor *actor, const struct policy *policy, enum policy_rule rule,
                       struct err *err) MUST_CHECK;
 
+/* After actor_act: what was done is action(A), canonical, in place of what the policy said. A policy
+ * that is given earlier actions is given this one. */
+void actor_did(struct actor *actor, const float *action);
+
 /* Writes action(A), canonical, towards task (index of its reward), from observation(O). */
 typedef void actor_script(const void *arg, uint32_t task, const float *observation, float *action);
 

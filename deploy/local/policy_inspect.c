@@ -10,6 +10,7 @@
 
 #include "common/base/json.h"
 #include "common/base/memory.h"
+#include "common/base/utf8.h"
 
 /* More than the file of an evaluator has; a larger one is refused. */
 #define EVALUATION_BYTES_MAX (64u << 20)
@@ -73,6 +74,39 @@ static void print_normalizer(const struct policy *policy, FILE *out)
     } else {
         fprintf(out, "  %-15s yes: std %.3g..%.3g, %zu dimensions constant\n", "normalized",
                 1.0 / (double)most, 1.0 / (double)least, constant);
+    }
+}
+
+/* How widely the observations were spread that it learned from, and what an offline evaluation says. */
+static void print_evidence(const struct policy *policy, FILE *out)
+{
+    const struct policy_ranges ranges = policy_ranges(policy);
+    size_t constant = 0;
+    for (size_t i = 0; i < ranges.O; i++) {
+        constant += ranges.min[i] == ranges.max[i];
+    }
+    if (ranges.O > 0) {
+        fprintf(out, "  %-15s ranges of %zu dimensions, %zu of them constant\n", "observed",
+                ranges.O, constant);
+    } else {
+        fprintf(out, "  %-15s no ranges: the library cannot tell what is outside\n", "observed");
+    }
+    double value, low, high;
+    if (policy_offline_value(policy, &value, &low, &high)) {
+        fprintf(out, "  %-15s %g, interval %g..%g, by an offline evaluation\n", "value", value, low,
+                high);
+    }
+    /* Texts of the file: made by a learner, but not trusted. */
+    const char *const keys[] = {"hindcast_version", "made_of"};
+    const char *const names[] = {"learned by", "made of"};
+    for (size_t i = 0; i < 2; i++) {
+        char *text =
+            mem_text(policy_note(policy, keys[i]) != NULL ? policy_note(policy, keys[i]) : "");
+        if (text != NULL && text[0] != '\0') {
+            utf8_clean(text);
+            fprintf(out, "  %-15s %s%s\n", names[i], i == 0 ? "hindcast " : "", text);
+        }
+        mem_free(text);
     }
 }
 
@@ -167,6 +201,7 @@ status policy_inspect(const struct policy *policy, const struct policy_location 
         print_acting(info, out);
         print_networks(policy, out);
         print_normalizer(policy, out);
+        print_evidence(policy, out);
         if (s == STATUS_OK) {
             print_signature(signature, out);
         } else {

@@ -30,6 +30,12 @@ struct hindcast_actor {
     const struct hindcast_policy *policy;
     struct actor *actor;
     float *canonical; /* (A) */
+    /* The rule about observations that are outside. */
+    enum hindcast_hold hold;
+    float margin;
+    float *held; /* (2,A) what is written then: `action`, and the last action of the episode */
+    bool acted;  /* there is a last action */
+    hindcast_outside outside;
 };
 
 /* ---- Errors ---- */
@@ -70,6 +76,7 @@ const char *hindcast_policy_status_text(int code)
         [HINDCAST_POLICY_NOT_ALLOWED] = "an argument does not fit this policy",
         [HINDCAST_POLICY_NOT_FINITE] =
             "the observation, or what the networks make of it, is not finite",
+        [HINDCAST_POLICY_OUTSIDE] = "the observation is outside of what the policy learned from",
     };
     const bool known = code >= 0 && (size_t)code < sizeof texts / sizeof texts[0];
     return known ? texts[code] : "unknown status";
@@ -282,6 +289,94 @@ const char *hindcast_policy_note(const hindcast_policy *policy, const char *key)
     return policy_note(policy->policy, key);
 }
 
+int hindcast_policy_offline_value(const hindcast_policy *policy, double *value, double *low,
+                                  double *high)
+{
+    return policy_offline_value(policy->policy, value, low, high) ? HINDCAST_POLICY_OK
+                                                                  : HINDCAST_POLICY_NOT_ALLOWED;
+}
+
+/* ---- Ranges ---- */
+
+/* A value that is not finite differs from itself by NaN. No branch in the loop. */
+static bool all_finite(const float *x, size_t n)
+{
+    float difference = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += x[i] - x[i];
+    }
+    return difference == 0;
+}
+
+int hindcast_policy_observed(const hindcast_policy *policy, uint32_t i, float *min, float *max)
+{
+    const struct policy_ranges ranges = policy_ranges(policy->policy);
+    if (ranges.O == 0 || i >= signature_observation(&policy->signature)) {
+        return HINDCAST_POLICY_NOT_ALLOWED;
+    }
+    *min = ranges.min[i];
+    *max = ranges.max[i];
+    return HINDCAST_POLICY_OK;
+}
+
+/* How far x is beyond a range that is widened, in its widths; 0: it is within. */
+static float excess_of(float x, float min, float max, float margin)
+{
+    /* In double, so that the width of a range of large numbers does not overflow. */
+    const double width = (double)max - (double)min;
+    const double rounding = 1e-5 * fmax(fabs((double)min), fabs((double)max));
+    const double beyond = fmax((double)min - (double)x, (double)x - (double)max);
+    return beyond > (double)margin * width + rounding ? (float)(beyond / width) : 0.0f;
+}
+
+/* Names the slice that a dimension is in. */
+static void name_dimension(const struct signature *signature, uint32_t dimension,
+                           hindcast_outside *outside)
+{
+    uint32_t i = 0, at = dimension;
+    while (at >= signature->slices[i].size) {
+        at -= signature->slices[i++].size;
+    }
+    outside->dimension = dimension;
+    outside->slice = signature->slices[i].name;
+    outside->element = at;
+}
+
+int hindcast_policy_check(const hindcast_policy *policy, const float *observation, float margin,
+                          hindcast_outside *outside)
+{
+    const struct policy_ranges ranges = policy_ranges(policy->policy);
+    const uint32_t O = signature_observation(&policy->signature);
+    if (ranges.O == 0 || !(margin >= 0.0f)) {
+        return HINDCAST_POLICY_NOT_ALLOWED;
+    }
+    if (!all_finite(observation, O)) {
+        return HINDCAST_POLICY_NOT_FINITE;
+    }
+    /* The ranges of a stacked observation begin with those of the step's own. */
+    hindcast_outside found = {0};
+    for (uint32_t i = 0; i < O; i++) {
+        const float excess = excess_of(observation[i], ranges.min[i], ranges.max[i], margin);
+        if (excess > 0.0f) {
+            found.count++;
+        }
+        if (excess > found.excess) {
+            found.excess = excess;
+            found.dimension = i;
+        }
+    }
+    if (found.count > 0) {
+        name_dimension(&policy->signature, found.dimension, &found);
+        found.value = observation[found.dimension];
+        found.min = ranges.min[found.dimension];
+        found.max = ranges.max[found.dimension];
+    }
+    if (outside != NULL) {
+        *outside = found;
+    }
+    return found.count > 0 ? HINDCAST_POLICY_OUTSIDE : HINDCAST_POLICY_OK;
+}
+
 /* ---- Acting ---- */
 
 /* All that acting will need is allocated here. */
@@ -290,7 +385,8 @@ static status open_actor(struct hindcast_actor *actor, const hindcast_policy *po
 {
     actor->policy = policy;
     actor->canonical = mem_array(policy->signature.A, sizeof *actor->canonical);
-    if (actor->canonical == NULL) {
+    actor->held = mem_array(policy->signature.A, 2 * sizeof *actor->held);
+    if (actor->canonical == NULL || actor->held == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "actor: out of memory");
     }
     status s = actor_new(&actor->actor, &policy->signature, err);
@@ -330,6 +426,7 @@ void hindcast_actor_free(hindcast_actor *actor)
     if (actor != NULL) {
         actor_free(actor->actor);
         mem_free(actor->canonical);
+        mem_free(actor->held);
         mem_free(actor);
     }
 }
@@ -342,17 +439,53 @@ int hindcast_actor_start(hindcast_actor *actor, uint64_t seed, uint64_t episode,
     struct rng rng;
     rng_init(&rng, seed, "policy", episode);
     actor_start(actor->actor, &rng, task);
+    actor->acted = false;
     return HINDCAST_POLICY_OK;
 }
 
-/* A value that is not finite differs from itself by NaN. No branch in the loop. */
-static bool all_finite(const float *x, size_t n)
+int hindcast_actor_hold(hindcast_actor *actor, int rule, float margin, const float *action)
 {
-    float difference = 0;
-    for (size_t i = 0; i < n; i++) {
-        difference += x[i] - x[i];
+    const struct signature *signature = &actor->policy->signature;
+    const bool needs_action = rule == HINDCAST_HOLD_LAST || rule == HINDCAST_HOLD_ACTION;
+    if (rule < HINDCAST_HOLD_NEVER || rule > HINDCAST_HOLD_ACTION ||
+        (rule != HINDCAST_HOLD_NEVER &&
+         (!(margin >= 0.0f) || policy_ranges(actor->policy->policy).O == 0)) ||
+        (needs_action && action == NULL)) {
+        return HINDCAST_POLICY_NOT_ALLOWED;
     }
-    return difference == 0;
+    for (uint32_t i = 0; needs_action && i < signature->A; i++) {
+        /* Not true of NaN either. */
+        if (!(action[i] >= signature->action_min[i] && action[i] <= signature->action_max[i])) {
+            return HINDCAST_POLICY_NOT_ALLOWED;
+        }
+    }
+    if (needs_action) {
+        memcpy(actor->held, action, signature->A * sizeof *action);
+    }
+    actor->hold = (enum hindcast_hold)rule;
+    actor->margin = margin;
+    return HINDCAST_POLICY_OK;
+}
+
+void hindcast_actor_outside(const hindcast_actor *actor, hindcast_outside *outside)
+{
+    *outside = actor->outside;
+}
+
+/* Writes what is done in place of acting, and lets the policy's history have it. */
+static int hold(hindcast_actor *actor, float *action)
+{
+    const struct signature *signature = &actor->policy->signature;
+    const uint32_t A = signature->A;
+    const bool last = actor->hold == HINDCAST_HOLD_LAST && actor->acted;
+    if (actor->hold != HINDCAST_HOLD_STOP) {
+        memcpy(action, actor->held + (last ? A : 0), A * sizeof *action);
+        signature_to_canonical(signature, actor->canonical, action);
+        actor_did(actor->actor, actor->canonical);
+        memmove(actor->held + A, action, A * sizeof *action);
+        actor->acted = true;
+    }
+    return HINDCAST_POLICY_OUTSIDE;
 }
 
 int hindcast_actor_act(hindcast_actor *actor, const float *observation, float *action)
@@ -366,7 +499,15 @@ int hindcast_actor_act(hindcast_actor *actor, const float *observation, float *a
     if (!all_finite(actor->canonical, signature->A)) {
         return HINDCAST_POLICY_NOT_FINITE;
     }
+    /* The networks have run, so that what is drawn later is the same whether it holds or not. */
+    if (actor->hold != HINDCAST_HOLD_NEVER &&
+        hindcast_policy_check(actor->policy, observation, actor->margin, &actor->outside) ==
+            HINDCAST_POLICY_OUTSIDE) {
+        return hold(actor, action);
+    }
     signature_to_physical(signature, action, actor->canonical);
+    memcpy(actor->held + signature->A, action, signature->A * sizeof *action);
+    actor->acted = true;
     return HINDCAST_POLICY_OK;
 }
 

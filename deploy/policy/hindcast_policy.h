@@ -55,7 +55,8 @@ enum hindcast_policy_status {
     HINDCAST_POLICY_BAD_FILE = 3,    /* it is no policy, or a damaged one, or of a newer format */
     HINDCAST_POLICY_NOT_ALLOWED = 4, /* an argument does not fit this policy */
     HINDCAST_POLICY_NOT_FINITE =
-        5 /* the observation, or what the networks make of it, is not finite */
+        5, /* the observation, or what the networks make of it, is not finite */
+    HINDCAST_POLICY_OUTSIDE = 6 /* the observation is outside of what the policy learned from */
 };
 
 /* A text for a status, such as "out of memory". Never NULL. */
@@ -108,6 +109,40 @@ HINDCAST_POLICY_API int hindcast_policy_find_task(const hindcast_policy *policy,
 HINDCAST_POLICY_API const char *hindcast_policy_note(const hindcast_policy *policy,
                                                      const char *key);
 
+/* The value of the policy by an offline evaluation, in the units of the logged rewards, and the ends
+ * of its interval. NOT_ALLOWED if the file has none. */
+HINDCAST_POLICY_API int hindcast_policy_offline_value(const hindcast_policy *policy, double *value,
+                                                      double *low, double *high);
+
+/* ---- Observations unlike those that it learned from ---- */
+
+/* The least and the largest value of observation dimension i (0 .. observation size - 1) among the rows
+ * that the learner measured. NOT_ALLOWED: the file does not say, or there is no such dimension. */
+HINDCAST_POLICY_API int hindcast_policy_observed(const hindcast_policy *policy, uint32_t i,
+                                                 float *min, float *max);
+
+/* Which dimensions of an observation are outside. */
+typedef struct hindcast_outside {
+    uint32_t count;     /* how many; if 0, the rest is 0, too */
+    uint32_t dimension; /* the one that is furthest outside */
+    const char *slice;  /* the slice that it is in, and which element of it; the policy's */
+    uint32_t element;
+    float value, min, max; /* what was observed, and the range */
+    float
+        excess; /* how far beyond the range, in widths (max - min) of it; INFINITY if it has none */
+} hindcast_outside;
+
+/* Is every value x of the observation within
+ *
+ *     min - margin (max - min) - r  ..  max + margin (max - min) + r
+ *
+ * where r, 1e-5 of the larger of |min| and |max|, allows for rounding? OK, or OUTSIDE. NOT_FINITE: x is
+ * NaN or infinite. NOT_ALLOWED: `margin` is negative or NaN, or the file has no ranges. `outside` may
+ * be NULL; it is written with OK and OUTSIDE. */
+HINDCAST_POLICY_API int hindcast_policy_check(const hindcast_policy *policy,
+                                              const float *observation, float margin,
+                                              hindcast_outside *outside);
+
 /* ---- Acting ---- */
 
 /* Makes an actor for `policy`, which must outlive it. `rule` is
@@ -129,7 +164,28 @@ HINDCAST_POLICY_API void hindcast_actor_free(hindcast_actor *actor);
 HINDCAST_POLICY_API int hindcast_actor_start(hindcast_actor *actor, uint64_t seed, uint64_t episode,
                                              uint32_t task);
 
-/* action(action size) for observation(observation size). NOT_FINITE: the action is not written,
+/* What an actor does at an observation that hindcast_policy_check finds outside. */
+enum hindcast_hold {
+    HINDCAST_HOLD_NEVER = 0,  /* it acts as at any other; this is so until another rule is chosen */
+    HINDCAST_HOLD_STOP = 1,   /* it writes no action: the caller decides, as after NOT_FINITE */
+    HINDCAST_HOLD_LAST = 2,   /* it repeats the last action of the episode; if none, `action` */
+    HINDCAST_HOLD_ACTION = 3, /* it writes `action` */
+};
+
+/* Chooses the rule, from the next hindcast_actor_act on, with the margin of hindcast_policy_check.
+ * `action`(action size) is copied; only LAST and ACTION need it. The actor acts again at the first
+ * observation that is not outside. What is drawn does not depend on the rule, and a policy with history
+ * is given the actions that were written (after STOP, what it would have done). NOT_ALLOWED, and nothing changes: no such rule, a margin
+ * that is negative or NaN, a file without ranges, or an `action` that is missing, not finite or
+ * beyond the limits. */
+HINDCAST_POLICY_API int hindcast_actor_hold(hindcast_actor *actor, int rule, float margin,
+                                            const float *action);
+/* What the last hindcast_actor_act that compared has found; count 0 before that. */
+HINDCAST_POLICY_API void hindcast_actor_outside(const hindcast_actor *actor,
+                                                hindcast_outside *outside);
+
+/* action(action size) for observation(observation size). OUTSIDE: the actor holds, by the rule that was
+ * chosen (hindcast_actor_hold). NOT_FINITE: the action is not written,
  * because the observation holds NaN or infinity, and then the actor is as before the call; or
  * because its values are so large that the networks overflow, and then a policy with history has to
  * begin anew (hindcast_actor_start). */

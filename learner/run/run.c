@@ -20,6 +20,7 @@
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 #include "learner/run/candidates.h"
+#include "learner/run/made_of.h"
 #include "learner/step/algorithm.h"
 
 #define LOG_MODULE "run"
@@ -48,9 +49,12 @@ void run_fini(struct run *run)
     counter_file_close(&run->record);
     state_free(run->state);
     mem_free(run->signature_json);
+    mem_free(run->made_of);
+    observed_fini(&run->observed);
     run->checkpointer = NULL;
     run->state = NULL;
     run->signature_json = NULL;
+    run->made_of = NULL;
 }
 
 static void folder_of(char folder[PATH_MAX], const struct run *run)
@@ -192,6 +196,17 @@ static bool may_go_on(const struct run *run)
            (options->max_seconds <= 0 || run->about.learning_seconds < options->max_seconds);
 }
 
+/* The ranges that were measured when the run began; without them packages do not have any. */
+static void load_observed(struct run *run)
+{
+    struct err err = {0};
+    const status s = observed_load(&run->observed, run->experiment->run_dir, run->about.run_id,
+                                   (size_t)run->settings.O, &err);
+    if (s != STATUS_OK) {
+        log_warn("policies do not say which observations were seen: %s", err.text);
+    }
+}
+
 status run_resume(struct run *run, struct err *err)
 {
     char folder[PATH_MAX];
@@ -218,6 +233,7 @@ status run_resume(struct run *run, struct err *err)
         package_path(path, run);
         unlink(path); /* it is no longer the last policy */
     }
+    load_observed(run);
     return open_parts(run, err);
 }
 
@@ -281,6 +297,9 @@ status run_begin(struct run *run, const struct signature *signature,
     if (s == STATUS_OK) {
         s = open_parts(run, err);
     }
+    if (s == STATUS_OK && observed_ranges(&run->observed).O > 0) {
+        s = observed_save(&run->observed, run->experiment->run_dir, run->about.run_id, err);
+    }
     if (s != STATUS_OK) {
         return s;
     }
@@ -324,11 +343,20 @@ status run_publish(struct run *run, bool finished, struct err *err)
     char experiment[CONFIG_TEXT_SIZE];
     snprintf(experiment, sizeof(experiment), "%s", run->experiment->name);
     utf8_clean(experiment);
-    const struct state_note notes[] = {
-        {"run_id", run->about.run_id}, {"version", version_text}, {"experiment", experiment}};
+    if (run->made_of == NULL || run->made_of_version != run->about.table_version) {
+        mem_free(run->made_of);
+        run->made_of = made_of_json(run->experiment->run_dir, run->about.table_version);
+        run->made_of_version = run->about.table_version;
+    }
+    const struct state_note notes[] = {{"run_id", run->about.run_id},
+                                       {"version", version_text},
+                                       {"experiment", experiment},
+                                       {"hindcast_version", HINDCAST_VERSION},
+                                       {"made_of", run->made_of != NULL ? run->made_of : "{}"}};
+    const struct policy_ranges ranges = observed_ranges(&run->observed);
     void *package = NULL;
     size_t size = 0;
-    status s = state_package(run->state, &run->settings, run->signature_json, notes,
+    status s = state_package(run->state, &run->settings, run->signature_json, &ranges, notes,
                              sizeof(notes) / sizeof(notes[0]), &package, &size, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "publish version %" PRIu64, version);

@@ -5,6 +5,7 @@
 #include "common/base/counter_file.h"
 #include "common/base/experiment.h"
 #include "learner/run/checkpointer.h"
+#include "learner/run/observed.h"
 #include "learner/run/options.h"
 #include "learner/run/publisher.h"
 
@@ -18,6 +19,9 @@ struct run {
     struct state *state;     /* NULL until run_resume or run_begin */
     struct checkpoint about; /* as the next checkpoint will have it */
     char *signature_json;
+    struct observed observed; /* of the table; set before run_begin, which takes it */
+    char *made_of;            /* made_of.h; of this table version: */
+    uint64_t made_of_version;
     struct counter_file record;
     struct checkpointer *checkpointer;
     uint64_t checkpoint_ns; /* when the last one was offered, and at what step */

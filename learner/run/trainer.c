@@ -208,7 +208,11 @@ static status begin(struct trainer *trainer, struct err *err)
      * sealed. From one that still grows nothing is drawn without need: draws count there. */
     struct normalizer_sums sums = {0};
     struct reward_sums rewards = {0};
-    const struct training_measures measures = {normalize ? &sums : NULL, &rewards};
+    struct observed *observed = &trainer->run.observed;
+    const struct training_measures measures = {normalize ? &sums : NULL, observed, &rewards};
+    if (s == STATUS_OK && observed_init(observed, (size_t)settings.O) != STATUS_OK) {
+        s = err_set(err, STATUS_NO_MEMORY, "ranges of observations");
+    }
     if (normalize && normalizer_sums_init(&sums, (size_t)settings.O) != STATUS_OK) {
         s = err_set(err, STATUS_NO_MEMORY, "normalizer");
     }

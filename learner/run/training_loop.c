@@ -189,6 +189,7 @@ static uint64_t add_batch(const struct training_measures *measures,
             if (measures->observations != NULL) {
                 normalizer_sums_add(measures->observations, rows + t * W);
             }
+            observed_add(measures->observed, rows + t * W);
             if (t < batch->n_valid[b]) {
                 reward_sums_add(measures->rewards, rows + t * W + rewards_at, signature->K);
             }
@@ -211,11 +212,8 @@ status training_loop_measure(struct training_loop *loop, const struct signature 
         struct replay_batch *batch = NULL;
         s = next_batch(loop, &batch, err);
         if (s == STATUS_OK) {
-            /* A table that still grows may have few rows, so fewer are enough; and the size of
-             * rewards alone needs no more. */
-            wanted = batch->table_version != 0 && measures->observations != NULL
-                         ? MEASURE_ROWS_SEALED
-                         : MEASURE_ROWS_FEW;
+            /* A table that still grows may have few rows, so fewer are enough. */
+            wanted = batch->table_version != 0 ? MEASURE_ROWS_SEALED : MEASURE_ROWS_FEW;
             n += add_batch(measures, batch, signature, N);
             replay_sampler_return(loop->sampler, batch);
         }

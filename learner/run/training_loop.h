@@ -61,12 +61,13 @@ status training_loop_open_sampler(struct training_loop *loop, struct signature *
 /* What is measured before a run begins. */
 struct training_measures {
     struct normalizer_sums *observations; /* of the table's O; NULL: not asked for */
+    struct observed *observed;            /* of the table's O */
     struct reward_sums *rewards;          /* all zero */
 };
 
 /* measures <- the first batches of the run, all their valid rows: at least 262144 rows of a sealed
  * table, whose batches are the same whenever they are asked for, or 16384 rows of one that still
- * grows, or for rewards alone. The batches are those of all ranks together, so the sums do not
+ * grows. The batches are those of all ranks together, so the sums do not
  * depend on how many there are. Closes the sampler, so that steps begin with the first batch.
  * CLOSED when leaving. */
 status training_loop_measure(struct training_loop *loop, const struct signature *signature,

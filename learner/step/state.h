@@ -15,6 +15,7 @@
 #include "common/base/status.h"
 #include "common/networks/normalizer.h"
 #include "common/networks/parameters.h"
+#include "common/networks/policy.h"
 #include "common/networks/safetensors.h"
 #include "learner/step/settings.h"
 
@@ -87,10 +88,12 @@ status state_load(struct state *state, const struct settings *settings, const ch
                   struct safetensors **file, struct err *err) MUST_CHECK;
 
 /* The policy package (common/networks/policy.h) of what acts: the policy, or the prior in bm, abm
- * and bcq, with what it takes to act, and the prior beside a policy. `signature_json` may be NULL.
+ * and bcq, with what it takes to act, and the prior beside a policy. `signature_json` may be NULL, and
+ * so may the ranges of observations.
  * *bytes is the caller's (mem_free). */
 status state_package(const struct state *state, const struct settings *settings,
-                     const char *signature_json, const struct state_note *notes, size_t n_notes,
-                     void **bytes, size_t *size, struct err *err) MUST_CHECK;
+                     const char *signature_json, const struct policy_ranges *ranges,
+                     const struct state_note *notes, size_t n_notes, void **bytes, size_t *size,
+                     struct err *err) MUST_CHECK;
 
 #endif

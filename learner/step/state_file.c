@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-#include "common/networks/policy.h"
 #include "learner/step/algorithm.h"
 #include "learner/step/state.h"
 
@@ -168,8 +167,9 @@ static status write_others(struct safetensors_writer *writer, const struct state
 }
 
 status state_package(const struct state *state, const struct settings *settings,
-                     const char *signature_json, const struct state_note *notes, size_t n_notes,
-                     void **bytes, size_t *size, struct err *err)
+                     const char *signature_json, const struct policy_ranges *ranges,
+                     const struct state_note *notes, size_t n_notes, void **bytes, size_t *size,
+                     struct err *err)
 {
     const struct algorithm *algorithm = algorithm_of(settings);
     const struct parameters_group *group = parameters_group(state_layout(state), algorithm->acting);
@@ -205,6 +205,9 @@ status state_package(const struct state *state, const struct settings *settings,
     s = policy_write(writer, &info, state_read(state, weights) + group->at, err);
     if (s == STATUS_OK && normalizer.O > 0) {
         s = policy_write_normalizer(writer, &normalizer, err);
+    }
+    if (s == STATUS_OK && ranges != NULL && ranges->O > 0) {
+        s = policy_write_ranges(writer, ranges, err);
     }
     s = s != STATUS_OK ? s : write_others(writer, state, weights, algorithm, &info, err);
     s = s != STATUS_OK ? s : note_all(writer, "setting/", settings, notes, n_notes, err);

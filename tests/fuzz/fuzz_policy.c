@@ -34,6 +34,14 @@ static struct fuzz_input a_package(int K, const char *signature_json)
     fuzz_must(safetensors_writer_new(&writer), "writer");
     fuzz_must(policy_write(writer, &info, params, &err), "policy");
     fuzz_must(safetensors_note(writer, "setting/gamma", "0.99", &err), "note");
+    if (signature_json != NULL) {
+        static const float min[O] = {-1, 0, -2}, max[O] = {1, 0, 3};
+        const struct policy_ranges ranges = {min, max, O};
+        fuzz_must(policy_write_ranges(writer, &ranges, &err), "ranges");
+        fuzz_must(safetensors_note(writer, "offline_value", "2.5", &err), "note");
+        fuzz_must(safetensors_note(writer, "offline_value_low", "1", &err), "note");
+        fuzz_must(safetensors_note(writer, "offline_value_high", "3e0", &err), "note");
+    }
     fuzz_must(safetensors_encode(writer, &input.bytes, &input.size, &err), "encode");
     safetensors_writer_free(writer);
     mem_free(params);
@@ -117,6 +125,18 @@ static void act_by_library(const void *bytes, size_t size, const struct policy *
         for (uint32_t i = 0; i < n; i++) {
             observation[i] = i % 2 == 0 ? values[v] : -values[v];
         }
+        /* A file without ranges refuses the rule. */
+        const bool holds =
+            hindcast_actor_hold(actor, HINDCAST_HOLD_STOP, 0.5f, NULL) == HINDCAST_POLICY_OK;
+        float min, max;
+        fuzz_must(holds != (hindcast_policy_observed(loaded, 0, &min, &max) == HINDCAST_POLICY_OK),
+                  "ranges");
+        hindcast_outside outside = {0};
+        if (hindcast_policy_check(loaded, observation, 0.5f, &outside) == HINDCAST_POLICY_OUTSIDE) {
+            fuzz_must(outside.count < 1 || outside.dimension >= n || !(outside.excess > 0) ||
+                          !(outside.min <= outside.max) || strlen(outside.slice) < 1,
+                      "outside");
+        }
         if (hindcast_actor_act(actor, observation, action) == HINDCAST_POLICY_OK) {
             for (uint32_t i = 0; i < n_actions; i++) {
                 fuzz_must(!(action[i] >= hindcast_policy_action_min(loaded, i) &&
@@ -165,6 +185,9 @@ static const char *const words[] = {"\"F32\"",
                                     "\"widths\":\"1,2,3\"",
                                     "\\u0000",
                                     "\"dtype\":",
+                                    "\"observed/min\":",
+                                    "\"observed/max\":",
+                                    "\"offline_value_low\":\"1\"",
                                     NULL};
 
 int main(int argc, char **argv)

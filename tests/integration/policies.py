@@ -80,8 +80,11 @@ def signature_of(slices, A, tasks):
 
 
 def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33, 20), candidates=9, signature=True,
-                 normalized=False):
-    """Writes a package of random weights with this acting rule and returns its signature."""
+                 normalized=False, observed=None, **more):
+    """Writes a package of random weights with this acting rule and returns its signature.
+
+    `observed` is the range of every dimension; `more` becomes metadata.
+    """
     rng = np.random.default_rng(7)
     K = len(tasks)
     I = sum(slices) + (K if K > 1 else 0)
@@ -97,6 +100,9 @@ def make_package(path, acting, slices=(5, 1, 3), A=3, tasks=("run",), widths=(33
         arrays["normalizer/mean"] = rng.normal(0, 2, sum(slices)).astype(np.float32)
         arrays["normalizer/scale"] = rng.uniform(0.1, 4, sum(slices)).astype(np.float32)
         arrays["normalizer/scale"][1] = 0  # a dimension that never changed
+    if observed:
+        arrays["observed/min"], arrays["observed/max"] = (np.full(sum(slices), end, np.float32) for end in observed)
+    text |= more
     made = signature_of(slices, A, tasks)
     if signature:
         text["signature"] = json.dumps(made)

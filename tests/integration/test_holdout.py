@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
 import time
 
+import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -358,3 +360,40 @@ def test_all_that_shows_a_run_shows_both_sides(workspace):
         assert summary[f"{side}_critic_loss"] == line[side]["critic_loss"]
     points = tensorboard_points.read(workspace.run_dir / "tensorboard" / "learner")
     assert {"train/critic_loss", "holdout/critic_loss", "holdout/q_bias/01"} <= set(points)
+
+
+def test_a_policy_carries_what_it_was_made_of(workspace, tables):
+    """Ranges of what was seen, the digests of the logs, and the program; the same after a resume."""
+    os.makedirs(workspace.run_dir / "made", exist_ok=True)
+    shutil.copy(workspace.run_dir / "restorer.json", workspace.run_dir / "made" / "restorer.json")
+    learn(workspace, "made", steps=25)
+    first = load_file(workspace.run_dir / "made" / "policy_learner.safetensors")
+    learn(workspace, "made")
+    path = workspace.run_dir / "made" / "policy_learner.safetensors"
+    package = load_file(path)
+    with safe_open(path, "np") as file:
+        notes = file.metadata()
+    # Of the table that is learned from alone, all of whose rows are among those that are measured.
+    folder = workspace.folder / "logs"
+    with h5py.File(folder / "log-000.hdf5") as file:
+        episodes = [{name: group[name][()] for name in group} for group in file.values()]
+        numbers = [int(group.attrs["id"]) for group in file.values()]
+    learned = np.concatenate([one["observations"] for one, number in zip(episodes, numbers) if place(one, number) >= 0.25])
+    assert np.array_equal(package["observed/min"], learned.min(0))
+    assert np.array_equal(package["observed/max"], learned.max(0))
+    assert not np.array_equal(package["observed/max"], np.concatenate([e["observations"] for e in episodes]).max(0))
+    for name in ("observed/min", "observed/max"):
+        assert np.array_equal(first[name], package[name])
+    made_of = json.loads(notes["made_of"])
+    listed = workspace.json("restorer.json")["made_of"]["logs"][0]
+    digest = xxh64(listed["files"][0]["xxh64"].encode(), xxh64(listed["metadata"].encode()))
+    assert listed["files"][0]["xxh64"] == f"{xxh64((folder / 'log-000.hdf5').read_bytes()):016x}"
+    assert made_of["datasets"] == [{"folder": "logs", "files": 1, "digest": f"{digest:016x}"}]
+    assert (made_of["holdout"], made_of["rewards"], len(made_of["table_version"])) == ("0.25", ["run"], 16)
+    said = subprocess.run([BINARIES["hindcast"], "policy", "inspect", path], capture_output=True, text=True).stdout
+    assert "observed        ranges of 17 dimensions, 0 of them constant" in said
+    assert f"learned by      hindcast {notes['hindcast_version']}" in said and made_of["table_version"] in said
+    # A run whose file of ranges is gone goes on without them.
+    (workspace.run_dir / "made" / "observed.safetensors").unlink()
+    learn(workspace, "made", steps=50)
+    assert "observed/min" not in load_file(path)

@@ -155,10 +155,60 @@ def test_examples_are_built_by_pkg_config_and_run(prefix, flags, library, tmp_pa
     assert re.match(r"200 steps at 500 Hz; the longest action took [\d.]+ us; last action( \S+){3}\n",
                     run(tmp_path / "control_loop", path, 500, 200))
     assert "absent" in run(tmp_path / "control_loop", tmp_path / "absent", status=1)
+    policies.make_package(tmp_path / "narrow", "argmax", observed=(-1e-6, 1e-6))
+    assert re.search(r"\noutside: part_\d\[\d\] was \S+, seen -1e-06..1e-06\n",
+                     run(tmp_path / "control_loop", tmp_path / "narrow", 500, 200))
     actions = np.array(run(tmp_path / "act", path).split(), np.float32)
     # The same draws as a fresh actor's in the other kind of library: the file and nothing else decides.
     assert actions.shape == (3,) and np.isfinite(actions).all()
     assert "act: " in run(tmp_path / "act", tmp_path / "absent", status=1)
+
+
+def test_observations_that_are_outside_are_told_and_held(binding, tmp_path):
+    path = tmp_path / "policy.safetensors"
+    policies.make_package(path, "gaussian", observed=(-1, 3), offline_value="1.5", offline_value_low="1",
+                          offline_value_high="2e0")
+    policy, free = binding.Policy(path), binding.Policy(path)
+    assert policy.observed.tolist() == [[-1] * 9, [3] * 9] and policy.offline_value == (1.5, 1.0, 2.0)
+    inside, outside = np.ones(9, np.float32), np.ones(9, np.float32)
+    outside[7] = 7
+    middle = (policy.action_min + policy.action_max) / 2
+    assert np.array_equal(policy.act(outside), free.act(outside)) and policy.outside is None
+    policy.hold("last", 0.5, middle)
+    acted = policy.act(inside)
+    assert np.array_equal(acted, free.act(inside)) and policy.outside is None
+    assert np.array_equal(policy.act(outside), acted)
+    found = policy.outside
+    assert (found.count, found.slice, found.element, found.value, found.min, found.max, found.excess) == (
+        1, b"part_2", 1, 7, -1, 3, 1)
+    policy.hold("action", 0, middle)
+    assert np.array_equal(policy.act(outside), middle)
+    policy.hold("stop")
+    assert policy.act(outside) is None and policy.outside.dimension == 7
+    policy.hold("action", 1, middle)
+    assert np.array_equal(policy.act(outside), free.act(outside))
+    said = run(BINARIES["hindcast"], "policy", "inspect", path)
+    assert "value           1.5, interval 1..2, by an offline evaluation" in said
+    assert "observed        ranges of 9 dimensions, 0 of them constant" in said
+    # One of an earlier release acts, and has nothing to compare with.
+    policies.make_package(path, "gaussian")
+    old = binding.Policy(path)
+    assert old.observed is None and old.offline_value is None and np.isfinite(old.act(outside)).all()
+    with pytest.raises(ValueError, match="does not fit"):
+        old.hold("stop")
+    assert "observed        no ranges" in run(BINARIES["hindcast"], "policy", "inspect", path)
+
+
+def test_bad_ranges_name_the_tensor(binding, tmp_path):
+    path = tmp_path / "policy.safetensors"
+    policies.make_package(path, "gaussian", observed=(2, 1))
+    words = "observed/min: element 0 is 2, expected at most that of observed/max, 1"
+    with pytest.raises(ValueError, match=words):
+        binding.Policy(path)
+    assert words in run(BINARIES["hindcast"], "policy", "inspect", path, status=1)
+    policies.make_package(path, "gaussian", offline_value="high")
+    with pytest.raises(ValueError, match="offline_value: 'high', expected a number"):
+        binding.Policy(path)
 
 
 def test_a_locale_with_decimal_commas_changes_nothing(binding, library, tmp_path):

@@ -109,3 +109,35 @@ struct policy *policies_make(const struct signature *signature, uint64_t seed)
     mem_free(bytes);
     return policy;
 }
+
+void *policies_with(const void *package, size_t size, const struct policy_ranges *ranges,
+                    const char *const *notes, size_t *new_size)
+{
+    struct err err;
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    must(safetensors_parse(&file, package, size, &err), &err);
+    must(safetensors_writer_new(&writer), &err);
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const struct safetensors_tensor *tensor = safetensors_at(file, i);
+        must(safetensors_add(writer, tensor->name, tensor->type, tensor->n_dims, tensor->shape,
+                             tensor->data, &err),
+             &err);
+    }
+    for (size_t i = 0; i < safetensors_metadata_count(file); i++) {
+        const char *key, *text;
+        safetensors_metadata_at(file, i, &key, &text);
+        must(safetensors_note(writer, key, text, &err), &err);
+    }
+    if (ranges != NULL) {
+        must(policy_write_ranges(writer, ranges, &err), &err);
+    }
+    for (; notes != NULL && *notes != NULL; notes += 2) {
+        must(safetensors_note(writer, notes[0], notes[1], &err), &err);
+    }
+    void *bytes;
+    must(safetensors_encode(writer, &bytes, new_size, &err), &err);
+    safetensors_writer_free(writer);
+    safetensors_free(file);
+    return bytes;
+}

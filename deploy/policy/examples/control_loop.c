@@ -80,6 +80,15 @@ int main(int argc, char **argv)
         return 1;
     }
 
+    /* Far outside of what the policy has seen it repeats the last action; at first, no force. A file
+     * without ranges does not allow it. */
+    hindcast_outside outside = {0};
+    const int holds = hindcast_actor_hold(actor, HINDCAST_HOLD_LAST, 1.0F, action);
+    if (holds != HINDCAST_POLICY_OK) {
+        fprintf(stderr, "control_loop: acts whatever it sees: %s\n",
+                hindcast_policy_status_text(holds));
+    }
+
     struct timespec next;
     clock_gettime(CLOCK_MONOTONIC, &next);
     double longest_us = 0;
@@ -87,7 +96,10 @@ int main(int argc, char **argv)
         wait_for_next(&next, (long)(1e9 / rate));
         read_sensors(policy, observation);
         const double begin = now_us();
-        if (hindcast_actor_act(actor, observation, action) != HINDCAST_POLICY_OK) {
+        const int status = hindcast_actor_act(actor, observation, action);
+        if (status == HINDCAST_POLICY_OUTSIDE) {
+            hindcast_actor_outside(actor, &outside); /* the action is the last one */
+        } else if (status != HINDCAST_POLICY_OK) {
             break; /* a sensor gave NaN: hold still, here by ending */
         }
         longest_us = fmax(longest_us, now_us() - begin);
@@ -99,6 +111,10 @@ int main(int argc, char **argv)
         printf(" %g", (double)action[i]);
     }
     printf("\n");
+    if (outside.count > 0) {
+        printf("outside: %s[%u] was %g, seen %g..%g\n", outside.slice, outside.element,
+               (double)outside.value, (double)outside.min, (double)outside.max);
+    }
     free(observation);
     free(action);
     hindcast_actor_free(actor);

@@ -16,6 +16,15 @@ import numpy as np
 _lib = ctypes.CDLL(os.environ.get("HINDCAST_POLICY_LIBRARY", "libhindcast_policy.so.0"))
 _floats = np.ctypeslib.ndpointer(np.float32, flags="C_CONTIGUOUS")
 _p, _u32, _u64, _s = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_char_p
+
+
+class Outside(ctypes.Structure):
+    """Which dimensions of an observation are outside of what was seen in learning (hindcast_policy.h)."""
+
+    _fields_ = [("count", _u32), ("dimension", _u32), ("slice", _s), ("element", _u32), ("value", ctypes.c_float),
+                ("min", ctypes.c_float), ("max", ctypes.c_float), ("excess", ctypes.c_float)]
+
+
 for _name, _result, _arguments in [
         ("hindcast_policy_load", ctypes.c_int, [ctypes.POINTER(_p), _s, _s]),
         ("hindcast_policy_free", None, [_p]),
@@ -30,6 +39,11 @@ for _name, _result, _arguments in [
         ("hindcast_policy_tasks", _u32, [_p]),
         ("hindcast_policy_task", _s, [_p, _u32]),
         ("hindcast_policy_note", _s, [_p, _s]),
+        ("hindcast_policy_observed", ctypes.c_int, [_p, _u32, ctypes.POINTER(ctypes.c_float),
+                                                    ctypes.POINTER(ctypes.c_float)]),
+        ("hindcast_policy_offline_value", ctypes.c_int, [_p] + 3 * [ctypes.POINTER(ctypes.c_double)]),
+        ("hindcast_actor_hold", ctypes.c_int, [_p, ctypes.c_int, ctypes.c_float, _p]),
+        ("hindcast_actor_outside", None, [_p, ctypes.POINTER(Outside)]),
         ("hindcast_actor_new", ctypes.c_int, [ctypes.POINTER(_p), _p, _s, _s]),
         ("hindcast_actor_free", None, [_p]),
         ("hindcast_actor_start", ctypes.c_int, [_p, _u64, _u64, _u32]),
@@ -60,6 +74,31 @@ class Policy:
             np.array([limit(self._policy, i) for i in range(self.action_size)], np.float32)
             for limit in (_lib.hindcast_policy_action_min, _lib.hindcast_policy_action_max))
         self.control_period_s = _lib.hindcast_policy_control_period_s(self._policy)
+        self.observed = self._observed()
+        self.outside = None
+
+    def _observed(self):
+        """The least and the largest value of each dimension that was seen in learning, (2, O); None: not known."""
+        ranges = np.empty((2, self.observation_size), np.float32)
+        least, most = ctypes.c_float(), ctypes.c_float()
+        for i in range(self.observation_size):
+            if _lib.hindcast_policy_observed(self._policy, i, least, most) != 0:
+                return None
+            ranges[:, i] = least.value, most.value
+        return ranges
+
+    @property
+    def offline_value(self):
+        """(value, low, high) of an offline evaluation, or None."""
+        values = [ctypes.c_double() for _ in range(3)]
+        return None if _lib.hindcast_policy_offline_value(self._policy, *values) else tuple(v.value for v in values)
+
+    def hold(self, rule, margin=0.0, action=None):
+        """What act() does where an observation is outside: "never", "stop", "last" or "action". It then sets `outside`."""
+        if action is not None:
+            action = np.ascontiguousarray(action, np.float32)
+        self._check(_lib.hindcast_actor_hold(self._actor, ("never", "stop", "last", "action").index(rule), margin,
+                                             None if action is None else action.ctypes.data))
 
     def note(self, key):
         """A metadata text of the file, such as note("learner_step"), or None."""
@@ -72,12 +111,18 @@ class Policy:
         self._check(_lib.hindcast_actor_start(self._actor, seed, episode, task))
 
     def act(self, observation):
-        """The action, in physical units, at one observation."""
+        """The action, in physical units, at one observation; None where it holds by writing none."""
         observation = np.ascontiguousarray(observation, np.float32)
         if observation.shape != (self.observation_size,):
             raise ValueError(f"observation of shape {observation.shape}: expected ({self.observation_size},)")
-        action = np.empty(self.action_size, np.float32)
-        self._check(_lib.hindcast_actor_act(self._actor, observation, action))
+        action = np.full(self.action_size, np.nan, np.float32)
+        status = _lib.hindcast_actor_act(self._actor, observation, action)
+        self.outside = None
+        if status == 6:
+            self.outside = Outside()
+            _lib.hindcast_actor_outside(self._actor, self.outside)
+            return None if np.isnan(action).any() else action
+        self._check(status)
         return action
 
     @staticmethod

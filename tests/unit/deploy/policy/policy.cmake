@@ -1,3 +1,5 @@
 # deploy/policy: the library as its users link it, beside the evaluator's actor.
-hindcast_test(policy_library_test SOURCES unit/deploy/policy/policy_library_test.c
-              LINK hindcast_policy hindcast_rollout hindcast_networks hindcast_test_base hindcast_test_policies)
+foreach(module policy_library policy_ranges)
+  hindcast_test(${module}_test SOURCES unit/deploy/policy/${module}_test.c
+                LINK hindcast_policy hindcast_rollout hindcast_networks hindcast_test_base hindcast_test_policies)
+endforeach()

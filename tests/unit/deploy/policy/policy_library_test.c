@@ -253,7 +253,8 @@ static int act_without_system_calls(hindcast_actor *actor)
         }
         for (int t = 0; t < 1000; t++) {
             observation[t % 8] += 0.01f;
-            if (hindcast_actor_act(actor, observation, action) != HINDCAST_POLICY_OK) {
+            const int code = hindcast_actor_act(actor, observation, action);
+            if (code != (t < 8 * 50 ? HINDCAST_POLICY_OK : HINDCAST_POLICY_OUTSIDE)) {
                 syscall(SYS_exit, 3);
             }
         }
@@ -270,10 +271,19 @@ static void acting_makes_no_system_call(void **state)
     size_t size;
     const struct signature signature = an_arm(1);
     void *package = policies_argmax_package(&signature, 1, &size);
+    /* Within the ranges at first, and beyond them later. */
+    static const float min[8] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    static const float max[8] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
+    static const float home[3] = {0, 0, 0};
+    size_t ranged_size;
+    void *ranged =
+        policies_with(package, size, &(struct policy_ranges){min, max, 8}, NULL, &ranged_size);
     hindcast_policy *policy;
     hindcast_actor *actor;
-    assert_int_equal(hindcast_policy_parse(&policy, package, size, NULL), HINDCAST_POLICY_OK);
+    assert_int_equal(hindcast_policy_parse(&policy, ranged, ranged_size, NULL), HINDCAST_POLICY_OK);
+    mem_free(ranged);
     assert_int_equal(hindcast_actor_new(&actor, policy, NULL, NULL), HINDCAST_POLICY_OK);
+    assert_int_equal(hindcast_actor_hold(actor, HINDCAST_HOLD_LAST, 0, home), HINDCAST_POLICY_OK);
     assert_int_equal(act_without_system_calls(actor), 0);
     hindcast_actor_free(actor);
     hindcast_policy_free(policy);

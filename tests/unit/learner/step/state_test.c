@@ -130,7 +130,7 @@ static void averages_begin_at_the_parameters(void **unused)
     size_t size;
     struct safetensors *file;
     float weight[16 * 5];
-    assert_int_equal(state_package(later, &settings, "{}", NULL, 0, &package, &size, &err),
+    assert_int_equal(state_package(later, &settings, "{}", NULL, NULL, 0, &package, &size, &err),
                      STATUS_OK);
     assert_int_equal(safetensors_parse(&file, package, size, &err), STATUS_OK);
     assert_int_equal(safetensors_copy(file, "policy/layers/0/weight", SAFETENSORS_F32, 2,
@@ -194,7 +194,7 @@ static void files_of_other_learners_are_refused(void **state)
     /* Neither a package nor a truncated file is a checkpoint. */
     void *bytes;
     size_t size;
-    assert_int_equal(state_package(learner, &settings, NULL, NULL, 0, &bytes, &size, &err),
+    assert_int_equal(state_package(learner, &settings, NULL, NULL, NULL, 0, &bytes, &size, &err),
                      STATUS_OK);
     struct file_part part = {bytes, size};
     assert_int_equal(file_replace(absent, &part, 1, &err), STATUS_OK);
@@ -239,7 +239,7 @@ static void the_package_is_what_acts(void **state)
         struct policy *policy;
         assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
         const struct state_note note = {"run", "cheetah-run"};
-        assert_int_equal(state_package(learner, &settings, "{}", &note, 1, &bytes, &size, &err),
+        assert_int_equal(state_package(learner, &settings, "{}", NULL, &note, 1, &bytes, &size, &err),
                          STATUS_OK);
         assert_int_equal(policy_parse(&policy, bytes, size, &err), STATUS_OK);
         assert_string_equal(policy_info(policy)->algorithm, cases[i].algorithm);
