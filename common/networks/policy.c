@@ -159,7 +159,7 @@ static status read_ranges(struct policy *policy, struct err *err)
     return s;
 }
 
-/* The value of an offline evaluation: three finite numbers in order, or none. */
+/* The value of an offline evaluation and its interval: three finite numbers, or none. */
 static status read_offline_value(struct policy *policy, struct err *err)
 {
     static const char *const keys[] = {"offline_value", "offline_value_low", "offline_value_high"};
@@ -178,10 +178,10 @@ static status read_offline_value(struct policy *policy, struct err *err)
                            keys[i], text != NULL ? text : "(absent)");
         }
     }
-    if (values[1] > values[0] || values[0] > values[2]) {
-        return err_set(err, STATUS_CORRUPT,
-                       "policy: metadata %s: %g, expected from %s, %g, to %s, %g", keys[0],
-                       values[0], keys[1], values[1], keys[2], values[2]);
+    /* The interval of a bootstrap need not contain the value. */
+    if (values[1] > values[2]) {
+        return err_set(err, STATUS_CORRUPT, "policy: metadata %s: %g, expected at most %s, %g",
+                       keys[1], values[1], keys[2], values[2]);
     }
     policy->has_offline_value = true;
     return STATUS_OK;

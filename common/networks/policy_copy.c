@@ -56,8 +56,11 @@ status policy_copy_prior(struct safetensors_writer *writer, const struct safeten
         s = err_set(err, STATUS_NOT_FOUND, "the package has no prior");
     }
     if (s == STATUS_OK) {
-        /* Both see the same observations, and so use the same normalizer. */
+        /* Both see the same observations, and so use the same normalizer, and have seen the same
+         * ranges. */
         s = policy_copy_tensors(writer, file, "normalizer/", "normalizer/", &n, err);
+        s = s != STATUS_OK ? s
+                           : policy_copy_tensors(writer, file, "observed/", "observed/", &n, err);
     }
     if (s != STATUS_OK) {
         return s;

@@ -305,11 +305,11 @@ static void bad_files_are_refused(void **state)
     static const char *const half[] = {"offline_value", "1", NULL};
     static const char *const words[] = {"offline_value", "1", "offline_value_low", "one", NULL};
     static const char *const wrong[] = {
-        "offline_value", "1", "offline_value_low", "2", "offline_value_high", "3", NULL};
+        "offline_value", "1", "offline_value_low", "2", "offline_value_high", "1.5", NULL};
     static const char *const inf[] = {"offline_value", "inf", NULL};
     refuse(NULL, half, "offline_value_low: '(absent)', expected a number");
     refuse(NULL, words, "offline_value_low: 'one', expected a number");
-    refuse(NULL, wrong, "offline_value: 1, expected from offline_value_low, 2");
+    refuse(NULL, wrong, "offline_value_low: 2, expected at most offline_value_high, 1.5");
     refuse(NULL, inf, "offline_value: 'inf', expected a number");
 }
 
