@@ -10,7 +10,7 @@
  *
  * Exit code 2: restoring again cannot help. All episodes were bad, or more than max_bad; the
  * table has another signature; in mode `once` it was made of other logs, cannot hold all of
- * these, or has removed some of them. Exit code 1: everything else, such as a server that stays
+ * these, or has removed some of them; where episodes are held out, none or all of them are. Exit code 1: everything else, such as a server that stays
  * away. */
 #ifndef HINDCAST_RESTORER_RESTORE_H
 #define HINDCAST_RESTORER_RESTORE_H
