@@ -80,8 +80,12 @@ int main(int argc, char **argv)
         return 1;
     }
 
-    /* Far outside of what the policy has seen it repeats the last action; at first, no force. A file
-     * without ranges does not allow it. */
+    /* Far outside of what the policy has seen it repeats the last action; before the first one, the
+     * middle of the limits. A file without ranges does not allow it. */
+    for (uint32_t i = 0; i < n; i++) {
+        action[i] =
+            (hindcast_policy_action_min(policy, i) + hindcast_policy_action_max(policy, i)) / 2;
+    }
     hindcast_outside outside = {0};
     const int holds = hindcast_actor_hold(actor, HINDCAST_HOLD_LAST, 1.0F, action);
     if (holds != HINDCAST_POLICY_OK) {
