@@ -374,7 +374,8 @@ static status run_act(struct example *example, struct err *err)
     double *got = NULL;
     const size_t A = (size_t)example->settings.A;
     const size_t P = want->count / A;
-    status s = state_package(example->state, &example->settings, NULL, NULL, NULL, 0, &bytes, &size, err);
+    status s =
+        state_package(example->state, &example->settings, NULL, NULL, NULL, 0, &bytes, &size, err);
     s = s != STATUS_OK ? s : policy_parse(&policy, bytes, size, err);
     if (s == STATUS_OK) {
         x = input(example->file, "act/input", SAFETENSORS_F32,

@@ -140,8 +140,8 @@ static status make_package(struct profile *profile, struct err *err)
 {
     void *package = NULL;
     size_t size = 0;
-    status s =
-        state_package(profile->state, &profile->settings, NULL, NULL, NULL, 0, &package, &size, err);
+    status s = state_package(profile->state, &profile->settings, NULL, NULL, NULL, 0, &package,
+                             &size, err);
     mem_free(package);
     return s;
 }

@@ -239,8 +239,9 @@ static void the_package_is_what_acts(void **state)
         struct policy *policy;
         assert_int_equal(state_new(&learner, &settings, &err), STATUS_OK);
         const struct state_note note = {"run", "cheetah-run"};
-        assert_int_equal(state_package(learner, &settings, "{}", NULL, &note, 1, &bytes, &size, &err),
-                         STATUS_OK);
+        assert_int_equal(
+            state_package(learner, &settings, "{}", NULL, &note, 1, &bytes, &size, &err),
+            STATUS_OK);
         assert_int_equal(policy_parse(&policy, bytes, size, &err), STATUS_OK);
         assert_string_equal(policy_info(policy)->algorithm, cases[i].algorithm);
         assert_true(policy_info(policy)->min_std == cases[i].min_std);
