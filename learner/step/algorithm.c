@@ -232,8 +232,9 @@ const struct algorithm *algorithm_of(const struct settings *settings)
     return &algorithms[settings->algorithm];
 }
 
-/* Policy and prior share one shape, both critics another; V has no action as input. The order of groups is the order of
- * parameters in memory, in checkpoints and in what several learners exchange. */
+/* Policy and prior share one shape, both critics another; V has no action as input. The order of
+ * groups is the order of parameters in memory, in checkpoints and in what several learners
+ * exchange. */
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,
                         struct err *err)
 {

@@ -8,8 +8,8 @@
 #include "learner/step/operators.h"
 #include "learner/step/update.h"
 
-/* Multiply-adds of one row through each network; of `critic`, `perturb` and `value` without `state`,
- * the state's share of their first layer. */
+/* Multiply-adds of one row through each network; of `critic`, `perturb` and `value` without
+ * `state`, the state's share of their first layer. */
 struct row_work {
     double actor, state, critic, perturb, value;
 };

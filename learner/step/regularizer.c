@@ -1,6 +1,6 @@
 /* What is added to the loss of a policy that follows action gradients: the KL to the prior, with
- * its dual, the distance to the logged action, or an entropy bonus. Without it the policy would leave the
- * logged actions, where the critic is not to be trusted, or collapse to a point. */
+ * its dual, the distance to the logged action, or an entropy bonus. Without it the policy would
+ * leave the logged actions, where the critic is not to be trusted, or collapse to a point. */
 #include <math.h>
 
 #include "learner/step/operators.h"

@@ -3,8 +3,8 @@
  *
  *     loss |tau - 1(u < 0)| u^2,   u = min(Q1', Q2')(s, a) - V(s)
  *
- * With tau above 1/2 it is nearer to the better of the logged actions, and no action is sampled that
- * was not logged. */
+ * With tau above 1/2 it is nearer to the better of the logged actions, and no action is sampled
+ * that was not logged. */
 #include "learner/step/operators.h"
 
 /* q_logged(S) <- min(Q1', Q2') of the logged actions; `second` is space for S numbers. */

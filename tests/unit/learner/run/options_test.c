@@ -199,8 +199,8 @@ static void compare(void *arg, const char *name, const char *text)
 {
     struct comparing *comparing = arg;
     const char *found = safetensors_metadata(comparing->file, name);
-    /* What 0.1.0 did not have: it took observations as they were, and the other defaults are what it
-     * did, or belong to algorithms that came later. */
+    /* What 0.1.0 did not have: it took observations as they were, and the other defaults are what
+     * it did, or belong to algorithms that came later. */
     static const char *const later[][2] = {{"normalize", "none"},
                                            {"precision", "f32"},
                                            {"reward_scale", "1"},
