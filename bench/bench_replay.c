@@ -15,8 +15,10 @@
  *   limit_disk_sync      bytes a second written and synced, 16 MiB at a time
  *   limit_store_write    transitions a second of such episodes put into LMDB, no server, no sync
  *   limit_tcp            raw loopback TCP, 256 KiB writes, one connection
+ *   limit_tcp_round_trip 100 bytes there and back, median
  *   limit_memcpy         copying memory, one thread
  *   ratio_..             ours over the limit, both as bytes
+ *   ratio_insert_to_aim  inserts over the lesser of 0.9 of the disk and 0.5 of the upload
  *
  * Inserts, uploads and syncs take turns, as do samples and streams: R rounds (3) of S seconds (2).
  * Shown are the medians. The store lies in a folder of its own under --folder (default $TMPDIR or
@@ -75,6 +77,7 @@ struct bench {
     struct experiment experiment;
     struct signature signature;
     struct episode episode;
+    double insert_steps, sample_one_us; /* what came out; 0: not measured */
     unsigned n_shown;
 };
 
@@ -293,6 +296,9 @@ static void bench_insert(struct bench *bench, const char *echo)
     show(bench, "limit_disk_sync", disk * 1e-6, "MB/s");
     show(bench, "ratio_insert_to_rpc_upload", rate * STEP_BYTES / stream, "ratio");
     show(bench, "ratio_insert_to_disk_sync", rate * STEP_BYTES / disk, "ratio");
+    const double aim = 0.9 * disk < 0.5 * stream ? 0.9 * disk : 0.5 * stream;
+    show(bench, "ratio_insert_to_aim", rate * STEP_BYTES / aim, "ratio");
+    bench->insert_steps = rate;
 }
 
 /* ---- Sampling ---- */
@@ -405,7 +411,8 @@ static void bench_latency(struct bench *bench)
         fprintf(stderr, "bench_replay: a cancelled stream ended OK\n");
     }
     rpc_channel_close(channel);
-    show(bench, "sample_one_p50", quantile(us, LATENCY_SAMPLES, 0.5), "us");
+    bench->sample_one_us = quantile(us, LATENCY_SAMPLES, 0.5);
+    show(bench, "sample_one_p50", bench->sample_one_us, "us");
     show(bench, "sample_one_p99", quantile(us, LATENCY_SAMPLES, 0.99), "us");
 }
 
@@ -496,6 +503,15 @@ static void show_limits(struct bench *bench)
     const double store =
         replay_limits_store_write(bench->folder, bench->seconds, &bench->episode, TABLE_EPISODES);
     show(bench, "limit_store_write", store, "steps/s");
+    if (bench->insert_steps > 0) {
+        show(bench, "ratio_insert_to_store_write", bench->insert_steps / store, "ratio");
+    }
+    const double round_trip = plain_socket_round_trip(true);
+    show(bench, "limit_tcp_round_trip", round_trip, "us");
+    if (bench->sample_one_us > 0) {
+        show(bench, "ratio_sample_one_to_tcp_round_trip", bench->sample_one_us / round_trip,
+             "ratio");
+    }
     show(bench, "limit_tcp", 1e-6 * plain_socket_stream(true, MESSAGE_BYTES, bench->seconds),
          "MB/s");
     show(bench, "limit_memcpy", replay_limits_memcpy() * 1e-6, "MB/s");

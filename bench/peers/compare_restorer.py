@@ -127,12 +127,16 @@ def restore_rate(args, layout, transitions):
 
 
 def compare_restoring(args, layout):
-    read = ours(args, args.folder / layout)
-    transitions = read["rows"] - read["episodes"]
-    rates = [restore_rate(args, layout, transitions) for _ in range(args.rounds)]
-    rate = statistics.median(rates)
+    """Reading alone and restoring in turns; `of_reading` is the share of the former that the latter reaches."""
+    read, restored = [], []
+    for _ in range(args.rounds):
+        turn = ours(args, args.folder / layout)
+        read.append(turn["rows"] / turn["seconds"])
+        restored.append(restore_rate(args, layout, turn["rows"] - turn["episodes"]))
+    rate = statistics.median(restored)
     return {"part": "restore", "layout": layout, "rows_per_s": rate,
-            "gb_per_s": rate * read["bytes"] / read["rows"] / 1e9, "low": min(rates), "high": max(rates)}
+            "gb_per_s": rate * turn["bytes"] / turn["rows"] / 1e9, "of_reading": rate / statistics.median(read),
+            "low": min(restored), "high": max(restored)}
 
 
 # ---- command line ----
