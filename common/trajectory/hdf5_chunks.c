@@ -61,7 +61,6 @@ bool hdf5_chunks_find(struct hdf5_chunks *chunks, hid_t dataset, const struct hd
     struct hdf5_chunks found = {.rows = shape->dims[0],
                                 .columns = shape->row_size,
                                 .chunk = {0, 1},
-                                .rank = shape->rank,
                                 .value_bytes = type >= 0 ? H5Tget_size(type) : 0};
     const bool good =
         layout >= 0 && found.value_bytes > 0 && H5Pget_layout(layout) == H5D_CHUNKED &&

@@ -1,5 +1,5 @@
-/* Rows of a dataset whose chunks are compressed, unpacked by libdeflate: two to three times as fast
- * as HDF5's own way through zlib, with the same values and the same checks.
+/* Rows of a dataset whose chunks are compressed, unpacked by libdeflate: about twice as fast as
+ * HDF5's own way through zlib, with the same values and the same checks.
  *
  * Chunks come from HDF5 as they are stored; the filters deflate, shuffle and fletcher32 are undone
  * here. Callers hold hdf5_lock (hdf5.h). */
@@ -16,7 +16,6 @@
 struct hdf5_chunks {
     hsize_t rows, columns; /* of the dataset; rank 1 has one column */
     hsize_t chunk[2];      /* rows and columns of a chunk */
-    int rank;              /* 1 or 2 */
     size_t value_bytes;    /* of one value */
     size_t chunk_bytes;    /* unpacked */
     unsigned n;            /* filters, in the order in which they were applied .. */
