@@ -74,8 +74,7 @@ void offline_table_print(const cJSON *report, FILE *out)
             out, "  the logs' own %s: known %.4g (%.4g .. %.4g), estimated %.4g (%.4g .. %.4g)%s\n",
             text(task, "task"), number(task, "known"), number(task, "known_low"),
             number(task, "known_high"), number(task, "estimated"), number(task, "estimated_low"),
-            number(task, "estimated_high"),
-            is_set(task, "fits") ? "" : ": it does not fit, so the values are not to be trusted");
+            number(task, "estimated_high"), is_set(task, "fits") ? "" : ": they do not fit");
     }
     fprintf(out, "  at the starts of %.0f %s episodes of table %s; gamma %g; intervals of %g%%\n",
             number(report, "starts"), is_set(report, "held_out") ? "held-out" : "training",

@@ -2,9 +2,8 @@
  *
  * Nothing is measured here. Each part comes from a file that one role left in the run's folder
  * (restorer.json, evaluation.json, learner.jsonl, holdout.jsonl, offline_evaluation.json); a run
- * without that role has no such part. A file
- * that is there but cannot be read is an error, since a summary with a gap would look like one of a
- * run without that role. */
+ * without that role has no such part. A file that is there but cannot be read is an error, since a
+ * summary with a gap would look like one of a run without that role. */
 #include "deploy/local/summary.h"
 
 #include <math.h>
