@@ -18,9 +18,8 @@
 
 const char dataset_relabel_usage[] =
     "       hindcast dataset relabel --script=FILE.lua --to=FOLDER [--rewards=A,B,..] FOLDER\n"
-    "           a dataset with the rewards that a Lua file computes of each step, beside those "
-    "that "
-    "are logged; --rewards names the ones to keep\n";
+    "           a dataset with the rewards that a Lua file computes of each step, beside those\n"
+    "           that are logged; --rewards names the ones to keep\n";
 
 struct relabelling {
     const char *from, *to, *script, *rewards;

@@ -62,7 +62,7 @@ def shown(*arguments, cwd=None, status=0):
 
 
 @pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"],
-                                     ["doctor"], ["completion"], ["up", "no-such.yaml"]])
+                                     ["policy"], ["policy", "export"], ["doctor"], ["completion"], ["up", "no-such.yaml"]])
 def test_help_is_everywhere_and_narrow(command):
     page = shown(*command, "--help")
     assert page.startswith("usage: hindcast") and page == shown(*command, "-h")
@@ -73,7 +73,8 @@ def test_the_help_of_up_has_its_options():
     assert "--evaluators=" in shown("up", "-h")
 
 
-@pytest.mark.parametrize("role", ["learner", "replay_server", "restorer", "evaluator", "collector"])
+@pytest.mark.parametrize("role", ["learner", "replay_server", "restorer", "evaluator", "collector",
+                                  "offline_evaluator"])
 def test_the_help_of_processes_is_narrow(role):
     page = subprocess.run([BINARIES[role], "-h"], capture_output=True, text=True, timeout=60 * SLOW, check=True).stdout
     assert f"\n{role}:\n" in page and max(len(line) for line in page.splitlines() if " " in line.strip()) <= 100
