@@ -5,15 +5,17 @@ import json
 import math
 import os
 import pathlib
+import shlex
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import logs
 import policies
-from processes import BINARIES, SLOW, Workspace, carrying, wait_until
+from processes import BINARIES, ROOT, SLOW, Workspace, carrying, wait_until
 
 GAMMA, T = 0.9, 60
 SIGNATURE = {"observation": [{"name": "s", "size": 1}], "action": {"min": [-1.0], "max": [1.0]}, "rewards": ["run"],
@@ -130,6 +132,13 @@ def test_values_of_known_policies_are_found(run):
     pair = report["differences"][0]
     assert pair["difference_low"] <= pair["difference"] <= pair["difference_high"]
     assert "always0.6" in done.stdout and "the logs' own run" in done.stdout
+    # The program that compares rankings: here the true return of a policy is the action in its file's name.
+    name = "import sys; print(sys.argv[1].rpartition('always')[2].removesuffix('.safetensors'))"
+    command = [sys.executable, ROOT / "experiments" / "rank-offline", f"--truth={run.folder / 'truth.json'}",
+               f"--measure={sys.executable} -c {shlex.quote(name)}", out]
+    judged = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert ["known.json", "value", "1.00", "0.00", "0.00", "4"] in [line.split() for line in judged.splitlines()]
+    assert set(json.loads((run.folder / "truth.json").read_text()).values()) == set(actions)
 
 
 def test_a_killed_evaluation_goes_on_with_the_same_bits(run):
