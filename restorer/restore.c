@@ -345,7 +345,7 @@ static status insert(struct restore *restore, const struct prefetch_item *item, 
     unsigned char cursor[PLAN_CURSOR_SIZE];
     const bool held_out = episode_holdout_has(&restore->holdout, &item->episode.identity);
     const struct filling *to = &restore->tables[held_out ? HELD_OUT : TO_LEARN_FROM];
-    /* An earlier process has inserted it: that of the other table is behind. */
+    /* It is there since an earlier start; the other table is the one that is behind. */
     if (to->sealed || plan_compare(item->after, to->from) <= 0) {
         return STATUS_OK;
     }

@@ -16,7 +16,7 @@
  *     offline_value, offline_value_low, offline_value_high
  *                       of an offline evaluation: the value and its interval, where there was one
  *     hindcast_version  of the learner
- *     made_of           JSON: what its table was made of (learner/run/made_of.h)
+ *     made_of           JSON: what its table was made of (docs/policies.md)
  *     signature         JSON of the table's signature, where known (common/trajectory/signature.h)
  *     and all settings of the learner under setting/..
  *

@@ -233,10 +233,14 @@ static void set_metrics(const char *prefix, const struct report_value *value)
     }
 }
 
-/* Floats have seven digits; more would only make the file of a long run larger. */
+/* Floats have seven digits; more would only make the file of a long run larger. JSON has no name for
+ * what is not finite. */
 static cJSON *number(double value)
 {
     char text[40];
+    if (!isfinite(value)) {
+        return cJSON_CreateNull();
+    }
     snprintf(text, sizeof(text), "%.7g", value);
     return cJSON_CreateRaw(text);
 }
