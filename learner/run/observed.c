@@ -41,10 +41,11 @@ void observed_add(struct observed *observed, const float *x)
 
 struct policy_ranges observed_ranges(const struct observed *observed)
 {
-    return observed->n == 0 ? (struct policy_ranges){0}
-                            : (struct policy_ranges){.min = observed->both,
-                                                     .max = observed->both + observed->O,
-                                                     .O = observed->O};
+    if (observed->n == 0) {
+        return (struct policy_ranges){0};
+    }
+    return (struct policy_ranges){
+        .min = observed->both, .max = observed->both + observed->O, .O = observed->O};
 }
 
 static void path_of(char path[PATH_MAX], const char *run_dir)
