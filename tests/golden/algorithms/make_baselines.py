@@ -23,7 +23,7 @@ COMMON = {"O": 5, "A": 2, "K": 1, "T": 1, "B": 3, "N": 4, "M": 5, "widths": (16,
           "init_std": 0.5, "policy_min_std": 0.01, "prior_likelihood": "gaussian", "prior_f": "step",
           "temperature": 1.0, "max_weight": 20.0, "expectile": 0.7, "beta": 3.0, "iql_max_weight": 100.0,
           "bc_alpha": 2.5, "smoothing_std": 0.2, "smoothing_clip": 0.5, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999,
-          "adam_eps": 1e-8, "clip_norm": 40.0, "target_period": 2, "steps": 3}
+          "adam_eps": 1e-5, "clip_norm": 40.0, "target_period": 2, "steps": 3}
 CASES = {
     "crr_step": {"algorithm": "crr", "N": 5, "clip_norm": 1.5},
     "crr_exp": {"algorithm": "crr", "prior_f": "exp", "temperature": 0.5, "max_weight": 3.0, "B": 4,
@@ -321,7 +321,7 @@ def main():
     text = lambda value: ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     for index, (name, case) in enumerate(CASES.items()):
         c = COMMON | case
-        tensors = next(t for t in (make(name, c, np.random.default_rng([3, index, i])) for i in range(100)) if t)
+        tensors = next(t for t in (make(name, c, np.random.default_rng([4, index, i])) for i in range(100)) if t)
         metadata = {"format": "abm-reference-case-2"} | {k: text(v) for k, v in c.items() if k != "scale_q"}
         path = folder / f"{name}.safetensors"
         safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
