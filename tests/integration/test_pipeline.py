@@ -131,7 +131,7 @@ def test_the_other_algorithms_learn_and_act(experiment, algorithm, acting, netwo
     assert np.isfinite(summary["last_policy_return_mean"])
     with safetensors.safe_open(experiment.run_dir / "policy_last.safetensors", "np") as file:
         assert file.metadata()["acting"] == acting
-        assert {name.split("/")[0] for name in file.keys()} == networks | {"normalizer"}
+        assert {name.split("/")[0] for name in file.keys()} == networks | {"normalizer", "observed"}
 
 
 def test_ctrl_c_shuts_down_cleanly_and_the_same_command_continues(experiment):
