@@ -195,7 +195,7 @@ status file_open_regular(const char *path, int *fd, struct err *err)
 status file_read_regular(const char *path, size_t max_bytes, void **bytes, size_t *size,
                          struct err *err)
 {
-    int fd;
+    int fd = -1;
     const status s = file_open_regular(path, &fd, err);
     return s == STATUS_OK ? read_opened(fd, path, max_bytes, bytes, size, err) : s;
 }
