@@ -59,7 +59,7 @@ static void measure(const struct options *options)
     float *rewards = mem_array((size_t)STEPS * script_n(script), sizeof *rewards);
     need(rewards != NULL ? STATUS_OK : err_set(&err, STATUS_NO_MEMORY, "out of memory"), &err);
     uint64_t n = 0, started_ns = clock_now_ns(), elapsed_ns = 0;
-    while (elapsed_ns < options->seconds * (double)NS_PER_S) {
+    while ((double)elapsed_ns < options->seconds * (double)NS_PER_S) {
         need(script_run(script, &episode, rewards, &err), &err);
         n += STEPS;
         elapsed_ns = clock_now_ns() - started_ns;

@@ -52,7 +52,7 @@ __attribute__((target("avx512f,avx512bf16"))) static double pairs_loop(void)
 }
 
 /* Four tiles of sums, as in a block of the kernels; tiles are 0 after they are configured. */
-static double tiles_loop(void)
+__attribute__((target("amx-tile,amx-bf16"))) static double tiles_loop(void)
 {
     kernels_amx.thread_begin();
     for (int loop = 0; loop < TILE_LOOPS; loop++) {

@@ -44,7 +44,7 @@ static void await(struct over_mpi *mpi, uint32_t r, enum tag tag)
 {
     struct other_rank *other = &mpi->others[r];
     ASSERT(!other->awaited && r != mpi->base.rank);
-    MPI_Irecv(received(mpi, r), (int)mpi->message, MPI_BYTE, (int)r, tag, MPI_COMM_WORLD,
+    MPI_Irecv(received(mpi, r), (int)mpi->message, MPI_BYTE, (int)r, (int)tag, MPI_COMM_WORLD,
               &other->receive);
     other->awaited = true;
 }
@@ -54,8 +54,8 @@ static void send_to(struct over_mpi *mpi, uint32_t r, enum tag tag, const unsign
                     size_t size, MPI_Request *request)
 {
     ASSERT(*request == MPI_REQUEST_NULL && sizeof(struct word) + size <= mpi->message);
-    MPI_Isend(message, (int)(sizeof(struct word) + size), MPI_BYTE, (int)r, tag, MPI_COMM_WORLD,
-              request);
+    MPI_Isend(message, (int)(sizeof(struct word) + size), MPI_BYTE, (int)r, (int)tag,
+              MPI_COMM_WORLD, request);
     mpi->base.counts.sent_bytes += sizeof(struct word) + size;
 }
 
