@@ -21,7 +21,8 @@
 #define TILES_ROWS  16 /* also pairs of bf16 or floats in a row */
 #define TILES_BYTES 64 /* of a row */
 
-#ifdef __AMX_BF16__
+/* clang before 16 has the name without the underscore. */
+#if defined(__AMX_BF16__) || defined(__AMXBF16__)
 
 #include <immintrin.h>
 
