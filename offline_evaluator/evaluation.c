@@ -15,6 +15,7 @@
 #include "common/networks/gaussian.h"
 #include "common/networks/kernels.h"
 #include "common/networks/normalizer.h"
+#include "common/trajectory/episode_holdout.h"
 #include "offline_evaluator/fitting.h"
 #include "offline_evaluator/support.h"
 
@@ -56,7 +57,8 @@ static status load_data(struct evaluation *evaluation, struct err *err)
         return err_set(err, STATUS_INVALID, "table %s: 0 transitions: expected at least 1",
                        options->table);
     }
-    snprintf(starts->table, sizeof starts->table, "%s_holdout", options->table);
+    snprintf(starts->table, sizeof starts->table, "%s" EPISODE_HOLDOUT_TABLE_SUFFIX,
+             options->table);
     struct err why;
     s = logged_data_load(&starts->held, evaluation->experiment, starts->table,
                          &evaluation->signature, most, HELD_OUT_MS, evaluation->stopping,

@@ -11,6 +11,14 @@
 #define HELP_WIDTH  100
 #define HELP_INDENT 8
 
+/* Ends with the help, which it empties; where memory failed there, the page has failed, too. */
+static void add_help(struct text *out, struct text *help)
+{
+    out->failed = out->failed || help->failed;
+    text_add_wrapped(out, help->bytes == NULL ? "" : help->bytes, HELP_INDENT, HELP_WIDTH);
+    text_fini(help);
+}
+
 /* An option with its default, its help, what is expected and the unit. */
 static void help_option(struct text *out, const struct config_option *option)
 {
@@ -21,8 +29,7 @@ static void help_option(struct text *out, const struct config_option *option)
     text_format(&help, "%s (%s%s%s)", option->help, expected, unit ? "; " : "",
                 unit ? option->unit : "");
     text_format(out, "  --%s=%s\n", option->name, option->default_text);
-    text_add_wrapped(out, help.bytes == NULL ? "" : help.bytes, HELP_INDENT, HELP_WIDTH);
-    text_fini(&help);
+    add_help(out, &help);
 }
 
 /* Groups have no fixed entries: the form of their flags. */
@@ -35,8 +42,7 @@ static void help_group(struct text *out, const struct config_group *group)
     }
     text_add(&help, ")");
     text_format(out, "  --%s.NAME.OPTION=VALUE\n", group->name);
-    text_add_wrapped(out, help.bytes == NULL ? "" : help.bytes, HELP_INDENT, HELP_WIDTH);
-    text_fini(&help);
+    add_help(out, &help);
 }
 
 /* Ends with the text, which it empties. A page that cannot be made says so, in a comment of YAML. */

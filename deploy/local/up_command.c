@@ -137,7 +137,6 @@ static void say_what_next(const char *run_dir)
         const char *file, *what;
     } made[] = {{"policy.safetensors", "the policy with the best evaluation"},
                 {"policy_learner.safetensors", "the policy after the last step"},
-                {"curves.html", "learning curves"},
                 {"summary.json", "the figures above"},
                 {"tensorboard", "for tensorboard --logdir"}};
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
