@@ -39,42 +39,6 @@ static void name_policy(struct evaluated_policy *item, const char *run_dir)
              item->is_prior ? " prior" : "");
 }
 
-/* Replaces *policy by the same one that chooses among fewer candidates: bcq's 100 at every logged
- * state would take longer than all else. */
-static status limit_candidates(struct policy **policy, const void *bytes, size_t size, int most,
-                               struct err *err)
-{
-    struct safetensors *file;
-    struct safetensors_writer *writer;
-    struct policy *limited = NULL;
-    void *package = NULL;
-    size_t n;
-    char text[24];
-    status s = safetensors_parse(&file, bytes, size, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    s = safetensors_writer_new(&writer);
-    if (s != STATUS_OK) {
-        safetensors_free(file);
-        return err_set(err, s, "package");
-    }
-    snprintf(text, sizeof text, "%d", most);
-    s = policy_copy_tensors(writer, file, "", "", &n, err);
-    s = s != STATUS_OK ? s : policy_copy_notes(writer, file, "candidates", "candidates", err);
-    s = s != STATUS_OK ? s : safetensors_note(writer, "candidates", text, err);
-    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &n, err);
-    s = s != STATUS_OK ? s : policy_parse(&limited, package, n, err);
-    mem_free(package);
-    safetensors_writer_free(writer);
-    safetensors_free(file);
-    if (s == STATUS_OK) {
-        policy_free(*policy);
-        *policy = limited;
-    }
-    return s;
-}
-
 /* Adds the policy of a file, or its prior. NOT_FOUND: the file has no prior. */
 static status add(struct policies *policies, const char *run_dir, const char *path, bool prior,
                   int candidates, struct err *err)
@@ -99,10 +63,12 @@ static status add(struct policies *policies, const char *run_dir, const char *pa
         s = policy_read_prior(&item->policy, path, err);
     } else {
         s = policy_parse(&item->policy, bytes, size, err);
-        if (s == STATUS_OK && policy_candidates(item->policy) > candidates) {
-            s = limit_candidates(&item->policy, bytes, size, candidates, err);
+        if (s == STATUS_OK) {
+            /* bcq's 100 at every logged state would take longer than all else. */
+            policy_limit_candidates(item->policy, candidates);
+        } else {
+            s = err_context(err, s, "%s", path);
         }
-        s = s == STATUS_OK ? s : err_context(err, s, "%s", path);
     }
     mem_free(bytes);
     if (s == STATUS_OK) {

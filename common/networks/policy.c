@@ -327,6 +327,14 @@ int policy_candidates(const struct policy *policy)
     return policy->info.candidates;
 }
 
+void policy_limit_candidates(struct policy *policy, int most)
+{
+    ASSERT(most >= 1);
+    if (policy->info.candidates > most) {
+        policy->info.candidates = most;
+    }
+}
+
 /* To whole cache lines. */
 static size_t round_up(size_t n)
 {

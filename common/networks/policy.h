@@ -110,6 +110,8 @@ const char *policy_note(const struct policy *policy, const char *key);
 /* Actions per state that policy_act chooses from, each made of A standard normals. 1 unless the
  * policy acts by an argmax. */
 int policy_candidates(const struct policy *policy);
+/* From now on at most `most` (at least 1) candidates: acting needs less scratch and noise. */
+void policy_limit_candidates(struct policy *policy, int most);
 /* Floats of scratch for up to P states at a time; 64-byte aligned. */
 size_t policy_scratch(const struct policy *policy, int P);
 /* actions(P,A), canonical and clipped, at inputs(P,I). z(P, candidates, A) standard normals, or
