@@ -51,7 +51,8 @@ def test_an_online_run_ends_everywhere_after_its_episodes(workspace):
     report = workspace.json("evaluation.json")
     assert report["algorithm"] == "mpo" and report["tasks"][0]["n"] == 4
     evaluations = workspace.json_lines("evaluator.jsonl")
-    assert evaluations[-1]["version"] == report["last"]["version"]
+    # The version that ends a run may hold the parameters of the version before, which are measured once.
+    assert evaluations[-1]["learner_step"] == report["last"]["learner_step"]
     assert report["window_return_mean"] == max(line["return_mean"] for line in evaluations)
     learned = workspace.json_lines("learner.jsonl")
     assert learned, "the learner reported nothing"
