@@ -121,6 +121,20 @@ bool elements_scatter(float *rows, size_t W, const double *values, size_t n, uin
     return good;
 }
 
+bool elements_scatter_floats(float *rows, size_t W, const float *values, size_t n, uint32_t width)
+{
+    int good = 1;
+    for (size_t t = 0; t < n; t++) {
+        float *to = rows + t * W;
+        const float *from = values + t * width;
+        for (uint32_t j = 0; j < width; j++) {
+            good &= fabsf(from[j]) <= 3e38f; /* false for NaN too */
+            to[j] = from[j];
+        }
+    }
+    return good;
+}
+
 bool elements_finite(const float *values, size_t n)
 {
     int good = 1;

@@ -34,6 +34,9 @@ void elements_halves_to_doubles(double *values, const void *bytes, size_t n);
 bool elements_scatter(float *rows, size_t W, const double *values, size_t n, uint32_t width,
                       double scale, double offset);
 
+/* The same for floats that need no scale. */
+bool elements_scatter_floats(float *rows, size_t W, const float *values, size_t n, uint32_t width);
+
 /* Are all n values finite? */
 bool elements_finite(const float *values, size_t n);
 

@@ -200,6 +200,16 @@ static status check_actions(float *actions, uint32_t A, size_t t, struct err *er
     return STATUS_OK;
 }
 
+/* Has a step the usual values, for which nothing is to be changed? False for NaN. */
+static bool is_usual(const float *actions, uint32_t A, float discount)
+{
+    int usual = discount == 1.0f;
+    for (uint32_t i = 0; i < A; i++) {
+        usual &= fabsf(actions[i]) <= 1.0f;
+    }
+    return usual;
+}
+
 /* A discount is 0 only at the end: an episode cannot go on after it has terminated. */
 static status check_discount(float discount, size_t t, uint32_t T, struct err *err)
 {
@@ -235,6 +245,9 @@ status episode_check(struct episode *episode, const struct signature *signature,
     const bool finite = elements_finite(episode->rows, (size_t)episode->T * W);
     for (uint32_t t = 0; t < episode->T; t++) {
         float *row = row_of(episode, t);
+        if (finite && is_usual(row + action_at, signature->A, row[discount_at])) {
+            continue;
+        }
         status s = finite ? STATUS_OK : check_finite(row, signature, W, t, err);
         if (s == STATUS_OK) {
             s = check_actions(row + action_at, signature->A, t, err);

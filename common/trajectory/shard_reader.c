@@ -18,6 +18,7 @@
 #include <xxhash.h>
 
 #include "common/base/memory.h"
+#include "common/trajectory/episode_actions.h"
 #include "common/trajectory/hdf5.h"
 #include "common/trajectory/shard_survey.h"
 
@@ -37,9 +38,8 @@ struct shard_reader {
     /* The observations of the last episode were a group with one dataset a slice. */
     bool sliced;
     /* Clip actions beyond their limits, rather than refuse the episode. */
-    bool clip;
-    uint64_t clipped; /* action values */
-    bool keep_bad;    /* values that are not finite stay, and rows are not checked */
+    struct episode_actions actions;
+    bool keep_bad; /* values that are not finite stay, and rows are not checked */
     uint64_t n;
     uint64_t *numbers; /* (n) of the groups episode_N, ascending */
     /* Grown to the largest array so far, like `flags`. */
@@ -138,7 +138,7 @@ status shard_reader_open(struct shard_reader **reader, const struct dataset *dat
 
 void shard_reader_set_clip(struct shard_reader *reader, bool clip)
 {
-    reader->clip = clip;
+    reader->actions.clip = clip;
 }
 
 void shard_reader_set_keep_bad(struct shard_reader *reader, bool keep)
@@ -148,7 +148,7 @@ void shard_reader_set_keep_bad(struct shard_reader *reader, bool keep)
 
 uint64_t shard_reader_clipped(const struct shard_reader *reader)
 {
-    return reader->clipped;
+    return reader->actions.clipped;
 }
 
 bool shard_reader_is_as_listed(const struct shard_reader *reader)
@@ -394,37 +394,6 @@ static status read_group(struct shard_reader *reader, hid_t group, struct episod
     return s;
 }
 
-/* Physical actions to canonical ones, in place. Those beyond their limits (by more than the
- * rounding of a float) are clipped, or refused in the units of the log. What is not finite is
- * left to episode_check. */
-static status make_canonical(struct shard_reader *reader, struct episode *episode, struct err *err)
-{
-    const struct signature *signature = dataset_signature(reader->dataset);
-    const uint32_t at = signature_action_at(signature);
-    /* From the units of the log to -1..1. */
-    for (size_t t = 0; t < episode->T; t++) {
-        float *action = episode->rows + t * episode->W + at;
-        float physical[SIGNATURE_ACTIONS_MAX];
-        memcpy(physical, action, signature->A * sizeof(float));
-        signature_to_canonical(signature, action, physical);
-        for (uint32_t i = 0; i < signature->A; i++) {
-            if (!isfinite(physical[i]) || fabsf(action[i]) <= 1.0f + EPISODE_ACTION_ROUNDING) {
-                continue;
-            }
-            if (!reader->clip) {
-                return err_set(err, STATUS_INVALID,
-                               "row %zu, action %u: %.9g is outside the limits %.9g..%.9g "
-                               "(restorer.actions: clip would clip it)",
-                               t, i, (double)physical[i], (double)signature->action_min[i],
-                               (double)signature->action_max[i]);
-            }
-            action[i] = action[i] > 0 ? 1.0f : -1.0f;
-            reader->clipped++;
-        }
-    }
-    return STATUS_OK;
-}
-
 /* The identity of an episode that was read (see the header). */
 static void identify(const struct shard_reader *reader, uint64_t number, struct episode *episode)
 {
@@ -459,7 +428,7 @@ status shard_reader_read(struct shard_reader *reader, uint64_t i, struct episode
     hdf5_unlock();
     /* These two need no HDF5, so other threads may use it meanwhile. */
     if (s == STATUS_OK) {
-        s = make_canonical(reader, episode, err);
+        s = episode_actions_to_canonical(&reader->actions, episode, signature, err);
     }
     if (s == STATUS_OK && !reader->keep_bad) {
         s = episode_check(episode, signature, err);

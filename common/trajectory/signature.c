@@ -334,19 +334,29 @@ static void range_of(const struct signature *signature, uint32_t i, double *midd
     *half = 0.5 * (max - min);
 }
 
-/* In double, and rounded once at the end. */
+void signature_ranges_of(const struct signature *signature, struct signature_ranges *ranges)
+{
+    ranges->A = signature->A;
+    for (uint32_t i = 0; i < signature->A; i++) {
+        range_of(signature, i, &ranges->middle[i], &ranges->half[i]);
+    }
+}
+
+/* In double, and rounded once at the end. The loop of divisions can be vectorised. */
+void signature_ranges_to_canonical(const struct signature_ranges *ranges, float *canonical,
+                                   const float *physical)
+{
+    for (uint32_t i = 0; i < ranges->A; i++) {
+        canonical[i] = (float)(((double)physical[i] - ranges->middle[i]) / ranges->half[i]);
+    }
+}
+
 void signature_to_canonical(const struct signature *signature, float *canonical,
                             const float *physical)
 {
-    /* The ranges first, so that the loop of divisions can be vectorised. */
-    double middle[SIGNATURE_ACTIONS_MAX];
-    double half[SIGNATURE_ACTIONS_MAX];
-    for (uint32_t i = 0; i < signature->A; i++) {
-        range_of(signature, i, &middle[i], &half[i]);
-    }
-    for (uint32_t i = 0; i < signature->A; i++) {
-        canonical[i] = (float)(((double)physical[i] - middle[i]) / half[i]);
-    }
+    struct signature_ranges ranges;
+    signature_ranges_of(signature, &ranges);
+    signature_ranges_to_canonical(&ranges, canonical, physical);
 }
 
 /* The inverse of the function above, to within one rounding. */

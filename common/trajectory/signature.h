@@ -85,4 +85,14 @@ void signature_to_canonical(const struct signature *signature, float *canonical,
 void signature_to_physical(const struct signature *signature, float *physical,
                            const float *canonical);
 
+/* What signature_to_canonical derives from the limits, for callers with many rows. */
+struct signature_ranges {
+    uint32_t A;
+    double middle[SIGNATURE_ACTIONS_MAX];
+    double half[SIGNATURE_ACTIONS_MAX];
+};
+void signature_ranges_of(const struct signature *signature, struct signature_ranges *ranges);
+void signature_ranges_to_canonical(const struct signature_ranges *ranges, float *canonical,
+                                   const float *physical);
+
 #endif

@@ -165,7 +165,7 @@ def test_nothing_good_is_a_failure(workspace):
     workspace.serve("replay_server")
     restorer = workspace.start("restorer")
     assert restorer.wait() == 2
-    assert "none of 2 episodes was good" in restorer.tail() and "row 0, action 0" in restorer.tail()
+    assert "none of 2 episodes was good" in restorer.tail() and "row 0, component 0: 3" in restorer.tail()
 
 
 def test_round_and_round_at_the_servers_pace(workspace, wire):
@@ -362,7 +362,7 @@ def test_actions_beyond_their_limits_are_clipped_where_asked(workspace, wire):
     configure(workspace, {"folder": str(folder)})
     workspace.serve("replay_server")
     refused = workspace.start("restorer", label="refused")
-    assert refused.wait() == 2 and "row 3, action 2: 1.5 is outside the limits -1..1" in refused.tail()
+    assert refused.wait() == 2 and "row 3, component 2: 1.5, expected -1..1" in refused.tail()
     restorer = workspace.start("restorer", "--actions=clip")
     restorer.succeed()
     assert "clipped values=2" in restorer.tail()

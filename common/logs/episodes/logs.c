@@ -221,7 +221,7 @@ void logs_file_episodes(const struct logs *logs, size_t file_i, uint64_t *first,
 
 void logs_set_clip(struct logs *logs, bool clip)
 {
-    logs->reader.clip = clip;
+    logs->reader.actions.clip = clip;
 }
 
 void logs_set_keep_bad(struct logs *logs, bool keep)
@@ -259,7 +259,7 @@ status logs_tag(struct logs *logs, uint64_t episode_i, const char *name, char *v
 
 uint64_t logs_clipped(const struct logs *logs)
 {
-    return logs->reader.clipped;
+    return logs->reader.actions.clipped;
 }
 
 void logs_place(const struct logs *logs, uint64_t episode_i, char *text, size_t size)

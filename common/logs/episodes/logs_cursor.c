@@ -160,8 +160,9 @@ status logs_cursor_reserve(struct logs_cursor *cursor, uint64_t n, const char *w
     return STATUS_OK;
 }
 
-status logs_cursor_read(struct logs_cursor *cursor, const struct recording_column *column,
-                        uint64_t first, uint64_t n, struct err *err)
+/* Makes room for n rows of a column. */
+static status reserve_rows(struct logs_cursor *cursor, const struct recording_column *column,
+                           uint64_t n, struct err *err)
 {
     /* No overflow: formats limit rows and width. */
     const uint64_t count = n * column->width;
@@ -169,8 +170,23 @@ status logs_cursor_read(struct logs_cursor *cursor, const struct recording_colum
         return err_set(err, STATUS_INVALID, "%s: %" PRIu64 " values, too many to read at once",
                        column->name, count);
     }
-    const status s = logs_cursor_reserve(cursor, count, column->name, err);
+    return logs_cursor_reserve(cursor, count, column->name, err);
+}
+
+status logs_cursor_read(struct logs_cursor *cursor, const struct recording_column *column,
+                        uint64_t first, uint64_t n, struct err *err)
+{
+    const status s = reserve_rows(cursor, column, n, err);
     return s == STATUS_OK ? log_file_read(cursor->open, cursor->recording_i, column, first, n,
                                           cursor->values, err)
+                          : s;
+}
+
+status logs_cursor_read_floats(struct logs_cursor *cursor, const struct recording_column *column,
+                               uint64_t first, uint64_t n, struct err *err)
+{
+    const status s = reserve_rows(cursor, column, n, err);
+    return s == STATUS_OK ? log_file_read_floats(cursor->open, cursor->recording_i, column, first,
+                                                 n, cursor->floats, err)
                           : s;
 }

@@ -32,7 +32,10 @@ struct logs_cursor {
     bool described;
     uint64_t recording_i;
 
-    double *values; /* what logs_cursor_read has read last */
+    union {
+        double *values; /* what logs_cursor_read has read last */
+        float *floats;  /* what logs_cursor_read_floats has read last */
+    };
     size_t values_capacity;
 };
 
@@ -51,6 +54,10 @@ status logs_cursor_seek(struct logs_cursor *cursor, size_t file_i, uint64_t reco
  * (n, width), which is valid until the next call. */
 status logs_cursor_read(struct logs_cursor *cursor, const struct recording_column *column,
                         uint64_t first, uint64_t n, struct err *err) MUST_CHECK;
+/* Reads them into cursor->floats (n, width), which shares its memory with cursor->values. Returns
+ * NOT_FOUND, and sets no error, if they are not stored as floats of 32 bits. */
+status logs_cursor_read_floats(struct logs_cursor *cursor, const struct recording_column *column,
+                               uint64_t first, uint64_t n, struct err *err) MUST_CHECK;
 /* Makes room for n values in cursor->values. */
 status logs_cursor_reserve(struct logs_cursor *cursor, uint64_t n, const char *what,
                            struct err *err) MUST_CHECK;

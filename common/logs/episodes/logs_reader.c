@@ -28,9 +28,47 @@ static status not_finite(const double *values, const struct piece *piece,
         i++;
     }
     return err_set(err, STATUS_INVALID,
-                   "%s: row %" PRIu64 " of column %s: %s, expected a finite number", piece->key,
+                   "row %" PRIu64 " of column %s: %s, expected a finite number",
                    piece->first + i / column->width, column->name,
                    isnan(values[i]) ? "no value" : "infinite or too large for a float");
+}
+
+/* Copies rows of a column that has floats and needs no scale. Returns NOT_FOUND, and sets no error,
+ * if it is not such a column or if there is a bad value to be named. */
+static status copy_floats(struct logs_reader *reader, const struct piece *piece,
+                          const struct recording_column *column, float *to, size_t W,
+                          struct err *err)
+{
+    if (piece->columns->scale != 1 || piece->columns->offset != 0) {
+        return STATUS_NOT_FOUND;
+    }
+    const status s = logs_cursor_read_floats(reader->cursor, column, piece->first, piece->n, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const bool good =
+        elements_scatter_floats(to, W, reader->cursor->floats, piece->n, column->width);
+    return good || reader->keep_bad ? STATUS_OK : STATUS_NOT_FOUND;
+}
+
+/* Copies, scales and checks rows of a column. */
+static status copy_column(struct logs_reader *reader, const struct piece *piece,
+                          const struct recording_column *column, float *to, size_t W,
+                          struct err *err)
+{
+    status s = copy_floats(reader, piece, column, to, W, err);
+    if (s != STATUS_NOT_FOUND) {
+        return s;
+    }
+    s = logs_cursor_read(reader->cursor, column, piece->first, piece->n, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    /* A network would carry NaN or infinity into all of its weights. */
+    const bool good = elements_scatter(to, W, reader->cursor->values, piece->n, column->width,
+                                       piece->columns->scale, piece->columns->offset);
+    return good || reader->keep_bad ? STATUS_OK
+                                    : not_finite(reader->cursor->values, piece, column, err);
 }
 
 /* Copies, scales and checks one part. Every value must be finite in the logs and as a float. */
@@ -42,17 +80,10 @@ static status copy_piece(struct logs_reader *reader, const struct piece *piece,
     for (uint32_t i = 0; i < piece->columns->n; i++) {
         const struct recording_column *column =
             recording_find(&reader->cursor->recording, piece->columns->names[i]);
-        status s = logs_cursor_read(reader->cursor, column, piece->first, piece->n, err);
+        float *to = &episode->rows[piece->row * episode->W + at];
+        const status s = copy_column(reader, piece, column, to, episode->W, err);
         if (s != STATUS_OK) {
             return err_context(err, s, "%s", piece->key);
-        }
-
-        /* A network would carry NaN or infinity into all of its weights. */
-        float *to = &episode->rows[piece->row * episode->W + at];
-        if (!elements_scatter(to, episode->W, reader->cursor->values, piece->n, column->width,
-                              piece->columns->scale, piece->columns->offset) &&
-            !reader->keep_bad) {
-            return not_finite(reader->cursor->values, piece, column, err);
         }
         at += column->width;
     }
@@ -123,50 +154,16 @@ static status read_flag(struct logs_cursor *cursor, const struct mapping_value *
     /* All values are looked at, so that the last one decides and an earlier one is an error. */
     const status s = read_transitions(cursor, flag, first, T, key, err);
     for (uint64_t t = 0; s == STATUS_OK && t < T; t++) {
-        if (mapping_is_set(flag, cursor->values[t]) && t + 1 < T) {
+        const bool here = mapping_is_set(flag, cursor->values[t]);
+        if (here && t + 1 < T) {
             return err_set(err, STATUS_INVALID,
                            "%s: column %s is set at transition %" PRIu64
                            ", but the episode continues to %" PRIu64,
                            key, flag->column, t, T - 1);
         }
-        *set = mapping_is_set(flag, cursor->values[t]);
+        *set = here;
     }
     return s;
-}
-
-/* Converts physical actions to canonical ones in place. A value outside the limits is an error, or
- * is clipped, except for rounding: float32 logs of a limit may exceed it slightly. */
-static status scale_actions(struct logs_reader *reader, uint64_t first, struct episode *episode,
-                            struct err *err)
-{
-    const struct signature *signature = &reader->index->signature;
-    const uint32_t at = signature_action_at(signature);
-    /* The slack covers limits and values that were rounded separately. */
-    float low[SIGNATURE_ACTIONS_MAX], high[SIGNATURE_ACTIONS_MAX];
-    for (uint32_t i = 0; i < signature->A; i++) {
-        const float slack = 1e-5f * (signature->action_max[i] - signature->action_min[i]);
-        low[i] = signature->action_min[i] - slack;
-        high[i] = signature->action_max[i] + slack;
-    }
-    for (uint64_t t = 0; t < episode->T; t++) {
-        float *action = &episode->rows[t * episode->W + at];
-        for (uint32_t i = 0; i < signature->A; i++) {
-            if ((action[i] >= low[i] && action[i] <= high[i]) || !isfinite(action[i])) {
-                continue; /* a missing value was allowed when it was copied */
-            }
-            const float min = signature->action_min[i], max = signature->action_max[i];
-            if (!reader->clip) {
-                return err_set(err, STATUS_INVALID,
-                               "action: row %" PRIu64 ", component %u: %g, expected %g..%g",
-                               first + t, i, (double)action[i], (double)min, (double)max);
-            }
-            action[i] = action[i] < min ? min : max;
-            reader->clipped++;
-        }
-        /* Canonical actions lie in -1..1, or beyond it by no more than the slack. */
-        signature_to_canonical(signature, action, action);
-    }
-    return STATUS_OK;
 }
 
 /* Stores the number of transitions of an episode, and whether the last one terminates it. */
@@ -236,14 +233,14 @@ static status fill(struct logs_reader *reader, const struct logs_place *place,
     }
 
     /* Behind the observation comes the action, first in the units of the logs. */
+    const uint64_t first = place->first + (mapping->action_row == MAPPING_ROW_NEXT);
     if (s == STATUS_OK) {
-        const uint64_t first = place->first + (mapping->action_row == MAPPING_ROW_NEXT);
         const struct piece actions = {"action", &mapping->action, first, T, 0, at};
         s = copy_piece(reader, &actions, episode, err);
     }
     if (s == STATUS_OK) {
-        s = scale_actions(reader, place->first + (mapping->action_row == MAPPING_ROW_NEXT), episode,
-                          err);
+        reader->actions.first_row = first;
+        s = episode_actions_to_canonical(&reader->actions, episode, &reader->index->signature, err);
     }
     return s == STATUS_OK ? copy_rewards(reader, place->first, episode, err) : s;
 }

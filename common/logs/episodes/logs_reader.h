@@ -13,15 +13,14 @@
 #include "common/logs/episodes/logs_cursor.h"
 #include "common/logs/episodes/logs_gaps.h"
 #include "common/logs/episodes/logs_index.h"
-#include "common/trajectory/episode.h"
+#include "common/trajectory/episode_actions.h"
 
 /* Initialise with {0} and set `cursor` and `index`, which outlive it. */
 struct logs_reader {
     struct logs_cursor *cursor;
     const struct logs_index *index;
-    bool clip;        /* actions beyond their limits; otherwise they are an error */
-    bool keep_bad;    /* keep missing values, so that episodes can be cut around them */
-    uint64_t clipped; /* action values so far */
+    bool keep_bad; /* keep missing values, so that episodes can be cut around them */
+    struct episode_actions actions;
     struct logs_gaps gaps;
 };
 

@@ -172,10 +172,30 @@ static status move_window(struct hdf5_column *column, uint64_t first)
     return s;
 }
 
+/* Where rows go to: as doubles, or as they are stored. */
+struct destination {
+    void *values;
+    bool as_stored;
+};
+
+/* Puts n values of the column at place `at` of the destination. */
+static void put(const struct destination *to, uint64_t at, const struct hdf5_column *column,
+                const void *bytes, uint64_t n)
+{
+    if (to->as_stored) {
+        const size_t size = column->element.size;
+        memcpy((unsigned char *)to->values + at * size, bytes, n * size);
+    } else {
+        elements_to_doubles((double *)to->values + at, bytes, n, column->element);
+    }
+}
+
 /* Reads rows through the window, which moves as often as needed. */
-static status read_windows(struct hdf5_column *column, uint64_t first, uint64_t n, double *values)
+static status read_windows(struct hdf5_column *column, uint64_t first, uint64_t n,
+                           const struct destination *to)
 {
     const uint64_t row_size = column->shape.row_size;
+    uint64_t done = 0; /* values */
     while (n > 0) {
         if (first < column->first || first - column->first >= column->n) {
             const status s = move_window(column, first);
@@ -185,25 +205,25 @@ static status read_windows(struct hdf5_column *column, uint64_t first, uint64_t 
         }
         const uint64_t at = first - column->first;
         const uint64_t take = n < column->n - at ? n : column->n - at;
-        elements_to_doubles(values, column->window + at * column->row_bytes, take * row_size,
-                            column->element);
+        put(to, done, column, column->window + at * column->row_bytes, take * row_size);
         first += take;
         n -= take;
-        values += take * row_size;
+        done += take * row_size;
     }
     return STATUS_OK;
 }
 
 /* Reads rows without a window: contiguous values, or chunks that are too large for one. */
 static status read_directly(struct hdf5_columns *columns, struct hdf5_column *column,
-                            uint64_t first, uint64_t n, double *values)
+                            uint64_t first, uint64_t n, const struct destination *to)
 {
     const uint64_t count = n * column->shape.row_size;
-    if (column->element.kind == ELEMENT_FLOAT && column->element.size == sizeof(double)) {
-        return read_rows(column, first, n, values);
+    const struct element element = column->element;
+    if (to->as_stored || (element.kind == ELEMENT_FLOAT && element.size == sizeof(double))) {
+        return read_rows(column, first, n, to->values);
     }
     /* The scratch memory only grows: episodes of one length need a single allocation. */
-    const uint64_t bytes = count * column->element.size;
+    const uint64_t bytes = count * element.size;
     if (bytes > columns->scratch_size) {
         unsigned char *scratch = mem_resize(columns->scratch, bytes, 1);
         if (scratch == NULL) {
@@ -214,25 +234,55 @@ static status read_directly(struct hdf5_columns *columns, struct hdf5_column *co
     }
     const status s = read_rows(column, first, n, columns->scratch);
     if (s == STATUS_OK) {
-        elements_to_doubles(values, columns->scratch, count, column->element);
+        put(to, 0, column, columns->scratch, count);
     }
     return s;
+}
+
+/* Finds the column, which is opened at its first use. */
+static status find_column(struct hdf5_columns *columns, hid_t recording,
+                          const struct recording_column *described, struct hdf5_column **column,
+                          struct err *err)
+{
+    const status s = place_of(columns, described->index, column, err);
+    return s == STATUS_OK && !(*column)->open
+               ? open_column(columns, recording, described, *column, err)
+               : s;
+}
+
+/* Reads rows that exist in the description. */
+static status read_checked(struct hdf5_columns *columns, struct hdf5_column *column,
+                           const struct recording_column *described, uint64_t first, uint64_t n,
+                           const struct destination *to, struct err *err)
+{
+    ASSERT(n >= 1 && first < described->rows && n <= described->rows - first);
+    const status s = column->window_rows > 0 ? read_windows(column, first, n, to)
+                                             : read_directly(columns, column, first, n, to);
+    return s == STATUS_OK ? s : hdf5_error(err, s, "%s", described->name);
 }
 
 status hdf5_columns_read(struct hdf5_columns *columns, hid_t recording,
                          const struct recording_column *described, uint64_t first, uint64_t n,
                          double *values, struct err *err)
 {
-    ASSERT(n >= 1 && first < described->rows && n <= described->rows - first);
     struct hdf5_column *column = NULL;
-    status s = place_of(columns, described->index, &column, err);
-    if (s == STATUS_OK && !column->open) {
-        s = open_column(columns, recording, described, column, err);
-    }
+    const struct destination to = {values, false};
+    const status s = find_column(columns, recording, described, &column, err);
+    return s == STATUS_OK ? read_checked(columns, column, described, first, n, &to, err) : s;
+}
+
+status hdf5_columns_read_floats(struct hdf5_columns *columns, hid_t recording,
+                                const struct recording_column *described, uint64_t first,
+                                uint64_t n, float *values, struct err *err)
+{
+    struct hdf5_column *column = NULL;
+    const struct destination to = {values, true};
+    const status s = find_column(columns, recording, described, &column, err);
     if (s != STATUS_OK) {
         return s;
     }
-    s = column->window_rows > 0 ? read_windows(column, first, n, values)
-                                : read_directly(columns, column, first, n, values);
-    return s == STATUS_OK ? s : hdf5_error(err, s, "%s", described->name);
+    if (column->element.kind != ELEMENT_FLOAT || column->element.size != sizeof *values) {
+        return STATUS_NOT_FOUND;
+    }
+    return read_checked(columns, column, described, first, n, &to, err);
 }

@@ -35,5 +35,9 @@ void hdf5_columns_close(struct hdf5_columns *columns);
 status hdf5_columns_read(struct hdf5_columns *columns, hid_t recording,
                          const struct recording_column *column, uint64_t first, uint64_t n,
                          double *values, struct err *err) MUST_CHECK;
+/* The same as floats. NOT_FOUND, without an error set, if they are not stored as those. */
+status hdf5_columns_read_floats(struct hdf5_columns *columns, hid_t recording,
+                                const struct recording_column *column, uint64_t first, uint64_t n,
+                                float *values, struct err *err) MUST_CHECK;
 
 #endif

@@ -347,6 +347,23 @@ static status hdf5_read(struct log_file *base, uint64_t recording_i,
     return s == STATUS_OK ? s : err_context(err, s, "%s", file->path);
 }
 
+static status hdf5_read_stored(struct log_file *base, uint64_t recording_i,
+                               const struct recording_column *column, uint64_t first, uint64_t n,
+                               float *values, struct err *err)
+{
+    struct hdf5_file *file = (struct hdf5_file *)base;
+    if (n == 0) {
+        return STATUS_OK;
+    }
+    hdf5_lock();
+    status s = open_recording(file, recording_i, err);
+    if (s == STATUS_OK) {
+        s = hdf5_columns_read_floats(&file->columns, file->open, column, first, n, values, err);
+    }
+    hdf5_unlock();
+    return s == STATUS_OK || s == STATUS_NOT_FOUND ? s : err_context(err, s, "%s", file->path);
+}
+
 /* An attribute of the recording's group. */
 static status hdf5_attribute(struct log_file *base, uint64_t recording_i, const char *name,
                              char *value, size_t size)
@@ -370,5 +387,6 @@ const struct log_format log_format_hdf5 = {
     .n_recordings = hdf5_recordings,
     .describe = hdf5_describe,
     .read = hdf5_read,
+    .read_floats = hdf5_read_stored,
     .attribute = hdf5_attribute,
 };

@@ -121,23 +121,44 @@ status log_file_describe(struct log_file *file, uint64_t recording_i, struct rec
     return file->format->describe(file, recording_i, recording, err);
 }
 
+/* Checks a column and a range of rows for all formats: the column may come from a mapping. */
+static status check_range(const struct recording_column *column, uint64_t first, uint64_t n,
+                          struct err *err)
+{
+    if (column->kind != RECORDING_NUMBERS) {
+        return err_set(err, STATUS_INVALID, "%s: does not hold numbers", column->name);
+    }
+    /* The second condition avoids the overflow of first + n. */
+    if (first > column->rows || n > column->rows - first) {
+        return err_set(err, STATUS_INVALID, "%s: has %" PRIu64 " rows, expected at least %" PRIu64,
+                       column->name, column->rows, first + n);
+    }
+    return STATUS_OK;
+}
+
 status log_file_read(struct log_file *file, uint64_t recording_i,
                      const struct recording_column *column, uint64_t first, uint64_t n,
                      double *values, struct err *err)
 {
     ASSERT(recording_i < log_file_recordings(file));
-
-    /* The column may come from a mapping, so its kind and rows are checked for all formats here.
-     * The second condition avoids the overflow of first + n. */
-    if (column->kind != RECORDING_NUMBERS) {
-        return err_set(err, STATUS_INVALID, "%s: does not hold numbers", column->name);
-    }
-    if (first > column->rows || n > column->rows - first) {
-        return err_set(err, STATUS_INVALID, "%s: has %" PRIu64 " rows, expected at least %" PRIu64,
-                       column->name, column->rows, first + n);
-    }
+    const status s = check_range(column, first, n, err);
     /* The format can rely on the range, and does not check it again. */
-    return file->format->read(file, recording_i, column, first, n, values, err);
+    return s == STATUS_OK ? file->format->read(file, recording_i, column, first, n, values, err)
+                          : s;
+}
+
+status log_file_read_floats(struct log_file *file, uint64_t recording_i,
+                            const struct recording_column *column, uint64_t first, uint64_t n,
+                            float *values, struct err *err)
+{
+    ASSERT(recording_i < log_file_recordings(file));
+    if (file->format->read_floats == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    const status s = check_range(column, first, n, err);
+    return s == STATUS_OK
+               ? file->format->read_floats(file, recording_i, column, first, n, values, err)
+               : s;
 }
 
 /* Most formats have nothing to say. */

@@ -40,6 +40,11 @@ struct log_format {
     status (*read)(struct log_file *file, uint64_t recording_i,
                    const struct recording_column *column, uint64_t first, uint64_t n,
                    double *values, struct err *err);
+    /* Reads the same rows as floats, from a column whose values are stored as floats of 32 bits.
+     * Returns NOT_FOUND, and sets no error, for other columns. NULL: it would for all. */
+    status (*read_floats)(struct log_file *file, uint64_t recording_i,
+                          const struct recording_column *column, uint64_t first, uint64_t n,
+                          float *values, struct err *err);
     /* Stores the text of an attribute of a recording. NOT_FOUND. NULL: the format has none. */
     status (*attribute)(struct log_file *file, uint64_t recording_i, const char *name, char *value,
                         size_t size);
@@ -75,6 +80,10 @@ status log_file_describe(struct log_file *file, uint64_t recording_i, struct rec
 status log_file_read(struct log_file *file, uint64_t recording_i,
                      const struct recording_column *column, uint64_t first, uint64_t n,
                      double *values, struct err *err) MUST_CHECK;
+/* Returns NOT_FOUND, and sets no error, if the values are not stored as floats of 32 bits. */
+status log_file_read_floats(struct log_file *file, uint64_t recording_i,
+                            const struct recording_column *column, uint64_t first, uint64_t n,
+                            float *values, struct err *err) MUST_CHECK;
 void log_file_notes(const struct log_file *file, bool warnings, struct text *notes);
 
 /* The formats. */

@@ -19,15 +19,16 @@
 #include "common/logs/files/carquet_memory.h"
 #include "common/logs/files/log_file.h"
 #include "common/logs/files/parquet_columns.h"
+#include "common/logs/files/parquet_rows.h"
 
-#define BATCH 16384 /* values that are decoded at once */
 /* The largest stored value: a byte array, which carquet returns as pointer and length. */
 #define STORED_SIZE_MAX sizeof(carquet_byte_array_t)
 
-/* The values (rows, width) of one row group of a column. */
+/* The values (rows, width) of one row group of a column. The memory is used again for the next row
+ * group. */
 struct chunk {
-    int32_t group_i; /* -1: none */
-    uint64_t n;      /* number of values */
+    int32_t group_i;   /* -1: none */
+    uint64_t capacity; /* values that there is room for */
     double *values;
 };
 
@@ -166,28 +167,29 @@ static status read_batch(struct parquet *parquet, uint32_t column_i,
     const struct parquet_column *column = &parquet->columns[column_i];
     carquet_error_t error = CARQUET_ERROR_INIT;
     const int64_t got = carquet_column_read_batch_ex(
-        reader, parquet->stored, BATCH, column->definition_max > 0 ? parquet->definitions : NULL,
+        reader, parquet->stored, PARQUET_BATCH,
+        column->definition_max > 0 ? parquet->definitions : NULL,
         column->repetition_max > 0 ? parquet->repetitions : NULL, &error);
-    if (got < 0 || got > BATCH || error.code != CARQUET_OK) {
+    if (got < 0 || got > PARQUET_BATCH || error.code != CARQUET_OK) {
         return library_error(parquet, &parquet->recording.columns[column_i], &error, err);
     }
     *n = (uint32_t)got;
 
-    /* The buffers of levels are always valid, which keeps the loops below simple. */
-    for (uint32_t i = 0; i < *n; i++) {
-        if (column->definition_max == 0) {
-            parquet->definitions[i] = 0;
-        }
-        if (column->repetition_max == 0) {
-            parquet->repetitions[i] = 0;
-        }
-        if (parquet->definitions[i] < 0 || parquet->definitions[i] > column->definition_max ||
-            parquet->repetitions[i] < 0 || parquet->repetitions[i] > column->repetition_max) {
-            return err_set(err, STATUS_CORRUPT, "%s: column %s: a level is out of range",
-                           parquet->path, parquet->recording.columns[column_i].name);
-        }
+    /* The buffers of levels are always valid, which keeps later loops simple. */
+    if (column->definition_max == 0) {
+        memset(parquet->definitions, 0, *n * sizeof *parquet->definitions);
     }
-    return STATUS_OK;
+    if (column->repetition_max == 0) {
+        memset(parquet->repetitions, 0, *n * sizeof *parquet->repetitions);
+    }
+    bool valid = true;
+    for (uint32_t i = 0; i < *n; i++) {
+        valid &= parquet->definitions[i] >= 0 && parquet->definitions[i] <= column->definition_max;
+        valid &= parquet->repetitions[i] >= 0 && parquet->repetitions[i] <= column->repetition_max;
+    }
+    return valid ? STATUS_OK
+                 : err_set(err, STATUS_CORRUPT, "%s: column %s: a level is out of range",
+                           parquet->path, parquet->recording.columns[column_i].name);
 }
 
 /* Stores the length of the first list of the column that has elements; 0 if there is none. */
@@ -263,10 +265,10 @@ static status read_columns(struct parquet *parquet, struct err *err)
         return err_context(err, s, "%s", parquet->path);
     }
     parquet->chunks = mem_array(parquet->recording.n, sizeof *parquet->chunks);
-    parquet->stored = mem_array(BATCH, STORED_SIZE_MAX);
-    parquet->numbers = mem_array(BATCH, sizeof *parquet->numbers);
-    parquet->definitions = mem_array(BATCH, sizeof *parquet->definitions);
-    parquet->repetitions = mem_array(BATCH, sizeof *parquet->repetitions);
+    parquet->stored = mem_array(PARQUET_BATCH, STORED_SIZE_MAX);
+    parquet->numbers = mem_array(PARQUET_BATCH, sizeof *parquet->numbers);
+    parquet->definitions = mem_array(PARQUET_BATCH, sizeof *parquet->definitions);
+    parquet->repetitions = mem_array(PARQUET_BATCH, sizeof *parquet->repetitions);
     if (parquet->chunks == NULL || parquet->stored == NULL || parquet->numbers == NULL ||
         parquet->definitions == NULL || parquet->repetitions == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s", parquet->path);
@@ -349,100 +351,28 @@ static status parquet_describe(struct log_file *file, uint64_t recording_i,
 
 /* ---- values ---- */
 
-/* The place in the values of a row group while they are filled. */
-struct filling {
-    const struct recording_column *column;
-    uint64_t first_row; /* of the row group in the file */
-    uint64_t rows;      /* of the row group */
-    uint64_t row;       /* rows that have begun; the current one is row - 1 */
-    uint64_t elements;  /* of the current row */
-    double *values;     /* (rows, width) */
-};
-
-/* Checks that the current row is complete: it has a value for each place, or is missing. */
-static status check_row(const struct parquet *parquet, const struct filling *filling,
-                        struct err *err)
-{
-    if (filling->row == 0 || filling->elements == 0 ||
-        filling->elements == filling->column->width) {
-        return STATUS_OK;
-    }
-    return err_set(err, STATUS_INVALID,
-                   "%s: column %s: row %" PRIu64 " has %" PRIu64 " values, expected %u",
-                   parquet->path, filling->column->name, filling->first_row + filling->row - 1,
-                   filling->elements, filling->column->width);
-}
-
-/* Distributes n values of the buffers over the rows. */
-static status fill_rows(struct parquet *parquet, uint32_t column_i, uint32_t n,
-                        struct filling *filling, struct err *err)
-{
-    /* Only values that are present are stored. */
-    const struct parquet_column *column = &parquet->columns[column_i];
-    const uint32_t width = filling->column->width;
-    uint32_t n_present = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        n_present += parquet->definitions[i] == column->definition_max;
-    }
-    parquet_convert(column, parquet->stored, n_present, parquet->numbers);
-
-    uint32_t next = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (parquet->repetitions[i] == 0) {
-            const status s = check_row(parquet, filling, err);
-            if (s != STATUS_OK) {
-                return s;
-            }
-            if (filling->row == filling->rows) {
-                return err_set(err, STATUS_CORRUPT, "%s: column %s: more than %" PRIu64 " rows",
-                               parquet->path, filling->column->name,
-                               filling->first_row + filling->rows);
-            }
-            filling->row++;
-            filling->elements = 0;
-        } else if (filling->row == 0) {
-            return err_set(err, STATUS_CORRUPT, "%s: column %s: a row group begins within a row",
-                           parquet->path, filling->column->name);
-        }
-        const bool present = parquet->definitions[i] == column->definition_max;
-        if (column->repetition_max > 0 && parquet->definitions[i] < column->element_definition) {
-            continue; /* a list without elements */
-        }
-        if (filling->elements < width && present) {
-            filling->values[(filling->row - 1) * width + filling->elements] =
-                parquet->numbers[next];
-        }
-        next += present;
-        filling->elements++;
-    }
-    return STATUS_OK;
-}
-
 /* Decodes a row group of a column. */
 static status decode(struct parquet *parquet, uint32_t column_i, int32_t group_i,
-                     struct filling *filling, struct err *err)
+                     struct parquet_rows *rows, struct err *err)
 {
     carquet_column_reader_t *reader;
     status s = open_column(parquet, column_i, group_i, &reader, err);
     if (s != STATUS_OK) {
         return s;
     }
-    uint32_t n = 1;
-    while (s == STATUS_OK && n > 0) {
-        n = 0;
-        s = read_batch(parquet, column_i, reader, &n, err);
+    struct parquet_batch batch = {1, parquet->stored, parquet->definitions, parquet->repetitions};
+    while (s == STATUS_OK && batch.n > 0) {
+        batch.n = 0;
+        s = read_batch(parquet, column_i, reader, &batch.n, err);
         if (s == STATUS_OK) {
-            s = fill_rows(parquet, column_i, n, filling, err);
+            s = parquet_rows_add(rows, &batch, err);
+            s = s == STATUS_OK ? s : err_context(err, s, "%s", parquet->path);
         }
     }
     carquet_column_reader_free(reader);
     if (s == STATUS_OK) {
-        s = check_row(parquet, filling, err);
-    }
-    if (s == STATUS_OK && filling->row != filling->rows) {
-        s = err_set(err, STATUS_CORRUPT,
-                    "%s: column %s: row group %d has %" PRIu64 " rows, expected %" PRIu64,
-                    parquet->path, filling->column->name, group_i, filling->row, filling->rows);
+        s = parquet_rows_end(rows, err);
+        s = s == STATUS_OK ? s : err_context(err, s, "%s: row group %d", parquet->path, group_i);
     }
     return s;
 }
@@ -452,24 +382,21 @@ static void drop_chunk(struct parquet *parquet, uint32_t column_i)
 {
     struct chunk *chunk = &parquet->chunks[column_i];
     mem_free(chunk->values);
-    parquet->bytes -= chunk->n * sizeof *chunk->values;
+    parquet->bytes -= chunk->capacity * sizeof *chunk->values;
     *chunk = (struct chunk){.group_i = -1};
 }
 
-/* Makes the values of a row group of a column available in its chunk. */
-static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, struct err *err)
+/* Makes room for n values in a chunk. If they do not fit beside those of other columns, these are
+ * decoded again when they are needed. */
+static status reserve_chunk(struct parquet *parquet, uint32_t column_i, uint64_t n, struct err *err)
 {
     struct chunk *chunk = &parquet->chunks[column_i];
-    const struct recording_column *column = &parquet->recording.columns[column_i];
-    if (chunk->group_i == group_i) {
+    chunk->group_i = -1;
+    if (n <= chunk->capacity) {
         return STATUS_OK;
     }
     drop_chunk(parquet, column_i);
-
-    /* If the values of this row group do not fit beside those of other columns, these are decoded
-     * again when they are needed. */
-    const uint64_t rows = parquet->first_rows[group_i + 1] - parquet->first_rows[group_i];
-    const uint64_t n = rows * column->width;
+    const struct recording_column *column = &parquet->recording.columns[column_i];
     for (uint32_t i = 0; i < parquet->recording.n &&
                          n > (LOG_FILE_BYTES_MAX - parquet->bytes) / sizeof *chunk->values;
          i++) {
@@ -479,26 +406,39 @@ static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, 
         return err_set(err, STATUS_INVALID, "%s: column %s: a row group needs more than %llu bytes",
                        parquet->path, column->name, LOG_FILE_BYTES_MAX);
     }
-    double *values = mem_resize(NULL, n > 0 ? n : 1, sizeof *values);
-    if (values == NULL) {
+    chunk->values = mem_resize(NULL, n, sizeof *chunk->values);
+    if (chunk->values == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: column %s", parquet->path, column->name);
     }
-    /* Values that the file does not have are missing. */
-    for (uint64_t i = 0; i < n; i++) {
-        values[i] = NAN;
+    chunk->capacity = n;
+    parquet->bytes += n * sizeof *chunk->values;
+    return STATUS_OK;
+}
+
+/* Makes the values of a row group of a column available in its chunk. */
+static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, struct err *err)
+{
+    struct chunk *chunk = &parquet->chunks[column_i];
+    if (chunk->group_i == group_i) {
+        return STATUS_OK;
     }
-    struct filling filling = {.column = column,
-                              .first_row = parquet->first_rows[group_i],
-                              .rows = rows,
-                              .values = values};
-    const status s = decode(parquet, column_i, group_i, &filling, err);
+    const struct recording_column *column = &parquet->recording.columns[column_i];
+    const uint64_t n = parquet->first_rows[group_i + 1] - parquet->first_rows[group_i];
+    status s = reserve_chunk(parquet, column_i, n * column->width, err);
     if (s != STATUS_OK) {
-        mem_free(values);
         return s;
     }
-    *chunk = (struct chunk){group_i, n, values};
-    parquet->bytes += n * sizeof *values;
-    return STATUS_OK;
+    struct parquet_rows rows = {.column = &parquet->columns[column_i],
+                                .described = column,
+                                .first_row = parquet->first_rows[group_i],
+                                .n = n,
+                                .values = chunk->values,
+                                .numbers = parquet->numbers};
+    s = decode(parquet, column_i, group_i, &rows, err);
+    if (s == STATUS_OK) {
+        chunk->group_i = group_i;
+    }
+    return s;
 }
 
 /* Copies rows of a column. log_file_read has checked the range. */

@@ -29,11 +29,6 @@ void mapping_fini(struct mapping *mapping)
     mapping_init(mapping);
 }
 
-bool mapping_is_set(const struct mapping_value *flag, double value)
-{
-    return flag->is_below ? value < flag->above : value > flag->above;
-}
-
 /* Appends a copy of the name. */
 status mapping_columns_add(struct mapping_columns *columns, const char *name, struct err *err)
 {

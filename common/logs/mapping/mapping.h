@@ -108,7 +108,10 @@ struct mapping {
 void mapping_init(struct mapping *mapping);
 void mapping_fini(struct mapping *mapping);
 /* Is a flag set where its column has this value? Not where it has none (NaN). */
-bool mapping_is_set(const struct mapping_value *flag, double value);
+static inline bool mapping_is_set(const struct mapping_value *flag, double value)
+{
+    return flag->is_below ? value < flag->above : value > flag->above;
+}
 /* Appends a column. Returns NO_MEMORY, or INVALID if the name is too long or there are too many. */
 status mapping_columns_add(struct mapping_columns *columns, const char *name,
                            struct err *err) MUST_CHECK;
