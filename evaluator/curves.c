@@ -11,6 +11,7 @@
 
 #include "common/base/event_file.h"
 #include "common/base/memory.h"
+#include "evaluator/statistics.h"
 
 /* An open file, and the points of the evaluation that is being added. */
 struct curves {
@@ -61,7 +62,6 @@ static void add_number(struct curves *curves, const cJSON *object, const char *k
 
 void curves_add(struct curves *curves, const cJSON *record, double best)
 {
-    static const char *const keys[] = {"mean", "min", "median", "max", "std"};
     /* The x axis is learning progress and not time, so that runs on machines of different speed
      * compare. */
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(record, "learner_step");
@@ -78,11 +78,11 @@ void curves_add(struct curves *curves, const cJSON *record, double best)
     cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(record, "tasks"))
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
-        for (size_t i = 0; name != NULL && i < sizeof keys / sizeof keys[0]; i++) {
+        for (size_t i = 0; name != NULL && i < STATISTICS_N; i++) {
             /* One curve per task and statistic: return_mean/walk, return_min/walk, .. */
             char tag[32];
-            snprintf(tag, sizeof tag, "return_%s", keys[i]);
-            add_number(curves, task, keys[i], tag, name);
+            snprintf(tag, sizeof tag, "return_%s", statistics_names[i]);
+            add_number(curves, task, statistics_names[i], tag, name);
         }
         if (name != NULL) {
             add_number(curves, task, "success_rate", "success_rate", name);

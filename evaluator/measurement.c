@@ -351,12 +351,10 @@ static cJSON *task_json(const struct measurement *measurement, uint32_t k, doubl
     struct statistics of = statistics_of(values, n);
     /* A failed cJSON_Add.. leaves the object as it was, so a chain of them needs one check. */
     bool ok = returns != NULL && cJSON_AddStringToObject(task, "task", measurement->tasks[k]) &&
-              cJSON_AddNumberToObject(task, "n", (double)n) &&
-              cJSON_AddNumberToObject(task, "mean", of.mean) &&
-              cJSON_AddNumberToObject(task, "min", of.min) &&
-              cJSON_AddNumberToObject(task, "median", of.median) &&
-              cJSON_AddNumberToObject(task, "max", of.max) &&
-              cJSON_AddNumberToObject(task, "std", of.std);
+              cJSON_AddNumberToObject(task, "n", (double)n);
+    for (size_t i = 0; ok && i < STATISTICS_N; i++) {
+        ok = cJSON_AddNumberToObject(task, statistics_names[i], statistics_get(&of, i)) != NULL;
+    }
     ok = ok && add_success(task, measurement, k, values);
     /* Owned by the task only after the last call. */
     if (!ok || !cJSON_AddItemToObject(task, "returns", returns)) {

@@ -55,7 +55,7 @@ void measurement_free(struct measurement *measurement); /* NULL is fine */
 double measurement_mean(const struct measurement *measurement);
 
 /* Adds to `object`: return_mean, failed_episodes, steps, seconds, and "tasks", a list of {task, n,
- * mean, min, median, max, std, returns}; where success is defined, each also has success_rate and its
+ * statistics by their names (statistics.h), returns}; where success is defined, each also has success_rate and its
  * 95% interval success_low, success_high. NO_MEMORY. */
 status measurement_to_json(const struct measurement *measurement, cJSON *object) MUST_CHECK;
 /* A number of what it added, or of the lines and reports made of it; NaN where there is none. */

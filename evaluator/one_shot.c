@@ -13,11 +13,12 @@ static void print_tasks(FILE *table, const char *who, const cJSON *measured)
     cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(measured, "tasks"))
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));
-        fprintf(table, "%-8s %-20s %4.0f %10.3f %10.3f %10.3f %10.3f %10.3f", who,
+        fprintf(table, "%-8s %-20s %4.0f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f (%.3f .. %.3f)", who,
                 name == NULL ? "" : name, measurement_number(task, "n"),
                 measurement_number(task, "mean"), measurement_number(task, "std"),
                 measurement_number(task, "min"), measurement_number(task, "median"),
-                measurement_number(task, "max"));
+                measurement_number(task, "max"), measurement_number(task, "iqm"),
+                measurement_number(task, "iqm_low"), measurement_number(task, "iqm_high"));
         /* Only some environments define it. */
         if (cJSON_HasObjectItem(task, "success_rate")) {
             fprintf(table, "   success %5.1f%% (%.1f .. %.1f)",
@@ -32,8 +33,8 @@ static void print_tasks(FILE *table, const char *who, const cJSON *measured)
 /* For people: columns, then what it cost. */
 static void print_table(FILE *table, const cJSON *report)
 {
-    fprintf(table, "%-8s %-20s %4s %10s %10s %10s %10s %10s\n", "", "task", "n", "mean", "std",
-            "min", "median", "max");
+    fprintf(table, "%-8s %-20s %4s %9s %9s %9s %9s %9s %9s (95%% interval)\n", "", "task", "n",
+            "mean", "std", "min", "median", "max", "iqm");
     print_tasks(table, "policy", report);
     print_tasks(table, "prior", cJSON_GetObjectItemCaseSensitive(report, "prior"));
     fprintf(table, "%.0f control steps in %.2f s, %.0f failed episodes\n",

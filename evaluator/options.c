@@ -29,6 +29,8 @@ static const struct config_option evaluator_options_table[] = {
      "end the run after this many evaluations without improvement; 0: never"},
     {"min_delta", CONFIG_REAL, FIELD(min_delta), "return", "0", 0, 1e9, NULL,
      "an improvement is a mean return that exceeds the best by more than this"},
+    {"improvement", CONFIG_CHOICE, FIELD(improvement), "", "mean", 0, 0, "mean|any_task",
+     "what has to improve: the mean over tasks, or the return of any one of them"},
     {"policy", CONFIG_TEXT, FIELD(policy), "", "", 0, 0, NULL,
      "measure this policy file, print the result and exit; needs no server"},
     {"save", CONFIG_TEXT, FIELD(save), "", "", 0, 0, NULL,

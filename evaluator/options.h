@@ -15,6 +15,7 @@ struct evaluator_options {
     double learner_timeout_s;
     int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
     double min_delta; /* an improvement exceeds the best by more than this, in units of return */
+    char improvement[CONFIG_TEXT_SIZE]; /* of what: "mean" over the tasks, or "any_task" */
     char save[CONFIG_TEXT_SIZE];   /* one shot: save the episodes in this folder, as logs */
     char policy[CONFIG_TEXT_SIZE]; /* one shot: measure this file and exit */
 };

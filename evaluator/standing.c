@@ -15,15 +15,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "evaluator/policy_file.h"
-
 #define LOG_MODULE "follow"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/metrics.h"
-
-/* As many as set_task_metrics has names. */
-#define STATISTICS_N 5
+#include "evaluator/policy_file.h"
+#include "evaluator/statistics.h"
 
 /* May jump with the wall clock; it has to count the time between two starts of the evaluator
  * too. */
@@ -84,6 +81,26 @@ static void begin_curves(struct standing *standing, double seen_step)
     }
 }
 
+/* Gives the returns of one evaluation, as they are in its record, to the stop rule. */
+static void judge(struct standing *standing, const cJSON *record)
+{
+    double means[SIGNATURE_TASKS_MAX] = {measurement_number(record, "return_mean")};
+    uint32_t n = 1;
+    /* Lines of an older program may lack tasks. */
+    const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(record, "tasks");
+    if (strcmp(standing->options->improvement, "any_task") == 0 && cJSON_GetArraySize(tasks) > 0) {
+        const cJSON *task;
+        n = 0;
+        cJSON_ArrayForEach(task, tasks)
+        {
+            if (n < SIGNATURE_TASKS_MAX) {
+                means[n++] = measurement_number(task, "mean");
+            }
+        }
+    }
+    standing->stop_wanted = stop_rule_add(&standing->rule, means, n);
+}
+
 void standing_begin(struct standing *standing, const char *run_id)
 {
     struct policy_notes notes;
@@ -106,8 +123,7 @@ void standing_begin(struct standing *standing, const char *run_id)
         /* Lines of other runs in the same folder are left alone. The rule takes the returns in
          * their order, and so arrives at the state that it had. */
         if (id != NULL && strcmp(id, run_id) == 0 && version >= 1) {
-            standing->stop_wanted =
-                stop_rule_add(&standing->rule, measurement_number(record, "return_mean"));
+            judge(standing, record);
             standing->seen = (uint64_t)version;
             standing->seen_step = measurement_number(record, "learner_step");
             furthest_step = fmax(furthest_step, standing->seen_step);
@@ -129,7 +145,6 @@ void standing_begin(struct standing *standing, const char *run_id)
 /* A gauge per task and statistic, named when the tasks are known. */
 static void set_task_metrics(const struct measurement *measurement, const cJSON *record)
 {
-    static const char *const names[STATISTICS_N] = {"mean", "min", "median", "max", "std"};
     const cJSON *tasks = cJSON_GetObjectItemCaseSensitive(record, "tasks");
     for (uint32_t k = 0; k < measurement->n_tasks; k++) {
         const cJSON *task = cJSON_GetArrayItem(tasks, (int)k);
@@ -138,10 +153,10 @@ static void set_task_metrics(const struct measurement *measurement, const cJSON 
         for (size_t i = 0; i < STATISTICS_N; i++) {
             char labels[SIGNATURE_NAME_SIZE + 48];
             snprintf(labels, sizeof labels, "task=\"%s\",statistic=\"%s\"", measurement->tasks[k],
-                     names[i]);
+                     statistics_names[i]);
             metric_set(metric_gauge("hindcast_evaluator_return",
                                     "Return of the last evaluation's episodes", labels),
-                       measurement_number(task, names[i]));
+                       measurement_number(task, statistics_names[i]));
         }
     }
 }
@@ -187,6 +202,7 @@ static status record_evaluation(struct standing *standing,
     }
     /* What is lost when the append below fails is on the metrics and the curves already; the
      * evaluator stops then, and its next start continues from the lines that are on disk. */
+    judge(standing, record);
     set_task_metrics(measurement, record);
     if (standing->curves != NULL) {
         curves_add(standing->curves, record, standing->best);
@@ -226,7 +242,6 @@ status standing_keep(struct standing *standing, const struct parameters_snapshot
     /* From here on the evaluation counts, on disk or not. */
     standing->seen = snapshot->version;
     standing->seen_step = (double)snapshot->learner_step;
-    standing->stop_wanted = stop_rule_add(&standing->rule, mean);
     count_evaluation(standing, snapshot, measurement);
     log_info("evaluated version=%" PRIu64 " learner_step=%" PRIu64
              " return_mean=%.3f best=%.3f seconds=%.2f",

@@ -1,6 +1,6 @@
-/* A reference return and a counter of evaluations since it was set.
+/* References and a counter of evaluations since one of them was set.
  *
- * The rule sees one number per evaluation, in order, and nothing else; so it gives the same answer
+ * The rule sees the means of each evaluation, in order, and nothing else; so it gives the same answer
  * when a restarted evaluator feeds it the returns from the file. */
 #include "evaluator/stop_rule.h"
 
@@ -11,20 +11,23 @@
 void stop_rule_init(struct stop_rule *rule, uint32_t patience, double min_delta)
 {
     ASSERT(min_delta >= 0);
-    *rule =
-        (struct stop_rule){.min_delta = min_delta, .patience = patience, .reference = -INFINITY};
+    *rule = (struct stop_rule){.min_delta = min_delta, .patience = patience};
+    for (uint32_t i = 0; i < SIGNATURE_TASKS_MAX; i++) {
+        rule->references[i] = -INFINITY;
+    }
 }
 
-bool stop_rule_add(struct stop_rule *rule, double mean)
+bool stop_rule_add(struct stop_rule *rule, const double *means, uint32_t n_means)
 {
-    ASSERT(rule->without <= rule->n);
+    ASSERT(rule->without <= rule->n && n_means >= 1 && n_means <= SIGNATURE_TASKS_MAX);
     rule->n++;
-    /* The reference moves only on an improvement: slow gains below min_delta do not add up. */
-    if (isfinite(mean) && mean > rule->reference + rule->min_delta) {
-        rule->reference = mean;
-        rule->without = 0;
-    } else {
-        rule->without++;
+    rule->without++;
+    for (uint32_t i = 0; i < n_means; i++) {
+        /* A reference moves only on an improvement, so gains below min_delta add up. */
+        if (isfinite(means[i]) && means[i] > rule->references[i] + rule->min_delta) {
+            rule->references[i] = means[i];
+            rule->without = 0;
+        }
     }
     return rule->patience > 0 && rule->without >= rule->patience;
 }

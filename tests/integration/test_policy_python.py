@@ -109,7 +109,8 @@ def test_returns_depend_on_the_seed_and_not_on_threads(tmp_path):
     task = one["tasks"][0]
     returns = np.array(task["returns"])
     assert task["mean"] == pytest.approx(returns.mean()) and task["std"] == pytest.approx(returns.std())
-    assert task["median"] == pytest.approx(np.median(returns))
+    assert [task["q1"], task["median"], task["q3"]] == pytest.approx(np.quantile(returns, [0.25, 0.5, 0.75]))
+    assert task["iqm"] == pytest.approx(np.sort(returns)[1:-1].mean()) and task["iqm_low"] <= task["iqm"] <= task["iqm_high"]
     assert one["prior_return_mean"] == one["prior"]["return_mean"] != one["return_mean"]
     assert "prior" in table and "median" in table
 

@@ -87,6 +87,7 @@ static void start(struct world *world, const char *extra)
                     "--window_episodes=2",
                     "--episodes=3",
                     "--min_interval_s=0",
+                    "--improvement=any_task",
                     (char *)extra,
                     NULL};
     assert_int_equal(posix_spawn(&world->pid, program, NULL, NULL, argv, environ), 0);

@@ -23,6 +23,8 @@ static void odd_and_even_numbers(void **state)
     near(of.median, 2);
     near(of.max, 10);
     near(of.std, 3.655133376499413); /* np.std */
+    near(of.q1, 2);                  /* np.quantile */
+    near(of.q3, 3);
     double even[] = {4, 1, 3, 2};
     of = statistics_of(even, 4);
     near(of.median, 2.5);
@@ -62,6 +64,43 @@ static void far_from_nought(void **state)
     near(statistics_of(values, 3).std, sqrt(2.0 / 3));
 }
 
+/* As scipy.stats.trim_mean(values, 0.25); the interval against a bootstrap in numpy with 40,000
+ * resamples: 1920 to 3507, of which 2000 resamples come within some percent. */
+static void interquartile_means(void **state)
+{
+    (void)state;
+    double nine[] = {0.5, 12, 7, 3.25, 100, -4, 8, 9, 1};
+    struct statistics of = statistics_of(nine, 9);
+    near(of.iqm, 5.65);
+    near(of.q1, 1);
+    near(of.q3, 9);
+    double squares[100], again[100];
+    for (int i = 0; i < 100; i++) {
+        squares[i] = (99 - i) * (99 - i);
+        again[i] = i * i;
+    }
+    of = statistics_of(squares, 100);
+    near(of.iqm, 2658.5);
+    assert_true(fabs(of.iqm_low - 1920) < 60 && fabs(of.iqm_high - 3507) < 80);
+    /* The order does not matter, and there is no chance in it. */
+    struct statistics same = statistics_of(again, 100);
+    assert_true(same.iqm_low == of.iqm_low && same.iqm_high == of.iqm_high);
+    double one[] = {7};
+    of = statistics_of(one, 1);
+    assert_true(of.iqm == 7 && of.iqm_low == 7 && of.iqm_high == 7 && of.q1 == 7 && of.q3 == 7);
+}
+
+static void names_and_values_belong_together(void **state)
+{
+    (void)state;
+    double values[] = {1, 2, 3, 4, 5, 6, 7, 80};
+    const struct statistics of = statistics_of(values, 8);
+    assert_string_equal(statistics_names[6], "std");
+    assert_true(statistics_get(&of, 6) == of.std && statistics_get(&of, 7) == of.iqm);
+    assert_string_equal(statistics_names[9], "iqm_high");
+    assert_true(statistics_get(&of, 9) == of.iqm_high && statistics_get(&of, 0) == of.mean);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -69,6 +108,8 @@ int main(void)
         cmocka_unit_test(one_and_none),
         cmocka_unit_test(intervals_of_rates),
         cmocka_unit_test(far_from_nought),
+        cmocka_unit_test(interquartile_means),
+        cmocka_unit_test(names_and_values_belong_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ static int stops_after(uint32_t patience, double min_delta, const double *means,
     struct stop_rule rule;
     stop_rule_init(&rule, patience, min_delta);
     for (int i = 0; i < n; i++) {
-        if (stop_rule_add(&rule, means[i])) {
+        if (stop_rule_add(&rule, &means[i], 1)) {
             return i + 1;
         }
     }
@@ -61,6 +61,19 @@ static void negative_returns_can_improve(void **state)
     assert_int_equal(stops_after(2, 0, means, 6), 6);
 }
 
+/* One task goes on to improve while the mean of both does not. */
+static void any_of_several_values_counts(void **state)
+{
+    (void)state;
+    const double means[][2] = {{10, 10}, {9, 11}, {8, 12}, {7, 13}, {7, 13}, {6, 13}};
+    struct stop_rule rule;
+    stop_rule_init(&rule, 2, 0);
+    for (int i = 0; i < 5; i++) {
+        assert_false(stop_rule_add(&rule, means[i], 2));
+    }
+    assert_true(stop_rule_add(&rule, means[5], 2));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -69,6 +82,7 @@ int main(void)
         cmocka_unit_test(small_steps_add_up),
         cmocka_unit_test(what_is_not_a_number_is_no_improvement),
         cmocka_unit_test(negative_returns_can_improve),
+        cmocka_unit_test(any_of_several_values_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
