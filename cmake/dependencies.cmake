@@ -43,6 +43,12 @@ if(NOT JSMN_INCLUDE)
   list(APPEND HINDCAST_MISSING libjsmn-dev)
 endif()
 
+# Chart.js is one file, which becomes part of the programs that have the dashboard.
+find_file(HINDCAST_CHART_JS chart.min.js PATHS /usr/share/javascript/chart.js DOC "Chart.js 3")
+if(NOT HINDCAST_CHART_JS)
+  list(APPEND HINDCAST_MISSING libjs-chart.js)
+endif()
+
 find_program(PROTOC_C protoc-c)
 if(NOT PROTOC_C)
   list(APPEND HINDCAST_MISSING protobuf-c-compiler)

@@ -9,6 +9,7 @@
 
 #include "common/base/process.h"
 #include "common/clients/peer.h"
+#include "common/dashboard/dashboard.h"
 #include "common/environments/environment.h"
 #include "common/rpc/rpc.h"
 #include "evaluator/follow.h"
@@ -24,6 +25,7 @@ static int follow_a_run(const struct experiment *experiment,
     struct err err;
     struct process *process;
     struct follow *follow = NULL;
+    struct dashboard *dashboard = NULL;
     /* The process first: it opens the log and the admin page, and blocks signals for the threads to
      * come. */
     if (process_open(&process, "evaluator", (int)options->index, (int)options->count, experiment,
@@ -36,6 +38,9 @@ static int follow_a_run(const struct experiment *experiment,
      * stops. */
     status s = follow_start(&follow, process, experiment, options, &err);
     if (s == STATUS_OK) {
+        s = dashboard_open(&dashboard, experiment->run_dir, process_admin(process), &err);
+    }
+    if (s == STATUS_OK) {
         admin_add_page(process_admin(process), "/evaluations.json", "application/json", follow_page,
                        follow);
         log_info("waiting for parameters environment=%s", experiment->environment);
@@ -47,8 +52,9 @@ static int follow_a_run(const struct experiment *experiment,
     /* The thread has been told to stop by now, or it was never started. */
     follow_join(follow);
     rpc_fini();
-    /* Closes the admin page, which uses `follow`: only then may that be freed. */
+    /* Closes the admin page, which uses both of these: only then may they be freed. */
     int exit_code = process_close(process);
+    dashboard_close(dashboard);
     follow_free(follow);
     return exit_code;
 }

@@ -5,6 +5,7 @@
 
 int command_up(int argc, char **argv);
 int command_status(int argc, char **argv);
+int command_dashboard(int argc, char **argv);
 int command_dataset(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_doctor(int argc, char **argv);

@@ -18,7 +18,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
-#include "deploy/local/peek.h"
+#include "common/base/peek.h"
 #include "deploy/local/restart.h"
 #include "deploy/local/screen.h"
 

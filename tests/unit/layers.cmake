@@ -11,6 +11,8 @@ function(hindcast_forbidden library header)
 endfunction()
 
 hindcast_forbidden(hindcast_base common/rpc/rpc.h)
+hindcast_forbidden(hindcast_base common/dashboard/series.h)
+hindcast_forbidden(hindcast_dashboard common/trajectory/episode.h)
 hindcast_forbidden(hindcast_rpc common/trajectory/episode.h)
 hindcast_forbidden(hindcast_rpc common/clients/replay_link.h)
 hindcast_forbidden(hindcast_rpc common/service/endpoint.h)

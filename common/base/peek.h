@@ -2,8 +2,8 @@
  *
  * Blocks for at most `timeout_ms`: call it from a worker thread where something else must
  * continue. */
-#ifndef HINDCAST_LOCAL_PEEK_H
-#define HINDCAST_LOCAL_PEEK_H
+#ifndef HINDCAST_BASE_PEEK_H
+#define HINDCAST_BASE_PEEK_H
 
 #include <cjson/cJSON.h>
 #include <stdint.h>

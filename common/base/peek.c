@@ -2,7 +2,7 @@
  * from a file that the asked process wrote; the answer is checked for being JSON, no more. The
  * socket does not block: every wait goes through poll() with what is left until the deadline, so
  * that a process that hangs costs its caller the timeout and not more. */
-#include "deploy/local/peek.h"
+#include "common/base/peek.h"
 
 #include <errno.h>
 #include <netdb.h>
