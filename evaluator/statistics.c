@@ -22,8 +22,8 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-const char *const statistics_names[STATISTICS_N] = {
-    "mean", "min", "q1", "median", "q3", "max", "std", "iqm", "iqm_low", "iqm_high"};
+const char *const statistics_names[STATISTICS_N] = {"mean", "min", "q1",  "median",  "q3",
+                                                    "max",  "std", "iqm", "iqm_low", "iqm_high"};
 
 double statistics_get(const struct statistics *of, size_t i)
 {

@@ -8,8 +8,8 @@
 #include <unistd.h>
 
 #include "common/base/file.h"
-#include "deploy/local/commands.h"
 #include "common/base/peek.h"
+#include "deploy/local/commands.h"
 #include "deploy/local/summary.h"
 
 /* The answers of all processes come one after another, so one that hangs must not take long. */

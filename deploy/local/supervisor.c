@@ -17,8 +17,8 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/text.h"
 #include "common/base/peek.h"
+#include "common/base/text.h"
 #include "deploy/local/restart.h"
 #include "deploy/local/screen.h"
 

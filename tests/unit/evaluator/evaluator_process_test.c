@@ -81,15 +81,9 @@ static void start(struct world *world, const char *extra)
 {
     char run_dir[2 * SCRATCH_SIZE + 16];
     snprintf(run_dir, sizeof run_dir, "--run_dir=%s", world->folder);
-    char *argv[] = {(char *)program,
-                    run_dir,
-                    "--environment=cheetah-run",
-                    "--window_episodes=2",
-                    "--episodes=3",
-                    "--min_interval_s=0",
-                    "--improvement=any_task",
-                    (char *)extra,
-                    NULL};
+    char *argv[] = {(char *)program,          run_dir,        "--environment=cheetah-run",
+                    "--window_episodes=2",    "--episodes=3", "--min_interval_s=0",
+                    "--improvement=any_task", (char *)extra,  NULL};
     assert_int_equal(posix_spawn(&world->pid, program, NULL, NULL, argv, environ), 0);
 }
 

@@ -104,12 +104,9 @@ static void names_and_values_belong_together(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(odd_and_even_numbers),
-        cmocka_unit_test(one_and_none),
-        cmocka_unit_test(intervals_of_rates),
-        cmocka_unit_test(far_from_nought),
-        cmocka_unit_test(interquartile_means),
-        cmocka_unit_test(names_and_values_belong_together),
+        cmocka_unit_test(odd_and_even_numbers), cmocka_unit_test(one_and_none),
+        cmocka_unit_test(intervals_of_rates),   cmocka_unit_test(far_from_nought),
+        cmocka_unit_test(interquartile_means),  cmocka_unit_test(names_and_values_belong_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,9 +42,9 @@ static cJSON *printed(const struct series *series)
 static void names_say_where_a_number_was(void **state)
 {
     (void)state;
-    struct series *series =
-        of_file("{\"step\":1,\"best\":true,\"std\":[1,2,6],\"phase\":{\"wait\":0.25},\"text\":\"x\","
-                "\"tasks\":[{\"task\":\"run\",\"mean\":7,\"returns\":[1,2]}]}\n");
+    struct series *series = of_file(
+        "{\"step\":1,\"best\":true,\"std\":[1,2,6],\"phase\":{\"wait\":0.25},\"text\":\"x\","
+        "\"tasks\":[{\"task\":\"run\",\"mean\":7,\"returns\":[1,2]}]}\n");
     assert_int_equal(series_rows(series), 1);
     assert_true(series_last(series, "step") == 1 && series_last(series, "best") == 1);
     assert_true(series_last(series, "std") == 3);
@@ -101,7 +101,8 @@ static void many_lines_are_thinned(void **state)
     struct series *series = of_file("");
     for (int i = 0; i < 10000; i++) {
         char line[80];
-        snprintf(line, sizeof line, "{\"step\":%d,\"return_mean\":%d}\n", i, i == 4096 ? 50 : i % 7);
+        snprintf(line, sizeof line, "{\"step\":%d,\"return_mean\":%d}\n", i,
+                 i == 4096 ? 50 : i % 7);
         append(line);
         if (i % 1000 == 999) {
             series_update(series);
