@@ -102,9 +102,9 @@ def write_run(folder, n):
     folder.mkdir(parents=True)
     with open(folder / "evaluator.jsonl", "w", encoding="ascii") as file:
         for i in range(n):
-            file.write(json.dumps({"run_id": "a", "version": i + 1, "learner_step": 10 * i, "time": 1.7e9 + i, "return_mean": i % 50,
-                                   "tasks": [{"task": "run", "mean": i % 50, "min": 0, "q1": 1, "median": 2, "q3": 3,
-                                              "max": 99}]}) + "\n")
+            task = {"task": "run", "mean": i % 50, "min": 0, "q1": 1, "median": 2, "q3": 3, "max": 99}
+            file.write(json.dumps({"run_id": "a", "version": i + 1, "learner_step": 10 * i, "time": 1.7e9 + i,
+                                   "return_mean": i % 50, "tasks": [task]}) + "\n")
 
 
 def test_many_runs_and_many_points(tmp_path, dashboard):
