@@ -106,14 +106,14 @@ static status take(struct reading *reading, const struct replay_batch *batch, co
 {
     struct logged_data *data = reading->data;
     for (uint32_t i = 0; i < batch->snippets && !reading->done; i++) {
-        const bool again = reading->begun && batch->first_row[i] == 0 &&
-                           batch->episode_id[i] == reading->first_episode;
+        const bool again = reading->begun && batch->origins->first_row[i] == 0 &&
+                           batch->origins->episode_id[i] == reading->first_episode;
         if (again) {
             reading->done = true;
             break;
         }
         if (!reading->begun) {
-            reading->first_episode = batch->episode_id[i];
+            reading->first_episode = batch->origins->episode_id[i];
             reading->begun = true;
         }
         if (data->n_transitions == reading->max_transitions) {
@@ -125,7 +125,7 @@ static status take(struct reading *reading, const struct replay_batch *batch, co
         if (reserve(data, &reading->rows_room, &reading->episodes_room) != STATUS_OK) {
             return err_set(err, STATUS_NO_MEMORY, "table %s", table);
         }
-        append(data, batch->rows + (size_t)i * 2 * data->W, batch->first_row[i] == 0);
+        append(data, batch->rows + (size_t)i * 2 * data->W, batch->origins->first_row[i] == 0);
     }
     return STATUS_OK;
 }

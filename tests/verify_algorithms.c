@@ -418,6 +418,23 @@ static void *step_input(const struct example *example, int number, const char *n
     return input(example->file, full, type, count, err);
 }
 
+/* The weights of the step's snippets; NULL in *weights where the file has none. False, with `err`
+ * set, when they are of another size. */
+static bool step_weights(const struct example *example, int number, double **weights,
+                         struct err *err)
+{
+    char full[64];
+    snprintf(full, sizeof full, "step%d/batch/weights", number);
+    const size_t B = (size_t)example->B;
+    *weights = NULL;
+    if (safetensors_find(example->file, full) == NULL) {
+        return true;
+    }
+    *weights = mem_array(B, sizeof **weights);
+    return *weights != NULL && safetensors_copy(example->file, full, SAFETENSORS_F64, 1, &B,
+                                                *weights, err) == STATUS_OK;
+}
+
 /* Noise array i of the step: value, improve, backup. Where the file has none, *array is NULL, and
  * the step says so if it needs it. False, with `err` set, when it is of another size. */
 static bool step_noise(const struct example *example, int number, int i, float **array,
@@ -458,14 +475,19 @@ static status run_step(struct example *example, int number, struct err *err)
     void *valid = step_input(example, number, "batch/valid", SAFETENSORS_I32, B, err);
     int32_t *tasks = step_input(example, number, "batch/tasks", SAFETENSORS_I32, B * T, err);
     float *noise[3];
-    bool complete = true;
+    double *weights = NULL;
+    bool complete = step_weights(example, number, &weights, err);
     for (int i = 0; i < 3; i++) {
         complete = step_noise(example, number, i, &noise[i], err) && complete;
     }
     status s = STATUS_CORRUPT;
     if (rows != NULL && valid != NULL && tasks != NULL && complete) {
-        const struct batch batch = {
-            .rows = rows, .n_valid = valid, .tasks = tasks, .B = example->B, .N = example->N};
+        const struct batch batch = {.rows = rows,
+                                    .n_valid = valid,
+                                    .tasks = tasks,
+                                    .B = example->B,
+                                    .N = example->N,
+                                    .weights = weights};
         const struct noise given = {.value = noise[0], .improve = noise[1], .backup = noise[2]};
         static struct report report;
         s = update_step(example->update, example->state, &batch, &given, &report, err);
@@ -476,6 +498,7 @@ static status run_step(struct example *example, int number, struct err *err)
     mem_free(rows);
     mem_free(valid);
     mem_free(tasks);
+    mem_free(weights);
     for (int i = 0; i < 3; i++) {
         mem_free(noise[i]);
     }

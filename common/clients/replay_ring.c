@@ -34,7 +34,6 @@ struct slot {
     enum slot_state state;
     uint32_t parts_missing;
     bool unsealed;           /* a part came from a table that is not sealed */
-    bool prioritized;        /* a part came with ids and probabilities */
     uint64_t versions;       /* table versions of the parts, combined */
     struct storage *storage; /* NULL: empty */
 };
@@ -67,14 +66,20 @@ static status add_storage(struct replay_ring *ring, struct storage *storage)
     storage->rows =
         mem_aligned(n * (ring->settings.N + 1) * ring->settings.W * sizeof *storage->rows);
     storage->n_valid = mem_array(n, sizeof *storage->n_valid);
-    storage->origins =
-        (struct replay_origins){mem_array(n, sizeof(uint64_t)), mem_array(n, sizeof(uint32_t)),
-                                mem_array(n, sizeof(double))};
     storage->next = ring->free;
     ring->free = storage;
-    const struct replay_origins *origins = &storage->origins;
-    return storage->rows && storage->n_valid && origins->episode_id && origins->first_row &&
-                   origins->probability
+    if (storage->rows == NULL || storage->n_valid == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    if (!ring->settings.origins) {
+        return STATUS_OK;
+    }
+    struct replay_origins *origins = &storage->origins;
+    origins->episode_id = mem_array(n, sizeof *origins->episode_id);
+    origins->first_row = mem_array(n, sizeof *origins->first_row);
+    origins->server = mem_array(n, sizeof *origins->server);
+    origins->ratio = mem_array(n, sizeof *origins->ratio);
+    return origins->episode_id && origins->first_row && origins->server && origins->ratio
                ? STATUS_OK
                : STATUS_NO_MEMORY;
 }
@@ -125,7 +130,8 @@ void replay_ring_free(struct replay_ring *ring)
         mem_free(ring->storages[i].n_valid);
         mem_free(ring->storages[i].origins.episode_id);
         mem_free(ring->storages[i].origins.first_row);
-        mem_free(ring->storages[i].origins.probability);
+        mem_free(ring->storages[i].origins.server);
+        mem_free(ring->storages[i].origins.ratio);
     }
     pthread_cond_destroy(&ring->ready);
     pthread_cond_destroy(&ring->returned);
@@ -162,7 +168,8 @@ static void fill_slot(struct replay_ring *ring, struct slot *slot, uint64_t numb
                           .batch = {.number = number,
                                     .snippets = ring->settings.snippets,
                                     .rows = storage->rows,
-                                    .n_valid = storage->n_valid}};
+                                    .n_valid = storage->n_valid,
+                                    .origins = ring->settings.origins ? &storage->origins : NULL}};
 }
 
 uint64_t replay_ring_window_end(struct replay_ring *ring)
@@ -189,8 +196,7 @@ bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t ti
     return moved;
 }
 
-struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number,
-                                            struct replay_origins *origins)
+struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number)
 {
     pthread_mutex_lock(&ring->lock);
     /* The receiver asks only for numbers that have a slot, and a batch that is out is not written
@@ -204,19 +210,16 @@ struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t n
     }
     ASSERT(slot->batch.number == number && slot->parts_missing > 0);
     pthread_mutex_unlock(&ring->lock);
-    /* The caller writes its own range of these without the lock. */
-    *origins = slot->storage->origins;
     return &slot->batch;
 }
 
 void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, uint32_t part,
-                          uint64_t version, bool prioritized)
+                          uint64_t version)
 {
     struct slot *slot = (struct slot *)batch;
     pthread_mutex_lock(&ring->lock);
-    /* One part that is not sealed, or that has priorities, decides for the whole batch. */
+    /* One part that is not sealed decides for the whole batch. */
     slot->unsealed = slot->unsealed || version == 0;
-    slot->prioritized = slot->prioritized || prioritized;
     /* One server: its table's version as it is. Several: a sum of hashes, which does not depend on
      * the order in which the parts arrive. */
     const uint64_t words[2] = {part, version};
@@ -225,11 +228,6 @@ void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, 
     if (--slot->parts_missing == 0) {
         /* 0 means "not sealed", so a combined version of 0 becomes 1. */
         batch->table_version = slot->unsealed ? 0 : slot->versions ? slot->versions : 1;
-        const struct replay_origins none = {NULL, NULL, NULL};
-        const struct replay_origins *origins = slot->prioritized ? &slot->storage->origins : &none;
-        batch->episode_id = origins->episode_id;
-        batch->first_row = origins->first_row;
-        batch->probability = origins->probability;
         pthread_cond_broadcast(&ring->ready);
     }
     pthread_mutex_unlock(&ring->lock);

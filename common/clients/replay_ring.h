@@ -17,6 +17,7 @@ struct replay_ring_settings {
     uint32_t N, W;
     uint32_t n_parts; /* that fill every batch */
     uint64_t first_batch;
+    bool origins; /* batches have them */
 };
 
 status replay_ring_new(struct replay_ring **ring,
@@ -30,16 +31,10 @@ uint64_t replay_ring_window_end(struct replay_ring *ring);
 /* Waits until the window ends beyond `end`. False when the time is over or the ring is closed. */
 bool replay_ring_wait_window(struct replay_ring *ring, uint64_t end, uint64_t timeout_ms);
 /* The batch that a part of `number` is written into; `number` must have a slot. The caller writes
- * its own range of snippets only. */
-struct replay_origins {
-    uint64_t *episode_id;
-    uint32_t *first_row;
-    double *probability;
-};
-struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number,
-                                            struct replay_origins *origins);
+ * its own range of snippets only, also of the batch's origins, where it has them. */
+struct replay_batch *replay_ring_begin_part(struct replay_ring *ring, uint64_t number);
 void replay_ring_end_part(struct replay_ring *ring, struct replay_batch *batch, uint32_t part,
-                          uint64_t version, bool prioritized);
+                          uint64_t version);
 /* Sampling has failed for good: replay_ring_next returns this error. Only the first one counts. */
 void replay_ring_fail(struct replay_ring *ring, const struct err *error);
 /* Wakes the threads in replay_ring_wait_window. */

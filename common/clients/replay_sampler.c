@@ -18,28 +18,18 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
-#include "common/clients/peer.h"
 #include "common/clients/replay_ring.h"
+#include "common/clients/replay_servers.h"
 #include "common/clients/replay_share.h"
-#include "common/clients/signature_wire.h"
 
 #define PREFETCH_DEFAULT 4u
 /* Batches that the caller may hold at once without starving the ring. */
 #define WITH_THE_CALLER 2u
-#define INFO_MS         5000u
 #define RETRY_MS        100u
 #define SLICE_MS        100u
 #define REFRESH_NS      (10 * NS_PER_S)
+#define AWAY_NS         (10 * NS_PER_S)
 #define MESSAGE_SPARE   (2u << 20)
-
-/* One replay server, and its part in the batches. */
-struct server {
-    struct rpc_channel *channel;
-    struct replay_share *share; /* NULL: this server contributes nothing to our slice */
-    uint64_t episodes, transitions;
-    bool sealed;
-    uint32_t dealt; /* snippets of the global batch */
-};
 
 struct replay_sampler {
     struct replay_sampler_options options;
@@ -51,76 +41,12 @@ struct replay_sampler {
     /* When the sizes were last asked for, or the shares started. */
     uint64_t refreshed_ns;
     uint32_t n_taken; /* batches with the caller */
-    size_t n;
-    struct server servers[CONFIG_LIST_MAX];
+    struct replay_servers servers;
+    /* NULL: this server contributes nothing to our slice. */
+    struct replay_share *shares[CONFIG_LIST_MAX];
 };
 
-/* ---- What the servers hold ---- */
-
-/* Size, sealed flag and signature of the table on one server. UNAVAILABLE, NOT_FOUND: not yet. */
-static status ask(struct replay_sampler *sampler, struct server *server,
-                  struct signature *signature, struct err *err)
-{
-    /* The table is asked for by name; the answer has it alone, or nothing. */
-    Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
-    request.table = sampler->table;
-    const struct rpc_call_options options = {.timeout_ms = INFO_MS};
-    struct rpc_message message;
-    const char *address = rpc_channel_address(server->channel);
-    /* A short wait first, so that an absent server does not cost the whole time of a call. */
-    if (rpc_channel_wait(server->channel, SLICE_MS) != STATUS_OK) {
-        return rpc_address_unreachable(address, err);
-    }
-    status s = rpc_unary(server->channel, &hindcast__replay__descriptor, "Info", &request.base,
-                         NULL, &options, &message, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* What the server has, as it is at this moment. */
-    const Hindcast__InfoResponse *info = (const Hindcast__InfoResponse *)message.body;
-    if (info->n_tables != 1) {
-        s = err_set(err, STATUS_NOT_FOUND, "%s: no table %s yet", address, sampler->table);
-    } else {
-        server->episodes = info->tables[0]->episodes;
-        server->transitions = info->tables[0]->transitions;
-        server->sealed = info->tables[0]->sealed;
-        s = signature_wire_read(signature, info->tables[0]->signature, err);
-    }
-    rpc_message_free(&message);
-    return s;
-}
-
-/* Asks every server. OK: all have the table, and its signature is the one wanted (or, where none
- * was given, that of the first server). */
-static status ask_all(struct replay_sampler *sampler, struct signature *signature, struct err *err)
-{
-    for (size_t i = 0; i < sampler->n; i++) {
-        struct signature have;
-        /* The first server's signature becomes the one that is wanted, where none is. */
-        status s = ask(sampler, &sampler->servers[i], &have, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        if (signature->A == 0) {
-            *signature = have;
-        }
-        /* Rewards may stand in another order in the table; the map is of no use here. */
-        uint32_t map[SIGNATURE_TASKS_MAX];
-        s = signature_match(&have, signature, map, err);
-        if (s != STATUS_OK) {
-            return err_context(err, s, "%s: table %s",
-                               rpc_channel_address(sampler->servers[i].channel), sampler->table);
-        }
-        /* How many snippets each server draws is fixed only when the contents of all are. */
-        if (sampler->n > 1 && sampler->options.require_sealed && !sampler->servers[i].sealed) {
-            return err_set(err, STATUS_UNAVAILABLE, "%s: table %s is not sealed yet",
-                           rpc_channel_address(sampler->servers[i].channel), sampler->table);
-        }
-    }
-    return STATUS_OK;
-}
-
-/* Repeats ask_all until it succeeds, fails for good, or the time is over. */
+/* Waits until all servers have the table, something fails for good, or the time is over. */
 static status wait_for_servers(struct replay_sampler *sampler, struct signature *signature,
                                uint64_t timeout_ms, struct err *err)
 {
@@ -128,7 +54,8 @@ static status wait_for_servers(struct replay_sampler *sampler, struct signature 
     for (;;) {
         /* The reason is kept apart: `err` is set only when waiting ends. */
         struct err why = {0};
-        status s = ask_all(sampler, signature, &why);
+        status s = replay_servers_ask(&sampler->servers, sampler->table,
+                                      sampler->options.require_sealed, signature, &why);
         if (s == STATUS_OK) {
             return STATUS_OK;
         }
@@ -145,38 +72,7 @@ static status wait_for_servers(struct replay_sampler *sampler, struct signature 
     }
 }
 
-/* ---- Dividing a batch among the servers ---- */
-
-/* Sets `dealt` of each server; the sum is B. In proportion to transitions, equally when there are
- * none yet. What rounding down leaves goes to the largest remainders. */
-static void deal(struct replay_sampler *sampler)
-{
-    const uint32_t B = sampler->options.batch_snippets;
-    double sum = 0;
-    double remainder[CONFIG_LIST_MAX];
-    uint32_t left = B;
-    /* What each server has, of all that there is. */
-    for (size_t i = 0; i < sampler->n; i++) {
-        sum += (double)sampler->servers[i].transitions;
-    }
-    /* Rounded down, with the remainder kept. */
-    for (size_t i = 0; i < sampler->n; i++) {
-        const double part =
-            sum > 0 ? (double)sampler->servers[i].transitions / sum : 1.0 / (double)sampler->n;
-        sampler->servers[i].dealt = (uint32_t)(part * B);
-        remainder[i] = part * B - sampler->servers[i].dealt;
-        left -= sampler->servers[i].dealt;
-    }
-    /* One snippet each to the largest remainders, until nothing is left. */
-    for (; left > 0; left--) {
-        size_t best = 0;
-        for (size_t i = 1; i < sampler->n; i++) {
-            best = remainder[i] > remainder[best] ? i : best;
-        }
-        sampler->servers[best].dealt++;
-        remainder[best] = -1;
-    }
-}
+/* ---- Shares ---- */
 
 /* A server draws the range [from, from + dealt) of the global batch; we want our slice of it.
  * *begin, *count: the intersection, relative to `from`. */
@@ -200,9 +96,9 @@ static void stop_shares(struct replay_sampler *sampler)
     if (sampler->ring) {
         replay_ring_close(sampler->ring);
     }
-    for (size_t i = 0; i < sampler->n; i++) {
-        replay_share_close(sampler->servers[i].share);
-        sampler->servers[i].share = NULL;
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        replay_share_close(sampler->shares[i]);
+        sampler->shares[i] = NULL;
     }
     /* No thread uses the ring now. */
     replay_ring_free(sampler->ring);
@@ -220,12 +116,13 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
                                         .snippets = options->slice_count,
                                         .N = options->snippet_transitions,
                                         .W = signature_width(&sampler->signature),
-                                        .first_batch = first_batch};
+                                        .first_batch = first_batch,
+                                        .origins = options->origins};
     /* The ring needs the number of parts before the first share starts to fill it. */
     uint32_t from = 0;
-    for (size_t i = 0; i < sampler->n; i++) {
-        slice_of(sampler, from, sampler->servers[i].dealt, &begin[i], &count[i]);
-        from += sampler->servers[i].dealt;
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        slice_of(sampler, from, sampler->servers.at[i].dealt, &begin[i], &count[i]);
+        from += sampler->servers.at[i].dealt;
         ring.n_parts += count[i] > 0;
     }
     status s = replay_ring_new(&sampler->ring, &ring);
@@ -235,24 +132,26 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
     /* The parts lie in the batch in the order of the servers. */
     uint32_t at = 0;
     uint32_t part = 0;
-    for (size_t i = 0; s == STATUS_OK && i < sampler->n; i++) {
+    for (size_t i = 0; s == STATUS_OK && i < sampler->servers.n; i++) {
         if (count[i] == 0) {
             continue;
         }
         const struct replay_share_settings share = {.ring = sampler->ring,
-                                                    .channel = sampler->servers[i].channel,
+                                                    .channel = sampler->servers.at[i].channel,
                                                     .signature = &sampler->signature,
                                                     .table = sampler->table,
+                                                    .server = (uint32_t)i,
                                                     .part = part++,
                                                     .at = at,
-                                                    .B = sampler->servers[i].dealt,
+                                                    .B = sampler->servers.at[i].dealt,
                                                     .begin = begin[i],
                                                     .count = count[i],
                                                     .N = options->snippet_transitions,
                                                     .seed = options->seed,
                                                     .require_sealed = options->require_sealed,
-                                                    .in_order = options->in_order};
-        s = replay_share_open(&sampler->servers[i].share, &share, err);
+                                                    .in_order = options->in_order,
+                                                    .origins = options->origins};
+        s = replay_share_open(&sampler->shares[i], &share, err);
         at += count[i];
     }
     /* The sizes are those of now. */
@@ -260,48 +159,80 @@ static status start_shares(struct replay_sampler *sampler, uint64_t first_batch,
     return s;
 }
 
-/* Divides batches anew when the sizes of growing tables have changed by more than a twentieth of a
- * batch. Only with several servers whose tables are not all sealed, where the draws are not
- * reproducible anyway; and only while the caller holds no batch, since the ring is replaced. */
-static status refresh(struct replay_sampler *sampler, struct err *err)
+/* May batches be divided anew? Only with several servers whose tables are not all sealed, where the
+ * draws are not reproducible anyway; and only while the caller holds no batch, since the ring is
+ * replaced. */
+static bool may_divide(const struct replay_sampler *sampler)
 {
-    /* What is dealt now, to compare with what would be dealt. */
-    bool all_sealed = true;
-    uint32_t before[CONFIG_LIST_MAX];
-    for (size_t i = 0; i < sampler->n; i++) {
-        all_sealed = all_sealed && sampler->servers[i].sealed;
-        before[i] = sampler->servers[i].dealt;
-    }
-    /* Is it time, and is it possible? */
-    if (sampler->n == 1 || all_sealed || sampler->n_taken > 0 ||
-        clock_now_ns() - sampler->refreshed_ns < REFRESH_NS) {
-        return STATUS_OK;
-    }
-    sampler->refreshed_ns = clock_now_ns();
-    /* A server that does not answer now is the business of its share. */
-    struct err ignored;
-    if (ask_all(sampler, &sampler->signature, &ignored) != STATUS_OK) {
-        return STATUS_OK;
-    }
-    /* How many snippets of a batch would another server draw? */
-    deal(sampler);
-    uint32_t moved = 0;
-    for (size_t i = 0; i < sampler->n; i++) {
-        moved += sampler->servers[i].dealt > before[i] ? sampler->servers[i].dealt - before[i] : 0;
-    }
-    /* Too few to lose the batches in the ring for. */
-    if (20 * moved <= sampler->options.batch_snippets) {
-        for (size_t i = 0; i < sampler->n; i++) {
-            sampler->servers[i].dealt = before[i];
-        }
-        return STATUS_OK;
-    }
-    /* The new ring begins with the batch that the caller expects next. */
+    return sampler->servers.n > 1 && !replay_servers_sealed(&sampler->servers) &&
+           sampler->n_taken == 0;
+}
+
+/* The new ring begins with the batch that the caller expects next. */
+static status divide(struct replay_sampler *sampler, struct err *err)
+{
     const uint64_t next = replay_ring_next_number(sampler->ring);
     log_info("the sizes of the servers have changed; batches are divided anew batch=%" PRIu64,
              next);
     stop_shares(sampler);
     return start_shares(sampler, next, err);
+}
+
+/* Leaves out servers that have been away for long, unless all are. */
+static status leave_out(struct replay_sampler *sampler, struct err *err)
+{
+    size_t n_there = 0, n_new = 0;
+    bool gone[CONFIG_LIST_MAX];
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        const bool left_out = sampler->servers.at[i].left_out;
+        gone[i] = !left_out && sampler->shares[i] != NULL &&
+                  replay_share_away_ns(sampler->shares[i]) > AWAY_NS;
+        n_new += gone[i];
+        n_there += !gone[i] && !left_out;
+    }
+    if (n_new == 0 || n_there == 0 || !may_divide(sampler)) {
+        return STATUS_OK;
+    }
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        if (gone[i]) {
+            sampler->servers.at[i].left_out = true;
+            log_warn("%s has been away for %u s: batches are made without it until it is back",
+                     rpc_channel_address(sampler->servers.at[i].channel),
+                     (unsigned)(AWAY_NS / NS_PER_S));
+        }
+    }
+    replay_servers_deal(&sampler->servers, sampler->options.batch_snippets);
+    return divide(sampler, err);
+}
+
+/* Divides batches anew when the sizes of growing tables have changed by more than a twentieth of a
+ * batch. */
+static status refresh(struct replay_sampler *sampler, struct err *err)
+{
+    uint32_t before[CONFIG_LIST_MAX];
+    if (!may_divide(sampler) || clock_now_ns() - sampler->refreshed_ns < REFRESH_NS) {
+        return STATUS_OK;
+    }
+    sampler->refreshed_ns = clock_now_ns();
+    replay_servers_measure(&sampler->servers, sampler->table);
+    /* How many snippets of a batch would another server draw? */
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        before[i] = sampler->servers.at[i].dealt;
+    }
+    replay_servers_deal(&sampler->servers, sampler->options.batch_snippets);
+    uint32_t moved = 0;
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        const uint32_t dealt = sampler->servers.at[i].dealt;
+        moved += dealt > before[i] ? dealt - before[i] : 0;
+    }
+    /* Too few to lose the batches in the ring for. */
+    if (20 * moved <= sampler->options.batch_snippets) {
+        for (size_t i = 0; i < sampler->servers.n; i++) {
+            sampler->servers.at[i].dealt = before[i];
+        }
+        return STATUS_OK;
+    }
+    return divide(sampler, err);
 }
 
 /* ---- The interface ---- */
@@ -315,6 +246,7 @@ static status check_options(struct replay_sampler_options *options, struct err *
     }
     options->prefetch_batches =
         options->prefetch_batches ? options->prefetch_batches : PREFETCH_DEFAULT;
+    options->origins = options->origins || options->in_order;
     /* The sum slice_begin + slice_count might overflow, so it is not formed. */
     if (options->batch_snippets < 1 || options->snippet_transitions < 1 ||
         options->slice_count < 1 || options->slice_begin > options->batch_snippets ||
@@ -326,28 +258,16 @@ static status check_options(struct replay_sampler_options *options, struct err *
     return STATUS_OK;
 }
 
-/* One channel for each server; sampler->n counts those that are to be closed. */
-static status open_channels(struct replay_sampler *sampler, const struct experiment *experiment,
-                            struct err *err)
+/* What one message may hold: one batch, or several up to 256 KiB. The width of a row is not known
+ * yet, so the limit is that of the widest; and messages are bounded by 1 GiB, however large a batch
+ * may be. */
+static size_t message_bytes(const struct replay_sampler_options *options)
 {
-    /* A message holds one batch, or several up to 256 KiB. The width of a row is not known yet, so
-     * the limit is that of the widest. */
-    const size_t most = (size_t)sampler->options.slice_count *
-                            (sampler->options.snippet_transitions + 1) * SIGNATURE_ROW_MAX *
-                            sizeof(float) +
-                        (size_t)sampler->options.slice_count * 32 + MESSAGE_SPARE;
+    const size_t most = (size_t)options->slice_count * (options->snippet_transitions + 1) *
+                            SIGNATURE_ROW_MAX * sizeof(float) +
+                        (size_t)options->slice_count * 32 + MESSAGE_SPARE;
     const size_t limit = (size_t)1 << 30;
-    /* Messages are bounded by 1 GiB, however large a batch may be. */
-    for (size_t i = 0; i < experiment->replay.n; i++) {
-        status s = peer_channel_open(&sampler->servers[i].channel, experiment->replay.items[i],
-                                     experiment, most < limit ? most : limit, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        sampler->n++;
-    }
-    return sampler->n > 0 ? STATUS_OK
-                          : err_set(err, STATUS_INVALID, "experiment.replay: no server");
+    return most < limit ? most : limit;
 }
 
 status replay_sampler_open(struct replay_sampler **out, const struct experiment *experiment,
@@ -373,13 +293,14 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     }
     /* Channels, then servers, then shares: each needs what comes before it. */
     if (s == STATUS_OK) {
-        s = open_channels(sampler, experiment, err);
+        s = replay_servers_open(&sampler->servers, experiment, message_bytes(&sampler->options),
+                                err);
     }
     if (s == STATUS_OK) {
         s = wait_for_servers(sampler, &sampler->signature, timeout_ms, err);
     }
     if (s == STATUS_OK) {
-        deal(sampler);
+        replay_servers_deal(&sampler->servers, sampler->options.batch_snippets);
         s = start_shares(sampler, options->first_batch, err);
     }
     /* Whatever was opened is closed again. */
@@ -395,21 +316,31 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
 struct replay_sampler_table replay_sampler_table(const struct replay_sampler *sampler)
 {
     struct replay_sampler_table table = {.sealed = true};
-    for (size_t i = 0; i < sampler->n; i++) {
-        table.sealed = table.sealed && sampler->servers[i].sealed;
-        table.episodes += sampler->servers[i].episodes;
-        table.transitions += sampler->servers[i].transitions;
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        table.sealed = table.sealed && sampler->servers.at[i].sealed;
+        table.episodes += sampler->servers.at[i].episodes;
+        table.transitions += sampler->servers.at[i].transitions;
     }
     return table;
+}
+
+uint32_t replay_sampler_away(const struct replay_sampler *sampler)
+{
+    uint32_t n = 0;
+    for (size_t i = 0; i < sampler->servers.n; i++) {
+        n += sampler->servers.at[i].left_out ||
+             (sampler->shares[i] && replay_share_away_ns(sampler->shares[i]) > 0);
+    }
+    return n;
 }
 
 /* Sets `err` to what the first server that waits is waiting for. */
 static void describe_wait(struct replay_sampler *sampler, struct err *err)
 {
-    for (size_t i = 0; i < sampler->n; i++) {
+    for (size_t i = 0; i < sampler->servers.n; i++) {
         char why[1024] = "";
-        if (sampler->servers[i].share) {
-            replay_share_waits(sampler->servers[i].share, why, sizeof why);
+        if (sampler->shares[i]) {
+            replay_share_waits(sampler->shares[i], why, sizeof why);
         }
         if (why[0]) {
             err_set(err, STATUS_TIMEOUT, "%s", why);
@@ -446,11 +377,15 @@ status replay_sampler_next(struct replay_sampler *sampler, struct replay_batch *
         if (sampler->stopping && sampler->stopping(sampler->stopping_arg)) {
             return err_set(err, STATUS_CLOSED, "stopping");
         }
+        s = leave_out(sampler, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
         /* The time is over: what does the server wait for? */
         if (left_ms <= SLICE_MS) {
-            err_set(err, s, "%s", why.text);
+            err_set(err, STATUS_TIMEOUT, "%s", why.text);
             describe_wait(sampler, err);
-            return s;
+            return STATUS_TIMEOUT;
         }
     }
 }
@@ -468,9 +403,7 @@ void replay_sampler_close(struct replay_sampler *sampler)
     /* The shares use the channels, so they end first. */
     if (sampler) {
         stop_shares(sampler);
-        for (size_t i = 0; i < sampler->n; i++) {
-            rpc_channel_close(sampler->servers[i].channel);
-        }
+        replay_servers_close(&sampler->servers);
         mem_free(sampler->table);
         mem_free(sampler);
     }

@@ -3,7 +3,8 @@
  * reconnect.
  *
  * With several servers each batch consists of one share per server, in server order and in
- * proportion to their transitions (refreshed from Info). */
+ * proportion to their transitions (refreshed from Info). While one of them is away, sealed tables
+ * are waited for; batches of others are made without it after 10 s, until it is back. */
 #ifndef HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 #define HINDCAST_CLIENTS_REPLAY_SAMPLER_H
 
@@ -20,10 +21,21 @@ struct replay_sampler_options {
     uint64_t first_batch;
     uint32_t slice_begin, slice_count; /* this rank's share; 0, 0: all */
     bool require_sealed;
-    bool
-        in_order; /* no draws: snippet i of batch b starts at transition b B + i mod all of a sealed
-                      table, counted over its episodes in order of identity. One server */
+    /* No draws: snippet i of batch b starts at transition b B + i mod all of a sealed table, counted
+     * over its episodes in order of identity. One server. Implies `origins`. */
+    bool in_order;
+    bool origins;              /* batches say where their snippets come from */
     uint32_t prefetch_batches; /* 0: 4 */
+};
+
+/* Where the snippets of a batch come from. */
+struct replay_origins {
+    uint64_t *episode_id; /* (snippets) of its server's table */
+    uint32_t *first_row;  /* (snippets) where in the episode it starts */
+    uint32_t *server;     /* (snippets) which of experiment.replay it came from */
+    /* (snippets) probability of this start over that in an even draw from the same table: 1 where
+     * draws are even, 0.5 for a start that comes half as often. No meaning with in_order. */
+    double *ratio;
 };
 
 /* One batch. Rows are 64-byte aligned. */
@@ -33,10 +45,8 @@ struct replay_batch {
     uint32_t snippets;      /* B, or slice_count */
     float *rows;            /* (snippets, N + 1, W) */
     uint32_t *n_valid;      /* (snippets) */
-    uint64_t
-        *episode_id; /* (snippets), or NULL when the table is not prioritized nor in_order set */
-    uint32_t *first_row; /* (snippets), likewise: where in the episode it starts */
-    double *probability; /* (snippets), or NULL: uniform */
+    /* NULL unless `origins` or `in_order` was set. */
+    const struct replay_origins *origins;
 };
 
 /* Learns the table's signature from the server when `signature` has A == 0 on entry (then it is
@@ -54,6 +64,9 @@ struct replay_sampler_table {
     uint64_t episodes, transitions;
 };
 struct replay_sampler_table replay_sampler_table(const struct replay_sampler *sampler);
+
+/* How many of the servers cannot be reached now. */
+uint32_t replay_sampler_away(const struct replay_sampler *sampler);
 
 /* The next batch; return it with replay_sampler_return, which makes its buffer available again. OK;
  * TIMEOUT: none yet, and `err` says what is being waited for; MISMATCH and others are final. */

@@ -36,8 +36,9 @@ struct replay_share {
     size_t part_bytes; /* rows of one batch's part */
     pthread_t thread;
     atomic_bool stop;
-    pthread_mutex_t lock; /* guards why */
-    char why[1024];       /* why no batch comes; empty: they come */
+    _Atomic uint64_t away_since_ns; /* 0: the server is there */
+    pthread_mutex_t lock;           /* guards why */
+    char why[1024];                 /* why no batch comes; empty: they come */
     /* Used by the thread only: */
     struct rpc_stream *stream; /* NULL: not connected */
     bool opened;               /* the first request has been sent */
@@ -65,6 +66,22 @@ void replay_share_waits(struct replay_share *share, char *text, size_t size)
 }
 
 /* ---- Connecting ---- */
+
+uint64_t replay_share_away_ns(const struct replay_share *share)
+{
+    const uint64_t since_ns = atomic_load(&share->away_since_ns);
+    return since_ns ? clock_now_ns() - since_ns : 0;
+}
+
+/* The server cannot be reached, for this reason. Told once, until it is back. */
+static void note_away(struct replay_share *share, const char *reason)
+{
+    if (atomic_load(&share->away_since_ns) == 0) {
+        atomic_store(&share->away_since_ns, clock_now_ns());
+        log_warn("sampling was interrupted and will be resumed batch=%" PRIu64 " reason=%s",
+                 share->next, reason);
+    }
+}
 
 /* May a later attempt succeed where this one failed? */
 static bool transient(status code)
@@ -99,9 +116,14 @@ static void connect_once(struct replay_share *share)
     }
     /* Status lines show the reason until batches come. */
     if (s != STATUS_OK) {
+        note_away(share, err.text);
         say(share, err.text);
         back_off(share);
         return;
+    }
+    if (atomic_exchange(&share->away_since_ns, 0) != 0) {
+        log_info("sampling is resumed batch=%" PRIu64 " server=%s", share->next,
+                 rpc_channel_address(share->settings.channel));
     }
     /* What was granted on an earlier stream is void; batches are asked for again from `next`. */
     share->opened = false;
@@ -129,8 +151,7 @@ static bool disconnect(struct replay_share *share)
         replay_ring_fail(share->settings.ring, &err);
         return false;
     }
-    log_info("sampling was interrupted and will be resumed batch=%" PRIu64 " reason=%s",
-             share->next, err.text);
+    note_away(share, err.text);
     say(share, err.text);
     back_off(share);
     return true;
@@ -161,6 +182,7 @@ static status grant(struct replay_share *share)
         request.slice_count = set->count;
         request.require_sealed = set->require_sealed;
         request.in_order = set->in_order;
+        request.origins = set->origins;
         const size_t pack = PACK_BYTES / share->part_bytes;
         request.batches_per_response = pack > 1 ? (uint32_t)pack : 1;
     }
@@ -204,10 +226,18 @@ static status check_response(const struct replay_share *share,
                        "%s: %zu probabilities, %zu episodes, %zu first rows: expected %zu", address,
                        response->n_probability, response->n_episode_id, response->n_first_row, n);
     }
-    /* A server of an earlier version does not know in_order, and draws. */
-    if (set->in_order && response->n_probability == 0) {
-        return err_set(err, STATUS_UNIMPLEMENTED, "%s: does not send transitions in order",
-                       address);
+    /* A server of an earlier version knows neither in_order nor origins. */
+    if (set->origins && (response->n_probability == 0 || response->table_transitions == 0)) {
+        return err_set(err, STATUS_UNIMPLEMENTED, "%s: does not %s", address,
+                       set->in_order ? "send transitions in order"
+                                     : "say where snippets come from; use a newer server");
+    }
+    /* Weights are made of probabilities. */
+    for (size_t i = 0; set->origins && i < n; i++) {
+        if (!(response->probability[i] > 0 && response->probability[i] <= 1)) {
+            return err_set(err, STATUS_INVALID, "%s: probability %g: expected above 0, up to 1",
+                           address, response->probability[i]);
+        }
     }
     /* A longer snippet would be read beyond its rows. */
     for (size_t i = 0; i < n; i++) {
@@ -219,6 +249,24 @@ static status check_response(const struct replay_share *share,
     return STATUS_OK;
 }
 
+/* Where the snippets of one batch come from, of those of a response from `from` on. */
+static void deliver_origins(const struct replay_share *share, const struct replay_origins *origins,
+                            const Hindcast__SampleResponse *response, size_t from)
+{
+    const struct replay_share_settings *set = &share->settings;
+    memcpy(origins->episode_id + set->at, response->episode_id + from,
+           set->count * sizeof *origins->episode_id);
+    memcpy(origins->first_row + set->at, response->first_row + from,
+           set->count * sizeof *origins->first_row);
+    /* Batches are dealt out in proportion to transitions, so that what is even within each server is
+     * even over all of them. */
+    const double n = (double)response->table_transitions;
+    for (uint32_t i = 0; i < set->count; i++) {
+        origins->server[set->at + i] = set->server;
+        origins->ratio[set->at + i] = n * response->probability[from + i];
+    }
+}
+
 /* Copies a checked response into this server's part of each of its batches. */
 static void deliver(struct replay_share *share, const Hindcast__SampleResponse *response,
                     const struct rpc_pieces *rows)
@@ -228,8 +276,7 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
     const size_t row_floats = share->part_bytes / sizeof(float) / set->count;
     /* Batch by batch, each into its slot of the ring. */
     for (uint32_t b = 0; b < response->n_batches; b++) {
-        struct replay_origins origins;
-        struct replay_batch *batch = replay_ring_begin_part(set->ring, share->next, &origins);
+        struct replay_batch *batch = replay_ring_begin_part(set->ring, share->next);
         /* Where the snippets of this batch begin in the response. */
         const size_t from = (size_t)b * set->count;
         const bool copied = rpc_pieces_copy(rows, batch->rows + set->at * row_floats,
@@ -237,17 +284,10 @@ static void deliver(struct replay_share *share, const Hindcast__SampleResponse *
         ASSERT(copied);
         memcpy(batch->n_valid + set->at, response->n_valid + from,
                set->count * sizeof *batch->n_valid);
-        /* Ids and probabilities come only from a prioritized table. */
-        const bool prioritized = response->n_probability > 0;
-        if (prioritized) {
-            memcpy(origins.episode_id + set->at, response->episode_id + from,
-                   set->count * sizeof *origins.episode_id);
-            memcpy(origins.first_row + set->at, response->first_row + from,
-                   set->count * sizeof *origins.first_row);
-            memcpy(origins.probability + set->at, response->probability + from,
-                   set->count * sizeof *origins.probability);
+        if (batch->origins) {
+            deliver_origins(share, batch->origins, response, from);
         }
-        replay_ring_end_part(set->ring, batch, set->part, response->table_version, prioritized);
+        replay_ring_end_part(set->ring, batch, set->part, response->table_version);
         share->next++;
     }
 }

@@ -115,12 +115,30 @@ static const struct config_option observation_options_table[] = {
      "begun with none goes on with it (ours)"},
 };
 
+static const struct config_option priority_options_table[] = {
+    {"priorities", CONFIG_CHOICE, AT(priorities), "", "none", 0, 0, "none|table|td_error",
+     "prioritized replay, of a table whose sampler is prioritized: none: how a snippet was drawn "
+     "does not count; table: importance weights correct for the priorities that the table has; "
+     "td_error: and each step sends priorities made of its TD errors back, after which a run does "
+     "not repeat bit for bit (docs/maths.md, section 9)"},
+    {"importance_exponent", CONFIG_REAL, AT(importance_exponent), "", "0.6", 0, 1, NULL,
+     "priorities table, td_error: exponent beta of importance weights; 1 corrects fully, 0 not at "
+     "all (Kapturowski et al.; constant, where Schaul et al. anneal it: ours)"},
+    {"priority_mix", CONFIG_REAL, AT(priority_mix), "", "0.9", 0, 1, NULL,
+     "priorities td_error: share of a snippet's largest TD error in its priority, against the mean "
+     "(Kapturowski et al.)"},
+    {"priority_offset", CONFIG_REAL, AT(priority_offset), "", "0.1", 1e-30, 1e30, NULL,
+     "priorities td_error: added to every priority, so that no episode is forgotten; in the units "
+     "of rewards times reward_scale (ours)"},
+};
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define N_BATCH      COUNT(batch_options_table)
 #define N_SOURCE     COUNT(source_options_table)
 #define N_RUN        COUNT(run_options_table)
 #define N_OBSERVE    COUNT(observation_options_table)
-#define N_OWN        (N_BATCH + N_SOURCE + N_RUN + N_OBSERVE)
+#define N_PRIORITY   COUNT(priority_options_table)
+#define N_OWN        (N_BATCH + N_SOURCE + N_RUN + N_OBSERVE + N_PRIORITY)
 
 /* Each group of options above follows one hyperparameter in the table. */
 static const struct {
@@ -132,6 +150,7 @@ static const struct {
     {"perturb_scale", source_options_table, N_SOURCE},
     {"evaluation_precision", run_options_table, N_RUN},
     {"evaluation_precision", observation_options_table, N_OBSERVE},
+    {"evaluation_precision", priority_options_table, N_PRIORITY},
 };
 
 /* Older names that config still accepts. */
@@ -336,6 +355,16 @@ status learner_options_settings(const struct learner_options *options,
 bool learner_options_normalize_auto(const struct learner_options *options)
 {
     return strcmp(options->normalize, "auto") == 0;
+}
+
+bool learner_options_prioritized(const struct learner_options *options)
+{
+    return strcmp(options->priorities, "none") != 0;
+}
+
+bool learner_options_sends_priorities(const struct learner_options *options)
+{
+    return strcmp(options->priorities, "td_error") == 0;
 }
 
 /* ---- Ranks ---- */

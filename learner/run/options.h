@@ -30,6 +30,10 @@ struct learner_options {
     bool require_sealed;
     int64_t prefetch_batches;
 
+    /* Prioritized replay: prioritizer.h. */
+    char priorities[CONFIG_TEXT_SIZE]; /* none, table, td_error */
+    double importance_exponent, priority_mix, priority_offset;
+
     /* How long, and on what. */
     int64_t steps;
     double max_seconds;
@@ -76,6 +80,10 @@ status learner_options_settings(const struct learner_options *options,
 /* Does the run decide whether observations are normalized? A run that goes on keeps what it began
  * with, as the state tells; a new one normalizes. */
 bool learner_options_normalize_auto(const struct learner_options *options);
+
+/* Are snippets weighted by the probability of their draw, and are priorities sent back? */
+bool learner_options_prioritized(const struct learner_options *options);
+bool learner_options_sends_priorities(const struct learner_options *options);
 
 /* Threads to use: `threads`, or else the cores that this process may run on. Ranks on this machine
  * share them, unless each is bound to cores of its own. Never more than the rank has snippets. */

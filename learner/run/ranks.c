@@ -8,10 +8,13 @@
 #include <stdio.h>
 
 #include "common/base/memory.h"
+#include "learner/exchange/group.h"
 #include "learner/step/operators.h"
 
 #define LOG_MODULE "ranks"
 #include "common/base/log.h"
+
+_Static_assert(GROUP_RANKS_MAX <= BATCH_PARTS_MAX, "each rank has its part of the batch");
 
 #define GRPC_RANKS_WELL 8 /* beyond that rank 0's link takes longer than a step */
 

@@ -19,6 +19,7 @@ struct replay_sampler_options sampler_options_make(const struct learner_options 
         .slice_begin = (uint32_t)begin,
         .slice_count = (uint32_t)count,
         .require_sealed = options->require_sealed,
+        .origins = learner_options_prioritized(options),
         .prefetch_batches = (uint32_t)options->prefetch_batches,
     };
 }

@@ -13,6 +13,7 @@
 #include "common/base/memory.h"
 #include "common/networks/kernels.h"
 #include "learner/run/diagnostics.h"
+#include "learner/run/prioritizer.h"
 #include "learner/step/failed_step.h"
 
 #define LOG_MODULE "stepper"
@@ -23,7 +24,8 @@ struct stepper {
     const struct learner_options *options;
     struct update *update;
     struct diagnostics *diagnostics;
-    int32_t *tasks; /* (B, T), where tasks are drawn */
+    int32_t *tasks;                  /* (B, T), where tasks are drawn */
+    struct prioritizer *prioritizer; /* NULL: how snippets were drawn does not count */
     /* Large, so they live here and not on the stack. */
     struct report report; /* of the last step */
     struct report shown;  /* of the last step that was looked at closely */
@@ -44,6 +46,10 @@ static status make_parts(struct stepper *made, int threads, struct err *err)
                           threads, err);
     if (s == STATUS_OK) {
         s = diagnostics_new(&made->diagnostics, settings, made->run->state, B, err);
+    }
+    if (s == STATUS_OK) {
+        s = prioritizer_new(&made->prioritizer, made->run->experiment, made->options, (size_t)B,
+                            err);
     }
     /* Tasks are drawn only where a snippet trains fewer than all of them. */
     if (s == STATUS_OK && settings->T < settings->K) {
@@ -112,16 +118,21 @@ void stepper_free(struct stepper *stepper)
     }
     update_free(stepper->update);
     diagnostics_free(stepper->diagnostics);
+    prioritizer_free(stepper->prioritizer);
     mem_free(stepper->tasks);
     mem_free(stepper);
 }
 
 /* Warns when the table has changed since the run saw it last: resumed runs then differ. */
-static void check_table(struct run *run, uint64_t table_version)
+static void check_table(struct stepper *stepper, uint64_t table_version)
 {
-    uint64_t *known = &run->about.table_version;
+    uint64_t *known = &stepper->run->about.table_version;
     /* 0: the run has not seen a table yet, or has seen one that was not sealed. */
     if (*known == table_version) {
+        return;
+    }
+    /* Priorities that are sent change the version, too: it stays what it was at the start. */
+    if (*known != 0 && learner_options_sends_priorities(stepper->options)) {
         return;
     }
     /* Learning goes on, but the run cannot be repeated from its start any more. */
@@ -194,8 +205,10 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
                           .tasks = stepper->tasks,
                           .B = (int)from->snippets,
                           .N = (int)stepper->options->snippet_transitions,
-                          .begin = (uint64_t)stepper->begin};
-    check_table(run, from->table_version);
+                          .begin = (uint64_t)stepper->begin,
+                          .weights = prioritizer_weights(stepper->prioritizer, from),
+                          .part = (int)stepper->options->rank};
+    check_table(stepper, from->table_version);
     /* Tasks are a function of step and place in the global batch: the same for any number of
      * ranks. */
     if (stepper->tasks != NULL) {
@@ -213,6 +226,7 @@ status stepper_take(struct stepper *stepper, const struct replay_batch *from, st
         }
         return s;
     }
+    prioritizer_note(stepper->prioritizer, from, stepper->update);
     /* Where the time went, and now and then a closer look at the step. */
     run->about.next_batch = from->number + 1;
     stepper->phases = *update_phases(stepper->update);

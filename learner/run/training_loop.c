@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/base/clock.h"
+#include "common/base/metrics.h"
 #include "learner/run/sampler_options.h"
 
 #define LOG_MODULE "trainer"
@@ -122,6 +123,8 @@ status training_loop_open_sampler(struct training_loop *loop, struct signature *
         if (s == STATUS_OK) {
             loop->position = loop->run->about.next_batch;
             loop->moved = false;
+            loop->servers_away = metric_gauge("hindcast_learner_replay_servers_away",
+                                              "Replay servers that cannot be reached", NULL);
         }
         if (!sampler_options_may_retry(s)) {
             return s;
@@ -159,6 +162,7 @@ static status next_batch(struct training_loop *loop, struct replay_batch **batch
         s = training_loop_open_sampler(loop, &signature, err);
     }
     while (s == STATUS_OK && !leaving(loop)) {
+        metric_set(loop->servers_away, replay_sampler_away(loop->sampler));
         /* An old text must not be shown as the reason for this wait. */
         err->text[0] = '\0';
         s = replay_sampler_next(loop->sampler, batch, BATCH_TIMEOUT_MS, err);

@@ -45,6 +45,7 @@ struct training_loop {
 
     /* The loop's own; zero at first. */
     struct replay_sampler *sampler;
+    struct metric *servers_away; /* set with the sampler */
     struct stepper *stepper;
     uint64_t position;    /* number of the sampler's next batch, or of the one in hand */
     bool whole_batches;   /* of all ranks, not this rank's slices: to measure what ranks share */

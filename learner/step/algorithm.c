@@ -190,6 +190,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .report = report_regression,
             .draws = DRAWS(VALUE) | DRAWS(IMPROVE),
             .has_policy = true,
+            .fits_policy = true,
         },
     /* The same with an advantage over V, which is a network: no action is sampled. */
     [ALGORITHM_IQL] =
@@ -204,6 +205,7 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .has_policy = true,
             .has_critic2 = true,
             .has_value = true,
+            .fits_policy = true,
         },
     /* A policy without noise of its own follows the critic and stays near the logged actions. */
     [ALGORITHM_TD3_BC] =
@@ -223,8 +225,18 @@ static const struct algorithm algorithms[ALGORITHM_COUNT] = {
             .backup_one = true,
             .n_action_gradients = 1,
             .has_q_scale = true,
+            .fits_policy = true,
         },
 };
+
+bool algorithm_weighs(const struct algorithm *algorithm, const char *group)
+{
+    if (strcmp(group, "policy") == 0) {
+        return algorithm->fits_policy;
+    }
+    return strcmp(group, "prior") == 0 || strcmp(group, "critic") == 0 ||
+           strcmp(group, "critic2") == 0 || strcmp(group, "value") == 0;
+}
 
 const struct algorithm *algorithm_of(const struct settings *settings)
 {

@@ -63,9 +63,15 @@ struct algorithm {
     int n_action_gradients;   /* critics whose action gradients it follows */
     bool has_eta, has_alphas; /* duals */
     bool has_q_scale;         /* Q is divided by its mean size in the step before */
+    bool fits_policy;         /* the policy is fitted to logged actions */
 };
 
 const struct algorithm *algorithm_of(const struct settings *settings);
+
+/* Is the loss of this group of the layout weighted by importance weights? Those of what is fitted to
+ * logged data are: critics, V, the prior, and policies that are fitted to logged actions. The others
+ * improve on sampled actions at the states that are drawn, whichever these are. */
+bool algorithm_weighs(const struct algorithm *algorithm, const char *group);
 
 /* Networks and duals of this algorithm at these sizes. INVALID for sizes that make no network. */
 status algorithm_layout(struct parameters_layout *layout, const struct settings *settings,

@@ -62,6 +62,11 @@ status batch_check(const struct batch *batch, const struct settings *settings, s
                 return s;
             }
         }
+        if (batch->weights != NULL &&
+            !(batch->weights[b] > 0.0 && batch->weights[b] <= BATCH_WEIGHT_MAX)) {
+            return err_set(err, STATUS_INVALID, "snippet %d: weight %g, expected above 0, up to %g",
+                           b, batch->weights[b], BATCH_WEIGHT_MAX);
+        }
     }
     return STATUS_OK;
 }
@@ -108,13 +113,16 @@ status batch_save(const struct batch *batch, const struct settings *settings, ui
     const size_t tasks[2] = {B, (size_t)settings->T};
     char number[32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)step);
-    /* Tasks are written only where the batch has them: without them all are trained. */
+    /* Tasks and weights are written only where the batch has them. */
     s = safetensors_add(writer, "rows", SAFETENSORS_F32, 3, rows, batch->rows, err);
     s = s != STATUS_OK
             ? s
             : safetensors_add(writer, "valid", SAFETENSORS_I32, 1, &B, batch->n_valid, err);
     if (s == STATUS_OK && batch->tasks != NULL) {
         s = safetensors_add(writer, "tasks", SAFETENSORS_I32, 2, tasks, batch->tasks, err);
+    }
+    if (s == STATUS_OK && batch->weights != NULL) {
+        s = safetensors_add(writer, "weights", SAFETENSORS_F64, 1, &B, batch->weights, err);
     }
     s = s != STATUS_OK ? s : safetensors_note(writer, "step", number, err);
     s = s != STATUS_OK ? s : safetensors_replace(writer, path, err);

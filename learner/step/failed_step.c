@@ -157,11 +157,15 @@ static status read_arrays(struct failed_step *step, const struct safetensors *fi
     float *rows = mem_aligned(shape[0] * shape[1] * shape[2] * sizeof *rows);
     uint32_t *n_valid = mem_array(B, sizeof *n_valid);
     const bool has_tasks = safetensors_find(file, "tasks") != NULL;
+    const bool has_weights = safetensors_find(file, "weights") != NULL;
     int32_t *tasks = has_tasks ? mem_array(B * T, sizeof *tasks) : NULL;
+    double *weights = has_weights ? mem_array(B, sizeof *weights) : NULL;
     step->batch.rows = rows;
     step->batch.n_valid = n_valid;
     step->batch.tasks = tasks;
-    if (rows == NULL || n_valid == NULL || (has_tasks && tasks == NULL)) {
+    step->batch.weights = weights;
+    if (rows == NULL || n_valid == NULL || (has_tasks && tasks == NULL) ||
+        (has_weights && weights == NULL)) {
         return err_set(err, STATUS_NO_MEMORY, "batch");
     }
     /* Each array must have exactly the shape that the sizes give; then indices are checked like
@@ -170,6 +174,9 @@ static status read_arrays(struct failed_step *step, const struct safetensors *fi
     s = s != STATUS_OK ? s : safetensors_copy(file, "valid", SAFETENSORS_I32, 1, &B, n_valid, err);
     if (s == STATUS_OK && has_tasks) {
         s = safetensors_copy(file, "tasks", SAFETENSORS_I32, 2, (const size_t[]){B, T}, tasks, err);
+    }
+    if (s == STATUS_OK && has_weights) {
+        s = safetensors_copy(file, "weights", SAFETENSORS_F64, 1, &B, weights, err);
     }
     return s == STATUS_OK ? batch_check(&step->batch, &step->settings, err) : s;
 }
@@ -223,5 +230,6 @@ void failed_step_free(struct failed_step *step)
     mem_free((void *)(uintptr_t)step->batch.rows);
     mem_free((void *)(uintptr_t)step->batch.n_valid);
     mem_free((void *)(uintptr_t)step->batch.tasks);
+    mem_free((void *)(uintptr_t)step->batch.weights);
     memset(step, 0, sizeof *step);
 }

@@ -51,13 +51,19 @@ struct step {
     struct normalizer normalizer; /* O 0: observations are taken as they are */
     double eta[REPORT_TASKS_MAX];
     double alpha_mean[REPORT_ACTIONS_MAX], alpha_std[REPORT_ACTIONS_MAX];
-    double q_weight; /* td3+bc: alpha / mean |Q| of the step before; 0 in the first one */
+    double q_weight;         /* td3+bc: alpha / mean |Q| of the step before; 0 in the first one */
+    struct td_error *errors; /* (B,T) written by the worker that has the task snippet */
 };
 
 /* Sums over the states of a batch or of a part of one; `value` over the `values` rows at which V
- * was estimated. Doubles only, so that it can be added up and sent as an array. */
+ * was estimated. Doubles only, so that it can be added up and sent as an array. Losses of what is
+ * fitted to logged data (algorithm_weighs) are summed with the weights of their states, before
+ * these are divided by the largest. */
 struct sums {
     double states, values;
+    double weight, td_error;
+    double weight_max[BATCH_PARTS_MAX]; /* the largest weight of each part of the batch, at the
+                                           part's own place; all 0: no weights */
     double critic_loss, critic2_loss, value_loss, value, target;
     double prior_loss, accepted, advantage;
     double policy_loss, dual_loss, q, q_size, kl_improved, kl_prior, entropy, bc_loss;
@@ -65,6 +71,9 @@ struct sums {
     double eta_gradient[REPORT_TASKS_MAX]; /* of dual_loss by eta */
 };
 #define SUMS_COUNT (sizeof(struct sums) / sizeof(double))
+/* The largest weight of the global batch, by which weighted losses and gradients are divided; 1
+ * without weights. */
+double sums_weight_max(const struct sums *sums);
 
 /* ---- What operators pass to each other ---- */
 
@@ -84,6 +93,7 @@ struct states {
     float *xa;                     /* (S,I+A) the critic's: and the clipped logged action */
     float *a;                      /* (S,A) logged actions */
     float *r, *d;                  /* (S) rewards of the row's task, discounts */
+    double *weight;                /* (S) importance weights; 1 where the batch has none */
 };
 
 /* Diagonal Gaussians over actions, or gradients by their parameters. */
@@ -119,6 +129,7 @@ struct workspace {
     float *weights;            /* (M) */
     double *advantage;         /* (R) of one task snippet, or of all states */
     float *q_logged;           /* (S) Q of the logged actions */
+    double *td_error;          /* (S) |Q(s,a) - y| of the first critic */
 
     /* Backups over actions, and improvements by two critics. */
     float *next_x; /* (S,I) inputs of s_(t+1) */

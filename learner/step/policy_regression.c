@@ -1,9 +1,10 @@
 /* A policy that is fitted to logged actions, weighted by their advantage (advantage-weighted
  * regression):
  *
- *     loss - f(A) log policy(a | s)
+ *     loss - w f(A) log policy(a | s)
  *
- * Improvements differ in the advantage and in f. */
+ * Improvements differ in the advantage and in f; w is the importance weight of the state's
+ * snippet. */
 #include "learner/step/likelihood.h"
 #include "learner/step/operators.h"
 
@@ -23,10 +24,11 @@ void policy_regression_follow(struct workspace *work, const struct states *state
     const int S = states->S;
     /* Losses and gradients of each state, by mean and std. */
     for (int s = 0; s < S; s++) {
-        const double weight = f(step->settings, work->advantage[s]);
+        const double accepted = f(step->settings, work->advantage[s]);
+        const double weight = states->weight[s] * accepted;
         work->sums.policy_loss -= weight * likelihood_fit(&work->gradient, step->settings, states,
                                                           &work->policy, s, weight);
-        work->sums.accepted += weight;
+        work->sums.accepted += accepted;
         work->sums.advantage += work->advantage[s];
     }
     /* Back through the head and the network. */

@@ -1,7 +1,9 @@
 /* The behaviour prior, Eq. 3 and 4:
  *
- *     loss - f(A_t) log prior(a_t | s_t)
+ *     loss - w f(A_t) log prior(a_t | s_t)
  *
+ * w is the importance weight of the snippet: draws that favour surprising outcomes would favour the
+ * actions that led there, and the prior is of all actions logged.
  * BM: f = 1. ABM: f of the advantage A_t = R_t - V(s_t) of what was logged over the rest of its
  * snippet, with f(x) = 1 for x >= 0 else 0 ("step"), or min(exp(x / temperature), max_weight)
  * ("exp", ours). likelihood.c has f and the likelihood. */
@@ -41,8 +43,9 @@ static void fit_snippet(struct workspace *work, const struct states *states,
             f = likelihood_weight(settings, advantage[t]);
             work->sums.advantage += advantage[t];
         }
+        const double weight = states->weight[s0 + t] * f;
         work->sums.prior_loss -=
-            f * likelihood_fit(&work->gradient, settings, states, prior, s0 + t, f);
+            weight * likelihood_fit(&work->gradient, settings, states, prior, s0 + t, weight);
         work->sums.accepted += f;
     }
 }

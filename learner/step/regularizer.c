@@ -36,7 +36,7 @@ void regularizer_kl(const struct step *step, struct sums *sums, const struct sta
     }
 }
 
-/* Loss mean_s 1/A |mean - a|^2, a being the logged action. The mean over the dimensions is that of
+/* Loss mean_s w 1/A |mean - a|^2, a being the logged action, w the state's weight. The mean over the dimensions is that of
  * the authors' program; their paper writes |mean - a|^2. */
 void regularizer_bc(const struct step *step, struct sums *sums, const struct states *states,
                     const struct gaussians *policy, const struct gaussians *prior,
@@ -46,8 +46,9 @@ void regularizer_bc(const struct step *step, struct sums *sums, const struct sta
     const int A = step->settings->A;
     for (int i = 0; i < states->S * A; i++) {
         const double apart = (double)policy->mean[i] - (double)states->a[i];
-        sums->bc_loss += apart * apart / A;
-        gradient->mean[i] += (float)(2.0 * apart / A);
+        const double weight = states->weight[i / A];
+        sums->bc_loss += weight * (apart * apart / A);
+        gradient->mean[i] += (float)(weight * (2.0 * apart / A));
     }
 }
 

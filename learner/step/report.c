@@ -39,6 +39,8 @@ const char *report_meaning(const char *name)
         {"critic_loss", "Half the squared error of the critic to its targets"},
         {"critic2_loss", "The same of the second critic"},
         {"value_loss", "What V minimises: the asymmetric squared error to Q of the logged actions"},
+        {"importance_weight", "Importance weights, whose largest is 1: the mean over states"},
+        {"td_error", "Size of the critic's errors to its targets, mean over states"},
         {"value_mean", "V, mean over all rows"},
         {"target_mean", "The critic's targets, mean over states"},
         {"prior_loss", "Negative log likelihood of the accepted actions under the prior"},

@@ -21,6 +21,21 @@ static void add_value(struct report *report, const struct step *step, const char
     add_one(report, name, value / step->settings->reward_scale);
 }
 
+double sums_weight_max(const struct sums *sums)
+{
+    double largest = 0.0;
+    for (int part = 0; part < BATCH_PARTS_MAX; part++) {
+        largest = fmax(largest, sums->weight_max[part]);
+    }
+    return largest > 0.0 ? largest : 1.0;
+}
+
+/* What sums with weights are divided by: states, each with the largest weight. */
+static double weighted_states(const struct sums *sums)
+{
+    return sums->states * sums_weight_max(sums);
+}
+
 /* MPO: the E-step, the M-step and its trust region. */
 void report_mpo(struct report *report, const struct step *step, const struct sums *sums)
 {
@@ -75,7 +90,7 @@ void report_bcq(struct report *report, const struct step *step, const struct sum
 /* CRR and IQL: the weighted likelihood of what was logged, and the weights. */
 void report_regression(struct report *report, const struct step *step, const struct sums *sums)
 {
-    add_one(report, "policy_loss", sums->policy_loss / sums->states);
+    add_one(report, "policy_loss", sums->policy_loss / weighted_states(sums));
     add_value(report, step, "q_mean", sums->q / sums->states);
     add_one(report, "accepted", sums->accepted / sums->states);
     add_value(report, step, "advantage_mean", sums->advantage / sums->states);
@@ -84,8 +99,8 @@ void report_regression(struct report *report, const struct step *step, const str
 /* TD3+BC: the critic's weighted value that the policy maximises, and its regularizer. */
 void report_td3_bc(struct report *report, const struct step *step, const struct sums *sums)
 {
-    add_one(report, "policy_loss", -step->q_weight * sums->q / sums->states);
-    add_one(report, "bc_loss", sums->bc_loss / sums->states);
+    add_one(report, "policy_loss", step->q_weight * sums->policy_loss / weighted_states(sums));
+    add_one(report, "bc_loss", sums->bc_loss / weighted_states(sums));
     add_value(report, step, "q_mean", sums->q / sums->states);
     add_one(report, "q_weight", step->q_weight);
 }
@@ -105,20 +120,24 @@ void report_fill(struct report *report, const struct step *step, const struct su
     report->step = number;
     report->n_states = sums->states;
     report->n_values = 0;
-    add_one(report, "critic_loss", sums->critic_loss / sums->states);
+    add_one(report, "critic_loss", sums->critic_loss / weighted_states(sums));
     /* Only what the algorithm has. */
     if (algorithm->has_critic2) {
-        add_one(report, "critic2_loss", sums->critic2_loss / sums->states);
+        add_one(report, "critic2_loss", sums->critic2_loss / weighted_states(sums));
     }
     if (algorithm->has_value) {
-        add_one(report, "value_loss", sums->value_loss / sums->states);
+        add_one(report, "value_loss", sums->value_loss / weighted_states(sums));
+    }
+    if (sums->weight > 0.0) {
+        add_one(report, "importance_weight", sums->weight / weighted_states(sums));
+        add_value(report, step, "td_error", sums->td_error / sums->states);
     }
     /* V has its own count: it may be estimated at other rows than the states. */
     add_value(report, step, "value_mean", sums->value / sums->values);
     add_value(report, step, "target_mean", sums->target / sums->states);
     /* The prior, the duals, and what the improvement adds. */
     if (algorithm->prior_fit != NULL) {
-        add_one(report, "prior_loss", sums->prior_loss / sums->states);
+        add_one(report, "prior_loss", sums->prior_loss / weighted_states(sums));
         add_one(report, "accepted", sums->accepted / sums->states);
     }
     if (algorithm->prior_kind == PRIOR_ABM) {

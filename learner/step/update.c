@@ -51,6 +51,7 @@ struct update {
     struct sums total;
 
     struct task_snippet *snippets; /* (B T) of the batch */
+    struct td_error *errors;       /* (B T) of its task snippets */
     int *share;                    /* (n_workers + 1) worker i has share[i] .. share[i+1] - 1 */
 
     struct packing packing; /* weights as the kernels want them */
@@ -60,8 +61,9 @@ struct update {
     size_t chunk_of[PARAMETERS_GROUPS_MAX + 1]; /* the first chunk of each group */
     double norms[PARAMETERS_GROUPS_MAX];
     float scales[PARAMETERS_GROUPS_MAX];
-    struct adam_blocks adam; /* of the state being stepped */
-    bool scaled;             /* the gradients have been divided by the number of states */
+    struct adam_blocks adam;            /* of the state being stepped */
+    bool weighs[PARAMETERS_GROUPS_MAX]; /* is the group's loss weighted? */
+    bool scaled; /* the gradients have been divided by the number of states */
     struct report report;
     struct phases phases; /* of the last step */
 };
@@ -175,6 +177,18 @@ static void share_phases(struct update *update)
     ns[PHASE_IDLE] -= busy_ns < ns[PHASE_IDLE] ? busy_ns : ns[PHASE_IDLE];
 }
 
+/* Weights are summed over states, as the snippets' tasks have them, and the largest is noted. */
+static void sum_weights(struct update *update)
+{
+    const struct batch *batch = update->step.batch;
+    struct sums *total = &update->total;
+    for (int b = 0; batch->weights != NULL && b < batch->B; b++) {
+        const double weight = batch->weights[b];
+        total->weight += weight * batch->n_valid[b] * update->settings.T;
+        total->weight_max[batch->part] = fmax(total->weight_max[batch->part], weight);
+    }
+}
+
 status update_gradients(struct update *update, const struct state *state, const struct batch *batch,
                         const struct noise *noise, struct err *err)
 {
@@ -194,6 +208,7 @@ status update_gradients(struct update *update, const struct state *state, const 
     if (absent != NULL) {
         return err_set(err, STATUS_INVALID, "noise: %s is missing", absent);
     }
+    ASSERT(batch->part >= 0 && batch->part < BATCH_PARTS_MAX);
     /* What the workers see of this step. */
     update->step.batch = batch;
     update->step.noise = noise;
@@ -218,6 +233,7 @@ status update_gradients(struct update *update, const struct state *state, const 
             total[i] += part[i];
         }
     }
+    sum_weights(update);
     update->scaled = false;
     phases_lap(&update->phases, PHASE_REDUCE);
     return STATUS_OK;
@@ -307,11 +323,18 @@ static void work_adam(void *arg, int i)
     }
 }
 
+/* What the sums of a group's gradients are divided by: states, and the largest weight where the
+ * group's loss is weighted. */
+static double divisor(const struct update *update, int group)
+{
+    const double largest = update->weighs[group] ? sums_weight_max(&update->total) : 1.0;
+    return update->total.states * largest;
+}
+
 /* Computes the norms of the mean gradients, and the factors by which Adam multiplies the sums:
  * 1 / states, less where a norm is clipped. */
 static void clip(struct update *update)
 {
-    const double states = update->total.states;
     for (int k = 0; k < update->layout.n_groups; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         if (!group->is_network) {
@@ -324,6 +347,7 @@ static void clip(struct update *update)
             sum += update->squares[c];
         }
         /* The gradients are sums over states; their mean is what is clipped. */
+        const double states = divisor(update, k);
         const double norm = sqrt(sum) / states;
         const double limit = update->settings.clip_norm;
         update->norms[k] = norm;
@@ -418,6 +442,18 @@ status update_judge(struct update *update, const struct state *state, const stru
     return s;
 }
 
+struct td_error update_td_error(const struct update *update, int b)
+{
+    const int T = update->settings.T;
+    struct td_error all = {0};
+    for (int tau = 0; tau < T; tau++) {
+        const struct td_error *one = &update->errors[b * T + tau];
+        all.largest = fmax(all.largest, one->largest);
+        all.mean += one->mean / T;
+    }
+    return all;
+}
+
 const struct phases *update_phases(const struct update *update)
 {
     return &update->phases;
@@ -436,7 +472,7 @@ const float *update_last_gradients(struct update *update)
     for (int k = 0; k < update->layout.n_groups && !update->scaled; k++) {
         const struct parameters_group *group = &update->layout.groups[k];
         for (size_t i = group->at; group->is_network && i < group->at + group->size; i++) {
-            g[i] = (float)((double)g[i] / update->total.states);
+            g[i] = (float)((double)g[i] / divisor(update, k));
         }
     }
     update->scaled = true;
@@ -507,16 +543,21 @@ status update_new(struct update **out, const struct settings *settings, int B, i
     if (s == STATUS_OK) {
         /* Chunks are counted group by group, so that each belongs to one norm. */
         for (int k = 0; k < update->layout.n_groups; k++) {
+            update->weighs[k] =
+                algorithm_weighs(update->step.algorithm, update->layout.groups[k].name);
             update->chunk_of[k + 1] =
                 update->chunk_of[k] + (update->layout.groups[k].size + CHUNK - 1) / CHUNK;
         }
         const size_t n_chunks = update->chunk_of[update->layout.n_groups];
         update->squares = mem_array(n_chunks, sizeof *update->squares);
         update->snippets = mem_array((size_t)B * (size_t)settings->T, sizeof *update->snippets);
+        update->errors = mem_array((size_t)B * (size_t)settings->T, sizeof *update->errors);
         update->share = mem_array((size_t)threads + 1, sizeof *update->share);
-        if (update->squares == NULL || update->snippets == NULL || update->share == NULL) {
+        if (update->squares == NULL || update->snippets == NULL || update->errors == NULL ||
+            update->share == NULL) {
             s = err_set(err, STATUS_NO_MEMORY, "learner update");
         }
+        update->step.errors = update->errors;
     }
     if (s != STATUS_OK) {
         update_free(update);
@@ -538,6 +579,7 @@ void update_free(struct update *update)
     }
     mem_free(update->workers);
     mem_free(update->snippets);
+    mem_free(update->errors);
     mem_free(update->share);
     packing_fini(&update->packing);
     mem_free(update->squares);

@@ -55,6 +55,9 @@ status update_apply(struct update *update, struct state *state, struct report *r
 status update_step(struct update *update, struct state *state, const struct batch *batch,
                    const struct noise *noise, struct report *report, struct err *err) MUST_CHECK;
 
+/* Of snippet b of the last update_gradients, over all tasks that it trains. */
+struct td_error update_td_error(const struct update *update, int b);
+
 /* What the report of a step from `state` on this batch would say, its norms aside; nothing is learned.
  * Not between update_gradients and update_apply, whose gradients it overwrites. The state, the noise
  * of steps and what they compute stay as they are. */

@@ -1,8 +1,9 @@
 /* V of IQL (Kostrikov et al. 2021), a network that learns the expectile tau of Q over logged
  * actions:
  *
- *     loss |tau - 1(u < 0)| u^2,   u = min(Q1', Q2')(s, a) - V(s)
+ *     loss w |tau - 1(u < 0)| u^2,   u = min(Q1', Q2')(s, a) - V(s)
  *
+ * w is the importance weight of the state's snippet.
  * With tau above 1/2 it is nearer to the better of the logged actions, and no action is sampled
  * that was not logged. */
 #include "learner/step/operators.h"
@@ -40,7 +41,7 @@ void value_expectile(struct workspace *work, const struct states *states, struct
     /* Its loss and gradients at the states alone, the first rows of the tape. */
     for (int s = 0; s < states->S; s++) {
         const double u = (double)work->q_logged[s] - (double)value->v[s];
-        const double weight = u < 0.0 ? 1.0 - tau : tau;
+        const double weight = states->weight[s] * (u < 0.0 ? 1.0 - tau : tau);
         work->sums.value_loss += weight * u * u;
         work->dout[(size_t)s * ld_out] = (float)(-2.0 * weight * u);
     }

@@ -88,6 +88,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(states->a, R * A);
     PIECE(states->r, R);
     PIECE(states->d, R);
+    PIECE(states->weight, R);
 
     /* What operators pass on. */
     PIECE(value->v, R);
@@ -111,6 +112,7 @@ static int pieces(struct piece list[PIECES_MAX], struct worker *worker, const st
     PIECE(work->weights, M);
     PIECE(work->advantage, R);
     PIECE(work->q_logged, R);
+    PIECE(work->td_error, R);
     /* .. and what only some of them use: candidates at the states that follow, and what the second
      * critic says about them. */
     if (draws(step, NOISE_BACKUP)) {
@@ -232,6 +234,7 @@ static void load_state(struct states *states, const struct step *step, int s)
     /* Of the rewards only that of the row's task; one discount for all. */
     states->r[s] = (float)(settings->reward_scale * (double)row[O + A + (size_t)states->task[s]]);
     states->d[s] = row[O + A + (size_t)settings->K];
+    states->weight[s] = step->batch->weights != NULL ? step->batch->weights[snippet->b] : 1.0;
     /* The critic sees it clipped, beside the network inputs. */
     float *xa = states->xa + (size_t)s * (I + A);
     memcpy(xa, states->x + (size_t)s * I, I * sizeof *xa);

@@ -98,6 +98,7 @@ status sample_request_read(struct sample_request *request, const struct service 
         .first_batch = message->first_batch,
         .require_sealed = message->require_sealed,
         .in_order = message->in_order,
+        .origins = message->origins || message->in_order,
     };
     /* Which columns are sent, and from that the size of a batch. */
     row_map_init(&read.map, &table->record.signature, &want, reward_map);
@@ -184,6 +185,15 @@ static void draw_one(struct sample_op *op, uint32_t j)
     op->probability[j] = draw.probability;
 }
 
+/* What the response says about the table that it is drawn from. */
+static void note_table(struct sample_op *op)
+{
+    const struct table *table = op->request->table->table;
+    op->version = table_version(table);
+    op->origins = op->request->origins || !table_draws_evenly(table);
+    op->table_transitions = table_counts(table)->transitions;
+}
+
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
                     uint32_t n_batches, struct buffer *buffer)
 {
@@ -196,9 +206,8 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->buffer = buffer;
     op->first_batch = first_batch;
     op->n_batches = n_batches;
-    op->version = table_version(table->table);
     op->bytes = sample_op_bytes(request, n_batches);
-    op->even = table_draws_evenly(table->table) && !request->in_order;
+    note_table(op);
     lay_out(op, n_batches * request->count);
     op->job = (struct gather_job){.snippets = op->snippets,
                                   .n = n_batches * request->count,
@@ -237,8 +246,7 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
     /* Where the table was sealed meanwhile, or a sealed one has lost a corrupt episode, everything
      * is drawn again: a response with a version holds that version's draws and no others. */
     const bool all = op->version != table_version(table->table);
-    op->version = table_version(table->table);
-    op->even = table_draws_evenly(table->table) && !op->request->in_order;
+    note_table(op);
     op->attempt = all ? 0 : op->attempt + 1;
     /* What has been gathered stays, unless all is drawn again. */
     for (uint32_t j = 0; j < op->job.n; j++) {
@@ -261,8 +269,8 @@ void sample_op_fill(struct sample_op *op, Hindcast__SampleResponse *message,
     /* Arrays are borrowed from the op until the message is packed. */
     message->n_n_valid = op->job.n;
     message->n_valid = op->n_valid;
-    /* Where draws are even, the client knows all that these would tell. */
-    if (!op->even) {
+    if (op->origins) {
+        message->table_transitions = op->table_transitions;
         message->n_episode_id = message->n_first_row = message->n_probability = op->job.n;
         message->episode_id = op->episode_id;
         message->first_row = op->first_row;

@@ -16,6 +16,7 @@ struct sample_request {
     uint64_t first_batch;
     bool require_sealed;
     bool in_order;      /* no draws: one transition after another */
+    bool origins;       /* where snippets come from is told even where draws are even */
     size_t batch_bytes; /* of the rows */
 };
 
@@ -30,7 +31,9 @@ struct sample_op {
     uint32_t n_batches;
     uint64_t version;
     struct table_place place; /* with in_order: of the last snippet */
-    bool even; /* every transition was equally likely: the response leaves out the last three */
+    bool origins; /* the response has the last three arrays; it leaves them out where every
+                     transition was equally likely, unless they were asked for */
+    uint64_t table_transitions; /* when it was drawn */
     /* The rows, and behind them these arrays of (n_batches * count): what a response takes counts
      * against sample_buffer_bytes, and a stream without a response on its way holds nothing. */
     struct buffer *buffer;

@@ -126,8 +126,9 @@ def test_the_documented_metrics_are_those_of_the_processes(running):
     replay = f"unix:{running.run_dir}/replay.sock"
     for algorithm in ("abm+mpo", "svg", "bm+svg", "bcq", "bear", "iql", "td3+bc"):
         folder = running.folder / algorithm
+        more = ["--priorities=td_error"] if algorithm == "iql" else []
         learner = running.start("learner", f"--run_dir={folder}", f"--replay={replay}", f"--algorithm={algorithm}",
-                                "--report_every=2", label=algorithm)
+                                "--report_every=2", *more, label=algorithm)
         found = wait_until(lambda: (found := shown(folder, "learner")) and LAST["learner"] in found and found,
                            f"a report of {algorithm}", alive=learner)
         seen["learner"] |= found

@@ -36,6 +36,9 @@ CASES = {
     "td3_bc": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.7},
     "td3_bc_tasks": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.0, "K": 3, "T": 1, "smoothing_std": 0.6,
                      "bc_alpha": 1.5, "B": 4},
+    "crr_weighted": {"algorithm": "crr", "prior_f": "exp", "weights": (0.25, 3.0, 0.5), "clip_norm": 0.7},
+    "iql_weighted": {"algorithm": "iql", "K": 2, "T": 2, "weights": (1.5, 0.125), "B": 2},
+    "td3_bc_weighted": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.7, "weights": (1e-3, 0.5, 2.0)},
 }
 NETWORKS = {"crr": ("policy", "critic"), "iql": ("policy", "critic", "critic2", "value"),
             "td3+bc": ("policy", "critic", "critic2")}
@@ -126,10 +129,11 @@ def gather(c, batch, noise):
             x = [np.concatenate([rows[b, t, :O], one_hot]) for t in range(n + 1)]
             at = len(everywhere)
             everywhere += [(x[t], noise["value"][b, t, tau] if "value" in noise else 0) for t in range(n + 1)]
+            weight = batch["weights"][b] / batch["weights"].max() if "weights" in batch else 1.0
             for t in range(n):
-                states.append((x[t], rows[b, t, O:O + A], rows[b, t, O + A + task], rows[b, t, -1], at + t, at + t + 1,
-                               *[noise[k][b, t, tau] if k in noise else 0 for k in ("improve", "backup")]))
-    names = ("x", "a", "r", "d", "row", "next_row", "improve", "backup")
+                states.append((x[t], rows[b, t, O:O + A], rows[b, t, O + A + task], rows[b, t, -1], weight, at + t,
+                               at + t + 1, *[noise[k][b, t, tau] if k in noise else 0 for k in ("improve", "backup")]))
+    names = ("x", "a", "r", "d", "w", "row", "next_row", "improve", "backup")
     made = dict(zip(names, map(np.array, zip(*states))))
     made["rows_x"], made["rows_z"] = map(np.array, zip(*everywhere))
     return made
@@ -185,7 +189,7 @@ def evaluate(c, p, targets, s):
 
 def losses_of(c, p, y, q, advantage, s):
     """{network: (its loss as a function of its parameters, the report's name)}"""
-    made = {n: ((lambda w: (0.5 * (critic(w, s["x"], s["a"]) - y) ** 2).mean()), n + "_loss")
+    made = {n: ((lambda w: (s["w"] * 0.5 * (critic(w, s["x"], s["a"]) - y) ** 2).mean()), n + "_loss")
             for n in NETWORKS[c["algorithm"]] if n.startswith("critic")}
     if c["algorithm"] == "td3+bc":
         size = p["scale"]["q"][0]
@@ -193,17 +197,17 @@ def losses_of(c, p, y, q, advantage, s):
 
         def policy_loss(w):
             mean = gaussian(c, w, s["x"])[0]
-            return (-weight * critic(p["critic"], s["x"], mean) + ((mean - s["a"]) ** 2).mean(-1)).mean()
+            return (s["w"] * (-weight * critic(p["critic"], s["x"], mean) + ((mean - s["a"]) ** 2).mean(-1))).mean()
     else:
         f = weight_of(c, advantage)
 
         def policy_loss(w):
-            return (-f * log_likelihood(c, *gaussian(c, w, s["x"]), s["a"])).mean()
+            return (-s["w"] * f * log_likelihood(c, *gaussian(c, w, s["x"]), s["a"])).mean()
     made["policy"] = policy_loss, "policy_loss"
     if c["algorithm"] == "iql":
         def value_loss(w):
             u = q - value(w, s["x"])
-            return (np.where(u.real < 0, 1 - c["expectile"], c["expectile"]) * u * u).mean()
+            return (s["w"] * np.where(u.real < 0, 1 - c["expectile"], c["expectile"]) * u * u).mean()
         made["value"] = value_loss, "value_loss"
     return made
 
@@ -220,8 +224,11 @@ def step(c, state, batch, noise):
     if c["algorithm"] == "td3+bc":
         size = p["scale"]["q"][0]
         report["q_weight"] = c["bc_alpha"] / size if size else 0.0
-        report["bc_loss"] = ((gaussian(c, p["policy"], s["x"])[0] - s["a"]) ** 2).mean()
-        report["policy_loss"] = -report["q_weight"] * q.mean()
+        report["bc_loss"] = (s["w"][:, None] * (gaussian(c, p["policy"], s["x"])[0] - s["a"]) ** 2).mean()
+        report["policy_loss"] = -report["q_weight"] * (s["w"] * q).mean()
+    if "weights" in batch:
+        report["importance_weight"] = s["w"].mean()
+        report["td_error"] = np.abs(critic(p["critic"], s["x"], s["a"]) - y).mean()
 
     # Adam, each network's gradient clipped first.
     number = state["number"] + 1
@@ -266,7 +273,8 @@ def make_batch(c, random):
         rows[b, n, O:] = 99
         rows[b, n + 1:] = 99
     tasks = [random.permutation(c["K"])[:c["T"]] if c["T"] < c["K"] else np.arange(c["K"]) for _ in range(B)]
-    return {"rows": rows.astype(np.float32), "valid": valid, "tasks": np.array(tasks, np.int32)}
+    made = {"rows": rows.astype(np.float32), "valid": valid, "tasks": np.array(tasks, np.int32)}
+    return made | ({"weights": np.array(c["weights"])} if "weights" in c else {})
 
 
 def make_noise(c, random):
@@ -322,7 +330,7 @@ def main():
     for index, (name, case) in enumerate(CASES.items()):
         c = COMMON | case
         tensors = next(t for t in (make(name, c, np.random.default_rng([4, index, i])) for i in range(100)) if t)
-        metadata = {"format": "abm-reference-case-2"} | {k: text(v) for k, v in c.items() if k != "scale_q"}
+        metadata = {"format": "abm-reference-case-2"} | {k: text(v) for k, v in c.items() if k not in ("scale_q", "weights")}
         path = folder / f"{name}.safetensors"
         safetensors.numpy.save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, metadata)
         print(f"{name:20s} {path.stat().st_size / 1024:6.1f} KiB", flush=True)

@@ -11,20 +11,25 @@
 static struct replay_ring *make(uint32_t depth, uint32_t n_parts, uint64_t first)
 {
     struct replay_ring *ring;
-    const struct replay_ring_settings settings = {
-        .depth = depth, .snippets = 4, .N = 2, .W = 3, .n_parts = n_parts, .first_batch = first};
+    const struct replay_ring_settings settings = {.depth = depth,
+                                                  .snippets = 4,
+                                                  .N = 2,
+                                                  .W = 3,
+                                                  .n_parts = n_parts,
+                                                  .first_batch = first,
+                                                  .origins = n_parts == 1};
     assert_int_equal(replay_ring_new(&ring, &settings), STATUS_OK);
     return ring;
 }
 
-static void fill(struct replay_ring *ring, uint64_t number, uint32_t part, uint64_t version,
-                 bool prioritized)
+static void fill(struct replay_ring *ring, uint64_t number, uint32_t part, uint64_t version)
 {
-    struct replay_origins origins;
-    struct replay_batch *batch = replay_ring_begin_part(ring, number, &origins);
+    struct replay_batch *batch = replay_ring_begin_part(ring, number);
     batch->rows[part] = (float)number;
-    origins.episode_id[part] = number;
-    replay_ring_end_part(ring, batch, part, version, prioritized);
+    if (batch->origins) {
+        batch->origins->episode_id[part] = number;
+    }
+    replay_ring_end_part(ring, batch, part, version);
 }
 
 static void batches_come_in_order(void **state)
@@ -34,20 +39,20 @@ static void batches_come_in_order(void **state)
     struct replay_batch *a, *b, *c, *d;
     struct err err;
     assert_int_equal(replay_ring_window_end(ring), 13);
-    fill(ring, 11, 0, 5, false);
+    fill(ring, 11, 0, 5);
     assert_int_equal(replay_ring_next(ring, &a, 0, &err), STATUS_TIMEOUT);
-    fill(ring, 10, 0, 5, false);
+    fill(ring, 10, 0, 5);
     assert_int_equal(replay_ring_next(ring, &a, 0, &err), STATUS_OK);
     assert_int_equal(a->number, 10);
     assert_int_equal(a->snippets, 4);
     assert_int_equal(a->table_version, 5);
-    assert_null(a->episode_id);
+    assert_int_equal(a->origins->episode_id[0], 10);
     assert_int_equal((uintptr_t)a->rows % 64, 0);
     assert_int_equal(replay_ring_next(ring, &b, 0, &err), STATUS_OK);
     assert_true(b->number == 11 && b->rows[0] == 11);
-    fill(ring, 12, 0, 0, true);
+    fill(ring, 12, 0, 0);
     assert_int_equal(replay_ring_next(ring, &c, 0, &err), STATUS_OK);
-    assert_true(c->table_version == 0 && c->episode_id && c->probability && c->episode_id[0] == 12);
+    assert_true(c->table_version == 0 && c->origins->episode_id[0] == 12);
     /* All are with the caller. */
     assert_int_equal(replay_ring_next(ring, &d, 0, &err), STATUS_TIMEOUT);
     assert_non_null(strstr(err.text, "the caller holds all"));
@@ -69,25 +74,26 @@ static void a_batch_is_there_when_all_its_parts_are(void **state)
     struct replay_ring *ring = make(2, 3, 0);
     struct replay_batch *batch;
     struct err err;
-    fill(ring, 0, 2, 7, false);
-    fill(ring, 1, 2, 7, false);
-    fill(ring, 0, 0, 7, false);
+    fill(ring, 0, 2, 7);
+    fill(ring, 1, 2, 7);
+    fill(ring, 0, 0, 7);
     assert_int_equal(replay_ring_next(ring, &batch, 0, &err), STATUS_TIMEOUT);
-    fill(ring, 0, 1, 7, false);
+    fill(ring, 0, 1, 7);
     assert_int_equal(replay_ring_next(ring, &batch, 0, &err), STATUS_OK);
     const uint64_t version = batch->table_version;
     assert_int_not_equal(version, 0);
+    assert_null(batch->origins);
     replay_ring_return(ring, batch);
     /* The same versions in another order of arrival are the same; one unsealed part makes it
      * unsealed. */
-    fill(ring, 1, 1, 7, false);
-    fill(ring, 1, 0, 7, false);
+    fill(ring, 1, 1, 7);
+    fill(ring, 1, 0, 7);
     assert_int_equal(replay_ring_next(ring, &batch, 0, &err), STATUS_OK);
     assert_int_equal(batch->table_version, version);
     replay_ring_return(ring, batch);
-    fill(ring, 2, 0, 7, false);
-    fill(ring, 2, 1, 0, false);
-    fill(ring, 2, 2, 7, false);
+    fill(ring, 2, 0, 7);
+    fill(ring, 2, 1, 0);
+    fill(ring, 2, 2, 7);
     assert_int_equal(replay_ring_next(ring, &batch, 0, &err), STATUS_OK);
     assert_int_equal(batch->table_version, 0);
     replay_ring_return(ring, batch);
@@ -100,7 +106,7 @@ static void what_is_there_comes_before_an_error(void **state)
     struct replay_ring *ring = make(4, 1, 0);
     struct replay_batch *batch;
     struct err err, error;
-    fill(ring, 0, 0, 1, false);
+    fill(ring, 0, 0, 1);
     err_set(&error, STATUS_MISMATCH, "first");
     replay_ring_fail(ring, &error);
     err_set(&error, STATUS_INVALID, "second");
@@ -124,7 +130,7 @@ static void *run(void *arg)
     uint64_t next = 0;
     while (!atomic_load(filler->stop)) {
         for (const uint64_t end = replay_ring_window_end(filler->ring); next < end; next++) {
-            fill(filler->ring, next, filler->part, 3, false);
+            fill(filler->ring, next, filler->part, 3);
         }
         replay_ring_wait_window(filler->ring, next, 100);
     }

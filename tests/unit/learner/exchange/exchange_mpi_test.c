@@ -51,12 +51,14 @@ static struct batch slice_of(const struct batch *whole, uint32_t rank)
 {
     const size_t cut = (size_t)world.cuts[rank];
     const size_t row_floats = (size_t)settings_row_width(&world.settings) * (N + 1);
-    return (struct batch){whole->rows + cut * row_floats,
-                          whole->n_valid + cut,
-                          whole->tasks + cut * (size_t)world.settings.T,
-                          world.cuts[rank + 1] - (int)cut,
-                          N,
-                          (uint64_t)cut};
+    return (struct batch){.rows = whole->rows + cut * row_floats,
+                          .n_valid = whole->n_valid + cut,
+                          .tasks = whole->tasks + cut * (size_t)world.settings.T,
+                          .B = world.cuts[rank + 1] - (int)cut,
+                          .N = N,
+                          .begin = (uint64_t)cut,
+                          .weights = whole->weights != NULL ? whole->weights + cut : NULL,
+                          .part = (int)rank};
 }
 
 static void gradients(struct update *update, const struct state *state, uint64_t number,

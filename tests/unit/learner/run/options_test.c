@@ -133,6 +133,10 @@ static void the_digest_is_that_of_0_1_0(void **state)
                                         "bc_alpha",
                                         "smoothing_std",
                                         "smoothing_clip",
+                                        "priorities",
+                                        "importance_exponent",
+                                        "priority_mix",
+                                        "priority_offset",
                                         "validation_snippets",
                                         "keep_policies"};
     check_load(NULL, 0);
@@ -168,10 +172,13 @@ static void the_terms_are_those_of_0_1_0(void **state)
     if (file_read(GOLDEN "terms.txt", 1 << 16, &golden, &size, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    static const char later[] = "  normalize: auto\n  precision: f32\n  reward_scale: 1\n"
-                                "  policy_average: 0\n  expectile: 0.7\n  beta: 3\n"
-                                "  iql_max_weight: 100\n  bc_alpha: 2.5\n  smoothing_std: 0.2\n"
-                                "  smoothing_clip: 0.5\n";
+    static const char later[] =
+        "  normalize: auto\n  priorities: none\n  importance_exponent: 0.6\n"
+        "  priority_mix: 0.9\n  priority_offset: 0.1\n"
+        "  precision: f32\n  reward_scale: 1\n"
+        "  policy_average: 0\n  expectile: 0.7\n  beta: 3\n"
+        "  iql_max_weight: 100\n  bc_alpha: 2.5\n  smoothing_std: 0.2\n"
+        "  smoothing_clip: 0.5\n";
     if (strlen(terms) != size + strlen(later) || memcmp(terms, golden, size) != 0 ||
         strcmp(terms + size, later) != 0) {
         fail_msg("the terms are\n%s", terms);

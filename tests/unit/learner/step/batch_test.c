@@ -1,4 +1,5 @@
 /* Batches: checks, drawn tasks, the file of a failed step. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -43,6 +44,15 @@ static void bad_batches_are_refused(void **state)
     tasks[2] = 0;
     assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
     assert_string_equal(err.text, "snippet 1: task 0 appears twice");
+    tasks[2] = 1;
+    double weights[2] = {1, 0};
+    batch.weights = weights;
+    assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
+    assert_string_equal(err.text, "snippet 1: weight 0, expected above 0, up to 1e+06");
+    weights[1] = (double)NAN;
+    assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
+    weights[1] = 1e6;
+    assert_int_equal(batch_check(&batch, &settings, &err), STATUS_OK);
     batch.tasks = NULL;
     assert_int_equal(batch_check(&batch, &settings, &err), STATUS_INVALID);
     batch.B = 0;
@@ -92,7 +102,9 @@ static void a_saved_batch_reads_back(void **state)
         rows[i] = (float)i;
     }
     const uint32_t n_valid[2] = {2, 1};
-    const struct batch batch = {.rows = rows, .n_valid = n_valid, .B = 2, .N = 2};
+    const double weights[2] = {0.1, 3};
+    const struct batch batch = {
+        .rows = rows, .n_valid = n_valid, .B = 2, .N = 2, .weights = weights};
     struct err err;
     assert_int_equal(batch_save(&batch, &settings, 99, path, &err), STATUS_OK);
     struct safetensors *file;
@@ -105,6 +117,11 @@ static void a_saved_batch_reads_back(void **state)
     assert_string_equal(safetensors_metadata(file, "step"), "99");
     assert_non_null(safetensors_find(file, "valid"));
     assert_null(safetensors_find(file, "tasks"));
+    double kept[2];
+    assert_int_equal(
+        safetensors_copy(file, "weights", SAFETENSORS_F64, 1, (const size_t[]){2}, kept, &err),
+        STATUS_OK);
+    assert_memory_equal(kept, weights, sizeof weights);
     safetensors_free(file);
     scratch_remove(folder);
 }

@@ -390,14 +390,126 @@ static void bf16_is_near_f32(void **unused)
     }
 }
 
-/* Two ranks, each with its slice of the batch and noise by global position, add their sums. */
+/* weights(B) <- importance weights, between 0.1 and 3. */
+static void draw_weights(double weights[B], uint64_t seed)
+{
+    for (uint64_t b = 0; b < B; b++) {
+        weights[b] = 0.1 + 2.9 * (double)noise_below(1000, seed, 0, 77, b) / 999.0;
+    }
+}
+
+/* Equal weights are no weights: by powers of two, so that not even a rounding differs. */
+static void equal_weights_change_no_bit(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        const struct settings settings = learning_variant(i, name);
+        struct state *plain = run(&settings, 2, NULL);
+        struct state *state = new_state(&settings);
+        struct update *update = new_update(&settings, 2);
+        double weights[B];
+        static struct report report;
+        for (uint64_t t = 0; t < STEPS; t++) {
+            struct batch batch = learning_batch(&settings, B, N, 100 + t);
+            struct err err;
+            for (int b = 0; b < B; b++) {
+                weights[b] = t % 2 == 0 ? 1.0 : 0.25;
+            }
+            batch.weights = weights;
+            assert_int_equal(update_step(update, state, &batch, NULL, &report, &err), STATUS_OK);
+            assert_true(report_find(&report, "importance_weight")->values[0] == 1.0);
+            learning_free(&batch);
+        }
+        assert_int_equal(state_digest(state), state_digest(plain));
+        update_free(update);
+        state_free(state);
+        state_free(plain);
+    }
+}
+
+/* The gradient of a weighted batch is the weighted sum of those of its snippets, for what is fitted
+ * to logged data, and the plain sum for what improves on samples. */
+static void assert_weighted_gradients(const struct settings *settings)
+{
+    struct state *state = new_state(settings);
+    struct update *update = new_update(settings, 3);
+    struct batch batch = learning_batch(settings, B, N, 9);
+    const struct parameters_layout *layout = state_layout(state);
+    const size_t row_floats = (size_t)settings_row_width(settings) * (N + 1);
+    double *want = mem_array(layout->size, sizeof *want);
+    double weights[B], states = 0, largest = 0;
+    struct td_error errors[B];
+    struct err err;
+    draw_weights(weights, 4);
+    for (int b = 0; b < B; b++) {
+        const struct batch one = {.rows = batch.rows + (size_t)b * row_floats,
+                                  .n_valid = batch.n_valid + b,
+                                  .tasks = batch.tasks + b * settings->T,
+                                  .B = 1,
+                                  .N = N,
+                                  .begin = (uint64_t)b};
+        assert_int_equal(update_gradients(update, state, &one, NULL, &err), STATUS_OK);
+        errors[b] = update_td_error(update, 0);
+        assert_true(errors[b].mean > 0 && errors[b].largest >= errors[b].mean);
+        states += (double)batch.n_valid[b] * settings->T;
+        largest = fmax(largest, weights[b]);
+        for (int k = 0; k < layout->n_groups; k++) {
+            const struct parameters_group *group = &layout->groups[k];
+            const bool weighs = algorithm_weighs(algorithm_of(settings), group->name);
+            for (size_t j = group->at; j < group->at + group->size; j++) {
+                want[j] += (weighs ? weights[b] : 1.0) * (double)update_sums(update).gradients[j];
+            }
+        }
+    }
+    batch.weights = weights;
+    assert_int_equal(update_gradients(update, state, &batch, NULL, &err), STATUS_OK);
+    for (int b = 0; b < B; b++) {
+        assert_true(fabs(update_td_error(update, b).mean - errors[b].mean) < 1e-4 * errors[b].mean);
+        assert_true(fabs(update_td_error(update, b).largest - errors[b].largest) <
+                    1e-4 * errors[b].largest);
+    }
+    const float *got = update_last_gradients(update);
+    for (int k = 0; k < layout->n_groups; k++) {
+        const struct parameters_group *group = &layout->groups[k];
+        const bool weighs = algorithm_weighs(algorithm_of(settings), group->name);
+        double difference = 0, norm = 0;
+        for (size_t j = group->at; group->is_network && j < group->at + group->size; j++) {
+            const double mean = want[j] / (states * (weighs ? largest : 1.0));
+            difference += ((double)got[j] - mean) * ((double)got[j] - mean);
+            norm += mean * mean;
+        }
+        if (sqrt(difference) > 2e-5 * sqrt(norm)) {
+            fail_msg("%s, %s: off by %.1e", settings_algorithm_name(settings->algorithm),
+                     group->name, sqrt(difference / norm));
+        }
+    }
+    mem_free(want);
+    learning_free(&batch);
+    update_free(update);
+    state_free(state);
+}
+
+static void weights_weigh_snippets(void **unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < learning_variants(); i++) {
+        char name[64];
+        struct settings settings = learning_variant(i, name);
+        assert_weighted_gradients(&settings);
+    }
+}
+
+/* Two ranks, each with its slice of the batch and noise by global position, add their sums. With
+ * weights, the largest of which only one of them has. */
 static void two_ranks_equal_one(void **unused)
 {
     (void)unused;
-    for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
+    for (size_t i = 0; i < 2 * (size_t)ALGORITHM_COUNT; i++) {
         struct settings settings =
-            learning_settings(settings_algorithm_name((enum settings_algorithm)i), 3, 1);
+            learning_settings(settings_algorithm_name((enum settings_algorithm)(i / 2)), 3, 1);
         settings.adam_eps = 1e-4;
+        double weights[B];
         struct state *whole = new_state(&settings);
         struct state *ranks[2] = {new_state(&settings), new_state(&settings)};
         struct update *update = new_update(&settings, 2);
@@ -407,11 +519,17 @@ static void two_ranks_equal_one(void **unused)
         for (int step = 0; step < STEPS; step++) {
             struct batch batch = learning_batch(&settings, B, N, 200 + (uint64_t)step);
             const size_t row_floats = (size_t)settings_row_width(&settings) * (N + 1);
-            const struct batch slices[2] = {
-                {batch.rows, batch.n_valid, batch.tasks, cut, N, 0},
-                {batch.rows + cut * row_floats, batch.n_valid + cut,
-                 batch.tasks + (size_t)cut * (size_t)settings.T, B - cut, N, (uint64_t)cut},
-            };
+            draw_weights(weights, (uint64_t)step);
+            batch.weights = i % 2 == 0 ? NULL : weights;
+            struct batch slices[2] = {batch, batch};
+            slices[0].B = cut;
+            slices[1].rows += cut * row_floats;
+            slices[1].n_valid += cut;
+            slices[1].tasks += (size_t)cut * (size_t)settings.T;
+            slices[1].weights = batch.weights != NULL ? weights + cut : NULL;
+            slices[1].B = B - cut;
+            slices[1].begin = cut;
+            slices[1].part = 1;
             struct err err;
             assert_int_equal(update_step(update, whole, &batch, NULL, &report, &err), STATUS_OK);
             struct update_sums sums[2];
@@ -656,6 +774,8 @@ int main(void)
         cmocka_unit_test(a_reward_scale_is_learning_from_scaled_rewards),
         cmocka_unit_test(bf16_gives_the_same_bits_and_its_kernels_agree),
         cmocka_unit_test(bf16_is_near_f32),
+        cmocka_unit_test(equal_weights_change_no_bit),
+        cmocka_unit_test(weights_weigh_snippets),
         cmocka_unit_test(two_ranks_equal_one),
         cmocka_unit_test(drawn_noise_is_that_of_the_arrays),
         cmocka_unit_test(what_is_not_finite_is_refused),
