@@ -136,20 +136,14 @@ static status ask(int fd, const char *host, const char *page, char *answer, size
     return STATUS_OK;
 }
 
-status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
-                 struct err *err)
+status peek_json_at(cJSON **json, const char *address, const char *page, uint64_t timeout_ms,
+                    struct err *err)
 {
-    char address[ADDRESS_SIZE], text[ADDRESS_SIZE];
+    char text[ADDRESS_SIZE];
     char *host, *port;
-    /* The address file is the only thing that is known of the process. */
-    status s = peek_address(address, sizeof address, address_file, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    memcpy(text, address, sizeof text);
-    if (!split_address(text, &host, &port)) {
-        return err_set(err, STATUS_INVALID, "%s: \"%.40s\": expected HOST:PORT", address_file,
-                       address);
+    if ((size_t)snprintf(text, sizeof text, "%s", address) >= sizeof text ||
+        !split_address(text, &host, &port)) {
+        return err_set(err, STATUS_INVALID, "\"%.40s\": expected HOST:PORT", address);
     }
     /* One deadline for connecting, sending and reading together. */
     const uint64_t deadline_ns = clock_now_ns() + timeout_ms * NS_PER_MS;
@@ -158,8 +152,8 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
         return err_set(err, STATUS_UNAVAILABLE, "%s: no process listens there", address);
     }
     char *answer = mem_new(ANSWER_MAX_BYTES);
-    s = answer == NULL ? err_set(err, STATUS_NO_MEMORY, "answer")
-                       : ask(fd, host, page, answer, ANSWER_MAX_BYTES, deadline_ns, err);
+    status s = answer == NULL ? err_set(err, STATUS_NO_MEMORY, "answer")
+                              : ask(fd, host, page, answer, ANSWER_MAX_BYTES, deadline_ns, err);
     close(fd);
     /* Everything behind the headers must be one JSON value; the status line is not looked at. */
     if (s == STATUS_OK) {
@@ -171,4 +165,17 @@ status peek_json(cJSON **json, const char *address_file, const char *page, uint6
     }
     mem_free(answer);
     return s;
+}
+
+status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
+                 struct err *err)
+{
+    /* The address file is the only thing that is known of the process. */
+    char address[ADDRESS_SIZE];
+    const status s = peek_address(address, sizeof address, address_file, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    const status asked = peek_json_at(json, address, page, timeout_ms, err);
+    return asked == STATUS_INVALID ? err_context(err, asked, "%s", address_file) : asked;
 }

@@ -19,5 +19,8 @@ status peek_address(char *address, size_t size, const char *address_file,
  * process listens, TIMEOUT where one does not answer, INVALID where the answer is not JSON. */
 status peek_json(cJSON **json, const char *address_file, const char *page, uint64_t timeout_ms,
                  struct err *err) MUST_CHECK;
+/* The same of the process at a numeric address. */
+status peek_json_at(cJSON **json, const char *address, const char *page, uint64_t timeout_ms,
+                    struct err *err) MUST_CHECK;
 
 #endif

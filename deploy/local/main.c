@@ -17,7 +17,8 @@ static const struct {
 } commands[] = {
     {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]",
      "run all processes of an experiment"},
-    {"status", command_status, "[RUN_DIR]", "show what the processes of a run are doing"},
+    {"status", command_status, "[RUN_DIR | --admin=HOST:PORT]",
+     "show what the processes of a run are doing"},
     {"dashboard", command_dashboard, "[FOLDER] [--address=HOST:PORT]",
      "serve a web page with the learning curves and processes of runs"},
     {"dataset", command_dataset, "inspect | start | map ..",

@@ -14,6 +14,7 @@
 
 /* The answers of all processes come one after another, so one that hangs must not take long. */
 #define PEEK_TIMEOUT_MS 1000
+#define ADMIN_FLAG      "--admin="
 
 /* Each process writes its admin address to RUN_DIR/LABEL.admin. */
 static int is_address_file(const struct dirent *entry)
@@ -22,27 +23,47 @@ static int is_address_file(const struct dirent *entry)
     return n > 6 && strcmp(entry->d_name + n - 6, ".admin") == 0;
 }
 
-/* One line for the process that wrote `file`. What does not answer is "silent" (it is stopped or
- * too busy) or "gone" (nobody listens at its address). */
-static void show(const char *run_dir, const char *file)
+/* One line for a process: its answer, or why there is none. What does not answer is "silent" (it is
+ * stopped or too busy) or "gone" (nobody listens at its address). */
+static void show_answer(const char *label, int n, status s, const cJSON *json,
+                        const struct err *err)
 {
-    char path[1300];
-    snprintf(path, sizeof path, "%.1000s/%.256s", run_dir, file);
-    /* The label is the file's name without its suffix. */
-    int n = (int)(strlen(file) - strlen(".admin"));
-    cJSON *json;
-    struct err err;
-    const status s = peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err);
     if (s != STATUS_OK) {
-        printf("%-16.*s %-9s %s\n", n, file, s == STATUS_TIMEOUT ? "silent" : "gone", err.text);
+        printf("%-16.*s %-9s %s\n", n, label, s == STATUS_TIMEOUT ? "silent" : "gone", err->text);
         return;
     }
     /* Its own words; without a state it counts as running. */
     const cJSON *text = cJSON_GetObjectItem(json, "text");
     const cJSON *state = cJSON_GetObjectItem(json, "state");
-    printf("%-16.*s %-9s %s\n", n, file, cJSON_IsString(state) ? state->valuestring : "running",
+    printf("%-16.*s %-9s %s\n", n, label, cJSON_IsString(state) ? state->valuestring : "running",
            cJSON_IsString(text) ? text->valuestring : "");
+}
+
+/* The process that wrote `file`. */
+static void show(const char *run_dir, const char *file)
+{
+    char path[1300];
+    snprintf(path, sizeof path, "%.1000s/%.256s", run_dir, file);
+    cJSON *json = NULL;
+    struct err err;
+    const status s = peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err);
+    /* The label is the file's name without its suffix. */
+    show_answer(file, (int)(strlen(file) - strlen(".admin")), s, json, &err);
     cJSON_Delete(json);
+}
+
+/* The process whose admin page is at `address`, which need not be one of this machine's runs. The
+ * exit status is for health checks: 1 unless it answers. */
+static int show_at(const char *address)
+{
+    cJSON *json = NULL;
+    struct err err;
+    const status s = peek_json_at(&json, address, "/status", PEEK_TIMEOUT_MS, &err);
+    const char *role = cJSON_GetStringValue(cJSON_GetObjectItem(json, "role"));
+    const char *label = role == NULL ? address : role;
+    show_answer(label, (int)strlen(label), s, json, &err);
+    cJSON_Delete(json);
+    return s == STATUS_OK ? 0 : 1;
 }
 
 /* Shows the processes in the order of their names. 1 where there is no such folder. */
@@ -100,12 +121,18 @@ static int show_runs(void)
 
 int command_status(int argc, char **argv)
 {
-    static const char usage[] = "usage: hindcast status [RUN_DIR]\n"
-                                "What the processes of a run are doing, one line for each (RUN_DIR "
-                                "is runs/cheetah-run, for\n"
-                                "example); without RUN_DIR: which runs there are in runs/.\n";
+    static const char usage[] =
+        "usage: hindcast status [RUN_DIR | --admin=HOST:PORT]\n"
+        "What the processes of a run are doing, one line for each (RUN_DIR is runs/cheetah-run, "
+        "for\n"
+        "example); without RUN_DIR: which runs there are in runs/. With --admin: the process "
+        "whose\n"
+        "admin page is at this numeric address, and status 1 unless it answers.\n";
     if (argc == 1) {
         return show_runs();
+    }
+    if (argc == 2 && strncmp(argv[1], ADMIN_FLAG, strlen(ADMIN_FLAG)) == 0) {
+        return show_at(argv[1] + strlen(ADMIN_FLAG));
     }
     const bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
     if (argc != 2 || argv[1][0] == '-') {

@@ -1,0 +1,88 @@
+"""The files for containers, without a container: Compose, Prometheus and Grafana take them, and they name what there is.
+tests/all/compose builds the images and runs them."""
+
+import json
+import re
+import subprocess
+
+import yaml
+
+from processes import BINARIES, ROOT, SLOW
+
+DOCKER = ROOT / "deploy" / "docker"
+COMPOSE = ROOT / "compose.yaml"
+
+
+def checked(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60 * SLOW, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_compose_takes_the_file():
+    checked("docker-compose", "-f", COMPOSE, "config", "-q", cwd=ROOT)
+
+
+def services():
+    return yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def test_containers_may_do_little():
+    for name, service in services().items():
+        if service["image"].startswith("hindcast:"):
+            assert service["user"] == "10001:10001" and service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"]
+        assert "mem_limit" in service, name
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        if not service["image"].startswith("hindcast:"):
+            assert re.fullmatch(r"docker\.io/[a-z/]+:v?[\d.]+", service["image"]), "a pinned version"
+
+
+def test_every_command_is_one(tmp_path):
+    """The programs read their flags and the experiment file as they are in the file."""
+    seen = set()
+    for name, service in services().items():
+        if not service["image"].startswith("hindcast:"):
+            continue
+        words = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["command"]).split()
+        if words[0] == "slot":
+            words = [*words[3:], "--index=1", f"--count={max(2, int(words[2]))}"]
+        role = words[0].removeprefix("hindcast-").replace("-", "_")
+        flags = [word.replace("/etc/hindcast/experiment.yaml", str(DOCKER / "experiment.yaml")).replace(
+            "/data", str(ROOT / "data" / "cheetah-run")).replace("/var/lib/hindcast", str(tmp_path)) for word in words[1:]]
+        checked(BINARIES[role], *flags, "--check=true")
+        seen.add(role)
+    assert seen == {"replay_server", "restorer", "learner", "evaluator"}
+
+
+def test_prometheus_takes_its_files():
+    said = checked(ROOT / "third_party" / "promtool" / "promtool", "check", "config", DOCKER / "prometheus" / "prometheus.yml")
+    assert "rules found" in said
+
+
+def test_rules_and_dashboard_name_metrics_that_exist():
+    documented = set(re.findall(r"hindcast_\w+", (ROOT / "docs" / "metrics.md").read_text()))
+    board = json.loads((DOCKER / "grafana" / "dashboards" / "hindcast.json").read_text())
+    texts = [(DOCKER / "prometheus" / "rules.yml").read_text(), *(target["expr"] for panel in board["panels"]
+                                                                    for target in panel["targets"])]
+    named = set(re.findall(r"hindcast_\w+", "\n".join(texts)))
+    assert named and named <= documented, named - documented
+    source = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"][0]["uid"]
+    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {source}
+
+
+def test_slots_give_each_container_its_number(tmp_path):
+    slot = DOCKER / "slot"
+    keep = [subprocess.Popen([slot, tmp_path, "2", "sh", "-c", 'echo "$@"; exec sleep 60', "x"], stdout=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    try:
+        assert sorted(process.stdout.readline().strip() for process in keep) == ["--index=0 --count=2", "--index=1 --count=2"]
+        more = subprocess.run([slot, tmp_path, "2", "true"], capture_output=True, text=True, timeout=20, check=False)
+        assert more.returncode == 2 and "all 2 numbers" in more.stderr
+    finally:
+        for process in keep:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+    # A number is free again when its container has ended.
+    assert "--index=0" in checked(slot, tmp_path, "2", "echo")
