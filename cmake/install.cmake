@@ -13,7 +13,8 @@
 include(GNUInstallDirs)
 
 set(HINDCAST_PROGRAMS hindcast hindcast-replay-server hindcast-restorer hindcast-learner hindcast-evaluator
-    hindcast-offline-evaluator hindcast-collector)
+    hindcast-offline-evaluator hindcast-collector hindcast-robot-sim
+    hindcast-robot-operator)
 set_target_properties(${HINDCAST_PROGRAMS} PROPERTIES
   INSTALL_RPATH "$ORIGIN/../lib/hindcast;$ORIGIN/../lib/hindcast/carquet")
 install(TARGETS ${HINDCAST_PROGRAMS} RUNTIME DESTINATION bin)

@@ -8,7 +8,7 @@
 #ifndef HINDCAST_COLLECTOR_EPISODE_WRITER_H
 #define HINDCAST_COLLECTOR_EPISODE_WRITER_H
 
-#include "collector/log_store.h"
+#include "common/trajectory/log_store.h"
 #include "collector/options.h"
 #include "collector/worker_pool.h"
 #include "common/base/process.h"

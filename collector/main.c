@@ -10,6 +10,7 @@
 
 #include "collector/episode_writer.h"
 #include "common/clients/peer.h"
+#include "common/robot/robot_environment.h"
 #include "common/rpc/rpc.h"
 
 #define LOG_MODULE "main"
@@ -163,6 +164,7 @@ static int run(struct collector *collector)
 int main(int argc, char **argv)
 {
     static struct collector collector; /* too large for the stack */
+    robot_environment_install(&collector.experiment, "collector", false);
     experiment_offer_environments(environment_names());
     /* Each section of the configuration fills one struct. */
     struct config_section sections[] = {experiment_section(&collector.experiment),

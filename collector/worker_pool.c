@@ -30,6 +30,8 @@
 #define POLICY_POLL_MS 50
 #define WINDOW_POLL_MS 200 /* how often a worker that waits for the window looks at the run's end */
 
+#define WAIT_LOG_NS (60 * NS_PER_S) /* a wait for the environment is logged this often */
+
 /* One thread and what it acts with. */
 struct worker {
     struct worker_pool *pool;
@@ -243,11 +245,32 @@ static status act_episode(struct worker *worker, struct finished_episode *finish
     return s;
 }
 
-/* Can another attempt succeed? Yes after a bad simulated state, or a robot that did not answer. */
+/* Can another attempt succeed? Yes after a bad simulated state, or a robot that stopped. */
 static bool worth_another_attempt(status s)
 {
     return s == STATUS_CORRUPT || s == STATUS_TIMEOUT || s == STATUS_UNAVAILABLE ||
-           s == STATUS_INVALID;
+           s == STATUS_INVALID || s == STATUS_LIMIT;
+}
+
+/* The same attempt, once the environment is ready for it: a robot may be away, or stopped. CLOSED: it
+ * was time to stop. */
+static status act_when_ready(struct worker *worker, struct finished_episode *finished,
+                             uint32_t attempt, struct err *err)
+{
+    uint64_t logged_ns = 0;
+    for (;;) {
+        status s = act_episode(worker, finished, attempt, err);
+        if (s != STATUS_RETRY) {
+            return s;
+        }
+        if (logged_ns == 0 || clock_now_ns() - logged_ns > WAIT_LOG_NS) {
+            logged_ns = clock_now_ns();
+            log_warn("waiting: %s", err->text);
+        }
+        if (pool_stopping(worker->pool)) {
+            return STATUS_CLOSED;
+        }
+    }
 }
 
 /* Acts until an episode succeeds, each attempt from another stream. */
@@ -255,7 +278,7 @@ static status act_until_good(struct worker *worker, struct finished_episode *fin
                              struct err *err)
 {
     for (uint32_t attempt = 0;; attempt++) {
-        status s = act_episode(worker, finished, attempt, err);
+        status s = act_when_ready(worker, finished, attempt, err);
         if (s == STATUS_OK || !worth_another_attempt(s)) {
             return s;
         }

@@ -50,6 +50,13 @@ static bool follow_stopping(void *arg)
     return process_stopping(follow->process);
 }
 
+/* A robot is away, stopped or in use. */
+static void follow_waiting(void *arg, const char *reason)
+{
+    const struct follow *follow = arg;
+    process_report(follow->process, -1, "waiting: %s", reason);
+}
+
 /* ---- One evaluation ---- */
 
 /* Measures the policy of one snapshot and keeps the result. CORRUPT: it cannot be parsed, or its
@@ -67,6 +74,7 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
         .episodes = (uint32_t)options->window_episodes,
         .sample = strcmp(options->act, "sample") == 0,
         .stopping = follow_stopping,
+        .waiting = follow_waiting,
         .arg = follow,
     };
     struct policy *policy;

@@ -11,6 +11,7 @@
 #include "common/clients/peer.h"
 #include "common/dashboard/dashboard.h"
 #include "common/environments/environment.h"
+#include "common/robot/robot_environment.h"
 #include "common/rpc/rpc.h"
 #include "evaluator/follow.h"
 #include "evaluator/one_shot.h"
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
     static struct experiment experiment;
     static struct evaluator_options options;
     /* The family names are offered to the parser, so that its help can list them. */
+    robot_environment_install(&experiment, "evaluator", true);
     experiment_offer_environments(environment_names());
     struct config_section sections[] = {experiment_section(&experiment),
                                         evaluator_section(&options)};

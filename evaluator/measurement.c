@@ -22,6 +22,8 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+#define WAIT_LOG_NS (60 * NS_PER_S) /* a wait that goes on is logged this often */
+
 /* One measurement: what its threads share. The mutex is for the failure only. */
 struct job {
     const struct policy *policy;
@@ -31,9 +33,10 @@ struct job {
     _Atomic uint32_t next; /* task * episodes + episode */
     _Atomic uint32_t failed;
     _Atomic uint64_t steps;
-    _Atomic bool over;     /* stopping, or an error: the threads leave */
-    pthread_mutex_t mutex; /* guards `failure` */
-    struct err failure;    /* the first; code OK: none */
+    _Atomic bool over;               /* stopping, or an error: the threads leave */
+    _Atomic uint64_t wait_logged_ns; /* when a wait for the environment was last logged; 0: none */
+    pthread_mutex_t mutex;           /* guards `failure` */
+    struct err failure;              /* the first; code OK: none */
 };
 
 /* The environment's signature; all environments of a pool have the same one. */
@@ -68,6 +71,41 @@ static status before_step(void *arg, uint32_t step, struct err *err)
     return stop ? STATUS_CLOSED : STATUS_OK;
 }
 
+/* Says what the environment waits for: each time to whoever asked, in the log once a minute. */
+static void tell_wait(struct job *job, const char *reason)
+{
+    const uint64_t now_ns = clock_now_ns(), logged_ns = atomic_load(&job->wait_logged_ns);
+    if (job->settings->waiting != NULL) {
+        job->settings->waiting(job->settings->arg, reason);
+    }
+    if (logged_ns == 0 || now_ns - logged_ns > WAIT_LOG_NS) {
+        atomic_store(&job->wait_logged_ns, now_ns);
+        log_warn("waiting: %s", reason);
+    }
+}
+
+/* Acts an episode once the environment is ready for it: a robot may be away, or stopped. CLOSED: it
+ * was time to stop. */
+static status run_when_ready(struct job *job, struct environment *environment,
+                             const struct environment_start *start, struct actor *actor,
+                             const struct rng *rng, uint32_t task, struct episode *episode,
+                             struct err *err)
+{
+    for (;;) {
+        actor_start(actor, rng, task);
+        status s = rollout_run(environment, start, actor, episode, before_step, job, err);
+        if (s != STATUS_RETRY) {
+            atomic_store(&job->wait_logged_ns, 0);
+            return s;
+        }
+        tell_wait(job, err->text);
+        s = before_step(job, 0, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+    }
+}
+
 /* Acts episode `number` of the job. A failure of the environment is counted and is no error. */
 static status measure_episode(struct job *job, struct environment *environment, struct actor *actor,
                               struct episode *episode, uint32_t number, struct err *err)
@@ -83,8 +121,7 @@ static status measure_episode(struct job *job, struct environment *environment, 
     /* The policy may know only some of the environment's tasks, hence two numbers for one task. */
     const uint32_t reward = actor_reward(actor, task);
     const struct environment_start start = {.seed = stream.start_seed, .task = reward};
-    actor_start(actor, &stream.rng, task);
-    status s = rollout_run(environment, &start, actor, episode, before_step, job, err);
+    status s = run_when_ready(job, environment, &start, actor, &stream.rng, task, episode, err);
     if (s == STATUS_OK) {
         job->made->returns[number] = episode_return(episode, signature_of(job), reward);
         if (job->made->success != NULL) {

@@ -26,6 +26,8 @@ struct measurement_settings {
     bool sample;                 /* else the mean action */
     bool keep;                   /* the episodes too, not only their returns */
     bool (*stopping)(void *arg); /* called before every step by every thread; may be NULL */
+    /* Told what the environment waits for, about once a second as long as it does; may be NULL. */
+    void (*waiting)(void *arg, const char *reason);
     void *arg;
 };
 

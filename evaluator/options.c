@@ -4,6 +4,7 @@
 
 #include "common/base/memory.h"
 #include "common/environments/environment.h"
+#include "evaluator/stop_rule.h"
 
 /* Where the parser stores a value. */
 #define FIELD(name) offsetof(struct evaluator_options, name)
@@ -27,6 +28,9 @@ static const struct config_option evaluator_options_table[] = {
      "exit with 1 after this time without a learner; 0: wait for ever"},
     {"patience", CONFIG_INT, FIELD(patience), "evaluations", "0", 0, 1e6, NULL,
      "end the run after this many evaluations without improvement; 0: never"},
+    {"stop_window", CONFIG_INT, FIELD(stop_window), "evaluations", "1", 1, STOP_RULE_WINDOW_MAX,
+     NULL, "what has to improve is the mean over this many last evaluations; on a robot 50 of one "
+     "episode each"},
     {"min_delta", CONFIG_REAL, FIELD(min_delta), "return", "0", 0, 1e9, NULL,
      "an improvement is a mean return that exceeds the best by more than this"},
     {"improvement", CONFIG_CHOICE, FIELD(improvement), "", "mean", 0, 0, "mean|any_task",

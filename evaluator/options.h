@@ -14,6 +14,7 @@ struct evaluator_options {
     double min_interval_s;      /* from the start of one evaluation to the next */
     double learner_timeout_s;
     int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
+    int64_t stop_window; /* evaluations whose mean the stop rule compares */
     double min_delta; /* an improvement exceeds the best by more than this, in units of return */
     char improvement[CONFIG_TEXT_SIZE]; /* of what: "mean" over the tasks, or "any_task" */
     char save[CONFIG_TEXT_SIZE];        /* one shot: save the episodes in this folder, as logs */

@@ -115,7 +115,7 @@ void standing_begin(struct standing *standing, const char *run_id)
     standing->best = -INFINITY;
     standing->stop_wanted = false;
     stop_rule_init(&standing->rule, (uint32_t)standing->options->patience,
-                   standing->options->min_delta);
+                   standing->options->min_delta, (uint32_t)standing->options->stop_window);
     cJSON_ArrayForEach(record, history_records(standing->history))
     {
         const char *id = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(record, "run_id"));

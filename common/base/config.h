@@ -31,7 +31,7 @@
 
 #define CONFIG_ROLES                                                                               \
     "experiment", "replay_server", "restorer", "learner", "evaluator", "offline_evaluator",        \
-        "collector", "up"
+        "collector", "robot_sim", "robot_operator", "up"
 #define CONFIG_TEXT_SIZE 512 /* a CONFIG_TEXT field is char[CONFIG_TEXT_SIZE] */
 #define CONFIG_LIST_MAX  64
 

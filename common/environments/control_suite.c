@@ -470,6 +470,17 @@ status control_suite_place(struct control_suite *suite, const double *qpos, cons
     return STATUS_OK;
 }
 
+/* The physics of a control step. A late action acts in the last physics steps only. */
+static status advance(struct control_suite *suite, const double *action, struct err *err)
+{
+    const int n = suite->domain->n_sub_steps;
+    const int late = environment_late_steps(&suite->environment, n);
+    status s = late > 0 ? simulation_step(&suite->simulation, late, err) : STATUS_OK;
+    /* The action is not clipped here: MuJoCo clamps it where it computes forces. */
+    (void)control_suite_put(suite->simulation.data->ctrl, action, suite->domain->nu);
+    return s == STATUS_OK && late < n ? simulation_step(&suite->simulation, n - late, err) : s;
+}
+
 status control_suite_step(struct control_suite *suite, const double *action, double *observation,
                           double *rewards, double *discount, bool *last, struct err *err)
 {
@@ -481,9 +492,7 @@ status control_suite_step(struct control_suite *suite, const double *action, dou
         return err_set(err, STATUS_CLOSED, "environment %s: no episode under way: reset first",
                        suite->task->name);
     }
-    /* The action is not clipped here: MuJoCo clamps it where it computes forces. */
-    (void)control_suite_put(suite->simulation.data->ctrl, action, suite->domain->nu);
-    status s = simulation_step(&suite->simulation, suite->domain->n_sub_steps, err);
+    status s = advance(suite, action, err);
     /* Counted whether or not the step succeeds: messages give the number of the step that
      * failed. */
     suite->steps++;

@@ -217,10 +217,22 @@ status environment_step(struct environment *environment, const float *action, fl
     s = environment->operations->step(environment, clipped, observation, rewards, discount, &ended,
                                       err);
     environment->under_way = s == STATUS_OK && !ended;
+    environment->delay = 0.0;
     if (s == STATUS_OK) {
         *last = ended;
     }
     return s;
+}
+
+void environment_delay(struct environment *environment, double share)
+{
+    ASSERT(share >= 0.0 && share <= 1.0);
+    environment->delay = share;
+}
+
+int environment_late_steps(const struct environment *environment, int n)
+{
+    return (int)lround(environment->delay * n);
 }
 
 void environment_script(const struct environment *environment, uint32_t task,

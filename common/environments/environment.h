@@ -73,18 +73,26 @@ environment_description(const struct environment *environment);
 const struct signature *environment_signature(const struct environment *environment);
 
 /* Starts an episode, whatever state the last one is in. observation(O) <- the first one. INVALID: no
- * such task, or a flag that the description does not list. After an error there is no episode under
- * way; reset may be tried again. */
+ * such task, or a flag that the description does not list. RETRY, of a robot only: not now, since it
+ * is away, stopped, in use, or waits for its operator; the text says which, and the same call goes on
+ * with it. Takes a few seconds at most. After an error there is no episode under way; reset may be
+ * tried again. */
 status environment_reset(struct environment *environment, const struct environment_start *start,
                          float *observation, struct err *err) MUST_CHECK;
 
 /* One control step. action(A): finite, |a| <= 1 + 1e-5 (clipped to 1), else INVALID and nothing
  * moved. On OK observation(O), rewards(K), discount (0: terminated; 1 otherwise, also at the time
  * limit) and *last are written. CORRUPT: the simulated state went bad (not finite, or a buffer
- * overflowed); CLOSED: no episode under way. After any error but INVALID the episode is over, must
+ * overflowed); TIMEOUT, LIMIT, UNAVAILABLE: a robot's reasons (common/robot/robot_environment.h);
+ * CLOSED: no episode under way. After any error but INVALID the episode is over, must
  * not be stored, and only environment_reset goes on. */
 status environment_step(struct environment *environment, const float *action, float *observation,
                         float *rewards, float *discount, bool *last, struct err *err) MUST_CHECK;
+
+/* The next step's action comes late: for this share (0..1) of the step, rounded to physics steps, the
+ * last step's action still acts (none in the first step of an episode). For what simulates a robot's
+ * latency; environments that do not simulate ignore it. */
+void environment_delay(struct environment *environment, double share);
 
 /* A scripted behaviour: action(A), canonical, towards task (< K), a function of observation(O) alone.
  * The description says `scripted`. */

@@ -25,7 +25,11 @@ struct environment {
     struct environment_description description;
     uint32_t O;     /* observation size, of the description's signature */
     bool under_way; /* between a successful reset and the last step or an error */
+    double delay;   /* of the step's action, as environment_delay */
 };
+
+/* Of `n` physics steps of a control step, how many the last action still acts in. */
+int environment_late_steps(const struct environment *environment, int n);
 
 struct environment_family {
     /* A URI that begins with one of them belongs to this family: "cheetah-", "robot:"; then NULL.

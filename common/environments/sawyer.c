@@ -215,8 +215,13 @@ static status advance(struct sawyer *sawyer, const double *action, double *obser
     struct simulation *simulation = &sawyer->simulation;
     char what[32];
     (void)snprintf(what, sizeof what, "step %u", ++sawyer->steps);
+    /* A late action acts in the last physics steps only. */
+    const int late = environment_late_steps(&sawyer->environment, SAWYER_SUB_STEPS);
+    status s = late > 0 ? simulation_step(simulation, late, err) : STATUS_OK;
     sawyer_control(action, &sawyer->parts, simulation->model, simulation->data);
-    status s = simulation_step(simulation, SAWYER_SUB_STEPS, err);
+    if (s == STATUS_OK && late < SAWYER_SUB_STEPS) {
+        s = simulation_step(simulation, SAWYER_SUB_STEPS - late, err);
+    }
     s = conclude(sawyer, s, what, observation, err);
     if (s == STATUS_OK) {
         *last = sawyer->steps >= STEP_LIMIT;

@@ -28,6 +28,8 @@ BINARIES = {
     "learner": BUILD / "learner" / "hindcast-learner",
     "evaluator": BUILD / "evaluator" / "hindcast-evaluator",
     "offline_evaluator": BUILD / "offline_evaluator" / "hindcast-offline-evaluator",
+    "robot_sim": BUILD / "robot_sim" / "hindcast-robot-sim",
+    "robot_operator": BUILD / "robot_sim" / "hindcast-robot-operator",
     "collector": BUILD / "collector" / "hindcast-collector",
 }
 

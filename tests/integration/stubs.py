@@ -9,7 +9,8 @@ from grpc_tools import protoc
 
 from processes import ROOT
 
-PROTO_FILES = ("proto/replay.proto", "proto/parameters.proto", "proto/exchange.proto", "common/rpc/health.proto")
+PROTO_FILES = ("proto/replay.proto", "proto/parameters.proto", "proto/exchange.proto", "proto/robot.proto",
+               "common/rpc/health.proto")
 
 
 def make(folder):

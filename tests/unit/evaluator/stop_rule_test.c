@@ -6,16 +6,35 @@
 #include "tests/lib/check.h"
 
 /* Feeds `n` means; says after how many it stopped (0: it did not). */
-static int stops_after(uint32_t patience, double min_delta, const double *means, int n)
+static int stops_after_window(uint32_t patience, double min_delta, uint32_t window,
+                              const double *means, int n)
 {
     struct stop_rule rule;
-    stop_rule_init(&rule, patience, min_delta);
+    stop_rule_init(&rule, patience, min_delta, window);
     for (int i = 0; i < n; i++) {
         if (stop_rule_add(&rule, &means[i], 1)) {
             return i + 1;
         }
     }
     return 0;
+}
+
+static int stops_after(uint32_t patience, double min_delta, const double *means, int n)
+{
+    return stops_after_window(patience, min_delta, 1, means, n);
+}
+
+/* Means of three: 2, 4, 5, 4, 5: the last two are no improvement. Single ones would stop earlier. */
+static void the_mean_of_a_window_counts(void **state)
+{
+    (void)state;
+    const double means[] = {4, 0, 2, 10, 3, -1, 13};
+    assert_int_equal(stops_after_window(2, 0, 3, means, 7), 7);
+    assert_int_equal(stops_after_window(2, 0, 1, means, 7), 3);
+    assert_int_equal(stops_after_window(1, 0, 3, means, 2), 0);
+    const double gap[] = {1, (double)NAN, 1, 1, 1, 1};
+    assert_int_equal(stops_after_window(2, 0, 2, gap, 6), 3);
+    assert_int_equal(stops_after_window(3, 0, 2, gap, 6), 0);
 }
 
 static void stops_when_nothing_improves(void **state)
@@ -67,7 +86,7 @@ static void any_of_several_values_counts(void **state)
     (void)state;
     const double means[][2] = {{10, 10}, {9, 11}, {8, 12}, {7, 13}, {7, 13}, {6, 13}};
     struct stop_rule rule;
-    stop_rule_init(&rule, 2, 0);
+    stop_rule_init(&rule, 2, 0, 1);
     for (int i = 0; i < 5; i++) {
         assert_false(stop_rule_add(&rule, means[i], 2));
     }
@@ -77,6 +96,7 @@ static void any_of_several_values_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_mean_of_a_window_counts),
         cmocka_unit_test(stops_when_nothing_improves),
         cmocka_unit_test(patience_nought_never_stops),
         cmocka_unit_test(small_steps_add_up),

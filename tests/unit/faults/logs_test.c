@@ -6,10 +6,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "collector/log_store.h"
 #include "common/base/log.h"
 #include "common/trajectory/dataset.h"
 #include "common/trajectory/journal.h"
+#include "common/trajectory/log_store.h"
 #include "common/trajectory/shard_reader.h"
 #include "tests/lib/check.h"
 #include "tests/lib/faults.h"
@@ -41,7 +41,8 @@ static int set_up(void **state)
     for (uint32_t i = 1; i <= N_EPISODES; i++) {
         trajectories_episode(&episodes[i], &signature, 1 + 3 * i, i, i % 2 == 0);
     }
-    settings = (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, SHARD_EPISODES};
+    settings =
+        (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, SHARD_EPISODES, NULL};
     return 0;
 }
 

@@ -381,6 +381,44 @@ static void floats_are_rounded_doubles(void **state)
 
 /* ---- errors ---- */
 
+/* The first observation (O) of an episode after an action that comes at `share` of the step. */
+static void delayed_step(struct environment *environment, double share, float action,
+                         struct buffers *buffers)
+{
+    struct err err = {0};
+    reset_or_fail(environment, 3, buffers);
+    for (uint32_t a = 0; a < environment_signature(environment)->A; a++) {
+        buffers->action[a] = action;
+    }
+    environment_delay(environment, share);
+    assert_int_equal(step(environment, buffers, &err), STATUS_OK);
+}
+
+/* An action that comes late acts in the rest of the step; the next one is in time again. */
+static void late_actions_act_late(void **state)
+{
+    (void)state;
+    static struct buffers still, whole, half, late;
+    static const char *const names[] = {"finger-spin", "sawyer-stack"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct environment *environment = open_or_fail(names[i]);
+        const size_t size =
+            signature_observation(environment_signature(environment)) * sizeof(float);
+        delayed_step(environment, 0.0, 1.0f, &whole);
+        delayed_step(environment, 0.5, 1.0f, &half);
+        delayed_step(environment, 1.0, 1.0f, &late);
+        assert_memory_not_equal(half.observation, whole.observation, size);
+        assert_memory_not_equal(half.observation, late.observation, size);
+        assert_memory_not_equal(late.observation, whole.observation, size);
+        /* In finger, as after a reset, nothing acts before the first action. */
+        delayed_step(environment, 0.0, 0.0f, &still);
+        if (i == 0) {
+            assert_memory_equal(late.observation, still.observation, size);
+        }
+        environment_close(environment);
+    }
+}
+
 static void bad_actions_move_nothing(void **state)
 {
     (void)state;
@@ -545,6 +583,7 @@ int main(void)
         cmocka_unit_test(episodes_of_other_seeds_differ),
         cmocka_unit_test(one_generator_gives_the_suite_new_starts),
         cmocka_unit_test(floats_are_rounded_doubles),
+        cmocka_unit_test(late_actions_act_late),
         cmocka_unit_test(bad_actions_move_nothing),
         cmocka_unit_test(bad_states_end_the_episode),
         cmocka_unit_test(mujoco_errors_do_not_end_the_process),

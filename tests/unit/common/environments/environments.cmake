@@ -23,4 +23,4 @@ hindcast_own_tasks(example experiments/own_task/ball_plate.c)
 hindcast_test(own_task_test SOURCES unit/common/environments/own_task_test.c ${example}
               LINK hindcast_environments hindcast_test_base)
 hindcast_binary(own_task_collector FOLDER tests SOURCES ${CMAKE_SOURCE_DIR}/collector/main.c ${example}
-                LINK hindcast_collector_core)
+                LINK hindcast_collector_core hindcast_robot)

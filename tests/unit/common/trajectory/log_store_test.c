@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "collector/log_store.h"
 #include "common/base/file.h"
 #include "common/trajectory/dataset.h"
+#include "common/trajectory/log_store.h"
 #include "tests/lib/check.h"
 #include "tests/lib/scratch.h"
 #include "tests/lib/trajectories.h"
@@ -17,7 +17,7 @@ static int setup(void **state)
     (void)state;
     scratch_make(scratch_folder);
     trajectories_signature(&signature, 2);
-    settings = (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, 4};
+    settings = (struct log_store_settings){scratch_folder, "collector-0", "toy", 3, 4, NULL};
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* The collector's logs on disk: finished episodes go to a checksummed journal at once, and from
+/* The logs of what acts, on disk: finished episodes go to a checksummed journal at once, and from
  * there, many at a time, into shards.
  *
  *     FOLDER/collector.json     writer, source (identity), time of the first start
@@ -7,8 +7,8 @@
  *
  * Episodes are appended in order of their sequence 1, 2, ..., which their identity carries into
  * journal and shards; a restart continues after the last one on disk. One thread. */
-#ifndef HINDCAST_COLLECTOR_LOG_STORE_H
-#define HINDCAST_COLLECTOR_LOG_STORE_H
+#ifndef HINDCAST_TRAJECTORY_LOG_STORE_H
+#define HINDCAST_TRAJECTORY_LOG_STORE_H
 
 #include "common/trajectory/episode.h"
 
@@ -21,6 +21,7 @@ struct log_store_settings {
     const char *environment; /* name; kept in collector.json and metadata.json */
     uint64_t seed;
     size_t shard_episodes; /* >= 1 */
+    const char *program;   /* kept in metadata.json; NULL: hindcast-collector */
 };
 
 /* Creates FOLDER, or continues in it. MISMATCH: its logs are of another environment or seed; EXISTS:

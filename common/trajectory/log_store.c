@@ -6,7 +6,7 @@
  *
  * Sequences only grow, and the journal always holds higher ones than the shards; both the search
  * for the last episode and the walk over all of them rely on it. One thread at a time. */
-#include "collector/log_store.h"
+#include "common/trajectory/log_store.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,11 +67,10 @@ static status check_identity(struct log_store *store, const cJSON *json, const c
     /* A folder holds the episodes of one environment and one seed. */
     if (strcmp(environment, store->settings.environment) != 0 ||
         (uint64_t)seed != store->settings.seed) {
-        return err_set(
-            err, STATUS_MISMATCH,
-            "%s: these logs are of environment %s, seed %.0f; this collector is configured "
-            "for %s, seed %" PRIu64,
-            path, environment, seed, store->settings.environment, store->settings.seed);
+        return err_set(err, STATUS_MISMATCH,
+                       "%s: these logs are of environment %s, seed %.0f; configured is "
+                       "%s, seed %" PRIu64,
+                       path, environment, seed, store->settings.environment, store->settings.seed);
     }
     /* As texts, since a JSON number holds 53 bits only. */
     store->source = strtoull(source, NULL, 16);
@@ -132,7 +131,9 @@ static status open_dataset(struct log_store *store, struct err *err)
 {
     /* Text, since the dataset does not interpret what its makers say of themselves. */
     cJSON *made_by = cJSON_CreateObject();
-    bool ok = cJSON_AddStringToObject(made_by, "program", "hindcast-collector") &&
+    const char *program = store->settings.program;
+    bool ok = cJSON_AddStringToObject(made_by, "program",
+                                      program != NULL ? program : "hindcast-collector") &&
               cJSON_AddStringToObject(made_by, "version", HINDCAST_VERSION) &&
               cJSON_AddStringToObject(made_by, "environment", store->settings.environment) &&
               cJSON_AddNumberToObject(made_by, "seed", (double)store->settings.seed) &&
