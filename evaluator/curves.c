@@ -11,6 +11,7 @@
 
 #include "common/base/event_file.h"
 #include "common/base/memory.h"
+#include "evaluator/measurement.h"
 #include "evaluator/statistics.h"
 
 /* An open file, and the points of the evaluation that is being added. */
@@ -60,6 +61,31 @@ static void add_number(struct curves *curves, const cJSON *object, const char *k
     }
 }
 
+/* Adds a point of the whole evaluation. */
+static void add_value(struct curves *curves, const char *tag, double value)
+{
+    if (isfinite(value) && curves->n < EVENT_SCALARS_MAX) {
+        struct event_scalar *point = &curves->points[curves->n++];
+        snprintf(point->tag, sizeof point->tag, "%s", tag);
+        point->value = value;
+    }
+}
+
+/* The names that other libraries have for these, so that their runs can be drawn beside ours. */
+static void add_usual_names(struct curves *curves, const cJSON *record)
+{
+    const double steps = measurement_number(record, "steps");
+    double episodes = 0;
+    const cJSON *task;
+    cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(record, "tasks"))
+    {
+        episodes += measurement_number(task, "n");
+    }
+    add_value(curves, "eval/mean_reward", measurement_number(record, "return_mean"));
+    add_value(curves, "eval/mean_ep_length", steps / episodes);
+    add_value(curves, "time/fps", steps / measurement_number(record, "seconds"));
+}
+
 void curves_add(struct curves *curves, const cJSON *record, double best)
 {
     /* The x axis is learning progress and not time, so that runs on machines of different speed
@@ -70,11 +96,8 @@ void curves_add(struct curves *curves, const cJSON *record, double best)
     curves->n = 0;
     add_number(curves, record, "return_mean", "return_mean", NULL);
     add_number(curves, record, "seconds", "evaluation_seconds", NULL);
-    if (isfinite(best)) {
-        struct event_scalar *point = &curves->points[curves->n++];
-        snprintf(point->tag, sizeof point->tag, "best_return_mean");
-        point->value = best;
-    }
+    add_value(curves, "best_return_mean", best);
+    add_usual_names(curves, record);
     cJSON_ArrayForEach(task, cJSON_GetObjectItemCaseSensitive(record, "tasks"))
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(task, "task"));

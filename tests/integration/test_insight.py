@@ -80,6 +80,10 @@ def test_points_of_the_evaluator_match_its_lines(running):
     steps = [line["learner_step"] for line in lines_there]
     for tag, pick in (("return_mean", lambda line: line["return_mean"]),
                       ("return_max/run", lambda line: line["tasks"][0]["max"]),
+                      ("return_iqm/run", lambda line: line["tasks"][0]["iqm"]),
+                      ("eval/mean_reward", lambda line: line["return_mean"]),
+                      ("eval/mean_ep_length", lambda line: line["steps"] / line["tasks"][0]["n"]),
+                      ("time/fps", lambda line: line["steps"] / line["seconds"]),
                       ("evaluation_seconds", lambda line: line["seconds"])):
         assert [step for step, _ in points[tag]] == steps
         np.testing.assert_allclose([value for _, value in points[tag]], [pick(line) for line in lines_there], rtol=1e-6)
