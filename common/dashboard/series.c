@@ -12,7 +12,6 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/text.h"
 
 #define NAME_SIZE   128
 #define BLOCK_BYTES (1u << 20)
@@ -296,6 +295,12 @@ size_t series_lines(const struct series *series)
     return series->lines;
 }
 
+const double *series_values(const struct series *series, const char *name)
+{
+    const struct column *column = find_column(series, name);
+    return column == NULL ? NULL : column->values;
+}
+
 double series_last(const struct series *series, const char *name)
 {
     const struct column *column = find_column(series, name);
@@ -313,6 +318,13 @@ double series_since_best(const struct series *series, const char *name)
         }
     }
     return best == SIZE_MAX ? (double)NAN : (double)((series->n_rows - 1 - best) * series->stride);
+}
+
+void series_names(const struct series *series, struct text *names)
+{
+    for (size_t i = 0; i < series->n_columns; i++) {
+        text_format(names, "%s%s", names->size > 0 ? ", " : "", series->columns[i].name);
+    }
 }
 
 /* Six digits are more than a chart shows; steps and times of day have more. */

@@ -11,6 +11,7 @@
 #define HINDCAST_DASHBOARD_SERIES_H
 
 #include "common/base/json.h"
+#include "common/base/text.h"
 
 #define SERIES_ROWS_MAX    512u
 #define SERIES_COLUMNS_MAX 512u
@@ -28,10 +29,16 @@ void series_update(struct series *series);
 /* Rows that are kept, and the value of a column in the newest; NaN where there is none. */
 size_t series_rows(const struct series *series);
 double series_last(const struct series *series, const char *column);
+/* A column (series_rows), NaN where a line had no value; valid until the next update. NULL: there is no
+ * such column. */
+const double *series_values(const struct series *series, const char *column);
 /* Lines seen, and how many of them came after the largest value of a column; NaN where there is
  * none. Of rows that are not kept any more it counts by those beside them. */
 size_t series_lines(const struct series *series);
 double series_since_best(const struct series *series, const char *column);
+
+/* Adds the names of all columns, with ", " between them and before the first if there is text. */
+void series_names(const struct series *series, struct text *names);
 
 /* {"COLUMN": [number or null, ..], ..}, all lists of one length, six digits where values are below
  * a million. NULL: out of memory. */

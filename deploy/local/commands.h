@@ -7,6 +7,7 @@ int command_up(int argc, char **argv);
 int command_status(int argc, char **argv);
 int command_dashboard(int argc, char **argv);
 int command_dataset(int argc, char **argv);
+int command_plot(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_completion(int argc, char **argv);

@@ -68,7 +68,7 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dashboard dataset policy doctor completion --help --version\"\n"
+    "    words=\"up status dashboard plot dataset policy doctor completion --help --version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"
     "  else\n"

@@ -36,6 +36,27 @@ void svg_line(struct text *svg, double x1, double y1, double x2, double y2, enum
                 y1, x2, y2, colors[style]);
 }
 
+static void add_points(struct text *svg, const char *element, const double *points, size_t n)
+{
+    text_format(svg, "<%s points=\"", element);
+    for (size_t i = 0; i < n; i++) {
+        text_format(svg, "%s%.1f,%.1f", i > 0 ? " " : "", points[2 * i], points[2 * i + 1]);
+    }
+}
+
+void svg_path(struct text *svg, const double *points, size_t n, const char *colour, bool dashed)
+{
+    add_points(svg, "polyline", points, n);
+    text_format(svg, "\" fill=\"none\" stroke=\"%s\" stroke-width=\"%s\"%s/>\n", colour,
+                dashed ? "1.2" : "1.8", dashed ? " stroke-dasharray=\"6 4\"" : "");
+}
+
+void svg_region(struct text *svg, const double *points, size_t n, const char *colour)
+{
+    add_points(svg, "polygon", points, n);
+    text_format(svg, "\" fill=\"%s\" fill-opacity=\"0.2\" stroke=\"none\"/>\n", colour);
+}
+
 /* Adds words with the characters replaced that mean something in XML; control characters, which XML
  * does not allow, become spaces. */
 static void add_words(struct text *svg, const char *words)

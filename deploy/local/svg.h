@@ -16,6 +16,10 @@ void svg_end(struct text *svg);
 void svg_rectangle(struct text *svg, double x, double y, double width, double height,
                    enum svg_style style);
 void svg_line(struct text *svg, double x1, double y1, double x2, double y2, enum svg_style style);
+/* Points are x, y, x, y, .. A path is a line through n of them, dashed or not, and a region is what
+ * they enclose, through which one can see. Colours are those of CSS ("#0072b2"). */
+void svg_path(struct text *svg, const double *points, size_t n, const char *colour, bool dashed);
+void svg_region(struct text *svg, const double *points, size_t n, const char *colour);
 void svg_text(struct text *svg, double x, double y, int size, enum svg_anchor anchor,
               const char *words);
 /* The same in bold, for headings. */

@@ -1,10 +1,12 @@
-"""hindcast dataset inspect --plot: an SVG that a parser reads, with what the logs hold."""
+"""hindcast dataset inspect --plot and hindcast plot: SVGs that a parser reads, with what logs and runs hold."""
 
 import csv
+import json
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pytest
 
 import logs
 from processes import BINARIES
@@ -89,3 +91,79 @@ def test_wrong_names_and_empty_logs(tmp_path):
     logs.write_dataset(tmp_path / "logs", [[bad]])
     assert "there is no good episode" in inspect(f"--plot={tmp_path / 'p.svg'}", tmp_path / "logs", status=1)
     assert not (tmp_path / "p.svg").exists()
+
+
+# ---- hindcast plot ----
+
+def plot(*arguments, status=0):
+    done = subprocess.run([BINARIES["hindcast"], "plot", *map(str, arguments)], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def write_run(folder, steps, returns, losses=(1.0, 0.5)):
+    folder.mkdir(parents=True)
+    with open(folder / "evaluator.jsonl", "w", encoding="ascii") as file:
+        for step, value in zip(steps, returns):
+            file.write(json.dumps({"learner_step": step, "time": 1000 + 3.6 * step, "return_mean": value,
+                                   "tasks": [{"task": "run", "mean": value}]}) + "\n")
+    with open(folder / "learner.jsonl", "w", encoding="ascii") as file:
+        for i, value in enumerate(losses):
+            file.write(json.dumps({"step": 10 * i, "time": 1000 + i, "critic_loss": value}) + "\n")
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_a_run_is_drawn_and_written_as_it_is(tmp_path):
+    steps, returns = [0, 100, 300], [1.5, 20.25, 10]
+    write_run(tmp_path / "a<b", steps, returns)
+    (tmp_path / "a<b" / "restorer.json").write_text(json.dumps({"returns": {"run": {"mean": 5, "max": 25}}}))
+    plot(tmp_path / "a<b", f"--out={tmp_path / 'p.csv'}")
+    header, *lines = rows(tmp_path / "p.csv")
+    assert header == ["run", "seeds", "learner_step", "return_mean", "lowest", "highest"]
+    assert [[float(x) for x in line[2:4]] for line in lines] == [list(pair) for pair in zip(steps, returns)]
+    plot(tmp_path / "a<b/", "--axis=hours", f"--out={tmp_path / 'p.svg'}")
+    texts, _ = read(tmp_path / "p.svg")
+    assert "hours" in texts and "return_mean" in texts
+    assert "a<b: 10 at the end (dashes: logs, mean 5, best 25)" in texts
+    lines = [line.get("points").split() for line in ElementTree.parse(tmp_path / "p.svg").getroot().iter(SVG + "polyline")]
+    assert max(map(len, lines)) == 3
+    plot(tmp_path / "a<b", "--axis=hours", f"--out={tmp_path / 'h.csv'}")
+    assert [float(line[2]) for line in rows(tmp_path / "h.csv")[1:]] == pytest.approx([0, 0.1, 0.3])
+
+
+def test_seeds_are_averaged_where_all_have_values(tmp_path):
+    write_run(tmp_path / "sweep" / "seed-1", [0, 100, 200], [0, 10, 20])
+    write_run(tmp_path / "sweep" / "seed-2", [50, 150, 250], [0, 30, 30])
+    write_run(tmp_path / "sweep" / "seed-3", [], [], losses=[])
+    write_run(tmp_path / "one", [0, 250], [7, 8])
+    plot(tmp_path / "sweep", tmp_path / "one", f"--out={tmp_path / 'p.csv'}")
+    lines = [line for line in rows(tmp_path / "p.csv")[1:] if line[0] == "sweep"]
+    x, mean, low, high = np.array([[float(value) for value in line[2:]] for line in lines]).T
+    assert {line[1] for line in lines} == {"2"} and x[0] == 50 and x[-1] == 200
+    first, second = np.interp(x, [0, 100, 200], [0, 10, 20]), np.interp(x, [50, 150, 250], [0, 30, 30])
+    np.testing.assert_allclose(mean, (first + second) / 2)
+    np.testing.assert_allclose(low, np.minimum(first, second))
+    np.testing.assert_allclose(high, np.maximum(first, second))
+    plot(tmp_path / "sweep", tmp_path / "one", f"--out={tmp_path / 'p.svg'}")
+    texts, _ = read(tmp_path / "p.svg")
+    assert any(text.startswith("sweep, 2 seeds: 25 at the end") for text in texts) and "one: 8 at the end" in texts
+    assert len(list(ElementTree.parse(tmp_path / "p.svg").getroot().iter(SVG + "polygon"))) == 1
+
+
+def test_other_columns_and_wrong_names(tmp_path):
+    write_run(tmp_path / "a", [0, 1], [2, 3])
+    plot(tmp_path / "a", "--column=critic_loss", f"--out={tmp_path / 'p.csv'}")
+    assert [line[3] for line in rows(tmp_path / "p.csv")[1:]] == ["1", "0.5"]
+    said = plot(tmp_path / "a", "--column=critic_los", f"--out={tmp_path / 'q.svg'}", status=1)
+    assert "no column critic_los; there are: learner_step, time, return_mean, tasks/run/mean, step" in said
+    assert not (tmp_path / "q.svg").exists()
+    (tmp_path / "nothing").mkdir()
+    assert "no column return_mean; there are: none yet" in plot(tmp_path / "nothing", status=1)
+    assert "no such run" in plot(tmp_path / "nowhere", status=1)
+    for wrong in ([], [tmp_path / "a", "--axis=days"], [tmp_path / "a", "--what"]):
+        assert "usage" in plot(*wrong, status=2)
