@@ -296,6 +296,7 @@ static status write_all(struct episode_writer *writer, struct err *err)
 {
     for (;;) {
         struct finished_episode *finished;
+        char waits_for[256];
         status s = worker_pool_next(writer->parts.pool, NEXT_MS, &finished, err);
         /* Nothing came. If workers wait for parameters, that is the reason, and is said. */
         if (s == STATUS_TIMEOUT) {
@@ -304,6 +305,10 @@ static status write_all(struct episode_writer *writer, struct err *err)
                             parameters_client_connected(writer->parts.client)
                                 ? "the learner has published none yet"
                                 : "the learner is not reachable");
+            }
+            worker_pool_waits_for(writer->parts.pool, waits_for, sizeof waits_for);
+            if (waits_for[0] != '\0') {
+                report_wait(writer, "the environment", waits_for);
             }
             continue;
         }

@@ -8,10 +8,10 @@
 #ifndef HINDCAST_COLLECTOR_EPISODE_WRITER_H
 #define HINDCAST_COLLECTOR_EPISODE_WRITER_H
 
-#include "common/trajectory/log_store.h"
 #include "collector/options.h"
 #include "collector/worker_pool.h"
 #include "common/base/process.h"
+#include "common/trajectory/log_store.h"
 
 struct episode_writer;
 

@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "collector/reorder_buffer.h"
@@ -29,8 +30,6 @@
 /* How often a worker that waits for the first parameters looks for them. */
 #define POLICY_POLL_MS 50
 #define WINDOW_POLL_MS 200 /* how often a worker that waits for the window looks at the run's end */
-
-#define WAIT_LOG_NS (60 * NS_PER_S) /* a wait for the environment is logged this often */
 
 /* One thread and what it acts with. */
 struct worker {
@@ -56,8 +55,9 @@ struct worker_pool {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* anything below */
     struct reorder_buffer buffer;
-    uint32_t n_working; /* workers that have not left */
-    struct err failure; /* of the first worker that failed; code OK: none */
+    uint32_t n_working;  /* workers that have not left */
+    char waits_for[256]; /* of the worker whose environment was not ready last; "": ready */
+    struct err failure;  /* of the first worker that failed; code OK: none */
 };
 
 /* Relaxed: it only has to be seen soon, and nothing else is read because of it. */
@@ -83,6 +83,20 @@ uint64_t worker_pool_steps(const struct worker_pool *pool)
 bool worker_pool_waits_for_policy(const struct worker_pool *pool)
 {
     return atomic_load_explicit(&pool->n_waiting, memory_order_relaxed) > 0;
+}
+
+void worker_pool_waits_for(struct worker_pool *pool, char *text, size_t size)
+{
+    pthread_mutex_lock(&pool->mutex);
+    (void)snprintf(text, size, "%s", pool->waits_for);
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void set_waits_for(struct worker_pool *pool, const char *text)
+{
+    pthread_mutex_lock(&pool->mutex);
+    (void)snprintf(pool->waits_for, sizeof pool->waits_for, "%.255s", text);
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 /* Waits until something changed or the time is `until_ns` (clock_now_ns); returns false in the
@@ -257,16 +271,13 @@ static bool worth_another_attempt(status s)
 static status act_when_ready(struct worker *worker, struct finished_episode *finished,
                              uint32_t attempt, struct err *err)
 {
-    uint64_t logged_ns = 0;
     for (;;) {
         status s = act_episode(worker, finished, attempt, err);
         if (s != STATUS_RETRY) {
+            set_waits_for(worker->pool, "");
             return s;
         }
-        if (logged_ns == 0 || clock_now_ns() - logged_ns > WAIT_LOG_NS) {
-            logged_ns = clock_now_ns();
-            log_warn("waiting: %s", err->text);
-        }
+        set_waits_for(worker->pool, err->text);
         if (pool_stopping(worker->pool)) {
             return STATUS_CLOSED;
         }

@@ -51,6 +51,9 @@ void worker_pool_stop(struct worker_pool *pool);
 uint64_t worker_pool_steps(const struct worker_pool *pool);
 /* Does a worker wait for the first parameters at this moment? Any thread. */
 bool worker_pool_waits_for_policy(const struct worker_pool *pool);
+/* What an environment waits for at this moment, such as a robot's operator; "" where none waits. Any
+ * thread. */
+void worker_pool_waits_for(struct worker_pool *pool, char *text, size_t size);
 /* Stops, joins and frees. No thread may be in worker_pool_next. NULL is fine. */
 void worker_pool_free(struct worker_pool *pool);
 

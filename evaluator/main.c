@@ -114,7 +114,8 @@ int main(int argc, char **argv)
     }
     if (s != STATUS_OK) {
         fprintf(stderr, "hindcast-evaluator: %s\n", err.text);
-        return 2;
+        /* A robot that does not answer may do so when the process is started again. */
+        return s == STATUS_UNAVAILABLE || s == STATUS_TIMEOUT ? 1 : 2;
     }
     /* --help or a similar option has printed all there is. */
     if (done) {

@@ -29,7 +29,8 @@ static const struct config_option evaluator_options_table[] = {
     {"patience", CONFIG_INT, FIELD(patience), "evaluations", "0", 0, 1e6, NULL,
      "end the run after this many evaluations without improvement; 0: never"},
     {"stop_window", CONFIG_INT, FIELD(stop_window), "evaluations", "1", 1, STOP_RULE_WINDOW_MAX,
-     NULL, "what has to improve is the mean over this many last evaluations; on a robot 50 of one "
+     NULL,
+     "what has to improve is the mean over this many last evaluations; on a robot 50 of one "
      "episode each"},
     {"min_delta", CONFIG_REAL, FIELD(min_delta), "return", "0", 0, 1e9, NULL,
      "an improvement is a mean return that exceeds the best by more than this"},

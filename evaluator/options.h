@@ -13,9 +13,9 @@ struct evaluator_options {
     char act[CONFIG_TEXT_SIZE]; /* "mean" or "sample" */
     double min_interval_s;      /* from the start of one evaluation to the next */
     double learner_timeout_s;
-    int64_t patience; /* evaluations without improvement after which the run ends; 0: never */
+    int64_t patience;    /* evaluations without improvement after which the run ends; 0: never */
     int64_t stop_window; /* evaluations whose mean the stop rule compares */
-    double min_delta; /* an improvement exceeds the best by more than this, in units of return */
+    double min_delta;    /* an improvement exceeds the best by more than this, in units of return */
     char improvement[CONFIG_TEXT_SIZE]; /* of what: "mean" over the tasks, or "any_task" */
     char save[CONFIG_TEXT_SIZE];        /* one shot: save the episodes in this folder, as logs */
     char policy[CONFIG_TEXT_SIZE];      /* one shot: measure this file and exit */

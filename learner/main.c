@@ -100,8 +100,11 @@ static status open_service(struct learner *learner, struct err *err)
     const struct learner_options *learning = &learner->options;
     const char *address = learning->listen[0] ? learning->listen : experiment->parameters;
     const bool share = learning->ranks > 1 && !learner->mpi;
+    /* An exchange at the address of Parameters is found there, whatever the learner listens on. */
+    const bool apart = share && strcmp(learning->exchange, address) != 0 &&
+                       strcmp(learning->exchange, experiment->parameters) != 0;
     const char *const addresses[] = {address, learning->exchange};
-    const size_t n_addresses = share && strcmp(address, learning->exchange) != 0 ? 2 : 1;
+    const size_t n_addresses = apart ? 2 : 1;
     const struct endpoint_settings settings = {.experiment = experiment,
                                                .options = &learning->endpoint,
                                                .addresses = addresses,

@@ -57,7 +57,6 @@ static void rest(struct robot_driver *driver)
 static void fail(struct robot_driver *driver, enum robot_fault_kind kind, const char *text)
 {
     rest(driver);
-    driver->n_faults[kind]++;
     driver->effects->fault(driver->arg, driver->start.episode, kind, text);
 }
 
@@ -132,7 +131,6 @@ status robot_driver_reset(struct robot_driver *driver, const struct robot_start 
     driver->step = 0;
     driver->confirmed = (start->flags & ENVIRONMENT_START_KEEP) != 0;
     driver->told_ns = 0;
-    driver->n_episodes++;
     robot_limits_begin(&driver->limits, driver->robot);
     move(driver, ROBOT_ASKING);
     go_on(driver, now_ns);

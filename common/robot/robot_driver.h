@@ -58,7 +58,6 @@ struct robot_driver {
     bool reachable; /* the robot answers its driver */
     bool stopped, stop_after;
     char reason[ROBOT_REASON_SIZE]; /* why it is stopped, or not reachable */
-    uint64_t n_episodes, n_faults[ROBOT_FAULT_ROBOT + 1];
 };
 
 void robot_driver_init(struct robot_driver *driver, const struct robot_description *robot,

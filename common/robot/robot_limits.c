@@ -47,6 +47,12 @@ status robot_limits_act(struct robot_limits *limits, const float *action, struct
     return STATUS_OK;
 }
 
+/* Without such a limit the index of the velocity means nothing, and was not checked. */
+static bool limits_velocity(const struct robot_joint *joint)
+{
+    return joint->velocity_max > 0 || joint->acceleration_max > 0;
+}
+
 /* One joint against its limits; `before` is its last velocity. */
 static status check_joint(const struct robot_limits *limits, const struct robot_joint *joint,
                           const float *observation, float before, struct err *err)
@@ -57,6 +63,9 @@ static status check_joint(const struct robot_limits *limits, const struct robot_
             return err_set(err, STATUS_LIMIT, "joint %s: position %g: expected within %g..%g",
                            joint->name, q, joint->position_min, joint->position_max);
         }
+    }
+    if (!limits_velocity(joint)) {
+        return STATUS_OK;
     }
     const double v = (double)observation[joint->velocity];
     if (joint->velocity_max > 0 && fabs(v) > joint->velocity_max) {
@@ -87,9 +96,8 @@ status robot_limits_observe(struct robot_limits *limits, const float *observatio
     status s = STATUS_OK;
     for (uint32_t j = 0; s == STATUS_OK && j < robot->n_joints; j++) {
         const struct robot_joint *joint = &robot->joints[j];
-        const bool has_velocity = joint->velocity_max > 0 || joint->acceleration_max > 0;
         s = check_joint(limits, joint, observation, limits->velocity[j], err);
-        limits->velocity[j] = has_velocity ? observation[joint->velocity] : 0.0f;
+        limits->velocity[j] = limits_velocity(joint) ? observation[joint->velocity] : 0.0f;
     }
     limits->observed = true;
     return s;

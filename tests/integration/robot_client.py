@@ -1,13 +1,20 @@
-"""A foreign client of the Robot service, and what the simulated plant wrote about itself."""
+"""For tests of robots: a foreign client of the Robot service, a simulated robot and what its plant wrote about itself."""
 
 import json
 import queue
+import re
+import subprocess
 import threading
 import time
 
 import grpc
+import h5py
+import policies
 
-from processes import wait_until
+from processes import BINARIES, wait_until
+
+STEPS = 12
+SLOW = 8  # periods of 160 ms, so that a busy machine keeps up
 
 
 class Client:
@@ -96,3 +103,75 @@ def describe(wire, address):
 def json_line(text):
     """The line of JSON that the evaluator prints."""
     return next(json.loads(line) for line in text.splitlines() if line.startswith("{"))
+
+
+def configure(workspace, **options):
+    """A pendulum with short episodes."""
+    workspace.configure(
+        experiment={"seed": 4},
+        robot_sim={"model": "pendulum-swingup", "steps": STEPS, "slow_motion": SLOW, **options})
+    return f"unix:{workspace.run_dir}/robot.sock"
+
+
+def start(workspace, wire, **options):
+    """Starts plant and driver; returns the driver's address once it has its plant."""
+    address = configure(workspace, **options)
+    workspace.start("robot_sim", "--part=plant", label="plant")
+    workspace.start("robot_sim", "--part=driver", label="driver")
+    ready(wire, address)
+    return address
+
+
+def ready(wire, address):
+    wait_until(lambda: describe(wire, address).state.reason == "", "the driver to have its plant")
+
+
+def process(workspace, name):
+    return next(p for p in reversed(workspace.processes) if p.name == name)
+
+
+def policy(workspace):
+    """A policy for the pendulum: its signature is given by sizes alone."""
+    path = workspace.folder / "policy.safetensors"
+    policies.make_package(path, "gaussian", slices=(2, 1), A=1, tasks=("swingup",), signature=False)
+    return path
+
+
+def evaluate(workspace, address, *flags, label="evaluator"):
+    return workspace.start("evaluator", f"--environment=robot:{address}", f"--policy={policy(workspace)}", *flags,
+                           label=label)
+
+
+def check_one_failed(evaluator, n, kind=r"\w+"):
+    """Of n episodes the second has failed, for this reason, is not counted, and the evaluator went on.
+
+    A busy machine may make others late; they are marked in the same way.
+    """
+    returns, failed = report(evaluator)
+    marked = dict(re.findall(r"not counted episode=(\d+): (?:step \d+|reset): environment \S+: (\w+):",
+                             evaluator.output.read_text()))
+    assert re.fullmatch(kind, marked.pop("1")), marked
+    assert set(marked.values()) <= {"late"}, marked
+    assert failed == 1 + len(marked) and len(returns) == n - failed and len(returns) > 0
+
+
+def report(process):
+    """The evaluator's result: (returns, failed episodes)."""
+    process.succeed(120)
+    result = json_line(process.output.read_text())
+    return result["tasks"][0]["returns"], result["failed_episodes"]
+
+
+def logged(workspace, name):
+    """The episodes of a collector's first shard."""
+    with h5py.File(workspace.folder / name / "logs" / "shard-00000.hdf5") as file:
+        return [{key: file[f"episode_{i}"][key][:] for key in ("observations", "actions", "rewards")}
+                for i in range(len(file))]
+
+
+def inspect(folder):
+    """(episodes, transitions) of a dataset, by `hindcast dataset inspect`."""
+    said = subprocess.run([BINARIES["hindcast"], "dataset", "inspect", folder], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    return tuple(int(re.search(rf"^{name} +([\d,]+)", said.stdout, re.M)[1].replace(",", ""))
+                 for name in ("episodes", "transitions"))

@@ -46,6 +46,7 @@ def test_every_command_is_one(tmp_path):
             continue
         words = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["command"]).split()
         if words[0] == "slot":
+            words = [word for word in words if word != "--once"]
             words = [*words[3:], "--index=1", f"--count={max(2, int(words[2]))}"]
         role = words[0].removeprefix("hindcast-").replace("-", "_")
         flags = [word.replace("/etc/hindcast/experiment.yaml", str(DOCKER / "experiment.yaml")).replace(
@@ -86,3 +87,26 @@ def test_slots_give_each_container_its_number(tmp_path):
             process.stdout.close()
     # A number is free again when its container has ended.
     assert "--index=0" in checked(slot, tmp_path, "2", "echo")
+
+
+def test_work_that_is_done_is_not_done_again(tmp_path):
+    slot = [DOCKER / "slot", "--once", tmp_path, "2"]
+    assert "--index=0" in checked(*slot, "echo")
+    # One that fails leaves its number to the next.
+    failed = subprocess.run([*slot, "sh", "-c", "exit 3"], capture_output=True, text=True, timeout=20, check=False)
+    assert failed.returncode == 3
+    assert "--index=1" in checked(*slot, "echo")
+    done = subprocess.run([*slot, "echo", "never"], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout == "" and "all 2 are done" in done.stderr
+
+
+def test_a_signal_reaches_the_command(tmp_path):
+    process = subprocess.Popen([DOCKER / "slot", "--once", tmp_path, "1", "sh", "-c",
+                                'trap "echo ended; exit 0" TERM; echo ready; while :; do sleep 0.05; done', "x"],
+                               stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.stdout.readline() == "ended\n" and process.wait(20) == 0
+    process.stdout.close()
+    # It was not done: the next container goes on with its work.
+    assert "--index=0" in checked(DOCKER / "slot", "--once", tmp_path, "1", "echo")

@@ -113,6 +113,20 @@ def test_two_and_three_learn_what_one_learns(sealed, whole):
                        [report["critic_loss"] for report in reports(one)], rtol=1e-3)
 
 
+def test_rank_0_listens_under_another_name_than_it_has(sealed, whole):
+    """As in a container, where it listens on 0.0.0.0 and is found by name: the exchange is where Parameters is."""
+    named = sealed.folder / "named"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    parameters = f"--parameters=localhost:{port}"
+    zero = start(sealed, named, 0, 2, STEPS, parameters, f"--listen=127.0.0.1:{port}")
+    one = start(sealed, named, 1, 2, STEPS, parameters)
+    for process in (zero, one):
+        process.succeed()
+    assert differing(learned(whole), learned(named)) == []
+
+
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_rank_rejoins_and_nothing_is_lost(sealed, victim):
     broken = sealed.folder / "broken"

@@ -69,6 +69,11 @@ static void observations(void **state)
         assert_int_equal(robot_limits_observe(&limits, cases[i].values, &err), cases[i].expected);
         assert_true(cases[i].expected == STATUS_OK || strstr(err.text, cases[i].words) != NULL);
     }
+    /* Where nothing limits a velocity, what its index is does not matter. */
+    robot_sample(&robot);
+    robot.joints[1] = (struct robot_joint){.name = "knee", .velocity = UINT32_MAX};
+    struct robot_limits without = {.robot = &robot};
+    assert_int_equal(robot_limits_observe(&without, still, &err), STATUS_OK);
     /* The first observation has no acceleration. */
     struct robot_limits limits = begun();
     assert_int_equal(robot_limits_observe(&limits, (float[]){0, 0, 2.9f, 0}, &err), STATUS_OK);
