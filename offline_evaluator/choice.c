@@ -7,7 +7,6 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/networks/policy_copy.h"
-#include "offline_evaluator/report.h"
 
 #define LOG_MODULE "offline_evaluator"
 #include "common/base/log.h"
@@ -36,8 +35,8 @@ static status copy(struct safetensors_writer *writer, const struct safetensors *
 }
 
 /* path <- the policy with what it is worth. */
-static status write_best(const struct evaluated_policy *item, const struct estimate *value,
-                         const char *path, struct err *err)
+static status write_chosen(const struct evaluated_policy *item, const struct estimate *value,
+                           const char *path, struct err *err)
 {
     struct safetensors *file;
     struct safetensors_writer *writer;
@@ -72,29 +71,50 @@ static status copy_file(const char *from, const char *to, struct err *err)
     return s;
 }
 
+/* The run's last policy; the number of policies where it is not among them. */
+static size_t last_of(const struct policies *policies)
+{
+    size_t p = 0;
+    while (p < policies->n && !policies->items[p].is_last) {
+        p++;
+    }
+    return p;
+}
+
+size_t choice_find(const struct evaluation *evaluation)
+{
+    const struct estimates *estimates = &evaluation->values;
+    const size_t last = last_of(&evaluation->policies);
+    size_t chosen = last;
+    for (size_t p = 0; last < estimates->n && p < estimates->n; p++) {
+        const bool better = estimates->differences[p * estimates->n + last].low > 0;
+        if (better && estimates->values[p].mean > estimates->values[chosen].mean) {
+            chosen = p;
+        }
+    }
+    return chosen;
+}
+
 status choice_make(const struct evaluation *evaluation, struct err *err)
 {
     char path[PATH_MAX];
-    size_t order[POLICIES_MAX];
-    const struct evaluated_policy *last = NULL;
-    for (size_t p = 0; p < evaluation->policies.n; p++) {
-        last = evaluation->policies.items[p].is_last ? &evaluation->policies.items[p] : last;
-    }
-    if (last == NULL) {
+    const struct evaluated_policy *items = evaluation->policies.items;
+    const size_t last = last_of(&evaluation->policies);
+    const size_t chosen = choice_find(evaluation);
+    if (last == evaluation->policies.n) {
         return err_set(err, STATUS_NOT_FOUND,
                        "%s/policy_learner.safetensors: absent: expected a run that has ended",
                        evaluation->experiment->run_dir);
     }
-    report_order(evaluation, order);
-    const struct evaluated_policy *best = &evaluation->policies.items[order[0]];
     snprintf(path, sizeof path, "%s/policy_last.safetensors", evaluation->experiment->run_dir);
-    status s = copy_file(last->path, path, err);
+    status s = copy_file(items[last].path, path, err);
     if (s == STATUS_OK) {
         snprintf(path, sizeof path, "%s/policy.safetensors", evaluation->experiment->run_dir);
-        s = write_best(best, &evaluation->values.values[order[0]], path, err);
+        s = write_chosen(&items[chosen], &evaluation->values.values[chosen], path, err);
     }
     if (s == STATUS_OK) {
-        log_info("chosen policy=%s value=%g", best->name, evaluation->values.values[order[0]].mean);
+        log_info("chosen policy=%s value=%g", items[chosen].name,
+                 evaluation->values.values[chosen].mean);
     }
     return s;
 }

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "common/base/memory.h"
 #include "common/base/rng.h"
@@ -23,30 +22,94 @@ static void interval(struct estimate *estimate, double *x, size_t n, double leve
     estimate->high = x[n - 1 - (size_t)floor(outside)];
 }
 
-/* means(resamples,policies) <- the mean value of each policy in each resample. */
-static void resample(double *means, const double *values, const struct estimates_settings *set,
-                     uint32_t *starts, uint32_t *critics)
+/* Values as they are resampled. */
+struct centre {
+    double *at_starts; /* (P,starts) mean over critics */
+    double *deviation; /* (critics,P) of a critic's mean over starts from that of all critics */
+};
+
+static void centre_fini(struct centre *centre)
+{
+    mem_free(centre->at_starts);
+    mem_free(centre->deviation);
+}
+
+static status centre_init(struct centre *centre, const double *values,
+                          const struct estimates_settings *set)
+{
+    const size_t P = set->n_policies, E = set->n_critics, N = set->n_starts;
+    *centre = (struct centre){.at_starts = mem_array(P * N, sizeof(double)),
+                              .deviation = mem_array(E * P, sizeof(double))};
+    if (centre->at_starts == NULL || centre->deviation == NULL) {
+        centre_fini(centre);
+        return STATUS_NO_MEMORY;
+    }
+    for (size_t p = 0; p < P; p++) {
+        double mean = 0;
+        for (size_t e = 0; e < E; e++) {
+            double sum = 0;
+            for (size_t i = 0; i < N; i++) {
+                const double value = values[(e * P + p) * N + i];
+                centre->at_starts[p * N + i] += value / (double)E;
+                sum += value;
+            }
+            centre->deviation[e * P + p] = sum / (double)N;
+            mean += sum / (double)(N * E);
+        }
+        for (size_t e = 0; e < E; e++) {
+            centre->deviation[e * P + p] -= mean;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* mean(P) <- at the starts that are drawn. */
+static void draw_starts(double *mean, const struct centre *centre,
+                        const struct estimates_settings *set, struct rng *rng, uint32_t *starts)
+{
+    for (size_t i = 0; i < set->n_starts; i++) {
+        starts[i] = (uint32_t)rng_below(rng, set->n_starts);
+    }
+    for (size_t p = 0; p < set->n_policies; p++) {
+        const double *from = centre->at_starts + p * set->n_starts;
+        double sum = 0;
+        for (size_t i = 0; i < set->n_starts; i++) {
+            sum += from[starts[i]];
+        }
+        mean[p] = sum / (double)set->n_starts;
+    }
+}
+
+/* mean(P) += what a fit may be wrong by: normal, with the covariance that the critics have, over
+ * the root of a chi^2 of critics - 1 degrees of freedom and their number. */
+static void draw_fit(double *mean, const struct centre *centre,
+                     const struct estimates_settings *set, struct rng *rng)
+{
+    double chi2 = 0;
+    for (size_t e = 1; e < set->n_critics; e++) {
+        const double z = rng_normal(rng);
+        chi2 += z * z;
+    }
+    /* The covariance's 1 / (critics - 1) and that of chi^2 cancel. */
+    const double scale = chi2 > 0 ? 1 / sqrt(chi2) : 0;
+    for (size_t e = 0; e < set->n_critics; e++) {
+        const double z = scale * rng_normal(rng);
+        for (size_t p = 0; p < set->n_policies; p++) {
+            mean[p] += z * centre->deviation[e * set->n_policies + p];
+        }
+    }
+}
+
+/* means(resamples,P) <- the mean value of each policy in each resample. */
+static void resample(double *means, const struct centre *centre,
+                     const struct estimates_settings *set, uint32_t *starts)
 {
     struct rng rng;
     rng_init(&rng, set->seed, "bootstrap", 0);
-    memset(means, 0, set->resamples * set->n_policies * sizeof *means);
     for (size_t r = 0; r < set->resamples; r++) {
-        for (size_t i = 0; i < set->n_starts; i++) {
-            starts[i] = (uint32_t)rng_below(&rng, set->n_starts);
-        }
-        for (size_t e = 0; e < set->n_critics; e++) {
-            critics[e] = (uint32_t)rng_below(&rng, set->n_critics);
-        }
-        for (size_t p = 0; p < set->n_policies; p++) {
-            double sum = 0;
-            for (size_t e = 0; e < set->n_critics; e++) {
-                const double *from = values + (critics[e] * set->n_policies + p) * set->n_starts;
-                for (size_t i = 0; i < set->n_starts; i++) {
-                    sum += from[starts[i]];
-                }
-            }
-            means[r * set->n_policies + p] = sum / (double)(set->n_starts * set->n_critics);
-        }
+        double *mean = means + r * set->n_policies;
+        draw_starts(mean, centre, set, &rng, starts);
+        draw_fit(mean, centre, set, &rng);
     }
 }
 
@@ -88,34 +151,30 @@ status estimates_make(struct estimates *out, const double *values,
                              .values = mem_array(P, sizeof *made.values),
                              .differences = mem_array(P * P, sizeof *made.differences),
                              .best = mem_array(P, sizeof *made.best)};
+    struct centre centre = {0};
     double *means = mem_array(set->resamples * P, sizeof *means);
     double *column = mem_array(set->resamples, sizeof *column);
     uint32_t *starts = mem_array(set->n_starts, sizeof *starts);
-    uint32_t *critics = mem_array(set->n_critics, sizeof *critics);
     status s = STATUS_OK;
     if (made.values == NULL || made.differences == NULL || made.best == NULL || means == NULL ||
-        column == NULL || starts == NULL || critics == NULL) {
+        column == NULL || starts == NULL || centre_init(&centre, values, set) != STATUS_OK) {
         s = err_set(err, STATUS_NO_MEMORY, "intervals of %zu policies", P);
         estimates_fini(&made);
     } else {
         for (size_t p = 0; p < P; p++) {
-            double sum = 0;
-            for (size_t e = 0; e < set->n_critics; e++) {
-                const double *from = values + (e * P + p) * set->n_starts;
-                for (size_t i = 0; i < set->n_starts; i++) {
-                    sum += from[i];
-                }
+            for (size_t i = 0; i < set->n_starts; i++) {
+                made.values[p].mean += centre.at_starts[p * set->n_starts + i];
             }
-            made.values[p].mean = sum / (double)(set->n_starts * set->n_critics);
+            made.values[p].mean /= (double)set->n_starts;
         }
-        resample(means, values, set, starts, critics);
+        resample(means, &centre, set, starts);
         conclude(&made, means, column, set);
         *out = made;
     }
+    centre_fini(&centre);
     mem_free(means);
     mem_free(column);
     mem_free(starts);
-    mem_free(critics);
     return s;
 }
 

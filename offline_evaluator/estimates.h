@@ -1,9 +1,11 @@
 /* From values at start states to means with intervals. Pure.
  *
- * An interval is a bootstrap over what was chance: the start states (episodes) are drawn again with
- * replacement, and so are the critics. All policies see the same draws, so that differences are
- * those at the same starts. It holds what the critics agree on for true: it does not cover an error
- * that all of them share. */
+ * An interval covers what was chance. Which starts were seen: they are drawn again with replacement.
+ * Which episodes the critics were fitted on: each critic has a resample of its own (resample.h), so
+ * that what they differ by is the error of one fit (Hao et al., "Bootstrapping Fitted Q-Evaluation
+ * for Off-Policy Inference", ICML 2021). They are few, so that error is drawn from Student's t (ours):
+ * with two critics intervals are very wide, with one they have the starts alone. All policies see
+ * the same draws. An error that all critics share is not covered. */
 #ifndef HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
 #define HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
 

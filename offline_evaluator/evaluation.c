@@ -10,24 +10,21 @@
 #include "common/base/clock.h"
 #include "common/base/cores.h"
 #include "common/base/memory.h"
-#include "common/base/noise.h"
 #include "common/base/text.h"
-#include "common/networks/gaussian.h"
 #include "common/networks/kernels.h"
 #include "common/networks/normalizer.h"
 #include "common/trajectory/episode_holdout.h"
 #include "offline_evaluator/fitting.h"
-#include "offline_evaluator/support.h"
+#include "offline_evaluator/rollout.h"
+#include "offline_evaluator/values.h"
 
 #define LOG_MODULE "offline_evaluator"
 #include "common/base/log.h"
 
-#define OPEN_MS               60000
-#define HELD_OUT_MS           2000        /* for a table that may not be there */
-#define VALUE_ROWS            256         /* starts whose values are computed at once */
-#define START_SAMPLES_PURPOSE 0x66717374u /* "fqst" */
-#define SUCCESS_EPISODES      4
-#define CRITIC_SEED           0x9e3779b97f4a7c15u
+#define OPEN_MS          60000
+#define HELD_OUT_MS      2000 /* for a table that may not be there */
+#define SUCCESS_EPISODES 4
+#define CRITIC_SEED      0x9e3779b97f4a7c15u
 
 void evaluation_report_path(char *path, size_t size, const struct experiment *experiment,
                             const struct offline_evaluator_options *options)
@@ -37,6 +34,11 @@ void evaluation_report_path(char *path, size_t size, const struct experiment *ex
     } else {
         snprintf(path, size, "%s/offline_evaluation.json", experiment->run_dir);
     }
+}
+
+bool evaluation_by_samples(const struct evaluation *evaluation)
+{
+    return strcmp(evaluation->options->acting, "sample") == 0;
 }
 
 /* ---- Inputs ---- */
@@ -80,13 +82,34 @@ static status load_data(struct evaluation *evaluation, struct err *err)
     return STATUS_OK;
 }
 
-static status check_discount(const struct evaluation *evaluation, struct err *err)
+static size_t terminated_episodes(const struct logged_data *data)
 {
-    const struct logged_data *data = &evaluation->data;
     size_t terminated = 0;
     for (size_t e = 0; e < data->n_episodes; e++) {
         terminated += data->episodes[e].terminated;
     }
+    return terminated;
+}
+
+/* By models where no episode terminates, unless the options say how. */
+static status choose_method(struct evaluation *evaluation, struct err *err)
+{
+    const char *method = evaluation->options->method;
+    const size_t terminated = terminated_episodes(&evaluation->data);
+    evaluation->by_model =
+        strcmp(method, "model") == 0 || (strcmp(method, "auto") == 0 && terminated == 0);
+    return evaluation->by_model && terminated > 0
+               ? err_set(err, STATUS_INVALID,
+                         "offline_evaluator.method: model: expected fitted_q, since %zu of the %zu "
+                         "episodes of table %s terminate",
+                         terminated, evaluation->data.n_episodes, evaluation->options->table)
+               : STATUS_OK;
+}
+
+static status check_discount(const struct evaluation *evaluation, struct err *err)
+{
+    const struct logged_data *data = &evaluation->data;
+    const size_t terminated = terminated_episodes(data);
     if (evaluation->gamma >= 1 && terminated == 0) {
         return err_set(err, STATUS_INVALID,
                        "gamma %g: expected below 1, since none of the %zu episodes of table %s "
@@ -135,7 +158,8 @@ static status load(struct evaluation *evaluation, struct err *err)
                        evaluation->policies.items[0].path, info->O, info->A, info->K, data->O,
                        data->A, data->K, options->table);
     }
-    return check_discount(evaluation, err);
+    s = choose_method(evaluation, err);
+    return s == STATUS_OK ? check_discount(evaluation, err) : s;
 }
 
 /* Mean and scale of the observations, and all of them normalized. */
@@ -238,8 +262,7 @@ static status make_heads(struct evaluation *evaluation, struct err *err)
     return STATUS_OK;
 }
 
-/* The head of policy p (n: the behaviour) for task k; `success`: the second one of a sparse reward. */
-static size_t head_of(const struct evaluation *evaluation, size_t p, size_t k, bool success)
+size_t evaluation_head(const struct evaluation *evaluation, size_t p, size_t k, bool success)
 {
     const size_t K = evaluation->data.K;
     size_t h = 0;
@@ -291,8 +314,8 @@ static status make_critics(struct evaluation *evaluation, struct err *err)
         .O = (int)data->O,
         .A = (int)data->A,
         .K = (int)data->K,
-        .C = (int)evaluation->columns.C,
-        .M = evaluation->columns.std != NULL ? (int)options->samples : 1,
+        .C = (int)evaluation_columns(evaluation),
+        .M = evaluation_by_samples(evaluation) ? (int)options->samples : 1,
         .H = evaluation->H,
         .heads = evaluation->heads,
         .n_widths = (int)options->widths.n,
@@ -303,7 +326,15 @@ static status make_critics(struct evaluation *evaluation, struct err *err)
     for (size_t l = 0; l < options->widths.n; l++) {
         settings.widths[l] = (int)options->widths.items[l];
     }
-    status s = STATUS_OK;
+    if (evaluation->by_model) {
+        evaluation->outputs = rollout_outputs(data);
+        settings.C = settings.M = 1;
+        settings.H = (int)(data->O + data->K);
+        settings.heads = evaluation->outputs;
+    }
+    status s = evaluation->by_model && evaluation->outputs == NULL
+                   ? err_set(err, STATUS_NO_MEMORY, "models")
+                   : STATUS_OK;
     for (int64_t e = 0; s == STATUS_OK && e < options->critics; e++) {
         settings.seed = (uint64_t)evaluation->experiment->seed + (uint64_t)e * CRITIC_SEED;
         s = fitted_q_new(&evaluation->critics[e], &settings, evaluation->pool, err);
@@ -332,206 +363,36 @@ static bool tell_acting(void *arg, double done)
 /* The first observation of each episode, as rows of its own. */
 static status start_rows(const struct logged_data *from, struct logged_data *to)
 {
-    float *rows = mem_array(2 * from->n_episodes, from->W * sizeof *rows);
-    uint32_t *T = mem_array(from->n_episodes, sizeof *T);
-    status s = rows == NULL || T == NULL ? STATUS_NO_MEMORY : STATUS_OK;
-    for (size_t e = 0; s == STATUS_OK && e < from->n_episodes; e++) {
-        /* An episode of one transition: its first row, and the next. */
-        memcpy(rows + 2 * e * from->W, logged_row(from, from->episodes[e].first),
-               2 * from->W * sizeof *rows);
-        T[e] = 1;
+    size_t *rows = mem_array(from->n_episodes, sizeof *rows);
+    for (size_t e = 0; rows != NULL && e < from->n_episodes; e++) {
+        rows[e] = from->episodes[e].first;
     }
-    if (s == STATUS_OK) {
-        s = logged_data_of_rows(to, from->O, from->A, from->K, rows, T, from->n_episodes);
-    }
+    const status s =
+        rows != NULL ? logged_data_of_states(to, from, rows, from->n_episodes) : STATUS_NO_MEMORY;
     mem_free(rows);
-    mem_free(T);
     return s;
 }
 
 /* Actions at every row of the data and at the starts. */
 static status act(struct evaluation *evaluation, struct logged_data *starts, struct err *err)
 {
-    const bool by_samples = strcmp(evaluation->options->acting, "sample") == 0;
+    const bool by_samples = evaluation_by_samples(evaluation);
     const uint64_t seed = (uint64_t)evaluation->experiment->seed;
     struct acting_progress progress = {evaluation, "logged states"};
-    status s = columns_make(&evaluation->columns, &evaluation->policies, &evaluation->data,
-                            by_samples, seed, evaluation->pool, tell_acting, &progress, err);
+    status s = start_rows(evaluation->starts.data, starts);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "starts");
+    }
+    if (evaluation->by_model) {
+        return STATUS_OK;
+    }
+    s = columns_make(&evaluation->columns, &evaluation->policies, &evaluation->data, by_samples,
+                     seed, evaluation->pool, tell_acting, &progress, err);
     if (s == STATUS_OK) {
         progress.where = "starts";
-        s = start_rows(evaluation->starts.data, starts);
-        s = s == STATUS_OK
-                ? columns_make(&evaluation->start_columns, &evaluation->policies, starts,
-                               by_samples, seed, evaluation->pool, tell_acting, &progress, err)
-                : err_set(err, s, "starts");
+        s = columns_make(&evaluation->start_columns, &evaluation->policies, starts, by_samples,
+                         seed, evaluation->pool, tell_acting, &progress, err);
     }
-    return s;
-}
-
-/* ---- Values ---- */
-
-/* Inputs of the critics at some starts: x(n,O), a(n,C,M,A). */
-static void start_inputs(const struct evaluation *evaluation, const struct logged_data *starts,
-                         size_t first, size_t n, float *x, float *a, float *z)
-{
-    const struct columns *columns = &evaluation->start_columns;
-    const struct normalizer normalizer = {evaluation->mean, evaluation->scale, starts->O};
-    const size_t M = columns->std != NULL ? (size_t)evaluation->options->samples : 1;
-    const size_t A = columns->A;
-    for (size_t i = 0; i < n; i++) {
-        const size_t row = starts->episodes[first + i].first;
-        normalizer_apply(&normalizer, x + i * starts->O, logged_row(starts, row));
-        for (size_t c = 0; c < columns->C; c++) {
-            const size_t from = (row * columns->C + c) * A;
-            float *to = a + (i * columns->C + c) * M * A;
-            if (columns->std == NULL) {
-                memcpy(to, columns->mean + from, A * sizeof *to);
-                continue;
-            }
-            noise_normal(z, M * A, (uint64_t)evaluation->experiment->seed, row,
-                         START_SAMPLES_PURPOSE, (uint64_t)(c * M * A));
-            gaussian_sample(to, columns->mean + from, columns->std + from, z, (int)M, (int)A);
-            gaussian_clip(to, to, M * A);
-        }
-    }
-}
-
-/* q(critics,starts,H) <- all values at all starts. */
-static status start_values(const struct evaluation *evaluation, const struct logged_data *starts,
-                           double *q, struct err *err)
-{
-    const struct columns *columns = &evaluation->start_columns;
-    const size_t M = columns->std != NULL ? (size_t)evaluation->options->samples : 1;
-    const size_t H = (size_t)evaluation->H;
-    float *x = mem_array(VALUE_ROWS * starts->O, sizeof *x);
-    float *a = mem_array(VALUE_ROWS * columns->C * M * columns->A, sizeof *a);
-    float *z = mem_array(M * columns->A, sizeof *z);
-    const bool ok = x != NULL && a != NULL && z != NULL;
-    for (size_t first = 0; ok && first < starts->n_episodes; first += VALUE_ROWS) {
-        const size_t left = starts->n_episodes - first;
-        const size_t n = left < VALUE_ROWS ? left : VALUE_ROWS;
-        start_inputs(evaluation, starts, first, n, x, a, z);
-        for (size_t e = 0; e < (size_t)evaluation->options->critics; e++) {
-            fitted_q_values(evaluation->critics[e], q + (e * starts->n_episodes + first) * H, x, a,
-                            (int)n);
-        }
-    }
-    mem_free(x);
-    mem_free(a);
-    mem_free(z);
-    return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "values at starts");
-}
-
-/* One quantity of the policies, from values(critics,starts,H). tasks: which; their mean counts. */
-static status estimate(const struct evaluation *evaluation, struct estimates *out, const double *q,
-                       size_t n_starts, const size_t *tasks, size_t n_tasks, bool success,
-                       struct err *err)
-{
-    const struct offline_evaluator_options *options = evaluation->options;
-    const size_t P = evaluation->policies.n, E = (size_t)options->critics;
-    const size_t H = (size_t)evaluation->H;
-    double *values = mem_array(E * P * n_starts, sizeof *values);
-    if (values == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "values of %zu policies", P);
-    }
-    for (size_t e = 0; e < E; e++) {
-        for (size_t p = 0; p < P; p++) {
-            for (size_t k = 0; k < n_tasks; k++) {
-                const size_t h = head_of(evaluation, p, tasks[k], success);
-                const struct fitted_q_head *head = &evaluation->heads[h];
-                for (size_t i = 0; i < n_starts; i++) {
-                    const double value = q[(e * n_starts + i) * H + h];
-                    const double bounded = value < head->low    ? head->low
-                                           : value > head->high ? head->high
-                                                                : value;
-                    values[(e * P + p) * n_starts + i] +=
-                        (success ? bounded / head->high : bounded) / (double)n_tasks;
-                }
-            }
-        }
-    }
-    const struct estimates_settings settings = {.n_critics = E,
-                                                .n_policies = P,
-                                                .n_starts = n_starts,
-                                                .resamples = (size_t)options->resamples,
-                                                .level = options->level,
-                                                .seed = (uint64_t)evaluation->experiment->seed};
-    const status s = estimates_make(out, values, &settings, err);
-    mem_free(values);
-    return s;
-}
-
-/* What the behaviour got from the starts, and what the critics say of it. */
-static status estimate_behaviour(struct evaluation *evaluation, const double *q, struct err *err)
-{
-    const struct offline_evaluator_options *options = evaluation->options;
-    const struct logged_data *data = evaluation->starts.data;
-    const size_t n = data->n_episodes, H = (size_t)evaluation->H;
-    const uint64_t seed = (uint64_t)evaluation->experiment->seed;
-    double *returns = mem_array(data->n_transitions, sizeof *returns);
-    double *of_starts = mem_array(n, sizeof *of_starts);
-    status s = returns != NULL && of_starts != NULL ? STATUS_OK
-                                                    : err_set(err, STATUS_NO_MEMORY, "returns");
-    for (size_t k = 0; s == STATUS_OK && k < data->K; k++) {
-        struct behaviour *behaviour = &evaluation->behaviour[k];
-        const size_t h = head_of(evaluation, evaluation->policies.n, k, false);
-        logged_data_returns(data, k, evaluation->gamma, returns);
-        size_t t = 0;
-        for (size_t e = 0; e < n; e++) {
-            of_starts[e] = returns[t];
-            t += data->episodes[e].T;
-        }
-        s = estimate_mean(&behaviour->known, of_starts, n, (size_t)options->resamples,
-                          options->level, seed, err);
-        for (size_t i = 0; i < n; i++) {
-            of_starts[i] = 0;
-            for (size_t e = 0; e < (size_t)options->critics; e++) {
-                of_starts[i] += q[(e * n + i) * H + h] / (double)options->critics;
-            }
-        }
-        s = s != STATUS_OK ? s
-                           : estimate_mean(&behaviour->estimated, of_starts, n,
-                                           (size_t)options->resamples, options->level, seed, err);
-    }
-    mem_free(returns);
-    mem_free(of_starts);
-    return s;
-}
-
-/* Values of each task, their mean, the success score, the behaviour's. */
-static status conclude(struct evaluation *evaluation, const struct logged_data *starts,
-                       struct err *err)
-{
-    const size_t K = evaluation->data.K;
-    const size_t n = starts->n_episodes;
-    double *q =
-        mem_array((size_t)evaluation->options->critics * n * (size_t)evaluation->H, sizeof *q);
-    evaluation->tasks = mem_array(K, sizeof *evaluation->tasks);
-    evaluation->support = mem_array(evaluation->columns.C, sizeof *evaluation->support);
-    if (q == NULL || evaluation->tasks == NULL || evaluation->support == NULL) {
-        mem_free(q);
-        return err_set(err, STATUS_NO_MEMORY, "values at %zu starts", n);
-    }
-    size_t all[SIGNATURE_TASKS_MAX] = {0}, sparse[SIGNATURE_TASKS_MAX] = {0}, n_sparse = 0;
-    status s = start_values(evaluation, starts, q, err);
-    for (size_t k = 0; s == STATUS_OK && k < K; k++) {
-        all[k] = k;
-        if (evaluation->sparse[k]) {
-            sparse[n_sparse++] = k;
-        }
-        s = estimate(evaluation, &evaluation->tasks[k], q, n, &all[k], 1, false, err);
-    }
-    s = s != STATUS_OK ? s : estimate(evaluation, &evaluation->values, q, n, all, K, false, err);
-    if (s == STATUS_OK && n_sparse > 0) {
-        s = estimate(evaluation, &evaluation->success, q, n, sparse, n_sparse, true, err);
-    }
-    s = s != STATUS_OK ? s : estimate_behaviour(evaluation, q, err);
-    s = s != STATUS_OK
-            ? s
-            : support_measure(evaluation->support, &evaluation->data, evaluation->x,
-                              &evaluation->columns, (uint64_t)evaluation->experiment->seed,
-                              evaluation->pool, err);
-    mem_free(q);
     return s;
 }
 
@@ -559,7 +420,7 @@ status evaluation_run(struct evaluation *evaluation, struct err *err)
             evaluation->data.n_transitions, starts.n_episodes, evaluation->gamma, kernels_name());
         s = fitting_run(evaluation, err);
     }
-    s = s != STATUS_OK ? s : conclude(evaluation, &starts, err);
+    s = s != STATUS_OK ? s : values_find(evaluation, &starts, err);
     logged_data_fini(&starts);
     evaluation->seconds = (double)(clock_now_ns() - begin_ns) / 1e9;
     return s;
@@ -578,6 +439,7 @@ void evaluation_fini(struct evaluation *evaluation)
     estimates_fini(&evaluation->success);
     mem_free(evaluation->support);
     mem_free(evaluation->heads);
+    mem_free(evaluation->outputs);
     columns_fini(&evaluation->columns);
     columns_fini(&evaluation->start_columns);
     mem_free(evaluation->x);

@@ -35,13 +35,16 @@ struct evaluation {
     struct starts starts;
     float *x; /* (n_rows,O) normalized observations */
     float *mean, *scale;
-    struct columns columns, start_columns; /* at the rows of the data, at the starts */
+    struct columns columns,
+        start_columns; /* at the rows of the data, at the starts; not by_model */
     double gamma;
     bool sparse[SIGNATURE_TASKS_MAX];
     struct fitted_q_head *heads;
     int H;
+    bool by_model;                 /* the critics are models: rollout.h */
+    struct fitted_q_head *outputs; /* of a model */
     struct thread_pool *pool;
-    struct fitted_q *critics[16];
+    struct fitted_q *critics[EVALUATION_CRITICS_MAX];
     uint64_t digest; /* of all that the result depends on */
     double loss;     /* of the last steps, mean */
     double seconds;  /* of this start */
@@ -53,6 +56,16 @@ struct evaluation {
     struct behaviour behaviour[SIGNATURE_TASKS_MAX];
     double *support; /* (policies) see support.h */
 };
+
+/* Ways to act: one for each policy and task, and the behaviour's. */
+static inline size_t evaluation_columns(const struct evaluation *evaluation)
+{
+    return evaluation->policies.n * evaluation->data.K + 1;
+}
+/* The head of policy p (n: the behaviour) for task k; `success`: the second one of a sparse reward. */
+size_t evaluation_head(const struct evaluation *evaluation, size_t p, size_t k, bool success);
+/* Policies act by samples, and not by their mean. */
+bool evaluation_by_samples(const struct evaluation *evaluation);
 
 /* The caller has set the first five fields of a zeroed struct. CLOSED: stopping; a checkpoint is
  * there. Other errors name file, field, value and expectation. Free with evaluation_fini. */

@@ -1,7 +1,8 @@
 /* The loop over steps: batches out of the logged data, checkpoints between. See fitting.h.
  *
- * Critic e draws its transitions from noise of (seed + e, step), so that a batch is a function of
- * its number and an evaluation that goes on has the same bits as one that was not disturbed.
+ * Critic e draws its transitions from a resample of the episodes, by noise of (seed + e, step), so
+ * that a batch is a function of its number and an evaluation that goes on has the same bits as one
+ * that was not disturbed. A single critic has all episodes.
  *
  * In the first steps the targets are the logged returns: from there the values of a policy that is
  * close to the logs' are near, while from 0 they come one target at a time (docs/maths.md, section
@@ -20,6 +21,8 @@
 #include "common/base/noise.h"
 #include "common/networks/gaussian.h"
 #include "common/networks/safetensors.h"
+#include "offline_evaluator/resample.h"
+#include "offline_evaluator/rollout.h"
 
 #define LOG_MODULE "offline_evaluator"
 #include "common/base/log.h"
@@ -38,8 +41,10 @@ struct fitting {
     struct evaluation *evaluation;
     float *x, *a, *next_x, *next_a, *r, *d, *weights, *z;
     double *y;
-    double *returns; /* (transitions,H) */
+    double *goals; /* (transitions,H) logged returns, or what a model learns */
+    struct resample resamples[EVALUATION_CRITICS_MAX];
     int B, M;
+    size_t H; /* outputs */
 };
 
 static void free_fitting(struct fitting *fit)
@@ -53,7 +58,10 @@ static void free_fitting(struct fitting *fit)
     mem_free(fit->weights);
     mem_free(fit->z);
     mem_free(fit->y);
-    mem_free(fit->returns);
+    mem_free(fit->goals);
+    for (int64_t e = 0; e < fit->evaluation->options->critics; e++) {
+        resample_fini(&fit->resamples[e]);
+    }
 }
 
 /* Logged returns of each transition for each head; heads with the same reward and discount share
@@ -62,10 +70,9 @@ static status make_returns(struct fitting *fit)
 {
     const struct evaluation *evaluation = fit->evaluation;
     const struct logged_data *data = &evaluation->data;
-    const size_t H = (size_t)evaluation->H;
-    fit->returns = mem_array(data->n_transitions * H, sizeof *fit->returns);
+    const size_t H = fit->H;
     double *one = mem_array(data->n_transitions, sizeof *one);
-    for (size_t h = 0; fit->returns != NULL && one != NULL && h < H; h++) {
+    for (size_t h = 0; one != NULL && h < H; h++) {
         const struct fitted_q_head *head = &evaluation->heads[h];
         size_t same = 0;
         while (evaluation->heads[same].reward != head->reward ||
@@ -76,24 +83,52 @@ static status make_returns(struct fitting *fit)
             logged_data_returns(data, (size_t)head->reward, head->gamma, one);
         }
         for (size_t t = 0; t < data->n_transitions; t++) {
-            fit->returns[t * H + h] = same == h ? one[t] : fit->returns[t * H + same];
+            fit->goals[t * H + h] = same == h ? one[t] : fit->goals[t * H + same];
         }
     }
-    const bool ok = fit->returns != NULL && one != NULL;
+    const bool ok = one != NULL;
     mem_free(one);
     return ok ? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+static status make_goals(struct fitting *fit)
+{
+    const struct logged_data *data = &fit->evaluation->data;
+    fit->goals = mem_array(data->n_transitions * fit->H, sizeof *fit->goals);
+    if (fit->goals == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    if (fit->evaluation->by_model) {
+        rollout_targets(data, fit->goals);
+        return STATUS_OK;
+    }
+    return make_returns(fit);
+}
+
+/* Which episodes each critic learns from. */
+static status make_resamples(struct fitting *fit)
+{
+    const struct evaluation *evaluation = fit->evaluation;
+    const int64_t n = evaluation->options->critics;
+    status s = STATUS_OK;
+    for (int64_t e = 0; s == STATUS_OK && e < n; e++) {
+        s = resample_init(&fit->resamples[e], &evaluation->data, n == 1,
+                          (uint64_t)evaluation->experiment->seed, (uint64_t)e);
+    }
+    return s;
 }
 
 static status make_fitting(struct fitting *fit, struct evaluation *evaluation, struct err *err)
 {
     const struct logged_data *data = &evaluation->data;
     const size_t B = (size_t)evaluation->options->batch_transitions;
-    const size_t H = (size_t)evaluation->H;
-    const bool by_samples = evaluation->columns.std != NULL;
+    const size_t H = (size_t)(evaluation->by_model ? data->O + data->K : (size_t)evaluation->H);
+    const bool by_samples = evaluation_by_samples(evaluation);
     *fit = (struct fitting){.evaluation = evaluation,
                             .B = (int)B,
-                            .M = by_samples ? (int)evaluation->options->samples : 1};
-    const size_t actions = evaluation->columns.C * (size_t)fit->M * data->A;
+                            .M = by_samples ? (int)evaluation->options->samples : 1,
+                            .H = H};
+    const size_t actions = evaluation_columns(evaluation) * (size_t)fit->M * data->A;
     fit->x = mem_array(B * data->O, sizeof(float));
     fit->next_x = mem_array(B * data->O, sizeof(float));
     fit->a = mem_array(B * data->A, sizeof(float));
@@ -105,7 +140,7 @@ static status make_fitting(struct fitting *fit, struct evaluation *evaluation, s
     fit->z = mem_array(actions, sizeof(float));
     if (fit->x == NULL || fit->next_x == NULL || fit->a == NULL || fit->next_a == NULL ||
         fit->r == NULL || fit->d == NULL || fit->weights == NULL || fit->y == NULL ||
-        fit->z == NULL || make_returns(fit) != STATUS_OK) {
+        fit->z == NULL || make_goals(fit) != STATUS_OK || make_resamples(fit) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "batches of %zu transitions", B);
     }
     return STATUS_OK;
@@ -132,17 +167,19 @@ static void take_actions(struct fitting *fit, float *to, size_t row, uint64_t se
     gaussian_clip(to, to, n * M);
 }
 
-/* Fills in the batch of critic e at this step. */
-static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t step, bool warm_up)
+/* Fills in the batch of critic e at this step; `regress`: towards the goals. */
+static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t step, bool regress)
 {
     const struct evaluation *evaluation = fit->evaluation;
     const struct logged_data *data = &evaluation->data;
-    const size_t O = data->O, A = data->A, K = data->K, H = (size_t)evaluation->H;
+    const size_t O = data->O, A = data->A, K = data->K, H = fit->H;
     const uint64_t seed = (uint64_t)evaluation->experiment->seed + (uint64_t)e;
-    const size_t actions = evaluation->columns.C * (size_t)fit->M * A;
-    const int behaviour = (int)evaluation->columns.C - 1;
+    const size_t actions = evaluation_columns(evaluation) * (size_t)fit->M * A;
+    const int behaviour = (int)evaluation_columns(evaluation) - 1;
+    const struct resample *resample = &fit->resamples[e];
     for (size_t b = 0; b < (size_t)fit->B; b++) {
-        const size_t t = noise_below(data->n_transitions, seed, step, DRAW_PURPOSE, b);
+        const uint64_t drawn = noise_below(resample_size(resample), seed, step, DRAW_PURPOSE, b);
+        const size_t t = resample_transition(resample, data, drawn);
         const size_t row = data->transitions[t];
         const bool last = t + 1 == data->n_transitions || data->transitions[t + 1] != row + 1;
         memcpy(fit->x + b * O, evaluation->x + row * O, O * sizeof *fit->x);
@@ -150,15 +187,15 @@ static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t ste
         memcpy(fit->a + b * A, logged_action(data, row), A * sizeof *fit->a);
         memcpy(fit->r + b * K, logged_row(data, row) + O + A, K * sizeof *fit->r);
         fit->d[b] = (float)logged_discount(data, row);
-        if (!warm_up) {
+        if (!regress) {
             take_actions(fit, fit->next_a + b * actions, row + 1, seed, step, b);
         }
         /* After a time limit nobody knows what the behaviour would have done. */
         const bool unknown = last && fit->d[b] != 0.0f;
         for (size_t h = 0; h < H; h++) {
-            const bool asks_behaviour = evaluation->heads[h].column == behaviour;
-            fit->weights[b * H + h] = unknown && asks_behaviour && !warm_up ? 0.0f : 1.0f;
-            fit->y[b * H + h] = fit->returns[t * H + h];
+            const bool ignored = !regress && unknown && evaluation->heads[h].column == behaviour;
+            fit->weights[b * H + h] = ignored ? 0.0f : 1.0f;
+            fit->y[b * H + h] = fit->goals[t * H + h];
         }
     }
     return (struct fitted_q_batch){.B = fit->B,
@@ -169,7 +206,7 @@ static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t ste
                                    .r = fit->r,
                                    .d = fit->d,
                                    .weights = fit->weights,
-                                   .y = warm_up ? fit->y : NULL};
+                                   .y = regress ? fit->y : NULL};
 }
 
 /* ---- Checkpoints ---- */
@@ -282,10 +319,11 @@ static status take_step(struct fitting *fit, uint64_t step, double *loss, struct
 {
     struct evaluation *evaluation = fit->evaluation;
     const struct offline_evaluator_options *options = evaluation->options;
-    const bool warm_up = (double)step < options->warm_up * (double)options->steps;
+    const bool regress =
+        evaluation->by_model || (double)step < options->warm_up * (double)options->steps;
     *loss = 0;
     for (int e = 0; e < options->critics; e++) {
-        const struct fitted_q_batch batch = next_batch(fit, e, step, warm_up);
+        const struct fitted_q_batch batch = next_batch(fit, e, step, regress);
         *loss +=
             fitted_q_step(evaluation->critics[e], &batch, rate_at(step, (uint64_t)options->steps)) /
             (double)options->critics;

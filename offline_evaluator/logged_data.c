@@ -90,6 +90,22 @@ status logged_data_of_rows(struct logged_data *data, size_t O, size_t A, size_t 
     return STATUS_OK;
 }
 
+status logged_data_of_states(struct logged_data *data, const struct logged_data *from,
+                             const size_t *rows, size_t n)
+{
+    float *pairs = mem_array(2 * n, from->W * sizeof *pairs);
+    uint32_t *T = mem_array(n, sizeof *T);
+    status s = pairs == NULL || T == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    for (size_t i = 0; s == STATUS_OK && i < n; i++) {
+        memcpy(pairs + 2 * i * from->W, logged_row(from, rows[i]), 2 * from->W * sizeof *pairs);
+        T[i] = 1;
+    }
+    s = s != STATUS_OK ? s : logged_data_of_rows(data, from->O, from->A, from->K, pairs, T, n);
+    mem_free(pairs);
+    mem_free(T);
+    return s;
+}
+
 /* ---- From the servers ---- */
 
 /* What is read of one server: where it began, by which its end is seen. */

@@ -44,6 +44,10 @@ void logged_data_fini(struct logged_data *data);
 status logged_data_of_rows(struct logged_data *data, size_t O, size_t A, size_t K,
                            const float *rows, const uint32_t *T, size_t n_episodes) MUST_CHECK;
 
+/* Some states of `from`, each as an episode of one transition: state i is row 2 i. NO_MEMORY. */
+status logged_data_of_states(struct logged_data *data, const struct logged_data *from,
+                             const size_t *rows, size_t n) MUST_CHECK;
+
 /* Parts of a row. */
 static inline const float *logged_row(const struct logged_data *data, size_t row)
 {

@@ -5,11 +5,14 @@
 #include "common/base/config.h"
 #include "common/base/experiment.h"
 
+#define EVALUATION_CRITICS_MAX 16
+
 struct offline_evaluator_options {
     struct config_texts policies; /* files; empty: what the run keeps */
     bool priors;
     char table[CONFIG_TEXT_SIZE];
     int64_t max_transitions;
+    char method[CONFIG_TEXT_SIZE];
     double gamma;
     char acting[CONFIG_TEXT_SIZE];
     int64_t samples, candidates;

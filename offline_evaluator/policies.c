@@ -10,13 +10,12 @@
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/noise.h"
 #include "common/networks/gaussian.h"
 #include "common/networks/kernels.h"
 #include "common/networks/policy_copy.h"
+#include "offline_evaluator/acting.h"
 
 #define ROWS_AT_ONCE 256
-#define ACT_PURPOSE  0x6f616374u /* "oact": candidates of an argmax */
 
 /* ---- Loading ---- */
 
@@ -39,56 +38,54 @@ static void name_policy(struct evaluated_policy *item, const char *run_dir)
              item->is_prior ? " prior" : "");
 }
 
+/* A file, read once for all that is in it. */
+struct package {
+    const char *run_dir, *path;
+    void *bytes;
+    size_t size;
+};
+
 /* Adds the policy of a file, or its prior. NOT_FOUND: the file has no prior. */
-static status add(struct policies *policies, const char *run_dir, const char *path, bool prior,
+static status add(struct policies *policies, const struct package *package, bool prior,
                   int candidates, struct err *err)
 {
     if (policies->n == POLICIES_MAX) {
-        return err_set(err, STATUS_TOO_LONG, "%s: one of more than %d policies", path,
+        return err_set(err, STATUS_TOO_LONG, "%s: one of more than %d policies", package->path,
                        POLICIES_MAX);
     }
     struct evaluated_policy *item = &policies->items[policies->n];
-    *item = (struct evaluated_policy){.is_prior = prior};
-    if (snprintf(item->path, sizeof item->path, "%s", path) >= (int)sizeof item->path) {
-        return err_set(err, STATUS_TOO_LONG, "%.64s..: the path is too long", path);
+    *item = (struct evaluated_policy){
+        .is_prior = prior, .digest = XXH3_64bits_withSeed(package->bytes, package->size, prior)};
+    if (snprintf(item->path, sizeof item->path, "%s", package->path) >= (int)sizeof item->path) {
+        return err_set(err, STATUS_TOO_LONG, "%.64s..: the path is too long", package->path);
     }
-    void *bytes;
-    size_t size;
-    status s = file_read(path, POLICY_BYTES_MAX, &bytes, &size, err);
+    const status s = prior ? policy_parse_prior(&item->policy, package->bytes, package->size, err)
+                           : policy_parse(&item->policy, package->bytes, package->size, err);
     if (s != STATUS_OK) {
-        return s;
+        return err_context(err, s, "%s", package->path);
     }
-    item->digest = XXH3_64bits_withSeed(bytes, size, prior);
-    if (prior) {
-        s = policy_read_prior(&item->policy, path, err);
-    } else {
-        s = policy_parse(&item->policy, bytes, size, err);
-        if (s == STATUS_OK) {
-            /* bcq's 100 at every logged state would take longer than all else. */
-            policy_limit_candidates(item->policy, candidates);
-        } else {
-            s = err_context(err, s, "%s", path);
-        }
-    }
-    mem_free(bytes);
-    if (s == STATUS_OK) {
-        name_policy(item, run_dir);
-        policies->n++;
-    } else {
-        policy_free(item->policy);
-    }
-    return s;
+    /* bcq's 100 at every logged state would take longer than all else. */
+    policy_limit_candidates(item->policy, candidates);
+    name_policy(item, package->run_dir);
+    policies->n++;
+    return STATUS_OK;
 }
 
 /* A policy and, where wanted and there, its prior. */
 static status add_both(struct policies *policies, const char *run_dir, const char *path,
                        const struct offline_evaluator_options *options, struct err *err)
 {
-    status s = add(policies, run_dir, path, false, (int)options->candidates, err);
+    struct package package = {.run_dir = run_dir, .path = path};
+    status s = file_read(path, POLICY_BYTES_MAX, &package.bytes, &package.size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = add(policies, &package, false, (int)options->candidates, err);
     if (s == STATUS_OK && options->priors) {
-        s = add(policies, run_dir, path, true, (int)options->candidates, err);
+        s = add(policies, &package, true, (int)options->candidates, err);
         s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
+    mem_free(package.bytes);
     return s;
 }
 
@@ -227,8 +224,9 @@ status policies_gamma(const struct policies *policies, double *gamma, struct err
 /* ---- Columns ---- */
 
 /* Buffers of a thread. */
-struct acting {
-    float *inputs, *actions, *std, *z, *scratch;
+struct acting_thread {
+    struct acting acting;
+    float *actions, *std; /* (ROWS_AT_ONCE,A) */
 };
 
 struct acting_job {
@@ -238,45 +236,24 @@ struct acting_job {
     size_t column, task;
     bool by_samples;
     uint64_t seed;
-    struct acting *threads;
+    struct acting_thread *threads;
     int n_threads;
     size_t begin, end; /* rows */
 };
 
-/* The observations of some rows, and the one-hot task. */
-static void fill_inputs(const struct acting_job *job, float *inputs, size_t row, size_t n)
-{
-    const size_t O = job->data->O;
-    const size_t I = (size_t)policy_inputs(policy_info(job->policy));
-    for (size_t i = 0; i < n; i++) {
-        memcpy(inputs + i * I, logged_row(job->data, row + i), O * sizeof *inputs);
-        memset(inputs + i * I + O, 0, (I - O) * sizeof *inputs);
-        if (I > O) {
-            inputs[i * I + O + job->task] = 1.0f;
-        }
-    }
-}
-
 /* One policy and task at some rows. */
-static void act(const struct acting_job *job, struct acting *mine, size_t row, size_t n)
+static void act(const struct acting_job *job, struct acting_thread *mine, size_t row, size_t n)
 {
     struct columns *columns = job->columns;
     const size_t A = columns->A;
-    const size_t candidates = (size_t)policy_candidates(job->policy);
-    fill_inputs(job, mine->inputs, row, n);
-    const bool argmax = candidates > 1;
-    if (job->by_samples && !argmax) {
-        policy_distribution(job->policy, mine->actions, mine->std, mine->inputs, (int)n,
-                            mine->scratch);
-    } else {
-        if (argmax) {
-            noise_normal(mine->z, n * candidates * A, job->seed, job->column, ACT_PURPOSE,
-                         (uint64_t)row * candidates * A);
-        }
-        policy_act(job->policy, mine->actions, mine->inputs, argmax ? mine->z : NULL, (int)n,
-                   mine->scratch);
-        memset(mine->std, 0, n * A * sizeof *mine->std);
-    }
+    const struct acting_states states = {.observations = logged_row(job->data, row),
+                                         .stride = job->data->W,
+                                         .n = n,
+                                         .task = job->task,
+                                         .seed = job->seed,
+                                         .step = job->column,
+                                         .element = row};
+    acting_take(&mine->acting, mine->actions, mine->std, job->by_samples, &states);
     for (size_t i = 0; i < n; i++) {
         const size_t at = ((row + i) * columns->C + job->column) * A;
         memcpy(columns->mean + at, mine->actions + i * A, A * sizeof *columns->mean);
@@ -299,35 +276,26 @@ static void work(void *arg, int i)
     kernels_thread_end();
 }
 
-static void free_threads(struct acting *threads, int n)
+static void free_threads(struct acting_thread *threads, int n)
 {
     for (int i = 0; threads != NULL && i < n; i++) {
-        mem_free(threads[i].inputs);
+        acting_fini(&threads[i].acting);
         mem_free(threads[i].actions);
         mem_free(threads[i].std);
-        mem_free(threads[i].z);
-        mem_free(threads[i].scratch);
     }
     mem_free(threads);
 }
 
-static struct acting *make_threads(const struct policy *policy, int n)
+static struct acting_thread *make_threads(const struct policy *policy, int n)
 {
-    const size_t I = (size_t)policy_inputs(policy_info(policy));
     const size_t A = (size_t)policy_info(policy)->A;
-    const size_t candidates = (size_t)policy_candidates(policy);
-    struct acting *threads = mem_array((size_t)n, sizeof *threads);
+    struct acting_thread *threads = mem_array((size_t)n, sizeof *threads);
     bool complete = threads != NULL;
     for (int i = 0; complete && i < n; i++) {
-        threads[i] = (struct acting){
-            .inputs = mem_aligned(ROWS_AT_ONCE * I * sizeof(float)),
-            .actions = mem_aligned(ROWS_AT_ONCE * A * sizeof(float)),
-            .std = mem_aligned(ROWS_AT_ONCE * A * sizeof(float)),
-            .z = mem_aligned(ROWS_AT_ONCE * candidates * A * sizeof(float)),
-            .scratch = mem_aligned(policy_scratch(policy, ROWS_AT_ONCE) * sizeof(float)),
-        };
-        complete = threads[i].inputs != NULL && threads[i].actions != NULL &&
-                   threads[i].std != NULL && threads[i].z != NULL && threads[i].scratch != NULL;
+        threads[i].actions = mem_aligned(ROWS_AT_ONCE * A * sizeof(float));
+        threads[i].std = mem_aligned(ROWS_AT_ONCE * A * sizeof(float));
+        complete = acting_init(&threads[i].acting, policy, ROWS_AT_ONCE) == STATUS_OK &&
+                   threads[i].actions != NULL && threads[i].std != NULL;
     }
     if (!complete) {
         free_threads(threads, n);

@@ -7,6 +7,7 @@
 
 #include "common/base/json.h"
 #include "common/base/memory.h"
+#include "offline_evaluator/choice.h"
 #include "offline_evaluator/support.h"
 
 /* ---- What follows from the numbers ---- */
@@ -95,6 +96,7 @@ static cJSON *policy_json(const struct evaluation *evaluation, size_t p, size_t 
               put_number(object, "learner_step", (double)info->learner_step) &&
               json_put(object, "prior", cJSON_CreateBool(item->is_prior)) &&
               json_put(object, "last", cJSON_CreateBool(item->is_last)) &&
+              json_put(object, "chosen", cJSON_CreateBool(p == choice_find(evaluation))) &&
               put_estimate(object, "value", &evaluation->values.values[p]) &&
               put_number(object, "best", evaluation->values.best[p]);
     if (ok && evaluation->success.n > 0) {
@@ -160,6 +162,8 @@ static bool fill(cJSON *report, const struct evaluation *evaluation, const size_
               json_put(report, "starts_table", cJSON_CreateString(starts->table)) &&
               put_number(report, "starts", (double)starts->data->n_episodes) &&
               json_put(report, "held_out", cJSON_CreateBool(starts->held_out)) &&
+              json_put(report, "method",
+                       cJSON_CreateString(evaluation->by_model ? "model" : "fitted_q")) &&
               put_number(report, "gamma", evaluation->gamma) &&
               json_put(report, "acting", cJSON_CreateString(options->acting)) &&
               put_number(report, "level", options->level) &&

@@ -14,7 +14,7 @@
 struct support_job {
     const struct logged_data *data;
     const float *x;
-    const struct columns *columns;
+    struct columns columns; /* at the queries: row 2 q */
     float action_scale[SIGNATURE_ACTIONS_MAX];
     size_t n_queries, n_reference;
     size_t *queries, *reference; /* rows */
@@ -55,7 +55,7 @@ static void scale_actions(struct support_job *job)
 static void nearest(const struct support_job *job, size_t q, double *nearest_of)
 {
     const struct logged_data *data = job->data;
-    const size_t C = job->columns->C;
+    const size_t C = job->columns.C;
     const size_t row = job->queries[q];
     for (size_t c = 0; c < C; c++) {
         nearest_of[c] = INFINITY;
@@ -72,7 +72,7 @@ static void nearest(const struct support_job *job, size_t q, double *nearest_of)
         }
         const float *logged = logged_action(data, other);
         for (size_t c = 0; c < C; c++) {
-            const float *a = job->columns->mean + (row * C + c) * data->A;
+            const float *a = job->columns.mean + (2 * q * C + c) * data->A;
             float sum = state;
             for (size_t i = 0; i < data->A; i++) {
                 const float difference = (a[i] - logged[i]) * job->action_scale[i];
@@ -88,7 +88,7 @@ static void work(void *arg, int i)
     struct support_job *job = arg;
     const size_t end = job->n_queries * ((size_t)i + 1) / (size_t)job->n_threads;
     for (size_t q = job->n_queries * (size_t)i / (size_t)job->n_threads; q < end; q++) {
-        nearest(job, q, job->distance + q * job->columns->C);
+        nearest(job, q, job->distance + q * job->columns.C);
     }
 }
 
@@ -101,7 +101,7 @@ static int compare(const void *a, const void *b)
 /* The median over the queries of a column's distance over that of the logged pair. */
 static double median_ratio(const struct support_job *job, size_t c, double *ratios)
 {
-    const size_t C = job->columns->C;
+    const size_t C = job->columns.C;
     size_t n = 0;
     for (size_t q = 0; q < job->n_queries; q++) {
         const double logged = job->distance[q * C + C - 1];
@@ -115,14 +115,49 @@ static double median_ratio(const struct support_job *job, size_t c, double *rati
     return n > 0 ? ratios[n / 2] : 1;
 }
 
+/* Which states and which logged pairs. */
+static void draw(struct support_job *job, uint64_t seed)
+{
+    const struct logged_data *data = job->data;
+    struct rng rng;
+    rng_init(&rng, seed, "support", 0);
+    for (size_t i = 0; i < job->n_queries; i++) {
+        job->queries[i] = data->transitions[rng_below(&rng, data->n_transitions)];
+        job->query_episode[i] = episode_of(data, job->queries[i]);
+    }
+    for (size_t i = 0; i < job->n_reference; i++) {
+        job->reference[i] = data->transitions[rng_below(&rng, data->n_transitions)];
+        job->reference_episode[i] = episode_of(data, job->reference[i]);
+    }
+}
+
+static bool go_on(void *arg, double done)
+{
+    (void)arg;
+    (void)done;
+    return true;
+}
+
+/* What the policies do at the queries. */
+static status act(struct support_job *job, const struct policies *policies, uint64_t seed,
+                  struct thread_pool *pool, struct err *err)
+{
+    struct logged_data states = {0};
+    status s = logged_data_of_states(&states, job->data, job->queries, job->n_queries);
+    s = s != STATUS_OK
+            ? err_set(err, s, "support at %zu states", job->n_queries)
+            : columns_make(&job->columns, policies, &states, false, seed, pool, go_on, NULL, err);
+    logged_data_fini(&states);
+    return s;
+}
+
 status support_measure(double *support, const struct logged_data *data, const float *x,
-                       const struct columns *columns, uint64_t seed, struct thread_pool *pool,
+                       const struct policies *policies, uint64_t seed, struct thread_pool *pool,
                        struct err *err)
 {
-    const size_t all = data->n_transitions;
+    const size_t all = data->n_transitions, C = policies->n * data->K + 1;
     struct support_job job = {.data = data,
                               .x = x,
-                              .columns = columns,
                               .n_queries = all < QUERIES ? all : QUERIES,
                               .n_reference = all < REFERENCE ? all : REFERENCE,
                               .n_threads = thread_pool_size(pool)};
@@ -130,29 +165,24 @@ status support_measure(double *support, const struct logged_data *data, const fl
     job.reference = mem_array(job.n_reference, sizeof *job.reference);
     job.query_episode = mem_array(job.n_queries, sizeof *job.query_episode);
     job.reference_episode = mem_array(job.n_reference, sizeof *job.reference_episode);
-    job.distance = mem_array(job.n_queries * columns->C, sizeof *job.distance);
+    job.distance = mem_array(job.n_queries * C, sizeof *job.distance);
     double *ratios = mem_array(job.n_queries, sizeof *ratios);
     status s = STATUS_OK;
     if (job.queries == NULL || job.reference == NULL || job.query_episode == NULL ||
         job.reference_episode == NULL || job.distance == NULL || ratios == NULL) {
-        s = err_set(err, STATUS_NO_MEMORY, "support of %zu columns", columns->C);
+        s = err_set(err, STATUS_NO_MEMORY, "support of %zu columns", C);
     } else {
-        struct rng rng;
-        rng_init(&rng, seed, "support", 0);
         scale_actions(&job);
-        for (size_t i = 0; i < job.n_queries; i++) {
-            job.queries[i] = data->transitions[rng_below(&rng, all)];
-            job.query_episode[i] = episode_of(data, job.queries[i]);
-        }
-        for (size_t i = 0; i < job.n_reference; i++) {
-            job.reference[i] = data->transitions[rng_below(&rng, all)];
-            job.reference_episode[i] = episode_of(data, job.reference[i]);
-        }
+        draw(&job, seed);
+        s = act(&job, policies, seed, pool, err);
+    }
+    if (s == STATUS_OK) {
         thread_pool_run(pool, work, &job);
-        for (size_t c = 0; c < columns->C; c++) {
+        for (size_t c = 0; c < C; c++) {
             support[c] = median_ratio(&job, c, ratios);
         }
     }
+    columns_fini(&job.columns);
     mem_free(job.queries);
     mem_free(job.reference);
     mem_free(job.query_episode);

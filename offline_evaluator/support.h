@@ -11,9 +11,10 @@
 /* Above this a report warns. Ours. */
 #define SUPPORT_LIMIT 1.5
 
-/* support(C) <- of each column but the last, which is set to 1. x(n_rows,O) normalized observations. */
+/* support(policies K + 1) <- of each column (policies.h) but the last, which is set to 1.
+ * x(n_rows,O) normalized observations. NO_MEMORY. */
 status support_measure(double *support, const struct logged_data *data, const float *x,
-                       const struct columns *columns, uint64_t seed, struct thread_pool *pool,
+                       const struct policies *policies, uint64_t seed, struct thread_pool *pool,
                        struct err *err) MUST_CHECK;
 
 #endif

@@ -1,5 +1,5 @@
 """What all comparisons share: a peer's Python (a virtual environment in third_party/, made from its hash-pinned
-requirements file), and how results are written."""
+requirements files), and how results are written."""
 
 import argparse
 import hashlib
@@ -12,8 +12,11 @@ import sys
 
 PEERS = pathlib.Path(__file__).resolve().parent
 ROOT = PEERS.parents[1]
-NEEDS_GB = {"jax": 1, "torch": 8, "reverb": 3}
+NEEDS_GB = {"d3rlpy": 8, "jax": 1, "torch": 8, "reverb": 3}
 INSTALL_TIMEOUT_S = 1800
+# Where one file is not enough. Packages that have no wheel are built last, by what the wheels have brought, so that
+# nothing is fetched that is not pinned.
+REQUIREMENTS = {"d3rlpy": ("torch", "d3rlpy", "d3rlpy-sources")}
 
 
 def fail(text):
@@ -32,11 +35,13 @@ def write_json(path, report):
     aside.replace(path)
 
 
-def parser_of(part, doc, rounds, seconds, of="of each turn", python_with=None):
-    """What these comparisons take alike. `python_with`: the package for which they need the tests' Python."""
+def parser_of(part, doc, rounds=None, seconds=None, of="of each turn", python_with=None):
+    """What these comparisons take alike; rounds and seconds where they have turns. `python_with`: the package for which
+    they need the tests' Python."""
     parser = argparse.ArgumentParser(prog=f"bench/peers/run {part}", description=doc)
-    parser.add_argument("--rounds", type=int, default=rounds)
-    parser.add_argument("--seconds", type=float, default=seconds, help=of)
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds)
+        parser.add_argument("--seconds", type=float, default=seconds, help=of)
     parser.add_argument("--json", type=pathlib.Path, help="also write the results to this file")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where our program is")
     if python_with is not None:
@@ -54,7 +59,7 @@ def parse(parser, arguments, program, target):
         fail(f"{args.program} is not there: cmake --build {args.build} --target {target}")
     if "python" in args and not args.python.exists():
         fail(f"{args.python} is not there: deploy/install_dependencies --tests")
-    if args.rounds < 1 or not args.seconds > 0:
+    if "rounds" in args and (args.rounds < 1 or not args.seconds > 0):
         parser.error("--rounds and --seconds: expected more than 0")
     return args
 
@@ -75,12 +80,12 @@ def run(what, log, *command):
 
 def python(peer):
     """The interpreter of third_party/peers-venv-<peer>, which is made where it is not there or out of date."""
-    requirements = PEERS / f"requirements-{peer}.txt"
+    requirements = [PEERS / f"requirements-{name}.txt" for name in REQUIREMENTS.get(peer, (peer,))]
     base = os.environ.get("HINDCAST_PYTHON", "python3")
     version = subprocess.run([base, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     if not version.startswith("Python 3.11."):
-        fail(f"{requirements.name} is for Python 3.11, {base} is {version or 'not there'} (HINDCAST_PYTHON names another)")
-    stamp = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()
+        fail(f"{requirements[0].name} is for Python 3.11, {base} is {version or 'not there'} (HINDCAST_PYTHON names another)")
+    stamp = hashlib.sha256(b"".join(path.read_bytes() for path in requirements) + version.encode()).hexdigest()
     folder = ROOT / f"third_party/peers-venv-{peer}"
     interpreter = folder / "bin/python"
     if interpreter.exists() and (folder / "stamp").exists() and (folder / "stamp").read_text() == stamp:
@@ -95,8 +100,10 @@ def python(peer):
     shutil.rmtree(folder, ignore_errors=True)
     log = folder.with_suffix(".log")
     run("python -m venv", log, base, "-m", "venv", folder)
-    run(f"pip install {requirements.name}", log, interpreter, "-m", "pip", "--disable-pip-version-check", "install",
-        "--no-cache-dir", "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", requirements)
+    for path in requirements:
+        kind = ["--no-binary=:all:", "--no-build-isolation"] if "sources" in path.name else ["--only-binary=:all:"]
+        run(f"pip install {path.name}", log, interpreter, "-m", "pip", "--disable-pip-version-check", "install",
+            "--no-cache-dir", "--no-deps", "--require-hashes", *kind, "--requirement", path)
     (folder / "stamp").write_text(stamp)
     log.unlink()
     return interpreter

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/file.h"
 #include "common/base/memory.h"
 
 status policy_copy_tensors(struct safetensors_writer *writer, const struct safetensors *file,
@@ -78,27 +79,40 @@ status policy_copy_prior(struct safetensors_writer *writer, const struct safeten
     return safetensors_note(writer, "min_std", min_std, err);
 }
 
-status policy_read_prior(struct policy **prior, const char *path, struct err *err)
+status policy_parse_prior(struct policy **prior, const void *bytes, size_t size, struct err *err)
 {
     struct safetensors *file;
     struct safetensors_writer *writer;
     void *package = NULL;
-    size_t size;
-    status s = safetensors_read(&file, path, POLICY_BYTES_MAX, err);
+    size_t package_size;
+    status s = safetensors_parse(&file, bytes, size, err);
     if (s != STATUS_OK) {
         return s;
     }
     s = safetensors_writer_new(&writer);
     if (s != STATUS_OK) {
         safetensors_free(file);
-        return err_set(err, s, "%s: out of memory", path);
+        return err_set(err, s, "out of memory");
     }
     /* Encoded and parsed like any package, so that all checks apply. */
     s = policy_copy_prior(writer, file, err);
-    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &size, err);
-    s = s != STATUS_OK ? s : policy_parse(prior, package, size, err);
+    s = s != STATUS_OK ? s : safetensors_encode(writer, &package, &package_size, err);
+    s = s != STATUS_OK ? s : policy_parse(prior, package, package_size, err);
     mem_free(package);
     safetensors_writer_free(writer);
     safetensors_free(file);
+    return s;
+}
+
+status policy_read_prior(struct policy **prior, const char *path, struct err *err)
+{
+    void *bytes;
+    size_t size;
+    status s = file_read(path, POLICY_BYTES_MAX, &bytes, &size, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    s = policy_parse_prior(prior, bytes, size, err);
+    mem_free(bytes);
     return s == STATUS_OK ? s : err_context(err, s, "%s", path);
 }

@@ -19,7 +19,9 @@ status policy_copy_notes(struct safetensors_writer *writer, const struct safeten
 status policy_copy_prior(struct safetensors_writer *writer, const struct safetensors *file,
                          struct err *err) MUST_CHECK;
 
-/* Reads the prior of the package at `path` as a policy of its own. NOT_FOUND likewise. */
+/* The prior of a package as a policy of its own. NOT_FOUND likewise. */
+status policy_parse_prior(struct policy **prior, const void *bytes, size_t size,
+                          struct err *err) MUST_CHECK;
 status policy_read_prior(struct policy **prior, const char *path, struct err *err) MUST_CHECK;
 
 #endif

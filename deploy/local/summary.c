@@ -197,6 +197,20 @@ static status add_policy(cJSON *summary, const char *run_dir, struct err *err)
     return STATUS_OK;
 }
 
+/* The policy that an off-policy evaluation chose; NULL where it says of none. */
+static const cJSON *chosen_of(const cJSON *policies)
+{
+    const cJSON *policy;
+    cJSON_ArrayForEach(policy, policies)
+    {
+        if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(policy, "chosen")) &&
+            cJSON_IsString(cJSON_GetObjectItemCaseSensitive(policy, "name"))) {
+            return policy;
+        }
+    }
+    return NULL;
+}
+
 /* The ranking of an off-policy evaluation, and the policy that it chose. */
 static status add_choice(cJSON *summary, const char *run_dir, FILE *out, struct err *err)
 {
@@ -206,20 +220,20 @@ static status add_choice(cJSON *summary, const char *run_dir, FILE *out, struct 
         return s;
     }
     const cJSON *policies = cJSON_GetObjectItemCaseSensitive(report, "policies");
-    const cJSON *best = cJSON_GetArrayItem(policies, 0);
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(best, "name");
-    if (!cJSON_IsString(name)) {
+    const cJSON *chosen = chosen_of(policies);
+    if (chosen == NULL) {
         cJSON_Delete(report);
         return err_set(err, STATUS_CORRUPT,
-                       "offline_evaluation.json: expected policies with names");
+                       "offline_evaluation.json: expected policies, one of them chosen");
     }
     fputc('\n', out);
     offline_table_print(report, out);
-    cJSON_AddStringToObject(summary, "chosen_policy", name->valuestring);
-    copy_number(summary, "offline_value", best, "value");
-    copy_number(summary, "offline_value_low", best, "value_low");
-    copy_number(summary, "offline_value_high", best, "value_high");
-    copy_number(summary, "policy_learner_step", best, "learner_step");
+    cJSON_AddStringToObject(summary, "chosen_policy",
+                            cJSON_GetObjectItemCaseSensitive(chosen, "name")->valuestring);
+    copy_number(summary, "offline_value", chosen, "value");
+    copy_number(summary, "offline_value_low", chosen, "value_low");
+    copy_number(summary, "offline_value_high", chosen, "value_high");
+    copy_number(summary, "policy_learner_step", chosen, "learner_step");
     cJSON *ranking = cJSON_Duplicate(policies, true);
     s = json_put(summary, "ranking", ranking) ? STATUS_OK
                                               : err_set(err, STATUS_NO_MEMORY, "ranking");
@@ -355,7 +369,8 @@ static void print_table(const cJSON *summary, const char *run_dir, FILE *out)
     fflush(out);
 }
 
-status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct err *err)
+status summary_make(const char *run_dir, bool chose_offline, double wall_seconds, FILE *out,
+                    struct err *err)
 {
     cJSON *summary = cJSON_CreateObject();
     if (!summary) {
@@ -366,7 +381,8 @@ status summary_make(const char *run_dir, double wall_seconds, FILE *out, struct 
     s = s != STATUS_OK ? s : add_policy(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_learner(summary, run_dir, err);
     s = s != STATUS_OK ? s : add_validation(summary, run_dir, err);
-    s = s != STATUS_OK ? s : add_choice(summary, run_dir, out, err);
+    /* A report that an earlier start of the run left says nothing about this one's policy. */
+    s = s != STATUS_OK || !chose_offline ? s : add_choice(summary, run_dir, out, err);
     cJSON_AddNumberToObject(summary, "wall_seconds", wall_seconds);
     /* The file is written before the table, so that what is shown can be read again. */
     if (s == STATUS_OK) {

@@ -189,7 +189,8 @@ static int run_once(const struct run_plan *plan)
         /* Only a run that has ended by itself has a summary; its presence tells run_seeds() to skip
          * it. */
         if (end == SUPERVISOR_OVER &&
-            summary_make(options.run_dir, seconds, stdout, &err) != STATUS_OK) {
+            summary_make(options.run_dir, plan->up->offline_evaluators > 0, seconds, stdout,
+                         &err) != STATUS_OK) {
             end = SUPERVISOR_FAILED;
         }
         if (end == SUPERVISOR_OVER) {

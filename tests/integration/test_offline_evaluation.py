@@ -96,25 +96,32 @@ def test_the_best_of_the_kept_policies_is_left(run):
     assert [policy["rank"] for policy in report["policies"]] == list(range(1, len(listed) + 1))
     values = [policy["value"] for policy in report["policies"]]
     assert values == sorted(values, reverse=True)
-    best = report["policies"][0]
-    assert summary["chosen_policy"] == best["name"] and summary["ranking"] == report["policies"]
+    # The last policy, unless others are better than it by more than chance: then the best of those.
+    better = {pair["policy"] for pair in report["differences"]
+              if pair["less"] == "policy_learner" and pair["difference_low"] > 0}
+    [chosen] = [policy for policy in report["policies"] if policy["chosen"]]
+    assert chosen == next(policy for policy in report["policies"] if policy["name"] in better or policy["last"])
+    assert summary["chosen_policy"] == chosen["name"] and summary["ranking"] == report["policies"]
     arrays, notes = policies.load(run.run_dir / "policy.safetensors")
     assert [float(notes[f"offline_value{end}"]) for end in ("", "_low", "_high")] == pytest.approx(
-        [best["value"], best["value_low"], best["value_high"]], rel=1e-12)
-    kept, _ = policies.load(pathlib.Path(best["path"]))
-    network = "prior" if best["prior"] else "policy"
+        [chosen["value"], chosen["value_low"], chosen["value_high"]], rel=1e-12)
+    kept, _ = policies.load(pathlib.Path(chosen["path"]))
+    network = "prior" if chosen["prior"] else "policy"
     assert (arrays["policy/mean/weight"] == kept[f"{network}/mean/weight"]).all()
     assert (run.run_dir / "policy_last.safetensors").read_bytes() == (
         run.run_dir / "policy_learner.safetensors").read_bytes()
-    assert "no episodes are held out" not in run.said and best["name"] in run.said
+    assert "no episodes are held out" not in run.said and chosen["name"] in run.said
 
 
-def test_values_of_known_policies_are_found(run):
+@pytest.mark.parametrize("method", ["fitted_q", "model"])
+def test_values_of_known_policies_are_found(run, method):
     actions = (-0.5, -0.1, 0.3, 0.6)
     files = [write_policy(run.folder / f"always{c}.safetensors", c) for c in actions]
     out = run.folder / "known.json"
-    done = evaluate(run, f"--to={out}", *SMALL, "--offline_evaluator.steps=1500", run.run_dir, "--policies", *files)
+    done = evaluate(run, f"--to={out}", *SMALL, "--offline_evaluator.steps=1500",
+                    f"--offline_evaluator.method={method}", run.run_dir, "--policies", *files)
     report = json.loads(out.read_text())
+    assert report["method"] == method
     mean_start = np.mean([episode["observations"][0, 0] for episode in run.episodes])
     for policy in report["policies"]:
         c = float(policy["path"].rpartition("always")[2].removesuffix(".safetensors"))
@@ -197,6 +204,29 @@ def test_without_held_out_episodes_the_starts_are_those_of_training(workspace):
     [behaviour] = report["behaviour"]
     returns = [sum(GAMMA ** t * r for t, r in enumerate(episode["rewards"])) for episode in episodes]
     assert behaviour["known"] == pytest.approx(np.mean(returns), rel=1e-5)
+
+
+def test_models_and_episodes_that_terminate_exclude_each_other(workspace):
+    rng = np.random.default_rng(4)
+    episodes = [plant_episode(rng) for _ in range(4)]
+    episodes[1]["terminations"][-1], episodes[1]["truncations"][-1] = True, False
+    configure(workspace, episodes)
+    workspace.up("--learner.steps=5").succeed(60)
+    evaluate(workspace, workspace.config)
+    assert json.loads((workspace.run_dir / "offline_evaluation.json").read_text())["method"] == "fitted_q"
+    refused = evaluate(workspace, "--offline_evaluator.method=model", workspace.run_dir, status=2).stderr
+    assert "offline_evaluator.method: model: expected fitted_q, since 1 of the 4 episodes of table default" in refused
+
+
+def test_a_run_that_no_longer_chooses_has_no_choice_in_its_summary(workspace):
+    rng = np.random.default_rng(6)
+    configure(workspace, [plant_episode(rng) for _ in range(6)], choose="offline")
+    workspace.up("--learner.steps=10").succeed(60)
+    summary = workspace.run_dir / "summary.json"
+    assert "chosen_policy" in json.loads(summary.read_text())
+    workspace.up("--learner.steps=20", "--experiment.choose=last").succeed(60)
+    assert (workspace.run_dir / "offline_evaluation.json").exists()
+    assert "chosen_policy" not in json.loads(summary.read_text()) and "ranking" not in summary.read_text()
 
 
 def test_logs_that_cannot_tell_are_refused(workspace):

@@ -37,22 +37,61 @@ static void differences_are_those_at_the_same_starts(void **state)
     estimates_fini(&made);
 }
 
-/* Critics that do not agree widen the interval. */
-static void critics_are_resampled_too(void **state)
+static void estimate_of(struct estimate *value, const double *values, size_t n_critics, size_t n)
 {
-    (void)state;
-    enum { N = 50 };
-    static double values[2 * N];
-    for (int i = 0; i < N; i++) {
-        values[i] = 1;
-        values[N + i] = 3;
-    }
     const struct estimates_settings settings = {
-        .n_critics = 2, .n_policies = 1, .n_starts = N, .resamples = 1000, .level = 0.9};
+        .n_critics = n_critics, .n_policies = 1, .n_starts = n, .resamples = 20000, .level = 0.9};
     struct estimates made;
     assert_int_equal(estimates_make(&made, values, &settings, NULL), STATUS_OK);
-    assert_true(made.values[0].mean == 2);
-    assert_true(made.values[0].low == 1 && made.values[0].high == 3);
+    *value = made.values[0];
+    estimates_fini(&made);
+}
+
+/* Critics that do not agree widen the interval: by Student's t times the std between them. */
+static void an_interval_covers_the_error_of_a_fit(void **state)
+{
+    (void)state;
+    enum { N = 20, E = 5 };
+    /* All starts have the same value; the critics' std is the root of 2.5. */
+    static const double critic[E] = {1, 2, 3, 4, 5};
+    static double values[E * N];
+    struct estimate value;
+    for (int i = 0; i < E * N; i++) {
+        values[i] = critic[i / N];
+    }
+    estimate_of(&value, values, E, N);
+    assert_true(fabs(value.mean - 3) < 1e-12);
+    printf("%.3f .. %.3f\n", value.low, value.high);
+    /* The 95% quantile of t with 4 degrees of freedom is 2.132. */
+    assert_true(fabs(value.high - value.mean - 2.132 * sqrt(2.5)) < 0.15);
+    assert_true(fabs(value.mean - value.low - 2.132 * sqrt(2.5)) < 0.15);
+    /* Of two critics, with 1 degree, it is 6.314. */
+    estimate_of(&value, values, 2, N);
+    assert_true(fabs(value.high - value.mean - 6.314 * sqrt(0.5)) < 0.5);
+    /* One critic cannot tell its error. */
+    estimate_of(&value, values, 1, N);
+    assert_true(value.low == 1 && value.high == 1);
+}
+
+/* What both policies have in common does not widen the interval of their difference. */
+static void an_error_that_is_shared_cancels(void **state)
+{
+    (void)state;
+    enum { N = 10, E = 4 };
+    static double values[E * 2 * N];
+    for (int e = 0; e < E; e++) {
+        for (int i = 0; i < N; i++) {
+            values[(e * 2 + 0) * N + i] = e;
+            values[(e * 2 + 1) * N + i] = e + 0.25;
+        }
+    }
+    const struct estimates_settings settings = {
+        .n_critics = E, .n_policies = 2, .n_starts = N, .resamples = 500, .level = 0.9};
+    struct estimates made;
+    assert_int_equal(estimates_make(&made, values, &settings, NULL), STATUS_OK);
+    const struct estimate *difference = &made.differences[1 * 2 + 0];
+    assert_true(fabs(difference->low - 0.25) < 1e-9 && fabs(difference->high - 0.25) < 1e-9);
+    assert_true(made.values[0].high - made.values[0].low > 2);
     estimates_fini(&made);
 }
 
@@ -60,7 +99,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(differences_are_those_at_the_same_starts),
-        cmocka_unit_test(critics_are_resampled_too),
+        cmocka_unit_test(an_interval_covers_the_error_of_a_fit),
+        cmocka_unit_test(an_error_that_is_shared_cancels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@ static double make_logs(const char *path, uint64_t seed)
 static status make_summary(struct err *err)
 {
     FILE *out = fopen("/dev/null", "w");
-    status s = summary_make(scratch_folder, 12.5, out, err);
+    status s = summary_make(scratch_folder, false, 12.5, out, err);
     fclose(out);
     return s;
 }
