@@ -23,7 +23,8 @@
  * With --shards=K nothing of this, but for k = 1, 2, 4, .. K servers, server i pinned to core i of
  * those that this program may use (modulo their number), and one client that is not pinned:
  *
- *   shards_k_insert_steps, shards_k_sample_snippets      of all servers together
+ *   shards_k_insert_steps, shards_k_sample_snippets      of all servers together, in batches of
+ *                                                        which each server makes B snippets
  *   shards_k_.._server_cpu, shards_k_.._client_cpu       processor time of one step or snippet
  *
  * Inserts, uploads and syncs take turns, as do samples and streams: R rounds (3) of S seconds (2).
@@ -195,11 +196,11 @@ static void bench_sample(struct bench *bench, const char *echo)
                      &err, "open sampler");
     /* The first batches read the store into memory and check it: a hundred snippets a chunk. */
     uint64_t next = 0;
-    (void)replay_work_sample(bench, sampler, &next, 0, WARM_UP_SNIPPETS / bench->batch);
+    (void)replay_work_sample(sampler, &next, 0, WARM_UP_SNIPPETS / bench->batch);
     for (int r = 0; r < bench->rounds; r++) {
         const double cpu = replay_work_cpu(bench);
         const uint64_t start_ns = clock_now_ns();
-        const double snippets = replay_work_sample(bench, sampler, &next, bench->seconds, 1);
+        const double snippets = replay_work_sample(sampler, &next, bench->seconds, 1);
         rounds.rate[r] = snippets / replay_work_since(start_ns);
         rounds.cpu_ns[r] = 1e9 * (replay_work_cpu(bench) - cpu) / snippets;
         rounds.stream[r] = rpc_streams_download(echo, MESSAGE_BYTES, bench->seconds);

@@ -78,8 +78,8 @@ struct sampling {
 static double work_sample(struct bench *bench, void *arg)
 {
     struct sampling *sampling = arg;
-    return replay_work_sample(bench, sampling->sampler, &sampling->next,
-                              bench->seconds * bench->rounds, 1);
+    return replay_work_sample(sampling->sampler, &sampling->next, bench->seconds * bench->rounds,
+                              1);
 }
 
 /* The same work with k servers: inserts of 1000 episodes into them, then samples from them. */
@@ -89,7 +89,7 @@ static void run_shards(struct bench *bench, int k)
     bool sealed;
     double rate[3];
     struct sampling sampling = {0};
-    const struct replay_sampler_options options = {.batch_snippets = bench->batch,
+    const struct replay_sampler_options options = {.batch_snippets = bench->batch * (uint32_t)k,
                                                    .snippet_transitions = SNIPPET_N,
                                                    .seed = 1,
                                                    .require_sealed = true,
@@ -103,8 +103,7 @@ static void run_shards(struct bench *bench, int k)
     replay_work_need(replay_sampler_open(&sampling.sampler, &bench->experiment, &bench->signature,
                                          &options, 10000, NULL, NULL, &err),
                      &err, "open sampler");
-    (void)replay_work_sample(bench, sampling.sampler, &sampling.next, 0,
-                             WARM_UP_SNIPPETS / bench->batch);
+    (void)replay_work_sample(sampling.sampler, &sampling.next, 0, WARM_UP_SNIPPETS / bench->batch);
     measure_shards(bench, work_sample, &sampling, rate);
     show_shards(bench, k, "sample_snippets", "snippet", rate);
     replay_sampler_close(sampling.sampler);

@@ -102,8 +102,8 @@ void replay_work_flush(struct replay_writer *writer)
 
 /* Takes batches and returns them for `seconds`, and at least `least` of them; the number of
  * snippets. */
-double replay_work_sample(struct bench *bench, struct replay_sampler *sampler, uint64_t *next,
-                          double seconds, uint64_t least)
+double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double seconds,
+                          uint64_t least)
 {
     struct err err;
     double snippets = 0;
@@ -118,8 +118,8 @@ double replay_work_sample(struct bench *bench, struct replay_sampler *sampler, u
             exit(EXIT_FAILURE);
         }
         (*next)++;
+        snippets += batch->snippets;
         replay_sampler_return(sampler, batch);
-        snippets += bench->batch;
     }
     return snippets;
 }

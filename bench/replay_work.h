@@ -61,8 +61,8 @@ void replay_work_insert(struct bench *bench, struct replay_writer *writer, unsig
 void replay_work_flush(struct replay_writer *writer);
 /* Takes batches and returns them for `seconds`, and at least `least` of them; the number of
  * snippets. */
-double replay_work_sample(struct bench *bench, struct replay_sampler *sampler, uint64_t *next,
-                          double seconds, uint64_t least);
+double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double seconds,
+                          uint64_t least);
 
 /* Of several servers (replay_shards.c): shows what 1, 2, 4, .. bench->shards of them do. */
 void replay_shards_run(struct bench *bench);

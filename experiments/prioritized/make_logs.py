@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Makes logs in which rewards are rare: pendulum-swingup, hundreds of episodes of random torques and a few good ones.
+"""Makes logs in which rewards are rare: reacher-hard, 200 episodes of random torques but for five.
 
-    third_party/venv/bin/python experiments/prioritized/make_logs.py FOLDER [--episodes 300] [--good 6] [--seed 1]
+    third_party/venv/bin/python experiments/prioritized/make_logs.py FOLDER [--episodes 200] [--good 5] [--seed 1]
 
-The reward of pendulum-swingup is 1 while the pendulum is within 8 degrees of upright, else 0, and its motor is too weak
-to lift it without swinging. Random torques (a walk with a memory of half a second) hardly ever get there. The good
-episodes are driven by a controller that pumps energy and balances, with noise. Needs dm_control, numpy and h5py
+The reward of reacher-hard is 1 while the finger is in a target of 1.5 cm, else 0. Random torques pass through it now and
+then. The good episodes are driven to the target by a controller, with noise. Needs dm_control, numpy and h5py
 (tests/requirements.txt).
 """
 import argparse
@@ -16,52 +15,54 @@ import h5py
 import numpy as np
 from dm_control import suite
 
-STEPS = 1000            # of an episode
-TOP_ENERGY = 9.81 * 0.5 # of a mass of 1 kg, 0.5 m above the hinge [J]
-INERTIA = 0.25          # kg m^2
-DAMP, NOISE = 0.96, 0.3 # of random torques, per 20 ms; of good ones
+STEPS = 500                  # of an episode, 20 ms each
+LINK = 0.12                  # length of both links [m]
+STIFFNESS, DAMPING = 800, 1  # of the controller
+MEMORY, NOISE = 0.96, 0.3    # of random torques, per step; of good ones
 
 
 def torque(observation):
-    """Pumps energy until the pendulum can reach the top, balances near it."""
-    height, aside, speed = *observation["orientation"], observation["velocity"][0]
-    if height > 0.95:
-        return -15 * aside - 4 * speed
-    energy = 0.5 * INERTIA * speed**2 + TOP_ENERGY * height
-    return np.sign(speed) * np.clip(4 * (TOP_ENERGY - energy), -1, 1)
+    """Pulls the finger to the target, as a spring would."""
+    shoulder, wrist = observation["position"]
+    s1, c1, s2, c2 = np.sin(shoulder), np.cos(shoulder), np.sin(shoulder + wrist), np.cos(shoulder + wrist)
+    jacobian = LINK * np.array([[-s1 - s2, -s2], [c1 + c2, c2]])
+    return STIFFNESS * jacobian.T @ observation["to_target"] - DAMPING * observation["velocity"]
+
+
+def row(observation):
+    return np.concatenate([observation[name] for name in ("position", "to_target", "velocity")])
 
 
 def roll_out(environment, good, random):
-    step, walk = environment.reset(), 0.0
-    observations, actions, rewards = [], [], []
+    step, walk = environment.reset(), np.zeros(2)
+    observations, actions, rewards = [row(step.observation)], [], []
     for _ in range(STEPS):
-        observations.append(np.concatenate([step.observation["orientation"], step.observation["velocity"]]))
-        walk = DAMP * walk + random.normal(scale=NOISE)
-        action = torque(step.observation) + random.normal(scale=NOISE) if good else walk
-        actions.append([np.clip(action, -1, 1)])
+        walk = MEMORY * walk + random.normal(scale=NOISE, size=2)
+        action = torque(step.observation) + random.normal(scale=NOISE, size=2) if good else walk
+        actions.append(np.clip(action, -1, 1))
         step = environment.step(actions[-1])
         rewards.append(step.reward)
-    observations.append(np.concatenate([step.observation["orientation"], step.observation["velocity"]]))
+        observations.append(row(step.observation))
     return np.array(observations, "f4"), np.array(actions, "f4"), np.array(rewards, "f4")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--episodes", type=int, default=300)
-    parser.add_argument("--good", type=int, default=6)
+    parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--good", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
-    environment = suite.load("pendulum", "swingup", {"random": options.seed})
-    good = set(random.choice(options.episodes, options.good, replace=False).tolist())
+    environment = suite.load("reacher", "hard", {"random": options.seed})
+    good = np.isin(np.arange(options.episodes), random.choice(options.episodes, options.good, replace=False))
     options.folder.mkdir(parents=True)
-    signature = {"observation": [{"name": "orientation", "size": 2}, {"name": "velocity", "size": 1}],
-                 "action": {"min": [-1], "max": [1]}, "rewards": ["swingup"], "control_period_s": 0.02}
+    signature = {"observation": [{"name": name, "size": 2} for name in ("position", "to_target", "velocity")],
+                 "action": {"min": [-1, -1], "max": [1, 1]}, "rewards": ["hard"], "control_period_s": 0.02}
     returns = np.zeros(options.episodes)
     with h5py.File(options.folder / "shard-00000.hdf5", "w") as file:
         for i in range(options.episodes):
-            observations, actions, rewards = roll_out(environment, i in good, random)
+            observations, actions, rewards = roll_out(environment, good[i], random)
             group = file.create_group(f"episode_{i}")
             group["observations"], group["actions"], group["rewards"] = observations, actions, rewards
             group["terminations"] = np.zeros(STEPS, bool)
@@ -69,10 +70,9 @@ def main():
             group.attrs["id"], group.attrs["total_steps"] = i, STEPS
             returns[i] = rewards.sum()
     (options.folder / "metadata.json").write_text(json.dumps({"signature": signature}))
-    chosen = np.isin(np.arange(options.episodes), sorted(good))
-    print(f"{options.episodes} episodes; returns of the {options.good} good ones {returns[chosen].mean():.0f} on average, "
-          f"of the others {returns[~chosen].mean():.2f}; {(returns > 0).sum()} episodes have a reward, "
-          f"{returns.sum() / STEPS / options.episodes:.2%} of the transitions")
+    print(f"{options.episodes} episodes of {STEPS} steps; return of the {options.good} good ones "
+          f"{returns[good].mean():.0f} on average, of the others {returns[~good].mean():.2f}; {(returns > 0).sum()} "
+          f"episodes and {returns.sum() / STEPS / options.episodes:.2%} of the transitions have a reward")
 
 
 if __name__ == "__main__":

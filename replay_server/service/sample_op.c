@@ -185,11 +185,19 @@ static void draw_one(struct sample_op *op, uint32_t j)
     op->probability[j] = draw.probability;
 }
 
+/* Of what the snippets are a function of: transitions in order do not depend on priorities, which a
+ * learner may be changing. */
+static uint64_t version_of(const struct sample_op *op)
+{
+    const struct table *table = op->request->table->table;
+    return op->request->in_order ? table_contents_version(table) : table_version(table);
+}
+
 /* What the response says about the table that it is drawn from. */
 static void note_table(struct sample_op *op)
 {
     const struct table *table = op->request->table->table;
-    op->version = table_version(table);
+    op->version = version_of(op);
     op->origins = op->request->origins || !table_draws_evenly(table);
     op->table_transitions = table_counts(table)->transitions;
 }
@@ -245,7 +253,7 @@ bool sample_op_draw_again(struct sample_op *op, struct service *service)
     }
     /* Where the table was sealed meanwhile, or a sealed one has lost a corrupt episode, everything
      * is drawn again: a response with a version holds that version's draws and no others. */
-    const bool all = op->version != table_version(table->table);
+    const bool all = op->version != version_of(op);
     note_table(op);
     op->attempt = all ? 0 : op->attempt + 1;
     /* What has been gathered stays, unless all is drawn again. */

@@ -404,6 +404,11 @@ uint64_t table_version(const struct table *table)
     return !table->sealed ? 0 : version ? version : 1;
 }
 
+uint64_t table_contents_version(const struct table *table)
+{
+    return !table->sealed ? 0 : table->contents ? table->contents : 1;
+}
+
 /* ---- Drawing ---- */
 
 void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32_t i,
@@ -446,8 +451,8 @@ void table_draw_in_order(const struct table *table, uint64_t transition, uint32_
     ASSERT(N >= 1);
     const uint64_t number = transition % table->counts.transitions;
     /* From the first episode again where the contents have changed, or the place lies beyond. */
-    if (place->version != table_version(table) || number < place->before) {
-        *place = (struct table_place){.version = table_version(table)};
+    if (place->version != table_contents_version(table) || number < place->before) {
+        *place = (struct table_place){.version = table_contents_version(table)};
     }
     /* Sealing has put the slots in order of identity; a corrupt episode leaves a free one. */
     const struct table_slot *slot = &table->slots.at[place->slot_i];

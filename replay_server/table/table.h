@@ -130,6 +130,8 @@ bool table_sealed(const struct table *table);
  * and those priorities that the sampler uses and that are not 1. Never 0 for a sealed table, 0
  * otherwise. It changes when a corrupt episode is taken out, and with priorities. */
 uint64_t table_version(const struct table *table);
+/* The same without priorities: of what transitions in order depend on. */
+uint64_t table_contents_version(const struct table *table);
 
 /* ---- Drawing ---- */
 
@@ -151,7 +153,7 @@ void table_draw(const struct table *table, uint64_t seed, uint64_t batch, uint32
  * first call, is where the last one was found: a call for one of the next transitions begins there.
  */
 struct table_place {
-    uint64_t version; /* of the table, 0: none yet */
+    uint64_t version; /* of the table's contents, 0: none yet */
     uint64_t before;  /* transitions before the episode in slot_i */
     uint32_t slot_i;
 };

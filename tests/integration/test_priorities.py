@@ -134,6 +134,23 @@ def test_priorities_come_back_through_crashes(sealed, wire):
     assert look(sealed, wire, batches=64)[0] == uneven
 
 
+def in_order(workspace, wire):
+    """The version and the first transitions of a table that is read in order."""
+    client = Client(wire, workspace.addresses[0], signature(wire))
+    sampler = client.sampler(credit=1, batch_snippets=64, snippet_transitions=1, in_order=True)
+    answer = sampler.next()
+    sampler.close()
+    client.close()
+    return answer.table_version, list(answer.episode_id), answer.rows
+
+
+def test_reading_in_order_does_not_see_priorities(sealed, wire):
+    """An evaluation from logs reads a table while a learner changes its priorities."""
+    before = in_order(sealed, wire)
+    set_priorities(sealed, wire, lambda episode: 0.5 + episode)
+    assert before[0] != 0 and in_order(sealed, wire) == before
+
+
 def test_a_weighted_run_repeats_and_ranks_agree_on_the_weights(sealed, wire):
     """With priorities that do not change a sealed table's run repeats, however many learners share a batch."""
     set_priorities(sealed, wire, lambda episode: 0.5 + episode)

@@ -230,7 +230,9 @@ static void priorities_change_the_version_of_a_sealed_table(void **state)
         add(b, k, k, 5);
         add(even, k, k, 5);
     }
+    const uint64_t contents = table_contents_version(b);
     assert_int_equal(table_set_priority(b, 7, 3), STATUS_OK);
+    assert_int_equal(table_contents_version(b), contents);
     assert_int_equal(table_seal(a), STATUS_OK);
     assert_int_equal(table_seal(b), STATUS_OK);
     assert_int_equal(table_seal(even), STATUS_OK);
