@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes logs in which rewards are rare: reacher-hard, 200 episodes of random torques but for five.
+"""Makes logs in which rewards are rare: reacher-hard, 2000 short episodes, of which one in twenty was made to succeed.
 
-    third_party/venv/bin/python experiments/prioritized/make_logs.py FOLDER [--episodes 200] [--good 5] [--seed 1]
+    third_party/venv/bin/python experiments/prioritized/make_logs.py FOLDER [--episodes 2000] [--good 100] [--seed 1]
 
-The reward of reacher-hard is 1 while the finger is in a target of 1.5 cm, else 0. Random torques pass through it now and
-then. The good episodes are driven to the target by a controller, with noise. Needs dm_control, numpy and h5py
-(tests/requirements.txt).
+The reward of reacher-hard is 1 while the finger is in a target of 1.5 cm, else 0. An episode here is one second. Random
+torques hardly ever pass through the target in that time. The good episodes are driven to the target by a controller,
+with noise. Needs dm_control, numpy and h5py (tests/requirements.txt).
 """
 import argparse
 import json
@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from dm_control import suite
 
-STEPS = 500                  # of an episode, 20 ms each
+STEPS = 50                   # of an episode, 20 ms each
 LINK = 0.12                  # length of both links [m]
 STIFFNESS, DAMPING = 800, 1  # of the controller
 MEMORY, NOISE = 0.96, 0.3    # of random torques, per step; of good ones
@@ -49,8 +49,8 @@ def roll_out(environment, good, random):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
-    parser.add_argument("--episodes", type=int, default=200)
-    parser.add_argument("--good", type=int, default=5)
+    parser.add_argument("--episodes", type=int, default=2000)
+    parser.add_argument("--good", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
