@@ -41,7 +41,7 @@ def test_containers_may_do_little():
 def test_every_command_is_one(tmp_path):
     """The programs read their flags and the experiment file as they are in the file."""
     seen = set()
-    for name, service in services().items():
+    for service in services().values():
         if not service["image"].startswith("hindcast:"):
             continue
         words = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["command"]).split()
@@ -74,8 +74,8 @@ def test_rules_and_dashboard_name_metrics_that_exist():
 
 def test_slots_give_each_container_its_number(tmp_path):
     slot = DOCKER / "slot"
-    keep = [subprocess.Popen([slot, tmp_path, "2", "sh", "-c", 'echo "$@"; exec sleep 60', "x"], stdout=subprocess.PIPE, text=True)
-            for _ in range(2)]
+    command = [slot, tmp_path, "2", "sh", "-c", 'echo "$@"; exec sleep 60', "x"]
+    keep = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     try:
         assert sorted(process.stdout.readline().strip() for process in keep) == ["--index=0 --count=2", "--index=1 --count=2"]
         more = subprocess.run([slot, tmp_path, "2", "true"], capture_output=True, text=True, timeout=20, check=False)
