@@ -1,0 +1,15 @@
+# shellcheck shell=bash
+# debian_root FOLDER: a bare Debian 12 made by debootstrap, which installs packages from where this machine does. Needs root
+# and the package debootstrap. For the long tests that need a machine on which nothing is installed.
+debian_root() {
+  local folder=$1 mirror file
+  mirror=$(awk '/^URIs:/ { print $2; exit } /^deb / { print $2; exit }' /etc/apt/sources.list /etc/apt/sources.list.d/*.sources \
+    2>/dev/null)
+  debootstrap --variant=minbase --include=ca-certificates bookworm "$folder" "$mirror" || return 1
+  # How packages are found and checked, Debian's and Python's.
+  for file in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.d /etc/apt/auth.conf.d /etc/apt/keyrings \
+              /etc/pip.conf /usr/local/share/ca-certificates /etc/ssl/certs; do
+    [ -e "$file" ] && cp -a --parents "$file" "$folder"
+  done
+  return 0
+}
