@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/dashboard/processes.h"
+
 #define WAIT_SHARE_HIGH 0.5
 #define ACCEPTED_LOW    0.01
 #define LOOK_BACK       20u /* evaluations without a better one */
@@ -40,13 +42,8 @@ static void of_processes(struct alert_list *list, const cJSON *processes)
     cJSON_ArrayForEach(process, processes)
     {
         const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(process, "name"));
-        const char *state =
-            cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(process, "state"));
         const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(process, "text"));
-        if (name == NULL || state == NULL || text == NULL) {
-            continue;
-        }
-        if (strcmp(state, "silent") == 0 || strcmp(state, "gone") == 0) {
+        if (name != NULL && text != NULL && !processes_answers(process)) {
             say(list, "%s does not answer: %s", name, text);
         }
     }

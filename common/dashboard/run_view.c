@@ -1,21 +1,18 @@
-/* A process is found by its address file, RUN_DIR/LABEL.admin, as `hindcast status` finds it. */
+/* Files first, then what the processes say. */
 #include "common/dashboard/run_view.h"
 
-#include <dirent.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
 #include "common/base/memory.h"
-#include "common/base/peek.h"
 #include "common/dashboard/alerts.h"
+#include "common/dashboard/processes.h"
 
 #define PATH_SIZE      4096
 #define ANSWER_MS      300
 #define JSON_BYTES_MAX (16u << 20)
-#define ADDRESS_SUFFIX ".admin"
 
 /* ---- finding ---- */
 
@@ -29,7 +26,7 @@ static bool has_file(const char *folder, const char *name)
 bool run_view_is_run(const char *folder)
 {
     return has_file(folder, "learner.jsonl") || has_file(folder, "evaluator.jsonl") ||
-           has_file(folder, "replay_server" ADDRESS_SUFFIX) || has_file(folder, "up.lock");
+           has_file(folder, "replay_server.admin") || has_file(folder, "up.lock");
 }
 
 struct run_view *run_view_new(const char *name, const char *folder)
@@ -66,65 +63,7 @@ void run_view_free(struct run_view *view)
 
 /* ---- processes ---- */
 
-static int is_address_file(const struct dirent *entry)
-{
-    const size_t n = strlen(entry->d_name), suffix = strlen(ADDRESS_SUFFIX);
-    return n > suffix && strcmp(entry->d_name + n - suffix, ADDRESS_SUFFIX) == 0;
-}
-
-/* What a process says of itself, or why it does not: silent (stopped, or too busy) or gone. */
-static cJSON *ask_process(const char *folder, const char *file)
-{
-    char path[PATH_SIZE], name[256];
-    struct err err = {0};
-    cJSON *answer = NULL;
-    snprintf(path, sizeof path, "%.3000s/%.1000s", folder, file);
-    snprintf(name, sizeof name, "%.*s", (int)(strlen(file) - strlen(ADDRESS_SUFFIX)), file);
-    const status s = peek_json(&answer, path, "/status", ANSWER_MS, &err);
-    const char *state = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "state"));
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(answer, "text"));
-    const cJSON *fraction = cJSON_GetObjectItemCaseSensitive(answer, "fraction");
-    cJSON *object = cJSON_CreateObject();
-    const bool ok =
-        cJSON_AddStringToObject(object, "name", name) &&
-        cJSON_AddStringToObject(object, "state",
-                                s == STATUS_OK        ? (state == NULL ? "running" : state)
-                                : s == STATUS_TIMEOUT ? "silent"
-                                                      : "gone") &&
-        cJSON_AddStringToObject(object, "text", s == STATUS_OK && text != NULL ? text : err.text) &&
-        (cJSON_IsNumber(fraction)
-             ? cJSON_AddNumberToObject(object, "fraction", fraction->valuedouble)
-             : cJSON_AddNullToObject(object, "fraction"));
-    cJSON_Delete(answer);
-    if (!ok) {
-        cJSON_Delete(object);
-        return NULL;
-    }
-    return object;
-}
-
-/* All of them, in the order of their names. NULL: out of memory. */
-static cJSON *ask_processes(const char *folder)
-{
-    struct dirent **files;
-    cJSON *list = cJSON_CreateArray();
-    const int n = scandir(folder, &files, is_address_file, alphasort);
-    for (int i = 0; i < n; i++) {
-        cJSON *process = list == NULL ? NULL : ask_process(folder, files[i]->d_name);
-        if (process == NULL || !cJSON_AddItemToArray(list, process)) {
-            cJSON_Delete(process);
-            cJSON_Delete(list);
-            list = NULL;
-        }
-        free(files[i]);
-    }
-    if (n >= 0) {
-        free(files);
-    }
-    return list;
-}
-
-/* Whether a process answers. */
+/* Is there a process that is not gone? One that is silent may only be stopped. */
 static bool any_runs(const cJSON *processes)
 {
     const cJSON *process;
@@ -189,7 +128,7 @@ cJSON *run_view_update(struct run_view *view)
 {
     series_update(view->evaluations);
     series_update(view->learner);
-    cJSON *processes = ask_processes(view->folder);
+    cJSON *processes = processes_ask(view->folder, ANSWER_MS);
     const char *state = state_of(view->folder, processes);
     cJSON *alerts = alerts_of(view, state, processes);
     cJSON *object = cJSON_CreateObject();

@@ -1,88 +1,69 @@
-/* hindcast status: one line for each process of a run, as it describes itself. Processes are
- * found by the address files in the run's folder; one that was killed leaves its file and is
- * "gone". */
+/* hindcast status: one line for each process of a run, as it describes itself. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/file.h"
-#include "common/base/peek.h"
+#include "common/dashboard/processes.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/summary.h"
 
 /* The answers of all processes come one after another, so one that hangs must not take long. */
-#define PEEK_TIMEOUT_MS 1000
-#define ADMIN_FLAG      "--admin="
+#define TIMEOUT_MS 1000
+#define ADMIN_FLAG "--admin="
 
-/* Each process writes its admin address to RUN_DIR/LABEL.admin. */
-static int is_address_file(const struct dirent *entry)
+/* One line for a process. */
+static void show(const cJSON *process)
 {
-    size_t n = strlen(entry->d_name);
-    return n > 6 && strcmp(entry->d_name + n - 6, ".admin") == 0;
+    printf("%-16s %-9s %s\n", cJSON_GetStringValue(cJSON_GetObjectItem(process, "name")),
+           cJSON_GetStringValue(cJSON_GetObjectItem(process, "state")),
+           cJSON_GetStringValue(cJSON_GetObjectItem(process, "text")));
 }
 
-/* One line for a process: its answer, or why there is none. What does not answer is "silent" (it is
- * stopped or too busy) or "gone" (nobody listens at its address). */
-static void show_answer(const char *label, int n, status s, const cJSON *json,
-                        const struct err *err)
+static int no_memory(void)
 {
-    if (s != STATUS_OK) {
-        printf("%-16.*s %-9s %s\n", n, label, s == STATUS_TIMEOUT ? "silent" : "gone", err->text);
-        return;
-    }
-    /* Its own words; without a state it counts as running. */
-    const cJSON *text = cJSON_GetObjectItem(json, "text");
-    const cJSON *state = cJSON_GetObjectItem(json, "state");
-    printf("%-16.*s %-9s %s\n", n, label, cJSON_IsString(state) ? state->valuestring : "running",
-           cJSON_IsString(text) ? text->valuestring : "");
-}
-
-/* The process that wrote `file`. */
-static void show(const char *run_dir, const char *file)
-{
-    char path[1300];
-    snprintf(path, sizeof path, "%.1000s/%.256s", run_dir, file);
-    cJSON *json = NULL;
-    struct err err;
-    const status s = peek_json(&json, path, "/status", PEEK_TIMEOUT_MS, &err);
-    /* The label is the file's name without its suffix. */
-    show_answer(file, (int)(strlen(file) - strlen(".admin")), s, json, &err);
-    cJSON_Delete(json);
+    fprintf(stderr, "hindcast status: out of memory\n");
+    return 1;
 }
 
 /* The process whose admin page is at `address`, which need not be one of this machine's runs. The
  * exit status is for health checks: 1 unless it answers. */
 static int show_at(const char *address)
 {
-    cJSON *json = NULL;
-    struct err err;
-    const status s = peek_json_at(&json, address, "/status", PEEK_TIMEOUT_MS, &err);
-    const char *role = cJSON_GetStringValue(cJSON_GetObjectItem(json, "role"));
-    const char *label = role == NULL ? address : role;
-    show_answer(label, (int)strlen(label), s, json, &err);
-    cJSON_Delete(json);
-    return s == STATUS_OK ? 0 : 1;
+    cJSON *process = processes_ask_at(address, TIMEOUT_MS);
+    if (process == NULL) {
+        return no_memory();
+    }
+    show(process);
+    const bool answers = processes_answers(process);
+    cJSON_Delete(process);
+    return answers ? 0 : 1;
 }
 
 /* Shows the processes in the order of their names. 1 where there is no such folder. */
 static int show_run(const char *run_dir)
 {
-    struct dirent **files;
-    int n = scandir(run_dir, &files, is_address_file, alphasort);
-    if (n < 0) {
+    struct stat about;
+    if (stat(run_dir, &about) != 0 || !S_ISDIR(about.st_mode)) {
         fprintf(stderr, "hindcast status: %s: no such run\n", run_dir);
         return 1;
     }
-    if (n == 0) {
+    cJSON *processes = processes_ask(run_dir, TIMEOUT_MS);
+    if (processes == NULL) {
+        return no_memory();
+    }
+    if (cJSON_GetArraySize(processes) == 0) {
         printf("%s: no process is running\n", run_dir);
     }
-    for (int i = 0; i < n; i++) {
-        show(run_dir, files[i]->d_name);
-        free(files[i]);
+    const cJSON *process;
+    cJSON_ArrayForEach(process, processes)
+    {
+        show(process);
     }
-    free(files);
+    cJSON_Delete(processes);
     return 0;
 }
 
