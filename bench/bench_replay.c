@@ -1,5 +1,5 @@
-/* bench_replay [--json] [--rounds=R] [--seconds=S] [--folder=F] [--batch=B] [--only=insert|sample|limits]
- *              [--durability=each|interval|none] [--shards=K]
+/* bench_replay [--json] [--rounds=R] [--seconds=S] [--folder=F] [--batch=B] [--only=insert|sample|large|limits]
+ *              [--durability=each|interval|none] [--shards=K] [--memory_mb=M] [--gather_threads=G]
  *
  * The real server binary in a process of its own, over gRPC on loopback TCP, against what this
  * machine could do in the same minute. Rows of 24 + 6 + 1 + 1 floats, episodes of 1000 transitions,
@@ -19,6 +19,15 @@
  *   limit_memcpy         copying memory, one thread
  *   ratio_..             ours over the limit, both as bytes
  *   ratio_insert_to_aim  inserts over the lesser of 0.9 of the disk and 0.5 of the upload
+ *
+ * With --only=large nothing of this, but a table four times the M MiB (256) of memory that a control
+ * group gives its server, page cache included: inserted while it outgrows the memory, opened again,
+ * sampled by G gather threads (1) once all of it has been checked:
+ *
+ *   large_open           seconds to open the store for each 100,000 episodes
+ *   large_index          bytes of memory an episode, without the page cache
+ *   limit_disk_reads     pages a second read from random places of the store's file, past the page
+ *                        cache, 32 at once
  *
  * With --shards=K nothing of this, but for k = 1, 2, 4, .. K servers, server i pinned to core i of
  * those that this program may use (modulo their number), and one client that is not pinned:
@@ -56,7 +65,6 @@
 
 #define MESSAGE_BYTES   (256u << 10) /* of streams that are limits */
 #define LATENCY_SAMPLES 2000u
-#define ROUNDS_MAX      99
 
 /* What one kind of work and its limits reach, round by round. */
 struct rounds {
@@ -270,6 +278,8 @@ static void parse(struct bench *bench, int argc, char **argv)
     bench->durability = "each";
     bench->batch = 512;
     bench->only = "";
+    bench->memory_mb = 256;
+    bench->gather_threads = "--gather_threads=1";
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             bench->json = true;
@@ -283,6 +293,10 @@ static void parse(struct bench *bench, int argc, char **argv)
             bench->durability = argv[i] + 13;
         } else if (strncmp(argv[i], "--only=", 7) == 0) {
             bench->only = argv[i] + 7;
+        } else if (strncmp(argv[i], "--memory_mb=", 12) == 0) {
+            bench->memory_mb = (unsigned)atoi(argv[i] + 12);
+        } else if (strncmp(argv[i], "--gather_threads=", 17) == 0) {
+            bench->gather_threads = argv[i];
         } else if (strncmp(argv[i], "--shards=", 9) == 0) {
             bench->shards = atoi(argv[i] + 9);
             bench->only = "shards";
@@ -297,9 +311,9 @@ static void parse(struct bench *bench, int argc, char **argv)
     }
     /* A folder of our own, since clean_up() removes it with all its contents. */
     snprintf(bench->folder, sizeof bench->folder, "%s/bench_replay_XXXXXX", base);
-    if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || !(bench->seconds > 0) ||
-        bench->rounds < 1 || bench->rounds > ROUNDS_MAX || bench->shards < 0 ||
-        bench->shards > SHARDS_MAX) {
+    if (mkdtemp(bench->folder) == NULL || bench->batch < 1 || bench->memory_mb < 1 ||
+        !(bench->seconds > 0) || bench->rounds < 1 || bench->rounds > ROUNDS_MAX ||
+        bench->shards < 0 || bench->shards > SHARDS_MAX) {
         fprintf(stderr, "bench_replay: folder, batch, rounds, seconds or shards make no sense\n");
         exit(2);
     }
@@ -366,6 +380,10 @@ int main(int argc, char **argv)
         replay_work_stop_servers(&bench);
     }
     replay_shards_run(&bench);
+    /* Only where it is asked for: it writes gigabytes. */
+    if (strcmp(bench.only, "large") == 0) {
+        replay_large_run(&bench);
+    }
     echo_process_stop(&echo);
     /* These are measured without the threads of gRPC. */
     rpc_fini();

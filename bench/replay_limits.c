@@ -4,19 +4,24 @@
 #include "bench/replay_limits.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
+#include "common/base/noise.h"
 #include "replay_server/store/store.h"
 
 /* As in the store: blocks of a sync, the size of a chunk's buffer, episodes of a commit. */
 #define SYNC_BYTES      (16u << 20)
 #define CHUNK_BYTES     65536u
 #define COMMIT_EPISODES 64u
+#define PAGE_BYTES      4096u
+#define READERS_MAX     64u
 
 static double since(uint64_t start_ns)
 {
@@ -117,6 +122,53 @@ double replay_limits_store_write(const char *folder, double seconds, const struc
     store_abort(store);
     store_close(store);
     mem_free(chunk);
+    return rate;
+}
+
+/* One of the threads that read. */
+struct reading {
+    int fd;
+    uint64_t n_pages, seed, until_ns, reads;
+};
+
+static void *read_pages(void *arg)
+{
+    struct reading *reading = arg;
+    /* Reading past the cache needs memory at a multiple of the disk's block. */
+    char *block = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
+    ASSERT(block != NULL);
+    while (clock_now_ns() < reading->until_ns) {
+        const uint64_t at =
+            noise_below(reading->n_pages, reading->seed, reading->reads++, 0x72656164u, 0);
+        ASSERT(pread(reading->fd, block, PAGE_BYTES, (off_t)(at * PAGE_BYTES)) == PAGE_BYTES);
+    }
+    free(block);
+    return NULL;
+}
+
+double replay_limits_random_reads(const char *file, unsigned depth, double seconds)
+{
+    struct reading readings[READERS_MAX];
+    pthread_t threads[READERS_MAX];
+    struct stat info;
+    ASSERT(depth >= 1 && depth <= READERS_MAX);
+    const int fd = open(file, O_RDONLY | O_DIRECT);
+    ASSERT(fd >= 0 && fstat(fd, &info) == 0 && info.st_size >= (off_t)PAGE_BYTES);
+    const uint64_t start_ns = clock_now_ns();
+    for (unsigned i = 0; i < depth; i++) {
+        readings[i] = (struct reading){.fd = fd,
+                                       .n_pages = (uint64_t)info.st_size / PAGE_BYTES,
+                                       .seed = start_ns + i,
+                                       .until_ns = start_ns + (uint64_t)(seconds * 1e9)};
+        ASSERT(pthread_create(&threads[i], NULL, read_pages, &readings[i]) == 0);
+    }
+    double reads = 0;
+    for (unsigned i = 0; i < depth; i++) {
+        pthread_join(threads[i], NULL);
+        reads += (double)readings[i].reads;
+    }
+    const double rate = reads / since(start_ns);
+    close(fd);
     return rate;
 }
 

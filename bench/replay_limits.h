@@ -14,6 +14,10 @@ double replay_limits_memcpy(void);
 double replay_limits_store_write(const char *folder, double seconds, const struct episode *episode,
                                  unsigned table_episodes);
 
+/* Reads a second of one page each, at random places of `file`, past the page cache: the most that the
+ * disk does, with `depth` of them under way. */
+double replay_limits_random_reads(const char *file, unsigned depth, double seconds);
+
 /* Bytes a second written and synced, 16 MiB at a time, over the same blocks again and again, as the
  * store does once it is full. In a file under `folder`. */
 double replay_limits_disk_sync(const char *folder, double seconds);

@@ -70,7 +70,13 @@ pid_t replay_server_process_start(const struct replay_server_process *server, ch
     snprintf(limit, sizeof limit, "--max_episodes=%u", server->max_episodes);
     /* Scrubbing is off: it would read the disk while we measure. */
     char *argv[] = {(char *)(uintptr_t)server->binary, run_dir, path, listen, durability, limit,
-                    (char *)"--scrub_bytes_per_s=0",   NULL};
+                    (char *)"--scrub_bytes_per_s=0",   NULL,    NULL, NULL};
+    size_t n_flags = sizeof argv / sizeof argv[0] - 3;
+    for (size_t i = 0; i < sizeof server->more / sizeof server->more[0]; i++) {
+        if (server->more[i]) {
+            argv[n_flags++] = (char *)(uintptr_t)server->more[i];
+        }
+    }
     /* The log goes to a file, which is removed with the folder. */
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);

@@ -12,6 +12,7 @@ struct replay_server_process {
     const char *durability; /* as the option has it */
     unsigned max_episodes;  /* 0: no limit */
     int core;               /* that it is pinned to; -1: none */
+    const char *more[2];    /* further flags; NULL: none */
 };
 
 /* The binary beside this program's folder, as a build tree has it. */

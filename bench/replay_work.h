@@ -18,6 +18,7 @@
 #define SNIPPET_BYTES    ((SNIPPET_N + 1) * ROW_W * 4.0)
 #define WARM_UP_SNIPPETS 200000u
 #define SHARDS_MAX       32
+#define ROUNDS_MAX       99
 
 /* All state of the program; there is one, which at_exit_bench points to. */
 struct bench {
@@ -29,8 +30,10 @@ struct bench {
     const char *only;
     char folder[512];
     char binary[1024];
-    pid_t servers[SHARDS_MAX]; /* 0: none */
-    int shards;                /* with --shards: so many at most; 0: that part is left out */
+    pid_t servers[SHARDS_MAX];  /* 0: none */
+    unsigned memory_mb;         /* of the server, with --only=large */
+    const char *gather_threads; /* a flag of that server, too */
+    int shards;                 /* with --shards: so many at most; 0: that part is left out */
     struct experiment experiment;
     struct signature signature;
     struct episode episode;
@@ -63,6 +66,9 @@ void replay_work_flush(struct replay_writer *writer);
  * snippets. */
 double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double seconds,
                           uint64_t least);
+
+/* A table larger than the memory of its server (replay_large.c). */
+void replay_large_run(struct bench *bench);
 
 /* Of several servers (replay_shards.c): shows what 1, 2, 4, .. bench->shards of them do. */
 void replay_shards_run(struct bench *bench);
