@@ -8,6 +8,7 @@ int command_status(int argc, char **argv);
 int command_dashboard(int argc, char **argv);
 int command_dataset(int argc, char **argv);
 int command_plot(int argc, char **argv);
+int command_replay(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_completion(int argc, char **argv);

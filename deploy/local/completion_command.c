@@ -32,6 +32,9 @@ static const struct {
      "--reward= --mapping= --task= --fps="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},
+    {"replay", "info set delete dump --table= --name= --episodes= --oldest= --all --reset "
+               "--experiment.tls_ca= "
+               "--experiment.token_file="},
     {"completion", "bash zsh"},
 };
 
@@ -68,7 +71,7 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dashboard plot dataset policy doctor completion --help --version\"\n"
+    "    words=\"up status dashboard plot dataset policy replay doctor completion --help --version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"
     "  else\n"

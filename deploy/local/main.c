@@ -27,6 +27,8 @@ static const struct {
      "look at logs, propose an experiment for them, select some of them, export them"},
     {"policy", command_policy, "inspect | export | act ..",
      "look at a policy, export it for other programs, ask for its actions"},
+    {"replay", command_replay, "info | set | delete | dump ..",
+     "look at replay servers, and operate them, while they serve"},
     {"doctor", command_doctor, "", "say whether this machine is fit for runs, and what to do"},
     {"completion", command_completion, "bash | zsh", "print a completion script for the shell"},
 };

@@ -28,6 +28,7 @@ struct insert_op {
     struct writer *writer;
     enum insert_kind kind;
     uint64_t sequence;
+    uint64_t begun_ns; /* its first chunk came */
     /* Of the insert pool; given back with the job. */
     uint64_t reserved_bytes;
     uint64_t episode_id; /* of the resident one for KIND_DUPLICATE */
@@ -82,6 +83,7 @@ static struct insert_op *new_op(struct insert_stream *stream)
         op->writer = stream->writer;
         op->kind = stream->in.kind;
         op->sequence = stream->in.sequence;
+        op->begun_ns = stream->in.begun_ns;
         /* The inserter fails the job where an earlier one of this writer has failed in the same
          * epoch. */
         op->job.writer_queue = stream->writer;
@@ -358,6 +360,7 @@ static void insert_done(struct insert_job *job)
         snprintf(text, sizeof text, "sequence %" PRIu64 ": %s", op->sequence, job->err.text);
         insert_stream_fail(stream, job->result, text);
     } else if (stream->call) {
+        service_observe(service, CALL_INSERT, op->begun_ns);
         stream->ack_sequence = op->sequence;
         stream->ack_episode_id = op->episode_id;
         stream->ack_episodes++;

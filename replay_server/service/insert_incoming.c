@@ -48,6 +48,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
     struct incoming *in = &stream->in;
     *in = (struct incoming){
         .sequence = request->sequence,
+        .begun_ns = stream->heard_ns,
         .episode = {.table = table->record.number,
                     .n_rows = request->n_rows,
                     .W = table->W,

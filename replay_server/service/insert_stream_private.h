@@ -24,6 +24,7 @@ struct incoming {
     uint64_t need_bytes;         /* of insert_pool, for all chunks */
     bool reserved;               /* need_bytes are counted by insert_reserve */
     uint64_t reserved_ns;        /* since then */
+    uint64_t begun_ns;           /* its first chunk came */
     bool complete;
     uint32_t cursor_size;
     uint8_t cursor[WRITER_CURSOR_MAX];

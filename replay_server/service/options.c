@@ -16,6 +16,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "common/base/config_lookup.h"
+#include "common/base/config_value.h"
+
 #define MAP_MIN            ((int64_t)16 << 20)
 #define MAP_LEAST          ((int64_t)64 << 30) /* of a map that follows the disk */
 #define AT(field)          offsetof(struct options, field)
@@ -34,12 +37,20 @@
       "the most that a table holds; 0: four fifths of map_bytes")                                  \
     X(max_episodes, CONFIG_INT, "episodes", "0", 0, 4e9, NULL,                                     \
       "the most that a table holds; 0: no limit")                                                  \
-    X(sampler, CONFIG_CHOICE, "", "prioritized", 0, 0, "uniform|prioritized|fifo|lifo",            \
+    X(sampler, CONFIG_CHOICE, "", "prioritized", 0, 0,                                             \
+      "uniform|prioritized|fifo|lifo|min_heap|max_heap",                                           \
       "which episode a snippet comes from: any, in proportion to its transitions (prioritized: "   \
-      "times its priority), the oldest, or the newest")                                            \
-    X(remover, CONFIG_CHOICE, "", "fifo", 0, 0, "uniform|prioritized|fifo|lifo|none",              \
+      "times its priority), the oldest, the newest, or that of the lowest or highest priority")    \
+    X(remover, CONFIG_CHOICE, "", "fifo", 0, 0,                                                    \
+      "uniform|prioritized|fifo|lifo|min_heap|max_heap|none|wait",                                 \
       "which episode is removed from a full table: any (prioritized: in proportion to its "        \
-      "priority), the oldest, the newest, or none: inserts are refused")                           \
+      "priority), the oldest, the newest, that of the lowest or highest priority; none: inserts "  \
+      "are refused; wait: they wait for room")                                                     \
+    X(priority_exponent, CONFIG_REAL, "", "1", 0, 1, NULL,                                         \
+      "prioritized: draws are in proportion to priorities to this power; 0: as if all were 1")     \
+    X(max_times_sampled, CONFIG_INT, "snippets", "0", 0, 4e9, NULL,                                \
+      "an episode is removed once so many snippets were drawn from it; 0: it stays; a sealed "     \
+      "table keeps all")                                                                           \
     X(min_transitions, CONFIG_INT, "transitions", "1", 1, COUNT_MAX, NULL,                         \
       "sampling waits until an unsealed table holds so many")                                      \
     X(samples_per_insert, CONFIG_REAL, "", "0", 0, 1e9, NULL,                                      \
@@ -58,6 +69,10 @@
 #define ENTRY_ROW(field, type, unit, default_text, min, max, choices, help)                        \
     {#field, type, offsetof(struct named_table, options.field), unit, default_text, min, max,      \
      choices, help},
+/* To one of a table that is served. */
+#define TABLE_ROW(field, type, unit, default_text, min, max, choices, help)                        \
+    {#field, type, offsetof(struct table_options, field), unit, default_text, min, max, choices,   \
+     help},
 /* clang-format on */
 
 static const struct config_option entry_options_table[] = {TABLE_OPTIONS(ENTRY_ROW)};
@@ -81,6 +96,8 @@ static const struct config_option options_table[] = {
     {"path", CONFIG_TEXT, AT(path), "", "", 0, 0, NULL,
      "folder of the store, on a local disk; empty: RUN_DIR/replay, with -INDEX for several "
      "servers"},
+    {"dump_folder", CONFIG_TEXT, AT(dump_folder), "", "", 0, 0, NULL,
+     "folder of the copies that hindcast replay dump makes; empty: `path` with -dumps behind it"},
     {"map_bytes", CONFIG_INT, AT(map_bytes), "bytes", "0", 0, 1e15, NULL,
      "how large the store may become; the file is sparse and takes only what it holds; 0: the free "
      "space of its disk, at least 64G"},
@@ -240,6 +257,13 @@ status options_finish(struct options *options, const struct experiment *experime
             return err_set(err, STATUS_INVALID, "experiment.run_dir: too long for a path within");
         }
     }
+    if (options->dump_folder[0] == '\0') {
+        const int length =
+            snprintf(options->dump_folder, sizeof options->dump_folder, "%s-dumps", options->path);
+        if (length < 0 || (size_t)length >= sizeof options->dump_folder) {
+            return err_set(err, STATUS_INVALID, "replay_server.path: too long for a folder beside");
+        }
+    }
     /* The map comes first: limits of tables depend on it. */
     status s = finish_map(options, err);
     if (s == STATUS_OK) {
@@ -252,6 +276,63 @@ status options_finish(struct options *options, const struct experiment *experime
         s = finish_named(&options->named[i], options, err);
     }
     return s;
+}
+
+/* ---- The options of a table that is served ---- */
+
+static const struct config_option table_options_table[] = {TABLE_OPTIONS(TABLE_ROW)};
+
+#define N_TABLE_OPTIONS (sizeof table_options_table / sizeof table_options_table[0])
+
+/* What a selector has made of its items, and episodes that were drawn from so often, cannot be made
+ * anew under those who draw. */
+static const char *const fixed[] = {"sampler", "remover", "priority_exponent", "max_times_sampled"};
+
+bool options_table_text(const struct table_options *table, size_t i, const char **name,
+                        char value[TABLE_OPTION_VALUE_SIZE])
+{
+    if (i >= N_TABLE_OPTIONS) {
+        return false;
+    }
+    const struct config_option *option = &table_options_table[i];
+    struct text text = {0};
+    config_value_print(&text, option, (const char *)table + option->offset);
+    *name = option->name;
+    snprintf(value, TABLE_OPTION_VALUE_SIZE, "%s", text.failed ? "?" : text.bytes);
+    text_fini(&text);
+    return true;
+}
+
+status options_table_change(struct table_options *table, const char *name, const char *value,
+                            struct err *err)
+{
+    const struct config_section section = {
+        .name = "table", .options = table_options_table, .n_options = N_TABLE_OPTIONS};
+    bool renamed;
+    const struct config_option *option = config_find_option(&section, name, &renamed);
+    if (option == NULL) {
+        char nearest[128];
+        config_suggest_option(nearest, sizeof nearest, name, &section);
+        return err_set(err, STATUS_INVALID, "a table has no option \"%.64s\"%s", name, nearest);
+    }
+    for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+        if (strcmp(option->name, fixed[i]) == 0) {
+            return err_set(err, STATUS_INVALID,
+                           "%s cannot change while the table is served: set it in the experiment "
+                           "and start the server again",
+                           option->name);
+        }
+    }
+    status s = config_value_parse(option, (char *)table + option->offset, value, err);
+    return s == STATUS_OK ? s : err_context(err, s, "%s", option->name);
+}
+
+status options_table_finish(struct table_options *table, const char *name,
+                            const struct options *options, struct err *err)
+{
+    char prefix[STORE_TABLE_NAME_SIZE + 16];
+    snprintf(prefix, sizeof prefix, "tables.%s.", name);
+    return finish_table(table, prefix, options, err);
 }
 
 /* The entry of that name, or the section's own options. */
@@ -268,8 +349,12 @@ const struct table_options *options_of_table(const struct options *options, cons
 /* The checks of options_finish have passed. */
 struct table_settings options_table_settings(const struct table_options *options)
 {
+    const bool waits = strcmp(options->remover, "wait") == 0;
     struct table_settings settings = {
-        .removes = strcmp(options->remover, "none") != 0,
+        .removes = !waits && strcmp(options->remover, "none") != 0,
+        .waits = waits,
+        .priority_exponent = options->priority_exponent,
+        .max_times_sampled = (uint32_t)options->max_times_sampled,
         .limits = {.max_transitions = (uint64_t)options->max_transitions,
                    .max_bytes = (uint64_t)options->max_bytes,
                    .max_episodes = (uint64_t)options->max_episodes},

@@ -16,6 +16,8 @@ struct table_options {
     int64_t max_episodes;
     char sampler[CONFIG_TEXT_SIZE];
     char remover[CONFIG_TEXT_SIZE];
+    double priority_exponent;
+    int64_t max_times_sampled;
     int64_t min_transitions;
     double samples_per_insert;
     double samples_per_insert_tolerance;
@@ -33,6 +35,7 @@ struct options {
     struct config_texts listen;
     int64_t index;
     char path[CONFIG_TEXT_SIZE];
+    char dump_folder[CONFIG_TEXT_SIZE];
     int64_t map_bytes;
     char durability[CONFIG_TEXT_SIZE];
     int64_t sync_ms;
@@ -56,6 +59,18 @@ struct config_section options_section(struct options *options);
  * After experiment_finish. */
 status options_finish(struct options *options, const struct experiment *experiment,
                       struct err *err) MUST_CHECK;
+
+/* The name of option i of a table, and its value as in an experiment; false: there are no more. */
+#define TABLE_OPTION_VALUE_SIZE 64
+bool options_table_text(const struct table_options *table, size_t i, const char **name,
+                        char value[TABLE_OPTION_VALUE_SIZE]);
+/* Changes one option of a table that is served: `value` as in an experiment ("10G"). INVALID: no
+ * such option, not such a value, or one that only a new start changes. */
+status options_table_change(struct table_options *table, const char *name, const char *value,
+                            struct err *err) MUST_CHECK;
+/* After such changes: do they go together? Defaults are filled in as by options_finish. */
+status options_table_finish(struct table_options *table, const char *name,
+                            const struct options *options, struct err *err) MUST_CHECK;
 
 /* The options of the table with this name. */
 const struct table_options *options_of_table(const struct options *options, const char *name);

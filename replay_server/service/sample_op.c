@@ -8,6 +8,7 @@
  * An op is used for one response after another of the same stream. */
 #include "replay_server/service/sample_op.h"
 
+#include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/signature_wire.h"
 
@@ -203,7 +204,7 @@ static void note_table(struct sample_op *op)
 }
 
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
-                    uint32_t n_batches, struct buffer *buffer)
+                    uint32_t n_batches, struct buffer *buffer, struct used_up *used_up)
 {
     const struct sample_request *request = op->request;
     struct served_table *table = request->table;
@@ -212,6 +213,8 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->gathered = false;
     op->attempt = op->rounds = 0;
     op->buffer = buffer;
+    op->number = ++service->n_responses;
+    op->drawn_ns = clock_now_ns();
     op->first_batch = first_batch;
     op->n_batches = n_batches;
     op->bytes = sample_op_bytes(request, n_batches);
@@ -227,6 +230,12 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     for (uint32_t j = 0; j < op->job.n; j++) {
         draw_one(op, j);
         transitions += op->n_valid[j];
+        if (used_up && table_use(table->table, op->episode_id[j])) {
+            used_up_add(used_up, op->episode_id[j]);
+        }
+    }
+    if (used_up) {
+        used_up_post(service, used_up, op->number);
     }
     table_count_sampled(table->table, op->job.n);
     limiter_commit_sample(&table->limiter, transitions);

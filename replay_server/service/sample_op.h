@@ -27,6 +27,8 @@ struct sample_op {
     bool gathered;
     uint32_t attempt; /* as table_draw takes it */
     uint32_t rounds;  /* of drawing again */
+    uint64_t number;  /* of all responses, in order of drawing */
+    uint64_t drawn_ns;
     uint64_t first_batch;
     uint32_t n_batches;
     uint64_t version;
@@ -58,9 +60,10 @@ struct sample_op *sample_op_new(const struct sample_request *request);
 void sample_op_free(struct sample_op *op);
 
 /* Starts on batches first_batch .. + n_batches - 1 in `buffer` (taken) of sample_op_bytes: draws
- * the snippets, counts them, and fills in the job but for `done` and `owner`. */
+ * the snippets, counts them, and fills in the job but for `done` and `owner`. `used_up` (taken) has
+ * room for all snippets; NULL where the table has no max_times_sampled. */
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
-                    uint32_t n_batches, struct buffer *buffer);
+                    uint32_t n_batches, struct buffer *buffer, struct used_up *used_up);
 /* Draws again what could not be gathered; corrupt episodes leave the table. False: given up, after
  * many attempts or because the table is empty. */
 bool sample_op_draw_again(struct sample_op *op, struct service *service);

@@ -216,6 +216,8 @@ static void gathered(struct sample_stream *stream, struct sample_op *op)
         gather_run(&op->job, stream->service->reader);
     }
     op->gathered = true;
+    service_observe(stream->service, CALL_SAMPLE, op->drawn_ns);
+    used_up_delete(stream->service);
     flush(stream);
 }
 
@@ -270,6 +272,19 @@ static bool may_draw(struct sample_stream *stream)
         wait_for(stream, why);
         return false;
     }
+    /* Draws that use episodes up: there must be enough for a batch, and none may leave the table while
+     * its seal is on the way to the store. */
+    const uint64_t left = table_draws_left(table->table);
+    if (left != UINT64_MAX && table->sealing) {
+        wait_for(stream, "the table is being sealed");
+        return false;
+    }
+    if (left < stream->request.count) {
+        snprintf(why, sizeof why, "max_times_sampled: %" PRIu64 " draws left of %u", left,
+                 stream->request.count);
+        wait_for(stream, why);
+        return false;
+    }
     return true;
 }
 
@@ -300,8 +315,11 @@ static bool start_op(struct sample_stream *stream)
 {
     struct service *service = stream->service;
     const struct served_table *table = stream->request.table;
-    /* may_draw has asked for one batch: where a draw counts against a rate, it is one at a time. */
-    const bool one = limiter_couples_samples(&table->limiter) && !table_sealed(table->table);
+    /* may_draw has asked for one batch: where a draw counts against a rate, or uses episodes up, it is
+     * one at a time. */
+    const bool uses_up = table_draws_left(table->table) != UINT64_MAX;
+    const bool one =
+        uses_up || (limiter_couples_samples(&table->limiter) && !table_sealed(table->table));
     /* As many batches as the client takes at once, has credit for, and may have. */
     const uint32_t k = one ? 1 : stream->request.k;
     const uint32_t n_batches = stream->credit < k ? (uint32_t)stream->credit : k;
@@ -323,8 +341,12 @@ static bool start_op(struct sample_stream *stream)
         return false;
     }
     struct sample_op *op = take_op(stream);
-    if (op == NULL) {
+    struct used_up *used_up =
+        uses_up ? used_up_new(stream->request.table, stream->request.count) : NULL;
+    if (op == NULL || (uses_up && used_up == NULL)) {
         buffer_give_back(buffer);
+        sample_op_free(op);
+        used_up_free(used_up);
         fail(stream, STATUS_NO_MEMORY, "out of memory");
         return false;
     }
@@ -333,15 +355,17 @@ static bool start_op(struct sample_stream *stream)
     if (held == 0) {
         stream->moved_ns = clock_now_ns();
     }
-    sample_op_draw(op, service, stream->next_batch, n_batches, buffer);
+    sample_op_draw(op, service, stream->next_batch, n_batches, buffer, used_up);
     stream->held_bytes += op->bytes;
     op->job.done = sample_streams_gathered;
     op->job.owner = stream;
     append_op(stream, op);
     stream->next_batch += n_batches;
     stream->credit -= n_batches;
-    /* Small batches are copied here: handing them to a thread and back would take longer. */
-    if (bytes > SMALL_BYTES && gatherer_submit(service->gatherer, &op->job) == STATUS_OK) {
+    /* Small batches are copied here, for handing them to a thread and back would take longer; but this
+     * thread does not wait for the disk. */
+    const bool here = bytes <= SMALL_BYTES && gather_is_resident(&op->job, service->reader);
+    if (!here && gatherer_submit(service->gatherer, &op->job) == STATUS_OK) {
         stream->n_gathering++;
     } else {
         gather_run(&op->job, service->reader);
@@ -409,6 +433,21 @@ size_t sample_streams_gathering(const struct service *service)
         n += stream->n_gathering;
     }
     return n;
+}
+
+uint64_t sample_streams_oldest(const struct service *service)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (const struct sample_stream *stream = service->sample_streams; stream;
+         stream = stream->next) {
+        /* In order of drawing: the first that is not gathered is the oldest of its stream. */
+        const struct sample_op *op = stream->first;
+        while (op && op->gathered) {
+            op = op->next;
+        }
+        oldest = op && op->number < oldest ? op->number : oldest;
+    }
+    return oldest;
 }
 
 /* ---- Handlers ---- */

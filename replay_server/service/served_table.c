@@ -21,6 +21,11 @@ enum history_place {
     TRANSITIONS_SAMPLED,
     FRESH_INSERTED,
     EVICTED,
+    ORIGIN_SAMPLED, /* of the rates, in the same counters */
+    ORIGIN_FRESH_INSERTED,
+    ORIGIN_EVICTED,
+    SAMPLES_PER_INSERT, /* the bits of the rates that hold from there; 0: not known */
+    SAMPLES_PER_EVICTION,
     HISTORY_PLACES
 };
 _Static_assert(HISTORY_PLACES <= STORE_HISTORY, "the record has room for all counters");
@@ -39,6 +44,7 @@ status served_table_new(struct served_table **out, const struct store_table *rec
     }
     /* Everything else follows from signature and options. */
     table->record = *record;
+    table->options = *own;
     table->W = signature_width(&record->signature);
     table->chunk_rows = store_chunk_rows(table->W);
     limiter_init(&table->limiter, &limiter);
@@ -55,6 +61,21 @@ void served_table_free(struct served_table *table)
     }
 }
 
+static uint64_t bits_of(double rate)
+{
+    uint64_t bits;
+    memcpy(&bits, &rate, sizeof bits);
+    return bits;
+}
+
+/* 0 stays what it is: stores of earlier versions do not say. */
+static void adopt_rate(double *rate, uint64_t bits)
+{
+    if (bits != 0) {
+        memcpy(rate, &bits, sizeof bits);
+    }
+}
+
 void served_table_history(const struct served_table *table, struct store_history *history)
 {
     const struct table_counts *c = table_counts(table->table);
@@ -68,9 +89,14 @@ void served_table_history(const struct served_table *table, struct store_history
     history->counts[EPISODES_DUPLICATE] = c->episodes_duplicate;
     history->counts[EPISODES_CORRUPT] = c->episodes_corrupt;
     history->counts[SNIPPETS_SAMPLED] = c->snippets_sampled;
-    history->counts[TRANSITIONS_SAMPLED] = table->limiter.sampled;
-    history->counts[FRESH_INSERTED] = table->limiter.fresh_inserted;
-    history->counts[EVICTED] = table->limiter.evicted;
+    history->counts[TRANSITIONS_SAMPLED] = table->limiter.counts.sampled;
+    history->counts[FRESH_INSERTED] = table->limiter.counts.fresh_inserted;
+    history->counts[EVICTED] = table->limiter.counts.evicted;
+    history->counts[ORIGIN_SAMPLED] = table->limiter.origin.sampled;
+    history->counts[ORIGIN_FRESH_INSERTED] = table->limiter.origin.fresh_inserted;
+    history->counts[ORIGIN_EVICTED] = table->limiter.origin.evicted;
+    history->counts[SAMPLES_PER_INSERT] = bits_of(table->limiter.settings.samples_per_insert);
+    history->counts[SAMPLES_PER_EVICTION] = bits_of(table->limiter.settings.samples_per_eviction);
 }
 
 /* The inverse of served_table_history, at open. */
@@ -87,9 +113,20 @@ void served_table_set_history(struct served_table *table, const struct store_his
     };
     /* The counters of the index, then those of the limiter. */
     table_set_history(table->table, &counts);
-    table->limiter.sampled = history->counts[TRANSITIONS_SAMPLED];
-    table->limiter.fresh_inserted = history->counts[FRESH_INSERTED];
-    table->limiter.evicted = history->counts[EVICTED];
+    table->limiter.counts.sampled = history->counts[TRANSITIONS_SAMPLED];
+    table->limiter.counts.fresh_inserted = history->counts[FRESH_INSERTED];
+    table->limiter.counts.evicted = history->counts[EVICTED];
+    table->limiter.origin = (struct limiter_counts){
+        .sampled = history->counts[ORIGIN_SAMPLED],
+        .fresh_inserted = history->counts[ORIGIN_FRESH_INSERTED],
+        .evicted = history->counts[ORIGIN_EVICTED],
+    };
+    /* Under another rate than it was left with, a table goes on as if the rate had just changed. */
+    const struct limiter_settings now = table->limiter.settings;
+    struct limiter_settings *then = &table->limiter.settings;
+    adopt_rate(&then->samples_per_insert, history->counts[SAMPLES_PER_INSERT]);
+    adopt_rate(&then->samples_per_eviction, history->counts[SAMPLES_PER_EVICTION]);
+    limiter_set(&table->limiter, &now);
     /* What the store has already need not be written again. */
     table->saved = *history;
 }

@@ -14,8 +14,9 @@ struct served_table {
     struct store_table record; /* name, number, signature */
     uint32_t W;
     uint32_t chunk_rows;
-    bool stored;  /* its record is committed */
-    bool sealing; /* the seal is on its way to the store: nothing new is taken */
+    bool stored;                  /* its record is committed */
+    bool sealing;                 /* the seal is on its way to the store: nothing new is taken */
+    struct table_options options; /* as they are now: they may change while the table is served */
     struct table *table;
     struct limiter limiter;
     struct writers writers;

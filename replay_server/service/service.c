@@ -39,7 +39,7 @@ static const struct rpc_method methods[] = {
      .kind = RPC_UNARY,
      .roles = ROLE_INSERT | ROLE_ADMIN,
      .message = on_open_insert,
-     .done = on_writer_call_done},
+     .done = on_store_call_done},
     {.name = "Insert",
      .kind = RPC_BIDI,
      .payload_field = 15,
@@ -53,7 +53,7 @@ static const struct rpc_method methods[] = {
      .kind = RPC_UNARY,
      .roles = ROLE_INSERT | ROLE_ADMIN,
      .message = on_seal,
-     .done = on_writer_call_done},
+     .done = on_store_call_done},
     {.name = "Sample",
      .kind = RPC_BIDI,
      .roles = ROLE_SAMPLE | ROLE_ADMIN,
@@ -66,7 +66,18 @@ static const struct rpc_method methods[] = {
      .kind = RPC_UNARY,
      .roles = ROLE_SAMPLE | ROLE_ADMIN,
      .message = on_update_priorities,
-     .done = on_writer_call_done},
+     .done = on_store_call_done},
+    {.name = "SetTable", .kind = RPC_UNARY, .roles = ROLE_ADMIN, .message = on_set_table},
+    {.name = "Delete",
+     .kind = RPC_UNARY,
+     .roles = ROLE_ADMIN,
+     .message = on_delete,
+     .done = on_store_call_done},
+    {.name = "Dump",
+     .kind = RPC_UNARY,
+     .roles = ROLE_ADMIN,
+     .message = on_dump,
+     .done = on_dump_done},
 };
 
 /* ---- Tables ---- */
@@ -294,6 +305,7 @@ static void on_tick(void *arg)
     insert_streams_check_idle(service, now_ns);
     sample_streams_check_idle(service, now_ns);
     service_metrics_update(service);
+    used_up_delete(service);
     (void)!store_check_present(service->store, NULL);         /* what it finds is in store_broken */
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
     service_settle(service);
@@ -303,6 +315,7 @@ static void on_tick(void *arg)
 static void on_slow_tick(void *arg)
 {
     save_histories(arg);
+    service_probe_residence(arg);
 }
 
 /* ---- Life ---- */
@@ -372,9 +385,14 @@ static status open_store(struct service *service, struct err *err)
                                             .map_bytes = (uint64_t)options->map_bytes,
                                             .durability = options_durability(options)};
     bool scan = false;
+    const uint64_t start_ns = clock_now_ns();
     status s = store_open(&service->store, &settings, &scan, err);
     if (s == STATUS_OK) {
         s = service_load(service, scan, err);
+    }
+    if (s == STATUS_OK) {
+        log_info("the store is open path=%s seconds=%.3f", options->path,
+                 (double)(clock_now_ns() - start_ns) * 1e-9);
     }
     /* The call thread's own reader, for batches that are too small for a gather thread. */
     if (s == STATUS_OK) {
@@ -496,9 +514,11 @@ void service_close(struct service *service)
     /* The call thread ends first, then the threads that used to post to it. The inserter is the
      * last of them, since the final counters go through it. */
     endpoint_close(service->endpoint);
+    dump_close(service);
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);
     if (service->inserter) {
+        used_up_delete_all(service);
         save_histories(service);
     }
     inserter_close(service->inserter);

@@ -1,17 +1,9 @@
-/* What the server tells about itself: the call Info, its metrics, the status line of hindcast up.
- *
- * Info is answered on the call thread from the tables as they are. Metrics are sums over all
- * tables, brought up to date with every tick; metrics.h serves them from another thread. The status
- * line is made on the call thread too, as a text that any thread may copy under `text_lock`.
- *
- * Nothing here changes a table. */
-#include <inttypes.h>
-#include <stdio.h>
+/* The call Info: what the server holds, its settings, who waits for what, who holds memory. Answered
+ * on the call thread from the tables as they are. Nothing here changes a table. */
 #include <string.h>
 
 #include "common/base/clock.h"
 #include "common/base/memory.h"
-#include "common/base/metrics.h"
 #include "common/clients/signature_wire.h"
 #include "replay_server/service/service_private.h"
 
@@ -33,7 +25,22 @@ struct table_answer {
     Hindcast__Holder *holder_pointers[HOLDERS_SHOWN];
     Hindcast__WriterInfo writers[WRITERS_SHOWN];
     Hindcast__WriterInfo *writer_pointers[WRITERS_SHOWN];
+    struct settings_wire settings;
 };
+
+void settings_wire_fill(struct settings_wire *wire, const struct table_options *options)
+{
+    const char *name;
+    wire->n = 0;
+    while (options_table_text(options, wire->n, &name, wire->values[wire->n])) {
+        Hindcast__Setting *setting = &wire->items[wire->n];
+        hindcast__setting__init(setting);
+        setting->name = (char *)name;
+        setting->value = wire->values[wire->n];
+        wire->pointers[wire->n++] = setting;
+        ASSERT(wire->n < SETTINGS_MAX);
+    }
+}
 
 /* Contents, counters and settings. */
 static void fill_counts(Hindcast__TableInfo *info, const struct served_table *table)
@@ -58,7 +65,7 @@ static void fill_counts(Hindcast__TableInfo *info, const struct served_table *ta
     info->min_transitions = table->limiter.settings.min_transitions;
     info->samples_per_eviction = table->limiter.settings.samples_per_eviction;
     info->samples_per_insert = table->limiter.settings.samples_per_insert;
-    info->transitions_sampled = table->limiter.sampled;
+    info->transitions_sampled = table->limiter.counts.sampled;
 }
 
 /* Each of these lists has an end: an answer stays small whoever connects. */
@@ -162,6 +169,9 @@ static void fill_table(struct table_answer *answer, const struct service *servic
     fill_counts(&answer->info, table);
     signature_wire_fill(&answer->signature, &table->record.signature);
     answer->info.signature = &answer->signature.message;
+    settings_wire_fill(&answer->settings, &table->options);
+    answer->info.n_settings = answer->settings.n;
+    answer->info.settings = answer->settings.pointers;
     fill_waiters(answer, service, table);
     fill_holders(answer, service, table);
     fill_writers(answer, table);
@@ -187,6 +197,7 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
 {
     const Hindcast__InfoRequest *request = (const Hindcast__InfoRequest *)message;
     const struct service *service = rpc_call_service(call);
+    const uint64_t start_ns = clock_now_ns();
     /* One element more, since there may be no table yet. */
     struct table_answer *answers = mem_array(service->n_tables + 1, sizeof *answers);
     Hindcast__TableInfo **pointers =
@@ -208,216 +219,8 @@ void on_info(struct rpc_call *call, const ProtobufCMessage *message)
             }
         }
         rpc_call_reply(call, &response.base);
+        service_observe(service, CALL_INFO, start_ns);
     }
     mem_free(answers);
     mem_free(pointers);
-}
-
-/* ---- Metrics ---- */
-
-/* Sums over all tables: the kind, the name's end, the help, and where it comes from. */
-#define TABLE_METRICS(X)                                                                           \
-    X(gauge, episodes, "episodes", "Episodes held.", c->episodes)                                  \
-    X(gauge, transitions, "transitions", "Transitions held.", c->transitions)                      \
-    X(gauge, bytes, "table_bytes", "Bytes of the episodes held, on disk.", c->bytes)               \
-    X(gauge, sealed, "sealed_tables", "Tables that are sealed.", table_sealed(t->table))           \
-    X(counter, inserted, "episodes_inserted_total", "Episodes inserted.", c->episodes_inserted)    \
-    X(counter, inserted_t, "transitions_inserted_total", "Transitions inserted.",                  \
-      c->transitions_inserted)                                                                     \
-    X(counter, removed, "episodes_removed_total", "Episodes removed to make room.",                \
-      c->episodes_removed)                                                                         \
-    X(counter, duplicate, "episodes_duplicate_total", "Inserts of resident identities.",           \
-      c->episodes_duplicate)                                                                       \
-    X(counter, corrupt, "episodes_corrupt_total", "Episodes that failed their check.",             \
-      c->episodes_corrupt)                                                                         \
-    X(counter, sampled, "snippets_sampled_total", "Snippets sampled.", c->snippets_sampled)        \
-    X(counter, sampled_t, "transitions_sampled_total", "Transitions sampled.", t->limiter.sampled)
-
-/* Of the server as a whole; those of its calls are the endpoint's. */
-#define SERVER_METRICS(X)                                                                          \
-    X(gauge, waiting_inserts, "waiting_inserts", "Insert streams that are made to wait.",          \
-      n_inserts)                                                                                   \
-    X(gauge, waiting_samples, "waiting_samples", "Sample streams that are made to wait.",          \
-      n_samples)                                                                                   \
-    X(gauge, insert_queue, "insert_queue", "Jobs waiting for the store.", queued)                  \
-    X(gauge, store_bytes, "store_file_bytes", "Size of the store's file.", file)                   \
-    X(gauge, store_used, "store_used_bytes", "Of these, in use.", used)                            \
-    X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)
-
-/* Each metric and the value that it was given last, from which counters find out what is new. */
-struct service_metrics {
-#define FIELD(kind, field, name, help, value)                                                      \
-    struct metric *field;                                                                          \
-    double shown_##field;
-    TABLE_METRICS(FIELD)
-    SERVER_METRICS(FIELD)
-#undef FIELD
-};
-
-status service_metrics_new(struct service *service, struct err *err)
-{
-    struct service_metrics *m = mem_new(sizeof *m);
-    if (m == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "metrics");
-    }
-/* The metrics themselves belong to metrics.h; only pointers to them are kept. */
-#define REGISTER(kind, field, name, help, value)                                                   \
-    m->field = metric_##kind("hindcast_replay_" name, help, NULL);
-    TABLE_METRICS(REGISTER)
-    SERVER_METRICS(REGISTER)
-#undef REGISTER
-    service->metrics = m;
-    return STATUS_OK;
-}
-
-void service_metrics_free(struct service *service)
-{
-    mem_free(service->metrics);
-    service->metrics = NULL;
-}
-
-/* A gauge shows the value that it is given. */
-static void show_gauge(struct metric *metric, double value, double *shown)
-{
-    metric_set(metric, value);
-    *shown = value;
-}
-
-/* The metric is the process's and grows by what ours has grown. */
-static void show_counter(struct metric *metric, double value, double *shown)
-{
-    if (value > *shown) {
-        metric_add(metric, value - *shown);
-        *shown = value;
-    }
-}
-
-/* Adds up all tables and shows the sums. */
-static void update_tables(const struct service *service)
-{
-    struct service_metrics *m = service->metrics;
-    /* One sum for each row of TABLE_METRICS. */
-    struct sums {
-#define FIELD(kind, field, name, help, value) double field;
-        TABLE_METRICS(FIELD)
-#undef FIELD
-    } sums = {0};
-    for (const struct served_table *t = service->tables; t; t = t->next) {
-        const struct table_counts *c = table_counts(t->table);
-#define ADD(kind, field, name, help, value) sums.field += (double)(value);
-        TABLE_METRICS(ADD)
-#undef ADD
-    }
-#define SHOW(kind, field, name, help, value) show_##kind(m->field, sums.field, &m->shown_##field);
-    TABLE_METRICS(SHOW)
-#undef SHOW
-}
-
-/* How many streams wait, over all tables. */
-static void count_waiters(const struct service *service, uint32_t *n_inserts, uint32_t *n_samples)
-{
-    const struct served_table *table;
-    const char *who, *why;
-    uint64_t since_ns;
-    /* Every stream is asked, whichever table it is of. */
-    *n_inserts = *n_samples = 0;
-    for (struct insert_stream *s = service->insert_streams; s; s = insert_stream_next(s)) {
-        *n_inserts += insert_stream_waits(s, &table, &who, &why, &since_ns);
-    }
-    for (const struct sample_stream *s = service->sample_streams; s; s = sample_stream_next(s)) {
-        *n_samples += sample_stream_waits(s, &table, &who, &why, &since_ns);
-    }
-}
-
-/* 1234 -> "1,234"; 31200 per second -> "31.2k". */
-static void with_commas(char text[32], uint64_t n)
-{
-    /* Groups of three digits, from the right. */
-    char digits[24];
-    const size_t length = (size_t)snprintf(digits, sizeof digits, "%" PRIu64, n);
-    size_t k = 0;
-    for (size_t i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0) {
-            text[k++] = ',';
-        }
-        text[k++] = digits[i];
-    }
-    text[k] = '\0';
-}
-
-/* 1234567 -> "1.23M". */
-static void with_unit(char text[32], double n)
-{
-    if (n >= 1e6) {
-        snprintf(text, 32, "%.2fM", n * 1e-6);
-    } else if (n >= 1e4) {
-        snprintf(text, 32, "%.1fk", n * 1e-3);
-    } else {
-        snprintf(text, 32, "%.0f", n);
-    }
-}
-
-/* The status line, about once a second. */
-static void describe(struct service *service, uint32_t n_waiting)
-{
-    /* Rates over the time since the last line; the first line has none. */
-    const uint64_t now_ns = clock_now_ns();
-    const double elapsed_s = (double)(now_ns - service->reported_ns) * 1e-9;
-    if (elapsed_s < 1) {
-        return;
-    }
-    /* Sums over all tables. */
-    uint64_t episodes = 0, transitions = 0, sampled = 0, inserted = 0, n_sealed = 0;
-    for (const struct served_table *table = service->tables; table; table = table->next) {
-        const struct table_counts *c = table_counts(table->table);
-        episodes += c->episodes;
-        transitions += c->transitions;
-        sampled += c->snippets_sampled;
-        inserted += c->transitions_inserted;
-        n_sealed += table_sealed(table->table);
-    }
-    char e[32], t[32], s[32], i[32];
-    with_commas(e, episodes);
-    with_commas(t, transitions);
-    /* Without a line before, there is no time over which to take a rate. */
-    const bool first = service->reported_ns == 0;
-    with_unit(s, first ? 0 : (double)(sampled - service->reported_sampled) / elapsed_s);
-    with_unit(i, first ? 0 : (double)(inserted - service->reported_inserted) / elapsed_s);
-    /* The text is made under the lock, which is all that the reading thread waits for. */
-    pthread_mutex_lock(&service->text_lock);
-    snprintf(service->text, sizeof service->text,
-             "%s episodes  %s transitions%s  in %s steps/s  out %s snippets/s  %u waiting", e, t,
-             n_sealed > 0 && n_sealed == service->n_tables ? " sealed" : "", i, s, n_waiting);
-    pthread_mutex_unlock(&service->text_lock);
-    /* The next rates are taken from here. */
-    service->reported_ns = now_ns;
-    service->reported_sampled = sampled;
-    service->reported_inserted = inserted;
-}
-
-/* Once a tick, on the call thread: everything that the metrics are made of is the call thread's. */
-void service_metrics_update(struct service *service)
-{
-    struct service_metrics *m = service->metrics;
-    uint32_t n_inserts, n_samples;
-    uint64_t used, file, map;
-    update_tables(service);
-    count_waiters(service, &n_inserts, &n_samples);
-    store_sizes(service->store, &used, &file, &map);
-    /* These names are those that SERVER_METRICS uses for its values. */
-    const size_t queued = inserter_queued(service->inserter);
-    const size_t out = buffer_pool_taken_bytes(service->sample_pool);
-#define SHOW(kind, field, name, help, value)                                                       \
-    show_##kind(m->field, (double)(value), &m->shown_##field);
-    SERVER_METRICS(SHOW)
-#undef SHOW
-    describe(service, n_inserts + n_samples);
-}
-
-/* A copy of the line that describe has made last; it may be a second old. */
-void service_describe(struct service *service, char *text, size_t size)
-{
-    pthread_mutex_lock(&service->text_lock);
-    snprintf(text, size, "%s", service->text);
-    pthread_mutex_unlock(&service->text_lock);
 }

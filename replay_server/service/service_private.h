@@ -3,8 +3,13 @@
  *   service.c          life, posting, settling
  *   service_corrupt.c  damaged episodes leave index and store
  *   service_load.c     what the store holds becomes tables
- *   service_info.c     Info, metrics, the status line
- *   writer_calls.c     OpenInsert, Seal, UpdatePriorities: unary calls that wait for the store
+ *   service_info.c     Info
+ *   service_metrics.c  metrics, the status line
+ *   store_call.c       unary calls whose answer waits for the store
+ *   writer_calls.c     OpenInsert, Seal, UpdatePriorities
+ *   operator_calls.c   SetTable, Delete
+ *   dump_call.c        Dump
+ *   used_up.c          episodes that have been sampled max_times_sampled times leave the store
  *   insert_stream.c    Insert
  *   sample_stream.c    Sample, over sample_op.c
  *
@@ -52,6 +57,8 @@ struct service {
     struct insert_stream *insert_streams; /* all that have a call, newest first */
     struct sample_stream *sample_streams;
     uint32_t sample_wanting; /* sample streams that have credit: they share the sample pool */
+    uint64_t n_responses;    /* drawn so far: they are numbered from 1 */
+    struct used_up *used_up_first, *used_up_last;     /* to be deleted, by number of response */
     struct insert_stream *parked_first, *parked_last; /* those that wait, in order of parking */
     struct insert_stream *advancing; /* insert_streams_advance: the one to look at next */
     bool inserts_may_go;             /* something changed that a parked insert may wait for */
@@ -69,6 +76,7 @@ struct service {
     uint64_t reported_ns;
     uint64_t reported_sampled, reported_inserted;
     struct service_metrics *metrics;
+    struct dump *dump; /* the copy that is being made; NULL: none */
 };
 
 /* ---- service.c ---- */
@@ -87,7 +95,34 @@ void service_drop_corrupt(struct service *service, struct served_table *table, u
 status service_load(struct service *service, bool scan, struct err *err) MUST_CHECK;
 
 /* ---- service_info.c ---- */
+/* A table's options as a message; it points into itself. */
+#define SETTINGS_MAX 24u
+struct settings_wire {
+    size_t n;
+    Hindcast__Setting items[SETTINGS_MAX];
+    Hindcast__Setting *pointers[SETTINGS_MAX];
+    char values[SETTINGS_MAX][TABLE_OPTION_VALUE_SIZE];
+};
+void settings_wire_fill(struct settings_wire *wire, const struct table_options *options);
 void on_info(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* ---- service_metrics.c ---- */
+enum service_call {
+    CALL_INFO,
+    CALL_OPEN_INSERT,
+    CALL_INSERT, /* an episode, from its first chunk until it is stored */
+    CALL_SEAL,
+    CALL_SAMPLE, /* a response, from its draw until it is gathered */
+    CALL_UPDATE_PRIORITIES,
+    CALL_SET_TABLE,
+    CALL_DELETE,
+    CALL_DUMP,
+    N_CALLS
+};
+/* A call that began at start_ns has been answered. */
+void service_observe(const struct service *service, enum service_call call, uint64_t start_ns);
+/* Looks how much of what would be drawn is in memory. */
+void service_probe_residence(struct service *service);
 status service_metrics_new(struct service *service, struct err *err) MUST_CHECK;
 void service_metrics_free(struct service *service);
 void service_metrics_update(struct service *service);
@@ -96,7 +131,37 @@ void service_metrics_update(struct service *service);
 void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message);
 void on_seal(struct rpc_call *call, const ProtobufCMessage *message);
 void on_update_priorities(struct rpc_call *call, const ProtobufCMessage *message);
-void on_writer_call_done(struct rpc_call *call);
+
+/* ---- store_call.c ---- */
+void on_store_call_done(struct rpc_call *call);
+
+/* ---- operator_calls.c ---- */
+void on_set_table(struct rpc_call *call, const ProtobufCMessage *message);
+void on_delete(struct rpc_call *call, const ProtobufCMessage *message);
+
+/* ---- dump_call.c ---- */
+struct dump;
+void on_dump(struct rpc_call *call, const ProtobufCMessage *message);
+void on_dump_done(struct rpc_call *call);
+/* Gives up the copy that is being made. When the call thread has ended. */
+void dump_close(struct service *service);
+
+/* ---- used_up.c ---- */
+struct used_up;
+/* Room for n episodes; NULL: out of memory. */
+struct used_up *used_up_new(struct served_table *table, uint32_t n);
+void used_up_free(struct used_up *used_up); /* NULL is fine */
+/* Response `number` has drawn the last snippet of this episode, which has left the index. */
+void used_up_add(struct used_up *used_up, uint64_t id);
+/* Takes what response `number` has used up. It is deleted once no response up to that one is still
+ * being gathered: each of them may have drawn from it. */
+void used_up_post(struct service *service, struct used_up *used_up, uint64_t number);
+/* Deletes what can be deleted by now. */
+void used_up_delete(struct service *service);
+/* Are there episodes of this table that are out of the index and not on their way out of the store? */
+bool used_up_waits(const struct service *service, const struct served_table *table);
+/* When all responses have been gathered, or given up: deletes everything. */
+void used_up_delete_all(struct service *service);
 
 /* ---- insert_stream.c ---- */
 void on_insert_start(struct rpc_call *call);
@@ -136,6 +201,8 @@ bool sample_stream_waits(const struct sample_stream *stream, const struct served
 bool sample_stream_holds(const struct sample_stream *stream, const struct served_table **table,
                          const char **who, size_t *bytes, uint64_t *since_ns);
 size_t sample_streams_gathering(const struct service *service);
+/* The lowest number of a response that is not gathered yet; UINT64_MAX: all are. */
+uint64_t sample_streams_oldest(const struct service *service);
 void sample_streams_check_idle(struct service *service, uint64_t now_ns);
 
 #endif

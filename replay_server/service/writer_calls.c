@@ -1,10 +1,6 @@
-/* The unary calls that change the store: OpenInsert, Seal, UpdatePriorities. Each hands a job to
- * the inserter and answers when it is back; since jobs come back in order, the answer knows of
- * everything that was queued before it.
- *
- * A call and its job have one state, `struct writer_call`. The job owns it while it is with the
- * inserter; a client that leaves meanwhile only sets `call` to NULL. All of this is on the call
- * thread. */
+/* The unary calls of writers and samplers that change the store: OpenInsert, Seal,
+ * UpdatePriorities. How their answers wait for the store is in store_call.h. All of this is on the
+ * call thread. */
 #define LOG_MODULE "writers"
 #include <inttypes.h>
 #include <string.h>
@@ -12,14 +8,12 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/clients/signature_wire.h"
-#include "replay_server/service/service_private.h"
+#include "replay_server/service/store_call.h"
 
 #define PRIORITIES_MAX 65536u
 
 struct writer_call {
-    struct insert_job job;
-    struct service *service;
-    struct rpc_call *call; /* NULL: over */
+    struct store_call base;
     struct served_table *table;
     struct writer *writer;
     bool seal;                 /* this call completes the seal */
@@ -29,63 +23,28 @@ struct writer_call {
     struct insert_priority *priorities;
 };
 
-/* The call is over before its job is back. The job goes on, and nobody is answered. */
-void on_writer_call_done(struct rpc_call *call)
-{
-    struct writer_call *state = rpc_call_state(call);
-    if (state) {
-        state->call = NULL;
-    }
-}
-
-/* The state of one call: a job, and whom to answer when it is back. */
-static struct writer_call *new_call(struct rpc_call *call, void (*done)(struct insert_job *job))
-{
-    struct writer_call *state = mem_new(sizeof *state);
-    if (state) {
-        state->service = rpc_call_service(call);
-        state->call = call;
-        state->job.owner = state;
-        state->job.done = done;
-    }
-    return state;
-}
-
 static void free_call(struct writer_call *state)
 {
-    if (state) {
-        mem_free(state->priorities);
-        mem_free(state);
-    }
+    mem_free(state->priorities);
+    mem_free(state);
 }
 
 /* Takes `state`: it comes back through its `done`, or the call ends here. */
 static void submit(struct writer_call *state)
 {
-    struct rpc_call *call = state->call;
-    rpc_call_set_state(call, state);
     /* Where the queue is full the client may try again, and no seal is under way. */
-    if (inserter_submit(state->service->inserter, &state->job) != STATUS_OK) {
-        rpc_call_set_state(call, NULL);
+    if (!store_call_submit(&state->base)) {
         if (state->seal) {
             state->table->sealing = false;
         }
         free_call(state);
-        rpc_call_finish(call, STATUS_RETRY, "the store is writing; try again");
     }
 }
 
 /* Answers, unless the call is gone. */
 static void answer(struct writer_call *state, const ProtobufCMessage *response)
 {
-    if (state->call) {
-        rpc_call_set_state(state->call, NULL);
-        if (state->job.result == STATUS_OK) {
-            rpc_call_reply(state->call, response);
-        } else {
-            rpc_call_finish(state->call, state->job.result, state->job.err.text);
-        }
-    }
+    store_call_answer(&state->base, response);
     free_call(state);
 }
 
@@ -156,7 +115,7 @@ static status open_insert(struct writer_call *state, const Hindcast__OpenInsertR
     }
     /* Table, writer and generation, made where they are absent. */
     if (s == STATUS_OK) {
-        s = find_or_make(state->service, request->table, &signature, &state->table, err);
+        s = find_or_make(state->base.service, request->table, &signature, &state->table, err);
     }
     if (s == STATUS_OK) {
         s = writers_add(&state->table->writers, request->writer, &state->writer, err);
@@ -169,30 +128,30 @@ static status open_insert(struct writer_call *state, const Hindcast__OpenInsertR
 
 void on_open_insert(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct writer_call *state = new_call(call, open_insert_done);
+    struct writer_call *state =
+        store_call_new(call, CALL_OPEN_INSERT, sizeof *state, open_insert_done);
     if (state == NULL) {
-        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
         return;
     }
     /* What is wrong with the request is told at once; only what has to be stored becomes a job. */
     struct err err;
     status s = open_insert(state, (const Hindcast__OpenInsertRequest *)message, &err);
     if (s != STATUS_OK) {
+        store_call_refuse(&state->base, s, err.text);
         free_call(state);
-        rpc_call_finish(call, s, err.text);
         return;
     }
     /* Whatever the writer had open before ends now: nothing of it may come in after this answer. */
-    insert_streams_fence(state->service, state->writer, NULL);
+    insert_streams_fence(state->base.service, state->writer, NULL);
     /* A new table is stored together with its first writer. */
     if (!state->table->stored) {
-        state->job.table = &state->table->record;
+        state->base.job.table = &state->table->record;
     }
-    state->job.has_writer = true;
-    state->job.keep_position = true;
-    served_table_writer_record(state->table, state->writer, &state->job.writer);
+    state->base.job.has_writer = true;
+    state->base.job.keep_position = true;
+    served_table_writer_record(state->table, state->writer, &state->base.job.writer);
     /* submit may free the state. */
-    struct service *service = state->service;
+    struct service *service = state->base.service;
     submit(state);
     service_settle(service);
 }
@@ -212,7 +171,7 @@ static void seal_done(struct insert_job *job)
             /* All inserts that were queued before are through, and none was taken since. */
             job->result = table_seal(table->table);
             table->record.sealed = job->result == STATUS_OK;
-            state->service->samples_may_go = true;
+            state->base.service->samples_may_go = true;
             log_info("sealed table=%s episodes=%" PRIu64 " transitions=%" PRIu64
                      " version=%016" PRIx64,
                      table->record.name, table_counts(table->table)->episodes,
@@ -230,7 +189,7 @@ static void seal_done(struct insert_job *job)
 static status seal(struct writer_call *state, const Hindcast__SealRequest *request, struct err *err)
 {
     /* The caller must be a writer of the table, in its newest generation. */
-    struct served_table *table = service_table(state->service, request->table);
+    struct served_table *table = service_table(state->base.service, request->table);
     struct writer *writer =
         table && table->stored ? writers_find(&table->writers, request->writer) : NULL;
     if (writer == NULL || writer->generation == 0) {
@@ -261,7 +220,8 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
                   writers_n_done(&table->writers) >= request->n_writers;
     /* What is sealed must be what the store holds. What is on its way there may yet fail; what has
      * been removed and not yet deleted goes in the transaction of the seal (inserter.c). */
-    if (state->seal && table_counts(table->table)->pending_episodes > 0) {
+    if (state->seal && (table_counts(table->table)->pending_episodes > 0 ||
+                        used_up_waits(state->base.service, table))) {
         return err_set(err, STATUS_RETRY, "table %s: the store is writing; try again",
                        table->record.name);
     }
@@ -270,29 +230,28 @@ static status seal(struct writer_call *state, const Hindcast__SealRequest *reque
 
 void on_seal(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct writer_call *state = new_call(call, seal_done);
+    struct writer_call *state = store_call_new(call, CALL_SEAL, sizeof *state, seal_done);
     if (state == NULL) {
-        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
         return;
     }
     struct err err;
     status s = seal(state, (const Hindcast__SealRequest *)message, &err);
     if (s != STATUS_OK) {
+        store_call_refuse(&state->base, s, err.text);
         free_call(state);
-        rpc_call_finish(call, s, err.text);
         return;
     }
     /* That the writer is done is stored; its position stays what the inserts make it. */
-    state->job.has_writer = true;
-    state->job.keep_position = true;
-    served_table_writer_record(state->table, state->writer, &state->job.writer);
+    state->base.job.has_writer = true;
+    state->base.job.keep_position = true;
+    served_table_writer_record(state->table, state->writer, &state->base.job.writer);
     /* From here on nothing new is taken, so that what the seal covers is what is in the store
      * before it. */
     if (state->seal) {
         state->table->sealing = true;
         state->record = state->table->record;
         state->record.sealed = true;
-        state->job.table = &state->record;
+        state->base.job.table = &state->record;
     }
     submit(state);
 }
@@ -313,7 +272,7 @@ static void priorities_done(struct insert_job *job)
 static status update_priorities(struct writer_call *state,
                                 const Hindcast__UpdatePrioritiesRequest *request, struct err *err)
 {
-    struct served_table *table = service_table(state->service, request->table);
+    struct served_table *table = service_table(state->base.service, request->table);
     if (table == NULL || !table->stored) {
         return err_set(err, STATUS_NOT_FOUND, "table %s: not there", request->table);
     }
@@ -344,23 +303,23 @@ static status update_priorities(struct writer_call *state,
         }
     }
     /* Only those that were found go to the store. */
-    state->job.priorities = state->priorities;
-    state->job.n_priorities = state->updated;
+    state->base.job.priorities = state->priorities;
+    state->base.job.n_priorities = state->updated;
     return STATUS_OK;
 }
 
 void on_update_priorities(struct rpc_call *call, const ProtobufCMessage *message)
 {
-    struct writer_call *state = new_call(call, priorities_done);
+    struct writer_call *state =
+        store_call_new(call, CALL_UPDATE_PRIORITIES, sizeof *state, priorities_done);
     if (state == NULL) {
-        rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
         return;
     }
     struct err err;
     status s = update_priorities(state, (const Hindcast__UpdatePrioritiesRequest *)message, &err);
     if (s != STATUS_OK) {
+        store_call_refuse(&state->base, s, err.text);
         free_call(state);
-        rpc_call_finish(call, s, err.text);
         return;
     }
     submit(state);

@@ -4,6 +4,13 @@
  * each snippet are prefetched, then all are copied. So the latency of memory is paid once a block
  * and not once a snippet, which is most of the time when the store is larger than the cache.
  *
+ * Where the store is larger than memory, a page that is not there stalls whoever reads it for as long
+ * as the disk takes. So a few snippets of each job are looked at first. If one of them is missing, the
+ * thread asks the disk for the next ASK_AHEAD snippets while it copies: the disk then has many reads
+ * to work on, and the copying waits for the first of them only. The next job is asked for before the
+ * one under way is copied. While all is in memory nothing is asked, for asking costs as much as
+ * copying.
+ *
  * The threads take jobs from one queue. A reader holds a snapshot of the store only while it works:
  * LMDB cannot use the pages of removed episodes again as long as a snapshot sees them. */
 #define LOG_MODULE "gatherer"
@@ -21,7 +28,9 @@
 /* Lines of 64 bytes. The hardware goes on by itself once a copy runs through the lines that
  * follow. */
 #define PREFETCH_LINES 6u
-#define REST_MS        100 /* without work a reader lets go of its snapshot */
+#define REST_MS        100  /* without work a reader lets go of its snapshot */
+#define PROBES         8u   /* snippets of a job that are looked at */
+#define ASK_AHEAD      256u /* snippets */
 
 /* ---- Rows ---- */
 
@@ -152,6 +161,62 @@ static void gather_block(struct gather_job *job, uint32_t first, uint32_t end, u
     }
 }
 
+/* ---- What is on the disk alone ---- */
+
+bool gather_is_resident(struct gather_job *job, struct store_reader *reader)
+{
+    struct err err;
+    if (store_reader_refresh(reader, &err) != STATUS_OK) {
+        return true;
+    }
+    const uint32_t chunk_rows = store_chunk_rows(job->map->W);
+    const uint32_t step = job->n > PROBES ? job->n / PROBES : 1;
+    bool resident = true;
+    for (uint32_t i = 0; resident && i < job->n; i += step) {
+        const struct gather_snippet *snippet = &job->snippets[i];
+        const uint32_t at = snippet->first_row % chunk_rows;
+        const uint32_t n = snippet->n_valid + 1;
+        resident = store_reader_resident(reader, snippet->id + snippet->first_row / chunk_rows, at,
+                                         n < chunk_rows - at ? n : chunk_rows - at, job->map->W);
+    }
+    return resident;
+}
+
+/* Asks the disk for all rows of a snippet. */
+static void ask_for_snippet(const struct gather_snippet *snippet, uint32_t chunk_rows, uint32_t W,
+                            struct store_reader *reader)
+{
+    const uint32_t end = snippet->first_row + snippet->n_valid + 1;
+    for (uint32_t row = snippet->first_row; row < end;) {
+        const uint32_t at = row % chunk_rows;
+        const uint32_t n = end - row < chunk_rows - at ? end - row : chunk_rows - at;
+        store_reader_ask(reader, snippet->id + row / chunk_rows, at, n, W);
+        row += n;
+    }
+}
+
+/* Asks for the snippets before `end` that have not been asked for. */
+static void ask_ahead(struct gather_job *job, uint32_t end, struct store_reader *reader)
+{
+    const uint32_t chunk_rows = store_chunk_rows(job->map->W);
+    for (; job->n_asked < job->n && job->n_asked < end; job->n_asked++) {
+        ask_for_snippet(&job->snippets[job->n_asked], chunk_rows, job->map->W, reader);
+    }
+}
+
+/* A gather thread has taken the job: looks where it is, and asks for the first of what is not in
+ * memory. */
+static void begin(struct gather_job *job, struct store_reader *reader)
+{
+    job->n_asked = 0;
+    job->cold = !gather_is_resident(job, reader);
+    if (job->cold) {
+        ask_ahead(job, ASK_AHEAD, reader);
+    }
+}
+
+/* ---- A whole job ---- */
+
 void gather_run(struct gather_job *job, struct store_reader *reader)
 {
     struct err err;
@@ -168,6 +233,9 @@ void gather_run(struct gather_job *job, struct store_reader *reader)
     }
     const uint32_t chunk_rows = store_chunk_rows(job->map->W);
     for (uint32_t first = 0; first < job->n; first += BLOCK) {
+        if (job->cold) {
+            ask_ahead(job, first + BLOCK + ASK_AHEAD, reader);
+        }
         gather_block(job, first, first + BLOCK < job->n ? first + BLOCK : job->n, chunk_rows,
                      reader);
     }
@@ -189,6 +257,19 @@ struct gatherer {
     } * threads;
 };
 
+/* The next job of the queue, waiting for it; what is on the disk is asked for. */
+static status take(struct gather_thread *self, struct gather_job **job, uint64_t wait_ms)
+{
+    void *item;
+    status s = queue_pop(self->gatherer->queue, &item, wait_ms);
+    if (s == STATUS_OK) {
+        *job = item;
+        (*job)->home = self->gatherer->arg;
+        begin(*job, self->reader);
+    }
+    return s;
+}
+
 /* The body of a gather thread. */
 static void *run(void *arg)
 {
@@ -197,15 +278,22 @@ static void *run(void *arg)
     struct gather_thread *self = arg;
     struct gatherer *gatherer = self->gatherer;
     pthread_setname_np(pthread_self(), "replay-gather");
+    struct gather_job *job = NULL;
     for (;;) {
-        void *item;
-        status s = queue_pop(gatherer->queue, &item, REST_MS);
+        status s = STATUS_OK;
+        if (job == NULL) {
+            s = take(self, &job, REST_MS);
+        }
         /* Work, or a pause, in which the snapshot is let go of. */
         if (s == STATUS_OK) {
-            struct gather_job *job = item;
-            job->home = gatherer->arg;
+            /* Whatever the queue says of a next one: this one is gathered. */
+            struct gather_job *next = NULL;
+            if (job->cold) {
+                (void)!take(self, &next, 0);
+            }
             gather_run(job, self->reader);
             gatherer->post(gatherer->arg, job);
+            job = next;
         } else {
             store_reader_rest(self->reader);
             if (s == STATUS_CLOSED) {

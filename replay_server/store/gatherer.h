@@ -1,5 +1,6 @@
-/* Copying snippets out of the store into an outgoing batch. Small batches are gathered where they
- * are asked for, large ones by threads. */
+/* Copying snippets out of the store into an outgoing batch. Small batches that are in memory are
+ * gathered where they are asked for, others by threads, which ask the disk for many snippets at once
+ * where the store is larger than memory. */
 #ifndef HINDCAST_REPLAY_SERVER_STORE_GATHERER_H
 #define HINDCAST_REPLAY_SERVER_STORE_GATHERER_H
 
@@ -28,7 +29,9 @@ struct gather_job {
     struct gather_snippet *snippets; /* (n) */
     uint32_t n;
     uint32_t N;
-    uint32_t n_bad; /* out: snippets whose result is not OK */
+    uint32_t n_bad;   /* out: snippets whose result is not OK */
+    bool cold;        /* the gatherer's: part of it is on the disk alone, .. */
+    uint32_t n_asked; /* .. and so many of its snippets have been asked for */
     const struct row_map *map;
     float *rows;                          /* (n, N + 1, W_out), to be filled */
     void (*done)(struct gather_job *job); /* the submitter's */
@@ -39,6 +42,8 @@ struct gather_job {
 
 /* Gathers every snippet whose result is not OK. Rows after row n_valid become 0. */
 void gather_run(struct gather_job *job, struct store_reader *reader);
+/* Are the job's rows in memory? A few snippets are looked at, which takes about a microsecond. */
+bool gather_is_resident(struct gather_job *job, struct store_reader *reader);
 
 struct gatherer;
 /* `post` takes a finished job back, on one of the threads. */

@@ -64,6 +64,8 @@ static status step(struct walk *walk, struct store_reader *reader,
     const uint32_t rest = episode->n_rows - walk->chunk_i * chunk_rows;
     const uint32_t n = rest < chunk_rows ? rest : chunk_rows;
     const uint8_t *rows;
+    /* All pages of the chunk at once, and not one after the other. */
+    store_reader_ask(reader, episode->id + walk->chunk_i, 0, n, episode->W);
     status s = store_reader_chunk(reader, episode->id + walk->chunk_i, n, episode->W, &rows);
     if (s == STATUS_OK) {
         walk->bytes += (uint64_t)n * episode->W * 4;

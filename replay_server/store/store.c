@@ -169,12 +169,13 @@ static status refuse_network(const char *path, struct err *err)
 static status open_environment(struct store *store, struct err *err)
 {
     /* Without thread-local storage, since a reader belongs to a struct store_reader and not to a
-     * thread. In the modes `interval` and `none` a commit does not wait for the disk. */
+     * thread. Without the kernel's read-ahead: who reads says what is needed (store_reader_ask). In
+     * the modes `interval` and `none` a commit does not wait for the disk. */
     int rc = mdb_env_create(&store->env);
     if (rc != 0) {
         return store_error(store, rc, err, "create");
     }
-    unsigned flags = MDB_NOTLS;
+    unsigned flags = MDB_NOTLS | MDB_NORDAHEAD;
     if (store->durability != STORE_EACH) {
         flags |= MDB_NOSYNC;
     }

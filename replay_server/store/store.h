@@ -186,6 +186,13 @@ void store_reader_rest(struct store_reader *reader);
  * CORRUPT. */
 status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_rows, uint32_t W,
                           const uint8_t **rows) MUST_CHECK;
+/* Are rows [first, first + n) of chunk `key` in memory, so that reading them waits for no disk? Of a
+ * chunk that has not been checked yet: is all of it? True for a chunk that is not there. */
+bool store_reader_resident(struct store_reader *reader, uint64_t key, uint32_t first, uint32_t n,
+                           uint32_t W);
+/* Asks the disk for these rows, or for all of the chunk, and does not wait for them. */
+void store_reader_ask(struct store_reader *reader, uint64_t key, uint32_t first, uint32_t n,
+                      uint32_t W);
 /* The episode with the smallest id > `after` in the snapshot; NOT_FOUND at the end. A record that
  * fails its check is passed over. */
 status store_reader_next_episode(struct store_reader *reader, uint64_t after,

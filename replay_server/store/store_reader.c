@@ -6,15 +6,21 @@
  * the number of its snapshot, so that renewing empties it at no cost. Checksums are compared once
  * per chunk and process; `verified` in struct store, shared by all readers, remembers which.
  *
+ * The store may be larger than memory. The map is opened without the kernel's read-ahead, which would
+ * bring 128 KiB for each snippet; instead a reader says which pages it is about to read.
+ *
  * A reader belongs to one thread at a time. While it is active LMDB cannot use the pages of removed
  * episodes again, which is why idle readers rest. */
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/memory.h"
 #include "replay_server/store/store_private.h"
 #include "replay_server/store/store_record.h"
 
 #define CACHED_CHUNKS 8192u /* 192 KiB a reader */
+#define PAGE          ((uintptr_t)4096)
+#define CHUNK_PAGES   (STORE_CHUNK_BYTES / 4096u + 2) /* that a chunk touches, at most */
 
 struct cached_chunk {
     uint64_t key;
@@ -130,6 +136,59 @@ status store_reader_chunk(struct store_reader *reader, uint64_t key, uint32_t n_
     }
     *rows = chunk->bytes + STORE_CHUNK_HEADER;
     return STATUS_OK;
+}
+
+/* The whole pages that hold these rows, or all of a chunk whose checksum is still to be compared.
+ * False: the chunk is not there, or the rows are not within it. */
+static bool pages_of(struct store_reader *reader, uint64_t key, uint32_t first, uint32_t n,
+                     uint32_t W, uintptr_t *begin, size_t *size)
+{
+    const struct cached_chunk *chunk;
+    if (find_chunk(reader, key, &chunk) != STATUS_OK) {
+        return false;
+    }
+    const bool checked = atomic_load_explicit(&reader->store->verified[key % STORE_VERIFIED],
+                                              memory_order_relaxed) == key;
+    size_t from = 0, to = chunk->size;
+    if (checked) {
+        from = STORE_CHUNK_HEADER + (size_t)first * W * 4;
+        to = from + (size_t)n * W * 4;
+    }
+    const uintptr_t bytes = (uintptr_t)chunk->bytes;
+    *begin = (bytes + from) & ~(PAGE - 1);
+    *size = (bytes + to - *begin + PAGE - 1) & ~(PAGE - 1);
+    return to <= chunk->size && *size <= CHUNK_PAGES * PAGE;
+}
+
+bool store_reader_resident(struct store_reader *reader, uint64_t key, uint32_t first, uint32_t n,
+                           uint32_t W)
+{
+    uintptr_t begin;
+    size_t size;
+    unsigned char pages[CHUNK_PAGES];
+    ASSERT(reader->active);
+    /* Where the kernel does not say, the rows are read as if they were there. */
+    if (!pages_of(reader, key, first, n, W, &begin, &size) ||
+        mincore((void *)begin, size, pages) != 0) {
+        return true;
+    }
+    bool resident = true;
+    for (size_t i = 0; i < size / PAGE; i++) {
+        resident = resident && (pages[i] & 1);
+    }
+    return resident;
+}
+
+void store_reader_ask(struct store_reader *reader, uint64_t key, uint32_t first, uint32_t n,
+                      uint32_t W)
+{
+    uintptr_t begin;
+    size_t size;
+    ASSERT(reader->active);
+    /* Only a hint: what is not brought in is read when it is touched. */
+    if (pages_of(reader, key, first, n, W, &begin, &size)) {
+        (void)madvise((void *)begin, size, MADV_WILLNEED);
+    }
 }
 
 /* Used by the scrubber; a cursor for each step costs little beside the rows. */

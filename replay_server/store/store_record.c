@@ -166,7 +166,9 @@ status store_record_read(uint64_t *next_chunk, const void *from, size_t size, st
     }
     /* Before the checksum, because another format may have another size. */
     if (bytes_get32(bytes + 4) != STORE_FORMAT) {
-        return err_set(err, STATUS_INVALID, "store format %u, this program reads %u",
+        return err_set(err, STATUS_INVALID,
+                       "store format %u, this program reads %u: run the version of Hindcast that "
+                       "wrote it, or move the folder away, and the logs are restored anew",
                        bytes_get32(bytes + 4), STORE_FORMAT);
     }
     if (size != STORE_RECORD_SIZE || !sealed(bytes, size) || bytes_get64(bytes + 8) == 0) {

@@ -57,13 +57,20 @@ static bool samples_per_insert_is_on(const struct limiter_settings *settings)
     return settings->samples_per_insert > 0;
 }
 
+/* An insert that is cancelled may take the count below the origin. */
+static double since(uint64_t count, uint64_t origin)
+{
+    return (double)count - (double)origin;
+}
+
 /* How far inserting is ahead of sampling, in transitions sampled. Below 0 sampling is ahead; it
  * begins below, since the first min_transitions do not count. */
 static double lead(const struct limiter *limiter)
 {
-    const double counted =
-        (double)limiter->fresh_inserted - (double)limiter->settings.min_transitions;
-    return counted * limiter->settings.samples_per_insert - (double)limiter->sampled;
+    const double inserted = since(limiter->counts.fresh_inserted, limiter->origin.fresh_inserted);
+    const double counted = inserted - (double)limiter->settings.min_transitions;
+    return counted * limiter->settings.samples_per_insert -
+           since(limiter->counts.sampled, limiter->origin.sampled);
 }
 
 static bool samples_per_insert_allow_sample(const struct question *question, struct reason *reason)
@@ -71,7 +78,7 @@ static bool samples_per_insert_allow_sample(const struct question *question, str
     const struct limiter_settings *set = &question->limiter->settings;
     /* How many transitions would have to be inserted before a sample may go on, rounded up. */
     const double missing = (-set->tolerance - lead(question->limiter)) / set->samples_per_insert;
-    const double inserted = (double)question->limiter->fresh_inserted;
+    const double inserted = (double)question->limiter->counts.fresh_inserted;
     *reason = (struct reason){"samples_per_insert: transitions inserted", inserted,
                               ceil(inserted + missing)};
     return lead(question->limiter) >= -set->tolerance;
@@ -81,7 +88,7 @@ static bool samples_per_insert_allow_insert(const struct question *question, str
 {
     const struct limiter *limiter = question->limiter;
     /* Restored episodes do not count as inserts, and so they do not wait here either. */
-    const double sampled = (double)limiter->sampled;
+    const double sampled = (double)limiter->counts.sampled;
     const double tolerance = limiter->settings.tolerance;
     *reason = (struct reason){"samples_per_insert: transitions sampled", sampled,
                               ceil(sampled + lead(limiter) - tolerance)};
@@ -100,12 +107,13 @@ static bool samples_per_eviction_allow_insert(const struct question *question,
 {
     const struct limiter *limiter = question->limiter;
     /* As if the eviction had been carried out already. */
+    const double evicted = since(limiter->counts.evicted, limiter->origin.evicted);
     const double need =
-        limiter->settings.samples_per_eviction * (double)(limiter->evicted + question->evict);
-    *reason = (struct reason){"samples_per_eviction: transitions sampled", (double)limiter->sampled,
-                              ceil(need)};
+        limiter->settings.samples_per_eviction * (evicted + (double)question->evict);
+    const double sampled = since(limiter->counts.sampled, limiter->origin.sampled);
+    *reason = (struct reason){"samples_per_eviction: transitions sampled", sampled, ceil(need)};
     /* An insert that evicts nothing never waits. */
-    return !question->restored || question->evict == 0 || (double)limiter->sampled >= need;
+    return !question->restored || question->evict == 0 || sampled >= need;
 }
 
 /* ---- The list ---- */
@@ -145,7 +153,29 @@ status limiter_check(const struct limiter_settings *settings, struct err *err)
 
 void limiter_init(struct limiter *limiter, const struct limiter_settings *settings)
 {
-    *limiter = (struct limiter){.settings = *settings};
+    *limiter = (struct limiter){0};
+    limiter_set(limiter, settings);
+}
+
+void limiter_reset(struct limiter *limiter)
+{
+    limiter->counts = limiter->origin = (struct limiter_counts){0};
+}
+
+void limiter_set(struct limiter *limiter, const struct limiter_settings *settings)
+{
+    const struct limiter_settings *old = &limiter->settings;
+    /* The lead becomes 0; before the first min_transitions are there it stays below. */
+    if (old->samples_per_insert != settings->samples_per_insert ||
+        old->samples_per_eviction != settings->samples_per_eviction ||
+        old->min_transitions != settings->min_transitions) {
+        const uint64_t inserted = limiter->counts.fresh_inserted;
+        limiter->origin = limiter->counts;
+        limiter->origin.fresh_inserted -=
+            settings->min_transitions < inserted ? settings->min_transitions : inserted;
+    }
+    limiter->settings = *settings;
+    limiter->n_limits = 0;
     ASSERT(settings->samples_per_insert >= 0 && settings->samples_per_eviction >= 0);
     /* In the order of `kinds`; a limit that is off costs nothing later. */
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
@@ -216,8 +246,8 @@ bool limiter_couples_samples(const struct limiter *limiter)
 void limiter_commit_sample(struct limiter *limiter, uint64_t transitions)
 {
     /* Sums of 64 bits do not wrap around in the life of a table; the assertion says so. */
-    ASSERT(limiter->sampled + transitions >= transitions);
-    limiter->sampled += transitions;
+    ASSERT(limiter->counts.sampled + transitions >= transitions);
+    limiter->counts.sampled += transitions;
 }
 
 void limiter_commit_insert(struct limiter *limiter, bool restored, uint64_t transitions,
@@ -226,11 +256,11 @@ void limiter_commit_insert(struct limiter *limiter, bool restored, uint64_t tran
     ASSERT(transitions >= 1);
     /* Fresh inserts move the lead, restored ones the count of evictions. */
     if (restored) {
-        ASSERT(limiter->evicted + evicted >= evicted);
-        limiter->evicted += evicted;
+        ASSERT(limiter->counts.evicted + evicted >= evicted);
+        limiter->counts.evicted += evicted;
     } else {
-        ASSERT(limiter->fresh_inserted + transitions >= transitions);
-        limiter->fresh_inserted += transitions;
+        ASSERT(limiter->counts.fresh_inserted + transitions >= transitions);
+        limiter->counts.fresh_inserted += transitions;
     }
 }
 
@@ -239,7 +269,7 @@ void limiter_cancel_insert(struct limiter *limiter, bool restored, uint64_t tran
     ASSERT(transitions >= 1);
     /* An eviction stays counted: its episodes are gone, whatever became of the insert. */
     if (!restored) {
-        ASSERT(limiter->fresh_inserted >= transitions);
-        limiter->fresh_inserted -= transitions;
+        ASSERT(limiter->counts.fresh_inserted >= transitions);
+        limiter->counts.fresh_inserted -= transitions;
     }
 }

@@ -11,7 +11,8 @@
  *                             lead = (fresh inserted - min_transitions) x samples_per_insert
  *                                    - sampled
  *
- *                         The first min_transitions only fill the table, hence the subtraction.
+ *                         both counted from the origin. The first min_transitions only fill the
+ *                         table, hence the subtraction.
  *                         A fresh insert waits while lead > tolerance, a sample while
  *                         lead < -tolerance.
  *
@@ -20,7 +21,10 @@
  *
  *                             sampled >= samples_per_eviction x (evicted so far + e)
  *
- *                         where only evictions by restored inserts count.
+ *                         both counted from the origin; only evictions by restored inserts count.
+ *
+ * The origin of a new table is 0. Where a rate changes, it moves to where inserting and sampling
+ * stand then: what happened under the old rate is not held against the new one.
  *
  * The comparisons look at what has happened and not at what is asked for, so either side overshoots
  * by at most one episode or one batch. Both sides never wait at once: lead cannot be above
@@ -47,15 +51,21 @@ struct limiter_settings {
     double samples_per_eviction; /* 0: no such limit */
 };
 
+/* What has happened, in transitions. */
+struct limiter_counts {
+    uint64_t sampled;
+    uint64_t fresh_inserted; /* of fresh episodes */
+    uint64_t evicted;        /* that restored inserts pushed out */
+};
+
 struct limiter_kind; /* one kind of limit; limiter.c */
 
 struct limiter {
     struct limiter_settings settings;
     const struct limiter_kind *limits[LIMITER_LIMITS_MAX]; /* those that the settings turn on */
     uint32_t n_limits;
-    uint64_t sampled;        /* transitions, since the table was made */
-    uint64_t fresh_inserted; /* transitions of fresh episodes, likewise */
-    uint64_t evicted;        /* transitions that restored inserts pushed out */
+    struct limiter_counts counts; /* since the table was made */
+    struct limiter_counts origin; /* where the rates count from */
 };
 
 /* INVALID: negative or not finite. */
@@ -63,6 +73,11 @@ status limiter_check(const struct limiter_settings *settings, struct err *err) M
 
 /* Makes the list of limits; nothing is counted yet. The settings have been checked. */
 void limiter_init(struct limiter *limiter, const struct limiter_settings *settings);
+/* From now on these settings hold. Where a rate is another than before, neither side is ahead of the
+ * other now. */
+void limiter_set(struct limiter *limiter, const struct limiter_settings *settings);
+/* Counts from nothing, as for a table that was just made. */
+void limiter_reset(struct limiter *limiter);
 
 /* May a batch be drawn from a table that holds `resident` transitions? Where it may not, `why`
  * (unless NULL) gets the reason in a few words: "min_transitions: 99 of 100". */

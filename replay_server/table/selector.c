@@ -1,5 +1,6 @@
 /* The interface of all selectors: finds the kind, checks the preconditions that all kinds share,
- * and counts. How items are kept and drawn is in selector_tree.c and selector_list.c.
+ * and counts. How items are kept and drawn is in selector_tree.c, selector_list.c and
+ * selector_heap.c.
  *
  * A selector does not keep items as such, only what it needs of them; therefore every change is
  * given the item again, and the assertions compare it with what the selector has. A selector that
@@ -17,10 +18,9 @@ bool selector_kind_read(enum selector_kind *kind, const char *text)
     static const struct {
         const char *text;
         enum selector_kind kind;
-    } kinds[] = {{"uniform", SELECTOR_UNIFORM},
-                 {"prioritized", SELECTOR_PRIORITIZED},
-                 {"fifo", SELECTOR_FIFO},
-                 {"lifo", SELECTOR_LIFO}};
+    } kinds[] = {{"uniform", SELECTOR_UNIFORM},   {"prioritized", SELECTOR_PRIORITIZED},
+                 {"fifo", SELECTOR_FIFO},         {"lifo", SELECTOR_LIFO},
+                 {"min_heap", SELECTOR_MIN_HEAP}, {"max_heap", SELECTOR_MAX_HEAP}};
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(text, kinds[i].text) == 0) {
             *kind = kinds[i].kind;
@@ -30,13 +30,18 @@ bool selector_kind_read(enum selector_kind *kind, const char *text)
     return false;
 }
 
-status selector_new(struct selector **out, enum selector_kind kind)
+status selector_new(struct selector **out, enum selector_kind kind, double exponent)
 {
-    /* Two of the kinds need masses and the other two an order. */
-    const bool tree = kind == SELECTOR_UNIFORM || kind == SELECTOR_PRIORITIZED;
-    status s = tree ? selector_tree_new(out) : selector_list_new(out);
+    /* Two kinds need masses, two an order of insertion, and two an order of priorities. */
+    static status (*const makers[])(struct selector **) = {
+        [SELECTOR_UNIFORM] = selector_tree_new,  [SELECTOR_PRIORITIZED] = selector_tree_new,
+        [SELECTOR_FIFO] = selector_list_new,     [SELECTOR_LIFO] = selector_list_new,
+        [SELECTOR_MIN_HEAP] = selector_heap_new, [SELECTOR_MAX_HEAP] = selector_heap_new};
+    ASSERT(exponent >= 0 && exponent <= 1);
+    status s = makers[kind](out);
     if (s == STATUS_OK) {
         (*out)->kind = kind;
+        (*out)->exponent = exponent;
         ASSERT((*out)->methods != NULL);
     }
     return s;
@@ -127,8 +132,18 @@ uint32_t selector_count(const struct selector *selector)
 
 double selector_unit(const struct selector *selector, double priority)
 {
-    /* Only `prioritized` looks at priorities; all others treat an item as if it had priority 1. */
-    return selector->kind == SELECTOR_PRIORITIZED ? priority : 1;
+    /* Only `prioritized` draws in proportion to priorities; to all others an item has mass 1. */
+    if (selector->kind != SELECTOR_PRIORITIZED) {
+        return 1;
+    }
+    /* Without an exponent the priority itself, to the last bit. */
+    return selector->exponent == 1 ? priority : pow(priority, selector->exponent);
+}
+
+double selector_sees(const struct selector *selector, double priority)
+{
+    const bool heap = selector->kind == SELECTOR_MIN_HEAP || selector->kind == SELECTOR_MAX_HEAP;
+    return heap ? priority : selector_unit(selector, priority);
 }
 
 bool selector_even(const struct selector *selector)

@@ -21,6 +21,7 @@ struct selector_methods {
 struct selector {
     const struct selector_methods *methods;
     enum selector_kind kind;
+    double exponent;
     uint32_t n; /* items */
     uint32_t capacity;
 };
@@ -29,5 +30,7 @@ struct selector {
 status selector_tree_new(struct selector **selector) MUST_CHECK;
 /* selector_list.c: fifo and lifo. */
 status selector_list_new(struct selector **selector) MUST_CHECK;
+/* selector_heap.c: min_heap and max_heap. */
+status selector_heap_new(struct selector **selector) MUST_CHECK;
 
 #endif

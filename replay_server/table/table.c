@@ -41,9 +41,9 @@ status table_new(struct table **out, const struct table_settings *settings)
     /* From here on table_free can take apart whatever has been made. */
     table->settings = *settings;
     table_slots_init(&table->slots);
-    status s = selector_new(&table->sampler, settings->sampler);
+    status s = selector_new(&table->sampler, settings->sampler, settings->priority_exponent);
     if (s == STATUS_OK && settings->removes) {
-        s = selector_new(&table->remover, settings->remover);
+        s = selector_new(&table->remover, settings->remover, settings->priority_exponent);
     }
     if (s == STATUS_OK) {
         s = reserve(table);
@@ -69,6 +69,11 @@ void table_free(struct table *table)
 const struct table_settings *table_settings(const struct table *table)
 {
     return &table->settings;
+}
+
+void table_set_limits(struct table *table, const struct table_limits *limits)
+{
+    table->settings.limits = *limits;
 }
 
 const struct table_counts *table_counts(const struct table *table)
@@ -169,12 +174,12 @@ static uint64_t digest_priority(const struct table *table, const struct table_ep
 {
     /* Only what the selector makes of the priority counts: 1 for all where it ignores
      * priorities. */
-    const double unit = selector_unit(table->sampler, episode->priority);
-    if (unit == 1) {
+    const double seen = selector_sees(table->sampler, episode->priority);
+    if (seen == 1) {
         return 0;
     }
     uint64_t bits;
-    memcpy(&bits, &unit, sizeof bits);
+    memcpy(&bits, &seen, sizeof bits);
     const struct episode_identity *i = &episode->identity;
     const uint64_t words[5] = {i->source, i->shard, i->episode, i->relabel, bits};
     return XXH3_64bits(words, sizeof words);
@@ -289,6 +294,8 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
         selector_remove(table->remover, &removed);
     }
     /* out of the counts, */
+    ASSERT(table->times_sampled >= table->slots.at[s].times_sampled);
+    table->times_sampled -= table->slots.at[s].times_sampled;
     table->counts.episodes--;
     table->counts.transitions -= table_transitions(episode);
     table->counts.bytes -= episode->bytes;
@@ -356,7 +363,7 @@ status table_seal(struct table *table)
     }
     /* What may fail comes first: a new sampler, for sorting gives episodes other slots. */
     struct selector *sampler;
-    status s = selector_new(&sampler, table->settings.sampler);
+    status s = selector_new(&sampler, table->settings.sampler, table->settings.priority_exponent);
     if (s != STATUS_OK) {
         return s;
     }
@@ -481,6 +488,32 @@ void table_count_sampled(struct table *table, uint64_t snippets)
     table->counts.snippets_sampled += snippets;
 }
 
+/* A sealed table does not change, and so its draws do not count. */
+static bool uses_up(const struct table *table)
+{
+    return table->settings.max_times_sampled > 0 && !table->sealed;
+}
+
+uint64_t table_draws_left(const struct table *table)
+{
+    return uses_up(table)
+               ? table->counts.episodes * table->settings.max_times_sampled - table->times_sampled
+               : UINT64_MAX;
+}
+
+bool table_use(struct table *table, uint64_t id)
+{
+    if (!uses_up(table)) {
+        return false;
+    }
+    const uint32_t s = table_slots_of_id(&table->slots, id);
+    ASSERT(s != SLOT_NONE && table->slots.at[s].state == SLOT_RESIDENT);
+    table->slots.at[s].times_sampled++;
+    table->times_sampled++;
+    return table->slots.at[s].times_sampled == table->settings.max_times_sampled &&
+           table_remove(table, id, false);
+}
+
 void table_count_duplicate(struct table *table)
 {
     table->counts.episodes_duplicate++;
@@ -522,7 +555,7 @@ static bool check_slot(const struct table *table, uint32_t slot_i)
 
 bool table_check(const struct table *table)
 {
-    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0;
+    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0, times = 0;
     /* Count anew what the slots hold. */
     for (uint32_t s = 0; s < table->slots.capacity; s++) {
         const struct table_slot *slot = &table->slots.at[s];
@@ -533,6 +566,7 @@ bool table_check(const struct table *table)
             n++;
             T += table_transitions(&slot->episode);
             bytes += slot->episode.bytes;
+            times += slot->times_sampled;
         } else if (slot->state == SLOT_PENDING) {
             pending++;
             pending_bytes += slot->episode.bytes;
@@ -542,6 +576,7 @@ bool table_check(const struct table *table)
     const struct table_counts *c = &table->counts;
     return table_slots_check(&table->slots) && check_priorities(table) && n == c->episodes &&
            T == c->transitions && bytes == c->bytes && pending == c->pending_episodes &&
-           pending_bytes == c->pending_bytes && selector_count(table->sampler) == n &&
+           pending_bytes == c->pending_bytes && times == table->times_sampled &&
+           selector_count(table->sampler) == n &&
            (table->remover == NULL || selector_count(table->remover) == n);
 }

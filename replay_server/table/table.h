@@ -3,7 +3,7 @@
  *
  * An episode goes through these states:
  *
- *     table_begin ---> pending --- table_commit ---> resident --- table_remove ---> gone
+ *     table_begin ---> pending --- table_commit ---> resident --- table_remove, table_use ---> gone
  *                         '------- table_cancel ---> gone
  *
  * A pending episode is on its way to the store: its identity is known, so that it is not taken
@@ -40,7 +40,12 @@ struct table_limits {
 struct table_settings {
     enum selector_kind sampler;
     enum selector_kind remover;
-    bool removes; /* false: inserts into a full table are refused */
+    double priority_exponent; /* of a prioritized sampler or remover, 0 .. 1 */
+    bool removes;             /* false: inserts into a full table are refused, .. */
+    bool waits;               /* .. or, where it does not remove, wait for room */
+    /* An episode of which so many snippets were drawn leaves the table; 0: none does. As long as the
+     * table is not sealed. */
+    uint32_t max_times_sampled;
     struct table_limits limits;
 };
 
@@ -68,6 +73,8 @@ struct table_counts {
 status table_new(struct table **table, const struct table_settings *settings) MUST_CHECK;
 void table_free(struct table *table);
 const struct table_settings *table_settings(const struct table *table);
+/* From now on these limits hold. A table that is above them shrinks with the next insert. */
+void table_set_limits(struct table *table, const struct table_limits *limits);
 const struct table_counts *table_counts(const struct table *table);
 /* Sets the second half of the counts to what the store has. At open. */
 void table_set_history(struct table *table, const struct table_counts *history);
@@ -115,8 +122,8 @@ struct eviction {
 };
 /* Plans what the remover takes out so that an episode of T transitions and `bytes` fits. Changes
  * nothing: the caller removes the episodes once the limiter agrees, and until the table changes
- * gets the same plan again. RETRY: the episodes that would have to go are pending. FULL: it never
- * fits, or the table does not remove. NO_MEMORY. */
+ * gets the same plan again. RETRY: the episodes that would have to go are pending, or the table
+ * waits for room. FULL: it never fits, or the table does not remove. NO_MEMORY. */
 status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
                            struct eviction *eviction, struct err *err) MUST_CHECK;
 
@@ -160,6 +167,13 @@ struct table_place {
 void table_draw_in_order(const struct table *table, uint64_t transition, uint32_t N,
                          struct table_place *place, struct table_draw *draw);
 void table_count_sampled(struct table *table, uint64_t snippets);
+/* How many snippets may be drawn before every episode has been drawn from max_times_sampled times;
+ * UINT64_MAX: any number. */
+uint64_t table_draws_left(const struct table *table);
+/* A snippet was drawn from the resident episode `id`. True: it was the last one that
+ * max_times_sampled allows, and the episode has been removed. The counts of the others begin anew
+ * when the table is loaded. */
+bool table_use(struct table *table, uint64_t id);
 void table_count_duplicate(struct table *table);
 
 /* For AUDIT and tests: sums, lists, maps and selectors agree. Slow. */

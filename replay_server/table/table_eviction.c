@@ -55,7 +55,12 @@ static status draw_victims(struct table *table, uint32_t T, uint64_t bytes, stru
     struct table_counts left = table->counts;
     uint32_t capacity = 0;
     while (!fits(&table->settings.limits, &left, T, bytes)) {
-        /* The table is full, and nothing may be removed: the insert is refused. */
+        /* The table is full, and nothing may be removed: the insert waits, or is refused. */
+        if (table->remover == NULL && table->settings.waits) {
+            return err_set(err, STATUS_RETRY,
+                           "the table is full and its remover is wait: until episodes were sampled "
+                           "max_times_sampled times, or are deleted");
+        }
         if (table->remover == NULL) {
             return err_set(err, STATUS_FULL, "the table is full and its remover is none");
         }

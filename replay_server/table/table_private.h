@@ -13,6 +13,7 @@ struct table {
     struct table_slots slots;
     struct selector *sampler; /* of the resident slots, by transitions */
     struct selector *remover; /* of the same, each of weight 1; NULL: none, or sealed */
+    uint64_t times_sampled;   /* the sum over the resident slots */
     uint64_t last_id;
     bool sealed;
     uint64_t contents;   /* of a sealed table: digest of identities and lengths, .. */

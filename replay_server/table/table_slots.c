@@ -135,6 +135,7 @@ uint32_t table_slots_add(struct table_slots *slots, const struct table_episode *
     slots->free = slots->at[s].newer;
     slots->at[s].episode = *episode;
     slots->at[s].state = SLOT_PENDING;
+    slots->at[s].times_sampled = 0;
     list_append(slots, s);
     index_slot(slots, s);
     return s;

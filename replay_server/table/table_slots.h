@@ -13,6 +13,7 @@ struct table_slot {
     struct table_episode episode;
     uint32_t older, newer; /* in order of insertion; `newer` of a free slot is the next free one */
     enum table_slot_state state;
+    uint32_t times_sampled; /* snippets, where the table has max_times_sampled */
 };
 
 struct table_slots {

@@ -21,20 +21,22 @@ void ledger_rates_begin(void)
 
 static double lead(const struct limiter *limiter)
 {
-    return ((double)limiter->fresh_inserted - (double)limiter->settings.min_transitions) *
+    return ((double)limiter->counts.fresh_inserted - (double)limiter->origin.fresh_inserted -
+            (double)limiter->settings.min_transitions) *
                limiter->settings.samples_per_insert -
-           (double)limiter->sampled;
+           ((double)limiter->counts.sampled - (double)limiter->origin.sampled);
 }
 
 static void check_inserts(uint32_t server, const struct seen *before, const struct seen *now)
 {
     const struct limiter_settings *set = &now->limiter.settings;
     if (set->samples_per_insert > 0 &&
-        now->limiter.fresh_inserted > before->limiter.fresh_inserted) {
-        const double more = (double)(now->limiter.fresh_inserted - before->limiter.fresh_inserted);
+        now->limiter.counts.fresh_inserted > before->limiter.counts.fresh_inserted) {
+        const double more =
+            (double)(now->limiter.counts.fresh_inserted - before->limiter.counts.fresh_inserted);
         /* Of one episode alone it is known where the lead was when it went in. */
-        const bool alone =
-            now->begun == before->begun + 1 && now->limiter.sampled == before->limiter.sampled;
+        const bool alone = now->begun == before->begun + 1 &&
+                           now->limiter.counts.sampled == before->limiter.counts.sampled;
         const double overshoot =
             set->samples_per_insert * (alone ? more : (double)ledger.plan->T_max);
         if (lead(&now->limiter) > set->tolerance + overshoot) {
@@ -42,11 +44,12 @@ static void check_inserts(uint32_t server, const struct seen *before, const stru
                           lead(&now->limiter) - overshoot, set->tolerance);
         }
     }
-    if (now->limiter.evicted > before->limiter.evicted &&
-        (double)now->limiter.sampled < set->samples_per_eviction * (double)now->limiter.evicted) {
+    if (now->limiter.counts.evicted > before->limiter.counts.evicted &&
+        (double)now->limiter.counts.sampled <
+            set->samples_per_eviction * (double)now->limiter.counts.evicted) {
         verdict_wrong("server %u: %" PRIu64 " transitions evicted after %" PRIu64
                       " sampled, at %g per eviction",
-                      server, now->limiter.evicted, now->limiter.sampled,
+                      server, now->limiter.counts.evicted, now->limiter.counts.sampled,
                       set->samples_per_eviction);
     }
 }
@@ -56,7 +59,7 @@ static void check_samples(uint32_t server, const struct served_table *table,
 {
     const struct limiter_settings *set = &now->limiter.settings;
     const bool sealed = table_sealed(table->table);
-    if (now->limiter.sampled <= before->limiter.sampled || sealed) {
+    if (now->limiter.counts.sampled <= before->limiter.counts.sampled || sealed) {
         return;
     }
     if (now->removed == before->removed && now->transitions < set->min_transitions) {
@@ -67,7 +70,8 @@ static void check_samples(uint32_t server, const struct served_table *table,
     const uint64_t hoarded = ledger.plan->hoarder ? plan_hoarder_snippets(ledger.plan) : 0;
     const double most = (double)(batch > hoarded ? batch : hoarded);
     /* An insert that failed after the draw takes its part of the lead back. */
-    const bool cancelled = now->limiter.fresh_inserted < before->limiter.fresh_inserted;
+    const bool cancelled =
+        now->limiter.counts.fresh_inserted < before->limiter.counts.fresh_inserted;
     if (set->samples_per_insert > 0 && !cancelled && lead(&now->limiter) < -set->tolerance - most) {
         verdict_wrong("server %u: sampled to a lead of %g, more than one batch below %g", server,
                       lead(&now->limiter), -set->tolerance);

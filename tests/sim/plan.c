@@ -154,6 +154,11 @@ void plan_make(struct plan *plan, uint64_t seed)
     /* From the seed itself, so that the rest of the plan is what it is without them. */
     plan->hoarder = mix(seed, 1) % 6 == 0;
     plan->trickler = mix(seed, 2) % 6 == 0;
+    plan->cold = mix(seed, 4) % 4 == 0;
+    if (plan->options.table.max_episodes + plan->options.table.max_transitions > 0 &&
+        mix(seed, 5) % 3 == 0) {
+        strcpy(plan->options.table.remover, mix(seed, 6) % 2 ? "min_heap" : "max_heap");
+    }
     if (plan->hoarder || plan->trickler) {
         plan->options.idle_seconds = 20;
     }
@@ -179,12 +184,12 @@ void plan_print(const struct plan *plan)
     const struct options *o = &plan->options;
     const struct table_options *t = &o->table;
     printf("seed %" PRIu64 ": %s, %u writers of %u episodes of up to %u transitions%s, %u samplers"
-           " of %u batches (%u x %u)%s, %u servers, W %u%s%s\n",
+           " of %u batches (%u x %u)%s, %u servers, W %u%s%s%s\n",
            plan->seed, plan->online ? "online" : "logs", plan->n_writers, plan->n_episodes,
            plan->T_max, plan->duplicates ? " with duplicates" : "", plan->n_samplers,
            plan->n_batches, plan->B, plan->N, plan->require_sealed ? " once sealed" : "",
            plan->n_servers, plan->W, plan->hoarder ? ", a hoarder" : "",
-           plan->trickler ? ", a trickler" : "");
+           plan->trickler ? ", a trickler" : "", plan->cold ? ", a cold store" : "");
     printf("  limits: min %" PRId64 ", max %" PRId64 " transitions, %" PRId64 " episodes (%s),"
            " per insert %g +- %g, per eviction %g\n",
            t->min_transitions, t->max_transitions, t->max_episodes, t->remover,

@@ -24,6 +24,7 @@ struct plan {
     bool online;               /* fresh episodes; else logs, sealed at the end */
     bool duplicates;           /* some episodes come from several writers */
     bool hoarder, trickler;    /* clients_hostile.c */
+    bool cold;                 /* at times rows are on the disk alone (server.c) */
     bool require_sealed;       /* samplers wait for the seal */
     uint32_t n_batches;        /* each sampler wants, of an unsealed or sealed table */
     uint32_t B, N;             /* a batch's snippets, a snippet's transitions */

@@ -16,6 +16,7 @@
 #include "common/base/memory.h"
 #include "tests/lib/scratch.h"
 #include "tests/sim/agenda.h"
+#include "tests/sim/chance.h"
 #include "tests/sim/fiber.h"
 #include "tests/sim/network.h"
 #include "tests/sim/server_disk.h"
@@ -220,6 +221,16 @@ uint32_t servers_incarnation(uint32_t server)
 void servers_path(uint32_t server, char *path, size_t size)
 {
     snprintf(path, size, "%s", incarnations[server]->path);
+}
+
+/* ---- Pages that are on the disk alone ---- */
+
+int __wrap_mincore(void *address, size_t size, unsigned char *pages)
+{
+    (void)address;
+    const unsigned char resident = !(plan->cold && chance_in(3));
+    memset(pages, resident, (size + 4095) / 4096);
+    return 0;
 }
 
 /* ---- A full disk ---- */

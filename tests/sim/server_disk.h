@@ -1,10 +1,14 @@
-/* What the linker puts between the store and LMDB (--wrap), to fill the disk. */
+/* What the linker puts between the store and LMDB (--wrap), to fill the disk, and between the store and
+ * the kernel: whether pages are in memory depends on the seed and not on the machine. */
 #ifndef HINDCAST_SIM_SERVER_DISK_H
 #define HINDCAST_SIM_SERVER_DISK_H
 
 #include <lmdb.h>
+#include <stddef.h>
 
 int __real_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags);
 int __wrap_mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags);
+
+int __wrap_mincore(void *address, size_t size, unsigned char *pages);
 
 #endif

@@ -21,6 +21,7 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
     target_link_options(sim PRIVATE -Wl,--wrap=${function})
     target_link_options(sim_parameters PRIVATE -Wl,--wrap=${function})
   endforeach()
+  target_link_options(sim PRIVATE -Wl,--wrap=mincore)
   set(count 200)
   set(count_parameters 30)
   if(HINDCAST_SANITIZE)

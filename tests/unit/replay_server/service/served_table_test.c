@@ -45,12 +45,39 @@ static void the_history_comes_back(void **state)
     served_table_set_history(b, &history);
     served_table_history(b, &again);
     assert_memory_equal(history.counts, again.counts, sizeof history.counts);
-    assert_int_equal(b->limiter.sampled, 99);
-    assert_int_equal(b->limiter.fresh_inserted, 50);
-    assert_int_equal(b->limiter.evicted, 7);
+    assert_int_equal(b->limiter.counts.sampled, 99);
+    assert_int_equal(b->limiter.counts.fresh_inserted, 50);
+    assert_int_equal(b->limiter.counts.evicted, 7);
     assert_int_equal(table_counts(b->table)->transitions_inserted, 150);
     assert_int_equal(table_counts(b->table)->transitions_removed, 10);
     assert_int_equal(table_counts(b->table)->episodes_corrupt, 1);
+    served_table_free(a);
+    served_table_free(b);
+}
+
+/* A table that is opened under another rate does not wait for what the old one left behind. */
+static void another_rate_at_the_next_start_counts_from_there(void **state)
+{
+    (void)state;
+    struct served_table *a = make(), *b = make();
+    struct store_history history;
+    limiter_set(&a->limiter, &(struct limiter_settings){.samples_per_insert = 1});
+    limiter_set(&b->limiter, &(struct limiter_settings){.samples_per_insert = 50, .tolerance = 5});
+    limiter_commit_insert(&a->limiter, false, 100, 0);
+    served_table_history(a, &history);
+    served_table_set_history(b, &history);
+    assert_int_equal(b->limiter.counts.fresh_inserted, 100);
+    assert_true(b->limiter.settings.samples_per_insert == 50);
+    assert_true(limiter_allow_insert(&b->limiter, false, 0, NULL, 0)); /* and not 5000 ahead */
+    /* Under the same rate it goes on where it was. */
+    served_table_history(b, &history);
+    limiter_commit_insert(&b->limiter, false, 3, 0);
+    served_table_set_history(b, &history);
+    assert_true(limiter_allow_insert(&b->limiter, false, 0, NULL, 0));
+    limiter_commit_insert(&b->limiter, false, 1, 0);
+    served_table_history(b, &history);
+    served_table_set_history(a, &history); /* rate 1 again */
+    assert_true(limiter_allow_insert(&a->limiter, false, 0, NULL, 0));
     served_table_free(a);
     served_table_free(b);
 }
@@ -59,6 +86,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_history_comes_back),
+        cmocka_unit_test(another_rate_at_the_next_start_counts_from_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,7 @@ static void samples_per_insert_holds_both_sides(void **state)
     /* Logs are not acting: they neither wait for this nor count. */
     assert_true(limiter_allow_insert(&limiter, true, 0, NULL, 0));
     limiter_commit_insert(&limiter, true, 1000, 0);
-    assert_int_equal(limiter.fresh_inserted, 126);
+    assert_int_equal(limiter.counts.fresh_inserted, 126);
     limiter_cancel_insert(&limiter, false, 1);
     assert_true(limiter_allow_insert(&limiter, false, 0, NULL, 0));
 }
@@ -102,8 +102,8 @@ static void never_both_sides_wait(void **state)
             } else {
                 limiter_commit_sample(&limiter, batch);
             }
-            const double lead =
-                ratio * ((double)limiter.fresh_inserted - (double)first) - (double)limiter.sampled;
+            const double lead = ratio * ((double)limiter.counts.fresh_inserted - (double)first) -
+                                (double)limiter.counts.sampled;
             if (resident >= first) {
                 assert_true(lead <= tolerance + ratio * (double)T + 1e-6);
                 assert_true(lead >= -tolerance - (double)batch - 1e-6);
@@ -117,8 +117,21 @@ static void never_both_sides_wait(void **state)
 /* The rules of limiter.h, written once more with nothing but the counters. */
 struct model {
     struct limiter_settings set;
-    double sampled, fresh, evicted;
+    double sampled, fresh, evicted; /* since the rates changed last .. */
+    double all_fresh;               /* .. and from the beginning */
 };
+
+/* Other rates: nobody is ahead, but for what is missing of the first min_transitions. */
+static void model_set(struct model *m, const struct limiter_settings *set)
+{
+    if (set->samples_per_insert != m->set.samples_per_insert ||
+        set->samples_per_eviction != m->set.samples_per_eviction ||
+        set->min_transitions != m->set.min_transitions) {
+        m->sampled = m->evicted = 0;
+        m->fresh = fmin(m->all_fresh, (double)set->min_transitions);
+    }
+    m->set = *set;
+}
 
 static bool model_sample(const struct model *m, double resident, bool sealed)
 {
@@ -140,6 +153,15 @@ static bool model_insert(const struct model *m, bool restored, double evict)
     return m->set.samples_per_insert == 0 || lead <= m->set.tolerance;
 }
 
+static struct limiter_settings random_settings(struct rng *rng)
+{
+    return (struct limiter_settings){
+        .min_transitions = rng_below(rng, 2) ? rng_below(rng, 300) : 0,
+        .samples_per_insert = rng_below(rng, 2) ? (double)(1 + rng_below(rng, 40)) / 8 : 0,
+        .tolerance = (double)rng_below(rng, 200),
+        .samples_per_eviction = rng_below(rng, 2) ? (double)(1 + rng_below(rng, 40)) / 8 : 0};
+}
+
 static void random_histories_do_what_a_plain_model_does(void **state)
 {
     (void)state;
@@ -147,11 +169,7 @@ static void random_histories_do_what_a_plain_model_does(void **state)
     for (uint64_t seed = 0; seed < 400; seed++) {
         struct rng rng;
         rng_init(&rng, seed, "limiter", 1);
-        const struct limiter_settings set = {
-            .min_transitions = rng_below(&rng, 2) ? rng_below(&rng, 300) : 0,
-            .samples_per_insert = rng_below(&rng, 2) ? (double)(1 + rng_below(&rng, 40)) / 8 : 0,
-            .tolerance = (double)rng_below(&rng, 200),
-            .samples_per_eviction = rng_below(&rng, 2) ? (double)(1 + rng_below(&rng, 40)) / 8 : 0};
+        struct limiter_settings set = random_settings(&rng);
         struct model model = {.set = set};
         struct limiter limiter;
         limiter_init(&limiter, &set);
@@ -159,6 +177,15 @@ static void random_histories_do_what_a_plain_model_does(void **state)
         uint64_t resident = 0;
         for (int round = 0; round < 500; round++) {
             char why[128] = "";
+            if (rng_below(&rng, 50) == 0) { /* while it is used */
+                set = random_settings(&rng);
+                limiter_set(&limiter, &set);
+                model_set(&model, &set);
+            } else if (rng_below(&rng, 200) == 0) {
+                limiter_reset(&limiter);
+                model.sampled = model.fresh = model.evicted = model.all_fresh = 0;
+                resident = 0;
+            }
             const uint64_t T = 1 + rng_below(&rng, 60);
             const bool restored = rng_below(&rng, 2);
             const uint64_t evict = rng_below(&rng, 3) ? 0 : rng_below(&rng, resident + 1);
@@ -178,8 +205,10 @@ static void random_histories_do_what_a_plain_model_does(void **state)
                 if (rng_below(&rng, 8) == 0) {
                     limiter_cancel_insert(&limiter, restored, T);
                     model.fresh -= restored ? 0 : (double)T;
+                    model.all_fresh -= restored ? 0 : (double)T;
                 }
                 model.fresh += restored ? 0 : (double)T;
+                model.all_fresh += restored ? 0 : (double)T;
                 model.evicted += restored ? (double)evict : 0;
             } else if (sample) {
                 limiter_commit_sample(&limiter, T);
@@ -189,6 +218,34 @@ static void random_histories_do_what_a_plain_model_does(void **state)
     }
     printf("%u allowed, %u refused\n", allowed, refused);
     assert_true(allowed > 1000 && refused > 1000);
+}
+
+/* A rate that is raised a thousand times does not ask for what was not sampled before. */
+static void another_rate_counts_from_now(void **state)
+{
+    (void)state;
+    struct limiter limiter;
+    char why[128];
+    limiter_init(&limiter,
+                 &(struct limiter_settings){.min_transitions = 100, .samples_per_insert = 1});
+    limiter_commit_insert(&limiter, false, 1100, 0);
+    limiter_commit_sample(&limiter, 1000);
+    limiter_set(&limiter, &(struct limiter_settings){
+                              .min_transitions = 100, .samples_per_insert = 8, .tolerance = 10});
+    assert_true(limiter_allow_insert(&limiter, false, 0, NULL, 0));
+    assert_true(limiter_allow_sample(&limiter, 1100, false, NULL, 0));
+    limiter_commit_sample(&limiter, 16);
+    assert_false(limiter_allow_sample(&limiter, 1100, false, why, sizeof why));
+    assert_string_equal(why, "samples_per_insert: transitions inserted: 1100 of 1101");
+    limiter_commit_insert(&limiter, false, 4, 0); /* lead 8 x 4 - 16 = 16 */
+    assert_false(limiter_allow_insert(&limiter, false, 0, why, sizeof why));
+    assert_string_equal(why, "samples_per_insert: transitions sampled: 1016 of 1022");
+    /* A tolerance alone is not another rate. */
+    limiter_set(&limiter, &(struct limiter_settings){
+                              .min_transitions = 100, .samples_per_insert = 8, .tolerance = 16});
+    assert_true(limiter_allow_insert(&limiter, false, 0, NULL, 0));
+    limiter_commit_insert(&limiter, false, 1, 0);
+    assert_false(limiter_allow_insert(&limiter, false, 0, NULL, 0));
 }
 
 static void settings_are_checked(void **state)
@@ -215,6 +272,7 @@ int main(void)
         cmocka_unit_test(an_evicting_insert_waits_for_samples),
         cmocka_unit_test(never_both_sides_wait),
         cmocka_unit_test(random_histories_do_what_a_plain_model_does),
+        cmocka_unit_test(another_rate_counts_from_now),
         cmocka_unit_test(settings_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

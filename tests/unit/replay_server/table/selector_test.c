@@ -11,8 +11,9 @@
 
 #define SLOTS 64u
 
-static const enum selector_kind kinds[] = {SELECTOR_UNIFORM, SELECTOR_PRIORITIZED, SELECTOR_FIFO,
-                                           SELECTOR_LIFO};
+static const enum selector_kind kinds[] = {SELECTOR_UNIFORM,  SELECTOR_PRIORITIZED,
+                                           SELECTOR_FIFO,     SELECTOR_LIFO,
+                                           SELECTOR_MIN_HEAP, SELECTOR_MAX_HEAP};
 
 /* What a selector holds, in order of insertion. */
 struct model {
@@ -24,6 +25,31 @@ struct model {
 static double mass(const struct model *model, const struct selector_item *item)
 {
     return model->kind == SELECTOR_PRIORITIZED ? item->weight * item->priority : item->weight;
+}
+
+/* The one item that fifo, lifo and the heaps choose; NULL for the other kinds. */
+static const struct selector_item *chosen(const struct model *model)
+{
+    const struct selector_item *best = &model->items[0];
+    switch (model->kind) {
+    case SELECTOR_UNIFORM:
+    case SELECTOR_PRIORITIZED:
+        return NULL;
+    case SELECTOR_FIFO:
+        return best;
+    case SELECTOR_LIFO:
+        return &model->items[model->n - 1];
+    case SELECTOR_MIN_HEAP:
+    case SELECTOR_MAX_HEAP:
+        break;
+    }
+    for (uint32_t i = 1; i < model->n; i++) {
+        const double p = model->items[i].priority;
+        best = (model->kind == SELECTOR_MIN_HEAP ? p < best->priority : p > best->priority)
+                   ? &model->items[i]
+                   : best;
+    }
+    return best;
 }
 
 static uint32_t place_of(const struct model *model, uint32_t slot)
@@ -52,9 +78,8 @@ static void put(struct model *model, uint32_t i, const struct selector_item *ite
 static uint32_t draw_plainly(const struct model *model, const struct selector_key *key, double *in,
                              double *total)
 {
-    if (model->kind == SELECTOR_FIFO || model->kind == SELECTOR_LIFO) {
-        const struct selector_item *item =
-            &model->items[model->kind == SELECTOR_FIFO ? 0 : model->n - 1];
+    const struct selector_item *item = chosen(model);
+    if (item) {
         *total = item->weight;
         *in = (double)noise_below(item->weight, key->seed, key->step, key->purpose, key->element);
         return item->slot;
@@ -125,7 +150,7 @@ static void random_history(enum selector_kind kind, uint64_t seed)
     struct selector *selector;
     struct rng rng;
     rng_init(&rng, seed, "selector", kind);
-    assert_int_equal(selector_new(&selector, kind), STATUS_OK);
+    assert_int_equal(selector_new(&selector, kind, 1), STATUS_OK);
     assert_int_equal(selector_reserve(selector, SLOTS / 4), STATUS_OK);
     const bool priorities = rng_below(&rng, 2);
     for (uint64_t round = 0; round < 400; round++) {
@@ -167,7 +192,8 @@ static void random_histories_do_what_a_plain_model_does(void **state)
 static void kinds_have_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"uniform", "prioritized", "fifo", "lifo"};
+    static const char *const names[] = {"uniform", "prioritized", "fifo",
+                                        "lifo",    "min_heap",    "max_heap"};
     enum selector_kind kind;
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         assert_true(selector_kind_read(&kind, names[k]));
@@ -182,11 +208,14 @@ static void only_the_prioritized_one_uses_priorities(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
         struct selector *selector;
-        assert_int_equal(selector_new(&selector, kinds[k]), STATUS_OK);
+        assert_int_equal(selector_new(&selector, kinds[k], 1), STATUS_OK);
         assert_int_equal(selector_reserve(selector, 4), STATUS_OK);
         const struct selector_item item = {2, 3, 0.5};
         selector_insert(selector, &item);
         assert_true(selector_unit(selector, 0.5) == (kinds[k] == SELECTOR_PRIORITIZED ? 0.5 : 1));
+        const bool heap = kinds[k] == SELECTOR_MIN_HEAP || kinds[k] == SELECTOR_MAX_HEAP;
+        assert_true(selector_sees(selector, 0.5) ==
+                    (heap || kinds[k] == SELECTOR_PRIORITIZED ? 0.5 : 1));
         assert_int_equal(selector_even(selector), kinds[k] == SELECTOR_UNIFORM);
         selector_update(selector, &item, 1);
         assert_int_equal(selector_even(selector),
@@ -195,12 +224,48 @@ static void only_the_prioritized_one_uses_priorities(void **state)
     }
 }
 
+/* Twice 0.25^0.5 and once 1: three items of mass 0.5, 0.5 and 1. */
+static void the_exponent_flattens_priorities(void **state)
+{
+    (void)state;
+    enum { DRAWS = 30000 };
+    struct selector *selector;
+    assert_int_equal(selector_new(&selector, SELECTOR_PRIORITIZED, 0.5), STATUS_OK);
+    assert_int_equal(selector_reserve(selector, 4), STATUS_OK);
+    const double priorities[] = {0.25, 0.25, 1};
+    uint32_t counts[3] = {0};
+    for (uint32_t slot = 0; slot < 3; slot++) {
+        selector_insert(selector, &(struct selector_item){slot, 1, priorities[slot]});
+    }
+    for (uint64_t step = 0; step < DRAWS; step++) {
+        struct selector_pick pick;
+        selector_draw(selector, &(struct selector_key){.step = step}, &pick);
+        assert_true(pick.total == 2);
+        counts[pick.slot]++;
+    }
+    const double expected[] = {DRAWS / 4.0, DRAWS / 4.0, DRAWS / 2.0};
+    double chi2 = 0;
+    for (int i = 0; i < 3; i++) {
+        chi2 += (counts[i] - expected[i]) * (counts[i] - expected[i]) / expected[i];
+    }
+    printf("chi2 %.1f of 2 degrees of freedom\n", chi2);
+    assert_true(chi2 < 18.4); /* p = 1e-4 */
+    selector_free(selector);
+    /* With exponent 0 priorities do not matter at all. */
+    assert_int_equal(selector_new(&selector, SELECTOR_PRIORITIZED, 0), STATUS_OK);
+    assert_int_equal(selector_reserve(selector, 4), STATUS_OK);
+    selector_insert(selector, &(struct selector_item){2, 3, 1e-30});
+    assert_true(selector_even(selector) && selector_mass(selector, 2) == 3);
+    selector_free(selector);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_histories_do_what_a_plain_model_does),
         cmocka_unit_test(kinds_have_names),
         cmocka_unit_test(only_the_prioritized_one_uses_priorities),
+        cmocka_unit_test(the_exponent_flattens_priorities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

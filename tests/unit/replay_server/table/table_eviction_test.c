@@ -12,7 +12,9 @@ static struct table *make(const char *remover, uint64_t transitions, uint64_t by
 {
     struct table_settings settings = {
         .sampler = SELECTOR_PRIORITIZED,
-        .removes = strcmp(remover, "none") != 0,
+        .priority_exponent = 1,
+        .waits = strcmp(remover, "wait") == 0,
+        .removes = strcmp(remover, "none") != 0 && strcmp(remover, "wait") != 0,
         .limits = {.max_transitions = transitions, .max_bytes = bytes, .max_episodes = episodes}};
     struct table *table;
     assert_true(!settings.removes || selector_kind_read(&settings.remover, remover));
@@ -83,6 +85,64 @@ static void what_never_fits_is_refused(void **state)
     table_free(table);
 }
 
+static void a_table_that_waits_asks_to_try_again(void **state)
+{
+    (void)state;
+    struct eviction plan;
+    struct err err;
+    struct table *table = make("wait", 160, 0, 0);
+    assert_int_equal(table_plan_eviction(table, 10, 1, &plan, &err), STATUS_OK);
+    assert_int_equal(table_plan_eviction(table, 11, 1, &plan, &err), STATUS_RETRY);
+    assert_non_null(strstr(err.text, "remover is wait"));
+    assert_int_equal(table_plan_eviction(table, 161, 1, &plan, &err), STATUS_FULL);
+    assert_true(table_remove(table, 1, false));
+    assert_int_equal(table_plan_eviction(table, 11, 1, &plan, &err), STATUS_OK);
+    assert_int_equal(plan.n, 0);
+    table_free(table);
+}
+
+/* Lower limits than what the table holds: the next insert brings it down to them. */
+static void limits_can_change(void **state)
+{
+    (void)state;
+    struct eviction plan;
+    struct table *table = make("fifo", 160, 0, 0);
+    table_set_limits(table, &(struct table_limits){.max_transitions = 60});
+    assert_int_equal(table_plan_eviction(table, 10, 1, &plan, NULL), STATUS_OK);
+    assert_int_equal(plan.n, 4); /* 10, 20, 30, 40: the last of 50 and the new one fit */
+    mem_free(plan.ids);
+    table_set_limits(table, &(struct table_limits){0});
+    assert_int_equal(table_plan_eviction(table, 1000, 1, &plan, NULL), STATUS_OK);
+    assert_int_equal(plan.n, 0);
+    table_free(table);
+}
+
+/* By priority: heaps take the lowest and the highest out first, the older one of equals. */
+static void heaps_remove_by_priority(void **state)
+{
+    (void)state;
+    const double priorities[] = {3, 1, 2, 1, 5};
+    const uint64_t lowest[] = {2, 4, 3}, highest[] = {5, 1, 3};
+    for (int k = 0; k < 2; k++) {
+        struct table *table = make(k == 0 ? "min_heap" : "max_heap", 0, 0, 5);
+        struct eviction plan;
+        for (uint64_t id = 1; id <= 5; id++) {
+            assert_int_equal(table_set_priority(table, id, priorities[id - 1]), STATUS_OK);
+        }
+        for (uint32_t i = 0; i < 3; i++) {
+            const uint64_t expected = (k == 0 ? lowest : highest)[i];
+            table_set_limits(table, &(struct table_limits){.max_episodes = 5 - i});
+            assert_int_equal(table_plan_eviction(table, 1, 1, &plan, NULL), STATUS_OK);
+            assert_int_equal(plan.n, 1);
+            assert_int_equal(plan.ids[0], expected);
+            assert_true(table_remove(table, expected, false));
+            assert_true(table_check(table));
+            mem_free(plan.ids);
+        }
+        table_free(table);
+    }
+}
+
 static void pending_episodes_count_and_cannot_go(void **state)
 {
     (void)state;
@@ -110,8 +170,9 @@ static void pending_episodes_count_and_cannot_go(void **state)
 static void a_plan_stays_the_same_until_the_table_changes(void **state)
 {
     (void)state;
-    static const char *const removers[] = {"uniform", "prioritized", "fifo", "lifo"};
-    for (size_t k = 0; k < 4; k++) {
+    static const char *const removers[] = {"uniform", "prioritized", "fifo",
+                                           "lifo",    "min_heap",    "max_heap"};
+    for (size_t k = 0; k < sizeof removers / sizeof removers[0]; k++) {
         struct table *table = make(removers[k], 160, 0, 0);
         struct eviction first, again;
         assert_int_equal(table_plan_eviction(table, 100, 1, &first, NULL), STATUS_OK);
@@ -172,6 +233,9 @@ int main(void)
         cmocka_unit_test(nothing_goes_where_it_fits),
         cmocka_unit_test(the_oldest_or_the_newest_goes),
         cmocka_unit_test(what_never_fits_is_refused),
+        cmocka_unit_test(a_table_that_waits_asks_to_try_again),
+        cmocka_unit_test(limits_can_change),
+        cmocka_unit_test(heaps_remove_by_priority),
         cmocka_unit_test(pending_episodes_count_and_cannot_go),
         cmocka_unit_test(a_plan_stays_the_same_until_the_table_changes),
         cmocka_unit_test(a_uniform_remover_takes_all_equally_often),

@@ -9,8 +9,10 @@
 #include "replay_server/table/table.h"
 #include "tests/lib/check.h"
 
-static const struct table_settings settings = {
-    .sampler = SELECTOR_PRIORITIZED, .remover = SELECTOR_FIFO, .removes = true};
+static const struct table_settings settings = {.sampler = SELECTOR_PRIORITIZED,
+                                               .remover = SELECTOR_FIFO,
+                                               .priority_exponent = 1,
+                                               .removes = true};
 
 static struct table_episode episode(uint64_t id, uint64_t number, uint32_t T)
 {
@@ -348,11 +350,15 @@ static void the_list_is_in_order_of_insertion(void **state)
 static void random_changes_keep_everything_in_step(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    for (uint64_t seed = 0; seed < 36; seed++) {
         struct table *table;
         struct rng rng;
         rng_init(&rng, seed, "table", 1);
-        assert_int_equal(table_new(&table, &settings), STATUS_OK);
+        /* Every kind of selector on both sides. */
+        struct table_settings kinds = settings;
+        kinds.sampler = (enum selector_kind)(seed % 6);
+        kinds.remover = (enum selector_kind)(seed / 6 % 6);
+        assert_int_equal(table_new(&table, &kinds), STATUS_OK);
         uint64_t next = 1;
         uint64_t present = 0;
         for (int round = 0; round < 1500; round++) {
@@ -389,6 +395,77 @@ static void random_changes_keep_everything_in_step(void **state)
     }
 }
 
+/* With a heap, draws depend on priorities, and so does the version. */
+static void a_heap_draws_from_one_end_of_the_priorities(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        const struct table_settings heap = {.sampler = k ? SELECTOR_MAX_HEAP : SELECTOR_MIN_HEAP};
+        struct table *table;
+        struct table_draw draw;
+        assert_int_equal(table_new(&table, &heap), STATUS_OK);
+        for (uint32_t id = 1; id <= 3; id++) {
+            add(table, id, 10 - id, 4);
+            assert_int_equal(table_set_priority(table, id, 2 + id), STATUS_OK);
+        }
+        assert_int_equal(table_seal(table), STATUS_OK);
+        table_draw(table, 1, 0, 0, 0, 8, &draw);
+        assert_int_equal(draw.id, k ? 3 : 1);
+        assert_true(draw.probability == 0.25);
+        const uint64_t version = table_version(table);
+        assert_int_equal(table_set_priority(table, 2, k ? 9 : 1), STATUS_OK);
+        assert_int_not_equal(table_version(table), version);
+        table_draw(table, 1, 0, 0, 0, 8, &draw);
+        assert_int_equal(draw.id, 2);
+        table_free(table);
+    }
+}
+
+/* Random draws and removals beside a plain count of what each episode has left. */
+static void episodes_leave_when_they_are_used_up(void **state)
+{
+    (void)state;
+    enum { EPISODES = 40, TIMES = 3 };
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        struct table_settings uses = settings;
+        uses.sampler = (enum selector_kind)(seed % 6);
+        uses.max_times_sampled = TIMES;
+        uint64_t left[EPISODES + 1] = {0}, sum = 0;
+        struct table *table;
+        struct rng rng;
+        rng_init(&rng, seed, "uses", 0);
+        assert_int_equal(table_new(&table, &uses), STATUS_OK);
+        for (uint64_t id = 1; id <= EPISODES; id++) {
+            add(table, id, id, 1 + (uint32_t)rng_below(&rng, 9));
+            left[id] = TIMES;
+            sum += TIMES;
+            for (uint64_t n = rng_below(&rng, 5); n > 0 && sum > 0; n--) {
+                struct table_draw draw;
+                table_draw(table, seed, id, (uint32_t)n, 0, 4, &draw);
+                assert_true(left[draw.id] > 0);
+                assert_int_equal(table_use(table, draw.id), left[draw.id] == 1);
+                left[draw.id]--;
+                sum--;
+            }
+            if (rng_below(&rng, 6) == 0 && table_remove(table, id, false)) {
+                sum -= left[id];
+                left[id] = 0;
+            }
+            assert_int_equal(table_draws_left(table), sum);
+            assert_true(table_check(table));
+        }
+        /* Sealed, a table keeps what it has. */
+        assert_int_equal(table_seal(table), STATUS_OK);
+        const uint64_t resident = table_counts(table)->episodes;
+        for (uint64_t id = 1; id <= EPISODES; id++) {
+            assert_false(left[id] > 0 && table_use(table, id));
+        }
+        assert_true(table_draws_left(table) == UINT64_MAX);
+        assert_int_equal(table_counts(table)->episodes, resident);
+        table_free(table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +480,8 @@ int main(void)
         cmocka_unit_test(extreme_priorities_draw_only_what_is_there),
         cmocka_unit_test(the_list_is_in_order_of_insertion),
         cmocka_unit_test(random_changes_keep_everything_in_step),
+        cmocka_unit_test(a_heap_draws_from_one_end_of_the_priorities),
+        cmocka_unit_test(episodes_leave_when_they_are_used_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
