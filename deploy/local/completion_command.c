@@ -32,7 +32,7 @@ static const struct {
      "--reward= --mapping= --task= --fps="},
     {"policy",
      "inspect export act --version= --acting= --task= --onnx --safetensors --inputs= --to="},
-    {"replay", "info set delete dump --table= --name= --episodes= --oldest= --all --reset "
+    {"replay", "info set delete dump compact --table= --name= --episodes= --oldest= --all --reset "
                "--experiment.tls_ca= "
                "--experiment.token_file="},
     {"completion", "bash zsh"},

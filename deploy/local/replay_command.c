@@ -1,4 +1,4 @@
-/* hindcast replay: looks at replay servers while they serve (info) and operates them (set, delete). This
+/* hindcast replay: looks at replay servers while they serve (info) and operates them (all else). This
  * file reads the command line, finds the servers and makes the calls; what info prints is in
  * replay_info.c. Returns 2 where the command line is wrong, 1 where a call failed. */
 #include <errno.h>
@@ -30,6 +30,8 @@ static const char usage[] =
     "           removes episodes; --reset: when none is left, the rates count from nothing\n"
     "       hindcast replay dump [--name=NAME] WHERE\n"
     "           copies the whole store into a folder on the server's machine, while it serves\n"
+    "       hindcast replay compact WHERE\n"
+    "           gives the room of removed episodes back to the disk; inserts wait meanwhile\n"
     "WHERE is the address of a server (HOST:PORT or unix:PATH), the folder of a run, or its\n"
     "experiment file, whose servers are then asked one after another. Flags of the section\n"
     "`experiment` name what a server asks for, as in --experiment.tls_ca=FILE\n"
@@ -315,12 +317,33 @@ static status dump(const struct request *request, struct rpc_channel *channel, s
     return s;
 }
 
+/* As long as it takes, like dump. */
+static status compact(const struct request *request, struct rpc_channel *channel, struct err *err)
+{
+    (void)request;
+    Hindcast__CompactRequest message = HINDCAST__COMPACT_REQUEST__INIT;
+    struct rpc_message response;
+    status s = call(channel, "Compact", &message.base, DUMP_MS, &response, err);
+    if (s == STATUS_OK) {
+        const Hindcast__CompactResponse *answer = (const Hindcast__CompactResponse *)response.body;
+        printf("%s: %.1f MB, %.1f MB before, in %.1f s\n", rpc_channel_address(channel),
+               (double)answer->bytes_after * 1e-6, (double)answer->bytes_before * 1e-6,
+               answer->seconds);
+        rpc_message_free(&response);
+    }
+    return s;
+}
+
 /* ---- Commands ---- */
 
 static const struct {
     const char *name;
     status (*run)(const struct request *request, struct rpc_channel *channel, struct err *err);
-} commands[] = {{"info", info}, {"set", set}, {"delete", delete_episodes}, {"dump", dump}};
+} commands[] = {{"info", info},
+                {"set", set},
+                {"delete", delete_episodes},
+                {"dump", dump},
+                {"compact", compact}};
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -117,6 +117,9 @@ static status begin(struct dump *dump, const char *name, struct err *err)
     if (service->dump) {
         return err_set(err, STATUS_RETRY, "a copy is being made already, %s", service->dump->path);
     }
+    if (service->compacting) {
+        return err_set(err, STATUS_RETRY, "the store is being compacted; try again");
+    }
     status s = choose_path(dump, name, err);
     return s == STATUS_OK
                ? copier_open(&dump->copier, service->store, dump->path, copied, dump, err)

@@ -1,5 +1,5 @@
-/* The calls of whoever operates the server: SetTable and Delete. A sealed table refuses both, for
- * neither its draws nor its contents change. All of this is on the call thread. */
+/* The calls of whoever operates the server: SetTable, Delete and Compact. A sealed table refuses the
+ * first two, for neither its draws nor its contents change. All of this is on the call thread. */
 #define LOG_MODULE "operator"
 #include <inttypes.h>
 #include <string.h>
@@ -197,4 +197,62 @@ void on_delete(struct rpc_call *call, const ProtobufCMessage *message)
     /* There is room in the table now. */
     service->inserts_may_go = service->samples_may_go = true;
     service_settle(service);
+}
+
+/* ---- Compact ---- */
+
+struct compact_call {
+    struct store_call base;
+    uint64_t bytes_before;
+};
+
+static uint64_t file_bytes(const struct service *service)
+{
+    uint64_t used, file, map;
+    store_sizes(service->store, &used, &file, &map);
+    return file;
+}
+
+static void compact_done(struct insert_job *job)
+{
+    struct compact_call *state = job->owner;
+    struct service *service = state->base.service;
+    Hindcast__CompactResponse response = HINDCAST__COMPACT_RESPONSE__INIT;
+    service->compacting = false;
+    response.bytes_before = state->bytes_before;
+    response.bytes_after = file_bytes(service);
+    response.seconds = (double)(clock_now_ns() - state->base.start_ns) * 1e-9;
+    /* Who asked may have left. */
+    if (job->result == STATUS_OK) {
+        log_info("compacted bytes=%" PRIu64 " before=%" PRIu64 " seconds=%.1f",
+                 response.bytes_after, response.bytes_before, response.seconds);
+    } else {
+        log_error("the store was not compacted: %s", job->err.text);
+    }
+    store_call_answer(&state->base, &response.base);
+    mem_free(state);
+}
+
+void on_compact(struct rpc_call *call, const ProtobufCMessage *message)
+{
+    (void)message;
+    struct compact_call *state = store_call_new(call, CALL_COMPACT, sizeof *state, compact_done);
+    if (state == NULL) {
+        return;
+    }
+    struct service *service = state->base.service;
+    if (service->dump || service->compacting) {
+        store_call_refuse(&state->base, STATUS_RETRY,
+                          service->dump ? "a copy of the store is being made; try again"
+                                        : "the store is being compacted already");
+        mem_free(state);
+        return;
+    }
+    state->bytes_before = file_bytes(service);
+    state->base.job.compact = true;
+    service->compacting = true;
+    if (!store_call_submit(&state->base)) {
+        service->compacting = false;
+        mem_free(state);
+    }
 }

@@ -78,6 +78,11 @@ static const struct rpc_method methods[] = {
      .roles = ROLE_ADMIN,
      .message = on_dump,
      .done = on_dump_done},
+    {.name = "Compact",
+     .kind = RPC_UNARY,
+     .roles = ROLE_ADMIN,
+     .message = on_compact,
+     .done = on_store_call_done},
 };
 
 /* ---- Tables ---- */

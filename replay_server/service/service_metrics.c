@@ -63,7 +63,7 @@ static const char *const call_names[N_CALLS] = {
     [CALL_INSERT] = "Insert",      [CALL_SEAL] = "Seal",
     [CALL_SAMPLE] = "Sample",      [CALL_UPDATE_PRIORITIES] = "UpdatePriorities",
     [CALL_SET_TABLE] = "SetTable", [CALL_DELETE] = "Delete",
-    [CALL_DUMP] = "Dump",
+    [CALL_DUMP] = "Dump",          [CALL_COMPACT] = "Compact",
 };
 
 void service_observe(const struct service *service, enum service_call call, uint64_t start_ns)

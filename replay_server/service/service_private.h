@@ -7,7 +7,7 @@
  *   service_metrics.c  metrics, the status line
  *   store_call.c       unary calls whose answer waits for the store
  *   writer_calls.c     OpenInsert, Seal, UpdatePriorities
- *   operator_calls.c   SetTable, Delete
+ *   operator_calls.c   SetTable, Delete, Compact
  *   dump_call.c        Dump
  *   used_up.c          episodes that have been sampled max_times_sampled times leave the store
  *   insert_stream.c    Insert
@@ -77,6 +77,7 @@ struct service {
     uint64_t reported_sampled, reported_inserted;
     struct service_metrics *metrics;
     struct dump *dump; /* the copy that is being made; NULL: none */
+    bool compacting;   /* a compaction is with the inserter */
 };
 
 /* ---- service.c ---- */
@@ -117,6 +118,7 @@ enum service_call {
     CALL_SET_TABLE,
     CALL_DELETE,
     CALL_DUMP,
+    CALL_COMPACT,
     N_CALLS
 };
 /* A call that began at start_ns has been answered. */
@@ -138,6 +140,7 @@ void on_store_call_done(struct rpc_call *call);
 /* ---- operator_calls.c ---- */
 void on_set_table(struct rpc_call *call, const ProtobufCMessage *message);
 void on_delete(struct rpc_call *call, const ProtobufCMessage *message);
+void on_compact(struct rpc_call *call, const ProtobufCMessage *message);
 
 /* ---- dump_call.c ---- */
 struct dump;

@@ -204,17 +204,6 @@ static void ask_ahead(struct gather_job *job, uint32_t end, struct store_reader 
     }
 }
 
-/* A gather thread has taken the job: looks where it is, and asks for the first of what is not in
- * memory. */
-static void begin(struct gather_job *job, struct store_reader *reader)
-{
-    job->n_asked = 0;
-    job->cold = !gather_is_resident(job, reader);
-    if (job->cold) {
-        ask_ahead(job, ASK_AHEAD, reader);
-    }
-}
-
 /* ---- A whole job ---- */
 
 void gather_run(struct gather_job *job, struct store_reader *reader)
@@ -257,6 +246,17 @@ struct gatherer {
     } * threads;
 };
 
+/* The thread has taken the job: looks where it is, and asks for the first of what is not in memory. */
+static void begin(struct gather_job *job, struct gather_thread *self)
+{
+    job->home = self->gatherer->arg;
+    job->n_asked = 0;
+    job->cold = !gather_is_resident(job, self->reader);
+    if (job->cold) {
+        ask_ahead(job, ASK_AHEAD, self->reader);
+    }
+}
+
 /* The next job of the queue, waiting for it; what is on the disk is asked for. */
 static status take(struct gather_thread *self, struct gather_job **job, uint64_t wait_ms)
 {
@@ -264,8 +264,7 @@ static status take(struct gather_thread *self, struct gather_job **job, uint64_t
     status s = queue_pop(self->gatherer->queue, &item, wait_ms);
     if (s == STATUS_OK) {
         *job = item;
-        (*job)->home = self->gatherer->arg;
-        begin(*job, self->reader);
+        begin(*job, self);
     }
     return s;
 }
@@ -289,7 +288,10 @@ static void *run(void *arg)
             /* Whatever the queue says of a next one: this one is gathered. */
             struct gather_job *next = NULL;
             if (job->cold) {
-                (void)!take(self, &next, 0);
+                next = queue_try_pop(gatherer->queue);
+            }
+            if (next) {
+                begin(next, self);
             }
             gather_run(job, self->reader);
             gatherer->post(gatherer->arg, job);

@@ -37,6 +37,7 @@ struct inserter {
     uint64_t synced_ns;
     bool unsynced;
     struct insert_removal *deferred; /* deletes of jobs that failed; any order */
+    atomic_bool stop;                /* the inserter is being closed: no compaction */
     /* Since the inserter was opened; written by its thread, read by any. */
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
@@ -389,6 +390,16 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     inserter->unsynced = true;
 }
 
+/* After the transaction: the jobs that ask for a compaction get it, and wait for it. */
+static void compact_for(struct inserter *inserter, struct insert_job *first)
+{
+    for (struct insert_job *job = first; job; job = job->next) {
+        if (job->compact && job->result == STATUS_OK) {
+            job->result = store_compact(inserter->store, &inserter->stop, &job->err);
+        }
+    }
+}
+
 /* The next jobs, as a list in order: at least one, then what is there, up to the limits. NULL: none
  * came for PAUSE_MS, or the queue is closed and empty; *s says which. */
 static struct insert_job *take_group(struct inserter *inserter, status *s)
@@ -464,6 +475,7 @@ static void *run(void *arg)
         /* Jobs, or a pause in which deferred deletes and syncs may be due. */
         if (first) {
             write_jobs(inserter, first);
+            compact_for(inserter, first);
             inserter->settings.post(inserter->settings.arg, first);
         } else {
             delete_deferred(inserter);
@@ -538,6 +550,7 @@ void inserter_close(struct inserter *inserter)
 {
     if (inserter) {
         /* The thread writes and posts what is queued, then ends. */
+        atomic_store(&inserter->stop, true);
         queue_close(inserter->queue);
         pthread_join(inserter->thread, NULL);
         queue_free(inserter->queue, NULL);

@@ -38,6 +38,7 @@ struct insert_job {
     struct insert_removal *removal;
     const struct insert_priority *priorities;
     uint32_t n_priorities;
+    bool compact; /* when everything that was submitted before is written: store_compact */
     bool has_history;
     struct store_history history;
     bool has_writer;

@@ -92,11 +92,14 @@ static bool is_gone(int fd, const char *path)
 status store_check_present(struct store *store, struct err *err)
 {
     static const char *const names[] = {"lock", "data.mdb"};
-    const int fds[] = {store->lock_fd, store->data_fd};
     for (size_t i = 0; i < 2; i++) {
         char path[PATH_SIZE + 16];
         snprintf(path, sizeof path, "%s/%s", store->path, names[i]);
-        if (is_gone(fds[i], path)) {
+        /* Within the gate: compaction itself replaces the file. */
+        pthread_mutex_lock(&store->gate);
+        const bool gone = is_gone(i == 0 ? store->lock_fd : store->data_fd, path);
+        pthread_mutex_unlock(&store->gate);
+        if (gone) {
             /* Logged once, by whichever thread finds it first; every caller gets the error. */
             if (!atomic_exchange(&store->broken, true)) {
                 log_error("the store was removed or replaced under the server, which takes nothing "
@@ -188,6 +191,7 @@ static status open_environment(struct store *store, struct err *err)
         (rc = mdb_env_open(store->env, store->path, flags, 0640)) != 0 ||
         (rc = mdb_reader_check(store->env, &dead)) != 0) {
         mdb_env_close(store->env);
+        store->env = NULL;
         return store_error(store, rc, err, "open");
     }
     return STATUS_OK;
@@ -259,11 +263,46 @@ status store_mark(struct store *store, struct err *err)
         break;
     }
     store->marked = s == STATUS_OK;
+    store->unclean = store->unclean && s != STATUS_OK;
+    return s;
+}
+
+void store_close_environment(struct store *store)
+{
+    lmdb_snapshot_close(&store->snapshot);
+    writeback_close(store->writeback);
+    store->writeback = NULL;
+    mdb_env_close(store->env);
+    store->env = NULL;
+}
+
+status store_open_environment(struct store *store, struct err *err)
+{
+    status s = open_environment(store, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
+    lmdb_snapshot_init(&store->snapshot, store->path, store->env);
+    if (!store->unclean) { /* before the first commit, which may not be synced */
+        s = store_mark(store, err);
+    }
+    if (s == STATUS_OK) {
+        s = open_databases(store, err);
+    }
+    /* Only commits that wait for the disk have something to gain. */
+    if (s == STATUS_OK && store->durability == STORE_EACH) {
+        s = writeback_open(&store->writeback, store->data_fd, err);
+    }
+    if (s != STATUS_OK) {
+        store_close_environment(store);
+    }
     return s;
 }
 
 static void free_store(struct store *store)
 {
+    pthread_mutex_destroy(&store->gate);
+    pthread_cond_destroy(&store->gate_changed);
     mem_free(store->path);
     mem_free(store->verified);
     mem_free(store);
@@ -276,6 +315,8 @@ static status new_store(struct store **out, const struct store_settings *setting
     if (store == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "store %s", settings->path);
     }
+    pthread_mutex_init(&store->gate, NULL);
+    pthread_cond_init(&store->gate_changed, NULL);
     /* One table of checked chunks for all readers, and a map that is a whole number of pages, as
      * LMDB demands. */
     store->path = mem_text(settings->path);
@@ -342,37 +383,19 @@ status store_open(struct store **out, const struct store_settings *settings, boo
         return s;
     }
     /* The file first, LMDB's environment second: see the top of this file. */
-    bool unclean = false;
-    s = open_files(store, &unclean, err);
+    s = open_files(store, &store->unclean, err);
     if (s != STATUS_OK) {
         goto free_store;
     }
-    s = open_environment(store, err);
+    s = store_open_environment(store, err);
     if (s != STATUS_OK) {
         goto close_files;
     }
-    lmdb_snapshot_init(&store->snapshot, store->path, store->env);
-    if (!unclean) { /* before the first commit, which may not be synced */
-        s = store_mark(store, err);
-    }
-    if (s == STATUS_OK) {
-        s = open_databases(store, err);
-    }
-    /* Only commits that wait for the disk have something to gain. */
-    if (s == STATUS_OK && store->durability == STORE_EACH) {
-        s = writeback_open(&store->writeback, store->data_fd, err);
-    }
-    if (s != STATUS_OK) {
-        goto close_env;
-    }
     /* The file's size for Info, before anything is written. */
     store_measure(store);
-    *scan = unclean;
+    *scan = store->unclean;
     *out = store;
     return STATUS_OK;
-close_env:
-    lmdb_snapshot_close(&store->snapshot);
-    mdb_env_close(store->env);
 close_files:
     close(store->data_fd);
     close(store->lock_fd);
@@ -393,9 +416,7 @@ void store_close(struct store *store)
         (store_sync(store, &err) != STATUS_OK || lmdb_mark_clean(store->path, &err) != STATUS_OK)) {
         log_error("%s", err.text);
     }
-    lmdb_snapshot_close(&store->snapshot);
-    mdb_env_close(store->env);
-    writeback_close(store->writeback);
+    store_close_environment(store);
     close(store->data_fd);
     close(store->lock_fd);
     free_store(store);
@@ -417,7 +438,7 @@ void store_measure(struct store *store)
 {
     /* The file's size as LMDB sees it: it ends behind the last page that was ever used. */
     MDB_envinfo info;
-    if (mdb_env_info(store->env, &info) == 0) {
+    if (store->env && mdb_env_info(store->env, &info) == 0) {
         atomic_store_explicit(&store->file_bytes, ((uint64_t)info.me_last_pgno + 1) * 4096,
                               memory_order_relaxed);
     }

@@ -16,6 +16,7 @@
 #ifndef HINDCAST_REPLAY_SERVER_STORE_STORE_H
 #define HINDCAST_REPLAY_SERVER_STORE_STORE_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "common/base/status.h"
@@ -168,6 +169,11 @@ status store_sync(struct store *store, struct err *err) MUST_CHECK;
 bool store_wants_sync(const struct store *store);
 /* After FULL: syncs at once where that can help; true: try again. Between transactions. */
 bool store_release(struct store *store);
+
+/* Writes the file anew without its free pages. Readers go on, but for milliseconds. CLOSED: *stop became
+ * true; FULL: no room for a second file. Between transactions, no store_copy under way. After an error
+ * the store is what it was, or broken. */
+status store_compact(struct store *store, const atomic_bool *stop, struct err *err) MUST_CHECK;
 
 /* ---- Reading ---- */
 struct store_reader;

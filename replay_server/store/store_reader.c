@@ -31,12 +31,79 @@ struct cached_chunk {
 
 struct store_reader {
     struct store *store;
-    MDB_txn *txn;
-    bool active;       /* holds a snapshot */
-    uint64_t commits;  /* that the snapshot has seen, at least */
-    uint64_t snapshot; /* number of the snapshot: rises with each */
+    struct store_reader *next, *previous; /* of the store */
+    MDB_txn *txn;                         /* NULL: the environment was exchanged since */
+    bool active;                          /* holds a snapshot */
+    uint64_t commits;                     /* that the snapshot has seen, at least */
+    uint64_t snapshot;                    /* number of the snapshot: rises with each */
     struct cached_chunk cached[CACHED_CHUNKS];
 };
+
+/* ---- The gate ---- */
+
+/* Every reader that holds a snapshot is within the gate. The environment is exchanged when none is. */
+static void gate_enter(struct store *store)
+{
+    pthread_mutex_lock(&store->gate);
+    while (store->gate_closed) {
+        pthread_cond_wait(&store->gate_changed, &store->gate);
+    }
+    store->n_reading++;
+    pthread_mutex_unlock(&store->gate);
+}
+
+static void gate_leave(struct store *store)
+{
+    pthread_mutex_lock(&store->gate);
+    ASSERT(store->n_reading > 0);
+    store->n_reading--;
+    if (store->gate_closed) {
+        pthread_cond_broadcast(&store->gate_changed);
+    }
+    pthread_mutex_unlock(&store->gate);
+}
+
+void gate_close(struct store *store)
+{
+    atomic_store(&store->exchanging, true);
+    pthread_mutex_lock(&store->gate);
+    store->gate_closed = true;
+    while (store->n_reading > 0) {
+        pthread_cond_wait(&store->gate_changed, &store->gate);
+    }
+    /* LMDB closes an environment only when it has no transactions. */
+    for (struct store_reader *reader = store->readers; reader; reader = reader->next) {
+        mdb_txn_abort(reader->txn);
+        reader->txn = NULL;
+    }
+}
+
+void gate_open(struct store *store)
+{
+    store->gate_closed = false;
+    atomic_store(&store->exchanging, false);
+    pthread_cond_broadcast(&store->gate_changed);
+    pthread_mutex_unlock(&store->gate);
+}
+
+/* ---- Life ---- */
+
+/* A snapshot of the newest commit, within the gate. LMDB hands out a slot of its reader table with the
+ * first one; renewing then costs no system call. */
+static status begin(struct store_reader *reader, struct err *err)
+{
+    struct store *store = reader->store;
+    gate_enter(store);
+    int rc = store->env == NULL    ? MDB_PANIC
+             : reader->txn == NULL ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn)
+                                   : mdb_txn_renew(reader->txn);
+    if (rc != 0) {
+        gate_leave(store);
+        return store_error(store, rc, err, "begin read");
+    }
+    reader->active = true;
+    return STATUS_OK;
+}
 
 status store_reader_open(struct store_reader **out, struct store *store, struct err *err)
 {
@@ -45,24 +112,39 @@ status store_reader_open(struct store_reader **out, struct store *store, struct 
         return err_set(err, STATUS_NO_MEMORY, "store reader");
     }
     reader->store = store;
-    /* LMDB hands out a slot of its reader table here, once; reset and renew then cost no system
-     * call. */
-    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &reader->txn);
-    if (rc != 0) {
+    /* Begun once, so that a lack of slots is told here. */
+    status s = begin(reader, err);
+    if (s != STATUS_OK) {
         mem_free(reader);
-        return store_error(store, rc, err, "begin read");
+        return s;
     }
-    mdb_txn_reset(reader->txn);
+    store_reader_rest(reader);
+    pthread_mutex_lock(&store->gate);
+    reader->next = store->readers;
+    if (reader->next) {
+        reader->next->previous = reader;
+    }
+    store->readers = reader;
+    pthread_mutex_unlock(&store->gate);
     *out = reader;
     return STATUS_OK;
 }
 
 void store_reader_close(struct store_reader *reader)
 {
-    if (reader) {
-        mdb_txn_abort(reader->txn);
-        mem_free(reader);
+    if (reader == NULL) {
+        return;
     }
+    struct store *store = reader->store;
+    store_reader_rest(reader);
+    pthread_mutex_lock(&store->gate);
+    *(reader->previous ? &reader->previous->next : &store->readers) = reader->next;
+    if (reader->next) {
+        reader->next->previous = reader->previous;
+    }
+    mdb_txn_abort(reader->txn);
+    pthread_mutex_unlock(&store->gate);
+    mem_free(reader);
 }
 
 void store_reader_rest(struct store_reader *reader)
@@ -71,6 +153,7 @@ void store_reader_rest(struct store_reader *reader)
     if (reader->active) {
         mdb_txn_reset(reader->txn);
         reader->active = false;
+        gate_leave(reader->store);
     }
 }
 
@@ -78,19 +161,18 @@ status store_reader_refresh(struct store_reader *reader, struct err *err)
 {
     /* Read before the renewal: the snapshot has at least these. */
     const uint64_t commits = store_commits(reader->store);
-    if (reader->active && reader->commits == commits) {
+    if (reader->active && reader->commits == commits &&
+        !atomic_load_explicit(&reader->store->exchanging, memory_order_relaxed)) {
         return STATUS_OK;
     }
     store_reader_rest(reader);
+    status s = begin(reader, err);
     /* A new snapshot: pointers into the old one are not good any more. */
-    int rc = mdb_txn_renew(reader->txn);
-    if (rc != 0) {
-        return store_error(reader->store, rc, err, "renew read");
+    if (s == STATUS_OK) {
+        reader->commits = commits;
+        reader->snapshot++;
     }
-    reader->active = true;
-    reader->commits = commits;
-    reader->snapshot++;
-    return STATUS_OK;
+    return s;
 }
 
 /* The chunk's bytes in the map, from the cache or the tree. */

@@ -26,6 +26,9 @@ status store_begin(struct store *store, struct err *err)
 {
     ASSERT(store->txn == NULL);
     store->staged_next_chunk = store->next_chunk;
+    if (store->env == NULL) {
+        return err_set(err, STATUS_IO, "store %s: could not be opened again", store->path);
+    }
     return store_error(store, mdb_txn_begin(store->env, NULL, 0, &store->txn), err, "begin");
 }
 
@@ -298,6 +301,9 @@ status store_take_snapshot(struct store *store, struct err *err)
 
 status store_sync(struct store *store, struct err *err)
 {
+    if (store->env == NULL) {
+        return err_set(err, STATUS_IO, "store %s: could not be opened again", store->path);
+    }
     /* Before the mark is set a plain sync is enough: there is no snapshot to move on. */
     if (store->durability == STORE_INTERVAL && store->marked) {
         return store_take_snapshot(store, err);

@@ -7,6 +7,7 @@ with the last one committed. That one is not below the last acknowledged sequenc
 
 import collections
 import functools
+import shutil
 import socket
 import threading
 import time
@@ -180,6 +181,27 @@ class Sampler(Worker):
         stream.close()
 
 
+class Operator(Worker):
+    """Compacts the store and copies it, again and again: a kill may come at any point of either."""
+
+    def __init__(self, wire, address, dumps, count):
+        super().__init__(wire, address)
+        self.dumps, self.count = dumps, count
+        self.turns = 0
+
+    def turn(self, client):
+        self.turns += 1
+        if self.turns % 3 == 0:
+            client.stub.Dump(self.wire.replay.DumpRequest(name=f"copy-{self.turns}"), timeout=LIMIT_S)
+            assert (self.dumps / f"copy-{self.turns}" / "data.mdb").is_file()
+            shutil.rmtree(self.dumps)
+            self.count["copies"] += 1
+        else:
+            client.stub.Compact(self.wire.replay.CompactRequest(), timeout=LIMIT_S)
+            self.count["compactions"] += 1
+        time.sleep(0.05)
+
+
 def read_all(client, seed, total):
     """Samples until all `total` transitions have been seen, and compares each one.
 
@@ -274,7 +296,9 @@ class Run:
             "sync_ms": scenario.random.choice((1, 20, 300)), "insert_buffer_bytes": 2 << 20})
         self.address = f"{self.workspace.run_dir}/replay.sock"
         self.writers = [Writer(scenario.wire, self.address, number) for number in range(WRITERS)]
-        self.workers = [*self.writers, Sampler(scenario.wire, self.address, self.writers)]
+        dumps = self.workspace.run_dir / "replay-dumps"
+        self.workers = [*self.writers, Operator(scenario.wire, self.address, dumps, scenario.checks),
+                        Sampler(scenario.wire, self.address, self.writers)]
         for worker in self.workers:
             worker.start()
         self.start()

@@ -320,3 +320,53 @@ def test_a_server_that_ends_leaves_no_half_copy(make_server):  # noqa: F811
     dumps = server.workspace.run_dir / "replay-dumps"
     assert isinstance(future.exception(), grpc.RpcError) or (dumps / "half" / "data.mdb").is_file()
     assert not (dumps / "half.tmp").exists()
+
+
+# ---- compaction ----
+
+@pytest.mark.parametrize("durability", ["each", "interval", "none"])
+def test_a_store_shrinks_while_it_is_sampled_from(make_server, durability):  # noqa: F811
+    server = make_server(durability=durability, sync_ms=50)  # noqa: F811
+    client = server.client()
+    client.insert("writer", episodes(range(300), 1000))
+    ask = dict(batch_snippets=64, snippet_transitions=8)
+    stop, drawn_batches, inserted = threading.Event(), [], []
+
+    def sample():
+        while not stop.is_set():
+            drawn_batches.extend(client.draw(4, seed=len(drawn_batches), **ask))
+
+    def insert():
+        for number in range(1000, 100000):
+            other.insert("writer", [(number, number, numbered_rows(number, 100))])
+            inserted.append(number)
+            if stop.is_set():
+                return
+
+    other = server.client(table="other")
+    threads = [threading.Thread(target=sample), threading.Thread(target=insert)]
+    for thread in threads:
+        thread.start()
+    replay("delete", "--oldest=280", server.address)
+    for _ in range(3):
+        before = len(drawn_batches), len(inserted)
+        page = replay("compact", server.address)
+        wait_until(lambda: len(drawn_batches) > before[0] and len(inserted) > before[1] + 3, "work to go on")
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    file = server.workspace.run_dir / "replay" / "data.mdb"
+    assert "MB before" in page and file.stat().st_size < 30 * 1001 * 25 * 4 + (8 << 20)
+    for _, rows in drawn_batches:  # rows are what was sent, whichever file they came from
+        for snippet in rows[::16, 0]:
+            number, start = snippet[:2].astype(int)
+            assert snippet.tobytes() == numbered_rows(number, 1000)[start].tobytes()
+    last = inserted[-1]
+    version = client.seal("writer").version
+    whole = client.draw(4, seed=5, **ask)
+    replay("compact", server.address)  # sealed tables as well
+    server.crash_and_restart()
+    assert client.info().sealed_version == version and client.info().episodes == 20
+    assert all((a[1] == b[1]).all() for a, b in zip(whole, client.draw(4, seed=5, **ask)))
+    assert other.open_insert("writer").last_sequence == last
+    assert other.info().episodes == len(inserted)
