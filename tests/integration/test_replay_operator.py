@@ -190,7 +190,7 @@ def test_a_queue_gives_each_episode_once_and_inserts_wait_for_room(make_server):
     thread = threading.Thread(target=insert)
     thread.start()
     waits(client, "the table is full and its remover is wait")
-    assert client.info().episodes == 4
+    wait_until(lambda: client.info().episodes == 4, "the queue to be full")
     sampler = client.sampler(credit=1, batch_snippets=2, snippet_transitions=20)
     order = []
     for _ in range(10):
