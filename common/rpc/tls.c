@@ -4,17 +4,24 @@
  * looked at here first: is there a certificate in it, who may read the key, when does it expire.
  *
  * gRPC copies the texts that it is given. Ours are freed at once, the key after it has been
- * wiped. */
+ * wiped.
+ *
+ * A server looks with every connection whether its files have changed, so that a certificate is
+ * replaced without a restart: connections that are open stay as they are. */
+#define LOG_MODULE "tls"
 #include "common/rpc/tls.h"
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/rpc/address.h"
 
@@ -135,6 +142,97 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
     return STATUS_OK;
 }
 
+/* ---- A server's files, read again when they change ---- */
+
+/* What tells that a file is another one than before. */
+struct file_mark {
+    struct timespec changed;
+    ino_t inode;
+    off_t size;
+};
+
+/* The files of one address. gRPC asks for them with every connection, until the last of its threads has
+ * ended, and does not say when that is: so they are kept as long as the process. */
+struct server_files {
+    struct server_files *next;
+    char *paths[3]; /* ca, cert, key; NULL: none */
+    struct file_mark marks[3];
+};
+
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER; /* guards kept */
+static struct server_files *kept;
+
+static struct file_mark mark_of(const char *path)
+{
+    struct stat info;
+    if (path == NULL || stat(path, &info) != 0) {
+        return (struct file_mark){0};
+    }
+    return (struct file_mark){.changed = info.st_mtim, .inode = info.st_ino, .size = info.st_size};
+}
+
+/* Have the files changed since the last call? */
+static bool take_marks(struct server_files *files)
+{
+    bool changed = false;
+    for (int i = 0; i < 3; i++) {
+        const struct file_mark now = mark_of(files->paths[i]), before = files->marks[i];
+        changed = changed || now.changed.tv_sec != before.changed.tv_sec ||
+                  now.changed.tv_nsec != before.changed.tv_nsec || now.inode != before.inode ||
+                  now.size != before.size;
+        files->marks[i] = now;
+    }
+    return changed;
+}
+
+/* With every connection; gRPC calls it for one connection of an address at a time. What it cannot use,
+ * a certificate beside the key of another for example, it logs, and keeps what it has. */
+static grpc_ssl_certificate_config_reload_status fetch(void *arg,
+                                                       grpc_ssl_server_certificate_config **config)
+{
+    struct server_files *files = arg;
+    struct err err;
+    struct pems pems;
+    if (!take_marks(files)) {
+        return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+    }
+    const struct rpc_tls tls = {files->paths[0], files->paths[1], files->paths[2]};
+    /* They may be in the middle of being replaced: the next change is noticed again. */
+    if (pems_read(&pems, &tls, &err) != STATUS_OK) {
+        log_warn("the files of TLS have changed and cannot be used, what was read before stays: %s",
+                 err.text);
+        return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+    }
+    const grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
+    /* gRPC asserts that there is an authority. Where no client is asked for a certificate it decides
+     * nothing. */
+    *config =
+        grpc_ssl_server_certificate_config_create(pems.ca != NULL ? pems.ca : pems.cert, &pair, 1);
+    pems_free(&pems);
+    return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+}
+
+/* NULL: out of memory; what there is of it is kept. */
+static struct server_files *keep_files(const struct rpc_tls *tls)
+{
+    const char *const paths[3] = {tls->ca, tls->cert, tls->key};
+    struct server_files *files = mem_new(sizeof *files);
+    bool copied = files != NULL;
+    if (files) {
+        pthread_mutex_lock(&kept_lock);
+        files->next = kept;
+        kept = files;
+        pthread_mutex_unlock(&kept_lock);
+    }
+    for (int i = 0; copied && i < 3; i++) {
+        if (given(paths[i])) {
+            files->paths[i] = mem_text(paths[i]);
+            copied = files->paths[i] != NULL;
+        }
+    }
+    return copied ? files : NULL;
+}
+
 status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *tls,
                   const char *address, struct err *err)
 {
@@ -143,25 +241,29 @@ status tls_server(grpc_server_credentials **credentials, const struct rpc_tls *t
         *credentials = grpc_insecure_server_credentials_create();
         return STATUS_OK;
     }
+    /* Read once here, so that an unusable file is told at once. */
     struct pems pems;
     status s = pems_read(&pems, tls, err);
     if (s != STATUS_OK) {
         return s;
     }
     /* With a CA alone a server has nothing to show. */
-    if (pems.cert == NULL) {
-        pems_free(&pems);
+    const bool shows = pems.cert != NULL, asks = pems.ca != NULL;
+    pems_free(&pems);
+    if (!shows) {
         return err_set(err, STATUS_INVALID, "TLS: %s: a server needs a certificate and a key",
                        address);
     }
+    struct server_files *files = keep_files(tls);
+    if (files == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "TLS: out of memory");
+    }
     /* Where there is a CA, clients must show a certificate of it. */
-    grpc_ssl_pem_key_cert_pair pair = {.private_key = pems.key, .cert_chain = pems.cert};
-    *credentials = grpc_ssl_server_credentials_create_ex(
-        pems.ca, &pair, 1,
-        pems.ca != NULL ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
-                        : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
-        NULL);
-    pems_free(&pems);
+    *credentials = grpc_ssl_server_credentials_create_with_options(
+        grpc_ssl_server_credentials_create_options_using_config_fetcher(
+            asks ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                 : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE,
+            fetch, files));
     return STATUS_OK;
 }
 

@@ -36,6 +36,7 @@ struct endpoint {
     /* How long calls may still last when the endpoint is closed. */
     uint64_t grace_ms;
     int64_t expires_s; /* the certificate, since 1970; 0: no TLS */
+    char *cert;        /* its file; NULL: no TLS */
     size_t n_addresses;
     char **addresses;     /* copies */
     struct stat *sockets; /* of each address; st_ino 0: not a Unix socket */
@@ -62,6 +63,10 @@ static void show_counts(void *arg)
     rpc_server_counts(endpoint->server, &counts);
     metric_set(endpoint->calls_active, (double)counts.calls_active);
     metric_set(endpoint->lag_seconds, (double)counts.lag_ns * 1e-9);
+    /* The server reads a certificate that is replaced; where it cannot be read, the old one counts. */
+    if (endpoint->cert && rpc_tls_expiry(endpoint->cert, &endpoint->expires_s, NULL) == STATUS_OK) {
+        metric_set(endpoint->certificate_expiry, (double)endpoint->expires_s);
+    }
     show_counter(&endpoint->calls_refused, counts.calls_refused);
     show_counter(&endpoint->bytes_in, counts.bytes_in);
     show_counter(&endpoint->bytes_out, counts.bytes_out);
@@ -77,7 +82,7 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     snprintf(name, sizeof name, "%scall_thread_lag_seconds", prefix);
     endpoint->lag_seconds =
         metric_gauge(name, "Longest busy stretch of the call thread, lately.", NULL);
-    /* Known when the endpoint opens, and constant. */
+    /* Known when the endpoint opens, until the file is replaced. */
     snprintf(name, sizeof name, "%scertificate_expiry_timestamp_seconds", prefix);
     endpoint->certificate_expiry = metric_gauge(
         name, "When the server's certificate expires, seconds since 1970; 0: no TLS.", NULL);
@@ -158,6 +163,10 @@ static status check_certificate(struct endpoint *endpoint, const char *cert, str
     const status s = rpc_tls_expiry(cert, &endpoint->expires_s, err);
     if (s != STATUS_OK) {
         return s;
+    }
+    endpoint->cert = mem_text(cert);
+    if (endpoint->cert == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "endpoint: out of memory");
     }
     /* By the wall clock, as the peers' check. */
     const int64_t left_s = endpoint->expires_s - (int64_t)(clock_wall_ns() / NS_PER_S);
@@ -305,5 +314,6 @@ void endpoint_close(struct endpoint *endpoint)
     }
     mem_free(endpoint->addresses);
     mem_free(endpoint->sockets);
+    mem_free(endpoint->cert);
     mem_free(endpoint);
 }

@@ -228,6 +228,25 @@ static status walk_leaf(struct check *check, struct walk *walk, const uint8_t *p
     return STATUS_OK;
 }
 
+/* A page number of 48 bits, where a leaf has the value's size and the flags. */
+static uint64_t child_of(const uint8_t *node)
+{
+    return bytes_get32(node) | (uint64_t)bytes_get16(node + 4) << 32;
+}
+
+/* Asks the disk for all of a branch's children at once: they are read one after the other. Whether
+ * their numbers are good is seen then. */
+static void ask_for_children(const struct check *check, const uint8_t *page, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t child = child_of(node_of(page, i));
+        if (child < check->n_pages) {
+            (void)posix_fadvise(check->fd, (off_t)(child * check->page_size),
+                                (off_t)check->page_size, POSIX_FADV_WILLNEED);
+        }
+    }
+}
+
 /* The page `number` at `level` (0: the root) and all below it. */
 static status walk_page(struct check *check, struct walk *walk, uint64_t number, unsigned level)
 {
@@ -248,6 +267,7 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
     }
     /* A branch: the child of each entry, between its key and the next. */
     walk->branches++;
+    ask_for_children(check, page, n);
     for (size_t i = 0; i < n; i++) {
         const uint8_t *node = node_of(page, i);
         check->page = number;
@@ -255,9 +275,7 @@ static status walk_page(struct check *check, struct walk *walk, uint64_t number,
             s = take_key(check, walk, node + LMDB_NODE_HEADER, bytes_get16(node + 6), true);
         }
         if (s == STATUS_OK) {
-            /* A page number of 48 bits, where a leaf has the value's size and the flags. */
-            const uint64_t child = bytes_get32(node) | (uint64_t)bytes_get16(node + 4) << 32;
-            s = walk_page(check, walk, child, level + 1);
+            s = walk_page(check, walk, child_of(node), level + 1);
         }
         if (s != STATUS_OK) {
             return s;

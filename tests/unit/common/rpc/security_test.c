@@ -139,6 +139,49 @@ static void tls_is_mutual(void **state)
     echo_pair_close(&pair);
 }
 
+/* Another authority, another server certificate, in the same files of a server that runs. */
+static void certificates_are_replaced_without_a_restart(void **state)
+{
+    (void)state;
+    make_certificates();
+    const char *ca = scratch_at("ca.pem");
+    const char *cert = scratch_at("server.pem"), *key = scratch_at("server.key");
+    const char *client = scratch_at("client.pem"), *client_key = scratch_at("client.key");
+    char command[2048];
+    snprintf(command, sizeof command, "cd %s && mkdir -p old && cp -p *.pem *.key old/",
+             scratch_folder);
+    assert_int_equal(system(command), 0);
+    const char *address = "127.0.0.1:0";
+    struct rpc_server_options options = {
+        .addresses = &address, .n_addresses = 1, .tls = {ca, cert, key}};
+    struct rpc_channel_options shown = {.tls = {ca, client, client_key}};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, &shown);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    make_certificates();
+    assert_int_equal(say_with(&pair, ca, client, client_key), STATUS_OK);
+    const char *old_ca = scratch_at("old/ca.pem");
+    const char *old = scratch_at("old/client.pem"), *old_key = scratch_at("old/client.key");
+    assert_int_equal(say_with(&pair, old_ca, old, old_key), STATUS_UNAVAILABLE);
+    assert_int_equal(say_with(&pair, ca, old, old_key), STATUS_UNAVAILABLE);
+    /* The connection that was open stays. */
+    assert_int_equal(echo_say(pair.channel, 2, NULL, &answer, &err), STATUS_OK);
+    /* What cannot be used is not: junk, or the key of another certificate. */
+    snprintf(command, sizeof command, "cd %s && cp server.pem whole.pem && echo junk > server.pem",
+             scratch_folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(say_with(&pair, ca, client, client_key), STATUS_OK);
+    snprintf(command, sizeof command, "cd %s && cp old/server.pem server.pem", scratch_folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(say_with(&pair, ca, client, client_key), STATUS_OK);
+    snprintf(command, sizeof command, "cd %s && cp whole.pem server.pem", scratch_folder);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(say_with(&pair, ca, client, client_key), STATUS_OK);
+    echo_pair_close(&pair);
+}
+
 /* A key that others may read or write is refused, by servers and clients. */
 static void keys_must_be_private(void **state)
 {
@@ -220,8 +263,11 @@ static void tls_files_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tokens_decide),         cmocka_unit_test(tls_is_mutual),
-        cmocka_unit_test(keys_must_be_private),  cmocka_unit_test(expiry_is_read),
+        cmocka_unit_test(tokens_decide),
+        cmocka_unit_test(tls_is_mutual),
+        cmocka_unit_test(certificates_are_replaced_without_a_restart),
+        cmocka_unit_test(keys_must_be_private),
+        cmocka_unit_test(expiry_is_read),
         cmocka_unit_test(tls_files_are_checked),
     };
     return cmocka_run_group_tests(tests, scratch_set_up, scratch_tear_down);
