@@ -139,10 +139,10 @@ static void sample_all(struct bench *bench)
                      &err, "open sampler");
     snprintf(file, sizeof file, "%s/large/store/data.mdb", bench->folder);
     uint64_t next = 0;
-    (void)replay_work_sample(bench, sampler, &next, 1, 1);
+    (void)replay_work_sample(sampler, &next, 1, 1);
     for (int r = 0; r < bench->rounds; r++) {
         const uint64_t start_ns = clock_now_ns();
-        const double snippets = replay_work_sample(bench, sampler, &next, bench->seconds, 1);
+        const double snippets = replay_work_sample(sampler, &next, bench->seconds, 1);
         rate[r] = snippets / replay_work_since(start_ns);
         reads[r] = replay_limits_random_reads(file, READ_DEPTH, bench->seconds);
     }
