@@ -299,6 +299,9 @@ status replay_sampler_open(struct replay_sampler **out, const struct experiment 
     if (s == STATUS_OK) {
         s = wait_for_servers(sampler, &sampler->signature, timeout_ms, err);
     }
+    if (s == STATUS_OK && options->origins) {
+        s = replay_servers_check_prioritized(&sampler->servers, sampler->table, err);
+    }
     if (s == STATUS_OK) {
         replay_servers_deal(&sampler->servers, sampler->options.batch_snippets);
         s = start_shares(sampler, options->first_batch, err);

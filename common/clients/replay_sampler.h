@@ -24,7 +24,9 @@ struct replay_sampler_options {
     /* No draws: snippet i of batch b starts at transition b B + i mod all of a sealed table, counted
      * over its episodes in order of identity. One server. Implies `origins`. */
     bool in_order;
-    bool origins;              /* batches say where their snippets come from */
+    /* Batches say where their snippets come from. MISMATCH where a table's sampler is not
+     * `prioritized`. */
+    bool origins;
     uint32_t prefetch_batches; /* 0: 4 */
 };
 

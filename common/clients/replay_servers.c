@@ -2,6 +2,9 @@
 #define LOG_MODULE "replay_sampler"
 #include "common/clients/replay_servers.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "common/base/log.h"
 #include "common/clients/peer.h"
 #include "common/clients/signature_wire.h"
@@ -33,6 +36,16 @@ void replay_servers_close(struct replay_servers *servers)
 
 /* ---- Asking ---- */
 
+/* The option `sampler` of the table, among all that the server names. */
+static void note_sampler(struct replay_server *server, const Hindcast__TableInfo *info)
+{
+    for (size_t i = 0; i < info->n_settings; i++) {
+        if (strcmp(info->settings[i]->name, "sampler") == 0) {
+            snprintf(server->sampler, sizeof server->sampler, "%s", info->settings[i]->value);
+        }
+    }
+}
+
 /* Size, sealed flag and signature of the table on one server. UNAVAILABLE, NOT_FOUND: not yet. */
 static status ask(struct replay_server *server, const char *table, struct signature *signature,
                   struct err *err)
@@ -60,6 +73,7 @@ static status ask(struct replay_server *server, const char *table, struct signat
         server->episodes = info->tables[0]->episodes;
         server->transitions = info->tables[0]->transitions;
         server->sealed = info->tables[0]->sealed;
+        note_sampler(server, info->tables[0]);
         s = signature_wire_read(signature, info->tables[0]->signature, err);
     }
     rpc_message_free(&message);
@@ -90,6 +104,21 @@ status replay_servers_ask(struct replay_servers *servers, const char *table, boo
         if (servers->n > 1 && require_sealed && !server->sealed) {
             return err_set(err, STATUS_UNAVAILABLE, "%s: table %s is not sealed yet",
                            rpc_channel_address(server->channel), table);
+        }
+    }
+    return STATUS_OK;
+}
+
+status replay_servers_check_prioritized(const struct replay_servers *servers, const char *table,
+                                        struct err *err)
+{
+    for (size_t i = 0; i < servers->n; i++) {
+        const struct replay_server *server = &servers->at[i];
+        if (server->sampler[0] && strcmp(server->sampler, "prioritized") != 0) {
+            return err_set(err, STATUS_MISMATCH,
+                           "%s: table %s has the sampler %s: expected prioritized, or "
+                           "learner.priorities: none",
+                           rpc_channel_address(server->channel), table, server->sampler);
         }
     }
     return STATUS_OK;

@@ -11,8 +11,9 @@ struct replay_server {
     struct rpc_channel *channel;
     uint64_t episodes, transitions; /* of the table, when it was asked last */
     bool sealed;
-    bool left_out;  /* it is away, and batches are made without it */
-    uint32_t dealt; /* snippets of the global batch */
+    char sampler[16]; /* the table's option; empty: the server does not say */
+    bool left_out;    /* it is away, and batches are made without it */
+    uint32_t dealt;   /* snippets of the global batch */
 };
 
 struct replay_servers {
@@ -31,6 +32,10 @@ void replay_servers_close(struct replay_servers *servers);
  * yet, or with `require_sealed` and several servers not sealed yet. */
 status replay_servers_ask(struct replay_servers *servers, const char *table, bool require_sealed,
                           struct signature *signature, struct err *err) MUST_CHECK;
+/* After replay_servers_ask: do priorities decide about the draws of all? MISMATCH names the first
+ * table whose sampler is another one. */
+status replay_servers_check_prioritized(const struct replay_servers *servers, const char *table,
+                                        struct err *err) MUST_CHECK;
 /* Asks for the sizes again. A server that was left out and answers is back; one that does not answer
  * stays what it was. */
 void replay_servers_measure(struct replay_servers *servers, const char *table);

@@ -167,6 +167,14 @@ def test_a_weighted_run_repeats_and_ranks_agree_on_the_weights(sealed, wire):
                        [report["importance_weight"] for report in reports(folders["three"])], rtol=1e-6)
 
 
+def test_a_table_without_a_prioritized_sampler_is_refused(sealed):
+    sealed.servers[0].stop()
+    sealed.servers[0] = start_server(sealed, 0, "--sampler=uniform")
+    learner = sealed.start("learner", "--priorities=td_error")
+    assert learner.wait() == 2
+    assert "table default has the sampler uniform: expected prioritized" in learner.output.read_text()
+
+
 def test_every_rank_sends_to_every_server(workspace, wire):
     make(workspace, 2)
     for i in range(2):
