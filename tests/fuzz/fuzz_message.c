@@ -33,6 +33,10 @@ static const struct {
     {&hindcast__seal_request__descriptor, 0},
     {&hindcast__insert_response__descriptor, 0},
     {&hindcast__parameters_request__descriptor, 0},
+    {&hindcast__set_table_request__descriptor, 0},
+    {&hindcast__delete_request__descriptor, 0},
+    {&hindcast__dump_request__descriptor, 0},
+    {&hindcast__set_table_response__descriptor, 0},
 };
 #define N_TYPES (sizeof types / sizeof types[0])
 
