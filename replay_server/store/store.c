@@ -343,6 +343,7 @@ static status open_files(struct store *store, bool *unclean, struct err *err)
     if (s != STATUS_OK) {
         return err_context(err, s, "store %s: another process has it", store->path);
     }
+    store_clear_compaction(store);
     /* The data file exists after this: as it was, put back from the snapshot, or new. */
     snprintf(name, sizeof name, "%s/data.mdb", store->path);
     s = lmdb_snapshot_prepare(store->path, store->map_bytes, unclean, err);

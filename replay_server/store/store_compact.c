@@ -28,14 +28,24 @@ struct paths {
     char copy[PATH_SIZE + 64];   /* the copy */
 };
 
+void store_clear_compaction(const struct store *store)
+{
+    static const char *const names[] = {"compact.tmp", "compact"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char folder[PATH_SIZE + 32], file[PATH_SIZE + 64];
+        snprintf(folder, sizeof folder, "%s/%s", store->path, names[i]);
+        snprintf(file, sizeof file, "%s/data.mdb", folder);
+        (void)unlink(file);
+        (void)rmdir(folder);
+    }
+}
+
 /* A copy of the newest commit, locked as the file whose place it takes. *fd holds the lock. */
 static status make_copy(struct store *store, const struct paths *paths, const atomic_bool *stop,
                         int *fd, struct err *err)
 {
     uint64_t bytes;
-    /* What an earlier attempt has left. */
-    (void)unlink(paths->copy);
-    (void)rmdir(paths->folder);
+    store_clear_compaction(store);
     status s = store_copy(store, paths->folder, stop, &bytes, err);
     if (s != STATUS_OK) {
         return s;
@@ -105,8 +115,7 @@ status store_compact(struct store *store, const atomic_bool *stop, struct err *e
         s = exchange(store, &paths, fd, err);
         gate_open(store);
     }
-    (void)unlink(paths.copy);
-    (void)rmdir(paths.folder);
+    store_clear_compaction(store);
     if (s == STATUS_OK) {
         store_measure(store);
     }

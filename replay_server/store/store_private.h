@@ -55,6 +55,9 @@ void store_measure(struct store *store);
 status store_open_environment(struct store *store, struct err *err) MUST_CHECK;
 void store_close_environment(struct store *store);
 
+/* Removes what a compaction that was interrupted has left. At open, and before another one. */
+void store_clear_compaction(const struct store *store);
+
 /* ---- The gate (store_reader.c) ---- */
 /* The writing thread's: waits until no reader holds a snapshot, takes their transactions from them, and
  * holds the gate; and lets them in again. */

@@ -324,6 +324,19 @@ def test_a_server_that_ends_leaves_no_half_copy(make_server):  # noqa: F811
 
 # ---- compaction ----
 
+def test_what_an_interrupted_compaction_left_is_removed(server):  # noqa: F811
+    client = server.client()
+    client.insert("writer", EPISODES)
+    server.process.kill()
+    store = server.workspace.run_dir / "replay"
+    for name in ("compact", "compact.tmp"):
+        (store / name).mkdir()
+        (store / name / "data.mdb").write_bytes(b"half")
+    server.process = server.workspace.serve("replay_server")
+    assert client.info().episodes == len(EPISODES)
+    assert {path.name for path in store.iterdir()} == {"data.mdb", "lock", "lock.mdb"}
+
+
 @pytest.mark.parametrize("durability", ["each", "interval", "none"])
 def test_a_store_shrinks_while_it_is_sampled_from(make_server, durability):  # noqa: F811
     server = make_server(durability=durability, sync_ms=50)  # noqa: F811
