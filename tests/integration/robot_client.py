@@ -77,10 +77,10 @@ def events(workspace, name=None):
     return [event for event in workspace.json_lines("plant.jsonl") if name in (None, event["event"])]
 
 
-def held(workspace, why, n=1):
-    """The nth time that the plant held still for a reason that contains `why`, once it is there."""
+def held(workspace, why, n=1, since_ns=0):
+    """The nth time since then that the plant held still for a reason that contains `why`, once it is there."""
     def found():
-        matching = [event for event in events(workspace, "held") if why in event["why"]]
+        matching = [event for event in events(workspace, "held") if why in event["why"] and event["at_ns"] >= since_ns]
         return len(matching) >= n and matching[n - 1]
     return wait_until(found, f"the plant to hold still: {why}")
 
