@@ -3,6 +3,7 @@
  * checkpoint. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/clients/replay_sampler.h"
 #include "tests/sim/agenda.h"
@@ -31,6 +32,12 @@ static bool is_done(const struct incarnation *incarnation)
     return sampler_progress[incarnation->client].delivered >= incarnation->plan->n_batches;
 }
 
+/* Half of those that sample by priorities are told where snippets come from. */
+static bool wants_origins(const struct plan *plan)
+{
+    return plan->seed % 2 == 0 && strcmp(plan->options.table.sampler, "prioritized") == 0;
+}
+
 static status open_sampler(struct incarnation *incarnation, struct replay_sampler **sampler,
                            struct err *err)
 {
@@ -44,6 +51,7 @@ static status open_sampler(struct incarnation *incarnation, struct replay_sample
         .seed = incarnation->plan->seed,
         .first_batch = sampler_progress[incarnation->client].next,
         .require_sealed = incarnation->plan->require_sealed,
+        .origins = wants_origins(incarnation->plan),
         .prefetch_batches = (uint32_t)chance_between(0, 6),
     };
     return replay_sampler_open(sampler, &incarnation->plan->experiment, &signature, &options,
@@ -60,6 +68,15 @@ static void look_at(const struct incarnation *incarnation, const struct replay_b
     if (incarnation->plan->require_sealed && batch->table_version == 0) {
         verdict_wrong("sampler %u: batch %" PRIu64 " is of a table that is not sealed",
                       incarnation->client, number);
+    }
+    /* Nobody sets priorities here, so draws are even. */
+    for (uint32_t i = 0; wants_origins(incarnation->plan) && i < batch->snippets; i++) {
+        const double ratio = batch->origins->ratio[i];
+        if (!(ratio > 1 - 1e-9 && ratio < 1 + 1e-9) || batch->origins->episode_id[i] == 0) {
+            verdict_wrong("sampler %u: batch %" PRIu64 ", snippet %u of episode %" PRIu64
+                          " is %g times as likely as in an even draw",
+                          incarnation->client, number, i, batch->origins->episode_id[i], ratio);
+        }
     }
     ledger_batch(batch, incarnation->plan->seed);
 }
