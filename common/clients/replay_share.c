@@ -8,6 +8,7 @@
 #include "common/clients/replay_share.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -234,9 +235,9 @@ static status check_response(const struct replay_share *share,
     }
     /* Weights are made of probabilities. */
     for (size_t i = 0; set->origins && i < n; i++) {
-        if (!(response->probability[i] > 0 && response->probability[i] <= 1)) {
-            return err_set(err, STATUS_INVALID, "%s: probability %g: expected above 0, up to 1",
-                           address, response->probability[i]);
+        if (!(response->probability[i] > 0 && isfinite(response->probability[i]))) {
+            return err_set(err, STATUS_INVALID, "%s: probability %g: expected above 0", address,
+                           response->probability[i]);
         }
     }
     /* A longer snippet would be read beyond its rows. */

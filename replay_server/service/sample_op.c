@@ -183,7 +183,10 @@ static void draw_one(struct sample_op *op, uint32_t j)
     op->n_valid[j] = draw.n_valid;
     op->episode_id[j] = draw.id;
     op->first_row[j] = draw.first_row;
-    op->probability[j] = draw.probability;
+    /* The table may have changed since the response was begun: the probability is given as that of a
+     * table of table_transitions, so that their product is what it was at the draw. */
+    const double now = (double)table_counts(request->table->table)->transitions;
+    op->probability[j] = draw.probability * (now / (double)op->table_transitions);
 }
 
 /* Of what the snippets are a function of: transitions in order do not depend on priorities, which a
@@ -200,7 +203,6 @@ static void note_table(struct sample_op *op)
     const struct table *table = op->request->table->table;
     op->version = version_of(op);
     op->origins = op->request->origins || !table_draws_evenly(table);
-    op->table_transitions = table_counts(table)->transitions;
 }
 
 void sample_op_draw(struct sample_op *op, struct service *service, uint64_t first_batch,
@@ -219,6 +221,7 @@ void sample_op_draw(struct sample_op *op, struct service *service, uint64_t firs
     op->n_batches = n_batches;
     op->bytes = sample_op_bytes(request, n_batches);
     note_table(op);
+    op->table_transitions = table_counts(table->table)->transitions;
     lay_out(op, n_batches * request->count);
     op->job = (struct gather_job){.snippets = op->snippets,
                                   .n = n_batches * request->count,

@@ -35,7 +35,7 @@ struct sample_op {
     struct table_place place; /* with in_order: of the last snippet */
     bool origins; /* the response has the last three arrays; it leaves them out where every
                      transition was equally likely, unless they were asked for */
-    uint64_t table_transitions; /* when it was drawn */
+    uint64_t table_transitions; /* when the response was begun */
     /* The rows, and behind them these arrays of (n_batches * count): what a response takes counts
      * against sample_buffer_bytes, and a stream without a response on its way holds nothing. */
     struct buffer *buffer;
