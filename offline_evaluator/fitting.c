@@ -27,11 +27,13 @@
 #define LOG_MODULE "offline_evaluator"
 #include "common/base/log.h"
 
-#define DRAW_PURPOSE   0x66716472u /* "fqdr" */
-#define SAMPLE_PURPOSE 0x66717361u /* "fqsa" */
-#define FORMAT         "hindcast-offline-evaluation-1"
-#define CHECKPOINT_MAX (1u << 30)
-#define TOLD_EVERY     20 /* steps */
+#define DRAW_PURPOSE    0x66716472u /* "fqdr" */
+#define SAMPLE_PURPOSE  0x66717361u /* "fqsa" */
+#define EPISODE_PURPOSE 0x66716570u /* "fqep" */
+#define TIME_PURPOSE    0x6671746du /* "fqtm" */
+#define FORMAT          "hindcast-offline-evaluation-1"
+#define CHECKPOINT_MAX  (1u << 30)
+#define TOLD_EVERY      20 /* steps */
 
 static const char *const block_names[FITTED_Q_BLOCKS] = {"params", "target", "m", "v"};
 
@@ -167,6 +169,26 @@ static void take_actions(struct fitting *fit, float *to, size_t row, uint64_t se
     gaussian_clip(to, to, n * M);
 }
 
+/* A model is right first where policies begin: every second transition of its batch comes from a
+ * step t of its episode that is as likely as what it counts in a value, gamma^t. */
+static size_t draw(const struct fitting *fit, int e, uint64_t seed, uint64_t step, size_t b)
+{
+    const struct evaluation *evaluation = fit->evaluation;
+    const struct logged_data *data = &evaluation->data;
+    const struct resample *resample = &fit->resamples[e];
+    if (!evaluation->by_model || b % 2 == 0) {
+        return resample_transition(
+            resample, data, noise_below(resample_size(resample), seed, step, DRAW_PURPOSE, b));
+    }
+    const uint64_t k = noise_below(resample->n, seed, step, EPISODE_PURPOSE, b);
+    const double u = (double)noise_below(1ull << 53, seed, step, TIME_PURPOSE, b) * 0x1p-53;
+    const uint32_t T = data->episodes[resample->episodes[k]].T;
+    const double rate = log(evaluation->gamma);
+    const double t = log1p(-u * (1 - exp(rate * T))) / rate;
+    const uint64_t first = resample->ends[k] - T;
+    return resample_transition(resample, data, first + (t < T ? (uint64_t)t : T - 1));
+}
+
 /* Fills in the batch of critic e at this step; `regress`: towards the goals. */
 static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t step, bool regress)
 {
@@ -176,10 +198,8 @@ static struct fitted_q_batch next_batch(struct fitting *fit, int e, uint64_t ste
     const uint64_t seed = (uint64_t)evaluation->experiment->seed + (uint64_t)e;
     const size_t actions = evaluation_columns(evaluation) * (size_t)fit->M * A;
     const int behaviour = (int)evaluation_columns(evaluation) - 1;
-    const struct resample *resample = &fit->resamples[e];
     for (size_t b = 0; b < (size_t)fit->B; b++) {
-        const uint64_t drawn = noise_below(resample_size(resample), seed, step, DRAW_PURPOSE, b);
-        const size_t t = resample_transition(resample, data, drawn);
+        const size_t t = draw(fit, e, seed, step, b);
         const size_t row = data->transitions[t];
         const bool last = t + 1 == data->n_transitions || data->transitions[t + 1] != row + 1;
         memcpy(fit->x + b * O, evaluation->x + row * O, O * sizeof *fit->x);

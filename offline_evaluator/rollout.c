@@ -12,8 +12,10 @@
 #include "common/networks/normalizer.h"
 #include "offline_evaluator/acting.h"
 
-#define REST           0.01        /* of a value; what may be left out */
+#define REST           0.01 /* of a value; what may be left out */
+#define RESIDUAL_ROWS  4096
 #define SAMPLE_PURPOSE 0x726f7361u /* "rosa" */
+#define NOISE_PURPOSE  0x726f6e6fu /* "rono" */
 
 /* ---- What a model learns ---- */
 
@@ -66,6 +68,8 @@ struct rollouts {
     float *a;                /* (C,n,A) */
     double *y;               /* (C,n,H) */
     double *weight;          /* (heads): gamma^t */
+    float *residual;         /* (O) std of what the model does not explain */
+    float *noise;            /* (n,O) standard normals of this step, the same for all columns */
     struct acting *acting;   /* (C - 1) */
     float *std, *z;          /* (C,n,A) */
     size_t step;
@@ -85,6 +89,8 @@ static void rollouts_fini(struct rollouts *rollouts)
     mem_free(rollouts->a);
     mem_free(rollouts->y);
     mem_free(rollouts->weight);
+    mem_free(rollouts->residual);
+    mem_free(rollouts->noise);
     mem_free(rollouts->std);
     mem_free(rollouts->z);
 }
@@ -128,12 +134,14 @@ static status rollouts_init(struct rollouts *rollouts, const struct evaluation *
                                   .z = mem_array(C * n * A, sizeof(float)),
                                   .y = mem_array(C * n * (O + K), sizeof(double)),
                                   .weight = mem_array((size_t)evaluation->H, sizeof(double)),
+                                  .residual = mem_array(O, sizeof(float)),
+                                  .noise = mem_array(n * O, sizeof(float)),
                                   .acting = mem_array(C, sizeof(struct acting)),
                                   .n_threads = thread_pool_size(evaluation->pool)};
     bool ok = rollouts->low != NULL && rollouts->high != NULL && rollouts->o != NULL &&
               rollouts->x != NULL && rollouts->a != NULL && rollouts->std != NULL &&
               rollouts->z != NULL && rollouts->y != NULL && rollouts->weight != NULL &&
-              rollouts->acting != NULL;
+              rollouts->residual != NULL && rollouts->noise != NULL && rollouts->acting != NULL;
     for (size_t c = 0; ok && c + 1 < C; c++) {
         ok = acting_init(&rollouts->acting[c], evaluation->policies.items[c / K].policy, n) ==
              STATUS_OK;
@@ -223,14 +231,53 @@ static void take_step(struct rollouts *rollouts, double *q)
         }
         rollouts->weight[h] *= head->gamma;
     }
+    noise_normal(rollouts->noise, n * O, (uint64_t)evaluation->experiment->seed, rollouts->step,
+                 NOISE_PURPOSE, 0);
     for (size_t s = 0; s < rollouts->C * n; s++) {
         for (size_t i = 0; i < O; i++) {
             float *o = rollouts->o + s * O + i;
-            *o = bounded((double)*o + rollouts->y[s * rollouts->H + i], rollouts->low[i],
+            const double noise =
+                (double)rollouts->residual[i] * (double)rollouts->noise[s % n * O + i];
+            *o = bounded((double)*o + rollouts->y[s * rollouts->H + i] + noise, rollouts->low[i],
                          rollouts->high[i]);
         }
     }
     rollouts->step++;
+}
+
+/* residual(O) <- of model e at some logged transitions. */
+static status find_residuals(struct rollouts *rollouts, size_t e)
+{
+    const struct evaluation *evaluation = rollouts->evaluation;
+    const struct logged_data *data = &evaluation->data;
+    const size_t O = rollouts->O, A = rollouts->A, H = rollouts->H;
+    const size_t n = data->n_transitions < RESIDUAL_ROWS ? data->n_transitions : RESIDUAL_ROWS;
+    float *x = mem_array(n * O, sizeof *x), *a = mem_array(n * A, sizeof *a);
+    double *y = mem_array(n * H, sizeof *y);
+    const bool ok = x != NULL && a != NULL && y != NULL;
+    if (ok) {
+        memset(rollouts->residual, 0, O * sizeof *rollouts->residual);
+        for (size_t i = 0; i < n; i++) {
+            const size_t row = data->transitions[data->n_transitions / n * i];
+            memcpy(x + i * O, evaluation->x + row * O, O * sizeof *x);
+            gaussian_clip(a + i * A, logged_action(data, row), A);
+        }
+        fitted_q_values(evaluation->critics[e], y, x, a, (int)n);
+        for (size_t i = 0; i < n; i++) {
+            const size_t t = data->n_transitions / n * i;
+            for (size_t k = 0; k < O; k++) {
+                const double error = y[i * H + k] - target_of(data, t, k);
+                rollouts->residual[k] += (float)(error * error / (double)n);
+            }
+        }
+        for (size_t k = 0; k < O; k++) {
+            rollouts->residual[k] = sqrtf(rollouts->residual[k]);
+        }
+    }
+    mem_free(x);
+    mem_free(a);
+    mem_free(y);
+    return ok ? STATUS_OK : STATUS_NO_MEMORY;
 }
 
 /* All columns from all starts, in model e. */
@@ -249,6 +296,9 @@ static status roll(struct rollouts *rollouts, size_t e, double *q, struct err *e
     }
     memset(q, 0, n * heads * sizeof *q);
     memset(rollouts->a, 0, rollouts->C * n * rollouts->A * sizeof *rollouts->a);
+    if (find_residuals(rollouts, e) != STATUS_OK) {
+        return err_set(err, STATUS_NO_MEMORY, "residuals of a model");
+    }
     for (rollouts->step = 0; rollouts->step < steps;) {
         thread_pool_run(evaluation->pool, work_act, rollouts);
         fitted_q_values(evaluation->critics[e], rollouts->y, rollouts->x, rollouts->a,

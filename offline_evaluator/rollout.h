@@ -4,8 +4,10 @@
  * the change of the observation and the rewards. From each start every policy acts in it, step by
  * step, until what is left counts less than a hundredth:
  *
- *     o' = clip(o + change(o, a)),   value = sum_t gamma^t clip(r(o_t, a_t))
+ *     o' = clip(o + change(o, a) + residual z),   value = sum_t gamma^t clip(r(o_t, a_t))
  *
+ * z are standard normals, the same ones for all policies, and `residual` is the std of what the model
+ * does not explain; without it policies stay for ever where a model wrongly comes to rest.
  * Observations and rewards stay within the ranges of the logs. Nothing is bootstrapped, so errors
  * add up along a rollout and do not feed on themselves as those of a critic do. Episodes that
  * terminate have no models here. Ours; the idea is that of model-based evaluation, for instance in

@@ -1,6 +1,6 @@
 """bench/peers: comparisons run to their end in a short form, and print what their head promises.
 
-Reverb is two gigabytes with its TensorFlow: its comparison runs where bench/peers/run has fetched it before."""
+Reverb and d3rlpy are gigabytes with their libraries: they take part where bench/peers/run has fetched them before."""
 
 import json
 import os
@@ -14,6 +14,7 @@ from processes import BUILD, ROOT, SLOW
 
 PYTHON = ROOT / "third_party/venv/bin/python"
 REVERB = ROOT / "third_party/peers-venv-reverb/stamp"
+D3RLPY = ROOT / "third_party/peers-venv-d3rlpy/stamp"
 
 
 def run(*arguments):
@@ -57,6 +58,17 @@ def test_policy(tmp_path):
         assert result["way"] != "ours" or result["ratio"] == 1
 
 
+def test_algorithms(tmp_path):
+    peers = ("d3rlpy", "ours") if D3RLPY.exists() else ("ours",)
+    flags = ("algorithms", "--algorithms=iql", f"--peers={','.join(peers)}", "--seeds=1", "--steps=20", "--episodes=2",
+             f"--run-dir={tmp_path}")
+    results = report(tmp_path, *flags)
+    assert [(result["algorithm"], result["peer"]) for result in results] == [("iql", peer) for peer in peers]
+    assert all(0 <= result["low"] == result["return"] == result["high"] < 20 for result in results)
+    # What has ended is not run again.
+    assert report(tmp_path, *flags) == results
+
+
 @pytest.mark.skipif(not REVERB.exists(), reason="bench/peers/run replay has not fetched Reverb")
 def test_replay(tmp_path):
     results = report(tmp_path, "replay", "--rounds=1", "--seconds=0.2", "--fill=1000")
@@ -96,8 +108,8 @@ def test_ratios_of_bench_replay():
 
 
 def test_what_is_not_known_is_refused():
-    for arguments, said in ((("weather",), "weather"), (("environment", "--rounds=0"), "--rounds"),
-                            (("replay", "--seconds=0"), "--seconds")):
+    for arguments, said in ((("weather",), "weather"), (("algorithms", "--algorithms=sarsa"), "sarsa"),
+                            (("environment", "--rounds=0"), "--rounds"), (("replay", "--seconds=0"), "--seconds")):
         done = run(*arguments)
         assert done.returncode == 2 and said in done.stderr, done.stderr
     # A build without the benchmark is named.
