@@ -87,7 +87,7 @@ size_t choice_find(const struct evaluation *evaluation)
     const size_t last = last_of(&evaluation->policies);
     size_t chosen = last;
     for (size_t p = 0; last < estimates->n && p < estimates->n; p++) {
-        const bool better = estimates->differences[p * estimates->n + last].low > 0;
+        const bool better = estimates->values[p].low > estimates->values[last].high;
         if (better && estimates->values[p].mean > estimates->values[chosen].mean) {
             chosen = p;
         }

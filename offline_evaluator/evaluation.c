@@ -23,6 +23,7 @@
 
 #define OPEN_MS          60000
 #define HELD_OUT_MS      2000 /* for a table that may not be there */
+#define MODEL_STARTS     256
 #define SUCCESS_EPISODES 4
 #define CRITIC_SEED      0x9e3779b97f4a7c15u
 
@@ -34,6 +35,18 @@ void evaluation_report_path(char *path, size_t size, const struct experiment *ex
     } else {
         snprintf(path, size, "%s/offline_evaluation.json", experiment->run_dir);
     }
+}
+
+size_t evaluation_starts(const struct evaluation *evaluation)
+{
+    const size_t all = evaluation->starts.data->n_episodes;
+    return evaluation->by_model && all > MODEL_STARTS ? MODEL_STARTS : all;
+}
+
+const struct logged_episode *evaluation_start(const struct evaluation *evaluation, size_t i)
+{
+    const struct logged_data *data = evaluation->starts.data;
+    return &data->episodes[i * data->n_episodes / evaluation_starts(evaluation)];
 }
 
 bool evaluation_by_samples(const struct evaluation *evaluation)
@@ -360,15 +373,16 @@ static bool tell_acting(void *arg, double done)
     return !evaluation->stopping(evaluation->arg);
 }
 
-/* The first observation of each episode, as rows of its own. */
-static status start_rows(const struct logged_data *from, struct logged_data *to)
+/* The first observations of the episodes, as rows of their own. */
+static status start_rows(const struct evaluation *evaluation, struct logged_data *to)
 {
-    size_t *rows = mem_array(from->n_episodes, sizeof *rows);
-    for (size_t e = 0; rows != NULL && e < from->n_episodes; e++) {
-        rows[e] = from->episodes[e].first;
+    const size_t n = evaluation_starts(evaluation);
+    size_t *rows = mem_array(n, sizeof *rows);
+    for (size_t i = 0; rows != NULL && i < n; i++) {
+        rows[i] = evaluation_start(evaluation, i)->first;
     }
-    const status s =
-        rows != NULL ? logged_data_of_states(to, from, rows, from->n_episodes) : STATUS_NO_MEMORY;
+    const status s = rows != NULL ? logged_data_of_states(to, evaluation->starts.data, rows, n)
+                                  : STATUS_NO_MEMORY;
     mem_free(rows);
     return s;
 }
@@ -379,7 +393,7 @@ static status act(struct evaluation *evaluation, struct logged_data *starts, str
     const bool by_samples = evaluation_by_samples(evaluation);
     const uint64_t seed = (uint64_t)evaluation->experiment->seed;
     struct acting_progress progress = {evaluation, "logged states"};
-    status s = start_rows(evaluation->starts.data, starts);
+    status s = start_rows(evaluation, starts);
     if (s != STATUS_OK) {
         return err_set(err, s, "starts");
     }

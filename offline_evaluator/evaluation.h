@@ -62,6 +62,10 @@ static inline size_t evaluation_columns(const struct evaluation *evaluation)
 {
     return evaluation->policies.n * evaluation->data.K + 1;
 }
+/* How many starts values are asked for at: one of each episode, with models at most 256 of them. */
+size_t evaluation_starts(const struct evaluation *evaluation);
+/* The episode of the i-th of them. */
+const struct logged_episode *evaluation_start(const struct evaluation *evaluation, size_t i);
 /* The head of policy p (n: the behaviour) for task k; `success`: the second one of a sparse reward. */
 size_t evaluation_head(const struct evaluation *evaluation, size_t p, size_t k, bool success);
 /* Policies act by samples, and not by their mean. */

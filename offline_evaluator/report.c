@@ -160,7 +160,7 @@ static bool fill(cJSON *report, const struct evaluation *evaluation, const size_
               put_number(report, "episodes", (double)evaluation->data.n_episodes) &&
               put_number(report, "transitions", (double)evaluation->data.n_transitions) &&
               json_put(report, "starts_table", cJSON_CreateString(starts->table)) &&
-              put_number(report, "starts", (double)starts->data->n_episodes) &&
+              put_number(report, "starts", (double)evaluation_starts(evaluation)) &&
               json_put(report, "held_out", cJSON_CreateBool(starts->held_out)) &&
               json_put(report, "method",
                        cJSON_CreateString(evaluation->by_model ? "model" : "fitted_q")) &&

@@ -116,7 +116,7 @@ static void find_ranges(struct rollouts *rollouts)
 static status rollouts_init(struct rollouts *rollouts, const struct evaluation *evaluation)
 {
     const struct logged_data *data = &evaluation->data;
-    const size_t C = evaluation_columns(evaluation), n = evaluation->starts.data->n_episodes;
+    const size_t C = evaluation_columns(evaluation), n = evaluation_starts(evaluation);
     const size_t O = data->O, A = data->A, K = data->K;
     *rollouts = (struct rollouts){.evaluation = evaluation,
                                   .C = C,
@@ -159,7 +159,7 @@ static void replay_actions(struct rollouts *rollouts, float *a)
 {
     const struct logged_data *starts = rollouts->evaluation->starts.data;
     for (size_t i = 0; i < rollouts->n; i++) {
-        const struct logged_episode *episode = &starts->episodes[i];
+        const struct logged_episode *episode = evaluation_start(rollouts->evaluation, i);
         if (rollouts->step < episode->T) {
             gaussian_clip(a + i * rollouts->A,
                           logged_action(starts, episode->first + rollouts->step), rollouts->A);
@@ -216,14 +216,14 @@ static float bounded(double value, float low, float high)
 static void take_step(struct rollouts *rollouts, double *q)
 {
     const struct evaluation *evaluation = rollouts->evaluation;
-    const struct logged_data *starts = evaluation->starts.data;
     const size_t n = rollouts->n, O = rollouts->O, heads = (size_t)evaluation->H;
     for (size_t h = 0; h < heads; h++) {
         const struct fitted_q_head *head = &evaluation->heads[h];
         const size_t c = (size_t)head->column, k = O + (size_t)head->reward;
         for (size_t i = 0; i < n; i++) {
             const double r = rollouts->y[(c * n + i) * rollouts->H + k];
-            const bool over = c + 1 == rollouts->C && rollouts->step >= starts->episodes[i].T;
+            const bool over =
+                c + 1 == rollouts->C && rollouts->step >= evaluation_start(evaluation, i)->T;
             if (!over) {
                 q[i * heads + h] +=
                     rollouts->weight[h] * (double)bounded(r, rollouts->low[k], rollouts->high[k]);
@@ -288,7 +288,7 @@ static status roll(struct rollouts *rollouts, size_t e, double *q, struct err *e
     const size_t n = rollouts->n, O = rollouts->O, heads = (size_t)evaluation->H;
     const size_t steps = (size_t)ceil(log(REST) / log(evaluation->gamma));
     for (size_t s = 0; s < rollouts->C * n; s++) {
-        memcpy(rollouts->o + s * O, logged_row(starts, starts->episodes[s % n].first),
+        memcpy(rollouts->o + s * O, logged_row(starts, evaluation_start(evaluation, s % n)->first),
                O * sizeof *rollouts->o);
     }
     for (size_t h = 0; h < heads; h++) {
@@ -316,7 +316,7 @@ status rollout_values(const struct evaluation *evaluation, double *q, struct err
     struct rollouts rollouts;
     if (rollouts_init(&rollouts, evaluation) != STATUS_OK) {
         return err_set(err, STATUS_NO_MEMORY, "rollouts from %zu starts",
-                       evaluation->starts.data->n_episodes);
+                       evaluation_starts(evaluation));
     }
     status s = STATUS_OK;
     for (size_t e = 0; s == STATUS_OK && e < (size_t)evaluation->options->critics; e++) {

@@ -109,7 +109,7 @@ static status estimate_behaviour(struct evaluation *evaluation, const double *q,
 {
     const struct offline_evaluator_options *options = evaluation->options;
     const struct logged_data *data = evaluation->starts.data;
-    const size_t n = data->n_episodes, H = (size_t)evaluation->H;
+    const size_t n = evaluation_starts(evaluation), H = (size_t)evaluation->H;
     const uint64_t seed = (uint64_t)evaluation->experiment->seed;
     double *returns = mem_array(data->n_transitions, sizeof *returns);
     double *of_starts = mem_array(n, sizeof *of_starts);
@@ -119,10 +119,10 @@ static status estimate_behaviour(struct evaluation *evaluation, const double *q,
         struct behaviour *behaviour = &evaluation->behaviour[k];
         const size_t h = evaluation_head(evaluation, evaluation->policies.n, k, false);
         logged_data_returns(data, k, evaluation->gamma, returns);
-        size_t t = 0;
-        for (size_t e = 0; e < n; e++) {
-            of_starts[e] = returns[t];
-            t += data->episodes[e].T;
+        for (size_t i = 0; i < n; i++) {
+            const struct logged_episode *episode = evaluation_start(evaluation, i);
+            /* Each episode before this one has a row more than transitions. */
+            of_starts[i] = returns[episode->first - (size_t)(episode - data->episodes)];
         }
         s = estimate_mean(&behaviour->known, of_starts, n, (size_t)options->resamples,
                           options->level, seed, err);

@@ -96,11 +96,11 @@ def test_the_best_of_the_kept_policies_is_left(run):
     assert [policy["rank"] for policy in report["policies"]] == list(range(1, len(listed) + 1))
     values = [policy["value"] for policy in report["policies"]]
     assert values == sorted(values, reverse=True)
-    # The last policy, unless others are better than it by more than chance: then the best of those.
-    better = {pair["policy"] for pair in report["differences"]
-              if pair["less"] == "policy_learner" and pair["difference_low"] > 0}
+    # The last policy, unless the intervals of others lie above its own: then the best of those.
+    [last] = [policy for policy in report["policies"] if policy["last"]]
     [chosen] = [policy for policy in report["policies"] if policy["chosen"]]
-    assert chosen == next(policy for policy in report["policies"] if policy["name"] in better or policy["last"])
+    assert chosen == next(policy for policy in report["policies"]
+                          if policy is last or policy["value_low"] > last["value_high"])
     assert summary["chosen_policy"] == chosen["name"] and summary["ranking"] == report["policies"]
     arrays, notes = policies.load(run.run_dir / "policy.safetensors")
     assert [float(notes[f"offline_value{end}"]) for end in ("", "_low", "_high")] == pytest.approx(
