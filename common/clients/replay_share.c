@@ -228,7 +228,8 @@ static status check_response(const struct replay_share *share,
                        response->n_probability, response->n_episode_id, response->n_first_row, n);
     }
     /* A server of an earlier version knows neither in_order nor origins. */
-    if (set->origins && (response->n_probability == 0 || response->table_transitions == 0)) {
+    const bool counted = response->table_transitions > 0 || set->in_order;
+    if (set->origins && (response->n_probability == 0 || !counted)) {
         return err_set(err, STATUS_UNIMPLEMENTED, "%s: does not %s", address,
                        set->in_order ? "send transitions in order"
                                      : "say where snippets come from; use a newer server");
