@@ -107,7 +107,7 @@ def complete(script, words, index=None):
 def test_completion_comes_from_the_option_tables(prefix):
     script = prefix / "share" / "bash-completion" / "completions" / "hindcast"
     subprocess.run(["bash", "-n", script], check=True)
-    assert complete(script, ["hindcast", "da"]) == ["dataset"]
+    assert complete(script, ["hindcast", "da"]) == ["dashboard", "dataset"]
     assert complete(script, ["hindcast", "dataset", "sub"]) == ["subsample"]
     assert complete(script, ["hindcast", "up", "x.yaml", "--learner.algo"]) == ["--learner.algorithm="]
     assert complete(script, ["hindcast", "up", "x.yaml", "--up.evalu"]) == ["--up.evaluators="]
