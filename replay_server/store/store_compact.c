@@ -61,18 +61,23 @@ static status make_copy(struct store *store, const struct paths *paths, const at
     return s;
 }
 
-/* Without readers, within the gate: the copy takes the file's place, and LMDB opens it. Where the copy
+/* Without readers, while the gate is closed: the copy takes the file's place, and LMDB opens it. Where the copy
  * cannot, it opens the old one again. */
 static status exchange(struct store *store, const struct paths *paths, int fd, struct err *err)
 {
     store_close_environment(store);
     status s = STATUS_OK;
+    /* Who compares the file with its descriptor (store_check_present) sees both old or both new. */
+    pthread_mutex_lock(&store->gate);
     if (rename(paths->copy, paths->data) != 0) {
         s = err_errno(err, errno, "rename %s", paths->copy);
         close(fd);
     } else {
         close(store->data_fd);
         store->data_fd = fd;
+    }
+    pthread_mutex_unlock(&store->gate);
+    if (s == STATUS_OK) {
         s = file_sync_folder(paths->data, err);
     }
     struct err why;

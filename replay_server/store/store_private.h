@@ -60,7 +60,7 @@ void store_clear_compaction(const struct store *store);
 
 /* ---- The gate (store_reader.c) ---- */
 /* The writing thread's: waits until no reader holds a snapshot, takes their transactions from them, and
- * holds the gate; and lets them in again. */
+ * keeps them out; and lets them in again. */
 void gate_close(struct store *store);
 void gate_open(struct store *store);
 /* Makes the newest commit the one that a power cut leaves. Between transactions. */

@@ -76,10 +76,12 @@ void gate_close(struct store *store)
         mdb_txn_abort(reader->txn);
         reader->txn = NULL;
     }
+    pthread_mutex_unlock(&store->gate);
 }
 
 void gate_open(struct store *store)
 {
+    pthread_mutex_lock(&store->gate);
     store->gate_closed = false;
     atomic_store(&store->exchanging, false);
     pthread_cond_broadcast(&store->gate_changed);
