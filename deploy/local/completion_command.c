@@ -12,6 +12,7 @@
 #include "common/base/text.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/program_output.h"
+#include "deploy/local/programs.h"
 #include "deploy/local/run_plan.h"
 
 static const char usage[] =
@@ -35,6 +36,9 @@ static const struct {
     {"replay", "info set delete dump compact --table= --name= --episodes= --oldest= --all --reset "
                "--experiment.tls_ca= "
                "--experiment.token_file="},
+    {"status", "--admin="},
+    {"dashboard", "--address="},
+    {"plot", "--column= --axis= --out="},
     {"completion", "bash zsh"},
 };
 
@@ -71,7 +75,8 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dashboard plot dataset policy replay doctor completion --help --version\"\n"
+    "    words=\"up status dashboard plot dataset policy replay doctor completion --help "
+    "--version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"
     "  else\n"
@@ -102,8 +107,8 @@ static void add_choices(struct text *choices, const char *name, const char *type
     text_add(choices, "\" ;;\n");
 }
 
-/* One program's table: words for its own command line, and in `up_words` those that `hindcast up`
- * passes on to it. `experiment` is in every table, and goes to `up_words` once. */
+/* One program's table: words for its own command line, and in `up_words`, unless it is NULL, those
+ * that `hindcast up` passes on to it. `experiment` is in every table, and goes to `up_words` once. */
 static void add_table(struct text *words, struct text *up_words, struct text *choices, char *table,
                       bool first)
 {
@@ -122,8 +127,10 @@ static void add_table(struct text *words, struct text *up_words, struct text *ch
         /* The program itself takes all of its options; `up` takes `experiment.` only once. */
         text_format(words, " --%s=", name);
         if (first || strncmp(name, "experiment.", 11) != 0) {
-            text_format(up_words, " --%s=", name);
             add_choices(choices, name, type, values);
+            if (up_words != NULL) {
+                text_format(up_words, " --%s=", name);
+            }
         }
     }
 }
@@ -145,16 +152,17 @@ static status make_script(struct text *script, struct err *err)
     struct text words = {0}, up_words = {0}, choices = {0};
     status s = STATUS_OK;
     /* The words and choices of every program, as it prints them. */
-    for (size_t i = 0; s == STATUS_OK && run_plan_program(i) != NULL; i++) {
+    const struct program *program;
+    for (size_t i = 0; s == STATUS_OK && (program = programs_get(i)) != NULL; i++) {
         char path[PATH_MAX];
-        s = run_plan_find_program(i, path, err);
+        s = programs_find(program->name, path, err);
         char *table = s == STATUS_OK ? program_output(path, "--options") : NULL;
         if (s == STATUS_OK && table == NULL) {
             s = err_set(err, STATUS_IO, "%s --options does not print its options", path);
         }
         if (s == STATUS_OK) {
-            text_format(&words, "    %s) echo \"", run_plan_program(i));
-            add_table(&words, &up_words, &choices, table, i == 0);
+            text_format(&words, "    %s) echo \"", program->name);
+            add_table(&words, program->up ? &up_words : NULL, &choices, table, i == 0);
             text_add(&words, "\" ;;\n");
         }
         mem_free(table);
@@ -179,8 +187,8 @@ static status make_script(struct text *script, struct err *err)
         text_format(script, "_hindcast_choices() {\n  case \"$1\" in\n%s  esac\n}\n", all[2]);
         text_add(script, functions);
         text_add(script, "complete -F _hindcast_complete hindcast");
-        for (size_t i = 0; run_plan_program(i) != NULL; i++) {
-            text_format(script, " %s", run_plan_program(i));
+        for (size_t i = 0; programs_get(i) != NULL; i++) {
+            text_format(script, " %s", programs_get(i)->name);
         }
         text_add(script, "\n");
     }
@@ -213,8 +221,8 @@ int command_completion(int argc, char **argv)
     /* zsh learns from the first line which commands the file completes. */
     if (zsh) {
         printf("#compdef hindcast");
-        for (size_t i = 0; run_plan_program(i) != NULL; i++) {
-            printf(" %s", run_plan_program(i));
+        for (size_t i = 0; programs_get(i) != NULL; i++) {
+            printf(" %s", programs_get(i)->name);
         }
         printf("\nautoload -U +X bashcompinit && bashcompinit\n");
     }

@@ -22,7 +22,7 @@
 #include "common/networks/kernels.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/program_output.h"
-#include "deploy/local/run_plan.h"
+#include "deploy/local/programs.h"
 
 /* What a run of the quick start's size takes; larger logs need more. */
 #define MEMORY_LOW (2.0 * 1e9)
@@ -206,10 +206,11 @@ static bool look_at_clock(void)
 static bool look_at_programs(void)
 {
     bool bad = false;
-    for (size_t i = 0; run_plan_program(i) != NULL; i++) {
+    const struct program *program;
+    for (size_t i = 0; (program = programs_get(i)) != NULL; i++) {
         char path[PATH_MAX];
         struct err err;
-        if (run_plan_find_program(i, path, &err) != STATUS_OK) {
+        if (programs_find(program->name, path, &err) != STATUS_OK) {
             bad = tell(BAD, "programs", "%s; build all of Hindcast", err.text) || bad;
             continue;
         }

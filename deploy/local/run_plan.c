@@ -15,10 +15,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "common/base/installation.h"
 #include "common/base/memory.h"
 #include "common/trajectory/episode_history.h"
 #include "common/trajectory/signature.h"
+#include "deploy/local/programs.h"
 
 /* Arguments of one process that make_arguments() makes itself, at most. */
 #define MADE_MAX           8
@@ -90,36 +90,6 @@ static int role_count(const struct run_plan *plan, const struct role *role)
     int64_t count;
     memcpy(&count, (const char *)plan->up + role->count, sizeof count);
     return (int)count;
-}
-
-/* A binary stands beside ours (installed) or in its role's folder of the build tree. */
-static status find_binary(const struct role *role, char path[PATH_MAX], struct err *err)
-{
-    char here[PATH_MAX];
-    status s = installation_programs(here, sizeof here, err);
-    if (s != STATUS_OK) {
-        return s;
-    }
-    /* Installed programs stand in one folder, built ones in one folder each. */
-    const char *const folders[] = {".", role->name};
-    for (size_t i = 0; i < 2; i++) {
-        if (snprintf(path, PATH_MAX, "%s/%s/%s", here, folders[i], role->binary) < PATH_MAX &&
-            access(path, X_OK) == 0) {
-            return STATUS_OK;
-        }
-    }
-    return err_set(err, STATUS_NOT_FOUND, "%s: not beside this program in %s", role->binary, here);
-}
-
-const char *run_plan_program(size_t i)
-{
-    return i < N_ROLES ? roles[i].binary : NULL;
-}
-
-status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err)
-{
-    ASSERT(i < N_ROLES);
-    return find_binary(&roles[i], path, err);
 }
 
 /* Does "--section.name=value" concern this role? */
@@ -258,7 +228,7 @@ static status check_role(const struct run_plan *plan, const struct role *role,
     /* Arguments are the same as in the run itself: what passes the check is what will be
      * started. */
     char path[PATH_MAX];
-    status s = find_binary(role, path, err);
+    status s = programs_find(role->binary, path, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -416,7 +386,7 @@ status run_plan_add(const struct run_plan *plan, struct supervisor *supervisor, 
          * stack. */
         for (int index = 0; index < count; index++) {
             char path[PATH_MAX];
-            status s = find_binary(role, path, err);
+            status s = programs_find(role->binary, path, err);
             if (s == STATUS_OK) {
                 struct arguments arguments;
                 make_arguments(plan, role, index, count, &arguments);

@@ -35,11 +35,6 @@ struct run_plan {
     const struct experiment *experiment; /* run_dir and seed are those of this run */
 };
 
-/* The programs of all roles: the name of number `i` ("hindcast-learner"), NULL beyond the last. */
-const char *run_plan_program(size_t i);
-/* Its path: beside this program (installed) or in its role's folder of the build. NOT_FOUND. */
-status run_plan_find_program(size_t i, char path[PATH_MAX], struct err *err) MUST_CHECK;
-
 /* Checks all that can be known before anything starts. Runs every program of the plan with
  * --check, which reads the configuration and the logs and says on stderr what is wrong (INVALID
  * then); compares the signature of the logs with that of the environment (MISMATCH); and makes
