@@ -7,6 +7,8 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/networks/policy_copy.h"
+#include "offline_evaluator/support.h"
+#include "offline_evaluator/values.h"
 
 #define LOG_MODULE "offline_evaluator"
 #include "common/base/log.h"
@@ -87,7 +89,8 @@ size_t choice_find(const struct evaluation *evaluation)
     const size_t last = last_of(&evaluation->policies);
     size_t chosen = last;
     for (size_t p = 0; last < estimates->n && p < estimates->n; p++) {
-        const bool better = estimates->values[p].low > estimates->values[last].high;
+        const bool better = estimates->values[p].low > estimates->values[last].high &&
+                            values_support(evaluation, p) <= SUPPORT_LIMIT;
         if (better && estimates->values[p].mean > estimates->values[chosen].mean) {
             chosen = p;
         }

@@ -1,9 +1,9 @@
 /* The choice of an evaluation becomes the run's policy.
  *
  * The last policy is chosen unless another one is clearly better: one whose interval lies above that
- * of the last. Of several such, the one with the best value. The interval of their difference would
- * be the sharper test, but what all critics or models get wrong is in neither, and it chose worse
- * policies than the last (docs/offline_evaluation.md).
+ * of the last, and whose actions do not leave the data. Of several such, the one with the best
+ * value. The interval of their difference would be the sharper test, but what all critics or models
+ * get wrong is in neither, and it chose worse policies than the last (docs/offline_evaluation.md).
  *
  *     RUN_DIR/policy.safetensors        the chosen policy, as it was published, with the notes
  *                                       offline_value, offline_value_low, offline_value_high

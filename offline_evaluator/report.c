@@ -9,6 +9,7 @@
 #include "common/base/memory.h"
 #include "offline_evaluator/choice.h"
 #include "offline_evaluator/support.h"
+#include "offline_evaluator/values.h"
 
 /* ---- What follows from the numbers ---- */
 
@@ -38,17 +39,6 @@ bool report_behaviour_fits(const struct evaluation *evaluation, size_t k)
     }
     const double spare = 0.1 * (most - least);
     return estimated->low <= known->high + spare && known->low <= estimated->high + spare;
-}
-
-/* The largest support of a policy's columns, one for each task. */
-static double support_of(const struct evaluation *evaluation, size_t p)
-{
-    double most = 0;
-    for (size_t k = 0; k < evaluation->data.K; k++) {
-        const double support = evaluation->support[p * evaluation->data.K + k];
-        most = support > most ? support : most;
-    }
-    return most;
 }
 
 /* ---- JSON ---- */
@@ -87,7 +77,7 @@ static cJSON *policy_json(const struct evaluation *evaluation, size_t p, size_t 
 {
     const struct evaluated_policy *item = &evaluation->policies.items[p];
     const struct policy_info *info = policy_info(item->policy);
-    const double support = support_of(evaluation, p);
+    const double support = values_support(evaluation, p);
     cJSON *object = cJSON_CreateObject();
     bool ok = put_number(object, "rank", (double)rank) &&
               json_put(object, "name", cJSON_CreateString(item->name)) &&

@@ -176,3 +176,13 @@ status values_find(struct evaluation *evaluation, const struct logged_data *star
     mem_free(q);
     return s;
 }
+
+double values_support(const struct evaluation *evaluation, size_t p)
+{
+    double most = 0;
+    for (size_t k = 0; k < evaluation->data.K; k++) {
+        const double support = evaluation->support[p * evaluation->data.K + k];
+        most = support > most ? support : most;
+    }
+    return most;
+}

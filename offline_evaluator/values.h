@@ -9,4 +9,7 @@
 status values_find(struct evaluation *evaluation, const struct logged_data *starts,
                    struct err *err) MUST_CHECK;
 
+/* The largest support of policy p's columns, one for each task. */
+double values_support(const struct evaluation *evaluation, size_t p);
+
 #endif
