@@ -6,6 +6,8 @@
 
 #include "common/base/memory.h"
 
+#define FLAG_ROWS 16384u /* read at once, so that their values stay in the cache */
+
 /* Adds n rows of the current recording, from `first` on, as an episode. */
 static status add_episode(struct logs_index *index, const struct logs_cursor *cursor,
                           uint64_t first, uint64_t n, struct err *err)
@@ -60,13 +62,19 @@ static status mark_ends(struct logs_cursor *cursor, const struct mapping_value *
     if (flag->column[0] == 0) {
         return STATUS_OK;
     }
-    const status s =
-        logs_cursor_read(cursor, recording_find(&cursor->recording, flag->column), 0, rows, err);
-    /* Both flags mark the same array: an episode ends where either is set. */
-    for (uint64_t t = 0; s == STATUS_OK && t < rows; t++) {
-        ends[t] |= mapping_is_set(flag, cursor->values[t]);
+    const struct recording_column *column = recording_find(&cursor->recording, flag->column);
+    for (uint64_t first = 0; first < rows; first += FLAG_ROWS) {
+        const uint64_t n = rows - first < FLAG_ROWS ? rows - first : FLAG_ROWS;
+        const status s = logs_cursor_read(cursor, column, first, n, err);
+        if (s != STATUS_OK) {
+            return s;
+        }
+        /* Both flags mark the same array: an episode ends where either is set. */
+        for (uint64_t t = 0; t < n; t++) {
+            ends[first + t] |= mapping_is_set(flag, cursor->values[t]);
+        }
     }
-    return s;
+    return STATUS_OK;
 }
 
 /* Adds the episodes of the current recording. Each ends with a row in which a flag is set. Rows

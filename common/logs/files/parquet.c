@@ -24,12 +24,16 @@
 /* The largest stored value: a byte array, which carquet returns as pointer and length. */
 #define STORED_SIZE_MAX sizeof(carquet_byte_array_t)
 
-/* The values (rows, width) of one row group of a column. The memory is used again for the next row
- * group. */
+/* The values (rows, width) of one row group of a column, as floats where parquet_is_float says so.
+ * The memory is used again for the next row group. */
 struct chunk {
     int32_t group_i;   /* -1: none */
-    uint64_t capacity; /* values that there is room for */
-    double *values;
+    uint64_t capacity; /* bytes */
+    union {
+        void *memory;
+        float *floats;
+        double *values;
+    };
 };
 
 struct parquet {
@@ -160,6 +164,17 @@ static status open_column(struct parquet *parquet, uint32_t column_i, int32_t gr
     return *reader == NULL ? library_error(parquet, column, &error, err) : STATUS_OK;
 }
 
+/* Returns whether all levels are 0 .. max. */
+static bool levels_within(const int16_t *levels, uint32_t n, int32_t max)
+{
+    int16_t low = 0, high = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        low = levels[i] < low ? levels[i] : low;
+        high = levels[i] > high ? levels[i] : high;
+    }
+    return low >= 0 && high <= max;
+}
+
 /* Reads the next values and their levels into the buffers. Stores their number, 0 at the end. */
 static status read_batch(struct parquet *parquet, uint32_t column_i,
                          carquet_column_reader_t *reader, uint32_t *n, struct err *err)
@@ -182,11 +197,8 @@ static status read_batch(struct parquet *parquet, uint32_t column_i,
     if (column->repetition_max == 0) {
         memset(parquet->repetitions, 0, *n * sizeof *parquet->repetitions);
     }
-    bool valid = true;
-    for (uint32_t i = 0; i < *n; i++) {
-        valid &= parquet->definitions[i] >= 0 && parquet->definitions[i] <= column->definition_max;
-        valid &= parquet->repetitions[i] >= 0 && parquet->repetitions[i] <= column->repetition_max;
-    }
+    const bool valid = levels_within(parquet->definitions, *n, column->definition_max) &&
+                       levels_within(parquet->repetitions, *n, column->repetition_max);
     return valid ? STATUS_OK
                  : err_set(err, STATUS_CORRUPT, "%s: column %s: a level is out of range",
                            parquet->path, parquet->recording.columns[column_i].name);
@@ -290,7 +302,7 @@ static void parquet_close(struct log_file *file)
 {
     struct parquet *parquet = (struct parquet *)file;
     for (uint32_t i = 0; parquet->chunks != NULL && i < parquet->recording.n; i++) {
-        mem_free(parquet->chunks[i].values);
+        mem_free(parquet->chunks[i].memory);
     }
     mem_free(parquet->chunks);
     mem_free(parquet->columns);
@@ -381,37 +393,37 @@ static status decode(struct parquet *parquet, uint32_t column_i, int32_t group_i
 static void drop_chunk(struct parquet *parquet, uint32_t column_i)
 {
     struct chunk *chunk = &parquet->chunks[column_i];
-    mem_free(chunk->values);
-    parquet->bytes -= chunk->capacity * sizeof *chunk->values;
+    mem_free(chunk->memory);
+    parquet->bytes -= chunk->capacity;
     *chunk = (struct chunk){.group_i = -1};
 }
 
-/* Makes room for n values in a chunk. If they do not fit beside those of other columns, these are
- * decoded again when they are needed. */
-static status reserve_chunk(struct parquet *parquet, uint32_t column_i, uint64_t n, struct err *err)
+/* Makes room for this many bytes in a chunk. If they do not fit beside those of other columns, these
+ * are decoded again when they are needed. */
+static status reserve_chunk(struct parquet *parquet, uint32_t column_i, uint64_t bytes,
+                            struct err *err)
 {
     struct chunk *chunk = &parquet->chunks[column_i];
     chunk->group_i = -1;
-    if (n <= chunk->capacity) {
+    if (bytes <= chunk->capacity) {
         return STATUS_OK;
     }
     drop_chunk(parquet, column_i);
     const struct recording_column *column = &parquet->recording.columns[column_i];
-    for (uint32_t i = 0; i < parquet->recording.n &&
-                         n > (LOG_FILE_BYTES_MAX - parquet->bytes) / sizeof *chunk->values;
+    for (uint32_t i = 0; i < parquet->recording.n && bytes > LOG_FILE_BYTES_MAX - parquet->bytes;
          i++) {
         drop_chunk(parquet, i);
     }
-    if (n > LOG_FILE_BYTES_MAX / sizeof *chunk->values) {
+    if (bytes > LOG_FILE_BYTES_MAX) {
         return err_set(err, STATUS_INVALID, "%s: column %s: a row group needs more than %llu bytes",
                        parquet->path, column->name, LOG_FILE_BYTES_MAX);
     }
-    chunk->values = mem_resize(NULL, n, sizeof *chunk->values);
-    if (chunk->values == NULL) {
+    chunk->memory = mem_resize(NULL, bytes, 1);
+    if (chunk->memory == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "%s: column %s", parquet->path, column->name);
     }
-    chunk->capacity = n;
-    parquet->bytes += n * sizeof *chunk->values;
+    chunk->capacity = bytes;
+    parquet->bytes += bytes;
     return STATUS_OK;
 }
 
@@ -424,7 +436,9 @@ static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, 
     }
     const struct recording_column *column = &parquet->recording.columns[column_i];
     const uint64_t n = parquet->first_rows[group_i + 1] - parquet->first_rows[group_i];
-    status s = reserve_chunk(parquet, column_i, n * column->width, err);
+    const bool floats = parquet_is_float(&parquet->columns[column_i]);
+    const size_t size = floats ? sizeof *chunk->floats : sizeof *chunk->values;
+    status s = reserve_chunk(parquet, column_i, n * column->width * size, err);
     if (s != STATUS_OK) {
         return s;
     }
@@ -432,7 +446,8 @@ static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, 
                                 .described = column,
                                 .first_row = parquet->first_rows[group_i],
                                 .n = n,
-                                .values = chunk->values,
+                                .floats = floats ? chunk->floats : NULL,
+                                .values = floats ? NULL : chunk->values,
                                 .numbers = parquet->numbers};
     s = decode(parquet, column_i, group_i, &rows, err);
     if (s == STATUS_OK) {
@@ -441,31 +456,71 @@ static status load(struct parquet *parquet, uint32_t column_i, int32_t group_i, 
     return s;
 }
 
-/* Copies rows of a column. log_file_read has checked the range. */
-static status parquet_read(struct log_file *file, uint64_t recording_i,
-                           const struct recording_column *column, uint64_t first, uint64_t n,
-                           double *values, struct err *err)
+/* Where rows go to: one of the two. */
+struct destination {
+    double *values;
+    float *floats; /* only from columns of floats */
+};
+
+/* Copies n values from place `at` of a chunk to place `to_at` of the destination. */
+static void copy_values(const struct destination *to, uint64_t to_at, const struct chunk *chunk,
+                        uint64_t at, uint64_t n, bool floats)
 {
-    (void)recording_i;
-    struct parquet *parquet = (struct parquet *)file;
+    if (to->floats != NULL) {
+        memcpy(to->floats + to_at, chunk->floats + at, n * sizeof *to->floats);
+    } else if (floats) {
+        elements_to_doubles(to->values + to_at, chunk->floats + at, n,
+                            element_make(ELEMENT_FLOAT, sizeof *chunk->floats));
+    } else {
+        memcpy(to->values + to_at, chunk->values + at, n * sizeof *to->values);
+    }
+}
+
+/* Copies rows of a column, whose range has been checked. */
+static status copy_rows(struct parquet *parquet, const struct recording_column *column,
+                        uint64_t first, uint64_t n, const struct destination *to, struct err *err)
+{
     const uint64_t end = first + n;
+    const bool floats = parquet_is_float(&parquet->columns[column->index]);
     for (int32_t i = 0; i < parquet->n_groups; i++) {
         /* The part of the range that lies in row group i. */
         const uint64_t group_first = parquet->first_rows[i];
         const uint64_t from = first > group_first ? first : group_first;
-        const uint64_t to = end < parquet->first_rows[i + 1] ? end : parquet->first_rows[i + 1];
-        if (from >= to) {
+        const uint64_t part_end =
+            end < parquet->first_rows[i + 1] ? end : parquet->first_rows[i + 1];
+        if (from >= part_end) {
             continue;
         }
         const status s = load(parquet, column->index, i, err);
         if (s != STATUS_OK) {
             return s;
         }
-        memcpy(values + (from - first) * column->width,
-               parquet->chunks[column->index].values + (from - group_first) * column->width,
-               (to - from) * column->width * sizeof *values);
+        copy_values(to, (from - first) * column->width, &parquet->chunks[column->index],
+                    (from - group_first) * column->width, (part_end - from) * column->width,
+                    floats);
     }
     return STATUS_OK;
+}
+
+static status parquet_read(struct log_file *file, uint64_t recording_i,
+                           const struct recording_column *column, uint64_t first, uint64_t n,
+                           double *values, struct err *err)
+{
+    (void)recording_i;
+    const struct destination to = {.values = values};
+    return copy_rows((struct parquet *)file, column, first, n, &to, err);
+}
+
+static status parquet_read_floats(struct log_file *file, uint64_t recording_i,
+                                  const struct recording_column *column, uint64_t first, uint64_t n,
+                                  float *values, struct err *err)
+{
+    (void)recording_i;
+    struct parquet *parquet = (struct parquet *)file;
+    const struct destination to = {.floats = values};
+    return parquet_is_float(&parquet->columns[column->index])
+               ? copy_rows(parquet, column, first, n, &to, err)
+               : STATUS_NOT_FOUND;
 }
 
 const struct log_format log_format_parquet = {
@@ -477,4 +532,5 @@ const struct log_format log_format_parquet = {
     .n_recordings = parquet_recordings,
     .describe = parquet_describe,
     .read = parquet_read,
+    .read_floats = parquet_read_floats,
 };

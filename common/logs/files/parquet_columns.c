@@ -194,6 +194,12 @@ status parquet_columns_of(const carquet_schema_t *schema, uint64_t rows,
     return STATUS_OK;
 }
 
+bool parquet_is_float(const struct parquet_column *column)
+{
+    return column->element.kind == ELEMENT_FLOAT && column->element.size == sizeof(float) &&
+           column->divisor == 1;
+}
+
 void parquet_convert(const struct parquet_column *column, const void *stored, uint64_t n,
                      double *values)
 {

@@ -32,6 +32,9 @@ status parquet_columns_of(const carquet_schema_t *schema, uint64_t rows,
                           struct recording *recording, struct parquet_column **columns,
                           struct err *err) MUST_CHECK;
 
+/* Are the values floats of 32 bits that need no conversion? */
+bool parquet_is_float(const struct parquet_column *column);
+
 /* Converts n stored values to double. */
 void parquet_convert(const struct parquet_column *column, const void *stored, uint64_t n,
                      double *values);

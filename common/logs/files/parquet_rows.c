@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <string.h>
 
 /* Checks that the current row is complete: it has a value for each place, or is missing. */
 static status check_row(const struct parquet_rows *rows, struct err *err)
@@ -22,11 +23,13 @@ static status check_row(const struct parquet_rows *rows, struct err *err)
 /* Returns whether all values of the batch are present. */
 static bool all_present(const struct parquet_rows *rows, const struct parquet_batch *batch)
 {
-    bool all = true;
+    /* Levels are at most the largest one. */
+    const int16_t max = (int16_t)rows->column->definition_max;
+    int16_t low = max;
     for (uint32_t i = 0; i < batch->n; i++) {
-        all &= batch->definitions[i] == rows->column->definition_max;
+        low = batch->definitions[i] < low ? batch->definitions[i] : low;
     }
-    return all;
+    return low == max;
 }
 
 /* Returns whether rows begin exactly where the values of the row before are complete. */
@@ -35,9 +38,9 @@ static bool begins_regularly(const struct parquet_rows *rows, const struct parqu
     const uint32_t width = rows->described->width;
     /* Values that the current row still needs come first. */
     uint64_t i = rows->begun == 0 ? 0 : width - rows->elements;
-    uint32_t beginnings = 0;
+    int16_t beginnings = 0; /* at most PARQUET_BATCH */
     for (uint32_t k = 0; k < batch->n; k++) {
-        beginnings += batch->repetitions[k] == 0;
+        beginnings = (int16_t)(beginnings + (batch->repetitions[k] == 0));
     }
     for (; i < batch->n; i += width) {
         if (batch->repetitions[i] != 0) {
@@ -59,13 +62,27 @@ static bool add_regular(struct parquet_rows *rows, const struct parquet_batch *b
         !all_present(rows, batch) || !begins_regularly(rows, batch)) {
         return false;
     }
-    parquet_convert(rows->column, batch->stored, batch->n, rows->values + before);
+    if (rows->floats != NULL) {
+        memcpy(rows->floats + before, batch->stored, batch->n * sizeof *rows->floats);
+    } else {
+        parquet_convert(rows->column, batch->stored, batch->n, rows->values + before);
+    }
     rows->begun = (before + batch->n - 1) / width + 1;
     rows->elements = before + batch->n - (rows->begun - 1) * width;
     return true;
 }
 
 /* ---- all others ---- */
+
+/* Sets value i of the rows. */
+static void set_value(struct parquet_rows *rows, uint64_t i, double value)
+{
+    if (rows->floats != NULL) {
+        rows->floats[i] = (float)value;
+    } else {
+        rows->values[i] = value;
+    }
+}
 
 /* Begins the next row, without values so far. */
 static status begin_row(struct parquet_rows *rows, struct err *err)
@@ -80,7 +97,7 @@ static status begin_row(struct parquet_rows *rows, struct err *err)
                        rows->described->name, rows->first_row + rows->n);
     }
     for (uint32_t i = 0; i < width; i++) {
-        rows->values[rows->begun * width + i] = NAN;
+        set_value(rows, rows->begun * width + i, NAN);
     }
     rows->begun++;
     rows->elements = 0;
@@ -123,7 +140,7 @@ status parquet_rows_add(struct parquet_rows *rows, const struct parquet_batch *b
             continue; /* a list without elements */
         }
         if (rows->elements < width && present) {
-            rows->values[(rows->begun - 1) * width + rows->elements] = rows->numbers[next];
+            set_value(rows, (rows->begun - 1) * width + rows->elements, rows->numbers[next]);
         }
         next += present;
         rows->elements++;

@@ -26,8 +26,10 @@ struct parquet_rows {
     const struct recording_column *described; /* its name and width */
     uint64_t first_row;                       /* of the row group in the file, for messages */
     uint64_t n;                               /* rows of the row group */
-    double *values;                           /* (n, width) */
-    double *numbers;                          /* scratch memory (PARQUET_BATCH) */
+    /* (n, width), one of the two: floats where parquet_is_float says so */
+    float *floats;
+    double *values;
+    double *numbers; /* scratch memory (PARQUET_BATCH) */
 
     uint64_t begun;    /* rows so far; the current one is begun - 1 */
     uint64_t elements; /* of the current row */
