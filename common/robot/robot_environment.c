@@ -367,7 +367,8 @@ static void make_metrics(struct robot *robot)
 {
     for (int kind = 0; kind <= ROBOT_FAULT_ROBOT; kind++) {
         char labels[48];
-        (void)snprintf(labels, sizeof labels, "kind=\"%s\"", robot_fault_text(kind));
+        (void)snprintf(labels, sizeof labels, "kind=\"%s\"",
+                       robot_fault_text((enum robot_fault_kind)kind));
         robot->failed[kind] =
             metric_counter("hindcast_robot_failed_episodes_total",
                            "Episodes that the robot ended before their time.", labels);

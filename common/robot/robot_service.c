@@ -418,7 +418,8 @@ static void make_metrics(struct robot_service *service)
         metric_counter("hindcast_robot_driver_episodes_total", "Resets given to the robot.", NULL);
     for (int kind = 0; kind <= ROBOT_FAULT_ROBOT; kind++) {
         char labels[48];
-        (void)snprintf(labels, sizeof labels, "kind=\"%s\"", robot_fault_text(kind));
+        (void)snprintf(labels, sizeof labels, "kind=\"%s\"",
+                       robot_fault_text((enum robot_fault_kind)kind));
         service->faults[kind] = metric_counter("hindcast_robot_driver_faults_total",
                                                "Episodes that ended before their time.", labels);
     }

@@ -35,7 +35,7 @@ static status find_open(const struct service *service, const char *name,
 static status set_table(struct service *service, const Hindcast__SetTableRequest *request,
                         struct served_table **out, struct err *err)
 {
-    struct served_table *table;
+    struct served_table *table = NULL;
     status s = find_open(service, request->table, &table, err);
     if (s != STATUS_OK) {
         return s;
