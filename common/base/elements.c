@@ -124,13 +124,11 @@ bool elements_scatter(float *rows, size_t W, const double *values, size_t n, uin
 bool elements_scatter_floats(float *rows, size_t W, const float *values, size_t n, uint32_t width)
 {
     int good = 1;
+    for (size_t i = 0; i < n * width; i++) {
+        good &= fabsf(values[i]) <= 3e38f; /* false for NaN too */
+    }
     for (size_t t = 0; t < n; t++) {
-        float *to = rows + t * W;
-        const float *from = values + t * width;
-        for (uint32_t j = 0; j < width; j++) {
-            good &= fabsf(from[j]) <= 3e38f; /* false for NaN too */
-            to[j] = from[j];
-        }
+        memcpy(rows + t * W, values + t * width, width * sizeof *values);
     }
     return good;
 }

@@ -27,6 +27,16 @@ static status limit(struct episode_actions *actions, const float *physical, floa
     return STATUS_OK;
 }
 
+/* Are all canonical values within -1..1, but for a rounding? False for NaN. */
+static bool are_within(const float *canonical, uint32_t A)
+{
+    int within = 1;
+    for (uint32_t i = 0; i < A; i++) {
+        within &= fabsf(canonical[i]) <= 1.0f + EPISODE_ACTION_ROUNDING;
+    }
+    return within;
+}
+
 status episode_actions_to_canonical(struct episode_actions *actions, struct episode *episode,
                                     const struct signature *signature, struct err *err)
 {
@@ -35,15 +45,14 @@ status episode_actions_to_canonical(struct episode_actions *actions, struct epis
     signature_ranges_of(signature, &ranges);
     float *row = episode->rows + signature_action_at(signature);
     for (uint32_t t = 0; t < episode->T; t++, row += episode->W) {
+        if (ranges.canonical && are_within(row, A)) {
+            continue;
+        }
         float canonical[SIGNATURE_ACTIONS_MAX];
         signature_ranges_to_canonical(&ranges, canonical, row);
-        int within = 1; /* false for NaN too */
-        for (uint32_t i = 0; i < A; i++) {
-            within &= fabsf(canonical[i]) <= 1.0f + EPISODE_ACTION_ROUNDING;
-        }
-        const status s =
-            within ? STATUS_OK
-                   : limit(actions, row, canonical, signature, actions->first_row + t, err);
+        const status s = are_within(canonical, A) ? STATUS_OK
+                                                  : limit(actions, row, canonical, signature,
+                                                          actions->first_row + t, err);
         if (s != STATUS_OK) {
             return s;
         }

@@ -337,8 +337,10 @@ static void range_of(const struct signature *signature, uint32_t i, double *midd
 void signature_ranges_of(const struct signature *signature, struct signature_ranges *ranges)
 {
     ranges->A = signature->A;
+    ranges->canonical = true;
     for (uint32_t i = 0; i < signature->A; i++) {
         range_of(signature, i, &ranges->middle[i], &ranges->half[i]);
+        ranges->canonical = ranges->canonical && ranges->middle[i] == 0.0 && ranges->half[i] == 1.0;
     }
 }
 

@@ -88,6 +88,7 @@ void signature_to_physical(const struct signature *signature, float *physical,
 /* What signature_to_canonical derives from the limits, for callers with many rows. */
 struct signature_ranges {
     uint32_t A;
+    bool canonical; /* all limits are -1..1: physical actions are canonical ones, bit for bit */
     double middle[SIGNATURE_ACTIONS_MAX];
     double half[SIGNATURE_ACTIONS_MAX];
 };
