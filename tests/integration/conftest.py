@@ -12,6 +12,10 @@ import stubs
 from processes import BUILD, Workspace
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: left out by tests/run; tests/all/integration runs these")
+
+
 def pytest_report_header():
     return f"binaries of {BUILD}"
 

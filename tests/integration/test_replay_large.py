@@ -71,6 +71,7 @@ def check(client, present, **ask):
     return drawn
 
 
+@pytest.mark.long
 def test_a_table_four_times_its_memory(group, workspace, wire):
     workspace.configure(replay_server={
         "map_bytes": 1 << 30, "max_bytes": 4 * MEMORY, "insert_buffer_bytes": 8 << 20, "sample_buffer_bytes": 8 << 20,

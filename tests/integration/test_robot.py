@@ -186,6 +186,7 @@ def test_every_step_is_journalled_as_logs_that_the_restorer_reads(workspace, wir
     assert (info.tables[0].episodes, info.tables[0].transitions) == (4, 4 * STEPS)
 
 
+@pytest.mark.long
 def test_a_run_ends_when_the_mean_of_the_last_episodes_on_the_robot_no_longer_improves(workspace, wire):
     """The paper's script: one episode after another, and the mean over the last of them."""
     address = configure(workspace)

@@ -14,6 +14,8 @@ from processes import BINARIES, wait_until
 from robot_client import (STEPS, Client, check_held, check_one_failed, configure, describe, evaluate, events, held,
                           inspect, process, ready, report, start)
 
+pytestmark = pytest.mark.long
+
 
 # ---- faults within an episode: marked, not counted, and the evaluator goes on ----
 

@@ -58,6 +58,7 @@ def test_a_sealed_shard_that_is_lost_is_waited_for(workspace):
     learner.stop()
 
 
+@pytest.mark.long
 def test_a_growing_shard_that_is_lost_is_left_out_until_it_is_back(workspace, wire):
     make(workspace, 3, mode="loop")
     wait_until(lambda: sum(table.episodes for table in tables(workspace, wire) if table) == EPISODES, "all episodes")
