@@ -27,7 +27,8 @@ static const struct config_option operator_options_table[] = {
      "tell how it is; stop it now; stop it after the episode; let it go on; say that what a reset "
      "asks for is done"},
     {"who", CONFIG_TEXT, FIELD(who), "", "operator", 0, 0, NULL, "name that is shown to others"},
-    {"reason", CONFIG_TEXT, FIELD(reason), "", "", 0, 0, NULL, "of a stop, shown to who waits"},
+    {"reason", CONFIG_TEXT, FIELD(reason), "", "", 0, 0, NULL,
+     "why the robot stops; those who wait for it are told"},
 };
 
 static void tell(const Hindcast__RobotState *state)

@@ -92,8 +92,7 @@ static const char *state_of(const char *folder, const cJSON *processes)
 
 /* ---- logs ---- */
 
-/* Mean and best return of the logs, by task, as the restorer counted them. NULL: out of memory. */
-static cJSON *logged_returns(const char *folder)
+cJSON *run_view_logged_returns(const char *folder)
 {
     char path[PATH_SIZE];
     cJSON *counted = NULL;
@@ -137,7 +136,7 @@ cJSON *run_view_update(struct run_view *view)
     ok = cJSON_AddStringToObject(object, "state", state) != NULL && ok;
     ok = json_put(object, "processes", processes) && ok;
     ok = json_put(object, "alerts", alerts) && ok;
-    ok = json_put(object, "logs", logged_returns(view->folder)) && ok;
+    ok = json_put(object, "logs", run_view_logged_returns(view->folder)) && ok;
     ok = json_put(object, "evaluations", series_to_json(view->evaluations)) && ok;
     ok = json_put(object, "learner", series_to_json(view->learner)) && ok;
     if (!ok) {

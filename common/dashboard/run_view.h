@@ -16,6 +16,10 @@ struct run_view {
 /* Does the folder look like that of a run: have processes left their files there? */
 bool run_view_is_run(const char *folder);
 
+/* Mean and best return of a run's logs as its restorer counted them: {TASK: {"mean", "max"}, ..},
+ * empty where it has not. NULL: out of memory. */
+cJSON *run_view_logged_returns(const char *folder);
+
 /* NULL: out of memory. */
 struct run_view *run_view_new(const char *name, const char *folder);
 void run_view_free(struct run_view *view); /* NULL is fine */
@@ -25,7 +29,7 @@ void run_view_free(struct run_view *view); /* NULL is fine */
  *   {"name", "state": "running" | "ended" | "stopped",
  *    "processes": [{"name", "state", "text", "fraction": 0..1 or null}, ..],
  *    "evaluations": series, "learner": series,
- *    "logs": {TASK: {"mean", "max"}, ..}, "alerts": [text, ..]}
+ *    "logs": run_view_logged_returns, "alerts": [text, ..]}
  *
  * NULL: out of memory. */
 cJSON *run_view_update(struct run_view *view);

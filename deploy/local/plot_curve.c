@@ -7,16 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/json.h"
 #include "common/base/memory.h"
 #include "common/base/text.h"
 #include "common/dashboard/run_view.h"
 #include "common/dashboard/series.h"
 
-#define PATH_SIZE      4096
-#define SEEDS_MAX      64
-#define COMMON_POINTS  200u
-#define JSON_BYTES_MAX (16u << 20)
+#define PATH_SIZE     4096
+#define SEEDS_MAX     64
+#define COMMON_POINTS 200u
 
 /* The curve of one run. */
 struct line {
@@ -182,21 +180,16 @@ static size_t list_runs(char *runs[SEEDS_MAX], const char *folder)
 
 /* ---- logs ---- */
 
-/* The returns of the logs, as the restorer counted them: of the first task. */
+/* The returns of the logs: of the first task. */
 static void read_logs(struct plot_curve *curve, const char *run_dir)
 {
-    char path[PATH_SIZE];
-    cJSON *counted = NULL;
-    snprintf(path, sizeof path, "%.4000s/restorer.json", run_dir);
-    if (json_read(path, JSON_BYTES_MAX, &counted, NULL) == STATUS_OK) {
-        const cJSON *returns = cJSON_GetObjectItemCaseSensitive(counted, "returns");
-        const cJSON *task = returns == NULL ? NULL : returns->child;
-        const cJSON *mean = cJSON_GetObjectItemCaseSensitive(task, "mean");
-        const cJSON *max = cJSON_GetObjectItemCaseSensitive(task, "max");
-        curve->logs_mean = cJSON_IsNumber(mean) ? mean->valuedouble : (double)NAN;
-        curve->logs_best = cJSON_IsNumber(max) ? max->valuedouble : (double)NAN;
+    cJSON *logs = run_view_logged_returns(run_dir);
+    const cJSON *task = logs == NULL ? NULL : logs->child;
+    if (task != NULL) {
+        curve->logs_mean = cJSON_GetObjectItemCaseSensitive(task, "mean")->valuedouble;
+        curve->logs_best = cJSON_GetObjectItemCaseSensitive(task, "max")->valuedouble;
     }
-    cJSON_Delete(counted);
+    cJSON_Delete(logs);
 }
 
 /* ---- all of it ---- */

@@ -329,10 +329,11 @@ static status hdf5_describe(struct log_file *base, uint64_t recording_i,
     return s;
 }
 
-/* Datasets of the recording that was read before are closed by open_recording. */
-static status hdf5_read(struct log_file *base, uint64_t recording_i,
+/* Reads rows as doubles or, where `values` is NULL, as floats, which may be NOT_FOUND. Datasets of the
+ * recording that was read before are closed by open_recording. */
+static status read_rows(struct log_file *base, uint64_t recording_i,
                         const struct recording_column *column, uint64_t first, uint64_t n,
-                        double *values, struct err *err)
+                        double *values, float *floats, struct err *err)
 {
     struct hdf5_file *file = (struct hdf5_file *)base;
     if (n == 0) {
@@ -341,27 +342,28 @@ static status hdf5_read(struct log_file *base, uint64_t recording_i,
     hdf5_lock();
     status s = open_recording(file, recording_i, err);
     if (s == STATUS_OK) {
-        s = hdf5_columns_read(&file->columns, file->open, column, first, n, values, err);
+        s = values != NULL
+                ? hdf5_columns_read(&file->columns, file->open, column, first, n, values, err)
+                : hdf5_columns_read_floats(&file->columns, file->open, column, first, n, floats,
+                                           err);
     }
     hdf5_unlock();
-    return s == STATUS_OK ? s : err_context(err, s, "%s", file->path);
+    const bool other_kind = values == NULL && s == STATUS_NOT_FOUND;
+    return s == STATUS_OK || other_kind ? s : err_context(err, s, "%s", file->path);
+}
+
+static status hdf5_read(struct log_file *base, uint64_t recording_i,
+                        const struct recording_column *column, uint64_t first, uint64_t n,
+                        double *values, struct err *err)
+{
+    return read_rows(base, recording_i, column, first, n, values, NULL, err);
 }
 
 static status hdf5_read_stored(struct log_file *base, uint64_t recording_i,
                                const struct recording_column *column, uint64_t first, uint64_t n,
                                float *values, struct err *err)
 {
-    struct hdf5_file *file = (struct hdf5_file *)base;
-    if (n == 0) {
-        return STATUS_OK;
-    }
-    hdf5_lock();
-    status s = open_recording(file, recording_i, err);
-    if (s == STATUS_OK) {
-        s = hdf5_columns_read_floats(&file->columns, file->open, column, first, n, values, err);
-    }
-    hdf5_unlock();
-    return s == STATUS_OK || s == STATUS_NOT_FOUND ? s : err_context(err, s, "%s", file->path);
+    return read_rows(base, recording_i, column, first, n, NULL, values, err);
 }
 
 /* An attribute of the recording's group. */
