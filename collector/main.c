@@ -78,6 +78,7 @@ static status start_pool(struct collector *collector, struct err *err)
         .n_workers = (uint32_t)options->environments,
         .done = log_store_last(collector->store),
         .last = (uint64_t)options->episodes,
+        .pursued = options->pursued,
         .random_episodes = random ? UINT64_MAX : (uint64_t)options->random_episodes,
         .refresh_steps = (uint32_t)options->refresh_steps,
         .wait_for_policy = strcmp(options->initial, "wait") == 0,

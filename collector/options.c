@@ -33,6 +33,8 @@ static const struct config_option collector_options_table[] = {
     {"advanced", CONFIG_REAL, FIELD(advanced), "", "0", 0, 1, NULL,
      "probability that a new start state is one further along the task, such as a block in the "
      "hand"},
+    {"tasks", CONFIG_TEXTS, FIELD(tasks), "", "", 0, 0, NULL,
+     "tasks to pursue, by the names of their rewards; each episode draws one. Empty: all"},
     {"environments", CONFIG_INT, FIELD(environments), "", "1", 1, 256, NULL,
      "environments to act in at the same time, one thread each"},
     {"episodes", CONFIG_INT, FIELD(episodes), "episodes", "0", 0, 1e12, NULL,
@@ -103,6 +105,32 @@ static status parse_noise(struct collector_options *options, struct err *err)
     return STATUS_OK;
 }
 
+/* pursued <- tasks. */
+static status find_tasks(struct collector_options *options, const struct signature *signature,
+                         struct err *err)
+{
+    for (uint32_t k = 0; k < SIGNATURE_TASKS_MAX; k++) {
+        options->pursued[k] = options->tasks.n == 0;
+    }
+    for (size_t i = 0; i < options->tasks.n; i++) {
+        const char *name = options->tasks.items[i];
+        uint32_t k = 0;
+        while (k < signature->K && strcmp(signature->rewards[k], name) != 0) {
+            k++;
+        }
+        if (k == signature->K) {
+            char known[SIGNATURE_TASKS_MAX * (SIGNATURE_NAME_SIZE + 1)] = "";
+            for (uint32_t j = 0; j < signature->K; j++) {
+                strcat(strcat(known, j == 0 ? "" : " "), signature->rewards[j]);
+            }
+            return err_set(err, STATUS_INVALID, "collector.tasks: %.60s: expected some of %s", name,
+                           known);
+        }
+        options->pursued[k] = true;
+    }
+    return STATUS_OK;
+}
+
 /* Options that only some environments support. */
 static status check_support(const struct collector_options *options,
                             const struct environment_description *environment, struct err *err)
@@ -162,6 +190,7 @@ status collector_options_finish(struct collector_options *options,
     status s = parse_noise(options, err);
     s = s != STATUS_OK ? s : check_environment(options, experiment, environment, err);
     s = s != STATUS_OK ? s : check_support(options, environment, err);
+    s = s != STATUS_OK ? s : find_tasks(options, &environment->signature, err);
     /* A folder that was given is used as it is. */
     if (s == STATUS_OK && options->folder[0] == '\0') {
         s = choose_folder(options, experiment, err);

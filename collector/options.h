@@ -15,8 +15,10 @@ struct collector_options {
     double noise[CONFIG_LIST_MAX]; /* the same as numbers, by collector_options_finish */
     int64_t reset_episodes;        /* a new start state every so many episodes of an environment */
     double advanced;               /* probability that it is one further along the task */
-    int64_t environments;          /* acted in at the same time, a thread each */
-    int64_t episodes;              /* of this collector, over all its starts; 0: no limit */
+    struct config_texts tasks;
+    bool pursued[SIGNATURE_TASKS_MAX]; /* which rewards those are, by collector_options_finish */
+    int64_t environments;              /* acted in at the same time, a thread each */
+    int64_t episodes;                  /* of this collector, over all its starts; 0: no limit */
     int64_t refresh_steps; /* take the newest parameters every so many steps; 0: per episode */
     bool insert;           /* into the replay server, besides writing logs */
     char table[CONFIG_TEXT_SIZE];
@@ -29,7 +31,7 @@ struct collector_options {
 struct config_section collector_section(struct collector_options *options);
 
 /* Checks options against each other and against the environment, which is described and not opened;
- * fills in `folder`. INVALID, or as environment_describe. After experiment_finish. */
+ * fills in `folder`, `noise` and `pursued`. INVALID, or as environment_describe. After experiment_finish. */
 status collector_options_finish(struct collector_options *options,
                                 const struct experiment *experiment,
                                 struct environment_description *environment,

@@ -219,6 +219,25 @@ static uint32_t draw_start_flags(const struct worker *worker, struct rng *rng)
     return advanced ? ENVIRONMENT_START_ADVANCED : 0;
 }
 
+/* *task <- one of the actor's tasks that are pursued, all equally likely. MISMATCH: it has none. */
+static status draw_task(const struct worker *worker, struct rng *rng, uint32_t *task,
+                        struct err *err)
+{
+    const bool *pursued = worker->pool->settings.pursued;
+    uint32_t candidates[SIGNATURE_TASKS_MAX], n = 0;
+    for (uint32_t t = 0; t < actor_tasks(worker->actor); t++) {
+        if (pursued == NULL || pursued[actor_reward(worker->actor, t)]) {
+            candidates[n++] = t;
+        }
+    }
+    if (n == 0) {
+        return err_set(err, STATUS_MISMATCH,
+                       "the policy was learned for none of the tasks in collector.tasks");
+    }
+    *task = candidates[rng_below(rng, n)];
+    return STATUS_OK;
+}
+
 /* Acts one episode. Attempt 0 of a sequence always has the same stream; later attempts, after a
  * failure of the environment, have others. */
 static status act_episode(struct worker *worker, struct finished_episode *finished,
@@ -236,7 +255,11 @@ static status act_episode(struct worker *worker, struct finished_episode *finish
                    finished->sequence | (uint64_t)attempt << 48);
 
     /* Which task, and what it is acted with, is recorded with the episode. */
-    uint32_t task = (uint32_t)rng_below(&stream.rng, actor_tasks(worker->actor));
+    uint32_t task;
+    s = draw_task(worker, &stream.rng, &task, err);
+    if (s != STATUS_OK) {
+        return s;
+    }
     finished->task = actor_reward(worker->actor, task);
     finished->acting = by_script(worker, finished->sequence) ? ACTING_SCRIPT
                        : worker->policy == NULL              ? ACTING_RANDOM

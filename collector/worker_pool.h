@@ -19,10 +19,11 @@ struct worker_pool;
 struct worker_pool_settings {
     const struct environment_description *environment; /* borrowed */
     uint64_t seed;
-    uint64_t index;     /* of this collector */
-    uint32_t n_workers; /* 1 .. 256, and at most environment->open_max */
-    uint64_t done;      /* last sequence kept by earlier starts; 0: none */
-    uint64_t last;      /* no sequence after this one; 0: no end */
+    uint64_t index;      /* of this collector */
+    uint32_t n_workers;  /* 1 .. 256, and at most environment->open_max */
+    uint64_t done;       /* last sequence kept by earlier starts; 0: none */
+    uint64_t last;       /* no sequence after this one; 0: no end */
+    const bool *pursued; /* (K) tasks that episodes are for; borrowed. NULL: all */
     uint64_t random_episodes;
     uint32_t refresh_steps;
     bool script;                   /* by the environment's script, behind the random_episodes */

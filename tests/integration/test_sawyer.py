@@ -2,14 +2,16 @@
 
 import csv
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 import h5py
 import numpy as np
 import pytest
 
-from processes import BUILD, ROOT, SLOW
+from processes import BUILD, ROOT, SLOW, wait_until
 
 REWARDS = ["reach", "grasp", "lift", "place_wide", "place_narrow", "stack", "stack_leave", "bring_to_center",
            "bring_to_corner"]
@@ -113,6 +115,43 @@ def test_learned_and_evaluated(logs, workspace):
     assert [task["task"] for task in report["tasks"]] == ["reach", "stack"] and report["steps"] == 800
     for task in report["tasks"]:
         assert 0 <= task["success_low"] <= task["success_rate"] <= task["success_high"] <= 1
+
+
+@pytest.mark.long
+def test_the_experiment_goes_on_after_a_kill(workspace, monkeypatch):
+    """experiments/sawyer/compare, all of it with tiny numbers: logs, three algorithms, two tasks by relabelling."""
+    monkeypatch.setenv("BUILD", os.path.relpath(BUILD, ROOT))
+    folder = workspace.folder / "runs"
+
+    def compare(*flags, steps=60, name="compare"):
+        return workspace.start_command(
+            name, ROOT / "experiments" / "sawyer" / "compare", f"--run-dir={folder}", "--logs=20", "--jobs=2",
+            f"--steps={steps}", *flags, "--", "--learner.widths=16,16", "--learner.report_every=10",
+            "--learner.publish_every=20", "--evaluator.window_episodes=1", "--evaluator.episodes=2")
+
+    def told(name, *flags, seconds=10):
+        process = compare(*flags, name=name)
+        process.succeed(seconds)
+        return process.output.read_text()
+
+    process = compare("--only=abm+mpo", steps=1000000)
+    learning = folder / "abm+mpo" / "seed-1" / "learner.jsonl"
+    wait_until(lambda: learning.exists() and learning.stat().st_size > 0, "learning", alive=process)
+    status = told("status", "--status")
+    assert "logs: 20 of 20 episodes\nabm+mpo  seed 1: step " in status and "bm+mpo   seed 1: not begun" in status
+    process.signal(signal.SIGKILL)
+    wait_until(lambda: workspace.living() == [], "the processes of the command to end")
+
+    lines = told("again", seconds=180).splitlines()
+    with open(folder / "logs" / "logs" / "returns.csv") as file:
+        pursued = {line["task"] for line in csv.DictReader(file)}
+    assert pursued <= set(REWARDS[:7])
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    assert rows[0] == ["task", "the logs' own", "abm+mpo", "bm+mpo", "mpo"]
+    assert [row[0] for row in rows[1:8]] == REWARDS[:7]
+    assert all("%" in cell for row in rows[1:8] for cell in row[2:])
+    assert [row[0] for row in rows if row[0] in REWARDS[7:] and row[1].startswith("not pursued, ")] == 2 * REWARDS[7:]
+    assert told("ended", "--status").count("done, ") == 4
 
 
 def test_what_the_environment_lacks_is_refused(tmp_path):

@@ -113,6 +113,28 @@ static void scripts_and_starts_are_for_environments_that_have_them(void **state)
     }
 }
 
+static void tasks_are_found_by_name(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    set("sawyer-stack", 1);
+    assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                     STATUS_OK);
+    for (uint32_t k = 0; k < environment.signature.K; k++) {
+        assert_true(options.pursued[k]); /* none is named: all */
+    }
+    options.tasks.n = 2;
+    strcpy(options.tasks.items[0], "stack");
+    strcpy(options.tasks.items[1], "reach");
+    assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                     STATUS_OK);
+    for (uint32_t k = 0; k < environment.signature.K; k++) {
+        assert_int_equal(options.pursued[k], k == 0 || k == 5);
+    }
+    strcpy(options.tasks.items[1], "fly");
+    refused("collector.tasks: fly: expected some of reach grasp lift");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -120,6 +142,7 @@ int main(void)
         cmocka_unit_test(more_environments_than_may_be_open_are_refused),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(scripts_and_starts_are_for_environments_that_have_them),
+        cmocka_unit_test(tasks_are_found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

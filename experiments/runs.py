@@ -1,0 +1,74 @@
+"""What experiments that consist of several runs have in common: each run is one `hindcast up`, in a folder of its own.
+
+A run that has ended is not run again, one that was interrupted goes on. Runs stop with the program that started them,
+however it ends. BUILD (default build) names the folder of the binaries.
+"""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = ROOT / os.environ.get("BUILD", "build")
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "TERM"]  # SIGTERM from the kernel when the thread that started it has ended
+
+running = set()  # processes, to be asked to stop with us
+stopping = threading.Event()
+
+
+def run(command, output):
+    """Runs a command to its end, its output appended to a file; returns its exit status."""
+    with open(output, "ab") as log:
+        process = subprocess.Popen([*ENDS_WITH_US, *map(str, command)], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log,
+                                   stderr=log)
+        running.add(process)
+        try:
+            return process.wait()
+        finally:
+            running.discard(process)
+
+
+def summary_of(folder):
+    """What `hindcast up` wrote at the run's end; None before."""
+    try:
+        return json.loads((folder / "summary.json").read_text())
+    except FileNotFoundError:
+        return None
+
+
+def up(experiment, folder, flags):
+    """Makes the run in `folder`, or what is left of it. Returns what went wrong, or None."""
+    if summary_of(folder) is not None:
+        return None
+    if stopping.is_set():
+        return "stopped"
+    folder.mkdir(parents=True, exist_ok=True)
+    code = run([BUILD / "hindcast", "up", experiment, f"--experiment.run_dir={folder}", *flags], folder / "up.log")
+    if code != 0 or summary_of(folder) is None:
+        return f"exit status {code}; see {folder / 'up.log'}"
+    return None
+
+
+def last_line(path):
+    """The last whole line of a file of JSON lines; {} where there is none."""
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return {}
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    return json.loads(lines[-1]) if lines else {}
+
+
+def stop(*_):
+    stopping.set()
+    for process in list(running):
+        process.terminate()
+    print("stopped; the same command goes on", flush=True)
+    os._exit(1)
+
+
+def stop_on_signals():
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
