@@ -3,11 +3,14 @@
 A run that has ended is not run again, one that was interrupted goes on. Runs stop with the program that started them,
 however it ends. BUILD (default build) names the folder of the binaries.
 """
+import concurrent.futures
+import fcntl
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import sys
 import threading
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -49,6 +52,30 @@ def up(experiment, folder, flags):
     if code != 0 or summary_of(folder) is None:
         return f"exit status {code}; see {folder / 'up.log'}"
     return None
+
+
+def side_by_side(function, items, jobs):
+    """function(item) of every item, `jobs` at a time. Returns what is not None, such as what went wrong, in their order."""
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        return [result for result in pool.map(function, items) if result is not None]
+
+
+def only_one_in(folder):
+    """Ends this program if another one is at work in `folder`. The file that is returned has to stay open."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"{pathlib.Path(sys.argv[0]).name}: another one is at work in {folder}")
+    return lock
+
+
+def replace(path, text):
+    """The file has the old text or the new one, whatever happens meanwhile."""
+    aside = path.with_name(path.name + ".new")
+    aside.write_text(text)
+    aside.replace(path)
 
 
 def last_line(path):

@@ -1,0 +1,82 @@
+"""What experiments/paper/run runs: domains, logs, offline runs, and which of them a figure of the paper shows."""
+import dataclasses
+import itertools
+import pathlib
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+EPISODES = 1000  # of online learning for each seed, at scale 1 (the paper: 10,000)
+STEPS = 20000  # of offline learning, at scale 1
+LOW_SHARE = 5  # low-quality logs are the first 1/LOW_SHARE of each seed's (the paper's 2,000 of 10,000)
+KL_PER_DIMENSION = 0.1  # nats: eps of algorithms with a prior is this times the action's dimensions (ours, docs/paper.md)
+
+
+@dataclasses.dataclass(frozen=True)
+class Domain:
+    environment: str
+    action_dimensions: int
+    paper_best_low: int  # return of the best episode of the paper's low-quality logs (its Fig. 2)
+
+
+DOMAINS = {
+    "cheetah": Domain("cheetah-run", 6, 718),
+    "hopper": Domain("hopper-hop", 4, 159),
+    "walker": Domain("walker-run", 6, 435),
+    "quadruped": Domain("quadruped-run", 12, 728),
+}
+
+PAPER = ["mpo", "svg", "bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bcq", "bear"]
+BASELINES = ["crr", "iql"]  # not in the paper
+PRIORS = ["bm", "abm"]
+WITH_PRIOR = {"bm+mpo", "abm+mpo", "bm+svg", "abm+svg", "bear"}  # whose eps is a distance to the prior
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One offline run."""
+
+    domain: str
+    quality: str  # high or low
+    algorithm: str
+    variant: str  # "" or what is changed, such as samples=1
+    seed: int
+
+    def folder(self, root):
+        return root / self.domain / self.quality / (self.algorithm + (f",{self.variant}" if self.variant else "")) \
+            / f"seed-{self.seed}"
+
+    def flags(self, root, steps):
+        domain = DOMAINS[self.domain]
+        eps = KL_PER_DIMENSION * domain.action_dimensions
+        flags = [f"--experiment.environment={domain.environment}", f"--experiment.seed={self.seed}",
+                 f"--restorer.folder={root / self.domain / 'logs' / self.quality}",
+                 f"--learner.algorithm={self.algorithm}", f"--learner.steps={steps}",
+                 f"--learner.publish_every={max(1, steps // 20)}"]
+        if self.algorithm in WITH_PRIOR:
+            flags.append(f"--learner.eps={eps:g}")
+        if self.variant:
+            flags.append(f"--learner.{self.variant}")
+        return flags
+
+
+# What the paper says makes no difference, or does not vary: f, M, eps, and N. Each on its own, with abm+mpo.
+VARIANTS = ["prior_f=exp", "samples=1", "samples=5", "eps=0.1", "eps=2", "snippet_transitions=1",
+            "snippet_transitions=5"]
+
+
+def runs_of(figure, domain, seeds):
+    """The offline runs that a figure shows, in the order in which an early look is most telling."""
+    if figure in ("1", "2"):
+        quality = {"1": "high", "2": "low"}[figure]
+        return [Run(domain, quality, algorithm, "", seed)
+                for seed, algorithm in itertools.product(seeds, PAPER + BASELINES)]
+    if figure == "9":
+        return [Run(domain, quality, algorithm, "", seed) for seed, quality, algorithm
+                in itertools.product(seeds, ("high", "low"), PRIORS + ["bm+mpo", "abm+mpo"])]
+    if figure == "settings":
+        return [Run(domain, "high", "abm+mpo", variant, seed)
+                for seed, variant in itertools.product(seeds, ["", *VARIANTS])]
+    return []  # 6: the online runs alone
+
+
+FIGURES = ["6", "2", "1", "9", "settings"]
