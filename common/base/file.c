@@ -217,6 +217,21 @@ status file_check_private(const char *path, struct err *err)
     return STATUS_OK;
 }
 
+bool file_mark_take(struct file_mark *mark, const char *path)
+{
+    struct stat info;
+    struct file_mark now = {0};
+    /* The inode's own time: it also changes with the rights, which may be what was wrong. */
+    if (path != NULL && stat(path, &info) == 0) {
+        now = (struct file_mark){info.st_ctim, info.st_ino, info.st_size};
+    }
+    const bool changed = now.changed.tv_sec != mark->changed.tv_sec ||
+                         now.changed.tv_nsec != mark->changed.tv_nsec || now.inode != mark->inode ||
+                         now.size != mark->size;
+    *mark = now;
+    return changed;
+}
+
 status file_write_all(int fd, const void *bytes, size_t size, struct err *err)
 {
     const unsigned char *at = bytes;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "common/base/status.h"
 
@@ -42,6 +43,15 @@ status file_sync_folder(const char *path, struct err *err) MUST_CHECK;
  * it. DENIED names the chmod that is needed; NOT_FOUND, IO. Links are followed, to the file that
  * counts. */
 status file_check_private(const char *path, struct err *err) MUST_CHECK;
+
+/* What tells that a file is another one than before, or has other contents. All zero: none. */
+struct file_mark {
+    struct timespec changed;
+    ino_t inode;
+    off_t size;
+};
+/* Has the file changed since the mark was taken last? Takes it anew. A path of NULL never changes. */
+bool file_mark_take(struct file_mark *mark, const char *path);
 
 /* All of it, at the descriptor's place; retries short writes and EINTR. FULL on ENOSPC/EDQUOT, else
  * IO. */

@@ -1,4 +1,4 @@
-/* New calls: find the method, check the role of the caller and the limits.
+/* New calls: find the method, ask who calls (caller.h), check the limits.
  *
  * All calls come through gRPC's catch-all request, so that an unknown method is answered like any
  * other. A few accept slots are armed at all times; each takes one call and is armed again. The
@@ -9,8 +9,7 @@
 #include <string.h>
 
 #include "common/base/memory.h"
-
-#define BEARER "Bearer "
+#include "common/rpc/caller.h"
 
 /* ---- The method table ---- */
 
@@ -117,65 +116,6 @@ static const struct served_method *find_method(const struct rpc_server *server,
     return NULL;
 }
 
-/* ---- Roles ---- */
-
-/* The bearer token as text on the heap; *token NULL when none was shown. */
-static status bearer_token(const grpc_metadata_array *metadata, char **token)
-{
-    *token = NULL;
-    /* The first authorization header of this kind counts. */
-    for (size_t i = 0; i < metadata->count; i++) {
-        const grpc_metadata *entry = &metadata->metadata[i];
-        size_t size = GRPC_SLICE_LENGTH(entry->value);
-        if (grpc_slice_str_cmp(entry->key, "authorization") != 0 || size < strlen(BEARER) ||
-            memcmp(GRPC_SLICE_START_PTR(entry->value), BEARER, strlen(BEARER)) != 0) {
-            continue;
-        }
-        /* As text: metadata is not terminated. */
-        *token = mem_new(size - strlen(BEARER) + 1);
-        if (*token == NULL) {
-            return STATUS_NO_MEMORY;
-        }
-        memcpy(*token, GRPC_SLICE_START_PTR(entry->value) + strlen(BEARER), size - strlen(BEARER));
-        return STATUS_OK;
-    }
-    return STATUS_OK;
-}
-
-/* Checks the caller's token against the method's roles. Returns 0, or the gRPC code to refuse
- * with and the reason. */
-static int check_role(const struct rpc_server *server, const struct served_method *served,
-                      const grpc_metadata_array *metadata, unsigned *roles, const char **why)
-{
-    /* Without tokens everybody may do everything. */
-    *roles = ~0u;
-    if (server->role_of == NULL) {
-        return 0;
-    }
-    char *token;
-    if (bearer_token(metadata, &token) != STATUS_OK) {
-        *why = "out of memory";
-        return GRPC_STATUS_RESOURCE_EXHAUSTED;
-    }
-    /* The service says which roles a token stands for; none, where it is unknown or missing. */
-    *roles = server->role_of(token, server->role_arg);
-    /* Only whether it was there is needed below. */
-    bool shown = token != NULL;
-    mem_free(token);
-    /* A method that names no roles is open to all. */
-    if (served->method->roles == 0 || (*roles & served->method->roles) != 0) {
-        return 0;
-    }
-    /* A caller without any role is told to show another token; one whose role is not enough learns
-     * that the token was known. */
-    if (*roles == 0) {
-        *why = shown ? "this token is not known here" : "a bearer token is needed";
-        return GRPC_STATUS_UNAUTHENTICATED;
-    }
-    *why = "this token's role may not call this method";
-    return GRPC_STATUS_PERMISSION_DENIED;
-}
-
 /* ---- Accepting ---- */
 
 /* Asks gRPC for the next call. The slot is ours again when its tag comes back. */
@@ -243,20 +183,31 @@ static void on_accept(struct rpc_op *op, bool ok)
     const struct served_method *served = find_method(server, &slot->details.method);
     /* Refused, or taken: in either case it becomes a call. */
     unsigned roles = 0;
+    struct caller *caller = NULL;
+    char text[RPC_CALLER_NAME_SIZE + 64];
     const char *why = "";
     int refusal = 0;
     if (served == NULL) {
         refusal = GRPC_STATUS_UNIMPLEMENTED;
         why = "no such method here";
     } else {
-        refusal = check_role(server, served, &slot->metadata, &roles, &why);
+        refusal = caller_enter(server, served, slot->call, &slot->metadata, &roles, &caller, &why);
     }
     if (refusal == 0) {
         /* Limits are for calls that would be served. */
         refusal = check_limits(server, roles == 0, &why);
     }
-    call_begin(server, served, slot->call, &slot->metadata, monotonic_ns(slot->details.deadline),
-               roles, refusal, why);
+    if (refusal == 0 && caller_has_too_many(server, caller, text, sizeof text)) {
+        refusal = GRPC_STATUS_RESOURCE_EXHAUSTED;
+        why = text;
+        serving_count(&server->counters.client_calls_refused, 1);
+    }
+    if (refusal != 0) {
+        caller_leave(server, caller);
+        caller = NULL;
+    }
+    const struct call_origin origin = {caller, roles, monotonic_ns(slot->details.deadline)};
+    call_begin(server, served, slot->call, &slot->metadata, &origin, refusal, why);
     grpc_call_details_destroy(&slot->details);
     grpc_metadata_array_destroy(&slot->metadata);
     /* While draining the slot stays empty: accept_idle waits for all of them. */

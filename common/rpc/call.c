@@ -12,6 +12,7 @@
 
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
+#include "common/rpc/caller.h"
 
 #define TEXT_MAX 1000 /* of a status text, so that it fits into a header */
 
@@ -95,6 +96,8 @@ static void end_if_done(struct rpc_call *call)
     server->n_calls--;
     server->n_refused -= call->refused;
     server->n_anonymous -= call->anonymous;
+    caller_leave(server, call->caller);
+    call->caller = NULL;
     atomic_store_explicit(&server->counters.calls_active, server->n_calls, memory_order_relaxed);
     /* From here on all functions on the call answer CLOSED. */
     grpc_call_unref(call->grpc);
@@ -479,7 +482,7 @@ static struct rpc_call *call_new(struct rpc_server *server, const struct served_
 }
 
 void call_begin(struct rpc_server *server, const struct served_method *served, grpc_call *grpc,
-                grpc_metadata_array *metadata, uint64_t deadline_ns, unsigned roles, int refusal,
+                grpc_metadata_array *metadata, const struct call_origin *origin, int refusal,
                 const char *refusal_text)
 {
     serving_count(refusal ? &server->counters.calls_refused : &server->counters.calls_started, 1);
@@ -490,13 +493,15 @@ void call_begin(struct rpc_server *server, const struct served_method *served, g
         flooded ? NULL : call_new(server, refusal ? NULL : served, grpc, metadata);
     if (call == NULL) {
         grpc_call_unref(grpc); /* the caller sees it cancelled */
+        caller_leave(server, origin->caller);
         return;
     }
-    call->deadline_ns = deadline_ns;
-    call->roles = roles;
+    call->caller = origin->caller;
+    call->deadline_ns = origin->deadline_ns;
+    call->roles = origin->roles;
     /* Counted apart from the calls that are served with a role; end_if_done takes it out again. */
     call->refused = refusal != 0;
-    call->anonymous = refusal == 0 && roles == 0;
+    call->anonymous = refusal == 0 && origin->roles == 0;
     server->n_refused += call->refused;
     server->n_anonymous += call->anonymous;
     /* Runs from the beginning on: it tells when the call is over, whatever else happens. */
@@ -582,6 +587,11 @@ const char *rpc_call_metadata(struct rpc_call *call, const char *key)
         return text->text;
     }
     return NULL;
+}
+
+const char *rpc_call_client(const struct rpc_call *call)
+{
+    return call->caller != NULL ? call->caller->name : "";
 }
 
 unsigned rpc_call_roles(const struct rpc_call *call)

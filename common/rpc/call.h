@@ -23,6 +23,7 @@ struct rpc_call {
     grpc_metadata_array metadata;
     struct metadata_text *texts; /* values handed out as text */
     char *peer;                  /* gpr_free */
+    struct caller *caller;       /* NULL: refused, or without a role */
     unsigned roles;
     bool refused;   /* counted in server->n_refused */
     bool anonymous; /* counted in server->n_anonymous */

@@ -145,6 +145,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     server->max_calls = options->max_calls ? options->max_calls : MAX_CALLS_DEFAULT;
     server->max_message_bytes =
         options->max_message_bytes ? options->max_message_bytes : RPC_MESSAGE_MAX_BYTES;
+    server->max_client_calls = options->max_client_calls;
     server->role_of = options->role_of;
     server->role_arg = options->role_arg;
     pthread_mutex_init(&server->lock, NULL);
@@ -258,6 +259,8 @@ void rpc_server_counts(const struct rpc_server *server, struct rpc_server_counts
         .calls_started = atomic_load_explicit(&c->calls_started, memory_order_relaxed),
         .calls_active = atomic_load_explicit(&c->calls_active, memory_order_relaxed),
         .calls_refused = atomic_load_explicit(&c->calls_refused, memory_order_relaxed),
+        .client_calls_refused =
+            atomic_load_explicit(&c->client_calls_refused, memory_order_relaxed),
         .messages_in = atomic_load_explicit(&c->messages_in, memory_order_relaxed),
         .messages_out = atomic_load_explicit(&c->messages_out, memory_order_relaxed),
         .bytes_in = atomic_load_explicit(&c->bytes_in, memory_order_relaxed),

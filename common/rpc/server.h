@@ -15,6 +15,7 @@
 #define RPC_SERVER_MEMORY_BYTES (2ull << 30)
 #define RPC_SERVER_IDLE_MS      300000u
 #define RPC_POST_QUEUE_MAX      (1u << 16) /* posted and not yet run; more is QUEUE_FULL */
+#define RPC_CALLER_NAME_SIZE    80         /* with the terminating 0 */
 
 struct rpc_server;
 struct rpc_call;
@@ -41,14 +42,16 @@ struct rpc_server_options {
     bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
     size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
     size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */
+    size_t max_client_calls;  /* the same for one client (rpc_call_client); 0: no limit */
     /* Memory that gRPC may use for all connections together. Near the limit it reads
      * more slowly and then refuses new connections. 0: RPC_SERVER_MEMORY_BYTES. */
     size_t max_memory_bytes;
     uint64_t idle_ms; /* a connection without calls is closed after this; 0: RPC_SERVER_IDLE_MS */
-    /* The role bits of a caller with this bearer token (NULL: the caller sent none); 0 refuses the
-     * call with UNAUTHENTICATED. Without this function every caller may do everything. Health needs
-     * no token. */
-    unsigned (*role_of)(const char *token, void *arg);
+    /* The role bits of a caller with this bearer token (NULL: the caller sent none), and the name
+     * of the client that it belongs to (untouched: ""); 0 refuses the call with UNAUTHENTICATED.
+     * Without this function every caller may do everything. Health needs no token. On the call
+     * thread. */
+    unsigned (*role_of)(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg);
     void *role_arg;
 };
 
@@ -84,6 +87,7 @@ void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);
 
 struct rpc_server_counts {
     uint64_t calls_started, calls_active, calls_refused;
+    uint64_t client_calls_refused; /* of these, by max_client_calls */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t lag_ns; /* the longest time that a handler recently kept the call thread busy */
 };
@@ -97,6 +101,9 @@ void *rpc_call_state(const struct rpc_call *call);   /* for the handlers; NULL a
 void rpc_call_set_state(struct rpc_call *call, void *state);
 /* "ipv4:127.0.0.1:40000"; "" where it was not asked for before done. */
 const char *rpc_call_peer(struct rpc_call *call);
+/* The client that calls: the name of its token; without tokens the host that it calls from, "unix"
+ * on a Unix socket. "" where its token has no role, and after done. */
+const char *rpc_call_client(const struct rpc_call *call);
 unsigned rpc_call_roles(const struct rpc_call *call);
 /* Borrowed until done; NULL when absent. */
 const char *rpc_call_metadata(struct rpc_call *call, const char *key);

@@ -2,7 +2,8 @@
  *
  *   server.c   open, add, start, close
  *   serving.c  the call thread: its loop, posted functions, timers, drain
- *   accept.c   new calls: method table, limits, roles
+ *   accept.c   new calls: method table, limits
+ *   caller.c   who calls: token, roles, name
  *   call.c     one call: reading, writing, its end
  *   health.c   grpc.health.v1 */
 #ifndef HINDCAST_RPC_SERVING_H
@@ -54,12 +55,13 @@ struct server_post {
 
 /* Written by the call thread alone, read by any. */
 struct server_counters {
-    _Atomic uint64_t calls_started, calls_active, calls_refused;
+    _Atomic uint64_t calls_started, calls_active, calls_refused, client_calls_refused;
     _Atomic uint64_t messages_in, messages_out, bytes_in, bytes_out;
     _Atomic uint64_t lag_ns;
 };
 
 struct health_watch;
+struct caller;
 
 struct rpc_server {
     grpc_server *grpc;
@@ -73,8 +75,9 @@ struct rpc_server {
     struct address_target *targets; /* of each address */
     size_t n_addresses;
     size_t max_calls;
+    size_t max_client_calls; /* 0: no limit */
     size_t max_message_bytes;
-    unsigned (*role_of)(const char *token, void *arg);
+    unsigned (*role_of)(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg);
     void *role_arg;
     struct served_method
         *methods; /* as added, then as a hash table of table_size slots (path NULL: free) */
@@ -101,6 +104,7 @@ struct rpc_server {
     struct rpc_call *calls; /* all that are alive, refused ones too */
     size_t n_calls;
     size_t n_refused, n_anonymous;             /* of these; max_calls bounds the others */
+    struct caller *callers;                    /* those that have calls */
     struct rpc_call *deferred, *deferred_tail; /* want something once the handler has returned */
     struct health_watch *watches;
     bool draining, drain_forced, shut_down, ended;
@@ -132,10 +136,16 @@ bool accept_idle(const struct rpc_server *server); /* no slot is armed */
 void accept_fini(struct rpc_server *server);
 
 /* ---- call.c ---- */
-/* Takes the gRPC call and the metadata (which it leaves empty). `served` NULL, or `refusal` not 0
- * (a gRPC code): answers that and ends. */
+/* Who calls, and until when it waits. */
+struct call_origin {
+    struct caller *caller; /* NULL: refused, or without a role */
+    unsigned roles;
+    uint64_t deadline_ns;
+};
+/* Takes the gRPC call, the caller, and the metadata (which it leaves empty). `served` NULL, or
+ * `refusal` not 0 (a gRPC code): answers that and ends. */
 void call_begin(struct rpc_server *server, const struct served_method *served, grpc_call *grpc,
-                grpc_metadata_array *metadata, uint64_t deadline_ns, unsigned roles, int refusal,
+                grpc_metadata_array *metadata, const struct call_origin *origin, int refusal,
                 const char *refusal_text);
 /* Ends the oldest call of a caller without a token. Needs n_anonymous > 0. */
 void call_end_oldest_anonymous(struct rpc_server *server);

@@ -144,13 +144,6 @@ status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err)
 
 /* ---- A server's files, read again when they change ---- */
 
-/* What tells that a file is another one than before. */
-struct file_mark {
-    struct timespec changed;
-    ino_t inode;
-    off_t size;
-};
-
 /* The files of one address. gRPC asks for them with every connection, until the last of its threads has
  * ended, and does not say when that is: so they are kept as long as the process. */
 struct server_files {
@@ -162,25 +155,12 @@ struct server_files {
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER; /* guards kept */
 static struct server_files *kept;
 
-static struct file_mark mark_of(const char *path)
-{
-    struct stat info;
-    if (path == NULL || stat(path, &info) != 0) {
-        return (struct file_mark){0};
-    }
-    return (struct file_mark){.changed = info.st_mtim, .inode = info.st_ino, .size = info.st_size};
-}
-
 /* Have the files changed since the last call? */
 static bool take_marks(struct server_files *files)
 {
     bool changed = false;
     for (int i = 0; i < 3; i++) {
-        const struct file_mark now = mark_of(files->paths[i]), before = files->marks[i];
-        changed = changed || now.changed.tv_sec != before.changed.tv_sec ||
-                  now.changed.tv_nsec != before.changed.tv_nsec || now.inode != before.inode ||
-                  now.size != before.size;
-        files->marks[i] = now;
+        changed = file_mark_take(&files->marks[i], files->paths[i]) || changed;
     }
     return changed;
 }

@@ -10,14 +10,16 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 
-#define FILE_MAX  (1u << 20)
-#define TOKEN_MIN 16u
-#define TOKEN_MAX 256u
+#define FILE_MAX   (1u << 20)
+#define TOKEN_MIN  16u
+#define TOKEN_MAX  256u
+#define CLIENT_MAX 64u
 
 /* One line of the file. */
 struct entry {
     char token[TOKEN_MAX + 1]; /* padded with 0 */
     unsigned roles;
+    char client[RPC_CALLER_NAME_SIZE];
 };
 
 /* All lines of the file. Nothing changes after tokens_read, so any thread may compare. */
@@ -58,30 +60,74 @@ static status refuse_role(const struct reading *reading, const char *name, struc
     return err_set(err, STATUS_INVALID, "role %s: expected %s", name, expected);
 }
 
+/* Long enough not to be guessed, short enough for a header, and what a header can carry. */
+static status check_token(const char *token, struct err *err)
+{
+    const size_t length = strlen(token);
+    if (length < TOKEN_MIN || length > TOKEN_MAX) {
+        return err_set(err, STATUS_INVALID, "token of %zu characters, expected %u..%u", length,
+                       TOKEN_MIN, TOKEN_MAX);
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (token[i] < '!' || token[i] > '~') {
+            return err_set(err, STATUS_INVALID, "token: byte %zu is not visible ASCII", i);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Whom the token belongs to: a name for logs and metrics. */
+static status check_client(const char *client, struct err *err)
+{
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    const size_t length = strspn(client, allowed);
+    return length <= CLIENT_MAX && client[length] == '\0'
+               ? STATUS_OK
+               : err_set(err, STATUS_INVALID, "client %.80s: expected [a-zA-Z0-9_.-]{1,%u}", client,
+                         CLIENT_MAX);
+}
+
+/* "insert,sample" as bits. INVALID names the role that is none. */
+static status read_roles(const struct reading *reading, char *text, unsigned *roles,
+                         struct err *err)
+{
+    char *rest = NULL;
+    *roles = 0;
+    for (char *name = strtok_r(text, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        const unsigned role = role_named(reading, name);
+        if (role == 0) {
+            return refuse_role(reading, name, err);
+        }
+        /* Several roles of one token add up. */
+        *roles |= role;
+    }
+    return *roles ? STATUS_OK : err_set(err, STATUS_INVALID, "a token without roles");
+}
+
 /* Reads one line that is not empty, which strtok cuts to pieces, into a new entry. After a failure
  * the entry may be there in part; the caller throws all of them away. */
 static status read_line(const struct reading *reading, char *line, struct err *err)
 {
     struct tokens *tokens = reading->tokens;
     char *rest = NULL;
-    /* Two words and no more: the token, and its roles. */
+    /* Two words or three: the token, its roles, and whose it is. */
     const char *token = strtok_r(line, " \t\r", &rest);
     char *roles = strtok_r(NULL, " \t\r", &rest);
-    if (roles == NULL || strtok_r(NULL, " \t\r", &rest) != NULL) {
+    const char *client = strtok_r(NULL, " \t\r", &rest);
+    /* A role in the place of the client is one with a space where a comma should be. */
+    if (roles == NULL || (client != NULL && (strtok_r(NULL, " \t\r", &rest) != NULL ||
+                                             role_named(reading, client) != 0))) {
         return err_set(err, STATUS_INVALID,
-                       "expected a token and its roles, as in \"TOKEN ROLE,ROLE\"");
+                       "expected a token, its roles and, optionally, its client, as in \"TOKEN "
+                       "ROLE,ROLE CLIENT\"");
     }
-    /* Long enough not to be guessed, short enough for a header. */
-    const size_t length = strlen(token);
-    if (length < TOKEN_MIN || length > TOKEN_MAX) {
-        return err_set(err, STATUS_INVALID, "token of %zu characters, expected %u..%u", length,
-                       TOKEN_MIN, TOKEN_MAX);
+    status s = check_token(token, err);
+    if (s == STATUS_OK && client != NULL) {
+        s = check_client(client, err);
     }
-    /* What a header can carry, without spaces. */
-    for (size_t i = 0; i < length; i++) {
-        if (token[i] < '!' || token[i] > '~') {
-            return err_set(err, STATUS_INVALID, "token: byte %zu is not visible ASCII", i);
-        }
+    if (s != STATUS_OK) {
+        return s;
     }
     /* One place more; files have few lines. */
     struct entry *entries = mem_resize(tokens->entries, tokens->n + 1, sizeof *entries);
@@ -91,17 +137,10 @@ static status read_line(const struct reading *reading, char *line, struct err *e
     tokens->entries = entries;
     struct entry *entry = &entries[tokens->n++];
     memset(entry, 0, sizeof *entry);
-    memcpy(entry->token, token, length);
-    /* Every name must be a role of this program. */
-    for (char *name = strtok_r(roles, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
-        const unsigned role = role_named(reading, name);
-        if (role == 0) {
-            return refuse_role(reading, name, err);
-        }
-        /* Several roles of one token add up. */
-        entry->roles |= role;
-    }
-    return entry->roles ? STATUS_OK : err_set(err, STATUS_INVALID, "a token without roles");
+    memcpy(entry->token, token, strlen(token));
+    /* Before read_roles cuts the text. */
+    snprintf(entry->client, sizeof entry->client, "%s", client != NULL ? client : roles);
+    return read_roles(reading, roles, &entry->roles, err);
 }
 
 status tokens_read(struct tokens **out, const char *path, const struct tokens_role *roles,
@@ -159,7 +198,12 @@ void tokens_free(struct tokens *tokens)
     }
 }
 
-unsigned tokens_role_of(const char *token, void *arg)
+size_t tokens_count(const struct tokens *tokens)
+{
+    return tokens->n;
+}
+
+unsigned tokens_role_of(const char *token, char client[RPC_CALLER_NAME_SIZE], void *arg)
 {
     const struct tokens *tokens = arg;
     char shown[TOKEN_MAX + 1] = "";
@@ -176,7 +220,10 @@ unsigned tokens_role_of(const char *token, void *arg)
         for (size_t k = 0; k < sizeof shown; k++) {
             difference |= (unsigned char)(shown[k] ^ tokens->entries[i].token[k]);
         }
-        roles |= difference == 0 ? tokens->entries[i].roles : 0;
+        if (difference == 0) {
+            roles |= tokens->entries[i].roles;
+            memcpy(client, tokens->entries[i].client, RPC_CALLER_NAME_SIZE);
+        }
     }
     return roles;
 }

@@ -3,8 +3,9 @@
  * The metrics of the server are read when a page is made (metrics_add_hook), not on a timer: a
  * process without requests to its admin page does no work for them. They are named
  *
- *     PREFIX calls_active, calls_refused_total, bytes_in_total, bytes_out_total,
- *            call_thread_lag_seconds, certificate_expiry_timestamp_seconds
+ *     PREFIX calls_active, calls_refused_total, client_calls_refused_total, bytes_in_total,
+ *            bytes_out_total, call_thread_lag_seconds, certificate_expiry_timestamp_seconds,
+ *            tokens_unusable_total
  *
  * Metrics live as long as the process and may outlive an endpoint, so counters grow by what this
  * endpoint's counters have grown. */
@@ -20,7 +21,7 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
-#include "common/service/roles.h"
+#include "common/service/token_file.h"
 
 #define CERTIFICATE_WARN_S (14 * 86400)
 
@@ -32,7 +33,7 @@ struct shown_counter {
 
 struct endpoint {
     struct rpc_server *server;
-    struct tokens *tokens; /* NULL: every caller may do everything */
+    struct token_file *tokens; /* NULL: every caller may do everything */
     /* How long calls may still last when the endpoint is closed. */
     uint64_t grace_ms;
     int64_t expires_s; /* the certificate, since 1970; 0: no TLS */
@@ -42,7 +43,7 @@ struct endpoint {
     struct stat *sockets; /* of each address; st_ino 0: not a Unix socket */
 
     struct metric *calls_active, *lag_seconds, *certificate_expiry;
-    struct shown_counter calls_refused, bytes_in, bytes_out;
+    struct shown_counter calls_refused, client_calls_refused, bytes_in, bytes_out, tokens_unusable;
 };
 
 /* ---- Metrics ---- */
@@ -68,6 +69,9 @@ static void show_counts(void *arg)
         metric_set(endpoint->certificate_expiry, (double)endpoint->expires_s);
     }
     show_counter(&endpoint->calls_refused, counts.calls_refused);
+    show_counter(&endpoint->client_calls_refused, counts.client_calls_refused);
+    show_counter(&endpoint->tokens_unusable,
+                 endpoint->tokens ? token_file_failures(endpoint->tokens) : 0);
     show_counter(&endpoint->bytes_in, counts.bytes_in);
     show_counter(&endpoint->bytes_out, counts.bytes_out);
 }
@@ -91,6 +95,12 @@ static void make_metrics(struct endpoint *endpoint, const char *prefix)
     snprintf(name, sizeof name, "%scalls_refused_total", prefix);
     endpoint->calls_refused.metric =
         metric_counter(name, "Calls refused by a limit, a missing role or an unknown name.", NULL);
+    snprintf(name, sizeof name, "%sclient_calls_refused_total", prefix);
+    endpoint->client_calls_refused.metric =
+        metric_counter(name, "Of these, by max_client_calls.", NULL);
+    snprintf(name, sizeof name, "%stokens_unusable_total", prefix);
+    endpoint->tokens_unusable.metric = metric_counter(
+        name, "Changes of tokens_file that could not be used: the tokens before stay.", NULL);
     snprintf(name, sizeof name, "%sbytes_in_total", prefix);
     endpoint->bytes_in.metric = metric_counter(name, "Message bytes received.", NULL);
     snprintf(name, sizeof name, "%sbytes_out_total", prefix);
@@ -193,19 +203,24 @@ static status open_server(struct endpoint *endpoint, const struct endpoint_setti
         .allow_insecure = settings->experiment->allow_insecure,
         .max_message_bytes = settings->max_message_bytes,
         .max_calls = (size_t)options->max_calls,
+        .max_client_calls = (size_t)options->max_client_calls,
         .max_memory_bytes = (size_t)options->max_connection_bytes,
         .idle_ms = (uint64_t)options->idle_connection_seconds * 1000,
     };
     /* Without a file of tokens everybody who reaches the address may do everything. */
     if (options->tokens_file[0] != '\0') {
-        const status s = roles_read(&endpoint->tokens, options->tokens_file, err);
+        const status s = token_file_open(&endpoint->tokens, options->tokens_file, err);
         if (s != STATUS_OK) {
             return s;
         }
-        server.role_of = tokens_role_of;
+        server.role_of = token_file_role_of;
         server.role_arg = endpoint->tokens;
     }
-    return rpc_server_open(&endpoint->server, &server, err);
+    const status s = rpc_server_open(&endpoint->server, &server, err);
+    if (s == STATUS_OK && endpoint->tokens) {
+        rpc_server_every(endpoint->server, TOKEN_FILE_LOOK_MS, token_file_look, endpoint->tokens);
+    }
+    return s;
 }
 
 status endpoint_open(struct endpoint **opened, const struct endpoint_settings *settings,
@@ -308,7 +323,7 @@ void endpoint_close(struct endpoint *endpoint)
         rpc_server_close(endpoint->server, endpoint->grace_ms);
     }
     /* The server is gone, so no call asks for a role any more. */
-    tokens_free(endpoint->tokens);
+    token_file_close(endpoint->tokens);
     for (size_t i = 0; i < endpoint->n_addresses; i++) {
         mem_free(endpoint->addresses[i]);
     }

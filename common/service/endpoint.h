@@ -16,6 +16,7 @@
 struct endpoint_options {
     char tokens_file[CONFIG_TEXT_SIZE];
     int64_t max_calls;
+    int64_t max_client_calls;
     int64_t max_connection_bytes;
     int64_t idle_connection_seconds;
     int64_t grace_ms;
@@ -36,11 +37,20 @@ struct endpoint_options {
      0,                                                                                            \
      0,                                                                                            \
      NULL,                                                                                         \
-     "bearer tokens and their roles (" ROLES "), one a line; empty: every caller may do "          \
-     "everything"},                                                                                \
+     "bearer tokens, their roles (" ROLES ") and clients, one a line; empty: every caller may "    \
+     "do everything"},                                                                             \
         {"max_calls", CONFIG_INT, AT(max_calls),                                                   \
          "calls",     "1024",     1,                                                               \
          65536,       NULL,       "calls at once; more are refused"},                              \
+        {"max_client_calls",                                                                       \
+         CONFIG_INT,                                                                               \
+         AT(max_client_calls),                                                                     \
+         "calls",                                                                                  \
+         "0",                                                                                      \
+         0,                                                                                        \
+         65536,                                                                                    \
+         NULL,                                                                                     \
+         "calls at once of one client (the name of its token, or its host); 0: no limit"},         \
         {"max_connection_bytes",                                                                   \
          CONFIG_INT,                                                                               \
          AT(max_connection_bytes),                                                                 \

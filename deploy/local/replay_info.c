@@ -84,6 +84,16 @@ static void print_table(FILE *out, const Hindcast__TableInfo *table)
         fprintf(out, "  writer     %s, generation %" PRIu64 ", sequence %" PRIu64 "%s\n",
                 clean(w->writer), w->generation, w->last_sequence, w->done ? ", done" : "");
     }
+    for (size_t i = 0; i < table->n_clients; i++) {
+        const Hindcast__ClientInfo *c = table->clients[i];
+        char number[16], size[32];
+        snprintf(number, sizeof number, "%08" PRIx32, c->number);
+        fprintf(out, "  client     %s, %" PRIu64 " episodes, %s\n",
+                c->client[0] != '\0' ? clean(c->client)
+                : c->number != 0     ? number
+                                     : "not known",
+                c->episodes, bytes_text(size, c->bytes));
+    }
     fprintf(out, "  settings\n");
     for (size_t i = 0; i < table->n_settings; i++) {
         fprintf(out, "    %-28s %s\n", clean(table->settings[i]->name),

@@ -122,7 +122,7 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
         .bytes = store_episode_bytes(in->episode.n_rows, in->episode.W),
         .priority = in->episode.priority,
         .n_rows = in->episode.n_rows,
-        .restored = in->episode.restored,
+        .client = in->episode.client,
     };
     /* What may fail comes first. */
     struct insert_removal *removal = insert_removal_new(eviction->ids, eviction->n);
@@ -139,6 +139,9 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
         ASSERT(was_there);
     }
     limiter_commit_insert(&table->limiter, in->episode.restored, T, eviction->transitions);
+    if (service->options.max_client_bytes_per_s > 0) {
+        client_count_insert(stream->client, episode.bytes);
+    }
     /* The job: */
     op->job.removal = removal;
     op->job.has_episode = true;
@@ -155,6 +158,28 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
         insert_job_prepare(&op->job);
     }
     return STATUS_OK;
+}
+
+/* Does the client hold, or insert, more than one client may? OK, or as admit. */
+static status check_client(struct insert_stream *stream, uint64_t bytes,
+                           const struct eviction *eviction, struct err *err)
+{
+    struct service *service = stream->service;
+    struct client *client = stream->client;
+    const double rate = (double)service->options.max_client_bytes_per_s;
+    if (!client_may_insert(client, rate, clock_now_ns())) {
+        /* Counted once an episode, and not with every look. */
+        service->n_slowed += !stream->by_quota;
+        stream->by_quota = true;
+        return err_set(err, STATUS_RETRY, "client %s inserts faster than max_client_bytes_per_s",
+                       client->name);
+    }
+    status s = table_check_client(stream->table->table, client->number, bytes, eviction, err);
+    if (s != STATUS_OK) {
+        service->n_over_quota += s == STATUS_FULL;
+        s = err_context(err, s, "client %s", client->name);
+    }
+    return s;
 }
 
 /* Do table and rates take the episode now? OK: `eviction` says what it evicts. RETRY: err says what
@@ -184,6 +209,12 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     const uint32_t T = in->episode.n_rows - 1;
     const uint64_t bytes = store_episode_bytes(in->episode.n_rows, in->episode.W);
     status s = table_plan_eviction(table->table, T, bytes, eviction, err);
+    if (s == STATUS_OK) {
+        s = check_client(stream, bytes, eviction, err);
+        if (s != STATUS_OK) {
+            mem_free(eviction->ids);
+        }
+    }
     if (s == STATUS_FULL) {
         return err_context(err, s, "table %s", table->record.name);
     }
@@ -313,6 +344,7 @@ bool insert_stream_advance(struct insert_stream *stream)
     }
     /* The next episode may come in while this one is being written. */
     stream->state = READY;
+    stream->by_quota = false;
     insert_stream_resume(stream);
     return true;
 }

@@ -53,6 +53,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
                     .n_rows = request->n_rows,
                     .W = table->W,
                     .restored = request->restored,
+                    .client = stream->client->number,
                     .priority = priority,
                     .identity = {.source = request->identity->source,
                                  .shard = request->identity->shard,

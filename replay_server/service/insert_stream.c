@@ -30,10 +30,13 @@ void on_insert_start(struct rpc_call *call)
 {
     struct service *service = rpc_call_service(call);
     struct insert_stream *stream = mem_new(sizeof *stream);
-    if (stream == NULL) {
+    struct client *client = stream ? client_enter(&service->clients, rpc_call_client(call)) : NULL;
+    if (client == NULL) {
+        mem_free(stream);
         rpc_call_finish(call, STATUS_NO_MEMORY, "out of memory");
         return;
     }
+    stream->client = client;
     stream->service = service;
     stream->call = call;
     stream->heard_ns = clock_now_ns();
@@ -140,6 +143,8 @@ void on_insert_done(struct rpc_call *call)
     }
     /* From here on there is nobody to acknowledge to. */
     stream->call = NULL;
+    client_leave(stream->client);
+    stream->client = NULL;
     unpark(stream);
     if (stream->n_jobs == 0) {
         mem_free(stream);

@@ -36,6 +36,7 @@ struct insert_stream {
     struct insert_stream *next, *previous;
     struct served_table *table; /* NULL before the first message */
     struct writer *writer;
+    struct client *client; /* NULL once the call is over */
     uint64_t generation;
     enum insert_state state;
     bool held, failed, half_closed;
@@ -46,6 +47,7 @@ struct insert_stream {
     char why[128];
     bool by_rate;      /* the limiter refused; `why` is made anew when somebody asks */
     bool by_share;     /* its table has its share of memory */
+    bool by_quota;     /* its client inserts too fast */
     uint64_t seen;     /* episodes that the table had taken by then */
     uint64_t heard_ns; /* last message */
     struct incoming in;

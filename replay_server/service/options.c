@@ -37,6 +37,11 @@
       "the most that a table holds; 0: four fifths of map_bytes")                                  \
     X(max_episodes, CONFIG_INT, "episodes", "0", 0, 4e9, NULL,                                     \
       "the most that a table holds; 0: no limit")                                                  \
+    X(max_client_bytes, CONFIG_INT, "bytes", "0", 0, COUNT_MAX, NULL,                              \
+      "the most that a table holds of one client (the name of its token, or its host); what is "   \
+      "more is refused; 0: no limit")                                                              \
+    X(max_client_episodes, CONFIG_INT, "episodes", "0", 0, 4e9, NULL,                              \
+      "the most that a table holds of one client; 0: no limit")                                    \
     X(sampler, CONFIG_CHOICE, "", "prioritized", 0, 0,                                             \
       "uniform|prioritized|fifo|lifo|min_heap|max_heap",                                           \
       "which episode a snippet comes from: any, in proportion to its transitions (prioritized: "   \
@@ -117,6 +122,8 @@ static const struct config_option options_table[] = {
     ENDPOINT_OPTIONS(ENDPOINT_AT, "insert, sample, admin", "500"),
     {"idle_seconds", CONFIG_INT, AT(idle_seconds), "s", "60", 1, 86400, NULL,
      "an insert stream that stops in the middle of an episode is ended after this"},
+    {"max_client_bytes_per_s", CONFIG_INT, AT(max_client_bytes_per_s), "bytes", "0", 0, 1e12, NULL,
+     "at which one client may insert, over all tables; faster ones are made to wait; 0: no limit"},
     {"scrub_bytes_per_s", CONFIG_INT, AT(scrub_bytes_per_s), "bytes", "64M", 0, 1e12, NULL,
      "rate of the check of the whole store in the background after opening; 0: only what is read "
      "is checked"},
@@ -357,7 +364,9 @@ struct table_settings options_table_settings(const struct table_options *options
         .max_times_sampled = (uint32_t)options->max_times_sampled,
         .limits = {.max_transitions = (uint64_t)options->max_transitions,
                    .max_bytes = (uint64_t)options->max_bytes,
-                   .max_episodes = (uint64_t)options->max_episodes},
+                   .max_episodes = (uint64_t)options->max_episodes,
+                   .max_client_bytes = (uint64_t)options->max_client_bytes,
+                   .max_client_episodes = (uint64_t)options->max_client_episodes},
     };
     /* The choices of the two options are the names of selectors. */
     const bool sampler = selector_kind_read(&settings.sampler, options->sampler);

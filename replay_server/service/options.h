@@ -14,6 +14,8 @@ struct table_options {
     int64_t max_transitions;
     int64_t max_bytes;
     int64_t max_episodes;
+    int64_t max_client_bytes;
+    int64_t max_client_episodes;
     char sampler[CONFIG_TEXT_SIZE];
     char remover[CONFIG_TEXT_SIZE];
     double priority_exponent;
@@ -50,6 +52,7 @@ struct options {
     int64_t max_message_bytes;
     struct endpoint_options endpoint;
     int64_t idle_seconds;
+    int64_t max_client_bytes_per_s;
     int64_t scrub_bytes_per_s;
 };
 

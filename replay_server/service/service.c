@@ -311,6 +311,7 @@ static void on_tick(void *arg)
     sample_streams_check_idle(service, now_ns);
     service_metrics_update(service);
     used_up_delete(service);
+    clients_trim(&service->clients, (double)service->options.max_client_bytes_per_s, now_ns);
     (void)!store_check_present(service->store, NULL);         /* what it finds is in store_broken */
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
     service_settle(service);
@@ -536,6 +537,7 @@ void service_close(struct service *service)
         service->tables = table->next;
         served_table_free(table);
     }
+    clients_free(service->clients);
     /* All buffers are back, those of orphans too: the pools assert it. */
     buffer_pool_free(service->insert_pool);
     buffer_pool_free(service->sample_pool);

@@ -10,6 +10,7 @@
 #define WAITERS_SHOWN 64u /* of a table */
 #define WRITERS_SHOWN 256u
 #define HOLDERS_SHOWN 64u
+#define CLIENTS_SHOWN 256u
 
 /* ---- Info ---- */
 
@@ -25,6 +26,8 @@ struct table_answer {
     Hindcast__Holder *holder_pointers[HOLDERS_SHOWN];
     Hindcast__WriterInfo writers[WRITERS_SHOWN];
     Hindcast__WriterInfo *writer_pointers[WRITERS_SHOWN];
+    Hindcast__ClientInfo clients[CLIENTS_SHOWN];
+    Hindcast__ClientInfo *client_pointers[CLIENTS_SHOWN];
     struct settings_wire settings;
 };
 
@@ -161,6 +164,28 @@ static void fill_writers(struct table_answer *answer, const struct served_table 
     answer->info.writers = answer->writer_pointers;
 }
 
+/* What it holds of whom. */
+static void fill_clients(struct table_answer *answer, const struct service *service,
+                         const struct served_table *table)
+{
+    uint32_t n = 0, number;
+    uint64_t episodes, bytes;
+    while (n < CLIENTS_SHOWN && table_client(table->table, n, &number, &episodes, &bytes)) {
+        Hindcast__ClientInfo *info = &answer->clients[n];
+        const char *name = client_name(service->clients, number);
+        hindcast__client_info__init(info);
+        if (name != NULL) {
+            info->client = (char *)name;
+        }
+        info->number = number;
+        info->episodes = episodes;
+        info->bytes = bytes;
+        answer->client_pointers[n++] = info;
+    }
+    answer->info.n_clients = n;
+    answer->info.clients = answer->client_pointers;
+}
+
 /* All about one table. The message points into `answer`, which must stay where it is. */
 static void fill_table(struct table_answer *answer, const struct service *service,
                        const struct served_table *table)
@@ -175,6 +200,7 @@ static void fill_table(struct table_answer *answer, const struct service *servic
     fill_waiters(answer, service, table);
     fill_holders(answer, service, table);
     fill_writers(answer, table);
+    fill_clients(answer, service, table);
 }
 
 /* What belongs to no table. */

@@ -82,7 +82,7 @@ static status load_episode(void *arg, const struct store_episode *record, struct
         .bytes = store_episode_bytes(record->n_rows, record->W),
         .priority = priority,
         .n_rows = record->n_rows,
-        .restored = record->restored,
+        .client = record->client,
     };
     status s = table_load(table->table, &episode);
     if (s == STATUS_EXISTS) {

@@ -43,7 +43,11 @@
     X(gauge, insert_queue, "insert_queue", "Jobs waiting for the store.", queued)                  \
     X(gauge, store_bytes, "store_file_bytes", "Size of the store's file.", file)                   \
     X(gauge, store_used, "store_used_bytes", "Of these, in use.", used)                            \
-    X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)
+    X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)                     \
+    X(counter, over_quota, "inserts_over_quota_total",                                             \
+      "Inserts refused by max_client_bytes or max_client_episodes.", service->n_over_quota)        \
+    X(counter, slowed, "inserts_slowed_total",                                                     \
+      "Episodes that have waited for max_client_bytes_per_s.", service->n_slowed)
 
 /* Each metric and the value that it was given last, from which counters find out what is new. */
 struct service_metrics {

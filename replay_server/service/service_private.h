@@ -4,6 +4,7 @@
  *   service_corrupt.c  damaged episodes leave index and store
  *   service_load.c     what the store holds becomes tables
  *   service_info.c     Info
+ *   client.c           who inserts, and how fast
  *   service_metrics.c  metrics, the status line
  *   store_call.c       unary calls whose answer waits for the store
  *   writer_calls.c     OpenInsert, Seal, UpdatePriorities
@@ -21,6 +22,7 @@
 
 #include "common/rpc/server.h"
 #include "proto/replay.pb-c.h"
+#include "replay_server/service/client.h"
 #include "replay_server/service/served_table.h"
 #include "replay_server/service/service.h"
 #include "replay_server/store/buffer_pool.h"
@@ -78,6 +80,9 @@ struct service {
     struct service_metrics *metrics;
     struct dump *dump; /* the copy that is being made; NULL: none */
     bool compacting;   /* a compaction is with the inserter */
+    struct client *clients;
+    uint64_t n_over_quota; /* inserts refused by max_client_bytes, max_client_episodes */
+    uint64_t n_slowed;     /* inserts that have waited for max_client_bytes_per_s */
 };
 
 /* ---- service.c ---- */

@@ -221,17 +221,23 @@ static status open_databases(struct store *store, struct err *err)
     rc = mdb_get(txn, store->meta, &key, &value);
     status s = STATUS_OK;
     /* A new store begins with key 1; 0 means "none". */
+    uint32_t format = 0;
     if (rc == MDB_NOTFOUND) {
-        uint8_t bytes[STORE_RECORD_SIZE];
         store->next_chunk = 1;
-        store_record_write(bytes, store->next_chunk);
-        value = (MDB_val){sizeof bytes, bytes};
-        rc = mdb_put(txn, store->meta, &key, &value, 0);
+        rc = 0;
     } else if (rc == 0) {
-        s = store_record_read(&store->next_chunk, value.mv_data, value.mv_size, err);
+        s = store_record_read(&store->next_chunk, &format, value.mv_data, value.mv_size, err);
         if (s != STATUS_OK) {
             err_context(err, s, "store %s", store->path);
         }
+    }
+    /* From here on records of today's format may come in: versions that do not know it must not open
+     * the store any more. */
+    if (rc == 0 && s == STATUS_OK && format != STORE_FORMAT) {
+        uint8_t bytes[STORE_RECORD_SIZE];
+        store_record_write(bytes, store->next_chunk);
+        value = (MDB_val){sizeof bytes, bytes};
+        rc = mdb_put(txn, store->meta, &key, &value, 0);
     }
     /* Nothing reaches the file where the format is unknown. */
     if (rc != 0 || s != STATUS_OK) {
@@ -240,7 +246,13 @@ static status open_databases(struct store *store, struct err *err)
     }
     /* After the commit the handles are good for all transactions. */
     store->staged_next_chunk = store->next_chunk;
-    return store_error(store, mdb_txn_commit(txn), err, "commit");
+    s = store_error(store, mdb_txn_commit(txn), err, "commit");
+    if (s == STATUS_OK && format != 0 && format != STORE_FORMAT) {
+        log_warn("the store was of format %u and is of format %u now: versions of Hindcast that "
+                 "know %u alone do not open it any more path=%s",
+                 format, STORE_FORMAT, format, store->path);
+    }
+    return s;
 }
 
 /* Says on disk what the next power cut would leave, by durability. */

@@ -70,6 +70,8 @@ struct store_episode {
     uint32_t n_rows;
     uint32_t W;
     bool restored;
+    uint32_t client; /* who inserted it (client.h); 0: an earlier version, which did not say */
+    uint32_t times_sampled; /* snippets, where the table has max_times_sampled */
     double priority;
     struct episode_identity identity;
 };
@@ -87,8 +89,8 @@ struct store_writer {
 /* Checks the data file at `path` as store_open does (lmdb_check.h). */
 status store_check_file(const char *path, struct err *err) MUST_CHECK;
 
-/* Opens or makes it. EXISTS: another process has it; INVALID: a network file system, a format of
- * another version; CORRUPT; IO. After a power cut with `interval` it is what it was when
+/* Opens or makes it. A store of an earlier format becomes one of today's. EXISTS: another process
+ * has it; INVALID: a network file system, a format that this program does not know; CORRUPT; IO. After a power cut with `interval` it is what it was when
  * it was synced last; with `none` *scan is set: check everything before serving. */
 status store_open(struct store **store, const struct store_settings *settings, bool *scan,
                   struct err *err) MUST_CHECK;
@@ -149,6 +151,8 @@ status store_put_episode(struct store *store, const struct store_episode *episod
 status store_remove_episode(struct store *store, uint64_t id, struct err *err) MUST_CHECK;
 status store_put_priority(struct store *store, uint64_t id, double priority,
                           struct err *err) MUST_CHECK; /* NOT_FOUND */
+status store_put_times_sampled(struct store *store, uint64_t id, uint32_t times,
+                               struct err *err) MUST_CHECK; /* NOT_FOUND */
 /* `keep_position`: last_sequence and cursor stay what they are in the store. */
 status store_put_writer(struct store *store, const struct store_writer *writer, bool keep_position,
                         struct err *err) MUST_CHECK;

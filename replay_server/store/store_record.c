@@ -71,6 +71,11 @@ bool chunk_header_check(const uint8_t *chunk, size_t size, uint64_t key, uint32_
 
 /* ---- Episodes ---- */
 
+static bool format_known(uint32_t format)
+{
+    return format >= STORE_FORMAT_OLDEST && format <= STORE_FORMAT;
+}
+
 void episode_record_write(uint8_t bytes[EPISODE_RECORD_SIZE], const struct store_episode *episode)
 {
     /* Fields that are not set below are 0, in every version of this format. */
@@ -80,11 +85,13 @@ void episode_record_write(uint8_t bytes[EPISODE_RECORD_SIZE], const struct store
     bytes_put32(bytes + 8, episode->n_rows);
     bytes_put32(bytes + 12, episode->W);
     bytes_put32(bytes + 16, episode->restored ? FLAG_RESTORED : 0);
+    bytes_put32(bytes + 20, episode->times_sampled);
     memcpy(bytes + 24, &episode->priority, 8);
     bytes_put64(bytes + 32, episode->identity.source);
     bytes_put64(bytes + 40, episode->identity.shard);
     bytes_put64(bytes + 48, episode->identity.episode);
     bytes_put64(bytes + 56, episode->identity.relabel);
+    bytes_put32(bytes + 64, episode->client);
     seal(bytes, EPISODE_RECORD_SIZE);
 }
 
@@ -92,7 +99,7 @@ bool episode_record_read(struct store_episode *episode, uint64_t id, const void 
 {
     const uint8_t *bytes = from;
     /* Checksum before fields: from here on the bytes are those that were written. */
-    if (size != EPISODE_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
+    if (size != EPISODE_RECORD_SIZE || !sealed(bytes, size) || !format_known(bytes_get32(bytes))) {
         return false;
     }
     *episode = (struct store_episode){
@@ -101,6 +108,8 @@ bool episode_record_read(struct store_episode *episode, uint64_t id, const void 
         .n_rows = bytes_get32(bytes + 8),
         .W = bytes_get32(bytes + 12),
         .restored = bytes_get32(bytes + 16) & FLAG_RESTORED,
+        .times_sampled = bytes_get32(bytes + 20),
+        .client = bytes_get32(bytes + 64),
         .identity = {.source = bytes_get64(bytes + 32),
                      .shard = bytes_get64(bytes + 40),
                      .episode = bytes_get64(bytes + 48),
@@ -120,7 +129,7 @@ size_t writer_record_write(uint8_t bytes[WRITER_RECORD_MAX], const struct store_
     ASSERT(writer->cursor_size <= WRITER_CURSOR_MAX);
     /* Fixed fields and the check take 32 bytes; the cursor lies between them. */
     const size_t size = 32 + writer->cursor_size;
-    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes, RECORD_FORMAT);
     bytes_put32(bytes + 4, writer->done ? FLAG_DONE : 0);
     bytes_put64(bytes + 8, writer->generation);
     bytes_put64(bytes + 16, writer->last_sequence);
@@ -135,7 +144,7 @@ bool writer_record_read(struct store_writer *writer, const void *from, size_t si
     const uint8_t *bytes = from;
     /* Size first: everything else is read relative to it. */
     if (size < 32 || size > WRITER_RECORD_MAX || !sealed(bytes, size) ||
-        bytes_get32(bytes) != STORE_FORMAT || bytes_get32(bytes + 24) != size - 32) {
+        bytes_get32(bytes) != RECORD_FORMAT || bytes_get32(bytes + 24) != size - 32) {
         return false;
     }
     writer->done = bytes_get32(bytes + 4) & FLAG_DONE;
@@ -157,7 +166,17 @@ void store_record_write(uint8_t bytes[STORE_RECORD_SIZE], uint64_t next_chunk)
     seal(bytes, STORE_RECORD_SIZE);
 }
 
-status store_record_read(uint64_t *next_chunk, const void *from, size_t size, struct err *err)
+/* A way out for each side: an unknown format is most likely that of a later version. */
+static status refuse_format(uint32_t format, struct err *err)
+{
+    return err_set(err, STATUS_INVALID,
+                   "store format %u, this program (%s) reads %u to %u: run the version of Hindcast "
+                   "that wrote it, or move the folder away, and the logs are restored anew",
+                   format, HINDCAST_VERSION, STORE_FORMAT_OLDEST, STORE_FORMAT);
+}
+
+status store_record_read(uint64_t *next_chunk, uint32_t *format, const void *from, size_t size,
+                         struct err *err)
 {
     const uint8_t *bytes = from;
     /* The magic first: a file of another program should not be called a damaged store. */
@@ -165,16 +184,14 @@ status store_record_read(uint64_t *next_chunk, const void *from, size_t size, st
         return err_set(err, STATUS_INVALID, "not a replay store");
     }
     /* Before the checksum, because another format may have another size. */
-    if (bytes_get32(bytes + 4) != STORE_FORMAT) {
-        return err_set(err, STATUS_INVALID,
-                       "store format %u, this program reads %u: run the version of Hindcast that "
-                       "wrote it, or move the folder away, and the logs are restored anew",
-                       bytes_get32(bytes + 4), STORE_FORMAT);
+    if (!format_known(bytes_get32(bytes + 4))) {
+        return refuse_format(bytes_get32(bytes + 4), err);
     }
     if (size != STORE_RECORD_SIZE || !sealed(bytes, size) || bytes_get64(bytes + 8) == 0) {
         return err_set(err, STATUS_CORRUPT, "store record: bad checksum");
     }
     *next_chunk = bytes_get64(bytes + 8);
+    *format = bytes_get32(bytes + 4);
     return STATUS_OK;
 }
 
@@ -183,7 +200,7 @@ status store_record_read(uint64_t *next_chunk, const void *from, size_t size, st
 void history_record_write(uint8_t bytes[HISTORY_RECORD_SIZE], const struct store_history *history)
 {
     memset(bytes, 0, HISTORY_RECORD_SIZE);
-    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes, RECORD_FORMAT);
     bytes_put32(bytes + 4, history->table);
     memcpy(bytes + 8, history->counts, sizeof history->counts);
     seal(bytes, HISTORY_RECORD_SIZE);
@@ -193,7 +210,8 @@ bool history_record_read(struct store_history *history, const void *from, size_t
 {
     const uint8_t *bytes = from;
     /* A sound record of another format counts as none; the caller starts the history anew. */
-    if (size != HISTORY_RECORD_SIZE || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT) {
+    if (size != HISTORY_RECORD_SIZE || !sealed(bytes, size) ||
+        bytes_get32(bytes) != RECORD_FORMAT) {
         return false;
     }
     history->table = bytes_get32(bytes + 4);
@@ -217,7 +235,7 @@ status table_record_write(void **out, size_t *out_size, const struct store_table
         return err_set(err, STATUS_NO_MEMORY, "table %s", table->name);
     }
     /* A header of fixed size, the text without a terminating 0, the check. */
-    bytes_put32(bytes, STORE_FORMAT);
+    bytes_put32(bytes, RECORD_FORMAT);
     bytes_put32(bytes + 4, table->number);
     bytes_put32(bytes + 8, table->sealed ? FLAG_SEALED : 0);
     bytes_put32(bytes + 12, (uint32_t)json_size);
@@ -233,7 +251,7 @@ status table_record_read(struct store_table *table, const void *from, size_t siz
 {
     const uint8_t *bytes = from;
     /* Sizes are compared before the text is read: the size in the header is not believed alone. */
-    if (size < TABLE_HEADER + 4 || !sealed(bytes, size) || bytes_get32(bytes) != STORE_FORMAT ||
+    if (size < TABLE_HEADER + 4 || !sealed(bytes, size) || bytes_get32(bytes) != RECORD_FORMAT ||
         bytes_get32(bytes + 12) != size - TABLE_HEADER - 4) {
         return err_set(err, STATUS_CORRUPT, "table record: bad checksum");
     }

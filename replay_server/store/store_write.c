@@ -120,20 +120,39 @@ status store_remove_episode(struct store *store, uint64_t id, struct err *err)
                        "remove episode");
 }
 
-/* Reads the record, changes one field and writes it back. */
+/* Writes the record of an episode that is there. */
+static status replace_episode(struct store *store, const struct store_episode *episode,
+                              struct err *err)
+{
+    uint8_t bytes[EPISODE_RECORD_SIZE];
+    episode_record_write(bytes, episode);
+    uint64_t id = episode->id;
+    MDB_val k = {sizeof id, &id};
+    MDB_val v = {sizeof bytes, bytes};
+    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, 0), err,
+                       "replace episode");
+}
+
 status store_put_priority(struct store *store, uint64_t id, double priority, struct err *err)
 {
     struct store_episode episode;
     status s = get_episode(store, id, &episode, err);
-    if (s != STATUS_OK) {
-        return s;
+    if (s == STATUS_OK) {
+        episode.priority = priority;
+        s = replace_episode(store, &episode, err);
     }
-    episode.priority = priority;
-    uint8_t bytes[EPISODE_RECORD_SIZE];
-    episode_record_write(bytes, &episode);
-    MDB_val k = {sizeof id, &id};
-    MDB_val v = {sizeof bytes, bytes};
-    return store_error(store, mdb_put(store->txn, store->episodes, &k, &v, 0), err, "put priority");
+    return s;
+}
+
+status store_put_times_sampled(struct store *store, uint64_t id, uint32_t times, struct err *err)
+{
+    struct store_episode episode;
+    status s = get_episode(store, id, &episode, err);
+    if (s == STATUS_OK) {
+        episode.times_sampled = times;
+        s = replace_episode(store, &episode, err);
+    }
+    return s;
 }
 
 /* The key is the table's number and the writer's name. */

@@ -24,6 +24,9 @@ static status reserve(struct table *table)
 {
     status s = table_slots_reserve(&table->slots);
     if (s == STATUS_OK) {
+        s = table_clients_reserve(&table->clients);
+    }
+    if (s == STATUS_OK) {
         s = selector_reserve(table->sampler, table->slots.capacity);
     }
     if (s == STATUS_OK && table->remover != NULL) {
@@ -60,6 +63,7 @@ void table_free(struct table *table)
 {
     if (table) {
         table_slots_fini(&table->slots);
+        table_clients_fini(&table->clients);
         selector_free(table->sampler);
         selector_free(table->remover);
         mem_free(table);
@@ -203,6 +207,7 @@ status table_begin(struct table *table, const struct table_episode *episode)
     const uint32_t slot_i = table_slots_add(&table->slots, episode);
     ASSERT(table->slots.at[slot_i].state == SLOT_PENDING);
     table->last_id = episode->id;
+    table_clients_add(&table->clients, episode->client, episode->bytes);
     /* They count against the limits, so that an insert that follows does not take their room. */
     table->counts.pending_episodes++;
     table->counts.pending_transitions += table_transitions(episode);
@@ -258,6 +263,8 @@ void table_commit(struct table *table, uint64_t id)
 void table_cancel(struct table *table, uint64_t id)
 {
     const uint32_t s = end_pending(table, id);
+    const struct table_episode *episode = &table->slots.at[s].episode;
+    table_clients_take(&table->clients, episode->client, episode->bytes);
     table_slots_drop(&table->slots, s);
     ASSERT(table_slots_of_id(&table->slots, id) == SLOT_NONE);
 }
@@ -299,6 +306,7 @@ bool table_remove(struct table *table, uint64_t id, bool corrupt)
     table->counts.episodes--;
     table->counts.transitions -= table_transitions(episode);
     table->counts.bytes -= episode->bytes;
+    table_clients_take(&table->clients, episode->client, episode->bytes);
     if (corrupt) {
         table->counts.episodes_corrupt++;
     } else {
@@ -534,6 +542,29 @@ static bool check_priorities(const struct table *table)
     return !table->sealed || sum == table->priorities;
 }
 
+/* Is what each client holds what the slots say? */
+static bool check_clients(const struct table *table)
+{
+    uint64_t episodes = 0;
+    for (uint32_t i = 0; i < table->clients.n; i++) {
+        const struct table_client *client = &table->clients.at[i];
+        uint64_t n = 0, bytes = 0;
+        for (uint32_t s = 0; s < table->slots.capacity; s++) {
+            const struct table_slot *slot = &table->slots.at[s];
+            if (slot->state != SLOT_FREE && slot->episode.client == client->client) {
+                n++;
+                bytes += slot->episode.bytes;
+            }
+        }
+        if (n == 0 || n != client->episodes || bytes != client->bytes ||
+            table_clients_find(&table->clients, client->client) != client) {
+            return false;
+        }
+        episodes += n;
+    }
+    return episodes == table->counts.episodes + table->counts.pending_episodes;
+}
+
 /* Do the selectors hold the slot exactly when it is resident, with its mass? */
 static bool check_slot(const struct table *table, uint32_t slot_i)
 {
@@ -574,9 +605,9 @@ bool table_check(const struct table *table)
     }
     /* All sums that are kept must be the sums of what is there. */
     const struct table_counts *c = &table->counts;
-    return table_slots_check(&table->slots) && check_priorities(table) && n == c->episodes &&
-           T == c->transitions && bytes == c->bytes && pending == c->pending_episodes &&
-           pending_bytes == c->pending_bytes && times == table->times_sampled &&
-           selector_count(table->sampler) == n &&
+    return table_slots_check(&table->slots) && check_priorities(table) && check_clients(table) &&
+           n == c->episodes && T == c->transitions && bytes == c->bytes &&
+           pending == c->pending_episodes && pending_bytes == c->pending_bytes &&
+           times == table->times_sampled && selector_count(table->sampler) == n &&
            (table->remover == NULL || selector_count(table->remover) == n);
 }

@@ -32,9 +32,10 @@
 
 struct table;
 
-/* How much the table may hold; 0: no limit. */
+/* How much the table may hold, and how much of it one client; 0: no limit. */
 struct table_limits {
     uint64_t max_transitions, max_bytes, max_episodes;
+    uint64_t max_client_bytes, max_client_episodes;
 };
 
 struct table_settings {
@@ -55,7 +56,7 @@ struct table_episode {
     uint64_t bytes;  /* on disk */
     double priority; /* TABLE_PRIORITY_MIN .. TABLE_PRIORITY_MAX */
     uint32_t n_rows; /* T + 1 */
-    bool restored;   /* from logs; false: fresh from acting */
+    uint32_t client; /* who inserted it; 0: not known */
 };
 
 struct table_counts {
@@ -126,6 +127,15 @@ struct eviction {
  * waits for room. FULL: it never fits, or the table does not remove. NO_MEMORY. */
 status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
                            struct eviction *eviction, struct err *err) MUST_CHECK;
+
+/* May the client insert an episode of `bytes` once this plan is carried out? FULL: it would hold more
+ * than one client may; RETRY: likewise, and the table waits for room. */
+status table_check_client(const struct table *table, uint32_t client, uint64_t bytes,
+                          const struct eviction *eviction, struct err *err) MUST_CHECK;
+/* Who holds how many episodes, pending ones too: client i, in no order; false: there are no more.
+ * `episodes` is above 0. */
+bool table_client(const struct table *table, uint32_t i, uint32_t *client, uint64_t *episodes,
+                  uint64_t *bytes);
 
 /* ---- Sealing ---- */
 

@@ -131,3 +131,43 @@ status table_plan_eviction(struct table *table, uint32_t T, uint64_t bytes,
     *eviction = plan;
     return STATUS_OK;
 }
+
+/* ---- Clients ---- */
+
+status table_check_client(const struct table *table, uint32_t client, uint64_t bytes,
+                          const struct eviction *eviction, struct err *err)
+{
+    const struct table_limits *limits = &table->settings.limits;
+    const struct table_client *held = table_clients_find(&table->clients, client);
+    uint64_t has_bytes = held ? held->bytes : 0;
+    uint64_t has_episodes = held ? held->episodes : 0;
+    if (limits->max_client_bytes == 0 && limits->max_client_episodes == 0) {
+        return STATUS_OK;
+    }
+    /* What goes of its own makes room for what comes. */
+    for (uint32_t i = 0; i < eviction->n; i++) {
+        const struct table_episode *victim = table_get(table, eviction->ids[i], NULL);
+        has_bytes -= victim->client == client ? victim->bytes : 0;
+        has_episodes -= victim->client == client;
+    }
+    if (!over(has_bytes, bytes, limits->max_client_bytes) &&
+        !over(has_episodes, 1, limits->max_client_episodes)) {
+        return STATUS_OK;
+    }
+    return err_set(err, table->settings.waits ? STATUS_RETRY : STATUS_FULL,
+                   "holds %" PRIu64 " episodes of %" PRIu64 " bytes: max_client_episodes %" PRIu64
+                   ", max_client_bytes %" PRIu64,
+                   has_episodes, has_bytes, limits->max_client_episodes, limits->max_client_bytes);
+}
+
+bool table_client(const struct table *table, uint32_t i, uint32_t *client, uint64_t *episodes,
+                  uint64_t *bytes)
+{
+    if (i >= table->clients.n) {
+        return false;
+    }
+    *client = table->clients.at[i].client;
+    *episodes = table->clients.at[i].episodes;
+    *bytes = table->clients.at[i].bytes;
+    return true;
+}

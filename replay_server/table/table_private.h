@@ -6,14 +6,16 @@
 #define HINDCAST_REPLAY_SERVER_TABLE_TABLE_PRIVATE_H
 
 #include "replay_server/table/table.h"
+#include "replay_server/table/table_clients.h"
 #include "replay_server/table/table_slots.h"
 
 struct table {
     struct table_settings settings;
     struct table_slots slots;
-    struct selector *sampler; /* of the resident slots, by transitions */
-    struct selector *remover; /* of the same, each of weight 1; NULL: none, or sealed */
-    uint64_t times_sampled;   /* the sum over the resident slots */
+    struct table_clients clients; /* of pending and resident slots */
+    struct selector *sampler;     /* of the resident slots, by transitions */
+    struct selector *remover;     /* of the same, each of weight 1; NULL: none, or sealed */
+    uint64_t times_sampled;       /* the sum over the resident slots */
     uint64_t last_id;
     bool sealed;
     uint64_t contents;   /* of a sealed table: digest of identities and lengths, .. */

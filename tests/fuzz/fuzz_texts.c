@@ -88,12 +88,15 @@ static bool run_tokens(const void *bytes, size_t size)
     fuzz_write_file(path, bytes, size);
     (void)chmod(path, 0600);
     struct tokens *tokens = NULL;
+    char client[RPC_CALLER_NAME_SIZE] = "";
     struct err err = {0};
     if (roles_read(&tokens, path, &err) != STATUS_OK) {
         fuzz_must(err.text[0] == '\0' || !utf8_is_name(err.text), "no clean text");
         return false;
     }
-    fuzz_must(tokens_role_of("", tokens) != 0 || tokens_role_of(NULL, tokens) != 0, "no token");
+    fuzz_must(tokens_role_of("", client, tokens) != 0 ||
+                  tokens_role_of(NULL, client, tokens) != 0 || client[0] != '\0',
+              "no token");
     tokens_free(tokens);
     return true;
 }

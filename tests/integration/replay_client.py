@@ -20,6 +20,30 @@ def row_width(signature):
     return sum(part.size for part in signature.observation) + len(signature.action_min) + len(signature.rewards) + 1
 
 
+class WithMetadata(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+    """Sends these headers with every call."""
+
+    def __init__(self, *headers):
+        self.headers = headers
+
+    def _with(self, details):
+        details.metadata = [*(details.metadata or ()), *self.headers]
+        return details
+
+    def intercept_unary_unary(self, proceed, details, request):
+        return proceed(self._with(Details(details)), request)
+
+    def intercept_stream_stream(self, proceed, details, requests):
+        return proceed(self._with(Details(details)), requests)
+
+
+class Details(grpc.ClientCallDetails):
+    def __init__(self, details):
+        self.method, self.timeout, self.metadata = details.method, details.timeout, details.metadata
+        self.credentials, self.wait_for_ready = details.credentials, details.wait_for_ready
+        self.compression = details.compression
+
+
 class Sampler:
     """One Sample stream: grants credit, yields what comes."""
 
@@ -41,13 +65,15 @@ class Sampler:
 
 
 class Client:
-    def __init__(self, wire, address, signature, table="default", options=()):
+    def __init__(self, wire, address, signature, table="default", options=(), token=None, headers=()):
         self.wire, self.signature, self.table = wire, signature, table
         self.W = row_width(signature)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", -1),
                    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500), *options]
         self.channel = grpc.insecure_channel(address, options)
-        self.stub = wire.replay_grpc.ReplayStub(self.channel)
+        if token:
+            headers = [*headers, ("authorization", f"Bearer {token}")]
+        self.stub = wire.replay_grpc.ReplayStub(grpc.intercept_channel(self.channel, WithMetadata(*headers)))
 
     def close(self):
         self.channel.close()

@@ -17,9 +17,10 @@ static int fail(const char *what, const struct err *err)
     return 1;
 }
 
-static unsigned role_of(const char *token, void *arg)
+static unsigned role_of(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
 {
     (void)arg;
+    (void)name;
     if (token == NULL) {
         return 0;
     }

@@ -11,8 +11,9 @@
 
 /* ---- Roles ---- */
 
-static unsigned role_of(const char *token, void *arg)
+static unsigned role_of(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
 {
+    (void)name;
     assert_string_equal(arg, "roles");
     if (token == NULL) {
         return 0;

@@ -225,8 +225,9 @@ static int next_health(struct rpc_stream *stream)
     return health;
 }
 
-static unsigned nothing_allowed(const char *token, void *arg)
+static unsigned nothing_allowed(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
 {
+    (void)name;
     (void)token;
     (void)arg;
     return 0;
@@ -317,8 +318,9 @@ static void calls_above_the_limit_are_refused(void **state)
     echo_pair_close(&pair);
 }
 
-static unsigned reader_alone(const char *token, void *arg)
+static unsigned reader_alone(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
 {
+    (void)name;
     (void)arg;
     return token != NULL && strcmp(token, "reader") == 0 ? ECHO_ROLE_READ : 0;
 }

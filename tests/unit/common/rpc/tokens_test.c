@@ -20,14 +20,18 @@ static void roles_are_the_callers(void **state)
     static const struct tokens_role roles[] = {{"read", 4}, {"write", 32}, {"own", 1}};
     char path[2 * SCRATCH_SIZE];
     scratch_path(path, scratch_folder, "tokens");
-    scratch_write(path, "AAAAAAAAAAAAAAAA read,write\nBBBBBBBBBBBBBBBB own\n");
+    scratch_write(path, "AAAAAAAAAAAAAAAA read,write\nBBBBBBBBBBBBBBBB own ann-2.x\n");
     chmod(path, 0600);
     struct tokens *tokens = NULL;
+    char client[RPC_CALLER_NAME_SIZE] = "";
     struct err err;
     assert_int_equal(tokens_read(&tokens, path, roles, 3, &err), STATUS_OK);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", tokens), 36);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", tokens), 1);
-    assert_int_equal(tokens_role_of("CCCCCCCCCCCCCCCC", tokens), 0);
+    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", client, tokens), 36);
+    assert_string_equal(client, "read,write");
+    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", client, tokens), 1);
+    assert_string_equal(client, "ann-2.x");
+    assert_int_equal(tokens_count(tokens), 2);
+    assert_int_equal(tokens_role_of("CCCCCCCCCCCCCCCC", client, tokens), 0);
     tokens_free(tokens);
 
     assert_int_equal(tokens_read(&tokens, path, roles, 2, &err), STATUS_INVALID);

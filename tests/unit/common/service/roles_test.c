@@ -27,6 +27,7 @@ static void tokens_have_roles(void **state)
 {
     (void)state;
     struct tokens *tokens = NULL;
+    char client[RPC_CALLER_NAME_SIZE] = "";
     struct err err;
     assert_int_equal(read_text(&tokens,
                                "# who may what\n\nAAAAAAAAAAAAAAAA insert\n"
@@ -34,17 +35,17 @@ static void tokens_have_roles(void **state)
                                "BBBBBBBBBBBBBBBB admin",
                                &err),
                      STATUS_OK);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", tokens), ROLE_INSERT);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBBx", tokens), ROLE_SAMPLE | ROLE_LEARN);
-    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", tokens), ROLE_ADMIN);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAA", tokens), 0);
-    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAAA", tokens), 0);
-    assert_int_equal(tokens_role_of("", tokens), 0);
-    assert_int_equal(tokens_role_of(NULL, tokens), 0);
+    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAA", client, tokens), ROLE_INSERT);
+    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBBx", client, tokens), ROLE_SAMPLE | ROLE_LEARN);
+    assert_int_equal(tokens_role_of("BBBBBBBBBBBBBBBB", client, tokens), ROLE_ADMIN);
+    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAA", client, tokens), 0);
+    assert_int_equal(tokens_role_of("AAAAAAAAAAAAAAAAA", client, tokens), 0);
+    assert_int_equal(tokens_role_of("", client, tokens), 0);
+    assert_int_equal(tokens_role_of(NULL, client, tokens), 0);
     char longest[400];
     memset(longest, 'A', sizeof longest);
     longest[399] = '\0';
-    assert_int_equal(tokens_role_of(longest, tokens), 0);
+    assert_int_equal(tokens_role_of(longest, client, tokens), 0);
     tokens_free(tokens);
 }
 
@@ -56,8 +57,10 @@ static void a_bad_line_is_named(void **state)
     } bad[] = {
         {"", "no token"},
         {"# nothing\n", "no token"},
-        {"AAAAAAAAAAAAAAAA\n", "line 1: expected a token and its roles"},
-        {"AAAAAAAAAAAAAAAA insert sample\n", "line 1: expected a token and its roles"},
+        {"AAAAAAAAAAAAAAAA\n", "line 1: expected a token, its roles"},
+        {"AAAAAAAAAAAAAAAA insert sample\n", "line 1: expected a token, its roles"},
+        {"AAAAAAAAAAAAAAAA insert a b\n", "line 1: expected a token, its roles"},
+        {"AAAAAAAAAAAAAAAA insert a/b\n", "line 1: client a/b: expected"},
         {"\nshort insert\n", "line 2: token of 5 characters"},
         {"AAAAAAAAAAAAAAAA insert,fly\n", "role fly"},
         {"AAAAAAAAAAAAAAAA ,\n", "without roles"},

@@ -1,5 +1,5 @@
 # replay_server/service/, module by module.
-foreach(module served_table replay_rates)
+foreach(module client served_table replay_rates)
   hindcast_test(${module}_test SOURCES unit/replay_server/service/${module}_test.c
                 LINK hindcast_test_replay TIMEOUT 120)
 endforeach()

@@ -37,6 +37,8 @@ static void an_episode_comes_back(void **state)
                                           .n_rows = 1001,
                                           .W = 27,
                                           .restored = true,
+                                          .client = 0x89abcdef,
+                                          .times_sampled = 77,
                                           .priority = 2.5,
                                           .identity = {1, 2, 3, 1ull << 63}};
     uint8_t bytes[EPISODE_RECORD_SIZE];
@@ -48,6 +50,8 @@ static void an_episode_comes_back(void **state)
     assert_int_equal(back.n_rows, 1001);
     assert_int_equal(back.W, 27);
     assert_true(back.restored && back.priority == 2.5);
+    assert_int_equal(back.client, 0x89abcdef);
+    assert_int_equal(back.times_sampled, 77);
     assert_int_equal(episode_identity_compare(&back.identity, &episode.identity), 0);
     assert_false(episode_record_read(&back, 1, bytes, sizeof bytes - 1));
     for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
@@ -136,17 +140,19 @@ static void another_format_is_named(void **state)
     (void)state;
     uint8_t bytes[STORE_RECORD_SIZE];
     uint64_t next = 0;
+    uint32_t format = 0;
     struct err err;
     store_record_write(bytes, 99);
-    assert_int_equal(store_record_read(&next, bytes, sizeof bytes, &err), STATUS_OK);
+    assert_int_equal(store_record_read(&next, &format, bytes, sizeof bytes, &err), STATUS_OK);
     assert_int_equal(next, 99);
+    assert_int_equal(format, STORE_FORMAT);
     bytes[9] ^= 1;
-    assert_int_equal(store_record_read(&next, bytes, sizeof bytes, &err), STATUS_CORRUPT);
+    assert_int_equal(store_record_read(&next, &format, bytes, sizeof bytes, &err), STATUS_CORRUPT);
     bytes[4] = 200;
-    assert_int_equal(store_record_read(&next, bytes, sizeof bytes, &err), STATUS_INVALID);
+    assert_int_equal(store_record_read(&next, &format, bytes, sizeof bytes, &err), STATUS_INVALID);
     assert_non_null(strstr(err.text, "format 200"));
     bytes[0] = 'x';
-    assert_int_equal(store_record_read(&next, bytes, sizeof bytes, &err), STATUS_INVALID);
+    assert_int_equal(store_record_read(&next, &format, bytes, sizeof bytes, &err), STATUS_INVALID);
 }
 
 int main(void)

@@ -367,6 +367,7 @@ static void random_changes_keep_everything_in_step(void **state)
                 struct table_episode e =
                     episode(next++, rng_below(&rng, 800), 1 + (uint32_t)rng_below(&rng, 60));
                 e.priority = rng_below(&rng, 4) == 0 ? 2.5 : 1;
+                e.client = (uint32_t)rng_below(&rng, 5);
                 const bool known = table_find(table, &e.identity, NULL) != NULL;
                 assert_int_equal(table_begin(table, &e), known ? STATUS_EXISTS : STATUS_OK);
                 if (!known && rng_below(&rng, 8) == 0) {
