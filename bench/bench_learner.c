@@ -22,18 +22,21 @@
  *   scaling         steps_per_s over that of one thread
  *   over_f32        steps_per_s over that of f32; left out where f32 was not measured
  *
- * With --ranks R, or 2,4,8, instead: several learners that share the batch, each a process pinned
- * to a core (in turn, where there are fewer cores), beside one process with 1 thread and with a
- * thread for each rank or core. Two lines for each way to meet: grpc-tcp, grpc-unix, mpi, mpi-tcp:
+ * With --ranks R, or 2,4,8, instead, in one precision (f32): several learners that share the batch,
+ * each a process pinned to a core (in turn, where there are fewer cores), beside one process with 1
+ * thread and with a thread for each rank or core. Two lines for each way to meet: grpc-tcp,
+ * grpc-unix, mpi, mpi-tcp:
  *
  *   bench_learner size=quick ranks=2 transport=mpi steps_per_s=.. gradients_ms=.. digest_ms=..
- *       wait_ms=.. exchange_ms=.. apply_ms=.. bare_exchange_ms=.. rank_0_bytes=.. other_bytes=..
- *       over_one_thread=.. over_threads=..                                         (on one line)
+ *       wait_ms=.. exchange_ms=.. apply_ms=.. bare_exchange_ms=.. bare_exchange_cpu_ms=..
+ *       rank_0_bytes=.. other_bytes=.. over_one_thread=.. over_threads=..          (on one line)
  *   bench_learner size=quick ranks=2 one_thread_ms=.. threads_ms=.. part_ms=..
  *
  *   gradients_ms ..   pieces of a step, means over the ranks: gradients of the rank's part, digest of
  *                     the state, waiting for the last rank, exchange from then on, the step itself
  *   bare_exchange_ms  exchange_ms where nobody computes anything in between
+ *   bare_exchange_cpu_ms  of wait and exchange there, the time that a rank's threads computed: copied,
+ *                     added, made system calls, polled
  *   .._bytes          sent and received in a step by rank 0, and by the busiest of the others
  *   over_..           steps_per_s over that of one process with 1, with several threads
  *   .._ms             of a step of one process with 1 thread, with several, and with a rank's part
@@ -359,6 +362,10 @@ int main(int argc, char **argv)
     if (s != STATUS_OK) {
         fprintf(stderr, "bench_learner: %s\n", err.text);
         return 2;
+    }
+    /* Threads are compared in each precision, ranks in one: f32 unless another is asked for. */
+    if (strcmp(options.precision, "all") != 0) {
+        set_precision(&options.settings, options.precision);
     }
     for (size_t i = 0; options.rank_page != NULL && i < N_SIZES; i++) {
         if (strcmp(options.size, sizes[i].name) == 0) {

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -88,9 +89,17 @@ static uint64_t last_arrival(const struct rank *rank)
     return last_ns;
 }
 
+/* Processor time of this process so far. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec used;
+    ASSERT(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used) == 0);
+    return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
 /* Adds a step's pieces to what this rank has measured. The first step of a turn holds the pause
  * before it, and does not count. */
-static void count(struct rank *rank, const uint64_t ns[RANK_PIECES],
+static void count(struct rank *rank, const uint64_t ns[RANK_PIECES], uint64_t exchange_cpu_ns,
                   const struct exchange_counts *before)
 {
     struct rank_place *place = &rank->job->page->places[rank->job->rank];
@@ -103,6 +112,7 @@ static void count(struct rank *rank, const uint64_t ns[RANK_PIECES],
     }
     atomic_fetch_add(&place->sent_bytes, counts.sent_bytes - before->sent_bytes);
     atomic_fetch_add(&place->received_bytes, counts.received_bytes - before->received_bytes);
+    atomic_fetch_add(&place->exchange_cpu_ns, exchange_cpu_ns);
     atomic_fetch_add(&place->steps, 1);
 }
 
@@ -124,6 +134,7 @@ static status meet(void *arg, const struct state *state, struct update_sums sums
     ns[RANK_DIGEST] = arrived_ns - begin_ns;
     atomic_store(&page->places[rank->job->rank].arrived_ns[rank->begun % 2], arrived_ns);
     const struct exchange_counts before = exchange_counts(rank->exchange);
+    const uint64_t begin_cpu_ns = cpu_ns();
     status s = STATUS_TIMEOUT;
     while (s == STATUS_TIMEOUT) {
         while (rank->job->rank != 0 && atomic_load(&page->paused)) {
@@ -138,7 +149,7 @@ static status meet(void *arg, const struct state *state, struct update_sums sums
     const uint64_t end_ns = clock_now_ns(), last_ns = last_arrival(rank);
     ns[RANK_WAIT] = last_ns - arrived_ns;
     ns[RANK_EXCHANGE] = end_ns - last_ns;
-    count(rank, ns, &before);
+    count(rank, ns, cpu_ns() - begin_cpu_ns, &before);
     rank->met_ns = clock_now_ns();
     rank->begun++;
     return s;

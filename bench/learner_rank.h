@@ -29,6 +29,7 @@ enum rank_piece {
 struct rank_place {
     _Alignas(64) _Atomic uint64_t arrived_ns[2]; /* of even and of odd steps */
     _Atomic uint64_t steps, ns[RANK_PIECES], sent_bytes, received_bytes;
+    _Atomic uint64_t exchange_cpu_ns; /* processor time of all threads in wait and exchange */
 };
 
 struct rank_page {

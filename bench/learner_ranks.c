@@ -44,6 +44,7 @@ static const struct {
 /* What a turn has given: means over its steps. Pieces are means over ranks as well. */
 struct turn {
     double steps_per_s, ms[RANK_PIECES];
+    double exchange_cpu_ms;
     double rank_0_bytes, other_bytes; /* sent and received; the busiest of the others */
 };
 
@@ -198,10 +199,12 @@ static struct turn take_turn(const struct bench_group *group, double seconds)
 {
     struct rank_page *page = group->page;
     uint64_t steps[GROUP_RANKS_MAX], ns[GROUP_RANKS_MAX][RANK_PIECES], bytes[GROUP_RANKS_MAX];
+    uint64_t cpu_ns[GROUP_RANKS_MAX];
     for (int r = 0; r < group->ranks; r++) {
         steps[r] = atomic_load(&page->places[r].steps);
         bytes[r] =
             atomic_load(&page->places[r].sent_bytes) + atomic_load(&page->places[r].received_bytes);
+        cpu_ns[r] = atomic_load(&page->places[r].exchange_cpu_ns);
         for (int i = 0; i < RANK_PIECES; i++) {
             ns[r][i] = atomic_load(&page->places[r].ns[i]);
         }
@@ -226,6 +229,8 @@ static struct turn take_turn(const struct bench_group *group, double seconds)
             turn.ms[i] += ms / group->ranks;
             rank_0_ms += r == 0 ? ms : 0;
         }
+        const double cpu = (double)(atomic_load(&page->places[r].exchange_cpu_ns) - cpu_ns[r]);
+        turn.exchange_cpu_ms += n > 0 ? 1e-6 * cpu / n / group->ranks : 0;
         if (r == 0 && n > 0) {
             turn.rank_0_bytes = moved / n;
         } else if (n > 0 && moved / n > turn.other_bytes) {
@@ -278,9 +283,11 @@ static void print(const struct learner_size *size, const struct bench_group *gro
         printf(" %s_ms=%.2f", pieces[i],
                median_turn(group, rounds, offsetof(struct turn, ms) + i * sizeof(double)));
     }
-    printf(" bare_exchange_ms=%.2f rank_0_bytes=%.0f other_bytes=%.0f over_one_thread=%.3f "
+    printf(" bare_exchange_ms=%.2f bare_exchange_cpu_ms=%.2f rank_0_bytes=%.0f other_bytes=%.0f "
+           "over_one_thread=%.3f "
            "over_threads=%.3f\n",
            median_turn(bare, rounds, offsetof(struct turn, ms) + RANK_EXCHANGE * sizeof(double)),
+           median_turn(bare, rounds, offsetof(struct turn, exchange_cpu_ms)),
            median_turn(group, rounds, offsetof(struct turn, rank_0_bytes)),
            median_turn(group, rounds, offsetof(struct turn, other_bytes)),
            median_of(over_one, rounds), median_of(over_many, rounds));
