@@ -1,6 +1,8 @@
 """Prioritized learning with real processes: TD errors come back as priorities, through crashes, from every rank."""
 
 import json
+import os
+import signal
 
 import h5py
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from processes import wait_until
 from replay_client import Client
 from test_learner import LEARNER, last_step, reports
-from test_ranks import assert_near, differing, learned, start_all
+from test_ranks import assert_near, differing, learned, mpirun, pid_of, start_all
 
 EPISODES, LENGTH = 24, 30
 REWARDING = (3, 17)  # episodes that have rewards
@@ -152,16 +154,20 @@ def test_reading_in_order_does_not_see_priorities(sealed, wire):
 
 
 def test_a_weighted_run_repeats_and_ranks_agree_on_the_weights(sealed, wire):
-    """With priorities that do not change a sealed table's run repeats, however many learners share a batch."""
+    """With priorities that do not change a sealed table's run repeats, however many learners share a batch. Over MPI
+    the bits are those of gRPC: the largest weight of the batch is found among all ranks, not in each rank's slice."""
     set_priorities(sealed, wire, lambda episode: 0.5 + episode)
-    folders = {name: sealed.folder / name for name in ("one", "again", "three", "unweighted")}
+    folders = {name: sealed.folder / name for name in ("one", "again", "three", "mpi", "unweighted")}
     for name, flags in (("one", ["--priorities=table"]), ("again", ["--priorities=table"]), ("unweighted", [])):
         sealed.start("learner", f"--run_dir={folders[name]}", "--steps=200", "--threads=1", *flags, label=name).succeed()
     for process in start_all(sealed, folders["three"], 3, 200, "--slices=1,5,2", "--priorities=table"):
         process.succeed()
+    mpirun(sealed, folders["mpi"], "mpirun", 200, "--slices=1,5,2", "--priorities=table", ranks=3).succeed()
     left = {name: learned(folder) for name, folder in folders.items()}
     assert differing(left["one"], left["again"]) == []
     assert_near(left["one"], left["three"])
+    assert differing(left["three"], left["mpi"]) == []
+    assert reports(folders["three"]) == reports(folders["mpi"])
     assert differing(left["one"], left["unweighted"]) != []
     assert np.allclose([report["importance_weight"] for report in reports(folders["one"])],
                        [report["importance_weight"] for report in reports(folders["three"])], rtol=1e-6)
@@ -175,19 +181,25 @@ def test_a_table_without_a_prioritized_sampler_is_refused(sealed):
     assert "table default has the sampler uniform: expected prioritized" in learner.output.read_text()
 
 
-def test_every_rank_sends_to_every_server(workspace, wire):
+@pytest.mark.parametrize("over", ["grpc", "mpi"])
+def test_every_rank_sends_to_every_server(workspace, wire, over):
     make(workspace, 2)
     for i in range(2):
         set_priorities(workspace, wire, lambda episode: 1.5, i)
     run_dir = workspace.folder / "ranks"
-    ranks = start_all(workspace, run_dir, 2, 0, "--priorities=td_error")
+    start = start_all if over == "grpc" else lambda *args: [mpirun(*args[:2], "mpirun", *args[3:])]
+    ranks = start(workspace, run_dir, 2, 0, "--priorities=td_error")
     workspace.run_dir = run_dir
     wait_until(lambda: min(sent(workspace, role) for role in ("learner", "learner-1")) > 3 * EPISODES,
                "priorities of both ranks", alive=ranks[0])
     for role in ("learner", "learner-1"):
         assert sent(workspace, role, "lost") == sent(workspace, role, "absent") == 0
-    for process in ranks:
-        process.stop()
+    if over == "mpi":  # SIGTERM to mpirun would kill its processes one second later
+        os.kill(pid_of(run_dir), signal.SIGTERM)
+        ranks[0].succeed()
+    else:
+        for process in ranks:
+            process.stop()
     episodes = [look(workspace, wire, i, 64)[0] for i in range(2)]
     assert sum(map(len, episodes)) == EPISODES and all(episodes)
     for found in episodes:

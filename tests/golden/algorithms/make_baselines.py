@@ -1,11 +1,11 @@
-"""Writes the cases of the baselines crr, iql and td3+bc: inputs in float32, expectations computed in float64 by numpy.
+"""Writes cases of crr, iql, td3+bc and weighted losses: inputs in float32, expectations computed in float64 by numpy.
 
-    make_baselines.py [FOLDER]        crr*.safetensors, iql*.safetensors, td3_bc*.safetensors; by default beside this file
+    make_baselines.py [FOLDER]        crr*, iql*, td3_bc* and abm_mpo_weighted.safetensors; by default beside this file
 
-Nothing here is taken from our C code: it is docs/maths.md, section 4, written down a second time. No gradient is derived
-by hand, either. A loss is an analytic function of the parameters, so its derivative by one of them is the imaginary part
-of the loss at that parameter plus i 1e-30, divided by 1e-30, to the last digits of a double. What a loss holds fixed is
-computed before.
+Nothing here is taken from our C code: it is docs/maths.md, sections 3, 4 and 9, written down a second time. No gradient
+is derived by hand, either. A loss is an analytic function of the parameters, so its derivative by one of them is the
+imaginary part of the loss at that parameter plus i 1e-30, divided by 1e-30, to the last digits of a double. What a loss
+holds fixed is computed before.
 """
 
 import pathlib
@@ -24,6 +24,8 @@ COMMON = {"O": 5, "A": 2, "K": 1, "T": 1, "B": 3, "N": 4, "M": 5, "widths": (16,
           "temperature": 1.0, "max_weight": 20.0, "expectile": 0.7, "beta": 3.0, "iql_max_weight": 100.0,
           "bc_alpha": 2.5, "smoothing_std": 0.2, "smoothing_clip": 0.5, "lr": 1e-3, "beta1": 0.9, "beta2": 0.999,
           "adam_eps": 1e-5, "clip_norm": 40.0, "target_period": 2, "steps": 3}
+MPO = {"algorithm": "abm+mpo", "prior_min_std": 0.05, "eps": 0.1, "eps_mean": 2.5e-3, "eps_std": 1e-5, "dual_lr": 1e-2,
+       "rho_floor": -18.0}
 CASES = {
     "crr_step": {"algorithm": "crr", "N": 5, "clip_norm": 1.5},
     "crr_exp": {"algorithm": "crr", "prior_f": "exp", "temperature": 0.5, "max_weight": 3.0, "B": 4,
@@ -39,9 +41,10 @@ CASES = {
     "crr_weighted": {"algorithm": "crr", "prior_f": "exp", "weights": (0.25, 3.0, 0.5), "clip_norm": 0.7},
     "iql_weighted": {"algorithm": "iql", "K": 2, "T": 2, "weights": (1.5, 0.125), "B": 2},
     "td3_bc_weighted": {"algorithm": "td3+bc", "init_std": 0.1, "scale_q": 0.7, "weights": (1e-3, 0.5, 2.0)},
+    "abm_mpo_weighted": MPO | {"weights": (0.25, 3.0, 0.5), "clip_norm": 6.0},
 }
 NETWORKS = {"crr": ("policy", "critic"), "iql": ("policy", "critic", "critic2", "value"),
-            "td3+bc": ("policy", "critic", "critic2")}
+            "td3+bc": ("policy", "critic", "critic2"), "abm+mpo": ("policy", "prior", "critic")}
 
 
 # ---- Networks: dictionaries of matrices (out, in) and vectors ----
@@ -51,7 +54,7 @@ def inputs_of(c):
 
 
 def shapes(c, network):
-    heads = {"mean": c["A"], "std": c["A"]} if network == "policy" else {"out": 1}
+    heads = {"mean": c["A"], "std": c["A"]} if network in ("policy", "prior") else {"out": 1}
     width = inputs_of(c) + (c["A"] if network.startswith("critic") else 0)
     made = {}
     for layer, units in enumerate(c["widths"]):
@@ -93,9 +96,9 @@ def value(p, x):
     return linear(p, "out", trunk(p, x))[..., 0]
 
 
-def gaussian(c, p, x):
+def gaussian(c, p, x, network="policy"):
     h = trunk(p, x)
-    return np.tanh(linear(p, "mean", h)), c["policy_min_std"] + np.log1p(np.exp(linear(p, "std", h))) * (
+    return np.tanh(linear(p, "mean", h)), c[network + "_min_std"] + np.log1p(np.exp(linear(p, "std", h))) * (
         c["init_std"] / np.log(2))
 
 
@@ -153,11 +156,42 @@ def derivative(loss, p):
 
 
 def weight_of(c, advantage):
-    if c["algorithm"] == "crr" and c["prior_f"] == "step":
+    if c["algorithm"] in ("crr", "abm+mpo") and c["prior_f"] == "step":
         return (advantage >= 0).astype(float)
     if c["algorithm"] == "iql":
         return np.minimum(np.exp(c["beta"] * advantage), c["iql_max_weight"])
     return np.minimum(np.exp(advantage / c["temperature"]), c["max_weight"])
+
+
+def returns(c, s, v):
+    """R of Eq. 4: rewards up to the end of the snippet, then V."""
+    made = np.zeros(len(s["r"]))
+    for i in reversed(range(len(made))):
+        goes_on = i + 1 < len(made) and s["row"][i + 1] == s["next_row"][i]
+        made[i] = s["r"][i] + c["gamma"] * s["d"][i] * (made[i + 1] if goes_on else v[s["next_row"][i]])
+    return made
+
+
+def multiplier(rho):
+    return np.log1p(np.exp(rho)) + 1e-8
+
+
+def e_step(c, p, q):
+    """(log of the weights of the samples, mean over states of the dual's second term)"""
+    eta = multiplier(p["dual"]["rho_eta"])[0]
+    total = scipy.special.logsumexp(q / eta, axis=-1, keepdims=True)
+    return q / eta - total, (eta * (total - np.log(c["M"]))).mean()
+
+
+def m_step(c, w, s):
+    """(likelihood loss, KL of the means, KL of the stds); KLs for each dimension of the action."""
+    mean, std = gaussian(c, w, s["x"])
+    mean_t, std_t = s["mean_t"], s["std_t"]
+    density = lambda m, d: (-0.5 * ((s["samples"] - m[:, None]) / d[:, None]) ** 2 - np.log(d[:, None])
+                            - 0.5 * np.log(2 * np.pi)).sum(-1)
+    loss = -(s["weights"] * (density(mean, std_t) + density(mean_t, std))).sum(-1).mean()
+    return (loss, ((mean - mean_t) ** 2 / (2 * std_t ** 2)).mean(0),
+            (np.log(std / std_t) + std_t ** 2 / (2 * std ** 2) - 0.5).mean(0))
 
 
 def evaluate(c, p, targets, s):
@@ -168,6 +202,14 @@ def evaluate(c, p, targets, s):
                               samples(*gaussian(c, targets["policy"], s["rows_x"]), s["rows_z"])).mean(-1)
         q = critic_of_samples(p["critic"], s["x"], samples(*gaussian(c, p["policy"], s["x"]), s["improve"])).mean(-1)
         advantage = critic(p["critic"], s["x"], s["a"]) - q
+    elif c["algorithm"] == "abm+mpo":
+        mean, std = gaussian(c, targets["policy"], s["rows_x"])
+        s["mean_t"], s["std_t"] = mean[s["row"]], std[s["row"]]
+        v = critic_of_samples(targets["critic"], s["rows_x"], samples(mean, std, s["rows_z"])).mean(-1)
+        advantage = returns(c, s, v) - v[s["row"]]
+        s["samples"] = samples(*gaussian(c, p["prior"], s["x"], "prior"), s["improve"])
+        q = critic_of_samples(targets["critic"], s["x"], s["samples"])
+        s["weights"] = np.exp(e_step(c, p, q)[0])
     elif c["algorithm"] == "iql":
         v = value(p["value"], s["rows_x"])
         q = np.minimum(*(critic(targets[n], s["x"], s["a"]) for n in ("critic", "critic2")))
@@ -187,6 +229,11 @@ def evaluate(c, p, targets, s):
     return y, q, advantage, report
 
 
+def fit_loss(c, w, network, advantage, s):
+    """Of a Gaussian network that is fitted to logged actions, weighted by their advantage."""
+    return (-s["w"] * weight_of(c, advantage) * log_likelihood(c, *gaussian(c, w, s["x"], network), s["a"])).mean()
+
+
 def losses_of(c, p, y, q, advantage, s):
     """{network: (its loss as a function of its parameters, the report's name)}"""
     made = {n: ((lambda w: (s["w"] * 0.5 * (critic(w, s["x"], s["a"]) - y) ** 2).mean()), n + "_loss")
@@ -198,11 +245,15 @@ def losses_of(c, p, y, q, advantage, s):
         def policy_loss(w):
             mean = gaussian(c, w, s["x"])[0]
             return (s["w"] * (-weight * critic(p["critic"], s["x"], mean) + ((mean - s["a"]) ** 2).mean(-1))).mean()
-    else:
-        f = weight_of(c, advantage)
-
+    elif c["algorithm"] == "abm+mpo":
         def policy_loss(w):
-            return (-s["w"] * f * log_likelihood(c, *gaussian(c, w, s["x"]), s["a"])).mean()
+            loss, kl_mean, kl_std = m_step(c, w, s)
+            return loss + (multiplier(p["dual"]["rho_mean"]) * kl_mean + multiplier(p["dual"]["rho_std"]) * kl_std).sum()
+    else:
+        def policy_loss(w):
+            return fit_loss(c, w, "policy", advantage, s)
+    if c["algorithm"] == "abm+mpo":
+        made["prior"] = (lambda w: fit_loss(c, w, "prior", advantage, s)), "prior_loss"
     made["policy"] = policy_loss, "policy_loss"
     if c["algorithm"] == "iql":
         def value_loss(w):
@@ -210,6 +261,23 @@ def losses_of(c, p, y, q, advantage, s):
             return (s["w"] * np.where(u.real < 0, 1 - c["expectile"], c["expectile"]) * u * u).mean()
         made["value"] = value_loss, "value_loss"
     return made
+
+
+def duals(c, p, q, s):
+    """(gradients by rho, report)"""
+    log_weights, second = e_step(c, p, q)
+    loss, kl_mean, kl_std = m_step(c, p["policy"], s)
+    eta, alpha_mean, alpha_std = (multiplier(p["dual"][name]) for name in ("rho_eta", "rho_mean", "rho_std"))
+    kl = (np.exp(log_weights) * (log_weights + np.log(c["M"]))).sum(-1).mean()
+    slope = {name: 1 / (1 + np.exp(-rho)) for name, rho in p["dual"].items()}
+    slack_mean, slack_std = c["eps_mean"] - kl_mean, c["eps_std"] - kl_std
+    gradients = {"rho_eta": (c["eps"] - kl) * slope["rho_eta"], "rho_mean": slack_mean * slope["rho_mean"],
+                 "rho_std": slack_std * slope["rho_std"]}
+    return gradients, {
+        "policy_loss": loss, "trust_loss": (alpha_mean * kl_mean + alpha_std * kl_std).sum(), "kl_mean": kl_mean,
+        "kl_std": kl_std, "kl_improved": kl, "dual_loss": eta[0] * c["eps"] + second, "eta": eta,
+        "alpha_mean": alpha_mean, "alpha_std": alpha_std,
+        "alpha_loss": (alpha_mean * slack_mean + alpha_std * slack_std).sum()}
 
 
 def step(c, state, batch, noise):
@@ -226,21 +294,25 @@ def step(c, state, batch, noise):
         report["q_weight"] = c["bc_alpha"] / size if size else 0.0
         report["bc_loss"] = (s["w"][:, None] * (gaussian(c, p["policy"], s["x"])[0] - s["a"]) ** 2).mean()
         report["policy_loss"] = -report["q_weight"] * (s["w"] * q).mean()
+    if c["algorithm"] == "abm+mpo":
+        gradients["dual"], more = duals(c, p, q, s)
+        report |= more
     if "weights" in batch:
         report["importance_weight"] = s["w"].mean()
         report["td_error"] = np.abs(critic(p["critic"], s["x"], s["a"]) - y).mean()
 
-    # Adam, each network's gradient clipped first.
+    # Adam, each network's gradient clipped first; that of the duals is not, and has a rate of its own.
     number = state["number"] + 1
     new = {"params": {}, "m": {}, "v": {}, "targets": dict(state["targets"]), "number": number}
     for network, group in gradients.items():
-        factor = min(1.0, c["clip_norm"] / report["grad_norm_" + network])
+        factor = min(1.0, c["clip_norm"] / report["grad_norm_" + network]) if network != "dual" else 1.0
+        rate = c["lr"] if network != "dual" else c["dual_lr"]
         parts = {k: {} for k in ("params", "m", "v")}
         for name, g in group.items():
             m = c["beta1"] * state["m"][network][name] + (1 - c["beta1"]) * factor * g
             v = c["beta2"] * state["v"][network][name] + (1 - c["beta2"]) * (factor * g) ** 2
             corrected = np.sqrt(v / (1 - c["beta2"] ** number)) + c["adam_eps"]
-            parts["params"][name] = p[network][name] - c["lr"] * m / (1 - c["beta1"] ** number) / corrected
+            parts["params"][name] = p[network][name] - rate * m / (1 - c["beta1"] ** number) / corrected
             parts["m"][name], parts["v"][name] = m, v
         for k in parts:
             new[k][network] = parts[k]
@@ -279,7 +351,8 @@ def make_batch(c, random):
 
 def make_noise(c, random):
     B, N, T, M, A = (c[k] for k in "BNTMA")
-    sizes = {"crr": {"value": (B, N + 1, T, M, A), "improve": (B, N, T, M, A)}, "iql": {},
+    sampled = {"value": (B, N + 1, T, M, A), "improve": (B, N, T, M, A)}
+    sizes = {"crr": sampled, "abm+mpo": sampled, "iql": {},
              "td3+bc": {"backup": (B, N, T, 1, A)}}[c["algorithm"]]
     return {k: random.standard_normal(size).astype(np.float32) for k, size in sizes.items()}
 
@@ -290,9 +363,12 @@ def make(name, c, random):
     start = {n: {k: (draw(shape, shape[-1] ** -0.5 if len(shape) == 2 else 0.2) + (k == "norm/scale")).astype(np.float32)
                  for k, shape in shapes(c, n).items()} for n in NETWORKS[c["algorithm"]]}
     targets = {n: {k: (a + draw(a.shape, 0.05 * a.std())).astype(np.float32) for k, a in start[n].items()}
-               for n in start if n != "value"}
+               for n in start if n not in ("value", "prior")}
     if "scale_q" in c:
         start["scale"] = {"q": np.array([c["scale_q"]], np.float32)}
+    if "rho_floor" in c:
+        start["dual"] = {name: np.full(n, rho, np.float32) for name, n, rho in (
+            ("rho_eta", c["K"], -1.8), ("rho_mean", c["A"], 2.2), ("rho_std", c["A"], 5.5))}
     tensors = flat("init", start) | flat("init_target", targets)
     double = lambda tree: {n: {k: a.astype(float) for k, a in one.items()} for n, one in tree.items()}
     zeros = {n: {k: np.zeros(a.shape) for k, a in one.items()} for n, one in start.items()}
@@ -311,10 +387,10 @@ def make(name, c, random):
         tensors |= {f"step{number}/batch/{k}": v for k, v in batch.items()}
         tensors |= {f"step{number}/noise/{k}": v for k, v in noise.items()}
         state, report, gradients, advantage = step(c, state, batch, {k: v.astype(float) for k, v in noise.items()})
-        if c["algorithm"] == "crr" and c["prior_f"] == "step":
+        if c["algorithm"] in ("crr", "abm+mpo") and c["prior_f"] == "step":
             if np.abs(advantage).min() < MARGIN or not 0 < report["accepted"] < 1:
                 return None
-        tensors |= {f"step{number}/expect/{k}": np.array([v]) for k, v in report.items()}
+        tensors |= {f"step{number}/expect/{k}": np.atleast_1d(v) for k, v in report.items()}
         if number == 1:
             tensors |= flat("step1/grad", gradients)
         if number in (1, 3):
