@@ -1,5 +1,6 @@
-/* bench_replay [--json] [--rounds=R] [--seconds=S] [--folder=F] [--batch=B] [--only=insert|sample|large|limits]
- *              [--durability=each|interval|none] [--shards=K] [--memory_mb=M] [--gather_threads=G]
+/* bench_replay [--json] [--rounds=R] [--seconds=S] [--folder=F] [--batch=B] [--tls]
+ *              [--only=insert|sample|prioritized|large|limits] [--durability=each|interval|none] [--shards=K]
+ *              [--memory_mb=M] [--gather_threads=G]
  *
  * The real server binary in a process of its own, over gRPC on loopback TCP, against what this
  * machine could do in the same minute. Rows of 24 + 6 + 1 + 1 floats, episodes of 1000 transitions,
@@ -8,6 +9,8 @@
  *   insert_steps_fresh   transitions inserted a second into a new store, one writer
  *   insert_steps         the same into a full table, where every insert evicts the oldest
  *   sample_snippets      snippets a second out of 1,000,000 transitions, one sampler
+ *   prioritized_snippets the same where the learner's loop is closed: probabilities come with the batches,
+ *                        and priorities of all that was drawn go back
  *   .._cpu               processor time of server and client together
  *   sample_one_p50/p99   a batch of one snippet on an open stream: asked for, received
  *   limit_rpc_upload     our gRPC binding, a client stream of 256 KiB messages
@@ -19,6 +22,8 @@
  *   limit_memcpy         copying memory, one thread
  *   ratio_..             ours over the limit, both as bytes
  *   ratio_insert_to_aim  inserts over the lesser of 0.9 of the disk and 0.5 of the upload
+ *
+ * With --tls all of this under mutual TLS, but for the limits, which stay in the clear.
  *
  * With --only=large nothing of this, but a table four times the M MiB (256) of memory that a control
  * group gives its server, page cache included: inserted while it outgrows the memory, opened again,
@@ -62,6 +67,7 @@
 #include "common/clients/replay_sampler.h"
 #include "common/clients/replay_writer.h"
 #include "common/clients/signature_wire.h"
+#include "tests/lib/echo/certificates.h"
 
 #define MESSAGE_BYTES   (256u << 10) /* of streams that are limits */
 #define LATENCY_SAMPLES 2000u
@@ -89,12 +95,26 @@ static void start_server(struct bench *bench, const char *name, unsigned max_epi
     const struct replay_server_process server = {.binary = bench->binary,
                                                  .folder = bench->folder,
                                                  .name = name,
+                                                 .tls = bench->tls,
                                                  .durability = bench->durability,
                                                  .max_episodes = max_episodes,
                                                  .core = -1};
     bench->experiment.replay.n = 1;
     bench->servers[0] =
         replay_server_process_start(&server, bench->experiment.replay.items[0], CONFIG_TEXT_SIZE);
+}
+
+/* Certificates for server and client. */
+static void use_tls(struct bench *bench)
+{
+    struct experiment *experiment = &bench->experiment;
+    if (!certificates_make(bench->tls)) {
+        fprintf(stderr, "bench_replay: --tls: the program openssl made no certificates\n");
+        exit(EXIT_FAILURE);
+    }
+    snprintf(experiment->tls_ca, sizeof experiment->tls_ca, "%s/ca.pem", bench->tls);
+    snprintf(experiment->tls_cert, sizeof experiment->tls_cert, "%s/client.pem", bench->tls);
+    snprintf(experiment->tls_key, sizeof experiment->tls_key, "%s/client.key", bench->tls);
 }
 
 /* However this program ends, but for SIGKILL. */
@@ -188,38 +208,56 @@ static void fill_table(struct bench *bench)
     replay_writer_close(writer);
 }
 
+/* Of a figure of sampling, "sample" or "prioritized". */
+static void show_sampling(struct bench *bench, const char *form, const char *what, double value,
+                          const char *unit)
+{
+    char name[64];
+    snprintf(name, sizeof name, form, what);
+    replay_work_show(bench, name, value, unit);
+}
+
 /* Snippets a second over one stream, with batches requested ahead, in turns with a plain stream. */
-static void bench_sample(struct bench *bench, const char *echo)
+static void bench_sample(struct bench *bench, const char *echo, bool prioritized)
 {
     struct err err;
     static struct rounds rounds;
-    struct replay_sampler *sampler = NULL;
+    struct sampling sampling = {0};
     const struct replay_sampler_options options = {.batch_snippets = bench->batch,
                                                    .snippet_transitions = SNIPPET_N,
                                                    .seed = 1,
                                                    .require_sealed = true,
+                                                   .origins = prioritized,
                                                    .prefetch_batches = 6};
-    replay_work_need(replay_sampler_open(&sampler, &bench->experiment, &bench->signature, &options,
-                                         10000, NULL, NULL, &err),
+    replay_work_need(replay_sampler_open(&sampling.sampler, &bench->experiment, &bench->signature,
+                                         &options, 10000, NULL, NULL, &err),
                      &err, "open sampler");
+    if (prioritized) {
+        replay_work_need(
+            replay_priorities_open(&sampling.priorities, &bench->experiment, "default", &err), &err,
+            "open priorities");
+    }
     /* The first batches read the store into memory and check it: a hundred snippets a chunk. */
-    uint64_t next = 0;
-    (void)replay_work_sample(sampler, &next, 0, WARM_UP_SNIPPETS / bench->batch);
+    (void)replay_work_sample(&sampling, 0, WARM_UP_SNIPPETS / bench->batch);
     for (int r = 0; r < bench->rounds; r++) {
         const double cpu = replay_work_cpu(bench);
         const uint64_t start_ns = clock_now_ns();
-        const double snippets = replay_work_sample(sampler, &next, bench->seconds, 1);
+        const double snippets = replay_work_sample(&sampling, bench->seconds, 1);
         rounds.rate[r] = snippets / replay_work_since(start_ns);
         rounds.cpu_ns[r] = 1e9 * (replay_work_cpu(bench) - cpu) / snippets;
         rounds.stream[r] = rpc_streams_download(echo, MESSAGE_BYTES, bench->seconds);
     }
-    replay_sampler_close(sampler);
+    replay_priorities_close(sampling.priorities);
+    replay_sampler_close(sampling.sampler);
+    const char *what = prioritized ? "prioritized" : "sample";
     const double rate = median(rounds.rate, bench->rounds);
     const double stream = median(rounds.stream, bench->rounds);
-    replay_work_show(bench, "sample_snippets", rate, "snippets/s");
-    replay_work_show(bench, "sample_cpu", median(rounds.cpu_ns, bench->rounds), "ns/snippet");
-    replay_work_show(bench, "limit_rpc_stream", stream * 1e-6, "MB/s");
-    replay_work_show(bench, "ratio_sample_to_rpc_stream", rate * SNIPPET_BYTES / stream, "ratio");
+    show_sampling(bench, "%s_snippets", what, rate, "snippets/s");
+    show_sampling(bench, "%s_cpu", what, median(rounds.cpu_ns, bench->rounds), "ns/snippet");
+    if (!prioritized) { /* a name is shown once */
+        replay_work_show(bench, "limit_rpc_stream", stream * 1e-6, "MB/s");
+    }
+    show_sampling(bench, "ratio_%s_to_rpc_stream", what, rate * SNIPPET_BYTES / stream, "ratio");
 }
 
 /* The time from a request for one snippet to its answer. It uses a stream directly: the sampler
@@ -283,6 +321,8 @@ static void parse(struct bench *bench, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0) {
             bench->json = true;
+        } else if (strcmp(argv[i], "--tls") == 0) {
+            bench->tls = bench->folder;
         } else if (strncmp(argv[i], "--seconds=", 10) == 0) {
             bench->seconds = atof(argv[i] + 10);
         } else if (strncmp(argv[i], "--rounds=", 9) == 0) {
@@ -365,18 +405,27 @@ int main(int argc, char **argv)
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);
     replay_work_make_data(&bench);
+    if (bench.tls) {
+        use_tls(&bench);
+    }
     rpc_init();
     struct echo_process echo;
     echo_process_start(&echo, "127.0.0.1:0");
     if (wanted(&bench, "insert")) {
         bench_insert(&bench, echo.address);
     }
-    /* The sampling server has no limit of episodes. */
+    /* The sampling servers have no limit of episodes. */
     if (wanted(&bench, "sample")) {
         start_server(&bench, "sample", 0);
         fill_table(&bench);
-        bench_sample(&bench, echo.address);
+        bench_sample(&bench, echo.address, false);
         bench_latency(&bench);
+        replay_work_stop_servers(&bench);
+    }
+    if (wanted(&bench, "prioritized")) {
+        start_server(&bench, "prioritized", 0);
+        fill_table(&bench);
+        bench_sample(&bench, echo.address, true);
         replay_work_stop_servers(&bench);
     }
     replay_shards_run(&bench);

@@ -40,6 +40,7 @@ static void start_limited(struct bench *bench, unsigned episodes, const char *mo
                                                  .durability = bench->durability,
                                                  .max_episodes = episodes,
                                                  .core = -1,
+                                                 .tls = bench->tls,
                                                  .more = {bench->gather_threads, more}};
     bench->experiment.replay.n = 1;
     bench->servers[0] =
@@ -129,24 +130,23 @@ static void sample_all(struct bench *bench)
     struct err err;
     char file[700];
     double rate[ROUNDS_MAX], reads[ROUNDS_MAX];
-    struct replay_sampler *sampler = NULL;
+    struct sampling sampling = {0};
     const struct replay_sampler_options options = {.batch_snippets = bench->batch,
                                                    .snippet_transitions = SNIPPET_N,
                                                    .seed = 1,
                                                    .prefetch_batches = 6};
-    replay_work_need(replay_sampler_open(&sampler, &bench->experiment, &bench->signature, &options,
-                                         10000, NULL, NULL, &err),
+    replay_work_need(replay_sampler_open(&sampling.sampler, &bench->experiment, &bench->signature,
+                                         &options, 10000, NULL, NULL, &err),
                      &err, "open sampler");
     snprintf(file, sizeof file, "%s/large/store/data.mdb", bench->folder);
-    uint64_t next = 0;
-    (void)replay_work_sample(sampler, &next, 1, 1);
+    (void)replay_work_sample(&sampling, 1, 1);
     for (int r = 0; r < bench->rounds; r++) {
         const uint64_t start_ns = clock_now_ns();
-        const double snippets = replay_work_sample(sampler, &next, bench->seconds, 1);
+        const double snippets = replay_work_sample(&sampling, bench->seconds, 1);
         rate[r] = snippets / replay_work_since(start_ns);
         reads[r] = replay_limits_random_reads(file, READ_DEPTH, bench->seconds);
     }
-    replay_sampler_close(sampler);
+    replay_sampler_close(sampling.sampler);
     const double snippets = quantile(rate, (size_t)bench->rounds, 0.5);
     const double pages = quantile(reads, (size_t)bench->rounds, 0.5);
     replay_work_show(bench, "large_sample_snippets", snippets, "snippets/s");

@@ -58,7 +58,7 @@ static int spawn_pinned(pid_t *pid, const struct replay_server_process *server,
 pid_t replay_server_process_start(const struct replay_server_process *server, char *address,
                                   size_t size)
 {
-    char run_dir[800], path[900], listen[64], durability[64], limit[64], log[900];
+    char run_dir[800], path[900], listen[64], durability[64], limit[64], log[900], tls[3][800];
     pid_t pid = 0;
     /* Each server has a folder, a port and a log file of its own. */
     snprintf(address, size, "127.0.0.1:%d", free_port());
@@ -69,9 +69,17 @@ pid_t replay_server_process_start(const struct replay_server_process *server, ch
     snprintf(durability, sizeof durability, "--durability=%s", server->durability);
     snprintf(limit, sizeof limit, "--max_episodes=%u", server->max_episodes);
     /* Scrubbing is off: it would read the disk while we measure. */
-    char *argv[] = {(char *)(uintptr_t)server->binary, run_dir, path, listen, durability, limit,
-                    (char *)"--scrub_bytes_per_s=0",   NULL,    NULL, NULL};
-    size_t n_flags = sizeof argv / sizeof argv[0] - 3;
+    char *argv[16] = {(char *)(uintptr_t)server->binary, run_dir, path, listen, durability, limit,
+                      (char *)"--scrub_bytes_per_s=0"};
+    size_t n_flags = 7;
+    if (server->tls) {
+        snprintf(tls[0], sizeof tls[0], "--tls_ca=%s/ca.pem", server->tls);
+        snprintf(tls[1], sizeof tls[1], "--tls_cert=%s/server.pem", server->tls);
+        snprintf(tls[2], sizeof tls[2], "--tls_key=%s/server.key", server->tls);
+        for (size_t i = 0; i < 3; i++) {
+            argv[n_flags++] = tls[i];
+        }
+    }
     for (size_t i = 0; i < sizeof server->more / sizeof server->more[0]; i++) {
         if (server->more[i]) {
             argv[n_flags++] = (char *)(uintptr_t)server->more[i];

@@ -12,6 +12,7 @@ struct replay_server_process {
     const char *durability; /* as the option has it */
     unsigned max_episodes;  /* 0: no limit */
     int core;               /* that it is pinned to; -1: none */
+    const char *tls;        /* a folder that certificates_make has filled; NULL: in the clear */
     const char *more[2];    /* further flags; NULL: none */
 };
 

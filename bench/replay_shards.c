@@ -32,7 +32,8 @@ static void start_shards(struct bench *bench, int k)
                                                      .folder = bench->folder,
                                                      .name = name,
                                                      .durability = bench->durability,
-                                                     .core = core_of(i)};
+                                                     .core = core_of(i),
+                                                     .tls = bench->tls};
         bench->servers[i] = replay_server_process_start(&server, bench->experiment.replay.items[i],
                                                         CONFIG_TEXT_SIZE);
     }
@@ -70,16 +71,10 @@ static double work_insert(struct bench *bench, void *arg)
     return (double)TABLE_EPISODES * EPISODE_T;
 }
 
-struct sampling {
-    struct replay_sampler *sampler;
-    uint64_t next;
-};
-
 static double work_sample(struct bench *bench, void *arg)
 {
     struct sampling *sampling = arg;
-    return replay_work_sample(sampling->sampler, &sampling->next, bench->seconds * bench->rounds,
-                              1);
+    return replay_work_sample(sampling, bench->seconds * bench->rounds, 1);
 }
 
 /* The same work with k servers: inserts of 1000 episodes into them, then samples from them. */
@@ -103,7 +98,7 @@ static void run_shards(struct bench *bench, int k)
     replay_work_need(replay_sampler_open(&sampling.sampler, &bench->experiment, &bench->signature,
                                          &options, 10000, NULL, NULL, &err),
                      &err, "open sampler");
-    (void)replay_work_sample(sampling.sampler, &sampling.next, 0, WARM_UP_SNIPPETS / bench->batch);
+    (void)replay_work_sample(&sampling, 0, WARM_UP_SNIPPETS / bench->batch);
     measure_shards(bench, work_sample, &sampling, rate);
     show_shards(bench, k, "sample_snippets", "snippet", rate);
     replay_sampler_close(sampling.sampler);

@@ -100,10 +100,21 @@ void replay_work_flush(struct replay_writer *writer)
     replay_work_need(replay_writer_flush(writer, 60000, &err), &err, "flush");
 }
 
+/* Priorities between 0.5 and 1.5, which differ from episode to episode and from batch to batch. */
+static void send_priorities(struct replay_priorities *priorities, const struct replay_batch *batch)
+{
+    for (uint32_t i = 0; i < batch->snippets; i++) {
+        const uint64_t mixed = batch->origins->episode_id[i] * 31 + batch->number;
+        const double priority = 0.5 + (double)(mixed % 101) * 0.01;
+        const struct replay_origins one = {.episode_id = batch->origins->episode_id + i,
+                                           .server = batch->origins->server + i};
+        replay_priorities_add(priorities, &one, &priority, 1);
+    }
+}
+
 /* Takes batches and returns them for `seconds`, and at least `least` of them; the number of
  * snippets. */
-double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double seconds,
-                          uint64_t least)
+double replay_work_sample(struct sampling *sampling, double seconds, uint64_t least)
 {
     struct err err;
     double snippets = 0;
@@ -111,15 +122,19 @@ double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double
     for (uint64_t i = 0; i < least || replay_work_since(start_ns) < seconds; i++) {
         struct replay_batch *batch;
         /* Batches must come in order: with a gap the count of snippets would be wrong. */
-        replay_work_need(replay_sampler_next(sampler, &batch, 10000, &err), &err, "sample");
-        if (batch->number != *next) {
-            fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n", *next,
-                    batch->number);
+        replay_work_need(replay_sampler_next(sampling->sampler, &batch, 10000, &err), &err,
+                         "sample");
+        if (batch->number != sampling->next) {
+            fprintf(stderr, "bench_replay: batch %" PRIu64 " came as number %" PRIu64 "\n",
+                    sampling->next, batch->number);
             exit(EXIT_FAILURE);
         }
-        (*next)++;
+        if (sampling->priorities) {
+            send_priorities(sampling->priorities, batch);
+        }
+        sampling->next++;
         snippets += batch->snippets;
-        replay_sampler_return(sampler, batch);
+        replay_sampler_return(sampling->sampler, batch);
     }
     return snippets;
 }

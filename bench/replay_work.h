@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "common/clients/replay_priorities.h"
 #include "common/clients/replay_sampler.h"
 #include "common/clients/replay_writer.h"
 
@@ -30,6 +31,7 @@ struct bench {
     const char *only;
     char folder[512];
     char binary[1024];
+    const char *tls; /* the folder, where client and server have certificates; NULL: none */
     pid_t servers[SHARDS_MAX];  /* 0: none */
     unsigned memory_mb;         /* of the server, with --only=large */
     const char *gather_threads; /* a flag of that server, too */
@@ -62,10 +64,16 @@ struct replay_writer *replay_work_open_writer(struct bench *bench);
 void replay_work_insert(struct bench *bench, struct replay_writer *writer, unsigned n);
 /* Waits until the servers have acknowledged all that was inserted. */
 void replay_work_flush(struct replay_writer *writer);
+/* Batches that are taken one after another. */
+struct sampling {
+    struct replay_sampler *sampler;
+    struct replay_priorities *priorities; /* NULL: none are sent */
+    uint64_t next;                        /* number of the next batch */
+};
+
 /* Takes batches and returns them for `seconds`, and at least `least` of them; the number of
- * snippets. */
-double replay_work_sample(struct replay_sampler *sampler, uint64_t *next, double seconds,
-                          uint64_t least);
+ * snippets. Gives the episode of every snippet another priority, where they are sent. */
+double replay_work_sample(struct sampling *sampling, double seconds, uint64_t least);
 
 /* A table larger than the memory of its server (replay_large.c). */
 void replay_large_run(struct bench *bench);

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "tests/lib/check.h"
+#include "tests/lib/echo/certificates.h"
 #include "tests/lib/echo/echo_pair.h"
 #include "tests/lib/scratch.h"
 
@@ -72,31 +73,6 @@ static void tokens_decide(void **state)
 
 /* ---- TLS ---- */
 
-/* Certificates for this run: an authority, a server and a client of it, and a stranger signed by
- * nobody. */
-static void make_certificates(void)
-{
-    char command[4096];
-    snprintf(command, sizeof command,
-             "cd %s && {\n"
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
-             "/CN=authority"
-             " -days 2 -keyout ca.key -out ca.pem &&\n"
-             "for name in server client; do\n"
-             "  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name"
-             " -keyout $name.key -out $name.csr &&\n"
-             "  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\n' > $name.ext &&\n"
-             "  openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
-             " -extfile $name.ext -out $name.pem || exit 1\n"
-             "done\n"
-             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "
-             "/CN=stranger"
-             " -days 2 -keyout stranger.key -out stranger.pem\n"
-             "} > openssl.log 2>&1",
-             scratch_folder);
-    assert_int_equal(system(command), 0);
-}
-
 static status say_with(const struct echo_pair *pair, const char *ca, const char *cert,
                        const char *key)
 {
@@ -115,7 +91,7 @@ static status say_with(const struct echo_pair *pair, const char *ca, const char 
 static void tls_is_mutual(void **state)
 {
     (void)state;
-    make_certificates();
+    assert_true(certificates_make(scratch_folder));
     const char *ca = scratch_at("ca.pem");
     const char *cert = scratch_at("server.pem"), *key = scratch_at("server.key");
     const char *client = scratch_at("client.pem"), *client_key = scratch_at("client.key");
@@ -144,7 +120,7 @@ static void tls_is_mutual(void **state)
 static void certificates_are_replaced_without_a_restart(void **state)
 {
     (void)state;
-    make_certificates();
+    assert_true(certificates_make(scratch_folder));
     const char *ca = scratch_at("ca.pem");
     const char *cert = scratch_at("server.pem"), *key = scratch_at("server.key");
     const char *client = scratch_at("client.pem"), *client_key = scratch_at("client.key");
@@ -161,7 +137,7 @@ static void certificates_are_replaced_without_a_restart(void **state)
     struct err err;
     int64_t answer;
     assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
-    make_certificates();
+    assert_true(certificates_make(scratch_folder));
     assert_int_equal(say_with(&pair, ca, client, client_key), STATUS_OK);
     const char *old_ca = scratch_at("old/ca.pem");
     const char *old = scratch_at("old/client.pem"), *old_key = scratch_at("old/client.key");
