@@ -7,6 +7,10 @@
  *   <task>_bare_ratio     speed of environment_step() relative to a bare loop over mj_step on the
  *                         same model, from the same state, with the same actions: what
  *                         observation, reward and checks leave of it
+ *   <task>_policy_steps   control steps a second with a policy's inference (three hidden layers of 256
+ *                         units) and resets, in one environment for each thread
+ *   <task>_policy_steps_8 the same in 8 environments for each thread, whose policy is evaluated in one
+ *                         batch: what an evaluator or collector does
  *
  * Both sides walk through each episode side by side, in turns of 50 steps and in changing order,
  * so that changes of the machine's speed affect both; the ratio is the median over turns. After
@@ -22,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/policy_steps.h"
 #include "bench/version.h"
 #include "common/base/clock.h"
 #include "common/base/memory.h"
@@ -66,6 +71,7 @@ struct worker {
     bool ended;     /* with the last turn */
     uint64_t n_episodes;
     uint64_t ours_ns, reset_ns;
+    struct policy_steps acting; /* without `held` */
     status outcome;
     struct err err;
 };
@@ -311,6 +317,10 @@ static void *work(void *arg)
            (worker->n_turns == 0 || clock_now_ns() < end_ns)) {
         worker->outcome = run_episode(worker, &rng);
     }
+    if (worker->outcome == STATUS_OK && !worker->held) {
+        worker->outcome = policy_steps_measure(&worker->acting, worker->task, worker->seconds,
+                                               worker->seed, &worker->err);
+    }
     return NULL;
 }
 
@@ -340,7 +350,7 @@ static void print_value(const struct options *options, const char *task, const c
 /* Rates add up over threads; the ratio is the mean of the threads' medians. */
 static bool report(const struct options *options, const char *task, struct worker *workers)
 {
-    double control = 0.0, episode = 0.0, ratio = 0.0;
+    double control = 0.0, episode = 0.0, ratio = 0.0, alone = 0.0, batched = 0.0;
     for (int i = 0; i < options->threads; i++) {
         struct worker *worker = &workers[i];
         if (worker->outcome != STATUS_OK) {
@@ -351,12 +361,21 @@ static bool report(const struct options *options, const char *task, struct worke
         double steps = (double)worker->n_turns * TURN;
         control += steps / ((double)worker->ours_ns / (double)NS_PER_S);
         episode += steps / ((double)(worker->ours_ns + worker->reset_ns) / (double)NS_PER_S);
+        if (!worker->held) {
+            const struct policy_steps *acting = &worker->acting;
+            alone += (double)acting->alone * (double)NS_PER_S / (double)acting->alone_ns;
+            batched += (double)acting->batched * (double)NS_PER_S / (double)acting->batched_ns;
+        }
         qsort(worker->ratios, worker->n_turns, sizeof(double), compare_doubles);
         ratio += worker->ratios[worker->n_turns / 2] / options->threads;
     }
     print_value(options, task, "control_steps", control, "steps/s");
     print_value(options, task, "episode_steps", episode, "steps/s");
     print_value(options, task, "bare_ratio", ratio, "ratio");
+    if (alone > 0.0) {
+        print_value(options, task, "policy_steps", alone, "steps/s");
+        print_value(options, task, "policy_steps_8", batched, "steps/s");
+    }
     return true;
 }
 

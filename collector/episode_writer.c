@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "collector/returns_file.h"
+#include "collector/tally.h"
 #include "common/clients/replay_writer.h"
 
 #define LOG_MODULE "episode_writer"
@@ -22,7 +23,6 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 
-#define RECENT 10 /* episodes in the mean return of the status line */
 /* How long one look at the last acknowledgements takes, while the thread waits for them. */
 #define FLUSH_MS 5000
 /* How long the learner may take to answer the request to end the run. */
@@ -46,11 +46,10 @@ struct episode_writer {
     char name[64]; /* of this writer on the replay server: "collector-0" */
     struct returns_file *returns;
     struct replay_writer *replay; /* NULL: not inserting, or no longer */
-    uint64_t written;             /* by this process */
-    double recent[RECENT];        /* mean return over tasks of the last episodes */
+    struct tally tally;           /* of the episodes written by this process */
     uint64_t started_ns;
     uint64_t wait_logged_ns; /* when a wait was last logged; 0: nothing is waited for */
-    struct metric *written_total, *inserted_total, *version, *episode_return[SIGNATURE_TASKS_MAX];
+    struct metric *written_total, *inserted_total, *version;
 };
 
 /* The cursor on the replay server is a sequence, 8 bytes little-endian. An empty one, of a writer
@@ -214,53 +213,31 @@ static status open_replay(struct episode_writer *writer, struct err *err)
 
 /* ---- One episode ---- */
 
-/* One number per episode for the status line, whatever the number of tasks. */
-static double mean_return(const struct episode *episode, const struct signature *signature)
-{
-    double sum = 0;
-    for (uint32_t k = 0; k < signature->K; k++) {
-        sum += episode_return(episode, signature, k);
-    }
-    return signature->K == 0 ? 0 : sum / signature->K;
-}
-
 /* The status line. */
 static void report(struct episode_writer *writer, uint64_t sequence, const char *acting)
 {
-    /* At first there are fewer episodes than the mean wants. */
-    uint64_t n = writer->written < RECENT ? writer->written : RECENT;
     uint64_t last = (uint64_t)writer->parts.options->episodes;
-    double mean = 0, seconds = (double)(clock_now_ns() - writer->started_ns) / 1e9;
-    char total[32] = "";
-    /* The mean of the last few, since single returns vary widely. */
-    for (uint64_t i = 0; i < n; i++) {
-        mean += writer->recent[i] / (double)n;
-    }
+    double seconds = (double)(clock_now_ns() - writer->started_ns) / 1e9;
+    char total[32] = "", recent[128];
     if (last > 0) {
         snprintf(total, sizeof total, "/%" PRIu64, last);
     }
-    process_report(
-        writer->parts.process, last > 0 ? (double)sequence / (double)last : -1,
-        "episode %" PRIu64 "%s  return %.1f (mean of %" PRIu64 ")  %.0f steps/s  acting %s",
-        sequence, total, mean, n, (double)worker_pool_steps(writer->parts.pool) / seconds, acting);
+    tally_recent(&writer->tally, recent, sizeof recent);
+    process_report(writer->parts.process, last > 0 ? (double)sequence / (double)last : -1,
+                   "episode %" PRIu64 "%s  %s  %.0f steps/s  acting %s", sequence, total, recent,
+                   (double)worker_pool_steps(writer->parts.pool) / seconds, acting);
 }
 
 /* Metrics and the status line of one written episode. */
 static void count(struct episode_writer *writer, const struct finished_episode *finished)
 {
-    const struct signature *signature = &writer->parts.environment->signature;
     char acting[48];
-    /* `recent` is a ring, which the count of written episodes indexes. */
-    writer->recent[writer->written % RECENT] = mean_return(finished->episode, signature);
-    writer->written++;
+    tally_add(&writer->tally, finished);
     metric_add(writer->written_total, 1);
     metric_set(writer->version, (double)finished->version);
-    for (uint32_t k = 0; k < signature->K; k++) {
-        metric_set(writer->episode_return[k], episode_return(finished->episode, signature, k));
-    }
-    /* With the version that the episode began with. */
+    /* With the version that the episode began with; a saved policy has none. */
     int n = snprintf(acting, sizeof acting, "%s", acting_text(finished->acting));
-    if (finished->acting == ACTING_POLICY) {
+    if (finished->version > 0) {
         snprintf(acting + n, sizeof acting - (size_t)n, " v%" PRIu64, finished->version);
     }
     report(writer, finished->sequence, acting);
@@ -390,6 +367,7 @@ static status write_and_finish(struct episode_writer *writer, struct err *err)
     }
 
     /* The normal end: the journal becomes a last shard. */
+    tally_log(&writer->tally);
     s = log_store_compact(parts->store, err);
     if (s == STATUS_OK && last > 0 && log_store_last(parts->store) >= last) {
         log_info("all episodes are collected episodes=%" PRIu64, last);
@@ -412,7 +390,7 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-/* One gauge per task; all are registered before the first episode, so that a scrape finds them. */
+/* All are registered before the first episode, so that a scrape finds them. */
 static void make_metrics(struct episode_writer *writer)
 {
     writer->written_total =
@@ -422,13 +400,7 @@ static void make_metrics(struct episode_writer *writer)
     writer->version =
         metric_gauge("hindcast_collector_policy_version",
                      "Version that the last episode was acted with; 0: at random", NULL);
-    for (uint32_t k = 0; k < writer->parts.environment->signature.K; k++) {
-        char labels[SIGNATURE_NAME_SIZE + 16];
-        snprintf(labels, sizeof labels, "task=\"%s\"",
-                 writer->parts.environment->signature.rewards[k]);
-        writer->episode_return[k] =
-            metric_gauge("hindcast_collector_episode_return", "Return of the last episode", labels);
-    }
+    tally_init(&writer->tally, writer->parts.environment);
 }
 
 status episode_writer_start(struct episode_writer **writer,

@@ -54,15 +54,23 @@ static status open_store(struct collector *collector, struct err *err)
     return s;
 }
 
-/* A collector that acts at random or by a script, and does not end the run, needs no learner. */
-static status open_parameters(struct collector *collector, struct err *err)
+/* The learner, of which only a collector that acts with its policies, or ends its run, needs to know;
+ * and where policies come from. */
+static status open_policies(struct collector *collector, struct err *err)
 {
     const struct collector_options *options = &collector->options;
-    if (strcmp(options->act, "policy") != 0 && !options->finish_run) {
+    const bool by_policy = strcmp(options->act, "policy") == 0;
+    const bool saved = options->policy[0] != '\0';
+    if (!by_policy && !options->finish_run) {
         return STATUS_OK;
     }
-    status s = parameters_client_open(&collector->client, &collector->experiment, err);
-    return s == STATUS_OK ? policy_cache_new(&collector->policies, collector->client, err) : s;
+    status s = STATUS_OK;
+    if (!saved || options->finish_run) {
+        s = parameters_client_open(&collector->client, &collector->experiment, err);
+    }
+    s = s != STATUS_OK ? s : policy_cache_new(&collector->policies, collector->client, err);
+    return s != STATUS_OK || !saved ? s
+                                    : policy_cache_load(collector->policies, options->policy, err);
 }
 
 /* Starts the workers. From here on episodes are acted, up to the pool's window. */
@@ -75,7 +83,8 @@ static status start_pool(struct collector *collector, struct err *err)
         .environment = &collector->environment,
         .seed = (uint64_t)collector->experiment.seed,
         .index = (uint64_t)options->index,
-        .n_workers = (uint32_t)options->environments,
+        .n_environments = (uint32_t)options->environments,
+        .n_threads = (uint32_t)options->threads,
         .done = log_store_last(collector->store),
         .last = (uint64_t)options->episodes,
         .pursued = options->pursued,
@@ -112,7 +121,7 @@ static status start_writer(struct collector *collector, struct err *err)
 static status open_parts(struct collector *collector, struct err *err)
 {
     /* Each step needs those before it; close_parts ends what was made. */
-    status (*const steps[])(struct collector *, struct err *) = {open_store, open_parameters,
+    status (*const steps[])(struct collector *, struct err *) = {open_store, open_policies,
                                                                  start_pool, start_writer};
     status s = STATUS_OK;
     for (size_t i = 0; s == STATUS_OK && i < sizeof steps / sizeof steps[0]; i++) {

@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/reorder_buffer.h"
+#include "common/base/cores.h"
+
 #define NOISE_MAX 10.0 /* ten times the range of an action: beyond, all actions are clipped */
 
 /* Where the parser stores a value. */
@@ -20,7 +23,9 @@ static const struct config_option collector_options_table[] = {
      "number of this collector among several"},
     {"count", CONFIG_INT, FIELD(count), "", "1", 1, 1024, NULL, "number of collectors in the run"},
     {"act", CONFIG_CHOICE, FIELD(act), "", "policy", 0, 0, "policy|random|script",
-     "act with the learner's policy, sampled, uniformly at random, or by the environment's script"},
+     "act with a policy, sampled, uniformly at random, or by the environment's script"},
+    {"policy", CONFIG_TEXT, FIELD(policy), "", "", 0, 0, NULL,
+     "act policy: a saved policy file, which needs no learner; empty: the learner's newest"},
     {"initial", CONFIG_CHOICE, FIELD(initial), "", "random", 0, 0, "random|wait",
      "until the first parameters arrive: act at random, or wait"},
     {"random_episodes", CONFIG_INT, FIELD(random_episodes), "episodes", "0", 0, 1e9, NULL,
@@ -36,7 +41,11 @@ static const struct config_option collector_options_table[] = {
     {"tasks", CONFIG_TEXTS, FIELD(tasks), "", "", 0, 0, NULL,
      "tasks to pursue, by the names of their rewards; each episode draws one. Empty: all"},
     {"environments", CONFIG_INT, FIELD(environments), "", "1", 1, 256, NULL,
-     "environments to act in at the same time, one thread each"},
+     "environments to act in at the same time; the log does not depend on their number"},
+    {"threads", CONFIG_INT, FIELD(threads), "", "0", 0, 256, NULL,
+     "threads that act in them, each with its share, for all of which the policy is evaluated in "
+     "one "
+     "batch; 0: one for each environment, or for each core where there are fewer"},
     {"episodes", CONFIG_INT, FIELD(episodes), "episodes", "0", 0, 1e12, NULL,
      "episodes to collect in total, earlier starts included; 0: until the run ends"},
     {"refresh_steps", CONFIG_INT, FIELD(refresh_steps), "steps", "0", 0, 1e9, NULL,
@@ -82,6 +91,18 @@ static status check_environment(const struct collector_options *options,
                        options->environments, experiment->environment, environment->open_max);
     }
     return STATUS_OK;
+}
+
+/* Fills in `threads`. Where a step takes real time each environment has one of its own. */
+static void choose_threads(struct collector_options *options,
+                           const struct environment_description *environment)
+{
+    if (options->threads == 0) {
+        options->threads = cores_available();
+    }
+    if (environment->real_time || options->threads > options->environments) {
+        options->threads = options->environments;
+    }
 }
 
 /* noise <- script_noise. */
@@ -144,6 +165,14 @@ static status check_support(const struct collector_options *options,
                        "collector.reset_episodes %" PRId64 ": %s cannot go on from its last scene",
                        options->reset_episodes, environment->uri);
     }
+    /* Episodes that share a scene wait for one another (worker_pool.h). */
+    if (options->environments > 1 &&
+        options->environments * options->reset_episodes >= REORDER_WINDOW_MAX) {
+        return err_set(err, STATUS_INVALID,
+                       "collector.reset_episodes %" PRId64 " in %" PRId64
+                       " environments: expected a product below %u",
+                       options->reset_episodes, options->environments, REORDER_WINDOW_MAX);
+    }
     if (options->advanced > 0.0 && !(environment->start_flags & ENVIRONMENT_START_ADVANCED)) {
         return err_set(err, STATUS_INVALID,
                        "collector.advanced %g: %s has no start states further along",
@@ -187,10 +216,17 @@ status collector_options_finish(struct collector_options *options,
         return err_set(err, STATUS_INVALID,
                        "collector.finish_run: needs collector.episodes, which is 0 (no end)");
     }
+    if (options->policy[0] != '\0' && strcmp(options->act, "policy") != 0) {
+        return err_set(err, STATUS_INVALID, "collector.policy: needs collector.act policy, not %s",
+                       options->act);
+    }
     status s = parse_noise(options, err);
     s = s != STATUS_OK ? s : check_environment(options, experiment, environment, err);
     s = s != STATUS_OK ? s : check_support(options, environment, err);
     s = s != STATUS_OK ? s : find_tasks(options, &environment->signature, err);
+    if (s == STATUS_OK) {
+        choose_threads(options, environment);
+    }
     /* A folder that was given is used as it is. */
     if (s == STATUS_OK && options->folder[0] == '\0') {
         s = choose_folder(options, experiment, err);

@@ -16,10 +16,11 @@
 
 /* The newest policy and the count that the cache itself holds on it. */
 struct policy_cache {
-    struct parameters_client *client;
-    pthread_mutex_t mutex;        /* guards all below, and every n_users */
-    struct shared_policy *newest; /* NULL: none yet */
-    uint64_t seen;                /* version of the last snapshot, usable or not */
+    struct parameters_client *client; /* NULL: none */
+    bool loaded;                      /* `newest` is from a file and stays */
+    pthread_mutex_t mutex;            /* guards all below, and every n_users */
+    struct shared_policy *newest;     /* NULL: none yet */
+    uint64_t seen;                    /* version of the last snapshot, usable or not */
     bool finished;
 };
 
@@ -33,6 +34,26 @@ status policy_cache_new(struct policy_cache **cache, struct parameters_client *c
     made->client = client;
     pthread_mutex_init(&made->mutex, NULL);
     *cache = made;
+    return STATUS_OK;
+}
+
+status policy_cache_load(struct policy_cache *cache, const char *path, struct err *err)
+{
+    ASSERT(cache->newest == NULL);
+    struct shared_policy *shared = mem_new(sizeof *shared);
+    if (shared == NULL) {
+        return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", path);
+    }
+    status s = policy_read(&shared->policy, path, err);
+    if (s != STATUS_OK) {
+        mem_free(shared);
+        return s;
+    }
+    shared->learner_step = policy_info(shared->policy)->learner_step;
+    /* The cache's own use. */
+    shared->n_users = 1;
+    cache->newest = shared;
+    cache->loaded = true;
     return STATUS_OK;
 }
 
@@ -85,7 +106,8 @@ static void refresh(struct policy_cache *cache)
 {
     /* A timeout of 0: this only looks, since the mutex is held and workers act meanwhile. */
     const struct parameters_snapshot *snapshot;
-    if (parameters_client_take(cache->client, cache->seen, 0, &snapshot) != STATUS_OK) {
+    if (cache->client == NULL ||
+        parameters_client_take(cache->client, cache->seen, 0, &snapshot) != STATUS_OK) {
         return;
     }
     /* An ended run stays ended for this cache. */
@@ -93,7 +115,7 @@ static void refresh(struct policy_cache *cache)
     /* The end of a run may come with parameters that are known already. */
     if (!snapshot->finished || snapshot->version != cache->seen) {
         cache->seen = snapshot->version;
-        struct shared_policy *parsed = parse_snapshot(snapshot);
+        struct shared_policy *parsed = cache->loaded ? NULL : parse_snapshot(snapshot);
         /* Where the new one is unusable, the workers go on with the one before. */
         if (parsed != NULL) {
             drop_user(cache->newest);

@@ -10,32 +10,47 @@
 
 #include <string.h>
 
-void reorder_buffer_init(struct reorder_buffer *buffer, uint32_t window, uint64_t done,
-                         uint64_t last)
+void reorder_buffer_init(struct reorder_buffer *buffer, uint32_t window, uint32_t block,
+                         uint64_t done, uint64_t last)
 {
-    ASSERT(window >= 1 && window <= REORDER_WINDOW_MAX);
+    ASSERT(block >= 1 && block <= window && window <= REORDER_WINDOW_MAX);
     ASSERT(done < UINT64_MAX);
     memset(buffer, 0, sizeof *buffer);
     buffer->window = window;
+    buffer->block = block;
     buffer->last = last;
     buffer->next_start = done + 1;
     buffer->next_out = done + 1;
 }
 
-status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *sequence)
+status reorder_buffer_start(struct reorder_buffer *buffer, uint64_t *first, uint64_t *n)
 {
     ASSERT(buffer->next_out <= buffer->next_start);
     /* All sequences have been handed out, though not all of them are finished yet. */
     if (buffer->last != 0 && buffer->next_start > buffer->last) {
         return STATUS_CLOSED;
     }
+    /* A restart may continue in the middle of a block, and the last one may be cut off. */
+    uint64_t count = buffer->block - (buffer->next_start - 1) % buffer->block;
+    if (buffer->last != 0 && count > buffer->last - buffer->next_start + 1) {
+        count = buffer->last - buffer->next_start + 1;
+    }
     /* A slow episode at the front holds the others back: the ring has no more slots. */
-    if (buffer->next_start - buffer->next_out >= buffer->window) {
+    if (buffer->next_start + count > buffer->next_out + buffer->window) {
         return STATUS_QUEUE_FULL;
     }
-    *sequence = buffer->next_start++;
-    ASSERT(buffer->next_start - buffer->next_out <= buffer->window);
+    *first = buffer->next_start;
+    *n = count;
+    buffer->next_start += count;
     return STATUS_OK;
+}
+
+bool reorder_buffer_may_act(const struct reorder_buffer *buffer, uint64_t sequence)
+{
+    ASSERT(sequence >= buffer->next_out && sequence < buffer->next_start);
+    /* What all but one may have finished of their blocks, and one more. If the oldest had to wait as
+     * well, nothing would ever be passed on. */
+    return sequence == buffer->next_out || buffer->n_items <= buffer->window - buffer->block;
 }
 
 void reorder_buffer_finish(struct reorder_buffer *buffer, uint64_t sequence, void *item)
@@ -46,6 +61,7 @@ void reorder_buffer_finish(struct reorder_buffer *buffer, uint64_t sequence, voi
     void **slot = &buffer->items[sequence % buffer->window];
     ASSERT(*slot == NULL);
     *slot = item;
+    buffer->n_items++;
 }
 
 void *reorder_buffer_next(struct reorder_buffer *buffer)
@@ -57,6 +73,7 @@ void *reorder_buffer_next(struct reorder_buffer *buffer)
     if (item != NULL) {
         ASSERT(buffer->next_out < buffer->next_start);
         *slot = NULL;
+        buffer->n_items--;
         buffer->next_out++;
     }
     return item;
@@ -74,6 +91,7 @@ void *reorder_buffer_drain(struct reorder_buffer *buffer)
         void *item = buffer->items[i];
         if (item != NULL) {
             buffer->items[i] = NULL;
+            buffer->n_items--;
             return item;
         }
     }

@@ -1,12 +1,12 @@
-/* The worker pool: workers, each with an environment and an actor on a thread of its own, and the
- * order in which the episodes they finish are passed on.
+/* The worker pool: workers, each with environments on a thread of its own, and the order in which the
+ * episodes they finish are passed on.
  *
  * What happens in episode n is a function of (seed, index, n) and of the parameters that were
  * there: start state, task and exploration come from a stream derived from these, so a restarted
- * collector continues with new episodes and does not repeat old ones. With reset_episodes above 1 it
- * is also one of what the worker's episodes before it left. Each worker opens its
- * environment once and resets it for each episode. An episode in which the environment fails is
- * counted, discarded and acted again from another stream. */
+ * collector continues with new episodes and does not repeat old ones. With reset_episodes R above 1 it
+ * is also one of the episodes before it that share its scene (1 .. R, R + 1 .. 2R, ..): an environment
+ * acts all of them, so that the log is the same for any number of environments and threads; a restart
+ * goes on with a new scene. */
 #ifndef HINDCAST_COLLECTOR_WORKER_POOL_H
 #define HINDCAST_COLLECTOR_WORKER_POOL_H
 
@@ -19,17 +19,19 @@ struct worker_pool;
 struct worker_pool_settings {
     const struct environment_description *environment; /* borrowed */
     uint64_t seed;
-    uint64_t index;      /* of this collector */
-    uint32_t n_workers;  /* 1 .. 256, and at most environment->open_max */
-    uint64_t done;       /* last sequence kept by earlier starts; 0: none */
-    uint64_t last;       /* no sequence after this one; 0: no end */
-    const bool *pursued; /* (K) tasks that episodes are for; borrowed. NULL: all */
+    uint64_t index;          /* of this collector */
+    uint32_t n_environments; /* at most environment->open_max; times reset_episodes, below
+                              * REORDER_WINDOW_MAX where there are several */
+    uint32_t n_threads;      /* 1 .. n_environments */
+    uint64_t done;           /* last sequence kept by earlier starts; 0: none */
+    uint64_t last;           /* no sequence after this one; 0: no end */
+    const bool *pursued;     /* (K) tasks that episodes are for; borrowed. NULL: all */
     uint64_t random_episodes;
     uint32_t refresh_steps;
     bool script;                   /* by the environment's script, behind the random_episodes */
     const double *script_noise;    /* (n_script_noise) each episode draws one; borrowed */
     uint32_t n_script_noise;       /* >= 1 where `script` */
-    uint32_t reset_episodes;       /* a worker's new start states: each so many episodes; 0 is 1 */
+    uint32_t reset_episodes;       /* a new start state each so many episodes; 0 is 1 */
     double advanced;               /* probability that they are ADVANCED (environment.h) */
     bool wait_for_policy;          /* rather than act at random until there is one */
     struct policy_cache *policies; /* borrowed; NULL: always at random */

@@ -10,6 +10,8 @@
 #include "common/base/log.h"
 #include "common/base/memory.h"
 
+#define ENVIRONMENTS_PER_THREAD 8u
+
 /* Opens one environment after another into pool->environments; pool->n counts those that are
  * open. */
 static status open_all(struct environment_pool *pool, uint32_t n, struct err *err)
@@ -28,10 +30,18 @@ static status open_all(struct environment_pool *pool, uint32_t n, struct err *er
     return STATUS_OK;
 }
 
-status environment_pool_open(struct environment_pool **pool, const char *uri, uint32_t wanted,
-                             struct err *err)
+/* How many to open where nobody says: policies are evaluated in batches of so many. Where a step
+ * takes real time each environment has a thread of its own. */
+static uint32_t default_environments(const struct environment_description *description,
+                                     uint32_t n_threads)
 {
-    ASSERT(wanted >= 1);
+    return description->real_time ? n_threads : n_threads * ENVIRONMENTS_PER_THREAD;
+}
+
+status environment_pool_open(struct environment_pool **pool, const char *uri, uint32_t n_threads,
+                             uint32_t n_environments, struct err *err)
+{
+    ASSERT(n_threads >= 1);
     struct environment_pool *made = mem_new(sizeof *made);
     if (made == NULL) {
         return err_set(err, STATUS_NO_MEMORY, "environments: out of memory");
@@ -39,16 +49,19 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
     /* The description first: it says how many may be open at the same time. */
     status s = environment_describe(&made->description, uri, err);
     if (s == STATUS_OK) {
-        /* Fewer environments than threads are no error: results do not depend on their number. */
+        uint32_t wanted = n_environments > 0 ? n_environments
+                                             : default_environments(&made->description, n_threads);
+        /* Fewer environments than asked for are no error: results do not depend on their number. */
         uint32_t most = made->description.open_max;
-        if (wanted > most) {
-            log_info("fewer environments than threads environment=%s open_max=%u threads=%u", uri,
-                     most, wanted);
+        if (n_environments > most || n_threads > most) {
+            log_info("fewer environments than asked for environment=%s open_max=%u", uri, most);
         }
         s = open_all(made, wanted < most ? wanted : most, err);
     }
     if (s == STATUS_OK) {
-        s = thread_pool_new(&made->threads, (int)made->n, err);
+        const bool one_each = made->description.real_time || n_threads > made->n;
+        made->n_threads = one_each ? made->n : n_threads;
+        s = thread_pool_new(&made->threads, (int)made->n_threads, err);
     }
     if (s != STATUS_OK) {
         environment_pool_close(made);
@@ -56,6 +69,11 @@ status environment_pool_open(struct environment_pool **pool, const char *uri, ui
     }
     *pool = made;
     return STATUS_OK;
+}
+
+uint32_t environment_pool_first(const struct environment_pool *pool, uint32_t i)
+{
+    return (uint32_t)((uint64_t)i * pool->n / pool->n_threads);
 }
 
 void environment_pool_close(struct environment_pool *pool)

@@ -344,7 +344,8 @@ status follow_start(struct follow **follow, struct process *process,
     status s = standing_open(&made->standing, &made->files, options, err);
     s = s != STATUS_OK ? s
                        : environment_pool_open(&made->pool, experiment->environment,
-                                               (uint32_t)options->threads, err);
+                                               (uint32_t)options->threads,
+                                               (uint32_t)options->environments, err);
     s = s != STATUS_OK ? s : parameters_client_open(&made->client, experiment, err);
     if (s == STATUS_OK) {
         int number = pthread_create(&made->thread, NULL, follow_main, made);

@@ -1,5 +1,5 @@
-/* The threads of the pool, one per environment, take episode numbers off one counter until there are
- * none.
+/* The threads of the pool, each with a group of environments, take episode numbers off one counter
+ * until there are none.
  *
  * Which thread acts an episode does not matter: its start and its actions come from a stream that
  * is derived from its number, and the environment forgets what it did before. Every thread writes
@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "common/rollout/rollout.h"
+#include "common/rollout/rollout_group.h"
 #include "evaluator/statistics.h"
 
 #define LOG_MODULE "measurement"
@@ -57,13 +57,10 @@ static void fail_job(struct job *job, status s, const struct err *err)
     atomic_store(&job->over, true);
 }
 
-/* Asked before every step, so that a measurement ends within one step. */
-static status before_step(void *arg, uint32_t step, struct err *err)
+/* CLOSED: the threads are to leave. */
+static status check_stop(struct job *job)
 {
-    struct job *job = arg;
     const struct measurement_settings *settings = job->settings;
-    (void)step;
-    (void)err;
     /* `over` is read without ordering: it only has to be seen soon, and the join orders the
      * rest. */
     bool stop = atomic_load_explicit(&job->over, memory_order_relaxed) ||
@@ -84,103 +81,145 @@ static void tell_wait(struct job *job, const char *reason)
     }
 }
 
-/* Acts an episode once the environment is ready for it: a robot may be away, or stopped. CLOSED: it
- * was time to stop. */
-static status run_when_ready(struct job *job, struct environment *environment,
-                             const struct environment_start *start, struct actor *actor,
-                             const struct rng *rng, uint32_t task, struct episode *episode,
-                             struct err *err)
+/* ---- A thread ---- */
+
+/* What acts in one environment. */
+struct slot {
+    uint32_t number; /* of its episode */
+    bool again;      /* the environment was not ready: the same number is next */
+    struct episode episode;
+};
+
+struct worker {
+    struct job *job;
+    struct rollout_group *group;
+    struct slot *slots; /* one for each environment of the thread */
+};
+
+/* Episode `number` of the job begins. */
+static status begin_episode(void *arg, uint32_t lane, struct environment_start *start,
+                            struct episode **episode, struct err *err)
 {
-    for (;;) {
-        actor_start(actor, rng, task);
-        status s = rollout_run(environment, start, actor, episode, before_step, job, err);
-        if (s != STATUS_RETRY) {
-            atomic_store(&job->wait_logged_ns, 0);
-            return s;
-        }
-        tell_wait(job, err->text);
-        s = before_step(job, 0, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
+    struct worker *worker = arg;
+    struct job *job = worker->job;
+    struct slot *slot = &worker->slots[lane];
+    struct actor *actor = rollout_group_actor(worker->group, lane);
+    const struct measurement_settings *settings = job->settings;
+    (void)err;
+    if (!slot->again) {
+        /* Each number is taken by one lane of one thread only. */
+        slot->number = atomic_fetch_add(&job->next, 1);
+    }
+    if (slot->number >= job->made->n_tasks * settings->episodes) {
+        return STATUS_CLOSED;
+    }
+    slot->again = false;
+    /* Episodes are numbered task by task. The stream has no task in it, so that tasks are compared
+     * from the same starts. */
+    const uint32_t task = slot->number / settings->episodes;
+    struct rollout_stream stream;
+    rollout_stream(&stream, settings->seed, settings->stream, settings->index,
+                   slot->number % settings->episodes);
+    /* The policy may know only some of the environment's tasks, hence two numbers for one task. */
+    *start =
+        (struct environment_start){.seed = stream.start_seed, .task = actor_reward(actor, task)};
+    *episode = &slot->episode;
+    actor_start(actor, &stream.rng, task);
+    return STATUS_OK;
+}
+
+/* Asked before every step, so that a measurement ends within one step. */
+static status before_step(void *arg, uint32_t lane, uint32_t step, struct err *err)
+{
+    (void)lane;
+    (void)step;
+    (void)err;
+    return check_stop(((struct worker *)arg)->job);
+}
+
+/* What is measured of an episode that came to its end. */
+static void record(struct job *job, struct slot *slot, uint32_t reward)
+{
+    struct episode *episode = &slot->episode;
+    job->made->returns[slot->number] = episode_return(episode, signature_of(job), reward);
+    if (job->made->success != NULL) {
+        const bool success = rollout_success(&job->pool->description, episode, reward);
+        job->made->success[slot->number] = success ? 1.0 : 0.0;
+    }
+    atomic_fetch_add(&job->steps, episode->T);
+    if (job->made->kept != NULL) {
+        /* The rows move to the measurement; the lane goes on with an empty episode. */
+        job->made->kept[slot->number] = *episode;
+        episode_init(episode, signature_width(signature_of(job)));
     }
 }
 
-/* Acts episode `number` of the job. A failure of the environment is counted and is no error. */
-static status measure_episode(struct job *job, struct environment *environment, struct actor *actor,
-                              struct episode *episode, uint32_t number, struct err *err)
+/* A failure of the environment is counted and is no error: the return stays NaN. */
+static status end_episode(void *arg, uint32_t lane, status outcome, struct err *err)
 {
-    const struct measurement_settings *settings = job->settings;
-    /* Episodes are numbered task by task. */
-    uint32_t task = number / settings->episodes;
-    /* The stream has no task in it, so that tasks are compared from the same starts. */
-    struct rollout_stream stream;
-    /* The streams of all tasks are the same. */
-    rollout_stream(&stream, settings->seed, settings->stream, settings->index,
-                   number % settings->episodes);
-    /* The policy may know only some of the environment's tasks, hence two numbers for one task. */
-    const uint32_t reward = actor_reward(actor, task);
-    const struct environment_start start = {.seed = stream.start_seed, .task = reward};
-    status s = run_when_ready(job, environment, &start, actor, &stream.rng, task, episode, err);
-    if (s == STATUS_OK) {
-        job->made->returns[number] = episode_return(episode, signature_of(job), reward);
-        if (job->made->success != NULL) {
-            job->made->success[number] =
-                rollout_success(&job->pool->description, episode, reward) ? 1.0 : 0.0;
-        }
-        atomic_fetch_add(&job->steps, episode->T);
-        if (job->made->kept != NULL) {
-            /* The rows move to the measurement; the thread goes on with an empty episode. */
-            job->made->kept[number] = *episode;
-            episode_init(episode, signature_width(signature_of(job)));
-        }
-        /* The environment failed: the return stays NaN. */
-    } else if (s != STATUS_CLOSED && s != STATUS_NO_MEMORY) {
-        log_warn("episode failed and is not counted episode=%u: %s", number, err->text);
+    struct worker *worker = arg;
+    struct job *job = worker->job;
+    struct slot *slot = &worker->slots[lane];
+    if (outcome == STATUS_RETRY) {
+        /* A robot may be away, or stopped. */
+        slot->again = true;
+        tell_wait(job, err->text);
+        return check_stop(job);
+    }
+    atomic_store(&job->wait_logged_ns, 0);
+    if (outcome == STATUS_CLOSED || outcome == STATUS_NO_MEMORY) {
+        return outcome;
+    }
+    if (outcome == STATUS_OK) {
+        const uint32_t task = slot->number / job->settings->episodes;
+        record(job, slot, actor_reward(rollout_group_actor(worker->group, lane), task));
+    } else {
+        log_warn("episode failed and is not counted episode=%u: %s", slot->number, err->text);
         atomic_fetch_add(&job->failed, 1);
-        s = STATUS_OK;
+    }
+    return STATUS_OK;
+}
+
+/* Takes episode numbers until there are none left. */
+static status measure_episodes(struct worker *worker, uint32_t n_lanes, struct err *err)
+{
+    static const struct rollout_calls calls = {
+        .begin = begin_episode, .before_step = before_step, .end = end_episode};
+    struct job *job = worker->job;
+    status s = STATUS_OK;
+    /* The thread that started the measurement has checked already that policy and environment
+     * fit. */
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        struct actor *actor = rollout_group_actor(worker->group, i);
+        episode_init(&worker->slots[i].episode, signature_width(signature_of(job)));
+        s = s != STATUS_OK ? s : actor_use(actor, job->policy, job->settings->sample, err);
+    }
+    s = s != STATUS_OK ? s : rollout_group_run(worker->group, n_lanes, &calls, worker, err);
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        episode_fini(&worker->slots[i].episode);
     }
     return s;
 }
 
-/* Takes episode numbers until there are none left. */
-static status measure_episodes(struct job *job, struct environment *environment,
-                               struct actor *actor, struct episode *episode, struct err *err)
-{
-    uint32_t total = job->made->n_tasks * job->settings->episodes;
-    for (;;) {
-        /* Each number is taken by one thread only. */
-        uint32_t number = atomic_fetch_add(&job->next, 1);
-        if (number >= total) {
-            return STATUS_OK;
-        }
-        status s = measure_episode(job, environment, actor, episode, number, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-    }
-}
-
-/* Thread i of the pool: its environment, an actor of its own, and episodes until none are left. */
+/* Thread i of the pool, with its environments. */
 static void work_episodes(void *arg, int i)
 {
     struct job *job = arg;
-    struct environment *environment = job->pool->environments[i];
-    struct actor *actor;
-    struct episode episode;
+    const struct environment_pool *pool = job->pool;
+    const uint32_t first = environment_pool_first(pool, (uint32_t)i);
+    uint32_t n = environment_pool_first(pool, (uint32_t)i + 1) - first;
+    /* A thread that took more than its share of few episodes would leave others without any. */
+    const uint32_t total = job->made->n_tasks * job->settings->episodes;
+    const uint32_t share = (total + pool->n_threads - 1) / pool->n_threads;
+    n = n < share ? n : share;
+    struct worker worker = {.job = job, .slots = mem_array(n, sizeof *worker.slots)};
     struct err err = {0};
-    /* The thread that started the measurement has checked already that policy and environment
-     * fit. */
-    status s = actor_new(&actor, signature_of(job), &err);
-    if (s == STATUS_OK) {
-        episode_init(&episode, signature_width(signature_of(job)));
-        s = actor_use(actor, job->policy, job->settings->sample, &err);
-        if (s == STATUS_OK) {
-            s = measure_episodes(job, environment, actor, &episode, &err);
-        }
-        episode_fini(&episode);
-        actor_free(actor);
-    }
+    status s = worker.slots != NULL ? STATUS_OK
+                                    : err_set(&err, STATUS_NO_MEMORY, "measurement: out of memory");
+    s = s != STATUS_OK ? s : rollout_group_new(&worker.group, pool->environments + first, n, &err);
+    s = s != STATUS_OK ? s : measure_episodes(&worker, n, &err);
+    rollout_group_free(worker.group);
+    mem_free(worker.slots);
     if (s != STATUS_OK) {
         fail_job(job, s, &err);
     }

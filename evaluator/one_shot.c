@@ -48,8 +48,9 @@ status one_shot(const struct experiment *experiment, const struct evaluator_opti
     /* No `stopping`: the measurement runs to its end, or until a signal ends the program. */
     struct report_settings settings = {.experiment = experiment, .options = options};
     cJSON *report;
-    status s = environment_pool_open(&settings.pool, experiment->environment,
-                                     (uint32_t)options->threads, err);
+    status s =
+        environment_pool_open(&settings.pool, experiment->environment, (uint32_t)options->threads,
+                              (uint32_t)options->environments, err);
     if (s != STATUS_OK) {
         return s;
     }

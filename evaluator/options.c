@@ -19,7 +19,10 @@ static const struct config_option evaluator_options_table[] = {
     {"episodes", CONFIG_INT, FIELD(episodes), "episodes", "50", 1, 100000, NULL,
      "episodes per task of the final report, and with --policy; from other starts"},
     {"threads", CONFIG_INT, FIELD(threads), "", "2", 1, 256, NULL,
-     "episodes acted at the same time; results do not depend on it"},
+     "threads that act; results do not depend on it"},
+    {"environments", CONFIG_INT, FIELD(environments), "", "0", 0, 4096, NULL,
+     "environments that they act in; each thread evaluates the policy for all of its own in one "
+     "batch. 0: 8 for each thread, or 1 where a step takes real time; results do not depend on it"},
     {"act", CONFIG_CHOICE, FIELD(act), "", "mean", 0, 0, "mean|sample",
      "act with the policy's mean action, or with a sample of its distribution"},
     {"min_interval_s", CONFIG_REAL, FIELD(min_interval_s), "s", "5", 0, 1e6, NULL,

@@ -10,6 +10,7 @@ struct evaluator_options {
     int64_t window_episodes; /* of each snapshot while the run goes on, per task */
     int64_t episodes;        /* of the final report (best, last, prior) and --policy, per task */
     int64_t threads;
+    int64_t environments;       /* open at the same time; 0: as many as suit the threads */
     char act[CONFIG_TEXT_SIZE]; /* "mean" or "sample" */
     double min_interval_s;      /* from the start of one evaluation to the next */
     double learner_timeout_s;

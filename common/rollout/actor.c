@@ -248,6 +248,39 @@ static void act_by_script(struct actor *actor, float *action, const float *obser
     }
 }
 
+const struct policy *actor_policy(const struct actor *actor)
+{
+    return actor->policy;
+}
+
+bool actor_draws(const struct actor *actor)
+{
+    return actor->draws;
+}
+
+void actor_prepare(struct actor *actor, float *input, float *normals, const float *observation)
+{
+    /* The observation, with those before it where the policy uses them. */
+    const size_t O = (size_t)policy_info(actor->policy)->O;
+    if (actor->window.values != NULL) {
+        episode_window_add(&actor->window, observation, actor->action);
+        observation = actor->window.values;
+    }
+    memcpy(input, observation, O * sizeof *observation);
+    /* A policy of several tasks is told which one by a one-hot behind the observation. */
+    if (actor->n_tasks > 1) {
+        memset(input + O, 0, actor->n_tasks * sizeof *input);
+        input[O + actor->task] = 1.0f;
+    }
+    /* The number of draws is fixed per step, so that a stream is reproducible. */
+    if (actor->draws) {
+        size_t n = (size_t)policy_candidates(actor->policy) * actor->signature.A;
+        for (size_t i = 0; i < n; i++) {
+            normals[i] = (float)rng_normal(&actor->rng);
+        }
+    }
+}
+
 void actor_act(struct actor *actor, float *action, const float *observation)
 {
     uint32_t A = actor->signature.A;
@@ -263,28 +296,10 @@ void actor_act(struct actor *actor, float *action, const float *observation)
         }
         return;
     }
-    /* The observation, with those before it where the policy uses them. */
-    const size_t O = (size_t)policy_info(actor->policy)->O;
-    if (actor->window.values != NULL) {
-        episode_window_add(&actor->window, observation, actor->action);
-        observation = actor->window.values;
-    }
-    memcpy(actor->input, observation, O * sizeof *observation);
-    /* A policy of several tasks is told which one by a one-hot behind the observation. */
-    if (actor->n_tasks > 1) {
-        memset(actor->input + O, 0, actor->n_tasks * sizeof *actor->input);
-        actor->input[O + actor->task] = 1.0f;
-    }
-    /* The number of draws is fixed per step, so that a stream is reproducible. */
-    if (actor->draws) {
-        size_t n = (size_t)policy_candidates(actor->policy) * A;
-        for (size_t i = 0; i < n; i++) {
-            actor->normals[i] = (float)rng_normal(&actor->rng);
-        }
-    }
+    actor_prepare(actor, actor->input, actor->normals, observation);
     policy_act(actor->policy, action, actor->input, actor->draws ? actor->normals : NULL, 1,
                actor->scratch);
-    memcpy(actor->action, action, A * sizeof *action);
+    actor_did(actor, action);
 }
 
 void actor_did(struct actor *actor, const float *action)

@@ -57,4 +57,15 @@ void actor_start(struct actor *actor, const struct rng *rng, uint32_t task);
 /* action(A), canonical, from observation(O). */
 void actor_act(struct actor *actor, float *action, const float *observation);
 
+/* What actor_act does with a policy, in two halves, between which whoever acts for several actors
+ * evaluates the policy for all of them at once (actor_batch.h): */
+
+/* The policy that the next actor_act evaluates; NULL: none, since it acts by a script or at random. */
+const struct policy *actor_policy(const struct actor *actor);
+/* Does it evaluate the policy with normals? */
+bool actor_draws(const struct actor *actor);
+/* Writes what policy_act is given for one state: input(I), and normals(candidates, A) where
+ * actor_draws. Then actor_did takes the action. Only where there is an actor_policy. */
+void actor_prepare(struct actor *actor, float *input, float *normals, const float *observation);
+
 #endif

@@ -1,21 +1,12 @@
-/* The acting loop: observe, act, step, record.
+/* Observe, act, step, record.
  *
- * It owns the buffers of one step; which policy acts is the actor's affair, and what becomes of the
- * episode the caller's. An episode is a function of the environment's start, the actor's stream and
+ * Which policy acts is the actor's affair, and what becomes of the episode the caller's. An episode is a function of the environment's start, the actor's stream and
  * its policy: there is no other source of chance. One thread per environment and actor. */
 #include "common/rollout/rollout.h"
 
 #include <stdio.h>
 
 #include "common/base/memory.h"
-
-/* The buffers of one step: on the heap, since they take 32 KB. */
-struct step_buffers {
-    float observation[SIGNATURE_OBSERVATION_MAX];
-    float next_observation[SIGNATURE_OBSERVATION_MAX];
-    float action[SIGNATURE_ACTIONS_MAX];
-    float rewards[SIGNATURE_TASKS_MAX];
-};
 
 /* Two names give two independent streams for the same episode. */
 void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *role, uint64_t index,
@@ -49,60 +40,82 @@ void rollout_script(const void *arg, uint32_t task, const float *observation, fl
     environment_script(arg, task, observation, action);
 }
 
-/* Acts one episode and appends its rows to `episode`, which is empty. */
-static status act_until_last(struct environment *environment, const struct environment_start *start,
-                             struct actor *actor, struct episode *episode, struct step_buffers *now,
-                             rollout_before_step *before_step, void *arg, struct err *err)
+/* ---- An episode, step by step ---- */
+
+status rollout_init(struct rollout *rollout, struct environment *environment, struct err *err)
 {
     const struct signature *signature = environment_signature(environment);
-    /* The two observations change places after each step. */
-    float *observation = now->observation;
-    float *next_observation = now->next_observation;
-    status s = environment_reset(environment, start, observation, err);
+    const uint32_t O = signature_observation(signature);
+    *rollout = (struct rollout){.environment = environment};
+    rollout->observation = mem_array(O, sizeof(float));
+    rollout->next_observation = mem_array(O, sizeof(float));
+    rollout->rewards = mem_array(signature->K, sizeof(float));
+    if (rollout->observation == NULL || rollout->next_observation == NULL ||
+        (signature->K > 0 && rollout->rewards == NULL)) {
+        rollout_fini(rollout);
+        return err_set(err, STATUS_NO_MEMORY, "rollout: out of memory");
+    }
+    return STATUS_OK;
+}
+
+void rollout_fini(struct rollout *rollout)
+{
+    mem_free(rollout->observation);
+    mem_free(rollout->next_observation);
+    mem_free(rollout->rewards);
+    *rollout = (struct rollout){0};
+}
+
+status rollout_begin(struct rollout *rollout, const struct environment_start *start,
+                     struct episode *episode, struct err *err)
+{
+    rollout->episode = episode;
+    rollout->step = 0;
+    rollout->last = false;
+    /* What the last episode left in it is dropped first. */
+    episode_clear(episode);
+    status s = environment_reset(rollout->environment, start, rollout->observation, err);
     if (s != STATUS_OK) {
         return err_context(err, s, "reset");
     }
-    s = episode_begin(episode, signature, observation, err);
-    bool last = false;
-    /* One control step each time. */
-    for (uint32_t step = 0; s == STATUS_OK && !last; step++) {
-        float discount;
-        /* The caller may end the episode here, or change the policy. */
-        s = before_step == NULL ? STATUS_OK : before_step(arg, step, err);
-        if (s != STATUS_OK) {
-            return s;
-        }
-        actor_act(actor, now->action, observation);
-        s = environment_step(environment, now->action, next_observation, now->rewards, &discount,
-                             &last, err);
-        if (s != STATUS_OK) {
-            return err_context(err, s, "step %u", step);
-        }
-        s = episode_step(episode, signature, now->action, now->rewards, discount, next_observation,
+    return episode_begin(episode, environment_signature(rollout->environment), rollout->observation,
                          err);
-        /* The next observation becomes this one without a copy. */
-        float *swapped = observation;
-        observation = next_observation;
-        next_observation = swapped;
+}
+
+status rollout_step(struct rollout *rollout, const float *action, struct err *err)
+{
+    const struct signature *signature = environment_signature(rollout->environment);
+    float discount;
+    status s = environment_step(rollout->environment, action, rollout->next_observation,
+                                rollout->rewards, &discount, &rollout->last, err);
+    if (s != STATUS_OK) {
+        return err_context(err, s, "step %u", rollout->step);
     }
-    return s;
+    s = episode_step(rollout->episode, signature, action, rollout->rewards, discount,
+                     rollout->next_observation, err);
+    /* The next observation becomes this one without a copy. */
+    float *swapped = rollout->observation;
+    rollout->observation = rollout->next_observation;
+    rollout->next_observation = swapped;
+    rollout->step++;
+    /* A last look: what comes from a simulator is checked before anybody stores it. */
+    return s == STATUS_OK && rollout->last ? episode_check(rollout->episode, signature, err) : s;
 }
 
 status rollout_run(struct environment *environment, const struct environment_start *start,
-                   struct actor *actor, struct episode *episode, rollout_before_step *before_step,
-                   void *arg, struct err *err)
+                   struct actor *actor, struct episode *episode, struct err *err)
 {
-    struct step_buffers *now = mem_new(sizeof *now);
-    if (now == NULL) {
-        return err_set(err, STATUS_NO_MEMORY, "rollout: out of memory");
+    float action[SIGNATURE_ACTIONS_MAX];
+    struct rollout rollout;
+    status s = rollout_init(&rollout, environment, err);
+    if (s != STATUS_OK) {
+        return s;
     }
-    /* What the last episode left in it is dropped first. */
-    episode_clear(episode);
-    status s = act_until_last(environment, start, actor, episode, now, before_step, arg, err);
-    /* A last look: what comes from a simulator is checked before anybody stores it. */
-    if (s == STATUS_OK) {
-        s = episode_check(episode, environment_signature(environment), err);
+    s = rollout_begin(&rollout, start, episode, err);
+    while (s == STATUS_OK && !rollout.last) {
+        actor_act(actor, action, rollout.observation);
+        s = rollout_step(&rollout, action, err);
     }
-    mem_free(now);
+    rollout_fini(&rollout);
     return s;
 }

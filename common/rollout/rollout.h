@@ -1,5 +1,5 @@
-/* One episode: acts in an environment with an actor and records the rows. Used by evaluators and
- * collectors. */
+/* One episode: acts in an environment with an actor and records the rows. Evaluators and collectors
+ * act in several at a time (rollout_group.h). */
 #ifndef HINDCAST_ROLLOUT_ROLLOUT_H
 #define HINDCAST_ROLLOUT_ROLLOUT_H
 
@@ -15,10 +15,6 @@ bool rollout_success(const struct environment_description *environment,
 /* environment_script of the environment that `arg` points to: an actor_script. */
 void rollout_script(const void *arg, uint32_t task, const float *observation, float *action);
 
-/* Called before each step (step 0: before the first). On OK the episode goes on; any other status
- * ends it and is returned. It may give the actor another policy of the same tasks. */
-typedef status rollout_before_step(void *arg, uint32_t step, struct err *err);
-
 /* The sources of an episode's randomness: two independent streams, one for the start state, one for
  * the actor, both functions of (seed, role, index, episode) alone. */
 struct rollout_stream {
@@ -28,12 +24,32 @@ struct rollout_stream {
 void rollout_stream(struct rollout_stream *stream, uint64_t seed, const char *role, uint64_t index,
                     uint64_t episode);
 
-/* Resets `environment` to `start` and acts in it with `actor`, which was started, until the last
- * step. `episode` (initialised for the environment's row width) receives the rows. Returns OK; what
- * before_step (may be NULL) returned; CORRUPT, IO, ..: the environment failed. After any status but
- * OK the episode must not be stored. */
+/* An episode under way. */
+struct rollout {
+    struct environment *environment;
+    struct episode *episode; /* receives the rows; the caller's */
+    uint32_t step;           /* the next to take */
+    bool last;               /* it is whole: no step is left */
+    float *observation;      /* (O) the newest, from which the next action is chosen */
+    float *next_observation; /* (O) */
+    float *rewards;          /* (K) */
+};
+
+/* Buffers for episodes of `environment`, one after the other. NO_MEMORY. */
+status rollout_init(struct rollout *rollout, struct environment *environment,
+                    struct err *err) MUST_CHECK;
+void rollout_fini(struct rollout *rollout);
+/* Resets the environment to `start`; `episode` (initialised for its row width, emptied) gets the first
+ * observation. RETRY, CORRUPT, IO, ..: as environment_reset. */
+status rollout_begin(struct rollout *rollout, const struct environment_start *start,
+                     struct episode *episode, struct err *err) MUST_CHECK;
+/* One step with action(A), recorded. After the last one the episode is checked as a whole. CORRUPT,
+ * IO, ..: the environment failed. After any status but OK the episode is over and must not be
+ * stored. */
+status rollout_step(struct rollout *rollout, const float *action, struct err *err) MUST_CHECK;
+
+/* A whole episode with `actor`, which was started. Errors as above. */
 status rollout_run(struct environment *environment, const struct environment_start *start,
-                   struct actor *actor, struct episode *episode, rollout_before_step *before_step,
-                   void *arg, struct err *err) MUST_CHECK;
+                   struct actor *actor, struct episode *episode, struct err *err) MUST_CHECK;
 
 #endif

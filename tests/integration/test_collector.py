@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 import shutil
 
 import grpc
 import h5py
 import numpy as np
 
+import policies
 from processes import wait_until
 
 
@@ -135,3 +137,54 @@ def test_a_lost_store_is_filled_again_from_the_logs(workspace, wire):
     workspace.serve("replay_server")
     workspace.start("collector", "--episodes=15", label="again").succeed()
     assert replay_info(workspace, wire).episodes == 15
+
+
+def sawyer_policy(workspace, path, tasks):
+    """Writes a random policy for these tasks of sawyer-stack; returns its arrays."""
+    workspace.configure(experiment={"environment": "sawyer-stack"}, collector={"act": "random", "episodes": 1})
+    workspace.start("collector", label="for the signature").succeed()
+    signature = json.loads((workspace.run_dir / "logs" / "metadata.json").read_text())["signature"]
+    signature["rewards"] = tasks
+    arrays = policies.make(np.random.default_rng(3), 58 + len(tasks), 5, (32, 32))
+    policies.save(path, arrays, {**policies.notes(58, 5, (32, 32)), "tasks": str(len(tasks)), "learner_step": "77",
+                                 "signature": json.dumps(signature)})
+    return arrays
+
+
+def test_a_saved_policy_acts_without_a_learner(workspace, tmp_path):
+    """By samples of its distribution, for several tasks; the log is the same in one environment and in five."""
+    arrays = sawyer_policy(workspace, tmp_path / "policy.safetensors", ["stack", "reach"])
+    logs = []
+    for label, *flags in [("one",), ("five", "--environments=5", "--threads=2")]:
+        workspace.run_dir = workspace.folder / label
+        workspace.configure(experiment={"environment": "sawyer-stack", "seed": 4},
+                            collector={"policy": str(tmp_path / "policy.safetensors"), "episodes": 6})
+        collector = workspace.start("collector", *flags, label=label)
+        collector.succeed()
+        lines = returns(workspace)
+        assert {line["acting"] for line in lines} == {"policy"} and {line["task"] for line in lines} == {"stack", "reach"}
+        assert {line["learner_step"] for line in lines} == {"77"} and {line["success"] for line in lines} <= {"0", "1"}
+        assert re.search(r"pursued task=reach episodes=\d return_mean=[\d.]+ success=[01]\.", collector.output.read_text())
+        logs.append(logged(workspace))
+    for one, other in zip(*logs):
+        assert one[0] == other[0]
+        for part in range(1, 4):
+            assert (one[part].view(np.uint32) == other[part].view(np.uint32)).all()
+    # Actions scatter about the policy's mean by its std.
+    names = {line["episode"]: line["task"] for line in lines}
+    distances = []
+    for sequence, observations, actions, _ in logs[0]:
+        task = np.eye(2)[["stack", "reach"].index(names[str(sequence)])]
+        inputs = np.concatenate([observations[:-1], np.tile(task, (len(actions), 1))], axis=1)
+        distances.append(actions - policies.mean_action(arrays, inputs))
+    spread = np.std(np.concatenate(distances))
+    assert 0.05 < spread < 0.5, spread
+
+
+def test_a_saved_policy_that_does_not_fit_is_refused(workspace, tmp_path):
+    sawyer_policy(workspace, tmp_path / "policy.safetensors", ["stack", "reach"])
+    for name, said in ("policy", "environment and policy"), ("absent", "absent.safetensors"):
+        workspace.run_dir = workspace.folder / name
+        configure(workspace, act="policy", policy=str(tmp_path / f"{name}.safetensors"), episodes=1)
+        collector = workspace.start("collector", label=name)
+        assert collector.wait() != 0 and said in collector.output.read_text()

@@ -113,6 +113,33 @@ static void scripts_and_starts_are_for_environments_that_have_them(void **state)
     }
 }
 
+static void threads_are_chosen(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    toy_environment_install();
+    static const int64_t cases[][3] = {{3, 2, 2}, {2, 5, 2}, {1, 0, 1}}; /* environments, threads */
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        set("toy:walk", cases[i][0]);
+        options.threads = cases[i][1];
+        assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                         STATUS_OK);
+        assert_int_equal(options.threads, cases[i][2]);
+    }
+    set("toy:walk", 200); /* 0: by the cores */
+    assert_int_equal(collector_options_finish(&options, &experiment, &environment, &err),
+                     STATUS_OK);
+    assert_in_range(options.threads, 1, 200);
+    /* Episodes that share a scene wait for one another, as far as there is room. */
+    set("sawyer-stack", 2);
+    options.reset_episodes = 1000000;
+    refused("collector.reset_episodes 1000000 in 2 environments");
+    set("sawyer-stack", 1);
+    strcpy(options.act, "script");
+    strcpy(options.policy, "some.safetensors");
+    refused("collector.policy");
+}
+
 static void tasks_are_found_by_name(void **state)
 {
     (void)state;
@@ -142,6 +169,7 @@ int main(void)
         cmocka_unit_test(more_environments_than_may_be_open_are_refused),
         cmocka_unit_test(what_does_not_fit_together_is_refused),
         cmocka_unit_test(scripts_and_starts_are_for_environments_that_have_them),
+        cmocka_unit_test(threads_are_chosen),
         cmocka_unit_test(tasks_are_found_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

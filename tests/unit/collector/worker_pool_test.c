@@ -22,15 +22,17 @@ static int setup(void **state)
     return 0;
 }
 
-static struct worker_pool *start_in(const struct environment_description *environment,
-                                    uint32_t n_workers, uint64_t done, uint64_t last)
+static struct worker_pool *start_with(const struct environment_description *environment,
+                                      uint32_t n_environments, uint32_t n_threads, uint64_t done,
+                                      uint64_t last)
 {
     struct worker_pool *pool;
     struct err err = {0};
     struct worker_pool_settings settings = {.environment = environment,
                                             .seed = 11,
                                             .index = 2,
-                                            .n_workers = n_workers,
+                                            .n_environments = n_environments,
+                                            .n_threads = n_threads,
                                             .done = done,
                                             .last = last,
                                             .random_episodes = UINT64_MAX};
@@ -40,9 +42,16 @@ static struct worker_pool *start_in(const struct environment_description *enviro
     return pool;
 }
 
-static struct worker_pool *start(uint32_t n_workers, uint64_t done, uint64_t last)
+/* A thread for each environment. */
+static struct worker_pool *start_in(const struct environment_description *environment, uint32_t n,
+                                    uint64_t done, uint64_t last)
 {
-    return start_in(&cheetah, n_workers, done, last);
+    return start_with(environment, n, n, done, last);
+}
+
+static struct worker_pool *start(uint32_t n, uint64_t done, uint64_t last)
+{
+    return start_in(&cheetah, n, done, last);
 }
 
 /* Takes all episodes, in order after `done`; returns how many. */
@@ -82,6 +91,7 @@ static void the_log_does_not_depend_on_workers_or_restarts(void **state)
 {
     (void)state;
     struct finished_episode *one[EPISODES + 1], *three[EPISODES + 1], *later[EPISODES + 1];
+    struct finished_episode *four[EPISODES + 1]; /* side by side on one thread */
     struct worker_pool *pool = start(1, 0, EPISODES);
     assert_int_equal(collect(pool, 0, one), EPISODES);
     assert_int_equal(worker_pool_steps(pool), EPISODES * 1000);
@@ -89,17 +99,22 @@ static void the_log_does_not_depend_on_workers_or_restarts(void **state)
     pool = start(3, 0, EPISODES);
     assert_int_equal(collect(pool, 0, three), EPISODES);
     worker_pool_free(pool);
+    pool = start_with(&cheetah, 4, 1, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, four), EPISODES);
+    worker_pool_free(pool);
     pool = start(2, 4, EPISODES);
     assert_int_equal(collect(pool, 4, later), EPISODES - 4);
     worker_pool_free(pool);
     for (size_t i = 0; i < EPISODES; i++) {
         assert_int_equal(one[i]->episode->T, 1000);
         assert_true(same(one[i], three[i]));
+        assert_true(same(one[i], four[i]));
         assert_true(i < 4 || same(one[i], later[i - 4]));
         assert_true(i == 0 || !same(one[i], one[i - 1]));
     }
     free_all(one, EPISODES);
     free_all(three, EPISODES);
+    free_all(four, EPISODES);
     free_all(later, EPISODES - 4);
 }
 
@@ -130,8 +145,10 @@ static void an_environment_that_cannot_be_opened_is_reported_at_start(void **sta
     struct err err = {0};
     strcpy(description.uri, "moon-walk");
     description.open_max = 1;
-    struct worker_pool_settings settings = {
-        .environment = &description, .n_workers = 1, .random_episodes = UINT64_MAX};
+    struct worker_pool_settings settings = {.environment = &description,
+                                            .n_environments = 1,
+                                            .n_threads = 1,
+                                            .random_episodes = UINT64_MAX};
     assert_int_equal(worker_pool_start(&pool, &settings, &err), STATUS_NOT_FOUND);
     assert_non_null(strstr(err.text, "moon-walk"));
 
@@ -210,10 +227,12 @@ static bool goes_on(const struct finished_episode *before, const struct finished
     return memcmp(a->rows + (size_t)a->T * a->W, b->rows, O * sizeof(float)) == 0;
 }
 
-/* Episodes 1, 2 and 3, 4 share a scene; all are acted by the script, with the one or the other noise. */
-static void scripted_episodes_go_on_until_there_is_a_new_start(void **state)
+#define SCENES 8u
+
+/* Scripted episodes with the one or the other noise, two to a scene, in so many environments. */
+static void collect_scenes(uint32_t n_environments, uint32_t n_threads, uint64_t done,
+                           struct finished_episode **all)
 {
-    (void)state;
     static const double noise[] = {0.0, 0.5};
     struct environment_description sawyer;
     struct err err = {0};
@@ -221,8 +240,10 @@ static void scripted_episodes_go_on_until_there_is_a_new_start(void **state)
     assert_int_equal(environment_describe(&sawyer, "sawyer-stack", &err), STATUS_OK);
     struct worker_pool_settings settings = {.environment = &sawyer,
                                             .seed = 1,
-                                            .n_workers = 1,
-                                            .last = 4,
+                                            .n_environments = n_environments,
+                                            .n_threads = n_threads,
+                                            .done = done,
+                                            .last = SCENES,
                                             .script = true,
                                             .script_noise = noise,
                                             .n_script_noise = 2,
@@ -230,17 +251,40 @@ static void scripted_episodes_go_on_until_there_is_a_new_start(void **state)
     if (worker_pool_start(&pool, &settings, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
-    struct finished_episode *all[4];
-    for (size_t i = 0; i < 4; i++) {
+    for (uint64_t i = 0; i < SCENES - done; i++) {
         assert_int_equal(worker_pool_next(pool, 60000, &all[i], &err), STATUS_OK);
         assert_int_equal(all[i]->acting, ACTING_SCRIPT);
     }
-    const uint32_t O = signature_observation(&sawyer.signature);
-    assert_true(goes_on(all[0], all[1], O));
-    assert_false(goes_on(all[1], all[2], O));
-    assert_true(goes_on(all[2], all[3], O));
-    free_all(all, 4);
     worker_pool_free(pool);
+}
+
+/* Episodes 1, 2 and 3, 4 and so on share a scene, whichever environment acts them. */
+static void scripted_episodes_go_on_until_there_is_a_new_start(void **state)
+{
+    (void)state;
+    struct finished_episode *one[SCENES], *three[SCENES], *two[SCENES];
+    struct environment_description sawyer;
+    assert_int_equal(environment_describe(&sawyer, "sawyer-stack", NULL), STATUS_OK);
+    const uint32_t O = signature_observation(&sawyer.signature);
+    collect_scenes(1, 1, 0, one);
+    collect_scenes(3, 1, 0, three);
+    collect_scenes(2, 2, 0, two);
+    for (size_t i = 0; i < SCENES; i++) {
+        assert_true(i == 0 || goes_on(one[i - 1], one[i], O) == (i % 2 == 1));
+        assert_true(same(one[i], three[i]));
+        assert_true(same(one[i], two[i]));
+    }
+    /* A restart within a scene begins with a new one; scenes are counted as before. */
+    struct finished_episode *later[SCENES];
+    collect_scenes(2, 1, 3, later);
+    assert_false(same(one[3], later[0]));
+    for (size_t i = 4; i < SCENES; i++) {
+        assert_true(same(one[i], later[i - 3]));
+    }
+    free_all(one, SCENES);
+    free_all(three, SCENES);
+    free_all(two, SCENES);
+    free_all(later, SCENES - 3);
 }
 
 int main(void)

@@ -45,21 +45,29 @@ static struct measurement_settings settings_of(const char *stream, bool sample)
         .seed = 5, .stream = stream, .episodes = EPISODES, .sample = sample};
 }
 
-static struct environment_pool *open_pool(const char *uri, uint32_t wanted)
+static struct environment_pool *open_pool_of(const char *uri, uint32_t threads,
+                                             uint32_t environments)
 {
     struct environment_pool *pool;
     struct err err = {0};
-    if (environment_pool_open(&pool, uri, wanted, &err) != STATUS_OK) {
+    if (environment_pool_open(&pool, uri, threads, environments, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     return pool;
 }
 
-static struct measurement *take(uint32_t threads, const char *stream, bool sample)
+/* With one environment for each thread. */
+static struct environment_pool *open_pool(const char *uri, uint32_t threads)
+{
+    return open_pool_of(uri, threads, threads);
+}
+
+static struct measurement *take_of(uint32_t threads, uint32_t environments, const char *stream,
+                                   bool sample)
 {
     struct measurement *measurement;
     struct measurement_settings settings = settings_of(stream, sample);
-    struct environment_pool *pool = open_pool("cheetah-run", threads);
+    struct environment_pool *pool = open_pool_of("cheetah-run", threads, environments);
     struct err err = {0};
     if (measurement_take(&measurement, policy, pool, &settings, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
@@ -70,6 +78,11 @@ static struct measurement *take(uint32_t threads, const char *stream, bool sampl
     assert_int_equal(measurement->steps, EPISODES * 1000);
     assert_int_equal(measurement->failed, 0);
     return measurement;
+}
+
+static struct measurement *take(uint32_t threads, const char *stream, bool sample)
+{
+    return take_of(threads, threads, stream, sample);
 }
 
 static bool same(const struct measurement *a, const struct measurement *b)
@@ -89,6 +102,51 @@ static void returns_do_not_depend_on_threads(void **state)
         measurement_free(one);
         measurement_free(three);
         measurement_free(final);
+    }
+}
+
+/* A policy that is evaluated for several environments in one batch acts as it does alone: the same
+ * returns to the last bit, however environments and threads divide the episodes. */
+static void returns_do_not_depend_on_environments(void **state)
+{
+    (void)state;
+    for (int sample = 0; sample < 2; sample++) {
+        struct measurement *one = take(1, MEASUREMENT_WINDOW, sample);
+        static const uint32_t divisions[][2] = {{1, 2}, {1, 8}, {2, 5}, {3, 0}};
+        for (size_t i = 0; i < sizeof divisions / sizeof divisions[0]; i++) {
+            struct measurement *other =
+                take_of(divisions[i][0], divisions[i][1], MEASUREMENT_WINDOW, sample);
+            assert_true(same(one, other));
+            measurement_free(other);
+        }
+        measurement_free(one);
+    }
+}
+
+/* Each thread has its share; where there are fewer than threads, one each. */
+static void environments_are_divided_among_threads(void **state)
+{
+    (void)state;
+    static const uint32_t cases[][4] = {
+        /* asked for: threads, environments; threads, environments */
+        {2, 5, 2, 5},
+        {3, 2, 2, 2},
+        {1, 1, 1, 1},
+        {2, 0, 2, 16}};
+    toy_environment_install();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct environment_pool *pool = open_pool_of("toy:walk", cases[i][0], cases[i][1]);
+        assert_int_equal(pool->n_threads, cases[i][2]);
+        assert_int_equal(pool->n, cases[i][3]);
+        assert_int_equal(environment_pool_first(pool, 0), 0);
+        assert_int_equal(environment_pool_first(pool, pool->n_threads), pool->n);
+        for (uint32_t t = 0; t < pool->n_threads; t++) {
+            const uint32_t share =
+                environment_pool_first(pool, t + 1) - environment_pool_first(pool, t);
+            assert_true(share == pool->n / pool->n_threads ||
+                        share == pool->n / pool->n_threads + 1);
+        }
+        environment_pool_close(pool);
     }
 }
 
@@ -229,7 +287,7 @@ static void what_does_not_fit_is_refused(void **state)
                      STATUS_MISMATCH);
     environment_pool_close(pool);
     pool = NULL;
-    assert_int_equal(environment_pool_open(&pool, "moon-walk", 2, &err), STATUS_NOT_FOUND);
+    assert_int_equal(environment_pool_open(&pool, "moon-walk", 2, 0, &err), STATUS_NOT_FOUND);
     assert_null(pool);
 }
 
@@ -333,6 +391,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(returns_do_not_depend_on_threads),
+        cmocka_unit_test(returns_do_not_depend_on_environments),
+        cmocka_unit_test(environments_are_divided_among_threads),
         cmocka_unit_test(sampling_differs_from_the_mean),
         cmocka_unit_test(json_holds_returns_and_statistics),
         cmocka_unit_test(it_stops_between_steps),

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "common/rollout/rollout.h"
+#include "common/rollout/rollout_group.h"
 #include "tests/lib/check.h"
 #include "tests/lib/policies.h"
 
@@ -47,7 +47,7 @@ static void act(struct episode *episode, const struct policy *policy, bool sampl
     const struct environment_start start = {.seed = stream.start_seed};
     actor_start(actor, &stream.rng, 0);
     episode_init(episode, signature_width(&signature));
-    if (rollout_run(environment, &start, actor, episode, NULL, NULL, &err) != STATUS_OK) {
+    if (rollout_run(environment, &start, actor, episode, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     environment_close(environment);
@@ -232,32 +232,174 @@ static void a_policy_for_another_environment_is_refused(void **state)
     actor_free(actor);
 }
 
-static status stop_at(void *arg, uint32_t step, struct err *err)
+/* ---- groups ---- */
+
+enum { LANES = 5, EPISODES = 11, ENDED_AT = 17 };
+
+/* An owner: episodes 0 .. EPISODES - 1, of two policies and at random by turns; number 3 is ended by
+ * before_step, and no lane gets one in the first round. */
+struct owner {
+    struct rollout_group *group;
+    const struct policy *policies[3]; /* the last is NULL: at random */
+    uint32_t next, asked, waits;
+    uint32_t number[LANES];
+    struct episode episodes[EPISODES];
+    status outcomes[EPISODES];
+};
+
+/* What episode `number` is acted with. */
+static void set_up(struct actor *actor, const struct policy *const *policies, uint32_t number,
+                   struct environment_start *start)
 {
-    (void)err;
-    return step < *(uint32_t *)arg ? STATUS_OK : STATUS_CLOSED;
+    struct rollout_stream stream;
+    struct err err = {0};
+    rollout_stream(&stream, 5, "group", 0, number);
+    assert_int_equal(actor_use(actor, policies[number % 3], number % 2 == 0, &err), STATUS_OK);
+    actor_start(actor, &stream.rng, 0);
+    *start = (struct environment_start){.seed = stream.start_seed};
 }
 
-static void before_step_ends_an_episode(void **state)
+static status begin_one(void *arg, uint32_t lane, struct environment_start *start,
+                        struct episode **episode, struct err *err)
+{
+    struct owner *owner = arg;
+    (void)err;
+    if (owner->next == EPISODES) {
+        return STATUS_CLOSED;
+    }
+    if (owner->asked++ < LANES || owner->asked % 2 == 0) {
+        return STATUS_RETRY;
+    }
+    owner->number[lane] = owner->next++;
+    set_up(rollout_group_actor(owner->group, lane), owner->policies, owner->number[lane], start);
+    *episode = &owner->episodes[owner->number[lane]];
+    return STATUS_OK;
+}
+
+static status end_three(void *arg, uint32_t lane, uint32_t step, struct err *err)
+{
+    const struct owner *owner = arg;
+    return owner->number[lane] == 3 && step == ENDED_AT
+               ? err_set(err, STATUS_TIMEOUT, "ended by the owner")
+               : STATUS_OK;
+}
+
+static status end_one(void *arg, uint32_t lane, status outcome, struct err *err)
+{
+    struct owner *owner = arg;
+    (void)err;
+    owner->outcomes[owner->number[lane]] = outcome;
+    return STATUS_OK;
+}
+
+static void count_wait(void *arg)
+{
+    ((struct owner *)arg)->waits++;
+}
+
+static const struct rollout_calls calls = {
+    .begin = begin_one, .before_step = end_three, .end = end_one, .wait = count_wait};
+
+static void open_all(struct environment **environments)
+{
+    struct err err = {0};
+    for (size_t i = 0; i < LANES; i++) {
+        assert_int_equal(environment_open(&environments[i], ENVIRONMENT, &err), STATUS_OK);
+    }
+}
+
+static void close_all(struct environment **environments)
+{
+    for (size_t i = 0; i < LANES; i++) {
+        environment_close(environments[i]);
+    }
+}
+
+static void fini_all(struct owner *owner)
+{
+    for (size_t i = 0; i < EPISODES; i++) {
+        episode_fini(&owner->episodes[i]);
+    }
+}
+
+static void init_all(struct owner *owner)
+{
+    for (size_t i = 0; i < EPISODES; i++) {
+        episode_init(&owner->episodes[i], signature_width(&signature));
+        owner->outcomes[i] = STATUS_LIMIT; /* none of those below */
+    }
+}
+
+/* Side by side or alone, an episode has the same bits; the argmax draws several candidates a step. */
+static void a_group_acts_as_each_episode_alone(void **state)
 {
     (void)state;
     struct err err = {0};
-    struct environment *environment;
-    struct episode episode;
-    struct rng rng;
+    struct environment *environments[LANES];
+    struct owner owner = {.policies = {policies_make(&signature, 1), NULL, NULL}};
+    struct policy *argmax;
+    size_t size;
+    void *package = policies_argmax_package(&signature, 2, &size);
+    assert_int_equal(policy_parse(&argmax, package, size, &err), STATUS_OK);
+    mem_free(package);
+    owner.policies[1] = argmax;
+    open_all(environments);
+    init_all(&owner);
+    assert_int_equal(rollout_group_new(&owner.group, environments, LANES, &err), STATUS_OK);
+    assert_int_equal(rollout_group_run(owner.group, LANES, &calls, &owner, &err), STATUS_OK);
+    rollout_group_free(owner.group);
+    assert_true(owner.waits > 0);
+
     struct actor *actor = make_actor(NULL, false);
-    uint32_t at = 17;
-    rng_init(&rng, 1, "test", 0);
-    actor_start(actor, &rng, 0);
-    episode_init(&episode, signature_width(&signature));
-    const struct environment_start start = {.seed = 1};
-    assert_int_equal(environment_open(&environment, ENVIRONMENT, &err), STATUS_OK);
-    assert_int_equal(rollout_run(environment, &start, actor, &episode, stop_at, &at, &err),
-                     STATUS_CLOSED);
-    assert_int_equal(episode.T, 17);
-    environment_close(environment);
-    episode_fini(&episode);
+    for (uint32_t i = 0; i < EPISODES; i++) {
+        struct environment_start start;
+        struct episode alone;
+        assert_int_equal(owner.outcomes[i], i == 3 ? STATUS_TIMEOUT : STATUS_OK);
+        if (i == 3) {
+            assert_int_equal(owner.episodes[i].T, ENDED_AT);
+            continue;
+        }
+        episode_init(&alone, signature_width(&signature));
+        set_up(actor, owner.policies, i, &start);
+        assert_int_equal(rollout_run(environments[0], &start, actor, &alone, &err), STATUS_OK);
+        assert_true(same(&alone, &owner.episodes[i]));
+        episode_fini(&alone);
+    }
     actor_free(actor);
+    fini_all(&owner);
+    close_all(environments);
+    policy_free(argmax);
+    policy_free((struct policy *)owner.policies[0]);
+}
+
+static status end_the_group(void *arg, uint32_t lane, status outcome, struct err *err)
+{
+    struct owner *owner = arg;
+    owner->outcomes[owner->number[lane]] = outcome;
+    return outcome == STATUS_TIMEOUT ? err_set(err, STATUS_IO, "enough") : STATUS_OK;
+}
+
+/* The owner gets every episode back, those that were under way as CLOSED. */
+static void an_error_ends_all_lanes(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct environment *environments[LANES];
+    struct owner owner = {.next = 0};
+    struct rollout_calls ending = calls;
+    ending.end = end_the_group;
+    open_all(environments);
+    init_all(&owner);
+    assert_int_equal(rollout_group_new(&owner.group, environments, LANES, &err), STATUS_OK);
+    assert_int_equal(rollout_group_run(owner.group, LANES, &ending, &owner, &err), STATUS_IO);
+    assert_string_equal(err.text, "enough");
+    assert_int_equal(owner.next, LANES);
+    for (uint32_t i = 0; i < LANES; i++) {
+        assert_int_equal(owner.outcomes[i], i == 3 ? STATUS_TIMEOUT : STATUS_CLOSED);
+    }
+    rollout_group_free(owner.group);
+    fini_all(&owner);
+    close_all(environments);
 }
 
 int main(void)
@@ -269,7 +411,8 @@ int main(void)
         cmocka_unit_test(an_argmax_gets_its_candidates),
         cmocka_unit_test(tasks_are_found_by_name),
         cmocka_unit_test(a_policy_for_another_environment_is_refused),
-        cmocka_unit_test(before_step_ends_an_episode),
+        cmocka_unit_test(a_group_acts_as_each_episode_alone),
+        cmocka_unit_test(an_error_ends_all_lanes),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -48,7 +48,7 @@ static bool act(uint64_t number, uint32_t task, double noise, uint32_t flags)
         .seed = stream.start_seed, .task = task, .flags = flags};
     actor_use_script(actor, rollout_script, environment, noise);
     actor_start(actor, &stream.rng, task);
-    if (rollout_run(environment, &start, actor, &episode, NULL, NULL, &err) != STATUS_OK) {
+    if (rollout_run(environment, &start, actor, &episode, &err) != STATUS_OK) {
         fail_msg("%s", err.text);
     }
     assert_int_equal(episode.T, 200);
