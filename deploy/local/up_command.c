@@ -4,6 +4,7 @@
  * starts and watches the processes (supervisor.h), and gathers what they left (summary.h). With
  * up.seeds it does so once for each seed. A run that was interrupted is continued by the same
  * command: each process knows how to go on, and nothing about that is kept here but the time. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,8 @@
 #include "common/base/clock.h"
 #include "common/base/file.h"
 #include "common/base/memory.h"
+#include "common/networks/policy.h"
+#include "common/networks/safetensors.h"
 #include "deploy/local/commands.h"
 #include "deploy/local/run_plan.h"
 #include "deploy/local/summary.h"
@@ -130,6 +133,31 @@ static status remove_tables(const struct experiment *experiment, struct err *err
                          experiment->run_dir);
 }
 
+/* Removes the policy that an off-policy evaluation chose when the run was started before, and the
+ * last one of then beside it. A start that does not choose would leave both as they are, and they
+ * would pass for what it has learned. A policy that evaluators keep stays: they replace it. */
+static status remove_choice(const struct experiment *experiment, struct err *err)
+{
+    /* The chosen one goes last: its note tells what it is, should this be interrupted. */
+    static const char *const names[] = {"policy_last", "policy"};
+    char path[1200];
+    struct err why;
+    struct safetensors *file;
+    snprintf(path, sizeof path, "%.1000s/policy.safetensors", experiment->run_dir);
+    if (safetensors_read(&file, path, POLICY_BYTES_MAX, &why) != STATUS_OK) {
+        return STATUS_OK;
+    }
+    const bool chosen = safetensors_metadata(file, "offline_value") != NULL;
+    safetensors_free(file);
+    for (size_t i = 0; chosen && i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%.1000s/%s.safetensors", experiment->run_dir, names[i]);
+        if (unlink(path) != 0 && errno != ENOENT) {
+            return err_errno(err, errno, "%s: of an earlier choice, cannot be removed", path);
+        }
+    }
+    return STATUS_OK;
+}
+
 /* What the run has made, and what is usually done with it. On stderr, like all that is not a result. */
 static void say_what_next(const char *run_dir)
 {
@@ -176,6 +204,7 @@ static int run_once(const struct run_plan *plan)
     if (file_make_folders(options.run_dir, &err) == STATUS_OK &&
         file_lock(lock_path, &lock, &err) == STATUS_OK &&
         (!plan->restore_anew || remove_tables(plan->experiment, &err) == STATUS_OK) &&
+        (plan->up->offline_evaluators > 0 || remove_choice(plan->experiment, &err) == STATUS_OK) &&
         supervisor_new(&supervisor, &options, &err) == STATUS_OK &&
         run_plan_add(plan, supervisor, &err) == STATUS_OK) {
         end = supervisor_run(supervisor, &err);

@@ -218,13 +218,25 @@ def test_models_and_episodes_that_terminate_exclude_each_other(workspace):
     assert "offline_evaluator.method: model: expected fitted_q, since 1 of the 4 episodes of table default" in refused
 
 
-def test_a_run_that_no_longer_chooses_has_no_choice_in_its_summary(workspace):
+def export(run_dir, to):
+    subprocess.run([BINARIES["hindcast"], "policy", "export", f"--safetensors={to}", run_dir], check=True,
+                   capture_output=True, timeout=60)
+    return to.read_bytes()
+
+
+def test_a_run_that_no_longer_chooses_has_no_choice(workspace):
     rng = np.random.default_rng(6)
     configure(workspace, [plant_episode(rng) for _ in range(6)], choose="offline")
     workspace.up("--learner.steps=10").succeed(60)
     summary = workspace.run_dir / "summary.json"
     assert "chosen_policy" in json.loads(summary.read_text())
+    learner, out = workspace.run_dir / "policy_learner.safetensors", workspace.folder / "exported.safetensors"
+    assert export(workspace.run_dir, out) == (workspace.run_dir / "policy.safetensors").read_bytes()
+    first = learner.read_bytes()
     workspace.up("--learner.steps=20", "--experiment.choose=last").succeed(60)
+    # What was chosen is gone, and what is exported is what this start has learned.
+    assert export(workspace.run_dir, out) == learner.read_bytes() != first
+    assert not list(workspace.run_dir.glob("policy.safetensors")) + list(workspace.run_dir.glob("policy_last.*"))
     assert (workspace.run_dir / "offline_evaluation.json").exists()
     assert "chosen_policy" not in json.loads(summary.read_text()) and "ranking" not in summary.read_text()
 
