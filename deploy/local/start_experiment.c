@@ -34,6 +34,12 @@
 #define REWARD_SIZE_MIN 0.1
 #define REWARD_SIZE_MAX 10.0
 
+/* A tenth of the episodes is held out where so many make it certain that some are (0.9^100). */
+#define HOLDOUT              0.1
+#define HOLDOUT_EPISODES_MIN 100
+/* An off-policy evaluation holds all of the table in memory (offline_evaluator.max_transitions). */
+#define CHOICE_TRANSITIONS_MAX 5000000
+
 /* ---- the rules ---- */
 
 /* With `digits` significant digits: proposals that look measured would mislead. */
@@ -246,6 +252,40 @@ static void write_notes(const char *notes, FILE *out)
     }
 }
 
+/* Can values be told from these logs? Not where rewards are still to be written, or never change. */
+static bool choice_pays(const struct start_inputs *inputs, const struct dataset_totals *totals)
+{
+    bool varies = false;
+    for (uint32_t k = 0; k < inputs->signature->K; k++) {
+        varies = varies || dataset_summary_rewards(inputs->summary, k).std > 0;
+    }
+    return varies && totals->transitions <= CHOICE_TRANSITIONS_MAX;
+}
+
+/* Name of the run, and who chooses its policy. */
+static void write_experiment(const char *name, bool chooses, FILE *out)
+{
+    fprintf(out, "experiment:\n  name: %s    # the run's folder is runs/NAME\n", name);
+    if (chooses) {
+        fputs("  choose: offline    # at the end policies are evaluated on the logs; another one "
+              "than\n"
+              "                     # the last is left where it is clearly better\n",
+              out);
+    }
+}
+
+/* With the defaults an evaluation would take three times as long as learning from few data. */
+static void write_evaluation(FILE *out)
+{
+    fputs("offline_evaluator:\n"
+          "  critics: 3       # of the default's 5, and\n"
+          "  priors: false    # policies alone: so it takes no longer than learning\n",
+          out);
+    if (kernels_bf16_pays()) {
+        fputs("  precision: bf16\n", out);
+    }
+}
+
 status start_experiment(const struct start_inputs *inputs, FILE *out, FILE *questions,
                         struct err *err)
 {
@@ -270,7 +310,8 @@ status start_experiment(const struct start_inputs *inputs, FILE *out, FILE *ques
     struct asking asking = {.out = out, .questions = questions};
     ask_all(&asking, inputs, &totals);
     write_notes(inputs->notes, out);
-    fprintf(out, "experiment:\n  name: %s    # the run's folder is runs/NAME\n", name);
+    const bool chooses = choice_pays(inputs, &totals);
+    write_experiment(name, chooses, out);
     fputs("restorer:\n", out);
     write_path(out, "folder", inputs->path, "the logs, read where they are");
     if (inputs->mapping != NULL) {
@@ -279,11 +320,20 @@ status start_experiment(const struct start_inputs *inputs, FILE *out, FILE *ques
     if (inputs->signature->K == 0) {
         write_path(out, "relabel", "rewards.lua", "to be written: the logs have no reward");
     }
+    if (chooses && totals.episodes >= HOLDOUT_EPISODES_MIN) {
+        fprintf(out,
+                "  holdout: %g    # this share of the episodes is not learned from: policies are "
+                "judged on them\n",
+                HOLDOUT);
+    }
     write_learner(inputs, &totals, &settings, out);
+    if (chooses) {
+        write_evaluation(out);
+    }
     fputs(
         "up:\n"
         "  evaluators: 0    # there is no environment to try the policy in; with one, name it in\n"
-        "                   # experiment.environment and remove this line\n",
+        "                   # experiment.environment, and remove this line and `choose`\n",
         out);
     return STATUS_OK;
 }

@@ -7,7 +7,7 @@ import pytest
 
 import plant
 from test_import import write_csv
-from test_start import hindcast, options_of
+from test_start import SHORT, hindcast, options_of
 
 WRITERS = {"minari": plant.write_minari, "lerobot": plant.write_lerobot}
 
@@ -40,7 +40,7 @@ def test_the_only_dataset_is_read_and_told(workspace, layout):
     experiment = workspace.folder / "my.yaml"
     experiment.write_text(made.stdout)
     assert options_of(made.stdout)["restorer"] == {"folder": str(folder)}
-    hindcast("up", experiment, "--learner.steps=5", "--learner.widths=[16,16]", cwd=workspace.folder)
+    hindcast("up", experiment, "--learner.steps=5", "--learner.widths=[16,16]", *SHORT, cwd=workspace.folder)
     run = workspace.folder / "runs" / options_of(made.stdout)["experiment"]["name"]
     assert told in (run / "restorer.log").read_text()
 

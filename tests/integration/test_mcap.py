@@ -12,7 +12,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer as RosbagWriter
 import plant
 from bags import ALL_WHOLE, Bag, header, ns, plain_mcap, rosbags_store, write_metadata
 from test_import import dataset, imported, whole
-from test_start import hindcast
+from test_start import SHORT, hindcast
 
 T0 = 1_700_000_000.0
 FIELDS = ["header/stamp/sec", "header/stamp/nanosec", "flag", "raw", "letter", "i8", "u8", "i16", "u16", "i32", "u32",
@@ -544,6 +544,6 @@ def test_from_a_bag_to_a_policy(workspace):
 
     experiment = workspace.folder / "my.yaml"
     experiment.write_text(hindcast("dataset", "start", source).stdout)
-    hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", cwd=workspace.folder)
+    hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", *SHORT, cwd=workspace.folder)
     hindcast("policy", "export", "runs/bags", "--onnx=out.onnx", cwd=workspace.folder)
     assert (workspace.folder / "out.onnx").stat().st_size > 1000

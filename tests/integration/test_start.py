@@ -51,6 +51,11 @@ def policy_of(path):
     return act
 
 
+# An evaluation of the policies from the logs that takes seconds, as `up` makes one where the proposal says so.
+SHORT = ("--offline_evaluator.steps=20", "--offline_evaluator.critics=2", "--offline_evaluator.widths=[16]",
+         "--offline_evaluator.resamples=100")
+
+
 LAYOUTS = {"csv": plant.write_csv, "npz": plant.write_npz, "robomimic.hdf5": plant.write_robomimic,
            "d4rl.hdf5": plant.write_d4rl, "minari": plant.write_minari,
            "lerobot": plant.write_lerobot}
@@ -75,7 +80,9 @@ def test_a_proposed_experiment_runs_as_it_is(workspace, layout):
     lengths = [len(actions) for _, actions, _, _ in plant.records(12)]
     assert 1 / (1 - options["learner"]["gamma"]) == pytest.approx(np.mean(lengths), rel=0.1)
     run = workspace.folder / "runs" / options["experiment"]["name"]
-    hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", cwd=workspace.folder)
+    assert options["experiment"]["choose"] == "offline"
+    hindcast("up", experiment, "--learner.steps=30", "--learner.widths=[16,16]", *SHORT, cwd=workspace.folder)
+    assert "chosen_policy" in json.loads((run / "summary.json").read_text())
     # bf16 is proposed only where it is faster.
     assert "gains nothing" not in (run / "learner.log").read_text()
     hindcast("policy", "export", run, "--onnx=out.onnx", cwd=workspace.folder)
@@ -90,7 +97,8 @@ def test_a_policy_learned_from_records_beats_those_who_made_them(workspace):
     source = plant.write_robomimic(workspace.folder / "cart.hdf5", episodes)
     experiment = workspace.folder / "my.yaml"
     experiment.write_text(hindcast("dataset", "start", source).stdout)
-    hindcast("up", experiment, "--learner.steps=1500", "--learner.widths=[64,64,64]", cwd=workspace.folder, seconds=600)
+    hindcast("up", experiment, "--learner.steps=1500", "--learner.widths=[64,64,64]", *SHORT, cwd=workspace.folder,
+             seconds=600)
     hindcast("policy", "export", "runs/cart", "--onnx=cart.onnx", cwd=workspace.folder)
     learned = plant.success(policy_of(workspace.folder / "cart.onnx"))
     assert learned >= 0.9 and learned > logged + 0.1, f"learned {learned}, logged {logged}"
@@ -106,12 +114,24 @@ def test_what_the_logs_do_not_say_is_asked(workspace):
     made = hindcast("dataset", "start", f"--mapping={mapping}", source)
     assert "the logs have no reward: write rewards.lua" in made.stderr
     assert options_of(made.stdout)["restorer"]["mapping"] == str(mapping)
+    assert "choose" not in options_of(made.stdout)["experiment"]
     experiment = workspace.folder / "my.yaml"
     experiment.write_text(made.stdout)
     refused = hindcast("up", experiment, status=2, cwd=workspace.folder)
     assert "rewards.lua" in refused.stderr
     (workspace.folder / "rewards.lua").write_text("return { near = function(now, action, after) return 1 end }\n")
     hindcast("up", experiment, "--learner.steps=10", "--learner.widths=[16,16]", cwd=workspace.folder)
+
+
+def test_a_choice_is_proposed_where_rewards_differ_and_held_out_episodes_where_there_are_many(workspace):
+    source = plant.write_robomimic(workspace.folder / "many.hdf5", plant.records(100))
+    options = options_of(hindcast("dataset", "start", source).stdout)
+    assert options["experiment"]["choose"] == "offline" and options["restorer"]["holdout"] == 0.1
+    source = plant.write_robomimic(workspace.folder / "few.hdf5", plant.records(99))
+    options = options_of(hindcast("dataset", "start", source).stdout)
+    assert options["experiment"]["choose"] == "offline" and "holdout" not in options["restorer"]
+    source = plant.write_robomimic(workspace.folder / "same.hdf5", [(o, a, 0 * r, s) for o, a, r, s in plant.records(12)])
+    assert "choose" not in options_of(hindcast("dataset", "start", source).stdout)["experiment"]
 
 
 def test_rewards_of_an_unusual_size_are_scaled(workspace):
