@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/memory.h"
 #include "common/service/endpoint.h"
+#include "common/service/wire_version.h"
 
 #define TOKEN_FILE_MAX 4096
 
@@ -77,8 +78,10 @@ status peer_channel_open(struct rpc_channel **channel, const char *address,
         }
     }
     /* TLS is used when the section names its files. */
-    struct rpc_channel_options options = {
-        .tls = endpoint_tls(experiment), .token = token, .max_message_bytes = max_message_bytes};
+    struct rpc_channel_options options = {.tls = endpoint_tls(experiment),
+                                          .protocol = WIRE_PROTOCOL,
+                                          .token = token,
+                                          .max_message_bytes = max_message_bytes};
     status s = rpc_channel_open(channel, address, &options, err);
     mem_free(token);
     return s;

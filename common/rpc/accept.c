@@ -4,12 +4,16 @@
  * other. A few accept slots are armed at all times; each takes one call and is armed again. The
  * method is found in a hash table by the path on the wire. A call that is refused becomes a struct
  * rpc_call too, because its status has to be sent. */
+#define LOG_MODULE "rpc"
 #include "common/rpc/serving.h"
 
+#include <grpc/support/alloc.h>
 #include <string.h>
 
+#include "common/base/log.h"
 #include "common/base/memory.h"
 #include "common/rpc/caller.h"
+#include "common/rpc/protocol.h"
 
 /* ---- The method table ---- */
 
@@ -169,6 +173,20 @@ static int check_limits(struct rpc_server *server, bool anonymous, const char **
     return 0;
 }
 
+/* Does the client speak a version that this server does? */
+static int check_protocol(const struct rpc_server *server, const struct accept_slot *slot,
+                          char *text, size_t size)
+{
+    const int refusal = protocol_check(&server->protocol, &slot->metadata, text, size);
+    if (refusal != 0) {
+        /* Both sides are told: whoever reads this log may not see the client's. */
+        char *peer = grpc_call_get_peer(slot->call);
+        log_warn("a call was refused peer=%s: %s", peer, text);
+        gpr_free(peer);
+    }
+    return refusal;
+}
+
 /* One new call; or, when not `ok`, the end of this slot. */
 static void on_accept(struct rpc_op *op, bool ok)
 {
@@ -184,7 +202,7 @@ static void on_accept(struct rpc_op *op, bool ok)
     /* Refused, or taken: in either case it becomes a call. */
     unsigned roles = 0;
     struct caller *caller = NULL;
-    char text[RPC_CALLER_NAME_SIZE + 64];
+    char text[PROTOCOL_TEXT_SIZE];
     const char *why = "";
     int refusal = 0;
     if (served == NULL) {
@@ -192,6 +210,10 @@ static void on_accept(struct rpc_op *op, bool ok)
         why = "no such method here";
     } else {
         refusal = caller_enter(server, served, slot->call, &slot->metadata, &roles, &caller, &why);
+    }
+    if (refusal == 0) {
+        refusal = check_protocol(server, slot, text, sizeof text);
+        why = refusal ? text : why;
     }
     if (refusal == 0) {
         /* Limits are for calls that would be served. */

@@ -14,6 +14,7 @@
 #include "common/base/memory.h"
 #include "common/base/utf8.h"
 #include "common/rpc/address.h"
+#include "common/rpc/protocol.h"
 #include "common/rpc/tls.h"
 
 #define UNARY_TIMEOUT_MS 10000
@@ -72,7 +73,26 @@ static grpc_channel *connect_lazily(const char *address, grpc_channel_credential
     return grpc_channel_create(address, credentials, &all);
 }
 
-/* Keeps the header that every call carries. INVALID: characters that a header may not have. */
+/* From now on every call on this channel carries it. */
+static const grpc_metadata *add_header(struct rpc_channel *channel, const char *name,
+                                       const char *value)
+{
+    grpc_metadata *header = &channel->headers[channel->n_headers++];
+    header->key = grpc_slice_from_copied_string(name);
+    header->value = grpc_slice_from_copied_string(value);
+    return header;
+}
+
+static void set_protocol(struct rpc_channel *channel, const struct rpc_protocol *protocol)
+{
+    char value[PROTOCOL_TEXT_SIZE];
+    if (protocol->header != NULL) {
+        protocol_write(protocol, value, sizeof value);
+        (void)add_header(channel, protocol->header, value);
+    }
+}
+
+/* INVALID: characters that a header may not have. */
 static status set_token(struct rpc_channel *channel, const char *token, struct err *err)
 {
     if (token == NULL || token[0] == '\0') {
@@ -85,14 +105,11 @@ static status set_token(struct rpc_channel *channel, const char *token, struct e
         return err_set(err, STATUS_NO_MEMORY, "%s: out of memory", channel->address);
     }
     snprintf(value, size, "Bearer %s", token);
-    /* The header that every call on this channel carries. */
-    channel->token.key = grpc_slice_from_static_string("authorization");
-    channel->token.value = grpc_slice_from_copied_string(value);
+    const grpc_metadata *header = add_header(channel, "authorization", value);
     explicit_bzero(value, size);
     mem_free(value);
-    channel->has_token = true;
     /* Checked here, because no call can start with a header that is not legal. */
-    return grpc_header_nonbin_value_is_legal(channel->token.value)
+    return grpc_header_nonbin_value_is_legal(header->value)
                ? STATUS_OK
                : err_set(err, STATUS_INVALID,
                          "%s: the token holds characters that a header may not", channel->address);
@@ -121,6 +138,7 @@ status rpc_channel_open(struct rpc_channel **opened, const char *address,
     grpc_channel_credentials *credentials = NULL;
     status s = address_open(&channel->target, address, err);
     if (s == STATUS_OK) {
+        set_protocol(channel, &options->protocol);
         s = set_token(channel, options->token, err);
     }
     if (s == STATUS_OK) {
@@ -165,8 +183,9 @@ void rpc_channel_close(struct rpc_channel *channel)
     for (size_t i = 0; i < channel->n_spare; i++) {
         destroy_queue(channel->spare[i]);
     }
-    if (channel->has_token) {
-        grpc_slice_unref(channel->token.value);
+    for (size_t i = 0; i < channel->n_headers; i++) {
+        grpc_slice_unref(channel->headers[i].key);
+        grpc_slice_unref(channel->headers[i].value);
     }
     pthread_mutex_destroy(&channel->lock);
     address_close(&channel->target);
@@ -271,10 +290,8 @@ grpc_op channel_initial_op(struct rpc_channel *channel, bool wait_for_ready)
     if (wait_for_ready) {
         op.flags |= GRPC_INITIAL_METADATA_WAIT_FOR_READY;
     }
-    if (channel->has_token) {
-        op.data.send_initial_metadata.count = 1;
-        op.data.send_initial_metadata.metadata = &channel->token;
-    }
+    op.data.send_initial_metadata.count = channel->n_headers;
+    op.data.send_initial_metadata.metadata = channel->headers;
     return op;
 }
 

@@ -17,8 +17,8 @@ struct rpc_channel {
     struct address_target target;
     grpc_channel *grpc;
     size_t max_message_bytes;
-    bool has_token;
-    grpc_metadata token; /* "authorization: Bearer .." */
+    size_t n_headers;
+    grpc_metadata headers[2]; /* of every call: "authorization: Bearer ..", the protocol's */
 
     pthread_mutex_t lock;
     grpc_completion_queue *spare[CHANNEL_SPARE_QUEUES]; /* lock; empty, for the next call */

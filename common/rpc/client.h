@@ -14,8 +14,9 @@ struct rpc_stream;
 
 struct rpc_channel_options {
     struct rpc_tls tls;
-    const char *token;        /* bearer token shown with every call; NULL: none. Copied. */
-    size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
+    struct rpc_protocol protocol; /* said with every call. Copied. */
+    const char *token;            /* bearer token shown with every call; NULL: none. Copied. */
+    size_t max_message_bytes;     /* 0: RPC_MESSAGE_MAX_BYTES */
 };
 
 /* Connects lazily: it is no error if the server does not run yet. `options` may be NULL. */

@@ -36,6 +36,14 @@ struct rpc_tls {
  * NOT_FOUND, IO, INVALID: not a certificate. */
 status rpc_tls_expiry(const char *cert, int64_t *expires_s, struct err *err) MUST_CHECK;
 
+/* Which versions of its services a program speaks: a client says so in a header of each call, and a
+ * server refuses one with which it has no version in common. */
+struct rpc_protocol {
+    const char *header;      /* its name; NULL: nothing is said, and nothing refused */
+    const char *program;     /* visible ASCII, for the texts of refusals: "hindcast 0.1.0" */
+    uint32_t oldest, newest; /* 1 <= oldest <= newest */
+};
+
 /* A bytes field to send without copying; it must not be set in the message itself. `release(arg)`
  * is called once, on any thread, when gRPC is done with it (also after errors). Without `release`
  * the bytes are copied. */

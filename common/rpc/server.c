@@ -146,6 +146,7 @@ status rpc_server_open(struct rpc_server **opened, const struct rpc_server_optio
     server->max_message_bytes =
         options->max_message_bytes ? options->max_message_bytes : RPC_MESSAGE_MAX_BYTES;
     server->max_client_calls = options->max_client_calls;
+    server->protocol = options->protocol;
     server->role_of = options->role_of;
     server->role_arg = options->role_arg;
     pthread_mutex_init(&server->lock, NULL);

@@ -39,6 +39,7 @@ struct rpc_server_options {
     const char *const *addresses; /* "unix:path", "host:port" (port 0: any free one) */
     size_t n_addresses;
     struct rpc_tls tls;
+    struct rpc_protocol protocol; /* its texts are borrowed until the server is closed */
     bool allow_insecure; /* without it, an address that is not local and has no TLS is DENIED */
     size_t max_message_bytes; /* 0: RPC_MESSAGE_MAX_BYTES */
     size_t max_calls;         /* calls at once; more are refused RESOURCE_EXHAUSTED; 0: 1024 */

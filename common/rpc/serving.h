@@ -76,6 +76,7 @@ struct rpc_server {
     size_t n_addresses;
     size_t max_calls;
     size_t max_client_calls; /* 0: no limit */
+    struct rpc_protocol protocol;
     size_t max_message_bytes;
     unsigned (*role_of)(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg);
     void *role_arg;

@@ -22,6 +22,7 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 #include "common/service/token_file.h"
+#include "common/service/wire_version.h"
 
 #define CERTIFICATE_WARN_S (14 * 86400)
 
@@ -200,6 +201,7 @@ static status open_server(struct endpoint *endpoint, const struct endpoint_setti
         .addresses = settings->addresses,
         .n_addresses = settings->n_addresses,
         .tls = endpoint_tls(settings->experiment),
+        .protocol = WIRE_PROTOCOL,
         .allow_insecure = settings->experiment->allow_insecure,
         .max_message_bytes = settings->max_message_bytes,
         .max_calls = (size_t)options->max_calls,

@@ -105,8 +105,8 @@ void replay_info_print(FILE *out, const char *address, const Hindcast__InfoRespo
 {
     char text[32], most[32];
     fprintf(out, "server %s\n", address);
-    fprintf(out, "  version    %s, up for %s\n", clean(info->version),
-            seconds_text(text, info->uptime_s));
+    fprintf(out, "  version    %s, wire %u, store %u; up for %s\n", clean(info->version),
+            info->wire_version, info->store_format, seconds_text(text, info->uptime_s));
     fprintf(out, "  store      %s of %s\n", bytes_text(text, info->store_bytes),
             bytes_text(most, info->map_bytes));
     fprintf(out, "  queues     %u inserts, %u batches; longest stall of calls lately %.1f ms\n",

@@ -20,6 +20,7 @@
 #include "common/base/metrics.h"
 #include "common/base/utf8.h"
 #include "common/service/roles.h"
+#include "common/service/wire_version.h"
 #include "proto/parameters.pb-c.h"
 
 #define LOG_MODULE "publisher"
@@ -538,6 +539,9 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
     /* The counters, then one entry for each quantity of the last report. */
     response.learner_step = progress.learner_step;
     response.learner_steps = progress.learner_steps;
+    response.program_version = (char *)HINDCAST_VERSION;
+    response.wire_version = WIRE_VERSION;
+    response.wire_version_oldest = WIRE_VERSION_OLDEST;
     response.steps_per_second = progress.steps_per_second;
     response.learning_seconds = progress.learning_seconds;
     response.finish_reason = reason;

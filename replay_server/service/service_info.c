@@ -5,7 +5,9 @@
 #include "common/base/clock.h"
 #include "common/base/memory.h"
 #include "common/clients/signature_wire.h"
+#include "common/service/wire_version.h"
 #include "replay_server/service/service_private.h"
+#include "replay_server/store/store_record.h"
 
 #define WAITERS_SHOWN 64u /* of a table */
 #define WRITERS_SHOWN 256u
@@ -217,6 +219,9 @@ static void fill_server(Hindcast__InfoResponse *response, const struct service *
     response->lag_ns = counts.lag_ns;
     response->insert_queue = (uint32_t)inserter_queued(service->inserter);
     response->sample_queue = (uint32_t)sample_streams_gathering(service);
+    response->wire_version = WIRE_VERSION;
+    response->wire_version_oldest = WIRE_VERSION_OLDEST;
+    response->store_format = STORE_FORMAT;
 }
 
 void on_info(struct rpc_call *call, const ProtobufCMessage *message)

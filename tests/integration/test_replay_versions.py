@@ -2,11 +2,16 @@
 
 import gzip
 import re
+from concurrent import futures
 
+import grpc
 import numpy as np
+import pytest
 
 from processes import ROOT
 from replay_client import Client, cheetah_signature, numbered_rows
+from test_replay import code_of, make_server, server  # noqa: F401
+from test_replay_operator import replay
 
 GOLDEN = ROOT / "tests" / "golden" / "store"
 TODAY = 2  # the format of the stores that the server writes
@@ -86,3 +91,58 @@ def test_a_newer_store_is_refused_and_not_touched(workspace):
     assert f"store format {TODAY + 1}, this program (0.1.0) reads 1 to {TODAY}: run the version of Hindcast that wrote " \
         "it, or move the folder away" in server.tail()
     assert data.read_bytes() == before
+
+
+# ---- the wire ----
+
+def speaking(server, said):  # noqa: F811
+    client = Client(server.wire, server.address, cheetah_signature(server.wire), headers=[("hindcast-wire", said)])
+    server.clients.append(client)
+    return client
+
+
+def test_a_client_of_another_wire_version_is_told_both(server):  # noqa: F811
+    for said in ("1-1 mine 3", "1-9 mine 3", "1-1 x"):
+        assert speaking(server, said).info() is None
+    info = server.client().stub.Info(server.wire.replay.InfoRequest())
+    assert (info.version, info.wire_version, info.wire_version_oldest, info.store_format) == ("0.1.0", 1, 1, TODAY)
+    words = "the client (mine 3) speaks version 2 to 4 of hindcast-wire, this server (hindcast 0.1.0) version 1: "
+    client = speaking(server, "2-4 mine 3")
+    for call in (client.info, lambda: client.open_insert("w"),
+                 lambda: client.draw(1, batch_snippets=1, snippet_transitions=1)):
+        code, text = code_of(call)
+        assert code == grpc.StatusCode.FAILED_PRECONDITION and words in text
+    assert words in server.process.tail()
+
+
+@pytest.mark.parametrize("said", ["", "1", "-1-1 x", "1--1 x", "1-1", "2-1 x", "0-1 x", "1-99999999999 x", "1-1 " + "x" * 200])
+def test_a_version_that_is_none_is_refused(server, said):  # noqa: F811
+    code, text = code_of(speaking(server, said).info)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT and "hindcast-wire: expected OLDEST-NEWEST PROGRAM" in text
+
+
+class Newer(grpc.GenericRpcHandler):
+    """A server of a later version, which has nothing in common with our clients."""
+
+    def __init__(self, address):
+        self.heard = []
+        self.server = grpc.server(futures.ThreadPoolExecutor(2))
+        self.server.add_generic_rpc_handlers((self,))
+        self.server.add_insecure_port(address)
+        self.server.start()
+
+    def service(self, call):
+        self.heard.append(dict(call.invocation_metadata).get("hindcast-wire"))
+        return grpc.unary_unary_rpc_method_handler(self.refuse)
+
+    @staticmethod
+    def refuse(request, context):
+        context.abort(grpc.StatusCode.FAILED_PRECONDITION, "the client speaks version 1 of hindcast-wire, this server 2")
+
+
+def test_our_clients_say_their_version_and_pass_on_what_a_newer_server_says(tmp_path):
+    newer = Newer(f"unix:{tmp_path}/newer.sock")
+    text = replay("info", f"unix:{tmp_path}/newer.sock", status=1)
+    newer.server.stop(None)
+    assert newer.heard == ["1-1 hindcast 0.1.0"]
+    assert "the client speaks version 1 of hindcast-wire, this server 2" in text

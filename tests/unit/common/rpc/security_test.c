@@ -71,6 +71,102 @@ static void tokens_decide(void **state)
     echo_pair_close(&pair);
 }
 
+/* ---- Callers ---- */
+
+static unsigned two_tokens(const char *token, char name[RPC_CALLER_NAME_SIZE], void *arg)
+{
+    (void)arg;
+    if (token == NULL) {
+        return 0;
+    }
+    strcpy(name, "alice"); /* whatever her token */
+    return ECHO_ROLE_READ | ECHO_ROLE_WRITE;
+}
+
+static status open_sum(struct rpc_stream **stream, struct rpc_channel *channel)
+{
+    struct rpc_call_options options = {.timeout_ms = ECHO_WAIT_MS};
+    echo_request request = ECHO_REQUEST;
+    struct err err;
+    status s =
+        rpc_stream_open(stream, channel, ECHO_SERVICE, "Sum", RPC_CLIENT_STREAM, &options, &err);
+    /* A stream begins with its first message. */
+    return s == STATUS_OK ? rpc_stream_send(*stream, &request.base, NULL, ECHO_WAIT_MS) : s;
+}
+
+/* One client has so many calls at once, over all of its connections and tokens; when one ends there is
+ * room for another. */
+static void a_client_has_so_many_calls(void **state)
+{
+    (void)state;
+    for (int tokens = 0; tokens < 2; tokens++) {
+        struct rpc_server_options options = {.max_client_calls = 2,
+                                             .role_of = tokens ? two_tokens : NULL};
+        struct rpc_channel_options shown = {.token = "one"}, other = {.token = "two"};
+        struct echo_pair pair;
+        struct rpc_channel *channel;
+        struct rpc_stream *first, *second;
+        struct err err;
+        int64_t answer;
+        echo_pair_open(&pair, &options, &shown);
+        assert_int_equal(rpc_channel_open(&channel, pair.address, &other, &err), STATUS_OK);
+        assert_int_equal(open_sum(&first, pair.channel), STATUS_OK);
+        assert_int_equal(open_sum(&second, channel), STATUS_OK);
+        assert_int_equal(echo_await(&pair.echo.started, 2), 2);
+        status s = echo_say(pair.channel, 1, NULL, &answer, &err);
+        assert_int_equal(s, STATUS_FULL);
+        assert_non_null(
+            strstr(err.text, tokens ? "client alice has 2 calls" : "client 127.0.0.1 has"));
+        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), STATUS_FULL);
+        struct rpc_server_counts counts;
+        rpc_server_counts(pair.server, &counts);
+        assert_int_equal(counts.client_calls_refused, 2);
+        assert_int_equal(counts.calls_refused, 2);
+        (void)!rpc_stream_finish(first, ECHO_WAIT_MS, &err);
+        for (int i = 0; i < 500 && s != STATUS_OK; i++) {
+            s = echo_say(pair.channel, 1, NULL, &answer, &err);
+        }
+        assert_int_equal(s, STATUS_OK);
+        (void)!rpc_stream_finish(second, ECHO_WAIT_MS, &err);
+        rpc_channel_close(channel);
+        echo_pair_close(&pair);
+    }
+}
+
+/* ---- Versions ---- */
+
+static void versions_must_have_one_in_common(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t oldest, newest; /* of the client; 0: it says nothing */
+        status say;
+    } CASES[] = {{0, 0, STATUS_OK}, {1, 1, STATUS_MISMATCH}, {1, 2, STATUS_OK},
+                 {2, 2, STATUS_OK}, {3, 9, STATUS_OK},       {4, 4, STATUS_MISMATCH}};
+    struct rpc_server_options options = {
+        .protocol = {.header = "echo-wire", .program = "echo 5.0", .oldest = 2, .newest = 3}};
+    struct echo_pair pair;
+    echo_pair_open(&pair, &options, NULL);
+    for (size_t i = 0; i < sizeof CASES / sizeof CASES[0]; i++) {
+        struct rpc_channel_options said = {
+            .protocol = {.header = CASES[i].oldest ? "echo-wire" : NULL,
+                         .program = "other 6.0",
+                         .oldest = CASES[i].oldest,
+                         .newest = CASES[i].newest}};
+        struct rpc_channel *channel;
+        struct err err = {0};
+        int64_t answer;
+        assert_int_equal(rpc_channel_open(&channel, pair.address, &said, &err), STATUS_OK);
+        assert_int_equal(echo_say(channel, 1, NULL, &answer, &err), CASES[i].say);
+        if (CASES[i].say != STATUS_OK) {
+            assert_non_null(strstr(err.text, "the client (other 6.0) speaks version"));
+            assert_non_null(strstr(err.text, "this server (echo 5.0) version 2 to 3"));
+        }
+        rpc_channel_close(channel);
+    }
+    echo_pair_close(&pair);
+}
+
 /* ---- TLS ---- */
 
 static status say_with(const struct echo_pair *pair, const char *ca, const char *cert,
@@ -241,6 +337,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_decide),
+        cmocka_unit_test(a_client_has_so_many_calls),
+        cmocka_unit_test(versions_must_have_one_in_common),
         cmocka_unit_test(tls_is_mutual),
         cmocka_unit_test(certificates_are_replaced_without_a_restart),
         cmocka_unit_test(keys_must_be_private),
