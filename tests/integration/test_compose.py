@@ -49,7 +49,7 @@ def test_every_command_is_one(tmp_path):
             words = [word for word in words if word != "--once"]
             words = [*words[3:], "--index=1", f"--count={max(2, int(words[2]))}"]
         role = words[0].removeprefix("hindcast-").replace("-", "_")
-        flags = [word.replace("/etc/hindcast/experiment.yaml", str(DOCKER / "experiment.yaml")).replace(
+        flags = [word.replace("/etc/hindcast/experiment.yaml", str(ROOT / "experiments" / "cheetah-run.yaml")).replace(
             "/data", str(ROOT / "data" / "cheetah-run")).replace("/var/lib/hindcast", str(tmp_path)) for word in words[1:]]
         checked(BINARIES[role], *flags, "--check=true")
         seen.add(role)
