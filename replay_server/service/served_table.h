@@ -20,6 +20,7 @@ struct served_table {
     struct table *table;
     struct limiter limiter;
     struct writers writers;
+    uint32_t saving_times;      /* episodes whose times sampled are on their way to the store */
     uint64_t reserved_bytes;    /* of the insert pool, by the episodes of its writers */
     struct store_history saved; /* the history that was last handed to the store by itself */
 };

@@ -311,6 +311,7 @@ static void on_tick(void *arg)
     sample_streams_check_idle(service, now_ns);
     service_metrics_update(service);
     used_up_delete(service);
+    used_up_save_times(service);
     clients_trim(&service->clients, (double)service->options.max_client_bytes_per_s, now_ns);
     (void)!store_check_present(service->store, NULL);         /* what it finds is in store_broken */
     service->inserts_may_go = service->samples_may_go = true; /* whatever was missed */
@@ -525,6 +526,7 @@ void service_close(struct service *service)
     gatherer_close(service->gatherer);
     if (service->inserter) {
         used_up_delete_all(service);
+        used_up_save_times_all(service);
         save_histories(service);
     }
     inserter_close(service->inserter);

@@ -89,7 +89,11 @@ static status load_episode(void *arg, const struct store_episode *record, struct
         log_error("an identity is there twice, the later one is left out id=%" PRIu64, record->id);
         return STATUS_OK;
     }
-    return s == STATUS_OK ? s : err_set(err, s, "episode %" PRIu64, record->id);
+    if (s != STATUS_OK) {
+        return err_set(err, s, "episode %" PRIu64, record->id);
+    }
+    table_set_times_sampled(table->table, record->id, record->times_sampled);
+    return STATUS_OK;
 }
 
 /* A scan found the episode damaged. Nothing is served yet, so it is deleted right here. */

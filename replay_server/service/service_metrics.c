@@ -21,6 +21,9 @@
     X(gauge, transitions, "transitions", "Transitions held.", c->transitions)                      \
     X(gauge, bytes, "table_bytes", "Bytes of the episodes held, on disk.", c->bytes)               \
     X(gauge, sealed, "sealed_tables", "Tables that are sealed.", table_sealed(t->table))           \
+    X(gauge, unsaved, "times_unsaved",                                                             \
+      "Episodes of which the store does not know yet how often they were sampled.",                \
+      table_noted_times(t->table) + t->saving_times)                                               \
     X(counter, inserted, "episodes_inserted_total", "Episodes inserted.", c->episodes_inserted)    \
     X(counter, inserted_t, "transitions_inserted_total", "Transitions inserted.",                  \
       c->transitions_inserted)                                                                     \

@@ -168,6 +168,9 @@ void used_up_post(struct service *service, struct used_up *used_up, uint64_t num
 void used_up_delete(struct service *service);
 /* Are there episodes of this table that are out of the index and not on their way out of the store? */
 bool used_up_waits(const struct service *service, const struct served_table *table);
+/* Hands to the store how often episodes were sampled, with every tick; and all of it, at the end. */
+void used_up_save_times(struct service *service);
+void used_up_save_times_all(struct service *service);
 /* When all responses have been gathered, or given up: deletes everything. */
 void used_up_delete_all(struct service *service);
 

@@ -5,13 +5,16 @@
  * response k has used up may have been drawn by responses before k as well. It is deleted when all
  * up to k have been gathered: a snippet that was counted is also sent.
  *
- * After a crash in between, the episode is in the store: it is there again, and is not counted as
- * sampled. Call thread only. */
+ * How often the others were sampled is written with every tick, one job of a table at a time. A crash
+ * takes what was drawn since: those episodes may be drawn again as often as that, and those that were
+ * used up in that time, and not deleted yet, are there again. Call thread only. */
 #define LOG_MODULE "replay"
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/memory.h"
 #include "replay_server/service/service_private.h"
+
+#define TIMES_MAX 4096u /* episodes of one job, each of which rewrites a record */
 
 struct used_up {
     struct used_up *next;
@@ -115,6 +118,72 @@ void used_up_delete_all(struct service *service)
     while (service->used_up_first) {
         if (!delete_first(service)) {
             clock_sleep_ms(1);
+        }
+    }
+}
+
+/* ---- Times sampled ---- */
+
+struct times_job {
+    struct insert_job job;
+    struct served_table *table;
+    struct table_times times[TIMES_MAX];
+};
+
+static void times_saved(struct insert_job *job)
+{
+    struct times_job *saved = job->owner;
+    saved->table->saving_times = 0;
+    if (job->result != STATUS_OK) {
+        log_warn("it is not in the store yet how often episodes of table %s were sampled: %s",
+                 saved->table->record.name, job->err.text);
+        for (uint32_t i = 0; i < job->n_times; i++) {
+            table_note_times(saved->table->table, saved->times[i].id);
+        }
+    }
+    mem_free(saved);
+}
+
+/* False: nothing to save, or not now. */
+static bool save_times(struct service *service, struct served_table *table)
+{
+    struct times_job *save = mem_new(sizeof *save);
+    if (save == NULL) {
+        return false;
+    }
+    save->table = table;
+    save->job.times = save->times;
+    save->job.n_times = table_take_times(table->table, save->times, TIMES_MAX);
+    save->job.done = times_saved;
+    save->job.owner = save;
+    if (save->job.n_times == 0 || inserter_submit(service->inserter, &save->job) != STATUS_OK) {
+        for (uint32_t i = 0; i < save->job.n_times; i++) {
+            table_note_times(table->table, save->times[i].id);
+        }
+        mem_free(save);
+        return false;
+    }
+    table->saving_times = save->job.n_times;
+    return true;
+}
+
+void used_up_save_times_all(struct service *service)
+{
+    for (struct served_table *table = service->tables; table; table = table->next) {
+        /* Jobs are written in the order in which they are handed in: the last word is the newest. */
+        while (table->stored && table_noted_times(table->table) > 0) {
+            if (!save_times(service, table)) {
+                clock_sleep_ms(1);
+            }
+        }
+    }
+}
+
+void used_up_save_times(struct service *service)
+{
+    for (struct served_table *table = service->tables; table; table = table->next) {
+        if (table->stored && table->saving_times == 0 && table_noted_times(table->table) > 0) {
+            (void)save_times(service, table);
         }
     }
 }

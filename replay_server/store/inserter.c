@@ -175,6 +175,11 @@ static status write_job(struct inserter *inserter, struct insert_job *job)
                                &job->err);
         s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
     }
+    for (uint32_t i = 0; s == STATUS_OK && i < job->n_times; i++) {
+        s = store_put_times_sampled(inserter->store, job->times[i].id, job->times[i].times,
+                                    &job->err);
+        s = s == STATUS_NOT_FOUND ? STATUS_OK : s;
+    }
     /* Counters and the writer's position last; all of it is committed together or not at all. */
     if (s == STATUS_OK && job->has_history) {
         s = store_put_history(inserter->store, &job->history, &job->err);

@@ -6,6 +6,7 @@
 
 #include "replay_server/store/buffer_pool.h"
 #include "replay_server/store/store.h"
+#include "replay_server/table/table.h"
 #include "replay_server/table/writers.h"
 
 struct inserter;
@@ -38,6 +39,8 @@ struct insert_job {
     struct insert_removal *removal;
     const struct insert_priority *priorities;
     uint32_t n_priorities;
+    const struct table_times *times; /* how often episodes were sampled */
+    uint32_t n_times;
     bool compact; /* when everything that was submitted before is written: store_compact */
     bool has_history;
     struct store_history history;

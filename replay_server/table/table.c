@@ -32,7 +32,7 @@ static status reserve(struct table *table)
     if (s == STATUS_OK && table->remover != NULL) {
         s = selector_reserve(table->remover, table->slots.capacity);
     }
-    return s;
+    return s == STATUS_OK ? table_use_reserve(table) : s;
 }
 
 status table_new(struct table **out, const struct table_settings *settings)
@@ -64,6 +64,7 @@ void table_free(struct table *table)
     if (table) {
         table_slots_fini(&table->slots);
         table_clients_fini(&table->clients);
+        mem_free(table->noted);
         selector_free(table->sampler);
         selector_free(table->remover);
         mem_free(table);
@@ -403,6 +404,7 @@ status table_seal(struct table *table)
     ASSERT(selector_count(table->sampler) == table->counts.episodes);
     table->contents = digest_contents(table);
     table->sealed = true;
+    table->n_noted = 0; /* slots have changed places, and draws do not count any more */
     AUDIT(table_check(table));
     return STATUS_OK;
 }
@@ -496,32 +498,6 @@ void table_count_sampled(struct table *table, uint64_t snippets)
     table->counts.snippets_sampled += snippets;
 }
 
-/* A sealed table does not change, and so its draws do not count. */
-static bool uses_up(const struct table *table)
-{
-    return table->settings.max_times_sampled > 0 && !table->sealed;
-}
-
-uint64_t table_draws_left(const struct table *table)
-{
-    return uses_up(table)
-               ? table->counts.episodes * table->settings.max_times_sampled - table->times_sampled
-               : UINT64_MAX;
-}
-
-bool table_use(struct table *table, uint64_t id)
-{
-    if (!uses_up(table)) {
-        return false;
-    }
-    const uint32_t s = table_slots_of_id(&table->slots, id);
-    ASSERT(s != SLOT_NONE && table->slots.at[s].state == SLOT_RESIDENT);
-    table->slots.at[s].times_sampled++;
-    table->times_sampled++;
-    return table->slots.at[s].times_sampled == table->settings.max_times_sampled &&
-           table_remove(table, id, false);
-}
-
 void table_count_duplicate(struct table *table)
 {
     table->counts.episodes_duplicate++;
@@ -586,13 +562,14 @@ static bool check_slot(const struct table *table, uint32_t slot_i)
 
 bool table_check(const struct table *table)
 {
-    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0, times = 0;
+    uint64_t n = 0, T = 0, bytes = 0, pending = 0, pending_bytes = 0, times = 0, noted = 0;
     /* Count anew what the slots hold. */
     for (uint32_t s = 0; s < table->slots.capacity; s++) {
         const struct table_slot *slot = &table->slots.at[s];
         if (!check_slot(table, s)) {
             return false;
         }
+        noted += slot->noted;
         if (slot->state == SLOT_RESIDENT) {
             n++;
             T += table_transitions(&slot->episode);
@@ -608,6 +585,7 @@ bool table_check(const struct table *table)
     return table_slots_check(&table->slots) && check_priorities(table) && check_clients(table) &&
            n == c->episodes && T == c->transitions && bytes == c->bytes &&
            pending == c->pending_episodes && pending_bytes == c->pending_bytes &&
-           times == table->times_sampled && selector_count(table->sampler) == n &&
+           times == table->times_sampled && (table->sealed || noted == table->n_noted) &&
+           selector_count(table->sampler) == n &&
            (table->remover == NULL || selector_count(table->remover) == n);
 }

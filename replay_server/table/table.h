@@ -181,9 +181,22 @@ void table_count_sampled(struct table *table, uint64_t snippets);
  * UINT64_MAX: any number. */
 uint64_t table_draws_left(const struct table *table);
 /* A snippet was drawn from the resident episode `id`. True: it was the last one that
- * max_times_sampled allows, and the episode has been removed. The counts of the others begin anew
- * when the table is loaded. */
+ * max_times_sampled allows, and the episode has been removed. */
 bool table_use(struct table *table, uint64_t id);
+/* How often the episode had been drawn from when the store was written, after table_load. One that
+ * was used up, or is so under today's limit, keeps one draw. */
+void table_set_times_sampled(struct table *table, uint64_t id, uint32_t times);
+/* Episodes that were drawn from since they were taken here last, at most `max` of them, those that
+ * have waited longest first, and how often they have been drawn from in all. Returns their number. */
+struct table_times {
+    uint64_t id;
+    uint32_t times;
+};
+uint32_t table_take_times(struct table *table, struct table_times *times, uint32_t max);
+/* How many there are to take, at most. */
+uint32_t table_noted_times(const struct table *table);
+/* The episode is to be taken once more: what was taken did not get into the store. */
+void table_note_times(struct table *table, uint64_t id);
 void table_count_duplicate(struct table *table);
 
 /* For AUDIT and tests: sums, lists, maps and selectors agree. Slow. */

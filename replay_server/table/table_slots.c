@@ -67,6 +67,9 @@ static status grow(struct table_slots *slots)
     const uint32_t old = slots->capacity;
     slots->at = at;
     slots->capacity = capacity;
+    for (uint32_t s = old; s < capacity; s++) {
+        at[s].noted = false;
+    }
     free_list_add(slots, old, capacity);
     return STATUS_OK;
 }

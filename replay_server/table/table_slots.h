@@ -11,8 +11,9 @@ enum table_slot_state { SLOT_FREE, SLOT_PENDING, SLOT_RESIDENT };
 
 struct table_slot {
     struct table_episode episode;
-    uint32_t older, newer; /* in order of insertion; `newer` of a free slot is the next free one */
-    enum table_slot_state state;
+    uint32_t older, newer;  /* in order of insertion; `newer` of a free slot is the next free one */
+    uint8_t state;          /* enum table_slot_state */
+    bool noted;             /* the slot is in table->noted, whatever episode it has by now */
     uint32_t times_sampled; /* snippets, where the table has max_times_sampled */
 };
 

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import threading
+import time
 
 import grpc
 import pytest
@@ -207,6 +208,32 @@ def test_a_queue_gives_each_episode_once_and_inserts_wait_for_room(make_server):
     server.process.stop()
     server.process = server.workspace.serve("replay_server")
     assert client.info().episodes == 0
+
+
+def test_a_crash_does_not_forget_how_often_episodes_were_sampled(make_server):  # noqa: F811
+    server = make_server(max_times_sampled=40)  # noqa: F811
+    client = server.client()
+    client.insert("writer", episodes(range(20)))
+    first = dict(batch_snippets=8, snippet_transitions=1)
+    taken = 0
+    for seed in range(4):
+        sampler = client.sampler(credit=3, seed=seed, **first)
+        for _ in range(3):
+            taken += len(sampler.next().n_valid)
+        sampler.close()
+        # What was drawn is in the store with one of the next ticks; a kill after that loses nothing.
+        time.sleep(1)
+        wait_until(lambda: server.workspace.metrics("replay_server")["hindcast_replay_times_unsaved"] == 0, "the commit")
+        server.crash_and_restart()
+    # Each of what is left is drawn before the table is empty, and nothing more.
+    sampler = client.sampler(credit=1, seed=9, **first)
+    left = 20 * 40 - taken
+    while left >= 8:
+        left -= len(sampler.next().n_valid)
+        sampler.grant(1)
+    assert left == 0
+    wait_until(lambda: client.info().episodes == 0, "the table to be empty")
+    sampler.close()
 
 
 def test_what_is_used_up_stays_away_when_the_table_is_sealed(make_server):  # noqa: F811

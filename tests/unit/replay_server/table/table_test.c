@@ -467,6 +467,71 @@ static void episodes_leave_when_they_are_used_up(void **state)
     }
 }
 
+/* What is taken is what was drawn since, whatever has come and gone; a table that is loaded from it
+ * goes on where the first one was. */
+static void how_often_episodes_were_sampled_is_taken_once(void **state)
+{
+    (void)state;
+    enum { EPISODES = 300, TIMES = 4 };
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        struct table_settings uses = settings;
+        uses.sampler = SELECTOR_UNIFORM;
+        uses.max_times_sampled = TIMES;
+        uint32_t drawn[EPISODES + 1] = {0}, stored[EPISODES + 1] = {0};
+        struct table *table, *again;
+        struct rng rng;
+        rng_init(&rng, seed, "times", 0);
+        assert_int_equal(table_new(&table, &uses), STATUS_OK);
+        for (uint64_t id = 1; id <= EPISODES; id++) {
+            struct table_draw draw;
+            struct table_times times[8];
+            add(table, id, id, 3);
+            for (uint64_t n = rng_below(&rng, 4); n > 0 && table_draws_left(table) > 0; n--) {
+                table_draw(table, seed, id, (uint32_t)n, 0, 4, &draw);
+                drawn[draw.id]++;
+                (void)table_use(table, draw.id);
+            }
+            const uint32_t max = (uint32_t)rng_below(&rng, 9);
+            const uint32_t n = table_take_times(table, times, max);
+            assert_true(n <= max);
+            for (uint32_t i = 0; i < n; i++) {
+                assert_int_equal(times[i].times, drawn[times[i].id]);
+                if (rng_below(&rng, 8) == 0) {
+                    table_note_times(table, times[i].id); /* was not stored */
+                } else {
+                    stored[times[i].id] = times[i].times;
+                }
+            }
+            assert_true(table_check(table));
+        }
+        struct table_times rest[EPISODES];
+        const uint32_t n = table_take_times(table, rest, EPISODES);
+        for (uint32_t i = 0; i < n; i++) {
+            stored[rest[i].id] = rest[i].times;
+        }
+        assert_int_equal(table_noted_times(table), 0);
+        assert_int_equal(table_new(&again, &uses), STATUS_OK);
+        for (uint64_t id = 1; id <= EPISODES; id++) {
+            const struct table_episode e = episode(id, id, 3);
+            if (table_get(table, id, NULL) != NULL) {
+                assert_int_equal(stored[id], drawn[id]);
+                assert_int_equal(table_load(again, &e), STATUS_OK);
+                table_set_times_sampled(again, id, stored[id]);
+            }
+        }
+        assert_int_equal(table_draws_left(again), table_draws_left(table));
+        /* One that was used up, and whose removal was lost, has one draw. */
+        const struct table_episode last = episode(EPISODES + 1, EPISODES + 1, 3);
+        assert_int_equal(table_load(again, &last), STATUS_OK);
+        table_set_times_sampled(again, last.id, TIMES);
+        assert_int_equal(table_draws_left(again), table_draws_left(table) + 1);
+        assert_true(table_use(again, last.id));
+        assert_true(table_check(again));
+        table_free(again);
+        table_free(table);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +548,7 @@ int main(void)
         cmocka_unit_test(random_changes_keep_everything_in_step),
         cmocka_unit_test(a_heap_draws_from_one_end_of_the_priorities),
         cmocka_unit_test(episodes_leave_when_they_are_used_up),
+        cmocka_unit_test(how_often_episodes_were_sampled_is_taken_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
