@@ -96,6 +96,25 @@ if(HINDCAST_MPI)
   endif()
 endif()
 
+# Films of episodes: used where all that they need is found.
+set(HINDCAST_RENDERING AUTO CACHE STRING "Films of simulations (EGL, GIF, PNG): AUTO (where all is found), ON or OFF")
+if(HINDCAST_RENDERING)
+  find_path(GIF_INCLUDE gif_lib.h)
+  find_library(GIF_LIBRARY gif)
+  if(PkgConfig_FOUND)
+    pkg_check_modules(EGL_PNG QUIET IMPORTED_TARGET egl libpng)
+  endif()
+  if(TARGET PkgConfig::EGL_PNG AND GIF_INCLUDE AND GIF_LIBRARY)
+    add_library(hindcast_rendering INTERFACE)
+    target_include_directories(hindcast_rendering SYSTEM INTERFACE ${GIF_INCLUDE})
+    target_link_libraries(hindcast_rendering INTERFACE PkgConfig::EGL_PNG ${GIF_LIBRARY})
+  elseif(HINDCAST_RENDERING STREQUAL AUTO)
+    message(STATUS "No films of episodes (evaluator.video): they need libegl-dev, libgif-dev and libpng-dev")
+  else()
+    list(APPEND HINDCAST_MISSING "libegl-dev libgif-dev libpng-dev (HINDCAST_RENDERING)")
+  endif()
+endif()
+
 # carquet reads and writes Parquet files: -DCARQUET_DIR=, or what deploy/install_dependencies fetched. The folder holds
 # include/carquet/carquet.h, lib/libcarquet.so and, beside lib/, carquet.libs/, which the library loads.
 set(HINDCAST_PARQUET AUTO CACHE STRING "Parquet files (LeRobot): AUTO (where carquet is found), ON or OFF")

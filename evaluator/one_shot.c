@@ -4,7 +4,10 @@
  * the terminal. No run is involved: there is no learner, no history and no admin page. */
 #include "evaluator/one_shot.h"
 
+#include <string.h>
+
 #include "evaluator/report.h"
+#include "evaluator/video.h"
 
 /* One row per task of `measured`; nothing where it is NULL (no prior). */
 static void print_tasks(FILE *table, const char *who, const cJSON *measured)
@@ -42,6 +45,26 @@ static void print_table(FILE *table, const cJSON *report)
             measurement_number(report, "failed_episodes"));
 }
 
+/* Films the policy, where that was asked for. */
+static status make_video(struct environment_pool *pool, const struct experiment *experiment,
+                         const struct evaluator_options *options, struct err *err)
+{
+    struct policy *policy;
+    const struct video_settings settings = {.path = options->video,
+                                            .seed = (uint64_t)experiment->seed,
+                                            .index = (uint64_t)options->index,
+                                            .sample = strcmp(options->act, "sample") == 0};
+    if (options->video[0] == '\0') {
+        return STATUS_OK;
+    }
+    status s = policy_file_load(options->policy, &policy, NULL, err);
+    if (s == STATUS_OK) {
+        s = video_make(policy, pool->environments[0], &settings, err);
+        policy_free(policy);
+    }
+    return s == STATUS_OK ? s : err_context(err, s, "evaluator.video");
+}
+
 status one_shot(const struct experiment *experiment, const struct evaluator_options *options,
                 FILE *table, FILE *json, struct err *err)
 {
@@ -54,7 +77,9 @@ status one_shot(const struct experiment *experiment, const struct evaluator_opti
     if (s != STATUS_OK) {
         return s;
     }
-    s = report_policy(&report, options->policy, &settings, err);
+    /* Measuring may take long: what cannot be filmed is said before. */
+    s = make_video(settings.pool, experiment, options, err);
+    s = s != STATUS_OK ? s : report_policy(&report, options->policy, &settings, err);
     /* The report holds numbers only; the environments are no longer needed. */
     environment_pool_close(settings.pool);
     if (s != STATUS_OK) {

@@ -43,6 +43,9 @@ static const struct config_option evaluator_options_table[] = {
      "measure this policy file, print the result and exit; needs no server"},
     {"save", CONFIG_TEXT, FIELD(save), "", "", 0, 0, NULL,
      "with --policy: save the episodes as logs, a dataset in this folder"},
+    {"video", CONFIG_TEXT, FIELD(video), "", "", 0, 0, NULL,
+     "with --policy: film the first episode of each task: an animated GIF of this name (of several "
+     "tasks NAME-TASK.gif), and a contact sheet beside it (.png)"},
 };
 
 struct config_section evaluator_section(struct evaluator_options *options)
@@ -65,6 +68,9 @@ status evaluator_options_check(const struct evaluator_options *options,
     /* The report of a run measures two policies, whose episodes would go to the same folder. */
     if (options->save[0] != '\0' && options->policy[0] == '\0') {
         return err_set(err, STATUS_INVALID, "evaluator.save: needs evaluator.policy");
+    }
+    if (options->video[0] != '\0' && options->policy[0] == '\0') {
+        return err_set(err, STATUS_INVALID, "evaluator.video: needs evaluator.policy");
     }
     if (experiment->environment[0] == '\0') {
         return err_set(err, STATUS_INVALID,

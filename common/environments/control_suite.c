@@ -573,10 +573,16 @@ static void close_suite(struct environment *environment)
     control_suite_close((struct control_suite *)environment);
 }
 
+static const struct simulation *simulation_of(const struct environment *environment)
+{
+    return &((const struct control_suite *)environment)->simulation;
+}
+
 static const struct environment_operations operations = {
     .reset = reset,
     .step = step,
     .close = close_suite,
+    .simulation = simulation_of,
 };
 
 /* Compiles the model, for what only it knows (limits, period), and lets it go again. */

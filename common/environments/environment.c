@@ -242,3 +242,9 @@ void environment_script(const struct environment *environment, uint32_t task,
     ASSERT(task < environment->description.signature.K);
     environment->operations->script(environment, task, observation, action);
 }
+
+const struct simulation *environment_simulation(const struct environment *environment)
+{
+    const struct environment_operations *operations = environment->operations;
+    return operations->simulation == NULL ? NULL : operations->simulation(environment);
+}

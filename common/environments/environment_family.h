@@ -9,6 +9,8 @@
 
 #include "common/environments/environment.h"
 
+struct simulation;
+
 struct environment_operations {
     status (*reset)(struct environment *environment, const struct environment_start *start,
                     float *observation, struct err *err);
@@ -18,6 +20,8 @@ struct environment_operations {
     /* As environment_script; NULL where the description does not say `scripted`. */
     void (*script)(const struct environment *environment, uint32_t task, const float *observation,
                    float *action);
+    /* The simulation behind it; NULL: it is none of MuJoCo in this process. */
+    const struct simulation *(*simulation)(const struct environment *environment);
 };
 
 struct environment {
@@ -30,6 +34,9 @@ struct environment {
 
 /* Of `n` physics steps of a control step, how many the last action still acts in. */
 int environment_late_steps(const struct environment *environment, int n);
+
+/* What is to be rendered of it, valid until environment_close; NULL: nothing. */
+const struct simulation *environment_simulation(const struct environment *environment);
 
 struct environment_family {
     /* A URI that begins with one of them belongs to this family: "cheetah-", "robot:"; then NULL.

@@ -327,11 +327,17 @@ static void close_sawyer(struct environment *environment)
     sawyer_close((struct sawyer *)environment);
 }
 
+static const struct simulation *simulation_of(const struct environment *environment)
+{
+    return &((const struct sawyer *)environment)->simulation;
+}
+
 static const struct environment_operations operations = {
     .reset = reset,
     .step = step,
     .close = close_sawyer,
     .script = script,
+    .simulation = simulation_of,
 };
 
 static const char *const *list_names(void)
