@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const kinds[FAULT_KINDS] = {"nan", "jump", "drop", "late", "stop"};
+static const char *const kinds[FAULT_KINDS] = {"nan", "jump", "drop", "burst", "late", "stop"};
 
 status faults_parse(struct faults *faults, const struct config_texts *texts, struct err *err)
 {
@@ -20,7 +20,7 @@ status faults_parse(struct faults *faults, const struct config_texts *texts, str
         if (!good || k == FAULT_KINDS || episode == 0) {
             return err_set(err, STATUS_INVALID,
                            "robot_sim.faults: \"%.40s\": expected KIND@EPISODE.STEP, KIND one of "
-                           "nan, jump, drop, late, stop",
+                           "nan, jump, drop, burst, late, stop",
                            texts->items[i]);
         }
         faults->items[i].kind = (enum fault_kind)k;

@@ -4,6 +4,7 @@
  *     nan    an element of the observation is not a number       (plant)
  *     jump   an element of the observation is far beyond limits  (plant)
  *     drop   the observation is lost on its way to the driver    (plant)
+ *     burst  the simulation's physics go bad                     (plant)
  *     late   the action takes ten control periods to the plant   (driver)
  *     stop   somebody presses the emergency stop                 (driver) */
 #ifndef HINDCAST_ROBOT_SIM_FAULTS_H
@@ -11,7 +12,15 @@
 
 #include "common/base/config.h"
 
-enum fault_kind { FAULT_NAN, FAULT_JUMP, FAULT_DROP, FAULT_LATE, FAULT_STOP, FAULT_KINDS };
+enum fault_kind {
+    FAULT_NAN,
+    FAULT_JUMP,
+    FAULT_DROP,
+    FAULT_BURST,
+    FAULT_LATE,
+    FAULT_STOP,
+    FAULT_KINDS
+};
 
 struct faults {
     size_t n;

@@ -45,7 +45,7 @@ static const struct config_option robot_sim_options_table[] = {
      "probability that an observation is lost on its way to the driver"},
     {"faults", CONFIG_TEXTS, FIELD(faults), "", "[]", 0, 0, NULL,
      "faults to inject, KIND@EPISODE.STEP, counted from the start of the process: nan, jump, drop, "
-     "late, stop"},
+     "burst, late, stop"},
     {"realtime", CONFIG_BOOL, FIELD(realtime), "", "true", 0, 0, NULL,
      "ask the system for real-time scheduling of the plant"},
     ENDPOINT_OPTIONS(ENDPOINT_FIELD, "evaluate, insert, admin", "200"),

@@ -22,6 +22,8 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 #include "common/base/rng.h"
+#include "common/environments/environment_family.h"
+#include "common/environments/simulation.h"
 #include "robot_sim/plant_link.h"
 
 #define IDLE_NS       (200 * NS_PER_MS) /* longest wait: then the thread looks whether to end */
@@ -186,6 +188,15 @@ static void take_action(struct plant *plant, const struct plant_message *message
     plant->arrived_ns = message->time_ns;
 }
 
+/* As when a simulation becomes unstable; a plant that simulates nothing of MuJoCo stays sound. */
+static void burst(const struct plant *plant)
+{
+    const struct simulation *simulation = environment_simulation(plant->environment);
+    if (simulation != NULL) {
+        simulation->data->qvel[0] = (double)NAN;
+    }
+}
+
 /* The step that ends now, and the frame that it leads to. */
 static void advance(struct plant *plant)
 {
@@ -197,6 +208,9 @@ static void advance(struct plant *plant)
         plant->arrived_ns > plant->observed_ns ? plant->arrived_ns - plant->observed_ns : 0;
     environment_delay(plant->environment, (double)late_ns / (double)plant->period_ns);
     memset(&plant->out, 0, offsetof(struct plant_message, numbers));
+    if (faults_due(&plant->options->injected, FAULT_BURST, plant->n_episodes, plant->step + 1)) {
+        burst(plant);
+    }
     status s = environment_step(plant->environment, plant->action, plant->out.numbers,
                                 plant->out.numbers + signature_observation(signature), &discount,
                                 &last, &err);

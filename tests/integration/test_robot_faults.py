@@ -33,6 +33,16 @@ def test_a_fault_costs_its_episode(workspace, wire, fault, options, kind, why):
     check_held(workspace, held(workspace, why))
 
 
+def test_physics_that_go_unstable_cost_their_episode(workspace, wire):
+    """The plant computes a step at the end of its period, and holds still as soon as the state is bad."""
+    address = start(workspace, wire, faults=["burst@2.9"])
+    check_one_failed(evaluate(workspace, address, "--episodes=3"), 3, "robot")
+    event = held(workspace, "the plant's state is unsound")
+    assert 0 <= event["at_ns"] - event["observed_ns"] - event["period_ns"] < event["period_ns"]
+    after = [other for other in events(workspace) if other["at_ns"] > event["at_ns"]]
+    assert after[0]["steps"] == event["steps"]  # nothing moved until the next reset
+
+
 def test_latency_beyond_the_deadline_fails_every_episode(workspace, wire):
     address = start(workspace, wire, latency_ms=130)  # of 160 ms, where 112 are allowed
     evaluator = evaluate(workspace, address, "--episodes=2")

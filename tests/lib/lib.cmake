@@ -7,7 +7,7 @@ if(TARGET carquet)
   hindcast_library(hindcast_test_parquet SOURCES ${lib}/parquet_samples.c LINK carquet)
 endif()
 hindcast_library(hindcast_test_policies SOURCES ${lib}/policies.c LINK hindcast_networks)
-hindcast_library(hindcast_test_environments SOURCES ${lib}/toy_environment.c LINK hindcast_environments)
+hindcast_library(hindcast_test_environments SOURCES ${lib}/spoiled_environment.c ${lib}/toy_environment.c LINK hindcast_environments)
 hindcast_library(hindcast_test_learning SOURCES ${lib}/learning.c LINK hindcast_learner_step)
 hindcast_library(hindcast_test_replay SOURCES ${lib}/replay.c ${lib}/replay_world.c
                  LINK hindcast_replay_server_service hindcast_test_trajectory hindcast_test_base)

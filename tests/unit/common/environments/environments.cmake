@@ -24,3 +24,5 @@ hindcast_test(own_task_test SOURCES unit/common/environments/own_task_test.c ${e
               LINK hindcast_environments hindcast_test_base)
 hindcast_binary(own_task_collector FOLDER tests SOURCES ${CMAKE_SOURCE_DIR}/collector/main.c ${example}
                 LINK hindcast_collector_core hindcast_robot)
+hindcast_test(unstable_physics_test SOURCES unit/common/environments/unstable_physics_test.c ${example}
+              LINK hindcast_collector_core hindcast_evaluator_core hindcast_test_policies hindcast_test_environments)
