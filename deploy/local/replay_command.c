@@ -326,9 +326,9 @@ static status compact(const struct request *request, struct rpc_channel *channel
     status s = call(channel, "Compact", &message.base, DUMP_MS, &response, err);
     if (s == STATUS_OK) {
         const Hindcast__CompactResponse *answer = (const Hindcast__CompactResponse *)response.body;
-        printf("%s: %.1f MB, %.1f MB before, in %.1f s\n", rpc_channel_address(channel),
-               (double)answer->bytes_after * 1e-6, (double)answer->bytes_before * 1e-6,
-               answer->seconds);
+        printf("%s: %.1f MB, %.1f MB before, in %.1f s; inserts waited %.2f s\n",
+               rpc_channel_address(channel), (double)answer->bytes_after * 1e-6,
+               (double)answer->bytes_before * 1e-6, answer->seconds, answer->pause_seconds);
         rpc_message_free(&response);
     }
     return s;

@@ -192,9 +192,7 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     /* The inserter's queue has a limit, and so has what one stream may have in it. */
     if (inserter_queued(stream->service->inserter) + QUEUE_SPARE >= INSERT_QUEUE_MAX ||
         stream->n_jobs >= IN_FLIGHT_MAX) {
-        return err_set(err, STATUS_RETRY,
-                       stream->service->compacting ? "the store is being compacted"
-                                                   : "the store is writing");
+        return err_set(err, STATUS_RETRY, "the store is writing");
     }
     /* What is only acknowledged takes no room in the table. */
     if (in->kind != KIND_STORE) {

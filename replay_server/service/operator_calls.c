@@ -222,10 +222,12 @@ static void compact_done(struct insert_job *job)
     response.bytes_before = state->bytes_before;
     response.bytes_after = file_bytes(service);
     response.seconds = (double)(clock_now_ns() - state->base.start_ns) * 1e-9;
+    response.pause_seconds = job->pause_s;
+    service->compaction_pause_s = job->pause_s;
     /* Who asked may have left. */
     if (job->result == STATUS_OK) {
-        log_info("compacted bytes=%" PRIu64 " before=%" PRIu64 " seconds=%.1f",
-                 response.bytes_after, response.bytes_before, response.seconds);
+        log_info("compacted bytes=%" PRIu64 " before=%" PRIu64 " seconds=%.1f pause_seconds=%.3f",
+                 response.bytes_after, response.bytes_before, response.seconds, job->pause_s);
     } else {
         log_error("the store was not compacted: %s", job->err.text);
     }

@@ -47,6 +47,8 @@
     X(gauge, store_bytes, "store_file_bytes", "Size of the store's file.", file)                   \
     X(gauge, store_used, "store_used_bytes", "Of these, in use.", used)                            \
     X(gauge, buffers, "sample_buffer_bytes", "Batches on their way out.", out)                     \
+    X(gauge, compaction_pause, "compaction_pause_seconds",                                         \
+      "How long the last compaction kept inserts waiting.", service->compaction_pause_s)           \
     X(counter, over_quota, "inserts_over_quota_total",                                             \
       "Inserts refused by max_client_bytes or max_client_episodes.", service->n_over_quota)        \
     X(counter, slowed, "inserts_slowed_total",                                                     \

@@ -78,8 +78,9 @@ struct service {
     uint64_t reported_ns;
     uint64_t reported_sampled, reported_inserted;
     struct service_metrics *metrics;
-    struct dump *dump; /* the copy that is being made; NULL: none */
-    bool compacting;   /* a compaction is with the inserter */
+    struct dump *dump;         /* the copy that is being made; NULL: none */
+    bool compacting;           /* a compaction is with the inserter */
+    double compaction_pause_s; /* how long the last one kept inserts waiting */
     struct client *clients;
     uint64_t n_over_quota; /* inserts refused by max_client_bytes, max_client_episodes */
     uint64_t n_slowed;     /* inserts that have waited for max_client_bytes_per_s */

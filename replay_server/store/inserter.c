@@ -21,6 +21,7 @@
 #include "common/base/memory.h"
 #include "common/base/metrics.h"
 #include "common/base/queue.h"
+#include "replay_server/store/store_compact.h"
 
 #define GROUP_JOBS_MAX 512
 /* How long the thread waits for a job before it looks at deferred deletes and syncs. */
@@ -37,7 +38,8 @@ struct inserter {
     uint64_t synced_ns;
     bool unsynced;
     struct insert_removal *deferred; /* deletes of jobs that failed; any order */
-    atomic_bool stop;                /* the inserter is being closed: no compaction */
+    struct compaction *compaction;   /* under way, for this job; NULL: none */
+    struct insert_job *compact_job;
     /* Since the inserter was opened; written by its thread, read by any. */
     _Atomic uint64_t commits, jobs, bytes, failures, busy_ns;
     struct metric *commit_seconds;
@@ -395,14 +397,38 @@ static void write_jobs(struct inserter *inserter, struct insert_job *first)
     inserter->unsynced = true;
 }
 
-/* After the transaction: the jobs that ask for a compaction get it, and wait for it. */
-static void compact_for(struct inserter *inserter, struct insert_job *first)
+/* ---- Compaction ---- */
+
+/* After the transaction: the job that asks for a compaction leaves the list until it is over. One that
+ * cannot have it now comes back with the others. */
+static void begin_compaction(struct inserter *inserter, struct insert_job **first)
 {
-    for (struct insert_job *job = first; job; job = job->next) {
+    for (struct insert_job **at = first; *at != NULL;) {
+        struct insert_job *job = *at;
         if (job->compact && job->result == STATUS_OK) {
-            job->result = store_compact(inserter->store, &inserter->stop, &job->err);
+            job->result =
+                inserter->compaction
+                    ? err_set(&job->err, STATUS_RETRY, "the store is being compacted already")
+                    : compaction_begin(&inserter->compaction, inserter->store, &job->err);
+            if (job->result == STATUS_OK) {
+                *at = job->next;
+                job->next = NULL;
+                inserter->compact_job = job;
+                continue;
+            }
         }
+        at = &job->next;
     }
+}
+
+/* Where the copy is made: it takes the store's place, and the job comes back. */
+static void finish_compaction(struct inserter *inserter)
+{
+    struct insert_job *job = inserter->compact_job;
+    job->result = compaction_finish(inserter->compaction, &job->pause_s, &job->err);
+    inserter->compaction = NULL;
+    inserter->compact_job = NULL;
+    inserter->settings.post(inserter->settings.arg, job);
 }
 
 /* The next jobs, as a list in order: at least one, then what is there, up to the limits. NULL: none
@@ -480,12 +506,21 @@ static void *run(void *arg)
         /* Jobs, or a pause in which deferred deletes and syncs may be due. */
         if (first) {
             write_jobs(inserter, first);
-            compact_for(inserter, first);
-            inserter->settings.post(inserter->settings.arg, first);
+            begin_compaction(inserter, &first);
+            if (first) {
+                inserter->settings.post(inserter->settings.arg, first);
+            }
         } else {
             delete_deferred(inserter);
         }
+        if (inserter->compaction && compaction_is_ready(inserter->compaction)) {
+            finish_compaction(inserter);
+        }
         sync_when_due(inserter);
+    }
+    if (inserter->compaction) {
+        compaction_stop(inserter->compaction);
+        finish_compaction(inserter);
     }
     return NULL;
 }
@@ -555,7 +590,6 @@ void inserter_close(struct inserter *inserter)
 {
     if (inserter) {
         /* The thread writes and posts what is queued, then ends. */
-        atomic_store(&inserter->stop, true);
         queue_close(inserter->queue);
         pthread_join(inserter->thread, NULL);
         queue_free(inserter->queue, NULL);

@@ -41,7 +41,9 @@ struct insert_job {
     uint32_t n_priorities;
     const struct table_times *times; /* how often episodes were sampled */
     uint32_t n_times;
-    bool compact; /* when everything that was submitted before is written: store_compact */
+    /* A compaction of the store, begun when everything that was submitted before is written. The job
+     * comes back when it is over, behind others that were submitted later; one at a time. */
+    bool compact;
     bool has_history;
     struct store_history history;
     bool has_writer;
@@ -59,6 +61,7 @@ struct insert_job {
      * job of its writer queue failed), IO .. */
     status result;
     struct err err;
+    double pause_s; /* of a compaction: how long nothing was written */
 
     void (*done)(struct insert_job *job); /* the submitter's; the inserter does not call it */
     void *owner;

@@ -174,11 +174,6 @@ bool store_wants_sync(const struct store *store);
 /* After FULL: syncs at once where that can help; true: try again. Between transactions. */
 bool store_release(struct store *store);
 
-/* Writes the file anew without its free pages. Readers go on, but for milliseconds. CLOSED: *stop became
- * true; FULL: no room for a second file. Between transactions, no store_copy under way. After an error
- * the store is what it was, or broken. */
-status store_compact(struct store *store, const atomic_bool *stop, struct err *err) MUST_CHECK;
-
 /* ---- Reading ---- */
 struct store_reader;
 
