@@ -100,6 +100,19 @@ static void draw_fit(double *mean, const struct centre *centre,
     }
 }
 
+/* mean(P) += what all fits may be wrong by: as much as of the behaviour at these starts. */
+static void draw_shared(double *mean, const struct estimates_settings *set, struct rng *rng,
+                        const uint32_t *starts)
+{
+    double error = 0;
+    for (size_t i = 0; i < set->n_starts; i++) {
+        error += set->error[starts[i]] / (double)set->n_starts;
+    }
+    for (size_t p = 0; p < set->n_policies; p++) {
+        mean[p] += error * rng_normal(rng);
+    }
+}
+
 /* means(resamples,P) <- the mean value of each policy in each resample. */
 static void resample(double *means, const struct centre *centre,
                      const struct estimates_settings *set, uint32_t *starts)
@@ -110,6 +123,9 @@ static void resample(double *means, const struct centre *centre,
         double *mean = means + r * set->n_policies;
         draw_starts(mean, centre, set, &rng, starts);
         draw_fit(mean, centre, set, &rng);
+        if (set->error != NULL) {
+            draw_shared(mean, set, &rng, starts);
+        }
     }
 }
 

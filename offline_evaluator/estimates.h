@@ -5,7 +5,11 @@
  * that what they differ by is the error of one fit (Hao et al., "Bootstrapping Fitted Q-Evaluation
  * for Off-Policy Inference", ICML 2021). They are few, so that error is drawn from Student's t (ours):
  * with two critics intervals are very wide, with one they have the starts alone. All policies see
- * the same draws. An error that all critics share is not covered. */
+ * the same draws.
+ *
+ * An error that all fits share shows in none of this. Where it is known for one policy, the behaviour
+ * (`error`), the others are taken to be as wrong, in either direction and independently (ours): in each
+ * resample every value moves by a standard normal times the mean error at the starts that are drawn. */
 #ifndef HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
 #define HINDCAST_OFFLINE_EVALUATOR_ESTIMATES_H
 
@@ -22,6 +26,8 @@ struct estimates_settings {
     size_t n_critics, n_policies, n_starts;
     size_t resamples;
     double level; /* of the intervals */
+    const double
+        *error; /* (starts) what is said of the behaviour less what it got; NULL: not known */
     uint64_t seed;
 };
 

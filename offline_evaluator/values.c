@@ -65,6 +65,58 @@ static status start_values(const struct evaluation *evaluation, const struct log
     return ok ? STATUS_OK : err_set(err, STATUS_NO_MEMORY, "values at starts");
 }
 
+/* known(starts), told(starts) <- what the behaviour got of reward k, and what critics or models say of
+ * it, at each start. returns: scratch, one for each transition of the starts' table. */
+static void behaviour_at_starts(const struct evaluation *evaluation, const double *q, size_t k,
+                                double *known, double *told, double *returns)
+{
+    const struct logged_data *data = evaluation->starts.data;
+    const size_t n = evaluation_starts(evaluation), H = (size_t)evaluation->H;
+    const size_t h = evaluation_head(evaluation, evaluation->policies.n, k, false);
+    const size_t critics = (size_t)evaluation->options->critics;
+    logged_data_returns(data, k, evaluation->gamma, returns);
+    for (size_t i = 0; i < n; i++) {
+        const struct logged_episode *episode = evaluation_start(evaluation, i);
+        /* Each episode before this one has a row more than transitions. */
+        known[i] = returns[episode->first - (size_t)(episode - data->episodes)];
+        told[i] = 0;
+        for (size_t e = 0; e < critics; e++) {
+            told[i] += q[(e * n + i) * H + h] / (double)critics;
+        }
+    }
+}
+
+/* error(starts) <- how far models are from what the behaviour got, mean over tasks; *error is NULL
+ * with critics, whose values go on behind a time limit, where what was logged ends. mem_free it. */
+static status model_error(const struct evaluation *evaluation, const double *q, const size_t *tasks,
+                          size_t n_tasks, double **error, struct err *err)
+{
+    const size_t n = evaluation_starts(evaluation);
+    *error = NULL;
+    if (!evaluation->by_model) {
+        return STATUS_OK;
+    }
+    double *known = mem_array(n, sizeof *known), *told = mem_array(n, sizeof *told);
+    double *returns = mem_array(evaluation->starts.data->n_transitions, sizeof *returns);
+    double *made = mem_array(n, sizeof *made);
+    const bool ok = known != NULL && told != NULL && returns != NULL && made != NULL;
+    for (size_t k = 0; ok && k < n_tasks; k++) {
+        behaviour_at_starts(evaluation, q, tasks[k], known, told, returns);
+        for (size_t i = 0; i < n; i++) {
+            made[i] += (told[i] - known[i]) / (double)n_tasks;
+        }
+    }
+    mem_free(known);
+    mem_free(told);
+    mem_free(returns);
+    if (!ok) {
+        mem_free(made);
+        return err_set(err, STATUS_NO_MEMORY, "errors at %zu starts", n);
+    }
+    *error = made;
+    return STATUS_OK;
+}
+
 /* One quantity of the policies, from values(critics,starts,H). tasks: which; their mean counts. */
 static status estimate(const struct evaluation *evaluation, struct estimates *out, const double *q,
                        size_t n_starts, const size_t *tasks, size_t n_tasks, bool success,
@@ -93,14 +145,18 @@ static status estimate(const struct evaluation *evaluation, struct estimates *ou
             }
         }
     }
+    double *error = NULL;
+    status s = success ? STATUS_OK : model_error(evaluation, q, tasks, n_tasks, &error, err);
     const struct estimates_settings settings = {.n_critics = E,
                                                 .n_policies = P,
                                                 .n_starts = n_starts,
                                                 .resamples = (size_t)options->resamples,
                                                 .level = options->level,
+                                                .error = error,
                                                 .seed = (uint64_t)evaluation->experiment->seed};
-    const status s = estimates_make(out, values, &settings, err);
+    s = s == STATUS_OK ? estimates_make(out, values, &settings, err) : s;
     mem_free(values);
+    mem_free(error);
     return s;
 }
 
@@ -108,36 +164,25 @@ static status estimate(const struct evaluation *evaluation, struct estimates *ou
 static status estimate_behaviour(struct evaluation *evaluation, const double *q, struct err *err)
 {
     const struct offline_evaluator_options *options = evaluation->options;
-    const struct logged_data *data = evaluation->starts.data;
-    const size_t n = evaluation_starts(evaluation), H = (size_t)evaluation->H;
+    const size_t n = evaluation_starts(evaluation);
     const uint64_t seed = (uint64_t)evaluation->experiment->seed;
-    double *returns = mem_array(data->n_transitions, sizeof *returns);
-    double *of_starts = mem_array(n, sizeof *of_starts);
-    status s = returns != NULL && of_starts != NULL ? STATUS_OK
-                                                    : err_set(err, STATUS_NO_MEMORY, "returns");
-    for (size_t k = 0; s == STATUS_OK && k < data->K; k++) {
+    double *returns = mem_array(evaluation->starts.data->n_transitions, sizeof *returns);
+    double *known = mem_array(n, sizeof *known), *told = mem_array(n, sizeof *told);
+    status s = returns != NULL && known != NULL && told != NULL
+                   ? STATUS_OK
+                   : err_set(err, STATUS_NO_MEMORY, "returns");
+    for (size_t k = 0; s == STATUS_OK && k < evaluation->data.K; k++) {
         struct behaviour *behaviour = &evaluation->behaviour[k];
-        const size_t h = evaluation_head(evaluation, evaluation->policies.n, k, false);
-        logged_data_returns(data, k, evaluation->gamma, returns);
-        for (size_t i = 0; i < n; i++) {
-            const struct logged_episode *episode = evaluation_start(evaluation, i);
-            /* Each episode before this one has a row more than transitions. */
-            of_starts[i] = returns[episode->first - (size_t)(episode - data->episodes)];
-        }
-        s = estimate_mean(&behaviour->known, of_starts, n, (size_t)options->resamples,
-                          options->level, seed, err);
-        for (size_t i = 0; i < n; i++) {
-            of_starts[i] = 0;
-            for (size_t e = 0; e < (size_t)options->critics; e++) {
-                of_starts[i] += q[(e * n + i) * H + h] / (double)options->critics;
-            }
-        }
+        behaviour_at_starts(evaluation, q, k, known, told, returns);
+        s = estimate_mean(&behaviour->known, known, n, (size_t)options->resamples, options->level,
+                          seed, err);
         s = s != STATUS_OK ? s
-                           : estimate_mean(&behaviour->estimated, of_starts, n,
+                           : estimate_mean(&behaviour->estimated, told, n,
                                            (size_t)options->resamples, options->level, seed, err);
     }
     mem_free(returns);
-    mem_free(of_starts);
+    mem_free(known);
+    mem_free(told);
     return s;
 }
 

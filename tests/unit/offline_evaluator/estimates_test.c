@@ -95,12 +95,49 @@ static void an_error_that_is_shared_cancels(void **state)
     estimates_fini(&made);
 }
 
+/* What is known of the behaviour is taken for every policy, independently: it widens values and, by
+ * the root of two more, differences. An error that changes its sign from start to start is none. */
+static void the_error_of_the_behaviour_is_that_of_all(void **state)
+{
+    (void)state;
+    enum { N = 400 };
+    static double values[2 * N], error[N];
+    for (int i = 0; i < N; i++) {
+        values[i] = 1;
+        values[N + i] = 1.5;
+        error[i] = 2;
+    }
+    const struct estimates_settings settings = {.n_critics = 1,
+                                                .n_policies = 2,
+                                                .n_starts = N,
+                                                .resamples = 20000,
+                                                .level = 0.9,
+                                                .error = error};
+    struct estimates made;
+    assert_int_equal(estimates_make(&made, values, &settings, NULL), STATUS_OK);
+    const struct estimate *difference = &made.differences[1 * 2 + 0];
+    printf("%.3f .. %.3f, %.3f .. %.3f\n", made.values[0].low, made.values[0].high, difference->low,
+           difference->high);
+    assert_true(made.values[0].mean == 1 && fabs(difference->mean - 0.5) < 1e-12);
+    assert_true(fabs(made.values[0].high - 1 - 1.645 * 2) < 0.15);
+    assert_true(fabs(1 - made.values[0].low - 1.645 * 2) < 0.15);
+    assert_true(fabs(difference->high - 0.5 - 1.645 * 2 * sqrt(2)) < 0.2);
+    estimates_fini(&made);
+    for (int i = 0; i < N; i++) {
+        error[i] = i % 2 == 0 ? 2 : -2;
+    }
+    assert_int_equal(estimates_make(&made, values, &settings, NULL), STATUS_OK);
+    assert_true(made.values[0].high - made.values[0].low < 0.5);
+    estimates_fini(&made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(differences_are_those_at_the_same_starts),
         cmocka_unit_test(an_interval_covers_the_error_of_a_fit),
         cmocka_unit_test(an_error_that_is_shared_cancels),
+        cmocka_unit_test(the_error_of_the_behaviour_is_that_of_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
