@@ -65,12 +65,13 @@ class Sampler:
 
 
 class Client:
-    def __init__(self, wire, address, signature, table="default", options=(), token=None, headers=()):
+    def __init__(self, wire, address, signature, table="default", options=(), token=None, headers=(), credentials=None):
         self.wire, self.signature, self.table = wire, signature, table
         self.W = row_width(signature)
         options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES), ("grpc.max_send_message_length", -1),
                    ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500), *options]
-        self.channel = grpc.insecure_channel(address, options)
+        self.channel = (grpc.insecure_channel(address, options) if credentials is None
+                        else grpc.secure_channel(address, credentials, options))
         if token:
             headers = [*headers, ("authorization", f"Bearer {token}")]
         self.stub = wire.replay_grpc.ReplayStub(grpc.intercept_channel(self.channel, WithMetadata(*headers)))
