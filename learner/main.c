@@ -117,6 +117,9 @@ static status open_service(struct learner *learner, struct err *err)
     }
     struct rpc_server *server = endpoint_server(learner->endpoint);
     s = publisher_new(&learner->publisher, server, err);
+    if (s == STATUS_OK) {
+        publisher_set_replay(learner->publisher, &experiment->replay);
+    }
     if (s == STATUS_OK && learning->ranks > 1) {
         s = ranks_open(&learner->exchange, learning, experiment, learner->mpi, server, NULL, err);
     }

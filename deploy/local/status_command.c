@@ -6,14 +6,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/base/config.h"
 #include "common/base/file.h"
 #include "common/dashboard/processes.h"
 #include "deploy/local/commands.h"
+#include "deploy/local/status_learner.h"
 #include "deploy/local/summary.h"
 
 /* The answers of all processes come one after another, so one that hangs must not take long. */
-#define TIMEOUT_MS 1000
-#define ADMIN_FLAG "--admin="
+#define TIMEOUT_MS   1000
+#define ADMIN_FLAG   "--admin="
+#define LEARNER_FLAG "--parameters="
+#define FLAGS_MAX    16
 
 /* One line for a process. */
 static void show(const cJSON *process)
@@ -100,17 +104,37 @@ static int show_runs(void)
     return 0;
 }
 
+/* `hindcast status --parameters=ADDRESS [--experiment.NAME=VALUE ..]` */
+static int show_learner(int argc, char **argv)
+{
+    char address[CONFIG_TEXT_SIZE + 32];
+    char *flags[FLAGS_MAX + 1] = {argv[0], address};
+    snprintf(address, sizeof address, "--experiment.parameters=%s", argv[1] + strlen(LEARNER_FLAG));
+    for (int i = 2; i < argc; i++) {
+        flags[i] = argv[i];
+    }
+    return status_of_learner(argc, flags);
+}
+
 int command_status(int argc, char **argv)
 {
     static const char usage[] =
         "usage: hindcast status [RUN_DIR | --admin=HOST:PORT]\n"
+        "       hindcast status --parameters=ADDRESS [--experiment.NAME=VALUE ..]\n"
         "What the processes of a run are doing, one line for each (RUN_DIR is runs/cheetah-run, "
         "for\n"
         "example); without RUN_DIR: which runs there are in runs/. With --admin: the process "
         "whose\n"
-        "admin page is at this numeric address, and status 1 unless it answers.\n";
+        "admin page is at this numeric address, and status 1 unless it answers. With "
+        "--parameters:\n"
+        "the learner at this address and the replay servers that it names, on any machine; flags\n"
+        "name what they ask for, as in --experiment.tls_ca=FILE --experiment.token_file=FILE.\n";
     if (argc == 1) {
         return show_runs();
+    }
+    if (argc >= 2 && argc <= FLAGS_MAX &&
+        strncmp(argv[1], LEARNER_FLAG, strlen(LEARNER_FLAG)) == 0) {
+        return show_learner(argc, argv);
     }
     if (argc == 2 && strncmp(argv[1], ADMIN_FLAG, strlen(ADMIN_FLAG)) == 0) {
         return show_at(argv[1] + strlen(ADMIN_FLAG));

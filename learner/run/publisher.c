@@ -69,6 +69,7 @@ struct watcher {
 struct publisher {
     struct rpc_server *server;
     struct metric *published, *watching;
+    const struct config_texts *replay; /* what Progress names; NULL: nothing */
     /* Set once, with `end`, and never cleared. */
     atomic_bool ending;
     /* A visit is under way to the call thread; later publications need no second one. */
@@ -557,6 +558,12 @@ static void on_progress(struct rpc_call *call, const ProtobufCMessage *message)
     }
     response.n_reports = progress.n_reports;
     response.reports = places;
+    response.followers = publisher->n_watchers;
+    char *replay[CONFIG_LIST_MAX];
+    response.replay = replay;
+    for (size_t i = 0; publisher->replay != NULL && i < publisher->replay->n; i++) {
+        replay[response.n_replay++] = (char *)(uintptr_t)publisher->replay->items[i];
+    }
     rpc_call_reply(call, &response.base);
 }
 
@@ -609,6 +616,11 @@ void publisher_set_limits(struct publisher *publisher, uint64_t delivery_ms, siz
 {
     publisher->delivery_ms = delivery_ms;
     publisher->old_max_bytes = old_max_bytes;
+}
+
+void publisher_set_replay(struct publisher *publisher, const struct config_texts *replay)
+{
+    publisher->replay = replay;
 }
 
 void publisher_free(struct publisher *publisher)

@@ -2,13 +2,14 @@
  *
  * The training thread hands over a package and goes on: a publication is one pointer swapped under
  * a short lock. A client that is still being sent an older package keeps that one alive, for a
- * bounded time. Handlers run on the server's call thread. All functions except publisher_new, _free
- * and _set_limits may be called on any thread. docs/wire.md, "Parameters". */
+ * bounded time. Handlers run on the server's call thread. All functions except publisher_new, _free,
+ * _set_limits and _set_replay may be called on any thread. docs/wire.md, "Parameters". */
 #ifndef HINDCAST_LEARNER_RUN_PUBLISHER_H
 #define HINDCAST_LEARNER_RUN_PUBLISHER_H
 
 #include <stdint.h>
 
+#include "common/base/config.h"
 #include "common/base/status.h"
 #include "common/rpc/server.h"
 
@@ -31,6 +32,9 @@ void publisher_free(struct publisher *publisher);
  * its size at 1024 bytes per ms, and all packages but the newest may have `old_max_bytes` together.
  * 60,000 and 256 MiB where this is not called. Before the server is started. */
 void publisher_set_limits(struct publisher *publisher, uint64_t delivery_ms, size_t old_max_bytes);
+
+/* What Progress says about where the replay servers are. Borrowed; before the server is started. */
+void publisher_set_replay(struct publisher *publisher, const struct config_texts *replay);
 
 /* Names the run, once, before the first publication. */
 void publisher_set_run(struct publisher *publisher, const char *run_id);

@@ -5,6 +5,8 @@ anything is learned.
 """
 
 import json
+import re
+import subprocess
 import time
 
 import grpc
@@ -14,7 +16,7 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from processes import wait_until
+from processes import BINARIES, wait_until
 
 LEARNER = {"widths": [32, 32], "batch_snippets": 8, "snippet_transitions": 4, "samples": 5, "target_period": 10,
            "publish_every": 20, "report_every": 10, "threads": 2, "checkpoint_every_seconds": 0,
@@ -242,6 +244,30 @@ def test_waits_for_what_is_missing_and_says_so(logged, wire):
     logged.start("restorer").succeed(30)
     learner.succeed()
     assert newest(logged.run_dir) == 20
+
+
+def test_status_by_address(sealed):
+    """What `hindcast status` shows without the run's folder: the learner, and the replay server that it names."""
+    def status(address, *flags):
+        return subprocess.run([BINARIES["hindcast"], "status", f"--parameters={address}", *flags], capture_output=True,
+                              text=True, timeout=60, check=False)
+
+    learner = sealed.serve("learner", "--steps=0")
+    wait_until(further(sealed.run_dir), "steps", alive=learner)
+    shown = status(f"unix:{sealed.run_dir}/parameters.sock")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"^learner +running +step \d+  ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^ +0 follow; the newest policy is version \d+$", shown.stdout, re.MULTILINE)
+    assert f"replay_server/0  running   unix:{sealed.run_dir}/replay.sock: default 24 episodes sealed\n" in shown.stdout
+    sealed.server.kill()
+    shown = status(f"unix:{sealed.run_dir}/parameters.sock")
+    assert shown.returncode == 0 and "replay_server/0  silent    unix:" in shown.stdout
+    learner.stop()
+    shown = status(f"unix:{sealed.run_dir}/parameters.sock")
+    assert shown.returncode == 1 and shown.stdout.startswith("learner          silent    unix:")
+    wrong = status("nowhere")
+    assert wrong.returncode == 2 and "experiment.parameters" in wrong.stderr
+    assert status("localhost:1", "--experiment.bogus=1").returncode == 2
 
 
 def test_sigterm_while_waiting(logged):
