@@ -9,7 +9,7 @@
 #   share/hindcast/tasks/NAME/                models and other files of HINDCAST_TASKS
 #   share/hindcast/experiments/               one YAML file per experiment; rewards in Lua
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
-#   share/bash-completion/, share/zsh/        completion, made by the programs themselves
+#   share/bash-completion/, share/zsh/, share/man/man1/  completion and manual pages, made by the programs themselves
 include(GNUInstallDirs)
 
 set(HINDCAST_PROGRAMS hindcast hindcast-replay-server hindcast-restorer hindcast-learner hindcast-evaluator
@@ -49,3 +49,13 @@ install(CODE "
   endforeach()")
 install(FILES ${CMAKE_BINARY_DIR}/completion.bash DESTINATION share/bash-completion/completions RENAME hindcast)
 install(FILES ${CMAKE_BINARY_DIR}/completion.zsh DESTINATION share/zsh/site-functions RENAME _hindcast)
+install(CODE "
+  file(MAKE_DIRECTORY \"${CMAKE_BINARY_DIR}/man1\")
+  foreach(program ${HINDCAST_PROGRAMS})
+    execute_process(COMMAND \"${CMAKE_BINARY_DIR}/hindcast\" man \${program}
+                    OUTPUT_FILE \"${CMAKE_BINARY_DIR}/man1/\${program}.1\" RESULT_VARIABLE result)
+    if(NOT result EQUAL 0)
+      message(FATAL_ERROR \"hindcast man \${program}: exit status \${result}\")
+    endif()
+  endforeach()")
+install(DIRECTORY ${CMAKE_BINARY_DIR}/man1 DESTINATION share/man)

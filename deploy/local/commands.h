@@ -12,5 +12,6 @@ int command_replay(int argc, char **argv);
 int command_policy(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_completion(int argc, char **argv);
+int command_man(int argc, char **argv);
 
 #endif

@@ -36,10 +36,14 @@ static const struct {
     {"replay", "info set delete dump compact --table= --name= --episodes= --oldest= --all --reset "
                "--experiment.tls_ca= "
                "--experiment.token_file="},
-    {"status", "--admin="},
+    {"status", "--admin= --parameters= --experiment.tls_ca= --experiment.tls_cert= "
+               "--experiment.tls_key= --experiment.token_file="},
     {"dashboard", "--address="},
     {"plot", "--column= --axis= --out="},
     {"completion", "bash zsh"},
+    {"man", "hindcast-replay-server hindcast-restorer hindcast-collector hindcast-learner "
+            "hindcast-evaluator "
+            "hindcast-offline-evaluator hindcast-robot-sim hindcast-robot-operator"},
 };
 
 /* The part of the script that is the same for every version: it finds the option or the word under
@@ -75,7 +79,7 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dashboard plot dataset policy replay doctor completion --help "
+    "    words=\"up status dashboard plot dataset policy replay doctor completion man --help "
     "--version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"
@@ -156,7 +160,8 @@ static status make_script(struct text *script, struct err *err)
     for (size_t i = 0; s == STATUS_OK && (program = programs_get(i)) != NULL; i++) {
         char path[PATH_MAX];
         s = programs_find(program->name, path, err);
-        char *table = s == STATUS_OK ? program_output(path, "--options") : NULL;
+        char *table =
+            s == STATUS_OK ? program_output((const char *const[]){path, "--options", NULL}) : NULL;
         if (s == STATUS_OK && table == NULL) {
             s = err_set(err, STATUS_IO, "%s --options does not print its options", path);
         }

@@ -214,7 +214,7 @@ static bool look_at_programs(void)
             bad = tell(BAD, "programs", "%s; build all of Hindcast", err.text) || bad;
             continue;
         }
-        char *version = program_output(path, "--version");
+        char *version = program_output((const char *const[]){path, "--version", NULL});
         if (version == NULL) {
             bad = tell(BAD, "programs", "%s does not start; run it to see why", path) || bad;
         } else if (strncmp(version, HINDCAST_VERSION "\n", sizeof HINDCAST_VERSION) != 0) {

@@ -17,7 +17,7 @@ static const struct {
 } commands[] = {
     {"up", command_up, "EXPERIMENT.yaml [--section.name=value ..]",
      "run all processes of an experiment"},
-    {"status", command_status, "[RUN_DIR | --admin=HOST:PORT]",
+    {"status", command_status, "[RUN_DIR | --admin=HOST:PORT | --parameters=ADDRESS]",
      "show what the processes of a run are doing"},
     {"dashboard", command_dashboard, "[FOLDER] [--address=HOST:PORT]",
      "serve a web page with the learning curves and processes of runs"},
@@ -31,6 +31,7 @@ static const struct {
      "look at replay servers, and operate them, while they serve"},
     {"doctor", command_doctor, "", "say whether this machine is fit for runs, and what to do"},
     {"completion", command_completion, "bash | zsh", "print a completion script for the shell"},
+    {"man", command_man, "[PROGRAM]", "print a manual page"},
 };
 
 #define N_COMMANDS (sizeof commands / sizeof commands[0])

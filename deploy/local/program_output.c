@@ -9,7 +9,7 @@
 /* More than any program's table of options has. */
 #define BYTES_MAX (256u << 10)
 
-char *program_output(const char *path, const char *flag)
+char *program_output(const char *const argv[])
 {
     /* The program writes into a pipe, which this process reads. */
     int pipe_fds[2];
@@ -19,7 +19,7 @@ char *program_output(const char *path, const char *flag)
     const pid_t pid = fork();
     if (pid == 0) {
         dup2(pipe_fds[1], STDOUT_FILENO);
-        execl(path, path, flag, (char *)NULL);
+        execv(argv[0], (char *const *)argv);
         _exit(127);
     }
     /* Our copy of the writing end must be closed, or the read below would never meet the end of the

@@ -61,9 +61,9 @@ def shown(*arguments, cwd=None, status=0):
     return done.stdout
 
 
-@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"],
-                                     ["policy"], ["policy", "export"], ["replay"], ["replay", "set"], ["doctor"], ["completion"],
-                                     ["up", "no-such.yaml"]])
+@pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"], ["policy"],
+                                     ["policy", "export"], ["replay"], ["replay", "set"], ["doctor"], ["completion"],
+                                     ["man"], ["plot"], ["dashboard"], ["up", "no-such.yaml"]])
 def test_help_is_everywhere_and_narrow(command):
     page = shown(*command, "--help")
     assert page.startswith("usage: hindcast") and page == shown(*command, "-h")
@@ -74,8 +74,7 @@ def test_the_help_of_up_has_its_options():
     assert "--evaluators=" in shown("up", "-h")
 
 
-@pytest.mark.parametrize("role", ["learner", "replay_server", "restorer", "evaluator", "collector",
-                                  "offline_evaluator"])
+@pytest.mark.parametrize("role", [role for role in BINARIES if role != "hindcast"])
 def test_the_help_of_processes_is_narrow(role):
     page = subprocess.run([BINARIES[role], "-h"], capture_output=True, text=True, timeout=60 * SLOW, check=True).stdout
     assert f"\n{role}:\n" in page and max(len(line) for line in page.splitlines() if " " in line.strip()) <= 100

@@ -141,6 +141,27 @@ def test_completion_in_zsh(prefix):
         assert result.stdout.split() == [expected], result
 
 
+def test_manual_pages_come_from_the_option_tables(prefix):
+    for name in PROGRAMS:
+        page = prefix / "share" / "man" / "man1" / f"{name}.1"
+        found = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True, timeout=20,
+                               check=False).stdout.splitlines()
+        # A page has the version, and no date: the same sources make the same page.
+        assert [line for line in found if "missing date" not in line] == []
+        shown = subprocess.run(["mandoc", "-T", "utf8", "-O", "width=300", page], capture_output=True, text=True, timeout=20,
+                               check=True).stdout
+        shown = " ".join(re.sub(".\b", "", shown).split())
+        assert shown.startswith(f"{name.upper()}(1)")
+        if name == "hindcast":
+            assert all(f"usage: hindcast {command}" in shown for command in ("up", "status", "policy inspect", "man"))
+            continue
+        table = subprocess.run([prefix / "bin" / name, "--options"], capture_output=True, text=True, check=True).stdout
+        options = [line.split("\t") for line in table.splitlines()]
+        assert len(options) > 10
+        for option, *_, text in options:
+            assert f"--{option.split('.', 1)[1]}=" in shown and " ".join(text.split()) in shown, option
+
+
 def test_no_program_needs_the_checked_features_to_say_so():
     """The check of the processor is itself compiled for any x86-64: no instruction of AVX in it."""
     [found] = BUILD.glob("CMakeFiles/hindcast_cpu_check.dir/**/cpu_check.c.o")
