@@ -1,0 +1,127 @@
+"""The manifests of deploy/kubernetes, without a cluster: kustomize builds them, they fit Kubernetes' own schemas, and what they
+run is there. tests/all/kubernetes runs the pods."""
+
+import re
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from processes import BINARIES, ROOT, SLOW
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+KUBECTL = ROOT / "third_party" / "kubectl" / "kubectl"
+# Kinds of extensions, which no schema here describes, and the standard object that each contains.
+EXTENSIONS = {"JobSet": lambda spec: {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"},
+                                      "spec": spec["replicatedJobs"][0]["template"]["spec"]},
+              "PodMonitor": None}
+
+
+def built(overlay):
+    """The objects of an overlay: {(kind, name): object}."""
+    done = subprocess.run([KUBECTL, "kustomize", FOLDER / "overlays" / overlay], capture_output=True, text=True,
+                          timeout=60 * SLOW, check=False)
+    assert done.returncode == 0, done.stderr
+    return {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
+
+
+def pod_of(one):
+    """The pod specification of a workload, or None."""
+    inner = EXTENSIONS[one["kind"]](one["spec"]) if EXTENSIONS.get(one["kind"]) else one
+    return inner.get("spec", {}).get("template", {}).get("spec")
+
+
+def pods(objects):
+    return {name: pod for (_, name), one in objects.items() if (pod := pod_of(one))}
+
+
+@pytest.fixture(scope="module", params=["laptop", "cluster"])
+def objects(request):
+    return built(request.param)
+
+
+def test_they_fit_the_schemas(objects):
+    for one in objects.values():
+        one = EXTENSIONS[one["kind"]](one["spec"]) if EXTENSIONS.get(one["kind"]) else one
+        if one["kind"] not in EXTENSIONS:
+            kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+def test_a_misspelt_key_is_found(objects):
+    """The check above can fail."""
+    wrong = objects["StatefulSet", "replay"]
+    wrong = {**wrong, "spec": {**wrong["spec"], "replica": 2}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, "1.37", strict=True)
+
+
+def test_pods_may_do_little(objects):
+    assert set(pods(objects)) == {"replay", "restorer", "learner", "evaluator"}
+    for name, pod in pods(objects).items():
+        assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"], name
+        for container in pod["containers"]:
+            rights = container["securityContext"]
+            assert rights["readOnlyRootFilesystem"] and not rights["allowPrivilegeEscalation"], name
+            assert rights["capabilities"] == {"drop": ["ALL"]} and "memory" in container["resources"]["limits"], name
+
+
+def test_the_programs_take_their_commands(objects, tmp_path):
+    """Each container's command line, with the experiment of the ConfigMap, as --check sees it."""
+    experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])
+    for option in ("tls_ca", "tls_cert", "tls_key", "token_file"):  # files of secrets
+        if experiment["experiment"].pop(option, None):
+            experiment["experiment"]["allow_insecure"] = True
+    for section in ("replay_server", "learner"):
+        experiment[section].pop("tokens_file", None)
+    experiment["experiment"]["run_dir"] = str(tmp_path / "run")
+    experiment["restorer"]["folder"] = str(ROOT / "data" / "cheetah-run")
+    config = tmp_path / "experiment.yaml"
+    config.write_text(yaml.safe_dump(experiment))
+    for pod in pods(objects).values():
+        words = " ".join(pod["containers"][0]["command"])
+        role = re.search(r"hindcast-(\S+)", words).group(1).replace("-", "_")
+        words = words.replace("/etc/hindcast/experiment.yaml", str(config)).replace("stay ", "")
+        # The shell's part, and what numbers the pod, as in a pod.
+        program = words[words.index(f"hindcast-{role.replace('_', '-')}"):].split(" ", 1)[1]
+        done = subprocess.run(["sh", "-c", f'exec "$0" {program} --check=true', BINARIES[role]], capture_output=True, text=True,
+                              timeout=60 * SLOW, check=False,
+                              env={"HOSTNAME": "replay-0", "JOB_COMPLETION_INDEX": "1", "PATH": "/usr/bin:/bin"})
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+
+
+def test_addresses_and_numbers_agree(objects):
+    """Pods have the names that the experiment gives its servers, and are as many as it says."""
+    experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])
+    shards = objects["StatefulSet", "replay"]["spec"]["replicas"]
+    assert experiment["experiment"]["replay"] == [f"replay-{i}.replay:6400" for i in range(shards)]
+    assert objects["StatefulSet", "replay"]["spec"]["serviceName"] == "replay"
+    assert objects["Job", "restorer"]["spec"]["completions"] == experiment["restorer"]["count"]
+    if ("JobSet", "learner") in objects:
+        learner = objects["JobSet", "learner"]["spec"]
+        job, first = learner["replicatedJobs"][0]["template"]["spec"], f"learner-{learner['replicatedJobs'][0]['name']}-0-0"
+        assert learner["network"]["subdomain"] == "learner"
+    else:
+        job, first = objects["Job", "learner"]["spec"], "learner-0"
+        assert job["template"]["spec"]["subdomain"] == "learner"
+    assert job["completions"] == job["parallelism"] == experiment["learner"]["ranks"]
+    assert experiment["experiment"]["parameters"] == f"{first}.learner:6401"
+
+
+def test_learners_of_both_kinds_are_the_same_pods():
+    job, = yaml.safe_load_all((FOLDER / "learners-job" / "learner.yaml").read_text())
+    jobset, = yaml.safe_load_all((FOLDER / "learners-jobset" / "learner.yaml").read_text())
+    inner = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]
+    assert inner["template"]["spec"].pop("subdomain", "learner") == job["spec"]["template"]["spec"].pop("subdomain")
+    assert inner == job["spec"]
+    assert jobset["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "hindcast"
+
+
+def test_monitoring_finds_the_ports():
+    objects = built("cluster")
+    monitor = objects["PodMonitor", "hindcast"]["spec"]
+    assert monitor["selector"]["matchLabels"] == {"app": "hindcast"}
+    for (_, name), one in objects.items():
+        if pod_of(one):
+            ports = {port["name"]: port["containerPort"] for port in pod_of(one)["containers"][0]["ports"]}
+            assert ports[monitor["podMetricsEndpoints"][0]["port"]] == 9464, name

@@ -1,0 +1,49 @@
+# shellcheck shell=bash
+# Containers for tests, with images and volumes of their own: podman under root, a Debian made by debootstrap as the base
+# image, and the image of deploy/docker/Dockerfile. Sourced from the top of the tree, after tests/lib/debian_root.sh.
+container_packages="podman podman-compose buildah runc netavark aardvark-dns iptables catatonit debootstrap"
+
+# containers_begin FOLDER: installs what is missing, and makes podman work in FOLDER.
+containers_begin() {
+  # shellcheck disable=SC2086 # a list of words
+  dpkg -s $container_packages >/dev/null 2>&1 ||
+    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends $container_packages; } \
+      >/dev/null 2>&1
+  containers=$1
+  mkdir -p "$containers/storage" "$containers/run"
+  export CONTAINERS_CONF=$containers/containers.conf CONTAINERS_STORAGE_CONF=$containers/storage.conf
+  cat >"$CONTAINERS_CONF" <<END
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+END
+  cat >"$CONTAINERS_STORAGE_CONF" <<END
+[storage]
+driver = "overlay"
+graphroot = "$containers/storage"
+runroot = "$containers/run"
+END
+}
+
+containers_base() {
+  podman image exists localhost/debian-base && return 0
+  debian_root "$containers/base" && tar -C "$containers/base" -c . | podman import - localhost/debian-base &&
+    rm -rf "$containers/base"
+}
+
+containers_image() {
+  buildah bud --format docker --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile -t localhost/hindcast:latest . &&
+    podman tag localhost/hindcast:latest hindcast:latest
+}
+
+# containers_end KEEP: removes containers, and unless KEEP is set, images and the folder.
+containers_end() {
+  podman rm -af >/dev/null 2>&1
+  if [ -z "$1" ]; then
+    podman rmi -af >/dev/null 2>&1
+    rm -rf "$containers"
+  fi
+}
