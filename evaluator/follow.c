@@ -13,6 +13,7 @@
 
 #include "evaluator/report.h"
 #include "evaluator/standing.h"
+#include "evaluator/video.h"
 
 #define LOG_MODULE "follow"
 #include "common/base/clock.h"
@@ -39,6 +40,7 @@ struct follow {
     struct standing standing;
     struct parameters_client *client;
     struct environment_pool *pool;
+    uint64_t next_film_ns, n_films;
     uint64_t absence_logged_ns;                /* when the learner was last logged as absent */
     const struct parameters_snapshot *pending; /* taken, not yet handled; NULL: none */
 };
@@ -55,6 +57,35 @@ static void follow_waiting(void *arg, const char *reason)
 {
     const struct follow *follow = arg;
     process_report(follow->process, -1, "waiting: %s", reason);
+}
+
+/* ---- Films ---- */
+
+/* Films an episode of the policy where it is time for that. A film that cannot be made costs nothing but
+ * the film. */
+static void make_film(struct follow *follow, const struct policy *policy)
+{
+    const struct evaluator_options *options = follow->options;
+    const uint64_t now_ns = clock_now_ns();
+    if (options->films_s == 0.0 || options->index != 0 || now_ns < follow->next_film_ns) {
+        return;
+    }
+    struct err err;
+    const struct video_settings settings = {.seed = (uint64_t)follow->experiment->seed,
+                                            .index = (uint64_t)options->index,
+                                            .sample = strcmp(options->act, "sample") == 0,
+                                            .stopping = follow_stopping,
+                                            .arg = follow};
+    status s = video_make_one(policy, follow->pool->environments[0], follow->files.films,
+                              follow->n_films++, &settings, &err);
+    follow->next_film_ns = now_ns + (uint64_t)(options->films_s * (double)NS_PER_S);
+    if (s != STATUS_OK && s != STATUS_CLOSED) {
+        log_warn("no film: %s", err.text);
+        /* What this program or machine lacks will not come. */
+        if (s == STATUS_UNIMPLEMENTED || s == STATUS_UNAVAILABLE || s == STATUS_INVALID) {
+            follow->next_film_ns = UINT64_MAX;
+        }
+    }
 }
 
 /* ---- One evaluation ---- */
@@ -87,7 +118,6 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
     }
     /* Until the measurement ends the thread does not look at newer snapshots. */
     s = measurement_take(&measurement, policy, follow->pool, &settings, err);
-    policy_free(policy);
     /* What the measurement found goes to disk before the status line tells of it. */
     if (s == STATUS_OK) {
         s = standing_keep(&follow->standing, snapshot, measurement, at_s, err);
@@ -98,7 +128,9 @@ static status evaluate(struct follow *follow, const struct parameters_snapshot *
                            measurement_mean(measurement), follow->standing.best);
         }
         measurement_free(measurement);
+        make_film(follow, policy);
     }
+    policy_free(policy);
     return s;
 }
 

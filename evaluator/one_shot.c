@@ -50,8 +50,7 @@ static status make_video(struct environment_pool *pool, const struct experiment 
                          const struct evaluator_options *options, struct err *err)
 {
     struct policy *policy;
-    const struct video_settings settings = {.path = options->video,
-                                            .seed = (uint64_t)experiment->seed,
+    const struct video_settings settings = {.seed = (uint64_t)experiment->seed,
                                             .index = (uint64_t)options->index,
                                             .sample = strcmp(options->act, "sample") == 0};
     if (options->video[0] == '\0') {
@@ -59,7 +58,7 @@ static status make_video(struct environment_pool *pool, const struct experiment 
     }
     status s = policy_file_load(options->policy, &policy, NULL, err);
     if (s == STATUS_OK) {
-        s = video_make(policy, pool->environments[0], &settings, err);
+        s = video_make(policy, pool->environments[0], options->video, &settings, err);
         policy_free(policy);
     }
     return s == STATUS_OK ? s : err_context(err, s, "evaluator.video");

@@ -39,6 +39,10 @@ static const struct config_option evaluator_options_table[] = {
      "an improvement is a mean return that exceeds the best by more than this"},
     {"improvement", CONFIG_CHOICE, FIELD(improvement), "", "mean", 0, 0, "mean|any_task",
      "what has to improve: the mean over tasks, or the return of any one of them"},
+    {"films_s", CONFIG_REAL, FIELD(films_s), "s", "0", 0, 1e9, NULL,
+     "following a run: film an episode of the newest policy this often, of one task after the "
+     "other, "
+     "for the dashboard: RUN_DIR/films/TASK.gif and .png; evaluator 0 only; 0: none"},
     {"policy", CONFIG_TEXT, FIELD(policy), "", "", 0, 0, NULL,
      "measure this policy file, print the result and exit; needs no server"},
     {"save", CONFIG_TEXT, FIELD(save), "", "", 0, 0, NULL,

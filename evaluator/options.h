@@ -19,7 +19,8 @@ struct evaluator_options {
     double min_delta;    /* an improvement exceeds the best by more than this, in units of return */
     char improvement[CONFIG_TEXT_SIZE]; /* of what: "mean" over the tasks, or "any_task" */
     char save[CONFIG_TEXT_SIZE];        /* one shot: save the episodes in this folder, as logs */
-    char video[CONFIG_TEXT_SIZE];  /* one shot: film episodes as this .gif and a .png beside it */
+    char video[CONFIG_TEXT_SIZE]; /* one shot: film episodes as this .gif and a .png beside it */
+    double films_s; /* following a run: a film this often, in RUN_DIR/films; 0: none */
     char policy[CONFIG_TEXT_SIZE]; /* one shot: measure this file and exit */
 };
 

@@ -17,5 +17,6 @@ void run_files_init(struct run_files *files, const char *run_dir, int index)
     snprintf(files->policy_last, sizeof files->policy_last, "%s/policy_last%s.safetensors", run_dir,
              number);
     snprintf(files->curves, sizeof files->curves, "%s/tensorboard/evaluator%s", run_dir, number);
+    snprintf(files->films, sizeof files->films, "%s/films", run_dir);
     snprintf(files->report, sizeof files->report, "%s/evaluation%s.json", run_dir, number);
 }

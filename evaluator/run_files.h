@@ -13,6 +13,7 @@ struct run_files {
         [RUN_FILES_PATH_SIZE];        /* policy_last.safetensors: exists once the run has ended */
     char report[RUN_FILES_PATH_SIZE]; /* evaluation.json: written last */
     char curves[RUN_FILES_PATH_SIZE]; /* tensorboard/evaluator, a folder */
+    char films[RUN_FILES_PATH_SIZE];  /* films, a folder: of the dashboard */
 };
 
 /* With index > 0 the names are evaluator-1.jsonl, policy-1.safetensors, ..,

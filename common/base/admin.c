@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/clock.h"
@@ -57,13 +59,21 @@ struct page {
     void *arg;
 };
 
+/* As given to admin_add_files. */
+struct files {
+    const char *prefix; /* NULL: none */
+    admin_find_file *find;
+    void *arg;
+};
+
 struct admin {
     struct MHD_Daemon *daemon;
     /* What /healthz says. Set by any thread, read by the HTTP thread. */
     atomic_bool serving;
-    pthread_mutex_t lock; /* guards pages, n_pages */
+    pthread_mutex_t lock; /* guards pages, n_pages, files */
     struct page pages[PAGES_MAX];
     size_t n_pages;
+    struct files files;
     /* "host:port" with the port that is really bound; constant after admin_open. */
     char address[128];
     char *port_file;                  /* or NULL */
@@ -387,6 +397,41 @@ static enum MHD_Result reply_text(struct MHD_Connection *connection, unsigned co
         MHD_create_response_from_buffer(strlen(text), untouched.out, MHD_RESPMEM_PERSISTENT));
 }
 
+/* Sends a file as it is now; whatever replaces it meanwhile is another file. */
+static enum MHD_Result reply_file(struct MHD_Connection *connection, const char *path,
+                                  const char *content_type)
+{
+    struct stat about;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
+        if (fd >= 0) {
+            close(fd);
+        }
+        return reply_text(connection, MHD_HTTP_NOT_FOUND, "no such file\n");
+    }
+    struct MHD_Response *response = MHD_create_response_from_fd64((uint64_t)about.st_size, fd);
+    if (response == NULL) {
+        close(fd);
+    }
+    return reply(connection, MHD_HTTP_OK, content_type, response);
+}
+
+/* Looks among the files that were added, for what no page is. */
+static enum MHD_Result answer_with_file(struct admin *admin, struct MHD_Connection *connection,
+                                        const char *url)
+{
+    char path[4096];
+    pthread_mutex_lock(&admin->lock);
+    const struct files files = admin->files;
+    pthread_mutex_unlock(&admin->lock);
+    const char *content_type = NULL;
+    if (files.prefix != NULL && strncmp(url, files.prefix, strlen(files.prefix)) == 0) {
+        content_type = files.find(files.arg, url + strlen(files.prefix), path, sizeof path);
+    }
+    return content_type != NULL ? reply_file(connection, path, content_type)
+                                : reply_text(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
+}
+
 /* One request, on the HTTP thread: who may ask, how, and for which page. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
                                   const char *method, const char *version, const char *upload,
@@ -424,7 +469,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     }
     pthread_mutex_unlock(&admin->lock);
     if (page.make == NULL) {
-        return reply_text(connection, MHD_HTTP_NOT_FOUND, "no such page\n");
+        return answer_with_file(admin, connection, url);
     }
     /* The page is made now, from a snapshot; the response owns its text. */
     char *text = page.make(page.arg);
@@ -579,6 +624,14 @@ void admin_add_page(struct admin *admin, const char *path, const char *content_t
     pthread_mutex_lock(&admin->lock);
     ASSERT(admin->n_pages < PAGES_MAX);
     admin->pages[admin->n_pages++] = (struct page){path, content_type, page, arg};
+    pthread_mutex_unlock(&admin->lock);
+}
+
+void admin_add_files(struct admin *admin, const char *prefix, admin_find_file *find, void *arg)
+{
+    pthread_mutex_lock(&admin->lock);
+    ASSERT(admin->files.prefix == NULL);
+    admin->files = (struct files){prefix, find, arg};
     pthread_mutex_unlock(&admin->lock);
 }
 

@@ -31,6 +31,11 @@ status admin_open(struct admin **admin, const char *address, bool allow_remote,
  * most 32 pages. */
 void admin_add_page(struct admin *admin, const char *path, const char *content_type,
                     admin_page *page, void *arg);
+/* The file behind what follows a prefix in a URL: writes its path and returns its content type, or NULL
+ * for 404. What is not a regular file is 404, too. */
+typedef const char *admin_find_file(void *arg, const char *rest, char *path, size_t size);
+/* Files under a prefix ("/films/"), which must stay valid until admin_close. One such prefix. */
+void admin_add_files(struct admin *admin, const char *prefix, admin_find_file *find, void *arg);
 /* One more host name under which the page answers; copied. At most
  * 30. Any thread. */
 void admin_allow_host(struct admin *admin, const char *host);

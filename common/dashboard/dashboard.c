@@ -29,8 +29,9 @@ struct dashboard {
     pthread_mutex_t lock; /* guards what follows */
     pthread_cond_t wake;
     bool ending;
-    uint64_t asked_ns; /* when somebody asked last; 0: never */
-    char *text;        /* the answer; NULL: none yet */
+    uint64_t asked_ns;       /* when somebody asked last; 0: never */
+    char *text;              /* the answer; NULL: none yet */
+    struct film_files films; /* that it tells of */
 };
 
 /* ---- finding runs ---- */
@@ -105,15 +106,15 @@ static void find_runs(struct dashboard *dashboard)
 
 /* ---- the numbers ---- */
 
-/* The text of /runs.json; NULL: out of memory. */
-static char *print_runs(struct dashboard *dashboard)
+/* The text of /runs.json, and the films that it tells of; NULL: out of memory. */
+static char *print_runs(struct dashboard *dashboard, struct film_files *films)
 {
     cJSON *json = cJSON_CreateObject();
     bool ok = cJSON_AddNumberToObject(json, "time", (double)time(NULL)) != NULL;
     cJSON *runs = cJSON_AddArrayToObject(json, "runs");
     ok = ok && runs != NULL;
     for (size_t i = 0; ok && i < dashboard->n_views; i++) {
-        cJSON *run = run_view_update(dashboard->views[i]);
+        cJSON *run = run_view_update(dashboard->views[i], films);
         ok = run != NULL && cJSON_AddItemToArray(runs, run);
         if (!ok) {
             cJSON_Delete(run);
@@ -153,11 +154,16 @@ static void *dashboard_main(void *arg)
         }
         pthread_mutex_unlock(&dashboard->lock);
         find_runs(dashboard);
-        char *text = print_runs(dashboard);
+        struct film_files films = {0};
+        char *text = print_runs(dashboard, &films);
         pthread_mutex_lock(&dashboard->lock);
         if (text != NULL) {
             mem_free(dashboard->text);
+            film_files_fini(&dashboard->films);
             dashboard->text = text;
+            dashboard->films = films;
+        } else {
+            film_files_fini(&films);
         }
         wait_period(dashboard);
     }
@@ -189,6 +195,18 @@ static char *file_page(void *arg)
     return mem_text(file->bytes);
 }
 
+/* Only what the last answer told of. */
+static const char *find_film(void *arg, const char *rest, char *path, size_t size)
+{
+    struct dashboard *dashboard = arg;
+    const char *suffix = strrchr(rest, '.');
+    pthread_mutex_lock(&dashboard->lock);
+    const char *found = film_files_find(&dashboard->films, rest);
+    const bool fits = found != NULL && (size_t)snprintf(path, size, "%s", found) < size;
+    pthread_mutex_unlock(&dashboard->lock);
+    return !fits ? NULL : strcmp(suffix, ".png") == 0 ? "image/png" : "image/gif";
+}
+
 static void add_pages(struct dashboard *dashboard, struct admin *admin)
 {
     size_t n;
@@ -197,6 +215,7 @@ static void add_pages(struct dashboard *dashboard, struct admin *admin)
         admin_add_page(admin, files[i].path, files[i].content_type, file_page, (void *)&files[i]);
     }
     admin_add_page(admin, "/runs.json", "application/json", runs_page, dashboard);
+    admin_add_files(admin, "/films/", find_film, dashboard);
 }
 
 /* ---- life ---- */
@@ -210,6 +229,7 @@ static void release(struct dashboard *dashboard)
     pthread_cond_destroy(&dashboard->wake);
     mem_free(dashboard->folder);
     mem_free(dashboard->text);
+    film_files_fini(&dashboard->films);
     mem_free(dashboard);
 }
 

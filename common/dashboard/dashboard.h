@@ -2,6 +2,8 @@
  *
  *   GET /              the page, with /dashboard.js, /dashboard.css, /chart.js
  *   GET /runs.json     {"time", "runs": [run_view.h, ..]}
+ *   GET /films/RUN/TASK.gif, .png
+ *                      the films that /runs.json tells of
  *   GET /openapi.json  describes these and the other pages for programs
  *
  * A thread reads the files of the runs and asks their processes; it does so every two seconds while

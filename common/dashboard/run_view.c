@@ -123,7 +123,7 @@ cJSON *run_view_logged_returns(const char *folder)
 
 /* ---- all of it ---- */
 
-cJSON *run_view_update(struct run_view *view)
+cJSON *run_view_update(struct run_view *view, struct film_files *films)
 {
     series_update(view->evaluations);
     series_update(view->learner);
@@ -137,6 +137,7 @@ cJSON *run_view_update(struct run_view *view)
     ok = json_put(object, "processes", processes) && ok;
     ok = json_put(object, "alerts", alerts) && ok;
     ok = json_put(object, "logs", run_view_logged_returns(view->folder)) && ok;
+    ok = json_put(object, "films", films_of(view->name, view->folder, films)) && ok;
     ok = json_put(object, "evaluations", series_to_json(view->evaluations)) && ok;
     ok = json_put(object, "learner", series_to_json(view->learner)) && ok;
     if (!ok) {

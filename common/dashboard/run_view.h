@@ -3,6 +3,7 @@
 #define HINDCAST_DASHBOARD_RUN_VIEW_H
 
 #include "common/base/json.h"
+#include "common/dashboard/films.h"
 #include "common/dashboard/series.h"
 
 struct run_view {
@@ -29,9 +30,9 @@ void run_view_free(struct run_view *view); /* NULL is fine */
  *   {"name", "state": "running" | "ended" | "stopped",
  *    "processes": [{"name", "state", "text", "fraction": 0..1 or null}, ..],
  *    "evaluations": series, "learner": series,
- *    "logs": run_view_logged_returns, "alerts": [text, ..]}
+ *    "logs": run_view_logged_returns, "alerts": [text, ..], "films": films_of}
  *
- * NULL: out of memory. */
-cJSON *run_view_update(struct run_view *view);
+ * and adds the files of its films to `films`. NULL: out of memory. */
+cJSON *run_view_update(struct run_view *view, struct film_files *films);
 
 #endif

@@ -108,16 +108,17 @@ status film_add(struct film *film, struct err *err)
 status film_close(struct film *film, struct err *err)
 {
     ASSERT(film->n_frames > 0);
+    char sheet[sizeof film->path];
     const void *bytes;
     size_t size;
-    status s = gif_writer_finish(film->gif, &bytes, &size, err);
+    (void)snprintf(sheet, sizeof sheet, "%.*s" SUFFIX_PNG,
+                   (int)(strlen(film->path) - strlen(SUFFIX)), film->path);
+    /* The GIF last: who finds a new one finds its sheet. */
+    status s = contact_sheet_write(film->sheet, sheet, err);
+    s = s != STATUS_OK ? s : gif_writer_finish(film->gif, &bytes, &size, err);
     if (s == STATUS_OK) {
         const struct file_part part = {bytes, size};
         s = file_replace(film->path, &part, 1, err);
-    }
-    if (s == STATUS_OK) {
-        memcpy(film->path + strlen(film->path) - strlen(SUFFIX), SUFFIX_PNG, strlen(SUFFIX_PNG));
-        s = contact_sheet_write(film->sheet, film->path, err);
     }
     film_drop(film);
     return s;

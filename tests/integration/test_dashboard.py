@@ -154,3 +154,44 @@ def test_wrong_arguments(tmp_path, arguments, code, said):
     done = subprocess.run([BINARIES["hindcast"], "dashboard", *arguments], cwd=tmp_path, capture_output=True, text=True,
                           timeout=20 * SLOW)
     assert done.returncode == code and said in done.stderr
+
+
+def status_of(address, path):
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_films_are_offered_and_nothing_else(tmp_path, dashboard):
+    run = tmp_path / "abm+mpo" / "seed-1"
+    (run / "films").mkdir(parents=True)
+    (run / "learner.jsonl").write_text('{"step": 1, "time": 1.0}\n')
+    (run / "secret.gif").write_bytes(b"no")
+    (tmp_path / "outside.gif").write_bytes(b"no")
+    for name in "reach", "lift":
+        (run / "films" / f"{name}.gif").write_bytes(b"GIF89a\0" + name.encode())
+        (run / "films" / f"{name}.png").write_bytes(b"\x89PNG\0" + name.encode())
+    (run / "films" / ".reach.gif.tmp").write_bytes(b"no")
+    (run / "films" / "link.gif").symlink_to(tmp_path / "outside.gif")
+    os.mkfifo(run / "films" / "pipe.gif")
+    address = dashboard(tmp_path)
+    wait_until(lambda: runs(address), "the run")
+    check_against_api(address)
+    films = runs(address)["abm+mpo/seed-1"]["films"]
+    assert [film["task"] for film in films] == ["lift", "reach"]
+    assert films[0]["time"] == pytest.approx((run / "films" / "lift.gif").stat().st_mtime, abs=1)
+    for path in "/films/abm%2Bmpo/seed-1/reach.gif?1", "/films/abm+mpo/seed-1/reach.gif":
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+            assert answer.read() == b"GIF89a\0reach" and answer.headers["Content-Type"] == "image/gif"
+    with urllib.request.urlopen(f"http://{address}/films/abm+mpo/seed-1/lift.png", timeout=10) as answer:
+        assert answer.read() == b"\x89PNG\0lift" and answer.headers["Content-Type"] == "image/png"
+    for path in ("", "abm+mpo/seed-1/", "abm+mpo/seed-1/none.gif", "abm+mpo/seed-1/link.gif", "abm+mpo/seed-1/pipe.gif",
+                 "abm+mpo/seed-1/.reach.gif.tmp", "abm+mpo/seed-1/../secret.gif", "abm+mpo/seed-1/%2e%2e/secret.gif",
+                 "abm+mpo/seed-1/films/reach.gif", "/etc/passwd", "../../etc/passwd", "%00", "abm+mpo/seed-1/reach.gif/"):
+        assert status_of(address, f"/films/{path}") == 404, path
+    # A file that went after it was told of, or became something else, is no answer.
+    (run / "films" / "reach.gif").unlink()
+    (run / "films" / "reach.gif").symlink_to(tmp_path / "outside.gif")
+    assert status_of(address, "/films/abm+mpo/seed-1/reach.gif") == 404

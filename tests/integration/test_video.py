@@ -2,14 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+import logs
 import policies
-from processes import BINARIES, SLOW
+from processes import BINARIES, SLOW, wait_until
 
 SIZE = (320, 240)
 
@@ -82,6 +84,28 @@ def test_each_task_has_its_film(tmp_path):
         green = (frames[0][..., 1] > 100) & (frames[0][..., 0] < 80) & (frames[0][..., 2] < 80)
         assert 20 < green.sum() < 4000  # the block
         assert (tmp_path / f"films-{task}.png").stat().st_size > 10000
+
+
+@pytest.mark.long
+def test_a_run_shows_its_newest_films(workspace):
+    """evaluator.films_s: filmed while the run goes on, and offered by the evaluator's own page."""
+    logs.write_dataset(workspace.folder / "logs", [[logs.episode(number, 40) for number in range(6)]])
+    workspace.configure(
+        experiment={"environment": "cheetah-run", "seed": 1}, replay_server={"map_bytes": 64 << 20},
+        restorer={"folder": str(workspace.folder / "logs"), "actions": "clip"},
+        learner={"steps": 1000000, "publish_every": 20, "report_every": 10, "batch_snippets": 8, "widths": [32, 32],
+                 "threads": 1},
+        evaluator={"window_episodes": 1, "episodes": 2, "min_interval_s": 0, "films_s": 1})
+    up = workspace.up()
+    film = workspace.run_dir / "films" / "run.gif"
+    wait_until(film.exists, "a film", 120, alive=up)
+    first = film.stat().st_mtime
+    assert len(frames_of(film)[0]) == 251 and film.with_suffix(".png").exists()
+    wait_until(lambda: film.stat().st_mtime > first, "a newer film", 120, alive=up)
+    offered = wait_until(lambda: json.loads(workspace.page("evaluator", "/runs.json"))["runs"], "the run", alive=up)
+    assert [made["task"] for made in offered[0]["films"]] == ["run"]
+    up.signal(signal.SIGINT)
+    assert up.wait(60) == 130
 
 
 @pytest.mark.parametrize("video, said", [

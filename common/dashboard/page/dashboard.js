@@ -116,6 +116,49 @@ function fillAlerts() {
   }
 }
 
+// ---- films ----
+
+const films = new Map(); // "run/task" -> {figure, image, button, time, plays}
+
+// The contact sheet, until somebody wants it to move.
+function showFilm(film, run, task) {
+  const path = [...run.split("/"), task].map(encodeURIComponent).join("/");
+  film.image.src = `films/${path}.${film.plays ? "gif" : "png"}?${film.time}`;
+  film.button.textContent = film.plays ? "stop" : "play";
+  film.button.setAttribute("aria-label", `${film.plays ? "stop" : "play"} the film of ${run}, ${task}`);
+}
+
+function makeFilm(run, task) {
+  const film = {image: element("img", {width: 320, height: 240}), button: element("button", {type: "button"}), plays: false};
+  film.caption = element("figcaption");
+  film.figure = element("figure", {}, film.caption, film.image, film.button);
+  film.button.addEventListener("click", () => { film.plays = !film.plays; showFilm(film, run, task); });
+  return film;
+}
+
+// A film that is there already stays in its place, so that it does not begin anew.
+function fillFilms() {
+  const shown = shownRuns().flatMap((run) => run.films.map(({task, time}) => ({run: run.name, task, time})));
+  const figures = shown.map(({run, task, time}) => {
+    const key = `${run}/${task}`;
+    if (!films.has(key)) films.set(key, makeFilm(run, task));
+    const film = films.get(key);
+    if (film.time !== time) {
+      const made = new Date(1000 * time).toLocaleTimeString();
+      film.time = time;
+      film.caption.textContent = `${run}, ${task}: ${made}`;
+      film.image.alt = `Pictures of an episode of ${task} by a policy of ${run}, ${made}`;
+      showFilm(film, run, task);
+    }
+    return film.figure;
+  });
+  byId("films-section").hidden = figures.length === 0;
+  const before = [...byId("films").children];
+  if (before.length !== figures.length || before.some((figure, i) => figure !== figures[i])) {
+    byId("films").replaceChildren(...figures);
+  }
+}
+
 // ---- charts ----
 
 // Lines of one column of the learner's series, one for each run.
@@ -284,6 +327,7 @@ function draw() {
   fillRuns();
   fillProcesses();
   fillAlerts();
+  fillFilms();
   CHARTS.forEach(drawChart);
 }
 
