@@ -108,8 +108,10 @@ class Folder:
         elif kind == NAME:
             self.changed.append((begin, data.decode(), self.files[inode] if inode else None))
         elif kind == FOLDER:
-            while self.changed and self.changed[0][0] < at:
-                self.rename(self.names, self.changed.pop(0))
+            arrived = [change for change in self.changed if change[0] < at and self.folder_of(change[1]) == data.decode()]
+            for change in arrived:
+                self.rename(self.names, change)
+            self.changed = [change for change in self.changed if change not in arrived]
         elif kind == WRITE:
             self.files[inode].write(begin, at, data)
         elif kind == DONE:
@@ -118,6 +120,10 @@ class Folder:
             self.files[inode].cut(begin, at)
         elif kind == SYNC:
             self.files[inode].sync(at)
+
+    @staticmethod
+    def folder_of(name):
+        return name.rpartition("/")[0]
 
     @staticmethod
     def done(file, at):
@@ -135,7 +141,7 @@ class Folder:
             names[name] = file
 
     def all_arrived(self):
-        """{name: content} with nothing lost: the folder as the kernel has it."""
+        """{name: content} with nothing lost: the folder as the kernel has it, names being paths from it."""
         names = dict(self.names)
         for change in self.changed:
             self.rename(names, change)

@@ -1,6 +1,7 @@
 """A replay server's runs under tests/power/power_trace.c, and what each disk that a power cut may leave must still hold."""
 
 import collections
+import contextlib
 import fcntl
 import functools
 import json
@@ -9,9 +10,11 @@ import pathlib
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 import zlib
 
+import grpc
 
 import power_cut
 from processes import BINARIES, BUILD, wait_until
@@ -24,7 +27,8 @@ BOOT = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip().encod
 NEXT_BOOT = b"00000000-1111-2222-3333-444444444444"
 LOOK_AT_ONCE = 40
 
-Run = collections.namedtuple("Run", "durability episodes end")  # end: "kill" or "stop"
+# end: "kill" or "stop"; compact: somebody compacts the store all the time
+Run = collections.namedtuple("Run", "durability episodes end compact", defaults=(False,))
 Acknowledged = collections.namedtuple("Acknowledged", "position sequence durability")
 
 
@@ -45,6 +49,7 @@ class Scenario:
         self.base = []  # (name, inode, content) of what was there when the trace began
         self.acknowledged = []
         self.sent = 0
+        self.compactions = 0
 
     # ---- The runs ----
 
@@ -69,16 +74,32 @@ class Scenario:
         # What a server opens is synced before it serves.
         self.acknowledged.append(Acknowledged(self.trace.stat().st_size, opened.last_sequence, "each"))
         first = opened.last_sequence + 1
+        stop = threading.Event()
+        compacting = threading.Thread(target=self.compact_until, args=(stop,))
+        if run.compact:
+            compacting.start()
         for answer in client.stub.Insert(client.chunks("writer", opened, self.paced(first, run.episodes)), timeout=60):
             self.acknowledged.append(Acknowledged(self.trace.stat().st_size, answer.sequence, run.durability))
         assert self.acknowledged[-1].sequence == first + run.episodes - 1
         client.close()
+        stop.set()
         if run.end == "stop":
             server.stop()
         else:
             with open(self.trace) as trace:
                 fcntl.flock(trace, fcntl.LOCK_EX)  # not between a call and its record
                 server.kill()
+        if run.compact:
+            compacting.join(30)
+
+    def compact_until(self, stop):
+        """The end of the server may come in the middle of one."""
+        client = self.client()
+        while not stop.is_set():
+            with contextlib.suppress(grpc.RpcError):
+                client.stub.Compact(self.wire.replay.CompactRequest(), timeout=30)
+                self.compactions += 1
+        client.close()
 
     def paced(self, first, n):
         for sequence in range(first, first + n):
@@ -98,7 +119,8 @@ class Scenario:
         [(_, position, files)] = power_cut.disks(self.records, [seed], self.base)
         shutil.rmtree(self.folder)
         self.put(self.folder, files)
-        self.base = [(path.name, path.stat().st_ino, path.read_bytes()) for path in self.folder.iterdir()]
+        self.base = [(str(path.relative_to(self.folder)), path.stat().st_ino, path.read_bytes())
+                     for path in self.folder.rglob("*") if path.is_file()]
         # What the disk has, it keeps.
         self.acknowledged = [Acknowledged(0, self.promised(position), "each")]
         self.trace.unlink()
@@ -109,7 +131,8 @@ class Scenario:
         for record in self.records:
             folder.take(record)
         arrived = folder.all_arrived()
-        there = {path.name: path.read_bytes() for path in self.folder.iterdir() if not path.name.startswith("lock")}
+        there = {str(path.relative_to(self.folder)): path.read_bytes() for path in self.folder.rglob("*")
+                 if path.is_file() and not path.name.startswith("lock")}
         assert arrived.keys() == there.keys()
         for name, content in there.items():
             assert arrived[name] == content, f"{name} is not what the trace says"
@@ -157,6 +180,7 @@ class Scenario:
         """As the next boot of the machine finds it."""
         folder.mkdir(parents=True)
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content.replace(BOOT, NEXT_BOOT) if name == "unclean" else content)
 
     def look(self, made, durability):

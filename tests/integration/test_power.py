@@ -14,6 +14,8 @@ DISKS = 150
 SCENARIOS = {
     "each": [Run("each", 45, "kill"), Run("each", 15, "stop")],
     "interval": [Run("interval", 60, "kill"), Run("interval", 30, "stop"), Run("interval", 10, "kill")],
+    "each, compacted": [Run("each", 60, "kill", True), Run("each", 20, "stop", True)],
+    "interval, compacted": [Run("interval", 60, "kill", True), Run("interval", 30, "kill", True)],
     "by turns": [Run("interval", 30, "kill"), Run("each", 30, "kill"), Run("interval", 30, "kill")],
 }
 
@@ -24,8 +26,10 @@ def test_a_power_cut_takes_nothing_that_was_promised(workspace, wire, name):
     scenario.play(SCENARIOS[name])
     durability = SCENARIOS[name][-1].durability
     found = scenario.disks(range(DISKS), durability)
-    print(f"{len(scenario.records)} records, {len(scenario.finished)} syncs finished, {DISKS} disks, {found} episodes found")
+    print(f"{len(scenario.records)} records, {len(scenario.finished)} syncs finished, {DISKS} disks, {found} episodes found, "
+          f"{scenario.compactions} compactions")
     assert found > DISKS
+    assert scenario.compactions > 0 or "compacted" not in name
     for seed in (1000, 1001):
         scenario.serve(seed, durability)
 

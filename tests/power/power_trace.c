@@ -2,7 +2,8 @@
  * to a trace each write, sync and change of a name in one folder, with content and in order. From
  * that, tests/integration/power_cut.py makes the disks that a power cut may have left.
  *
- *   POWER_FOLDER   the folder: absolute, without a slash at its end; files `lock*` are left out
+ *   POWER_FOLDER   the folder: absolute, without a slash at its end; files `lock*` are left out, those
+ *                  in folders within it are named by their path from it
  *   POWER_TRACE    the trace; appended to, so that several lives of a server make one
  *
  * A record is 24 bytes, little-endian, and `size` bytes that follow them:
@@ -19,7 +20,8 @@
  *   SYNC      trace's when it began    -         what was written before then is on the disk
  *   NAME      0                        name      it stands for this file now; file 0: for none
  *   NEW       0                        -         an inode begins a new file
- *   FOLDER    trace's when it began    -         names changed before then are on the disk
+ *   FOLDER    trace's when it began    name      names in this folder ("": POWER_FOLDER itself) that
+ *                                                changed before then are on the disk
  *   FAILED    errno                    -         a call failed, so that the trace is worth nothing
  *
  * "at" of DONE, SYNC, FOLDER is a position: how long the trace was. A write is noted before it is
@@ -137,14 +139,14 @@ static long check(long result)
 
 /* ---- Which calls are noted ---- */
 
-/* The name within the folder, or NULL: somewhere else, deeper, or a lock. */
+/* The name within the folder, or NULL: somewhere else, or a lock. */
 static const char *name_of(const char *path)
 {
     if (trace_fd < 0 || strncmp(path, folder, folder_length) != 0 || path[folder_length] != '/') {
         return NULL;
     }
     const char *name = path + folder_length + 1;
-    return strchr(name, '/') || strncmp(name, "lock", 4) == 0 ? NULL : name;
+    return strncmp(name, "lock", 4) == 0 ? NULL : name;
 }
 
 static bool path_of(int fd, char path[NAME_SIZE])
@@ -256,8 +258,10 @@ static int sync_noted(int fd, long call)
 {
     char path[NAME_SIZE];
     const uint64_t file = file_of(fd);
-    const bool is_folder =
-        trace_fd >= 0 && file == 0 && path_of(fd, path) && strcmp(path, folder) == 0;
+    struct stat info;
+    const bool is_folder = trace_fd >= 0 && file == 0 && fstat(fd, &info) == 0 &&
+                           S_ISDIR(info.st_mode) && path_of(fd, path) &&
+                           (strcmp(path, folder) == 0 || name_of(path));
     if (file == 0 && !is_folder) {
         return (int)syscall(call, fd);
     }
@@ -268,8 +272,12 @@ static int sync_noted(int fd, long call)
     const int number = errno;
     enter();
     errno = number;
-    if (check(result) == 0) {
-        note(is_folder ? FOLDER : SYNC, file, before, NULL, 0);
+    if (check(result) == 0 && is_folder) {
+        const char *name = strcmp(path, folder) == 0 ? "" : name_of(path);
+        const struct iovec part = {(void *)name, strlen(name)};
+        note(FOLDER, 0, before, &part, 1);
+    } else if (result == 0) {
+        note(SYNC, file, before, NULL, 0);
     }
     leave();
     return (int)result;
@@ -319,6 +327,23 @@ int open64(const char *path, int flags, ...)
     return open(path, flags, mode);
 }
 
+/* A folder that moves takes its file along; the store's folders hold one each. */
+static void note_moved_folder(const char *old, const char *new, const char *to)
+{
+    char from_name[NAME_SIZE], to_name[NAME_SIZE], path[NAME_SIZE];
+    snprintf(from_name, sizeof from_name, "%s/data.mdb", old);
+    snprintf(to_name, sizeof to_name, "%s/data.mdb", new);
+    snprintf(path, sizeof path, "%s/data.mdb", to);
+    note_name(to_name, inode_of(path));
+    note_name(from_name, 0);
+}
+
+static bool is_folder_at(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags)
 {
     const char *old = name_of(from), *new = name_of(to);
@@ -328,7 +353,9 @@ int renameat2(int from_folder, const char *from, int to_folder, const char *to, 
     enter();
     const uint64_t moved = inode_of(from), other = inode_of(to);
     const int result = (int)syscall(SYS_renameat2, from_folder, from, to_folder, to, flags);
-    if (result == 0) {
+    if (result == 0 && is_folder_at(to)) {
+        note_moved_folder(old, new, to);
+    } else if (result == 0) {
         note_name(new, moved);
         note_name(old, flags & RENAME_EXCHANGE ? other : 0);
     }
