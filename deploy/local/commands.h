@@ -10,6 +10,7 @@ int command_dataset(int argc, char **argv);
 int command_plot(int argc, char **argv);
 int command_replay(int argc, char **argv);
 int command_policy(int argc, char **argv);
+int command_certs(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_completion(int argc, char **argv);
 int command_man(int argc, char **argv);

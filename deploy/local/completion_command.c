@@ -40,6 +40,7 @@ static const struct {
                "--experiment.tls_key= --experiment.token_file="},
     {"dashboard", "--address="},
     {"plot", "--column= --axis= --out="},
+    {"certs", "--to= --days="},
     {"completion", "bash zsh"},
     {"man", "hindcast-replay-server hindcast-restorer hindcast-collector hindcast-learner "
             "hindcast-evaluator "
@@ -79,7 +80,7 @@ static const char functions[] =
     "    return\n"
     "  fi\n"
     "  if [ \"$program\" = hindcast ] && [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-    "    words=\"up status dashboard plot dataset policy replay doctor completion man --help "
+    "    words=\"up status dashboard plot dataset policy replay certs doctor completion man --help "
     "--version\"\n"
     "  elif [ \"$program\" = hindcast ]; then\n"
     "    words=\"$(_hindcast_words \"${COMP_WORDS[1]}\") --help\"\n"

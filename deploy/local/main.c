@@ -29,6 +29,8 @@ static const struct {
      "look at a policy, export it for other programs, ask for its actions"},
     {"replay", command_replay, "info | set | delete | dump ..",
      "look at replay servers, and operate them, while they serve"},
+    {"certs", command_certs, "--to=FOLDER NAME[,NAME ..] ..",
+     "make certificates for mutual TLS, or renew them"},
     {"doctor", command_doctor, "", "say whether this machine is fit for runs, and what to do"},
     {"completion", command_completion, "bash | zsh", "print a completion script for the shell"},
     {"man", command_man, "[PROGRAM]", "print a manual page"},

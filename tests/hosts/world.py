@@ -20,7 +20,6 @@ import tempfile
 
 import safetensors.numpy
 
-import certificates
 import logs
 from network import Network
 from processes import BINARIES, ROOT, Process, tail, wait_until
@@ -39,6 +38,11 @@ def token(role):
     return TOKENS[role].split()[0]
 
 
+def serial(certificate):
+    """The serial number of the first certificate in a text."""
+    return subprocess.run(["openssl", "x509", "-noout", "-serial"], input=certificate, capture_output=True, check=True).stdout
+
+
 class World:
     def __init__(self, name, steps, seed=1):
         self.steps = steps
@@ -49,8 +53,7 @@ class World:
         self.wanted = []  # (host, role): started, and started again when the host returns
         self.kills = 0
         self.tls = self.folder / "tls"
-        self.tls.mkdir()
-        certificates.make(self.tls, {name: f"IP:{host.address}" for name, host in self.hosts.items()})
+        self.certify(*self.hosts)
         episodes = [logs.episode(number, LENGTH) for number in range(EPISODES)]
         logs.write_dataset(self.folder / "logs", [episodes[i::6] for i in range(6)])
         for host in self.hosts:
@@ -173,24 +176,18 @@ class World:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
+    def certify(self, *hosts):
+        """A key and a certificate for each host; a new one where it has one."""
+        subprocess.run([BINARIES["hindcast"], "certs", f"--to={self.tls}", "--days=30",
+                        *(f"{host},{self.hosts[host].address}" for host in hosts)], check=True, capture_output=True)
+
     def serial_shown_by(self, host):
         """The serial number of the certificate that the host's replay server shows to a new client."""
         shown = subprocess.run(
             self.hosts["d"].inside("openssl", "s_client", "-connect", self.at(host, REPLAY), "-alpn", "h2", "-CAfile",
                                    f"{self.tls}/ca.pem", "-cert", f"{self.tls}/d.pem", "-key", f"{self.tls}/d.key"),
             stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False).stdout
-        return certificates.serial(shown)
-
-    def replace_certificate(self, host):
-        """A new key and certificate, put in place by renaming, the key first; the serial number."""
-        new = self.folder / "new"
-        new.mkdir(exist_ok=True)
-        for name in ("ca.pem", "ca.key"):
-            shutil.copy(self.tls / name, new)
-        certificates.sign(new, host, f"IP:{self.hosts[host].address}")
-        for end in ("key", "pem"):
-            (new / f"{host}.{end}").rename(self.tls / f"{host}.{end}")
-        return certificates.serial((self.tls / f"{host}.pem").read_bytes())
+        return serial(shown)
 
     def stop_writer(self):
         self.running["e", "writer"].signal(signal.SIGTERM)

@@ -4,9 +4,10 @@
     HINDCAST_BUILD=other/build ... -k replay                         tests those of another build
 """
 
+import subprocess
+
 import pytest
 
-import certificates as authority
 import stubs
 from processes import BUILD, Workspace
 
@@ -43,8 +44,19 @@ def wire(tmp_path_factory):
     return stubs.make(tmp_path_factory.mktemp("stubs"))
 
 
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory):
     """A folder with ca.pem, and server and client with .pem and .key, for localhost and 127.0.0.1."""
-    both = "DNS:localhost,IP:127.0.0.1"
-    return authority.make(tmp_path_factory.mktemp("tls"), {"server": both, "client": both})
+    folder = tmp_path_factory.mktemp("tls")
+    new = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(folder, "req", "-x509", *new, "-subj", "/CN=authority", "-days", "2", "-keyout", "ca.key", "-out", "ca.pem")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for name in ("server", "client"):
+        openssl(folder, "req", *new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                "-days", "2", "-extfile", "names", "-out", f"{name}.pem")
+    return folder

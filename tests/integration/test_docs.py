@@ -17,7 +17,7 @@ COMMAND = re.compile(r"(\./|build\S*/|[A-Z_]+=\S+ |hindcast[ -]|third_party/|exp
 
 # Which test runs a command, or one that differs from it in names and numbers only. The first pattern that matches counts.
 RUN_BY = [
-    (r"tests/run --all (compose|hosts|slurm|browser|package|power|sim|soak)", r"tests/all/\1"),
+    (r"tests/run --all (compose|docs|hosts|slurm|kubernetes|browser|package|power|sim|soak)", r"tests/all/\1"),
     (r"tests/run", "tests/run"),
     (r"deploy/local/run", "tests/integration/test_pipeline.py"),
     (r"deploy/install_dependencies", "tests/run"),
@@ -36,6 +36,7 @@ RUN_BY = [
     (r"hindcast up .*--learner.(precision|kernels|evaluation_precision)", "tests/integration/test_learner.py"),
     (r"hindcast up my.yaml", "tests/integration/test_start.py::test_a_proposed_experiment_runs_as_it_is"),
     (r"hindcast up", "tests/integration/test_pipeline.py"),
+    (r"hindcast certs", "tests/integration/test_certs.py::test_openssl_takes_them"),
     (r"hindcast doctor", "tests/integration/test_front_end.py::test_the_doctor_looks_at_this_machine"),
     (r"hindcast status --parameters", "tests/integration/test_learner.py::test_status_by_address"),
     (r"hindcast status", "tests/integration/test_front_end.py::test_status_without_a_run_lists_all"),

@@ -63,7 +63,7 @@ def shown(*arguments, cwd=None, status=0):
 
 @pytest.mark.parametrize("command", [[], ["up"], ["status"], ["dataset"], ["dataset", "start"], ["policy"],
                                      ["policy", "export"], ["replay"], ["replay", "set"], ["doctor"], ["completion"],
-                                     ["man"], ["plot"], ["dashboard"], ["up", "no-such.yaml"]])
+                                     ["man"], ["certs"], ["plot"], ["dashboard"], ["up", "no-such.yaml"]])
 def test_help_is_everywhere_and_narrow(command):
     page = shown(*command, "--help")
     assert page.startswith("usage: hindcast") and page == shown(*command, "-h")
