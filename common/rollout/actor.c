@@ -26,7 +26,7 @@ struct actor {
     const void *script_arg;
     double noise;                          /* standard deviation of the script's noise */
     bool draws;                            /* acting takes normals */
-    uint32_t n_tasks;                      /* of the policy, or the environment's K */
+    uint32_t n_tasks;                      /* of the policy, or of the environment */
     uint32_t rewards[SIGNATURE_TASKS_MAX]; /* per task, its reward in the environment */
     struct rng rng;
     uint32_t task;
@@ -162,7 +162,8 @@ status actor_use_rule(struct actor *actor, const struct policy *policy, enum pol
 {
     /* Into a local array first: an error must leave the actor as it was. */
     uint32_t rewards[SIGNATURE_TASKS_MAX];
-    uint32_t n_tasks = actor->signature.K;
+    /* Where there are no rewards there is one unnamed task, 0. */
+    uint32_t n_tasks = actor->signature.K > 0 ? actor->signature.K : 1;
     struct episode_history history = {1, false};
     struct episode_window window = {0};
     if (policy == NULL) {
@@ -284,7 +285,7 @@ void actor_prepare(struct actor *actor, float *input, float *normals, const floa
 void actor_act(struct actor *actor, float *action, const float *observation)
 {
     uint32_t A = actor->signature.A;
-    ASSERT(actor->task < actor->n_tasks || actor->n_tasks == 0);
+    ASSERT(actor->task < actor->n_tasks);
     if (actor->script != NULL) {
         act_by_script(actor, action, observation);
         return;

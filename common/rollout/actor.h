@@ -47,7 +47,8 @@ typedef void actor_script(const void *arg, uint32_t task, const float *observati
  * so that its standard deviation is `noise` (>= 0); the sum is clipped. Ours. Not within an episode. */
 void actor_use_script(struct actor *actor, actor_script *script, const void *arg, double noise);
 
-/* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's. */
+/* Number of tasks that this actor can pursue: the policy's, or, at random, the environment's; at least
+ * 1, since an environment without rewards has one unnamed task, 0. */
 uint32_t actor_tasks(const struct actor *actor);
 /* Index of that task's reward in the environment's signature. task < actor_tasks(). */
 uint32_t actor_reward(const struct actor *actor, uint32_t task);

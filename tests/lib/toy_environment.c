@@ -34,9 +34,11 @@ static void fill(struct environment_description *description, const char *uri)
     signature->A = 1;
     signature->action_min[0] = -2.0f;
     signature->action_max[0] = 2.0f;
-    signature->K = 2;
-    (void)snprintf(signature->rewards[0], sizeof signature->rewards[0], "high");
-    (void)snprintf(signature->rewards[1], sizeof signature->rewards[1], "low");
+    signature->K = strcmp(uri, "toy:unrewarded") == 0 ? 0 : 2;
+    for (uint32_t k = 0; k < signature->K; k++) {
+        (void)snprintf(signature->rewards[k], sizeof signature->rewards[k],
+                       k == 0 ? "high" : "low");
+    }
     signature->control_period_s = 0.05;
     description->step_limit = TOY_STEPS;
     description->open_max = strcmp(uri, "toy:single") == 0 ? 1 : ENVIRONMENT_OPEN_UNLIMITED;
@@ -90,8 +92,9 @@ static status step(struct environment *environment, const float *action, float *
 
     toy->sum += action[0];
     observe(toy, observation);
-    rewards[0] = toy->sum;
-    rewards[1] = -toy->sum;
+    for (uint32_t k = 0; k < environment->description.signature.K; k++) {
+        rewards[k] = k == 0 ? toy->sum : -toy->sum;
+    }
     bool terminated = action[0] > 0.9f;
     *discount = terminated ? 0.0f : 1.0f;
     *last = terminated || toy->steps == TOY_STEPS;
@@ -109,7 +112,7 @@ static void close_toy(struct environment *environment)
 static const struct environment_operations operations = {
     .reset = reset, .step = step, .close = close_toy};
 
-static const char *const names[] = {"toy:walk", "toy:single", NULL};
+static const char *const names[] = {"toy:walk", "toy:single", "toy:unrewarded", NULL};
 
 static const char *const *list_names(void)
 {

@@ -3,6 +3,7 @@
  *
  *     toy:walk      20 steps, two tasks, one action; an action above 0.9 terminates the episode
  *     toy:single    the same, but only one may be open at a time: a second open fails with LIMIT
+ *     toy:unrewarded  the same without rewards
  *
  * The observation has 3 values: a number drawn at the start, the step, the sum of the actions. */
 #ifndef HINDCAST_TESTS_LIB_TOY_ENVIRONMENT_H

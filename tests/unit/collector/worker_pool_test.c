@@ -182,6 +182,27 @@ static void environments_are_opened_once_and_reset(void **state)
     free_all(all, MANY);
 }
 
+/* Logs whose rewards are to be computed later. */
+static void an_environment_may_have_no_rewards(void **state)
+{
+    (void)state;
+    struct environment_description description;
+    struct finished_episode *all[EPISODES + 1];
+    struct err err = {0};
+    toy_environment_install();
+    assert_int_equal(environment_describe(&description, "toy:unrewarded", &err), STATUS_OK);
+    assert_int_equal(description.signature.K, 0);
+    struct worker_pool *pool = start_with(&description, 2, 1, 0, EPISODES);
+    assert_int_equal(collect(pool, 0, all), EPISODES);
+    worker_pool_free(pool);
+    for (size_t i = 0; i < EPISODES; i++) {
+        assert_int_equal(all[i]->task, 0);
+        assert_true(all[i]->episode->T > 0);
+        assert_int_equal(all[i]->episode->W, 3 + 1 + 1);
+    }
+    free_all(all, EPISODES);
+}
+
 /* A simulation that goes bad: its episode is acted again from another stream, and no row of the bad
  * one is passed on. */
 static void failed_episodes_are_never_passed_on(void **state)
@@ -295,6 +316,7 @@ int main(void)
         cmocka_unit_test(stopping_leaves_nothing_behind),
         cmocka_unit_test(an_environment_that_cannot_be_opened_is_reported_at_start),
         cmocka_unit_test(environments_are_opened_once_and_reset),
+        cmocka_unit_test(an_environment_may_have_no_rewards),
         cmocka_unit_test(failed_episodes_are_never_passed_on),
         cmocka_unit_test(an_environment_that_always_fails_ends_the_pool),
     };
