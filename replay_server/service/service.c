@@ -521,6 +521,10 @@ void service_close(struct service *service)
     /* The call thread ends first, then the threads that used to post to it. The inserter is the
      * last of them, since the final counters go through it. */
     endpoint_close(service->endpoint);
+    /* Its reader is nobody's now, and a compaction that is about to end would wait for it for ever. */
+    if (service->reader) {
+        store_reader_rest(service->reader);
+    }
     dump_close(service);
     scrubber_close(service->scrubber);
     gatherer_close(service->gatherer);

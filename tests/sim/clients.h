@@ -25,4 +25,11 @@ void clients_describe(char *text, size_t size);
 void hostile_open(const struct plan *plan);
 void hostile_close(void);
 
+/* ---- clients_operator.c ---- */
+/* Starts what the plan has of it; it goes on until it is closed. */
+void operator_open(const struct plan *plan);
+void operator_calm(void); /* from now on it deletes nothing */
+/* How often it has set a priority, changed a table, deleted an episode, compacted a store. */
+void operator_close(uint32_t counts[4]);
+
 #endif

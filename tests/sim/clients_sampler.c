@@ -2,6 +2,7 @@
  * them. The next incarnation starts at a batch that this one has had, as a learner does from its
  * checkpoint. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,7 +27,8 @@ const char *sampler_waits(uint32_t sampler)
 static bool is_done(const struct incarnation *incarnation)
 {
     const struct table_options *options = &incarnation->plan->options.table;
-    if (options->samples_per_insert > 0 || options->samples_per_eviction > 0) {
+    if (options->samples_per_insert > 0 || options->samples_per_eviction > 0 ||
+        incarnation->plan->queue) {
         return clients_writers_done();
     }
     return sampler_progress[incarnation->client].delivered >= incarnation->plan->n_batches;
@@ -69,10 +71,12 @@ static void look_at(const struct incarnation *incarnation, const struct replay_b
         verdict_wrong("sampler %u: batch %" PRIu64 " is of a table that is not sealed",
                       incarnation->client, number);
     }
-    /* Nobody sets priorities here, so draws are even. */
+    /* Where nobody sets priorities draws are even. */
     for (uint32_t i = 0; wants_origins(incarnation->plan) && i < batch->snippets; i++) {
         const double ratio = batch->origins->ratio[i];
-        if (!(ratio > 1 - 1e-9 && ratio < 1 + 1e-9) || batch->origins->episode_id[i] == 0) {
+        const double least = incarnation->plan->priorities ? 0 : 1 - 1e-9;
+        const double most = incarnation->plan->priorities ? HUGE_VAL : 1 + 1e-9;
+        if (!(ratio > least && ratio < most) || batch->origins->episode_id[i] == 0) {
             verdict_wrong("sampler %u: batch %" PRIu64 ", snippet %u of episode %" PRIu64
                           " is %g times as likely as in an even draw",
                           incarnation->client, number, i, batch->origins->episode_id[i], ratio);

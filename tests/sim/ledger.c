@@ -22,6 +22,7 @@ void ledger_begin(const struct plan *plan)
     steps = 0;
     ledger_rates_begin();
     ledger_batches_begin();
+    ledger_operator_begin();
 }
 
 uint32_t ledger_server_of(const struct episode_identity *identity)
@@ -32,7 +33,8 @@ uint32_t ledger_server_of(const struct episode_identity *identity)
 bool ledger_removes(void)
 {
     const struct table_options *options = &ledger.plan->options.table;
-    return options->max_episodes > 0 || options->max_transitions > 0;
+    return options->max_episodes > 0 || options->max_transitions > 0 ||
+           options->max_times_sampled > 0;
 }
 
 enum ledger_kind ledger_kind_of(const struct episode_identity *identity, uint32_t *writer)

@@ -29,6 +29,13 @@ void ledger_acknowledged(uint32_t writer, uint32_t next);
 struct episode_identity ledger_stale(uint32_t writer, uint32_t incarnation);
 void ledger_sealed(void);
 
+/* ---- The operator ---- */
+/* A priority is on its way to the server; it has answered that it is stored. */
+void ledger_priority_sent(const struct episode_identity *identity, double priority);
+void ledger_priority_stored(const struct episode_identity *identity, double priority);
+/* From now on the episode may be gone. */
+void ledger_delete_sent(const struct episode_identity *identity);
+
 /* ---- Samplers ---- */
 void ledger_batch(const struct replay_batch *batch, uint64_t sampler_seed);
 

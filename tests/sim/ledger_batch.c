@@ -5,15 +5,59 @@
 #include <xxhash.h>
 
 #include "tests/sim/ledger_private.h"
+#include "tests/sim/server.h"
 #include "tests/sim/verdict.h"
 
 #define REMEMBERED 512u /* batches of a sealed table, by number */
 
 static uint64_t digests[REMEMBERED];
 
+/* How often snippets of each episode have come, where that has a limit. */
+#define DRAWN_MAX 1024u
+static struct {
+    struct episode_identity identity;
+    int64_t times;
+} drawn[DRAWN_MAX];
+static uint32_t n_drawn;
+
 void ledger_batches_begin(void)
 {
     memset(digests, 0, sizeof digests);
+    n_drawn = 0;
+}
+
+/* What several writers have comes again when it has been used up. */
+static void count_draw(const struct episode_identity *identity)
+{
+    const struct plan *plan = ledger.plan;
+    uint32_t i = 0;
+    if (!plan->queue || plan->duplicates) {
+        return;
+    }
+    while (i < n_drawn && episode_identity_compare(&drawn[i].identity, identity) != 0) {
+        i++;
+    }
+    if (i == n_drawn) {
+        ASSERT(n_drawn < DRAWN_MAX);
+        drawn[n_drawn++].identity = *identity;
+        drawn[i].times = 0;
+    }
+    drawn[i].times++;
+    if (drawn[i].times > plan->options.table.max_times_sampled && !servers_lost_draws()) {
+        verdict_wrong("episode %" PRIu64 "/%" PRIu64 " was sampled %" PRId64
+                      " times, max_times_sampled is %" PRId64,
+                      identity->source, identity->episode, drawn[i].times,
+                      plan->options.table.max_times_sampled);
+    }
+}
+
+int64_t ledger_drawn(const struct episode_identity *identity)
+{
+    uint32_t i = 0;
+    while (i < n_drawn && episode_identity_compare(&drawn[i].identity, identity) != 0) {
+        i++;
+    }
+    return i < n_drawn ? drawn[i].times : 0;
 }
 
 static void check_rows(const struct replay_batch *batch, uint32_t i,
@@ -57,6 +101,7 @@ void ledger_batch(const struct replay_batch *batch, uint64_t sampler_seed)
         struct episode_identity identity, want;
         uint32_t first, want_first;
         check_rows(batch, i, &identity, &first);
+        count_draw(&identity);
         const uint64_t words[3] = {digest, identity.source << 32 | identity.episode, first};
         digest = XXH3_64bits(words, sizeof words);
         if (batch->table_version == 0 || plan->n_servers > 1) {
@@ -77,7 +122,8 @@ void ledger_batch(const struct replay_batch *batch, uint64_t sampler_seed)
         }
     }
     /* All samplers of a plan share a seed. */
-    if (batch->table_version != 0 && batch->number < REMEMBERED && plan->require_sealed) {
+    if (batch->table_version != 0 && batch->number < REMEMBERED && plan->require_sealed &&
+        !plan->priorities) {
         if (digests[batch->number] != 0 && digests[batch->number] != digest) {
             verdict_wrong("batch %" PRIu64 " of the sealed tables is not what it was before",
                           batch->number);

@@ -18,6 +18,11 @@ static void check_resident(uint32_t server, const struct table_episode *episode)
         verdict_wrong("server %u: episode %" PRIu64 "/%" PRIu64 " has %u rows", server, id->source,
                       id->episode, episode->n_rows);
     }
+    if (!ledger_priority_possible(id, episode->priority)) {
+        verdict_wrong("server %u: episode %" PRIu64 "/%" PRIu64
+                      " has the priority %g, which nobody has set",
+                      server, id->source, id->episode, episode->priority);
+    }
     if (kind == LEDGER_STALE) {
         struct ledger_writer *writer = &ledger.writers[w];
         bool *seen = &writer->stale_seen[id->episode];
@@ -42,7 +47,7 @@ static void check_acknowledged(uint32_t server, const struct table *table)
         for (uint32_t i = 0; i < ledger.writers[w].acknowledged; i++) {
             const struct episode_identity id = plan_identity(ledger.plan, w, i);
             bool pending = false;
-            if (ledger_server_of(&id) == server &&
+            if (ledger_server_of(&id) == server && !ledger_deleted(&id) &&
                 (table_find(table, &id, &pending) == NULL || pending)) {
                 verdict_wrong("server %u has lost episode %" PRIu64 "/%" PRIu64
                               " of writer %u, which was acknowledged",
@@ -56,7 +61,8 @@ static void check_acknowledged(uint32_t server, const struct table *table)
 static void check_order_of_removal(uint32_t server, const struct table *table)
 {
     const struct plan *plan = ledger.plan;
-    if (!ledger_removes() || plan->duplicates || plan->options.table.remover[0] != 'f') {
+    if (!ledger_removes() || plan->duplicates || plan->queue || plan->deletes ||
+        plan->options.table.remover[0] != 'f') {
         return;
     }
     for (uint32_t w = 0; w < plan->n_writers; w++) {
@@ -105,7 +111,12 @@ static void check_sums(uint32_t server, const struct served_table *served)
                       server, c->episodes_inserted, c->episodes_removed, c->episodes_corrupt,
                       c->episodes);
     }
-    if ((limits->max_episodes && c->episodes + c->pending_episodes > limits->max_episodes) ||
+    /* What was allowed more than the plan, and then less by a restart, shrinks with the next insert. */
+    const uint64_t max_episodes =
+        limits->max_episodes && ledger.plan->sets
+            ? (uint64_t)ledger.plan->options.table.max_episodes + PLAN_MORE_EPISODES
+            : limits->max_episodes;
+    if ((max_episodes && c->episodes + c->pending_episodes > max_episodes) ||
         (limits->max_transitions &&
          c->transitions + c->pending_transitions > limits->max_transitions)) {
         verdict_wrong("server %u: %" PRIu64 " + %" PRIu64 " episodes, %" PRIu64 " + %" PRIu64
@@ -147,17 +158,22 @@ static void check_sealed(uint32_t server, const struct served_table *served)
     now.transitions = 0;
     for (const struct table_episode *e = table_newer(served->table, NULL); e;
          e = table_newer(served->table, e)) {
-        referee_add(&now, &e->identity, e->n_rows - 1);
+        referee_add(&now, &e->identity, e->n_rows - 1, e->priority);
     }
+    const uint64_t version = table_version(served->table);
     if (!ledger.has_contents[server]) {
         ledger.has_contents[server] = true;
         ledger.contents[server] = now;
-        ledger.version[server] = table_version(served->table);
+        ledger.version[server] = version;
     }
+    /* The version tells of priorities, and of nothing else. */
+    const bool same_priorities = referee_same_priorities(&now, &ledger.contents[server]);
     if (!referee_same(&now, &ledger.contents[server]) ||
-        ledger.version[server] != table_version(served->table)) {
+        same_priorities != (ledger.version[server] == version)) {
         verdict_wrong("server %u: the sealed table has changed", server);
     }
+    ledger.contents[server] = now;
+    ledger.version[server] = version;
 }
 
 void ledger_look_at(uint32_t server, struct service *service)

@@ -44,9 +44,10 @@ static void check_inserts(uint32_t server, const struct seen *before, const stru
                           lead(&now->limiter) - overshoot, set->tolerance);
         }
     }
+    const struct limiter_counts *from = &now->limiter.origin;
     if (now->limiter.counts.evicted > before->limiter.counts.evicted &&
-        (double)now->limiter.counts.sampled <
-            set->samples_per_eviction * (double)now->limiter.counts.evicted) {
+        (double)(now->limiter.counts.sampled - from->sampled) <
+            set->samples_per_eviction * (double)(now->limiter.counts.evicted - from->evicted)) {
         verdict_wrong("server %u: %" PRIu64 " transitions evicted after %" PRIu64
                       " sampled, at %g per eviction",
                       server, now->limiter.counts.evicted, now->limiter.counts.sampled,

@@ -53,6 +53,16 @@ static status visit(void *arg, const struct store_episode *episode, struct err *
                           episode->identity.source, episode->identity.episode);
         }
     }
+    if (!ledger_priority_possible(&episode->identity, episode->priority)) {
+        verdict_wrong("store %u: episode %" PRIu64 " has the priority %g", look->server,
+                      episode->id, episode->priority);
+    }
+    if (episode->times_sampled < ledger_drawn(&episode->identity) && !servers_lost_draws()) {
+        verdict_wrong("store %u: episode %" PRIu64 " was sampled %u times, %" PRId64
+                      " snippets of it have come",
+                      look->server, episode->id, episode->times_sampled,
+                      ledger_drawn(&episode->identity));
+    }
     ASSERT(look->n < REFEREE_EPISODES_MAX);
     look->identities[look->n++] = episode->identity;
     check_rows(look, episode);
@@ -95,7 +105,8 @@ static void check_store(uint32_t server)
     for (uint32_t w = 0; w < ledger.plan->n_writers && !ledger_removes(); w++) {
         for (uint32_t i = 0; i < ledger.writers[w].acknowledged; i++) {
             const struct episode_identity identity = plan_identity(ledger.plan, w, i);
-            if (ledger_server_of(&identity) == server && !holds(&look, &identity)) {
+            if (ledger_server_of(&identity) == server && !ledger_deleted(&identity) &&
+                !holds(&look, &identity)) {
                 verdict_wrong("store %u lacks episode %" PRIu64 "/%" PRIu64, server,
                               identity.source, identity.episode);
             }

@@ -132,6 +132,46 @@ static void choose_server(struct plan *plan)
     options->scrub_bytes_per_s = chance_in(2) ? 0 : 1 << 20;
 }
 
+/* From the seed itself, as what follows. */
+static void choose_operator(struct plan *plan)
+{
+    const uint64_t seed = plan->seed;
+    plan->priorities = mix(seed, 7) % 4 == 0;
+    plan->sets = mix(seed, 8) % 4 == 0;
+    /* Where samplers wait for many transitions, none may go. */
+    plan->deletes = mix(seed, 9) % 4 == 0 && plan->options.table.min_transitions == 1;
+    plan->compacts = mix(seed, 10) % 3 == 0;
+}
+
+/* Tables that are never sealed sample in any way, and some use their episodes up: what waits for room
+ * then waits for samples. With room for a batch's snippets, and an episode each, neither side waits for
+ * ever. */
+static void choose_selectors(struct plan *plan)
+{
+    static const char *const samplers[] = {"uniform", "fifo", "lifo", "min_heap", "max_heap"};
+    struct table_options *options = &plan->options.table;
+    const uint64_t seed = plan->seed;
+    if (!plan->online) {
+        return;
+    }
+    if (mix(seed, 11) % 2) {
+        strcpy(options->sampler, samplers[mix(seed, 12) % 5]);
+    }
+    if (plan->n_servers > 1 || plan->n_samplers == 0 || plan->hoarder ||
+        options->samples_per_insert > 0 || options->min_transitions > 1 || mix(seed, 13) % 3) {
+        return;
+    }
+    plan->queue = true;
+    plan->deletes = false; /* of what is drawn until the writers are done, nothing may be missing */
+    options->max_times_sampled = (int64_t)(1 + mix(seed, 14) % 4);
+    options->max_transitions = 0;
+    options->max_episodes = 0;
+    if (mix(seed, 15) % 2) {
+        options->max_episodes = (int64_t)(plan->B + mix(seed, 16) % 8);
+        strcpy(options->remover, "wait");
+    }
+}
+
 void plan_make(struct plan *plan, uint64_t seed)
 {
     defaults(plan);
@@ -159,6 +199,8 @@ void plan_make(struct plan *plan, uint64_t seed)
         mix(seed, 5) % 3 == 0) {
         strcpy(plan->options.table.remover, mix(seed, 6) % 2 ? "min_heap" : "max_heap");
     }
+    choose_operator(plan);
+    choose_selectors(plan);
     if (plan->hoarder || plan->trickler) {
         plan->options.idle_seconds = 20;
     }
@@ -190,6 +232,10 @@ void plan_print(const struct plan *plan)
            plan->n_batches, plan->B, plan->N, plan->require_sealed ? " once sealed" : "",
            plan->n_servers, plan->W, plan->hoarder ? ", a hoarder" : "",
            plan->trickler ? ", a trickler" : "", plan->cold ? ", a cold store" : "");
+    printf("  operator:%s%s%s%s; sampler %s, %" PRId64 " times\n",
+           plan->priorities ? " priorities" : "", plan->sets ? " settings" : "",
+           plan->deletes ? " deletes" : "", plan->compacts ? " compactions" : "", t->sampler,
+           t->max_times_sampled);
     printf("  limits: min %" PRId64 ", max %" PRId64 " transitions, %" PRId64 " episodes (%s),"
            " per insert %g +- %g, per eviction %g\n",
            t->min_transitions, t->max_transitions, t->max_episodes, t->remover,

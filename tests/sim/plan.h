@@ -7,10 +7,11 @@
 #include "common/trajectory/episode.h"
 #include "replay_server/service/options.h"
 
-#define PLAN_WRITERS_MAX  3u
-#define PLAN_SERVERS_MAX  2u
-#define PLAN_SAMPLERS_MAX 3u
-#define PLAN_EPISODES_MAX 64u
+#define PLAN_WRITERS_MAX   3u
+#define PLAN_SERVERS_MAX   2u
+#define PLAN_SAMPLERS_MAX  3u
+#define PLAN_EPISODES_MAX  64u
+#define PLAN_MORE_EPISODES 8u /* than max_episodes, that the operator may allow */
 
 struct plan {
     uint64_t seed;
@@ -19,12 +20,14 @@ struct plan {
     struct signature signature;
     uint32_t W;
     uint32_t n_servers, n_writers, n_samplers;
-    uint32_t n_episodes;       /* of each writer */
-    uint32_t T_max;            /* transitions of an episode: 1 .. */
-    bool online;               /* fresh episodes; else logs, sealed at the end */
-    bool duplicates;           /* some episodes come from several writers */
-    bool hoarder, trickler;    /* clients_hostile.c */
-    bool cold;                 /* at times rows are on the disk alone (server.c) */
+    uint32_t n_episodes;                      /* of each writer */
+    uint32_t T_max;                           /* transitions of an episode: 1 .. */
+    bool online;                              /* fresh episodes; else logs, sealed at the end */
+    bool duplicates;                          /* some episodes come from several writers */
+    bool hoarder, trickler;                   /* clients_hostile.c */
+    bool cold;                                /* at times rows are on the disk alone (server.c) */
+    bool priorities, sets, deletes, compacts; /* clients_operator.c */
+    bool queue;                /* max_times_sampled: samplers go on until the writers are done */
     bool require_sealed;       /* samplers wait for the seal */
     uint32_t n_batches;        /* each sampler wants, of an unsealed or sealed table */
     uint32_t B, N;             /* a batch's snippets, a snippet's transitions */

@@ -23,6 +23,7 @@
 
 static struct plan *plan;
 static unsigned n_kills;
+static uint32_t n_operated[4];
 
 static uint32_t any_server(void)
 {
@@ -97,11 +98,13 @@ static void *run(void *arg)
     servers_open(plan);
     clients_open(plan);
     hostile_open(plan);
+    operator_open(plan);
     while (agenda_now() < calm_ns && !clients_done()) {
         fiber_wait(NULL, agenda_now() + chance_between(1, 2 * plan->trouble_every_ns));
         inject_fault();
     }
     servers_fill(false);
+    operator_calm();
     trace("no more faults");
     const uint64_t end_ns = agenda_now() + CALM_NS;
     while (!clients_done()) {
@@ -116,6 +119,7 @@ static void *run(void *arg)
     ledger_look();
     hostile_close();
     clients_close();
+    operator_close(n_operated);
     ledger_look();
     servers_close();
     return NULL;
@@ -134,6 +138,7 @@ void scenario_run(uint64_t seed, bool print_plan, struct scenario *scenario)
         plan_print(plan);
     }
     n_kills = 0;
+    memset(n_operated, 0, sizeof n_operated);
     network_set(plan->delay_ns_max, plan->window_bytes);
     ledger_begin(plan);
     const uint64_t start_ns = agenda_now();
@@ -147,6 +152,7 @@ void scenario_run(uint64_t seed, bool print_plan, struct scenario *scenario)
     scenario->digest = run.digest;
     scenario->fake_ns = agenda_now() - start_ns;
     scenario->kills = n_kills;
+    memcpy(scenario->operated, n_operated, sizeof n_operated);
     network_count(&scenario->network);
     ledger_look_at_stores();
     for (uint32_t i = 0; i < plan->n_servers; i++) {

@@ -9,8 +9,9 @@
 
 struct scenario {
     uint64_t steps, digest;
-    uint64_t fake_ns; /* how long it took on the fake clock */
-    unsigned kills;   /* of servers */
+    uint64_t fake_ns;     /* how long it took on the fake clock */
+    unsigned kills;       /* of servers */
+    uint32_t operated[4]; /* as operator_close counts */
     struct network_counts network;
 };
 

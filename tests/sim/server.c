@@ -4,11 +4,14 @@
 #include "tests/sim/server.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +45,7 @@ static struct incarnation *incarnations[PLAN_SERVERS_MAX]; /* the latest of each
 static struct incarnation *all[INCARNATIONS_MAX];
 static uint32_t n_all;
 static int next_host;
-static bool full, was_full;
+static bool full, was_full, was_killed;
 
 /* ---- One incarnation ---- */
 
@@ -118,7 +121,7 @@ static void end(struct incarnation *incarnation)
 void servers_open(const struct plan *of)
 {
     plan = of;
-    full = was_full = false;
+    full = was_full = was_killed = false;
     n_all = 0;
     next_host = 1;
     for (uint32_t i = 0; i < PLAN_SERVERS_MAX; i++) {
@@ -169,6 +172,7 @@ void servers_kill(uint32_t server, uint64_t away_ns)
     }
     trace("server %u: killed", server);
     incarnation->killed = true;
+    was_killed = true;
     end(incarnation);
     network_kill_host(incarnation->host);
     struct incarnation *next = begin(server, away_ns, NULL);
@@ -233,6 +237,48 @@ int __wrap_mincore(void *address, size_t size, unsigned char *pages)
     return 0;
 }
 
+/* ---- Copies of a store ---- */
+
+/* Waits, and lets others go on, until the pipe can be read from or written to; false: it never will be
+ * written to. */
+static bool await_pipe(int fd, short events)
+{
+    struct pollfd one = {.fd = fd, .events = events};
+    while (poll(&one, 1, 0) == 0) {
+        fiber_wait(NULL, agenda_now() + NS_PER_MS);
+    }
+    return events == POLLIN || (one.revents & POLLERR) == 0;
+}
+
+ssize_t __wrap_read(int fd, void *bytes, size_t size)
+{
+    struct stat info;
+    if (fiber_self() != NULL && fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode)) {
+        (void)await_pipe(fd, POLLIN);
+    }
+    return __real_read(fd, bytes, size);
+}
+
+/* LMDB writes into the pipe from a thread of its own, which is none of ours: its copy goes through a
+ * file. */
+int __wrap_mdb_env_copyfd2(MDB_env *env, mdb_filehandle_t fd, unsigned flags)
+{
+    char piece[4096];
+    ssize_t n = 0;
+    const int file = memfd_create("copy", MFD_CLOEXEC);
+    ASSERT(file >= 0);
+    int rc = __real_mdb_env_copyfd2(env, file, flags);
+    ASSERT(lseek(file, 0, SEEK_SET) == 0);
+    while (rc == 0 && (n = __real_read(file, piece, sizeof piece)) > 0) {
+        /* A pipe that can be written to takes this much at once. */
+        if (!await_pipe(fd, POLLOUT) || write(fd, piece, (size_t)n) != n) {
+            rc = EPIPE;
+        }
+    }
+    close(file);
+    return rc;
+}
+
 /* ---- A full disk ---- */
 
 void servers_fill(bool now)
@@ -240,6 +286,11 @@ void servers_fill(bool now)
     trace("the disk %s", now ? "is full" : "has room");
     full = now;
     was_full = was_full || now;
+}
+
+bool servers_lost_draws(void)
+{
+    return was_killed || was_full;
 }
 
 bool servers_marked_by_full_disk(uint32_t server)

@@ -23,6 +23,9 @@ uint32_t servers_incarnation(uint32_t server);
 /* The folder of its store. */
 void servers_path(uint32_t server, char *path, size_t size);
 
+/* Has any been killed, or had a full disk: may counts of draws have been lost? */
+bool servers_lost_draws(void);
+
 /* From now on LMDB reports a full map, or no longer does. */
 void servers_fill(bool full);
 /* Has the disk been full at any time, and has the server started again since? */

@@ -41,6 +41,7 @@ struct shared {
     uint64_t done; /* seeds that ended well */
     uint64_t failed;
     uint64_t steps, messages, kills, fake_s;
+    uint64_t operated[4];
     double begin_s, reported_s;
 };
 static struct shared *shared;
@@ -62,6 +63,9 @@ static void report(uint64_t n_failed)
            " messages, %" PRIu64 " kills, %" PRIu64 " simulated seconds\n",
            shared->done, n_failed, (double)shared->done / (now_s() - shared->begin_s),
            shared->steps, shared->messages, shared->kills, shared->fake_s);
+    printf("operated: %" PRIu64 " priorities set, %" PRIu64 " settings changed, %" PRIu64
+           " episodes deleted, %" PRIu64 " compactions\n",
+           shared->operated[0], shared->operated[1], shared->operated[2], shared->operated[3]);
 }
 
 static void report_now_and_then(void)
@@ -83,6 +87,9 @@ static void run_one(uint64_t seed)
     shared->steps += scenario.steps;
     shared->messages += scenario.network.messages;
     shared->kills += scenario.kills;
+    for (size_t i = 0; i < 4; i++) {
+        shared->operated[i] += scenario.operated[i];
+    }
     shared->fake_s += scenario.fake_ns / 1000000000u;
     report_now_and_then();
 }

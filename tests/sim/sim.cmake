@@ -7,8 +7,8 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
                ${sim}/network_queue.c ${sim}/network_channel.c ${sim}/network_server.c ${sim}/network_call.c
                ${sim}/network_frame.c ${sim}/network_fault.c ${sim}/network_slice.c)
   hindcast_binary(sim FOLDER tests
-    SOURCES ${sim_base} ${sim}/scenario.c ${sim}/plan.c ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c ${sim}/clients_hostile.c
-            ${sim}/ledger.c ${sim}/ledger_look.c ${sim}/ledger_rates.c ${sim}/ledger_batch.c ${sim}/ledger_store.c
+    SOURCES ${sim_base} ${sim}/scenario.c ${sim}/plan.c ${sim}/server.c ${sim}/clients.c ${sim}/clients_writer.c ${sim}/clients_sampler.c ${sim}/clients_hostile.c ${sim}/clients_operator.c
+            ${sim}/ledger.c ${sim}/ledger_look.c ${sim}/ledger_rates.c ${sim}/ledger_operator.c ${sim}/ledger_batch.c ${sim}/ledger_store.c
             ${sim}/referee.c
     LINK hindcast_replay_server_service hindcast_test_base)
   # Parameters and their watchers, some of which do not read. Without publisher_set_limits about half of the seeds fail.
@@ -21,7 +21,7 @@ if(NOT HINDCAST_SANITIZE MATCHES thread) # which knows nothing of fibers; only o
     target_link_options(sim PRIVATE -Wl,--wrap=${function})
     target_link_options(sim_parameters PRIVATE -Wl,--wrap=${function})
   endforeach()
-  target_link_options(sim PRIVATE -Wl,--wrap=mincore)
+  target_link_options(sim PRIVATE -Wl,--wrap=mincore -Wl,--wrap=read -Wl,--wrap=mdb_env_copyfd2)
   set(count 200)
   set(count_parameters 30)
   if(HINDCAST_SANITIZE)
