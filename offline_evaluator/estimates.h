@@ -25,7 +25,7 @@ struct estimate {
 struct estimates_settings {
     size_t n_critics, n_policies, n_starts;
     size_t resamples;
-    double level; /* of the intervals */
+    double level;        /* of the intervals */
     const double *error; /* (starts) said of the behaviour less what it got; NULL: not known */
     uint64_t seed;
 };
