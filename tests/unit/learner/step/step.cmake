@@ -8,5 +8,5 @@ endforeach()
 
 foreach(module settings task_snippets batch state update operators)
   hindcast_test(step_${module}_test SOURCES unit/learner/step/${module}_test.c
-                LINK hindcast_test_learning hindcast_test_base TIMEOUT 120)
+                LINK hindcast_test_learning hindcast_test_base TIMEOUT 300)
 endforeach()
