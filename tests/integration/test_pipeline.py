@@ -223,7 +223,7 @@ def test_an_evaluator_killed_after_the_learner_has_exited_still_finishes(experim
     wait_until(lambda: log.exists() and "exit_code=0" in log.read_text(), "the learner to exit", alive=up)
     assert not (experiment.run_dir / "policy_last.safetensors").exists(), "the evaluator finished too early"
     os.kill(experiment.status("evaluator")["pid"], signal.SIGKILL)
-    up.succeed()
+    up.succeed(180)  # it measures 800 episodes once more
     assert "learner is asked once more" in up.tail()
     assert experiment.json("evaluation.json")["last"]["learner_step"] == 60
 
