@@ -7,6 +7,9 @@
  *   <task>_bare_ratio     speed of environment_step() relative to a bare loop over mj_step on the
  *                         same model, from the same state, with the same actions: what
  *                         observation, reward and checks leave of it
+ *   <task>_episode_ratio  the same with the time of resets on our side: some start states take physics
+ *                         steps of their own, as in dm_control (cheetah: 200)
+ *   <task>_open           what opening the environment takes, once in a process
  *   <task>_policy_steps   control steps a second with a policy's inference (three hidden layers of 256
  *                         units) and resets, in one environment for each thread
  *   <task>_policy_steps_8 the same in 8 environments for each thread, whose policy is evaluated in one
@@ -70,7 +73,7 @@ struct worker {
     size_t n_steps; /* of an episode: whole turns within the task's limit */
     bool ended;     /* with the last turn */
     uint64_t n_episodes;
-    uint64_t ours_ns, reset_ns;
+    uint64_t ours_ns, reset_ns, open_ns;
     struct policy_steps acting; /* without `held` */
     status outcome;
     struct err err;
@@ -310,7 +313,9 @@ static void *work(void *arg)
     struct worker *worker = arg;
     struct rng rng;
     rng_init(&rng, worker->seed, "bench_environment", 0);
+    const uint64_t started_ns = clock_now_ns();
     worker->outcome = open_worker(worker);
+    worker->open_ns = clock_now_ns() - started_ns;
     /* An episode is never cut: there must be room for all of its turns. */
     uint64_t end_ns = clock_now_ns() + (uint64_t)(worker->seconds * (double)NS_PER_S);
     while (worker->outcome == STATUS_OK && worker->n_turns <= TURNS_MAX - STEPS / TURN &&
@@ -350,7 +355,8 @@ static void print_value(const struct options *options, const char *task, const c
 /* Rates add up over threads; the ratio is the mean of the threads' medians. */
 static bool report(const struct options *options, const char *task, struct worker *workers)
 {
-    double control = 0.0, episode = 0.0, ratio = 0.0, alone = 0.0, batched = 0.0;
+    double control = 0.0, episode = 0.0, ratio = 0.0, episode_ratio = 0.0, open_ms = 0.0;
+    double alone = 0.0, batched = 0.0;
     for (int i = 0; i < options->threads; i++) {
         struct worker *worker = &workers[i];
         if (worker->outcome != STATUS_OK) {
@@ -367,11 +373,17 @@ static bool report(const struct options *options, const char *task, struct worke
             batched += (double)acting->batched * (double)NS_PER_S / (double)acting->batched_ns;
         }
         qsort(worker->ratios, worker->n_turns, sizeof(double), compare_doubles);
-        ratio += worker->ratios[worker->n_turns / 2] / options->threads;
+        const double median = worker->ratios[worker->n_turns / 2];
+        ratio += median / options->threads;
+        episode_ratio += median * (double)worker->ours_ns /
+                         (double)(worker->ours_ns + worker->reset_ns) / options->threads;
+        open_ms += (double)worker->open_ns / (double)NS_PER_MS / options->threads;
     }
     print_value(options, task, "control_steps", control, "steps/s");
     print_value(options, task, "episode_steps", episode, "steps/s");
     print_value(options, task, "bare_ratio", ratio, "ratio");
+    print_value(options, task, "episode_ratio", episode_ratio, "ratio");
+    print_value(options, task, "open", open_ms, "ms");
     if (alone > 0.0) {
         print_value(options, task, "policy_steps", alone, "steps/s");
         print_value(options, task, "policy_steps_8", batched, "steps/s");
