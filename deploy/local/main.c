@@ -22,7 +22,7 @@ static const struct {
     {"dashboard", command_dashboard, "[FOLDER] [--address=HOST:PORT]",
      "serve a web page with the learning curves and processes of runs"},
     {"plot", command_plot, "RUN_DIR .. [--column=NAME] [--out=FILE]",
-     "draw curves of runs, and of all seeds of a sweep, as SVG or CSV"},
+     "draw curves of runs, and of all seeds of a sweep, as SVG, PNG or CSV"},
     {"dataset", command_dataset, "inspect | start | map ..",
      "look at logs, propose an experiment for them, select some of them, export them"},
     {"policy", command_policy, "inspect | export | act ..",

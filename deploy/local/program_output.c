@@ -19,7 +19,7 @@ char *program_output(const char *const argv[])
     const pid_t pid = fork();
     if (pid == 0) {
         dup2(pipe_fds[1], STDOUT_FILENO);
-        execv(argv[0], (char *const *)argv);
+        execvp(argv[0], (char *const *)argv);
         _exit(127);
     }
     /* Our copy of the writing end must be closed, or the read below would never meet the end of the

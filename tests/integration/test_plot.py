@@ -6,6 +6,7 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import logs
@@ -134,6 +135,19 @@ def test_a_run_is_drawn_and_written_as_it_is(tmp_path):
     assert max(map(len, lines)) == 3
     plot(tmp_path / "a<b", "--axis=hours", f"--out={tmp_path / 'h.csv'}")
     assert [float(line[2]) for line in rows(tmp_path / "h.csv")[1:]] == pytest.approx([0, 0.1, 0.3])
+
+
+def test_a_picture(tmp_path):
+    write_run(tmp_path / "a", [0, 100, 300], [1.5, 20.25, 10])
+    plot(tmp_path / "a", f"--out={tmp_path / 'p.png'}")
+    picture = np.asarray(PIL.Image.open(tmp_path / "p.png").convert("RGB"), int)
+    assert picture.shape[1] > 1000 and (picture.min(axis=-1) > 240).mean() > 0.5  # mostly white
+    colours = np.abs(picture - picture.mean(axis=-1, keepdims=True)).max(axis=-1) > 40
+    assert 0.0003 < colours.mean() < 0.2  # the curve
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "p.png"]
+    done = subprocess.run([BINARIES["hindcast"], "plot", tmp_path / "a", f"--out={tmp_path / 'q.png'}"], text=True,
+                          env={"PATH": "/nowhere"}, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 1 and "librsvg2-bin" in done.stderr and not (tmp_path / "q.png").exists()
 
 
 def test_seeds_are_averaged_where_all_have_values(tmp_path):
