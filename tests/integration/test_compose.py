@@ -23,6 +23,14 @@ def test_compose_takes_the_file():
     checked("docker-compose", "-f", COMPOSE, "config", "-q", cwd=ROOT)
 
 
+def test_with_tls_all_have_a_certificate():
+    options = ("docker-compose", "-f", COMPOSE, "--env-file", DOCKER / "tls.env", "config")
+    said = checked(*options, cwd=ROOT)
+    certificate = re.search(r"--tls_cert=(\S+)/hindcast.pem", said)[1]
+    assert said.count(f"--tls_cert={certificate}/hindcast.pem") == said.count("--config=/etc/hindcast/experiment.yaml") == 6
+    assert f"hindcast certs --to={certificate} hindcast,replay,learner-0" in COMPOSE.read_text()
+
+
 def services():
     return yaml.safe_load(COMPOSE.read_text())["services"]
 
@@ -44,6 +52,8 @@ def test_every_command_is_one(tmp_path):
     for service in services().values():
         if not service["image"].startswith("hindcast:"):
             continue
+        if not isinstance(service["command"], str):
+            continue  # certificates: tests/all/compose
         words = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["command"]).split()
         if words[0] == "slot":
             words = [word for word in words if word != "--once"]
@@ -53,7 +63,7 @@ def test_every_command_is_one(tmp_path):
             "/data", str(ROOT / "data" / "cheetah-run")).replace("/var/lib/hindcast", str(tmp_path)) for word in words[1:]]
         checked(BINARIES[role], *flags, "--check=true")
         seen.add(role)
-    assert seen == {"replay_server", "restorer", "learner", "evaluator"}
+    assert seen == {"replay_server", "restorer", "learner", "evaluator", "collector"}
 
 
 def test_prometheus_takes_its_files():

@@ -77,7 +77,7 @@ RUN_BY = [
     (r"PYTHONPATH=. python experiments/robot/driver.py",
      "tests/integration/test_robot_drivers.py::test_dm_control_in_python_is_a_robot"),
     (r"sbatch|scancel", "tests/all/slurm"),
-    (r"(RESTORERS=4 )?docker compose (up|cp|exec|down)|docker build", "tests/all/compose"),
+    (r"docker compose .*(up|cp|exec)|docker (build|run)", "tests/all/compose"),
     (r"apt-get install .*chromium", "tests/all/browser"),
     (r"bench_learner", "tests/integration/test_bench_learner.py"),
     (r"bench_replay", "tests/integration/test_bench_peers.py::test_ratios_of_bench_replay"),

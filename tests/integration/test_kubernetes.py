@@ -69,11 +69,16 @@ def test_pods_may_do_little(objects):
 def test_the_programs_take_their_commands(objects, tmp_path):
     """Each container's command line, with the experiment of the ConfigMap, as --check sees it."""
     experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])
-    for option in ("tls_ca", "tls_cert", "tls_key", "token_file"):  # files of secrets
-        if experiment["experiment"].pop(option, None):
-            experiment["experiment"]["allow_insecure"] = True
-    for section in ("replay_server", "learner"):
-        experiment[section].pop("tokens_file", None)
+    if "tls_ca" in experiment["experiment"]:  # as the secrets would have them
+        subprocess.run([BINARIES["hindcast"], "certs", f"--to={tmp_path}", "tls"], check=True, capture_output=True)
+        experiment["experiment"] |= {"tls_ca": f"{tmp_path}/ca.pem", "tls_cert": f"{tmp_path}/tls.pem",
+                                     "tls_key": f"{tmp_path}/tls.key"}
+    for option, section in (("token_file", "experiment"), ("tokens_file", "replay_server"), ("tokens_file", "learner")):
+        if option in experiment[section]:
+            token = tmp_path / option
+            token.write_text("restorer-0123456789" + (" insert,sample\n" if option == "tokens_file" else "\n"))
+            token.chmod(0o600)
+            experiment[section][option] = str(token)
     experiment["experiment"]["run_dir"] = str(tmp_path / "run")
     experiment["restorer"]["folder"] = str(ROOT / "data" / "cheetah-run")
     config = tmp_path / "experiment.yaml"
@@ -93,6 +98,8 @@ def test_the_programs_take_their_commands(objects, tmp_path):
 def test_addresses_and_numbers_agree(objects):
     """Pods have the names that the experiment gives its servers, and are as many as it says."""
     experiment = yaml.safe_load(objects["ConfigMap", "hindcast-experiment"]["data"]["experiment.yaml"])
+    # Pages beyond loopback are refused without it, also where services have TLS.
+    assert experiment["experiment"]["admin"] == "0.0.0.0:9464" and experiment["experiment"]["allow_insecure"] is True
     shards = objects["StatefulSet", "replay"]["spec"]["replicas"]
     assert experiment["experiment"]["replay"] == [f"replay-{i}.replay:6400" for i in range(shards)]
     assert objects["StatefulSet", "replay"]["spec"]["serviceName"] == "replay"

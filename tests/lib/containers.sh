@@ -34,10 +34,14 @@ containers_base() {
     rm -rf "$containers/base"
 }
 
-containers_image() {
-  buildah bud --format docker --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile -t localhost/hindcast:latest . &&
-    podman tag localhost/hindcast:latest hindcast:latest
+# build_image TAG OPTION ..
+build_image() {
+  local tag=$1
+  shift
+  buildah bud --format docker --timestamp 0 --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile \
+    -t "localhost/hindcast:$tag" "$@" .
 }
+containers_image() { build_image latest && podman tag localhost/hindcast:latest hindcast:latest; }
 
 # containers_end KEEP: removes containers, and unless KEEP is set, images and the folder.
 containers_end() {
