@@ -467,6 +467,7 @@ static bool is_own(const char *name)
         "exchange",
         "tokens_file",
         "max_calls",
+        "max_client_calls",
         "max_connection_bytes",
         "idle_connection_seconds",
         "grace_ms",
