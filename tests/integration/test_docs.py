@@ -83,6 +83,7 @@ RUN_BY = [
     (r"bench_replay", "tests/integration/test_bench_peers.py::test_ratios_of_bench_replay"),
     (r"bench/peers/run (learner|environment|policy|algorithms|replay)", "tests/integration/test_bench_peers.py"),
     (r"experiments/compare-cheetah-run", "tests/integration/test_compare.py"),
+    (r"experiments/paper/run", "tests/integration/test_paper.py"),
     (r"(pytest|third_party/venv/bin/python -m pytest .*)", "tests/run"),
     (r"build/tests/sim", "tests/all/sim"),
 ]
