@@ -8,6 +8,7 @@
 #   share/hindcast/control_suite/, sawyer/    models
 #   share/hindcast/tasks/NAME/                models and other files of HINDCAST_TASKS
 #   share/hindcast/experiments/               one YAML file per experiment; rewards in Lua
+#   share/hindcast/slurm/, kubernetes/        a whole experiment as one job, or as pods
 #   share/doc/hindcast/                       README, LICENSE, CHANGELOG, docs
 #   share/bash-completion/, share/zsh/, share/man/man1/  completion and manual pages, made by the programs themselves
 include(GNUInstallDirs)
@@ -35,6 +36,7 @@ foreach(file ${HINDCAST_TASKS})
   install(DIRECTORY ${folder}/ DESTINATION share/hindcast/tasks/${name} PATTERN "*.c" EXCLUDE)
 endforeach()
 install(DIRECTORY experiments DESTINATION share/hindcast FILES_MATCHING PATTERN "*.yaml" PATTERN "*.lua")
+install(DIRECTORY deploy/slurm deploy/kubernetes DESTINATION share/hindcast USE_SOURCE_PERMISSIONS)
 install(FILES README.md LICENSE CHANGELOG.md DESTINATION share/doc/hindcast)
 install(DIRECTORY docs DESTINATION share/doc/hindcast)
 

@@ -74,6 +74,12 @@ def test_the_models_of_the_sawyer_domain_are_installed(prefix, tmp_path):
     assert (prefix / "share" / "hindcast" / "experiments" / "sawyer" / "rewards.lua").exists()
 
 
+def test_what_starts_experiments_elsewhere_is_installed(prefix):
+    for script in ("hindcast.sbatch", "part"):
+        assert os.access(prefix / "share" / "hindcast" / "slurm" / script, os.X_OK)
+    assert (prefix / "share" / "hindcast" / "kubernetes" / "overlays" / "laptop" / "kustomization.yaml").exists()
+
+
 def test_nothing_of_the_build_is_named_in_the_programs(prefix):
     for name in PROGRAMS:
         dynamic = subprocess.run(["readelf", "-d", prefix / "bin" / name], capture_output=True, text=True, check=True).stdout
