@@ -76,7 +76,7 @@ static void peer_host(grpc_call *call, char name[NAME_SIZE])
     const bool escaped = strncmp(host, "%5B", 3) == 0;
     host += escaped ? 3 : host[0] == '[' ? 1 : 0;
     const char *end = escaped ? strstr(host, "%5D") : strchr(host, ']');
-    end = end == NULL && host != peer ? strrchr(host, ':') : end;
+    end = end == NULL ? strrchr(host, ':') : end; /* the port */
     const size_t size = end != NULL ? (size_t)(end - host) : strlen(host);
     snprintf(name, NAME_SIZE, "%.*s", (int)(size < NAME_SIZE ? size : NAME_SIZE - 1), host);
     gpr_free(peer);

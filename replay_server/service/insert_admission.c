@@ -160,6 +160,17 @@ static status fill_episode(struct insert_op *op, struct insert_stream *stream,
     return STATUS_OK;
 }
 
+/* Do the rates of the table let the episode in, which evicts so many transitions? They hold nothing as
+ * long as there is too little to be sampled from: the samples that they wait for could not come. So it
+ * is where episodes were deleted, or made room for an insert that failed. */
+static bool rates_allow(const struct insert_stream *stream, uint64_t evict, char *why, size_t size)
+{
+    const struct limiter *limiter = &stream->table->limiter;
+    const struct table_counts *counts = table_counts(stream->table->table);
+    return counts->transitions + counts->pending_transitions < limiter->settings.min_transitions ||
+           limiter_allow_insert(limiter, stream->in.episode.restored, evict, why, size);
+}
+
 /* Does the client hold, or insert, more than one client may? OK, or as admit. */
 static status check_client(struct insert_stream *stream, uint64_t bytes,
                            const struct eviction *eviction, struct err *err)
@@ -218,8 +229,7 @@ static status admit(struct insert_stream *stream, struct eviction *eviction, str
     }
     /* The rates can be asked now that it is known how much would be evicted. */
     char why[128];
-    if (s == STATUS_OK && !limiter_allow_insert(&table->limiter, in->episode.restored,
-                                                eviction->transitions, why, sizeof why)) {
+    if (s == STATUS_OK && !rates_allow(stream, eviction->transitions, why, sizeof why)) {
         mem_free(eviction->ids);
         /* still_waits compares with what is noted here. */
         stream->by_rate = true;
@@ -283,8 +293,7 @@ static bool await_duplicate(struct insert_stream *stream)
  * covered: false, and the closer look is taken. */
 bool insert_stream_rate(const struct insert_stream *stream, char *why, size_t size)
 {
-    return stream->by_rate && !limiter_allow_insert(&stream->table->limiter,
-                                                    stream->in.episode.restored, 0, why, size);
+    return stream->by_rate && !rates_allow(stream, 0, why, size);
 }
 
 /* Hundreds of streams may wait for one rate, and every batch that is drawn asks all of them. The

@@ -1,12 +1,13 @@
-/* Texts from outside that are not messages or files of a format: UTF-8, addresses, the file of tokens.
- * The input's first byte chooses which. Accepted: a sound text, an address that can be used, a file of
- * tokens. */
+/* Texts from outside that are not messages or files of a format: UTF-8, addresses, the file of tokens,
+ * the header that tells a peer's version. The input's first byte chooses which. Accepted: a sound text,
+ * an address that can be used, a file of tokens, a version that goes with ours. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "common/base/utf8.h"
 #include "common/rpc/address.h"
+#include "common/rpc/protocol.h"
 #include "common/service/roles.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -20,7 +21,9 @@ static size_t make_seeds(struct fuzz_input *seeds, const char *scratch)
         "1[::1]:50051",
         "1dns:///localhost:1",
         "1unix:relative.sock",
-        "2# who\n0123456789abcdef insert,sample\nfedcba9876543210 admin # end\n",
+        "2# who\n0123456789abcdef insert,sample alice\nfedcba9876543210 admin # end\n",
+        "31-2 hindcast 0.1.0",
+        "32-9 another program, 7",
     };
     const size_t n = sizeof texts / sizeof texts[0];
     path = fuzz_path(scratch, "tokens");
@@ -101,6 +104,20 @@ static bool run_tokens(const void *bytes, size_t size)
     return true;
 }
 
+static bool run_version(const char *value, size_t size)
+{
+    const struct rpc_protocol own = {
+        .header = "fuzz-wire", .program = "fuzz", .oldest = 2, .newest = 3};
+    grpc_metadata entry = {.key = grpc_slice_from_static_string("fuzz-wire"),
+                           .value = grpc_slice_from_copied_buffer(value, size)};
+    const grpc_metadata_array all = {.count = 1, .capacity = 1, .metadata = &entry};
+    char text[PROTOCOL_TEXT_SIZE] = "";
+    const int refusal = protocol_check(&own, &all, text, sizeof text);
+    fuzz_must((refusal == 0) != (text[0] == '\0') || !utf8_is_name(text), "no clean text");
+    grpc_slice_unref(entry.value);
+    return refusal == 0;
+}
+
 static bool run(const void *input, size_t size)
 {
     if (size == 0) {
@@ -112,12 +129,15 @@ static bool run(const void *input, size_t size)
     memcpy(text, bytes + 1, size - 1);
     text[size - 1] = '\0';
     bool accepted;
-    switch (bytes[0] % 3) {
+    switch (bytes[0] % 4) {
     case 0:
         accepted = run_utf8(text, size - 1);
         break;
     case 1:
         accepted = run_address(text);
+        break;
+    case 3:
+        accepted = run_version(bytes + 1, size - 1);
         break;
     default:
         accepted = run_tokens(bytes + 1, size - 1);

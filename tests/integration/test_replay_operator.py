@@ -178,6 +178,25 @@ def test_operating_needs_the_role(make_server, tmp_path):  # noqa: F811
         assert ("role" in replay("set", flag, "max_episodes=1", server.address, status=1)) == bool(status)
 
 
+def test_a_rate_does_not_wait_for_samples_of_a_table_that_holds_nothing(make_server):  # noqa: F811
+    server = make_server(samples_per_insert=1, samples_per_insert_tolerance=100, min_transitions=20)  # noqa: F811
+    client = server.client()
+    opened = client.open_insert("writer")
+
+    def fresh(numbers):
+        for request in client.chunks("writer", opened, episodes(numbers, 30)):
+            request.restored = False
+            yield request
+
+    assert sum(a.n_episodes for a in client.stub.Insert(fresh(range(5)), timeout=30)) == 5  # to the end of the tolerance
+    replay("delete", "--all", server.address)  # without --reset: what was inserted stays counted
+    assert sum(a.n_episodes for a in client.stub.Insert(fresh(range(5, 6)), timeout=30)) == 1
+    # There is something to be sampled now, so that the rate holds again.
+    with pytest.raises(grpc.RpcError) as error:
+        list(client.stub.Insert(fresh(range(6, 7)), timeout=1))
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 # ---- queues and heaps ----
 
 def test_a_queue_gives_each_episode_once_and_inserts_wait_for_room(make_server):  # noqa: F811

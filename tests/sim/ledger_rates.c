@@ -10,6 +10,7 @@ struct seen {
     uint32_t incarnation;
     struct limiter limiter;
     uint64_t transitions, removed, begun; /* of the table: there, removed, ever begun */
+    uint64_t held;                        /* there, or on the way to the store */
 };
 
 static struct seen seen[PLAN_SERVERS_MAX];
@@ -30,6 +31,10 @@ static double lead(const struct limiter *limiter)
 static void check_inserts(uint32_t server, const struct seen *before, const struct seen *now)
 {
     const struct limiter_settings *set = &now->limiter.settings;
+    /* What holds too little to be sampled from takes inserts whatever the rates say. */
+    if (before->held < set->min_transitions) {
+        return;
+    }
     if (set->samples_per_insert > 0 &&
         now->limiter.counts.fresh_inserted > before->limiter.counts.fresh_inserted) {
         const double more =
@@ -90,9 +95,12 @@ void ledger_rates_look(uint32_t server, const struct service *service)
         return;
     }
     const struct table_counts *counts = table_counts(table->table);
-    const struct seen now = {servers_incarnation(server), table->limiter, counts->transitions,
+    const struct seen now = {servers_incarnation(server),
+                             table->limiter,
+                             counts->transitions,
                              counts->episodes_removed,
-                             counts->episodes_inserted + counts->pending_episodes};
+                             counts->episodes_inserted + counts->pending_episodes,
+                             counts->transitions + counts->pending_transitions};
     if (seen[server].incarnation == now.incarnation) {
         check_inserts(server, &seen[server], &now);
         check_samples(server, table, &seen[server], &now);
