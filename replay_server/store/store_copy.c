@@ -152,6 +152,10 @@ status store_copy(struct store *store, const char *to, const atomic_bool *stop, 
     if (strlen(to) >= PATH_SIZE) {
         return err_set(err, STATUS_INVALID, "the copy's path is too long");
     }
+    /* After an exchange that failed there is none until the next start. */
+    if (store->env == NULL) {
+        return err_set(err, STATUS_IO, "store %s: could not be opened again", store->path);
+    }
     if (lstat(to, &info) == 0) {
         return err_set(err, STATUS_EXISTS, "%s: is there already", to);
     }

@@ -9,6 +9,7 @@
 #include "common/base/memory.h"
 #include "replay_server/store/scrubber.h"
 #include "replay_server/store/store.h"
+#include "replay_server/store/store_compact.h"
 #include "tests/lib/check.h"
 #include "tests/lib/faults.h"
 #include "tests/lib/replay.h"
@@ -108,6 +109,14 @@ static status remove_first(struct store *store, struct err *err)
     }
     store_abort(store);
     return s;
+}
+
+static status compact(struct store *store, struct err *err)
+{
+    struct compaction *compaction;
+    double pause_s;
+    const status s = compaction_begin(&compaction, store, err);
+    return s == STATUS_OK ? compaction_finish(compaction, &pause_s, err) : s;
 }
 
 /* All rows of one episode, compared. */
@@ -249,7 +258,8 @@ static void sweep(const char *name, status (*call)(struct store *, struct err *)
             done = again == STATUS_OK;
             /* LMDB refuses to go on after a header page that could not be written: only a new
              * opening tells what the disk has. */
-            assert_true(done || (kind == FAULT_WRITE && again == STATUS_IO));
+            /* So it is where the file that took the old one's place could not be opened. */
+            assert_true(done || ((kind == FAULT_WRITE || call == compact) && again == STATUS_IO));
             assert_int_equal(store_broken(store), !done); /* the server then ends */
             reopened += !done;
         }
@@ -281,6 +291,15 @@ static void a_removal_is_whole_or_absent(void **state)
     sweep("remove, memory", remove_first, FAULT_MEMORY, 0, 2u, 0u);
     sweep("remove, disk full", remove_first, FAULT_WRITE, ENOSPC, 2u, 0u);
     sweep("remove, disk broken", remove_first, FAULT_WRITE, EIO, 2u, 0u);
+}
+
+/* Of the part that is the writing thread's: the last round and the exchange. */
+static void a_compaction_leaves_the_old_file_or_the_new_one(void **state)
+{
+    (void)state;
+    sweep("compact, memory", compact, FAULT_MEMORY, 0, 2u, 2u);
+    sweep("compact, disk full", compact, FAULT_WRITE, ENOSPC, 2u, 2u);
+    sweep("compact, disk broken", compact, FAULT_WRITE, EIO, 2u, 2u);
 }
 
 static void reading_goes_on(void **state)
@@ -390,6 +409,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_insert_is_whole_or_absent),
         cmocka_unit_test(a_removal_is_whole_or_absent),
+        cmocka_unit_test(a_compaction_leaves_the_old_file_or_the_new_one),
         cmocka_unit_test(reading_goes_on),
         cmocka_unit_test(opening_fails_cleanly),
         cmocka_unit_test(a_sync_can_be_made_again_or_is_given_up),
