@@ -34,11 +34,12 @@ containers_base() {
     rm -rf "$containers/base"
 }
 
-# build_image TAG OPTION ..
+# build_image TAG OPTION ..: in OCI's format. Docker's has the name of the container in which it was built, so that no two images
+# have the same digest.
 build_image() {
   local tag=$1
   shift
-  buildah bud --format docker --timestamp 0 --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile \
+  buildah bud --format oci --timestamp 0 --build-arg BASE=localhost/debian-base -f deploy/docker/Dockerfile \
     -t "localhost/hindcast:$tag" "$@" .
 }
 containers_image() { build_image latest && podman tag localhost/hindcast:latest hindcast:latest; }
