@@ -142,6 +142,11 @@ def test_the_tests_that_are_named_are_there():
             assert not function or f"def {function}(" in (ROOT / file).read_text(), name
 
 
+def test_every_page_is_in_the_menu_of_the_site():
+    menu = (ROOT / "deploy" / "site" / "mkdocs.yml").read_text()
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f" {page.name}\n" not in menu] == []
+
+
 @functools.cache
 def page_of(program, *words):
     """The help of a program or of a command of hindcast."""
