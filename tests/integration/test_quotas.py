@@ -99,18 +99,19 @@ def test_what_its_insert_removes_is_not_held_against_a_client(guarded):
     assert held(alice) == {"alice": (3, True), "bob": (1, True)} or held(alice) == {"alice": (4, True)}
 
 
-def test_without_tokens_a_client_is_its_host(make_server):  # noqa: F811
-    server = make_server(max_client_episodes=2, listen=["127.0.0.1:0"])
-    server.address = f"127.0.0.1:{server_port(server)}"
+@pytest.mark.parametrize("host, name", [("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
+def test_without_tokens_a_client_is_its_host(make_server, host, name):  # noqa: F811
+    server = make_server(max_client_episodes=2, listen=[f"{host}:0"])
+    server.address = f"{host}:{server_port(server)}"
     client = server.client()
     client.insert("a", episodes(1, 2))
-    assert held(client) == {"127.0.0.1": (2, True)}
-    assert "client 127.0.0.1" in code_of(lambda: client.insert("b", episodes(3, 1)))[1]
+    assert held(client) == {name: (2, True)}
+    assert f"client {name}: holds 2 episodes" in code_of(lambda: client.insert("b", episodes(3, 1)))[1]
 
 
 def server_port(server):
     log = server.process.tail()
-    return int(log.split("serving address=127.0.0.1:0 port=")[1].split()[0])
+    return int(log.split(":0 port=")[1].split()[0])
 
 
 # ---- how fast, and how many calls ----
