@@ -133,6 +133,13 @@ def test_the_documented_metrics_are_those_of_the_processes(running):
                            f"a report of {algorithm}", alive=learner)
         seen["learner"] |= found
         learner.stop()
+    # Not every environment defines what a success is.
+    folder = running.folder / "sawyer"
+    collector = running.start("collector", f"--run_dir={folder}", "--environment=sawyer-stack", "--act=script", label="sawyer")
+    of_successes = "hindcast_collector_successes_total"
+    seen["collector"] |= wait_until(lambda: (found := shown(folder, "collector")) and of_successes in found and found,
+                                    f"a collector to show {of_successes}", alive=collector)
+    collector.stop()
     for role, found in seen.items():
         assert found == of_all | roles[role], role
 
