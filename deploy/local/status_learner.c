@@ -40,7 +40,7 @@ static void show(const char *name, const char *state, char *text)
 /* One replay server: what its tables hold, and who waits for it. */
 static void show_replay(const struct experiment *experiment, size_t i, const char *address)
 {
-    char name[32], text[1024];
+    char name[40], text[1024];
     snprintf(name, sizeof name, "replay_server/%zu", i);
     Hindcast__InfoRequest request = HINDCAST__INFO_REQUEST__INIT;
     struct rpc_message response;
