@@ -21,6 +21,15 @@ running = set()  # processes, to be asked to stop with us
 stopping = threading.Event()
 
 
+def arguments_of(parser):
+    """What a command of experiments/ was called with; `flags` is what stands behind "--", for every run."""
+    given = sys.argv[1:]
+    cut = given.index("--") if "--" in given else len(given)
+    options = parser.parse_args(given[:cut])
+    options.flags = given[cut + 1 :]
+    return options
+
+
 def run(command, output):
     """Runs a command to its end, its output appended to a file; returns its exit status."""
     with open(output, "ab") as log:
