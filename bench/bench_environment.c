@@ -7,8 +7,9 @@
  *   <task>_bare_ratio     speed of environment_step() relative to a bare loop over mj_step on the
  *                         same model, from the same state, with the same actions: what
  *                         observation, reward and checks leave of it
- *   <task>_episode_ratio  the same with the time of resets on our side: some start states take physics
- *                         steps of their own, as in dm_control (cheetah: 200)
+ *   <task>_episode_ratio  the same over whole episodes, with the time of resets on our side. Some start
+ *                         states take physics steps of their own, as in dm_control (cheetah: 200):
+ *                         the bare side is given the time that it takes for as many
  *   <task>_open           what opening the environment takes, once in a process
  *   <task>_policy_steps   control steps a second with a policy's inference (three hidden layers of 256
  *                         units) and resets, in one environment for each thread
@@ -74,6 +75,7 @@ struct worker {
     bool ended;     /* with the last turn */
     uint64_t n_episodes;
     uint64_t ours_ns, reset_ns, open_ns;
+    uint64_t n_reset_steps;     /* physics steps of start states */
     struct policy_steps acting; /* without `held` */
     status outcome;
     struct err err;
@@ -129,10 +131,10 @@ static status run_ours(struct worker *worker, size_t first, size_t *n, uint64_t 
 /* The same steps of the Sawyer domain: the physics is timed, the control law is not. */
 static void run_bare_sawyer(struct worker *worker, size_t first, uint64_t *elapsed_ns)
 {
-    const mjModel *model = worker->simulation->model;
-    const struct simulation bare = {.model = model, .data = worker->bare};
+    struct simulation bare = *worker->simulation;
+    bare.data = worker->bare;
     for (size_t k = first; k < first + TURN; k++) {
-        sawyer_control(worker->ctrl + k * SAWYER_ACTIONS, &worker->parts, model, worker->bare);
+        sawyer_control(worker->ctrl + k * SAWYER_ACTIONS, &worker->parts, bare.model, bare.data);
         uint64_t before_ns = clock_now_ns();
         simulation_sub_steps(&bare, worker->n_sub_steps);
         *elapsed_ns += clock_now_ns() - before_ns;
@@ -193,17 +195,19 @@ static status start_episode(struct worker *worker)
 {
     float observation[SIGNATURE_OBSERVATION_MAX];
     status s;
-    uint64_t elapsed_ns;
+    uint64_t elapsed_ns, n_before;
     do {
         /* Each episode has another seed, and each worker seeds of its own. */
         const struct environment_start start = {.seed = worker->seed + worker->n_episodes++,
                                                 .flags =
                                                     worker->held ? ENVIRONMENT_START_ADVANCED : 0};
+        n_before = worker->simulation->n_steps;
         uint64_t before_ns = clock_now_ns();
         s = environment_reset(worker->environment, &start, observation, &worker->err);
         elapsed_ns = clock_now_ns() - before_ns;
     } while (s == STATUS_OK && worker->held && observation[SAWYER_GRASP] == 0.0f);
     worker->reset_ns += elapsed_ns;
+    worker->n_reset_steps += worker->simulation->n_steps - n_before;
     return s;
 }
 
@@ -375,8 +379,11 @@ static bool report(const struct options *options, const char *task, struct worke
         qsort(worker->ratios, worker->n_turns, sizeof(double), compare_doubles);
         const double median = worker->ratios[worker->n_turns / 2];
         ratio += median / options->threads;
-        episode_ratio += median * (double)worker->ours_ns /
-                         (double)(worker->ours_ns + worker->reset_ns) / options->threads;
+        /* Of the bare side: what it takes for the steps after the start, and for those of the start. */
+        const double bare_ns =
+            median * (double)worker->ours_ns *
+            (1.0 + (double)worker->n_reset_steps / (steps * worker->n_sub_steps));
+        episode_ratio += bare_ns / (double)(worker->ours_ns + worker->reset_ns) / options->threads;
         open_ms += (double)worker->open_ns / (double)NS_PER_MS / options->threads;
     }
     print_value(options, task, "control_steps", control, "steps/s");

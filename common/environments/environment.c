@@ -194,7 +194,7 @@ static status clip_action(const struct environment *environment, float *clipped,
                            description->uri, a, (double)action[a]);
         }
         /* Rounding of a float's last bits is tolerated, and removed. */
-        clipped[a] = fminf(fmaxf(action[a], -1.0f), 1.0f);
+        clipped[a] = action[a] < -1.0f ? -1.0f : action[a] > 1.0f ? 1.0f : action[a];
     }
     return STATUS_OK;
 }
@@ -232,7 +232,7 @@ void environment_delay(struct environment *environment, double share)
 
 int environment_late_steps(const struct environment *environment, int n)
 {
-    return (int)lround(environment->delay * n);
+    return environment->delay == 0.0 ? 0 : (int)lround(environment->delay * n);
 }
 
 void environment_script(const struct environment *environment, uint32_t task,

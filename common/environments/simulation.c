@@ -9,6 +9,17 @@
 
 #include "common/environments/mujoco_guard.h"
 
+/* Does a sensor read where a camera is? */
+static bool senses_cameras(const mjModel *model)
+{
+    for (int i = 0; i < model->nsensor; i++) {
+        if (model->sensor_objtype[i] == mjOBJ_CAMERA || model->sensor_reftype[i] == mjOBJ_CAMERA) {
+            return true;
+        }
+    }
+    return false;
+}
+
 status simulation_init(struct simulation *simulation, const struct shared_model *shared,
                        unsigned varies, struct err *err)
 {
@@ -26,6 +37,10 @@ status simulation_init(struct simulation *simulation, const struct shared_model 
     /* Borrowed: whoever took the model drops it after simulation_fini. */
     simulation->model = varied == NULL ? shared->model : varied_model_model(varied);
     simulation->passive = varied == NULL ? shared->passive : varied_model_passive(varied);
+    simulation->stepped = *simulation->model;
+    if (!senses_cameras(simulation->model)) {
+        simulation->stepped.ncam = simulation->stepped.nlight = 0;
+    }
     simulation->varied = varied;
     simulation->data = data;
     return STATUS_OK;
@@ -99,9 +114,9 @@ static void finish_runge_kutta(const mjModel *model, mjData *data)
     mj_RungeKutta(model, data, 4);
 }
 
-void simulation_sub_steps(const struct simulation *simulation, int n_sub_steps)
+void simulation_sub_steps(struct simulation *simulation, int n_sub_steps)
 {
-    const mjModel *model = simulation->model;
+    const mjModel *model = &simulation->stepped;
     mjData *data = simulation->data;
     if (model->opt.integrator == mjINT_RK4) {
         finish_runge_kutta(model, data);
@@ -114,6 +129,7 @@ void simulation_sub_steps(const struct simulation *simulation, int n_sub_steps)
     }
     /* Positions, velocities and their sensors of the new state. */
     mj_step1(model, data);
+    simulation->n_steps += (uint64_t)n_sub_steps;
 }
 
 static void do_step(void *arg)

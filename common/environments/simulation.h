@@ -4,7 +4,10 @@
  * mj_step, mj_step1. After it positions, velocities and their sensors belong to the new state;
  * acceleration sensors (touch, force, torque, accelerometer) are those of the last integration, one
  * physics step older. Rewards and observations depend on that. Source:
- * dm_control.mujoco.engine.Physics (legacy_step); RK4 models take n x mj_step, mj_step1. */
+ * dm_control.mujoco.engine.Physics (legacy_step); RK4 models take n x mj_step, mj_step1.
+ *
+ * Steps do not place cameras and lights, which takes a small model 2 to 6% of a step: who renders calls
+ * mj_camlight(model, data) first. A model with a sensor that refers to a camera keeps them. */
 #ifndef HINDCAST_ENVIRONMENTS_SIMULATION_H
 #define HINDCAST_ENVIRONMENTS_SIMULATION_H
 
@@ -14,10 +17,12 @@
 #include "common/environments/varied_model.h"
 
 struct simulation {
-    const mjModel *model;        /* the shared one, or that of `varied` */
-    const mjModel *passive;      /* the same, actuation disabled: for start states */
+    const mjModel *model;   /* the shared one, or that of `varied` */
+    const mjModel *passive; /* the same, actuation disabled: for start states */
+    mjModel stepped;        /* the same arrays, for steps: without cameras and lights, see below */
     struct varied_model *varied; /* where start states change parts of the model; else NULL */
     mjData *data;
+    uint64_t n_steps; /* physics steps since simulation_init, those of start states included */
 };
 
 /* Borrows `shared` until simulation_fini. `varies`: the arrays of the model that this simulation may
@@ -46,7 +51,7 @@ status simulation_count_contacts(struct simulation *simulation, int *n_contacts,
 status simulation_run(struct simulation *simulation, void (*work)(void *arg), void *arg,
                       struct err *err) MUST_CHECK;
 /* What simulation_step does, for use within simulation_run. */
-void simulation_sub_steps(const struct simulation *simulation, int n_sub_steps);
+void simulation_sub_steps(struct simulation *simulation, int n_sub_steps);
 /* n >= 1 physics steps under data->ctrl. */
 status simulation_step(struct simulation *simulation, int n_sub_steps, struct err *err) MUST_CHECK;
 

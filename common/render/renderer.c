@@ -178,6 +178,7 @@ static void draw(void *arg)
 {
     struct renderer *renderer = arg;
     const struct simulation *simulation = renderer->simulation;
+    mj_camlight(simulation->model, simulation->data); /* steps leave them where they were */
     mjv_updateScene(simulation->model, simulation->data, &renderer->option, NULL, &renderer->camera,
                     mjCAT_ALL, &renderer->scene);
     mjr_render(renderer->viewport, &renderer->scene, &renderer->context);
