@@ -10,13 +10,23 @@
 #include "common/base/memory.h"
 #include "replay_server/service/insert_stream_private.h"
 
-status insert_incoming_begin(struct insert_stream *stream, const Hindcast__InsertRequest *request,
-                             struct err *err)
+#define BUFFER_BYTES 65536u /* of each chunk, as the pool counts: STORE_CHUNK_BYTES, rounded up */
+
+static uint64_t need_of(uint32_t n_chunks)
 {
-    /* What chunk 0 claims, field by field. */
-    struct served_table *table = stream->table;
-    /* A message without a priority has 0 there. */
-    const double priority = request->priority == 0 ? 1 : request->priority;
+    return (uint64_t)n_chunks * BUFFER_BYTES;
+}
+
+/* A message without a priority has 0 there. */
+static double priority_of(const Hindcast__InsertRequest *request)
+{
+    return request->priority == 0 ? 1 : request->priority;
+}
+
+/* What chunk 0 claims, field by field. */
+static status check_first_chunk(const struct insert_stream *stream,
+                                const Hindcast__InsertRequest *request, struct err *err)
+{
     /* Within a stream sequences rise, also over episodes that are not stored. */
     if (request->sequence <= stream->last_sequence) {
         return err_set(err, STATUS_INVALID, "sequence %" PRIu64 " after %" PRIu64 ": must rise",
@@ -35,14 +45,34 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         return err_set(err, STATUS_INVALID, "n_rows %u: expected 2..%u", request->n_rows,
                        EPISODE_TRANSITIONS_MAX + 1);
     }
-    if (!table_priority_valid(priority)) {
-        return err_set(err, STATUS_INVALID, "priority %g: expected %g..%g", priority,
+    if (!table_priority_valid(priority_of(request))) {
+        return err_set(err, STATUS_INVALID, "priority %g: expected %g..%g", priority_of(request),
                        TABLE_PRIORITY_MIN, TABLE_PRIORITY_MAX);
     }
     /* What the cursor says is the client's business: it is kept and given back, and never read. */
     if (request->cursor.len > WRITER_CURSOR_MAX) {
         return err_set(err, STATUS_INVALID, "cursor of %zu bytes: expected at most %d",
                        request->cursor.len, WRITER_CURSOR_MAX);
+    }
+    /* It must fit the budget at all: otherwise it would wait for ever. */
+    const uint64_t need_bytes = need_of(store_n_chunks(request->n_rows, stream->table->W));
+    if (need_bytes > (uint64_t)stream->service->options.insert_buffer_bytes) {
+        return err_set(err, STATUS_INVALID,
+                       "an episode of %u rows of %u floats needs %" PRIu64
+                       " bytes; replay_server.insert_buffer_bytes is %" PRId64,
+                       request->n_rows, stream->table->W, need_bytes,
+                       stream->service->options.insert_buffer_bytes);
+    }
+    return STATUS_OK;
+}
+
+status insert_incoming_begin(struct insert_stream *stream, const Hindcast__InsertRequest *request,
+                             struct err *err)
+{
+    struct served_table *table = stream->table;
+    status s = check_first_chunk(stream, request, err);
+    if (s != STATUS_OK) {
+        return s;
     }
     /* A sequence that was queued before comes again after a reconnect: it is only acknowledged. */
     struct incoming *in = &stream->in;
@@ -54,7 +84,7 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
                     .W = table->W,
                     .restored = request->restored,
                     .client = stream->client->number,
-                    .priority = priority,
+                    .priority = priority_of(request),
                     .identity = {.source = request->identity->source,
                                  .shard = request->identity->shard,
                                  .episode = request->identity->episode,
@@ -63,18 +93,9 @@ status insert_incoming_begin(struct insert_stream *stream, const Hindcast__Inser
         .cursor_size = (uint32_t)request->cursor.len,
         .kind = request->sequence <= stream->writer->queued ? KIND_SEEN : KIND_STORE,
     };
-    /* Counted as the pool counts: each chunk takes a buffer of 64 KiB. */
-    in->need_bytes = (uint64_t)in->n_chunks * 65536;
+    in->need_bytes = need_of(in->n_chunks);
     if (request->cursor.len > 0) { /* an absent cursor is a null pointer */
         memcpy(in->cursor, request->cursor.data, request->cursor.len);
-    }
-    /* It must fit the budget at all: otherwise it would wait for ever. */
-    if (in->need_bytes > (uint64_t)stream->service->options.insert_buffer_bytes) {
-        return err_set(err, STATUS_INVALID,
-                       "an episode of %u rows of %u floats needs %" PRIu64
-                       " bytes; replay_server.insert_buffer_bytes is %" PRId64,
-                       request->n_rows, table->W, in->need_bytes,
-                       stream->service->options.insert_buffer_bytes);
     }
     /* What is resident need not be kept in memory while it comes in. */
     bool pending;
@@ -112,7 +133,7 @@ status insert_incoming_take(struct insert_stream *stream, const Hindcast__Insert
     }
     /* The rows of what is not stored are checked and dropped. */
     if (in->kind == KIND_STORE) {
-        struct buffer *chunk = buffer_pool_take(stream->service->insert_pool, 65536);
+        struct buffer *chunk = buffer_pool_take(stream->service->insert_pool, BUFFER_BYTES);
         if (chunk == NULL) {
             return err_set(err, STATUS_NO_MEMORY, "out of memory");
         }
