@@ -82,6 +82,11 @@ status rpc_server_post(struct rpc_server *server, void (*function)(void *arg),
 void rpc_server_every(struct rpc_server *server, uint64_t period_ms, void (*function)(void *arg),
                       void *arg);
 
+/* For this time the call thread looks for events without sleeping: for a client that is about to ask
+ * again, where waking up would take as long as the answer. It costs up to that much processor time a
+ * call. On the call thread. */
+void rpc_server_poll_for(struct rpc_server *server, uint64_t ns);
+
 /* Stops accepting, lets calls end for `grace_ms`, cancels the rest, drains, joins. Every `done` has
  * run when it returns. Not from the call thread. */
 void rpc_server_close(struct rpc_server *server, uint64_t grace_ms);

@@ -166,6 +166,12 @@ static void run_timers(struct rpc_server *server)
     }
 }
 
+void rpc_server_poll_for(struct rpc_server *server, uint64_t ns)
+{
+    ASSERT(serving_on_call_thread(server));
+    server->poll_until_ns = clock_now_ns() + ns;
+}
+
 /* ---- The end ---- */
 
 /* gRPC has ended the server: no connection is left. */
@@ -228,7 +234,9 @@ void *serving_run(void *arg)
     for (;;) {
         /* After the end only the queue's own last event is awaited. */
         uint64_t due = server->ended ? UINT64_MAX : next_due_ns(server, now);
-        grpc_event event = grpc_completion_queue_next(server->cq, op_time(due), NULL);
+        /* gRPC rounds a time that is not over up to milliseconds: to poll takes one that is. */
+        const uint64_t wait_until = now < server->poll_until_ns ? 0 : due;
+        grpc_event event = grpc_completion_queue_next(server->cq, op_time(wait_until), NULL);
         uint64_t begin = clock_now_ns();
         if (event.type == GRPC_QUEUE_SHUTDOWN) {
             return NULL;

@@ -110,6 +110,7 @@ struct rpc_server {
     struct health_watch *watches;
     bool draining, drain_forced, shut_down, ended;
     struct rpc_op shutdown_op;
+    uint64_t poll_until_ns; /* until then without sleeping */
     uint64_t grace_ns;      /* calls that last longer are cancelled */
     uint64_t idle_since_ns; /* while draining: since when no call is left; 0: some are */
     uint64_t lag_window_ns; /* begin of the window that lag[0] is of; lag[1] is of the one before */

@@ -22,6 +22,7 @@
 
 #define OPS_MAX     4u          /* responses of one stream under way */
 #define SMALL_BYTES (64u << 10) /* gathered on the call thread up to here */
+#define POLL_NS     100000u     /* for a client that takes batches one by one */
 #define CREDIT_MAX  (1ull << 40)
 
 struct sample_stream {
@@ -370,6 +371,10 @@ static bool start_op(struct sample_stream *stream)
     } else {
         gather_run(&op->job, service->reader);
         gathered(stream, op);
+        /* It has been answered and will ask again: without a sleep in between that takes half as long. */
+        if (stream->credit == 0) {
+            rpc_server_poll_for(service->server, POLL_NS);
+        }
     }
     return true;
 }

@@ -520,6 +520,53 @@ static void timers_tick_idle_and_busy(void **state)
     echo_fini(&echo);
 }
 
+/* How many nanoseconds of processor time this process has used. */
+static uint64_t cpu_ns(void)
+{
+    struct timespec used;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used), 0);
+    return (uint64_t)used.tv_sec * NS_PER_S + (uint64_t)used.tv_nsec;
+}
+
+/* arg: the server. */
+static void on_poll_asked(void *arg)
+{
+    rpc_server_poll_for(arg, NS_PER_S / 4);
+}
+
+/* While the call thread polls it serves as ever; when the time is over it sleeps again. */
+static void polling_serves_and_ends(void **state)
+{
+    (void)state;
+    struct echo_pair pair;
+    echo_pair_open(&pair, NULL, NULL);
+    struct err err;
+    int64_t answer;
+    assert_int_equal(echo_say(pair.channel, 1, NULL, &answer, &err), STATUS_OK);
+    uint64_t before = cpu_ns();
+    assert_int_equal(rpc_server_post(pair.server, on_poll_asked, pair.server), STATUS_OK);
+    assert_int_equal(echo_say(pair.channel, 2, NULL, &answer, &err), STATUS_OK);
+    struct poster poster = {.server = pair.server};
+    struct posted *posted = mem_new(sizeof *posted);
+    *posted = (struct posted){&poster, 0};
+    assert_int_equal(rpc_server_post(pair.server, on_posted, posted), STATUS_OK);
+    const uint64_t begin = clock_now_ns();
+    while (poster.ran == 0 && ms_since(begin) < 10000) {
+        clock_sleep_ms(1);
+    }
+    assert_int_equal(poster.ran, 1);
+    /* It has polled: this thread alone would need next to nothing. */
+    while (cpu_ns() - before < NS_PER_S / 20 && ms_since(begin) < 10000) {
+        clock_sleep_ms(1);
+    }
+    assert_true(cpu_ns() - before >= NS_PER_S / 20);
+    clock_sleep_ms(300);
+    before = cpu_ns();
+    clock_sleep_ms(500);
+    assert_in_range(cpu_ns() - before, 0, NS_PER_S / 10);
+    echo_pair_close(&pair);
+}
+
 /* ---- Restart and close ---- */
 
 static void channels_come_back_within_a_second_and_a_half(void **state)
@@ -685,6 +732,7 @@ int main(void)
         cmocka_unit_test(posts_run_in_order_from_any_thread),
         cmocka_unit_test(a_post_wakes_an_idle_server),
         cmocka_unit_test(timers_tick_idle_and_busy),
+        cmocka_unit_test(polling_serves_and_ends),
         cmocka_unit_test(channels_come_back_within_a_second_and_a_half),
         cmocka_unit_test(close_is_bounded_with_open_streams),
         cmocka_unit_test(close_lets_calls_end),
